@@ -1,0 +1,68 @@
+"""One registry for everything that a name in a recipe or on the command line can stand for."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable, Iterator
+from typing import Generic, TypeVar
+
+Entry = TypeVar("Entry")
+Registered = TypeVar("Registered")
+
+
+def describe_unknown(kind: str, name: str, known: Iterable[str], *, listed_as: str = "Registered") -> str:
+    """Say that `name` is unknown, which known name is nearest, and what all the known names are."""
+    names = sorted(known)
+    nearest = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    hint = f" Did you mean '{nearest[0]}'?" if nearest else ""
+    return f"Unknown {kind} '{name}'.{hint} {listed_as}: {', '.join(names) or 'none'}."
+
+
+class UnknownNameError(ValueError):
+    """A name that no registry entry, option or setting has."""
+
+
+class Registry(Generic[Entry]):
+    """Names and what they stand for.
+
+    Args:
+        kind: what the entries are, in the singular, for error messages ("head").
+    """
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self._entries: dict[str, Entry] = {}
+
+    def register(self, name: str) -> Callable[[Registered], Registered]:
+        """Return a decorator that registers a class or function under `name`.
+
+        Raises:
+            ValueError: if the name is taken by something else, or is not a word that can stand on a command line.
+        """
+        if not name.replace("_", "").isalnum():
+            raise ValueError(f"A {self.kind}'s name is made of letters, digits and underscores; got '{name}'.")
+
+        def decorate(entry: Registered) -> Registered:
+            taken = self._entries.get(name)
+            if taken is not None:
+                raise ValueError(
+                    f"The {self.kind} '{name}' is registered already, by {taken.__module__}; choose another name."
+                )
+            self._entries[name] = entry  # type: ignore[assignment]
+            return entry
+
+        return decorate
+
+    def __getitem__(self, name: str) -> Entry:
+        if name not in self._entries:
+            raise UnknownNameError(describe_unknown(self.kind, name, self._entries))
+        return self._entries[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._entries
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted(self._entries))
+
+    def __len__(self) -> int:
+        return len(self._entries)

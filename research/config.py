@@ -1,0 +1,196 @@
+"""Every setting of a run: the same names in recipes, in Python and on the command line.
+
+This module imports neither torch nor transformers, so that `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+__all__ = ["SETTING_GROUPS", "Choice", "DataSettings", "RunConfig"]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A registered name with its options; in YAML either `lstm` or `{name: lstm, lstm_size: 128}`."""
+
+    name: str
+    options: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, value: str | dict[str, Any], kind: str) -> Choice:
+        """Read a choice from its YAML form.
+
+        Raises:
+            ValueError: if a mapping has no `name`.
+        """
+        if isinstance(value, str):
+            return cls(value)
+        options = dict(value)
+        name = options.pop("name", None)
+        if not isinstance(name, str):
+            raise ValueError(f"A {kind} given as a mapping needs a 'name'; got {value}.")
+        return cls(name, options)
+
+    def to_yaml(self) -> str | dict[str, Any]:
+        """Return the shortest YAML form: the bare name when there are no options."""
+        return {"name": self.name, **self.options} if self.options else self.name
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSettings:
+    """What is trained"""
+
+    encoder: str = "minilm"
+    """Pretrained encoder: `minilm` (packaged, `demo` extra), a local directory, or a Hugging Face Hub id."""
+    head: str | dict[str, Any] = "linear"
+    """Head on the encoder (see --list heads); its options follow as --head.<option>."""
+    objective: str | dict[str, Any] | None = None
+    """Training objective (see --list objectives); by default the one that fits the task. --objective.<option> too."""
+    hook: list[str | dict[str, Any]] = field(default_factory=list)
+    """Hook that takes part in the run (see --list hooks); may be repeated, runs in this order. --hook.<name>.<option>
+    too."""
+    plugin: list[str] = field(default_factory=list)
+    """Your own code, imported first: a .py file or a module name; may be repeated."""
+    dropout: float = 0.1
+    """Dropout probability inside the encoder, attention excepted (a head's own is --head.dropout)."""
+    attention_dropout: float = 0.0
+    """Dropout probability of attention weights. On a CPU anything above 0 costs more than half the speed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSettings:
+    """Data"""
+
+    data: str = "imdb"
+    """What to train on: `imdb` or `rotten_tomatoes` (packaged), an aclImdb folder or .tar.gz, a csv, tsv, jsonl or
+    parquet file, a folder with train/validation/test files, or `hub:<dataset>[:config]`."""
+    task: Literal["single_label", "multi_label", "regression"] | None = None
+    """Kind of labels; by default guessed from them, and said."""
+    text_column: str | None = None
+    """Column with the text; by default guessed when unambiguous, and said."""
+    text_pair_column: str | None = None
+    """Column with the second text of a pair; by default guessed when unambiguous, and said."""
+    label_column: str | None = None
+    """Column with the label, the list of labels or the score; by default guessed when unambiguous, and said."""
+    cleaning: list[str] = field(default_factory=list)
+    """Cleaning steps, applied in this order (see --list cleaning)."""
+    max_length: int = 512
+    """Longest input, in tokens, special tokens included."""
+    truncation: Literal["head", "tail", "head_tail"] = "head_tail"
+    """What is kept of a text that is too long: its beginning, its end, or both halves."""
+    bad_rows: Literal["error", "skip"] = "error"
+    """Rows without text or label, or with invalid UTF-8: refuse them all with one error, or leave them out."""
+    limit_train: int | None = None
+    """Train on this many rows, a stratified sample."""
+    limit_validation: int | None = None
+    """Validate on this many rows, a stratified sample."""
+    limit_test: int | None = None
+    """Test on this many rows, a stratified sample."""
+    validation_share: float = 0.05
+    """Share of the training rows that becomes the validation split where there is none."""
+    test_share: float = 0.2
+    """Share of the training rows that becomes the test split where there is none."""
+    split_seed: int = 0
+    """Seed of carving and sampling splits; independent of --seed, so that all seeds see the same rows."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingSettings:
+    """Training"""
+
+    epochs: float = 1.0
+    """Passes over the training split; fractions are allowed."""
+    max_steps: int | None = None
+    """Optimizer steps, instead of --epochs."""
+    batch_size: int = 32
+    """Examples per optimizer step, over all processes."""
+    micro_batch_size: int = 32
+    """Examples that one process runs forward and backward at once, at most."""
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    """Optimizer, from torch."""
+    lr: float = 1e-4
+    """Peak learning rate of the encoder's last layer, per step."""
+    head_lr: float | None = None
+    """Peak learning rate of the head; by default --lr."""
+    layer_decay: float = 0.9
+    """Factor on the peak learning rate for every layer further from the head; 1 turns it off."""
+    weight_decay: float = 0.01
+    """Decoupled weight decay (for sgd: L2); norms and biases are spared."""
+    schedule: str | dict[str, Any] = "one_cycle"
+    """Learning-rate schedule (see --list schedules); its options follow as --schedule.<option>."""
+    schedule_interval: Literal["step", "epoch"] = "step"
+    """How often the learning rate moves: after every optimizer step, or after every epoch."""
+    warmup: str = "10%"
+    """How long the learning rate rises, as a time: 120st (steps), 0.25ep (epochs), 10% (of the run), 20000ex
+    (examples)."""
+    max_grad_norm: float = 1.0
+    """Gradients are scaled down to this norm where they exceed it; 0 turns clipping off."""
+    mixed_precision: Literal["auto", "no", "bf16", "fp16"] = "auto"
+    """Numbers of the forward pass; auto takes the launcher's choice, or bf16 where the hardware computes in it."""
+    on_nonfinite: Literal["error", "skip"] = "error"
+    """What a loss or gradient that is not finite does: stop the run, or skip the step and count it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationSettings:
+    """Evaluation"""
+
+    evaluate_every: str | None = "50%"
+    """Time between evaluations on the validation split, as in --warmup; null evaluates at the end only."""
+    best_metric: str | None = None
+    """Validation metric that picks the model kept in best/ (accuracy, f1_macro, ...); it is tested instead of the
+    last."""
+    patience: int | None = None
+    """Stop after this many evaluations without a better --best_metric (by default: lower loss)."""
+    evaluation_batch_size: int = 64
+    """Examples that one process evaluates at once."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSettings:
+    """Run"""
+
+    name: str | None = None
+    """Name of the run; its directory is runs/<name>. By default made of encoder, head, data and time."""
+    output_dir: str | None = None
+    """The run directory itself, instead of runs/<name>."""
+    overwrite: bool = False
+    """Replace an existing run directory."""
+    resume: str | None = None
+    """`auto` continues from the newest checkpoint of the run directory; a path names a checkpoint."""
+    init_from: str | None = None
+    """Run directory (or saved model) whose weights a new run starts from."""
+    save_every: str | None = None
+    """Time between checkpoints, as in --warmup; none by default."""
+    keep: int = 2
+    """Checkpoints kept, the newest ones."""
+    seed: int = 0
+    """Seed of initialisation, dropout and the order of examples."""
+    deterministic: bool = False
+    """Only deterministic algorithms, also on a GPU; slower."""
+    log_with: list[str] = field(default_factory=lambda: ["tensorboard"])
+    """Trackers that accelerate knows (tensorboard, wandb, mlflow, comet_ml, ...); metrics.jsonl is always written."""
+    log_every: int = 10
+    """Steps between logged lines."""
+    smoke: bool = False
+    """Three batches of everything, in under half a minute, to see that all of it works."""
+    profile: bool = False
+    """Write a torch profiler trace of a few steps to profile/, for TensorBoard or Perfetto."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig(RunSettings, EvaluationSettings, TrainingSettings, DataSettings, ModelSettings):
+    """Every setting of a run."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the settings as plain values, in the order of the groups."""
+        return {
+            item.name: getattr(self, item.name) for group in SETTING_GROUPS for item in dataclasses.fields(group)
+        }
+
+
+SETTING_GROUPS = (ModelSettings, DataSettings, TrainingSettings, EvaluationSettings, RunSettings)
+"""The groups of settings, in the order in which `--help` shows them."""

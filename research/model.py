@@ -1,0 +1,233 @@
+"""The model: a pretrained encoder and a head, saved and loaded as one."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jaxtyping import Float, Int, Num
+from torch import Tensor, nn
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForSequenceClassification,
+    PretrainedConfig,
+    PreTrainedModel,
+)
+from transformers.modeling_outputs import SequenceClassifierOutput
+
+from heads.base import HEADS, EncoderSpec, Head
+from heads.registry import UnknownNameError, describe_unknown
+from research.encoders import check_loading_info, check_weights, load_encoder, pooler_arguments, quiet_loading
+from research.families import longest_input
+from research.task import ProblemType, Task
+
+PROBLEM_TYPES: dict[ProblemType, str] = {
+    "single_label": "single_label_classification",
+    "multi_label": "multi_label_classification",
+    "regression": "regression",
+}
+"""Transformers' names of the kinds of labels."""
+
+
+class EncoderWithHeadConfig(PretrainedConfig):  # type: ignore[no-untyped-call]
+    """Everything but the weights.
+
+    Args:
+        encoder: the encoder's config, or its fields.
+        head: registered name of the head.
+        head_options: all of the head's options, those left at their defaults included: a saved model does not change
+            when a default does.
+        max_input_length: longest input that the model was trained on, in tokens (Transformers keeps the name
+            max_length for text generation, and refuses to save it).
+        truncation: what was kept of longer ones: `head`, `tail` or `head_tail`.
+        **kwargs: Transformers' own fields: `problem_type`, `id2label`, `label2id`, ...
+    """
+
+    model_type = "encoder_with_head"
+    sub_configs = {"encoder": AutoConfig}  # noqa: RUF012
+    has_no_defaults_at_init = True
+
+    def __init__(
+        self,
+        encoder: PretrainedConfig | dict[str, Any] | None = None,
+        head: str = "linear",
+        head_options: dict[str, Any] | None = None,
+        max_input_length: int = 512,
+        truncation: str = "head_tail",
+        **kwargs: Any,
+    ) -> None:
+        attention = kwargs.get("attn_implementation")
+        super().__init__(**kwargs)
+        # Only now: the base would reset the encoder's choice of attention to its own, which is mostly None.
+        self.encoder = AutoConfig.for_model(**encoder) if isinstance(encoder, dict) else encoder
+        if attention is not None:
+            self._attn_implementation = attention
+        self.head = head
+        self.head_options = dict(head_options or {})
+        self.max_input_length = max_input_length
+        self.truncation = truncation
+
+
+class EncoderWithHead(PreTrainedModel):  # type: ignore[no-untyped-call]
+    """A pretrained encoder with a head of one's own.
+
+    Args:
+        config: what to build.
+        encoder: the encoder, where there is one already; by default one is built from the config, with random weights.
+    """
+
+    config_class = EncoderWithHeadConfig
+    base_model_prefix = "encoder"
+    main_input_name = "input_ids"
+    # Asked of the whole model; the encoder, which is built by itself, answers with what its family can do.
+    _supports_sdpa = True
+    _supports_flash_attn = True
+    _supports_flex_attn = True
+
+    def __init__(self, config: EncoderWithHeadConfig, encoder: PreTrainedModel | None = None) -> None:
+        super().__init__(config)
+        if config.encoder is None:
+            raise ValueError("Expected an encoder's config in `encoder`, got None.")
+        if encoder is None:
+            encoder = AutoModel.from_config(  # type: ignore[no-untyped-call]
+                config.encoder, trust_remote_code=False, **pooler_arguments(config.encoder)
+            )
+        self.encoder = encoder
+        config.encoder = encoder.config  # one object, so that what changes the encoder's config changes the model's
+        assert config.num_labels is not None
+        self.head = build_head(config.head, config.head_options, config.encoder, config.num_labels)
+        self.supports_gradient_checkpointing = encoder.supports_gradient_checkpointing
+        self.loss_type = "ForSequenceClassification"
+        self.takes_token_type_ids = "token_type_ids" in inspect.signature(type(encoder).forward).parameters
+        self.post_init()  # type: ignore[no-untyped-call]
+        # Families leave out of the loading info what their old checkpoints have too much; this model has none.
+        self._keys_to_ignore_on_load_unexpected: set[str] = set()
+        self._keys_to_ignore_on_load_missing: set[str] = set()
+
+    def _init_weights(self, module: nn.Module) -> None:
+        """Leave the head as it initialised itself; Transformers sends the encoder's modules to the encoder's own."""
+
+    def forward(
+        self,
+        input_ids: Int[Tensor, "batch seq"],
+        attention_mask: Int[Tensor, "batch seq"],
+        token_type_ids: Int[Tensor, "batch seq"] | None = None,
+        labels: Num[Tensor, "batch ..."] | None = None,
+    ) -> SequenceClassifierOutput:
+        """Return logits, and the mean loss when there are labels.
+
+        Args:
+            input_ids: token ids, padded on the right: the positions of most families count from the left,
+                [batch, seq].
+            attention_mask: 1 = token, 0 = padding, [batch, seq].
+            token_type_ids: 0 = first text, 1 = second text, [batch, seq]; left out where the family has none.
+            labels: [batch] (single_label), [batch, num_labels] (multi_label), [batch] (regression).
+        Returns:
+            Unnormalised logits [batch, num_labels], and the loss.
+        """
+        token_types = {"token_type_ids": token_type_ids} if self.takes_token_type_ids else {}
+        wants_all = self.head.wants == "all_hidden_states"
+        outputs = self.encoder(
+            input_ids=input_ids, attention_mask=attention_mask, output_hidden_states=wants_all, **token_types
+        )
+        logits: Float[Tensor, "batch labels"] = self.head(
+            outputs.hidden_states if wants_all else outputs.last_hidden_state, attention_mask
+        )
+        loss = None if labels is None else self.loss_function(labels, logits, self.config)
+        return SequenceClassifierOutput(loss=loss, logits=logits)
+
+    @classmethod
+    def from_pretrained(  # type: ignore[override]
+        cls, pretrained_model_name_or_path: str | Path, *model_args: Any, **kwargs: Any
+    ) -> Any:
+        """Load a saved model; takes what Transformers' own method takes.
+
+        Raises:
+            ValueError: if weights are missing, left over, of another shape, or only there as a pickle.
+        """
+        if Path(pretrained_model_name_or_path).is_dir():
+            check_weights(Path(pretrained_model_name_or_path))
+        returns_info = kwargs.pop("output_loading_info", False)
+        strict = {"use_safetensors": True, "ignore_mismatched_sizes": True, "output_loading_info": True}
+        with quiet_loading():
+            loaded: Any = super().from_pretrained(pretrained_model_name_or_path, *model_args, **(kwargs | strict))
+        model, info = loaded
+        check_loading_info(info, pretrained_model_name_or_path)
+        return (model, info) if returns_info else model
+
+
+AutoConfig.register(EncoderWithHeadConfig.model_type, EncoderWithHeadConfig)
+AutoModelForSequenceClassification.register(EncoderWithHeadConfig, EncoderWithHead)
+
+
+def build_model(
+    encoder: str,
+    head: str,
+    head_options: Mapping[str, Any],
+    task: Task,
+    *,
+    dropout: float | None = None,
+    attention_dropout: float | None = None,
+    max_length: int = 512,
+    truncation: str = "head_tail",
+) -> EncoderWithHead:
+    """Return a pretrained encoder with a new head; nothing else loads pretrained weights.
+
+    Args:
+        encoder: registered name, local directory, or Hub id.
+        head: registered name of the head.
+        head_options: options of the head that are not left at their defaults.
+        task: what is predicted.
+        dropout: dropout probability inside the encoder, attention excepted; None leaves the encoder's own.
+        attention_dropout: dropout probability of attention weights; None leaves the encoder's own.
+        max_length: longest input, in tokens.
+        truncation: what is kept of longer ones: `head`, `tail` or `head_tail`.
+    Raises:
+        ValueError: if a name is unknown, the encoder cannot be used, or it takes no inputs as long as `max_length`.
+    """
+    options = resolve_head_options(head, head_options)
+    pretrained = load_encoder(encoder, dropout=dropout, attention_dropout=attention_dropout)
+    longest = longest_input(pretrained.config)
+    if longest is not None and max_length > longest:
+        raise ValueError(
+            f"Expected max_length of at most {longest}, as the encoder '{encoder}' takes, got {max_length}."
+        )
+    config = EncoderWithHeadConfig(
+        encoder=pretrained.config,
+        head=head,
+        head_options=options,
+        max_input_length=max_length,
+        truncation=truncation,
+        problem_type=PROBLEM_TYPES[task.problem_type],
+        id2label=dict(enumerate(task.label_names)),
+        label2id={name: index for index, name in enumerate(task.label_names)},
+    )
+    return EncoderWithHead(config, pretrained)
+
+
+def build_head(name: str, options: Mapping[str, Any], encoder: PretrainedConfig, num_labels: int) -> Head:
+    """Return a new head for an encoder.
+
+    Raises:
+        UnknownNameError: if there is no such head, or it has no such option.
+    """
+    spec = EncoderSpec(hidden_size=encoder.hidden_size, num_hidden_states=encoder.num_hidden_layers + 1)
+    head: Head = HEADS[name](spec, num_labels, **resolve_head_options(name, options))
+    return head
+
+
+def resolve_head_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return all options of a head: the given ones, the defaults of the rest.
+
+    Raises:
+        UnknownNameError: if there is no such head, or it has no such option.
+    """
+    parameters = inspect.signature(HEADS[name].__init__).parameters.values()
+    defaults = {item.name: item.default for item in parameters if item.kind is inspect.Parameter.KEYWORD_ONLY}
+    for option in options:
+        if option not in defaults:
+            raise UnknownNameError(describe_unknown(f"option of head '{name}'", option, defaults, listed_as="Options"))
+    return {**defaults, **options}

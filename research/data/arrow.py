@@ -1,0 +1,81 @@
+"""Rows to Arrow files and back, a small batch at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import pyarrow as pa
+from datasets import Dataset
+
+BATCH_ROWS = 1000
+BATCH_BYTES = 2**20
+
+
+class RowWriter:
+    """Writes rows into an Arrow stream file, holding one batch of them at most.
+
+    Args:
+        path: the file.
+        schema: its columns.
+    """
+
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        self._schema = schema
+        self._file = pa.OSFile(str(path), "wb")
+        self._stream = pa.ipc.new_stream(self._file, schema)
+        self._columns: list[list[Any]] = [[] for _ in schema]
+        self._num_bytes = 0
+
+    def append(self, values: tuple[Any, ...], num_bytes: int) -> None:
+        """Add one row of about `num_bytes`."""
+        for column, value in zip(self._columns, values, strict=True):
+            column.append(value)
+        self._num_bytes += num_bytes
+        if len(self._columns[0]) >= BATCH_ROWS or self._num_bytes >= BATCH_BYTES:
+            self._flush()
+
+    def append_batch(self, batch: pa.RecordBatch) -> None:
+        """Add a batch after the rows that were added so far."""
+        self._flush()
+        if batch.num_rows:
+            self._stream.write_batch(batch)
+
+    def _flush(self) -> None:
+        if self._columns[0]:
+            arrays = [pa.array(values, field.type) for values, field in zip(self._columns, self._schema, strict=True)]
+            self._stream.write_batch(pa.record_batch(arrays, schema=self._schema))
+        self._columns = [[] for _ in self._schema]
+        self._num_bytes = 0
+
+    def __enter__(self) -> RowWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self._flush()
+        self._stream.close()
+        self._file.close()
+
+
+def read_batches(path: Path) -> Iterator[pa.RecordBatch]:
+    """Yield the batches of a stream file.
+
+    Read, not memory-mapped: a pass over a mapped file leaves all of its pages in the process's resident memory.
+    """
+    with pa.OSFile(str(path), "rb") as file:
+        yield from pa.ipc.open_stream(file)
+
+
+def read_dataset(dataset: Dataset) -> Iterator[pa.RecordBatch]:
+    """Yield the rows of a data set in order, straight from its file where it is a whole file."""
+    files = dataset.cache_files
+    if len(files) == 1 and dataset._indices is None:
+        yield from read_batches(Path(files[0]["filename"]))
+        return
+    for table in dataset.with_format("arrow").iter(BATCH_ROWS):
+        yield from table.to_batches()

@@ -1,0 +1,103 @@
+"""Directories of prepared data: built once, found again by a fingerprint, published whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import functools
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+_MANIFEST = "manifest.json"
+
+
+def find_cache_dir(cache_dir: Path | None = None) -> Path:
+    """Return the cache directory: the argument, else MIDWAY_CACHE, else ~/.cache/midway."""
+    if cache_dir is not None:
+        return Path(cache_dir)
+    return Path(os.environ.get("MIDWAY_CACHE") or Path.home() / ".cache" / "midway")
+
+
+def fingerprint(*parts: Any) -> str:
+    """Return a hash of JSON-able values and of the code of this package, so that new code never meets old data."""
+    content = json.dumps([_hash_package(), *parts], sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()[:32]
+
+
+def fetch(
+    cache_dir: Path, kind: str, key: str, build: Callable[[Path], dict[str, Any]], log: Callable[[str], None]
+) -> tuple[Path, dict[str, Any]]:
+    """Return an entry's directory and facts; build it first when it is not there.
+
+    Two processes may build the same entry at once: each writes to a directory of its own, the first to finish renames
+    it into place, and the other one's is dropped.
+
+    Args:
+        cache_dir: where the entries are.
+        kind: first part of the entry's name.
+        key: its fingerprint.
+        build: fills an empty directory and returns JSON-able facts to be kept beside the files.
+        log: gets the news that a damaged entry is built again.
+    Raises:
+        ValueError: if the cache directory cannot be written to.
+    """
+    target = cache_dir / f"{kind}-{key}"
+    facts = _read(target)
+    if facts is not None:
+        return target, facts
+    try:
+        cache_dir.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{kind}-", dir=cache_dir))
+    except OSError as error:
+        raise ValueError(
+            f"Cannot write to the data cache {cache_dir}: {error.strerror}. Set MIDWAY_CACHE to another directory."
+        ) from error
+    try:
+        contents = temporary / "entry"
+        contents.mkdir()
+        facts = build(contents)
+        sizes = {path.name: path.stat().st_size for path in contents.iterdir()}
+        (contents / _MANIFEST).write_text(json.dumps({"sizes": sizes, "facts": facts}), encoding="utf-8")
+        if target.exists() and _read(target) is None:
+            log(f"The cache entry {target} is damaged; it is built again.")
+            target.rename(temporary / "damaged")
+        try:
+            contents.rename(target)
+        except OSError:
+            facts = _read(target)
+            if facts is None:  # no other process was faster, so the rename itself went wrong
+                raise
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise ValueError(
+                f"The disk of the data cache {cache_dir} is full. Free some space, or set MIDWAY_CACHE elsewhere."
+            ) from error
+        raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return target, facts
+
+
+def _read(target: Path) -> dict[str, Any] | None:
+    """Return the facts of a complete entry, None if there is none or one of its files is not as it was written."""
+    try:
+        manifest = json.loads((target / _MANIFEST).read_text(encoding="utf-8"))
+        if any((target / name).stat().st_size != size for name, size in manifest["sizes"].items()):
+            return None
+    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError):
+        return None
+    facts: dict[str, Any] = manifest["facts"]
+    return facts
+
+
+@functools.cache
+def _hash_package() -> str:
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()

@@ -1,0 +1,112 @@
+"""Which columns hold the text, the second text of a pair, and the label."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from heads.registry import describe_unknown
+from research.config import DataSettings
+from research.data.tables import Table
+
+_TEXT_NAMES = ("text", "sentence", "review", "content", "document", "comment", "tweet", "utterance", "question")
+_PAIR_NAMES = (
+    ("sentence1", "sentence2"),
+    ("sentence_1", "sentence_2"),
+    ("sentence_a", "sentence_b"),
+    ("premise", "hypothesis"),
+    ("question1", "question2"),
+    ("question", "sentence"),
+    ("question", "passage"),
+    ("question", "context"),
+    ("query", "passage"),
+    ("query", "document"),
+    ("text", "text_pair"),
+    ("text1", "text2"),
+    ("text_1", "text_2"),
+    ("text_a", "text_b"),
+)
+_LABEL_NAMES = ("label", "labels", "score", "target", "class", "category", "sentiment", "stars", "rating")
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The columns that are read."""
+
+    text: str
+    """The text, or the first of a pair."""
+    text_pair: str | None
+    """The second text."""
+    label: str
+    """Label, list of labels or score."""
+
+    def names(self) -> list[str]:
+        """Return their names in this order."""
+        return [self.text, *([self.text_pair] if self.text_pair else []), self.label]
+
+
+def choose_columns(table: Table, settings: DataSettings) -> tuple[Columns, list[str]]:
+    """Return the columns that the settings name or, where that is unambiguous, whose names and types suggest them.
+
+    Returns:
+        The columns, and what there is to say about guesses.
+    Raises:
+        ValueError: if a named column is missing, or a guess would be ambiguous.
+    """
+    columns = table.columns()
+    named = (settings.text_column, settings.text_pair_column, settings.label_column)
+    check_present([name for name in named if name is not None], table)
+    given = [name for name in named if name is not None]
+    if len(set(given)) < len(given):
+        raise ValueError(f"Text, text pair and label must be different columns; got {', '.join(given)}.")
+
+    notes = []
+    label = settings.label_column
+    if label is None:
+        label = _guess_label([column for column in columns if column not in named], table)
+        notes.append(f"label_column: '{label}'")
+    text, text_pair = settings.text_column, settings.text_pair_column
+    if text is None:
+        candidates = [column for column in table.string_columns() if column not in (label, text_pair)]
+        text, guessed_pair = _guess_text(candidates, table, alone=text_pair is not None)
+        text_pair = text_pair or guessed_pair
+        notes.append(f"text_column: '{text}'")
+        notes += [f"text_pair_column: '{guessed_pair}'"] if guessed_pair else []
+    return Columns(text, text_pair, label), [
+        f"Guessed {', '.join(sorted(notes))}."
+    ] if notes and not table.fixed_columns else []
+
+
+def check_present(names: Sequence[str], table: Table) -> None:
+    """Raise ValueError if the table lacks one of the columns."""
+    columns = table.columns()
+    for name in names:
+        if name not in columns:
+            raise ValueError(f"{table.name}: {describe_unknown('column', name, columns, listed_as='Columns')}")
+
+
+def _guess_label(candidates: list[str], table: Table) -> str:
+    found = [column for column in candidates if column.lower() in _LABEL_NAMES]
+    if len(found) != 1:
+        raise ValueError(_describe_ambiguous("label", found, table))
+    return found[0]
+
+
+def _guess_text(candidates: list[str], table: Table, *, alone: bool) -> tuple[str, str | None]:
+    """Return the text column and, unless it is to be `alone`, its pair if there is one."""
+    by_name = {column.lower(): column for column in candidates}
+    pairs = [(by_name[first], by_name[second]) for first, second in _PAIR_NAMES if {first, second} <= by_name.keys()]
+    if len(pairs) == 1 and not alone:
+        return pairs[0]
+    found = [by_name[name] for name in _TEXT_NAMES if name in by_name] or candidates
+    if len(found) != 1 or pairs:
+        raise ValueError(_describe_ambiguous("text", found, table))
+    return found[0], None
+
+
+def _describe_ambiguous(what: str, found: list[str], table: Table) -> str:
+    reason = f"these could be it: {', '.join(found)}" if found else "none has a name that says so"
+    return (
+        f"Which column of {table.name} holds the {what} is not clear: {reason}. "
+        f"Columns: {', '.join(table.columns())}. Set {what}_column."
+    )

@@ -1,0 +1,123 @@
+"""One pass over a split's files: check and clean each row, and write what is left to an Arrow file."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from research.data.arrow import RowWriter, read_batches
+from research.data.bad_rows import BadRows
+from research.data.cleaning import CleaningStep
+from research.data.columns import Columns
+from research.data.labels import BadLabelError, Kind, read_label
+from research.data.splits import Hashes
+from research.data.tables import Table
+
+_SCHEMA = pa.schema(
+    {
+        "text": pa.string(),
+        "text_pair": pa.string(),
+        "label": pa.list_(pa.string()),
+        "table": pa.int32(),
+        "row": pa.int64(),
+        "line": pa.int64(),
+    }
+)
+
+
+class _BadTextError(ValueError):
+    """A text that cannot be used."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The usable rows of one split, on disk in the order of its files."""
+
+    path: Path
+    """Arrow file: text, text_pair, label as a list of strings, and where the row was."""
+    tables: Sequence[Table]
+    """What the column `table` counts, from `first_table`."""
+    first_table: int
+    """Number of the split's first table among those of all splits."""
+    num_read: int
+    """Rows read, bad ones included."""
+    kinds: set[Kind]
+    """Kinds of labels met."""
+    hashes: Hashes
+    """Hash of each row's text (and pair), [num_rows]. Two texts with the same hash count as the same."""
+
+    def __len__(self) -> int:
+        return len(self.hashes)
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """Yield the rows."""
+        return read_batches(self.path)
+
+    def report(self, bad: BadRows, batch: pa.RecordBatch, index: int, reason: str) -> None:
+        """Count a row of a batch as bad."""
+        table, row, line = (batch.column(name)[index].as_py() for name in ("table", "row", "line"))
+        bad.add(table, row, self.tables[table - self.first_table].place(row, line), reason)
+
+
+def ingest(
+    tables: Sequence[Table], first_table: int, columns: Columns, clean: CleaningStep, *, bad: BadRows, path: Path
+) -> Rows:
+    """Read the tables of a split into `path`.
+
+    Args:
+        tables: its files.
+        first_table: how many tables came before, in other splits.
+        columns: what to read.
+        clean: applied to each text.
+        bad: gets the rows that cannot be used.
+        path: file to write.
+    """
+    kinds: set[Kind] = set()
+    hashes = bytearray()
+    num_read = 0
+    with RowWriter(path, _SCHEMA) as writer:
+        for number, table in enumerate(tables, first_table):
+            refused = 0
+
+            def report(row: int, line: int, reason: str, table: Table = table, number: int = number) -> None:
+                nonlocal refused
+                refused += 1
+                bad.add(number, row, table.place(row, line), reason)
+
+            for row, line, values in table.rows(columns.names(), report):
+                num_read += 1
+                try:
+                    texts = [_read_text(value, clean) for value in values[:-1]]
+                    label, label_kinds = read_label(values[-1], typed=table.typed)
+                    content = "\0".join(texts).encode()
+                except UnicodeEncodeError:
+                    bad.add(number, row, table.place(row, line), "invalid Unicode (half of a surrogate pair)")
+                    continue
+                except (_BadTextError, BadLabelError) as error:
+                    bad.add(number, row, table.place(row, line), str(error))
+                    continue
+                kinds |= label_kinds
+                hashes += hashlib.blake2b(content, digest_size=8).digest()
+                pair = texts[1] if columns.text_pair else None
+                writer.append((texts[0], pair, label, number, row, line), len(content))
+            num_read += refused
+    return Rows(path, tables, first_table, num_read, kinds, np.frombuffer(hashes, dtype=np.uint64))
+
+
+def _read_text(value: Any, clean: CleaningStep) -> str:
+    if value is None:
+        raise _BadTextError("missing text")
+    if not isinstance(value, str):
+        raise _BadTextError(f"the text is a {type(value).__name__}, expected a string")
+    if not value or value.isspace():
+        raise _BadTextError("empty text")
+    cleaned = clean(value)
+    if not cleaned or cleaned.isspace():
+        raise _BadTextError("empty text after cleaning")
+    return cleaned

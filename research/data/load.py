@@ -1,0 +1,101 @@
+"""From a data spec to training, validation and test rows."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import get_args
+
+from datasets import Dataset
+
+from research.config import DataSettings
+from research.data import cache, cleaning
+from research.data.prepare import prepare
+from research.data.sources import find_source
+from research.data.splits import SPLIT_NAMES
+from research.task import ProblemType, Task
+
+_NOT_ABOUT_ROWS = ("max_length", "truncation")
+Log = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Splits:
+    """The rows of a run, memory-mapped.
+
+    Columns: id (row number within the split), text, text_pair (of pairs), label (a number, a list of numbers of labels,
+    or a score).
+    """
+
+    train: Dataset
+    """Rows to train on."""
+    validation: Dataset
+    """Rows to choose by."""
+    test: Dataset
+    """Rows to report on."""
+    task: Task
+    """What is to be predicted."""
+    cache_dir: Path | None = None
+    """Where prepared data is kept; None is MIDWAY_CACHE or ~/.cache/midway."""
+
+    @property
+    def has_pairs(self) -> bool:
+        """Whether rows are pairs of texts."""
+        return not {"text_pair", "pair_ids"}.isdisjoint(self.train.column_names)
+
+    def items(self) -> Iterator[tuple[str, Dataset]]:
+        """Yield the splits with their names."""
+        for name in SPLIT_NAMES:
+            yield name, getattr(self, name)
+
+
+def load_splits(settings: DataSettings, cache_dir: Path | None = None, log: Log = print) -> Splits:
+    """Return the splits that the settings describe, from the cache if they were prepared before.
+
+    Args:
+        settings: the data settings; a RunConfig has them too.
+        cache_dir: where prepared data is kept, instead of MIDWAY_CACHE or ~/.cache/midway.
+        log: gets every line that is worth saying, also those of a preparation that was found in the cache.
+    Raises:
+        ValueError: if the data cannot be used as it is; the message says what to do.
+    """
+    _check(settings)
+    clean = cleaning.compose(settings.cleaning)
+    source = find_source(settings.data)
+    directory = cache.find_cache_dir(cache_dir)
+    key = cache.fingerprint(
+        source.identity,
+        cleaning.fingerprint_steps(settings.cleaning),
+        {
+            item.name: getattr(settings, item.name)
+            for item in dataclasses.fields(DataSettings)
+            if item.name not in _NOT_ABOUT_ROWS
+        },
+    )
+    entry, facts = cache.fetch(directory, "rows", key, lambda target: prepare(source, settings, clean, target), log)
+    for line in facts["log"]:
+        log(line)
+    task = Task(
+        facts["problem_type"], tuple(facts["label_names"]), tuple(facts["label_counts"]), facts["num_rows"]["train"]
+    )
+    train, validation, test = (open_dataset(entry / f"{name}.arrow", f"{key}-{name}") for name in SPLIT_NAMES)
+    return Splits(train, validation, test, task, directory)
+
+
+def open_dataset(path: Path, fingerprint: str) -> Dataset:
+    """Memory-map an Arrow file under a fingerprint that is the same in every process."""
+    return Dataset(Dataset.from_file(str(path)).data, fingerprint=fingerprint)
+
+
+def _check(settings: DataSettings) -> None:
+    if settings.task is not None and settings.task not in get_args(ProblemType):
+        raise ValueError(f"task must be {', '.join(get_args(ProblemType))} or null; got '{settings.task}'.")
+    for name in SPLIT_NAMES:
+        limit = getattr(settings, f"limit_{name}")
+        if limit is not None and limit < 1:
+            raise ValueError(f"limit_{name} must be at least 1; got {limit}.")
+    shares = (settings.validation_share, settings.test_share)
+    if not all(0 <= share < 1 for share in shares) or sum(shares) >= 1:
+        raise ValueError(f"validation_share and test_share must leave something to train on; got {shares}.")

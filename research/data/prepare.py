@@ -1,0 +1,174 @@
+"""Read a source, learn its labels, decide which row goes where, and write the splits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from research.config import DataSettings
+from research.data.arrow import RowWriter
+from research.data.bad_rows import BadRows
+from research.data.cleaning import CleaningStep
+from research.data.columns import Columns, check_present, choose_columns
+from research.data.encode import LabelEncoder
+from research.data.ingest import Rows, ingest
+from research.data.sources import Source
+from research.data.splits import SPLIT_NAMES, TEST, TRAIN, VALIDATION, Hashes, Integers, carve, sample
+
+_LEFT_OUT = -1
+
+
+def prepare(source: Source, settings: DataSettings, clean: CleaningStep, target: Path) -> dict[str, Any]:
+    """Write train.arrow, validation.arrow and test.arrow into `target`.
+
+    Returns:
+        What is to be known about them: problem type, label names, label counts, numbers of rows, lines to log.
+    Raises:
+        ValueError: if the data cannot be used as it is.
+    """
+    scratch = target.with_name("scratch")
+    scratch.mkdir()
+    log = list(source.notes)
+    bad = BadRows(settings.bad_rows)
+    columns, rows, guesses = _read(source, settings, clean, bad, scratch)
+    log += guesses
+    num_read = sum(part.num_read for part in rows.values())
+    try:
+        _check_not_empty(source, len(rows["train"]), "train")
+        encoder = LabelEncoder.learn(rows["train"], columns.label, settings.task)
+    except ValueError:
+        bad.close(num_read)  # bad rows explain more than what they leave
+        raise
+    encoded = {name: encoder.encode_rows(part, bad) for name, part in rows.items()}
+    skipped = bad.close(num_read)
+    log += [skipped] if skipped else []
+    for name, (usable, _) in encoded.items():
+        _check_not_empty(source, int(usable.sum()), name)
+
+    assigned, notes = _assign(rows, encoded, settings)
+    label_counts, num_rows = _write(rows, assigned, encoder, pair=columns.text_pair is not None, target=target)
+    log += [encoder.describe(guessed=settings.task is None), *notes]
+    log.append(f"{source.name}: " + ", ".join(f"{name} {num_rows[name]:,}" for name in SPLIT_NAMES) + " rows.")
+    return {
+        "problem_type": encoder.problem_type,
+        "label_names": list(encoder.label_names),
+        "label_counts": label_counts,
+        "num_rows": num_rows,
+        "log": log,
+    }
+
+
+def _read(
+    source: Source, settings: DataSettings, clean: CleaningStep, bad: BadRows, scratch: Path
+) -> tuple[Columns, dict[str, Rows], list[str]]:
+    """Return the columns, the rows of each split that the source has, and what was guessed."""
+    tables = source.open(scratch)
+    columns, guesses = choose_columns(tables["train"][0], settings)
+    rows: dict[str, Rows] = {}
+    num_tables = 0
+    for name in SPLIT_NAMES:
+        if name in tables:
+            for table in tables[name]:
+                check_present(columns.names(), table)
+            rows[name] = ingest(tables[name], num_tables, columns, clean, bad=bad, path=scratch / f"{name}.arrow")
+            num_tables += len(tables[name])
+    return columns, rows, guesses
+
+
+def _check_not_empty(source: Source, num_rows: int, split: str) -> None:
+    if not num_rows:
+        raise ValueError(f"{source.name} has no usable rows for {split}.")
+
+
+def _assign(
+    rows: dict[str, Rows], encoded: dict[str, tuple[NDArray[np.bool_], Integers]], settings: DataSettings
+) -> tuple[dict[str, NDArray[np.int8]], list[str]]:
+    """Decide for every row of every given split which split it ends in, or that it is left out."""
+    assigned = {}
+    notes = []
+    for name, (usable, _) in encoded.items():
+        assigned[name] = np.where(usable, SPLIT_NAMES.index(name), _LEFT_OUT).astype(np.int8)
+    hashes = {name: part.hashes[encoded[name][0]] for name, part in rows.items()}
+    shares = {VALIDATION: settings.validation_share, TEST: settings.test_share}
+    missing = {split: share for split, share in shares.items() if SPLIT_NAMES[split] not in rows}
+    if missing:
+        usable, strata = encoded["train"]
+        elsewhere = np.concatenate([np.empty(0, np.uint64), *(hashes[name] for name in rows if name != "train")])
+        carved = carve(hashes["train"], strata[usable], missing, settings.split_seed, elsewhere)
+        assigned["train"][usable] = carved
+        parts = " and ".join(f"{(carved == split).sum():,} {SPLIT_NAMES[split]} rows" for split in sorted(missing))
+        repeated = len(carved) - len(np.unique(hashes["train"]))
+        kept = f"; {repeated:,} rows that repeat an earlier text stay on its side" if repeated else ""
+        notes.append(f"Carved {parts} from {len(carved):,} training rows (split_seed {settings.split_seed}){kept}.")
+    notes += _describe_leaks(hashes)
+    notes += _limit(assigned, {name: strata for name, (_, strata) in encoded.items()}, settings)
+    return assigned, notes
+
+
+def _describe_leaks(hashes: dict[str, Hashes]) -> list[str]:
+    """Count the texts that the given splits share."""
+    notes = []
+    for first, second in (("validation", "train"), ("test", "train"), ("test", "validation")):
+        if first in hashes and second in hashes:
+            num_shared = int(np.isin(hashes[first], hashes[second]).sum())
+            if num_shared:
+                notes.append(
+                    f"{num_shared:,} of {len(hashes[first]):,} {first} rows have a text that is also in {second}; "
+                    "they are left as they are."
+                )
+    return notes
+
+
+def _limit(assigned: dict[str, NDArray[np.int8]], strata: dict[str, Integers], settings: DataSettings) -> list[str]:
+    """Leave rows out, in place, until each split is within its limit."""
+    notes = []
+    for split, name in enumerate(SPLIT_NAMES):
+        limit = getattr(settings, f"limit_{name}")
+        part = name if name in assigned else "train"
+        members = np.flatnonzero(assigned[part] == split)
+        if limit is None or limit >= len(members):
+            continue
+        chosen = members[sample(strata[part][members], limit, settings.split_seed)]
+        assigned[part][members] = _LEFT_OUT
+        assigned[part][chosen] = split
+        notes.append(f"Limited {name} to {limit:,} of {len(members):,} rows.")
+    return notes
+
+
+def _write(
+    rows: dict[str, Rows], assigned: dict[str, NDArray[np.int8]], encoder: LabelEncoder, *, pair: bool, target: Path
+) -> tuple[list[int], dict[str, int]]:
+    """Write each split's file; return the training rows per label, and the rows per split."""
+    texts = ["text", "text_pair"] if pair else ["text"]
+    schema = pa.schema([("id", pa.int64()), *((name, pa.string()) for name in texts), ("label", encoder.label_type)])
+    num_rows = dict.fromkeys(SPLIT_NAMES, 0)
+    label_counts = np.zeros(len(encoder.label_names), dtype=np.int64)
+    with ExitStack() as stack:
+        writers = [stack.enter_context(RowWriter(target / f"{name}.arrow", schema)) for name in SPLIT_NAMES]
+        for part, source_rows in rows.items():
+            start = 0
+            for batch in source_rows.batches():
+                here = assigned[part][start : start + batch.num_rows]
+                start += batch.num_rows
+                for split in _splits_in(here):
+                    name = SPLIT_NAMES[split]
+                    chosen = batch.filter(pa.array(here == split))
+                    labels = encoder.encode_labels(chosen.column("label"))
+                    if split == TRAIN:
+                        label_counts += encoder.count(labels)
+                    ids = pa.array(np.arange(num_rows[name], num_rows[name] + chosen.num_rows))
+                    columns = [ids, *(chosen.column(text) for text in texts), labels]
+                    writers[split].append_batch(pa.record_batch(columns, schema=schema))
+                    num_rows[name] += chosen.num_rows
+    counts: list[int] = [] if encoder.problem_type == "regression" else label_counts.tolist()
+    return counts, num_rows
+
+
+def _splits_in(here: NDArray[np.int8]) -> Sequence[int]:
+    return [int(split) for split in np.unique(here) if split != _LEFT_OUT]

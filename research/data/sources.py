@@ -1,0 +1,183 @@
+"""What a data spec stands for: which files, and how they are read."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from heads.registry import Registry
+from research.data.archives import ARCHIVE_SUFFIXES, open_archive
+from research.data.arrow_tables import LoadedTable, ParquetTable
+from research.data.hub import load_from_hub
+from research.data.imdb import (
+    PackagedReviews,
+    ReviewFiles,
+    find_packaged_reviews,
+    find_raw_release,
+    list_reviews,
+)
+from research.data.splits import SPLIT_NAMES
+from research.data.tables import Table, check_file
+from research.data.text_tables import CsvTable, JsonLinesTable, TsvTable
+
+_READERS: dict[str, Callable[[Path, str], Table]] = {
+    ".csv": CsvTable,
+    ".tsv": TsvTable,
+    ".jsonl": JsonLinesTable,
+    ".parquet": ParquetTable,
+}
+_SPLIT_OF_STEM = {
+    "train": "train",
+    "training": "train",
+    "validation": "validation",
+    "valid": "validation",
+    "val": "validation",
+    "dev": "validation",
+    "test": "test",
+}
+_SHARD = re.compile(r"-\d+-of-\d+$")
+_EXPECTED = (
+    "Expected imdb or rotten_tomatoes (packaged), an aclImdb folder or {ARCHIVE_SUFFIXES[0]}, a {', '.join(_READERS)} file, "
+    "a folder with train/validation/test files, or hub:<dataset>[:config]."
+)
+
+Tables = Mapping[str, Sequence[Table]]
+
+
+@dataclass(frozen=True)
+class Source:
+    """Files that were found, and not read yet."""
+
+    name: str
+    """What messages call it."""
+    identity: list[Any]
+    """JSON-able; changes when a file does."""
+    open: Callable[[Path], Tables]
+    """Returns the tables of each split; may put files into the directory that it gets."""
+    notes: tuple[str, ...] = ()
+    """What there is to say about the choice."""
+
+
+PACKAGED: Registry[Callable[[], Source]] = Registry("packaged data set")
+
+
+@PACKAGED.register("imdb")
+def find_imdb() -> Source:
+    """25,000 movie reviews, half of them negative: the labelled training split of the IMDB release."""
+    return _find_packaged("imdb")
+
+
+@PACKAGED.register("rotten_tomatoes")
+def find_rotten_tomatoes() -> Source:
+    """8,530 sentences from movie reviews, half of them negative."""
+    return _find_packaged("rotten_tomatoes")
+
+
+def find_source(spec: str) -> Source:
+    """Find what `spec` stands for.
+
+    Raises:
+        ValueError: if there is no such thing, or it is not clear which files are which split.
+    """
+    if spec in PACKAGED:
+        return PACKAGED[spec]()
+    if spec.startswith("hub:"):
+        return _find_on_hub(spec)
+    path = Path(spec).expanduser()
+    if path.is_dir():
+        return _find_in_folder(path)
+    if not path.exists():
+        raise ValueError(f"There is no file or folder '{spec}'. {_EXPECTED}")
+    if path.name.lower().endswith(ARCHIVE_SUFFIXES):
+        check_file(path, path.name)
+        return Source(path.name, _identify([path]), lambda scratch: _as_tables(open_archive(path, scratch)))
+    reader = _READERS.get(path.suffix.lower())
+    if reader is None:
+        raise ValueError(f"Cannot read '{spec}': unsupported extension '{path.suffix}'. {_EXPECTED}")
+    check_file(path, path.name)
+    return Source(path.name, _identify([path]), lambda _: {"train": [reader(path, path.name)]})
+
+
+def _find_packaged(name: str) -> Source:
+    path = find_packaged_reviews()
+    return Source(name, [name, *_identify([path])], lambda _: {"train": [PackagedReviews(path, name)]})
+
+
+def _find_in_folder(folder: Path) -> Source:
+    release = find_raw_release(folder)
+    if release is not None:
+        return _find_raw_release(release)
+    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in _READERS and path.is_file())
+    if not paths:
+        raise ValueError(f"The folder '{folder}' has no data files. {_EXPECTED}")
+    files: dict[str, list[Path]] = {split: [] for split in SPLIT_NAMES}
+    for path in paths:
+        split = _SPLIT_OF_STEM.get(_SHARD.sub("", path.stem).lower())
+        if split is None:
+            raise ValueError(
+                f"It is not clear which split '{path}' is: in a folder, files are named train, validation (or valid, "
+                "val, dev) and test. Rename it, move it away, or give the file itself as --data."
+            )
+        files[split].append(path)
+    for split, found in files.items():
+        # Several files are one split only when they are its numbered shards.
+        if len({(_SHARD.sub("", path.stem), path.suffix) for path in found}) > 1:
+            names = ", ".join(path.name for path in found)
+            raise ValueError(f"The folder '{folder}' has more than one {split} file: {names}. Keep one.")
+    if not files["train"]:
+        names = ", ".join(path.name for path in paths)
+        raise ValueError(f"The folder '{folder}' has no train file; it has {names}.")
+    return Source(
+        folder.resolve().name,
+        [[split, _identify(found)] for split, found in files.items()],
+        lambda _: {
+            split: [_READERS[path.suffix.lower()](path, path.name) for path in found]
+            for split, found in files.items()
+            if found
+        },
+    )
+
+
+def _find_raw_release(root: Path) -> Source:
+    reviews = list_reviews(root)
+    return Source(
+        root.resolve().name,
+        _identify(path for split in reviews.values() for _, path in sorted(split)),
+        lambda _: {
+            split: [ReviewFiles(split, list(found), Path.read_bytes)] for split, found in reviews.items() if found
+        },
+    )
+
+
+def _find_on_hub(spec: str) -> Source:
+    loaded = load_from_hub(spec.removeprefix("hub:"))
+    splits: dict[str, str] = {}
+    for name in loaded:
+        split = _SPLIT_OF_STEM.get(str(name))
+        if split is not None and split in splits.values():
+            raise ValueError(f"'{spec}' has more than one {split} split: {', '.join(map(str, loaded))}.")
+        if split is not None:
+            splits[str(name)] = split
+    if "train" not in splits.values():
+        raise ValueError(f"'{spec}' has no train split; it has {', '.join(map(str, loaded))}.")
+    unused = [str(name) for name in loaded if str(name) not in splits]
+    return Source(
+        spec,
+        [[split, loaded[name]._fingerprint] for name, split in splits.items()],
+        lambda _: {split: [LoadedTable(loaded[name], name)] for name, split in splits.items()},
+        (f"Splits of {spec} that are not used: {', '.join(unused)}.",) if unused else (),
+    )
+
+
+def _as_tables(splits: Mapping[str, Table]) -> Tables:
+    return {split: [table] for split, table in splits.items()}
+
+
+def _identify(paths: Iterable[Path]) -> list[Any]:
+    """Return what changes when a file is written: it takes no reading, and a copied-back older file is noticed too."""
+    stats = [(os.path.abspath(path), path.stat()) for path in paths]
+    return [[path, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino] for path, stat in stats]

@@ -1,0 +1,108 @@
+"""Which rows go into which split: stratified, repeatable, and never the same text on two sides."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+Integers = NDArray[np.int64]
+Hashes = NDArray[np.uint64]
+Item = TypeVar("Item", bound=np.generic)
+
+TRAIN, VALIDATION, TEST = 0, 1, 2
+SPLIT_NAMES = ("train", "validation", "test")
+
+
+def bin_scores(scores: NDArray[np.float64], num_bins: int = 10) -> Integers:
+    """Return each score's quantile bin, the stratum of a regression row."""
+    inner = np.quantile(scores, np.linspace(0, 1, num_bins + 1)[1:-1])
+    return np.searchsorted(inner, scores, side="right").astype(np.int64)
+
+
+def allocate(total: int, sizes: Integers) -> Integers:
+    """Share `total` rows out in proportion to `sizes`, by largest remainder (of equal ones, the earliest)."""
+    exact = total * sizes / max(int(sizes.sum()), 1)
+    shares = np.floor(exact).astype(np.int64)
+    missing = total - int(shares.sum())
+    shares[np.argsort(shares - exact, kind="stable")[:missing]] += 1
+    return shares
+
+
+def sample(strata: Integers, limit: int, seed: int) -> Integers:
+    """Return the row numbers, ascending, of a stratified sample of at most `limit` rows.
+
+    Args:
+        strata: stratum of each row, [num_rows].
+        limit: rows wanted.
+        seed: seed of the choice.
+    """
+    if limit >= len(strata):
+        return np.arange(len(strata))
+    _, members, sizes = np.unique(strata, return_inverse=True, return_counts=True)
+    order = np.random.default_rng(seed).permutation(len(strata))
+    order = order[np.argsort(members[order], kind="stable")]
+    starts = np.cumsum(sizes) - sizes
+    rank_in_stratum = np.arange(len(strata)) - np.repeat(starts, sizes)
+    chosen: Integers = np.sort(order[rank_in_stratum < np.repeat(allocate(limit, sizes), sizes)])
+    return chosen
+
+
+def carve(hashes: Hashes, strata: Integers, shares: dict[int, float], seed: int, elsewhere: Hashes) -> NDArray[np.int8]:
+    """Decide which of the training rows become validation or test rows.
+
+    Rows with the same text move together, in the stratum of their rarest label. Every stratum keeps a text in train,
+    and so do texts that occur in a split that was given.
+
+    Args:
+        hashes: hash of each row's text, [num_rows].
+        strata: stratum of each row, [num_rows].
+        shares: share of the rows for each split that is missing.
+        seed: seed of the choice.
+        elsewhere: hashes of the texts in the splits that were given.
+    Returns:
+        TRAIN, VALIDATION or TEST for each row, [num_rows].
+    Raises:
+        ValueError: if a split would be empty.
+    """
+    texts, text_of_row, num_copies = np.unique(hashes, return_inverse=True, return_counts=True)
+    _, members, sizes = np.unique(strata, return_inverse=True, return_counts=True)
+    by_rarity = np.argsort(sizes, kind="stable")
+    rarity = np.empty_like(by_rarity)
+    rarity[by_rarity] = np.arange(len(sizes))
+    stratum_of_text = np.full(len(texts), len(sizes))
+    np.minimum.at(stratum_of_text, text_of_row, rarity[members])
+
+    split_of_text = np.full(len(texts), TRAIN, dtype=np.int8)
+    free = ~np.isin(texts, elsewhere)
+    order = np.random.default_rng(seed).permutation(len(texts))
+    text_strata = _split_by(stratum_of_text[order], order, len(sizes))
+    rows_of_stratum = np.array([num_copies[texts_here].sum() for texts_here in text_strata], dtype=np.int64)
+    for split in sorted(shares, reverse=True):
+        if not shares[split]:
+            raise ValueError(
+                f"There is no {SPLIT_NAMES[split]} split, and {SPLIT_NAMES[split]}_share is 0. "
+                f"Raise {SPLIT_NAMES[split]}_share, or give the split as a file."
+            )
+        targets = allocate(max(round(shares[split] * len(hashes)), 1), rows_of_stratum)
+        for texts_here, target in zip(text_strata, targets, strict=True):
+            here = texts_here[split_of_text[texts_here] == TRAIN]
+            movable = here[free[here]]
+            if len(movable) == len(here):  # no text of the stratum is bound to stay, so one of them is
+                movable = movable[1:]
+            movable = movable[num_copies[movable] <= target]
+            split_of_text[movable[np.cumsum(num_copies[movable]) <= target]] = split
+        if not (split_of_text == split).any():
+            raise ValueError(
+                f"{len(hashes)} training rows with {len(texts)} different texts are too few to carve a "
+                f"{SPLIT_NAMES[split]} split with a share of {shares[split]} from them. "
+                f"Raise {SPLIT_NAMES[split]}_share, or give the split as a file."
+            )
+    return split_of_text[text_of_row]
+
+
+def _split_by(keys: Integers, values: NDArray[Item], num_keys: int) -> list[NDArray[Item]]:
+    """Return the values of each key, in their order."""
+    order = np.argsort(keys, kind="stable")
+    return np.split(values[order], np.searchsorted(keys[order], np.arange(1, num_keys)))

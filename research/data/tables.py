@@ -1,0 +1,74 @@
+"""What every reader gives: the columns and, row by row, the values of one file."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+Report = Callable[[int, int, str], None]
+"""Takes the row, the line and the reason of a bad row."""
+
+
+class Table(ABC):
+    """The rows of one file.
+
+    Args:
+        name: what messages call it.
+    """
+
+    fixed_columns = False
+    """Whether the columns are this project's own, so that there is nothing to guess."""
+    typed = True
+    """Whether numbers come as numbers; in csv and tsv everything is a string."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    @abstractmethod
+    def columns(self) -> list[str]:
+        """Return the names of the columns.
+
+        Raises:
+            ValueError: if the file is empty or cannot be read.
+        """
+
+    def string_columns(self) -> list[str]:
+        """Return the columns that may hold texts."""
+        return self.columns()
+
+    def label_names(self, column: str) -> tuple[str, ...] | None:
+        """Return the label names that the file itself declares for a column, in their order."""
+        del column
+        return None
+
+    @abstractmethod
+    def rows(self, columns: Sequence[str], report: Report) -> Iterator[tuple[int, int, Sequence[Any]]]:
+        """Yield row number (1-based), line number (0: none) and the columns' values; bad rows go to `report`."""
+
+    def place(self, row: int, line: int) -> str:
+        """Say where a row is."""
+        return f"{self.name}, row {row}" + (f" (line {line})" if line not in (0, row) else "")
+
+
+def check_file(path: Path, name: str) -> None:
+    """Raise ValueError unless `path` is a readable file with something in it."""
+    if not path.is_file():
+        raise ValueError(f"{name} is not a file.")
+    try:
+        with path.open("rb") as file:
+            empty = not file.read(1)
+    except OSError as error:
+        raise ValueError(f"Cannot read {name}: {error.strerror}.") from error
+    if empty:
+        raise ValueError(f"{name} is empty.")
+
+
+def check_columns(columns: Sequence[str], name: str) -> None:
+    """Raise ValueError if two columns have the same name."""
+    twice = sorted({column for column in columns if columns.count(column) > 1})
+    if twice:
+        raise ValueError(
+            f"{name} has more than one column named {', '.join(map(repr, twice))}; each needs a name of its own."
+        )

@@ -1,0 +1,138 @@
+"""Texts to token ids: once, in parallel, untruncated, into memory-mapped Arrow."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import tokenizers
+import transformers
+from datasets import Dataset
+from numpy.typing import NDArray
+from transformers import PreTrainedTokenizerBase
+
+from research.data import cache
+from research.data.arrow import RowWriter, read_dataset
+from research.data.load import Log, Splits, open_dataset
+from research.data.special_tokens import find_special_tokens
+from research.data.splits import SPLIT_NAMES
+
+_IDS = pa.list_(pa.int32())
+_ROWS_PER_WORKER = 1000
+
+
+def tokenize_splits(splits: Splits, tokenizer: PreTrainedTokenizerBase, *, log: Log = print) -> Splits:
+    """Return the splits with token ids in the place of texts, from the cache if that was done before.
+
+    Args:
+        splits: what load_splits returned.
+        tokenizer: the encoder's.
+        log: gets what is worth saying.
+    Returns:
+        Splits with the columns id, input_ids (without special tokens, untruncated), pair_ids (of pairs), length
+        (untruncated, special tokens included) and label.
+    """
+    directory = cache.find_cache_dir(splits.cache_dir)
+    key = cache.fingerprint([data._fingerprint for _, data in splits.items()], fingerprint_tokenizer(tokenizer))
+    entry, facts = cache.fetch(directory, "tokens", key, lambda target: _tokenize(splits, tokenizer, target), log)
+    for line in facts["log"]:
+        log(line)
+    train, validation, test = (open_dataset(entry / f"{name}.arrow", f"{key}-{name}") for name in SPLIT_NAMES)
+    return Splits(train, validation, test, splits.task, splits.cache_dir)
+
+
+def fingerprint_tokenizer(tokenizer: PreTrainedTokenizerBase) -> str:
+    """Return a hash of everything that decides which ids a text gets."""
+    if tokenizer.is_fast:
+        state = json.loads(tokenizer.backend_tokenizer.to_str())
+        # Left behind by whatever was tokenized last; tokenizing here sets both itself.
+        state["truncation"] = state["padding"] = None
+    else:
+        state = [sorted(tokenizer.get_vocab().items()), repr(sorted(tokenizer.init_kwargs.items()))]
+    content = [type(tokenizer).__qualname__, tokenizers.__version__, transformers.__version__, state]
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _tokenize(splits: Splits, tokenizer: PreTrainedTokenizerBase, target: Path) -> dict[str, Any]:
+    """Write the files of all splits and return what there is to say."""
+    pair = "text_pair" in splits.train.column_names
+    num_special = len(find_special_tokens(tokenizer, pair=pair))
+    log = []
+    for name, data in splits.items():
+        num_unknown = 0
+        schema = pa.schema(
+            [
+                ("id", pa.int64()),
+                ("input_ids", _IDS),
+                *([("pair_ids", _IDS)] if pair else []),
+                ("length", pa.int32()),
+                ("label", data.features.arrow_schema.field("label").type),
+            ]
+        )
+        scratch = target.with_name(f"scratch-{name}")
+        with RowWriter(target / f"{name}.arrow", schema) as writer:
+            for rows, ids in _encode(data, tokenizer, ["text", "text_pair"] if pair else ["text"], scratch):
+                lengths = num_special + sum(np.diff(column.offsets.to_numpy()) for column in ids)
+                columns = [rows.column("id"), *ids, pa.array(lengths, pa.int32()), rows.column("label")]
+                writer.append_batch(pa.record_batch(columns, schema=schema))
+                num_unknown += int(np.logical_and.reduce([_all_unknown(column, tokenizer) for column in ids]).sum())
+        if num_unknown:
+            log.append(f"{num_unknown:,} of {len(data):,} {name} rows have no token that the tokenizer knows.")
+    return {"log": log}
+
+
+def _encode(
+    data: Dataset, tokenizer: PreTrainedTokenizerBase, columns: list[str], scratch: Path
+) -> Iterator[tuple[pa.RecordBatch, list[pa.ListArray]]]:
+    """Yield batches of rows and, for each text column, their ids."""
+
+    def encode(batch: dict[str, list[str]]) -> dict[str, list[list[int]]]:
+        return {f"{column}_ids": _plain_ids(tokenizer, batch[column]) for column in columns}
+
+    if tokenizer.is_fast:  # its own threads share a batch among all cores
+        for rows in read_dataset(data):
+            ids = encode({column: rows.column(column).to_pylist() for column in columns})
+            yield rows, [pa.array(ids[f"{column}_ids"], _IDS) for column in columns]
+        return
+    scratch.mkdir()
+    num_workers = max(min(os.cpu_count() or 1, len(data) // _ROWS_PER_WORKER), 1)
+    mapped = data.map(
+        encode,
+        batched=True,
+        batch_size=100,
+        num_proc=num_workers if num_workers > 1 else None,
+        cache_file_name=str(scratch / "ids.arrow"),
+        new_fingerprint="tokens",
+        desc="Tokenizing",
+    )
+    for rows in read_dataset(mapped):
+        yield rows, [rows.column(f"{column}_ids").cast(_IDS) for column in columns]
+
+
+def _plain_ids(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> list[list[int]]:
+    encoded = tokenizer(
+        texts,
+        add_special_tokens=False,
+        truncation=False,
+        padding=False,
+        return_attention_mask=False,
+        return_token_type_ids=False,
+        verbose=False,  # longer than the model takes is expected: the collator truncates
+    )
+    ids: list[list[int]] = encoded["input_ids"]
+    return ids
+
+
+def _all_unknown(ids: pa.ListArray, tokenizer: PreTrainedTokenizerBase) -> NDArray[np.bool_]:
+    """Return for each row whether none of its ids stands for something, [num_rows]."""
+    unknown_id = -1 if tokenizer.unk_token_id is None else tokenizer.unk_token_id
+    offsets = ids.offsets.to_numpy()
+    known_before = np.concatenate([[0], np.cumsum(ids.values.to_numpy() != unknown_id)])
+    unknown: NDArray[np.bool_] = np.diff(known_before[offsets]) == 0
+    return unknown

@@ -7,6 +7,7 @@ import functools
 import hashlib
 import importlib.util
 import inspect
+import json
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,8 +16,16 @@ from typing import Any
 
 import torch
 from huggingface_hub import HfApi, snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, RepositoryNotFoundError
+from huggingface_hub.errors import (
+    HfHubHTTPError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+    RepositoryNotFoundError,
+    StrictDataclassError,
+)
+from safetensors import SafetensorError
 from transformers import (
+    CONFIG_MAPPING,
     AutoConfig,
     AutoModel,
     AutoTokenizer,
@@ -153,8 +162,13 @@ def load_tokenizer(encoder: str) -> PreTrainedTokenizerBase:
     folder = encoder_folder(encoder)
     if not any((folder / name).is_file() for name in _TOKENIZERS):
         raise ValueError(f"The encoder {folder} has no tokenizer: expected tokenizer.json (or a vocabulary).")
-    _check_config(folder)
-    tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    config = _read_config(folder)
+    try:
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+            folder, config=config, trust_remote_code=False
+        )
+    except (OSError, ImportError, LookupError, TypeError, ValueError) as error:
+        raise ValueError(f"The tokenizer of {folder} cannot be loaded: {_one_line(error)}") from error
     return tokenizer
 
 
@@ -171,10 +185,7 @@ def load_encoder_config(
         ValueError: if there is none, it is of no known kind, or it is no plain encoder.
     """
     folder = encoder_folder(encoder)
-    _check_config(folder)
-    config: PretrainedConfig = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-    if config.model_type == "encoder_with_head":
-        raise ValueError(f"{folder} is a whole model, with its head; use it with --init_from.")
+    config = _read_config(folder)
     if config.is_encoder_decoder:
         raise ValueError(f"Expected an encoder, got an encoder-decoder: {folder} ({config.model_type}).")
     # What a saved model remembers of its encoder is the name, not where it lay on this machine.
@@ -202,7 +213,7 @@ def load_encoder(
     folder = encoder_folder(encoder)
     config = load_encoder_config(encoder, dropout=dropout, attention_dropout=attention_dropout)
     check_weights(folder)
-    with quiet_loading():
+    with quiet_loading(folder):
         model, info = AutoModel.from_pretrained(
             folder,
             config=config,
@@ -271,19 +282,43 @@ def check_loading_info(info: dict[str, set[object]], folder: Path | str, *, allo
 
 
 @contextmanager
-def quiet_loading() -> Iterator[None]:
-    """Hold back Transformers' table of keys and its progress bar: the keys are checked by `check_loading_info`."""
+def quiet_loading(folder: Path | str) -> Iterator[None]:
+    """Hold back Transformers' table of keys and its progress bar: the keys are checked by `check_loading_info`.
+
+    Raises:
+        ValueError: if the weights cannot be read.
+    """
     verbosity, has_bar = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
     transformers_logging.set_verbosity(logging.ERROR)
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         yield
+    except SafetensorError as error:
+        raise ValueError(f"The weights in {folder} are damaged: {_one_line(error)}.") from error
     finally:
         transformers_logging.set_verbosity(verbosity)
         if has_bar:
             transformers_logging.enable_progress_bar()  # type: ignore[no-untyped-call]
 
 
-def _check_config(folder: Path) -> None:
-    if not (folder / "config.json").is_file():
+def _read_config(folder: Path) -> PretrainedConfig:
+    path = folder / "config.json"
+    if not path.is_file():
         raise ValueError(f"The encoder {folder} has no config.json.")
+    try:
+        model_type = json.loads(path.read_text(encoding="utf-8")).get("model_type")
+        if model_type == "encoder_with_head":
+            raise ValueError("it is a whole model, with its head; use it with --init_from")
+        if model_type not in CONFIG_MAPPING:
+            raise ValueError(
+                f"its family '{model_type}' is none that Transformers knows, and code that comes with an encoder is "
+                "not run"
+            )
+        config: PretrainedConfig = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    except (OSError, AttributeError, LookupError, TypeError, ValueError, StrictDataclassError) as error:
+        raise ValueError(f"The encoder {folder} cannot be used: {_one_line(error)}.") from error
+    return config
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split()).rstrip(".")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -106,6 +107,10 @@ class EncoderWithHead(PreTrainedModel):  # type: ignore[no-untyped-call]
         # Families leave out of the loading info what their old checkpoints have too much; this model has none.
         self._keys_to_ignore_on_load_unexpected: set[str] = set()
         self._keys_to_ignore_on_load_missing: set[str] = set()
+        # Transformers saves and loads a parameter of several names only where these are declared, in both ways.
+        shared = shared_parameters(self.head, "head")
+        self._tied_weights_keys = {f"^{re.escape(name)}$": first for name, first in shared.items()}
+        self.all_tied_weights_keys |= shared
 
     def _init_weights(self, module: nn.Module) -> None:
         """Leave the head as it initialised itself; Transformers sends the encoder's modules to the encoder's own."""
@@ -152,7 +157,7 @@ class EncoderWithHead(PreTrainedModel):  # type: ignore[no-untyped-call]
             check_weights(Path(pretrained_model_name_or_path))
         returns_info = kwargs.pop("output_loading_info", False)
         strict = {"use_safetensors": True, "ignore_mismatched_sizes": True, "output_loading_info": True}
-        with quiet_loading():
+        with quiet_loading(pretrained_model_name_or_path):
             loaded: Any = super().from_pretrained(pretrained_model_name_or_path, *model_args, **(kwargs | strict))
         model, info = loaded
         check_loading_info(info, pretrained_model_name_or_path)
@@ -231,3 +236,12 @@ def resolve_head_options(name: str, options: Mapping[str, Any]) -> dict[str, Any
         if option not in defaults:
             raise UnknownNameError(describe_unknown(f"option of head '{name}'", option, defaults, listed_as="Options"))
     return {**defaults, **options}
+
+
+def shared_parameters(module: nn.Module, prefix: str) -> dict[str, str]:
+    """Return the further names of parameters that have several, and the first name of each."""
+    first_names: dict[nn.Parameter, str] = {}
+    named = list(module.named_parameters(prefix, remove_duplicate=False))
+    for name, parameter in named:
+        first_names.setdefault(parameter, name)
+    return {name: first_names[parameter] for name, parameter in named if first_names[parameter] != name}

@@ -10,7 +10,9 @@ from typing import Any
 import pyarrow as pa
 from datasets import Dataset
 
-BATCH_ROWS = 1000
+# Opening a memory-mapped file touches every batch's header, and the kernel maps its neighbourhood with it: batches of a
+# few kilobytes would make the whole file resident.
+BATCH_ROWS = 10_000
 BATCH_BYTES = 2**20
 
 
@@ -27,28 +29,42 @@ class RowWriter:
         self._file = pa.OSFile(str(path), "wb")
         self._stream = pa.ipc.new_stream(self._file, schema)
         self._columns: list[list[Any]] = [[] for _ in schema]
+        self._batches: list[pa.RecordBatch] = []
         self._num_bytes = 0
+        self._num_rows = 0
 
     def append(self, values: tuple[Any, ...], num_bytes: int) -> None:
         """Add one row of about `num_bytes`."""
         for column, value in zip(self._columns, values, strict=True):
             column.append(value)
-        self._num_bytes += num_bytes
-        if len(self._columns[0]) >= BATCH_ROWS or self._num_bytes >= BATCH_BYTES:
-            self._flush()
+        self._count(1, num_bytes)
 
     def append_batch(self, batch: pa.RecordBatch) -> None:
-        """Add a batch after the rows that were added so far."""
-        self._flush()
-        if batch.num_rows:
-            self._stream.write_batch(batch)
+        """Add a batch of rows."""
+        self._gather_columns()
+        self._batches.append(batch)
+        self._count(batch.num_rows, batch.nbytes)
 
-    def _flush(self) -> None:
+    def _count(self, num_rows: int, num_bytes: int) -> None:
+        self._num_rows += num_rows
+        self._num_bytes += num_bytes
+        if self._num_rows >= BATCH_ROWS or self._num_bytes >= BATCH_BYTES:
+            self._flush()
+
+    def _gather_columns(self) -> None:
+        """Make a batch of the rows that were added one by one, so that their order is kept."""
         if self._columns[0]:
             arrays = [pa.array(values, field.type) for values, field in zip(self._columns, self._schema, strict=True)]
-            self._stream.write_batch(pa.record_batch(arrays, schema=self._schema))
-        self._columns = [[] for _ in self._schema]
-        self._num_bytes = 0
+            self._batches.append(pa.record_batch(arrays, schema=self._schema))
+            self._columns = [[] for _ in self._schema]
+
+    def _flush(self) -> None:
+        self._gather_columns()
+        if self._num_rows:
+            for batch in pa.Table.from_batches(self._batches).combine_chunks().to_batches():
+                self._stream.write_batch(batch)
+        self._batches = []
+        self._num_rows = self._num_bytes = 0
 
     def __enter__(self) -> RowWriter:
         return self

@@ -11,9 +11,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets import ClassLabel, Dataset, Features
 
-from research.data.arrow import BATCH_ROWS
 from research.data.tables import Report, Table, check_columns, check_file
 from research.data.text_tables import INVALID_UTF8
+
+_READ_ROWS = 1000
 
 
 class ArrowTable(Table):
@@ -81,7 +82,7 @@ class ParquetTable(ArrowTable):
 
     def batches(self, columns: list[str]) -> Iterator[pa.RecordBatch]:
         with self._open() as file:
-            for batch in file.iter_batches(BATCH_ROWS, columns=columns):
+            for batch in file.iter_batches(_READ_ROWS, columns=columns):
                 yield batch.select(columns)
 
 
@@ -99,7 +100,7 @@ class LoadedTable(ArrowTable):
         return self.dataset.features
 
     def batches(self, columns: list[str]) -> Iterator[pa.RecordBatch]:
-        for table in self.dataset.select_columns(columns).with_format("arrow").iter(BATCH_ROWS):
+        for table in self.dataset.select_columns(columns).with_format("arrow").iter(_READ_ROWS):
             yield from table.select(columns).to_batches()
 
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from research.data.bad_rows import BadRows
 from research.data.ingest import Rows
 from research.data.labels import LabelCodes, check_problem_type, distinct, guess_problem_type, parse_scores
-from research.data.splits import Integers, bin_scores
+from research.data.splits import Integers, Strata, bin_scores
 from research.task import ProblemType
 
 _LABEL_TYPES = {"single_label": pa.int64(), "multi_label": pa.list_(pa.int64()), "regression": pa.float64()}
@@ -77,13 +77,13 @@ class LabelEncoder:
         what = f"scores '{self.column}'" if self.codes is None else f"{len(names)} labels: {shown}"
         return f"Task{' (guessed)' if guessed else ''}: {self.problem_type}, {what}."
 
-    def encode_rows(self, rows: Rows, bad: BadRows) -> tuple[NDArray[np.bool_], Integers]:
+    def encode_rows(self, rows: Rows, bad: BadRows) -> tuple[NDArray[np.bool_], Strata]:
         """Return which rows are usable, and each row's stratum; rows with unknown labels go to `bad`.
 
         The stratum is the label, the quantile of the score or, of several labels, the one that is rarest in train.
         """
         usable = np.ones(len(rows), dtype=np.bool_)
-        values = np.zeros(len(rows), dtype=np.float64 if self.codes is None else np.int64)
+        values = np.zeros(len(rows), dtype=np.float64 if self.codes is None else np.int32)
         start = 0
         for batch in rows.batches():
             stop = start + batch.num_rows
@@ -99,7 +99,7 @@ class LabelEncoder:
         if self.codes is None and usable.any():
             values[usable] = bin_scores(values[usable].astype(np.float64))
             values[~usable] = 0
-        return usable, values.astype(np.int64)
+        return usable, values.astype(np.int32, copy=False)
 
     def encode_labels(self, labels: pa.ListArray) -> pa.Array:
         """Return the labels of usable rows as they are stored."""

@@ -19,7 +19,7 @@ from research.data.columns import Columns, check_present, choose_columns
 from research.data.encode import LabelEncoder
 from research.data.ingest import Rows, ingest
 from research.data.sources import Source
-from research.data.splits import SPLIT_NAMES, TEST, TRAIN, VALIDATION, Hashes, Integers, carve, sample
+from research.data.splits import SPLIT_NAMES, TEST, TRAIN, VALIDATION, Hashes, Strata, carve, sample
 
 _LEFT_OUT = -1
 
@@ -87,14 +87,14 @@ def _check_not_empty(source: Source, num_rows: int, split: str) -> None:
 
 
 def _assign(
-    rows: dict[str, Rows], encoded: dict[str, tuple[NDArray[np.bool_], Integers]], settings: DataSettings
+    rows: dict[str, Rows], encoded: dict[str, tuple[NDArray[np.bool_], Strata]], settings: DataSettings
 ) -> tuple[dict[str, NDArray[np.int8]], list[str]]:
     """Decide for every row of every given split which split it ends in, or that it is left out."""
     assigned = {}
     notes = []
     for name, (usable, _) in encoded.items():
         assigned[name] = np.where(usable, SPLIT_NAMES.index(name), _LEFT_OUT).astype(np.int8)
-    hashes = {name: part.hashes[encoded[name][0]] for name, part in rows.items()}
+    hashes = {name: _usable_hashes(part, encoded[name][0]) for name, part in rows.items()}
     shares = {VALIDATION: settings.validation_share, TEST: settings.test_share}
     missing = {split: share for split, share in shares.items() if SPLIT_NAMES[split] not in rows}
     if missing:
@@ -111,6 +111,10 @@ def _assign(
     return assigned, notes
 
 
+def _usable_hashes(part: Rows, usable: NDArray[np.bool_]) -> Hashes:
+    return part.hashes if usable.all() else part.hashes[usable]
+
+
 def _describe_leaks(hashes: dict[str, Hashes]) -> list[str]:
     """Count the texts that the given splits share."""
     notes = []
@@ -125,7 +129,7 @@ def _describe_leaks(hashes: dict[str, Hashes]) -> list[str]:
     return notes
 
 
-def _limit(assigned: dict[str, NDArray[np.int8]], strata: dict[str, Integers], settings: DataSettings) -> list[str]:
+def _limit(assigned: dict[str, NDArray[np.int8]], strata: dict[str, Strata], settings: DataSettings) -> list[str]:
     """Leave rows out, in place, until each split is within its limit."""
     notes = []
     for split, name in enumerate(SPLIT_NAMES):

@@ -41,7 +41,7 @@ _SPLIT_OF_STEM = {
 }
 _SHARD = re.compile(r"-\d+-of-\d+$")
 _EXPECTED = (
-    "Expected imdb or rotten_tomatoes (packaged), an aclImdb folder or {ARCHIVE_SUFFIXES[0]}, a {', '.join(_READERS)} file, "
+    f"Expected imdb or rotten_tomatoes, an aclImdb folder or {ARCHIVE_SUFFIXES[0]}, a {', '.join(_READERS)} file, "
     "a folder with train/validation/test files, or hub:<dataset>[:config]."
 )
 

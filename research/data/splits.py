@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 Integers = NDArray[np.int64]
+Strata = NDArray[np.int32]
 Hashes = NDArray[np.uint64]
 Item = TypeVar("Item", bound=np.generic)
 
@@ -15,13 +16,13 @@ TRAIN, VALIDATION, TEST = 0, 1, 2
 SPLIT_NAMES = ("train", "validation", "test")
 
 
-def bin_scores(scores: NDArray[np.float64], num_bins: int = 10) -> Integers:
+def bin_scores(scores: NDArray[np.float64], num_bins: int = 10) -> Strata:
     """Return each score's quantile bin, the stratum of a regression row."""
     inner = np.quantile(scores, np.linspace(0, 1, num_bins + 1)[1:-1])
-    return np.searchsorted(inner, scores, side="right").astype(np.int64)
+    return np.searchsorted(inner, scores, side="right").astype(np.int32)
 
 
-def allocate(total: int, sizes: Integers) -> Integers:
+def allocate(total: int, sizes: NDArray[Any]) -> Integers:
     """Share `total` rows out in proportion to `sizes`, by largest remainder (of equal ones, the earliest)."""
     exact = total * sizes / max(int(sizes.sum()), 1)
     shares = np.floor(exact).astype(np.int64)
@@ -30,7 +31,7 @@ def allocate(total: int, sizes: Integers) -> Integers:
     return shares
 
 
-def sample(strata: Integers, limit: int, seed: int) -> Integers:
+def sample(strata: Strata, limit: int, seed: int) -> Integers:
     """Return the row numbers, ascending, of a stratified sample of at most `limit` rows.
 
     Args:
@@ -40,7 +41,7 @@ def sample(strata: Integers, limit: int, seed: int) -> Integers:
     """
     if limit >= len(strata):
         return np.arange(len(strata))
-    _, members, sizes = np.unique(strata, return_inverse=True, return_counts=True)
+    _, members, sizes = _group(strata)
     order = np.random.default_rng(seed).permutation(len(strata))
     order = order[np.argsort(members[order], kind="stable")]
     starts = np.cumsum(sizes) - sizes
@@ -49,7 +50,7 @@ def sample(strata: Integers, limit: int, seed: int) -> Integers:
     return chosen
 
 
-def carve(hashes: Hashes, strata: Integers, shares: dict[int, float], seed: int, elsewhere: Hashes) -> NDArray[np.int8]:
+def carve(hashes: Hashes, strata: Strata, shares: dict[int, float], seed: int, elsewhere: Hashes) -> NDArray[np.int8]:
     """Decide which of the training rows become validation or test rows.
 
     Rows with the same text move together, in the stratum of their rarest label. Every stratum keeps a text in train,
@@ -66,18 +67,23 @@ def carve(hashes: Hashes, strata: Integers, shares: dict[int, float], seed: int,
     Raises:
         ValueError: if a split would be empty.
     """
-    texts, text_of_row, num_copies = np.unique(hashes, return_inverse=True, return_counts=True)
-    _, members, sizes = np.unique(strata, return_inverse=True, return_counts=True)
+    texts, text_of_row, num_copies = _group(hashes)
+    _, members, sizes = _group(strata)
     by_rarity = np.argsort(sizes, kind="stable")
-    rarity = np.empty_like(by_rarity)
+    rarity = np.empty(len(sizes), dtype=np.int32)
     rarity[by_rarity] = np.arange(len(sizes))
-    stratum_of_text = np.full(len(texts), len(sizes))
+    stratum_of_text = np.full(len(texts), len(sizes), dtype=np.int32)
     np.minimum.at(stratum_of_text, text_of_row, rarity[members])
+    del members
 
-    split_of_text = np.full(len(texts), TRAIN, dtype=np.int8)
+    num_texts = len(texts)
+    split_of_text = np.full(num_texts, TRAIN, dtype=np.int8)
     free = ~np.isin(texts, elsewhere)
-    order = np.random.default_rng(seed).permutation(len(texts))
+    del texts
+    order = np.arange(num_texts, dtype=np.int32)
+    np.random.default_rng(seed).shuffle(order)
     text_strata = _split_by(stratum_of_text[order], order, len(sizes))
+    del order, stratum_of_text
     rows_of_stratum = np.array([num_copies[texts_here].sum() for texts_here in text_strata], dtype=np.int64)
     for split in sorted(shares, reverse=True):
         if not shares[split]:
@@ -95,14 +101,30 @@ def carve(hashes: Hashes, strata: Integers, shares: dict[int, float], seed: int,
             split_of_text[movable[np.cumsum(num_copies[movable]) <= target]] = split
         if not (split_of_text == split).any():
             raise ValueError(
-                f"{len(hashes)} training rows with {len(texts)} different texts are too few to carve a "
+                f"{len(hashes)} training rows with {num_texts} different texts are too few to carve a "
                 f"{SPLIT_NAMES[split]} split with a share of {shares[split]} from them. "
                 f"Raise {SPLIT_NAMES[split]}_share, or give the split as a file."
             )
     return split_of_text[text_of_row]
 
 
-def _split_by(keys: Integers, values: NDArray[Item], num_keys: int) -> list[NDArray[Item]]:
+def _group(values: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int32], NDArray[np.int32]]:
+    """Return the distinct values, each row's position among them, and how often each occurs.
+
+    As numpy.unique, which takes several times the memory.
+    """
+    order = np.argsort(values, kind="stable")
+    ordered = values[order]
+    starts = np.append(True, ordered[1:] != ordered[:-1])[: len(values)]
+    distinct = ordered[starts]
+    del ordered
+    position = np.empty(len(values), dtype=np.int32)
+    position[order] = np.cumsum(starts, dtype=np.int32) - 1
+    del order
+    return distinct, position, np.diff(np.flatnonzero(np.append(starts, True))).astype(np.int32)
+
+
+def _split_by(keys: Strata, values: NDArray[Item], num_keys: int) -> list[NDArray[Item]]:
     """Return the values of each key, in their order."""
     order = np.argsort(keys, kind="stable")
     return np.split(values[order], np.searchsorted(keys[order], np.arange(1, num_keys)))

@@ -219,7 +219,6 @@ def load_encoder(
             config=config,
             trust_remote_code=False,
             use_safetensors=True,
-            dtype=torch.float32,
             ignore_mismatched_sizes=True,  # they are in the loading info, and refused below
             output_loading_info=True,
             **pooler_arguments(config),

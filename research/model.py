@@ -97,7 +97,8 @@ class EncoderWithHead(PreTrainedModel):  # type: ignore[no-untyped-call]
                 config.encoder, trust_remote_code=False, **pooler_arguments(config.encoder)
             )
         self.encoder = encoder
-        config.encoder = encoder.config  # one object, so that what changes the encoder's config changes the model's
+        # One object, so that an edit of the encoder's config is one of the model's.
+        assert encoder.config is config.encoder
         assert config.num_labels is not None
         self.head = build_head(config.head, config.head_options, config.encoder, config.num_labels)
         self.supports_gradient_checkpointing = encoder.supports_gradient_checkpointing
@@ -125,8 +126,8 @@ class EncoderWithHead(PreTrainedModel):  # type: ignore[no-untyped-call]
         """Return logits, and the mean loss when there are labels.
 
         Args:
-            input_ids: token ids, padded on the right: the positions of most families count from the left,
-                [batch, seq].
+            input_ids: token ids, padded on the right, [batch, seq]. (Padding on the left changes the result of ALBERT,
+                BERT, DistilBERT and ELECTRA, whose positions count from the left end of the row.)
             attention_mask: 1 = token, 0 = padding, [batch, seq].
             token_type_ids: 0 = first text, 1 = second text, [batch, seq]; left out where the family has none.
             labels: [batch] (single_label), [batch, num_labels] (multi_label), [batch] (regression).

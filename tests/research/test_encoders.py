@@ -252,6 +252,11 @@ def test_load_encoder_config_sets_dropout(folder):
     assert load_encoder_config(str(folder)).hidden_dropout_prob == 0.1
 
 
+def test_load_encoder_config_remembers_the_name_and_full_precision():
+    config = load_encoder_config("minilm")
+    assert (config.name_or_path, config.dtype) == ("minilm", torch.float32)
+
+
 def test_load_encoder_config_refuses_a_whole_model(tmp_path):
     tiny_model("bert").save_pretrained(tmp_path)
     with pytest.raises(ValueError, match="whole model, with its head; use it with --init_from"):

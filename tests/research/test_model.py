@@ -77,6 +77,7 @@ def test_forward_takes_token_type_ids_of_every_family(family):
     batch = tiny_batch((6, 6))
     zeros = torch.zeros_like(batch["input_ids"])
     torch.testing.assert_close(model(**batch).logits, model(**batch, token_type_ids=zeros).logits)
+    assert model.takes_token_type_ids is (family not in {"distilbert", "modernbert", "mpnet"})
     ones = model(**batch, token_type_ids=zeros + 1).logits
     has_segments = family in {"albert", "bert", "electra", "roberta", "xlm-roberta"}
     assert torch.equal(ones, model(**batch).logits) is not has_segments
@@ -224,6 +225,15 @@ def test_from_pretrained_is_strict(saved, change, message):
             load(saved)
 
 
+def test_from_pretrained_is_strict_about_what_a_family_overlooks(tmp_path):
+    tiny_model("deberta-v2").save_pretrained(tmp_path)
+    weights = load_file(tmp_path / "model.safetensors")
+    weights["encoder.embeddings.position_embeddings.weight"] = torch.zeros(40, 32)
+    save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ValueError, match=r"1 unexpected \(encoder.embeddings.position_embeddings.weight\)"):
+        EncoderWithHead.from_pretrained(tmp_path)
+
+
 class Trap:
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -261,8 +271,8 @@ def test_from_pretrained_in_another_precision(saved):
 
 
 def test_from_pretrained_with_other_attention(saved):
-    model = EncoderWithHead.from_pretrained(saved, attn_implementation="eager")
-    assert model.encoder.config._attn_implementation == "eager"
+    for load in (EncoderWithHead.from_pretrained, AutoModelForSequenceClassification.from_pretrained):
+        assert load(saved, attn_implementation="eager").encoder.config._attn_implementation == "eager"
 
 
 def test_from_pretrained_returns_the_loading_info_when_asked(saved):

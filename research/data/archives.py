@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import io
 import tarfile
 import zlib
 from collections.abc import Callable
@@ -9,6 +11,7 @@ from pathlib import Path, PurePosixPath
 
 from research.data.imdb import RAW_SPLITS, ReviewFiles, review_path
 
+_Stream = gzip.GzipFile | io.BufferedReader
 ARCHIVE_SUFFIXES = (".tar.gz", ".tgz", ".tar")
 
 
@@ -24,7 +27,7 @@ def open_archive(path: Path, scratch: Path) -> dict[str, ReviewFiles]:
     spool = scratch / "reviews"
     locations: dict[str, tuple[int, int]] = {}
     try:
-        with tarfile.open(path, "r|*") as archive, spool.open("wb") as file:
+        with _open(path) as stream, tarfile.open(fileobj=stream, mode="r|") as archive, spool.open("wb") as file:
             for member in archive:
                 _check_member(member, path.name)
                 review = review_path(member.name)
@@ -32,7 +35,8 @@ def open_archive(path: Path, scratch: Path) -> dict[str, ReviewFiles]:
                 if review is not None and content is not None:
                     offset = file.tell()
                     locations[review] = (offset, file.write(content.read()))
-    except (tarfile.TarError, EOFError, zlib.error) as error:
+            _check_end(archive, stream)
+    except (tarfile.TarError, EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise ValueError(f"{path.name} is not a readable tar archive: {error}") from error
     if not any(review.startswith("train/") for review in locations):
         raise ValueError(f"{path.name} has no train/pos/*.txt and train/neg/*.txt; expected the aclImdb layout.")
@@ -42,6 +46,20 @@ def open_archive(path: Path, scratch: Path) -> dict[str, ReviewFiles]:
         for split in RAW_SPLITS
         if (reviews := [(review, place) for review, place in locations.items() if review.startswith(f"{split}/")])
     }
+
+
+def _open(path: Path) -> _Stream:
+    with path.open("rb") as file:
+        compressed = file.read(2) == b"\x1f\x8b"
+    return gzip.open(path) if compressed else path.open("rb")
+
+
+def _check_end(archive: tarfile.TarFile, stream: _Stream) -> None:
+    """Raise EOFError if the archive was cut off: tarfile takes a missing end for the end."""
+    while stream.read(2**20):  # gzip checks its own end, once it is reached
+        pass
+    if archive.offset + tarfile.BLOCKSIZE > stream.tell():
+        raise EOFError("it is cut off")
 
 
 def _check_member(member: tarfile.TarInfo, archive: str) -> None:

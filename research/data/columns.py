@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -96,10 +97,11 @@ def _guess_text(candidates: list[str], table: Table, *, alone: bool) -> tuple[st
     """Return the text column and, unless it is to be `alone`, its pair if there is one."""
     by_name = {column.lower(): column for column in candidates}
     pairs = [(by_name[first], by_name[second]) for first, second in _PAIR_NAMES if {first, second} <= by_name.keys()]
-    if len(pairs) == 1 and not alone:
+    found = [by_name[name] for name in _TEXT_NAMES if name in by_name]
+    if len(pairs) == 1 and not alone and set(found) <= set(pairs[0]):
         return pairs[0]
-    found = [by_name[name] for name in _TEXT_NAMES if name in by_name] or candidates
-    if len(found) != 1 or pairs:
+    found = list(dict.fromkeys([*found, *itertools.chain(*pairs)])) or candidates
+    if len(found) != 1:
         raise ValueError(_describe_ambiguous("text", found, table))
     return found[0], None
 

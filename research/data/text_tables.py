@@ -125,13 +125,13 @@ class JsonLinesTable(Table):
         self.path = path
 
     def _probe(self) -> dict[str, bool]:
-        """Return the columns of the first rows, and whether they hold strings only."""
+        """Return the columns of the first rows, and whether one of them has a string there."""
         check_file(self.path, self.name)
         columns: dict[str, bool] = {}
         objects = (parsed for _, parsed in self._objects() if isinstance(parsed, dict))
         for parsed in itertools.islice(objects, self._NUM_PROBED):
             for name, value in parsed.items():
-                columns[name] = columns.get(name, True) and (value is None or isinstance(value, str))
+                columns[name] = columns.get(name, False) or isinstance(value, str)
         if not columns:
             raise ValueError(f"{self.name} has no JSON objects; expected one per line.")
         return columns
@@ -140,7 +140,7 @@ class JsonLinesTable(Table):
         return list(self._probe())
 
     def string_columns(self) -> list[str]:
-        return [name for name, holds_strings in self._probe().items() if holds_strings]
+        return [name for name, has_string in self._probe().items() if has_string]
 
     def rows(self, columns: Sequence[str], report: Report) -> Iterator[tuple[int, int, Sequence[Any]]]:
         for line, parsed in self._objects():

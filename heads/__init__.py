@@ -1,0 +1,64 @@
+"""Classification heads for pretrained encoders, and the registry that names them.
+
+Names are imported when they are first used (PEP 562): the command line reads names only, and needs no torch for that.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from heads.attention import AttentionHead
+    from heads.base import HEADS, EncoderSpec, Head, register_head
+    from heads.cnn import CNNHead
+    from heads.gru import GRUHead
+    from heads.last4 import Last4Head
+    from heads.linear import LinearHead
+    from heads.lstm import LSTMHead
+    from heads.max import MaxHead
+    from heads.mean import MeanHead
+    from heads.mlp import MLPHead
+    from heads.scalar_mix import ScalarMixHead
+
+__all__ = [
+    "HEADS",
+    "AttentionHead",
+    "CNNHead",
+    "EncoderSpec",
+    "GRUHead",
+    "Head",
+    "LSTMHead",
+    "Last4Head",
+    "LinearHead",
+    "MLPHead",
+    "MaxHead",
+    "MeanHead",
+    "ScalarMixHead",
+    "register_head",
+]
+
+_MODULES = {
+    "HEADS": "base",
+    "AttentionHead": "attention",
+    "CNNHead": "cnn",
+    "EncoderSpec": "base",
+    "GRUHead": "gru",
+    "Head": "base",
+    "LSTMHead": "lstm",
+    "Last4Head": "last4",
+    "LinearHead": "linear",
+    "MLPHead": "mlp",
+    "MaxHead": "max",
+    "MeanHead": "mean",
+    "ScalarMixHead": "scalar_mix",
+    "register_head": "base",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module 'heads' has no attribute '{name}'")
+    for module in dict.fromkeys(_MODULES.values()):  # all of them, so that whoever asks for HEADS finds it filled
+        importlib.import_module(f"heads.{module}")
+    return getattr(importlib.import_module(f"heads.{_MODULES[name]}"), name)

@@ -1,0 +1,58 @@
+"""Learned queries that attend to the tokens."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from heads.base import EncoderSpec, Head, register_head
+from heads.classifier import linear_layer
+from heads.masking import masked_softmax
+
+
+@register_head("attention")
+class AttentionHead(Head):
+    """Learned queries attend to the tokens; what they gather is concatenated, dropout, linear.
+
+    Source: Yang et al. 2016, Hierarchical Attention Networks, eq. 5-7. Differs: scores are masked before the softmax and
+    scaled as in Vaswani et al. 2017; several queries, and several heads that each see their share of the features.
+
+    Args:
+        num_queries: learned queries.
+        num_heads: shares into which features are split; the encoder's width must be divisible by it.
+        dropout: probability of dropping a feature before the linear layer.
+    """
+
+    def __init__(
+        self,
+        encoder: EncoderSpec,
+        num_labels: int,
+        *,
+        num_queries: int = 1,
+        num_heads: int = 1,
+        dropout: float = 0.1,
+    ) -> None:
+        super().__init__()
+        if encoder.hidden_size % num_heads:
+            raise ValueError(f"num_heads must divide the hidden size {encoder.hidden_size}, got {num_heads}.")
+        self.num_heads = num_heads
+        self.key = nn.Linear(encoder.hidden_size, encoder.hidden_size)
+        self.queries = nn.Parameter(torch.empty(num_queries, encoder.hidden_size))
+        nn.init.normal_(self.queries)
+        self.dropout = nn.Dropout(dropout)
+        self.out = linear_layer(num_queries * encoder.hidden_size, num_labels)
+
+    def forward(
+        self, hidden_states: Float[Tensor, "batch seq hidden"], attention_mask: Int[Tensor, "batch seq"]
+    ) -> Float[Tensor, "batch labels"]:
+        """See `Head.forward`."""
+        batch, seq, hidden = hidden_states.shape
+        split = (self.num_heads, hidden // self.num_heads)
+        keys = self.key(hidden_states).tanh().unflatten(-1, split)  # [batch, seq, heads, width]
+        queries = self.queries.unflatten(-1, split).to(keys.dtype)  # [queries, heads, width]
+        scores = torch.einsum("bshw,qhw->bhqs", keys, queries) / split[1] ** 0.5
+        weights = masked_softmax(scores.flatten(1, 2), attention_mask)  # [batch, heads * queries, seq]
+        weights = weights.unflatten(1, (self.num_heads, -1)).to(hidden_states.dtype)
+        gathered = torch.einsum("bhqs,bshw->bqhw", weights, hidden_states.unflatten(-1, split))
+        return self.out(self.dropout(gathered.reshape(batch, -1)))

@@ -1,0 +1,65 @@
+"""Convolutions over neighbouring tokens."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from heads.base import EncoderSpec, Head, register_head
+from heads.classifier import linear_layer
+from heads.masking import masked_max, take_places, token_order
+
+
+@register_head("cnn")
+class CNNHead(Head):
+    """Convolutions of several widths over the tokens, ReLU, maximum over time, dropout, linear.
+
+    Source: Kim 2014, Convolutional Neural Networks for Sentence Classification. Differs: hidden states instead of word
+    vectors, and places beyond the ends count as 0, so that rows shorter than a kernel have an output.
+
+    Args:
+        num_filters: filters of each width.
+        kernel_sizes: widths, in tokens.
+        dropout: probability of dropping a feature before the linear layer.
+    """
+
+    def __init__(
+        self,
+        encoder: EncoderSpec,
+        num_labels: int,
+        *,
+        num_filters: int = 100,
+        kernel_sizes: tuple[int, ...] = (3, 4, 5),
+        dropout: float = 0.1,
+    ) -> None:
+        super().__init__()
+        if not kernel_sizes or min(kernel_sizes) < 1:
+            raise ValueError(f"kernel_sizes must be widths of 1 or more, got {kernel_sizes}.")
+        self.convolutions = nn.ModuleList(
+            nn.Conv1d(encoder.hidden_size, num_filters, size) for size in kernel_sizes
+        )
+        self.dropout = nn.Dropout(dropout)
+        self.out = linear_layer(num_filters * len(kernel_sizes), num_labels)
+
+    def forward(
+        self, hidden_states: Float[Tensor, "batch seq hidden"], attention_mask: Int[Tensor, "batch seq"]
+    ) -> Float[Tensor, "batch labels"]:
+        """See `Head.forward`."""
+        order = token_order(attention_mask)
+        mask = attention_mask.gather(1, order)  # tokens first
+        tokens = take_places(hidden_states, order) * mask.to(hidden_states.dtype).unsqueeze(-1)
+        channels = tokens.transpose(1, 2)  # [batch, hidden, seq]
+        features = [_convolve(convolution, channels).relu().transpose(1, 2) for convolution in self.convolutions]
+        pooled = masked_max(torch.cat(features, dim=-1), mask)  # [batch, num_filters * widths]
+        return self.out(self.dropout(pooled))
+
+
+def _convolve(
+    convolution: nn.Module, channels: Float[Tensor, "batch hidden seq"]
+) -> Float[Tensor, "batch filters seq"]:
+    """Convolve with as many zeros around that the length stays."""
+    assert isinstance(convolution, nn.Conv1d)
+    around = convolution.kernel_size[0] - 1
+    convolved: Tensor = convolution(nn.functional.pad(channels, (around // 2, around - around // 2)))
+    return convolved

@@ -1,0 +1,44 @@
+"""A bidirectional GRU over the tokens."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from torch import nn
+
+from heads.base import EncoderSpec, register_head
+from heads.recurrent import RecurrentHead
+
+
+@register_head("gru")
+class GRUHead(RecurrentHead):
+    """A gated recurrent unit in both directions over the true lengths, pooling, dropout, linear.
+
+    Source: Cho et al. 2014, Learning Phrase Representations using RNN Encoder-Decoder.
+
+    Args:
+        gru_size: width of each direction.
+        num_layers: layers on top of each other.
+        dropout: probability of dropping a feature between layers and before the linear layer.
+        pooling: what of the states is kept: the last of each direction, their mean, or their maximum.
+    """
+
+    def __init__(
+        self,
+        encoder: EncoderSpec,
+        num_labels: int,
+        *,
+        gru_size: int = 256,
+        num_layers: int = 1,
+        dropout: float = 0.1,
+        pooling: Literal["last", "mean", "max"] = "max",
+    ) -> None:
+        super().__init__(
+            nn.GRU,
+            encoder,
+            num_labels,
+            size=gru_size,
+            num_layers=num_layers,
+            dropout=dropout,
+            pooling=pooling,
+        )

@@ -1,0 +1,44 @@
+"""A bidirectional LSTM over the tokens."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from torch import nn
+
+from heads.base import EncoderSpec, register_head
+from heads.recurrent import RecurrentHead
+
+
+@register_head("lstm")
+class LSTMHead(RecurrentHead):
+    """A long short-term memory in both directions over the true lengths, pooling, dropout, linear.
+
+    Source: Hochreiter & Schmidhuber 1997; Graves & Schmidhuber 2005 (both directions).
+
+    Args:
+        lstm_size: width of each direction.
+        num_layers: layers on top of each other.
+        dropout: probability of dropping a feature between layers and before the linear layer.
+        pooling: what of the states is kept: the last of each direction, their mean, or their maximum.
+    """
+
+    def __init__(
+        self,
+        encoder: EncoderSpec,
+        num_labels: int,
+        *,
+        lstm_size: int = 256,
+        num_layers: int = 1,
+        dropout: float = 0.1,
+        pooling: Literal["last", "mean", "max"] = "max",
+    ) -> None:
+        super().__init__(
+            nn.LSTM,
+            encoder,
+            num_labels,
+            size=lstm_size,
+            num_layers=num_layers,
+            dropout=dropout,
+            pooling=pooling,
+        )

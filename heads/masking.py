@@ -1,0 +1,61 @@
+"""What heads do with the attention mask: pool over tokens only, wherever the padding is."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+
+def first_token(
+    hidden_states: Float[Tensor, "batch seq hidden"], attention_mask: Int[Tensor, "batch seq"]
+) -> Float[Tensor, "batch hidden"]:
+    """Return the hidden state of each row's first token; of a row without any, that of its first place."""
+    first = attention_mask.argmax(dim=1)  # the first of equal values
+    return hidden_states[torch.arange(len(first), device=first.device), first]
+
+
+def masked_mean(
+    hidden_states: Float[Tensor, "batch seq hidden"], attention_mask: Int[Tensor, "batch seq"]
+) -> Float[Tensor, "batch hidden"]:
+    """Return the mean over tokens; 0 for a row without any."""
+    weights = attention_mask.to(hidden_states.dtype).unsqueeze(1)  # [batch, 1, seq]
+    num_tokens = attention_mask.sum(dim=1, keepdim=True).clamp_min(1)  # [batch, 1]
+    return (weights @ hidden_states).squeeze(1) / num_tokens.to(hidden_states.dtype)
+
+
+def masked_max(
+    hidden_states: Float[Tensor, "batch seq hidden"], attention_mask: Int[Tensor, "batch seq"]
+) -> Float[Tensor, "batch hidden"]:
+    """Return the maximum over tokens; 0 for a row without any."""
+    padding = attention_mask.eq(0).unsqueeze(-1)  # [batch, seq, 1]
+    maximum = hidden_states.masked_fill(padding, torch.finfo(hidden_states.dtype).min).amax(dim=1)
+    return maximum.masked_fill(padding.all(dim=1), 0.0)
+
+
+def masked_softmax(
+    scores: Float[Tensor, "batch queries seq"], attention_mask: Int[Tensor, "batch seq"]
+) -> Float[Tensor, "batch queries seq"]:
+    """Return the softmax over tokens, 0 on padding; all 0 for a row without any token. Computed in float32."""
+    padding = attention_mask.eq(0).unsqueeze(1)  # [batch, 1, seq]
+    scores = scores.float().masked_fill(padding, torch.finfo(torch.float32).min)
+    return scores.softmax(dim=-1).masked_fill(padding, 0.0)
+
+
+def token_order(attention_mask: Int[Tensor, "batch seq"]) -> Int[Tensor, "batch seq"]:
+    """Return the places of each row's tokens in their order, then those of its padding."""
+    return attention_mask.eq(0).int().argsort(dim=1, stable=True)
+
+
+def reversed_token_order(attention_mask: Int[Tensor, "batch seq"]) -> Int[Tensor, "batch seq"]:
+    """Return the places of each row's tokens from the last to the first, then those of its padding."""
+    places = torch.arange(attention_mask.shape[1], device=attention_mask.device).expand_as(attention_mask)
+    # Tokens sort by how far they are from the end, padding behind them all.
+    return torch.where(attention_mask.ne(0), -places, 1).argsort(dim=1, stable=True)
+
+
+def take_places(
+    hidden_states: Float[Tensor, "batch seq hidden"], order: Int[Tensor, "batch seq"]
+) -> Float[Tensor, "batch seq hidden"]:
+    """Return the hidden states of each row in another order."""
+    return hidden_states.gather(1, order.unsqueeze(-1).expand(-1, -1, hidden_states.shape[-1]))

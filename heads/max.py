@@ -1,0 +1,32 @@
+"""The maximum over all tokens."""
+
+from __future__ import annotations
+
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from heads.base import EncoderSpec, Head, register_head
+from heads.classifier import linear_layer
+from heads.masking import masked_max
+
+
+@register_head("max")
+class MaxHead(Head):
+    """The maximum over all tokens' hidden states, dropout, linear.
+
+    Source: Reimers & Gurevych 2019, Sentence-BERT (max pooling).
+
+    Args:
+        dropout: probability of dropping a feature before the linear layer.
+    """
+
+    def __init__(self, encoder: EncoderSpec, num_labels: int, *, dropout: float = 0.1) -> None:
+        super().__init__()
+        self.dropout = nn.Dropout(dropout)
+        self.out = linear_layer(encoder.hidden_size, num_labels)
+
+    def forward(
+        self, hidden_states: Float[Tensor, "batch seq hidden"], attention_mask: Int[Tensor, "batch seq"]
+    ) -> Float[Tensor, "batch labels"]:
+        """See `Head.forward`."""
+        return self.out(self.dropout(masked_max(hidden_states, attention_mask)))

@@ -1,0 +1,35 @@
+"""Two linear layers on the first token."""
+
+from __future__ import annotations
+
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from heads.base import EncoderSpec, Head, register_head
+from heads.classifier import linear_layer
+from heads.masking import first_token
+
+
+@register_head("mlp")
+class MLPHead(Head):
+    """First token, linear, ReLU, dropout, linear.
+
+    Source: the head of common BERT fine-tuning tutorials, with 50 hidden units there as here.
+
+    Args:
+        mlp_size: width of the hidden layer.
+        dropout: probability of dropping a unit of the hidden layer.
+    """
+
+    def __init__(self, encoder: EncoderSpec, num_labels: int, *, mlp_size: int = 50, dropout: float = 0.1) -> None:
+        super().__init__()
+        self.hidden = nn.Linear(encoder.hidden_size, mlp_size)  # torch's own initialisation suits the ReLU
+        self.dropout = nn.Dropout(dropout)
+        self.out = linear_layer(mlp_size, num_labels)
+
+    def forward(
+        self, hidden_states: Float[Tensor, "batch seq hidden"], attention_mask: Int[Tensor, "batch seq"]
+    ) -> Float[Tensor, "batch labels"]:
+        """See `Head.forward`."""
+        hidden = self.hidden(first_token(hidden_states, attention_mask)).relu()  # [batch, mlp_size]
+        return self.out(self.dropout(hidden))

@@ -61,13 +61,16 @@ def find_special_tokens(tokenizer: PreTrainedTokenizerBase, *, pair: bool) -> Sp
 
 
 def _locate(ids: list[int], plain: list[list[int]]) -> list[int] | None:
-    """Return where each text starts: the first as early, the second as late as it can."""
-    first = next((start for start in range(len(ids)) if ids[start : start + len(plain[0])] == plain[0]), None)
-    if first is None or len(plain) == 1:
-        return None if first is None else [first]
-    stop = first + len(plain[0])
-    second = next((start for start in range(len(ids), stop - 1, -1) if ids[start:][: len(plain[1])] == plain[1]), None)
-    return None if second is None else [first, second]
+    """Return where each text starts, None if one of them is not there."""
+    starts: list[int] = []
+    stop = 0
+    for text in plain:
+        start = next((start for start in range(stop, len(ids)) if ids[start : start + len(text)] == text), None)
+        if start is None:
+            return None
+        starts.append(start)
+        stop = start + len(text)
+    return starts
 
 
 def _split(

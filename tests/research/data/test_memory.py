@@ -11,15 +11,15 @@ ROOT = Path(__file__).parents[3]
 
 
 def test_memory_does_not_follow_the_number_of_rows() -> None:
-    command = [sys.executable, "experiments/benchmarks/memory.py", "--rows", "2000", "12000", "--words", "400"]
+    command = [sys.executable, "experiments/benchmarks/memory.py", "--rows", "6000", "12000", "--words", "400"]
     # As an editable install does.
     done = subprocess.run(
-        command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True
+        command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
     small, large = (
         [float(cell) for cell in line.replace(",", "").split("|")[1:-1]] for line in done.stdout.splitlines()[2:]
     )
     file_growth, peak_growth = large[1] - small[1], large[5] - small[5]
-    assert file_growth > 20
+    assert file_growth > 10
     assert peak_growth < file_growth / 2

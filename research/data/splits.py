@@ -91,14 +91,12 @@ def carve(hashes: Hashes, strata: Strata, shares: dict[int, float], seed: int, e
                 f"There is no {SPLIT_NAMES[split]} split, and {SPLIT_NAMES[split]}_share is 0. "
                 f"Raise {SPLIT_NAMES[split]}_share, or give the split as a file."
             )
-        targets = allocate(max(round(shares[split] * len(hashes)), 1), rows_of_stratum)
-        for texts_here, target in zip(text_strata, targets, strict=True):
-            here = texts_here[split_of_text[texts_here] == TRAIN]
-            movable = here[free[here]]
-            if len(movable) == len(here):  # no text of the stratum is bound to stay, so one of them is
-                movable = movable[1:]
-            movable = movable[num_copies[movable] <= target]
-            split_of_text[movable[np.cumsum(num_copies[movable]) <= target]] = split
+        movables = [_find_movable(texts_here[split_of_text[texts_here] == TRAIN], free) for texts_here in text_strata]
+        can_give = np.array([len(movable) > 0 for movable in movables])
+        targets = allocate(max(round(shares[split] * len(hashes)), 1), rows_of_stratum * can_give)
+        for movable, target in zip(movables, targets, strict=True):
+            fitting = movable[num_copies[movable] <= target]
+            split_of_text[fitting[np.cumsum(num_copies[fitting]) <= target]] = split
         if not (split_of_text == split).any():
             raise ValueError(
                 f"{len(hashes)} training rows with {num_texts} different texts are too few to carve a "
@@ -106,6 +104,12 @@ def carve(hashes: Hashes, strata: Strata, shares: dict[int, float], seed: int, e
                 f"Raise {SPLIT_NAMES[split]}_share, or give the split as a file."
             )
     return split_of_text[text_of_row]
+
+
+def _find_movable(texts: NDArray[np.int32], free: NDArray[np.bool_]) -> NDArray[np.int32]:
+    """Return the texts of a stratum that may leave train: the free ones, less one if none is bound to stay."""
+    movable = texts[free[texts]]
+    return movable[1:] if len(movable) == len(texts) else movable
 
 
 def _group(values: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int32], NDArray[np.int32]]:

@@ -70,6 +70,13 @@ def test_carve_leaves_every_label_in_train() -> None:
         assert set(strata[split == TRAIN]) == {0, 1, 2}
 
 
+def test_carve_takes_from_labels_that_can_spare_a_text() -> None:
+    strata = np.repeat(np.arange(20), 2).astype(np.int32)
+    split = carve(different_texts(40), strata, {VALIDATION: 0.05, TEST: 0.2}, 0, NOWHERE)
+    assert Counter(split.tolist()) == {TRAIN: 30, VALIDATION: 2, TEST: 8}
+    assert set(strata[split == TRAIN]) == set(range(20))
+
+
 def test_carve_refuses_too_few_rows() -> None:
     with pytest.raises(ValueError, match="2 training rows with 1 different texts are too few to carve a test split"):
         carve(np.zeros(2, dtype=np.uint64), np.zeros(2, dtype=np.int32), SHARES, 0, NOWHERE)

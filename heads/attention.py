@@ -15,8 +15,8 @@ from heads.masking import masked_softmax
 class AttentionHead(Head):
     """Learned queries attend to the tokens; what they gather is concatenated, dropout, linear.
 
-    Source: Yang et al. 2016, Hierarchical Attention Networks, eq. 5-7. Differs: scores are masked before the softmax and
-    scaled as in Vaswani et al. 2017; several queries, and several heads that each see their share of the features.
+    Source: Yang et al. 2016, Hierarchical Attention Networks, eq. 5-7. Differs: scores are masked before the softmax
+    and scaled as in Vaswani et al. 2017; several queries, and several heads that each see their share of the features.
 
     Args:
         num_queries: learned queries.
@@ -47,7 +47,7 @@ class AttentionHead(Head):
         self, hidden_states: Float[Tensor, "batch seq hidden"], attention_mask: Int[Tensor, "batch seq"]
     ) -> Float[Tensor, "batch labels"]:
         """See `Head.forward`."""
-        batch, seq, hidden = hidden_states.shape
+        batch, _, hidden = hidden_states.shape
         split = (self.num_heads, hidden // self.num_heads)
         keys = self.key(hidden_states).tanh().unflatten(-1, split)  # [batch, seq, heads, width]
         queries = self.queries.unflatten(-1, split).to(keys.dtype)  # [queries, heads, width]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -37,7 +37,7 @@ class Head(nn.Module):
 
     def forward(
         self,
-        hidden_states: Float[Tensor, "batch seq hidden"] | tuple[Float[Tensor, "batch seq hidden"], ...],
+        hidden_states: Any,
         attention_mask: Int[Tensor, "batch seq"],
     ) -> Float[Tensor, "batch labels"]:
         """Return unnormalised logits.

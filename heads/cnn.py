@@ -36,9 +36,7 @@ class CNNHead(Head):
         super().__init__()
         if not kernel_sizes or min(kernel_sizes) < 1:
             raise ValueError(f"kernel_sizes must be widths of 1 or more, got {kernel_sizes}.")
-        self.convolutions = nn.ModuleList(
-            nn.Conv1d(encoder.hidden_size, num_filters, size) for size in kernel_sizes
-        )
+        self.convolutions = nn.ModuleList(nn.Conv1d(encoder.hidden_size, num_filters, size) for size in kernel_sizes)
         self.dropout = nn.Dropout(dropout)
         self.out = linear_layer(num_filters * len(kernel_sizes), num_labels)
 

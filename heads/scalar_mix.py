@@ -17,8 +17,8 @@ from heads.masking import masked_mean
 class ScalarMixHead(Head):
     """A learned weighted sum of all layers' hidden states, mean over tokens, dropout, linear.
 
-    Source: Peters et al. 2018, Deep Contextualized Word Representations (ELMo), eq. 1. Differs: pooled by the mean, which
-    is taken per layer first, since it is linear.
+    Source: Peters et al. 2018, Deep Contextualized Word Representations (ELMo), eq. 1. Differs: pooled by the mean,
+    which is taken per layer first, since it is linear.
 
     Args:
         dropout: probability of dropping a feature before the linear layer.

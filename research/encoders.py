@@ -289,7 +289,7 @@ def quiet_loading(folder: Path | str) -> Iterator[None]:
     """
     verbosity, has_bar = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
     transformers_logging.set_verbosity(logging.ERROR)
-    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    transformers_logging.disable_progress_bar()
     try:
         yield
     except SafetensorError as error:
@@ -297,7 +297,7 @@ def quiet_loading(folder: Path | str) -> Iterator[None]:
     finally:
         transformers_logging.set_verbosity(verbosity)
         if has_bar:
-            transformers_logging.enable_progress_bar()  # type: ignore[no-untyped-call]
+            transformers_logging.enable_progress_bar()
 
 
 def _read_config(folder: Path) -> PretrainedConfig:

@@ -19,8 +19,9 @@ from transformers import (
 )
 from transformers.modeling_outputs import SequenceClassifierOutput
 
-from heads.base import HEADS, EncoderSpec, Head
-from heads.registry import UnknownNameError, describe_unknown
+from heads import HEADS, EncoderSpec, Head
+from research.choices import resolve_options
+from research.config import Choice
 from research.encoders import check_loading_info, check_weights, load_encoder, pooler_arguments, quiet_loading
 from research.families import longest_input
 from research.task import ProblemType, Task
@@ -33,7 +34,7 @@ PROBLEM_TYPES: dict[ProblemType, str] = {
 """Transformers' names of the kinds of labels."""
 
 
-class EncoderWithHeadConfig(PretrainedConfig):  # type: ignore[no-untyped-call]
+class EncoderWithHeadConfig(PretrainedConfig):
     """Everything but the weights.
 
     Args:
@@ -72,7 +73,7 @@ class EncoderWithHeadConfig(PretrainedConfig):  # type: ignore[no-untyped-call]
         self.truncation = truncation
 
 
-class EncoderWithHead(PreTrainedModel):  # type: ignore[no-untyped-call]
+class EncoderWithHead(PreTrainedModel):
     """A pretrained encoder with a head of one's own.
 
     Args:
@@ -93,9 +94,7 @@ class EncoderWithHead(PreTrainedModel):  # type: ignore[no-untyped-call]
         if config.encoder is None:
             raise ValueError("Expected an encoder's config in `encoder`, got None.")
         if encoder is None:
-            encoder = AutoModel.from_config(  # type: ignore[no-untyped-call]
-                config.encoder, trust_remote_code=False, **pooler_arguments(config.encoder)
-            )
+            encoder = AutoModel.from_config(config.encoder, trust_remote_code=False, **pooler_arguments(config.encoder))
         self.encoder = encoder
         # One object, so that an edit of the encoder's config is one of the model's.
         assert encoder.config is config.encoder
@@ -194,7 +193,7 @@ def build_model(
     Raises:
         ValueError: if a name is unknown, the encoder cannot be used, or it takes no inputs as long as `max_length`.
     """
-    options = resolve_head_options(head, head_options)
+    options = resolve_options(HEADS, Choice(head, dict(head_options)))
     pretrained = load_encoder(encoder, dropout=dropout, attention_dropout=attention_dropout)
     longest = longest_input(pretrained.config)
     if longest is not None and max_length > longest:
@@ -221,22 +220,8 @@ def build_head(name: str, options: Mapping[str, Any], encoder: PretrainedConfig,
         UnknownNameError: if there is no such head, or it has no such option.
     """
     spec = EncoderSpec(hidden_size=encoder.hidden_size, num_hidden_states=encoder.num_hidden_layers + 1)
-    head: Head = HEADS[name](spec, num_labels, **resolve_head_options(name, options))
+    head: Head = HEADS[name](spec, num_labels, **resolve_options(HEADS, Choice(name, dict(options))))
     return head
-
-
-def resolve_head_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return all options of a head: the given ones, the defaults of the rest.
-
-    Raises:
-        UnknownNameError: if there is no such head, or it has no such option.
-    """
-    parameters = inspect.signature(HEADS[name].__init__).parameters.values()
-    defaults = {item.name: item.default for item in parameters if item.kind is inspect.Parameter.KEYWORD_ONLY}
-    for option in options:
-        if option not in defaults:
-            raise UnknownNameError(describe_unknown(f"option of head '{name}'", option, defaults, listed_as="Options"))
-    return {**defaults, **options}
 
 
 def shared_parameters(module: nn.Module, prefix: str) -> dict[str, str]:

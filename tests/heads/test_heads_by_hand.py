@@ -112,7 +112,10 @@ def test_recurrent_heads_agree_with_packed_bidirectional_networks() -> None:
     states = torch.randn(3, 8, 6)
     lengths = torch.tensor([8, 3, 1])
     mask = (torch.arange(8) < lengths[:, None]).long()
-    for head, cell in ((LSTMHead(spec, 2, num_layers=2, pooling="last"), nn.LSTM), (GRUHead(spec, 2, num_layers=2, pooling="last"), nn.GRU)):
+    for head, cell in (
+        (LSTMHead(spec, 2, num_layers=2, pooling="last"), nn.LSTM),
+        (GRUHead(spec, 2, num_layers=2, pooling="last"), nn.GRU),
+    ):
         head.eval()
         size = head.out.in_features // 2
         reference = cell(6, size, num_layers=2, batch_first=True, bidirectional=True)

@@ -54,10 +54,12 @@ class ModelSettings:
     too."""
     plugin: list[str] = field(default_factory=list)
     """Your own code, imported first: a .py file or a module name; may be repeated."""
-    dropout: float = 0.1
-    """Dropout probability inside the encoder, attention excepted (a head's own is --head.dropout)."""
-    attention_dropout: float = 0.0
-    """Dropout probability of attention weights. On a CPU anything above 0 costs more than half the speed."""
+    dropout: float | None = None
+    """Dropout probability inside the encoder, attention excepted (a head's own is --head.dropout); null leaves what
+    the encoder's config says."""
+    attention_dropout: float | None = 0.0
+    """Dropout probability of attention weights; null leaves what the encoder's config says. On a CPU anything above 0
+    costs more than half the speed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,6 +171,8 @@ class RunSettings:
     """Checkpoints kept, the newest ones."""
     seed: int = 0
     """Seed of initialisation, dropout and the order of examples."""
+    num_threads: int | None = None
+    """CPU threads of each process; by default the machine's cores are shared out."""
     deterministic: bool = False
     """Only deterministic algorithms, also on a GPU; slower."""
     log_with: list[str] = field(default_factory=lambda: ["tensorboard"])
@@ -185,11 +189,39 @@ class RunSettings:
 class RunConfig(RunSettings, EvaluationSettings, TrainingSettings, DataSettings, ModelSettings):
     """Every setting of a run."""
 
+    def __post_init__(self) -> None:
+        for name in (
+            "max_length",
+            "batch_size",
+            "micro_batch_size",
+            "evaluation_batch_size",
+            "epochs",
+            "max_steps",
+            "lr",
+            "layer_decay",
+            "keep",
+            "log_every",
+            "limit_train",
+            "limit_validation",
+            "limit_test",
+            "patience",
+            "num_threads",
+        ):
+            value = getattr(self, name)
+            if value is not None and value <= 0:
+                raise ValueError(f"Expected {name} above 0, got {value}.")
+        for name in ("weight_decay", "max_grad_norm", "seed", "split_seed", "head_lr"):
+            value = getattr(self, name)
+            if value is not None and value < 0:
+                raise ValueError(f"Expected {name} of 0 or more, got {value}.")
+        for name in ("dropout", "attention_dropout", "validation_share", "test_share"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value < 1:
+                raise ValueError(f"Expected {name} from 0 to below 1, got {value}.")
+
     def to_dict(self) -> dict[str, Any]:
         """Return the settings as plain values, in the order of the groups."""
-        return {
-            item.name: getattr(self, item.name) for group in SETTING_GROUPS for item in dataclasses.fields(group)
-        }
+        return {item.name: getattr(self, item.name) for group in SETTING_GROUPS for item in dataclasses.fields(group)}
 
 
 SETTING_GROUPS = (ModelSettings, DataSettings, TrainingSettings, EvaluationSettings, RunSettings)

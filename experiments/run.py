@@ -1,0 +1,44 @@
+"""Fine-tune a pretrained encoder with a head of your choice: accelerate launch experiments/run.py --head lstm."""
+
+import sys
+
+from research.cli import parse
+
+
+def main() -> int:
+    """Parse, build, train; a problem that the user can mend is one line, not a traceback."""
+    try:
+        command = parse(sys.argv[1:])
+    except ValueError as error:
+        return complain(error, exit_code=2)
+    if command is None:
+        return 0
+    try:
+        if command.listing is not None:
+            from research.listing import describe_listing
+
+            print(describe_listing(command.listing, command.config.plugin))
+            return 0
+        # Only now torch and transformers are imported, so that --help answers at once.
+        from research.experiment import resolve, run_experiment
+        from research.outputs import config_as_yaml
+
+        if command.print_config:
+            print(config_as_yaml(resolve(command.config)), end="")
+        else:
+            run_experiment(command.config)
+    except ValueError as error:
+        return complain(error, exit_code=1)
+    except KeyboardInterrupt:
+        return complain("interrupted", exit_code=130)
+    return 0
+
+
+def complain(error: object, exit_code: int) -> int:
+    """Print one line for the user."""
+    print(f"error: {error}", file=sys.stderr)
+    return exit_code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

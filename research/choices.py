@@ -1,0 +1,114 @@
+"""What a registered name and options stand for: the options are the keyword-only parameters of a signature."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import typing
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import docstring_parser
+from jsonargparse import ArgumentError, ArgumentParser
+
+from heads.registry import Registry, UnknownNameError, describe_unknown
+from research.config import Choice
+
+
+@dataclass(frozen=True)
+class Option:
+    """One setting of a head, hook, objective or schedule."""
+
+    name: str
+    """As on the command line, behind the dot."""
+    type: Any
+    """Its annotation."""
+    default: Any
+    """`inspect.Parameter.empty` where there is none."""
+    help: str
+    """From the docstring's Args."""
+
+    @property
+    def is_required(self) -> bool:
+        """Whether there is no default."""
+        return self.default is inspect.Parameter.empty
+
+
+def options_of(entry: Callable[..., Any], *, given_by_caller: tuple[str, ...] = ()) -> tuple[Option, ...]:
+    """Return the options of a registered class or function.
+
+    Args:
+        entry: the class or function.
+        given_by_caller: keyword-only parameters that are no options.
+    """
+    function = entry.__init__ if inspect.isclass(entry) else entry
+    hints = typing.get_type_hints(function)
+    documented = docstring_parser.parse(inspect.getdoc(entry) or "").params
+    helps = {item.arg_name: " ".join((item.description or "").split()) for item in documented}
+    return tuple(
+        Option(name, hints.get(name, Any), parameter.default, helps.get(name, ""))
+        for name, parameter in inspect.signature(function).parameters.items()
+        if parameter.kind is parameter.KEYWORD_ONLY and name not in given_by_caller
+    )
+
+
+def resolve_options(
+    registry: Registry[Any], choice: Choice, *, given_by_caller: tuple[str, ...] = ()
+) -> dict[str, Any]:
+    """Return all options of a choice, typed and checked, those left at their defaults included.
+
+    Args:
+        registry: where the name is registered.
+        choice: name and options; values may be text from the command line.
+        given_by_caller: keyword-only parameters that are no options.
+    Raises:
+        UnknownNameError: if there is no such name, or it has no such option.
+        ValueError: if a value is not of the option's type, or a required option is missing.
+    """
+    options = options_of(registry[choice.name], given_by_caller=given_by_caller)
+    owner = f"{registry.kind} '{choice.name}'"
+    names = [option.name for option in options]
+    for name in choice.options:
+        if name not in names:
+            raise UnknownNameError(describe_unknown(f"option of {owner}", name, names, listed_as="Options"))
+    missing = [option.name for option in options if option.is_required and option.name not in choice.options]
+    if missing:
+        raise ValueError(f"The {owner} needs a value for its option {', '.join(missing)}.")
+    parser = ArgumentParser(exit_on_error=False)
+    for option in options:
+        parser.add_argument(
+            f"--{option.name}", type=option.type, default=None if option.is_required else option.default
+        )
+    given = [
+        f"--{name}={value if isinstance(value, str) else json.dumps(value)}" for name, value in choice.options.items()
+    ]
+    try:
+        return dict(parser.parse_args(given).as_dict())
+    except ArgumentError as error:
+        raise ValueError(f"The {owner}: {' '.join(str(error).split())}") from None
+
+
+def create(registry: Registry[Any], choice: Choice, *positional: Any) -> Any:
+    """Return what a choice stands for, built from positional arguments and its options.
+
+    Raises:
+        ValueError: as `resolve_options`, and whatever the entry itself refuses.
+    """
+    return registry[choice.name](*positional, **resolve_options(registry, choice))
+
+
+def describe_entry(entry: Callable[..., Any], *, given_by_caller: tuple[str, ...] = ()) -> str:
+    """Return an entry's summary, its source, and each option with type, default and meaning."""
+    text = docstring_parser.parse(inspect.getdoc(entry) or "")
+    lines = [f"  {text.short_description or ''}"]
+    sources = [line for line in (text.long_description or "").split("\n\n") if line.startswith("Source: ")]
+    lines += [f"  {' '.join(line.split())}" for line in sources]
+    for option in options_of(entry, given_by_caller=given_by_caller):
+        default = "required" if option.is_required else f"default: {option.default!r}"
+        lines.append(f"    {option.name} ({_type_name(option.type)}, {default})  {option.help}")
+    return "\n".join(lines)
+
+
+def _type_name(kind: Any) -> str:
+    return kind.__name__ if inspect.isclass(kind) and not typing.get_args(kind) else str(kind).replace("typing.", "")

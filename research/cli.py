@@ -1,0 +1,247 @@
+"""The command line: flags and recipes in, a `RunConfig` out.
+
+jsonargparse does the parsing, typing and help. Two things it does not do are done in a small step before and after it:
+options of a choice (`--head.lstm_size 128`) are folded into that choice, and misspelt names are answered with near
+ones.
+"""
+
+from __future__ import annotations
+
+import types
+import typing
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from jsonargparse import ArgumentError, ArgumentParser, set_parsing_settings
+
+from heads.registry import UnknownNameError, describe_unknown
+from research.config import SETTING_GROUPS, Choice, RunConfig
+
+set_parsing_settings(docstring_parse_attribute_docstrings=True)
+
+CHOICES = ("head", "objective", "schedule")
+Listing = Literal["heads", "hooks", "schedules", "objectives", "cleaning", "data", "encoders"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LookingSettings:
+    """Looking"""
+
+    print_config: bool = False
+    """Print every setting, resolved, as YAML, and stop."""
+    list: Listing | None = None
+    """Print what is registered, with options and sources, and stop."""
+
+
+@dataclass
+class Command:
+    """What the command line asks for."""
+
+    config: RunConfig
+    print_config: bool = False
+    listing: Listing | None = None
+
+
+@dataclass
+class FoldedArguments:
+    """The arguments that jsonargparse takes, and the options that it does not."""
+
+    arguments: list[str] = field(default_factory=list)
+    recipes: list[str] = field(default_factory=list)
+    options: dict[str, dict[str, str]] = field(default_factory=dict)
+    wants_help: bool = False
+
+
+def parse(arguments: Sequence[str]) -> Command | None:
+    """Read a command line.
+
+    Args:
+        arguments: what follows the script's name.
+    Returns:
+        The command, or None when only help was asked for (it is printed).
+    Raises:
+        ValueError: for an unknown name or a value of the wrong type; the message is one for the user.
+    """
+    parser = build_parser()
+    folded = fold_arguments(arguments)
+    if folded.wants_help:
+        parser.print_help()
+        if chosen := _chosen(folded):
+            from research.listing import describe_choices
+
+            print(describe_choices(chosen, plugins=[value for name, value in _values(folded) if name == "plugin"]))
+        return None
+    recipe = merge_recipes(folded.recipes)
+    try:
+        namespace = parser.parse_object(_as_text_is(recipe))
+        namespace = parser.parse_args(folded.arguments, namespace=namespace)
+    except ArgumentError as error:
+        raise ValueError(_one_line(str(error))) from None
+    settings = namespace.as_dict()
+    print_config, listing = settings.pop("print_config"), settings.pop("list")
+    del settings["recipe"]  # merged already
+    fold_options(settings, folded.options)
+    return Command(RunConfig(**settings), print_config, listing)
+
+
+def build_parser() -> ArgumentParser:
+    """Return the parser: one group of flags for each group of settings."""
+    parser = ArgumentParser(
+        prog="run.py",
+        usage="accelerate launch experiments/run.py [--recipe FILE.yaml] [--setting value ...]",
+        description="Fine-tune a pretrained encoder with a head of your choice. --head NAME --help adds that head's "
+        "options; --list heads shows them all.",
+        exit_on_error=False,
+        print_config=None,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--recipe", type=str | None, help="YAML file with any of these settings; flags override it")
+    for group in (*SETTING_GROUPS, LookingSettings):
+        parser.add_class_arguments(group)
+    return parser
+
+
+def setting_types() -> dict[str, Any]:
+    """Return the type of every setting by its name."""
+    groups = (*SETTING_GROUPS, LookingSettings)
+    return {name: hint for group in groups for name, hint in typing.get_type_hints(group).items()}
+
+
+def fold_arguments(arguments: Sequence[str]) -> FoldedArguments:
+    """Separate recipes, help and options of choices from the plain flags, and write the plain flags one way.
+
+    Hyphens in a flag's name become underscores, a bare boolean flag becomes `=true`, a list flag may be repeated or
+    hold commas.
+
+    Raises:
+        UnknownNameError: for a flag that no setting has.
+        ValueError: for a flag without its value, or a value without its flag.
+    """
+    kinds = setting_types()
+    folded = FoldedArguments()
+    position = 0
+    while position < len(arguments):
+        argument = arguments[position]
+        position += 1
+        if argument in ("-h", "--help"):
+            folded.wants_help = True
+            continue
+        if not argument.startswith("--"):
+            raise ValueError(f"Expected a flag such as --head, got '{argument}'.")
+        flag, equals, value = argument[2:].partition("=")
+        flag = flag.replace("-", "_")
+        name, dot, option = flag.partition(".")
+        if name not in (*kinds, "recipe") or (dot and name not in (*CHOICES, "hook")):
+            raise UnknownNameError(
+                describe_unknown("flag", f"--{flag}", [f"--{known}" for known in (*kinds, "recipe")], listed_as="Flags")
+            )
+        if not equals:
+            followed = position < len(arguments) and not arguments[position].startswith("--")
+            if kinds.get(name) is bool and (not followed or arguments[position] not in ("true", "false")):
+                value = "true"
+            elif followed:
+                value = arguments[position]
+                position += 1
+            else:
+                raise ValueError(f"The flag --{flag} needs a value.")
+        if name == "recipe":
+            folded.recipes.append(value)
+        elif dot:
+            folded.options.setdefault(name, {})[option] = value
+        elif typing.get_origin(kinds[name]) is list:
+            items = [value] if value.startswith("{") else value.strip("[]").split(",")
+            folded.arguments += [f"--{name}+={item.strip()}" for item in items if item.strip()]
+            if name in ("cleaning", "log_with") and f"--{name}=[]" not in folded.arguments:
+                folded.arguments.insert(0, f"--{name}=[]")  # given on the command line, it replaces the default
+        else:
+            folded.arguments.append(f"--{name}={value}")
+    return folded
+
+
+def merge_recipes(paths: Sequence[str]) -> dict[str, Any]:
+    """Read recipes, later ones over earlier ones.
+
+    Raises:
+        ValueError: if a file cannot be read, is not a mapping, or has a key that no setting has.
+    """
+    merged: dict[str, Any] = {}
+    known = [name for name in setting_types() if name not in ("print_config", "list")]
+    for path in paths:
+        try:
+            recipe = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        except OSError as error:
+            raise ValueError(f"Cannot read the recipe {path}: {error.strerror}.") from None
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise ValueError(f"The recipe {path} is not YAML: {_one_line(str(error))}") from None
+        if not isinstance(recipe, dict):
+            raise ValueError(
+                f"The recipe {path} must map settings to values (head: lstm); got {type(recipe).__name__}."
+            )
+        for key in recipe:
+            if key not in known:
+                raise UnknownNameError(
+                    f"{path}: " + describe_unknown("recipe key", str(key), known, listed_as="Settings")
+                )
+        merged |= recipe
+    return merged
+
+
+def fold_options(settings: dict[str, Any], options: dict[str, dict[str, str]]) -> None:
+    """Put `--head.<option>`, `--hook.<name>.<option>` and the like into the choices that they belong to.
+
+    Raises:
+        ValueError: if options are given for something that was not chosen.
+    """
+    for kind, given in options.items():
+        if kind != "hook":
+            if settings[kind] is None:
+                raise ValueError(f"--{kind}.{next(iter(given))} needs --{kind} as well: there is no single default.")
+            choice = Choice.of(settings[kind], kind)
+            settings[kind] = Choice(choice.name, {**choice.options, **given}).to_yaml()
+            continue
+        hooks = [Choice.of(hook, kind) for hook in settings["hook"]]
+        for dotted, value in given.items():
+            name, _, option = dotted.partition(".")
+            chosen = [hook for hook in hooks if hook.name == name]
+            if not chosen:
+                raise ValueError(f"--hook.{dotted} is given, but no --hook {name}.")
+            chosen[-1].options[option] = value
+        settings["hook"] = [hook.to_yaml() for hook in hooks]
+
+
+def _values(folded: FoldedArguments) -> list[tuple[str, str]]:
+    """Return the name and the value of each plain flag."""
+    split = [argument.removeprefix("--").partition("=") for argument in folded.arguments]
+    return [(name.rstrip("+"), value) for name, _, value in split]
+
+
+def _chosen(folded: FoldedArguments) -> list[tuple[str, str]]:
+    """Return what was chosen on the command line: kind and name."""
+    return [
+        (kind, Choice.of(yaml.safe_load(value), kind).name)
+        for kind, value in _values(folded)
+        if kind in (*CHOICES, "hook")
+    ]
+
+
+def _as_text_is(recipe: dict[str, Any]) -> dict[str, Any]:
+    """Read numbers where a setting is text (`warmup: 0`), as the command line would."""
+    kinds = setting_types()
+    return {
+        key: str(value)
+        if isinstance(value, int | float) and not isinstance(value, bool) and _takes_text_only(kinds[key])
+        else value
+        for key, value in recipe.items()
+    }
+
+
+def _takes_text_only(kind: Any) -> bool:
+    members = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
+    return set(members) <= {str, type(None)}
+
+
+def _one_line(message: str) -> str:
+    return " ".join(message.split())

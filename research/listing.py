@@ -1,0 +1,58 @@
+"""What is registered, for --list and for the help of a choice."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from typing import Any
+
+from heads.registry import Registry
+from research.choices import describe_entry
+from research.plugins import import_plugins
+from research.schedules import GIVEN_BY_CALLER
+
+REGISTRIES = {
+    "heads": ("heads", "HEADS"),
+    "hooks": ("research.hooks", "HOOKS"),
+    "schedules": ("research.schedules", "SCHEDULES"),
+    "objectives": ("research.objectives", "OBJECTIVES"),
+    "cleaning": ("research.data", "CLEANING"),
+    "data": ("research.data", "PACKAGED"),
+    "encoders": ("research.encoders", "ENCODERS"),
+}
+"""Where each registry is, by the word that --list takes."""
+
+
+def registry_of(listing: str) -> Registry[Any]:
+    """Return the registry that a word of --list names."""
+    module, attribute = REGISTRIES[listing]
+    registry: Registry[Any] = getattr(importlib.import_module(module), attribute)
+    return registry
+
+
+def describe_listing(listing: str, plugins: Sequence[str]) -> str:
+    """Return what a registry holds, the user's own entries included."""
+    import_plugins(plugins)
+    registry = registry_of(listing)
+    return "\n".join(f"{name}\n{_describe(registry, name)}" for name in registry)
+
+
+def describe_choices(chosen: Sequence[tuple[str, str]], plugins: Sequence[str]) -> str:
+    """Return the options of what was chosen.
+
+    Args:
+        chosen: kind (head, objective, schedule, hook) and name of each.
+        plugins: the user's own code.
+    """
+    import_plugins(plugins)
+    parts = []
+    for kind, name in chosen:
+        prefix = f"--hook.{name}" if kind == "hook" else f"--{kind}"
+        registry = registry_of(f"{kind}s")
+        parts.append(f"{kind} {name}, options as {prefix}.<option>:\n{_describe(registry, name)}")
+    return "\n".join(parts)
+
+
+def _describe(registry: Registry[Any], name: str) -> str:
+    given_by_caller = GIVEN_BY_CALLER if registry.kind == "schedule" else ()
+    return describe_entry(registry[name], given_by_caller=given_by_caller)

@@ -1,0 +1,48 @@
+"""The user's own code: what --plugin names is imported, so that what it registers is there."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def import_plugins(plugins: Sequence[str]) -> None:
+    """Import the user's own code, so that what it registers is there.
+
+    Args:
+        plugins: paths of .py files, or names of importable modules.
+    Raises:
+        ValueError: if there is no such file or module.
+    """
+    for plugin in plugins:
+        if plugin.endswith(".py"):
+            _import_file(Path(plugin))
+            continue
+        try:
+            importlib.import_module(plugin)
+        except ModuleNotFoundError as error:
+            if error.name is None or not (plugin == error.name or plugin.startswith(f"{error.name}.")):
+                raise
+            raise ValueError(f"No module '{plugin}' for --plugin; a file is given with its .py ending.") from None
+
+
+def _import_file(path: Path) -> None:
+    if not path.is_file():
+        raise ValueError(f"No plugin file {path}; --plugin takes a .py file or a module name.")
+    name = f"midway_plugin_{path.resolve().stem}"
+    loaded = sys.modules.get(name)
+    if loaded is not None and loaded.__file__ == str(path.resolve()):
+        return
+    spec = importlib.util.spec_from_file_location(name, path.resolve())
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise

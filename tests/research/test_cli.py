@@ -1,0 +1,112 @@
+"""The command line: flags and recipes in, settings out."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from research.cli import parse
+from research.config import RunConfig
+
+ROOT = Path(__file__).parents[2]
+
+
+def parsed(*arguments: str) -> RunConfig:
+    command = parse(arguments)
+    assert command is not None
+    return command.config
+
+
+def test_parse_defaults_are_those_of_the_settings() -> None:
+    assert parsed() == RunConfig()
+
+
+def test_parse_types_values() -> None:
+    config = parsed("--lr", "3e-5", "--max_steps=7", "--head_lr", "null", "--overwrite", "--smoke", "false")
+    assert (config.lr, config.max_steps, config.head_lr, config.overwrite, config.smoke) == (3e-5, 7, None, True, False)
+
+
+def test_parse_accepts_hyphens() -> None:
+    assert parsed("--batch-size", "4", "--head", "lstm", "--head.lstm-size", "8").head == {
+        "name": "lstm",
+        "lstm_size": "8",
+    }
+
+
+def test_parse_folds_options_over_a_recipe(tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(
+        "head: {name: lstm, lstm_size: 3, dropout: 0.5}\nlr: 1e-5\nwarmup: 0.1ep\nhook: [{name: a, x: 1}]\n"
+    )
+    config = parsed("--head.lstm_size", "9", "--recipe", str(recipe), "--lr", "2", "--hook", "b", "--hook.b.y", "2")
+    assert config.head == {"name": "lstm", "lstm_size": "9", "dropout": 0.5}
+    assert (config.lr, config.warmup) == (2.0, "0.1ep")
+    assert config.hook == [{"name": "a", "x": 1}, {"name": "b", "y": "2"}]
+    assert parsed("--recipe", str(recipe), "--head", "gru").head == "gru"
+
+
+def test_parse_later_recipes_win(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("lr: 1\nseed: 3\n")
+    (tmp_path / "b.yaml").write_text("lr: 2\n")
+    config = parsed("--recipe", str(tmp_path / "a.yaml"), "--recipe", str(tmp_path / "b.yaml"))
+    assert (config.lr, config.seed) == (2.0, 3)
+
+
+def test_parse_lists_repeat_or_hold_commas() -> None:
+    assert parsed("--cleaning", "a,b", "--cleaning", "c").cleaning == ["a", "b", "c"]
+    assert parsed("--log_with", "wandb").log_with == ["wandb"]
+    assert parsed("--plugin", "a.py", "--plugin", "b").plugin == ["a.py", "b"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--hed", "lstm"], r"Unknown flag '--hed'\. Did you mean '--head'\?"),
+        (["--lr.x", "1"], r"Unknown flag '--lr\.x'\. Did you mean '--lr'\?"),
+        (["--lr", "abc"], r"lr.*float.*abc"),
+        (["--lr"], r"--lr needs a value"),
+        (["lstm"], r"Expected a flag such as --head, got 'lstm'"),
+        (["--truncation", "middle"], r"truncation.*head_tail.*middle"),
+        (["--batch_size", "0"], r"batch_size above 0, got 0"),
+        (["--hook.mine.x", "1"], r"no --hook mine"),
+        (["--objective.gamma", "1"], r"--objective\.gamma needs --objective"),
+        (["--recipe", "missing.yaml"], r"Cannot read the recipe missing\.yaml"),
+    ],
+)
+def test_parse_refuses(arguments: list[str], message: str) -> None:
+    with pytest.raises(ValueError, match=message) as caught:
+        parse(arguments)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("haed: lstm\n", r"recipe\.yaml: Unknown recipe key 'haed'\. Did you mean 'head'\?"),
+        ("- head\n", r"must map settings to values.*list"),
+        ("head: [\n", r"is not YAML"),
+        ("lr: fast\n", r"lr.*float.*fast"),
+        ("x: !!python/object/apply:os.system ['true']\n", r"is not YAML"),
+    ],
+)
+def test_parse_refuses_recipes(tmp_path: Path, text: str, message: str) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(text)
+    with pytest.raises(ValueError, match=message):
+        parse(["--recipe", str(recipe)])
+
+
+def test_help_is_grouped_complete_and_quick() -> None:
+    started = time.perf_counter()
+    done = subprocess.run(
+        [sys.executable, "experiments/run.py", "--help"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    seconds = time.perf_counter() - started
+    for group in ("What is trained:", "Data:", "Training:", "Evaluation:", "Run:", "Looking:"):
+        assert group in done.stdout
+    for name in RunConfig().to_dict():
+        assert f"--{name}" in done.stdout
+    assert "default: 0.0001" in done.stdout
+    assert seconds < 2 * 3, "--help should take well under two seconds; three times that on a busy machine"

@@ -1,0 +1,48 @@
+"""Imports point one way: experiments -> research -> heads -> torch."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+OWN = {"heads", "research", "experiments", "tests"}
+ALLOWED = {"heads": {"heads"}, "research": {"heads", "research"}, "experiments": {"heads", "research", "experiments"}}
+ALLOWED_OUTSIDE_HEADS = {"torch", "jaxtyping"}
+
+
+def imported_packages(path: Path) -> set[str]:
+    """Return the top-level packages that a file imports."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            names.add(node.module.split(".")[0])
+    return names
+
+
+@pytest.mark.parametrize("package", sorted(ALLOWED))
+def test_packages_import_only_what_lies_below(package: str) -> None:
+    files = sorted((ROOT / package).rglob("*.py"))
+    assert files
+    for path in files:
+        upward = (imported_packages(path) & OWN) - ALLOWED[package]
+        assert not upward, f"{path} imports {upward}"
+
+
+def test_heads_import_torch_and_jaxtyping_only() -> None:
+    for path in sorted((ROOT / "heads").rglob("*.py")):
+        foreign = imported_packages(path) - set(sys.stdlib_module_names) - ALLOWED_OUTSIDE_HEADS - {"heads"}
+        assert not foreign, f"{path} imports {foreign}"
+
+
+def test_command_line_imports_no_torch() -> None:
+    code = "import sys, research, research.cli; sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
+def test_entry_script_stays_short() -> None:
+    assert len((ROOT / "experiments" / "run.py").read_text(encoding="utf-8").splitlines()) <= 80

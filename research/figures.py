@@ -1,0 +1,66 @@
+"""Pictures of predictions, for TensorBoard."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from sklearn.metrics import average_precision_score, confusion_matrix, precision_recall_curve
+
+from research.task import Task
+
+NUM_CURVES = 8
+"""Precision-recall curves in one picture; of more labels, the most frequent are drawn, and the title says so."""
+
+
+def confusion_matrix_figure(task: Task, labels: NDArray[Any], predicted: NDArray[Any]) -> Figure:
+    """Draw how many rows of each label were predicted as which.
+
+    Args:
+        task: the labels (single_label).
+        labels: [num_rows].
+        predicted: [num_rows].
+    """
+    counts = confusion_matrix(labels, predicted, labels=range(task.num_labels))
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    size = 2.5 + 0.45 * task.num_labels
+    figure = Figure(figsize=(size + 1, size), layout="constrained")
+    axes = figure.subplots()
+    image = axes.imshow(shares, vmin=0, vmax=1, cmap="Blues")
+    axes.set_xticks(range(task.num_labels), task.label_names, rotation=45, ha="right")
+    axes.set_yticks(range(task.num_labels), task.label_names)
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("label")
+    for row, column in np.ndindex(counts.shape):
+        colour = "white" if shares[row, column] > 0.5 else "black"
+        axes.text(column, row, str(counts[row, column]), ha="center", va="center", color=colour, fontsize=8)
+    figure.colorbar(image, ax=axes, label="share of the label's rows", shrink=0.8)
+    return figure
+
+
+def pr_curve_figure(task: Task, labels: NDArray[Any], scores: NDArray[Any]) -> Figure:
+    """Draw precision against recall, each label against the rest; of two labels, the second.
+
+    Args:
+        task: the labels (single_label or multi_label).
+        labels: [num_rows], or [num_rows, num_labels] for multi_label.
+        scores: probabilities, [num_rows, num_labels].
+    """
+    applies = labels.astype(bool) if labels.ndim == 2 else labels[:, None] == np.arange(task.num_labels)
+    binary = task.problem_type == "single_label" and task.num_labels == 2
+    candidates = [index for index in ([1] if binary else range(task.num_labels)) if applies[:, index].any()]
+    drawn = sorted(candidates, key=lambda index: -int(applies[:, index].sum()))[:NUM_CURVES]
+    figure = Figure(figsize=(6.5, 5), layout="constrained")
+    axes = figure.subplots()
+    for index in drawn:
+        precision, recall, _ = precision_recall_curve(applies[:, index], scores[:, index])
+        average = average_precision_score(applies[:, index], scores[:, index])
+        axes.plot(recall, precision, label=f"{task.label_names[index]} (AP {average:.3f})", drawstyle="steps-post")
+    axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02))
+    if len(drawn) < len(candidates):
+        axes.set_title(f"the {len(drawn)} most frequent of {len(candidates)} labels")
+    if drawn:
+        axes.legend(loc="lower left", fontsize=8)
+    return figure

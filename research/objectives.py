@@ -1,0 +1,209 @@
+"""Training objectives: functions of a model and a batch that return per-example losses and logits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+
+from heads.registry import Registry
+from research.data.batch import Batch
+from research.task import ProblemType, Task
+
+OBJECTIVES: Registry[type[Objective]] = Registry("objective")
+register_objective = OBJECTIVES.register
+
+DEFAULT_OBJECTIVES: dict[ProblemType, str] = {
+    "single_label": "cross_entropy",
+    "multi_label": "bce",
+    "regression": "mse",
+}
+"""The objective of each kind of labels, where none is chosen."""
+
+
+@dataclass(frozen=True)
+class ObjectiveOutput:
+    """What an objective makes of a batch."""
+
+    losses: Float[Tensor, "batch"]
+    """One per example, in float32: the loop weighs and sums them."""
+    logits: Float[Tensor, "batch labels"]
+    """Unnormalised, as the model gave them."""
+
+
+class Objective:
+    """Base of all objectives; the keyword-only options of `__init__` are an objective's settings.
+
+    Args:
+        task: the labels.
+    Raises:
+        ValueError: if the objective does not fit the task.
+    """
+
+    problem_types: ClassVar[tuple[ProblemType, ...]] = ("single_label",)
+    """Kinds of labels that the objective fits."""
+
+    def __init__(self, task: Task) -> None:
+        if task.problem_type not in self.problem_types:
+            fitting = [name for name in OBJECTIVES if task.problem_type in OBJECTIVES[name].problem_types]
+            raise ValueError(
+                f"{type(self).__name__} is for {' or '.join(self.problem_types)} tasks, this one is "
+                f"{task.problem_type}. Fitting objectives: {', '.join(fitting)}."
+            )
+        self.task = task
+
+    def __call__(self, model: nn.Module, batch: Batch) -> ObjectiveOutput:
+        """Return the losses and logits of a batch's examples."""
+        raise NotImplementedError
+
+
+@OBJECTIVES.register("cross_entropy")
+class CrossEntropy(Objective):
+    """Cross entropy between the softmax of the logits and the label.
+
+    Source: Szegedy et al. 2016, Rethinking the Inception Architecture (label smoothing).
+
+    Args:
+        label_smoothing: share of the target that is spread evenly over all labels, from 0 to below 1.
+        class_weights: "balanced" weighs labels inversely to how often they are in the training split; a list gives one
+            weight per label, in the order of the label names. Scaled so that the split's mean weight is 1.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        *,
+        label_smoothing: float = 0.0,
+        class_weights: Literal["balanced"] | list[float] | None = None,
+    ) -> None:
+        super().__init__(task)
+        if not 0 <= label_smoothing < 1:
+            raise ValueError(f"label_smoothing must be from 0 to below 1, got {label_smoothing}.")
+        self.label_smoothing = label_smoothing
+        self.weights = _class_weights(task, class_weights)
+
+    def __call__(self, model: nn.Module, batch: Batch) -> ObjectiveOutput:
+        """See `Objective`."""
+        logits = model(**batch.inputs).logits
+        losses = F.cross_entropy(logits.float(), batch.labels, reduction="none", label_smoothing=self.label_smoothing)
+        if self.weights is not None:
+            losses = losses * self.weights.to(losses.device)[batch.labels]
+        return ObjectiveOutput(losses, logits)
+
+
+@OBJECTIVES.register("focal")
+class Focal(Objective):
+    """Cross entropy, lowered for examples that are already told well.
+
+    Source: Lin et al. 2017, Focal Loss for Dense Object Detection, eq. 4.
+
+    Args:
+        gamma: how strongly; 0 is cross entropy.
+    """
+
+    def __init__(self, task: Task, *, gamma: float = 2.0) -> None:
+        super().__init__(task)
+        self.gamma = gamma
+
+    def __call__(self, model: nn.Module, batch: Batch) -> ObjectiveOutput:
+        """See `Objective`."""
+        logits = model(**batch.inputs).logits
+        log_probability = F.log_softmax(logits.float(), dim=-1).gather(1, batch.labels.unsqueeze(1)).squeeze(1)
+        # 1 - p as -expm1(log p): exact near p = 1, where the power's gradient would not be finite for gamma below 1.
+        missing = (-torch.expm1(log_probability)).clamp_min(torch.finfo(torch.float32).tiny)
+        return ObjectiveOutput(-(missing**self.gamma) * log_probability, logits)
+
+
+@OBJECTIVES.register("bce")
+class BinaryCrossEntropy(Objective):
+    """Binary cross entropy of each label, mean over labels.
+
+    Source: the usual multi-label objective; torch's binary_cross_entropy_with_logits.
+
+    Args:
+        pos_weight: "balanced" weighs a label's positives by how many negatives there are for each in the training
+            split.
+    """
+
+    problem_types: ClassVar[tuple[ProblemType, ...]] = ("multi_label",)
+
+    def __init__(self, task: Task, *, pos_weight: Literal["balanced"] | None = None) -> None:
+        super().__init__(task)
+        self.pos_weight: Tensor | None = None
+        if pos_weight == "balanced":
+            counts = torch.tensor(task.label_counts, dtype=torch.float32)
+            self.pos_weight = (task.num_train - counts) / counts.clamp_min(1)
+
+    def __call__(self, model: nn.Module, batch: Batch) -> ObjectiveOutput:
+        """See `Objective`."""
+        logits = model(**batch.inputs).logits
+        weight = None if self.pos_weight is None else self.pos_weight.to(logits.device)
+        losses = F.binary_cross_entropy_with_logits(logits.float(), batch.labels, reduction="none", pos_weight=weight)
+        return ObjectiveOutput(losses.mean(dim=1), logits)
+
+
+@OBJECTIVES.register("mse")
+class MeanSquaredError(Objective):
+    """Squared difference between the one output and the score.
+
+    Source: least squares; torch's mse_loss.
+    """
+
+    problem_types: ClassVar[tuple[ProblemType, ...]] = ("regression",)
+
+    def __call__(self, model: nn.Module, batch: Batch) -> ObjectiveOutput:
+        """See `Objective`."""
+        logits = model(**batch.inputs).logits
+        return ObjectiveOutput((logits.float().squeeze(1) - batch.labels.float()).square(), logits)
+
+
+@OBJECTIVES.register("r_drop")
+class RDrop(Objective):
+    """Cross entropy of two passes with different dropout, and the divergence between them.
+
+    In evaluation mode the passes would be the same, so there is one, and the loss is cross entropy.
+
+    Source: Wu, Li, Wang et al. 2021, R-Drop: Regularized Dropout for Neural Networks, eq. 4. Differs: the mean of both
+    cross entropies instead of their sum, so that the rate need not change.
+
+    Args:
+        alpha: weight of the divergence.
+    """
+
+    def __init__(self, task: Task, *, alpha: float = 1.0) -> None:
+        super().__init__(task)
+        self.alpha = alpha
+
+    def __call__(self, model: nn.Module, batch: Batch) -> ObjectiveOutput:
+        """See `Objective`."""
+        logits = model(**batch.inputs).logits
+        if not model.training:
+            return ObjectiveOutput(F.cross_entropy(logits.float(), batch.labels, reduction="none"), logits)
+        passes = (logits, model(**batch.inputs).logits)
+        first, second = (F.log_softmax(each.float(), dim=-1) for each in passes)
+        entropy = F.nll_loss(first, batch.labels, reduction="none") + F.nll_loss(second, batch.labels, reduction="none")
+        forward = F.kl_div(first, second, reduction="none", log_target=True).sum(dim=-1)
+        backward = F.kl_div(second, first, reduction="none", log_target=True).sum(dim=-1)
+        return ObjectiveOutput(entropy / 2 + self.alpha * (forward + backward) / 4, logits)
+
+
+def _class_weights(task: Task, wanted: str | Sequence[float] | None) -> Tensor | None:
+    """Return one weight per label, scaled so that the mean over the training split is 1."""
+    if wanted is None:
+        return None
+    counts = torch.tensor(task.label_counts, dtype=torch.float32)
+    if isinstance(wanted, str):
+        weights = 1 / counts.clamp_min(1)
+    else:
+        weights = torch.tensor(wanted, dtype=torch.float32)
+        if len(weights) != task.num_labels or weights.min() < 0:
+            raise ValueError(
+                f"class_weights must be {task.num_labels} numbers of 0 or more, for {', '.join(task.label_names)}; got "
+                f"{list(wanted)}."
+            )
+    return weights * counts.sum() / (weights * counts).sum()

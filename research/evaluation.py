@@ -1,0 +1,61 @@
+"""Score a whole split: every row exactly once, for any number of processes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from accelerate.utils import broadcast_object_list
+from numpy.typing import NDArray
+from torch import Tensor
+
+from research.batches import evaluation_shares
+from research.metrics import compute_metrics
+
+if TYPE_CHECKING:
+    from research.run import Run
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a model says of a split, in the order of its rows."""
+
+    ids: NDArray[np.int64]
+    """Row numbers, 0 to num_rows - 1."""
+    logits: NDArray[np.float32]
+    """[num_rows, num_labels]."""
+    labels: NDArray[np.generic]
+    """[num_rows] or, for multi_label, [num_rows, num_labels]."""
+    loss: float
+    """Mean of the objective's losses."""
+    metrics: dict[str, float]
+    """Metrics by name, the loss among them."""
+
+
+def evaluate(run: Run, split: str) -> Predictions:
+    """Run the model over a split in evaluation mode; training mode and random state are left as they were."""
+    accelerator = run.accelerator
+    lengths = run.lengths_of(split)
+    was_training = run.model.training
+    run.model.eval()
+    collected: list[tuple[Tensor, ...]] = []
+    with torch.random.fork_rng(), torch.no_grad():
+        for share in evaluation_shares(
+            lengths, accelerator.process_index, accelerator.num_processes, run.config.evaluation_batch_size
+        ):
+            batch = run.collate(share, split)
+            output = run.objective(run.model, batch)
+            collected.append((batch.ids, batch.weights, output.losses.float(), output.logits.float(), batch.labels))
+    run.model.train(was_training)
+    ids, weights, losses, logits, labels = (
+        accelerator.gather(torch.cat(parts)).cpu().numpy() for parts in zip(*collected, strict=True)
+    )
+    counted = weights > 0
+    order = np.argsort(ids[counted])
+    ids, losses, logits, labels = (values[counted][order] for values in (ids, losses, logits, labels))
+    assert np.array_equal(ids, np.arange(len(lengths))), f"{split}: {len(ids)} predictions for {len(lengths)} rows"
+    metrics = [{"loss": float(losses.mean(dtype=np.float64)), **compute_metrics(run.task, logits, labels)}]
+    broadcast_object_list(metrics)  # all processes decide by the same numbers
+    return Predictions(ids, logits, labels, metrics[0]["loss"], metrics[0])

@@ -1,0 +1,21 @@
+"""What takes part in a run: objects whose methods the loop calls at named points."""
+
+from research.hooks.base import HOOKS, Hook, register_hook
+from research.hooks.checkpointing import Checkpointing
+from research.hooks.early_stopping import EarlyStopping
+from research.hooks.evaluation import BestModel, Evaluation
+from research.hooks.logging import MetricsLog, Progress
+from research.hooks.profiling import Profiling
+
+__all__ = [
+    "HOOKS",
+    "BestModel",
+    "Checkpointing",
+    "EarlyStopping",
+    "Evaluation",
+    "Hook",
+    "MetricsLog",
+    "Profiling",
+    "Progress",
+    "register_hook",
+]

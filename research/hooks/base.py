@@ -1,0 +1,113 @@
+"""What a hook is: a small object whose methods the loop calls at named points."""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from heads.registry import Registry, UnknownNameError, describe_unknown
+from research.data.batch import Batch
+
+if TYPE_CHECKING:
+    from research.run import Run
+
+HOOKS: Registry[type[Hook]] = Registry("hook")
+
+SomeHook = TypeVar("SomeHook", bound="type[Hook]")
+
+
+class Hook:
+    """Base of all hooks: every point is a no-op.
+
+    Each point gets the run first, is called on every process, and in the order in which the hooks are listed. A hook
+    with state returns it from `state_dict` as plain values or tensors, and takes it back in `load_state_dict`. The
+    keyword-only options of `__init__` are the hook's settings.
+    """
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        refuse_misspelt_points(cls)
+
+    def on_train_start(self, run: Run) -> None:
+        """Before the first step of a new run."""
+
+    def on_resume(self, run: Run) -> None:
+        """Instead of on_train_start, when a checkpoint was loaded."""
+
+    def on_epoch_start(self, run: Run) -> None:
+        """Before the first step of an epoch."""
+
+    def on_batch(self, run: Run, batch: Batch) -> Batch | None:
+        """Before a micro-batch's forward pass; may return a changed batch."""
+
+    def after_backward(self, run: Run, batch: Batch) -> None:
+        """After a micro-batch's backward pass; `run.backward(batch)` adds a second one."""
+
+    def before_step(self, run: Run) -> None:
+        """When gradients are complete and unscaled, and not yet clipped."""
+
+    def after_step(self, run: Run) -> None:
+        """After the optimizer's step; `run.last_step` holds its metrics."""
+
+    def before_evaluate(self, run: Run, split: str) -> None:
+        """Before an evaluation."""
+
+    def after_evaluate(self, run: Run, split: str, metrics: dict[str, float]) -> None:
+        """After an evaluation, with its metrics."""
+
+    def after_edits(self, run: Run) -> None:
+        """After edits were applied and audited."""
+
+    def end_of_step(self, run: Run) -> None:
+        """Last of all in a step; no edit is pending. The place for checkpoints."""
+
+    def on_epoch_end(self, run: Run) -> None:
+        """After the last step of an epoch."""
+
+    def on_train_end(self, run: Run) -> None:
+        """After the last step of the run."""
+
+    def on_exception(self, run: Run, error: BaseException) -> None:
+        """When training ends with an error or an interrupt."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a resumed run must know: plain values and tensors."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take back what `state_dict` returned."""
+
+
+POINTS = tuple(
+    name for name in vars(Hook) if name.startswith(("on_", "after_", "before_", "end_")) and callable(vars(Hook)[name])
+)
+
+
+def register_hook(name: str) -> Any:
+    """Return a decorator that registers a subclass of `Hook` under `name`.
+
+    Raises:
+        ValueError: if what is decorated is no hook, or the name is taken.
+    """
+    register = HOOKS.register(name)
+
+    def decorate(hook: SomeHook) -> SomeHook:
+        if not (inspect.isclass(hook) and issubclass(hook, Hook)):
+            raise ValueError(f"@register_hook('{name}') expects a subclass of Hook, got {hook!r}.")
+        return register(hook)
+
+    return decorate
+
+
+def refuse_misspelt_points(hook: type[Hook]) -> None:
+    """Refuse a hook with a method that looks like a point but is none, since it would never be called.
+
+    Raises:
+        UnknownNameError: naming the nearest point.
+    """
+    for name in vars(hook):
+        if name.startswith(("on_", "after_", "before_", "end_")) and name not in POINTS:
+            raise UnknownNameError(
+                describe_unknown("point", name, POINTS, listed_as="Points")
+                + f" (In {hook.__qualname__}; begin a method of your own with an underscore.)"
+            )

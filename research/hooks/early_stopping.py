@@ -1,0 +1,50 @@
+"""Stop when validation no longer improves."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from research.hooks.base import Hook, register_hook
+from research.hooks.evaluation import is_better
+
+if TYPE_CHECKING:
+    from research.run import Run
+
+
+@register_hook("early_stopping")
+class EarlyStopping(Hook):
+    """Stop after several evaluations in a row without a better validation metric.
+
+    Source: Prechelt 1998, Early Stopping - But When?
+
+    Args:
+        metric: name of a validation metric, or loss.
+        patience: evaluations without improvement before the run stops.
+    """
+
+    def __init__(self, *, metric: str = "loss", patience: int = 3) -> None:
+        self.metric = metric
+        self.patience = patience
+        self.best: float | None = None
+        self.num_without_improvement = 0
+
+    def after_evaluate(self, run: Run, split: str, metrics: dict[str, float]) -> None:
+        """Count evaluations without improvement, and stop at the limit."""
+        if split != "validation":
+            return
+        if self.metric not in metrics:
+            raise ValueError(f"early_stopping: no metric '{self.metric}'; there are {', '.join(sorted(metrics))}.")
+        if is_better(self.metric, metrics[self.metric], self.best):
+            self.best, self.num_without_improvement = metrics[self.metric], 0
+            return
+        self.num_without_improvement += 1
+        if self.num_without_improvement >= self.patience:
+            run.stop(f"{self.metric} has not improved for {self.patience} evaluations (best: {self.best:.4f})")
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the best value and the count."""
+        return {"best": self.best, "num_without_improvement": self.num_without_improvement}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take back the best value and the count."""
+        self.best, self.num_without_improvement = state["best"], state["num_without_improvement"]

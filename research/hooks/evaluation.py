@@ -1,0 +1,84 @@
+"""Evaluation while training, and keeping the best model."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from research.hooks.base import Hook
+from research.metrics import higher_is_better
+
+if TYPE_CHECKING:
+    from research.run import Run
+
+
+class Evaluation(Hook):
+    """Evaluate on the validation split every so many steps, and after the last.
+
+    Args:
+        every: steps between evaluations; None evaluates after the last step only.
+    """
+
+    def __init__(self, *, every: int | None) -> None:
+        self.every = every
+        self.evaluated_at = -1
+
+    def after_step(self, run: Run) -> None:
+        """Evaluate if it is time, or the last step is done."""
+        due = self.every is not None and run.clock.step % self.every == 0
+        if due or run.clock.step == run.clock.total_steps:
+            self._evaluate(run)
+
+    def on_train_end(self, run: Run) -> None:
+        """Evaluate the final model of a run that was stopped early."""
+        if self.evaluated_at != run.clock.step:
+            self._evaluate(run)
+
+    def _evaluate(self, run: Run) -> None:
+        metrics = run.evaluate("validation").metrics
+        self.evaluated_at = run.clock.step
+        run.log({f"validation/{name}": value for name, value in metrics.items()})
+        run.schedule_on_metric(metrics["loss"])
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the step of the latest evaluation."""
+        return {"evaluated_at": self.evaluated_at}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take back the step of the latest evaluation."""
+        self.evaluated_at = state["evaluated_at"]
+
+
+class BestModel(Hook):
+    """Keep the model with the best validation metric in best/.
+
+    Args:
+        metric: name of a validation metric.
+    """
+
+    def __init__(self, *, metric: str) -> None:
+        self.metric = metric
+        self.best: float | None = None
+
+    def after_evaluate(self, run: Run, split: str, metrics: dict[str, float]) -> None:
+        """Save the model if it is better than all before."""
+        if split != "validation" or not is_better(self.metric, metrics[self.metric], self.best):
+            return
+        self.best = metrics[self.metric]
+        if run.is_main:
+            run.save_model(run.directory / "best")
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the best value so far."""
+        return {"best": self.best}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take back the best value so far."""
+        self.best = state["best"]
+
+
+def is_better(metric: str, value: float, best: float | None) -> bool:
+    """Return whether a metric's value is better than the best so far; one that is not defined (NaN) never is."""
+    if best is None:
+        return not math.isnan(value)
+    return value > best if higher_is_better(metric) else value < best

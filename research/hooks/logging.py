@@ -1,0 +1,128 @@
+"""Write what happens: metrics.jsonl, the trackers, and the progress bar."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING, Any
+
+from tqdm import tqdm
+
+from research.hooks.base import Hook
+from research.outputs import without_nan
+
+if TYPE_CHECKING:
+    from research.run import Run
+
+
+class MetricsLog(Hook):
+    """Write a line of metrics.jsonl, and the same to the trackers, every so many steps and after evaluations.
+
+    Args:
+        every: steps between lines.
+    """
+
+    def __init__(self, *, every: int) -> None:
+        self.every = every
+        self.num_examples = 0
+        self.seconds = 0.0
+
+    def on_resume(self, run: Run) -> None:
+        """Cut metrics.jsonl back to the checkpoint's step."""
+        path = run.directory / "metrics.jsonl"
+        if run.is_main and path.exists():
+            lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+            kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= run.clock.step]
+            path.write_text("".join(kept), encoding="utf-8")
+
+    def after_step(self, run: Run) -> None:
+        """Count what the line says of speed."""
+        assert run.last_step is not None
+        self.num_examples += run.last_step.num_examples
+        self.seconds += run.last_step.seconds
+
+    def end_of_step(self, run: Run) -> None:
+        """Write the line of this step, if it is time or there is something to say."""
+        step = run.last_step
+        assert step is not None
+        if not run.to_log and run.clock.step % self.every != 0 and run.clock.step not in (1, run.clock.total_steps):
+            return
+        rates = {f"learning_rate/{block}": rate for block, rate in step.learning_rates.items()}
+        run.to_log = {
+            "loss": step.loss,
+            "gradient_norm": step.gradient_norm,
+            **rates,
+            "examples_per_second": self.num_examples / self.seconds,
+            "skipped_steps": run.num_skipped,
+            **run.to_log,
+        }
+        self.num_examples, self.seconds = 0, 0.0
+        self._write(run)
+
+    def on_train_end(self, run: Run) -> None:
+        """Write what came after the last step."""
+        if run.to_log:
+            self._write(run)
+
+    def _write(self, run: Run) -> None:
+        values, run.to_log = run.to_log, {}
+        if run.is_main:
+            line = {"step": run.clock.step, "epoch": round(run.clock.epochs_done, 6), **values}
+            with (run.directory / "metrics.jsonl").open("a", encoding="utf-8") as file:
+                file.write(json.dumps(without_nan(line)) + "\n")
+        run.accelerator.log(values, step=run.clock.step)
+
+
+class Progress(Hook):
+    """One progress bar on the main process; quiet when the output is no terminal."""
+
+    def __init__(self) -> None:
+        self.bar: tqdm[Any] | None = None
+
+    def on_train_start(self, run: Run) -> None:
+        """Open the bar."""
+        # disable=None turns the bar off where the output is no terminal.
+        self.bar = tqdm(
+            total=run.clock.total_steps,
+            initial=run.clock.step,
+            disable=None if run.is_main else True,
+            desc="training",
+            unit="step",
+            dynamic_ncols=True,
+        )
+
+    def on_resume(self, run: Run) -> None:
+        """Open the bar at the checkpoint's step."""
+        self.on_train_start(run)
+
+    def after_step(self, run: Run) -> None:
+        """Advance the bar; say loss, highest learning rate and speed."""
+        assert self.bar is not None
+        step = run.last_step
+        assert step is not None
+        self.bar.set_postfix(
+            loss=f"{step.loss:.4f}",
+            lr=f"{max(step.learning_rates.values()):.2e}",
+            examples_per_s=f"{step.num_examples / step.seconds:.1f}",
+            refresh=False,
+        )
+        self.bar.update()
+        if self.bar.disable and run.clock.step % max(1, run.clock.total_steps // 10) == 0:
+            run.say(f"step {run.clock.step}/{run.clock.total_steps}: {self.bar.postfix}")
+
+    def after_evaluate(self, run: Run, split: str, metrics: dict[str, float]) -> None:
+        """Print the metrics above the bar."""
+        shown = ", ".join(f"{name} {value:.4f}" for name, value in metrics.items() if "_" not in name)
+        run.say(f"{time.strftime('%H:%M:%S')} step {run.clock.step}/{run.clock.total_steps} {split}: {shown}")
+
+    def on_train_end(self, run: Run) -> None:
+        """Close the bar."""
+        self._close()
+
+    def on_exception(self, run: Run, error: BaseException) -> None:
+        """Close the bar."""
+        self._close()
+
+    def _close(self) -> None:
+        if self.bar is not None:
+            self.bar.close()

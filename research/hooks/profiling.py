@@ -1,0 +1,46 @@
+"""A torch profiler trace of a few steps."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch.profiler import ProfilerActivity, profile, schedule, tensorboard_trace_handler
+
+from research.hooks.base import Hook
+
+if TYPE_CHECKING:
+    from research.run import Run
+
+
+class Profiling(Hook):
+    """Trace steps 3 to 5 into profile/, for TensorBoard or Perfetto."""
+
+    def on_train_start(self, run: Run) -> None:
+        """Start with one step of waiting and one of warming up."""
+        activities = [ProfilerActivity.CPU] + ([ProfilerActivity.CUDA] if torch.cuda.is_available() else [])
+        self.profiler = profile(
+            activities=activities,
+            schedule=schedule(wait=1, warmup=1, active=3, repeat=1),
+            on_trace_ready=tensorboard_trace_handler(
+                str(run.directory / "profile"), worker_name=f"process-{run.accelerator.process_index}"
+            ),
+            record_shapes=True,
+        )
+        self.profiler.start()
+
+    def on_resume(self, run: Run) -> None:
+        """Profile the first steps after the checkpoint."""
+        self.on_train_start(run)
+
+    def end_of_step(self, run: Run) -> None:
+        """Tell the profiler that a step is over."""
+        self.profiler.step()
+
+    def on_train_end(self, run: Run) -> None:
+        """Write what there is; a shorter run has a shorter trace."""
+        self.profiler.stop()
+
+    def on_exception(self, run: Run, error: BaseException) -> None:
+        """Write what there is."""
+        self.profiler.stop()

@@ -1,0 +1,87 @@
+"""Join the processes that a launcher started, and see to it that they know of each other."""
+
+from __future__ import annotations
+
+import os
+from typing import Literal, cast
+
+import torch
+from accelerate import Accelerator
+from accelerate.tracking import TensorBoardTracker
+from accelerate.utils import DistributedDataParallelKwargs
+
+from research.config import RunConfig
+
+Precision = Literal["auto", "no", "bf16", "fp16"]
+LAUNCHER_SIZES = ("WORLD_SIZE", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE", "SLURM_STEP_NUM_TASKS")
+"""Environment variables in which torchrun, the MPIs and Slurm say how many processes they started."""
+
+
+def create_accelerator(config: RunConfig, directory: str) -> Accelerator:
+    """Return this process's accelerator; sets the number of threads and checks the launch.
+
+    Args:
+        config: settings; uses mixed_precision, log_with, num_threads and deterministic.
+        directory: where trackers write.
+    Raises:
+        ValueError: if the launched processes do not see each other, or the precision cannot be had here.
+    """
+    num_launched = max(int(os.environ.get(name) or 1) for name in LAUNCHER_SIZES)
+    if num_launched > 1 and not torch.cuda.is_available():
+        # Without it, processes that accelerate launched through torchrun onto CPUs each believe that they are alone.
+        os.environ["ACCELERATE_USE_CPU"] = "true"
+    accelerator = Accelerator(
+        mixed_precision=choose_precision(config),
+        gradient_accumulation_steps=1,  # the loop sums micro-batches itself; this wins over the environment's value
+        log_with=[TensorBoardTracker(name, directory) if name == "tensorboard" else name for name in config.log_with],
+        project_dir=directory,
+        kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False, gradient_as_bucket_view=True)],
+    )
+    if accelerator.num_processes != num_launched:
+        raise ValueError(
+            f"{num_launched} processes were launched, but each of them sees {accelerator.num_processes}: they would "
+            "train separately. Launch with `accelerate launch --config_file accelerate_configs/...yaml`."
+        )
+    if accelerator.gradient_accumulation_steps != 1:
+        raise ValueError(
+            f"The launcher asks for {accelerator.gradient_accumulation_steps} gradient accumulation steps; set "
+            "--micro_batch_size instead: accumulation follows from --batch_size."
+        )
+    if accelerator.device.type == "cpu":
+        torch.set_num_threads(config.num_threads or default_num_threads())
+    if config.deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True)
+        torch.backends.cudnn.benchmark = False
+    return accelerator
+
+
+def default_num_threads() -> int:
+    """Return the cores for each process of this machine: launchers set one thread, whatever there is."""
+    local = int(os.environ.get("LOCAL_WORLD_SIZE") or 1)
+    return max(1, len(os.sched_getaffinity(0)) // local)
+
+
+def choose_precision(config: RunConfig) -> Precision:
+    """Return "no", "bf16" or "fp16", never "auto".
+
+    Raises:
+        ValueError: for fp16 without a GPU, where accelerate would compute in float32 and not say so.
+    """
+    choice = config.mixed_precision
+    on_gpu = torch.cuda.is_available() and os.environ.get("ACCELERATE_USE_CPU", "false").lower() not in ("1", "true")
+    if choice == "auto":
+        launched_with = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
+        if launched_with != "no":
+            choice = cast("Precision", launched_with)
+        else:
+            choice = "bf16" if _computes_in_bf16(on_gpu) else "no"
+    if choice == "fp16" and not on_gpu:
+        raise ValueError("fp16 needs a GPU; on a CPU choose --mixed_precision bf16 or no.")
+    return choice
+
+
+def _computes_in_bf16(on_gpu: bool) -> bool:
+    if on_gpu:
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()

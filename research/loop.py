@@ -1,0 +1,118 @@
+"""The training loop, from top to bottom. It knows no hook, head or objective by name."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+
+import numpy as np
+import torch
+from accelerate.utils import gather_object
+from torch import Tensor
+
+from research.batches import Rows, Share, global_batches, shares
+from research.optim import apply_schedule, learning_rates
+from research.run import Run, StepMetrics
+
+
+class NonFiniteError(ValueError):
+    """A loss or a gradient is not finite."""
+
+
+def train(run: Run) -> None:
+    """Train until the last step, or until something asks to stop."""
+    try:
+        run.call("on_resume" if run.resumed_from else "on_train_start")
+        while not run.is_over:
+            train_epoch(run)
+        run.call("on_train_end")
+    except BaseException as error:
+        run.call("on_exception", error)
+        raise
+
+
+def train_epoch(run: Run) -> None:
+    """Train from the clock's place in the epoch to the epoch's end."""
+    clock, config = run.clock, run.config
+    batches = global_batches(run.lengths, config.batch_size, config.seed, clock.epoch)
+    if clock.step_in_epoch == 0:
+        run.call("on_epoch_start")
+    for rows in batches[clock.step_in_epoch :]:
+        if run.is_over:
+            return
+        train_step(run, rows)
+        run.call("after_step")
+        run.agree_to_stop()
+        run.call("end_of_step")
+    run.call("on_epoch_end")
+    clock.next_epoch()
+    if config.schedule_interval == "epoch":
+        run.schedule.step()
+        apply_schedule(run.optimizer, run.schedule)
+
+
+def train_step(run: Run, rows: Rows) -> None:
+    """Take one optimizer step on one global batch.
+
+    The loss is the sum over the batch's examples divided by their number, so that neither processes nor micro-batches
+    change the gradient. DDP divides by the number of processes, which is why the scale multiplies by it.
+    """
+    started = time.perf_counter()
+    accelerator, optimizer = run.accelerator, run.optimizer
+    run.model.train()
+    micro_batches = shares(rows, accelerator.process_index, accelerator.num_processes, run.config.micro_batch_size)
+    run.loss_scale = accelerator.num_processes / len(rows)
+    losses: list[Tensor] = []
+    for index, share in enumerate(micro_batches):
+        batch = run.change_batch(run.collate(share))
+        is_last = index == len(micro_batches) - 1
+        with contextlib.nullcontext() if is_last else accelerator.no_sync(run.model):
+            losses.append(run.backward(batch))
+            run.call("after_backward", batch)
+    accelerator.unscale_gradients(optimizer)
+    run.call("before_step")
+
+    gradients = [parameter.grad for parameter in run.model.parameters() if parameter.grad is not None]
+    norm = torch.nn.utils.get_total_norm(gradients)
+    loss, gradient_norm = run.sum_over_processes(torch.cat(losses).sum()) / len(rows), norm.item()
+    skipped = _refuse_nonfinite(run, rows, micro_batches, losses, loss, gradient_norm)
+    rates = learning_rates(optimizer)
+    if not skipped:
+        if run.config.max_grad_norm > 0:
+            parameters = [parameter for parameter in run.model.parameters() if parameter.grad is not None]
+            torch.nn.utils.clip_grads_with_norm_(parameters, run.config.max_grad_norm, norm)
+        optimizer.step()
+        skipped = accelerator.optimizer_step_was_skipped
+    optimizer.zero_grad(set_to_none=True)
+    if not skipped and run.config.schedule_interval == "step":
+        run.schedule.step()
+        apply_schedule(optimizer, run.schedule)
+    run.num_skipped += skipped
+    run.clock.advance(len(rows))
+    seconds = time.perf_counter() - started
+    run.train_seconds += seconds
+    run.last_step = StepMetrics(loss, gradient_norm, rates, len(rows), seconds, skipped)
+
+
+def _refuse_nonfinite(
+    run: Run, rows: Rows, micro_batches: list[Share], losses: list[Tensor], loss: float, gradient_norm: float
+) -> bool:
+    """Return whether the step must be skipped; the same on every process, since loss and gradients are.
+
+    Raises:
+        NonFiniteError: naming step, learning rate and rows, unless skipping is asked for.
+    """
+    # A gradient that overflows in fp16 is everyday business: the scaler skips the step and lowers its scale.
+    if math.isfinite(loss) and (math.isfinite(gradient_norm) or run.accelerator.scaler is not None):
+        return False
+    if run.config.on_nonfinite == "skip":
+        return True
+    own = np.concatenate([share.rows for share in micro_batches])[~torch.cat(losses).isfinite().cpu().numpy()]
+    culprits = sorted(set(gather_object(own.tolist()))) or sorted(rows.tolist())
+    rate = max(learning_rates(run.optimizer).values())
+    raise NonFiniteError(
+        f"Step {run.clock.step + 1}: the loss ({loss}) or the norm of the gradient ({gradient_norm}) is not finite, at "
+        f"learning rate {rate:.3g}, rows {', '.join(map(str, culprits))} of the training split. Lower --lr, look at "
+        "these rows, or pass --on_nonfinite skip."
+    )

@@ -1,0 +1,138 @@
+"""The run directory: everything that one run leaves."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import math
+import platform
+import shutil
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+import yaml
+
+from research.config import Choice, RunConfig
+from research.evaluation import Predictions
+from research.metrics import predictions as predicted_labels
+from research.metrics import probabilities
+from research.task import Task
+
+RESULT = "result.json"
+NOT_REPEATED = ("name", "output_dir", "overwrite", "resume")
+"""Settings that say where one run lies; a repetition gets its own."""
+
+
+def run_directory(config: RunConfig) -> Path:
+    """Return the directory of a run: --output_dir, or runs/<name>; a name that nobody gave ends in the time."""
+    if config.output_dir is not None:
+        return Path(config.output_dir)
+    return Path("runs") / (config.name or default_name(config))
+
+
+def default_name(config: RunConfig) -> str:
+    """Return a name made of encoder, head, data and time."""
+    parts = (Path(config.encoder).name, Choice.of(config.head, "head").name, Path(config.data.rstrip("/")).name)
+    words = "-".join(part.split(".")[0].replace(":", "-") for part in parts)
+    return f"{words}-{time.strftime('%Y%m%d-%H%M%S')}"
+
+
+def claim_directory(directory: Path, config: RunConfig) -> None:
+    """Make the run directory; called on the main process only.
+
+    Raises:
+        ValueError: if it exists and neither --resume nor --overwrite is said, or if it is no run's directory.
+    """
+    if directory.exists() and not directory.is_dir():
+        raise ValueError(f"The run directory {directory} is a file.")
+    if directory.exists() and any(directory.iterdir()) and config.resume is None:
+        if not config.overwrite:
+            raise ValueError(
+                f"The run directory {directory} exists. Choose another --name or --output_dir, go on with "
+                "--resume auto, or replace it with --overwrite."
+            )
+        if not (directory / "config.yaml").exists():
+            raise ValueError(f"{directory} is not empty and no run's directory; --overwrite does not delete it.")
+        shutil.rmtree(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+
+
+def write_config(directory: Path, config: RunConfig) -> None:
+    """Write every setting, resolved, so that `run.py --recipe config.yaml` repeats the run."""
+    (directory / "config.yaml").write_text(config_as_yaml(config), encoding="utf-8")
+
+
+def config_as_yaml(config: RunConfig) -> str:
+    """Return every setting as YAML, but for those that say where this one run lies."""
+    settings = {name: value for name, value in config.to_dict().items() if name not in NOT_REPEATED}
+    return yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
+
+
+def write_predictions(directory: Path, split: str, task: Task, found: Predictions) -> None:
+    """Write predictions/<split>.parquet: id, label, prediction, one score per class."""
+    folder = directory / "predictions"
+    folder.mkdir(exist_ok=True)
+    scores = probabilities(task, found.logits)
+    columns: dict[str, Any] = {
+        "id": found.ids,
+        "label": list(found.labels),
+        "prediction": list(predicted_labels(task, found.logits)),
+        **{f"score_{name}": scores[:, index] for index, name in enumerate(task.label_names)},
+    }
+    pq.write_table(pa.table(columns), folder / f"{split}.parquet")
+
+
+def write_result(directory: Path, result: dict[str, Any]) -> None:
+    """Write result.json in one go."""
+    writing = directory / f".{RESULT}.writing"
+    writing.write_text(json.dumps(without_nan(result), indent=2), encoding="utf-8")
+    writing.replace(directory / RESULT)
+
+
+def without_nan(value: Any) -> Any:
+    """Return a value with None in place of NaN, which JSON does not have."""
+    if isinstance(value, dict):
+        return {key: without_nan(item) for key, item in value.items()}
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def read_result(directory: Path) -> dict[str, Any] | None:
+    """Return what a directory's result.json holds, or None if there is none."""
+    path = directory / RESULT
+    result: dict[str, Any] | None = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+    return result
+
+
+def weights_sha256(model: torch.nn.Module) -> str:
+    """Return the hash of all parameters and buffers: names, shapes and bytes, in name order."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}\n".encode())
+        digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of what a result depends on."""
+    packages = ("midway", "torch", "transformers", "accelerate", "datasets", "tokenizers", "numpy")
+    return {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in packages}}
+
+
+def git_commit() -> str | None:
+    """Return the commit of the code that runs, marked when files differ from it; None outside a repository."""
+    here = Path(__file__).parent
+    commands = (["git", "rev-parse", "HEAD"], ["git", "status", "--porcelain", "--untracked-files=no"])
+    try:
+        commit, changes = (
+            subprocess.run(command, cwd=here, capture_output=True, text=True, check=True).stdout.strip()
+            for command in commands
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return f"{commit}-modified" if changes else commit

@@ -1,0 +1,203 @@
+"""What the loop works on and hooks get: one training run."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from accelerate.utils import gather_object
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from tqdm import tqdm
+from transformers import PreTrainedTokenizerBase
+
+from research.batches import Share
+from research.clock import Clock
+from research.config import RunConfig
+from research.data import Collator, Splits
+from research.data.batch import Batch
+from research.evaluation import Predictions, evaluate
+from research.hooks.base import Hook
+from research.model import EncoderWithHead
+from research.objectives import Objective
+from research.optim import apply_schedule
+from research.schedules import Schedule
+from research.task import Task
+
+
+@dataclass(frozen=True)
+class StepMetrics:
+    """What is known of a step after it."""
+
+    loss: float
+    """Mean over the step's examples, on all processes."""
+    gradient_norm: float
+    """Before clipping."""
+    learning_rates: dict[str, float]
+    """Rate of each block in this step."""
+    num_examples: int
+    """Examples of the global batch."""
+    seconds: float
+    """Wall-clock time of the step, hooks excluded."""
+    skipped: bool
+    """Whether the optimizer left the parameters as they were."""
+
+
+@dataclass
+class Run:
+    """One training run: its settings, its parts, where it is, and what hooks may ask of it."""
+
+    config: RunConfig
+    """The settings."""
+    directory: Path
+    """The run directory."""
+    accelerator: Accelerator
+    """This process among the others, precision and device."""
+    task: Task
+    """What is predicted."""
+    splits: Splits
+    """Tokenized train, validation and test rows."""
+    collator: Collator
+    """Makes batches of rows; its `max_length` may change between steps."""
+    tokenizer: PreTrainedTokenizerBase
+    """Saved beside the model."""
+    model: nn.Module
+    """The model as it trains: wrapped for several processes where there are."""
+    optimizer: torch.optim.Optimizer
+    """One parameter group per block and weight decay yes or no."""
+    schedule: Schedule
+    """Factor on every group's base rate."""
+    objective: Objective
+    """Per-example losses and logits of a batch."""
+    clock: Clock
+    """Where the run is."""
+    hooks: list[Hook] = field(default_factory=list)
+    """Called in this order at every point."""
+    resumed_from: Path | None = None
+    """The checkpoint that this run continues."""
+    stop_reason: str | None = None
+    """Why the run ends before its last step, once all processes agreed."""
+    asked_to_stop: str | None = None
+    """Why a hook of this process wants the run to end."""
+    to_log: dict[str, float] = field(default_factory=dict)
+    """What hooks add to this step's line in metrics.jsonl."""
+    num_skipped: int = 0
+    """Steps in which the optimizer left the parameters as they were."""
+    train_seconds: float = 0.0
+    """Time spent in steps, evaluations and hooks excluded."""
+    last_step: StepMetrics | None = None
+    """Metrics of the step before."""
+    loss_scale: float = 1.0
+    """Weight of one example's loss in this step's gradient, times the number of processes."""
+    predictions: dict[str, Predictions] = field(default_factory=dict)
+    """Latest predictions of each split, with their metrics."""
+
+    def __post_init__(self) -> None:
+        self.lengths = self.lengths_of("train")
+
+    def lengths_of(self, split: str) -> NDArray[np.int32]:
+        """Return the untruncated length of each row of a split, in tokens, [num_rows]."""
+        return np.asarray(getattr(self.splits, split).data.column("length"), dtype=np.int32)
+
+    @property
+    def encoder_with_head(self) -> EncoderWithHead:
+        """The model without wrappers."""
+        model = self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=True)
+        assert isinstance(model, EncoderWithHead)
+        return model
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process writes the files and talks to the user."""
+        return bool(self.accelerator.is_main_process)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether no step is left, or a stop was agreed on."""
+        return self.stop_reason is not None or self.clock.step >= self.clock.total_steps
+
+    def call(self, point: str, *arguments: Any) -> None:
+        """Call a point of every hook."""
+        for hook in self.hooks:
+            getattr(hook, point)(self, *arguments)
+
+    def change_batch(self, batch: Batch) -> Batch:
+        """Let every hook change the batch."""
+        for hook in self.hooks:
+            changed = hook.on_batch(self, batch)
+            batch = batch if changed is None else changed
+        return batch
+
+    def collate(self, share: Share, split: str = "train") -> Batch:
+        """Return the batch of some rows, on this process's device."""
+        batch = self.collator(getattr(self.splits, split)[share.rows], share.weights)
+        return batch.to(self.accelerator.device)
+
+    def backward(self, batch: Batch) -> Tensor:
+        """Run forward and backward on a micro-batch, weighed as its share of the step's global batch.
+
+        Hooks may call it in `after_backward` for a second pass, whose gradients are added.
+
+        Returns:
+            Losses of the batch's examples, detached, 0 for those of weight 0, [batch].
+        """
+        losses = self.objective(self.model, batch).losses * batch.weights
+        self.accelerator.backward(losses.sum() * self.loss_scale)
+        return losses.detach()
+
+    def schedule_on_metric(self, value: float) -> None:
+        """Let a schedule that follows the validation loss hear of it."""
+        if self.schedule.is_conditional:
+            self.schedule.step_on_metric(value)
+            apply_schedule(self.optimizer, self.schedule)
+
+    def save_model(self, directory: Path) -> None:
+        """Save model and tokenizer so that `from_pretrained` loads them; replaces what is there."""
+        writing = directory.with_name(f".{directory.name}.writing")
+        shutil.rmtree(writing, ignore_errors=True)
+        # safetensors' one file takes any size; shards would only bring another progress bar.
+        self.encoder_with_head.save_pretrained(writing, max_shard_size="1TB")
+        self.tokenizer.model_max_length = self.collator.max_length
+        self.tokenizer.save_pretrained(writing)
+        if directory.exists():
+            shutil.rmtree(directory)
+        writing.rename(directory)
+
+    def evaluate(self, split: str) -> Predictions:
+        """Evaluate the model as it is on a split, between hooks' before_evaluate and after_evaluate."""
+        self.call("before_evaluate", split)
+        predictions = evaluate(self, split)
+        self.predictions[split] = predictions
+        self.call("after_evaluate", split, predictions.metrics)
+        return predictions
+
+    def log(self, values: dict[str, float]) -> None:
+        """Add values to this step's line in metrics.jsonl and the trackers."""
+        self.to_log.update(values)
+
+    def say(self, message: str) -> None:
+        """Tell the user something, once over all processes and without breaking the progress bar."""
+        if self.is_main:
+            tqdm.write(message)
+
+    def stop(self, reason: str) -> None:
+        """Ask for the run to end after this step; one process's asking counts for all."""
+        self.asked_to_stop = self.asked_to_stop or reason
+
+    def agree_to_stop(self) -> None:
+        """Exchange the control message: a stop that any process asked for is a stop for all."""
+        if self.accelerator.num_processes == 1:
+            self.stop_reason = self.stop_reason or self.asked_to_stop
+            return
+        asked = torch.tensor(self.asked_to_stop is not None, dtype=torch.float64, device=self.accelerator.device)
+        if self.sum_over_processes(asked):
+            self.stop_reason = next(reason for reason in gather_object([self.asked_to_stop]) if reason)
+
+    def sum_over_processes(self, value: Tensor) -> float:
+        """Return the sum of a number over all processes."""
+        return float(self.accelerator.reduce(value.double(), reduction="sum").item())

@@ -1,0 +1,68 @@
+"""What a run says of itself: before it starts, when it is done, and when memory is too small."""
+
+from __future__ import annotations
+
+import math
+import resource
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from rich.table import Table
+
+from research.config import Choice, RunConfig
+from research.run import Run
+
+
+def describe(run: Run) -> str:
+    """Return what is about to happen, in a few lines."""
+    config, model = run.config, run.encoder_with_head
+    head = Choice.of(config.head, "head").name
+    trainable = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+    num_processes = run.accelerator.num_processes
+    where = [run.accelerator.device.type, f"{config.mixed_precision} precision"]
+    if run.accelerator.device.type == "cpu":
+        where.append(f"{torch.get_num_threads()} threads")
+    return "\n".join(
+        [
+            f"{config.encoder} + {head} head: {trainable / 1e6:.1f} million trainable parameters, "
+            f"{run.task.num_labels} outputs ({run.task.problem_type})",
+            f"{run.clock.total_steps:,} steps of {config.batch_size} examples, {num_processes} "
+            f"process{'' if num_processes == 1 else 'es'} ({', '.join(where)})",
+            f"run directory: {run.directory}",
+        ]
+    )
+
+
+def summary_table(result: dict[str, Any], directory: Path) -> Table:
+    """Return the table that ends a run: every metric on every split."""
+    table = Table(title=str(directory), title_justify="left")
+    table.add_column("metric")
+    splits = list(result["metrics"])
+    for split in splits:
+        table.add_column(f"{split} ({result['rows'][split]:,} rows)", justify="right")
+    for name in dict.fromkeys(name for metrics in result["metrics"].values() for name in metrics):
+        values = [result["metrics"][split][name] for split in splits]
+        table.add_row(name, *("not defined" if math.isnan(value) else f"{value:.4f}" for value in values))
+    table.caption = (
+        f"{result['steps']:,} steps in {result['train_seconds']:.0f} s, {result['examples_per_second']:.1f} examples/s"
+        f", peak memory {result['peak_memory_bytes'] / 2**30:.2f} GiB"
+    )
+    return table
+
+
+def peak_memory_bytes(accelerator: Accelerator) -> int:
+    """Return this process's peak memory: the GPU's where there is one, else resident memory."""
+    if accelerator.device.type == "cuda":
+        return torch.cuda.max_memory_allocated()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def out_of_memory_message(config: RunConfig) -> str:
+    """Return which settings to lower when a GPU is full."""
+    return (
+        f"The GPU ran out of memory. Lower --micro_batch_size (now {config.micro_batch_size}; the result stays the "
+        f"same) or --max_length (now {config.max_length}), or compute in half the bytes with --mixed_precision bf16 "
+        f"(now {config.mixed_precision})."
+    )

@@ -1,0 +1,55 @@
+"""Show a run in TensorBoard and the other trackers that accelerate knows."""
+
+from __future__ import annotations
+
+from accelerate import Accelerator
+from torch.utils.tensorboard import SummaryWriter
+
+from research.config import RunConfig
+from research.evaluation import Predictions
+from research.figures import confusion_matrix_figure, pr_curve_figure
+from research.metrics import predictions as predicted_labels
+from research.metrics import probabilities
+from research.outputs import config_as_yaml
+from research.task import Task
+
+
+def start_trackers(accelerator: Accelerator, config: RunConfig) -> None:
+    """Start every tracker of --log_with; TensorBoard's files go to tensorboard/.
+
+    Raises:
+        ValueError: if a tracker's package is missing.
+    """
+    plain = {
+        name: value if isinstance(value, bool | int | float | str) else str(value)
+        for name, value in config.to_dict().items()
+    }
+    started = [getattr(tracker, "name", str(tracker)) for tracker in accelerator.log_with]
+    for name in config.log_with:
+        if name not in started:  # accelerate leaves it out without a word
+            raise ValueError(f"The tracker '{name}' of --log_with needs its package: pip install {name}.")
+    accelerator.init_trackers("midway")
+    for tracker in accelerator.trackers:
+        # TensorBoardTracker would make a folder named by the time for this; it gets a text instead.
+        if tracker.name != "tensorboard":
+            tracker.store_init_configuration(plain)
+    writer = _tensorboard_writer(accelerator)
+    if writer is not None:
+        writer.add_text("config", f"```yaml\n{config_as_yaml(config)}```")
+
+
+def track_predictions(accelerator: Accelerator, task: Task, split: str, found: Predictions, step: int) -> None:
+    """Draw the confusion matrix and the precision-recall curves of a split into TensorBoard."""
+    writer = _tensorboard_writer(accelerator)
+    if writer is None or task.problem_type == "regression":
+        return
+    scores = probabilities(task, found.logits)
+    if task.problem_type == "single_label":
+        predicted = predicted_labels(task, found.logits)
+        writer.add_figure(f"{split}/confusion_matrix", confusion_matrix_figure(task, found.labels, predicted), step)
+    writer.add_figure(f"{split}/precision_recall", pr_curve_figure(task, found.labels, scores), step)
+
+
+def _tensorboard_writer(accelerator: Accelerator) -> SummaryWriter | None:
+    writers = [tracker.writer for tracker in accelerator.trackers if tracker.name == "tensorboard"]
+    return writers[0] if writers and accelerator.is_main_process else None

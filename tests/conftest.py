@@ -1,0 +1,103 @@
+"""What tests of several packages share: a tiny encoder on disk, and a way to run the real scripts."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+Launch = Callable[..., "subprocess.CompletedProcess[str]"]
+
+WORDS = ["good", "great", "fine", "warm", "bad", "poor", "dull", "cold", "film", "plot", "the", "was", "and", "very"]
+
+
+@pytest.fixture(scope="session")
+def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A BERT of two layers and width 32 with random weights and a small vocabulary, saved as usual."""
+    import torch
+    from transformers import BertConfig, BertModel, BertTokenizerFast
+
+    folder = tmp_path_factory.mktemp("encoders") / "tiny"
+    folder.mkdir()
+    vocabulary = folder / "vocab.txt"
+    vocabulary.write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS]) + "\n", encoding="utf-8")
+    tokenizer = BertTokenizerFast(vocab=str(vocabulary), model_max_length=64)
+    tokenizer.save_pretrained(folder)
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=48,
+        max_position_embeddings=64,
+    )
+    BertModel(config, add_pooling_layer=False).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_reviews(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of train, validation and test csv files: short reviews of few words, of different lengths."""
+    import numpy as np
+
+    folder = tmp_path_factory.mktemp("data") / "reviews"
+    folder.mkdir()
+    generator = np.random.default_rng(0)
+    for split, num_rows in (("train", 47), ("validation", 19), ("test", 23)):
+        lines = ["text,label"]
+        for row in range(num_rows):
+            telling = WORDS[:4] if row % 2 else WORDS[4:8]
+            words = generator.choice([*telling, *WORDS[8:]], size=generator.integers(2, 30))
+            lines.append(f"{split} {row} {' '.join(words)},{'positive' if row % 2 else 'negative'}")
+        (folder / f"{split}.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One cache of prepared data for the whole session."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="session")
+def launch(cache_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Launch:
+    """Run experiments/run.py as a user does, in an empty working directory unless `cwd` names one.
+
+    `launch(["--head", "lstm"], num_processes=2)` goes through `accelerate launch` with the shipped config for one
+    or two CPU processes; `num_processes=0` is plain `python`.
+    """
+
+    def run(
+        arguments: Sequence[object],
+        *,
+        num_processes: int = 0,
+        check: bool = True,
+        cwd: Path | None = None,
+        script: str = "run.py",
+    ) -> subprocess.CompletedProcess[str]:
+        launcher = [sys.executable]
+        if num_processes:
+            config = "cpu.yaml" if num_processes == 1 else f"cpu_{num_processes}_processes.yaml"
+            launcher += ["-m", "accelerate.commands.launch", "--config_file", ROOT / "accelerate_configs" / config]
+        command = [*map(str, launcher), str(ROOT / "experiments" / script), *map(str, arguments)]
+        environment = {**os.environ, "MIDWAY_CACHE": str(cache_dir), "HF_HUB_OFFLINE": "1"}
+        done = subprocess.run(
+            command,
+            cwd=cwd or tmp_path_factory.mktemp("cwd"),
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=300,
+        )
+        if check:
+            assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
+        return done
+
+    return run

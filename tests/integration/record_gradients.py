@@ -1,0 +1,43 @@
+"""A plugin for test_gradients: writes the gradients of the first and of the last step."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from safetensors.torch import save_file
+
+from research.data import Batch
+from research.hooks import Hook, register_hook
+from research.run import Run
+
+
+@register_hook("record_gradients")
+class RecordGradients(Hook):
+    """Write gradients before clipping.
+
+    Args:
+        folder: where to.
+        divide_by_processes_again: make the mistake that the test must find.
+    """
+
+    def __init__(self, *, folder: str, divide_by_processes_again: bool = False) -> None:
+        self.folder = Path(folder)
+        self.wrong = divide_by_processes_again
+
+    def on_batch(self, run: Run, batch: Batch) -> None:
+        """Make the mistake, if asked to."""
+        if self.wrong:
+            run.loss_scale /= run.accelerator.num_processes
+
+    def before_step(self, run: Run) -> None:
+        """Write this step's gradients."""
+        if run.clock.step not in (0, run.clock.total_steps - 1):
+            return
+        gradients = {
+            name: parameter.grad.clone()
+            for name, parameter in run.encoder_with_head.named_parameters()
+            if parameter.grad is not None
+        }
+        self.folder.mkdir(exist_ok=True)
+        save_file(gradients, self.folder / f"step-{run.clock.step}-process-{os.environ.get('RANK', '0')}.safetensors")

@@ -1,0 +1,242 @@
+"""The main job, as a user starts it, on a tiny encoder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+from tests.conftest import Launch
+
+SMALL = ("--max_length", "64", "--batch_size", "8", "--log_every", "1", "--mixed_precision", "no")
+
+
+@pytest.fixture(scope="module")
+def settings(tiny_encoder: Path, tiny_reviews: Path) -> list[str]:
+    return ["--encoder", str(tiny_encoder), "--data", str(tiny_reviews), *SMALL]
+
+
+def result_of(directory: Path) -> dict[str, object]:
+    result: dict[str, object] = json.loads((directory / "result.json").read_text())
+    return result
+
+
+def lines_of(directory: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (directory / "metrics.jsonl").read_text().splitlines()]
+
+
+def without_times(lines: Sequence[dict[str, float]]) -> list[dict[str, float]]:
+    return [{name: value for name, value in line.items() if name != "examples_per_second"} for line in lines]
+
+
+def test_run_leaves_what_the_readme_says(launch: Launch, settings: list[str], tmp_path: Path) -> None:
+    directory = tmp_path / "run"
+    options = ("--head", "lstm", "--head.lstm_size", "8", "--best_metric", "accuracy", "--save_every", "2st")
+    done = launch([*settings, *options, "--output_dir", directory], num_processes=1)
+    assert {path.name for path in directory.iterdir()} == {
+        "best",
+        "checkpoints",
+        "config.yaml",
+        "metrics.jsonl",
+        "model",
+        "predictions",
+        "result.json",
+        "tensorboard",
+    }
+    result = result_of(directory)
+    assert (result["status"], result["steps"], result["epochs"], result["world_size"]) == ("finished", 6, 1.0, 1)
+    assert result["rows"] == {"train": 47, "validation": 19, "test": 23}
+    table = pq.read_table(directory / "predictions" / "test.parquet").to_pydict()
+    assert list(table) == ["id", "label", "prediction", "score_negative", "score_positive"]
+    assert table["id"] == list(range(23))
+    right = sum(label == prediction for label, prediction in zip(table["label"], table["prediction"], strict=True))
+    metrics = result["metrics"]
+    assert isinstance(metrics, dict)
+    assert metrics["test"]["accuracy"] == pytest.approx(right / 23)
+    lines = lines_of(directory)
+    assert [line["step"] for line in lines] == [1, 2, 3, 4, 5, 6]
+    assert {"loss", "gradient_norm", "learning_rate/head", "learning_rate/layer.0"} <= lines[0].keys()
+    assert "validation/accuracy" in lines[2]
+    assert "validation/accuracy" in lines[5]
+    assert sorted(path.name for path in (directory / "checkpoints").iterdir()) == ["step-00000004", "step-00000006"]
+    assert "accuracy" in done.stdout
+    assert "\r" not in done.stderr, "a progress bar was drawn, and this is no terminal"
+
+
+def test_run_repeats_from_its_config(launch: Launch, settings: list[str], tmp_path: Path) -> None:
+    first, again = tmp_path / "first", tmp_path / "again"
+    launch([*settings, "--head", "gru", "--head.gru_size", "4", "--output_dir", first])
+    launch(["--recipe", first / "config.yaml", "--output_dir", again])
+    assert result_of(first)["weights_sha256"] == result_of(again)["weights_sha256"]
+    assert yaml.safe_load((first / "config.yaml").read_text()) == yaml.safe_load((again / "config.yaml").read_text())
+    assert yaml.safe_load((first / "config.yaml").read_text())["head"] == {
+        "name": "gru",
+        "gru_size": 4,
+        "num_layers": 1,
+        "dropout": 0.1,
+        "pooling": "max",
+    }
+    assert without_times(lines_of(first)) == without_times(lines_of(again))
+
+
+def test_seed_changes_the_run_and_not_the_rows(launch: Launch, settings: list[str], tmp_path: Path) -> None:
+    for seed in (0, 1):
+        launch(
+            [*settings, "--seed", seed, "--max_steps", "2", "--limit_test", "9", "--output_dir", tmp_path / str(seed)]
+        )
+    assert result_of(tmp_path / "0")["weights_sha256"] != result_of(tmp_path / "1")["weights_sha256"]
+    tables = [pq.read_table(tmp_path / str(seed) / "predictions" / "test.parquet").to_pydict() for seed in (0, 1)]
+    assert tables[0]["label"] == tables[1]["label"]
+
+
+@pytest.mark.parametrize("num_processes", [1, 2])
+def test_run_cut_in_mid_epoch_ends_with_the_same_bits(
+    launch: Launch, settings: list[str], tmp_path: Path, num_processes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    options = ["--epochs", "2", "--save_every", "4st", "--keep", "9", "--head", "lstm", "--head.lstm_size", "8"]
+    plugin = ["--plugin", str(Path(__file__).with_name("fail_at_step.py")), "--hook", "fail_at_step"]
+    launch([*settings, *options, *plugin, "--output_dir", whole], num_processes=num_processes)
+    monkeypatch.setenv("FAIL_AT_STEP", "7")
+    failing = [*settings, *options, *plugin, "--output_dir", cut]
+    done = launch(failing, num_processes=num_processes, check=False)
+    monkeypatch.delenv("FAIL_AT_STEP")
+    assert done.returncode != 0
+    assert result_of(cut)["status"] == "failed"
+    done = launch([*settings, *options, *plugin, "--output_dir", cut, "--resume", "auto"], num_processes=num_processes)
+    assert "Resuming from" in done.stdout
+    assert result_of(cut)["weights_sha256"] == result_of(whole)["weights_sha256"]
+    assert without_times(lines_of(cut)) == without_times(lines_of(whole))
+    assert result_of(cut)["metrics"] == result_of(whole)["metrics"]
+    done = launch([*settings, *options, *plugin, "--output_dir", cut, "--resume", "auto"], num_processes=num_processes)
+    assert "is finished" in done.stdout
+
+
+def test_resume_refuses_other_settings(launch: Launch, settings: list[str], tmp_path: Path) -> None:
+    run = [*settings, "--output_dir", tmp_path / "run", "--save_every", "2st"]
+    launch([*run, "--max_steps", "3"])
+    (tmp_path / "run" / "result.json").unlink()
+    done = launch([*run, "--max_steps", "3", "--lr", "5e-5", "--resume", "auto"], check=False)
+    assert done.returncode == 1
+    assert "lr was 0.0001, now 5e-05" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_damaged_checkpoint_is_skipped_with_a_word(launch: Launch, settings: list[str], tmp_path: Path) -> None:
+    run = [*settings, "--output_dir", tmp_path / "run", "--save_every", "2st"]
+    launch(run)
+    (tmp_path / "run" / "result.json").unlink()
+    weights = tmp_path / "run" / "checkpoints" / "step-00000006" / "model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    done = launch([*run, "--resume", "auto"])
+    assert "Skipping the checkpoint" in done.stdout
+    assert "model.safetensors is not what was written" in done.stdout
+    assert "step-00000004" in done.stdout
+
+
+def test_resume_without_a_checkpoint_starts_afresh(launch: Launch, settings: list[str], tmp_path: Path) -> None:
+    done = launch([*settings, "--max_steps", "1", "--output_dir", tmp_path / "run", "--resume", "auto"])
+    assert "starting afresh" in done.stdout
+    assert result_of(tmp_path / "run")["status"] == "finished"
+
+
+def test_existing_run_directory_is_an_error_unless_said(launch: Launch, settings: list[str], tmp_path: Path) -> None:
+    run = [*settings, "--max_steps", "1", "--output_dir", tmp_path / "run"]
+    launch(run)
+    done = launch(run, check=False)
+    assert done.returncode == 1
+    assert "exists" in done.stderr
+    assert "--overwrite" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    launch([*run, "--overwrite"])
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("years of work")
+    done = launch([*settings, "--output_dir", tmp_path / "mine", "--overwrite"], check=False)
+    assert done.returncode == 1
+    assert (tmp_path / "mine" / "thesis.txt").exists()
+
+
+def test_training_goes_on_from_a_model_for_more_epochs(launch: Launch, settings: list[str], tmp_path: Path) -> None:
+    launch([*settings, "--head", "mean", "--output_dir", tmp_path / "first"])
+    more = ["--max_steps", "1", "--lr", "1e-12", "--output_dir", tmp_path / "more"]
+    launch([*settings, "--head", "mean", *more, "--init_from", tmp_path / "first"])
+    first, second = result_of(tmp_path / "first")["metrics"], result_of(tmp_path / "more")["metrics"]
+    assert isinstance(first, dict)
+    assert isinstance(second, dict)
+    assert second["test"]["loss"] == pytest.approx(first["test"]["loss"], rel=1e-4)
+    done = launch([*settings, "--head", "max", *more, "--overwrite", "--init_from", tmp_path / "nothing"], check=False)
+    assert "No saved model" in done.stderr
+    done = launch([*settings, "--head", "lstm", *more, "--overwrite", "--init_from", tmp_path / "first"], check=False)
+    assert "is not built like this run's" in done.stderr
+
+
+@pytest.mark.parametrize("num_processes", [1, 2])
+@pytest.mark.parametrize("batch_size", [5, 64])
+def test_evaluation_counts_every_row_once(
+    launch: Launch, settings: list[str], tmp_path: Path, num_processes: int, batch_size: int
+) -> None:
+    launch(
+        [*settings, "--max_steps", "1", "--evaluation_batch_size", batch_size, "--output_dir", tmp_path / "run"],
+        num_processes=num_processes,
+    )
+    for split, num_rows in (("validation", 19), ("test", 23)):
+        table = pq.read_table(tmp_path / "run" / "predictions" / f"{split}.parquet").to_pydict()
+        assert table["id"] == list(range(num_rows))
+        assert table["label"] == [row % 2 for row in range(num_rows)]
+
+
+def test_early_stopping_ends_a_run(launch: Launch, settings: list[str], tmp_path: Path) -> None:
+    options = [
+        "--epochs",
+        "5",
+        "--lr",
+        "1e-12",
+        "--evaluate_every",
+        "1st",
+        "--patience",
+        "2",
+        "--best_metric",
+        "accuracy",
+    ]
+    launch([*settings, *options, "--output_dir", tmp_path / "run"])
+    result = result_of(tmp_path / "run")
+    assert result["steps"] == 3
+    assert "accuracy has not improved for 2 evaluations" in str(result["stopped_because"])
+
+
+def test_nonfinite_loss_names_step_rows_and_rate(launch: Launch, settings: list[str], tmp_path: Path) -> None:
+    plugin = ["--plugin", str(Path(__file__).with_name("fail_at_step.py")), "--hook", "poison"]
+    run = [*settings, *plugin, "--output_dir", tmp_path / "run"]
+    for num_processes in (1, 2):
+        done = launch([*run, "--overwrite"], num_processes=num_processes, check=False)
+        assert done.returncode != 0
+        assert "Step 3: the loss (nan)" in done.stderr
+        assert "rows 1" in done.stderr
+    launch([*run, "--overwrite", "--on_nonfinite", "skip"])
+    result = result_of(tmp_path / "run")
+    assert (result["status"], result["skipped_steps"]) == ("finished", 1)
+
+
+def test_smoke_writes_everything_and_is_quick(launch: Launch, settings: list[str], tmp_path: Path) -> None:
+    launch([*settings, "--smoke", "--profile", "--output_dir", tmp_path / "run"])
+    names = {path.name for path in (tmp_path / "run").iterdir()}
+    assert {"checkpoints", "config.yaml", "metrics.jsonl", "model", "predictions", "profile", "result.json"} <= names
+    (trace,) = (tmp_path / "run" / "profile").iterdir()
+    assert json.loads(trace.read_text())["traceEvents"]
+    assert result_of(tmp_path / "run")["steps"] == 3
+
+
+def test_launch_whose_processes_do_not_see_each_other_is_refused(
+    launch: Launch, settings: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "2")
+    done = launch([*settings, "--output_dir", tmp_path / "run"], check=False)
+    assert done.returncode == 1
+    assert "2 processes were launched, but each of them sees 1" in done.stderr
+    assert not (tmp_path / "run").exists()

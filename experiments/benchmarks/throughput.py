@@ -1,0 +1,318 @@
+"""Training throughput beside a bare loop, Transformers' Trainer and Lightning: same rows, model and batch size.
+
+    python experiments/benchmarks/throughput.py --rounds 3
+
+Every arm trains the same encoder with a linear head for one epoch over the same rows, each in a process of its own, the
+arms taking turns. Reported are medians over rounds, ratios of the same round, and peak memory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+ENCODER = "minilm"
+MAX_LENGTH = 512
+PEAK_RATE = 1e-4
+Measured = tuple[float, int]
+"""Seconds from the first step to the last, and examples trained on."""
+
+
+def bare(folder: Path, batch_size: int, *, precision: str = "bf16", attention_dropout: float = 0.0) -> Measured:
+    """A loop written by hand, on the very batches that the project makes."""
+    import torch
+
+    from research.batches import global_batches
+
+    splits, collator, model, _ = load(folder, attention_dropout)
+    lengths = splits.train.with_format("numpy")["length"][:]
+    batches = global_batches(lengths, batch_size, seed=0, epoch=0)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=PEAK_RATE, weight_decay=0.01, fused=True)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, PEAK_RATE, total_steps=len(batches))
+    model.train()
+    started = time.perf_counter()
+    for rows in batches:
+        batch = collator(splits.train[rows])
+        with torch.autocast("cpu", dtype=torch.bfloat16) if precision == "bf16" else nullcontext():
+            logits = model(**batch.inputs).logits
+        loss = torch.nn.functional.cross_entropy(logits.float(), batch.labels)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        optimizer.zero_grad()
+        loss.item()  # what a progress bar shows
+    return time.perf_counter() - started, len(splits.train)
+
+
+def midway(folder: Path, batch_size: int, *, precision: str = "bf16", attention_dropout: float = 0.0) -> Measured:
+    """This project, with its built-in hooks."""
+    from research.config import RunConfig
+    from research.experiment import run_experiment
+    from research.hooks import Hook
+    from research.run import Run
+
+    class Stopwatch(Hook):
+        """Stands first in the list, so that it stops before the evaluation after the last step."""
+
+        seconds = 0.0
+
+        def on_train_start(self, run: Run) -> None:
+            self.started = time.perf_counter()
+
+        def after_step(self, run: Run) -> None:
+            self.seconds = time.perf_counter() - self.started
+
+    stopwatch = Stopwatch()
+    config = RunConfig(
+        data=str(folder),
+        encoder=ENCODER,
+        batch_size=batch_size,
+        attention_dropout=attention_dropout,
+        mixed_precision=precision,  # type: ignore[arg-type]
+        evaluate_every=None,
+        layer_decay=1.0,
+        output_dir=str(folder / f"run-{time.time_ns()}"),
+    )
+    run_experiment(config, hooks=[stopwatch])
+    return stopwatch.seconds, sum(1 for _ in rows_of(folder))
+
+
+def trainer_example(folder: Path, batch_size: int) -> Measured:
+    """Transformers' Trainer as its text-classification example sets it up: padded to the maximum, float32."""
+    return _trainer(folder, batch_size, padding="max_length", attention_dropout=0.1)
+
+
+def trainer_tuned(folder: Path, batch_size: int) -> Measured:
+    """Transformers' Trainer with every fitting option: dynamic padding, length grouping, bf16, no attention dropout."""
+    return _trainer(
+        folder,
+        batch_size,
+        padding=False,
+        attention_dropout=0.0,
+        bf16=True,
+        train_sampling_strategy="group_by_length",
+        optim="adamw_torch_fused",
+    )
+
+
+def _trainer(folder: Path, batch_size: int, *, padding: Any, attention_dropout: float, **options: Any) -> Measured:
+    from transformers import DataCollatorWithPadding, Trainer, TrainerCallback, TrainingArguments, default_data_collator
+
+    _, _, model, tokenizer = load(folder, attention_dropout)
+    rows = tokenized_at_once(folder, tokenizer, padding)
+
+    class Stopwatch(TrainerCallback):
+        started = stopped = 0.0
+
+        def on_train_begin(self, *_: Any, **__: Any) -> None:
+            self.started = time.perf_counter()
+
+        def on_step_end(self, *_: Any, **__: Any) -> None:
+            self.stopped = time.perf_counter()
+
+    stopwatch = Stopwatch()
+    arguments = TrainingArguments(
+        output_dir=str(folder / "trainer"),
+        per_device_train_batch_size=batch_size,
+        num_train_epochs=1,
+        learning_rate=PEAK_RATE,
+        weight_decay=0.01,
+        report_to=[],
+        save_strategy="no",
+        use_cpu=True,
+        disable_tqdm=True,
+        **options,
+    )
+    collate = default_data_collator if padding == "max_length" else DataCollatorWithPadding(tokenizer)
+    Trainer(model=model, args=arguments, train_dataset=rows, data_collator=collate, callbacks=[stopwatch]).train()
+    return stopwatch.stopped - stopwatch.started, len(rows)
+
+
+def lightning_article(folder: Path, batch_size: int) -> Measured:
+    """Lightning as in the article: a module around encoder and head, padded to the maximum, one cycle per step."""
+    import lightning
+    import torch
+    from transformers import default_data_collator
+
+    _, _, model, tokenizer = load(folder, attention_dropout=0.1)
+    rows = tokenized_at_once(folder, tokenizer, "max_length")
+    loader = torch.utils.data.DataLoader(rows, batch_size=batch_size, shuffle=True, collate_fn=default_data_collator)
+
+    class Classifier(lightning.LightningModule):
+        started = stopped = 0.0
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = model
+
+        def on_train_start(self) -> None:
+            self.started = time.perf_counter()
+
+        def training_step(self, batch: Any, batch_index: int) -> Any:
+            loss = self.model(**batch).loss
+            self.log("loss", loss, prog_bar=True)
+            return loss
+
+        def on_train_batch_end(self, *_: Any) -> None:
+            self.stopped = time.perf_counter()
+
+        def configure_optimizers(self) -> Any:
+            optimizer = torch.optim.AdamW(self.parameters(), lr=PEAK_RATE)
+            schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, PEAK_RATE, total_steps=len(loader))
+            return [optimizer], [{"scheduler": schedule, "interval": "step"}]
+
+    classifier = Classifier()
+    trainer = lightning.Trainer(
+        max_epochs=1,
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        default_root_dir=folder,
+    )
+    trainer.fit(classifier, loader)
+    return classifier.stopped - classifier.started, len(rows)
+
+
+ARMS: dict[str, Callable[[Path, int], Measured]] = {
+    "bare": bare,
+    "midway": midway,
+    "midway, attention dropout 0.1": lambda folder, size: midway(folder, size, attention_dropout=0.1),
+    "trainer, tuned": trainer_tuned,
+    "trainer, example": trainer_example,
+    "lightning, article": lightning_article,
+}
+RATIOS = [
+    ("midway", "bare", 0.97),
+    ("midway", "trainer, tuned", 1.0),
+    ("midway, attention dropout 0.1", "trainer, example", 2.0),
+    ("midway, attention dropout 0.1", "lightning, article", 2.0),
+    ("midway", "trainer, example", 4.0),
+    ("midway", "lightning, article", 4.0),
+]
+"""Faster arm, slower arm, and the ratio of their speeds that is asked for."""
+
+
+def load(folder: Path, attention_dropout: float) -> tuple[Any, Any, Any, Any]:
+    """Return tokenized splits, collator, model and tokenizer, as the project makes them."""
+    import torch
+
+    from research.config import DataSettings
+    from research.data import Collator, load_splits, tokenize_splits
+    from research.encoders import load_tokenizer
+    from research.model import build_model
+
+    tokenizer = load_tokenizer(ENCODER)
+    splits = tokenize_splits(load_splits(DataSettings(data=str(folder)), log=_quiet), tokenizer, log=_quiet)
+    collator = Collator(tokenizer, splits.task, max_length=MAX_LENGTH, truncation="head_tail", pair=False)
+    torch.manual_seed(0)
+    model = build_model(ENCODER, "linear", {}, splits.task, dropout=0.1, attention_dropout=attention_dropout)
+    return splits, collator, model, tokenizer
+
+
+def rows_of(folder: Path) -> Iterator[dict[str, str]]:
+    """Yield the training rows."""
+    with (folder / "train.jsonl").open(encoding="utf-8") as file:
+        yield from map(json.loads, file)
+
+
+def tokenized_at_once(folder: Path, tokenizer: Any, padding: Any) -> Any:
+    """Return the rows as the frameworks' examples tokenize them: truncated, and padded if asked for."""
+    from datasets import Dataset
+
+    rows = list(rows_of(folder))
+    encoded = tokenizer([row["text"] for row in rows], truncation=True, max_length=MAX_LENGTH, padding=padding)
+    return Dataset.from_dict({**encoded, "labels": [int(row["label"] == "pos") for row in rows]})
+
+
+def _quiet(message: str) -> None:
+    """Say nothing."""
+
+
+def write_rows(folder: Path, num_rows: int) -> None:
+    """Write real reviews as train, validation and test files."""
+    from research.config import DataSettings
+    from research.data import load_splits
+
+    settings = DataSettings(data="imdb", limit_train=num_rows, limit_validation=8, limit_test=8)
+    for name, split in load_splits(settings, log=_quiet).items():
+        with (folder / f"{name}.jsonl").open("w", encoding="utf-8") as file:
+            for row in split:
+                file.write(json.dumps({"text": row["text"], "label": "pos" if row["label"] else "neg"}) + "\n")
+
+
+def measure(arm: str, folder: Path, batch_size: int) -> dict[str, float]:
+    """Run an arm in a process of its own; return its examples per second and peak memory."""
+    command = [sys.executable, __file__, "--arm", arm, "--folder", str(folder), "--batch_size", str(batch_size)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        sys.exit(f"{arm} failed:\n{done.stderr[-4000:]}")
+    result: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return result
+
+
+def report(measured: dict[str, list[dict[str, float]]]) -> str:
+    """Return the tables: speed and memory of each arm, ratios with their spread."""
+    lines = ["| arm | examples/s (median) | all rounds | peak memory, MiB |", "|---|---|---|---|"]
+    for arm, rounds in measured.items():
+        speeds = [entry["examples_per_second"] for entry in rounds]
+        memory = statistics.median(entry["peak_memory_bytes"] for entry in rounds) / 2**20
+        listed = ", ".join(f"{speed:.2f}" for speed in speeds)
+        lines.append(f"| {arm} | {statistics.median(speeds):.2f} | {listed} | {memory:.0f} |")
+    lines += ["", "| faster / slower | ratio (median) | least - most | asked for |", "|---|---|---|---|"]
+    for fast, slow, asked in RATIOS:
+        if fast in measured and slow in measured:
+            ratios = [
+                one["examples_per_second"] / other["examples_per_second"]
+                for one, other in zip(measured[fast], measured[slow], strict=True)
+            ]
+            spread = f"{min(ratios):.3f} - {max(ratios):.3f}"
+            lines.append(f"| {fast} / {slow} | {statistics.median(ratios):.3f} | {spread} | {asked} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Measure all arms in turns and print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=3, help="times that every arm runs (default: 3)")
+    parser.add_argument("--rows", type=int, default=256, help="training reviews (default: 256)")
+    parser.add_argument("--batch_size", type=int, default=32, help="examples per step (default: 32)")
+    parser.add_argument("--arms", nargs="+", choices=list(ARMS), default=list(ARMS), help="default: all")
+    parser.add_argument("--arm", choices=list(ARMS), help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.arm:
+        seconds, num_examples = ARMS[options.arm](options.folder, options.batch_size)
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        print("\n" + json.dumps({"examples_per_second": num_examples / seconds, "peak_memory_bytes": peak}))
+        return
+    import torch
+
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {platform.processor() or platform.machine()}")
+    measured: dict[str, list[dict[str, float]]] = {arm: [] for arm in options.arms}
+    with tempfile.TemporaryDirectory() as folder:
+        write_rows(Path(folder), options.rows)
+        for number in range(options.rounds):
+            for arm in options.arms:
+                measured[arm].append(measure(arm, Path(folder), options.batch_size))
+                print(
+                    f"round {number + 1}: {arm}: {measured[arm][-1]['examples_per_second']:.2f} examples/s", flush=True
+                )
+    print("\n" + report(measured))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,69 @@
+"""The README's fenced blocks run as they stand: commands with --smoke, Python as files."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+COMMANDS = [line for kind, block in BLOCKS if kind == "bash" for line in block.splitlines()]
+PROGRAMS = [block for kind, block in BLOCKS if kind == "python"]
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory that looks like the repository's root, where runs/ may be written."""
+    folder = tmp_path_factory.mktemp("readme")
+    for name in ("experiments", "accelerate_configs"):
+        (folder / name).symlink_to(ROOT / name)
+    for program in PROGRAMS:
+        named = re.match(r"# (\w+\.py)\n", program)
+        if named:
+            (folder / named[1]).write_text(program, encoding="utf-8")
+    return folder
+
+
+def run(arguments: list[str] | str, folder: Path, cache_dir: Path) -> subprocess.CompletedProcess[str]:
+    environment = {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "MIDWAY_CACHE": str(cache_dir),
+    }
+    done = subprocess.run(
+        arguments,
+        cwd=folder,
+        env=environment,
+        shell=isinstance(arguments, str),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    return done
+
+
+def test_readme_has_blocks_of_both_kinds() -> None:
+    assert len(COMMANDS) >= 4
+    assert len(PROGRAMS) >= 4
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_readme_command_runs(command: str, workplace: Path, cache_dir: Path) -> None:
+    if "run.py" in command and "--list" not in command and "--help" not in command:
+        command += " --smoke"
+    run(command, workplace, cache_dir)
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_readme_program_runs(program: str, workplace: Path, cache_dir: Path) -> None:
+    saved = workplace / "runs" / "my-run"
+    if "runs/my-run" in program and not saved.exists():
+        run([sys.executable, "experiments/run.py", "--smoke", "--name", "my-run"], workplace, cache_dir)
+    run([sys.executable, "-c", program], workplace, cache_dir)

@@ -80,6 +80,7 @@ def launch(cache_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Launch:
         check: bool = True,
         cwd: Path | None = None,
         script: str = "run.py",
+        timeout: float = 300,
     ) -> subprocess.CompletedProcess[str]:
         launcher = [sys.executable]
         if num_processes:
@@ -94,7 +95,7 @@ def launch(cache_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Launch:
             capture_output=True,
             text=True,
             check=False,
-            timeout=300,
+            timeout=timeout,
         )
         if check:
             assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]

@@ -1,0 +1,61 @@
+"""What needs a GPU: fp16 with its scaler, bf16, and running out of memory."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.conftest import Launch
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device, and there is none here"),
+]
+
+
+@pytest.mark.parametrize("precision", ["no", "bf16", "fp16"])
+def test_gpu_run_finishes_in_every_precision(
+    launch: Launch, tiny_encoder: Path, tiny_reviews: Path, tmp_path: Path, precision: str
+) -> None:
+    options = ["--mixed_precision", precision, "--head", "lstm", "--batch_size", "8", "--epochs", "2"]
+    launch(
+        [
+            "--encoder",
+            tiny_encoder,
+            "--data",
+            tiny_reviews,
+            "--max_length",
+            "64",
+            *options,
+            "--output_dir",
+            tmp_path / "run",
+        ]
+    )
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert result["status"] == "finished"
+    assert result["metrics"]["test"]["loss"] < 1
+
+
+def test_gpu_run_repeats_bit_for_bit_when_deterministic(
+    launch: Launch, tiny_encoder: Path, tiny_reviews: Path, tmp_path: Path
+) -> None:
+    for name in ("first", "again"):
+        options = ["--deterministic", "--batch_size", "8", "--output_dir", tmp_path / name]
+        launch(["--encoder", tiny_encoder, "--data", tiny_reviews, "--max_length", "64", *options])
+    hashes = [
+        json.loads((tmp_path / name / "result.json").read_text())["weights_sha256"] for name in ("first", "again")
+    ]
+    assert hashes[0] == hashes[1]
+
+
+def test_gpu_out_of_memory_names_the_settings_to_lower(launch: Launch, tmp_path: Path) -> None:
+    reviews = tmp_path / "long.csv"
+    text = "a very long review " * 2000
+    reviews.write_text("text,label\n" + "".join(f"{text} {row},{row % 2}\n" for row in range(20_000)))
+    options = ["--batch_size", "16000", "--micro_batch_size", "16000", "--max_length", "512"]
+    done = launch(["--data", reviews, *options, "--output_dir", tmp_path / "run"], check=False)
+    assert done.returncode == 1
+    assert "Lower --micro_batch_size (now 16000" in done.stderr

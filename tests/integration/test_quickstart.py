@@ -1,0 +1,18 @@
+"""What `make run` does, on the real encoder and real reviews (about five minutes on two cores)."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT, Launch
+
+
+@pytest.mark.slow
+def test_quickstart_reaches_its_accuracy(launch: Launch, tmp_path: Path) -> None:
+    recipe = ROOT / "experiments" / "recipes" / "quickstart.yaml"
+    launch(["--recipe", recipe, "--output_dir", tmp_path / "run"], num_processes=1, timeout=1800)
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert result["metrics"]["test"]["accuracy"] >= 0.86

@@ -1,0 +1,25 @@
+"""TensorBoard shows curves, settings and pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from tests.conftest import Launch
+
+
+def test_tensorboard_holds_curves_settings_and_pictures(
+    launch: Launch, tiny_encoder: Path, tiny_reviews: Path, tmp_path: Path
+) -> None:
+    options = ["--max_length", "64", "--batch_size", "8", "--log_every", "2", "--output_dir", tmp_path / "run"]
+    launch(["--encoder", tiny_encoder, "--data", tiny_reviews, *options])
+    (file,) = (tmp_path / "run" / "tensorboard").iterdir()
+    events = EventAccumulator(str(file))
+    events.Reload()
+    tags = events.Tags()
+    assert {"loss", "gradient_norm", "learning_rate/head", "validation/accuracy"} <= set(tags["scalars"])
+    assert [event.step for event in events.Scalars("loss")] == [1, 2, 3, 4, 6]
+    assert [event.step for event in events.Scalars("validation/accuracy")] == [3, 6]
+    assert {"test/confusion_matrix", "test/precision_recall", "validation/confusion_matrix"} <= set(tags["images"])
+    assert "max_length: 64" in events.Tensors("config/text_summary")[0].tensor_proto.string_val[0].decode()

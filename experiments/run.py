@@ -3,6 +3,7 @@
 import sys
 
 from research.cli import parse
+from research.user_errors import is_for_the_user
 
 
 def main() -> int:
@@ -10,6 +11,8 @@ def main() -> int:
     try:
         command = parse(sys.argv[1:])
     except ValueError as error:
+        if not is_for_the_user(error):
+            raise
         return complain(error, exit_code=2)
     if command is None:
         return 0
@@ -28,6 +31,8 @@ def main() -> int:
         else:
             run_experiment(command.config)
     except ValueError as error:
+        if not is_for_the_user(error):
+            raise
         return complain(error, exit_code=1)
     except KeyboardInterrupt:
         return complain("interrupted", exit_code=130)

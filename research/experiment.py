@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,7 @@ from research.model import EncoderWithHead, build_model
 from research.objectives import DEFAULT_OBJECTIVES, OBJECTIVES
 from research.optim import apply_schedule, create_optimizer
 from research.outputs import (
+    check_directory,
     claim_directory,
     git_commit,
     read_result,
@@ -58,7 +60,7 @@ from research.schedules import GIVEN_BY_CALLER, SCHEDULES, Schedule
 from research.smoke import smoke_settings
 from research.summary import describe, out_of_memory_message, peak_memory_bytes, summary_table
 from research.task import Task
-from research.tracking import start_trackers, track_predictions
+from research.tracking import check_trackers, start_trackers, track_predictions
 
 Say = Callable[[str], None]
 
@@ -86,23 +88,20 @@ def run_experiment(config: RunConfig, *, hooks: Sequence[Hook] = ()) -> dict[str
         return result
     checkpoint = find_checkpoint(config, directory, say)
     if accelerator.is_main_process:
-        claim_directory(directory, config)
-        write_config(directory, config)
+        check_directory(directory, config)
     accelerator.wait_for_everyone()
     try:
         run = set_up(config, directory, accelerator, checkpoint, hooks, say)
-        train(run)
-        result = finish(run)
-    except BaseException as error:
+        # Only now: settings or data that cannot be used leave nothing behind and replace nothing.
         if accelerator.is_main_process:
-            status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
-            write_result(directory, {"status": status, "error": f"{type(error).__name__}: {error}"})
-        if isinstance(error, torch.OutOfMemoryError):
-            raise ValueError(out_of_memory_message(config)) from error
-        raise
+            claim_directory(directory, config)
+            write_config(directory, run.config)
+        accelerator.wait_for_everyone()
+        return train_and_finish(run, say)
+    except torch.OutOfMemoryError as error:
+        raise ValueError(out_of_memory_message(config)) from error
     finally:
         accelerator.end_training()
-    return result
 
 
 def resolve(config: RunConfig) -> RunConfig:
@@ -118,6 +117,7 @@ def resolve(config: RunConfig) -> RunConfig:
     for time in (config.warmup, config.evaluate_every, config.save_every):
         if time is not None:
             parse_time(time)
+    check_trackers(config.log_with)
 
     def filled(
         registry: Registry[Any], value: str | dict[str, Any], given_by_caller: tuple[str, ...] = ()
@@ -165,12 +165,28 @@ def set_up(
 ) -> Run:
     """Load the data, build the model and what trains it, and continue from a checkpoint if there is one."""
     tokenizer = load_tokenizer(config.encoder)
+    initial = None if config.init_from is None else find_saved_model(Path(config.init_from))
     with accelerator.main_process_first():  # the others find the cache filled
-        splits = tokenize_splits(load_splits(config, log=say), tokenizer, log=say)
-    task = splits.task
+        texts = load_splits(config, log=say)
+    task = texts.task
     objective = choose_objective(config, task)
     config = dataclasses.replace(config, objective=objective.to_yaml())
     check_metric(config, task)
+    collator = Collator(
+        tokenizer, task, max_length=config.max_length, truncation=config.truncation, pair=texts.has_pairs
+    )
+    clock = Clock.of_run(
+        num_examples=len(texts.train),
+        batch_size=config.batch_size,
+        epochs=config.epochs,
+        max_steps=config.max_steps,
+    )
+    num_warmup_steps, num_training_steps = schedule_lengths(config, clock)
+    schedule = Schedule(
+        Choice.of(config.schedule, "schedule"),
+        num_warmup_steps=num_warmup_steps,
+        num_training_steps=num_training_steps,
+    )
 
     set_seed(config.seed)
     head = Choice.of(config.head, "head")
@@ -184,22 +200,13 @@ def set_up(
         max_length=config.max_length,
         truncation=config.truncation,
     )
-    if config.init_from is not None:
-        load_initial_weights(model, Path(config.init_from))
-    clock = Clock.of_run(
-        num_examples=len(splits.train),
-        batch_size=config.batch_size,
-        epochs=config.epochs,
-        max_steps=config.max_steps,
-    )
+    if initial is not None:
+        load_initial_weights(model, initial)
     optimizer = create_optimizer(model_blocks(model.encoder, model.head), config)
-    num_warmup_steps, num_training_steps = schedule_lengths(config, clock)
-    schedule = Schedule(
-        Choice.of(config.schedule, "schedule"),
-        num_warmup_steps=num_warmup_steps,
-        num_training_steps=num_training_steps,
-    )
     apply_schedule(optimizer, schedule)
+    # After all that can be refused, since of many rows it takes longest.
+    with accelerator.main_process_first():
+        splits = tokenize_splits(texts, tokenizer, log=say)
     # A seed of its own for each process from here on: replicas must not drop the same units.
     set_seed(int(np.random.SeedSequence([config.seed, accelerator.process_index]).generate_state(1)[0]))
     run = Run(
@@ -208,9 +215,7 @@ def set_up(
         accelerator=accelerator,
         task=task,
         splits=splits,
-        collator=Collator(
-            tokenizer, task, max_length=config.max_length, truncation=config.truncation, pair=splits.has_pairs
-        ),
+        collator=collator,
         tokenizer=tokenizer,
         model=accelerator.prepare_model(model),
         optimizer=accelerator.prepare_optimizer(optimizer),
@@ -221,11 +226,24 @@ def set_up(
     )
     if checkpoint is not None:
         load_checkpoint(run, checkpoint)
-    if accelerator.is_main_process:
-        write_config(directory, config)
-    start_trackers(accelerator, config)
-    say(describe(run))
     return run
+
+
+def train_and_finish(run: Run, say: Say) -> dict[str, Any]:
+    """Train and write what a run leaves; a run that fails says so in its result.json, if it has taken a step."""
+    try:
+        start_trackers(run.accelerator, run.config)
+        say(describe(run))
+        train(run)
+        return finish(run)
+    except BaseException as error:
+        if run.is_main and run.clock.step == 0 and run.config.resume is None:
+            shutil.rmtree(run.directory)
+            say(f"No step was taken: {run.directory} is removed.")
+        elif run.is_main:
+            status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+            write_result(run.directory, {"status": status, "error": f"{type(error).__name__}: {error}"})
+        raise
 
 
 def choose_objective(config: RunConfig, task: Task) -> Choice:
@@ -252,12 +270,12 @@ def create_hooks(config: RunConfig, clock: Clock, own: Sequence[Hook]) -> list[H
         return None if time is None else parse_time(time).to_period(clock)
 
     hooks: list[Hook] = [*own, *(create(HOOKS, Choice.of(hook, "hook")) for hook in config.hook)]
-    hooks.append(Evaluation(every=steps(config.evaluate_every)))
+    hooks += [Progress(), Evaluation(every=steps(config.evaluate_every))]
     if config.best_metric is not None:
         hooks.append(BestModel(metric=config.best_metric))
     if config.patience is not None:
         hooks.append(EarlyStopping(metric=config.best_metric or "loss", patience=config.patience))
-    hooks += [Progress(), MetricsLog(every=config.log_every)]
+    hooks.append(MetricsLog(every=config.log_every))
     save_every = steps(config.save_every)
     if save_every is not None:
         hooks.append(Checkpointing(every=save_every, keep=config.keep))
@@ -266,23 +284,32 @@ def create_hooks(config: RunConfig, clock: Clock, own: Sequence[Hook]) -> list[H
     return hooks
 
 
-def load_initial_weights(model: EncoderWithHead, source: Path) -> None:
-    """Start from the weights of a run directory (its best model if it kept one) or of a saved model.
+def find_saved_model(source: Path) -> Path:
+    """Return the folder of the model in a run directory (of its best one if it kept one), or the folder itself.
 
     Raises:
-        ValueError: if there is no model, or it has another architecture.
+        ValueError: if there is no model.
     """
     folders = [folder for folder in (source / "best", source / "model", source) if (folder / "config.json").exists()]
     if not folders:
         raise ValueError(f"No saved model in {source} for --init_from: expected model/ or a config.json there.")
-    initial = EncoderWithHead.from_pretrained(folders[0])
+    return folders[0]
+
+
+def load_initial_weights(model: EncoderWithHead, folder: Path) -> None:
+    """Start from the weights of a saved model.
+
+    Raises:
+        ValueError: if it is built in another way.
+    """
+    initial = EncoderWithHead.from_pretrained(folder)
     try:
         model.load_state_dict(initial.state_dict(), strict=True)
     except RuntimeError:
         raise ValueError(
-            f"The model in {folders[0]} (head {initial.config.head}, {initial.config.num_labels} labels) is not built "
-            f"like this run's (head {model.config.head}, {model.config.num_labels} labels); start from the same "
-            f"settings: --recipe {source / 'config.yaml'} --init_from {source}."
+            f"The model in {folder} (head {initial.config.head}, {initial.config.num_labels} labels) is not built "
+            f"like this run's (head {model.config.head}, {model.config.num_labels} labels); give the same "
+            "--encoder and --head, with its options."
         ) from None
 
 

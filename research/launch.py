@@ -33,7 +33,9 @@ def create_accelerator(config: RunConfig, directory: str) -> Accelerator:
     accelerator = Accelerator(
         mixed_precision=choose_precision(config),
         gradient_accumulation_steps=1,  # the loop sums micro-batches itself; this wins over the environment's value
-        log_with=[TensorBoardTracker(name, directory) if name == "tensorboard" else name for name in config.log_with],
+        # None instead of an empty list, at which accelerate warns.
+        log_with=[TensorBoardTracker(name, directory) if name == "tensorboard" else name for name in config.log_with]
+        or None,
         project_dir=directory,
         kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False, gradient_as_bucket_view=True)],
     )

@@ -43,15 +43,15 @@ def default_name(config: RunConfig) -> str:
     return f"{words}-{time.strftime('%Y%m%d-%H%M%S')}"
 
 
-def claim_directory(directory: Path, config: RunConfig) -> None:
-    """Make the run directory; called on the main process only.
+def check_directory(directory: Path, config: RunConfig) -> None:
+    """Refuse a directory that the run may not have; nothing is changed.
 
     Raises:
         ValueError: if it exists and neither --resume nor --overwrite is said, or if it is no run's directory.
     """
     if directory.exists() and not directory.is_dir():
         raise ValueError(f"The run directory {directory} is a file.")
-    if directory.exists() and any(directory.iterdir()) and config.resume is None:
+    if config.resume is None and directory.exists() and any(directory.iterdir()):
         if not config.overwrite:
             raise ValueError(
                 f"The run directory {directory} exists. Choose another --name or --output_dir, go on with "
@@ -59,8 +59,21 @@ def claim_directory(directory: Path, config: RunConfig) -> None:
             )
         if not (directory / "config.yaml").exists():
             raise ValueError(f"{directory} is not empty and no run's directory; --overwrite does not delete it.")
+
+
+def claim_directory(directory: Path, config: RunConfig) -> None:
+    """Make the run directory, in the place of an old one if that may be; called on the main process only.
+
+    Raises:
+        ValueError: as `check_directory`, or if the directory cannot be made.
+    """
+    check_directory(directory, config)
+    if config.resume is None and directory.exists():
         shutil.rmtree(directory)
-    directory.mkdir(parents=True, exist_ok=True)
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"Cannot make the run directory {directory}: {error.strerror}.") from None
 
 
 def write_config(directory: Path, config: RunConfig) -> None:

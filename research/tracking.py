@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from accelerate import Accelerator
+from accelerate.tracking import LOGGER_TYPE_TO_CLASS, get_available_trackers
+from accelerate.utils import LoggerType
 from torch.utils.tensorboard import SummaryWriter
 
+from heads.registry import UnknownNameError, describe_unknown
 from research.config import RunConfig
 from research.evaluation import Predictions
 from research.figures import confusion_matrix_figure, pr_curve_figure
@@ -14,20 +19,28 @@ from research.outputs import config_as_yaml
 from research.task import Task
 
 
-def start_trackers(accelerator: Accelerator, config: RunConfig) -> None:
-    """Start every tracker of --log_with; TensorBoard's files go to tensorboard/.
+def check_trackers(names: Sequence[str]) -> None:
+    """Refuse trackers that accelerate does not know, or whose package is missing: it leaves those out without a word.
 
     Raises:
-        ValueError: if a tracker's package is missing.
+        UnknownNameError: naming the nearest tracker and all of them.
+        ValueError: if a package is missing.
     """
+    available = [str(tracker) for tracker in get_available_trackers()]
+    for name in names:
+        if name not in LOGGER_TYPE_TO_CLASS:
+            raise UnknownNameError(describe_unknown("tracker", name, LOGGER_TYPE_TO_CLASS, listed_as="Trackers"))
+        if name in LoggerType.list() and name not in available:
+            package = name.replace("_", "-")
+            raise ValueError(f"The tracker '{name}' of --log_with needs a package: pip install {package}.")
+
+
+def start_trackers(accelerator: Accelerator, config: RunConfig) -> None:
+    """Start every tracker of --log_with; TensorBoard's files go to tensorboard/."""
     plain = {
         name: value if isinstance(value, bool | int | float | str) else str(value)
         for name, value in config.to_dict().items()
     }
-    started = [getattr(tracker, "name", str(tracker)) for tracker in accelerator.log_with]
-    for name in config.log_with:
-        if name not in started:  # accelerate leaves it out without a word
-            raise ValueError(f"The tracker '{name}' of --log_with needs its package: pip install {name}.")
     accelerator.init_trackers("midway")
     for tracker in accelerator.trackers:
         # TensorBoardTracker would make a folder named by the time for this; it gets a text instead.

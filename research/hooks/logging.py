@@ -27,6 +27,11 @@ class MetricsLog(Hook):
         self.num_examples = 0
         self.seconds = 0.0
 
+    def on_train_start(self, run: Run) -> None:
+        """Begin a new metrics.jsonl: `--resume auto` may find lines of a run that left no checkpoint."""
+        if run.is_main:
+            (run.directory / "metrics.jsonl").unlink(missing_ok=True)
+
     def on_resume(self, run: Run) -> None:
         """Cut metrics.jsonl back to the checkpoint's step."""
         path = run.directory / "metrics.jsonl"
@@ -110,8 +115,17 @@ class Progress(Hook):
         if self.bar.disable and run.clock.step % max(1, run.clock.total_steps // 10) == 0:
             run.say(f"step {run.clock.step}/{run.clock.total_steps}: {self.bar.postfix}")
 
+    def before_evaluate(self, run: Run, split: str) -> None:
+        """Say what takes its time now."""
+        assert self.bar is not None
+        self.bar.set_description(f"evaluating {split}")
+        if run.is_over:
+            run.say(f"evaluating {split} ({len(run.lengths_of(split)):,} rows)")
+
     def after_evaluate(self, run: Run, split: str, metrics: dict[str, float]) -> None:
         """Print the metrics above the bar."""
+        assert self.bar is not None
+        self.bar.set_description("training")
         shown = ", ".join(f"{name} {value:.4f}" for name, value in metrics.items() if "_" not in name)
         run.say(f"{time.strftime('%H:%M:%S')} step {run.clock.step}/{run.clock.total_steps} {split}: {shown}")
 

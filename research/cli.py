@@ -19,6 +19,7 @@ from jsonargparse import ArgumentError, ArgumentParser, set_parsing_settings
 
 from heads.registry import UnknownNameError, describe_unknown
 from research.config import SETTING_GROUPS, Choice, RunConfig
+from research.mistyped import describe_mistyped
 
 set_parsing_settings(docstring_parse_attribute_docstrings=True)
 
@@ -79,7 +80,7 @@ def parse(arguments: Sequence[str]) -> Command | None:
         namespace = parser.parse_object(_as_text_is(recipe))
         namespace = parser.parse_args(folded.arguments, namespace=namespace)
     except ArgumentError as error:
-        raise ValueError(_one_line(str(error))) from None
+        raise ValueError(describe_mistyped(error, setting_types())) from None
     settings = namespace.as_dict()
     print_config, listing = settings.pop("print_config"), settings.pop("list")
     del settings["recipe"]  # merged already

@@ -6,6 +6,7 @@ This module imports neither torch nor transformers, so that `--help` answers at 
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -208,12 +209,16 @@ class RunConfig(RunSettings, EvaluationSettings, TrainingSettings, DataSettings,
             "num_threads",
         ):
             value = getattr(self, name)
-            if value is not None and value <= 0:
+            if value is not None and not 0 < value < math.inf:
                 raise ValueError(f"Expected {name} above 0, got {value}.")
-        for name in ("weight_decay", "max_grad_norm", "seed", "split_seed", "head_lr"):
+        for name in ("weight_decay", "max_grad_norm", "head_lr"):
             value = getattr(self, name)
-            if value is not None and value < 0:
+            if value is not None and not 0 <= value < math.inf:
                 raise ValueError(f"Expected {name} of 0 or more, got {value}.")
+        for name in ("seed", "split_seed"):
+            value = getattr(self, name)
+            if not 0 <= value < 2**32:  # what numpy takes
+                raise ValueError(f"Expected {name} from 0 to {2**32 - 1}, got {value}.")
         for name in ("dropout", "attention_dropout", "validation_share", "test_share"):
             value = getattr(self, name)
             if value is not None and not 0 <= value < 1:

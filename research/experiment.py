@@ -18,7 +18,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from heads import HEADS
 from heads.registry import Registry, UnknownNameError, describe_unknown
-from research.checkpoint import find_damage, load_checkpoint, newest_checkpoint
+from research.checkpoint import MANIFEST, find_damage, load_checkpoint, newest_checkpoint
 from research.choices import create, resolve_options
 from research.clock import Clock, parse_time
 from research.config import Choice, RunConfig
@@ -114,9 +114,7 @@ def resolve(config: RunConfig) -> RunConfig:
     import_plugins(config.plugin)
     if config.smoke:
         config = smoke_settings(config)
-    for time in (config.warmup, config.evaluate_every, config.save_every):
-        if time is not None:
-            parse_time(time)
+    check_times(config)
     check_trackers(config.log_with)
 
     def filled(
@@ -136,6 +134,24 @@ def resolve(config: RunConfig) -> RunConfig:
     )
 
 
+def check_times(config: RunConfig) -> None:
+    """Refuse times that cannot be read, and periods of 0.
+
+    Raises:
+        ValueError: naming the setting.
+    """
+    for name in ("warmup", "evaluate_every", "save_every"):
+        text = getattr(config, name)
+        if text is None:
+            continue
+        try:
+            time = parse_time(text)
+        except ValueError as error:
+            raise ValueError(f"--{name}: {error}") from None
+        if time.value == 0 and name != "warmup":
+            raise ValueError(f"Expected --{name} above 0, got '{text}'; null turns it off.")
+
+
 def find_checkpoint(config: RunConfig, directory: Path, say: Say) -> Path | None:
     """Return the checkpoint to continue from, or None for a fresh start.
 
@@ -149,6 +165,11 @@ def find_checkpoint(config: RunConfig, directory: Path, say: Say) -> Path | None
         say(f"Resuming from {checkpoint}." if checkpoint else f"No checkpoint in {directory}: starting afresh.")
         return checkpoint
     checkpoint = Path(config.resume)
+    if not (checkpoint / MANIFEST).exists():
+        raise ValueError(
+            f"{checkpoint} is no checkpoint. One is a folder such as runs/<name>/checkpoints/step-00000400; --resume "
+            "auto finds the newest in the run directory."
+        )
     damage = find_damage(checkpoint)
     if damage is not None:
         raise ValueError(f"Cannot resume from {checkpoint}: {damage}.")

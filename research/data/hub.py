@@ -22,7 +22,7 @@ def load_from_hub(spec: str) -> DatasetDict:
     try:
         loaded = load_dataset(name, config or None)
     except Exception as error:  # the library raises a dozen kinds; each becomes one line
-        raise ValueError(f"Cannot load '{name}' from the Hugging Face Hub: {error}") from error
+        raise ValueError(f"Cannot load '{name}' from the Hugging Face Hub: {_one_line(error)}") from error
     return DatasetDict({"train": loaded}) if isinstance(loaded, Dataset) else loaded
 
 
@@ -32,6 +32,10 @@ def _check_reachable(name: str) -> None:
         HfApi().dataset_info(name, timeout=_TIMEOUT)
     except Exception as error:  # the Hub's own errors and those of whichever HTTP library it uses
         raise ValueError(
-            f"Cannot get '{name}' from the Hugging Face Hub: {error} "
+            f"Cannot get '{name}' from the Hugging Face Hub ({_one_line(error)}). "
             "Without a network, HF_HUB_OFFLINE=1 uses what was downloaded before, and --data also takes local files."
         ) from error
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

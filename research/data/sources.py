@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -91,7 +92,9 @@ def find_source(spec: str) -> Source:
     if path.is_dir():
         return _find_in_folder(path)
     if not path.exists():
-        raise ValueError(f"There is no file or folder '{spec}'. {_EXPECTED}")
+        nearest = difflib.get_close_matches(spec, PACKAGED, n=1)
+        hint = f" Did you mean '{nearest[0]}'?" if nearest else ""
+        raise ValueError(f"There is no file or folder '{spec}'.{hint} {_EXPECTED}")
     if path.name.lower().endswith(ARCHIVE_SUFFIXES):
         check_file(path, path.name)
         return Source(path.name, _identify([path]), lambda scratch: _as_tables(open_archive(path, scratch)))

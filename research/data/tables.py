@@ -62,7 +62,7 @@ def check_file(path: Path, name: str) -> None:
     except OSError as error:
         raise ValueError(f"Cannot read {name}: {error.strerror}.") from error
     if empty:
-        raise ValueError(f"{name} is empty.")
+        raise ValueError(f"{name} is empty; expected rows with a text and a label.")
 
 
 def check_columns(columns: Sequence[str], name: str) -> None:

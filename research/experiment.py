@@ -36,7 +36,7 @@ from research.hooks import (
     Profiling,
     Progress,
 )
-from research.launch import choose_precision, create_accelerator
+from research.launch import choose_precision, create_accelerator, refused_for_all
 from research.loop import train
 from research.metrics import metric_names
 from research.model import EncoderWithHead, build_model
@@ -87,16 +87,16 @@ def run_experiment(config: RunConfig, *, hooks: Sequence[Hook] = ()) -> dict[str
         say(f"{directory} is finished; there is nothing to resume.")
         return result
     checkpoint = find_checkpoint(config, directory, say)
-    if accelerator.is_main_process:
-        check_directory(directory, config)
-    accelerator.wait_for_everyone()
+    with refused_for_all(accelerator):
+        if accelerator.is_main_process:
+            check_directory(directory, config)
     try:
         run = set_up(config, directory, accelerator, checkpoint, hooks, say)
         # Only now: settings or data that cannot be used leave nothing behind and replace nothing.
-        if accelerator.is_main_process:
-            claim_directory(directory, config)
-            write_config(directory, run.config)
-        accelerator.wait_for_everyone()
+        with refused_for_all(accelerator):
+            if accelerator.is_main_process:
+                claim_directory(directory, config)
+                write_config(directory, run.config)
         return train_and_finish(run, say)
     except torch.OutOfMemoryError as error:
         raise ValueError(out_of_memory_message(config)) from error
@@ -187,8 +187,9 @@ def set_up(
     """Load the data, build the model and what trains it, and continue from a checkpoint if there is one."""
     tokenizer = load_tokenizer(config.encoder)
     initial = None if config.init_from is None else find_saved_model(Path(config.init_from))
-    with accelerator.main_process_first():  # the others find the cache filled
-        texts = load_splits(config, log=say)
+    with refused_for_all(accelerator):
+        texts = load_splits(config, log=say) if accelerator.is_main_process else None
+    texts = texts or load_splits(config, log=say)  # the others find the cache filled
     task = texts.task
     objective = choose_objective(config, task)
     config = dataclasses.replace(config, objective=objective.to_yaml())

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Literal, cast
 
 import torch
 from accelerate import Accelerator
 from accelerate.tracking import TensorBoardTracker
-from accelerate.utils import DistributedDataParallelKwargs
+from accelerate.utils import DistributedDataParallelKwargs, broadcast_object_list
 
 from research.config import RunConfig
 
@@ -56,6 +58,25 @@ def create_accelerator(config: RunConfig, directory: str) -> Accelerator:
         torch.use_deterministic_algorithms(True)
         torch.backends.cudnn.benchmark = False
     return accelerator
+
+
+@contextmanager
+def refused_for_all(accelerator: Accelerator) -> Iterator[None]:
+    """Let the other processes wait for what the main one does inside, and end with it when it refuses.
+
+    Left alone they would bury its one line under their reports of a lost connection.
+    """
+    refusal: ValueError | None = None
+    try:
+        yield
+    except ValueError as error:
+        refusal = error
+    is_refused = [refusal is not None]
+    broadcast_object_list(is_refused)
+    if refusal is not None:
+        raise refusal
+    if is_refused[0]:
+        raise SystemExit(1)
 
 
 def default_num_threads() -> int:

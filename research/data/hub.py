@@ -32,10 +32,10 @@ def _check_reachable(name: str) -> None:
         HfApi().dataset_info(name, timeout=_TIMEOUT)
     except Exception as error:  # the Hub's own errors and those of whichever HTTP library it uses
         raise ValueError(
-            f"Cannot get '{name}' from the Hugging Face Hub ({_one_line(error)}). "
+            f"Cannot get '{name}' from the Hugging Face Hub: {_one_line(error)}. "
             "Without a network, HF_HUB_OFFLINE=1 uses what was downloaded before, and --data also takes local files."
         ) from error
 
 
 def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
+    return " ".join(str(error).split()).rstrip(".")

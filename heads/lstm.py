@@ -31,7 +31,7 @@ class LSTMHead(RecurrentHead):
         lstm_size: int = 256,
         num_layers: int = 1,
         dropout: float = 0.1,
-        pooling: Literal["last", "mean", "max"] = "max",
+        pooling: Literal["last", "mean", "max"] = "mean",
     ) -> None:
         super().__init__(
             nn.LSTM,

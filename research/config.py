@@ -116,8 +116,8 @@ class TrainingSettings:
     """Optimizer, from torch."""
     lr: float = 1e-4
     """Peak learning rate of the encoder's last layer, per step."""
-    head_lr: float | None = None
-    """Peak learning rate of the head; by default --lr."""
+    head_lr: float | None = 1e-3
+    """Peak learning rate of the head, which starts from nothing; null takes --lr."""
     layer_decay: float = 0.9
     """Factor on the peak learning rate for every layer further from the head; 1 turns it off."""
     weight_decay: float = 0.01

@@ -78,7 +78,7 @@ def test_run_repeats_from_its_config(launch: Launch, settings: list[str], tmp_pa
         "gru_size": 4,
         "num_layers": 1,
         "dropout": 0.1,
-        "pooling": "max",
+        "pooling": "mean",
     }
     assert without_times(lines_of(first)) == without_times(lines_of(again))
 

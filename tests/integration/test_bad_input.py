@@ -1,0 +1,288 @@
+"""Whatever a user gets wrong: one line says what was expected, what came and what to do, and nothing stays behind."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from research.cli import parse
+from research.config import RunConfig
+from research.experiment import run_experiment
+from research.user_errors import is_for_the_user
+from tests.conftest import ROOT, Launch
+
+Refused = Callable[..., str]
+SMALL = ("--max_length=64", "--batch_size=8", "--max_steps=2", "--mixed_precision=no", "--num_threads=1")
+ROWS = "".join(f"text {row} good bad,label {row % 2}\n" for row in range(40))
+
+
+@pytest.fixture
+def settings(tiny_encoder: Path, tiny_reviews: Path, tmp_path: Path) -> list[str]:
+    """A run that would work, were it not for what a test adds."""
+    return [f"--encoder={tiny_encoder}", f"--data={tiny_reviews}", *SMALL, f"--output_dir={tmp_path / 'run'}"]
+
+
+@pytest.fixture
+def refused(settings: list[str], tmp_path: Path, cache_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Refused:
+    """Return the one line with which a run that starts in this process is refused."""
+    monkeypatch.setenv("MIDWAY_CACHE", str(cache_dir))
+
+    def refuse(*arguments: object) -> str:
+        with pytest.raises(ValueError) as caught:  # noqa: PT011 (the callers look at the message)
+            run_experiment(config_of([*settings, *map(str, arguments)]))
+        assert is_for_the_user(caught.value), "a traceback would be shown"
+        message = str(caught.value)
+        assert "\n" not in message
+        assert not (tmp_path / "run").exists(), "the next try would be refused because of this one"
+        return message
+
+    return refuse
+
+
+def config_of(arguments: Sequence[str]) -> RunConfig:
+    command = parse(arguments)
+    assert command is not None
+    return command.config
+
+
+def write(path: Path, content: str | bytes) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, r"There is no file or folder '"),
+        ("", "reviews.csv is empty; expected rows"),
+        ("text,label\n", "reviews.csv has no usable rows for train"),
+        ("words,kind\na,b\n", "label is not clear: none has a name that says so. Columns: words, kind."),
+        ("text,label\n" + ROWS.replace("label 1", "label 0"), "only one label in the training rows, 'label 0'"),
+        (f"text,label\n{ROWS},label 0\n  \t,label 1\n", "2 bad rows of 42: reviews.csv, row 41 (line 42): empty text"),
+        (f"text,label\n{ROWS}a,nan\nb,NaN\nc,\n", "3 bad rows of 43: reviews.csv, row 41 (line 42): missing label"),
+        (f"text,label\n{ROWS}".encode() + b"caf\xe9,label 0\n", "1 bad row of 41: reviews.csv, row 41 (line 42): inv"),
+        ("text,text,label\na,b,c\n", "reviews.csv has more than one column named 'text'"),
+    ],
+)
+def test_data_that_cannot_be_used_is_refused(
+    refused: Refused, tmp_path: Path, content: str | bytes | None, message: str
+) -> None:
+    path = tmp_path / "reviews.csv"
+    if content is not None:
+        write(path, content)
+    assert message in refused("--data", path)
+
+
+def test_missing_column_is_named_with_its_nearest(refused: Refused, tmp_path: Path) -> None:
+    path = write(tmp_path / "reviews.csv", f"text,label\n{ROWS}")
+    assert "Unknown column 'labl'. Did you mean 'label'?" in refused("--data", path, "--label_column", "labl")
+
+
+def test_label_that_only_test_has_is_refused(refused: Refused, tmp_path: Path) -> None:
+    write(tmp_path / "data" / "train.csv", f"text,label\n{ROWS}")
+    write(tmp_path / "data" / "test.csv", "text,label\nsomething,label 9\n")
+    message = refused("--data", tmp_path / "data")
+    assert "test.csv, row 1 (line 2): the label 'label 9' does not occur in the training rows" in message
+
+
+def test_archive_that_leaves_its_folder_is_refused(refused: Refused, tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "evil.tar.gz", "w:gz") as archive:
+        member = tarfile.TarInfo("aclImdb/train/pos/../../../../evil.txt")
+        member.size = 1
+        archive.addfile(member, io.BytesIO(b"x"))
+    assert "a member that leaves its folder" in refused("--data", tmp_path / "evil.tar.gz")
+    assert not list(tmp_path.rglob("evil.txt"))
+
+
+def test_one_text_of_5_mb_is_only_a_long_text(
+    settings: list[str], tmp_path: Path, cache_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MIDWAY_CACHE", str(cache_dir))
+    path = write(tmp_path / "reviews.csv", f"text,label\n{ROWS}{'good film ' * 500_000},label 0\n")
+    result = run_experiment(config_of([*settings, f"--data={path}", "--epochs=1", "--max_steps=null"]))
+    assert result["epochs"] == 1
+    assert sum(result["rows"].values()) == 41
+
+
+def test_texts_of_unknown_characters_are_counted(
+    settings: list[str],
+    tmp_path: Path,
+    cache_dir: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("MIDWAY_CACHE", str(cache_dir))
+    path = write(tmp_path / "reviews.csv", "text,label\n" + "".join(f"{'☃' * (i + 1)},{i % 2}\n" for i in range(40)))
+    assert run_experiment(config_of([*settings, f"--data={path}"]))["status"] == "finished"
+    assert "30 of 30 train rows have no token that the tokenizer knows." in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--hed=lstm"], "Unknown flag '--hed'. Did you mean '--head'?"),
+        (["--head=ltsm"], "Unknown head 'ltsm'. Did you mean 'lstm'? Registered: attention, cnn"),
+        (["--head=lstm", "--head.lstm_sise=8"], "Unknown option of head 'lstm' 'lstm_sise'. Did you mean 'lstm_size'?"),
+        (["--head=lstm", "--head.lstm_size=big"], "The head 'lstm': "),
+        (["--head=last4"], "The head 'last4' needs an encoder with 4 hidden states, got 3"),
+        (["--best_metric=acuracy"], "Unknown metric 'acuracy'. Did you mean 'accuracy'?"),
+        (["--best_metric=pearson"], "Unknown metric 'pearson'."),
+        (["--schedule=one_cylce"], "Unknown schedule 'one_cylce'. Did you mean 'one_cycle'?"),
+        (["--schedule.div_facter=3"], "Unknown option of schedule 'one_cycle' 'div_facter'. Did you mean 'div_factor'"),
+        (["--objective=cross_entrpy"], "Unknown objective 'cross_entrpy'. Did you mean 'cross_entropy'?"),
+        (["--objective=bce"], "is for multi_label tasks, this one is single_label. Fitting objectives: cross_entropy"),
+        (["--hook=early_stoping"], "Unknown hook 'early_stoping'. Did you mean 'early_stopping'?"),
+        (["--cleaning=strip_htm"], "Unknown cleaning step 'strip_htm'. Did you mean 'strip_html'?"),
+        (["--log_with=tensorbord"], "Unknown tracker 'tensorbord'. Did you mean 'tensorboard'?"),
+        (["--log_with=swanlab"], "The tracker 'swanlab' of --log_with needs a package: pip install swanlab."),
+        (["--optimizer=adam"], "Expected optimizer to be adamw or sgd; got 'adam'. Did you mean 'adamw'?"),
+        (["--lr=fast"], "Expected lr to be of type float; got 'fast'."),
+        (["--data=imbd"], "There is no file or folder 'imbd'. Did you mean 'imdb'?"),
+        (["--encoder=minlm"], "Unknown encoder 'minlm'. Did you mean 'minilm'?"),
+        (["--mixed_precision=fp16"], "fp16 needs a GPU; on a CPU choose --mixed_precision bf16 or no."),
+        (["--max_length=65"], "Expected max_length of at most 64"),
+        (["--max_length=2"], "max_length must be at least 3"),
+        (["--warmup=3st"], "got 3 of 2 steps. Lower --warmup."),
+        (["--warmup=soon"], "--warmup: Cannot read the time 'soon': write 120st (steps)"),
+        (["--evaluate_every=0"], "Expected --evaluate_every above 0, got '0'; null turns it off."),
+        (["--save_every=0st"], "Expected --save_every above 0, got '0st'"),
+        (["--seed=4294967296"], "Expected seed from 0 to 4294967295"),
+        (["--resume=runs/nothing"], "runs/nothing is no checkpoint. One is a folder such as"),
+        (["--init_from=runs/nothing"], "No saved model in runs/nothing for --init_from"),
+        (["--plugin=nothing.py"], "No plugin file nothing.py"),
+        (["--plugin=no_such_module"], "No module 'no_such_module' for --plugin; a file is given with its .py ending."),
+    ],
+)
+def test_settings_that_cannot_be_used_are_refused(refused: Refused, arguments: list[str], message: str) -> None:
+    assert message in refused(*arguments)
+
+
+def test_misspelt_recipe_key_is_refused_with_the_file(refused: Refused, tmp_path: Path) -> None:
+    recipe = write(tmp_path / "mine.yaml", "haed: lstm\n")
+    assert "mine.yaml: Unknown recipe key 'haed'. Did you mean 'head'?" in refused("--recipe", recipe)
+
+
+def test_encoder_without_weights_is_refused(refused: Refused, tiny_encoder: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(tiny_encoder, tmp_path / "encoder")
+    (folder / "model.safetensors").unlink()
+    assert f"{folder} has no weights: expected model.safetensors." in refused("--encoder", folder)
+
+
+@pytest.mark.parametrize("file_is", ["the directory", "its parent"])
+def test_run_directory_that_cannot_be_made_is_refused(refused: Refused, tmp_path: Path, file_is: str) -> None:
+    file = write(tmp_path / "notes.txt", "mine")
+    directory = file if file_is == "the directory" else file / "run"
+    assert str(directory) in refused("--output_dir", directory)
+    assert file.read_text() == "mine"
+
+
+def test_bad_settings_do_not_replace_an_old_run(settings: list[str], tmp_path: Path) -> None:
+    write(tmp_path / "run" / "config.yaml", "seed: 7\n")
+    with pytest.raises(ValueError, match="No saved model"):
+        run_experiment(config_of([*settings, "--overwrite", "--init_from=runs/nothing"]))
+    assert (tmp_path / "run" / "config.yaml").read_text() == "seed: 7\n"
+
+
+def test_misspelt_point_of_a_hook_is_refused(refused: Refused, tmp_path: Path) -> None:
+    plugin = write(
+        tmp_path / "misspelt_point.py",
+        "from research import Hook\n\n\nclass Mine(Hook):\n    def after_stepp(self, run):\n        pass\n",
+    )
+    assert "Unknown point 'after_stepp'. Did you mean 'after_step'?" in refused("--plugin", plugin)
+
+
+def test_error_in_the_first_step_of_own_code_keeps_its_traceback(
+    settings: list[str],
+    tmp_path: Path,
+    cache_dir: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("MIDWAY_CACHE", str(cache_dir))
+    plugin = write(
+        tmp_path / "broken_hook.py",
+        "from research import Hook, register_hook\n\n\n"
+        "@register_hook('broken_for_bad_input')\nclass Broken(Hook):\n"
+        "    def before_step(self, run):\n        first, second = run.clock.step, *[]\n",
+    )
+    with pytest.raises(ValueError, match="not enough values to unpack") as caught:
+        run_experiment(config_of([*settings, f"--plugin={plugin}", "--hook=broken_for_bad_input"]))
+    assert not is_for_the_user(caught.value)
+    assert not (tmp_path / "run").exists()
+    assert f"No step was taken: {tmp_path / 'run'} is removed." in capsys.readouterr().out
+
+
+def test_resume_without_a_checkpoint_begins_a_new_log(
+    settings: list[str], tmp_path: Path, cache_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MIDWAY_CACHE", str(cache_dir))
+    write(tmp_path / "run" / "metrics.jsonl", '{"step": 1, "loss": 9.0}\n')
+    run_experiment(config_of([*settings, "--resume=auto"]))
+    assert "9.0}" not in (tmp_path / "run" / "metrics.jsonl").read_text()
+
+
+def test_command_line_says_one_line_and_works_once_mended(launch: Launch, settings: list[str], tmp_path: Path) -> None:
+    reviews = write(tmp_path / "reviews.csv", f"text,label\n{ROWS},label 0\n")
+    command = [*settings, "--data", reviews]
+    done = launch(command, check=False)
+    assert done.returncode == 1
+    assert done.stderr == (
+        "error: 1 bad row of 41: reviews.csv, row 41 (line 42): empty text. Mend them, or leave them out: "
+        "bad_rows=skip.\n"
+    )
+    write(reviews, f"text,label\n{ROWS}")
+    launch(command)
+
+
+def test_command_line_says_one_line_of_a_misspelt_flag(launch: Launch) -> None:
+    done = launch(["--haed", "lstm"], check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: Unknown flag '--haed'. Did you mean '--head'? Flags: ")
+    assert done.stderr.count("\n") == 1
+
+
+def test_two_processes_say_one_line(launch: Launch, settings: list[str], tmp_path: Path) -> None:
+    reviews = write(tmp_path / "reviews.csv", f"text,label\n{ROWS},label 0\n")
+    done = launch([*settings, "--data", reviews], num_processes=2, check=False)
+    assert done.returncode != 0
+    assert done.stderr.count("error: 1 bad row of 41") == 1
+    assert "[rank" not in done.stderr, "a process reported the loss of the other"
+    assert not (tmp_path / "run").exists()
+
+
+def test_unreachable_hub_is_said_at_once(settings: list[str], tmp_path: Path) -> None:
+    # A port of this machine that nothing listens on: refused at once, as a name that cannot be resolved is.
+    environment = {**os.environ, "HF_ENDPOINT": "http://127.0.0.1:9", "NO_PROXY": "*", "HF_HOME": str(tmp_path)}
+    environment.pop("HF_HUB_OFFLINE", None)
+    done = subprocess.run(
+        [sys.executable, ROOT / "experiments" / "run.py", *settings, "--encoder=nobody/no-such-encoder"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: ")
+    assert "Hugging Face Hub" in done.stderr
+    assert "Connection refused" in done.stderr
+    assert done.stderr.count("\n") == 1, "only one line, and none about retries"
+    assert not (tmp_path / "run").exists()
+
+
+def test_plugin_that_fails_shows_its_own_traceback(launch: Launch, settings: list[str], tmp_path: Path) -> None:
+    plugin = write(tmp_path / "broken_plugin.py", "size = int('wide')\n")
+    done = launch([*settings, "--plugin", plugin], check=False)
+    assert done.returncode == 1
+    assert f'File "{plugin}", line 1, in <module>' in done.stderr
+    assert done.stderr.endswith("ValueError: invalid literal for int() with base 10: 'wide'\n")

@@ -76,7 +76,7 @@ def run_experiment(config: RunConfig, *, hooks: Sequence[Hook] = ()) -> dict[str
     Raises:
         ValueError: for settings or data that cannot be used; the message is one for the user.
     """
-    if int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0:
+    if was_restarted():
         config = dataclasses.replace(config, resume="auto")  # the launcher repeats the very same command
     config = resolve(config)
     directory = run_directory(config)
@@ -102,6 +102,11 @@ def run_experiment(config: RunConfig, *, hooks: Sequence[Hook] = ()) -> dict[str
         raise ValueError(out_of_memory_message(config)) from error
     finally:
         accelerator.end_training()
+
+
+def was_restarted() -> bool:
+    """Return whether the launcher (--max_restarts) started this process again after a failure."""
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
 
 
 def resolve(config: RunConfig) -> RunConfig:
@@ -161,6 +166,8 @@ def find_checkpoint(config: RunConfig, directory: Path, say: Say) -> Path | None
     if config.resume is None:
         return None
     if config.resume == "auto":
+        if config.name is None and config.output_dir is None and not was_restarted():
+            raise ValueError("--resume auto needs --name or --output_dir: the default name is new for every run.")
         checkpoint = newest_checkpoint(directory, say)
         say(f"Resuming from {checkpoint}." if checkpoint else f"No checkpoint in {directory}: starting afresh.")
         return checkpoint

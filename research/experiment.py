@@ -36,7 +36,7 @@ from research.hooks import (
     Profiling,
     Progress,
 )
-from research.launch import choose_precision, create_accelerator, refused_for_all
+from research.launch import choose_precision, create_accelerator, end_run, refused_for_all
 from research.loop import train
 from research.metrics import metric_names
 from research.model import EncoderWithHead, build_model
@@ -101,7 +101,7 @@ def run_experiment(config: RunConfig, *, hooks: Sequence[Hook] = ()) -> dict[str
     except torch.OutOfMemoryError as error:
         raise ValueError(out_of_memory_message(config)) from error
     finally:
-        accelerator.end_training()
+        end_run(accelerator)
 
 
 def was_restarted() -> bool:

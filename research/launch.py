@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +10,7 @@ from typing import Literal, cast
 
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from accelerate.tracking import TensorBoardTracker
 from accelerate.utils import DistributedDataParallelKwargs, broadcast_object_list
 
@@ -32,6 +34,11 @@ def create_accelerator(config: RunConfig, directory: str) -> Accelerator:
     if num_launched > 1 and not torch.cuda.is_available():
         # Without it, processes that accelerate launched through torchrun onto CPUs each believe that they are alone.
         os.environ["ACCELERATE_USE_CPU"] = "true"
+    if num_launched > 1:
+        atexit.unregister(_part)
+        atexit.register(_part)
+    # Of a run before this one in the same process, whose precision accelerate would insist on.
+    AcceleratorState._reset_state()
     accelerator = Accelerator(
         mixed_precision=choose_precision(config),
         gradient_accumulation_steps=1,  # the loop sums micro-batches itself; the environment may say otherwise: see below
@@ -58,6 +65,17 @@ def create_accelerator(config: RunConfig, directory: str) -> Accelerator:
         torch.use_deterministic_algorithms(True)
         torch.backends.cudnn.benchmark = False
     return accelerator
+
+
+def end_run(accelerator: Accelerator) -> None:
+    """Close the trackers; the processes stay joined until they exit, since another run may follow in them."""
+    for tracker in accelerator.trackers:
+        tracker.finish()
+
+
+def _part() -> None:
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 @contextmanager

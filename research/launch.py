@@ -41,7 +41,7 @@ def create_accelerator(config: RunConfig, directory: str) -> Accelerator:
     AcceleratorState._reset_state()
     accelerator = Accelerator(
         mixed_precision=choose_precision(config),
-        gradient_accumulation_steps=1,  # the loop sums micro-batches itself; the environment may say otherwise: see below
+        gradient_accumulation_steps=1,  # the loop sums micro-batches itself; the environment may say otherwise
         # None instead of an empty list, at which accelerate warns.
         log_with=[TensorBoardTracker(name, directory) if name == "tensorboard" else name for name in config.log_with]
         or None,

@@ -1,0 +1,37 @@
+"""Pictures of predictions."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+
+from research.figures import NUM_CURVES, confusion_matrix_figure, pr_curve_figure
+from research.task import Task
+
+
+@pytest.mark.parametrize("num_labels", [2, 6, 28])
+def test_figures_are_drawn_for_few_and_many_labels(num_labels: int) -> None:
+    task = Task("single_label", tuple(f"label {index}" for index in range(num_labels)), (1,) * num_labels, num_labels)
+    generator = np.random.default_rng(0)
+    labels = generator.integers(0, num_labels, 300)
+    scores = generator.dirichlet(np.ones(num_labels), 300)
+    matrix = confusion_matrix_figure(task, labels, scores.argmax(axis=1))
+    counts = [int(text.get_text()) for text in matrix.axes[0].texts]
+    assert len(counts) == num_labels**2
+    assert sum(counts) == 300
+    curves = pr_curve_figure(task, labels, scores)
+    assert len(curves.axes[0].lines) == (1 if num_labels == 2 else min(num_labels, NUM_CURVES))
+    assert (f"of {num_labels} labels" in curves.axes[0].get_title()) == (num_labels > NUM_CURVES)
+    for figure in (matrix, curves):
+        picture = io.BytesIO()
+        figure.savefig(picture, format="png")
+        assert picture.getvalue().startswith(b"\x89PNG")
+
+
+def test_pr_curve_takes_many_labels_per_row() -> None:
+    task = Task("multi_label", ("a", "b", "never"), (1, 1, 0), 4)
+    labels = np.array([[1, 0, 0], [0, 1, 0], [1, 1, 0], [0, 0, 0]])
+    figure = pr_curve_figure(task, labels, np.random.default_rng(0).random((4, 3)))
+    assert [text.get_text()[:1] for text in figure.axes[0].get_legend().get_texts()] == ["a", "b"]

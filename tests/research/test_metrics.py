@@ -1,0 +1,110 @@
+"""Metrics, against values worked out by hand."""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from research.metrics import compute_metrics, higher_is_better, metric_names, predictions, probabilities
+from research.task import Task
+
+TWO = Task("single_label", ("no", "yes"), (1, 1), 2)
+THREE = Task("single_label", ("a", "b", "c"), (1, 1, 1), 3)
+MULTI = Task("multi_label", ("a", "b"), (1, 1), 2)
+SCORE = Task("regression", ("score",))
+
+
+def log_odds(*scores: float) -> np.ndarray:
+    """Return logits of two labels, the second of which has these probabilities."""
+    return np.array([[0.0, math.log(score / (1 - score))] for score in scores])
+
+
+def test_single_label_metrics_by_hand() -> None:
+    # predicted: no, yes, yes, yes
+    found = compute_metrics(TWO, log_odds(0.2, 0.6, 0.7, 0.9), np.array([0, 0, 1, 1]))
+    assert found["accuracy"] == 0.75
+    assert found["f1_micro"] == pytest.approx(0.75)
+    assert found["f1_macro"] == pytest.approx((2 / 3 + 4 / 5) / 2)
+    assert found["mcc"] == pytest.approx((2 * 1 - 1 * 0) / math.sqrt(3 * 2 * 2 * 1))
+    assert found["auroc"] == 1.0
+    assert found["log_loss"] == pytest.approx(-np.mean(np.log([0.8, 0.4, 0.7, 0.9])))
+    # each row alone in its bin: confidences 0.8, 0.6, 0.7, 0.9
+    assert found["calibration_error"] == pytest.approx((0.2 + 0.6 + 0.3 + 0.1) / 4)
+
+
+def test_calibration_error_averages_within_a_bin() -> None:
+    found = compute_metrics(TWO, log_odds(0.95, 0.95, 0.95, 0.95), np.array([1, 1, 1, 0]))
+    assert found["calibration_error"] == pytest.approx(0.2)
+
+
+def test_auroc_of_three_labels_is_one_against_the_rest() -> None:
+    logits = np.log(np.array([[0.8, 0.1, 0.1], [0.35, 0.4, 0.25], [0.2, 0.6, 0.2], [0.1, 0.1, 0.8]]))
+    found = compute_metrics(THREE, logits, np.array([0, 1, 2, 2]))
+    # a: 1; b: its 0.4 beats 0.1 and 0.1 but not 0.6: 2/3; c: 0.2 and 0.8 against 0.1 and 0.25: 1 + 2 of 4
+    assert found["auroc"] == pytest.approx((1 + 2 / 3 + 3 / 4) / 3)
+
+
+def test_metrics_that_are_not_defined_are_nan() -> None:
+    one_class = compute_metrics(TWO, log_odds(0.2, 0.6), np.array([0, 0]))
+    assert math.isnan(one_class["auroc"])
+    assert math.isnan(one_class["mcc"])
+    assert one_class["accuracy"] == 0.5
+    constant = compute_metrics(SCORE, np.ones((3, 1)), np.array([1.0, 2.0, 3.0]))
+    assert math.isnan(constant["pearson"])
+    assert constant["mse"] == pytest.approx(5 / 3)
+    assert math.isnan(compute_metrics(MULTI, np.ones((2, 2)), np.ones((2, 2)))["auroc"])
+
+
+def test_multi_label_metrics_by_hand() -> None:
+    logits = np.array([[1.0, -1.0], [1.0, 1.0], [-1.0, -1.0]])
+    labels = np.array([[1.0, 0.0], [0.0, 1.0], [0.0, 0.0]])
+    found = compute_metrics(MULTI, logits, labels)
+    assert found["subset_accuracy"] == pytest.approx(2 / 3)
+    assert found["f1_a"] == pytest.approx(2 / 3)
+    assert found["f1_b"] == pytest.approx(1.0)
+    assert found["f1_macro"] == pytest.approx((2 / 3 + 1) / 2)
+    assert found["f1_micro"] == pytest.approx(4 / 5)
+    assert found["auroc"] == pytest.approx((0.75 + 1) / 2)
+    sure = 1 / (1 + math.exp(-1))
+    assert found["log_loss"] == pytest.approx(-(5 * math.log(sure) + math.log(1 - sure)) / 6)
+
+
+def test_regression_metrics_by_hand() -> None:
+    found = compute_metrics(SCORE, np.array([[1.0], [2.0], [4.0]]), np.array([1.0, 3.0, 2.0]))
+    assert found["spearman"] == pytest.approx(0.5)
+    assert found["pearson"] == pytest.approx(np.corrcoef([1, 2, 4], [1, 3, 2])[0, 1])
+    assert found["mse"] == pytest.approx((0 + 1 + 4) / 3)
+
+
+def test_metric_names_are_those_of_the_metrics() -> None:
+    assert metric_names(TWO) == ["accuracy", "f1_macro", "f1_micro", "mcc", "auroc", "log_loss", "calibration_error"]
+    assert metric_names(SCORE) == ["pearson", "spearman", "mse"]
+    assert {"subset_accuracy", "f1_a", "f1_b"} <= set(metric_names(MULTI))
+
+
+def test_higher_is_better_knows_errors_from_merits() -> None:
+    assert not any(map(higher_is_better, ("loss", "log_loss", "mse", "calibration_error")))
+    assert all(map(higher_is_better, ("accuracy", "f1_macro", "auroc", "pearson", "f1_joy")))
+
+
+def test_probabilities_and_predictions_of_each_kind() -> None:
+    assert probabilities(TWO, log_odds(0.3))[0].tolist() == pytest.approx([0.7, 0.3])
+    assert probabilities(MULTI, np.array([[0.0, 100.0]]))[0].tolist() == pytest.approx([0.5, 1.0])
+    assert probabilities(SCORE, np.array([[3.5]])).tolist() == [[3.5]]
+    assert predictions(TWO, log_odds(0.3, 0.7)).tolist() == [0, 1]
+    assert predictions(MULTI, np.array([[-1.0, 1.0]])).tolist() == [[0, 1]]
+    assert predictions(SCORE, np.array([[3.5]])).tolist() == [3.5]
+
+
+def test_metrics_are_computed_in_two_processes_at_once() -> None:
+    code = (
+        "import numpy as np; from research.metrics import compute_metrics; from research.task import Task\n"
+        "task = Task('single_label', ('a', 'b'), (1, 1), 2)\n"
+        "for _ in range(20): compute_metrics(task, np.eye(2), np.arange(2))"
+    )
+    processes = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(2)]
+    assert [process.wait(timeout=120) for process in processes] == [0, 0]

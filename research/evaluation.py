@@ -41,7 +41,8 @@ def evaluate(run: Run, split: str) -> Predictions:
     was_training = run.model.training
     run.model.eval()
     collected: list[tuple[Tensor, ...]] = []
-    with torch.random.fork_rng(), torch.no_grad():
+    devices = [accelerator.device] if accelerator.device.type == "cuda" else []
+    with torch.random.fork_rng(devices), torch.no_grad():
         for share in evaluation_shares(
             lengths, accelerator.process_index, accelerator.num_processes, run.config.evaluation_batch_size
         ):

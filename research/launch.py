@@ -100,7 +100,9 @@ def refused_for_all(accelerator: Accelerator) -> Iterator[None]:
 def default_num_threads() -> int:
     """Return the cores for each process of this machine: launchers set one thread, whatever there is."""
     local = int(os.environ.get("LOCAL_WORLD_SIZE") or 1)
-    return max(1, len(os.sched_getaffinity(0)) // local)
+    # Not every system can tell which cores a process may use.
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, cores // local)
 
 
 def choose_precision(config: RunConfig) -> Precision:

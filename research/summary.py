@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import resource
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,8 @@ def peak_memory_bytes(accelerator: Accelerator) -> int:
     """Return this process's peak memory: the GPU's where there is one, else resident memory."""
     if accelerator.device.type == "cuda":
         return torch.cuda.max_memory_allocated()
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024  # bytes there, KiB elsewhere
 
 
 def out_of_memory_message(config: RunConfig) -> str:

@@ -1,0 +1,301 @@
+"""Every kind of task, head, objective, schedule and file trains, with what fits it chosen by default."""
+
+from __future__ import annotations
+
+import json
+import tarfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+from heads import HEADS
+from research.cli import parse
+from research.experiment import run_experiment
+from research.hooks import Hook
+from research.objectives import OBJECTIVES
+from research.run import Run
+from research.schedules import SCHEDULES
+from tests.conftest import WORDS, Launch
+
+Files = Callable[[str], Path]
+Train = Callable[..., dict[str, Any]]
+SMALL = ("--max_length=32", "--batch_size=8", "--mixed_precision=no", "--num_threads=1", "--log_every=1")
+NUM_ROWS = {"train": 40, "validation": 12, "test": 15}
+CLASSES = ("ABBR", "DESC", "ENTY", "HUM", "LOC", "NUM")
+
+
+@pytest.fixture(scope="module")
+def deep_encoder(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny encoder with three layers, and so with the four hidden states that `last4` wants."""
+    import torch
+    from transformers import AutoTokenizer, BertConfig, BertModel
+
+    folder = tmp_path_factory.mktemp("encoders") / "deep"
+    AutoTokenizer.from_pretrained(tiny_encoder).save_pretrained(folder)
+    torch.manual_seed(0)
+    config = BertConfig.from_pretrained(tiny_encoder, num_hidden_layers=3)
+    BertModel(config, add_pooling_layer=False).save_pretrained(folder)
+    return folder
+
+
+def sentence(row: int) -> str:
+    words = np.random.default_rng(row).choice(WORDS, size=3 + row % 9)
+    return f"{row} {' '.join(words)}"
+
+
+def write_pairs(folder: Path) -> None:
+    """Tabs separate, and quotes are literal: also one that is never closed. There is no validation file."""
+    for split in ("train", "test"):
+        lines = ["sentence1\tsentence2\tlabel"]
+        for row in range(NUM_ROWS[split]):
+            label = "equivalent" if row % 3 else "different"
+            lines.append(f'"The {sentence(row)} ", {split}\t5" of "{sentence(row + 1)}\t{label}')
+        (folder / f"{split}.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def write_multi_label(folder: Path) -> None:
+    """Lists of labels, some of them empty."""
+    for split, num_rows in NUM_ROWS.items():
+        rows = [
+            {
+                "text": f"{split} {sentence(row)}",
+                "labels": [name for divisor, name in ((2, "joy"), (3, "anger"), (5, "fear")) if row % divisor == 0],
+            }
+            for row in range(num_rows)
+        ]
+        (folder / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+
+def write_scores(folder: Path) -> None:
+    """Pairs with a score from 0 to 5."""
+    for split, num_rows in NUM_ROWS.items():
+        lines = ["sentence1,sentence2,score"]
+        lines += [f"{split} {sentence(row)},{sentence(row + 1)},{row % 26 / 5}" for row in range(num_rows)]
+        (folder / f"{split}.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def write_six_classes(folder: Path) -> None:
+    """Six classes, a finer label beside them, and no validation file."""
+    for split in ("train", "test"):
+        rows = [
+            {"text": f"{split} {sentence(row)} ?", "label": CLASSES[row % 6], "fine_label": f"{CLASSES[row % 6]}:{row}"}
+            for row in range(NUM_ROWS[split])
+        ]
+        (folder / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+
+def write_binary(folder: Path) -> None:
+    """Two classes, texts with commas in quotes."""
+    for split, num_rows in NUM_ROWS.items():
+        lines = ["text,label"]
+        lines += [f'"{split} , {sentence(row)}",{"positive" if row % 2 else "negative"}' for row in range(num_rows)]
+        (folder / f"{split}.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+WRITERS = {
+    "pairs": write_pairs,
+    "multi_label": write_multi_label,
+    "scores": write_scores,
+    "six_classes": write_six_classes,
+    "binary": write_binary,
+}
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
+    """Return the folder of a kind of data."""
+    root = tmp_path_factory.mktemp("tasks")
+
+    def folder_of(kind: str) -> Path:
+        folder = root / kind
+        if not folder.exists():
+            folder.mkdir()
+            WRITERS[kind](folder)
+        return folder
+
+    return folder_of
+
+
+@pytest.fixture
+def train(deep_encoder: Path, cache_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Train:
+    """Run in this process what a command line asks for, into tmp_path/run; returns what result.json holds."""
+    monkeypatch.setenv("MIDWAY_CACHE", str(cache_dir))
+
+    def run(*arguments: object, hooks: Sequence[Hook] = (), num_steps: int = 3) -> dict[str, Any]:
+        settings = [f"--encoder={deep_encoder}", f"--output_dir={tmp_path / 'run'}", f"--max_steps={num_steps}", *SMALL]
+        command = parse([*settings, *map(str, arguments)])
+        assert command is not None
+        result = run_experiment(command.config, hooks=hooks)
+        assert (result["status"], result["steps"]) == ("finished", num_steps)
+        assert all(np.isfinite(metrics["loss"]) for metrics in result["metrics"].values())
+        return result
+
+    return run
+
+
+def predictions_of(directory: Path, split: str = "test") -> dict[str, np.ndarray[Any, Any]]:
+    table = pq.read_table(directory / "predictions" / f"{split}.parquet").to_pydict()
+    return {name: np.array(values) for name, values in table.items()}
+
+
+def settings_of(directory: Path) -> dict[str, Any]:
+    settings: dict[str, Any] = yaml.safe_load((directory / "config.yaml").read_text())
+    return settings
+
+
+def test_pairs_with_literal_quotes(train: Train, files: Files, tmp_path: Path) -> None:
+    result = train("--data", files("pairs"), "--validation_share", "0.2")
+    assert result["rows"] == {"train": 32, "validation": 8, "test": 15}
+    assert settings_of(tmp_path / "run")["objective"]["name"] == "cross_entropy"
+    found = predictions_of(tmp_path / "run")
+    assert list(found) == ["id", "label", "prediction", "score_different", "score_equivalent"]
+    assert found["label"].tolist() == [int(row % 3 != 0) for row in range(15)]
+    assert result["metrics"]["test"]["accuracy"] == pytest.approx((found["label"] == found["prediction"]).mean())
+
+
+def test_multi_label_with_empty_lists(train: Train, files: Files, tmp_path: Path) -> None:
+    metrics = train("--data", files("multi_label"))["metrics"]["test"]
+    assert settings_of(tmp_path / "run")["objective"]["name"] == "bce"
+    assert {"subset_accuracy", "f1_micro", "f1_macro", "f1_joy", "f1_anger", "f1_fear"} <= metrics.keys()
+    found = predictions_of(tmp_path / "run")
+    assert list(found) == ["id", "label", "prediction", "score_anger", "score_fear", "score_joy"]
+    expected = [[int(row % 3 == 0), int(row % 5 == 0), int(row % 2 == 0)] for row in range(15)]
+    assert found["label"].tolist() == expected
+    scores = np.stack([found[f"score_{name}"] for name in ("anger", "fear", "joy")], axis=1)
+    assert (found["prediction"] == (scores > 0.5)).all()
+    assert metrics["subset_accuracy"] == pytest.approx((found["label"] == found["prediction"]).all(axis=1).mean())
+
+
+def test_scores_of_pairs(train: Train, files: Files, tmp_path: Path) -> None:
+    metrics = train("--data", files("scores"))["metrics"]["test"]
+    assert settings_of(tmp_path / "run")["objective"] == "mse"
+    assert {"pearson", "spearman", "mse"} <= metrics.keys()
+    found = predictions_of(tmp_path / "run")
+    assert list(found) == ["id", "label", "prediction", "score_score"]
+    assert found["label"] == pytest.approx([row / 5 for row in range(15)])
+    assert metrics["mse"] == pytest.approx(np.square(found["label"] - found["prediction"]).mean())
+    assert metrics["pearson"] == pytest.approx(np.corrcoef(found["label"], found["prediction"])[0, 1])
+
+
+def test_six_classes(train: Train, files: Files, tmp_path: Path) -> None:
+    result = train("--data", files("six_classes"), "--text_column", "text", "--validation_share", "0.2")
+    found = predictions_of(tmp_path / "run")
+    assert list(found)[3:] == [f"score_{name}" for name in CLASSES]
+    assert np.sum([found[f"score_{name}"] for name in CLASSES], axis=0) == pytest.approx(np.ones(15))
+    assert {"accuracy", "f1_macro", "mcc"} <= result["metrics"]["test"].keys()
+
+
+def test_two_classes(train: Train, files: Files, tmp_path: Path) -> None:
+    result = train("--data", files("binary"), "--best_metric", "auroc", "--evaluate_every", "1st")
+    assert result["rows"] == NUM_ROWS
+    assert (tmp_path / "run" / "best" / "model.safetensors").exists()
+    assert predictions_of(tmp_path / "run", "validation")["id"].tolist() == list(range(12))
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_every_head_trains(train: Train, files: Files, head: str) -> None:
+    before: list[Any] = []
+
+    class Remember(Hook):
+        def on_train_start(self, run: Run) -> None:
+            before.extend(parameter.detach().clone() for parameter in run.encoder_with_head.head.parameters())
+
+        def after_step(self, run: Run) -> None:
+            after = run.encoder_with_head.head.parameters()
+            assert any((old != new).any() for old, new in zip(before, after, strict=True))
+
+    train("--data", files("binary"), "--head", head, "--objective=cross_entropy", hooks=[Remember()], num_steps=1)
+    assert before
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_every_schedule_trains(train: Train, files: Files, tmp_path: Path, schedule: str) -> None:
+    train("--data", files("binary"), "--schedule", schedule, "--lr=0.5", "--head_lr=0.25", "--layer_decay=1")
+    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    rates = [line["learning_rate/layer.0"] for line in lines]
+    assert len(rates) == 3
+    assert all(0 <= rate <= 0.5 for rate in rates)
+    assert max(rates) > 0
+    assert [line["learning_rate/head"] for line in lines] == pytest.approx([rate / 2 for rate in rates])
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_every_objective_trains(train: Train, files: Files, tmp_path: Path, objective: str) -> None:
+    data = {"single_label": "six_classes", "multi_label": "multi_label", "regression": "scores"}
+    kind = OBJECTIVES[objective].problem_types[0]
+    train("--data", files(data[kind]), "--objective", objective, "--dropout=0.1")
+    settings = settings_of(tmp_path / "run")["objective"]
+    assert objective == (settings if isinstance(settings, str) else settings["name"])
+
+
+def test_one_cycle_moves_the_momentum_of_sgd(train: Train, files: Files) -> None:
+    momenta: list[float] = []
+
+    class Watch(Hook):
+        def before_step(self, run: Run) -> None:
+            momenta.append(run.optimizer.param_groups[0]["momentum"])
+
+    cycle = ("--schedule=one_cycle", "--schedule.cycle_momentum=true", "--warmup=2st")
+    train("--data", files("binary"), "--optimizer=sgd", *cycle, hooks=[Watch()], num_steps=5)
+    assert momenta[0] == pytest.approx(0.95)
+    assert min(momenta) == pytest.approx(0.85)
+    assert momenta.index(min(momenta)) not in (0, 4)
+
+
+def test_raw_release_and_its_archive_train_alike(
+    launch: Launch, train: Train, deep_encoder: Path, tmp_path: Path
+) -> None:
+    root = tmp_path / "aclImdb"
+    for split in ("train", "test"):
+        for row in range(20):
+            folder = root / split / ("pos" if row % 2 else "neg")
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / f"{row}_{row % 10}.txt").write_text(f"{split} {sentence(row)}<br />", encoding="utf-8")
+    (root / "train" / "unsup").mkdir()
+    (root / "train" / "unsup" / "0_0.txt").write_text("left out", encoding="utf-8")
+    with tarfile.open(tmp_path / "aclImdb_v1.tar.gz", "w:gz") as archive:
+        archive.add(root, "aclImdb")
+    cleaning = ("--cleaning=strip_html", "--validation_share=0.2")
+    directory = tmp_path / "of_folder"
+    settings = [f"--encoder={deep_encoder}", f"--data={root}", "--max_steps=3", *SMALL, *cleaning]
+    launch([*settings, "--output_dir", directory], num_processes=1)
+    of_folder = json.loads((directory / "result.json").read_text())
+    of_archive = train("--data", tmp_path / "aclImdb_v1.tar.gz", *cleaning)
+    assert of_folder["rows"] == of_archive["rows"] == {"train": 16, "validation": 4, "test": 20}
+    assert of_folder["weights_sha256"] == of_archive["weights_sha256"]
+    assert of_folder["metrics"] == of_archive["metrics"]
+
+
+SEVERAL_RUNS = """
+import sys
+from research import RunConfig, run_experiment
+
+encoder, multi_label, six_classes, output = sys.argv[1:]
+shared = dict(encoder=encoder, max_length=32, batch_size=8, max_steps=3, num_threads=1, seed=3)
+multi_label = dict(data=multi_label, dropout=0.0, head={"name": "mean", "dropout": 0.0}, mixed_precision="no")
+r_drop = dict(data=six_classes, dropout=0.1, objective="r_drop", validation_share=0.2, mixed_precision="bf16")
+run_experiment(RunConfig(**shared, **multi_label, output_dir=f"{output}/multi_label"))
+run_experiment(RunConfig(**shared, **r_drop, output_dir=f"{output}/r_drop"))
+"""
+
+
+def test_several_runs_of_two_processes(
+    launch: Launch, train: Train, deep_encoder: Path, files: Files, tmp_path: Path
+) -> None:
+    script = tmp_path / "several_runs.py"
+    script.write_text(SEVERAL_RUNS)
+    launch([deep_encoder, files("multi_label"), files("six_classes"), tmp_path], script=str(script), num_processes=2)
+    two = json.loads((tmp_path / "multi_label" / "result.json").read_text())
+    one = train("--data", files("multi_label"), "--seed=3", "--dropout=0", "--head=mean", "--head.dropout=0")
+    assert (one["world_size"], two["world_size"]) == (1, 2)
+    for split, metrics in one["metrics"].items():
+        assert two["metrics"][split] == pytest.approx(metrics, rel=1e-4)
+    result = json.loads((tmp_path / "r_drop" / "result.json").read_text())
+    assert (result["status"], result["world_size"], result["steps"]) == ("finished", 2, 3)
+    assert np.isfinite(result["metrics"]["test"]["loss"])
+    assert settings_of(tmp_path / "r_drop")["objective"] == {"name": "r_drop", "alpha": 1.0}

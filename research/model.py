@@ -20,6 +20,7 @@ from transformers import (
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from heads import HEADS, EncoderSpec, Head
+from heads.registry import UnknownNameError, describe_unknown
 from research.choices import resolve_options
 from research.config import Choice
 from research.encoders import check_loading_info, check_weights, load_encoder, pooler_arguments, quiet_loading
@@ -219,6 +220,10 @@ def build_head(name: str, options: Mapping[str, Any], encoder: PretrainedConfig,
     Raises:
         UnknownNameError: if there is no such head, or it has no such option.
     """
+    if name not in HEADS:
+        raise UnknownNameError(
+            describe_unknown("head", name, HEADS) + " Import the file that registers a head of your own first."
+        )
     spec = EncoderSpec(hidden_size=encoder.hidden_size, num_hidden_states=encoder.num_hidden_layers + 1)
     head: Head = HEADS[name](spec, num_labels, **resolve_options(HEADS, Choice(name, dict(options))))
     return head

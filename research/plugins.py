@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,10 +14,12 @@ def import_plugins(plugins: Sequence[str]) -> None:
     """Import the user's own code, so that what it registers is there.
 
     Args:
-        plugins: paths of .py files, or names of importable modules.
+        plugins: paths of .py files, or names of modules, installed ones or in the working directory.
     Raises:
         ValueError: if there is no such file or module.
     """
+    if plugins and os.getcwd() not in sys.path:  # a script's own directory is there instead
+        sys.path.append(os.getcwd())
     for plugin in plugins:
         if plugin.endswith(".py"):
             _import_file(Path(plugin))

@@ -49,12 +49,12 @@ def sentence(row: int) -> str:
 
 
 def write_pairs(folder: Path) -> None:
-    """Tabs separate, and quotes are literal: also one that is never closed. There is no validation file."""
+    """Tabs separate, and quotes are literal: these are never closed. There is no validation file."""
     for split in ("train", "test"):
         lines = ["sentence1\tsentence2\tlabel"]
         for row in range(NUM_ROWS[split]):
             label = "equivalent" if row % 3 else "different"
-            lines.append(f'"The {sentence(row)} ", {split}\t5" of "{sentence(row + 1)}\t{label}')
+            lines.append(f'"The {sentence(row)}, {split}\t5" of "{sentence(row + 1)}\t{label}')
         (folder / f"{split}.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 

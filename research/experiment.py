@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -45,6 +44,7 @@ from research.optim import apply_schedule, create_optimizer
 from research.outputs import (
     check_directory,
     claim_directory,
+    empty_directory,
     git_commit,
     read_result,
     run_directory,
@@ -267,8 +267,8 @@ def train_and_finish(run: Run, say: Say) -> dict[str, Any]:
         return finish(run)
     except BaseException as error:
         if run.is_main and run.clock.step == 0 and run.config.resume is None:
-            shutil.rmtree(run.directory)
-            say(f"No step was taken: {run.directory} is removed.")
+            empty_directory(run.directory)
+            say(f"No step was taken: {run.directory} is empty again.")
         elif run.is_main:
             status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
             write_result(run.directory, {"status": status, "error": f"{type(error).__name__}: {error}"})

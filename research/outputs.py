@@ -68,12 +68,21 @@ def claim_directory(directory: Path, config: RunConfig) -> None:
         ValueError: as `check_directory`, or if the directory cannot be made.
     """
     check_directory(directory, config)
-    if config.resume is None and directory.exists():
-        shutil.rmtree(directory)
     try:
         directory.mkdir(parents=True, exist_ok=True)
+        if config.resume is None:
+            empty_directory(directory)
     except OSError as error:
         raise ValueError(f"Cannot make the run directory {directory}: {error.strerror}.") from None
+
+
+def empty_directory(directory: Path) -> None:
+    """Delete what is in a directory, which itself may be a mount point or a link and stays."""
+    for entry in directory.iterdir():
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink()
 
 
 def write_config(directory: Path, config: RunConfig) -> None:

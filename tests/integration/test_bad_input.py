@@ -217,8 +217,20 @@ def test_error_in_the_first_step_of_own_code_keeps_its_traceback(
     with pytest.raises(ValueError, match="not enough values to unpack") as caught:
         run_experiment(config_of([*settings, f"--plugin={plugin}", "--hook=broken_for_bad_input"]))
     assert not is_for_the_user(caught.value)
-    assert not (tmp_path / "run").exists()
-    assert f"No step was taken: {tmp_path / 'run'} is removed." in capsys.readouterr().out
+    assert list((tmp_path / "run").iterdir()) == []
+    assert f"No step was taken: {tmp_path / 'run'} is empty again." in capsys.readouterr().out
+
+
+def test_old_run_is_replaced_where_it_lies(
+    settings: list[str], tmp_path: Path, cache_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MIDWAY_CACHE", str(cache_dir))
+    write(tmp_path / "scratch_disk" / "config.yaml", "seed: 7\n")
+    write(tmp_path / "scratch_disk" / "predictions" / "old.parquet", "old")
+    (tmp_path / "run").symlink_to(tmp_path / "scratch_disk", target_is_directory=True)
+    run_experiment(config_of([*settings, "--overwrite"]))
+    assert not (tmp_path / "scratch_disk" / "predictions" / "old.parquet").exists()
+    assert (tmp_path / "scratch_disk" / "result.json").exists()
 
 
 def test_resume_without_a_checkpoint_begins_a_new_log(

@@ -7,6 +7,7 @@ from typing import Literal
 from torch import nn
 
 from heads.base import EncoderSpec, register_head
+from heads.checks import require_positive
 from heads.recurrent import RecurrentHead
 
 
@@ -33,6 +34,7 @@ class GRUHead(RecurrentHead):
         dropout: float = 0.1,
         pooling: Literal["last", "mean", "max"] = "mean",
     ) -> None:
+        require_positive(gru_size=gru_size)
         super().__init__(
             nn.GRU,
             encoder,

@@ -10,18 +10,18 @@ from torch import Tensor
 def first_token(
     hidden_states: Float[Tensor, "batch seq hidden"], attention_mask: Int[Tensor, "batch seq"]
 ) -> Float[Tensor, "batch hidden"]:
-    """Return the hidden state of each row's first token; of a row without any, that of its first place."""
-    first = attention_mask.argmax(dim=1)  # the first of equal values
-    return hidden_states[torch.arange(len(first), device=first.device), first]
+    """Return the hidden state of each row's first token; 0 for a row without any."""
+    return take_place(hidden_states, attention_mask, attention_mask.argmax(dim=1))  # the first of equal values
 
 
 def masked_mean(
     hidden_states: Float[Tensor, "batch seq hidden"], attention_mask: Int[Tensor, "batch seq"]
 ) -> Float[Tensor, "batch hidden"]:
     """Return the mean over tokens; 0 for a row without any."""
-    weights = attention_mask.to(hidden_states.dtype).unsqueeze(1)  # [batch, 1, seq]
     num_tokens = attention_mask.sum(dim=1, keepdim=True).clamp_min(1)  # [batch, 1]
-    return (weights @ hidden_states).squeeze(1) / num_tokens.to(hidden_states.dtype)
+    # Divided before they are summed: the sum over a long row may be too large for float16.
+    weights = (attention_mask / num_tokens).to(hidden_states.dtype).unsqueeze(1)  # [batch, 1, seq]
+    return (weights @ hidden_states).squeeze(1)
 
 
 def masked_max(
@@ -52,6 +52,16 @@ def reversed_token_order(attention_mask: Int[Tensor, "batch seq"]) -> Int[Tensor
     places = torch.arange(attention_mask.shape[1], device=attention_mask.device).expand_as(attention_mask)
     # Tokens sort by how far they are from the end, padding behind them all.
     return torch.where(attention_mask.ne(0), -places, 1).argsort(dim=1, stable=True)
+
+
+def take_place(
+    hidden_states: Float[Tensor, "batch seq hidden"],
+    attention_mask: Int[Tensor, "batch seq"],
+    places: Int[Tensor, " batch"],
+) -> Float[Tensor, "batch hidden"]:
+    """Return the hidden state at one place of each row; 0 where that place is padding."""
+    rows = torch.arange(len(places), device=places.device)
+    return hidden_states[rows, places].masked_fill(attention_mask[rows, places].eq(0).unsqueeze(-1), 0.0)
 
 
 def take_places(

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, TypeVar, get_args
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from heads.base import EncoderSpec, Head
+from heads.checks import require_one_of, require_positive
 from heads.classifier import linear_layer
-from heads.masking import masked_max, masked_mean, reversed_token_order, take_places, token_order
+from heads.masking import masked_max, masked_mean, reversed_token_order, take_place, take_places, token_order
 
 Pooling = Literal["last", "mean", "max"]
+Recurrent = TypeVar("Recurrent", bound="RecurrentHead")
 
 
 class RecurrentHead(Head):
@@ -43,6 +45,8 @@ class RecurrentHead(Head):
         pooling: Pooling,
     ) -> None:
         super().__init__()
+        require_positive(num_layers=num_layers)
+        require_one_of(get_args(Pooling), pooling=pooling)
         widths = [encoder.hidden_size] + [2 * size] * (num_layers - 1)
         self.forwards = nn.ModuleList(cell(width, size, batch_first=True) for width in widths)
         self.backwards = nn.ModuleList(cell(width, size, batch_first=True) for width in widths)
@@ -62,10 +66,21 @@ class RecurrentHead(Head):
         states = take_places(hidden_states, order)
         for index, (forwards, backwards) in enumerate(zip(self.forwards, self.backwards, strict=True)):
             inputs = self.dropout(states) if index else states
-            ahead = forwards(inputs)[0]  # [batch, seq, size]
-            back = take_places(backwards(take_places(inputs, turn))[0], turn)
+            ahead = _run(forwards, inputs)  # [batch, seq, size]
+            back = take_places(_run(backwards, take_places(inputs, turn)), turn)
             states = torch.cat([ahead, back], dim=-1)  # [batch, seq, 2 * size]
         return self.out(self.dropout(self._pool(states, mask)))
+
+    def train(self: Recurrent, mode: bool = True) -> Recurrent:
+        """Set the mode of everything but the networks, which have no dropout of their own.
+
+        A frozen head is in evaluation mode, where cuDNN refuses to send gradients on to the encoder:
+        https://github.com/pytorch/pytorch/issues/5878.
+        """
+        super().train(mode)
+        self.forwards.train()
+        self.backwards.train()
+        return self
 
     def _pool(
         self, states: Float[Tensor, "batch seq width"], mask: Int[Tensor, "batch seq"]
@@ -75,9 +90,21 @@ class RecurrentHead(Head):
         if self.pooling == "max":
             return masked_max(states, mask)
         ahead, back = states.chunk(2, dim=-1)
-        rows = torch.arange(len(mask), device=mask.device)
-        last = (mask.sum(dim=1) - 1).clamp_min(0)
-        return torch.cat([ahead[rows, last], back[:, 0]], dim=-1)
+        last = (mask.sum(dim=1) - 1).clamp_min(0)  # [batch]
+        return torch.cat([take_place(ahead, mask, last), take_place(back, mask, torch.zeros_like(last))], dim=-1)
+
+
+def _run(network: nn.Module, inputs: Float[Tensor, "batch seq features"]) -> Float[Tensor, "batch seq size"]:
+    """Return a network's states, computed in the precision of its weights where autocast would take too little.
+
+    Under CUDA's autocast, recurrent networks run in float16 even when bfloat16 is asked for, and bfloat16 comes without
+    the loss scaling that keeps small gradients from vanishing there (pytorch, aten/src/ATen/cudnn/AutocastRNN.cpp).
+    """
+    device = inputs.device.type
+    if device == "cuda" and torch.is_autocast_enabled(device) and torch.get_autocast_dtype(device) == torch.bfloat16:
+        with torch.autocast(device, enabled=False):
+            return network(inputs.to(next(network.parameters()).dtype))[0]
+    return network(inputs)[0]
 
 
 def _initialise(network: nn.RNNBase) -> None:

@@ -1,14 +1,24 @@
-"""What every registered head must do; a new head is tested without anyone remembering."""
+"""What every registered head must do; a new head is tested without anyone remembering.
+
+Each is tested with its defaults, and with every choice of its `Literal` options where every `num_...` is 2; every
+`..._size` is 8, for speed.
+"""
 
 from __future__ import annotations
 
 import inspect
+import itertools
+import typing
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import docstring_parser
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from heads import HEADS, EncoderSpec, Head
 
@@ -16,9 +26,48 @@ SPEC = EncoderSpec(hidden_size=16, num_hidden_states=5)
 NUM_LABELS = 3
 
 
-def make(name: str, seed: int = 0) -> Head:
+@dataclass(frozen=True)
+class Variant:
+    """A head's name and options."""
+
+    name: str
+    options: tuple[tuple[str, Any], ...] = ()
+
+    def __str__(self) -> str:
+        return "-".join([self.name, *(f"{option}={value}" for option, value in self.options)])
+
+
+def variants_of(name: str) -> Iterator[Variant]:
+    hints = typing.get_type_hints(HEADS[name].__init__)
+    sizes = [(option, 8) for option in hints if option.endswith("_size")]
+    yield Variant(name, tuple(sizes))
+    numbers = [(option, 2) for option in hints if option.startswith("num_") and option != "num_labels"]
+    choices = [
+        [(option, value) for value in typing.get_args(hint)]
+        for option, hint in hints.items()
+        if typing.get_origin(hint) is typing.Literal
+    ]
+    for chosen in itertools.product(*choices):
+        if numbers or chosen:
+            yield Variant(name, (*sizes, *numbers, *chosen))
+
+
+VARIANTS = [variant for name in HEADS for variant in variants_of(name)]
+
+
+@pytest.fixture(params=VARIANTS, ids=str)
+def variant(request: pytest.FixtureRequest) -> Variant:
+    return request.param
+
+
+@pytest.fixture(params=list(HEADS))
+def name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def make(variant: Variant, seed: int = 0) -> Head:
     torch.manual_seed(seed)
-    return HEADS[name](SPEC, NUM_LABELS)
+    return HEADS[variant.name](SPEC, NUM_LABELS, **dict(variant.options))
 
 
 def hidden_states(head: Head, batch: int, seq: int, dtype: torch.dtype = torch.float32) -> list[Tensor]:
@@ -32,32 +81,34 @@ def call(head: Head, states: list[Tensor], mask: Tensor) -> Tensor:
     return head(tuple(states) if head.wants == "all_hidden_states" else states[0], mask)
 
 
-@pytest.fixture(params=list(HEADS))
-def name(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
+def test_shapes_are_checked_in_these_tests() -> None:
+    with pytest.raises(Exception, match="Type-check error") as caught:
+        HEADS["linear"](SPEC, NUM_LABELS)(torch.zeros(2, 5, SPEC.hidden_size), torch.ones(2, 4, dtype=torch.long))
+    assert type(caught.value).__name__ == "TypeCheckError"
 
 
-def test_head_gives_one_logit_per_label(name: str) -> None:
-    head = make(name)
+def test_head_gives_one_logit_per_label(variant: Variant) -> None:
+    head = make(variant)
     logits = call(head, hidden_states(head, 4, 7), torch.ones(4, 7, dtype=torch.long))
     assert logits.shape == (4, NUM_LABELS)
     assert logits.dtype == torch.float32
 
 
-def test_head_sends_gradients_to_every_parameter_and_hidden_state(name: str) -> None:
-    head = make(name).eval()
+def test_head_sends_gradients_to_every_parameter_and_the_last_hidden_state(variant: Variant) -> None:
+    head = make(variant).eval()
     states = [state.requires_grad_() for state in hidden_states(head, 4, 7)]
     call(head, states, torch.ones(4, 7, dtype=torch.long)).square().sum().backward()
     for parameter_name, parameter in head.named_parameters():
         assert parameter.grad is not None, parameter_name
         assert parameter.grad.abs().sum() > 0, parameter_name
-    if name != "last4":  # it looks at four of the five
-        assert all(state.grad is not None and state.grad.abs().sum() > 0 for state in states)
+    last = states[-1].grad
+    assert last is not None
+    assert (last.abs().sum(dim=(1, 2)) > 0).all(), "some row of the last layer gets none"
 
 
 @pytest.mark.parametrize("layout", ["right", "left", "both sides", "holes"])
-def test_head_is_blind_to_padding(name: str, layout: str) -> None:
-    head = make(name).eval()
+def test_head_is_blind_to_padding(variant: Variant, layout: str) -> None:
+    head = make(variant).eval()
     tokens = hidden_states(head, 3, 6)
     expected = call(head, tokens, torch.ones(3, 6, dtype=torch.long))
     places = {
@@ -72,12 +123,16 @@ def test_head_is_blind_to_padding(name: str, layout: str) -> None:
     for state in tokens:
         wide = torch.full((3, 10, SPEC.hidden_size), 1e4)
         wide[:, places] = state
-        padded.append(wide)
-    torch.testing.assert_close(call(head, padded, mask), expected, rtol=1e-5, atol=1e-5)
+        padded.append(wide.requires_grad_())
+    logits = call(head, padded, mask)
+    torch.testing.assert_close(logits, expected, rtol=1e-5, atol=1e-5)
+    logits.square().sum().backward()
+    for state in padded:
+        assert state.grad is None or (state.grad[mask == 0] == 0).all(), "padding gets gradients"
 
 
-def test_head_treats_rows_one_by_one(name: str) -> None:
-    head = make(name).eval()
+def test_head_treats_rows_one_by_one(variant: Variant) -> None:
+    head = make(variant).eval()
     states = hidden_states(head, 4, 9)
     mask = (torch.arange(9) < torch.tensor([[9], [1], [5], [3]])).long()
     together = call(head, states, mask)
@@ -86,11 +141,12 @@ def test_head_treats_rows_one_by_one(name: str) -> None:
         torch.testing.assert_close(together[row : row + 1], alone, rtol=1e-5, atol=1e-5)
 
 
-def test_head_gives_finite_logits_and_gradients_to_a_row_without_tokens(name: str) -> None:
-    head = make(name).train()
+@pytest.mark.parametrize("empty", [[1], [0, 1, 2]], ids=["one row", "all rows"])
+def test_head_gives_finite_logits_and_gradients_to_rows_without_tokens(variant: Variant, empty: list[int]) -> None:
+    head = make(variant).train()
     states = [state.requires_grad_() for state in hidden_states(head, 3, 5)]
     mask = torch.ones(3, 5, dtype=torch.long)
-    mask[1] = 0
+    mask[empty] = 0
     logits = call(head, states, mask)
     logits.sum().backward()
     assert logits.isfinite().all()
@@ -98,14 +154,22 @@ def test_head_gives_finite_logits_and_gradients_to_a_row_without_tokens(name: st
     assert all(state.grad is None or state.grad.isfinite().all() for state in states)
 
 
+def test_head_is_blind_to_padding_in_rows_without_tokens(variant: Variant) -> None:
+    head = make(variant).eval()
+    first, second = hidden_states(head, 2, 5), hidden_states(head, 2, 6)
+    logits = call(head, first, torch.zeros(2, 5, dtype=torch.long))
+    torch.testing.assert_close(call(head, second, torch.zeros(2, 6, dtype=torch.long)), logits)
+    assert torch.equal(logits[0], logits[1])
+
+
 @pytest.mark.parametrize("seq", [1, 2])
-def test_head_takes_rows_as_short_as_one_token(name: str, seq: int) -> None:
-    head = make(name)
+def test_head_takes_rows_as_short_as_one_token(variant: Variant, seq: int) -> None:
+    head = make(variant)
     assert call(head, hidden_states(head, 2, seq), torch.ones(2, seq, dtype=torch.long)).isfinite().all()
 
 
-def test_head_computes_in_bfloat16(name: str) -> None:
-    head = make(name).eval()
+def test_head_computes_in_bfloat16(variant: Variant) -> None:
+    head = make(variant).eval()
     mask = (torch.arange(8) < torch.tensor([[8], [5], [0]])).long()
     expected = call(head, hidden_states(head, 3, 8), mask)
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -117,8 +181,40 @@ def test_head_computes_in_bfloat16(name: str) -> None:
         assert (found.float() - expected).abs().max() < 0.05 * expected.abs().max() + 0.02
 
 
-def test_head_survives_saving_and_loading(name: str, tmp_path: Path) -> None:
-    head, other = make(name, seed=0).eval(), make(name, seed=1).eval()
+def test_head_sends_gradients_in_bfloat16(variant: Variant) -> None:
+    head, mask = make(variant).eval(), (torch.arange(8) < torch.tensor([[8], [5], [0]])).long()
+    gradients = []
+    for precision in (torch.float32, torch.bfloat16):
+        states = [state.requires_grad_() for state in hidden_states(head, 3, 8)]
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == torch.bfloat16):
+            logits = call(head, states, mask)
+        logits.float().sum().backward()
+        gradients.append(states[-1].grad)
+    expected, found = gradients
+    assert expected is not None
+    assert found is not None
+    assert (found - expected).norm() < 0.25 * expected.norm()  # rounding may change which place is the maximum
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device, and there is none here")
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+def test_head_sends_the_same_gradients_on_a_gpu(variant: Variant, precision: torch.dtype) -> None:
+    head, mask = make(variant).eval(), (torch.arange(8) < torch.tensor([[8], [5], [1]])).long()
+    gradients = []
+    for device in ("cpu", "cuda"):
+        states = [state.to(device).requires_grad_() for state in hidden_states(head, 3, 8)]
+        with torch.autocast(device, dtype=torch.bfloat16, enabled=device == "cuda" and precision == torch.bfloat16):
+            logits = call(head.to(device), states, mask.to(device))
+        (logits.float().sum() * 1e-6).backward()  # as small as in long rows; float16 would lose them
+        assert states[-1].grad is not None
+        gradients.append(states[-1].grad.cpu())
+    expected, found = gradients
+    assert (found - expected).norm() < (0.25 if precision == torch.bfloat16 else 0.02) * expected.norm()
+
+
+def test_head_survives_saving_and_loading(variant: Variant, tmp_path: Path) -> None:
+    head, other = make(variant, seed=0).eval(), make(variant, seed=1).eval()
     states, mask = hidden_states(head, 2, 5), torch.ones(2, 5, dtype=torch.long)
     assert not torch.equal(call(head, states, mask), call(other, states, mask))
     save_file(head.state_dict(), tmp_path / "head.safetensors")
@@ -126,33 +222,67 @@ def test_head_survives_saving_and_loading(name: str, tmp_path: Path) -> None:
     assert torch.equal(call(head, states, mask), call(other, states, mask))
 
 
-def test_head_has_persistent_buffers_only(name: str) -> None:
-    head = make(name)
+def test_head_has_persistent_buffers_only(variant: Variant) -> None:
+    head = make(variant)
     assert {buffer_name for buffer_name, _ in head.named_buffers()} <= set(head.state_dict())
 
 
-def test_head_initialises_itself_from_the_seed(name: str) -> None:
-    first, again = make(name, seed=3).state_dict(), make(name, seed=3).state_dict()
+def test_head_initialises_itself_from_the_seed(variant: Variant) -> None:
+    first, again = make(variant, seed=3).state_dict(), make(variant, seed=3).state_dict()
     assert all(torch.equal(tensor, again[key]) for key, tensor in first.items())
+
+
+def test_head_leaves_no_parameter_uninitialised(variant: Variant, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.utils.deterministic, "fill_uninitialized_memory", True)  # with NaN
+    torch.use_deterministic_algorithms(True)
+    try:
+        assert torch.empty(3).isnan().all()
+        for parameter_name, parameter in make(variant).named_parameters():
+            assert parameter.isfinite().all(), parameter_name
+    finally:
+        torch.use_deterministic_algorithms(False)
+
+
+def test_head_decides_nothing_by_values(variant: Variant) -> None:
+    """Tensors without values pass: nothing waits for the device, or breaks a compiled graph."""
+    head = make(variant).to("meta")
+    states = [state.to("meta") for state in hidden_states(head, 2, 5)]
+    assert call(head, states, torch.ones(2, 5, dtype=torch.long, device="meta")).shape == (2, NUM_LABELS)
 
 
 def test_head_documents_source_and_options(name: str) -> None:
     text = inspect.getdoc(HEADS[name]) or ""
     assert "Source: " in text
+    documented = {item.arg_name: item.description for item in docstring_parser.parse(text).params}
+    hints = typing.get_type_hints(HEADS[name].__init__)
     parameters = inspect.signature(HEADS[name].__init__).parameters.values()
     options = [parameter for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY]
+    assert set(documented) == {option.name for option in options}
     for option in options:
-        assert f"    {option.name}: " in text, f"{name} does not document {option.name}"
+        assert documented[option.name], f"{name} does not say what {option.name} is"
         assert option.default is not option.empty
-        assert option.annotation is not option.empty
+        assert option.name in hints
 
 
-def test_head_drops_nothing_in_evaluation_mode(name: str) -> None:
-    head = make(name).eval()
+def test_head_drops_in_training_mode_only(variant: Variant) -> None:
+    head = make(variant)
+    for module in head.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.5
     states, mask = hidden_states(head, 2, 5), torch.ones(2, 5, dtype=torch.long)
+    assert not torch.equal(call(head, states, mask), call(head, states, mask))
+    head.eval()
     assert torch.equal(call(head, states, mask), call(head, states, mask))
 
 
 def test_head_refuses_unknown_options(name: str) -> None:
     with pytest.raises(TypeError, match="no_such_option"):
         HEADS[name](SPEC, NUM_LABELS, no_such_option=1)
+
+
+def test_head_refuses_sizes_below_one(name: str) -> None:
+    hints = typing.get_type_hints(HEADS[name].__init__)
+    for option in (option for option, kind in hints.items() if kind is int and option != "num_labels"):
+        for size in (0, -1):
+            with pytest.raises(ValueError, match=rf"^Expected {option} of 1 or more, got {size}\.$"):
+                HEADS[name](SPEC, NUM_LABELS, **{option: size})

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 
+import jaxtyping
 import pytest
 import torch
 from torch import nn
 
 from heads import (
+    HEADS,
     AttentionHead,
     CNNHead,
     EncoderSpec,
@@ -84,7 +86,7 @@ def test_lstm_head_by_hand(pooling: str, pick: int | None) -> None:
     for network in (head.forwards[0], head.backwards[0]):
         for parameter in network.parameters():
             parameter.data.fill_(1.0)
-        network.bias_hh_l0.data.zero_()
+        network.get_parameter("bias_hh_l0").data.zero_()
     set_out(head, [[1.0, 100.0]], [0.0])
 
     def run(inputs: list[float]) -> list[float]:
@@ -113,8 +115,8 @@ def test_recurrent_heads_agree_with_packed_bidirectional_networks() -> None:
     lengths = torch.tensor([8, 3, 1])
     mask = (torch.arange(8) < lengths[:, None]).long()
     for head, cell in (
-        (LSTMHead(spec, 2, num_layers=2, pooling="last"), nn.LSTM),
-        (GRUHead(spec, 2, num_layers=2, pooling="last"), nn.GRU),
+        (LSTMHead(spec, 2, lstm_size=8, num_layers=2, pooling="last"), nn.LSTM),
+        (GRUHead(spec, 2, gru_size=8, num_layers=2, pooling="last"), nn.GRU),
     ):
         head.eval()
         size = head.out.in_features // 2
@@ -169,6 +171,13 @@ def test_last4_head_by_hand() -> None:
     assert head(layers, MASK).item() == 1 + 20 + 300 + 4000
 
 
+@pytest.mark.parametrize(("pooling", "feature"), [("first", 1.0), ("mean", 2.0), ("max", 3.0)])
+def test_last4_head_pools_by_hand(pooling: str, feature: float) -> None:
+    head = Last4Head(TWO, 1, pooling=pooling).eval()  # type: ignore[arg-type]
+    set_out(head, [[1.0, 0.0, 10.0, 0.0, 100.0, 0.0, 1000.0, 0.0]], [0.0])
+    assert head((STATES,) * 4, MASK).item() == 1111 * feature
+
+
 def test_last4_head_refuses_a_shallow_encoder() -> None:
     with pytest.raises(ValueError, match="needs an encoder with 4 hidden states, got 3"):
         Last4Head(EncoderSpec(2, 3), 1)
@@ -177,3 +186,10 @@ def test_last4_head_refuses_a_shallow_encoder() -> None:
 def test_attention_head_refuses_heads_that_do_not_divide() -> None:
     with pytest.raises(ValueError, match="must divide the hidden size 2, got 3"):
         AttentionHead(TWO, 1, num_heads=3)
+
+
+@pytest.mark.parametrize("name", ["gru", "last4", "lstm"])
+def test_heads_refuse_a_pooling_that_they_do_not_know(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # as outside these tests
+    with pytest.raises(ValueError, match=r"Expected pooling to be one of \w+, mean, max, got 'median'\."):
+        HEADS[name](TWO, 1, pooling="median")

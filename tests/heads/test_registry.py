@@ -7,7 +7,8 @@ from heads.registry import Registry, UnknownNameError
 
 
 def test_registry_answers_a_misspelt_name_with_the_nearest() -> None:
-    with pytest.raises(UnknownNameError, match=r"Unknown head 'ltsm'\. Did you mean 'lstm'\? Registered: .*attention, "):
+    expected = r"Unknown head 'ltsm'\. Did you mean 'lstm'\? Registered: .*attention, "
+    with pytest.raises(UnknownNameError, match=expected):
         HEADS["ltsm"]
 
 

@@ -24,7 +24,7 @@ def describe(run: Run) -> str:
     num_processes = run.accelerator.num_processes
     where = [run.accelerator.device.type, f"{config.mixed_precision} precision"]
     if run.accelerator.device.type == "cpu":
-        where.append(f"{torch.get_num_threads()} threads")
+        where.append(f"{torch.get_num_threads()} thread{'' if torch.get_num_threads() == 1 else 's'}")
     return "\n".join(
         [
             f"{config.encoder} + {head} head: {trainable / 1e6:.1f} million trainable parameters, "

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import statistics
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,7 @@ class Trial:
     """One run: what it is called in the table, and its settings."""
 
     arm: str
-    settings: Mapping[str, Any]
+    settings: Mapping[str, Any] = field(hash=False)
 
     @property
     def name(self) -> str:
@@ -41,26 +43,33 @@ def grid(arms: Mapping[str, Mapping[str, Any]], **axes: Sequence[Any]) -> list[T
     ]
 
 
-def run_trials(trials: Iterable[Trial], folder: Path, base: Mapping[str, Any]) -> dict[Trial, dict[str, Any]]:
-    """Run every trial that is not finished, and return all results."""
-    results = {}
-    for trial in trials:
-        directory = folder / trial.name
-        result = directory / "result.json"
-        if not result.exists() or json.loads(result.read_text())["status"] != "finished":
-            settings = {**base, **trial.settings, "output_dir": directory, "overwrite": "true"}
-            flags = [f"--{name}={value}" for name, value in settings.items()]
-            done = subprocess.run([sys.executable, str(RUN), *flags], capture_output=True, text=True, check=False)
-            if done.returncode != 0:
-                sys.exit(f"{trial.name} failed:\n{done.stderr[-3000:]}")
-        results[trial] = json.loads(result.read_text())
-        found = results[trial]
-        print(
-            f"{trial.name}: validation {found['metrics']['validation']['accuracy']:.4f}, "
-            f"{found['train_seconds']:.0f} s",
-            flush=True,
-        )
-    return results
+def run_trials(
+    trials: Sequence[Trial], folder: Path, base: Mapping[str, Any], *, jobs: int = 1
+) -> dict[Trial, dict[str, Any]]:
+    """Run every trial that is not finished, `jobs` at a time, each on its share of the cores; return all results."""
+    base = {**base, "num_threads": max(1, (os.cpu_count() or 1) // jobs)}
+    with ThreadPoolExecutor(jobs) as pool:
+        results = pool.map(lambda trial: run_trial(trial, folder / trial.name, base), trials)
+        return dict(zip(trials, results, strict=True))
+
+
+def run_trial(trial: Trial, directory: Path, base: Mapping[str, Any]) -> dict[str, Any]:
+    """Run a trial if it is not finished, and return its result.
+
+    Raises:
+        RuntimeError: if the run failed, with the end of what it printed.
+    """
+    path = directory / "result.json"
+    if not path.exists() or json.loads(path.read_text())["status"] != "finished":
+        settings = {**base, **trial.settings, "output_dir": directory, "overwrite": "true"}
+        flags = [f"--{name}={value}" for name, value in settings.items()]
+        done = subprocess.run([sys.executable, str(RUN), *flags], capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise RuntimeError(f"{trial.name} failed:\n{done.stderr[-3000:]}")
+    result: dict[str, Any] = json.loads(path.read_text())
+    accuracy = result["metrics"]["validation"]["accuracy"]
+    print(f"{trial.name}: validation {accuracy:.4f}, {result['train_seconds']:.0f} s", flush=True)
+    return result
 
 
 def mean_and_spread(values: Sequence[float]) -> str:

@@ -164,7 +164,7 @@ def test_existing_run_directory_is_an_error_unless_said(launch: Launch, settings
 
 def test_training_goes_on_from_a_model_for_more_epochs(launch: Launch, settings: list[str], tmp_path: Path) -> None:
     launch([*settings, "--head", "mean", "--output_dir", tmp_path / "first"])
-    more = ["--max_steps", "1", "--lr", "1e-12", "--output_dir", tmp_path / "more"]
+    more = ["--max_steps", "1", "--lr", "1e-12", "--head_lr", "1e-12", "--output_dir", tmp_path / "more"]
     launch([*settings, "--head", "mean", *more, "--init_from", tmp_path / "first"])
     first, second = result_of(tmp_path / "first")["metrics"], result_of(tmp_path / "more")["metrics"]
     assert isinstance(first, dict)

@@ -3,8 +3,8 @@
     python experiments/benchmarks/schedules.py runs/schedules
 
 Each schedule runs at three rates with the first seed; the rate with the best validation accuracy runs with all seeds.
-The table gives test accuracy, mean and standard deviation over seeds. Three epochs, since in one epoch a schedule that is
-stepped per epoch never moves. One rate holds for encoder and head.
+The table gives test accuracy, mean and standard deviation over seeds. Three epochs, since in one epoch a schedule that
+is stepped per epoch never moves. One rate holds for encoder and head.
 """
 
 from __future__ import annotations

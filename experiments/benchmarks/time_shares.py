@@ -1,0 +1,97 @@
+"""Where the time of training goes: matrix products, attention, random numbers, the rest.
+
+    python experiments/benchmarks/time_shares.py --head linear
+
+Trains on packaged reviews with the settings' defaults and reads a torch profiler over some of the steps. A share is the
+time spent in an operation itself, without the operations that it calls, over the wall-clock time of these steps.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from collections import defaultdict
+from pathlib import Path
+
+from torch.profiler import ProfilerActivity, profile
+
+from research import Hook, RunConfig, run_experiment
+from research.run import Run
+
+KINDS = {
+    "matrix products": ("mm", "addmm", "bmm", "baddbmm", "linear", "mkldnn_linear", "mkldnn_rnn_layer"),
+    "attention (fused: matrix products and softmax)": (
+        "_scaled_dot_product_flash_attention_for_cpu",
+        "_scaled_dot_product_flash_attention_for_cpu_backward",
+    ),
+    "random numbers of dropout": ("bernoulli_", "native_dropout", "rand_like"),
+    "copies and casts": ("copy_", "_to_copy", "cat", "clone", "contiguous"),
+    "activations": ("gelu", "gelu_backward", "tanh", "tanh_backward", "relu", "sigmoid"),
+    "layer norms": ("native_layer_norm", "native_layer_norm_backward"),
+    "optimizer and clipping": ("_fused_adamw_", "_foreach_norm", "_foreach_mul_", "linalg_vector_norm"),
+}
+"""Operations of each kind, without `aten::`; what is not listed is "other operations"."""
+
+
+class Shares(Hook):
+    """Profile a range of steps; evaluations and the project's own hooks lie inside."""
+
+    def __init__(self, num_warmup_steps: int, num_steps: int) -> None:
+        self.first, self.last = num_warmup_steps, num_warmup_steps + num_steps
+        self.profiler = profile(activities=[ProfilerActivity.CPU], acc_events=True)
+        self.seconds = 0.0
+
+    def end_of_step(self, run: Run) -> None:
+        """Start and stop between two steps."""
+        if run.clock.step == self.first:
+            self.profiler.start()
+            self.started = time.perf_counter()
+        if run.clock.step == self.last:
+            self.seconds = time.perf_counter() - self.started
+            self.profiler.stop()
+            run.stop("profiled")
+
+    def table(self) -> str:
+        """Return the shares, and the largest of the other operations."""
+        kind_of = {name: kind for kind, names in KINDS.items() for name in names}
+        seconds: dict[str, float] = defaultdict(float)
+        others: dict[str, float] = defaultdict(float)
+        for event in self.profiler.key_averages():
+            name, own = event.key.removeprefix("aten::"), event.self_cpu_time_total / 1e6
+            if name in kind_of:
+                seconds[kind_of[name]] += own
+            elif event.key.startswith("aten::"):
+                seconds["other operations"] += own
+                others[name] += own
+        seconds["outside of operations (Python, autograd, collator)"] = self.seconds - sum(seconds.values())
+        lines = ["| where | share of time |", "|---|---|"]
+        for kind, value in sorted(seconds.items(), key=lambda item: -item[1]):
+            lines.append(f"| {kind} | {value / self.seconds:.1%} |")
+        largest = sorted(others.items(), key=lambda item: -item[1])[:5]
+        lines.append(f"\nother operations: {', '.join(f'{n} {s / self.seconds:.1%}' for n, s in largest)}")
+        return "\n".join(lines)
+
+
+def main() -> None:
+    """Train, profile, print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--head", default="linear", help="default: linear")
+    parser.add_argument("--steps", type=int, default=20, help="steps to profile, after 3 others (default: 20)")
+    options = parser.parse_args()
+    shares = Shares(num_warmup_steps=3, num_steps=options.steps)
+    with tempfile.TemporaryDirectory() as folder:
+        config = RunConfig(
+            head=options.head,
+            max_steps=3 + options.steps + 1,
+            evaluate_every=None,
+            limit_validation=32,
+            limit_test=32,
+            output_dir=str(Path(folder) / "run"),
+        )
+        run_experiment(config, hooks=[shares])
+    print(shares.table())
+
+
+if __name__ == "__main__":
+    main()

@@ -58,7 +58,7 @@ from research.plugins import import_plugins
 from research.run import Run
 from research.schedules import GIVEN_BY_CALLER, SCHEDULES, Schedule
 from research.smoke import smoke_settings
-from research.summary import describe, out_of_memory_message, peak_memory_bytes, summary_table
+from research.summary import describe, out_of_memory_message, peak_memory_bytes, summary
 from research.task import Task
 from research.tracking import check_trackers, start_trackers, track_predictions
 
@@ -382,7 +382,7 @@ def finish(run: Run) -> dict[str, Any]:
             write_predictions(directory, split, run.task, predictions)
             track_predictions(accelerator, run.task, split, predictions, run.clock.step)
         write_result(directory, result)
-        Console().print(summary_table(result, directory))
+        Console().print(summary(result, directory))
     accelerator.wait_for_everyone()
     return result
 

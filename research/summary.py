@@ -10,7 +10,9 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+from rich.console import Group
 from rich.table import Table
+from rich.text import Text
 
 from research.config import Choice, RunConfig
 from research.run import Run
@@ -36,21 +38,20 @@ def describe(run: Run) -> str:
     )
 
 
-def summary_table(result: dict[str, Any], directory: Path) -> Table:
-    """Return the table that ends a run: every metric on every split."""
-    table = Table(title=str(directory), title_justify="left")
-    table.add_column("metric")
+def summary(result: dict[str, Any], directory: Path) -> Group:
+    """Return what ends a run: a table of every metric on every split, and what the run took."""
+    table = Table("metric")
     splits = list(result["metrics"])
     for split in splits:
         table.add_column(f"{split} ({result['rows'][split]:,} rows)", justify="right")
     for name in dict.fromkeys(name for metrics in result["metrics"].values() for name in metrics):
         values = [result["metrics"][split][name] for split in splits]
         table.add_row(name, *("not defined" if math.isnan(value) else f"{value:.4f}" for value in values))
-    table.caption = (
+    took = (
         f"{result['steps']:,} steps in {result['train_seconds']:.0f} s, {result['examples_per_second']:.1f} examples/s"
         f", peak memory {result['peak_memory_bytes'] / 2**30:.2f} GiB"
     )
-    return table
+    return Group(Text(str(directory)), table, Text(took))
 
 
 def peak_memory_bytes(accelerator: Accelerator) -> int:

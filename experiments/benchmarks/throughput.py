@@ -155,7 +155,7 @@ def lightning_article(folder: Path, batch_size: int) -> Measured:
 
         def __init__(self) -> None:
             super().__init__()
-            self.model = model
+            self.model = model.train()  # from_pretrained gives evaluation mode, which Lightning since 2.2 keeps
 
         def on_train_start(self) -> None:
             self.started = time.perf_counter()

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from heads.base import EncoderSpec, Head, register_head
 from heads.checks import require_positive
-from heads.classifier import linear_layer
+from heads.classifier import OutputLayer
 from heads.masking import masked_softmax
 
 
@@ -43,7 +43,7 @@ class AttentionHead(Head):
         self.queries = nn.Parameter(torch.empty(num_queries, encoder.hidden_size))
         nn.init.normal_(self.queries)
         self.dropout = nn.Dropout(dropout)
-        self.out = linear_layer(num_queries * encoder.hidden_size, num_labels)
+        self.out = OutputLayer(num_queries * encoder.hidden_size, num_labels)
 
     def forward(
         self, hidden_states: Float[Tensor, "batch seq hidden"], attention_mask: Int[Tensor, "batch seq"]

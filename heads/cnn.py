@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from heads.base import EncoderSpec, Head, register_head
 from heads.checks import require_positive
-from heads.classifier import linear_layer
+from heads.classifier import OutputLayer
 from heads.masking import masked_max, take_places, token_order
 
 
@@ -40,7 +40,7 @@ class CNNHead(Head):
             raise ValueError(f"kernel_sizes must be widths of 1 or more, got {kernel_sizes}.")
         self.convolutions = nn.ModuleList(nn.Conv1d(encoder.hidden_size, num_filters, size) for size in kernel_sizes)
         self.dropout = nn.Dropout(dropout)
-        self.out = linear_layer(num_filters * len(kernel_sizes), num_labels)
+        self.out = OutputLayer(num_filters * len(kernel_sizes), num_labels)
 
     def forward(
         self, hidden_states: Float[Tensor, "batch seq hidden"], attention_mask: Int[Tensor, "batch seq"]

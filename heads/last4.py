@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from heads.base import EncoderSpec, Head, register_head
 from heads.checks import require_one_of
-from heads.classifier import linear_layer
+from heads.classifier import OutputLayer
 from heads.masking import first_token, masked_max, masked_mean
 
 NUM_LAYERS = 4
@@ -48,7 +48,7 @@ class Last4Head(Head):
             )
         self.pool = {"first": first_token, "mean": masked_mean, "max": masked_max}[pooling]
         self.dropout = nn.Dropout(dropout)
-        self.out = linear_layer(NUM_LAYERS * encoder.hidden_size, num_labels)
+        self.out = OutputLayer(NUM_LAYERS * encoder.hidden_size, num_labels)
 
     def forward(
         self,

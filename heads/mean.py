@@ -6,7 +6,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from heads.base import EncoderSpec, Head, register_head
-from heads.classifier import linear_layer
+from heads.classifier import OutputLayer
 from heads.masking import masked_mean
 
 
@@ -23,7 +23,7 @@ class MeanHead(Head):
     def __init__(self, encoder: EncoderSpec, num_labels: int, *, dropout: float = 0.1) -> None:
         super().__init__()
         self.dropout = nn.Dropout(dropout)
-        self.out = linear_layer(encoder.hidden_size, num_labels)
+        self.out = OutputLayer(encoder.hidden_size, num_labels)
 
     def forward(
         self, hidden_states: Float[Tensor, "batch seq hidden"], attention_mask: Int[Tensor, "batch seq"]

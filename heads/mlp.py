@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from heads.base import EncoderSpec, Head, register_head
 from heads.checks import require_positive
-from heads.classifier import linear_layer
+from heads.classifier import OutputLayer
 from heads.masking import first_token
 
 
@@ -27,7 +27,7 @@ class MLPHead(Head):
         require_positive(mlp_size=mlp_size)
         self.hidden = nn.Linear(encoder.hidden_size, mlp_size)  # torch's own initialisation suits the ReLU
         self.dropout = nn.Dropout(dropout)
-        self.out = linear_layer(mlp_size, num_labels)
+        self.out = OutputLayer(mlp_size, num_labels)
 
     def forward(
         self, hidden_states: Float[Tensor, "batch seq hidden"], attention_mask: Int[Tensor, "batch seq"]

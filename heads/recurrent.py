@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from heads.base import EncoderSpec, Head
 from heads.checks import require_one_of, require_positive
-from heads.classifier import linear_layer
+from heads.classifier import OutputLayer
 from heads.masking import masked_max, masked_mean, reversed_token_order, take_place, take_places, token_order
 
 Pooling = Literal["last", "mean", "max"]
@@ -54,7 +54,7 @@ class RecurrentHead(Head):
             _initialise(network)
         self.pooling = pooling
         self.dropout = nn.Dropout(dropout)
-        self.out = linear_layer(2 * size, num_labels)
+        self.out = OutputLayer(2 * size, num_labels)
 
     def forward(
         self, hidden_states: Float[Tensor, "batch seq hidden"], attention_mask: Int[Tensor, "batch seq"]

@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from heads.base import EncoderSpec, Head, register_head
-from heads.classifier import linear_layer
+from heads.classifier import OutputLayer
 from heads.masking import masked_mean
 
 
@@ -31,7 +31,7 @@ class ScalarMixHead(Head):
         self.mixture = nn.Parameter(torch.zeros(encoder.num_hidden_states))  # s, before its softmax
         self.gamma = nn.Parameter(torch.ones(()))
         self.dropout = nn.Dropout(dropout)
-        self.out = linear_layer(encoder.hidden_size, num_labels)
+        self.out = OutputLayer(encoder.hidden_size, num_labels)
 
     def forward(
         self,

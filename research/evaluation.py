@@ -23,7 +23,7 @@ class Predictions:
     """What a model says of a split, in the order of its rows."""
 
     ids: NDArray[np.int64]
-    """Row numbers, 0 to num_rows - 1."""
+    """Number of each row in the file that it came from."""
     logits: NDArray[np.float32]
     """[num_rows, num_labels]."""
     labels: NDArray[np.generic]
@@ -48,15 +48,17 @@ def evaluate(run: Run, split: str) -> Predictions:
         ):
             batch = run.collate(share, split)
             output = run.objective(run.model, batch)
-            collected.append((batch.ids, batch.weights, output.losses.float(), output.logits.float(), batch.labels))
+            positions = torch.as_tensor(share.rows, device=accelerator.device)
+            collected.append((positions, batch.weights, output.losses.float(), output.logits.float(), batch.labels))
     run.model.train(was_training)
-    ids, weights, losses, logits, labels = (
+    positions, weights, losses, logits, labels = (
         accelerator.gather(torch.cat(parts)).cpu().numpy() for parts in zip(*collected, strict=True)
     )
     counted = weights > 0
-    order = np.argsort(ids[counted])
-    ids, losses, logits, labels = (values[counted][order] for values in (ids, losses, logits, labels))
-    assert np.array_equal(ids, np.arange(len(lengths))), f"{split}: {len(ids)} predictions for {len(lengths)} rows"
+    order = np.argsort(positions[counted])
+    positions, losses, logits, labels = (values[counted][order] for values in (positions, losses, logits, labels))
+    assert np.array_equal(positions, np.arange(len(lengths))), f"{split}: {positions} for {len(lengths)} rows"
     metrics = [{"loss": float(losses.mean(dtype=np.float64)), **compute_metrics(run.task, logits, labels)}]
     broadcast_object_list(metrics)  # all processes decide by the same numbers
+    ids = getattr(run.splits, split).data.column("id").to_numpy()
     return Predictions(ids, logits, labels, metrics[0]["loss"], metrics[0])

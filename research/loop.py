@@ -109,10 +109,11 @@ def _refuse_nonfinite(
     if run.config.on_nonfinite == "skip":
         return True
     own = np.concatenate([share.rows for share in micro_batches])[~torch.cat(losses).isfinite().cpu().numpy()]
-    culprits = sorted(set(gather_object(own.tolist()))) or sorted(rows.tolist())
+    found = sorted(set(gather_object(own.tolist()))) or sorted(rows.tolist())
+    culprits = run.splits.train.data.column("id").take(found).to_pylist()
     rate = max(learning_rates(run.optimizer).values())
     raise NonFiniteError(
         f"Step {run.clock.step + 1}: the loss ({loss}) or the norm of the gradient ({gradient_norm}) is not finite, at "
-        f"learning rate {rate:.3g}, rows {', '.join(map(str, culprits))} of the training split. Lower --lr, look at "
+        f"learning rate {rate:.3g}, rows {', '.join(map(str, culprits))} of the training data (from 0). Lower --lr, look at "
         "these rows, or pass --on_nonfinite skip."
     )

@@ -24,6 +24,7 @@ _SCHEMA = pa.schema(
         "text": pa.string(),
         "text_pair": pa.string(),
         "label": pa.list_(pa.string()),
+        "id": pa.int64(),
         "table": pa.int32(),
         "row": pa.int64(),
         "line": pa.int64(),
@@ -40,7 +41,8 @@ class Rows:
     """The usable rows of one split, on disk in the order of its files."""
 
     path: Path
-    """Arrow file: text, text_pair, label as a list of strings, and where the row was."""
+    """Arrow file: text, text_pair, label as a list of strings, id (number of the row among all that were read, from 0),
+    and where the row was."""
     tables: Sequence[Table]
     """What the column `table` counts, from `first_table`."""
     first_table: int
@@ -83,7 +85,7 @@ def ingest(
     num_read = 0
     with RowWriter(path, _SCHEMA) as writer:
         for number, table in enumerate(tables, first_table):
-            refused = 0
+            refused, num_before = 0, num_read
 
             def report(row: int, line: int, reason: str, table: Table = table, number: int = number) -> None:
                 nonlocal refused
@@ -105,7 +107,7 @@ def ingest(
                 kinds |= label_kinds
                 hashes += hashlib.blake2b(content, digest_size=8).digest()
                 pair = texts[1] if columns.text_pair else None
-                writer.append((texts[0], pair, label, number, row, line), len(content))
+                writer.append((texts[0], pair, label, num_before + row - 1, number, row, line), len(content))
             num_read += refused
     return Rows(path, tables, first_table, num_read, kinds, np.frombuffer(hashes, dtype=np.uint64))
 

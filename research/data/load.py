@@ -25,7 +25,7 @@ Log = Callable[[str], None]
 class Splits:
     """The rows of a run, memory-mapped.
 
-    Columns: id (row number within the split), text, text_pair (of pairs), label (a number, a list of numbers of labels,
+    Columns: id (number of the row in its source, from 0: in the file, or over the files of that split), text, text_pair (of pairs), label (a number, a list of numbers of labels,
     or a score).
     """
 

@@ -166,8 +166,7 @@ def _write(
                     labels = encoder.encode_labels(chosen.column("label"))
                     if split == TRAIN:
                         label_counts += encoder.count(labels)
-                    ids = pa.array(np.arange(num_rows[name], num_rows[name] + chosen.num_rows))
-                    columns = [ids, *(chosen.column(text) for text in texts), labels]
+                    columns = [chosen.column("id"), *(chosen.column(text) for text in texts), labels]
                     writers[split].append_batch(pa.record_batch(columns, schema=schema))
                     num_rows[name] += chosen.num_rows
     counts: list[int] = [] if encoder.problem_type == "regression" else label_counts.tolist()

@@ -148,7 +148,8 @@ def test_limits_take_a_stratified_sample(load, write_jsonl, task: str) -> None:
     splits = load(path, limit_train=80, limit_validation=8, limit_test=10_000)
     assert [len(split) for _, split in splits.items()] == [80, 8, 160]
     assert splits.task.num_train == 80
-    assert list(splits.train["id"]) == list(range(80))
+    for name, split in splits.items():
+        assert list(split["text"]) == [f"text {row}" for row in split["id"]], f"{name}: ids do not lead to the file"
     assert "Limited train to 80 of 600 rows." in load.said
     if task == "regression":
         tenths = Counter(int(score * 3 // 80) for score in splits.train["label"])

@@ -90,7 +90,7 @@ def test_python_tokenizers_are_spread_over_processes(load, write_csv) -> None:
     for index in (0, 1200, 2249):
         text = splits.train[index]["text"]
         assert tokens.train[index]["input_ids"] == tokenizer(text, add_special_tokens=False)["input_ids"]
-        assert tokens.train[index]["id"] == index
+        assert tokens.train[index]["id"] == splits.train[index]["id"]
     assert sorted(path.name for entry in load.cache_dir.glob("tokens-*") for path in entry.iterdir()) == [
         "manifest.json",
         "test.arrow",

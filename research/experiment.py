@@ -39,7 +39,7 @@ from research.launch import choose_precision, create_accelerator, end_run, refus
 from research.loop import train
 from research.metrics import metric_names
 from research.model import EncoderWithHead, build_model
-from research.objectives import DEFAULT_OBJECTIVES, OBJECTIVES
+from research.objectives import DEFAULT_OBJECTIVES, OBJECTIVES, Objective
 from research.optim import apply_schedule, create_optimizer
 from research.outputs import (
     check_directory,
@@ -198,8 +198,9 @@ def set_up(
         texts = load_splits(config, log=say) if accelerator.is_main_process else None
     texts = texts or load_splits(config, log=say)  # the others find the cache filled
     task = texts.task
-    objective = choose_objective(config, task)
-    config = dataclasses.replace(config, objective=objective.to_yaml())
+    chosen = choose_objective(config, task)
+    config = dataclasses.replace(config, objective=chosen.to_yaml())
+    objective: Objective = create(OBJECTIVES, chosen, task)
     check_metric(config, task)
     collator = Collator(
         tokenizer, task, max_length=config.max_length, truncation=config.truncation, pair=texts.has_pairs
@@ -229,6 +230,7 @@ def set_up(
         max_length=config.max_length,
         truncation=config.truncation,
     )
+    model.set_output_units(*objective.output_units())
     if initial is not None:
         load_initial_weights(model, initial)
     optimizer = create_optimizer(model_blocks(model.encoder, model.head), config)
@@ -249,7 +251,7 @@ def set_up(
         model=accelerator.prepare_model(model),
         optimizer=accelerator.prepare_optimizer(optimizer),
         schedule=schedule,
-        objective=create(OBJECTIVES, objective, task),
+        objective=objective,
         clock=clock,
         hooks=create_hooks(config, clock, hooks),
     )

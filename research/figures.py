@@ -25,7 +25,8 @@ def confusion_matrix_figure(task: Task, labels: NDArray[Any], predicted: NDArray
     """
     counts = confusion_matrix(labels, predicted, labels=range(task.num_labels))
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    size = 2.5 + 0.45 * task.num_labels
+    size = min(2.5 + 0.45 * task.num_labels, 20)
+    small = task.num_labels > 20
     figure = Figure(figsize=(size + 1, size), layout="constrained")
     axes = figure.subplots()
     image = axes.imshow(shares, vmin=0, vmax=1, cmap="Blues")
@@ -33,9 +34,11 @@ def confusion_matrix_figure(task: Task, labels: NDArray[Any], predicted: NDArray
     axes.set_yticks(range(task.num_labels), task.label_names)
     axes.set_xlabel("predicted")
     axes.set_ylabel("label")
-    for row, column in np.ndindex(counts.shape):
+    for row, column in zip(*np.nonzero(counts), strict=True):
         colour = "white" if shares[row, column] > 0.5 else "black"
-        axes.text(column, row, str(counts[row, column]), ha="center", va="center", color=colour, fontsize=8)
+        axes.text(
+            column, row, str(counts[row, column]), ha="center", va="center", color=colour, fontsize=6 if small else 8
+        )
     figure.colorbar(image, ax=axes, label="share of the label's rows", shrink=0.8)
     return figure
 
@@ -52,7 +55,7 @@ def pr_curve_figure(task: Task, labels: NDArray[Any], scores: NDArray[Any]) -> F
     binary = task.problem_type == "single_label" and task.num_labels == 2
     candidates = [index for index in ([1] if binary else range(task.num_labels)) if applies[:, index].any()]
     drawn = sorted(candidates, key=lambda index: -int(applies[:, index].sum()))[:NUM_CURVES]
-    figure = Figure(figsize=(6.5, 5), layout="constrained")
+    figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.subplots()
     for index in drawn:
         precision, recall, _ = precision_recall_curve(applies[:, index], scores[:, index])
@@ -62,5 +65,5 @@ def pr_curve_figure(task: Task, labels: NDArray[Any], scores: NDArray[Any]) -> F
     if len(drawn) < len(candidates):
         axes.set_title(f"the {len(drawn)} most frequent of {len(candidates)} labels")
     if drawn:
-        axes.legend(loc="lower left", fontsize=8)
+        figure.legend(loc="outside right upper", fontsize=8)
     return figure

@@ -114,6 +114,6 @@ def _refuse_nonfinite(
     rate = max(learning_rates(run.optimizer).values())
     raise NonFiniteError(
         f"Step {run.clock.step + 1}: the loss ({loss}) or the norm of the gradient ({gradient_norm}) is not finite, at "
-        f"learning rate {rate:.3g}, rows {', '.join(map(str, culprits))} of the training data (from 0). Lower --lr, look at "
-        "these rows, or pass --on_nonfinite skip."
+        f"learning rate {rate:.3g}, rows {', '.join(map(str, culprits))} of the training data (counted from 0). Lower "
+        "--lr, look at these rows, or pass --on_nonfinite skip."
     )

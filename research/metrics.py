@@ -186,10 +186,13 @@ def calibration_error(scores: Floats, labels: Array) -> float:
 
 
 def _auroc(scores: Floats, labels: Array) -> float:
-    """Return the area under the ROC curve; one against the rest, mean over labels, where there are more than two."""
-    num_labels = scores.shape[1]
-    if len(np.unique(labels)) < num_labels:
+    """Return the area under the ROC curve; one against the rest, where there are more than two labels.
+
+    Mean over the labels that occur; NaN if there are not two of them.
+    """
+    present = np.unique(labels)
+    if len(present) < 2:
         return float("nan")
-    if num_labels == 2:
+    if scores.shape[1] == 2:
         return float(roc_auc_score(labels, scores[:, 1]))
-    return float(roc_auc_score(labels, scores, multi_class="ovr", average="macro", labels=list(range(num_labels))))
+    return float(np.mean([roc_auc_score(labels == label, scores[:, label]) for label in present]))

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from jaxtyping import Float, Int, Num
 from torch import Tensor, nn
 from transformers import (
@@ -85,6 +86,8 @@ class EncoderWithHead(PreTrainedModel):
     config_class = EncoderWithHeadConfig
     base_model_prefix = "encoder"
     main_input_name = "input_ids"
+    logit_shift: Tensor
+    logit_scale: Tensor
     # Asked of the whole model; the encoder, which is built by itself, answers with what its family can do.
     _supports_sdpa = True
     _supports_flash_attn = True
@@ -101,6 +104,8 @@ class EncoderWithHead(PreTrainedModel):
         assert encoder.config is config.encoder
         assert config.num_labels is not None
         self.head = build_head(config.head, config.head_options, config.encoder, config.num_labels)
+        self.register_buffer("logit_shift", torch.zeros(config.num_labels))
+        self.register_buffer("logit_scale", torch.ones(config.num_labels))
         self.supports_gradient_checkpointing = encoder.supports_gradient_checkpointing
         self.loss_type = "ForSequenceClassification"
         self.takes_token_type_ids = "token_type_ids" in inspect.signature(type(encoder).forward).parameters
@@ -139,11 +144,17 @@ class EncoderWithHead(PreTrainedModel):
         outputs = self.encoder(
             input_ids=input_ids, attention_mask=attention_mask, output_hidden_states=wants_all, **token_types
         )
-        logits: Float[Tensor, "batch labels"] = self.head(
+        outputs_of_head: Float[Tensor, "batch labels"] = self.head(
             outputs.hidden_states if wants_all else outputs.last_hidden_state, attention_mask
         )
+        logits = outputs_of_head * self.logit_scale + self.logit_shift
         loss = None if labels is None else self.loss_function(labels, logits, self.config)
         return SequenceClassifierOutput(loss=loss, logits=logits)
+
+    def set_output_units(self, shift: Tensor, scale: Tensor) -> None:
+        """Set logits = head x scale + shift, [num_labels] each; see `Objective.output_units`."""
+        self.logit_shift.copy_(shift)
+        self.logit_scale.copy_(scale)
 
     @classmethod
     def from_pretrained(  # type: ignore[override]

@@ -61,6 +61,14 @@ class Objective:
         """Return the losses and logits of a batch's examples."""
         raise NotImplementedError
 
+    def output_units(self) -> tuple[Tensor, Tensor]:
+        """Return shift and scale of the model's outputs, [num_labels] each: logits = head x scale + shift.
+
+        A new head gives about 0, so the shift is what the model says before it has learned anything. Where that is far
+        from the labels' average, the head spends the better part of a short run on it.
+        """
+        return torch.zeros(self.task.num_labels), torch.ones(self.task.num_labels)
+
 
 @OBJECTIVES.register("cross_entropy")
 class CrossEntropy(Objective):
@@ -139,6 +147,14 @@ class BinaryCrossEntropy(Objective):
             counts = torch.tensor(task.label_counts, dtype=torch.float32)
             self.pos_weight = (task.num_train - counts) / counts.clamp_min(1)
 
+    def output_units(self) -> tuple[Tensor, Tensor]:
+        """Start from each label's log-odds in the training split, as weighted (one half of a row is added to both)."""
+        shift, scale = super().output_units()
+        if self.pos_weight is None:
+            counts = torch.tensor(self.task.label_counts, dtype=torch.float32)
+            shift = torch.log((counts + 0.5) / (self.task.num_train - counts + 0.5))
+        return shift, scale
+
     def __call__(self, model: nn.Module, batch: Batch) -> ObjectiveOutput:
         """See `Objective`."""
         logits = model(**batch.inputs).logits
@@ -155,6 +171,10 @@ class MeanSquaredError(Objective):
     """
 
     problem_types: ClassVar[tuple[ProblemType, ...]] = ("regression",)
+
+    def output_units(self) -> tuple[Tensor, Tensor]:
+        """Let the head predict standardised scores: no learning rate fits scores around 3 and around 300."""
+        return torch.tensor([self.task.score_mean]), torch.tensor([self.task.score_std])
 
     def __call__(self, model: nn.Module, batch: Batch) -> ObjectiveOutput:
         """See `Objective`."""

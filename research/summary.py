@@ -24,7 +24,8 @@ def describe(run: Run) -> str:
     head = Choice.of(config.head, "head").name
     trainable = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
     num_processes = run.accelerator.num_processes
-    where = [run.accelerator.device.type, f"{config.mixed_precision} precision"]
+    precision = "float32" if config.mixed_precision == "no" else f"{config.mixed_precision} mixed precision"
+    where = [run.accelerator.device.type, precision]
     if run.accelerator.device.type == "cpu":
         where.append(f"{torch.get_num_threads()} thread{'' if torch.get_num_threads() == 1 else 's'}")
     return "\n".join(

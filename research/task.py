@@ -20,6 +20,10 @@ class Task:
     """Training rows per label (single_label and multi_label)."""
     num_train: int = 0
     """Training rows."""
+    score_mean: float = 0.0
+    """Mean of the training rows' scores (regression)."""
+    score_std: float = 1.0
+    """Standard deviation of the training rows' scores (regression)."""
 
     @property
     def num_labels(self) -> int:

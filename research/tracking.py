@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from accelerate import Accelerator
@@ -52,7 +53,10 @@ def start_trackers(accelerator: Accelerator, config: RunConfig) -> None:
 
 
 def track_predictions(accelerator: Accelerator, task: Task, split: str, found: Predictions, step: int) -> None:
-    """Draw the confusion matrix and the precision-recall curves of a split into TensorBoard."""
+    """Track a split's metrics; draw its confusion matrix and precision-recall curves into TensorBoard."""
+    defined = {f"{split}/{name}": value for name, value in found.metrics.items() if not math.isnan(value)}
+    if split != "validation":  # which is logged while training
+        accelerator.log(defined, step=step)
     writer = _tensorboard_writer(accelerator)
     if writer is None or task.problem_type == "regression":
         return

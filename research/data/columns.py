@@ -108,7 +108,10 @@ def _guess_text(candidates: list[str], table: Table, *, alone: bool) -> tuple[st
 
 def _describe_ambiguous(what: str, found: list[str], table: Table) -> str:
     reason = f"these could be it: {', '.join(found)}" if found else "none has a name that says so"
+    remedy = f"Set {what}_column" + (", and text_pair_column if rows are pairs." if what == "text" else ".")
+    if any("\t" in column for column in table.columns()):
+        remedy = "The columns seem to be separated by tabs: name the file .tsv."
     return (
         f"Which column of {table.name} holds the {what} is not clear: {reason}. "
-        f"Columns: {', '.join(table.columns())}. Set {what}_column."
+        f"Columns: {', '.join(table.columns())}. {remedy}"
     )

@@ -103,7 +103,7 @@ def check_problem_type(problem_type: ProblemType, kinds: set[Kind], column: str)
         )
     if problem_type != "multi_label" and in_lists:
         raise ValueError(
-            f"task={problem_type} needs one value per row; column '{column}' holds lists. Set multi_label."
+            f"task={problem_type} needs one value per row; column '{column}' holds lists. Set task=multi_label."
         )
     if problem_type == "regression" and not any(kind.scalar in ("int", "float") for kind in kinds):
         raise ValueError(f"task=regression needs numbers; column '{column}' holds none.")

@@ -25,8 +25,8 @@ Log = Callable[[str], None]
 class Splits:
     """The rows of a run, memory-mapped.
 
-    Columns: id (number of the row in its source, from 0: in the file, or over the files of that split), text, text_pair (of pairs), label (a number, a list of numbers of labels,
-    or a score).
+    Columns: id (number of the row in its source, from 0: in the file, or over the files of that split), text, text_pair
+    (of pairs), label (a number, a list of numbers of labels, or a score).
     """
 
     train: Dataset
@@ -78,7 +78,12 @@ def load_splits(settings: DataSettings, cache_dir: Path | None = None, log: Log 
     for line in facts["log"]:
         log(line)
     task = Task(
-        facts["problem_type"], tuple(facts["label_names"]), tuple(facts["label_counts"]), facts["num_rows"]["train"]
+        facts["problem_type"],
+        tuple(facts["label_names"]),
+        tuple(facts["label_counts"]),
+        facts["num_rows"]["train"],
+        facts["score_mean"],
+        facts["score_std"],
     )
     train, validation, test = (open_dataset(entry / f"{name}.arrow", f"{key}-{name}") for name in SPLIT_NAMES)
     return Splits(train, validation, test, task, directory)

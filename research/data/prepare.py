@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -28,7 +29,8 @@ def prepare(source: Source, settings: DataSettings, clean: CleaningStep, target:
     """Write train.arrow, validation.arrow and test.arrow into `target`.
 
     Returns:
-        What is to be known about them: problem type, label names, label counts, numbers of rows, lines to log.
+        What is to be known about them: problem type, label names, label counts, mean and deviation of scores, numbers
+        of rows, lines to log.
     Raises:
         ValueError: if the data cannot be used as it is.
     """
@@ -52,13 +54,13 @@ def prepare(source: Source, settings: DataSettings, clean: CleaningStep, target:
         _check_not_empty(source, int(usable.sum()), name)
 
     assigned, notes = _assign(rows, encoded, settings)
-    label_counts, num_rows = _write(rows, assigned, encoder, pair=columns.text_pair is not None, target=target)
+    label_facts, num_rows = _write(rows, assigned, encoder, pair=columns.text_pair is not None, target=target)
     log += [encoder.describe(guessed=settings.task is None), *notes]
     log.append(f"{source.name}: " + ", ".join(f"{name} {num_rows[name]:,}" for name in SPLIT_NAMES) + " rows.")
     return {
         "problem_type": encoder.problem_type,
         "label_names": list(encoder.label_names),
-        "label_counts": label_counts,
+        **label_facts,
         "num_rows": num_rows,
         "log": log,
     }
@@ -147,12 +149,13 @@ def _limit(assigned: dict[str, NDArray[np.int8]], strata: dict[str, Strata], set
 
 def _write(
     rows: dict[str, Rows], assigned: dict[str, NDArray[np.int8]], encoder: LabelEncoder, *, pair: bool, target: Path
-) -> tuple[list[int], dict[str, int]]:
-    """Write each split's file; return the training rows per label, and the rows per split."""
+) -> tuple[dict[str, Any], dict[str, int]]:
+    """Write each split's file; return what the training rows' labels are like, and the rows per split."""
     texts = ["text", "text_pair"] if pair else ["text"]
     schema = pa.schema([("id", pa.int64()), *((name, pa.string()) for name in texts), ("label", encoder.label_type)])
     num_rows = dict.fromkeys(SPLIT_NAMES, 0)
     label_counts = np.zeros(len(encoder.label_names), dtype=np.int64)
+    score_sums = np.zeros(2)  # of scores, and of their squares
     with ExitStack() as stack:
         writers = [stack.enter_context(RowWriter(target / f"{name}.arrow", schema)) for name in SPLIT_NAMES]
         for part, source_rows in rows.items():
@@ -164,13 +167,22 @@ def _write(
                     name = SPLIT_NAMES[split]
                     chosen = batch.filter(pa.array(here == split))
                     labels = encoder.encode_labels(chosen.column("label"))
-                    if split == TRAIN:
+                    if split == TRAIN and encoder.problem_type == "regression":
+                        scores = labels.to_numpy()
+                        score_sums += scores.sum(), np.square(scores).sum()
+                    elif split == TRAIN:
                         label_counts += encoder.count(labels)
                     columns = [chosen.column("id"), *(chosen.column(text) for text in texts), labels]
                     writers[split].append_batch(pa.record_batch(columns, schema=schema))
                     num_rows[name] += chosen.num_rows
-    counts: list[int] = [] if encoder.problem_type == "regression" else label_counts.tolist()
-    return counts, num_rows
+    if encoder.problem_type != "regression":
+        return {"label_counts": label_counts.tolist(), "score_mean": 0.0, "score_std": 1.0}, num_rows
+    mean, mean_square = (score_sums / num_rows["train"]).tolist()
+    return {
+        "label_counts": [],
+        "score_mean": mean,
+        "score_std": math.sqrt(max(mean_square - mean**2, 0.0)) or 1.0,
+    }, num_rows
 
 
 def _splits_in(here: NDArray[np.int8]) -> Sequence[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -126,7 +127,8 @@ class Progress(Hook):
         """Print the metrics above the bar."""
         assert self.bar is not None
         self.bar.set_description("training")
-        shown = ", ".join(f"{name} {value:.4f}" for name, value in metrics.items() if "_" not in name)
+        defined = {name: value for name, value in metrics.items() if "_" not in name and not math.isnan(value)}
+        shown = ", ".join(f"{name} {value:.4f}" for name, value in defined.items())
         run.say(f"{time.strftime('%H:%M:%S')} step {run.clock.step}/{run.clock.total_steps} {split}: {shown}")
 
     def on_train_end(self, run: Run) -> None:

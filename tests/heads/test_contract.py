@@ -175,6 +175,7 @@ def test_head_computes_in_bfloat16(variant: Variant) -> None:
     with torch.autocast("cpu", dtype=torch.bfloat16):
         mixed = call(head, hidden_states(head, 3, 8), mask)
     pure = call(head.bfloat16(), hidden_states(head, 3, 8, torch.bfloat16), mask)
+    assert mixed.dtype == torch.float32
     assert pure.dtype == torch.bfloat16
     for found in (mixed, pure):
         assert found.isfinite().all()

@@ -156,6 +156,9 @@ def test_pairs_with_literal_quotes(train: Train, files: Files, tmp_path: Path) -
     assert list(found) == ["id", "label", "prediction", "score_different", "score_equivalent"]
     assert found["label"].tolist() == [int(row % 3 != 0) for row in range(15)]
     assert result["metrics"]["test"]["accuracy"] == pytest.approx((found["label"] == found["prediction"]).mean())
+    carved = predictions_of(tmp_path / "run", "validation")
+    assert max(carved["id"]) >= 8, "ids are numbers of rows in the file, not in the carved split"
+    assert carved["label"].tolist() == [int(row % 3 != 0) for row in carved["id"]]
 
 
 def test_multi_label_with_empty_lists(train: Train, files: Files, tmp_path: Path) -> None:

@@ -18,7 +18,9 @@ def test_tensorboard_holds_curves_settings_and_pictures(
     events = EventAccumulator(str(file))
     events.Reload()
     tags = events.Tags()
-    assert {"loss", "gradient_norm", "learning_rate/head", "validation/accuracy"} <= set(tags["scalars"])
+    assert {"loss", "gradient_norm", "learning_rate/head", "validation/accuracy", "test/accuracy"} <= set(
+        tags["scalars"]
+    )
     assert [event.step for event in events.Scalars("loss")] == [1, 2, 3, 4, 6]
     assert [event.step for event in events.Scalars("validation/accuracy")] == [3, 6]
     assert {"test/confusion_matrix", "test/precision_recall", "validation/confusion_matrix"} <= set(tags["images"])

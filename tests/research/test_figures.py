@@ -19,7 +19,7 @@ def test_figures_are_drawn_for_few_and_many_labels(num_labels: int) -> None:
     scores = generator.dirichlet(np.ones(num_labels), 300)
     matrix = confusion_matrix_figure(task, labels, scores.argmax(axis=1))
     counts = [int(text.get_text()) for text in matrix.axes[0].texts]
-    assert len(counts) == num_labels**2
+    assert 0 not in counts, "an empty cell says it better"
     assert sum(counts) == 300
     curves = pr_curve_figure(task, labels, scores)
     assert len(curves.axes[0].lines) == (1 if num_labels == 2 else min(num_labels, NUM_CURVES))
@@ -34,4 +34,4 @@ def test_pr_curve_takes_many_labels_per_row() -> None:
     task = Task("multi_label", ("a", "b", "never"), (1, 1, 0), 4)
     labels = np.array([[1, 0, 0], [0, 1, 0], [1, 1, 0], [0, 0, 0]])
     figure = pr_curve_figure(task, labels, np.random.default_rng(0).random((4, 3)))
-    assert [text.get_text()[:1] for text in figure.axes[0].get_legend().get_texts()] == ["a", "b"]
+    assert [text.get_text()[:1] for text in figure.legends[0].get_texts()] == ["a", "b"]

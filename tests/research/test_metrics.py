@@ -48,6 +48,12 @@ def test_auroc_of_three_labels_is_one_against_the_rest() -> None:
     assert found["auroc"] == pytest.approx((1 + 2 / 3 + 3 / 4) / 3)
 
 
+def test_auroc_is_the_mean_over_labels_that_occur() -> None:
+    logits = np.log(np.array([[0.8, 0.1, 0.1], [0.3, 0.6, 0.1], [0.5, 0.3, 0.2]]))
+    found = compute_metrics(THREE, logits, np.array([0, 1, 1]))
+    assert found["auroc"] == pytest.approx((1 + 1) / 2)
+
+
 def test_metrics_that_are_not_defined_are_nan() -> None:
     one_class = compute_metrics(TWO, log_odds(0.2, 0.6), np.array([0, 0]))
     assert math.isnan(one_class["auroc"])

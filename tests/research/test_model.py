@@ -52,6 +52,16 @@ def test_forward_and_backward_reach_every_parameter(family):
             assert parameter.grad.abs().max() > 0, name
 
 
+def test_output_units_move_logits_and_travel_with_the_model(tmp_path):
+    model, batch = tiny_model("bert").eval(), tiny_batch()
+    before = model(**batch).logits
+    model.set_output_units(torch.tensor([1.0, 0.0, -2.0]), torch.tensor([1.0, 3.0, 0.5]))
+    after = model(**batch).logits
+    torch.testing.assert_close(after, before * torch.tensor([1.0, 3.0, 0.5]) + torch.tensor([1.0, 0.0, -2.0]))
+    model.save_pretrained(tmp_path)
+    assert torch.equal(EncoderWithHead.from_pretrained(tmp_path)(**batch).logits, after)
+
+
 @pytest.mark.parametrize("family", FAMILY_NAMES)
 def test_forward_gives_all_hidden_states_embeddings_first(family):
     model = tiny_model(family, "all_layers_probe").eval()

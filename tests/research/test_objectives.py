@@ -50,6 +50,19 @@ def entropy(logits: list[float], label: int) -> float:
 LOGITS = [[2.0, 0.0], [0.5, 1.5]]
 
 
+def output_units(task: Task, name: str, **options: Any) -> list[list[float]]:
+    return [each.tolist() for each in create(OBJECTIVES, Choice(name, options), task).output_units()]
+
+
+def test_outputs_start_from_what_the_labels_are_like() -> None:
+    assert output_units(SINGLE, "cross_entropy") == [[0, 0], [1, 1]]
+    shift, scale = output_units(MULTI, "bce")
+    assert shift == pytest.approx([math.log(1.5 / 3.5), math.log(3.5 / 1.5)])
+    assert scale == [1, 1]
+    assert output_units(MULTI, "bce", pos_weight="balanced") == [[0, 0], [1, 1]]
+    assert output_units(Task("regression", ("score",), score_mean=3.0, score_std=1.5), "mse") == [[3], [1.5]]
+
+
 def test_cross_entropy_by_hand() -> None:
     expected = [entropy(LOGITS[0], 1), entropy(LOGITS[1], 1)]
     assert losses(SINGLE, "cross_entropy", Fixed(LOGITS), [1, 1]) == pytest.approx(expected)

@@ -32,7 +32,11 @@ def test_columns_are_guessed_and_said(load, write_csv, header: str, columns: lis
     [
         ("text,label,score", "holds the label is not clear: these could be it: label, score.* Set label_column"),
         ("text,answer", "holds the label is not clear: none has a name that says so. Columns: text, answer"),
-        ("text,review,label", "holds the text is not clear: these could be it: text, review.* Set text_column"),
+        (
+            "text,review,label",
+            "text is not clear: these could be it: text, review.* Set text_column, and text_pair_column",
+        ),
+        ("text\tlabel", "separated by tabs: name the file .tsv"),
         ("a,b,label", "holds the text is not clear: these could be it: a, b"),
         ("text,sentence1,sentence2,label", "holds the text is not clear"),
     ],

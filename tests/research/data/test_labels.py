@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 from research.data import Splits
@@ -53,6 +54,8 @@ def test_fractions_are_scores(load, write_csv) -> None:
     assert (splits.task.problem_type, splits.task.label_names) == ("regression", ("score",))
     assert splits.task.label_counts == ()
     assert labels_of(splits)["text 3"] == 0.375
+    assert splits.task.score_mean == pytest.approx(np.mean(splits.train["label"]))
+    assert splits.task.score_std == pytest.approx(np.std(splits.train["label"]))
     assert "Task (guessed): regression, scores 'score'." in load.said
 
 

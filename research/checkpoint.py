@@ -7,8 +7,10 @@ in it is unpickled: weights are safetensors, the rest is JSON or is read with to
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
+import pickle
 import random
 import shutil
 from collections.abc import Callable
@@ -22,6 +24,7 @@ from safetensors.torch import load_file, save_file
 from research.model import EncoderWithHead
 
 if TYPE_CHECKING:
+    from research.hooks import Hook
     from research.run import Run
 
 FORMAT = 1
@@ -50,7 +53,7 @@ def save_checkpoint(run: Run, keep: int) -> Path:
     run.accelerator.wait_for_everyone()
     rank = run.accelerator.process_index
     torch.save(_random_states(), writing / f"random-{rank}.pt")
-    torch.save([hook.state_dict() for hook in run.hooks], writing / f"hooks-{rank}.pt")
+    torch.save([_readable_state(hook) for hook in run.hooks], writing / f"hooks-{rank}.pt")
     if run.is_main:
         save_file(_weights(run.encoder_with_head), writing / "model.safetensors")
         torch.save(run.optimizer.state_dict(), writing / "optimizer.pt")
@@ -228,6 +231,25 @@ def _weights(model: EncoderWithHead) -> dict[str, torch.Tensor]:
 def _load_weights(model: EncoderWithHead, weights: dict[str, torch.Tensor]) -> None:
     shared = {name: weights[first] for name, first in model.all_tied_weights_keys.items()}
     model.load_state_dict({**weights, **shared}, strict=True)
+
+
+def _readable_state(hook: Hook) -> dict[str, Any]:
+    """Return a hook's state.
+
+    Raises:
+        CheckpointError: if it holds what could not be read again: pickles of classes are refused.
+    """
+    state, buffer = hook.state_dict(), io.BytesIO()
+    torch.save(state, buffer)
+    buffer.seek(0)
+    try:
+        torch.load(buffer, weights_only=True)
+    except pickle.UnpicklingError:
+        raise CheckpointError(
+            f"The state_dict of the hook {type(hook).__name__} may hold numbers, text, lists, dicts and tensors only "
+            f"(float(x) makes one of a numpy number); got {state}."
+        ) from None
+    return state
 
 
 def _random_states() -> dict[str, Any]:

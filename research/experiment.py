@@ -16,7 +16,7 @@ from rich.console import Console
 from transformers.utils.logging import disable_progress_bar
 
 from heads import HEADS
-from heads.registry import Registry, UnknownNameError, describe_unknown
+from heads.registry import Registry
 from research.checkpoint import MANIFEST, find_damage, load_checkpoint, newest_checkpoint
 from research.choices import create, resolve_options
 from research.clock import Clock, parse_time
@@ -37,7 +37,7 @@ from research.hooks import (
 )
 from research.launch import choose_precision, create_accelerator, end_run, refused_for_all
 from research.loop import train
-from research.metrics import metric_names
+from research.metrics import check_metric
 from research.model import EncoderWithHead, build_model
 from research.objectives import DEFAULT_OBJECTIVES, OBJECTIVES, Objective
 from research.optim import apply_schedule, create_optimizer
@@ -201,7 +201,8 @@ def set_up(
     chosen = choose_objective(config, task)
     config = dataclasses.replace(config, objective=chosen.to_yaml())
     objective: Objective = create(OBJECTIVES, chosen, task)
-    check_metric(config, task)
+    if config.best_metric is not None:
+        check_metric(config.best_metric, task)
     collator = Collator(
         tokenizer, task, max_length=config.max_length, truncation=config.truncation, pair=texts.has_pairs
     )
@@ -268,6 +269,7 @@ def train_and_finish(run: Run, say: Say) -> dict[str, Any]:
         train(run)
         return finish(run)
     except BaseException as error:
+        end_run(run.accelerator)  # trackers write from threads of their own
         if run.is_main and run.clock.step == 0 and run.config.resume is None:
             empty_directory(run.directory)
             say(f"No step was taken: {run.directory} is empty again.")
@@ -281,17 +283,6 @@ def choose_objective(config: RunConfig, task: Task) -> Choice:
     """Return the objective with all its options; the one that fits the task, if none was chosen."""
     choice = Choice.of(config.objective or DEFAULT_OBJECTIVES[task.problem_type], "objective")
     return Choice(choice.name, resolve_options(OBJECTIVES, choice))
-
-
-def check_metric(config: RunConfig, task: Task) -> None:
-    """Refuse a --best_metric that the task does not have.
-
-    Raises:
-        UnknownNameError: naming the nearest metric and all of them.
-    """
-    names = [*metric_names(task), "loss"]
-    if config.best_metric is not None and config.best_metric not in names:
-        raise UnknownNameError(describe_unknown("metric", config.best_metric, names, listed_as="Metrics"))
 
 
 def create_hooks(config: RunConfig, clock: Clock, own: Sequence[Hook]) -> list[Hook]:
@@ -351,10 +342,13 @@ def finish(run: Run) -> dict[str, Any]:
         run.save_model(directory / "model")
     accelerator.wait_for_everyone()
     sha256 = weights_sha256(run.encoder_with_head)
-    if config.best_metric is not None:
+    has_best = config.best_metric is not None and (directory / "best").exists()
+    if has_best:
         run.predictions.clear()
         best = EncoderWithHead.from_pretrained(directory / "best")
         run.encoder_with_head.load_state_dict(best.state_dict(), strict=True)
+    elif config.best_metric is not None:
+        run.say(f"No evaluation defined {config.best_metric}: the last model is tested instead of the best one.")
     # The last model's validation is known already: it was evaluated after the last step.
     found = {split: run.predictions.get(split) or run.evaluate(split) for split in ("validation", "test")}
     result = {
@@ -368,7 +362,7 @@ def finish(run: Run) -> dict[str, Any]:
         "skipped_steps": run.num_skipped,
         "peak_memory_bytes": peak_memory_bytes(accelerator),
         "trainable_parameters": sum(p.numel() for p in run.encoder_with_head.parameters() if p.requires_grad),
-        "tested": "best" if config.best_metric is not None else "last",
+        "tested": "best" if has_best else "last",
         "metrics": {split: predictions.metrics for split, predictions in found.items()},
         "rows": {
             "train": len(run.splits.train),

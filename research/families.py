@@ -73,21 +73,29 @@ def set_dropout(config: PretrainedConfig, *, dropout: float | None, attention_dr
     """Set an encoder's dropout probabilities in its config; None leaves what is there.
 
     Raises:
-        ValueError: if a probability is given and the family's names for it are not known.
+        ValueError: if a probability is given and the config has none of the names that families have for it (for an
+            attention dropout of 0, the default, a warning).
     """
-    if dropout is None and attention_dropout is None:
-        return
     family = FAMILIES.get(config.model_type)
-    if family is None:
-        raise ValueError(
-            f"Cannot set the dropout of an encoder of the family '{config.model_type}': its names for it are not "
-            f"known. Known families: {', '.join(sorted(FAMILIES))}. Leave dropout and attention_dropout unset (null), "
-            "or add the family to research.families.FAMILIES in a plugin."
-        )
-    for names, probability in ((family.dropout, dropout), (family.attention_dropout, attention_dropout)):
+    for kind, probability in (("dropout", dropout), ("attention_dropout", attention_dropout)):
+        if probability is None:
+            continue
+        names = getattr(family, kind) if family else _usual_names(kind, config)
+        if not names and kind == "attention_dropout" and probability == 0:  # the default, so nobody asked for it
+            logger.warning("The family '%s' is not known: its dropout of attention stays.", config.model_type)
+        elif not names:
+            raise ValueError(
+                f"Cannot set the {kind} of an encoder of the family '{config.model_type}': its name for it is not "
+                f"known. Set {kind} to null, or add the family to research.families.FAMILIES in a plugin."
+            )
         for name in names:
-            if probability is not None:
-                setattr(config, name, probability)
+            setattr(config, name, probability)
+
+
+def _usual_names(kind: str, config: PretrainedConfig) -> list[str]:
+    """Return which fields of an unknown family's config are named as those of a known one."""
+    usual = dict.fromkeys(name for family in FAMILIES.values() for name in getattr(family, kind))
+    return [name for name in usual if hasattr(config, name)]
 
 
 def longest_input(config: PretrainedConfig) -> int | None:

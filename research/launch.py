@@ -62,8 +62,8 @@ def create_accelerator(config: RunConfig, directory: str) -> Accelerator:
         torch.set_num_threads(config.num_threads or default_num_threads())
     if config.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.use_deterministic_algorithms(True)
-        torch.backends.cudnn.benchmark = False
+    # Said in both cases: a run before this one in the same process may have asked for the other.
+    torch.use_deterministic_algorithms(config.deterministic)
     return accelerator
 
 
@@ -71,6 +71,7 @@ def end_run(accelerator: Accelerator) -> None:
     """Close the trackers; the processes stay joined until they exit, since another run may follow in them."""
     for tracker in accelerator.trackers:
         tracker.finish()
+    accelerator.trackers = []
 
 
 def _part() -> None:

@@ -84,6 +84,8 @@ def train_step(run: Run, rows: Rows) -> None:
             torch.nn.utils.clip_grads_with_norm_(parameters, run.config.max_grad_norm, norm)
         optimizer.step()
         skipped = accelerator.optimizer_step_was_skipped
+    elif accelerator.scaler is not None:
+        accelerator.scaler.update()  # which the optimizer's step would have done
     optimizer.zero_grad(set_to_none=True)
     if not skipped and run.config.schedule_interval == "step":
         run.schedule.step()

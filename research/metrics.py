@@ -14,7 +14,7 @@ from scipy.special import expit, softmax
 from scipy.stats import pearsonr, spearmanr
 from sklearn.metrics import f1_score, log_loss, matthews_corrcoef, roc_auc_score
 
-from heads.registry import Registry
+from heads.registry import Registry, UnknownNameError, describe_unknown
 from research.task import Task
 
 Floats = NDArray[np.floating[Any]]
@@ -75,6 +75,17 @@ def metric_names(task: Task) -> list[str]:
         "regression": np.zeros(2),
     }[task.problem_type]
     return list(compute_metrics(task, logits, labels))
+
+
+def check_metric(name: str, task: Task) -> None:
+    """Refuse a metric that a task does not have.
+
+    Raises:
+        UnknownNameError: naming the nearest metric and all of them.
+    """
+    names = [*metric_names(task), "loss"]
+    if name not in names:
+        raise UnknownNameError(describe_unknown("metric", name, names, listed_as="Metrics"))
 
 
 def higher_is_better(metric: str) -> bool:
@@ -141,16 +152,16 @@ class MultiLabelMetrics(TaskMetric):
     def _compute(self, predictions: Any, references: Any) -> dict[str, float]:
         logits, labels = np.asarray(predictions), np.asarray(references).astype(np.int64)
         scores, predicted = probabilities(self.task, logits), (logits > 0).astype(np.int64)
-        each = f1_score(labels, predicted, average=None, zero_division=0.0)
+        each = [f1_score(labels[:, i], predicted[:, i], zero_division=0.0) for i in range(self.task.num_labels)]
         both = np.log(np.clip(np.where(labels == 1, scores, 1 - scores), 1e-15, None))
         present = [index for index in range(self.task.num_labels) if 0 < labels[:, index].sum() < len(labels)]
         return {
             "subset_accuracy": float((predicted == labels).all(axis=1).mean()),
-            "f1_macro": float(each.mean()),
-            "f1_micro": float(f1_score(labels, predicted, average="micro", zero_division=0.0)),
-            "auroc": float(roc_auc_score(labels[:, present], scores[:, present])) if present else float("nan"),
+            "f1_macro": float(np.mean(each)),
+            "f1_micro": float(f1_score(labels.ravel(), predicted.ravel(), zero_division=0.0)),
+            "auroc": float(np.mean([roc_auc_score(labels[:, i], scores[:, i]) for i in present] or [np.nan])),
             "log_loss": float(-both.mean()),
-            **{f"f1_{name}": float(value) for name, value in zip(self.task.label_names, each, strict=True)},
+            **{f"f1/{name}": float(value) for name, value in zip(self.task.label_names, each, strict=True)},
         }
 
 

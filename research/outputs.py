@@ -113,21 +113,32 @@ def write_predictions(directory: Path, split: str, task: Task, found: Prediction
 def write_result(directory: Path, result: dict[str, Any]) -> None:
     """Write result.json in one go."""
     writing = directory / f".{RESULT}.writing"
-    writing.write_text(json.dumps(without_nan(result), indent=2), encoding="utf-8")
+    writing.write_text(json.dumps(as_json(result), indent=2, allow_nan=False), encoding="utf-8")
     writing.replace(directory / RESULT)
 
 
-def without_nan(value: Any) -> Any:
-    """Return a value with None in place of NaN, which JSON does not have."""
+def as_json(value: Any) -> Any:
+    """Return a value as JSON can have it: None in place of NaN, "inf" and "-inf" in place of infinite numbers."""
     if isinstance(value, dict):
-        return {key: without_nan(item) for key, item in value.items()}
-    return None if isinstance(value, float) and math.isnan(value) else value
+        return {key: as_json(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [as_json(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None if math.isnan(value) else str(value)
+    return value
 
 
 def read_result(directory: Path) -> dict[str, Any] | None:
-    """Return what a directory's result.json holds, or None if there is none."""
+    """Return what a directory's result.json holds, or None if there is none.
+
+    Raises:
+        ValueError: if it is damaged.
+    """
     path = directory / RESULT
-    result: dict[str, Any] | None = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+    try:
+        result: dict[str, Any] | None = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path} cannot be read ({error}); delete it to go on from the newest checkpoint.") from None
     return result
 
 

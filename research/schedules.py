@@ -33,7 +33,7 @@ class Schedule:
         num_warmup_steps: steps in which the factor rises.
         num_training_steps: steps of the whole run.
     Raises:
-        ValueError: if the warm-up is longer than the run, or an option is wrong.
+        ValueError: if the warm-up is longer than the run, the rate would always be 0, or an option is wrong.
     """
 
     def __init__(self, choice: Choice, *, num_warmup_steps: int, num_training_steps: int) -> None:
@@ -48,6 +48,11 @@ class Schedule:
         self._scheduler = SCHEDULES[choice.name](
             self._dummy, num_warmup_steps=num_warmup_steps, num_training_steps=num_training_steps, **options
         )
+        if num_training_steps == 1 and self.factor == 0:
+            raise ValueError(
+                f"The schedule '{choice.name}' would keep the learning rate at 0: it moves only once. Lower --warmup, "
+                "train longer, or choose another --schedule or --schedule_interval."
+            )
         self._dummy.step()  # schedulers warn where they step first; without a gradient nothing moves
         self._num_steps = 0
         self._metrics: list[float] = []
@@ -104,7 +109,7 @@ def one_cycle(
     anneal: Literal["cos", "linear"] = "cos",
     cycle_momentum: bool = False,
 ) -> Any:
-    """Rise to the peak during warm-up, fall to almost nothing until the end.
+    """Rise to the peak during warm-up, fall to almost nothing at the end.
 
     Source: Smith & Topin 2018, Super-Convergence; torch's OneCycleLR.
 
@@ -114,9 +119,10 @@ def one_cycle(
         anneal: shape of rise and fall.
         cycle_momentum: whether momentum (Adam's first beta) moves from 0.95 to 0.85 and back against the rate.
     """
-    total_steps = max(num_training_steps, 2)
-    # OneCycleLR peaks one step before pct_start, and divides by zero where that is step 0.
-    warmup = min((num_warmup_steps + 1) / total_steps, 1.0) if num_warmup_steps else 0.0
+    # As in the other schedules the rate is at its lowest after the last step, not in it.
+    total_steps = num_training_steps + 1
+    # OneCycleLR peaks one step before pct_start, and divides by zero where that is step 0 itself.
+    warmup = (num_warmup_steps + 1 if num_warmup_steps else 1 - 1e-9) / total_steps
     return torch_schedules.OneCycleLR(
         optimizer,
         max_lr=1.0,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from research.hooks.base import Hook, register_hook
 from research.hooks.evaluation import is_better
+from research.metrics import check_metric
 
 if TYPE_CHECKING:
     from research.run import Run
@@ -23,17 +24,21 @@ class EarlyStopping(Hook):
     """
 
     def __init__(self, *, metric: str = "loss", patience: int = 3) -> None:
+        if patience < 1:
+            raise ValueError(f"Expected patience of 1 or more, got {patience}.")
         self.metric = metric
         self.patience = patience
         self.best: float | None = None
         self.num_without_improvement = 0
 
+    def on_train_start(self, run: Run) -> None:
+        """Refuse a metric that the task does not have."""
+        check_metric(self.metric, run.task)
+
     def after_evaluate(self, run: Run, split: str, metrics: dict[str, float]) -> None:
         """Count evaluations without improvement, and stop at the limit."""
         if split != "validation":
             return
-        if self.metric not in metrics:
-            raise ValueError(f"early_stopping: no metric '{self.metric}'; there are {', '.join(sorted(metrics))}.")
         if is_better(self.metric, metrics[self.metric], self.best):
             self.best, self.num_without_improvement = metrics[self.metric], 0
             return

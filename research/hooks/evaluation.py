@@ -68,6 +68,11 @@ class BestModel(Hook):
         if run.is_main:
             run.save_model(run.directory / "best")
 
+    def on_resume(self, run: Run) -> None:
+        """Begin anew where the best model stayed behind: in the directory of the run that is continued elsewhere."""
+        if not (run.directory / "best").exists():
+            self.best = None
+
     def state_dict(self) -> dict[str, Any]:
         """Return the best value so far."""
         return {"best": self.best}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from research.hooks.base import Hook
-from research.outputs import without_nan
+from research.outputs import as_json
 
 if TYPE_CHECKING:
     from research.run import Run
@@ -75,7 +75,7 @@ class MetricsLog(Hook):
         if run.is_main:
             line = {"step": run.clock.step, "epoch": round(run.clock.epochs_done, 6), **values}
             with (run.directory / "metrics.jsonl").open("a", encoding="utf-8") as file:
-                file.write(json.dumps(without_nan(line)) + "\n")
+                file.write(json.dumps(as_json(line), allow_nan=False) + "\n")
         run.accelerator.log(values, step=run.clock.step)
 
 

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 class Profiling(Hook):
     """Trace steps 3 to 5 into profile/, for TensorBoard or Perfetto."""
 
+    profiler: profile | None = None
+
     def on_train_start(self, run: Run) -> None:
         """Start with one step of waiting and one of warming up."""
         activities = [ProfilerActivity.CPU] + ([ProfilerActivity.CUDA] if torch.cuda.is_available() else [])
@@ -35,12 +37,14 @@ class Profiling(Hook):
 
     def end_of_step(self, run: Run) -> None:
         """Tell the profiler that a step is over."""
+        assert self.profiler is not None
         self.profiler.step()
 
     def on_train_end(self, run: Run) -> None:
         """Write what there is; a shorter run has a shorter trace."""
-        self.profiler.stop()
+        if self.profiler is not None:
+            self.profiler.stop()
 
     def on_exception(self, run: Run, error: BaseException) -> None:
-        """Write what there is."""
-        self.profiler.stop()
+        """Write what there is; it may have failed before this hook's turn to start."""
+        self.on_train_end(run)

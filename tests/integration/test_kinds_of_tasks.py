@@ -164,7 +164,7 @@ def test_pairs_with_literal_quotes(train: Train, files: Files, tmp_path: Path) -
 def test_multi_label_with_empty_lists(train: Train, files: Files, tmp_path: Path) -> None:
     metrics = train("--data", files("multi_label"))["metrics"]["test"]
     assert settings_of(tmp_path / "run")["objective"]["name"] == "bce"
-    assert {"subset_accuracy", "f1_micro", "f1_macro", "f1_joy", "f1_anger", "f1_fear"} <= metrics.keys()
+    assert {"subset_accuracy", "f1_micro", "f1_macro", "f1/joy", "f1/anger", "f1/fear"} <= metrics.keys()
     found = predictions_of(tmp_path / "run")
     assert list(found) == ["id", "label", "prediction", "score_anger", "score_fear", "score_joy"]
     expected = [[int(row % 3 == 0), int(row % 5 == 0), int(row % 2 == 0)] for row in range(15)]

@@ -126,11 +126,22 @@ def test_set_dropout_none_keeps_the_encoders_own():
     assert (config.hidden_dropout_prob, config.attention_probs_dropout_prob) == (0.3, 0.2)
 
 
-def test_set_dropout_of_an_unknown_family_is_refused():
+def test_set_dropout_of_an_unknown_family_takes_the_usual_names():
+    config = AutoConfig.for_model("camembert")
+    assert "camembert" not in FAMILIES
+    set_dropout(config, dropout=0.3, attention_dropout=0.2)
+    assert (config.hidden_dropout_prob, config.attention_probs_dropout_prob) == (0.3, 0.2)
+
+
+def test_set_dropout_of_a_family_with_other_names_is_refused_unless_it_is_the_default(caplog):
     config = AutoConfig.for_model("gpt2")
-    with pytest.raises(ValueError, match=r"dropout of an encoder of the family 'gpt2'.*Known families: albert, bert"):
-        set_dropout(config, dropout=0.0, attention_dropout=None)
-    set_dropout(config, dropout=None, attention_dropout=None)
+    for settings in ({"dropout": 0.0, "attention_dropout": None}, {"dropout": None, "attention_dropout": 0.1}):
+        with pytest.raises(
+            ValueError, match="dropout of an encoder of the family 'gpt2': its name for it is not known"
+        ):
+            set_dropout(config, **settings)
+    set_dropout(config, dropout=None, attention_dropout=0.0)
+    assert "'gpt2' is not known: its dropout of attention stays" in caplog.text
 
 
 @pytest.mark.parametrize("family", [family for family in FAMILY_NAMES if family not in {"modernbert", "deberta-v2"}])

@@ -54,6 +54,13 @@ def test_auroc_is_the_mean_over_labels_that_occur() -> None:
     assert found["auroc"] == pytest.approx((1 + 1) / 2)
 
 
+def test_multi_label_takes_one_label_and_labels_of_any_name() -> None:
+    task = Task("multi_label", ("macro",), (1,), 2)
+    found = compute_metrics(task, np.array([[1.0], [-1.0], [2.0]]), np.array([[1.0], [1.0], [0.0]]))
+    assert found["f1/macro"] == found["f1_macro"] == found["f1_micro"] == pytest.approx(0.5)
+    assert found["auroc"] == 0.0
+
+
 def test_metrics_that_are_not_defined_are_nan() -> None:
     one_class = compute_metrics(TWO, log_odds(0.2, 0.6), np.array([0, 0]))
     assert math.isnan(one_class["auroc"])
@@ -70,8 +77,8 @@ def test_multi_label_metrics_by_hand() -> None:
     labels = np.array([[1.0, 0.0], [0.0, 1.0], [0.0, 0.0]])
     found = compute_metrics(MULTI, logits, labels)
     assert found["subset_accuracy"] == pytest.approx(2 / 3)
-    assert found["f1_a"] == pytest.approx(2 / 3)
-    assert found["f1_b"] == pytest.approx(1.0)
+    assert found["f1/a"] == pytest.approx(2 / 3)
+    assert found["f1/b"] == pytest.approx(1.0)
     assert found["f1_macro"] == pytest.approx((2 / 3 + 1) / 2)
     assert found["f1_micro"] == pytest.approx(4 / 5)
     assert found["auroc"] == pytest.approx((0.75 + 1) / 2)
@@ -89,12 +96,12 @@ def test_regression_metrics_by_hand() -> None:
 def test_metric_names_are_those_of_the_metrics() -> None:
     assert metric_names(TWO) == ["accuracy", "f1_macro", "f1_micro", "mcc", "auroc", "log_loss", "calibration_error"]
     assert metric_names(SCORE) == ["pearson", "spearman", "mse"]
-    assert {"subset_accuracy", "f1_a", "f1_b"} <= set(metric_names(MULTI))
+    assert {"subset_accuracy", "f1/a", "f1/b"} <= set(metric_names(MULTI))
 
 
 def test_higher_is_better_knows_errors_from_merits() -> None:
     assert not any(map(higher_is_better, ("loss", "log_loss", "mse", "calibration_error")))
-    assert all(map(higher_is_better, ("accuracy", "f1_macro", "auroc", "pearson", "f1_joy")))
+    assert all(map(higher_is_better, ("accuracy", "f1_macro", "auroc", "pearson", "f1/joy")))
 
 
 def test_probabilities_and_predictions_of_each_kind() -> None:

@@ -14,6 +14,7 @@ from research.data import Batch
 from research.hooks import HOOKS, EarlyStopping, Hook, register_hook
 from research.hooks.base import POINTS
 from research.run import Run
+from research.task import Task
 
 
 def test_hook_with_a_misspelt_point_is_refused() -> None:
@@ -173,5 +174,8 @@ def test_early_stopping_counts_evaluations_without_improvement() -> None:
     assert not run.reason
     resumed.after_evaluate(run, "validation", {"accuracy": 0.59})
     assert "accuracy has not improved for 2 evaluations (best: 0.6000)" in run.reason
-    with pytest.raises(ValueError, match="no metric 'f1'; there are accuracy"):
-        EarlyStopping(metric="f1").after_evaluate(run, "validation", {"accuracy": 0.5})
+    run.task = Task("single_label", ("a", "b"))
+    with pytest.raises(ValueError, match=r"Unknown metric 'acuracy'\. Did you mean 'accuracy'"):
+        EarlyStopping(metric="acuracy").on_train_start(run)
+    with pytest.raises(ValueError, match="Expected patience of 1 or more, got 0"):
+        EarlyStopping(patience=0)

@@ -1,0 +1,133 @@
+"""What fails in mid-run says what failed, and leaves a run that can be understood."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from accelerate.optimizer import AcceleratedOptimizer
+
+from research import Hook, RunConfig, run_experiment
+from research.checkpoint import CheckpointError
+from research.data import Batch
+from research.run import Run
+
+Train = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def train(
+    tiny_encoder: Path, tiny_reviews: Path, cache_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Train:
+    """Run an experiment of three steps in this process."""
+    monkeypatch.setenv("MIDWAY_CACHE", str(cache_dir))
+    settings: dict[str, Any] = {
+        "encoder": str(tiny_encoder),
+        "data": str(tiny_reviews),
+        "output_dir": str(tmp_path / "run"),
+        "max_length": 64,
+        "batch_size": 8,
+        "max_steps": 3,
+        "mixed_precision": "no",
+        "num_threads": 1,
+    }
+
+    def run(hooks: list[Hook], **changed: Any) -> dict[str, Any]:
+        return run_experiment(RunConfig(**{**settings, **changed}), hooks=hooks)
+
+    return run
+
+
+class ScalerOnCPU(Hook):
+    """Set up what accelerate does for fp16 on a GPU: a real scaler around the optimizer; poison step 2 if asked to."""
+
+    def __init__(self, *, poison: bool) -> None:
+        self.poison = poison
+
+    def on_train_start(self, run: Run) -> None:
+        scaler = torch.amp.GradScaler("cpu", init_scale=2.0**8)
+        run.accelerator.scaler = scaler
+        run.accelerator.native_amp = True
+        run.accelerator.state._mixed_precision = "fp16"
+        run.optimizer = AcceleratedOptimizer(run.optimizer.optimizer, device_placement=False, scaler=scaler)  # type: ignore[attr-defined]
+
+    def on_batch(self, run: Run, batch: Batch) -> Batch | None:
+        if not self.poison or run.clock.step != 1:
+            return None
+        weights = batch.weights.clone()
+        weights[0] = float("nan")
+        return dataclasses.replace(batch, weights=weights)
+
+
+@pytest.mark.parametrize("poison", [False, True])
+def test_steps_that_are_not_finite_are_skipped_under_a_scaler_too(train: Train, tmp_path: Path, poison: bool) -> None:
+    result = train([ScalerOnCPU(poison=poison)], on_nonfinite="skip", log_every=1)
+    assert (result["status"], result["skipped_steps"]) == ("finished", int(poison))
+    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert [line["loss"] is None for line in lines] == [False, poison, False]
+
+
+class UnreadableState(Hook):
+    def state_dict(self) -> dict[str, Any]:
+        return {"best": np.float64(0.5)}
+
+
+def test_checkpoint_that_could_not_be_read_is_not_written(train: Train, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="state_dict of the hook UnreadableState may hold"):
+        train([UnreadableState()], save_every="1st")
+    assert not list((tmp_path / "run" / "checkpoints").glob("step-*"))
+    assert json.loads((tmp_path / "run" / "result.json").read_text())["status"] == "failed"
+
+
+class FailsAtStart(Hook):
+    def on_train_start(self, run: Run) -> None:
+        raise RuntimeError("the hook's own words")
+
+
+def test_error_before_the_first_step_is_not_buried(train: Train, tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="the hook's own words"):
+        train([FailsAtStart()], profile=True)
+    assert not list((tmp_path / "run").iterdir())
+
+
+class Recorder(Hook):
+    def __init__(self) -> None:
+        self.errors: list[BaseException] = []
+
+    def on_exception(self, run: Run, error: BaseException) -> None:
+        self.errors.append(error)
+
+
+def test_hooks_hear_of_an_error(train: Train) -> None:
+    recorder = Recorder()
+    with pytest.raises(RuntimeError) as caught:
+        train([recorder, FailsAtStart()])
+    assert recorder.errors == [caught.value]
+
+
+def test_best_metric_that_is_never_defined_leaves_the_last_model(
+    train: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    for split in ("train", "validation", "test"):
+        lines = [f"film {split} {row},{'good' if split == 'validation' or row % 2 else 'bad'}" for row in range(24)]
+        (data / f"{split}.csv").write_text("\n".join(["text,label", *lines]) + "\n")
+    result = train([], data=str(data), best_metric="auroc")
+    assert (result["status"], result["tested"]) == ("finished", "last")
+    assert "No evaluation defined auroc: the last model is tested" in capsys.readouterr().out
+
+
+def test_best_model_is_found_anew_where_a_run_goes_on_elsewhere(train: Train, tmp_path: Path) -> None:
+    train([], save_every="2st", best_metric="accuracy", evaluate_every="1st")
+    checkpoint = tmp_path / "run" / "checkpoints" / "step-00000002"
+    elsewhere = str(tmp_path / "elsewhere")
+    settings = {"save_every": "2st", "best_metric": "accuracy", "evaluate_every": "1st"}
+    result = train([], output_dir=elsewhere, resume=str(checkpoint), **settings)
+    assert (result["status"], result["tested"]) == ("finished", "best")

@@ -7,7 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from heads.base import EncoderSpec, Head, register_head
-from heads.checks import require_positive
+from heads.checks import require_positive, require_probability
 from heads.classifier import OutputLayer
 from heads.masking import masked_softmax
 
@@ -35,6 +35,7 @@ class AttentionHead(Head):
         dropout: float = 0.1,
     ) -> None:
         super().__init__()
+        require_probability(dropout=dropout)
         require_positive(num_queries=num_queries, num_heads=num_heads)
         if encoder.hidden_size % num_heads:
             raise ValueError(f"num_heads must divide the hidden size {encoder.hidden_size}, got {num_heads}.")

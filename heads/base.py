@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, TypeVar
 
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -11,7 +13,9 @@ from torch import Tensor, nn
 from heads.registry import Registry
 
 HEADS: Registry[type[Head]] = Registry("head")
-register_head = HEADS.register
+WANTS = ("last_hidden_state", "all_hidden_states")
+
+SomeHead = TypeVar("SomeHead", bound="type[Head]")
 
 
 @dataclass(frozen=True)
@@ -49,3 +53,21 @@ class Head(nn.Module):
             Logits, [batch, num_labels].
         """
         raise NotImplementedError
+
+
+def register_head(name: str) -> Callable[[SomeHead], SomeHead]:
+    """Return a decorator that registers a subclass of `Head` under `name`.
+
+    Raises:
+        ValueError: if what is decorated is no head, its `wants` is none of the two, or the name is taken.
+    """
+    register = HEADS.register(name)
+
+    def decorate(head: Any) -> Any:
+        if not (inspect.isclass(head) and issubclass(head, Head)):
+            raise ValueError(f"@register_head('{name}') expects a subclass of Head, got {head!r}.")
+        if head.wants not in WANTS:
+            raise ValueError(f"Expected `wants` of the head '{name}' to be {' or '.join(WANTS)}, got '{head.wants}'.")
+        return register(head)
+
+    return decorate

@@ -25,3 +25,14 @@ def require_one_of(choices: Sequence[str], **options: str) -> None:
     for name, value in options.items():
         if value not in choices:
             raise ValueError(f"Expected {name} to be one of {', '.join(choices)}, got '{value}'.")
+
+
+def require_probability(**probabilities: float) -> None:
+    """Refuse probabilities of dropping that are no probabilities, or would drop everything.
+
+    Raises:
+        ValueError: if one is not from 0 to below 1.
+    """
+    for name, probability in probabilities.items():
+        if not 0 <= probability < 1:
+            raise ValueError(f"Expected {name} from 0 to below 1, got {probability}.")

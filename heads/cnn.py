@@ -7,7 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from heads.base import EncoderSpec, Head, register_head
-from heads.checks import require_positive
+from heads.checks import require_positive, require_probability
 from heads.classifier import OutputLayer
 from heads.masking import masked_max, take_places, token_order
 
@@ -35,6 +35,7 @@ class CNNHead(Head):
         dropout: float = 0.1,
     ) -> None:
         super().__init__()
+        require_probability(dropout=dropout)
         require_positive(num_filters=num_filters)
         if not kernel_sizes or min(kernel_sizes) < 1:
             raise ValueError(f"kernel_sizes must be widths of 1 or more, got {kernel_sizes}.")

@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from heads.base import EncoderSpec, Head, register_head
-from heads.checks import require_one_of
+from heads.checks import require_one_of, require_probability
 from heads.classifier import OutputLayer
 from heads.masking import first_token, masked_max, masked_mean
 
@@ -40,6 +40,7 @@ class Last4Head(Head):
         pooling: Pooling = "first",
     ) -> None:
         super().__init__()
+        require_probability(dropout=dropout)
         require_one_of(get_args(Pooling), pooling=pooling)
         if encoder.num_hidden_states < NUM_LAYERS:
             raise ValueError(

@@ -6,6 +6,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from heads.base import EncoderSpec, Head, register_head
+from heads.checks import require_probability
 from heads.classifier import OutputLayer
 from heads.masking import masked_max
 
@@ -22,6 +23,7 @@ class MaxHead(Head):
 
     def __init__(self, encoder: EncoderSpec, num_labels: int, *, dropout: float = 0.1) -> None:
         super().__init__()
+        require_probability(dropout=dropout)
         self.dropout = nn.Dropout(dropout)
         self.out = OutputLayer(encoder.hidden_size, num_labels)
 

@@ -6,7 +6,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from heads.base import EncoderSpec, Head, register_head
-from heads.checks import require_positive
+from heads.checks import require_positive, require_probability
 from heads.classifier import OutputLayer
 from heads.masking import first_token
 
@@ -24,6 +24,7 @@ class MLPHead(Head):
 
     def __init__(self, encoder: EncoderSpec, num_labels: int, *, mlp_size: int = 50, dropout: float = 0.1) -> None:
         super().__init__()
+        require_probability(dropout=dropout)
         require_positive(mlp_size=mlp_size)
         self.hidden = nn.Linear(encoder.hidden_size, mlp_size)  # torch's own initialisation suits the ReLU
         self.dropout = nn.Dropout(dropout)

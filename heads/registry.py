@@ -22,6 +22,11 @@ class UnknownNameError(ValueError):
     """A name that no registry entry, option or setting has."""
 
 
+def _is_same_place(first: object, second: object) -> bool:
+    """Return whether two classes or functions are one, defined again: a notebook's cell was run twice."""
+    return all(getattr(first, key) == getattr(second, key) for key in ("__module__", "__qualname__"))
+
+
 class Registry(Generic[Entry]):
     """Names and what they stand for.
 
@@ -44,7 +49,7 @@ class Registry(Generic[Entry]):
 
         def decorate(entry: Registered) -> Registered:
             taken = self._entries.get(name)
-            if taken is not None:
+            if taken is not None and not _is_same_place(taken, entry):
                 raise ValueError(
                     f"The {self.kind} '{name}' is registered already, by {taken.__module__}; choose another name."
                 )

@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from heads.base import EncoderSpec, Head, register_head
+from heads.checks import require_probability
 from heads.classifier import OutputLayer
 from heads.masking import masked_mean
 
@@ -28,6 +29,7 @@ class ScalarMixHead(Head):
 
     def __init__(self, encoder: EncoderSpec, num_labels: int, *, dropout: float = 0.1) -> None:
         super().__init__()
+        require_probability(dropout=dropout)
         self.mixture = nn.Parameter(torch.zeros(encoder.num_hidden_states))  # s, before its softmax
         self.gamma = nn.Parameter(torch.ones(()))
         self.dropout = nn.Dropout(dropout)

@@ -1,4 +1,4 @@
-"""Fine-tune pretrained encoders with your own head, and change the run midway through an epoch.
+"""Fine-tune pretrained encoders with your own heads and hooks.
 
 Names are imported when they are first used (PEP 562), so that `--help` needs no torch.
 """

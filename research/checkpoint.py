@@ -64,6 +64,7 @@ def save_checkpoint(run: Run, keep: int) -> Path:
             "scaler": None if scaler is None else scaler.state_dict(),
             "num_skipped": run.num_skipped,
             "train_seconds": run.train_seconds,
+            "label_names": list(run.task.label_names),
             "hooks": [type(hook).__name__ for hook in run.hooks],
             "num_processes": run.accelerator.num_processes,
             "num_threads": torch.get_num_threads(),
@@ -101,7 +102,8 @@ def load_checkpoint(run: Run, path: Path) -> None:
         raise CheckpointError(
             f"{path} was written by {state['num_processes']} processes, this run has {run.accelerator.num_processes}."
         )
-    _load_weights(run.encoder_with_head, load_file(path / "model.safetensors"))
+    weights = load_file(path / "model.safetensors")
+    run.encoder_with_head.load_state_dict(_with_shared(run.encoder_with_head, weights), strict=True)
     run.optimizer.load_state_dict(torch.load(path / "optimizer.pt", weights_only=True))
     run.clock.load_state_dict(state["clock"])
     run.schedule.load_state_dict(state["schedule"])
@@ -114,6 +116,22 @@ def load_checkpoint(run: Run, path: Path) -> None:
         hook.load_state_dict(hook_state)
     _restore_random_states(torch.load(path / f"random-{rank}.pt", weights_only=True))
     run.resumed_from = path
+
+
+def read_checkpoint_model(model: EncoderWithHead, path: Path) -> tuple[dict[str, torch.Tensor], list[str]]:
+    """Return the weights that a checkpoint holds, and the names of the labels that they predict.
+
+    Args:
+        model: a model like that of the checkpoint's run.
+        path: the checkpoint.
+    Raises:
+        CheckpointError: if it is damaged.
+    """
+    damage = find_damage(path)
+    if damage is not None:
+        raise CheckpointError(f"Cannot start from {path}: {damage}.")
+    state = json.loads((path / "state.json").read_text(encoding="utf-8"))
+    return _with_shared(model, load_file(path / "model.safetensors")), state["label_names"]
 
 
 MEANING = (
@@ -228,9 +246,10 @@ def _weights(model: EncoderWithHead) -> dict[str, torch.Tensor]:
     }
 
 
-def _load_weights(model: EncoderWithHead, weights: dict[str, torch.Tensor]) -> None:
-    shared = {name: weights[first] for name, first in model.all_tied_weights_keys.items()}
-    model.load_state_dict({**weights, **shared}, strict=True)
+def _with_shared(model: EncoderWithHead, weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return weights under all of their names."""
+    shared = {name: weights[first] for name, first in model.all_tied_weights_keys.items() if first in weights}
+    return {**weights, **shared}
 
 
 def _readable_state(hook: Hook) -> dict[str, Any]:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import types
+import typing
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -25,10 +27,14 @@ class Choice:
         """Read a choice from its YAML form.
 
         Raises:
-            ValueError: if a mapping has no `name`.
+            ValueError: if it is neither, or a mapping has no `name`.
         """
-        if isinstance(value, str):
+        if isinstance(value, str) and value:
             return cls(value)
+        if not isinstance(value, dict):
+            raise ValueError(
+                f"Expected the {kind} as a name, or as a mapping with a 'name' and options; got {value!r}."
+            )
         options = dict(value)
         name = options.pop("name", None)
         if not isinstance(name, str):
@@ -191,6 +197,8 @@ class RunConfig(RunSettings, EvaluationSettings, TrainingSettings, DataSettings,
     """Every setting of a run."""
 
     def __post_init__(self) -> None:
+        for name, kind in typing.get_type_hints(RunConfig).items():
+            _check_type(name, getattr(self, name), kind)
         for name in (
             "max_length",
             "batch_size",
@@ -227,6 +235,37 @@ class RunConfig(RunSettings, EvaluationSettings, TrainingSettings, DataSettings,
     def to_dict(self) -> dict[str, Any]:
         """Return the settings as plain values, in the order of the groups."""
         return {item.name: getattr(self, item.name) for group in SETTING_GROUPS for item in dataclasses.fields(group)}
+
+
+def _check_type(name: str, value: Any, kind: Any) -> None:
+    """Refuse a value of another type; the command line's parser does so before, Python's callers have nobody else.
+
+    Raises:
+        ValueError: naming the setting, what is expected and what came.
+    """
+    is_union = typing.get_origin(kind) in (typing.Union, types.UnionType)
+    members = typing.get_args(kind) if is_union else (kind,)
+    if not any(_is_of(value, member) for member in members):
+        words = [
+            "null"
+            if member is type(None)
+            else " or ".join(map(str, typing.get_args(member)))
+            if typing.get_origin(member) is Literal
+            else getattr(typing.get_origin(member) or member, "__name__", str(member))
+            for member in members
+        ]
+        raise ValueError(f"Expected {name} to be {' or '.join(words)}; got {value!r}.")
+
+
+def _is_of(value: Any, kind: Any) -> bool:
+    origin = typing.get_origin(kind)
+    if origin is Literal:
+        return value in typing.get_args(kind)
+    if kind is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    if kind is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, origin or kind)
 
 
 SETTING_GROUPS = (ModelSettings, DataSettings, TrainingSettings, EvaluationSettings, RunSettings)

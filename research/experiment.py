@@ -17,7 +17,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from heads import HEADS
 from heads.registry import Registry
-from research.checkpoint import MANIFEST, find_damage, load_checkpoint, newest_checkpoint
+from research.checkpoint import MANIFEST, find_damage, load_checkpoint, newest_checkpoint, read_checkpoint_model
 from research.choices import create, resolve_options
 from research.clock import Clock, parse_time
 from research.config import Choice, RunConfig
@@ -313,25 +313,39 @@ def find_saved_model(source: Path) -> Path:
         ValueError: if there is no model.
     """
     folders = [folder for folder in (source / "best", source / "model", source) if (folder / "config.json").exists()]
+    if (source / MANIFEST).exists():
+        folders.append(source)
     if not folders:
-        raise ValueError(f"No saved model in {source} for --init_from: expected model/ or a config.json there.")
+        raise ValueError(
+            f"No saved model in {source} for --init_from: expected a run directory, its best/ or model/, or one of its "
+            "checkpoints."
+        )
     return folders[0]
 
 
 def load_initial_weights(model: EncoderWithHead, folder: Path) -> None:
-    """Start from the weights of a saved model.
+    """Start from the weights of a saved model or a checkpoint.
 
     Raises:
-        ValueError: if it is built in another way.
+        ValueError: if it is built in another way, or its outputs stand for other labels.
     """
-    initial = EncoderWithHead.from_pretrained(folder)
+    if (folder / MANIFEST).exists():
+        weights, labels = read_checkpoint_model(model, folder)
+    else:
+        initial = EncoderWithHead.from_pretrained(folder)
+        weights, labels = initial.state_dict(), initial.label_names
+    own_labels = model.label_names
+    if labels != own_labels:
+        raise ValueError(
+            f"The model in {folder} has the labels {', '.join(labels)}, these data have {', '.join(own_labels)}; "
+            "rename them, or sort them alike."
+        )
     try:
-        model.load_state_dict(initial.state_dict(), strict=True)
+        model.load_state_dict(weights, strict=True)
     except RuntimeError:
         raise ValueError(
-            f"The model in {folder} (head {initial.config.head}, {initial.config.num_labels} labels) is not built "
-            f"like this run's (head {model.config.head}, {model.config.num_labels} labels); give the same "
-            "--encoder and --head, with its options."
+            f"The model in {folder} is not built like this run's (head {model.config.head}, {model.config.num_labels} "
+            "labels); give the same --encoder and --head, with its options."
         ) from None
 
 

@@ -147,9 +147,20 @@ class EncoderWithHead(PreTrainedModel):
         outputs_of_head: Float[Tensor, "batch labels"] = self.head(
             outputs.hidden_states if wants_all else outputs.last_hidden_state, attention_mask
         )
+        if outputs_of_head.shape != (len(input_ids), self.config.num_labels):
+            raise ValueError(
+                f"Expected logits of shape [{len(input_ids)}, {self.config.num_labels}] (batch, labels) from the head "
+                f"'{self.config.head}', got {list(outputs_of_head.shape)}."
+            )
         logits = outputs_of_head * self.logit_scale + self.logit_shift
         loss = None if labels is None else self.loss_function(labels, logits, self.config)
         return SequenceClassifierOutput(loss=loss, logits=logits)
+
+    @property
+    def label_names(self) -> list[str]:
+        """Name of each output."""
+        assert self.config.id2label is not None
+        return [str(name) for name in self.config.id2label.values()]
 
     def set_output_units(self, shift: Tensor, scale: Tensor) -> None:
         """Set logits = head x scale + shift, [num_labels] each; see `Objective.output_units`."""
@@ -230,6 +241,7 @@ def build_head(name: str, options: Mapping[str, Any], encoder: PretrainedConfig,
 
     Raises:
         UnknownNameError: if there is no such head, or it has no such option.
+        ValueError: if it has buffers that are not saved.
     """
     if name not in HEADS:
         raise UnknownNameError(
@@ -237,6 +249,12 @@ def build_head(name: str, options: Mapping[str, Any], encoder: PretrainedConfig,
         )
     spec = EncoderSpec(hidden_size=encoder.hidden_size, num_hidden_states=encoder.num_hidden_layers + 1)
     head: Head = HEADS[name](spec, num_labels, **resolve_options(HEADS, Choice(name, dict(options))))
+    unsaved = {buffer for buffer, _ in head.named_buffers()} - head.state_dict().keys()
+    if unsaved:
+        raise ValueError(
+            f"The head '{name}' has buffers that are not saved ({', '.join(sorted(unsaved))}), and would not be there "
+            "when it is loaded; register them with persistent=True."
+        )
     return head
 
 

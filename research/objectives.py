@@ -116,6 +116,8 @@ class Focal(Objective):
 
     def __init__(self, task: Task, *, gamma: float = 2.0) -> None:
         super().__init__(task)
+        if gamma < 0:
+            raise ValueError(f"Expected gamma of 0 or more, got {gamma}.")
         self.gamma = gamma
 
     def __call__(self, model: nn.Module, batch: Batch) -> ObjectiveOutput:
@@ -197,6 +199,8 @@ class RDrop(Objective):
 
     def __init__(self, task: Task, *, alpha: float = 1.0) -> None:
         super().__init__(task)
+        if alpha < 0:
+            raise ValueError(f"Expected alpha of 0 or more, got {alpha}.")
         self.alpha = alpha
 
     def __call__(self, model: nn.Module, batch: Batch) -> ObjectiveOutput:
@@ -221,9 +225,9 @@ def _class_weights(task: Task, wanted: str | Sequence[float] | None) -> Tensor |
         weights = 1 / counts.clamp_min(1)
     else:
         weights = torch.tensor(wanted, dtype=torch.float32)
-        if len(weights) != task.num_labels or weights.min() < 0:
+        if len(weights) != task.num_labels or weights.min() < 0 or weights.max() == 0:
             raise ValueError(
-                f"class_weights must be {task.num_labels} numbers of 0 or more, for {', '.join(task.label_names)}; got "
-                f"{list(wanted)}."
+                f"class_weights must be {task.num_labels} numbers of 0 or more, not all 0, for "
+                f"{', '.join(task.label_names)}; got {list(wanted)}."
             )
     return weights * counts.sum() / (weights * counts).sum()

@@ -119,6 +119,8 @@ def one_cycle(
         anneal: shape of rise and fall.
         cycle_momentum: whether momentum (Adam's first beta) moves from 0.95 to 0.85 and back against the rate.
     """
+    if div_factor <= 0 or final_div_factor <= 0:
+        raise ValueError(f"Expected div_factor and final_div_factor above 0, got {div_factor} and {final_div_factor}.")
     # As in the other schedules the rate is at its lowest after the last step, not in it.
     total_steps = num_training_steps + 1
     # OneCycleLR peaks one step before pct_start, and divides by zero where that is step 0 itself.
@@ -168,6 +170,8 @@ def polynomial(
         power: exponent; 1 is linear.
         end: last rate over peak rate.
     """
+    if not 0 <= end < 1:
+        raise ValueError(f"Expected end from 0 to below 1, got {end}.")
     return transformers.get_polynomial_decay_schedule_with_warmup(
         optimizer, num_warmup_steps, num_training_steps, lr_end=end, power=power
     )
@@ -219,6 +223,8 @@ def warmup_stable_decay(
     Args:
         decay: share of the run in which the rate falls.
     """
+    if not 0 <= decay <= 1:
+        raise ValueError(f"Expected decay from 0 to 1, got {decay}.")
     num_decay_steps = min(round(decay * num_training_steps), num_training_steps - num_warmup_steps)
     return transformers.get_wsd_schedule(
         optimizer, num_warmup_steps, num_decay_steps, num_training_steps=num_training_steps
@@ -242,4 +248,6 @@ def plateau(
         factor: what the rate is multiplied with.
         patience: evaluations without improvement before that.
     """
+    if not 0 < factor < 1 or patience < 0:
+        raise ValueError(f"Expected factor between 0 and 1 and patience of 0 or more, got {factor} and {patience}.")
     return torch_schedules.ReduceLROnPlateau(optimizer, factor=factor, patience=patience)

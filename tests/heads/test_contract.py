@@ -287,3 +287,9 @@ def test_head_refuses_sizes_below_one(name: str) -> None:
         for size in (0, -1):
             with pytest.raises(ValueError, match=rf"^Expected {option} of 1 or more, got {size}\.$"):
                 HEADS[name](SPEC, NUM_LABELS, **{option: size})
+
+
+def test_head_refuses_to_drop_everything(name: str) -> None:
+    for probability in (1.0, -0.1):
+        with pytest.raises(ValueError, match=f"Expected dropout from 0 to below 1, got {probability}"):
+            HEADS[name](SPEC, NUM_LABELS, dropout=probability)

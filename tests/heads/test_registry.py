@@ -25,6 +25,19 @@ def test_registry_refuses_a_taken_name() -> None:
     assert registry["a"] is int
 
 
+def test_registry_takes_a_definition_again_that_was_run_twice() -> None:
+    registry: Registry[type] = Registry("thing")
+
+    def define() -> type:
+        class Thing:
+            pass
+
+        return registry.register("a")(Thing)
+
+    first, second = define(), define()
+    assert registry["a"] is second is not first
+
+
 def test_registry_refuses_names_that_no_flag_can_hold() -> None:
     with pytest.raises(ValueError, match=r"letters, digits and underscores; got 'a\.b'"):
         Registry("thing").register("a.b")

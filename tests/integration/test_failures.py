@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from accelerate.optimizer import AcceleratedOptimizer
+from safetensors.torch import load_file
 
 from research import Hook, RunConfig, run_experiment
 from research.checkpoint import CheckpointError
@@ -122,6 +123,24 @@ def test_best_metric_that_is_never_defined_leaves_the_last_model(
     result = train([], data=str(data), best_metric="auroc")
     assert (result["status"], result["tested"]) == ("finished", "last")
     assert "No evaluation defined auroc: the last model is tested" in capsys.readouterr().out
+
+
+def test_training_goes_on_from_a_checkpoint_and_from_no_other_labels(train: Train, tmp_path: Path) -> None:
+    train([], save_every="2st")
+    checkpoint = str(tmp_path / "run" / "checkpoints" / "step-00000002")
+    still = {"lr": 1e-12, "head_lr": 1e-12, "max_steps": 1}
+    more = train([], init_from=checkpoint, output_dir=str(tmp_path / "more"), seed=5, **still)
+    assert more["steps"] == 1
+    weights = load_file(Path(checkpoint) / "model.safetensors")
+    trained = load_file(tmp_path / "more" / "model" / "model.safetensors")
+    assert all(torch.allclose(trained[name], weights[name], atol=1e-9) for name in weights)
+
+    data = tmp_path / "other"
+    data.mkdir()
+    rows = "".join(f"film {row},{'yes' if row % 2 else 'no'}\n" for row in range(60))
+    (data / "train.csv").write_text(f"text,label\n{rows}")
+    with pytest.raises(ValueError, match="has the labels negative, positive, these data have no, yes"):
+        train([], data=str(data), init_from=checkpoint, output_dir=str(tmp_path / "third"))
 
 
 def test_best_model_is_found_anew_where_a_run_goes_on_elsewhere(train: Train, tmp_path: Path) -> None:

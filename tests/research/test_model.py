@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, mse_loss
 from transformers import AutoModelForSequenceClassification, pipeline
 
-from heads.base import HEADS, register_head
+from heads.base import HEADS, Head, register_head
 from research.encoders import load_tokenizer, minilm
 from research.model import EncoderWithHead, EncoderWithHeadConfig, build_model
 from research.task import Task
@@ -335,3 +335,36 @@ def test_pipeline_gives_what_the_model_gives(pretrained, tmp_path):
 def test_model_needs_an_encoder():
     with pytest.raises(ValueError, match="encoder's config"):
         EncoderWithHead(EncoderWithHeadConfig(head="probe"))
+
+
+def test_head_with_a_buffer_that_is_not_saved_is_refused():
+    class Unsaved(ProbeHead):
+        def __init__(self, encoder, num_labels):
+            super().__init__(encoder, num_labels)
+            self.register_buffer("table", torch.ones(2), persistent=False)
+
+    register_head("unsaved")(Unsaved)
+    with pytest.raises(ValueError, match=r"head 'unsaved' has buffers that are not saved \(table\)"):
+        tiny_model("bert", "unsaved")
+
+
+def test_head_with_another_number_of_outputs_is_refused():
+    class Wide(ProbeHead):
+        def __init__(self, encoder, num_labels):
+            super().__init__(encoder, num_labels + 3)
+
+    register_head("wide")(Wide)
+    with pytest.raises(ValueError, match=r"Expected logits of shape \[3, 3\] .* from the head 'wide', got \[3, 6\]"):
+        tiny_model("bert", "wide")(**tiny_batch())
+
+
+def test_head_registration_refuses_what_is_no_head():
+    with pytest.raises(ValueError, match=r"@register_head\('no_head'\) expects a subclass of Head, got <class 'int'>"):
+        register_head("no_head")(int)  # type: ignore[type-var]
+
+    class Wanting(Head):
+        wants = "all_hiden_states"  # type: ignore[assignment]
+
+    with pytest.raises(ValueError, match="`wants` of the head 'wanting' to be last_hidden_state or all_hidden_states"):
+        register_head("wanting")(Wanting)
+    assert not {"no_head", "wanting"} & set(HEADS)

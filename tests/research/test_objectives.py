@@ -85,7 +85,7 @@ def test_cross_entropy_balances_labels_with_mean_weight_one() -> None:
 
 @pytest.mark.parametrize("weights", [[1.0], [1.0, -1.0]])
 def test_cross_entropy_refuses_weights_that_do_not_fit(weights: list[float]) -> None:
-    with pytest.raises(ValueError, match="must be 2 numbers of 0 or more, for a, b; got"):
+    with pytest.raises(ValueError, match="must be 2 numbers of 0 or more, not all 0, for a, b; got"):
         losses(SINGLE, "cross_entropy", Fixed(LOGITS), [0, 1], class_weights=weights)
 
 
@@ -158,3 +158,9 @@ def test_default_objective_computes_losses_of_bfloat16_logits_in_float32(task: T
     model = Fixed([[1.0] * task.num_labels] * 2, dtype=torch.bfloat16)
     labels = {"single_label": [0, 1], "multi_label": [[1.0, 0.0]] * 2, "regression": [1.0, 2.0]}[task.problem_type]
     assert all(math.isfinite(loss) for loss in losses(task, DEFAULT_OBJECTIVES[task.problem_type], model, labels))
+
+
+@pytest.mark.parametrize(("name", "option"), [("focal", "gamma"), ("r_drop", "alpha")])
+def test_objective_refuses_a_negative_weight(name: str, option: str) -> None:
+    with pytest.raises(ValueError, match=f"Expected {option} of 0 or more, got -1.0"):
+        create(OBJECTIVES, Choice(name, {option: -1.0}), SINGLE)

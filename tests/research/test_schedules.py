@@ -126,3 +126,17 @@ def test_plateau_follows_the_validation_loss() -> None:
         each.step_on_metric(0.9)
         each.step_on_metric(0.9)
     assert resumed.factor == schedule.factor == pytest.approx(0.01)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("one_cycle", {"div_factor": 0.0}, "Expected div_factor and final_div_factor above 0"),
+        ("polynomial", {"end": 2.0}, "Expected end from 0 to below 1"),
+        ("plateau", {"factor": 2.0}, "Expected factor between 0 and 1"),
+        ("warmup_stable_decay", {"decay": 1.5}, "Expected decay from 0 to 1"),
+    ],
+)
+def test_schedule_refuses_options_without_sense(name: str, options: dict[str, float], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        factors(name, 1, 10, **options)

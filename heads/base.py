@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Any, ClassVar, Literal
 
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from heads.registry import Registry
 
-HEADS: Registry[type[Head]] = Registry("head")
 WANTS = ("last_hidden_state", "all_hidden_states")
-
-SomeHead = TypeVar("SomeHead", bound="type[Head]")
 
 
 @dataclass(frozen=True)
@@ -39,6 +34,11 @@ class Head(nn.Module):
     wants: ClassVar[Literal["last_hidden_state", "all_hidden_states"]] = "last_hidden_state"
     """What `forward` gets first: the last layer's hidden states, or the tuple of all layers', embeddings first."""
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if cls.wants not in WANTS:
+            raise ValueError(f"Expected `wants` of {cls.__name__} to be {' or '.join(WANTS)}, got '{cls.wants}'.")
+
     def forward(
         self,
         hidden_states: Any,
@@ -55,19 +55,5 @@ class Head(nn.Module):
         raise NotImplementedError
 
 
-def register_head(name: str) -> Callable[[SomeHead], SomeHead]:
-    """Return a decorator that registers a subclass of `Head` under `name`.
-
-    Raises:
-        ValueError: if what is decorated is no head, its `wants` is none of the two, or the name is taken.
-    """
-    register = HEADS.register(name)
-
-    def decorate(head: Any) -> Any:
-        if not (inspect.isclass(head) and issubclass(head, Head)):
-            raise ValueError(f"@register_head('{name}') expects a subclass of Head, got {head!r}.")
-        if head.wants not in WANTS:
-            raise ValueError(f"Expected `wants` of the head '{name}' to be {' or '.join(WANTS)}, got '{head.wants}'.")
-        return register(head)
-
-    return decorate
+HEADS: Registry[type[Head]] = Registry("head", Head)
+register_head = HEADS.register

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import inspect
 from collections.abc import Callable, Iterable, Iterator
 from typing import Generic, TypeVar
 
@@ -32,22 +33,29 @@ class Registry(Generic[Entry]):
 
     Args:
         kind: what the entries are, in the singular, for error messages ("head").
+        base: the class that every entry is a subclass of; by default, entries may be anything.
     """
 
-    def __init__(self, kind: str) -> None:
+    def __init__(self, kind: str, base: type | None = None) -> None:
         self.kind = kind
+        self.base = base
         self._entries: dict[str, Entry] = {}
 
     def register(self, name: str) -> Callable[[Registered], Registered]:
         """Return a decorator that registers a class or function under `name`.
 
         Raises:
-            ValueError: if the name is taken by something else, or is not a word that can stand on a command line.
+            ValueError: if the name is taken by something else, or is not a word that can stand on a command line, or
+                what is decorated is no subclass of `base`.
         """
         if not name.replace("_", "").isalnum():
             raise ValueError(f"A {self.kind}'s name is made of letters, digits and underscores; got '{name}'.")
 
         def decorate(entry: Registered) -> Registered:
+            if self.base is not None and not (inspect.isclass(entry) and issubclass(entry, self.base)):
+                raise ValueError(
+                    f"@register_{self.kind}('{name}') expects a subclass of {self.base.__name__}, got {entry!r}."
+                )
             taken = self._entries.get(name)
             if taken is not None and not _is_same_place(taken, entry):
                 raise ValueError(

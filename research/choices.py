@@ -14,6 +14,7 @@ from jsonargparse import ArgumentError, ArgumentParser
 
 from heads.registry import Registry, UnknownNameError, describe_unknown
 from research.config import Choice
+from research.user_errors import one_line
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ def resolve_options(
     try:
         return dict(parser.parse_args(given).as_dict())
     except ArgumentError as error:
-        raise ValueError(f"The {owner}: {' '.join(str(error).split())}") from None
+        raise ValueError(f"The {owner}: {one_line(error)}") from None
 
 
 def create(registry: Registry[Any], choice: Choice, *positional: Any) -> Any:

@@ -20,6 +20,7 @@ from jsonargparse import ArgumentError, ArgumentParser, set_parsing_settings
 from heads.registry import UnknownNameError, describe_unknown
 from research.config import SETTING_GROUPS, Choice, RunConfig
 from research.mistyped import describe_mistyped
+from research.user_errors import one_line
 
 set_parsing_settings(docstring_parse_attribute_docstrings=True)
 
@@ -176,7 +177,7 @@ def merge_recipes(paths: Sequence[str]) -> dict[str, Any]:
         except OSError as error:
             raise ValueError(f"Cannot read the recipe {path}: {error.strerror}.") from None
         except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise ValueError(f"The recipe {path} is not YAML: {_one_line(str(error))}") from None
+            raise ValueError(f"The recipe {path} is not YAML: {one_line(error)}") from None
         if not isinstance(recipe, dict):
             raise ValueError(
                 f"The recipe {path} must map settings to values (head: lstm); got {type(recipe).__name__}."
@@ -242,7 +243,3 @@ def _as_text_is(recipe: dict[str, Any]) -> dict[str, Any]:
 def _takes_text_only(kind: Any) -> bool:
     members = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
     return set(members) <= {str, type(None)}
-
-
-def _one_line(message: str) -> str:
-    return " ".join(message.split())

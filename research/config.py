@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import types
 import typing
 from dataclasses import dataclass, field
 from typing import Any, Literal
+
+from research import kinds
 
 __all__ = ["SETTING_GROUPS", "Choice", "DataSettings", "RunConfig"]
 
@@ -243,29 +244,8 @@ def _check_type(name: str, value: Any, kind: Any) -> None:
     Raises:
         ValueError: naming the setting, what is expected and what came.
     """
-    is_union = typing.get_origin(kind) in (typing.Union, types.UnionType)
-    members = typing.get_args(kind) if is_union else (kind,)
-    if not any(_is_of(value, member) for member in members):
-        words = [
-            "null"
-            if member is type(None)
-            else " or ".join(map(str, typing.get_args(member)))
-            if typing.get_origin(member) is Literal
-            else getattr(typing.get_origin(member) or member, "__name__", str(member))
-            for member in members
-        ]
-        raise ValueError(f"Expected {name} to be {' or '.join(words)}; got {value!r}.")
-
-
-def _is_of(value: Any, kind: Any) -> bool:
-    origin = typing.get_origin(kind)
-    if origin is Literal:
-        return value in typing.get_args(kind)
-    if kind is float:
-        return isinstance(value, int | float) and not isinstance(value, bool)
-    if kind is int:
-        return isinstance(value, int) and not isinstance(value, bool)
-    return isinstance(value, origin or kind)
+    if not kinds.accepts(kind, value):
+        raise ValueError(f"Expected {name} to be {kinds.in_words(kind)}; got {value!r}.")
 
 
 SETTING_GROUPS = (ModelSettings, DataSettings, TrainingSettings, EvaluationSettings, RunSettings)

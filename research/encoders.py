@@ -36,15 +36,14 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from heads.registry import Registry, UnknownNameError, describe_unknown
+from research.data.hub import HUB_TIMEOUT
 from research.families import set_dropout
+from research.user_errors import one_line
 
 logger = logging.getLogger(__name__)
 
 ENCODERS: Registry[Callable[[], Path]] = Registry("encoder")
 """Packaged encoders by name; each entry returns its directory."""
-
-HUB_TIMEOUT = 5.0
-"""Seconds until the Hub counts as out of reach."""
 
 HUB_FILES = (
     "config.json",
@@ -168,7 +167,7 @@ def load_tokenizer(encoder: str) -> PreTrainedTokenizerBase:
             folder, config=config, trust_remote_code=False
         )
     except (OSError, ImportError, LookupError, TypeError, ValueError) as error:
-        raise ValueError(f"The tokenizer of {folder} cannot be loaded: {_one_line(error)}") from error
+        raise ValueError(f"The tokenizer of {folder} cannot be loaded: {one_line(error)}") from error
     return tokenizer
 
 
@@ -293,7 +292,7 @@ def quiet_loading(folder: Path | str) -> Iterator[None]:
     try:
         yield
     except SafetensorError as error:
-        raise ValueError(f"The weights in {folder} are damaged: {_one_line(error)}.") from error
+        raise ValueError(f"The weights in {folder} are damaged: {one_line(error).rstrip('.')}.") from error
     finally:
         transformers_logging.set_verbosity(verbosity)
         if has_bar:
@@ -315,9 +314,5 @@ def _read_config(folder: Path) -> PretrainedConfig:
             )
         config: PretrainedConfig = AutoConfig.from_pretrained(folder, trust_remote_code=False)
     except (OSError, AttributeError, LookupError, TypeError, ValueError, StrictDataclassError) as error:
-        raise ValueError(f"The encoder {folder} cannot be used: {_one_line(error)}.") from error
+        raise ValueError(f"The encoder {folder} cannot be used: {one_line(error).rstrip('.')}.") from error
     return config
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()).rstrip(".")

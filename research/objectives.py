@@ -15,9 +15,6 @@ from heads.registry import Registry
 from research.data.batch import Batch
 from research.task import ProblemType, Task
 
-OBJECTIVES: Registry[type[Objective]] = Registry("objective")
-register_objective = OBJECTIVES.register
-
 DEFAULT_OBJECTIVES: dict[ProblemType, str] = {
     "single_label": "cross_entropy",
     "multi_label": "bce",
@@ -68,6 +65,10 @@ class Objective:
         from the labels' average, the head spends the better part of a short run on it.
         """
         return torch.zeros(self.task.num_labels), torch.ones(self.task.num_labels)
+
+
+OBJECTIVES: Registry[type[Objective]] = Registry("objective", Objective)
+register_objective = OBJECTIVES.register
 
 
 @OBJECTIVES.register("cross_entropy")

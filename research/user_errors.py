@@ -1,4 +1,4 @@
-"""Which errors are answered with one line, and which with a traceback."""
+"""Errors for the user: which they are, and how a library's becomes one line."""
 
 from __future__ import annotations
 
@@ -14,3 +14,8 @@ def is_for_the_user(error: ValueError) -> bool:
         position = position.tb_next
     module: str = position.tb_frame.f_globals["__name__"]
     return module.partition(".")[0] in ("heads", "research")
+
+
+def one_line(message: object) -> str:
+    """Return a text, or an error's, on one line."""
+    return " ".join(str(message).split())

@@ -5,7 +5,10 @@ from __future__ import annotations
 from datasets import Dataset, DatasetDict, load_dataset
 from huggingface_hub import HfApi, constants
 
-_TIMEOUT = 5.0  # seconds
+from research.user_errors import one_line
+
+HUB_TIMEOUT = 5.0
+"""Seconds until the Hub counts as out of reach."""
 
 
 def load_from_hub(spec: str) -> DatasetDict:
@@ -22,20 +25,16 @@ def load_from_hub(spec: str) -> DatasetDict:
     try:
         loaded = load_dataset(name, config or None)
     except Exception as error:  # the library raises a dozen kinds; each becomes one line
-        raise ValueError(f"Cannot load '{name}' from the Hugging Face Hub: {_one_line(error)}") from error
+        raise ValueError(f"Cannot load '{name}' from the Hugging Face Hub: {one_line(error)}") from error
     return DatasetDict({"train": loaded}) if isinstance(loaded, Dataset) else loaded
 
 
 def _check_reachable(name: str) -> None:
     """Ask once: `load_dataset` alone tries for 23 seconds before it says that there is no network."""
     try:
-        HfApi().dataset_info(name, timeout=_TIMEOUT)
+        HfApi().dataset_info(name, timeout=HUB_TIMEOUT)
     except Exception as error:  # the Hub's own errors and those of whichever HTTP library it uses
         raise ValueError(
-            f"Cannot get '{name}' from the Hugging Face Hub: {_one_line(error)}. "
+            f"Cannot get '{name}' from the Hugging Face Hub: {one_line(error).rstrip('.')}. "
             "Without a network, HF_HUB_OFFLINE=1 uses what was downloaded before, and --data also takes local files."
         ) from error
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()).rstrip(".")

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from heads.registry import Registry, UnknownNameError, describe_unknown
 from research.data.batch import Batch
 
 if TYPE_CHECKING:
     from research.run import Run
-
-HOOKS: Registry[type[Hook]] = Registry("hook")
-
-SomeHook = TypeVar("SomeHook", bound="type[Hook]")
 
 
 class Hook:
@@ -78,25 +73,12 @@ class Hook:
         """Take back what `state_dict` returned."""
 
 
+HOOKS: Registry[type[Hook]] = Registry("hook", Hook)
+register_hook = HOOKS.register
+
 POINTS = tuple(
     name for name in vars(Hook) if name.startswith(("on_", "after_", "before_", "end_")) and callable(vars(Hook)[name])
 )
-
-
-def register_hook(name: str) -> Any:
-    """Return a decorator that registers a subclass of `Hook` under `name`.
-
-    Raises:
-        ValueError: if what is decorated is no hook, or the name is taken.
-    """
-    register = HOOKS.register(name)
-
-    def decorate(hook: SomeHook) -> SomeHook:
-        if not (inspect.isclass(hook) and issubclass(hook, Hook)):
-            raise ValueError(f"@register_hook('{name}') expects a subclass of Hook, got {hook!r}.")
-        return register(hook)
-
-    return decorate
 
 
 def refuse_misspelt_points(hook: type[Hook]) -> None:

@@ -164,3 +164,9 @@ def test_default_objective_computes_losses_of_bfloat16_logits_in_float32(task: T
 def test_objective_refuses_a_negative_weight(name: str, option: str) -> None:
     with pytest.raises(ValueError, match=f"Expected {option} of 0 or more, got -1.0"):
         create(OBJECTIVES, Choice(name, {option: -1.0}), SINGLE)
+
+
+def test_objective_registration_refuses_what_is_no_objective() -> None:
+    with pytest.raises(ValueError, match="expects a subclass of Objective, got <class 'int'>"):
+        OBJECTIVES.register("no_objective")(int)
+    assert "no_objective" not in OBJECTIVES

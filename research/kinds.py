@@ -1,0 +1,42 @@
+"""Types of settings: whether a value is of one, and how an error says it in words."""
+
+from __future__ import annotations
+
+import types
+import typing
+from typing import Any, Literal
+
+
+def alternatives(kind: Any) -> tuple[Any, ...]:
+    """Return the alternatives of a type: those of a union, the values of a literal, or itself."""
+    if isinstance(kind, types.UnionType) or typing.get_origin(kind) is typing.Union:
+        return tuple(member for part in typing.get_args(kind) for member in alternatives(part))
+    return typing.get_args(kind) if typing.get_origin(kind) is Literal else (kind,)
+
+
+def in_words(kind: Any) -> str:
+    """Return what a type takes, as in "adamw or sgd", "of type int or null", "a list"."""
+    *others, last = map(_member_in_words, alternatives(kind))
+    return f"{', '.join(others)} or {last}" if others else last
+
+
+def accepts(kind: Any, value: Any) -> bool:
+    """Return whether a value is of a type; a whole number is also a float, and a bool is no number."""
+    return any(_member_accepts(member, value) for member in alternatives(kind))
+
+
+def _member_in_words(member: Any) -> str:
+    if member is type(None):
+        return "null"
+    if isinstance(member, str):
+        return member
+    plain = typing.get_origin(member) or member
+    return {list: "a list", dict: "a mapping"}.get(plain, f"of type {plain.__name__}")
+
+
+def _member_accepts(member: Any, value: Any) -> bool:
+    if isinstance(member, str):
+        return bool(value == member)
+    if member in (int, float):
+        return isinstance(value, int | member) and not isinstance(value, bool)
+    return isinstance(value, typing.get_origin(member) or member)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from research.config import RunConfig
     from research.data.cleaning import register_cleaning
+    from research.edits.base import register_edit
     from research.experiment import run_experiment
     from research.hooks.base import Hook, register_hook
     from research.model import EncoderWithHead, EncoderWithHeadConfig
@@ -23,6 +24,7 @@ __all__ = [
     "Hook",
     "RunConfig",
     "register_cleaning",
+    "register_edit",
     "register_hook",
     "register_objective",
     "register_schedule",
@@ -35,6 +37,7 @@ _MODULES = {
     "Hook": "research.hooks.base",
     "RunConfig": "research.config",
     "register_cleaning": "research.data.cleaning",
+    "register_edit": "research.edits.base",
     "register_hook": "research.hooks.base",
     "register_objective": "research.objectives",
     "register_schedule": "research.schedules",

@@ -14,6 +14,7 @@ import pickle
 import random
 import shutil
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,13 +22,15 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
+from research.edits.boundary import replay
+from research.edits.journal import Record
 from research.model import EncoderWithHead
 
 if TYPE_CHECKING:
     from research.hooks import Hook
     from research.run import Run
 
-FORMAT = 1
+FORMAT = 2
 MANIFEST = "manifest.json"
 
 
@@ -65,6 +68,7 @@ def save_checkpoint(run: Run, keep: int) -> Path:
             "num_skipped": run.num_skipped,
             "train_seconds": run.train_seconds,
             "label_names": list(run.task.label_names),
+            "journal": [asdict(record) for record in run.journal],
             "hooks": [type(hook).__name__ for hook in run.hooks],
             "num_processes": run.accelerator.num_processes,
             "num_threads": torch.get_num_threads(),
@@ -102,6 +106,7 @@ def load_checkpoint(run: Run, path: Path) -> None:
         raise CheckpointError(
             f"{path} was written by {state['num_processes']} processes, this run has {run.accelerator.num_processes}."
         )
+    replay(run, [Record(**record) for record in state["journal"]])
     weights = load_file(path / "model.safetensors")
     run.encoder_with_head.load_state_dict(_with_shared(run.encoder_with_head, weights), strict=True)
     run.optimizer.load_state_dict(torch.load(path / "optimizer.pt", weights_only=True))
@@ -141,6 +146,9 @@ MEANING = (
     "hook",
     "dropout",
     "attention_dropout",
+    "freeze",
+    "peft",
+    "timeline",
     "data",
     "task",
     "text_column",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,12 +36,18 @@ class Option:
         return self.default is inspect.Parameter.empty
 
 
-def options_of(entry: Callable[..., Any], *, given_by_caller: tuple[str, ...] = ()) -> tuple[Option, ...]:
+def options_of(
+    entry: Callable[..., Any],
+    *,
+    given_by_caller: tuple[str, ...] = (),
+    kinds: tuple[Any, ...] = (inspect.Parameter.KEYWORD_ONLY,),
+) -> tuple[Option, ...]:
     """Return the options of a registered class or function.
 
     Args:
         entry: the class or function.
         given_by_caller: keyword-only parameters that are no options.
+        kinds: the kinds of parameters that are options.
     """
     function = entry.__init__ if inspect.isclass(entry) else entry
     hints = typing.get_type_hints(function)
@@ -50,7 +56,7 @@ def options_of(entry: Callable[..., Any], *, given_by_caller: tuple[str, ...] = 
     return tuple(
         Option(name, hints.get(name, Any), parameter.default, helps.get(name, ""))
         for name, parameter in inspect.signature(function).parameters.items()
-        if parameter.kind is parameter.KEYWORD_ONLY and name not in given_by_caller
+        if parameter.kind in kinds and name not in given_by_caller
     )
 
 
@@ -68,24 +74,37 @@ def resolve_options(
         ValueError: if a value is not of the option's type, or a required option is missing.
     """
     options = options_of(registry[choice.name], given_by_caller=given_by_caller)
-    owner = f"{registry.kind} '{choice.name}'"
+    return typed_options(f"{registry.kind} '{choice.name}'", options, choice.options)
+
+
+def typed_options(owner: str, options: Sequence[Option], given: dict[str, Any], word: str = "option") -> dict[str, Any]:
+    """Return all of something's options, typed and checked, those left at their defaults included.
+
+    Args:
+        owner: whose options they are, for messages.
+        options: what there is.
+        given: values by name; they may be text from the command line.
+        word: what an option is called in messages.
+    Raises:
+        UnknownNameError: if there is no such option.
+        ValueError: if a value is not of the option's type, or a required option is missing.
+    """
     names = [option.name for option in options]
-    for name in choice.options:
+    for name in given:
         if name not in names:
-            raise UnknownNameError(describe_unknown(f"option of {owner}", name, names, listed_as="Options"))
-    missing = [option.name for option in options if option.is_required and option.name not in choice.options]
+            listed_as = f"{word.capitalize()}s"
+            raise UnknownNameError(describe_unknown(f"{word} of {owner}", name, names, listed_as=listed_as))
+    missing = [option.name for option in options if option.is_required and option.name not in given]
     if missing:
-        raise ValueError(f"The {owner} needs a value for its option {', '.join(missing)}.")
+        raise ValueError(f"The {owner} needs a value for its {word} {', '.join(missing)}.")
     parser = ArgumentParser(exit_on_error=False)
     for option in options:
         parser.add_argument(
             f"--{option.name}", type=option.type, default=None if option.is_required else option.default
         )
-    given = [
-        f"--{name}={value if isinstance(value, str) else json.dumps(value)}" for name, value in choice.options.items()
-    ]
+    as_text = [f"--{name}={value if isinstance(value, str) else json.dumps(value)}" for name, value in given.items()]
     try:
-        return dict(parser.parse_args(given).as_dict())
+        return dict(parser.parse_args(as_text).as_dict())
     except ArgumentError as error:
         raise ValueError(f"The {owner}: {one_line(error)}") from None
 
@@ -99,13 +118,13 @@ def create(registry: Registry[Any], choice: Choice, *positional: Any) -> Any:
     return registry[choice.name](*positional, **resolve_options(registry, choice))
 
 
-def describe_entry(entry: Callable[..., Any], *, given_by_caller: tuple[str, ...] = ()) -> str:
+def describe_entry(entry: Callable[..., Any], options: Sequence[Option]) -> str:
     """Return an entry's summary, its source, and each option with type, default and meaning."""
     text = docstring_parser.parse(inspect.getdoc(entry) or "")
     lines = [f"  {text.short_description or ''}"]
     sources = [line for line in (text.long_description or "").split("\n\n") if line.startswith("Source: ")]
     lines += [f"  {' '.join(line.split())}" for line in sources]
-    for option in options_of(entry, given_by_caller=given_by_caller):
+    for option in options:
         default = "required" if option.is_required else f"default: {option.default!r}"
         lines.append(f"    {option.name} ({_type_name(option.type)}, {default})  {option.help}")
     return "\n".join(lines)

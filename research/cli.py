@@ -24,14 +24,17 @@ from research.user_errors import one_line
 
 set_parsing_settings(docstring_parse_attribute_docstrings=True)
 
-CHOICES = ("head", "objective", "schedule")
-Listing = Literal["heads", "hooks", "schedules", "objectives", "cleaning", "data", "encoders"]
+CHOICES = ("head", "objective", "schedule", "peft")
+Listing = Literal["heads", "hooks", "edits", "schedules", "objectives", "cleaning", "data", "encoders"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class LookingSettings:
     """Looking"""
 
+    dry_run: bool = False
+    """Print what the run will do, step range by step range, draw it into timeline.png, and stop; no weights are loaded
+    and no row is tokenized."""
     print_config: bool = False
     """Print every setting, resolved, as YAML, and stop."""
     list: Listing | None = None
@@ -45,6 +48,7 @@ class Command:
     config: RunConfig
     print_config: bool = False
     listing: Listing | None = None
+    dry_run: bool = False
 
 
 @dataclass
@@ -83,10 +87,10 @@ def parse(arguments: Sequence[str]) -> Command | None:
     except ArgumentError as error:
         raise ValueError(describe_mistyped(error, setting_types())) from None
     settings = namespace.as_dict()
-    print_config, listing = settings.pop("print_config"), settings.pop("list")
+    print_config, listing, dry_run = (settings.pop(name) for name in ("print_config", "list", "dry_run"))
     del settings["recipe"]  # merged already
     fold_options(settings, folded.options)
-    return Command(RunConfig(**settings), print_config, listing)
+    return Command(RunConfig(**settings), print_config, listing, dry_run)
 
 
 def build_parser() -> ArgumentParser:
@@ -170,7 +174,7 @@ def merge_recipes(paths: Sequence[str]) -> dict[str, Any]:
         ValueError: if a file cannot be read, is not a mapping, or has a key that no setting has.
     """
     merged: dict[str, Any] = {}
-    known = [name for name in setting_types() if name not in ("print_config", "list")]
+    known = [name for name in setting_types() if name not in ("print_config", "list", "dry_run")]
     for path in paths:
         try:
             recipe = yaml.safe_load(Path(path).read_text(encoding="utf-8"))

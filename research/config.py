@@ -60,6 +60,10 @@ class ModelSettings:
     hook: list[str | dict[str, Any]] = field(default_factory=list)
     """Hook that takes part in the run (see --list hooks); may be repeated, runs in this order. --hook.<name>.<option>
     too."""
+    freeze: list[str] = field(default_factory=list)
+    """Parts that do not train until the timeline unfreezes them (encoder, encoder.layer[:4], ...); may be repeated."""
+    peft: str | dict[str, Any] | None = None
+    """Adapters to begin with, beside a frozen encoder: `lora`; its options follow as --peft.<option>."""
     plugin: list[str] = field(default_factory=list)
     """Your own code, imported first: a .py file or a module name; may be repeated."""
     dropout: float | None = None
@@ -140,13 +144,21 @@ class TrainingSettings:
     """Gradients are scaled down to this norm where they exceed it; 0 turns clipping off."""
     mixed_precision: Literal["auto", "no", "bf16", "fp16"] = "auto"
     """Numbers of the forward pass; auto takes the launcher's choice, or bf16 where the hardware computes in it."""
+    compile: bool = False
+    """Compile the model with torch.compile; edits compile it again. On a CPU it needs a C++ compiler."""
+    compile_backend: Literal["inductor", "aot_eager", "eager"] = "inductor"
+    """What --compile compiles with; the eager ones only trace, to find errors."""
     on_nonfinite: Literal["error", "skip"] = "error"
     """What a loss or gradient that is not finite does: stop the run, or skip the step and count it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationSettings:
-    """Evaluation"""
+    """Timeline and evaluation"""
+
+    timeline: list[dict[str, Any]] = field(default_factory=list)
+    """Edits in mid-run (see --list edits), each with its time: {at: 10%, unfreeze: "encoder.layer[-2:]"}; `every:` for
+    repeated ones, `when: plateau(validation/loss, 3)` for conditional ones; may be repeated."""
 
     evaluate_every: str | None = "50%"
     """Time between evaluations on the validation split, as in --warmup; null evaluates at the end only."""

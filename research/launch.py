@@ -12,7 +12,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from accelerate.tracking import TensorBoardTracker
-from accelerate.utils import DistributedDataParallelKwargs, broadcast_object_list
+from accelerate.utils import DistributedDataParallelKwargs, TorchDynamoPlugin, broadcast_object_list
 
 from research.config import RunConfig
 
@@ -41,6 +41,7 @@ def create_accelerator(config: RunConfig, directory: str) -> Accelerator:
     AcceleratorState._reset_state()
     accelerator = Accelerator(
         mixed_precision=choose_precision(config),
+        dynamo_plugin=TorchDynamoPlugin(backend="no"),  # --compile does that, since edits must compile again
         gradient_accumulation_steps=1,  # the loop sums micro-batches itself; the environment may say otherwise
         # None instead of an empty list, at which accelerate warns.
         log_with=[TensorBoardTracker(name, directory) if name == "tensorboard" else name for name in config.log_with]
@@ -58,6 +59,8 @@ def create_accelerator(config: RunConfig, directory: str) -> Accelerator:
             f"The launcher asks for {accelerator.gradient_accumulation_steps} gradient accumulation steps; set "
             "--micro_batch_size instead: accumulation follows from --batch_size."
         )
+    if os.environ.get("ACCELERATE_DYNAMO_BACKEND", "no").lower() != "no":
+        raise ValueError("The launcher asks for torch.compile; pass --compile to run.py instead: edits compile again.")
     if accelerator.device.type == "cpu":
         torch.set_num_threads(config.num_threads or default_num_threads())
     if config.deterministic:

@@ -7,13 +7,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from heads.registry import Registry
-from research.choices import describe_entry
+from research.choices import describe_entry, options_of
 from research.plugins import import_plugins
 from research.schedules import GIVEN_BY_CALLER
 
 REGISTRIES = {
     "heads": ("heads", "HEADS"),
     "hooks": ("research.hooks", "HOOKS"),
+    "edits": ("research.edits", "EDITS"),
+    "pefts": ("research.edits.adapters", "PEFT"),
     "schedules": ("research.schedules", "SCHEDULES"),
     "objectives": ("research.objectives", "OBJECTIVES"),
     "cleaning": ("research.data", "CLEANING"),
@@ -54,5 +56,9 @@ def describe_choices(chosen: Sequence[tuple[str, str]], plugins: Sequence[str]) 
 
 
 def _describe(registry: Registry[Any], name: str) -> str:
+    if registry.kind == "edit":
+        from research.edits.base import arguments_of
+
+        return describe_entry(registry[name], arguments_of(name))
     given_by_caller = GIVEN_BY_CALLER if registry.kind == "schedule" else ()
-    return describe_entry(registry[name], given_by_caller=given_by_caller)
+    return describe_entry(registry[name], options_of(registry[name], given_by_caller=given_by_caller))

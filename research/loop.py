@@ -12,6 +12,8 @@ from accelerate.utils import gather_object
 from torch import Tensor
 
 from research.batches import Rows, Share, global_batches, shares
+from research.edits.audit import check_gradients_arrive, check_unchanged
+from research.edits.boundary import settle
 from research.optim import apply_schedule, learning_rates
 from research.run import Run, StepMetrics
 
@@ -24,6 +26,7 @@ def train(run: Run) -> None:
     """Train until the last step, or until something asks to stop."""
     try:
         run.call("on_resume" if run.resumed_from else "on_train_start")
+        settle(run)
         while not run.is_over:
             train_epoch(run)
         run.call("on_train_end")
@@ -38,14 +41,16 @@ def train_epoch(run: Run) -> None:
     batches = global_batches(run.lengths, config.batch_size, config.seed, clock.epoch)
     if clock.step_in_epoch == 0:
         run.call("on_epoch_start")
+        settle(run)
     for rows in batches[clock.step_in_epoch :]:
         if run.is_over:
             return
         train_step(run, rows)
         run.call("after_step")
-        run.agree_to_stop()
+        settle(run)
         run.call("end_of_step")
     run.call("on_epoch_end")
+    settle(run)
     clock.next_epoch()
     if config.schedule_interval == "epoch":
         run.schedule.step()
@@ -60,7 +65,7 @@ def train_step(run: Run, rows: Rows) -> None:
     """
     started = time.perf_counter()
     accelerator, optimizer = run.accelerator, run.optimizer
-    run.model.train()
+    run.set_training_mode()
     micro_batches = shares(rows, accelerator.process_index, accelerator.num_processes, run.config.micro_batch_size)
     run.loss_scale = accelerator.num_processes / len(rows)
     losses: list[Tensor] = []
@@ -70,13 +75,18 @@ def train_step(run: Run, rows: Rows) -> None:
         with contextlib.nullcontext() if is_last else accelerator.no_sync(run.model):
             losses.append(run.backward(batch))
             run.call("after_backward", batch)
+    check_unchanged(run.encoder_with_head, run.wrapped)
+    if run.wrapped.is_compiled:
+        check_gradients_arrive(run.encoder_with_head)
     accelerator.unscale_gradients(optimizer)
+    run.step_loss = loss = run.sum_over_processes(torch.cat(losses).sum()) / len(rows)
+    run.skip_reason = None
     run.call("before_step")
 
     gradients = [parameter.grad for parameter in run.model.parameters() if parameter.grad is not None]
     norm = torch.nn.utils.get_total_norm(gradients)
-    loss, gradient_norm = run.sum_over_processes(torch.cat(losses).sum()) / len(rows), norm.item()
-    skipped = _refuse_nonfinite(run, rows, micro_batches, losses, loss, gradient_norm)
+    gradient_norm = norm.item()
+    skipped = _refuse_nonfinite(run, rows, micro_batches, losses, loss, gradient_norm) or run.skip_reason is not None
     rates = learning_rates(optimizer)
     if not skipped:
         if run.config.max_grad_norm > 0:
@@ -94,7 +104,8 @@ def train_step(run: Run, rows: Rows) -> None:
     run.clock.advance(len(rows))
     seconds = time.perf_counter() - started
     run.train_seconds += seconds
-    run.last_step = StepMetrics(loss, gradient_norm, rates, len(rows), seconds, skipped)
+    trainable = sum(parameter.numel() for parameter in run.wrapped.trainable)
+    run.last_step = StepMetrics(loss, gradient_norm, rates, trainable, len(rows), seconds, skipped)
 
 
 def _refuse_nonfinite(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import re
 from collections.abc import Mapping
@@ -22,9 +23,17 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 
 from heads import HEADS, EncoderSpec, Head
 from heads.registry import UnknownNameError, describe_unknown
+from research.adapters import AdapterSettings, inject_adapters
 from research.choices import resolve_options
-from research.config import Choice
-from research.encoders import check_loading_info, check_weights, load_encoder, pooler_arguments, quiet_loading
+from research.config import Choice, RunConfig
+from research.encoders import (
+    check_loading_info,
+    check_weights,
+    load_encoder,
+    load_encoder_config,
+    pooler_arguments,
+    quiet_loading,
+)
 from research.families import longest_input
 from research.task import ProblemType, Task
 
@@ -47,6 +56,7 @@ class EncoderWithHeadConfig(PretrainedConfig):
         max_input_length: longest input that the model was trained on, in tokens (Transformers keeps the name
             max_length for text generation, and refuses to save it).
         truncation: what was kept of longer ones: `head`, `tail` or `head_tail`.
+        adapters: the encoder's low-rank adapters (see `research.adapters.AdapterSettings`), where it has some.
         **kwargs: Transformers' own fields: `problem_type`, `id2label`, `label2id`, ...
     """
 
@@ -61,6 +71,7 @@ class EncoderWithHeadConfig(PretrainedConfig):
         head_options: dict[str, Any] | None = None,
         max_input_length: int = 512,
         truncation: str = "head_tail",
+        adapters: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
         attention = kwargs.get("attn_implementation")
@@ -73,6 +84,7 @@ class EncoderWithHeadConfig(PretrainedConfig):
         self.head_options = dict(head_options or {})
         self.max_input_length = max_input_length
         self.truncation = truncation
+        self.adapters = adapters
 
 
 class EncoderWithHead(PreTrainedModel):
@@ -102,6 +114,9 @@ class EncoderWithHead(PreTrainedModel):
         self.encoder = encoder
         # One object, so that an edit of the encoder's config is one of the model's.
         assert encoder.config is config.encoder
+        if config.adapters is not None:
+            inject_adapters(encoder, AdapterSettings.of(config.adapters))
+        self.mask_before_adapters: dict[str, bool] | None = None
         assert config.num_labels is not None
         self.head = build_head(config.head, config.head_options, config.encoder, config.num_labels)
         self.register_buffer("logit_shift", torch.zeros(config.num_labels))
@@ -113,10 +128,34 @@ class EncoderWithHead(PreTrainedModel):
         # Families leave out of the loading info what their old checkpoints have too much; this model has none.
         self._keys_to_ignore_on_load_unexpected: set[str] = set()
         self._keys_to_ignore_on_load_missing: set[str] = set()
-        # Transformers saves and loads a parameter of several names only where these are declared, in both ways.
-        shared = shared_parameters(self.head, "head")
-        self._tied_weights_keys = {f"^{re.escape(name)}$": first for name, first in shared.items()}
-        self.all_tied_weights_keys |= shared
+        self._declare_shared()
+
+    def _declare_shared(self) -> None:
+        """Declare the head's parameters of several names: only then does Transformers save and load them."""
+        old = dict(getattr(self, "_shared_in_head", {}))
+        self._shared_in_head = shared_parameters(self.head, "head")
+        self._tied_weights_keys = {f"^{re.escape(name)}$": first for name, first in self._shared_in_head.items()}
+        others = {name: first for name, first in self.all_tied_weights_keys.items() if name not in old}
+        self.all_tied_weights_keys = others | self._shared_in_head
+
+    def replace_head(self, name: str, options: Mapping[str, Any]) -> None:
+        """Put a new head in the place of the old one.
+
+        Args:
+            name: registered name.
+            options: its options that are not left at their defaults.
+        Raises:
+            ValueError: as `build_head`.
+        """
+        config = self.config
+        resolved = resolve_options(HEADS, Choice(name, dict(options)))
+        assert config.num_labels is not None
+        # Built on the CPU like the first one, so that the same random numbers give the same head on every device.
+        with torch.device("meta" if self.device.type == "meta" else "cpu"):
+            head = build_head(name, resolved, config.encoder, config.num_labels)
+        self.head = head.to(self.device)
+        config.head, config.head_options = name, resolved
+        self._declare_shared()
 
     def _init_weights(self, module: nn.Module) -> None:
         """Leave the head as it initialised itself; Transformers sends the encoder's modules to the encoder's own."""
@@ -191,49 +230,39 @@ AutoConfig.register(EncoderWithHeadConfig.model_type, EncoderWithHeadConfig)
 AutoModelForSequenceClassification.register(EncoderWithHeadConfig, EncoderWithHead)
 
 
-def build_model(
-    encoder: str,
-    head: str,
-    head_options: Mapping[str, Any],
-    task: Task,
-    *,
-    dropout: float | None = None,
-    attention_dropout: float | None = None,
-    max_length: int = 512,
-    truncation: str = "head_tail",
-) -> EncoderWithHead:
+def build_model(config: RunConfig, task: Task, *, with_weights: bool = True) -> EncoderWithHead:
     """Return a pretrained encoder with a new head; nothing else loads pretrained weights.
 
     Args:
-        encoder: registered name, local directory, or Hub id.
-        head: registered name of the head.
-        head_options: options of the head that are not left at their defaults.
+        config: settings; uses encoder, head, dropout, attention_dropout, max_length and truncation.
         task: what is predicted.
-        dropout: dropout probability inside the encoder, attention excepted; None leaves the encoder's own.
-        attention_dropout: dropout probability of attention weights; None leaves the encoder's own.
-        max_length: longest input, in tokens.
-        truncation: what is kept of longer ones: `head`, `tail` or `head_tail`.
+        with_weights: whether the weights are loaded; without, all parameters are on torch's `meta` device.
     Raises:
         ValueError: if a name is unknown, the encoder cannot be used, or it takes no inputs as long as `max_length`.
     """
-    options = resolve_options(HEADS, Choice(head, dict(head_options)))
-    pretrained = load_encoder(encoder, dropout=dropout, attention_dropout=attention_dropout)
-    longest = longest_input(pretrained.config)
-    if longest is not None and max_length > longest:
+    head = Choice.of(config.head, "head")
+    options = resolve_options(HEADS, head)
+    dropouts = {"dropout": config.dropout, "attention_dropout": config.attention_dropout}
+    encoder_config = load_encoder_config(config.encoder, **dropouts)
+    longest = longest_input(encoder_config)
+    if longest is not None and config.max_length > longest:
         raise ValueError(
-            f"Expected max_length of at most {longest}, as the encoder '{encoder}' takes, got {max_length}."
+            f"Expected max_length of at most {longest}, as the encoder '{config.encoder}' takes, got "
+            f"{config.max_length}."
         )
-    config = EncoderWithHeadConfig(
-        encoder=pretrained.config,
-        head=head,
+    pretrained = load_encoder(config.encoder, **dropouts) if with_weights else None
+    model_config = EncoderWithHeadConfig(
+        encoder=encoder_config if pretrained is None else pretrained.config,
+        head=head.name,
         head_options=options,
-        max_input_length=max_length,
-        truncation=truncation,
+        max_input_length=config.max_length,
+        truncation=config.truncation,
         problem_type=PROBLEM_TYPES[task.problem_type],
         id2label=dict(enumerate(task.label_names)),
         label2id={name: index for index, name in enumerate(task.label_names)},
     )
-    return EncoderWithHead(config, pretrained)
+    with contextlib.nullcontext() if with_weights else torch.device("meta"):
+        return EncoderWithHead(model_config, pretrained)
 
 
 def build_head(name: str, options: Mapping[str, Any], encoder: PretrainedConfig, num_labels: int) -> Head:

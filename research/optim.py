@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from typing import Any
 
 import torch
 from torch import nn
@@ -36,29 +37,82 @@ def block_rates(blocks: Blocks, config: RunConfig) -> dict[str, float]:
     return rates
 
 
-def create_optimizer(blocks: Blocks, config: RunConfig) -> torch.optim.Optimizer:
-    """Return the optimizer; each group carries its `block` and `base_lr`, the rate that the schedule multiplies.
+def parameter_groups(blocks: Blocks, config: RunConfig) -> list[dict[str, Any]]:
+    """Return two groups per block; each carries its `block`, whether it `decays`, and its `base_lr`.
 
-    Matrices decay, vectors (norms, biases) do not. Frozen parameters are in their groups too: groups must exist from
-    the start, since schedulers do not follow later ones.
+    Matrices decay, vectors (norms, biases) do not. The schedule multiplies `base_lr`. Frozen parameters are in their
+    groups too, and a group may be empty: groups must exist from the start, since schedulers do not follow later ones.
 
     Args:
         blocks: the model's blocks from `model_blocks`.
-        config: settings; uses optimizer, weight_decay and those of `block_rates`.
+        config: settings; uses weight_decay and those of `block_rates`.
     """
     rates = block_rates(blocks, config)
-    groups = [
-        {"params": chosen, "lr": rates[block], "base_lr": rates[block], "block": block, "weight_decay": decay}
+    return [
+        {
+            "params": [parameter for _, parameter in parameters if (parameter.ndim >= 2) == decays],
+            "lr": rates[block],
+            "base_lr": rates[block],
+            "block": block,
+            "decays": decays,
+            "weight_decay": config.weight_decay if decays else 0.0,
+        }
         for block, parameters in blocks
-        for decay, chosen in (
-            (config.weight_decay, [parameter for _, parameter in parameters if parameter.ndim >= 2]),
-            (0.0, [parameter for _, parameter in parameters if parameter.ndim < 2]),
-        )
-        if chosen
+        for decays in (True, False)
     ]
+
+
+def create_optimizer(blocks: Blocks, config: RunConfig) -> torch.optim.Optimizer:
+    """Return the optimizer of a run.
+
+    Args:
+        blocks: the model's blocks from `model_blocks`.
+        config: settings; uses optimizer and those of `parameter_groups`.
+    """
+    groups = parameter_groups(blocks, config)
     if config.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=config.lr)
     return torch.optim.AdamW(groups, lr=config.lr, fused=True)
+
+
+def regroup(optimizer: torch.optim.Optimizer, blocks: Blocks, fresh: Collection[str] = ()) -> None:
+    """Let the optimizer's groups follow an edit of the model.
+
+    A group goes with its parameters: when layers are dropped, those that stay keep their rates under their new numbers.
+    New parameters join their block's group. State of parameters that left, or that begin anew, goes.
+
+    Args:
+        optimizer: the optimizer of `create_optimizer`.
+        blocks: the model's blocks as they are now.
+        fresh: names of parameters that begin anew.
+    """
+    homes: dict[torch.Tensor, tuple[str, bool, str]] = {
+        parameter: (block, parameter.ndim >= 2, name) for block, parameters in blocks for name, parameter in parameters
+    }
+    kept_groups: dict[tuple[str, bool], dict[str, Any]] = {}
+    emptied = []
+    for group in optimizer.param_groups:
+        places = {homes[parameter][:2] for parameter in group["params"] if parameter in homes}
+        assert len(places) <= 1, f"an edit split a group over {places}"
+        if places:
+            group["block"], group["decays"] = place = places.pop()
+            kept_groups[place] = group
+        else:
+            emptied.append(group)
+    names = [block for block, _ in blocks]
+    for group in emptied:  # its block may get new parameters; a block that is no more goes
+        if group["block"] in names:
+            kept_groups.setdefault((group["block"], group["decays"]), group)
+    for (block, decays), group in kept_groups.items():
+        group["params"] = [
+            parameter for parameter, (home, is_matrix, _) in homes.items() if (home, is_matrix) == (block, decays)
+        ]
+    optimizer.param_groups[:] = [
+        kept_groups[block, decays] for block in names for decays in (True, False) if (block, decays) in kept_groups
+    ]
+    for parameter in list(optimizer.state):
+        if parameter not in homes or homes[parameter][2] in fresh:
+            del optimizer.state[parameter]
 
 
 def apply_schedule(optimizer: torch.optim.Optimizer, schedule: Schedule) -> None:

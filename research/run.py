@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 import shutil
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,9 +13,9 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.utils import gather_object
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 from transformers import PreTrainedTokenizerBase
 
@@ -21,13 +24,20 @@ from research.clock import Clock
 from research.config import RunConfig
 from research.data import Collator, Splits
 from research.data.batch import Batch
+from research.edits.base import HARMLESS, EditError, EditProxy, EditRequest
+from research.edits.journal import Record
 from research.evaluation import Predictions, evaluate
 from research.hooks.base import Hook
 from research.model import EncoderWithHead
 from research.objectives import Objective
 from research.optim import apply_schedule
 from research.schedules import Schedule
+from research.selectors import frozen_modules
 from research.task import Task
+from research.wrapping import Wrapped
+
+NO_EDITS_FROM = ("after_edits", "end_of_step", "on_train_end", "on_exception")
+"""Points after which no boundary comes before the next checkpoint, or none at all."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +50,8 @@ class StepMetrics:
     """Before clipping."""
     learning_rates: dict[str, float]
     """Rate of each block in this step."""
+    trainable_parameters: int
+    """Numbers that the optimizer moved."""
     num_examples: int
     """Examples of the global batch."""
     seconds: float
@@ -66,8 +78,8 @@ class Run:
     """Makes batches of rows; its `max_length` may change between steps."""
     tokenizer: PreTrainedTokenizerBase
     """Saved beside the model."""
-    model: nn.Module
-    """The model as it trains: wrapped for several processes where there are."""
+    wrapped: Wrapped
+    """The model as it trains, in its wrappers."""
     optimizer: torch.optim.Optimizer
     """One parameter group per block and weight decay yes or no."""
     schedule: Schedule
@@ -96,9 +108,33 @@ class Run:
     """Weight of one example's loss in this step's gradient, times the number of processes."""
     predictions: dict[str, Predictions] = field(default_factory=dict)
     """Latest predictions of each split, with their metrics."""
+    compile_backend: str | None = None
+    """torch.compile's backend, where the model is compiled."""
+    journal: list[Record] = field(default_factory=list)
+    """All edits that were applied."""
+    applied: list[Record] = field(default_factory=list)
+    """The edits that were applied last, for after_edits."""
+    fresh: set[str] = field(default_factory=set)
+    """Names of parameters that the edits of this boundary made or initialised anew."""
+    step_loss: float = math.nan
+    """Mean loss of the step's examples, on all processes; known from before_step on."""
+    skip_reason: str | None = None
+    """Why the optimizer shall leave the parameters as they are in this step."""
 
     def __post_init__(self) -> None:
         self.lengths = self.lengths_of("train")
+        self.edit = EditProxy(lambda request: self.ask([request]), lambda: self._asking)
+        """Asks for edits at the next boundary: `run.edit.unfreeze("encoder.layer[-2:]")`."""
+        self._asking = "Python"
+        self._point: str | None = None
+        self._requests: list[EditRequest] = []
+        self.frozen = frozen_modules(self.encoder_with_head)
+        """Modules that are frozen as a whole, and stay in evaluation mode."""
+
+    @property
+    def model(self) -> nn.Module:
+        """The model as it trains: wrapped for several processes where there are."""
+        return self.wrapped.module
 
     def lengths_of(self, split: str) -> NDArray[np.int32]:
         """Return the untruncated length of each row of a split, in tokens, [num_rows]."""
@@ -107,7 +143,7 @@ class Run:
     @property
     def encoder_with_head(self) -> EncoderWithHead:
         """The model without wrappers."""
-        model = self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=True)
+        model = self.model.module if isinstance(self.model, DistributedDataParallel) else self.model
         assert isinstance(model, EncoderWithHead)
         return model
 
@@ -124,18 +160,22 @@ class Run:
     def call(self, point: str, *arguments: Any) -> None:
         """Call a point of every hook."""
         for hook in self.hooks:
-            getattr(hook, point)(self, *arguments)
+            with self._asking_for(hook, point):
+                getattr(hook, point)(self, *arguments)
 
     def change_batch(self, batch: Batch) -> Batch:
         """Let every hook change the batch."""
         for hook in self.hooks:
-            changed = hook.on_batch(self, batch)
+            with self._asking_for(hook, "on_batch"):
+                changed = hook.on_batch(self, batch)
             batch = batch if changed is None else changed
         return batch
 
     def collate(self, share: Share, split: str = "train") -> Batch:
         """Return the batch of some rows, on this process's device."""
-        batch = self.collator(getattr(self.splits, split)[share.rows], share.weights)
+        # Evaluation reads as much as the model was ever trained on, however short training texts are cut now.
+        longest = None if split == "train" else self.encoder_with_head.config.max_input_length
+        batch = self.collator(getattr(self.splits, split)[share.rows], share.weights, max_length=longest)
         return batch.to(self.accelerator.device)
 
     def backward(self, batch: Batch) -> Tensor:
@@ -162,7 +202,7 @@ class Run:
         shutil.rmtree(writing, ignore_errors=True)
         # safetensors' one file takes any size; shards would only bring another progress bar.
         self.encoder_with_head.save_pretrained(writing, max_shard_size="1TB")
-        self.tokenizer.model_max_length = self.collator.max_length
+        self.tokenizer.model_max_length = self.encoder_with_head.config.max_input_length
         self.tokenizer.save_pretrained(writing)
         if directory.exists():
             shutil.rmtree(directory)
@@ -189,14 +229,50 @@ class Run:
         """Ask for the run to end after this step; one process's asking counts for all."""
         self.asked_to_stop = self.asked_to_stop or reason
 
-    def agree_to_stop(self) -> None:
-        """Exchange the control message: a stop that any process asked for is a stop for all."""
-        if self.accelerator.num_processes == 1:
-            self.stop_reason = self.stop_reason or self.asked_to_stop
-            return
-        asked = torch.tensor(self.asked_to_stop is not None, dtype=torch.float64, device=self.accelerator.device)
-        if self.sum_over_processes(asked):
-            self.stop_reason = next(reason for reason in gather_object([self.asked_to_stop]) if reason)
+    def skip_step(self, reason: str) -> None:
+        """Let the optimizer leave the parameters as they are in this step; in before_step, and on every process."""
+        self.skip_reason = reason
+
+    def take_requests(self) -> list[EditRequest]:
+        """Return the edits that were asked for since the last boundary."""
+        requests, self._requests = self._requests, []
+        return requests
+
+    def needs_wrapping(self, requests: Sequence[EditRequest]) -> bool:
+        """Return whether the wrappers no longer fit the model after some edits."""
+        if not self.wrapped.fits(self.encoder_with_head):
+            return True
+        return self.wrapped.is_compiled and any(request.name not in HARMLESS for request in requests)
+
+    def set_training_mode(self) -> None:
+        """Switch to training mode; what is frozen as a whole stays in evaluation mode, its dropout off."""
+        self.model.train()
+        for module in self.frozen:
+            module.eval()
+
+    def ask(self, requests: Sequence[EditRequest]) -> None:
+        """Ask for edits at the next boundary; on every process for the same ones.
+
+        Raises:
+            EditError: at a point after which no boundary comes before the next checkpoint, or none at all.
+        """
+        for request in requests:
+            if self._point in NO_EDITS_FROM:
+                raise EditError(
+                    f"{request} was asked for in {self._point} (by {request.asked_by}), where no edit may be: a "
+                    "checkpoint would miss it. Ask in after_step instead."
+                )
+            self._requests.append(request)
+
+    @contextlib.contextmanager
+    def _asking_for(self, hook: Hook, point: str) -> Iterator[None]:
+        """Know who asks for edits inside, and where."""
+        before = self._asking, self._point
+        self._asking, self._point = f"hook {type(hook).__name__}", point
+        try:
+            yield
+        finally:
+            self._asking, self._point = before
 
     def sum_over_processes(self, value: Tensor) -> float:
         """Return the sum of a number over all processes."""

@@ -17,7 +17,8 @@ from torch.optim import lr_scheduler as torch_schedules
 
 from heads.registry import Registry
 from research.choices import resolve_options
-from research.config import Choice
+from research.clock import Clock, parse_time
+from research.config import Choice, RunConfig
 
 SCHEDULES: Registry[Callable[..., Any]] = Registry("schedule")
 register_schedule = SCHEDULES.register
@@ -96,6 +97,20 @@ class Schedule:
             self.step()
         for value in state["metrics"]:
             self.step_on_metric(value)
+
+
+def create_schedule(config: RunConfig, clock: Clock) -> Schedule:
+    """Return the schedule of a run at its beginning; it moves after every step or every epoch.
+
+    Raises:
+        ValueError: as `Schedule`.
+    """
+    num_warmup_steps, num_steps = parse_time(config.warmup).to_steps(clock), clock.total_steps
+    if config.schedule_interval == "epoch":
+        num_warmup_steps = round(num_warmup_steps / clock.steps_per_epoch)
+        num_steps = max(1, round(num_steps / clock.steps_per_epoch))
+    choice = Choice.of(config.schedule, "schedule")
+    return Schedule(choice, num_warmup_steps=num_warmup_steps, num_training_steps=num_steps)
 
 
 @register_schedule("one_cycle")

@@ -67,6 +67,14 @@ def track_predictions(accelerator: Accelerator, task: Task, split: str, found: P
     writer.add_figure(f"{split}/precision_recall", pr_curve_figure(task, found.labels, scores), step)
 
 
+def track_text(accelerator: Accelerator, name: str, text: str, step: int) -> None:
+    """Show a text in TensorBoard, in Markdown, with a mark at its step in a curve of the same name."""
+    writer = _tensorboard_writer(accelerator)
+    if writer is not None:
+        writer.add_text(name, text, step)
+        writer.add_scalar(f"{name}/applied", 1, step)
+
+
 def _tensorboard_writer(accelerator: Accelerator) -> SummaryWriter | None:
     writers = [tracker.writer for tracker in accelerator.trackers if tracker.name == "tensorboard"]
     return writers[0] if writers and accelerator.is_main_process else None

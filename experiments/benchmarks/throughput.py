@@ -229,7 +229,9 @@ def load(folder: Path, attention_dropout: float) -> tuple[Any, Any, Any, Any]:
     splits = tokenize_splits(load_splits(DataSettings(data=str(folder)), log=_quiet), tokenizer, log=_quiet)
     collator = Collator(tokenizer, splits.task, max_length=MAX_LENGTH, truncation="head_tail", pair=False)
     torch.manual_seed(0)
-    model = build_model(ENCODER, "linear", {}, splits.task, dropout=0.1, attention_dropout=attention_dropout)
+    model = build_model(
+        RunConfig(encoder=ENCODER, head="linear", dropout=0.1, attention_dropout=attention_dropout), splits.task
+    )
     return splits, collator, model, tokenizer
 
 

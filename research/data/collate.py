@@ -48,21 +48,24 @@ class Collator:
         self._pad_id: int = tokenizer.pad_token_id
         self._pad_type: int = tokenizer.pad_token_type_id
         self._pad_left = tokenizer.padding_side == "left"
-        self._room()
+        self.check_room()
 
     def __call__(
         self,
         rows: Mapping[str, Sequence[Any]] | Sequence[Mapping[str, Any]],
         weights: NDArray[np.float32] | None = None,
+        *,
+        max_length: int | None = None,
     ) -> Batch:
         """Return the batch of some rows.
 
         Args:
             rows: columns of a tokenized split (`dataset[indices]`, the fastest), or a list of its rows.
             weights: 0 for the rows that only fill up a share, by default 1 for all, [batch].
+            max_length: longest row, instead of the collator's own.
         """
         columns = rows if isinstance(rows, Mapping) else {name: [row[name] for row in rows] for name in rows[0]}
-        room = self._room()
+        room = self.check_room(max_length)
         pairs = columns["pair_ids"] if self._pair else [()] * len(columns["id"])
         kept = [self._truncate(first, second, room) for first, second in zip(columns["input_ids"], pairs, strict=True)]
         return Batch(
@@ -72,16 +75,21 @@ class Collator:
             ids=torch.as_tensor(np.asarray(columns["id"], dtype=np.int64)),
         )
 
-    def _room(self) -> int:
-        """Return how many tokens of its texts a row may have."""
+    def check_room(self, max_length: int | None = None) -> int:
+        """Return how many tokens of its texts a row may have.
+
+        Raises:
+            ValueError: if max_length or truncation cannot be used.
+        """
+        max_length = self.max_length if max_length is None else max_length
         if self.truncation not in get_args(Truncation):
             raise ValueError(f"truncation must be {', '.join(get_args(Truncation))}; got '{self.truncation}'.")
-        room = self.max_length - len(self._special)
+        room = max_length - len(self._special)
         num_texts = 2 if self._pair else 1
         if room < num_texts:
             raise ValueError(
                 f"max_length must be at least {len(self._special) + num_texts}: the tokenizer adds "
-                f"{len(self._special)} special tokens to {num_texts} text{'s' * self._pair}; got {self.max_length}."
+                f"{len(self._special)} special tokens to {num_texts} text{'s' * self._pair}; got {max_length}."
             )
         return room
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from heads.registry import Registry, UnknownNameError, describe_unknown
 from research.data.batch import Batch
 
 if TYPE_CHECKING:
+    from research.config import RunConfig
     from research.run import Run
 
 
@@ -19,9 +21,21 @@ class Hook:
     keyword-only options of `__init__` are the hook's settings.
     """
 
+    works_compiled: ClassVar[bool] = True
+    """Whether the hook can take part in a run with --compile."""
+
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         refuse_misspelt_points(cls)
+
+    def timeline(self, config: RunConfig, blocks: Sequence[str]) -> list[dict[str, Any]]:
+        """Return edits that can be planned before training, as a recipe's timeline writes them; --dry_run shows them.
+
+        Args:
+            config: the run's settings.
+            blocks: names of the model's blocks: embeddings, layer.0, ..., rest (where there is one), head.
+        """
+        return []
 
     def on_train_start(self, run: Run) -> None:
         """Before the first step of a new run."""

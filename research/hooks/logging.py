@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
+from research.edits import journal
 from research.hooks.base import Hook
 from research.outputs import as_json
 
@@ -29,13 +30,16 @@ class MetricsLog(Hook):
         self.seconds = 0.0
 
     def on_train_start(self, run: Run) -> None:
-        """Begin a new metrics.jsonl: `--resume auto` may find lines of a run that left no checkpoint."""
+        """Begin a new metrics.jsonl and journal.jsonl: `--resume auto` may find lines of a run without a checkpoint."""
         if run.is_main:
             (run.directory / "metrics.jsonl").unlink(missing_ok=True)
+            journal.rewrite(run)
 
     def on_resume(self, run: Run) -> None:
-        """Cut metrics.jsonl back to the checkpoint's step."""
+        """Cut metrics.jsonl and journal.jsonl back to the checkpoint's step."""
         path = run.directory / "metrics.jsonl"
+        if run.is_main:
+            journal.rewrite(run)
         if run.is_main and path.exists():
             lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
             kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= run.clock.step]
@@ -58,6 +62,7 @@ class MetricsLog(Hook):
             "loss": step.loss,
             "gradient_norm": step.gradient_norm,
             **rates,
+            "trainable_parameters": step.trainable_parameters,
             "examples_per_second": self.num_examples / self.seconds,
             "skipped_steps": run.num_skipped,
             **run.to_log,

@@ -107,7 +107,7 @@ def test_options_of_leaves_out_what_the_caller_gives() -> None:
 
 
 def test_describe_entry_shows_summary_source_and_options() -> None:
-    text = describe_entry(Typed)
+    text = describe_entry(Typed, options_of(Typed))
     assert "Takes everything." in text
     assert "Source: none." in text
     assert "size (int, default: 3)  how large." in text

@@ -104,7 +104,7 @@ def test_help_is_grouped_complete_and_quick() -> None:
         [sys.executable, "experiments/run.py", "--help"], cwd=ROOT, capture_output=True, text=True, check=True
     )
     seconds = time.perf_counter() - started
-    for group in ("What is trained:", "Data:", "Training:", "Evaluation:", "Run:", "Looking:"):
+    for group in ("What is trained:", "Data:", "Training:", "Timeline and evaluation:", "Run:", "Looking:"):
         assert group in done.stdout
     for name in RunConfig().to_dict():
         assert f"--{name}" in done.stdout

@@ -12,6 +12,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy,
 from transformers import AutoModelForSequenceClassification, pipeline
 
 from heads.base import HEADS, Head, register_head
+from research.config import RunConfig
 from research.encoders import load_tokenizer, minilm
 from research.model import EncoderWithHead, EncoderWithHeadConfig, build_model
 from research.task import Task
@@ -24,7 +25,9 @@ WITHOUT_GRADIENT = ("key.bias", "k_lin.bias", "attn.k.bias")
 @pytest.fixture(scope="module")
 def pretrained() -> EncoderWithHead:
     task = Task("single_label", ("bad", "good"))
-    return build_model("minilm", "probe", {"first": 0.5}, task, attention_dropout=0.0, max_length=32, truncation="head")
+    return build_model(
+        RunConfig(head={"name": "probe", "first": 0.5}, attention_dropout=0.0, max_length=32, truncation="head"), task
+    )
 
 
 @pytest.fixture
@@ -198,7 +201,7 @@ def test_build_model_has_the_pretrained_weights(pretrained):
 
 
 def test_build_model_sets_dropout(pretrained):
-    other = build_model("minilm", "probe", {}, Task("regression", ("score",)), dropout=0.3)
+    other = build_model(RunConfig(head="probe", dropout=0.3, attention_dropout=None), Task("regression", ("score",)))
     assert {module.p for module in other.encoder.modules() if isinstance(module, nn.Dropout)} == {0.3, 0.1}
     assert {module.p for module in pretrained.encoder.modules() if isinstance(module, nn.Dropout)} == {0.1, 0.0}
     assert (other.config.problem_type, other.config.num_labels) == ("regression", 1)
@@ -207,13 +210,13 @@ def test_build_model_sets_dropout(pretrained):
 def test_build_model_refuses_what_does_not_exist():
     task = Task("single_label", ("no", "yes"))
     with pytest.raises(ValueError, match=r"Unknown head 'prob'. Did you mean 'probe'\?"):
-        build_model("minilm", "prob", {}, task)
+        build_model(RunConfig(head="prob"), task)
     with pytest.raises(
         ValueError, match=r"option of head 'probe' 'frist'. Did you mean 'first'\? Options: first, shift"
     ):
-        build_model("minilm", "probe", {"frist": 1.0}, task)
+        build_model(RunConfig(head={"name": "probe", "frist": 1.0}), task)
     with pytest.raises(ValueError, match="max_length of at most 512, as the encoder 'minilm' takes, got 513"):
-        build_model("minilm", "probe", {}, task, max_length=513)
+        build_model(RunConfig(head="probe", max_length=513), task)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,350 @@
+"""From settings to a run that is ready to train."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from accelerate.utils import set_seed
+from transformers import AutoModel, PreTrainedTokenizerBase
+from transformers.utils.logging import disable_progress_bar
+
+from heads import HEADS
+from heads.registry import Registry
+from research.checkpoint import MANIFEST, load_checkpoint, read_checkpoint_model
+from research.choices import create, resolve_options
+from research.clock import Clock, parse_time
+from research.config import Choice, RunConfig
+from research.data import Collator, Splits, load_splits, tokenize_splits
+from research.edits.adapters import PEFT
+from research.edits.base import HARMLESS
+from research.edits.timeline import (
+    Entry,
+    FollowTimeline,
+    Timeline,
+    parse_timeline,
+    planned_by_hooks,
+    resolve_timeline,
+)
+from research.encoders import load_encoder_config, load_tokenizer, pooler_arguments
+from research.families import encoder_blocks, model_blocks
+from research.hooks import (
+    HOOKS,
+    BestModel,
+    Checkpointing,
+    EarlyStopping,
+    Evaluation,
+    Hook,
+    MetricsLog,
+    Profiling,
+    Progress,
+)
+from research.launch import choose_precision, refused_for_all
+from research.metrics import check_metric
+from research.model import EncoderWithHead, build_model
+from research.objectives import DEFAULT_OBJECTIVES, OBJECTIVES, Objective
+from research.optim import apply_schedule, create_optimizer
+from research.plugins import import_plugins
+from research.rehearsal import Rehearsal
+from research.run import Run
+from research.schedules import GIVEN_BY_CALLER, SCHEDULES, create_schedule
+from research.smoke import smoke_settings
+from research.task import Task
+from research.tracking import check_trackers
+from research.wrapping import wrap
+
+Say = Callable[[str], None]
+
+
+def resolve(config: RunConfig) -> RunConfig:
+    """Return the settings with every option of every choice filled in and checked, before any data is touched.
+
+    Raises:
+        ValueError: for an unknown name, a wrong option, or a time that cannot be read.
+    """
+    disable_progress_bar()  # transformers' own; a run shows one
+    import_plugins(config.plugin)
+    if config.smoke:
+        config = smoke_settings(config)
+    check_times(config)
+    check_trackers(config.log_with)
+    check_compiler(config)
+
+    def filled(
+        registry: Registry[Any], value: str | dict[str, Any], given_by_caller: tuple[str, ...] = ()
+    ) -> str | dict[str, Any]:
+        choice = Choice.of(value, registry.kind)
+        return Choice(choice.name, resolve_options(registry, choice, given_by_caller=given_by_caller)).to_yaml()
+
+    config = dataclasses.replace(
+        config,
+        head=filled(HEADS, config.head),
+        schedule=filled(SCHEDULES, config.schedule, GIVEN_BY_CALLER),
+        objective=None if config.objective is None else filled(OBJECTIVES, config.objective),
+        hook=[filled(HOOKS, hook) for hook in config.hook],
+        peft=None if config.peft is None else filled(PEFT, config.peft),
+        mixed_precision=choose_precision(config),
+        micro_batch_size=min(config.micro_batch_size, config.batch_size),
+    )
+    check_modes(config, parse_timeline(config))
+    return config
+
+
+def check_compiler(config: RunConfig) -> None:
+    """Refuse to compile what cannot be compiled here.
+
+    Raises:
+        ValueError: if there is no C++ compiler, or a hook cannot take part.
+    """
+    if not config.compile:
+        return
+    on_cpu = not torch.cuda.is_available()
+    compiler = os.environ.get("CXX", "g++")
+    if config.compile_backend == "inductor" and on_cpu and shutil.which(compiler) is None:
+        raise ValueError(
+            f"--compile needs a C++ compiler on a CPU, and there is no {compiler}: install g++ (Debian: "
+            "apt-get install g++), or leave --compile out."
+        )
+    for hook in config.hook:
+        name = Choice.of(hook, "hook").name
+        if not HOOKS[name].works_compiled:
+            raise ValueError(f"The hook '{name}' does not work with --compile: it reaches into the forward pass.")
+
+
+def check_modes(config: RunConfig, entries: Sequence[Entry]) -> None:
+    """Refuse a timeline that the way of training cannot follow, before any data is touched.
+
+    Raises:
+        ValueError: naming the edit and the reason.
+    """
+    sharding = next(
+        (
+            name
+            for name in ("FSDP", "DEEPSPEED")
+            if os.environ.get(f"ACCELERATE_USE_{name}", "false").lower() in ("1", "true")
+        ),
+        None,
+    )
+    for entry in entries:
+        for request in entry.requests:
+            if sharding is not None and request.name not in HARMLESS:
+                raise ValueError(
+                    f"{entry.label}: the edit '{request.name}' is not possible under {sharding}, which spreads "
+                    "parameters over processes when training starts; launch with accelerate_configs/multi_gpu.yaml."
+                )
+
+
+def check_times(config: RunConfig) -> None:
+    """Refuse times that cannot be read, and periods of 0.
+
+    Raises:
+        ValueError: naming the setting.
+    """
+    for name in ("warmup", "evaluate_every", "save_every"):
+        text = getattr(config, name)
+        if text is None:
+            continue
+        try:
+            time = parse_time(text)
+        except ValueError as error:
+            raise ValueError(f"--{name}: {error}") from None
+        if time.value == 0 and name != "warmup":
+            raise ValueError(f"Expected --{name} above 0, got '{text}'; null turns it off.")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run as far as it is known without weights and tokens."""
+
+    config: RunConfig
+    """The settings, the objective's filled in."""
+    task: Task
+    """What is predicted."""
+    tokenizer: PreTrainedTokenizerBase
+    """The encoder's."""
+    collator: Collator
+    """Makes batches of rows."""
+    objective: Objective
+    """What is minimised."""
+    clock: Clock
+    """How long the run is."""
+    hooks: list[Hook]
+    """All that take part."""
+    timeline: Timeline
+    """What is due when."""
+
+
+def plan_run(config: RunConfig, texts: Splits, hooks: Sequence[Hook]) -> Plan:
+    """Return what a run will be, from its settings and the number of its rows.
+
+    Raises:
+        ValueError: for what the data or the length of the run do not allow.
+    """
+    tokenizer = load_tokenizer(config.encoder)
+    task = texts.task
+    chosen = choose_objective(config, task)
+    config = dataclasses.replace(config, objective=chosen.to_yaml())
+    objective: Objective = create(OBJECTIVES, chosen, task)
+    if config.best_metric is not None:
+        check_metric(config.best_metric, task)
+    collator = Collator(
+        tokenizer, task, max_length=config.max_length, truncation=config.truncation, pair=texts.has_pairs
+    )
+    clock = Clock.of_run(
+        num_examples=len(texts.train),
+        batch_size=config.batch_size,
+        epochs=config.epochs,
+        max_steps=config.max_steps,
+    )
+    own_hooks = [*hooks, *(create(HOOKS, Choice.of(hook, "hook")) for hook in config.hook)]
+    entries = [*parse_timeline(config), *planned_by_hooks(own_hooks, config, encoder_block_names(config))]
+    check_modes(config, entries)
+    timeline = resolve_timeline(entries, clock, smoke=config.smoke)
+    for entry in timeline.conditional:
+        assert entry.when is not None
+        check_metric(entry.when.metric, task)
+    return Plan(
+        config, task, tokenizer, collator, objective, clock, create_hooks(config, clock, timeline, own_hooks), timeline
+    )
+
+
+def encoder_block_names(config: RunConfig) -> list[str]:
+    """Return the names of the blocks that the model will begin with."""
+    encoder_config = load_encoder_config(config.encoder)
+    with torch.device("meta"):
+        encoder = AutoModel.from_config(encoder_config, trust_remote_code=False, **pooler_arguments(encoder_config))
+    return [*(name for name, _ in encoder_blocks(encoder)), "head"]
+
+
+def set_up(
+    config: RunConfig,
+    directory: Path,
+    accelerator: Accelerator,
+    checkpoint: Path | None,
+    hooks: Sequence[Hook],
+    say: Say,
+) -> Run:
+    """Load the data, build the model and what trains it, and continue from a checkpoint if there is one."""
+    initial = None if config.init_from is None else find_saved_model(Path(config.init_from))
+    load_tokenizer(config.encoder)  # an encoder that is not there is said before data is read
+    with refused_for_all(accelerator):
+        texts = load_splits(config, log=say) if accelerator.is_main_process else None
+    texts = texts or load_splits(config, log=say)  # the others find the cache filled
+    plan = plan_run(config, texts, hooks)
+    config, task = plan.config, plan.task
+    if not plan.timeline.is_empty:
+        Rehearsal.of(config, task, plan.objective, plan.collator, plan.clock).check(plan.timeline)
+    if plan.timeline.note is not None:
+        say(plan.timeline.note)
+    schedule = create_schedule(config, plan.clock)
+
+    set_seed(config.seed)
+    model = build_model(config, task)
+    model.set_output_units(*plan.objective.output_units())
+    if initial is not None:
+        load_initial_weights(model, initial)
+    optimizer = create_optimizer(model_blocks(model.encoder, model.head), config)
+    apply_schedule(optimizer, schedule)
+    # After all that can be refused, since of many rows it takes longest.
+    with accelerator.main_process_first():
+        splits = tokenize_splits(texts, plan.tokenizer, log=say)
+    # A seed of its own for each process from here on: replicas must not drop the same units.
+    set_seed(int(np.random.SeedSequence([config.seed, accelerator.process_index]).generate_state(1)[0]))
+    compile_backend = config.compile_backend if config.compile else None
+    run = Run(
+        config=config,
+        directory=directory,
+        accelerator=accelerator,
+        task=task,
+        splits=splits,
+        collator=plan.collator,
+        tokenizer=plan.tokenizer,
+        wrapped=wrap(accelerator, model, compile_backend),
+        optimizer=accelerator.prepare_optimizer(optimizer),
+        schedule=schedule,
+        objective=plan.objective,
+        clock=plan.clock,
+        hooks=plan.hooks,
+        compile_backend=compile_backend,
+    )
+    if checkpoint is not None:
+        load_checkpoint(run, checkpoint)
+    return run
+
+
+def choose_objective(config: RunConfig, task: Task) -> Choice:
+    """Return the objective with all its options; the one that fits the task, if none was chosen."""
+    choice = Choice.of(config.objective or DEFAULT_OBJECTIVES[task.problem_type], "objective")
+    return Choice(choice.name, resolve_options(OBJECTIVES, choice))
+
+
+def create_hooks(config: RunConfig, clock: Clock, timeline: Timeline, own: Sequence[Hook]) -> list[Hook]:
+    """Return the hooks of a run: the user's own early, so that what they do is evaluated, logged and saved."""
+
+    def steps(time: str | None) -> int | None:
+        return None if time is None else parse_time(time).to_period(clock)
+
+    hooks: list[Hook] = [FollowTimeline(timeline)]
+    if config.best_metric is not None:
+        hooks.append(BestModel(metric=config.best_metric))  # saves while the user's hooks keep evaluated weights in
+    hooks += [*own, Progress(), Evaluation(every=steps(config.evaluate_every))]
+    if config.patience is not None:
+        hooks.append(EarlyStopping(metric=config.best_metric or "loss", patience=config.patience))
+    hooks.append(MetricsLog(every=config.log_every))
+    save_every = steps(config.save_every)
+    if save_every is not None:
+        hooks.append(Checkpointing(every=save_every, keep=config.keep))
+    if config.profile:
+        hooks.append(Profiling())
+    return hooks
+
+
+def find_saved_model(source: Path) -> Path:
+    """Return the folder of the model in a run directory (of its best one if it kept one), or the folder itself.
+
+    Raises:
+        ValueError: if there is no model.
+    """
+    folders = [folder for folder in (source / "best", source / "model", source) if (folder / "config.json").exists()]
+    if (source / MANIFEST).exists():
+        folders.append(source)
+    if not folders:
+        raise ValueError(
+            f"No saved model in {source} for --init_from: expected a run directory, its best/ or model/, or one of its "
+            "checkpoints."
+        )
+    return folders[0]
+
+
+def load_initial_weights(model: EncoderWithHead, folder: Path) -> None:
+    """Start from the weights of a saved model or a checkpoint.
+
+    Raises:
+        ValueError: if it is built in another way, or its outputs stand for other labels.
+    """
+    if (folder / MANIFEST).exists():
+        weights, labels = read_checkpoint_model(model, folder)
+    else:
+        initial = EncoderWithHead.from_pretrained(folder)
+        weights, labels = initial.state_dict(), initial.label_names
+    own_labels = model.label_names
+    if labels != own_labels:
+        raise ValueError(
+            f"The model in {folder} has the labels {', '.join(labels)}, these data have {', '.join(own_labels)}; "
+            "rename them, or sort them alike."
+        )
+    try:
+        model.load_state_dict(weights, strict=True)
+    except RuntimeError:
+        raise ValueError(
+            f"The model in {folder} is not built like this run's (head {model.config.head}, {model.config.num_labels} "
+            "labels); give the same --encoder and --head, with its options."
+        ) from None

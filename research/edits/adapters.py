@@ -1,0 +1,74 @@
+"""Train low-rank adapters beside frozen weights, and merge them."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from heads.registry import Registry
+from research.adapters import AdapterSettings, find_targets, inject_adapters, merge_adapters
+from research.edits.base import Editable, EditError, EditFunction, register_edit
+from research.selectors import ADAPTER
+
+PEFT: Registry[EditFunction] = Registry("peft")
+"""What --peft can begin a run with: edits that add adapters."""
+
+
+@PEFT.register("lora")
+@register_edit("add_lora")
+def add_lora(
+    run: Editable,
+    *,
+    modules: str = "encoder.layer",
+    r: int = 8,
+    alpha: int = 16,
+    dropout: float = 0.0,
+    targets: Literal["linear", "attention"] = "linear",
+    freeze_base: bool = True,
+) -> None:
+    """Add low-rank adapters to the encoder's linear layers, through PEFT; the head stays outside.
+
+    Source: Hu et al. 2022, LoRA; Dettmers et al. 2023, QLoRA, section 4 (all linear layers).
+
+    Args:
+        modules: which layers get them, such as `encoder.layer[-2:]`.
+        r: rank.
+        alpha: scale; what an adapter adds is multiplied with alpha / r.
+        dropout: probability of dropping an adapter's input.
+        targets: every linear layer, or those of attention only.
+        freeze_base: whether the encoder's own parameters are frozen until the adapters are merged.
+    """
+    if r < 1 or alpha <= 0 or not 0 <= dropout < 1:
+        raise EditError(f"Expected r and alpha above 0 and dropout from 0 to below 1, got {r}, {alpha} and {dropout}.")
+    model = run.encoder_with_head
+    if model.config.adapters is not None:
+        raise EditError("There are adapters already; merge_lora before further ones are added.")
+    mask = {name: parameter.requires_grad for name, parameter in model.encoder.named_parameters()}
+    settings = AdapterSettings(find_targets(model.encoder, modules, targets, model), r, alpha, dropout)
+    inject_adapters(model.encoder, settings)
+    model.config.adapters = settings.to_dict()
+    model.mask_before_adapters = mask
+    for name, parameter in model.encoder.named_parameters():
+        is_adapter = ADAPTER.search(name) is not None
+        parameter.requires_grad_(is_adapter or (not freeze_base and mask[name.replace(".base_layer.", ".")]))
+        if not parameter.requires_grad:
+            parameter.grad = None
+        if is_adapter:
+            run.fresh.add(f"encoder.{name}")
+
+
+@register_edit("merge_lora")
+def merge_lora(run: Editable) -> None:
+    """Add what the adapters learned to the encoder's weights, and take them out.
+
+    What was frozen before add_lora is frozen, the rest is trained again. The outputs stay the same, up to rounding.
+
+    Source: Hu et al. 2022, LoRA, section 4.1.
+    """
+    model = run.encoder_with_head
+    if model.config.adapters is None:
+        raise EditError("There are no adapters to merge; add_lora comes first.")
+    merge_adapters(model.encoder)
+    model.config.adapters = None
+    mask, model.mask_before_adapters = model.mask_before_adapters, None
+    for name, parameter in model.encoder.named_parameters():
+        parameter.requires_grad_(mask is None or mask[name])

@@ -1,0 +1,216 @@
+"""What an edit is: a function that changes the model, or how it is trained, between two steps."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import torch
+
+from heads.registry import Registry, UnknownNameError, describe_unknown
+from research.choices import options_of, typed_options
+from research.clock import Clock
+from research.config import RunConfig
+from research.data import Collator
+from research.model import EncoderWithHead
+from research.schedules import Schedule
+from research.task import Task
+
+if TYPE_CHECKING:
+    from research.edits.journal import Record
+    from research.objectives import Objective
+
+
+class EditError(ValueError):
+    """An edit that cannot be applied."""
+
+
+class Editable(Protocol):
+    """What an edit gets: a run, or the rehearsal of one.
+
+    A rehearsal has all modules and parameters, but no values: they are on torch's `meta` device.
+    """
+
+    config: RunConfig
+    """The settings that the run began with."""
+    task: Task
+    """What is predicted."""
+    optimizer: torch.optim.Optimizer
+    """One parameter group per block and weight decay yes or no; `base_lr` is the rate that the schedule multiplies."""
+    schedule: Schedule
+    """Factor on every group's base rate."""
+    objective: Objective
+    """What is minimised."""
+    collator: Collator
+    """Makes training batches of rows."""
+    clock: Clock
+    """Where the run is."""
+    journal: list[Record]
+    """The edits that were applied."""
+    fresh: set[str]
+    """Names of parameters that the edits of this boundary made or initialised anew."""
+
+    @property
+    def encoder_with_head(self) -> EncoderWithHead:
+        """The model without wrappers."""
+        ...
+
+
+EditFunction = Callable[..., None]
+EDITS: Registry[EditFunction] = Registry("edit")
+HARMLESS: set[str] = set()
+"""Edits that change neither which parameters there are nor which of them train."""
+
+
+def register_edit(name: str, *, changes_parameters: bool = True) -> Callable[[EditFunction], EditFunction]:
+    """Return a decorator that registers a function `(run, ...)` as an edit.
+
+    The function runs on every process, and once more, before training, in a rehearsal without weights. What it does may
+    depend on the model, its arguments and torch's random numbers, whose seed is the run's and the edit's number;
+    nothing else, so that a resumed run can do it again. The parameters after `run` are the edit's arguments.
+
+    Args:
+        name: as in a timeline.
+        changes_parameters: whether it adds, removes, freezes or unfreezes parameters; where that is impossible (FSDP,
+            DeepSpeed) the edit is refused.
+    Raises:
+        ValueError: if the name is taken, or is an entry's word for a time.
+    """
+    if name in ("at", "every", "when"):
+        raise ValueError(f"An edit cannot be called '{name}': a timeline's entry says so when it is due.")
+
+    def decorate(function: EditFunction) -> EditFunction:
+        if not changes_parameters:
+            HARMLESS.add(name)
+        return EDITS.register(name)(function)
+
+    return decorate
+
+
+@dataclass(frozen=True)
+class EditRequest:
+    """An edit that somebody asked for."""
+
+    name: str
+    """Registered name."""
+    arguments: dict[str, Any] = field(default_factory=dict)
+    """All arguments, those left at their defaults included."""
+    asked_by: str = "Python"
+    """Who asked: a timeline's entry, or a hook."""
+
+    def __str__(self) -> str:
+        arguments = ", ".join(f"{name}={value!r}" for name, value in self.arguments.items())
+        return f"{self.name}({arguments})"
+
+
+def request_edit(name: str, value: Any, asked_by: str) -> EditRequest:
+    """Return the request that a timeline's `name: value` stands for.
+
+    Args:
+        name: registered name.
+        value: a mapping of arguments, or the first argument alone; true or null for an edit without arguments.
+        asked_by: who asked.
+    Raises:
+        UnknownNameError: if there is no such edit or argument.
+        ValueError: if an argument is missing, or not of its type.
+    """
+    names = [option.name for option in arguments_of(name)]
+    if isinstance(value, dict) and (value.keys() <= set(names) or not _takes_mapping(name)):
+        given = value
+    elif value is None or (value is True and (not names or not _takes(name, bool))):
+        given = {}
+    elif names:
+        given = {names[0]: value}
+    else:
+        raise ValueError(f"The edit '{name}' takes no arguments; write '{name}: true'. Got {value!r}.")
+    return EditRequest(name, typed_options(f"edit '{name}'", arguments_of(name), given, "argument"), asked_by)
+
+
+def bind_request(name: str, positional: tuple[Any, ...], named: dict[str, Any], asked_by: str) -> EditRequest:
+    """Return the request that a call from Python stands for.
+
+    Raises:
+        UnknownNameError: if there is no such edit or argument.
+        ValueError: if an argument is missing, given twice, or not of its type.
+    """
+    names = [option.name for option in arguments_of(name)]
+    if len(positional) > len(names):
+        raise ValueError(f"The edit '{name}' takes {len(names)} arguments ({', '.join(names)}), got {len(positional)}.")
+    given = dict(zip(names, positional, strict=False))
+    if twice := sorted(given.keys() & named.keys()):
+        raise ValueError(f"The edit '{name}' got its argument {twice[0]} twice.")
+    return EditRequest(name, typed_options(f"edit '{name}'", arguments_of(name), given | named, "argument"), asked_by)
+
+
+def arguments_of(name: str) -> tuple[Any, ...]:
+    """Return an edit's arguments: the parameters after the first one.
+
+    Raises:
+        UnknownNameError: if there is no such edit.
+    """
+    kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    return options_of(EDITS[name], kinds=kinds)[1:]
+
+
+class EditProxy:
+    """`run.edit`: asks for edits by name, `run.edit.unfreeze("encoder.layer[-2:]")`.
+
+    Args:
+        ask: takes the request.
+        asked_by: returns who is asking.
+    """
+
+    def __init__(self, ask: Callable[[EditRequest], None], asked_by: Callable[[], str]) -> None:
+        self._ask = ask
+        self._asked_by = asked_by
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        if name not in EDITS:
+            raise UnknownNameError(describe_unknown("edit", name, EDITS))
+
+        def ask(*positional: Any, **named: Any) -> None:
+            self._ask(bind_request(name, positional, named, self._asked_by()))
+
+        return ask
+
+
+def digest(requests: list[EditRequest]) -> int:
+    """Return a number that says which edits were asked for, 0 for none; equal ones give equal numbers."""
+    if not requests:
+        return 0
+    text = json.dumps([[request.name, request.arguments] for request in requests], sort_keys=True, default=repr)
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:7], "big") or 1
+
+
+@contextmanager
+def random_numbers_of(seed: int, number: int, device: torch.device) -> Iterator[None]:
+    """Draw from the generator of one edit inside, and leave the training's random state as it was.
+
+    Args:
+        seed: the run's seed.
+        number: the edit's number in the journal, from 1.
+        device: where the model is.
+    """
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices):
+        torch.manual_seed(int(np.random.SeedSequence([seed, number]).generate_state(1)[0]))
+        yield
+
+
+def _takes_mapping(name: str) -> bool:
+    return _takes(name, dict)
+
+
+def _takes(name: str, kind: type) -> bool:
+    from research import kinds
+
+    options = arguments_of(name)
+    return bool(options) and kinds.accepts(options[0].type, kind())

@@ -1,0 +1,157 @@
+"""Between two steps: the processes agree on what was asked for, and edits are applied on all of them or on none."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from accelerate.utils import gather_object
+
+from research.edits import audit, journal
+from research.edits.base import EDITS, Editable, EditError, EditRequest, digest, random_numbers_of
+from research.families import model_blocks
+from research.model import EncoderWithHead
+from research.optim import regroup
+from research.selectors import frozen_modules
+from research.user_errors import is_for_the_user, one_line
+from research.wrapping import rewrap, trainable_parameters
+
+if TYPE_CHECKING:
+    from research.run import Run
+
+
+def settle(run: Run) -> None:
+    """Agree with the other processes, and apply the edits that were asked for; called on every process."""
+    requests = run.take_requests()
+    _exchange_control_message(run, requests)
+    if requests:
+        apply_edits(run, requests)
+
+
+def _exchange_control_message(run: Run, requests: list[EditRequest]) -> None:
+    """Tell each other what was asked for: a stop counts from any process, edits must be asked for on all.
+
+    Raises:
+        EditError: on every process, if they were asked for different edits.
+    """
+    if run.accelerator.num_processes == 1:
+        run.stop_reason = run.stop_reason or run.asked_to_stop
+        return
+    own = torch.tensor([[run.asked_to_stop is not None, digest(requests)]], dtype=torch.int64)
+    messages = run.accelerator.gather(own.to(run.accelerator.device))
+    stops, digests = messages.T.tolist()
+    if any(stops):
+        run.stop_reason = next(reason for reason in gather_object([run.asked_to_stop]) if reason)
+    if len(set(digests)) > 1:
+        asked = gather_object([", ".join(map(str, requests)) or "nothing"])
+        listed = "; ".join(f"process {rank}: {text}" for rank, text in enumerate(asked))
+        raise EditError(
+            f"All processes must ask for the same edits, after step {run.clock.step} they did not: {listed}."
+        )
+
+
+def apply_edits(run: Run, requests: list[EditRequest]) -> None:
+    """Apply edits, make wrappers and optimizer follow, audit, and write the journal; called on every process.
+
+    Raises:
+        EditError: on every process, if an edit fails on any.
+        AuditError: on every process, if the audit finds a difference.
+    """
+    before = len(run.journal)
+    error: Exception | None = None
+    run.fresh.clear()
+    try:
+        for request in requests:
+            run.journal.append(apply_edit(run, request))
+        refuse_nothing_to_train(run)
+    except Exception as caught:  # it is raised below, once the others know of it
+        error = caught
+    model, accelerator = run.encoder_with_head, run.accelerator
+    _raise_on_all(run, error)
+    # Before the wrappers are made anew, whose first broadcast would hide a difference.
+    audit.check_replicas(model, run.optimizer, accelerator.gather, accelerator.num_processes)
+    if run.needs_wrapping(requests):
+        run.wrapped = rewrap(accelerator, run.wrapped, model, run.compile_backend)
+    error = None
+    try:
+        audit.check_optimizer(model, run.optimizer)
+        audit.check_reducer(model, run.wrapped, accelerator.num_processes)
+        audit.check_rates(run.optimizer, run.schedule)
+        audit.check_compiled(model, run.wrapped)
+    except audit.AuditError as caught:
+        error = caught
+    _raise_on_all(run, error)
+    run.frozen = frozen_modules(model)
+    run.predictions.clear()  # those of the model before
+    run.applied = run.journal[before:]
+    if run.is_main:
+        journal.write(run, run.applied)
+    run.call("after_edits")
+
+
+def apply_edit(run: Editable, request: EditRequest) -> journal.Record:
+    """Apply one edit to a run, or to the rehearsal of one, and return what the journal says of it.
+
+    Raises:
+        EditError: if it cannot be applied.
+    """
+    model = run.encoder_with_head
+    before = _counts(model)
+    number = len(run.journal) + 1
+    try:
+        with random_numbers_of(run.config.seed, number, model.device):
+            EDITS[request.name](run, **request.arguments)
+    except ValueError as error:
+        if not is_for_the_user(error):
+            raise
+        raise EditError(
+            f"After step {run.clock.step}, {request} (asked for by {request.asked_by}): {one_line(error)}"
+        ) from error
+    regroup(run.optimizer, model_blocks(model.encoder, model.head), run.fresh)
+    counts = [list(pair) for pair in zip(before, _counts(model), strict=True)]
+    clock = run.clock
+    return journal.Record(
+        number, clock.step, round(clock.epochs_done, 6), request.name, request.arguments, request.asked_by, *counts
+    )
+
+
+def replay(run: Run, records: list[journal.Record]) -> None:
+    """Do again what a journal says, on a fresh run: its values are loaded afterwards."""
+    for record in records:
+        run.fresh.clear()
+        apply_edit(run, record.request)
+        run.journal.append(record)
+    if run.needs_wrapping([record.request for record in records]):
+        run.wrapped = rewrap(run.accelerator, run.wrapped, run.encoder_with_head, run.compile_backend)
+    run.frozen = frozen_modules(run.encoder_with_head)
+
+
+def refuse_nothing_to_train(run: Editable) -> None:
+    """Refuse a model of which everything is frozen.
+
+    Raises:
+        EditError: if nothing is left to train.
+    """
+    if not trainable_parameters(run.encoder_with_head):
+        raise EditError(
+            f"After step {run.clock.step} nothing is left to train: every parameter is frozen. Leave something "
+            "unfrozen, or end the run with --max_steps."
+        )
+
+
+def _counts(model: EncoderWithHead) -> tuple[int, int]:
+    """Return how many parameters train, and how many there are."""
+    sizes = [(parameter.numel(), parameter.requires_grad) for parameter in model.parameters()]
+    return sum(size for size, trains in sizes if trains), sum(size for size, _ in sizes)
+
+
+def _raise_on_all(run: Run, error: Exception | None) -> None:
+    """Raise an error on every process if there is one on any, so that none waits for another for ever."""
+    messages = [None if error is None else f"{type(error).__name__}: {one_line(error)}"]
+    if run.accelerator.num_processes > 1:
+        messages = gather_object(messages)
+    if error is not None:
+        raise error
+    for rank, message in enumerate(messages):
+        if message is not None:
+            raise EditError(f"Process {rank} could not apply the edits after step {run.clock.step}: {message}")

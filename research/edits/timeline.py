@@ -1,0 +1,216 @@
+"""The edits of a run and when they are due: read from settings and hooks, resolved to steps before training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from heads.registry import UnknownNameError, describe_unknown
+from research.choices import resolve_options
+from research.clock import Clock, Time, parse_time
+from research.config import Choice, RunConfig
+from research.edits.adapters import PEFT
+from research.edits.base import EDITS, EditRequest, request_edit
+from research.edits.conditions import Condition, parse_condition
+from research.hooks.base import Hook
+from research.user_errors import one_line
+
+if TYPE_CHECKING:
+    from research.run import Run
+
+TIMES = ("at", "every", "when")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Edits that are due together."""
+
+    label: str
+    """Where it was written, for messages and the journal."""
+    requests: tuple[EditRequest, ...]
+    """The edits, in order."""
+    at: Time | None = None
+    """When, once."""
+    every: Time | None = None
+    """How often."""
+    when: Condition | None = None
+    """Under which condition, once."""
+
+    def steps(self, clock: Clock) -> list[int]:
+        """Return after which steps it is due; none for a condition.
+
+        Raises:
+            ValueError: if it can never be reached.
+        """
+        if self.at is not None:
+            step = self.at.to_steps(clock)
+            if step > clock.total_steps:
+                raise ValueError(
+                    f"{self.label}: {self.at} is step {step}, which is never reached: the run has {clock.total_steps}."
+                )
+            return [step]
+        if self.every is not None:
+            period = self.every.to_period(clock)
+            steps = list(range(period, clock.total_steps, period))
+            if not steps:
+                raise ValueError(
+                    f"{self.label}: every {self.every} is every {period} steps, which is never reached: the run has "
+                    f"{clock.total_steps}."
+                )
+            return steps
+        return []
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """What is due when."""
+
+    due: Mapping[int, Sequence[EditRequest]]
+    """Edits by the number of steps taken before them."""
+    conditional: Sequence[Entry]
+    """Entries that wait for a condition."""
+    note: str | None = None
+    """What must be said of how it came about."""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there are no edits at all."""
+        return not self.due and not self.conditional
+
+
+def parse_entry(written: Mapping[str, Any], label: str) -> Entry:
+    """Read an entry: one time, and edits by name with their arguments.
+
+    Raises:
+        ValueError: naming the entry, if its time or an edit cannot be read.
+    """
+    try:
+        times = [name for name in TIMES if name in written]
+        if len(times) != 1:
+            raise ValueError(f"expected exactly one of {', '.join(TIMES)}, got {', '.join(times) or 'none'}")
+        for name in written:
+            if name not in TIMES and name not in EDITS:
+                raise UnknownNameError(
+                    describe_unknown("edit", str(name), [*EDITS, *TIMES], listed_as="Edits and times")
+                )
+        requests = tuple(request_edit(name, value, label) for name, value in written.items() if name not in TIMES)
+        if not requests:
+            raise ValueError(f"expected an edit beside the time. Edits: {', '.join(EDITS)}")
+        kind, text = times[0], written[times[0]]
+        if kind == "when":
+            return Entry(label, requests, when=parse_condition(text))
+        time = parse_time(str(text))
+        if kind == "every" and time.value == 0:
+            raise ValueError("expected a time above 0 after 'every'")
+        return Entry(label, requests, at=time) if kind == "at" else Entry(label, requests, every=time)
+    except ValueError as error:
+        raise type(error)(f"{label}: {one_line(error)}") from None
+
+
+def parse_timeline(config: RunConfig) -> list[Entry]:
+    """Return the entries that the settings ask for: --freeze and --peft first, then the timeline's in their order.
+
+    Raises:
+        ValueError: naming the entry that cannot be read.
+    """
+    entries = []
+    if config.peft is not None:
+        choice = Choice.of(config.peft, "peft")
+        written = {"at": "0%", f"add_{choice.name}": resolve_options(PEFT, choice)}
+        entries.append(parse_entry(written, "--peft"))
+    if config.freeze:
+        entries.append(parse_entry({"at": "0%", "freeze": config.freeze}, "--freeze"))
+    return entries + [
+        parse_entry(written, f"timeline entry {number}") for number, written in enumerate(config.timeline, start=1)
+    ]
+
+
+def planned_by_hooks(hooks: Sequence[Hook], config: RunConfig, blocks: Sequence[str]) -> list[Entry]:
+    """Return the entries that hooks plan.
+
+    Args:
+        hooks: the run's hooks.
+        config: the settings.
+        blocks: names of the model's blocks.
+    """
+    return [
+        parse_entry(written, f"hook {type(hook).__name__}")
+        for hook in hooks
+        for written in hook.timeline(config, blocks)
+    ]
+
+
+def resolve_timeline(entries: Sequence[Entry], clock: Clock, *, smoke: bool = False) -> Timeline:
+    """Return which edits are due after which step.
+
+    Args:
+        entries: in the order in which they apply, where they fall on the same step.
+        clock: the run's.
+        smoke: press the entries, in their order, into a run that is too short for them.
+    Raises:
+        ValueError: if an entry can never be reached.
+    """
+    due: dict[int, list[EditRequest]] = {}
+    timed = [entry for entry in entries if entry.when is None]
+    note = None
+    if smoke and timed:
+        placed = _pressed(timed, clock.total_steps)
+        note = f"--smoke presses the timeline, in the order in which it is written, into {clock.total_steps} steps."
+    else:
+        placed = [(step, entry) for entry in timed for step in entry.steps(clock)]
+    for step, entry in placed:
+        due.setdefault(step, []).extend(entry.requests)
+    return Timeline(dict(sorted(due.items())), [entry for entry in entries if entry.when is not None], note)
+
+
+def _pressed(timed: Sequence[Entry], num_steps: int) -> list[tuple[int, Entry]]:
+    """Return a boundary for each entry: those of 0 before the first step, the others spread over the rest in order."""
+    later = [entry for entry in timed if not (entry.at is not None and entry.at.value == 0)]
+    boundaries = max(1, num_steps - 1)
+    return [
+        (0, entry) if entry not in later else (1 + later.index(entry) * boundaries // len(later), entry)
+        for entry in timed
+    ]
+
+
+class FollowTimeline(Hook):
+    """Ask for the edits of a timeline when they are due.
+
+    Args:
+        timeline: what is due when.
+    """
+
+    def __init__(self, timeline: Timeline) -> None:
+        self.due = timeline.due
+        self.conditional = [replace(entry, when=replace(entry.when)) for entry in timeline.conditional if entry.when]
+
+    def on_train_start(self, run: Run) -> None:
+        """Ask for what is due before the first step."""
+        self._ask(run)
+
+    def after_step(self, run: Run) -> None:
+        """Ask for what is due after this step."""
+        self._ask(run)
+
+    def after_evaluate(self, run: Run, split: str, metrics: dict[str, float]) -> None:
+        """Ask for what waits for a condition that has come true."""
+        if split != "validation" or run.is_over:
+            return
+        for entry in self.conditional:
+            assert entry.when is not None
+            if entry.when.hear(metrics):
+                run.ask(entry.requests)
+
+    def _ask(self, run: Run) -> None:
+        run.ask(self.due.get(run.clock.step, ()))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what the conditions have seen."""
+        return {"conditions": [entry.when.state_dict() for entry in self.conditional if entry.when]}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take back what the conditions had seen."""
+        for entry, saved in zip(self.conditional, state["conditions"], strict=True):
+            assert entry.when is not None
+            entry.when.load_state_dict(saved)

@@ -1,0 +1,134 @@
+"""A run without data or weights: its edits, learning rates and trainable parameters, step by step.
+
+The very functions that will change the model are called, on a model whose parameters have shapes only.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import torch
+
+from research.clock import Clock
+from research.config import RunConfig
+from research.data import Collator
+from research.edits.base import EditError, EditRequest
+from research.edits.boundary import apply_edit, refuse_nothing_to_train
+from research.edits.journal import Record
+from research.edits.timeline import Timeline
+from research.families import model_blocks
+from research.model import EncoderWithHead, build_model
+from research.objectives import Objective
+from research.optim import apply_schedule, learning_rates, parameter_groups
+from research.schedules import Schedule, create_schedule
+from research.task import Task
+
+
+@dataclass(frozen=True)
+class StepPlan:
+    """What a step will be like."""
+
+    step: int
+    """From 1."""
+    learning_rates: dict[str, float]
+    """Rate of each block."""
+    trainable_parameters: int
+    """Numbers that the optimizer moves."""
+    trainable_blocks: tuple[str, ...]
+    """Blocks of which at least a part trains."""
+
+
+@dataclass
+class Rehearsal:
+    """What edits may change, as in a run."""
+
+    config: RunConfig
+    """The settings."""
+    task: Task
+    """What is predicted."""
+    objective: Objective
+    """What is minimised."""
+    collator: Collator
+    """Knows how long training inputs are."""
+    clock: Clock
+    """Where the rehearsal is."""
+    schedule: Schedule
+    """Factor on every group's base rate."""
+    encoder_with_head: EncoderWithHead
+    """The model, without values."""
+    optimizer: torch.optim.Optimizer
+    """Its groups."""
+    journal: list[Record] = field(default_factory=list)
+    """All edits that were applied."""
+    fresh: set[str] = field(default_factory=set)
+    """Names of parameters that the edits of this boundary made or initialised anew."""
+
+    @classmethod
+    def of(cls, config: RunConfig, task: Task, objective: Objective, collator: Collator, clock: Clock) -> Rehearsal:
+        """Return the rehearsal of a run before its first step; what it is given stays as it is."""
+        model = build_model(config, task, with_weights=False)
+        schedule = create_schedule(config, clock)
+        # Any optimizer has groups; the fused ones refuse parameters without values.
+        optimizer = torch.optim.SGD(parameter_groups(model_blocks(model.encoder, model.head), config), lr=config.lr)
+        apply_schedule(optimizer, schedule)
+        return cls(config, task, objective, copy.copy(collator), copy.copy(clock), schedule, model, optimizer)
+
+    def check(self, timeline: Timeline) -> None:
+        """Apply all edits of a timeline in their order.
+
+        Raises:
+            EditError: if one cannot be applied, or would leave nothing to train.
+        """
+        start = copy.deepcopy(self)
+        for step, requests in timeline.due.items():
+            self.clock.step = step
+            self.apply(requests)
+        for entry in timeline.conditional:
+            try:  # it may come at any time
+                copy.deepcopy(start).apply(entry.requests)
+            except EditError:
+                copy.deepcopy(self).apply(entry.requests)
+
+    def walk(self, timeline: Timeline) -> Iterator[StepPlan]:
+        """Yield every step of the run, from here to its end; conditional edits do not come.
+
+        Raises:
+            EditError: if an edit cannot be applied, or would leave nothing to train.
+        """
+        clock = self.clock
+        while True:
+            self.apply(timeline.due.get(clock.step, ()))
+            if clock.step >= clock.total_steps:
+                return
+            yield self._plan()
+            if self.config.schedule_interval == "step":
+                self._move_rates()
+            clock.advance(clock.batch_size)
+            if clock.step_in_epoch == clock.steps_per_epoch:
+                clock.next_epoch()
+                if self.config.schedule_interval == "epoch":
+                    self._move_rates()
+
+    def apply(self, requests: Sequence[EditRequest]) -> None:
+        """Apply edits as a run does, all that concerns processes and weights left out."""
+        if requests:
+            self.fresh.clear()
+            for request in requests:
+                self.journal.append(apply_edit(self, request))
+            refuse_nothing_to_train(self)
+
+    def _move_rates(self) -> None:
+        self.schedule.step()
+        apply_schedule(self.optimizer, self.schedule)
+
+    def _plan(self) -> StepPlan:
+        model = self.encoder_with_head
+        blocks = model_blocks(model.encoder, model.head)
+        return StepPlan(
+            self.clock.step + 1,
+            learning_rates(self.optimizer),
+            sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad),
+            tuple(name for name, parameters in blocks if any(parameter.requires_grad for _, parameter in parameters)),
+        )

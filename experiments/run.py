@@ -2,7 +2,7 @@
 
 import sys
 
-from research.cli import parse
+from research.cli import Command, parse
 from research.user_errors import is_for_the_user
 
 
@@ -17,19 +17,7 @@ def main() -> int:
     if command is None:
         return 0
     try:
-        if command.listing is not None:
-            from research.listing import describe_listing
-
-            print(describe_listing(command.listing, command.config.plugin))
-            return 0
-        # Only now torch and transformers are imported, so that --help answers at once.
-        from research.experiment import resolve, run_experiment
-        from research.outputs import config_as_yaml
-
-        if command.print_config:
-            print(config_as_yaml(resolve(command.config)), end="")
-        else:
-            run_experiment(command.config)
+        carry_out(command)
     except ValueError as error:
         if not is_for_the_user(error):
             raise
@@ -37,6 +25,28 @@ def main() -> int:
     except KeyboardInterrupt:
         return complain("interrupted", exit_code=130)
     return 0
+
+
+def carry_out(command: Command) -> None:
+    """Look or train, as the command says."""
+    # Only now torch and transformers are imported, so that --help answers at once.
+    if command.listing is not None:
+        from research.listing import describe_listing
+
+        print(describe_listing(command.listing, command.config.plugin))
+    elif command.print_config:
+        from research.assemble import resolve
+        from research.outputs import config_as_yaml
+
+        print(config_as_yaml(resolve(command.config)), end="")
+    elif command.dry_run:
+        from research.preview import preview
+
+        preview(command.config)
+    else:
+        from research.experiment import run_experiment
+
+        run_experiment(command.config)
 
 
 def complain(error: object, exit_code: int) -> int:

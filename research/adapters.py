@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from peft import LoraConfig, inject_adapter_in_model
-from peft.tuners.lora import LoraLayer
 from torch import nn
 from transformers import PreTrainedModel
 
@@ -59,6 +57,8 @@ def find_targets(encoder: PreTrainedModel, modules: str, targets: str, model: En
 
 def inject_adapters(encoder: PreTrainedModel, settings: AdapterSettings) -> None:
     """Put adapters beside linear layers; at first they add nothing."""
+    from peft import LoraConfig, inject_adapter_in_model  # here, since it takes a second or two
+
     inject_adapter_in_model(
         LoraConfig(
             target_modules=settings.targets, r=settings.r, lora_alpha=settings.alpha, lora_dropout=settings.dropout
@@ -69,6 +69,8 @@ def inject_adapters(encoder: PreTrainedModel, settings: AdapterSettings) -> None
 
 def merge_adapters(encoder: PreTrainedModel) -> None:
     """Add what adapters learned to the weights beside them, and take the adapters out."""
+    from peft.tuners.lora import LoraLayer
+
     for name, module in list(encoder.named_modules()):
         if isinstance(module, LoraLayer):
             module.merge()

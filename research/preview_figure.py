@@ -1,0 +1,87 @@
+"""The picture of a timeline: learning rates over steps, what trains as bands, edits as marks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from matplotlib import colormaps
+from matplotlib.figure import Figure
+
+from research.edits.journal import Record
+from research.rehearsal import StepPlan
+
+MAX_POINTS = 2000
+"""Points of a curve; of longer runs every so many steps are drawn, and every step with an edit before it."""
+MAX_LISTED = 20
+"""Edits that are spelt out below the picture; the caption says how many more there are."""
+
+
+def timeline_figure(steps: Sequence[StepPlan], edits: Sequence[Record]) -> Figure:
+    """Draw what a run will do.
+
+    Args:
+        steps: every step.
+        edits: every edit that is due at a known step.
+    """
+    blocks = list(dict.fromkeys(block for step in steps for block in step.learning_rates))
+    blocks.sort(key=_position)
+    listed = [f"{record.number}: after step {record.step:,}, {record.request}" for record in edits[:MAX_LISTED]]
+    if len(edits) > len(listed):
+        listed.append(f"and {len(edits) - len(listed)} more")
+    heights = (3.2, 0.24 * len(blocks) + 0.3, 0.19 * len(listed) + 0.1)
+    figure = Figure(figsize=(10, sum(heights) + 0.9), layout="constrained")
+    rates, bands, caption = figure.subplots(3, 1, height_ratios=heights)
+    rates.sharex(bands)
+    stride = -(-len(steps) // MAX_POINTS)
+    near = {step for record in edits for step in (record.step - 1, record.step)}
+    drawn = [
+        step for index, step in enumerate(steps) if index % stride == 0 or index in near or index == len(steps) - 1
+    ]
+    colours = [colormaps["viridis"](0.9 * index / max(1, len(blocks) - 2)) for index in range(len(blocks) - 1)]
+    for block, colour in zip(blocks, [*colours, "tab:red"], strict=True):
+        curve = [step.learning_rates.get(block, float("nan")) for step in drawn]
+        rates.plot([step.step for step in drawn], curve, color=colour, label=block, linewidth=1.4)
+    rates.set_ylabel("learning rate")
+    highest = max(max(step.learning_rates.values()) for step in steps)
+    rates.set_yscale("log", nonpositive="mask")
+    rates.set_ylim(highest / 3000, highest * 1.5)
+    rates.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8)
+    rates.tick_params(labelbottom=False)
+    for row, block in enumerate(reversed(blocks)):
+        for start, end, trains in _spans(steps, block):
+            bands.barh(row, end - start, left=start, height=0.8, color="#2a9d8f" if trains else "#d9d9d9")
+    bands.set_yticks(range(len(blocks)), list(reversed(blocks)), fontsize=8)
+    bands.set_xlabel("step (green: trains, grey: frozen)")
+    bands.set_xlim(0.5, len(steps) + 0.5)
+    for record in edits:
+        for axes in (rates, bands):
+            axes.axvline(record.step + 0.5, color="black", linestyle=":", linewidth=1)
+    for step in dict.fromkeys(record.step for record in edits):
+        numbers = [str(record.number) for record in edits if record.step == step]
+        text = numbers[0] if len(numbers) == 1 else f"{numbers[0]}-{numbers[-1]}"
+        place = rates.get_xaxis_transform()
+        rates.text(step + 0.5, 1.01, text, transform=place, ha="center", va="bottom", fontsize=8)
+    caption.axis("off")
+    caption.text(0, 1, "\n".join(listed), va="top", fontsize=8, transform=caption.transAxes, wrap=True)
+    return figure
+
+
+def _position(block: str) -> tuple[int, int]:
+    """Return where a block stands in the model."""
+    if block.startswith("layer."):
+        return 1, int(block.removeprefix("layer."))
+    return {"embeddings": 0, "rest": 2, "head": 3}[block], 0
+
+
+def _spans(steps: Sequence[StepPlan], block: str) -> list[tuple[float, float, bool]]:
+    """Return from where to where a block trains or is frozen; nothing where it is not there."""
+    spans: list[tuple[float, float, bool]] = []
+    for step in steps:
+        if block not in step.learning_rates:
+            continue
+        trains = block in step.trainable_blocks
+        if spans and spans[-1][2] == trains and spans[-1][1] == step.step - 0.5:
+            spans[-1] = (spans[-1][0], step.step + 0.5, trains)
+        else:
+            spans.append((step.step - 0.5, step.step + 0.5, trains))
+    return spans

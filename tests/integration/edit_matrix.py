@@ -1,0 +1,269 @@
+"""A script for test_edit_matrix: trains a tiny model through every edit, and checks what the edit must and must not do.
+
+Started once per number of processes; every cell is a run of its own in the same processes. Expectations are written out
+here by parameter name, and do not ask the code under test what trains.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import re
+import tempfile
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate.utils import gather_object
+
+from research import Hook, RunConfig, register_edit
+from research.assemble import resolve, set_up
+from research.clock import Clock
+from research.data import Batch
+from research.edits.base import Editable
+from research.launch import create_accelerator, end_run
+from research.loop import train
+from research.run import Run
+from research.schedules import create_schedule
+
+STEP_OF_EDIT = 2
+STEPS_AFTER = 20
+BASE_RATES = {"embeddings": 0.9**2 * 0.01, "layer.0": 0.9 * 0.01, "layer.1": 0.01, "head": 0.02}
+NEVER_SURE = re.compile(r"\.key\.bias$")
+"""Key biases have a true gradient of 0, so that they may or may not move."""
+
+Expect = Callable[[str], bool]
+
+
+@register_edit("shift_bias")
+def shift_bias(run: Editable, by: float = 0.5) -> None:
+    """Add a number to the biases of the head's output: an edit of a user's own."""
+    with torch.no_grad():
+        run.encoder_with_head.head.out.bias.add_(by)
+    run.encoder_with_head.head.out.bias.requires_grad_(False)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One edit, and what is to be seen after it."""
+
+    edit: dict[str, Any]
+    """As in a timeline."""
+    moves: Expect = lambda name: True
+    """Whether a parameter trains after the edit, by its name."""
+    before: list[dict[str, Any]] = field(default_factory=list)
+    """What the timeline holds before it."""
+    rates: dict[str, float] = field(default_factory=lambda: dict(BASE_RATES))
+    """Peak rates after the edit."""
+    sees: Callable[[Run, list[int]], bool] = lambda run, widths: True
+    """What else is to be seen at the end, of the run and of the widths of the batches after the edit."""
+
+
+def in_layer(*numbers: int) -> Expect:
+    return lambda name: any(name.startswith(f"encoder.encoder.layer.{number}.") for number in numbers)
+
+
+def adapter_or_head(name: str) -> bool:
+    return "lora_" in name or name.startswith("head.")
+
+
+def dropouts(run: Run) -> set[float]:
+    return {
+        module.p
+        for name, module in run.encoder_with_head.named_modules()
+        if isinstance(module, torch.nn.Dropout) and not name.endswith("attention.self.dropout")
+    }
+
+
+def decays(run: Run) -> dict[tuple[str, bool], float]:
+    return {(group["block"], group["decays"]): group["weight_decay"] for group in run.optimizer.param_groups}
+
+
+CASES = {
+    "freeze": Case({"freeze": "encoder.layer[0]"}, lambda name: not in_layer(0)(name)),
+    "unfreeze": Case(
+        {"unfreeze": "encoder.layer[-1:]"},
+        lambda name: name.startswith("head.") or in_layer(1)(name),
+        [{"at": "0%", "freeze": "encoder"}],
+    ),
+    "set_dropout": Case({"set_dropout": 0.25}, sees=lambda run, widths: dropouts(run) == {0.25}),
+    "set_lr": Case({"set_lr": {"lr": 0.003, "modules": "head"}}, rates={**BASE_RATES, "head": 0.003}),
+    "scale_lr": Case({"scale_lr": 0.5}, rates={block: rate * 0.5 for block, rate in BASE_RATES.items()}),
+    "set_weight_decay": Case(
+        {"set_weight_decay": {"weight_decay": 0.3, "modules": "encoder"}},
+        sees=lambda run, widths: (
+            {decay for (block, is_matrix), decay in decays(run).items() if is_matrix and block != "head"} == {0.3}
+            and {decay for (block, is_matrix), decay in decays(run).items() if not is_matrix} == {0.0}
+        ),
+    ),
+    "replace_head": Case(
+        {"replace_head": {"name": "lstm", "lstm_size": 8}},
+        sees=lambda run, widths: type(run.encoder_with_head.head).__name__ == "LSTMHead",
+    ),
+    "reinitialize": Case({"reinitialize": "encoder.layer[-1]"}),
+    "drop_layers": Case(
+        {"drop_layers": "encoder.layer[0]"},
+        rates={block: rate for block, rate in BASE_RATES.items() if block != "layer.1"} | {"layer.0": 0.01},
+        sees=lambda run, widths: not any(".layer.1." in name for name, _ in run.encoder_with_head.named_parameters()),
+    ),
+    "set_objective": Case(
+        {"set_objective": {"name": "focal", "gamma": 1.0}},
+        sees=lambda run, widths: type(run.objective).__name__ == "Focal" and run.objective.gamma == 1.0,
+    ),
+    "set_max_length": Case({"set_max_length": 8}, sees=lambda run, widths: max(widths) == 8),
+    "add_lora": Case({"add_lora": {"r": 2}}, adapter_or_head),
+    "merge_lora": Case(
+        {"merge_lora": True},
+        before=[{"at": "0%", "add_lora": {"r": 2}}],
+        sees=lambda run, widths: not any("lora" in name for name, _ in run.encoder_with_head.named_modules()),
+    ),
+    "shift_bias": Case({"shift_bias": 0.25}, lambda name: name != "head.out.bias"),
+}
+
+
+class Witness(Hook):
+    """Writes down what happens to every parameter before and after the edit."""
+
+    def __init__(self, sabotage: str | None) -> None:
+        self.sabotage = sabotage
+        self.at_edit: dict[str, torch.Tensor] = {}
+        self.had_gradient: set[torch.nn.Parameter] = set()
+        self.widths: list[int] = []
+        self.rates: list[dict[str, float]] = []
+        self.digests: list[str] = []
+
+    def on_batch(self, run: Run, batch: Batch) -> None:
+        """Note how wide it is."""
+        if self.at_edit:
+            self.widths.append(batch.inputs["input_ids"].shape[1])
+
+    def before_step(self, run: Run) -> None:
+        """Note what has a gradient; make the mistake, if asked to."""
+        if self.sabotage == "drift" and self.at_edit and run.accelerator.process_index == 1:
+            with torch.no_grad():
+                run.encoder_with_head.head.out.bias.add_(1e-3)
+        self.had_gradient |= {p for p in run.encoder_with_head.parameters() if p.grad is not None}
+
+    def after_edits(self, run: Run) -> None:
+        """Note every value right after the edit."""
+        if run.clock.step == STEP_OF_EDIT:
+            self.at_edit = {name: p.detach().clone() for name, p in run.encoder_with_head.named_parameters()}
+            # What begins anew has had no gradient.
+            self.had_gradient -= {p for name, p in run.encoder_with_head.named_parameters() if name in run.fresh}
+
+    def after_step(self, run: Run) -> None:
+        """Note rates, and a hash of every bit, once the edit was made."""
+        if self.at_edit:
+            assert run.last_step is not None
+            self.rates.append(run.last_step.learning_rates)
+            digest = hashlib.sha256()
+            for _, parameter in run.encoder_with_head.named_parameters():
+                digest.update(parameter.detach().numpy().tobytes())
+            self.digests.append(digest.hexdigest())
+
+
+def run_cell(case: Case, settings: dict[str, Any], sabotage: str | None) -> list[str]:
+    """Train through one edit, and return what is not as it must be."""
+    total = STEP_OF_EDIT + STEPS_AFTER
+    with tempfile.TemporaryDirectory() as folder:
+        config = RunConfig(
+            batch_size=8,
+            max_steps=total,
+            optimizer="adamw",
+            lr=0.01,
+            head_lr=0.02,
+            layer_decay=0.9,
+            max_length=32,
+            warmup="3st",
+            evaluate_every=None,
+            log_with=[],
+            output_dir=folder,
+            overwrite=True,
+            timeline=[*case.before, {"at": f"{STEP_OF_EDIT}st", **case.edit}],
+            **settings,
+        )
+        config = resolve(config)
+        accelerator = create_accelerator(config, folder)
+        witness = Witness(sabotage)
+        run = set_up(config, Path(folder), accelerator, None, [witness], lambda message: None)
+        train(run)
+        end_run(accelerator)
+    return wrongs(case, run, witness)
+
+
+def wrongs(case: Case, run: Run, witness: Witness) -> list[str]:
+    """Return what is not as it must be."""
+    found = []
+    model = run.encoder_with_head
+    for name, parameter in model.named_parameters():
+        moved = not torch.equal(parameter, witness.at_edit[name])
+        if moved != case.moves(name) and not (case.moves(name) and NEVER_SURE.search(name)):
+            found.append(f"{name} {'moved' if moved else 'did not move'}")
+        if parameter.requires_grad != case.moves(name):
+            found.append(f"{name} is {'trainable' if parameter.requires_grad else 'frozen'}")
+    with_state = set(run.optimizer.state)
+    expected = {parameter for parameter in model.parameters() if parameter in witness.had_gradient}
+    if with_state != expected:
+        found.append(f"optimizer state for {len(with_state)} parameters, {len(expected)} had gradients")
+    total = STEP_OF_EDIT + STEPS_AFTER
+    schedule = create_schedule(run.config, Clock(steps_per_epoch=6, total_steps=total, batch_size=8))
+    for step in range(total):
+        if step >= STEP_OF_EDIT:
+            wanted = {block: rate * schedule.factor for block, rate in case.rates.items()}
+            seen = witness.rates[step - STEP_OF_EDIT]
+            if seen.keys() != wanted.keys() or any(abs(seen[block] - wanted[block]) > 1e-12 for block in wanted):
+                found.append(f"step {step + 1}: rates {seen}, expected {wanted}")
+                break
+        schedule.step()
+    if len(witness.digests) != STEPS_AFTER:
+        found.append(f"{len(witness.digests)} steps after the edit instead of {STEPS_AFTER}")
+    if run.accelerator.num_processes > 1:
+        everyone = gather_object([witness.digests])
+        apart = [step for step, digests in enumerate(zip(*everyone, strict=True), start=1) if len(set(digests)) > 1]
+        if apart:
+            found.append(f"replicas differ from step {apart[0]} after the edit")
+    if not case.sees(run, witness.widths):
+        found.append("what the edit is about is not to be seen")
+    return found
+
+
+def main() -> None:
+    """Run all cells that were asked for, and write what was wrong in each."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--encoder", required=True)
+    parser.add_argument("--data", required=True)
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--num_processes", type=int, required=True)
+    parser.add_argument("--backends", default="none")
+    parser.add_argument("--edits", default=",".join(CASES))
+    parser.add_argument("--sabotage", default=None)
+    arguments = parser.parse_args()
+    results: dict[str, list[str]] = {}
+    for backend in arguments.backends.split(","):
+        for name in arguments.edits.split(","):
+            for accumulation in (1, 4) if backend == "none" else (1,):
+                for precision in ("no", "bf16") if backend == "none" else ("no",):
+                    settings: dict[str, Any] = {
+                        "encoder": arguments.encoder,
+                        "data": arguments.data,
+                        "micro_batch_size": 8 // arguments.num_processes // accumulation,
+                        "mixed_precision": precision,
+                    }
+                    if backend != "none":
+                        settings |= {"compile": True, "compile_backend": backend}
+                    cell = f"{name}-{accumulation}-{precision}-{backend}"
+                    try:
+                        results[cell] = run_cell(CASES[name], settings, arguments.sabotage)
+                    except Exception:  # the other cells are to be seen too
+                        results[cell] = [traceback.format_exc()]
+    arguments.output.with_suffix(
+        f".{torch.distributed.get_rank() if torch.distributed.is_initialized() else 0}"
+    ).write_text(json.dumps(results))
+
+
+if __name__ == "__main__":
+    main()

@@ -260,9 +260,8 @@ def main() -> None:
                         results[cell] = run_cell(CASES[name], settings, arguments.sabotage)
                     except Exception:  # the other cells are to be seen too
                         results[cell] = [traceback.format_exc()]
-    arguments.output.with_suffix(
-        f".{torch.distributed.get_rank() if torch.distributed.is_initialized() else 0}"
-    ).write_text(json.dumps(results))
+    rank = torch.distributed.get_rank() if torch.distributed.is_initialized() else 0
+    arguments.output.with_suffix(f".{rank}").write_text(json.dumps(results))
 
 
 if __name__ == "__main__":

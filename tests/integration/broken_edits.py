@@ -1,0 +1,235 @@
+"""A script for test_broken_edits: breaks what the audit and the boundary watch over, and writes down what is said.
+
+Every scenario is a run of its own, in the same processes: each must end with its error on all of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import torch
+
+from research import Hook, RunConfig, register_edit
+from research.assemble import resolve, set_up
+from research.edits.base import Editable
+from research.launch import create_accelerator, end_run
+from research.loop import train
+from research.run import Run
+from research.wrapping import Wrapped, trainable_parameters
+
+UNFREEZE = [{"at": "0%", "freeze": "encoder"}, {"at": "2st", "unfreeze": "encoder.layer[1]"}]
+SWAP = [{"at": "2st", "replace_head": "mean"}]
+CHANGE = [{"at": "2st", "scale_lr": 0.5}]
+
+
+@register_edit("fails_on_process_1")
+def fails_on_process_1(run: Editable) -> None:
+    """Fail where it is not rehearsed, on the second process only."""
+    if isinstance(run, Run) and run.accelerator.process_index == 1:
+        raise RuntimeError("this process has no luck")
+
+
+class Breaks(Hook):
+    """Does something at the second step."""
+
+    def __init__(self, point: str, action: Callable[[Run], None]) -> None:
+        self.point = point
+        self.action = action
+
+    def before_step(self, run: Run) -> None:
+        """Break it here, if asked to."""
+        self._break("before_step", run, 1)
+
+    def after_backward(self, run: Run, batch: Any) -> None:
+        """Break it here, if asked to."""
+        self._break("after_backward", run, 1)
+
+    def after_step(self, run: Run) -> None:
+        """Break it here, if asked to."""
+        self._break("after_step", run, 2)
+
+    def end_of_step(self, run: Run) -> None:
+        """Break it here, if asked to."""
+        self._break("end_of_step", run, 2)
+
+    def _break(self, point: str, run: Run, step: int) -> None:
+        if point == self.point and run.clock.step == step:
+            self.action(run)
+
+
+def rewrap_nothing(accelerator: Any, wrapped: Wrapped, model: Any, backend: Any) -> Wrapped:
+    """Forget to make the wrappers anew."""
+    return wrapped
+
+
+def rewrap_in_name(accelerator: Any, wrapped: Wrapped, model: Any, backend: Any) -> Wrapped:
+    """Say that the wrappers are new, and keep the old ones."""
+    return dataclasses.replace(wrapped, trainable=trainable_parameters(model))
+
+
+def drift(run: Run) -> None:
+    """Change one bit on the second process."""
+    if run.accelerator.process_index == run.accelerator.num_processes - 1:
+        with torch.no_grad():
+            bias = run.encoder_with_head.head.out.bias.view(torch.int32)
+            bias[0] ^= 1
+
+
+def set_rate(run: Run) -> None:
+    """Set a rate behind the schedule's back."""
+    run.optimizer.param_groups[0]["lr"] = 0.5
+
+
+def give_gradient(run: Run) -> None:
+    """Leave a gradient on something that is about to be frozen again."""
+    run.encoder_with_head.encoder.embeddings.word_embeddings.weight.grad = torch.zeros_like(
+        run.encoder_with_head.encoder.embeddings.word_embeddings.weight
+    )
+
+
+def freeze_by_hand(run: Run) -> None:
+    """Freeze without an edit."""
+    run.encoder_with_head.encoder.embeddings.requires_grad_(False)
+
+
+def ask_alone(run: Run) -> None:
+    """Ask for an edit on the first process only."""
+    if run.accelerator.process_index == 0:
+        run.edit.freeze("encoder.layer[0]")
+
+
+def ask_differently(run: Run) -> None:
+    """Ask for another edit on each process."""
+    run.edit.scale_lr(0.5 + 0.1 * run.accelerator.process_index)
+
+
+def freeze_all(run: Run) -> None:
+    """Ask for an edit that leaves nothing to train."""
+    run.edit.freeze("all")
+
+
+def misspell(run: Run) -> None:
+    """Ask for an edit that there is not."""
+    run.edit.unfreze("encoder")
+
+
+def select_nothing(run: Run) -> None:
+    """Ask for an edit of a layer that there is not."""
+    run.edit.freeze("encoder.layer[7]")
+
+
+def stop_alone(run: Run) -> None:
+    """Ask for a stop on the last process only."""
+    if run.accelerator.process_index == run.accelerator.num_processes - 1:
+        run.stop("the last process had enough")
+
+
+@dataclasses.dataclass(frozen=True)
+class Scenario:
+    """What is broken, and how."""
+
+    timeline: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    """Edits of the run."""
+    point: str = ""
+    """Where a hook breaks something."""
+    action: Callable[[Run], None] | None = None
+    """What it does."""
+    patches: dict[str, Any] = dataclasses.field(default_factory=dict)
+    """Functions of the code that are replaced."""
+    compiled: bool = False
+    """Whether the model is compiled."""
+
+
+SCENARIOS = {
+    "nothing broken": Scenario(UNFREEZE),
+    "optimizer does not follow": Scenario(SWAP, patches={"research.edits.boundary.regroup": lambda *_: None}),
+    "frozen parameter keeps its gradient": Scenario(
+        [{"at": "0%", "freeze": "encoder.embeddings"}, *CHANGE], "after_step", give_gradient
+    ),
+    "reducer does not follow": Scenario(UNFREEZE, patches={"research.edits.boundary.rewrap": rewrap_nothing}),
+    "reducer follows in name only": Scenario(UNFREEZE, patches={"research.edits.boundary.rewrap": rewrap_in_name}),
+    "rate set by hand": Scenario(UNFREEZE, "after_step", set_rate),
+    "one bit differs": Scenario(UNFREEZE, "after_step", drift),
+    "compiled code does not follow": Scenario(
+        UNFREEZE, patches={"research.edits.boundary.rewrap": rewrap_nothing}, compiled=True
+    ),
+    "frozen by hand": Scenario([], "before_step", freeze_by_hand),
+    "frozen by hand in after_backward": Scenario([], "after_backward", freeze_by_hand),
+    "asked on one process": Scenario([], "after_step", ask_alone),
+    "asked for different edits": Scenario([], "after_step", ask_differently),
+    "asked in end_of_step": Scenario([], "end_of_step", ask_differently),
+    "nothing left to train": Scenario([], "after_step", freeze_all),
+    "misspelt edit": Scenario([], "after_step", misspell),
+    "selector matches nothing": Scenario([], "after_step", select_nothing),
+    "fails on one process": Scenario([{"at": "2st", "fails_on_process_1": True}]),
+    "stopped by one process": Scenario([], "after_step", stop_alone),
+}
+
+
+@contextmanager
+def patched(patches: dict[str, Any]) -> Iterator[None]:
+    """Replace functions of the code inside."""
+    if not patches:
+        yield
+        return
+    (name, replacement), *_ = patches.items()
+    with patch(name, replacement):
+        yield
+
+
+def play(scenario: Scenario, settings: dict[str, Any]) -> str:
+    """Return the error that a run ends with, or how it ended."""
+    hooks = [] if scenario.action is None else [Breaks(scenario.point, scenario.action)]
+    with tempfile.TemporaryDirectory() as folder:
+        config = RunConfig(
+            batch_size=8,
+            max_steps=4,
+            max_length=32,
+            mixed_precision="no",
+            evaluate_every=None,
+            log_with=[],
+            output_dir=folder,
+            overwrite=True,
+            timeline=scenario.timeline,
+            compile=scenario.compiled,
+            compile_backend="eager",
+            **settings,
+        )
+        config = resolve(config)
+        accelerator = create_accelerator(config, folder)
+        try:
+            run = set_up(config, Path(folder), accelerator, None, hooks, lambda message: None)
+            with patched(scenario.patches):
+                train(run)
+        except Exception as error:  # what a user would see
+            return f"{type(error).__name__}: {error}"
+        finally:
+            end_run(accelerator)
+    return f"ended after step {run.clock.step}: {run.stop_reason}"
+
+
+def main() -> None:
+    """Play all scenarios, and write what was said."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--encoder", required=True)
+    parser.add_argument("--data", required=True)
+    parser.add_argument("--output", type=Path, required=True)
+    arguments = parser.parse_args()
+    said = {
+        name: play(scenario, {"encoder": arguments.encoder, "data": arguments.data})
+        for name, scenario in SCENARIOS.items()
+    }
+    rank = torch.distributed.get_rank() if torch.distributed.is_initialized() else 0
+    arguments.output.with_suffix(f".{rank}").write_text(json.dumps(said))
+
+
+if __name__ == "__main__":
+    main()

@@ -4,6 +4,8 @@ from research.hooks.base import HOOKS, Hook, register_hook
 from research.hooks.checkpointing import Checkpointing
 from research.hooks.early_stopping import EarlyStopping
 from research.hooks.evaluation import BestModel, Evaluation
+from research.hooks.gradual_unfreezing import GradualUnfreezing
+from research.hooks.length_warmup import LengthWarmup
 from research.hooks.logging import MetricsLog, Progress
 from research.hooks.profiling import Profiling
 
@@ -13,7 +15,9 @@ __all__ = [
     "Checkpointing",
     "EarlyStopping",
     "Evaluation",
+    "GradualUnfreezing",
     "Hook",
+    "LengthWarmup",
     "MetricsLog",
     "Profiling",
     "Progress",

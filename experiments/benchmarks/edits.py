@@ -1,0 +1,66 @@
+"""Do edits in mid-run pay off? Recipes with a timeline against the plain run, over seeds.
+
+    python experiments/benchmarks/edits.py runs/edits --jobs 2
+
+The table gives test accuracy (mean and standard deviation over seeds), the time of the training steps relative to the
+plain run with the same seed, and the parameters that train at the end and on average over steps.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+from pathlib import Path
+
+from trials import grid, mean_and_spread, run_trials
+
+RECIPES = Path(__file__).parent.parent / "recipes"
+ARMS = ("plain", "head_swap", "gradual_unfreezing", "head_then_all", "length_warmup")
+
+
+def main() -> None:
+    """Run the trials and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="where the runs lie; finished ones are not run again")
+    parser.add_argument("--rows", type=int, default=4000, help="training reviews (default: %(default)s)")
+    parser.add_argument("--max_length", type=int, default=128, help="tokens (default: %(default)s)")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="default: 0 1 2")
+    parser.add_argument("--jobs", type=int, default=1, help="runs at a time, which share the cores (default: 1)")
+    parser.add_argument("--arms", nargs="+", default=ARMS, help=f"default: {' '.join(ARMS)}")
+    options = parser.parse_args()
+    base = {
+        "limit_train": options.rows,
+        "limit_test": 5000,
+        "max_length": options.max_length,
+        "evaluate_every": "null",
+        "log_every": 1,
+    }
+    arms = {arm: {} if arm == "plain" else {"recipe": RECIPES / f"{arm}.yaml"} for arm in options.arms}
+    trials = grid(arms, seed=options.seeds)
+    results = run_trials(trials, options.folder, base, jobs=options.jobs)
+    seconds = {(trial.arm, trial.settings["seed"]): result["train_seconds"] for trial, result in results.items()}
+    print("\n| recipe | test accuracy | time / plain | trainable parameters, last | mean |\n|---|---|---|---|---|")
+    for arm in arms:
+        mine = {trial: result for trial, result in results.items() if trial.arm == arm}
+        accuracies = [result["metrics"]["test"]["accuracy"] for result in mine.values()]
+        ratios = [seconds[arm, seed] / seconds[arms_plain(seconds), seed] for seed in options.seeds]
+        lines = [
+            json.loads(line)["trainable_parameters"]
+            for trial in mine
+            for line in (options.folder / trial.name / "metrics.jsonl").read_text().splitlines()
+        ]
+        last = next(iter(mine.values()))["trainable_parameters"]
+        print(
+            f"| {arm} | {mean_and_spread(accuracies)} | {mean_and_spread(ratios)} | {last:,} | "
+            f"{statistics.mean(lines):,.0f} |"
+        )
+
+
+def arms_plain(seconds: dict[tuple[str, int], float]) -> str:
+    """Return the arm that times are relative to: the plain one, or the first."""
+    return next((arm for arm, _ in seconds if arm == "plain"), next(iter(seconds))[0])
+
+
+if __name__ == "__main__":
+    main()

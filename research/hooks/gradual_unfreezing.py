@@ -1,0 +1,38 @@
+"""Unfreeze the encoder from the top, one layer after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from research.clock import parse_time
+from research.config import RunConfig
+from research.hooks.base import Hook, register_hook
+
+
+@register_hook("gradual_unfreezing")
+class GradualUnfreezing(Hook):
+    """Train the head first, then one more layer from the top at a time, the embeddings last.
+
+    Source: Howard & Ruder 2018, ULMFiT, section 3.3. Differs: at any time, not after whole epochs only.
+
+    Args:
+        every: time from one unfreezing to the next.
+    """
+
+    def __init__(self, *, every: str = "10%") -> None:
+        self.every = parse_time(every)
+        if self.every.value == 0:
+            raise ValueError(f"Expected every to be a time above 0, got '{every}'.")
+
+    def timeline(self, config: RunConfig, blocks: Sequence[str]) -> list[dict[str, Any]]:
+        """Plan the unfreezing."""
+        layers = [block for block in blocks if block.startswith("layer.")]
+        # A slice of an only layer would be refused where that one is shared (ALBERT).
+        parts = [f"encoder.layer[-{number}]" for number in range(1, len(layers) + 1)] if len(layers) > 1 else []
+        times = [replace(self.every, value=self.every.value * number) for number in range(1, len(parts) + 2)]
+        return [
+            {"at": "0%", "freeze": "encoder"},
+            *({"at": str(time), "unfreeze": part} for time, part in zip(times, [*parts, "encoder"], strict=True)),
+        ]

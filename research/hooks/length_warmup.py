@@ -1,0 +1,57 @@
+"""Begin with short inputs, and let them grow."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from research.clock import parse_time
+from research.config import RunConfig
+from research.hooks.base import Hook, register_hook
+
+MULTIPLE = 8
+"""Lengths are multiples of this many tokens."""
+
+
+@register_hook("length_warmup")
+class LengthWarmup(Hook):
+    """Cut training inputs short at first, and let them grow to --max_length in equal stages; their order stays.
+
+    Source: Li, Zhang & He 2022, The Stability-Efficiency Dilemma: Investigating Sequence Length Warmup for Training GPT
+    Models, section 4.
+
+    Args:
+        start: tokens at first.
+        over: time until --max_length is reached.
+        num_stages: lengths before that one.
+    """
+
+    def __init__(self, *, start: int = 64, over: str = "50%", num_stages: int = 8) -> None:
+        self.start = start
+        self.over = parse_time(over)
+        self.num_stages = num_stages
+        if num_stages < 1 or start < MULTIPLE:
+            raise ValueError(
+                f"Expected num_stages of 1 or more and start of {MULTIPLE} or more, got {num_stages} and {start}."
+            )
+
+    def timeline(self, config: RunConfig, blocks: Sequence[str]) -> list[dict[str, Any]]:
+        """Plan the lengths."""
+        end = config.max_length
+        if self.start >= end:
+            raise ValueError(
+                f"The length warm-up begins at {self.start} tokens; expected less than --max_length {end}."
+            )
+        lengths = [
+            round((start + (end - start) * stage / self.num_stages) / MULTIPLE) * MULTIPLE
+            for stage in range(self.num_stages)
+        ]
+        times = [replace(self.over, value=self._share(stage)) for stage in range(self.num_stages + 1)]
+        return [
+            {"at": str(time), "set_max_length": length} for time, length in zip(times, [*lengths, end], strict=True)
+        ]
+
+    def _share(self, stage: int) -> float:
+        value = self.over.value * stage / self.num_stages
+        return float(round(value)) if self.over.unit in ("st", "ex") else value

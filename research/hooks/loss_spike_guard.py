@@ -1,0 +1,64 @@
+"""Leave out steps whose loss jumps."""
+
+from __future__ import annotations
+
+import statistics
+from typing import TYPE_CHECKING, Any
+
+from research.hooks.base import Hook, register_hook
+
+if TYPE_CHECKING:
+    from research.run import Run
+
+
+@register_hook("loss_spike_guard")
+class LossSpikeGuard(Hook):
+    """Skip the optimizer's step where the batch's loss is far above that of the steps before.
+
+    Source: Chowdhery et al. 2022, PaLM, section 5.1. Differs: the batch is skipped at once, where they went back to an
+    earlier checkpoint and skipped hundreds.
+
+    Args:
+        threshold: standard deviations above the mean of the last steps from which on a loss is a spike.
+        window: steps that the loss is compared with; before there are as many, none is skipped.
+        max_skips: steps skipped in a row before the run stops.
+    """
+
+    def __init__(self, *, threshold: float = 6.0, window: int = 50, max_skips: int = 10) -> None:
+        if threshold <= 0 or window < 2 or max_skips < 1:
+            raise ValueError(
+                "Expected threshold above 0, window of 2 or more and max_skips of 1 or more, got "
+                f"{threshold}, {window} and {max_skips}."
+            )
+        self.threshold = threshold
+        self.window = window
+        self.max_skips = max_skips
+        self.losses: list[float] = []
+        self.num_skips = 0
+
+    def before_step(self, run: Run) -> None:
+        """Skip the step if its loss is a spike."""
+        loss = run.step_loss
+        if len(self.losses) == self.window:
+            bound = statistics.mean(self.losses) + self.threshold * statistics.stdev(self.losses)
+            if loss > bound:
+                self.num_skips += 1
+                run.skip_step(f"a loss of {loss:.4f} is a spike: above {bound:.4f}")
+                run.log({"loss_spike": loss})
+                if self.num_skips >= self.max_skips:
+                    run.stop(f"{self.num_skips} steps in a row had a loss above {bound:.4f}")
+                return
+        self.num_skips = 0
+        self.losses = [*self.losses, loss][-self.window :]
+
+    def after_edits(self, run: Run) -> None:
+        """Begin anew: after an edit the loss may be another."""
+        self.losses = []
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the last losses, and how many steps in a row were skipped."""
+        return {"losses": self.losses, "num_skips": self.num_skips}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take back what `state_dict` returned."""
+        self.losses, self.num_skips = list(state["losses"]), state["num_skips"]

@@ -1,0 +1,64 @@
+"""A run on a tiny encoder, in the process of the tests."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from accelerate.optimizer import AcceleratedOptimizer
+
+from research import Hook, RunConfig
+from research.assemble import resolve, set_up
+from research.launch import create_accelerator, end_run
+from research.run import Run
+
+StartRun = Callable[..., Run]
+
+
+def use_scaler(run: Run, init_scale: float = 8.0) -> None:
+    """Give a run on a CPU what fp16 brings on a GPU: a real gradient scaler."""
+    scaler = torch.amp.GradScaler("cpu", init_scale=init_scale)
+    run.accelerator.scaler = scaler
+    run.optimizer = AcceleratedOptimizer(run.optimizer.optimizer, scaler=scaler)  # type: ignore[attr-defined]
+    run.accelerator._optimizers[:] = [run.optimizer]
+    run.accelerator.unscale_gradients = lambda optimizer: scaler.unscale_(optimizer.optimizer)
+
+
+@pytest.fixture
+def start_run(
+    tiny_encoder: Path, tiny_reviews: Path, cache_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[StartRun]:
+    """`start_run([hook], max_steps=3)` returns a run that is ready to train, in float32 and without dropout."""
+    monkeypatch.setenv("MIDWAY_CACHE", str(cache_dir))
+    started: list[Run] = []
+
+    def start(hooks: Sequence[Hook] = (), *, resume: Path | None = None, **settings: Any) -> Run:
+        directory = tmp_path / f"run-{len(started)}"
+        directory.mkdir()
+        defaults = {
+            "encoder": str(tiny_encoder),
+            "data": str(tiny_reviews),
+            "head": {"name": "linear", "dropout": 0.0},
+            "dropout": 0.0,
+            "batch_size": 8,
+            "max_length": 32,
+            "max_steps": 4,
+            "mixed_precision": "no",
+            "evaluate_every": None,
+            "log_with": [],
+        }
+        config = resolve(RunConfig(**{**defaults, **settings}))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # accelerate's own
+            accelerator = create_accelerator(config, str(directory))
+            run = set_up(config, directory, accelerator, resume, hooks, lambda message: None)
+        started.append(run)
+        return run
+
+    yield start
+    for run in started:
+        end_run(run.accelerator)

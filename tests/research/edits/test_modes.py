@@ -1,0 +1,128 @@
+"""Edits under every schedule, with a gradient scaler, and after what a checkpoint brings back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from research import Hook
+from research.checkpoint import save_checkpoint
+from research.loop import train
+from research.outputs import weights_sha256
+from research.schedules import SCHEDULES
+from tests.research.conftest import StartRun, use_scaler
+
+TIMELINE: list[dict[str, Any]] = [
+    {"at": "0%", "freeze": "encoder"},
+    {"at": "1st", "unfreeze": "encoder.layer[1]", "scale_lr": {"factor": 0.5, "modules": "head"}},
+    {"at": "2st", "replace_head": {"name": "lstm", "lstm_size": 4}},
+    {"at": "3st", "add_lora": {"r": 2}},
+    {"at": "4st", "merge_lora": True, "set_max_length": 16, "set_objective": "focal"},
+    {"at": "5st", "drop_layers": "encoder.layer[0]", "set_dropout": 0.2, "reinitialize": "head"},
+]
+
+
+class Rates(Hook):
+    """Keeps every step's rates and whether it was skipped."""
+
+    def __init__(self) -> None:
+        self.rates: list[dict[str, float]] = []
+        self.skipped: list[bool] = []
+
+    def after_step(self, run: Any) -> None:
+        self.rates.append(run.last_step.learning_rates)
+        self.skipped.append(run.last_step.skipped)
+
+
+@pytest.mark.parametrize(("schedule", "interval"), [*((name, "step") for name in SCHEDULES), ("linear", "epoch")])
+def test_rates_follow_the_schedule_through_edits(start_run: StartRun, schedule: str, interval: str) -> None:
+    settings = {"schedule": schedule, "schedule_interval": interval, "max_steps": 12, "warmup": "2st"}
+    plain, edited = Rates(), Rates()
+    train(start_run([plain], **settings))
+    train(start_run([edited], **settings, timeline=TIMELINE))
+    expected = [rates["head"] * (1.0 if step < 1 else 0.5) for step, rates in enumerate(plain.rates)]
+    assert [rates["head"] for rates in edited.rates] == pytest.approx(expected, rel=1e-12)
+    layer = [rates["layer.1" if step < 5 else "layer.0"] for step, rates in enumerate(edited.rates)]
+    assert layer == pytest.approx([rates["layer.1"] for rates in plain.rates], rel=1e-12)
+
+
+def test_edits_go_on_after_a_step_that_the_scaler_skipped(start_run: StartRun) -> None:
+    class Overflow(Hook):
+        def after_backward(self, run: Any, batch: Any) -> None:
+            if run.clock.step in (1, 4):  # as in fp16: before gradients are unscaled
+                run.encoder_with_head.head.get_parameter("out.bias").grad.fill_(float("inf"))
+
+    watch = Rates()
+    run = start_run([Overflow(), watch], max_steps=8, timeline=TIMELINE)
+    use_scaler(run)
+    train(run)
+    assert watch.skipped == [step in (1, 4) for step in range(8)]
+    assert len(run.journal) == 10
+    trained = {p for p in run.encoder_with_head.parameters() if p.requires_grad}
+    assert set(run.optimizer.state) == trained
+    assert all(torch.isfinite(p).all() for p in run.encoder_with_head.parameters())
+
+
+@pytest.mark.parametrize("step", range(1, 7))
+def test_resumed_run_ends_with_the_same_bits(start_run: StartRun, step: int) -> None:
+    class Save(Hook):
+        def end_of_step(self, run: Any) -> None:
+            if run.clock.step == step and run.resumed_from is None:
+                save_checkpoint(run, keep=1)
+
+    settings = {"max_steps": 7, "timeline": TIMELINE, "head": {"name": "linear", "dropout": 0.1}, "dropout": 0.1}
+    whole = start_run([Save()], **settings)
+    train(whole)
+    checkpoint: Path = whole.directory / "checkpoints" / f"step-{step:08d}"
+    resumed = start_run([Save()], resume=checkpoint, **settings)
+    train(resumed)
+    assert weights_sha256(resumed.encoder_with_head) == weights_sha256(whole.encoder_with_head)
+    assert resumed.journal == whole.journal
+    journals = [(run.directory / "journal.jsonl").read_text() for run in (whole, resumed)]
+    assert journals[0] == journals[1]
+
+
+def test_edits_leave_the_random_numbers_of_training_alone(start_run: StartRun) -> None:
+    states: list[torch.Tensor] = []
+
+    class State(Hook):
+        def end_of_step(self, run: Any) -> None:
+            states.append(torch.get_rng_state())
+
+    settings = {"max_steps": 2, "head": "linear"}
+    train(start_run([State()], **settings))
+    train(start_run([State()], **settings, timeline=[{"at": "1st", "replace_head": "linear"}]))
+    assert torch.equal(states[1], states[3])
+
+
+def test_frozen_blocks_have_no_dropout_and_others_have(start_run: StartRun) -> None:
+    modes: list[dict[str, bool]] = []
+
+    class Modes(Hook):
+        def before_step(self, run: Any) -> None:
+            model = run.encoder_with_head
+            layers = model.encoder.encoder.layer
+            modes.append(
+                {
+                    "embeddings": model.encoder.embeddings.dropout.training,
+                    "0": layers[0].output.dropout.training,
+                    "1": layers[1].output.dropout.training,
+                    "head": model.head.dropout.training,
+                }
+            )
+
+    timeline = [
+        {"at": "1st", "freeze": ["encoder.embeddings", "encoder.layer[0]"]},
+        {"at": "2st", "freeze": "encoder"},
+        {"at": "3st", "unfreeze": "encoder.layer"},
+    ]
+    train(start_run([Modes()], timeline=timeline, evaluate_every="1st"))
+    assert [[name for name, on in each.items() if on] for each in modes] == [
+        ["embeddings", "0", "1", "head"],
+        ["1", "head"],
+        ["head"],
+        ["0", "1", "head"],
+    ]

@@ -1,0 +1,87 @@
+"""The average is evaluated and saved, and training does not notice."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from research.checkpoint import save_checkpoint
+from research.hooks import ExponentialMovingAverage, Hook
+from research.loop import train
+from tests.research.conftest import StartRun
+
+DECAYS = [2 / 11, 3 / 12, 0.3, 0.3]  # min(0.3, (1 + n) / (10 + n))
+
+
+class Watch(Hook):
+    """Keeps every step's weights, and those that are evaluated."""
+
+    def __init__(self) -> None:
+        self.steps: list[dict[str, torch.Tensor]] = []
+        self.evaluated: list[dict[str, torch.Tensor]] = []
+
+    def end_of_step(self, run: Any) -> None:
+        self.steps.append(values(run))
+
+    def before_evaluate(self, run: Any, split: str) -> None:
+        self.evaluated.append(values(run))
+
+
+def values(run: Any) -> dict[str, torch.Tensor]:
+    return {name: p.detach().clone() for name, p in run.encoder_with_head.named_parameters()}
+
+
+def test_average_is_what_it_says_and_training_does_not_notice(start_run: StartRun) -> None:
+    plain, watch = Watch(), Watch()
+    train(start_run([plain]))
+    run = start_run([ExponentialMovingAverage(decay=0.3), watch], evaluate_every="2st")
+    train(run)
+    for without, with_average in zip(plain.steps, watch.steps, strict=True):
+        assert all(torch.equal(without[name], with_average[name]) for name in without)
+    name = "encoder.encoder.layer.1.output.dense.weight"
+    average = plain.steps[0][name]  # it begins where the weights are
+    for step, decay in list(zip(plain.steps, DECAYS, strict=True))[1:]:
+        average = average * decay + step[name] * (1 - decay)
+    torch.testing.assert_close(watch.evaluated[-1][name], average)
+    torch.testing.assert_close(values(run)[name], average)
+    assert not torch.equal(average, plain.steps[-1][name])
+
+
+def test_what_an_edit_makes_anew_is_averaged_anew(start_run: StartRun) -> None:
+    watch, hook = Watch(), ExponentialMovingAverage(decay=0.9)
+    run = start_run([hook, watch], timeline=[{"at": "2st", "reinitialize": "head"}], max_steps=3)
+    train(run)
+    assert torch.equal(hook.averages["head.out.weight"], watch.steps[2]["head.out.weight"])
+    assert not torch.equal(
+        hook.averages["encoder.encoder.layer.0.output.dense.weight"],
+        watch.steps[2]["encoder.encoder.layer.0.output.dense.weight"],
+    )
+
+
+def test_what_is_frozen_is_not_averaged(start_run: StartRun) -> None:
+    hook = ExponentialMovingAverage()
+    train(start_run([hook], freeze=["encoder"], max_steps=2))
+    assert set(hook.averages) == {"head.out.weight", "head.out.bias"}
+
+
+def test_resumed_average_has_the_same_bits(start_run: StartRun) -> None:
+    class Save(Hook):
+        def end_of_step(self, run: Any) -> None:
+            if run.clock.step == 2 and run.resumed_from is None:
+                save_checkpoint(run, keep=1)
+
+    first, second = ExponentialMovingAverage(), ExponentialMovingAverage()
+    whole = start_run([first, Save()])
+    train(whole)
+    resumed = start_run([second, Save()], resume=whole.directory / "checkpoints" / "step-00000002")
+    train(resumed)
+    expected, found = values(whole), values(resumed)
+    assert all(torch.equal(expected[name], found[name]) for name in expected)
+    assert first.num_steps == second.num_steps == 4
+
+
+def test_decay_that_never_forgets_is_refused() -> None:
+    with pytest.raises(ValueError, match="Expected decay"):
+        ExponentialMovingAverage(decay=1.0)

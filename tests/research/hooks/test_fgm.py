@@ -1,0 +1,95 @@
+"""The adversary's move is each example's own, and does not depend on how the batch is cut."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from research.hooks import FastGradientMethod, Hook
+from research.loop import train
+from tests.research.conftest import StartRun
+
+Gradients = dict[str, torch.Tensor]
+
+
+class Gradient(Hook):
+    """Keeps the first step's gradients."""
+
+    def __init__(self) -> None:
+        self.found: Gradients = {}
+
+    def before_step(self, run: Any) -> None:
+        if run.clock.step == 0:
+            self.found = {
+                name: p.grad.clone() for name, p in run.encoder_with_head.named_parameters() if p.grad is not None
+            }
+
+
+def gradients(start_run: StartRun, *hooks: Hook, **settings: Any) -> Gradients:
+    watch = Gradient()
+    train(start_run([*hooks, watch], **{"max_steps": 1, "optimizer": "sgd", "max_grad_norm": 0.0, **settings}))
+    return watch.found
+
+
+def test_fgm_adds_the_gradient_of_moved_embeddings(start_run: StartRun) -> None:
+    """Against a hand-written move of one example at a time."""
+
+    class ByHand(Hook):
+        """The same, written out: an autograd graph for each example alone."""
+
+        def after_backward(self, run: Any, batch: Any) -> None:
+            model, table = run.encoder_with_head, run.encoder_with_head.encoder.get_input_embeddings()
+            for row in range(len(batch)):
+                length = int(batch.inputs["attention_mask"][row].sum())
+                inputs = {name: tensor[row : row + 1, :length] for name, tensor in batch.inputs.items()}
+                label = batch.labels[row : row + 1]
+                kept: list[torch.Tensor] = []
+                handle = table.register_forward_hook(lambda m, i, out, kept=kept: kept.append(out))
+                loss = torch.nn.functional.cross_entropy(model(**inputs).logits, label)
+                handle.remove()
+                (gradient,) = torch.autograd.grad(loss, kept[0])
+                move = 0.5 * gradient / gradient.norm()
+                handle = table.register_forward_hook(lambda m, i, out, move=move: out + move)
+                (torch.nn.functional.cross_entropy(model(**inputs).logits, label) / len(batch)).backward()
+                handle.remove()
+
+    expected = gradients(start_run, ByHand())
+    found = gradients(start_run, FastGradientMethod(epsilon=0.5))
+    plain = gradients(start_run)
+    assert expected.keys() == found.keys()
+    for name, gradient in expected.items():
+        torch.testing.assert_close(found[name], gradient, atol=1e-5, rtol=1e-3)
+    name = "encoder.encoder.layer.0.output.dense.weight"
+    assert not torch.allclose(found[name], 2 * plain[name], rtol=1e-2)
+
+
+def test_fgm_does_not_depend_on_micro_batches(start_run: StartRun) -> None:
+    whole = gradients(start_run, FastGradientMethod())
+    cut = gradients(start_run, FastGradientMethod(), micro_batch_size=3)
+    for name, gradient in whole.items():
+        torch.testing.assert_close(cut[name], gradient, atol=1e-6, rtol=1e-3)
+
+
+def test_fgm_works_on_frozen_embeddings(start_run: StartRun) -> None:
+    plain = gradients(start_run, freeze=["encoder.embeddings"])
+    found = gradients(start_run, FastGradientMethod(), freeze=["encoder.embeddings"])
+    assert found.keys() == plain.keys()
+    assert not torch.allclose(found["head.out.weight"], 2 * plain["head.out.weight"], rtol=1e-3)
+
+
+def test_fgm_leaves_evaluation_alone_and_takes_its_hook_away(start_run: StartRun) -> None:
+    run = start_run([FastGradientMethod()], evaluate_every="1st", max_steps=2)
+    train(run)
+    assert not run.encoder_with_head.encoder.get_input_embeddings()._forward_hooks
+
+
+def test_fgm_of_a_compiled_model_is_refused(start_run: StartRun) -> None:
+    with pytest.raises(ValueError, match="'fgm' does not work with --compile"):
+        start_run(hook=["fgm"], compile=True, compile_backend="eager")
+
+
+def test_fgm_without_a_move_is_refused() -> None:
+    with pytest.raises(ValueError, match="epsilon"):
+        FastGradientMethod(epsilon=0.0)

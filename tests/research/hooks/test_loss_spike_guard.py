@@ -1,0 +1,71 @@
+"""A step with a loss out of line is skipped; a scaler and the schedule take that as any skipped step."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from research.data import Batch
+from research.hooks import Hook, LossSpikeGuard
+from research.loop import train
+from tests.research.conftest import StartRun, use_scaler
+
+
+class Spike(Hook):
+    """Turns the labels of some steps around, and keeps the weights before and after every step."""
+
+    def __init__(self, *steps: int) -> None:
+        self.steps = steps
+        self.before: dict[int, torch.Tensor] = {}
+        self.moved: list[int] = []
+
+    def on_train_start(self, run: Any) -> None:
+        with torch.no_grad():  # sure of itself, so that a wrong label costs much
+            run.encoder_with_head.head.out.bias.copy_(torch.tensor([8.0, -8.0]))
+
+    def on_batch(self, run: Any, batch: Batch) -> Batch:
+        labels = torch.full_like(batch.labels, int(run.clock.step + 1 in self.steps))
+        return Batch(batch.inputs, labels, batch.weights, batch.ids)
+
+    def before_step(self, run: Any) -> None:
+        self.before[0] = run.encoder_with_head.head.out.weight.detach().clone()
+
+    def after_step(self, run: Any) -> None:
+        if not torch.equal(self.before[0], run.encoder_with_head.head.out.weight):
+            self.moved.append(run.clock.step)
+
+
+@pytest.mark.parametrize("with_scaler", [False, True])
+def test_spike_is_skipped(start_run: StartRun, with_scaler: bool) -> None:
+    spike = Spike(5)
+    run = start_run([spike, LossSpikeGuard(window=3, threshold=4.0)], max_steps=7)
+    if with_scaler:
+        use_scaler(run)
+    train(run)
+    assert spike.moved == [1, 2, 3, 4, 6, 7]
+    assert run.num_skipped == 1
+
+
+def test_many_spikes_in_a_row_stop_the_run(start_run: StartRun) -> None:
+    run = start_run([Spike(4, 5, 6), LossSpikeGuard(window=3, threshold=4.0, max_skips=2)], max_steps=9)
+    train(run)
+    assert run.clock.step == 5
+    assert run.stop_reason is not None
+    assert "2 steps in a row" in run.stop_reason
+
+
+def test_guard_begins_anew_after_an_edit_and_resumes() -> None:
+    guard = LossSpikeGuard(window=2)
+    guard.losses, guard.num_skips = [1.0, 2.0], 1
+    other = LossSpikeGuard(window=2)
+    other.load_state_dict(guard.state_dict())
+    assert (other.losses, other.num_skips) == ([1.0, 2.0], 1)
+    other.after_edits(None)  # type: ignore[arg-type]
+    assert other.losses == []
+
+
+def test_guard_that_guards_nothing_is_refused() -> None:
+    with pytest.raises(ValueError, match="window of 2 or more"):
+        LossSpikeGuard(window=1)

@@ -75,13 +75,13 @@ def train_step(run: Run, rows: Rows) -> None:
         with contextlib.nullcontext() if is_last else accelerator.no_sync(run.model):
             losses.append(run.backward(batch))
             run.call("after_backward", batch)
-    check_unchanged(run.encoder_with_head, run.wrapped)
     if run.wrapped.is_compiled:
         check_gradients_arrive(run.encoder_with_head)
     accelerator.unscale_gradients(optimizer)
     run.step_loss = loss = run.sum_over_processes(torch.cat(losses).sum()) / len(rows)
     run.skip_reason = None
     run.call("before_step")
+    check_unchanged(run.encoder_with_head, run.wrapped)
 
     gradients = [parameter.grad for parameter in run.model.parameters() if parameter.grad is not None]
     norm = torch.nn.utils.get_total_norm(gradients)
@@ -93,7 +93,6 @@ def train_step(run: Run, rows: Rows) -> None:
             parameters = [parameter for parameter in run.model.parameters() if parameter.grad is not None]
             torch.nn.utils.clip_grads_with_norm_(parameters, run.config.max_grad_norm, norm)
         optimizer.step()
-        skipped = accelerator.optimizer_step_was_skipped
     elif accelerator.scaler is not None:
         accelerator.scaler.update()  # which the optimizer's step would have done
     optimizer.zero_grad(set_to_none=True)
@@ -116,9 +115,12 @@ def _refuse_nonfinite(
     Raises:
         NonFiniteError: naming step, learning rate and rows, unless skipping is asked for.
     """
-    # A gradient that overflows in fp16 is everyday business: the scaler skips the step and lowers its scale.
-    if math.isfinite(loss) and (math.isfinite(gradient_norm) or run.accelerator.scaler is not None):
+    if math.isfinite(loss) and math.isfinite(gradient_norm):
         return False
+    # A gradient that overflows in fp16 is everyday business: the scaler lowers its scale. Accelerate's own report of a
+    # skipped step is wrong for fused optimizers, which look at the overflow themselves.
+    if math.isfinite(loss) and run.accelerator.scaler is not None:
+        return True
     if run.config.on_nonfinite == "skip":
         return True
     own = np.concatenate([share.rows for share in micro_batches])[~torch.cat(losses).isfinite().cpu().numpy()]

@@ -60,7 +60,7 @@ def test_edits_go_on_after_a_step_that_the_scaler_skipped(start_run: StartRun) -
     use_scaler(run)
     train(run)
     assert watch.skipped == [step in (1, 4) for step in range(8)]
-    assert len(run.journal) == 10
+    assert len(run.journal) == 11
     trained = {p for p in run.encoder_with_head.parameters() if p.requires_grad}
     assert set(run.optimizer.state) == trained
     assert all(torch.isfinite(p).all() for p in run.encoder_with_head.parameters())

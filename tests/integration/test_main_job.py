@@ -41,6 +41,7 @@ def test_run_leaves_what_the_readme_says(launch: Launch, settings: list[str], tm
         "best",
         "checkpoints",
         "config.yaml",
+        "journal.jsonl",
         "metrics.jsonl",
         "model",
         "predictions",

@@ -1,0 +1,131 @@
+"""--dry_run says what the run then does: rates and trainable parameters, step by step."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from research import RunConfig
+from research.preview import foresee
+from tests.conftest import Launch
+
+TIMELINE = [
+    {"at": "20%", "unfreeze": "encoder.layer[-1]", "scale_lr": {"factor": 0.5, "modules": "head"}},
+    {"every": "4st", "scale_lr": {"factor": 0.9, "modules": "encoder"}},
+    {"at": "0.5ep", "replace_head": {"name": "lstm", "lstm_size": 8}},
+    {"at": "1ep", "add_lora": {"r": 2}},
+    {"at": "80%", "merge_lora": True},
+    {"at": "85%", "drop_layers": "encoder.layer[0]"},
+]
+
+
+@pytest.fixture
+def settings(tiny_encoder: Path, tiny_reviews: Path) -> dict[str, object]:
+    return {
+        "encoder": str(tiny_encoder),
+        "data": str(tiny_reviews),
+        "batch_size": 8,
+        "epochs": 3,
+        "max_length": 32,
+        "freeze": ["encoder"],
+        "timeline": TIMELINE,
+        "log_every": 1,
+        "mixed_precision": "no",
+    }
+
+
+@pytest.mark.parametrize("schedule", [{}, {"schedule": "linear", "schedule_interval": "epoch"}], ids=["step", "epoch"])
+@pytest.mark.parametrize(("num_processes", "micro_batch_size"), [(1, 8), (1, 2), (2, 4), (2, 1)])
+def test_preview_is_what_the_run_does(
+    launch: Launch,
+    settings: dict[str, object],
+    tmp_path: Path,
+    cache_dir: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    num_processes: int,
+    micro_batch_size: int,
+    schedule: dict[str, str],
+) -> None:
+    if schedule and micro_batch_size in (1, 2):
+        pytest.skip("accumulation is tested with the schedule that moves on every step")
+    monkeypatch.setenv("MIDWAY_CACHE", str(cache_dir))
+    settings = {**settings, **schedule, "micro_batch_size": micro_batch_size}
+    planned = foresee(RunConfig(**settings))  # type: ignore[arg-type]
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
+    launch(["--recipe", recipe, "--output_dir", tmp_path / "run"], num_processes=num_processes)
+    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert len(lines) == len(planned.steps) == 18
+    for line, step in zip(lines, planned.steps, strict=True):
+        rates = {name.split("/")[1]: rate for name, rate in line.items() if name.startswith("learning_rate/")}
+        assert (line["step"], line["trainable_parameters"]) == (step.step, step.trainable_parameters)
+        assert rates == step.learning_rates
+    journal = [json.loads(line) for line in (tmp_path / "run" / "journal.jsonl").read_text().splitlines()]
+    found = [(record["step"], record["name"], record["trainable_parameters"]) for record in journal]
+    assert found == [(record.step, record.name, record.trainable_parameters) for record in planned.edits]
+
+
+def test_dry_run_prints_and_draws_and_leaves_nothing_else(
+    launch: Launch, settings: dict[str, object], tmp_path: Path
+) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    conditional = {"when": "plateau(validation/loss, 2)", "set_dropout": 0.3}
+    recipe.write_text(
+        yaml.safe_dump({**settings, "timeline": [*TIMELINE, conditional]}, sort_keys=False), encoding="utf-8"
+    )
+    folder = tmp_path / "empty"
+    folder.mkdir()
+    started = time.perf_counter()
+    done = launch(["--recipe", recipe, "--dry_run"], cwd=folder)
+    seconds = time.perf_counter() - started
+    assert [path.name for path in folder.iterdir()] == ["timeline.png"]
+    assert (folder / "timeline.png").read_bytes().startswith(b"\x89PNG")
+    said = re.sub(r"\s+", " ", done.stdout)
+    for text in (
+        "18 steps of 8 examples",
+        "after step 4 (epoch 0.67): unfreeze(modules='encoder.layer[-1]')",
+        "when plateau(validation/loss, 2): set_dropout(p=0.3, modules='all') (timeline entry 7)",
+        "frozen",
+    ):
+        assert text in said
+    assert seconds < 10 * 3, "--dry_run should take under ten seconds; three times that on a busy machine"
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ("{at: 10%, unfreze: encoder}", "timeline entry 1: Unknown edit 'unfreze'. Did you mean 'unfreeze'"),
+        ("{unfreeze: encoder}", "timeline entry 1: expected exactly one of at, every, when, got none"),
+        ("{at: 10%}", "timeline entry 1: expected an edit beside the time"),
+        ("{at: soon, freeze: encoder}", "timeline entry 1: Cannot read the time 'soon'"),
+        ("{at: 99st, freeze: encoder}", "timeline entry 1: 99st is step 99, which is never reached: the run has 18"),
+        ("{every: 20st, scale_lr: 0.5}", "timeline entry 1: every 20st is every 20 steps, which is never reached"),
+        ("{at: 10%, freeze: encodr}", "Unknown selector 'encodr'. Did you mean 'encoder'"),
+        ("{at: 10%, freeze: 'encoder.layer[5]'}", "matches no parameter of this model"),
+        ("{at: 10%, freeze: all}", "nothing is left to train"),
+        ("{at: 10%, scale_lr: {factor: 0.5, modules: 'name:*bias'}}", "takes only a part of"),
+        ("{at: 10%, replace_head: lsmt}", "Did you mean 'lstm'"),
+        ("{at: 10%, merge_lora: true}", "There are no adapters to merge"),
+        ("{at: 10%, set_max_length: 65}", "Expected a length of at most 64"),
+        ("{at: 10%, set_dropout: {p: often}}", "The edit 'set_dropout'"),
+        ("{when: 'plateau(validation/los, 2)', scale_lr: 0.5}", "Unknown metric 'los'. Did you mean 'loss'"),
+        ("{when: sometimes, scale_lr: 0.5}", "Cannot read the condition 'sometimes'"),
+    ],
+)
+def test_timeline_that_cannot_be_followed_is_one_line(
+    launch: Launch, settings: dict[str, object], tmp_path: Path, entry: str, message: str
+) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(yaml.safe_dump({**settings, "timeline": [], "freeze": []}, sort_keys=False), encoding="utf-8")
+    done = launch(["--recipe", recipe, "--timeline", entry, "--output_dir", tmp_path / "run"], check=False)
+    assert done.returncode != 0
+    *_, last = done.stderr.strip().splitlines()
+    assert last.startswith("error: ")
+    assert message in last
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "run").exists()

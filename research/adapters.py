@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
 
-from torch import nn
 from transformers import PreTrainedModel
-
-if TYPE_CHECKING:
-    from research.model import EncoderWithHead
 
 
 @dataclass(frozen=True)
@@ -25,34 +19,6 @@ class AdapterSettings:
     """Scale, times the rank."""
     dropout: float
     """Probability of dropping an adapter's input."""
-
-    @classmethod
-    def of(cls, values: Mapping[str, Any]) -> AdapterSettings:
-        """Read them from a config."""
-        return cls(**values)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return them for a config."""
-        return asdict(self)
-
-
-def find_targets(encoder: PreTrainedModel, modules: str, targets: str, model: EncoderWithHead) -> list[str]:
-    """Return the raw names of the linear layers in some of an encoder's layers.
-
-    Raises:
-        ValueError: if there are none.
-    """
-    from research.selectors import select_modules
-
-    inside = {name.removeprefix("encoder.") for name in select_modules(model, modules)}
-    found = [
-        name
-        for name, module in encoder.named_modules()
-        if name in inside and isinstance(module, nn.Linear) and (targets == "linear" or ".att" in name)
-    ]
-    if not found:
-        raise ValueError(f"There is no linear layer for an adapter in '{modules}' (targets: {targets}).")
-    return found
 
 
 def inject_adapters(encoder: PreTrainedModel, settings: AdapterSettings) -> None:

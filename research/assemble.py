@@ -10,11 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
-from transformers import AutoModel, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 from transformers.utils.logging import disable_progress_bar
 
 from heads import HEADS
@@ -34,8 +33,8 @@ from research.edits.timeline import (
     planned_by_hooks,
     resolve_timeline,
 )
-from research.encoders import load_encoder_config, load_tokenizer, pooler_arguments
-from research.families import encoder_blocks, model_blocks
+from research.encoders import load_tokenizer
+from research.families import model_blocks
 from research.hooks import (
     HOOKS,
     BestModel,
@@ -47,7 +46,7 @@ from research.hooks import (
     Profiling,
     Progress,
 )
-from research.launch import choose_precision, refused_for_all
+from research.launch import choose_precision, refused_for_all, sharding
 from research.metrics import check_metric
 from research.model import EncoderWithHead, build_model
 from research.objectives import DEFAULT_OBJECTIVES, OBJECTIVES, Objective
@@ -56,6 +55,7 @@ from research.plugins import import_plugins
 from research.rehearsal import Rehearsal
 from research.run import Run
 from research.schedules import GIVEN_BY_CALLER, SCHEDULES, create_schedule
+from research.seeds import derived_seed
 from research.smoke import smoke_settings
 from research.task import Task
 from research.tracking import check_trackers
@@ -94,7 +94,7 @@ def resolve(config: RunConfig) -> RunConfig:
         mixed_precision=choose_precision(config),
         micro_batch_size=min(config.micro_batch_size, config.batch_size),
     )
-    check_modes(config, parse_timeline(config))
+    check_modes(parse_timeline(config))
     return config
 
 
@@ -119,25 +119,18 @@ def check_compiler(config: RunConfig) -> None:
             raise ValueError(f"The hook '{name}' does not work with --compile: it reaches into the forward pass.")
 
 
-def check_modes(config: RunConfig, entries: Sequence[Entry]) -> None:
+def check_modes(entries: Sequence[Entry]) -> None:
     """Refuse a timeline that the way of training cannot follow, before any data is touched.
 
     Raises:
         ValueError: naming the edit and the reason.
     """
-    sharding = next(
-        (
-            name
-            for name in ("FSDP", "DEEPSPEED")
-            if os.environ.get(f"ACCELERATE_USE_{name}", "false").lower() in ("1", "true")
-        ),
-        None,
-    )
-    for entry in entries:
+    spread_by = sharding()
+    for entry in entries if spread_by else ():
         for request in entry.requests:
-            if sharding is not None and request.name not in HARMLESS:
+            if request.name not in HARMLESS:
                 raise ValueError(
-                    f"{entry.label}: the edit '{request.name}' is not possible under {sharding}, which spreads "
+                    f"{entry.label}: the edit '{request.name}' is not possible under {spread_by}, which spreads "
                     "parameters over processes when training starts; launch with accelerate_configs/multi_gpu.yaml."
                 )
 
@@ -205,9 +198,9 @@ def plan_run(config: RunConfig, texts: Splits, hooks: Sequence[Hook]) -> Plan:
         max_steps=config.max_steps,
     )
     own_hooks = [*hooks, *(create(HOOKS, Choice.of(hook, "hook")) for hook in config.hook)]
-    entries = [*parse_timeline(config), *planned_by_hooks(own_hooks, config, encoder_block_names(config))]
-    check_modes(config, entries)
-    timeline = resolve_timeline(entries, clock, smoke=config.smoke)
+    planned = planned_by_hooks(own_hooks, config, block_names(config, task)) if own_hooks else []
+    check_modes(planned)
+    timeline = resolve_timeline([*parse_timeline(config), *planned], clock, smoke=config.smoke)
     for entry in timeline.conditional:
         assert entry.when is not None
         check_metric(entry.when.metric, task)
@@ -216,12 +209,10 @@ def plan_run(config: RunConfig, texts: Splits, hooks: Sequence[Hook]) -> Plan:
     )
 
 
-def encoder_block_names(config: RunConfig) -> list[str]:
+def block_names(config: RunConfig, task: Task) -> list[str]:
     """Return the names of the blocks that the model will begin with."""
-    encoder_config = load_encoder_config(config.encoder)
-    with torch.device("meta"):
-        encoder = AutoModel.from_config(encoder_config, trust_remote_code=False, **pooler_arguments(encoder_config))
-    return [*(name for name, _ in encoder_blocks(encoder)), "head"]
+    model = build_model(config, task, with_weights=False)
+    return [name for name, _ in model_blocks(model.encoder, model.head)]
 
 
 def set_up(
@@ -257,7 +248,7 @@ def set_up(
     with accelerator.main_process_first():
         splits = tokenize_splits(texts, plan.tokenizer, log=say)
     # A seed of its own for each process from here on: replicas must not drop the same units.
-    set_seed(int(np.random.SeedSequence([config.seed, accelerator.process_index]).generate_state(1)[0]))
+    set_seed(derived_seed(config.seed, accelerator.process_index))
     compile_backend = config.compile_backend if config.compile else None
     run = Run(
         config=config,

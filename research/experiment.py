@@ -15,9 +15,7 @@ from rich.console import Console
 from research.assemble import resolve, set_up
 from research.checkpoint import MANIFEST, find_damage, newest_checkpoint
 from research.config import RunConfig
-from research.hooks import (
-    Hook,
-)
+from research.hooks import Hook
 from research.launch import create_accelerator, end_run, refused_for_all
 from research.loop import train
 from research.model import EncoderWithHead
@@ -138,7 +136,7 @@ def finish(run: Run) -> dict[str, Any]:
     accelerator.wait_for_everyone()
     sha256 = weights_sha256(run.encoder_with_head)
     has_best = config.best_metric is not None and (directory / "best").exists()
-    trainable = sum(parameter.numel() for parameter in run.wrapped.trainable)
+    num_trainable = run.wrapped.num_trainable
     if has_best:
         run.predictions.clear()
         best = EncoderWithHead.from_pretrained(directory / "best")  # it may be built otherwise: edits came in between
@@ -157,7 +155,7 @@ def finish(run: Run) -> dict[str, Any]:
         "train_seconds": run.train_seconds,
         "skipped_steps": run.num_skipped,
         "peak_memory_bytes": peak_memory_bytes(accelerator),
-        "trainable_parameters": trainable,
+        "trainable_parameters": num_trainable,
         "edits": len(run.journal),
         "tested": "best" if has_best else "last",
         "metrics": {split: predictions.metrics for split, predictions in found.items()},

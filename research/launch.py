@@ -30,11 +30,11 @@ def create_accelerator(config: RunConfig, directory: str) -> Accelerator:
     Raises:
         ValueError: if the launched processes do not see each other, or the precision cannot be had here.
     """
-    num_launched = max(int(os.environ.get(name) or 1) for name in LAUNCHER_SIZES)
-    if num_launched > 1 and not torch.cuda.is_available():
+    num_processes = num_launched()
+    if num_processes > 1 and not torch.cuda.is_available():
         # Without it, processes that accelerate launched through torchrun onto CPUs each believe that they are alone.
         os.environ["ACCELERATE_USE_CPU"] = "true"
-    if num_launched > 1:
+    if num_processes > 1:
         atexit.unregister(_part)
         atexit.register(_part)
     # Of a run before this one in the same process, whose precision accelerate would insist on.
@@ -49,9 +49,9 @@ def create_accelerator(config: RunConfig, directory: str) -> Accelerator:
         project_dir=directory,
         kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False, gradient_as_bucket_view=True)],
     )
-    if accelerator.num_processes != num_launched:
+    if accelerator.num_processes != num_processes:
         raise ValueError(
-            f"{num_launched} processes were launched, but each of them sees {accelerator.num_processes}: they would "
+            f"{num_processes} processes were launched, but each of them sees {accelerator.num_processes}: they would "
             "train separately. Launch with `accelerate launch --config_file accelerate_configs/...yaml`."
         )
     if accelerator.gradient_accumulation_steps != 1:
@@ -68,6 +68,21 @@ def create_accelerator(config: RunConfig, directory: str) -> Accelerator:
     # Said in both cases: a run before this one in the same process may have asked for the other.
     torch.use_deterministic_algorithms(config.deterministic)
     return accelerator
+
+
+def num_launched() -> int:
+    """Return how many processes the launcher started, whether they see each other or not."""
+    return max(int(os.environ.get(name) or 1) for name in LAUNCHER_SIZES)
+
+
+def sharding() -> str | None:
+    """Return what the launcher asks to spread parameters over processes with, FSDP or DEEPSPEED, or None."""
+    return next((name for name in ("FSDP", "DEEPSPEED") if _is_on(f"ACCELERATE_USE_{name}")), None)
+
+
+def _is_on(switch: str) -> bool:
+    """Return whether the launcher turned a switch of the environment on."""
+    return os.environ.get(switch, "false").lower() in ("1", "true")
 
 
 def end_run(accelerator: Accelerator) -> None:
@@ -116,7 +131,7 @@ def choose_precision(config: RunConfig) -> Precision:
         ValueError: for fp16 without a GPU, where accelerate would compute in float32 and not say so.
     """
     choice = config.mixed_precision
-    on_gpu = torch.cuda.is_available() and os.environ.get("ACCELERATE_USE_CPU", "false").lower() not in ("1", "true")
+    on_gpu = torch.cuda.is_available() and not _is_on("ACCELERATE_USE_CPU")
     if choice == "auto":
         launched_with = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
         if launched_with != "no":

@@ -103,8 +103,8 @@ def train_step(run: Run, rows: Rows) -> None:
     run.clock.advance(len(rows))
     seconds = time.perf_counter() - started
     run.train_seconds += seconds
-    trainable = sum(parameter.numel() for parameter in run.wrapped.trainable)
-    run.last_step = StepMetrics(loss, gradient_norm, rates, trainable, len(rows), seconds, skipped)
+    num_trainable = run.wrapped.num_trainable
+    run.last_step = StepMetrics(loss, gradient_norm, rates, num_trainable, len(rows), seconds, skipped)
 
 
 def _refuse_nonfinite(

@@ -115,7 +115,7 @@ class EncoderWithHead(PreTrainedModel):
         # One object, so that an edit of the encoder's config is one of the model's.
         assert encoder.config is config.encoder
         if config.adapters is not None:
-            inject_adapters(encoder, AdapterSettings.of(config.adapters))
+            inject_adapters(encoder, AdapterSettings(**config.adapters))
         self.mask_before_adapters: dict[str, bool] | None = None
         assert config.num_labels is not None
         self.head = build_head(config.head, config.head_options, config.encoder, config.num_labels)

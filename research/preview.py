@@ -17,6 +17,7 @@ from research.batches import shares
 from research.config import Choice, RunConfig
 from research.data import load_splits
 from research.edits.journal import Record
+from research.launch import num_launched
 from research.preview_figure import timeline_figure
 from research.rehearsal import Rehearsal, StepPlan
 
@@ -58,9 +59,8 @@ def foresee(config: RunConfig) -> Preview:
     """
     config = resolve(config)
     plan = plan_run(config, load_splits(config), ())
-    start = Rehearsal.of(plan.config, plan.task, plan.objective, plan.collator, plan.clock)
-    start.check(plan.timeline)
     rehearsal = Rehearsal.of(plan.config, plan.task, plan.objective, plan.collator, plan.clock)
+    rehearsal.check(plan.timeline)
     return Preview(plan, list(rehearsal.walk(plan.timeline)), rehearsal.journal)
 
 
@@ -77,7 +77,7 @@ def ranges(found: Preview) -> list[Sequence[StepPlan]]:
 
 def _notes(found: Preview) -> list[str]:
     config, clock = found.plan.config, found.plan.clock
-    num_processes = int(os.environ.get("WORLD_SIZE") or 1)
+    num_processes = num_launched()
     micro_batches = shares(np.arange(config.batch_size), 0, num_processes, config.micro_batch_size)
     plural = "es" * (len(micro_batches) > 1)
     processes = f"{num_processes} process{'es' * (num_processes > 1)}"

@@ -15,7 +15,7 @@ from research.clock import Clock
 from research.config import RunConfig
 from research.data import Collator
 from research.edits.base import EditError, EditRequest
-from research.edits.boundary import apply_edit, refuse_nothing_to_train
+from research.edits.boundary import apply_edit, count_parameters, refuse_nothing_to_train
 from research.edits.journal import Record
 from research.edits.timeline import Timeline
 from research.families import model_blocks
@@ -76,20 +76,20 @@ class Rehearsal:
         return cls(config, task, objective, copy.copy(collator), copy.copy(clock), schedule, model, optimizer)
 
     def check(self, timeline: Timeline) -> None:
-        """Apply all edits of a timeline in their order.
+        """Apply all edits of a timeline in their order, on a copy.
 
         Raises:
             EditError: if one cannot be applied, or would leave nothing to train.
         """
-        start = copy.deepcopy(self)
+        end = copy.deepcopy(self)
         for step, requests in timeline.due.items():
-            self.clock.step = step
-            self.apply(requests)
+            end.clock.step = step
+            end.apply(requests)
         for entry in timeline.conditional:
             try:  # it may come at any time
-                copy.deepcopy(start).apply(entry.requests)
-            except EditError:
                 copy.deepcopy(self).apply(entry.requests)
+            except EditError:
+                copy.deepcopy(end).apply(entry.requests)
 
     def walk(self, timeline: Timeline) -> Iterator[StepPlan]:
         """Yield every step of the run, from here to its end; conditional edits do not come.
@@ -129,6 +129,6 @@ class Rehearsal:
         return StepPlan(
             self.clock.step + 1,
             learning_rates(self.optimizer),
-            sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad),
+            count_parameters(model)[0],
             tuple(name for name, parameters in blocks if any(parameter.requires_grad for _, parameter in parameters)),
         )

@@ -6,6 +6,7 @@ All that makes or remakes a wrapper is here.
 from __future__ import annotations
 
 import contextlib
+import functools
 import operator
 import warnings
 from collections.abc import Iterator
@@ -29,6 +30,11 @@ class Wrapped:
     """Parameters that trained when the wrappers were made: all that DDP's reducer knows, and compiled code."""
     is_compiled: bool = False
     """Whether the model is compiled."""
+
+    @functools.cached_property
+    def num_trainable(self) -> int:
+        """Numbers that the optimizer moves."""
+        return sum(parameter.numel() for parameter in self.trainable)
 
     def fits(self, model: nn.Module) -> bool:
         """Return whether the same parameters train as when the wrappers were made."""

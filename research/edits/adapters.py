@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Literal
 
+from torch import nn
+
 from heads.registry import Registry
-from research.adapters import AdapterSettings, find_targets, inject_adapters, merge_adapters
+from research.adapters import AdapterSettings, inject_adapters, merge_adapters
 from research.edits.base import Editable, EditError, EditFunction, register_edit
-from research.selectors import ADAPTER
+from research.model import EncoderWithHead
+from research.selectors import ADAPTER, select_modules
 
 PEFT: Registry[EditFunction] = Registry("peft")
 """What --peft can begin a run with: edits that add adapters."""
@@ -43,9 +47,9 @@ def add_lora(
     if model.config.adapters is not None:
         raise EditError("There are adapters already; merge_lora before further ones are added.")
     mask = {name: parameter.requires_grad for name, parameter in model.encoder.named_parameters()}
-    settings = AdapterSettings(find_targets(model.encoder, modules, targets, model), r, alpha, dropout)
+    settings = AdapterSettings(_find_targets(model, modules, targets), r, alpha, dropout)
     inject_adapters(model.encoder, settings)
-    model.config.adapters = settings.to_dict()
+    model.config.adapters = asdict(settings)
     model.mask_before_adapters = mask
     for name, parameter in model.encoder.named_parameters():
         is_adapter = ADAPTER.search(name) is not None
@@ -72,3 +76,16 @@ def merge_lora(run: Editable) -> None:
     mask, model.mask_before_adapters = model.mask_before_adapters, None
     for name, parameter in model.encoder.named_parameters():
         parameter.requires_grad_(mask is None or mask[name])
+
+
+def _find_targets(model: EncoderWithHead, modules: str, targets: str) -> list[str]:
+    """Return the raw names, inside the encoder, of the linear layers in some of its layers."""
+    inside = {name.removeprefix("encoder.") for name in select_modules(model, modules)}
+    found = [
+        name
+        for name, module in model.encoder.named_modules()
+        if name in inside and isinstance(module, nn.Linear) and (targets == "linear" or ".att" in name)
+    ]
+    if not found:
+        raise EditError(f"There is no linear layer for an adapter in '{modules}' (targets: {targets}).")
+    return found

@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-import numpy as np
 import torch
 
 from heads.registry import Registry, UnknownNameError, describe_unknown
@@ -20,6 +19,7 @@ from research.config import RunConfig
 from research.data import Collator
 from research.model import EncoderWithHead
 from research.schedules import Schedule
+from research.seeds import derived_seed
 from research.task import Task
 
 if TYPE_CHECKING:
@@ -201,7 +201,7 @@ def random_numbers_of(seed: int, number: int, device: torch.device) -> Iterator[
     """
     devices = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices):
-        torch.manual_seed(int(np.random.SeedSequence([seed, number]).generate_state(1)[0]))
+        torch.manual_seed(derived_seed(seed, number))
         yield
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -70,8 +71,7 @@ def apply_edits(run: Run, requests: list[EditRequest]) -> None:
     _raise_on_all(run, error)
     # Before the wrappers are made anew, whose first broadcast would hide a difference.
     audit.check_replicas(model, run.optimizer, accelerator.gather, accelerator.num_processes)
-    if run.needs_wrapping(requests):
-        run.wrapped = rewrap(accelerator, run.wrapped, model, run.compile_backend)
+    _fit_wrappers(run, requests)
     error = None
     try:
         audit.check_optimizer(model, run.optimizer)
@@ -81,7 +81,6 @@ def apply_edits(run: Run, requests: list[EditRequest]) -> None:
     except audit.AuditError as caught:
         error = caught
     _raise_on_all(run, error)
-    run.frozen = frozen_modules(model)
     run.predictions.clear()  # those of the model before
     run.applied = run.journal[before:]
     if run.is_main:
@@ -96,7 +95,7 @@ def apply_edit(run: Editable, request: EditRequest) -> journal.Record:
         EditError: if it cannot be applied.
     """
     model = run.encoder_with_head
-    before = _counts(model)
+    before = count_parameters(model)
     number = len(run.journal) + 1
     try:
         with random_numbers_of(run.config.seed, number, model.device):
@@ -108,7 +107,7 @@ def apply_edit(run: Editable, request: EditRequest) -> journal.Record:
             f"After step {run.clock.step}, {request} (asked for by {request.asked_by}): {one_line(error)}"
         ) from error
     regroup(run.optimizer, model_blocks(model.encoder, model.head), run.fresh)
-    counts = [list(pair) for pair in zip(before, _counts(model), strict=True)]
+    counts = [list(pair) for pair in zip(before, count_parameters(model), strict=True)]
     clock = run.clock
     return journal.Record(
         number, clock.step, round(clock.epochs_done, 6), request.name, request.arguments, request.asked_by, *counts
@@ -121,7 +120,12 @@ def replay(run: Run, records: list[journal.Record]) -> None:
         run.fresh.clear()
         apply_edit(run, record.request)
         run.journal.append(record)
-    if run.needs_wrapping([record.request for record in records]):
+    _fit_wrappers(run, [record.request for record in records])
+
+
+def _fit_wrappers(run: Run, requests: Sequence[EditRequest]) -> None:
+    """Make what lies around the model fit it as it is after some edits."""
+    if run.needs_wrapping(requests):
         run.wrapped = rewrap(run.accelerator, run.wrapped, run.encoder_with_head, run.compile_backend)
     run.frozen = frozen_modules(run.encoder_with_head)
 
@@ -139,8 +143,8 @@ def refuse_nothing_to_train(run: Editable) -> None:
         )
 
 
-def _counts(model: EncoderWithHead) -> tuple[int, int]:
-    """Return how many parameters train, and how many there are."""
+def count_parameters(model: EncoderWithHead) -> tuple[int, int]:
+    """Return how many numbers of a model train, and how many there are."""
     sizes = [(parameter.numel(), parameter.requires_grad) for parameter in model.parameters()]
     return sum(size for size, trains in sizes if trains), sum(size for size, _ in sizes)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from research.edits.base import EditRequest
 from research.tracking import track_text
@@ -48,8 +48,7 @@ class Record:
 
 def write(run: Run, records: list[Record]) -> None:
     """Add records to journal.jsonl and to TensorBoard; called on the main process."""
-    with (run.directory / JOURNAL).open("a", encoding="utf-8") as file:
-        file.writelines(json.dumps(asdict(record)) + "\n" for record in records)
+    _write_lines(run, records, "a")
     for record in records:
         run.say(f"after step {record.step}: {record}")
     text = "\n".join(f"- {record}" for record in records)
@@ -58,5 +57,9 @@ def write(run: Run, records: list[Record]) -> None:
 
 def rewrite(run: Run) -> None:
     """Write the journal as it was at a checkpoint, without what came after; called on the main process."""
-    with (run.directory / JOURNAL).open("w", encoding="utf-8") as file:
-        file.writelines(json.dumps(asdict(record)) + "\n" for record in run.journal)
+    _write_lines(run, run.journal, "w")
+
+
+def _write_lines(run: Run, records: list[Record], mode: Literal["a", "w"]) -> None:
+    with (run.directory / JOURNAL).open(mode, encoding="utf-8") as file:
+        file.writelines(json.dumps(asdict(record)) + "\n" for record in records)

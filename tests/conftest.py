@@ -88,6 +88,8 @@ def launch(cache_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Launch:
             launcher += ["-m", "accelerate.commands.launch", "--config_file", ROOT / "accelerate_configs" / config]
         command = [*map(str, launcher), str(ROOT / "experiments" / script), *map(str, arguments)]
         environment = {**os.environ, "MIDWAY_CACHE": str(cache_dir), "HF_HUB_OFFLINE": "1"}
+        if Path(script).is_absolute():  # a script of the tests, which shares code with others of them
+            environment["PYTHONPATH"] = str(ROOT)
         done = subprocess.run(
             command,
             cwd=cwd or tmp_path_factory.mktemp("cwd"),

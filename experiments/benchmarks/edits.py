@@ -8,12 +8,11 @@ plain run with the same seed, and the parameters that train at the end and on av
 
 from __future__ import annotations
 
-import argparse
 import json
 import statistics
 from pathlib import Path
 
-from trials import grid, mean_and_spread, run_trials
+from trials import grid, mean_and_spread, run_trials, trial_parser
 
 RECIPES = Path(__file__).parent.parent / "recipes"
 ARMS = ("plain", "head_swap", "gradual_unfreezing", "head_then_all", "length_warmup")
@@ -21,12 +20,8 @@ ARMS = ("plain", "head_swap", "gradual_unfreezing", "head_then_all", "length_war
 
 def main() -> None:
     """Run the trials and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, help="where the runs lie; finished ones are not run again")
-    parser.add_argument("--rows", type=int, default=4000, help="training reviews (default: %(default)s)")
+    parser = trial_parser(__doc__)
     parser.add_argument("--max_length", type=int, default=128, help="tokens (default: %(default)s)")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="default: 0 1 2")
-    parser.add_argument("--jobs", type=int, default=1, help="runs at a time, which share the cores (default: 1)")
     parser.add_argument("--arms", nargs="+", default=ARMS, help=f"default: {' '.join(ARMS)}")
     options = parser.parse_args()
     base = {
@@ -40,11 +35,12 @@ def main() -> None:
     trials = grid(arms, seed=options.seeds)
     results = run_trials(trials, options.folder, base, jobs=options.jobs)
     seconds = {(trial.arm, trial.settings["seed"]): result["train_seconds"] for trial, result in results.items()}
+    reference = "plain" if "plain" in options.arms else options.arms[0]
     print("\n| recipe | test accuracy | time / plain | trainable parameters, last | mean |\n|---|---|---|---|---|")
     for arm in arms:
         mine = {trial: result for trial, result in results.items() if trial.arm == arm}
         accuracies = [result["metrics"]["test"]["accuracy"] for result in mine.values()]
-        ratios = [seconds[arm, seed] / seconds[arms_plain(seconds), seed] for seed in options.seeds]
+        ratios = [seconds[arm, seed] / seconds[reference, seed] for seed in options.seeds]
         lines = [
             json.loads(line)["trainable_parameters"]
             for trial in mine
@@ -55,11 +51,6 @@ def main() -> None:
             f"| {arm} | {mean_and_spread(accuracies)} | {mean_and_spread(ratios)} | {last:,} | "
             f"{statistics.mean(lines):,.0f} |"
         )
-
-
-def arms_plain(seconds: dict[tuple[str, int], float]) -> str:
-    """Return the arm that times are relative to: the plain one, or the first."""
-    return next((arm for arm, _ in seconds if arm == "plain"), next(iter(seconds))[0])
 
 
 if __name__ == "__main__":

@@ -9,10 +9,7 @@ is stepped per epoch never moves. One rate holds for encoder and head.
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
-
-from trials import Trial, grid, mean_and_spread, run_trials
+from trials import Trial, grid, mean_and_spread, run_trials, trial_parser
 
 ARMS = {
     "one cycle, per batch": {"schedule": "one_cycle"},
@@ -24,13 +21,9 @@ RATES = (3e-5, 1e-4, 3e-4)
 
 def main() -> None:
     """Run the trials and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, help="where the runs lie; finished ones are not run again")
-    parser.add_argument("--rows", type=int, default=4000, help="training reviews (default: 4000)")
+    parser = trial_parser(__doc__)
     parser.add_argument("--epochs", type=float, default=3.0, help="passes over them (default: 3)")
     parser.add_argument("--max_length", type=int, default=128, help="tokens (default: %(default)s)")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="default: 0 1 2")
-    parser.add_argument("--jobs", type=int, default=1, help="runs at a time, which share the cores (default: 1)")
     options = parser.parse_args()
     base = {
         "head": "mean",

@@ -5,6 +5,7 @@ A trial that is finished is not run again: its directory is named by its setting
 
 from __future__ import annotations
 
+import argparse
 import itertools
 import json
 import os
@@ -18,6 +19,20 @@ from pathlib import Path
 from typing import Any
 
 RUN = Path(__file__).parent.parent / "run.py"
+
+
+def trial_parser(description: str | None) -> argparse.ArgumentParser:
+    """Return a parser with the options that all comparisons by trials have.
+
+    Args:
+        description: the script's docstring.
+    """
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="where the runs lie; finished ones are not run again")
+    parser.add_argument("--rows", type=int, default=4000, help="training reviews (default: %(default)s)")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="default: 0 1 2")
+    parser.add_argument("--jobs", type=int, default=1, help="runs at a time, which share the cores (default: 1)")
+    return parser
 
 
 @dataclass(frozen=True)

@@ -5,25 +5,20 @@ Every scenario is a run of its own, in the same processes: each must end with it
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
-import json
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 import torch
 
-from research import Hook, RunConfig, register_edit
-from research.assemble import resolve, set_up
+from research import Hook, register_edit
 from research.edits.base import Editable
-from research.launch import create_accelerator, end_run
-from research.loop import train
 from research.run import Run
 from research.wrapping import Wrapped, trainable_parameters
+from tests.integration.runs_in_process import ready_run, script_parser, train_and_end, write_by_rank
 
 UNFREEZE = [{"at": "0%", "freeze": "encoder"}, {"at": "2st", "unfreeze": "encoder.layer[1]"}]
 SWAP = [{"at": "2st", "replace_head": "mean"}]
@@ -189,46 +184,32 @@ def play(scenario: Scenario, settings: dict[str, Any]) -> str:
     """Return the error that a run ends with, or how it ended."""
     hooks = [] if scenario.action is None else [Breaks(scenario.point, scenario.action)]
     with tempfile.TemporaryDirectory() as folder:
-        config = RunConfig(
-            batch_size=8,
-            max_steps=4,
-            max_length=32,
-            mixed_precision="no",
-            evaluate_every=None,
-            log_with=[],
-            output_dir=folder,
-            overwrite=True,
-            timeline=scenario.timeline,
-            compile=scenario.compiled,
-            compile_backend="eager",
-            **settings,
-        )
-        config = resolve(config)
-        accelerator = create_accelerator(config, folder)
         try:
-            run = set_up(config, Path(folder), accelerator, None, hooks, lambda message: None)
+            run = ready_run(
+                folder,
+                hooks,
+                max_steps=4,
+                mixed_precision="no",
+                timeline=scenario.timeline,
+                compile=scenario.compiled,
+                compile_backend="eager",
+                **settings,
+            )
             with patched(scenario.patches):
-                train(run)
+                train_and_end(run)
         except Exception as error:  # what a user would see
             return f"{type(error).__name__}: {error}"
-        finally:
-            end_run(accelerator)
     return f"ended after step {run.clock.step}: {run.stop_reason}"
 
 
 def main() -> None:
     """Play all scenarios, and write what was said."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--encoder", required=True)
-    parser.add_argument("--data", required=True)
-    parser.add_argument("--output", type=Path, required=True)
-    arguments = parser.parse_args()
+    arguments = script_parser().parse_args()
     said = {
         name: play(scenario, {"encoder": arguments.encoder, "data": arguments.data})
         for name, scenario in SCENARIOS.items()
     }
-    rank = torch.distributed.get_rank() if torch.distributed.is_initialized() else 0
-    arguments.output.with_suffix(f".{rank}").write_text(json.dumps(said))
+    write_by_rank(arguments.output, said)
 
 
 if __name__ == "__main__":

@@ -6,29 +6,24 @@ here by parameter name, and do not ask the code under test what trains.
 
 from __future__ import annotations
 
-import argparse
 import hashlib
-import json
 import re
 import tempfile
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate.utils import gather_object
 
-from research import Hook, RunConfig, register_edit
-from research.assemble import resolve, set_up
+from research import Hook, register_edit
 from research.clock import Clock
 from research.data import Batch
 from research.edits.base import Editable
-from research.launch import create_accelerator, end_run
-from research.loop import train
 from research.run import Run
 from research.schedules import create_schedule
+from tests.integration.runs_in_process import ready_run, script_parser, train_and_end, write_by_rank
 
 STEP_OF_EDIT = 2
 STEPS_AFTER = 20
@@ -169,29 +164,21 @@ class Witness(Hook):
 def run_cell(case: Case, settings: dict[str, Any], sabotage: str | None) -> list[str]:
     """Train through one edit, and return what is not as it must be."""
     total = STEP_OF_EDIT + STEPS_AFTER
+    witness = Witness(sabotage)
     with tempfile.TemporaryDirectory() as folder:
-        config = RunConfig(
-            batch_size=8,
+        run = ready_run(
+            folder,
+            [witness],
             max_steps=total,
             optimizer="adamw",
             lr=0.01,
             head_lr=0.02,
             layer_decay=0.9,
-            max_length=32,
             warmup="3st",
-            evaluate_every=None,
-            log_with=[],
-            output_dir=folder,
-            overwrite=True,
             timeline=[*case.before, {"at": f"{STEP_OF_EDIT}st", **case.edit}],
             **settings,
         )
-        config = resolve(config)
-        accelerator = create_accelerator(config, folder)
-        witness = Witness(sabotage)
-        run = set_up(config, Path(folder), accelerator, None, [witness], lambda message: None)
-        train(run)
-        end_run(accelerator)
+        train_and_end(run)
     return wrongs(case, run, witness)
 
 
@@ -233,10 +220,7 @@ def wrongs(case: Case, run: Run, witness: Witness) -> list[str]:
 
 def main() -> None:
     """Run all cells that were asked for, and write what was wrong in each."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--encoder", required=True)
-    parser.add_argument("--data", required=True)
-    parser.add_argument("--output", type=Path, required=True)
+    parser = script_parser()
     parser.add_argument("--num_processes", type=int, required=True)
     parser.add_argument("--backends", default="none")
     parser.add_argument("--edits", default=",".join(CASES))
@@ -260,8 +244,7 @@ def main() -> None:
                         results[cell] = run_cell(CASES[name], settings, arguments.sabotage)
                     except Exception:  # the other cells are to be seen too
                         results[cell] = [traceback.format_exc()]
-    rank = torch.distributed.get_rank() if torch.distributed.is_initialized() else 0
-    arguments.output.with_suffix(f".{rank}").write_text(json.dumps(results))
+    write_by_rank(arguments.output, results)
 
 
 if __name__ == "__main__":

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import Launch
+from tests.integration.runs_in_process import read_by_rank
 
 SCRIPT = Path(__file__).with_name("broken_edits.py")
 BOTH = {
@@ -66,13 +66,7 @@ def said(
             num_processes=num_processes,
             script=str(SCRIPT),
         )
-    return {
-        num_processes: [
-            json.loads((folder / str(num_processes)).with_suffix(f".{rank}").read_text())
-            for rank in range(num_processes)
-        ]
-        for num_processes in (1, 2)
-    }
+    return {num_processes: read_by_rank(folder / str(num_processes), num_processes) for num_processes in (1, 2)}
 
 
 @pytest.mark.parametrize("num_processes", [1, 2])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import pytest
 from research.edits import EDITS
 from tests.conftest import Launch
 from tests.integration.edit_matrix import CASES
+from tests.integration.runs_in_process import read_by_rank
 
 SCRIPT = Path(__file__).with_name("edit_matrix.py")
 Results = dict[str, list[str]]
@@ -25,8 +25,8 @@ def run_matrix(launch: Launch, encoder: Path, data: Path, output: Path, num_proc
         timeout=240,
     )
     merged: Results = {}
-    for rank in range(num_processes):
-        for cell, wrong in json.loads(output.with_suffix(f".{rank}").read_text()).items():
+    for rank, found in enumerate(read_by_rank(output, num_processes)):
+        for cell, wrong in found.items():
             merged.setdefault(cell, []).extend(f"process {rank}: {each}" for each in wrong)
     return merged
 

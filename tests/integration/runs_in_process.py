@@ -1,0 +1,57 @@
+"""What the scripts of several tests share: many short runs in the same processes."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from research import Hook, RunConfig
+from research.assemble import resolve, set_up
+from research.launch import create_accelerator, end_run
+from research.loop import train
+from research.run import Run
+
+
+def script_parser() -> argparse.ArgumentParser:
+    """Return a parser with the options that all of the scripts have."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--encoder", required=True)
+    parser.add_argument("--data", required=True)
+    parser.add_argument("--output", type=Path, required=True)
+    return parser
+
+
+def ready_run(folder: str, hooks: Sequence[Hook], **settings: Any) -> Run:
+    """Return a short run that is ready to train, without evaluations and trackers."""
+    defaults = {"batch_size": 8, "max_length": 32, "evaluate_every": None, "log_with": [], "overwrite": True}
+    config = resolve(RunConfig(**{**defaults, "output_dir": folder, **settings}))
+    accelerator = create_accelerator(config, folder)
+    try:
+        return set_up(config, Path(folder), accelerator, None, hooks, lambda message: None)
+    except BaseException:
+        end_run(accelerator)
+        raise
+
+
+def train_and_end(run: Run) -> None:
+    """Train, and leave the processes ready for another run."""
+    try:
+        train(run)
+    finally:
+        end_run(run.accelerator)
+
+
+def write_by_rank(output: Path, found: Any) -> None:
+    """Write what this process found beside what the others did."""
+    rank = torch.distributed.get_rank() if torch.distributed.is_initialized() else 0
+    output.with_suffix(f".{rank}").write_text(json.dumps(found))
+
+
+def read_by_rank(output: Path, num_processes: int) -> list[Any]:
+    """Return what each process found."""
+    return [json.loads(output.with_suffix(f".{rank}").read_text()) for rank in range(num_processes)]

@@ -255,6 +255,7 @@ def set_up(
         directory=directory,
         accelerator=accelerator,
         task=task,
+        texts=texts,
         splits=splits,
         collator=plan.collator,
         tokenizer=plan.tokenizer,

@@ -32,6 +32,7 @@ from research.outputs import (
     write_predictions,
     write_result,
 )
+from research.report import write_report
 from research.run import Run
 from research.summary import describe, out_of_memory_message, peak_memory_bytes, summary
 from research.tracking import start_trackers, track_predictions
@@ -116,7 +117,7 @@ def train_and_finish(run: Run, say: Say) -> dict[str, Any]:
         start_trackers(run.accelerator, run.config)
         say(describe(run))
         train(run)
-        return finish(run)
+        result = finish(run)
     except BaseException as error:
         end_run(run.accelerator)  # trackers write from threads of their own
         if run.is_main and run.clock.step == 0 and run.config.resume is None:
@@ -126,6 +127,10 @@ def train_and_finish(run: Run, say: Say) -> dict[str, Any]:
             status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
             write_result(run.directory, {"status": status, "error": f"{type(error).__name__}: {error}"})
         raise
+    if run.is_main:
+        write_report(run.directory, run.texts)
+        Console().print(summary(result, run.directory))
+    return result
 
 
 def finish(run: Run) -> dict[str, Any]:
@@ -173,7 +178,6 @@ def finish(run: Run) -> dict[str, Any]:
             write_predictions(directory, split, run.task, predictions)
             track_predictions(accelerator, run.task, split, predictions, run.clock.step)
         write_result(directory, result)
-        Console().print(summary(result, directory))
     accelerator.wait_for_everyone()
     return result
 

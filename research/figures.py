@@ -67,3 +67,21 @@ def pr_curve_figure(task: Task, labels: NDArray[Any], scores: NDArray[Any]) -> F
     if drawn:
         figure.legend(loc="outside right upper", fontsize=8)
     return figure
+
+
+def regression_figure(task: Task, scores: NDArray[Any], predicted: NDArray[Any]) -> Figure:
+    """Draw predictions against scores, with the line on which they are equal.
+
+    Args:
+        task: whose score it is (regression).
+        scores: [num_rows].
+        predicted: [num_rows].
+    """
+    figure = Figure(figsize=(5, 4.5), layout="constrained")
+    axes = figure.subplots()
+    # Thousands of points would make a heavy picture of shapes.
+    axes.scatter(scores, predicted, s=8, alpha=0.4, linewidths=0, rasterized=True)
+    bounds = [float(min(scores.min(), predicted.min())), float(max(scores.max(), predicted.max()))]
+    axes.plot(bounds, bounds, color="black", linestyle=":", linewidth=1)
+    axes.set(xlabel=task.label_names[0], ylabel="predicted")
+    return figure

@@ -25,6 +25,7 @@ from research.metrics import probabilities
 from research.task import Task
 
 RESULT = "result.json"
+METRICS_LOG = "metrics.jsonl"
 NOT_REPEATED = ("name", "output_dir", "overwrite", "resume")
 """Settings that say where one run lies; a repetition gets its own."""
 
@@ -98,8 +99,8 @@ def config_as_yaml(config: RunConfig) -> str:
 
 def write_predictions(directory: Path, split: str, task: Task, found: Predictions) -> None:
     """Write predictions/<split>.parquet: id, label, prediction, one score per class."""
-    folder = directory / "predictions"
-    folder.mkdir(exist_ok=True)
+    path = predictions_path(directory, split)
+    path.parent.mkdir(exist_ok=True)
     scores = probabilities(task, found.logits)
     columns: dict[str, Any] = {
         "id": found.ids,
@@ -107,7 +108,12 @@ def write_predictions(directory: Path, split: str, task: Task, found: Prediction
         "prediction": list(predicted_labels(task, found.logits)),
         **{f"score_{name}": scores[:, index] for index, name in enumerate(task.label_names)},
     }
-    pq.write_table(pa.table(columns), folder / f"{split}.parquet")
+    pq.write_table(pa.table(columns), path)
+
+
+def predictions_path(directory: Path, split: str) -> Path:
+    """Return where a run leaves its predictions for a split."""
+    return directory / "predictions" / f"{split}.parquet"
 
 
 def write_result(directory: Path, result: dict[str, Any]) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from matplotlib import colormaps
 from matplotlib.figure import Figure
 
 from research.edits.journal import Record
 from research.rehearsal import StepPlan
+from research.step_figures import block_colours, mark_edits, position_in_model, show_rates_logarithmically
 
 MAX_POINTS = 2000
 """Points of a curve; of longer runs every so many steps are drawn, and every step with an edit before it."""
@@ -23,8 +23,7 @@ def timeline_figure(steps: Sequence[StepPlan], edits: Sequence[Record]) -> Figur
         steps: every step.
         edits: every edit that is due at a known step.
     """
-    blocks = list(dict.fromkeys(block for step in steps for block in step.learning_rates))
-    blocks.sort(key=_position)
+    blocks = sorted({block for step in steps for block in step.learning_rates}, key=position_in_model)
     listed = [f"{record.number}: after step {record.step:,}, {record.request}" for record in edits[:MAX_LISTED]]
     if len(edits) > len(listed):
         listed.append(f"and {len(edits) - len(listed)} more")
@@ -37,14 +36,11 @@ def timeline_figure(steps: Sequence[StepPlan], edits: Sequence[Record]) -> Figur
     drawn = [
         step for index, step in enumerate(steps) if index % stride == 0 or index in near or index == len(steps) - 1
     ]
-    colours = [colormaps["viridis"](0.9 * index / max(1, len(blocks) - 2)) for index in range(len(blocks) - 1)]
-    for block, colour in zip(blocks, [*colours, "tab:red"], strict=True):
+    for block, colour in block_colours(blocks).items():
         curve = [step.learning_rates.get(block, float("nan")) for step in drawn]
         rates.plot([step.step for step in drawn], curve, color=colour, label=block, linewidth=1.4)
     rates.set_ylabel("learning rate")
-    highest = max(max(step.learning_rates.values()) for step in steps)
-    rates.set_yscale("log", nonpositive="mask")
-    rates.set_ylim(highest / 3000, highest * 1.5)
+    show_rates_logarithmically(rates, max(max(step.learning_rates.values()) for step in steps))
     rates.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8)
     rates.tick_params(labelbottom=False)
     for row, block in enumerate(reversed(blocks)):
@@ -53,24 +49,10 @@ def timeline_figure(steps: Sequence[StepPlan], edits: Sequence[Record]) -> Figur
     bands.set_yticks(range(len(blocks)), list(reversed(blocks)), fontsize=8)
     bands.set_xlabel("step (green: trains, grey: frozen)")
     bands.set_xlim(0.5, len(steps) + 0.5)
-    for record in edits:
-        for axes in (rates, bands):
-            axes.axvline(record.step + 0.5, color="black", linestyle=":", linewidth=1)
-    for step in dict.fromkeys(record.step for record in edits):
-        numbers = [str(record.number) for record in edits if record.step == step]
-        text = numbers[0] if len(numbers) == 1 else f"{numbers[0]}-{numbers[-1]}"
-        place = rates.get_xaxis_transform()
-        rates.text(step + 0.5, 1.01, text, transform=place, ha="center", va="bottom", fontsize=8)
+    mark_edits([rates, bands], edits, len(steps))
     caption.axis("off")
     caption.text(0, 1, "\n".join(listed), va="top", fontsize=8, transform=caption.transAxes, wrap=True)
     return figure
-
-
-def _position(block: str) -> tuple[int, int]:
-    """Return where a block stands in the model."""
-    if block.startswith("layer."):
-        return 1, int(block.removeprefix("layer."))
-    return {"embeddings": 0, "rest": 2, "head": 3}[block], 0
 
 
 def _spans(steps: Sequence[StepPlan], block: str) -> list[tuple[float, float, bool]]:

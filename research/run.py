@@ -72,8 +72,10 @@ class Run:
     """This process among the others, precision and device."""
     task: Task
     """What is predicted."""
+    texts: Splits
+    """Train, validation and test rows as they were read."""
     splits: Splits
-    """Tokenized train, validation and test rows."""
+    """The same rows, tokenized."""
     collator: Collator
     """Makes batches of rows; its `max_length` may change between steps."""
     tokenizer: PreTrainedTokenizerBase

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from research.edits.base import EditRequest
@@ -53,6 +54,12 @@ def write(run: Run, records: list[Record]) -> None:
         run.say(f"after step {record.step}: {record}")
     text = "\n".join(f"- {record}" for record in records)
     track_text(run.accelerator, "edits", text, run.clock.step)
+
+
+def read(directory: Path) -> list[Record]:
+    """Return what the journal of a run directory says."""
+    lines = (directory / JOURNAL).read_text(encoding="utf-8").splitlines()
+    return [Record(**json.loads(line)) for line in lines]
 
 
 def rewrite(run: Run) -> None:

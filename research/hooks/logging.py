@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from research.edits import journal
 from research.hooks.base import Hook
-from research.outputs import as_json
+from research.outputs import METRICS_LOG, as_json
 
 if TYPE_CHECKING:
     from research.run import Run
@@ -32,12 +32,12 @@ class MetricsLog(Hook):
     def on_train_start(self, run: Run) -> None:
         """Begin a new metrics.jsonl and journal.jsonl: `--resume auto` may find lines of a run without a checkpoint."""
         if run.is_main:
-            (run.directory / "metrics.jsonl").unlink(missing_ok=True)
+            (run.directory / METRICS_LOG).unlink(missing_ok=True)
             journal.rewrite(run)
 
     def on_resume(self, run: Run) -> None:
         """Cut metrics.jsonl and journal.jsonl back to the checkpoint's step."""
-        path = run.directory / "metrics.jsonl"
+        path = run.directory / METRICS_LOG
         if run.is_main:
             journal.rewrite(run)
         if run.is_main and path.exists():
@@ -79,7 +79,7 @@ class MetricsLog(Hook):
         values, run.to_log = run.to_log, {}
         if run.is_main:
             line = {"step": run.clock.step, "epoch": round(run.clock.epochs_done, 6), **values}
-            with (run.directory / "metrics.jsonl").open("a", encoding="utf-8") as file:
+            with (run.directory / METRICS_LOG).open("a", encoding="utf-8") as file:
                 file.write(json.dumps(as_json(line), allow_nan=False) + "\n")
         run.accelerator.log(values, step=run.clock.step)
 

@@ -45,6 +45,7 @@ def test_run_leaves_what_the_readme_says(launch: Launch, settings: list[str], tm
         "metrics.jsonl",
         "model",
         "predictions",
+        "report.html",
         "result.json",
         "tensorboard",
     }

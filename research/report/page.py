@@ -1,0 +1,200 @@
+"""The page: made of the files of a run directory and the texts that the run read."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import io
+import json
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pyarrow.parquet as pq
+import yaml
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from matplotlib.figure import Figure
+from sklearn.metrics import precision_recall_fscore_support
+
+from research.assemble import choose_objective, resolve
+from research.config import SETTING_GROUPS, RunConfig
+from research.data import Splits
+from research.edits.journal import Record
+from research.edits.journal import read as read_journal
+from research.figures import confusion_matrix_figure, regression_figure
+from research.outputs import METRICS_LOG, predictions_path, read_result
+from research.report.mistakes import Scored, worst_mistakes
+from research.step_figures import Curve, curves_figure, loss_figure, rates_figure
+from research.task import Task
+
+REPORT = "report.html"
+SHOWN_SPLITS = ("validation", "test")
+MISTAKES_OF = "validation"
+"""Whoever changes a model for what he reads in the test rows has no test rows any more."""
+NOT_SHARES = ("loss", "log_loss", "mse")
+"""Validation metrics that would not fit on an axis with the others."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure in the page."""
+
+    title: str
+    """What stands above it."""
+    source: str
+    """The picture itself, as a data URI."""
+
+
+def write_report(directory: Path, texts: Splits) -> Path:
+    """Write report.html, which needs no other file and no network, and return its path.
+
+    Args:
+        directory: the directory of a finished run.
+        texts: the rows that the run read.
+    """
+    result = read_result(directory)
+    assert result is not None
+    config = yaml.safe_load((directory / "config.yaml").read_text(encoding="utf-8"))
+    scored = {split: _read_predictions(predictions_path(directory, split), texts.task) for split in SHOWN_SPLITS}
+    mistakes, num_mistakes = worst_mistakes(texts.task, scored[MISTAKES_OF], getattr(texts, MISTAKES_OF))
+    edits, curves = read_journal(directory), _read_curves(directory)
+    page = (
+        _environment()
+        .get_template("run.html")
+        .render(
+            name=directory.resolve().name,
+            directory=directory,
+            result=result,
+            config=config,
+            task=texts.task,
+            settings=_settings(config, texts.task),
+            curves=list(_draw_curves(curves, edits, result["steps"])),
+            constant={name: f"{values[0]:,.12g}" for name, (_, values) in _plain(curves) if len(set(values)) == 1},
+            edits=edits,
+            pictures=list(_prediction_pictures(texts.task, scored)),
+            labels={split: _label_table(texts.task, each) for split, each in scored.items()},
+            mistakes=mistakes,
+            num_mistakes=num_mistakes,
+            mistakes_of=MISTAKES_OF,
+        )
+    )
+    path = directory / REPORT
+    path.write_text(page, encoding="utf-8")
+    return path
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("research.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["number"] = _number
+    environment.filters["value"] = _as_yaml
+    return environment
+
+
+def _read_curves(directory: Path) -> dict[str, Curve]:
+    """Return every kind of value in metrics.jsonl, those of a user's hooks included."""
+    lines = [json.loads(line) for line in (directory / METRICS_LOG).read_text(encoding="utf-8").splitlines()]
+    names = dict.fromkeys(name for line in lines for name in line if name not in ("step", "epoch"))
+    return {name: _curve(lines, name) for name in names}
+
+
+def _curve(lines: Sequence[dict[str, Any]], name: str) -> Curve:
+    points = [(line["step"], line[name]) for line in lines if name in line]
+    # JSON has no NaN: an undefined value is null there, an infinite one a word.
+    return [step for step, _ in points], [math.nan if value is None else float(value) for _, value in points]
+
+
+def _draw_curves(curves: dict[str, Curve], edits: Sequence[Record], num_steps: int) -> Iterator[Picture]:
+    validation, rates = _below(curves, "validation/"), _below(curves, "learning_rate/")
+    none: Curve = ([], [])
+    yield _picture("Loss", loss_figure(curves.get("loss", none), validation.get("loss", none), edits, num_steps))
+    shares = {name: curve for name, curve in validation.items() if name not in NOT_SHARES and "/" not in name}
+    if shares:
+        yield _picture("Validation metrics", curves_figure(shares, "metric", edits, num_steps))
+    yield _picture("Learning rates", rates_figure(rates, edits, num_steps))
+    for name, curve in _plain(curves):
+        if len(set(curve[1])) > 1:
+            words = name.replace("_", " ")
+            yield _picture(words.capitalize(), curves_figure({words: curve}, words, edits, num_steps))
+
+
+def _below(curves: dict[str, Curve], prefix: str) -> dict[str, Curve]:
+    return {name.removeprefix(prefix): curve for name, curve in curves.items() if name.startswith(prefix)}
+
+
+def _plain(curves: dict[str, Curve]) -> list[tuple[str, Curve]]:
+    """Return the curves that share no picture with others."""
+    shared = ("validation/", "learning_rate/")
+    return [(name, curve) for name, curve in curves.items() if name != "loss" and not name.startswith(shared)]
+
+
+def _prediction_pictures(task: Task, scored: dict[str, Scored]) -> Iterator[Picture]:
+    for split, each in scored.items():
+        if task.problem_type == "single_label":
+            figure = confusion_matrix_figure(task, each.labels, each.predicted)
+            yield _picture(f"Confusion matrix, {split}", figure)
+        elif task.problem_type == "regression":
+            yield _picture(f"Predictions, {split}", regression_figure(task, each.labels, each.predicted))
+
+
+def _label_table(task: Task, scored: Scored) -> list[tuple[str, float, float, float, int]]:
+    """Return precision, recall, F1 and number of rows of each label; nothing for regression."""
+    if task.problem_type == "regression":
+        return []
+    columns = precision_recall_fscore_support(
+        scored.labels, scored.predicted, labels=range(task.num_labels), zero_division=0.0
+    )
+    return list(zip(task.label_names, *columns, strict=True))
+
+
+def _read_predictions(path: Path, task: Task) -> Scored:
+    table = pq.read_table(path)
+    labels, predicted = (np.array(table.column(name).to_pylist()) for name in ("label", "prediction"))
+    scores = np.stack([table.column(f"score_{name}").to_numpy() for name in task.label_names], axis=1)
+    return Scored(table.column("id").to_numpy(), labels, predicted, scores)
+
+
+def _settings(config: dict[str, Any], task: Task) -> list[tuple[str, list[tuple[str, Any, bool]]]]:
+    """Return the settings of each group: name, value, and whether it is another than the default."""
+    defaults = resolve(RunConfig()).to_dict() | {"objective": choose_objective(RunConfig(), task).to_yaml()}
+    return [
+        (
+            group.__doc__ or "",
+            [
+                (item.name, config[item.name], config[item.name] != defaults[item.name])
+                for item in dataclasses.fields(group)
+                if item.name in config
+            ],
+        )
+        for group in SETTING_GROUPS
+    ]
+
+
+def _picture(title: str, figure: Figure) -> Picture:
+    buffer = io.BytesIO()
+    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "midway", "font.family": "sans-serif"}):
+        figure.savefig(buffer, format="svg", metadata={"Date": None})
+    return Picture(title, f"data:image/svg+xml;base64,{base64.b64encode(buffer.getvalue()).decode()}")
+
+
+def _number(value: Any) -> str:
+    """Return a number as a person reads it."""
+    if value is None:
+        return "not defined"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:.4f}" if isinstance(value, float) else str(value)
+
+
+def _as_yaml(value: Any) -> str:
+    text: str = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, allow_unicode=True, width=math.inf)
+    return text.removesuffix("\n...\n").strip()

@@ -1,0 +1,88 @@
+"""Open a page in a real browser, headless Chromium, and see what it makes of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium (Debian: apt-get install chromium)")
+
+PROBE = """<script>
+window.addEventListener("load", () => {
+  const found = {
+    mode: document.compatMode,
+    images: [...document.images].map(image => [image.alt, image.complete ? image.naturalWidth : 0]),
+    width: document.documentElement.scrollWidth,
+    window: window.innerWidth,
+    outside: [...document.querySelectorAll("[src], link")]
+      .map(element => element.src ?? element.href).filter(address => !address.startsWith("data:")),
+    text: document.body.innerText,
+  };
+  const element = document.createElement("script");
+  element.type = "application/json";
+  element.id = "probe";
+  element.textContent = JSON.stringify(found).replaceAll("<", "\\\\u003c");
+  document.body.append(element);
+});
+</script>"""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a browser made of a page."""
+
+    images: dict[str, int]
+    """Width of each picture as it was decoded, by its alternative text; 0 for a broken one."""
+    page_width: int
+    """Pixels that the page wants."""
+    window_width: int
+    """Pixels that there are."""
+    outside: list[str]
+    """Addresses of what the page loads beside itself."""
+    errors: list[str]
+    """Errors in the console."""
+    text: str
+    """What is to be read, folded parts excepted."""
+
+
+def look_at(page: Path, *, width: int = 1200) -> Seen:
+    """Open a page from the disk in a window of some width, and return what is seen."""
+    with tempfile.TemporaryDirectory() as folder:
+        probed = Path(folder) / page.name
+        text = page.read_text(encoding="utf-8")
+        assert "</head>" in text
+        probed.write_text(text.replace("</head>", f"{PROBE}</head>", 1), encoding="utf-8")
+        done = _chromium(folder, f"--window-size={width},900", "--virtual-time-budget=5000", "--dump-dom", probed)
+    found = re.search(r'<script type="application/json" id="probe">(.*?)</script>', done.stdout, re.DOTALL)
+    assert found, done.stderr
+    seen = json.loads(found[1])
+    assert seen["mode"] == "CSS1Compat", "the page has no doctype"
+    errors = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
+    return Seen(dict(seen["images"]), seen["width"], seen["window"], seen["outside"], errors, seen["text"])
+
+
+def photograph(page: Path, picture: Path, *, width: int = 1200, height: int = 900) -> None:
+    """Write a PNG of a page."""
+    with tempfile.TemporaryDirectory() as folder:
+        _chromium(folder, f"--window-size={width},{height}", f"--screenshot={picture.resolve()}", page)
+
+
+def _chromium(profile: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    assert CHROMIUM is not None
+    command = [CHROMIUM, "--headless", "--disable-gpu", "--disable-quic", "--no-first-run", "--hide-scrollbars"]
+    command += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
+    command += ["--enable-logging=stderr", f"--user-data-dir={profile}"]
+    if os.geteuid() == 0:
+        command.append("--no-sandbox")  # it does not start as root otherwise
+    *options, page = arguments
+    command += [*map(str, options), Path(page).resolve().as_uri()]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)

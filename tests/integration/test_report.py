@@ -1,0 +1,123 @@
+"""report.html shows what a run did, in a real browser, without any other file."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+from tests.browser import look_at, needs_chromium, photograph
+from tests.conftest import Launch
+
+HOSTILE = '<script>document.body.remove()</script> & <b>bold</b> "quoted"'
+HOOK = """
+from research import Hook, register_hook
+
+@register_hook("counts")
+class Counts(Hook):
+    def after_step(self, run):
+        run.log({"steps_squared": run.clock.step ** 2})
+"""
+
+
+@pytest.fixture(scope="module")
+def run(launch: Launch, tiny_encoder: Path, tiny_reviews: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("report")
+    data = shutil.copytree(tiny_reviews, folder / "data")
+    for path in data.iterdir():  # text and labels of people who know HTML
+        text = path.read_text().replace("positive", "<i>positive</i>")
+        lines = [line.replace(f"{path.stem} ", f"{HOSTILE} ".replace('"', '""'), 1) for line in text.splitlines()]
+        path.write_text("\n".join([lines[0], *('"{}",{}'.format(*line.rsplit(",", 1)) for line in lines[1:])]) + "\n")
+    (folder / "my_hook.py").write_text(HOOK)
+    recipe = folder / "recipe.yaml"
+    settings = {
+        "encoder": str(tiny_encoder),
+        "data": str(data),
+        "batch_size": 8,
+        "epochs": 2,
+        "max_length": 64,
+        "log_every": 1,
+        "evaluate_every": "25%",
+        "plugin": [str(folder / "my_hook.py")],
+        "hook": ["counts"],
+        "freeze": ["encoder"],
+        "timeline": [{"at": "3st", "unfreeze": "encoder"}, {"at": "50%", "replace_head": "mean", "scale_lr": 0.5}],
+    }
+    recipe.write_text(yaml.safe_dump(settings))
+    launch(["--recipe", recipe, "--output_dir", folder / "run"])
+    return folder / "run"
+
+
+@needs_chromium
+@pytest.mark.parametrize("width", [1200, 500])
+def test_report_renders_without_errors(run: Path, tmp_path: Path, width: int) -> None:
+    alone = shutil.copy(run / "report.html", tmp_path / "report.html")
+    seen = look_at(Path(alone), width=width)
+    assert seen.errors == []
+    assert seen.outside == [], "the page needs more than itself"
+    assert seen.page_width <= seen.window_width, "the page must be scrolled sideways"
+    pictures = {
+        "Loss over steps",
+        "Validation metrics over steps",
+        "Learning rates over steps",
+        "Steps squared over steps",
+        "Trainable parameters over steps",
+        "Confusion matrix, validation",
+        "Confusion matrix, test",
+    }
+    assert pictures <= seen.images.keys()
+    assert all(seen.images.values()), seen.images
+    result = json.loads((run / "result.json").read_text())
+    assert f"{result['metrics']['test']['auroc']:.4f}" in seen.text
+    assert result["weights_sha256"] in seen.text
+    for text in ("unfreeze(modules='encoder')", "timeline entry 2", "--freeze", "<i>positive</i>", HOSTILE):
+        assert text in seen.text
+    photograph(Path(alone), tmp_path / "page.png", width=width)
+    assert (tmp_path / "page.png").read_bytes().startswith(b"\x89PNG")
+
+
+@needs_chromium
+def test_look_at_sees_what_is_broken(tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    page.write_text(
+        "<!DOCTYPE html><html><head></head><body><img alt='broken' src='data:image/svg+xml;base64,AAAA'>"
+        "<div style='width: 3000px'>wide</div><script src='missing.js'></script><script>nonsense()</script></body>"
+    )
+    seen = look_at(page)
+    assert seen.images == {"broken": 0}
+    assert seen.page_width > seen.window_width
+    assert any("nonsense is not defined" in error for error in seen.errors)
+    assert len(seen.outside) == 1
+
+
+def test_report_says_what_the_files_say(run: Path) -> None:
+    page = (run / "report.html").read_text(encoding="utf-8")
+    journal = [json.loads(line) for line in (run / "journal.jsonl").read_text().splitlines()]
+    edits = re.search(r'id="edits">(.*?)</table>', page, re.DOTALL)
+    assert edits is not None
+    rows = re.findall(r"<tr><td.*?</tr>", edits[1], re.DOTALL)
+    assert len(rows) == len(journal) == 4
+    for row, record in zip(rows, journal, strict=True):
+        assert record["name"] in row
+        assert all(f"{count:,}" in row for count in record["trainable_parameters"])
+    predictions = pq.read_table(run / "predictions" / "validation.parquet").to_pandas()
+    wrong = predictions[predictions["label"] != predictions["prediction"]]
+    mistakes = re.search(r'id="mistakes">(.*?)</table>', page, re.DOTALL)
+    assert mistakes is not None
+    assert f"{len(wrong)} of {len(wrong)} mistakes on validation rows" in page
+    ids = [int(number) for number in re.findall(r'<tr><td class="n">(\d+)</td>', mistakes[1])]
+    assert sorted(ids) == sorted(wrong["id"])
+    assert html.escape(HOSTILE, quote=False) in page.replace("&#34;", '"')
+    assert "<script" not in page
+    settings = yaml.safe_load((run / "config.yaml").read_text())
+    cells = dict(re.findall(r"<tr(?: class=\"changed\")?><td>(\w+)</td><td><code>(.*?)</code>", page))
+    assert cells.keys() == settings.keys()
+    changed = re.findall(r'<tr class="changed"><td>(\w+)</td>', page)
+    assert {"timeline", "freeze", "hook", "plugin", "batch_size", "epochs"} <= set(changed)
+    assert not {"head", "lr", "objective", "schedule"} & set(changed)

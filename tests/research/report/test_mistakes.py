@@ -1,0 +1,62 @@
+"""Which rows a model is most wrong about, worked out by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+from datasets import Dataset
+
+from research.report.mistakes import NUM_SHOWN, Scored, worst_mistakes
+from research.task import Task
+
+
+def rows(number: int) -> Dataset:
+    return Dataset.from_dict(
+        {"id": [10 * row for row in range(number)], "text": [f"text {row}" for row in range(number)]}
+    )
+
+
+def test_single_label_mistakes_come_surest_first() -> None:
+    task = Task("single_label", ("no", "yes"))
+    scores = np.array([[0.9, 0.1], [0.2, 0.8], [0.4, 0.6], [0.3, 0.7]])
+    scored = Scored(np.array([0, 10, 20, 30]), np.array([0, 0, 0, 1]), scores.argmax(axis=1), scores)
+    found, total = worst_mistakes(task, scored, rows(4))
+    assert total == 2
+    assert [(each.id, each.label, each.predicted, each.score, each.texts) for each in found] == [
+        (10, "no", "yes", 0.8, ("text 1",)),
+        (20, "no", "yes", 0.6, ("text 2",)),
+    ]
+
+
+def test_multi_label_mistakes_count_what_is_wrong_only() -> None:
+    task = Task("multi_label", ("a", "b", "c"))
+    scores = np.array([[0.99, 0.7, 0.2], [0.6, 0.1, 0.05], [0.9, 0.1, 0.1]])
+    labels = np.array([[1, 0, 0], [1, 0, 1], [1, 0, 0]])
+    found, total = worst_mistakes(
+        task, Scored(np.array([0, 10, 20]), labels, (scores > 0.5).astype(int), scores), rows(3)
+    )
+    assert total == 2
+    assert [(each.id, each.label, each.predicted, each.score) for each in found] == [
+        (10, "a, c", "a", 0.95),  # c is missing, and the model was sure of that
+        (0, "a", "a, b", 0.7),
+    ]
+
+
+def test_regression_mistakes_are_the_largest_distances() -> None:
+    task = Task("regression", ("score",))
+    predicted = np.array([1.0, 2.5, 4.0])
+    scored = Scored(np.array([0, 10, 20]), np.array([1.0, 2.0, 1.0]), predicted, predicted[:, None])
+    found, total = worst_mistakes(task, scored, rows(3))
+    assert total == 2
+    assert [(each.id, each.label, each.predicted, each.score) for each in found] == [
+        (20, "1", "4", 3.0),
+        (10, "2", "2.5", 0.5),
+    ]
+
+
+def test_as_many_as_fit_are_shown_and_all_are_counted() -> None:
+    task = Task("single_label", ("no", "yes"))
+    number = NUM_SHOWN + 5
+    scores = np.tile([0.1, 0.9], (number, 1))
+    scored = Scored(10 * np.arange(number), np.zeros(number, dtype=int), scores.argmax(axis=1), scores)
+    found, total = worst_mistakes(task, scored, rows(number))
+    assert (len(found), total) == (NUM_SHOWN, number)

@@ -43,3 +43,8 @@ def merge_adapters(encoder: PreTrainedModel) -> None:
             parent, _, attribute = name.rpartition(".")
             setattr(encoder.get_submodule(parent), attribute, module.get_base_layer())
     del encoder.peft_config
+
+
+def plain_name(name: str) -> str:
+    """Return the raw name that a module or parameter has without adapters: PEFT wraps what they lie beside."""
+    return name.replace(".base_layer", "")

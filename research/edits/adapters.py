@@ -8,7 +8,7 @@ from typing import Literal
 from torch import nn
 
 from heads.registry import Registry
-from research.adapters import AdapterSettings, inject_adapters, merge_adapters
+from research.adapters import AdapterSettings, inject_adapters, merge_adapters, plain_name
 from research.edits.base import Editable, EditError, EditFunction, register_edit
 from research.model import EncoderWithHead
 from research.selectors import ADAPTER, select_modules
@@ -53,7 +53,7 @@ def add_lora(
     model.mask_before_adapters = mask
     for name, parameter in model.encoder.named_parameters():
         is_adapter = ADAPTER.search(name) is not None
-        parameter.requires_grad_(is_adapter or (not freeze_base and mask[name.replace(".base_layer.", ".")]))
+        parameter.requires_grad_(is_adapter or (not freeze_base and mask[plain_name(name)]))
         if not parameter.requires_grad:
             parameter.grad = None
         if is_adapter:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import copy
+import re
 
 import torch
 from torch import nn
+from transformers import AutoModel, PretrainedConfig
 
+from research.adapters import plain_name
 from research.edits.base import Editable, EditError, register_edit
+from research.encoders import pooler_arguments
 from research.families import find_family
 from research.model import EncoderWithHead, EncoderWithHeadConfig, build_head
-from research.selectors import Selector, select_layers, select_parameters
+from research.selectors import ADAPTER, Selector, select_layers, select_parameters
 
 
 @register_edit("reinitialize")
@@ -57,12 +61,56 @@ def drop_layers(run: Editable, modules: str) -> None:
     if len(dropped) == len(layers):
         raise EditError(f"'{modules}' are all layers of the encoder; at least one must stay.")
     kept = [index for index in range(len(layers)) if index not in dropped]
+    names = _new_names(model.encoder, family.layers, kept)
     shorter = copy.deepcopy(config)
     _set_layers(shorter, kept)
+    _check_encoder(model, shorter, names)
     _check_head(model, shorter)
     _set_layers(config, kept)
     parent, _, attribute = family.layers.rpartition(".")
     setattr(model.encoder.get_submodule(parent), attribute, nn.ModuleList(layers[index] for index in kept))
+    if model.config.adapters is not None:
+        model.config.adapters["targets"] = [
+            names[target] for target in model.config.adapters["targets"] if target in names
+        ]
+    if model.mask_before_adapters is not None:
+        model.mask_before_adapters = {
+            names[name]: trains for name, trains in model.mask_before_adapters.items() if name in names
+        }
+
+
+def _new_names(encoder: nn.Module, layers: str, kept: list[int]) -> dict[str, str]:
+    """Return the new names of the modules and parameters that stay, by their old ones, without a word of adapters."""
+    numbers = {old: new for new, old in enumerate(kept)}
+    found = {}
+    for name in map(plain_name, [*dict(encoder.named_modules()), *dict(encoder.named_parameters())]):
+        inside = re.match(rf"{re.escape(layers)}\.(\d+)", name)
+        if inside is None:
+            found[name] = name
+        elif int(inside[1]) in numbers:
+            found[name] = f"{layers}.{numbers[int(inside[1])]}{name[inside.end() :]}"
+    return found
+
+
+def _check_encoder(model: EncoderWithHead, shorter: PretrainedConfig, names: dict[str, str]) -> None:
+    """Refuse layers whose place makes them what they are: the first one of ModernBERT has no norm."""
+    with torch.device("meta"):
+        built = AutoModel.from_config(shorter, trust_remote_code=False, **pooler_arguments(shorter))
+    expected = {name: parameter.shape for name, parameter in built.named_parameters()}
+    left = {
+        names[plain]: parameter.shape
+        for name, parameter in model.encoder.named_parameters()
+        if (plain := plain_name(name)) in names and ADAPTER.search(name) is None
+    }
+    differing = sorted(name for name in expected.keys() | left.keys() if expected.get(name) != left.get(name))
+    if differing:
+        raise EditError(
+            f"The layers of {shorter.model_type} that are left do not make an encoder of {shorter.num_hidden_layers}: "
+            f"{', '.join(differing)} differ. Drop other layers: the first one may be built otherwise than the rest."
+        )
+    targets = [] if model.config.adapters is None else model.config.adapters["targets"]
+    if targets and not any(target in names for target in targets):
+        raise EditError("These layers have all of the adapters; merge_lora before they are dropped.")
 
 
 def _set_layers(config: object, kept: list[int]) -> None:

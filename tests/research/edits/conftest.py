@@ -1,0 +1,50 @@
+"""What edits work on, without a run around it: a tiny model of any family, with values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from research.choices import create
+from research.clock import Clock
+from research.config import Choice, RunConfig
+from research.data import Collator
+from research.edits.base import request_edit
+from research.encoders import load_tokenizer
+from research.families import model_blocks
+from research.objectives import OBJECTIVES
+from research.optim import apply_schedule, create_optimizer
+from research.rehearsal import Rehearsal
+from research.schedules import create_schedule
+from research.task import Task
+from tests.research.tiny_encoders import tiny_model
+
+Editing = Callable[..., Rehearsal]
+
+
+def edit(run: Rehearsal, **edits: Any) -> None:
+    """Apply edits as a timeline writes them."""
+    run.apply([request_edit(name, value, "the test") for name, value in edits.items()])
+
+
+@pytest.fixture
+def editing(tiny_encoder: Path) -> Editing:
+    """`editing("bert")` returns what edits of a tiny BERT get; its parameters have values."""
+    tokenizer = load_tokenizer(str(tiny_encoder))
+
+    def start(family: str, head: str = "linear", **options: Any) -> Rehearsal:
+        model = tiny_model(family, head, **options)
+        config = RunConfig(max_length=32)
+        task = Task("single_label", tuple(model.label_names))
+        clock = Clock(steps_per_epoch=10, total_steps=10, batch_size=8)
+        schedule = create_schedule(config, clock)
+        optimizer = create_optimizer(model_blocks(model.encoder, model.head), config)
+        apply_schedule(optimizer, schedule)
+        collator = Collator(tokenizer, task, max_length=32, truncation="head", pair=False)
+        objective = create(OBJECTIVES, Choice("cross_entropy"), task)
+        return Rehearsal(config, task, objective, collator, clock, schedule, model, optimizer)
+
+    return start

@@ -1,0 +1,164 @@
+"""What edits cost: the time between two steps in which edits are applied, beside the time of a training step.
+
+    python experiments/benchmarks/edit_cost.py --rounds 3
+
+Trains MiniLM on reviews of at least 512 tokens, on one process and on two (CPU), with an edit after every step.
+Reported are medians over rounds: the whole boundary (agreeing, applying, wrappers made anew, audit, journal), the four
+checks of the audit that need no other process, and the fifth's checksum before it is exchanged.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+MAX_LENGTH = 512
+EDITS: dict[str, dict[str, Any]] = {
+    "set_lr": {"lr": 1e-4},
+    "set_dropout": {"p": 0.2},
+    "freeze": {"modules": "encoder.layer[:3]"},
+    "unfreeze": {"modules": "encoder.layer[:3]"},
+    "replace_head": {"head": "lstm"},
+    "reinitialize": {"modules": "encoder.layer[-1]"},
+    "add_lora": {"r": 8},
+    "merge_lora": {},
+    "drop_layers": {"modules": "encoder.layer[-1]"},
+}
+"""One after each step, in this order."""
+Times = dict[str, float]
+
+
+def measure_here(folder: Path, batch_size: int) -> Times:
+    """Train in this process and those launched with it, and return seconds by what took them."""
+    from research import Hook, RunConfig, run_experiment
+    from research.edits import audit
+    from research.run import Run
+
+    class Stopwatch(Hook):
+        """Asks for the next edit, and takes the time until it is applied."""
+
+        def __init__(self) -> None:
+            self.left = list(EDITS)
+            self.found: Times = {}
+            self.steps: list[float] = []
+            self.asked_at = 0.0
+
+        def after_step(self, run: Run) -> None:
+            assert run.last_step is not None
+            self.steps.append(run.last_step.seconds)
+            if self.left and run.clock.step > 1:  # the first step warms up
+                getattr(run.edit, self.left[0])(**EDITS[self.left[0]])
+                run.accelerator.wait_for_everyone()
+                self.asked_at = time.perf_counter()
+
+        def after_edits(self, run: Run) -> None:
+            self.found[self.left.pop(0)] = time.perf_counter() - self.asked_at
+            model, num_processes = run.encoder_with_head, run.accelerator.num_processes
+            checks: dict[str, Callable[[], object]] = {
+                "audit without checksum": lambda: (
+                    audit.check_optimizer(model, run.optimizer),
+                    audit.check_reducer(model, run.wrapped, num_processes),
+                    audit.check_rates(run.optimizer, run.schedule),
+                    audit.check_compiled(model, run.wrapped),
+                ),
+                "checksum": lambda: [audit.checksum(parameter) for parameter in model.parameters()],
+            }
+            for name, check in checks.items():
+                started = time.perf_counter()
+                check()
+                self.found[name] = max(self.found.get(name, 0.0), time.perf_counter() - started)
+
+    stopwatch = Stopwatch()
+    config = RunConfig(
+        data=str(folder),
+        encoder="minilm",
+        batch_size=batch_size,
+        micro_batch_size=batch_size,
+        max_length=MAX_LENGTH,
+        max_steps=len(EDITS) + 2,
+        evaluate_every=None,
+        log_with=[],
+        overwrite=True,
+        output_dir=str(folder.with_name("run")),
+    )
+    run_experiment(config, hooks=[stopwatch])
+    # The step after the last edit has other layers; those before it have all.
+    return {"step": statistics.median(stopwatch.steps[1:-1]), **stopwatch.found}
+
+
+def measure(folder: Path, num_processes: int, batch_size: int) -> Times:
+    """Measure in processes of their own."""
+    config = "cpu.yaml" if num_processes == 1 else f"cpu_{num_processes}_processes.yaml"
+    configs = Path(__file__).parents[2] / "accelerate_configs"
+    command = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(configs / config), __file__]
+    command += ["--folder", str(folder), "--batch_size", str(batch_size)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        sys.exit(f"{num_processes} processes failed:\n{done.stderr[-4000:]}")
+    found: Times = json.loads(next(line for line in done.stdout.splitlines() if line.startswith('{"step"')))
+    return found
+
+
+def write_rows(folder: Path, num_rows: int) -> None:
+    """Write real reviews that fill MAX_LENGTH tokens as train file, and a few short ones to evaluate."""
+    from research.config import DataSettings
+    from research.data import load_splits
+
+    splits = load_splits(DataSettings(data="imdb"), log=lambda _: None)
+    folder.mkdir()
+
+    def some_of_each_label(rows: list[Any], number: int) -> list[Any]:
+        return [row for label in (0, 1) for row in [row for row in rows if row["label"] == label][: number // 2]]
+
+    longest = some_of_each_label([row for row in splits.train if len(row["text"].split()) >= MAX_LENGTH], num_rows)
+    shortest = some_of_each_label([row for row in splits.test if len(row["text"].split()) <= 60], 8)
+    for name, rows in (("train", longest), ("validation", shortest), ("test", shortest)):
+        lines = [json.dumps({"text": row["text"], "label": "pos" if row["label"] else "neg"}) for row in rows]
+        (folder / f"{name}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def report(measured: dict[int, list[Times]]) -> str:
+    """Return the table: milliseconds and shares of a step, medians over rounds."""
+    columns = "".join(f" {number} process{'es' * (number > 1)} | share of a step |" for number in measured)
+    lines = [f"| milliseconds |{columns}", "|---|" + "---|---|" * len(measured)]
+    for name in next(iter(measured.values()))[0]:
+        cells = []
+        for rounds in measured.values():
+            seconds = statistics.median(found[name] for found in rounds)
+            share = statistics.median(found[name] / found["step"] for found in rounds)
+            cells.append(f"{1000 * seconds:.1f} | {share:.3f}")
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Measure in turns, and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=3, help="times that everything is measured (default: 3)")
+    parser.add_argument("--batch_size", type=int, default=32, help="examples per step (default: 32)")
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.folder:
+        print(json.dumps(measure_here(options.folder, options.batch_size)))
+        return
+    measured: dict[int, list[Times]] = {1: [], 2: []}
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary) / "rows"
+        write_rows(folder, 2 * options.batch_size)
+        for number in range(options.rounds):
+            for num_processes, rounds in measured.items():
+                rounds.append(measure(folder, num_processes, options.batch_size))
+                print(f"round {number + 1}, {num_processes} processes: step {rounds[-1]['step']:.2f} s", flush=True)
+    print("\n" + report(measured))
+
+
+if __name__ == "__main__":
+    main()

@@ -170,10 +170,15 @@ def check_unchanged(model: EncoderWithHead, wrapped: Wrapped) -> None:
 def checksum(parameter: Tensor) -> Tensor:
     """Return a number that changes with any bit of a tensor, int64; the order of rows counts."""
     bits = parameter.detach().reshape(-1)
-    bits = bits.view({1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}[bits.element_size()])
-    rows = bits[: bits.numel() // 256 * 256].view(-1, 256).sum(dim=1, dtype=torch.int64)
-    rest = bits[bits.numel() // 256 * 256 :].to(torch.int64)
-    parts = torch.cat([rows, rest])
+    size = bits.element_size()
+    if bits.storage_offset() * size % 8 != 0:  # a part of a larger tensor, which cannot be read 8 bytes at a time
+        bits = bits.clone()
+    num_whole = bits.numel() * size // 8 * 8 // size
+    words = bits[:num_whole].view(torch.int64)
+    rest = bits[num_whole:].view({1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}[size])
+    num_in_rows = words.numel() // 256 * 256
+    # Odd weights: times such a number, no change becomes 0 modulo 2^64.
+    parts = torch.cat([words[:num_in_rows].view(-1, 256).sum(dim=1), words[num_in_rows:], rest.to(torch.int64)])
     return (parts * torch.arange(1, 2 * len(parts), 2, device=parts.device)).sum()
 
 

@@ -24,9 +24,8 @@ from research.clock import Clock, parse_time
 from research.config import Choice, RunConfig
 from research.data import Collator, Splits, load_splits, tokenize_splits
 from research.edits.adapters import PEFT
-from research.edits.base import HARMLESS
+from research.edits.base import EditError, check_mode
 from research.edits.timeline import (
-    Entry,
     FollowTimeline,
     Timeline,
     parse_timeline,
@@ -94,7 +93,7 @@ def resolve(config: RunConfig) -> RunConfig:
         mixed_precision=choose_precision(config),
         micro_batch_size=min(config.micro_batch_size, config.batch_size),
     )
-    check_modes(parse_timeline(config))
+    check_modes(config)
     return config
 
 
@@ -119,20 +118,23 @@ def check_compiler(config: RunConfig) -> None:
             raise ValueError(f"The hook '{name}' does not work with --compile: it reaches into the forward pass.")
 
 
-def check_modes(entries: Sequence[Entry]) -> None:
-    """Refuse a timeline that the way of training cannot follow, before any data is touched.
+def check_modes(config: RunConfig) -> None:
+    """Refuse a timeline that cannot be read, or that the way of training cannot follow, before any data is touched.
 
     Raises:
-        ValueError: naming the edit and the reason.
+        ValueError: naming the entry and the reason.
     """
-    spread_by = sharding()
-    for entry in entries if spread_by else ():
+    entries = parse_timeline(config)
+    if sharding() is not None and config.hook:
+        hooks = [create(HOOKS, Choice.of(hook, "hook")) for hook in config.hook]
+        any_task = Task("single_label", ("one", "another"))  # blocks do not depend on it
+        entries += planned_by_hooks(hooks, config, block_names(config, any_task))
+    for entry in entries:
         for request in entry.requests:
-            if request.name not in HARMLESS:
-                raise ValueError(
-                    f"{entry.label}: the edit '{request.name}' is not possible under {spread_by}, which spreads "
-                    "parameters over processes when training starts; launch with accelerate_configs/multi_gpu.yaml."
-                )
+            try:
+                check_mode(request)
+            except EditError as error:
+                raise EditError(f"{entry.label}: {error}") from None
 
 
 def check_times(config: RunConfig) -> None:
@@ -199,7 +201,6 @@ def plan_run(config: RunConfig, texts: Splits, hooks: Sequence[Hook]) -> Plan:
     )
     own_hooks = [*hooks, *(create(HOOKS, Choice.of(hook, "hook")) for hook in config.hook)]
     planned = planned_by_hooks(own_hooks, config, block_names(config, task)) if own_hooks else []
-    check_modes(planned)
     timeline = resolve_timeline([*parse_timeline(config), *planned], clock, smoke=config.smoke)
     for entry in timeline.conditional:
         assert entry.when is not None

@@ -7,6 +7,7 @@ ones.
 
 from __future__ import annotations
 
+import json
 import types
 import typing
 from collections.abc import Sequence
@@ -158,13 +159,29 @@ def fold_arguments(arguments: Sequence[str]) -> FoldedArguments:
         elif dot:
             folded.options.setdefault(name, {})[option] = value
         elif typing.get_origin(kinds[name]) is list:
-            items = [value] if value.startswith("{") else value.strip("[]").split(",")
-            folded.arguments += [f"--{name}+={item.strip()}" for item in items if item.strip()]
+            folded.arguments += [f"--{name}+={item}" for item in _items(flag, value)]
             if name in ("cleaning", "log_with") and f"--{name}=[]" not in folded.arguments:
                 folded.arguments.insert(0, f"--{name}=[]")  # given on the command line, it replaces the default
         else:
             folded.arguments.append(f"--{name}={value}")
     return folded
+
+
+def _items(flag: str, value: str) -> list[str]:
+    """Return the items of a list flag's value: one mapping, words between commas, or a list as in YAML.
+
+    Raises:
+        ValueError: if it begins like a list and is none.
+    """
+    if value.startswith("["):
+        try:
+            items = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise ValueError(
+                f"Cannot read the list of --{flag}: '{value}'. Repeat the flag instead, once for each item."
+            ) from None
+        return [item if isinstance(item, str) else json.dumps(item) for item in items]
+    return [value] if value.startswith("{") else [item.strip() for item in value.split(",") if item.strip()]
 
 
 def merge_recipes(paths: Sequence[str]) -> dict[str, Any]:

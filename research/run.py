@@ -24,7 +24,7 @@ from research.clock import Clock
 from research.config import RunConfig
 from research.data import Collator, Splits
 from research.data.batch import Batch
-from research.edits.base import HARMLESS, EditError, EditProxy, EditRequest
+from research.edits.base import HARMLESS, EditError, EditProxy, EditRequest, check_mode
 from research.edits.journal import Record
 from research.evaluation import Predictions, evaluate
 from research.hooks.base import Hook
@@ -256,7 +256,8 @@ class Run:
         """Ask for edits at the next boundary; on every process for the same ones.
 
         Raises:
-            EditError: at a point after which no boundary comes before the next checkpoint, or none at all.
+            EditError: at a point after which no boundary comes before the next checkpoint, or none at all; for an edit
+                that the way of training cannot follow.
         """
         for request in requests:
             if self._point in NO_EDITS_FROM:
@@ -264,6 +265,7 @@ class Run:
                     f"{request} was asked for in {self._point} (by {request.asked_by}), where no edit may be: a "
                     "checkpoint would miss it. Ask in after_step instead."
                 )
+            check_mode(request)
             self._requests.append(request)
 
     @contextlib.contextmanager

@@ -17,6 +17,7 @@ from research.choices import options_of, typed_options
 from research.clock import Clock
 from research.config import RunConfig
 from research.data import Collator
+from research.launch import sharding
 from research.model import EncoderWithHead
 from research.schedules import Schedule
 from research.seeds import derived_seed
@@ -107,6 +108,20 @@ class EditRequest:
     def __str__(self) -> str:
         arguments = ", ".join(f"{name}={value!r}" for name, value in self.arguments.items())
         return f"{self.name}({arguments})"
+
+
+def check_mode(request: EditRequest) -> None:
+    """Refuse an edit that the way of training cannot follow.
+
+    Raises:
+        EditError: naming the edit and the reason.
+    """
+    spread_by = sharding()
+    if spread_by is not None and request.name not in HARMLESS:
+        raise EditError(
+            f"The edit '{request.name}' is not possible under {spread_by}, which spreads parameters over processes "
+            "when training starts; launch with accelerate_configs/multi_gpu.yaml."
+        )
 
 
 def request_edit(name: str, value: Any, asked_by: str) -> EditRequest:

@@ -13,6 +13,7 @@ def test_tensorboard_holds_curves_settings_and_pictures(
     launch: Launch, tiny_encoder: Path, tiny_reviews: Path, tmp_path: Path
 ) -> None:
     options = ["--max_length", "64", "--batch_size", "8", "--log_every", "2", "--output_dir", tmp_path / "run"]
+    options += ["--timeline", "{at: 3st, scale_lr: 0.5}", "--freeze", "encoder.layer[0]"]
     launch(["--encoder", tiny_encoder, "--data", tiny_reviews, *options])
     (file,) = (tmp_path / "run" / "tensorboard").iterdir()
     events = EventAccumulator(str(file))
@@ -25,3 +26,7 @@ def test_tensorboard_holds_curves_settings_and_pictures(
     assert [event.step for event in events.Scalars("validation/accuracy")] == [3, 6]
     assert {"test/confusion_matrix", "test/precision_recall", "validation/confusion_matrix"} <= set(tags["images"])
     assert "max_length: 64" in events.Tensors("config/text_summary")[0].tensor_proto.string_val[0].decode()
+    assert [event.step for event in events.Scalars("edits/applied")] == [0, 3]
+    first, second = (event.tensor_proto.string_val[0].decode() for event in events.Tensors("edits/text_summary"))
+    assert "freeze(modules=['encoder.layer[0]']), asked for by --freeze; trainable parameters" in first
+    assert "scale_lr(factor=0.5, modules='all'), asked for by timeline entry 1" in second

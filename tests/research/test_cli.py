@@ -54,6 +54,19 @@ def test_parse_later_recipes_win(tmp_path: Path) -> None:
     assert (config.lr, config.seed) == (2.0, 3)
 
 
+def test_parse_lists_of_selectors_and_of_edits() -> None:
+    assert parsed("--freeze", "encoder.layer[0]", "--freeze=encoder.layer[:4],head").freeze == [
+        "encoder.layer[0]",
+        "encoder.layer[:4]",
+        "head",
+    ]
+    entries = [{"at": "10%", "freeze": "encoder.layer[-2:]"}, {"at": "3st", "set_lr": {"lr": 0.1, "modules": "head"}}]
+    one, other = '{at: 10%, freeze: "encoder.layer[-2:]"}', "{at: 3st, set_lr: {lr: 0.1, modules: head}}"
+    assert parsed("--timeline", one, "--timeline", other).timeline == entries
+    assert parsed("--timeline", f"[{one}, {other}]").timeline == entries
+    assert parsed("--timeline", "[]", "--freeze", "[encoder, head]").freeze == ["encoder", "head"]
+
+
 def test_parse_lists_repeat_or_hold_commas() -> None:
     assert parsed("--cleaning", "a,b", "--cleaning", "c").cleaning == ["a", "b", "c"]
     assert parsed("--log_with", "wandb").log_with == ["wandb"]
@@ -69,6 +82,7 @@ def test_parse_lists_repeat_or_hold_commas() -> None:
         (["--lr"], r"--lr needs a value"),
         (["lstm"], r"Expected a flag such as --head, got 'lstm'"),
         (["--truncation", "middle"], r"truncation.*head_tail.*middle"),
+        (["--freeze", "[encoder.layer[0]]"], r"Cannot read the list of --freeze: .* Repeat the flag instead"),
         (["--batch_size", "0"], r"batch_size above 0, got 0"),
         (["--hook.mine.x", "1"], r"no --hook mine"),
         (["--objective.gamma", "1"], r"--objective\.gamma needs --objective"),

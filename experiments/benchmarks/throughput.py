@@ -2,14 +2,19 @@
 
     python experiments/benchmarks/throughput.py --rounds 3
 
-Every arm trains the same encoder with a linear head for one epoch over the same rows, each in a process of its own, the
+Every arm trains the same encoder with a linear head for one epoch over the same rows, each in processes of its own, the
 arms taking turns. Reported are medians over rounds, ratios of the same round, and peak memory.
+
+The two arms of two processes (CPU, gloo) show what agreeing on edits, stops and signals costs between steps:
+
+    python experiments/benchmarks/throughput.py --arms "bare, 2 processes" "midway, 2 processes"
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
 import resource
 import statistics
@@ -25,17 +30,24 @@ from typing import Any
 ENCODER = "minilm"
 MAX_LENGTH = 512
 PEAK_RATE = 1e-4
+CONFIGS = Path(__file__).parents[2] / "accelerate_configs"
 Measured = tuple[float, int]
 """Seconds from the first step to the last, and examples trained on."""
 
 
 def bare(folder: Path, batch_size: int, *, precision: str = "bf16", attention_dropout: float = 0.0) -> Measured:
-    """A loop written by hand, on the very batches that the project makes."""
+    """A loop written by hand, on the very batches that the project makes; with DDP where processes were launched."""
     import torch
 
-    from research.batches import global_batches
+    from research.batches import global_batches, shares
+    from research.launch import num_launched
 
     splits, collator, model, _ = load(folder, attention_dropout)
+    rank, num_processes = int(os.environ.get("RANK", "0")), num_launched()
+    if num_processes > 1:
+        torch.set_num_threads(max(1, torch.get_num_threads() // num_processes))
+        torch.distributed.init_process_group("gloo")
+        model = torch.nn.parallel.DistributedDataParallel(model, gradient_as_bucket_view=True)
     lengths = splits.train.with_format("numpy")["length"][:]
     batches = global_batches(lengths, batch_size, seed=0, epoch=0)
     optimizer = torch.optim.AdamW(model.parameters(), lr=PEAK_RATE, weight_decay=0.01, fused=True)
@@ -43,16 +55,20 @@ def bare(folder: Path, batch_size: int, *, precision: str = "bf16", attention_dr
     model.train()
     started = time.perf_counter()
     for rows in batches:
-        batch = collator(splits.train[rows])
+        (share,) = shares(rows, rank, num_processes, batch_size)
+        batch = collator(splits.train[share.rows])
         with torch.autocast("cpu", dtype=torch.bfloat16) if precision == "bf16" else nullcontext():
             logits = model(**batch.inputs).logits
-        loss = torch.nn.functional.cross_entropy(logits.float(), batch.labels)
+        losses = torch.nn.functional.cross_entropy(logits.float(), batch.labels, reduction="none")
+        loss = (losses * torch.from_numpy(share.weights)).sum() * num_processes / len(rows)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         schedule.step()
         optimizer.zero_grad()
         loss.item()  # what a progress bar shows
+    if num_processes > 1:
+        torch.distributed.destroy_process_group()
     return time.perf_counter() - started, len(splits.train)
 
 
@@ -200,6 +216,8 @@ def lightning_article(folder: Path, batch_size: int) -> Measured:
 ARMS: dict[str, Callable[[Path, int], Measured]] = {
     "bare": bare,
     "midway": midway,
+    "bare, 2 processes": bare,
+    "midway, 2 processes": midway,
     "midway, attention dropout 0.1": lambda folder, size: midway(folder, size, attention_dropout=0.1),
     "trainer, tuned": trainer_tuned,
     "trainer, example": trainer_example,
@@ -207,6 +225,7 @@ ARMS: dict[str, Callable[[Path, int], Measured]] = {
 }
 RATIOS = [
     ("midway", "bare", 0.97),
+    ("midway, 2 processes", "bare, 2 processes", 0.97),
     ("midway", "trainer, tuned", 1.0),
     ("midway, attention dropout 0.1", "trainer, example", 2.0),
     ("midway, attention dropout 0.1", "lightning, article", 2.0),
@@ -267,12 +286,16 @@ def write_rows(folder: Path, num_rows: int) -> None:
 
 
 def measure(arm: str, folder: Path, batch_size: int) -> dict[str, float]:
-    """Run an arm in a process of its own; return its examples per second and peak memory."""
-    command = [sys.executable, __file__, "--arm", arm, "--folder", str(folder), "--batch_size", str(batch_size)]
+    """Run an arm in processes of its own; return its examples per second and the main one's peak memory."""
+    launcher = [sys.executable]
+    if arm.endswith(", 2 processes"):
+        launcher += ["-m", "accelerate.commands.launch", "--config_file", str(CONFIGS / "cpu_2_processes.yaml")]
+    command = [*launcher, __file__, "--arm", arm, "--folder", str(folder), "--batch_size", str(batch_size)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         sys.exit(f"{arm} failed:\n{done.stderr[-4000:]}")
-    result: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    line = next(line for line in done.stdout.splitlines() if line.startswith('{"examples_per_second"'))
+    result: dict[str, float] = json.loads(line)
     return result
 
 
@@ -309,6 +332,8 @@ def main() -> None:
     if options.arm:
         seconds, num_examples = ARMS[options.arm](options.folder, options.batch_size)
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        if int(os.environ.get("RANK", "0")) > 0:
+            return
         print("\n" + json.dumps({"examples_per_second": num_examples / seconds, "peak_memory_bytes": peak}))
         return
     import torch

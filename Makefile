@@ -18,7 +18,7 @@ run: $(SETUP)
 		--recipe experiments/recipes/quickstart.yaml
 
 test: $(SETUP)
-	$(BIN)/python -m pytest -m "not slow and not gpu"
+	$(BIN)/python -m pytest -m "not slow and not gpu" --numprocesses auto --dist loadfile
 
 test-slow: $(SETUP)
 	$(BIN)/python -m pytest -m slow

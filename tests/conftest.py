@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -12,6 +13,15 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 Launch = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def pytest_configure() -> None:
+    """Give each of pytest-xdist's workers a core of its own: two threads of one run wait for each other otherwise."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER")
+    if worker is not None and hasattr(os, "sched_setaffinity"):
+        cores = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, {cores[int(worker.removeprefix("gw")) % len(cores)]})
+
 
 WORDS = ["good", "great", "fine", "warm", "bad", "poor", "dull", "cold", "film", "plot", "the", "was", "and", "very"]
 
@@ -65,6 +75,20 @@ def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cache")
 
 
+def run_to_the_end(
+    command: Sequence[str], cwd: Path, environment: dict[str, str], timeout: float
+) -> subprocess.CompletedProcess[str]:
+    """Run a command; when it takes too long, end it with all that it started."""
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, cwd=cwd, env=environment, start_new_session=True, **pipes) as process:
+        try:
+            stdout, stderr = process.communicate(timeout=timeout)
+        except BaseException:
+            os.killpg(process.pid, signal.SIGKILL)  # a launcher that is killed alone leaves its processes behind
+            raise
+    return subprocess.CompletedProcess(command, process.returncode, stdout, stderr)
+
+
 @pytest.fixture(scope="session")
 def launch(cache_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Launch:
     """Run experiments/run.py as a user does, in an empty working directory unless `cwd` names one.
@@ -90,15 +114,7 @@ def launch(cache_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Launch:
         environment = {**os.environ, "MIDWAY_CACHE": str(cache_dir), "HF_HUB_OFFLINE": "1"}
         if Path(script).is_absolute():  # a script of the tests, which shares code with others of them
             environment["PYTHONPATH"] = str(ROOT)
-        done = subprocess.run(
-            command,
-            cwd=cwd or tmp_path_factory.mktemp("cwd"),
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=timeout,
-        )
+        done = run_to_the_end(command, cwd or tmp_path_factory.mktemp("cwd"), environment, timeout)
         if check:
             assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
         return done

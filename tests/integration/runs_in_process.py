@@ -28,7 +28,15 @@ def script_parser() -> argparse.ArgumentParser:
 
 def ready_run(folder: str, hooks: Sequence[Hook], **settings: Any) -> Run:
     """Return a short run that is ready to train, without evaluations and trackers."""
-    defaults = {"batch_size": 8, "max_length": 32, "evaluate_every": None, "log_with": [], "overwrite": True}
+    # One thread: sharing the work of a tiny model takes longer than doing it.
+    defaults = {
+        "batch_size": 8,
+        "max_length": 32,
+        "evaluate_every": None,
+        "log_with": [],
+        "overwrite": True,
+        "num_threads": 1,
+    }
     config = resolve(RunConfig(**{**defaults, "output_dir": folder, **settings}))
     accelerator = create_accelerator(config, folder)
     try:

@@ -18,7 +18,9 @@ def main() -> None:
     parser.add_argument("--max_length", type=int, default=256, help="tokens (default: %(default)s)")
     options = parser.parse_args()
     base = {"head": "mean", "limit_train": options.rows, "max_length": options.max_length, "evaluate_every": "null"}
-    results = run_trials(grid(ARMS, seed=options.seeds), options.folder, base, jobs=options.jobs)
+    results = run_trials(
+        grid(ARMS, seed=options.seeds), options.folder, base, jobs=options.jobs, processes=options.processes
+    )
     print("\n| attention dropout | test accuracy over seeds | training, s (median) |\n|---|---|---|")
     for arm in ARMS:
         found = [result for trial, result in results.items() if trial.arm == arm]

@@ -33,14 +33,20 @@ def main() -> None:
         "max_length": options.max_length,
         "evaluate_every": "null",
     }
-    chosen = run_trials(grid(ARMS, lr=RATES, seed=options.seeds[:1]), options.folder, base, jobs=options.jobs)
+    chosen = run_trials(
+        grid(ARMS, lr=RATES, seed=options.seeds[:1]),
+        options.folder,
+        base,
+        jobs=options.jobs,
+        processes=options.processes,
+    )
     print("\n| schedule | rate | validation accuracy | test accuracy over seeds |\n|---|---|---|---|")
     lines = []
     for arm, settings in ARMS.items():
         tried = {trial: result for trial, result in chosen.items() if trial.arm == arm}
         best = max(tried, key=lambda trial: tried[trial]["metrics"]["validation"]["accuracy"])
         trials = [Trial(arm, {**settings, "lr": best.settings["lr"], "seed": seed}) for seed in options.seeds]
-        results = run_trials(trials, options.folder, base, jobs=options.jobs)
+        results = run_trials(trials, options.folder, base, jobs=options.jobs, processes=options.processes)
         accuracies = [result["metrics"]["test"]["accuracy"] for result in results.values()]
         validation = tried[best]["metrics"]["validation"]["accuracy"]
         lines.append(f"| {arm} | {best.settings['lr']:g} | {validation:.4f} | {mean_and_spread(accuracies)} |")

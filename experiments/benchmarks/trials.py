@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 RUN = Path(__file__).parent.parent / "run.py"
+CONFIGS = Path(__file__).parents[2] / "accelerate_configs"
 
 
 def trial_parser(description: str | None) -> argparse.ArgumentParser:
@@ -32,6 +33,9 @@ def trial_parser(description: str | None) -> argparse.ArgumentParser:
     parser.add_argument("--rows", type=int, default=4000, help="training reviews (default: %(default)s)")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="default: 0 1 2")
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time, which share the cores (default: 1)")
+    parser.add_argument(
+        "--processes", type=int, choices=[1, 2], default=1, help="CPU processes of each run (default: 1)"
+    )
     return parser
 
 
@@ -59,16 +63,16 @@ def grid(arms: Mapping[str, Mapping[str, Any]], **axes: Sequence[Any]) -> list[T
 
 
 def run_trials(
-    trials: Sequence[Trial], folder: Path, base: Mapping[str, Any], *, jobs: int = 1
+    trials: Sequence[Trial], folder: Path, base: Mapping[str, Any], *, jobs: int = 1, processes: int = 1
 ) -> dict[Trial, dict[str, Any]]:
     """Run every trial that is not finished, `jobs` at a time, each on its share of the cores; return all results."""
-    base = {**base, "num_threads": max(1, (os.cpu_count() or 1) // jobs)}
+    base = {**base, "num_threads": max(1, (os.cpu_count() or 1) // (jobs * processes))}
     with ThreadPoolExecutor(jobs) as pool:
-        results = pool.map(lambda trial: run_trial(trial, folder / trial.name, base), trials)
+        results = pool.map(lambda trial: run_trial(trial, folder / trial.name, base, processes), trials)
         return dict(zip(trials, results, strict=True))
 
 
-def run_trial(trial: Trial, directory: Path, base: Mapping[str, Any]) -> dict[str, Any]:
+def run_trial(trial: Trial, directory: Path, base: Mapping[str, Any], processes: int) -> dict[str, Any]:
     """Run a trial if it is not finished, and return its result.
 
     Raises:
@@ -78,7 +82,11 @@ def run_trial(trial: Trial, directory: Path, base: Mapping[str, Any]) -> dict[st
     if not path.exists() or json.loads(path.read_text())["status"] != "finished":
         settings = {**base, **trial.settings, "output_dir": directory, "overwrite": "true"}
         flags = [f"--{name}={value}" for name, value in settings.items()]
-        done = subprocess.run([sys.executable, str(RUN), *flags], capture_output=True, text=True, check=False)
+        launcher = [sys.executable]
+        if processes > 1:
+            config = CONFIGS / f"cpu_{processes}_processes.yaml"
+            launcher += ["-m", "accelerate.commands.launch", "--config_file", str(config)]
+        done = subprocess.run([*launcher, str(RUN), *flags], capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise RuntimeError(f"{trial.name} failed:\n{done.stderr[-3000:]}")
     result: dict[str, Any] = json.loads(path.read_text())

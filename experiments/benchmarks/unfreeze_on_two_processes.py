@@ -1,0 +1,414 @@
+"""Unfreeze two layers in mid-epoch with Transformers' Trainer, Lightning and Midway, on one process and on two.
+
+    python experiments/benchmarks/unfreeze_on_two_processes.py
+
+Every arm trains the same encoder with a linear head on the same reviews with AdamW. The encoder is frozen at first; its
+last two layers are unfrozen in the middle of the first epoch. Each process writes down by itself, step by step, hashes
+of gradients and parameters, which are compared afterwards: nothing is exchanged that could disturb an arm. Processes
+get different batches, and so have different gradients unless DDP averages them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import textwrap
+from collections.abc import Callable, Iterable
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from throughput import rows_of, write_rows
+
+ENCODER = "minilm"
+LAYERS = "encoder.layer[-2:]"
+UNFREEZE_AFTER = 6
+"""Steps."""
+NUM_ROWS = 256
+MAX_LENGTH = 64
+BATCH_SIZE = 16
+"""Examples per step, over all processes."""
+PEAK_RATE = 1e-4
+"""Of the layers and of the head alike."""
+CONFIG = Path(__file__).parents[2] / "accelerate_configs" / "cpu_2_processes.yaml"
+HEADER = """\
+| arm | processes | ends | tensors of the two layers that trained | frozen tensors that changed \
+| steps on which the layers' gradients were not averaged | replicas at the end | the layers' rate / the head's |
+|---|---|---|---|---|---|---|---|"""
+
+
+class Watch:
+    """Writes down what happens to the model of this process."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / f"rank-{os.environ.get('LOCAL_RANK', '0')}.jsonl"
+        self.step = 0
+        self.seen: dict[str, Any] = {}
+
+    def begin(self, model: Any) -> None:
+        """Remember the pretrained values."""
+        from research.selectors import select_parameters
+
+        self.parameters = dict(model.named_parameters())
+        self.layers = select_parameters(model, LAYERS)
+        self.before = {name: parameter.detach().clone() for name, parameter in self.parameters.items()}
+
+    def before_step(self, optimizer: Any) -> None:
+        """Look at gradients and learning rates, when the optimizer is about to step."""
+        import torch
+
+        rates = {parameter: group["lr"] for group in optimizer.param_groups for parameter in group["params"]}
+        head = next(parameter for name, parameter in self.parameters.items() if name.startswith("head."))
+        gradients = [parameter.grad for parameter in self.layers.values() if parameter.grad is not None]
+        self.seen = {
+            "world_size": torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1,
+            "gradients": digest(gradients) if gradients else None,
+            "rates": sorted({rates[parameter] for parameter in self.layers.values() if parameter in rates}),
+            "head_rate": rates[head],
+        }
+
+    def after_step(self) -> None:
+        """Write down the step."""
+        self.step += 1
+        self.write({"step": self.step, **self.seen, "parameters": digest(self.parameters.values())})
+
+    def finish(self) -> None:
+        """Write down what trained, and keep the parameters."""
+        from safetensors.torch import save_file
+
+        moved = {name for name, parameter in self.parameters.items() if not parameter.equal(self.before[name])}
+        frozen = {name for name in self.parameters if name not in self.layers and not name.startswith("head.")}
+        trained = f"{len(moved & self.layers.keys())} of {len(self.layers)}"
+        self.write({"trained": trained, "changed": f"{len(moved & frozen)} of {len(frozen)}"})
+        save_file({name: p.detach().clone() for name, p in self.parameters.items()}, self.path.with_suffix(".st"))
+
+    def write(self, line: dict[str, Any]) -> None:
+        """Add a line."""
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+
+
+def digest(tensors: Iterable[Any]) -> str:
+    """Return a hash of the bits of some tensors."""
+    sha256 = hashlib.sha256()
+    for tensor in tensors:
+        sha256.update(tensor.detach().contiguous().numpy())
+    return sha256.hexdigest()
+
+
+def midway(watch: Watch, folder: Path, num_processes: int) -> None:
+    """This project: a timeline of one edit."""
+    from research import Hook, RunConfig, run_experiment
+    from research.run import Run
+
+    class Watcher(Hook):
+        def on_train_start(self, run: Run) -> None:
+            watch.begin(run.encoder_with_head)
+
+        def before_step(self, run: Run) -> None:
+            watch.before_step(run.optimizer)
+
+        def after_step(self, run: Run) -> None:
+            watch.after_step()
+
+    config = RunConfig(
+        freeze=["encoder"],
+        timeline=[{"at": f"{UNFREEZE_AFTER}st", "unfreeze": LAYERS}],
+        data=str(folder),
+        encoder=ENCODER,
+        max_length=MAX_LENGTH,
+        batch_size=BATCH_SIZE,
+        lr=PEAK_RATE,
+        head_lr=PEAK_RATE,
+        layer_decay=1.0,
+        schedule="linear",
+        warmup="0st",
+        mixed_precision="no",
+        evaluate_every=None,
+        output_dir=str(folder / "midway"),
+    )
+    run_experiment(config, hooks=[Watcher()])
+
+
+def trainer(
+    watch: Watch, folder: Path, num_processes: int, *, freezes_late: bool, all_given: bool = False, **options: Any
+) -> None:
+    """Transformers' Trainer and a callback that sets requires_grad; the schedule is its default, linear.
+
+    Late means when optimizer and DDP have been made. The Trainer's own optimizer takes what requires gradients, unless
+    one of all parameters is given. Its default for DDP's find_unused_parameters is True.
+    """
+    import torch
+    from transformers import DataCollatorWithPadding, Trainer, TrainerCallback, TrainingArguments
+
+    class Unfreeze(TrainerCallback):
+        def on_train_begin(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
+            if freezes_late:
+                model.encoder.requires_grad_(False)
+
+        def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
+            if state.global_step == UNFREEZE_AFTER:
+                model.encoder.encoder.layer[-2:].requires_grad_(True)
+
+    class Watcher(TrainerCallback):
+        def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, optimizer: Any = None, **_: Any) -> None:
+            watch.before_step(optimizer)
+
+        def on_step_end(self, *_: Any, **__: Any) -> None:
+            watch.after_step()
+
+    model, rows, tokenizer = load(folder)
+    watch.begin(model)
+    if not freezes_late:
+        model.encoder.requires_grad_(False)
+    arguments = TrainingArguments(
+        output_dir=str(folder / "trainer"),
+        per_device_train_batch_size=BATCH_SIZE // num_processes,
+        num_train_epochs=1,
+        learning_rate=PEAK_RATE,
+        use_cpu=True,
+        report_to=[],
+        save_strategy="no",
+        disable_tqdm=True,
+        **options,
+    )
+    Trainer(
+        model=model,
+        args=arguments,
+        train_dataset=rows,
+        data_collator=DataCollatorWithPadding(tokenizer),
+        callbacks=[Watcher(), Unfreeze()],
+        optimizers=(torch.optim.AdamW(model.parameters(), lr=PEAK_RATE) if all_given else None, None),
+    ).train()
+
+
+def lightning(
+    watch: Watch, folder: Path, num_processes: int, *, callback: str, strategy: str = "ddp", schedule: bool = False
+) -> None:
+    """Lightning and a callback that unfreezes.
+
+    BackboneFinetuning works by epochs: here it unfreezes before the second of two. BaseFinetuning is subclassed, to
+    unfreeze in mid-epoch. Callback is too: it sets requires_grad, and freezes only when optimizer and DDP have been
+    made. The rate is constant, as in the documentation of the first two, or follows Transformers' linear schedule.
+    """
+    import torch
+    from lightning.pytorch import Callback, LightningModule, Trainer
+    from lightning.pytorch.callbacks import BackboneFinetuning, BaseFinetuning
+    from transformers import DataCollatorWithPadding, get_linear_schedule_with_warmup
+
+    model, rows, tokenizer = load(folder)
+    watch.begin(model)
+    collate = DataCollatorWithPadding(tokenizer)
+    loader = torch.utils.data.DataLoader(rows, BATCH_SIZE // num_processes, shuffle=True, collate_fn=collate)
+
+    class Classifier(LightningModule):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = model
+            self.backbone = model.encoder.encoder.layer[-2:]
+            if callback == "BackboneFinetuning":
+                model.encoder.requires_grad_(False)  # which the callback does to `backbone` alone
+
+        def training_step(self, batch: Any, batch_index: int) -> Any:
+            return self.model(**batch).loss
+
+        def configure_optimizers(self) -> Any:
+            trainable = filter(lambda parameter: parameter.requires_grad, self.parameters())
+            optimizer = torch.optim.AdamW(trainable, lr=PEAK_RATE)
+            if not schedule:
+                return optimizer
+            falling = get_linear_schedule_with_warmup(optimizer, 0, NUM_ROWS // BATCH_SIZE)
+            return [optimizer], [{"scheduler": falling, "interval": "step"}]
+
+    class Subclass(BaseFinetuning):
+        def freeze_before_training(self, pl_module: Any) -> None:
+            self.freeze(pl_module.model.encoder)
+
+        def finetune_function(self, pl_module: Any, epoch: int, optimizer: Any) -> None:
+            """Called when an epoch begins."""
+
+        def on_train_batch_end(self, trainer: Any, pl_module: Any, *_: Any) -> None:
+            if trainer.global_step == UNFREEZE_AFTER:
+                optimizer = trainer.optimizers[0]
+                self.unfreeze_and_add_param_group(pl_module.backbone, optimizer, lr=optimizer.param_groups[0]["lr"])
+
+    class Late(Callback):
+        def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+            pl_module.model.encoder.requires_grad_(False)
+
+        def on_train_batch_end(self, trainer: Any, pl_module: Any, *_: Any) -> None:
+            if trainer.global_step == UNFREEZE_AFTER:
+                pl_module.backbone.requires_grad_(True)
+
+    class Watcher(Callback):
+        def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Any) -> None:
+            watch.before_step(optimizer)
+
+        def on_train_batch_end(self, *_: Any) -> None:
+            watch.after_step()
+
+    per_epoch = BackboneFinetuning(unfreeze_backbone_at_epoch=1)
+    Trainer(
+        max_epochs=2 if callback == "BackboneFinetuning" else 1,
+        accelerator="cpu",
+        devices=num_processes,
+        strategy=strategy if num_processes > 1 else "auto",
+        callbacks=[
+            Watcher(),
+            {"BackboneFinetuning": per_epoch, "BaseFinetuning": Subclass(), "Callback": Late()}[callback],
+        ],
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        default_root_dir=folder,
+    ).fit(Classifier(), loader)
+
+
+early, late = partial(trainer, freezes_late=False), partial(trainer, freezes_late=True)
+backbone, base, plain = (partial(lightning, callback=c) for c in ("BackboneFinetuning", "BaseFinetuning", "Callback"))
+FIND_UNUSED = "ddp_find_unused_parameters_true"
+ARMS: dict[str, Callable[[Watch, Path, int], None]] = {
+    "Trainer: callback": early,
+    "Trainer: callback, optimizer of all parameters": partial(early, all_given=True),
+    "Trainer: callback, freezes in on_train_begin": late,
+    "Trainer: same, ddp_find_unused_parameters=False": partial(late, ddp_find_unused_parameters=False),
+    "Lightning: BackboneFinetuning, per epoch": backbone,
+    "Lightning: BaseFinetuning": base,
+    "Lightning: BaseFinetuning, ddp_find_unused_parameters_true": partial(base, strategy=FIND_UNUSED),
+    "Lightning: BaseFinetuning, Transformers' linear schedule": partial(base, schedule=True),
+    "Lightning: callback, freezes in on_train_start, linear schedule": partial(plain, schedule=True),
+    "Lightning: same, ddp_find_unused_parameters_true": partial(plain, schedule=True, strategy=FIND_UNUSED),
+    "Midway: timeline": midway,
+}
+LAUNCHERS = {
+    "Trainer": ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"),
+    "Lightning": (),  # starts the second process by itself
+    "Midway": ("-m", "accelerate.commands.launch", "--config_file", str(CONFIG)),
+}
+
+
+def load(folder: Path) -> tuple[Any, Any, Any]:
+    """Return model, tokenized rows and tokenizer."""
+    import torch
+    from datasets import Dataset
+
+    from research.config import DataSettings, RunConfig
+    from research.data import load_splits
+    from research.encoders import load_tokenizer
+    from research.model import build_model
+
+    task = load_splits(DataSettings(data=str(folder)), log=lambda _: None).task
+    torch.manual_seed(0)
+    model = build_model(RunConfig(encoder=ENCODER, max_length=MAX_LENGTH), task)
+    tokenizer = load_tokenizer(ENCODER)
+    rows = list(rows_of(folder))
+    encoded = tokenizer([row["text"] for row in rows], truncation=True, max_length=MAX_LENGTH)
+    labels = [int(row["label"] == "pos") for row in rows]
+    # from_pretrained gives evaluation mode, which Lightning keeps.
+    return model.train(), Dataset.from_dict({**encoded, "labels": labels}), tokenizer
+
+
+def launch(arm: str, num_processes: int, folder: Path, seconds: float) -> str | None:
+    """Run an arm as its users would launch it; return how it failed."""
+    launcher = LAUNCHERS[arm.split(":", maxsplit=1)[0]] if num_processes > 1 else ()
+    own = (__file__, "--arm", arm, "--num_processes", str(num_processes), "--folder", str(folder))
+    with (folder / "output.txt").open("w+", encoding="utf-8") as output:
+        process = subprocess.Popen(
+            (sys.executable, *launcher, *own), stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+        )
+        try:
+            status = process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            process.terminate()  # torchrun stops its workers, which are sessions of their own, within 30 seconds
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(40)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)  # what is left, such as Lightning's second process
+            return f"hangs, stopped after {seconds:.0f} s"
+        output.seek(0)
+        return f"exit status {status}: {output.read().strip()[-2000:]}" if status else None
+
+
+def table_row(arm: str, num_processes: int, folder: Path, failure: str | None) -> str:
+    """Return an arm's row of the table, from what its processes wrote down."""
+    ranks = [
+        [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        for path in sorted(folder.glob("rank-*.jsonl"))
+    ]
+    steps = [[line for line in lines if "step" in line] for lines in ranks]
+    sizes = sorted({line["world_size"] for lines in steps for line in lines})
+    seen = str(num_processes) if sizes in ([], [num_processes]) else f"{num_processes}, which see {sizes}"
+    if failure or len(ranks) != num_processes:
+        errors = [line["error"] for lines in ranks for line in lines if "error" in line]
+        why = errors or [failure or f"there were {len(ranks)} processes"]
+        place = f"in step {1 + min(map(len, steps), default=0)}"
+        print(f"{arm}, on {num_processes}, {place}: {' / '.join(dict.fromkeys(why))}")
+        return f"| {arm} | {seen} | {place}: {textwrap.shorten(why[0], 80)} | | | | | |"
+    ends = [lines[-1] for lines in ranks]
+    trained, changed = (" / ".join(dict.fromkeys(end[key] for end in ends)) for key in ("trained", "changed"))
+    training = [line for line in steps[0] if line["gradients"]]
+    rates = ", ".join(f"{rate / first['head_rate']:.3g}" for first in training[:1] for rate in first["rates"])
+    apart, replicas = "", ""
+    if num_processes > 1:
+        pairs = list(zip(*steps, strict=True))
+        apart = f"{sum(one['gradients'] != other['gradients'] for one, other in pairs)} of {len(training)}"
+        since = next((one["step"] for one, other in pairs if one["parameters"] != other["parameters"]), None)
+        replicas = "equal" if since is None else f"differ from step {since} on, by up to {difference(folder):.1g}"
+    cells = [arm, seen, f"after step {len(steps[0])}", trained, changed, apart, replicas, rates or "not in optimizer"]
+    return f"| {' | '.join(cells)} |"
+
+
+def difference(folder: Path) -> float:
+    """Return the largest difference between two processes' parameters."""
+    from safetensors.torch import load_file
+
+    one, other = (load_file(folder / f"rank-{rank}.st") for rank in (0, 1))
+    return max((one[name] - other[name]).abs().max().item() for name in one)
+
+
+def main() -> None:
+    """Run all arms and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--arms", nargs="+", choices=list(ARMS), default=list(ARMS), help="default: all")
+    parser.add_argument("--processes", type=int, nargs="+", choices=[1, 2], default=[1, 2], help="default: 1 2")
+    parser.add_argument("--limit", type=float, default=300, help="seconds that an arm may take (default: 300)")
+    parser.add_argument("--arm", choices=list(ARMS), help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--num_processes", type=int, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.arm:
+        watch = Watch(options.folder)
+        try:
+            ARMS[options.arm](watch, options.folder, options.num_processes)
+        except Exception as error:
+            watch.write({"error": f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"})
+            raise
+        watch.finish()
+        return
+    print(", ".join(f"{name} {version(name)}" for name in ("torch", "transformers", "accelerate", "lightning")))
+    table = [HEADER]
+    with tempfile.TemporaryDirectory() as parent:
+        (rows := Path(parent) / "rows").mkdir()
+        write_rows(rows, NUM_ROWS)
+        for arm in options.arms:
+            for num_processes in options.processes:
+                folder = Path(parent) / f"run-{len(table)}"
+                shutil.copytree(rows, folder)
+                failure = launch(arm, num_processes, folder, options.limit)
+                table.append(table_row(arm, num_processes, folder, failure))
+                print(table[-1], flush=True)
+    print("\n" + "\n".join(table))
+
+
+if __name__ == "__main__":
+    main()

@@ -19,7 +19,7 @@ def main() -> None:
     options = parser.parse_args()
     base = {"head": "mean", "limit_train": options.rows, "max_length": options.max_length, "evaluate_every": "null"}
     results = run_trials(
-        grid(ARMS, seed=options.seeds), options.folder, base, jobs=options.jobs, processes=options.processes
+        grid(ARMS, seed=options.seeds), options.folder, base, jobs=options.jobs, num_processes=options.num_processes
     )
     print("\n| attention dropout | test accuracy over seeds | training, s (median) |\n|---|---|---|")
     for arm in ARMS:

@@ -33,7 +33,7 @@ def main() -> None:
     }
     arms = {arm: {} if arm == "plain" else {"recipe": RECIPES / f"{arm}.yaml"} for arm in options.arms}
     trials = grid(arms, seed=options.seeds)
-    results = run_trials(trials, options.folder, base, jobs=options.jobs, processes=options.processes)
+    results = run_trials(trials, options.folder, base, jobs=options.jobs, num_processes=options.num_processes)
     seconds = {(trial.arm, trial.settings["seed"]): result["train_seconds"] for trial, result in results.items()}
     reference = "plain" if "plain" in options.arms else options.arms[0]
     print("\n| recipe | test accuracy | time / plain | trainable parameters, last | mean |\n|---|---|---|---|---|")

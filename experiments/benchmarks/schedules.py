@@ -38,7 +38,7 @@ def main() -> None:
         options.folder,
         base,
         jobs=options.jobs,
-        processes=options.processes,
+        num_processes=options.num_processes,
     )
     print("\n| schedule | rate | validation accuracy | test accuracy over seeds |\n|---|---|---|---|")
     lines = []
@@ -46,7 +46,7 @@ def main() -> None:
         tried = {trial: result for trial, result in chosen.items() if trial.arm == arm}
         best = max(tried, key=lambda trial: tried[trial]["metrics"]["validation"]["accuracy"])
         trials = [Trial(arm, {**settings, "lr": best.settings["lr"], "seed": seed}) for seed in options.seeds]
-        results = run_trials(trials, options.folder, base, jobs=options.jobs, processes=options.processes)
+        results = run_trials(trials, options.folder, base, jobs=options.jobs, num_processes=options.num_processes)
         accuracies = [result["metrics"]["test"]["accuracy"] for result in results.values()]
         validation = tried[best]["metrics"]["validation"]["accuracy"]
         lines.append(f"| {arm} | {best.settings['lr']:g} | {validation:.4f} | {mean_and_spread(accuracies)} |")

@@ -34,7 +34,7 @@ def trial_parser(description: str | None) -> argparse.ArgumentParser:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="default: 0 1 2")
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time, which share the cores (default: 1)")
     parser.add_argument(
-        "--processes", type=int, choices=[1, 2], default=1, help="CPU processes of each run (default: 1)"
+        "--num_processes", type=int, choices=[1, 2], default=1, help="CPU processes of each run (default: 1)"
     )
     return parser
 
@@ -63,16 +63,16 @@ def grid(arms: Mapping[str, Mapping[str, Any]], **axes: Sequence[Any]) -> list[T
 
 
 def run_trials(
-    trials: Sequence[Trial], folder: Path, base: Mapping[str, Any], *, jobs: int = 1, processes: int = 1
+    trials: Sequence[Trial], folder: Path, base: Mapping[str, Any], *, jobs: int = 1, num_processes: int = 1
 ) -> dict[Trial, dict[str, Any]]:
     """Run every trial that is not finished, `jobs` at a time, each on its share of the cores; return all results."""
-    base = {**base, "num_threads": max(1, (os.cpu_count() or 1) // (jobs * processes))}
+    base = {**base, "num_threads": max(1, (os.cpu_count() or 1) // (jobs * num_processes))}
     with ThreadPoolExecutor(jobs) as pool:
-        results = pool.map(lambda trial: run_trial(trial, folder / trial.name, base, processes), trials)
+        results = pool.map(lambda trial: run_trial(trial, folder / trial.name, base, num_processes), trials)
         return dict(zip(trials, results, strict=True))
 
 
-def run_trial(trial: Trial, directory: Path, base: Mapping[str, Any], processes: int) -> dict[str, Any]:
+def run_trial(trial: Trial, directory: Path, base: Mapping[str, Any], num_processes: int) -> dict[str, Any]:
     """Run a trial if it is not finished, and return its result.
 
     Raises:
@@ -83,8 +83,8 @@ def run_trial(trial: Trial, directory: Path, base: Mapping[str, Any], processes:
         settings = {**base, **trial.settings, "output_dir": directory, "overwrite": "true"}
         flags = [f"--{name}={value}" for name, value in settings.items()]
         launcher = [sys.executable]
-        if processes > 1:
-            config = CONFIGS / f"cpu_{processes}_processes.yaml"
+        if num_processes > 1:
+            config = CONFIGS / f"cpu_{num_processes}_processes.yaml"
             launcher += ["-m", "accelerate.commands.launch", "--config_file", str(config)]
         done = subprocess.run([*launcher, str(RUN), *flags], capture_output=True, text=True, check=False)
         if done.returncode != 0:

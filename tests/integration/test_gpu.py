@@ -39,6 +39,19 @@ def test_gpu_run_finishes_in_every_precision(
     assert result["metrics"]["test"]["loss"] < 1
 
 
+@pytest.mark.parametrize("options", [["--mixed_precision", "fp16"], ["--mixed_precision", "bf16", "--compile"]])
+def test_gpu_run_is_edited(
+    launch: Launch, tiny_encoder: Path, tiny_reviews: Path, tmp_path: Path, options: list[str]
+) -> None:
+    timeline = ["{at: 2st, unfreeze: encoder}", "{at: 3st, replace_head: lstm}", "{at: 4st, add_lora: {r: 2}}"]
+    flags = [part for entry in [*timeline, "{at: 5st, merge_lora: true}"] for part in ("--timeline", entry)]
+    flags += ["--freeze", "encoder", "--batch_size", "8", "--max_length", "64", *options]
+    launch(["--encoder", tiny_encoder, "--data", tiny_reviews, *flags, "--output_dir", tmp_path / "run"])
+    journal = [json.loads(line)["name"] for line in (tmp_path / "run" / "journal.jsonl").read_text().splitlines()]
+    assert journal == ["freeze", "unfreeze", "replace_head", "add_lora", "merge_lora"]
+    assert json.loads((tmp_path / "run" / "result.json").read_text())["status"] == "finished"
+
+
 def test_gpu_run_repeats_bit_for_bit_when_deterministic(
     launch: Launch, tiny_encoder: Path, tiny_reviews: Path, tmp_path: Path
 ) -> None:

@@ -1,0 +1,57 @@
+"""A script for test_hooks_by_processes: trains with every built-in hook, and writes the weights that come of it.
+
+Started once per number of processes; every hook has a run of its own in the same processes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save_file
+
+from tests.integration.runs_in_process import ready_run, script_parser, train_and_end, write_by_rank
+
+SETTINGS: dict[str, dict[str, Any]] = {
+    "none": {},
+    "early_stopping": {"hook": [{"name": "early_stopping", "patience": 1}], "evaluate_every": "1st", "lr": 5.0},
+    "ema": {"hook": [{"name": "ema", "decay": 0.5}], "evaluate_every": "2st"},
+    "fgm": {"hook": [{"name": "fgm", "epsilon": 0.5}]},
+    "gradual_unfreezing": {"hook": [{"name": "gradual_unfreezing", "every": "2st"}]},
+    "length_warmup": {"hook": [{"name": "length_warmup", "start": 8, "num_stages": 2}]},
+    "loss_spike_guard": {"hook": [{"name": "loss_spike_guard", "window": 2, "threshold": 0.1}]},
+}
+
+
+def main() -> None:
+    """Train with each hook; write steps, skipped steps and a hash, and the main process's weights."""
+    arguments = script_parser().parse_args()
+    found: dict[str, Any] = {}
+    for name, settings in SETTINGS.items():
+        with tempfile.TemporaryDirectory() as folder:
+            run = ready_run(
+                folder,
+                [],
+                encoder=arguments.encoder,
+                data=arguments.data,
+                head={"name": "linear", "dropout": 0.0},
+                dropout=0.0,
+                optimizer="sgd",
+                micro_batch_size=4,
+                max_steps=8,
+                mixed_precision="no",
+                **{"lr": 0.5, "head_lr": None, **settings},
+            )
+            train_and_end(run)
+        weights = {name: p.detach().clone() for name, p in run.encoder_with_head.named_parameters()}
+        digest = hashlib.sha256(b"".join(tensor.numpy().tobytes() for tensor in weights.values())).hexdigest()
+        found[name] = {"steps": run.clock.step, "skipped": run.num_skipped, "edits": len(run.journal), "hash": digest}
+        if run.is_main:
+            save_file(weights, Path(f"{arguments.output}-{name}.safetensors"))
+    write_by_rank(arguments.output, found)
+
+
+if __name__ == "__main__":
+    main()

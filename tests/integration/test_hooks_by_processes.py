@@ -1,0 +1,63 @@
+"""Every built-in hook does the same on two processes as on one, and leaves their replicas equal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from research.hooks import HOOKS
+from tests.conftest import Launch
+from tests.integration.hooks_by_processes import SETTINGS
+from tests.integration.runs_in_process import read_by_rank
+
+SCRIPT = Path(__file__).with_name("hooks_by_processes.py")
+BUILT_IN = [name for name in HOOKS if HOOKS[name].__module__.startswith("research.")]
+Found = list[dict[str, dict[str, Any]]]
+
+
+@pytest.fixture(scope="module")
+def folder(launch: Launch, tiny_encoder: Path, tiny_reviews: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("hooks")
+    for num_processes in (1, 2):
+        options = ["--encoder", tiny_encoder, "--data", tiny_reviews, "--output", folder / str(num_processes)]
+        launch(options, num_processes=num_processes, script=str(SCRIPT))
+    return folder
+
+
+def weights(folder: Path, num_processes: int, name: str) -> dict[str, torch.Tensor]:
+    return load_file(folder / f"{num_processes}-{name}.safetensors")
+
+
+def distance(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> float:
+    assert first.keys() == second.keys()
+    return max((first[name] - second[name]).abs().max().item() for name in first)
+
+
+def test_every_built_in_hook_is_looked_at() -> None:
+    assert set(BUILT_IN) == set(SETTINGS) - {"none"}
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_hook_does_the_same_on_two_processes(folder: Path, name: str) -> None:
+    (alone,), (first, second) = (read_by_rank(folder / str(number), number) for number in (1, 2))
+    assert first[name] == second[name], "the replicas differ"
+    what = ("steps", "skipped", "edits")
+    assert [first[name][each] for each in what] == [alone[name][each] for each in what]
+    assert distance(weights(folder, 1, name), weights(folder, 2, name)) < 1e-5
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_hook_has_an_effect(folder: Path, name: str) -> None:
+    ((alone,),) = [read_by_rank(folder / "1", 1)]
+    expected = {
+        "early_stopping": lambda found: found["steps"] < 8,
+        "gradual_unfreezing": lambda found: found["edits"] == 4,
+        "length_warmup": lambda found: found["edits"] == 3,
+        "loss_spike_guard": lambda found: 0 < found["skipped"] < 8,
+    }.get(name, lambda found: found["steps"] == 8)
+    assert expected(alone[name]), alone[name]
+    assert distance(weights(folder, 1, name), weights(folder, 1, "none")) > 2e-4

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from research.edits.base import EDITS as REGISTERED
 from research.edits.base import EditError
 from research.model import EncoderWithHead
 from research.rehearsal import Rehearsal
@@ -63,6 +64,11 @@ def check_saves(run: Rehearsal, folder: Path) -> None:
     model = run.encoder_with_head
     model.save_pretrained(folder)
     assert torch.equal(logits(EncoderWithHead.from_pretrained(folder)), logits(model))
+
+
+def test_every_built_in_edit_is_looked_at() -> None:
+    built_in = {name for name in REGISTERED if REGISTERED[name].__module__.startswith("research.")}
+    assert set(EDITS) == built_in
 
 
 @pytest.mark.parametrize("name", EDITS)

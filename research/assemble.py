@@ -30,6 +30,7 @@ from research.edits.timeline import (
     Timeline,
     parse_timeline,
     planned_by_hooks,
+    refuse_what_never_comes,
     resolve_timeline,
 )
 from research.encoders import load_tokenizer
@@ -205,6 +206,9 @@ def plan_run(config: RunConfig, texts: Splits, hooks: Sequence[Hook]) -> Plan:
     for entry in timeline.conditional:
         assert entry.when is not None
         check_metric(entry.when.metric, task)
+    every = None if config.evaluate_every is None else parse_time(config.evaluate_every).to_period(clock)
+    if not config.smoke:
+        refuse_what_never_comes(timeline.conditional, 0 if every is None else (clock.total_steps - 1) // every)
     return Plan(
         config, task, tokenizer, collator, objective, clock, create_hooks(config, clock, timeline, own_hooks), timeline
     )
@@ -327,6 +331,11 @@ def load_initial_weights(model: EncoderWithHead, folder: Path) -> None:
         weights, labels = read_checkpoint_model(model, folder)
     else:
         initial = EncoderWithHead.from_pretrained(folder)
+        if initial.config.adapters is not None:
+            raise ValueError(
+                f"The model in {folder} has adapters beside its weights; end its run with --timeline "
+                '"{at: 100%, merge_lora: true}" to start others from it.'
+            )
         weights, labels = initial.state_dict(), initial.label_names
     own_labels = model.label_names
     if labels != own_labels:

@@ -102,11 +102,19 @@ def typed_options(owner: str, options: Sequence[Option], given: dict[str, Any], 
         parser.add_argument(
             f"--{option.name}", type=option.type, default=None if option.is_required else option.default
         )
-    as_text = [f"--{name}={value if isinstance(value, str) else json.dumps(value)}" for name, value in given.items()]
+    as_text = [
+        f"--{name}={value if isinstance(value, str) else json.dumps(value, default=_plain)}"
+        for name, value in given.items()
+    ]
     try:
         return dict(parser.parse_args(as_text).as_dict())
     except ArgumentError as error:
         raise ValueError(f"The {owner}: {one_line(error)}") from None
+
+
+def _plain(value: Any) -> Any:
+    """Return the plain number of one of numpy or torch, or any other value as text."""
+    return value.item() if hasattr(value, "item") else str(value)
 
 
 def create(registry: Registry[Any], choice: Choice, *positional: Any) -> Any:

@@ -29,6 +29,8 @@ class Clock:
     """Steps taken in the current epoch."""
     num_examples_seen: int = 0
     """Examples trained on."""
+    examples_per_epoch: int | None = None
+    """Rows of the training split, where they are not those of full steps."""
 
     @classmethod
     def of_run(cls, *, num_examples: int, batch_size: int, epochs: float, max_steps: int | None) -> Clock:
@@ -41,7 +43,8 @@ class Clock:
             max_steps: steps, instead of epochs.
         """
         steps_per_epoch = math.ceil(num_examples / batch_size)
-        return cls(steps_per_epoch, max_steps or max(1, round(epochs * steps_per_epoch)), batch_size)
+        total_steps = max_steps or max(1, round(epochs * steps_per_epoch))
+        return cls(steps_per_epoch, total_steps, batch_size, examples_per_epoch=num_examples)
 
     @property
     def epochs_done(self) -> float:
@@ -59,11 +62,11 @@ class Clock:
         self.epoch += 1
         self.step_in_epoch = 0
 
-    def state_dict(self) -> dict[str, int]:
+    def state_dict(self) -> dict[str, int | None]:
         """Return all counts."""
         return dict(vars(self))
 
-    def load_state_dict(self, state: dict[str, int]) -> None:
+    def load_state_dict(self, state: dict[str, int | None]) -> None:
         """Take back what `state_dict` returned.
 
         Raises:
@@ -90,9 +93,15 @@ class Time:
             "st": self.value,
             "ep": self.value * clock.steps_per_epoch,
             "%": self.value / 100 * clock.total_steps,
-            "ex": self.value / clock.batch_size,
+            "ex": self._examples_in_steps(clock),
         }[self.unit]
         return math.floor(steps + 0.5)
+
+    def _examples_in_steps(self, clock: Clock) -> float:
+        """Return examples in steps: the last step of each epoch may be short."""
+        per_epoch = clock.examples_per_epoch or clock.steps_per_epoch * clock.batch_size
+        epochs, rest = divmod(self.value, per_epoch)
+        return epochs * clock.steps_per_epoch + rest / clock.batch_size
 
     def to_period(self, clock: Clock) -> int:
         """Return the time in steps, as the distance between two events; at least 1.
@@ -104,8 +113,13 @@ class Time:
             raise ValueError(f"Expected a time above 0 between two events, got {self}.")
         return max(1, self.to_steps(clock))
 
+    def share(self, part: int, num_parts: int) -> Time:
+        """Return so many of equal parts of this time; whole steps, or examples."""
+        value = self.value * part / num_parts
+        return Time(float(math.floor(value + 0.5)) if self.unit in ("st", "ex") else value, self.unit)
+
     def __str__(self) -> str:
-        return f"{self.value:g}{self.unit}"
+        return f"{self.value:.12g}{self.unit}"
 
 
 def parse_time(text: str) -> Time:

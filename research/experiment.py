@@ -148,15 +148,15 @@ def finish(run: Run) -> dict[str, Any]:
         run.wrapped = Wrapped(accelerator.prepare_model(best, evaluation_mode=True), ())
     elif config.best_metric is not None:
         run.say(f"No evaluation defined {config.best_metric}: the last model is tested instead of the best one.")
-    # The last model's validation is known already: it was evaluated after the last step.
-    found = {split: run.predictions.get(split) or run.evaluate(split) for split in ("validation", "test")}
+    # The last model's validation is known, where no hook wrote into it since.
+    found = {split: run.latest_predictions(split) for split in ("validation", "test")}
     result = {
         "status": "finished",
         "stopped_because": run.stop_reason,
         "steps": run.clock.step,
         "epochs": run.clock.epochs_done,
         "world_size": accelerator.num_processes,
-        "examples_per_second": run.clock.num_examples_seen / run.train_seconds,
+        "examples_per_second": run.clock.num_examples_seen / run.train_seconds if run.train_seconds else 0.0,
         "train_seconds": run.train_seconds,
         "skipped_steps": run.num_skipped,
         "peak_memory_bytes": peak_memory_bytes(accelerator),

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from research.batches import Rows, Share, global_batches, shares
 from research.edits.audit import check_gradients_arrive, check_unchanged
-from research.edits.boundary import settle
+from research.edits.boundary import check_replicas, settle
 from research.optim import apply_schedule, learning_rates
 from research.run import Run, StepMetrics
 
@@ -27,9 +27,12 @@ def train(run: Run) -> None:
     try:
         run.call("on_resume" if run.resumed_from else "on_train_start")
         settle(run)
+        check_replicas(run)
         while not run.is_over:
             train_epoch(run)
+        run.takes_edits = False
         run.call("on_train_end")
+        check_replicas(run)
     except BaseException as error:
         run.call("on_exception", error)
         raise
@@ -51,6 +54,7 @@ def train_epoch(run: Run) -> None:
         run.call("end_of_step")
     run.call("on_epoch_end")
     settle(run)
+    check_replicas(run)
     clock.next_epoch()
     if config.schedule_interval == "epoch":
         run.schedule.step()
@@ -81,6 +85,7 @@ def train_step(run: Run, rows: Rows) -> None:
     run.step_loss = loss = run.sum_over_processes(torch.cat(losses).sum()) / len(rows)
     run.skip_reason = None
     run.call("before_step")
+    run.agree_on_skipping()
     check_unchanged(run.encoder_with_head, run.wrapped)
 
     gradients = [parameter.grad for parameter in run.model.parameters() if parameter.grad is not None]

@@ -75,7 +75,7 @@ def create_optimizer(blocks: Blocks, config: RunConfig) -> torch.optim.Optimizer
     return torch.optim.AdamW(groups, lr=config.lr, fused=True)
 
 
-def regroup(optimizer: torch.optim.Optimizer, blocks: Blocks, fresh: Collection[str] = ()) -> None:
+def regroup(optimizer: torch.optim.Optimizer, blocks: Blocks, fresh: Collection[nn.Parameter] = ()) -> None:
     """Let the optimizer's groups follow an edit of the model.
 
     A group goes with its parameters: when layers are dropped, those that stay keep their rates under their new numbers.
@@ -84,15 +84,15 @@ def regroup(optimizer: torch.optim.Optimizer, blocks: Blocks, fresh: Collection[
     Args:
         optimizer: the optimizer of `create_optimizer`.
         blocks: the model's blocks as they are now.
-        fresh: names of parameters that begin anew.
+        fresh: parameters that begin anew.
     """
-    homes: dict[torch.Tensor, tuple[str, bool, str]] = {
-        parameter: (block, parameter.ndim >= 2, name) for block, parameters in blocks for name, parameter in parameters
+    homes: dict[torch.Tensor, tuple[str, bool]] = {
+        parameter: (block, parameter.ndim >= 2) for block, parameters in blocks for _, parameter in parameters
     }
     kept_groups: dict[tuple[str, bool], dict[str, Any]] = {}
     emptied = []
     for group in optimizer.param_groups:
-        places = {homes[parameter][:2] for parameter in group["params"] if parameter in homes}
+        places = {homes[parameter] for parameter in group["params"] if parameter in homes}
         assert len(places) <= 1, f"an edit split a group over {places}"
         if places:
             group["block"], group["decays"] = place = places.pop()
@@ -104,14 +104,12 @@ def regroup(optimizer: torch.optim.Optimizer, blocks: Blocks, fresh: Collection[
         if group["block"] in names:
             kept_groups.setdefault((group["block"], group["decays"]), group)
     for (block, decays), group in kept_groups.items():
-        group["params"] = [
-            parameter for parameter, (home, is_matrix, _) in homes.items() if (home, is_matrix) == (block, decays)
-        ]
+        group["params"] = [parameter for parameter, place in homes.items() if place == (block, decays)]
     optimizer.param_groups[:] = [
         kept_groups[block, decays] for block in names for decays in (True, False) if (block, decays) in kept_groups
     ]
     for parameter in list(optimizer.state):
-        if parameter not in homes or homes[parameter][2] in fresh:
+        if parameter not in homes or parameter in fresh:
             del optimizer.state[parameter]
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import torch
+from torch import nn
 
 from research.clock import Clock
 from research.config import RunConfig
@@ -24,6 +25,7 @@ from research.objectives import Objective
 from research.optim import apply_schedule, learning_rates, parameter_groups
 from research.schedules import Schedule, create_schedule
 from research.task import Task
+from research.user_errors import one_line
 
 
 @dataclass(frozen=True)
@@ -62,8 +64,11 @@ class Rehearsal:
     """Its groups."""
     journal: list[Record] = field(default_factory=list)
     """All edits that were applied."""
-    fresh: set[str] = field(default_factory=set)
-    """Names of parameters that the edits of this boundary made or initialised anew."""
+    fresh: set[nn.Parameter] = field(default_factory=set)
+    """Parameters that the edits of this boundary made or initialised anew."""
+
+    _known: tuple[int, tuple[str, ...]] | None = None
+    """Trainable parameters and blocks, until the next edit."""
 
     @classmethod
     def of(cls, config: RunConfig, task: Task, objective: Objective, collator: Collator, clock: Clock) -> Rehearsal:
@@ -112,11 +117,24 @@ class Rehearsal:
                     self._move_rates()
 
     def apply(self, requests: Sequence[EditRequest]) -> None:
-        """Apply edits as a run does, all that concerns processes and weights left out."""
+        """Apply edits as a run does, all that concerns processes and weights left out.
+
+        Raises:
+            EditError: if one cannot be applied, or needs values.
+        """
         if requests:
+            self._known = None
             self.fresh.clear()
             for request in requests:
-                self.journal.append(apply_edit(self, request))
+                try:
+                    self.journal.append(apply_edit(self, request))
+                except (RuntimeError, NotImplementedError) as error:
+                    if "meta" not in str(error):
+                        raise
+                    raise EditError(
+                        f"The edit '{request.name}' reads values, which parameters do not have before training "
+                        f"({one_line(error)}); let it leave that out where parameter.is_meta."
+                    ) from error
             refuse_nothing_to_train(self)
 
     def _move_rates(self) -> None:
@@ -124,11 +142,9 @@ class Rehearsal:
         apply_schedule(self.optimizer, self.schedule)
 
     def _plan(self) -> StepPlan:
-        model = self.encoder_with_head
-        blocks = model_blocks(model.encoder, model.head)
-        return StepPlan(
-            self.clock.step + 1,
-            learning_rates(self.optimizer),
-            count_parameters(model)[0],
-            tuple(name for name, parameters in blocks if any(parameter.requires_grad for _, parameter in parameters)),
-        )
+        if self._known is None:
+            model = self.encoder_with_head
+            blocks = model_blocks(model.encoder, model.head)
+            trains = [name for name, members in blocks if any(parameter.requires_grad for _, parameter in members)]
+            self._known = count_parameters(model)[0], tuple(trains)
+        return StepPlan(self.clock.step + 1, learning_rates(self.optimizer), *self._known)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import math
 import shutil
 from collections.abc import Iterator, Sequence
@@ -24,7 +25,8 @@ from research.clock import Clock
 from research.config import RunConfig
 from research.data import Collator, Splits
 from research.data.batch import Batch
-from research.edits.base import HARMLESS, EditError, EditProxy, EditRequest, check_mode
+from research.edits.audit import checksum
+from research.edits.base import HARMLESS, EditError, EditProxy, EditRequest, check_mode, random_numbers_of
 from research.edits.journal import Record
 from research.evaluation import Predictions, evaluate
 from research.hooks.base import Hook
@@ -32,10 +34,21 @@ from research.model import EncoderWithHead
 from research.objectives import Objective
 from research.optim import apply_schedule
 from research.schedules import Schedule
+from research.seeds import derived_seed
 from research.selectors import frozen_modules
 from research.task import Task
 from research.wrapping import Wrapped
 
+LOGGED_ANYWAY = (
+    "step",
+    "epoch",
+    "loss",
+    "gradient_norm",
+    "trainable_parameters",
+    "examples_per_second",
+    "skipped_steps",
+)
+"""Names in a line of metrics.jsonl that hooks cannot take."""
 NO_EDITS_FROM = ("after_edits", "end_of_step", "on_train_end", "on_exception")
 """Points after which no boundary comes before the next checkpoint, or none at all."""
 
@@ -116,12 +129,14 @@ class Run:
     """All edits that were applied."""
     applied: list[Record] = field(default_factory=list)
     """The edits that were applied last, for after_edits."""
-    fresh: set[str] = field(default_factory=set)
-    """Names of parameters that the edits of this boundary made or initialised anew."""
+    fresh: set[nn.Parameter] = field(default_factory=set)
+    """Parameters that the edits of this boundary made or initialised anew."""
     step_loss: float = math.nan
     """Mean loss of the step's examples, on all processes; known from before_step on."""
     skip_reason: str | None = None
     """Why the optimizer shall leave the parameters as they are in this step."""
+    takes_edits: bool = True
+    """Whether a boundary is still to come, at which edits could be applied."""
 
     def __post_init__(self) -> None:
         self.lengths = self.lengths_of("train")
@@ -130,6 +145,7 @@ class Run:
         self._asking = "Python"
         self._point: str | None = None
         self._requests: list[EditRequest] = []
+        self._evaluated: dict[str, list[int]] = {}
         self.frozen = frozen_modules(self.encoder_with_head)
         """Modules that are frozen as a whole, and stay in evaluation mode."""
 
@@ -187,7 +203,11 @@ class Run:
 
         Returns:
             Losses of the batch's examples, detached, 0 for those of weight 0, [batch].
+        Raises:
+            ValueError: if a hook calls it at another point, where gradients are already those of all processes.
         """
+        if self._point not in (None, "after_backward"):
+            raise ValueError(f"A second pass runs in after_backward, not in {self._point}.")
         losses = self.objective(self.model, batch).losses * batch.weights
         self.accelerator.backward(losses.sum() * self.loss_scale)
         return losses.detach()
@@ -215,12 +235,32 @@ class Run:
         self.call("before_evaluate", split)
         predictions = evaluate(self, split)
         self.predictions[split] = predictions
+        self._evaluated[split] = self._checksums()
         self.call("after_evaluate", split, predictions.metrics)
         return predictions
 
+    def latest_predictions(self, split: str) -> Predictions:
+        """Return what the model as it is says of a split, without evaluating again what was evaluated."""
+        if split in self.predictions and self._evaluated[split] == self._checksums():
+            return self.predictions[split]
+        return self.evaluate(split)
+
+    def _checksums(self) -> list[int]:
+        return torch.stack([checksum(tensor) for tensor in self.encoder_with_head.state_dict().values()]).tolist()
+
     def log(self, values: dict[str, float]) -> None:
-        """Add values to this step's line in metrics.jsonl and the trackers."""
-        self.to_log.update(values)
+        """Add values to this step's line in metrics.jsonl and the trackers.
+
+        Raises:
+            ValueError: for a name that the line has already, or a value that is no number.
+        """
+        for name, value in values.items():
+            if name in LOGGED_ANYWAY or name.startswith("learning_rate/"):
+                raise ValueError(f"The value '{name}' is logged anyway; log yours under another name.")
+            try:
+                self.to_log[name] = float(value)
+            except (TypeError, ValueError, RuntimeError):
+                raise ValueError(f"Expected a number to log as '{name}', got {value!r}.") from None
 
     def say(self, message: str) -> None:
         """Tell the user something, once over all processes and without breaking the progress bar."""
@@ -228,12 +268,46 @@ class Run:
             tqdm.write(message)
 
     def stop(self, reason: str) -> None:
-        """Ask for the run to end after this step; one process's asking counts for all."""
+        """Ask for the run to end at the next boundary; one process's asking counts for all.
+
+        In `end_of_step` the next boundary is the one after another step.
+        """
         self.asked_to_stop = self.asked_to_stop or reason
 
     def skip_step(self, reason: str) -> None:
-        """Let the optimizer leave the parameters as they are in this step; in before_step, and on every process."""
+        """Let the optimizer leave the parameters as they are in this step; in before_step, and on every process.
+
+        Raises:
+            ValueError: at any other point.
+        """
+        if self._point != "before_step":
+            raise ValueError(f"A step can be skipped in before_step, not in {self._point or 'between the points'}.")
         self.skip_reason = reason
+
+    def agree_on_skipping(self) -> None:
+        """See to it that all processes skip a step or none does.
+
+        Raises:
+            ValueError: on every process, if only some of them want to skip it.
+        """
+        # Whether a hook could ask is the same everywhere, so that nothing is exchanged where none can.
+        if self.accelerator.num_processes == 1 or not any(
+            type(hook).before_step is not Hook.before_step for hook in self.hooks
+        ):
+            return
+        num_skipping = self.sum_over_processes(
+            torch.tensor(float(self.skip_reason is not None), device=self.accelerator.device)
+        )
+        if num_skipping not in (0, self.accelerator.num_processes):
+            raise ValueError(
+                f"All processes must skip a step or none; {num_skipping:.0f} of {self.accelerator.num_processes} want "
+                f"to skip step {self.clock.step + 1}. Decide by numbers that are the same everywhere: run.step_loss."
+            )
+
+    @property
+    def has_new_objective(self) -> bool:
+        """Whether the edits that were applied last changed what is minimised: losses before do not compare."""
+        return any(record.name == "set_objective" for record in self.applied)
 
     def take_requests(self) -> list[EditRequest]:
         """Return the edits that were asked for since the last boundary."""
@@ -260,6 +334,9 @@ class Run:
                 that the way of training cannot follow.
         """
         for request in requests:
+            if not self.takes_edits and self._point not in NO_EDITS_FROM:  # the last evaluations
+                self.say(f"The run is over: {request}, asked for by {request.asked_by}, is not applied.")
+                continue
             if self._point in NO_EDITS_FROM:
                 raise EditError(
                     f"{request} was asked for in {self._point} (by {request.asked_by}), where no edit may be: a "
@@ -267,6 +344,17 @@ class Run:
                 )
             check_mode(request)
             self._requests.append(request)
+
+    @contextlib.contextmanager
+    def shared_random_numbers(self) -> Iterator[None]:
+        """Draw the same random numbers on every process inside; the training stream stays where it is.
+
+        The processes' own streams differ, so that dropout does. What is drawn depends on the run's seed, the step, and
+        the hook and point that draw; a resumed run draws the same.
+        """
+        place = int.from_bytes(hashlib.sha256(f"{self._asking} {self._point}".encode()).digest()[:4], "big")
+        with random_numbers_of(derived_seed(self.config.seed, self.clock.step), place, self.accelerator.device):
+            yield
 
     @contextlib.contextmanager
     def _asking_for(self, hook: Hook, point: str) -> Iterator[None]:

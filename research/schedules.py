@@ -7,6 +7,7 @@ optimizer would overwrite at its next step, and LambdaLR would not follow at all
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -56,7 +57,7 @@ class Schedule:
             )
         self._dummy.step()  # schedulers warn where they step first; without a gradient nothing moves
         self._num_steps = 0
-        self._metrics: list[float] = []
+        self._metrics: list[float | None] = []
 
     @property
     def is_conditional(self) -> bool:
@@ -86,6 +87,13 @@ class Schedule:
         self._metrics.append(value)
         self._scheduler.step(value)
 
+    def forget_metrics(self) -> None:
+        """Let a conditional schedule begin anew: losses so far do not compare with those to come."""
+        if isinstance(self._scheduler, torch_schedules.ReduceLROnPlateau):
+            self._metrics.append(None)
+            self._scheduler.best = math.inf
+            self._scheduler.num_bad_epochs = 0
+
     def state_dict(self) -> dict[str, Any]:
         """Return what was asked of the schedule; doing it again gives the same factor."""
         return {"num_steps": self._num_steps, "metrics": self._metrics}
@@ -93,10 +101,14 @@ class Schedule:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Bring a new schedule to where another one was."""
         assert self._num_steps == 0
+        self._metrics.clear()  # of edits that were done again
         for _ in range(state["num_steps"]):
             self.step()
         for value in state["metrics"]:
-            self.step_on_metric(value)
+            if value is None:
+                self.forget_metrics()
+            else:
+                self.step_on_metric(value)
 
 
 def create_schedule(config: RunConfig, clock: Clock) -> Schedule:

@@ -48,6 +48,8 @@ def select_parameters(model: EncoderWithHead, selector: Selector) -> dict[str, n
         SelectorError: if one of them cannot be read, matches nothing, or slices layers that are shared.
     """
     chosen: set[str] = set()
+    if not as_list(selector):
+        raise SelectorError(f"Expected a selector or a list of them, got an empty list. There are: {', '.join(FORMS)}.")
     for each in as_list(selector):
         found = _names(model, each)
         if not found:

@@ -113,6 +113,8 @@ def rates_figure(curves: Mapping[str, Curve], edits: Sequence[Record], num_steps
 
 def show_rates_logarithmically(axes: Axes, highest: float) -> None:
     """Show learning rates down to 1/3000 of the highest; a rate of 0 has no place on the axis."""
+    if highest == 0:  # a run that was stopped in the first step of its warm-up
+        return
     axes.set_yscale("log", nonpositive="mask")
     axes.set_ylim(highest / 3000, highest * 1.5)
 

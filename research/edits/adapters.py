@@ -57,7 +57,7 @@ def add_lora(
         if not parameter.requires_grad:
             parameter.grad = None
         if is_adapter:
-            run.fresh.add(f"encoder.{name}")
+            run.fresh.add(parameter)
 
 
 @register_edit("merge_lora")
@@ -71,7 +71,10 @@ def merge_lora(run: Editable) -> None:
     model = run.encoder_with_head
     if model.config.adapters is None:
         raise EditError("There are no adapters to merge; add_lora comes first.")
+    targets = model.config.adapters["targets"]
     merge_adapters(model.encoder)
+    # What was learned about the weights without the adapters' part does not hold for the sum.
+    run.fresh |= {model.encoder.get_submodule(target).get_parameter("weight") for target in targets}
     model.config.adapters = None
     mask, model.mask_before_adapters = model.mask_before_adapters, None
     for name, parameter in model.encoder.named_parameters():

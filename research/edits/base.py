@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
+from torch import nn
 
 from heads.registry import Registry, UnknownNameError, describe_unknown
 from research.choices import options_of, typed_options
@@ -54,8 +55,8 @@ class Editable(Protocol):
     """Where the run is."""
     journal: list[Record]
     """The edits that were applied."""
-    fresh: set[str]
-    """Names of parameters that the edits of this boundary made or initialised anew."""
+    fresh: set[nn.Parameter]
+    """Parameters that the edits of this boundary made or initialised anew."""
 
     @property
     def encoder_with_head(self) -> EncoderWithHead:

@@ -29,6 +29,16 @@ def settle(run: Run) -> None:
         apply_edits(run, requests)
 
 
+def check_replicas(run: Run) -> None:
+    """Compare the processes' models, which hooks may have written into; called on every process.
+
+    Raises:
+        AuditError: on every process, naming what differs.
+    """
+    accelerator = run.accelerator
+    audit.check_replicas(run.encoder_with_head, run.optimizer, accelerator.gather, accelerator.num_processes)
+
+
 def _exchange_control_message(run: Run, requests: list[EditRequest]) -> None:
     """Tell each other what was asked for: a stop counts from any process, edits must be asked for on all.
 
@@ -62,6 +72,7 @@ def apply_edits(run: Run, requests: list[EditRequest]) -> None:
     error: Exception | None = None
     run.fresh.clear()
     try:
+        audit.check_unchanged(run.encoder_with_head, run.wrapped)
         for request in requests:
             run.journal.append(apply_edit(run, request))
         refuse_nothing_to_train(run)
@@ -69,8 +80,7 @@ def apply_edits(run: Run, requests: list[EditRequest]) -> None:
         error = caught
     model, accelerator = run.encoder_with_head, run.accelerator
     _raise_on_all(run, error)
-    # Before the wrappers are made anew, whose first broadcast would hide a difference.
-    audit.check_replicas(model, run.optimizer, accelerator.gather, accelerator.num_processes)
+    check_replicas(run)  # before the wrappers are made anew, which could hide a difference
     _fit_wrappers(run, requests)
     error = None
     try:

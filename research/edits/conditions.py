@@ -53,6 +53,11 @@ class Condition:
     has_come_true: bool = False
     """Whether it was true already."""
 
+    @property
+    def num_evaluations_needed(self) -> int:
+        """How many evaluations it takes at least."""
+        return int(self.number) + 1 if self.name == "plateau" else 1
+
     def hear(self, metrics: dict[str, float]) -> bool:
         """Take the metrics of an evaluation, and return whether the condition comes true with them."""
         if self.has_come_true:
@@ -87,6 +92,9 @@ def parse_condition(text: str) -> Condition:
         )
     _ = CONDITIONS[found[1]]
     try:
-        return Condition(found[1], found[2], float(found[3]))
+        number = float(found[3])
     except ValueError:
         raise ValueError(f"Expected a number after the comma of '{text}', got '{found[3]}'.") from None
+    if found[1] == "plateau" and (number < 1 or not number.is_integer()):
+        raise ValueError(f"Expected a whole number of evaluations above 0 after the comma of '{text}'.")
+    return Condition(found[1], found[2], number)

@@ -18,4 +18,4 @@ def replace_head(run: Editable, head: dict[str, Any] | str) -> None:
     model = run.encoder_with_head
     choice = Choice.of(head, "head")
     model.replace_head(choice.name, choice.options)
-    run.fresh |= {f"head.{name}" for name, _ in model.head.named_parameters()}
+    run.fresh |= set(model.head.parameters())

@@ -38,7 +38,7 @@ def reinitialize(run: Editable, modules: Selector) -> None:
     with torch.no_grad():
         for name, parameter in chosen.items():
             parameter.copy_(values[name])
-    run.fresh |= chosen.keys()
+    run.fresh |= set(chosen.values())
 
 
 @register_edit("drop_layers")

@@ -109,18 +109,18 @@ def parse_entry(written: Mapping[str, Any], label: str) -> Entry:
 
 
 def parse_timeline(config: RunConfig) -> list[Entry]:
-    """Return the entries that the settings ask for: --freeze and --peft first, then the timeline's in their order.
+    """Return the entries that the settings ask for: --freeze first, then --peft, then the timeline's in their order.
 
     Raises:
         ValueError: naming the entry that cannot be read.
     """
     entries = []
+    if config.freeze:
+        entries.append(parse_entry({"at": "0%", "freeze": config.freeze}, "--freeze"))
     if config.peft is not None:
         choice = Choice.of(config.peft, "peft")
         written = {"at": "0%", f"add_{choice.name}": resolve_options(PEFT, choice)}
         entries.append(parse_entry(written, "--peft"))
-    if config.freeze:
-        entries.append(parse_entry({"at": "0%", "freeze": config.freeze}, "--freeze"))
     return entries + [
         parse_entry(written, f"timeline entry {number}") for number, written in enumerate(config.timeline, start=1)
     ]
@@ -141,6 +141,23 @@ def planned_by_hooks(hooks: Sequence[Hook], config: RunConfig, blocks: Sequence[
     ]
 
 
+def refuse_what_never_comes(entries: Sequence[Entry], num_evaluations: int) -> None:
+    """Refuse conditional entries that cannot come true.
+
+    Args:
+        entries: of the timeline.
+        num_evaluations: evaluations before the last step.
+    Raises:
+        ValueError: naming the entry.
+    """
+    for entry in entries:
+        if entry.when is not None and num_evaluations < entry.when.num_evaluations_needed:
+            raise ValueError(
+                f"{entry.label}: {entry.when} needs {entry.when.num_evaluations_needed} evaluations before the last "
+                f"step, and can never come true: there are {num_evaluations}. Evaluate more often (--evaluate_every)."
+            )
+
+
 def resolve_timeline(entries: Sequence[Entry], clock: Clock, *, smoke: bool = False) -> Timeline:
     """Return which edits are due after which step.
 
@@ -156,7 +173,7 @@ def resolve_timeline(entries: Sequence[Entry], clock: Clock, *, smoke: bool = Fa
     note = None
     if smoke and timed:
         placed = _pressed(timed, clock.total_steps)
-        note = f"--smoke presses the timeline, in the order in which it is written, into {clock.total_steps} steps."
+        note = f"--smoke presses the timeline, in its order, into {clock.total_steps} steps."
     else:
         placed = [(step, entry) for entry in timed for step in entry.steps(clock)]
     for step, entry in placed:
@@ -165,8 +182,14 @@ def resolve_timeline(entries: Sequence[Entry], clock: Clock, *, smoke: bool = Fa
 
 
 def _pressed(timed: Sequence[Entry], num_steps: int) -> list[tuple[int, Entry]]:
-    """Return a boundary for each entry: those of 0 before the first step, the others spread over the rest in order."""
+    """Return a boundary for each entry: those of 0 before the first step, the others spread over the rest in order.
+
+    Their order is that of their times, where all are of one kind, else that in which they are written.
+    """
     later = [entry for entry in timed if not (entry.at is not None and entry.at.value == 0)]
+    units = {time.unit for entry in later if (time := entry.at or entry.every) is not None}
+    if len(units) == 1:  # times of several kinds cannot be compared in so short a run
+        later.sort(key=lambda entry: (entry.at or entry.every).value)  # type: ignore[union-attr]
     boundaries = max(1, num_steps - 1)
     return [
         (0, entry) if entry not in later else (1 + later.index(entry) * boundaries // len(later), entry)
@@ -201,6 +224,13 @@ class FollowTimeline(Hook):
             assert entry.when is not None
             if entry.when.hear(metrics):
                 run.ask(entry.requests)
+
+    def after_edits(self, run: Run) -> None:
+        """Let conditions on the loss begin anew where losses no longer compare."""
+        for entry in self.conditional:
+            assert entry.when is not None
+            if run.has_new_objective and entry.when.metric == "loss":
+                entry.when.values.clear()
 
     def _ask(self, run: Run) -> None:
         run.ask(self.due.get(run.clock.step, ()))

@@ -15,9 +15,12 @@ from research.objectives import OBJECTIVES
 def set_objective(run: Editable, objective: dict[str, Any] | str) -> None:
     """Train with another objective; losses before and after do not compare.
 
+    What follows the loss (the schedule 'plateau', early stopping, the best model, conditions) begins anew.
+
     Args:
         objective: registered name, or a mapping of `name` and options.
     """
+    run.schedule.forget_metrics()
     run.objective = create(OBJECTIVES, Choice.of(objective, "objective"), run.task)
 
 

@@ -44,7 +44,13 @@ class EarlyStopping(Hook):
             return
         self.num_without_improvement += 1
         if self.num_without_improvement >= self.patience:
-            run.stop(f"{self.metric} has not improved for {self.patience} evaluations (best: {self.best:.4f})")
+            best = "never defined" if self.best is None else f"best: {self.best:.4f}"
+            run.stop(f"{self.metric} has not improved for {self.patience} evaluations ({best})")
+
+    def after_edits(self, run: Run) -> None:
+        """Begin anew where losses no longer compare."""
+        if run.has_new_objective and self.metric == "loss":
+            self.best, self.num_without_improvement = None, 0
 
     def state_dict(self) -> dict[str, Any]:
         """Return the best value and the count."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from research.hooks.base import Hook, register_hook
 
@@ -30,68 +30,73 @@ class ExponentialMovingAverage(Hook):
             raise ValueError(f"Expected decay from 0 to below 1, got {decay}.")
         self.decay = decay
         self.num_steps = 0
-        self.averages: dict[str, Tensor] = {}
-        self._weights: dict[str, Tensor] | None = None
+        # By parameter, not by name: layers get other names when some are dropped.
+        self.averages: dict[nn.Parameter, Tensor] = {}
+        self._names: dict[nn.Parameter, str] = {}
+        self._loaded: dict[str, Tensor] = {}
+        self._weights: dict[nn.Parameter, Tensor] | None = None
         self._is_final = False
+
+    def on_train_start(self, run: Run) -> None:
+        """Learn the parameters' names, for checkpoints."""
+        self._names = {parameter: name for name, parameter in run.encoder_with_head.named_parameters()}
+
+    def on_resume(self, run: Run) -> None:
+        """Bring the loaded averages to their parameters."""
+        self.on_train_start(run)
+        named = dict(run.encoder_with_head.named_parameters())
+        self.averages = {named[name]: average.to(run.accelerator.device) for name, average in self._loaded.items()}
+        self._loaded = {}
 
     def after_step(self, run: Run) -> None:
         """Let the averages follow; of what begins to train, the average begins where the weights are."""
-        weights = _trained(run)
-        self.averages = {name: self.averages.get(name, weight).clone() for name, weight in weights.items()} | {
-            name: average for name, average in self.averages.items() if name not in weights
-        }
+        trained = [parameter for parameter in run.encoder_with_head.parameters() if parameter.requires_grad]
+        for parameter in trained:
+            if parameter not in self.averages:
+                self.averages[parameter] = parameter.detach().clone()
         self.num_steps += 1
         decay = min(self.decay, (1 + self.num_steps) / (10 + self.num_steps))
-        names = list(weights)
-        torch._foreach_lerp_([self.averages[name] for name in names], [weights[name] for name in names], 1 - decay)
+        averages = [self.averages[parameter] for parameter in trained]
+        torch._foreach_lerp_(averages, [parameter.detach() for parameter in trained], 1 - decay)
 
     def before_evaluate(self, run: Run, split: str) -> None:
         """Put the averages into the model."""
         if not self._is_final and self._weights is None:
-            self._weights = self._put(run, self.averages)
+            self._weights = self._put(self.averages)
 
     def after_evaluate(self, run: Run, split: str, metrics: dict[str, float]) -> None:
         """Put the weights back."""
         if self._weights is not None:
-            self._put(run, self._weights)
+            self._put(self._weights)
             self._weights = None
 
     def after_edits(self, run: Run) -> None:
         """Forget what left the model, or began anew."""
-        sizes = {name: parameter.shape for name, parameter in run.encoder_with_head.named_parameters()}
+        self.on_train_start(run)
         self.averages = {
-            name: average
-            for name, average in self.averages.items()
-            if sizes.get(name) == average.shape and name not in run.fresh
+            parameter: average
+            for parameter, average in self.averages.items()
+            if parameter in self._names and parameter not in run.fresh
         }
 
     def on_train_end(self, run: Run) -> None:
         """Leave the averages in the model: it is saved and tested with them."""
-        self._put(run, self.averages)
+        self._put(self.averages)
         self._is_final = True
 
-    def _put(self, run: Run, values: dict[str, Tensor]) -> dict[str, Tensor]:
+    def _put(self, values: dict[nn.Parameter, Tensor]) -> dict[nn.Parameter, Tensor]:
         """Put values into the model in place, and return what was there."""
-        parameters = {name: p for name, p in run.encoder_with_head.named_parameters() if name in values}
-        before = {name: parameter.detach().clone() for name, parameter in parameters.items()}
+        before = {parameter: parameter.detach().clone() for parameter in values}
         with torch.no_grad():
-            for name, parameter in parameters.items():
-                parameter.copy_(values[name])
+            for parameter, value in values.items():
+                parameter.copy_(value)
         return before
 
     def state_dict(self) -> dict[str, Any]:
         """Return the averages and how many steps are in them."""
-        return {"num_steps": self.num_steps, "averages": self.averages}
+        averages = {self._names[parameter]: average for parameter, average in self.averages.items()}
+        return {"num_steps": self.num_steps, "averages": averages}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take back the averages."""
-        self.num_steps, self.averages = state["num_steps"], state["averages"]
-
-    def on_resume(self, run: Run) -> None:
-        """Bring the averages to where the model is."""
-        device = run.accelerator.device
-        self.averages = {name: average.to(device) for name, average in self.averages.items()}
-
-
-def _trained(run: Run) -> dict[str, Tensor]:
-    return {name: p.detach() for name, p in run.encoder_with_head.named_parameters() if p.requires_grad}
+        """Take back the averages; they come to their parameters in on_resume."""
+        self.num_steps, self._loaded = state["num_steps"], state["averages"]

@@ -68,6 +68,11 @@ class BestModel(Hook):
         if run.is_main:
             run.save_model(run.directory / "best")
 
+    def after_edits(self, run: Run) -> None:
+        """Begin anew where losses no longer compare."""
+        if run.has_new_objective and self.metric == "loss":
+            self.best = None
+
     def on_resume(self, run: Run) -> None:
         """Begin anew where the best model stayed behind: in the directory of the run that is continued elsewhere."""
         if not (run.directory / "best").exists():

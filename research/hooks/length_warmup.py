@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 from research.clock import parse_time
@@ -43,14 +42,12 @@ class LengthWarmup(Hook):
         if start >= end:
             raise ValueError(f"The length warm-up begins at {start} tokens; expected less than --max_length {end}.")
         lengths = [
-            round((start + (end - start) * stage / self.num_stages) / MULTIPLE) * MULTIPLE
+            min(end, round((start + (end - start) * stage / self.num_stages) / MULTIPLE) * MULTIPLE)
             for stage in range(self.num_stages)
         ]
-        times = [replace(self.over, value=self._share(stage)) for stage in range(self.num_stages + 1)]
+        times = [self.over.share(stage, self.num_stages) for stage in range(self.num_stages + 1)]
         return [
-            {"at": str(time), "set_max_length": length} for time, length in zip(times, [*lengths, end], strict=True)
+            {"at": str(time), "set_max_length": length}
+            for time, length, before in zip(times, [*lengths, end], [None, *lengths], strict=True)
+            if length != before
         ]
-
-    def _share(self, stage: int) -> float:
-        value = self.over.value * stage / self.num_stages
-        return float(round(value)) if self.over.unit in ("st", "ex") else value

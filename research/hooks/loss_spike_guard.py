@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,9 @@ from research.hooks.base import Hook, register_hook
 
 if TYPE_CHECKING:
     from research.run import Run
+
+MIN_RELATIVE_DEVIATION = 0.01
+"""Standard deviation that losses are taken to have at least, as a share of their mean."""
 
 
 @register_hook("loss_spike_guard")
@@ -40,7 +44,9 @@ class LossSpikeGuard(Hook):
         """Skip the step if its loss is a spike."""
         loss = run.step_loss
         if len(self.losses) == self.window:
-            bound = statistics.mean(self.losses) + self.threshold * statistics.stdev(self.losses)
+            mean = statistics.mean(self.losses)
+            # Losses that hardly vary must not make a spike of every little rise.
+            bound = mean + self.threshold * max(statistics.stdev(self.losses), MIN_RELATIVE_DEVIATION * abs(mean))
             if loss > bound:
                 self.num_skips += 1
                 run.skip_step(f"a loss of {loss:.4f} is a spike: above {bound:.4f}")
@@ -49,7 +55,8 @@ class LossSpikeGuard(Hook):
                     run.stop(f"{self.num_skips} steps in a row had a loss above {bound:.4f}")
                 return
         self.num_skips = 0
-        self.losses = [*self.losses, loss][-self.window :]
+        if math.isfinite(loss):  # else --on_nonfinite decides
+            self.losses = [*self.losses, loss][-self.window :]
 
     def after_edits(self, run: Run) -> None:
         """Begin anew: after an edit the loss may be another."""

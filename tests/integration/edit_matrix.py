@@ -148,7 +148,7 @@ class Witness(Hook):
         if run.clock.step == STEP_OF_EDIT:
             self.at_edit = {name: p.detach().clone() for name, p in run.encoder_with_head.named_parameters()}
             # What begins anew has had no gradient.
-            self.had_gradient -= {p for name, p in run.encoder_with_head.named_parameters() if name in run.fresh}
+            self.had_gradient -= run.fresh
 
     def after_step(self, run: Run) -> None:
         """Note rates, and a hash of every bit, once the edit was made."""

@@ -19,7 +19,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "early_stopping": {"hook": [{"name": "early_stopping", "patience": 1}], "evaluate_every": "1st", "lr": 5.0},
     "ema": {"hook": [{"name": "ema", "decay": 0.5}], "evaluate_every": "2st"},
     "fgm": {"hook": [{"name": "fgm", "epsilon": 0.5}]},
-    "gradual_unfreezing": {"hook": [{"name": "gradual_unfreezing", "every": "2st"}]},
+    "gradual_unfreezing": {"hook": [{"name": "gradual_unfreezing", "over": "6st"}]},
     "length_warmup": {"hook": [{"name": "length_warmup", "start": 8, "num_stages": 2}]},
     "loss_spike_guard": {"hook": [{"name": "loss_spike_guard", "window": 2, "threshold": 0.1}]},
 }

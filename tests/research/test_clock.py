@@ -15,7 +15,19 @@ def clock() -> Clock:
 
 @pytest.mark.parametrize(
     ("text", "steps"),
-    [("120st", 120), ("0.25ep", 3), ("1ep", 11), ("50%", 11), ("20000ex", 2000), ("0", 0), ("0%", 0), (" 5 st ", 5)],
+    [
+        ("120st", 120),
+        ("0.25ep", 3),
+        ("1ep", 11),
+        ("50%", 11),
+        ("20000ex", 2136),
+        ("100ex", 10),
+        ("103ex", 11),
+        ("206ex", 22),
+        ("0", 0),
+        ("0%", 0),
+        (" 5 st ", 5),
+    ],
 )
 def test_parse_time_resolves_to_steps(text: str, steps: int) -> None:
     assert parse_time(text).to_steps(clock()) == steps

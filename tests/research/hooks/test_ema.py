@@ -53,17 +53,35 @@ def test_what_an_edit_makes_anew_is_averaged_anew(start_run: StartRun) -> None:
     watch, hook = Watch(), ExponentialMovingAverage(decay=0.9)
     run = start_run([hook, watch], timeline=[{"at": "2st", "reinitialize": "head"}], max_steps=3)
     train(run)
-    assert torch.equal(hook.averages["head.out.weight"], watch.steps[2]["head.out.weight"])
-    assert not torch.equal(
-        hook.averages["encoder.encoder.layer.0.output.dense.weight"],
-        watch.steps[2]["encoder.encoder.layer.0.output.dense.weight"],
-    )
+    averages = hook.state_dict()["averages"]
+    assert torch.equal(averages["head.out.weight"], watch.steps[2]["head.out.weight"])
+    other = "encoder.encoder.layer.0.output.dense.weight"
+    assert not torch.equal(averages[other], watch.steps[2][other])
+
+
+def test_averages_stay_with_their_layers_when_others_are_dropped(start_run: StartRun) -> None:
+    watch, hook = Watch(), ExponentialMovingAverage(decay=0.9)
+    timeline = [{"at": "3st", "drop_layers": "encoder.layer[0]"}]
+    run = start_run([hook, watch], timeline=timeline, max_steps=4, evaluate_every="4st", lr=1e-12, head_lr=1e-12)
+    train(run)
+    first, second = (f"encoder.encoder.layer.{number}.output.dense.weight" for number in (0, 1))
+    assert torch.allclose(watch.evaluated[-1][first], watch.steps[1][second], atol=1e-6)
+    assert not torch.allclose(watch.steps[1][first], watch.steps[1][second], atol=1e-3)
+
+
+def test_merged_weights_are_averaged_anew(start_run: StartRun) -> None:
+    watch, hook = Watch(), ExponentialMovingAverage(decay=0.9)
+    timeline = [{"at": "0%", "add_lora": {"r": 2, "freeze_base": False}}, {"at": "2st", "merge_lora": True}]
+    train(start_run([hook, watch], timeline=timeline, max_steps=3))
+    averages, name = hook.state_dict()["averages"], "encoder.encoder.layer.0.output.dense.weight"
+    assert torch.equal(averages[name], watch.steps[2][name])
+    assert not any("lora" in name for name in averages)
 
 
 def test_what_is_frozen_is_not_averaged(start_run: StartRun) -> None:
     hook = ExponentialMovingAverage()
     train(start_run([hook], freeze=["encoder"], max_steps=2))
-    assert set(hook.averages) == {"head.out.weight", "head.out.bias"}
+    assert set(hook.state_dict()["averages"]) == {"head.out.weight", "head.out.bias"}
 
 
 def test_resumed_average_has_the_same_bits(start_run: StartRun) -> None:

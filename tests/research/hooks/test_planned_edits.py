@@ -42,18 +42,18 @@ class Watch(Hook):
 
 def test_gradual_unfreezing_goes_down_layer_by_layer(start_run: StartRun) -> None:
     watch = Watch()
-    train(start_run([GradualUnfreezing(every="1st"), watch]))
+    train(start_run([GradualUnfreezing(over="3st"), watch]))
     assert watch.trained == [{"head"}, {"head", "1"}, {"head", "1", "0"}, {"head", "1", "0", "embeddings"}]
 
 
 def test_gradual_unfreezing_of_a_shared_layer_is_one_step() -> None:
-    plan = GradualUnfreezing(every="10%").timeline(RunConfig(), ["embeddings", "layer.0", "head"])
+    plan = GradualUnfreezing(over="10%").timeline(RunConfig(), ["embeddings", "layer.0", "head"])
     assert plan == [{"at": "0%", "freeze": "encoder"}, {"at": "10%", "unfreeze": "encoder"}]
 
 
 def test_gradual_unfreezing_that_does_not_fit_says_so(start_run: StartRun) -> None:
     with pytest.raises(ValueError, match=r"hook GradualUnfreezing: 6st is step 6, which is never reached"):
-        start_run(hook=[{"name": "gradual_unfreezing", "every": "2st"}])
+        start_run(hook=[{"name": "gradual_unfreezing", "over": "6st"}])
 
 
 def test_length_warmup_cuts_and_keeps_the_order(start_run: StartRun) -> None:

@@ -32,6 +32,20 @@ def fails_on_process_1(run: Editable) -> None:
         raise RuntimeError("this process has no luck")
 
 
+@register_edit("freezes_on_process_1")
+def freezes_on_process_1(run: Editable) -> None:
+    """Freeze something on the second process only."""
+    if isinstance(run, Run) and run.accelerator.process_index == 1:
+        run.encoder_with_head.head.out.bias.requires_grad_(False)
+
+
+@register_edit("grows_on_process_1")
+def grows_on_process_1(run: Editable) -> None:
+    """Add a parameter to the head on the second process only."""
+    if isinstance(run, Run) and run.accelerator.process_index == 1:
+        run.encoder_with_head.head.register_parameter("more", torch.nn.Parameter(torch.zeros(2)))
+
+
 class Breaks(Hook):
     """Does something at the second step."""
 
@@ -81,6 +95,19 @@ def drift(run: Run) -> None:
 def set_rate(run: Run) -> None:
     """Set a rate behind the schedule's back."""
     run.optimizer.param_groups[0]["lr"] = 0.5
+
+
+def set_rate_alone(run: Run) -> None:
+    """Change a block's rate on the last process only."""
+    if run.accelerator.process_index == run.accelerator.num_processes - 1:
+        group = run.optimizer.param_groups[0]
+        group["base_lr"], group["lr"] = 2 * group["base_lr"], 2 * group["lr"]
+
+
+def skip_alone(run: Run) -> None:
+    """Skip a step on the first process only."""
+    if run.accelerator.process_index == 0:
+        run.skip_step("not for me")
 
 
 def give_gradient(run: Run) -> None:
@@ -158,6 +185,12 @@ SCENARIOS = {
     ),
     "frozen by hand": Scenario([], "before_step", freeze_by_hand),
     "frozen by hand in after_backward": Scenario([], "after_backward", freeze_by_hand),
+    "frozen by hand beside an edit": Scenario(CHANGE, "after_step", freeze_by_hand),
+    "frozen on one process": Scenario([{"at": "2st", "freezes_on_process_1": True}]),
+    "grown on one process": Scenario([{"at": "2st", "grows_on_process_1": True}]),
+    "rate of one process": Scenario(CHANGE, "after_step", set_rate_alone),
+    "one bit differs without edits": Scenario([], "after_step", drift),
+    "skipped by one process": Scenario([], "before_step", skip_alone),
     "asked on one process": Scenario([], "after_step", ask_alone),
     "asked for different edits": Scenario([], "after_step", ask_differently),
     "asked in end_of_step": Scenario([], "end_of_step", ask_differently),

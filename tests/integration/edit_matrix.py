@@ -20,6 +20,7 @@ from accelerate.utils import gather_object
 from research import Hook, register_edit
 from research.clock import Clock
 from research.data import Batch
+from research.edits.audit import AuditError
 from research.edits.base import Editable
 from research.run import Run
 from research.schedules import create_schedule
@@ -178,8 +179,12 @@ def run_cell(case: Case, settings: dict[str, Any], sabotage: str | None) -> list
             timeline=[*case.before, {"at": f"{STEP_OF_EDIT}st", **case.edit}],
             **settings,
         )
-        train_and_end(run)
-    return wrongs(case, run, witness)
+        found = []
+        try:
+            train_and_end(run)
+        except AuditError as error:  # the witness is to be heard all the same
+            found.append(str(error))
+    return found + wrongs(case, run, witness)
 
 
 def wrongs(case: Case, run: Run, witness: Witness) -> list[str]:
@@ -198,7 +203,7 @@ def wrongs(case: Case, run: Run, witness: Witness) -> list[str]:
         found.append(f"optimizer state for {len(with_state)} parameters, {len(expected)} had gradients")
     total = STEP_OF_EDIT + STEPS_AFTER
     schedule = create_schedule(run.config, Clock(steps_per_epoch=6, total_steps=total, batch_size=8))
-    for step in range(total):
+    for step in range(STEP_OF_EDIT + len(witness.rates)):
         if step >= STEP_OF_EDIT:
             wanted = {block: rate * schedule.factor for block, rate in case.rates.items()}
             seen = witness.rates[step - STEP_OF_EDIT]

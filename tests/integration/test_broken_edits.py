@@ -20,6 +20,7 @@ BOTH = {
     "rate set by hand": "AuditError: Audit: learning rates must be the schedule's .*; embeddings has 0.5 instead of",
     "compiled code does not follow": "AuditError: Audit: .*compiled.*layer.1.*",
     "frozen by hand": "AuditError: What trains was changed without an edit: encoder.embeddings.*run.edit.freeze",
+    "frozen by hand beside an edit": "AuditError: What trains was changed without an edit: encoder.embeddings",
     "frozen by hand in after_backward": "AuditError: What trains was changed without an edit: encoder.embeddings",
     "asked in end_of_step": r"EditError: scale_lr\(.*\) was asked for in end_of_step \(by hook Breaks\)",
     "nothing left to train": "EditError: After step 2 nothing is left to train",
@@ -34,6 +35,11 @@ SAID = {
         "reducer does not follow": "AuditError: What trains was changed without an edit",
         "reducer follows in name only": "ended after step 4: None",  # one process has no reducer
         "one bit differs": "ended after step 4: None",  # and no other replica
+        "one bit differs without edits": "ended after step 4: None",
+        "frozen on one process": "ended after step 4: None",
+        "grown on one process": "ended after step 4: None",
+        "rate of one process": "ended after step 4: None",
+        "skipped by one process": "ended after step 4: None",
         "asked on one process": "ended after step 4: None",
         "asked for different edits": "ended after step 4: None",
         "fails on one process": "ended after step 4: None",
@@ -45,6 +51,13 @@ SAID = {
         "reducer does not follow": r"AuditError: Audit: DDP must average exactly the parameters that train.*layer\.1",
         "reducer follows in name only": "AuditError: Audit: DDP must average .*none differs by name",
         "one bit differs": "AuditError: Audit: all processes must have the same .*; the values of head.out.bias differ",
+        "one bit differs without edits": "AuditError: Audit: all processes must have the same .*; the values of head",
+        "frozen on one process": "AuditError: Audit: all processes must have the same .*; whether head.out.bias is "
+        "frozen differs",
+        "grown on one process": "AuditError: Audit: the processes have models of different structure",
+        "rate of one process": "AuditError: Audit: all processes must have the same .*; the learning rate of "
+        "embeddings differs",
+        "skipped by one process": "ValueError: All processes must skip a step or none; 1 of 2 want to skip step 2",
         "asked on one process": r"EditError: All processes must ask for the same edits.*process 0: freeze\(.*"
         "process 1: nothing",
         "asked for different edits": r"EditError: All processes must ask .*factor=0.5.*factor=0.6",

@@ -73,4 +73,6 @@ def test_unfreeze_with_inductor(launch: Launch, tiny_encoder: Path, tiny_reviews
 def test_matrix_sees_a_drift(launch: Launch, tiny_encoder: Path, tiny_reviews: Path, tmp_path: Path) -> None:
     options = ("--edits", "scale_lr", "--sabotage", "drift")
     found = run_matrix(launch, tiny_encoder, tiny_reviews, tmp_path / "found", 2, *options)
-    assert all(any("replicas differ from step 1" in each for each in wrong) for wrong in found.values()), found
+    for wrong in found.values():
+        assert any("replicas differ from step 1 after the edit" in each for each in wrong), found
+        assert any("Audit: all processes must have the same parameters" in each for each in wrong), found

@@ -101,6 +101,9 @@ def test_run_cut_in_mid_epoch_ends_with_the_same_bits(
 ) -> None:
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     options = ["--epochs", "2", "--save_every", "4st", "--keep", "9", "--head", "lstm", "--head.lstm_size", "8"]
+    options += ["--freeze", "encoder.layer[0]", "--hook", "ema", "--evaluate_every", "2st"]
+    for entry in ("{at: 2st, unfreeze: encoder}", "{at: 3st, replace_head: gru}", "{at: 6st, add_lora: {r: 2}}"):
+        options += ["--timeline", entry]
     plugin = ["--plugin", str(Path(__file__).with_name("fail_at_step.py")), "--hook", "fail_at_step"]
     launch([*settings, *options, *plugin, "--output_dir", whole], num_processes=num_processes)
     monkeypatch.setenv("FAIL_AT_STEP", "7")

@@ -75,7 +75,7 @@ def test_dry_run_prints_and_draws_and_leaves_nothing_else(
     launch: Launch, settings: dict[str, object], tmp_path: Path
 ) -> None:
     recipe = tmp_path / "recipe.yaml"
-    conditional = {"when": "plateau(validation/loss, 2)", "set_dropout": 0.3}
+    conditional = {"when": "above(validation/accuracy, 0.9)", "set_dropout": 0.3}
     recipe.write_text(
         yaml.safe_dump({**settings, "timeline": [*TIMELINE, conditional]}, sort_keys=False), encoding="utf-8"
     )
@@ -90,7 +90,7 @@ def test_dry_run_prints_and_draws_and_leaves_nothing_else(
     for text in (
         "18 steps of 8 examples",
         "after step 4 (epoch 0.67): unfreeze(modules='encoder.layer[-1]')",
-        "when plateau(validation/loss, 2): set_dropout(p=0.3, modules='all') (timeline entry 7)",
+        "when above(validation/accuracy, 0.9): set_dropout(p=0.3, modules='all') (timeline entry 7)",
         "frozen",
     ):
         assert text in said

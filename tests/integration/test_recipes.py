@@ -15,7 +15,7 @@ EDITS = {
     "head_then_all": ["freeze", "unfreeze"],
     "head_swap": ["replace_head"],
     "lora": ["add_lora"],
-    "length_warmup": ["set_max_length"] * 9,
+    "length_warmup": ["set_max_length"] * 5,
     "frozen_probe": ["freeze"],
 }
 

@@ -1,0 +1,98 @@
+"""Conditions of `when:`: when they come true, and the runs that wait for them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from research import Hook
+from research.checkpoint import save_checkpoint
+from research.edits.conditions import parse_condition
+from research.loop import train
+from research.outputs import weights_sha256
+from tests.research.conftest import StartRun
+
+CASES: list[tuple[str, list[float], int | None]] = [
+    # condition, values of its metric, and after which of them (from 1) it comes true
+    ("plateau(validation/loss, 2)", [3.0, 2.0, 2.5, 2.1, 1.0], 4),
+    ("plateau(validation/loss, 2)", [3.0, 2.0, 2.5, 1.9, 2.0], None),
+    ("plateau(validation/accuracy, 1)", [0.5, 0.6, 0.6], 3),
+    ("above(validation/accuracy, 0.7)", [0.5, 0.7, 0.71], 3),
+    ("below(validation/loss, 0.5)", [0.6, 0.4, 0.6], 2),
+]
+
+
+@pytest.mark.parametrize(("text", "values", "expected"), CASES)
+def test_condition_comes_true_once(text: str, values: list[float], expected: int | None) -> None:
+    condition = parse_condition(text)
+    assert str(condition) == text
+    heard = [condition.hear({condition.metric: value}) for value in values]
+    assert [number for number, is_true in enumerate(heard, start=1) if is_true] == ([expected] if expected else [])
+    if expected:
+        assert not any(condition.hear({condition.metric: value}) for value in values), "it came true a second time"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("sometimes", "Cannot read the condition"),
+        ("plato(validation/loss, 2)", "Did you mean 'plateau'"),
+        ("plateau(test/loss, 2)", "Cannot read the condition"),
+        ("plateau(validation/loss, -1)", "Expected a whole number of evaluations above 0"),
+        ("plateau(validation/loss, 2.5)", "Expected a whole number of evaluations above 0"),
+        ("above(validation/loss, 1.2.3)", "Expected a number"),
+    ],
+)
+def test_condition_that_cannot_be_read_is_refused(text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        parse_condition(text)
+
+
+@pytest.mark.parametrize("cut", [2, 3, 5])
+def test_edit_waits_for_its_condition_also_after_a_resume(start_run: StartRun, cut: int) -> None:
+    class Save(Hook):
+        def end_of_step(self, run: Any) -> None:
+            if run.clock.step == cut and run.resumed_from is None:
+                save_checkpoint(run, keep=1)
+
+    settings = {
+        "max_steps": 8,
+        "evaluate_every": "1st",
+        "lr": 1e-12,  # the loss stays, so that the plateau is there after a first and three more evaluations
+        "head_lr": 1e-12,
+        "timeline": [{"when": "plateau(validation/accuracy, 3)", "freeze": "encoder", "set_lr": {"lr": 0.1}}],
+    }
+    whole = start_run([Save()], **settings)
+    train(whole)
+    assert [(record.step, record.name, record.asked_by) for record in whole.journal] == [
+        (4, "freeze", "timeline entry 1"),
+        (4, "set_lr", "timeline entry 1"),
+    ]
+    resumed = start_run([Save()], resume=whole.directory / "checkpoints" / f"step-{cut:08d}", **settings)
+    train(resumed)
+    assert resumed.journal == whole.journal
+    assert weights_sha256(resumed.encoder_with_head) == weights_sha256(whole.encoder_with_head)
+
+
+def test_condition_on_the_loss_begins_anew_with_another_objective(start_run: StartRun) -> None:
+    settings = {"max_steps": 8, "evaluate_every": "1st", "lr": 1e-12, "head_lr": 1e-12}
+    timeline = [{"at": "3st", "set_objective": "focal"}, {"when": "plateau(validation/loss, 3)", "freeze": "encoder"}]
+    run = start_run(timeline=timeline, **settings)
+    train(run)
+    # Evaluated after steps 1 to 3 as cross entropy; then anew, the first after step 4 and three more.
+    assert [record.step for record in run.journal if record.name == "freeze"] == [7]
+
+
+@pytest.mark.parametrize(
+    ("every", "when", "message"),
+    [
+        (None, "above(validation/loss, 0)", "needs 1 evaluations before the last step.*there are 0"),
+        ("4st", "plateau(validation/loss, 1)", "needs 2 evaluations before the last step.*there are 1"),
+    ],
+)
+def test_condition_that_can_never_come_true_is_refused(
+    start_run: StartRun, every: str | None, when: str, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        start_run(max_steps=8, evaluate_every=every, timeline=[{"when": when, "freeze": "encoder"}])

@@ -239,7 +239,7 @@ def load(folder: Path, attention_dropout: float) -> tuple[Any, Any, Any, Any]:
     """Return tokenized splits, collator, model and tokenizer, as the project makes them."""
     import torch
 
-    from research.config import DataSettings
+    from research.config import DataSettings, RunConfig
     from research.data import Collator, load_splits, tokenize_splits
     from research.encoders import load_tokenizer
     from research.model import build_model

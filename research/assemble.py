@@ -139,7 +139,7 @@ def check_modes(config: RunConfig) -> None:
 
 
 def check_times(config: RunConfig) -> None:
-    """Refuse times that cannot be read, and periods of 0.
+    """Refuse times that cannot be read, periods of 0, and patience with nothing to wait for.
 
     Raises:
         ValueError: naming the setting.
@@ -154,6 +154,8 @@ def check_times(config: RunConfig) -> None:
             raise ValueError(f"--{name}: {error}") from None
         if time.value == 0 and name != "warmup":
             raise ValueError(f"Expected --{name} above 0, got '{text}'; null turns it off.")
+    if config.patience is not None and config.evaluate_every is None:
+        raise ValueError("--patience counts evaluations, and --evaluate_every null turns them off.")
 
 
 @dataclass(frozen=True)

@@ -154,6 +154,7 @@ def test_texts_of_unknown_characters_are_counted(
         (["--warmup=3st"], "got 3 of 2 steps. Lower --warmup."),
         (["--warmup=soon"], "--warmup: Cannot read the time 'soon': write 120st (steps)"),
         (["--evaluate_every=0"], "Expected --evaluate_every above 0, got '0'; null turns it off."),
+        (["--evaluate_every=null", "--patience=2"], "--patience counts evaluations, and --evaluate_every null turns"),
         (["--save_every=0st"], "Expected --save_every above 0, got '0st'"),
         (["--seed=4294967296"], "Expected seed from 0 to 4294967295"),
         (["--resume=runs/nothing"], "runs/nothing is no checkpoint. One is a folder such as"),

@@ -335,8 +335,8 @@ def load_initial_weights(model: EncoderWithHead, folder: Path) -> None:
         initial = EncoderWithHead.from_pretrained(folder)
         if initial.config.adapters is not None:
             raise ValueError(
-                f"The model in {folder} has adapters beside its weights; end its run with --timeline "
-                '"{at: 100%, merge_lora: true}" to start others from it.'
+                f"The model in {folder} has adapters beside its weights; to start others from it, end its run with "
+                '--timeline "{at: 100%, merge_lora: true}" and give its model/, which is merged then (best/ is not).'
             )
         weights, labels = initial.state_dict(), initial.label_names
     own_labels = model.label_names

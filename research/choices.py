@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import types
 import typing
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -50,14 +51,33 @@ def options_of(
         kinds: the kinds of parameters that are options.
     """
     function = entry.__init__ if inspect.isclass(entry) else entry
-    hints = typing.get_type_hints(function)
+    parameters = [
+        parameter
+        for name, parameter in inspect.signature(function).parameters.items()
+        if parameter.kind in kinds and name not in given_by_caller
+    ]
+    hints = _type_hints(function, [parameter.name for parameter in parameters])
     documented = docstring_parser.parse(inspect.getdoc(entry) or "").params
     helps = {item.arg_name: " ".join((item.description or "").split()) for item in documented}
     return tuple(
-        Option(name, hints.get(name, Any), parameter.default, helps.get(name, ""))
-        for name, parameter in inspect.signature(function).parameters.items()
-        if parameter.kind in kinds and name not in given_by_caller
+        Option(parameter.name, hints.get(parameter.name, Any), parameter.default, helps.get(parameter.name, ""))
+        for parameter in parameters
     )
+
+
+def _type_hints(function: Callable[..., Any], names: Sequence[str]) -> dict[str, Any]:
+    """Return the types of some parameters; what others are annotated with need not be there at run time."""
+    function = inspect.unwrap(function)
+    annotations = {name: hint for name, hint in getattr(function, "__annotations__", {}).items() if name in names}
+    try:
+        return typing.get_type_hints(
+            types.SimpleNamespace(__annotations__=annotations), getattr(function, "__globals__", {})
+        )
+    except NameError as error:
+        raise ValueError(
+            f"The options of {function.__qualname__} ({inspect.getfile(function)}) cannot be read: {error}. Import it "
+            "outside of TYPE_CHECKING."
+        ) from None
 
 
 def resolve_options(

@@ -119,7 +119,8 @@ class Time:
         return Time(float(math.floor(value + 0.5)) if self.unit in ("st", "ex") else value, self.unit)
 
     def __str__(self) -> str:
-        return f"{self.value:.12g}{self.unit}"
+        number = f"{self.value:.12f}".rstrip("0").rstrip(".")  # never with an exponent, which cannot be read back
+        return f"{number}{self.unit}"
 
 
 def parse_time(text: str) -> Time:

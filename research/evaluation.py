@@ -50,7 +50,8 @@ def evaluate(run: Run, split: str) -> Predictions:
             output = run.objective(run.model, batch)
             positions = torch.as_tensor(share.rows, device=accelerator.device)
             collected.append((positions, batch.weights, output.losses.float(), output.logits.float(), batch.labels))
-    run.model.train(was_training)
+    if was_training:
+        run.set_training_mode()
     positions, weights, losses, logits, labels = (
         accelerator.gather(torch.cat(parts)).cpu().numpy() for parts in zip(*collected, strict=True)
     )

@@ -45,7 +45,7 @@ def preview(config: RunConfig) -> None:
     if int(os.environ.get("RANK", "0")) > 0:
         return
     found = foresee(config)
-    console = Console()
+    console = Console(markup=False)  # selectors have brackets
     console.print(summary(found))
     timeline_figure(found.steps, found.edits).savefig(PICTURE, dpi=120)
     console.print(f"Drawn into {PICTURE}; nothing was trained.")

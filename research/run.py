@@ -144,6 +144,7 @@ class Run:
         """Asks for edits at the next boundary: `run.edit.unfreeze("encoder.layer[-2:]")`."""
         self._asking = "Python"
         self._point: str | None = None
+        self._closed: str | None = None
         self._requests: list[EditRequest] = []
         self._evaluated: dict[str, list[int]] = {}
         self.frozen = frozen_modules(self.encoder_with_head)
@@ -334,13 +335,13 @@ class Run:
                 that the way of training cannot follow.
         """
         for request in requests:
-            if not self.takes_edits and self._point not in NO_EDITS_FROM:  # the last evaluations
+            if not self.takes_edits and self._closed is None:  # the last evaluations
                 self.say(f"The run is over: {request}, asked for by {request.asked_by}, is not applied.")
                 continue
-            if self._point in NO_EDITS_FROM:
+            if self._closed is not None:
                 raise EditError(
-                    f"{request} was asked for in {self._point} (by {request.asked_by}), where no edit may be: a "
-                    "checkpoint would miss it. Ask in after_step instead."
+                    f"{request} was asked for in {self._closed} (by {request.asked_by}), where no edit may be: a "
+                    "checkpoint would miss it. Ask, or evaluate, in after_step instead."
                 )
             check_mode(request)
             self._requests.append(request)
@@ -359,12 +360,14 @@ class Run:
     @contextlib.contextmanager
     def _asking_for(self, hook: Hook, point: str) -> Iterator[None]:
         """Know who asks for edits inside, and where."""
-        before = self._asking, self._point
+        before = self._asking, self._point, self._closed
         self._asking, self._point = f"hook {type(hook).__name__}", point
+        if self._closed is None and point in NO_EDITS_FROM:  # also for an evaluation that begins there
+            self._closed = point
         try:
             yield
         finally:
-            self._asking, self._point = before
+            self._asking, self._point, self._closed = before
 
     def sum_over_processes(self, value: Tensor) -> float:
         """Return the sum of a number over all processes."""

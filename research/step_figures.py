@@ -122,7 +122,7 @@ def show_rates_logarithmically(axes: Axes, highest: float) -> None:
 def _over_steps(label: str, num_steps: int) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(6, 3), layout="constrained")
     axes = figure.subplots()
-    axes.set(xlabel="step", ylabel=label, xlim=(0.5, num_steps + 0.5))
+    axes.set(xlabel="step", ylabel=label, xlim=(0.5, max(1, num_steps) + 0.5))  # some runs stop before the first
     axes.grid(visible=True, color="#eeeeee")
     axes.set_axisbelow(True)
     return figure, axes

@@ -13,6 +13,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
 COMMANDS = [line for kind, block in BLOCKS if kind == "bash" for line in block.splitlines()]
+RECIPES = [block for kind, block in BLOCKS if kind == "yaml"]
 PROGRAMS = [block for kind, block in BLOCKS if kind == "python"]
 
 
@@ -49,8 +50,9 @@ def run(arguments: list[str] | str, folder: Path, cache_dir: Path) -> subprocess
     return done
 
 
-def test_readme_has_blocks_of_both_kinds() -> None:
+def test_readme_has_blocks_of_all_kinds() -> None:
     assert len(COMMANDS) >= 4
+    assert len(RECIPES) >= 1
     assert len(PROGRAMS) >= 4
 
 
@@ -58,6 +60,13 @@ def test_readme_has_blocks_of_both_kinds() -> None:
 def test_readme_command_runs(command: str, workplace: Path, cache_dir: Path) -> None:
     if "run.py" in command and "--list" not in command and "--help" not in command:
         command += " --smoke"
+    run(command, workplace, cache_dir)
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_readme_recipe_can_be_followed(recipe: str, workplace: Path, cache_dir: Path) -> None:
+    (workplace / "from_readme.yaml").write_text(recipe, encoding="utf-8")
+    command = [sys.executable, "experiments/run.py", "--recipe", "from_readme.yaml", "--dry_run"]
     run(command, workplace, cache_dir)
 
 

@@ -145,7 +145,7 @@ def request_edit(name: str, value: Any, asked_by: str) -> EditRequest:
         given = {names[0]: value}
     else:
         raise ValueError(f"The edit '{name}' takes no arguments; write '{name}: true'. Got {value!r}.")
-    return EditRequest(name, typed_options(f"edit '{name}'", arguments_of(name), given, "argument"), asked_by)
+    return _typed_request(name, given, asked_by)
 
 
 def bind_request(name: str, positional: tuple[Any, ...], named: dict[str, Any], asked_by: str) -> EditRequest:
@@ -161,7 +161,25 @@ def bind_request(name: str, positional: tuple[Any, ...], named: dict[str, Any], 
     given = dict(zip(names, positional, strict=False))
     if twice := sorted(given.keys() & named.keys()):
         raise ValueError(f"The edit '{name}' got its argument {twice[0]} twice.")
-    return EditRequest(name, typed_options(f"edit '{name}'", arguments_of(name), given | named, "argument"), asked_by)
+    return _typed_request(name, given | named, asked_by)
+
+
+def _typed_request(name: str, given: dict[str, Any], asked_by: str) -> EditRequest:
+    arguments = typed_options(f"edit '{name}'", arguments_of(name), given, "argument")
+    for argument, value in arguments.items():
+        if not _survives_json(value):
+            raise ValueError(
+                f"The edit '{name}' would get {value!r} as its argument {argument}, which the journal cannot give back "
+                "to a resumed run: annotate it with int, float, bool, str, Literal, or a list or dict of these."
+            )
+    return EditRequest(name, arguments, asked_by)
+
+
+def _survives_json(value: Any) -> bool:
+    try:
+        return bool(json.loads(json.dumps(value)) == value)
+    except (TypeError, ValueError):
+        return False
 
 
 def arguments_of(name: str) -> tuple[Any, ...]:
@@ -171,7 +189,8 @@ def arguments_of(name: str) -> tuple[Any, ...]:
         UnknownNameError: if there is no such edit.
     """
     kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-    return options_of(EDITS[name], kinds=kinds)[1:]
+    first = next(iter(inspect.signature(EDITS[name]).parameters), "")
+    return options_of(EDITS[name], kinds=kinds, given_by_caller=(first,))
 
 
 class EditProxy:

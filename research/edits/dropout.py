@@ -30,7 +30,10 @@ def set_dropout(run: Editable, p: float, modules: Selector = "all") -> None:
         raise EditError(f"Expected p from 0 to below 1, got {p}.")
     model = run.encoder_with_head
     inside = set(select_modules(model, modules))
-    places = [place for place in [*_head_places(model), *_encoder_places(model)] if place[0] in inside]
+    everywhere = _head_places(model)
+    if any(name.startswith("encoder") for name in inside):
+        everywhere += _encoder_places(model)
+    places = [place for place in everywhere if place[0] in inside]
     if not places:
         raise EditError(f"There is no dropout in '{modules}'.")
     for name, attribute in places:

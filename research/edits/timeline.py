@@ -191,9 +191,10 @@ def _pressed(timed: Sequence[Entry], num_steps: int) -> list[tuple[int, Entry]]:
     if len(units) == 1:  # times of several kinds cannot be compared in so short a run
         later.sort(key=lambda entry: (entry.at or entry.every).value)  # type: ignore[union-attr]
     boundaries = max(1, num_steps - 1)
+    first = [entry for entry in timed if all(entry is not each for each in later)]
     return [
-        (0, entry) if entry not in later else (1 + later.index(entry) * boundaries // len(later), entry)
-        for entry in timed
+        *((0, entry) for entry in first),
+        *((1 + number * boundaries // len(later), entry) for number, entry in enumerate(later)),
     ]
 
 
@@ -231,6 +232,18 @@ class FollowTimeline(Hook):
             assert entry.when is not None
             if run.has_new_objective and entry.when.metric == "loss":
                 entry.when.values.clear()
+
+    def on_train_end(self, run: Run) -> None:
+        """Say what never came."""
+        for step, requests in self.due.items():
+            if step > run.clock.step:
+                asked = ", ".join(map(str, requests))
+                run.say(f"The run ended after step {run.clock.step:,}, before step {step:,}: {asked} is not applied.")
+        for entry in self.conditional:
+            assert entry.when is not None
+            if not entry.when.has_come_true:
+                asked = ", ".join(map(str, entry.requests))
+                run.say(f"{entry.when} never came true: {asked} is not applied.")
 
     def _ask(self, run: Run) -> None:
         run.ask(self.due.get(run.clock.step, ()))

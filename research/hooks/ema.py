@@ -19,7 +19,8 @@ class ExponentialMovingAverage(Hook):
 
     Source: Polyak & Juditsky 1992, Acceleration of Stochastic Approximation by Averaging; Tarvainen & Valpola 2017,
     Mean Teachers, section 2 (exponential). Differs: the decay is min(decay, (1 + steps) / (10 + steps)), so that the
-    first steps do not weigh for ever.
+    first steps do not weigh for ever; what an edit makes anew (a head, weights with adapters merged into them) is
+    averaged from there on.
 
     Args:
         decay: share of the old average in the new one.
@@ -49,15 +50,17 @@ class ExponentialMovingAverage(Hook):
         self._loaded = {}
 
     def after_step(self, run: Run) -> None:
-        """Let the averages follow; of what begins to train, the average begins where the weights are."""
-        trained = [parameter for parameter in run.encoder_with_head.parameters() if parameter.requires_grad]
-        for parameter in trained:
-            if parameter not in self.averages:
+        """Let the averages follow; of what begins to train, the average begins where the weights are.
+
+        What trained and is frozen now has an average too, which comes ever closer to the weights that stay.
+        """
+        for parameter in run.encoder_with_head.parameters():
+            if parameter.requires_grad and parameter not in self.averages:
                 self.averages[parameter] = parameter.detach().clone()
         self.num_steps += 1
         decay = min(self.decay, (1 + self.num_steps) / (10 + self.num_steps))
-        averages = [self.averages[parameter] for parameter in trained]
-        torch._foreach_lerp_(averages, [parameter.detach() for parameter in trained], 1 - decay)
+        weights = [parameter.detach() for parameter in self.averages]
+        torch._foreach_lerp_(list(self.averages.values()), weights, 1 - decay)
 
     def before_evaluate(self, run: Run, split: str) -> None:
         """Put the averages into the model."""

@@ -101,8 +101,11 @@ def _environment() -> Environment:
 
 
 def _read_curves(directory: Path) -> dict[str, Curve]:
-    """Return every kind of value in metrics.jsonl, those of a user's hooks included."""
-    lines = [json.loads(line) for line in (directory / METRICS_LOG).read_text(encoding="utf-8").splitlines()]
+    """Return every kind of value in metrics.jsonl, those of a user's hooks included; none if no step was logged."""
+    path = directory / METRICS_LOG
+    if not path.exists():
+        return {}
+    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     names = dict.fromkeys(name for line in lines for name in line if name not in ("step", "epoch"))
     return {name: _curve(lines, name) for name in names}
 
@@ -120,7 +123,8 @@ def _draw_curves(curves: dict[str, Curve], edits: Sequence[Record], num_steps: i
     shares = {name: curve for name, curve in validation.items() if name not in NOT_SHARES and "/" not in name}
     if shares:
         yield _picture("Validation metrics", curves_figure(shares, "metric", edits, num_steps))
-    yield _picture("Learning rates", rates_figure(rates, edits, num_steps))
+    if rates:  # there are none where a run was stopped before its first step
+        yield _picture("Learning rates", rates_figure(rates, edits, num_steps))
     for name, curve in _plain(curves):
         if len(set(curve[1])) > 1:
             words = name.replace("_", " ")
@@ -165,7 +169,8 @@ def _read_predictions(path: Path, task: Task) -> Scored:
 
 def _settings(config: dict[str, Any], task: Task) -> list[tuple[str, list[tuple[str, Any, bool]]]]:
     """Return the settings of each group: name, value, and whether it is another than the default."""
-    defaults = resolve(RunConfig()).to_dict() | {"objective": choose_objective(RunConfig(), task).to_yaml()}
+    as_default = RunConfig(mixed_precision=config["mixed_precision"])  # what is chosen by default may not work here
+    defaults = resolve(as_default).to_dict() | {"objective": choose_objective(as_default, task).to_yaml()}
     return [
         (
             group.__doc__ or "",

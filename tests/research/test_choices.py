@@ -119,3 +119,15 @@ def test_choice_reads_and_writes_both_yaml_forms() -> None:
     assert Choice.of({"name": "lstm", "size": 3}, "head").to_yaml() == {"name": "lstm", "size": 3}
     with pytest.raises(ValueError, match="A head given as a mapping needs a 'name'"):
         Choice.of({"size": 3}, "head")
+
+
+def test_what_is_no_option_need_not_have_a_type_at_run_time() -> None:
+    def mine(run: Elsewhere, *, size: int = 3) -> None:  # type: ignore[name-defined]  # noqa: F821
+        raise AssertionError
+
+    def other(*, size: Elsewhere) -> None:  # type: ignore[name-defined]  # noqa: F821
+        raise AssertionError
+
+    assert [option.type for option in options_of(mine)] == [int]
+    with pytest.raises(ValueError, match=r"The options of .*other .*test_choices.py.*'Elsewhere' is not defined"):
+        options_of(other)

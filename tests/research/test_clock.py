@@ -81,3 +81,12 @@ def test_clock_takes_its_state_back() -> None:
     other = Clock.of_run(num_examples=50, batch_size=10, epochs=1.0, max_steps=None)
     with pytest.raises(ValueError, match="steps_per_epoch 11, this one 5"):
         other.load_state_dict(running.state_dict())
+
+
+@pytest.mark.parametrize("text", ["0.0001ep", "10%", "100st", "1000000ex", "0.333ep"])
+@pytest.mark.parametrize("num_parts", [3, 7, 11])
+def test_shares_of_a_time_can_be_read_again(text: str, num_parts: int) -> None:
+    share = parse_time(text).share(1, num_parts)
+    again = parse_time(str(share))
+    assert again.unit == share.unit
+    assert again.value == pytest.approx(share.value, abs=1e-12)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import enum
 from typing import Any
 
 import pytest
 
 from research import Hook
-from research.edits.base import EditError
+from research.edits.base import EDITS, EditError, request_edit
 from research.loop import train
 from tests.research.conftest import StartRun
 
@@ -121,3 +122,60 @@ def test_random_numbers_are_shared_and_leave_the_training_stream_alone(start_run
     assert torch.equal(drawn[0], drawn[2])
     assert torch.equal(drawn[1], drawn[3])
     assert not torch.equal(drawn[0], drawn[1])
+
+
+def test_edit_is_refused_in_an_evaluation_that_begins_there_too(start_run: StartRun) -> None:
+    class Evaluates(Hook):
+        def end_of_step(self, run: Any) -> None:
+            run.evaluate("validation")
+
+    waiting = [{"when": "above(validation/loss, 0)", "freeze": "encoder"}]
+    run = start_run([Evaluates()], evaluate_every="3st", timeline=waiting)
+    with pytest.raises(EditError, match=r"asked for in end_of_step .by timeline entry 1., where no edit may be"):
+        train(run)
+
+
+def test_what_never_came_is_said(start_run: StartRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Stops(Hook):
+        def after_step(self, run: Any) -> None:
+            run.stop("enough")
+
+    timeline = [
+        {"at": "1st", "scale_lr": 0.5},
+        {"at": "100%", "freeze": "encoder"},
+        {"when": "above(validation/loss, 99)", "set_dropout": 0.2},
+    ]
+    said: list[str] = []
+    run = start_run([Stops()], max_steps=8, evaluate_every="2st", timeline=timeline)
+    monkeypatch.setattr(run, "say", said.append)
+    train(run)
+    assert [record.name for record in run.journal] == ["scale_lr"]
+    assert "The run ended after step 1, before step 8: freeze(modules='encoder') is not applied." in said
+    assert "above(validation/loss, 99) never came true: set_dropout(p=0.2, modules='all') is not applied." in said
+
+
+class Kind(enum.Enum):
+    NEW = "new"
+
+
+@pytest.mark.parametrize(("annotation", "value"), [(Kind, "NEW"), (tuple[int, int], [1, 2])])
+def test_argument_that_a_resumed_run_would_not_get_is_refused(
+    monkeypatch: pytest.MonkeyPatch, annotation: Any, value: Any
+) -> None:
+    def mine(run: Any, size: Any) -> None:
+        raise AssertionError
+
+    mine.__annotations__["size"] = annotation
+    monkeypatch.setitem(EDITS._entries, "mine", mine)
+    with pytest.raises(
+        ValueError, match=r"The edit 'mine' would get .* as its argument size, which the journal cannot"
+    ):
+        request_edit("mine", value, "the test")
+
+
+def test_edit_may_take_the_run_by_position_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    def mine(run: Any, /, size: int = 3) -> None:
+        raise AssertionError
+
+    monkeypatch.setitem(EDITS._entries, "mine", mine)
+    assert request_edit("mine", 4, "the test").arguments == {"size": 4}

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from research import families
 from research.edits.base import EDITS as REGISTERED
 from research.edits.base import EditError
 from research.model import EncoderWithHead
@@ -206,3 +207,14 @@ def test_new_values_follow_the_seed_and_the_edits_number_only(editing: Editing, 
     drawn = [each for each in first if first[each].ndim == 2 and first[each].std() > 0]
     assert drawn
     assert not any(torch.equal(first[each], as_second[each]) for each in drawn)
+
+
+def test_dropout_of_the_head_does_not_need_to_know_the_encoders(
+    editing: Editing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = editing("bert", "mlp")
+    run.encoder_with_head.config.encoder.model_type = "of nobody"
+    monkeypatch.setattr(families, "_usual_names", lambda kind, config: ())
+    edit(run, set_dropout={"p": 0.2, "modules": "head"})
+    with pytest.raises(ValueError, match="of nobody"):
+        edit(run, set_dropout=0.3)

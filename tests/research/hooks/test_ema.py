@@ -103,3 +103,15 @@ def test_resumed_average_has_the_same_bits(start_run: StartRun) -> None:
 def test_decay_that_never_forgets_is_refused() -> None:
     with pytest.raises(ValueError, match="Expected decay"):
         ExponentialMovingAverage(decay=1.0)
+
+
+def test_average_of_what_is_frozen_midway_comes_to_its_weights(start_run: StartRun) -> None:
+    watch, hook = Watch(), ExponentialMovingAverage(decay=0.3)
+    run = start_run([hook, watch], timeline=[{"at": "4st", "freeze": "encoder"}], max_steps=16)
+    train(run)
+    name = "encoder.encoder.layer.1.output.dense.weight"
+    frozen = watch.steps[-1][name]
+    assert torch.equal(frozen, watch.steps[3][name])
+    after_edit = (frozen - watch.steps[2][name]).abs().max()
+    assert after_edit > 0
+    assert (values(run)[name] - frozen).abs().max() < after_edit * 0.3**10

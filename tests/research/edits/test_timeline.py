@@ -1,0 +1,27 @@
+"""Timelines in runs of any length."""
+
+from __future__ import annotations
+
+from research.clock import Clock
+from research.config import RunConfig
+from research.edits.timeline import parse_timeline, resolve_timeline
+
+
+def test_smoke_keeps_the_order_of_times_within_a_step_too() -> None:
+    timeline = [
+        {"at": "60%", "merge_lora": True},
+        {"at": "10%", "set_lr": 0.1},
+        {"at": "20%", "set_weight_decay": 0.1},
+        {"at": "0%", "set_dropout": 0.1},
+        {"at": "40%", "add_lora": {"r": 2}},
+    ]
+    entries = parse_timeline(RunConfig(timeline=timeline))
+    whole = resolve_timeline(entries, Clock(steps_per_epoch=100, total_steps=100, batch_size=8))
+    pressed = resolve_timeline(entries, Clock(steps_per_epoch=3, total_steps=3, batch_size=8), smoke=True)
+
+    def order(due: dict[int, list]) -> list[str]:
+        return [request.name for step in sorted(due) for request in due[step]]
+
+    assert list(whole.due) == [0, 10, 20, 40, 60]
+    assert list(pressed.due) == [0, 1, 2]
+    assert order(pressed.due) == order(whole.due)

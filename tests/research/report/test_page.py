@@ -1,0 +1,48 @@
+"""Pages of runs that are out of the ordinary."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from research import Hook, RunConfig, run_experiment
+
+
+@pytest.fixture
+def settings(
+    tiny_encoder: Path, tiny_reviews: Path, cache_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> dict[str, Any]:
+    monkeypatch.setenv("MIDWAY_CACHE", str(cache_dir))
+    return {
+        "encoder": str(tiny_encoder),
+        "data": str(tiny_reviews),
+        "batch_size": 8,
+        "max_length": 32,
+        "max_steps": 2,
+        "mixed_precision": "no",
+        "log_with": [],
+        "output_dir": str(tmp_path / "run"),
+    }
+
+
+@pytest.mark.filterwarnings("error:Attempting to set identical")
+def test_run_that_stops_before_its_first_step_has_a_page(settings: dict[str, Any]) -> None:
+    class Stops(Hook):
+        def on_train_start(self, run: Any) -> None:
+            run.stop("nothing to do")
+
+    result = run_experiment(RunConfig(**settings), hooks=[Stops()])
+    assert result["steps"] == 0
+    page = (Path(settings["output_dir"]) / "report.html").read_text(encoding="utf-8")
+    assert "Confusion matrix, test" in page
+    assert "Learning rates" not in page
+
+
+def test_page_does_not_need_the_precision_that_is_the_default(
+    settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "fp16")  # which no CPU can do
+    run_experiment(RunConfig(**settings))
+    assert (Path(settings["output_dir"]) / "report.html").exists()

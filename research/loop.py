@@ -31,6 +31,8 @@ def train(run: Run) -> None:
         while not run.is_over:
             train_epoch(run)
         run.takes_edits = False
+        if run.stop_reason is not None:
+            run.say(f"stopped after step {run.clock.step:,} of {run.clock.total_steps:,}: {run.stop_reason}")
         run.call("on_train_end")
         check_replicas(run)
     except BaseException as error:

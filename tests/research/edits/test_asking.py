@@ -150,6 +150,7 @@ def test_what_never_came_is_said(start_run: StartRun, monkeypatch: pytest.Monkey
     monkeypatch.setattr(run, "say", said.append)
     train(run)
     assert [record.name for record in run.journal] == ["scale_lr"]
+    assert "stopped after step 1 of 8: enough" in said
     assert "The run ended after step 1, before step 8: freeze(modules='encoder') is not applied." in said
     assert "above(validation/loss, 99) never came true: set_dropout(p=0.2, modules='all') is not applied." in said
 

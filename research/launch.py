@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import gc
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -94,6 +95,8 @@ def end_run(accelerator: Accelerator) -> None:
 
 def _part() -> None:
     if torch.distributed.is_initialized():
+        # Wrappers of past runs hold on to the group, whose threads then outlive the interpreter and abort the process.
+        gc.collect()
         torch.distributed.destroy_process_group()
 
 

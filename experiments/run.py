@@ -22,8 +22,8 @@ def main() -> int:
         if not is_for_the_user(error):
             raise
         return complain(error, exit_code=1)
-    except KeyboardInterrupt:
-        return complain("interrupted", exit_code=130)
+    except KeyboardInterrupt as interrupt:
+        return complain(str(interrupt) or "interrupted", exit_code=getattr(interrupt, "exit_code", 130))
     return 0
 
 

@@ -18,13 +18,14 @@ from transformers.utils.logging import disable_progress_bar
 
 from heads import HEADS
 from heads.registry import Registry
-from research.checkpoint import MANIFEST, load_checkpoint, read_checkpoint_model
+from research.checkpoint import find_parent, load_checkpoint, read_checkpoint_model
 from research.choices import create, resolve_options
 from research.clock import Clock, parse_time
 from research.config import Choice, RunConfig
 from research.data import Collator, Splits, load_splits, tokenize_splits
 from research.edits.adapters import PEFT
 from research.edits.base import EditError, check_mode
+from research.edits.journal import Parent
 from research.edits.timeline import (
     FollowTimeline,
     Timeline,
@@ -47,12 +48,14 @@ from research.hooks import (
     Progress,
 )
 from research.launch import choose_precision, refused_for_all, sharding
+from research.manifest import MANIFEST
 from research.metrics import check_metric
 from research.model import EncoderWithHead, build_model
 from research.objectives import DEFAULT_OBJECTIVES, OBJECTIVES, Objective
 from research.optim import apply_schedule, create_optimizer
 from research.plugins import import_plugins
 from research.rehearsal import Rehearsal
+from research.resuming import Start
 from research.run import Run
 from research.schedules import GIVEN_BY_CALLER, SCHEDULES, create_schedule
 from research.seeds import derived_seed
@@ -180,9 +183,14 @@ class Plan:
     """What is due when."""
 
 
-def plan_run(config: RunConfig, texts: Splits, hooks: Sequence[Hook]) -> Plan:
+def plan_run(config: RunConfig, texts: Splits, hooks: Sequence[Hook], parent: Parent | None = None) -> Plan:
     """Return what a run will be, from its settings and the number of its rows.
 
+    Args:
+        config: the settings.
+        texts: the rows.
+        hooks: hooks that take part beside those of the settings.
+        parent: the run that this one is a fork of.
     Raises:
         ValueError: for what the data or the length of the run do not allow.
     """
@@ -204,7 +212,7 @@ def plan_run(config: RunConfig, texts: Splits, hooks: Sequence[Hook]) -> Plan:
     )
     own_hooks = [*hooks, *(create(HOOKS, Choice.of(hook, "hook")) for hook in config.hook)]
     planned = planned_by_hooks(own_hooks, config, block_names(config, task)) if own_hooks else []
-    timeline = resolve_timeline([*parse_timeline(config), *planned], clock, smoke=config.smoke)
+    timeline = resolve_timeline([*parse_timeline(config), *planned], clock, smoke=config.smoke, parent=parent)
     for entry in timeline.conditional:
         assert entry.when is not None
         check_metric(entry.when.metric, task)
@@ -226,20 +234,25 @@ def set_up(
     config: RunConfig,
     directory: Path,
     accelerator: Accelerator,
-    checkpoint: Path | None,
+    start: Start | None,
     hooks: Sequence[Hook],
     say: Say,
 ) -> Run:
     """Load the data, build the model and what trains it, and continue from a checkpoint if there is one."""
-    initial = None if config.init_from is None else find_saved_model(Path(config.init_from))
+    # A checkpoint has the weights already; those of --init_from may be gone by now.
+    initial = None if config.init_from is None or start is not None else find_saved_model(Path(config.init_from))
+    parent = None if start is None else find_parent(start, config.fork)
     load_tokenizer(config.encoder)  # an encoder that is not there is said before data is read
     with refused_for_all(accelerator):
         texts = load_splits(config, log=say) if accelerator.is_main_process else None
     texts = texts or load_splits(config, log=say)  # the others find the cache filled
-    plan = plan_run(config, texts, hooks)
+    plan = plan_run(config, texts, hooks, parent)
     config, task = plan.config, plan.task
     if not plan.timeline.is_empty:
-        Rehearsal.of(config, task, plan.objective, plan.collator, plan.clock).check(plan.timeline)
+        rehearsal = Rehearsal.of(config, task, plan.objective, plan.collator, plan.clock)
+        if parent is not None:
+            rehearsal.follow(parent)
+        rehearsal.check(plan.timeline)
     if plan.timeline.note is not None:
         say(plan.timeline.note)
     schedule = create_schedule(config, plan.clock)
@@ -273,9 +286,10 @@ def set_up(
         clock=plan.clock,
         hooks=plan.hooks,
         compile_backend=compile_backend,
+        parent=parent,
     )
-    if checkpoint is not None:
-        load_checkpoint(run, checkpoint)
+    if start is not None:
+        load_checkpoint(run, start)
     return run
 
 
@@ -299,8 +313,7 @@ def create_hooks(config: RunConfig, clock: Clock, timeline: Timeline, own: Seque
         hooks.append(EarlyStopping(metric=config.best_metric or "loss", patience=config.patience))
     hooks.append(MetricsLog(every=config.log_every))
     save_every = steps(config.save_every)
-    if save_every is not None:
-        hooks.append(Checkpointing(every=save_every, keep=config.keep))
+    hooks.append(Checkpointing(every=save_every, keep=config.keep, on_save_error=config.on_save_error))
     if config.profile:
         hooks.append(Profiling())
     return hooks

@@ -6,36 +6,40 @@ in it is unpickled: weights are safetensors, the rest is JSON or is read with to
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
-import os
 import pickle
-import random
-import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
+from accelerate.utils import gather_object, set_seed
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
+from research import durable, random_states
 from research.edits.boundary import replay
-from research.edits.journal import Record
+from research.edits.journal import Parent, Record
+from research.forks import parse_fork
+from research.manifest import find_damage, write_manifest
 from research.model import EncoderWithHead
+from research.optim import apply_schedule
+from research.resuming import CHECKPOINTS, CheckpointError, Start, compare_settings, list_checkpoints, refuse
+from research.seeds import derived_seed
+from research.user_errors import one_line
 
 if TYPE_CHECKING:
     from research.hooks import Hook
     from research.run import Run
 
-FORMAT = 2
-MANIFEST = "manifest.json"
 
-
-class CheckpointError(ValueError):
-    """A checkpoint that cannot be used."""
+STATE = "state.json"
+KEPT = "kept"
+"""Folder for files of the run directory that hooks want kept."""
+GROUP_RATES = ("base_lr", "weight_decay")
+"""What settings and edits say of an optimizer's group."""
 
 
 def save_checkpoint(run: Run, keep: int) -> Path:
@@ -46,84 +50,153 @@ def save_checkpoint(run: Run, keep: int) -> Path:
         keep: newest checkpoints that stay; older ones are removed.
     Returns:
         The checkpoint's directory.
+    Raises:
+        StorageError: on every process, if it could not be written on any; earlier checkpoints are as they were.
+        CheckpointError: on every process, if a hook's state could not be read again.
     """
-    folder = run.directory / "checkpoints"
+    folder = run.directory / CHECKPOINTS
     target = folder / f"step-{run.clock.step:08d}"
     writing = folder / f".{target.name}.writing"
-    if run.is_main:
-        shutil.rmtree(writing, ignore_errors=True)
-        writing.mkdir(parents=True)
-    run.accelerator.wait_for_everyone()
-    rank = run.accelerator.process_index
-    torch.save(_random_states(), writing / f"random-{rank}.pt")
-    torch.save([_readable_state(hook) for hook in run.hooks], writing / f"hooks-{rank}.pt")
-    if run.is_main:
-        save_file(_weights(run.encoder_with_head), writing / "model.safetensors")
-        torch.save(run.optimizer.state_dict(), writing / "optimizer.pt")
-        scaler = run.accelerator.scaler
-        state = {
-            "clock": run.clock.state_dict(),
-            "schedule": run.schedule.state_dict(),
-            "scaler": None if scaler is None else scaler.state_dict(),
-            "num_skipped": run.num_skipped,
-            "train_seconds": run.train_seconds,
-            "label_names": list(run.task.label_names),
-            "journal": [asdict(record) for record in run.journal],
-            "hooks": [type(hook).__name__ for hook in run.hooks],
-            "num_processes": run.accelerator.num_processes,
-            "num_threads": torch.get_num_threads(),
-            "settings": run.config.to_dict(),
-        }
-        (writing / "state.json").write_text(json.dumps(state, indent=2), encoding="utf-8")
-    run.accelerator.wait_for_everyone()
-    if run.is_main:
-        _publish(writing, target)
-        for old in _complete_names(folder)[:-keep]:
-            shutil.rmtree(folder / old)
-    run.accelerator.wait_for_everyone()
+    needed = _bytes_needed(run)
+
+    def begin() -> None:
+        folder.mkdir(exist_ok=True)
+        durable.remove_leftovers(folder)
+        durable.check_space(folder, needed=needed)
+        writing.mkdir()
+
+    def write() -> None:
+        rank = run.accelerator.process_index
+        torch.save(random_states.capture(run.accelerator.device), writing / f"random-{rank}.pt")
+        torch.save([_readable_state(hook) for hook in run.hooks], writing / f"hooks-{rank}.pt")
+        if run.is_main:
+            save_file(_weights(run.encoder_with_head), writing / "model.safetensors")
+            torch.save(run.optimizer.state_dict(), writing / "optimizer.pt")
+            (writing / STATE).write_text(json.dumps(_state(run), indent=2), encoding="utf-8")
+            (writing / KEPT).mkdir()
+            for name in _kept_files(run.hooks):
+                if (run.directory / name).exists():
+                    durable.copy(run.directory / name, writing / KEPT / name)
+
+    def finish() -> None:
+        write_manifest(writing)
+        durable.publish(writing, target)
+        for old in list_checkpoints(run.directory)[:-keep]:
+            durable.retire(old)
+
+    try:
+        _on_main(run, begin, target, needed)
+        _on_all(run, write, target, needed)
+        _on_main(run, finish, target, needed)
+    except ValueError:
+        if run.is_main:
+            durable.remove(writing)  # it may be what fills the disk
+        raise
     return target
 
 
-def load_checkpoint(run: Run, path: Path) -> None:
+def load_checkpoint(run: Run, start: Start) -> None:
     """Put a fresh run into the state that a checkpoint holds.
 
     Raises:
         CheckpointError: if the checkpoint does not fit the run.
     """
-    state = json.loads((path / "state.json").read_text(encoding="utf-8"))
-    hooks = [type(hook).__name__ for hook in run.hooks]
-    if state["hooks"] != hooks:
-        raise CheckpointError(f"{path} was written with the hooks {state['hooks']}, this run has {hooks}.")
-    changed = {
-        name: (before, getattr(run.config, name))
-        for name, before in state["settings"].items()
-        if name in MEANING and before != getattr(run.config, name)
-    }
-    if changed:
-        listed = "; ".join(f"{name} was {before!r}, now {now!r}" for name, (before, now) in changed.items())
-        raise CheckpointError(f"{path} belongs to a run with other settings: {listed}.")
-    if state["num_processes"] != run.accelerator.num_processes:
-        raise CheckpointError(
-            f"{path} was written by {state['num_processes']} processes, this run has {run.accelerator.num_processes}."
+    path, accelerator = start.checkpoint, run.accelerator
+    state = read_state(path)
+    same_rows = state["rows_sha256"] == run.rows_sha256
+    differences = compare_settings(state["settings"], run.config.to_dict(), same_rows=same_rows, is_fork=start.is_fork)
+    refuse(path, differences.refused, is_fork=start.is_fork)
+    notes = differences.notes
+    places = _match_hooks(state["hooks"], run.hooks)
+    if not start.is_fork:
+        _refuse_other_hooks(path, state["hooks"], run.hooks, places)
+    replay(run, _records(state["journal"]))
+    same_place = state["device"] == accelerator.device.type and state["num_processes"] == accelerator.num_processes
+    rank = accelerator.process_index if same_place else 0
+    try:
+        weights = load_file(path / "model.safetensors")
+        run.encoder_with_head.load_state_dict(_with_shared(run.encoder_with_head, weights), strict=True)
+        _load_optimizer(run, _read(path / "optimizer.pt"), state["settings"], is_fork=start.is_fork)
+        _load_clock_and_schedule(run, state, is_fork=start.is_fork)
+        hook_states = _read(path / f"hooks-{rank}.pt")
+    except (RuntimeError, LookupError, TypeError) as error:
+        raise CheckpointError(f"{path} does not fit this run: {one_line(error)}") from error
+    if accelerator.scaler is not None and state["scaler"] is not None:
+        accelerator.scaler.load_state_dict(state["scaler"])
+    run.num_skipped, run.train_seconds = state["num_skipped"], state["train_seconds"]
+    for hook, place in zip(run.hooks, places, strict=True):
+        if place is not None:
+            hook.load_state_dict(hook_states[place])
+            run.resumed_hooks.append(hook)
+    if same_place:
+        random_states.restore(_read(path / f"random-{rank}.pt"), accelerator.device)
+        if not run.config.num_threads and torch.get_num_threads() != state["num_threads"]:
+            notes.append(f"{state['num_threads']} threads as before, where this machine would take "
+                         f"{torch.get_num_threads()} (--num_threads)")  # fmt: skip
+            torch.set_num_threads(state["num_threads"])
+    else:
+        set_seed(derived_seed(run.config.seed, accelerator.process_index, run.clock.step))
+        notes.append(
+            f"{state['num_processes']} processes on {state['device']} before, {accelerator.num_processes} on "
+            f"{accelerator.device.type} now: the same examples and learning rates, but numbers are rounded in another "
+            "way, and dropout drops other units"
         )
-    replay(run, [Record(**record) for record in state["journal"]])
-    weights = load_file(path / "model.safetensors")
-    run.encoder_with_head.load_state_dict(_with_shared(run.encoder_with_head, weights), strict=True)
-    run.optimizer.load_state_dict(torch.load(path / "optimizer.pt", weights_only=True))
-    run.clock.load_state_dict(state["clock"])
-    run.schedule.load_state_dict(state["schedule"])
-    if run.accelerator.scaler is not None:
-        run.accelerator.scaler.load_state_dict(state["scaler"])
-    run.num_skipped = state["num_skipped"]
-    run.train_seconds = state["train_seconds"]
-    rank = run.accelerator.process_index
-    for hook, hook_state in zip(run.hooks, torch.load(path / f"hooks-{rank}.pt", weights_only=True), strict=True):
-        hook.load_state_dict(hook_state)
-    _restore_random_states(torch.load(path / f"random-{rank}.pt", weights_only=True))
-    run.resumed_from = path
+    notes += [
+        f"{name} was {before}, now {now} (numbers may be rounded in another way)"
+        for name, now in run.environment.items()
+        if (before := state["environment"].get(name)) != now
+    ]
+    for note in notes:
+        run.say(f"Other than before: {note}.")
+    run.start = start
 
 
-def read_checkpoint_model(model: EncoderWithHead, path: Path) -> tuple[dict[str, torch.Tensor], list[str]]:
+def bring_back_files(run: Run) -> None:
+    """Put files that hooks keep into the run directory as the checkpoint has them; called on the main process.
+
+    What the run wrote after the checkpoint goes, and what a run without a checkpoint finds there.
+    """
+    for name in _kept_files(run.hooks):
+        own = run.directory / name
+        durable.remove(own)
+        if run.start is not None and (run.start.checkpoint / KEPT / name).exists():
+            durable.copy(run.start.checkpoint / KEPT / name, own)
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    """Return what a checkpoint's state.json holds.
+
+    Raises:
+        CheckpointError: if it cannot be read.
+    """
+    try:
+        state: dict[str, Any] = json.loads((path / STATE).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path / STATE} cannot be read: {one_line(error)}.") from error
+    return state
+
+
+def parent_at(fork: str, checkpoint: Path) -> Parent:
+    """Return the run that a fork comes from, as it was at a checkpoint.
+
+    Args:
+        fork: the setting that names them.
+        checkpoint: one of that run's.
+    """
+    state = read_state(checkpoint)
+    return Parent(str(parse_fork(fork).run), state["clock"]["step"], _records(state["journal"]))
+
+
+def find_parent(start: Start, fork: str | None) -> Parent | None:
+    """Return the run that the continued one is a fork of, or None."""
+    if start.is_fork:
+        assert fork is not None
+        return parent_at(fork, start.checkpoint)
+    saved = read_state(start.checkpoint)["parent"]  # the parent's own checkpoint may be gone by now
+    return saved and Parent(saved["run"], saved["step"], _records(saved["journal"]))
+
+
+def read_checkpoint_model(model: EncoderWithHead, path: Path) -> tuple[dict[str, Tensor], list[str]]:
     """Return the weights that a checkpoint holds, and the names of the labels that they predict.
 
     Args:
@@ -135,118 +208,131 @@ def read_checkpoint_model(model: EncoderWithHead, path: Path) -> tuple[dict[str,
     damage = find_damage(path)
     if damage is not None:
         raise CheckpointError(f"Cannot start from {path}: {damage}.")
-    state = json.loads((path / "state.json").read_text(encoding="utf-8"))
-    return _with_shared(model, load_file(path / "model.safetensors")), state["label_names"]
+    return _with_shared(model, load_file(path / "model.safetensors")), read_state(path)["label_names"]
 
 
-MEANING = (
-    "encoder",
-    "head",
-    "objective",
-    "hook",
-    "dropout",
-    "attention_dropout",
-    "freeze",
-    "peft",
-    "timeline",
-    "data",
-    "task",
-    "text_column",
-    "text_pair_column",
-    "label_column",
-    "cleaning",
-    "max_length",
-    "truncation",
-    "limit_train",
-    "validation_share",
-    "test_share",
-    "split_seed",
-    "epochs",
-    "max_steps",
-    "batch_size",
-    "optimizer",
-    "lr",
-    "head_lr",
-    "layer_decay",
-    "weight_decay",
-    "schedule",
-    "schedule_interval",
-    "warmup",
-    "max_grad_norm",
-    "mixed_precision",
-    "seed",
-)
-"""Settings that a resumed run must share with its checkpoint."""
+def _records(journal: list[dict[str, Any]]) -> tuple[Record, ...]:
+    return tuple(Record(**record) for record in journal)
 
 
-def newest_checkpoint(directory: Path, say: Callable[[str], None]) -> Path | None:
-    """Return the newest checkpoint of a run directory whose files are what its manifest says, or None.
+def _state(run: Run) -> dict[str, Any]:
+    """Return what state.json holds: all that is neither a tensor nor a process's own."""
+    scaler = run.accelerator.scaler
+    return {
+        "clock": run.clock.state_dict(),
+        "schedule": run.schedule.state_dict(),
+        "scaler": None if scaler is None else scaler.state_dict(),
+        "num_skipped": run.num_skipped,
+        "train_seconds": run.train_seconds,
+        "label_names": list(run.task.label_names),
+        "journal": [asdict(record) for record in run.journal],
+        "parent": None if run.parent is None else asdict(run.parent),
+        "hooks": [type(hook).__name__ for hook in run.hooks],
+        "num_processes": run.accelerator.num_processes,
+        "device": run.accelerator.device.type,
+        "num_threads": torch.get_num_threads(),
+        "environment": run.environment,
+        "rows_sha256": run.rows_sha256,
+        "settings": run.config.to_dict(),
+    }
 
-    Damaged ones are skipped with a word.
+
+def _load_optimizer(run: Run, saved: dict[str, Any], before: Mapping[str, Any], *, is_fork: bool) -> None:
+    """Load the optimizer; a fork with other rates has its own, as if the edits so far had been made under them."""
+    own = [{name: group[name] for name in GROUP_RATES} for group in run.optimizer.param_groups]
+    run.optimizer.load_state_dict(saved)
+    rates = ("lr", "head_lr", "layer_decay", "weight_decay")
+    if is_fork and any(getattr(run.config, name) != before[name] for name in rates):
+        for group, values in zip(run.optimizer.param_groups, own, strict=True):
+            group.update(values)
+
+
+def _load_clock_and_schedule(run: Run, state: dict[str, Any], *, is_fork: bool) -> None:
+    clock, schedule = dict(state["clock"]), dict(state["schedule"])
+    if is_fork:  # which may be longer, or shorter
+        clock["total_steps"] = run.clock.total_steps
+        if clock["step"] >= run.clock.total_steps:
+            raise CheckpointError(
+                f"The fork has {run.clock.total_steps:,} steps and begins after step {clock['step']:,}: nothing is "
+                "left to train. Raise --epochs or --max_steps."
+            )
+        if run.config.schedule_interval != state["settings"]["schedule_interval"]:
+            schedule["num_steps"] = clock["step" if run.config.schedule_interval == "step" else "epoch"]
+    run.clock.load_state_dict(clock)
+    run.schedule.load_state_dict(schedule)
+    if is_fork:
+        apply_schedule(run.optimizer, run.schedule)
+
+
+def _match_hooks(saved: list[str], hooks: list[Hook]) -> list[int | None]:
+    """Return for each hook where its state is: that of the first of its class, the second of its class, ..."""
+    places: list[int | None] = []
+    left = [*enumerate(saved)]
+    for hook in hooks:
+        found = next((pair for pair in left if pair[1] == type(hook).__name__), None)
+        if found is not None:
+            left.remove(found)
+        places.append(None if found is None else found[0])
+    return places
+
+
+def _refuse_other_hooks(path: Path, saved: list[str], hooks: list[Hook], places: list[int | None]) -> None:
+    """Refuse hooks that a resumed run lacks or has too many.
+
+    Raises:
+        CheckpointError: if they have a state that would be lost.
     """
-    folder = directory / "checkpoints"
-    for name in reversed(_complete_names(folder)):
-        damage = find_damage(folder / name)
-        if damage is None:
-            return folder / name
-        say(f"Skipping the checkpoint {folder / name}: {damage}.")
-    return None
+    new = [hook for hook, place in zip(hooks, places, strict=True) if place is None and hook.state_dict()]
+    lost = [name for place, name in enumerate(saved) if place not in places]
+    if new or lost:
+        names = [type(hook).__name__ for hook in hooks]
+        raise CheckpointError(f"{path} was written with the hooks {saved}, this run has {names}.")
 
 
-def find_damage(path: Path) -> str | None:
-    """Return what is wrong with a checkpoint's files, or None."""
+def _bytes_needed(run: Run) -> int:
+    """Return about how many bytes a checkpoint takes; files that are links take none."""
+    tensors = [*run.encoder_with_head.state_dict().values(), *_tensors(run.optimizer.state_dict())]
+    own = [tensor for hook in run.hooks for tensor in _tensors(hook.state_dict())]
+    kept = [path.stat().st_size for name in _kept_files(run.hooks) if (path := run.directory / name).is_file()]
+    hooks = sum(tensor.nbytes for tensor in own) * run.accelerator.num_processes
+    return sum(tensor.nbytes for tensor in tensors) + hooks + sum(kept) + 2**20
+
+
+def _tensors(value: Any) -> Iterable[Tensor]:
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, dict | list | tuple):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _tensors(item)
+
+
+def _kept_files(hooks: Iterable[Hook]) -> list[str]:
+    return [name for hook in hooks for name in hook.kept_files]
+
+
+def _on_main(run: Run, work: Callable[[], None], target: Path, needed: int) -> None:
+    _on_all(run, work if run.is_main else lambda: None, target, needed)
+
+
+def _on_all(run: Run, work: Callable[[], None], target: Path, needed: int) -> None:
+    """Do something on every process; if it fails on one, none goes on."""
+    error: ValueError | None = None
     try:
-        manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        return f"its manifest cannot be read ({error})"
-    if manifest["format"] != FORMAT:
-        return f"it has format {manifest['format']}, this version reads {FORMAT}"
-    for name, expected in manifest["files"].items():
-        file = path / name
-        if not file.is_file():
-            return f"{name} is missing"
-        if _sha256(file) != expected["sha256"]:
-            return f"{name} is not what was written"
-    return None
+        with durable.reporting_failure(target, needed=needed):
+            work()
+    except ValueError as caught:
+        error = caught
+    failures = [None if error is None else (isinstance(error, durable.StorageError), str(error))]
+    if run.accelerator.num_processes > 1:
+        failures = gather_object(failures)
+    if error is not None:
+        raise error
+    for failure in failures:
+        if failure is not None:
+            raise durable.StorageError(failure[1]) if failure[0] else CheckpointError(failure[1])
 
 
-def _complete_names(folder: Path) -> list[str]:
-    return sorted(entry.name for entry in folder.glob("step-*")) if folder.is_dir() else []
-
-
-def _publish(writing: Path, target: Path) -> None:
-    files = {file.name: {"bytes": file.stat().st_size, "sha256": _sha256(file)} for file in sorted(writing.iterdir())}
-    (writing / MANIFEST).write_text(json.dumps({"format": FORMAT, "files": files}, indent=2), encoding="utf-8")
-    for file in (*writing.iterdir(), writing):
-        _sync(file)
-    if target.exists():  # a rename onto a directory that is not empty fails
-        aside = target.with_name(f".{target.name}.replaced")
-        shutil.rmtree(aside, ignore_errors=True)
-        target.rename(aside)
-        writing.rename(target)
-        shutil.rmtree(aside)
-    else:
-        writing.rename(target)
-    _sync(target.parent)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _sha256(file: Path) -> str:
-    digest = hashlib.sha256()
-    with file.open("rb") as stream:
-        while chunk := stream.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
-
-
-def _weights(model: EncoderWithHead) -> dict[str, torch.Tensor]:
+def _weights(model: EncoderWithHead) -> dict[str, Tensor]:
     """Return all weights but the further names of shared ones, which safetensors does not take."""
     shared = model.all_tied_weights_keys
     return {
@@ -254,10 +340,22 @@ def _weights(model: EncoderWithHead) -> dict[str, torch.Tensor]:
     }
 
 
-def _with_shared(model: EncoderWithHead, weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+def _with_shared(model: EncoderWithHead, weights: dict[str, Tensor]) -> dict[str, Tensor]:
     """Return weights under all of their names."""
     shared = {name: weights[first] for name, first in model.all_tied_weights_keys.items() if first in weights}
     return {**weights, **shared}
+
+
+def _read(path: Path) -> Any:
+    """Return what torch saved: plain values and tensors.
+
+    Raises:
+        CheckpointError: if there is anything else in it, which could run code.
+    """
+    try:
+        return torch.load(path, weights_only=True, map_location="cpu")
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(f"{path} holds more than plain values and tensors, and is not read.") from error
 
 
 def _readable_state(hook: Hook) -> dict[str, Any]:
@@ -277,25 +375,3 @@ def _readable_state(hook: Hook) -> dict[str, Any]:
             f"(float(x) makes one of a numpy number); got {state}."
         ) from None
     return state
-
-
-def _random_states() -> dict[str, Any]:
-    version, numbers, gauss = random.getstate()
-    name, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
-    assert isinstance(keys, np.ndarray)
-    return {
-        "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-        "python": [version, list(numbers), gauss],
-        "numpy": [name, torch.from_numpy(keys.astype(np.int64)), int(position), int(has_gauss), float(cached)],
-    }
-
-
-def _restore_random_states(states: dict[str, Any]) -> None:
-    torch.set_rng_state(states["torch"])
-    if states["cuda"]:
-        torch.cuda.set_rng_state_all(states["cuda"])
-    version, numbers, gauss = states["python"]
-    random.setstate((version, tuple(numbers), gauss))
-    name, keys, *rest = states["numpy"]
-    np.random.set_state((name, keys.numpy().astype(np.uint32), *rest))

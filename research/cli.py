@@ -20,6 +20,7 @@ from jsonargparse import ArgumentError, ArgumentParser, set_parsing_settings
 
 from heads.registry import UnknownNameError, describe_unknown
 from research.config import SETTING_GROUPS, Choice, RunConfig
+from research.forks import inherited_settings
 from research.mistyped import describe_mistyped
 from research.user_errors import one_line
 
@@ -82,6 +83,9 @@ def parse(arguments: Sequence[str]) -> Command | None:
             print(describe_choices(chosen, plugins=[value for name, value in _values(folded) if name == "plugin"]))
         return None
     recipe = merge_recipes(folded.recipes)
+    forks = [value for name, value in _values(folded) if name == "fork"]
+    if fork := (forks[-1] if forks else recipe.get("fork")):
+        recipe = inherited_settings(str(fork)) | recipe
     try:
         namespace = parser.parse_object(_as_text_is(recipe))
         namespace = parser.parse_args(folded.arguments, namespace=namespace)

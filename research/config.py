@@ -185,10 +185,15 @@ class RunSettings:
     """`auto` continues from the newest checkpoint of the run directory; a path names a checkpoint."""
     init_from: str | None = None
     """Run directory (or saved model) whose weights a new run starts from."""
+    fork: str | None = None
+    """Continue another run from one of its checkpoints (runs/a@step-400; runs/a is its newest) as a run of its own:
+    with that run's settings, but for those that are given."""
     save_every: str | None = None
-    """Time between checkpoints, as in --warmup; none by default."""
+    """Time between checkpoints, as in --warmup, with one after the last step; by default only a signal saves one."""
     keep: int = 2
     """Checkpoints kept, the newest ones."""
+    on_save_error: Literal["stop", "continue"] = "stop"
+    """What a checkpoint that cannot be written (a full disk) does; earlier ones stay as they are."""
     seed: int = 0
     """Seed of initialisation, dropout and the order of examples."""
     num_threads: int | None = None
@@ -244,6 +249,9 @@ class RunConfig(RunSettings, EvaluationSettings, TrainingSettings, DataSettings,
             value = getattr(self, name)
             if value is not None and not 0 <= value < 1:
                 raise ValueError(f"Expected {name} from 0 to below 1, got {value}.")
+
+        if self.name is not None and (not self.name or self.name[0] in "/~" or ".." in self.name.split("/")):
+            raise ValueError(f"Expected a name for a folder in runs/, got '{self.name}'; --output_dir takes any path.")
 
     def to_dict(self) -> dict[str, Any]:
         """Return the settings as plain values, in the order of the groups."""

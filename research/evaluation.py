@@ -46,6 +46,7 @@ def evaluate(run: Run, split: str) -> Predictions:
         for share in evaluation_shares(
             lengths, accelerator.process_index, accelerator.num_processes, run.config.evaluation_batch_size
         ):
+            run.leave_if_interrupted_at_the_end()
             batch = run.collate(share, split)
             output = run.objective(run.model, batch)
             positions = torch.as_tensor(share.rows, device=accelerator.device)

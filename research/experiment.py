@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,10 +12,11 @@ from accelerate.utils import broadcast_object_list
 from rich.console import Console
 
 from research.assemble import resolve, set_up
-from research.checkpoint import MANIFEST, find_damage, newest_checkpoint
+from research.checkpoint import bring_back_files
 from research.config import RunConfig
 from research.hooks import Hook
-from research.launch import create_accelerator, end_run, refused_for_all
+from research.launch import create_accelerator, end_run, refused_for_all, was_restarted
+from research.lock import DirectoryLock
 from research.loop import train
 from research.model import EncoderWithHead
 from research.outputs import (
@@ -24,6 +24,7 @@ from research.outputs import (
     claim_directory,
     empty_directory,
     git_commit,
+    make_directory,
     read_result,
     run_directory,
     versions,
@@ -33,6 +34,7 @@ from research.outputs import (
     write_result,
 )
 from research.report import write_report
+from research.resuming import Start, check_checkpoint, fork_checkpoint, newest_checkpoint
 from research.run import Run
 from research.summary import describe, out_of_memory_message, peak_memory_bytes, summary
 from research.tracking import start_trackers, track_predictions
@@ -57,67 +59,70 @@ def run_experiment(config: RunConfig, *, hooks: Sequence[Hook] = ()) -> dict[str
     config = resolve(config)
     directory = run_directory(config)
     accelerator = create_accelerator(config, str(directory))
-    directory = _same_everywhere(directory)
+    (directory,) = _from_main([directory])
     say: Say = print if accelerator.is_main_process else _say_nothing
     if config.resume == "auto" and (result := read_result(directory)) and result["status"] == "finished":
         say(f"{directory} is finished; there is nothing to resume.")
         return result
-    checkpoint = find_checkpoint(config, directory, say)
-    with refused_for_all(accelerator):
-        if accelerator.is_main_process:
-            check_directory(directory, config)
+    lock = DirectoryLock()
+    start: Start | None = None
     try:
-        run = set_up(config, directory, accelerator, checkpoint, hooks, say)
+        with refused_for_all(accelerator):
+            if accelerator.is_main_process:
+                check_directory(directory, config)
+                if directory.is_dir():
+                    _hold(lock, directory, say)
+                start = find_start(config, directory, say)
+        (start,) = _from_main([start])
+        run = set_up(config, directory, accelerator, start, hooks, say)
         # Only now: settings or data that cannot be used leave nothing behind and replace nothing.
         with refused_for_all(accelerator):
             if accelerator.is_main_process:
+                make_directory(directory)
+                _hold(lock, directory, say)
                 claim_directory(directory, config)
+                bring_back_files(run)
                 write_config(directory, run.config)
         return train_and_finish(run, say)
     except torch.OutOfMemoryError as error:
         raise ValueError(out_of_memory_message(config)) from error
     finally:
         end_run(accelerator)
+        lock.release()
 
 
-def was_restarted() -> bool:
-    """Return whether the launcher (--max_restarts) started this process again after a failure."""
-    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
-
-
-def find_checkpoint(config: RunConfig, directory: Path, say: Say) -> Path | None:
+def find_start(config: RunConfig, directory: Path, say: Say) -> Start | None:
     """Return the checkpoint to continue from, or None for a fresh start.
 
     Raises:
         ValueError: if a checkpoint is named and cannot be used.
     """
-    if config.resume is None:
-        return None
     if config.resume == "auto":
         if config.name is None and config.output_dir is None and not was_restarted():
             raise ValueError("--resume auto needs --name or --output_dir: the default name is new for every run.")
-        checkpoint = newest_checkpoint(directory, say)
-        say(f"Resuming from {checkpoint}." if checkpoint else f"No checkpoint in {directory}: starting afresh.")
-        return checkpoint
-    checkpoint = Path(config.resume)
-    if not (checkpoint / MANIFEST).exists():
-        raise ValueError(
-            f"{checkpoint} is no checkpoint. One is a folder such as runs/<name>/checkpoints/step-00000400; --resume "
-            "auto finds the newest in the run directory."
-        )
-    damage = find_damage(checkpoint)
-    if damage is not None:
-        raise ValueError(f"Cannot resume from {checkpoint}: {damage}.")
-    return checkpoint
+        newest = newest_checkpoint(directory, say)
+        if newest is not None:
+            say(f"Resuming from {newest}.")
+            return Start(newest)
+        say(f"No checkpoint in {directory}: starting afresh.")
+    elif config.resume is not None:
+        check_checkpoint(Path(config.resume), "--resume")
+        return Start(Path(config.resume))
+    if config.fork is None:
+        return None
+    checkpoint = fork_checkpoint(config.fork, say)
+    say(f"Forking from {checkpoint}.")
+    return Start(checkpoint, is_fork=True)
 
 
 def train_and_finish(run: Run, say: Say) -> dict[str, Any]:
     """Train and write what a run leaves; a run that fails says so in its result.json, if it has taken a step."""
     try:
-        start_trackers(run.accelerator, run.config)
+        start_trackers(run.accelerator, run.config, run.clock.step)
         say(describe(run))
-        train(run)
-        result = finish(run)
+        with run.signals:
+            train(run)
+            result = finish(run)
     except BaseException as error:
         end_run(run.accelerator)  # trackers write from threads of their own
         if run.is_main and run.clock.step == 0 and run.config.resume is None:
@@ -128,7 +133,6 @@ def train_and_finish(run: Run, say: Say) -> dict[str, Any]:
             write_result(run.directory, {"status": status, "error": f"{type(error).__name__}: {error}"})
         raise
     if run.is_main:
-        write_report(run.directory, run.texts)
         Console().print(summary(result, run.directory))
     return result
 
@@ -169,6 +173,7 @@ def finish(run: Run) -> dict[str, Any]:
             "validation": len(run.splits.validation),
             "test": len(run.splits.test),
         },
+        "parent": None if run.parent is None else {"run": run.parent.run, "step": run.parent.step},
         "weights_sha256": sha256,
         "versions": versions(),
         "git_commit": git_commit(),
@@ -177,16 +182,22 @@ def finish(run: Run) -> dict[str, Any]:
         for split, predictions in found.items():
             write_predictions(directory, split, run.task, predictions)
             track_predictions(accelerator, run.task, split, predictions, run.clock.step)
-        write_result(directory, result)
+        write_report(directory, result, run.texts)
+        write_result(directory, result)  # last: a run that has one is finished
     accelerator.wait_for_everyone()
     return result
 
 
-def _same_everywhere(directory: Path) -> Path:
-    """Return the main process's directory: a name that ends in the time may differ between processes."""
-    shared = [str(directory)]
-    broadcast_object_list(shared)
-    return Path(shared[0])
+def _hold(lock: DirectoryLock, directory: Path, say: Say) -> None:
+    warning = lock.hold(directory)
+    if warning is not None:
+        say(warning)
+
+
+def _from_main(values: list[Any]) -> list[Any]:
+    """Return the main process's values: names that end in the time, and disks, may differ between processes."""
+    broadcast_object_list(values)
+    return values
 
 
 def _say_nothing(message: str) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import atexit
 import gc
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Literal, cast
 
+import psutil
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
@@ -74,6 +76,17 @@ def create_accelerator(config: RunConfig, directory: str) -> Accelerator:
 def num_launched() -> int:
     """Return how many processes the launcher started, whether they see each other or not."""
     return max(int(os.environ.get(name) or 1) for name in LAUNCHER_SIZES)
+
+
+def was_restarted() -> bool:
+    """Return whether the launcher (--max_restarts) started this process again after a failure."""
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
+
+
+def start_time() -> float:
+    """Return when the run was started, in seconds since 1970; the same after the launcher started it again."""
+    # torchrun starts its processes again, and lives on itself.
+    return psutil.Process(os.getppid()).create_time() if "TORCHELASTIC_RUN_ID" in os.environ else time.time()
 
 
 def sharding() -> str | None:

@@ -25,7 +25,7 @@ class NonFiniteError(ValueError):
 def train(run: Run) -> None:
     """Train until the last step, or until something asks to stop."""
     try:
-        run.call("on_resume" if run.resumed_from else "on_train_start")
+        run.begin()
         settle(run)
         check_replicas(run)
         while not run.is_over:
@@ -52,8 +52,10 @@ def train_epoch(run: Run) -> None:
             return
         train_step(run, rows)
         run.call("after_step")
+        run.hear_signals()
         settle(run)
         run.call("end_of_step")
+        run.leave_if_interrupted()
     run.call("on_epoch_end")
     settle(run)
     check_replicas(run)

@@ -7,7 +7,6 @@ import importlib.metadata
 import json
 import math
 import platform
-import shutil
 import subprocess
 import time
 from pathlib import Path
@@ -19,11 +18,14 @@ import torch
 import yaml
 
 from research.config import Choice, RunConfig
+from research.durable import remove, remove_leftovers, reporting_failure, write_text
 from research.evaluation import Predictions
+from research.launch import start_time
 from research.metrics import predictions as predicted_labels
 from research.metrics import probabilities
 from research.task import Task
 
+CONFIG = "config.yaml"
 RESULT = "result.json"
 METRICS_LOG = "metrics.jsonl"
 NOT_REPEATED = ("name", "output_dir", "overwrite", "resume")
@@ -41,7 +43,7 @@ def default_name(config: RunConfig) -> str:
     """Return a name made of encoder, head, data and time."""
     parts = (Path(config.encoder).name, Choice.of(config.head, "head").name, Path(config.data.rstrip("/")).name)
     words = "-".join(part.split(".")[0].replace(":", "-") for part in parts)
-    return f"{words}-{time.strftime('%Y%m%d-%H%M%S')}"
+    return f"{words}-{time.strftime('%Y%m%d-%H%M%S', time.localtime(start_time()))}"
 
 
 def check_directory(directory: Path, config: RunConfig) -> None:
@@ -58,37 +60,51 @@ def check_directory(directory: Path, config: RunConfig) -> None:
                 f"The run directory {directory} exists. Choose another --name or --output_dir, go on with "
                 "--resume auto, or replace it with --overwrite."
             )
-        if not (directory / "config.yaml").exists():
+        if not (directory / CONFIG).exists():
             raise ValueError(f"{directory} is not empty and no run's directory; --overwrite does not delete it.")
 
 
-def claim_directory(directory: Path, config: RunConfig) -> None:
-    """Make the run directory, in the place of an old one if that may be; called on the main process only.
+def make_directory(directory: Path) -> None:
+    """Make the run directory, if it is not there.
 
     Raises:
-        ValueError: as `check_directory`, or if the directory cannot be made.
+        ValueError: if it cannot be made, or written to.
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        (directory / ".writable").touch()
+        (directory / ".writable").unlink()
+    except OSError as error:
+        raise ValueError(f"Cannot write to the run directory {directory}: {error.strerror}.") from None
+
+
+def claim_directory(directory: Path, config: RunConfig) -> None:
+    """Make room in the run directory; called on the main process only.
+
+    Raises:
+        ValueError: as `check_directory`, or if the old files cannot be removed.
     """
     check_directory(directory, config)
     try:
-        directory.mkdir(parents=True, exist_ok=True)
         if config.resume is None:
             empty_directory(directory)
+        else:
+            remove_leftovers(directory)
+            remove(directory / RESULT)  # of the run that was cut
     except OSError as error:
-        raise ValueError(f"Cannot make the run directory {directory}: {error.strerror}.") from None
+        raise ValueError(f"Cannot replace the run directory {directory}: {error.strerror}.") from None
 
 
 def empty_directory(directory: Path) -> None:
     """Delete what is in a directory, which itself may be a mount point or a link and stays."""
-    for entry in directory.iterdir():
-        if entry.is_dir() and not entry.is_symlink():
-            shutil.rmtree(entry)
-        else:
-            entry.unlink()
+    # The settings last: without them a half emptied directory would be no run's.
+    for entry in sorted(directory.iterdir(), key=lambda entry: entry.name == CONFIG):
+        remove(entry)
 
 
 def write_config(directory: Path, config: RunConfig) -> None:
     """Write every setting, resolved, so that `run.py --recipe config.yaml` repeats the run."""
-    (directory / "config.yaml").write_text(config_as_yaml(config), encoding="utf-8")
+    write_text(directory / CONFIG, config_as_yaml(config))
 
 
 def config_as_yaml(config: RunConfig) -> str:
@@ -100,7 +116,6 @@ def config_as_yaml(config: RunConfig) -> str:
 def write_predictions(directory: Path, split: str, task: Task, found: Predictions) -> None:
     """Write predictions/<split>.parquet: id, label, prediction, one score per class."""
     path = predictions_path(directory, split)
-    path.parent.mkdir(exist_ok=True)
     scores = probabilities(task, found.logits)
     columns: dict[str, Any] = {
         "id": found.ids,
@@ -108,7 +123,10 @@ def write_predictions(directory: Path, split: str, task: Task, found: Prediction
         "prediction": list(predicted_labels(task, found.logits)),
         **{f"score_{name}": scores[:, index] for index, name in enumerate(task.label_names)},
     }
-    pq.write_table(pa.table(columns), path)
+    table = pa.table(columns)
+    with reporting_failure(path, needed=table.nbytes):
+        path.parent.mkdir(exist_ok=True)
+        pq.write_table(table, path)
 
 
 def predictions_path(directory: Path, split: str) -> Path:
@@ -118,9 +136,7 @@ def predictions_path(directory: Path, split: str) -> Path:
 
 def write_result(directory: Path, result: dict[str, Any]) -> None:
     """Write result.json in one go."""
-    writing = directory / f".{RESULT}.writing"
-    writing.write_text(json.dumps(as_json(result), indent=2, allow_nan=False), encoding="utf-8")
-    writing.replace(directory / RESULT)
+    write_text(directory / RESULT, json.dumps(as_json(result), indent=2, allow_nan=False))
 
 
 def as_json(value: Any) -> Any:

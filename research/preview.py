@@ -14,12 +14,15 @@ from rich.table import Table
 
 from research.assemble import Plan, plan_run, resolve
 from research.batches import shares
+from research.checkpoint import parent_at
 from research.config import Choice, RunConfig
 from research.data import load_splits
 from research.edits.journal import Record
+from research.edits.timeline import listed
 from research.launch import num_launched
 from research.preview_figure import timeline_figure
 from research.rehearsal import Rehearsal, StepPlan
+from research.resuming import fork_checkpoint
 
 PICTURE = Path("timeline.png")
 
@@ -58,8 +61,11 @@ def foresee(config: RunConfig) -> Preview:
         ValueError: for what the run itself would refuse before training.
     """
     config = resolve(config)
-    plan = plan_run(config, load_splits(config), ())
+    parent = None if config.fork is None else parent_at(config.fork, fork_checkpoint(config.fork, print))
+    plan = plan_run(config, load_splits(config), (), parent)
     rehearsal = Rehearsal.of(plan.config, plan.task, plan.objective, plan.collator, plan.clock)
+    if parent is not None:
+        rehearsal.follow(parent)
     rehearsal.check(plan.timeline)
     return Preview(plan, list(rehearsal.walk(plan.timeline)), rehearsal.journal)
 
@@ -71,8 +77,9 @@ def summary(found: Preview) -> Group:
 
 def ranges(found: Preview) -> list[Sequence[StepPlan]]:
     """Return the steps between two boundaries with edits, range by range."""
-    starts = sorted({0, *(record.step for record in found.edits if record.step < len(found.steps))})
-    return [found.steps[start:end] for start, end in zip(starts, [*starts[1:], len(found.steps)], strict=True)]
+    first, num_steps = found.steps[0].step - 1, len(found.steps)
+    starts = sorted({0, *(record.step - first for record in found.edits if 0 <= record.step - first < num_steps)})
+    return [found.steps[start:end] for start, end in zip(starts, [*starts[1:], num_steps], strict=True)]
 
 
 def _notes(found: Preview) -> list[str]:
@@ -132,8 +139,9 @@ def _rate(value: float) -> str:
 def _conditions(found: Preview) -> list[str]:
     notes = []
     for entry in found.plan.timeline.conditional:
-        edits = ", ".join(map(str, entry.requests))
-        notes.append(f"Conditional, once, and not in the tables: when {entry.when}: {edits} ({entry.label}).")
+        notes.append(
+            f"Conditional, once, and not in the tables: when {entry.when}: {listed(entry.requests)} ({entry.label})."
+        )
     config = found.plan.config
     if Choice.of(config.schedule, "schedule").name == "plateau":
         notes.append("Conditional: the schedule 'plateau' follows validation/loss; rates are those before it falls.")

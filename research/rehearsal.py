@@ -17,7 +17,7 @@ from research.config import RunConfig
 from research.data import Collator
 from research.edits.base import EditError, EditRequest
 from research.edits.boundary import apply_edit, count_parameters, refuse_nothing_to_train
-from research.edits.journal import Record
+from research.edits.journal import Parent, Record
 from research.edits.timeline import Timeline
 from research.families import model_blocks
 from research.model import EncoderWithHead, build_model
@@ -80,6 +80,16 @@ class Rehearsal:
         apply_schedule(optimizer, schedule)
         return cls(config, task, objective, copy.copy(collator), copy.copy(clock), schedule, model, optimizer)
 
+    def follow(self, parent: Parent) -> None:
+        """Go to where a fork begins, by the edits that its parent applied."""
+        due: dict[int, list[EditRequest]] = {}
+        for record in parent.journal:
+            due.setdefault(record.step, []).append(record.request)
+        for step in range(parent.step):
+            self.apply(due.get(step, ()))
+            self._advance()
+        self.apply(due.get(parent.step, ()))
+
     def check(self, timeline: Timeline) -> None:
         """Apply all edits of a timeline in their order, on a copy.
 
@@ -102,19 +112,12 @@ class Rehearsal:
         Raises:
             EditError: if an edit cannot be applied, or would leave nothing to train.
         """
-        clock = self.clock
         while True:
-            self.apply(timeline.due.get(clock.step, ()))
-            if clock.step >= clock.total_steps:
+            self.apply(timeline.due.get(self.clock.step, ()))
+            if self.clock.step >= self.clock.total_steps:
                 return
             yield self._plan()
-            if self.config.schedule_interval == "step":
-                self._move_rates()
-            clock.advance(clock.batch_size)
-            if clock.step_in_epoch == clock.steps_per_epoch:
-                clock.next_epoch()
-                if self.config.schedule_interval == "epoch":
-                    self._move_rates()
+            self._advance()
 
     def apply(self, requests: Sequence[EditRequest]) -> None:
         """Apply edits as a run does, all that concerns processes and weights left out.
@@ -136,6 +139,16 @@ class Rehearsal:
                         f"({one_line(error)}); let it leave that out where parameter.is_meta."
                     ) from error
             refuse_nothing_to_train(self)
+
+    def _advance(self) -> None:
+        clock = self.clock
+        if self.config.schedule_interval == "step":
+            self._move_rates()
+        clock.advance(clock.batch_size)
+        if clock.step_in_epoch == clock.steps_per_epoch:
+            clock.next_epoch()
+            if self.config.schedule_interval == "epoch":
+                self._move_rates()
 
     def _move_rates(self) -> None:
         self.schedule.step()

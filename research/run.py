@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import math
-import shutil
+import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,29 +14,35 @@ from typing import Any
 
 import numpy as np
 import torch
+import transformers
 from accelerate import Accelerator
+from accelerate.utils import gather_object
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 from transformers import PreTrainedTokenizerBase
 
+from research import durable
 from research.batches import Share
 from research.clock import Clock
 from research.config import RunConfig
 from research.data import Collator, Splits
+from research.data.arrow import hash_rows
 from research.data.batch import Batch
 from research.edits.audit import checksum
 from research.edits.base import HARMLESS, EditError, EditProxy, EditRequest, check_mode, random_numbers_of
-from research.edits.journal import Record
+from research.edits.journal import Parent, Record
 from research.evaluation import Predictions, evaluate
 from research.hooks.base import Hook
 from research.model import EncoderWithHead
 from research.objectives import Objective
 from research.optim import apply_schedule
+from research.resuming import Start, list_checkpoints
 from research.schedules import Schedule
 from research.seeds import derived_seed
 from research.selectors import frozen_modules
+from research.signals import Interrupted, SignalWatch
 from research.task import Task
 from research.wrapping import Wrapped
 
@@ -105,8 +112,12 @@ class Run:
     """Where the run is."""
     hooks: list[Hook] = field(default_factory=list)
     """Called in this order at every point."""
-    resumed_from: Path | None = None
+    start: Start | None = None
     """The checkpoint that this run continues."""
+    parent: Parent | None = None
+    """The run that this one is a fork of."""
+    resumed_hooks: list[Hook] = field(default_factory=list)
+    """Hooks whose state came from there."""
     stop_reason: str | None = None
     """Why the run ends before its last step, once all processes agreed."""
     asked_to_stop: str | None = None
@@ -137,6 +148,8 @@ class Run:
     """Why the optimizer shall leave the parameters as they are in this step."""
     takes_edits: bool = True
     """Whether a boundary is still to come, at which edits could be applied."""
+    signal: int = 0
+    """The signal that ends the run after this step, once all processes agreed."""
 
     def __post_init__(self) -> None:
         self.lengths = self.lengths_of("train")
@@ -149,6 +162,8 @@ class Run:
         self._evaluated: dict[str, list[int]] = {}
         self.frozen = frozen_modules(self.encoder_with_head)
         """Modules that are frozen as a whole, and stay in evaluation mode."""
+        self.signals = SignalWatch(speaks=self.is_main)
+        """Hears what asks this process to end."""
 
     @property
     def model(self) -> nn.Module:
@@ -158,6 +173,19 @@ class Run:
     def lengths_of(self, split: str) -> NDArray[np.int32]:
         """Return the untruncated length of each row of a split, in tokens, [num_rows]."""
         return np.asarray(getattr(self.splits, split).data.column("length"), dtype=np.int32)
+
+    @functools.cached_property
+    def rows_sha256(self) -> str:
+        """Hash of the rows that this run trains on and is measured by, tokenized and in their order."""
+        return hash_rows([rows for _, rows in self.splits.items()])
+
+    @functools.cached_property
+    def environment(self) -> dict[str, str]:
+        """What rounds numbers: libraries and processor."""
+        device = self.accelerator.device
+        on_gpu = device.type == "cuda"
+        processor = torch.cuda.get_device_name(device) if on_gpu else torch.backends.cpu.get_cpu_capability()
+        return {"torch": torch.__version__, "transformers": transformers.__version__, "processor": processor}
 
     @property
     def encoder_with_head(self) -> EncoderWithHead:
@@ -179,8 +207,16 @@ class Run:
     def call(self, point: str, *arguments: Any) -> None:
         """Call a point of every hook."""
         for hook in self.hooks:
-            with self._asking_for(hook, point):
-                getattr(hook, point)(self, *arguments)
+            self._call(hook, point, *arguments)
+
+    def begin(self) -> None:
+        """Tell every hook that training begins, or goes on where the hook's state was saved."""
+        for hook in self.hooks:
+            self._call(hook, "on_resume" if hook in self.resumed_hooks else "on_train_start")
+
+    def _call(self, hook: Hook, point: str, *arguments: Any) -> None:
+        with self._asking_for(hook, point):
+            getattr(hook, point)(self, *arguments)
 
     def change_batch(self, batch: Batch) -> Batch:
         """Let every hook change the batch."""
@@ -220,16 +256,20 @@ class Run:
             apply_schedule(self.optimizer, self.schedule)
 
     def save_model(self, directory: Path) -> None:
-        """Save model and tokenizer so that `from_pretrained` loads them; replaces what is there."""
+        """Save model and tokenizer so that `from_pretrained` loads them; replaces what is there.
+
+        Raises:
+            StorageError: if the disk is full, or cannot be written to; what was there stays.
+        """
+        model = self.encoder_with_head
         writing = directory.with_name(f".{directory.name}.writing")
-        shutil.rmtree(writing, ignore_errors=True)
-        # safetensors' one file takes any size; shards would only bring another progress bar.
-        self.encoder_with_head.save_pretrained(writing, max_shard_size="1TB")
-        self.tokenizer.model_max_length = self.encoder_with_head.config.max_input_length
-        self.tokenizer.save_pretrained(writing)
-        if directory.exists():
-            shutil.rmtree(directory)
-        writing.rename(directory)
+        durable.remove(writing)
+        with durable.reporting_failure(directory, needed=sum(value.nbytes for value in model.state_dict().values())):
+            # safetensors' one file takes any size; shards would only bring another progress bar.
+            model.save_pretrained(writing, max_shard_size="1TB")
+            self.tokenizer.model_max_length = model.config.max_input_length
+            self.tokenizer.save_pretrained(writing)
+            durable.publish(writing, directory)
 
     def evaluate(self, split: str) -> Predictions:
         """Evaluate the model as it is on a split, between hooks' before_evaluate and after_evaluate."""
@@ -274,6 +314,37 @@ class Run:
         In `end_of_step` the next boundary is the one after another step.
         """
         self.asked_to_stop = self.asked_to_stop or reason
+
+    def hear_signals(self) -> None:
+        """Learn whether something asks this process to end; at the next boundary all of them know."""
+        self.signal = self.signals.received()
+
+    def leave_if_interrupted(self) -> None:
+        """End the run if a signal was agreed on.
+
+        Raises:
+            Interrupted: on every process.
+        """
+        if not self.signal:
+            return
+        checkpoints = list_checkpoints(self.directory)
+        saved = f"saved in {checkpoints[-1]}" if checkpoints else "nothing is saved"
+        name = signal.Signals(self.signal).name
+        raise Interrupted(
+            self.signal,
+            f"{name} ended the run after step {self.clock.step:,} of {self.clock.total_steps:,}; {saved}. Go on with "
+            f"the same command, --output_dir {self.directory} and --resume auto.",
+        )
+
+    def leave_if_interrupted_at_the_end(self) -> None:
+        """End the run if a signal came after its last step, when only evaluations are left.
+
+        Raises:
+            Interrupted: on every process.
+        """
+        if not self.takes_edits:
+            self.signal = max(gather_object([self.signals.received()]))
+            self.leave_if_interrupted()
 
     def skip_step(self, reason: str) -> None:
         """Let the optimizer leave the parameters as they are in this step; in before_step, and on every process.
@@ -335,14 +406,14 @@ class Run:
                 that the way of training cannot follow.
         """
         for request in requests:
-            if not self.takes_edits and self._closed is None:  # the last evaluations
-                self.say(f"The run is over: {request}, asked for by {request.asked_by}, is not applied.")
-                continue
             if self._closed is not None:
                 raise EditError(
                     f"{request} was asked for in {self._closed} (by {request.asked_by}), where no edit may be: a "
                     "checkpoint would miss it. Ask, or evaluate, in after_step instead."
                 )
+            if not self.takes_edits:  # the last evaluations
+                self.say(f"The run is over: {request}, asked for by {request.asked_by}, is not applied.")
+                continue
             check_mode(request)
             self._requests.append(request)
 

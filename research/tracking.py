@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from accelerate import Accelerator
-from accelerate.tracking import LOGGER_TYPE_TO_CLASS, get_available_trackers
+from accelerate.tracking import LOGGER_TYPE_TO_CLASS, TensorBoardTracker, get_available_trackers
 from accelerate.utils import LoggerType
 from torch.utils.tensorboard import SummaryWriter
 
@@ -36,12 +36,21 @@ def check_trackers(names: Sequence[str]) -> None:
             raise ValueError(f"The tracker '{name}' of --log_with needs a package: pip install {package}.")
 
 
-def start_trackers(accelerator: Accelerator, config: RunConfig) -> None:
-    """Start every tracker of --log_with; TensorBoard's files go to tensorboard/."""
+def start_trackers(accelerator: Accelerator, config: RunConfig, step: int) -> None:
+    """Start every tracker of --log_with; TensorBoard's files go to tensorboard/.
+
+    Args:
+        accelerator: has the trackers.
+        config: the settings, which are shown.
+        step: steps taken; what TensorBoard knows of later ones is of a run that was cut.
+    """
     plain = {
         name: value if isinstance(value, bool | int | float | str) else str(value)
         for name, value in config.to_dict().items()
     }
+    for tracker in accelerator.log_with:
+        if step > 0 and isinstance(tracker, TensorBoardTracker):
+            tracker.init_kwargs["purge_step"] = step + 1
     accelerator.init_trackers("midway")
     for tracker in accelerator.trackers:
         # TensorBoardTracker would make a folder named by the time for this; it gets a text instead.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -95,3 +96,20 @@ def read_dataset(dataset: Dataset) -> Iterator[pa.RecordBatch]:
         return
     for table in dataset.with_format("arrow").iter(BATCH_ROWS):
         yield from table.to_batches()
+
+
+def hash_rows(parts: Sequence[Dataset]) -> str:
+    """Return the hash of all numbers of some data sets, in their order.
+
+    Args:
+        parts: data sets of numbers and lists of numbers.
+    """
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(f"{part.column_names} {len(part)}\n".encode())
+        for batch in read_dataset(part):
+            for column in batch.columns:
+                is_list = pa.types.is_list(column.type)
+                for numbers in (column.value_lengths(), column.flatten()) if is_list else (column,):
+                    digest.update(numbers.to_numpy(zero_copy_only=False).tobytes())
+    return digest.hexdigest()

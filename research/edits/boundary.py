@@ -40,7 +40,7 @@ def check_replicas(run: Run) -> None:
 
 
 def _exchange_control_message(run: Run, requests: list[EditRequest]) -> None:
-    """Tell each other what was asked for: a stop counts from any process, edits must be asked for on all.
+    """Tell each other what was asked for: stops and signals count from any process, edits must be asked for on all.
 
     Raises:
         EditError: on every process, if they were asked for different edits.
@@ -48,9 +48,10 @@ def _exchange_control_message(run: Run, requests: list[EditRequest]) -> None:
     if run.accelerator.num_processes == 1:
         run.stop_reason = run.stop_reason or run.asked_to_stop
         return
-    own = torch.tensor([[run.asked_to_stop is not None, digest(requests)]], dtype=torch.int64)
+    own = torch.tensor([[run.asked_to_stop is not None, run.signal, digest(requests)]], dtype=torch.int64)
     messages = run.accelerator.gather(own.to(run.accelerator.device))
-    stops, digests = messages.T.tolist()
+    stops, signals, digests = messages.T.tolist()
+    run.signal = max(signals)
     if any(stops):
         run.stop_reason = next(reason for reason in gather_object([run.asked_to_stop]) if reason)
     if len(set(digests)) > 1:
@@ -124,7 +125,7 @@ def apply_edit(run: Editable, request: EditRequest) -> journal.Record:
     )
 
 
-def replay(run: Run, records: list[journal.Record]) -> None:
+def replay(run: Run, records: Sequence[journal.Record]) -> None:
     """Do again what a journal says, on a fresh run: its values are loaded afterwards."""
     for record in records:
         run.fresh.clear()

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
+from research.durable import append_text, write_text
 from research.edits.base import EditRequest
 from research.tracking import track_text
 
@@ -47,9 +48,21 @@ class Record:
         return f"{self.request}, asked for by {self.asked_by}; trainable parameters {trainable}"
 
 
+@dataclass(frozen=True)
+class Parent:
+    """The run that a fork comes from."""
+
+    run: str
+    """Its directory."""
+    step: int
+    """Steps that it had taken where the fork begins."""
+    journal: tuple[Record, ...]
+    """The edits that it had applied there."""
+
+
 def write(run: Run, records: list[Record]) -> None:
     """Add records to journal.jsonl and to TensorBoard; called on the main process."""
-    _write_lines(run, records, "a")
+    append_text(run.directory / JOURNAL, _lines(records))
     for record in records:
         run.say(f"after step {record.step}: {record}")
     text = "\n".join(f"- {record}" for record in records)
@@ -64,9 +77,8 @@ def read(directory: Path) -> list[Record]:
 
 def rewrite(run: Run) -> None:
     """Write the journal as it was at a checkpoint, without what came after; called on the main process."""
-    _write_lines(run, run.journal, "w")
+    write_text(run.directory / JOURNAL, _lines(run.journal))
 
 
-def _write_lines(run: Run, records: list[Record], mode: Literal["a", "w"]) -> None:
-    with (run.directory / JOURNAL).open(mode, encoding="utf-8") as file:
-        file.writelines(json.dumps(asdict(record)) + "\n" for record in records)
+def _lines(records: list[Record]) -> str:
+    return "".join(json.dumps(asdict(record)) + "\n" for record in records)

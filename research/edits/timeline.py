@@ -17,6 +17,7 @@ from research.hooks.base import Hook
 from research.user_errors import one_line
 
 if TYPE_CHECKING:
+    from research.edits.journal import Parent
     from research.run import Run
 
 TIMES = ("at", "every", "when")
@@ -36,6 +37,9 @@ class Entry:
     """How often."""
     when: Condition | None = None
     """Under which condition, once."""
+
+    def __str__(self) -> str:
+        return f"{self.at or self.every or self.when}: {listed(self.requests)}"
 
     def steps(self, clock: Clock) -> list[int]:
         """Return after which steps it is due; none for a condition.
@@ -60,6 +64,11 @@ class Entry:
                 )
             return steps
         return []
+
+
+def listed(requests: Sequence[EditRequest]) -> str:
+    """Return edits as one text."""
+    return ", ".join(map(str, requests))
 
 
 @dataclass(frozen=True)
@@ -158,13 +167,16 @@ def refuse_what_never_comes(entries: Sequence[Entry], num_evaluations: int) -> N
             )
 
 
-def resolve_timeline(entries: Sequence[Entry], clock: Clock, *, smoke: bool = False) -> Timeline:
+def resolve_timeline(
+    entries: Sequence[Entry], clock: Clock, *, smoke: bool = False, parent: Parent | None = None
+) -> Timeline:
     """Return which edits are due after which step.
 
     Args:
         entries: in the order in which they apply, where they fall on the same step.
         clock: the run's.
         smoke: press the entries, in their order, into a run that is too short for them.
+        parent: the run that this one is a fork of; what it applied is not applied again.
     Raises:
         ValueError: if an entry can never be reached.
     """
@@ -176,9 +188,37 @@ def resolve_timeline(entries: Sequence[Entry], clock: Clock, *, smoke: bool = Fa
         note = f"--smoke presses the timeline, in its order, into {clock.total_steps} steps."
     else:
         placed = [(step, entry) for entry in timed for step in entry.steps(clock)]
+    if parent is not None:
+        placed = _after_fork(placed, parent)
     for step, entry in placed:
         due.setdefault(step, []).extend(entry.requests)
     return Timeline(dict(sorted(due.items())), [entry for entry in entries if entry.when is not None], note)
+
+
+def _after_fork(placed: Sequence[tuple[int, Entry]], parent: Parent) -> list[tuple[int, Entry]]:
+    """Return what a fork has still to do: what is due where it begins or later, and was not done by its parent.
+
+    Raises:
+        ValueError: for an entry that the parent did not apply, and whose time is past.
+    """
+    applied = [(record.name, record.arguments) for record in parent.journal]
+    left = []
+    for step, entry in sorted(placed, key=lambda place: place[0]):
+        asked = [(request.name, request.arguments) for request in entry.requests]
+        if entry.every is not None:
+            if step > parent.step:
+                left.append((step, entry))
+        elif all(asked.count(each) <= applied.count(each) for each in asked):
+            for each in asked:
+                applied.remove(each)
+        elif step < parent.step:
+            raise ValueError(
+                f"{entry.label}: {entry.at} is step {step}, which is past: the fork begins after step {parent.step} of "
+                f"{parent.run}."
+            )
+        else:
+            left.append((step, entry))
+    return left
 
 
 def _pressed(timed: Sequence[Entry], num_steps: int) -> list[tuple[int, Entry]]:
@@ -186,12 +226,14 @@ def _pressed(timed: Sequence[Entry], num_steps: int) -> list[tuple[int, Entry]]:
 
     Their order is that of their times, where all are of one kind, else that in which they are written.
     """
-    later = [entry for entry in timed if not (entry.at is not None and entry.at.value == 0)]
+    first: list[Entry] = []
+    later: list[Entry] = []
+    for entry in timed:
+        (first if entry.at is not None and entry.at.value == 0 else later).append(entry)
     units = {time.unit for entry in later if (time := entry.at or entry.every) is not None}
     if len(units) == 1:  # times of several kinds cannot be compared in so short a run
         later.sort(key=lambda entry: (entry.at or entry.every).value)  # type: ignore[union-attr]
     boundaries = max(1, num_steps - 1)
-    first = [entry for entry in timed if all(entry is not each for each in later)]
     return [
         *((0, entry) for entry in first),
         *((1 + number * boundaries // len(later), entry) for number, entry in enumerate(later)),
@@ -212,6 +254,11 @@ class FollowTimeline(Hook):
     def on_train_start(self, run: Run) -> None:
         """Ask for what is due before the first step."""
         self._ask(run)
+
+    def on_resume(self, run: Run) -> None:
+        """Ask for what a fork adds at the step where it begins."""
+        if run.start is not None and run.start.is_fork:
+            self._ask(run)
 
     def after_step(self, run: Run) -> None:
         """Ask for what is due after this step."""
@@ -237,23 +284,23 @@ class FollowTimeline(Hook):
         """Say what never came."""
         for step, requests in self.due.items():
             if step > run.clock.step:
-                asked = ", ".join(map(str, requests))
-                run.say(f"The run ended after step {run.clock.step:,}, before step {step:,}: {asked} is not applied.")
+                where = f"The run ended after step {run.clock.step:,}, before step {step:,}"
+                run.say(f"{where}: {listed(requests)} is not applied.")
         for entry in self.conditional:
             assert entry.when is not None
             if not entry.when.has_come_true:
-                asked = ", ".join(map(str, entry.requests))
-                run.say(f"{entry.when} never came true: {asked} is not applied.")
+                run.say(f"{entry.when} never came true: {listed(entry.requests)} is not applied.")
 
     def _ask(self, run: Run) -> None:
         run.ask(self.due.get(run.clock.step, ()))
 
     def state_dict(self) -> dict[str, Any]:
         """Return what the conditions have seen."""
-        return {"conditions": [entry.when.state_dict() for entry in self.conditional if entry.when]}
+        return {"conditions": [[str(entry), entry.when.state_dict()] for entry in self.conditional if entry.when]}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take back what the conditions had seen."""
-        for entry, saved in zip(self.conditional, state["conditions"], strict=True):
-            assert entry.when is not None
-            entry.when.load_state_dict(saved)
+        """Take back what the conditions had seen; those that a fork brings begin now."""
+        saved = dict(state["conditions"])
+        for entry in self.conditional:
+            if entry.when is not None and str(entry) in saved:
+                entry.when.load_state_dict(saved[str(entry)])

@@ -23,6 +23,9 @@ class Hook:
 
     works_compiled: ClassVar[bool] = True
     """Whether the hook can take part in a run with --compile."""
+    kept_files: ClassVar[tuple[str, ...]] = ()
+    """Files and folders of the run directory that belong to the hook's state: checkpoints hold what they are at the
+    time, and a resumed run finds them as they were. Files of such a folder are replaced, never written to in place."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

@@ -1,29 +1,42 @@
-"""Save a checkpoint every so many steps."""
+"""Save a checkpoint every so many steps, and before the run ends."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from research.checkpoint import save_checkpoint
+from research.durable import StorageError
 from research.hooks.base import Hook
 
 if TYPE_CHECKING:
     from research.run import Run
 
+OnSaveError = Literal["stop", "continue"]
+
 
 class Checkpointing(Hook):
-    """Save a checkpoint every so many steps, and keep the newest.
+    """Save a checkpoint every so many steps, after the last one, and when a signal ends the run.
 
     Args:
-        every: steps between checkpoints.
+        every: steps between checkpoints; None saves only when a signal ends the run.
         keep: checkpoints that stay.
+        on_save_error: what a checkpoint that cannot be written does.
     """
 
-    def __init__(self, *, every: int, keep: int) -> None:
+    def __init__(self, *, every: int | None, keep: int, on_save_error: OnSaveError) -> None:
         self.every = every
         self.keep = keep
+        self.on_save_error = on_save_error
 
     def end_of_step(self, run: Run) -> None:
         """Save if it is time."""
-        if run.clock.step % self.every == 0:
+        # After the last step too, so that what is left to do then can be cut and done again.
+        due = self.every is not None and (run.clock.step % self.every == 0 or run.is_over)
+        if not due and not run.signal:
+            return
+        try:
             save_checkpoint(run, self.keep)
+        except StorageError as error:
+            if self.on_save_error == "stop" or run.signal:
+                raise
+            run.say(f"{error} The run goes on without this checkpoint (--on_save_error continue).")

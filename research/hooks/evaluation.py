@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from research.run import Run
 
 
+BEST = "best"
+"""Folder of the best model in the run directory."""
+
+
 class Evaluation(Hook):
     """Evaluate on the validation split every so many steps, and after the last.
 
@@ -56,6 +60,8 @@ class BestModel(Hook):
         metric: name of a validation metric.
     """
 
+    kept_files = (BEST,)
+
     def __init__(self, *, metric: str) -> None:
         self.metric = metric
         self.best: float | None = None
@@ -66,16 +72,11 @@ class BestModel(Hook):
             return
         self.best = metrics[self.metric]
         if run.is_main:
-            run.save_model(run.directory / "best")
+            run.save_model(run.directory / BEST)
 
     def after_edits(self, run: Run) -> None:
         """Begin anew where losses no longer compare."""
         if run.has_new_objective and self.metric == "loss":
-            self.best = None
-
-    def on_resume(self, run: Run) -> None:
-        """Begin anew where the best model stayed behind: in the directory of the run that is continued elsewhere."""
-        if not (run.directory / "best").exists():
             self.best = None
 
     def state_dict(self) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
+from research.durable import append_text
 from research.edits import journal
 from research.hooks.base import Hook
 from research.outputs import METRICS_LOG, as_json
@@ -24,26 +25,21 @@ class MetricsLog(Hook):
         every: steps between lines.
     """
 
+    kept_files = (METRICS_LOG,)
+
     def __init__(self, *, every: int) -> None:
         self.every = every
         self.num_examples = 0
         self.seconds = 0.0
 
     def on_train_start(self, run: Run) -> None:
-        """Begin a new metrics.jsonl and journal.jsonl: `--resume auto` may find lines of a run without a checkpoint."""
+        """Begin the journal."""
         if run.is_main:
-            (run.directory / METRICS_LOG).unlink(missing_ok=True)
             journal.rewrite(run)
 
     def on_resume(self, run: Run) -> None:
-        """Cut metrics.jsonl and journal.jsonl back to the checkpoint's step."""
-        path = run.directory / METRICS_LOG
-        if run.is_main:
-            journal.rewrite(run)
-        if run.is_main and path.exists():
-            lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-            kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= run.clock.step]
-            path.write_text("".join(kept), encoding="utf-8")
+        """Cut the journal back to the checkpoint's step; metrics.jsonl came with the checkpoint."""
+        self.on_train_start(run)
 
     def after_step(self, run: Run) -> None:
         """Count what the line says of speed."""
@@ -79,8 +75,7 @@ class MetricsLog(Hook):
         values, run.to_log = run.to_log, {}
         if run.is_main:
             line = {"step": run.clock.step, "epoch": round(run.clock.epochs_done, 6), **values}
-            with (run.directory / METRICS_LOG).open("a", encoding="utf-8") as file:
-                file.write(json.dumps(as_json(line), allow_nan=False) + "\n")
+            append_text(run.directory / METRICS_LOG, json.dumps(as_json(line), allow_nan=False) + "\n")
         run.accelerator.log(values, step=run.clock.step)
 
 

@@ -23,10 +23,11 @@ from sklearn.metrics import precision_recall_fscore_support
 from research.assemble import choose_objective, resolve
 from research.config import SETTING_GROUPS, RunConfig
 from research.data import Splits
+from research.durable import write_text
 from research.edits.journal import Record
 from research.edits.journal import read as read_journal
 from research.figures import confusion_matrix_figure, regression_figure
-from research.outputs import METRICS_LOG, predictions_path, read_result
+from research.outputs import CONFIG, METRICS_LOG, as_json, predictions_path
 from research.report.mistakes import Scored, worst_mistakes
 from research.step_figures import Curve, curves_figure, loss_figure, rates_figure
 from research.task import Task
@@ -49,16 +50,16 @@ class Picture:
     """The picture itself, as a data URI."""
 
 
-def write_report(directory: Path, texts: Splits) -> Path:
+def write_report(directory: Path, result: dict[str, Any], texts: Splits) -> Path:
     """Write report.html, which needs no other file and no network, and return its path.
 
     Args:
-        directory: the directory of a finished run.
+        directory: the run directory.
+        result: what result.json will hold.
         texts: the rows that the run read.
     """
-    result = read_result(directory)
-    assert result is not None
-    config = yaml.safe_load((directory / "config.yaml").read_text(encoding="utf-8"))
+    result = as_json(result)
+    config = yaml.safe_load((directory / CONFIG).read_text(encoding="utf-8"))
     scored = {split: _read_predictions(predictions_path(directory, split), texts.task) for split in SHOWN_SPLITS}
     mistakes, num_mistakes = worst_mistakes(texts.task, scored[MISTAKES_OF], getattr(texts, MISTAKES_OF))
     edits, curves = read_journal(directory), _read_curves(directory)
@@ -83,7 +84,7 @@ def write_report(directory: Path, texts: Splits) -> Path:
         )
     )
     path = directory / REPORT
-    path.write_text(page, encoding="utf-8")
+    write_text(path, page)
     return path
 
 

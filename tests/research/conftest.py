@@ -14,6 +14,7 @@ from accelerate.optimizer import AcceleratedOptimizer
 from research import Hook, RunConfig
 from research.assemble import resolve, set_up
 from research.launch import create_accelerator, end_run
+from research.resuming import Start
 from research.run import Run
 
 StartRun = Callable[..., Run]
@@ -36,7 +37,7 @@ def start_run(
     monkeypatch.setenv("MIDWAY_CACHE", str(cache_dir))
     started: list[Run] = []
 
-    def start(hooks: Sequence[Hook] = (), *, resume: Path | None = None, **settings: Any) -> Run:
+    def start_one(hooks: Sequence[Hook] = (), *, resume: Path | None = None, **settings: Any) -> Run:
         directory = tmp_path / f"run-{len(started)}"
         directory.mkdir()
         defaults = {
@@ -55,10 +56,11 @@ def start_run(
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # accelerate's own
             accelerator = create_accelerator(config, str(directory))
-            run = set_up(config, directory, accelerator, resume, hooks, lambda message: None)
+            start = None if resume is None else Start(resume)
+            run = set_up(config, directory, accelerator, start, hooks, lambda message: None)
         started.append(run)
         return run
 
-    yield start
+    yield start_one
     for run in started:
         end_run(run.accelerator)

@@ -53,7 +53,7 @@ def test_condition_that_cannot_be_read_is_refused(text: str, message: str) -> No
 def test_edit_waits_for_its_condition_also_after_a_resume(start_run: StartRun, cut: int) -> None:
     class Save(Hook):
         def end_of_step(self, run: Any) -> None:
-            if run.clock.step == cut and run.resumed_from is None:
+            if run.clock.step == cut and run.start is None:
                 save_checkpoint(run, keep=1)
 
     settings = {

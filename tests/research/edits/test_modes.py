@@ -113,7 +113,7 @@ def test_edits_go_on_after_a_step_that_the_scaler_skipped(start_run: StartRun) -
 def test_resumed_run_ends_with_the_same_bits(start_run: StartRun, step: int) -> None:
     class Save(Hook):
         def end_of_step(self, run: Any) -> None:
-            if run.clock.step == step and run.resumed_from is None:
+            if run.clock.step == step and run.start is None:
                 save_checkpoint(run, keep=1)
 
     settings = {"max_steps": 7, "timeline": TIMELINE, "head": {"name": "linear", "dropout": 0.1}, "dropout": 0.1}

@@ -87,7 +87,7 @@ def test_what_is_frozen_is_not_averaged(start_run: StartRun) -> None:
 def test_resumed_average_has_the_same_bits(start_run: StartRun) -> None:
     class Save(Hook):
         def end_of_step(self, run: Any) -> None:
-            if run.clock.step == 2 and run.resumed_from is None:
+            if run.clock.step == 2 and run.start is None:
                 save_checkpoint(run, keep=1)
 
     first, second = ExponentialMovingAverage(), ExponentialMovingAverage()

@@ -1,0 +1,58 @@
+"""`--fork runs/a@step-400`: where a fork begins, and the settings that it inherits."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from research.user_errors import one_line
+
+
+@dataclass(frozen=True)
+class ForkPoint:
+    """A checkpoint of another run."""
+
+    run: Path
+    """That run's directory."""
+    step: int | None
+    """The checkpoint's step; None is the newest."""
+
+
+def parse_fork(text: str) -> ForkPoint:
+    """Read where a fork begins.
+
+    Args:
+        text: `runs/a@step-400`, `runs/a@400`, or `runs/a` for the newest checkpoint.
+    Raises:
+        ValueError: if it is none of these, or there is no such run.
+    """
+    name, at, point = text.rpartition("@")
+    if not at or "/" in point:
+        name, point = text, ""
+    found = re.fullmatch(r"(?:step-)?(\d+)", point)
+    if point and found is None:
+        raise ValueError(f"Expected --fork as runs/<name>@step-400, or runs/<name> for the newest, got '{text}'.")
+    directory = Path(name)
+    if not (directory / "config.yaml").is_file():
+        raise ValueError(f"--fork {text}: {directory} is no run directory (it has no config.yaml).")
+    return ForkPoint(directory, int(found[1]) if found else None)
+
+
+def inherited_settings(fork: str) -> dict[str, Any]:
+    """Return the settings of the run that is forked; recipes and flags override them.
+
+    Raises:
+        ValueError: if they cannot be read.
+    """
+    path = parse_fork(fork).run / "config.yaml"
+    try:
+        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ValueError(f"The settings of the run to fork, {path}, cannot be read: {one_line(error)}") from None
+    if not isinstance(settings, dict):
+        raise ValueError(f"The settings of the run to fork, {path}, are no mapping.")
+    return settings

@@ -1,0 +1,56 @@
+"""A folder's manifest: which files belong to it, how long they are, and their hashes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+FORMAT = 3
+"""Of a checkpoint; another one cannot be read."""
+MANIFEST = "manifest.json"
+
+
+def write_manifest(folder: Path) -> None:
+    """Write down what a folder holds now."""
+    files = {
+        file.relative_to(folder).as_posix(): {"bytes": file.stat().st_size, "sha256": _sha256(file)}
+        for file in sorted(folder.rglob("*"))
+        if file.is_file()
+    }
+    (folder / MANIFEST).write_text(json.dumps({"format": FORMAT, "files": files}, indent=2), encoding="utf-8")
+
+
+def find_damage(folder: Path) -> str | None:
+    """Return in which way a folder is not what its manifest says, or None."""
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        version, files = manifest["format"], manifest["files"]
+        expected = {str(name): (int(facts["bytes"]), str(facts["sha256"])) for name, facts in files.items()}
+    except OSError as error:
+        return f"its manifest cannot be read ({error.strerror})"
+    except (ValueError, LookupError, TypeError, AttributeError):
+        return "its manifest is damaged"
+    if version != FORMAT:
+        return f"it has format {version}, this version reads {FORMAT}"
+    damages = (_damage_of_file(folder, name, *facts) for name, facts in expected.items())
+    return next(filter(None, damages), None)
+
+
+def _damage_of_file(folder: Path, name: str, num_bytes: int, sha256: str) -> str | None:
+    file = folder / name
+    if not file.resolve().is_relative_to(folder.resolve()):  # by its name, or as a link
+        return f"its manifest names a file outside of it ({name})"
+    if not file.is_file():
+        return f"{name} is missing"
+    if file.stat().st_size != num_bytes:
+        return f"{name} has {file.stat().st_size:,} bytes instead of {num_bytes:,}"
+    return None if _sha256(file) == sha256 else f"{name} is not what was written"
+
+
+def _sha256(file: Path) -> str:
+    digest = hashlib.sha256()
+    with file.open("rb") as stream:
+        while chunk := stream.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()

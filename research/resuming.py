@@ -1,0 +1,185 @@
+"""Where a run goes on, and what may differ from the run that wrote the checkpoint."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from research.config import DataSettings
+from research.forks import parse_fork
+from research.manifest import MANIFEST, find_damage
+
+CHECKPOINTS = "checkpoints"
+Say = Callable[[str], None]
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that cannot be used."""
+
+
+NO_TRACE = ("name", "output_dir", "overwrite", "resume", "fork")
+"""Settings that say where a run lies or comes from."""
+HARMLESS = (
+    "plugin",
+    "on_nonfinite",
+    "save_every",
+    "keep",
+    "on_save_error",
+    "log_with",
+    "log_every",
+    "profile",
+    "evaluation_batch_size",
+)
+"""Settings that change nothing of what is trained."""
+ROUNDING = ("micro_batch_size", "num_threads", "deterministic", "compile", "compile_backend")
+"""Settings that change how numbers are rounded, or which units dropout drops."""
+ABOUT_ROWS = tuple(
+    item.name for item in dataclasses.fields(DataSettings) if item.name not in ("max_length", "truncation")
+)
+"""Settings that say which rows there are; what counts is the rows themselves."""
+FIXED_IN_FORKS = ("encoder", "head", "freeze", "peft", "init_from", "batch_size", "seed", "optimizer", "smoke")
+"""Settings that a fork must share with its parent: the checkpoint's weights, its optimizer, its place in the data."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """The checkpoint that a run continues."""
+
+    checkpoint: Path
+    """Its folder."""
+    is_fork: bool = False
+    """Whether it belongs to another run, of which this one is a fork."""
+
+
+@dataclass(frozen=True)
+class Differences:
+    """What differs between a checkpoint's run and this one."""
+
+    notes: list[str]
+    """What is taken over, to be said."""
+    refused: list[str]
+    """What would make it another run."""
+
+
+def compare_settings(
+    before: Mapping[str, Any], now: Mapping[str, Any], *, same_rows: bool, is_fork: bool
+) -> Differences:
+    """Compare the settings of a checkpoint's run with those of the run that continues it.
+
+    Args:
+        before: settings in the checkpoint.
+        now: settings of this run.
+        same_rows: whether both have the same rows.
+        is_fork: whether this run is a fork, which may differ in more.
+    """
+    notes: list[str] = []
+    refused: list[str] = []
+    for name, old, new in _changed(before, now):
+        change = f"{name} was {old!r}, now {new!r}"
+        if name in ABOUT_ROWS:
+            (notes if same_rows else refused).append(f"{change} (the rows are the same)" if same_rows else change)
+        elif is_fork:
+            (refused if name in FIXED_IN_FORKS else notes).append(change)
+        elif name in HARMLESS:
+            notes.append(change)
+        elif name in ROUNDING:
+            notes.append(f"{change} (numbers are rounded in another way, or dropout drops other units)")
+        else:
+            refused.append(change)
+    if not same_rows and not refused:
+        refused.append("the rows of the data are others")
+    return Differences(notes, refused)
+
+
+def refuse(checkpoint: Path, refused: list[str], *, is_fork: bool) -> None:
+    """Refuse to continue what would be another run.
+
+    Raises:
+        CheckpointError: listing the differences.
+    """
+    if not refused:
+        return
+    listed = "; ".join(refused)
+    if is_fork:
+        raise CheckpointError(
+            f"A fork of {checkpoint} cannot differ in this: {listed}. Use edits (--timeline) for the model; for other "
+            "data or another seed begin a new run, from these weights with --init_from."
+        )
+    run, name = checkpoint.parent.parent, checkpoint.name
+    raise CheckpointError(
+        f"{checkpoint} belongs to a run with other settings: {listed}. Resume with the same ones, or continue it as "
+        f"another run: --fork {run}@{re.sub('-0+', '-', name)}."
+    )
+
+
+def _changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+    for name, new in now.items():
+        old = before.get(name)
+        if name not in NO_TRACE and old != new:
+            yield name, old, new
+
+
+def newest_checkpoint(directory: Path, say: Say) -> Path | None:
+    """Return the newest checkpoint of a run directory whose files are what its manifest says, or None.
+
+    Damaged ones are skipped with a word.
+    """
+    for checkpoint in reversed(list_checkpoints(directory)):
+        damage = find_damage(checkpoint)
+        if damage is None:
+            return checkpoint
+        say(f"Skipping the checkpoint {checkpoint}: {damage}.")
+    return None
+
+
+def list_checkpoints(directory: Path) -> list[Path]:
+    """Return the checkpoints of a run directory, by step: clocks may go backwards, steps do not."""
+    found = {
+        int(match[1]): entry
+        for entry in (directory / CHECKPOINTS).glob("step-*")
+        if (match := re.fullmatch(r"step-(\d+)", entry.name))
+    }
+    return [found[step] for step in sorted(found)]
+
+
+def check_checkpoint(checkpoint: Path, purpose: str) -> None:
+    """Refuse a folder that is no whole checkpoint.
+
+    Args:
+        checkpoint: the folder.
+        purpose: the flag that names it.
+    Raises:
+        CheckpointError: saying what is wrong with it.
+    """
+    if not (checkpoint / MANIFEST).exists():
+        raise CheckpointError(
+            f"{checkpoint} is no checkpoint. One is a folder such as runs/<name>/checkpoints/step-00000400; --resume "
+            "auto finds the newest in the run directory."
+        )
+    damage = find_damage(checkpoint)
+    if damage is not None:
+        raise CheckpointError(f"Cannot use {checkpoint} for {purpose}: {damage}.")
+
+
+def fork_checkpoint(fork: str, say: Say) -> Path:
+    """Return the checkpoint that a fork begins with.
+
+    Raises:
+        CheckpointError: if there is none, or it is damaged.
+    """
+    point = parse_fork(fork)
+    if point.step is None:
+        newest = newest_checkpoint(point.run, say)
+        if newest is None:
+            raise CheckpointError(f"--fork {fork}: {point.run} has no checkpoint; it needs --save_every.")
+        return newest
+    steps = {int(checkpoint.name.removeprefix("step-")): checkpoint for checkpoint in list_checkpoints(point.run)}
+    if point.step not in steps:
+        there = ", ".join(map(str, steps)) or "none"
+        raise CheckpointError(f"--fork {fork}: no checkpoint of step {point.step}. Checkpoints: {there}.")
+    check_checkpoint(steps[point.step], "--fork")
+    return steps[point.step]

@@ -1,0 +1,82 @@
+"""Stop in good order: SIGTERM, SIGINT and SIGUSR1, and the end of the launcher, are heard between two steps."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+import time
+from types import FrameType, TracebackType
+from typing import Any
+
+HEARD = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+ECHO_SECONDS = 1.0
+"""How long after a signal the launcher may pass the same one on, once more."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """A run that a signal ended, after a step.
+
+    Args:
+        number: the signal's.
+        message: what is to be said of it.
+    """
+
+    def __init__(self, number: int, message: str) -> None:
+        super().__init__(message)
+        self.exit_code = 128 + number
+        """As a shell says that a signal ended a program: 143 for SIGTERM, 130 for SIGINT, 138 for SIGUSR1."""
+
+
+class SignalWatch:
+    """Hears signals while a run trains; the second one stops at once.
+
+    Args:
+        speaks: whether this process tells the user that the first was heard.
+    """
+
+    def __init__(self, *, speaks: bool) -> None:
+        self._speaks = speaks
+        self._received = 0
+        self._received_at = 0.0
+        self._before: dict[signal.Signals, Any] = {}
+        self._launcher = os.getppid()
+        # torchrun passes on what its workers, in the same terminal, have heard already.
+        self._has_echo = "TORCHELASTIC_RUN_ID" in os.environ
+
+    def __enter__(self) -> SignalWatch:
+        if threading.current_thread() is threading.main_thread():  # Python lets no other one listen
+            self._before = {number: signal.signal(number, self._hear) for number in HEARD}
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def received(self) -> int:
+        """Return the number of the signal that was heard, or 0; a launcher that is gone counts as SIGTERM.
+
+        `accelerate launch` with one process dies of a signal without passing it on.
+        """
+        if not self._received and os.getppid() != self._launcher:
+            self._received = signal.SIGTERM
+        return self._received
+
+    def _hear(self, number: int, frame: FrameType | None) -> None:
+        now = time.monotonic()
+        if self._received_at and self._has_echo and now - self._received_at < ECHO_SECONDS:
+            return
+        if self._received_at:
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+            return
+        self._received, self._received_at = number, now
+        if self._speaks:
+            message = (
+                f"\n{signal.Signals(number).name}: finishing this step, then saving; a second one stops at once.\n"
+            )
+            with contextlib.suppress(OSError):  # the terminal may be what went away
+                os.write(2, message.encode())  # print could interrupt a print

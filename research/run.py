@@ -323,10 +323,12 @@ class Run:
         """End the run if a signal was agreed on.
 
         Raises:
-            Interrupted: on every process.
+            Interrupted: on the main process; the others exit.
         """
         if not self.signal:
             return
+        if not self.is_main:  # which says so for all
+            raise SystemExit(128 + self.signal)
         checkpoints = list_checkpoints(self.directory)
         saved = f"saved in {checkpoints[-1]}" if checkpoints else "nothing is saved"
         name = signal.Signals(self.signal).name
@@ -340,7 +342,7 @@ class Run:
         """End the run if a signal came after its last step, when only evaluations are left.
 
         Raises:
-            Interrupted: on every process.
+            Interrupted: as `leave_if_interrupted`.
         """
         if not self.takes_edits:
             self.signal = max(gather_object([self.signals.received()]))

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
+import psutil
 import pytest
 
 ROOT = Path(__file__).parent.parent
@@ -89,8 +93,95 @@ def run_to_the_end(
     return subprocess.CompletedProcess(command, process.returncode, stdout, stderr)
 
 
+def command_line(
+    arguments: Sequence[object], *, num_processes: int = 0, script: str = "run.py", launcher_options: Sequence[str] = ()
+) -> list[str]:
+    """Return the command for one of the experiments as a user types it: plain `python` for no processes."""
+    launcher: list[object] = [sys.executable]
+    if num_processes:
+        config = "cpu.yaml" if num_processes == 1 else f"cpu_{num_processes}_processes.yaml"
+        launcher += ["-m", "accelerate.commands.launch", "--config_file", ROOT / "accelerate_configs" / config]
+    return [*map(str, [*launcher, *launcher_options]), str(ROOT / "experiments" / script), *map(str, arguments)]
+
+
 @pytest.fixture(scope="session")
-def launch(cache_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Launch:
+def user_environment(cache_dir: Path) -> dict[str, str]:
+    """What a user's commands find in the environment: no network, and the session's cache."""
+    return {"MIDWAY_CACHE": str(cache_dir), "HF_HUB_OFFLINE": "1"}
+
+
+def _belongs_to(process: psutil.Process, session: int) -> bool:
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE and os.getsid(process.pid) == session
+    except (psutil.NoSuchProcess, ProcessLookupError):  # it ended meanwhile
+        return False
+
+
+class Started:
+    """A command that runs in the background, in a session of its own.
+
+    Args:
+        command: what to run.
+        cwd: working directory.
+        environment: all of it.
+        output: file for what it prints.
+    """
+
+    def __init__(self, command: Sequence[str], cwd: Path, environment: dict[str, str], output: Path) -> None:
+        self.output = output
+        with output.open("w") as file:
+            self.process = subprocess.Popen(
+                command, cwd=cwd, env=environment, stdout=file, stderr=subprocess.STDOUT, start_new_session=True
+            )
+
+    def wait_for(self, what: str, condition: Callable[[], bool], timeout: float = 120) -> None:
+        """Wait until a condition holds; fail if the command ends before, or it takes too long."""
+        end = time.monotonic() + timeout
+        while not condition():
+            assert self.process.poll() is None, f"ended before {what}:\n{self.printed()}"
+            assert time.monotonic() < end, f"no {what} within {timeout} s:\n{self.printed()}"
+            time.sleep(0.01)
+
+    def end(self, timeout: float = 120) -> int:
+        """Wait for the end, and return the exit status."""
+        return self.process.wait(timeout)
+
+    def members(self) -> list[int]:
+        """Return the ids of all processes that the command started and that still run, its own included."""
+        return [process.pid for process in psutil.process_iter() if _belongs_to(process, self.process.pid)]
+
+    def printed(self) -> str:
+        """Return what the command printed so far."""
+        return self.output.read_text(errors="replace")
+
+    def kill(self) -> None:
+        """Kill the command with all that it started."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait(10)
+
+
+Start = Callable[..., Started]
+
+
+@pytest.fixture
+def start(user_environment: dict[str, str], tmp_path: Path) -> Iterator[Start]:
+    """Start experiments/run.py in the background: `start(arguments, num_processes=2)`, else as `launch`."""
+    started: list[Started] = []
+
+    def begin(arguments: Sequence[object], *, environment: dict[str, str] | None = None, **options: Any) -> Started:
+        output = tmp_path / f"output-{len(started)}.txt"
+        command = command_line(arguments, **options)
+        started.append(Started(command, tmp_path, {**os.environ, **user_environment, **(environment or {})}, output))
+        return started[-1]
+
+    yield begin
+    for each in started:
+        each.kill()
+
+
+@pytest.fixture(scope="session")
+def launch(user_environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Launch:
     """Run experiments/run.py as a user does, in an empty working directory unless `cwd` names one.
 
     `launch(["--head", "lstm"], num_processes=2)` goes through `accelerate launch` with the shipped config for one
@@ -105,13 +196,10 @@ def launch(cache_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Launch:
         cwd: Path | None = None,
         script: str = "run.py",
         timeout: float = 300,
+        launcher_options: Sequence[str] = (),
     ) -> subprocess.CompletedProcess[str]:
-        launcher = [sys.executable]
-        if num_processes:
-            config = "cpu.yaml" if num_processes == 1 else f"cpu_{num_processes}_processes.yaml"
-            launcher += ["-m", "accelerate.commands.launch", "--config_file", ROOT / "accelerate_configs" / config]
-        command = [*map(str, launcher), str(ROOT / "experiments" / script), *map(str, arguments)]
-        environment = {**os.environ, "MIDWAY_CACHE": str(cache_dir), "HF_HUB_OFFLINE": "1"}
+        command = command_line(arguments, num_processes=num_processes, script=script, launcher_options=launcher_options)
+        environment = {**os.environ, **user_environment}
         if Path(script).is_absolute():  # a script of the tests, which shares code with others of them
             environment["PYTHONPATH"] = str(ROOT)
         done = run_to_the_end(command, cwd or tmp_path_factory.mktemp("cwd"), environment, timeout)

@@ -1,0 +1,196 @@
+"""Show that a run of yours, cut and resumed, ends with the same bits: python experiments/verify_resume.py --head lstm.
+
+Takes every setting of run.py, plugins included. The run is made whole, and once more with cuts: killed in the middle of
+steps drawn at random, resumed each time. After every step both write down hashes of every weight, optimizer state,
+random number generator and hook; the first that differs is named. So are differences in predictions and metrics.jsonl.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from research.run import Run
+
+POINTS = ("on_batch", "after_backward", "before_step", "after_step", "end_of_step")
+"""Where in a step it may be cut."""
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A moment in a run."""
+
+    step: int
+    """Number of the step, from 1."""
+    point: str
+    """Point of the loop in that step."""
+
+    def __str__(self) -> str:
+        return f"step {self.step}, {self.point}"
+
+
+def main() -> int:
+    """Compare a whole run with one that is cut, and print what came out; 0 if they are the same."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--cuts", type=int, default=3, help="how often the run is cut (default: %(default)s)")
+    parser.add_argument("--cut_seed", type=int, default=0, help="draws the moments (default: %(default)s)")
+    parser.add_argument("--folder", type=Path, default=Path("runs/verify_resume"), help="for both runs; must not exist")
+    parser.add_argument("--accelerate_config", type=Path, help="start runs through accelerate launch with this config")
+    parser.add_argument("--watch", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--cut", help=argparse.SUPPRESS)
+    own, settings = parser.parse_known_args()
+    if own.watch is not None:
+        return run_watched(settings, own.watch, own.cut)
+    if own.folder.exists():
+        print(f"error: {own.folder} exists; delete it, or choose another --folder.", file=sys.stderr)
+        return 2
+    if not any(setting.startswith(("--save_every", "--save-every")) for setting in settings):
+        settings += ["--save_every", "20%"]
+    return verify(settings, own)
+
+
+def verify(settings: Sequence[str], own: argparse.Namespace) -> int:
+    """Make both runs and compare them."""
+    from rich.console import Console
+    from rich.table import Table
+
+    whole, cut = own.folder / "whole", own.folder / "cut"
+    print("whole run ...", flush=True)
+    done = start(whole, [*settings, "--output_dir", str(whole)], own.accelerate_config)
+    if done.returncode != 0:
+        print(done.stdout, done.stderr, sep="\n", file=sys.stderr)
+        return 1
+    cuts = draw_cuts(json.loads((whole / "result.json").read_text())["steps"], own.cuts, own.cut_seed)
+    table = Table("cut at", "began with", "first difference", title=f"{len(cuts)} cuts (--cut_seed {own.cut_seed})")
+    same = True
+    for number in range(len(cuts) + 1):
+        here = cuts[number] if number < len(cuts) else None
+        print(f"until {here} ..." if here else "until the end ...", flush=True)
+        options = ["--output_dir", str(cut), "--resume", "auto"]
+        done = start(cut, [*settings, *options], own.accelerate_config, here)
+        if (done.returncode == 0) != (here is None):
+            print(done.stdout, done.stderr, sep="\n", file=sys.stderr)
+            return 1
+        difference = next(differences(whole, cut), None)
+        same = same and difference is None
+        table.add_row(str(here or "the end"), resumed_from(done.stdout), difference or "none")
+    Console().print(table)
+    ends = [*differences_at_the_end(whole, cut)]
+    print(f"At the end: {'; '.join(ends) or 'same weights, metrics.jsonl, journal.jsonl and predictions'}.")
+    return 0 if same and not ends else 1
+
+
+def draw_cuts(num_steps: int, num_cuts: int, seed: int) -> list[Cut]:
+    """Return random moments of a run, in order.
+
+    Args:
+        num_steps: of the run.
+        num_cuts: moments, no two in one step.
+        seed: of the drawing.
+    """
+    generator = np.random.default_rng(seed)
+    steps = sorted(generator.choice(num_steps, size=min(num_cuts, num_steps), replace=False).tolist())
+    return [Cut(step + 1, str(generator.choice(POINTS))) for step in steps]
+
+
+def start(
+    folder: Path, settings: Sequence[str], accelerate_config: Path | None, cut: Cut | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Start this script again, as a run that writes down hashes, and wait for its end."""
+    launcher = [sys.executable]
+    if accelerate_config is not None:
+        launcher += ["-m", "accelerate.commands.launch", "--config_file", str(accelerate_config)]
+    watch = ["--watch", str(folder.with_suffix(".hashes"))]
+    at = ["--cut", f"{cut.step}:{cut.point}"] if cut else []
+    command = [*launcher, str(Path(__file__).resolve()), *watch, *at, *settings]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def run_watched(settings: Sequence[str], folder: Path, cut: str | None) -> int:
+    """Run as run.py does, write hashes of everything after each step, and die at the cut."""
+    from research.cli import parse
+    from research.digests import digests
+    from research.experiment import run_experiment
+    from research.hooks import Hook
+
+    class Watch(Hook):
+        """Writes hashes after every step."""
+
+        def end_of_step(self, run: Run) -> None:
+            folder.mkdir(exist_ok=True, parents=True)
+            with (folder / f"process-{run.accelerator.process_index}.jsonl").open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"step": run.clock.step, "hashes": digests(run)}) + "\n")
+
+    if cut is not None:
+        step, _, point = cut.partition(":")
+        otherwise = getattr(Watch, point)
+
+        def die(self: Watch, run: Run, *arguments: Any) -> Any:
+            # In the last two points the clock counts the step already.
+            if run.clock.step + (point not in ("after_step", "end_of_step")) == int(step):
+                os.kill(os.getpid(), signal.SIGKILL)
+            return otherwise(self, run, *arguments)
+
+        setattr(Watch, point, die)
+
+    command = parse(settings)
+    assert command is not None
+    run_experiment(command.config, hooks=[Watch()])
+    return 0
+
+
+def resumed_from(printed: str) -> str:
+    """Return which checkpoint a run says that it continues."""
+    found = [line for line in printed.splitlines() if line.startswith("Resuming from ")]
+    return Path(found[0].removeprefix("Resuming from ").rstrip(".")).name if found else "the beginning"
+
+
+def differences(whole: Path, cut: Path) -> Iterator[str]:
+    """Yield what differs after the steps that both runs took."""
+    for path in sorted(cut.with_suffix(".hashes").glob("process-*.jsonl")):
+        expected = {line["step"]: line["hashes"] for line in _lines(whole.with_suffix(".hashes") / path.name)}
+        for line in _lines(path):
+            hashes, before = line["hashes"], expected[line["step"]]
+            for name in dict.fromkeys([*before, *hashes]):
+                if before.get(name) != hashes.get(name):
+                    yield f"after step {line['step']}, {path.stem}: {name}"
+
+
+def differences_at_the_end(whole: Path, cut: Path) -> Iterator[str]:
+    """Yield which of the files that the two runs left differ."""
+    import pyarrow.parquet as pq
+
+    results = [json.loads((run / "result.json").read_text()) for run in (whole, cut)]
+    for name in ("weights_sha256", "metrics", "steps"):
+        if results[0][name] != results[1][name]:
+            yield f"{name} of result.json differs"
+    for name in ("metrics.jsonl", "journal.jsonl"):
+        lines = [
+            [{key: value for key, value in line.items() if key != "examples_per_second"} for line in _lines(run / name)]
+            for run in (whole, cut)
+        ]
+        if lines[0] != lines[1]:
+            yield f"{name} differs"
+    for path in sorted((whole / "predictions").iterdir()):
+        if not pq.read_table(path).equals(pq.read_table(cut / "predictions" / path.name)):
+            yield f"predictions/{path.name} differs"
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:
+    # A process that was killed may have left half a line.
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines(keepends=True) if line[-1] == "\n"]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

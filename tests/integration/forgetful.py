@@ -1,0 +1,35 @@
+"""A plugin for the tests: a hook that a resumed run does not get back as it was."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from research.hooks import Hook, register_hook
+from research.run import Run
+
+
+@register_hook("forgetful")
+class Forgetful(Hook):
+    """Move the head a little in every step, by a count that is saved and not loaded.
+
+    Args:
+        moves: whether it moves the head at all.
+    """
+
+    def __init__(self, *, moves: bool = True) -> None:
+        self.moves = moves
+        self.count = 0
+
+    def after_step(self, run: Run) -> None:
+        """Count, and move."""
+        self.count += 1
+        if self.moves:
+            with torch.no_grad():
+                for parameter in run.encoder_with_head.head.parameters():
+                    parameter.add_(1e-3 * self.count)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the count."""
+        return {"count": self.count}

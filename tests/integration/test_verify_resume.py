@@ -1,0 +1,42 @@
+"""verify_resume.py finds runs that do not resume exactly, and says what differs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT, Launch
+
+SHORT = ("--max_length", "32", "--batch_size", "8", "--mixed_precision", "no", "--num_threads", "1", "--cuts", "1")
+
+
+@pytest.fixture
+def settings(tiny_encoder: Path, tiny_reviews: Path, tmp_path: Path) -> list[str]:
+    return ["--encoder", str(tiny_encoder), "--data", str(tiny_reviews), *SHORT, "--folder", str(tmp_path / "both")]
+
+
+def test_exact_run_is_said_to_be_the_same(launch: Launch, settings: list[str]) -> None:
+    config = ["--accelerate_config", str(ROOT / "accelerate_configs" / "cpu_2_processes.yaml")]
+    timeline = ["--hook", "ema", "--timeline", "{at: 2st, replace_head: gru}"]
+    done = launch([*settings, *config, *timeline, "--cut_seed", "1"], script="verify_resume.py")
+    assert "none" in done.stdout
+    assert "At the end: same weights, metrics.jsonl, journal.jsonl and predictions." in done.stdout
+
+
+@pytest.mark.parametrize(("moves", "named"), [("true", "weight head."), ("false", "hook Forgetful: count")])
+def test_first_difference_is_named(launch: Launch, settings: list[str], moves: str, named: str) -> None:
+    plugin = ["--plugin", str(Path(__file__).with_name("forgetful.py")), "--hook", "forgetful"]
+    options = ["--hook.forgetful.moves", moves, "--save_every", "1st", "--cut_seed", "4"]  # cuts step 5
+    done = launch([*settings, *plugin, *options], script="verify_resume.py", check=False)
+    assert done.returncode == 1
+    shown = " ".join(done.stdout.replace("│", " ").split())
+    assert "after step 5, process-0" in shown
+    assert named in shown
+    assert ("weights_sha256 of result.json differs" in done.stdout) is (moves == "true")
+
+
+def test_run_that_fails_is_no_success(launch: Launch, settings: list[str]) -> None:
+    done = launch([*settings, "--lr", "-1"], script="verify_resume.py", check=False)
+    assert done.returncode == 1
+    assert "Expected lr above 0" in done.stderr

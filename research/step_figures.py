@@ -57,7 +57,9 @@ def position_in_model(block: str) -> tuple[int, int]:
     return {"embeddings": 0, "rest": 2, "head": 3}[block], 0
 
 
-def loss_figure(training: Curve, validation: Curve, edits: Sequence[Record], num_steps: int) -> Figure:
+def loss_figure(
+    training: Curve, validation: Curve, edits: Sequence[Record], num_steps: int, parent: Sequence[Curve] = ()
+) -> Figure:
     """Draw the loss of training steps and of evaluations.
 
     Args:
@@ -65,19 +67,23 @@ def loss_figure(training: Curve, validation: Curve, edits: Sequence[Record], num
         validation: steps and losses on the validation split.
         edits: what to mark.
         num_steps: of the run.
+        parent: the same two curves of the run that this one is a fork of, to be drawn behind.
     """
     figure, axes = _over_steps("loss", num_steps)
+    _draw_behind(axes, [_running_mean(curve) for curve in parent[:1]] + [*parent[1:]])
     steps, losses = _thinned(training)
     axes.plot(steps, losses, color="#9bb8d3", linewidth=1, label="training")
-    window = max(1, len(losses) // 25)
+    window = _window(losses)
     if window > 1:
-        means = [statistics.fmean(losses[max(0, i - window + 1) : i + 1]) for i in range(len(losses))]
-        axes.plot(steps, means, color="tab:blue", linewidth=1.8, label=f"its mean over\n{window} logged steps")
+        means = _running_mean((steps, losses))
+        axes.plot(*means, color="tab:blue", linewidth=1.8, label=f"its mean over\n{window} logged steps")
     axes.plot(*validation, color="tab:orange", marker="o", label="validation")
     return _finished(figure, axes, edits, num_steps)
 
 
-def curves_figure(curves: Mapping[str, Curve], label: str, edits: Sequence[Record], num_steps: int) -> Figure:
+def curves_figure(
+    curves: Mapping[str, Curve], label: str, edits: Sequence[Record], num_steps: int, parent: Sequence[Curve] = ()
+) -> Figure:
     """Draw curves of one kind.
 
     Args:
@@ -85,8 +91,10 @@ def curves_figure(curves: Mapping[str, Curve], label: str, edits: Sequence[Recor
         label: of the vertical axis.
         edits: what to mark.
         num_steps: of the run.
+        parent: the same curves of the run that this one is a fork of, to be drawn behind.
     """
     figure, axes = _over_steps(label, num_steps)
+    _draw_behind(axes, parent)
     if max(abs(value) for _, values in curves.values() for value in values) >= 10_000:
         axes.yaxis.set_major_formatter(EngFormatter(sep=""))
     for name, curve in curves.items():
@@ -126,6 +134,23 @@ def _over_steps(label: str, num_steps: int) -> tuple[Figure, Axes]:
     axes.grid(visible=True, color="#eeeeee")
     axes.set_axisbelow(True)
     return figure, axes
+
+
+def _draw_behind(axes: Axes, curves: Sequence[Curve]) -> None:
+    for number, curve in enumerate(curves):
+        label = "" if number else "parent"  # one entry of the legend for all
+        axes.plot(*_thinned(curve), color="#a0a0a0", linestyle="--", linewidth=1.2, label=label)
+
+
+def _running_mean(curve: Curve) -> Curve:
+    steps, values = _thinned(curve)
+    window = _window(values)
+    return steps, [statistics.fmean(values[max(0, i - window + 1) : i + 1]) for i in range(len(values))]
+
+
+def _window(values: Sequence[float]) -> int:
+    """Return how many logged steps make up a mean that shows where a noisy curve goes."""
+    return max(1, len(values) // 25)
 
 
 def _finished(figure: Figure, axes: Axes, edits: Sequence[Record], num_steps: int) -> Figure:

@@ -63,6 +63,7 @@ def write_report(directory: Path, result: dict[str, Any], texts: Splits) -> Path
     scored = {split: _read_predictions(predictions_path(directory, split), texts.task) for split in SHOWN_SPLITS}
     mistakes, num_mistakes = worst_mistakes(texts.task, scored[MISTAKES_OF], getattr(texts, MISTAKES_OF))
     edits, curves = read_journal(directory), _read_curves(directory)
+    parent = {} if result["parent"] is None else _read_curves(Path(result["parent"]["run"]))
     page = (
         _environment()
         .get_template("run.html")
@@ -73,7 +74,8 @@ def write_report(directory: Path, result: dict[str, Any], texts: Splits) -> Path
             config=config,
             task=texts.task,
             settings=_settings(config, texts.task),
-            curves=list(_draw_curves(curves, edits, result["steps"])),
+            curves=list(_draw_curves(curves, parent, edits, result["steps"])),
+            has_parent=bool(parent),
             constant={name: f"{values[0]:,.12g}" for name, (_, values) in _plain(curves) if len(set(values)) == 1},
             edits=edits,
             pictures=list(_prediction_pictures(texts.task, scored)),
@@ -117,13 +119,18 @@ def _curve(lines: Sequence[dict[str, Any]], name: str) -> Curve:
     return [step for step, _ in points], [math.nan if value is None else float(value) for _, value in points]
 
 
-def _draw_curves(curves: dict[str, Curve], edits: Sequence[Record], num_steps: int) -> Iterator[Picture]:
+def _draw_curves(
+    curves: dict[str, Curve], parent: dict[str, Curve], edits: Sequence[Record], num_steps: int
+) -> Iterator[Picture]:
     validation, rates = _below(curves, "validation/"), _below(curves, "learning_rate/")
     none: Curve = ([], [])
-    yield _picture("Loss", loss_figure(curves.get("loss", none), validation.get("loss", none), edits, num_steps))
+    behind = [parent[name] for name in ("loss", "validation/loss") if name in parent]
+    figure = loss_figure(curves.get("loss", none), validation.get("loss", none), edits, num_steps, behind)
+    yield _picture("Loss", figure)
     shares = {name: curve for name, curve in validation.items() if name not in NOT_SHARES and "/" not in name}
     if shares:
-        yield _picture("Validation metrics", curves_figure(shares, "metric", edits, num_steps))
+        behind = [parent[f"validation/{name}"] for name in shares if f"validation/{name}" in parent]
+        yield _picture("Validation metrics", curves_figure(shares, "metric", edits, num_steps, behind))
     if rates:  # there are none where a run was stopped before its first step
         yield _picture("Learning rates", rates_figure(rates, edits, num_steps))
     for name, curve in _plain(curves):

@@ -1,0 +1,192 @@
+"""Kill a run at random moments of its life, resume it, and compare what it leaves with a run that nobody killed.
+
+`python -m tests.integration.kills FOLDER --kills 25` prints a table; tests call `kill_and_compare`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from tests.conftest import Started, command_line
+
+TIMELINE = (
+    "{at: 2st, unfreeze: 'encoder.layer[1]'}",
+    "{at: 3st, replace_head: gru}",
+    "{at: 5st, unfreeze: encoder, set_dropout: {modules: head, p: 0.2}}",
+    "{at: 6st, add_lora: {r: 2}}",
+    "{at: 8st, set_max_length: 24}",
+    "{at: 10st, merge_lora: true}",
+)
+SETTINGS = [
+    *("--max_length", "32", "--batch_size", "8", "--epochs", "2", "--log_every", "1", "--mixed_precision", "no"),
+    *("--num_threads", "1", "--freeze", "encoder", "--hook", "ema", "--hook", "count_events"),
+    *("--evaluate_every", "3st", "--best_metric", "loss", "--save_every", "2st"),
+    *("--plugin", str(Path(__file__).with_name("count_events.py"))),
+    *(part for entry in TIMELINE for part in ("--timeline", entry)),
+]
+
+
+@dataclass(frozen=True)
+class Kill:
+    """One run that was killed, and what became of it."""
+
+    moments: tuple[int, ...]
+    """Events after which it was killed: once, or again while it went on."""
+    num_events: int
+    """Of a whole run."""
+    victims: str
+    """`all` of its processes, or the number of one."""
+    began_with: tuple[str, ...]
+    """Where it went on after each kill."""
+    differences: tuple[str, ...]
+    """What is not as the whole run left it."""
+
+    def __str__(self) -> str:
+        killed = " and ".join(f"{moment}/{self.num_events}" for moment in self.moments)
+        went_on = ", ".join(self.began_with)
+        return f"{killed:>21}  killed: {self.victims:4} went on from: {went_on:45} {self.differences or 'same bits'}"
+
+
+def kill_and_compare(
+    folder: Path,
+    settings: Sequence[str],
+    environment: Mapping[str, str],
+    *,
+    num_kills: int,
+    num_processes: int = 0,
+    seed: int = 0,
+) -> Iterator[Kill]:
+    """Yield what became of each run that was killed.
+
+    Args:
+        folder: where the runs lie.
+        settings: encoder and data.
+        environment: for the commands.
+        num_kills: runs to kill, at moments spread over the whole life of a run; every third one is killed again.
+        num_processes: 0 is plain `python`.
+        seed: of the moments.
+    """
+    generator = np.random.default_rng(seed)
+    whole = folder / "whole"
+    started = _start(whole, settings, environment, num_processes)
+    assert started.end(300) == 0, started.printed()
+    num_events = _num_events(whole)
+    for number in range(num_kills):
+        run = folder / f"killed-{number}"
+        moments: list[int] = []
+        began_with = []
+        victims = "all" if num_processes < 2 or number % 2 else str(generator.integers(num_processes))
+        for _ in range(2 if number % 3 == 2 else 1):
+            if moments:  # what is left to do is shorter
+                moment = int(generator.integers(num_events // 4))
+            else:
+                moment = int(generator.integers(number * num_events, (number + 1) * num_events) // num_kills)
+            started = _start(run, settings, environment, num_processes, *(["--resume", "auto"] if moments else []))
+            _kill_after(started, run, moment, victims, generator.uniform(0, 0.03))
+            began_with += [_begun_with(started.printed())] if moments else []
+            moments.append(moment)
+        started = _start(run, settings, environment, num_processes, "--resume", "auto")
+        assert started.end(300) == 0, started.printed()
+        began_with.append(_begun_with(started.printed()))
+        found = tuple(differences(whole, run))
+        yield Kill(tuple(moments), num_events, victims, tuple(began_with), found)
+
+
+def _start(
+    run: Path, settings: Sequence[str], environment: Mapping[str, str], num_processes: int, *more: str
+) -> Started:
+    progress = run.with_suffix(".progress")
+    progress.mkdir(exist_ok=True, parents=True)
+    for path in progress.iterdir():
+        path.unlink()
+    arguments = [*settings, *SETTINGS, "--output_dir", str(run), *more]
+    everything = {**os.environ, **environment, "PROGRESS": str(progress), "RUN": str(run)}
+    command = command_line(arguments, num_processes=num_processes)
+    return Started(command, run.parent, everything, run.with_suffix(".txt"))
+
+
+def _num_events(run: Path) -> int:
+    path = run.with_suffix(".progress") / "events"
+    return path.stat().st_size if path.exists() else 0
+
+
+def _kill_after(started: Started, run: Path, moment: int, victims: str, delay: float) -> None:
+    """Kill processes once a run has come so far, or let it end where the moment is past its end."""
+    while started.process.poll() is None and _num_events(run) < max(1, moment):
+        time.sleep(0.001)
+    time.sleep(delay)  # so that it hits between events too
+    if started.process.poll() is not None:
+        return
+    if victims == "all":
+        started.kill()
+        return
+    try:
+        os.kill(int((run.with_suffix(".progress") / f"pid-{victims}").read_text()), signal.SIGKILL)
+    except (ProcessLookupError, FileNotFoundError):
+        started.kill()  # it is gone already, or not there yet
+    started.end(60)
+    assert not started.members(), "processes outlived the one that was killed"
+
+
+def _begun_with(printed: str) -> str:
+    if "is finished" in printed:
+        return "finished"
+    found = [line for line in printed.splitlines() if line.startswith("Resuming from ")]
+    return Path(found[0].removeprefix("Resuming from ").rstrip(".")).name if found else "the beginning"
+
+
+def differences(whole: Path, run: Path) -> Iterator[str]:
+    """Yield which of the files that two runs left differ; times excepted."""
+    results = [json.loads((folder / "result.json").read_text()) for folder in (whole, run)]
+    for name in ("status", "weights_sha256", "metrics", "steps", "epochs", "edits", "tested", "skipped_steps"):
+        if results[0][name] != results[1][name]:
+            yield name
+    for name in ("metrics.jsonl", "journal.jsonl"):
+        if _lines(whole / name) != _lines(run / name):
+            yield name
+    for path in sorted((whole / "predictions").iterdir()):
+        if not pq.read_table(path).equals(pq.read_table(run / "predictions" / path.name)):
+            yield path.name
+    for name in ("model", "best"):
+        if (whole / name / "model.safetensors").read_bytes() != (run / name / "model.safetensors").read_bytes():
+            yield name
+    there = [{path.name for path in folder.iterdir()} for folder in (whole, run)]
+    if there[0] != there[1]:
+        yield f"files {there[0] ^ there[1]}"
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    return [{key: value for key, value in line.items() if key != "examples_per_second"} for line in lines]
+
+
+def main() -> None:
+    """Print a table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--encoder", required=True)
+    parser.add_argument("--data", required=True)
+    parser.add_argument("--kills", type=int, default=25)
+    parser.add_argument("--num_processes", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0)
+    given = parser.parse_args()
+    settings = ["--encoder", given.encoder, "--data", given.data]
+    given.folder.mkdir(parents=True)
+    options = {"num_kills": given.kills, "num_processes": given.num_processes, "seed": given.seed}
+    for kill in kill_and_compare(given.folder.resolve(), settings, {}, **options):
+        print(kill, flush=True)
+
+
+if __name__ == "__main__":
+    main()

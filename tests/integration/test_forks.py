@@ -1,0 +1,292 @@
+"""Forks: other continuations of one checkpoint; and continuing on other processes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+
+from research import Hook, RunConfig, run_experiment
+from research.forks import parse_fork
+from research.resuming import CheckpointError
+from tests.conftest import Launch
+from tests.integration.test_main_job import lines_of, result_of, without_times
+
+Train = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def settings(tiny_encoder: Path, tiny_reviews: Path) -> dict[str, Any]:
+    return {
+        "encoder": str(tiny_encoder),
+        "data": str(tiny_reviews),
+        "max_length": 32,
+        "batch_size": 8,
+        "epochs": 2,
+        "head": {"name": "linear", "dropout": 0.1},
+        "timeline": [{"at": "2st", "freeze": "encoder.layer[0]"}, {"at": "75%", "unfreeze": "encoder"}],
+        "hook": ["ema"],
+        "evaluate_every": "2st",
+        "save_every": "4st",
+        "keep": 9,
+        "log_every": 1,
+        "log_with": [],
+        "mixed_precision": "no",
+        "num_threads": 1,
+    }
+
+
+@pytest.fixture(scope="module")
+def parent(settings: dict[str, Any], cache_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run of 12 steps with checkpoints after 4, 8 and 12."""
+    folder = tmp_path_factory.mktemp("parent") / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MIDWAY_CACHE", str(cache_dir))
+        run_experiment(RunConfig(**settings, output_dir=str(folder)))
+    return folder
+
+
+@pytest.fixture
+def fork(
+    settings: dict[str, Any], parent: Path, cache_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Train:
+    """Fork the parent at step 4, with other settings."""
+    monkeypatch.setenv("MIDWAY_CACHE", str(cache_dir))
+
+    def run(name: str = "fork", step: int = 4, *, hooks: list[Hook] | None = None, **changed: Any) -> dict[str, Any]:
+        config = RunConfig(**settings | {"output_dir": str(tmp_path / name), "fork": f"{parent}@step-{step}"} | changed)
+        return run_experiment(config, hooks=hooks or [])
+
+    return run
+
+
+def predictions_of(run: Path) -> Any:
+    return pq.read_table(run / "predictions" / "test.parquet")
+
+
+def journal_of(run: Path) -> list[tuple[int, str]]:
+    records = [json.loads(line) for line in (run / "journal.jsonl").read_text().splitlines()]
+    return [(record["step"], record["name"]) for record in records]
+
+
+@pytest.mark.parametrize("step", [4, 8])
+def test_fork_without_changes_ends_with_its_parents_bits(fork: Train, parent: Path, tmp_path: Path, step: int) -> None:
+    result = fork(step=step)
+    assert result["weights_sha256"] == result_of(parent)["weights_sha256"]
+    assert result["parent"] == {"run": str(parent), "step": step}
+    assert without_times(lines_of(tmp_path / "fork")) == without_times(lines_of(parent))
+    assert journal_of(tmp_path / "fork") == journal_of(parent)
+    assert predictions_of(tmp_path / "fork").equals(predictions_of(parent))
+    page = (tmp_path / "fork" / "report.html").read_text(encoding="utf-8")
+    assert f"A fork of <code>{parent}</code> after its step {step}; its curves are dashed." in page
+
+
+def test_fork_shares_its_parents_steps_until_its_own_edit(fork: Train, parent: Path, tmp_path: Path) -> None:
+    more = [{"at": "2st", "freeze": "encoder.layer[0]"}, {"at": "75%", "unfreeze": "encoder"}]
+    fork(timeline=[*more, {"at": "6st", "replace_head": "gru"}])
+    own, others = (without_times(lines_of(run)) for run in (tmp_path / "fork", parent))
+    assert own[:6] == others[:6]  # also the losses: the same examples, and the same units dropped
+    assert all(mine["loss"] != theirs["loss"] for mine, theirs in zip(own[6:], others[6:], strict=True))
+    assert journal_of(tmp_path / "fork") == [(2, "freeze"), (6, "replace_head"), (9, "unfreeze")]
+
+
+def test_edit_at_the_forks_own_step_is_applied_there(fork: Train, parent: Path, tmp_path: Path) -> None:
+    fork(timeline=[{"at": "2st", "freeze": "encoder.layer[0]"}, {"at": "4st", "scale_lr": 0.5}])
+    assert journal_of(tmp_path / "fork") == [(2, "freeze"), (4, "scale_lr")]
+    own, others = lines_of(tmp_path / "fork"), lines_of(parent)
+    assert own[4]["learning_rate/head"] == pytest.approx(others[4]["learning_rate/head"] / 2)
+
+
+def test_edit_before_the_fork_is_refused(fork: Train, tmp_path: Path) -> None:
+    with pytest.raises(
+        ValueError, match=r"timeline entry 1: 3st is step 3, which is past: the fork begins after step 4"
+    ):
+        fork(timeline=[{"at": "3st", "replace_head": "gru"}])
+    assert not (tmp_path / "fork").exists()
+
+
+def test_longer_fork_does_not_repeat_edits_whose_share_of_the_run_comes_again(
+    fork: Train, tmp_path: Path, parent: Path
+) -> None:
+    result = fork(
+        step=8, epochs=4, timeline=[{"at": "2st", "freeze": "encoder.layer[0]"}, {"at": "75%", "freeze": "head"}]
+    )
+    assert result["steps"] == 24
+    assert journal_of(tmp_path / "fork") == [(2, "freeze"), (18, "freeze")]
+    shorter = fork("again", step=12, epochs=4)  # 75% of the parent's steps are past, and of its own are to come
+    assert shorter["steps"] == 24
+    assert journal_of(tmp_path / "again") == [(2, "freeze"), (9, "unfreeze")]
+
+
+def test_rates_of_a_fork_are_those_of_its_settings(fork: Train, tmp_path: Path, parent: Path) -> None:
+    fork(lr=2e-4, schedule="constant")
+    own = lines_of(tmp_path / "fork")[5]
+    assert own["learning_rate/layer.1"] == pytest.approx(2e-4)
+    assert own["learning_rate/head"] == pytest.approx(1e-3)
+    assert lines_of(parent)[5]["learning_rate/layer.1"] != pytest.approx(2e-4)
+
+
+class Remembers(Hook):
+    """Knows whether it began with the run or went on."""
+
+    def __init__(self) -> None:
+        self.began: list[str] = []
+
+    def on_train_start(self, run: Any) -> None:
+        self.began.append("new")
+
+    def on_resume(self, run: Any) -> None:
+        self.began.append("resumed")
+
+
+def test_hook_that_a_fork_adds_begins_there(fork: Train) -> None:
+    hook = Remembers()
+    fork(hooks=[hook])
+    assert hook.began == ["new"]
+
+
+def test_fork_cannot_change_what_the_checkpoint_stands_on(fork: Train, tmp_path: Path) -> None:
+    for changed in ({"seed": 1}, {"batch_size": 4}, {"optimizer": "sgd"}, {"limit_train": 40}):
+        (name,) = changed
+        with pytest.raises(
+            CheckpointError, match=rf"A fork of .*step-00000004 cannot differ in this: {name} was .*, now"
+        ):
+            fork(**changed)
+    with pytest.raises(CheckpointError, match="nothing is left to train"):
+        fork(step=8, epochs=1)
+    assert not (tmp_path / "fork").exists()
+
+
+def test_point_that_is_not_there_is_refused(fork: Train, parent: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"no checkpoint of step 5. Checkpoints: 4, 8, 12"):
+        fork(step=5)
+    with pytest.raises(ValueError, match="is no run directory"):
+        fork(fork=str(tmp_path / "nothing"))
+    with pytest.raises(ValueError, match=r"Expected --fork as runs/<name>@step-400"):
+        fork(fork=f"{parent}@half")
+    assert parse_fork(str(parent)).step is None
+    assert parse_fork(f"{parent}@step-00000008").step == parse_fork(f"{parent}@8").step == 8
+
+
+def test_fork_is_resumed_and_forked_itself(fork: Train, settings: dict[str, Any], tmp_path: Path, parent: Path) -> None:
+    added = [*settings["timeline"], {"at": "6st", "replace_head": "gru"}]
+    whole = fork(timeline=added)
+    (tmp_path / "fork" / "result.json").unlink()
+    for checkpoint in ("step-00000012",):
+        for path in (tmp_path / "fork" / "checkpoints" / checkpoint).rglob("*.safetensors"):
+            path.write_bytes(b"damaged")
+    again = fork(timeline=added, resume="auto")
+    assert again["weights_sha256"] == whole["weights_sha256"]
+    assert again["parent"] == {"run": str(parent), "step": 4}
+    fork_of_fork = fork("grandchild", fork=f"{tmp_path / 'fork'}@8", timeline=added)
+    assert fork_of_fork["weights_sha256"] == whole["weights_sha256"]
+    assert fork_of_fork["parent"] == {"run": str(tmp_path / "fork"), "step": 8}
+
+
+def test_command_line_forks_with_the_parents_settings(launch: Launch, parent: Path, tmp_path: Path) -> None:
+    options = ["--fork", f"{parent}@step-8", "--timeline", "{at: 10st, set_dropout: {modules: head, p: 0.5}}"]
+    done = launch([*options, "--dry_run"], cwd=tmp_path)
+    assert "9 - 9" in done.stdout
+    assert " 8 " not in done.stdout.split("Learning rates")[1].split("9 - 9")[0]
+    done = launch([*options, "--output_dir", tmp_path / "fork"])
+    assert f"Forking from {parent}/checkpoints/step-00000008." in done.stdout
+    assert "Other than before: timeline was" in done.stdout
+    own, others = (yaml.safe_load((run / "config.yaml").read_text()) for run in (tmp_path / "fork", parent))
+    assert own.pop("fork") == f"{parent}@step-8"
+    assert own.pop("timeline") == [
+        *others.pop("timeline"),
+        {"at": "10st", "set_dropout": {"modules": "head", "p": 0.5}},
+    ]
+    assert others.pop("fork") is None
+    assert own == others
+
+
+def test_resume_elsewhere_takes_metrics_and_best_model_along(
+    settings: dict[str, Any], fork: Train, parent: Path, tmp_path: Path
+) -> None:
+    first = fork("first", best_metric="accuracy", fork=None)
+    checkpoint = tmp_path / "first" / "checkpoints" / "step-00000008"
+    elsewhere = fork("elsewhere", best_metric="accuracy", fork=None, resume=str(checkpoint))
+    assert elsewhere["metrics"] == first["metrics"]
+    assert without_times(lines_of(tmp_path / "elsewhere")) == without_times(lines_of(tmp_path / "first"))
+    best = [load_file(tmp_path / run / "best" / "model.safetensors") for run in ("first", "elsewhere")]
+    assert all(torch.equal(best[0][name], best[1][name]) for name in best[0])
+
+
+@pytest.mark.parametrize(("first", "then"), [(1, 2), (2, 1)])
+def test_run_goes_on_with_other_processes_and_micro_batches(
+    launch: Launch, settings: dict[str, Any], tmp_path: Path, first: int, then: int
+) -> None:
+    without_dropout = {
+        **settings,
+        "dropout": 0.0,
+        "head": {"name": "linear", "dropout": 0.0},
+        "optimizer": "sgd",  # Adam makes of rounding in a gradient near 0 a whole step
+        "lr": 0.1,
+        "hook": [],
+    }
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(yaml.safe_dump({**without_dropout, "plugin": [str(Path(__file__).with_name("fail_at_step.py"))]}))
+    run = ["--recipe", recipe, "--hook", "fail_at_step"]
+    launch([*run, "--output_dir", tmp_path / "whole"], num_processes=first)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FAIL_AT_STEP", "7")
+        done = launch([*run, "--output_dir", tmp_path / "cut"], num_processes=first, check=False)
+    assert done.returncode != 0
+    other = ["--micro_batch_size", "2", "--resume", "auto", "--output_dir", tmp_path / "cut"]
+    done = launch([*run, *other], num_processes=then)
+    assert f"{first} processes on cpu before, {then} on cpu now" in done.stdout
+    assert "micro_batch_size was 8, now 2" in done.stdout
+    lines = [without_times(lines_of(tmp_path / name)) for name in ("whole", "cut")]
+    assert lines[0][:4] == lines[1][:4]
+    for before, after in zip(*lines, strict=True):
+        assert before.keys() == after.keys()
+        for name in before:
+            assert after[name] == pytest.approx(before[name], rel=1e-4, abs=1e-5), (before["step"], name)
+    models = [load_file(tmp_path / name / "model" / "model.safetensors") for name in ("whole", "cut")]
+    assert all(torch.allclose(models[0][name], models[1][name], rtol=1e-4, atol=1e-6) for name in models[0])
+
+
+def test_harmless_settings_are_taken_over_with_a_note(
+    fork: Train, parent: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkpoint = str(parent / "checkpoints" / "step-00000008")
+    result = fork("again", fork=None, resume=checkpoint, log_every=3, save_every=None, on_nonfinite="skip")
+    assert result["weights_sha256"] == result_of(parent)["weights_sha256"]
+    said = capsys.readouterr().out
+    for note in ("log_every was 1, now 3", "save_every was '4st', now None", "on_nonfinite was 'error', now 'skip'"):
+        assert f"Other than before: {note}." in said
+
+
+def test_settings_with_a_meaning_are_refused_and_the_fork_is_named(fork: Train, parent: Path) -> None:
+    checkpoint = parent / "checkpoints" / "step-00000008"
+    with pytest.raises(CheckpointError) as caught:
+        fork("again", fork=None, resume=str(checkpoint), seed=3, lr=1e-5, max_length=16)
+    message = str(caught.value)
+    for change in ("seed was 0, now 3", "lr was 0.0001, now 1e-05", "max_length was 32, now 16"):
+        assert change in message
+    assert f"--fork {parent}@step-8" in message
+
+
+def test_rows_that_changed_are_refused_and_rows_that_moved_are_not(
+    fork: Train, parent: Path, tiny_reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    moved = tmp_path / "moved"
+    moved.mkdir()
+    for path in tiny_reviews.iterdir():
+        (moved / path.name).write_bytes(path.read_bytes())
+    checkpoint = str(parent / "checkpoints" / "step-00000008")
+    result = fork("again", fork=None, resume=checkpoint, data=str(moved))
+    assert result["weights_sha256"] == result_of(parent)["weights_sha256"]
+    assert f"data was '{tiny_reviews}', now '{moved}' (the rows are the same)" in capsys.readouterr().out
+    train = moved / "train.csv"
+    train.write_text(train.read_text().replace("good", "great", 1))
+    with pytest.raises(CheckpointError, match="data was"):
+        fork("third", fork=None, resume=checkpoint, data=str(moved))

@@ -1,0 +1,81 @@
+"""What checkpoints cost: the time of a save beside the time of a training step.
+
+    python experiments/benchmarks/save_cost.py --saves 5
+    accelerate launch --config_file accelerate_configs/cpu_2_processes.yaml experiments/benchmarks/save_cost.py
+
+Trains MiniLM on reviews cut to 512 tokens, 32 per step, and saves after every step but the first: weights,
+optimizer, states, and a best model that was kept; written, synced, hashed and renamed. Reported are medians.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+from research import Hook, RunConfig, run_experiment
+from research.checkpoint import save_checkpoint
+from research.hooks.evaluation import BEST
+from research.run import Run
+
+MAX_LENGTH = 512
+EVERY = 100
+"""Steps between two saves for which the share is reported."""
+
+
+class Stopwatch(Hook):
+    """Saves after every step but the first, and takes the time."""
+
+    kept_files = (BEST,)
+
+    def __init__(self) -> None:
+        self.steps: list[float] = []
+        self.saves: list[float] = []
+        self.num_bytes = 0
+
+    def end_of_step(self, run: Run) -> None:
+        """Save."""
+        assert run.last_step is not None
+        if run.clock.step == 1:  # it warms up
+            if run.is_main:
+                run.save_model(run.directory / BEST)
+            run.accelerator.wait_for_everyone()
+            return
+        self.steps.append(run.last_step.seconds)
+        started = time.perf_counter()
+        checkpoint = save_checkpoint(run, keep=2)
+        self.saves.append(time.perf_counter() - started)
+        self.num_bytes = sum(path.stat().st_size for path in checkpoint.rglob("*") if path.is_file())
+
+
+def main() -> None:
+    """Measure, and print a line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--saves", type=int, default=5, help="default: %(default)s")
+    parser.add_argument("--folder", type=Path, default=None, help="where to write; by default a temporary folder")
+    given = parser.parse_args()
+    stopwatch = Stopwatch()
+    with tempfile.TemporaryDirectory(dir=given.folder) as folder:
+        config = RunConfig(
+            output_dir=str(Path(folder) / "run"),
+            max_length=MAX_LENGTH,
+            max_steps=given.saves + 1,
+            limit_train=32 * (given.saves + 1),
+            limit_validation=32,
+            limit_test=32,
+            evaluate_every=None,
+            log_with=[],
+        )
+        run_experiment(config, hooks=[stopwatch])
+    save, step = (statistics.median(seconds) * 1000 for seconds in (stopwatch.saves, stopwatch.steps))
+    spread = f"{min(stopwatch.saves) * 1000:.0f} - {max(stopwatch.saves) * 1000:.0f}"
+    print(
+        f"save {save:.0f} ms ({spread}), {stopwatch.num_bytes / 1e6:.0f} MB; step {step:.0f} ms; "
+        f"saving every {EVERY} steps takes {save / (save + EVERY * step):.2%} of the time"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -58,6 +58,8 @@ def save_checkpoint(run: Run, keep: int) -> Path:
     target = folder / f"step-{run.clock.step:08d}"
     writing = folder / f".{target.name}.writing"
     needed = _bytes_needed(run)
+    # A stop that was asked for after the last boundary; asked for by any process it counts for all.
+    asked_to_stop = next(filter(None, gather_object([run.asked_to_stop])), None)
 
     def begin() -> None:
         folder.mkdir(exist_ok=True)
@@ -72,7 +74,9 @@ def save_checkpoint(run: Run, keep: int) -> Path:
         if run.is_main:
             save_file(_weights(run.encoder_with_head), writing / "model.safetensors")
             torch.save(run.optimizer.state_dict(), writing / "optimizer.pt")
-            (writing / STATE).write_text(json.dumps(_state(run), indent=2), encoding="utf-8")
+            (writing / STATE).write_text(
+                json.dumps(_state(run) | {"asked_to_stop": asked_to_stop}, indent=2), encoding="utf-8"
+            )
             (writing / KEPT).mkdir()
             for name in _kept_files(run.hooks):
                 if (run.directory / name).exists():
@@ -119,11 +123,13 @@ def load_checkpoint(run: Run, start: Start) -> None:
         _load_optimizer(run, _read(path / "optimizer.pt"), state["settings"], is_fork=start.is_fork)
         _load_clock_and_schedule(run, state, is_fork=start.is_fork)
         hook_states = _read(path / f"hooks-{rank}.pt")
-    except (RuntimeError, LookupError, TypeError) as error:
+    except (OSError, RuntimeError, LookupError, TypeError) as error:
         raise CheckpointError(f"{path} does not fit this run: {one_line(error)}") from error
     if accelerator.scaler is not None and state["scaler"] is not None:
         accelerator.scaler.load_state_dict(state["scaler"])
     run.num_skipped, run.train_seconds = state["num_skipped"], state["train_seconds"]
+    if not start.is_fork:
+        run.stop_reason, run.asked_to_stop = state["stop_reason"], state["asked_to_stop"]
     for hook, place in zip(run.hooks, places, strict=True):
         if place is not None:
             hook.load_state_dict(hook_states[place])
@@ -224,6 +230,7 @@ def _state(run: Run) -> dict[str, Any]:
         "scaler": None if scaler is None else scaler.state_dict(),
         "num_skipped": run.num_skipped,
         "train_seconds": run.train_seconds,
+        "stop_reason": run.stop_reason,
         "label_names": list(run.task.label_names),
         "journal": [asdict(record) for record in run.journal],
         "parent": None if run.parent is None else asdict(run.parent),

@@ -19,6 +19,8 @@ from accelerate.utils import DistributedDataParallelKwargs, TorchDynamoPlugin, b
 
 from research.config import RunConfig
 
+PARENT = os.getppid()
+"""What started this process: early, since it may end at any time."""
 Precision = Literal["auto", "no", "bf16", "fp16"]
 LAUNCHER_SIZES = ("WORLD_SIZE", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE", "SLURM_STEP_NUM_TASKS")
 """Environment variables in which torchrun, the MPIs and Slurm say how many processes they started."""
@@ -76,6 +78,11 @@ def create_accelerator(config: RunConfig, directory: str) -> Accelerator:
 def num_launched() -> int:
     """Return how many processes the launcher started, whether they see each other or not."""
     return max(int(os.environ.get(name) or 1) for name in LAUNCHER_SIZES)
+
+
+def was_launched() -> bool:
+    """Return whether accelerate or torchrun started this process, rather than a shell or another program."""
+    return not {"ACCELERATE_DYNAMO_BACKEND", "TORCHELASTIC_RUN_ID"}.isdisjoint(os.environ)
 
 
 def was_restarted() -> bool:

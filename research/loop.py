@@ -26,7 +26,10 @@ def train(run: Run) -> None:
     """Train until the last step, or until something asks to stop."""
     try:
         run.begin()
-        settle(run)
+        if (
+            run.start is None or run.start.is_fork
+        ):  # a run that was never cut has no boundary where a resumed one goes on
+            settle(run)
         check_replicas(run)
         while not run.is_over:
             train_epoch(run)

@@ -23,6 +23,7 @@ from research.evaluation import Predictions
 from research.launch import start_time
 from research.metrics import predictions as predicted_labels
 from research.metrics import probabilities
+from research.resuming import CHECKPOINTS
 from research.task import Task
 
 CONFIG = "config.yaml"
@@ -90,6 +91,7 @@ def claim_directory(directory: Path, config: RunConfig) -> None:
             empty_directory(directory)
         else:
             remove_leftovers(directory)
+            remove_leftovers(directory / CHECKPOINTS)
             remove(directory / RESULT)  # of the run that was cut
     except OSError as error:
         raise ValueError(f"Cannot replace the run directory {directory}: {error.strerror}.") from None

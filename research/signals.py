@@ -10,6 +10,8 @@ import time
 from types import FrameType, TracebackType
 from typing import Any
 
+from research.launch import PARENT, was_launched
+
 HEARD = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 ECHO_SECONDS = 1.0
 """How long after a signal the launcher may pass the same one on, once more."""
@@ -41,7 +43,8 @@ class SignalWatch:
         self._received = 0
         self._received_at = 0.0
         self._before: dict[signal.Signals, Any] = {}
-        self._launcher = os.getppid()
+        # A shell that ends while its program runs on is everyday business, and no launcher.
+        self._launcher = PARENT if was_launched() else None
         # torchrun passes on what its workers, in the same terminal, have heard already.
         self._has_echo = "TORCHELASTIC_RUN_ID" in os.environ
 
@@ -61,7 +64,7 @@ class SignalWatch:
 
         `accelerate launch` with one process dies of a signal without passing it on.
         """
-        if not self._received and os.getppid() != self._launcher:
+        if not self._received and self._launcher not in (None, os.getppid()):
             self._received = signal.SIGTERM
         return self._received
 

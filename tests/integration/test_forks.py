@@ -290,3 +290,26 @@ def test_rows_that_changed_are_refused_and_rows_that_moved_are_not(
     train.write_text(train.read_text().replace("good", "great", 1))
     with pytest.raises(CheckpointError, match="data was"):
         fork("third", fork=None, resume=checkpoint, data=str(moved))
+
+
+def test_run_that_was_stopped_early_stays_stopped(fork: Train, tmp_path: Path) -> None:
+    still = {"fork": None, "lr": 1e-12, "head_lr": 1e-12, "evaluate_every": "1st", "patience": 2, "hook": []}
+    first = fork("first", **still)
+    assert first["steps"] == 3
+    (tmp_path / "first" / "result.json").unlink()  # as if it had been cut while it finished
+    again = fork("first", **still, resume="auto")
+    assert (again["steps"], again["stopped_because"]) == (3, first["stopped_because"])
+    assert again["weights_sha256"] == first["weights_sha256"]
+
+
+def test_stop_that_was_asked_for_after_the_last_boundary_is_not_forgotten(fork: Train, tmp_path: Path) -> None:
+    class StopsLate(Hook):
+        def end_of_step(self, run: Any) -> None:
+            if run.clock.step == 4:
+                run.stop("enough")
+
+    first = fork("first", hooks=[StopsLate()], fork=None)
+    assert (first["steps"], first["stopped_because"]) == (5, "enough")
+    checkpoint = str(tmp_path / "first" / "checkpoints" / "step-00000004")
+    again = fork("again", hooks=[StopsLate()], fork=None, resume=checkpoint)
+    assert (again["steps"], again["weights_sha256"]) == (5, first["weights_sha256"])

@@ -1,0 +1,321 @@
+"""A run that is asked to end saves after the step, and goes on later as if nobody had asked."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import pytest
+
+from research.signals import ECHO_SECONDS
+from tests.conftest import Launch, Start, Started
+from tests.integration.kills import differences
+from tests.integration.test_main_job import result_of
+
+HELD_AT = "step-00000003"
+LAST = "step-00000012"
+
+
+@dataclass
+class Held:
+    """A run whose processes wait in a step.
+
+    Args:
+        started: its command.
+        folder: where the processes say that they wait, and look for a word to go on.
+        directory: the run's.
+    """
+
+    started: Started
+    folder: Path
+    directory: Path
+
+    def pid(self, rank: int) -> int:
+        """Return the id of one of the processes."""
+        return int((self.folder / f"held-{rank}").read_text())
+
+    def wait_until_heard(self, number: signal.Signals) -> None:
+        """Wait until the main process says that it heard a signal."""
+        self.started.wait_for("word of the signal", lambda: f"\n{number.name}: finishing" in self.started.printed())
+
+    def let_go(self) -> None:
+        """Let all processes go on."""
+        (self.folder / "go").touch()
+
+    def processes(self) -> list[int]:
+        """Return the ids of all processes of the command that still run: also of those that torchrun started, which
+        have sessions of their own, and of those whose parent is gone.
+        """
+        found = []
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error):  # it ended meanwhile, or is another user's
+                if process.status() != psutil.STATUS_ZOMBIE and process.environ().get("HOLD") == str(self.folder):
+                    found.append(process.pid)
+        return found
+
+    def wait_until_gone(self, timeout: float = 60) -> None:
+        """Wait until none of the processes runs."""
+        end = time.monotonic() + timeout
+        while self.processes():
+            assert time.monotonic() < end, f"{self.processes()} still run after {timeout} s:\n{self.started.printed()}"
+            time.sleep(0.02)
+
+    def checkpoints(self) -> list[str]:
+        """Return the names of what is in the folder of checkpoints, whole or not."""
+        folder = self.directory / "checkpoints"
+        return sorted(path.name for path in folder.iterdir()) if folder.exists() else []
+
+    def last_words(self) -> list[str]:
+        """Return the lines that say why the run ended."""
+        return [line for line in self.started.printed().splitlines() if "ended the run after step" in line]
+
+    def kill(self) -> None:
+        """Kill all processes."""
+        for pid in self.processes():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+
+Hold = Callable[..., Held]
+Resume = Callable[..., str]
+
+
+@pytest.fixture(scope="module")
+def settings(tiny_encoder: Path, tiny_reviews: Path) -> list[str]:
+    return [
+        *("--encoder", str(tiny_encoder), "--data", str(tiny_reviews), "--max_length", "32", "--batch_size", "8"),
+        *("--epochs", "2", "--log_every", "1", "--mixed_precision", "no", "--num_threads", "1"),
+        *("--best_metric", "loss", "--save_every", "100st"),  # signals save, and the last step
+        *("--plugin", str(Path(__file__).with_name("hold_at_step.py")), "--hook", "hold"),
+    ]
+
+
+@pytest.fixture(scope="module")
+def whole(launch: Launch, settings: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory of a run that nothing interrupted."""
+    directory = tmp_path_factory.mktemp("whole") / "run"
+    launch([*settings, "--output_dir", directory])
+    return directory
+
+
+@pytest.fixture(scope="module")
+def whole_of_two(launch: Launch, settings: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory of a run on two processes that nothing interrupted."""
+    directory = tmp_path_factory.mktemp("whole") / "run"
+    launch([*settings, "--output_dir", directory], num_processes=2)
+    return directory
+
+
+@pytest.fixture
+def hold(start: Start, settings: list[str], tmp_path: Path) -> Iterator[Hold]:
+    """Start a run, and wait until each of its processes waits in a step: `hold("--save_every", "2st")`."""
+    begun: list[Held] = []
+
+    def begin(
+        *options: str,
+        num_processes: int = 0,
+        environment: dict[str, str] | None = None,
+        launcher_options: Sequence[str] = (),
+        where: Sequence[str] = ("--output_dir", "run"),
+    ) -> Held:
+        folder = tmp_path / "hold"
+        folder.mkdir()
+        started = start(
+            [*settings, *options, *where],
+            num_processes=num_processes,
+            environment={"HOLD": str(folder), **(environment or {})},
+            launcher_options=launcher_options,
+        )
+        held = Held(started, folder, tmp_path / "run")
+        begun.append(held)
+        ranks = range(max(1, num_processes))
+        started.wait_for("word of waiting", lambda: all((folder / f"held-{rank}").exists() for rank in ranks))
+        return held
+
+    yield begin
+    for held in begun:
+        held.kill()
+
+
+@pytest.fixture
+def resume(launch: Launch, settings: list[str]) -> Resume:
+    """Go on with a run that was held, by the same command, and return what that prints."""
+
+    def go_on(held: Held, *options: str, num_processes: int = 0) -> str:
+        where = ["--output_dir", held.directory, "--resume", "auto"]
+        return launch([*settings, *options, *where], num_processes=num_processes).stdout
+
+    return go_on
+
+
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGUSR1, 138)], ids=lambda value: value
+)
+def test_signal_lets_the_step_end_and_saves_it(
+    hold: Hold, resume: Resume, whole: Path, number: signal.Signals, status: int
+) -> None:
+    held = hold()
+    os.kill(held.pid(0), number)
+    held.wait_until_heard(number)
+    held.let_go()
+    assert held.started.end() == status
+    assert held.checkpoints() == [HELD_AT]
+    result = result_of(held.directory)
+    assert result["status"] == "interrupted"
+    printed = held.started.printed()
+    assert f"{number.name} ended the run after step 3 of 12; saved in " in str(result["error"])
+    assert "Traceback" not in printed
+    (words,) = held.last_words()
+    assert words.startswith(f"error: {number.name} ended the run")
+    assert printed.endswith(f"{words}\n")
+    assert f"Resuming from {held.directory / 'checkpoints' / HELD_AT}" in resume(held)
+    assert not list(differences(whole, held.directory))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_signal_to_the_launcher_of_one_process_saves_the_step(
+    hold: Hold, resume: Resume, whole: Path, number: signal.Signals
+) -> None:
+    held = hold(num_processes=1)
+    launcher = held.started.process.pid
+    os.kill(launcher, number)
+    assert held.started.end() == -number
+    assert held.processes() == [held.pid(0)], "the launcher took its process along"
+    held.let_go()
+    held.wait_until_gone()
+    assert held.checkpoints() == [HELD_AT]
+    assert result_of(held.directory)["status"] == "interrupted"
+    (words,) = held.last_words()
+    assert words.startswith("error: SIGTERM ended the run after step 3 of 12")
+    resume(held, num_processes=1)
+    assert not list(differences(whole, held.directory))
+
+
+def test_signal_to_the_launcher_of_two_processes_saves_the_step_once(
+    hold: Hold, resume: Resume, whole_of_two: Path
+) -> None:
+    held = hold(num_processes=2)
+    os.kill(held.started.process.pid, signal.SIGTERM)
+    held.wait_until_heard(signal.SIGTERM)
+    held.let_go()
+    assert held.started.end() != 0
+    assert held.processes() == []
+    assert held.checkpoints() == [HELD_AT]
+    assert result_of(held.directory)["status"] == "interrupted"
+    assert len(held.last_words()) == 1
+    resume(held, num_processes=2)
+    assert not list(differences(whole_of_two, held.directory))
+
+
+def test_signal_to_one_of_two_processes_ends_both(hold: Hold, resume: Resume, whole_of_two: Path) -> None:
+    held = hold(num_processes=2)
+    os.kill(held.pid(1), signal.SIGTERM)
+    held.let_go()
+    assert held.started.end() != 0
+    assert held.processes() == []
+    assert held.checkpoints() == [HELD_AT]
+    assert result_of(held.directory)["status"] == "interrupted"
+    resume(held, num_processes=2)
+    assert not list(differences(whole_of_two, held.directory))
+
+
+def test_sigusr1_passes_through_a_launcher_that_is_told_to(hold: Hold) -> None:
+    # TORCHELASTIC_SIGNALS_TO_HANDLE, which torch's documentation names, is overwritten by the flag's own value.
+    passed_on = {"PET_SIGNALS_TO_HANDLE": "SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1"}
+    held = hold(num_processes=2, environment=passed_on)
+    os.kill(held.started.process.pid, signal.SIGUSR1)
+    held.wait_until_heard(signal.SIGUSR1)
+    held.let_go()
+    assert held.started.end() != 0
+    assert held.processes() == []
+    assert held.checkpoints() == [HELD_AT]
+    assert "SIGUSR1 ended the run after step 3" in str(result_of(held.directory)["error"])
+
+
+def test_second_signal_stops_at_once(hold: Hold) -> None:
+    held = hold()
+    os.kill(held.pid(0), signal.SIGTERM)
+    held.wait_until_heard(signal.SIGTERM)
+    os.kill(held.pid(0), signal.SIGTERM)
+    assert held.started.end(20) == -signal.SIGTERM  # though nobody let it go
+    assert held.checkpoints() == []
+
+
+def test_second_signal_to_the_launcher_stops_two_processes_at_once(hold: Hold) -> None:
+    held = hold(num_processes=2)
+    os.kill(held.started.process.pid, signal.SIGTERM)
+    held.wait_until_heard(signal.SIGTERM)
+    time.sleep(ECHO_SECONDS + 0.5)  # before, it would be taken for the first one
+    os.kill(held.started.process.pid, signal.SIGTERM)
+    assert held.started.end(20) != 0
+    held.wait_until_gone(5)
+    assert held.checkpoints() == []
+
+
+def test_signal_that_the_launcher_repeats_is_no_second_one(hold: Hold) -> None:
+    held = hold(num_processes=2)
+    for rank in (0, 1):  # Slurm's scancel reaches the processes and, at about the same time, their launcher
+        os.kill(held.pid(rank), signal.SIGTERM)
+    os.kill(held.started.process.pid, signal.SIGTERM)
+    held.started.wait_for("the launcher's", lambda: held.started.printed().count("closing signal SIGTERM") == 2)
+    held.let_go()
+    assert held.started.end() != 0
+    assert held.checkpoints() == [HELD_AT]
+
+
+def test_death_of_one_of_two_processes_ends_the_command(hold: Hold) -> None:
+    held = hold(num_processes=2)
+    os.kill(held.pid(1), signal.SIGKILL)
+    held.let_go()
+    assert held.started.end(60) != 0
+    assert held.processes() == []
+    assert held.checkpoints() == []
+
+
+@pytest.mark.parametrize(
+    ("save_every", "goes_on"), [("2st", "Resuming from run/checkpoints/step-00000002."), ("100st", "starting afresh")]
+)
+def test_launcher_starts_a_run_again_after_a_death(
+    hold: Hold, whole_of_two: Path, save_every: str, goes_on: str
+) -> None:
+    held = hold("--save_every", save_every, num_processes=2, launcher_options=["--max_restarts", "1"])
+    os.kill(held.pid(1), signal.SIGKILL)
+    held.let_go()
+    assert held.started.end() == 0, held.started.printed()
+    assert goes_on in held.started.printed()
+    assert not list(differences(whole_of_two, held.directory))
+
+
+def test_run_that_nobody_named_is_found_again_after_a_death(hold: Hold, whole_of_two: Path, tmp_path: Path) -> None:
+    held = hold("--save_every", "2st", num_processes=2, launcher_options=["--max_restarts", "1"], where=())
+    os.kill(held.pid(0), signal.SIGKILL)
+    held.let_go()
+    assert held.started.end() == 0, held.started.printed()
+    (directory,) = (tmp_path / "runs").iterdir()
+    assert f"Resuming from runs/{directory.name}/checkpoints/step-00000002." in held.started.printed()
+    assert not list(differences(whole_of_two, directory))
+
+
+@pytest.mark.parametrize("num_processes", [0, 2])
+def test_signal_in_the_last_evaluation_costs_no_step(
+    hold: Hold, resume: Resume, whole: Path, whole_of_two: Path, num_processes: int
+) -> None:
+    held = hold("--hook.hold.step", "0", num_processes=num_processes)
+    os.kill(held.started.process.pid, signal.SIGTERM)
+    held.wait_until_heard(signal.SIGTERM)
+    held.let_go()
+    assert held.started.end() == (1 if num_processes else 143)
+    assert held.processes() == []
+    assert result_of(held.directory)["status"] == "interrupted"
+    assert held.checkpoints() == [LAST]
+    metrics = (held.directory / "metrics.jsonl").read_bytes()
+    assert LAST in resume(held, "--hook.hold.step", "0", num_processes=num_processes)
+    # Byte for byte, speeds included: no line was written again.
+    assert (held.directory / "metrics.jsonl").read_bytes() == metrics
+    assert not list(differences(whole_of_two if num_processes else whole, held.directory))

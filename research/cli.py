@@ -19,7 +19,7 @@ import yaml
 from jsonargparse import ArgumentError, ArgumentParser, set_parsing_settings
 
 from heads.registry import UnknownNameError, describe_unknown
-from research.config import SETTING_GROUPS, Choice, RunConfig
+from research.config import NOT_REPEATED, SETTING_GROUPS, Choice, RunConfig
 from research.forks import inherited_settings
 from research.mistyped import describe_mistyped
 from research.user_errors import one_line
@@ -84,7 +84,8 @@ def parse(arguments: Sequence[str]) -> Command | None:
         return None
     recipe = merge_recipes(folded.recipes)
     forks = [value for name, value in _values(folded) if name == "fork"]
-    if fork := (forks[-1] if forks else recipe.get("fork")):
+    fork = forks[-1] if forks else recipe.get("fork")
+    if fork is not None and not is_complete(recipe):  # a fork's own config.yaml is, and its parent may be gone
         recipe = inherited_settings(str(fork)) | recipe
     try:
         namespace = parser.parse_object(_as_text_is(recipe))
@@ -214,6 +215,11 @@ def merge_recipes(paths: Sequence[str]) -> dict[str, Any]:
                 )
         merged |= recipe
     return merged
+
+
+def is_complete(recipe: dict[str, Any]) -> bool:
+    """Return whether a recipe has every setting but those of its place, as a run's config.yaml."""
+    return recipe.keys() >= {*RunConfig().to_dict()} - {*NOT_REPEATED}
 
 
 def fold_options(settings: dict[str, Any], options: dict[str, dict[str, str]]) -> None:

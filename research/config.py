@@ -13,7 +13,8 @@ from typing import Any, Literal
 
 from research import kinds
 
-__all__ = ["SETTING_GROUPS", "Choice", "DataSettings", "RunConfig"]
+NOT_REPEATED = ("name", "output_dir", "overwrite", "resume")
+"""Settings that say where one run lies; a repetition gets its own."""
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import torch
 import yaml
 
-from research.config import Choice, RunConfig
+from research.config import NOT_REPEATED, Choice, RunConfig
 from research.durable import remove, remove_leftovers, reporting_failure, write_text
 from research.evaluation import Predictions
 from research.launch import start_time
@@ -29,8 +29,6 @@ from research.task import Task
 CONFIG = "config.yaml"
 RESULT = "result.json"
 METRICS_LOG = "metrics.jsonl"
-NOT_REPEATED = ("name", "output_dir", "overwrite", "resume")
-"""Settings that say where one run lies; a repetition gets its own."""
 
 
 def run_directory(config: RunConfig) -> Path:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from research.config import DataSettings
+from research.config import NOT_REPEATED, DataSettings
 from research.forks import parse_fork
 from research.manifest import MANIFEST, find_damage
 
@@ -21,8 +21,6 @@ class CheckpointError(ValueError):
     """A checkpoint that cannot be used."""
 
 
-NO_TRACE = ("name", "output_dir", "overwrite", "resume", "fork")
-"""Settings that say where a run lies or comes from."""
 HARMLESS = (
     "plugin",
     "on_nonfinite",
@@ -78,7 +76,10 @@ def compare_settings(
     """
     notes: list[str] = []
     refused: list[str] = []
-    for name, old, new in _changed(before, now):
+    for name, new in now.items():
+        old = before.get(name)
+        if old == new or name in NOT_REPEATED or (is_fork and name == "fork"):
+            continue
         change = f"{name} was {old!r}, now {new!r}"
         if name in ABOUT_ROWS:
             (notes if same_rows else refused).append(f"{change} (the rows are the same)" if same_rows else change)
@@ -114,13 +115,6 @@ def refuse(checkpoint: Path, refused: list[str], *, is_fork: bool) -> None:
         f"{checkpoint} belongs to a run with other settings: {listed}. Resume with the same ones, or continue it as "
         f"another run: --fork {run}@{re.sub('-0+', '-', name)}."
     )
-
-
-def _changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
-    for name, new in now.items():
-        old = before.get(name)
-        if name not in NO_TRACE and old != new:
-            yield name, old, new
 
 
 def newest_checkpoint(directory: Path, say: Say) -> Path | None:

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
+import yaml
 
 from research.cli import parse
 from research.config import RunConfig
@@ -124,3 +125,27 @@ def test_help_is_grouped_complete_and_quick() -> None:
         assert f"--{name}" in done.stdout
     assert "default: 0.0001" in done.stdout
     assert seconds < 2 * 3, "--help should take well under two seconds; three times that on a busy machine"
+
+
+def test_fork_inherits_settings_that_recipes_and_flags_override(tmp_path: Path) -> None:
+    parent = tmp_path / "parent"
+    parent.mkdir()
+    (parent / "config.yaml").write_text("head: gru\nlr: 0.5\nseed: 3\ntimeline:\n- {at: 1st, freeze: encoder}\n")
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text("lr: 0.25\n")
+    flags = ["--fork", f"{parent}@step-400", "--recipe", str(recipe), "--seed", "4", "--timeline", "{at: 2st, x: 1}"]
+    command = parse(flags)
+    assert command is not None
+    config = command.config
+    assert (config.head, config.lr, config.seed, config.fork) == ("gru", 0.25, 4, f"{parent}@step-400")
+    assert config.timeline == [{"at": "1st", "freeze": "encoder"}, {"at": "2st", "x": 1}]
+
+
+def test_whole_config_of_a_fork_needs_no_parent_any_more(tmp_path: Path) -> None:
+    recipe = tmp_path / "config.yaml"
+    recipe.write_text(yaml.safe_dump(RunConfig(fork=str(tmp_path / "gone"), head="gru").to_dict()))
+    command = parse(["--recipe", str(recipe)])
+    assert command is not None
+    assert command.config.head == "gru"
+    with pytest.raises(ValueError, match="is no run directory"):
+        parse(["--fork", str(tmp_path / "gone")])

@@ -1,0 +1,121 @@
+"""Every hook, edit, schedule and adapter goes on after a checkpoint with the bits of a run that was never cut."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from research import Hook, RunConfig, experiment, run_experiment
+from research.digests import digests
+from research.edits.base import EDITS
+from research.hooks import HOOKS
+from research.schedules import SCHEDULES
+from tests.integration.test_main_job import lines_of, without_times
+
+HOOK_CASES: dict[str, dict[str, Any]] = {
+    "early_stopping": {"hook": [{"name": "early_stopping", "patience": 9}]},
+    "ema": {"hook": ["ema"], "best_metric": "loss"},
+    "fgm": {"hook": ["fgm"]},
+    "gradual_unfreezing": {"hook": [{"name": "gradual_unfreezing", "over": "60%"}]},
+    "length_warmup": {"hook": [{"name": "length_warmup", "start": 8, "over": "60%"}]},
+    "loss_spike_guard": {"hook": [{"name": "loss_spike_guard", "window": 2, "threshold": 0.01, "max_skips": 9}]},
+}
+EDIT_CASES: dict[str, list[dict[str, Any]]] = {
+    "freeze": [{"at": "4st", "freeze": "encoder"}],
+    "unfreeze": [{"at": "0%", "freeze": "encoder"}, {"at": "4st", "unfreeze": "encoder.layer[-1:]"}],
+    "set_dropout": [{"at": "4st", "set_dropout": 0.25}],
+    "set_lr": [{"at": "4st", "set_lr": {"lr": 0.003, "modules": "head"}}],
+    "scale_lr": [{"at": "4st", "scale_lr": 0.5}],
+    "set_weight_decay": [{"at": "4st", "set_weight_decay": {"weight_decay": 0.3, "modules": "encoder"}}],
+    "replace_head": [{"at": "4st", "replace_head": {"name": "lstm", "lstm_size": 8}}],
+    "reinitialize": [{"at": "4st", "reinitialize": "encoder.layer[-1]"}],
+    "drop_layers": [{"at": "4st", "drop_layers": "encoder.layer[0]"}],
+    "set_objective": [{"at": "4st", "set_objective": {"name": "focal", "gamma": 1.0}}],
+    "set_max_length": [{"at": "4st", "set_max_length": 12}],
+    "add_lora": [{"at": "4st", "add_lora": {"r": 2, "dropout": 0.1}}],
+    "merge_lora": [{"at": "1st", "add_lora": {"r": 2}}, {"at": "4st", "merge_lora": True}],
+}
+CASES = {
+    **{f"hook {name}": settings for name, settings in HOOK_CASES.items()},
+    **{f"edit {name}": {"timeline": timeline} for name, timeline in EDIT_CASES.items()},
+    **{f"schedule {name}": {"schedule": name, "warmup": "2st"} for name in SCHEDULES},
+    "schedule by epochs": {"schedule": "linear", "schedule_interval": "epoch", "warmup": "0"},
+    "condition": {"timeline": [{"when": "below(validation/loss, 9)", "freeze": "encoder"}], "evaluate_every": "1st"},
+    "adapters": {"peft": "lora"},
+    "sgd": {"optimizer": "sgd", "lr": 0.01},
+    "micro-batches": {"micro_batch_size": 3},
+}
+
+
+def test_every_hook_and_edit_has_a_case() -> None:
+    own = {name for name in HOOKS if HOOKS[name].__module__.startswith("research.")}
+    assert own == set(HOOK_CASES)
+    own = {name for name in EDITS if EDITS[name].__module__.startswith("research.")}
+    assert own == set(EDIT_CASES)
+
+
+class Digests(Hook):
+    """Keeps hashes of everything after each step."""
+
+    def __init__(self) -> None:
+        self.found: dict[int, dict[str, str]] = {}
+
+    def end_of_step(self, run: Any) -> None:
+        self.found[run.clock.step] = digests(run)
+
+
+@pytest.mark.parametrize(
+    ("case", "mixed_precision"),
+    [*((case, "no") for case in CASES), *((case, "bf16") for case in CASES if case.startswith("hook"))],
+)
+def test_resumed_run_shares_every_bit(
+    case: str,
+    mixed_precision: str,
+    tiny_encoder: Path,
+    tiny_reviews: Path,
+    cache_dir: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("MIDWAY_CACHE", str(cache_dir))
+    monkeypatch.setattr(experiment, "write_report", lambda *arguments: None)  # its pictures take longer than the runs
+    settings: dict[str, Any] = {
+        "encoder": str(tiny_encoder),
+        "data": str(tiny_reviews),
+        "head": {"name": "linear", "dropout": 0.1},
+        "dropout": 0.1,
+        "max_length": 32,
+        "batch_size": 8,
+        "max_steps": 8,  # an epoch has 6
+        "evaluate_every": "3st",
+        "save_every": "1st",
+        "keep": 9,
+        "log_every": 1,
+        "log_with": [],
+        "mixed_precision": mixed_precision,
+        "num_threads": 1,
+        **CASES[case],
+    }
+    whole = Digests()
+    result = run_experiment(RunConfig(**settings, output_dir=str(tmp_path / "whole")), hooks=[whole])
+    # Right before the edit and right after it; in the middle of an epoch and at its end.
+    for step in (3, 4) if "timeline" in settings else (4, 6):
+        checkpoint = tmp_path / "whole" / "checkpoints" / f"step-{step:08d}"
+        resumed, directory = Digests(), tmp_path / f"from-{step}"
+        config = RunConfig(**settings, output_dir=str(directory), resume=str(checkpoint))
+        again = run_experiment(config, hooks=[resumed])
+        assert list(resumed.found) == [*range(step + 1, 9)]
+        for later, hashes in resumed.found.items():
+            different = [name for name, value in whole.found[later].items() if hashes.get(name) != value]
+            assert not different, f"resumed after step {step}, after step {later}: {different}"
+        assert again["weights_sha256"] == result["weights_sha256"]
+        assert json.dumps(again["metrics"]) == json.dumps(result["metrics"])
+        assert without_times(lines_of(directory)) == without_times(lines_of(tmp_path / "whole"))
+        journals = [(run / "journal.jsonl").read_text() for run in (tmp_path / "whole", directory)]
+        assert journals[0] == journals[1]
+        tables = [pq.read_table(run / "predictions" / "test.parquet") for run in (tmp_path / "whole", directory)]
+        assert tables[0].equals(tables[1])

@@ -164,9 +164,11 @@ def bring_back_files(run: Run) -> None:
     """
     for name in _kept_files(run.hooks):
         own = run.directory / name
-        durable.remove(own)
-        if run.start is not None and (run.start.checkpoint / KEPT / name).exists():
-            durable.copy(run.start.checkpoint / KEPT / name, own)
+        kept = None if run.start is None else run.start.checkpoint / KEPT / name
+        with durable.reporting_failure(own, needed=kept.stat().st_size if kept is not None and kept.is_file() else 0):
+            durable.remove(own)
+            if kept is not None and kept.exists():
+                durable.copy(kept, own)
 
 
 def read_state(path: Path) -> dict[str, Any]:

@@ -26,9 +26,7 @@ def train(run: Run) -> None:
     """Train until the last step, or until something asks to stop."""
     try:
         run.begin()
-        if (
-            run.start is None or run.start.is_fork
-        ):  # a run that was never cut has no boundary where a resumed one goes on
+        if run.start is None or run.start.is_fork:  # where a resumed run goes on, an uncut one has no boundary
             settle(run)
         check_replicas(run)
         while not run.is_over:

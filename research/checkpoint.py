@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from accelerate.utils import gather_object, set_seed
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -123,7 +124,13 @@ def load_checkpoint(run: Run, start: Start) -> None:
         _load_optimizer(run, _read(path / "optimizer.pt"), state["settings"], is_fork=start.is_fork)
         _load_clock_and_schedule(run, state, is_fork=start.is_fork)
         hook_states = _read(path / f"hooks-{rank}.pt")
-    except (OSError, RuntimeError, LookupError, TypeError) as error:
+        if not isinstance(hook_states, list) or len(hook_states) != len(state["hooks"]):
+            raise CheckpointError(f"{path / f'hooks-{rank}.pt'} does not hold a state for each hook.")
+        if same_place:
+            random_states.restore(_read(path / f"random-{rank}.pt"), accelerator.device)
+    except CheckpointError:
+        raise
+    except (OSError, RuntimeError, LookupError, TypeError, ValueError, AttributeError, SafetensorError) as error:
         raise CheckpointError(f"{path} does not fit this run: {one_line(error)}") from error
     if accelerator.scaler is not None and state["scaler"] is not None:
         accelerator.scaler.load_state_dict(state["scaler"])
@@ -135,10 +142,9 @@ def load_checkpoint(run: Run, start: Start) -> None:
             hook.load_state_dict(hook_states[place])
             run.resumed_hooks.append(hook)
     if same_place:
-        random_states.restore(_read(path / f"random-{rank}.pt"), accelerator.device)
         if not run.config.num_threads and torch.get_num_threads() != state["num_threads"]:
-            notes.append(f"{state['num_threads']} threads as before, where this machine would take "
-                         f"{torch.get_num_threads()} (--num_threads)")  # fmt: skip
+            taken = f"{state['num_threads']} threads as before"
+            notes.append(f"{taken}, where this machine would take {torch.get_num_threads()} (--num_threads)")
             torch.set_num_threads(state["num_threads"])
     else:
         set_seed(derived_seed(run.config.seed, accelerator.process_index, run.clock.step))
@@ -181,6 +187,8 @@ def read_state(path: Path) -> dict[str, Any]:
         state: dict[str, Any] = json.loads((path / STATE).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path / STATE} cannot be read: {one_line(error)}.") from error
+    if not isinstance(state, dict) or "clock" not in state:
+        raise CheckpointError(f"{path / STATE} is not the state of a run.")
     return state
 
 
@@ -365,6 +373,8 @@ def _read(path: Path) -> Any:
         return torch.load(path, weights_only=True, map_location="cpu")
     except pickle.UnpicklingError as error:
         raise CheckpointError(f"{path} holds more than plain values and tensors, and is not read.") from error
+    except (EOFError, LookupError, RuntimeError, ValueError) as error:
+        raise CheckpointError(f"{path} cannot be read: {one_line(error)}.") from error
 
 
 def _readable_state(hook: Hook) -> dict[str, Any]:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from safetensors import SafetensorError
+
+SIGNS_OF_TORCH = ("PytorchStreamWriter", "inline_container", "iostream error")
+"""What is in the RuntimeError of a torch.save that could not write; it does not hand on the system's words."""
 
 
 class StorageError(ValueError):
@@ -22,13 +25,24 @@ def write_text(path: Path, text: str) -> None:
         StorageError: if it cannot be written; the old one is still there.
     """
     writing = path.with_name(f".{path.name}.writing")
-    with reporting_failure(path, needed=len(text)):
+    with reporting_failure(path, needed=len(text)), clearing_away(writing):
         with writing.open("w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
         writing.replace(path)
         sync(path.parent)
+
+
+@contextmanager
+def clearing_away(writing: Path) -> Iterator[None]:
+    """Delete what is half written if the writing fails: it may be what fills the disk."""
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):  # the failure itself is what is to be said
+            remove(writing)
+        raise
 
 
 def append_text(path: Path, text: str) -> None:
@@ -120,9 +134,9 @@ def reporting_failure(path: Path, *, needed: int) -> Iterator[None]:
     except (OSError, SafetensorError) as error:
         raise _failure(path, needed, getattr(error, "strerror", None) or str(error)) from error
     except RuntimeError as error:
-        if "PytorchStreamWriter" not in str(error) and "inline_container" not in str(error):
+        if not any(sign in str(error) for sign in SIGNS_OF_TORCH):
             raise
-        raise _failure(path, needed, "writing failed") from error  # torch.save does not hand on the system's words
+        raise _failure(path, needed, "writing failed") from error
 
 
 def check_space(path: Path, *, needed: int) -> None:

@@ -242,7 +242,11 @@ def check_weights(folder: Path) -> None:
     """
     if (folder / "adapter_config.json").exists():
         raise ValueError(f"{folder} holds a PEFT adapter; merge it into its model and save that one.")
-    if any((folder / name).is_file() for name in _WEIGHTS):
+    weights, index = (folder / name for name in _WEIGHTS)
+    if weights.is_file():
+        return
+    if index.is_file():
+        _check_index(index)
         return
     pickles = sorted(path.name for suffix in ("bin", "pt", "pth", "ckpt") for path in folder.glob(f"*.{suffix}"))
     if pickles:
@@ -253,6 +257,21 @@ def check_weights(folder: Path) -> None:
             f"'{folder}')\""
         )
     raise ValueError(f"{folder} has no weights: expected model.safetensors.")
+
+
+def _check_index(index: Path) -> None:
+    """Refuse an index whose weights are no safetensors files beside it.
+
+    Raises:
+        ValueError: naming the first.
+    """
+    try:
+        files = {str(name) for name in json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()}
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise ValueError(f"{index} cannot be read: {one_line(error)}.") from None
+    for name in sorted(files):
+        if Path(name).name != name or not name.endswith(".safetensors"):
+            raise ValueError(f"{index} names {name}, which is no safetensors file beside it.")
 
 
 def check_loading_info(info: dict[str, set[object]], folder: Path | str, *, allow_unexpected: bool = False) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from rich.console import Console
 from research.assemble import resolve, set_up
 from research.checkpoint import bring_back_files
 from research.config import RunConfig
+from research.durable import StorageError
 from research.hooks import Hook
 from research.launch import create_accelerator, end_run, refused_for_all, was_restarted
 from research.lock import DirectoryLock
@@ -81,14 +83,14 @@ def run_experiment(config: RunConfig, *, hooks: Sequence[Hook] = ()) -> dict[str
                 make_directory(directory)
                 _hold(lock, directory, say)
                 claim_directory(directory, config)
+                write_config(directory, run.config)  # first: it makes the directory a run's
                 bring_back_files(run)
-                write_config(directory, run.config)
         return train_and_finish(run, say)
     except torch.OutOfMemoryError as error:
         raise ValueError(out_of_memory_message(config)) from error
     finally:
-        end_run(accelerator)
         lock.release()
+        end_run(accelerator)
 
 
 def find_start(config: RunConfig, directory: Path, say: Say) -> Start | None:
@@ -124,13 +126,15 @@ def train_and_finish(run: Run, say: Say) -> dict[str, Any]:
             train(run)
             result = finish(run)
     except BaseException as error:
-        end_run(run.accelerator)  # trackers write from threads of their own
+        with _said_beside(say):
+            end_run(run.accelerator)  # trackers write from threads of their own
         if run.is_main and run.clock.step == 0 and run.config.resume is None:
             empty_directory(run.directory)
             say(f"No step was taken: {run.directory} is empty again.")
         elif run.is_main:
             status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
-            write_result(run.directory, {"status": status, "error": f"{type(error).__name__}: {error}"})
+            with _said_beside(say):
+                write_result(run.directory, {"status": status, "error": f"{type(error).__name__}: {error}"})
         raise
     if run.is_main:
         Console().print(summary(result, run.directory))
@@ -186,6 +190,15 @@ def finish(run: Run) -> dict[str, Any]:
         write_result(directory, result)  # last: a run that has one is finished
     accelerator.wait_for_everyone()
     return result
+
+
+@contextlib.contextmanager
+def _said_beside(say: Say) -> Iterator[None]:
+    """Let what fails while a failure is dealt with be said, and not take that failure's place."""
+    try:
+        yield
+    except StorageError as error:
+        say(str(error))
 
 
 def _hold(lock: DirectoryLock, directory: Path, say: Say) -> None:

@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Literal, cast
 
 import psutil
@@ -18,6 +19,7 @@ from accelerate.tracking import TensorBoardTracker
 from accelerate.utils import DistributedDataParallelKwargs, TorchDynamoPlugin, broadcast_object_list
 
 from research.config import RunConfig
+from research.durable import reporting_failure
 
 PARENT = os.getppid()
 """What started this process: early, since it may end at any time."""
@@ -108,9 +110,10 @@ def _is_on(switch: str) -> bool:
 
 def end_run(accelerator: Accelerator) -> None:
     """Close the trackers; the processes stay joined until they exit, since another run may follow in them."""
-    for tracker in accelerator.trackers:
-        tracker.finish()
-    accelerator.trackers = []
+    trackers, accelerator.trackers = accelerator.trackers, []
+    for tracker in trackers:
+        with reporting_failure(Path(accelerator.project_dir) / tracker.name, needed=0):
+            tracker.finish()
 
 
 def _part() -> None:

@@ -16,7 +16,7 @@ def write_manifest(folder: Path) -> None:
     files = {
         file.relative_to(folder).as_posix(): {"bytes": file.stat().st_size, "sha256": _sha256(file)}
         for file in sorted(folder.rglob("*"))
-        if file.is_file()
+        if file.is_file() and file != folder / MANIFEST
     }
     (folder / MANIFEST).write_text(json.dumps({"format": FORMAT, "files": files}, indent=2), encoding="utf-8")
 
@@ -34,7 +34,8 @@ def find_damage(folder: Path) -> str | None:
     if version != FORMAT:
         return f"it has format {version}, this version reads {FORMAT}"
     damages = (_damage_of_file(folder, name, *facts) for name, facts in expected.items())
-    return next(filter(None, damages), None)
+    links = (f"{path.relative_to(folder)} is a link" for path in folder.rglob("*") if path.is_symlink())
+    return next(filter(None, [*damages, *links]), None)
 
 
 def _damage_of_file(folder: Path, name: str, num_bytes: int, sha256: str) -> str | None:

@@ -8,6 +8,7 @@ import json
 import math
 import platform
 import subprocess
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -59,7 +60,8 @@ def check_directory(directory: Path, config: RunConfig) -> None:
                 f"The run directory {directory} exists. Choose another --name or --output_dir, go on with "
                 "--resume auto, or replace it with --overwrite."
             )
-        if not (directory / CONFIG).exists():
+        # A kill may have come before the settings had their name.
+        if not any((directory / name).exists() for name in (CONFIG, f".{CONFIG}.writing")):
             raise ValueError(f"{directory} is not empty and no run's directory; --overwrite does not delete it.")
 
 
@@ -71,8 +73,8 @@ def make_directory(directory: Path) -> None:
     """
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        (directory / ".writable").touch()
-        (directory / ".writable").unlink()
+        with tempfile.TemporaryFile(dir=directory):  # which has no name
+            pass
     except OSError as error:
         raise ValueError(f"Cannot write to the run directory {directory}: {error.strerror}.") from None
 

@@ -87,6 +87,8 @@ def compare_settings(
             (refused if name in FIXED_IN_FORKS else notes).append(change)
         elif name in HARMLESS:
             notes.append(change)
+        elif name == "num_threads" and new is None:
+            continue  # the checkpoint's number is taken
         elif name in ROUNDING:
             notes.append(f"{change} (numbers are rounded in another way, or dropout drops other units)")
         else:

@@ -264,7 +264,8 @@ class Run:
         model = self.encoder_with_head
         writing = directory.with_name(f".{directory.name}.writing")
         durable.remove(writing)
-        with durable.reporting_failure(directory, needed=sum(value.nbytes for value in model.state_dict().values())):
+        needed = sum(value.nbytes for value in model.state_dict().values())
+        with durable.reporting_failure(directory, needed=needed), durable.clearing_away(writing):
             # safetensors' one file takes any size; shards would only bring another progress bar.
             model.save_pretrained(writing, max_shard_size="1TB")
             self.tokenizer.model_max_length = model.config.max_input_length

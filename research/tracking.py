@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from accelerate import Accelerator
 from accelerate.tracking import LOGGER_TYPE_TO_CLASS, TensorBoardTracker, get_available_trackers
@@ -12,6 +14,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from heads.registry import UnknownNameError, describe_unknown
 from research.config import RunConfig
+from research.durable import reporting_failure
 from research.evaluation import Predictions
 from research.figures import confusion_matrix_figure, pr_curve_figure
 from research.metrics import predictions as predicted_labels
@@ -51,6 +54,8 @@ def start_trackers(accelerator: Accelerator, config: RunConfig, step: int) -> No
     for tracker in accelerator.log_with:
         if step > 0 and isinstance(tracker, TensorBoardTracker):
             tracker.init_kwargs["purge_step"] = step + 1
+    if not isinstance(threading.excepthook, QuietThreads):
+        threading.excepthook = QuietThreads(threading.excepthook)
     accelerator.init_trackers("midway")
     for tracker in accelerator.trackers:
         # TensorBoardTracker would make a folder named by the time for this; it gets a text instead.
@@ -61,11 +66,38 @@ def start_trackers(accelerator: Accelerator, config: RunConfig, step: int) -> No
         writer.add_text("config", f"```yaml\n{config_as_yaml(config)}```")
 
 
+def track_values(accelerator: Accelerator, values: dict[str, float], step: int) -> None:
+    """Hand values to every tracker.
+
+    Raises:
+        StorageError: if the disk is full.
+    """
+    with reporting_failure(Path(accelerator.project_dir), needed=0):
+        accelerator.log(values, step=step)
+
+
+class QuietThreads:
+    """Says nothing of a full disk in TensorBoard's thread: the same error is raised once more by the next call to it.
+
+    Args:
+        otherwise: what says that any other thread failed.
+    """
+
+    def __init__(self, otherwise: Callable[[threading.ExceptHookArgs], object]) -> None:
+        self.otherwise = otherwise
+
+    def __call__(self, arguments: threading.ExceptHookArgs) -> None:
+        """Hear that a thread failed."""
+        is_tensorboard = type(arguments.thread).__module__.startswith("tensorboard.")
+        if not (is_tensorboard and isinstance(arguments.exc_value, OSError)):
+            self.otherwise(arguments)
+
+
 def track_predictions(accelerator: Accelerator, task: Task, split: str, found: Predictions, step: int) -> None:
     """Track a split's metrics; draw its confusion matrix and precision-recall curves into TensorBoard."""
     defined = {f"{split}/{name}": value for name, value in found.metrics.items() if not math.isnan(value)}
     if split != "validation":  # which is logged while training
-        accelerator.log(defined, step=step)
+        track_values(accelerator, defined, step)
     writer = _tensorboard_writer(accelerator)
     if writer is None or task.problem_type == "regression":
         return

@@ -110,15 +110,8 @@ def user_environment(cache_dir: Path) -> dict[str, str]:
     return {"MIDWAY_CACHE": str(cache_dir), "HF_HUB_OFFLINE": "1"}
 
 
-def _belongs_to(process: psutil.Process, session: int) -> bool:
-    try:
-        return process.status() != psutil.STATUS_ZOMBIE and os.getsid(process.pid) == session
-    except (psutil.NoSuchProcess, ProcessLookupError):  # it ended meanwhile
-        return False
-
-
 class Started:
-    """A command that runs in the background, in a session of its own.
+    """A command that runs in the background.
 
     Args:
         command: what to run.
@@ -131,7 +124,12 @@ class Started:
         self.output = output
         with output.open("w") as file:
             self.process = subprocess.Popen(
-                command, cwd=cwd, env=environment, stdout=file, stderr=subprocess.STDOUT, start_new_session=True
+                command,
+                cwd=cwd,
+                env={**environment, "STARTED": str(output)},
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
             )
 
     def wait_for(self, what: str, condition: Callable[[], bool], timeout: float = 120) -> None:
@@ -146,18 +144,26 @@ class Started:
         """Wait for the end, and return the exit status."""
         return self.process.wait(timeout)
 
-    def members(self) -> list[int]:
-        """Return the ids of all processes that the command started and that still run, its own included."""
-        return [process.pid for process in psutil.process_iter() if _belongs_to(process, self.process.pid)]
+    def members(self) -> list[psutil.Process]:
+        """Return all processes of the command that still run, also where torchrun gave them sessions of their own."""
+        found = []
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error):  # it ended meanwhile, or is another user's
+                if process.status() != psutil.STATUS_ZOMBIE and process.environ().get("STARTED") == str(self.output):
+                    found.append(process)
+        return found
 
     def printed(self) -> str:
         """Return what the command printed so far."""
         return self.output.read_text(errors="replace")
 
     def kill(self) -> None:
-        """Kill the command with all that it started."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
+        """Kill the command with all that it started, all at once."""
+        while members := self.members():  # the first to be killed may have started another
+            for process in members:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.kill()
+            psutil.wait_procs(members, timeout=10)
         self.process.wait(10)
 
 

@@ -13,6 +13,7 @@ from research.durable import append_text
 from research.edits import journal
 from research.hooks.base import Hook
 from research.outputs import METRICS_LOG, as_json
+from research.tracking import track_values
 
 if TYPE_CHECKING:
     from research.run import Run
@@ -76,7 +77,7 @@ class MetricsLog(Hook):
         if run.is_main:
             line = {"step": run.clock.step, "epoch": round(run.clock.epochs_done, 6), **values}
             append_text(run.directory / METRICS_LOG, json.dumps(as_json(line), allow_nan=False) + "\n")
-        run.accelerator.log(values, step=run.clock.step)
+        track_values(run.accelerator, values, run.clock.step)
 
 
 class Progress(Hook):

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
 import pytest
 
 from research.signals import ECHO_SECONDS
@@ -18,6 +16,7 @@ from tests.conftest import Launch, Start, Started
 from tests.integration.kills import differences
 from tests.integration.test_main_job import result_of
 
+LIKE_A_SHELL = ("-c", "import subprocess, sys; subprocess.call([sys.executable, *sys.argv[1:]])")
 HELD_AT = "step-00000003"
 LAST = "step-00000012"
 
@@ -49,15 +48,8 @@ class Held:
         (self.folder / "go").touch()
 
     def processes(self) -> list[int]:
-        """Return the ids of all processes of the command that still run: also of those that torchrun started, which
-        have sessions of their own, and of those whose parent is gone.
-        """
-        found = []
-        for process in psutil.process_iter():
-            with contextlib.suppress(psutil.Error):  # it ended meanwhile, or is another user's
-                if process.status() != psutil.STATUS_ZOMBIE and process.environ().get("HOLD") == str(self.folder):
-                    found.append(process.pid)
-        return found
+        """Return the ids of all processes of the command that still run."""
+        return [process.pid for process in self.started.members()]
 
     def wait_until_gone(self, timeout: float = 60) -> None:
         """Wait until none of the processes runs."""
@@ -74,12 +66,6 @@ class Held:
     def last_words(self) -> list[str]:
         """Return the lines that say why the run ended."""
         return [line for line in self.started.printed().splitlines() if "ended the run after step" in line]
-
-    def kill(self) -> None:
-        """Kill all processes."""
-        for pid in self.processes():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
 
 
 Hold = Callable[..., Held]
@@ -113,9 +99,8 @@ def whole_of_two(launch: Launch, settings: list[str], tmp_path_factory: pytest.T
 
 
 @pytest.fixture
-def hold(start: Start, settings: list[str], tmp_path: Path) -> Iterator[Hold]:
+def hold(start: Start, settings: list[str], tmp_path: Path) -> Hold:
     """Start a run, and wait until each of its processes waits in a step: `hold("--save_every", "2st")`."""
-    begun: list[Held] = []
 
     def begin(
         *options: str,
@@ -133,14 +118,11 @@ def hold(start: Start, settings: list[str], tmp_path: Path) -> Iterator[Hold]:
             launcher_options=launcher_options,
         )
         held = Held(started, folder, tmp_path / "run")
-        begun.append(held)
         ranks = range(max(1, num_processes))
         started.wait_for("word of waiting", lambda: all((folder / f"held-{rank}").exists() for rank in ranks))
         return held
 
-    yield begin
-    for held in begun:
-        held.kill()
+    return begin
 
 
 @pytest.fixture
@@ -155,7 +137,9 @@ def resume(launch: Launch, settings: list[str]) -> Resume:
 
 
 @pytest.mark.parametrize(
-    ("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGUSR1, 138)], ids=lambda value: value
+    ("number", "status"),
+    [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGUSR1, 138)],
+    ids=["SIGTERM", "SIGINT", "SIGUSR1"],
 )
 def test_signal_lets_the_step_end_and_saves_it(
     hold: Hold, resume: Resume, whole: Path, number: signal.Signals, status: int
@@ -178,7 +162,7 @@ def test_signal_lets_the_step_end_and_saves_it(
     assert not list(differences(whole, held.directory))
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=["SIGTERM", "SIGKILL"])
 def test_signal_to_the_launcher_of_one_process_saves_the_step(
     hold: Hold, resume: Resume, whole: Path, number: signal.Signals
 ) -> None:
@@ -197,6 +181,16 @@ def test_signal_to_the_launcher_of_one_process_saves_the_step(
     assert not list(differences(whole, held.directory))
 
 
+def test_end_of_the_shell_ends_no_run(hold: Hold, whole: Path) -> None:
+    held = hold(launcher_options=LIKE_A_SHELL)
+    held.started.process.kill()
+    held.started.end()
+    held.let_go()
+    held.wait_until_gone()
+    assert result_of(held.directory)["status"] == "finished"
+    assert not list(differences(whole, held.directory))
+
+
 def test_signal_to_the_launcher_of_two_processes_saves_the_step_once(
     hold: Hold, resume: Resume, whole_of_two: Path
 ) -> None:
@@ -211,6 +205,17 @@ def test_signal_to_the_launcher_of_two_processes_saves_the_step_once(
     assert len(held.last_words()) == 1
     resume(held, num_processes=2)
     assert not list(differences(whole_of_two, held.directory))
+
+
+def test_death_of_the_launcher_of_two_processes_saves_the_step(hold: Hold) -> None:
+    held = hold(num_processes=2)
+    held.started.process.kill()
+    held.started.end()
+    assert len(held.processes()) == 2
+    held.let_go()
+    held.wait_until_gone()
+    assert held.checkpoints() == [HELD_AT]
+    assert "SIGTERM ended the run after step 3" in str(result_of(held.directory)["error"])
 
 
 def test_signal_to_one_of_two_processes_ends_both(hold: Hold, resume: Resume, whole_of_two: Path) -> None:
@@ -278,28 +283,24 @@ def test_death_of_one_of_two_processes_ends_the_command(hold: Hold) -> None:
     assert held.checkpoints() == []
 
 
-@pytest.mark.parametrize(
-    ("save_every", "goes_on"), [("2st", "Resuming from run/checkpoints/step-00000002."), ("100st", "starting afresh")]
-)
-def test_launcher_starts_a_run_again_after_a_death(
-    hold: Hold, whole_of_two: Path, save_every: str, goes_on: str
-) -> None:
-    held = hold("--save_every", save_every, num_processes=2, launcher_options=["--max_restarts", "1"])
-    os.kill(held.pid(1), signal.SIGKILL)
-    held.let_go()
-    assert held.started.end() == 0, held.started.printed()
-    assert goes_on in held.started.printed()
-    assert not list(differences(whole_of_two, held.directory))
-
-
-def test_run_that_nobody_named_is_found_again_after_a_death(hold: Hold, whole_of_two: Path, tmp_path: Path) -> None:
+def test_launcher_starts_a_run_again_from_its_checkpoint(hold: Hold, whole_of_two: Path, tmp_path: Path) -> None:
+    # Nobody named it: both times it has to find the same directory.
     held = hold("--save_every", "2st", num_processes=2, launcher_options=["--max_restarts", "1"], where=())
-    os.kill(held.pid(0), signal.SIGKILL)
+    os.kill(held.pid(1), signal.SIGKILL)
     held.let_go()
     assert held.started.end() == 0, held.started.printed()
     (directory,) = (tmp_path / "runs").iterdir()
     assert f"Resuming from runs/{directory.name}/checkpoints/step-00000002." in held.started.printed()
     assert not list(differences(whole_of_two, directory))
+
+
+def test_launcher_starts_a_run_without_a_checkpoint_afresh(hold: Hold, whole_of_two: Path) -> None:
+    held = hold(num_processes=2, launcher_options=["--max_restarts", "1"])
+    os.kill(held.pid(0), signal.SIGKILL)
+    held.let_go()
+    assert held.started.end() == 0, held.started.printed()
+    assert "starting afresh" in held.started.printed()
+    assert not list(differences(whole_of_two, held.directory))
 
 
 @pytest.mark.parametrize("num_processes", [0, 2])

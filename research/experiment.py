@@ -119,26 +119,30 @@ def find_start(config: RunConfig, directory: Path, say: Say) -> Start | None:
 
 def train_and_finish(run: Run, say: Say) -> dict[str, Any]:
     """Train and write what a run leaves; a run that fails says so in its result.json, if it has taken a step."""
-    try:
-        start_trackers(run.accelerator, run.config, run.clock.step)
-        say(describe(run))
-        with run.signals:
+    with run.signals:  # to the very end: once one process has ended, torchrun sends the others a SIGTERM
+        try:
+            start_trackers(run.accelerator, run.config, run.clock.step)
+            say(describe(run))
             train(run)
             result = finish(run)
-    except BaseException as error:
-        with _said_beside(say):
-            end_run(run.accelerator)  # trackers write from threads of their own
-        if run.is_main and run.clock.step == 0 and run.config.resume is None:
-            empty_directory(run.directory)
-            say(f"No step was taken: {run.directory} is empty again.")
-        elif run.is_main:
-            status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
-            with _said_beside(say):
-                write_result(run.directory, {"status": status, "error": f"{type(error).__name__}: {error}"})
-        raise
+        except BaseException as error:
+            _write_failure(run, error, say)
+            raise
     if run.is_main:
         Console().print(summary(result, run.directory))
     return result
+
+
+def _write_failure(run: Run, error: BaseException, say: Say) -> None:
+    with _said_beside(say):
+        end_run(run.accelerator)  # trackers write from threads of their own
+    if run.is_main and run.clock.step == 0 and run.config.resume is None:
+        empty_directory(run.directory)
+        say(f"No step was taken: {run.directory} is empty again.")
+    elif run.is_main:
+        status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+        with _said_beside(say):
+            write_result(run.directory, {"status": status, "error": f"{type(error).__name__}: {error}"})
 
 
 def finish(run: Run) -> dict[str, Any]:

@@ -44,6 +44,8 @@ def create_accelerator(config: RunConfig, directory: str) -> Accelerator:
     if num_processes > 1:
         atexit.unregister(_part)
         atexit.register(_part)
+    if was_restarted() and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
+        _join_again()
     # Of a run before this one in the same process, whose precision accelerate would insist on.
     AcceleratorState._reset_state()
     accelerator = Accelerator(
@@ -75,6 +77,25 @@ def create_accelerator(config: RunConfig, directory: str) -> Accelerator:
     # Said in both cases: a run before this one in the same process may have asked for the other.
     torch.use_deterministic_algorithms(config.deterministic)
     return accelerator
+
+
+def _join_again() -> None:
+    """Join the processes after a restart; left to itself torch would look for the dead ones, at their old addresses.
+
+    Torchrun's store outlives a restart under its static rendezvous, which is accelerate's default.
+    """
+    if torch.distributed.is_initialized():
+        return
+    from torch.distributed import PrefixStore, TCPStore  # type: ignore[attr-defined]
+
+    store = TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), is_master=False)
+    on_gpu = torch.cuda.is_available() and not _is_on("ACCELERATE_USE_CPU")
+    torch.distributed.init_process_group(
+        backend="nccl" if on_gpu else "gloo",
+        store=PrefixStore(f"restart-{os.environ['TORCHELASTIC_RESTART_COUNT']}", store),
+        rank=int(os.environ["RANK"]),
+        world_size=int(os.environ["WORLD_SIZE"]),
+    )
 
 
 def num_launched() -> int:

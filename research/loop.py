@@ -29,7 +29,8 @@ def train(run: Run) -> None:
         if run.start is None or run.start.is_fork:  # where a resumed run goes on, an uncut one has no boundary
             settle(run)
         check_replicas(run)
-        while not run.is_over:
+        # Also what is left of an epoch whose last step was taken before the run was cut.
+        while not run.is_over or run.clock.step_in_epoch == run.clock.steps_per_epoch:
             train_epoch(run)
         run.takes_edits = False
         if run.stop_reason is not None:

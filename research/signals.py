@@ -45,7 +45,7 @@ class SignalWatch:
         self._before: dict[signal.Signals, Any] = {}
         # A shell that ends while its program runs on is everyday business, and no launcher.
         self._launcher = PARENT if was_launched() else None
-        # torchrun passes on what its workers, in the same terminal, have heard already.
+        # torchrun passes on what its workers have heard already: Slurm's scancel reaches all of them.
         self._has_echo = "TORCHELASTIC_RUN_ID" in os.environ
 
     def __enter__(self) -> SignalWatch:

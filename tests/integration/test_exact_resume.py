@@ -8,6 +8,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+import torch
 
 from research import Hook, RunConfig, experiment, run_experiment
 from research.digests import digests
@@ -119,3 +120,32 @@ def test_resumed_run_shares_every_bit(
         assert journals[0] == journals[1]
         tables = [pq.read_table(run / "predictions" / "test.parquet") for run in (tmp_path / "whole", directory)]
         assert tables[0].equals(tables[1])
+
+
+def test_end_of_the_last_epoch_comes_also_where_its_last_step_was_before_the_cut(
+    tiny_encoder: Path, tiny_reviews: Path, cache_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class HalvesHead(Hook):
+        def on_epoch_end(self, run: Any) -> None:
+            with torch.no_grad():
+                run.encoder_with_head.head.out.weight.mul_(0.5)
+            run.log({"halved": run.clock.epoch})
+
+    monkeypatch.setenv("MIDWAY_CACHE", str(cache_dir))
+    settings: dict[str, Any] = {
+        "encoder": str(tiny_encoder),
+        "data": str(tiny_reviews),
+        "batch_size": 8,
+        "max_length": 32,
+        "save_every": "6st",
+        "log_with": [],
+        "mixed_precision": "no",
+        "output_dir": str(tmp_path / "run"),
+    }
+    whole = run_experiment(RunConfig(**settings), hooks=[HalvesHead()])
+    lines = without_times(lines_of(tmp_path / "run"))
+    assert lines[-1]["halved"] == 0
+    (tmp_path / "run" / "result.json").unlink()
+    again = run_experiment(RunConfig(**settings, resume="auto"), hooks=[HalvesHead()])
+    assert again["weights_sha256"] == whole["weights_sha256"]
+    assert without_times(lines_of(tmp_path / "run")) == lines

@@ -207,6 +207,7 @@ def test_signal_to_the_launcher_of_two_processes_saves_the_step_once(
     assert not list(differences(whole_of_two, held.directory))
 
 
+@pytest.mark.slow  # half a minute, as every run on two processes here
 def test_death_of_the_launcher_of_two_processes_saves_the_step(hold: Hold) -> None:
     held = hold(num_processes=2)
     held.started.process.kill()
@@ -263,6 +264,7 @@ def test_second_signal_to_the_launcher_stops_two_processes_at_once(hold: Hold) -
     assert held.checkpoints() == []
 
 
+@pytest.mark.slow  # half a minute, as every run on two processes here
 def test_signal_that_the_launcher_repeats_is_no_second_one(hold: Hold) -> None:
     held = hold(num_processes=2)
     for rank in (0, 1):  # Slurm's scancel reaches the processes and, at about the same time, their launcher
@@ -303,7 +305,7 @@ def test_launcher_starts_a_run_without_a_checkpoint_afresh(hold: Hold, whole_of_
     assert not list(differences(whole_of_two, held.directory))
 
 
-@pytest.mark.parametrize("num_processes", [0, 2])
+@pytest.mark.parametrize("num_processes", [0, pytest.param(2, marks=pytest.mark.slow)])
 def test_signal_in_the_last_evaluation_costs_no_step(
     hold: Hold, resume: Resume, whole: Path, whole_of_two: Path, num_processes: int
 ) -> None:

@@ -34,10 +34,12 @@ class Stopwatch(Hook):
         self.steps: list[float] = []
         self.saves: list[float] = []
         self.num_bytes = 0
+        self.is_main = True
 
     def end_of_step(self, run: Run) -> None:
         """Save."""
         assert run.last_step is not None
+        self.is_main = run.is_main
         if run.clock.step == 1:  # it warms up
             if run.is_main:
                 run.save_model(run.directory / BEST)
@@ -69,6 +71,8 @@ def main() -> None:
             log_with=[],
         )
         run_experiment(config, hooks=[stopwatch])
+    if not stopwatch.is_main:
+        return
     save, step = (statistics.median(seconds) * 1000 for seconds in (stopwatch.saves, stopwatch.steps))
     spread = f"{min(stopwatch.saves) * 1000:.0f} - {max(stopwatch.saves) * 1000:.0f}"
     print(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import functools
-import hashlib
 import importlib.util
 import inspect
 import json
@@ -38,6 +37,7 @@ from transformers.utils import logging as transformers_logging
 from heads.registry import Registry, UnknownNameError, describe_unknown
 from research.data.hub import HUB_TIMEOUT
 from research.families import set_dropout
+from research.manifest import file_sha256
 from research.user_errors import one_line
 
 logger = logging.getLogger(__name__)
@@ -91,12 +91,9 @@ def packaged_folder(module: str, folder: str, sha256: str) -> Path:
     weights = path / "model.safetensors"
     if not weights.is_file():
         raise ValueError(f"The package {module} is incomplete: {weights} is missing; reinstall it.")
-    digest = hashlib.sha256()
-    with weights.open("rb") as file:
-        while part := file.read(1 << 20):
-            digest.update(part)
-    if digest.hexdigest() != sha256:
-        raise ValueError(f"{weights} is damaged: expected sha256 {sha256}, got {digest.hexdigest()}; reinstall it.")
+    found = file_sha256(weights)
+    if found != sha256:
+        raise ValueError(f"{weights} is damaged: expected sha256 {sha256}, got {found}; reinstall it.")
     return path
 
 

@@ -17,6 +17,7 @@ from research.checkpoint import bring_back_files
 from research.config import RunConfig
 from research.durable import StorageError
 from research.hooks import Hook
+from research.hooks.evaluation import BEST
 from research.launch import create_accelerator, end_run, refused_for_all, was_restarted
 from research.lock import DirectoryLock
 from research.loop import train
@@ -152,11 +153,11 @@ def finish(run: Run) -> dict[str, Any]:
         run.save_model(directory / "model")
     accelerator.wait_for_everyone()
     sha256 = weights_sha256(run.encoder_with_head)
-    has_best = config.best_metric is not None and (directory / "best").exists()
+    has_best = config.best_metric is not None and (directory / BEST).exists()
     num_trainable = run.wrapped.num_trainable
     if has_best:
         run.predictions.clear()
-        best = EncoderWithHead.from_pretrained(directory / "best")  # it may be built otherwise: edits came in between
+        best = EncoderWithHead.from_pretrained(directory / BEST)  # it may be built otherwise: edits came in between
         run.wrapped = Wrapped(accelerator.prepare_model(best, evaluation_mode=True), ())
     elif config.best_metric is not None:
         run.say(f"No evaluation defined {config.best_metric}: the last model is tested instead of the best one.")

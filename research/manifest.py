@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 from pathlib import Path
 
@@ -14,7 +15,7 @@ MANIFEST = "manifest.json"
 def write_manifest(folder: Path) -> None:
     """Write down what a folder holds now."""
     files = {
-        file.relative_to(folder).as_posix(): {"bytes": file.stat().st_size, "sha256": _sha256(file)}
+        file.relative_to(folder).as_posix(): {"bytes": file.stat().st_size, "sha256": file_sha256(file)}
         for file in sorted(folder.rglob("*"))
         if file.is_file() and file != folder / MANIFEST
     }
@@ -35,7 +36,7 @@ def find_damage(folder: Path) -> str | None:
         return f"it has format {version}, this version reads {FORMAT}"
     damages = (_damage_of_file(folder, name, *facts) for name, facts in expected.items())
     links = (f"{path.relative_to(folder)} is a link" for path in folder.rglob("*") if path.is_symlink())
-    return next(filter(None, [*damages, *links]), None)
+    return next(filter(None, itertools.chain(damages, links)), None)
 
 
 def _damage_of_file(folder: Path, name: str, num_bytes: int, sha256: str) -> str | None:
@@ -46,10 +47,11 @@ def _damage_of_file(folder: Path, name: str, num_bytes: int, sha256: str) -> str
         return f"{name} is missing"
     if file.stat().st_size != num_bytes:
         return f"{name} has {file.stat().st_size:,} bytes instead of {num_bytes:,}"
-    return None if _sha256(file) == sha256 else f"{name} is not what was written"
+    return None if file_sha256(file) == sha256 else f"{name} is not what was written"
 
 
-def _sha256(file: Path) -> str:
+def file_sha256(file: Path) -> str:
+    """Return the hash of a file's content, which need not fit into memory."""
     digest = hashlib.sha256()
     with file.open("rb") as stream:
         while chunk := stream.read(1 << 20):

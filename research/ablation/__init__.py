@@ -1,0 +1,1 @@
+"""Many runs, compared: a grid of trials, workers that run them, statistics over seeds."""

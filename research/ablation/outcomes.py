@@ -1,0 +1,72 @@
+"""What the trials of a study came to: read from their run directories, as far as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from research.ablation.grid import StudySpec, Trial
+
+State = Literal["finished", "running", "waiting", "failed"]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One trial, and where it is."""
+
+    trial: Trial
+    """Which one."""
+    directory: Path
+    """Its run directory."""
+    state: State
+    """What the study's storage says of it."""
+    result: dict[str, Any] | None = None
+    """What its result.json holds, of a finished one."""
+    error: str | None = None
+    """Why it failed."""
+
+
+@dataclass(frozen=True)
+class StudyOutcomes:
+    """All trials of a study."""
+
+    spec: StudySpec
+    """What is compared."""
+    directory: Path
+    """Where the study lies."""
+    outcomes: Sequence[Outcome]
+    """In the order of the grid."""
+    num_others: int = 0
+    """Finished trials in the study's storage that its grid does not ask for now."""
+
+    @property
+    def arms(self) -> list[str]:
+        """Return the arms, in the order of the grid."""
+        return list(dict.fromkeys(outcome.trial.arm for outcome in self.outcomes))
+
+    @property
+    def finished(self) -> list[Outcome]:
+        """Return the trials that have a result."""
+        return [outcome for outcome in self.outcomes if outcome.state == "finished"]
+
+    @property
+    def baseline(self) -> str:
+        """Return the arm that the others are compared with."""
+        return self.spec.baseline or self.arms[0]
+
+    def values(self, metric: str, split: str) -> dict[str, dict[int, float]]:
+        """Return a metric by arm and seed, of finished trials.
+
+        Raises:
+            ValueError: if a trial has no such metric.
+        """
+        found: dict[str, dict[int, float]] = {arm: {} for arm in self.arms}
+        for outcome in self.finished:
+            assert outcome.result is not None
+            metrics = outcome.result["metrics"][split]
+            if metric not in metrics:
+                raise ValueError(f"No metric '{metric}' in {outcome.directory}; there are {', '.join(metrics)}.")
+            found[outcome.trial.arm][outcome.trial.seed] = float("nan" if metrics[metric] is None else metrics[metric])
+        return found

@@ -64,9 +64,9 @@ class StudyProgress:
                 )
 
     def _table(self, entries: dict[str, Entry], num_over: int) -> Group:
-        table = Table("arm", *(Text(word, justify="right") for word in ("done", "running", "failed", "left", "mean")))
-        for column in table.columns[1:]:
-            column.justify = "right"
+        table = Table("arm")
+        for word in ("done", "running", "failed", "left", "mean"):
+            table.add_column(word, justify="right")
         for arm in dict.fromkeys(trial.arm for trial in self._trials):
             mine = [entries.get(trial.id) for trial in self._trials if trial.arm == arm]
             table.add_row(Text(arm), *_counts(mine))

@@ -101,6 +101,11 @@ class Study:
         with _reporting(self.address):
             self._study.set_user_attr("spec", json.dumps(spec, default=str))
 
+    def spec(self) -> StudySpec:
+        """Return what the study compares."""
+        with _reporting(self.address):
+            return StudySpec(**json.loads(self._study.user_attrs["spec"]))
+
     def entries(self) -> dict[str, Entry]:
         """Return the latest of every trial, by its id."""
         with _reporting(self.address):
@@ -236,11 +241,6 @@ class Study:
 def local_address(directory: Path) -> str:
     """Return the address of a study's own file."""
     return f"sqlite:///{directory / STORAGE_FILE}"
-
-
-def spec_of(study: Study) -> StudySpec:
-    """Return what a study in a storage compares."""
-    return StudySpec(**json.loads(study._study.user_attrs["spec"]))
 
 
 def _waiting(trial: Trial, distributions: Mapping[str, BaseDistribution], attributes: Mapping[str, Any]) -> FrozenTrial:

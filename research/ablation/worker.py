@@ -32,6 +32,8 @@ RUN = Path(__file__).parents[2] / "experiments" / "run.py"
 TRIALS = "trials"
 LOGS = "logs"
 POLL_SECONDS = 0.5
+SAVE_EVERY = "10%"
+"""Time between checkpoints of a trial in processes of its own, where none is chosen: it may be killed, and goes on."""
 DEFAULT_METRICS = {"single_label": "accuracy", "multi_label": "subset_accuracy", "regression": "pearson"}
 """What is compared where no metric is chosen."""
 
@@ -119,6 +121,8 @@ class Worker:
             num_processes = processes_of(self.accelerate_config)
             threads = max(1, default_num_threads() // (self.num_workers * num_processes))
             config = dataclasses.replace(config, num_threads=threads)
+        if config.save_every is None and not self.shares_process(config):
+            config = dataclasses.replace(config, save_every=SAVE_EVERY)
         return config
 
     def _metric(self, result: dict[str, Any]) -> str:

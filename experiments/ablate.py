@@ -1,4 +1,4 @@
-"""Compare heads, seeds, recipes or any other settings: python experiments/ablate.py --heads linear,lstm --seeds 0,1,2."""
+"""Compare heads, seeds or any other settings: python experiments/ablate.py --heads linear,lstm --seeds 0,1,2."""
 
 import argparse
 import sys
@@ -15,7 +15,7 @@ def main() -> int:
     """Run a study, or work on one; a problem that the user can mend is one line, not a traceback."""
     arguments = sys.argv[1:]
     try:
-        return work(arguments[1:]) if arguments[:1] == ["work"] else conduct(arguments)
+        return help_out(arguments[1:]) if arguments[:1] == ["work"] else compare(arguments)
     except ValueError as error:
         if not is_for_the_user(error):
             raise
@@ -24,7 +24,7 @@ def main() -> int:
         return complain("interrupted", exit_code=130)
 
 
-def conduct(arguments: Sequence[str]) -> int:
+def compare(arguments: Sequence[str]) -> int:
     """Plan and run a study."""
     try:
         command = parse_study(arguments)
@@ -43,9 +43,9 @@ def conduct(arguments: Sequence[str]) -> int:
     return status
 
 
-def work(arguments: Sequence[str]) -> int:
+def help_out(arguments: Sequence[str]) -> int:
     """Work on a study that was planned, on this or another machine."""
-    parser = argparse.ArgumentParser(prog="ablate.py work", description=work.__doc__)
+    parser = argparse.ArgumentParser(prog="ablate.py work", description=help_out.__doc__)
     parser.add_argument("--study", required=True, help="its name")
     parser.add_argument("--storage", required=True, help="address of its database, as ablate.py got it")
     parser.add_argument("--directory", type=Path, help="where its trials lie here (default: runs/<study>)")

@@ -115,7 +115,7 @@ def _measure(trial: Trial, num_sharing: int) -> tuple[float, float, str]:
     if heads_only:
         uncached = _probe(config, num_sharing, cached=False)
         encoding = statistics.median(uncached.row_seconds) * sum(num_rows.values())
-    return seconds, encoding, f"{clock.total_steps:,} steps, {len(watch.step_seconds)} of them measured"
+    return seconds, encoding, f"{clock.total_steps:,} steps, from {len(watch.step_seconds)} that were measured"
 
 
 def _probe(config: RunConfig, num_sharing: int, *, cached: bool) -> Stopwatch:

@@ -156,7 +156,7 @@ def expand(spec: StudySpec, options: Mapping[str, dict[str, str]] | None = None)
         kept = {name: value for name, value in checked.items() if name not in NOT_REPEATED}
         typed = {axis: kept.get(axis, value) for axis, value in place.items()}
         arm = _describe_arm(typed, varying) or Choice.of(kept["head"], "head").name
-        trials.append(Trial(_make_id(arm, kept), arm, kept["seed"], typed, kept))
+        trials.append(Trial(_make_id(kept), arm, kept["seed"], typed, kept))
     _check_entries(spec, used)
     _check_distinct(trials)
     if spec.baseline is not None and spec.baseline not in (arms := {trial.arm for trial in trials}):
@@ -246,12 +246,11 @@ def _in_words(value: Any) -> str:
     return "none" if value is None else str(value)
 
 
-def _make_id(arm: str, settings: Mapping[str, Any]) -> str:
-    """Return a name that the settings alone decide."""
+def _make_id(settings: Mapping[str, Any]) -> str:
+    """Return a name that the settings alone decide: in a grid that grew, a trial keeps its own."""
     decisive = {name: value for name, value in settings.items() if name not in NOT_IN_IDS}
-    digest = hashlib.sha256(json.dumps(decisive, sort_keys=True, default=str).encode()).hexdigest()[:8]
-    words = re.sub(r"[^\w.=-]+", "-", arm).strip("-")[:60]
-    return f"{words}-seed{settings['seed']}-{digest}"
+    digest = hashlib.sha256(json.dumps(decisive, sort_keys=True, default=str).encode()).hexdigest()[:10]
+    return f"{Choice.of(settings['head'], 'head').name}-seed{settings['seed']}-{digest}"
 
 
 def _check_distinct(trials: Sequence[Trial]) -> None:

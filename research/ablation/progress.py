@@ -71,7 +71,7 @@ class StudyProgress:
             mine = [entries.get(trial.id) for trial in self._trials if trial.arm == arm]
             table.add_row(Text(arm), *_counts(mine))
         running = [
-            _running_line(entry, self._trials)
+            _running_line(trial, entry)
             for trial in self._trials
             if (entry := entries.get(trial.id)) is not None and entry.state == TrialState.RUNNING
         ]
@@ -117,10 +117,10 @@ def _counts(entries: Sequence[Entry | None]) -> list[str]:
     return [str(done), str(running or ""), str(failed or ""), str(left or ""), mean]
 
 
-def _running_line(entry: Entry, trials: Sequence[Trial]) -> str:
+def _running_line(trial: Trial, entry: Entry) -> str:
     step = _latest_step(Path(entry.attributes.get("directory", ".")))
     where = "starting" if step is None else f"step {step:,}"
-    return f"  {entry.trial.arm}, seed {entry.trial.seed}: {where} ({entry.attributes.get('worker', 'a worker')})"
+    return f"  {trial.arm}, seed {trial.seed}: {where} ({entry.attributes.get('worker', 'a worker')})"
 
 
 def _latest_step(directory: Path) -> int | None:

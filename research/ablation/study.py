@@ -33,7 +33,7 @@ MAX_DEATHS = 3
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 # Heartbeats, and a look for those that stopped: experimental in name since Optuna 2.9.
-warnings.filterwarnings("ignore", category=ExperimentalWarning, module="optuna")
+warnings.filterwarnings("ignore", category=ExperimentalWarning)
 
 
 @dataclass(frozen=True)

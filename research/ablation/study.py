@@ -32,8 +32,6 @@ MAX_DEATHS = 3
 """Workers that may die over a trial before it counts as failed."""
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
-# Heartbeats, and a look for those that stopped: experimental in name since Optuna 2.9.
-warnings.filterwarnings("ignore", category=ExperimentalWarning)
 
 
 @dataclass(frozen=True)
@@ -76,7 +74,7 @@ class Study:
 
     def __init__(self, name: str, address: str, *, must_exist: bool = False, higher_is_better: bool = True) -> None:
         self.name, self.address = name, address
-        with _reporting(address):
+        with _reporting(address), _with_heartbeats():
             # Workers on one machine write to one file: each waits for its turn.
             arguments = {"connect_args": {"timeout": 60}} if address.startswith("sqlite") else {"pool_pre_ping": True}
             self._storage = RDBStorage(
@@ -217,7 +215,7 @@ class Study:
                     except UpdateFinishedTrialError:  # another one was faster
                         continue
                     self._try_again(self._storage.get_trial(entry.key))
-        with _reporting(self.address):
+        with _reporting(self.address), _with_heartbeats():
             optuna.storages.fail_stale_trials(self._study)
 
     def _try_again(self, died: FrozenTrial) -> None:
@@ -337,6 +335,14 @@ def _reporting(address: str) -> Iterator[None]:
         raise ValueError(
             f"The study's storage {_without_password(address)} cannot be used: {reason.strip()}"
         ) from error
+
+
+@contextmanager
+def _with_heartbeats() -> Iterator[None]:
+    """Hold back the word that heartbeats are experimental, as they have been since Optuna 2.9."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        yield
 
 
 def _without_password(address: str) -> str:

@@ -159,6 +159,8 @@ def finish(run: Run) -> dict[str, Any]:
         run.predictions.clear()
         best = EncoderWithHead.from_pretrained(directory / BEST)  # it may be built otherwise: edits came in between
         run.wrapped = Wrapped(accelerator.prepare_model(best, evaluation_mode=True), ())
+        if run.features is not None:
+            run.give_features_up(run.features.follow(run))
     elif config.best_metric is not None:
         run.say(f"No evaluation defined {config.best_metric}: the last model is tested instead of the best one.")
     # The last model's validation is known, where no hook wrote into it since.
@@ -175,6 +177,7 @@ def finish(run: Run) -> dict[str, Any]:
         "peak_memory_bytes": peak_memory_bytes(accelerator),
         "trainable_parameters": num_trainable,
         "edits": len(run.journal),
+        "cached_features": run.features is not None,
         "tested": "best" if has_best else "last",
         "metrics": {split: predictions.metrics for split, predictions in found.items()},
         "rows": {

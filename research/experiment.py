@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -63,7 +64,8 @@ def run_experiment(config: RunConfig, *, hooks: Sequence[Hook] = ()) -> dict[str
     directory = run_directory(config)
     accelerator = create_accelerator(config, str(directory))
     (directory,) = _from_main([directory])
-    say: Say = print if accelerator.is_main_process else _say_nothing
+    # Flushed, since some of it announces a long wait, and a file or pipe would keep it back until then.
+    say: Say = functools.partial(print, flush=True) if accelerator.is_main_process else _say_nothing
     if config.resume == "auto" and (result := read_result(directory)) and result["status"] == "finished":
         say(f"{directory} is finished; there is nothing to resume.")
         return result

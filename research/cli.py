@@ -182,7 +182,8 @@ def fold_arguments(arguments: Sequence[str], *, other_flags: Sequence[str] = ())
             )
         if not equals:
             followed = position < len(arguments) and not arguments[position].startswith("--")
-            if kinds.get(name) is bool and (not followed or arguments[position] not in ("true", "false")):
+            values = ("true", "false") if kinds.get(name) is bool else ("true", "false", "null")
+            if kinds.get(name) in (bool, bool | None) and (not followed or arguments[position] not in values):
                 value = "true"
             elif followed:
                 value = arguments[position]

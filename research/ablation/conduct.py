@@ -43,7 +43,10 @@ def conduct(command: StudyCommand) -> int:
     processes_of(command.settings.accelerate_config)
     address = command.settings.storage or local_address(directory.resolve())
     if command.dry_run:
-        entries = Study(spec.name, address).entries() if _has_storage(command) else {}
+        entries: dict[str, Entry] = {}
+        if _has_storage(command):
+            with Study(spec.name, address) as study:
+                entries = study.entries()
         show_plan(console, command, trials, entries)
         return 0
     directory.mkdir(parents=True, exist_ok=True)
@@ -51,15 +54,16 @@ def conduct(command: StudyCommand) -> int:
     lock.hold(directory)
     try:
         higher = spec.metric is None or higher_is_better(spec.metric)
-        study = Study(spec.name, address, higher_is_better=higher)
-        study.describe(dataclasses.asdict(spec))
-        write_text(
-            directory / STUDY_FILE, yaml.safe_dump(dataclasses.asdict(spec), sort_keys=False, allow_unicode=True)
-        )
-        print(_add(study, trials, directory, retry_failed=command.settings.retry_failed))
-        supervisor = Supervisor(study, trials, directory, command.settings.workers, command.settings.accelerate_config)
-        status = supervisor.run(console)
-        return status or conclude(console, collect(spec, trials, study.entries(), directory))
+        with Study(spec.name, address, higher_is_better=higher) as study:
+            study.describe(dataclasses.asdict(spec))
+            settings = yaml.safe_dump(dataclasses.asdict(spec), sort_keys=False, allow_unicode=True)
+            write_text(directory / STUDY_FILE, settings)
+            print(_add(study, trials, directory, retry_failed=command.settings.retry_failed), flush=True)
+            supervisor = Supervisor(
+                study, trials, directory, command.settings.workers, command.settings.accelerate_config
+            )
+            status = supervisor.run(console)
+            return status or conclude(console, collect(spec, trials, study.entries(), directory))
     finally:
         lock.release()
 
@@ -76,9 +80,9 @@ def work(name: str, address: str, directory: Path | None, accelerate_config: str
     Raises:
         ValueError: if the storage cannot be used, or has no such study.
     """
-    study = Study(name, address, must_exist=True)
-    worker = Worker(study, study.spec(), directory or Path("runs") / name, accelerate_config, num_workers)
-    return worker.work()
+    with Study(name, address, must_exist=True) as study:
+        worker = Worker(study, study.spec(), directory or Path("runs") / name, accelerate_config, num_workers)
+        return worker.work()
 
 
 def check(trials: Sequence[Trial]) -> None:

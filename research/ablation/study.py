@@ -94,6 +94,17 @@ class Study:
                 load_if_exists=True,
             )
 
+    def __enter__(self) -> Study:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the connections to the storage back."""
+        self._storage.remove_session()
+        self._storage.engine.dispose()
+
     def describe(self, spec: Mapping[str, Any]) -> None:
         """Keep what the study is with it, for workers and for dashboards."""
         with _reporting(self.address):

@@ -22,7 +22,7 @@ from optuna.trial import TrialState
 
 from research.ablation.grid import StudySpec, Trial
 from research.ablation.study import Claim, Study
-from research.config import RunConfig
+from research.config import Choice, DataSettings, RunConfig
 from research.durable import write_text
 from research.launch import SUPERVISOR, default_num_threads
 from research.lock import is_held
@@ -72,6 +72,7 @@ class Worker:
         self._asked_to_stop = 0
         self._process: subprocess.Popen[bytes] | None = None
         self._can_be_cut = False
+        self._encoded: set[str] = set()
 
     def work(self) -> int:
         """Take trials until none waits or runs; return the exit status.
@@ -141,6 +142,7 @@ class Worker:
         with self._log(config) as log, _printing_into(log):
             try:
                 self._can_be_cut = True
+                self._encode_for_all(config)
                 return run_experiment(config)
             except KeyboardInterrupt as error:
                 self._asked_to_stop = getattr(error, "exit_code", 128 + signal.SIGINT) - 128
@@ -153,6 +155,20 @@ class Worker:
                 raise TrialFailedError(f"{type(error).__name__}: {error}") from error
             finally:
                 self._can_be_cut = False
+
+    def _encode_for_all(self, config: RunConfig) -> None:
+        """Store the hidden states of all layers if any trial reads them; a run by itself asks for its own."""
+        from heads import HEADS
+        from research.features.ahead import ensure_features
+
+        shared = shared_settings(config)
+        if shared in self._encoded:
+            return
+        self._encoded.add(shared)
+        alike = [entry.trial.config() for entry in self.study.entries().values()]
+        heads = {Choice.of(other.head, "head").name for other in alike if shared_settings(other) == shared}
+        if any(HEADS[head].wants == "all_hidden_states" for head in heads):
+            ensure_features(config, "all", print)
 
     def _launched(self, config: RunConfig) -> dict[str, Any]:
         """Run a trial as a user would: run.py in processes of its own."""
@@ -235,6 +251,13 @@ def trains_head_only(config: RunConfig) -> bool:
         and not (config.timeline or config.hook or config.compile)
         and config.peft is None
     )
+
+
+def shared_settings(config: RunConfig) -> str:
+    """Return what decides the hidden states of a frozen encoder, as text."""
+    names = [item.name for item in dataclasses.fields(DataSettings)]
+    names += ["encoder", "init_from", "mixed_precision", "cache_dtype", "freeze", "smoke"]
+    return repr([getattr(config, name) for name in names])
 
 
 def read_finished(place: Path) -> dict[str, Any] | None:

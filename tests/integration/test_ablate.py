@@ -71,12 +71,9 @@ class Place:
         self.started.append(subprocess.Popen(command, cwd=self.folder, env=self.environment, **pipes))
         return self.started[-1]
 
-    @property
-    def study(self) -> Study:
-        return Study("s", local_address((self.folder / "runs/s").resolve()))
-
     def entries(self) -> list[Entry]:
-        return list(self.study.entries().values())
+        with Study("s", local_address((self.folder / "runs/s").resolve())) as study:
+            return list(study.entries().values())
 
     def states(self) -> list[str]:
         return sorted(entry.state.name for entry in self.entries())
@@ -107,7 +104,7 @@ def place(tmp_path: Path, tiny_encoder: Path, tiny_reviews: Path, user_environme
         family = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
         for member in (*family, process):
             member.kill()
-        process.wait()
+        process.communicate()
 
 
 def test_trials_that_train_heads_share_a_process_and_are_what_they_are_alone(place: Place, launch: Launch) -> None:

@@ -1,0 +1,147 @@
+"""Studies in a real PostgreSQL, and in the eyes of optuna-dashboard."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from optuna.trial import TrialState
+
+from research.ablation.grid import StudySpec, expand
+from research.ablation.study import Study, local_address
+
+BINARIES = sorted(Path("/usr/lib/postgresql").glob("*/bin"))[-1:]
+INITDB = shutil.which("initdb") or next((str(folder / "initdb") for folder in BINARIES), None)
+needs_postgresql = pytest.mark.skipif(INITDB is None, reason="needs PostgreSQL (Debian: apt-get install postgresql)")
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def wait_until_heard(port: int, process: subprocess.Popen[bytes]) -> None:
+    end = time.monotonic() + 60
+    while True:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+            return
+        assert process.poll() is None, "the server ended"
+        assert time.monotonic() < end, "the server is not heard"
+        time.sleep(0.1)
+
+
+@pytest.fixture(scope="module")
+def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a database in a server of its own."""
+    assert INITDB is not None
+    folder = tmp_path_factory.mktemp("postgresql")
+    # The server refuses to run as root.
+    user = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"] if os.geteuid() == 0 else []
+    if user:
+        for path in (folder, *list(folder.parents)[:2]):
+            path.chmod(0o755)
+        shutil.chown(folder, "nobody", "nogroup")
+    data, port = folder / "data", free_port()
+    subprocess.run(
+        [*user, INITDB, "-D", str(data), "-U", "midway", "--auth=trust", "--no-sync"],
+        check=True,
+        capture_output=True,
+        cwd="/",
+    )
+    server = [str(Path(INITDB).with_name("postgres")), "-D", str(data), "-p", str(port), "-k", str(folder), "-F"]
+    with subprocess.Popen([*user, *server], cwd="/", stderr=subprocess.DEVNULL) as process:
+        try:
+            wait_until_heard(port, process)
+            yield f"postgresql+psycopg://midway@127.0.0.1:{port}/postgres"
+        finally:
+            process.terminate()
+
+
+@needs_postgresql
+def test_study_in_postgresql_gives_each_trial_to_one_worker(postgresql: str) -> None:
+    with Study("shared", postgresql) as first, Study("shared", postgresql) as second:
+        _share(first, second)
+
+
+def _share(first: Study, second: Study) -> None:
+    trials = expand(StudySpec(grid={"head": ["linear", "lstm"], "seed": [0, 1]}))
+    assert first.add(trials) == 4
+    assert second.add(trials) == 0
+    claims = [study.claim("a worker") for study in (first, second, first, second, first)]
+    assert claims.pop() is None
+    taken = [claim for claim in claims if claim is not None]
+    assert sorted(claim.trial.id for claim in taken) == sorted(trial.id for trial in trials)
+    first.finish(taken[0], 0.5, {"test": {"accuracy": 0.5}})
+    first.finish(taken[1], None, {"test": {"accuracy": None}})
+    first.fail(taken[2], "too hot")
+    second.put_back(taken[3])
+    found = {entry.trial.id: entry for entry in second.entries().values()}
+    states = [found[claim.trial.id].state for claim in taken]
+    assert states == [TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL, TrialState.WAITING]
+    assert found[taken[0].trial.id].value == 0.5
+    assert found[taken[2].trial.id].attributes["error"] == "too hot"
+    assert found[taken[0].trial.id].trial.settings == taken[0].trial.settings
+
+
+@needs_postgresql
+def test_worker_of_another_machine_takes_trials(
+    postgresql: str, tmp_path: Path, tiny_encoder: Path, tiny_reviews: Path, user_environment: dict[str, str]
+) -> None:
+    spec = StudySpec(
+        name="far",
+        base={"encoder": str(tiny_encoder), "data": str(tiny_reviews), "max_length": 16, "freeze": ["encoder"]},
+        grid={"seed": [0, 1]},
+    )
+    with Study("far", postgresql) as study:
+        study.describe(vars(spec))
+        study.add(expand(spec))
+    script = Path(__file__).parents[2] / "experiments" / "ablate.py"
+    command = [sys.executable, str(script), "work", "--study", "far", "--storage", postgresql]
+    environment = {**os.environ, **user_environment}
+    subprocess.run(command, cwd=tmp_path, env=environment, check=True, timeout=300)
+    with Study("far", postgresql) as study:
+        entries = list(study.entries().values())
+    assert [entry.state for entry in entries] == [TrialState.COMPLETE] * 2
+    for entry in entries:
+        result = json.loads((tmp_path / "runs/far/trials" / entry.trial.id / "result.json").read_text())
+        assert result["metrics"]["test"]["accuracy"] == entry.value
+
+
+def test_dashboard_opens_the_study(tmp_path: Path) -> None:
+    with Study("seen", local_address(tmp_path)) as study:
+        study.add(expand(StudySpec(grid={"head": ["linear", "lstm"], "lr": [1e-5, 1e-4]})))
+        claim = study.claim("a worker")
+        assert claim is not None
+        study.finish(claim, 0.75, {"test": {"accuracy": 0.75}})
+        # A grid that grew by a head, which Optuna's list of choices does not have.
+        study.add(expand(StudySpec(grid={"head": ["linear", "lstm", "mlp"], "lr": [1e-5, 1e-4]})))
+    port = free_port()
+    program = Path(sys.executable).with_name("optuna-dashboard")
+    command = [str(program), local_address(tmp_path), "--host", "127.0.0.1", "--port", str(port)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        try:
+            wait_until_heard(port, process)
+            address = f"http://127.0.0.1:{port}/api/studies"
+            with urllib.request.urlopen(address, timeout=30) as answer:
+                (summary,) = json.load(answer)["study_summaries"]
+            with urllib.request.urlopen(f"{address}/{summary['study_id']}", timeout=30) as answer:
+                shown = json.load(answer)["trials"]
+        finally:
+            process.terminate()
+    assert summary["study_name"] == "seen"
+    assert len(shown) == 6
+    (finished,) = [trial for trial in shown if trial["state"] == "Complete"]
+    assert finished["values"] == [0.75]
+    assert {item["name"]: item["param_external_value"] for item in finished["params"]}["head"] == "linear"

@@ -1,0 +1,242 @@
+"""Whether comparisons of arms keep what they promise, simulated from the predictions of real runs.
+
+    python experiments/benchmarks/calibration.py runs/one-arm
+
+The folder holds finished runs of one arm, which differ in nothing but the seed. Nothing is trained.
+
+False alarms: studies that compare the arm with itself. A study draws, for each of its seeds, one of the runs for each
+of its arms, never the same run for two of them. So seeds are independent draws, as the test supposes, no run is
+compared with itself, and a study may have more seeds than there are runs. All arms of a study are measured on one
+bootstrap sample of the test rows; each study has its own. Else all studies would be about the same few accuracies,
+which lie on a grid of 1 / number of rows. Bootstrapped rows make accuracies of the runs differ more than they do on the
+real rows: so the power below is about this simulated arm, not a forecast for the real one.
+
+Runs are few, which the table accounts for in two ways. The error with the pool: the whole simulation is repeated on
+random halves of the runs; by how much these differ (standard deviation) estimates the standard error of having these
+runs and no others, the simulation's own error included. And a control: the same simulation with normal numbers in the
+place of accuracies, as many for each study as there are runs. For normal differences the t test is exact, so what the
+control of one comparison misses of 5% comes from drawing distinct runs from so few (of 5 seeds: 0.4 points too many
+with 12 runs, 0.2 with 24, nothing to be seen with 50), and that of several also from Holm's correction, which does not
+know that they share a baseline.
+
+Power: studies whose second arm has each wrong prediction corrected with probability q, so that its expected accuracy
+rises by q x (1 - accuracy). `seeds_needed` gets this difference and the true standard deviation of paired differences
+(measured in as many other studies) and promises a power at a number of seeds; beside it stands the share of studies of
+that many seeds that find the effect. Of several comparisons it is held to the level of the smallest p under Holm.
+
+What the product tests with (`paired_t`, `holm`, `seeds_needed`, McNemar, bootstrap) is called here, not rebuilt.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import itertools
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import yaml
+
+from research.ablation.over_examples import Bools, bootstrap_examples, compare_models
+from research.ablation.over_seeds import holm
+from research.ablation.paired_t import LEVEL, Floats, paired_t
+from research.ablation.power import MIN_SEEDS, seeds_needed
+from research.ablation.predictions import read_predictions
+from research.outputs import CONFIG, RESULT, predictions_path
+
+NUMS_SEEDS = (5, 8, 10)
+EFFECTS = (0.5, 0.75, 1.0, 1.5)
+"""Sizes of the effect that is put in, in standard deviations of the difference of two runs of the arm."""
+NUM_HALVES = 20
+MAX_PAIRS = 200
+"""Pairs of runs, or of groups of runs, that the tests over examples are tried on."""
+NUM_RESAMPLES = 999
+TOLERANCE = 0.05
+"""By how much the power may miss what was promised."""
+
+
+def find_runs(folder: Path) -> list[Path]:
+    """Return the finished runs of a folder.
+
+    Raises:
+        ValueError: if they are not of one arm, or if two have the same seed.
+    """
+    runs, settings, seeds = [], [], []
+    for path in sorted(folder.glob(f"*/{RESULT}")):
+        if json.loads(path.read_text(encoding="utf-8"))["status"] != "finished":
+            print(f"left out, not finished: {path.parent}")
+            continue
+        config = yaml.safe_load((path.parent / CONFIG).read_text(encoding="utf-8"))
+        runs.append(path.parent)
+        seeds.append(config.pop("seed"))
+        settings.append(config)
+        if different := [name for name in config if config[name] != settings[0].get(name)]:
+            raise ValueError(f"Expected runs of one arm; {runs[0]} and {runs[-1]} differ in {', '.join(different)}.")
+    if len(set(seeds)) < len(seeds):
+        raise ValueError(f"Expected each seed once in {folder}; got {sorted(seeds)}.")
+    return runs
+
+
+def sample_accuracies(correct: Bools, num_studies: int, rng: np.random.Generator) -> Floats:
+    """Return each run's accuracy on each study's bootstrap sample of the rows, [num_studies, num_runs].
+
+    Args:
+        correct: which rows each run has right, [num_runs, num_rows].
+        num_studies: how many samples.
+        rng: draws them.
+    """
+    num_rows = correct.shape[1]
+    each_row = np.full(num_rows, 1 / num_rows)
+    # In blocks: how often each row occurs, for all studies at once, would be gigabytes for some ten thousand rows.
+    blocks = [rng.multinomial(num_rows, each_row, size=min(500, num_studies - i)) for i in range(0, num_studies, 500)]
+    return np.concatenate([block @ correct.T.astype(np.float64) for block in blocks]) / num_rows
+
+
+def draw_studies(accuracies: Floats, num_arms: int, num_seeds: int, rng: np.random.Generator) -> Floats:
+    """Return accuracies of studies, all arms of which are the same arm, [num_studies, num_arms, num_seeds].
+
+    Args:
+        accuracies: of the runs in each study's sample of rows, [num_studies, num_runs].
+        num_arms: arms of a study; for each seed they get different runs.
+        num_seeds: seeds of a study.
+        rng: draws the runs.
+    """
+    by_seed = []
+    for _ in range(num_seeds):
+        runs = rng.random(accuracies.shape).argsort(axis=1)[:, :num_arms]
+        by_seed.append(np.take_along_axis(accuracies, runs, axis=1))
+    return np.stack(by_seed, axis=-1)
+
+
+def find_alarms(accuracies: Floats, num_comparisons: int, num_seeds: int, rng: np.random.Generator) -> Bools:
+    """Return which studies find any difference between their arms and the baseline, [num_studies]."""
+    studies = draw_studies(accuracies, num_comparisons + 1, num_seeds, rng)
+    p = paired_t(studies[:, 1:], studies[:, :1]).p
+    alarms = np.asarray((p <= LEVEL).any(axis=1))
+    alarms[alarms] = [min(holm(each)) <= LEVEL for each in p[alarms]]  # the correction never lowers a p value
+    return alarms
+
+
+def standard_error(share: float, num_studies: int) -> float:
+    """Return the simulation's standard error of a share of studies."""
+    return float(np.sqrt(share * (1 - share) / num_studies))
+
+
+def false_alarm_table(accuracies: Floats, num_comparisons: int, rng: np.random.Generator) -> Iterator[str]:
+    """Yield the lines of a table: how often studies of the arm against itself find a difference."""
+    num_studies, num_runs = accuracies.shape
+    halves = [rng.permutation(num_runs)[: num_runs // 2] for _ in range(NUM_HALVES)]
+    yield "| comparisons | seeds | studies with an alarm | error of the simulation | error with the pool | control |"
+    yield "|---|---|---|---|---|---|"
+    for number, num_seeds in itertools.product((1, num_comparisons), NUMS_SEEDS):
+        share = find_alarms(accuracies, number, num_seeds, rng).mean()
+        control = find_alarms(rng.normal(size=accuracies.shape), number, num_seeds, rng).mean()
+        pool = "-"
+        if number < num_runs // 2:  # else a half has too few runs for the arms
+            shares = [find_alarms(accuracies[:, half], number, num_seeds, rng).mean() for half in halves]
+            pool = f"{np.std(shares, ddof=1):.2%}"
+        error = standard_error(share, num_studies)
+        yield f"| {number} | {num_seeds} | {share:.2%} | {error:.2%} | {pool} | {control:.2%} |"
+
+
+def examples_table(correct: Bools, rng: np.random.Generator) -> Iterator[str]:
+    """Yield the lines of a table: how often tests over examples find a difference between models of the one arm."""
+    num_runs = len(correct)
+    pairs = rng.permutation(list(itertools.combinations(range(num_runs), 2)))[:MAX_PAIRS]
+    groups = [rng.permutation(num_runs)[: 2 * MIN_SEEDS].reshape(2, MIN_SEEDS) for _ in pairs]
+    found = {
+        "McNemar, a run of each": [compare_models(*correct[pair]).p <= LEVEL for pair in pairs],
+        "bootstrap of rows, a run of each": [_excludes_zero(correct[pair][:, None]) for pair in pairs],
+        f"bootstrap of rows, {MIN_SEEDS} runs of each": [_excludes_zero(correct[group]) for group in groups],
+    }
+    yield "| test over examples | comparisons with a difference |"
+    yield "|---|---|"
+    for name, alarms in found.items():
+        yield f"| {name} | {np.mean(alarms):.1%} of {len(alarms)} |"
+
+
+def _excludes_zero(correct: Bools) -> bool:
+    """Return whether the bootstrap of two groups of runs, [2, num_runs, num_rows], finds a difference."""
+    low, high = bootstrap_examples(correct[0], correct[1], num_resamples=NUM_RESAMPLES).interval
+    return not low <= 0 <= high
+
+
+def draw_differences(
+    accuracies: Floats, num_rows: int, corrected: float, num_seeds: int, rng: np.random.Generator
+) -> tuple[Floats, Floats]:
+    """Return accuracies of the arm with corrections and of the arm as it is, each [num_studies, num_seeds].
+
+    Args:
+        accuracies: of the runs in each study's sample of rows, [num_studies, num_runs].
+        num_rows: rows of a sample.
+        corrected: probability that a wrong prediction is corrected.
+        num_seeds: seeds of a study.
+        rng: draws runs and corrections.
+    """
+    arm, baseline = np.moveaxis(draw_studies(accuracies, 2, num_seeds, rng), 1, 0)
+    num_wrong = np.rint(num_rows * (1 - arm)).astype(np.int64)
+    return arm + rng.binomial(num_wrong, corrected) / num_rows, baseline
+
+
+def power_table(accuracies: Floats, num_rows: int, num_comparisons: int, rng: np.random.Generator) -> Iterator[str]:
+    """Yield the lines of a table: the power that is promised, and the share of studies that find an effect."""
+    yield "| effect | q | comparisons | seeds | power promised | found | error of the simulation | within 5 points |"
+    yield "|---|---|---|---|---|---|---|---|"
+    error_rate = 1 - accuracies.mean()
+    spread = _true_std(accuracies, num_rows, 0.0, rng)
+    for effect, number in itertools.product(EFFECTS, (1, num_comparisons)):
+        corrected = effect * spread / error_rate
+        if corrected > 1:
+            yield f"| {effect * spread:+.2%} | more than all errors | | | | | | |"
+            continue
+        std = _true_std(accuracies, num_rows, corrected, rng)
+        needed = seeds_needed(effect * spread, std, num_seeds=0, num_comparisons=number)
+        line = f"| {effect * spread:+.2%} | {corrected:.3f} | {number} |"
+        if needed.total is None or needed.power is None:
+            yield f"{line} {needed.words} | | | | |"
+            continue
+        test = paired_t(*draw_differences(accuracies, num_rows, corrected, needed.total, rng))
+        found = ((test.p <= needed.level) & (test.mean > 0)).mean()
+        error, near = standard_error(found, len(accuracies)), abs(found - needed.power) <= TOLERANCE
+        yield f"{line} {needed.total} | {needed.power:.1%} | {found:.1%} | {error:.1%} | {'yes' if near else 'NO'} |"
+
+
+def _true_std(accuracies: Floats, num_rows: int, corrected: float, rng: np.random.Generator) -> float:
+    """Return the standard deviation of paired differences within studies, measured in studies of 20 seeds."""
+    arm, baseline = draw_differences(accuracies, num_rows, corrected, 20, rng)
+    return float(np.sqrt((arm - baseline).var(axis=1, ddof=1).mean()))
+
+
+def main() -> None:
+    """Read the runs, simulate, print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="where the runs of the arm lie, each in a folder of its own")
+    parser.add_argument("--split", default="test", help="rows that predictions are for (default: test)")
+    parser.add_argument("--studies", type=int, default=10_000, help="studies per line (default: 10000)")
+    parser.add_argument("--comparisons", type=int, default=9, help="arms beside the baseline (default: 9)")
+    parser.add_argument("--seed", type=int, default=0, help="of the simulation (default: 0)")
+    options = parser.parse_args()
+    runs = find_runs(options.folder)
+    if len(runs) < (least := max(options.comparisons + 1, 2 * MIN_SEEDS)):
+        raise SystemExit(f"Expected {least} finished runs or more in {options.folder}; got {len(runs)}.")
+    correct = read_predictions([predictions_path(run, options.split) for run in runs]).correct
+    gc.freeze()  # multipletests collects garbage at every call: 30 ms with all that is imported, 20 µs without
+    rng = np.random.default_rng(options.seed)
+    accuracies = sample_accuracies(correct, options.studies, rng)
+    each = correct.mean(axis=1)
+    print(
+        f"{len(runs)} runs of one arm, {correct.shape[1]} {options.split} rows, accuracy {each.mean():.4f} ± "
+        f"{each.std(ddof=1):.4f}; {options.studies} simulated studies per line.\n"
+    )
+    print("The arm against itself, paired t over seeds with Holm's correction; 5% is the level:\n")
+    print("\n".join(false_alarm_table(accuracies, options.comparisons, rng)), end="\n\n")
+    print("The same question put to tests over examples, which are about the models at hand and no verdict on arms:\n")
+    print("\n".join(examples_table(correct, rng)), end="\n\n")
+    print("An effect of known size:\n")
+    print("\n".join(power_table(accuracies, correct.shape[1], options.comparisons, rng)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,140 @@
+"""calibration.py: what it simulates, and what it prints."""
+
+from __future__ import annotations
+
+import gc
+import json
+import re
+import statistics
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+from experiments.benchmarks.calibration import (
+    draw_differences,
+    draw_studies,
+    find_alarms,
+    find_runs,
+    main,
+    sample_accuracies,
+)
+from research.ablation.over_seeds import compare_arms
+from tests.conftest import Launch
+
+NUM_RUNS, NUM_ROWS = 14, 80
+
+
+def wrong_rows(seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).random(NUM_ROWS) < 0.3
+
+
+def write_run(folder: Path, seed: int, *, status: str = "finished", **settings: Any) -> None:
+    run = folder / f"run-{seed}"
+    (run / "predictions").mkdir(parents=True)
+    (run / "config.yaml").write_text(yaml.safe_dump({"head": "mean", **settings, "seed": seed}), encoding="utf-8")
+    (run / "result.json").write_text(json.dumps({"status": status}), encoding="utf-8")
+    labels = np.arange(NUM_ROWS) % 2
+    table = pa.table({"id": np.arange(NUM_ROWS), "label": labels, "prediction": labels ^ wrong_rows(seed)})
+    pq.write_table(table, run / "predictions" / "test.parquet")
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Path:
+    for seed in range(NUM_RUNS):
+        write_run(tmp_path / "runs", seed)
+    return tmp_path / "runs"
+
+
+def test_script_prints_its_tables(launch: Launch, runs: Path) -> None:
+    options = ["--studies", "400", "--comparisons", "3"]
+    printed = launch([runs, *options], script="benchmarks/calibration.py").stdout
+    each = [1 - wrong_rows(seed).mean() for seed in range(NUM_RUNS)]
+    accuracy = f"accuracy {statistics.mean(each):.4f} ± {statistics.stdev(each):.4f}"
+    assert f"14 runs of one arm, 80 test rows, {accuracy}; 400 simulated studies per line." in printed
+    alarms = re.findall(r"^\| (\d) \| (\d+) \| ([\d.]+)% \| [\d.]+% \| [\d.]+% \| ([\d.]+)% \|$", printed, flags=re.M)
+    assert [each[:2] for each in alarms] == [(m, k) for m in "13" for k in ("5", "8", "10")]
+    assert all(1 < float(share) < 9 for each in alarms for share in each[2:])  # four standard errors about 5%
+    powers = re.findall(
+        r"^\| \+[\d.]+% \| 0\.\d+ \| [13] \| \d+ \| ([\d.]+)% \| ([\d.]+)% \| .* \|$", printed, flags=re.M
+    )
+    assert len(powers) == 8
+    for promised, found in powers:
+        assert float(promised) >= 80
+        assert abs(float(promised) - float(found)) < 10  # five standard errors
+    assert len(re.findall(r"^\| (?:McNemar|bootstrap).* \| [\d.]+% of 91 \|$", printed, flags=re.M)) == 3
+
+
+@pytest.fixture
+def quick_collections() -> Iterator[None]:
+    """Statsmodels collects garbage at every correction, which takes long with all that other tests imported."""
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
+@pytest.mark.usefixtures("quick_collections")
+def test_alarms_are_the_verdicts_of_the_product() -> None:
+    accuracies = np.random.default_rng(0).random((200, 6)) ** 3
+    alarms = find_alarms(accuracies, 3, 5, np.random.default_rng(1))
+    studies = draw_studies(accuracies, 4, 5, np.random.default_rng(1))
+    verdicts = [
+        compare_arms({str(arm): dict(enumerate(each)) for arm, each in enumerate(study)}, "0", higher_is_better=True)
+        for study in studies.tolist()
+    ]
+    assert alarms.tolist() == [any(each.verdict in ("better", "worse") for each in study) for study in verdicts]
+    assert 0 < alarms.sum() < 40
+
+
+def test_arms_of_a_study_never_share_a_run_for_one_seed() -> None:
+    numbers = np.tile(np.arange(7.0), (300, 1))
+    studies = draw_studies(numbers, 4, 5, np.random.default_rng(0))
+    assert studies.shape == (300, 4, 5)
+    assert all(len(set(study[:, seed])) == 4 for study in studies for seed in range(5))
+    assert np.bincount(studies.astype(int).ravel()) == pytest.approx(300 * 4 * 5 / 7, rel=0.15)
+
+
+def test_arms_of_a_study_share_their_rows() -> None:
+    same = np.tile(np.arange(50) % 3 == 0, (6, 1))
+    accuracies = sample_accuracies(same, 700, np.random.default_rng(0))
+    assert accuracies.shape == (700, 6)
+    assert np.ptp(accuracies, axis=1).max() == 0
+    assert accuracies[:, 0].mean() == pytest.approx(17 / 50, abs=0.01)
+    assert accuracies[:, 0].std() == pytest.approx(np.sqrt(17 / 50 * 33 / 50 / 50), rel=0.1)
+
+
+def test_corrections_raise_accuracy_by_the_known_amount() -> None:
+    accuracies = np.full((2000, 3), 0.6)
+    arm, baseline = draw_differences(accuracies, 50, 0.25, 5, np.random.default_rng(0))
+    assert (baseline == 0.6).all()
+    assert (arm - baseline).mean() == pytest.approx(0.25 * 0.4, abs=0.002)
+    assert (arm - baseline).std() == pytest.approx(np.sqrt(20 * 0.25 * 0.75) / 50, rel=0.05)
+
+
+def test_runs_of_other_settings_are_refused(runs: Path) -> None:
+    write_run(runs, 98, head="lstm")
+    with pytest.raises(ValueError, match=r"runs of one arm; .*run-0 and .*run-98 differ in head\."):
+        find_runs(runs)
+
+
+def test_unfinished_runs_are_left_out_and_said(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_run(runs, 99, status="interrupted")
+    assert len(find_runs(runs)) == NUM_RUNS
+    assert "left out, not finished" in capsys.readouterr().out
+
+
+def test_repeated_seed_is_refused(runs: Path) -> None:
+    (runs / "run-1" / "config.yaml").write_text("{head: mean, seed: 0}", encoding="utf-8")
+    with pytest.raises(ValueError, match="each seed once"):
+        find_runs(runs)
+
+
+def test_too_few_runs_are_refused(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["calibration.py", str(runs), "--comparisons", "14"])
+    with pytest.raises(SystemExit, match=r"Expected 15 finished runs or more in .*; got 14\."):
+        main()

@@ -151,7 +151,7 @@ class TrainingSettings:
     """What --compile compiles with; the eager ones only trace, to find errors."""
     cache_features: bool | None = None
     """Compute the hidden states of a frozen encoder once, store them (in MIDWAY_CACHE) and train the head on them: true
-    wherever the encoder stays frozen to the end, false never; null where the run then has more than one epoch."""
+    wherever the encoder stays frozen to the end, null if the run has more than one epoch as well, false never."""
     cache_dtype: Literal["float32", "bf16"] = "float32"
     """Numbers of stored hidden states: those that the encoder gives, or half the bytes of float32, rounded."""
     on_nonfinite: Literal["error", "skip"] = "error"

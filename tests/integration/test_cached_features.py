@@ -98,11 +98,22 @@ def trained(folder: Path, hooks: Sequence[Hook] = (), **settings: Any) -> tuple[
     return losses.found, run.evaluate("test").logits, run
 
 
+class NeverEncodes(Hook):
+    """Lets a run fail that runs its encoder after all."""
+
+    def on_train_start(self, run: Run) -> None:
+        def refuse(*arguments: Any, **named: Any) -> None:
+            raise AssertionError("the encoder is run")
+
+        if run.features is not None:
+            run.encoder_with_head.encode = refuse  # type: ignore[assignment]
+
+
 @pytest.mark.usefixtures("features_dir")
 @pytest.mark.parametrize("head", OWN_HEADS)
 def test_every_head_trains_alike(head: str, deep_encoder: Path, tiny_reviews: Path, tmp_path: Path) -> None:
     settings = {"encoder": str(deep_encoder), "data": str(tiny_reviews), "head": head, "head_lr": 0.01}
-    plain, cached = (trained(tmp_path, **settings, cache_features=choice) for choice in (False, None))
+    plain, cached = (trained(tmp_path, [NeverEncodes()], **settings, cache_features=choice) for choice in (False, None))
     assert (plain[2].features, cached[2].features is not None) == (None, True)
     assert len(plain[0]) == 12
     assert len(set(plain[0])) > 6, "nothing was learned"

@@ -1,4 +1,4 @@
-"""What needs a GPU: fp16 with its scaler, bf16, and running out of memory."""
+"""What needs a GPU: fp16 with its scaler, bf16, stored hidden states there, and running out of memory."""
 
 from __future__ import annotations
 
@@ -62,6 +62,22 @@ def test_gpu_run_repeats_bit_for_bit_when_deterministic(
         json.loads((tmp_path / name / "result.json").read_text())["weights_sha256"] for name in ("first", "again")
     ]
     assert hashes[0] == hashes[1]
+
+
+@pytest.mark.parametrize(("precision", "tolerance"), [("no", 1e-4), ("bf16", 0.02), ("fp16", 0.02)])
+@pytest.mark.parametrize("head", ["lstm", "scalar_mix"])
+def test_gpu_run_on_stored_hidden_states_ends_like_one_without(
+    launch: Launch, tiny_encoder: Path, tiny_reviews: Path, tmp_path: Path, precision: str, tolerance: float, head: str
+) -> None:
+    found = []
+    for choice in ("false", "true"):
+        options = ["--freeze", "encoder", "--epochs", "2", "--batch_size", "8", "--max_length", "32", "--head", head]
+        options += ["--mixed_precision", precision, "--cache_features", choice, "--output_dir", tmp_path / choice]
+        launch(["--encoder", tiny_encoder, "--data", tiny_reviews, *options])
+        found.append(json.loads((tmp_path / choice / "result.json").read_text()))
+    assert [result["cached_features"] for result in found] == [False, True]
+    losses = [result["metrics"]["test"]["loss"] for result in found]
+    assert losses[1] == pytest.approx(losses[0], abs=tolerance)
 
 
 def test_gpu_out_of_memory_names_the_settings_to_lower(launch: Launch, tmp_path: Path) -> None:

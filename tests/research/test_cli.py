@@ -29,6 +29,14 @@ def test_parse_types_values() -> None:
     assert (config.lr, config.max_steps, config.head_lr, config.overwrite, config.smoke) == (3e-5, 7, None, True, False)
 
 
+def test_parse_takes_a_bare_flag_where_null_is_a_choice_too() -> None:
+    assert parsed("--cache_features").cache_features is True
+    assert parsed("--cache_features", "--cache_dtype", "bf16").cache_dtype == "bf16"
+    for text, value in (("true", True), ("false", False), ("null", None)):
+        assert parsed("--cache_features", text).cache_features is value
+        assert parsed(f"--cache_features={text}").cache_features is value
+
+
 def test_parse_accepts_hyphens() -> None:
     assert parsed("--batch-size", "4", "--head", "lstm", "--head.lstm-size", "8").head == {
         "name": "lstm",

@@ -212,6 +212,16 @@ def test_batch_moves_with_its_hidden_states(begin: Begin) -> None:
     assert batch.labels.device.type == "meta"
 
 
+def test_features_follow_a_model_with_the_same_encoder_only(begin: Begin) -> None:
+    run = begin()
+    assert run.features is not None
+    before = run.features.watch
+    assert run.features.follow(run) is None
+    assert run.features.watch is not before
+    run.encoder_with_head.encoder.get_input_embeddings().weight.data[3, 3] += 1
+    assert run.features.follow(run) == "the encoder's weights are others"
+
+
 def test_stored_text_of_a_fingerprint_is_plain(begin: Begin) -> None:
     run = begin()
     json.dumps([encoding._fingerprint_encoder(run), run.collator.settings()])

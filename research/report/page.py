@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from sklearn.metrics import precision_recall_fscore_support
 
@@ -195,8 +196,19 @@ def _settings(config: dict[str, Any], task: Task) -> list[tuple[str, list[tuple[
 def _picture(title: str, figure: Figure) -> Picture:
     buffer = io.BytesIO()
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "midway", "font.family": "sans-serif"}):
+        _lay_out(figure)
         figure.savefig(buffer, format="svg", metadata={"Date": None})
     return Picture(title, f"data:image/svg+xml;base64,{base64.b64encode(buffer.getvalue()).decode()}")
+
+
+def _lay_out(figure: Figure) -> None:
+    """Give axes and legend their places, so that `savefig` does not draw everything twice to find them."""
+    engine = figure.get_layout_engine()
+    assert engine is not None
+    FigureCanvasSVG(figure)  # in which texts are as wide as they will be
+    figure.set_dpi(FigureCanvasSVG.fixed_dpi)
+    engine.execute(figure)
+    figure.set_layout_engine(None)
 
 
 def _number(value: Any) -> str:

@@ -36,6 +36,9 @@ from research.edits.timeline import (
 )
 from research.encoders import load_tokenizer
 from research.families import model_blocks
+from research.features.cache import Layers
+from research.features.encoding import use_features
+from research.features.guard import Decision, decide, is_asked_for
 from research.hooks import (
     HOOKS,
     BestModel,
@@ -237,8 +240,19 @@ def set_up(
     start: Start | None,
     hooks: Sequence[Hook],
     say: Say,
+    layers: Layers = "last",
 ) -> Run:
-    """Load the data, build the model and what trains it, and continue from a checkpoint if there is one."""
+    """Load the data, build the model and what trains it, and continue from a checkpoint if there is one.
+
+    Args:
+        config: the settings, resolved.
+        directory: the run directory; nothing is written to it.
+        accelerator: this process's.
+        start: the checkpoint to continue from.
+        hooks: hooks that take part beside those of the settings.
+        say: gets what is worth saying.
+        layers: hidden states of a frozen encoder that are stored at least; its heads may read more.
+    """
     # A checkpoint has the weights already; those of --init_from may be gone by now.
     initial = None if config.init_from is None or start is not None else find_saved_model(Path(config.init_from))
     parent = None if start is None else find_parent(start, config.fork)
@@ -248,11 +262,14 @@ def set_up(
     texts = texts or load_splits(config, log=say)  # the others find the cache filled
     plan = plan_run(config, texts, hooks, parent)
     config, task = plan.config, plan.task
-    if not plan.timeline.is_empty:
+    features: Decision | None = None
+    if not plan.timeline.is_empty or is_asked_for(config, plan.clock):
         rehearsal = Rehearsal.of(config, task, plan.objective, plan.collator, plan.clock)
         if parent is not None:
             rehearsal.follow(parent)
         rehearsal.check(plan.timeline)
+        if is_asked_for(config, plan.clock):
+            features = decide(rehearsal, plan.timeline, plan.hooks)
     if plan.timeline.note is not None:
         say(plan.timeline.note)
     schedule = create_schedule(config, plan.clock)
@@ -290,6 +307,8 @@ def set_up(
     )
     if start is not None:
         load_checkpoint(run, start)
+    if features is not None:
+        use_features(run, features, layers, say)
     return run
 
 

@@ -158,6 +158,8 @@ def load_checkpoint(run: Run, start: Start) -> None:
         for name, now in run.environment.items()
         if (before := state["environment"].get(name)) != now
     ]
+    if all(getattr(run.config, name) == state["settings"].get(name) for name in ("cache_features", "cache_dtype")):
+        run.gave_features_up = state.get("gave_features_up", False)
     for note in notes:
         run.say(f"Other than before: {note}.")
     run.start = start
@@ -249,6 +251,8 @@ def _state(run: Run) -> dict[str, Any]:
         "device": run.accelerator.device.type,
         "num_threads": torch.get_num_threads(),
         "environment": run.environment,
+        "features": None if run.features is None else run.features.digest,
+        "gave_features_up": run.gave_features_up,
         "rows_sha256": run.rows_sha256,
         "settings": run.config.to_dict(),
     }

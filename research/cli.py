@@ -73,34 +73,59 @@ def parse(arguments: Sequence[str]) -> Command | None:
     Raises:
         ValueError: for an unknown name or a value of the wrong type; the message is one for the user.
     """
-    parser = build_parser()
     folded = fold_arguments(arguments)
     if folded.wants_help:
-        parser.print_help()
+        build_parser().print_help()
         if chosen := _chosen(folded):
             from research.listing import describe_choices
 
             print(describe_choices(chosen, plugins=[value for name, value in _values(folded) if name == "plugin"]))
         return None
+    settings = typed_settings(base_recipe(folded), folded.arguments)
+    print_config, listing, dry_run = (settings.pop(name) for name in ("print_config", "list", "dry_run"))
+    fold_options(settings, folded.options)
+    return Command(RunConfig(**settings), print_config, listing, dry_run)
+
+
+def base_recipe(folded: FoldedArguments) -> dict[str, Any]:
+    """Return what a command line's recipes say, over the settings of the run that it forks.
+
+    Raises:
+        ValueError: if a recipe, or the run's settings, cannot be read.
+    """
     recipe = merge_recipes(folded.recipes)
     forks = [value for name, value in _values(folded) if name == "fork"]
     fork = forks[-1] if forks else recipe.get("fork")
     if fork is not None and not is_complete(recipe):  # a fork's own config.yaml is, and its parent may be gone
         recipe = inherited_settings(str(fork)) | recipe
+    return recipe
+
+
+def typed_settings(recipe: dict[str, Any], arguments: Sequence[str] = ()) -> dict[str, Any]:
+    """Return every setting, typed: the defaults, a recipe's over them, and flags over both.
+
+    Args:
+        recipe: settings by name.
+        arguments: plain flags, as `fold_arguments` writes them.
+    Raises:
+        ValueError: for a value of the wrong type.
+    """
+    parser = build_parser()
     try:
         namespace = parser.parse_object(_as_text_is(recipe))
-        namespace = parser.parse_args(folded.arguments, namespace=namespace)
+        settings = parser.parse_args(list(arguments), namespace=namespace).as_dict()
     except ArgumentError as error:
         raise ValueError(describe_mistyped(error, setting_types())) from None
-    settings = namespace.as_dict()
-    print_config, listing, dry_run = (settings.pop(name) for name in ("print_config", "list", "dry_run"))
     del settings["recipe"]  # merged already
-    fold_options(settings, folded.options)
-    return Command(RunConfig(**settings), print_config, listing, dry_run)
+    return settings
 
 
-def build_parser() -> ArgumentParser:
-    """Return the parser: one group of flags for each group of settings."""
+def build_parser(*more_groups: type) -> ArgumentParser:
+    """Return the parser: one group of flags for each group of settings.
+
+    Args:
+        *more_groups: further groups, to be shown first.
+    """
     parser = ArgumentParser(
         prog="run.py",
         usage="accelerate launch experiments/run.py [--recipe FILE.yaml] [--setting value ...]",
@@ -111,7 +136,7 @@ def build_parser() -> ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument("--recipe", type=str | None, help="YAML file with any of these settings; flags override it")
-    for group in (*SETTING_GROUPS, LookingSettings):
+    for group in (*more_groups, *SETTING_GROUPS, LookingSettings):
         parser.add_class_arguments(group)
     return parser
 
@@ -122,12 +147,15 @@ def setting_types() -> dict[str, Any]:
     return {name: hint for group in groups for name, hint in typing.get_type_hints(group).items()}
 
 
-def fold_arguments(arguments: Sequence[str]) -> FoldedArguments:
+def fold_arguments(arguments: Sequence[str], *, other_flags: Sequence[str] = ()) -> FoldedArguments:
     """Separate recipes, help and options of choices from the plain flags, and write the plain flags one way.
 
     Hyphens in a flag's name become underscores, a bare boolean flag becomes `=true`, a list flag may be repeated or
     hold commas.
 
+    Args:
+        arguments: what follows the script's name.
+        other_flags: names of flags that were taken out before, to be listed with these.
     Raises:
         UnknownNameError: for a flag that no setting has.
         ValueError: for a flag without its value, or a value without its flag.
@@ -148,11 +176,14 @@ def fold_arguments(arguments: Sequence[str]) -> FoldedArguments:
         name, dot, option = flag.partition(".")
         if name not in (*kinds, "recipe") or (dot and name not in (*CHOICES, "hook")):
             raise UnknownNameError(
-                describe_unknown("flag", f"--{flag}", [f"--{known}" for known in (*kinds, "recipe")], listed_as="Flags")
+                describe_unknown(
+                    "flag", f"--{flag}", [f"--{known}" for known in (*kinds, "recipe", *other_flags)], listed_as="Flags"
+                )
             )
         if not equals:
             followed = position < len(arguments) and not arguments[position].startswith("--")
-            if kinds.get(name) is bool and (not followed or arguments[position] not in ("true", "false")):
+            values = ("true", "false") if kinds.get(name) is bool else ("true", "false", "null")
+            if kinds.get(name) in (bool, bool | None) and (not followed or arguments[position] not in values):
                 value = "true"
             elif followed:
                 value = arguments[position]

@@ -149,6 +149,11 @@ class TrainingSettings:
     """Compile the model with torch.compile; edits compile it again. On a CPU it needs a C++ compiler."""
     compile_backend: Literal["inductor", "aot_eager", "eager"] = "inductor"
     """What --compile compiles with; the eager ones only trace, to find errors."""
+    cache_features: bool | None = None
+    """Compute the hidden states of a frozen encoder once, store them (in MIDWAY_CACHE) and train the head on them: true
+    wherever the encoder stays frozen to the end, false never; null where the run then has more than one epoch."""
+    cache_dtype: Literal["float32", "bf16"] = "float32"
+    """Numbers of stored hidden states: those that the encoder gives, or half the bytes of float32, rounded."""
     on_nonfinite: Literal["error", "skip"] = "error"
     """What a loss or gradient that is not finite does: stop the run, or skip the step and count it."""
 

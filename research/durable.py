@@ -150,7 +150,9 @@ def check_space(path: Path, *, needed: int) -> None:
 
 
 def _failure(path: Path, needed: int, reason: str) -> StorageError:
-    return StorageError(f"Cannot write {path}: {reason} ({_size(needed)} needed, {_size(_free(path))} free).")
+    return StorageError(
+        f"Cannot write {path}: {reason} ({size_in_words(needed)} needed, {size_in_words(_free(path))} free)."
+    )
 
 
 def _free(path: Path) -> int:
@@ -158,5 +160,8 @@ def _free(path: Path) -> int:
     return shutil.disk_usage(existing).free
 
 
-def _size(num_bytes: int) -> str:
+def size_in_words(num_bytes: int) -> str:
+    """Return a number of bytes in kB, MB or GB."""
+    if num_bytes >= 1e9:
+        return f"{num_bytes / 1e9:,.1f} GB"
     return f"{num_bytes / 1e6:,.1f} MB" if num_bytes >= 100_000 else f"{num_bytes / 1e3:,.1f} kB"

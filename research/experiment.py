@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -63,7 +64,8 @@ def run_experiment(config: RunConfig, *, hooks: Sequence[Hook] = ()) -> dict[str
     directory = run_directory(config)
     accelerator = create_accelerator(config, str(directory))
     (directory,) = _from_main([directory])
-    say: Say = print if accelerator.is_main_process else _say_nothing
+    # Flushed, since some of it announces a long wait, and a file or pipe would keep it back until then.
+    say: Say = functools.partial(print, flush=True) if accelerator.is_main_process else _say_nothing
     if config.resume == "auto" and (result := read_result(directory)) and result["status"] == "finished":
         say(f"{directory} is finished; there is nothing to resume.")
         return result
@@ -159,6 +161,8 @@ def finish(run: Run) -> dict[str, Any]:
         run.predictions.clear()
         best = EncoderWithHead.from_pretrained(directory / BEST)  # it may be built otherwise: edits came in between
         run.wrapped = Wrapped(accelerator.prepare_model(best, evaluation_mode=True), ())
+        if run.features is not None:
+            run.give_features_up(run.features.follow(run))
     elif config.best_metric is not None:
         run.say(f"No evaluation defined {config.best_metric}: the last model is tested instead of the best one.")
     # The last model's validation is known, where no hook wrote into it since.
@@ -175,6 +179,7 @@ def finish(run: Run) -> dict[str, Any]:
         "peak_memory_bytes": peak_memory_bytes(accelerator),
         "trainable_parameters": num_trainable,
         "edits": len(run.journal),
+        "cached_features": run.features is not None,
         "tested": "best" if has_best else "last",
         "metrics": {split: predictions.metrics for split, predictions in found.items()},
         "rows": {

@@ -23,6 +23,8 @@ from research.durable import reporting_failure
 
 PARENT = os.getppid()
 """What started this process: early, since it may end at any time."""
+SUPERVISOR = "MIDWAY_SUPERVISOR"
+"""Environment variable with the process that a run ends with: the worker of a study."""
 Precision = Literal["auto", "no", "bf16", "fp16"]
 LAUNCHER_SIZES = ("WORLD_SIZE", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE", "SLURM_STEP_NUM_TASKS")
 """Environment variables in which torchrun, the MPIs and Slurm say how many processes they started."""

@@ -45,3 +45,15 @@ class DirectoryLock:
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
+
+
+def is_held(directory: Path) -> bool:
+    """Return whether a process has the right to write into a directory."""
+    lock = DirectoryLock()
+    try:
+        lock.hold(directory)
+    except ValueError:
+        return True
+    finally:
+        lock.release()
+    return False

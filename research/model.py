@@ -43,6 +43,8 @@ PROBLEM_TYPES: dict[ProblemType, str] = {
     "regression": "regression",
 }
 """Transformers' names of the kinds of labels."""
+HiddenStates = Float[Tensor, "batch seq hidden"] | tuple[Float[Tensor, "batch seq hidden"], ...]
+"""Of the last layer, or of all."""
 
 
 class EncoderWithHeadConfig(PretrainedConfig):
@@ -166,6 +168,7 @@ class EncoderWithHead(PreTrainedModel):
         attention_mask: Int[Tensor, "batch seq"],
         token_type_ids: Int[Tensor, "batch seq"] | None = None,
         labels: Num[Tensor, "batch ..."] | None = None,
+        hidden_states: HiddenStates | None = None,
     ) -> SequenceClassifierOutput:
         """Return logits, and the mean loss when there are labels.
 
@@ -175,17 +178,15 @@ class EncoderWithHead(PreTrainedModel):
             attention_mask: 1 = token, 0 = padding, [batch, seq].
             token_type_ids: 0 = first text, 1 = second text, [batch, seq]; left out where the family has none.
             labels: [batch] (single_label), [batch, num_labels] (multi_label), [batch] (regression).
+            hidden_states: what `encode` returned for these inputs, and the head reads; the encoder is not run then.
         Returns:
             Unnormalised logits [batch, num_labels], and the loss.
         """
-        token_types = {"token_type_ids": token_type_ids} if self.takes_token_type_ids else {}
-        wants_all = self.head.wants == "all_hidden_states"
-        outputs = self.encoder(
-            input_ids=input_ids, attention_mask=attention_mask, output_hidden_states=wants_all, **token_types
-        )
-        outputs_of_head: Float[Tensor, "batch labels"] = self.head(
-            outputs.hidden_states if wants_all else outputs.last_hidden_state, attention_mask
-        )
+        if hidden_states is None:
+            hidden_states = self.encode(
+                input_ids, attention_mask, token_type_ids, all_layers=self.head.wants == "all_hidden_states"
+            )
+        outputs_of_head: Float[Tensor, "batch labels"] = self.head(hidden_states, attention_mask)
         if outputs_of_head.shape != (len(input_ids), self.config.num_labels):
             raise ValueError(
                 f"Expected logits of shape [{len(input_ids)}, {self.config.num_labels}] (batch, labels) from the head "
@@ -194,6 +195,29 @@ class EncoderWithHead(PreTrainedModel):
         logits = outputs_of_head * self.logit_scale + self.logit_shift
         loss = None if labels is None else self.loss_function(labels, logits, self.config)
         return SequenceClassifierOutput(loss=loss, logits=logits)
+
+    def encode(
+        self,
+        input_ids: Int[Tensor, "batch seq"],
+        attention_mask: Int[Tensor, "batch seq"],
+        token_type_ids: Int[Tensor, "batch seq"] | None = None,
+        *,
+        all_layers: bool,
+    ) -> HiddenStates:
+        """Return the encoder's hidden states: of the last layer, or of all, embeddings first.
+
+        Args:
+            input_ids: as in `forward`.
+            attention_mask: as in `forward`.
+            token_type_ids: as in `forward`.
+            all_layers: whether all are wanted.
+        """
+        token_types = {"token_type_ids": token_type_ids} if self.takes_token_type_ids else {}
+        outputs = self.encoder(
+            input_ids=input_ids, attention_mask=attention_mask, output_hidden_states=all_layers, **token_types
+        )
+        hidden_states: HiddenStates = outputs.hidden_states if all_layers else outputs.last_hidden_state
+        return hidden_states
 
     @property
     def label_names(self) -> list[str]:

@@ -30,10 +30,18 @@ HARMLESS = (
     "log_with",
     "log_every",
     "profile",
-    "evaluation_batch_size",
 )
 """Settings that change nothing of what is trained."""
-ROUNDING = ("micro_batch_size", "num_threads", "deterministic", "compile", "compile_backend")
+ROUNDING = (
+    "micro_batch_size",
+    "evaluation_batch_size",
+    "num_threads",
+    "deterministic",
+    "compile",
+    "compile_backend",
+    "cache_features",
+    "cache_dtype",
+)
 """Settings that change how numbers are rounded, or which units dropout drops."""
 ABOUT_ROWS = tuple(
     item.name for item in dataclasses.fields(DataSettings) if item.name not in ("max_length", "truncation")

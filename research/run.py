@@ -30,10 +30,11 @@ from research.config import RunConfig
 from research.data import Collator, Splits
 from research.data.arrow import hash_rows
 from research.data.batch import Batch
-from research.edits.audit import checksum
+from research.edits.audit import checksums
 from research.edits.base import HARMLESS, EditError, EditProxy, EditRequest, check_mode, random_numbers_of
 from research.edits.journal import Parent, Record
 from research.evaluation import Predictions, evaluate
+from research.features.encoding import Features
 from research.hooks.base import Hook
 from research.model import EncoderWithHead
 from research.objectives import Objective
@@ -134,6 +135,10 @@ class Run:
     """Weight of one example's loss in this step's gradient, times the number of processes."""
     predictions: dict[str, Predictions] = field(default_factory=dict)
     """Latest predictions of each split, with their metrics."""
+    features: Features | None = None
+    """Stored hidden states, where a frozen encoder is not run again."""
+    gave_features_up: bool = False
+    """Whether hidden states that could have been stored are computed all the same."""
     compile_backend: str | None = None
     """torch.compile's backend, where the model is compiled."""
     journal: list[Record] = field(default_factory=list)
@@ -159,7 +164,7 @@ class Run:
         self._point: str | None = None
         self._closed: str | None = None
         self._requests: list[EditRequest] = []
-        self._evaluated: dict[str, list[int]] = {}
+        self._evaluated: dict[str, dict[str, int]] = {}
         self.frozen = frozen_modules(self.encoder_with_head)
         """Modules that are frozen as a whole, and stay in evaluation mode."""
         self.signals = SignalWatch(speaks=self.is_main)
@@ -231,7 +236,17 @@ class Run:
         # Evaluation reads as much as the model was ever trained on, however short training texts are cut now.
         longest = None if split == "train" else self.encoder_with_head.config.max_input_length
         batch = self.collator(getattr(self.splits, split)[share.rows], share.weights, max_length=longest)
+        if self.features is not None:
+            self.give_features_up(self.features.reason_against(self))
+        if self.features is not None:
+            batch = self.features.add_to(batch, self, split, share.rows)
         return batch.to(self.accelerator.device)
+
+    def give_features_up(self, reason: str | None) -> None:
+        """Compute hidden states from now on, if there is a reason against the stored ones."""
+        if reason is not None:
+            self.features, self.gave_features_up = None, True
+            self.say(f"From here on hidden states are computed instead of taken from the cache: {reason}.")
 
     def backward(self, batch: Batch) -> Tensor:
         """Run forward and backward on a micro-batch, weighed as its share of the step's global batch.
@@ -277,7 +292,9 @@ class Run:
         self.call("before_evaluate", split)
         predictions = evaluate(self, split)
         self.predictions[split] = predictions
-        self._evaluated[split] = self._checksums()
+        self._evaluated[split] = checksums = self._checksums()
+        if self.features is not None:
+            self.features.check(checksums)
         self.call("after_evaluate", split, predictions.metrics)
         return predictions
 
@@ -287,8 +304,8 @@ class Run:
             return self.predictions[split]
         return self.evaluate(split)
 
-    def _checksums(self) -> list[int]:
-        return torch.stack([checksum(tensor) for tensor in self.encoder_with_head.state_dict().values()]).tolist()
+    def _checksums(self) -> dict[str, int]:
+        return checksums(self.encoder_with_head)
 
     def log(self, values: dict[str, float]) -> None:
         """Add values to this step's line in metrics.jsonl and the trackers.

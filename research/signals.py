@@ -10,7 +10,9 @@ import time
 from types import FrameType, TracebackType
 from typing import Any
 
-from research.launch import PARENT, was_launched
+import psutil
+
+from research.launch import PARENT, SUPERVISOR, was_launched
 
 HEARD = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 ECHO_SECONDS = 1.0
@@ -45,6 +47,7 @@ class SignalWatch:
         self._before: dict[signal.Signals, Any] = {}
         # A shell that ends while its program runs on is everyday business, and no launcher.
         self._launcher = PARENT if was_launched() else None
+        self._supervisor = int(os.environ.get(SUPERVISOR, "0"))
         # torchrun passes on what its workers have heard already: Slurm's scancel reaches all of them.
         self._has_echo = "TORCHELASTIC_RUN_ID" in os.environ
 
@@ -64,9 +67,14 @@ class SignalWatch:
 
         `accelerate launch` with one process dies of a signal without passing it on.
         """
-        if not self._received and self._launcher not in (None, os.getppid()):
+        if not self._received and self._is_abandoned():
             self._received = signal.SIGTERM
         return self._received
+
+    def _is_abandoned(self) -> bool:
+        if self._launcher not in (None, os.getppid()):
+            return True
+        return bool(self._supervisor) and not psutil.pid_exists(self._supervisor)
 
     def _hear(self, number: int, frame: FrameType | None) -> None:
         now = time.monotonic()

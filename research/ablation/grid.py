@@ -1,16 +1,37 @@
-"""Which trials a study has: every combination of some settings' values, each one run with an id made of its settings."""
+"""Which trials a study has: every combination of some settings' values, each a run with an id made of its settings."""
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
+import itertools
+import json
+import re
+import typing
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
+
+import yaml
+
+from heads.registry import UnknownNameError, describe_unknown
+from research.cli import fold_options, merge_recipes, setting_types, typed_settings
+from research.config import NOT_REPEATED, Choice, RunConfig
+from research.resuming import HARMLESS, ROUNDING
+from research.user_errors import one_line
+
+NOT_IN_GRIDS = (*NOT_REPEATED, "fork", "plugin", "print_config", "list", "dry_run", "smoke")
+"""Settings that are the same for all trials of a study, or say where one run lies."""
+NOT_IN_IDS = tuple(name for name in (*NOT_REPEATED, *HARMLESS, *ROUNDING, "cache_features") if name != "cache_dtype")
+"""Settings that do not make it another trial: they change how numbers are rounded, at most."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class StudySpec:
     """What a study compares; a YAML file has the same keys."""
 
-    name: str
+    name: str = "study"
     """Name of the study; its directory is runs/<name>."""
     about: str = ""
     """What it asks, in a sentence."""
@@ -31,6 +52,28 @@ class StudySpec:
     split: Literal["test", "validation"] = "test"
     """Rows that it is measured on."""
 
+    def __post_init__(self) -> None:
+        for name, kind in _SPEC_TYPES.items():
+            if not isinstance(getattr(self, name), kind):
+                raise ValueError(f"Expected the study's {name} to be a {_IN_WORDS[kind]}; got {getattr(self, name)!r}.")
+        if self.split not in ("test", "validation"):
+            raise ValueError(f"Expected the study's split to be test or validation, got '{self.split}'.")
+        if not re.fullmatch(r"[\w.-]+(/[\w.-]+)*", self.name) or ".." in self.name.split("/"):
+            raise ValueError(f"Expected a study's name for a folder in runs/, got '{self.name}'.")
+        known = [name for name in setting_types() if name not in NOT_IN_GRIDS]
+        for axis, values in self.grid.items():
+            if axis not in (*known, "recipe"):
+                raise UnknownNameError(describe_unknown("setting in the grid", str(axis), known, listed_as="Settings"))
+            if not isinstance(values, list) or not values:
+                raise ValueError(f"Expected the grid's {axis} to be a list of values, got {values!r}.")
+        for arm, settings in self.arms.items():
+            if not isinstance(settings, dict):
+                raise ValueError(f"Expected the arm '{arm}' to map settings to values, got {settings!r}.")
+
+
+_SPEC_TYPES: dict[str, type] = {"base": dict, "arms": dict, "grid": dict, "exclude": list, "override": list}
+_IN_WORDS: dict[type, str] = {dict: "mapping", list: "list"}
+
 
 @dataclass(frozen=True)
 class Trial:
@@ -46,3 +89,186 @@ class Trial:
     """Its value on each axis of the grid, the seed's included."""
     settings: dict[str, Any] = field(hash=False)
     """Every setting of run.py but those of its place."""
+
+    def config(self, **place: Any) -> RunConfig:
+        """Return its settings as a run's.
+
+        Args:
+            **place: settings that say where the run lies.
+        """
+        return RunConfig(**{**self.settings, **place})
+
+
+def read_study_file(path: Path, *, quick: bool) -> dict[str, Any]:
+    """Return what a study's YAML file says.
+
+    Args:
+        path: the file.
+        quick: whether its section `quick` replaces what it names.
+    Raises:
+        ValueError: if it cannot be read, is no mapping, or has a key that no study has.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ValueError(f"Cannot read the study {path}: {error.strerror}.") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"The study {path} is not YAML: {one_line(error)}") from None
+    if not isinstance(content, dict):
+        raise ValueError(f"The study {path} must map {', '.join(_SPEC_KEYS)} to values.")
+    shorter = content.pop("quick", None)
+    for key in (*content, *(shorter or {})):
+        if key not in _SPEC_KEYS:
+            raise UnknownNameError(f"{path}: " + describe_unknown("key", str(key), (*_SPEC_KEYS, "quick")))
+    if quick:
+        if shorter is None:
+            raise ValueError(f"The study {path} has no section `quick` for --quick.")
+        for key, value in shorter.items():
+            content[key] = {**content.get(key, {}), **value} if isinstance(value, dict) else value
+    return content
+
+
+_SPEC_KEYS = [item.name for item in dataclasses.fields(StudySpec)]
+
+
+def expand(spec: StudySpec, options: Mapping[str, dict[str, str]] | None = None) -> list[Trial]:
+    """Return every trial of a study, seed by seed within an arm.
+
+    Args:
+        spec: the study.
+        options: options of choices as the command line gives them, `head` -> `dropout` -> value; they go to every
+            trial.
+    Raises:
+        ValueError: for a setting that cannot be, an entry that matches no trial, or two trials that are the same.
+    """
+    axes = {**({"arm": list(spec.arms)} if spec.arms else {}), **spec.grid}
+    axes["seed"] = axes.pop("seed", [spec.base.get("seed", 0)])  # last: the seeds of an arm stand together
+    varying = [axis for axis, values in axes.items() if axis != "seed" and len(values) > 1]
+    used: set[int] = set()
+    trials = []
+    for values in itertools.product(*axes.values()):
+        place = dict(zip(axes, values, strict=True))
+        if _matches(spec.exclude, place, used):
+            continue
+        settings = _settings_of(spec, place, used)
+        fold_options(settings, {kind: dict(given) for kind, given in (options or {}).items()})
+        checked = RunConfig(**settings).to_dict()
+        kept = {name: value for name, value in checked.items() if name not in NOT_REPEATED}
+        typed = {axis: kept.get(axis, value) for axis, value in place.items()}
+        arm = _describe_arm(typed, varying) or Choice.of(kept["head"], "head").name
+        trials.append(Trial(_make_id(kept), arm, kept["seed"], typed, kept))
+    _check_entries(spec, used)
+    _check_distinct(trials)
+    if spec.baseline is not None and spec.baseline not in (arms := {trial.arm for trial in trials}):
+        raise UnknownNameError(describe_unknown("arm for the baseline", spec.baseline, arms, listed_as="Arms"))
+    return trials
+
+
+def _settings_of(spec: StudySpec, place: Mapping[str, Any], used: set[int]) -> dict[str, Any]:
+    """Return the settings at one place of the grid, typed: base, recipe, arm, axes and overrides, in this order."""
+    given = dict(place)
+    layers = [spec.arms[given.pop("arm")]] if "arm" in given else []
+    layers += [given, *(entry["set"] for entry in _matches(spec.override, place, used, key="when"))]
+    merged = dict(spec.base)
+    kinds = setting_types()
+    for layer in layers:
+        own = dict(layer)
+        recipe = own.pop("recipe", None)
+        if recipe is not None:
+            merged |= merge_recipes([recipe] if isinstance(recipe, str) else recipe)
+        for name, value in own.items():
+            takes_list = typing.get_origin(kinds.get(name)) is list
+            merged[name] = [value] if takes_list and not isinstance(value, list) else value
+    known = [name for name in kinds if name not in ("print_config", "list", "dry_run")]
+    for name in merged:
+        if name not in known:
+            raise UnknownNameError(describe_unknown("setting", str(name), known, listed_as="Settings"))
+    settings = typed_settings(merged)
+    for name in ("print_config", "list", "dry_run"):
+        del settings[name]
+    return settings
+
+
+def _matches(
+    entries: Sequence[Mapping[str, Any]], place: Mapping[str, Any], used: set[int], key: str | None = None
+) -> list[Mapping[str, Any]]:
+    """Return the entries all of whose values a place of the grid has, and note that they were of use."""
+    found = []
+    for entry in entries:
+        wanted = entry if key is None else entry.get(key)
+        if not isinstance(wanted, Mapping) or (key is not None and not isinstance(entry.get("set"), Mapping)):
+            shape = "{head: lstm, lr: 1e-3}" if key is None else "{when: {head: lstm}, set: {lr: 1e-4}}"
+            raise ValueError(f"Expected an entry such as {shape}, got {entry!r}.")
+        for axis in wanted:
+            if axis not in place:
+                raise UnknownNameError(describe_unknown("axis", str(axis), place, listed_as="Axes of the grid"))
+        if all(_is_same(value, place[axis]) for axis, value in wanted.items()):
+            used.add(id(entry))
+            found.append(entry)
+    return found
+
+
+def _check_entries(spec: StudySpec, used: set[int]) -> None:
+    for kind, entries in (("exclude", spec.exclude), ("override", spec.override)):
+        for entry in entries:
+            if id(entry) not in used:
+                raise ValueError(f"No trial of the grid fits this entry of {kind}: {entry!r}.")
+
+
+def _is_same(wanted: Any, value: Any) -> bool:
+    """Return whether a value is what an entry names: numbers in any notation, choices also by name alone."""
+    if isinstance(value, Mapping) and "name" in value and isinstance(wanted, str):
+        return bool(value["name"] == wanted)
+    try:
+        return float(wanted) == float(value)
+    except (TypeError, ValueError):
+        return bool(wanted == value)
+
+
+def _describe_arm(axes: Mapping[str, Any], varying: Sequence[str]) -> str:
+    """Return an arm in words: the values alone where it is clear what they are of, else with their names."""
+    speaking = ("arm", "head", "recipe", "encoder", "objective", "schedule", "data")
+    return ", ".join(
+        _in_words(axes[axis]) if axis in speaking else f"{axis}={_in_words(axes[axis])}" for axis in varying
+    )
+
+
+def _in_words(value: Any) -> str:
+    if isinstance(value, Mapping) and "name" in value:
+        options = ", ".join(f"{name} {option}" for name, option in value.items() if name != "name")
+        return f"{value['name']} ({options})" if options else str(value["name"])
+    if isinstance(value, str):
+        return Path(value.rstrip("/")).stem if "/" in value or value.endswith(".yaml") else value
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, list):
+        return "+".join(map(_in_words, value)) or "none"
+    return "none" if value is None else str(value)
+
+
+def _make_id(settings: Mapping[str, Any]) -> str:
+    """Return a name that the settings alone decide: in a grid that grew, a trial keeps its own."""
+    decisive = {name: value for name, value in settings.items() if name not in NOT_IN_IDS}
+    digest = hashlib.sha256(json.dumps(decisive, sort_keys=True, default=str).encode()).hexdigest()[:10]
+    return f"{Choice.of(settings['head'], 'head').name}-seed{settings['seed']}-{digest}"
+
+
+def _check_distinct(trials: Sequence[Trial]) -> None:
+    """Refuse a grid with the same trial twice, or with two arms of one name.
+
+    Raises:
+        ValueError: naming them.
+    """
+    ids = [trial.id for trial in trials]
+    twice = sorted({trial.arm for trial in trials if ids.count(trial.id) > 1})
+    if twice:
+        raise ValueError(f"The grid has the same settings twice: {', '.join(twice)}.")
+    if not trials:
+        raise ValueError("The grid has no trial: every combination is excluded.")
+    for (arm, seed), alike in itertools.groupby(sorted(trials, key=_place), key=_place):
+        if len(list(alike)) > 1:
+            raise ValueError(f"Two arms of the grid are both called '{arm}' (seed {seed}); give them names (arms:).")
+
+
+def _place(trial: Trial) -> tuple[str, int]:
+    return trial.arm, trial.seed

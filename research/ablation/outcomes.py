@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from optuna.trial import TrialState
+
 from research.ablation.grid import StudySpec, Trial
+from research.ablation.study import Entry
+from research.ablation.worker import TRIALS, read_finished
 
 State = Literal["finished", "running", "waiting", "failed"]
 
@@ -70,3 +74,39 @@ class StudyOutcomes:
                 raise ValueError(f"No metric '{metric}' in {outcome.directory}; there are {', '.join(metrics)}.")
             found[outcome.trial.arm][outcome.trial.seed] = float("nan" if metrics[metric] is None else metrics[metric])
         return found
+
+
+def collect(spec: StudySpec, trials: Sequence[Trial], entries: Mapping[str, Entry], directory: Path) -> StudyOutcomes:
+    """Return what the trials of a grid came to.
+
+    Args:
+        spec: the study.
+        trials: of its grid.
+        entries: what the storage knows.
+        directory: where the study lies.
+    """
+    asked = {trial.id for trial in trials}
+    others = [entry for entry in entries.values() if entry.trial.id not in asked and _state(entry) == "finished"]
+    outcomes = [_outcome(trial, entries.get(trial.id), directory) for trial in trials]
+    return StudyOutcomes(spec, directory, outcomes, len(others))
+
+
+def _outcome(trial: Trial, entry: Entry | None, directory: Path) -> Outcome:
+    place = directory / TRIALS / trial.id
+    if entry is None:
+        return Outcome(trial, place, "waiting")
+    state = _state(entry)
+    result = read_finished(place) if state == "finished" else None
+    if state == "finished" and result is None:  # its files are on the machine that it ran on
+        result = {"metrics": entry.attributes["metrics"]}
+    return Outcome(trial, place, state, result, entry.attributes.get("error"))
+
+
+def _state(entry: Entry) -> State:
+    states: dict[TrialState, State] = {
+        TrialState.COMPLETE: "finished",
+        TrialState.PRUNED: "finished",
+        TrialState.FAIL: "failed",
+        TrialState.RUNNING: "running",
+    }
+    return states.get(entry.state, "waiting")

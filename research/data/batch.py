@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,9 +13,10 @@ from torch import Tensor
 class Batch:
     """One micro-batch, padded to its own longest row."""
 
-    inputs: dict[str, Tensor]
-    """Arguments of the encoder's forward: input_ids, attention_mask and, where the family has them, token_type_ids;
-    each [batch, seq], int64."""
+    inputs: dict[str, Any]
+    """Arguments of the model's forward: input_ids, attention_mask and, where the family has them, token_type_ids; each
+    [batch, seq], int64. Where a frozen encoder is not run again, hidden_states too: [batch, seq, hidden], or a tuple of
+    such for a head that reads all layers."""
     labels: Tensor
     """[batch] int64 (single_label), [batch, num_labels] float (multi_label), [batch] float (regression)."""
     weights: Tensor
@@ -27,9 +29,9 @@ class Batch:
 
     def to(self, device: torch.device) -> Batch:
         """Return the batch on `device`."""
-        return Batch(
-            {name: tensor.to(device, non_blocking=True) for name, tensor in self.inputs.items()},
-            self.labels.to(device, non_blocking=True),
-            self.weights.to(device, non_blocking=True),
-            self.ids.to(device, non_blocking=True),
-        )
+
+        def move(value: Any) -> Any:
+            return tuple(map(move, value)) if isinstance(value, tuple) else value.to(device, non_blocking=True)
+
+        inputs = {name: move(value) for name, value in self.inputs.items()}
+        return Batch(inputs, move(self.labels), move(self.weights), move(self.ids))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -92,6 +93,15 @@ class Collator:
                 f"{len(self._special)} special tokens to {num_texts} text{'s' * self._pair}; got {max_length}."
             )
         return room
+
+    def settings(self) -> dict[str, Any]:
+        """Return all that decides, beside the token ids, which inputs are made of a row, as plain values."""
+        return {
+            "max_length": self.max_length,
+            "truncation": self.truncation,
+            "special_tokens": asdict(self._special),
+            "padding": [self._pad_id, self._pad_type, self._pad_left],
+        }
 
     def _truncate(self, first: Sequence[int], second: Sequence[int], room: int) -> tuple[Ids, Ids]:
         keep_first, keep_second = _share(len(first), len(second), room)

@@ -182,6 +182,13 @@ def checksum(parameter: Tensor) -> Tensor:
     return (parts * torch.arange(1, 2 * len(parts), 2, device=parts.device)).sum()
 
 
+def checksums(module: nn.Module) -> dict[str, int]:
+    """Return the checksum of every parameter and buffer that a module saves."""
+    tensors = module.state_dict()
+    numbers = torch.stack([checksum(tensor) for tensor in tensors.values()]).tolist()
+    return dict(zip(tensors, numbers, strict=True))
+
+
 def _has_grad(parameter: nn.Parameter) -> bool:
     return parameter.grad is not None
 

@@ -93,6 +93,8 @@ def apply_edits(run: Run, requests: list[EditRequest]) -> None:
         error = caught
     _raise_on_all(run, error)
     run.predictions.clear()  # those of the model before
+    if run.features is not None:
+        run.give_features_up(run.features.watch.reason_of_edits(run))
     run.applied = run.journal[before:]
     if run.is_main:
         journal.write(run, run.applied)

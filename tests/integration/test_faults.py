@@ -6,13 +6,11 @@ processes count, the real command line is used.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import re
 import shutil
 import signal
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -29,6 +27,7 @@ from research.manifest import MANIFEST, find_damage
 from research.run import Run
 from research.user_errors import is_for_the_user
 from tests.conftest import Launch, Start, Started
+from tests.integration.conftest import Disk
 from tests.integration.test_main_job import lines_of, result_of, without_times
 
 Train = Callable[..., dict[str, Any]]
@@ -201,47 +200,6 @@ def refusal_of(train: Train, *arguments: Any, **changed: Any) -> str:
     assert is_for_the_user(caught.value), "a traceback would be shown"
     assert "\n" not in str(caught.value)
     return str(caught.value)
-
-
-class Disk:
-    """A small file system in memory.
-
-    Args:
-        path: where it is mounted.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def remount(self, options: str) -> None:
-        subprocess.run(["mount", "-o", f"remount,{options}", self.path], check=True)
-
-    def fill(self, leave: int) -> None:
-        """Leave so many bytes free, rounded down to whole pages."""
-        # Until it is so: TensorBoard's thread may write meanwhile.
-        with (self.path / "filler").open("ab", buffering=0) as file, contextlib.suppress(OSError):
-            while (free := shutil.disk_usage(self.path).free) > leave:
-                file.write(bytes(free - leave))
-
-    def clear(self) -> None:
-        (self.path / "filler").unlink()
-
-
-@pytest.fixture
-def disk(tmp_path: Path) -> Iterator[Disk]:
-    """A disk of 8 MB; skips where none can be mounted."""
-    path = tmp_path / "disk"
-    path.mkdir()
-    if shutil.which("mount") is None:
-        pytest.skip("there is no mount here")
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", path], capture_output=True, text=True, check=False
-    )
-    if mounted.returncode != 0:
-        pytest.skip(f"nothing can be mounted here: {mounted.stderr.strip()}")
-    yield Disk(path)
-    # Lazily: a failed run in this process may still hold a file open, and the mount must not outlive the test.
-    subprocess.run(["umount", "--lazy", path], check=True)
 
 
 # A full disk.

@@ -33,11 +33,16 @@ def use_scaler(run: Run, init_scale: float = 8.0) -> None:
 def start_run(
     tiny_encoder: Path, tiny_reviews: Path, cache_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[StartRun]:
-    """`start_run([hook], max_steps=3)` returns a run that is ready to train, in float32 and without dropout."""
+    """`start_run([hook], max_steps=3)` returns a run that is ready to train, in float32 and without dropout.
+
+    What it says goes to a list that is given as `said`.
+    """
     monkeypatch.setenv("MIDWAY_CACHE", str(cache_dir))
     started: list[Run] = []
 
-    def start_one(hooks: Sequence[Hook] = (), *, resume: Path | None = None, **settings: Any) -> Run:
+    def start_one(
+        hooks: Sequence[Hook] = (), *, resume: Path | None = None, said: list[str] | None = None, **settings: Any
+    ) -> Run:
         directory = tmp_path / f"run-{len(started)}"
         directory.mkdir()
         defaults = {
@@ -57,7 +62,7 @@ def start_run(
             warnings.simplefilter("ignore")  # accelerate's own
             accelerator = create_accelerator(config, str(directory))
             start = None if resume is None else Start(resume)
-            run = set_up(config, directory, accelerator, start, hooks, lambda message: None)
+            run = set_up(config, directory, accelerator, start, hooks, ([] if said is None else said).append)
         started.append(run)
         return run
 

@@ -1,0 +1,244 @@
+"""The command line of studies: flags of a study are taken out, what is left are settings of all its trials."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from heads.registry import UnknownNameError, describe_unknown
+from research.ablation.grid import StudySpec, read_study_file
+from research.cli import FoldedArguments, base_recipe, build_parser, fold_arguments, merge_recipes, typed_settings
+from research.config import RunConfig
+from research.forks import inherited_settings
+from research.user_errors import one_line
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudySettings:
+    """Study"""
+
+    study: str | None = None
+    """YAML file with a study (experiments/studies/*.yaml); flags override it."""
+    quick: bool = False
+    """The study file's short version, to see that all of it works."""
+    heads: str | None = None
+    """Heads to compare, between commas: linear,attention,{name: lstm, lstm_size: 64}."""
+    seeds: str | None = None
+    """Seeds of each arm, between commas. Five or more give verdicts, fewer only intervals."""
+    grid: str | None = None
+    """Values of any setting, between commas: lr=1e-5,3e-5; several may follow each other, or the flag be repeated."""
+    exclude: str | None = None
+    """A combination to leave out: head=lstm,lr=1e-3; may be repeated."""
+    baseline: str | None = None
+    """The arm that the others are compared with; by default the first."""
+    metric: str | None = None
+    """Metric that is compared; by default accuracy, subset_accuracy or pearson, by the kind of labels."""
+    split: Literal["test", "validation"] = "test"
+    """Rows that it is measured on."""
+    workers: int = 1
+    """Trials at a time on this machine, which share its cores or take a GPU each."""
+    accelerate_config: str | None = None
+    """Config file of `accelerate launch` for each trial; by default a trial is one plain process."""
+    storage: str | None = None
+    """Address of a database that several machines share (postgresql+psycopg://user@host/name); by default a file in
+    the study's directory."""
+    retry_failed: bool = False
+    """Try failed trials once more."""
+
+
+@dataclass
+class StudyCommand:
+    """What the command line asks for."""
+
+    spec: StudySpec
+    """What is compared."""
+    options: dict[str, dict[str, str]]
+    """Options of choices, for every trial."""
+    directory: Path
+    """Where the study lies."""
+    settings: StudySettings
+    """How it is run."""
+    dry_run: bool
+    """Whether trials are only listed."""
+    notes: list[str]
+    """What is to be said of the command itself."""
+
+
+FLAGS: dict[str, Any] = typing.get_type_hints(StudySettings)
+USAGE = """python experiments/ablate.py [--heads a,b] [--seeds 0,1,2,3,4] [--grid setting=value,value ...]
+       [--study FILE.yaml] [--setting value ...]
+       python experiments/ablate.py work --study NAME --storage ADDRESS    (on further machines)"""
+
+
+def parse_study(arguments: Sequence[str]) -> StudyCommand | None:
+    """Read a command line.
+
+    Args:
+        arguments: what follows the script's name.
+    Returns:
+        The command, or None when only help was asked for (it is printed).
+    Raises:
+        ValueError: for an unknown name or a value that cannot be; the message is one for the user.
+    """
+    given, rest = separate(arguments)
+    folded = fold_arguments(rest, other_flags=tuple(FLAGS))
+    if folded.wants_help:
+        parser = build_parser(StudySettings)
+        parser.prog, parser.usage = "ablate.py", USAGE
+        parser.description = (
+            "Compare heads, seeds and any other settings: every setting of run.py is one of all trials."
+        )
+        parser.print_help()
+        return None
+    settings = _settings(given)
+    content = {} if settings.study is None else read_study_file(Path(settings.study), quick=settings.quick)
+    if settings.quick and settings.study is None:
+        raise ValueError("--quick needs --study: it takes the short version of a study file.")
+    own_base = dict(content.get("base", {}))
+    base, place = _base(folded, own_base)
+    if settings.study is not None:
+        content.setdefault("name", Path(settings.study).stem)
+    content |= {name: given[name][-1] for name in ("baseline", "metric", "split") if name in given}
+    content["grid"] = {**content.get("grid", {}), **_axes(given)}
+    content["exclude"] = [*content.get("exclude", []), *map(_combination, given.get("exclude", []))]
+    content["base"] = base
+    if place["name"] is not None:
+        content["name"] = place["name"]
+    if settings.quick and place["name"] is None:
+        content["name"] = f"{content['name']}-quick"
+    spec = StudySpec(**content)
+    directory = Path(place["output_dir"]) if place["output_dir"] is not None else Path("runs") / spec.name
+    given_in_base = {name.rstrip("+") for name in _names(folded)} | own_base.keys()
+    notes = [
+        f"The grid's {axis} replaces {base[axis]!r} of the base."
+        for axis in spec.grid
+        if axis in given_in_base and axis in base
+    ]
+    return StudyCommand(spec, folded.options, directory, settings, place["dry_run"], notes)
+
+
+def separate(arguments: Sequence[str]) -> tuple[dict[str, list[str]], list[str]]:
+    """Take the flags of a study out of a command line.
+
+    Returns:
+        The values of each, and all other arguments.
+    Raises:
+        ValueError: for a flag without its value.
+    """
+    given: dict[str, list[str]] = {}
+    rest: list[str] = []
+    position = 0
+    while position < len(arguments):
+        argument = arguments[position]
+        position += 1
+        flag, equals, value = argument.removeprefix("--").partition("=")
+        name = flag.replace("-", "_")
+        if not argument.startswith("--") or name not in FLAGS:
+            rest.append(argument)
+            continue
+        following = []
+        while position < len(arguments) and not arguments[position].startswith("--") and not equals:
+            following.append(arguments[position])
+            position += 1
+            if name != "grid":
+                break
+        values = [value] if equals else following
+        if not values:
+            if FLAGS[name] is not bool:
+                raise ValueError(f"The flag --{name} needs a value.")
+            values = ["true"]
+        elif FLAGS[name] is bool and values[0] not in ("true", "false"):
+            position -= len(following)
+            values = ["true"]
+        given.setdefault(name, []).extend(values)
+    return given, rest
+
+
+def _settings(given: Mapping[str, list[str]]) -> StudySettings:
+    values: dict[str, Any] = {name: texts[-1] for name, texts in given.items()}
+    for name in ("quick", "retry_failed"):
+        if name in values:
+            values[name] = values[name] == "true"
+    if "workers" in values:
+        if not values["workers"].isdigit() or int(values["workers"]) < 1:
+            raise ValueError(f"Expected --workers as a number above 0, got '{values['workers']}'.")
+        values["workers"] = int(values["workers"])
+    return StudySettings(**values)
+
+
+def _base(folded: FoldedArguments, own: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the settings of all trials, and those that are about the study itself."""
+    known = [item.name for item in dataclasses.fields(RunConfig)]
+    for name in own:
+        if name not in (*known, "recipe"):
+            raise UnknownNameError(describe_unknown("setting in the base", str(name), known, listed_as="Settings"))
+    recipes = own.pop("recipe", [])
+    layers = merge_recipes([recipes] if isinstance(recipes, str) else recipes) | own
+    if "fork" in layers:
+        layers = inherited_settings(str(layers["fork"])) | layers
+    settings = typed_settings(layers | base_recipe(folded), folded.arguments)
+    names = ("name", "output_dir", "resume", "overwrite", "print_config", "list", "dry_run")
+    place = {name: settings.pop(name) for name in names}
+    for name, instead in (
+        ("resume", "the same command goes on with a study"),
+        ("overwrite", "delete its directory, or choose another --name"),
+        ("list", "run.py has it"),
+        ("print_config", "--dry_run shows the trials"),
+    ):
+        if place[name]:
+            raise ValueError(f"A study takes no --{name}: {instead}.")
+    if settings["cache_features"] is None:
+        settings["cache_features"] = True  # they serve many trials
+    return settings, place
+
+
+def _names(folded: FoldedArguments) -> list[str]:
+    return [argument.removeprefix("--").partition("=")[0] for argument in folded.arguments]
+
+
+def _axes(given: Mapping[str, list[str]]) -> dict[str, list[Any]]:
+    """Return the axes that flags name.
+
+    Raises:
+        ValueError: for a value that cannot be read, or an axis that is given twice.
+    """
+    texts = [("head", text) for text in given.get("heads", [])] + [("seed", text) for text in given.get("seeds", [])]
+    for text in given.get("grid", []):
+        name, equals, values = text.partition("=")
+        if not equals:
+            raise ValueError(f"Expected --grid as setting=value,value, got '{text}'.")
+        texts.append((name.strip().replace("-", "_"), values))
+    axes: dict[str, list[Any]] = {}
+    for name, text in texts:
+        if name in axes:
+            raise ValueError(f"The grid has the axis '{name}' twice.")
+        axes[name] = _list(name, text)
+    return axes
+
+
+def _list(name: str, text: str) -> list[Any]:
+    try:
+        values = yaml.safe_load(f"[{text}]")
+    except yaml.YAMLError as error:
+        raise ValueError(f"Cannot read the values of {name}, '{text}': {one_line(error)}") from None
+    assert isinstance(values, list)
+    if not values:
+        raise ValueError(f"Expected values of {name} between commas, got '{text}'.")
+    return values
+
+
+def _combination(text: str) -> dict[str, Any]:
+    """Return the entry that `head=lstm,lr=1e-3` stands for."""
+    entry = {}
+    for part in text.split(","):
+        name, equals, value = part.partition("=")
+        if not equals:
+            raise ValueError(f"Expected --exclude as setting=value,setting=value, got '{text}'.")
+        entry[name.strip().replace("-", "_")] = yaml.safe_load(value)
+    return entry

@@ -1,0 +1,156 @@
+"""Carry out a study: plan its trials, run what is missing, write its report."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+import yaml
+from optuna.trial import TrialState
+from rich.console import Console
+from rich.table import Table
+
+from research.ablation.command import StudyCommand
+from research.ablation.estimate import Estimate, estimate
+from research.ablation.grid import Trial, expand
+from research.ablation.outcomes import StudyOutcomes, collect
+from research.ablation.progress import DONE, duration
+from research.ablation.study import STORAGE_FILE, Entry, Study, local_address
+from research.ablation.supervise import Supervisor
+from research.ablation.worker import TRIALS, Worker, processes_of, read_finished
+from research.assemble import resolve
+from research.durable import write_text
+from research.lock import DirectoryLock
+from research.metrics import higher_is_better
+from research.report.study import write_study_report
+
+STUDY_FILE = "study.yaml"
+
+
+def conduct(command: StudyCommand) -> int:
+    """Run a study, or only list it; return the exit status.
+
+    Raises:
+        ValueError: for settings that cannot be, or a storage that cannot be used.
+    """
+    console = Console()
+    spec, directory = command.spec, command.directory
+    for note in command.notes:
+        print(note)
+    trials = expand(spec, command.options)
+    check(trials)
+    processes_of(command.settings.accelerate_config)
+    address = command.settings.storage or local_address(directory.resolve())
+    if command.dry_run:
+        entries = Study(spec.name, address).entries() if _has_storage(command) else {}
+        show_plan(console, command, trials, entries)
+        return 0
+    directory.mkdir(parents=True, exist_ok=True)
+    lock = DirectoryLock()
+    lock.hold(directory)
+    try:
+        higher = spec.metric is None or higher_is_better(spec.metric)
+        study = Study(spec.name, address, higher_is_better=higher)
+        study.describe(dataclasses.asdict(spec))
+        write_text(
+            directory / STUDY_FILE, yaml.safe_dump(dataclasses.asdict(spec), sort_keys=False, allow_unicode=True)
+        )
+        print(_add(study, trials, directory, retry_failed=command.settings.retry_failed))
+        supervisor = Supervisor(study, trials, directory, command.settings.workers, command.settings.accelerate_config)
+        status = supervisor.run(console)
+        return status or conclude(console, collect(spec, trials, study.entries(), directory))
+    finally:
+        lock.release()
+
+
+def work(name: str, address: str, directory: Path | None, accelerate_config: str | None, num_workers: int) -> int:
+    """Take trials of a study until none is left; return the exit status.
+
+    Args:
+        name: the study's.
+        address: of its storage.
+        directory: where the study lies on this machine; by default runs/<name>.
+        accelerate_config: file for `accelerate launch`.
+        num_workers: how many share this machine.
+    Raises:
+        ValueError: if the storage cannot be used, or has no such study.
+    """
+    study = Study(name, address, must_exist=True)
+    worker = Worker(study, study.spec(), directory or Path("runs") / name, accelerate_config, num_workers)
+    return worker.work()
+
+
+def check(trials: Sequence[Trial]) -> None:
+    """Refuse names and options that do not exist, before anything is run.
+
+    Raises:
+        ValueError: naming the trial.
+    """
+    checked = set()
+    for trial in trials:
+        if trial.arm not in checked:
+            checked.add(trial.arm)
+            # What the launcher's precision will be is not known here.
+            config = dataclasses.replace(trial.config(), mixed_precision="no")
+            try:
+                resolve(config)
+            except ValueError as error:
+                raise ValueError(f"{trial.arm}: {error}") from None
+
+
+def conclude(console: Console, outcomes: StudyOutcomes) -> int:
+    """Write the report and say what came out; return the exit status."""
+    failed = [outcome for outcome in outcomes.outcomes if outcome.state == "failed"]
+    path = write_study_report(outcomes)
+    for outcome in failed:
+        console.print(f"failed: {outcome.trial.arm}, seed {outcome.trial.seed}: {outcome.error}", markup=False)
+    if failed:
+        console.print(f"{len(failed)} of {len(outcomes.outcomes)} trials failed; --retry_failed tries them once more.")
+    console.print(f"report: {path}")
+    return 1 if failed else 0
+
+
+def show_plan(console: Console, command: StudyCommand, trials: Sequence[Trial], entries: dict[str, Entry]) -> None:
+    """Print every trial, where it is, and about how long all of them will take."""
+    table = Table("trial", "arm", "seed", "state")
+    for trial in trials:
+        entry = entries.get(trial.id)
+        table.add_row(trial.id, trial.arm, str(trial.seed), "to do" if entry is None else entry.state.name.lower())
+    console.print(table)
+    missing = [trial for trial in trials if trial.id not in entries or entries[trial.id].state not in DONE]
+    print(f"{len(trials)} trials of {len({trial.arm for trial in trials})} arms, {len(missing)} to do.")
+    if not missing:
+        return
+    found: Estimate = estimate(missing, entries, command.settings.workers, command.settings.accelerate_config)
+    for line in found.lines:
+        print(line)
+    print(f"About {duration(found.seconds)} in all with {command.settings.workers} at a time.")
+
+
+def _has_storage(command: StudyCommand) -> bool:
+    return command.settings.storage is not None or (command.directory / STORAGE_FILE).exists()
+
+
+def _add(study: Study, trials: Sequence[Trial], directory: Path, *, retry_failed: bool) -> str:
+    """Put what is missing into the storage, and return what there is to say of it."""
+    study.bury_dead_workers()
+    entries = study.entries()
+    mine = [entries[trial.id] for trial in trials if trial.id in entries]
+    failed = [entry.trial.id for entry in mine if entry.state == TrialState.FAIL]
+    gone = [entry.trial.id for entry in mine if entry.state in DONE and _is_gone(entry, directory)]
+    study.add(trials, again=[*gone, *(failed if retry_failed else [])])
+    num_done = sum(entry.state in DONE for entry in mine) - len(gone)
+    words = [f"{len(trials)} trials: {num_done} finished, {len(trials) - num_done - len(failed)} to do"]
+    if failed:
+        again = "tried once more" if retry_failed else "left (--retry_failed tries them once more)"
+        words.append(f"{len(failed)} failed, {again}")
+    if gone:
+        words.append(f"{len(gone)} of them anew, since their run directories are gone")
+    return ", ".join(words) + "."
+
+
+def _is_gone(entry: Entry, directory: Path) -> bool:
+    """Return whether the files of a finished trial of this machine were deleted."""
+    place = directory / TRIALS / entry.trial.id
+    return entry.attributes.get("directory") == str(place.resolve()) and read_finished(place) is None

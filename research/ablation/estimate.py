@@ -1,0 +1,143 @@
+"""About how long trials will take: of arms that have finished trials, their time; of others, a few steps, measured."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import statistics
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+
+from research.ablation.grid import Trial
+from research.ablation.progress import DONE, duration
+from research.ablation.study import Entry
+from research.ablation.worker import processes_of, trains_head_only
+from research.clock import Clock, parse_time
+from research.config import RunConfig
+from research.data import load_splits
+from research.experiment import run_experiment
+from research.hooks import Hook
+from research.launch import default_num_threads
+from research.run import Run
+
+NUM_STEPS = 4
+STARTING_SECONDS = 8.0
+"""For a process of its own: what imports took on the machine that this was written on."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """How long missing trials will take."""
+
+    seconds: float
+    """All of them, on as many workers as there are."""
+    lines: list[str]
+    """What it is made of."""
+
+
+class Stopwatch(Hook):
+    """Measures a run's parts."""
+
+    def __init__(self) -> None:
+        self.step_seconds: list[float] = []
+        self.row_seconds: list[float] = []
+        self._started = 0.0
+
+    def after_step(self, run: Run) -> None:
+        assert run.last_step is not None
+        self.step_seconds.append(run.last_step.seconds)
+
+    def before_evaluate(self, run: Run, split: str) -> None:
+        self._started = time.perf_counter()
+
+    def after_evaluate(self, run: Run, split: str, metrics: dict[str, float]) -> None:
+        self.row_seconds.append((time.perf_counter() - self._started) / len(getattr(run.splits, split)))
+
+
+def estimate(
+    missing: Sequence[Trial], entries: Mapping[str, Entry], num_workers: int, accelerate_config: str | None
+) -> Estimate:
+    """Return about how long trials will take.
+
+    Args:
+        missing: the trials.
+        entries: what the study's storage knows.
+        num_workers: trials at a time.
+        accelerate_config: file for `accelerate launch`.
+    """
+    known: dict[str, list[float]] = {}
+    for entry in entries.values():
+        if entry.state in DONE and "seconds" in entry.attributes:
+            known.setdefault(entry.trial.arm, []).append(entry.attributes["seconds"])
+    total, lines = 0.0, []
+    encoded: set[str] = set()
+    for arm in dict.fromkeys(trial.arm for trial in missing):
+        mine = [trial for trial in missing if trial.arm == arm]
+        if arm in known:
+            each, source = statistics.median(known[arm]), "as its finished trials took"
+        else:
+            each, encoding, source = _measure(mine[0], num_workers * processes_of(accelerate_config))
+            key = repr([mine[0].settings[name] for name in ("encoder", "data", "max_length", "limit_train")])
+            if encoding and key not in encoded:
+                encoded.add(key)
+                total += encoding
+                lines.append(f"  encoding once: about {duration(encoding)}")
+        total += each * len(mine)
+        lines.append(f"  {arm}: {len(mine)} x about {duration(each)} ({source})")
+    return Estimate(total / min(num_workers, len(missing)), lines)
+
+
+def _measure(trial: Trial, num_sharing: int) -> tuple[float, float, str]:
+    """Return the seconds of one trial, those of encoding its rows once, and what was measured."""
+    config = trial.config()
+    rows = load_splits(config, log=lambda _: None)
+    num_rows = {split: len(data) for split, data in rows.items()}
+    clock = Clock.of_run(
+        num_examples=num_rows["train"],
+        batch_size=config.batch_size,
+        epochs=config.epochs,
+        max_steps=config.max_steps,
+    )
+    heads_only = trains_head_only(config)
+    started = time.perf_counter()
+    watch = _probe(config, num_sharing, cached=heads_only)
+    around = time.perf_counter() - started - sum(watch.step_seconds) - sum(watch.row_seconds) * config.batch_size
+    every = None if config.evaluate_every is None else parse_time(config.evaluate_every).to_period(clock)
+    num_validations = 1 if every is None else max(1, clock.total_steps // every)
+    step, row = statistics.median(watch.step_seconds[1:] or watch.step_seconds), statistics.median(watch.row_seconds)
+    evaluating = row * (num_validations * num_rows["validation"] + num_rows["test"])
+    seconds = clock.total_steps * step + evaluating + max(0.0, around) + (0.0 if heads_only else STARTING_SECONDS)
+    encoding = 0.0
+    if heads_only:
+        uncached = _probe(config, num_sharing, cached=False)
+        encoding = statistics.median(uncached.row_seconds) * sum(num_rows.values())
+    return seconds, encoding, f"{clock.total_steps:,} steps, from {len(watch.step_seconds)} that were measured"
+
+
+def _probe(config: RunConfig, num_sharing: int, *, cached: bool) -> Stopwatch:
+    """Train a few steps on a few rows, in a directory that goes away."""
+    watch = Stopwatch()
+    num_rows = NUM_STEPS * config.batch_size
+    with tempfile.TemporaryDirectory() as folder, redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+        short = dataclasses.replace(
+            config,
+            output_dir=str(Path(folder) / "run"),
+            limit_train=min(num_rows, config.limit_train or num_rows),
+            limit_validation=config.batch_size,
+            limit_test=config.batch_size,
+            max_steps=NUM_STEPS,
+            timeline=[],  # their times are those of the whole run
+            evaluate_every=None,
+            save_every=None,
+            best_metric=None,
+            patience=None,
+            log_with=[],
+            cache_features=cached,
+            num_threads=config.num_threads or max(1, default_num_threads() // num_sharing),
+        )
+        run_experiment(short, hooks=[watch])
+    return watch

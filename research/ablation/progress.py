@@ -1,0 +1,135 @@
+"""The live table of a study: what runs, what is done, what is left."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from optuna.trial import TrialState
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from research.ablation.grid import Trial
+from research.ablation.study import Entry
+
+DONE = (TrialState.COMPLETE, TrialState.PRUNED)
+NUM_RUNNING_SHOWN = 8
+
+
+class StudyProgress:
+    """Shows a study on a terminal as a table that changes; elsewhere each trial's end is a line.
+
+    Args:
+        trials: all of the grid.
+        console: where.
+    """
+
+    def __init__(self, trials: Sequence[Trial], console: Console) -> None:
+        self._trials = trials
+        self._console = console
+        self._live = Live(console=console, refresh_per_second=2) if console.is_terminal else None
+        self._started = time.monotonic()
+        self._said: set[str] = set()
+        self._done_at_start: int | None = None
+
+    def __enter__(self) -> StudyProgress:
+        if self._live is not None:
+            self._live.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def show(self, entries: dict[str, Entry]) -> None:
+        """Show where the trials are."""
+        ended = [trial for trial in self._trials if _is_over(entries.get(trial.id))]
+        if self._done_at_start is None:
+            self._done_at_start = len(ended)
+            self._said = {trial.id for trial in ended}
+        if self._live is not None:
+            self._live.update(self._table(entries, len(ended)))
+            return
+        for trial in ended:
+            if trial.id not in self._said:
+                self._said.add(trial.id)
+                number = f"[{len(self._said)}/{len(self._trials)}]"
+                self._console.print(
+                    f"{number} {trial.arm}, seed {trial.seed}: {_said_of(entries[trial.id])}", markup=False
+                )
+
+    def _table(self, entries: dict[str, Entry], num_over: int) -> Group:
+        table = Table("arm")
+        for word in ("done", "running", "failed", "left", "mean"):
+            table.add_column(word, justify="right")
+        for arm in dict.fromkeys(trial.arm for trial in self._trials):
+            mine = [entries.get(trial.id) for trial in self._trials if trial.arm == arm]
+            table.add_row(Text(arm), *_counts(mine))
+        running = [
+            _running_line(trial, entry)
+            for trial in self._trials
+            if (entry := entries.get(trial.id)) is not None and entry.state == TrialState.RUNNING
+        ]
+        more = len(running) - NUM_RUNNING_SHOWN
+        lines = [*running[:NUM_RUNNING_SHOWN], *([f"  and {more} more"] if more > 0 else [])]
+        return Group(table, *(Text(line) for line in lines), Text(self._times(num_over)))
+
+    def _times(self, num_over: int) -> str:
+        elapsed = time.monotonic() - self._started
+        words = f"{num_over} of {len(self._trials)} trials, {duration(elapsed)}"
+        num_here = num_over - (self._done_at_start or 0)
+        if num_here and num_over < len(self._trials):
+            words += f", about {duration(elapsed / num_here * (len(self._trials) - num_over))} left"
+        return words
+
+
+def duration(seconds: float) -> str:
+    """Return a time as a person says it."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes:02d} min"
+    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+
+
+def _is_over(entry: Entry | None) -> bool:
+    return entry is not None and entry.state in (*DONE, TrialState.FAIL)
+
+
+def _said_of(entry: Entry) -> str:
+    if entry.state == TrialState.FAIL:
+        return f"failed: {entry.attributes.get('error', 'no reason is known')}"
+    value = "metric not defined" if entry.value is None else f"{entry.value:.4f}"
+    return f"{value}, {duration(entry.attributes['seconds'])}"
+
+
+def _counts(entries: Sequence[Entry | None]) -> list[str]:
+    states = [TrialState.WAITING if entry is None else entry.state for entry in entries]
+    done = sum(state in DONE for state in states)
+    values = [entry.value for entry in entries if entry is not None and entry.value is not None]
+    mean = f"{statistics.fmean(values):.4f}" if values else ""
+    running, failed, left = (states.count(state) for state in (TrialState.RUNNING, TrialState.FAIL, TrialState.WAITING))
+    return [str(done), str(running or ""), str(failed or ""), str(left or ""), mean]
+
+
+def _running_line(trial: Trial, entry: Entry) -> str:
+    step = _latest_step(Path(entry.attributes.get("directory", ".")))
+    where = "starting" if step is None else f"step {step:,}"
+    return f"  {trial.arm}, seed {trial.seed}: {where} ({entry.attributes.get('worker', 'a worker')})"
+
+
+def _latest_step(directory: Path) -> int | None:
+    """Return the last step that a run has logged; None where it has none, or runs on another machine."""
+    try:
+        with (directory / "metrics.jsonl").open("rb") as file:
+            file.seek(0, 2)
+            file.seek(max(0, file.tell() - 8192))
+            lines = file.read().splitlines()
+        return int(json.loads(lines[-1])["step"])
+    except (OSError, ValueError, LookupError):
+        return None

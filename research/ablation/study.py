@@ -1,0 +1,353 @@
+"""The study's storage: an Optuna study whose trials are runs, in a local file or in a database that machines share."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import threading
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+import psutil
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.exceptions import ExperimentalWarning, StorageInternalError, UpdateFinishedTrialError
+from optuna.storages import RDBStorage
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from heads.registry import UnknownNameError, describe_unknown
+from research.ablation.grid import StudySpec, Trial
+from research.user_errors import one_line
+
+STORAGE_FILE = "study.db"
+HEARTBEAT_SECONDS = 10
+GRACE_SECONDS = 60
+"""A worker that was not heard of for so long is taken for dead by others, on whatever machine it was."""
+MAX_DEATHS = 3
+"""Workers that may die over a trial before it counts as failed."""
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A trial that this worker has, and nobody else."""
+
+    trial: Trial
+    """Which one."""
+    key: int
+    """Its number in the storage, over all studies there."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """The latest that the storage knows of a trial."""
+
+    trial: Trial
+    """Which one."""
+    state: TrialState
+    """WAITING, RUNNING, FAIL, COMPLETE, or PRUNED: complete with a metric that is not defined."""
+    attributes: dict[str, Any]
+    """What was noted of it: error, seconds, host, directory, deaths."""
+    key: int
+    """Its number in the storage."""
+    value: float | None = None
+    """The metric that is compared, of one that is complete."""
+
+
+class Study:
+    """One study in a storage.
+
+    Args:
+        name: the study's.
+        address: the storage's, as SQLAlchemy writes it: sqlite:///runs/a/study.db, postgresql+psycopg://...
+        must_exist: whether a study that is not there is refused instead of made.
+        higher_is_better: which way the metric is better; a study that is there keeps what it began with.
+    Raises:
+        ValueError: if the storage cannot be reached, or has no such study.
+    """
+
+    def __init__(self, name: str, address: str, *, must_exist: bool = False, higher_is_better: bool = True) -> None:
+        self.name, self.address = name, address
+        with _reporting(address), _with_heartbeats():
+            # Workers on one machine write to one file: each waits for its turn.
+            arguments = {"connect_args": {"timeout": 60}} if address.startswith("sqlite") else {"pool_pre_ping": True}
+            self._storage = RDBStorage(
+                address,
+                engine_kwargs=arguments,
+                heartbeat_interval=HEARTBEAT_SECONDS,
+                grace_period=GRACE_SECONDS,
+                heartbeat_stale_trial_callback=lambda _, trial: self._try_again(trial),
+            )
+            there = optuna.get_all_study_names(self._storage)
+            if must_exist and name not in there:
+                raise UnknownNameError(describe_unknown("study", name, there, listed_as=f"Studies in {address}"))
+            self._study = optuna.create_study(
+                study_name=name,
+                storage=self._storage,
+                direction="maximize" if higher_is_better else "minimize",
+                load_if_exists=True,
+            )
+
+    def describe(self, spec: Mapping[str, Any]) -> None:
+        """Keep what the study is with it, for workers and for dashboards."""
+        with _reporting(self.address):
+            self._study.set_user_attr("spec", json.dumps(spec, default=str))
+
+    def spec(self) -> StudySpec:
+        """Return what the study compares."""
+        with _reporting(self.address):
+            return StudySpec(**json.loads(self._study.user_attrs["spec"]))
+
+    def entries(self) -> dict[str, Entry]:
+        """Return the latest of every trial, by its id."""
+        with _reporting(self.address):
+            found = self._study.get_trials(deepcopy=False)
+        return {entry.trial.id: entry for entry in map(_entry, found) if entry is not None}
+
+    def add(self, trials: Sequence[Trial], *, again: Iterable[str] = ()) -> int:
+        """Add the trials that are not there yet, and return how many these are.
+
+        Args:
+            trials: what the study shall have.
+            again: ids of trials that are to run once more.
+        """
+        known, once_more = self.entries(), set(again)
+        new = [trial for trial in trials if trial.id not in known or trial.id in once_more]
+        with _reporting(self.address):
+            choices = _choices(trials)
+            for trial in new:
+                self._study.add_trial(_waiting(trial, _distributions(trial, choices, self._study), {"trial": trial.id}))
+        return len(new)
+
+    def claim(self, worker: str) -> Claim | None:
+        """Take a trial that waits, the first in the order of the grid, or return None if none does.
+
+        Args:
+            worker: who takes it, in words.
+        """
+        with _reporting(self.address):
+            for found in self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
+                entry = _entry(found)
+                if entry is None:  # enqueued by somebody else
+                    continue
+                # First, so that a worker that is killed right after its claim is found to be dead.
+                self._storage.record_heartbeat(entry.key)
+                try:
+                    is_mine = self._storage.set_trial_state_values(entry.key, TrialState.RUNNING)
+                except UpdateFinishedTrialError:
+                    continue
+                if is_mine:
+                    for name, value in {"worker": worker, "host": socket.gethostname(), **_this_process()}.items():
+                        self._storage.set_trial_user_attr(entry.key, name, value)
+                    return Claim(entry.trial, entry.key)
+        return None
+
+    @contextmanager
+    def beating(self, claim: Claim) -> Iterator[None]:
+        """Let the storage know that this worker lives, as long as it works on a trial."""
+        stopped = threading.Event()
+
+        def beat() -> None:
+            while not stopped.wait(HEARTBEAT_SECONDS):
+                self._storage.record_heartbeat(claim.key)
+
+        thread = threading.Thread(target=beat, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            stopped.set()
+            thread.join()
+
+    def note(self, claim: Claim, **facts: Any) -> None:
+        """Keep facts with a trial: plain values."""
+        with _reporting(self.address), suppress(UpdateFinishedTrialError):
+            for name, value in facts.items():
+                self._storage.set_trial_user_attr(claim.key, name, value)
+
+    def finish(self, claim: Claim, value: float | None, metrics: Mapping[str, Any]) -> None:
+        """Say that a trial is finished.
+
+        Args:
+            claim: which one.
+            value: of the metric that is compared; None where it is not defined.
+            metrics: all of them, by split.
+        """
+        self.note(claim, metrics=metrics)
+        # Optuna completes no trial without a value.
+        if value is None:
+            self._end(claim, TrialState.PRUNED)
+        else:
+            self._end(claim, TrialState.COMPLETE, [value])
+
+    def fail(self, claim: Claim, error: str) -> None:
+        """Say that a trial failed, and why."""
+        self.note(claim, error=error)
+        self._end(claim, TrialState.FAIL)
+
+    def put_back(self, claim: Claim) -> None:
+        """Let a trial that was interrupted wait again."""
+        self._end(claim, TrialState.WAITING)
+
+    def try_again(self, claim: Claim) -> None:
+        """Let a trial whose process was killed wait again, unless that happened too often."""
+        self._end(claim, TrialState.FAIL)
+        with _reporting(self.address):
+            self._try_again(self._storage.get_trial(claim.key))
+
+    def _end(self, claim: Claim, state: TrialState, values: Sequence[float] | None = None) -> None:
+        with _reporting(self.address), suppress(UpdateFinishedTrialError):  # taken for dead, and waiting once more
+            self._storage.set_trial_state_values(claim.key, state, values)
+
+    def bury_dead_workers(self) -> None:
+        """Let trials whose worker died wait again: at once those of this machine, others when they were long silent."""
+        for entry in self.entries().values():
+            if entry.state == TrialState.RUNNING and _has_died(entry.attributes):
+                with _reporting(self.address):
+                    try:
+                        self._storage.set_trial_state_values(entry.key, TrialState.FAIL)
+                    except UpdateFinishedTrialError:  # another one was faster
+                        continue
+                    self._try_again(self._storage.get_trial(entry.key))
+        with _reporting(self.address), _with_heartbeats():
+            optuna.storages.fail_stale_trials(self._study)
+
+    def _try_again(self, died: FrozenTrial) -> None:
+        deaths = died.user_attrs.get("deaths", 0) + 1
+        if deaths >= MAX_DEATHS:
+            again = {"error": f"its process was killed {deaths} times (by hand, or out of memory)"}
+            state = "FAIL"
+        else:
+            again, state = {}, "WAITING"
+        kept = {name: died.user_attrs[name] for name in ("trial", "id", "arm", "seed", "axes", "settings")}
+        self._study.add_trial(
+            create_trial(
+                state=TrialState[state],
+                params=died.params,
+                distributions=died.distributions,
+                user_attrs={**kept, **again, "deaths": deaths},
+            )
+        )
+
+
+def local_address(directory: Path) -> str:
+    """Return the address of a study's own file."""
+    return f"sqlite:///{directory / STORAGE_FILE}"
+
+
+def _waiting(trial: Trial, distributions: Mapping[str, BaseDistribution], attributes: Mapping[str, Any]) -> FrozenTrial:
+    return create_trial(
+        state=TrialState.WAITING,
+        params={name: _plain(trial.axes[name]) for name in distributions},
+        distributions=dict(distributions),
+        user_attrs={
+            **attributes,
+            "id": trial.id,
+            "arm": trial.arm,
+            "seed": trial.seed,
+            "axes": trial.axes,
+            "settings": trial.settings,
+        },
+    )
+
+
+def _entry(found: FrozenTrial) -> Entry | None:
+    facts = found.user_attrs
+    if "settings" not in facts:
+        return None
+    trial = Trial(facts["id"], facts["arm"], facts["seed"], facts["axes"], facts["settings"])
+    value = found.values[0] if found.state == TrialState.COMPLETE else None
+    return Entry(trial, found.state, facts, found._trial_id, value)
+
+
+def _choices(trials: Sequence[Trial]) -> dict[str, list[Any]]:
+    """Return every value of each axis, in the order of the grid."""
+    axes = dict.fromkeys(axis for trial in trials for axis in trial.axes)
+    return {
+        axis: list(dict.fromkeys(_plain(trial.axes[axis]) for trial in trials if axis in trial.axes)) for axis in axes
+    }
+
+
+def _distributions(trial: Trial, choices: Mapping[str, list[Any]], study: optuna.Study) -> dict[str, BaseDistribution]:
+    """Return what dashboards draw axes with; Optuna's lists of choices are fixed when a study's first trial is added.
+
+    An axis whose list has grown since is among the trial's attributes only.
+    """
+    first: dict[str, BaseDistribution] = {}
+    for before in study.get_trials(deepcopy=False):
+        first = {**before.distributions, **first}
+    found: dict[str, BaseDistribution] = {}
+    for axis, value in trial.axes.items():
+        plain = _plain(value)
+        wanted: BaseDistribution
+        if isinstance(plain, bool) or not isinstance(plain, int | float):
+            wanted = CategoricalDistribution(choices[axis])
+        elif isinstance(plain, int):
+            wanted = IntDistribution(0, 2**32 - 1)
+        else:
+            wanted = FloatDistribution(-1e9, 1e9)
+        there = first.get(axis, wanted)
+        if type(there) is type(wanted) and (not isinstance(there, CategoricalDistribution) or plain in there.choices):
+            found[axis] = there
+    return found
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as Optuna takes one."""
+    return value if isinstance(value, bool | int | float | str) else json.dumps(value)
+
+
+def _this_process() -> dict[str, Any]:
+    return {"pid": os.getpid(), "started": psutil.Process().create_time()}
+
+
+def _has_died(attributes: Mapping[str, Any]) -> bool:
+    """Return whether a worker of this machine is known to be no more."""
+    if attributes.get("host") != socket.gethostname() or "started" not in attributes:
+        return False
+    try:
+        alive: bool = psutil.Process(attributes["pid"]).create_time() == attributes["started"]
+    except psutil.NoSuchProcess:
+        return True
+    return not alive
+
+
+@contextmanager
+def _reporting(address: str) -> Iterator[None]:
+    """Turn what a database says into one line.
+
+    Raises:
+        ValueError: if it cannot be reached, or written to.
+    """
+    # Imported by Optuna already.
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except (SQLAlchemyError, StorageInternalError, ImportError, RuntimeError) as error:
+        reason = one_line(error.__cause__ or error).split("[SQL:")[0].split("(Background")[0]
+        raise ValueError(
+            f"The study's storage {_without_password(address)} cannot be used: {reason.strip()}"
+        ) from error
+
+
+@contextmanager
+def _with_heartbeats() -> Iterator[None]:
+    """Hold back the word that heartbeats are experimental, as they have been since Optuna 2.9."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        yield
+
+
+def _without_password(address: str) -> str:
+    head, at, tail = address.rpartition("@")
+    if not at:
+        return address
+    scheme, _, login = head.partition("://")
+    return f"{scheme}://{login.partition(':')[0]}@{tail}"

@@ -1,0 +1,287 @@
+"""A worker: takes trials one after the other until none is left, and says what came of each."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import psutil
+import yaml
+from optuna.trial import TrialState
+
+from research.ablation.grid import StudySpec, Trial
+from research.ablation.study import Claim, Study
+from research.config import RunConfig
+from research.durable import write_text
+from research.launch import SUPERVISOR, default_num_threads
+from research.lock import is_held
+from research.user_errors import is_for_the_user
+
+RUN = Path(__file__).parents[2] / "experiments" / "run.py"
+TRIALS = "trials"
+LOGS = "logs"
+POLL_SECONDS = 0.5
+SAVE_EVERY = "10%"
+"""Time between checkpoints of a trial in processes of its own, where none is chosen: it may be killed, and goes on."""
+DEFAULT_METRICS = {"single_label": "accuracy", "multi_label": "subset_accuracy", "regression": "pearson"}
+"""What is compared where no metric is chosen."""
+
+
+class TrialFailedError(Exception):
+    """A trial that ended with an error."""
+
+
+class TrialInterruptedError(Exception):
+    """A trial that something asked to end, and that can go on."""
+
+
+class TrialDiedError(Exception):
+    """A trial whose process was killed."""
+
+
+@dataclasses.dataclass
+class Worker:
+    """Works on the trials of a study.
+
+    Args:
+        study: where they are.
+        spec: what is compared.
+        directory: where the study lies on this machine.
+        accelerate_config: file for `accelerate launch`; None starts each trial with plain Python.
+        num_workers: how many share this machine.
+    """
+
+    study: Study
+    spec: StudySpec
+    directory: Path
+    accelerate_config: str | None = None
+    num_workers: int = 1
+
+    def __post_init__(self) -> None:
+        self._asked_to_stop = 0
+        self._process: subprocess.Popen[bytes] | None = None
+        self._can_be_cut = False
+
+    def work(self) -> int:
+        """Take trials until none waits or runs; return the exit status.
+
+        Raises:
+            ValueError: if the storage cannot be used.
+        """
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._hear)
+        name = f"{socket.gethostname()}:{os.getpid()}"
+        while not self._stops():
+            claim = self.study.claim(name)
+            if claim is not None:
+                self._carry_out(claim)
+            elif any(
+                entry.state in (TrialState.WAITING, TrialState.RUNNING) for entry in self.study.entries().values()
+            ):
+                self.study.bury_dead_workers()  # those of another worker may be left to do
+                time.sleep(POLL_SECONDS)
+            else:
+                return 0
+        return 128 + self._asked_to_stop
+
+    def _carry_out(self, claim: Claim) -> None:
+        started = time.monotonic()
+        place = self.directory / TRIALS / claim.trial.id
+        self.study.note(claim, directory=str(place.resolve()))
+        try:
+            with self.study.beating(claim):
+                config = self._config(claim.trial, place)
+                result = self._in_this_process(config) if self.shares_process(config) else self._launched(config)
+        except TrialInterruptedError:
+            self.study.put_back(claim)
+        except TrialDiedError:
+            self.study.try_again(claim)
+        except TrialFailedError as error:
+            self.study.fail(claim, str(error))
+        else:
+            self.study.note(claim, seconds=time.monotonic() - started)
+            value = result["metrics"][self.spec.split].get(self._metric(result))
+            self.study.finish(claim, value, result["metrics"])
+
+    def _config(self, trial: Trial, place: Path) -> RunConfig:
+        """Return a trial's settings with its place, and what this machine adds."""
+        config = trial.config(output_dir=str(place), resume="auto")
+        if config.num_threads is None:
+            num_processes = processes_of(self.accelerate_config)
+            threads = max(1, default_num_threads() // (self.num_workers * num_processes))
+            config = dataclasses.replace(config, num_threads=threads)
+        if config.save_every is None and not self.shares_process(config):
+            config = dataclasses.replace(config, save_every=SAVE_EVERY)
+        return config
+
+    def _metric(self, result: dict[str, Any]) -> str:
+        metrics = result["metrics"][self.spec.split]
+        if self.spec.metric is not None:
+            return self.spec.metric
+        return next(name for name in DEFAULT_METRICS.values() if name in metrics)
+
+    def shares_process(self, config: RunConfig) -> bool:
+        """Return whether a trial runs in this process: all that it trains is a head on cached features."""
+        return self.accelerate_config is None and trains_head_only(config)
+
+    def _in_this_process(self, config: RunConfig) -> dict[str, Any]:
+        from research.experiment import run_experiment
+
+        with self._log(config) as log, _printing_into(log):
+            try:
+                self._can_be_cut = True
+                return run_experiment(config)
+            except KeyboardInterrupt as error:
+                self._asked_to_stop = getattr(error, "exit_code", 128 + signal.SIGINT) - 128
+                raise TrialInterruptedError from error
+            except Exception as error:
+                if not (isinstance(error, ValueError) and is_for_the_user(error)):
+                    import traceback
+
+                    traceback.print_exc()
+                raise TrialFailedError(f"{type(error).__name__}: {error}") from error
+            finally:
+                self._can_be_cut = False
+
+    def _launched(self, config: RunConfig) -> dict[str, Any]:
+        """Run a trial as a user would: run.py in processes of its own."""
+        assert config.output_dir is not None
+        place = Path(config.output_dir)
+        self._wait_until_free(place)
+        recipe = self.directory / TRIALS / f"{place.name}.yaml"
+        recipe.parent.mkdir(parents=True, exist_ok=True)
+        settings = {name: value for name, value in config.to_dict().items() if name not in ("output_dir", "resume")}
+        write_text(recipe, yaml.safe_dump(settings, sort_keys=False, allow_unicode=True))
+        command = [sys.executable]
+        if self.accelerate_config is not None:
+            command += ["-m", "accelerate.commands.launch", "--config_file", self.accelerate_config]
+        command += [str(RUN), "--recipe", str(recipe), "--output_dir", str(place), "--resume", "auto"]
+        with self._log(config) as log:
+            # A session of its own: Ctrl-C in a terminal reaches all of it otherwise, and what this worker passes on
+            # would be the second signal, which stops at once.
+            self._process = subprocess.Popen(
+                command,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                env={**os.environ, SUPERVISOR: str(os.getpid())},
+            )
+            if self._asked_to_stop:
+                self._pass_on(self._asked_to_stop)
+            status = self._process.wait()
+            self._process = None
+        if self._asked_to_stop:
+            self._wait_until_free(place)  # a launcher that passed the signal on may be gone before its run
+        result = read_finished(place)
+        if status == 0 and result is not None and result["status"] == "finished":
+            return result
+        if self._asked_to_stop:
+            raise TrialInterruptedError
+        if status in (128 + signal.SIGTERM, 128 + signal.SIGINT, 128 + signal.SIGUSR1):
+            raise TrialInterruptedError
+        if status < 0 or status == 128 + signal.SIGKILL:
+            raise TrialDiedError
+        raise TrialFailedError(_error_of(result, Path(log.name)) or f"exit status {status}; see {log.name}")
+
+    def _wait_until_free(self, place: Path) -> None:
+        """Wait for a run of a worker that was killed, which ends by itself, saving, when it finds that out."""
+        while place.is_dir() and is_held(place):
+            time.sleep(POLL_SECONDS)
+
+    @contextlib.contextmanager
+    def _log(self, config: RunConfig) -> Iterator[Any]:
+        assert config.output_dir is not None
+        path = self.directory / LOGS / f"{Path(config.output_dir).name}.txt"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a", encoding="utf-8") as file:
+            yield file
+
+    def _stops(self) -> bool:
+        """Return whether to end: on a signal, or because what started this worker is gone."""
+        supervisor = os.environ.get(SUPERVISOR)
+        if supervisor is not None and not psutil.pid_exists(int(supervisor)):
+            self._asked_to_stop = self._asked_to_stop or signal.SIGTERM
+        return bool(self._asked_to_stop)
+
+    def _hear(self, number: int, frame: FrameType | None) -> None:
+        self._asked_to_stop = number
+        if self._process is not None:
+            self._pass_on(number)
+        elif self._can_be_cut:  # while training, a run hears for itself, and saves first
+            raise KeyboardInterrupt
+
+    def _pass_on(self, number: int) -> None:
+        assert self._process is not None
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, number)
+
+
+def trains_head_only(config: RunConfig) -> bool:
+    """Return whether a run trains nothing but a head on features that are cached: its settings alone tell."""
+    return (
+        "encoder" in config.freeze
+        and config.cache_features is not False
+        and not (config.timeline or config.hook or config.compile)
+        and config.peft is None
+    )
+
+
+def read_finished(place: Path) -> dict[str, Any] | None:
+    """Return what a run's result.json holds, or None if there is none that can be read."""
+    with contextlib.suppress(OSError, ValueError):
+        result: dict[str, Any] = json.loads((place / "result.json").read_text(encoding="utf-8"))
+        return result
+    return None
+
+
+def processes_of(accelerate_config: str | None) -> int:
+    """Return how many processes a config of accelerate starts on this machine.
+
+    Raises:
+        ValueError: if it cannot be read.
+    """
+    if accelerate_config is None:
+        return 1
+    try:
+        content = yaml.safe_load(Path(accelerate_config).read_text(encoding="utf-8"))
+        return max(1, int(content.get("num_processes", 1)) // int(content.get("num_machines", 1)))
+    except (OSError, yaml.YAMLError, AttributeError, TypeError, ValueError) as error:
+        raise ValueError(f"Cannot read --accelerate_config {accelerate_config}: {error}") from None
+
+
+def _error_of(result: dict[str, Any] | None, log: Path) -> str | None:
+    """Return why a run failed: what its result says, or else the last error in what it printed."""
+    if result is not None and "error" in result:
+        return str(result["error"])
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+    return errors[-1] if errors else next((line for line in reversed(lines) if line.strip()), None)
+
+
+@contextlib.contextmanager
+def _printing_into(log: Any) -> Iterator[None]:
+    """Send all that this process prints into a file; libraries print past sys.stdout, too."""
+    kept = [os.dup(descriptor) for descriptor in (1, 2)]
+    try:
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        for descriptor in (1, 2):
+            os.dup2(log.fileno(), descriptor)
+        yield
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        for descriptor, before in zip((1, 2), kept, strict=True):
+            os.dup2(before, descriptor)
+            os.close(before)

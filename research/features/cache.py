@@ -1,0 +1,166 @@
+"""Stored hidden states by their key: computed by one process at a time, found by all others."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Literal
+
+from research import durable
+from research.features.store import DamageError, FeatureStore, Places
+
+Layers = Literal["last", "all"]
+Say = Callable[[str], None]
+
+
+def find_features(folder: Path, key: str, layers: Layers, places: Places) -> FeatureStore | None:
+    """Return what is there already, if it is whole; the last layer is also taken out of all of them.
+
+    Args:
+        folder: the cache.
+        key: fingerprint of the hidden states, without that of the layers.
+        layers: which are wanted.
+        places: where the rows are.
+    """
+    for entry in _entries(folder, key, layers):
+        with suppress(DamageError):
+            if entry.exists():
+                return FeatureStore(entry, places)
+    return None
+
+
+def find_or_build(
+    folder: Path, key: str, layers: Layers, places: Places, build: Callable[[Path], None], say: Say
+) -> FeatureStore:
+    """Return stored hidden states, computed first where they are not there or damaged.
+
+    Args:
+        folder: the cache.
+        key: fingerprint of the hidden states, without that of the layers.
+        layers: which are wanted.
+        places: where the rows are.
+        build: writes them into an empty directory.
+        say: gets what is worth saying.
+    Raises:
+        OSError: if the disk is full, or cannot be written to; nothing half written stays.
+        DamageError: if what was just written cannot be read back.
+    """
+    found = find_features(folder, key, layers, places)
+    if found is not None:
+        return found
+    folder.mkdir(parents=True, exist_ok=True)
+    with _only_one(folder, key, say):
+        _remove_damaged(_entries(folder, key, layers), places, say)
+        found = find_features(folder, key, layers, places)  # another process had the right before
+        if found is not None:
+            return found
+        target = _entry(folder, key, layers)
+        writing = folder / f".features-{key}.{os.getpid()}.writing"
+        with durable.clearing_away(writing):
+            writing.mkdir()
+            build(writing)
+            # Not synced: what a power cut takes from gigabytes that can be computed again, their hashes tell.
+            try:
+                writing.rename(target)
+            except OSError:
+                if not target.exists():
+                    raise
+                durable.remove(writing)  # without locks another process may have been faster
+        return FeatureStore(target, places)
+
+
+def _entry(folder: Path, key: str, layers: Layers) -> Path:
+    return folder / f"features-{key}-{layers}"
+
+
+def _entries(folder: Path, key: str, layers: Layers) -> list[Path]:
+    """Return the entries that would do."""
+    either: tuple[Layers, ...] = ("last", "all")
+    return [_entry(folder, key, each) for each in (either if layers == "last" else ("all",))]
+
+
+def _remove_damaged(entries: Sequence[Path], places: Places, say: Say) -> None:
+    for entry in entries:
+        if not entry.exists():
+            continue
+        try:
+            FeatureStore(entry, places)
+        except DamageError as damage:
+            say(f"The hidden states in {entry} are damaged ({damage}); they are computed anew.")
+            durable.retire(entry)
+
+
+@contextmanager
+def _only_one(folder: Path, key: str, say: Say) -> Iterator[None]:
+    """Wait until no other process computes the same, then be the one; remove what killed ones left behind."""
+    lock = _lock_path(folder, key)
+    descriptor, problem = _lock(lock)
+    if descriptor is None and problem is None:
+        say(f"Waiting for another process, which computes the same hidden states into {folder} ...")
+        descriptor, problem = _lock(lock, wait=True)
+    if descriptor is None:
+        say(f"{folder} cannot be locked ({problem}): another process may compute the same hidden states as well.")
+        yield
+        return
+    try:
+        _remove_leftovers(folder, key)
+        yield
+    finally:
+        _unlock(lock, descriptor)
+
+
+def _remove_leftovers(folder: Path, own: str) -> None:
+    """Delete what processes left that were killed while they computed; the right to the own key is held."""
+    for path in [*folder.glob(".features-*.writing"), *folder.glob(".features-*.removing")]:
+        key = path.name.removeprefix(".features-").partition(".")[0].partition("-")[0]
+        if key == own:
+            durable.remove(path)
+            continue
+        lock = _lock_path(folder, key)
+        descriptor, _ = _lock(lock)
+        if descriptor is not None:  # whoever computed there is gone
+            try:
+                durable.remove(path)
+            finally:
+                _unlock(lock, descriptor)
+
+
+def _lock_path(folder: Path, key: str) -> Path:
+    return folder / f".features-{key}.lock"
+
+
+def _lock(path: Path, *, wait: bool = False) -> tuple[int | None, str | None]:
+    """Lock a file, which is made for it and deleted by whoever unlocks it.
+
+    Args:
+        path: the file.
+        wait: whether to wait while another process has it.
+    Returns:
+        Its descriptor, or None where another process has it; and why it cannot be locked at all.
+    """
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            # Whoever had it may have deleted it meanwhile: a lock on a file without a name keeps nobody out.
+            with suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(descriptor), os.stat(path)):
+                    return descriptor, None
+        except BlockingIOError:
+            os.close(descriptor)
+            return None, None
+        except OSError as error:
+            os.close(descriptor)
+            return None, error.strerror
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+
+
+def _unlock(path: Path, descriptor: int) -> None:
+    path.unlink(missing_ok=True)
+    os.close(descriptor)

@@ -1,0 +1,245 @@
+"""A run's hidden states: computed before training as the run itself would, and handed to its batches."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from accelerate.utils import broadcast_object_list, gather_object
+from datasets import Dataset
+from torch import Tensor
+from tqdm import tqdm
+
+from research import durable
+from research.batches import Rows
+from research.data import cache
+from research.data.arrow import hash_rows
+from research.data.batch import Batch
+from research.edits.audit import checksums
+from research.features.cache import Layers, Say, find_features, find_or_build
+from research.features.guard import Decision, Watch
+from research.features.store import FORMAT, DamageError, FeatureStore, Layer, Places, write_features
+from research.outputs import weights_sha256
+
+if TYPE_CHECKING:
+    from research.run import Run
+
+
+class UnstorableError(ValueError):
+    """An encoder whose hidden states cannot be stored."""
+
+
+class Features:
+    """The stored hidden states of a run's splits.
+
+    Args:
+        run: the run; its encoder computed them, or would.
+        stores: by split.
+    """
+
+    def __init__(self, run: Run, stores: dict[str, FeatureStore]) -> None:
+        self.stores = stores
+        self.digest = hashlib.sha256("".join(store.digest for store in stores.values()).encode()).hexdigest()
+        """Hash of all stored hidden states."""
+        self.watch = Watch.of(run)
+        self._checksums = checksums(run.encoder_with_head.encoder)
+
+    def reason_against(self, run: Run) -> str | None:
+        """Return why they cannot be used for the next batch, or None."""
+        model = run.encoder_with_head
+        wants_all = model.head.wants == "all_hidden_states"
+        if wants_all and not all(store.has_all_layers for store in self.stores.values()):
+            return f"the head '{model.config.head}' reads all layers, and only the last is stored"
+        return self.watch.reason_of_hooks(model)
+
+    def add_to(self, batch: Batch, run: Run, split: str, rows: Rows) -> Batch:
+        """Return a batch with the hidden states that the head reads."""
+        all_layers = run.encoder_with_head.head.wants == "all_hidden_states"
+        mask = batch.inputs["attention_mask"]
+        assert isinstance(mask, Tensor)
+        hidden_states = self.stores[split].batch(rows, mask, all_layers=all_layers)
+        return dataclasses.replace(batch, inputs={**batch.inputs, "hidden_states": hidden_states})
+
+    def check(self, found: dict[str, int]) -> None:
+        """Refuse to go on with an encoder that is not what it was.
+
+        Args:
+            found: checksums of the model's parameters and buffers.
+        Raises:
+            ValueError: if its weights were written to where torch does not see it.
+        """
+        if any(found[f"encoder.{name}"] != number for name, number in self._checksums.items()):
+            raise ValueError(
+                "Something wrote into the weights of the frozen encoder (through .data or numpy), while the hidden "
+                "states were stored ones; run with --cache_features false."
+            )
+
+    def follow(self, run: Run) -> str | None:
+        """Belong to the model that a run has now; return why they cannot, or None."""
+        if checksums(run.encoder_with_head.encoder) != self._checksums:
+            return "the encoder's weights are others"
+        self.watch = Watch.of(run)
+        return None
+
+
+def use_features(run: Run, decision: Decision, layers: Layers, say: Say) -> None:
+    """Let a run have stored hidden states, where they can be; what was hoped for and cannot be is said.
+
+    Called on every process, on a run that is as it will be in its first step, but for what is frozen.
+
+    Args:
+        run: the run; it wants stored hidden states.
+        decision: whether it can have them.
+        layers: which are stored at least.
+        say: gets what is worth saying.
+    """
+    if decision.reason is not None:
+        if run.config.cache_features or decision.is_frozen_at_first:
+            say(f"Hidden states are not cached: {decision.reason}.")
+    elif run.gave_features_up:
+        say("Hidden states are not cached: the run that goes on here had given that up.")
+    else:
+        run.features = open_features(run, "all" if "all" in (layers, decision.layers) else "last", say)
+        run.gave_features_up = run.features is None
+        if run.features is not None:
+            say(f"The encoder stays frozen: its hidden states come from {cache.find_cache_dir(run.splits.cache_dir)}.")
+
+
+def open_features(run: Run, layers: Layers, say: Say) -> Features | None:
+    """Return the hidden states of a run's splits, computed first where they are not in the cache.
+
+
+    Args:
+        run: the run.
+        layers: which ones its heads read.
+        say: gets what is worth saying.
+    Returns:
+        None if they cannot be stored, which is said.
+    """
+    accelerator = run.accelerator
+    stores = _open_splits(run, layers, say) if accelerator.is_main_process else None
+    is_usable = [stores is not None]
+    broadcast_object_list(is_usable)
+    if not is_usable[0]:
+        return None
+    if stores is None:  # the others find them; on another machine they may be in another cache
+        stores = _open_splits(run, layers, say)
+    if accelerator.num_processes > 1 and not all(gather_object([stores is not None])):
+        return None
+    assert stores is not None
+    return Features(run, stores)
+
+
+def _open_splits(run: Run, layers: Layers, say: Say) -> dict[str, FeatureStore] | None:
+    folder = cache.find_cache_dir(run.splits.cache_dir)
+    encoder = _fingerprint_encoder(run)
+    keys = {split: _fingerprint(run, encoder, rows) for split, rows in run.splits.items()}
+    places = {split: Places.of(run.lengths_of(split), run.collator.max_length) for split in keys}
+
+    @functools.cache
+    def contents() -> list[Layer]:
+        return _probe(run, layers)
+
+    def build(split: str, target: Path) -> None:
+        sizes = {each: sum(layer.num_bytes(places[each].num_tokens) for layer in contents()) for each in keys}
+        say(_describe(split, len(places[split].order), sizes[split], contents(), folder))
+        # For the splits that follow too: what is given up at the last one should not fill the disk.
+        others = [each for each in keys if find_features(folder, keys[each], layers, places[each]) is None]
+        durable.check_space(folder, needed=sum(sizes[each] for each in others))
+        with durable.reporting_failure(folder, needed=sizes[split]):
+            write_features(target, contents(), _encode(run, split, places[split].order, layers))
+
+    try:
+        with durable.reporting_failure(folder, needed=0):
+            return {
+                split: find_or_build(folder, key, layers, places[split], functools.partial(build, split), say)
+                for split, key in keys.items()
+            }
+    except (durable.StorageError, DamageError, UnstorableError) as error:
+        say(f"{str(error).rstrip('.')}. The run goes on without stored hidden states.")
+        return None
+
+
+def _fingerprint_encoder(run: Run) -> list[Any]:
+    """Return all that decides what the encoder makes of its inputs; its dropout is off."""
+    encoder = run.encoder_with_head.encoder
+    left_out = ("_name_or_path", "transformers_version")
+    config = {
+        name: value
+        for name, value in encoder.config.to_dict().items()
+        if name not in left_out and "dropout" not in name
+    }
+    how = [encoder.config._attn_implementation, run.accelerator.mixed_precision, run.accelerator.device.type]
+    return [weights_sha256(encoder), json.loads(json.dumps(config, default=str)), how, run.environment]
+
+
+def _fingerprint(run: Run, encoder: list[Any], rows: Dataset) -> str:
+    """Return the key of a split's hidden states, the same for those of the last layer and of all."""
+    columns = [name for name in ("input_ids", "pair_ids") if name in rows.column_names]
+    return cache.fingerprint(
+        FORMAT, encoder, hash_rows([rows], columns), run.collator.settings(), run.config.cache_dtype
+    )
+
+
+def _probe(run: Run, layers: Layers) -> list[Layer]:
+    """Encode one row, and return what is to be stored.
+
+    Raises:
+        UnstorableError: if a head that reads the last layer could not be served from all of them.
+    """
+    row = Places.of(run.lengths_of("train"), run.collator.max_length).order[:1]
+    states = _hidden_states(run, "train", row, layers)
+    if layers == "all" and not torch.equal(states[-1], _hidden_states(run, "train", row, "last")[0]):
+        raise UnstorableError("The last of the encoder's hidden states is not what it puts out.")
+    num_layers = run.encoder_with_head.config.encoder.num_hidden_layers
+
+    def stored(dtype: torch.dtype) -> str:
+        halves = run.config.cache_dtype == "bf16" and dtype == torch.float32
+        return "bfloat16" if halves else _name(dtype)
+
+    return [
+        Layer(f"layer-{number}.bin", layer.shape[-1], stored(layer.dtype), _name(layer.dtype))
+        for number, layer in enumerate(states, start=num_layers + 1 - len(states))
+    ]
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
+def _encode(run: Run, split: str, order: Rows, layers: Layers) -> Iterator[tuple[Tensor, ...]]:
+    """Yield each layer's hidden states of some rows' tokens, [tokens, hidden], until all rows were there."""
+    size = run.config.evaluation_batch_size
+    # disable=None turns the bar off where the output is no terminal.
+    with tqdm(total=len(order), disable=None, desc=f"encoding {split}", unit="row", dynamic_ncols=True) as bar:
+        for start in range(0, len(order), size):
+            rows = order[start : start + size]
+            yield _hidden_states(run, split, rows, layers)
+            bar.update(len(rows))
+
+
+@torch.no_grad()
+def _hidden_states(run: Run, split: str, rows: Rows, layers: Layers) -> tuple[Tensor, ...]:
+    """Return each layer's hidden states of some rows' tokens, [tokens, hidden], as a frozen encoder gives them."""
+    model = run.encoder_with_head
+    batch = run.collator(getattr(run.splits, split)[rows]).to(run.accelerator.device)
+    was_training = model.encoder.training
+    model.encoder.eval()
+    with run.accelerator.autocast():
+        states = model.encode(**batch.inputs, all_layers=layers == "all")
+    model.encoder.train(was_training)
+    mask = batch.inputs["attention_mask"].bool()
+    return tuple(layer[mask] for layer in (states if isinstance(states, tuple) else (states,)))
+
+
+def _describe(split: str, num_rows: int, num_bytes: int, layers: list[Layer], folder: Path) -> str:
+    numbers = layers[-1].stored
+    hint = " (--cache_dtype bf16 halves it)" if numbers == "float32" else ""
+    size = durable.size_in_words(num_bytes)
+    return f"Hidden states of {num_rows:,} rows of {split}: {size} in {numbers}{hint}, into {folder}"

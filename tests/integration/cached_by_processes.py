@@ -1,0 +1,72 @@
+"""A script for test_cached_features: trains with and without stored hidden states, and writes what comes of it.
+
+Started once per number of processes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from typing import Any
+
+from research import Hook
+from research.features import encoding
+from research.run import Run
+from tests.integration.runs_in_process import ready_run, script_parser, train_and_end, write_by_rank
+
+
+class Losses(Hook):
+    """Keeps the loss of every step."""
+
+    def __init__(self) -> None:
+        self.found: list[float] = []
+
+    def after_step(self, run: Run) -> None:
+        assert run.last_step is not None
+        self.found.append(run.last_step.loss)
+
+
+def main() -> None:
+    """Train both ways; write losses, predictions, a hash of the weights, and what this process encoded."""
+    arguments = script_parser().parse_args()
+    encoded: list[str] = []
+    plain = encoding._encode
+
+    def counting(run: Run, split: str, *rest: Any) -> Any:
+        encoded.append(split)
+        return plain(run, split, *rest)
+
+    encoding._encode = counting
+    found: list[dict[str, Any]] = []
+    for cache_features in (False, True):
+        losses = Losses()
+        with tempfile.TemporaryDirectory() as folder:
+            run = ready_run(
+                folder,
+                [losses],
+                encoder=arguments.encoder,
+                data=arguments.data,
+                head={"name": "scalar_mix", "dropout": 0.1},
+                freeze=["encoder"],
+                epochs=2,
+                micro_batch_size=3,
+                mixed_precision="no",
+                cache_features=cache_features,
+            )
+            train_and_end(run)
+            logits = run.evaluate("test").logits.tolist()
+        weights = b"".join(p.detach().numpy().tobytes() for p in run.encoder_with_head.parameters())
+        found.append(
+            {
+                "losses": losses.found,
+                "logits": logits,
+                "hash": hashlib.sha256(weights).hexdigest(),
+                "cached": run.features is not None,
+                "encoded": list(encoded),
+            }
+        )
+    write_by_rank(arguments.output, found)
+
+
+if __name__ == "__main__":
+    main()

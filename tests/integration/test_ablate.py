@@ -1,0 +1,217 @@
+"""Studies as a user runs them: the real command line, real workers, kills, interrupts and failures."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from optuna.trial import TrialState
+
+from research.ablation.study import Entry, Study, local_address
+from tests.conftest import ROOT, Launch, run_to_the_end
+
+PLUGIN = """
+import time
+from pathlib import Path
+from research import Hook, register_hook
+
+@register_hook("held")
+class Held(Hook):
+    '''Notes every training that begins, holds a step while a file says so, and fails at a rate that is too low.'''
+
+    def on_train_start(self, run):
+        with Path("begun.txt").open("a") as file:
+            file.write(f"{run.config.lr} {run.config.seed}\\n")
+
+    def on_resume(self, run):
+        with Path("resumed.txt").open("a") as file:
+            file.write(f"{run.config.lr} {run.config.seed} {run.clock.step}\\n")
+
+    def after_step(self, run):
+        if run.config.lr < 1e-5:
+            raise ValueError("the rate is too low")
+        while Path("hold.txt").exists() and run.clock.step == 3:
+            Path(f"held-{run.config.lr}-{run.config.seed}.txt").touch()
+            time.sleep(0.02)
+"""
+
+
+class Place:
+    """A working directory with a plugin, in which studies run."""
+
+    def __init__(self, folder: Path, encoder: Path, data: Path, environment: dict[str, str]) -> None:
+        self.folder = folder
+        self.environment = {**os.environ, **environment, "OMP_NUM_THREADS": "1"}
+        (folder / "held.py").write_text(PLUGIN)
+        self.base = ["--encoder", encoder, "--data", data, "--max_length", "16", "--batch_size", "8", "--name", "s"]
+        self.base += ["--log_with", "[]", "--evaluate_every", "null"]
+        self.started: list[subprocess.Popen[str]] = []
+
+    def command(self, *arguments: object) -> list[str]:
+        script = ROOT / "experiments" / "ablate.py"
+        return [sys.executable, str(script), *map(str, [*self.base, *arguments])]
+
+    def run(self, *arguments: object, status: int = 0) -> str:
+        done = run_to_the_end(self.command(*arguments), self.folder, self.environment, 300)
+        assert done.returncode == status, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    def start(self, *arguments: object) -> subprocess.Popen[str]:
+        pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+        command = self.command(*arguments)
+        self.started.append(subprocess.Popen(command, cwd=self.folder, env=self.environment, **pipes))
+        return self.started[-1]
+
+    @property
+    def study(self) -> Study:
+        return Study("s", local_address((self.folder / "runs/s").resolve()))
+
+    def entries(self) -> list[Entry]:
+        return list(self.study.entries().values())
+
+    def states(self) -> list[str]:
+        return sorted(entry.state.name for entry in self.entries())
+
+    def lines(self, name: str) -> list[str]:
+        path = self.folder / name
+        return sorted(path.read_text().splitlines()) if path.exists() else []
+
+    def wait_for(self, condition: Callable[[], bool], what: str) -> None:
+        end = time.monotonic() + 120
+        while not condition():
+            assert time.monotonic() < end, f"no {what}"
+            time.sleep(0.05)
+
+    def results(self) -> dict[str, dict[str, Any]]:
+        return {
+            path.parent.name: json.loads(path.read_text())
+            for path in (self.folder / "runs/s/trials").glob("*/result.json")
+        }
+
+
+@pytest.fixture
+def place(tmp_path: Path, tiny_encoder: Path, tiny_reviews: Path, user_environment: dict[str, str]) -> Iterator[Place]:
+    found = Place(tmp_path, tiny_encoder, tiny_reviews, user_environment)
+    yield found
+    (tmp_path / "hold.txt").unlink(missing_ok=True)
+    for process in found.started:
+        family = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
+        for member in (*family, process):
+            member.kill()
+        process.wait()
+
+
+def test_trials_that_train_heads_share_a_process_and_are_what_they_are_alone(place: Place, launch: Launch) -> None:
+    arguments = ["--heads", "linear,lstm", "--seeds", "0,1", "--freeze", "encoder", "--epochs", "2"]
+    printed = place.run(*arguments)
+    assert "4 trials: 0 finished, 4 to do." in printed
+    assert printed.count("[4/4]") == 1
+    workers = {entry.attributes["pid"] for entry in place.entries()}
+    assert len(workers) == 1
+    assert place.states() == ["COMPLETE"] * 4
+    for entry in place.entries():
+        folder = place.folder / "runs/s/trials" / entry.trial.id
+        result = json.loads((folder / "result.json").read_text())
+        assert result["cached_features"] is True
+        assert entry.value == result["metrics"]["test"]["accuracy"]
+        assert {"config.yaml", "metrics.jsonl", "model", "predictions", "report.html"} <= set(os.listdir(folder))
+    alone = place.folder / "alone"
+    trial = next(entry.trial for entry in place.entries() if entry.trial.arm == "lstm" and entry.trial.seed == 1)
+    launch(["--recipe", place.folder / "runs/s/trials" / trial.id / "config.yaml", "--output_dir", alone])
+    assert (
+        json.loads((alone / "result.json").read_text())["weights_sha256"] == place.results()[trial.id]["weights_sha256"]
+    )
+
+    before = {entry.trial.id: entry.attributes["seconds"] for entry in place.entries()}
+    printed = place.run("--heads", "linear,lstm,mean", *arguments[2:])  # a grid that grew: only what is missing
+    assert "6 trials: 4 finished, 2 to do." in printed
+    after = {entry.trial.id: entry.attributes["seconds"] for entry in place.entries()}
+    assert before.items() <= after.items()
+    assert len(after) == 6
+
+
+def test_failed_trial_stops_nobody_and_is_kept_with_its_error(place: Place) -> None:
+    arguments = ["--plugin", "held.py", "--hook", "held", "--grid", "lr=1e-6,1e-3", "--seeds", "0"]
+    printed = place.run(*arguments, status=1)
+    assert "failed: lr=1e-06, seed 0: ValueError: the rate is too low" in printed
+    assert "1 of 2 trials failed; --retry_failed tries them once more." in printed
+    assert place.states() == ["COMPLETE", "FAIL"]
+    assert "1 failed, left" in place.run(*arguments, status=1)
+    assert place.lines("begun.txt") == ["0.001 0", "1e-06 0"]
+    assert "1 failed, tried once more" in place.run(*arguments, "--retry_failed", status=1)
+    assert place.lines("begun.txt") == ["0.001 0", "1e-06 0", "1e-06 0"]
+
+
+@pytest.mark.parametrize("victim", ["worker", "run", "all"])
+def test_killed_trial_goes_on_where_it_was(place: Place, victim: str) -> None:
+    (place.folder / "hold.txt").touch()
+    arguments = ["--plugin", "held.py", "--hook", "held", "--seeds", "0,1", "--save_every", "1st"]
+    main = place.start(*arguments)
+    place.wait_for(lambda: any(place.folder.glob("held-*-0.txt")), "step that is held")
+    family = psutil.Process(main.pid).children(recursive=True)
+    (worker,) = (process for process in family if "work" in process.cmdline())
+    (run,) = worker.children()
+    for process in {"worker": [worker], "run": [run], "all": [psutil.Process(main.pid), worker, run]}[victim]:
+        process.send_signal(signal.SIGKILL)
+    (place.folder / "hold.txt").unlink()
+    if victim == "all":
+        main.wait(30)
+        place.run(*arguments)
+    else:
+        assert main.wait(240) == 0, main.stdout and main.stdout.read()
+    assert [entry.state for entry in place.entries()] == [TrialState.COMPLETE] * 2
+    assert place.lines("begun.txt") == ["0.0001 0", "0.0001 1"]
+    assert len(place.lines("resumed.txt")) == 1
+    assert {result["steps"] for result in place.results().values()} == {6}
+
+
+def test_interrupt_leaves_everything_resumable(place: Place) -> None:
+    (place.folder / "hold.txt").touch()
+    arguments = ["--plugin", "held.py", "--hook", "held", "--seeds", "0,1"]
+    main = place.start(*arguments)
+    place.wait_for(lambda: any(place.folder.glob("held-*-0.txt")), "step that is held")
+    main.send_signal(signal.SIGINT)
+    time.sleep(0.5)  # the run must hear of it before its step ends
+    (place.folder / "hold.txt").unlink()
+    assert main.wait(120) == 130
+    assert main.stdout is not None
+    assert "interrupted; the same command goes on" in main.stdout.read()
+    assert place.states() == ["WAITING", "WAITING"]
+    place.run(*arguments)
+    assert place.lines("begun.txt") == ["0.0001 0", "0.0001 1"]
+    assert place.lines("resumed.txt") == ["0.0001 0 3"]
+
+
+def test_plan_is_shown_without_training(place: Place) -> None:
+    printed = place.run("--heads", "linear,lstm", "--seeds", "0,1", "--dry_run")
+    assert "4 trials of 2 arms, 4 to do." in printed
+    assert "About" in printed
+    assert not (place.folder / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--heads", "linear,ltsm"], "error: ltsm: Unknown head 'ltsm'. Did you mean 'lstm'?"),
+        (["--haeds", "linear"], "error: Unknown flag '--haeds'. Did you mean '--heads'?"),
+        (
+            ["--storage", "postgresql+psycopg://nobody:secret@127.0.0.1:1/none"],
+            "nobody@127.0.0.1:1/none cannot be used",
+        ),
+    ],
+)
+def test_what_cannot_be_is_one_line(place: Place, arguments: list[str], message: str) -> None:
+    done = run_to_the_end(place.command(*arguments), place.folder, place.environment, 120)
+    assert done.returncode in (1, 2)
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "secret" not in done.stderr

@@ -1,0 +1,511 @@
+"""Runs on stored hidden states end like runs that compute them, whatever happens to the store or to the encoder."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from heads import HEADS
+from research import Hook, RunConfig, experiment, run_experiment
+from research.digests import digests
+from research.features import encoding, store
+from research.run import Run
+from tests.conftest import WORDS, Launch, Start, Started
+from tests.integration.cached_by_processes import Losses
+from tests.integration.conftest import Disk
+from tests.integration.runs_in_process import read_by_rank, ready_run, train_and_end
+from tests.integration.test_main_job import lines_of, without_times
+
+SPLITS = ["train", "validation", "test"]
+OWN_HEADS = [name for name in HEADS if HEADS[name].__module__.startswith("heads.")]
+SETTINGS: dict[str, Any] = {
+    "freeze": ["encoder"],
+    "head": {"name": "linear", "dropout": 0.1},
+    "dropout": 0.1,
+    "max_length": 32,
+    "batch_size": 8,
+    "epochs": 2,
+    "log_every": 1,
+    "log_with": [],
+    "mixed_precision": "no",
+    "num_threads": 1,
+}
+"""12 steps in two epochs; the hidden states are stored by themselves."""
+Train = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def deep_encoder(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A BERT with as many hidden states as any head needs."""
+    from transformers import BertConfig, BertModel
+
+    folder = tmp_path_factory.mktemp("encoders") / "deep"
+    shutil.copytree(tiny_encoder, folder)
+    torch.manual_seed(1)
+    config = BertConfig.from_pretrained(tiny_encoder, num_hidden_layers=4)
+    BertModel(config, add_pooling_layer=False).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def features_dir(cache_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache, and a process that has opened nothing yet."""
+    folder = tmp_path / "cache"
+    monkeypatch.setenv("MIDWAY_CACHE", str(folder))
+    monkeypatch.setattr(store, "_verified", set())
+    return folder
+
+
+@pytest.fixture
+def train(tiny_encoder: Path, tiny_reviews: Path, features_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Train:
+    """`train(directory, hook, epochs=3)` makes a run in this process."""
+    monkeypatch.setattr(experiment, "write_report", lambda *arguments: None)  # its pictures take longer than the runs
+
+    def run(directory: Path, *hooks: Hook, **changed: Any) -> dict[str, Any]:
+        settings = {"encoder": str(tiny_encoder), "data": str(tiny_reviews), **SETTINGS, **changed}
+        return run_experiment(RunConfig(**settings, output_dir=str(directory)), hooks=hooks)
+
+    return run
+
+
+def entries_in(folder: Path) -> list[Path]:
+    return sorted(folder.glob("features-*"))
+
+
+def hidden_in(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.glob(".*"))
+
+
+# The same results.
+
+
+def trained(folder: Path, hooks: Sequence[Hook] = (), **settings: Any) -> tuple[list[float], Any, Run]:
+    """Train in this process; return the loss of every step, the logits of the test split, and the run."""
+    losses = Losses()
+    run = ready_run(str(folder), [*hooks, losses], **{**SETTINGS, **settings})
+    train_and_end(run)
+    return losses.found, run.evaluate("test").logits, run
+
+
+@pytest.mark.usefixtures("features_dir")
+@pytest.mark.parametrize("head", OWN_HEADS)
+def test_every_head_trains_alike(head: str, deep_encoder: Path, tiny_reviews: Path, tmp_path: Path) -> None:
+    settings = {"encoder": str(deep_encoder), "data": str(tiny_reviews), "head": head, "head_lr": 0.01}
+    plain, cached = (trained(tmp_path, **settings, cache_features=choice) for choice in (False, None))
+    assert (plain[2].features, cached[2].features is not None) == (None, True)
+    assert len(plain[0]) == 12
+    assert len(set(plain[0])) > 6, "nothing was learned"
+    assert np.abs(np.subtract(plain[0], cached[0])).max() < 1e-5
+    assert np.abs(plain[1] - cached[1]).max() < 1e-5
+
+
+@pytest.fixture(scope="module")
+def tiny_pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same kind of rows, of two texts each."""
+    folder = tmp_path_factory.mktemp("data") / "pairs"
+    folder.mkdir()
+    generator = np.random.default_rng(1)
+    for split, num_rows in (("train", 30), ("validation", 10), ("test", 11)):
+        lines = ["text,other,label"]
+        for row in range(num_rows):
+            texts = [" ".join(generator.choice(WORDS, size=generator.integers(1, 20))) for _ in range(2)]
+            lines.append(f"{split} {row} {texts[0]},{texts[1]},{'yes' if row % 2 else 'no'}")
+        (folder / f"{split}.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return folder
+
+
+@pytest.mark.usefixtures("features_dir")
+@pytest.mark.parametrize("truncation", ["head", "tail", "head_tail"])
+@pytest.mark.parametrize("kind", ["texts", "pairs"])
+def test_long_texts_and_pairs_train_alike(
+    kind: str, truncation: str, tiny_encoder: Path, tiny_reviews: Path, tiny_pairs: Path, tmp_path: Path
+) -> None:
+    data = {"data": str(tiny_pairs), "text_pair_column": "other"} if kind == "pairs" else {"data": str(tiny_reviews)}
+    settings = {"encoder": str(tiny_encoder), "head": "attention", "max_length": 12, "truncation": truncation, **data}
+    plain, cached = (trained(tmp_path, **settings, cache_features=choice) for choice in (False, None))
+    assert cached[2].features is not None
+    assert max(plain[2].lengths) > 12
+    assert np.abs(np.subtract(plain[0], cached[0])).max() < 1e-5
+    assert np.abs(plain[1] - cached[1]).max() < 1e-5
+
+
+@pytest.mark.usefixtures("features_dir")
+def test_half_the_bytes_train_nearly_alike(tiny_encoder: Path, tiny_reviews: Path, tmp_path: Path) -> None:
+    settings = {"encoder": str(tiny_encoder), "data": str(tiny_reviews)}
+    plain, halved = (
+        trained(tmp_path, **settings, **choice) for choice in ({"cache_features": False}, {"cache_dtype": "bf16"})
+    )
+    assert halved[2].features is not None
+    difference = np.abs(np.subtract(plain[0], halved[0])).max()
+    assert 1e-7 < difference < 1e-2
+
+
+@pytest.mark.usefixtures("features_dir")
+def test_compiled_model_trains_alike(tiny_encoder: Path, tiny_reviews: Path, tmp_path: Path) -> None:
+    settings = {"encoder": str(tiny_encoder), "data": str(tiny_reviews), "epochs": 1, "head": "scalar_mix"}
+    compiled = {"cache_features": True, "compile": True, "compile_backend": "eager"}
+    plain = trained(tmp_path, **settings, cache_features=False)
+    cached = trained(tmp_path, **settings, **compiled)
+    assert cached[2].features is not None
+    assert np.abs(np.subtract(plain[0], cached[0])).max() < 1e-5
+
+
+def test_run_leaves_the_same_and_says_how(train: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    settings = {"head": "attention", "head_lr": 0.03, "best_metric": "loss", "evaluate_every": "3st"}
+    plain = train(tmp_path / "plain", **settings, cache_features=False)
+    assert "idden states" not in capsys.readouterr().out
+    cached = train(tmp_path / "cached", **settings)
+    assert "The encoder stays frozen: its hidden states come from" in capsys.readouterr().out
+    assert (plain["cached_features"], cached["cached_features"]) == (False, True)
+    assert plain["tested"] == cached["tested"] == "best"
+    for split, metrics in plain["metrics"].items():
+        assert cached["metrics"][split] == pytest.approx(metrics, abs=1e-5)
+    for before, now in zip(*(without_times(lines_of(tmp_path / name)) for name in ("plain", "cached")), strict=True):
+        assert now == pytest.approx(before, abs=1e-5)
+    for split in ("validation", "test"):
+        tables = [
+            pq.read_table(tmp_path / name / "predictions" / f"{split}.parquet").to_pydict()
+            for name in ("plain", "cached")
+        ]
+        for name in ("id", "label", "prediction"):
+            assert tables[0][name] == tables[1][name]
+        assert tables[1]["score_positive"] == pytest.approx(tables[0]["score_positive"], abs=1e-5)
+    weights = [load_file(tmp_path / name / "model" / "model.safetensors") for name in ("plain", "cached")]
+    assert weights[0].keys() == weights[1].keys()
+    for name, value in weights[0].items():
+        if name.startswith("encoder."):
+            assert torch.equal(value, weights[1][name])
+
+
+def test_two_processes_train_alike_and_one_of_them_encodes(
+    launch: Launch, tiny_encoder: Path, tiny_reviews: Path, tmp_path: Path
+) -> None:
+    script = Path(__file__).with_name("cached_by_processes.py")
+    # Rows of its own, so that nothing is in the session's cache.
+    data = shutil.copytree(tiny_reviews, tmp_path / "data")
+    rows = [split.read_text() for split in data.glob("*.csv")]
+    for split, text in zip(data.glob("*.csv"), rows, strict=True):
+        split.write_text(text.replace("the", "film"))
+    options = ["--encoder", tiny_encoder, "--data", data, "--output", tmp_path / "found"]
+    launch(options, num_processes=2, script=str(script))
+    first, second = read_by_rank(tmp_path / "found", 2)
+    assert [each["encoded"] for each in (*first, *second)] == [[], SPLITS, [], []]
+    for plain, cached in (first, second):
+        assert (plain["cached"], cached["cached"]) == (False, True)
+        assert np.abs(np.subtract(plain["losses"], cached["losses"])).max() < 1e-5
+        assert np.abs(np.subtract(plain["logits"], cached["logits"])).max() < 1e-5
+    assert first[1]["hash"] == second[1]["hash"], "the replicas differ"
+
+
+# Where it does not apply, and where it no longer does.
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (
+            {"timeline": [{"at": "50%", "unfreeze": "encoder"}]},
+            "Hidden states are not cached: the encoder trains after step 6 (unfreeze(modules='encoder')).",
+        ),
+        ({"hook": ["fgm"]}, "Hidden states are not cached: the hook FastGradientMethod reaches into the forward pass."),
+        ({"freeze": [], "cache_features": True}, "Hidden states are not cached: the encoder trains."),
+        ({"freeze": []}, None),
+        ({"epochs": 1}, None),
+        ({"cache_features": False}, None),
+    ],
+)
+def test_run_that_computes_them_says_why_if_that_was_not_to_be_expected(
+    train: Train,
+    settings: dict[str, Any],
+    said: str | None,
+    features_dir: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    result = train(tmp_path / "run", **settings)
+    assert not result["cached_features"]
+    assert entries_in(features_dir) == []
+    lines = [line for line in capsys.readouterr().out.splitlines() if "idden states" in line]
+    assert lines == ([] if said is None else [said])
+
+
+def test_one_epoch_is_stored_where_it_is_asked_for(train: Train, tmp_path: Path) -> None:
+    assert train(tmp_path / "run", epochs=1, cache_features=True)["cached_features"]
+
+
+class AfterStep3(Hook):
+    """Do something to a run after its third step, once."""
+
+    def __init__(self, action: Callable[[Run], object]) -> None:
+        self.action = action
+
+    def after_step(self, run: Run) -> None:
+        if run.clock.step == 3:
+            self.action(run)
+
+
+def scale_weights(run: Run) -> None:
+    with torch.no_grad():
+        run.encoder_with_head.encoder.get_input_embeddings().weight.mul_(1.5)
+
+
+def scale_outputs(module: Any, inputs: Any, output: Tensor) -> Tensor:
+    return output * 1.5
+
+
+CHANGES: dict[str, tuple[Callable[[Run], object], str]] = {
+    "unfreeze": (lambda run: run.edit.unfreeze("encoder"), "the encoder trains"),
+    "length": (lambda run: run.edit.set_max_length(10), "texts are cut at 10 tokens instead of 32"),
+    "layers": (lambda run: run.edit.drop_layers("encoder.layer[-1]"), "the encoder is built otherwise"),
+    "anew": (lambda run: run.edit.reinitialize("encoder.layer[-1]"), "the encoder's weights change"),
+    "adapters": (lambda run: run.edit.add_lora(r=2), "the encoder is built otherwise"),
+    "head": (
+        lambda run: run.edit.replace_head("scalar_mix"),
+        "the head 'scalar_mix' reads all layers, and only the last is stored",
+    ),
+    "weights": (scale_weights, "the encoder's weights change"),
+    "listener": (
+        lambda run: run.encoder_with_head.encoder.get_input_embeddings().register_forward_hook(scale_outputs),
+        "something listens in the encoder's forward pass",
+    ),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_unforeseen_change_of_the_encoder_ends_the_use_of_the_store(
+    train: Train, change: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    action, reason = CHANGES[change]
+    results, losses = [], []
+    for cache_features in (False, None):
+        found = Losses()
+        directory = tmp_path / f"cached-{cache_features}"
+        results.append(train(directory, AfterStep3(action), found, cache_features=cache_features))
+        losses.append(found.found)
+    out = capsys.readouterr().out
+    assert "The encoder stays frozen" in out
+    said = f"From here on hidden states are computed instead of taken from the cache: {reason}."
+    assert out.splitlines().count(said) == 1
+    assert not results[1]["cached_features"]
+    # Adam makes more of rounding once the encoder trains.
+    assert np.abs(np.subtract(*losses)).max() < 1e-4
+    assert results[1]["metrics"]["test"]["loss"] == pytest.approx(results[0]["metrics"]["test"]["loss"], abs=1e-4)
+    assert abs(losses[0][3] - losses[0][2]) > 1e-6
+
+
+def test_condition_that_comes_true_was_foreseen(
+    train: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    timeline = [{"when": "below(validation/loss, 9)", "unfreeze": "encoder.layer[-1:]"}]
+    assert not train(tmp_path / "run", timeline=timeline, evaluate_every="3st")["cached_features"]
+    assert "Hidden states are not cached: the encoder trains once below(validation/loss, 9)" in capsys.readouterr().out
+
+
+def test_weights_written_behind_torchs_back_are_an_error(train: Train, tmp_path: Path) -> None:
+    def write(run: Run) -> None:
+        run.encoder_with_head.encoder.get_input_embeddings().weight.data.mul_(1.5)
+
+    with pytest.raises(ValueError, match="Something wrote into the weights of the frozen encoder"):
+        train(tmp_path / "run", AfterStep3(write), evaluate_every="6st")
+
+
+def test_swapped_heads_read_what_they_want(train: Train, tmp_path: Path) -> None:
+    timeline = [{"at": "4st", "replace_head": "scalar_mix"}, {"at": "8st", "replace_head": "gru"}]
+    found = []
+    for cache_features in (False, None):
+        losses = Losses()
+        result = train(tmp_path / str(cache_features), losses, timeline=timeline, cache_features=cache_features)
+        found.append(losses.found)
+    assert result["cached_features"]
+    assert np.abs(np.subtract(*found)).max() < 1e-5
+
+
+# Checkpoints.
+
+
+class Digests(Hook):
+    """Keeps hashes of everything after each step."""
+
+    def __init__(self) -> None:
+        self.found: dict[int, dict[str, str]] = {}
+
+    def end_of_step(self, run: Run) -> None:
+        self.found[run.clock.step] = digests(run)
+
+
+@pytest.mark.parametrize("what", ["kept", "deleted", "given up"])
+def test_resumed_run_shares_every_bit(
+    train: Train, features_dir: Path, tmp_path: Path, what: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def write_what_is_there(run: Run) -> None:
+        with torch.no_grad():
+            run.encoder_with_head.encoder.get_input_embeddings().weight.mul_(2).mul_(0.5)
+
+    def hook() -> Hook:
+        return AfterStep3(write_what_is_there if what == "given up" else lambda run: None)
+
+    settings = {"save_every": "1st", "keep": 20, "head": {"name": "attention", "dropout": 0.1}}
+    whole = Digests()
+    result = train(tmp_path / "whole", hook(), whole, **settings)
+    assert result["cached_features"] == (what != "given up")
+    for step in (4, 6):
+        if what == "deleted":
+            for entry in entries_in(features_dir):
+                shutil.rmtree(entry)
+        resumed = Digests()
+        checkpoint = tmp_path / "whole" / "checkpoints" / f"step-{step:08d}"
+        capsys.readouterr()
+        again = train(tmp_path / f"from-{step}", hook(), resumed, **settings, resume=str(checkpoint))
+        out = capsys.readouterr().out
+        assert "Other than before" not in out
+        assert ("the run that goes on here had given that up" in out) == (what == "given up")
+        assert list(resumed.found) == [*range(step + 1, 13)]
+        for later, hashes in resumed.found.items():
+            assert hashes == whole.found[later]
+        assert again["weights_sha256"] == result["weights_sha256"]
+        assert again["cached_features"] == result["cached_features"]
+        assert json.dumps(again["metrics"]) == json.dumps(result["metrics"])
+
+
+def test_resumed_run_may_choose_otherwise_and_says_so(
+    train: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train(tmp_path / "whole", save_every="4st", cache_features=False)
+    checkpoint = tmp_path / "whole" / "checkpoints" / "step-00000008"
+    assert train(tmp_path / "again", save_every="4st", resume=str(checkpoint))["cached_features"]
+    assert "Other than before: cache_features was False, now None" in capsys.readouterr().out
+
+
+def test_fork_without_changes_ends_with_its_parents_bits(train: Train, tmp_path: Path) -> None:
+    parent = train(tmp_path / "parent", save_every="4st", keep=9)
+    fork = train(tmp_path / "fork", fork=f"{tmp_path / 'parent'}@step-4", save_every="4st", keep=9)
+    assert fork["cached_features"]
+    assert fork["weights_sha256"] == parent["weights_sha256"]
+    later = {"timeline": [{"at": "8st", "unfreeze": "encoder"}]}
+    changed = train(tmp_path / "changed", fork=f"{tmp_path / 'parent'}@step-4", save_every="4st", keep=9, **later)
+    assert not changed["cached_features"]
+
+
+# What befalls the store.
+
+
+def test_damaged_store_is_said_and_computed_anew(
+    train: Train, features_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = train(tmp_path / "whole")
+    store._verified.clear()  # as another process
+    for entry in entries_in(features_dir):
+        file = entry / "layer-2.bin"
+        content = bytearray(file.read_bytes())
+        content[len(content) // 2] ^= 4
+        file.write_bytes(content)
+    capsys.readouterr()
+    again = train(tmp_path / "again")
+    said = [line for line in capsys.readouterr().out.splitlines() if line.startswith("The hidden states in ")]
+    assert len(said) == 3
+    assert all(
+        line.endswith("are damaged (layer-2.bin is not what was written); they are computed anew.") for line in said
+    )
+    assert again["weights_sha256"] == whole["weights_sha256"]
+    assert again["metrics"] == whole["metrics"]
+    assert len(entries_in(features_dir)) == 3
+    assert hidden_in(features_dir) == []
+
+
+@pytest.mark.parametrize("moment", ["before", "while it is written"])
+def test_full_disk_is_said_and_the_run_goes_on(
+    train: Train,
+    disk: Disk,
+    moment: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    plain = train(tmp_path / "plain", cache_features=False)
+    shutil.copytree(tmp_path / "cache", disk.path / "cache")  # rows and tokens
+    monkeypatch.setenv("MIDWAY_CACHE", str(disk.path / "cache"))
+    if moment == "before":
+        disk.fill(leave=200_000)  # enough for each split, not for all of them
+    else:
+        encode = encoding._encode
+
+        def filling(run: Run, split: str, *arguments: Any) -> Iterator[tuple[Tensor, ...]]:
+            for number, states in enumerate(encode(run, split, *arguments)):
+                if number == 1 and split == "test":
+                    disk.fill(leave=0)
+                yield states
+
+        monkeypatch.setattr(encoding, "_encode", filling)
+    result = train(tmp_path / "run", evaluation_batch_size=5)
+    said = [line for line in capsys.readouterr().out.splitlines() if "goes on without" in line]
+    assert len(said) == 1
+    assert said[0].startswith(f"Cannot write {disk.path / 'cache'}: No space left on device (")
+    assert said[0].endswith(" free). The run goes on without stored hidden states.")
+    assert not result["cached_features"]
+    assert result["weights_sha256"] == plain["weights_sha256"]
+    assert hidden_in(disk.path / "cache") == []
+    assert len(entries_in(disk.path / "cache")) == (0 if moment == "before" else 2)
+    disk.clear()
+    if moment != "before":
+        monkeypatch.undo()
+        return
+    assert train(tmp_path / "later")["cached_features"]
+
+
+def test_one_of_many_encodes_also_where_another_was_killed(
+    start: Start, tiny_encoder: Path, tiny_reviews: Path, tmp_path: Path
+) -> None:
+    cache, hold = tmp_path / "features", tmp_path / "hold"
+    hold.mkdir()
+    plugin = Path(__file__).with_name("hold_encoding.py")
+    flags = [f"--{name}={','.join(value) if isinstance(value, list) else value}" for name, value in SETTINGS.items()]
+    flags = [flag for flag in flags if not flag.startswith(("--head=", "--log_with="))]
+    flags += [f"--encoder={tiny_encoder}", f"--data={tiny_reviews}", f"--plugin={plugin}", "--evaluation_batch_size=5"]
+    environment = {"MIDWAY_CACHE": str(cache), "HOLD": str(hold)}
+
+    def begin(name: str) -> Started:
+        return start([*flags, f"--output_dir={tmp_path / name}"], environment=environment)
+
+    def encoded_by(run: Started) -> list[str]:
+        return sorted(path.name.partition("-")[2] for path in hold.glob(f"{run.process.pid}-*"))
+
+    def find_encoding(among: list[Started]) -> Started:
+        """Wait until one of them encodes, and return it."""
+        among[0].wait_for("encoding", lambda: any(encoded_by(run) for run in among))
+        (found,) = [run for run in among if encoded_by(run)]
+        assert encoded_by(found) == ["train"]
+        assert len(list(cache.glob(".features-*.writing"))) == 1, "more than what this one writes"
+        return found
+
+    killed = begin("killed")
+    assert find_encoding([killed]) is killed
+    others = [begin(name) for name in ("a", "b", "c")]
+    for run in others:
+        run.wait_for("waiting", lambda run=run: "Waiting for another process" in run.printed())
+    killed.kill()
+    interrupted = find_encoding(others)
+    others.remove(interrupted)
+    interrupted.process.send_signal(signal.SIGINT)
+    assert interrupted.end() == 130
+    assert "Traceback" not in interrupted.printed()
+    find_encoding(others)
+    assert entries_in(cache) == []
+    (hold / "go").touch()
+    assert [run.end() for run in others] == [0, 0]
+    assert sorted(split for run in others for split in encoded_by(run)) == sorted(SPLITS)
+    assert len(entries_in(cache)) == 3
+    assert hidden_in(cache) == []
+    results = [json.loads(path.read_text()) for path in tmp_path.glob("*/result.json")]
+    assert [result["cached_features"] for result in results] == [True, True]
+    assert results[0]["weights_sha256"] == results[1]["weights_sha256"]

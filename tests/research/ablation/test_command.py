@@ -1,0 +1,110 @@
+"""The command line of studies."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from research.ablation.command import StudyCommand, parse_study, separate
+
+
+def parsed(*arguments: str) -> StudyCommand:
+    command = parse_study(arguments)
+    assert command is not None
+    return command
+
+
+def test_flags_make_a_grid() -> None:
+    command = parsed(
+        *(
+            "--heads",
+            "linear,{name: lstm, lstm_size: 64}",
+            "--seeds",
+            "0,1",
+            "--grid",
+            "lr=1e-5,3e-5",
+            "freeze=[encoder],[]",
+        ),
+        *("--epochs", "2", "--name", "a", "--exclude", "head=linear,lr=1e-5"),
+    )
+    assert command.spec.grid == {
+        "head": ["linear", {"name": "lstm", "lstm_size": 64}],
+        "seed": [0, 1],
+        "lr": ["1e-5", "3e-5"],
+        "freeze": [["encoder"], []],
+    }
+    assert command.spec.exclude == [{"head": "linear", "lr": "1e-5"}]
+    assert command.spec.base["epochs"] == 2
+    assert command.spec.base["cache_features"] is True
+    assert command.directory == Path("runs/a")
+
+
+def test_grid_wins_over_the_base_and_says_so() -> None:
+    command = parsed("--head", "mlp", "--heads", "linear,lstm", "--seed", "3")
+    assert command.notes == ["The grid's head replaces 'mlp' of the base."]
+    assert command.spec.base["seed"] == 3
+
+
+def test_flags_go_over_a_study_file(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("base: {epochs: 3, lr: 1.0}\ngrid: {head: [linear], seed: [0, 1]}\nquick: {base: {lr: 2.0}}\n")
+    command = parsed("--study", str(path), "--epochs", "5", "--seeds", "7")
+    assert (command.spec.name, command.spec.base["epochs"], command.spec.base["lr"]) == ("mine", 5, 1.0)
+    assert command.spec.grid == {"head": ["linear"], "seed": [7]}
+    quick = parsed("--study", str(path), "--quick")
+    assert (quick.spec.name, quick.spec.base["lr"]) == ("mine-quick", 2.0)
+    assert quick.settings.quick
+
+
+def test_recipes_of_a_study_file_lie_under_its_settings(tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text("epochs: 9\nlr: 0.5\n")
+    path = tmp_path / "mine.yaml"
+    path.write_text(f"base: {{recipe: {recipe}, epochs: 3}}\n")
+    base = parsed("--study", str(path)).spec.base
+    assert (base["epochs"], base["lr"]) == (3, 0.5)
+
+
+def test_study_flags_are_taken_out() -> None:
+    given, rest = separate(
+        ["--head.dropout", "0.1", "--quick", "--grid", "a=1", "b=2", "--grid=c=3", "--seeds=1", "--lr", "2"]
+    )
+    assert given == {"quick": ["true"], "grid": ["a=1", "b=2", "c=3"], "seeds": ["1"]}
+    assert rest == ["--head.dropout", "0.1", "--lr", "2"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--haeds", "linear"], "Unknown flag '--haeds'. Did you mean '--heads'?"),
+        (["--heads"], "The flag --heads needs a value."),
+        (["--grid", "lr"], "Expected --grid as setting=value,value, got 'lr'."),
+        (["--heads", "a", "--grid", "head=b"], "The grid has the axis 'head' twice."),
+        (["--heads", "[a"], "Cannot read the values of head"),
+        (["--exclude", "lr"], "Expected --exclude as setting=value"),
+        (["--workers", "many"], "Expected --workers as a number above 0, got 'many'."),
+        (["--resume", "auto"], "A study takes no --resume: the same command goes on with a study."),
+        (["--overwrite"], "A study takes no --overwrite"),
+        (["--quick"], "--quick needs --study"),
+        (["--study", "nowhere.yaml"], "Cannot read the study nowhere.yaml"),
+        (["--split", "train"], "Expected the study's split"),
+    ],
+)
+def test_what_cannot_be_is_refused(arguments: list[str], message: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(message)):
+        parse_study(arguments)
+
+
+@pytest.mark.parametrize("study", sorted(Path("experiments/studies").glob("*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("quick", [[], ["--quick"]])
+def test_shipped_study_can_be_planned(study: Path, quick: list[str]) -> None:
+    from research.ablation.conduct import check
+    from research.ablation.grid import expand
+
+    command = parsed("--study", str(study), *quick)
+    trials = expand(command.spec)
+    check(trials)
+    assert len(trials) >= 4
+    assert command.spec.baseline is not None

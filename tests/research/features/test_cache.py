@@ -1,0 +1,195 @@
+"""Hidden states are computed by one process at a time, found by the others, and built anew where they are damaged."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from research.features import cache, store
+from research.features.cache import Layers, find_features, find_or_build
+from research.features.store import DamageError, FeatureStore, Layer, Places, write_features
+
+PLACES = Places.of(np.array([2, 1], dtype=np.int32), 8)
+KEY = "0123abcd"
+
+
+class Builder:
+    """Builds entries, and counts how often."""
+
+    def __init__(self) -> None:
+        self.built: list[Layers] = []
+        self.said: list[str] = []
+
+    def find_or_build(self, folder: Path, layers: Layers = "last", key: str = KEY) -> FeatureStore:
+        def build(target: Path) -> None:
+            self.built.append(layers)
+            contents = [Layer(f"layer-{number}.bin", 4, "float32", "float32") for number in range(3)]
+            contents = contents if layers == "all" else contents[-1:]
+            write_features(target, contents, [[torch.ones(3, 4)] * len(contents)])
+
+        return find_or_build(folder, key, layers, PLACES, build, self.said.append)
+
+
+@pytest.fixture
+def builder(monkeypatch: pytest.MonkeyPatch) -> Builder:
+    """A process of its own, which has opened nothing yet."""
+    monkeypatch.setattr(store, "_verified", set())
+    return Builder()
+
+
+def names_in(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_second_one_finds_what_the_first_built(builder: Builder, tmp_path: Path) -> None:
+    folder = tmp_path / "not" / "there"
+    assert find_features(tmp_path, KEY, "last", PLACES) is None
+    first = builder.find_or_build(folder)
+    assert builder.find_or_build(folder).digest == first.digest
+    assert builder.built == ["last"]
+    assert builder.said == []
+    assert names_in(folder) == [f"features-{KEY}-last"]
+
+
+def test_last_layer_is_taken_out_of_all(builder: Builder, tmp_path: Path) -> None:
+    builder.find_or_build(tmp_path, "all")
+    assert builder.find_or_build(tmp_path, "last").has_all_layers
+    assert builder.built == ["all"]
+
+
+def test_all_layers_are_not_taken_out_of_the_last(builder: Builder, tmp_path: Path) -> None:
+    builder.find_or_build(tmp_path, "last")
+    assert builder.find_or_build(tmp_path, "all").has_all_layers
+    assert builder.built == ["last", "all"]
+
+
+@pytest.mark.parametrize("layers", ["last", "all"])
+def test_damaged_entry_is_said_and_built_anew(builder: Builder, tmp_path: Path, layers: Layers) -> None:
+    builder.find_or_build(tmp_path, layers)
+    entry = tmp_path / f"features-{KEY}-{layers}"
+    (entry / "layer-2.bin").write_bytes(bytes(48))
+    store._verified.clear()  # as another process
+    assert find_features(tmp_path, KEY, layers, PLACES) is None
+    builder.find_or_build(tmp_path, layers)
+    assert builder.built == [layers, layers]
+    assert builder.said == [
+        f"The hidden states in {entry} are damaged (layer-2.bin is not what was written); they are computed anew."
+    ]
+    assert names_in(tmp_path) == [entry.name]
+
+
+def test_building_that_fails_leaves_nothing(builder: Builder, tmp_path: Path) -> None:
+    def build(target: Path) -> None:
+        (target / "layer-2.bin").write_bytes(bytes(48))
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        find_or_build(tmp_path, KEY, "last", PLACES, build, builder.said.append)
+    assert names_in(tmp_path) == []
+    builder.find_or_build(tmp_path)
+
+
+def test_what_cannot_be_read_back_is_not_handed_out(tmp_path: Path) -> None:
+    with pytest.raises(DamageError, match="its manifest cannot be read"):
+        find_or_build(tmp_path, KEY, "last", PLACES, lambda target: None, print)
+
+
+def test_leftovers_of_killed_builders_are_removed_and_those_of_living_ones_stay(
+    builder: Builder, tmp_path: Path
+) -> None:
+    own, gone, alive = (tmp_path / f".features-{key}.123.writing" for key in (KEY, "aaaa", "bbbb"))
+    retired = tmp_path / ".features-cccc-last.removing"
+    for folder in (own, gone, alive, retired):
+        folder.mkdir()
+        (folder / "layer-2.bin").write_bytes(bytes(10))
+    (tmp_path / ".features-aaaa.lock").touch()  # of the killed one
+    held = os.open(tmp_path / ".features-bbbb.lock", os.O_RDWR | os.O_CREAT)
+    fcntl.flock(held, fcntl.LOCK_EX)
+    builder.find_or_build(tmp_path)
+    assert names_in(tmp_path) == [".features-bbbb.123.writing", ".features-bbbb.lock", f"features-{KEY}-last"]
+    os.close(held)
+    builder.find_or_build(tmp_path, key="dddd")
+    assert names_in(tmp_path) == [f"features-{KEY}-last", "features-dddd-last"]
+
+
+def test_of_many_at_once_one_builds_and_the_others_wait_for_it(tmp_path: Path, builder: Builder) -> None:
+    # Threads lock as processes do: each opens the file for itself.
+    others_wait, found = threading.Event(), []
+    waiting = threading.Semaphore(0)
+
+    def build(target: Path) -> None:
+        builder.built.append("last")
+        assert others_wait.wait(60)
+        write_features(target, [Layer("layer-2.bin", 4, "float32", "float32")], [[torch.ones(3, 4)]])
+
+    def say(message: str) -> None:
+        builder.said.append(message)
+        waiting.release()
+
+    def work() -> None:
+        found.append(find_or_build(tmp_path, KEY, "last", PLACES, build, say).digest)
+
+    workers = [threading.Thread(target=work) for _ in range(4)]
+    for worker in workers:
+        worker.start()
+    for _ in range(3):
+        assert waiting.acquire(timeout=60)
+    others_wait.set()
+    for worker in workers:
+        worker.join(60)
+    assert len(builder.built) == 1
+    assert len(found) == 4
+    assert len(set(found)) == 1
+    assert set(builder.said) == {
+        f"Waiting for another process, which computes the same hidden states into {tmp_path} ..."
+    }
+    assert names_in(tmp_path) == [f"features-{KEY}-last"]
+
+
+def test_file_system_without_locks_is_said(builder: Builder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(descriptor: int, operation: int) -> None:
+        raise OSError(38, "Function not implemented")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    builder.find_or_build(tmp_path)
+    assert builder.said == [
+        f"{tmp_path} cannot be locked (Function not implemented): another process may compute the same hidden states "
+        "as well."
+    ]
+    # The other one was faster.
+    builder.said.clear()
+
+    def build_twice(target: Path) -> None:
+        for place in (target, tmp_path / "features-eeee-last"):
+            place.mkdir(exist_ok=True)
+            write_features(place, [Layer("layer-2.bin", 4, "float32", "float32")], [[torch.ones(3, 4)]])
+
+    find_or_build(tmp_path, "eeee", "last", PLACES, build_twice, builder.said.append)
+    assert [name for name in names_in(tmp_path) if "writing" in name] == []
+
+
+def test_lock_of_a_file_that_was_deleted_meanwhile_does_not_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock = tmp_path / "lock"
+    plain, taken = fcntl.flock, []
+
+    def flock(descriptor: int, operation: int) -> None:
+        plain(descriptor, operation)
+        if not taken:  # whoever had it ends now
+            lock.unlink()
+        taken.append(descriptor)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    descriptor, problem = cache._lock(lock)
+    assert (len(taken), problem) == (2, None)
+    assert descriptor is not None
+    assert os.path.samestat(os.fstat(descriptor), lock.stat())
+    cache._unlock(lock, descriptor)
+    assert not lock.exists()

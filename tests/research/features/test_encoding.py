@@ -1,0 +1,217 @@
+"""Hidden states are found again by all that they depend on, and are those that the run itself would compute."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from research import RunConfig
+from research.features import encoding, store
+from research.features.ahead import ensure_features
+from research.run import Run
+from tests.research.conftest import StartRun
+
+SPLITS = ["train", "validation", "test"]
+FROZEN: dict[str, Any] = {"freeze": ["encoder"], "cache_features": True, "num_threads": 1}
+Begin = Callable[..., Run]
+
+
+@pytest.fixture
+def encoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The splits that were encoded, one after the other."""
+    splits: list[str] = []
+    plain = encoding._encode
+
+    def counting(run: Run, split: str, *arguments: Any) -> Iterator[tuple[Tensor, ...]]:
+        splits.append(split)
+        return plain(run, split, *arguments)
+
+    monkeypatch.setattr(encoding, "_encode", counting)
+    return splits
+
+
+@pytest.fixture
+def begin(start_run: StartRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Begin:
+    """Return a run with a frozen encoder that is ready to train; all of a test share an empty cache."""
+    monkeypatch.setenv("MIDWAY_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(store, "_verified", set())
+    return lambda **settings: start_run(**{**FROZEN, **settings})
+
+
+def another_encoder(folder: Path, target: Path) -> str:
+    shutil.copytree(folder, target)
+    weights = load_file(target / "model.safetensors")
+    weights["encoder.layer.1.output.dense.bias"][3] += 1e-3
+    save_file(weights, target / "model.safetensors", metadata={"format": "pt"})
+    return str(target)
+
+
+def another_text(folder: Path, target: Path) -> str:
+    shutil.copytree(folder, target)
+    rows = (target / "train.csv").read_text().splitlines()
+    rows[5] = "good " + rows[5]
+    (target / "train.csv").write_text("\n".join(rows) + "\n")
+    return str(target)
+
+
+def other_labels(folder: Path, target: Path) -> str:
+    shutil.copytree(folder, target)
+    rows = (target / "train.csv").read_text().splitlines()
+    turned = {"positive": "negative", "negative": "positive"}
+    texts = [row.rpartition(",") for row in rows[1:]]
+    rows[1:] = [f"{text},{turned[label] if number < 9 else label}" for number, (text, _, label) in enumerate(texts)]
+    (target / "train.csv").write_text("\n".join(rows) + "\n")
+    return str(target)
+
+
+@pytest.mark.parametrize(
+    ("changed", "expected"),
+    [
+        ({"max_length": 24}, SPLITS),
+        ({"truncation": "tail"}, SPLITS),
+        ({"truncation": "head"}, SPLITS),
+        ({"mixed_precision": "bf16"}, SPLITS),
+        ({"cache_dtype": "bf16"}, SPLITS),
+        ({"encoder": another_encoder}, SPLITS),
+        ({"data": another_text}, ["train"]),
+        ({"limit_validation": 10}, ["validation"]),
+        ({"data": other_labels}, []),
+        ({"seed": 7}, []),
+        ({"head": "lstm", "lr": 0.1, "batch_size": 4, "objective": "focal"}, []),
+        ({"dropout": 0.3, "attention_dropout": 0.2}, []),
+        ({"evaluation_batch_size": 5}, []),
+    ],
+)
+def test_what_hidden_states_depend_on_and_nothing_else_makes_others(
+    begin: Begin,
+    encoded: list[str],
+    changed: dict[str, Any],
+    expected: list[str],
+    tiny_encoder: Path,
+    tiny_reviews: Path,
+    tmp_path: Path,
+) -> None:
+    assert begin().features is not None
+    assert encoded == SPLITS
+    encoded.clear()
+    own = {"encoder": tiny_encoder, "data": tiny_reviews}
+    settings = {
+        name: value(own[name], tmp_path / f"other-{name}") if callable(value) else value
+        for name, value in changed.items()
+    }
+    assert begin(**settings).features is not None
+    assert encoded == expected
+
+
+def test_last_layer_is_found_among_all(begin: Begin, encoded: list[str]) -> None:
+    begin(head="scalar_mix")
+    begin(head="linear")
+    assert encoded == SPLITS
+    encoded.clear()
+    begin(head="scalar_mix", max_length=24)
+    begin(head="scalar_mix", max_length=24)
+    assert encoded == SPLITS
+
+
+def test_features_ahead_serve_every_head(begin: Begin, encoded: list[str], tiny_encoder: Path, tmp_path: Path) -> None:
+    config = begin(max_length=24).config
+    encoded.clear()
+    said: list[str] = []
+    settings = {**config.to_dict(), "max_length": 32, "output_dir": str(tmp_path / "never")}
+    assert ensure_features(RunConfig(**settings), "all", said.append)
+    assert encoded == SPLITS
+    assert sum("Hidden states of 47 rows of train" in line for line in said) == 1
+    assert ensure_features(RunConfig(**settings), "all", said.append)
+    begin(head="scalar_mix")
+    begin(head="linear")
+    assert encoded == SPLITS
+    assert not (tmp_path / "never").exists()
+    said.clear()
+    assert not ensure_features(RunConfig(**{**settings, "freeze": []}), "all", said.append)
+    assert "Hidden states are not cached: the encoder trains." in said
+
+
+def test_size_is_said_before(begin: Begin, tmp_path: Path) -> None:
+    said: list[str] = []
+    run = begin(said=said)
+    tokens = int(run.lengths_of("train").clip(max=32).sum())
+    kilobytes = tokens * 32 * 4 / 1e6
+    assert (
+        f"Hidden states of 47 rows of train: {kilobytes:.1f} MB in float32 (--cache_dtype bf16 halves it), into "
+        f"{tmp_path / 'cache'}" in said
+    )
+    assert said[-1] == f"The encoder stays frozen: its hidden states come from {tmp_path / 'cache'}."
+    whole = sum(file.stat().st_size for file in (tmp_path / "cache").glob("features-*/*.bin"))
+    begin(cache_dtype="bf16", said=said)
+    both = sum(file.stat().st_size for file in (tmp_path / "cache").glob("features-*/*.bin"))
+    assert both == 1.5 * whole
+    assert not any("halves" in line for line in said if "bfloat16" in line)
+
+
+@pytest.mark.parametrize("mixed_precision", ["no", "bf16"])
+@pytest.mark.parametrize("head", ["mean", "scalar_mix"])
+def test_evaluation_on_stored_hidden_states_has_the_bits_of_one_without(
+    begin: Begin, mixed_precision: str, head: str
+) -> None:
+    # The same batches, padded alike, under the same precision.
+    settings = {"mixed_precision": mixed_precision, "head": {"name": head, "dropout": 0.0}}
+    logits = []
+    for cache_features in (True, False):
+        run = begin(cache_features=cache_features, **settings)
+        assert (run.features is not None) == cache_features
+        run.begin()
+        logits.append(run.evaluate("validation").logits.tolist())
+    assert logits[0] == logits[1]
+
+
+def test_nothing_random_is_drawn_and_no_mode_is_changed(begin: Begin) -> None:
+    states, modes = [], []
+    for cache_features in (True, False):
+        run = begin(cache_features=cache_features)
+        states.append(torch.get_rng_state())
+        modes.append([module.training for module in run.encoder_with_head.modules()])
+    assert torch.equal(*states)
+    assert modes[0] == modes[1]
+
+
+def test_encoder_whose_output_is_not_its_last_hidden_state_is_not_stored_for_all(
+    begin: Begin, monkeypatch: pytest.MonkeyPatch, encoded: list[str]
+) -> None:
+    plain = encoding._hidden_states
+
+    def shifted(run: Run, split: str, rows: Any, layers: str) -> tuple[Tensor, ...]:
+        states = plain(run, split, rows, layers)
+        return states if layers == "all" else tuple(layer + 1 for layer in states)
+
+    monkeypatch.setattr(encoding, "_hidden_states", shifted)
+    said: list[str] = []
+    assert begin(head="scalar_mix", said=said).features is None
+    assert said[-1] == (
+        "The last of the encoder's hidden states is not what it puts out. The run goes on without stored hidden states."
+    )
+    assert encoded == []
+    assert begin(head="linear").features is not None
+
+
+def test_batch_moves_with_its_hidden_states(begin: Begin) -> None:
+    from research.batches import evaluation_shares
+
+    run = begin(head="scalar_mix")
+    run.encoder_with_head.eval()
+    share = evaluation_shares(run.lengths_of("test"), 0, 1, 4)[0]
+    batch = run.collate(share, "test").to(torch.device("meta"))
+    assert [layer.device.type for layer in batch.inputs["hidden_states"]] == ["meta"] * 3
+    assert batch.labels.device.type == "meta"
+
+
+def test_stored_text_of_a_fingerprint_is_plain(begin: Begin) -> None:
+    run = begin()
+    json.dumps([encoding._fingerprint_encoder(run), run.collator.settings()])

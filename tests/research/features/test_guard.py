@@ -1,0 +1,250 @@
+"""Hidden states are stored where the encoder gives every row the same ones to the end, and only there."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from research.choices import create
+from research.clock import Clock
+from research.config import Choice, RunConfig
+from research.data import Collator
+from research.data.batch import Batch
+from research.edits.base import EDITS, EditRequest, register_edit
+from research.edits.timeline import parse_timeline, planned_by_hooks, resolve_timeline
+from research.encoders import load_tokenizer
+from research.features.guard import Decision, Watch, decide, is_asked_for
+from research.hooks import HOOKS, Hook
+from research.hooks.fgm import FastGradientMethod
+from research.objectives import OBJECTIVES
+from research.rehearsal import Rehearsal
+from research.task import Task
+
+Entries = list[dict[str, Any]]
+
+
+@pytest.fixture
+def begin(tiny_encoder: Path) -> Any:
+    """Return the rehearsal of a run of 20 steps, two epochs."""
+    tokenizer = load_tokenizer(str(tiny_encoder))
+    task = Task("single_label", ("bad", "good"))
+
+    def rehearsal(**settings: Any) -> Rehearsal:
+        config = RunConfig(encoder=str(tiny_encoder), max_length=32, **settings)
+        collator = Collator(tokenizer, task, max_length=32, truncation="head", pair=False)
+        clock = Clock(steps_per_epoch=10, total_steps=20, batch_size=8)
+        return Rehearsal.of(config, task, create(OBJECTIVES, Choice("cross_entropy"), task), collator, clock)
+
+    return rehearsal
+
+
+@pytest.fixture
+def decided(begin: Any) -> Any:
+    """Decide on a run with a timeline and hooks."""
+
+    def of(timeline: Entries, hooks: Sequence[Hook] = (), **settings: Any) -> Decision:
+        rehearsal = begin(timeline=timeline, **{"freeze": ["encoder"], **settings})
+        planned = planned_by_hooks(hooks, rehearsal.config, ["embeddings", "layer.0", "layer.1", "head"])
+        entries = [*parse_timeline(rehearsal.config), *planned]
+        return decide(rehearsal, resolve_timeline(entries, rehearsal.clock), hooks)
+
+    return of
+
+
+HARMLESS: dict[str, Entries] = {
+    "nothing": [],
+    "rates": [{"at": "50%", "set_lr": 0.1, "set_weight_decay": 0.1}, {"every": "3st", "scale_lr": 0.9}],
+    "head swap": [{"at": "50%", "replace_head": "lstm"}],
+    "objective": [{"at": "50%", "set_objective": "focal"}],
+    "frozen again": [{"at": "50%", "freeze": "encoder.layer"}],
+    "head's own": [{"at": "1st", "freeze": "name:head.out.bias"}, {"at": "50%", "unfreeze": "head"}],
+    "head anew": [{"at": "50%", "reinitialize": "head"}],
+    "head's dropout": [{"at": "50%", "set_dropout": {"p": 0.3, "modules": "head"}}],
+    "dropout of what is frozen, and off": [{"at": "50%", "set_dropout": 0.3}],
+    "same length": [{"at": "50%", "set_max_length": 32}],
+    "condition": [{"when": "plateau(validation/loss, 1)", "replace_head": "gru"}],
+}
+
+
+@pytest.mark.parametrize("case", HARMLESS)
+def test_edits_beside_the_encoder_are_harmless(decided: Any, case: str) -> None:
+    assert decided(HARMLESS[case]) == Decision(None, True, "last")
+
+
+TOUCHING: dict[str, tuple[Entries, str]] = {
+    "unfreeze": (
+        [{"at": "50%", "unfreeze": "encoder"}],
+        "the encoder trains after step 10 (unfreeze(modules='encoder'))",
+    ),
+    "unfreeze a part": (
+        [{"at": "3st", "unfreeze": "name:encoder.*.bias"}],
+        "the encoder trains after step 3 (unfreeze(modules='name:encoder.*.bias'))",
+    ),
+    "unfreeze all": ([{"at": "3st", "unfreeze": "all"}], "the encoder trains after step 3 (unfreeze(modules='all'))"),
+    "for a while": (
+        [{"at": "3st", "unfreeze": "encoder"}, {"at": "4st", "freeze": "encoder"}],
+        "the encoder trains after step 3 (unfreeze(modules='encoder'))",
+    ),
+    "anew": (
+        [{"at": "3st", "reinitialize": "encoder.layer[-1]"}],
+        "the encoder's weights change after step 3 (reinitialize(modules='encoder.layer[-1]'))",
+    ),
+    "anew at first": (
+        [{"at": "0%", "reinitialize": "encoder.layer[-1]"}],
+        "the encoder's weights change after step 0 (freeze(modules=['encoder']), "
+        "reinitialize(modules='encoder.layer[-1]'))",
+    ),
+    "fewer layers": (
+        [{"at": "3st", "drop_layers": "encoder.layer[-1]"}],
+        "the encoder is built otherwise after step 3 (drop_layers(modules='encoder.layer[-1]'))",
+    ),
+    "adapters": ([{"at": "3st", "add_lora": {"r": 2}}], "the encoder is built otherwise after step 3 (add_lora("),
+    "length": (
+        [{"at": "3st", "set_max_length": 16}],
+        "texts are cut at 16 tokens instead of 32 after step 3 (set_max_length(length=16))",
+    ),
+    "length for a while": (
+        [{"at": "0%", "set_max_length": 16}, {"at": "3st", "set_max_length": 32}],
+        "texts are cut at 16 tokens instead of 32 after step 0 (",
+    ),
+    "condition": (
+        [{"when": "above(validation/accuracy, 0.8)", "unfreeze": "encoder.layer[-1]"}],
+        "the encoder trains once above(validation/accuracy, 0.8) (unfreeze(modules='encoder.layer[-1]'))",
+    ),
+    "condition on a later head": (
+        [
+            {"at": "3st", "replace_head": "lstm"},
+            {"when": "above(validation/accuracy, 0.8)", "unfreeze": "name:head.forwards.*", "set_max_length": 8},
+        ],
+        "texts are cut at 8 tokens instead of 32 once above(",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", TOUCHING)
+def test_edits_of_what_the_encoder_gives_are_said(decided: Any, case: str) -> None:
+    timeline, reason = TOUCHING[case]
+    found = decided(timeline)
+    assert found.reason is not None
+    assert found.reason.startswith(reason), found.reason
+    assert found.is_frozen_at_first
+
+
+@pytest.fixture
+def own_edit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(EDITS, "_entries", dict(EDITS._entries))
+
+    @register_edit("my_edit", changes_parameters=False)
+    def my_edit(run: Any) -> None:
+        """Do nothing, which nobody can know."""
+
+
+@pytest.mark.usefixtures("own_edit")
+@pytest.mark.parametrize("when", [{"at": "0%"}, {"at": "3st"}, {"when": "below(validation/loss, 1)"}])
+def test_edit_of_the_users_own_may_change_anything(decided: Any, when: dict[str, str]) -> None:
+    reason = decided([{**when, "my_edit": True}]).reason
+    assert reason.startswith("the edit 'my_edit' may change anything")
+
+
+@pytest.mark.parametrize("settings", [{"freeze": []}, {"freeze": ["encoder.layer"]}, {"peft": "lora"}])
+def test_encoder_that_trains_is_no_matter(decided: Any, settings: dict[str, Any]) -> None:
+    assert decided([], **settings) == Decision("the encoder trains", False, "last")
+
+
+def test_planned_edits_of_hooks_count(decided: Any) -> None:
+    unfreezing = create(HOOKS, Choice("gradual_unfreezing"))
+    assert decided([], [unfreezing]).reason.startswith("the encoder trains after step")
+    longer = create(HOOKS, Choice("length_warmup", {"start": 8}))
+    assert decided([], [longer]).reason.startswith("texts are cut at 8 tokens instead of 32 after step 0")
+
+
+class ChangesBatches(Hook):
+    def on_batch(self, run: Any, batch: Batch) -> None:
+        """Change it in place."""
+
+
+def test_hooks_that_reach_into_the_forward_pass_are_said(decided: Any) -> None:
+    assert decided([], [ChangesBatches()]).reason == "the hook ChangesBatches changes batches"
+    assert decided([], [FastGradientMethod()]).reason == "the hook FastGradientMethod reaches into the forward pass"
+
+
+@pytest.mark.parametrize("name", [name for name in HOOKS if HOOKS[name].__module__.startswith("research.")])
+def test_every_hook_of_ours_is_looked_at(decided: Any, name: str) -> None:
+    reason = decided([], [create(HOOKS, Choice(name, {"start": 8} if name == "length_warmup" else {}))]).reason
+    assert (reason is None) == (name in ("early_stopping", "ema", "loss_spike_guard")), reason
+
+
+@pytest.mark.parametrize(
+    ("head", "timeline", "layers"),
+    [
+        ("scalar_mix", [], "all"),
+        ("linear", [{"at": "3st", "replace_head": "scalar_mix"}], "all"),
+        ("linear", [{"when": "below(validation/loss, 1)", "replace_head": "scalar_mix"}], "all"),
+        ("scalar_mix", [{"at": "3st", "replace_head": "linear"}], "all"),
+        ("scalar_mix", [{"at": "0%", "replace_head": "linear"}], "last"),
+    ],
+)
+def test_layers_are_those_that_any_planned_head_reads(decided: Any, head: str, timeline: Entries, layers: str) -> None:
+    assert decided(timeline, head=head) == Decision(None, True, layers)
+
+
+def test_rehearsal_is_left_as_it_was(begin: Any) -> None:
+    rehearsal = begin(freeze=["encoder"], timeline=[{"at": "3st", "drop_layers": "encoder.layer[0]"}])
+    timeline = resolve_timeline(parse_timeline(rehearsal.config), rehearsal.clock)
+    decide(rehearsal, timeline, ())
+    assert rehearsal.clock.step == 0
+    assert not rehearsal.journal
+    assert all(parameter.requires_grad for parameter in rehearsal.encoder_with_head.parameters())
+
+
+def test_stored_by_itself_only_where_it_spares_a_pass() -> None:
+    for total_steps, expected in ((10, False), (11, True), (3, False)):
+        clock = Clock(steps_per_epoch=10, total_steps=total_steps, batch_size=8)
+        assert is_asked_for(RunConfig(), clock) == expected
+        assert is_asked_for(RunConfig(cache_features=True), clock)
+        assert not is_asked_for(RunConfig(cache_features=False), clock)
+
+
+@pytest.fixture
+def frozen(begin: Any) -> Rehearsal:
+    run: Rehearsal = begin()
+    run.apply([EditRequest("freeze", {"modules": "encoder"})])
+    run.encoder_with_head.train()
+    return run
+
+
+def test_watch_sees_what_hooks_do_to_the_encoder(frozen: Rehearsal) -> None:
+    model = frozen.encoder_with_head
+    assert Watch.of(frozen).reason_of_hooks(model) is None
+    watch = Watch.of(frozen)
+    with torch.no_grad():
+        next(model.head.parameters()).mul_(2)
+        assert watch.reason_of_hooks(model) is None
+        next(model.encoder.parameters()).mul_(2)
+    assert watch.reason_of_hooks(model) == "the encoder's weights change"
+    watch = Watch.of(frozen)
+    for register in (nn.Module.register_forward_hook, nn.Module.register_forward_pre_hook):
+        handle = register(model.encoder.get_input_embeddings(), lambda *arguments: None)  # type: ignore[arg-type]
+        assert watch.reason_of_hooks(model) == "something listens in the encoder's forward pass"
+        handle.remove()
+        assert watch.reason_of_hooks(model) is None
+    next(model.encoder.parameters()).requires_grad_(True)
+    assert watch.reason_of_hooks(model) == "the encoder trains"
+    model.eval()  # where it does not matter
+    assert watch.reason_of_hooks(model) is None
+
+
+def test_watch_does_not_mind_how_transformers_collects_hidden_states(frozen: Rehearsal) -> None:
+    model = frozen.encoder_with_head
+    watch = Watch.of(frozen)
+    ids = torch.zeros(1, 2, dtype=torch.long, device="meta")
+    with contextlib.suppress(RuntimeError):  # there are no values to compute with
+        model.encode(ids, torch.ones_like(ids), all_layers=True)
+    assert any(module._forward_hooks for module in model.encoder.modules())
+    assert watch.reason_of_hooks(model) is None

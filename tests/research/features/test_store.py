@@ -1,0 +1,200 @@
+"""Hidden states come back from the disk as they were put there, and any damage is found out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from research.features import store
+from research.features.store import MANIFEST, DamageError, FeatureStore, Layer, Places, write_features
+
+WIDTH = 5
+LENGTHS = np.array([3, 9, 1, 4, 9], dtype=np.int32)
+MAX_LENGTH = 6
+
+
+def layers(stored: str = "float32", given: str = "float32", numbers: tuple[int, ...] = (0, 1, 2)) -> list[Layer]:
+    return [Layer(f"layer-{number}.bin", WIDTH, stored, given) for number in numbers]
+
+
+def states_of(row: int, layer: int, dtype: torch.dtype) -> Tensor:
+    length = min(int(LENGTHS[row]), MAX_LENGTH)
+    generator = torch.Generator().manual_seed(100 * int(row) + layer)
+    return torch.randn(length, WIDTH, generator=generator).to(dtype)
+
+
+@pytest.fixture
+def places() -> Places:
+    return Places.of(LENGTHS, MAX_LENGTH)
+
+
+Write = Callable[..., Path]
+
+
+@pytest.fixture
+def write(tmp_path: Path, places: Places) -> Write:
+    """Write the hidden states of five rows, in batches of two."""
+
+    def all_rows(contents: list[Layer], name: str = "entry") -> Path:
+        folder = tmp_path / name
+        folder.mkdir()
+        dtype = getattr(torch, contents[0].given)
+        numbers = [int(layer.name.removeprefix("layer-").removesuffix(".bin")) for layer in contents]
+        batches = (
+            [
+                torch.cat([states_of(row, number, dtype) for row in places.order[start : start + 2]])
+                for number in numbers
+            ]
+            for start in range(0, len(LENGTHS), 2)
+        )
+        write_features(folder, contents, batches)
+        return folder
+
+    return all_rows
+
+
+@pytest.fixture(autouse=True)
+def forget_verified(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every test be a process of its own, which has opened nothing yet."""
+    monkeypatch.setattr(store, "_verified", set())
+
+
+def mask_of(rows: list[int], *, left: bool) -> Tensor:
+    lengths = torch.tensor(np.minimum(LENGTHS[rows], MAX_LENGTH)).unsqueeze(1)
+    seen = torch.arange(MAX_LENGTH).expand(len(rows), -1) < lengths
+    return (seen.flip(1) if left else seen).long()
+
+
+def test_rows_lie_one_after_the_other_from_the_longest_to_the_shortest(places: Places) -> None:
+    assert places.order.tolist() == [1, 4, 3, 0, 2]
+    assert places.lengths.tolist() == [3, 6, 1, 4, 6]
+    assert places.starts.tolist() == [16, 0, 19, 12, 6]
+    assert places.num_tokens == 20
+
+
+@pytest.mark.parametrize("left", [False, True])
+@pytest.mark.parametrize("given", ["float32", "bfloat16", "float16"])
+def test_batches_hold_what_was_written_and_zeros(write: Write, places: Places, given: str, left: bool) -> None:
+    opened = FeatureStore(write(layers(given, given)), places)
+    rows, dtype = [4, 2, 0], getattr(torch, given)
+    mask = mask_of(rows, left=left)
+    batch = opened.batch(np.array(rows), mask, all_layers=True)
+    assert isinstance(batch, tuple)
+    assert len(batch) == 3
+    for layer, states in enumerate(batch):
+        assert (states.shape, states.dtype) == ((3, MAX_LENGTH, WIDTH), dtype)
+        for place, row in enumerate(rows):
+            assert torch.equal(states[place][mask[place].bool()], states_of(row, layer, dtype))
+        assert not states[mask == 0].any()
+    last = opened.batch(np.array(rows), mask, all_layers=False)
+    assert isinstance(last, Tensor)
+    assert torch.equal(last, batch[-1])
+
+
+def test_half_the_bytes_come_back_rounded(write: Write, places: Places) -> None:
+    whole, half = write(layers(), "whole"), write(layers("bfloat16"), "half")
+    sizes = [sum(file.stat().st_size for file in folder.glob("*.bin")) for folder in (whole, half)]
+    assert sizes == [3 * 20 * WIDTH * 4, 3 * 20 * WIDTH * 2]
+    mask = mask_of([1], left=False)
+    exact, rounded = (
+        FeatureStore(folder, places).batch(np.array([1]), mask, all_layers=False) for folder in (whole, half)
+    )
+    assert isinstance(exact, Tensor)
+    assert isinstance(rounded, Tensor)
+    assert rounded.dtype == torch.float32
+    assert torch.equal(rounded, exact.bfloat16().float())
+    assert not torch.equal(rounded, exact)
+
+
+def test_batch_of_other_lengths_is_a_defect(write: Write, places: Places) -> None:
+    opened = FeatureStore(write(layers()), places)
+    with pytest.raises(AssertionError, match="another length than stored"):
+        opened.batch(np.array([0]), torch.ones(1, MAX_LENGTH, dtype=torch.long), all_layers=False)
+
+
+def flip(file: Path, position: int) -> None:
+    content = bytearray(file.read_bytes())
+    content[position] ^= 1
+    file.write_bytes(content)
+
+
+DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
+    "flipped": (lambda folder: flip(folder / "layer-1.bin", 77), r"layer-1\.bin is not what was written"),
+    "cut": (
+        lambda folder: (folder / "layer-2.bin").write_bytes((folder / "layer-2.bin").read_bytes()[:-1]),
+        r"layer-2\.bin has 399 bytes instead of 400",
+    ),
+    "zeros": (
+        lambda folder: (folder / "layer-0.bin").write_bytes(bytes(400)),
+        r"layer-0\.bin is not what was written",
+    ),
+    "missing": (lambda folder: (folder / "layer-0.bin").unlink(), r"layer-0\.bin is missing"),
+    "no manifest": (lambda folder: (folder / MANIFEST).unlink(), "its manifest cannot be read"),
+    "empty manifest": (lambda folder: (folder / MANIFEST).write_text(""), "its manifest is damaged"),
+    "list for manifest": (lambda folder: (folder / MANIFEST).write_text("[1]"), "its manifest is damaged"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damage_is_found_out(write: Write, places: Places, damage: str) -> None:
+    folder = write(layers())
+    change, message = DAMAGES[damage]
+    change(folder)
+    with pytest.raises(DamageError, match=message):
+        FeatureStore(folder, places)
+
+
+def test_no_byte_of_the_manifest_can_change_its_meaning(write: Write, places: Places) -> None:
+    folder = write(layers())
+    content = json.loads((folder / MANIFEST).read_text())["content"]
+    whole = (folder / MANIFEST).read_bytes()
+    found = 0
+    for position in range(0, len(whole), 4):
+        flip(folder / MANIFEST, position)
+        try:
+            FeatureStore(folder, places)
+        except DamageError:
+            found += 1
+        else:  # white space
+            assert json.loads((folder / MANIFEST).read_text())["content"] == content
+        (folder / MANIFEST).write_bytes(whole)
+    assert found > 0.7 * len(whole) / 4
+
+
+def test_rows_of_other_lengths_are_not_taken_from_it(write: Write) -> None:
+    folder = write(layers())
+    with pytest.raises(DamageError, match="it has 20 tokens instead of 19"):
+        FeatureStore(folder, Places.of(np.array([3, 9, 1, 3, 9], dtype=np.int32), MAX_LENGTH))
+
+
+def test_files_are_compared_with_their_hashes_once(
+    write: Write, places: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hashed: list[str] = []
+    plain = store._hash_file
+    monkeypatch.setattr(store, "_hash_file", lambda file: hashed.append(file.name) or plain(file))
+    folder = write(layers())
+    for _ in range(3):
+        FeatureStore(folder, places)
+    assert hashed == ["layer-0.bin", "layer-1.bin", "layer-2.bin"]
+    other = write(layers(), "other")
+    FeatureStore(other, places)
+    assert len(hashed) == 6
+
+
+def test_what_is_written_into_a_batch_does_not_reach_the_disk(write: Write, places: Places) -> None:
+    opened = FeatureStore(write(layers()), places)
+    mask = mask_of([1], left=False)
+    before = opened.batch(np.array([1]), mask, all_layers=False)
+    assert isinstance(before, Tensor)
+    kept = before.clone()
+    before.zero_()
+    again = opened.batch(np.array([1]), mask, all_layers=False)
+    assert isinstance(again, Tensor)
+    assert torch.equal(again, kept)

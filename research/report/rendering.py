@@ -11,6 +11,7 @@ from typing import Any
 import matplotlib as mpl
 import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 
@@ -42,8 +43,19 @@ def picture(title: str, figure: Figure) -> Picture:
     """Return a figure as SVG, the same bytes for the same figure."""
     buffer = io.BytesIO()
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "midway", "font.family": "sans-serif"}):
+        _lay_out(figure)
         figure.savefig(buffer, format="svg", metadata={"Date": None})
     return Picture(title, f"data:image/svg+xml;base64,{base64.b64encode(buffer.getvalue()).decode()}")
+
+
+def _lay_out(figure: Figure) -> None:
+    """Give axes and legend their places, so that `savefig` does not draw everything twice to find them."""
+    engine = figure.get_layout_engine()
+    assert engine is not None
+    FigureCanvasSVG(figure)  # in which texts are as wide as they will be
+    figure.set_dpi(FigureCanvasSVG.fixed_dpi)
+    engine.execute(figure)
+    figure.set_layout_engine(None)
 
 
 def as_number(value: Any) -> str:

@@ -70,12 +70,12 @@ def loss_figure(
         parent: the same two curves of the run that this one is a fork of, to be drawn behind.
     """
     figure, axes = _over_steps("loss", num_steps)
-    _draw_behind(axes, [_running_mean(curve) for curve in parent[:1]] + [*parent[1:]])
-    steps, losses = _thinned(training)
+    _draw_behind(axes, [running_mean(curve) for curve in parent[:1]] + [*parent[1:]])
+    steps, losses = thinned(training)
     axes.plot(steps, losses, color="#9bb8d3", linewidth=1, label="training")
     window = _window(losses)
     if window > 1:
-        means = _running_mean((steps, losses))
+        means = running_mean((steps, losses))
         axes.plot(*means, color="tab:blue", linewidth=1.8, label=f"its mean over\n{window} logged steps")
     axes.plot(*validation, color="tab:orange", marker="o", label="validation")
     return _finished(figure, axes, edits, num_steps)
@@ -98,7 +98,7 @@ def curves_figure(
     if max(abs(value) for _, values in curves.values() for value in values) >= 10_000:
         axes.yaxis.set_major_formatter(EngFormatter(sep=""))
     for name, curve in curves.items():
-        axes.plot(*_thinned(curve), label=name, marker="o" if len(curve[0]) <= FEW_POINTS else "")
+        axes.plot(*thinned(curve), label=name, marker="o" if len(curve[0]) <= FEW_POINTS else "")
     return _finished(figure, axes, edits, num_steps)
 
 
@@ -114,7 +114,7 @@ def rates_figure(curves: Mapping[str, Curve], edits: Sequence[Record], num_steps
     blocks = sorted(curves, key=position_in_model)
     colours = block_colours(blocks)
     for block in blocks:
-        axes.plot(*_thinned(curves[block]), color=colours[block], label=block, linewidth=1.4)
+        axes.plot(*thinned(curves[block]), color=colours[block], label=block, linewidth=1.4)
     show_rates_logarithmically(axes, max(max(values) for _, values in curves.values()))
     return _finished(figure, axes, edits, num_steps)
 
@@ -139,11 +139,12 @@ def _over_steps(label: str, num_steps: int) -> tuple[Figure, Axes]:
 def _draw_behind(axes: Axes, curves: Sequence[Curve]) -> None:
     for number, curve in enumerate(curves):
         label = "" if number else "parent"  # one entry of the legend for all
-        axes.plot(*_thinned(curve), color="#a0a0a0", linestyle="--", linewidth=1.2, label=label)
+        axes.plot(*thinned(curve), color="#a0a0a0", linestyle="--", linewidth=1.2, label=label)
 
 
-def _running_mean(curve: Curve) -> Curve:
-    steps, values = _thinned(curve)
+def running_mean(curve: Curve) -> Curve:
+    """Return a curve of the means of each point and those before it, which shows where a noisy curve goes."""
+    steps, values = thinned(curve)
     window = _window(values)
     return steps, [statistics.fmean(values[max(0, i - window + 1) : i + 1]) for i in range(len(values))]
 
@@ -160,10 +161,10 @@ def _finished(figure: Figure, axes: Axes, edits: Sequence[Record], num_steps: in
     return figure
 
 
-def _thinned(curve: Curve) -> Curve:
-    """Return a curve of at most MAX_POINTS points, each the mean of its neighbours."""
+def thinned(curve: Curve, max_points: int = MAX_POINTS) -> Curve:
+    """Return a curve of at most so many points, each the mean of its neighbours."""
     num_points = len(curve[0])
-    size = -(-num_points // MAX_POINTS)
+    size = -(-num_points // max_points)
     if size <= 1:
         return curve
     slices = [slice(start, start + size) for start in range(0, num_points, size)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import os
 import re
@@ -16,6 +17,8 @@ import pytest
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium (Debian: apt-get install chromium)")
 
+NARROWEST = 500
+"""Pixels below which Chromium makes no window; a frame may be narrower."""
 PROBE = """<script>
 window.addEventListener("load", () => {
   const found = {
@@ -31,7 +34,7 @@ window.addEventListener("load", () => {
   element.type = "application/json";
   element.id = "probe";
   element.textContent = JSON.stringify(found).replaceAll("<", "\\\\u003c");
-  document.body.append(element);
+  top.document.body.append(element);
 });
 </script>"""
 
@@ -55,13 +58,14 @@ class Seen:
 
 
 def look_at(page: Path, *, width: int = 1200) -> Seen:
-    """Open a page from the disk in a window of some width, and return what is seen."""
+    """Open a page from the disk in a window of some width (a phone has 390), and return what is seen."""
+    text = page.read_text(encoding="utf-8")
+    assert "</head>" in text
     with tempfile.TemporaryDirectory() as folder:
         probed = Path(folder) / page.name
-        text = page.read_text(encoding="utf-8")
-        assert "</head>" in text
-        probed.write_text(text.replace("</head>", f"{PROBE}</head>", 1), encoding="utf-8")
-        done = _chromium(folder, f"--window-size={width},900", "--virtual-time-budget=5000", "--dump-dom", probed)
+        probed.write_text(_framed(text.replace("</head>", f"{PROBE}</head>", 1), width, 900), encoding="utf-8")
+        size = f"--window-size={max(width, NARROWEST)},900"
+        done = _chromium(folder, size, "--virtual-time-budget=5000", "--dump-dom", probed)
     found = re.search(r'<script type="application/json" id="probe">(.*?)</script>', done.stdout, re.DOTALL)
     assert found, done.stderr
     seen = json.loads(found[1])
@@ -71,9 +75,20 @@ def look_at(page: Path, *, width: int = 1200) -> Seen:
 
 
 def photograph(page: Path, picture: Path, *, width: int = 1200, height: int = 900) -> None:
-    """Write a PNG of a page."""
+    """Write a PNG of a page; one that is narrower than a window shows it in a frame, with nothing beside it."""
     with tempfile.TemporaryDirectory() as folder:
-        _chromium(folder, f"--window-size={width},{height}", f"--screenshot={picture.resolve()}", page)
+        framed = Path(folder) / page.name
+        framed.write_text(_framed(page.read_text(encoding="utf-8"), width, height), encoding="utf-8")
+        size = f"--window-size={max(width, NARROWEST)},{height}"
+        _chromium(folder, size, f"--screenshot={picture.resolve()}", framed)
+
+
+def _framed(text: str, width: int, height: int) -> str:
+    """Return a page as it is or, if no window is so narrow, in a frame that is."""
+    if width >= NARROWEST:
+        return text
+    frame = f'<iframe style="border: 0; width: {width}px; height: {height}px" srcdoc="{html.escape(text)}"></iframe>'
+    return f'<!DOCTYPE html><html><head></head><body style="margin: 0">{frame}</body></html>'
 
 
 def _chromium(profile: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:

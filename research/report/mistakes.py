@@ -74,8 +74,8 @@ def worst_mistakes(task: Task, scored: Scored, rows: Dataset) -> tuple[list[Mist
     return [
         Mistake(
             int(scored.ids[row]),
-            _in_words(task, scored.labels[row]),
-            _in_words(task, scored.predicted[row]),
+            in_words(task, scored.labels[row]),
+            in_words(task, scored.predicted[row]),
             float(wrong[row]),
             tuple(rows[int(row)][name] for name in columns),
         )
@@ -83,7 +83,8 @@ def worst_mistakes(task: Task, scored: Scored, rows: Dataset) -> tuple[list[Mist
     ], len(order)
 
 
-def _in_words(task: Task, label: Any) -> str:
+def in_words(task: Task, label: Any) -> str:
+    """Return a label as its name, its names or its number."""
     if task.problem_type == "single_label":
         return task.label_names[int(label)]
     if task.problem_type == "regression":

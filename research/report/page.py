@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-import base64
 import dataclasses
-import io
-import json
-import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 import pyarrow.parquet as pq
 import yaml
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from matplotlib.backends.backend_svg import FigureCanvasSVG
-from matplotlib.figure import Figure
 from sklearn.metrics import precision_recall_fscore_support
 
 from research.assemble import choose_objective, resolve
@@ -28,8 +19,10 @@ from research.durable import write_text
 from research.edits.journal import Record
 from research.edits.journal import read as read_journal
 from research.figures import confusion_matrix_figure, regression_figure
-from research.outputs import CONFIG, METRICS_LOG, as_json, predictions_path
+from research.outputs import CONFIG, as_json, predictions_path
+from research.report.curves import read_curves
 from research.report.mistakes import Scored, worst_mistakes
+from research.report.rendering import Picture, page_environment, picture
 from research.step_figures import Curve, curves_figure, loss_figure, rates_figure
 from research.task import Task
 
@@ -39,16 +32,6 @@ MISTAKES_OF = "validation"
 """Whoever changes a model for what he reads in the test rows has no test rows any more."""
 NOT_SHARES = ("loss", "log_loss", "mse")
 """Validation metrics that would not fit on an axis with the others."""
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A figure in the page."""
-
-    title: str
-    """What stands above it."""
-    source: str
-    """The picture itself, as a data URI."""
 
 
 def write_report(directory: Path, result: dict[str, Any], texts: Splits) -> Path:
@@ -63,10 +46,10 @@ def write_report(directory: Path, result: dict[str, Any], texts: Splits) -> Path
     config = yaml.safe_load((directory / CONFIG).read_text(encoding="utf-8"))
     scored = {split: _read_predictions(predictions_path(directory, split), texts.task) for split in SHOWN_SPLITS}
     mistakes, num_mistakes = worst_mistakes(texts.task, scored[MISTAKES_OF], getattr(texts, MISTAKES_OF))
-    edits, curves = read_journal(directory), _read_curves(directory)
-    parent = {} if result["parent"] is None else _read_curves(Path(result["parent"]["run"]))
+    edits, curves = read_journal(directory), read_curves(directory)
+    parent = {} if result["parent"] is None else read_curves(Path(result["parent"]["run"]))
     page = (
-        _environment()
+        page_environment()
         .get_template("run.html")
         .render(
             name=directory.resolve().name,
@@ -91,35 +74,6 @@ def write_report(directory: Path, result: dict[str, Any], texts: Splits) -> Path
     return path
 
 
-def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("research.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["number"] = _number
-    environment.filters["value"] = _as_yaml
-    return environment
-
-
-def _read_curves(directory: Path) -> dict[str, Curve]:
-    """Return every kind of value in metrics.jsonl, those of a user's hooks included; none if no step was logged."""
-    path = directory / METRICS_LOG
-    if not path.exists():
-        return {}
-    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    names = dict.fromkeys(name for line in lines for name in line if name not in ("step", "epoch"))
-    return {name: _curve(lines, name) for name in names}
-
-
-def _curve(lines: Sequence[dict[str, Any]], name: str) -> Curve:
-    points = [(line["step"], line[name]) for line in lines if name in line]
-    # JSON has no NaN: an undefined value is null there, an infinite one a word.
-    return [step for step, _ in points], [math.nan if value is None else float(value) for _, value in points]
-
-
 def _draw_curves(
     curves: dict[str, Curve], parent: dict[str, Curve], edits: Sequence[Record], num_steps: int
 ) -> Iterator[Picture]:
@@ -127,17 +81,17 @@ def _draw_curves(
     none: Curve = ([], [])
     behind = [parent[name] for name in ("loss", "validation/loss") if name in parent]
     figure = loss_figure(curves.get("loss", none), validation.get("loss", none), edits, num_steps, behind)
-    yield _picture("Loss", figure)
+    yield picture("Loss", figure)
     shares = {name: curve for name, curve in validation.items() if name not in NOT_SHARES and "/" not in name}
     if shares:
         behind = [parent[f"validation/{name}"] for name in shares if f"validation/{name}" in parent]
-        yield _picture("Validation metrics", curves_figure(shares, "metric", edits, num_steps, behind))
+        yield picture("Validation metrics", curves_figure(shares, "metric", edits, num_steps, behind))
     if rates:  # there are none where a run was stopped before its first step
-        yield _picture("Learning rates", rates_figure(rates, edits, num_steps))
+        yield picture("Learning rates", rates_figure(rates, edits, num_steps))
     for name, curve in _plain(curves):
         if len(set(curve[1])) > 1:
             words = name.replace("_", " ")
-            yield _picture(words.capitalize(), curves_figure({words: curve}, words, edits, num_steps))
+            yield picture(words.capitalize(), curves_figure({words: curve}, words, edits, num_steps))
 
 
 def _below(curves: dict[str, Curve], prefix: str) -> dict[str, Curve]:
@@ -154,9 +108,9 @@ def _prediction_pictures(task: Task, scored: dict[str, Scored]) -> Iterator[Pict
     for split, each in scored.items():
         if task.problem_type == "single_label":
             figure = confusion_matrix_figure(task, each.labels, each.predicted)
-            yield _picture(f"Confusion matrix, {split}", figure)
+            yield picture(f"Confusion matrix, {split}", figure)
         elif task.problem_type == "regression":
-            yield _picture(f"Predictions, {split}", regression_figure(task, each.labels, each.predicted))
+            yield picture(f"Predictions, {split}", regression_figure(task, each.labels, each.predicted))
 
 
 def _label_table(task: Task, scored: Scored) -> list[tuple[str, float, float, float, int]]:
@@ -191,35 +145,3 @@ def _settings(config: dict[str, Any], task: Task) -> list[tuple[str, list[tuple[
         )
         for group in SETTING_GROUPS
     ]
-
-
-def _picture(title: str, figure: Figure) -> Picture:
-    buffer = io.BytesIO()
-    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "midway", "font.family": "sans-serif"}):
-        _lay_out(figure)
-        figure.savefig(buffer, format="svg", metadata={"Date": None})
-    return Picture(title, f"data:image/svg+xml;base64,{base64.b64encode(buffer.getvalue()).decode()}")
-
-
-def _lay_out(figure: Figure) -> None:
-    """Give axes and legend their places, so that `savefig` does not draw everything twice to find them."""
-    engine = figure.get_layout_engine()
-    assert engine is not None
-    FigureCanvasSVG(figure)  # in which texts are as wide as they will be
-    figure.set_dpi(FigureCanvasSVG.fixed_dpi)
-    engine.execute(figure)
-    figure.set_layout_engine(None)
-
-
-def _number(value: Any) -> str:
-    """Return a number as a person reads it."""
-    if value is None:
-        return "not defined"
-    if isinstance(value, int):
-        return f"{value:,}"
-    return f"{value:.4f}" if isinstance(value, float) else str(value)
-
-
-def _as_yaml(value: Any) -> str:
-    text: str = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, allow_unicode=True, width=math.inf)
-    return text.removesuffix("\n...\n").strip()

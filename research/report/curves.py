@@ -1,0 +1,28 @@
+"""Read back what a run logged over its steps."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from research.outputs import METRICS_LOG
+from research.step_figures import Curve
+
+
+def read_curves(directory: Path) -> dict[str, Curve]:
+    """Return every kind of value in metrics.jsonl, those of a user's hooks included; none if no step was logged."""
+    path = directory / METRICS_LOG
+    if not path.exists():
+        return {}
+    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    names = dict.fromkeys(name for line in lines for name in line if name not in ("step", "epoch"))
+    return {name: _curve(lines, name) for name in names}
+
+
+def _curve(lines: Sequence[dict[str, Any]], name: str) -> Curve:
+    points = [(line["step"], line[name]) for line in lines if name in line]
+    # JSON has no NaN: an undefined value is null there, an infinite one a word.
+    return [step for step, _ in points], [math.nan if value is None else float(value) for _, value in points]

@@ -1,0 +1,5 @@
+"""report.html, report.md, results.csv and tensorboard/ of a study: its arms, compared."""
+
+from research.report.study.page import write_study_report
+
+__all__ = ["write_study_report"]

@@ -1,0 +1,168 @@
+"""Everything that the report of a study says, before it is a page; and why what it does not say is left out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar, get_args
+
+from research.ablation.outcomes import State, StudyOutcomes
+from research.ablation.power import MIN_SEEDS
+from research.metrics import higher_is_better
+from research.report.study.breakdown import Breakdown, by_label, by_length
+from research.report.study.costs import ArmCost, find_costs
+from research.report.study.curves import ArmCurves, ArmEdit, read_arm_curves, read_arm_edits
+from research.report.study.disagreements import Disagreement, find_disagreements
+from research.report.study.environment import find_environment
+from research.report.study.examples import ModelsCompared, compare_models_of_arms
+from research.report.study.missing import Missing, find_missing
+from research.report.study.ranking import RankedArm, choose_metric, rank_arms
+from research.report.study.rows import StudyRows, read_rows
+from research.report.study.settings import Repetition, StudySettings, find_settings, repeat_trials
+from research.report.study.texts import StudyTexts, read_texts
+from research.user_errors import one_line
+
+TEXTS_OF = "validation"
+"""Whoever changes an arm for what he reads in the test rows has no test rows any more."""
+Part = TypeVar("Part")
+
+
+@dataclass
+class Contents:
+    """What there is to say of a study."""
+
+    study: StudyOutcomes
+    """Its outcomes."""
+    missing: Missing
+    """What it has not, or not here."""
+    settings: StudySettings
+    """What its trials share, and in what its arms differ."""
+    environment: Mapping[str, Sequence[str]]
+    """What its trials ran with."""
+    repetitions: Sequence[Repetition]
+    """How each is repeated."""
+    costs: Sequence[ArmCost]
+    """Time and trainable parameters."""
+    edits: Sequence[ArmEdit]
+    """Of all journals."""
+    losses: Sequence[ArmCurves]
+    """Of training steps."""
+    metric: str | None = None
+    """What is compared; None while nothing is finished."""
+    ranked: Sequence[RankedArm] = ()
+    """The arms, best first."""
+    validation: Sequence[ArmCurves] = ()
+    """The metric over the steps."""
+    left_out: Sequence[str] = ()
+    """Finished trials whose predictions are not here or cannot be read."""
+    models: Sequence[ModelsCompared] = ()
+    """Tests over examples."""
+    breakdowns: Sequence[Breakdown] = ()
+    """By length and label."""
+    disagreements: Sequence[Disagreement] = ()
+    """Rows on which the arms differ most."""
+    num_disagreements: int = 0
+    """Rows on which they differ at all."""
+    reasons: dict[str, str] = field(default_factory=dict)
+    """Why a part is left out, by its name: ranking, models, by length, by label, disagreements."""
+
+    @property
+    def summary(self) -> str:
+        """Return how the study stands, in a sentence."""
+        outcomes = self.study.outcomes
+        counts = {state: sum(outcome.state == state for outcome in outcomes) for state in get_args(State)}
+        states = ", ".join(f"{number} {state}" for state, number in counts.items() if number)
+        num_seeds = len({outcome.trial.seed for outcome in outcomes})
+        sizes = [_count(len(self.study.arms), "arm"), _count(num_seeds, "seed"), _count(len(outcomes), "trial")]
+        words = f"{', '.join(sizes)}: {states}."
+        if self.study.num_others:
+            others = _count(self.study.num_others, "more finished trial")
+            words += f" In its storage: {others}, which the grid does not ask for now and the report leaves out."
+        return words
+
+    @property
+    def method(self) -> str:
+        """Return what the numbers of the ranking are, in sentences."""
+        assert self.metric is not None
+        better = "more" if higher_is_better(self.metric) else "less"
+        return (
+            f"Of {self.metric}, {better} is better. Mean and standard deviation (n - 1) over seeds; 95% intervals by "
+            f"Student's t. Differences are to {self.study.baseline}, paired by seed (paired t), their "
+            f"intervals each for itself; p (Holm) is corrected for all comparisons of the study. A verdict is at the 5% "
+            f"level and takes {MIN_SEEDS} common seeds. Seeds needed: in all, to find the observed difference with 80% power."
+        )
+
+    def attempt(self, part: str, make: Callable[[], Part], otherwise: Part) -> Part:
+        """Return a part of the report, or, where it cannot be made of what is here, note why."""
+        try:
+            return make()
+        except (ValueError, OSError) as error:
+            self.reasons[part] = one_line(error)
+            return otherwise
+
+
+def _count(number: int, of: str) -> str:
+    return f"{number:,} {of}" if number == 1 else f"{number:,} {of}s"
+
+
+def find_contents(study: StudyOutcomes) -> Contents:
+    """Return everything that the report of a study says."""
+    contents = Contents(
+        study,
+        find_missing(study),
+        find_settings(study),
+        find_environment(study),
+        repeat_trials(study),
+        find_costs(study),
+        read_arm_edits(study),
+        read_arm_curves(study, "loss", smooth=True),
+        metric=choose_metric(study),
+    )
+    if not study.finished:
+        return contents
+    metric = contents.metric
+    if metric is None:
+        contents.reasons["ranking"] = "no trial has one of the metrics that are compared by default; name one"
+    else:
+        contents.ranked = contents.attempt("ranking", lambda: rank_arms(study, metric), [])
+        contents.validation = read_arm_curves(study, f"validation/{metric}", smooth=False)
+    _compare_rows(contents)
+    return contents
+
+
+def _compare_rows(contents: Contents) -> None:
+    """Find what needs the predictions of single rows, and their texts."""
+    study, split = contents.study, contents.study.spec.split
+    rows = contents.attempt("rows", lambda: read_rows(study, split), None)
+    if rows is None:
+        for part in ("models", "by length", "by label", "disagreements"):
+            contents.reasons[part] = contents.reasons["rows"]
+        return
+    contents.left_out = rows.left_out
+    contents.models = contents.attempt("models", lambda: compare_models_of_arms(rows, study.baseline), [])
+    parts: list[Breakdown | None] = []
+    first = next((o for o in study.outcomes if o.trial.arm == study.baseline), study.outcomes[0])
+    texts = contents.attempt("texts", lambda: read_texts(first.trial), None)
+    if texts is None:
+        contents.reasons["by length"] = contents.reasons["disagreements"] = contents.reasons["texts"]
+    else:
+        parts.append(contents.attempt("by length", lambda: by_length(rows, texts), None))
+        _read_disagreements(contents, rows, texts)
+    parts.append(contents.attempt("by label", lambda: by_label(rows), None))
+    contents.breakdowns = [part for part in parts if part is not None]
+
+
+def _read_disagreements(contents: Contents, rows: StudyRows, texts: StudyTexts) -> None:
+    study = contents.study
+    if len(study.arms) < 2:
+        contents.reasons["disagreements"] = "there is one arm"
+        return
+
+    shown = (
+        rows if rows.split == TEXTS_OF else contents.attempt("disagreements", lambda: read_rows(study, TEXTS_OF), None)
+    )
+    if shown is None:
+        return
+    none: tuple[list[Disagreement], int] = ([], 0)
+    found = contents.attempt("disagreements", lambda: find_disagreements(shown, texts), none)
+    contents.disagreements, contents.num_disagreements = found

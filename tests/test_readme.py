@@ -58,7 +58,7 @@ def test_readme_has_blocks_of_all_kinds() -> None:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_readme_command_runs(command: str, workplace: Path, cache_dir: Path) -> None:
-    if re.search(r"(run|verify_resume)\.py", command) and "--list" not in command and "--help" not in command:
+    if re.search(r"(run|verify_resume|ablate)\.py", command) and "--list" not in command and "--help" not in command:
         command += " --smoke"
     run(command, workplace, cache_dir)
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from research.ablation.grid import Trial
 from research.ablation.progress import DONE, duration
 from research.ablation.study import Entry
-from research.ablation.worker import processes_of, trains_head_only
+from research.ablation.worker import processes_of, shared_settings, trains_head_only
 from research.clock import Clock, parse_time
 from research.config import RunConfig
 from research.data import load_splits
@@ -74,28 +74,35 @@ def estimate(
         if entry.state in DONE and "seconds" in entry.attributes:
             known.setdefault(entry.trial.arm, []).append(entry.attributes["seconds"])
     total, lines = 0.0, []
-    encoded: set[str] = set()
+    row_seconds: dict[str, float] = {}
     for arm in dict.fromkeys(trial.arm for trial in missing):
         mine = [trial for trial in missing if trial.arm == arm]
         if arm in known:
             each, source = statistics.median(known[arm]), "as its finished trials took"
         else:
-            each, encoding, source = _measure(mine[0], num_workers * processes_of(accelerate_config))
-            key = repr([mine[0].settings[name] for name in ("encoder", "data", "max_length", "limit_train")])
-            if encoding and key not in encoded:
-                encoded.add(key)
+            config, num_sharing = mine[0].config(), num_workers * processes_of(accelerate_config)
+            shared = shared_settings(config)
+            if trains_head_only(config) and shared not in row_seconds:
+                row_seconds[shared] = _encoding(config, num_sharing)
+                encoding = row_seconds[shared] * sum(_num_rows(config).values())
                 total += encoding
                 lines.append(f"  encoding once: about {duration(encoding)}")
+            each, source = _training(config, num_sharing)
         total += each * len(mine)
         lines.append(f"  {arm}: {len(mine)} x about {duration(each)} ({source})")
     return Estimate(total / min(num_workers, len(missing)), lines)
 
 
-def _measure(trial: Trial, num_sharing: int) -> tuple[float, float, str]:
-    """Return the seconds of one trial, those of encoding its rows once, and what was measured."""
-    config = trial.config()
-    rows = load_splits(config, log=lambda _: None)
-    num_rows = {split: len(data) for split, data in rows.items()}
+def _encoding(config: RunConfig, num_sharing: int) -> float:
+    """Return the seconds in which one row is encoded, and store a few, so that they are there for what follows."""
+    watch = _probe(config, num_sharing, cached=False)
+    _probe(config, num_sharing, cached=True)
+    return min(watch.row_seconds)  # the first forward passes prepare kernels
+
+
+def _training(config: RunConfig, num_sharing: int) -> tuple[float, str]:
+    """Return the seconds of one trial, encoding excepted, and what was measured."""
+    num_rows = _num_rows(config)
     clock = Clock.of_run(
         num_examples=num_rows["train"],
         batch_size=config.batch_size,
@@ -105,17 +112,18 @@ def _measure(trial: Trial, num_sharing: int) -> tuple[float, float, str]:
     heads_only = trains_head_only(config)
     started = time.perf_counter()
     watch = _probe(config, num_sharing, cached=heads_only)
-    around = time.perf_counter() - started - sum(watch.step_seconds) - sum(watch.row_seconds) * config.batch_size
+    step, row = statistics.median(watch.step_seconds[1:] or watch.step_seconds), statistics.median(watch.row_seconds)
+    num_probed = sum(min(config.batch_size, rows) for split, rows in num_rows.items() if split != "train")
+    around = time.perf_counter() - started - sum(watch.step_seconds) - row * num_probed
     every = None if config.evaluate_every is None else parse_time(config.evaluate_every).to_period(clock)
     num_validations = 1 if every is None else max(1, clock.total_steps // every)
-    step, row = statistics.median(watch.step_seconds[1:] or watch.step_seconds), statistics.median(watch.row_seconds)
     evaluating = row * (num_validations * num_rows["validation"] + num_rows["test"])
     seconds = clock.total_steps * step + evaluating + max(0.0, around) + (0.0 if heads_only else STARTING_SECONDS)
-    encoding = 0.0
-    if heads_only:
-        uncached = _probe(config, num_sharing, cached=False)
-        encoding = statistics.median(uncached.row_seconds) * sum(num_rows.values())
-    return seconds, encoding, f"{clock.total_steps:,} steps, from {len(watch.step_seconds)} that were measured"
+    return seconds, f"{clock.total_steps:,} steps, from {len(watch.step_seconds)} that were measured"
+
+
+def _num_rows(config: RunConfig) -> dict[str, int]:
+    return {split: len(rows) for split, rows in load_splits(config, log=lambda _: None).items()}
 
 
 def _probe(config: RunConfig, num_sharing: int, *, cached: bool) -> Stopwatch:

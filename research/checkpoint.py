@@ -160,6 +160,7 @@ def load_checkpoint(run: Run, start: Start) -> None:
     ]
     if all(getattr(run.config, name) == state["settings"].get(name) for name in ("cache_features", "cache_dtype")):
         run.gave_features_up = state.get("gave_features_up", False)
+        run.features_before = state.get("features")
     for note in notes:
         run.say(f"Other than before: {note}.")
     run.start = start

@@ -139,6 +139,8 @@ class Run:
     """Stored hidden states, where a frozen encoder is not run again."""
     gave_features_up: bool = False
     """Whether hidden states that could have been stored are computed all the same."""
+    features_before: str | None = None
+    """Hash of the stored hidden states that the resumed run trained on, where it did."""
     compile_backend: str | None = None
     """torch.compile's backend, where the model is compiled."""
     journal: list[Record] = field(default_factory=list)

@@ -45,8 +45,8 @@ class Features:
 
     def __init__(self, run: Run, stores: dict[str, FeatureStore]) -> None:
         self.stores = stores
-        self.digest = hashlib.sha256("".join(store.digest for store in stores.values()).encode()).hexdigest()
-        """Hash of all stored hidden states."""
+        self.digest = hashlib.sha256("".join(store.last_hash for store in stores.values()).encode()).hexdigest()
+        """Hash of the stored hidden states, of the last layer: what differs in its bits was computed otherwise."""
         self.watch = Watch.of(run)
         self._checksums = checksums(run.encoder_with_head.encoder)
 
@@ -107,13 +107,16 @@ def use_features(run: Run, decision: Decision, layers: Layers, say: Say) -> None
     else:
         run.features = open_features(run, "all" if "all" in (layers, decision.layers) else "last", say)
         run.gave_features_up = run.features is None
-        if run.features is not None:
-            say(f"The encoder stays frozen: its hidden states come from {cache.find_cache_dir(run.splits.cache_dir)}.")
+    if run.features is not None:
+        say(f"The encoder stays frozen: its hidden states come from {cache.find_cache_dir(run.splits.cache_dir)}.")
+        if run.features_before not in (None, run.features.digest):
+            say("Other than before: these hidden states were computed anew, and are rounded in another way.")
 
 
 def open_features(run: Run, layers: Layers, say: Say) -> Features | None:
     """Return the hidden states of a run's splits, computed first where they are not in the cache.
 
+    Called on every process.
 
     Args:
         run: the run.
@@ -131,6 +134,7 @@ def open_features(run: Run, layers: Layers, say: Say) -> Features | None:
     if stores is None:  # the others find them; on another machine they may be in another cache
         stores = _open_splits(run, layers, say)
     if accelerator.num_processes > 1 and not all(gather_object([stores is not None])):
+        say("Not every process can store hidden states. The run goes on without stored hidden states.")
         return None
     assert stores is not None
     return Features(run, stores)
@@ -217,7 +221,8 @@ def _encode(run: Run, split: str, order: Rows, layers: Layers) -> Iterator[tuple
     """Yield each layer's hidden states of some rows' tokens, [tokens, hidden], until all rows were there."""
     size = run.config.evaluation_batch_size
     # disable=None turns the bar off where the output is no terminal.
-    with tqdm(total=len(order), disable=None, desc=f"encoding {split}", unit="row", dynamic_ncols=True) as bar:
+    disable = None if run.is_main else True
+    with tqdm(total=len(order), disable=disable, desc=f"encoding {split}", unit="row", dynamic_ncols=True) as bar:
         for start in range(0, len(order), size):
             rows = order[start : start + size]
             yield _hidden_states(run, split, rows, layers)

@@ -130,6 +130,8 @@ class FeatureStore:
         if content["num_tokens"] != places.num_tokens:
             raise DamageError(f"it has {content['num_tokens']:,} tokens instead of {places.num_tokens:,}")
         self.places = places
+        self.last_hash: str = content["xxh3_128"][-1]
+        """Hash of the last layer's file."""
         self.layers = [Layer(**facts) for facts in content["layers"]]
         for layer, expected in zip(self.layers, content["xxh3_128"], strict=True):
             _check_size(folder / layer.name, layer.num_bytes(places.num_tokens))

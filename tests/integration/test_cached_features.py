@@ -173,7 +173,7 @@ def test_compiled_model_trains_alike(tiny_encoder: Path, tiny_reviews: Path, tmp
 
 
 def test_run_leaves_the_same_and_says_how(train: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    settings = {"head": "attention", "head_lr": 0.03, "best_metric": "loss", "evaluate_every": "3st"}
+    settings = {"head": "attention", "head_lr": 0.03, "best_metric": "loss", "evaluate_every": "3st", "hook": ["ema"]}
     plain = train(tmp_path / "plain", **settings, cache_features=False)
     assert "idden states" not in capsys.readouterr().out
     cached = train(tmp_path / "cached", **settings)
@@ -396,6 +396,27 @@ def test_resumed_run_may_choose_otherwise_and_says_so(
     checkpoint = tmp_path / "whole" / "checkpoints" / "step-00000008"
     assert train(tmp_path / "again", save_every="4st", resume=str(checkpoint))["cached_features"]
     assert "Other than before: cache_features was False, now None" in capsys.readouterr().out
+
+
+def test_resumed_run_says_that_hidden_states_are_rounded_otherwise(
+    train: Train,
+    features_dir: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    train(tmp_path / "whole", save_every="4st")
+    for entry in entries_in(features_dir):
+        shutil.rmtree(entry)
+    plain = encoding._hidden_states
+    monkeypatch.setattr(  # as another number of threads may
+        encoding, "_hidden_states", lambda *arguments: tuple(layer * (1 + 1e-6) for layer in plain(*arguments))
+    )
+    for number in range(2):  # when they are computed, and when they are found
+        checkpoint = tmp_path / "whole" / "checkpoints" / "step-00000008"
+        capsys.readouterr()
+        assert train(tmp_path / f"again-{number}", resume=str(checkpoint), save_every="4st")["cached_features"]
+        assert "Other than before: these hidden states were computed anew" in capsys.readouterr().out
 
 
 def test_fork_without_changes_ends_with_its_parents_bits(train: Train, tmp_path: Path) -> None:

@@ -1,0 +1,314 @@
+"""A study of heads on a frozen encoder, beside Transformers' Trainer around the same heads, and beside its floor.
+
+    python experiments/benchmarks/frozen_heads.py runs/frozen_heads --rounds 1
+
+Midway runs the whole study of experiments/studies/heads.yaml with an empty cache, timed from its start to its report.
+The Trainer runs one trial of each head (a process of its own, seed 0, bf16, padding to the longest row of a batch, the
+project's own order of rows, no dropout of attention weights), which stands for all seeds of that head. The floor is one
+pass of the encoder over all rows, and then nothing but the steps and evaluations of every head on the tensors that it
+gave, in a loop written by hand: also one seed, taken for all.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+STUDY = ROOT / "experiments" / "studies" / "heads.yaml"
+
+
+def midway(folder: Path, study: list[str]) -> dict[str, float]:
+    """Run the study and return its seconds."""
+    with tempfile.TemporaryDirectory(dir=folder) as cache:
+        command = [
+            sys.executable,
+            str(ROOT / "experiments" / "ablate.py"),
+            *study,
+            "--output_dir",
+            str(folder / "study"),
+        ]
+        started = time.perf_counter()
+        subprocess.run(command, check=True, env={**os.environ, "MIDWAY_CACHE": cache})
+        return {"all": time.perf_counter() - started}
+
+
+def settings_of(study: list[str]) -> list[Any]:
+    """Return one trial of each arm, that of the first seed."""
+    from research.ablation.command import parse_study
+    from research.ablation.grid import expand
+
+    command = parse_study(study)
+    assert command is not None
+    first = {}
+    for trial in expand(command.spec):
+        first.setdefault(trial.arm, trial)
+    return list(first.values())
+
+
+def load(trial: Any) -> tuple[Any, Any, Any, Any]:
+    """Return tokenized splits, collator, model and tokenizer of a trial."""
+    import torch
+
+    from research.data import Collator, load_splits, tokenize_splits
+    from research.encoders import load_tokenizer
+    from research.model import build_model
+
+    config = trial.config()
+    tokenizer = load_tokenizer(config.encoder)
+    splits = tokenize_splits(load_splits(config, log=_quiet), tokenizer, log=_quiet)
+    collator = Collator(tokenizer, splits.task, max_length=config.max_length, truncation=config.truncation, pair=False)
+    torch.manual_seed(config.seed)
+    model = build_model(config, splits.task)
+    model.encoder.requires_grad_(requires_grad=False)
+    return splits, collator, model, tokenizer
+
+
+def trainer(folder: Path, study: list[str], arm: str) -> None:
+    """Train one head with the Trainer, evaluate after every epoch, and predict the test rows."""
+    import numpy as np
+    import torch
+    from transformers import Trainer, TrainingArguments
+
+    from research.batches import global_batches
+
+    (trial,) = [trial for trial in settings_of(study) if trial.arm == arm]
+    config = trial.config()
+    splits, collator, model, _ = load(trial)
+    lengths = splits.train.with_format("numpy")["length"][:]
+    epochs = [global_batches(lengths, config.batch_size, config.seed, epoch) for epoch in range(int(config.epochs))]
+
+    def collate(rows: list[dict[str, Any]]) -> dict[str, Any]:
+        batch = collator(rows)
+        return {**batch.inputs, "labels": batch.labels}
+
+    class InOrder(Trainer):
+        """Takes the batches that the project makes, epoch by epoch."""
+
+        def get_train_dataloader(self) -> Any:
+            order = itertools.chain.from_iterable(epochs)
+
+            class Batches(torch.utils.data.Sampler[list[int]]):
+                def __iter__(self) -> Any:
+                    return (rows.tolist() for rows in itertools.islice(order, len(epochs[0])))
+
+                def __len__(self) -> int:
+                    return len(epochs[0])
+
+            return torch.utils.data.DataLoader(self.train_dataset, batch_sampler=Batches(), collate_fn=collate)
+
+        def get_eval_dataloader(self, eval_dataset: Any = None) -> Any:
+            rows = self.eval_dataset if eval_dataset is None else eval_dataset
+            return _by_length(rows, config.evaluation_batch_size, collate)
+
+        def get_test_dataloader(self, test_dataset: Any) -> Any:
+            return _by_length(test_dataset, config.evaluation_batch_size, collate)
+
+    arguments = TrainingArguments(
+        output_dir=str(folder / "trainer"),
+        num_train_epochs=config.epochs,
+        per_device_train_batch_size=config.batch_size,
+        learning_rate=config.head_lr or config.lr,
+        weight_decay=config.weight_decay,
+        bf16=True,
+        optim="adamw_torch_fused",
+        eval_strategy="epoch",
+        save_strategy="no",
+        report_to=[],
+        use_cpu=True,
+        disable_tqdm=True,
+        seed=config.seed,
+    )
+    training = InOrder(
+        model=model, args=arguments, train_dataset=splits.train, eval_dataset=splits.validation, data_collator=collate
+    )
+    training.train()
+    found = training.predict(splits.test)
+    accuracy = float((found.predictions.argmax(axis=1) == found.label_ids).mean())
+    training.save_model(str(folder / "trainer" / "model"))
+    assert np.isfinite(found.predictions).all()
+    print(json.dumps({"accuracy": accuracy}))
+
+
+def floor(folder: Path, study: list[str]) -> dict[str, float]:
+    """Encode all rows once, then take every head's steps and evaluations on tensors in memory; return the seconds."""
+    import torch
+
+    from research.batches import evaluation_shares, global_batches
+    from research.model import build_head
+
+    trials = settings_of(study)
+    config = trials[0].config()
+    splits, collator, model, _ = load(trials[0])
+    model.eval()
+    bf16 = torch.autocast("cpu", dtype=torch.bfloat16)
+    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    states: dict[str, list[Any]] = {}
+    started = time.perf_counter()
+    with torch.no_grad(), bf16:
+        for split, rows in splits.items():
+            lengths = rows.with_format("numpy")["length"][:]
+            states[split] = [None] * len(rows)
+            for share in evaluation_shares(lengths, 0, 1, config.evaluation_batch_size):
+                inputs = collator(rows[share.rows]).inputs
+                layers = model.encode(**inputs, all_layers=True)
+                for position, (row, mask) in enumerate(zip(share.rows, inputs["attention_mask"], strict=True)):
+                    states[split][row] = [layer[position, : int(mask.sum())].clone() for layer in layers]
+    seconds = {"encoding": time.perf_counter() - started}
+    labels = {split: torch.as_tensor(rows.with_format("numpy")["label"][:]) for split, rows in splits.items()}
+    train_lengths = splits.train.with_format("numpy")["length"][:]
+
+    def batch(split: str, rows: Any, *, all_layers: bool) -> tuple[Any, Any]:
+        wanted = range(len(states[split][0])) if all_layers else (-1,)
+        padded = tuple(
+            torch.nn.utils.rnn.pad_sequence([states[split][row][layer] for row in rows], batch_first=True)
+            for layer in wanted
+        )
+        lengths = torch.tensor([len(states[split][row][-1]) for row in rows])
+        mask = (torch.arange(padded[0].shape[1]) < lengths[:, None]).long()
+        return (padded if all_layers else padded[0]), mask
+
+    def evaluate(split: str, head: Any, batch_size: int) -> None:
+        head.eval()
+        lengths = getattr(splits, split).with_format("numpy")["length"][:]
+        with torch.no_grad(), bf16:
+            for share in evaluation_shares(lengths, 0, 1, batch_size):
+                head(*batch(split, share.rows, all_layers=head.wants == "all_hidden_states"))
+
+    for trial in trials:
+        config = trial.config()
+        torch.manual_seed(config.seed)
+        head = build_head(*_name_and_options(config.head), model.config.encoder, splits.task.num_labels)
+        wants_all = head.wants == "all_hidden_states"
+        optimizer = torch.optim.AdamW(head.parameters(), lr=config.head_lr or config.lr, fused=True)
+        num_steps = int(config.epochs) * -(-len(splits.train) // config.batch_size)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.head_lr or config.lr, total_steps=num_steps)
+
+        started = time.perf_counter()
+        for epoch in range(int(config.epochs)):
+            head.train()
+            for rows in global_batches(train_lengths, config.batch_size, config.seed, epoch):
+                with bf16:
+                    logits = head(*batch("train", rows, all_layers=wants_all))
+                torch.nn.functional.cross_entropy(logits.float(), labels["train"][rows]).backward()
+                torch.nn.utils.clip_grad_norm_(head.parameters(), 1.0)
+                optimizer.step()
+                schedule.step()
+                optimizer.zero_grad()
+            evaluate("validation", head, config.evaluation_batch_size)
+        evaluate("test", head, config.evaluation_batch_size)
+        seconds[trial.arm] = time.perf_counter() - started
+    return seconds
+
+
+def main() -> None:
+    """Measure and print the table; or one part in a process of its own."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="where the study and the Trainer write; it must not exist")
+    parser.add_argument("--rounds", type=int, default=1, help="default: %(default)s")
+    parser.add_argument("--heads", nargs="+", help="heads that the Trainer trains (default: all)")
+    parser.add_argument("--study", default=str(STUDY), help="another study of heads")
+    parser.add_argument("--quick", action="store_true", help="the study's short version")
+    parser.add_argument("--part", choices=["floor", "trainer"], help=argparse.SUPPRESS)
+    parser.add_argument("--arm", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    study = ["--study", options.study, *(["--quick"] if options.quick else [])]
+    if options.part == "floor":
+        print(json.dumps(floor(options.folder, study)))
+        return
+    if options.part == "trainer":
+        trainer(options.folder, study, options.arm)
+        return
+    options.folder.mkdir(parents=True)
+    arms = [trial.arm for trial in settings_of(study)]
+    num_seeds = _num_seeds(study)
+    rounds = []
+    for number in range(options.rounds):
+        folder = options.folder / f"round-{number}"
+        folder.mkdir()
+        found = {"midway": midway(folder, study), "floor": _part(folder, "floor", study)}
+        tried = options.heads or arms
+        found["trainer"] = {arm: _trainer_seconds(folder, study, arm) for arm in tried}
+        rounds.append(found)
+        print(json.dumps(found), flush=True)
+    print(report(rounds, arms, num_seeds))
+
+
+def report(rounds: list[dict[str, dict[str, float]]], arms: list[str], num_seeds: int) -> str:
+    """Return the table: medians over rounds, and ratios of the same round."""
+    lines = ["| head | Trainer, one trial, s | floor, one trial, s |", "|---|---|---|"]
+    for arm in arms:
+        trained = [found["trainer"][arm] for found in rounds if arm in found["trainer"]]
+        bare = statistics.median(found["floor"][arm] for found in rounds)
+        lines.append(f"| {arm} | {f'{statistics.median(trained):.1f}' if trained else 'not run'} | {bare:.1f} |")
+    totals = []
+    for found in rounds:
+        mean = statistics.fmean(found["trainer"].values())
+        trainer_total = num_seeds * (sum(found["trainer"].values()) + mean * (len(arms) - len(found["trainer"])))
+        floor_total = found["floor"]["encoding"] + num_seeds * sum(found["floor"][arm] for arm in arms)
+        totals.append((found["midway"]["all"], trainer_total, floor_total, found["floor"]["encoding"]))
+    own, other, least, encoding = (statistics.median(column) for column in zip(*totals, strict=True))
+    lines += [
+        "",
+        f"All {len(arms) * num_seeds} trials: Midway {own:.0f} s, Trainer {other:.0f} s (each head's one trial times "
+        f"{num_seeds} seeds), floor {least:.0f} s ({encoding:.0f} s of it encoding).",
+        f"Trainer / Midway {statistics.median(b / a for a, b, _, _ in totals):.1f}, "
+        f"Midway / floor {statistics.median(a / c for a, _, c, _ in totals):.2f}.",
+    ]
+    return "\n".join(lines)
+
+
+def _part(folder: Path, part: str, study: list[str], arm: str | None = None) -> dict[str, float]:
+    command = [sys.executable, __file__, str(folder), "--part", part, *study]
+    command += [] if arm is None else ["--arm", arm]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def _trainer_seconds(folder: Path, study: list[str], arm: str) -> float:
+    started = time.perf_counter()
+    _part(folder, "trainer", study, arm)
+    return time.perf_counter() - started
+
+
+def _num_seeds(study: list[str]) -> int:
+    from research.ablation.command import parse_study
+
+    command = parse_study(study)
+    assert command is not None
+    return len(command.spec.grid["seed"])
+
+
+def _by_length(rows: Any, batch_size: int, collate: Any) -> Any:
+    import torch
+
+    from research.batches import evaluation_shares
+
+    lengths = rows.with_format("numpy")["length"][:]
+    batches = [share.rows.tolist() for share in evaluation_shares(lengths, 0, 1, batch_size)]
+    return torch.utils.data.DataLoader(rows, batch_sampler=batches, collate_fn=collate)
+
+
+def _name_and_options(head: Any) -> tuple[str, dict[str, Any]]:
+    from research.config import Choice
+
+    choice = Choice.of(head, "head")
+    return choice.name, choice.options
+
+
+def _quiet(message: str) -> None:
+    """Say nothing."""
+
+
+if __name__ == "__main__":
+    main()

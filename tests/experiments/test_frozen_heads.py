@@ -1,0 +1,37 @@
+"""The comparison of a study of heads with the Trainer and with its floor."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.conftest import Launch
+
+
+@pytest.mark.slow  # half a minute
+def test_study_is_compared_with_trainer_and_floor(
+    tmp_path: Path, tiny_encoder: Path, tiny_reviews: Path, launch: Launch
+) -> None:
+    study = tmp_path / "heads.yaml"
+    base = {
+        "encoder": str(tiny_encoder),
+        "data": str(tiny_reviews),
+        "max_length": 16,
+        "freeze": ["encoder"],
+        "epochs": 2,
+    }
+    grid = {"head": ["mean", "scalar_mix"], "seed": [0, 1]}
+    study.write_text(yaml.safe_dump({"base": base, "grid": grid}))
+    folder = tmp_path / "measured"
+    printed = launch([folder, "--study", study], script="benchmarks/frozen_heads.py").stdout
+    found = json.loads(next(line for line in printed.splitlines() if line.startswith("{")))
+    total = found["floor"]["encoding"] + 2 * (found["floor"]["mean"] + found["floor"]["scalar_mix"])
+    ratio = float(re.search(r"Midway / floor (\d+\.\d+)", printed)[1])  # type: ignore[index]
+    assert ratio == pytest.approx(found["midway"]["all"] / total, abs=0.006)
+    trainer = 2 * sum(found["trainer"].values())
+    assert f"Trainer {trainer:.0f} s" in printed
+    assert len(list((folder / "round-0/study/trials").glob("*/result.json"))) == 4

@@ -88,8 +88,8 @@ class Contents:
         return (
             f"Of {self.metric}, {better} is better. Mean and standard deviation (n - 1) over seeds; 95% intervals by "
             f"Student's t. Differences are to {self.study.baseline}, paired by seed (paired t), their "
-            "intervals each for itself; p (Holm) is corrected for all comparisons of the study. A verdict is at the 5% "
-            f"level and takes {MIN_SEEDS} common seeds. Seeds needed: in all, to find the observed difference with "
+            "intervals each for itself; p (Holm) is corrected for all comparisons of the study. A verdict is at the "
+            f"5% level and takes {MIN_SEEDS} common seeds. Seeds needed: in all, to find the observed difference with "
             "80% power."
         )
 

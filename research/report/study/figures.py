@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter, MaxNLocator
+from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from research.report.study.costs import ArmCost, TrialCost
 from research.report.study.curves import ArmCurves, ArmEdit
@@ -92,6 +92,7 @@ def arm_curves_figure(arms: Sequence[ArmCurves], edits: Sequence[ArmEdit], style
         )
     last = max((step for each in arms for curve in (each.mean, *each.seeds) for step in curve[0]), default=1)
     axes.set(xlabel="step", ylabel=label, xlim=(0.5, last + 0.5))
+    _show_means(axes, arms)
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     _mark_edits(axes, edits, styles, last)
     ends = {each.arm: each.mean[1][-1] for each in arms if each.mean[0] and math.isfinite(each.mean[1][-1])}
@@ -130,16 +131,38 @@ def cost_figure(
         )
         ends[each.arm] = mean
         all_costs += spent
-    if all_costs and max(all_costs) > 10 * min(all_costs) > 0:
-        axes.set_xscale("log")
-    else:
-        axes.xaxis.set_major_locator(MaxNLocator(5))
-        axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    _show_costs(axes, all_costs, of)
     axes.set(
         xlabel="time of the steps, s" if of == "seconds" else "trainable parameters, mean over steps", ylabel=label
     )
     _name_arms(axes, ends, styles)
     return figure
+
+
+def _show_means(axes: Axes, arms: Sequence[ArmCurves]) -> None:
+    """Cut the seeds' curves off where they lie far from all means: one spike would press all else flat."""
+    means = [value for each in arms for value in each.mean[1] if math.isfinite(value)]
+    every = [value for each in arms for curve in each.seeds for value in curve[1] if math.isfinite(value)]
+    if not means or max(means) == min(means):
+        return
+    room = 0.25 * (max(means) - min(means))
+    low, high = max(min(means) - room, min(every)), min(max(means) + room, max(every))
+    axes.set_ylim(low - 0.04 * (high - low), high + 0.04 * (high - low))
+
+
+def _show_costs(axes: Axes, costs: Sequence[float], of: str) -> None:
+    """Choose the horizontal axis: logarithmic, where costs differ more than tenfold."""
+    if costs and max(costs) > 10 * min(costs) > 0:
+        axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 3) if max(costs) < 100 * min(costs) else (1,)))
+        axes.xaxis.set_minor_formatter(NullFormatter())
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.xaxis.set_major_formatter(EngFormatter(sep="") if of == "parameters" else FuncFormatter(_plain_number))
+
+
+def _plain_number(value: float, _: object) -> str:
+    return f"{value:g}"
 
 
 def _cost(trial: TrialCost, of: str) -> float:

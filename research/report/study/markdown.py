@@ -9,7 +9,7 @@ from research.ablation.over_examples import SCOPE
 from research.ablation.over_seeds import Comparison
 from research.report.study.contents import Contents
 from research.report.study.examples import ModelsCompared
-from research.report.study.notation import count, decimal, interval, p_value
+from research.report.study.notation import count, decimal, interval, p_value, seconds
 from research.report.study.ranking import RankedArm
 
 
@@ -110,7 +110,7 @@ def _costs(contents: Contents) -> str:
             [
                 each.arm,
                 str(len(each.trials)),
-                f"{each.seconds:,.1f}",
+                seconds(each.seconds),
                 f"{each.num_cached} of {len(each.trials)}",
                 count(each.trainable_parameters),
                 count(each.mean_trainable_parameters),

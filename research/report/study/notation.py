@@ -23,9 +23,16 @@ def p_value(value: float | None) -> str:
     """Return a p value; a dash for none."""
     if value is None:
         return "-"
-    return f"{value:.3f}" if value >= 0.001 else "< 0.001"
+    if value < 0.0001:
+        return "< 0.0001"
+    return f"{value:.4f}" if value < 0.1 else f"{value:.3f}"
 
 
 def count(value: float | None) -> str:
     """Return a number of things, in thousands; a dash for none."""
     return "-" if value is None else f"{round(value):,}"
+
+
+def seconds(value: float) -> str:
+    """Return a time, with three digits or more."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"

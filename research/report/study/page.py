@@ -46,6 +46,7 @@ def _page(contents: Contents) -> str:
         "interval": notation.interval,
         "p_value": notation.p_value,
         "count": notation.count,
+        "seconds": notation.seconds,
     }
     study = contents.study
     styles = arm_styles(study.arms)

@@ -44,7 +44,7 @@ def run(arguments: list[str] | str, folder: Path, cache_dir: Path) -> subprocess
         capture_output=True,
         text=True,
         check=False,
-        timeout=300,
+        timeout=600,
     )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
     return done

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ class TrialCost:
     """At the end."""
     mean_trainable_parameters: float
     """Mean over its steps; the same as at the end where its journal is not here."""
+    changes_midway: bool = False
+    """Whether some steps trained other parameters than others, in number."""
 
 
 @dataclass(frozen=True)
@@ -55,8 +58,8 @@ class ArmCost:
 
     @property
     def changes_midway(self) -> bool:
-        """Return whether the number of trainable parameters was another one during a part of the steps."""
-        return self.trainable_parameters != self.mean_trainable_parameters
+        """Return whether some steps of a trial trained other parameters than others, in number."""
+        return any(trial.changes_midway for trial in self.trials.values())
 
 
 def find_costs(study: StudyOutcomes) -> list[ArmCost]:
@@ -73,18 +76,26 @@ def _cost(outcome: Outcome) -> TrialCost | None:
     result = outcome.result
     if result is None or "train_seconds" not in result:  # of a trial elsewhere, its metrics alone are known
         return None
-    at_the_end = result["trainable_parameters"]
-    mean = _mean_over_steps(outcome, result["steps"], at_the_end)
-    return TrialCost(result["train_seconds"], bool(result.get("cached_features")), at_the_end, mean)
+    spans = _spans(outcome, result["steps"]) or {result["trainable_parameters"]: 1}
+    return TrialCost(
+        seconds=result["train_seconds"],
+        is_cached=bool(result.get("cached_features")),
+        trainable_parameters=result["trainable_parameters"],
+        mean_trainable_parameters=sum(number * steps for number, steps in spans.items()) / sum(spans.values()),
+        changes_midway=len(spans) > 1,
+    )
 
 
-def _mean_over_steps(outcome: Outcome, num_steps: int, at_the_end: int) -> float:
+def _spans(outcome: Outcome, num_steps: int) -> dict[int, int]:
+    """Return how many steps each number of parameters was trained; nothing without a journal, steps or edits."""
     edits = read(outcome.directory) if (outcome.directory / JOURNAL).exists() else []
     if not edits or num_steps == 0:
-        return at_the_end
-    # Edits before the first step (step 0) and after the last one count for no step.
-    total, begin, number = 0, 0, edits[0].trainable_parameters[0]
-    for edit in edits:
-        total += (edit.step - begin) * number
-        begin, number = edit.step, edit.trainable_parameters[1]
-    return (total + (num_steps - begin) * number) / num_steps
+        return {}
+    # An edit before the first step is at step 0; one after the last step counts for none.
+    bounds = [0, *(edit.step for edit in edits), num_steps]
+    numbers = [edits[0].trainable_parameters[0], *(edit.trainable_parameters[1] for edit in edits)]
+    spans: dict[int, int] = {}
+    for number, (begin, end) in zip(numbers, itertools.pairwise(bounds), strict=True):
+        if end > begin:
+            spans[number] = spans.get(number, 0) + end - begin
+    return spans

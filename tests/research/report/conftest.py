@@ -12,7 +12,7 @@ from research.ablation.grid import StudySpec
 from research.ablation.outcomes import StudyOutcomes
 from tests.research.report.studies import SMALL, run_study
 
-HOSTILE = '<script>document.body.remove()</script> & <b>bold</b> "quoted" | a_b_ $x_{'
+HOSTILE = '<script>document.body.remove()</script> & <b>bold</b> "quoted" | a_b_ $x_{$'
 
 
 @pytest.fixture(scope="session")

@@ -110,7 +110,7 @@ def test_ranking_is_that_of_the_result_files(page: Path, finished_study: StudyOu
             assert f"| {difference} |" in markdown
     assert markdown.splitlines()[0] == "# three"
     assert "&lt;script>document.body.remove()&lt;/script> &amp; &lt;b>bold" in markdown
-    assert r"\| a_b\_ $x\_{" in markdown
+    assert r"\| a_b\_ $x\_{$" in markdown
 
 
 def test_csv_has_every_metric_of_every_trial(page: Path, finished_study: StudyOutcomes) -> None:

@@ -83,7 +83,9 @@ def test_intervals_have_a_dot_for_every_seed() -> None:
 
 
 def test_names_with_dollars_are_no_formulas() -> None:
-    figure = arm_curves_figure(curves(["$x_{", "costs $5 or $6"]), [], arm_styles(["$x_{", "costs $5 or $6"]), "$y_{")
+    figure = arm_curves_figure(
+        curves(["$x_{$", "costs $5 or $6"]), [], arm_styles(["$x_{$", "costs $5 or $6"]), "$y_{$"
+    )
     assert picture("loss", figure).source.startswith("data:image/svg+xml")
 
 

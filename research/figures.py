@@ -9,12 +9,14 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score, confusion_matrix, precision_recall_curve
 
+from research.plain_text import plain_text
 from research.task import Task
 
 NUM_CURVES = 8
 """Precision-recall curves in one picture; of more labels, the most frequent are drawn, and the title says so."""
 
 
+@plain_text
 def confusion_matrix_figure(task: Task, labels: NDArray[Any], predicted: NDArray[Any]) -> Figure:
     """Draw how many rows of each label were predicted as which.
 
@@ -43,6 +45,7 @@ def confusion_matrix_figure(task: Task, labels: NDArray[Any], predicted: NDArray
     return figure
 
 
+@plain_text
 def pr_curve_figure(task: Task, labels: NDArray[Any], scores: NDArray[Any]) -> Figure:
     """Draw precision against recall, each label against the rest; of two labels, the second.
 
@@ -69,6 +72,7 @@ def pr_curve_figure(task: Task, labels: NDArray[Any], scores: NDArray[Any]) -> F
     return figure
 
 
+@plain_text
 def regression_figure(task: Task, scores: NDArray[Any], predicted: NDArray[Any]) -> Figure:
     """Draw predictions against scores, with the line on which they are equal.
 

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
 from research.edits.journal import Record
+from research.plain_text import plain_text
 
 Curve = tuple[Sequence[float], Sequence[float]]
 """Steps and values."""
@@ -81,6 +82,7 @@ def loss_figure(
     return _finished(figure, axes, edits, num_steps)
 
 
+@plain_text
 def curves_figure(
     curves: Mapping[str, Curve], label: str, edits: Sequence[Record], num_steps: int, parent: Sequence[Curve] = ()
 ) -> Figure:

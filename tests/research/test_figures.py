@@ -7,7 +7,7 @@ import io
 import numpy as np
 import pytest
 
-from research.figures import NUM_CURVES, confusion_matrix_figure, pr_curve_figure
+from research.figures import NUM_CURVES, confusion_matrix_figure, pr_curve_figure, regression_figure
 from research.task import Task
 
 
@@ -35,3 +35,12 @@ def test_pr_curve_takes_many_labels_per_row() -> None:
     labels = np.array([[1, 0, 0], [0, 1, 0], [1, 1, 0], [0, 0, 0]])
     figure = pr_curve_figure(task, labels, np.random.default_rng(0).random((4, 3)))
     assert [text.get_text()[:1] for text in figure.legends[0].get_texts()] == ["a", "b"]
+
+
+def test_names_with_dollars_are_no_formulas() -> None:
+    task = Task("single_label", ("$x_{$", "costs $5 or $6"), (1, 1), 2)
+    labels, scores = np.array([0, 1]), np.array([[0.9, 0.1], [0.2, 0.8]])
+    score = Task("regression", ("$y_{$",))
+    figures = [confusion_matrix_figure(task, labels, labels), pr_curve_figure(task, labels, scores)]
+    for figure in [*figures, regression_figure(score, np.array([1.0, 2.0]), np.array([1.0, 3.0]))]:
+        figure.savefig(io.BytesIO(), format="png")

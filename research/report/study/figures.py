@@ -6,11 +6,11 @@ import math
 import statistics
 from collections.abc import Mapping, Sequence
 
-import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
+from research.plain_text import plain_text
 from research.report.study.costs import ArmCost, TrialCost
 from research.report.study.curves import ArmCurves, ArmEdit
 from research.report.study.ranking import RankedArm
@@ -22,9 +22,6 @@ WIDTH = 5.2
 LETTERS = 9.0
 """Size of the arms' names, in points."""
 Styles = Mapping[str, ArmStyle]
-
-plain_text = mpl.rc_context({"text.parse_math": False})
-"""Names are names, dollar signs included."""
 
 
 @plain_text

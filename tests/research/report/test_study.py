@@ -274,6 +274,28 @@ def test_texts_that_are_gone_leave_the_rest(
     assert len(rows_of("by-label", page)) == len(rows_of("models", page)) == 2
 
 
+def test_texts_that_changed_since_are_not_shown(
+    finished_study: StudyOutcomes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MIDWAY_CACHE", str(tmp_path / "cache"))
+    files = [
+        Path(finished_study.outcomes[0].trial.settings["data"]) / f"{split}.csv" for split in ("validation", "test")
+    ]
+    before = [file.read_text() for file in files]
+    try:
+        files[0].write_text("\n".join(before[0].splitlines()[:-1]) + "\n")  # a row less
+        files[1].write_text(
+            before[1].replace(",positive", ",?").replace(",negative", ",positive").replace(",?", ",negative")
+        )
+        page = write_study_report(dataclasses.replace(finished_study, directory=tmp_path)).read_text()
+    finally:
+        for file, text in zip(files, before, strict=True):
+            file.write_text(text)
+    assert page.count("the data hold other rows now than those that the trials predicted") == 2
+    assert 'id="disagreements"' not in page
+    assert 'id="by-length"' not in page
+
+
 def test_nothing_finished_yet_is_a_report(tmp_path: Path) -> None:
     outcomes = [Outcome(trial_of("linear", seed), tmp_path / str(seed), "waiting") for seed in (0, 1)]
     page = write_study_report(StudyOutcomes(StudySpec(name="new"), tmp_path, outcomes))

@@ -73,13 +73,14 @@ def test_undefined_values_are_drawn_around() -> None:
 
 
 def test_intervals_have_a_dot_for_every_seed() -> None:
-    values = {"arm 0": {0: 0.5, 1: 0.7, 2: 0.6}, "arm 1": {0: 0.9}, "$x_{": {0: math.nan}}
+    values = {"arm 0": {0: 0.5, 1: 0.7, 2: 0.6}, "$x_{$": {0: 0.9}, "arm 1": {0: math.nan}}
     ranked = [RankedArm(summarize_arm(arm, of_arm), None, of_arm) for arm, of_arm in values.items()]
     figure = intervals_figure(ranked, arm_styles(list(values)), "arm 0", "accuracy")
     (axes,) = figure.axes
     dots = [list(line.get_xdata()) for line in axes.lines if line.get_markersize() == 3.5]
     assert dots == [[0.5, 0.7, 0.6], [0.9]]
-    assert [label.get_text() for label in axes.get_yticklabels()] == ["arm 0 (baseline)", "arm 1"]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["arm 0 (baseline)", "$x_{$"]
+    assert picture("means", figure).source.startswith("data:image/svg+xml")
 
 
 def test_names_with_dollars_are_no_formulas() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from sklearn.metrics import f1_score
@@ -54,7 +55,7 @@ def by_length(rows: StudyRows, texts: StudyTexts) -> Breakdown:
         ValueError: if the texts are of other rows.
     """
     lengths = texts.lengths(rows)
-    title = f"length of the text, in tokens of {texts.encoder} before any truncation"
+    title = f"length of the text, in tokens of {Path(texts.encoder).name} before any truncation"
     return _by_quantile(rows, title, lengths)
 
 

@@ -164,6 +164,9 @@ def _read_disagreements(contents: Contents, rows: StudyRows, texts: StudyTexts) 
     )
     if shown is None:
         return
+    if len(shown.places) < 2:
+        contents.reasons["disagreements"] = "there are predictions of one arm only on this machine"
+        return
     none: tuple[list[Disagreement], int] = ([], 0)
     found = contents.attempt("disagreements", lambda: find_disagreements(shown, texts), none)
     contents.disagreements, contents.num_disagreements = found

@@ -225,6 +225,7 @@ def test_what_is_missing_is_shown(finished_study: StudyOutcomes, tmp_path: Path)
     assert f"{ids[3]}: all of them" in missing
     assert f"Without 1 finished trial: {ids[3]}: not on this machine" in seen.text
     assert "no value" in page.read_text()  # of the baseline
+    assert "Left out: there are predictions of one arm only on this machine." in seen.text
     markdown = (tmp_path / "report.md").read_text()
     assert f"running: {ids[2]}" in markdown
     assert "OutOfMemoryError: &lt;script>" in markdown

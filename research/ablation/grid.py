@@ -228,9 +228,8 @@ def _is_same(wanted: Any, value: Any) -> bool:
 def _describe_arm(axes: Mapping[str, Any], varying: Sequence[str]) -> str:
     """Return an arm in words: the values alone where it is clear what they are of, else with their names."""
     speaking = ("arm", "head", "recipe", "encoder", "objective", "schedule", "data")
-    return ", ".join(
-        _in_words(axes[axis]) if axis in speaking else f"{axis}={_in_words(axes[axis])}" for axis in varying
-    )
+    words = {axis: axes[axis] if axis == "arm" else _in_words(axes[axis]) for axis in varying}
+    return ", ".join(word if axis in speaking else f"{axis}={word}" for axis, word in words.items())
 
 
 def _in_words(value: Any) -> str:

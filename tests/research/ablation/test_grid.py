@@ -72,6 +72,10 @@ def test_one_arm_is_called_by_its_head() -> None:
     assert arms(grid={"freeze": ["encoder", []]}) == ["freeze=encoder", "freeze=none"]
 
 
+def test_names_of_arms_stay_as_they_are() -> None:
+    assert arms(arms={"lr 1e-4/3e-4": {}, "slow.yaml": {"lr": 1e-5}}) == ["lr 1e-4/3e-4", "slow.yaml"]
+
+
 def test_options_of_the_command_line_go_to_every_trial() -> None:
     trials = expand(StudySpec(grid={"head": ["linear", "lstm"]}), {"head": {"dropout": "0.3"}})
     assert [trial.settings["head"] for trial in trials] == [

@@ -5,35 +5,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from run import complain
-
-from research.ablation.command import parse_study
-from research.user_errors import is_for_the_user
+from research.ablation.command import StudyCommand, parse_study
+from research.user_errors import complain, run_script
 
 
-def main() -> int:
-    """Run a study, or work on one; a problem that the user can mend is one line, not a traceback."""
-    arguments = sys.argv[1:]
-    try:
-        return help_out(arguments[1:]) if arguments[:1] == ["work"] else compare(arguments)
-    except ValueError as error:
-        if not is_for_the_user(error):
-            raise
-        return complain(error, exit_code=1)
-    except KeyboardInterrupt:
-        return complain("interrupted", exit_code=130)
-
-
-def compare(arguments: Sequence[str]) -> int:
+def compare(command: StudyCommand) -> int:
     """Plan and run a study."""
-    try:
-        command = parse_study(arguments)
-    except ValueError as error:
-        if not is_for_the_user(error):
-            raise
-        return complain(error, exit_code=2)
-    if command is None:
-        return 0
     # Only now torch and optuna are imported, so that --help answers at once.
     from research.ablation.conduct import conduct
 
@@ -43,19 +20,27 @@ def compare(arguments: Sequence[str]) -> int:
     return status
 
 
-def help_out(arguments: Sequence[str]) -> int:
-    """Work on a study that was planned, on this or another machine."""
-    parser = argparse.ArgumentParser(prog="ablate.py work", description=help_out.__doc__)
+def parse_work(arguments: Sequence[str]) -> argparse.Namespace:
+    """Read the command line of a further worker."""
+    parser = argparse.ArgumentParser(prog="ablate.py work", description=work.__doc__)
     parser.add_argument("--study", required=True, help="its name")
     parser.add_argument("--storage", required=True, help="address of its database, as ablate.py got it")
     parser.add_argument("--directory", type=Path, help="where its trials lie here (default: runs/<study>)")
     parser.add_argument("--accelerate_config", help="config file of `accelerate launch` for each trial")
     parser.add_argument("--num_workers", type=int, default=1, help="workers that share this machine (default: 1)")
-    options = parser.parse_args(arguments)
-    from research.ablation.conduct import work
+    return parser.parse_args(arguments)
 
-    return work(options.study, options.storage, options.directory, options.accelerate_config, options.num_workers)
+
+def work(options: argparse.Namespace) -> int:
+    """Work on a study that was planned, on this or another machine."""
+    from research.ablation import conduct
+
+    return conduct.work(
+        options.study, options.storage, options.directory, options.accelerate_config, options.num_workers
+    )
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    if sys.argv[1:2] == ["work"]:
+        sys.exit(run_script(sys.argv[2:], parse_work, work))
+    sys.exit(run_script(sys.argv[1:], parse_study, compare))

@@ -3,31 +3,10 @@
 import sys
 
 from research.cli import Command, parse
-from research.user_errors import is_for_the_user
+from research.user_errors import run_script
 
 
-def main() -> int:
-    """Parse, build, train; a problem that the user can mend is one line, not a traceback."""
-    try:
-        command = parse(sys.argv[1:])
-    except ValueError as error:
-        if not is_for_the_user(error):
-            raise
-        return complain(error, exit_code=2)
-    if command is None:
-        return 0
-    try:
-        carry_out(command)
-    except ValueError as error:
-        if not is_for_the_user(error):
-            raise
-        return complain(error, exit_code=1)
-    except KeyboardInterrupt as interrupt:
-        return complain(str(interrupt) or "interrupted", exit_code=getattr(interrupt, "exit_code", 130))
-    return 0
-
-
-def carry_out(command: Command) -> None:
+def carry_out(command: Command) -> int:
     """Look or train, as the command says."""
     # Only now torch and transformers are imported, so that --help answers at once.
     if command.listing is not None:
@@ -47,13 +26,8 @@ def carry_out(command: Command) -> None:
         from research.experiment import run_experiment
 
         run_experiment(command.config)
-
-
-def complain(error: object, exit_code: int) -> int:
-    """Print one line for the user."""
-    print(f"error: {error}", file=sys.stderr)
-    return exit_code
+    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_script(sys.argv[1:], parse, carry_out))

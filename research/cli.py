@@ -7,10 +7,11 @@ ones.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import types
 import typing
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -41,6 +42,10 @@ class LookingSettings:
     """Print every setting, resolved, as YAML, and stop."""
     list: Listing | None = None
     """Print what is registered, with options and sources, and stop."""
+
+
+LOOKING = tuple(item.name for item in dataclasses.fields(LookingSettings))
+"""Flags that no recipe has."""
 
 
 @dataclass
@@ -82,9 +87,9 @@ def parse(arguments: Sequence[str]) -> Command | None:
             print(describe_choices(chosen, plugins=[value for name, value in _values(folded) if name == "plugin"]))
         return None
     settings = typed_settings(base_recipe(folded), folded.arguments)
-    print_config, listing, dry_run = (settings.pop(name) for name in ("print_config", "list", "dry_run"))
+    looking = {name: settings.pop(name) for name in LOOKING}
     fold_options(settings, folded.options)
-    return Command(RunConfig(**settings), print_config, listing, dry_run)
+    return Command(RunConfig(**settings), looking["print_config"], looking["list"], looking["dry_run"])
 
 
 def base_recipe(folded: FoldedArguments) -> dict[str, Any]:
@@ -227,7 +232,6 @@ def merge_recipes(paths: Sequence[str]) -> dict[str, Any]:
         ValueError: if a file cannot be read, is not a mapping, or has a key that no setting has.
     """
     merged: dict[str, Any] = {}
-    known = [name for name in setting_types() if name not in ("print_config", "list", "dry_run")]
     for path in paths:
         try:
             recipe = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
@@ -239,13 +243,25 @@ def merge_recipes(paths: Sequence[str]) -> dict[str, Any]:
             raise ValueError(
                 f"The recipe {path} must map settings to values (head: lstm); got {type(recipe).__name__}."
             )
-        for key in recipe:
-            if key not in known:
-                raise UnknownNameError(
-                    f"{path}: " + describe_unknown("recipe key", str(key), known, listed_as="Settings")
-                )
+        refuse_unknown_settings(recipe, "recipe key", f"{path}: ")
         merged |= recipe
     return merged
+
+
+def refuse_unknown_settings(names: Iterable[object], kind: str, place: str = "") -> None:
+    """Refuse names that no setting of a recipe has.
+
+    Args:
+        names: what was given.
+        kind: what they are called in the message.
+        place: what stands before it.
+    Raises:
+        UnknownNameError: naming the nearest setting and all of them.
+    """
+    known = [name for name in setting_types() if name not in LOOKING]
+    for name in names:
+        if name not in known:
+            raise UnknownNameError(place + describe_unknown(kind, str(name), known, listed_as="Settings"))
 
 
 def is_complete(recipe: dict[str, Any]) -> bool:

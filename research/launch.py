@@ -165,12 +165,16 @@ def refused_for_all(accelerator: Accelerator) -> Iterator[None]:
         raise SystemExit(1)
 
 
-def default_num_threads() -> int:
-    """Return the cores for each process of this machine: launchers set one thread, whatever there is."""
+def default_num_threads(num_sharing: int = 1) -> int:
+    """Return the cores for each process of this machine: launchers set one thread, whatever there is.
+
+    Args:
+        num_sharing: runs that share the machine.
+    """
     local = int(os.environ.get("LOCAL_WORLD_SIZE") or 1)
     # Not every system can tell which cores a process may use.
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, cores // local)
+    return max(1, cores // (local * num_sharing))
 
 
 def choose_precision(config: RunConfig) -> Precision:

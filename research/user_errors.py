@@ -2,6 +2,52 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+Command = TypeVar("Command")
+
+
+def run_script(
+    arguments: Sequence[str],
+    parse: Callable[[Sequence[str]], Command | None],
+    carry_out: Callable[[Command], int],
+) -> int:
+    """Parse a command line and carry it out; a problem that the user can mend is one line, not a traceback.
+
+    Args:
+        arguments: what follows the script's name.
+        parse: returns the command, or None when only help was asked for.
+        carry_out: does what it says, and returns the exit status.
+    Returns:
+        The exit status.
+    """
+    try:
+        command = parse(arguments)
+    except ValueError as error:
+        return _complain_of(error, exit_code=2)
+    if command is None:
+        return 0
+    try:
+        return carry_out(command)
+    except ValueError as error:
+        return _complain_of(error, exit_code=1)
+    except KeyboardInterrupt as interrupt:
+        return complain(str(interrupt) or "interrupted", exit_code=getattr(interrupt, "exit_code", 130))
+
+
+def complain(message: object, exit_code: int) -> int:
+    """Print one line for the user, and return the exit status."""
+    print(f"error: {message}", file=sys.stderr)
+    return exit_code
+
+
+def _complain_of(error: ValueError, exit_code: int) -> int:
+    if not is_for_the_user(error):
+        raise error
+    return complain(error, exit_code)
+
 
 def is_for_the_user(error: ValueError) -> bool:
     """Return whether this project raised an error, to say what to mend.

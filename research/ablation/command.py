@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,10 +10,18 @@ from typing import Any, Literal
 
 import yaml
 
-from heads.registry import UnknownNameError, describe_unknown
 from research.ablation.grid import StudySpec, read_study_file
-from research.cli import FoldedArguments, base_recipe, build_parser, fold_arguments, merge_recipes, typed_settings
-from research.config import RunConfig
+from research.cli import (
+    LOOKING,
+    FoldedArguments,
+    base_recipe,
+    build_parser,
+    fold_arguments,
+    merge_recipes,
+    refuse_unknown_settings,
+    typed_settings,
+)
+from research.config import NOT_REPEATED
 from research.forks import inherited_settings
 from research.user_errors import one_line
 
@@ -174,17 +181,13 @@ def _settings(given: Mapping[str, list[str]]) -> StudySettings:
 
 def _base(folded: FoldedArguments, own: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the settings of all trials, and those that are about the study itself."""
-    known = [item.name for item in dataclasses.fields(RunConfig)]
-    for name in own:
-        if name not in (*known, "recipe"):
-            raise UnknownNameError(describe_unknown("setting in the base", str(name), known, listed_as="Settings"))
     recipes = own.pop("recipe", [])
+    refuse_unknown_settings(own, "setting in the base")
     layers = merge_recipes([recipes] if isinstance(recipes, str) else recipes) | own
     if "fork" in layers:
         layers = inherited_settings(str(layers["fork"])) | layers
     settings = typed_settings(layers | base_recipe(folded), folded.arguments)
-    names = ("name", "output_dir", "resume", "overwrite", "print_config", "list", "dry_run")
-    place = {name: settings.pop(name) for name in names}
+    place = {name: settings.pop(name) for name in (*NOT_REPEATED, *LOOKING)}
     for name, instead in (
         ("resume", "the same command goes on with a study"),
         ("overwrite", "delete its directory, or choose another --name"),

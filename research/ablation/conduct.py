@@ -15,8 +15,8 @@ from research.ablation.command import StudyCommand
 from research.ablation.estimate import Estimate, estimate
 from research.ablation.grid import Trial, expand
 from research.ablation.outcomes import StudyOutcomes, collect
-from research.ablation.progress import DONE, duration
-from research.ablation.study import STORAGE_FILE, Entry, Study, local_address
+from research.ablation.progress import duration
+from research.ablation.study import DONE, STORAGE_FILE, Entry, Study, local_address
 from research.ablation.supervise import Supervisor
 from research.ablation.worker import TRIALS, Worker, processes_of, read_finished
 from research.assemble import resolve

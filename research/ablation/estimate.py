@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from research.ablation.grid import Trial
-from research.ablation.progress import DONE, duration
-from research.ablation.study import Entry
+from research.ablation.progress import duration
+from research.ablation.study import DONE, Entry
 from research.ablation.worker import processes_of, shared_settings, trains_head_only
 from research.clock import Clock, parse_time
 from research.config import RunConfig
@@ -145,7 +145,7 @@ def _probe(config: RunConfig, num_sharing: int, *, cached: bool) -> Stopwatch:
             patience=None,
             log_with=[],
             cache_features=cached,
-            num_threads=config.num_threads or max(1, default_num_threads() // num_sharing),
+            num_threads=config.num_threads or default_num_threads(num_sharing),
         )
         run_experiment(short, hooks=[watch])
     return watch

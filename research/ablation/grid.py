@@ -16,13 +16,22 @@ from typing import Any, Literal
 import yaml
 
 from heads.registry import UnknownNameError, describe_unknown
-from research.cli import fold_options, merge_recipes, setting_types, typed_settings
+from research.cli import (
+    LOOKING,
+    fold_options,
+    merge_recipes,
+    refuse_unknown_settings,
+    setting_types,
+    typed_settings,
+)
 from research.config import NOT_REPEATED, Choice, RunConfig
 from research.resuming import HARMLESS, ROUNDING
 from research.user_errors import one_line
 
-NOT_IN_GRIDS = (*NOT_REPEATED, "fork", "plugin", "print_config", "list", "dry_run", "smoke")
+NOT_IN_GRIDS = (*NOT_REPEATED, "fork", "plugin", *LOOKING, "smoke")
 """Settings that are the same for all trials of a study, or say where one run lies."""
+DEFAULT_METRICS = ("accuracy", "subset_accuracy", "pearson")
+"""What is compared where no metric is chosen, one for each kind of labels."""
 NOT_IN_IDS = tuple(name for name in (*NOT_REPEATED, *HARMLESS, *ROUNDING, "cache_features") if name != "cache_dtype")
 """Settings that do not make it another trial: they change how numbers are rounded, at most."""
 
@@ -69,6 +78,10 @@ class StudySpec:
         for arm, settings in self.arms.items():
             if not isinstance(settings, dict):
                 raise ValueError(f"Expected the arm '{arm}' to map settings to values, got {settings!r}.")
+
+    def metric_among(self, metrics: Mapping[str, Any]) -> str | None:
+        """Return the metric that is compared: the chosen one, or the default among those that there are."""
+        return self.metric or next((name for name in DEFAULT_METRICS if name in metrics), None)
 
 
 _SPEC_TYPES: dict[str, type] = {"base": dict, "arms": dict, "grid": dict, "exclude": list, "override": list}
@@ -179,14 +192,8 @@ def _settings_of(spec: StudySpec, place: Mapping[str, Any], used: set[int]) -> d
         for name, value in own.items():
             takes_list = typing.get_origin(kinds.get(name)) is list
             merged[name] = [value] if takes_list and not isinstance(value, list) else value
-    known = [name for name in kinds if name not in ("print_config", "list", "dry_run")]
-    for name in merged:
-        if name not in known:
-            raise UnknownNameError(describe_unknown("setting", str(name), known, listed_as="Settings"))
-    settings = typed_settings(merged)
-    for name in ("print_config", "list", "dry_run"):
-        del settings[name]
-    return settings
+    refuse_unknown_settings(merged, "setting")
+    return {name: value for name, value in typed_settings(merged).items() if name not in LOOKING}
 
 
 def _matches(

@@ -15,9 +15,8 @@ from rich.table import Table
 from rich.text import Text
 
 from research.ablation.grid import Trial
-from research.ablation.study import Entry
+from research.ablation.study import DONE, OPEN, Entry
 
-DONE = (TrialState.COMPLETE, TrialState.PRUNED)
 NUM_RUNNING_SHOWN = 8
 
 
@@ -98,7 +97,7 @@ def duration(seconds: float) -> str:
 
 
 def _is_over(entry: Entry | None) -> bool:
-    return entry is not None and entry.state in (*DONE, TrialState.FAIL)
+    return entry is not None and entry.state not in OPEN
 
 
 def _said_of(entry: Entry) -> str:

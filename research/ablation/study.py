@@ -28,6 +28,10 @@ STORAGE_FILE = "study.db"
 HEARTBEAT_SECONDS = 10
 GRACE_SECONDS = 60
 """A worker that was not heard of for so long is taken for dead by others, on whatever machine it was."""
+DONE = (TrialState.COMPLETE, TrialState.PRUNED)
+"""States of trials that came to their end; of a pruned one the metric is not defined."""
+OPEN = (TrialState.WAITING, TrialState.RUNNING)
+"""States of trials that something is left to do for."""
 MAX_DEATHS = 3
 """Workers that may die over a trial before it counts as failed."""
 
@@ -86,7 +90,9 @@ class Study:
             )
             there = optuna.get_all_study_names(self._storage)
             if must_exist and name not in there:
-                raise UnknownNameError(describe_unknown("study", name, there, listed_as=f"Studies in {address}"))
+                raise UnknownNameError(
+                    describe_unknown("study", name, there, listed_as=f"Studies in {_without_password(address)}")
+                )
             self._study = optuna.create_study(
                 study_name=name,
                 storage=self._storage,
@@ -131,9 +137,14 @@ class Study:
         known, once_more = self.entries(), set(again)
         new = [trial for trial in trials if trial.id not in known or trial.id in once_more]
         with _reporting(self.address):
+            distributions: dict[str, BaseDistribution] = {}
+            for before in self._study.get_trials(deepcopy=False):
+                distributions = {**before.distributions, **distributions}
             choices = _choices(trials)
             for trial in new:
-                self._study.add_trial(_waiting(trial, _distributions(trial, choices, self._study), {"trial": trial.id}))
+                waiting = _waiting(trial, _distributions(trial, choices, distributions))
+                distributions = {**waiting.distributions, **distributions}
+                self._study.add_trial(waiting)
         return len(new)
 
     def claim(self, worker: str) -> Claim | None:
@@ -236,7 +247,7 @@ class Study:
             state = "FAIL"
         else:
             again, state = {}, "WAITING"
-        kept = {name: died.user_attrs[name] for name in ("trial", "id", "arm", "seed", "axes", "settings")}
+        kept = {name: died.user_attrs[name] for name in ("id", "arm", "seed", "axes", "settings")}
         self._study.add_trial(
             create_trial(
                 state=TrialState[state],
@@ -252,13 +263,12 @@ def local_address(directory: Path) -> str:
     return f"sqlite:///{directory / STORAGE_FILE}"
 
 
-def _waiting(trial: Trial, distributions: Mapping[str, BaseDistribution], attributes: Mapping[str, Any]) -> FrozenTrial:
+def _waiting(trial: Trial, distributions: Mapping[str, BaseDistribution]) -> FrozenTrial:
     return create_trial(
         state=TrialState.WAITING,
         params={name: _plain(trial.axes[name]) for name in distributions},
         distributions=dict(distributions),
         user_attrs={
-            **attributes,
             "id": trial.id,
             "arm": trial.arm,
             "seed": trial.seed,
@@ -285,14 +295,18 @@ def _choices(trials: Sequence[Trial]) -> dict[str, list[Any]]:
     }
 
 
-def _distributions(trial: Trial, choices: Mapping[str, list[Any]], study: optuna.Study) -> dict[str, BaseDistribution]:
+def _distributions(
+    trial: Trial, choices: Mapping[str, list[Any]], first: Mapping[str, BaseDistribution]
+) -> dict[str, BaseDistribution]:
     """Return what dashboards draw axes with; Optuna's lists of choices are fixed when a study's first trial is added.
 
     An axis whose list has grown since is among the trial's attributes only.
+
+    Args:
+        trial: whose axes.
+        choices: every value of each axis in the grid.
+        first: what the study has already.
     """
-    first: dict[str, BaseDistribution] = {}
-    for before in study.get_trials(deepcopy=False):
-        first = {**before.distributions, **first}
     found: dict[str, BaseDistribution] = {}
     for axis, value in trial.axes.items():
         plain = _plain(value)

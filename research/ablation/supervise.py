@@ -19,7 +19,7 @@ from rich.console import Console
 
 from research.ablation.grid import Trial
 from research.ablation.progress import StudyProgress
-from research.ablation.study import Entry, Study
+from research.ablation.study import OPEN, Entry, Study
 from research.ablation.worker import LOGS, POLL_SECONDS
 from research.launch import SUPERVISOR
 
@@ -71,7 +71,7 @@ class Supervisor:
         while True:
             entries = self._mine()
             progress.show(entries)
-            open_trials = [entry for entry in entries.values() if entry.state in _OPEN]
+            open_trials = [entry for entry in entries.values() if entry.state in OPEN]
             died = [index for index, worker in self._workers.items() if worker.poll() not in (None, 0)]
             for index in [index for index, worker in self._workers.items() if worker.poll() is not None]:
                 del self._workers[index]
@@ -142,9 +142,6 @@ class Supervisor:
 
     def _log(self, index: int) -> Path:
         return self.directory / LOGS / f"worker-{index}.txt"
-
-
-_OPEN = (TrialState.WAITING, TrialState.RUNNING)
 
 
 def _device(index: int, num_workers: int) -> dict[str, Any]:

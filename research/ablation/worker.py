@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import os
 import signal
 import socket
@@ -18,14 +17,14 @@ from typing import Any
 
 import psutil
 import yaml
-from optuna.trial import TrialState
 
 from research.ablation.grid import StudySpec, Trial
-from research.ablation.study import Claim, Study
+from research.ablation.study import OPEN, Claim, Study
 from research.config import Choice, DataSettings, RunConfig
 from research.durable import write_text
 from research.launch import SUPERVISOR, default_num_threads
 from research.lock import is_held
+from research.outputs import read_result
 from research.user_errors import is_for_the_user
 
 RUN = Path(__file__).parents[2] / "experiments" / "run.py"
@@ -34,8 +33,6 @@ LOGS = "logs"
 POLL_SECONDS = 0.5
 SAVE_EVERY = "10%"
 """Time between checkpoints of a trial in processes of its own, where none is chosen: it may be killed, and goes on."""
-DEFAULT_METRICS = {"single_label": "accuracy", "multi_label": "subset_accuracy", "regression": "pearson"}
-"""What is compared where no metric is chosen."""
 
 
 class TrialFailedError(Exception):
@@ -87,9 +84,7 @@ class Worker:
             claim = self.study.claim(name)
             if claim is not None:
                 self._carry_out(claim)
-            elif any(
-                entry.state in (TrialState.WAITING, TrialState.RUNNING) for entry in self.study.entries().values()
-            ):
+            elif any(entry.state in OPEN for entry in self.study.entries().values()):
                 self.study.bury_dead_workers()  # those of another worker may be left to do
                 time.sleep(POLL_SECONDS)
             else:
@@ -112,25 +107,18 @@ class Worker:
             self.study.fail(claim, str(error))
         else:
             self.study.note(claim, seconds=time.monotonic() - started)
-            value = result["metrics"][self.spec.split].get(self._metric(result))
-            self.study.finish(claim, value, result["metrics"])
+            metrics = result["metrics"][self.spec.split]
+            self.study.finish(claim, metrics.get(self.spec.metric_among(metrics)), result["metrics"])
 
     def _config(self, trial: Trial, place: Path) -> RunConfig:
         """Return a trial's settings with its place, and what this machine adds."""
         config = trial.config(output_dir=str(place), resume="auto")
         if config.num_threads is None:
-            num_processes = processes_of(self.accelerate_config)
-            threads = max(1, default_num_threads() // (self.num_workers * num_processes))
+            threads = default_num_threads(self.num_workers * processes_of(self.accelerate_config))
             config = dataclasses.replace(config, num_threads=threads)
         if config.save_every is None and not self.shares_process(config):
             config = dataclasses.replace(config, save_every=SAVE_EVERY)
         return config
-
-    def _metric(self, result: dict[str, Any]) -> str:
-        metrics = result["metrics"][self.spec.split]
-        if self.spec.metric is not None:
-            return self.spec.metric
-        return next(name for name in DEFAULT_METRICS.values() if name in metrics)
 
     def shares_process(self, config: RunConfig) -> bool:
         """Return whether a trial runs in this process: all that it trains is a head on cached features."""
@@ -202,9 +190,7 @@ class Worker:
         result = read_finished(place)
         if status == 0 and result is not None and result["status"] == "finished":
             return result
-        if self._asked_to_stop:
-            raise TrialInterruptedError
-        if status in (128 + signal.SIGTERM, 128 + signal.SIGINT, 128 + signal.SIGUSR1):
+        if self._asked_to_stop or status in (128 + signal.SIGTERM, 128 + signal.SIGINT, 128 + signal.SIGUSR1):
             raise TrialInterruptedError
         if status < 0 or status == 128 + signal.SIGKILL:
             raise TrialDiedError
@@ -263,8 +249,7 @@ def shared_settings(config: RunConfig) -> str:
 def read_finished(place: Path) -> dict[str, Any] | None:
     """Return what a run's result.json holds, or None if there is none that can be read."""
     with contextlib.suppress(OSError, ValueError):
-        result: dict[str, Any] = json.loads((place / "result.json").read_text(encoding="utf-8"))
-        return result
+        return read_result(place)
     return None
 
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 from research.ablation.outcomes import StudyOutcomes
 from research.ablation.over_seeds import ArmSummary, Comparison, compare_arms, summarize_arm
-from research.ablation.worker import DEFAULT_METRICS
 from research.metrics import higher_is_better
 
 
@@ -45,14 +44,8 @@ class RankedArm:
 
 def choose_metric(study: StudyOutcomes) -> str | None:
     """Return the metric that is compared: the chosen one, or the default of the task; None while it is not known."""
-    if study.spec.metric is not None:
-        return study.spec.metric
-    for outcome in study.finished:
-        assert outcome.result is not None
-        for name in DEFAULT_METRICS.values():
-            if name in outcome.result["metrics"][study.spec.split]:
-                return name
-    return None
+    metrics = (outcome.result["metrics"][study.spec.split] for outcome in study.finished if outcome.result is not None)
+    return next(filter(None, map(study.spec.metric_among, metrics)), study.spec.metric)
 
 
 def rank_arms(study: StudyOutcomes, metric: str) -> list[RankedArm]:

@@ -16,7 +16,7 @@ NUMBERS = ("steps", "train_seconds", "trainable_parameters", "cached_features", 
 def results_csv(study: StudyOutcomes) -> str:
     """Return one row for each trial: what it is, how it stands, every metric of both splits, and what it cost."""
     axes = list(dict.fromkeys(axis for o in study.outcomes for axis in o.trial.axes if axis != "seed"))
-    metrics = list(dict.fromkeys(name for outcome in study.finished for name in _metrics(outcome)))
+    metrics = list(dict.fromkeys(name for outcome in study.finished for name in flat_metrics(outcome)))
     columns = ["id", "arm", "seed", *(f"axis/{axis}" for axis in axes), "state", *metrics, *NUMBERS, "error"]
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
@@ -24,17 +24,19 @@ def results_csv(study: StudyOutcomes) -> str:
     for outcome in study.outcomes:
         trial, result = outcome.trial, outcome.result or {}
         row = {"id": trial.id, "arm": trial.arm, "seed": trial.seed, "state": outcome.state}
-        row |= {f"axis/{axis}": _in_cell(value) for axis, value in trial.axes.items() if axis != "seed"}
-        row |= {name: "" if value is None else value for name, value in _metrics(outcome).items()}
+        row |= {f"axis/{axis}": as_plain(value) for axis, value in trial.axes.items() if axis != "seed"}
+        row |= {name: "" if value is None else value for name, value in flat_metrics(outcome).items()}
         row |= {name: result[name] for name in NUMBERS if name in result}
         writer.writerow(row | {"error": outcome.error or ""})
     return text.getvalue()
 
 
-def _metrics(outcome: Outcome) -> dict[str, Any]:
+def flat_metrics(outcome: Outcome) -> dict[str, Any]:
+    """Return a trial's metrics by split and name; none of one that has no result."""
     metrics = (outcome.result or {}).get("metrics", {})
     return {f"{split}/{name}": value for split, of_split in metrics.items() for name, value in of_split.items()}
 
 
-def _in_cell(value: Any) -> Any:
+def as_plain(value: Any) -> bool | int | float | str:
+    """Return a setting as other programs take one."""
     return value if isinstance(value, bool | int | float | str) else as_yaml(value)

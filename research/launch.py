@@ -115,6 +115,14 @@ def was_restarted() -> bool:
     return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
 
 
+def is_alive(pid: int) -> bool:
+    """Return whether a process still runs; one that ended and that nobody has asked about (a zombie) does not."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
 def start_time() -> float:
     """Return when the run was started, in seconds since 1970; the same after the launcher started it again."""
     # torchrun starts its processes again, and lives on itself.

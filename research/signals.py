@@ -10,9 +10,7 @@ import time
 from types import FrameType, TracebackType
 from typing import Any
 
-import psutil
-
-from research.launch import PARENT, SUPERVISOR, was_launched
+from research.launch import PARENT, SUPERVISOR, is_alive, was_launched
 
 HEARD = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 ECHO_SECONDS = 1.0
@@ -74,7 +72,7 @@ class SignalWatch:
     def _is_abandoned(self) -> bool:
         if self._launcher not in (None, os.getppid()):
             return True
-        return bool(self._supervisor) and not psutil.pid_exists(self._supervisor)
+        return bool(self._supervisor) and not is_alive(self._supervisor)
 
     def _hear(self, number: int, frame: FrameType | None) -> None:
         now = time.monotonic()

@@ -22,6 +22,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from heads.registry import UnknownNameError, describe_unknown
 from research.ablation.grid import StudySpec, Trial
+from research.launch import is_alive
 from research.user_errors import one_line
 
 STORAGE_FILE = "study.db"
@@ -336,11 +337,11 @@ def _has_died(attributes: Mapping[str, Any]) -> bool:
     """Return whether a worker of this machine is known to be no more."""
     if attributes.get("host") != socket.gethostname() or "started" not in attributes:
         return False
+    pid: int = attributes["pid"]
     try:
-        alive: bool = psutil.Process(attributes["pid"]).create_time() == attributes["started"]
+        return not is_alive(pid) or psutil.Process(pid).create_time() != attributes["started"]
     except psutil.NoSuchProcess:
         return True
-    return not alive
 
 
 @contextmanager

@@ -15,14 +15,13 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-import psutil
 import yaml
 
 from research.ablation.grid import StudySpec, Trial
 from research.ablation.study import OPEN, Claim, Study
 from research.config import Choice, DataSettings, RunConfig
 from research.durable import write_text
-from research.launch import SUPERVISOR, default_num_threads
+from research.launch import SUPERVISOR, default_num_threads, is_alive
 from research.lock import is_held
 from research.outputs import read_result
 from research.user_errors import is_for_the_user
@@ -212,7 +211,7 @@ class Worker:
     def _stops(self) -> bool:
         """Return whether to end: on a signal, or because what started this worker is gone."""
         supervisor = os.environ.get(SUPERVISOR)
-        if supervisor is not None and not psutil.pid_exists(int(supervisor)):
+        if supervisor is not None and not is_alive(int(supervisor)):
             self._asked_to_stop = self._asked_to_stop or signal.SIGTERM
         return bool(self._asked_to_stop)
 

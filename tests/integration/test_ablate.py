@@ -17,6 +17,7 @@ import pytest
 from optuna.trial import TrialState
 
 from research.ablation.study import Entry, Study, local_address
+from research.launch import is_alive
 from tests.conftest import ROOT, Launch, run_to_the_end
 
 PLUGIN = """
@@ -159,6 +160,7 @@ def test_killed_trial_goes_on_where_it_was(place: Place, victim: str) -> None:
     (run,) = worker.children()
     for process in {"worker": [worker], "run": [run], "all": [psutil.Process(main.pid), worker, run]}[victim]:
         process.send_signal(signal.SIGKILL)
+    place.wait_for(lambda: not is_alive(worker.pid) or victim == "run", "end of the worker")  # before its run goes on
     (place.folder / "hold.txt").unlink()
     if victim == "all":
         main.wait(30)

@@ -9,6 +9,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -43,15 +44,17 @@ def wait_until_heard(port: int, process: subprocess.Popen[bytes]) -> None:
 
 
 @pytest.fixture(scope="module")
-def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgresql() -> Iterator[str]:
     """The address of a database in a server of its own."""
+    # Not below pytest's folders, which no other user may enter; and as root the server refuses to run.
+    with tempfile.TemporaryDirectory(prefix="postgresql-") as folder:
+        yield from _serve(Path(folder))
+
+
+def _serve(folder: Path) -> Iterator[str]:
     assert INITDB is not None
-    folder = tmp_path_factory.mktemp("postgresql")
-    # The server refuses to run as root.
     user = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"] if os.geteuid() == 0 else []
     if user:
-        for path in (folder, *list(folder.parents)[:2]):
-            path.chmod(0o755)
         shutil.chown(folder, "nobody", "nogroup")
     data, port = folder / "data", free_port()
     subprocess.run(

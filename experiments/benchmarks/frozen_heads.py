@@ -6,7 +6,8 @@ Midway runs the whole study of experiments/studies/heads.yaml with an empty cach
 The Trainer runs one trial of each head (a process of its own, seed 0, bf16, padding to the longest row of a batch, the
 project's own order of rows, no dropout of attention weights), which stands for all seeds of that head. The floor is one
 pass of the encoder over all rows, and then nothing but the steps and evaluations of every head on the tensors that it
-gave, in a loop written by hand: also one seed, taken for all.
+gave, in a loop written by hand: also one seed, taken for all. With --heads the Trainer runs some heads only; of another
+it is taken to need what those need around their heads, and the head's own steps as the floor measured them.
 """
 
 from __future__ import annotations
@@ -246,14 +247,15 @@ def main() -> None:
 def report(rounds: list[dict[str, dict[str, float]]], arms: list[str], num_seeds: int) -> str:
     """Return the table: medians over rounds, and ratios of the same round."""
     lines = ["| head | Trainer, one trial, s | floor, one trial, s |", "|---|---|---|"]
+    trained = [trainer_seconds(found, arms) for found in rounds]
     for arm in arms:
-        trained = [found["trainer"][arm] for found in rounds if arm in found["trainer"]]
+        note = "" if arm in rounds[0]["trainer"] else " (not run)"
+        of_trainer = statistics.median(seconds[arm] for seconds in trained)
         bare = statistics.median(found["floor"][arm] for found in rounds)
-        lines.append(f"| {arm} | {f'{statistics.median(trained):.1f}' if trained else 'not run'} | {bare:.1f} |")
+        lines.append(f"| {arm} | {of_trainer:.1f}{note} | {bare:.1f} |")
     totals = []
-    for found in rounds:
-        mean = statistics.fmean(found["trainer"].values())
-        trainer_total = num_seeds * (sum(found["trainer"].values()) + mean * (len(arms) - len(found["trainer"])))
+    for found, seconds in zip(rounds, trained, strict=True):
+        trainer_total = num_seeds * sum(seconds.values())
         floor_total = found["floor"]["encoding"] + num_seeds * sum(found["floor"][arm] for arm in arms)
         totals.append((found["midway"]["all"], trainer_total, floor_total, found["floor"]["encoding"]))
     own, other, least, encoding = (statistics.median(column) for column in zip(*totals, strict=True))
@@ -265,6 +267,12 @@ def report(rounds: list[dict[str, dict[str, float]]], arms: list[str], num_seeds
         f"Midway / floor {statistics.median(a / c for a, _, c, _ in totals):.2f}.",
     ]
     return "\n".join(lines)
+
+
+def trainer_seconds(found: dict[str, dict[str, float]], arms: list[str]) -> dict[str, float]:
+    """Return a round's seconds of one trial of each head with the Trainer, those that it did not run worked out."""
+    around = statistics.fmean(seconds - found["floor"][arm] for arm, seconds in found["trainer"].items())
+    return {arm: found["trainer"].get(arm, around + found["floor"][arm]) for arm in arms}
 
 
 def _part(folder: Path, part: str, study: list[str], arm: str | None = None) -> dict[str, float]:

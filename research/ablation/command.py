@@ -108,7 +108,7 @@ def parse_study(arguments: Sequence[str]) -> StudyCommand | None:
     if settings.quick and settings.study is None:
         raise ValueError("--quick needs --study: it takes the short version of a study file.")
     own_base = dict(content.get("base", {}))
-    base, place = _base(folded, own_base)
+    base, place, given_in_base = _base(folded, own_base)
     if settings.study is not None:
         content.setdefault("name", Path(settings.study).stem)
     content |= {name: given[name][-1] for name in ("baseline", "metric", "split") if name in given}
@@ -121,7 +121,6 @@ def parse_study(arguments: Sequence[str]) -> StudyCommand | None:
         content["name"] = f"{content['name']}-quick"
     spec = StudySpec(**content)
     directory = Path(place["output_dir"]) if place["output_dir"] is not None else Path("runs") / spec.name
-    given_in_base = {name.rstrip("+") for name in _names(folded)} | own_base.keys()
     notes = [
         f"The grid's {axis} replaces {base[axis]!r} of the base."
         for axis in spec.grid
@@ -179,14 +178,16 @@ def _settings(given: Mapping[str, list[str]]) -> StudySettings:
     return StudySettings(**values)
 
 
-def _base(folded: FoldedArguments, own: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the settings of all trials, and those that are about the study itself."""
+def _base(folded: FoldedArguments, own: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any], set[str]]:
+    """Return the settings of all trials, those that are about the study itself, and the names of the given ones."""
     recipes = own.pop("recipe", [])
     refuse_unknown_settings(own, "setting in the base")
     layers = merge_recipes([recipes] if isinstance(recipes, str) else recipes) | own
+    from_recipes = base_recipe(folded)
+    names = {*layers, *from_recipes, *(name.rstrip("+") for name in _names(folded))}
     if "fork" in layers:
         layers = inherited_settings(str(layers["fork"])) | layers
-    settings = typed_settings(layers | base_recipe(folded), folded.arguments)
+    settings = typed_settings(layers | from_recipes, folded.arguments)
     place = {name: settings.pop(name) for name in (*NOT_REPEATED, *LOOKING)}
     for name, instead in (
         ("resume", "the same command goes on with a study"),
@@ -198,7 +199,7 @@ def _base(folded: FoldedArguments, own: dict[str, Any]) -> tuple[dict[str, Any],
             raise ValueError(f"A study takes no --{name}: {instead}.")
     if settings["cache_features"] is None:
         settings["cache_features"] = True  # they serve many trials
-    return settings, place
+    return settings, place, names
 
 
 def _names(folded: FoldedArguments) -> list[str]:

@@ -13,17 +13,19 @@ from rich.table import Table
 
 from research.ablation.command import StudyCommand
 from research.ablation.estimate import Estimate, estimate
-from research.ablation.grid import Trial, expand
-from research.ablation.outcomes import StudyOutcomes, collect
+from research.ablation.grid import StudySpec, Trial, expand
+from research.ablation.outcomes import Outcome, StudyOutcomes, collect
 from research.ablation.progress import duration
 from research.ablation.study import DONE, STORAGE_FILE, Entry, Study, local_address
 from research.ablation.supervise import Supervisor
-from research.ablation.worker import TRIALS, Worker, processes_of, read_finished
+from research.ablation.worker import TRIALS, Worker, log_of, processes_of, read_finished, trains_head_only
 from research.assemble import resolve
+from research.config import DataSettings
+from research.data import load_splits
 from research.durable import write_text
 from research.lock import DirectoryLock
-from research.metrics import higher_is_better
-from research.report.study import write_study_report
+from research.metrics import check_metric, higher_is_better
+from research.report.study import ranking_lines, write_study_report
 
 STUDY_FILE = "study.yaml"
 
@@ -40,6 +42,7 @@ def conduct(command: StudyCommand) -> int:
         print(note)
     trials = expand(spec, command.options)
     check(trials)
+    check_compared(spec, trials)
     processes_of(command.settings.accelerate_config)
     address = command.settings.storage or local_address(directory.resolve())
     if command.dry_run:
@@ -103,10 +106,36 @@ def check(trials: Sequence[Trial]) -> None:
                 raise ValueError(f"{trial.arm}: {error}") from None
 
 
+def check_compared(spec: StudySpec, trials: Sequence[Trial]) -> None:
+    """Refuse a metric that the labels do not have, before any trial is run to its end in vain.
+
+    Raises:
+        ValueError: naming the nearest metric and all of them; or for data that cannot be used.
+    """
+    if spec.metric is None:  # the default is one of those that there are
+        return
+    checked = set()
+    for trial in trials:
+        config = trial.config()
+        data = repr([getattr(config, item.name) for item in dataclasses.fields(DataSettings)])
+        if data not in checked:
+            checked.add(data)
+            check_metric(spec.metric, load_splits(config, log=print).task)
+
+
 def conclude(console: Console, outcomes: StudyOutcomes) -> int:
     """Write the report and say what came out; return the exit status."""
     failed = [outcome for outcome in outcomes.outcomes if outcome.state == "failed"]
     path = write_study_report(outcomes)
+    for line in ranking_lines(outcomes):
+        console.print(line)
+    encoded_anew = [outcome for outcome in outcomes.finished if _computed_hidden_states(outcome)]
+    if encoded_anew:
+        console.print(
+            f"{len(encoded_anew)} of {len(outcomes.finished)} trials ran the frozen encoder in every epoch; why, says "
+            f"{log_of(outcomes.directory, encoded_anew[0].trial.id)}.",
+            markup=False,
+        )
     for outcome in failed:
         console.print(f"failed: {outcome.trial.arm}, seed {outcome.trial.seed}: {outcome.error}", markup=False)
     if failed:
@@ -130,6 +159,12 @@ def show_plan(console: Console, command: StudyCommand, trials: Sequence[Trial], 
     for line in found.lines:
         print(line)
     print(f"About {duration(found.seconds)} in all with {command.settings.workers} at a time.")
+
+
+def _computed_hidden_states(outcome: Outcome) -> bool:
+    """Return whether a trial of this machine that was to train on stored hidden states had none."""
+    result = outcome.result or {}
+    return trains_head_only(outcome.trial.config()) and not result.get("cached_features", True)
 
 
 def _has_storage(command: StudyCommand) -> bool:

@@ -16,8 +16,11 @@ from rich.text import Text
 
 from research.ablation.grid import Trial
 from research.ablation.study import DONE, OPEN, Entry
+from research.ablation.worker import log_of
 
 NUM_RUNNING_SHOWN = 8
+END_OF_FILE = 8192
+"""Bytes from a file's end that its last line is looked for in."""
 
 
 class StudyProgress:
@@ -76,7 +79,8 @@ class StudyProgress:
         ]
         more = len(running) - NUM_RUNNING_SHOWN
         lines = [*running[:NUM_RUNNING_SHOWN], *([f"  and {more} more"] if more > 0 else [])]
-        return Group(table, *(Text(line) for line in lines), Text(self._times(num_over)))
+        below = [Text(line, no_wrap=True, overflow="ellipsis") for line in lines]
+        return Group(table, *below, Text(self._times(num_over)))
 
     def _times(self, num_over: int) -> str:
         elapsed = time.monotonic() - self._started
@@ -117,18 +121,34 @@ def _counts(entries: Sequence[Entry | None]) -> list[str]:
 
 
 def _running_line(trial: Trial, entry: Entry) -> str:
-    step = _latest_step(Path(entry.attributes.get("directory", ".")))
-    where = "starting" if step is None else f"step {step:,}"
-    return f"  {trial.arm}, seed {trial.seed}: {where} ({entry.attributes.get('worker', 'a worker')})"
+    directory = entry.attributes.get("directory")
+    doing = "starting" if directory is None else _doing(Path(directory), trial.id)
+    return f"  {trial.arm}, seed {trial.seed} ({entry.attributes.get('worker', 'a worker')}): {doing}"
+
+
+def _doing(directory: Path, trial_id: str) -> str:
+    """Return the step that a run is at; before its first one, what it said last."""
+    step = _latest_step(directory)
+    if step is not None:
+        return f"step {step:,}"
+    return _last_line(log_of(directory.parents[1], trial_id)) or "starting"
 
 
 def _latest_step(directory: Path) -> int | None:
     """Return the last step that a run has logged; None where it has none, or runs on another machine."""
     try:
-        with (directory / "metrics.jsonl").open("rb") as file:
-            file.seek(0, 2)
-            file.seek(max(0, file.tell() - 8192))
-            lines = file.read().splitlines()
-        return int(json.loads(lines[-1])["step"])
-    except (OSError, ValueError, LookupError):
+        return int(json.loads(_last_line(directory / "metrics.jsonl"))["step"])
+    except (ValueError, LookupError):
         return None
+
+
+def _last_line(path: Path) -> str:
+    """Return the last line of a file that others write; an empty one where there is none, or it is elsewhere."""
+    try:
+        with path.open("rb") as file:
+            file.seek(0, 2)
+            file.seek(max(0, file.tell() - END_OF_FILE))
+            lines = file.read().decode(errors="replace").splitlines()
+    except OSError:
+        return ""
+    return lines[-1].strip() if lines else ""

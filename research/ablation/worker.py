@@ -147,7 +147,9 @@ class Worker:
         """Store the hidden states of all layers if any trial reads them; a run by itself asks for its own."""
         from heads import HEADS
         from research.features.ahead import ensure_features
+        from research.plugins import import_plugins
 
+        import_plugins(config.plugin)  # heads of the user's own
         shared = shared_settings(config)
         if shared in self._encoded:
             return
@@ -203,7 +205,7 @@ class Worker:
     @contextlib.contextmanager
     def _log(self, config: RunConfig) -> Iterator[Any]:
         assert config.output_dir is not None
-        path = self.directory / LOGS / f"{Path(config.output_dir).name}.txt"
+        path = log_of(self.directory, Path(config.output_dir).name)
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a", encoding="utf-8") as file:
             yield file
@@ -226,6 +228,16 @@ class Worker:
         assert self._process is not None
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, number)
+
+
+def log_of(directory: Path, trial_id: str) -> Path:
+    """Return the file with what a trial prints.
+
+    Args:
+        directory: where the study lies.
+        trial_id: the trial's.
+    """
+    return directory / LOGS / f"{trial_id}.txt"
 
 
 def trains_head_only(config: RunConfig) -> bool:

@@ -9,7 +9,21 @@ from pathlib import Path
 import pytest
 import yaml
 
+from experiments.benchmarks.frozen_heads import report
 from tests.conftest import Launch
+
+
+def test_heads_that_the_trainer_did_not_run_are_worked_out() -> None:
+    found = {
+        "midway": {"all": 50.0},
+        "floor": {"encoding": 10.0, "linear": 1.0, "lstm": 6.0},
+        "trainer": {"linear": 101.0},
+    }
+    text = report([found], ["linear", "lstm"], 2)
+    assert "| linear | 101.0 | 1.0 |" in text
+    assert "| lstm | 106.0 (not run) | 6.0 |" in text
+    assert "Midway 50 s, Trainer 414 s" in text
+    assert "Trainer / Midway 8.3, Midway / floor 2.08." in text
 
 
 @pytest.mark.slow  # half a minute

@@ -1,4 +1,4 @@
-"""What several integration tests share: a small disk."""
+"""What several integration tests share: a small disk, and a place for studies."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.integration.study_place import Place
 
 
 class Disk:
@@ -50,3 +52,12 @@ def disk(tmp_path: Path) -> Iterator[Disk]:
     yield Disk(path)
     # Lazily: a failed run in this process may still hold a file open, and the mount must not outlive the test.
     subprocess.run(["umount", "--lazy", path], check=True)
+
+
+@pytest.fixture
+def place(tmp_path: Path, tiny_encoder: Path, tiny_reviews: Path, user_environment: dict[str, str]) -> Iterator[Place]:
+    """A working directory with a plugin, in which studies run."""
+    found = Place(tmp_path, tiny_encoder, tiny_reviews, user_environment)
+    yield found
+    (tmp_path / "hold.txt").unlink(missing_ok=True)
+    found.end()

@@ -5,107 +5,15 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
 from optuna.trial import TrialState
 
-from research.ablation.study import Entry, Study, local_address
 from research.launch import is_alive
-from tests.conftest import ROOT, Launch, run_to_the_end
-
-PLUGIN = """
-import time
-from pathlib import Path
-from research import Hook, register_hook
-
-@register_hook("held")
-class Held(Hook):
-    '''Notes every training that begins, holds a step while a file says so, and fails at a rate that is too low.'''
-
-    def on_train_start(self, run):
-        with Path("begun.txt").open("a") as file:
-            file.write(f"{run.config.lr} {run.config.seed}\\n")
-
-    def on_resume(self, run):
-        with Path("resumed.txt").open("a") as file:
-            file.write(f"{run.config.lr} {run.config.seed} {run.clock.step}\\n")
-
-    def after_step(self, run):
-        if run.config.lr < 1e-5:
-            raise ValueError("the rate is too low")
-        while Path("hold.txt").exists() and run.clock.step == 3:
-            Path(f"held-{run.config.lr}-{run.config.seed}.txt").touch()
-            time.sleep(0.02)
-"""
-
-
-class Place:
-    """A working directory with a plugin, in which studies run."""
-
-    def __init__(self, folder: Path, encoder: Path, data: Path, environment: dict[str, str]) -> None:
-        self.folder = folder
-        self.environment = {**os.environ, **environment, "OMP_NUM_THREADS": "1"}
-        (folder / "held.py").write_text(PLUGIN)
-        self.base = ["--encoder", encoder, "--data", data, "--max_length", "16", "--batch_size", "8", "--name", "s"]
-        self.base += ["--log_with", "[]", "--evaluate_every", "null"]
-        self.started: list[subprocess.Popen[str]] = []
-
-    def command(self, *arguments: object) -> list[str]:
-        script = ROOT / "experiments" / "ablate.py"
-        return [sys.executable, str(script), *map(str, [*self.base, *arguments])]
-
-    def run(self, *arguments: object, status: int = 0) -> str:
-        done = run_to_the_end(self.command(*arguments), self.folder, self.environment, 300)
-        assert done.returncode == status, done.stdout + done.stderr
-        return done.stdout + done.stderr
-
-    def start(self, *arguments: object) -> subprocess.Popen[str]:
-        pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-        command = self.command(*arguments)
-        self.started.append(subprocess.Popen(command, cwd=self.folder, env=self.environment, **pipes))
-        return self.started[-1]
-
-    def entries(self) -> list[Entry]:
-        with Study("s", local_address((self.folder / "runs/s").resolve())) as study:
-            return list(study.entries().values())
-
-    def states(self) -> list[str]:
-        return sorted(entry.state.name for entry in self.entries())
-
-    def lines(self, name: str) -> list[str]:
-        path = self.folder / name
-        return sorted(path.read_text().splitlines()) if path.exists() else []
-
-    def wait_for(self, condition: Callable[[], bool], what: str) -> None:
-        end = time.monotonic() + 120
-        while not condition():
-            assert time.monotonic() < end, f"no {what}"
-            time.sleep(0.05)
-
-    def results(self) -> dict[str, dict[str, Any]]:
-        return {
-            path.parent.name: json.loads(path.read_text())
-            for path in (self.folder / "runs/s/trials").glob("*/result.json")
-        }
-
-
-@pytest.fixture
-def place(tmp_path: Path, tiny_encoder: Path, tiny_reviews: Path, user_environment: dict[str, str]) -> Iterator[Place]:
-    found = Place(tmp_path, tiny_encoder, tiny_reviews, user_environment)
-    yield found
-    (tmp_path / "hold.txt").unlink(missing_ok=True)
-    for process in found.started:
-        family = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
-        for member in (*family, process):
-            member.kill()
-        process.communicate()
+from tests.conftest import Launch, run_to_the_end
+from tests.integration.study_place import Place
 
 
 def test_trials_that_train_heads_share_a_process_and_are_what_they_are_alone(place: Place, launch: Launch) -> None:

@@ -41,10 +41,15 @@ def test_flags_make_a_grid() -> None:
     assert command.directory == Path("runs/a")
 
 
-def test_grid_wins_over_the_base_and_says_so() -> None:
+def test_grid_wins_over_the_base_and_says_so(tmp_path: Path) -> None:
     command = parsed("--head", "mlp", "--heads", "linear,lstm", "--seed", "3")
     assert command.notes == ["The grid's head replaces 'mlp' of the base."]
     assert command.spec.base["seed"] == 3
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text("head: lstm\nlr: 0.5\n")
+    assert parsed("--recipe", str(recipe), "--heads", "linear,mean").notes == [
+        "The grid's head replaces 'lstm' of the base."
+    ]
 
 
 def test_flags_go_over_a_study_file(tmp_path: Path) -> None:

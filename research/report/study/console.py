@@ -1,0 +1,53 @@
+"""The ranking of a study on a terminal: what the report begins with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rich import box
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from research.ablation.outcomes import StudyOutcomes
+from research.report.study.notation import decimal, p_value
+from research.report.study.ranking import RankedArm, choose_metric, rank_arms
+
+
+def ranking_lines(study: StudyOutcomes) -> Iterator[RenderableType]:
+    """Yield a table of the arms, best first; nothing while no trial is finished.
+
+    Args:
+        study: its outcomes.
+    """
+    metric = choose_metric(study)
+    if metric is None:
+        return
+    try:
+        ranked = rank_arms(study, metric)
+    except ValueError as error:
+        yield Text(f"No comparison: {error}")
+        return
+    if all(each.summary.mean is None for each in ranked):
+        return
+    table = Table(title=f"{metric} on {study.spec.split} rows", title_justify="left", box=box.SIMPLE_HEAD)
+    table.add_column("arm", min_width=8)
+    for name in ("seeds", "mean (95%)", "difference", "p (Holm)"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("verdict", min_width=8)
+    for each in ranked:
+        table.add_row(*map(Text, _cells(each)))
+    yield table
+
+
+def _cells(each: RankedArm) -> list[str]:
+    summary, found = each.summary, each.comparison
+    mean = decimal(summary.mean)
+    if summary.interval is not None:
+        low, high = summary.interval
+        mean += f" ± {decimal((high - low) / 2)}"
+    own = [each.arm, str(len(summary.seeds)), mean]
+    if found is None:
+        return [*own, "", "", "baseline"]
+    verdict = found.verdict or f"none: {found.why_no_verdict}"
+    return [*own, decimal(found.mean_difference, signed=True), p_value(found.p_holm), verdict]

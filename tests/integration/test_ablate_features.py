@@ -1,0 +1,154 @@
+"""Faults in a study whose trials share stored hidden states and a process: nothing is done twice, nothing is lost."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from research.launch import is_alive
+from tests.integration.conftest import Disk
+from tests.integration.study_place import Place
+
+FROZEN = ["--freeze", "encoder", "--epochs", "2", "--evaluation_batch_size", "5"]
+SPLITS = ["test", "train", "validation"]
+HELD_HEAD = """
+import time
+from pathlib import Path
+from heads import register_head
+from heads.linear import LinearHead
+
+@register_head("held")
+class Held(LinearHead):
+    '''Notes every training batch, and holds the third one while a file says so.'''
+
+    def forward(self, hidden_states, attention_mask):
+        if self.training:
+            with Path("steps.txt").open("a") as file:
+                file.write("step\\n")
+            while Path("hold.txt").exists() and len(Path("steps.txt").read_text().split()) == 3:
+                Path("held.txt").touch()
+                time.sleep(0.02)
+        return super().forward(hidden_states, attention_mask)
+"""
+
+
+@pytest.fixture
+def cache(place: Place) -> Path:
+    """A cache of its own, empty at first."""
+    folder = place.folder / "cache"
+    place.environment["MIDWAY_CACHE"] = str(folder)
+    return folder
+
+
+def entries_in(cache: Path) -> list[str]:
+    return sorted(path.name for path in cache.glob("*features-*"))
+
+
+def test_two_workers_that_want_the_same_features_compute_them_once(place: Place, cache: Path) -> None:
+    hold = place.folder / "hold"
+    hold.mkdir()
+    place.environment["HOLD"] = str(hold)
+    plugin = Path(__file__).with_name("hold_encoding.py")
+    main = place.start("--heads", "linear,mean", "--seeds", "0,1", "--workers", "2", "--plugin", plugin, *FROZEN)
+    logs = place.folder / "runs/s/logs"
+    place.wait_for(lambda: any(hold.iterdir()), "encoding")
+    place.wait_for(
+        lambda: any("Waiting for another process" in path.read_text() for path in logs.glob("*.txt")), "second worker"
+    )
+    (hold / "go").touch()
+    assert main.wait(120) == 0
+    assert sorted(path.name.partition("-")[2] for path in hold.glob("*-*")) == SPLITS
+    assert len(entries_in(cache)) == 3
+    assert place.states() == ["COMPLETE"] * 4
+    assert [result["cached_features"] for result in place.results().values()] == [True] * 4
+    assert len({entry.attributes["pid"] for entry in place.entries()}) == 2
+
+
+def test_damaged_features_are_said_and_computed_anew(place: Place, cache: Path) -> None:
+    arguments = ["--heads", "linear", "--seeds", "0,1", "--workers", "2", *FROZEN]
+    place.run(*arguments)
+    whole = place.results()
+    seconds = {entry.trial.id: entry.attributes["seconds"] for entry in place.entries()}
+    for entry in entries_in(cache):
+        file = cache / entry / "layer-2.bin"
+        content = bytearray(file.read_bytes())
+        content[len(content) // 2] ^= 4
+        file.write_bytes(content)
+    again = next(name for name in whole if name.startswith("linear-seed0"))
+    shutil.rmtree(place.folder / "runs/s/trials" / again)
+    printed = place.run(*arguments)
+    assert "2 trials: 1 finished, 1 to do, 1 of them anew, since their run directories are gone." in printed
+    assert place.log(again).count("are damaged (layer-2.bin is not what was written); they are computed anew.") == 3
+    assert place.results()[again]["weights_sha256"] == whole[again]["weights_sha256"]
+    later = {entry.trial.id: entry.attributes["seconds"] for entry in place.entries()}
+    assert [name for name in later if later[name] != seconds[name]] == [again]
+    assert len(entries_in(cache)) == 3
+
+
+def test_full_disk_leaves_no_trial_undone_and_is_said(place: Place, cache: Path, disk: Disk) -> None:
+    arguments = ["--heads", "linear,mean", "--seeds", "0", "--workers", "2", *FROZEN]
+    place.run(*arguments, "--cache_features", "false")
+    plain = {name.rpartition("-")[0]: result["weights_sha256"] for name, result in place.results().items()}
+    shutil.rmtree(place.folder / "runs")
+    shutil.copytree(cache, disk.path / "cache")  # rows and tokens
+    place.environment["MIDWAY_CACHE"] = str(disk.path / "cache")
+    disk.fill(leave=100_000)
+    printed = place.run(*arguments)
+    assert place.states() == ["COMPLETE"] * 2
+    assert "2 of 2 trials ran the frozen encoder in every epoch; why, says runs/s/logs/" in " ".join(printed.split())
+    for name, result in place.results().items():
+        assert not result["cached_features"]
+        assert result["weights_sha256"] == plain[name.rpartition("-")[0]]
+        assert place.log(name).count("No space left on device") == 1
+        assert "The run goes on without stored hidden states." in place.log(name)
+    assert entries_in(disk.path / "cache") == []
+
+
+@pytest.mark.parametrize("how", ["worker killed", "all killed", "interrupted"])
+def test_trials_that_share_a_process_survive_its_end(place: Place, cache: Path, how: str) -> None:
+    (place.folder / "head.py").write_text(HELD_HEAD)
+    (place.folder / "hold.txt").touch()
+    arguments = ["--plugin", "head.py", "--heads", "held", "--seeds", "0,1", *FROZEN]
+    main = place.start(*arguments)
+    place.wait_for((place.folder / "held.txt").exists, "step that is held")
+    (worker,) = (process for process in psutil.Process(main.pid).children() if "work" in process.cmdline())
+    if how == "interrupted":
+        main.send_signal(signal.SIGINT)
+        time.sleep(0.5)  # the run must hear of it before its step ends
+    else:
+        for process in [worker] if how == "worker killed" else [psutil.Process(main.pid), worker]:
+            process.kill()
+        place.wait_for(lambda: not is_alive(worker.pid), "end of the worker")
+    (place.folder / "hold.txt").unlink()
+    if how == "worker killed":
+        assert main.wait(120) == 0, main.stdout and main.stdout.read()
+    else:
+        assert main.wait(120) == (130 if how == "interrupted" else -signal.SIGKILL)
+        place.run(*arguments)
+    assert place.states() == ["COMPLETE"] * 2
+    assert {result["steps"] for result in place.results().values()} == {12}
+    # A killed one begins anew, having saved nothing; an interrupted one goes on after its third step.
+    assert len(place.lines("steps.txt")) == (24 if how == "interrupted" else 27)
+    found = {name: result["weights_sha256"] for name, result in place.results().items()}
+    shutil.rmtree(place.folder / "runs")
+    place.run(*arguments)
+    assert {name: result["weights_sha256"] for name, result in place.results().items()} == found
+
+
+def test_metric_that_the_labels_do_not_have_is_refused_before_any_trial(place: Place) -> None:
+    printed = place.run("--metric", "acuracy", "--seeds", "0", status=1)
+    assert "error: Unknown metric 'acuracy'. Did you mean 'accuracy'?" in printed
+    assert not (place.folder / "runs").exists()
+
+
+def test_ranking_is_printed_at_the_end(place: Place) -> None:
+    printed = place.run("--heads", "linear,mean", "--seeds", "0,1", *FROZEN)
+    table = printed[printed.index("accuracy on test rows") :]
+    assert "baseline" in table
+    assert "none: " in table, "two seeds give no verdict"
+    assert "report: runs/s/report.html" in table

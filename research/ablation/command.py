@@ -57,6 +57,8 @@ class StudySettings:
     the study's directory."""
     retry_failed: bool = False
     """Try failed trials once more."""
+    report_texts: bool = True
+    """Show rows' texts in report.html; false for a page that goes to those who may not read them."""
 
 
 @dataclass
@@ -168,9 +170,8 @@ def separate(arguments: Sequence[str]) -> tuple[dict[str, list[str]], list[str]]
 
 def _settings(given: Mapping[str, list[str]]) -> StudySettings:
     values: dict[str, Any] = {name: texts[-1] for name, texts in given.items()}
-    for name in ("quick", "retry_failed"):
-        if name in values:
-            values[name] = values[name] == "true"
+    for name in values.keys() & {name for name, kind in FLAGS.items() if kind is bool}:
+        values[name] = values[name] == "true"
     if "workers" in values:
         if not values["workers"].isdigit() or int(values["workers"]) < 1:
             raise ValueError(f"Expected --workers as a number above 0, got '{values['workers']}'.")

@@ -66,7 +66,8 @@ def conduct(command: StudyCommand) -> int:
                 study, trials, directory, command.settings.workers, command.settings.accelerate_config
             )
             status = supervisor.run(console)
-            return status or conclude(console, collect(spec, trials, study.entries(), directory))
+            outcomes = collect(spec, trials, study.entries(), directory)
+            return status or conclude(console, outcomes, show_texts=command.settings.report_texts)
     finally:
         lock.release()
 
@@ -123,10 +124,10 @@ def check_compared(spec: StudySpec, trials: Sequence[Trial]) -> None:
             check_metric(spec.metric, load_splits(config, log=print).task)
 
 
-def conclude(console: Console, outcomes: StudyOutcomes) -> int:
+def conclude(console: Console, outcomes: StudyOutcomes, *, show_texts: bool = True) -> int:
     """Write the report and say what came out; return the exit status."""
     failed = [outcome for outcome in outcomes.outcomes if outcome.state == "failed"]
-    path = write_study_report(outcomes)
+    path = write_study_report(outcomes, show_texts=show_texts)
     for line in ranking_lines(outcomes):
         console.print(line)
     encoded_anew = [outcome for outcome in outcomes.finished if _computed_hidden_states(outcome)]

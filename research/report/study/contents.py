@@ -106,8 +106,13 @@ def _count(number: int, of: str) -> str:
     return f"{number:,} {of}" if number == 1 else f"{number:,} {of}s"
 
 
-def find_contents(study: StudyOutcomes) -> Contents:
-    """Return everything that the report of a study says."""
+def find_contents(study: StudyOutcomes, *, show_texts: bool = True) -> Contents:
+    """Return everything that the report of a study says.
+
+    Args:
+        study: its outcomes.
+        show_texts: whether it shows texts of rows.
+    """
     contents = Contents(
         study,
         find_missing(study),
@@ -127,11 +132,11 @@ def find_contents(study: StudyOutcomes) -> Contents:
     else:
         contents.ranked = contents.attempt("ranking", lambda: rank_arms(study, metric), [])
         contents.validation = read_arm_curves(study, f"validation/{metric}", smooth=False)
-    _compare_rows(contents)
+    _compare_rows(contents, show_texts=show_texts)
     return contents
 
 
-def _compare_rows(contents: Contents) -> None:
+def _compare_rows(contents: Contents, *, show_texts: bool) -> None:
     """Find what needs the predictions of single rows, and their texts."""
     study, split = contents.study, contents.study.spec.split
     rows = contents.attempt("rows", lambda: read_rows(study, split), None)
@@ -148,7 +153,10 @@ def _compare_rows(contents: Contents) -> None:
         contents.reasons["by length"] = contents.reasons["disagreements"] = contents.reasons["texts"]
     else:
         parts.append(contents.attempt("by length", lambda: by_length(rows, texts), None))
-        _read_disagreements(contents, rows, texts)
+        if show_texts:
+            _read_disagreements(contents, rows, texts)
+        else:
+            contents.reasons["disagreements"] = "texts were to be left out (--report_texts false)"
     parts.append(contents.attempt("by label", lambda: by_label(rows), None))
     contents.breakdowns = [part for part in parts if part is not None]
 

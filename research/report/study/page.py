@@ -20,17 +20,18 @@ from research.report.study.styles import arm_styles
 REPORT, MARKDOWN, RESULTS = "report.html", "report.md", "results.csv"
 
 
-def write_study_report(study: StudyOutcomes) -> Path:
+def write_study_report(study: StudyOutcomes, *, show_texts: bool = True) -> Path:
     """Write report.html, report.md, results.csv and tensorboard/ of a study, and return the page's path.
 
     What a part needs and is not here (predictions on another machine, texts that are gone) is said in its place.
 
     Args:
         study: its outcomes, finished or not.
+        show_texts: whether the page shows texts of rows.
     Raises:
         StorageError: if they cannot be written.
     """
-    contents = find_contents(study)
+    contents = find_contents(study, show_texts=show_texts)
     path = study.directory / REPORT
     write_text(path, _page(contents))
     write_text(study.directory / MARKDOWN, markdown_report(contents))

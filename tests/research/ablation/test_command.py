@@ -72,6 +72,11 @@ def test_recipes_of_a_study_file_lie_under_its_settings(tmp_path: Path) -> None:
     assert (base["epochs"], base["lr"]) == (3, 0.5)
 
 
+def test_texts_are_shown_unless_they_are_not_to_be() -> None:
+    assert parsed("--heads", "linear").settings.report_texts
+    assert not parsed("--report_texts", "false", "--heads", "linear").settings.report_texts
+
+
 def test_study_flags_are_taken_out() -> None:
     given, rest = separate(
         ["--head.dropout", "0.1", "--quick", "--grid", "a=1", "b=2", "--grid=c=3", "--seeds=1", "--lr", "2"]

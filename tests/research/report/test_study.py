@@ -170,6 +170,15 @@ def test_texts_are_of_validation_rows_and_escaped(page: Path) -> None:
     assert HOSTILE in part
 
 
+def test_page_for_others_has_no_texts(finished_study: StudyOutcomes, tmp_path: Path) -> None:
+    study = dataclasses.replace(finished_study, directory=tmp_path)
+    page = html.unescape(write_study_report(study, show_texts=False).read_text())
+    assert "Left out: texts were to be left out (--report_texts false)." in page
+    assert 'id="disagreements"' not in page
+    assert not re.search(r"\b(validation|test) \d+ \w+ \w+", page), "a row's text"
+    assert "length of the text" in page
+
+
 def test_tensorboard_has_each_trial_once(page: Path, finished_study: StudyOutcomes) -> None:
     write_study_report(finished_study)
     folder = page.parent / "tensorboard"

@@ -132,16 +132,15 @@ def conclude(console: Console, outcomes: StudyOutcomes, *, show_texts: bool = Tr
         console.print(line)
     encoded_anew = [outcome for outcome in outcomes.finished if _computed_hidden_states(outcome)]
     if encoded_anew:
-        console.print(
+        print(
             f"{len(encoded_anew)} of {len(outcomes.finished)} trials ran the frozen encoder in every epoch; why, says "
-            f"{log_of(outcomes.directory, encoded_anew[0].trial.id)}.",
-            markup=False,
+            f"{log_of(outcomes.directory, encoded_anew[0].trial.id)}."
         )
     for outcome in failed:
-        console.print(f"failed: {outcome.trial.arm}, seed {outcome.trial.seed}: {outcome.error}", markup=False)
+        print(f"failed: {outcome.trial.arm}, seed {outcome.trial.seed}: {outcome.error}")
     if failed:
-        console.print(f"{len(failed)} of {len(outcomes.outcomes)} trials failed; --retry_failed tries them once more.")
-    console.print(f"report: {path}")
+        print(f"{len(failed)} of {len(outcomes.outcomes)} trials failed; --retry_failed tries them once more.")
+    print(f"report: {path}")
     return 1 if failed else 0
 
 

@@ -62,7 +62,9 @@ class StudyProgress:
                 self._said.add(trial.id)
                 number = f"[{len(self._said)}/{len(self._trials)}]"
                 self._console.print(
-                    f"{number} {trial.arm}, seed {trial.seed}: {_said_of(entries[trial.id])}", markup=False
+                    f"{number} {trial.arm}, seed {trial.seed}: {_said_of(entries[trial.id])}",
+                    markup=False,
+                    soft_wrap=True,
                 )
 
     def _table(self, entries: dict[str, Entry], num_over: int) -> Group:

@@ -150,5 +150,5 @@ def test_ranking_is_printed_at_the_end(place: Place) -> None:
     printed = place.run("--heads", "linear,mean", "--seeds", "0,1", *FROZEN)
     table = printed[printed.index("accuracy on test rows") :]
     assert "baseline" in table
-    assert "none: " in table, "two seeds give no verdict"
+    assert "No verdict: a verdict takes 5 common seeds or more, there are 2." in table
     assert "report: runs/s/report.html" in table

@@ -31,13 +31,20 @@ def ranking_lines(study: StudyOutcomes) -> Iterator[RenderableType]:
     if all(each.summary.mean is None for each in ranked):
         return
     table = Table(title=f"{metric} on {study.spec.split} rows", title_justify="left", box=box.SIMPLE_HEAD)
-    table.add_column("arm", min_width=8)
+    table.add_column("arm", overflow="fold")
     for name in ("seeds", "mean (95%)", "difference", "p (Holm)"):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("verdict", min_width=8)
+    table.add_column("verdict")
     for each in ranked:
         table.add_row(*map(Text, _cells(each)))
     yield table
+    without: dict[str, list[str]] = {}
+    for each in ranked:
+        if each.comparison is not None and each.comparison.why_no_verdict:
+            without.setdefault(each.comparison.why_no_verdict, []).append(each.arm)
+    for reason, arms in without.items():
+        of = "" if len(arms) == len(ranked) - 1 else f" on {', '.join(arms)}"
+        yield Text(f"No verdict{of}: {reason}.")
 
 
 def _cells(each: RankedArm) -> list[str]:
@@ -49,5 +56,4 @@ def _cells(each: RankedArm) -> list[str]:
     own = [each.arm, str(len(summary.seeds)), mean]
     if found is None:
         return [*own, "", "", "baseline"]
-    verdict = found.verdict or f"none: {found.why_no_verdict}"
-    return [*own, decimal(found.mean_difference, signed=True), p_value(found.p_holm), verdict]
+    return [*own, decimal(found.mean_difference, signed=True), p_value(found.p_holm), found.verdict or "none"]

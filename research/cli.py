@@ -233,6 +233,8 @@ def merge_recipes(paths: Sequence[str]) -> dict[str, Any]:
     """
     merged: dict[str, Any] = {}
     for path in paths:
+        if not isinstance(path, str):
+            raise ValueError(f"Expected the path of a recipe, got {path!r}.")
         try:
             recipe = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
         except OSError as error:

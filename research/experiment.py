@@ -16,6 +16,7 @@ from rich.console import Console
 from research.assemble import resolve, set_up
 from research.checkpoint import bring_back_files
 from research.config import RunConfig
+from research.data.arrow import hash_rows
 from research.durable import StorageError
 from research.hooks import Hook
 from research.hooks.evaluation import BEST
@@ -37,6 +38,7 @@ from research.outputs import (
     write_predictions,
     write_result,
 )
+from research.plugins import hash_plugins
 from research.report import write_report
 from research.resuming import Start, check_checkpoint, fork_checkpoint, newest_checkpoint
 from research.run import Run
@@ -187,6 +189,8 @@ def finish(run: Run) -> dict[str, Any]:
             "validation": len(run.splits.validation),
             "test": len(run.splits.test),
         },
+        "rows_sha256": hash_rows([rows for _, rows in run.splits.items()]),
+        "plugins": hash_plugins(config.plugin),
         "parent": None if run.parent is None else {"run": run.parent.run, "step": run.parent.step},
         "weights_sha256": sha256,
         "versions": versions(),

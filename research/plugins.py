@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import importlib.util
 import os
@@ -30,6 +31,20 @@ def import_plugins(plugins: Sequence[str]) -> None:
             if error.name is None or not (plugin == error.name or plugin.startswith(f"{error.name}.")):
                 raise
             raise ValueError(f"No module '{plugin}' for --plugin; a file is given with its .py ending.") from None
+
+
+def hash_plugins(plugins: Sequence[str]) -> dict[str, str]:
+    """Return a hash of each plugin's file, as it was imported from; what it imports itself is not looked at.
+
+    Args:
+        plugins: paths of .py files, or names of modules; they are imported.
+    """
+    found = {}
+    for plugin in plugins:
+        file = plugin if plugin.endswith(".py") else sys.modules[plugin].__file__
+        if file is not None:  # a package without a file of its own has none
+            found[plugin] = hashlib.sha256(Path(file).read_bytes()).hexdigest()
+    return found
 
 
 def _import_file(path: Path) -> None:

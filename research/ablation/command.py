@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -128,7 +129,29 @@ def parse_study(arguments: Sequence[str]) -> StudyCommand | None:
         for axis in spec.grid
         if axis in given_in_base and axis in base
     ]
+    notes += _replaced_in_some_arms(spec, {name.rstrip("+") for name in _names(folded)})
     return StudyCommand(spec, folded.options, directory, settings, place["dry_run"], notes)
+
+
+def _replaced_in_some_arms(spec: StudySpec, flags: Set[str]) -> list[str]:
+    """Say which flags do not hold for all arms: recipes of the grid, arms and overrides may have their own values."""
+    layers = [(f"The recipe {_listed(recipes)}", {"recipe": recipes}) for recipes in spec.grid.get("recipe", [])]
+    layers += [(f"The arm '{arm}'", settings) for arm, settings in spec.arms.items()]
+    layers += [(f"The override of {entry['when']}", entry["set"]) for entry in spec.override]
+    notes = []
+    for place, settings in layers:
+        recipes = settings.get("recipe", [])
+        own = merge_recipes(recipes if isinstance(recipes, list) else [recipes]) | settings
+        notes += [
+            f"{place} has its own {name}, {own[name]!r}, in the place of that of --{name}."
+            for name in own
+            if name in flags and name not in spec.grid
+        ]
+    return notes
+
+
+def _listed(recipes: str | list[str]) -> str:
+    return recipes if isinstance(recipes, str) else " + ".join(map(str, recipes))
 
 
 def separate(arguments: Sequence[str]) -> tuple[dict[str, list[str]], list[str]]:
@@ -183,7 +206,7 @@ def _base(folded: FoldedArguments, own: dict[str, Any]) -> tuple[dict[str, Any],
     """Return the settings of all trials, those that are about the study itself, and the names of the given ones."""
     recipes = own.pop("recipe", [])
     refuse_unknown_settings(own, "setting in the base")
-    layers = merge_recipes([recipes] if isinstance(recipes, str) else recipes) | own
+    layers = merge_recipes(recipes if isinstance(recipes, list) else [recipes]) | own
     from_recipes = base_recipe(folded)
     names = {*layers, *from_recipes, *(name.rstrip("+") for name in _names(folded))}
     if "fork" in layers:
@@ -224,6 +247,8 @@ def _axes(given: Mapping[str, list[str]]) -> dict[str, list[Any]]:
         if name in axes:
             raise ValueError(f"The grid has the axis '{name}' twice.")
         axes[name] = _list(name, text)
+        if name == "mixed_precision":  # which YAML takes for a truth value
+            axes[name] = ["no" if value is False else value for value in axes[name]]
     return axes
 
 
@@ -241,9 +266,12 @@ def _list(name: str, text: str) -> list[Any]:
 def _combination(text: str) -> dict[str, Any]:
     """Return the entry that `head=lstm,lr=1e-3` stands for."""
     entry = {}
-    for part in text.split(","):
+    for part in re.split(r",(?![^{[]*[}\]])", text):  # not at commas inside of brackets
         name, equals, value = part.partition("=")
         if not equals:
             raise ValueError(f"Expected --exclude as setting=value,setting=value, got '{text}'.")
-        entry[name.strip().replace("-", "_")] = yaml.safe_load(value)
+        try:
+            entry[name.strip().replace("-", "_")] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise ValueError(f"Cannot read --exclude '{text}': {one_line(error)}") from None
     return entry

@@ -16,7 +16,7 @@ from research.ablation.estimate import Estimate, estimate
 from research.ablation.grid import StudySpec, Trial, expand
 from research.ablation.outcomes import Outcome, StudyOutcomes, collect
 from research.ablation.progress import duration
-from research.ablation.study import DONE, STORAGE_FILE, Entry, Study, local_address
+from research.ablation.study import DONE, OPEN, STORAGE_FILE, Entry, Study, local_address
 from research.ablation.supervise import Supervisor
 from research.ablation.worker import TRIALS, Worker, log_of, processes_of, read_finished, trains_head_only
 from research.assemble import resolve
@@ -52,13 +52,18 @@ def conduct(command: StudyCommand) -> int:
                 entries = study.entries()
         show_plan(console, command, trials, entries)
         return 0
-    directory.mkdir(parents=True, exist_ok=True)
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"The study's directory {directory} cannot be made: {error.strerror}.") from None
     lock = DirectoryLock()
     lock.hold(directory)
     try:
         higher = spec.metric is None or higher_is_better(spec.metric)
         with Study(spec.name, address, higher_is_better=higher) as study:
-            study.describe(dataclasses.asdict(spec))
+            changed = study.describe(dataclasses.asdict(spec))
+            if changed is not None:
+                print(changed)
             settings = yaml.safe_dump(dataclasses.asdict(spec), sort_keys=False, allow_unicode=True)
             write_text(directory / STUDY_FILE, settings)
             print(_add(study, trials, directory, retry_failed=command.settings.retry_failed), flush=True)
@@ -186,6 +191,10 @@ def _add(study: Study, trials: Sequence[Trial], directory: Path, *, retry_failed
         words.append(f"{len(failed)} failed, {again}")
     if gone:
         words.append(f"{len(gone)} of them anew, since their run directories are gone")
+    asked = {trial.id for trial in trials}
+    num_others = sum(entry.state in OPEN for key, entry in entries.items() if key not in asked)
+    if num_others:
+        words.append(f"{num_others} of an earlier grid wait too, and are run as well")
     return ", ".join(words) + "."
 
 

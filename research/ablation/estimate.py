@@ -23,6 +23,7 @@ from research.experiment import run_experiment
 from research.hooks import Hook
 from research.launch import default_num_threads
 from research.run import Run
+from research.smoke import smoke_settings
 
 NUM_STEPS = 4
 STARTING_SECONDS = 8.0
@@ -81,6 +82,7 @@ def estimate(
             each, source = statistics.median(known[arm]), "as its finished trials took"
         else:
             config, num_sharing = mine[0].config(), num_workers * processes_of(accelerate_config)
+            config = smoke_settings(config) if config.smoke else config
             shared = shared_settings(config)
             if trains_head_only(config) and shared not in row_seconds:
                 row_seconds[shared] = _encoding(config, num_sharing)

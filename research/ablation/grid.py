@@ -63,8 +63,9 @@ class StudySpec:
 
     def __post_init__(self) -> None:
         for name, kind in _SPEC_TYPES.items():
-            if not isinstance(getattr(self, name), kind):
-                raise ValueError(f"Expected the study's {name} to be a {_IN_WORDS[kind]}; got {getattr(self, name)!r}.")
+            value = getattr(self, name)
+            if not isinstance(value, kind) and not (value is None and name in ("baseline", "metric")):
+                raise ValueError(f"Expected the study's {name} to be {_IN_WORDS[kind]}; got {value!r}.")
         if self.split not in ("test", "validation"):
             raise ValueError(f"Expected the study's split to be test or validation, got '{self.split}'.")
         if not re.fullmatch(r"[\w.-]+(/[\w.-]+)*", self.name) or ".." in self.name.split("/"):
@@ -76,16 +77,42 @@ class StudySpec:
             if not isinstance(values, list) or not values:
                 raise ValueError(f"Expected the grid's {axis} to be a list of values, got {values!r}.")
         for arm, settings in self.arms.items():
+            if not isinstance(arm, str):
+                raise ValueError(f"Expected names of arms in quotes, got {arm!r}.")
             if not isinstance(settings, dict):
                 raise ValueError(f"Expected the arm '{arm}' to map settings to values, got {settings!r}.")
+            _refuse_common(settings, f"The arm '{arm}'")
+        for entry in self.override:
+            if not isinstance(entry, Mapping) or entry.keys() != {"when", "set"}:
+                raise ValueError(f"Expected an entry such as {_OVERRIDE}, got {entry!r}.")
+            for part, values in entry.items():
+                if not isinstance(values, Mapping):
+                    raise ValueError(f"Expected an entry such as {_OVERRIDE}, got {entry!r}.")
+                _refuse_common(values, f"`{part}` of an override")
 
     def metric_among(self, metrics: Mapping[str, Any]) -> str | None:
         """Return the metric that is compared: the chosen one, or the default among those that there are."""
         return self.metric or next((name for name in DEFAULT_METRICS if name in metrics), None)
 
 
-_SPEC_TYPES: dict[str, type] = {"base": dict, "arms": dict, "grid": dict, "exclude": list, "override": list}
-_IN_WORDS: dict[type, str] = {dict: "mapping", list: "list"}
+_SPEC_TYPES: dict[str, type] = {
+    **dict.fromkeys(("base", "arms", "grid"), dict),
+    **dict.fromkeys(("exclude", "override"), list),
+    **dict.fromkeys(("name", "about", "baseline", "metric"), str),
+}
+_IN_WORDS: dict[type, str] = {dict: "a mapping", list: "a list", str: "text (in quotes, if it is a number)"}
+_OVERRIDE = "{when: {head: lstm}, set: {lr: 1e-4}}"
+
+
+def _refuse_common(settings: Mapping[str, Any], place: str) -> None:
+    """Refuse settings that an arm cannot have for itself: its trials differ in their seeds, and arms share these.
+
+    Raises:
+        ValueError: naming the first.
+    """
+    for name in settings:
+        if name in (*NOT_IN_GRIDS, "seed"):
+            raise ValueError(f"{place} cannot have the setting '{name}': it is not one arm's.")
 
 
 @dataclass(frozen=True)
@@ -129,7 +156,10 @@ def read_study_file(path: Path, *, quick: bool) -> dict[str, Any]:
         raise ValueError(f"The study {path} is not YAML: {one_line(error)}") from None
     if not isinstance(content, dict):
         raise ValueError(f"The study {path} must map {', '.join(_SPEC_KEYS)} to values.")
+    content = {key: value for key, value in content.items() if value is not None}  # a key with nothing after it
     shorter = content.pop("quick", None)
+    if not isinstance(shorter, dict | None):
+        raise ValueError(f"{path}: expected `quick` to be a mapping, got {shorter!r}.")
     for key in (*content, *(shorter or {})):
         if key not in _SPEC_KEYS:
             raise UnknownNameError(f"{path}: " + describe_unknown("key", str(key), (*_SPEC_KEYS, "quick")))
@@ -169,7 +199,7 @@ def expand(spec: StudySpec, options: Mapping[str, dict[str, str]] | None = None)
         kept = {name: value for name, value in checked.items() if name not in NOT_REPEATED}
         typed = {axis: kept.get(axis, value) for axis, value in place.items()}
         arm = _describe_arm(typed, varying) or Choice.of(kept["head"], "head").name
-        trials.append(Trial(_make_id(kept), arm, kept["seed"], typed, kept))
+        trials.append(Trial(_make_id(kept, varying), arm, kept["seed"], typed, kept))
     _check_entries(spec, used)
     _check_distinct(trials)
     if spec.baseline is not None and spec.baseline not in (arms := {trial.arm for trial in trials}):
@@ -188,7 +218,7 @@ def _settings_of(spec: StudySpec, place: Mapping[str, Any], used: set[int]) -> d
         own = dict(layer)
         recipe = own.pop("recipe", None)
         if recipe is not None:
-            merged |= merge_recipes([recipe] if isinstance(recipe, str) else recipe)
+            merged |= merge_recipes(recipe if isinstance(recipe, list) else [recipe])
         for name, value in own.items():
             takes_list = typing.get_origin(kinds.get(name)) is list
             merged[name] = [value] if takes_list and not isinstance(value, list) else value
@@ -203,9 +233,8 @@ def _matches(
     found = []
     for entry in entries:
         wanted = entry if key is None else entry.get(key)
-        if not isinstance(wanted, Mapping) or (key is not None and not isinstance(entry.get("set"), Mapping)):
-            shape = "{head: lstm, lr: 1e-3}" if key is None else "{when: {head: lstm}, set: {lr: 1e-4}}"
-            raise ValueError(f"Expected an entry such as {shape}, got {entry!r}.")
+        if not isinstance(wanted, Mapping):
+            raise ValueError(f"Expected an entry such as {{head: lstm, lr: 1e-3}}, got {entry!r}.")
         for axis in wanted:
             if axis not in place:
                 raise UnknownNameError(describe_unknown("axis", str(axis), place, listed_as="Axes of the grid"))
@@ -252,9 +281,14 @@ def _in_words(value: Any) -> str:
     return "none" if value is None else str(value)
 
 
-def _make_id(settings: Mapping[str, Any]) -> str:
-    """Return a name that the settings alone decide: in a grid that grew, a trial keeps its own."""
-    decisive = {name: value for name, value in settings.items() if name not in NOT_IN_IDS}
+def _make_id(settings: Mapping[str, Any], varying: Sequence[str]) -> str:
+    """Return a name that the settings alone decide: in a grid that grew, a trial keeps its own.
+
+    Args:
+        settings: the trial's.
+        varying: axes of the grid with several values: what is compared makes another trial, whatever it is.
+    """
+    decisive = {name: value for name, value in settings.items() if name not in NOT_IN_IDS or name in varying}
     digest = hashlib.sha256(json.dumps(decisive, sort_keys=True, default=str).encode()).hexdigest()[:10]
     return f"{Choice.of(settings['head'], 'head').name}-seed{settings['seed']}-{digest}"
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,7 +13,9 @@ from optuna.trial import TrialState
 from research.ablation.grid import StudySpec, Trial
 from research.ablation.study import Entry
 from research.ablation.worker import TRIALS, read_finished
+from research.config import DataSettings
 
+_DATA = [item.name for item in fields(DataSettings)]
 State = Literal["finished", "running", "waiting", "failed"]
 
 
@@ -59,6 +62,27 @@ class StudyOutcomes:
     def baseline(self) -> str:
         """Return the arm that the others are compared with."""
         return self.spec.baseline or self.arms[0]
+
+    @property
+    def mixtures(self) -> list[str]:
+        """Return what changed between trials though no setting says so: rows of the data, or the user's own code."""
+        found = []
+        for what, key in (("rows of the data", "rows_sha256"), ("code of the plugins", "plugins")):
+            by_source: dict[str, dict[str, list[str]]] = {}
+            for outcome in self.finished:
+                if outcome.result is not None and key in outcome.result:
+                    names = (*_DATA, "encoder", "smoke") if key == "rows_sha256" else ("plugin",)
+                    # An arm that came later may use more of a plugin: within an arm it must be the same.
+                    arm = None if key == "rows_sha256" else outcome.trial.arm
+                    source = repr([arm, *(outcome.trial.settings.get(name) for name in names)])
+                    version = json.dumps(outcome.result[key], sort_keys=True)
+                    by_source.setdefault(source, {}).setdefault(version, []).append(outcome.trial.id)
+            for versions in by_source.values():
+                if len(versions) > 1:
+                    _, *others = sorted(versions.values(), key=len, reverse=True)
+                    ids = ", ".join(each for alike in others for each in alike)
+                    found.append(f"the {what} changed between trials: {ids} had others than the rest")
+        return found
 
     def values(self, metric: str, split: str) -> dict[str, dict[int, float]]:
         """Return a metric by arm and seed, of finished trials.

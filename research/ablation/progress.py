@@ -19,8 +19,35 @@ from research.ablation.study import DONE, OPEN, Entry
 from research.ablation.worker import log_of
 
 NUM_RUNNING_SHOWN = 8
+USUAL = ("The encoder stays frozen", "Waiting for another process")
+"""What trials say of their hidden states where all is as it should be."""
 END_OF_FILE = 8192
 """Bytes from a file's end that its last line is looked for in."""
+
+
+class Tail:
+    """The lines that are added to a file which others write.
+
+    Args:
+        path: the file; it need not be there yet, or at all.
+        from_now_on: whether to leave out what it has already.
+    """
+
+    def __init__(self, path: Path, *, from_now_on: bool) -> None:
+        self._path = path
+        self._position = path.stat().st_size if from_now_on and path.exists() else 0
+
+    def new_lines(self) -> list[str]:
+        """Return the whole lines that were added since the last time."""
+        try:
+            with self._path.open("rb") as file:
+                file.seek(self._position)
+                lines = file.read().splitlines(keepends=True)
+        except OSError:
+            return []
+        whole = [line for line in lines if line.endswith(b"\n")]
+        self._position += sum(map(len, whole))
+        return [line.decode(errors="replace").strip() for line in whole]
 
 
 class StudyProgress:
@@ -38,6 +65,9 @@ class StudyProgress:
         self._started = time.monotonic()
         self._said: set[str] = set()
         self._done_at_start: int | None = None
+        self._news: set[str] = set()
+        self._logs: dict[str, Tail] = {}
+        self._read_to_the_end: set[str] = set()
 
     def __enter__(self) -> StudyProgress:
         if self._live is not None:
@@ -51,9 +81,11 @@ class StudyProgress:
     def show(self, entries: dict[str, Entry]) -> None:
         """Show where the trials are."""
         ended = [trial for trial in self._trials if _is_over(entries.get(trial.id))]
+        is_first = self._done_at_start is None
         if self._done_at_start is None:
             self._done_at_start = len(ended)
             self._said = {trial.id for trial in ended}
+        self._show_news(entries, from_now_on=is_first)
         if self._live is not None:
             self._live.update(self._table(entries, len(ended)))
             return
@@ -66,6 +98,22 @@ class StudyProgress:
                     markup=False,
                     soft_wrap=True,
                 )
+
+    def _show_news(self, entries: dict[str, Entry], *, from_now_on: bool) -> None:
+        """Show what trials say of hidden states that are stored, or are not: each such line of any trial once."""
+        for trial in self._trials:
+            entry = entries.get(trial.id)
+            if entry is None or "directory" not in entry.attributes or trial.id in self._read_to_the_end:
+                continue
+            if trial.id not in self._logs:
+                path = log_of(Path(entry.attributes["directory"]).parents[1], trial.id)
+                self._logs[trial.id] = Tail(path, from_now_on=from_now_on)
+            if _is_over(entry):
+                self._read_to_the_end.add(trial.id)
+            for line in self._logs[trial.id].new_lines():
+                if "idden states" in line and not line.startswith(USUAL) and line not in self._news:
+                    self._news.add(line)
+                    self._console.print(f"{trial.arm}, seed {trial.seed}: {line}", markup=False, soft_wrap=True)
 
     def _table(self, entries: dict[str, Entry], num_over: int) -> Group:
         table = Table("arm")

@@ -33,6 +33,7 @@ DONE = (TrialState.COMPLETE, TrialState.PRUNED)
 """States of trials that came to their end; of a pruned one the metric is not defined."""
 OPEN = (TrialState.WAITING, TrialState.RUNNING)
 """States of trials that something is left to do for."""
+_COMPARED = ("metric", "split")
 MAX_DEATHS = 3
 """Workers that may die over a trial before it counts as failed."""
 
@@ -112,10 +113,23 @@ class Study:
         self._storage.remove_session()
         self._storage.engine.dispose()
 
-    def describe(self, spec: Mapping[str, Any]) -> None:
-        """Keep what the study is with it, for workers and for dashboards."""
+    def describe(self, spec: Mapping[str, Any]) -> str | None:
+        """Keep what the study is with it, for workers and for dashboards.
+
+        Trials' values in the storage stay those of the metric that the study began with, also where its report compares
+        another one now: values of two metrics would be compared with each other.
+
+        Returns:
+            What is to be said of that, or None.
+        """
         with _reporting(self.address):
-            self._study.set_user_attr("spec", json.dumps(spec, default=str))
+            first = json.loads(self._study.user_attrs.get("spec", json.dumps(spec, default=str)))
+            kept = {name: first[name] for name in _COMPARED}
+            self._study.set_user_attr("spec", json.dumps({**spec, **kept}, default=str))
+        if all(spec[name] == value for name, value in kept.items()):
+            return None
+        metric = kept["metric"] or "the default metric"
+        return f"The study's storage and its table keep {metric} on {kept['split']} rows, with which it began."
 
     def spec(self) -> StudySpec:
         """Return what the study compares."""

@@ -25,7 +25,7 @@ from research.launch import SUPERVISOR
 
 ABLATE = Path(__file__).parents[2] / "experiments" / "ablate.py"
 MAX_IDLE_DEATHS = 3
-"""Workers that may die one after the other without any trial coming to an end."""
+"""Workers that may die one after the other, each before it took a trial."""
 
 
 @dataclass
@@ -67,28 +67,30 @@ class Supervisor:
         return 128 + self._asked_to_stop if self._asked_to_stop else 0
 
     def _supervise(self, progress: StudyProgress) -> None:
-        num_deaths, num_over = 0, -1
+        num_deaths, moved_before = 0, (-1, -1)
         while True:
-            entries = self._mine()
-            progress.show(entries)
-            open_trials = [entry for entry in entries.values() if entry.state in OPEN]
             died = [index for index, worker in self._workers.items() if worker.poll() not in (None, 0)]
             for index in [index for index, worker in self._workers.items() if worker.poll() is not None]:
                 del self._workers[index]
+            if died:
+                self.study.bury_dead_workers()
+            entries = self._mine()
+            progress.show(entries)
+            open_trials = [entry for entry in entries.values() if entry.state in OPEN]
             if self._asked_to_stop:
                 if not self._workers:
                     return
             elif not open_trials and not self._workers:
                 return
             else:
-                over = len(entries) - len(open_trials)
-                num_deaths = len(died) + (num_deaths if over == num_over else 0)
-                num_over = over
-                if died:
-                    self.study.bury_dead_workers()
+                # A death over a trial is the trial's, which fails after a few.
+                deaths_over_trials = sum(entry.attributes.get("deaths", 0) for entry in entries.values())
+                moved = (len(entries) - len(open_trials), deaths_over_trials)
+                num_deaths = len(died) + num_deaths if moved == moved_before else 0
+                moved_before = moved
                 if num_deaths >= MAX_IDLE_DEATHS * self.num_workers:
                     raise ValueError(
-                        f"Workers die before any trial ends; the last lines of one: {self._tail(died[-1])}"
+                        f"Workers die before they take a trial; the last lines of one: {self._tail(died[-1])}"
                     )
                 self._fill_up(open_trials)
             time.sleep(POLL_SECONDS)

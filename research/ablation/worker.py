@@ -134,7 +134,7 @@ class Worker:
             except KeyboardInterrupt as error:
                 self._asked_to_stop = getattr(error, "exit_code", 128 + signal.SIGINT) - 128
                 raise TrialInterruptedError from error
-            except Exception as error:
+            except (Exception, SystemExit) as error:  # a trial that ends its process would end those of all others
                 if not (isinstance(error, ValueError) and is_for_the_user(error)):
                     import traceback
 
@@ -154,9 +154,10 @@ class Worker:
         if shared in self._encoded:
             return
         self._encoded.add(shared)
-        alike = [entry.trial.config() for entry in self.study.entries().values()]
+        # Those of an earlier grid may have heads of a plugin that this one does not name.
+        alike = [entry.trial.config() for entry in self.study.entries().values() if entry.state in OPEN]
         heads = {Choice.of(other.head, "head").name for other in alike if shared_settings(other) == shared}
-        if any(HEADS[head].wants == "all_hidden_states" for head in heads):
+        if any(HEADS[head].wants == "all_hidden_states" for head in heads if head in HEADS):
             ensure_features(config, "all", print)
 
     def _launched(self, config: RunConfig) -> dict[str, Any]:

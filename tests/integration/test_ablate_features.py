@@ -16,7 +16,10 @@ from tests.integration.study_place import Place
 
 FROZEN = ["--freeze", "encoder", "--epochs", "2", "--evaluation_batch_size", "5"]
 SPLITS = ["test", "train", "validation"]
-HELD_HEAD = """
+OWN_HEADS = """
+import os
+import signal
+import sys
 import time
 from pathlib import Path
 from heads import register_head
@@ -34,6 +37,20 @@ class Held(LinearHead):
                 Path("held.txt").touch()
                 time.sleep(0.02)
         return super().forward(hidden_states, attention_mask)
+
+@register_head("kills")
+class Kills(LinearHead):
+    '''Ends its process as one that is out of memory.'''
+
+    def forward(self, hidden_states, attention_mask):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+@register_head("exits")
+class Exits(LinearHead):
+    '''Ends its process as no head should.'''
+
+    def forward(self, hidden_states, attention_mask):
+        sys.exit("enough")
 """
 
 
@@ -100,7 +117,10 @@ def test_full_disk_leaves_no_trial_undone_and_is_said(place: Place, cache: Path,
     disk.fill(leave=100_000)
     printed = place.run(*arguments)
     assert place.states() == ["COMPLETE"] * 2
-    assert "2 of 2 trials ran the frozen encoder in every epoch; why, says runs/s/logs/" in " ".join(printed.split())
+    ranking = printed[printed.index("accuracy on test rows") :]
+    assert "baseline" in ranking
+    assert "No verdict: a verdict takes 5 common seeds or more, there are 1." in ranking
+    assert "2 of 2 trials ran the frozen encoder in every epoch; why, says runs/s/logs/" in ranking
     for name, result in place.results().items():
         assert not result["cached_features"]
         assert result["weights_sha256"] == plain[name.rpartition("-")[0]]
@@ -111,7 +131,7 @@ def test_full_disk_leaves_no_trial_undone_and_is_said(place: Place, cache: Path,
 
 @pytest.mark.parametrize("how", ["worker killed", "all killed", "interrupted"])
 def test_trials_that_share_a_process_survive_its_end(place: Place, cache: Path, how: str) -> None:
-    (place.folder / "head.py").write_text(HELD_HEAD)
+    (place.folder / "head.py").write_text(OWN_HEADS)
     (place.folder / "hold.txt").touch()
     arguments = ["--plugin", "head.py", "--heads", "held", "--seeds", "0,1", *FROZEN]
     main = place.start(*arguments)
@@ -134,21 +154,22 @@ def test_trials_that_share_a_process_survive_its_end(place: Place, cache: Path, 
     assert {result["steps"] for result in place.results().values()} == {12}
     # A killed one begins anew, having saved nothing; an interrupted one goes on after its third step.
     assert len(place.lines("steps.txt")) == (24 if how == "interrupted" else 27)
-    found = {name: result["weights_sha256"] for name, result in place.results().items()}
-    shutil.rmtree(place.folder / "runs")
-    place.run(*arguments)
-    assert {name: result["weights_sha256"] for name, result in place.results().items()} == found
+
+
+def test_trial_that_always_ends_its_process_stops_nobody(place: Place, cache: Path) -> None:
+    (place.folder / "head.py").write_text(OWN_HEADS)
+    printed = place.run("--plugin", "head.py", "--heads", "kills,exits,linear", "--seeds", "0", *FROZEN, status=1)
+    assert "failed: kills, seed 0: its process was killed 3 times (by hand, or out of memory)" in printed
+    assert "failed: exits, seed 0: SystemExit: enough" in printed
+    assert "2 of 3 trials failed; --retry_failed tries them once more." in printed
+    assert printed.count("Hidden states of 47 rows of train: ") == 1, "what is stored is said once"
+    assert (place.folder / "runs/s/report.html").exists()
+    assert place.states() == ["COMPLETE", "FAIL", "FAIL"]
+    # A grid without them, where nothing knows these heads.
+    assert "2 trials: 1 finished, 1 to do." in place.run("--heads", "linear,mean", "--seeds", "0", *FROZEN)
 
 
 def test_metric_that_the_labels_do_not_have_is_refused_before_any_trial(place: Place) -> None:
     printed = place.run("--metric", "acuracy", "--seeds", "0", status=1)
     assert "error: Unknown metric 'acuracy'. Did you mean 'accuracy'?" in printed
     assert not (place.folder / "runs").exists()
-
-
-def test_ranking_is_printed_at_the_end(place: Place) -> None:
-    printed = place.run("--heads", "linear,mean", "--seeds", "0,1", *FROZEN)
-    table = printed[printed.index("accuracy on test rows") :]
-    assert "baseline" in table
-    assert "No verdict: a verdict takes 5 common seeds or more, there are 2." in table
-    assert "report: runs/s/report.html" in table

@@ -46,6 +46,10 @@ def _blocks(contents: Contents) -> Iterator[str]:
             for i, (name, rows) in enumerate(table.groups)
         )
         yield markdown_table([table.title.split(",")[0], ">rows", *(f">{arm}" for arm in table.means)], cells)
+    left_out = [part for part in contents.reasons if part not in ("ranking", "rows", "texts")]
+    if left_out:
+        yield "## Left out\n"
+        yield "".join(f"- {escape(f'{part}: {contents.reasons[part]}')}\n" for part in left_out)
     if contents.models:
         yield f"## Tests over examples: {SCOPE}\n"
         yield _models(contents.models)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from research.ablation.outcomes import StudyOutcomes
 from research.ablation.over_seeds import ArmSummary, Comparison, compare_arms, summarize_arm
@@ -60,6 +60,9 @@ def rank_arms(study: StudyOutcomes, metric: str) -> list[RankedArm]:
     values = study.values(metric, study.spec.split)
     more_is_better = higher_is_better(metric)
     comparisons = {each.arm: each for each in compare_arms(values, study.baseline, higher_is_better=more_is_better)}
+    if study.mixtures:
+        why = "; ".join(study.mixtures)
+        comparisons = {arm: replace(each, verdict=None, why_no_verdict=why) for arm, each in comparisons.items()}
     ranked = [RankedArm(summarize_arm(arm, of_arm), comparisons.get(arm), of_arm) for arm, of_arm in values.items()]
 
     def place(each: RankedArm) -> float:

@@ -72,6 +72,29 @@ def test_recipes_of_a_study_file_lie_under_its_settings(tmp_path: Path) -> None:
     assert (base["epochs"], base["lr"]) == (3, 0.5)
 
 
+def test_flag_that_does_not_hold_in_all_arms_is_said(tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text("head: lstm\nepochs: 9\n")
+    assert parsed("--epochs", "2", "--grid", f"recipe={recipe}").notes == [
+        f"The recipe {recipe} has its own epochs, 9, in the place of that of --epochs."
+    ]
+    study = tmp_path / "study.yaml"
+    study.write_text(
+        "base: {lr: 3}\narms: {a: {lr: 1}, b: {epochs: 5}}\noverride: [{when: {arm: b}, set: {lr: 2}}]\nexclude:\n"
+    )
+    assert parsed("--study", str(study), "--lr", "4").notes == [
+        "The arm 'a' has its own lr, 1, in the place of that of --lr.",
+        "The override of {'arm': 'b'} has its own lr, 2, in the place of that of --lr.",
+    ]
+    assert parsed("--study", str(study)).notes == []
+
+
+def test_values_that_yaml_reads_otherwise() -> None:
+    command = parsed("--grid", "mixed_precision=no,bf16", "--exclude", "head={name: lstm, lstm_size: 64},lr=3")
+    assert command.spec.grid == {"mixed_precision": ["no", "bf16"]}
+    assert command.spec.exclude == [{"head": {"name": "lstm", "lstm_size": 64}, "lr": 3}]
+
+
 def test_texts_are_shown_unless_they_are_not_to_be() -> None:
     assert parsed("--heads", "linear").settings.report_texts
     assert not parsed("--report_texts", "false", "--heads", "linear").settings.report_texts
@@ -94,6 +117,7 @@ def test_study_flags_are_taken_out() -> None:
         (["--heads", "a", "--grid", "head=b"], "The grid has the axis 'head' twice."),
         (["--heads", "[a"], "Cannot read the values of head"),
         (["--exclude", "lr"], "Expected --exclude as setting=value"),
+        (["--exclude", "lr=["], "Cannot read --exclude 'lr=['"),
         (["--workers", "many"], "Expected --workers as a number above 0, got 'many'."),
         (["--resume", "auto"], "A study takes no --resume: the same command goes on with a study."),
         (["--overwrite"], "A study takes no --overwrite"),

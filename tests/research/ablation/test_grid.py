@@ -107,11 +107,28 @@ def test_settings_are_those_of_a_run() -> None:
         ({"name": "../a"}, "Expected a study's name"),
         ({"split": "train"}, "Expected the study's split to be test or validation"),
         ({"grid": 3}, "Expected the study's grid to be a mapping"),
+        ({"baseline": 3}, "Expected the study's baseline to be text (in quotes, if it is a number); got 3."),
+        ({"arms": {1: {}}}, "Expected names of arms in quotes, got 1."),
+        ({"arms": {"a": {"seed": 5}}}, "The arm 'a' cannot have the setting 'seed': it is not one arm's."),
+        ({"arms": {"a": {"output_dir": "x"}}}, "The arm 'a' cannot have the setting 'output_dir'"),
+        (
+            {"override": [{"when": {"seed": 1}, "set": {"lr": 1}}]},
+            "`when` of an override cannot have the setting 'seed'",
+        ),
+        ({"override": [{"when": {"lr": 1}, "set": {"lr": 1}, "also": 3}]}, "Expected an entry such as {when:"),
+        ({"base": {"lr": 1}, "arms": {"a": {"recipe": 5}}}, "Expected the path of a recipe"),
     ],
 )
 def test_what_cannot_be_is_refused(spec: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=re.escape(message)):
         expand(StudySpec(**spec))
+
+
+def test_axis_that_makes_no_other_trial_elsewhere_makes_one_where_it_is_compared() -> None:
+    alone, *_ = expand(StudySpec(grid={"micro_batch_size": [8]}))
+    plain, *_ = expand(StudySpec())
+    assert alone.id == plain.id
+    assert len({trial.id for trial in expand(StudySpec(grid={"micro_batch_size": [8, 16]}))}) == 2
 
 
 def test_short_version_of_a_study_replaces_what_it_names(tmp_path: Path) -> None:
@@ -128,6 +145,7 @@ def test_short_version_of_a_study_replaces_what_it_names(tmp_path: Path) -> None
         ("[1]", "must map"),
         ("a: [", "is not YAML"),
         ("grid: {}", "has no section `quick`"),
+        ("quick: []", "expected `quick` to be a mapping, got []"),
     ],
 )
 def test_study_file_that_cannot_be_is_refused(text: str, message: str, tmp_path: Path) -> None:

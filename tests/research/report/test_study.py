@@ -21,6 +21,8 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 from research.ablation.grid import StudySpec
 from research.ablation.outcomes import Outcome, StudyOutcomes
 from research.report.study import write_study_report
+from research.report.study.markdown import escape
+from research.report.study.ranking import rank_arms
 from tests.browser import look_at, needs_chromium, photograph
 from tests.research.report.conftest import HOSTILE
 from tests.research.report.studies import SMALL, changed, run_study, trial_of
@@ -100,13 +102,13 @@ def test_ranking_is_that_of_the_result_files(page: Path, finished_study: StudyOu
     for row in rows:
         arm = row[0].split(maxsplit=1)[1]
         mean, spread = f"{means[arm]:.4f}", f"{statistics.stdev(values[arm]):.4f}"
-        assert (row[1], row[2].split()[0], row[3]) == ("2", mean, spread)
+        assert (row[1].split()[0], row[-3], row[-2]) == (mean, spread, "2")
         assert f"| 2 | {mean} | {spread} |" in markdown
         difference = f"{means[arm] - means['linear']:+.4f}"
         if arm == "linear":
-            assert row[4] == "baseline"
+            assert row[2] == "baseline"
         else:
-            assert row[4].split()[0] == difference
+            assert row[3].split()[0] == difference
             assert f"| {difference} |" in markdown
     assert markdown.splitlines()[0] == "# three"
     assert "&lt;script>document.body.remove()&lt;/script> &amp; &lt;b>bold" in markdown
@@ -168,6 +170,26 @@ def test_texts_are_of_validation_rows_and_escaped(page: Path) -> None:
         assert label == ("positive" if int(row) % 2 else "negative")
         assert f"validation {row} " in part
     assert HOSTILE in part
+
+
+@pytest.mark.parametrize("what", ["rows_sha256", "plugins"])
+def test_what_changed_between_trials_takes_the_verdicts(
+    finished_study: StudyOutcomes, tmp_path: Path, what: str
+) -> None:
+    assert finished_study.mixtures == []
+    first = finished_study.outcomes[0]
+    assert first.result is not None
+    assert len(first.result["rows_sha256"]) == 64
+    study = changed(finished_study, {0: {"result": {**first.result, what: {"a.py": "another"}}}})
+    study = dataclasses.replace(study, directory=tmp_path)
+    (mixture,) = study.mixtures
+    of_arm = "|".join(each.trial.id for each in study.outcomes if each.trial.arm == first.trial.arm)
+    assert re.search(f"changed between trials: ({of_arm}) had others than the rest$", mixture)
+    ranked = rank_arms(study, "accuracy")
+    reasons = [each.comparison.why_no_verdict for each in ranked if each.comparison is not None]
+    assert reasons == [mixture] * 2
+    assert mixture in html.unescape(write_study_report(study).read_text())
+    assert escape(mixture) in (tmp_path / "report.md").read_text()
 
 
 def test_page_for_others_has_no_texts(finished_study: StudyOutcomes, tmp_path: Path) -> None:
@@ -378,7 +400,7 @@ def test_other_kinds_of_labels_have_a_report(
     assert f"Arms by {metric} on test rows" in seen.text
     assert words in seen.text.lower() or words in seen.text
     values = {o.trial.arm: o.result["metrics"]["test"][metric] for o in study.outcomes if o.result}
-    found = {row[0].split()[1]: row[2].split()[0] for row in rows_of("ranking", page.read_text())}
+    found = {row[0].split()[1]: row[1].split()[0] for row in rows_of("ranking", page.read_text())}
     assert found == {arm: f"{value:.4f}" for arm, value in values.items()}
     assert len(rows_of("models", page.read_text())) == 1
     assert ("never simply right" in seen.text) == (kind == "regression")

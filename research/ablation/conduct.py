@@ -87,8 +87,11 @@ def work(name: str, address: str, directory: Path | None, accelerate_config: str
         accelerate_config: file for `accelerate launch`.
         num_workers: how many share this machine.
     Raises:
-        ValueError: if the storage cannot be used, or has no such study.
+        ValueError: if the storage cannot be used, or has no such study, or for an option that cannot be.
     """
+    processes_of(accelerate_config)
+    if num_workers < 1:
+        raise ValueError(f"Expected --num_workers above 0, got {num_workers}.")
     with Study(name, address, must_exist=True) as study:
         worker = Worker(study, study.spec(), directory or Path("runs") / name, accelerate_config, num_workers)
         return worker.work()

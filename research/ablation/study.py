@@ -80,6 +80,11 @@ class Study:
 
     def __init__(self, name: str, address: str, *, must_exist: bool = False, higher_is_better: bool = True) -> None:
         self.name, self.address = name, address
+        file = Path(address.removeprefix("sqlite:///"))
+        if must_exist and address.startswith("sqlite:///") and not file.exists():  # SQLite would make an empty one
+            raise ValueError(
+                f"There is no storage {file}; a study's own lies in its directory, runs/<name>/{STORAGE_FILE}."
+            )
         with _reporting(address), _with_heartbeats():
             # Workers on one machine write to one file: each waits for its turn.
             arguments = {"connect_args": {"timeout": 60}} if address.startswith("sqlite") else {"pool_pre_ping": True}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import os
 import shutil
@@ -148,3 +149,18 @@ def test_dashboard_opens_the_study(tmp_path: Path) -> None:
     (finished,) = [trial for trial in shown if trial["state"] == "Complete"]
     assert finished["values"] == [0.75]
     assert {item["name"]: item["param_external_value"] for item in finished["params"]}["head"] == "linear"
+
+
+def test_storage_that_is_not_there_is_refused_and_not_made(tmp_path: Path) -> None:
+    file = tmp_path / "study.db"
+    with pytest.raises(ValueError, match="There is no storage"):
+        Study("a", f"sqlite:///{file}", must_exist=True)
+    assert not file.exists()
+
+
+def test_study_that_compares_another_metric_now_keeps_its_own_in_the_storage(tmp_path: Path) -> None:
+    with Study("a", local_address(tmp_path)) as study:
+        assert study.describe(dataclasses.asdict(StudySpec(metric="mcc"))) is None
+        said = study.describe(dataclasses.asdict(StudySpec(metric="auroc", split="validation")))
+        assert said == "The study's storage and its table keep mcc on test rows, with which it began."
+        assert (study.spec().metric, study.spec().split) == ("mcc", "test")

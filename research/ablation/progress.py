@@ -29,13 +29,12 @@ class Tail:
     """The lines that are added to a file which others write.
 
     Args:
-        path: the file; it need not be there yet, or at all.
-        from_now_on: whether to leave out what it has already.
+        path: the file; it need not be there yet, or at all. What it has already is left out.
     """
 
-    def __init__(self, path: Path, *, from_now_on: bool) -> None:
+    def __init__(self, path: Path) -> None:
         self._path = path
-        self._position = path.stat().st_size if from_now_on and path.exists() else 0
+        self._position = path.stat().st_size if path.exists() else 0
 
     def new_lines(self) -> list[str]:
         """Return the whole lines that were added since the last time."""
@@ -56,9 +55,10 @@ class StudyProgress:
     Args:
         trials: all of the grid.
         console: where.
+        directory: where the study lies.
     """
 
-    def __init__(self, trials: Sequence[Trial], console: Console) -> None:
+    def __init__(self, trials: Sequence[Trial], console: Console, directory: Path) -> None:
         self._trials = trials
         self._console = console
         self._live = Live(console=console, refresh_per_second=2) if console.is_terminal else None
@@ -66,8 +66,8 @@ class StudyProgress:
         self._said: set[str] = set()
         self._done_at_start: int | None = None
         self._news: set[str] = set()
-        self._logs: dict[str, Tail] = {}
-        self._read_to_the_end: set[str] = set()
+        self._directory = directory
+        self._logs = {trial.id: Tail(log_of(directory, trial.id)) for trial in trials}
 
     def __enter__(self) -> StudyProgress:
         if self._live is not None:
@@ -81,11 +81,10 @@ class StudyProgress:
     def show(self, entries: dict[str, Entry]) -> None:
         """Show where the trials are."""
         ended = [trial for trial in self._trials if _is_over(entries.get(trial.id))]
-        is_first = self._done_at_start is None
         if self._done_at_start is None:
             self._done_at_start = len(ended)
             self._said = {trial.id for trial in ended}
-        self._show_news(entries, from_now_on=is_first)
+        self._show_news(entries)
         if self._live is not None:
             self._live.update(self._table(entries, len(ended)))
             return
@@ -99,18 +98,15 @@ class StudyProgress:
                     soft_wrap=True,
                 )
 
-    def _show_news(self, entries: dict[str, Entry], *, from_now_on: bool) -> None:
+    def _show_news(self, entries: dict[str, Entry]) -> None:
         """Show what trials say of hidden states that are stored, or are not: each such line of any trial once."""
         for trial in self._trials:
-            entry = entries.get(trial.id)
-            if entry is None or "directory" not in entry.attributes or trial.id in self._read_to_the_end:
+            log = self._logs.get(trial.id)
+            if log is None:
                 continue
-            if trial.id not in self._logs:
-                path = log_of(Path(entry.attributes["directory"]).parents[1], trial.id)
-                self._logs[trial.id] = Tail(path, from_now_on=from_now_on)
-            if _is_over(entry):
-                self._read_to_the_end.add(trial.id)
-            for line in self._logs[trial.id].new_lines():
+            if _is_over(entries.get(trial.id)):
+                del self._logs[trial.id]  # after this last look
+            for line in log.new_lines():
                 if "idden states" in line and not line.startswith(USUAL) and line not in self._news:
                     self._news.add(line)
                     self._console.print(f"{trial.arm}, seed {trial.seed}: {line}", markup=False, soft_wrap=True)
@@ -123,7 +119,7 @@ class StudyProgress:
             mine = [entries.get(trial.id) for trial in self._trials if trial.arm == arm]
             table.add_row(Text(arm), *_counts(mine))
         running = [
-            _running_line(trial, entry)
+            self._running_line(trial, entry)
             for trial in self._trials
             if (entry := entries.get(trial.id)) is not None and entry.state == TrialState.RUNNING
         ]
@@ -131,6 +127,13 @@ class StudyProgress:
         lines = [*running[:NUM_RUNNING_SHOWN], *([f"  and {more} more"] if more > 0 else [])]
         below = [Text(line, no_wrap=True, overflow="ellipsis") for line in lines]
         return Group(table, *below, Text(self._times(num_over)))
+
+    def _running_line(self, trial: Trial, entry: Entry) -> str:
+        """Return the step that a run is at; before its first one, what it said last."""
+        step = _latest_step(Path(entry.attributes.get("directory", ".")))
+        said = _last_line(log_of(self._directory, trial.id)) or "starting"
+        doing = said if step is None else f"step {step:,}"
+        return f"  {trial.arm}, seed {trial.seed} ({entry.attributes.get('worker', 'a worker')}): {doing}"
 
     def _times(self, num_over: int) -> str:
         elapsed = time.monotonic() - self._started
@@ -168,20 +171,6 @@ def _counts(entries: Sequence[Entry | None]) -> list[str]:
     mean = f"{statistics.fmean(values):.4f}" if values else ""
     running, failed, left = (states.count(state) for state in (TrialState.RUNNING, TrialState.FAIL, TrialState.WAITING))
     return [str(done), str(running or ""), str(failed or ""), str(left or ""), mean]
-
-
-def _running_line(trial: Trial, entry: Entry) -> str:
-    directory = entry.attributes.get("directory")
-    doing = "starting" if directory is None else _doing(Path(directory), trial.id)
-    return f"  {trial.arm}, seed {trial.seed} ({entry.attributes.get('worker', 'a worker')}): {doing}"
-
-
-def _doing(directory: Path, trial_id: str) -> str:
-    """Return the step that a run is at; before its first one, what it said last."""
-    step = _latest_step(directory)
-    if step is not None:
-        return f"step {step:,}"
-    return _last_line(log_of(directory.parents[1], trial_id)) or "starting"
 
 
 def _latest_step(directory: Path) -> int | None:

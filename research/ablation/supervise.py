@@ -58,7 +58,7 @@ class Supervisor:
         """
         before = {number: signal.signal(number, self._hear) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
-            with StudyProgress(self.trials, console) as progress:
+            with StudyProgress(self.trials, console, self.directory) as progress:
                 self._supervise(progress)
         finally:
             self._end_workers()

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import yaml
 
-from research.ablation.grid import StudySpec, read_study_file
+from research.ablation.grid import StudySpec, fits, read_study_file
 from research.cli import (
     LOOKING,
     FoldedArguments,
@@ -115,7 +115,9 @@ def parse_study(arguments: Sequence[str]) -> StudyCommand | None:
     if settings.study is not None:
         content.setdefault("name", Path(settings.study).stem)
     content |= {name: given[name][-1] for name in ("baseline", "metric", "split") if name in given}
-    content["grid"] = {**content.get("grid", {}), **_axes(given)}
+    axes = _axes(given)
+    content["grid"] = {**content.get("grid", {}), **axes}
+    narrowed = _leave_out_what_fits_no_more(content, axes)
     content["exclude"] = [*content.get("exclude", []), *map(_combination, given.get("exclude", []))]
     content["base"] = base
     if place["name"] is not None:
@@ -129,8 +131,25 @@ def parse_study(arguments: Sequence[str]) -> StudyCommand | None:
         for axis in spec.grid
         if axis in given_in_base and axis in base
     ]
+    notes += narrowed
     notes += _replaced_in_some_arms(spec, {name.rstrip("+") for name in _names(folded)})
     return StudyCommand(spec, folded.options, directory, settings, place["dry_run"], notes)
+
+
+def _leave_out_what_fits_no_more(content: dict[str, Any], axes: Mapping[str, list[Any]]) -> list[str]:
+    """Take out of a study file what is about values that flags took out of its grid; return what is to be said."""
+    notes = []
+    for kind in ("exclude", "override"):
+        kept = []
+        for entry in content.get(kind, []):
+            wanted = entry.get("when") if kind == "override" and isinstance(entry, Mapping) else entry
+            if not isinstance(wanted, Mapping) or fits(wanted, axes):  # what is no entry is refused later
+                kept.append(entry)
+            else:
+                notes.append(f"The study's {kind} of {dict(wanted)} is left out: the grid's flags have no such value.")
+        if kept or kind in content:
+            content[kind] = kept
+    return notes
 
 
 def _replaced_in_some_arms(spec: StudySpec, flags: Set[str]) -> list[str]:

@@ -251,6 +251,16 @@ def _check_entries(spec: StudySpec, used: set[int]) -> None:
                 raise ValueError(f"No trial of the grid fits this entry of {kind}: {entry!r}.")
 
 
+def fits(entry: Mapping[str, Any], axes: Mapping[str, Sequence[Any]]) -> bool:
+    """Return whether a combination can come up, as far as these axes go.
+
+    Args:
+        entry: values by axis.
+        axes: all values of some axes.
+    """
+    return all(any(_is_same(wanted, value) for value in axes[axis]) for axis, wanted in entry.items() if axis in axes)
+
+
 def _is_same(wanted: Any, value: Any) -> bool:
     """Return whether a value is what an entry names: numbers in any notation, choices also by name alone."""
     if isinstance(value, Mapping) and "name" in value and isinstance(wanted, str):

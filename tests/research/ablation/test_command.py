@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from research.ablation.command import StudyCommand, parse_study, separate
+from research.ablation.grid import expand
 
 
 def parsed(*arguments: str) -> StudyCommand:
@@ -87,6 +88,16 @@ def test_flag_that_does_not_hold_in_all_arms_is_said(tmp_path: Path) -> None:
         "The override of {'arm': 'b'} has its own lr, 2, in the place of that of --lr.",
     ]
     assert parsed("--study", str(study)).notes == []
+
+
+def test_flags_that_narrow_a_study_leave_out_what_fits_no_more() -> None:
+    command = parsed("--study", "experiments/studies/heads.yaml", "--heads", "linear,{name: gru, gru_size: 8},lstm")
+    assert command.notes == [
+        "The study's override of {'head': 'cnn'} is left out: the grid's flags have no such value."
+    ]
+    assert command.spec.override == [{"when": {"head": "gru"}, "set": {"head_lr": "1e-3"}}]
+    rates = {trial.arm: trial.settings["head_lr"] for trial in expand(command.spec)}
+    assert rates == {"linear": 0.01, "gru (gru_size 8)": 0.001, "lstm": 0.01}
 
 
 def test_values_that_yaml_reads_otherwise() -> None:

@@ -117,7 +117,7 @@ def typed_settings(recipe: dict[str, Any], arguments: Sequence[str] = ()) -> dic
     """
     parser = build_parser()
     try:
-        namespace = parser.parse_object(_as_text_is(recipe))
+        namespace = parser.parse_object(_all_as_text_is(recipe))
         settings = parser.parse_args(list(arguments), namespace=namespace).as_dict()
     except ArgumentError as error:
         raise ValueError(describe_mistyped(error, setting_types())) from None
@@ -225,14 +225,14 @@ def _items(flag: str, value: str) -> list[str]:
     return [value] if value.startswith("{") else [item.strip() for item in value.split(",") if item.strip()]
 
 
-def merge_recipes(paths: Sequence[str]) -> dict[str, Any]:
+def merge_recipes(paths: str | Sequence[str]) -> dict[str, Any]:
     """Read recipes, later ones over earlier ones.
 
     Raises:
         ValueError: if a file cannot be read, is not a mapping, or has a key that no setting has.
     """
     merged: dict[str, Any] = {}
-    for path in paths:
+    for path in paths if isinstance(paths, list | tuple) else [paths]:
         if not isinstance(path, str):
             raise ValueError(f"Expected the path of a recipe, got {path!r}.")
         try:
@@ -309,15 +309,23 @@ def _chosen(folded: FoldedArguments) -> list[tuple[str, str]]:
     ]
 
 
-def _as_text_is(recipe: dict[str, Any]) -> dict[str, Any]:
-    """Read numbers where a setting is text (`warmup: 0`), as the command line would."""
+def _all_as_text_is(recipe: dict[str, Any]) -> dict[str, Any]:
+    """Read `warmup: 0` and `mixed_precision: no` as the command line would."""
     kinds = setting_types()
-    return {
-        key: str(value)
-        if isinstance(value, int | float) and not isinstance(value, bool) and _takes_text_only(kinds[key])
-        else value
-        for key, value in recipe.items()
-    }
+    return {key: as_text_is(value, kinds[key]) for key, value in recipe.items()}
+
+
+def as_text_is(value: Any, kind: Any) -> Any:
+    """Return a value that YAML read as the command line would read it.
+
+    Args:
+        value: the value; a number where a setting is text, and False where `no` is a choice, become text.
+        kind: the setting's type; None, of what is no setting, changes nothing.
+    """
+    if value is False and "no" in typing.get_args(kind):
+        return "no"
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return str(value) if is_number and _takes_text_only(kind) else value
 
 
 def _takes_text_only(kind: Any) -> bool:

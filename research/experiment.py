@@ -16,7 +16,6 @@ from rich.console import Console
 from research.assemble import resolve, set_up
 from research.checkpoint import bring_back_files
 from research.config import RunConfig
-from research.data.arrow import hash_rows
 from research.durable import StorageError
 from research.hooks import Hook
 from research.hooks.evaluation import BEST
@@ -189,7 +188,7 @@ def finish(run: Run) -> dict[str, Any]:
             "validation": len(run.splits.validation),
             "test": len(run.splits.test),
         },
-        "rows_sha256": hash_rows([rows for _, rows in run.splits.items()]),
+        "rows_sha256": run.rows_sha256,
         "plugins": hash_plugins(config.plugin),
         "parent": None if run.parent is None else {"run": run.parent.run, "step": run.parent.step},
         "weights_sha256": sha256,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import importlib.util
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+
+from research.manifest import file_sha256
 
 
 def import_plugins(plugins: Sequence[str]) -> None:
@@ -43,7 +44,7 @@ def hash_plugins(plugins: Sequence[str]) -> dict[str, str]:
     for plugin in plugins:
         file = plugin if plugin.endswith(".py") else sys.modules[plugin].__file__
         if file is not None:  # a package without a file of its own has none
-            found[plugin] = hashlib.sha256(Path(file).read_bytes()).hexdigest()
+            found[plugin] = file_sha256(Path(file))
     return found
 
 

@@ -15,11 +15,13 @@ from research.ablation.grid import StudySpec, fits, read_study_file
 from research.cli import (
     LOOKING,
     FoldedArguments,
+    as_text_is,
     base_recipe,
     build_parser,
     fold_arguments,
     merge_recipes,
     refuse_unknown_settings,
+    setting_types,
     typed_settings,
 )
 from research.config import NOT_REPEATED
@@ -132,7 +134,7 @@ def parse_study(arguments: Sequence[str]) -> StudyCommand | None:
         if axis in given_in_base and axis in base
     ]
     notes += narrowed
-    notes += _replaced_in_some_arms(spec, {name.rstrip("+") for name in _names(folded)})
+    notes += _replaced_in_some_arms(spec, _names(folded))
     return StudyCommand(spec, folded.options, directory, settings, place["dry_run"], notes)
 
 
@@ -160,7 +162,7 @@ def _replaced_in_some_arms(spec: StudySpec, flags: Set[str]) -> list[str]:
     notes = []
     for place, settings in layers:
         recipes = settings.get("recipe", [])
-        own = merge_recipes(recipes if isinstance(recipes, list) else [recipes]) | settings
+        own = merge_recipes(recipes) | settings
         notes += [
             f"{place} has its own {name}, {own[name]!r}, in the place of that of --{name}."
             for name in own
@@ -225,9 +227,9 @@ def _base(folded: FoldedArguments, own: dict[str, Any]) -> tuple[dict[str, Any],
     """Return the settings of all trials, those that are about the study itself, and the names of the given ones."""
     recipes = own.pop("recipe", [])
     refuse_unknown_settings(own, "setting in the base")
-    layers = merge_recipes(recipes if isinstance(recipes, list) else [recipes]) | own
+    layers = merge_recipes(recipes) | own
     from_recipes = base_recipe(folded)
-    names = {*layers, *from_recipes, *(name.rstrip("+") for name in _names(folded))}
+    names = {*layers, *from_recipes, *_names(folded)}
     if "fork" in layers:
         layers = inherited_settings(str(layers["fork"])) | layers
     settings = typed_settings(layers | from_recipes, folded.arguments)
@@ -245,8 +247,8 @@ def _base(folded: FoldedArguments, own: dict[str, Any]) -> tuple[dict[str, Any],
     return settings, place, names
 
 
-def _names(folded: FoldedArguments) -> list[str]:
-    return [argument.removeprefix("--").partition("=")[0] for argument in folded.arguments]
+def _names(folded: FoldedArguments) -> set[str]:
+    return {argument.removeprefix("--").partition("=")[0].rstrip("+") for argument in folded.arguments}
 
 
 def _axes(given: Mapping[str, list[str]]) -> dict[str, list[Any]]:
@@ -262,12 +264,11 @@ def _axes(given: Mapping[str, list[str]]) -> dict[str, list[Any]]:
             raise ValueError(f"Expected --grid as setting=value,value, got '{text}'.")
         texts.append((name.strip().replace("-", "_"), values))
     axes: dict[str, list[Any]] = {}
+    kinds = setting_types()
     for name, text in texts:
         if name in axes:
             raise ValueError(f"The grid has the axis '{name}' twice.")
-        axes[name] = _list(name, text)
-        if name == "mixed_precision":  # which YAML takes for a truth value
-            axes[name] = ["no" if value is False else value for value in axes[name]]
+        axes[name] = [as_text_is(value, kinds.get(name)) for value in _list(name, text)]
     return axes
 
 

@@ -20,12 +20,12 @@ from research.ablation.study import DONE, OPEN, STORAGE_FILE, Entry, Study, loca
 from research.ablation.supervise import Supervisor
 from research.ablation.worker import TRIALS, Worker, log_of, processes_of, read_finished, trains_head_only
 from research.assemble import resolve
-from research.config import DataSettings
 from research.data import load_splits
 from research.durable import write_text
 from research.lock import DirectoryLock
 from research.metrics import check_metric, higher_is_better
-from research.report.study import ranking_lines, write_study_report
+from research.report.study import find_contents, ranking_lines, write_contents
+from research.resuming import ABOUT_ROWS
 
 STUDY_FILE = "study.yaml"
 
@@ -126,7 +126,7 @@ def check_compared(spec: StudySpec, trials: Sequence[Trial]) -> None:
     checked = set()
     for trial in trials:
         config = trial.config()
-        data = repr([getattr(config, item.name) for item in dataclasses.fields(DataSettings)])
+        data = repr([getattr(config, name) for name in ABOUT_ROWS])
         if data not in checked:
             checked.add(data)
             check_metric(spec.metric, load_splits(config, log=print).task)
@@ -135,8 +135,9 @@ def check_compared(spec: StudySpec, trials: Sequence[Trial]) -> None:
 def conclude(console: Console, outcomes: StudyOutcomes, *, show_texts: bool = True) -> int:
     """Write the report and say what came out; return the exit status."""
     failed = [outcome for outcome in outcomes.outcomes if outcome.state == "failed"]
-    path = write_study_report(outcomes, show_texts=show_texts)
-    for line in ranking_lines(outcomes):
+    contents = find_contents(outcomes, show_texts=show_texts)
+    path = write_contents(contents)
+    for line in ranking_lines(contents):
         console.print(line)
     encoded_anew = [outcome for outcome in outcomes.finished if _computed_hidden_states(outcome)]
     if encoded_anew:

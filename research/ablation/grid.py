@@ -218,7 +218,7 @@ def _settings_of(spec: StudySpec, place: Mapping[str, Any], used: set[int]) -> d
         own = dict(layer)
         recipe = own.pop("recipe", None)
         if recipe is not None:
-            merged |= merge_recipes(recipe if isinstance(recipe, list) else [recipe])
+            merged |= merge_recipes(recipe)
         for name, value in own.items():
             takes_list = typing.get_origin(kinds.get(name)) is list
             merged[name] = [value] if takes_list and not isinstance(value, list) else value

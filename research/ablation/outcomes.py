@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,9 +13,8 @@ from optuna.trial import TrialState
 from research.ablation.grid import StudySpec, Trial
 from research.ablation.study import Entry
 from research.ablation.worker import TRIALS, read_finished
-from research.config import DataSettings
+from research.resuming import ABOUT_ROWS
 
-_DATA = [item.name for item in fields(DataSettings)]
 State = Literal["finished", "running", "waiting", "failed"]
 
 
@@ -71,7 +70,7 @@ class StudyOutcomes:
             by_source: dict[str, dict[str, list[str]]] = {}
             for outcome in self.finished:
                 if outcome.result is not None and key in outcome.result:
-                    names = (*_DATA, "encoder", "smoke") if key == "rows_sha256" else ("plugin",)
+                    names = (*ABOUT_ROWS, "encoder", "smoke") if key == "rows_sha256" else ("plugin",)
                     # An arm that came later may use more of a plugin: within an arm it must be the same.
                     arm = None if key == "rows_sha256" else outcome.trial.arm
                     source = repr([arm, *(outcome.trial.settings.get(name) for name in names)])

@@ -16,7 +16,7 @@ from rich.text import Text
 
 from research.ablation.grid import Trial
 from research.ablation.study import DONE, OPEN, Entry
-from research.ablation.worker import log_of
+from research.ablation.worker import TRIALS, log_of
 
 NUM_RUNNING_SHOWN = 8
 USUAL = ("The encoder stays frozen", "Waiting for another process")
@@ -130,7 +130,7 @@ class StudyProgress:
 
     def _running_line(self, trial: Trial, entry: Entry) -> str:
         """Return the step that a run is at; before its first one, what it said last."""
-        step = _latest_step(Path(entry.attributes.get("directory", ".")))
+        step = _latest_step(self._directory / TRIALS / trial.id)
         said = _last_line(log_of(self._directory, trial.id)) or "starting"
         doing = said if step is None else f"step {step:,}"
         return f"  {trial.arm}, seed {trial.seed} ({entry.attributes.get('worker', 'a worker')}): {doing}"

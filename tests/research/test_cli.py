@@ -56,6 +56,13 @@ def test_parse_folds_options_over_a_recipe(tmp_path: Path) -> None:
     assert parsed("--recipe", str(recipe), "--head", "gru").head == "gru"
 
 
+def test_parse_reads_no_in_a_recipe_as_on_the_command_line(tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text("mixed_precision: no\noverwrite: no\nwarmup: 0\n")
+    config = parsed("--recipe", str(recipe))
+    assert (config.mixed_precision, config.overwrite, config.warmup) == ("no", False, "0")
+
+
 def test_parse_later_recipes_win(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text("lr: 1\nseed: 3\n")
     (tmp_path / "b.yaml").write_text("lr: 2\n")

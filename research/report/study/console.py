@@ -9,28 +9,25 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from research.ablation.outcomes import StudyOutcomes
+from research.report.study.contents import Contents
 from research.report.study.notation import decimal, p_value
-from research.report.study.ranking import RankedArm, choose_metric, rank_arms
+from research.report.study.ranking import RankedArm
 
 
-def ranking_lines(study: StudyOutcomes) -> Iterator[RenderableType]:
+def ranking_lines(contents: Contents) -> Iterator[RenderableType]:
     """Yield a table of the arms, best first; nothing while no trial is finished.
 
     Args:
-        study: its outcomes.
+        contents: of the study's report.
     """
-    metric = choose_metric(study)
-    if metric is None:
-        return
-    try:
-        ranked = rank_arms(study, metric)
-    except ValueError as error:
-        yield Text(f"No comparison: {error}")
-        return
+    if "ranking" in contents.reasons:
+        yield Text(f"No comparison: {contents.reasons['ranking']}")
+    ranked = contents.ranked
     if all(each.summary.mean is None for each in ranked):
         return
-    table = Table(title=f"{metric} on {study.spec.split} rows", title_justify="left", box=box.SIMPLE_HEAD)
+    table = Table(
+        title=f"{contents.metric} on {contents.study.spec.split} rows", title_justify="left", box=box.SIMPLE_HEAD
+    )
     table.add_column("arm", overflow="fold")
     for name in ("seeds", "mean (95%)", "difference", "p (Holm)"):
         table.add_column(name, justify="right", no_wrap=True)

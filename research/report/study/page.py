@@ -31,7 +31,16 @@ def write_study_report(study: StudyOutcomes, *, show_texts: bool = True) -> Path
     Raises:
         StorageError: if they cannot be written.
     """
-    contents = find_contents(study, show_texts=show_texts)
+    return write_contents(find_contents(study, show_texts=show_texts))
+
+
+def write_contents(contents: Contents) -> Path:
+    """Write the same of what was found already.
+
+    Raises:
+        StorageError: if they cannot be written.
+    """
+    study = contents.study
     path = study.directory / REPORT
     write_text(path, _page(contents))
     write_text(study.directory / MARKDOWN, markdown_report(contents))

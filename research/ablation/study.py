@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import optuna
 import psutil
@@ -24,6 +24,9 @@ from heads.registry import UnknownNameError, describe_unknown
 from research.ablation.grid import StudySpec, Trial
 from research.launch import is_alive
 from research.user_errors import one_line
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
 
 STORAGE_FILE = "study.db"
 HEARTBEAT_SECONDS = 10
@@ -95,6 +98,8 @@ class Study:
                 grace_period=GRACE_SECONDS,
                 heartbeat_stale_trial_callback=lambda _, trial: self._try_again(trial),
             )
+            if address.startswith("sqlite"):
+                _lock_from_the_beginning(self._storage.engine)
             there = optuna.get_all_study_names(self._storage)
             if must_exist and name not in there:
                 raise UnknownNameError(
@@ -276,6 +281,26 @@ class Study:
                 user_attrs={**kept, **again, "deaths": deaths},
             )
         )
+
+
+def _lock_from_the_beginning(engine: Engine) -> None:
+    """Let each transaction with SQLite have the file to itself from its beginning.
+
+    Otherwise two workers that read at the same time that a trial waits both take it: SQLite has no SELECT FOR UPDATE,
+    with which Optuna keeps others out elsewhere. See https://docs.sqlalchemy.org/en/20/dialects/sqlite.html.
+    """
+    # Imported by Optuna already.
+    from sqlalchemy import event
+
+    @event.listens_for(engine, "connect")
+    def leave_transactions_to_us(connection: Any, record: Any) -> None:
+        connection.isolation_level = None
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Any) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    engine.dispose()  # connections of before
 
 
 def local_address(directory: Path) -> str:

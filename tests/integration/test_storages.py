@@ -151,6 +151,32 @@ def test_dashboard_opens_the_study(tmp_path: Path) -> None:
     assert {item["name"]: item["param_external_value"] for item in finished["params"]}["head"] == "linear"
 
 
+def test_file_gives_each_trial_to_one_of_several_workers(tmp_path: Path) -> None:
+    trials = expand(StudySpec(grid={"seed": list(range(60))}))
+    with Study("a", local_address(tmp_path)) as study:
+        study.add(trials)
+    code = """
+import sys
+from research.ablation.study import Study
+with Study("a", sys.argv[1]) as study:
+    print("ready", flush=True)
+    input()
+    while (claim := study.claim("a worker")) is not None:
+        print(claim.trial.id)
+"""
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    command = [sys.executable, "-c", code, local_address(tmp_path)]
+    workers = [subprocess.Popen(command, **pipes) for _ in range(4)]  # type: ignore[call-overload]
+    for worker in workers:
+        assert worker.stdout.readline() == "ready\n"
+    for worker in workers:
+        worker.stdin.write("go\n")
+        worker.stdin.flush()
+    claimed = [line for worker in workers for line in worker.communicate(timeout=120)[0].split()]
+    assert [worker.returncode for worker in workers] == [0] * 4
+    assert sorted(claimed) == sorted(trial.id for trial in trials)
+
+
 def test_storage_that_is_not_there_is_refused_and_not_made(tmp_path: Path) -> None:
     file = tmp_path / "study.db"
     with pytest.raises(ValueError, match="There is no storage"):

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.limits import HANG_LIMIT
+
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium (Debian: apt-get install chromium)")
 
@@ -100,4 +102,4 @@ def _chromium(profile: str, *arguments: str | Path) -> subprocess.CompletedProce
         command.append("--no-sandbox")  # it does not start as root otherwise
     *options, page = arguments
     command += [*map(str, options), Path(page).resolve().as_uri()]
-    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=HANG_LIMIT)

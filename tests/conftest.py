@@ -15,6 +15,8 @@ from typing import Any
 import psutil
 import pytest
 
+from tests.limits import HANG_LIMIT
+
 ROOT = Path(__file__).parent.parent
 Launch = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -132,7 +134,7 @@ class Started:
                 start_new_session=True,
             )
 
-    def wait_for(self, what: str, condition: Callable[[], bool], timeout: float = 120) -> None:
+    def wait_for(self, what: str, condition: Callable[[], bool], timeout: float = HANG_LIMIT) -> None:
         """Wait until a condition holds; fail if the command ends before, or it takes too long."""
         end = time.monotonic() + timeout
         while not condition():
@@ -140,7 +142,7 @@ class Started:
             assert time.monotonic() < end, f"no {what} within {timeout} s:\n{self.printed()}"
             time.sleep(0.01)
 
-    def end(self, timeout: float = 120) -> int:
+    def end(self, timeout: float = HANG_LIMIT) -> int:
         """Wait for the end, and return the exit status."""
         return self.process.wait(timeout)
 
@@ -201,7 +203,7 @@ def launch(user_environment: dict[str, str], tmp_path_factory: pytest.TempPathFa
         check: bool = True,
         cwd: Path | None = None,
         script: str = "run.py",
-        timeout: float = 300,
+        timeout: float = HANG_LIMIT,
         launcher_options: Sequence[str] = (),
     ) -> subprocess.CompletedProcess[str]:
         command = command_line(arguments, num_processes=num_processes, script=script, launcher_options=launcher_options)

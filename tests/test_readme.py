@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.limits import HANG_LIMIT
+
 ROOT = Path(__file__).parent.parent
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
 COMMANDS = [line for kind, block in BLOCKS if kind == "bash" for line in block.splitlines()]
@@ -44,7 +46,7 @@ def run(arguments: list[str] | str, folder: Path, cache_dir: Path) -> subprocess
         capture_output=True,
         text=True,
         check=False,
-        timeout=600,
+        timeout=HANG_LIMIT,
     )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
     return done

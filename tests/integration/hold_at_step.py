@@ -41,7 +41,7 @@ class Hold(Hook):
         held = folder / f"held-{run.accelerator.process_index}"
         held.with_suffix(".writing").write_text(str(os.getpid()))
         held.with_suffix(".writing").rename(held)
-        end = time.monotonic() + 120
+        end = time.monotonic() + 1800  # a guard against hanging
         while not (folder / "go").exists():
             assert time.monotonic() < end, "nobody let this run go on"
             time.sleep(0.01)

@@ -25,7 +25,7 @@ def held(run: Run, split: str, *arguments: Any) -> Iterator[tuple[Tensor, ...]]:
     for number, states in enumerate(plain(run, split, *arguments)):
         if number == 1:
             (folder / f"{os.getpid()}-{split}").touch()
-            end = time.monotonic() + 120
+            end = time.monotonic() + 1800  # a guard against hanging
             while not (folder / "go").exists():
                 assert time.monotonic() < end, "nobody let this run go on"
                 time.sleep(0.01)

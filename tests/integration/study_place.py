@@ -15,6 +15,7 @@ import psutil
 
 from research.ablation.study import Entry, Study, local_address
 from tests.conftest import ROOT, run_to_the_end
+from tests.limits import HANG_LIMIT
 
 PLUGIN = """
 import time
@@ -80,7 +81,7 @@ class Place:
         return sorted(path.read_text().splitlines()) if path.exists() else []
 
     def wait_for(self, condition: Callable[[], bool], what: str) -> None:
-        end = time.monotonic() + 120
+        end = time.monotonic() + HANG_LIMIT
         while not condition():
             assert time.monotonic() < end, f"no {what}"
             time.sleep(0.05)

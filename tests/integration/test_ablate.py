@@ -14,6 +14,7 @@ from optuna.trial import TrialState
 from research.launch import is_alive
 from tests.conftest import Launch, run_to_the_end
 from tests.integration.study_place import Place
+from tests.limits import HANG_LIMIT
 
 
 def test_trials_that_train_heads_share_a_process_and_are_what_they_are_alone(place: Place, launch: Launch) -> None:
@@ -71,10 +72,10 @@ def test_killed_trial_goes_on_where_it_was(place: Place, victim: str) -> None:
     place.wait_for(lambda: not is_alive(worker.pid) or victim == "run", "end of the worker")  # before its run goes on
     (place.folder / "hold.txt").unlink()
     if victim == "all":
-        main.wait(30)
+        main.wait(HANG_LIMIT)
         place.run(*arguments)
     else:
-        assert main.wait(240) == 0, main.stdout and main.stdout.read()
+        assert main.wait(HANG_LIMIT) == 0, main.stdout and main.stdout.read()
     assert [entry.state for entry in place.entries()] == [TrialState.COMPLETE] * 2
     assert place.lines("begun.txt") == ["0.0001 0", "0.0001 1"]
     assert len(place.lines("resumed.txt")) == 1
@@ -89,7 +90,7 @@ def test_interrupt_leaves_everything_resumable(place: Place) -> None:
     main.send_signal(signal.SIGINT)
     time.sleep(0.5)  # the run must hear of it before its step ends
     (place.folder / "hold.txt").unlink()
-    assert main.wait(120) == 130
+    assert main.wait(HANG_LIMIT) == 130
     assert main.stdout is not None
     assert "interrupted; the same command goes on" in main.stdout.read()
     assert place.states() == ["WAITING", "WAITING"]

@@ -13,6 +13,7 @@ import pytest
 from research.launch import is_alive
 from tests.integration.conftest import Disk
 from tests.integration.study_place import Place
+from tests.limits import HANG_LIMIT
 
 FROZEN = ["--freeze", "encoder", "--epochs", "2", "--evaluation_batch_size", "5"]
 SPLITS = ["test", "train", "validation"]
@@ -78,7 +79,7 @@ def test_two_workers_that_want_the_same_features_compute_them_once(place: Place,
         lambda: any("Waiting for another process" in path.read_text() for path in logs.glob("*.txt")), "second worker"
     )
     (hold / "go").touch()
-    assert main.wait(120) == 0
+    assert main.wait(HANG_LIMIT) == 0
     assert sorted(path.name.partition("-")[2] for path in hold.glob("*-*")) == SPLITS
     assert len(entries_in(cache)) == 3
     assert place.states() == ["COMPLETE"] * 4
@@ -146,9 +147,9 @@ def test_trials_that_share_a_process_survive_its_end(place: Place, cache: Path, 
         place.wait_for(lambda: not is_alive(worker.pid), "end of the worker")
     (place.folder / "hold.txt").unlink()
     if how == "worker killed":
-        assert main.wait(120) == 0, main.stdout and main.stdout.read()
+        assert main.wait(HANG_LIMIT) == 0, main.stdout and main.stdout.read()
     else:
-        assert main.wait(120) == (130 if how == "interrupted" else -signal.SIGKILL)
+        assert main.wait(HANG_LIMIT) == (130 if how == "interrupted" else -signal.SIGKILL)
         place.run(*arguments)
     assert place.states() == ["COMPLETE"] * 2
     assert {result["steps"] for result in place.results().values()} == {12}

@@ -18,6 +18,7 @@ from research.config import RunConfig
 from research.experiment import run_experiment
 from research.user_errors import is_for_the_user
 from tests.conftest import ROOT, Launch
+from tests.limits import HANG_LIMIT
 
 Refused = Callable[..., str]
 SMALL = ("--max_length=64", "--batch_size=8", "--max_steps=2", "--mixed_precision=no", "--num_threads=1")
@@ -283,7 +284,7 @@ def test_unreachable_hub_is_said_at_once(settings: list[str], tmp_path: Path) ->
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=HANG_LIMIT,
     )
     assert done.returncode == 1
     assert done.stderr.startswith("error: ")

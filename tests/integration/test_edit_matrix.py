@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from research.edits import EDITS
 from tests.conftest import Launch
-from tests.integration.edit_matrix import CASES
+from tests.integration.edit_matrix import CASES, COMPILED_QUICKLY, UNCOMPILED
 from tests.integration.runs_in_process import read_by_rank
 
 SCRIPT = Path(__file__).with_name("edit_matrix.py")
@@ -22,7 +23,6 @@ def run_matrix(launch: Launch, encoder: Path, data: Path, output: Path, num_proc
         ["--encoder", encoder, "--data", data, "--output", output, "--num_processes", num_processes, *options],
         num_processes=num_processes,
         script=str(SCRIPT),
-        timeout=240,
     )
     merged: Results = {}
     for rank, found in enumerate(read_by_rank(output, num_processes)):
@@ -31,36 +31,45 @@ def run_matrix(launch: Launch, encoder: Path, data: Path, output: Path, num_proc
     return merged
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module", params=[1, 2])
 def results(
-    launch: Launch, tiny_encoder: Path, tiny_reviews: Path, tmp_path_factory: pytest.TempPathFactory
-) -> dict[int, Results]:
-    folder = tmp_path_factory.mktemp("matrix")
-    return {
-        num_processes: run_matrix(
-            launch, tiny_encoder, tiny_reviews, folder / str(num_processes), num_processes, *options
-        )
-        for num_processes, options in ((1, ["--backends", "none,aot_eager"]), (2, []))
-    }
+    request: pytest.FixtureRequest, launch: Launch, tiny_encoder: Path, tiny_reviews: Path, tmp_path_factory: Any
+) -> Results:
+    return run_matrix(launch, tiny_encoder, tiny_reviews, tmp_path_factory.mktemp("matrix") / "found", request.param)
+
+
+@pytest.fixture(scope="module")
+def compiled(
+    request: pytest.FixtureRequest, launch: Launch, tiny_encoder: Path, tiny_reviews: Path, tmp_path_factory: Any
+) -> Results:
+    """Return the compiled cells of the edits in the parameter: names with commas between them."""
+    output = tmp_path_factory.mktemp("compiled") / "found"
+    return run_matrix(
+        launch, tiny_encoder, tiny_reviews, output, 1, "--backends", "aot_eager", "--edits", request.param
+    )
 
 
 def test_matrix_has_every_edit() -> None:
     assert set(CASES) == set(EDITS)
 
 
-@pytest.mark.parametrize("num_processes", [1, 2])
-@pytest.mark.parametrize("precision", ["no", "bf16"])
-@pytest.mark.parametrize("accumulation", [1, 4])
+@pytest.mark.parametrize(("accumulation", "precision"), UNCOMPILED)
 @pytest.mark.parametrize("edit", CASES)
-def test_edit_does_what_it_says(
-    results: dict[int, Results], edit: str, accumulation: int, precision: str, num_processes: int
-) -> None:
-    assert results[num_processes][f"{edit}-{accumulation}-{precision}-none"] == []
+def test_edit_does_what_it_says(results: Results, edit: str, accumulation: int, precision: str) -> None:
+    assert results[f"{edit}-{accumulation}-{precision}-none"] == []
 
 
+@pytest.mark.parametrize("compiled", [",".join(COMPILED_QUICKLY)], indirect=True, ids=["quick"])
+@pytest.mark.parametrize("edit", COMPILED_QUICKLY)
+def test_edit_does_what_it_says_compiled(compiled: Results, edit: str) -> None:
+    assert compiled[f"{edit}-1-no-aot_eager"] == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("compiled", [",".join(CASES)], indirect=True, ids=["all"])
 @pytest.mark.parametrize("edit", CASES)
-def test_edit_does_what_it_says_compiled(results: dict[int, Results], edit: str) -> None:
-    assert results[1][f"{edit}-1-no-aot_eager"] == []
+def test_every_edit_does_what_it_says_compiled(compiled: Results, edit: str) -> None:
+    assert compiled[f"{edit}-1-no-aot_eager"] == []
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="inductor needs a C++ compiler, and there is none here")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import time
 from pathlib import Path
 
 import pytest
@@ -81,9 +80,7 @@ def test_dry_run_prints_and_draws_and_leaves_nothing_else(
     )
     folder = tmp_path / "empty"
     folder.mkdir()
-    started = time.perf_counter()
     done = launch(["--recipe", recipe, "--dry_run"], cwd=folder)
-    seconds = time.perf_counter() - started
     assert [path.name for path in folder.iterdir()] == ["timeline.png"]
     assert (folder / "timeline.png").read_bytes().startswith(b"\x89PNG")
     said = re.sub(r"\s+", " ", done.stdout)
@@ -94,7 +91,6 @@ def test_dry_run_prints_and_draws_and_leaves_nothing_else(
         "frozen",
     ):
         assert text in said
-    assert seconds < 10 * 3, "--dry_run should take under ten seconds; three times that on a busy machine"
 
 
 @pytest.mark.parametrize(

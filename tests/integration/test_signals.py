@@ -15,6 +15,7 @@ from research.signals import ECHO_SECONDS
 from tests.conftest import Launch, Start, Started
 from tests.integration.kills import differences
 from tests.integration.test_main_job import result_of
+from tests.limits import HANG_LIMIT
 
 LIKE_A_SHELL = ("-c", "import subprocess, sys; subprocess.call([sys.executable, *sys.argv[1:]])")
 HELD_AT = "step-00000003"
@@ -51,7 +52,7 @@ class Held:
         """Return the ids of all processes of the command that still run."""
         return [process.pid for process in self.started.members()]
 
-    def wait_until_gone(self, timeout: float = 60) -> None:
+    def wait_until_gone(self, timeout: float = HANG_LIMIT) -> None:
         """Wait until none of the processes runs."""
         end = time.monotonic() + timeout
         while self.processes():
@@ -249,7 +250,7 @@ def test_second_signal_stops_at_once(hold: Hold) -> None:
     os.kill(held.pid(0), signal.SIGTERM)
     held.wait_until_heard(signal.SIGTERM)
     os.kill(held.pid(0), signal.SIGTERM)
-    assert held.started.end(20) == -signal.SIGTERM  # though nobody let it go
+    assert held.started.end() == -signal.SIGTERM  # though nobody let it go
     assert held.checkpoints() == []
 
 
@@ -259,7 +260,7 @@ def test_second_signal_to_the_launcher_stops_two_processes_at_once(hold: Hold) -
     held.wait_until_heard(signal.SIGTERM)
     time.sleep(ECHO_SECONDS + 0.5)  # before, it would be taken for the first one
     os.kill(held.started.process.pid, signal.SIGTERM)
-    assert held.started.end(20) != 0
+    assert held.started.end() != 0
     held.wait_until_gone(5)
     assert held.checkpoints() == []
 
@@ -280,7 +281,7 @@ def test_death_of_one_of_two_processes_ends_the_command(hold: Hold) -> None:
     held = hold(num_processes=2)
     os.kill(held.pid(1), signal.SIGKILL)
     held.let_go()
-    assert held.started.end(60) != 0
+    assert held.started.end() != 0
     assert held.processes() == []
     assert held.checkpoints() == []
 

@@ -21,6 +21,7 @@ from optuna.trial import TrialState
 
 from research.ablation.grid import StudySpec, expand
 from research.ablation.study import Study, local_address
+from tests.limits import HANG_LIMIT
 
 BINARIES = sorted(Path("/usr/lib/postgresql").glob("*/bin"))[-1:]
 INITDB = shutil.which("initdb") or next((str(folder / "initdb") for folder in BINARIES), None)
@@ -35,7 +36,7 @@ def free_port() -> int:
 
 
 def wait_until_heard(port: int, process: subprocess.Popen[bytes]) -> None:
-    end = time.monotonic() + 60
+    end = time.monotonic() + HANG_LIMIT
     while True:
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
             return
@@ -114,7 +115,7 @@ def test_worker_of_another_machine_takes_trials(
     script = Path(__file__).parents[2] / "experiments" / "ablate.py"
     command = [sys.executable, str(script), "work", "--study", "far", "--storage", postgresql]
     environment = {**os.environ, **user_environment}
-    subprocess.run(command, cwd=tmp_path, env=environment, check=True, timeout=300)
+    subprocess.run(command, cwd=tmp_path, env=environment, check=True, timeout=HANG_LIMIT)
     with Study("far", postgresql) as study:
         entries = list(study.entries().values())
     assert [entry.state for entry in entries] == [TrialState.COMPLETE] * 2
@@ -138,9 +139,9 @@ def test_dashboard_opens_the_study(tmp_path: Path) -> None:
         try:
             wait_until_heard(port, process)
             address = f"http://127.0.0.1:{port}/api/studies"
-            with urllib.request.urlopen(address, timeout=30) as answer:
+            with urllib.request.urlopen(address, timeout=HANG_LIMIT) as answer:
                 (summary,) = json.load(answer)["study_summaries"]
-            with urllib.request.urlopen(f"{address}/{summary['study_id']}", timeout=30) as answer:
+            with urllib.request.urlopen(f"{address}/{summary['study_id']}", timeout=HANG_LIMIT) as answer:
                 shown = json.load(answer)["trials"]
         finally:
             process.terminate()
@@ -172,7 +173,7 @@ with Study("a", sys.argv[1]) as study:
     for worker in workers:
         worker.stdin.write("go\n")
         worker.stdin.flush()
-    claimed = [line for worker in workers for line in worker.communicate(timeout=120)[0].split()]
+    claimed = [line for worker in workers for line in worker.communicate(timeout=HANG_LIMIT)[0].split()]
     assert [worker.returncode for worker in workers] == [0] * 4
     assert sorted(claimed) == sorted(trial.id for trial in trials)
 

@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -128,18 +127,15 @@ def test_parse_refuses_recipes(tmp_path: Path, text: str, message: str) -> None:
         parse(["--recipe", str(recipe)])
 
 
-def test_help_is_grouped_complete_and_quick() -> None:
-    started = time.perf_counter()
+def test_help_is_grouped_and_complete() -> None:
     done = subprocess.run(
         [sys.executable, "experiments/run.py", "--help"], cwd=ROOT, capture_output=True, text=True, check=True
     )
-    seconds = time.perf_counter() - started
     for group in ("What is trained:", "Data:", "Training:", "Timeline and evaluation:", "Run:", "Looking:"):
         assert group in done.stdout
     for name in RunConfig().to_dict():
         assert f"--{name}" in done.stdout
     assert "default: 0.0001" in done.stdout
-    assert seconds < 2 * 3, "--help should take well under two seconds; three times that on a busy machine"
 
 
 def test_fork_inherits_settings_that_recipes_and_flags_override(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from research.metrics import compute_metrics, higher_is_better, metric_names, predictions, probabilities
 from research.task import Task
+from tests.limits import HANG_LIMIT
 
 TWO = Task("single_label", ("no", "yes"), (1, 1), 2)
 THREE = Task("single_label", ("a", "b", "c"), (1, 1, 1), 3)
@@ -120,4 +121,4 @@ def test_metrics_are_computed_in_two_processes_at_once() -> None:
         "for _ in range(20): compute_metrics(task, np.eye(2), np.arange(2))"
     )
     processes = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(2)]
-    assert [process.wait(timeout=120) for process in processes] == [0, 0]
+    assert [process.wait(timeout=HANG_LIMIT) for process in processes] == [0, 0]

@@ -12,6 +12,7 @@ import pytest
 
 from research.config import DataSettings
 from research.data import CLEANING, cache, load_splits, prepare, tokens
+from tests.limits import HANG_LIMIT
 
 from .conftest import reviews
 
@@ -126,7 +127,7 @@ def _load_when_all_are_ready(path: Path, cache_dir: Path, barrier, results) -> N
 
     def wait(*arguments):
         facts = original(*arguments)
-        barrier.wait(30)  # every process has built its own before the first one publishes
+        barrier.wait(HANG_LIMIT)  # every process has built its own before the first one publishes
         return facts
 
     import research.data.load as module
@@ -143,7 +144,7 @@ def test_two_processes_may_build_the_same_entry_at_once(write_csv, tmp_path: Pat
     workers = [context.Process(target=_load_when_all_are_ready, args=arguments) for _ in range(2)]
     for worker in workers:
         worker.start()
-    found = {results.get(timeout=60) for _ in workers}
+    found = {results.get(timeout=HANG_LIMIT) for _ in workers}
     for worker in workers:
         worker.join()
         assert worker.exitcode == 0

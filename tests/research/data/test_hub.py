@@ -12,6 +12,7 @@ from datasets import ClassLabel, Dataset, Features, Value
 from research.config import DataSettings
 from research.data.arrow_tables import LoadedTable
 from research.data.columns import choose_columns
+from tests.limits import HANG_LIMIT
 
 CARD = """---
 configs:
@@ -45,7 +46,7 @@ def try_to_load(
         capture_output=True,
         text=True,
         check=True,
-        timeout=60,
+        timeout=HANG_LIMIT,
     )
 
 

@@ -14,6 +14,7 @@ import torch
 from research.features import cache, store
 from research.features.cache import Layers, find_features, find_or_build
 from research.features.store import DamageError, FeatureStore, Layer, Places, write_features
+from tests.limits import HANG_LIMIT
 
 PLACES = Places.of(np.array([2, 1], dtype=np.int32), 8)
 KEY = "0123abcd"
@@ -125,7 +126,7 @@ def test_of_many_at_once_one_builds_and_the_others_wait_for_it(tmp_path: Path, b
 
     def build(target: Path) -> None:
         builder.built.append("last")
-        assert others_wait.wait(60)
+        assert others_wait.wait(HANG_LIMIT)
         write_features(target, [Layer("layer-2.bin", 4, "float32", "float32")], [[torch.ones(3, 4)]])
 
     def say(message: str) -> None:
@@ -139,7 +140,7 @@ def test_of_many_at_once_one_builds_and_the_others_wait_for_it(tmp_path: Path, b
     for worker in workers:
         worker.start()
     for _ in range(3):
-        assert waiting.acquire(timeout=60)
+        assert waiting.acquire(timeout=HANG_LIMIT)
     others_wait.set()
     for worker in workers:
         worker.join(60)

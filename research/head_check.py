@@ -91,7 +91,8 @@ class HeadCheck:
         self._allowed = config.allow_padding_sensitive
         self._longest = config.max_length
         self._encoder_config = model.config.encoder
-        self._num_labels = model.config.num_labels
+        assert model.config.num_labels is not None
+        self._num_labels: int = model.config.num_labels
         self._passed: list[PlannedHead] = []
         self._tokens = self._encode(model)  # [rows, tokens, hidden]
         self._scale = float(self._tokens.float().std())

@@ -20,6 +20,7 @@ from accelerate.utils import DistributedDataParallelKwargs, TorchDynamoPlugin, b
 
 from research.config import RunConfig
 from research.durable import reporting_failure
+from research.heap import return_freed_memory
 
 PARENT = os.getppid()
 """What started this process: early, since it may end at any time."""
@@ -74,6 +75,7 @@ def create_accelerator(config: RunConfig, directory: str) -> Accelerator:
         raise ValueError("The launcher asks for torch.compile; pass --compile to run.py instead: edits compile again.")
     if accelerator.device.type == "cpu":
         torch.set_num_threads(config.num_threads or default_num_threads())
+        return_freed_memory()
     if config.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     # Said in both cases: a run before this one in the same process may have asked for the other.

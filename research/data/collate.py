@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Literal, get_args
@@ -18,6 +19,10 @@ from research.task import Task
 
 Truncation = Literal["head", "tail", "head_tail"]
 Ids = NDArray[np.int64]
+
+WIDTH_MULTIPLE = 32
+"""Batches are padded to a multiple of this many tokens, or to max_length if that is shorter. On a CPU every new width
+leaves holes in the heap and one more compiled kernel, so that memory would grow over a whole epoch."""
 
 
 class Collator:
@@ -71,7 +76,7 @@ class Collator:
         pairs = columns["pair_ids"] if self._pair else [()] * len(columns["id"])
         kept = [self._truncate(first, second, room) for first, second in zip(columns["input_ids"], pairs, strict=True)]
         return Batch(
-            inputs=self._pad(kept),
+            inputs=self._pad(kept, longest=room + len(self._special)),
             labels=self._labels(columns["label"]),
             weights=torch.ones(len(kept)) if weights is None else torch.as_tensor(weights, dtype=torch.float32),
             ids=torch.as_tensor(np.asarray(columns["id"], dtype=np.int64)),
@@ -101,7 +106,7 @@ class Collator:
             "max_length": self.max_length,
             "truncation": self.truncation,
             "special_tokens": asdict(self._special),
-            "padding": [self._pad_id, self._pad_type, self.pads_left],
+            "padding": [self._pad_id, self._pad_type, self.pads_left, WIDTH_MULTIPLE],
         }
 
     def _truncate(self, first: Sequence[int], second: Sequence[int], room: int) -> tuple[Ids, Ids]:
@@ -115,9 +120,10 @@ class Collator:
         num_first = {"head": keep, "tail": 0, "head_tail": (keep + 1) // 2}[self.truncation]
         return np.concatenate([values[:num_first], values[len(values) - (keep - num_first) :]])
 
-    def _pad(self, kept: list[tuple[Ids, Ids]]) -> dict[str, Tensor]:
+    def _pad(self, kept: list[tuple[Ids, Ids]], *, longest: int) -> dict[str, Tensor]:
         special = self._special
-        width = max(len(first) + len(second) for first, second in kept) + len(special)
+        needed = max(len(first) + len(second) for first, second in kept) + len(special)
+        width = min(math.ceil(needed / WIDTH_MULTIPLE) * WIDTH_MULTIPLE, longest)
         input_ids = np.full((len(kept), width), self._pad_id, dtype=np.int64)
         attention_mask = np.zeros((len(kept), width), dtype=np.int64)
         token_type_ids = np.full((len(kept), width), self._pad_type, dtype=np.int64)

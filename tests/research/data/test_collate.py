@@ -46,7 +46,7 @@ def test_batch_is_what_the_tokenizer_makes(family: str, pair: bool) -> None:
     texts = [TEXTS, PAIRS] if pair else [TEXTS]
     collate = Collator(tokenizer, TASK, max_length=10_000, truncation="head", pair=pair)
     batch = collate(rows_of(tokenizer, *texts))
-    assert_same(batch.inputs, dict(tokenizer(*texts, padding=True, return_tensors="pt")))
+    assert_same(batch.inputs, dict(tokenizer(*texts, padding=True, pad_to_multiple_of=32, return_tensors="pt")))
 
 
 @pytest.mark.parametrize("pair", [False, True])
@@ -107,7 +107,7 @@ def test_truncation_keeps_what_it_says(minilm, truncation: Any, max_length: int,
 
 @pytest.mark.parametrize(
     ("lengths", "max_length", "kept"),
-    [((10, 4), 13, (6, 4)), ((4, 10), 13, (4, 6)), ((10, 10), 14, (5, 6)), ((10, 9), 14, (6, 5)), ((3, 3), 20, (3, 3))],
+    [((10, 4), 13, (6, 4)), ((4, 10), 13, (4, 6)), ((10, 10), 14, (5, 6)), ((10, 9), 14, (6, 5)), ((3, 3), 9, (3, 3))],
 )
 def test_truncation_of_pairs_cuts_the_longer_text_first(
     minilm, lengths: tuple[int, int], max_length: int, kept: tuple[int, int]
@@ -154,9 +154,22 @@ def test_collator_refuses_a_tokenizer_that_cannot_pad() -> None:
 def test_rows_without_tokens_are_special_tokens_and_padding(minilm) -> None:
     collate = Collator(minilm, TASK, max_length=8, truncation="head", pair=False)
     batch = collate({"id": [5, 6], "input_ids": [[], [9, 9]], "label": [0, 1]})
-    assert batch.inputs["input_ids"].tolist() == [[101, 102, 0, 0], [101, 9, 9, 102]]
-    assert batch.inputs["attention_mask"].tolist() == [[1, 1, 0, 0], [1, 1, 1, 1]]
+    assert batch.inputs["input_ids"].tolist() == [[101, 102, *[0] * 6], [101, 9, 9, 102, *[0] * 4]]
+    assert batch.inputs["attention_mask"].tolist() == [[1, 1, *[0] * 6], [1, 1, 1, 1, *[0] * 4]]
     assert batch.ids.tolist() == [5, 6]
+
+
+@pytest.mark.parametrize(
+    ("num_tokens", "max_length", "width"),
+    [(1, 512, 32), (30, 512, 32), (31, 512, 64), (500, 512, 512), (31, 40, 40), (9, 20, 20)],
+)
+def test_batches_have_few_widths(minilm, num_tokens: int, max_length: int, width: int) -> None:
+    collate = Collator(minilm, TASK, max_length=max_length, truncation="head", pair=False)
+    batch = collate({"id": [0], "input_ids": [[9] * num_tokens], "label": [0]})
+    assert {name: tuple(values.shape) for name, values in batch.inputs.items()} == dict.fromkeys(
+        batch.inputs, (1, width)
+    )
+    assert batch.inputs["attention_mask"].sum() == num_tokens + 2
 
 
 @pytest.mark.parametrize(

@@ -267,7 +267,7 @@ def set_up(
     features: Decision | None = None
     heads: list[PlannedHead] = []
     if not plan.timeline.is_empty or is_asked_for(config, plan.clock):
-        rehearsal = Rehearsal.of(config, task, plan.objective, plan.collator, plan.clock)
+        rehearsal = Rehearsal.of(config, task, plan.objective, plan.collator, plan.clock, plan.tokenizer)
         if parent is not None:
             rehearsal.follow(parent)
         rehearsal.check(plan.timeline)

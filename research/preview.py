@@ -63,7 +63,7 @@ def foresee(config: RunConfig) -> Preview:
     config = resolve(config)
     parent = None if config.fork is None else parent_at(config.fork, fork_checkpoint(config.fork, print))
     plan = plan_run(config, load_splits(config), (), parent)
-    rehearsal = Rehearsal.of(plan.config, plan.task, plan.objective, plan.collator, plan.clock)
+    rehearsal = Rehearsal.of(plan.config, plan.task, plan.objective, plan.collator, plan.clock, plan.tokenizer)
     if parent is not None:
         rehearsal.follow(parent)
     rehearsal.check(plan.timeline)

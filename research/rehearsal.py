@@ -5,21 +5,28 @@ The very functions that will change the model are called, on a model whose param
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import functools
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import nn
+from transformers import PreTrainedTokenizerBase
 
 from research.clock import Clock
 from research.config import RunConfig
 from research.data import Collator
-from research.edits.base import EditError, EditRequest
+from research.edits.base import Editable, EditError, EditRequest, Processes
 from research.edits.boundary import apply_edit, count_parameters, refuse_nothing_to_train
 from research.edits.journal import Parent, Record
 from research.edits.timeline import Timeline
 from research.families import model_blocks
+from research.launch import num_launched
+from research.logged_names import refuse_taken_names
 from research.model import EncoderWithHead, build_model
 from research.objectives import Objective
 from research.optim import apply_schedule, learning_rates, parameter_groups
@@ -42,6 +49,28 @@ class StepPlan:
     """Blocks of which at least a part trains."""
 
 
+@dataclass(frozen=True)
+class RehearsedProcesses:
+    """What `run.accelerator` is in a rehearsal, which takes place on each process by itself."""
+
+    device: torch.device
+    """Where the parameters are: torch's `meta` device."""
+    num_processes: int
+    """How many processes the launcher started."""
+    process_index: int
+    """Number of this process, from 0."""
+    mixed_precision: str
+    """Floating-point precision of the forward pass."""
+
+    @property
+    def is_main_process(self) -> bool:
+        """Whether this is process 0."""
+        return self.process_index == 0
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(_not_there("run.accelerator", name, Processes))
+
+
 @dataclass
 class Rehearsal:
     """What edits may change, as in a run."""
@@ -62,8 +91,12 @@ class Rehearsal:
     """The model, without values."""
     optimizer: torch.optim.Optimizer
     """Its groups."""
+    original_tokenizer: PreTrainedTokenizerBase
+    """The run's tokenizer, which a rehearsal leaves as it is."""
     journal: list[Record] = field(default_factory=list)
     """All edits that were applied."""
+    applying: EditRequest | None = None
+    """The edit that is being applied."""
     fresh: set[nn.Parameter] = field(default_factory=set)
     """Parameters that the edits of this boundary made or initialised anew."""
 
@@ -71,14 +104,71 @@ class Rehearsal:
     """Trainable parameters and blocks, until the next edit."""
 
     @classmethod
-    def of(cls, config: RunConfig, task: Task, objective: Objective, collator: Collator, clock: Clock) -> Rehearsal:
+    def of(
+        cls,
+        config: RunConfig,
+        task: Task,
+        objective: Objective,
+        collator: Collator,
+        clock: Clock,
+        tokenizer: PreTrainedTokenizerBase,
+    ) -> Rehearsal:
         """Return the rehearsal of a run before its first step; what it is given stays as it is."""
         model = build_model(config, task, with_weights=False)
         schedule = create_schedule(config, clock)
         # Any optimizer has groups; the fused ones refuse parameters without values.
         optimizer = torch.optim.SGD(parameter_groups(model_blocks(model.encoder, model.head), config), lr=config.lr)
         apply_schedule(optimizer, schedule)
-        return cls(config, task, objective, copy.copy(collator), copy.copy(clock), schedule, model, optimizer)
+        parts = (copy.copy(collator), copy.copy(clock), schedule, model, optimizer, tokenizer)
+        return cls(config, task, objective, *parts)
+
+    @property
+    def model(self) -> nn.Module:
+        """The model; a rehearsal has no wrappers."""
+        return self.encoder_with_head
+
+    @property
+    def accelerator(self) -> RehearsedProcesses:
+        """This process among the others, precision and device."""
+        device, rank = self.encoder_with_head.device, int(os.environ.get("RANK", "0"))
+        return RehearsedProcesses(device, num_launched(), rank, self.config.mixed_precision)
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process writes the files and talks to the user."""
+        return self.accelerator.is_main_process
+
+    @functools.cached_property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """The encoder's tokenizer: a copy, since an edit may add tokens, and does so once more in the run."""
+        return copy.deepcopy(self.original_tokenizer)
+
+    def log(self, values: dict[str, float]) -> None:
+        """Check the names of values to log.
+
+        Raises:
+            ValueError: for a name that every line has already.
+        """
+        refuse_taken_names(values)
+
+    def say(self, message: str) -> None:
+        """Say nothing: the run will, once."""
+
+    @contextlib.contextmanager
+    def shared_random_numbers(self) -> Iterator[None]:
+        """Draw the same random numbers on every process inside; in an edit all random numbers are."""
+        yield
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Rehearsal:
+        """Return a copy that shares the run's tokenizer, whose copy takes long and is rarely wanted."""
+        memo[id(self.original_tokenizer)] = self.original_tokenizer
+        copied = object.__new__(type(self))
+        memo[id(self)] = copied
+        vars(copied).update({name: copy.deepcopy(value, memo) for name, value in vars(self).items()})
+        return copied
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(_not_there("run", name, Editable))
 
     def follow(self, parent: Parent) -> None:
         """Go to where a fork begins, by the edits that its parent applied."""
@@ -161,3 +251,12 @@ class Rehearsal:
             trains = [name for name, members in blocks if any(parameter.requires_grad for _, parameter in members)]
             self._known = count_parameters(model)[0], tuple(trains)
         return StepPlan(self.clock.step + 1, learning_rates(self.optimizer), *self._known)
+
+
+def _not_there(owner: str, name: str, protocol: type) -> str:
+    """Return what to say of an attribute that a run has and its rehearsal does not."""
+    members = sorted({*protocol.__annotations__, *(each for each in vars(protocol) if not each.startswith("_"))})
+    return (
+        f"{owner}.{name} is not there for an edit, which runs once more before training, without weights and rows. "
+        f"It can use: {', '.join(members)}."
+    )

@@ -37,6 +37,7 @@ from research.evaluation import Predictions, evaluate
 from research.features.encoding import Features
 from research.head_check import HeadCheck
 from research.hooks.base import Hook
+from research.logged_names import refuse_taken_names
 from research.model import EncoderWithHead
 from research.objectives import Objective
 from research.optim import apply_schedule
@@ -48,16 +49,6 @@ from research.signals import Interrupted, SignalWatch
 from research.task import Task
 from research.wrapping import Wrapped
 
-LOGGED_ANYWAY = (
-    "step",
-    "epoch",
-    "loss",
-    "gradient_norm",
-    "trainable_parameters",
-    "examples_per_second",
-    "skipped_steps",
-)
-"""Names in a line of metrics.jsonl that hooks cannot take."""
 NO_EDITS_FROM = ("after_edits", "end_of_step", "on_train_end", "on_exception")
 """Points after which no boundary comes before the next checkpoint, or none at all."""
 
@@ -150,6 +141,8 @@ class Run:
     """All edits that were applied."""
     applied: list[Record] = field(default_factory=list)
     """The edits that were applied last, for after_edits."""
+    applying: EditRequest | None = None
+    """The edit that is being applied."""
     fresh: set[nn.Parameter] = field(default_factory=set)
     """Parameters that the edits of this boundary made or initialised anew."""
     step_loss: float = math.nan
@@ -336,9 +329,8 @@ class Run:
         Raises:
             ValueError: for a name that the line has already, or a value that is no number.
         """
+        refuse_taken_names(values)
         for name, value in values.items():
-            if name in LOGGED_ANYWAY or name.startswith("learning_rate/"):
-                raise ValueError(f"The value '{name}' is logged anyway; log yours under another name.")
             try:
                 self.to_log[name] = float(value)
             except (TypeError, ValueError, RuntimeError):
@@ -465,8 +457,12 @@ class Run:
         """Draw the same random numbers on every process inside; the training stream stays where it is.
 
         The processes' own streams differ, so that dropout does. What is drawn depends on the run's seed, the step, and
-        the hook and point that draw; a resumed run draws the same.
+        the hook and point that draw; a resumed run draws the same. In an edit the numbers are those of the edit, which
+        are the same on every process anyway, and when a resumed run applies it again.
         """
+        if self.applying is not None:
+            yield
+            return
         place = int.from_bytes(hashlib.sha256(f"{self._asking} {self._point}".encode()).digest()[:4], "big")
         with random_numbers_of(derived_seed(self.config.seed, self.clock.step), place, self.accelerator.device):
             yield

@@ -6,12 +6,13 @@ import hashlib
 import inspect
 import json
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import nn
+from transformers import PreTrainedTokenizerBase
 
 from heads.registry import Registry, UnknownNameError, describe_unknown
 from research.choices import options_of, typed_options
@@ -33,10 +34,40 @@ class EditError(ValueError):
     """An edit that cannot be applied."""
 
 
+class Processes(Protocol):
+    """What an edit may ask of `run.accelerator`."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where this process's model is."""
+        ...
+
+    @property
+    def num_processes(self) -> int:
+        """How many processes train together."""
+        ...
+
+    @property
+    def process_index(self) -> int:
+        """Number of this process, from 0."""
+        ...
+
+    @property
+    def is_main_process(self) -> bool:
+        """Whether this is process 0."""
+        ...
+
+    @property
+    def mixed_precision(self) -> str:
+        """Floating-point precision of the forward pass: no, bf16 or fp16."""
+        ...
+
+
 class Editable(Protocol):
     """What an edit gets: a run, or the rehearsal of one.
 
-    A rehearsal has all modules and parameters, but no values: they are on torch's `meta` device.
+    A rehearsal has all modules and parameters, but no values: they are on torch's `meta` device. What it logs and says
+    is dropped.
     """
 
     config: RunConfig
@@ -55,12 +86,44 @@ class Editable(Protocol):
     """Where the run is."""
     journal: list[Record]
     """The edits that were applied."""
+    applying: EditRequest | None
+    """The edit that is being applied."""
     fresh: set[nn.Parameter]
     """Parameters that the edits of this boundary made or initialised anew."""
 
     @property
+    def accelerator(self) -> Processes:
+        """This process among the others, precision and device."""
+        ...
+
+    @property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """The encoder's."""
+        ...
+
+    @property
     def encoder_with_head(self) -> EncoderWithHead:
         """The model without wrappers."""
+        ...
+
+    @property
+    def model(self) -> nn.Module:
+        """The model as it trains: wrapped for several processes where there are."""
+        ...
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process writes the files and talks to the user."""
+        ...
+
+    def log(self, values: dict[str, float]) -> None:
+        """Add values to this step's line in metrics.jsonl and the trackers."""
+
+    def say(self, message: str) -> None:
+        """Tell the user something, once over all processes."""
+
+    def shared_random_numbers(self) -> AbstractContextManager[None]:
+        """Draw the same random numbers on every process inside; in an edit all random numbers are."""
         ...
 
 

@@ -115,6 +115,7 @@ def apply_edit(run: Editable, request: EditRequest) -> journal.Record:
     model = run.encoder_with_head
     before = count_parameters(model)
     number = len(run.journal) + 1
+    run.applying = request
     try:
         with random_numbers_of(run.config.seed, number, model.device):
             EDITS[request.name](run, **request.arguments)
@@ -124,6 +125,8 @@ def apply_edit(run: Editable, request: EditRequest) -> journal.Record:
         raise EditError(
             f"After step {run.clock.step}, {request} (asked for by {request.asked_by}): {one_line(error)}"
         ) from error
+    finally:
+        run.applying = None
     regroup(run.optimizer, model_blocks(model.encoder, model.head), run.fresh)
     counts = [list(pair) for pair in zip(before, count_parameters(model), strict=True)]
     clock = run.clock

@@ -45,6 +45,6 @@ def editing(tiny_encoder: Path) -> Editing:
         apply_schedule(optimizer, schedule)
         collator = Collator(tokenizer, task, max_length=32, truncation="head", pair=False)
         objective = create(OBJECTIVES, Choice("cross_entropy"), task)
-        return Rehearsal(config, task, objective, collator, clock, schedule, model, optimizer)
+        return Rehearsal(config, task, objective, collator, clock, schedule, model, optimizer, tokenizer)
 
     return start

@@ -39,7 +39,8 @@ def begin(tiny_encoder: Path) -> Any:
         config = RunConfig(encoder=str(tiny_encoder), max_length=32, **settings)
         collator = Collator(tokenizer, task, max_length=32, truncation="head", pair=False)
         clock = Clock(steps_per_epoch=10, total_steps=20, batch_size=8)
-        return Rehearsal.of(config, task, create(OBJECTIVES, Choice("cross_entropy"), task), collator, clock)
+        objective = create(OBJECTIVES, Choice("cross_entropy"), task)
+        return Rehearsal.of(config, task, objective, collator, clock, tokenizer)
 
     return rehearsal
 

@@ -1,0 +1,122 @@
+"""What an edit gets is the same in a run and in its rehearsal, member by member."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+
+import pytest
+import torch
+
+from research import Hook, register_edit
+from research.checkpoint import save_checkpoint
+from research.edits.base import Editable, Processes
+from research.loop import train
+from research.outputs import weights_sha256
+from research.rehearsal import Rehearsal, RehearsedProcesses
+from research.run import Run
+from tests.research.conftest import StartRun
+from tests.research.edits.conftest import Editing, edit
+
+ATTRIBUTES = Editable.__annotations__
+MEMBERS = [name for name in vars(Editable) if not name.startswith("_") and name not in ATTRIBUTES]
+METHODS = [name for name in MEMBERS if inspect.isfunction(vars(Editable)[name])]
+PROPERTIES = [name for name in MEMBERS if isinstance(vars(Editable)[name], property)]
+
+
+@register_edit("uses_everything")
+def uses_everything(run: Editable, size: int = 5) -> None:
+    """Add noise as the README's hook does, and use all else that an edit may."""
+    with torch.no_grad(), run.shared_random_numbers():
+        for parameter in run.model.parameters():
+            parameter.add_(torch.randn_like(parameter), alpha=0.01)
+        head = run.encoder_with_head.head
+        noise = torch.randn(2, device=run.accelerator.device)
+        next(reversed(list(head.parameters()))).add_(noise)
+        run.log({"noise": noise.norm()})  # type: ignore[dict-item]
+    run.say(f"pad is {run.tokenizer.pad_token_id}, process {run.accelerator.process_index}, {run.is_main}")
+    run.say(f"{run.accelerator.num_processes} processes in {run.accelerator.mixed_precision}, {run.applying}")
+
+
+@register_edit("adds_token")
+def adds_token(run: Editable) -> None:
+    """Add a token, once."""
+    assert run.tokenizer.add_tokens(["[NEW]"]) == 1
+
+
+@register_edit("takes_rows")
+def takes_rows(run: Editable) -> None:
+    """Use what an edit does not get."""
+    run.splits  # type: ignore[attr-defined]  # noqa: B018
+
+
+@register_edit("random_head")
+def random_head(run: Editable) -> None:
+    """Put in a head of a size that is drawn at random."""
+    with run.shared_random_numbers():
+        size = int(torch.randint(2, 1000, ()))
+    run.encoder_with_head.replace_head("mlp", {"mlp_size": size})
+    run.fresh |= set(run.encoder_with_head.head.parameters())
+
+
+def test_protocol_has_members_of_each_kind() -> None:
+    assert {"config", "optimizer", "applying"} <= ATTRIBUTES.keys()
+    assert {"log", "say", "shared_random_numbers"} <= set(METHODS)
+    assert {"accelerator", "tokenizer", "model", "encoder_with_head", "is_main"} <= set(PROPERTIES)
+
+
+@pytest.mark.parametrize("name", [*ATTRIBUTES, *MEMBERS])
+def test_run_and_rehearsal_have_each_member(start_run: StartRun, editing: Editing, name: str) -> None:
+    assert hasattr(editing("bert"), name)
+    assert name in {*Run.__dataclass_fields__, *vars(Run)}
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_methods_have_the_same_parameters(name: str) -> None:
+    expected = inspect.signature(vars(Editable)[name]).parameters
+    for other in (Run, Rehearsal):
+        assert inspect.signature(getattr(other, name)).parameters == expected, other
+
+
+@pytest.mark.parametrize("name", ATTRIBUTES)
+def test_attributes_have_the_same_types(name: str) -> None:
+    for other in (Run, Rehearsal):
+        types = {each.name: each.type for each in dataclasses.fields(other)}
+        assert types[name] == ATTRIBUTES[name], other
+
+
+def test_rehearsed_processes_have_each_member(start_run: StartRun) -> None:
+    accelerator = start_run().accelerator
+    rehearsed = RehearsedProcesses(torch.device("meta"), 2, 1, "bf16")
+    for name in vars(Processes):
+        if not name.startswith("_"):
+            assert type(getattr(accelerator, name)) is type(getattr(rehearsed, name)), name
+    with pytest.raises(AttributeError, match=r"accelerator\.gather.*num_processes"):
+        rehearsed.gather  # noqa: B018
+
+
+def test_edit_may_use_everything_in_both(start_run: StartRun, capsys: pytest.CaptureFixture[str]) -> None:
+    run = start_run(timeline=[{"at": "2st", "uses_everything": 7}, {"at": "3st", "adds_token": True}])
+    assert run.tokenizer.convert_tokens_to_ids("[NEW]") == run.tokenizer.unk_token_id
+    train(run)
+    assert [record.name for record in run.journal] == ["uses_everything", "adds_token"]
+    assert "1 processes in no, uses_everything(size=7)" in capsys.readouterr().out
+
+
+def test_edit_that_takes_more_is_told_what_there_is(editing: Editing) -> None:
+    with pytest.raises(AttributeError, match=r"run\.splits .*encoder_with_head"):
+        edit(editing("bert"), takes_rows=True)
+
+
+def test_shared_random_numbers_of_an_edit_are_drawn_again_when_it_is_replayed(start_run: StartRun) -> None:
+    class Save(Hook):
+        def end_of_step(self, run: Run) -> None:
+            if run.clock.step == 3:
+                save_checkpoint(run, keep=1)
+
+    timeline = [{"at": "2st", "random_head": True}]
+    whole = start_run([Save()], timeline=timeline)
+    train(whole)
+    resumed = start_run([Save()], timeline=timeline, resume=whole.directory / "checkpoints" / "step-00000003")
+    train(resumed)
+    assert weights_sha256(resumed.encoder_with_head) == weights_sha256(whole.encoder_with_head)

@@ -411,18 +411,22 @@ def test_resume_from_an_earlier_checkpoint_abandons_the_later_ones(
     fork: Train, settings: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     class Fails(Hook):
+        def __init__(self, step: int | None = None) -> None:
+            self.step = step
+
         def end_of_step(self, run: Any) -> None:
-            if run.clock.step == 7:
+            if run.clock.step == self.step:
                 raise ValueError("enough")
 
     checkpoints = tmp_path / "run" / "checkpoints"
-    whole = fork("run", fork=None, save_every="2st")
+    saves: dict[str, Any] = {"fork": None, "save_every": "2st"}
+    whole = fork("run", hooks=[Fails()], **saves)
     earlier = str(checkpoints / "step-00000004")
     with pytest.raises(ValueError, match="enough"):
-        fork("run", fork=None, save_every="2st", keep=2, resume=earlier, hooks=[Fails()])
+        fork("run", keep=2, resume=earlier, hooks=[Fails(7)], **saves)
     assert [path.name for path in sorted(checkpoints.iterdir())] == ["step-00000004", "step-00000006"]
     capsys.readouterr()
-    again = fork("run", fork=None, save_every="2st", keep=2, resume="auto")
+    again = fork("run", keep=2, resume="auto", hooks=[Fails()], **saves)
     assert "Resuming from" in (printed := capsys.readouterr().out)
     assert "step-00000006." in printed
     assert again["weights_sha256"] == whole["weights_sha256"]

@@ -39,6 +39,7 @@ from research.families import model_blocks
 from research.features.cache import Layers
 from research.features.encoding import use_features
 from research.features.guard import Decision, decide, is_asked_for
+from research.head_check import HeadCheck, PlannedHead
 from research.hooks import (
     HOOKS,
     BestModel,
@@ -56,6 +57,7 @@ from research.metrics import check_metric
 from research.model import EncoderWithHead, build_model
 from research.objectives import DEFAULT_OBJECTIVES, OBJECTIVES, Objective
 from research.optim import apply_schedule, create_optimizer
+from research.planned_heads import planned_heads
 from research.plugins import import_plugins
 from research.rehearsal import Rehearsal
 from research.resuming import Start
@@ -263,11 +265,13 @@ def set_up(
     plan = plan_run(config, texts, hooks, parent)
     config, task = plan.config, plan.task
     features: Decision | None = None
+    heads: list[PlannedHead] = []
     if not plan.timeline.is_empty or is_asked_for(config, plan.clock):
         rehearsal = Rehearsal.of(config, task, plan.objective, plan.collator, plan.clock)
         if parent is not None:
             rehearsal.follow(parent)
         rehearsal.check(plan.timeline)
+        heads = planned_heads(rehearsal, plan.timeline)
         if is_asked_for(config, plan.clock):
             features = decide(rehearsal, plan.timeline, plan.hooks)
     if plan.timeline.note is not None:
@@ -279,6 +283,9 @@ def set_up(
     model.set_output_units(*plan.objective.output_units())
     if initial is not None:
         load_initial_weights(model, initial)
+    model.to(accelerator.device)
+    head_check = HeadCheck(model, accelerator, plan.collator, config)
+    head_check.check(heads or [PlannedHead.of(model)], say)
     optimizer = create_optimizer(model_blocks(model.encoder, model.head), config)
     apply_schedule(optimizer, schedule)
     # After all that can be refused, since of many rows it takes longest.
@@ -302,6 +309,7 @@ def set_up(
         objective=plan.objective,
         clock=plan.clock,
         hooks=plan.hooks,
+        head_check=head_check,
         compile_backend=compile_backend,
         parent=parent,
     )

@@ -23,6 +23,7 @@ class CheckpointError(ValueError):
 
 HARMLESS = (
     "plugin",
+    "allow_padding_sensitive",
     "on_nonfinite",
     "save_every",
     "keep",

@@ -21,6 +21,7 @@ from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from heads.registry import UnknownNameError, describe_unknown
+from research.ablation.devices import VISIBLE
 from research.ablation.grid import StudySpec, Trial
 from research.launch import is_alive
 from research.user_errors import one_line
@@ -62,7 +63,7 @@ class Entry:
     state: TrialState
     """WAITING, RUNNING, FAIL, COMPLETE, or PRUNED: complete with a metric that is not defined."""
     attributes: dict[str, Any]
-    """What was noted of it: error, seconds, host, directory, deaths."""
+    """What was noted of it: error, seconds, host, directory, devices, deaths."""
     key: int
     """Its number in the storage."""
     value: float | None = None
@@ -374,7 +375,8 @@ def _plain(value: Any) -> Any:
 
 
 def _this_process() -> dict[str, Any]:
-    return {"pid": os.getpid(), "started": psutil.Process().create_time()}
+    facts = {"pid": os.getpid(), "started": psutil.Process().create_time()}
+    return {**facts, "devices": os.environ[VISIBLE]} if VISIBLE in os.environ else facts
 
 
 def _has_died(attributes: Mapping[str, Any]) -> bool:

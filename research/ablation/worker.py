@@ -17,7 +17,9 @@ from typing import Any
 
 import yaml
 
+from research.ablation.devices import VISIBLE
 from research.ablation.grid import StudySpec, Trial
+from research.ablation.launcher import read_launcher
 from research.ablation.study import OPEN, Claim, Study
 from research.config import Choice, DataSettings, RunConfig
 from research.durable import write_text
@@ -113,7 +115,7 @@ class Worker:
         """Return a trial's settings with its place, and what this machine adds."""
         config = trial.config(output_dir=str(place), resume="auto")
         if config.num_threads is None:
-            threads = default_num_threads(self.num_workers * processes_of(self.accelerate_config))
+            threads = default_num_threads(self.num_workers * read_launcher(self.accelerate_config).num_processes)
             config = dataclasses.replace(config, num_threads=threads)
         if config.save_every is None and not self.shares_process(config):
             config = dataclasses.replace(config, save_every=SAVE_EVERY)
@@ -172,6 +174,8 @@ class Worker:
         command = [sys.executable]
         if self.accelerate_config is not None:
             command += ["-m", "accelerate.commands.launch", "--config_file", self.accelerate_config]
+            if self.num_workers > 1 and VISIBLE in os.environ:
+                command += ["--gpu_ids", "all"]  # of this worker's share; the config's list is the same for all workers
         command += [str(RUN), "--recipe", str(recipe), "--output_dir", str(place), "--resume", "auto"]
         with self._log(config) as log:
             # A session of its own: Ctrl-C in a terminal reaches all of it otherwise, and what this worker passes on
@@ -263,21 +267,6 @@ def read_finished(place: Path) -> dict[str, Any] | None:
     with contextlib.suppress(OSError, ValueError):
         return read_result(place)
     return None
-
-
-def processes_of(accelerate_config: str | None) -> int:
-    """Return how many processes a config of accelerate starts on this machine.
-
-    Raises:
-        ValueError: if it cannot be read.
-    """
-    if accelerate_config is None:
-        return 1
-    try:
-        content = yaml.safe_load(Path(accelerate_config).read_text(encoding="utf-8"))
-        return max(1, int(content.get("num_processes", 1)) // int(content.get("num_machines", 1)))
-    except (OSError, yaml.YAMLError, AttributeError, TypeError, ValueError) as error:
-        raise ValueError(f"Cannot read --accelerate_config {accelerate_config}: {error}") from None
 
 
 def _error_of(result: dict[str, Any] | None, log: Path) -> str | None:

@@ -80,6 +80,7 @@ class Worker:
         """
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._hear)
+        self.study.patience.gives_up = self._stops
         name = f"{socket.gethostname()}:{os.getpid()}"
         while not self._stops():
             claim = self.study.claim(name)
@@ -107,9 +108,9 @@ class Worker:
         except TrialFailedError as error:
             self.study.fail(claim, str(error))
         else:
-            self.study.note(claim, seconds=time.monotonic() - started)
             metrics = result["metrics"][self.spec.split]
-            self.study.finish(claim, metrics.get(self.spec.metric_among(metrics)), result["metrics"])
+            value = metrics.get(self.spec.metric_among(metrics))
+            self.study.finish(claim, value, result["metrics"], seconds=time.monotonic() - started)
 
     def _config(self, trial: Trial, place: Path) -> RunConfig:
         """Return a trial's settings with its place, and what this machine adds."""
@@ -131,6 +132,7 @@ class Worker:
         with self._log(config) as log, _printing_into(log):
             try:
                 self._can_be_cut = True
+                self._wait_until_free(Path(str(config.output_dir)))
                 self._encode_for_all(config)
                 return run_experiment(config)
             except KeyboardInterrupt as error:

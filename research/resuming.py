@@ -140,6 +140,11 @@ def newest_checkpoint(directory: Path, say: Say) -> Path | None:
     return None
 
 
+def step_of(checkpoint: Path) -> int:
+    """Return the step after which a checkpoint was written."""
+    return int(checkpoint.name.removeprefix("step-"))
+
+
 def list_checkpoints(directory: Path) -> list[Path]:
     """Return the checkpoints of a run directory, by step: clocks may go backwards, steps do not."""
     found = {
@@ -181,7 +186,7 @@ def fork_checkpoint(fork: str, say: Say) -> Path:
         if newest is None:
             raise CheckpointError(f"--fork {fork}: {point.run} has no checkpoint; it needs --save_every.")
         return newest
-    steps = {int(checkpoint.name.removeprefix("step-")): checkpoint for checkpoint in list_checkpoints(point.run)}
+    steps = {step_of(checkpoint): checkpoint for checkpoint in list_checkpoints(point.run)}
     if point.step not in steps:
         there = ", ".join(map(str, steps)) or "none"
         raise CheckpointError(f"--fork {fork}: no checkpoint of step {point.step}. Checkpoints: {there}.")

@@ -26,13 +26,13 @@ from transformers import PreTrainedTokenizerBase
 from research import durable
 from research.batches import Share
 from research.clock import Clock
-from research.config import RunConfig
+from research.config import Choice, RunConfig
 from research.data import Collator, Splits
 from research.data.arrow import hash_rows
 from research.data.batch import Batch
 from research.edits.audit import checksums
 from research.edits.base import HARMLESS, EditError, EditProxy, EditRequest, check_mode, random_numbers_of
-from research.edits.journal import Parent, Record
+from research.edits.journal import Parent, Record, objective_after
 from research.evaluation import Predictions, evaluate
 from research.features.encoding import Features
 from research.hooks.base import Hook
@@ -117,6 +117,8 @@ class Run:
     """The checkpoint that this run continues."""
     parent: Parent | None = None
     """The run that this one is a fork of."""
+    objective_differs: bool = False
+    """Whether this is a fork whose objective is not its parent's: losses before its first step do not compare."""
     resumed_hooks: list[Hook] = field(default_factory=list)
     """Hooks whose state came from there."""
     stop_reason: str | None = None
@@ -397,6 +399,11 @@ class Run:
                 f"All processes must skip a step or none; {num_skipping:.0f} of {self.accelerator.num_processes} want "
                 f"to skip step {self.clock.step + 1}. Decide by numbers that are the same everywhere: run.step_loss."
             )
+
+    @property
+    def objective_choice(self) -> Choice:
+        """The objective as settings and edits chose it."""
+        return objective_after(self.config.objective, self.journal)
 
     @property
     def has_new_objective(self) -> bool:

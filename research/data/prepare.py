@@ -56,6 +56,7 @@ def prepare(source: Source, settings: DataSettings, clean: CleaningStep, target:
     assigned, notes = _assign(rows, encoded, settings)
     label_facts, num_rows = _write(rows, assigned, encoder, pair=columns.text_pair is not None, target=target)
     log += [encoder.describe(guessed=settings.task is None), *notes]
+    log += _describe_missing_labels(label_facts.pop("labels_present"), encoder.label_names)
     log.append(f"{source.name}: " + ", ".join(f"{name} {num_rows[name]:,}" for name in SPLIT_NAMES) + " rows.")
     return {
         "problem_type": encoder.problem_type,
@@ -154,7 +155,7 @@ def _write(
     texts = ["text", "text_pair"] if pair else ["text"]
     schema = pa.schema([("id", pa.int64()), *((name, pa.string()) for name in texts), ("label", encoder.label_type)])
     num_rows = dict.fromkeys(SPLIT_NAMES, 0)
-    label_counts = np.zeros(len(encoder.label_names), dtype=np.int64)
+    label_counts = {name: np.zeros(len(encoder.label_names), dtype=np.int64) for name in SPLIT_NAMES}
     score_sums = np.zeros(2)  # of scores, and of their squares
     with ExitStack() as stack:
         writers = [stack.enter_context(RowWriter(target / f"{name}.arrow", schema)) for name in SPLIT_NAMES]
@@ -170,19 +171,32 @@ def _write(
                     if split == TRAIN and encoder.problem_type == "regression":
                         scores = labels.to_numpy()
                         score_sums += scores.sum(), np.square(scores).sum()
-                    elif split == TRAIN:
-                        label_counts += encoder.count(labels)
+                    elif encoder.problem_type != "regression":
+                        label_counts[name] += encoder.count(labels)
                     columns = [chosen.column("id"), *(chosen.column(text) for text in texts), labels]
                     writers[split].append_batch(pa.record_batch(columns, schema=schema))
                     num_rows[name] += chosen.num_rows
     if encoder.problem_type != "regression":
-        return {"label_counts": label_counts.tolist(), "score_mean": 0.0, "score_std": 1.0}, num_rows
+        facts = {"label_counts": label_counts["train"].tolist(), "score_mean": 0.0, "score_std": 1.0}
+        return facts | {"labels_present": {name: counts > 0 for name, counts in label_counts.items()}}, num_rows
     mean, mean_square = (score_sums / num_rows["train"]).tolist()
     return {
         "label_counts": [],
         "score_mean": mean,
         "score_std": math.sqrt(max(mean_square - mean**2, 0.0)) or 1.0,
+        "labels_present": {},
     }, num_rows
+
+
+def _describe_missing_labels(present: dict[str, NDArray[np.bool_]], label_names: Sequence[str]) -> list[str]:
+    """Warn of labels that a split has no row of: nothing is learnt, or measured, of them there."""
+    notes = []
+    for split, has_rows in present.items():
+        missing = [name for name, has_row in zip(label_names, has_rows, strict=True) if not has_row]
+        if missing:
+            named = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")
+            notes.append(f"Warning: {len(missing):,} of {len(label_names):,} labels have no row in {split}: {named}.")
+    return notes
 
 
 def _splits_in(here: NDArray[np.int8]) -> Sequence[int]:

@@ -13,6 +13,8 @@ Hashes = NDArray[np.uint64]
 Item = TypeVar("Item", bound=np.generic)
 
 TRAIN, VALIDATION, TEST = 0, 1, 2
+_LOTS = 1
+"""Added to a seed, so that ties are broken by other random numbers than those that choose the rows."""
 SPLIT_NAMES = ("train", "validation", "test")
 
 
@@ -22,12 +24,20 @@ def bin_scores(scores: NDArray[np.float64], num_bins: int = 10) -> Strata:
     return np.searchsorted(inner, scores, side="right").astype(np.int32)
 
 
-def allocate(total: int, sizes: NDArray[Any]) -> Integers:
-    """Share `total` rows out in proportion to `sizes`, by largest remainder (of equal ones, the earliest)."""
+def allocate(total: int, sizes: NDArray[Any], seed: int) -> Integers:
+    """Divide `total` rows among strata in proportion to their sizes, by largest remainder.
+
+    Args:
+        total: rows to divide.
+        sizes: rows of each stratum, [num_strata].
+        seed: decides which of several equal remainders get a row. By position, late labels of the alphabet would get
+            none in every small sample.
+    """
     exact = total * sizes / max(int(sizes.sum()), 1)
     shares = np.floor(exact).astype(np.int64)
     missing = total - int(shares.sum())
-    shares[np.argsort(shares - exact, kind="stable")[:missing]] += 1
+    lots = np.random.default_rng((seed, _LOTS)).random(len(sizes))
+    shares[np.lexsort((lots, shares - exact))[:missing]] += 1
     return shares
 
 
@@ -46,7 +56,7 @@ def sample(strata: Strata, limit: int, seed: int) -> Integers:
     order = order[np.argsort(members[order], kind="stable")]
     starts = np.cumsum(sizes) - sizes
     rank_in_stratum = np.arange(len(strata)) - np.repeat(starts, sizes)
-    chosen: Integers = np.sort(order[rank_in_stratum < np.repeat(allocate(limit, sizes), sizes)])
+    chosen: Integers = np.sort(order[rank_in_stratum < np.repeat(allocate(limit, sizes, seed), sizes)])
     return chosen
 
 
@@ -93,7 +103,7 @@ def carve(hashes: Hashes, strata: Strata, shares: dict[int, float], seed: int, e
             )
         movables = [_find_movable(texts_here[split_of_text[texts_here] == TRAIN], free) for texts_here in text_strata]
         can_give = np.array([len(movable) > 0 for movable in movables])
-        targets = allocate(max(round(shares[split] * len(hashes)), 1), rows_of_stratum * can_give)
+        targets = allocate(max(round(shares[split] * len(hashes)), 1), rows_of_stratum * can_give, seed)
         for movable, target in zip(movables, targets, strict=True):
             fitting = movable[num_copies[movable] <= target]
             split_of_text[fitting[np.cumsum(num_copies[fitting]) <= target]] = split

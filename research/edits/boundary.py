@@ -120,10 +120,18 @@ def apply_edit(run: Editable, request: EditRequest) -> journal.Record:
             f"After step {run.clock.step}, {request} (asked for by {request.asked_by}): {one_line(error)}"
         ) from error
     regroup(run.optimizer, model_blocks(model.encoder, model.head), run.fresh)
-    counts = [list(pair) for pair in zip(before, count_parameters(model), strict=True)]
+    trainable, all_parameters = (list(pair) for pair in zip(before, count_parameters(model), strict=True))
     clock = run.clock
     return journal.Record(
-        number, clock.step, round(clock.epochs_done, 6), request.name, request.arguments, request.asked_by, *counts
+        number,
+        clock.step,
+        round(clock.epochs_done, 6),
+        request.name,
+        request.arguments,
+        request.asked_by,
+        trainable,
+        all_parameters,
+        request.entry,
     )
 
 

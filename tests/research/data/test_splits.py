@@ -24,9 +24,31 @@ def different_texts(num_rows: int) -> np.ndarray:
 
 
 def test_allocate_gives_each_its_share_and_the_rest_to_the_largest_remainders() -> None:
-    assert allocate(10, np.array([50, 30, 20])).tolist() == [5, 3, 2]
-    assert allocate(4, np.array([5, 3, 2])).tolist() == [2, 1, 1]
-    assert allocate(1, np.array([2, 3])).tolist() == [0, 1]
+    for seed in range(20):
+        assert allocate(10, np.array([50, 30, 20]), seed).tolist() == [5, 3, 2]
+        assert allocate(4, np.array([5, 3, 2]), seed).tolist() == [2, 1, 1]
+        assert allocate(1, np.array([2, 3]), seed).tolist() == [0, 1]
+
+
+def test_allocate_breaks_ties_by_its_seed_and_favours_no_position() -> None:
+    given = np.array([allocate(80, np.full(151, 10), seed) for seed in range(300)])
+    assert (given.sum(axis=1) == 80).all()
+    assert set(given.ravel()) == {0, 1}
+    assert np.array_equal(given[0], allocate(80, np.full(151, 10), 0))
+    # 300 draws with a chance of 80/151: four standard deviations around their mean.
+    assert 0.41 < given.mean(axis=0).min() < given.mean(axis=0).max() < 0.65
+
+
+@pytest.mark.parametrize("source", ["sampled", "carved"])
+def test_small_splits_have_labels_from_the_whole_alphabet(load, write_csv, source: str) -> None:
+    lines = [f"text {row},label {row % 151:03}" for row in range(151 * 20)]
+    settings = {"limit_validation": 80, "limit_train": 320} if source == "sampled" else {"validation_share": 80 / 3020}
+    splits = load(write_csv(*lines), **settings)
+    labels = np.array(splits.validation["label"])
+    assert len(set(labels.tolist())) == 80
+    assert abs((labels > 75).sum() - 40) < 20
+    assert any("71 of 151 labels have no row in validation" in line for line in load.said)
+    assert not any("no row in train" in line for line in load.said)
 
 
 def test_carve_keeps_the_shares_of_every_stratum() -> None:

@@ -19,7 +19,7 @@ from transformers.utils.logging import disable_progress_bar
 from heads import HEADS
 from heads.registry import Registry
 from research.checkpoint import find_parent, load_checkpoint, read_checkpoint_model
-from research.choices import create, resolve_options
+from research.choices import create, fill_in
 from research.clock import Clock, parse_time
 from research.config import Choice, RunConfig
 from research.data import Collator, Splits, load_splits, tokenize_splits
@@ -89,8 +89,7 @@ def resolve(config: RunConfig) -> RunConfig:
     def filled(
         registry: Registry[Any], value: str | dict[str, Any], given_by_caller: tuple[str, ...] = ()
     ) -> str | dict[str, Any]:
-        choice = Choice.of(value, registry.kind)
-        return Choice(choice.name, resolve_options(registry, choice, given_by_caller=given_by_caller)).to_yaml()
+        return fill_in(registry, Choice.of(value, registry.kind), given_by_caller=given_by_caller).to_yaml()
 
     config = dataclasses.replace(
         config,
@@ -322,8 +321,7 @@ def set_up(
 
 def choose_objective(config: RunConfig, task: Task) -> Choice:
     """Return the objective with all its options; the one that fits the task, if none was chosen."""
-    choice = Choice.of(config.objective or DEFAULT_OBJECTIVES[task.problem_type], "objective")
-    return Choice(choice.name, resolve_options(OBJECTIVES, choice))
+    return fill_in(OBJECTIVES, Choice.of(config.objective or DEFAULT_OBJECTIVES[task.problem_type], "objective"))
 
 
 def create_hooks(config: RunConfig, clock: Clock, timeline: Timeline, own: Sequence[Hook]) -> list[Hook]:

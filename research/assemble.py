@@ -19,7 +19,7 @@ from transformers.utils.logging import disable_progress_bar
 from heads import HEADS
 from heads.registry import Registry
 from research.checkpoint import find_parent, load_checkpoint, read_checkpoint_model
-from research.choices import create, resolve_options
+from research.choices import create, fill_in
 from research.clock import Clock, parse_time
 from research.config import Choice, RunConfig
 from research.data import Collator, Splits, load_splits, tokenize_splits
@@ -39,6 +39,7 @@ from research.families import model_blocks
 from research.features.cache import Layers
 from research.features.encoding import use_features
 from research.features.guard import Decision, decide, is_asked_for
+from research.head_check import HeadCheck, PlannedHead
 from research.hooks import (
     HOOKS,
     BestModel,
@@ -56,6 +57,7 @@ from research.metrics import check_metric
 from research.model import EncoderWithHead, build_model
 from research.objectives import DEFAULT_OBJECTIVES, OBJECTIVES, Objective
 from research.optim import apply_schedule, create_optimizer
+from research.planned_heads import planned_heads
 from research.plugins import import_plugins
 from research.rehearsal import Rehearsal
 from research.resuming import Start
@@ -87,8 +89,7 @@ def resolve(config: RunConfig) -> RunConfig:
     def filled(
         registry: Registry[Any], value: str | dict[str, Any], given_by_caller: tuple[str, ...] = ()
     ) -> str | dict[str, Any]:
-        choice = Choice.of(value, registry.kind)
-        return Choice(choice.name, resolve_options(registry, choice, given_by_caller=given_by_caller)).to_yaml()
+        return fill_in(registry, Choice.of(value, registry.kind), given_by_caller=given_by_caller).to_yaml()
 
     config = dataclasses.replace(
         config,
@@ -263,11 +264,13 @@ def set_up(
     plan = plan_run(config, texts, hooks, parent)
     config, task = plan.config, plan.task
     features: Decision | None = None
+    heads: list[PlannedHead] = []
     if not plan.timeline.is_empty or is_asked_for(config, plan.clock):
         rehearsal = Rehearsal.of(config, task, plan.objective, plan.collator, plan.clock)
         if parent is not None:
             rehearsal.follow(parent)
         rehearsal.check(plan.timeline)
+        heads = planned_heads(rehearsal, plan.timeline)
         if is_asked_for(config, plan.clock):
             features = decide(rehearsal, plan.timeline, plan.hooks)
     if plan.timeline.note is not None:
@@ -279,6 +282,9 @@ def set_up(
     model.set_output_units(*plan.objective.output_units())
     if initial is not None:
         load_initial_weights(model, initial)
+    model.to(accelerator.device)
+    head_check = HeadCheck(model, accelerator, plan.collator, config)
+    head_check.check(heads or [PlannedHead.of(model)], say)
     optimizer = create_optimizer(model_blocks(model.encoder, model.head), config)
     apply_schedule(optimizer, schedule)
     # After all that can be refused, since of many rows it takes longest.
@@ -302,6 +308,7 @@ def set_up(
         objective=plan.objective,
         clock=plan.clock,
         hooks=plan.hooks,
+        head_check=head_check,
         compile_backend=compile_backend,
         parent=parent,
     )
@@ -314,8 +321,7 @@ def set_up(
 
 def choose_objective(config: RunConfig, task: Task) -> Choice:
     """Return the objective with all its options; the one that fits the task, if none was chosen."""
-    choice = Choice.of(config.objective or DEFAULT_OBJECTIVES[task.problem_type], "objective")
-    return Choice(choice.name, resolve_options(OBJECTIVES, choice))
+    return fill_in(OBJECTIVES, Choice.of(config.objective or DEFAULT_OBJECTIVES[task.problem_type], "objective"))
 
 
 def create_hooks(config: RunConfig, clock: Clock, timeline: Timeline, own: Sequence[Hook]) -> list[Hook]:

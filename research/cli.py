@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import types
 import typing
 from collections.abc import Iterable, Sequence
@@ -212,8 +213,10 @@ def _items(flag: str, value: str) -> list[str]:
     """Return the items of a list flag's value: one mapping, words between commas, or a list as in YAML.
 
     Raises:
-        ValueError: if it begins like a list and is none.
+        ValueError: if it begins like a list or a mapping and is none.
     """
+    if value.startswith("{"):
+        _check_mapping(flag, value)
     if value.startswith("["):
         try:
             items = yaml.safe_load(value)
@@ -223,6 +226,20 @@ def _items(flag: str, value: str) -> list[str]:
             ) from None
         return [item if isinstance(item, str) else json.dumps(item) for item in items]
     return [value] if value.startswith("{") else [item.strip() for item in value.split(",") if item.strip()]
+
+
+def _check_mapping(flag: str, value: str) -> None:
+    """Refuse a mapping that YAML cannot read, and name what needs quotes.
+
+    Raises:
+        ValueError: saying what to write instead.
+    """
+    try:
+        yaml.safe_load(value)
+    except yaml.YAMLError:
+        unquoted = re.findall(r"(?<![\"'\w.])[\w.]+\[[^\]]*\]", value)
+        advice = f"put quotes around {' and '.join(unquoted)}" if unquoted else "write it as {name: value, ...}"
+        raise ValueError(f"Cannot read --{flag} {value}: {advice}.") from None
 
 
 def merge_recipes(paths: str | Sequence[str]) -> dict[str, Any]:

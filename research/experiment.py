@@ -14,7 +14,7 @@ from accelerate.utils import broadcast_object_list
 from rich.console import Console
 
 from research.assemble import resolve, set_up
-from research.checkpoint import bring_back_files
+from research.checkpoint import bring_back_files, retire_later_checkpoints
 from research.config import RunConfig
 from research.durable import StorageError
 from research.hooks import Hook
@@ -88,6 +88,7 @@ def run_experiment(config: RunConfig, *, hooks: Sequence[Hook] = ()) -> dict[str
                 _hold(lock, directory, say)
                 claim_directory(directory, config)
                 write_config(directory, run.config)  # first: it makes the directory a run's
+                retire_later_checkpoints(run)
                 bring_back_files(run)
         return train_and_finish(run, say)
     except torch.OutOfMemoryError as error:

@@ -12,7 +12,7 @@ from accelerate.utils import gather_object
 from torch import Tensor
 
 from research.batches import Rows, Share, global_batches, shares
-from research.edits.audit import check_gradients_arrive, check_unchanged
+from research.edits.audit import check_unchanged
 from research.edits.boundary import check_replicas, settle
 from research.optim import apply_schedule, learning_rates
 from research.run import Run, StepMetrics
@@ -84,9 +84,9 @@ def train_step(run: Run, rows: Rows) -> None:
         is_last = index == len(micro_batches) - 1
         with contextlib.nullcontext() if is_last else accelerator.no_sync(run.model):
             losses.append(run.backward(batch))
+            if is_last:
+                run.check_gradients()
             run.call("after_backward", batch)
-    if run.wrapped.is_compiled:
-        check_gradients_arrive(run.encoder_with_head)
     accelerator.unscale_gradients(optimizer)
     run.step_loss = loss = run.sum_over_processes(torch.cat(losses).sum()) / len(rows)
     run.skip_reason = None

@@ -186,12 +186,9 @@ class EncoderWithHead(PreTrainedModel):
             hidden_states = self.encode(
                 input_ids, attention_mask, token_type_ids, all_layers=self.head.wants == "all_hidden_states"
             )
+        assert self.config.num_labels is not None
         outputs_of_head: Float[Tensor, "batch labels"] = self.head(hidden_states, attention_mask)
-        if outputs_of_head.shape != (len(input_ids), self.config.num_labels):
-            raise ValueError(
-                f"Expected logits of shape [{len(input_ids)}, {self.config.num_labels}] (batch, labels) from the head "
-                f"'{self.config.head}', got {list(outputs_of_head.shape)}."
-            )
+        check_logits(outputs_of_head, self.config.head, len(input_ids), self.config.num_labels)
         logits = outputs_of_head * self.logit_scale + self.logit_shift
         loss = None if labels is None else self.loss_function(labels, logits, self.config)
         return SequenceClassifierOutput(loss=loss, logits=logits)
@@ -294,7 +291,7 @@ def build_head(name: str, options: Mapping[str, Any], encoder: PretrainedConfig,
 
     Raises:
         UnknownNameError: if there is no such head, or it has no such option.
-        ValueError: if it has buffers that are not saved.
+        ValueError: if it has buffers that are not saved, or forgot to initialise its base class.
     """
     if name not in HEADS:
         raise UnknownNameError(
@@ -302,6 +299,8 @@ def build_head(name: str, options: Mapping[str, Any], encoder: PretrainedConfig,
         )
     spec = EncoderSpec(hidden_size=encoder.hidden_size, num_hidden_states=encoder.num_hidden_layers + 1)
     head: Head = HEADS[name](spec, num_labels, **resolve_options(HEADS, Choice(name, dict(options))))
+    if "_modules" not in vars(head):  # nothing of nn.Module works then
+        raise ValueError(f"The head '{name}' must call super().__init__() first in its __init__; it does not call it.")
     unsaved = {buffer for buffer, _ in head.named_buffers()} - head.state_dict().keys()
     if unsaved:
         raise ValueError(
@@ -309,6 +308,20 @@ def build_head(name: str, options: Mapping[str, Any], encoder: PretrainedConfig,
             "when it is loaded; register them with persistent=True."
         )
     return head
+
+
+def check_logits(outputs: object, head: str, num_rows: int, num_labels: int) -> None:
+    """Refuse outputs of a head that are not one logit per row and label.
+
+    Raises:
+        ValueError: naming the head, and what it returned.
+    """
+    expected = (num_rows, num_labels)
+    if not isinstance(outputs, Tensor) or outputs.shape != expected:
+        found = list(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
+        raise ValueError(
+            f"Expected logits of shape {list(expected)} (batch, labels) from the head '{head}', got {found}."
+        )
 
 
 def shared_parameters(module: nn.Module, prefix: str) -> dict[str, str]:

@@ -26,15 +26,16 @@ from transformers import PreTrainedTokenizerBase
 from research import durable
 from research.batches import Share
 from research.clock import Clock
-from research.config import RunConfig
+from research.config import Choice, RunConfig
 from research.data import Collator, Splits
 from research.data.arrow import hash_rows
 from research.data.batch import Batch
-from research.edits.audit import checksums
+from research.edits.audit import AuditError, check_gradients_arrive, checksums, describe_unused, without_gradient
 from research.edits.base import HARMLESS, EditError, EditProxy, EditRequest, check_mode, random_numbers_of
-from research.edits.journal import Parent, Record
+from research.edits.journal import Parent, Record, objective_after
 from research.evaluation import Predictions, evaluate
 from research.features.encoding import Features
+from research.head_check import HeadCheck
 from research.hooks.base import Hook
 from research.model import EncoderWithHead
 from research.objectives import Objective
@@ -111,12 +112,16 @@ class Run:
     """Per-example losses and logits of a batch."""
     clock: Clock
     """Where the run is."""
+    head_check: HeadCheck
+    """Looks for faults of a head before it trains."""
     hooks: list[Hook] = field(default_factory=list)
     """Called in this order at every point."""
     start: Start | None = None
     """The checkpoint that this run continues."""
     parent: Parent | None = None
     """The run that this one is a fork of."""
+    objective_differs: bool = False
+    """Whether this is a fork whose objective is not its parent's: losses before its first step do not compare."""
     resumed_hooks: list[Hook] = field(default_factory=list)
     """Hooks whose state came from there."""
     stop_reason: str | None = None
@@ -155,6 +160,8 @@ class Run:
     """Why the optimizer shall leave the parameters as they are in this step."""
     takes_edits: bool = True
     """Whether a boundary is still to come, at which edits could be applied."""
+    gradients_checked: bool = False
+    """Whether all that trains was seen to get a gradient, since the last edits."""
     signal: int = 0
     """The signal that ends the run after this step, once all processes agreed."""
 
@@ -265,6 +272,22 @@ class Run:
         losses = self.objective(self.model, batch).losses * batch.weights
         self.accelerator.backward(losses.sum() * self.loss_scale)
         return losses.detach()
+
+    def check_gradients(self) -> None:
+        """Look for parameters that train and get no gradient: in the first step, and in the first after edits.
+
+        Called after the last backward pass of a step, on every process. Of a compiled model every step is looked at.
+
+        Raises:
+            AuditError: if there are some, and several processes would wait for them.
+        """
+        if self.wrapped.is_compiled:
+            check_gradients_arrive(self.encoder_with_head)
+        elif not self.gradients_checked and (unused := without_gradient(self.encoder_with_head)):
+            if self.accelerator.num_processes > 1:
+                raise AuditError(f"With several processes every parameter needs a gradient: {describe_unused(unused)}.")
+            self.say(f"Warning: {describe_unused(unused)}.")
+        self.gradients_checked = True
 
     def schedule_on_metric(self, value: float) -> None:
         """Let a schedule that follows the validation loss hear of it."""
@@ -397,6 +420,11 @@ class Run:
                 f"All processes must skip a step or none; {num_skipping:.0f} of {self.accelerator.num_processes} want "
                 f"to skip step {self.clock.step + 1}. Decide by numbers that are the same everywhere: run.step_loss."
             )
+
+    @property
+    def objective_choice(self) -> Choice:
+        """The objective as settings and edits chose it."""
+        return objective_after(self.config.objective, self.journal)
 
     @property
     def has_new_objective(self) -> bool:

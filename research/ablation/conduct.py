@@ -12,13 +12,15 @@ from rich.console import Console
 from rich.table import Table
 
 from research.ablation.command import StudyCommand
+from research.ablation.devices import share_devices
 from research.ablation.estimate import Estimate, estimate
 from research.ablation.grid import StudySpec, Trial, expand
+from research.ablation.launcher import read_launcher
 from research.ablation.outcomes import Outcome, StudyOutcomes, collect
 from research.ablation.progress import duration
 from research.ablation.study import DONE, OPEN, STORAGE_FILE, Entry, Study, local_address
 from research.ablation.supervise import Supervisor
-from research.ablation.worker import TRIALS, Worker, log_of, processes_of, read_finished, trains_head_only
+from research.ablation.worker import TRIALS, Worker, log_of, read_finished, trains_head_only
 from research.assemble import resolve
 from research.data import load_splits
 from research.durable import write_text
@@ -38,12 +40,12 @@ def conduct(command: StudyCommand) -> int:
     """
     console = Console()
     spec, directory = command.spec, command.directory
-    for note in command.notes:
+    shares = share_devices(read_launcher(command.settings.accelerate_config), command.settings.workers)
+    for note in filter(None, [*command.notes, shares.describe()]):
         print(note)
     trials = expand(spec, command.options)
     check(trials)
     check_compared(spec, trials)
-    processes_of(command.settings.accelerate_config)
     address = command.settings.storage or local_address(directory.resolve())
     if command.dry_run:
         entries: dict[str, Entry] = {}
@@ -67,9 +69,7 @@ def conduct(command: StudyCommand) -> int:
             settings = yaml.safe_dump(dataclasses.asdict(spec), sort_keys=False, allow_unicode=True)
             write_text(directory / STUDY_FILE, settings)
             print(_add(study, trials, directory, retry_failed=command.settings.retry_failed), flush=True)
-            supervisor = Supervisor(
-                study, trials, directory, command.settings.workers, command.settings.accelerate_config
-            )
+            supervisor = Supervisor(study, trials, directory, shares, command.settings.accelerate_config)
             status = supervisor.run(console)
             outcomes = collect(spec, trials, study.entries(), directory)
             return status or conclude(console, outcomes, show_texts=command.settings.report_texts)
@@ -89,7 +89,7 @@ def work(name: str, address: str, directory: Path | None, accelerate_config: str
     Raises:
         ValueError: if the storage cannot be used, or has no such study, or for an option that cannot be.
     """
-    processes_of(accelerate_config)
+    read_launcher(accelerate_config)
     if num_workers < 1:
         raise ValueError(f"Expected --num_workers above 0, got {num_workers}.")
     with Study(name, address, must_exist=True) as study:

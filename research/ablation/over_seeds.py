@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, SupportsFloat
 
@@ -53,6 +53,8 @@ class Comparison:
     """Seeds that the arm has not (yet)."""
     undefined_seeds: tuple[int, ...]
     """Common seeds whose value is no finite number in either."""
+    failed_seeds: tuple[int, ...]
+    """Seeds of which a trial failed in either arm."""
     mean_difference: float | None
     """Arm - baseline, in units of the metric; None without a common seed."""
     std_difference: float | None
@@ -93,7 +95,11 @@ def summarize_arm(arm: str, values: Mapping[int, float]) -> ArmSummary:
 
 
 def compare_arms(
-    values: Mapping[str, Mapping[int, float]], baseline: str, *, higher_is_better: bool
+    values: Mapping[str, Mapping[int, float]],
+    baseline: str,
+    *,
+    higher_is_better: bool,
+    failed: Mapping[str, Collection[int]] | None = None,
 ) -> list[Comparison]:
     """Compare every arm with the baseline, in the order of the arms.
 
@@ -101,13 +107,26 @@ def compare_arms(
         values: a metric by arm and seed; NaN where it is not defined.
         baseline: the arm that the others are compared with.
         higher_is_better: whether more of the metric is better.
+        failed: seeds whose trial failed, by arm. Runs often fail because training diverges, so the seeds that are left
+            are no random sample of the arm: there is no verdict.
     Raises:
         ValueError: if there is no such baseline.
     """
     if baseline not in values:
         raise ValueError(f"Expected one of the arms as baseline ({', '.join(values)}); got '{baseline}'.")
     arms = [arm for arm in values if arm != baseline]
-    found = [_test(arm, values[arm], baseline, values[baseline], len(arms)) for arm in arms]
+    failed = failed or {}
+    found = [
+        _test(
+            arm,
+            values[arm],
+            baseline,
+            values[baseline],
+            num_comparisons=len(arms),
+            failed={arm: failed.get(arm, ()), baseline: failed.get(baseline, ())},
+        )
+        for arm in arms
+    ]
     corrected = holm([math.nan if test.p is None else test.p for test in found])
     return [_judge(test, p_holm, higher_is_better) for test, p_holm in zip(found, corrected, strict=True)]
 
@@ -125,12 +144,22 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def _test(
-    arm: str, of_arm: Mapping[int, float], baseline: str, of_baseline: Mapping[int, float], num_comparisons: int
+    arm: str,
+    of_arm: Mapping[int, float],
+    baseline: str,
+    of_baseline: Mapping[int, float],
+    *,
+    num_comparisons: int,
+    failed: Mapping[str, Collection[int]],
 ) -> Comparison:
     """Return a comparison as far as it needs no other: all but the correction and the verdict."""
     common = of_arm.keys() & of_baseline.keys()
     seeds, undefined = _finite({seed: of_arm[seed] + of_baseline[seed] for seed in common})
-    reasons = []
+    reasons = [
+        f"failed in {name}: {_seeds(sorted(seeds_of_it))}; a verdict on the rest could flatter that arm"
+        for name, seeds_of_it in failed.items()
+        if seeds_of_it
+    ]
     if undefined:
         reasons.append(
             f"not a finite number in one of the two: {_seeds(undefined)}; a verdict on the others could flatter an arm"
@@ -155,6 +184,7 @@ def _test(
         seeds_of_arm_only=tuple(sorted(of_arm.keys() - common)),
         seeds_of_baseline_only=tuple(sorted(of_baseline.keys() - common)),
         undefined_seeds=undefined,
+        failed_seeds=tuple(sorted(set().union(*failed.values()))),
         mean_difference=_or_none(mean),
         std_difference=_or_none(std),
         interval=interval,

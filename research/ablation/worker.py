@@ -17,7 +17,9 @@ from typing import Any
 
 import yaml
 
+from research.ablation.devices import VISIBLE
 from research.ablation.grid import StudySpec, Trial
+from research.ablation.launcher import read_launcher
 from research.ablation.study import OPEN, Claim, Study
 from research.config import Choice, DataSettings, RunConfig
 from research.durable import write_text
@@ -78,6 +80,7 @@ class Worker:
         """
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._hear)
+        self.study.patience.gives_up = self._stops
         name = f"{socket.gethostname()}:{os.getpid()}"
         while not self._stops():
             claim = self.study.claim(name)
@@ -105,15 +108,15 @@ class Worker:
         except TrialFailedError as error:
             self.study.fail(claim, str(error))
         else:
-            self.study.note(claim, seconds=time.monotonic() - started)
             metrics = result["metrics"][self.spec.split]
-            self.study.finish(claim, metrics.get(self.spec.metric_among(metrics)), result["metrics"])
+            value = metrics.get(self.spec.metric_among(metrics))
+            self.study.finish(claim, value, result["metrics"], seconds=time.monotonic() - started)
 
     def _config(self, trial: Trial, place: Path) -> RunConfig:
         """Return a trial's settings with its place, and what this machine adds."""
         config = trial.config(output_dir=str(place), resume="auto")
         if config.num_threads is None:
-            threads = default_num_threads(self.num_workers * processes_of(self.accelerate_config))
+            threads = default_num_threads(self.num_workers * read_launcher(self.accelerate_config).num_processes)
             config = dataclasses.replace(config, num_threads=threads)
         if config.save_every is None and not self.shares_process(config):
             config = dataclasses.replace(config, save_every=SAVE_EVERY)
@@ -129,6 +132,7 @@ class Worker:
         with self._log(config) as log, _printing_into(log):
             try:
                 self._can_be_cut = True
+                self._wait_until_free(Path(str(config.output_dir)))
                 self._encode_for_all(config)
                 return run_experiment(config)
             except KeyboardInterrupt as error:
@@ -172,6 +176,8 @@ class Worker:
         command = [sys.executable]
         if self.accelerate_config is not None:
             command += ["-m", "accelerate.commands.launch", "--config_file", self.accelerate_config]
+            if self.num_workers > 1 and VISIBLE in os.environ:
+                command += ["--gpu_ids", "all"]  # of this worker's share; the config's list is the same for all workers
         command += [str(RUN), "--recipe", str(recipe), "--output_dir", str(place), "--resume", "auto"]
         with self._log(config) as log:
             # A session of its own: Ctrl-C in a terminal reaches all of it otherwise, and what this worker passes on
@@ -263,21 +269,6 @@ def read_finished(place: Path) -> dict[str, Any] | None:
     with contextlib.suppress(OSError, ValueError):
         return read_result(place)
     return None
-
-
-def processes_of(accelerate_config: str | None) -> int:
-    """Return how many processes a config of accelerate starts on this machine.
-
-    Raises:
-        ValueError: if it cannot be read.
-    """
-    if accelerate_config is None:
-        return 1
-    try:
-        content = yaml.safe_load(Path(accelerate_config).read_text(encoding="utf-8"))
-        return max(1, int(content.get("num_processes", 1)) // int(content.get("num_machines", 1)))
-    except (OSError, yaml.YAMLError, AttributeError, TypeError, ValueError) as error:
-        raise ValueError(f"Cannot read --accelerate_config {accelerate_config}: {error}") from None
 
 
 def _error_of(result: dict[str, Any] | None, log: Path) -> str | None:

@@ -53,7 +53,8 @@ class Collator:
         self._special = find_special_tokens(tokenizer, pair=pair)
         self._pad_id: int = tokenizer.pad_token_id
         self._pad_type: int = tokenizer.pad_token_type_id
-        self._pad_left = tokenizer.padding_side == "left"
+        self.pads_left = tokenizer.padding_side == "left"
+        """Whether padding is in front of the tokens."""
         self.check_room()
 
     def __call__(
@@ -105,7 +106,7 @@ class Collator:
             "max_length": self.max_length,
             "truncation": self.truncation,
             "special_tokens": asdict(self._special),
-            "padding": [self._pad_id, self._pad_type, self._pad_left, WIDTH_MULTIPLE],
+            "padding": [self._pad_id, self._pad_type, self.pads_left, WIDTH_MULTIPLE],
         }
 
     def _truncate(self, first: Sequence[int], second: Sequence[int], room: int) -> tuple[Ids, Ids]:
@@ -128,7 +129,7 @@ class Collator:
         token_type_ids = np.full((len(kept), width), self._pad_type, dtype=np.int64)
         for row, (first, second) in enumerate(kept):
             ids = np.concatenate([special.prefix, first, special.between, second, special.suffix])
-            place = slice(width - len(ids), width) if self._pad_left else slice(len(ids))
+            place = slice(width - len(ids), width) if self.pads_left else slice(len(ids))
             input_ids[row, place] = ids
             attention_mask[row, place] = 1
             if special.has_types:

@@ -3,7 +3,7 @@
 1. The optimizer has every parameter of the model exactly once, and nothing else; none that is frozen has a gradient.
 2. DDP averages the gradients of exactly the parameters that train.
 3. Every group's learning rate is the one that the schedule promises.
-4. Parameters, frozen mask and learning rates are the same on all processes, bit for bit.
+4. Parameters, saved buffers, frozen mask and learning rates are the same on all processes, bit for bit.
 5. A compiled model was compiled for the parameters that train now.
 """
 
@@ -91,7 +91,9 @@ def check_rates(optimizer: torch.optim.Optimizer, schedule: Schedule) -> None:
 def check_replicas(
     model: EncoderWithHead, optimizer: torch.optim.Optimizer, gather: Gather, num_processes: int
 ) -> None:
-    """Check 4: parameters, frozen mask and learning rates are the same on all processes; called on every process.
+    """Check 4: parameters, saved buffers, frozen mask and learning rates are the same on all processes.
+
+    Called on every process.
 
     Args:
         model: the bare model.
@@ -104,11 +106,13 @@ def check_replicas(
     if num_processes == 1:
         return
     named = list(model.named_parameters())
+    # What is not saved is computed anew where it is needed, and may follow each process's own inputs.
+    buffers = saved_buffers(model)
     device = named[0][1].device
     rates = torch.tensor([group["lr"] for group in optimizer.param_groups], dtype=torch.float64).view(torch.int64)
     own = torch.cat(
         [
-            torch.stack([checksum(parameter) for _, parameter in named]),
+            torch.stack([checksum(tensor) for _, tensor in (*named, *buffers)]),
             torch.tensor([parameter.requires_grad for _, parameter in named], device=device).long(),
             rates.to(device),
         ]
@@ -120,11 +124,12 @@ def check_replicas(
     differs = (everyone != everyone[0]).any(dim=0).tolist()
     what = [
         *(f"the values of {name}" for name, _ in named),
+        *(f"the values of the buffer {name}" for name, _ in buffers),
         *(f"whether {name} is frozen" for name, _ in named),
         *(f"the learning rate of {group['block']}" for group in optimizer.param_groups),
     ]
     _refuse(
-        "all processes must have the same parameters, frozen mask and learning rates",
+        "all processes must have the same parameters, buffers, frozen mask and learning rates",
         [f"{name} differs" for name, is_different in zip(what, differs, strict=True) if is_different],
     )
 
@@ -150,7 +155,21 @@ def check_gradients_arrive(model: EncoderWithHead) -> None:
     """
     _refuse(
         "every parameter that trains must get a gradient from the compiled model",
-        [f"{name} got none" for name, p in model.named_parameters() if p.requires_grad and not _has_grad(p)],
+        [f"{name} got none" for name in without_gradient(model)],
+    )
+
+
+def without_gradient(model: EncoderWithHead) -> list[str]:
+    """Return the names of parameters that train and have no gradient."""
+    return [name for name, p in model.named_parameters() if p.requires_grad and not _has_grad(p)]
+
+
+def describe_unused(unused: list[str]) -> str:
+    """Return which parameters get no gradient, and what can be done, as one text."""
+    listed = ", ".join(unused[:5]) + (f" and {len(unused) - 5} more" if len(unused) > 5 else "")
+    return (
+        f"the loss does not depend on {listed}, which would train and get no gradient. Use them in the head's forward, "
+        f"remove them, or freeze them (--freeze {','.join(f'name:{name}' for name in unused[:5])})"
     )
 
 
@@ -180,6 +199,12 @@ def checksum(parameter: Tensor) -> Tensor:
     # Odd weights: times such a number, no change becomes 0 modulo 2^64.
     parts = torch.cat([words[:num_in_rows].view(-1, 256).sum(dim=1), words[num_in_rows:], rest.to(torch.int64)])
     return (parts * torch.arange(1, 2 * len(parts), 2, device=parts.device)).sum()
+
+
+def saved_buffers(module: nn.Module) -> list[tuple[str, Tensor]]:
+    """Return the names and values of a module's buffers that are saved with it."""
+    saved = module.state_dict(keep_vars=True)
+    return [(name, tensor) for name, tensor in saved.items() if not isinstance(tensor, nn.Parameter)]
 
 
 def checksums(module: nn.Module) -> dict[str, int]:

@@ -105,6 +105,8 @@ class EditRequest:
     """All arguments, those left at their defaults included."""
     asked_by: str = "Python"
     """Who asked: a timeline's entry, or a hook."""
+    entry: str | None = None
+    """The timeline's entry as it was written, its time included; None if a hook asked while training."""
 
     def __str__(self) -> str:
         arguments = ", ".join(f"{name}={value!r}" for name, value in self.arguments.items())

@@ -11,6 +11,7 @@ from accelerate.utils import gather_object
 from research.edits import audit, journal
 from research.edits.base import EDITS, Editable, EditError, EditRequest, digest, random_numbers_of
 from research.families import model_blocks
+from research.head_check import PlannedHead
 from research.model import EncoderWithHead
 from research.optim import regroup
 from research.selectors import frozen_modules
@@ -70,6 +71,7 @@ def apply_edits(run: Run, requests: list[EditRequest]) -> None:
         AuditError: on every process, if the audit finds a difference.
     """
     before = len(run.journal)
+    head = run.encoder_with_head.head
     error: Exception | None = None
     run.fresh.clear()
     try:
@@ -81,6 +83,8 @@ def apply_edits(run: Run, requests: list[EditRequest]) -> None:
         error = caught
     model, accelerator = run.encoder_with_head, run.accelerator
     _raise_on_all(run, error)
+    if model.head is not head:
+        run.head_check.check([PlannedHead.of(model)], run.say)
     check_replicas(run)  # before the wrappers are made anew, which could hide a difference
     _fit_wrappers(run, requests)
     error = None
@@ -93,6 +97,7 @@ def apply_edits(run: Run, requests: list[EditRequest]) -> None:
         error = caught
     _raise_on_all(run, error)
     run.predictions.clear()  # those of the model before
+    run.gradients_checked = False
     if run.features is not None:
         run.give_features_up(run.features.watch.reason_of_edits(run))
     run.applied = run.journal[before:]
@@ -120,10 +125,18 @@ def apply_edit(run: Editable, request: EditRequest) -> journal.Record:
             f"After step {run.clock.step}, {request} (asked for by {request.asked_by}): {one_line(error)}"
         ) from error
     regroup(run.optimizer, model_blocks(model.encoder, model.head), run.fresh)
-    counts = [list(pair) for pair in zip(before, count_parameters(model), strict=True)]
+    trainable, all_parameters = (list(pair) for pair in zip(before, count_parameters(model), strict=True))
     clock = run.clock
     return journal.Record(
-        number, clock.step, round(clock.epochs_done, 6), request.name, request.arguments, request.asked_by, *counts
+        number,
+        clock.step,
+        round(clock.epochs_done, 6),
+        request.name,
+        request.arguments,
+        request.asked_by,
+        trainable,
+        all_parameters,
+        request.entry,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -37,6 +38,12 @@ class Entry:
     """How often."""
     when: Condition | None = None
     """Under which condition, once."""
+
+    @property
+    def identity(self) -> str:
+        """The entry as it was written: the same in a run and its forks, wherever it stands in their timelines."""
+        assert self.requests[0].entry is not None
+        return self.requests[0].entry
 
     def __str__(self) -> str:
         return f"{self.at or self.every or self.when}: {listed(self.requests)}"
@@ -107,12 +114,13 @@ def parse_entry(written: Mapping[str, Any], label: str) -> Entry:
         if not requests:
             raise ValueError(f"expected an edit beside the time. Edits: {', '.join(EDITS)}")
         kind, text = times[0], written[times[0]]
-        if kind == "when":
-            return Entry(label, requests, when=parse_condition(text))
-        time = parse_time(str(text))
-        if kind == "every" and time.value == 0:
+        condition = parse_condition(text) if kind == "when" else None
+        time = parse_time(str(text)) if condition is None else None
+        if kind == "every" and time is not None and time.value == 0:
             raise ValueError("expected a time above 0 after 'every'")
-        return Entry(label, requests, at=time) if kind == "at" else Entry(label, requests, every=time)
+        identity = f"{kind} {time or condition}: {listed(requests)}"
+        requests = tuple(replace(request, entry=identity) for request in requests)
+        return Entry(label, requests, time if kind == "at" else None, time if kind == "every" else None, condition)
     except ValueError as error:
         raise type(error)(f"{label}: {one_line(error)}") from None
 
@@ -188,29 +196,34 @@ def resolve_timeline(
         note = f"--smoke presses the timeline, in its order, into {clock.total_steps} steps."
     else:
         placed = [(step, entry) for entry in timed for step in entry.steps(clock)]
+    conditional = [entry for entry in entries if entry.when is not None]
     if parent is not None:
         placed = _after_fork(placed, parent)
+        come_true = {record.entry for record in parent.journal}
+        conditional = [entry for entry in conditional if entry.identity not in come_true]
     for step, entry in placed:
         due.setdefault(step, []).extend(entry.requests)
-    return Timeline(dict(sorted(due.items())), [entry for entry in entries if entry.when is not None], note)
+    return Timeline(dict(sorted(due.items())), conditional, note)
 
 
 def _after_fork(placed: Sequence[tuple[int, Entry]], parent: Parent) -> list[tuple[int, Entry]]:
     """Return what a fork has still to do: what is due where it begins or later, and was not done by its parent.
 
+    An edit of the parent counts as done for the very entry that asked for it, not for others that ask for the same at
+    another time. Where the fork is longer, a share of the run falls on a later step; its entry is done all the same.
+
     Raises:
         ValueError: for an entry that the parent did not apply, and whose time is past.
     """
-    applied = [(record.name, record.arguments) for record in parent.journal]
+    done = Counter(record.entry for record in parent.journal)
+    done_here = {record.entry for record in parent.journal if record.step == parent.step}
     left = []
     for step, entry in sorted(placed, key=lambda place: place[0]):
-        asked = [(request.name, request.arguments) for request in entry.requests]
         if entry.every is not None:
-            if step > parent.step:
+            if step > parent.step or (step == parent.step and entry.identity not in done_here):
                 left.append((step, entry))
-        elif all(asked.count(each) <= applied.count(each) for each in asked):
-            for each in asked:
-                applied.remove(each)
+        elif done[entry.identity] >= len(entry.requests):
+            done[entry.identity] -= len(entry.requests)
         elif step < parent.step:
             raise ValueError(
                 f"{entry.label}: {entry.at} is step {step}, which is past: the fork begins after step {parent.step} of "
@@ -257,6 +270,8 @@ class FollowTimeline(Hook):
 
     def on_resume(self, run: Run) -> None:
         """Ask for what a fork adds at the step where it begins."""
+        if run.objective_differs:
+            self._forget_losses()
         if run.start is not None and run.start.is_fork:
             self._ask(run)
 
@@ -274,11 +289,9 @@ class FollowTimeline(Hook):
                 run.ask(entry.requests)
 
     def after_edits(self, run: Run) -> None:
-        """Let conditions on the loss begin anew where losses no longer compare."""
-        for entry in self.conditional:
-            assert entry.when is not None
-            if run.has_new_objective and entry.when.metric == "loss":
-                entry.when.values.clear()
+        """Reset conditions on the loss when losses are no longer comparable."""
+        if run.has_new_objective:
+            self._forget_losses()
 
     def on_train_end(self, run: Run) -> None:
         """Say what never came."""
@@ -291,16 +304,22 @@ class FollowTimeline(Hook):
             if not entry.when.has_come_true:
                 run.say(f"{entry.when} never came true: {listed(entry.requests)} is not applied.")
 
+    def _forget_losses(self) -> None:
+        for entry in self.conditional:
+            assert entry.when is not None
+            if entry.when.metric == "loss":
+                entry.when.values.clear()
+
     def _ask(self, run: Run) -> None:
         run.ask(self.due.get(run.clock.step, ()))
 
     def state_dict(self) -> dict[str, Any]:
         """Return what the conditions have seen."""
-        return {"conditions": [[str(entry), entry.when.state_dict()] for entry in self.conditional if entry.when]}
+        return {"conditions": [[entry.identity, entry.when.state_dict()] for entry in self.conditional if entry.when]}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take back what the conditions had seen; those that a fork brings begin now."""
         saved = dict(state["conditions"])
         for entry in self.conditional:
-            if entry.when is not None and str(entry) in saved:
-                entry.when.load_state_dict(saved[str(entry)])
+            if entry.when is not None and entry.identity in saved:
+                entry.when.load_state_dict(saved[entry.identity])

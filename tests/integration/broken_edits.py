@@ -14,6 +14,8 @@ from unittest.mock import patch
 
 import torch
 
+from heads import EncoderSpec, Head, register_head
+from heads.masking import masked_mean
 from research import Hook, register_edit
 from research.edits.base import Editable
 from research.run import Run
@@ -44,6 +46,51 @@ def grows_on_process_1(run: Editable) -> None:
     """Add a parameter to the head on the second process only."""
     if isinstance(run, Run) and run.accelerator.process_index == 1:
         run.encoder_with_head.head.register_parameter("more", torch.nn.Parameter(torch.zeros(2)))
+
+
+@register_head("normalized")
+class Normalized(Head):
+    """A mean over tokens behind a normalization with running statistics, and a counter that is the same everywhere."""
+
+    def __init__(self, encoder: EncoderSpec, num_labels: int, *, track: bool = True) -> None:
+        super().__init__()
+        self.norm = torch.nn.BatchNorm1d(encoder.hidden_size, track_running_stats=track)
+        self.out = torch.nn.Linear(encoder.hidden_size, num_labels)
+        self.register_buffer("num_calls", torch.zeros((), dtype=torch.long))
+
+    def forward(self, hidden_states: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        """See `Head.forward`."""
+        self.num_calls += self.training
+        return self.out(self.norm(masked_mean(hidden_states, attention_mask)))
+
+
+@register_head("with_more")
+class WithMore(Head):
+    """A mean over tokens, and parameters that nothing uses."""
+
+    def __init__(self, encoder: EncoderSpec, num_labels: int) -> None:
+        super().__init__()
+        self.out = torch.nn.Linear(encoder.hidden_size, num_labels)
+        self.more = torch.nn.Linear(2, 2)
+
+    def forward(self, hidden_states: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        """See `Head.forward`."""
+        return self.out(masked_mean(hidden_states, attention_mask))
+
+
+@register_head("lowest")
+class Lowest(Head):
+    """A mean over tokens of the embeddings: no layer gets a gradient."""
+
+    wants = "all_hidden_states"
+
+    def __init__(self, encoder: EncoderSpec, num_labels: int) -> None:
+        super().__init__()
+        self.out = torch.nn.Linear(encoder.hidden_size, num_labels)
+
+    def forward(self, hidden_states: tuple[torch.Tensor, ...], attention_mask: torch.Tensor) -> torch.Tensor:
+        """See `Head.forward`."""
+        return self.out(masked_mean(hidden_states[0], attention_mask))
 
 
 class Breaks(Hook):
@@ -90,6 +137,11 @@ def drift(run: Run) -> None:
         with torch.no_grad():
             bias = run.encoder_with_head.head.out.bias.view(torch.int32)
             bias[0] ^= 1
+
+
+def drift_in_buffer(run: Run) -> None:
+    """Write to a saved buffer on the last process."""
+    run.encoder_with_head.head.num_calls += run.accelerator.process_index
 
 
 def set_rate(run: Run) -> None:
@@ -168,8 +220,11 @@ class Scenario:
     """Functions of the code that are replaced."""
     compiled: bool = False
     """Whether the model is compiled."""
+    settings: dict[str, Any] = dataclasses.field(default_factory=dict)
+    """Further settings of the run."""
 
 
+UNTRACKED = {"name": "normalized", "track": False}
 SCENARIOS = {
     "nothing broken": Scenario(UNFREEZE),
     "optimizer does not follow": Scenario(SWAP, patches={"research.edits.boundary.regroup": lambda *_: None}),
@@ -190,6 +245,14 @@ SCENARIOS = {
     "grown on one process": Scenario([{"at": "2st", "grows_on_process_1": True}]),
     "rate of one process": Scenario(CHANGE, "after_step", set_rate_alone),
     "one bit differs without edits": Scenario([], "after_step", drift),
+    "statistics of one process": Scenario(settings={"head": "normalized"}),
+    "statistics of one process later": Scenario([{"at": "2st", "replace_head": "normalized"}]),
+    "counter of all processes": Scenario(settings={"head": UNTRACKED}),
+    "buffer of one process": Scenario([], "after_step", drift_in_buffer, settings={"head": UNTRACKED}),
+    "no gradient": Scenario(settings={"head": "with_more"}),
+    "no gradient later": Scenario([{"at": "2st", "replace_head": "with_more"}]),
+    "no gradient but frozen": Scenario(settings={"head": "with_more", "freeze": ["name:head.more.*"]}),
+    "no gradient in the encoder": Scenario(settings={"head": "lowest"}),
     "skipped by one process": Scenario([], "before_step", skip_alone),
     "asked on one process": Scenario([], "after_step", ask_alone),
     "asked for different edits": Scenario([], "after_step", ask_differently),
@@ -227,6 +290,7 @@ def play(scenario: Scenario, settings: dict[str, Any]) -> str:
                 compile=scenario.compiled,
                 compile_backend="eager",
                 **settings,
+                **scenario.settings,
             )
             with patched(scenario.patches):
                 train_and_end(run)

@@ -123,3 +123,25 @@ def test_what_cannot_be_is_one_line(place: Place, arguments: list[str], message:
     assert message in done.stderr
     assert "Traceback" not in done.stderr
     assert "secret" not in done.stderr
+
+
+def test_workers_split_the_visible_gpus(place: Place) -> None:
+    """The trials run on the CPU all the same: there may be no such GPUs."""
+    place.environment |= {"CUDA_VISIBLE_DEVICES": "0,1,2", "ACCELERATE_USE_CPU": "true"}
+    (place.folder / "launcher.yaml").write_text(
+        "{compute_environment: LOCAL_MACHINE, distributed_type: 'NO', gpu_ids: '4,MIG-a', num_processes: 1}"
+    )
+    plugin = place.folder / "held.py"
+    seen = "import os; Path(f'seen-{run.config.seed}.txt').write_text(os.environ['CUDA_VISIBLE_DEVICES'])"
+    begin = "def on_train_start(self, run):\n"
+    plugin.write_text(plugin.read_text().replace(begin, f"{begin}        {seen}\n"))
+    (place.folder / "hold.txt").touch()
+    main = place.start(
+        *("--plugin", "held.py", "--hook", "held", "--seeds", "0,1", "--workers", "2"),
+        *("--accelerate_config", "launcher.yaml"),
+    )
+    place.wait_for(lambda: len(list(place.folder.glob("held-*.txt"))) == 2 or main.poll() is not None, "trials")
+    (place.folder / "hold.txt").unlink()
+    assert main.wait(HANG_LIMIT) == 0, main.stdout and main.stdout.read()
+    assert sorted(entry.attributes["devices"] for entry in place.entries()) == ["4", "MIG-a"]
+    assert sorted(path.read_text() for path in place.folder.glob("seen-*.txt")) == ["4", "MIG-a"]

@@ -44,7 +44,7 @@ def start_run(
         hooks: Sequence[Hook] = (), *, resume: Path | None = None, said: list[str] | None = None, **settings: Any
     ) -> Run:
         directory = tmp_path / f"run-{len(started)}"
-        directory.mkdir()
+        directory.mkdir(exist_ok=True)  # one that was refused left it
         defaults = {
             "encoder": str(tiny_encoder),
             "data": str(tiny_reviews),

@@ -1,5 +1,6 @@
 """The command line: flags and recipes in, settings out."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -160,3 +161,19 @@ def test_whole_config_of_a_fork_needs_no_parent_any_more(tmp_path: Path) -> None
     assert command.config.head == "gru"
     with pytest.raises(ValueError, match="is no run directory"):
         parse(["--fork", str(tmp_path / "gone")])
+
+
+@pytest.mark.parametrize(
+    ("value", "advice"),
+    [
+        ("{at: 3st, unfreeze: encoder.layer[7]}", "put quotes around encoder.layer[7]"),
+        ("{at: 3st, freeze: encoder.layer[:2], unfreeze: 'encoder.layer[7]'}", "put quotes around encoder.layer[:2]."),
+        ("{at: 3st, freeze: encoder", "write it as {name: value, ...}"),
+    ],
+)
+def test_mapping_that_yaml_cannot_read_is_answered_with_what_to_write(value: str, advice: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(advice)):
+        parse(["--timeline", value])
+    quoted = parse(["--timeline", "{at: 3st, unfreeze: 'encoder.layer[7]'}"])
+    assert quoted is not None
+    assert quoted.config.timeline == [{"at": "3st", "unfreeze": "encoder.layer[7]"}]

@@ -25,6 +25,7 @@ from research.edits.boundary import replay
 from research.edits.journal import Parent, Record
 from research.forks import parse_fork
 from research.manifest import find_damage, write_manifest
+from research.measures import measure
 from research.model import EncoderWithHead
 from research.optim import apply_schedule
 from research.resuming import CHECKPOINTS, CheckpointError, Start, compare_settings, list_checkpoints, refuse
@@ -41,6 +42,8 @@ KEPT = "kept"
 """Folder for files of the run directory that hooks want kept."""
 GROUP_RATES = ("base_lr", "weight_decay")
 """What settings and edits say of an optimizer's group."""
+GROUP_MOMENTUM = ("betas", "momentum")
+"""What a schedule may move in an optimizer's group beside the learning rate."""
 
 
 def save_checkpoint(run: Run, keep: int) -> Path:
@@ -240,6 +243,7 @@ def _state(run: Run) -> dict[str, Any]:
     return {
         "clock": run.clock.state_dict(),
         "schedule": run.schedule.state_dict(),
+        "loss": measure(run, "loss"),
         "scaler": None if scaler is None else scaler.state_dict(),
         "num_skipped": run.num_skipped,
         "train_seconds": run.train_seconds,
@@ -260,13 +264,20 @@ def _state(run: Run) -> dict[str, Any]:
 
 
 def _load_optimizer(run: Run, saved: dict[str, Any], before: Mapping[str, Any], *, is_fork: bool) -> None:
-    """Load the optimizer; a fork with other rates has its own, as if the edits so far had been made under them."""
-    own = [{name: group[name] for name in GROUP_RATES} for group in run.optimizer.param_groups]
+    """Load the optimizer; a fork with other rates has its own, as if the edits so far had been made under them.
+
+    The same holds for the momentum of a fork with another schedule.
+    """
+    own = [dict(group) for group in run.optimizer.param_groups]
     run.optimizer.load_state_dict(saved)
     rates = ("lr", "head_lr", "layer_decay", "weight_decay")
+    taken: tuple[str, ...] = ()
     if is_fork and any(getattr(run.config, name) != before[name] for name in rates):
-        for group, values in zip(run.optimizer.param_groups, own, strict=True):
-            group.update(values)
+        taken += GROUP_RATES
+    if is_fork and run.config.schedule != before["schedule"]:
+        taken += GROUP_MOMENTUM
+    for group, values in zip(run.optimizer.param_groups, own, strict=True):
+        group.update({name: values[name] for name in taken if name in values})
 
 
 def _load_clock_and_schedule(run: Run, state: dict[str, Any], *, is_fork: bool) -> None:
@@ -283,6 +294,12 @@ def _load_clock_and_schedule(run: Run, state: dict[str, Any], *, is_fork: bool) 
     run.clock.load_state_dict(clock)
     run.schedule.load_state_dict(schedule)
     if is_fork:
+        before, now = state.get("loss"), measure(run, "loss")
+        if schedule["metrics"] and run.schedule.is_conditional and before not in (None, now):
+            run.schedule.forget_metrics()
+            run.say(
+                f"Reset the schedule's best loss: the checkpoint's values are of {before}, those of this run of {now}."
+            )
         apply_schedule(run.optimizer, run.schedule)
 
 

@@ -105,6 +105,8 @@ class EditRequest:
     """All arguments, those left at their defaults included."""
     asked_by: str = "Python"
     """Who asked: a timeline's entry, or a hook."""
+    entry: str = ""
+    """The timeline's entry with its time; empty for an edit that a hook asks for in mid-run."""
 
     def __str__(self) -> str:
         arguments = ", ".join(f"{name}={value!r}" for name, value in self.arguments.items())

@@ -123,7 +123,14 @@ def apply_edit(run: Editable, request: EditRequest) -> journal.Record:
     counts = [list(pair) for pair in zip(before, count_parameters(model), strict=True)]
     clock = run.clock
     return journal.Record(
-        number, clock.step, round(clock.epochs_done, 6), request.name, request.arguments, request.asked_by, *counts
+        number,
+        clock.step,
+        round(clock.epochs_done, 6),
+        request.name,
+        request.arguments,
+        request.asked_by,
+        *counts,
+        entry=request.entry,
     )
 
 

@@ -37,11 +37,13 @@ class Record:
     """Number before and after."""
     parameters: list[int]
     """Number before and after."""
+    entry: str | None = None
+    """The timeline's entry with its time, empty for an edit of a hook; None in journals of earlier versions."""
 
     @property
     def request(self) -> EditRequest:
         """What was asked for."""
-        return EditRequest(self.name, self.arguments, self.asked_by)
+        return EditRequest(self.name, self.arguments, self.asked_by, self.entry or "")
 
     def __str__(self) -> str:
         trainable = " -> ".join(f"{count:,}" for count in dict.fromkeys(self.trainable_parameters))

@@ -14,10 +14,12 @@ from research.edits.adapters import PEFT
 from research.edits.base import EDITS, EditRequest, request_edit
 from research.edits.conditions import Condition, parse_condition
 from research.hooks.base import Hook
+from research.hooks.evaluation import reset_if_changed
+from research.measures import measure
 from research.user_errors import one_line
 
 if TYPE_CHECKING:
-    from research.edits.journal import Parent
+    from research.edits.journal import Parent, Record
     from research.run import Run
 
 TIMES = ("at", "every", "when")
@@ -39,7 +41,12 @@ class Entry:
     """Under which condition, once."""
 
     def __str__(self) -> str:
-        return f"{self.at or self.every or self.when}: {listed(self.requests)}"
+        when = f"every {self.every}" if self.every is not None else self.at or self.when
+        return f"{when}: {listed(self.requests)}"
+
+    def marked(self) -> Entry:
+        """Return the entry with its text on each of its edits, so that a journal says where an edit comes from."""
+        return replace(self, requests=tuple(replace(request, entry=str(self)) for request in self.requests))
 
     def steps(self, clock: Clock) -> list[int]:
         """Return after which steps it is due; none for a condition.
@@ -108,11 +115,11 @@ def parse_entry(written: Mapping[str, Any], label: str) -> Entry:
             raise ValueError(f"expected an edit beside the time. Edits: {', '.join(EDITS)}")
         kind, text = times[0], written[times[0]]
         if kind == "when":
-            return Entry(label, requests, when=parse_condition(text))
+            return Entry(label, requests, when=parse_condition(text)).marked()
         time = parse_time(str(text))
         if kind == "every" and time.value == 0:
             raise ValueError("expected a time above 0 after 'every'")
-        return Entry(label, requests, at=time) if kind == "at" else Entry(label, requests, every=time)
+        return (Entry(label, requests, at=time) if kind == "at" else Entry(label, requests, every=time)).marked()
     except ValueError as error:
         raise type(error)(f"{label}: {one_line(error)}") from None
 
@@ -189,28 +196,34 @@ def resolve_timeline(
     else:
         placed = [(step, entry) for entry in timed for step in entry.steps(clock)]
     if parent is not None:
-        placed = _after_fork(placed, parent)
+        placed, notes = _after_fork(placed, parent)
+        note = " ".join(filter(None, [note, *notes])) or None
     for step, entry in placed:
         due.setdefault(step, []).extend(entry.requests)
     return Timeline(dict(sorted(due.items())), [entry for entry in entries if entry.when is not None], note)
 
 
-def _after_fork(placed: Sequence[tuple[int, Entry]], parent: Parent) -> list[tuple[int, Entry]]:
-    """Return what a fork has still to do: what is due where it begins or later, and was not done by its parent.
+def _after_fork(placed: Sequence[tuple[int, Entry]], parent: Parent) -> tuple[list[tuple[int, Entry]], list[str]]:
+    """Return what a fork has still to do, and what must be reported.
+
+    An entry with `at` that the parent applied is done, also if its share of a longer run comes again; one that only
+    resembles it is another entry. Repetitions are due where the fork begins and later.
 
     Raises:
         ValueError: for an entry that the parent did not apply, and whose time is past.
     """
-    applied = [(record.name, record.arguments) for record in parent.journal]
-    left = []
+    applied = list(parent.journal)
+    left, notes = [], []
     for step, entry in sorted(placed, key=lambda place: place[0]):
-        asked = [(request.name, request.arguments) for request in entry.requests]
         if entry.every is not None:
-            if step > parent.step:
+            if step > parent.step or (step == parent.step and _take(entry, applied, step) is None):
                 left.append((step, entry))
-        elif all(asked.count(each) <= applied.count(each) for each in asked):
-            for each in asked:
-                applied.remove(each)
+        elif (done := _take(entry, applied)) is not None:
+            if step > parent.step:
+                notes.append(
+                    f"{entry.label} ({entry}) was applied after step {done} of {parent.run}: it is not applied again "
+                    f"after step {step}."
+                )
         elif step < parent.step:
             raise ValueError(
                 f"{entry.label}: {entry.at} is step {step}, which is past: the fork begins after step {parent.step} of "
@@ -218,7 +231,35 @@ def _after_fork(placed: Sequence[tuple[int, Entry]], parent: Parent) -> list[tup
             )
         else:
             left.append((step, entry))
-    return left
+    return left, notes
+
+
+def _take(entry: Entry, applied: list[Record], step: int | None = None) -> int | None:
+    """Take the records of an entry out of those of a parent, and return after which step it was applied, or None.
+
+    Args:
+        entry: of the fork's timeline.
+        applied: records that belong to no entry yet.
+        step: where it must have been applied, if that is known.
+    """
+    found: list[Record] = []
+    for request in entry.requests:
+        record = next((each for each in applied if each not in found and _is_of(each, request, step)), None)
+        if record is None:
+            return None
+        found.append(record)
+    for record in found:
+        applied.remove(record)
+    return found[0].step
+
+
+def _is_of(record: Record, request: EditRequest, step: int | None) -> bool:
+    """Return whether a record is of an entry's edit; journals of earlier versions do not name the entry."""
+    return (
+        (record.name, record.arguments) == (request.name, request.arguments)
+        and record.entry in (None, request.entry)
+        and step in (None, record.step)
+    )
 
 
 def _pressed(timed: Sequence[Entry], num_steps: int) -> list[tuple[int, Entry]]:
@@ -250,13 +291,16 @@ class FollowTimeline(Hook):
     def __init__(self, timeline: Timeline) -> None:
         self.due = timeline.due
         self.conditional = [replace(entry, when=replace(entry.when)) for entry in timeline.conditional if entry.when]
+        self._follows_loss = any(entry.when.metric == "loss" for entry in self.conditional if entry.when)
+        self.measured: str | None = None
 
     def on_train_start(self, run: Run) -> None:
         """Ask for what is due before the first step."""
         self._ask(run)
 
     def on_resume(self, run: Run) -> None:
-        """Ask for what a fork adds at the step where it begins."""
+        """Ask for what a fork adds where it begins, and reset its conditions if it measures other losses."""
+        self.measured = reset_if_changed(run, "loss", self.measured, self._forget_losses, "conditions on the loss")
         if run.start is not None and run.start.is_fork:
             self._ask(run)
 
@@ -268,17 +312,22 @@ class FollowTimeline(Hook):
         """Ask for what waits for a condition that has come true."""
         if split != "validation" or run.is_over:
             return
+        self.measured = measure(run, "loss") if self._follows_loss else None
         for entry in self.conditional:
             assert entry.when is not None
             if entry.when.hear(metrics):
                 run.ask(entry.requests)
 
     def after_edits(self, run: Run) -> None:
-        """Let conditions on the loss begin anew where losses no longer compare."""
+        """Reset conditions on the loss when losses are no longer comparable."""
+        if run.has_new_objective:
+            self._forget_losses()
+
+    def _forget_losses(self) -> None:
         for entry in self.conditional:
-            assert entry.when is not None
-            if run.has_new_objective and entry.when.metric == "loss":
+            if entry.when is not None and entry.when.metric == "loss":
                 entry.when.values.clear()
+        self.measured = None
 
     def on_train_end(self, run: Run) -> None:
         """Say what never came."""
@@ -296,11 +345,13 @@ class FollowTimeline(Hook):
 
     def state_dict(self) -> dict[str, Any]:
         """Return what the conditions have seen."""
-        return {"conditions": [[str(entry), entry.when.state_dict()] for entry in self.conditional if entry.when]}
+        conditions = [[str(entry), entry.when.state_dict()] for entry in self.conditional if entry.when]
+        return {"conditions": conditions, "measured": self.measured}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take back what the conditions had seen; those that a fork brings begin now."""
         saved = dict(state["conditions"])
+        self.measured = state.get("measured")
         for entry in self.conditional:
             if entry.when is not None and str(entry) in saved:
                 entry.when.load_state_dict(saved[str(entry)])

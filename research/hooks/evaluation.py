@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from research import durable
 from research.hooks.base import Hook
+from research.measures import measure
 from research.metrics import higher_is_better
 
 if TYPE_CHECKING:
@@ -65,27 +68,57 @@ class BestModel(Hook):
     def __init__(self, *, metric: str) -> None:
         self.metric = metric
         self.best: float | None = None
+        self.measured: str | None = None
+
+    def on_resume(self, run: Run) -> None:
+        """Reset in a fork that measures something else."""
+        self.measured = reset_if_changed(run, self.metric, self.measured, lambda: self._reset(run), "the best model")
 
     def after_evaluate(self, run: Run, split: str, metrics: dict[str, float]) -> None:
         """Save the model if it is better than all before."""
         if split != "validation" or not is_better(self.metric, metrics[self.metric], self.best):
             return
-        self.best = metrics[self.metric]
+        self.best, self.measured = metrics[self.metric], measure(run, self.metric)
         if run.is_main:
             run.save_model(run.directory / BEST)
 
     def after_edits(self, run: Run) -> None:
-        """Begin anew where losses no longer compare."""
+        """Reset when losses are no longer comparable."""
         if run.has_new_objective and self.metric == "loss":
-            self.best = None
+            self._reset(run)
+
+    def _reset(self, run: Run) -> None:
+        self.best = self.measured = None
+        if run.is_main:
+            durable.remove(run.directory / BEST)  # if no later value is defined, it must not be taken for the best
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the best value so far."""
-        return {"best": self.best}
+        """Return the best value so far, and what it measures."""
+        return {"best": self.best, "measured": self.measured}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take back the best value so far."""
-        self.best = state["best"]
+        """Take back what `state_dict` returned."""
+        self.best, self.measured = state["best"], state.get("measured")
+
+
+def reset_if_changed(run: Run, metric: str, measured: str | None, reset: Callable[[], None], what: str) -> str | None:
+    """Reset what a checkpoint remembers of a metric if this run measures something else, and report it.
+
+    Args:
+        run: the run that goes on.
+        metric: the metric that it watches.
+        measured: what the remembered values measure; None if there are none.
+        reset: forgets them.
+        what: what is reset, for the message.
+    Returns:
+        What the values that are still remembered measure.
+    """
+    now = measure(run, metric)
+    if measured is None or measured == now:
+        return measured
+    reset()
+    run.say(f"Reset {what}: the checkpoint's values are of {measured}, those of this run of {now}.")
+    return None
 
 
 def is_better(metric: str, value: float, best: float | None) -> bool:

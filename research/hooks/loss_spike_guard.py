@@ -7,6 +7,8 @@ import statistics
 from typing import TYPE_CHECKING, Any
 
 from research.hooks.base import Hook, register_hook
+from research.hooks.evaluation import reset_if_changed
+from research.measures import measure
 
 if TYPE_CHECKING:
     from research.run import Run
@@ -39,6 +41,11 @@ class LossSpikeGuard(Hook):
         self.max_skips = max_skips
         self.losses: list[float] = []
         self.num_skips = 0
+        self.measured: str | None = None
+
+    def on_resume(self, run: Run) -> None:
+        """Reset in a fork with another objective."""
+        self.measured = reset_if_changed(run, "loss", self.measured, self._reset, "the guard against loss spikes")
 
     def before_step(self, run: Run) -> None:
         """Skip the step if its loss is a spike."""
@@ -57,15 +64,20 @@ class LossSpikeGuard(Hook):
         self.num_skips = 0
         if math.isfinite(loss):  # else --on_nonfinite decides
             self.losses = [*self.losses, loss][-self.window :]
+            self.measured = self.measured or measure(run, "loss")
 
     def after_edits(self, run: Run) -> None:
-        """Begin anew: after an edit the loss may be another."""
-        self.losses = []
+        """Reset: after an edit losses may be different."""
+        self.losses, self.measured = [], None
+
+    def _reset(self) -> None:
+        self.losses, self.num_skips = [], 0
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the last losses, and how many steps in a row were skipped."""
-        return {"losses": self.losses, "num_skips": self.num_skips}
+        """Return the last losses, what they measure, and how many steps in a row were skipped."""
+        return {"losses": self.losses, "num_skips": self.num_skips, "measured": self.measured}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take back what `state_dict` returned."""
         self.losses, self.num_skips = list(state["losses"]), state["num_skips"]
+        self.measured = state.get("measured")

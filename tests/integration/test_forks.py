@@ -313,3 +313,88 @@ def test_stop_that_was_asked_for_after_the_last_boundary_is_not_forgotten(fork: 
     checkpoint = str(tmp_path / "first" / "checkpoints" / "step-00000004")
     again = fork("again", hooks=[StopsLate()], fork=None, resume=checkpoint)
     assert (again["steps"], again["weights_sha256"]) == (5, first["weights_sha256"])
+
+
+def metrics_of(run: Path, name: str) -> list[float]:
+    return [line[name] for line in lines_of(run) if name in line]
+
+
+@pytest.fixture(scope="module")
+def still(settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings of a run that hardly moves, so that no evaluation is better than the first."""
+    return {**settings, "lr": 1e-12, "head_lr": 1e-12, "evaluate_every": "1st", "hook": [], "timeline": []}
+
+
+def test_fork_with_another_metric_keeps_a_best_model_of_its_own(
+    still: dict[str, Any], fork: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = fork("first", **still | {"fork": None, "best_metric": "loss"})  # below every accuracy
+    changed = still | {"fork": f"{tmp_path / 'first'}@8", "best_metric": "accuracy", "lr": 1e-3, "head_lr": 1e-1}
+    result = fork(**changed)
+    assert "Reset the best model" in capsys.readouterr().out
+    own = metrics_of(tmp_path / "fork", "validation/accuracy")[8:]
+    assert result["metrics"]["validation"]["accuracy"] == max(own)
+    assert first["tested"] == result["tested"] == "best"
+    models = [load_file(tmp_path / run / "best" / "model.safetensors") for run in ("first", "fork")]
+    assert not all(torch.equal(models[0][name], models[1][name]) for name in models[0])
+
+
+def test_fork_with_another_objective_compares_no_losses_with_its_parents(
+    still: dict[str, Any], fork: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    watching = {
+        "best_metric": "loss",
+        "patience": 12,
+        "schedule": {"name": "plateau", "patience": 12},
+        "hook": [{"name": "loss_spike_guard", "window": 20}],
+        "timeline": [{"when": "plateau(validation/loss, 9)", "freeze": "head"}],
+    }
+    fork("first", **still | watching | {"fork": None, "objective": {"name": "focal", "gamma": 9.0}})  # tiny losses
+    capsys.readouterr()
+    # More than 9 (12) evaluations without a better one only if those of the parent count.
+    changed = {
+        "fork": f"{tmp_path / 'first'}@8",
+        "objective": "cross_entropy",
+        "epochs": 3,
+        "lr": 1e-3,
+        "head_lr": 1e-3,
+    }
+    result = fork(**still | watching | changed)
+    assert result["stopped_because"] is None
+    assert result["steps"] == 18
+    own = metrics_of(tmp_path / "fork", "validation/loss")[8:]
+    assert result["metrics"]["validation"]["loss"] == pytest.approx(min(own), rel=1e-5)
+    said = capsys.readouterr().out
+    for what in ("best model", "early stopping", "conditions on the loss", "schedule's best loss", "loss spikes"):
+        assert any(line.startswith("Reset") and what in line for line in said.splitlines())
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+def test_fork_away_from_moving_momentum_has_its_own_optimizers(fork: Train, tmp_path: Path, optimizer: str) -> None:
+    cycle = {"name": "one_cycle", "cycle_momentum": True}
+    fork("first", fork=None, schedule=cycle, optimizer=optimizer)
+    hook = Momentum()
+    fork(fork=f"{tmp_path / 'first'}@4", schedule="linear", optimizer=optimizer, hooks=[hook])
+    assert hook.seen == {0.9 if optimizer == "adamw" else 0}
+
+
+class Momentum(Hook):
+    """Remembers the momentum of every step."""
+
+    def __init__(self) -> None:
+        self.seen: set[float] = set()
+
+    def before_step(self, run: Any) -> None:
+        for group in run.optimizer.param_groups:
+            self.seen.add(group["betas"][0] if "betas" in group else group["momentum"])
+
+
+@pytest.mark.parametrize("schedule", ["linear", "constant", {"name": "one_cycle", "cycle_momentum": True}])
+def test_fork_changes_from_plateau_to_another_schedule_and_back(fork: Train, tmp_path: Path, schedule: Any) -> None:
+    fork("first", fork=None, schedule="plateau")
+    fork(fork=f"{tmp_path / 'first'}@4", schedule=schedule, epochs=2)
+    fork("whole", fork=None, schedule=schedule, timeline=[])
+    name = "learning_rate/head"
+    assert metrics_of(tmp_path / "fork", name)[4:] == metrics_of(tmp_path / "whole", name)[4:]
+    back = fork("back", fork=f"{tmp_path / 'fork'}@8", schedule="plateau")
+    assert back["steps"] == 12

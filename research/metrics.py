@@ -124,7 +124,11 @@ METRICS: Registry[Callable[..., evaluate.Metric]] = Registry("metric")
 
 @METRICS.register("single_label")
 class SingleLabelMetrics(TaskMetric):
-    """Metrics of one label of several."""
+    """Metrics of one label of several.
+
+    As in scikit-learn, f1_macro is the mean over the labels that occur among the labels or the predictions of the rows:
+    a label that is in neither does not lower it.
+    """
 
     description = "accuracy, F1, Matthews correlation, AUROC, log loss and expected calibration error of logits"
 
@@ -134,7 +138,7 @@ class SingleLabelMetrics(TaskMetric):
         all_labels = list(range(self.task.num_labels))
         return {
             "accuracy": float((predicted == labels).mean()),
-            "f1_macro": float(f1_score(labels, predicted, labels=all_labels, average="macro", zero_division=0.0)),
+            "f1_macro": float(f1_score(labels, predicted, average="macro", zero_division=0.0)),
             "f1_micro": float(f1_score(labels, predicted, labels=all_labels, average="micro", zero_division=0.0)),
             "mcc": float(matthews_corrcoef(labels, predicted)) if len(np.unique(labels)) > 1 else float("nan"),
             "auroc": _auroc(scores, labels),
@@ -145,7 +149,10 @@ class SingleLabelMetrics(TaskMetric):
 
 @METRICS.register("multi_label")
 class MultiLabelMetrics(TaskMetric):
-    """Metrics of any number of labels."""
+    """Metrics of any number of labels.
+
+    As in scikit-learn, f1_macro is the mean over all labels, with 0 for one that is neither present nor predicted.
+    """
 
     description = "subset accuracy, F1 over and of labels, AUROC and log loss of logits"
 

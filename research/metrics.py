@@ -132,7 +132,11 @@ METRICS: Registry[Callable[..., evaluate.Metric]] = Registry("metric")
 
 @METRICS.register("single_label")
 class SingleLabelMetrics(TaskMetric):
-    """Metrics of one label of several."""
+    """Metrics of one label of several.
+
+    As in scikit-learn, f1_macro is the mean over the labels that occur among the labels or the predictions of the rows:
+    a label that is in neither does not lower it.
+    """
 
     description = "accuracy, F1, Matthews correlation, AUROC, log loss and expected calibration error of logits"
 
@@ -143,7 +147,7 @@ class SingleLabelMetrics(TaskMetric):
         all_labels = list(range(self.task.num_labels))
         return {
             "accuracy": float(correct.mean()),
-            "f1_macro": float(f1_score(labels, predicted, labels=all_labels, average="macro", zero_division=0.0)),
+            "f1_macro": float(f1_score(labels, predicted, average="macro", zero_division=0.0)),
             "f1_micro": float(f1_score(labels, predicted, labels=all_labels, average="micro", zero_division=0.0)),
             "mcc": matthews_correlation(labels, predicted),
             "auroc": mean_auroc(scores.columns, labels) if len(all_labels) > 2 else _binary_auroc(scores, labels),
@@ -154,7 +158,10 @@ class SingleLabelMetrics(TaskMetric):
 
 @METRICS.register("multi_label")
 class MultiLabelMetrics(TaskMetric):
-    """Metrics of any number of labels."""
+    """Metrics of any number of labels.
+
+    As in scikit-learn, f1_macro is the mean over all labels, with 0 for one that is neither present nor predicted.
+    """
 
     description = "subset accuracy, F1 over and of labels, AUROC and log loss of logits"
 

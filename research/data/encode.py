@@ -121,10 +121,15 @@ class LabelEncoder:
         what = f"scores '{self.column}'" if self.reader is None else f"{len(names)} labels: {shown}"
         return f"Task{' (guessed)' if guessed else ''}: {self.problem_type}, {what}."
 
-    def encode_rows(self, rows: Rows, bad: BadRows) -> tuple[NDArray[np.bool_], Strata]:
-        """Return which rows are usable, and each row's stratum; rows with unknown labels go to `bad`.
+    def encode_rows(self, rows: Rows, bad: BadRows, unseen: BadRows) -> tuple[NDArray[np.bool_], Strata]:
+        """Return which rows are usable, and each row's stratum.
 
         The stratum is the label, the quantile of the score or, of several labels, the one that is rarest in train.
+
+        Args:
+            rows: the rows of a split.
+            bad: gets the rows whose label cannot be read.
+            unseen: gets the rows with a label that the training rows do not have.
         """
         usable = np.ones(len(rows), dtype=np.bool_)
         values = np.zeros(len(rows), dtype=np.float64 if self.reader is None else np.int32)
@@ -137,7 +142,9 @@ class LabelEncoder:
             else:
                 values[start:stop], unknown = self._read_codes(labels)
             for index in np.flatnonzero(unknown):
-                rows.report(bad, batch, int(index), self._explain(labels[int(index)].as_py()))
+                label = labels[int(index)].as_py()
+                reason = self._explain_unreadable(label)
+                rows.report(unseen if reason is None else bad, batch, int(index), reason or self._explain_unseen(label))
             usable[start:stop] = ~unknown
             start = stop
         if self.reader is None and usable.any():
@@ -191,7 +198,8 @@ class LabelEncoder:
         known[known] = self._counts[labels.codes[known]] > 0
         return known
 
-    def _explain(self, label: list[str]) -> str:
+    def _explain_unreadable(self, label: list[str]) -> str | None:
+        """Return why a label cannot be read; None if it can."""
         if self.reader is None:
             return f"the label {', '.join(map(repr, label))} is not a finite number"
         reason = self.reader.explain(label)
@@ -200,6 +208,11 @@ class LabelEncoder:
         found = self.reader.read(pa.array([label], pa.list_(pa.string())))
         if self.problem_type == "single_label" and found.lengths[0] != 1:
             return f"{found.lengths[0]} labels, expected one"
+        return None
+
+    def _explain_unseen(self, label: list[str]) -> str:
+        assert self.reader is not None
+        found = self.reader.read(pa.array([label], pa.list_(pa.string())))
         unknown = ~self._are_known(found)
         if isinstance(self.reader, NameReader):
             names = [name for name, is_unknown in zip(label, unknown, strict=True) if is_unknown]

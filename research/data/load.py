@@ -12,6 +12,7 @@ from datasets import Dataset
 
 from research.config import DataSettings
 from research.data import cache, cleaning
+from research.data.bad_rows import LeftOut
 from research.data.prepare import prepare
 from research.data.sources import find_source
 from research.data.splits import SPLIT_NAMES
@@ -37,6 +38,8 @@ class Splits:
     """Rows to report on."""
     task: Task
     """What is to be predicted."""
+    left_out: tuple[LeftOut, ...] = ()
+    """Rows that could not be used and were skipped, by split and reason."""
     cache_dir: Path | None = None
     """Where prepared data is kept; None is MIDWAY_CACHE or ~/.cache/midway."""
 
@@ -86,7 +89,8 @@ def load_splits(settings: DataSettings, cache_dir: Path | None = None, log: Log 
         facts["score_std"],
     )
     train, validation, test = (open_dataset(entry / f"{name}.arrow", f"{key}-{name}") for name in SPLIT_NAMES)
-    return Splits(train, validation, test, task, directory)
+    left_out = tuple(LeftOut(*item) for item in facts["left_out"])
+    return Splits(train, validation, test, task, left_out, directory)
 
 
 def open_dataset(path: Path, fingerprint: str) -> Dataset:

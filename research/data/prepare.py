@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,7 +16,7 @@ from numpy.typing import NDArray
 
 from research.config import DataSettings
 from research.data.arrow import RowWriter
-from research.data.bad_rows import BadRows
+from research.data.bad_rows import BadRows, LeftOut
 from research.data.cleaning import CleaningStep
 from research.data.columns import Columns, check_present, choose_columns
 from research.data.encode import LabelEncoder
@@ -38,6 +40,7 @@ def prepare(source: Source, settings: DataSettings, clean: CleaningStep, target:
     scratch.mkdir()
     log = list(source.notes)
     bad = BadRows(settings.bad_rows)
+    unseen = bad if settings.unseen_labels is None else BadRows(settings.unseen_labels, "unseen_labels")
     columns, rows, guesses = _read(source, settings, clean, bad, scratch)
     log += guesses
     num_read = sum(part.num_read for part in rows.values())
@@ -47,9 +50,9 @@ def prepare(source: Source, settings: DataSettings, clean: CleaningStep, target:
     except ValueError:
         bad.close(num_read)  # bad rows explain more than what they leave
         raise
-    encoded = {name: encoder.encode_rows(part, bad) for name, part in rows.items()}
-    skipped = bad.close(num_read)
-    log += [skipped] if skipped else []
+    encoded = {name: encoder.encode_rows(part, bad, unseen) for name, part in rows.items()}
+    collected = [bad] if unseen is bad else [bad, unseen]
+    log += [skipped for each in collected if (skipped := each.close(num_read)) is not None]
     for name, (usable, _) in encoded.items():
         _check_not_empty(source, int(usable.sum()), name)
 
@@ -63,6 +66,7 @@ def prepare(source: Source, settings: DataSettings, clean: CleaningStep, target:
         "label_names": list(encoder.label_names),
         **label_facts,
         "num_rows": num_rows,
+        "left_out": [dataclasses.astuple(item) for item in _left_out(rows, collected)],
         "log": log,
     }
 
@@ -90,6 +94,17 @@ def _read(
             )
             num_tables += len(tables[name])
     return columns, rows, guesses
+
+
+def _left_out(rows: dict[str, Rows], collected: Sequence[BadRows]) -> list[LeftOut]:
+    """Return how many rows of each split were left out, and why."""
+    counts: Counter[tuple[str, str]] = Counter()
+    for split, part in rows.items():
+        for number in range(part.first_table, part.first_table + len(part.tables)):
+            for bad in collected:
+                for reason, count in bad.reasons.get(number, {}).items():
+                    counts[split, reason] += count
+    return [LeftOut(split, reason, count) for (split, reason), count in counts.items()]
 
 
 def _check_not_empty(source: Source, num_rows: int, split: str) -> None:

@@ -57,6 +57,20 @@ def test_auroc_is_the_mean_over_labels_that_occur() -> None:
     assert found["auroc"] == pytest.approx((1 + 1) / 2)
 
 
+def test_f1_macro_is_that_of_scikit_learn() -> None:
+    from sklearn.metrics import f1_score
+
+    task = Task("single_label", ("a", "b", "c", "d"), (1, 1, 1, 1), 4)
+    labels, predicted = np.array([0, 0, 1, 1]), np.array([0, 2, 1, 1])
+    found = compute_metrics(task, np.eye(4)[predicted], labels)
+    # a: 2/3, b: 1, c: predicted only, 0; d is in neither and does not count
+    assert found["f1_macro"] == pytest.approx((2 / 3 + 1 + 0) / 3)
+    assert found["f1_macro"] == pytest.approx(f1_score(labels, predicted, average="macro"))
+    several = np.array([[1, 0], [1, 0]])
+    found = compute_metrics(MULTI, several - 0.5, several)
+    assert found["f1_macro"] == 0.5 == f1_score(several, several, average="macro", zero_division=0.0)
+
+
 def test_multi_label_takes_one_label_and_labels_of_any_name() -> None:
     task = Task("multi_label", ("macro",), (1,), 2)
     found = compute_metrics(task, np.array([[1.0], [-1.0], [2.0]]), np.array([[1.0], [1.0], [0.0]]))

@@ -119,6 +119,41 @@ def test_bad_rows_can_be_left_out_and_are_said(load, write_csv) -> None:
     assert "Left out 1 bad row of 41: reviews.csv, row 41 (line 42): empty text." in load.said
 
 
+def test_rows_left_out_are_counted_by_split_and_reason(load, write_csv) -> None:
+    folder = write_csv(*reviews(10), ",label 1", ",label 0", "no label,", name="data/train.csv").parent
+    write_csv("known,label 0", "unknown,label 7", ",label 0", name="data/test.csv")
+    splits = load(folder, bad_rows="skip")
+    expected = {
+        ("train", "empty text", 2),
+        ("train", "missing label", 1),
+        ("test", "empty text", 1),
+        ("test", "the label 'label 7' does not occur in the training rows", 1),
+    }
+    assert {(item.split, item.reason, item.rows) for item in splits.left_out} == expected
+    again = load(folder, bad_rows="skip")  # from the cache
+    assert again.left_out == splits.left_out
+
+
+def test_many_reasons_are_counted_together(load, write_csv) -> None:
+    folder = write_csv(*reviews(10), name="data/train.csv").parent
+    write_csv("known,label 0", *[f"text {row},new {row}" for row in range(30)], name="data/test.csv")
+    left_out = load(folder, bad_rows="skip").left_out
+    assert len(left_out) == 21
+    assert sum(item.rows for item in left_out) == 30
+    assert left_out[-1].reason == "other reasons"
+
+
+def test_unseen_labels_follow_their_own_setting(load, write_csv) -> None:
+    folder = write_csv(*reviews(10), name="data/train.csv").parent
+    write_csv("known,label 0", "unknown,label 7", name="data/test.csv")
+    assert len(load(folder, unseen_labels="skip").test) == 1
+    with pytest.raises(BadRowsError, match=r"label 7.*unseen_labels=skip"):
+        load(folder, bad_rows="skip", unseen_labels="error")
+    write_csv("known,label 0", "unknown,label 7", ",label 0", name="data/test.csv")
+    with pytest.raises(BadRowsError, match=r"1 bad row of 13: .*empty text.*bad_rows=skip"):
+        load(folder, unseen_labels="skip")
+
+
 def test_bad_rows_come_before_what_they_cause(load, write_csv) -> None:
     with pytest.raises(BadRowsError, match="10 bad rows of 10"):
         load(write_csv(*[f"text {row},nan" for row in range(10)]))

@@ -98,6 +98,13 @@ class DataSettings:
     label."""
     allow_unknown_tokens: bool = False
     """Train although the tokenizer knows no token of more than a third of the rows in a split."""
+    encoding: str | None = None
+    """Encoding of text files; by default UTF-8, or UTF-16 with a byte order mark."""
+    quoting: Literal["auto", "csv", "none"] = "auto"
+    """Quotes in csv and tsv files enclose fields (csv), or are ordinary characters (none); auto reads csv files as
+    csv, and decides by the whole file for tsv files."""
+    columns: list[str] = field(default_factory=list)
+    """Names of the columns of csv and tsv files without a header, separated by commas."""
     cleaning: list[str] = field(default_factory=list)
     """Cleaning steps, applied in this order (see --list cleaning)."""
     max_length: int = 512

@@ -13,6 +13,7 @@ NUM_NAMED = 5
 NUM_REASONS = 20
 """Reasons kept apart per file; rows with further ones are counted together."""
 OTHER_REASONS = "other reasons"
+INVALID_UTF8 = "invalid UTF-8; if the file has another encoding, name it (--encoding cp1252)"
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ class BadRows:
         rows = "row" if self.count == 1 else "rows"
         if self.policy == "skip":
             return f"Left out {self.count:,} bad {rows} of {num_rows:,}: {first}{more}."
-        raise BadRowsError(
-            f"{self.count:,} bad {rows} of {num_rows:,}: {first}{more}. Mend them, or leave them out: "
-            f"{self.setting}=skip."
-        )
+        summary = f"{self.count:,} bad {rows} of {num_rows:,}: {first}{more}."
+        if any(INVALID_UTF8 in reasons for reasons in self.reasons.values()):
+            raise BadRowsError(summary)  # leaving these out would remove exactly the rows with accents
+        raise BadRowsError(f"{summary} Correct them, or leave them out: {self.setting}=skip.")

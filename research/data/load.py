@@ -13,9 +13,11 @@ from datasets import Dataset
 from research.config import DataSettings
 from research.data import cache, cleaning
 from research.data.bad_rows import LeftOut
+from research.data.lines import check_encoding
 from research.data.prepare import prepare
 from research.data.sources import find_source
 from research.data.splits import SPLIT_NAMES
+from research.data.text_tables import TextFormat
 from research.task import ProblemType, Task
 
 _NOT_ABOUT_ROWS = ("max_length", "truncation", "allow_unknown_tokens")
@@ -66,7 +68,9 @@ def load_splits(settings: DataSettings, cache_dir: Path | None = None, log: Log 
     """
     _check(settings)
     clean = cleaning.compose(settings.cleaning)
-    source = find_source(settings.data)
+    if settings.encoding is not None:
+        check_encoding(settings.encoding)
+    source = find_source(settings.data, TextFormat(settings.encoding, settings.quoting, tuple(settings.columns)))
     directory = cache.find_cache_dir(cache_dir)
     key = cache.fingerprint(
         source.identity,

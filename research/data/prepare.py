@@ -83,6 +83,7 @@ def _read(
         if name in tables:
             for table in tables[name]:
                 check_present(columns.names(), table)
+                guesses += table.notes()
             rows[name] = ingest(
                 tables[name],
                 num_tables,

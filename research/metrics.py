@@ -127,7 +127,8 @@ class SingleLabelMetrics(TaskMetric):
     """Metrics of one label of several.
 
     As in scikit-learn, f1_macro is the mean over the labels that occur among the labels or the predictions of the rows:
-    a label that is in neither does not lower it.
+    a label that is in neither does not lower it. Rows with a label that training never saw count as wrong; AUROC and
+    log loss are those of the other rows.
     """
 
     description = "accuracy, F1, Matthews correlation, AUROC, log loss and expected calibration error of logits"
@@ -135,14 +136,15 @@ class SingleLabelMetrics(TaskMetric):
     def _compute(self, predictions: Any, references: Any) -> dict[str, float]:
         logits, labels = np.asarray(predictions), np.asarray(references)
         scores, predicted = probabilities(self.task, logits), logits.argmax(axis=1)
+        seen = labels < self.task.num_labels
         all_labels = list(range(self.task.num_labels))
         return {
             "accuracy": float((predicted == labels).mean()),
             "f1_macro": float(f1_score(labels, predicted, average="macro", zero_division=0.0)),
-            "f1_micro": float(f1_score(labels, predicted, labels=all_labels, average="micro", zero_division=0.0)),
+            "f1_micro": float(f1_score(labels, predicted, average="micro", zero_division=0.0)),
             "mcc": float(matthews_corrcoef(labels, predicted)) if len(np.unique(labels)) > 1 else float("nan"),
-            "auroc": _auroc(scores, labels),
-            "log_loss": float(log_loss(labels, scores, labels=all_labels)),
+            "auroc": _auroc(scores[seen], labels[seen]),
+            "log_loss": float(log_loss(labels[seen], scores[seen], labels=all_labels)),
             "calibration_error": calibration_error(scores, labels),
         }
 

@@ -113,9 +113,9 @@ class DataSettings:
     """What is kept of a text that is too long: its beginning, its end, or both halves."""
     bad_rows: Literal["error", "skip"] = "error"
     """Rows without text or label, or with invalid UTF-8: refuse them all with one error, or leave them out."""
-    unseen_labels: Literal["error", "skip"] | None = None
-    """Validation and test rows with labels that no training row has: refuse them with one error, or leave them out; by
-    default as --bad_rows."""
+    unseen_labels: Literal["error", "skip", "count_as_wrong"] | None = None
+    """Validation and test rows with labels that no training row has: refuse them with one error, leave them out, or
+    count them as wrong predictions; by default as --bad_rows."""
     limit_train: int | None = None
     """Train on this many rows, a stratified sample."""
     limit_validation: int | None = None

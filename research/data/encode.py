@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -13,7 +13,14 @@ from research.data.bad_rows import BadRows
 from research.data.columns import Columns
 from research.data.ingest import Rows
 from research.data.label_lists import IndicatorReader, LabelReader, NameReader, RowLabels, list_lengths
-from research.data.labels import LabelCodes, check_problem_type, count_values, guess_problem_type, parse_scores
+from research.data.labels import (
+    LabelCodes,
+    check_problem_type,
+    count_values,
+    distinct,
+    guess_problem_type,
+    parse_scores,
+)
 from research.data.second_readings import warn_of_second_readings, warn_of_spellings
 from research.data.splits import Integers, Strata, bin_scores
 from research.task import ProblemType
@@ -46,7 +53,10 @@ class LabelEncoder:
         self.column = column
         self.reader = reader
         self.notes = notes
+        self.unseen: tuple[str, ...] = ()
+        """Names that only validation or test rows have, numbered after `label_names`."""
         self._counts = counts
+        self._keeps_unseen = False
 
     @classmethod
     def learn(cls, train: Rows, columns: Columns, problem_type: ProblemType | None) -> LabelEncoder:
@@ -104,10 +114,34 @@ class LabelEncoder:
         )
         return cls(problem_type, columns.label_name, reader, counts, [note])
 
+    def keep_unseen(self, rows: Iterable[Rows]) -> None:
+        """Number the labels that only validation or test rows have, so that these rows are kept.
+
+        Raises:
+            ValueError: if rows may have several labels, of which some have no output.
+        """
+        self._keeps_unseen = True
+        if not isinstance(self.reader, NameReader):
+            return
+        unseen: set[str] = set()
+        for part in rows:
+            for batch in part.batches():
+                unseen |= self.reader.codes.unknown(distinct(batch.column("label").flatten()))
+        if unseen and self.problem_type == "multi_label":
+            raise ValueError(
+                "unseen_labels=count_as_wrong needs one label per row; validation or test rows have several, and "
+                f"training rows lack {', '.join(map(repr, sorted(unseen)[:_NUM_NAMES_SHOWN]))}. Set unseen_labels=skip."
+            )
+        self.unseen = tuple(sorted(unseen))
+        self.reader = NameReader(self.reader.codes.extended(self.unseen))
+        self._counts = np.append(self._counts, np.zeros(len(self.unseen), dtype=np.int64))
+
     @property
     def label_names(self) -> tuple[str, ...]:
         """One name per output of the model."""
-        return self.reader.names if self.reader is not None else (self.column,)
+        if self.reader is None:
+            return (self.column,)
+        return self.reader.names[: len(self.reader.names) - len(self.unseen)]
 
     @property
     def label_type(self) -> pa.DataType:
@@ -167,7 +201,14 @@ class LabelEncoder:
         if self.problem_type == "regression":
             return np.zeros(1, dtype=np.int64)
         flat = labels.flatten() if self.problem_type == "multi_label" else labels
-        return np.bincount(flat.to_numpy(zero_copy_only=False), minlength=len(self.label_names))
+        num_labels = len(self.label_names)
+        return np.bincount(flat.to_numpy(zero_copy_only=False), minlength=num_labels)[:num_labels]
+
+    def count_unseen(self, labels: pa.Array) -> int:
+        """Return how many of the rows that `encode_labels` returned have a label that no training row has."""
+        if self.problem_type != "single_label":
+            return 0
+        return int((self._counts[labels.to_numpy()] == 0).sum())
 
     def _read_scores(self, labels: pa.ListArray) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         single = list_lengths(labels) == 1
@@ -195,6 +236,8 @@ class LabelEncoder:
     def _are_known(self, labels: RowLabels) -> NDArray[np.bool_]:
         """Return which labels the training rows have; of one that is only declared, nothing can be learned."""
         known = labels.codes >= 0
+        if self._keeps_unseen:
+            return known
         known[known] = self._counts[labels.codes[known]] > 0
         return known
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import get_args
 
@@ -42,6 +42,8 @@ class Splits:
     """What is to be predicted."""
     left_out: tuple[LeftOut, ...] = ()
     """Rows that could not be used and were skipped, by split and reason."""
+    num_unseen: Mapping[str, int] = field(default_factory=dict)
+    """Rows of each split whose label no training row has, and which count as wrong."""
     cache_dir: Path | None = None
     """Where prepared data is kept; None is MIDWAY_CACHE or ~/.cache/midway."""
 
@@ -91,10 +93,11 @@ def load_splits(settings: DataSettings, cache_dir: Path | None = None, log: Log 
         facts["num_rows"]["train"],
         facts["score_mean"],
         facts["score_std"],
+        tuple(facts["unseen_labels"]),
     )
     train, validation, test = (open_dataset(entry / f"{name}.arrow", f"{key}-{name}") for name in SPLIT_NAMES)
     left_out = tuple(LeftOut(*item) for item in facts["left_out"])
-    return Splits(train, validation, test, task, left_out, directory)
+    return Splits(train, validation, test, task, left_out, facts["num_unseen"], directory)
 
 
 def open_dataset(path: Path, fingerprint: str) -> Dataset:

@@ -154,6 +154,30 @@ def test_unseen_labels_follow_their_own_setting(load, write_csv) -> None:
         load(folder, unseen_labels="skip")
 
 
+def test_unseen_labels_can_be_kept(load, write_csv) -> None:
+    folder = write_csv(*reviews(10), name="data/train.csv").parent
+    write_csv("known,label 1", "unknown,label 7", "other,label 00", "unknown too,label 7", name="data/test.csv")
+    splits = load(folder, unseen_labels="count_as_wrong")
+    assert splits.task.label_names == ("label 0", "label 1")
+    assert splits.task.unseen_labels == ("label 00", "label 7")
+    assert list(splits.test["label"]) == [1, 3, 2, 3]
+    assert splits.num_unseen["test"] == 3
+    assert len(splits.task.label_counts) == 2
+    assert any(line.startswith("Warning: 3 of 4 test rows") for line in load.said)
+    write_csv("unknown,label 7", name="data/test.csv")
+    with pytest.raises(ValueError, match="All 1 test rows"):
+        load(folder, unseen_labels="count_as_wrong")
+
+
+def test_unseen_labels_cannot_be_kept_among_several(load, write_jsonl) -> None:
+    rows = [{"text": f"review {row}", "label": ["a", "b"][: row % 3]} for row in range(40)]
+    folder = write_jsonl(rows, "data/train.jsonl").parent
+    write_jsonl([{"text": "new", "label": ["c"]}, {"text": "known", "label": ["a"]}], "data/test.jsonl")
+    with pytest.raises(ValueError, match=r"needs one label per row.*'c'.*unseen_labels=skip"):
+        load(folder, unseen_labels="count_as_wrong")
+    assert len(load(folder, unseen_labels="skip").test) == 1
+
+
 def test_bad_rows_come_before_what_they_cause(load, write_csv) -> None:
     with pytest.raises(BadRowsError, match="10 bad rows of 10"):
         load(write_csv(*[f"text {row},nan" for row in range(10)]))

@@ -56,9 +56,9 @@ def evaluate(run: Run, split: str) -> Predictions:
     positions, weights, losses, logits, labels = (
         accelerator.gather(torch.cat(parts)).cpu().numpy() for parts in zip(*collected, strict=True)
     )
-    counted = weights > 0
-    order = np.argsort(positions[counted])
-    positions, losses, logits, labels = (values[counted][order] for values in (positions, losses, logits, labels))
+    order = np.flatnonzero(weights > 0)
+    order = order[np.argsort(positions[order])]
+    positions, losses, logits, labels = (values[order] for values in (positions, losses, logits, labels))
     assert np.array_equal(positions, np.arange(len(lengths))), f"{split}: {positions} for {len(lengths)} rows"
     metrics = [{"loss": float(losses.mean(dtype=np.float64)), **compute_metrics(run.task, logits, labels)}]
     broadcast_object_list(metrics)  # all processes decide by the same numbers

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 import shutil
 from collections.abc import Callable, Sequence
@@ -288,8 +289,12 @@ def set_up(
     optimizer = create_optimizer(model_blocks(model.encoder, model.head), config)
     apply_schedule(optimizer, schedule)
     # After all that can be refused, since of many rows it takes longest.
-    with accelerator.main_process_first():
-        splits = tokenize_splits(texts, plan.tokenizer, log=say)
+    tokenize = functools.partial(
+        tokenize_splits, texts, plan.tokenizer, allow_unknown=config.allow_unknown_tokens, log=say
+    )
+    with refused_for_all(accelerator):
+        splits = tokenize() if accelerator.is_main_process else None
+    splits = splits or tokenize()  # the other processes find the cache filled
     # A seed of its own for each process from here on: replicas must not drop the same units.
     set_seed(derived_seed(config.seed, accelerator.process_index))
     compile_backend = config.compile_backend if config.compile else None

@@ -8,6 +8,7 @@ ones.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import re
 import types
@@ -126,6 +127,29 @@ def typed_settings(recipe: dict[str, Any], arguments: Sequence[str] = ()) -> dic
     return settings
 
 
+def typed_value(name: str, value: Any) -> Any:
+    """Return the value of one setting, typed as `typed_settings` does it, without typing all others again.
+
+    Args:
+        name: of the setting.
+        value: as YAML reads it.
+    Raises:
+        ValueError: for a value of the wrong type.
+    """
+    try:
+        namespace = _parser_of(name).parse_object({name: as_text_is(value, setting_types()[name])})
+    except ArgumentError:
+        return typed_settings({name: value})[name]  # reports the error as for a whole recipe
+    return namespace.as_dict()[name]
+
+
+@functools.cache
+def _parser_of(name: str) -> ArgumentParser:
+    parser = ArgumentParser(exit_on_error=False, allow_abbrev=False)
+    parser.add_argument(f"--{name}", type=setting_types()[name])
+    return parser
+
+
 def build_parser(*more_groups: type) -> ArgumentParser:
     """Return the parser: one group of flags for each group of settings.
 
@@ -147,6 +171,7 @@ def build_parser(*more_groups: type) -> ArgumentParser:
     return parser
 
 
+@functools.cache
 def setting_types() -> dict[str, Any]:
     """Return the type of every setting by its name."""
     groups = (*SETTING_GROUPS, LookingSettings)

@@ -91,7 +91,13 @@ class DataSettings:
     text_pair_column: str | None = None
     """Column with the second text of a pair; by default guessed when unambiguous, and said."""
     label_column: str | None = None
-    """Column with the label, the list of labels or the score; by default guessed when unambiguous, and said."""
+    """Column with the label, the list of labels or the score; by default guessed if unambiguous, and reported.
+    Several columns, separated by commas, hold a 0 or 1 for each label."""
+    label_separator: str | None = None
+    """Separates the names of several labels in one string, as the comma in `joy,anger`; by default a string is one
+    label."""
+    allow_unknown_tokens: bool = False
+    """Train although the tokenizer knows no token of more than a third of the rows in a split."""
     cleaning: list[str] = field(default_factory=list)
     """Cleaning steps, applied in this order (see --list cleaning)."""
     max_length: int = 512

@@ -191,7 +191,7 @@ def finish(run: Run) -> tuple[dict[str, Any], dict[str, Predictions]]:
         "skipped_steps": run.num_skipped,
         "peak_memory_bytes": peak_memory_bytes(accelerator),
         "trainable_parameters": num_trainable,
-        "edits": len(run.journal),
+        "edits": sum(record.skipped is None for record in run.journal),
         "cached_features": run.features is not None,
         "tested": "best" if has_best else "last",
         "metrics": {split: each.metrics for split, each in found.items()},

@@ -30,8 +30,10 @@ from research.config import Choice, RunConfig
 from research.data import Collator, Splits
 from research.data.arrow import hash_rows
 from research.data.batch import Batch
+from research.edits import journal
 from research.edits.audit import AuditError, check_gradients_arrive, checksums, describe_unused, without_gradient
 from research.edits.base import HARMLESS, EditError, EditProxy, EditRequest, check_mode, random_numbers_of
+from research.edits.boundary import count_parameters
 from research.edits.journal import Parent, Record, objective_after
 from research.evaluation import Predictions, evaluate
 from research.features.encoding import Features
@@ -40,6 +42,7 @@ from research.hooks.base import Hook
 from research.model import EncoderWithHead
 from research.objectives import Objective
 from research.optim import apply_schedule
+from research.rehearsal import conflict_of
 from research.resuming import Start, list_checkpoints
 from research.schedules import Schedule
 from research.seeds import derived_seed
@@ -448,6 +451,11 @@ class Run:
         for module in self.frozen:
             module.eval()
 
+    @property
+    def pending_requests(self) -> Sequence[EditRequest]:
+        """The edits that were asked for since the last boundary."""
+        return tuple(self._requests)
+
     def ask(self, requests: Sequence[EditRequest]) -> None:
         """Ask for edits at the next boundary; on every process for the same ones.
 
@@ -466,6 +474,41 @@ class Run:
                 continue
             check_mode(request)
             self._requests.append(request)
+
+    def ask_or_skip(self, requests: Sequence[EditRequest], planned: Sequence[Sequence[EditRequest]]) -> None:
+        """Ask for edits, or leave all of them out and write that into the journal if they conflict with others.
+
+        Args:
+            requests: the edits; the same ones on every process.
+            planned: the edits of each later boundary, which must remain possible.
+        """
+        reason = conflict_of(self, requests, planned)
+        if reason is None:
+            self.ask(requests)
+        else:
+            self._skip_edits(requests, reason)
+
+    def _skip_edits(self, requests: Sequence[EditRequest], reason: str) -> None:
+        model = self.encoder_with_head
+        trainable, size = count_parameters(model)
+        skipped = [
+            Record(
+                number,
+                self.clock.step,
+                round(self.clock.epochs_done, 6),
+                request.name,
+                request.arguments,
+                request.asked_by,
+                [trainable, trainable],
+                [size, size],
+                request.entry,
+                reason,
+            )
+            for number, request in enumerate(requests, len(self.journal) + 1)
+        ]
+        self.journal += skipped
+        if self.is_main:
+            journal.write(self, skipped)
 
     @contextlib.contextmanager
     def shared_random_numbers(self) -> Iterator[None]:

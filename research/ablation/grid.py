@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import hashlib
 import itertools
 import json
 import re
 import typing
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -23,6 +25,7 @@ from research.cli import (
     refuse_unknown_settings,
     setting_types,
     typed_settings,
+    typed_value,
 )
 from research.config import NOT_REPEATED, Choice, RunConfig
 from research.resuming import HARMLESS, ROUNDING
@@ -189,11 +192,13 @@ def expand(spec: StudySpec, options: Mapping[str, dict[str, str]] | None = None)
     varying = [axis for axis, values in axes.items() if axis != "seed" and len(values) > 1]
     used: set[int] = set()
     trials = []
+    defaults = {name: value for name, value in typed_settings({}).items() if name not in LOOKING}
+    type_value = _TypedValues()
     for values in itertools.product(*axes.values()):
         place = dict(zip(axes, values, strict=True))
         if _matches(spec.exclude, place, used):
             continue
-        settings = _settings_of(spec, place, used)
+        settings = _settings_of(spec, place, used, defaults, type_value)
         fold_options(settings, {kind: dict(given) for kind, given in (options or {}).items()})
         checked = RunConfig(**settings).to_dict()
         kept = {name: value for name, value in checked.items() if name not in NOT_REPEATED}
@@ -207,7 +212,13 @@ def expand(spec: StudySpec, options: Mapping[str, dict[str, str]] | None = None)
     return trials
 
 
-def _settings_of(spec: StudySpec, place: Mapping[str, Any], used: set[int]) -> dict[str, Any]:
+def _settings_of(
+    spec: StudySpec,
+    place: Mapping[str, Any],
+    used: set[int],
+    defaults: Mapping[str, Any],
+    type_value: Callable[[str, Any], Any],
+) -> dict[str, Any]:
     """Return the settings at one place of the grid, typed: base, recipe, arm, axes and overrides, in this order."""
     given = dict(place)
     layers = [spec.arms[given.pop("arm")]] if "arm" in given else []
@@ -223,7 +234,20 @@ def _settings_of(spec: StudySpec, place: Mapping[str, Any], used: set[int]) -> d
             takes_list = typing.get_origin(kinds.get(name)) is list
             merged[name] = [value] if takes_list and not isinstance(value, list) else value
     refuse_unknown_settings(merged, "setting")
-    return {name: value for name, value in typed_settings(merged).items() if name not in LOOKING}
+    return {**defaults, **{name: type_value(name, value) for name, value in merged.items()}}
+
+
+class _TypedValues:
+    """Types each value of a setting once: a grid repeats few values in many trials."""
+
+    def __init__(self) -> None:
+        self._values: dict[tuple[str, str], Any] = {}
+
+    def __call__(self, name: str, value: Any) -> Any:
+        key = (name, repr(value))
+        if key not in self._values:
+            self._values[key] = typed_value(name, value)
+        return copy.deepcopy(self._values[key])  # options are folded into it
 
 
 def _matches(
@@ -309,8 +333,8 @@ def _check_distinct(trials: Sequence[Trial]) -> None:
     Raises:
         ValueError: naming them.
     """
-    ids = [trial.id for trial in trials]
-    twice = sorted({trial.arm for trial in trials if ids.count(trial.id) > 1})
+    times = Counter(trial.id for trial in trials)
+    twice = sorted({trial.arm for trial in trials if times[trial.id] > 1})
     if twice:
         raise ValueError(f"The grid has the same settings twice: {', '.join(twice)}.")
     if not trials:

@@ -17,7 +17,7 @@ from research.data.sources import find_source
 from research.data.splits import SPLIT_NAMES
 from research.task import ProblemType, Task
 
-_NOT_ABOUT_ROWS = ("max_length", "truncation")
+_NOT_ABOUT_ROWS = ("max_length", "truncation", "allow_unknown_tokens")
 Log = Callable[[str], None]
 
 

@@ -43,7 +43,7 @@ def prepare(source: Source, settings: DataSettings, clean: CleaningStep, target:
     num_read = sum(part.num_read for part in rows.values())
     try:
         _check_not_empty(source, len(rows["train"]), "train")
-        encoder = LabelEncoder.learn(rows["train"], columns.label, settings.task)
+        encoder = LabelEncoder.learn(rows["train"], columns, settings.task)
     except ValueError:
         bad.close(num_read)  # bad rows explain more than what they leave
         raise
@@ -55,7 +55,7 @@ def prepare(source: Source, settings: DataSettings, clean: CleaningStep, target:
 
     assigned, notes = _assign(rows, encoded, settings)
     label_facts, num_rows = _write(rows, assigned, encoder, pair=columns.text_pair is not None, target=target)
-    log += [encoder.describe(guessed=settings.task is None), *notes]
+    log += [encoder.describe(guessed=settings.task is None), *encoder.notes, *notes]
     log += _describe_missing_labels(label_facts.pop("labels_present"), encoder.label_names)
     log.append(f"{source.name}: " + ", ".join(f"{name} {num_rows[name]:,}" for name in SPLIT_NAMES) + " rows.")
     return {
@@ -79,7 +79,15 @@ def _read(
         if name in tables:
             for table in tables[name]:
                 check_present(columns.names(), table)
-            rows[name] = ingest(tables[name], num_tables, columns, clean, bad=bad, path=scratch / f"{name}.arrow")
+            rows[name] = ingest(
+                tables[name],
+                num_tables,
+                columns,
+                clean,
+                label_separator=settings.label_separator,
+                bad=bad,
+                path=scratch / f"{name}.arrow",
+            )
             num_tables += len(tables[name])
     return columns, rows, guesses
 

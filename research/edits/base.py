@@ -84,8 +84,8 @@ def register_edit(name: str, *, changes_parameters: bool = True) -> Callable[[Ed
     Raises:
         ValueError: if the name is taken, or is an entry's word for a time.
     """
-    if name in ("at", "every", "when"):
-        raise ValueError(f"An edit cannot be called '{name}': a timeline's entry says so when it is due.")
+    if name in ("at", "every", "when", "on_conflict"):
+        raise ValueError(f"An edit cannot be called '{name}': a timeline's entry uses the word for something else.")
 
     def decorate(function: EditFunction) -> EditFunction:
         if not changes_parameters:

@@ -143,8 +143,9 @@ def apply_edit(run: Editable, request: EditRequest) -> journal.Record:
 def replay(run: Run, records: Sequence[journal.Record]) -> None:
     """Do again what a journal says, on a fresh run: its values are loaded afterwards."""
     for record in records:
-        run.fresh.clear()
-        apply_edit(run, record.request)
+        if record.skipped is None:
+            run.fresh.clear()
+            apply_edit(run, record.request)
         run.journal.append(record)
     _fit_wrappers(run, [record.request for record in records])
 

@@ -41,6 +41,8 @@ class Record:
     """Number before and after."""
     entry: str | None = None
     """The timeline's entry as it was written, its time included; None if a hook asked while training."""
+    skipped: str | None = None
+    """Why the edit was left out although its condition came true (on_conflict: skip); None if it was applied."""
 
     @property
     def request(self) -> EditRequest:
@@ -48,6 +50,8 @@ class Record:
         return EditRequest(self.name, self.arguments, self.asked_by, self.entry)
 
     def __str__(self) -> str:
+        if self.skipped is not None:
+            return f"skipped {self.request}, asked for by {self.asked_by}: {self.skipped}"
         trainable = " -> ".join(f"{count:,}" for count in dict.fromkeys(self.trainable_parameters))
         return f"{self.request}, asked for by {self.asked_by}; trainable parameters {trainable}"
 
@@ -71,7 +75,9 @@ def objective_after(objective: str | dict[str, Any] | None, records: Sequence[Re
         objective: as the settings have it, resolved.
         records: the edits.
     """
-    edited = [record.arguments["objective"] for record in records if record.name == "set_objective"]
+    edited = [
+        record.arguments["objective"] for record in records if record.name == "set_objective" and record.skipped is None
+    ]
     chosen = edited[-1] if edited else objective
     assert chosen is not None, "the settings are not resolved"
     return Choice.of(chosen, "objective")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from heads.registry import UnknownNameError, describe_unknown
 from research.choices import resolve_options
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from research.run import Run
 
 TIMES = ("at", "every", "when")
+ON_CONFLICT = "on_conflict"
+"""Word of a conditional entry: what happens if its edits cannot be applied when the condition comes true."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,8 @@ class Entry:
     """How often."""
     when: Condition | None = None
     """Under which condition, once."""
+    on_conflict: Literal["skip", "error"] | None = None
+    """What happens if the edits cannot be applied when the condition comes true; None if they always can."""
 
     @property
     def identity(self) -> str:
@@ -102,25 +106,32 @@ def parse_entry(written: Mapping[str, Any], label: str) -> Entry:
         ValueError: naming the entry, if its time or an edit cannot be read.
     """
     try:
+        written = dict(written)
+        on_conflict = written.pop(ON_CONFLICT, None)
         times = [name for name in TIMES if name in written]
         if len(times) != 1:
             raise ValueError(f"expected exactly one of {', '.join(TIMES)}, got {', '.join(times) or 'none'}")
         for name in written:
             if name not in TIMES and name not in EDITS:
                 raise UnknownNameError(
-                    describe_unknown("edit", str(name), [*EDITS, *TIMES], listed_as="Edits and times")
+                    describe_unknown("edit", str(name), [*EDITS, *TIMES, ON_CONFLICT], listed_as="Edits and times")
                 )
         requests = tuple(request_edit(name, value, label) for name, value in written.items() if name not in TIMES)
         if not requests:
             raise ValueError(f"expected an edit beside the time. Edits: {', '.join(EDITS)}")
         kind, text = times[0], written[times[0]]
+        if on_conflict not in (None, "skip", "error"):
+            raise ValueError(f"expected {ON_CONFLICT} to be skip or error, got {on_conflict!r}")
+        if on_conflict is not None and kind != "when":
+            raise ValueError(f"{ON_CONFLICT} is for entries with 'when': what is due at a known time is checked before")
         condition = parse_condition(text) if kind == "when" else None
         time = parse_time(str(text)) if condition is None else None
         if kind == "every" and time is not None and time.value == 0:
             raise ValueError("expected a time above 0 after 'every'")
         identity = f"{kind} {time or condition}: {listed(requests)}"
         requests = tuple(replace(request, entry=identity) for request in requests)
-        return Entry(label, requests, time if kind == "at" else None, time if kind == "every" else None, condition)
+        at, every = (time if kind == name else None for name in ("at", "every"))
+        return Entry(label, requests, at, every, condition, on_conflict)
     except ValueError as error:
         raise type(error)(f"{label}: {one_line(error)}") from None
 
@@ -286,7 +297,11 @@ class FollowTimeline(Hook):
         for entry in self.conditional:
             assert entry.when is not None
             if entry.when.hear(metrics):
-                run.ask(entry.requests)
+                if entry.on_conflict == "skip":
+                    later = [requests for step, requests in self.due.items() if step > run.clock.step]
+                    run.ask_or_skip(entry.requests, later)
+                else:
+                    run.ask(entry.requests)
 
     def after_edits(self, run: Run) -> None:
         """Reset conditions on the loss when losses are no longer comparable."""

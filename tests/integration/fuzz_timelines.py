@@ -105,7 +105,7 @@ def random_settings(generator: np.random.Generator) -> dict[str, Any]:
         return (
             {"every": f"{generator.integers(3, 6)}st", "scale_lr": 0.8}
             if kind < 0.8
-            else {"when": one_of(CONDITIONS), **edits}
+            else {"when": one_of(CONDITIONS), "on_conflict": "skip", **edits}
         )
 
     timeline = [entry() for _ in range(generator.integers(1, 7))]

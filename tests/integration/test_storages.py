@@ -294,6 +294,33 @@ with Study("a", sys.argv[1]) as study:
     assert sorted(claimed) == sorted(trial.id for trial in trials)
 
 
+@pytest.mark.parametrize("num_seeds", [30, 120])
+def test_planning_takes_few_transactions_and_polling_few_statements(tmp_path: Path, num_seeds: int) -> None:
+    statements: list[str] = []
+
+    def note(connection: Any, cursor: Any, statement: str, *rest: Any) -> None:
+        statements.append(statement)
+
+    trials = expand(StudySpec(grid={"seed": list(range(num_seeds))}))
+    with Study("a", local_address(tmp_path)) as study, Study("a", local_address(tmp_path)) as other:
+        sqlalchemy.event.listen(sqlalchemy.Engine, "before_cursor_execute", note)
+        try:
+            assert study.add(trials) == num_seeds
+            assert sum(statement.startswith("BEGIN") for statement in statements) < 10
+            study.entries()
+            statements.clear()
+            study.entries()
+            assert len(statements) == 2  # a transaction and a query
+        finally:
+            sqlalchemy.event.remove(sqlalchemy.Engine, "before_cursor_execute", note)
+        claim = other.claim("another worker")
+        assert claim is not None
+        assert study.entries()[claim.trial.id].attributes["worker"] == "another worker"
+        other.note(claim, seconds=1.5)
+        assert study.entries()[claim.trial.id].attributes["seconds"] == 1.5
+        assert list(study.entries()) == [trial.id for trial in trials]
+
+
 def test_storage_that_is_not_there_is_refused_and_not_made(tmp_path: Path) -> None:
     file = tmp_path / "study.db"
     with pytest.raises(ValueError, match="There is no storage"):

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from jsonargparse import ArgumentParser
 
 from research.ablation.grid import StudySpec, expand, read_study_file
 from research.config import RunConfig
@@ -153,3 +154,27 @@ def test_study_file_that_cannot_be_is_refused(text: str, message: str, tmp_path:
     path.write_text(text)
     with pytest.raises(ValueError, match=re.escape(message)):
         read_study_file(path, quick=True)
+
+
+def test_each_value_of_a_grid_is_typed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    num_calls = 0
+    parse = ArgumentParser.parse_object
+
+    def count(*arguments: Any, **named: Any) -> Any:
+        nonlocal num_calls
+        num_calls += 1
+        return parse(*arguments, **named)
+
+    monkeypatch.setattr(ArgumentParser, "parse_object", count)
+    assert (
+        len(expand(StudySpec(grid={"head": ["linear", "lstm"], "lr": [1e-5, "3e-5"], "seed": list(range(50))}))) == 200
+    )
+    assert num_calls <= 2 + 2 + 50 + 1
+
+
+def test_options_of_one_trial_leave_the_others_alone() -> None:
+    spec = StudySpec(grid={"head": [{"name": "lstm", "lstm_size": 8}], "seed": [0, 1]})
+    first, second = expand(spec, {"head": {"dropout": "0.5"}})
+    assert first.settings["head"] == second.settings["head"]
+    first.settings["head"]["lstm_size"] = 16
+    assert second.settings["head"]["lstm_size"] == 8

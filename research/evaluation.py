@@ -58,9 +58,9 @@ def evaluate(run: Run, split: str) -> Predictions:
     positions, weights, losses, logits, labels = (
         accelerator.gather(torch.cat(parts)).cpu().numpy() for parts in zip(*collected, strict=True)
     )
-    counted = weights > 0
-    order = np.argsort(positions[counted])
-    positions, losses, logits, labels = (values[counted][order] for values in (positions, losses, logits, labels))
+    order = np.flatnonzero(weights > 0)
+    order = order[np.argsort(positions[order])]
+    positions, losses, logits, labels = (values[order] for values in (positions, losses, logits, labels))
     assert np.array_equal(positions, np.arange(len(lengths))), f"{split}: {positions} for {len(lengths)} rows"
     if run.task.unseen_labels:  # for which the loss is not defined
         losses = losses[labels < run.task.num_labels]

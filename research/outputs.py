@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
@@ -30,6 +31,8 @@ from research.task import Task
 CONFIG = "config.yaml"
 RESULT = "result.json"
 METRICS_LOG = "metrics.jsonl"
+PREDICTIONS_BLOCK_BYTES = 2**27
+"""Size of the scores that are written at once, in bytes."""
 
 
 def run_directory(config: RunConfig) -> Path:
@@ -116,19 +119,31 @@ def config_as_yaml(config: RunConfig) -> str:
 
 
 def write_predictions(directory: Path, split: str, task: Task, found: Predictions) -> None:
-    """Write predictions/<split>.parquet: id, label, prediction, one score per class."""
+    """Write predictions/<split>.parquet: id, label, prediction, one score per class.
+
+    Rows are written in blocks, since all scores of many labels may not fit into memory.
+    """
     path = predictions_path(directory, split)
-    scores = probabilities(task, found.logits)
+    num_rows, num_labels = found.logits.shape
+    size = max(1, PREDICTIONS_BLOCK_BYTES // (8 * num_labels))
+    first = _predictions_table(task, found, slice(0, size))
+    with reporting_failure(path, needed=8 * num_rows * (num_labels + 3)):
+        path.parent.mkdir(exist_ok=True)
+        with pq.ParquetWriter(path, first.schema) as writer:
+            writer.write_table(first)
+            for start in range(size, num_rows, size):
+                writer.write_table(_predictions_table(task, found, slice(start, start + size)))
+
+
+def _predictions_table(task: Task, found: Predictions, rows: slice) -> pa.Table:
+    scores = np.asfortranarray(probabilities(task, found.logits[rows]))
     columns: dict[str, Any] = {
-        "id": found.ids,
-        "label": list(found.labels),
-        "prediction": list(predicted_labels(task, found.logits)),
+        "id": found.ids[rows],
+        "label": list(found.labels[rows]),
+        "prediction": list(predicted_labels(task, found.logits[rows])),
         **{f"score_{name}": scores[:, index] for index, name in enumerate(task.label_names)},
     }
-    table = pa.table(columns)
-    with reporting_failure(path, needed=table.nbytes):
-        path.parent.mkdir(exist_ok=True)
-        pq.write_table(table, path)
+    return pa.table(columns)
 
 
 def predictions_path(directory: Path, split: str) -> Path:

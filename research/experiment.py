@@ -39,7 +39,7 @@ from research.outputs import (
 )
 from research.plugins import hash_plugins
 from research.report import write_report
-from research.resuming import Start, check_checkpoint, fork_checkpoint, newest_checkpoint
+from research.resuming import Start, check_checkpoint, fork_checkpoint, newest_checkpoint, retire_later_checkpoints
 from research.run import Run
 from research.summary import describe, out_of_memory_message, peak_memory_bytes, summary
 from research.tracking import start_trackers, track_predictions
@@ -87,6 +87,7 @@ def run_experiment(config: RunConfig, *, hooks: Sequence[Hook] = ()) -> dict[str
                 make_directory(directory)
                 _hold(lock, directory, say)
                 claim_directory(directory, config)
+                retire_later_checkpoints(directory, run.clock.step, say)
                 write_config(directory, run.config)  # first: it makes the directory a run's
                 bring_back_files(run)
         return train_and_finish(run, say)

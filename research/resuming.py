@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from research import durable
 from research.config import NOT_REPEATED, DataSettings
 from research.forks import parse_fork
 from research.manifest import MANIFEST, find_damage
@@ -161,6 +162,31 @@ def list_checkpoints(directory: Path) -> list[Path]:
     return [found[step] for step in sorted(found)]
 
 
+def retire_later_checkpoints(directory: Path, step: int, say: Say) -> None:
+    """Delete the checkpoints of a run directory that are later than where its run goes on; on the main process.
+
+    They are of a path that is abandoned, or damaged. If they stayed, `--resume auto` would take them, and rotation
+    would delete the new ones in their place.
+
+    Args:
+        directory: the run directory.
+        step: steps taken where the run goes on, 0 if it starts afresh.
+        say: gets what is deleted.
+    """
+    later = [checkpoint for checkpoint in list_checkpoints(directory) if step_of(checkpoint) > step]
+    for checkpoint in reversed(later):  # what a kill leaves has no gap
+        with durable.reporting_failure(checkpoint, needed=0):
+            durable.retire(checkpoint)
+    if later:
+        names = ", ".join(checkpoint.name for checkpoint in later)
+        say(f"Deleted the checkpoints after step {step:,}, where this run goes on: {names}.")
+
+
+def step_of(checkpoint: Path) -> int:
+    """Return the step of a checkpoint in a run directory."""
+    return int(checkpoint.name.removeprefix("step-"))
+
+
 def check_checkpoint(checkpoint: Path, purpose: str) -> None:
     """Refuse a folder that is no whole checkpoint.
 
@@ -192,7 +218,7 @@ def fork_checkpoint(fork: str, say: Say) -> Path:
         if newest is None:
             raise CheckpointError(f"--fork {fork}: {point.run} has no checkpoint; it needs --save_every.")
         return newest
-    steps = {int(checkpoint.name.removeprefix("step-")): checkpoint for checkpoint in list_checkpoints(point.run)}
+    steps = {step_of(checkpoint): checkpoint for checkpoint in list_checkpoints(point.run)}
     if point.step not in steps:
         there = ", ".join(map(str, steps)) or "none"
         raise CheckpointError(f"--fork {fork}: no checkpoint of step {point.step}. Checkpoints: {there}.")

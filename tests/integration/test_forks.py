@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 
 from research import Hook, RunConfig, run_experiment
 from research.forks import parse_fork
-from research.resuming import CheckpointError
+from research.resuming import CheckpointError, list_checkpoints, step_of
 from tests.conftest import Launch
 from tests.integration.test_main_job import lines_of, result_of, without_times
 
@@ -398,3 +398,50 @@ def test_fork_changes_from_plateau_to_another_schedule_and_back(fork: Train, tmp
     assert metrics_of(tmp_path / "fork", name)[4:] == metrics_of(tmp_path / "whole", name)[4:]
     back = fork("back", fork=f"{tmp_path / 'fork'}@8", schedule="plateau")
     assert back["steps"] == 12
+
+
+def steps_saved(run: Path) -> list[int]:
+    return [step_of(checkpoint) for checkpoint in list_checkpoints(run)]
+
+
+def test_resume_from_an_older_checkpoint_abandons_the_later_ones(
+    fork: Train, settings: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Fails(Hook):
+        step = 7
+
+        def after_step(self, run: Any) -> None:
+            if run.clock.step == self.step:
+                raise RuntimeError("cut")
+
+    options = {"fork": None, "save_every": "2st", "keep": 3}
+    fork("run", **options)
+    assert steps_saved(tmp_path / "run") == [8, 10, 12]
+    older = tmp_path / "run" / "checkpoints" / "step-00000008"
+    moved = older.rename(tmp_path / "step-00000004")  # a copy's name says nothing of its step
+    with pytest.raises(RuntimeError, match="cut"):
+        fork("cut", hooks=[Fails()], **options)
+    assert steps_saved(tmp_path / "cut") == [2, 4, 6]
+    whole = fork("run", **options, resume=str(moved))
+    assert "step-00000010, step-00000012" in capsys.readouterr().out
+    assert steps_saved(tmp_path / "run") == [10, 12]
+    earlier = tmp_path / "cut" / "checkpoints" / "step-00000004"
+    with pytest.raises(RuntimeError, match="cut"):
+        fork("cut", hooks=[Fails()], **options, resume=str(earlier), log_every=3)
+    assert steps_saved(tmp_path / "cut") == [2, 4, 6]
+    Fails.step = 99
+    again = fork("cut", hooks=[Fails()], **options, resume="auto", log_every=3)
+    assert again["weights_sha256"] == whole["weights_sha256"]
+    assert steps_saved(tmp_path / "cut") == [8, 10, 12]
+
+
+def test_damaged_later_checkpoints_do_not_push_new_ones_out(fork: Train, tmp_path: Path) -> None:
+    options = {"fork": None, "save_every": "4st", "keep": 1}
+    whole = fork("run", **options)
+    (tmp_path / "run" / "result.json").unlink()
+    (path,) = (tmp_path / "run" / "checkpoints").glob("*/optimizer.pt")
+    path.write_bytes(b"damaged")
+    path.parent.rename(path.parent.with_name("step-00000099"))
+    again = fork("run", **options, resume="auto")
+    assert again["weights_sha256"] == whole["weights_sha256"]
+    assert steps_saved(tmp_path / "run") == [12]

@@ -54,7 +54,9 @@ def _classify(name: str, values: Sequence[object]) -> Content:
 
 def _is_id(text: str) -> bool:
     """Return whether a value is a number, a date or time, or a code such as a hash or `user_12`."""
-    return not any(map(str.isalpha, text)) or _CODE.fullmatch(text) is not None
+    if _CODE.fullmatch(text):
+        return True
+    return any(map(str.isdigit, text)) and not any(map(str.isalpha, text))
 
 
 def _ignore(row: int, line: int, reason: str) -> None:

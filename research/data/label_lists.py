@@ -69,6 +69,12 @@ class NameReader(LabelReader):
         return RowLabels(codes, lengths, invalid)
 
     def explain(self, label: list[str]) -> str | None:
+        nameless = [value for value in label if self.codes.is_nameless(value)]
+        if nameless:
+            return (
+                f"the label id {', '.join(nameless)} has no name: the file declares {self.codes.num_declared} names, "
+                f"for the ids 0 to {self.codes.num_declared - 1}"
+            )
         codes = self.codes.encode(pa.array(label, pa.string()))
         known = codes[codes >= 0]
         return _LISTED_TWICE if len(set(known.tolist())) < len(known) else None

@@ -170,10 +170,12 @@ class LabelCodes:
     Args:
         names: label names in the order of the model's outputs.
         to_name: returns the name of a label as the file writes it.
+        num_declared: how many names the file itself declares.
     """
 
-    def __init__(self, names: Sequence[str], to_name: Callable[[str], str]) -> None:
+    def __init__(self, names: Sequence[str], to_name: Callable[[str], str], num_declared: int = 0) -> None:
         self.names = tuple(names)
+        self.num_declared = num_declared
         self._to_name = to_name
         self._codes = {name: code for code, name in enumerate(names)}
 
@@ -194,7 +196,7 @@ class LabelCodes:
     @classmethod
     def declared(cls, names: Sequence[str]) -> LabelCodes:
         """Take the names that the file declares, as they are."""
-        return cls(names, str)
+        return cls(names, str, len(names))
 
     def encode(self, values: pa.StringArray) -> NDArray[np.int64]:
         """Return the number of each value, -1 for an unknown one."""
@@ -205,11 +207,15 @@ class LabelCodes:
 
     def extended(self, names: Sequence[str]) -> LabelCodes:
         """Return codes with more names, numbered after these."""
-        return LabelCodes([*self.names, *names], self._to_name)
+        return LabelCodes([*self.names, *names], self._to_name, self.num_declared)
 
     def unknown(self, values: Iterable[str]) -> set[str]:
         """Return the names of the values that have no number."""
-        return {self._to_name(value) for value in values} - self._codes.keys()
+        return {self._to_name(value) for value in values if not self.is_nameless(value)} - self._codes.keys()
+
+    def is_nameless(self, value: str) -> bool:
+        """Return whether a value is an id for which the file declares no name."""
+        return self.num_declared > 0 and value not in self._codes and _INTEGER.fullmatch(value) is not None
 
     def spellings(self, counts: Mapping[str, int]) -> dict[str, dict[str, int]]:
         """Return, for each name that the file writes in several ways, these ways with their rows.

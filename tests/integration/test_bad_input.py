@@ -124,7 +124,11 @@ def test_texts_of_unknown_characters_are_counted(
 ) -> None:
     monkeypatch.setenv("MIDWAY_CACHE", str(cache_dir))
     path = write(tmp_path / "reviews.csv", "text,label\n" + "".join(f"{'☃' * (i + 1)},{i % 2}\n" for i in range(40)))
-    assert run_experiment(config_of([*settings, f"--data={path}"]))["status"] == "finished"
+    with pytest.raises(ValueError, match=r"30 of 30 train rows have no token .*allow_unknown_tokens=true"):
+        run_experiment(config_of([*settings, f"--data={path}"]))
+    assert not (tmp_path / "run").exists()
+    allowed = config_of([*settings, f"--data={path}", "--allow_unknown_tokens=true"])
+    assert run_experiment(allowed)["status"] == "finished"
     assert "30 of 30 train rows have no token that the tokenizer knows." in capsys.readouterr().out
 
 

@@ -290,3 +290,15 @@ def test_a_declared_label_that_train_lacks_is_unknown(load, tmp_path) -> None:
     with pytest.raises(ValueError, match=r"row 2: the label 'c' does not occur .*row 3: missing label"):
         load(tmp_path / "data")
     assert load(tmp_path / "data", bad_rows="skip").task.label_names == ("a", "b", "c")
+
+
+@pytest.mark.parametrize("unseen_labels", [None, "skip", "count_as_wrong"])
+def test_ids_without_a_declared_name_are_bad_rows(load, tmp_path, unseen_labels: str | None) -> None:
+    from datasets import ClassLabel, Features, Value
+
+    features = Features({"text": Value("string"), "label": ClassLabel(names=["a", "b", "c"])})
+    rows = {"text": [f"text {row}" for row in range(39)], "label": [row % 3 + 1 for row in range(39)]}
+    path = tmp_path / "ids_from_1.parquet"
+    pq.write_table(pa.table(rows, schema=features.arrow_schema), path)
+    with pytest.raises(ValueError, match=r"13 bad rows of 39: .*the label id 3 has no name: .* 3 names, .* 0 to 2"):
+        load(path, unseen_labels=unseen_labels, task="single_label")

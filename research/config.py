@@ -173,7 +173,8 @@ class TrainingSettings:
     cache_dtype: Literal["float32", "bf16"] = "float32"
     """Numbers of stored hidden states: those that the encoder gives, or half the bytes of float32, rounded."""
     on_nonfinite: Literal["error", "skip"] = "error"
-    """What a loss or gradient that is not finite does: stop the run, or skip the step and count it."""
+    """What a loss, gradient or logit that is not finite does: stop the run, or skip the step and count it. A skipped
+    evaluation has no metrics."""
 
 
 @dataclass(frozen=True, kw_only=True)

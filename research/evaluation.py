@@ -13,7 +13,8 @@ from torch import Tensor
 
 from research.batches import evaluation_shares
 from research.data.batch import Batch
-from research.metrics import compute_metrics
+from research.metrics import compute_metrics, metric_names
+from research.nonfinite import NonFiniteError, describe_evaluation
 from research.task import Task
 
 if TYPE_CHECKING:
@@ -37,7 +38,11 @@ class Predictions:
 
 
 def evaluate(run: Run, split: str) -> Predictions:
-    """Run the model over a split in evaluation mode; training mode and random state are left as they were."""
+    """Run the model over a split in evaluation mode; training mode and random state are left as they were.
+
+    Raises:
+        NonFiniteError: if logits or losses are not finite; with --on_nonfinite skip all metrics are NaN instead.
+    """
     accelerator = run.accelerator
     lengths = run.lengths_of(split)
     was_training = run.model.training
@@ -62,11 +67,19 @@ def evaluate(run: Run, split: str) -> Predictions:
     order = order[np.argsort(positions[order])]
     positions, losses, logits, labels = (values[order] for values in (positions, losses, logits, labels))
     assert np.array_equal(positions, np.arange(len(lengths))), f"{split}: {positions} for {len(lengths)} rows"
+    ids = getattr(run.splits, split).data.column("id").to_numpy()
+    is_finite = np.isfinite(losses) & np.isfinite(logits).all(axis=1)
+    if not is_finite.all():
+        problem = describe_evaluation(split, run.clock.step, ids[~is_finite].tolist(), len(ids))
+        if run.config.on_nonfinite == "error":
+            raise NonFiniteError(f"{problem}. Lower --lr, look at these rows, or pass --on_nonfinite skip.")
+        run.say(f"Warning: {problem}; this evaluation has no metrics.")
+        undefined = dict.fromkeys(("loss", *metric_names(run.task)), float("nan"))
+        return Predictions(ids, logits, labels, undefined["loss"], undefined)
     if run.task.unseen_labels:  # for which the loss is not defined
         losses = losses[labels < run.task.num_labels]
     metrics = [{"loss": float(losses.mean(dtype=np.float64)), **compute_metrics(run.task, logits, labels)}]
     broadcast_object_list(metrics)  # all processes decide by the same numbers
-    ids = getattr(run.splits, split).data.column("id").to_numpy()
     return Predictions(ids, logits, labels, metrics[0]["loss"], metrics[0])
 
 

@@ -28,6 +28,7 @@ _LOG_LOSS_BOUNDS = (np.finfo(np.float64).eps, 1 - np.finfo(np.float64).eps)
 """Probabilities of 0 and 1 are moved here, as scikit-learn does."""
 
 
+@np.errstate(invalid="ignore")  # logits that are not finite are reported where they come from
 def probabilities(task: Task, logits: Floats) -> Floats:
     """Return scores of each label: softmax (single_label), sigmoid (multi_label) or the number itself (regression).
 

@@ -129,7 +129,7 @@ def write_predictions(directory: Path, split: str, task: Task, found: Prediction
     first = _predictions_table(task, found, slice(0, size))
     with reporting_failure(path, needed=8 * num_rows * (num_labels + 3)):
         path.parent.mkdir(exist_ok=True)
-        with pq.ParquetWriter(path, first.schema) as writer:
+        with pq.ParquetWriter(path, first.schema, use_dictionary=False) as writer:
             writer.write_table(first)
             for start in range(size, num_rows, size):
                 writer.write_table(_predictions_table(task, found, slice(start, start + size)))

@@ -19,6 +19,7 @@ class BlockSoftmax:
         logits: [num_rows, num_labels].
     """
 
+    @np.errstate(invalid="ignore")  # logits that are not finite are reported where they come from
     def __init__(self, logits: NDArray[np.floating[Any]]) -> None:
         self._logits = logits
         self._highest = logits.max(axis=1, keepdims=True).astype(np.float64)
@@ -48,5 +49,6 @@ class BlockSoftmax:
         """Return the probabilities of a block of labels, [num_rows, labels of the block]."""
         return self._normalised(self._logits[:, labels], slice(None))
 
+    @np.errstate(invalid="ignore")
     def _normalised(self, logits: NDArray[np.floating[Any]], rows: slice) -> NDArray[np.float64]:
         return np.asarray(np.exp(logits - self._highest[rows]) / self._sums[rows])

@@ -43,7 +43,8 @@ class Evaluation(Hook):
         metrics = run.evaluate("validation").metrics
         self.evaluated_at = run.clock.step
         run.log({f"validation/{name}": value for name, value in metrics.items()})
-        run.schedule_on_metric(metrics["loss"])
+        if math.isfinite(metrics["loss"]):
+            run.schedule_on_metric(metrics["loss"])
 
     def state_dict(self) -> dict[str, Any]:
         """Return the step of the latest evaluation."""

@@ -11,6 +11,7 @@ from research.user_errors import complain, run_script
 
 def compare(command: StudyCommand) -> int:
     """Plan and run a study."""
+    print(f"Planning the study {command.spec.name}: loading libraries, then checking settings and data.", flush=True)
     # Only now torch and optuna are imported, so that --help answers at once.
     from research.ablation.conduct import conduct
 

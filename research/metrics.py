@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Callable
 from typing import Any
@@ -23,6 +24,11 @@ Floats = NDArray[np.floating[Any]]
 Array = NDArray[Any]
 
 LOWER_IS_BETTER = ("loss", "log_loss", "calibration_error", "mse")
+SHARES = ("accuracy", "subset_accuracy", "f1_macro", "f1_micro", "auroc", "calibration_error")
+"""Metrics from 0 to 1."""
+CORRELATIONS = ("mcc", "pearson", "spearman")
+"""Metrics from -1 to 1."""
+NOT_NEGATIVE = ("log_loss", "mse")
 NUM_CALIBRATION_BINS = 15
 _LOG_LOSS_BOUNDS = (np.finfo(np.float64).eps, 1 - np.finfo(np.float64).eps)
 """Probabilities of 0 and 1 are moved here, as scikit-learn does."""
@@ -96,6 +102,18 @@ def check_metric(name: str, task: Task) -> None:
 def higher_is_better(metric: str) -> bool:
     """Return whether more of a metric is better; metrics of a user's own are taken for such."""
     return metric not in LOWER_IS_BETTER
+
+
+def metric_bounds(metric: str) -> tuple[float, float]:
+    """Return the least and the largest value of a metric; infinite for those of a user's own, and for the loss.
+
+    An objective of a user's own may be negative.
+    """
+    if metric in SHARES or metric.startswith("f1/"):
+        return 0.0, 1.0
+    if metric in CORRELATIONS:
+        return -1.0, 1.0
+    return (0.0 if metric in NOT_NEGATIVE else -math.inf), math.inf
 
 
 class TaskMetric(evaluate.Metric):  # type: ignore[misc]

@@ -203,6 +203,7 @@ def show_plan(console: Console, command: StudyCommand, trials: Sequence[Trial], 
         print(f"{num_others} of an earlier grid wait too, and will be run as well (--drop_waiting removes them).")
     if not missing:
         return
+    print("Measuring a few steps of each arm that has no finished trial, for an estimate of the time.", flush=True)
     found: Estimate = estimate(missing, entries, command.settings.workers, command.settings.accelerate_config)
     for line in found.lines:
         print(line)

@@ -10,6 +10,7 @@ from typing import Literal, SupportsFloat
 import numpy as np
 from statsmodels.stats.multitest import multipletests
 
+from research.ablation.bounded import UNBOUNDED, bounded_interval
 from research.ablation.paired_t import LEVEL, paired_t
 from research.ablation.power import MIN_SEEDS, SeedsNeeded, seeds_needed
 
@@ -32,7 +33,7 @@ class ArmSummary:
     std: float | None
     """Standard deviation (n - 1); None below two seeds."""
     interval: Interval | None
-    """95% t interval of the mean; None below two seeds, or if all values are the same."""
+    """95% interval of the mean, within the metric's range; None below two seeds, or if all values are the same."""
     remark: str
     """Why there is no interval, and what was left out; empty if there is nothing to say."""
 
@@ -60,8 +61,8 @@ class Comparison:
     std_difference: float | None
     """Standard deviation of the differences (n - 1); None below two common seeds."""
     interval: Interval | None
-    """95% t interval of the mean difference, for itself alone: not corrected for the number of comparisons; None below
-    two common seeds, or if all differences are the same."""
+    """95% t interval of the mean difference, cut at what the metric's range allows, for itself alone: not corrected for
+    the number of comparisons; None below two common seeds, or if all differences are the same."""
     p: float | None
     """p value of the test; 1 for arms with the same values, None where there is no test."""
     p_holm: float | None
@@ -74,12 +75,13 @@ class Comparison:
     """Seeds that would tell the two apart."""
 
 
-def summarize_arm(arm: str, values: Mapping[int, float]) -> ArmSummary:
+def summarize_arm(arm: str, values: Mapping[int, float], bounds: tuple[float, float] = UNBOUNDED) -> ArmSummary:
     """Return mean, spread and interval of a metric over seeds.
 
     Args:
         arm: name of the arm.
         values: the metric by seed; NaN where it is not defined.
+        bounds: least and largest value that the metric can have.
     """
     seeds, undefined = _finite(values)
     remarks = [f"not a finite number, and left out: {_seeds(undefined)}"] if undefined else []
@@ -90,7 +92,8 @@ def summarize_arm(arm: str, values: Mapping[int, float]) -> ArmSummary:
         remarks.append("no interval of one seed")
     elif test.std == 0:
         remarks.append("no interval: all seeds gave the same value")
-    std, interval = _or_none(test.std), _interval(test.low, test.high)
+    low, high = bounded_interval(test.mean, (test.high - test.low) / 2, bounds)
+    std, interval = _or_none(test.std), _interval(low, high)
     return ArmSummary(arm, seeds, undefined, float(test.mean), std, interval, "; ".join(remarks))
 
 
@@ -100,6 +103,7 @@ def compare_arms(
     *,
     higher_is_better: bool,
     failed: Mapping[str, Collection[int]] | None = None,
+    bounds: tuple[float, float] = UNBOUNDED,
 ) -> list[Comparison]:
     """Compare every arm with the baseline, in the order of the arms.
 
@@ -109,6 +113,7 @@ def compare_arms(
         higher_is_better: whether more of the metric is better.
         failed: seeds whose trial failed, by arm. Runs often fail because training diverges, so the seeds that are left
             are no random sample of the arm: there is no verdict.
+        bounds: least and largest value that the metric can have.
     Raises:
         ValueError: if there is no such baseline.
     """
@@ -124,6 +129,7 @@ def compare_arms(
             values[baseline],
             num_comparisons=len(arms),
             failed={arm: failed.get(arm, ()), baseline: failed.get(baseline, ())},
+            largest_difference=bounds[1] - bounds[0],
         )
         for arm in arms
     ]
@@ -151,6 +157,7 @@ def _test(
     *,
     num_comparisons: int,
     failed: Mapping[str, Collection[int]],
+    largest_difference: float,
 ) -> Comparison:
     """Return a comparison as far as it needs no other: all but the correction and the verdict."""
     common = of_arm.keys() & of_baseline.keys()
@@ -169,7 +176,9 @@ def _test(
     if seeds:
         test = paired_t(*(np.array([values[seed] for seed in seeds]) for values in (of_arm, of_baseline)))
         mean, std = float(test.mean), float(test.std)
-        p, interval = _or_none(test.p), _interval(test.low, test.high)
+        # Cut, and not put on another scale: the interval excludes 0 if and only if p is below 5%.
+        ends = np.clip([test.low, test.high], -largest_difference, largest_difference)
+        p, interval = _or_none(test.p), _interval(*ends)
         if std == 0 and mean != 0:
             reasons.append(
                 "the difference is the same for all seeds: with a spread of 0, t is infinite and p 0, however small "

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from research.ablation.outcomes import StudyOutcomes
 from research.ablation.over_seeds import ArmSummary, Comparison, compare_arms, summarize_arm
-from research.metrics import higher_is_better
+from research.metrics import higher_is_better, metric_bounds
 
 
 @dataclass(frozen=True)
@@ -63,11 +63,11 @@ def rank_arms(study: StudyOutcomes, metric: str) -> list[RankedArm]:
     """
     values = study.values(metric, study.spec.split)
     more_is_better = higher_is_better(metric)
-    failed = study.failed_seeds
-    compared = compare_arms(values, study.baseline, higher_is_better=more_is_better, failed=failed)
+    failed, bounds = study.failed_seeds, metric_bounds(metric)
+    compared = compare_arms(values, study.baseline, higher_is_better=more_is_better, failed=failed, bounds=bounds)
     comparisons = {each.arm: _without_verdict(each, study.mixtures) for each in compared}
     ranked = [
-        RankedArm(summarize_arm(arm, of_arm), comparisons.get(arm), of_arm, failed[arm])
+        RankedArm(summarize_arm(arm, of_arm, bounds), comparisons.get(arm), of_arm, failed[arm])
         for arm, of_arm in values.items()
     ]
 

@@ -211,6 +211,16 @@ def test_failed_trial_takes_the_verdicts_that_need_its_arm() -> None:
     assert (lstm.summary.seeds, lstm.failed_seeds) == ((0, 1, 2, 3, 4), (5,))
 
 
+def test_intervals_in_the_ranking_stay_within_the_range_of_the_metric() -> None:
+    outcomes = [
+        Outcome(trial_of("lstm", seed), Path("nowhere"), "finished", {"metrics": {"test": {"accuracy": value}}})
+        for seed, value in enumerate((1.0, 0.93, 0.98))
+    ]
+    (lstm,) = rank_arms(StudyOutcomes(StudySpec(), Path("nowhere"), outcomes), "accuracy")
+    assert lstm.summary.interval is not None
+    assert 0 < lstm.summary.interval[0] < 0.97 < lstm.summary.interval[1] < 1
+
+
 def _verdicts(study: StudyOutcomes) -> dict[str, str | None]:
     ranked = rank_arms(study, "accuracy")
     return {each.arm: each.comparison.verdict for each in ranked if each.comparison is not None}

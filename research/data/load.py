@@ -67,6 +67,8 @@ def load_splits(settings: DataSettings, cache_dir: Path | None = None, log: Log 
     _check(settings)
     clean = cleaning.compose(settings.cleaning)
     source = find_source(settings.data)
+    for line in source.notes:
+        log(line)
     directory = cache.find_cache_dir(cache_dir)
     key = cache.fingerprint(
         source.identity,

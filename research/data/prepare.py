@@ -38,7 +38,7 @@ def prepare(source: Source, settings: DataSettings, clean: CleaningStep, target:
     """
     scratch = target.with_name("scratch")
     scratch.mkdir()
-    log = list(source.notes)
+    log: list[str] = []
     bad = BadRows(settings.bad_rows)
     unseen = bad if settings.unseen_labels is None else BadRows(settings.unseen_labels, "unseen_labels")
     columns, rows, guesses = _read(source, settings, clean, bad, scratch)

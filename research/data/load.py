@@ -73,6 +73,8 @@ def load_splits(settings: DataSettings, cache_dir: Path | None = None, log: Log 
     if settings.encoding is not None:
         check_encoding(settings.encoding)
     source = find_source(settings.data, TextFormat(settings.encoding, settings.quoting, tuple(settings.columns)))
+    for line in source.notes:
+        log(line)
     directory = cache.find_cache_dir(cache_dir)
     key = cache.fingerprint(
         source.identity,

@@ -38,7 +38,7 @@ def prepare(source: Source, settings: DataSettings, clean: CleaningStep, target:
     """
     scratch = target.with_name("scratch")
     scratch.mkdir()
-    log = list(source.notes)
+    log: list[str] = []
     bad = BadRows(settings.bad_rows)
     policy = settings.unseen_labels
     unseen = bad if policy is None or policy == "count_as_wrong" else BadRows(policy, "unseen_labels")

@@ -199,7 +199,7 @@ def finish(run: Run) -> dict[str, Any]:
     }
     if run.is_main:
         for split, predictions in found.items():
-            write_predictions(directory, split, run.task, predictions)
+            write_predictions(directory, split, run.task, predictions, run.texts.files[split])
             track_predictions(accelerator, run.task, split, predictions, run.clock.step)
         write_report(directory, result, run.texts)
         write_result(directory, result)  # last: a run that has one is finished

@@ -10,13 +10,16 @@ import platform
 import subprocess
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 import yaml
+from numpy.typing import NDArray
 
 from research.config import NOT_REPEATED, Choice, RunConfig
 from research.durable import remove, remove_leftovers, reporting_failure, write_text
@@ -115,20 +118,54 @@ def config_as_yaml(config: RunConfig) -> str:
     return yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
 
 
-def write_predictions(directory: Path, split: str, task: Task, found: Predictions) -> None:
-    """Write predictions/<split>.parquet: id, label, prediction, one score per class."""
+def write_predictions(
+    directory: Path, split: str, task: Task, found: Predictions, files: Sequence[tuple[str, int]]
+) -> None:
+    """Write predictions/<split>.parquet.
+
+    Its columns: id, file and row (from 1) that the text came from, label, prediction, their names (not for regression),
+    one score per class.
+
+    Args:
+        directory: of the run.
+        split: the split.
+        task: what is predicted.
+        found: the predictions.
+        files: the files of the split in reading order, with the id of the first row of each.
+    """
     path = predictions_path(directory, split)
     scores = probabilities(task, found.logits)
+    predicted = predicted_labels(task, found.logits)
+    first_ids = np.array([first for _, first in files], dtype=np.int64)
+    # The last file that starts at or before the id: files without rows start where the next one does.
+    file_of_row = np.searchsorted(first_ids, found.ids, side="right") - 1
     columns: dict[str, Any] = {
         "id": found.ids,
+        "file": pa.array([name for name, _ in files]).take(pa.array(file_of_row)),
+        "row": found.ids - first_ids[file_of_row] + 1,
         "label": list(found.labels),
-        "prediction": list(predicted_labels(task, found.logits)),
+        "prediction": list(predicted),
+        **_name_columns(task, found.labels, predicted),
         **{f"score_{name}": scores[:, index] for index, name in enumerate(task.label_names)},
     }
     table = pa.table(columns)
     with reporting_failure(path, needed=table.nbytes):
         path.parent.mkdir(exist_ok=True)
         pq.write_table(table, path)
+
+
+def _name_columns(task: Task, labels: NDArray[Any], predicted: NDArray[Any]) -> dict[str, list[Any]]:
+    """Return the names of labels and predictions; of several labels, lists of the names that apply."""
+    if task.problem_type == "regression":
+        return {}
+    names = task.label_names
+    columns = {"label_name": labels, "prediction_name": predicted}
+    if task.problem_type == "multi_label":
+        return {
+            column: [[names[index] for index in np.flatnonzero(row)] for row in values]
+            for column, values in columns.items()
+        }
+    return {column: [names[int(value)] for value in values] for column, values in columns.items()}
 
 
 def predictions_path(directory: Path, split: str) -> Path:

@@ -26,7 +26,7 @@ class Predictions:
     """What a model says of a split, in the order of its rows."""
 
     ids: NDArray[np.int64]
-    """Number of each row in the file that it came from."""
+    """Number of each row over the files that its split came from."""
     logits: NDArray[np.float32]
     """[num_rows, num_labels]."""
     labels: NDArray[np.generic]

@@ -211,7 +211,7 @@ def finish(run: Run) -> tuple[dict[str, Any], dict[str, Predictions]]:
     }
     if run.is_main:
         for split, each in found.items():
-            write_predictions(directory, split, run.task, each)
+            write_predictions(directory, split, run.task, each, run.texts.files[split])
             track_final_metrics(accelerator, split, each, run.clock.step)
         write_result(directory, result)  # last: a run that has one is finished
     accelerator.wait_for_everyone()

@@ -41,12 +41,14 @@ class Rows:
     """The usable rows of one split, on disk in the order of its files."""
 
     path: Path
-    """Arrow file: text, text_pair, label as a list of strings, id (number of the row among all that were read, from 0),
-    and where the row was."""
+    """Arrow file: text, text_pair, label as a list of strings, id (number of the row over all tables, from 0), and
+    where the row was."""
     tables: Sequence[Table]
     """What the column `table` counts, from `first_table`."""
     first_table: int
     """Number of the split's first table among those of all splits."""
+    first_ids: Sequence[int]
+    """For each table, the id that its first row has, or would have."""
     num_read: int
     """Rows read, bad ones included."""
     forms: LabelForms
@@ -92,17 +94,22 @@ def ingest(
     num_texts = 2 if columns.text_pair else 1
     hashes = bytearray()
     num_read = 0
+    first_ids = []
+    first_id = 0
     with RowWriter(path, _SCHEMA) as writer:
         for number, table in enumerate(tables, first_table):
-            refused, num_before = 0, num_read
+            first_ids.append(first_id)
+            last_row = 0
 
             def report(row: int, line: int, reason: str, table: Table = table, number: int = number) -> None:
-                nonlocal refused
-                refused += 1
+                nonlocal num_read, last_row
+                num_read += 1
+                last_row = max(last_row, row)
                 bad.add(number, row, table.place(row, line), reason)
 
             for row, line, values in table.rows(columns.names(), report):
                 num_read += 1
+                last_row = max(last_row, row)
                 try:
                     texts = [_read_text(value, clean) for value in values[:num_texts]]
                     value = values[num_texts] if len(columns.label) == 1 else list(values[num_texts:])
@@ -116,9 +123,9 @@ def ingest(
                     continue
                 hashes += hashlib.blake2b(content, digest_size=8).digest()
                 pair = texts[1] if columns.text_pair else None
-                writer.append((texts[0], pair, label, num_before + row - 1, number, row, line), len(content))
-            num_read += refused
-    return Rows(path, tables, first_table, num_read, forms, np.frombuffer(hashes, dtype=np.uint64))
+                writer.append((texts[0], pair, label, first_id + row - 1, number, row, line), len(content))
+            first_id += last_row
+    return Rows(path, tables, first_table, first_ids, num_read, forms, np.frombuffer(hashes, dtype=np.uint64))
 
 
 def _split(label: Any, separator: str | None) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import get_args
@@ -28,7 +28,7 @@ Log = Callable[[str], None]
 class Splits:
     """The rows of a run, memory-mapped.
 
-    Columns: id (number of the row in its source, from 0: in the file, or over the files of that split), text, text_pair
+    Columns: id (number of the row, from 0, over the files that the split was read from; see `files`), text, text_pair
     (of pairs), label (a number, a list of numbers of labels, or a score).
     """
 
@@ -44,6 +44,8 @@ class Splits:
     """Rows that could not be used and were skipped, by split and reason."""
     num_unseen: Mapping[str, int] = field(default_factory=dict)
     """Rows of each split whose label no training row has, and which count as wrong."""
+    files: Mapping[str, Sequence[tuple[str, int]]] = field(default_factory=dict)
+    """The files that each split was read from, with the id of the first row of each."""
     cache_dir: Path | None = None
     """Where prepared data is kept; None is MIDWAY_CACHE or ~/.cache/midway."""
 
@@ -99,7 +101,8 @@ def load_splits(settings: DataSettings, cache_dir: Path | None = None, log: Log 
     )
     train, validation, test = (open_dataset(entry / f"{name}.arrow", f"{key}-{name}") for name in SPLIT_NAMES)
     left_out = tuple(LeftOut(*item) for item in facts["left_out"])
-    return Splits(train, validation, test, task, left_out, facts["num_unseen"], directory)
+    files = {split: [(name, first) for name, first in found] for split, found in facts["files"].items()}
+    return Splits(train, validation, test, task, left_out, facts["num_unseen"], files, directory)
 
 
 def open_dataset(path: Path, fingerprint: str) -> Dataset:

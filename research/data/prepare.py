@@ -71,6 +71,7 @@ def prepare(source: Source, settings: DataSettings, clean: CleaningStep, target:
         **label_facts,
         "unseen_labels": list(encoder.unseen),
         "num_rows": num_rows,
+        "files": _locate_ids(rows),
         "left_out": [dataclasses.astuple(item) for item in _left_out(rows, collected)],
         "log": log,
     }
@@ -100,6 +101,16 @@ def _read(
             )
             num_tables += len(tables[name])
     return columns, rows, guesses
+
+
+def _locate_ids(rows: dict[str, Rows]) -> dict[str, list[tuple[str, int]]]:
+    """Return each file of each split with the id of its first row; carved splits have the files of train."""
+    files = {}
+    for split in SPLIT_NAMES:
+        part = rows.get(split, rows["train"])
+        names = (table.name for table in part.tables)
+        files[split] = list(zip(names, part.first_ids, strict=True))
+    return files
 
 
 def _left_out(rows: dict[str, Rows], collected: Sequence[BadRows]) -> list[LeftOut]:

@@ -272,11 +272,11 @@ class JsonLinesTable(Table):
         return [name for name, has_string in self._probe().items() if has_string]
 
     def rows(self, columns: Sequence[str], report: Report) -> Iterator[tuple[int, int, Sequence[Any]]]:
-        for line, parsed in self._objects():
+        for row, (line, parsed) in enumerate(self._objects(), 1):  # blank lines are no rows
             if isinstance(parsed, str):
-                report(line, line, parsed)
+                report(row, line, parsed)
             else:
-                yield line, line, [parsed.get(column) for column in columns]
+                yield row, line, [parsed.get(column) for column in columns]
 
     def _objects(self) -> Iterator[tuple[int, dict[str, Any] | str]]:
         """Yield each line's number and object, or what is wrong with it."""

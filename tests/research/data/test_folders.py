@@ -117,3 +117,20 @@ def test_unreadable_folder_is_refused(load, write_csv) -> None:
             load(folder)
     finally:
         folder.chmod(0o700)
+
+
+def test_ids_lead_to_file_and_row_over_shards_with_blank_lines_and_bad_rows(load, write_jsonl) -> None:
+    names = [f"test-{number}-of-3.jsonl" for number in range(3)]
+    write_jsonl([{"text": f"train {row}", "label": row % 2} for row in range(40)], name="data/train.jsonl")
+    for name in names:
+        rows = [{"text": f"{name} {row}", "label": row % 2} for row in range(1, 11)]
+        path = write_jsonl([*rows[:4], "", "", *rows[4:9], "broken", rows[9]], name=f"data/{name}")
+    splits = load(path.parent, bad_rows="skip")
+    assert splits.files["test"] == [(names[0], 0), (names[1], 11), (names[2], 22)]
+    assert splits.files["validation"] == splits.files["train"] == [("train.jsonl", 0)]
+    first_ids = dict(splits.files["test"])
+    ids = {row["text"]: row["id"] for row in splits.test}
+    assert len(set(ids.values())) == 30
+    for name in names:
+        rows_in_file = [*range(1, 10), 11]  # the tenth is broken
+        assert [ids[f"{name} {row}"] - first_ids[name] + 1 for row in range(1, 11)] == rows_in_file

@@ -98,6 +98,13 @@ class DataSettings:
     label."""
     allow_unknown_tokens: bool = False
     """Train although the tokenizer knows no token of more than a third of the rows in a split."""
+    encoding: str | None = None
+    """Encoding of text files; by default UTF-8, or UTF-16 with a byte order mark."""
+    quoting: Literal["auto", "csv", "none"] = "auto"
+    """Quotes in csv and tsv files enclose fields (csv), or are ordinary characters (none); auto reads csv files as
+    csv, and decides by the whole file for tsv files."""
+    columns: list[str] = field(default_factory=list)
+    """Names of the columns of csv and tsv files without a header, separated by commas."""
     cleaning: list[str] = field(default_factory=list)
     """Cleaning steps, applied in this order (see --list cleaning)."""
     max_length: int = 512
@@ -106,6 +113,9 @@ class DataSettings:
     """What is kept of a text that is too long: its beginning, its end, or both halves."""
     bad_rows: Literal["error", "skip"] = "error"
     """Rows without text or label, or with invalid UTF-8: refuse them all with one error, or leave them out."""
+    unseen_labels: Literal["error", "skip", "count_as_wrong"] | None = None
+    """Validation and test rows with labels that no training row has: refuse them with one error, leave them out, or
+    count them as wrong predictions; by default as --bad_rows."""
     limit_train: int | None = None
     """Train on this many rows, a stratified sample."""
     limit_validation: int | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from research.batches import evaluation_shares
+from research.data.batch import Batch
 from research.metrics import compute_metrics, metric_names
 from research.nonfinite import NonFiniteError, describe_evaluation
+from research.task import Task
 
 if TYPE_CHECKING:
     from research.run import Run
@@ -30,7 +32,7 @@ class Predictions:
     labels: NDArray[np.generic]
     """[num_rows] or, for multi_label, [num_rows, num_labels]."""
     loss: float
-    """Mean of the objective's losses."""
+    """Mean of the objective's losses, over rows whose label the model has an output for."""
     metrics: dict[str, float]
     """Metrics by name, the loss among them."""
 
@@ -53,7 +55,7 @@ def evaluate(run: Run, split: str) -> Predictions:
         ):
             run.leave_if_interrupted_at_the_end()
             batch = run.collate(share, split)
-            output = run.objective(run.model, batch)
+            output = run.objective(run.model, _with_known_labels(batch, run.task))
             positions = torch.as_tensor(share.rows, device=accelerator.device)
             collected.append((positions, batch.weights, output.losses.float(), output.logits.float(), batch.labels))
     if was_training:
@@ -74,6 +76,15 @@ def evaluate(run: Run, split: str) -> Predictions:
         run.say(f"Warning: {problem}; this evaluation has no metrics.")
         undefined = dict.fromkeys(("loss", *metric_names(run.task)), float("nan"))
         return Predictions(ids, logits, labels, undefined["loss"], undefined)
+    if run.task.unseen_labels:  # for which the loss is not defined
+        losses = losses[labels < run.task.num_labels]
     metrics = [{"loss": float(losses.mean(dtype=np.float64)), **compute_metrics(run.task, logits, labels)}]
     broadcast_object_list(metrics)  # all processes decide by the same numbers
     return Predictions(ids, logits, labels, metrics[0]["loss"], metrics[0])
+
+
+def _with_known_labels(batch: Batch, task: Task) -> Batch:
+    """Return the batch with a label that the model has an output for in place of each that training never saw."""
+    if not task.unseen_labels:
+        return batch
+    return replace(batch, labels=batch.labels.where(batch.labels < task.num_labels, 0))

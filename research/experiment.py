@@ -200,6 +200,8 @@ def finish(run: Run) -> tuple[dict[str, Any], dict[str, Predictions]]:
             "validation": len(run.splits.validation),
             "test": len(run.splits.test),
         },
+        "rows_left_out": [dataclasses.asdict(item) for item in run.texts.left_out],
+        "rows_counted_as_wrong": {split: count for split, count in run.texts.num_unseen.items() if count},
         "rows_sha256": run.rows_sha256,
         "plugins": hash_plugins(config.plugin),
         "parent": None if run.parent is None else {"run": run.parent.run, "step": run.parent.step},

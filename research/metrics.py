@@ -133,7 +133,12 @@ METRICS: Registry[Callable[..., evaluate.Metric]] = Registry("metric")
 
 @METRICS.register("single_label")
 class SingleLabelMetrics(TaskMetric):
-    """Metrics of one label of several."""
+    """Metrics of one label of several.
+
+    As in scikit-learn, f1_macro is the mean over the labels that occur among the labels or the predictions of the rows:
+    a label that is in neither does not lower it. Rows with a label that training never saw count as wrong; AUROC and
+    log loss are those of the other rows.
+    """
 
     description = "accuracy, F1, Matthews correlation, AUROC, log loss and expected calibration error of logits"
 
@@ -141,21 +146,30 @@ class SingleLabelMetrics(TaskMetric):
         logits, labels = np.asarray(predictions), np.asarray(references)
         scores, predicted = BlockSoftmax(logits), logits.argmax(axis=1)
         correct = predicted == labels
-        all_labels = list(range(self.task.num_labels))
+        # Only of rows whose label has a probability; as a rule that is all of them.
+        seen = labels < self.task.num_labels
+        known, scores_of_known = (labels, scores) if seen.all() else (labels[seen], BlockSoftmax(logits[seen]))
         return {
             "accuracy": float(correct.mean()),
-            "f1_macro": float(f1_score(labels, predicted, labels=all_labels, average="macro", zero_division=0.0)),
-            "f1_micro": float(f1_score(labels, predicted, labels=all_labels, average="micro", zero_division=0.0)),
+            "f1_macro": float(f1_score(labels, predicted, average="macro", zero_division=0.0)),
+            "f1_micro": float(f1_score(labels, predicted, average="micro", zero_division=0.0)),
             "mcc": matthews_correlation(labels, predicted),
-            "auroc": mean_auroc(scores.columns, labels) if len(all_labels) > 2 else _binary_auroc(scores, labels),
-            "log_loss": float(-np.log(np.clip(scores.of(labels), *_LOG_LOSS_BOUNDS)).mean()),
+            "auroc": (
+                mean_auroc(scores_of_known.columns, known)
+                if self.task.num_labels > 2
+                else _binary_auroc(scores_of_known, known)
+            ),
+            "log_loss": float(-np.log(np.clip(scores_of_known.of(known), *_LOG_LOSS_BOUNDS)).mean()),
             "calibration_error": calibration_error(scores.confidence, correct),
         }
 
 
 @METRICS.register("multi_label")
 class MultiLabelMetrics(TaskMetric):
-    """Metrics of any number of labels."""
+    """Metrics of any number of labels.
+
+    As in scikit-learn, f1_macro is the mean over all labels, with 0 for one that is neither present nor predicted.
+    """
 
     description = "subset accuracy, F1 over and of labels, AUROC and log loss of logits"
 

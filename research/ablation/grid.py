@@ -188,7 +188,7 @@ def expand(spec: StudySpec, options: Mapping[str, dict[str, str]] | None = None)
         ValueError: for a setting that cannot be, an entry that matches no trial, or two trials that are the same.
     """
     axes = {**({"arm": list(spec.arms)} if spec.arms else {}), **spec.grid}
-    axes["seed"] = axes.pop("seed", [spec.base.get("seed", 0)])  # last: the seeds of an arm stand together
+    axes["seed"] = list_seeds(axes.pop("seed", [spec.base.get("seed", 0)]))  # last: the seeds of an arm stand together
     varying = [axis for axis, values in axes.items() if axis != "seed" and len(values) > 1]
     used: set[int] = set()
     trials = []
@@ -235,6 +235,25 @@ def _settings_of(
             merged[name] = [value] if takes_list and not isinstance(value, list) else value
     refuse_unknown_settings(merged, "setting")
     return {**defaults, **{name: type_value(name, value) for name, value in merged.items()}}
+
+
+def list_seeds(values: Sequence[Any]) -> list[Any]:
+    """Return seeds one by one: `0-4` is five of them.
+
+    Raises:
+        ValueError: for a range that ends before it begins.
+    """
+    seeds: list[Any] = []
+    for value in values:
+        span = re.fullmatch(r"(\d+)\s*-\s*(\d+)", value) if isinstance(value, str) else None
+        if span is None:
+            seeds.append(value)
+            continue
+        first, last = map(int, span.groups())
+        if last < first:
+            raise ValueError(f"Expected seeds as first-last, such as 0-4, got '{value}'.")
+        seeds += range(first, last + 1)
+    return seeds
 
 
 class _TypedValues:

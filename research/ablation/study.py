@@ -7,7 +7,7 @@ import os
 import socket
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -160,7 +160,13 @@ class Study:
     def entries(self) -> dict[str, Entry]:
         """Return the latest of every trial, by its id."""
         self._call(self._read_changed)
-        return {entry.trial.id: entry for _, entry in sorted(self._read.items()) if entry is not None}
+        latest: dict[str, Entry] = {}
+        for _, entry in sorted(self._read.items()):
+            if entry is not None and entry.attributes.get("dropped"):
+                latest.pop(entry.trial.id, None)
+            elif entry is not None:
+                latest[entry.trial.id] = entry
+        return latest
 
     def _read_changed(self) -> None:
         """Read the trials that may have changed: only those that run change while their state stays the same."""
@@ -212,6 +218,22 @@ class Study:
             return len(new)
 
         return self._call(add_missing)
+
+    def drop_waiting(self, kept: Collection[str]) -> int:
+        """Remove trials that wait, and return how many; a grid that asks for one later gets it anew.
+
+        Args:
+            kept: ids of those that stay.
+        """
+        num_dropped = 0
+        for entry in self.entries().values():
+            # Claimed first, so that no worker can begin it in the meantime.
+            is_other = entry.state == TrialState.WAITING and entry.trial.id not in kept
+            if is_other and self._call(partial(self._take, entry.key)):
+                self._note(entry.key, {"dropped": True})
+                self._end(entry.key, TrialState.FAIL)
+                num_dropped += 1
+        return num_dropped
 
     def claim(self, worker: str) -> Claim | None:
         """Take a trial that waits, the first in the order of the grid, or return None if none does.

@@ -38,6 +38,7 @@ class Supervisor:
         directory: where the study lies.
         shares: GPUs of each worker; it has the number of trials at a time.
         accelerate_config: file for `accelerate launch`.
+        trial_timeout: how long one attempt at a trial may take, such as 2h.
     """
 
     study: Study
@@ -45,6 +46,7 @@ class Supervisor:
     directory: Path
     shares: DeviceShares
     accelerate_config: str | None = None
+    trial_timeout: str | None = None
 
     def __post_init__(self) -> None:
         self._asked_to_stop = 0
@@ -109,6 +111,8 @@ class Supervisor:
         command += ["--directory", str(self.directory), "--num_workers", str(self.shares.num_workers)]
         if self.accelerate_config is not None:
             command += ["--accelerate_config", self.accelerate_config]
+        if self.trial_timeout is not None:
+            command += ["--trial_timeout", self.trial_timeout]
         devices = self.shares.of(index)
         own = {VISIBLE: ",".join(devices)} if devices else {}
         path = self._log(index)

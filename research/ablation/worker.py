@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +22,7 @@ from research.ablation.devices import VISIBLE
 from research.ablation.grid import StudySpec, Trial
 from research.ablation.launcher import read_launcher
 from research.ablation.study import OPEN, Claim, Study
+from research.ablation.time_limit import parse_seconds
 from research.config import Choice, DataSettings, RunConfig
 from research.durable import write_text
 from research.launch import SUPERVISOR, default_num_threads, is_alive
@@ -32,6 +34,8 @@ RUN = Path(__file__).parents[2] / "experiments" / "run.py"
 TRIALS = "trials"
 LOGS = "logs"
 POLL_SECONDS = 0.5
+SAVING_SECONDS = 120
+"""What a trial over its time limit gets to write a checkpoint."""
 SAVE_EVERY = "10%"
 """Time between checkpoints of a trial in processes of its own, where none is chosen: it may be killed, and goes on."""
 
@@ -58,6 +62,7 @@ class Worker:
         directory: where the study lies on this machine.
         accelerate_config: file for `accelerate launch`; None starts each trial with plain Python.
         num_workers: how many share this machine.
+        trial_timeout: how long one attempt at a trial may take, such as 2h; None for no limit.
     """
 
     study: Study
@@ -65,11 +70,14 @@ class Worker:
     directory: Path
     accelerate_config: str | None = None
     num_workers: int = 1
+    trial_timeout: str | None = None
 
     def __post_init__(self) -> None:
         self._asked_to_stop = 0
         self._process: subprocess.Popen[bytes] | None = None
         self._can_be_cut = False
+        self._timed_out = False
+        self._seconds = None if self.trial_timeout is None else parse_seconds(self.trial_timeout)
         self._encoded: set[str] = set()
 
     def work(self) -> int:
@@ -129,13 +137,15 @@ class Worker:
     def _in_this_process(self, config: RunConfig) -> dict[str, Any]:
         from research.experiment import run_experiment
 
-        with self._log(config) as log, _printing_into(log):
+        with self._log(config) as log, _printing_into(log), self._limited():
             try:
                 self._can_be_cut = True
                 self._wait_until_free(Path(str(config.output_dir)))
                 self._encode_for_all(config)
                 return run_experiment(config)
             except KeyboardInterrupt as error:
+                if self._timed_out:
+                    raise self._timeout() from error
                 self._asked_to_stop = getattr(error, "exit_code", 128 + signal.SIGINT) - 128
                 raise TrialInterruptedError from error
             except (Exception, SystemExit) as error:  # a trial that ends its process would end those of all others
@@ -191,18 +201,54 @@ class Worker:
             )
             if self._asked_to_stop:
                 self._pass_on(self._asked_to_stop)
-            status = self._process.wait()
+            with self._limited():
+                status = self._process.wait()
             self._process = None
         if self._asked_to_stop:
             self._wait_until_free(place)  # a launcher that passed the signal on may be gone before its run
         result = read_finished(place)
         if status == 0 and result is not None and result["status"] == "finished":
             return result
+        if self._timed_out and not self._asked_to_stop:
+            raise self._timeout()
         if self._asked_to_stop or status in (128 + signal.SIGTERM, 128 + signal.SIGINT, 128 + signal.SIGUSR1):
             raise TrialInterruptedError
         if status < 0 or status == 128 + signal.SIGKILL:
             raise TrialDiedError
         raise TrialFailedError(_error_of(result, Path(log.name)) or f"exit status {status}; see {log.name}")
+
+    @contextlib.contextmanager
+    def _limited(self) -> Iterator[None]:
+        """Interrupt a trial that takes too long: it saves a checkpoint, as after any SIGTERM."""
+        self._timed_out = False
+        if self._seconds is None:
+            yield
+            return
+        timers = [threading.Timer(self._seconds, self._cut, [signal.SIGTERM])]
+        if self._process is not None:  # one that hangs is killed
+            timers.append(threading.Timer(self._seconds + SAVING_SECONDS, self._cut, [signal.SIGKILL]))
+        for timer in timers:
+            timer.daemon = True
+            timer.start()
+        try:
+            yield
+        finally:
+            for timer in timers:
+                timer.cancel()
+
+    def _cut(self, number: int) -> None:
+        self._timed_out = True
+        process = self._process
+        if process is None:
+            os.kill(os.getpid(), number)
+        elif process.poll() is None:
+            self._pass_on(number)
+
+    def _timeout(self) -> TrialFailedError:
+        return TrialFailedError(
+            f"it took longer than --trial_timeout {self.trial_timeout}; --retry_failed with a longer limit continues "
+            "from its checkpoint"
+        )
 
     def _wait_until_free(self, place: Path) -> None:
         """Wait for a run of a worker that was killed, which ends by itself, saving, when it finds that out."""
@@ -225,7 +271,8 @@ class Worker:
         return bool(self._asked_to_stop)
 
     def _hear(self, number: int, frame: FrameType | None) -> None:
-        self._asked_to_stop = number
+        if not self._timed_out:
+            self._asked_to_stop = number
         if self._process is not None:
             self._pass_on(number)
         elif self._can_be_cut:  # while training, a run hears for itself, and saves first

@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets import ClassLabel, Dataset, Features
 
+from research.data.bad_rows import INVALID_UTF8
 from research.data.tables import Report, Table, check_columns, check_file
-from research.data.text_tables import INVALID_UTF8
 
 _READ_ROWS = 1000
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -13,7 +13,14 @@ from research.data.bad_rows import BadRows
 from research.data.columns import Columns
 from research.data.ingest import Rows
 from research.data.label_lists import IndicatorReader, LabelReader, NameReader, RowLabels, list_lengths
-from research.data.labels import LabelCodes, check_problem_type, count_values, guess_problem_type, parse_scores
+from research.data.labels import (
+    LabelCodes,
+    check_problem_type,
+    count_values,
+    distinct,
+    guess_problem_type,
+    parse_scores,
+)
 from research.data.second_readings import warn_of_second_readings, warn_of_spellings
 from research.data.splits import Integers, Strata, bin_scores
 from research.task import ProblemType
@@ -46,7 +53,10 @@ class LabelEncoder:
         self.column = column
         self.reader = reader
         self.notes = notes
+        self.unseen: tuple[str, ...] = ()
+        """Names that only validation or test rows have, numbered after `label_names`."""
         self._counts = counts
+        self._keeps_unseen = False
 
     @classmethod
     def learn(cls, train: Rows, columns: Columns, problem_type: ProblemType | None) -> LabelEncoder:
@@ -104,10 +114,34 @@ class LabelEncoder:
         )
         return cls(problem_type, columns.label_name, reader, counts, [note])
 
+    def keep_unseen(self, rows: Iterable[Rows]) -> None:
+        """Number the labels that only validation or test rows have, so that these rows are kept.
+
+        Raises:
+            ValueError: if rows may have several labels, of which some have no output.
+        """
+        self._keeps_unseen = True
+        if not isinstance(self.reader, NameReader):
+            return
+        unseen: set[str] = set()
+        for part in rows:
+            for batch in part.batches():
+                unseen |= self.reader.codes.unknown(distinct(batch.column("label").flatten()))
+        if unseen and self.problem_type == "multi_label":
+            raise ValueError(
+                "unseen_labels=count_as_wrong needs one label per row; validation or test rows have several, and "
+                f"training rows lack {', '.join(map(repr, sorted(unseen)[:_NUM_NAMES_SHOWN]))}. Set unseen_labels=skip."
+            )
+        self.unseen = tuple(sorted(unseen))
+        self.reader = NameReader(self.reader.codes.extended(self.unseen))
+        self._counts = np.append(self._counts, np.zeros(len(self.unseen), dtype=np.int64))
+
     @property
     def label_names(self) -> tuple[str, ...]:
         """One name per output of the model."""
-        return self.reader.names if self.reader is not None else (self.column,)
+        if self.reader is None:
+            return (self.column,)
+        return self.reader.names[: len(self.reader.names) - len(self.unseen)]
 
     @property
     def label_type(self) -> pa.DataType:
@@ -121,10 +155,15 @@ class LabelEncoder:
         what = f"scores '{self.column}'" if self.reader is None else f"{len(names)} labels: {shown}"
         return f"Task{' (guessed)' if guessed else ''}: {self.problem_type}, {what}."
 
-    def encode_rows(self, rows: Rows, bad: BadRows) -> tuple[NDArray[np.bool_], Strata]:
-        """Return which rows are usable, and each row's stratum; rows with unknown labels go to `bad`.
+    def encode_rows(self, rows: Rows, bad: BadRows, unseen: BadRows) -> tuple[NDArray[np.bool_], Strata]:
+        """Return which rows are usable, and each row's stratum.
 
         The stratum is the label, the quantile of the score or, of several labels, the one that is rarest in train.
+
+        Args:
+            rows: the rows of a split.
+            bad: gets the rows whose label cannot be read.
+            unseen: gets the rows with a label that the training rows do not have.
         """
         usable = np.ones(len(rows), dtype=np.bool_)
         values = np.zeros(len(rows), dtype=np.float64 if self.reader is None else np.int32)
@@ -137,7 +176,9 @@ class LabelEncoder:
             else:
                 values[start:stop], unknown = self._read_codes(labels)
             for index in np.flatnonzero(unknown):
-                rows.report(bad, batch, int(index), self._explain(labels[int(index)].as_py()))
+                label = labels[int(index)].as_py()
+                reason = self._explain_unreadable(label)
+                rows.report(unseen if reason is None else bad, batch, int(index), reason or self._explain_unseen(label))
             usable[start:stop] = ~unknown
             start = stop
         if self.reader is None and usable.any():
@@ -160,7 +201,14 @@ class LabelEncoder:
         if self.problem_type == "regression":
             return np.zeros(1, dtype=np.int64)
         flat = labels.flatten() if self.problem_type == "multi_label" else labels
-        return np.bincount(flat.to_numpy(zero_copy_only=False), minlength=len(self.label_names))
+        num_labels = len(self.label_names)
+        return np.bincount(flat.to_numpy(zero_copy_only=False), minlength=num_labels)[:num_labels]
+
+    def count_unseen(self, labels: pa.Array) -> int:
+        """Return how many of the rows that `encode_labels` returned have a label that no training row has."""
+        if self.problem_type != "single_label":
+            return 0
+        return int((self._counts[labels.to_numpy()] == 0).sum())
 
     def _read_scores(self, labels: pa.ListArray) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         single = list_lengths(labels) == 1
@@ -188,10 +236,13 @@ class LabelEncoder:
     def _are_known(self, labels: RowLabels) -> NDArray[np.bool_]:
         """Return which labels the training rows have; of one that is only declared, nothing can be learned."""
         known = labels.codes >= 0
+        if self._keeps_unseen:
+            return known
         known[known] = self._counts[labels.codes[known]] > 0
         return known
 
-    def _explain(self, label: list[str]) -> str:
+    def _explain_unreadable(self, label: list[str]) -> str | None:
+        """Return why a label cannot be read; None if it can."""
         if self.reader is None:
             return f"the label {', '.join(map(repr, label))} is not a finite number"
         reason = self.reader.explain(label)
@@ -200,6 +251,11 @@ class LabelEncoder:
         found = self.reader.read(pa.array([label], pa.list_(pa.string())))
         if self.problem_type == "single_label" and found.lengths[0] != 1:
             return f"{found.lengths[0]} labels, expected one"
+        return None
+
+    def _explain_unseen(self, label: list[str]) -> str:
+        assert self.reader is not None
+        found = self.reader.read(pa.array([label], pa.list_(pa.string())))
         unknown = ~self._are_known(found)
         if isinstance(self.reader, NameReader):
             names = [name for name, is_unknown in zip(label, unknown, strict=True) if is_unknown]

@@ -203,6 +203,14 @@ class LabelCodes:
         chosen: NDArray[np.int64] = np.array(codes, dtype=np.int64)[encoded.indices.to_numpy(zero_copy_only=False)]
         return chosen
 
+    def extended(self, names: Sequence[str]) -> LabelCodes:
+        """Return codes with more names, numbered after these."""
+        return LabelCodes([*self.names, *names], self._to_name)
+
+    def unknown(self, values: Iterable[str]) -> set[str]:
+        """Return the names of the values that have no number."""
+        return {self._to_name(value) for value in values} - self._codes.keys()
+
     def spellings(self, counts: Mapping[str, int]) -> dict[str, dict[str, int]]:
         """Return, for each name that the file writes in several ways, these ways with their rows.
 
@@ -248,6 +256,12 @@ def parse_scores(values: pa.StringArray) -> NDArray[np.float64]:
 
 def _parse_score(value: str) -> float:
     return float(value) if _NUMBER.fullmatch(value) else math.nan
+
+
+def distinct(values: pa.StringArray) -> list[str]:
+    """Return the different values."""
+    found: list[str] = pc.unique(values).to_pylist()
+    return found
 
 
 def count_values(values: pa.StringArray) -> Counter[str]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import get_args
 
@@ -12,9 +12,12 @@ from datasets import Dataset
 
 from research.config import DataSettings
 from research.data import cache, cleaning
+from research.data.bad_rows import LeftOut
+from research.data.lines import check_encoding
 from research.data.prepare import prepare
 from research.data.sources import find_source
 from research.data.splits import SPLIT_NAMES
+from research.data.text_tables import TextFormat
 from research.task import ProblemType, Task
 
 _NOT_ABOUT_ROWS = ("max_length", "truncation", "allow_unknown_tokens")
@@ -37,6 +40,10 @@ class Splits:
     """Rows to report on."""
     task: Task
     """What is to be predicted."""
+    left_out: tuple[LeftOut, ...] = ()
+    """Rows that could not be used and were skipped, by split and reason."""
+    num_unseen: Mapping[str, int] = field(default_factory=dict)
+    """Rows of each split whose label no training row has, and which count as wrong."""
     cache_dir: Path | None = None
     """Where prepared data is kept; None is MIDWAY_CACHE or ~/.cache/midway."""
 
@@ -63,7 +70,9 @@ def load_splits(settings: DataSettings, cache_dir: Path | None = None, log: Log 
     """
     _check(settings)
     clean = cleaning.compose(settings.cleaning)
-    source = find_source(settings.data)
+    if settings.encoding is not None:
+        check_encoding(settings.encoding)
+    source = find_source(settings.data, TextFormat(settings.encoding, settings.quoting, tuple(settings.columns)))
     directory = cache.find_cache_dir(cache_dir)
     key = cache.fingerprint(
         source.identity,
@@ -84,9 +93,11 @@ def load_splits(settings: DataSettings, cache_dir: Path | None = None, log: Log 
         facts["num_rows"]["train"],
         facts["score_mean"],
         facts["score_std"],
+        tuple(facts["unseen_labels"]),
     )
     train, validation, test = (open_dataset(entry / f"{name}.arrow", f"{key}-{name}") for name in SPLIT_NAMES)
-    return Splits(train, validation, test, task, directory)
+    left_out = tuple(LeftOut(*item) for item in facts["left_out"])
+    return Splits(train, validation, test, task, left_out, facts["num_unseen"], directory)
 
 
 def open_dataset(path: Path, fingerprint: str) -> Dataset:

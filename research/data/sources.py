@@ -23,13 +23,13 @@ from research.data.imdb import (
 )
 from research.data.splits import SPLIT_NAMES
 from research.data.tables import Table, check_file
-from research.data.text_tables import CsvTable, JsonLinesTable, TsvTable
+from research.data.text_tables import CsvTable, JsonLinesTable, TextFormat, TsvTable
 
-_READERS: dict[str, Callable[[Path, str], Table]] = {
+_READERS: dict[str, Callable[[Path, str, TextFormat], Table]] = {
     ".csv": CsvTable,
     ".tsv": TsvTable,
     ".jsonl": JsonLinesTable,
-    ".parquet": ParquetTable,
+    ".parquet": lambda path, name, _: ParquetTable(path, name),
 }
 _SPLIT_OF_STEM = {
     "train": "train",
@@ -78,19 +78,23 @@ def find_rotten_tomatoes() -> Source:
     return _find_packaged("rotten_tomatoes")
 
 
-def find_source(spec: str) -> Source:
+def find_source(spec: str, text_format: TextFormat | None = None) -> Source:
     """Find what `spec` stands for.
 
+    Args:
+        spec: the setting --data.
+        text_format: how text files are read.
     Raises:
         ValueError: if there is no such thing, or it is not clear which files are which split.
     """
+    text_format = text_format or TextFormat()
     if spec in PACKAGED:
         return PACKAGED[spec]()
     if spec.startswith("hub:"):
         return _find_on_hub(spec)
     path = Path(spec).expanduser()
     if path.is_dir():
-        return _find_in_folder(path)
+        return _find_in_folder(path, text_format)
     if not path.exists():
         nearest = difflib.get_close_matches(spec, PACKAGED, n=1)
         hint = f" Did you mean '{nearest[0]}'?" if nearest else ""
@@ -102,7 +106,7 @@ def find_source(spec: str) -> Source:
     if reader is None:
         raise ValueError(f"Cannot read '{spec}': unsupported extension '{path.suffix}'. {_EXPECTED}")
     check_file(path, path.name)
-    return Source(path.name, _identify([path]), lambda _: {"train": [reader(path, path.name)]})
+    return Source(path.name, _identify([path]), lambda _: {"train": [reader(path, path.name, text_format)]})
 
 
 def _find_packaged(name: str) -> Source:
@@ -110,7 +114,7 @@ def _find_packaged(name: str) -> Source:
     return Source(name, [name, *_identify([path])], lambda _: {"train": [PackagedReviews(path, name)]})
 
 
-def _find_in_folder(folder: Path) -> Source:
+def _find_in_folder(folder: Path, text_format: TextFormat) -> Source:
     release = find_raw_release(folder)
     if release is not None:
         return _find_raw_release(release)
@@ -138,7 +142,7 @@ def _find_in_folder(folder: Path) -> Source:
         folder.resolve().name,
         [[split, _identify(found)] for split, found in files.items()],
         lambda _: {
-            split: [_READERS[path.suffix.lower()](path, path.name) for path in found]
+            split: [_READERS[path.suffix.lower()](path, path.name, text_format) for path in found]
             for split, found in files.items()
             if found
         },

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -51,7 +52,7 @@ def tokenize_splits(
     for name, num_unknown in facts["num_unknown"].items():
         _report_unknown(num_unknown, len(getattr(splits, name)), name, allowed=allow_unknown, log=log)
     train, validation, test = (open_dataset(entry / f"{name}.arrow", f"{key}-{name}") for name in SPLIT_NAMES)
-    return Splits(train, validation, test, splits.task, splits.cache_dir)
+    return dataclasses.replace(splits, train=train, validation=validation, test=test)
 
 
 def fingerprint_tokenizer(tokenizer: PreTrainedTokenizerBase) -> str:

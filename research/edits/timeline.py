@@ -209,7 +209,8 @@ def resolve_timeline(
         placed = [(step, entry) for entry in timed for step in entry.steps(clock)]
     conditional = [entry for entry in entries if entry.when is not None]
     if parent is not None:
-        placed = _after_fork(placed, parent)
+        placed, repeated = _after_fork(placed, parent)
+        note = " ".join(filter(None, [note, *repeated])) or None
         come_true = {record.entry for record in parent.journal}
         conditional = [entry for entry in conditional if entry.identity not in come_true]
     for step, entry in placed:
@@ -217,8 +218,10 @@ def resolve_timeline(
     return Timeline(dict(sorted(due.items())), conditional, note)
 
 
-def _after_fork(placed: Sequence[tuple[int, Entry]], parent: Parent) -> list[tuple[int, Entry]]:
-    """Return what a fork has still to do: what is due where it begins or later, and was not done by its parent.
+def _after_fork(placed: Sequence[tuple[int, Entry]], parent: Parent) -> tuple[list[tuple[int, Entry]], list[str]]:
+    """Return what a fork has still to do, and what must be reported.
+
+    To be done is what is due where the fork begins or later, and was not done by its parent.
 
     An edit of the parent counts as done for the very entry that asked for it, not for others that ask for the same at
     another time. Where the fork is longer, a share of the run falls on a later step; its entry is done all the same.
@@ -228,13 +231,17 @@ def _after_fork(placed: Sequence[tuple[int, Entry]], parent: Parent) -> list[tup
     """
     done = Counter(record.entry for record in parent.journal)
     done_here = {record.entry for record in parent.journal if record.step == parent.step}
-    left = []
+    left, notes = [], []
     for step, entry in sorted(placed, key=lambda place: place[0]):
         if entry.every is not None:
             if step > parent.step or (step == parent.step and entry.identity not in done_here):
                 left.append((step, entry))
         elif done[entry.identity] >= len(entry.requests):
             done[entry.identity] -= len(entry.requests)
+            if step > parent.step:
+                notes.append(
+                    f"{entry.label} ({entry}) was applied by {parent.run}, and is not repeated at step {step}."
+                )
         elif step < parent.step:
             raise ValueError(
                 f"{entry.label}: {entry.at} is step {step}, which is past: the fork begins after step {parent.step} of "
@@ -242,7 +249,7 @@ def _after_fork(placed: Sequence[tuple[int, Entry]], parent: Parent) -> list[tup
             )
         else:
             left.append((step, entry))
-    return left
+    return left, notes
 
 
 def _pressed(timed: Sequence[Entry], num_steps: int) -> list[tuple[int, Entry]]:

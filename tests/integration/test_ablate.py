@@ -11,6 +11,8 @@ import psutil
 import pytest
 from optuna.trial import TrialState
 
+from research.ablation.grid import StudySpec, expand
+from research.ablation.study import Study, local_address
 from research.launch import is_alive
 from tests.conftest import Launch, run_to_the_end
 from tests.integration.study_place import Place
@@ -123,6 +125,26 @@ def test_what_cannot_be_is_one_line(place: Place, arguments: list[str], message:
     assert message in done.stderr
     assert "Traceback" not in done.stderr
     assert "secret" not in done.stderr
+
+
+@pytest.mark.parametrize("frozen", [["--freeze", "encoder"], []], ids=["in the worker", "in a process"])
+def test_trial_that_takes_too_long_fails(place: Place, frozen: list[str]) -> None:
+    place.run(*frozen, "--seeds", "0", "--max_steps", "1000000", "--trial_timeout", "2s", status=1)
+    (entry,) = place.entries()
+    assert entry.state == TrialState.FAIL
+    assert "--trial_timeout 2s" in entry.attributes["error"]
+
+
+def test_drop_waiting_removes_what_an_earlier_grid_left(place: Place) -> None:
+    frozen = ["--freeze", "encoder", "--seeds", "0", "--max_steps", "1"]
+    (place.folder / "runs/s").mkdir(parents=True)
+    with Study("s", local_address((place.folder / "runs/s").resolve())) as study:
+        study.add(expand(StudySpec(name="s", grid={"seed": [7, 8]})))
+    printed = place.run(*frozen, "--dry_run")
+    assert "2 of an earlier grid wait too" in printed
+    printed = place.run(*frozen, "--drop_waiting")
+    assert "1 trials: 0 finished, 1 to do, 2 waiting trials of an earlier grid removed." in printed
+    assert [entry.trial.seed for entry in place.entries()] == [0]
 
 
 def test_workers_split_the_visible_gpus(place: Place) -> None:

@@ -113,15 +113,17 @@ def test_edit_before_the_fork_is_refused(fork: Train, tmp_path: Path) -> None:
 
 
 def test_longer_fork_does_not_repeat_edits_whose_share_of_the_run_comes_again(
-    fork: Train, tmp_path: Path, parent: Path
+    fork: Train, tmp_path: Path, parent: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     result = fork(
         step=8, epochs=4, timeline=[{"at": "2st", "freeze": "encoder.layer[0]"}, {"at": "75%", "freeze": "head"}]
     )
     assert result["steps"] == 24
     assert journal_of(tmp_path / "fork") == [(2, "freeze"), (18, "freeze")]
+    capsys.readouterr()
     shorter = fork("again", step=12, epochs=4)  # 75% of the parent's steps are past, and of its own are to come
     assert shorter["steps"] == 24
+    assert "is not repeated at step 18" in capsys.readouterr().out
     assert journal_of(tmp_path / "again") == [(2, "freeze"), (9, "unfreeze")]
 
 

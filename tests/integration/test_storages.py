@@ -321,6 +321,19 @@ def test_planning_takes_few_transactions_and_polling_few_statements(tmp_path: Pa
         assert list(study.entries()) == [trial.id for trial in trials]
 
 
+def test_waiting_trials_are_dropped_and_come_back_when_asked_for(tmp_path: Path) -> None:
+    trials = expand(StudySpec(grid={"seed": [0, 1, 2]}))
+    with Study("a", local_address(tmp_path)) as study:
+        study.add(trials)
+        claim = study.claim("a worker")
+        assert claim is not None
+        assert claim.trial.id == trials[0].id
+        assert study.drop_waiting({trials[1].id}) == 1  # not the one that runs
+        assert list(study.entries()) == [trials[0].id, trials[1].id]
+        assert study.add(trials) == 1
+        assert study.entries()[trials[2].id].state == TrialState.WAITING
+
+
 def test_storage_that_is_not_there_is_refused_and_not_made(tmp_path: Path) -> None:
     file = tmp_path / "study.db"
     with pytest.raises(ValueError, match="There is no storage"):

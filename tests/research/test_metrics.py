@@ -57,6 +57,32 @@ def test_auroc_is_the_mean_over_labels_that_occur() -> None:
     assert found["auroc"] == pytest.approx((1 + 1) / 2)
 
 
+def test_f1_macro_is_that_of_scikit_learn() -> None:
+    from sklearn.metrics import f1_score
+
+    task = Task("single_label", ("a", "b", "c", "d"), (1, 1, 1, 1), 4)
+    labels, predicted = np.array([0, 0, 1, 1]), np.array([0, 2, 1, 1])
+    found = compute_metrics(task, np.eye(4)[predicted], labels)
+    # a: 2/3, b: 1, c: predicted only, 0; d is in neither and does not count
+    assert found["f1_macro"] == pytest.approx((2 / 3 + 1 + 0) / 3)
+    assert found["f1_macro"] == pytest.approx(f1_score(labels, predicted, average="macro"))
+    several = np.array([[1, 0], [1, 0]])
+    found = compute_metrics(MULTI, several - 0.5, several)
+    assert found["f1_macro"] == 0.5 == f1_score(several, several, average="macro", zero_division=0.0)
+
+
+def test_rows_with_unseen_labels_count_as_wrong() -> None:
+    task = Task("single_label", ("no", "yes"), (1, 1), 2, unseen_labels=("maybe", "never"))
+    labels, logits = np.array([0, 1, 2, 3]), log_odds(0.2, 0.6, 0.7, 0.9)
+    found = compute_metrics(task, logits, labels)
+    assert found["accuracy"] == found["f1_micro"] == 0.5
+    # no: 1, yes: precision 1/3 and recall 1, the two unseen labels: 0
+    assert found["f1_macro"] == pytest.approx((1 + 0.5 + 0 + 0) / 4)
+    assert found["calibration_error"] == pytest.approx((0.2 + 0.4 + 0.7 + 0.9) / 4)
+    known = compute_metrics(TWO, logits[:2], labels[:2])
+    assert (found["auroc"], found["log_loss"]) == (known["auroc"], known["log_loss"])
+
+
 def test_multi_label_takes_one_label_and_labels_of_any_name() -> None:
     task = Task("multi_label", ("macro",), (1,), 2)
     found = compute_metrics(task, np.array([[1.0], [-1.0], [2.0]]), np.array([[1.0], [1.0], [0.0]]))

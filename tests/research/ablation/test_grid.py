@@ -9,8 +9,11 @@ from typing import Any
 import pytest
 from jsonargparse import ArgumentParser
 
+from research.ablation.conduct import check_forks
 from research.ablation.grid import StudySpec, expand, read_study_file
+from research.assemble import resolve
 from research.config import RunConfig
+from research.outputs import config_as_yaml
 
 
 def arms(**spec: Any) -> list[str]:
@@ -170,6 +173,23 @@ def test_each_value_of_a_grid_is_typed_once(monkeypatch: pytest.MonkeyPatch) -> 
         len(expand(StudySpec(grid={"head": ["linear", "lstm"], "lr": [1e-5, "3e-5"], "seed": list(range(50))}))) == 200
     )
     assert num_calls <= 2 + 2 + 50 + 1
+
+
+def test_ranges_of_seeds() -> None:
+    trials = expand(StudySpec(grid={"seed": ["0-2", 7, "9"]}))
+    assert [trial.seed for trial in trials] == [0, 1, 2, 7, 9]
+    with pytest.raises(ValueError, match="4-0"):
+        expand(StudySpec(grid={"seed": ["4-0"]}))
+
+
+def test_fork_with_other_seeds_is_refused_while_planning(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text(config_as_yaml(resolve(RunConfig(seed=1, head="cnn", mixed_precision="no"))))
+    base = {"fork": str(tmp_path), "head": "cnn", "seed": 1}
+    check_forks(expand(StudySpec(base=base, grid={"lr": [1e-5, 3e-5]})))
+    with pytest.raises(ValueError, match="seed was 1, now 2"):
+        check_forks(expand(StudySpec(base=base, grid={"seed": [1, 2]})))
+    with pytest.raises(ValueError, match="batch_size"):
+        check_forks(expand(StudySpec(base=base, grid={"batch_size": [8, 16]})))
 
 
 def test_options_of_one_trial_leave_the_others_alone() -> None:

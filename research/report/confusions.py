@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from research.metrics import Array
+from research.report.mistakes import in_words
 from research.task import Task
 
 NUM_SHOWN = 30
@@ -41,5 +42,5 @@ def most_confused(task: Task, labels: Array, predicted: Array) -> list[Confusion
     for place in np.argsort(-counts, kind="stable")[:NUM_SHOWN]:
         label, other = divmod(int(pairs[place]), task.num_labels)
         number = int(counts[place])
-        found.append(Confusion(task.label_names[label], task.label_names[other], number, number / int(num_rows[label])))
+        found.append(Confusion(in_words(task, label), in_words(task, other), number, number / int(num_rows[label])))
     return found

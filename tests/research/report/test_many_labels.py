@@ -125,3 +125,9 @@ def test_best_model_that_is_the_last_is_evaluated_once(settings: dict[str, Any])
     result = run_experiment(RunConfig(**settings, best_metric="loss"), hooks=[Listener()])
     assert result["tested"] == "best"
     assert evaluated == ["validation", "test"]
+
+
+def test_label_that_training_never_saw_is_named_among_the_confusions() -> None:
+    task = Task("single_label", ("a", "b"), (1, 1), 2, unseen_labels=("new",))
+    (found,) = most_confused(task, np.array([0, 2, 2]), np.array([0, 1, 1]))
+    assert (found.label, found.predicted, found.num_rows, found.share) == ("new", "b", 2, 1.0)

@@ -25,7 +25,6 @@ from research.clock import Clock, parse_time
 from research.config import Choice, RunConfig
 from research.data import Collator, Splits, load_splits, tokenize_splits
 from research.edits.adapters import PEFT
-from research.edits.base import EditError, check_mode
 from research.edits.journal import Parent
 from research.edits.timeline import (
     FollowTimeline,
@@ -52,7 +51,8 @@ from research.hooks import (
     Profiling,
     Progress,
 )
-from research.launch import choose_precision, refused_for_all, sharding
+from research.launch import choose_precision, refused_for_all
+from research.launcher import refuse_launch
 from research.manifest import MANIFEST
 from research.metrics import check_metric
 from research.model import EncoderWithHead, build_model
@@ -80,6 +80,7 @@ def resolve(config: RunConfig) -> RunConfig:
         ValueError: for an unknown name, a wrong option, or a time that cannot be read.
     """
     disable_progress_bar()  # transformers' own; a run shows one
+    refuse_launch()
     import_plugins(config.plugin)
     if config.smoke:
         config = smoke_settings(config)
@@ -102,7 +103,7 @@ def resolve(config: RunConfig) -> RunConfig:
         mixed_precision=choose_precision(config),
         micro_batch_size=min(config.micro_batch_size, config.batch_size),
     )
-    check_modes(config)
+    parse_timeline(config)
     return config
 
 
@@ -125,25 +126,6 @@ def check_compiler(config: RunConfig) -> None:
         name = Choice.of(hook, "hook").name
         if not HOOKS[name].works_compiled:
             raise ValueError(f"The hook '{name}' does not work with --compile: it reaches into the forward pass.")
-
-
-def check_modes(config: RunConfig) -> None:
-    """Refuse a timeline that cannot be read, or that the way of training cannot follow, before any data is touched.
-
-    Raises:
-        ValueError: naming the entry and the reason.
-    """
-    entries = parse_timeline(config)
-    if sharding() is not None and config.hook:
-        hooks = [create(HOOKS, Choice.of(hook, "hook")) for hook in config.hook]
-        any_task = Task("single_label", ("one", "another"))  # blocks do not depend on it
-        entries += planned_by_hooks(hooks, config, block_names(config, any_task))
-    for entry in entries:
-        for request in entry.requests:
-            try:
-                check_mode(request)
-            except EditError as error:
-                raise EditError(f"{entry.label}: {error}") from None
 
 
 def check_times(config: RunConfig) -> None:

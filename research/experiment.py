@@ -65,12 +65,13 @@ def run_experiment(config: RunConfig, *, hooks: Sequence[Hook] = ()) -> dict[str
     Raises:
         ValueError: for settings or data that cannot be used; the message is one for the user.
     """
-    if was_restarted():
-        config = dataclasses.replace(config, resume="auto")  # the launcher repeats the very same command
     config = resolve(config)
     directory = run_directory(config)
     accelerator = create_accelerator(config, str(directory))
     (directory,) = _from_main([directory])
+    is_restart = was_restarted()
+    if is_restart:
+        config = dataclasses.replace(config, resume="auto")  # the launcher repeats the very same command
     # Flushed, since some of it announces a long wait, and a file or pipe would keep it back until then.
     say: Say = functools.partial(print, flush=True) if accelerator.is_main_process else _say_nothing
     if config.resume == "auto" and (result := read_result(directory)) and result["status"] == "finished":
@@ -84,7 +85,7 @@ def run_experiment(config: RunConfig, *, hooks: Sequence[Hook] = ()) -> dict[str
                 check_directory(directory, config)
                 if directory.is_dir():
                     _hold(lock, directory, say)
-                start = find_start(config, directory, say)
+                start = find_start(config, directory, say, is_restart=is_restart)
         (start,) = _from_main([start])
         run = set_up(config, directory, accelerator, start, hooks, say)
         # Only now: settings or data that cannot be used leave nothing behind and replace nothing.
@@ -104,14 +105,14 @@ def run_experiment(config: RunConfig, *, hooks: Sequence[Hook] = ()) -> dict[str
         end_run(accelerator)
 
 
-def find_start(config: RunConfig, directory: Path, say: Say) -> Start | None:
+def find_start(config: RunConfig, directory: Path, say: Say, *, is_restart: bool = False) -> Start | None:
     """Return the checkpoint to continue from, or None for a fresh start.
 
     Raises:
         ValueError: if a checkpoint is named and cannot be used.
     """
     if config.resume == "auto":
-        if config.name is None and config.output_dir is None and not was_restarted():
+        if config.name is None and config.output_dir is None and not is_restart:
             raise ValueError("--resume auto needs --name or --output_dir: the default name is new for every run.")
         newest = newest_checkpoint(directory, say)
         if newest is not None:

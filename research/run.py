@@ -32,7 +32,7 @@ from research.data.arrow import hash_rows
 from research.data.batch import Batch
 from research.edits import journal
 from research.edits.audit import AuditError, check_gradients_arrive, checksums, describe_unused, without_gradient
-from research.edits.base import HARMLESS, EditError, EditProxy, EditRequest, check_mode, random_numbers_of
+from research.edits.base import HARMLESS, EditError, EditProxy, EditRequest, random_numbers_of
 from research.edits.boundary import count_parameters
 from research.edits.journal import Parent, Record, objective_after
 from research.evaluation import Predictions, evaluate
@@ -472,7 +472,6 @@ class Run:
             if not self.takes_edits:  # the last evaluations
                 self.say(f"The run is over: {request}, asked for by {request.asked_by}, is not applied.")
                 continue
-            check_mode(request)
             self._requests.append(request)
 
     def ask_or_skip(self, requests: Sequence[EditRequest], planned: Sequence[Sequence[EditRequest]]) -> None:

@@ -28,7 +28,15 @@ from research.manifest import find_damage, write_manifest
 from research.measures import measure
 from research.model import EncoderWithHead
 from research.optim import apply_schedule
-from research.resuming import CHECKPOINTS, CheckpointError, Start, compare_settings, list_checkpoints, refuse
+from research.resuming import (
+    CHECKPOINTS,
+    CheckpointError,
+    Start,
+    compare_settings,
+    list_checkpoints,
+    refuse,
+    trains_alike,
+)
 from research.seeds import derived_seed
 from research.user_errors import one_line
 
@@ -138,8 +146,7 @@ def load_checkpoint(run: Run, start: Start) -> None:
     if accelerator.scaler is not None and state["scaler"] is not None:
         accelerator.scaler.load_state_dict(state["scaler"])
     run.num_skipped, run.train_seconds = state["num_skipped"], state["train_seconds"]
-    if not start.is_fork:
-        run.stop_reason, run.asked_to_stop = state["stop_reason"], state["asked_to_stop"]
+    _load_stop(run, state, is_fork=start.is_fork)
     for hook, place in zip(run.hooks, places, strict=True):
         if place is not None:
             hook.load_state_dict(hook_states[place])
@@ -278,6 +285,13 @@ def _load_optimizer(run: Run, saved: dict[str, Any], before: Mapping[str, Any], 
         taken += GROUP_MOMENTUM
     for group, values in zip(run.optimizer.param_groups, own, strict=True):
         group.update({name: values[name] for name in taken if name in values})
+
+
+def _load_stop(run: Run, state: dict[str, Any], *, is_fork: bool) -> None:
+    """Stay stopped where the checkpoint's run was; a fork with other settings or hooks goes on."""
+    has_same_hooks = [type(hook).__name__ for hook in run.hooks] == state["hooks"]
+    if not is_fork or (has_same_hooks and trains_alike(state["settings"], run.config.to_dict())):
+        run.stop_reason, run.asked_to_stop = state["stop_reason"], state["asked_to_stop"]
 
 
 def _load_clock_and_schedule(run: Run, state: dict[str, Any], *, is_fork: bool) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import types
 import typing
 from collections.abc import Iterable, Sequence
@@ -28,6 +29,8 @@ from research.user_errors import one_line
 set_parsing_settings(docstring_parse_attribute_docstrings=True)
 
 CHOICES = ("head", "objective", "schedule", "peft")
+UNQUOTED_SELECTOR = re.compile(r"""(?<!["'\w.])[A-Za-z_][\w.]*(?:\[[^\[\]"']*\][\w.]*)+""")
+"""A selector with brackets that follows no quote: `encoder.layer[-2:]`."""
 Listing = Literal["heads", "hooks", "edits", "schedules", "objectives", "cleaning", "data", "encoders"]
 
 
@@ -212,8 +215,10 @@ def _items(flag: str, value: str) -> list[str]:
     """Return the items of a list flag's value: one mapping, words between commas, or a list as in YAML.
 
     Raises:
-        ValueError: if it begins like a list and is none.
+        ValueError: if it begins like a list or a mapping and is none.
     """
+    if value.startswith(("[", "{")):
+        value = _quote_selectors(value)
     if value.startswith("["):
         try:
             items = yaml.safe_load(value)
@@ -222,7 +227,25 @@ def _items(flag: str, value: str) -> list[str]:
                 f"Cannot read the list of --{flag}: '{value}'. Repeat the flag instead, once for each item."
             ) from None
         return [item if isinstance(item, str) else json.dumps(item) for item in items]
-    return [value] if value.startswith("{") else [item.strip() for item in value.split(",") if item.strip()]
+    if value.startswith("{"):
+        try:
+            yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise ValueError(
+                f"Cannot read --{flag} '{value}': expected a mapping such as {{at: 10%, unfreeze: head}}. Put quotes "
+                "around values that hold brackets, colons or commas."
+            ) from None
+        return [value]
+    return [item.strip() for item in value.split(",") if item.strip()]
+
+
+def _quote_selectors(value: str) -> str:
+    """Quote selectors such as encoder.layer[7] in a value that YAML cannot read without quotes."""
+    try:
+        yaml.safe_load(value)
+    except yaml.YAMLError:
+        return UNQUOTED_SELECTOR.sub(r'"\g<0>"', value)
+    return value
 
 
 def merge_recipes(paths: str | Sequence[str]) -> dict[str, Any]:

@@ -108,6 +108,19 @@ def compare_settings(
     return Differences(notes, refused)
 
 
+def trains_alike(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+    """Return whether the settings of two runs of the same rows train the same model, up to rounding.
+
+    Args:
+        before: settings in a checkpoint.
+        now: settings of the run that continues it.
+    """
+    ignored = {"fork", *NOT_REPEATED, *HARMLESS, *ROUNDING, *ABOUT_ROWS}
+    return all(
+        _are_equal(_as_json(before.get(name)), _as_json(value)) for name, value in now.items() if name not in ignored
+    )
+
+
 def _as_json(value: Any) -> Any:
     """Return a value as state.json gives it back: a tuple is a list there, and keys are text."""
     return json.loads(json.dumps(value))

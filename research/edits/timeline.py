@@ -195,24 +195,32 @@ def resolve_timeline(
         note = f"--smoke presses the timeline, in its order, into {clock.total_steps} steps."
     else:
         placed = [(step, entry) for entry in timed for step in entry.steps(clock)]
+    conditional = [entry for entry in entries if entry.when is not None]
     if parent is not None:
-        placed, notes = _after_fork(placed, parent)
+        applied = list(parent.journal)
+        placed, notes = _after_fork(placed, parent, applied)
         note = " ".join(filter(None, [note, *notes])) or None
+        conditional = [entry for entry in conditional if _take(entry, applied) is None]  # true once, in the parent
     for step, entry in placed:
         due.setdefault(step, []).extend(entry.requests)
-    return Timeline(dict(sorted(due.items())), [entry for entry in entries if entry.when is not None], note)
+    return Timeline(dict(sorted(due.items())), conditional, note)
 
 
-def _after_fork(placed: Sequence[tuple[int, Entry]], parent: Parent) -> tuple[list[tuple[int, Entry]], list[str]]:
+def _after_fork(
+    placed: Sequence[tuple[int, Entry]], parent: Parent, applied: list[Record]
+) -> tuple[list[tuple[int, Entry]], list[str]]:
     """Return what a fork has still to do, and what must be reported.
 
     An entry with `at` that the parent applied is done, also if its share of a longer run comes again; one that only
     resembles it is another entry. Repetitions are due where the fork begins and later.
 
+    Args:
+        placed: entries and the steps after which they are due.
+        parent: the run that is forked.
+        applied: its records; those of the entries are taken out.
     Raises:
         ValueError: for an entry that the parent did not apply, and whose time is past.
     """
-    applied = list(parent.journal)
     left, notes = [], []
     for step, entry in sorted(placed, key=lambda place: place[0]):
         if entry.every is not None:

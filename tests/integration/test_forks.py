@@ -445,3 +445,30 @@ def test_damaged_later_checkpoints_do_not_push_new_ones_out(fork: Train, tmp_pat
     again = fork("run", **options, resume="auto")
     assert again["weights_sha256"] == whole["weights_sha256"]
     assert steps_saved(tmp_path / "run") == [12]
+
+
+def test_unchanged_fork_of_a_run_that_was_stopped_early_trains_no_further_step(
+    still: dict[str, Any], fork: Train, tmp_path: Path
+) -> None:
+    stops = still | {"patience": 2}
+    first = fork("first", **stops, fork=None)
+    assert first["steps"] == 3
+    unchanged = fork(**stops | {"fork": str(tmp_path / "first"), "log_every": 3})
+    assert (unchanged["steps"], unchanged["stopped_because"]) == (3, first["stopped_because"])
+    assert unchanged["weights_sha256"] == first["weights_sha256"]
+    longer = fork("longer", **stops | {"fork": str(tmp_path / "first"), "patience": 5})
+    assert longer["steps"] == 6
+
+
+def test_fork_goes_on_after_a_condition_of_its_parent_came_true(
+    still: dict[str, Any], fork: Train, tmp_path: Path
+) -> None:
+    adapters = still | {"timeline": [{"when": "plateau(validation/loss, 2)", "add_lora": {"r": 2}}]}
+    first = fork("first", **adapters, fork=None)
+    assert journal_of(tmp_path / "first") == [(3, "add_lora")]
+    unchanged = fork(**adapters | {"fork": f"{tmp_path / 'first'}@4"})
+    assert unchanged["weights_sha256"] == first["weights_sha256"]
+    assert journal_of(tmp_path / "fork") == [(3, "add_lora")]
+    (tmp_path / "fork" / "result.json").unlink()
+    again = adapters | {"fork": f"{tmp_path / 'first'}@4", "resume": "auto"}
+    assert fork(**again)["weights_sha256"] == first["weights_sha256"]

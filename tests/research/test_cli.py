@@ -97,7 +97,7 @@ def test_parse_lists_repeat_or_hold_commas() -> None:
         (["--lr"], r"--lr needs a value"),
         (["lstm"], r"Expected a flag such as --head, got 'lstm'"),
         (["--truncation", "middle"], r"truncation.*head_tail.*middle"),
-        (["--freeze", "[encoder.layer[0]]"], r"Cannot read the list of --freeze: .* Repeat the flag instead"),
+        (["--freeze", "[encoder.layer[0], head"], r"Cannot read the list of --freeze: .* Repeat the flag instead"),
         (["--batch_size", "0"], r"batch_size above 0, got 0"),
         (["--hook.mine.x", "1"], r"no --hook mine"),
         (["--objective.gamma", "1"], r"--objective\.gamma needs --objective"),
@@ -160,3 +160,20 @@ def test_whole_config_of_a_fork_needs_no_parent_any_more(tmp_path: Path) -> None
     assert command.config.head == "gru"
     with pytest.raises(ValueError, match="is no run directory"):
         parse(["--fork", str(tmp_path / "gone")])
+
+
+@pytest.mark.parametrize("selector", ["encoder.layer[7]", "encoder.layer[-2:]", "encoder.layer[1:3]"])
+def test_selector_with_brackets_needs_no_quotes(selector: str) -> None:
+    entry = {"at": "3st", "unfreeze": selector}
+    assert parsed("--timeline", f"{{at: 3st, unfreeze: {selector}}}").timeline == [entry]
+    assert parsed("--timeline", f"{{at: 3st, unfreeze: '{selector}'}}").timeline == [entry]
+    assert parsed("--timeline", f"[{{at: 3st, unfreeze: {selector}}}]").timeline == [entry]
+    several = {"at": "3st", "freeze": [selector, "head"], "scale_lr": {"modules": selector, "factor": 0.5}}
+    text = f"{{at: 3st, freeze: [{selector}, head], scale_lr: {{modules: {selector}, factor: 0.5}}}}"
+    assert parsed("--timeline", text).timeline == [several]
+
+
+def test_mapping_that_cannot_be_read_is_refused_in_one_line() -> None:
+    with pytest.raises(ValueError, match="--timeline") as caught:
+        parsed("--timeline", "{at: 3st, unfreeze: head")
+    assert "\n" not in str(caught.value)

@@ -97,3 +97,13 @@ def test_entry_that_the_parent_applied_is_reported_if_its_share_of_a_longer_run_
     assert (found.due, found.note is not None) == ({}, True)
     assert resolve_timeline(entries, clock_of(12), parent=parent_of(timeline, 10)).note is None
     assert left_to_do(timeline, parent_of(timeline, 8)) == [9]
+
+
+def test_fork_does_not_wait_for_a_condition_that_came_true_in_its_parent() -> None:
+    entries = parse_timeline(RunConfig(timeline=[{"when": "plateau(validation/loss, 2)", "add_lora": {"r": 2}}]))
+    (request,) = entries[0].requests
+    done = Record(1, 3, 0.5, request.name, request.arguments, request.asked_by, [1, 1], [1, 1], entry=request.entry)
+    asked = replace(done, entry="", asked_by="hook Asks")
+    assert resolve_timeline(entries, clock_of(12), parent=Parent("runs/parent", 4, (done,))).is_empty
+    assert resolve_timeline(entries, clock_of(12), parent=Parent("runs/parent", 4, (asked,))).conditional == entries
+    assert resolve_timeline(entries, clock_of(12)).conditional == entries

@@ -155,7 +155,8 @@ class TrainingSettings:
     schedule: str | dict[str, Any] = "one_cycle"
     """Learning-rate schedule (see --list schedules); its options follow as --schedule.<option>."""
     schedule_interval: Literal["step", "epoch"] = "step"
-    """How often the learning rate moves: after every optimizer step, or after every epoch."""
+    """How often the learning rate moves: after every optimizer step, or after every epoch. A skipped step counts as a
+    step of the run, but does not move the learning rate."""
     warmup: str = "10%"
     """How long the learning rate rises, as a time: 120st (steps), 0.25ep (epochs), 10% (of the run), 20000ex
     (examples)."""

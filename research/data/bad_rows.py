@@ -13,7 +13,8 @@ NUM_NAMED = 5
 NUM_REASONS = 20
 """Reasons kept apart per file; rows with further ones are counted together."""
 OTHER_REASONS = "other reasons"
-INVALID_UTF8 = "invalid UTF-8; if the file has another encoding, name it (--encoding cp1252)"
+INVALID_UTF8 = "invalid UTF-8"
+OTHER_ENCODING = f"{INVALID_UTF8}; if the file has another encoding, name it (--encoding cp1252)"
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,6 @@ class BadRows:
         if self.policy == "skip":
             return f"Left out {self.count:,} bad {rows} of {num_rows:,}: {first}{more}."
         summary = f"{self.count:,} bad {rows} of {num_rows:,}: {first}{more}."
-        if any(INVALID_UTF8 in reasons for reasons in self.reasons.values()):
+        if any(OTHER_ENCODING in reasons for reasons in self.reasons.values()):
             raise BadRowsError(summary)  # leaving these out would remove exactly the rows with accents
         raise BadRowsError(f"{summary} Correct them, or leave them out: {self.setting}=skip.")

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from research.data.bad_rows import INVALID_UTF8, BadRowsError
+from research.data.bad_rows import OTHER_ENCODING, BadRowsError
 from research.data.lines import Lines
 from research.data.tables import Report, Table, check_columns, check_file
 
@@ -38,6 +38,11 @@ class TextFormat:
     """Whether quotes in csv and tsv files enclose fields, or are ordinary characters."""
     columns: tuple[str, ...] = ()
     """Names of the columns of csv and tsv files without a header."""
+
+    @property
+    def undecoded(self) -> str:
+        """What is wrong with a row that has bytes which are not of the encoding."""
+        return OTHER_ENCODING if self.encoding is None else f"bytes that are not {self.encoding}"
 
 
 class DelimitedTable(Table):
@@ -67,7 +72,7 @@ class DelimitedTable(Table):
         if isinstance(first, str):
             raise ValueError(f"The header of {self.name} cannot be read: {first}.")
         if lines.take_undecoded():
-            raise ValueError(f"The header of {self.name} has {INVALID_UTF8}.")
+            raise ValueError(f"The header of {self.name} has {self._format.undecoded}.")
         columns = [column.strip() for column in self._format.columns or first]
         if len(columns) != len(first):
             raise ValueError(
@@ -87,7 +92,7 @@ class DelimitedTable(Table):
             if isinstance(fields, str):
                 report(row, line, fields)
             elif undecoded:
-                report(row, line, INVALID_UTF8)
+                report(row, line, self._format.undecoded)
             elif len(fields) != len(header):
                 report(row, line, f"{len(fields)} fields, expected {len(header)}")
             elif reason := self._why_impossible(fields, header, wanted, lines.line - line + 1):
@@ -251,7 +256,7 @@ class JsonLinesTable(Table):
     def __init__(self, path: Path, name: str, text_format: TextFormat | None = None) -> None:
         super().__init__(name)
         self.path = path
-        self._encoding = text_format.encoding if text_format is not None else None
+        self._format = text_format or TextFormat()
 
     def _probe(self) -> dict[str, bool]:
         """Return the columns of the first rows, and whether one of them has a string there."""
@@ -280,12 +285,12 @@ class JsonLinesTable(Table):
 
     def _objects(self) -> Iterator[tuple[int, dict[str, Any] | str]]:
         """Yield each line's number and object, or what is wrong with it."""
-        lines = Lines(self.path, self._encoding)
+        lines = Lines(self.path, self._format.encoding)
         for content in lines:
             if content.isspace():
                 continue
             if lines.take_undecoded():
-                yield lines.line, INVALID_UTF8
+                yield lines.line, self._format.undecoded
                 continue
             try:
                 parsed = json.loads(content, object_pairs_hook=_object_without_repeats)

@@ -11,6 +11,7 @@ from research.user_errors import complain, run_script
 
 def compare(command: StudyCommand) -> int:
     """Plan and run a study."""
+    print(f"Planning the study {command.spec.name}: loading libraries, then checking settings and data.", flush=True)
     # Only now torch and optuna are imported, so that --help answers at once.
     from research.ablation.conduct import conduct
 
@@ -28,6 +29,7 @@ def parse_work(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--directory", type=Path, help="where its trials lie here (default: runs/<study>)")
     parser.add_argument("--accelerate_config", help="config file of `accelerate launch` for each trial")
     parser.add_argument("--num_workers", type=int, default=1, help="workers that share this machine (default: 1)")
+    parser.add_argument("--trial_timeout", help="how long one attempt at a trial may take: 2h, 90m (default: no limit)")
     return parser.parse_args(arguments)
 
 
@@ -36,7 +38,12 @@ def work(options: argparse.Namespace) -> int:
     from research.ablation import conduct
 
     return conduct.work(
-        options.study, options.storage, options.directory, options.accelerate_config, options.num_workers
+        options.study,
+        options.storage,
+        options.directory,
+        options.accelerate_config,
+        options.num_workers,
+        options.trial_timeout,
     )
 
 

@@ -3,6 +3,7 @@
 import sys
 
 from research.cli import Command, parse
+from research.first_checks import check_first
 from research.user_errors import run_script
 
 
@@ -13,7 +14,9 @@ def carry_out(command: Command) -> int:
         from research.listing import describe_listing
 
         print(describe_listing(command.listing, command.config.plugin))
-    elif command.print_config:
+        return 0
+    check_first(command.config)
+    if command.print_config:
         from research.assemble import resolve
         from research.outputs import config_as_yaml
 

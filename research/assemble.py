@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 import shutil
 from collections.abc import Callable, Sequence
@@ -19,12 +20,11 @@ from transformers.utils.logging import disable_progress_bar
 from heads import HEADS
 from heads.registry import Registry
 from research.checkpoint import find_parent, load_checkpoint, read_checkpoint_model
-from research.choices import create, resolve_options
+from research.choices import create, fill_in
 from research.clock import Clock, parse_time
 from research.config import Choice, RunConfig
 from research.data import Collator, Splits, load_splits, tokenize_splits
 from research.edits.adapters import PEFT
-from research.edits.base import EditError, check_mode
 from research.edits.journal import Parent
 from research.edits.timeline import (
     FollowTimeline,
@@ -51,7 +51,8 @@ from research.hooks import (
     Profiling,
     Progress,
 )
-from research.launch import choose_precision, refused_for_all, sharding
+from research.launch import choose_precision, refused_for_all
+from research.launcher import refuse_launch
 from research.manifest import MANIFEST
 from research.metrics import check_metric
 from research.model import EncoderWithHead, build_model
@@ -79,6 +80,7 @@ def resolve(config: RunConfig) -> RunConfig:
         ValueError: for an unknown name, a wrong option, or a time that cannot be read.
     """
     disable_progress_bar()  # transformers' own; a run shows one
+    refuse_launch()
     import_plugins(config.plugin)
     if config.smoke:
         config = smoke_settings(config)
@@ -89,8 +91,7 @@ def resolve(config: RunConfig) -> RunConfig:
     def filled(
         registry: Registry[Any], value: str | dict[str, Any], given_by_caller: tuple[str, ...] = ()
     ) -> str | dict[str, Any]:
-        choice = Choice.of(value, registry.kind)
-        return Choice(choice.name, resolve_options(registry, choice, given_by_caller=given_by_caller)).to_yaml()
+        return fill_in(registry, Choice.of(value, registry.kind), given_by_caller=given_by_caller).to_yaml()
 
     config = dataclasses.replace(
         config,
@@ -102,7 +103,7 @@ def resolve(config: RunConfig) -> RunConfig:
         mixed_precision=choose_precision(config),
         micro_batch_size=min(config.micro_batch_size, config.batch_size),
     )
-    check_modes(config)
+    parse_timeline(config)
     return config
 
 
@@ -125,25 +126,6 @@ def check_compiler(config: RunConfig) -> None:
         name = Choice.of(hook, "hook").name
         if not HOOKS[name].works_compiled:
             raise ValueError(f"The hook '{name}' does not work with --compile: it reaches into the forward pass.")
-
-
-def check_modes(config: RunConfig) -> None:
-    """Refuse a timeline that cannot be read, or that the way of training cannot follow, before any data is touched.
-
-    Raises:
-        ValueError: naming the entry and the reason.
-    """
-    entries = parse_timeline(config)
-    if sharding() is not None and config.hook:
-        hooks = [create(HOOKS, Choice.of(hook, "hook")) for hook in config.hook]
-        any_task = Task("single_label", ("one", "another"))  # blocks do not depend on it
-        entries += planned_by_hooks(hooks, config, block_names(config, any_task))
-    for entry in entries:
-        for request in entry.requests:
-            try:
-                check_mode(request)
-            except EditError as error:
-                raise EditError(f"{entry.label}: {error}") from None
 
 
 def check_times(config: RunConfig) -> None:
@@ -289,8 +271,12 @@ def set_up(
     optimizer = create_optimizer(model_blocks(model.encoder, model.head), config)
     apply_schedule(optimizer, schedule)
     # After all that can be refused, since of many rows it takes longest.
-    with accelerator.main_process_first():
-        splits = tokenize_splits(texts, plan.tokenizer, log=say)
+    tokenize = functools.partial(
+        tokenize_splits, texts, plan.tokenizer, allow_unknown=config.allow_unknown_tokens, log=say
+    )
+    with refused_for_all(accelerator):
+        splits = tokenize() if accelerator.is_main_process else None
+    splits = splits or tokenize()  # the other processes find the cache filled
     # A seed of its own for each process from here on: replicas must not drop the same units.
     set_seed(derived_seed(config.seed, accelerator.process_index))
     compile_backend = config.compile_backend if config.compile else None
@@ -322,8 +308,7 @@ def set_up(
 
 def choose_objective(config: RunConfig, task: Task) -> Choice:
     """Return the objective with all its options; the one that fits the task, if none was chosen."""
-    choice = Choice.of(config.objective or DEFAULT_OBJECTIVES[task.problem_type], "objective")
-    return Choice(choice.name, resolve_options(OBJECTIVES, choice))
+    return fill_in(OBJECTIVES, Choice.of(config.objective or DEFAULT_OBJECTIVES[task.problem_type], "objective"))
 
 
 def create_hooks(config: RunConfig, clock: Clock, timeline: Timeline, own: Sequence[Hook]) -> list[Hook]:

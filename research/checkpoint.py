@@ -22,12 +22,12 @@ from torch import Tensor
 
 from research import durable, random_states
 from research.edits.boundary import replay
-from research.edits.journal import Parent, Record
+from research.edits.journal import Parent, Record, objective_after
 from research.forks import parse_fork
 from research.manifest import find_damage, write_manifest
 from research.model import EncoderWithHead
 from research.optim import apply_schedule
-from research.resuming import CHECKPOINTS, CheckpointError, Start, compare_settings, list_checkpoints, refuse
+from research.resuming import CHECKPOINTS, CheckpointError, Start, compare_settings, list_checkpoints, refuse, step_of
 from research.seeds import derived_seed
 from research.user_errors import one_line
 
@@ -41,6 +41,8 @@ KEPT = "kept"
 """Folder for files of the run directory that hooks want kept."""
 GROUP_RATES = ("base_lr", "weight_decay")
 """What settings and edits say of an optimizer's group."""
+MOMENTUM = ("betas", "momentum")
+"""What a schedule with cycle_momentum moves, by the kind of optimizer."""
 
 
 def save_checkpoint(run: Run, keep: int) -> Path:
@@ -116,6 +118,7 @@ def load_checkpoint(run: Run, start: Start) -> None:
     if not start.is_fork:
         _refuse_other_hooks(path, state["hooks"], run.hooks, places)
     replay(run, _records(state["journal"]))
+    run.objective_differs = run.objective_choice != objective_after(state["settings"]["objective"], run.journal)
     same_place = state["device"] == accelerator.device.type and state["num_processes"] == accelerator.num_processes
     rank = accelerator.process_index if same_place else 0
     try:
@@ -135,24 +138,13 @@ def load_checkpoint(run: Run, start: Start) -> None:
     if accelerator.scaler is not None and state["scaler"] is not None:
         accelerator.scaler.load_state_dict(state["scaler"])
     run.num_skipped, run.train_seconds = state["num_skipped"], state["train_seconds"]
-    if not start.is_fork:
+    if not start.is_fork or not differences.notes:  # an unchanged fork ends where its parent did
         run.stop_reason, run.asked_to_stop = state["stop_reason"], state["asked_to_stop"]
     for hook, place in zip(run.hooks, places, strict=True):
         if place is not None:
             hook.load_state_dict(hook_states[place])
             run.resumed_hooks.append(hook)
-    if same_place:
-        if not run.config.num_threads and torch.get_num_threads() != state["num_threads"]:
-            taken = f"{state['num_threads']} threads as before"
-            notes.append(f"{taken}, where this machine would take {torch.get_num_threads()} (--num_threads)")
-            torch.set_num_threads(state["num_threads"])
-    else:
-        set_seed(derived_seed(run.config.seed, accelerator.process_index, run.clock.step))
-        notes.append(
-            f"{state['num_processes']} processes on {state['device']} before, {accelerator.num_processes} on "
-            f"{accelerator.device.type} now: the same examples and learning rates, but numbers are rounded in another "
-            "way, and dropout drops other units"
-        )
+    notes += _follow_machine(run, state, same_place=same_place)
     notes += [
         f"{name} was {before}, now {now} (numbers may be rounded in another way)"
         for name, now in run.environment.items()
@@ -164,6 +156,23 @@ def load_checkpoint(run: Run, start: Start) -> None:
     for note in notes:
         run.say(f"Other than before: {note}.")
     run.start = start
+
+
+def _follow_machine(run: Run, state: dict[str, Any], *, same_place: bool) -> list[str]:
+    """Take the checkpoint's number of threads, or new seeds on other processes; return what is to be reported."""
+    accelerator = run.accelerator
+    if not same_place:
+        set_seed(derived_seed(run.config.seed, accelerator.process_index, run.clock.step))
+        return [
+            f"{state['num_processes']} processes on {state['device']} before, {accelerator.num_processes} on "
+            f"{accelerator.device.type} now: the same examples and learning rates, but numbers are rounded in another "
+            "way, and dropout drops other units"
+        ]
+    if run.config.num_threads or torch.get_num_threads() == state["num_threads"]:
+        return []
+    note = f"{state['num_threads']} threads as before, where this machine would take {torch.get_num_threads()}"
+    torch.set_num_threads(state["num_threads"])
+    return [f"{note} (--num_threads)"]
 
 
 def bring_back_files(run: Run) -> None:
@@ -178,6 +187,20 @@ def bring_back_files(run: Run) -> None:
             durable.remove(own)
             if kept is not None and kept.exists():
                 durable.copy(kept, own)
+
+
+def retire_later_checkpoints(run: Run) -> None:
+    """Delete checkpoints of steps that the run is yet to take; called on the main process.
+
+    They belong to the path that was abandoned by resuming from an earlier checkpoint (or by skipping a damaged one).
+    Left in place, the next `--resume auto` would take one of them, and `--keep` would delete the new ones instead.
+    """
+    later = [path for path in list_checkpoints(run.directory) if step_of(path) > run.clock.step]
+    for checkpoint in reversed(later):
+        durable.retire(checkpoint)
+    if later:
+        names = ", ".join(path.name for path in later)
+        run.say(f"The run continues after step {run.clock.step:,}: deleted the later checkpoints {names}.")
 
 
 def read_state(path: Path) -> dict[str, Any]:
@@ -261,12 +284,17 @@ def _state(run: Run) -> dict[str, Any]:
 
 def _load_optimizer(run: Run, saved: dict[str, Any], before: Mapping[str, Any], *, is_fork: bool) -> None:
     """Load the optimizer; a fork with other rates has its own, as if the edits so far had been made under them."""
-    own = [{name: group[name] for name in GROUP_RATES} for group in run.optimizer.param_groups]
+    groups = run.optimizer.param_groups
+    own = [{name: group[name] for name in GROUP_RATES} for group in groups]
+    own_momentum = [{name: group[name] for name in MOMENTUM if name in group} for group in groups]
     run.optimizer.load_state_dict(saved)
     rates = ("lr", "head_lr", "layer_decay", "weight_decay")
     if is_fork and any(getattr(run.config, name) != before[name] for name in rates):
         for group, values in zip(run.optimizer.param_groups, own, strict=True):
             group.update(values)
+    if is_fork and run.config.schedule != before["schedule"]:
+        for group, values in zip(run.optimizer.param_groups, own_momentum, strict=True):
+            group.update(values)  # the parent's schedule may have moved it, and the fork's may not
 
 
 def _load_clock_and_schedule(run: Run, state: dict[str, Any], *, is_fork: bool) -> None:
@@ -282,6 +310,8 @@ def _load_clock_and_schedule(run: Run, state: dict[str, Any], *, is_fork: bool) 
             schedule["num_steps"] = clock["step" if run.config.schedule_interval == "step" else "epoch"]
     run.clock.load_state_dict(clock)
     run.schedule.load_state_dict(schedule)
+    if run.objective_differs:
+        run.schedule.forget_metrics()
     if is_fork:
         apply_schedule(run.optimizer, run.schedule)
 

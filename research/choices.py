@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import math
 import types
 import typing
 from collections.abc import Callable, Sequence
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import docstring_parser
+import yaml
 from jsonargparse import ArgumentError, ArgumentParser
 
 from heads.registry import Registry, UnknownNameError, describe_unknown
@@ -97,6 +99,24 @@ def resolve_options(
     return typed_options(f"{registry.kind} '{choice.name}'", options, choice.options)
 
 
+def fill_in(registry: Registry[Any], choice: Choice, *, given_by_caller: tuple[str, ...] = ()) -> Choice:
+    """Return a choice with all of its options, as the plain values that config.yaml and checkpoints give back.
+
+    Raises:
+        ValueError: as `resolve_options`, and if an option has a value that is not plain.
+    """
+    options = resolve_options(registry, choice, given_by_caller=given_by_caller)
+    for name, value in options.items():
+        try:
+            options[name] = json.loads(json.dumps(value))
+        except (TypeError, ValueError):
+            raise ValueError(
+                f"The {registry.kind} '{choice.name}' has {value!r} as its option {name}, which a checkpoint cannot "
+                "hold. Annotate it with int, float, bool, str, Literal, or a list, tuple or dict of these."
+            ) from None
+    return Choice(choice.name, options)
+
+
 def typed_options(owner: str, options: Sequence[Option], given: dict[str, Any], word: str = "option") -> dict[str, Any]:
     """Return all of something's options, typed and checked, those left at their defaults included.
 
@@ -122,14 +142,17 @@ def typed_options(owner: str, options: Sequence[Option], given: dict[str, Any], 
         parser.add_argument(
             f"--{option.name}", type=option.type, default=None if option.is_required else option.default
         )
-    as_text = [
-        f"--{name}={value if isinstance(value, str) else json.dumps(value, default=_plain)}"
-        for name, value in given.items()
-    ]
+    as_text = [f"--{name}={value if isinstance(value, str) else _as_yaml(value)}" for name, value in given.items()]
     try:
         return dict(parser.parse_args(as_text).as_dict())
     except ArgumentError as error:
         raise ValueError(f"The {owner}: {one_line(error)}") from None
+
+
+def _as_yaml(value: Any) -> str:
+    """Return a value as the parser reads it; infinity and NaN have other names there than in JSON."""
+    plain = json.loads(json.dumps(value, default=_plain))
+    return yaml.safe_dump(plain, default_flow_style=True, width=math.inf).removesuffix("...\n").strip()
 
 
 def _plain(value: Any) -> Any:

@@ -8,7 +8,9 @@ ones.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
+import re
 import types
 import typing
 from collections.abc import Iterable, Sequence
@@ -125,6 +127,29 @@ def typed_settings(recipe: dict[str, Any], arguments: Sequence[str] = ()) -> dic
     return settings
 
 
+def typed_value(name: str, value: Any) -> Any:
+    """Return the value of one setting, typed as `typed_settings` does it, without typing all others again.
+
+    Args:
+        name: of the setting.
+        value: as YAML reads it.
+    Raises:
+        ValueError: for a value of the wrong type.
+    """
+    try:
+        namespace = _parser_of(name).parse_object({name: as_text_is(value, setting_types()[name])})
+    except ArgumentError:
+        return typed_settings({name: value})[name]  # reports the error as for a whole recipe
+    return namespace.as_dict()[name]
+
+
+@functools.cache
+def _parser_of(name: str) -> ArgumentParser:
+    parser = ArgumentParser(exit_on_error=False, allow_abbrev=False)
+    parser.add_argument(f"--{name}", type=setting_types()[name])
+    return parser
+
+
 def build_parser(*more_groups: type) -> ArgumentParser:
     """Return the parser: one group of flags for each group of settings.
 
@@ -146,6 +171,7 @@ def build_parser(*more_groups: type) -> ArgumentParser:
     return parser
 
 
+@functools.cache
 def setting_types() -> dict[str, Any]:
     """Return the type of every setting by its name."""
     groups = (*SETTING_GROUPS, LookingSettings)
@@ -212,8 +238,10 @@ def _items(flag: str, value: str) -> list[str]:
     """Return the items of a list flag's value: one mapping, words between commas, or a list as in YAML.
 
     Raises:
-        ValueError: if it begins like a list and is none.
+        ValueError: if it begins like a list or a mapping and is none.
     """
+    if value.startswith("{"):
+        _check_mapping(flag, value)
     if value.startswith("["):
         try:
             items = yaml.safe_load(value)
@@ -223,6 +251,20 @@ def _items(flag: str, value: str) -> list[str]:
             ) from None
         return [item if isinstance(item, str) else json.dumps(item) for item in items]
     return [value] if value.startswith("{") else [item.strip() for item in value.split(",") if item.strip()]
+
+
+def _check_mapping(flag: str, value: str) -> None:
+    """Refuse a mapping that YAML cannot read, and name what needs quotes.
+
+    Raises:
+        ValueError: saying what to write instead.
+    """
+    try:
+        yaml.safe_load(value)
+    except yaml.YAMLError:
+        unquoted = re.findall(r"(?<![\"'\w.])[\w.]+\[[^\]]*\]", value)
+        advice = f"put quotes around {' and '.join(unquoted)}" if unquoted else "write it as {name: value, ...}"
+        raise ValueError(f"Cannot read --{flag} {value}: {advice}.") from None
 
 
 def merge_recipes(paths: str | Sequence[str]) -> dict[str, Any]:

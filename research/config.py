@@ -91,7 +91,20 @@ class DataSettings:
     text_pair_column: str | None = None
     """Column with the second text of a pair; by default guessed when unambiguous, and said."""
     label_column: str | None = None
-    """Column with the label, the list of labels or the score; by default guessed when unambiguous, and said."""
+    """Column with the label, the list of labels or the score; by default guessed if unambiguous, and reported.
+    Several columns, separated by commas, hold a 0 or 1 for each label."""
+    label_separator: str | None = None
+    """Separates the names of several labels in one string, as the comma in `joy,anger`; by default a string is one
+    label."""
+    allow_unknown_tokens: bool = False
+    """Train although the tokenizer knows no token of more than a third of the rows in a split."""
+    encoding: str | None = None
+    """Encoding of text files; by default UTF-8, or UTF-16 with a byte order mark."""
+    quoting: Literal["auto", "csv", "none"] = "auto"
+    """Quotes in csv and tsv files enclose fields (csv), or are ordinary characters (none); auto reads csv files as
+    csv, and decides by the whole file for tsv files."""
+    columns: list[str] = field(default_factory=list)
+    """Names of the columns of csv and tsv files without a header, separated by commas."""
     cleaning: list[str] = field(default_factory=list)
     """Cleaning steps, applied in this order (see --list cleaning)."""
     max_length: int = 512
@@ -100,6 +113,9 @@ class DataSettings:
     """What is kept of a text that is too long: its beginning, its end, or both halves."""
     bad_rows: Literal["error", "skip"] = "error"
     """Rows without text or label, or with invalid UTF-8: refuse them all with one error, or leave them out."""
+    unseen_labels: Literal["error", "skip", "count_as_wrong"] | None = None
+    """Validation and test rows with labels that no training row has: refuse them with one error, leave them out, or
+    count them as wrong predictions; by default as --bad_rows."""
     limit_train: int | None = None
     """Train on this many rows, a stratified sample."""
     limit_validation: int | None = None
@@ -139,7 +155,8 @@ class TrainingSettings:
     schedule: str | dict[str, Any] = "one_cycle"
     """Learning-rate schedule (see --list schedules); its options follow as --schedule.<option>."""
     schedule_interval: Literal["step", "epoch"] = "step"
-    """How often the learning rate moves: after every optimizer step, or after every epoch."""
+    """How often the learning rate moves: after every optimizer step, or after every epoch. A skipped step counts as a
+    step of the run, but does not move the learning rate."""
     warmup: str = "10%"
     """How long the learning rate rises, as a time: 120st (steps), 0.25ep (epochs), 10% (of the run), 20000ex
     (examples)."""
@@ -157,7 +174,8 @@ class TrainingSettings:
     cache_dtype: Literal["float32", "bf16"] = "float32"
     """Numbers of stored hidden states: those that the encoder gives, or half the bytes of float32, rounded."""
     on_nonfinite: Literal["error", "skip"] = "error"
-    """What a loss or gradient that is not finite does: stop the run, or skip the step and count it."""
+    """What a loss, gradient or logit that is not finite does: stop the run, or skip the step and count it. A skipped
+    evaluation has no metrics."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,7 +12,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from research.batches import evaluation_shares
-from research.metrics import compute_metrics
+from research.data.batch import Batch
+from research.metrics import compute_metrics, metric_names
+from research.nonfinite import NonFiniteError, describe_evaluation
+from research.task import Task
 
 if TYPE_CHECKING:
     from research.run import Run
@@ -23,19 +26,23 @@ class Predictions:
     """What a model says of a split, in the order of its rows."""
 
     ids: NDArray[np.int64]
-    """Number of each row in the file that it came from."""
+    """Number of each row over the files that its split came from."""
     logits: NDArray[np.float32]
     """[num_rows, num_labels]."""
     labels: NDArray[np.generic]
     """[num_rows] or, for multi_label, [num_rows, num_labels]."""
     loss: float
-    """Mean of the objective's losses."""
+    """Mean of the objective's losses, over rows whose label the model has an output for."""
     metrics: dict[str, float]
     """Metrics by name, the loss among them."""
 
 
 def evaluate(run: Run, split: str) -> Predictions:
-    """Run the model over a split in evaluation mode; training mode and random state are left as they were."""
+    """Run the model over a split in evaluation mode; training mode and random state are left as they were.
+
+    Raises:
+        NonFiniteError: if logits or losses are not finite; with --on_nonfinite skip all metrics are NaN instead.
+    """
     accelerator = run.accelerator
     lengths = run.lengths_of(split)
     was_training = run.model.training
@@ -48,7 +55,7 @@ def evaluate(run: Run, split: str) -> Predictions:
         ):
             run.leave_if_interrupted_at_the_end()
             batch = run.collate(share, split)
-            output = run.objective(run.model, batch)
+            output = run.objective(run.model, _with_known_labels(batch, run.task))
             positions = torch.as_tensor(share.rows, device=accelerator.device)
             collected.append((positions, batch.weights, output.losses.float(), output.logits.float(), batch.labels))
     if was_training:
@@ -56,11 +63,28 @@ def evaluate(run: Run, split: str) -> Predictions:
     positions, weights, losses, logits, labels = (
         accelerator.gather(torch.cat(parts)).cpu().numpy() for parts in zip(*collected, strict=True)
     )
-    counted = weights > 0
-    order = np.argsort(positions[counted])
-    positions, losses, logits, labels = (values[counted][order] for values in (positions, losses, logits, labels))
+    order = np.flatnonzero(weights > 0)
+    order = order[np.argsort(positions[order])]
+    positions, losses, logits, labels = (values[order] for values in (positions, losses, logits, labels))
     assert np.array_equal(positions, np.arange(len(lengths))), f"{split}: {positions} for {len(lengths)} rows"
+    ids = getattr(run.splits, split).data.column("id").to_numpy()
+    is_finite = np.isfinite(losses) & np.isfinite(logits).all(axis=1)
+    if not is_finite.all():
+        problem = describe_evaluation(split, run.clock.step, ids[~is_finite].tolist(), len(ids))
+        if run.config.on_nonfinite == "error":
+            raise NonFiniteError(f"{problem}. Lower --lr, look at these rows, or pass --on_nonfinite skip.")
+        run.say(f"Warning: {problem}; this evaluation has no metrics.")
+        undefined = dict.fromkeys(("loss", *metric_names(run.task)), float("nan"))
+        return Predictions(ids, logits, labels, undefined["loss"], undefined)
+    if run.task.unseen_labels:  # for which the loss is not defined
+        losses = losses[labels < run.task.num_labels]
     metrics = [{"loss": float(losses.mean(dtype=np.float64)), **compute_metrics(run.task, logits, labels)}]
     broadcast_object_list(metrics)  # all processes decide by the same numbers
-    ids = getattr(run.splits, split).data.column("id").to_numpy()
     return Predictions(ids, logits, labels, metrics[0]["loss"], metrics[0])
+
+
+def _with_known_labels(batch: Batch, task: Task) -> Batch:
+    """Return the batch with a label that the model has an output for in place of each that training never saw."""
+    if not task.unseen_labels:
+        return batch
+    return replace(batch, labels=batch.labels.where(batch.labels < task.num_labels, 0))

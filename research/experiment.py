@@ -11,19 +11,24 @@ from typing import Any
 
 import torch
 from accelerate.utils import broadcast_object_list
+from matplotlib.figure import Figure
 from rich.console import Console
 
 from research.assemble import resolve, set_up
-from research.checkpoint import bring_back_files
+from research.checkpoint import bring_back_files, retire_later_checkpoints
 from research.config import RunConfig
 from research.durable import StorageError
+from research.evaluation import Predictions
+from research.figures import MANY_LABELS, confusion_matrix_figure
 from research.hooks import Hook
 from research.hooks.evaluation import BEST
 from research.launch import create_accelerator, end_run, refused_for_all, was_restarted
 from research.lock import DirectoryLock
 from research.loop import train
+from research.metrics import predictions
 from research.model import EncoderWithHead
 from research.outputs import (
+    RESULT,
     check_directory,
     claim_directory,
     empty_directory,
@@ -42,7 +47,8 @@ from research.report import write_report
 from research.resuming import Start, check_checkpoint, fork_checkpoint, newest_checkpoint
 from research.run import Run
 from research.summary import describe, out_of_memory_message, peak_memory_bytes, summary
-from research.tracking import start_trackers, track_predictions
+from research.tracking import start_trackers, track_final_metrics, track_pictures
+from research.user_errors import one_line
 from research.wrapping import Wrapped
 
 Say = Callable[[str], None]
@@ -59,12 +65,13 @@ def run_experiment(config: RunConfig, *, hooks: Sequence[Hook] = ()) -> dict[str
     Raises:
         ValueError: for settings or data that cannot be used; the message is one for the user.
     """
-    if was_restarted():
-        config = dataclasses.replace(config, resume="auto")  # the launcher repeats the very same command
     config = resolve(config)
     directory = run_directory(config)
     accelerator = create_accelerator(config, str(directory))
     (directory,) = _from_main([directory])
+    is_restart = was_restarted()
+    if is_restart:
+        config = dataclasses.replace(config, resume="auto")  # the launcher repeats the very same command
     # Flushed, since some of it announces a long wait, and a file or pipe would keep it back until then.
     say: Say = functools.partial(print, flush=True) if accelerator.is_main_process else _say_nothing
     if config.resume == "auto" and (result := read_result(directory)) and result["status"] == "finished":
@@ -78,7 +85,7 @@ def run_experiment(config: RunConfig, *, hooks: Sequence[Hook] = ()) -> dict[str
                 check_directory(directory, config)
                 if directory.is_dir():
                     _hold(lock, directory, say)
-                start = find_start(config, directory, say)
+                start = find_start(config, directory, say, is_restart=is_restart)
         (start,) = _from_main([start])
         run = set_up(config, directory, accelerator, start, hooks, say)
         # Only now: settings or data that cannot be used leave nothing behind and replace nothing.
@@ -88,6 +95,7 @@ def run_experiment(config: RunConfig, *, hooks: Sequence[Hook] = ()) -> dict[str
                 _hold(lock, directory, say)
                 claim_directory(directory, config)
                 write_config(directory, run.config)  # first: it makes the directory a run's
+                retire_later_checkpoints(run)
                 bring_back_files(run)
         return train_and_finish(run, say)
     except torch.OutOfMemoryError as error:
@@ -97,14 +105,14 @@ def run_experiment(config: RunConfig, *, hooks: Sequence[Hook] = ()) -> dict[str
         end_run(accelerator)
 
 
-def find_start(config: RunConfig, directory: Path, say: Say) -> Start | None:
+def find_start(config: RunConfig, directory: Path, say: Say, *, is_restart: bool = False) -> Start | None:
     """Return the checkpoint to continue from, or None for a fresh start.
 
     Raises:
         ValueError: if a checkpoint is named and cannot be used.
     """
     if config.resume == "auto":
-        if config.name is None and config.output_dir is None and not was_restarted():
+        if config.name is None and config.output_dir is None and not is_restart:
             raise ValueError("--resume auto needs --name or --output_dir: the default name is new for every run.")
         newest = newest_checkpoint(directory, say)
         if newest is not None:
@@ -128,10 +136,13 @@ def train_and_finish(run: Run, say: Say) -> dict[str, Any]:
             start_trackers(run.accelerator, run.config, run.clock.step)
             say(describe(run))
             train(run)
-            result = finish(run)
+            result, found = finish(run)
         except BaseException as error:
             _write_failure(run, error, say)
             raise
+        if run.is_main:
+            draw(run, result, found)
+        run.accelerator.wait_for_everyone()
     if run.is_main:
         Console().print(summary(result, run.directory))
     return result
@@ -149,8 +160,8 @@ def _write_failure(run: Run, error: BaseException, say: Say) -> None:
             write_result(run.directory, {"status": status, "error": f"{type(error).__name__}: {error}"})
 
 
-def finish(run: Run) -> dict[str, Any]:
-    """Save the model, test the best one (or the last), and write predictions and result."""
+def finish(run: Run) -> tuple[dict[str, Any], dict[str, Predictions]]:
+    """Save the model, test the best one (or the last), write predictions and result, and return both."""
     config, directory, accelerator = run.config, run.directory, run.accelerator
     if run.is_main:
         run.save_model(directory / "model")
@@ -159,14 +170,16 @@ def finish(run: Run) -> dict[str, Any]:
     has_best = config.best_metric is not None and (directory / BEST).exists()
     num_trainable = run.wrapped.num_trainable
     if has_best:
-        run.predictions.clear()
+        longest = run.encoder_with_head.config.max_input_length
         best = EncoderWithHead.from_pretrained(directory / BEST)  # it may be built otherwise: edits came in between
+        if best.config.max_input_length != longest:  # equal weights give other logits on longer inputs
+            run.predictions.clear()
         run.wrapped = Wrapped(accelerator.prepare_model(best, evaluation_mode=True), ())
         if run.features is not None:
             run.give_features_up(run.features.follow(run))
     elif config.best_metric is not None:
         run.say(f"No evaluation defined {config.best_metric}: the last model is tested instead of the best one.")
-    # The last model's validation is known, where no hook wrote into it since.
+    # The validation metrics are known if these weights were evaluated last; a best model that is the last has the same.
     found = {split: run.latest_predictions(split) for split in ("validation", "test")}
     result = {
         "status": "finished",
@@ -179,15 +192,17 @@ def finish(run: Run) -> dict[str, Any]:
         "skipped_steps": run.num_skipped,
         "peak_memory_bytes": peak_memory_bytes(accelerator),
         "trainable_parameters": num_trainable,
-        "edits": len(run.journal),
+        "edits": sum(record.skipped is None for record in run.journal),
         "cached_features": run.features is not None,
         "tested": "best" if has_best else "last",
-        "metrics": {split: predictions.metrics for split, predictions in found.items()},
+        "metrics": {split: each.metrics for split, each in found.items()},
         "rows": {
             "train": len(run.splits.train),
             "validation": len(run.splits.validation),
             "test": len(run.splits.test),
         },
+        "rows_left_out": [dataclasses.asdict(item) for item in run.texts.left_out],
+        "rows_counted_as_wrong": {split: count for split, count in run.texts.num_unseen.items() if count},
         "rows_sha256": run.rows_sha256,
         "plugins": hash_plugins(config.plugin),
         "parent": None if run.parent is None else {"run": run.parent.run, "step": run.parent.step},
@@ -196,13 +211,45 @@ def finish(run: Run) -> dict[str, Any]:
         "git_commit": git_commit(),
     }
     if run.is_main:
-        for split, predictions in found.items():
-            write_predictions(directory, split, run.task, predictions)
-            track_predictions(accelerator, run.task, split, predictions, run.clock.step)
-        write_report(directory, result, run.texts)
+        for split, each in found.items():
+            write_predictions(directory, split, run.task, each, run.texts.files[split])
+            track_final_metrics(accelerator, split, each, run.clock.step)
         write_result(directory, result)  # last: a run that has one is finished
     accelerator.wait_for_everyone()
-    return result
+    return result, found
+
+
+def draw(run: Run, result: dict[str, Any], found: dict[str, Predictions]) -> None:
+    """Draw report.html and TensorBoard's pictures of a finished run; if that fails, warn: the result is safe.
+
+    Args:
+        run: the run; its result and predictions are written.
+        result: what result.json holds.
+        found: predictions of each split.
+    """
+    matrices: dict[str, Figure] = {}
+
+    def draw_matrices() -> None:
+        if run.task.problem_type == "single_label" and run.task.num_labels < MANY_LABELS:
+            for split, each in found.items():
+                matrices[split] = confusion_matrix_figure(run.task, each.labels, predictions(run.task, each.logits))
+
+    def draw_for_tensorboard() -> None:
+        for split, each in found.items():
+            track_pictures(run.accelerator, run.task, split, each, matrices.get(split), run.clock.step)
+
+    for what, make in (
+        ("the confusion matrices", draw_matrices),
+        ("the pictures for TensorBoard", draw_for_tensorboard),
+        ("report.html", lambda: write_report(run.directory, result, run.texts, found, matrices)),
+    ):
+        try:
+            make()
+        except Exception as error:  # whatever the libraries for drawing raise
+            run.say(
+                f"Warning: cannot draw {what} ({type(error).__name__}: {one_line(error)}). The run is complete: "
+                f"see {run.directory / RESULT} and its predictions."
+            )
 
 
 @contextlib.contextmanager

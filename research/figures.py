@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,8 @@ from sklearn.metrics import average_precision_score, confusion_matrix, precision
 from research.plain_text import plain_text
 from research.task import Task
 
+MANY_LABELS = 40
+"""Number of labels from which on there is no confusion matrix: its cells would be too small to read."""
 NUM_CURVES = 8
 """Precision-recall curves in one picture; of more labels, the most frequent are drawn, and the title says so."""
 
@@ -46,23 +49,24 @@ def confusion_matrix_figure(task: Task, labels: NDArray[Any], predicted: NDArray
 
 
 @plain_text
-def pr_curve_figure(task: Task, labels: NDArray[Any], scores: NDArray[Any]) -> Figure:
+def pr_curve_figure(task: Task, labels: NDArray[Any], scores_of: Callable[[int], NDArray[Any]]) -> Figure:
     """Draw precision against recall, each label against the rest; of two labels, the second.
 
     Args:
         task: the labels (single_label or multi_label).
         labels: [num_rows], or [num_rows, num_labels] for multi_label.
-        scores: probabilities, [num_rows, num_labels].
+        scores_of: returns the probabilities of a label, [num_rows].
     """
-    applies = labels.astype(bool) if labels.ndim == 2 else labels[:, None] == np.arange(task.num_labels)
+    counts = labels.sum(axis=0) if labels.ndim == 2 else np.bincount(labels, minlength=task.num_labels)
     binary = task.problem_type == "single_label" and task.num_labels == 2
-    candidates = [index for index in ([1] if binary else range(task.num_labels)) if applies[:, index].any()]
-    drawn = sorted(candidates, key=lambda index: -int(applies[:, index].sum()))[:NUM_CURVES]
+    candidates = [index for index in ([1] if binary else range(task.num_labels)) if counts[index]]
+    drawn = sorted(candidates, key=lambda index: -int(counts[index]))[:NUM_CURVES]
     figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.subplots()
     for index in drawn:
-        precision, recall, _ = precision_recall_curve(applies[:, index], scores[:, index])
-        average = average_precision_score(applies[:, index], scores[:, index])
+        applies, scores = labels[:, index] == 1 if labels.ndim == 2 else labels == index, scores_of(index)
+        precision, recall, _ = precision_recall_curve(applies, scores)
+        average = average_precision_score(applies, scores)
         axes.plot(recall, precision, label=f"{task.label_names[index]} (AP {average:.3f})", drawstyle="steps-post")
     axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02))
     if len(drawn) < len(candidates):

@@ -16,19 +16,25 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from accelerate.tracking import TensorBoardTracker
-from accelerate.utils import DistributedDataParallelKwargs, TorchDynamoPlugin, broadcast_object_list
+from accelerate.utils import (
+    DistributedDataParallelKwargs,
+    DistributedType,
+    TorchDynamoPlugin,
+    broadcast_object_list,
+    gather_object,
+)
 
 from research.config import RunConfig
 from research.durable import reporting_failure
 from research.heap import return_freed_memory
+from research.launcher import is_on, num_launched, read_request
+from research.rounds import join_processes, num_earlier_rounds
 
-PARENT = os.getppid()
-"""What started this process: early, since it may end at any time."""
 SUPERVISOR = "MIDWAY_SUPERVISOR"
 """Environment variable with the process that a run ends with: the worker of a study."""
+REPLICATED = {kind for kind in DistributedType if kind.value == "NO" or kind.value.startswith("MULTI_")}
+"""Kinds of launch in which every process holds the whole model."""
 Precision = Literal["auto", "no", "bf16", "fp16"]
-LAUNCHER_SIZES = ("WORLD_SIZE", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE", "SLURM_STEP_NUM_TASKS")
-"""Environment variables in which torchrun, the MPIs and Slurm say how many processes they started."""
 
 
 def create_accelerator(config: RunConfig, directory: str) -> Accelerator:
@@ -47,8 +53,8 @@ def create_accelerator(config: RunConfig, directory: str) -> Accelerator:
     if num_processes > 1:
         atexit.unregister(_part)
         atexit.register(_part)
-    if was_restarted() and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
-        _join_again()
+    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True" and not torch.distributed.is_initialized():
+        join_processes()
     # Of a run before this one in the same process, whose precision accelerate would insist on.
     AcceleratorState._reset_state()
     accelerator = Accelerator(
@@ -61,11 +67,7 @@ def create_accelerator(config: RunConfig, directory: str) -> Accelerator:
         project_dir=directory,
         kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False, gradient_as_bucket_view=True)],
     )
-    if accelerator.num_processes != num_processes:
-        raise ValueError(
-            f"{num_processes} processes were launched, but each of them sees {accelerator.num_processes}: they would "
-            "train separately. Launch with `accelerate launch --config_file accelerate_configs/...yaml`."
-        )
+    compare_with_request(accelerator, config)
     if accelerator.gradient_accumulation_steps != 1:
         raise ValueError(
             f"The launcher asks for {accelerator.gradient_accumulation_steps} gradient accumulation steps; set "
@@ -83,38 +85,43 @@ def create_accelerator(config: RunConfig, directory: str) -> Accelerator:
     return accelerator
 
 
-def _join_again() -> None:
-    """Join the processes after a restart; left to itself torch would look for the dead ones, at their old addresses.
+def compare_with_request(accelerator: Accelerator, config: RunConfig) -> None:
+    """Refuse to train with other processes, another wrapper, precision or device than asked for.
 
-    Torchrun's store outlives a restart under its static rendezvous, which is accelerate's default.
+    Raises:
+        ValueError: naming what was asked for and what accelerate made of it.
     """
-    if torch.distributed.is_initialized():
-        return
-    from torch.distributed import PrefixStore, TCPStore  # type: ignore[attr-defined]
-
-    store = TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), is_master=False)
-    on_gpu = torch.cuda.is_available() and not _is_on("ACCELERATE_USE_CPU")
-    torch.distributed.init_process_group(
-        backend="nccl" if on_gpu else "gloo",
-        store=PrefixStore(f"restart-{os.environ['TORCHELASTIC_RESTART_COUNT']}", store),
-        rank=int(os.environ["RANK"]),
-        world_size=int(os.environ["WORLD_SIZE"]),
-    )
-
-
-def num_launched() -> int:
-    """Return how many processes the launcher started, whether they see each other or not."""
-    return max(int(os.environ.get(name) or 1) for name in LAUNCHER_SIZES)
-
-
-def was_launched() -> bool:
-    """Return whether accelerate or torchrun started this process, rather than a shell or another program."""
-    return not {"ACCELERATE_DYNAMO_BACKEND", "TORCHELASTIC_RUN_ID"}.isdisjoint(os.environ)
+    if accelerator.num_processes != num_launched():
+        raise ValueError(
+            f"{num_launched()} processes were launched, but each of them sees {accelerator.num_processes}: they would "
+            "train separately. Launch with `accelerate launch --config_file accelerate_configs/...yaml`."
+        )
+    if accelerator.distributed_type not in REPLICATED:
+        raise ValueError(
+            f"Expected a launch in which every process holds the whole model; accelerate set up "
+            f"{accelerator.distributed_type.value}. Launch with accelerate_configs/multi_gpu.yaml."
+        )
+    precision = choose_precision(config)
+    if accelerator.mixed_precision != precision:
+        raise ValueError(
+            f"Expected the precision {precision}; accelerate set up {accelerator.mixed_precision}. Give "
+            "--mixed_precision, or leave it out of the launcher's config."
+        )
+    on_cpu = accelerator.device.type == "cpu"
+    if on_cpu and read_request().wants_gpu:
+        raise ValueError(
+            "The launcher asks for GPUs; none found. Check the driver and CUDA_VISIBLE_DEVICES, or launch with "
+            "accelerate_configs/cpu_2_processes.yaml."
+        )
+    if not on_cpu and is_on("ACCELERATE_USE_CPU"):
+        raise ValueError(f"The launcher asks for the CPU; accelerate set up {accelerator.device}.")
 
 
 def was_restarted() -> bool:
-    """Return whether the launcher (--max_restarts) started this process again after a failure."""
-    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
+    """Return whether the launcher started this run's processes again; the same on all of them."""
+    # Nodes count only their own failures, and none that another node's failure brought about.
+    count = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) + num_earlier_rounds()
+    return any(gather_object([count > 0]))
 
 
 def is_alive(pid: int) -> bool:
@@ -129,16 +136,6 @@ def start_time() -> float:
     """Return when the run was started, in seconds since 1970; the same after the launcher started it again."""
     # torchrun starts its processes again, and lives on itself.
     return psutil.Process(os.getppid()).create_time() if "TORCHELASTIC_RUN_ID" in os.environ else time.time()
-
-
-def sharding() -> str | None:
-    """Return what the launcher asks to spread parameters over processes with, FSDP or DEEPSPEED, or None."""
-    return next((name for name in ("FSDP", "DEEPSPEED") if _is_on(f"ACCELERATE_USE_{name}")), None)
-
-
-def _is_on(switch: str) -> bool:
-    """Return whether the launcher turned a switch of the environment on."""
-    return os.environ.get(switch, "false").lower() in ("1", "true")
 
 
 def end_run(accelerator: Accelerator) -> None:
@@ -194,7 +191,7 @@ def choose_precision(config: RunConfig) -> Precision:
         ValueError: for fp16 without a GPU, where accelerate would compute in float32 and not say so.
     """
     choice = config.mixed_precision
-    on_gpu = torch.cuda.is_available() and not _is_on("ACCELERATE_USE_CPU")
+    on_gpu = torch.cuda.is_available() and not is_on("ACCELERATE_USE_CPU")
     if choice == "auto":
         launched_with = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
         if launched_with != "no":

@@ -14,12 +14,9 @@ from torch import Tensor
 from research.batches import Rows, Share, global_batches, shares
 from research.edits.audit import check_unchanged
 from research.edits.boundary import check_replicas, settle
+from research.nonfinite import NonFiniteError
 from research.optim import apply_schedule, learning_rates
 from research.run import Run, StepMetrics
-
-
-class NonFiniteError(ValueError):
-    """A loss or a gradient is not finite."""
 
 
 def train(run: Run) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Callable
 from typing import Any
@@ -12,18 +13,28 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, softmax
 from scipy.stats import pearsonr, spearmanr
-from sklearn.metrics import f1_score, log_loss, matthews_corrcoef, roc_auc_score
+from sklearn.metrics import f1_score
 
 from heads.registry import Registry, UnknownNameError, describe_unknown
+from research.auroc import mean_auroc
+from research.softmax import BlockSoftmax
 from research.task import Task
 
 Floats = NDArray[np.floating[Any]]
 Array = NDArray[Any]
 
 LOWER_IS_BETTER = ("loss", "log_loss", "calibration_error", "mse")
+SHARES = ("accuracy", "subset_accuracy", "f1_macro", "f1_micro", "auroc", "calibration_error")
+"""Metrics from 0 to 1."""
+CORRELATIONS = ("mcc", "pearson", "spearman")
+"""Metrics from -1 to 1."""
+NOT_NEGATIVE = ("log_loss", "mse")
 NUM_CALIBRATION_BINS = 15
+_LOG_LOSS_BOUNDS = (np.finfo(np.float64).eps, 1 - np.finfo(np.float64).eps)
+"""Probabilities of 0 and 1 are moved here, as scikit-learn does."""
 
 
+@np.errstate(invalid="ignore")  # logits that are not finite are reported where they come from
 def probabilities(task: Task, logits: Floats) -> Floats:
     """Return scores of each label: softmax (single_label), sigmoid (multi_label) or the number itself (regression).
 
@@ -93,6 +104,18 @@ def higher_is_better(metric: str) -> bool:
     return metric not in LOWER_IS_BETTER
 
 
+def metric_bounds(metric: str) -> tuple[float, float]:
+    """Return the least and the largest value of a metric; infinite for those of a user's own, and for the loss.
+
+    An objective of a user's own may be negative.
+    """
+    if metric in SHARES or metric.startswith("f1/"):
+        return 0.0, 1.0
+    if metric in CORRELATIONS:
+        return -1.0, 1.0
+    return (0.0 if metric in NOT_NEGATIVE else -math.inf), math.inf
+
+
 class TaskMetric(evaluate.Metric):  # type: ignore[misc]
     """Base of the metrics: predictions are logits.
 
@@ -106,6 +129,10 @@ class TaskMetric(evaluate.Metric):  # type: ignore[misc]
     def __init__(self, task: Task, **kwargs: Any) -> None:
         self.task = task
         super().__init__(**kwargs)
+
+    def compute(self, *, predictions: Array, references: Array) -> dict[str, float]:
+        """Score arrays as they are: in evaluate's tables every logit would become a Python object."""
+        return self._compute(predictions, references)
 
     def _info(self) -> evaluate.MetricInfo:
         row = datasets.Sequence(datasets.Value("float64"))
@@ -124,42 +151,57 @@ METRICS: Registry[Callable[..., evaluate.Metric]] = Registry("metric")
 
 @METRICS.register("single_label")
 class SingleLabelMetrics(TaskMetric):
-    """Metrics of one label of several."""
+    """Metrics of one label of several.
+
+    As in scikit-learn, f1_macro is the mean over the labels that occur among the labels or the predictions of the rows:
+    a label that is in neither does not lower it. Rows with a label that training never saw count as wrong; AUROC and
+    log loss are those of the other rows.
+    """
 
     description = "accuracy, F1, Matthews correlation, AUROC, log loss and expected calibration error of logits"
 
     def _compute(self, predictions: Any, references: Any) -> dict[str, float]:
         logits, labels = np.asarray(predictions), np.asarray(references)
-        scores, predicted = probabilities(self.task, logits), logits.argmax(axis=1)
-        all_labels = list(range(self.task.num_labels))
+        scores, predicted = BlockSoftmax(logits), logits.argmax(axis=1)
+        correct = predicted == labels
+        # Only of rows whose label has a probability; as a rule that is all of them.
+        seen = labels < self.task.num_labels
+        known, scores_of_known = (labels, scores) if seen.all() else (labels[seen], BlockSoftmax(logits[seen]))
         return {
-            "accuracy": float((predicted == labels).mean()),
-            "f1_macro": float(f1_score(labels, predicted, labels=all_labels, average="macro", zero_division=0.0)),
-            "f1_micro": float(f1_score(labels, predicted, labels=all_labels, average="micro", zero_division=0.0)),
-            "mcc": float(matthews_corrcoef(labels, predicted)) if len(np.unique(labels)) > 1 else float("nan"),
-            "auroc": _auroc(scores, labels),
-            "log_loss": float(log_loss(labels, scores, labels=all_labels)),
-            "calibration_error": calibration_error(scores, labels),
+            "accuracy": float(correct.mean()),
+            "f1_macro": float(f1_score(labels, predicted, average="macro", zero_division=0.0)),
+            "f1_micro": float(f1_score(labels, predicted, average="micro", zero_division=0.0)),
+            "mcc": matthews_correlation(labels, predicted),
+            "auroc": (
+                mean_auroc(scores_of_known.columns, known)
+                if self.task.num_labels > 2
+                else _binary_auroc(scores_of_known, known)
+            ),
+            "log_loss": float(-np.log(np.clip(scores_of_known.of(known), *_LOG_LOSS_BOUNDS)).mean()),
+            "calibration_error": calibration_error(scores.confidence, correct),
         }
 
 
 @METRICS.register("multi_label")
 class MultiLabelMetrics(TaskMetric):
-    """Metrics of any number of labels."""
+    """Metrics of any number of labels.
+
+    As in scikit-learn, f1_macro is the mean over all labels, with 0 for one that is neither present nor predicted.
+    """
 
     description = "subset accuracy, F1 over and of labels, AUROC and log loss of logits"
 
     def _compute(self, predictions: Any, references: Any) -> dict[str, float]:
         logits, labels = np.asarray(predictions), np.asarray(references).astype(np.int64)
         scores, predicted = probabilities(self.task, logits), (logits > 0).astype(np.int64)
-        each = [f1_score(labels[:, i], predicted[:, i], zero_division=0.0) for i in range(self.task.num_labels)]
+        num_right = (predicted & labels).sum(axis=0)
+        each = 2 * num_right / np.maximum(predicted.sum(axis=0) + labels.sum(axis=0), 1)
         both = np.log(np.clip(np.where(labels == 1, scores, 1 - scores), 1e-15, None))
-        present = [index for index in range(self.task.num_labels) if 0 < labels[:, index].sum() < len(labels)]
         return {
             "subset_accuracy": float((predicted == labels).all(axis=1).mean()),
             "f1_macro": float(np.mean(each)),
             "f1_micro": float(f1_score(labels.ravel(), predicted.ravel(), zero_division=0.0)),
-            "auroc": float(np.mean([roc_auc_score(labels[:, i], scores[:, i]) for i in present] or [np.nan])),
+            "auroc": mean_auroc(lambda block: scores[:, block], labels),
             "log_loss": float(-both.mean()),
             **{f"f1/{name}": float(value) for name, value in zip(self.task.label_names, each, strict=True)},
         }
@@ -172,7 +214,7 @@ class RegressionMetrics(TaskMetric):
     description = "Pearson and Spearman correlation and mean squared error"
 
     def _compute(self, predictions: Any, references: Any) -> dict[str, float]:
-        outputs, scores = np.asarray(predictions)[:, 0], np.asarray(references)
+        outputs, scores = (np.asarray(values, dtype=np.float64) for values in (predictions[:, 0], references))
         varies = len(scores) > 1 and np.ptp(outputs) > 0 and np.ptp(scores) > 0  # else they are not defined
         return {
             "pearson": float(pearsonr(outputs, scores).statistic) if varies else float("nan"),
@@ -181,29 +223,39 @@ class RegressionMetrics(TaskMetric):
         }
 
 
-def calibration_error(scores: Floats, labels: Array) -> float:
+def calibration_error(confidence: Floats, correct: Array) -> float:
     """Return the expected calibration error, over bins of equal width.
 
     Source: Guo et al. 2017, On Calibration of Modern Neural Networks, eq. 3.
 
     Args:
-        scores: probabilities, [num_rows, num_labels].
-        labels: [num_rows].
+        confidence: probability of the predicted label, [num_rows].
+        correct: whether it is the row's label, [num_rows].
     """
-    confidence, correct = scores.max(axis=1), scores.argmax(axis=1) == labels
     bins = np.minimum((confidence * NUM_CALIBRATION_BINS).astype(int), NUM_CALIBRATION_BINS - 1)
     gaps = np.bincount(bins, weights=correct - confidence, minlength=NUM_CALIBRATION_BINS)
-    return float(np.abs(gaps).sum() / len(labels))
+    return float(np.abs(gaps).sum() / len(correct))
 
 
-def _auroc(scores: Floats, labels: Array) -> float:
-    """Return the area under the ROC curve; one against the rest, where there are more than two labels.
+def matthews_correlation(labels: Array, predicted: Array) -> float:
+    """Return Matthews' correlation of labels and predictions; NaN if there is one label only.
 
-    Mean over the labels that occur; NaN if there are not two of them.
+    scikit-learn's takes a matrix of all pairs of labels, which for many labels does not fit into memory.
+
+    Args:
+        labels: [num_rows].
+        predicted: [num_rows].
     """
-    present = np.unique(labels)
-    if len(present) < 2:
+    if len(np.unique(labels)) < 2:
         return float("nan")
-    if scores.shape[1] == 2:
-        return float(roc_auc_score(labels, scores[:, 1]))
-    return float(np.mean([roc_auc_score(labels == label, scores[:, label]) for label in present]))
+    size = int(max(labels.max(), predicted.max())) + 1
+    of_label, of_predicted = (np.bincount(values, minlength=size).astype(np.float64) for values in (labels, predicted))
+    num_rows = float(len(labels))
+    covariance = float((labels == predicted).sum()) * num_rows - of_label @ of_predicted
+    variances = (num_rows**2 - of_predicted @ of_predicted) * (num_rows**2 - of_label @ of_label)
+    return float(covariance / np.sqrt(variances)) if variances else 0.0
+
+
+def _binary_auroc(scores: BlockSoftmax, labels: Array) -> float:
+    """Return the area under the ROC curve of the second of two labels."""
+    return mean_auroc(lambda _: scores.columns(slice(1, 2)), (labels == 1)[:, None])

@@ -10,13 +10,16 @@ import platform
 import subprocess
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 import yaml
+from numpy.typing import NDArray
 
 from research.config import NOT_REPEATED, Choice, RunConfig
 from research.durable import remove, remove_leftovers, reporting_failure, write_text
@@ -30,6 +33,8 @@ from research.task import Task
 CONFIG = "config.yaml"
 RESULT = "result.json"
 METRICS_LOG = "metrics.jsonl"
+PREDICTIONS_BLOCK_BYTES = 2**27
+"""Size of the scores that are written at once, in bytes."""
 
 
 def run_directory(config: RunConfig) -> Path:
@@ -115,20 +120,63 @@ def config_as_yaml(config: RunConfig) -> str:
     return yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
 
 
-def write_predictions(directory: Path, split: str, task: Task, found: Predictions) -> None:
-    """Write predictions/<split>.parquet: id, label, prediction, one score per class."""
+def write_predictions(
+    directory: Path, split: str, task: Task, found: Predictions, files: Sequence[tuple[str, int]]
+) -> None:
+    """Write predictions/<split>.parquet.
+
+    Its columns: id, file and row (from 1) that the text came from, label, prediction, their names (not for regression),
+    one score per class. Rows are written in blocks, since all scores of many labels may not fit into memory.
+
+    Args:
+        directory: of the run.
+        split: the split.
+        task: what is predicted.
+        found: the predictions.
+        files: the files of the split in reading order, with the id of the first row of each.
+    """
     path = predictions_path(directory, split)
-    scores = probabilities(task, found.logits)
+    num_rows, num_labels = found.logits.shape
+    size = max(1, PREDICTIONS_BLOCK_BYTES // (8 * num_labels))
+    first = _predictions_table(task, found, slice(0, size), files)
+    with reporting_failure(path, needed=8 * num_rows * (num_labels + 3)):
+        path.parent.mkdir(exist_ok=True)
+        with pq.ParquetWriter(path, first.schema, use_dictionary=False) as writer:
+            writer.write_table(first)
+            for start in range(size, num_rows, size):
+                writer.write_table(_predictions_table(task, found, slice(start, start + size), files))
+
+
+def _predictions_table(task: Task, found: Predictions, rows: slice, files: Sequence[tuple[str, int]]) -> pa.Table:
+    scores = np.asfortranarray(probabilities(task, found.logits[rows]))
+    ids, labels, predicted = found.ids[rows], found.labels[rows], predicted_labels(task, found.logits[rows])
+    first_ids = np.array([first for _, first in files], dtype=np.int64)
+    # The last file that starts at or before the id: files without rows start where the next one does.
+    file_of_row = np.searchsorted(first_ids, ids, side="right") - 1
     columns: dict[str, Any] = {
-        "id": found.ids,
-        "label": list(found.labels),
-        "prediction": list(predicted_labels(task, found.logits)),
+        "id": ids,
+        "file": pa.array([name for name, _ in files]).take(pa.array(file_of_row)),
+        "row": ids - first_ids[file_of_row] + 1,
+        "label": list(labels),
+        "prediction": list(predicted),
+        **_name_columns(task, labels, predicted),
         **{f"score_{name}": scores[:, index] for index, name in enumerate(task.label_names)},
     }
-    table = pa.table(columns)
-    with reporting_failure(path, needed=table.nbytes):
-        path.parent.mkdir(exist_ok=True)
-        pq.write_table(table, path)
+    return pa.table(columns)
+
+
+def _name_columns(task: Task, labels: NDArray[Any], predicted: NDArray[Any]) -> dict[str, list[Any]]:
+    """Return the names of labels and predictions; of several labels, lists of the names that apply."""
+    if task.problem_type == "regression":
+        return {}
+    names = task.label_names
+    columns = {"label_name": labels, "prediction_name": predicted}
+    if task.problem_type == "multi_label":
+        return {
+            column: [[names[index] for index in np.flatnonzero(row)] for row in values]
+            for column, values in columns.items()
+        }
+    return {column: [task.name_of(int(value)) for value in values] for column, values in columns.items()}
 
 
 def predictions_path(directory: Path, split: str) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.machinery
 import importlib.util
 import os
 import sys
@@ -34,6 +35,23 @@ def import_plugins(plugins: Sequence[str]) -> None:
             raise ValueError(f"No module '{plugin}' for --plugin; a file is given with its .py ending.") from None
 
 
+def check_plugins(plugins: Sequence[str]) -> None:
+    """Refuse plugins that do not exist, without running any of them.
+
+    Args:
+        plugins: as for `import_plugins`.
+    Raises:
+        ValueError: if there is no such file or module.
+    """
+    for plugin in plugins:
+        if plugin.endswith(".py"):
+            _check_file(Path(plugin))
+            continue
+        top = plugin.partition(".")[0]  # to find a submodule, its package would have to be imported
+        if top not in sys.modules and importlib.machinery.PathFinder.find_spec(top, [os.getcwd(), *sys.path]) is None:
+            raise ValueError(f"No module '{plugin}' for --plugin; a file is given with its .py ending.")
+
+
 def hash_plugins(plugins: Sequence[str]) -> dict[str, str]:
     """Return a hash of each plugin's file, as it was imported from; what it imports itself is not looked at.
 
@@ -48,9 +66,13 @@ def hash_plugins(plugins: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def _import_file(path: Path) -> None:
+def _check_file(path: Path) -> None:
     if not path.is_file():
         raise ValueError(f"No plugin file {path}; --plugin takes a .py file or a module name.")
+
+
+def _import_file(path: Path) -> None:
+    _check_file(path)
     name = f"midway_plugin_{path.resolve().stem}"
     loaded = sys.modules.get(name)
     if loaded is not None and loaded.__file__ == str(path.resolve()):

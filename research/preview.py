@@ -19,7 +19,7 @@ from research.config import Choice, RunConfig
 from research.data import load_splits
 from research.edits.journal import Record
 from research.edits.timeline import listed
-from research.launch import num_launched
+from research.launcher import num_launched
 from research.preview_figure import timeline_figure
 from research.rehearsal import Rehearsal, StepPlan
 from research.resuming import fork_checkpoint

@@ -10,8 +10,8 @@ import copy
 import functools
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -23,9 +23,9 @@ from research.data import Collator
 from research.edits.base import Editable, EditError, EditRequest, Processes
 from research.edits.boundary import apply_edit, count_parameters, refuse_nothing_to_train
 from research.edits.journal import Parent, Record
-from research.edits.timeline import Timeline
+from research.edits.timeline import ON_CONFLICT, Entry, Timeline
 from research.families import model_blocks
-from research.launch import num_launched
+from research.launcher import num_launched
 from research.logged_names import refuse_taken_names
 from research.model import EncoderWithHead, build_model
 from research.objectives import Objective
@@ -33,6 +33,9 @@ from research.optim import apply_schedule, learning_rates, parameter_groups
 from research.schedules import Schedule, create_schedule
 from research.task import Task
 from research.user_errors import one_line
+
+if TYPE_CHECKING:
+    from research.run import Run
 
 
 @dataclass(frozen=True)
@@ -174,6 +177,8 @@ class Rehearsal:
         """Go to where a fork begins, by the edits that its parent applied."""
         due: dict[int, list[EditRequest]] = {}
         for record in parent.journal:
+            if record.skipped is not None:
+                continue
             due.setdefault(record.step, []).append(record.request)
         for step in range(parent.step):
             self.apply(due.get(step, ()))
@@ -187,14 +192,52 @@ class Rehearsal:
             EditError: if one cannot be applied, or would leave nothing to train.
         """
         end = copy.deepcopy(self)
+        states = [copy.deepcopy(self)]
         for step, requests in timeline.due.items():
             end.clock.step = step
             end.apply(requests)
+            states.append(copy.deepcopy(end))
         for entry in timeline.conditional:
-            try:  # it may come at any time
-                copy.deepcopy(self).apply(entry.requests)
-            except EditError:
-                copy.deepcopy(end).apply(entry.requests)
+            self._check_conditional(entry, states, timeline)
+
+    def _check_conditional(self, entry: Entry, states: Sequence[Rehearsal], timeline: Timeline) -> None:
+        """Apply a conditional entry wherever it may come: after each planned edit, and after each other condition.
+
+        Args:
+            entry: what is checked.
+            states: the run before its first planned edits, and after those of each step.
+            timeline: what else there is.
+        Raises:
+            EditError: if it can never be applied, or not always and the entry has no on_conflict.
+        """
+        failures: list[EditError] = []
+        num_tried = 0
+        planned = list(timeline.due.values())
+        others = [None, *(other for other in timeline.conditional if other is not entry)]
+        for num_done, state in enumerate(states):
+            for other in others:
+                tried = copy.deepcopy(state)
+                try:
+                    if other is not None:
+                        tried.apply(other.requests)
+                except EditError:
+                    continue  # the other entry has its own check
+                num_tried += 1
+                try:
+                    tried.apply(entry.requests)
+                    if other is None:
+                        tried.apply_all(planned[num_done:])
+                except EditError as error:
+                    failures.append(error)
+        if len(failures) == num_tried:
+            raise failures[0]
+        if failures and entry.on_conflict is None:
+            raise EditError(
+                f"{entry.label}: {entry.when} may come true when its edits, or planned ones after them, cannot be "
+                f"applied: {one_line(failures[0])} "
+                f"Add '{ON_CONFLICT}: skip' to the entry to leave them out then, or '{ON_CONFLICT}: error' to end the "
+                "run."
+            )
 
     def walk(self, timeline: Timeline) -> Iterator[StepPlan]:
         """Yield every step of the run, from here to its end; conditional edits do not come.
@@ -230,6 +273,15 @@ class Rehearsal:
                     ) from error
             refuse_nothing_to_train(self)
 
+    def apply_all(self, planned: Sequence[Sequence[EditRequest]]) -> None:
+        """Apply the edits of several boundaries, one after the other.
+
+        Raises:
+            EditError: as `apply`.
+        """
+        for requests in planned:
+            self.apply(requests)
+
     def _advance(self) -> None:
         clock = self.clock
         if self.config.schedule_interval == "step":
@@ -251,6 +303,26 @@ class Rehearsal:
             trains = [name for name, members in blocks if any(parameter.requires_grad for _, parameter in members)]
             self._known = count_parameters(model)[0], tuple(trains)
         return StepPlan(self.clock.step + 1, learning_rates(self.optimizer), *self._known)
+
+
+def conflict_of(run: Run, requests: Sequence[EditRequest], planned: Sequence[Sequence[EditRequest]] = ()) -> str | None:
+    """Return why edits cannot be applied at a run's next boundary, or planned ones after them; None if they can.
+
+    Args:
+        run: the run; its edits so far are rehearsed, and those that were asked for since the last boundary.
+        requests: the edits in question.
+        planned: the edits of each later boundary.
+    """
+    clock = replace(run.clock, step=0, epoch=0, step_in_epoch=0, num_examples_seen=0)
+    rehearsal = Rehearsal.of(run.config, run.task, run.objective, run.collator, clock, run.tokenizer)
+    rehearsal.follow(Parent(str(run.directory), run.clock.step, tuple(run.journal)))
+    rehearsal.apply(run.pending_requests)
+    try:
+        rehearsal.apply(requests)
+        rehearsal.apply_all(planned)
+    except EditError as error:
+        return one_line(error)
+    return None
 
 
 def _not_there(owner: str, name: str, protocol: type) -> str:

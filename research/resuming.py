@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -85,9 +86,9 @@ def compare_settings(
     """
     notes: list[str] = []
     refused: list[str] = []
-    for name, new in now.items():
-        old = before.get(name)
-        if old == new or name in NOT_REPEATED or (is_fork and name == "fork"):
+    for name, value in now.items():
+        old, new = _as_json(before.get(name)), _as_json(value)
+        if _are_equal(old, new) or name in NOT_REPEATED or (is_fork and name == "fork"):
             continue
         change = f"{name} was {old!r}, now {new!r}"
         if name in ABOUT_ROWS:
@@ -105,6 +106,16 @@ def compare_settings(
     if not same_rows and not refused:
         refused.append("the rows of the data are others")
     return Differences(notes, refused)
+
+
+def _as_json(value: Any) -> Any:
+    """Return a value as state.json gives it back: a tuple is a list there, and keys are text."""
+    return json.loads(json.dumps(value))
+
+
+def _are_equal(old: Any, new: Any) -> bool:
+    """Return whether two values of a setting are the same; NaN equals itself, and 1 equals 1.0."""
+    return bool(old == new) or json.dumps(old, sort_keys=True) == json.dumps(new, sort_keys=True)
 
 
 def refuse(checkpoint: Path, refused: list[str], *, is_fork: bool) -> None:
@@ -139,6 +150,11 @@ def newest_checkpoint(directory: Path, say: Say) -> Path | None:
             return checkpoint
         say(f"Skipping the checkpoint {checkpoint}: {damage}.")
     return None
+
+
+def step_of(checkpoint: Path) -> int:
+    """Return the step after which a checkpoint was written."""
+    return int(checkpoint.name.removeprefix("step-"))
 
 
 def list_checkpoints(directory: Path) -> list[Path]:
@@ -182,7 +198,7 @@ def fork_checkpoint(fork: str, say: Say) -> Path:
         if newest is None:
             raise CheckpointError(f"--fork {fork}: {point.run} has no checkpoint; it needs --save_every.")
         return newest
-    steps = {int(checkpoint.name.removeprefix("step-")): checkpoint for checkpoint in list_checkpoints(point.run)}
+    steps = {step_of(checkpoint): checkpoint for checkpoint in list_checkpoints(point.run)}
     if point.step not in steps:
         there = ", ".join(map(str, steps)) or "none"
         raise CheckpointError(f"--fork {fork}: no checkpoint of step {point.step}. Checkpoints: {there}.")

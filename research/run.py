@@ -26,13 +26,15 @@ from transformers import PreTrainedTokenizerBase
 from research import durable
 from research.batches import Share
 from research.clock import Clock
-from research.config import RunConfig
+from research.config import Choice, RunConfig
 from research.data import Collator, Splits
 from research.data.arrow import hash_rows
 from research.data.batch import Batch
+from research.edits import journal
 from research.edits.audit import AuditError, check_gradients_arrive, checksums, describe_unused, without_gradient
-from research.edits.base import HARMLESS, EditError, EditProxy, EditRequest, check_mode, random_numbers_of
-from research.edits.journal import Parent, Record
+from research.edits.base import HARMLESS, EditError, EditProxy, EditRequest, random_numbers_of
+from research.edits.boundary import count_parameters
+from research.edits.journal import Parent, Record, objective_after
 from research.evaluation import Predictions, evaluate
 from research.features.encoding import Features
 from research.head_check import HeadCheck
@@ -41,6 +43,7 @@ from research.logged_names import refuse_taken_names
 from research.model import EncoderWithHead
 from research.objectives import Objective
 from research.optim import apply_schedule
+from research.rehearsal import conflict_of
 from research.resuming import Start, list_checkpoints
 from research.schedules import Schedule
 from research.seeds import derived_seed
@@ -111,6 +114,8 @@ class Run:
     """The checkpoint that this run continues."""
     parent: Parent | None = None
     """The run that this one is a fork of."""
+    objective_differs: bool = False
+    """Whether this is a fork whose objective is not its parent's: losses before its first step do not compare."""
     resumed_hooks: list[Hook] = field(default_factory=list)
     """Hooks whose state came from there."""
     stop_reason: str | None = None
@@ -412,6 +417,11 @@ class Run:
             )
 
     @property
+    def objective_choice(self) -> Choice:
+        """The objective as settings and edits chose it."""
+        return objective_after(self.config.objective, self.journal)
+
+    @property
     def has_new_objective(self) -> bool:
         """Whether the edits that were applied last changed what is minimised: losses before do not compare."""
         return any(record.name == "set_objective" for record in self.applied)
@@ -433,6 +443,11 @@ class Run:
         for module in self.frozen:
             module.eval()
 
+    @property
+    def pending_requests(self) -> Sequence[EditRequest]:
+        """The edits that were asked for since the last boundary."""
+        return tuple(self._requests)
+
     def ask(self, requests: Sequence[EditRequest]) -> None:
         """Ask for edits at the next boundary; on every process for the same ones.
 
@@ -449,8 +464,42 @@ class Run:
             if not self.takes_edits:  # the last evaluations
                 self.say(f"The run is over: {request}, asked for by {request.asked_by}, is not applied.")
                 continue
-            check_mode(request)
             self._requests.append(request)
+
+    def ask_or_skip(self, requests: Sequence[EditRequest], planned: Sequence[Sequence[EditRequest]]) -> None:
+        """Ask for edits, or leave all of them out and write that into the journal if they conflict with others.
+
+        Args:
+            requests: the edits; the same ones on every process.
+            planned: the edits of each later boundary, which must remain possible.
+        """
+        reason = conflict_of(self, requests, planned)
+        if reason is None:
+            self.ask(requests)
+        else:
+            self._skip_edits(requests, reason)
+
+    def _skip_edits(self, requests: Sequence[EditRequest], reason: str) -> None:
+        model = self.encoder_with_head
+        trainable, size = count_parameters(model)
+        skipped = [
+            Record(
+                number,
+                self.clock.step,
+                round(self.clock.epochs_done, 6),
+                request.name,
+                request.arguments,
+                request.asked_by,
+                [trainable, trainable],
+                [size, size],
+                request.entry,
+                reason,
+            )
+            for number, request in enumerate(requests, len(self.journal) + 1)
+        ]
+        self.journal += skipped
+        if self.is_main:
+            journal.write(self, skipped)
 
     @contextlib.contextmanager
     def shared_random_numbers(self) -> Iterator[None]:

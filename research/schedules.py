@@ -99,12 +99,12 @@ class Schedule:
         return {"num_steps": self._num_steps, "metrics": self._metrics}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Bring a new schedule to where another one was."""
+        """Bring a new schedule to where another one was; one that follows no metric needs none of its metrics."""
         assert self._num_steps == 0
         self._metrics.clear()  # of edits that were done again
         for _ in range(state["num_steps"]):
             self.step()
-        for value in state["metrics"]:
+        for value in state["metrics"] if self.is_conditional else ():
             if value is None:
                 self.forget_metrics()
             else:

@@ -1,4 +1,4 @@
-"""Stop in good order: SIGTERM, SIGINT and SIGUSR1, and the end of the launcher, are heard between two steps."""
+"""Stop in good order: signals, and the end of the launcher, are noticed between two steps."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Sequence
 from types import FrameType, TracebackType
 from typing import Any
 
-from research.launch import PARENT, SUPERVISOR, is_alive, was_launched
+from research.launch import SUPERVISOR, is_alive
+from research.launcher import PARENT, was_launched
 
-HEARD = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+HEARD = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP)
 ECHO_SECONDS = 1.0
 """How long after a signal the launcher may pass the same one on, once more."""
 
@@ -28,7 +30,8 @@ class Interrupted(KeyboardInterrupt):
     def __init__(self, number: int, message: str) -> None:
         super().__init__(message)
         self.exit_code = 128 + number
-        """As a shell says that a signal ended a program: 143 for SIGTERM, 130 for SIGINT, 138 for SIGUSR1."""
+        """As a shell says that a signal ended a program: 143 for SIGTERM, 130 for SIGINT, 138 for SIGUSR1,
+        129 for SIGHUP."""
 
 
 class SignalWatch:
@@ -51,7 +54,11 @@ class SignalWatch:
 
     def __enter__(self) -> SignalWatch:
         if threading.current_thread() is threading.main_thread():  # Python lets no other one listen
-            self._before = {number: signal.signal(number, self._hear) for number in HEARD}
+            # Under nohup SIGHUP is ignored, and the run is meant to go on.
+            heard = [
+                number for number in HEARD if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN
+            ]
+            self._before = {number: signal.signal(number, self._hear) for number in heard}
         return self
 
     def __exit__(
@@ -78,14 +85,33 @@ class SignalWatch:
         now = time.monotonic()
         if self._received_at and self._has_echo and now - self._received_at < ECHO_SECONDS:
             return
+        if self._received_at and number == signal.SIGHUP:  # a closed terminal's shell sends it once more
+            return
         if self._received_at:
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
             return
         self._received, self._received_at = number, now
+        if number == signal.SIGHUP:
+            discard_lost_output()
         if self._speaks:
             message = (
                 f"\n{signal.Signals(number).name}: finishing this step, then saving; a second one stops at once.\n"
             )
             with contextlib.suppress(OSError):  # the terminal may be what went away
                 os.write(2, message.encode())  # print could interrupt a print
+
+
+def discard_lost_output(descriptors: Sequence[int] = (1, 2)) -> None:
+    """Send output to a closed terminal nowhere: an error in the next print would end the run before it is saved.
+
+    Args:
+        descriptors: of the output; those that can still be written to stay.
+    """
+    for descriptor in descriptors:
+        try:
+            os.write(descriptor, b"")
+        except OSError:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, descriptor)
+            os.close(nowhere)

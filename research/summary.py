@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from research.config import Choice, RunConfig
+from research.figures import MANY_LABELS
 from research.run import Run
 
 
@@ -45,7 +46,11 @@ def summary(result: dict[str, Any], directory: Path) -> Group:
     splits = list(result["metrics"])
     for split in splits:
         table.add_column(f"{split} ({result['rows'][split]:,} rows)", justify="right")
-    for name in dict.fromkeys(name for metrics in result["metrics"].values() for name in metrics):
+    names = list(dict.fromkeys(name for metrics in result["metrics"].values() for name in metrics))
+    of_labels = [name for name in names if "/" in name]
+    if len(of_labels) >= MANY_LABELS:
+        names = [name for name in names if "/" not in name]
+    for name in names:
         values = [result["metrics"][split][name] for split in splits]
         table.add_row(name, *("not defined" if math.isnan(value) else f"{value:.4f}" for value in values))
     took = (

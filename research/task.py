@@ -24,8 +24,16 @@ class Task:
     """Mean of the training rows' scores (regression)."""
     score_std: float = 1.0
     """Standard deviation of the training rows' scores (regression)."""
+    unseen_labels: tuple[str, ...] = ()
+    """Labels of validation or test rows that no training row has, numbered after `label_names`; the model has no output
+    for them, so that their rows count as wrong (single_label)."""
 
     @property
     def num_labels(self) -> int:
         """Outputs of the head."""
         return len(self.label_names)
+
+    def name_of(self, label: int) -> str:
+        """Return the name of a label (single_label), which may be one that training never saw."""
+        names = (*self.label_names, *self.unseen_labels)
+        return names[label] if label < len(names) else "label unknown to the training rows"

@@ -10,16 +10,17 @@ from pathlib import Path
 from accelerate import Accelerator
 from accelerate.tracking import LOGGER_TYPE_TO_CLASS, TensorBoardTracker, get_available_trackers
 from accelerate.utils import LoggerType
+from matplotlib.figure import Figure
 from torch.utils.tensorboard import SummaryWriter
 
 from heads.registry import UnknownNameError, describe_unknown
 from research.config import RunConfig
 from research.durable import reporting_failure
 from research.evaluation import Predictions
-from research.figures import confusion_matrix_figure, pr_curve_figure
-from research.metrics import predictions as predicted_labels
+from research.figures import pr_curve_figure
 from research.metrics import probabilities
 from research.outputs import config_as_yaml
+from research.softmax import BlockSoftmax
 from research.task import Task
 
 
@@ -93,19 +94,38 @@ class QuietThreads:
             self.otherwise(arguments)
 
 
-def track_predictions(accelerator: Accelerator, task: Task, split: str, found: Predictions, step: int) -> None:
-    """Track a split's metrics; draw its confusion matrix and precision-recall curves into TensorBoard."""
+def track_final_metrics(accelerator: Accelerator, split: str, found: Predictions, step: int) -> None:
+    """Track the metrics of a split at the end of a run."""
     defined = {f"{split}/{name}": value for name, value in found.metrics.items() if not math.isnan(value)}
     if split != "validation":  # which is logged while training
         track_values(accelerator, defined, step)
+
+
+def track_pictures(
+    accelerator: Accelerator, task: Task, split: str, found: Predictions, matrix: Figure | None, step: int
+) -> None:
+    """Show a split's confusion matrix and precision-recall curves in TensorBoard.
+
+    Args:
+        accelerator: has the trackers.
+        task: the labels.
+        split: validation or test.
+        found: the predictions.
+        matrix: the confusion matrix, if there is one.
+        step: steps taken.
+    """
     writer = _tensorboard_writer(accelerator)
     if writer is None or task.problem_type == "regression":
         return
-    scores = probabilities(task, found.logits)
+    if matrix is not None:
+        writer.add_figure(f"{split}/confusion_matrix", matrix, step)
     if task.problem_type == "single_label":
-        predicted = predicted_labels(task, found.logits)
-        writer.add_figure(f"{split}/confusion_matrix", confusion_matrix_figure(task, found.labels, predicted), step)
-    writer.add_figure(f"{split}/precision_recall", pr_curve_figure(task, found.labels, scores), step)
+        softmax = BlockSoftmax(found.logits)
+        curves = pr_curve_figure(task, found.labels, lambda label: softmax.columns(slice(label, label + 1))[:, 0])
+    else:
+        scores = probabilities(task, found.logits)
+        curves = pr_curve_figure(task, found.labels, lambda label: scores[:, label])
+    writer.add_figure(f"{split}/precision_recall", curves, step)
 
 
 def track_text(accelerator: Accelerator, name: str, text: str, step: int) -> None:

@@ -19,6 +19,9 @@ control of one comparison misses of 5% comes from drawing distinct runs from so 
 with 12 runs, 0.2 with 24, nothing to be seen with 50), and that of several also from Holm's correction, which does not
 know that they share a baseline.
 
+Intervals: how often those of an arm's mean hold the mean of all runs, by Student's t and on the logit scale that the
+product uses for metrics from 0 to 1; also for accuracies near 1, drawn from a beta distribution.
+
 Power: studies whose second arm has each wrong prediction corrected with probability q, so that its expected accuracy
 rises by q x (1 - accuracy). `seeds_needed` gets this difference and the true standard deviation of paired differences
 (measured in as many other studies) and promises a power at a number of seeds; beside it stands the share of studies of
@@ -39,6 +42,7 @@ from pathlib import Path
 import numpy as np
 import yaml
 
+from research.ablation.bounded import bounded_interval
 from research.ablation.over_examples import Bools, bootstrap_examples, compare_models
 from research.ablation.over_seeds import holm
 from research.ablation.paired_t import LEVEL, Floats, paired_t
@@ -141,6 +145,40 @@ def false_alarm_table(accuracies: Floats, num_comparisons: int, rng: np.random.G
         yield f"| {number} | {num_seeds} | {share:.2%} | {error:.2%} | {pool} | {control:.2%} |"
 
 
+def coverage_table(accuracies: Floats, rng: np.random.Generator) -> Iterator[str]:
+    """Yield the lines of a table: how often 95% intervals of an arm's mean hold the true one, and leave the range.
+
+    Args:
+        accuracies: of the runs in each study's sample of rows, [num_studies, num_runs]; a study's true mean is that of
+            all runs.
+        rng: draws runs, and accuracies near 1.
+    """
+    num_studies = len(accuracies)
+    largest = max(NUMS_SEEDS)
+    runs = rng.integers(accuracies.shape[1], size=(num_studies, largest))
+    near_one = rng.beta(*_beta(0.98, 0.02), size=(num_studies, largest))
+    populations = {
+        "the runs": (np.take_along_axis(accuracies, runs, axis=1), accuracies.mean(axis=1)),
+        "beta, 0.98 ± 0.02": (near_one, np.full(num_studies, 0.98)),
+    }
+    yield "| accuracies | seeds | Student's t | outside of 0 to 1 | logit scale |"
+    yield "|---|---|---|---|---|"
+    for (name, (values, means)), num_seeds in itertools.product(populations.items(), (3, *NUMS_SEEDS)):
+        test = paired_t(values[:, :num_seeds], 0.0)
+        known = test.std > 0
+        low, high = bounded_interval(test.mean, (test.high - test.low) / 2, (0.0, 1.0))
+        by_t, by_logit = (
+            ((bottom <= means) & (means <= top))[known].mean() for bottom, top in ((test.low, test.high), (low, high))
+        )
+        outside = ((test.low < 0) | (test.high > 1))[known].mean()
+        yield f"| {name} | {num_seeds} | {by_t:.1%} | {outside:.1%} | {by_logit:.1%} |"
+
+
+def _beta(mean: float, std: float) -> tuple[float, float]:
+    size = mean * (1 - mean) / std**2 - 1
+    return mean * size, (1 - mean) * size
+
+
 def examples_table(correct: Bools, rng: np.random.Generator) -> Iterator[str]:
     """Yield the lines of a table: how often tests over examples find a difference between models of the one arm."""
     num_runs = len(correct)
@@ -232,6 +270,8 @@ def main() -> None:
     )
     print("The arm against itself, paired t over seeds with Holm's correction; 5% is the level:\n")
     print("\n".join(false_alarm_table(accuracies, options.comparisons, rng)), end="\n\n")
+    print("95% intervals of an arm's mean; how many hold the true mean:\n")
+    print("\n".join(coverage_table(accuracies, np.random.default_rng(options.seed))), end="\n\n")
     print("The same question put to tests over examples, which are about the models at hand and no verdict on arms:\n")
     print("\n".join(examples_table(correct, rng)), end="\n\n")
     print("An effect of known size:\n")

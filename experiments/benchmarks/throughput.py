@@ -40,7 +40,7 @@ def bare(folder: Path, batch_size: int, *, precision: str = "bf16", attention_dr
     import torch
 
     from research.batches import global_batches, shares
-    from research.launch import num_launched
+    from research.launcher import num_launched
 
     splits, collator, model, _ = load(folder, attention_dropout)
     rank, num_processes = int(os.environ.get("RANK", "0")), num_launched()

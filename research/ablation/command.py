@@ -12,6 +12,7 @@ from typing import Any, Literal
 import yaml
 
 from research.ablation.grid import StudySpec, fits, read_study_file
+from research.ablation.time_limit import parse_seconds
 from research.cli import (
     LOOKING,
     FoldedArguments,
@@ -40,7 +41,7 @@ class StudySettings:
     heads: str | None = None
     """Heads to compare, between commas: linear,attention,{name: lstm, lstm_size: 64}."""
     seeds: str | None = None
-    """Seeds of each arm, between commas. Five or more give verdicts, fewer only intervals."""
+    """Seeds of each arm, between commas; 0-4 are five. Five or more give verdicts, fewer only intervals."""
     grid: str | None = None
     """Values of any setting, between commas: lr=1e-5,3e-5; several may follow each other, or the flag be repeated."""
     exclude: str | None = None
@@ -60,6 +61,10 @@ class StudySettings:
     the study's directory."""
     retry_failed: bool = False
     """Try failed trials once more."""
+    trial_timeout: str | None = None
+    """How long one attempt at a trial may take: 2h, 90m. A trial that takes longer fails, and keeps its checkpoint."""
+    drop_waiting: bool = False
+    """Remove waiting trials of an earlier grid, which are run as well otherwise."""
     report_texts: bool = True
     """Show rows' texts in report.html; false for a page that goes to those who may not read them."""
 
@@ -220,6 +225,8 @@ def _settings(given: Mapping[str, list[str]]) -> StudySettings:
         if not values["workers"].isdigit() or int(values["workers"]) < 1:
             raise ValueError(f"Expected --workers as a number above 0, got '{values['workers']}'.")
         values["workers"] = int(values["workers"])
+    if "trial_timeout" in values:
+        parse_seconds(values["trial_timeout"])
     return StudySettings(**values)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,20 +13,23 @@ from rich.console import Console
 from rich.table import Table
 
 from research.ablation.command import StudyCommand
+from research.ablation.devices import share_devices
 from research.ablation.estimate import Estimate, estimate
 from research.ablation.grid import StudySpec, Trial, expand
+from research.ablation.launcher import read_launcher
 from research.ablation.outcomes import Outcome, StudyOutcomes, collect
 from research.ablation.progress import duration
-from research.ablation.study import DONE, OPEN, STORAGE_FILE, Entry, Study, local_address
+from research.ablation.study import DONE, STORAGE_FILE, Entry, Study, local_address
 from research.ablation.supervise import Supervisor
-from research.ablation.worker import TRIALS, Worker, log_of, processes_of, read_finished, trains_head_only
+from research.ablation.worker import TRIALS, Worker, log_of, read_finished, trains_head_only
 from research.assemble import resolve
 from research.data import load_splits
 from research.durable import write_text
+from research.forks import inherited_settings
 from research.lock import DirectoryLock
 from research.metrics import check_metric, higher_is_better
 from research.report.study import find_contents, ranking_lines, write_contents
-from research.resuming import ABOUT_ROWS
+from research.resuming import ABOUT_ROWS, compare_settings, refuse
 
 STUDY_FILE = "study.yaml"
 
@@ -38,12 +42,13 @@ def conduct(command: StudyCommand) -> int:
     """
     console = Console()
     spec, directory = command.spec, command.directory
-    for note in command.notes:
+    shares = share_devices(read_launcher(command.settings.accelerate_config), command.settings.workers)
+    for note in filter(None, [*command.notes, shares.describe()]):
         print(note)
     trials = expand(spec, command.options)
     check(trials)
+    check_forks(trials)
     check_compared(spec, trials)
-    processes_of(command.settings.accelerate_config)
     address = command.settings.storage or local_address(directory.resolve())
     if command.dry_run:
         entries: dict[str, Entry] = {}
@@ -64,11 +69,12 @@ def conduct(command: StudyCommand) -> int:
             changed = study.describe(dataclasses.asdict(spec))
             if changed is not None:
                 print(changed)
-            settings = yaml.safe_dump(dataclasses.asdict(spec), sort_keys=False, allow_unicode=True)
-            write_text(directory / STUDY_FILE, settings)
-            print(_add(study, trials, directory, retry_failed=command.settings.retry_failed), flush=True)
+            content = yaml.safe_dump(dataclasses.asdict(spec), sort_keys=False, allow_unicode=True)
+            write_text(directory / STUDY_FILE, content)
+            print(_add(study, trials, command), flush=True)
+            settings = command.settings
             supervisor = Supervisor(
-                study, trials, directory, command.settings.workers, command.settings.accelerate_config
+                study, trials, directory, shares, settings.accelerate_config, settings.trial_timeout
             )
             status = supervisor.run(console)
             outcomes = collect(spec, trials, study.entries(), directory)
@@ -77,7 +83,14 @@ def conduct(command: StudyCommand) -> int:
         lock.release()
 
 
-def work(name: str, address: str, directory: Path | None, accelerate_config: str | None, num_workers: int) -> int:
+def work(
+    name: str,
+    address: str,
+    directory: Path | None,
+    accelerate_config: str | None,
+    num_workers: int,
+    trial_timeout: str | None = None,
+) -> int:
     """Take trials of a study until none is left; return the exit status.
 
     Args:
@@ -86,14 +99,16 @@ def work(name: str, address: str, directory: Path | None, accelerate_config: str
         directory: where the study lies on this machine; by default runs/<name>.
         accelerate_config: file for `accelerate launch`.
         num_workers: how many share this machine.
+        trial_timeout: how long one attempt at a trial may take, such as 2h.
     Raises:
         ValueError: if the storage cannot be used, or has no such study, or for an option that cannot be.
     """
-    processes_of(accelerate_config)
+    read_launcher(accelerate_config)
     if num_workers < 1:
         raise ValueError(f"Expected --num_workers above 0, got {num_workers}.")
     with Study(name, address, must_exist=True) as study:
-        worker = Worker(study, study.spec(), directory or Path("runs") / name, accelerate_config, num_workers)
+        place = directory or Path("runs") / name
+        worker = Worker(study, study.spec(), place, accelerate_config, num_workers, trial_timeout)
         return worker.work()
 
 
@@ -113,6 +128,25 @@ def check(trials: Sequence[Trial]) -> None:
                 resolve(config)
             except ValueError as error:
                 raise ValueError(f"{trial.arm}: {error}") from None
+
+
+def check_forks(trials: Sequence[Trial]) -> None:
+    """Refuse trials that cannot begin at the checkpoint that they fork.
+
+    Raises:
+        ValueError: naming the trial and what it must share with its parent.
+    """
+    for trial in trials:
+        fork = trial.settings["fork"]
+        if fork is None:
+            continue
+        config = resolve(dataclasses.replace(trial.config(), mixed_precision="no"))
+        now = json.loads(json.dumps(config.to_dict()))
+        differences = compare_settings(inherited_settings(fork), now, same_rows=True, is_fork=True)
+        try:
+            refuse(Path(fork), differences.refused, is_fork=True)
+        except ValueError as error:
+            raise ValueError(f"{trial.arm}, seed {trial.seed}: {error}") from None
 
 
 def check_compared(spec: StudySpec, trials: Sequence[Trial]) -> None:
@@ -162,8 +196,14 @@ def show_plan(console: Console, command: StudyCommand, trials: Sequence[Trial], 
     console.print(table)
     missing = [trial for trial in trials if trial.id not in entries or entries[trial.id].state not in DONE]
     print(f"{len(trials)} trials of {len({trial.arm for trial in trials})} arms, {len(missing)} to do.")
+    num_others = _count_waiting_others(trials, entries)
+    if num_others and command.settings.drop_waiting:
+        print(f"{num_others} waiting trials of an earlier grid will be removed.")
+    elif num_others:
+        print(f"{num_others} of an earlier grid wait too, and will be run as well (--drop_waiting removes them).")
     if not missing:
         return
+    print("Measuring a few steps of each arm that has no finished trial, for an estimate of the time.", flush=True)
     found: Estimate = estimate(missing, entries, command.settings.workers, command.settings.accelerate_config)
     for line in found.lines:
         print(line)
@@ -180,26 +220,40 @@ def _has_storage(command: StudyCommand) -> bool:
     return command.settings.storage is not None or (command.directory / STORAGE_FILE).exists()
 
 
-def _add(study: Study, trials: Sequence[Trial], directory: Path, *, retry_failed: bool) -> str:
-    """Put what is missing into the storage, and return what there is to say of it."""
+def _add(study: Study, trials: Sequence[Trial], command: StudyCommand) -> str:
+    """Put what is missing into the storage, and return a message about what will be run."""
+    settings = command.settings
     study.bury_dead_workers()
+    asked = {trial.id for trial in trials}
+    num_dropped = study.drop_waiting(asked) if settings.drop_waiting else 0
     entries = study.entries()
     mine = [entries[trial.id] for trial in trials if trial.id in entries]
     failed = [entry.trial.id for entry in mine if entry.state == TrialState.FAIL]
-    gone = [entry.trial.id for entry in mine if entry.state in DONE and _is_gone(entry, directory)]
-    study.add(trials, again=[*gone, *(failed if retry_failed else [])])
+    gone = [entry.trial.id for entry in mine if entry.state in DONE and _is_gone(entry, command.directory)]
+    study.add(trials, again=[*gone, *(failed if settings.retry_failed else [])])
     num_done = sum(entry.state in DONE for entry in mine) - len(gone)
-    words = [f"{len(trials)} trials: {num_done} finished, {len(trials) - num_done - len(failed)} to do"]
+    num_to_do = len(trials) - num_done - (0 if settings.retry_failed else len(failed))
+    words = [f"{len(trials)} trials: {num_done} finished, {num_to_do} to do"]
     if failed:
-        again = "tried once more" if retry_failed else "left (--retry_failed tries them once more)"
+        again = "tried once more" if settings.retry_failed else "left (--retry_failed tries them once more)"
         words.append(f"{len(failed)} failed, {again}")
     if gone:
         words.append(f"{len(gone)} of them anew, since their run directories are gone")
-    asked = {trial.id for trial in trials}
-    num_others = sum(entry.state in OPEN for key, entry in entries.items() if key not in asked)
+    if num_dropped:
+        words.append(f"{num_dropped} waiting trials of an earlier grid removed")
+    num_others = _count_waiting_others(trials, entries)
     if num_others:
-        words.append(f"{num_others} of an earlier grid wait too, and are run as well")
+        words.append(
+            f"{num_others} of an earlier grid wait too and are run as well (--drop_waiting removes them), "
+            f"{num_to_do + num_others} to run in all"
+        )
     return ", ".join(words) + "."
+
+
+def _count_waiting_others(trials: Sequence[Trial], entries: dict[str, Entry]) -> int:
+    """Return how many trials wait that the grid does not ask for."""
+    asked = {trial.id for trial in trials}
+    return sum(entry.state == TrialState.WAITING and key not in asked for key, entry in entries.items())
 
 
 def _is_gone(entry: Entry, directory: Path) -> bool:

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from research.ablation.grid import Trial
+from research.ablation.launcher import read_launcher
 from research.ablation.progress import duration
 from research.ablation.study import DONE, Entry
-from research.ablation.worker import processes_of, shared_settings, trains_head_only
+from research.ablation.worker import shared_settings, trains_head_only
 from research.clock import Clock, parse_time
 from research.config import RunConfig
 from research.data import load_splits
@@ -81,7 +82,7 @@ def estimate(
         if arm in known:
             each, source = statistics.median(known[arm]), "as its finished trials took"
         else:
-            config, num_sharing = mine[0].config(), num_workers * processes_of(accelerate_config)
+            config, num_sharing = mine[0].config(), num_workers * read_launcher(accelerate_config).num_processes
             config = smoke_settings(config) if config.smoke else config
             shared = shared_settings(config)
             if trains_head_only(config) and shared not in row_seconds:

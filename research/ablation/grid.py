@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import hashlib
 import itertools
 import json
 import re
 import typing
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -23,6 +25,7 @@ from research.cli import (
     refuse_unknown_settings,
     setting_types,
     typed_settings,
+    typed_value,
 )
 from research.config import NOT_REPEATED, Choice, RunConfig
 from research.resuming import HARMLESS, ROUNDING
@@ -185,15 +188,17 @@ def expand(spec: StudySpec, options: Mapping[str, dict[str, str]] | None = None)
         ValueError: for a setting that cannot be, an entry that matches no trial, or two trials that are the same.
     """
     axes = {**({"arm": list(spec.arms)} if spec.arms else {}), **spec.grid}
-    axes["seed"] = axes.pop("seed", [spec.base.get("seed", 0)])  # last: the seeds of an arm stand together
+    axes["seed"] = list_seeds(axes.pop("seed", [spec.base.get("seed", 0)]))  # last: the seeds of an arm stand together
     varying = [axis for axis, values in axes.items() if axis != "seed" and len(values) > 1]
     used: set[int] = set()
     trials = []
+    defaults = {name: value for name, value in typed_settings({}).items() if name not in LOOKING}
+    type_value = _TypedValues()
     for values in itertools.product(*axes.values()):
         place = dict(zip(axes, values, strict=True))
         if _matches(spec.exclude, place, used):
             continue
-        settings = _settings_of(spec, place, used)
+        settings = _settings_of(spec, place, used, defaults, type_value)
         fold_options(settings, {kind: dict(given) for kind, given in (options or {}).items()})
         checked = RunConfig(**settings).to_dict()
         kept = {name: value for name, value in checked.items() if name not in NOT_REPEATED}
@@ -207,7 +212,13 @@ def expand(spec: StudySpec, options: Mapping[str, dict[str, str]] | None = None)
     return trials
 
 
-def _settings_of(spec: StudySpec, place: Mapping[str, Any], used: set[int]) -> dict[str, Any]:
+def _settings_of(
+    spec: StudySpec,
+    place: Mapping[str, Any],
+    used: set[int],
+    defaults: Mapping[str, Any],
+    type_value: Callable[[str, Any], Any],
+) -> dict[str, Any]:
     """Return the settings at one place of the grid, typed: base, recipe, arm, axes and overrides, in this order."""
     given = dict(place)
     layers = [spec.arms[given.pop("arm")]] if "arm" in given else []
@@ -223,7 +234,39 @@ def _settings_of(spec: StudySpec, place: Mapping[str, Any], used: set[int]) -> d
             takes_list = typing.get_origin(kinds.get(name)) is list
             merged[name] = [value] if takes_list and not isinstance(value, list) else value
     refuse_unknown_settings(merged, "setting")
-    return {name: value for name, value in typed_settings(merged).items() if name not in LOOKING}
+    return {**defaults, **{name: type_value(name, value) for name, value in merged.items()}}
+
+
+def list_seeds(values: Sequence[Any]) -> list[Any]:
+    """Return seeds one by one: `0-4` is five of them.
+
+    Raises:
+        ValueError: for a range that ends before it begins.
+    """
+    seeds: list[Any] = []
+    for value in values:
+        span = re.fullmatch(r"(\d+)\s*-\s*(\d+)", value) if isinstance(value, str) else None
+        if span is None:
+            seeds.append(value)
+            continue
+        first, last = map(int, span.groups())
+        if last < first:
+            raise ValueError(f"Expected seeds as first-last, such as 0-4, got '{value}'.")
+        seeds += range(first, last + 1)
+    return seeds
+
+
+class _TypedValues:
+    """Types each value of a setting once: a grid repeats few values in many trials."""
+
+    def __init__(self) -> None:
+        self._values: dict[tuple[str, str], Any] = {}
+
+    def __call__(self, name: str, value: Any) -> Any:
+        key = (name, repr(value))
+        if key not in self._values:
+            self._values[key] = typed_value(name, value)
+        return copy.deepcopy(self._values[key])  # options are folded into it
 
 
 def _matches(
@@ -309,8 +352,8 @@ def _check_distinct(trials: Sequence[Trial]) -> None:
     Raises:
         ValueError: naming them.
     """
-    ids = [trial.id for trial in trials]
-    twice = sorted({trial.arm for trial in trials if ids.count(trial.id) > 1})
+    times = Counter(trial.id for trial in trials)
+    twice = sorted({trial.arm for trial in trials if times[trial.id] > 1})
     if twice:
         raise ValueError(f"The grid has the same settings twice: {', '.join(twice)}.")
     if not trials:

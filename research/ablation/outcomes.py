@@ -58,6 +58,15 @@ class StudyOutcomes:
         return [outcome for outcome in self.outcomes if outcome.state == "finished"]
 
     @property
+    def failed_seeds(self) -> dict[str, tuple[int, ...]]:
+        """Return the seeds of each arm whose trial failed."""
+        found: dict[str, tuple[int, ...]] = dict.fromkeys(self.arms, ())
+        for outcome in self.outcomes:
+            if outcome.state == "failed":
+                found[outcome.trial.arm] += (outcome.trial.seed,)
+        return found
+
+    @property
     def baseline(self) -> str:
         """Return the arm that the others are compared with."""
         return self.spec.baseline or self.arms[0]

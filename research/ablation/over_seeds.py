@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, SupportsFloat
 
 import numpy as np
 from statsmodels.stats.multitest import multipletests
 
+from research.ablation.bounded import UNBOUNDED, bounded_interval
 from research.ablation.paired_t import LEVEL, paired_t
 from research.ablation.power import MIN_SEEDS, SeedsNeeded, seeds_needed
 
@@ -32,7 +33,7 @@ class ArmSummary:
     std: float | None
     """Standard deviation (n - 1); None below two seeds."""
     interval: Interval | None
-    """95% t interval of the mean; None below two seeds, or if all values are the same."""
+    """95% interval of the mean, within the metric's range; None below two seeds, or if all values are the same."""
     remark: str
     """Why there is no interval, and what was left out; empty if there is nothing to say."""
 
@@ -53,13 +54,15 @@ class Comparison:
     """Seeds that the arm has not (yet)."""
     undefined_seeds: tuple[int, ...]
     """Common seeds whose value is no finite number in either."""
+    failed_seeds: tuple[int, ...]
+    """Seeds of which a trial failed in either arm."""
     mean_difference: float | None
     """Arm - baseline, in units of the metric; None without a common seed."""
     std_difference: float | None
     """Standard deviation of the differences (n - 1); None below two common seeds."""
     interval: Interval | None
-    """95% t interval of the mean difference, for itself alone: not corrected for the number of comparisons; None below
-    two common seeds, or if all differences are the same."""
+    """95% t interval of the mean difference, cut at what the metric's range allows, for itself alone: not corrected for
+    the number of comparisons; None below two common seeds, or if all differences are the same."""
     p: float | None
     """p value of the test; 1 for arms with the same values, None where there is no test."""
     p_holm: float | None
@@ -72,12 +75,13 @@ class Comparison:
     """Seeds that would tell the two apart."""
 
 
-def summarize_arm(arm: str, values: Mapping[int, float]) -> ArmSummary:
+def summarize_arm(arm: str, values: Mapping[int, float], bounds: tuple[float, float] = UNBOUNDED) -> ArmSummary:
     """Return mean, spread and interval of a metric over seeds.
 
     Args:
         arm: name of the arm.
         values: the metric by seed; NaN where it is not defined.
+        bounds: least and largest value that the metric can have.
     """
     seeds, undefined = _finite(values)
     remarks = [f"not a finite number, and left out: {_seeds(undefined)}"] if undefined else []
@@ -88,12 +92,18 @@ def summarize_arm(arm: str, values: Mapping[int, float]) -> ArmSummary:
         remarks.append("no interval of one seed")
     elif test.std == 0:
         remarks.append("no interval: all seeds gave the same value")
-    std, interval = _or_none(test.std), _interval(test.low, test.high)
+    low, high = bounded_interval(test.mean, (test.high - test.low) / 2, bounds)
+    std, interval = _or_none(test.std), _interval(low, high)
     return ArmSummary(arm, seeds, undefined, float(test.mean), std, interval, "; ".join(remarks))
 
 
 def compare_arms(
-    values: Mapping[str, Mapping[int, float]], baseline: str, *, higher_is_better: bool
+    values: Mapping[str, Mapping[int, float]],
+    baseline: str,
+    *,
+    higher_is_better: bool,
+    failed: Mapping[str, Collection[int]] | None = None,
+    bounds: tuple[float, float] = UNBOUNDED,
 ) -> list[Comparison]:
     """Compare every arm with the baseline, in the order of the arms.
 
@@ -101,13 +111,28 @@ def compare_arms(
         values: a metric by arm and seed; NaN where it is not defined.
         baseline: the arm that the others are compared with.
         higher_is_better: whether more of the metric is better.
+        failed: seeds whose trial failed, by arm. Runs often fail because training diverges, so the seeds that are left
+            are no random sample of the arm: there is no verdict.
+        bounds: least and largest value that the metric can have.
     Raises:
         ValueError: if there is no such baseline.
     """
     if baseline not in values:
         raise ValueError(f"Expected one of the arms as baseline ({', '.join(values)}); got '{baseline}'.")
     arms = [arm for arm in values if arm != baseline]
-    found = [_test(arm, values[arm], baseline, values[baseline], len(arms)) for arm in arms]
+    failed = failed or {}
+    found = [
+        _test(
+            arm,
+            values[arm],
+            baseline,
+            values[baseline],
+            num_comparisons=len(arms),
+            failed={arm: failed.get(arm, ()), baseline: failed.get(baseline, ())},
+            largest_difference=bounds[1] - bounds[0],
+        )
+        for arm in arms
+    ]
     corrected = holm([math.nan if test.p is None else test.p for test in found])
     return [_judge(test, p_holm, higher_is_better) for test, p_holm in zip(found, corrected, strict=True)]
 
@@ -125,12 +150,23 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def _test(
-    arm: str, of_arm: Mapping[int, float], baseline: str, of_baseline: Mapping[int, float], num_comparisons: int
+    arm: str,
+    of_arm: Mapping[int, float],
+    baseline: str,
+    of_baseline: Mapping[int, float],
+    *,
+    num_comparisons: int,
+    failed: Mapping[str, Collection[int]],
+    largest_difference: float,
 ) -> Comparison:
     """Return a comparison as far as it needs no other: all but the correction and the verdict."""
     common = of_arm.keys() & of_baseline.keys()
     seeds, undefined = _finite({seed: of_arm[seed] + of_baseline[seed] for seed in common})
-    reasons = []
+    reasons = [
+        f"failed in {name}: {_seeds(sorted(seeds_of_it))}; a verdict on the rest could flatter that arm"
+        for name, seeds_of_it in failed.items()
+        if seeds_of_it
+    ]
     if undefined:
         reasons.append(
             f"not a finite number in one of the two: {_seeds(undefined)}; a verdict on the others could flatter an arm"
@@ -140,7 +176,9 @@ def _test(
     if seeds:
         test = paired_t(*(np.array([values[seed] for seed in seeds]) for values in (of_arm, of_baseline)))
         mean, std = float(test.mean), float(test.std)
-        p, interval = _or_none(test.p), _interval(test.low, test.high)
+        # Cut, and not put on another scale: the interval excludes 0 if and only if p is below 5%.
+        ends = np.clip([test.low, test.high], -largest_difference, largest_difference)
+        p, interval = _or_none(test.p), _interval(*ends)
         if std == 0 and mean != 0:
             reasons.append(
                 "the difference is the same for all seeds: with a spread of 0, t is infinite and p 0, however small "
@@ -155,6 +193,7 @@ def _test(
         seeds_of_arm_only=tuple(sorted(of_arm.keys() - common)),
         seeds_of_baseline_only=tuple(sorted(of_baseline.keys() - common)),
         undefined_seeds=undefined,
+        failed_seeds=tuple(sorted(set().union(*failed.values()))),
         mean_difference=_or_none(mean),
         std_difference=_or_none(std),
         interval=interval,

@@ -50,7 +50,7 @@ class Tail:
 
 
 class StudyProgress:
-    """Shows a study on a terminal as a table that changes; elsewhere each trial's end is a line.
+    """Shows a study on a terminal as a table that changes; elsewhere each trial's begin and end are lines.
 
     Args:
         trials: all of the grid.
@@ -64,6 +64,7 @@ class StudyProgress:
         self._live = Live(console=console, refresh_per_second=2) if console.is_terminal else None
         self._started = time.monotonic()
         self._said: set[str] = set()
+        self._begun: set[str] = set()
         self._done_at_start: int | None = None
         self._news: set[str] = set()
         self._directory = directory
@@ -88,6 +89,11 @@ class StudyProgress:
         if self._live is not None:
             self._live.update(self._table(entries, len(ended)))
             return
+        for trial in self._trials:
+            entry = entries.get(trial.id)
+            if entry is not None and entry.state == TrialState.RUNNING and trial.id not in self._begun:
+                self._begun.add(trial.id)
+                self._console.print(f"begun: {trial.arm}, seed {trial.seed}", markup=False, soft_wrap=True)
         for trial in ended:
             if trial.id not in self._said:
                 self._said.add(trial.id)

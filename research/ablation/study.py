@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import os
 import socket
-import threading
+import time
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,9 +20,13 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.exceptions import ExperimentalWarning, StorageInternalError, UpdateFinishedTrialError
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
+from sqlalchemy import text
 
 from heads.registry import UnknownNameError, describe_unknown
+from research.ablation.bulk import insert_trials
+from research.ablation.devices import VISIBLE
 from research.ablation.grid import StudySpec, Trial
+from research.ablation.patience import Answer, Heartbeat, Patience
 from research.launch import is_alive
 from research.user_errors import one_line
 
@@ -36,6 +41,8 @@ DONE = (TrialState.COMPLETE, TrialState.PRUNED)
 """States of trials that came to their end; of a pruned one the metric is not defined."""
 OPEN = (TrialState.WAITING, TrialState.RUNNING)
 """States of trials that something is left to do for."""
+MANY_TRIALS = 20
+"""Trials that are quicker to read with all others than one by one."""
 _COMPARED = ("metric", "split")
 MAX_DEATHS = 3
 """Workers that may die over a trial before it counts as failed."""
@@ -62,7 +69,7 @@ class Entry:
     state: TrialState
     """WAITING, RUNNING, FAIL, COMPLETE, or PRUNED: complete with a metric that is not defined."""
     attributes: dict[str, Any]
-    """What was noted of it: error, seconds, host, directory, deaths."""
+    """What was noted of it: error, seconds, host, directory, devices, deaths."""
     key: int
     """Its number in the storage."""
     value: float | None = None
@@ -83,17 +90,16 @@ class Study:
 
     def __init__(self, name: str, address: str, *, must_exist: bool = False, higher_is_better: bool = True) -> None:
         self.name, self.address = name, address
+        self.patience = Patience(f"The study's storage {_without_password(address)}")
         file = Path(address.removeprefix("sqlite:///"))
         if must_exist and address.startswith("sqlite:///") and not file.exists():  # SQLite would make an empty one
             raise ValueError(
                 f"There is no storage {file}; a study's own lies in its directory, runs/<name>/{STORAGE_FILE}."
             )
         with _reporting(address), _with_heartbeats():
-            # Workers on one machine write to one file: each waits for its turn.
-            arguments = {"connect_args": {"timeout": 60}} if address.startswith("sqlite") else {"pool_pre_ping": True}
             self._storage = RDBStorage(
                 address,
-                engine_kwargs=arguments,
+                engine_kwargs=_engine_arguments(address),
                 heartbeat_interval=HEARTBEAT_SECONDS,
                 grace_period=GRACE_SECONDS,
                 heartbeat_stale_trial_callback=lambda _, trial: self._try_again(trial),
@@ -111,6 +117,8 @@ class Study:
                 direction="maximize" if higher_is_better else "minimize",
                 load_if_exists=True,
             )
+            self._id = self._storage.get_study_id_from_name(name)
+            self._read: dict[int, Entry | None] = {}
 
     def __enter__(self) -> Study:
         return self
@@ -132,10 +140,14 @@ class Study:
         Returns:
             What is to be said of that, or None.
         """
-        with _reporting(self.address):
+
+        def keep() -> dict[str, Any]:
             first = json.loads(self._study.user_attrs.get("spec", json.dumps(spec, default=str)))
             kept = {name: first[name] for name in _COMPARED}
             self._study.set_user_attr("spec", json.dumps({**spec, **kept}, default=str))
+            return kept
+
+        kept = self._call(keep)
         if all(spec[name] == value for name, value in kept.items()):
             return None
         metric = kept["metric"] or "the default metric"
@@ -143,14 +155,38 @@ class Study:
 
     def spec(self) -> StudySpec:
         """Return what the study compares."""
-        with _reporting(self.address):
-            return StudySpec(**json.loads(self._study.user_attrs["spec"]))
+        return self._call(lambda: StudySpec(**json.loads(self._study.user_attrs["spec"])))
 
     def entries(self) -> dict[str, Entry]:
         """Return the latest of every trial, by its id."""
-        with _reporting(self.address):
-            found = self._study.get_trials(deepcopy=False)
-        return {entry.trial.id: entry for entry in map(_entry, found) if entry is not None}
+        self._call(self._read_changed)
+        latest: dict[str, Entry] = {}
+        for _, entry in sorted(self._read.items()):
+            if entry is not None and entry.attributes.get("dropped"):
+                latest.pop(entry.trial.id, None)
+            elif entry is not None:
+                latest[entry.trial.id] = entry
+        return latest
+
+    def _read_changed(self) -> None:
+        """Read the trials that may have changed: only those that run change while their state stays the same."""
+        # Optuna's own reading takes all that are not finished, with all their settings, at every poll.
+        statement = text("SELECT trial_id, state FROM trials WHERE study_id = :study")
+        with self._storage.engine.connect() as connection:
+            rows = connection.execute(statement, {"study": self._id}).all()
+        states = {int(key): TrialState[state] for key, state in rows}
+        changed = [
+            key
+            for key, state in states.items()
+            if state == TrialState.RUNNING
+            or key not in self._read
+            or ((entry := self._read[key]) is not None and entry.state != state)
+        ]
+        if len(changed) > MANY_TRIALS:
+            found = self._storage.get_all_trials(self._id, deepcopy=False)
+        else:
+            found = [self._storage.get_trial(key) for key in changed]
+        self._read |= {trial._trial_id: _entry(trial) for trial in found}
 
     def add(self, trials: Sequence[Trial], *, again: Iterable[str] = ()) -> int:
         """Add the trials that are not there yet, and return how many these are.
@@ -159,18 +195,45 @@ class Study:
             trials: what the study shall have.
             again: ids of trials that are to run once more.
         """
-        known, once_more = self.entries(), set(again)
-        new = [trial for trial in trials if trial.id not in known or trial.id in once_more]
-        with _reporting(self.address):
+        once_more = set(again)
+        asked_at = max((entry.key for entry in self.entries().values()), default=-1)
+
+        def add_missing() -> int:
+            # After an outage some may be there already, added by the attempt before it.
+            known = self.entries()
+            new = [
+                trial
+                for trial in trials
+                if trial.id not in known or (trial.id in once_more and known[trial.id].key <= asked_at)
+            ]
             distributions: dict[str, BaseDistribution] = {}
-            for before in self._study.get_trials(deepcopy=False):
+            for before in self._storage.get_all_trials(self._id, deepcopy=False):
                 distributions = {**before.distributions, **distributions}
             choices = _choices(trials)
+            waiting = []
             for trial in new:
-                waiting = _waiting(trial, _distributions(trial, choices, distributions))
-                distributions = {**waiting.distributions, **distributions}
-                self._study.add_trial(waiting)
-        return len(new)
+                waiting.append(_waiting(trial, _distributions(trial, choices, distributions)))
+                distributions = {**waiting[-1].distributions, **distributions}
+            insert_trials(self._storage, self._id, waiting)
+            return len(new)
+
+        return self._call(add_missing)
+
+    def drop_waiting(self, kept: Collection[str]) -> int:
+        """Remove trials that wait, and return how many; a grid that asks for one later gets it anew.
+
+        Args:
+            kept: ids of those that stay.
+        """
+        num_dropped = 0
+        for entry in self.entries().values():
+            # Claimed first, so that no worker can begin it in the meantime.
+            is_other = entry.state == TrialState.WAITING and entry.trial.id not in kept
+            if is_other and self._call(partial(self._take, entry.key)):
+                self._note(entry.key, {"dropped": True})
+                self._end(entry.key, TrialState.FAIL)
+                num_dropped += 1
+        return num_dropped
 
     def claim(self, worker: str) -> Claim | None:
         """Take a trial that waits, the first in the order of the grid, or return None if none does.
@@ -178,109 +241,146 @@ class Study:
         Args:
             worker: who takes it, in words.
         """
-        with _reporting(self.address):
-            for found in self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
-                entry = _entry(found)
-                if entry is None:  # enqueued by somebody else
-                    continue
-                # First, so that a worker that is killed right after its claim is found to be dead.
-                self._storage.record_heartbeat(entry.key)
-                try:
-                    is_mine = self._storage.set_trial_state_values(entry.key, TrialState.RUNNING)
-                except UpdateFinishedTrialError:
-                    continue
-                if is_mine:
-                    for name, value in {"worker": worker, "host": socket.gethostname(), **_this_process()}.items():
-                        self._storage.set_trial_user_attr(entry.key, name, value)
-                    return Claim(entry.trial, entry.key)
+        for entry in self.entries().values():  # not those that a later entry of the same trial has replaced
+            if entry.state == TrialState.WAITING and self._call(partial(self._take, entry.key)):
+                self._note(entry.key, {"worker": worker, "host": socket.gethostname(), **_this_process()})
+                return Claim(entry.trial, entry.key)
         return None
+
+    def _take(self, key: int) -> bool:
+        # First, so that a worker that is killed right after its claim is found to be dead.
+        self._storage.record_heartbeat(key)
+        try:
+            return self._storage.set_trial_state_values(key, TrialState.RUNNING)
+        except UpdateFinishedTrialError:
+            return False
 
     @contextmanager
     def beating(self, claim: Claim) -> Iterator[None]:
         """Let the storage know that this worker lives, as long as it works on a trial."""
-        stopped = threading.Event()
-
-        def beat() -> None:
-            while not stopped.wait(HEARTBEAT_SECONDS):
-                self._storage.record_heartbeat(claim.key)
-
-        thread = threading.Thread(target=beat, daemon=True)
-        thread.start()
+        heartbeat = Heartbeat(lambda: self._storage.record_heartbeat(claim.key), HEARTBEAT_SECONDS)
+        heartbeat.start()
         try:
             yield
         finally:
-            stopped.set()
-            thread.join()
+            heartbeat.stop()
 
     def note(self, claim: Claim, **facts: Any) -> None:
         """Keep facts with a trial: plain values."""
-        with _reporting(self.address), suppress(UpdateFinishedTrialError):
-            for name, value in facts.items():
-                self._storage.set_trial_user_attr(claim.key, name, value)
+        self._note(claim.key, facts)
 
-    def finish(self, claim: Claim, value: float | None, metrics: Mapping[str, Any]) -> None:
-        """Say that a trial is finished.
+    def _note(self, key: int, facts: Mapping[str, Any]) -> None:
+        for name, value in facts.items():
+            with suppress(UpdateFinishedTrialError):
+                self._call(partial(self._storage.set_trial_user_attr, key, name, value))
+
+    def finish(self, claim: Claim, value: float | None, metrics: Mapping[str, Any], **facts: Any) -> None:
+        """Record that a trial is finished, also if its worker was taken for dead in the meantime.
 
         Args:
             claim: which one.
             value: of the metric that is compared; None where it is not defined.
             metrics: all of them, by split.
+            **facts: plain values to keep with it.
         """
-        self.note(claim, metrics=metrics)
         # Optuna completes no trial without a value.
-        if value is None:
-            self._end(claim, TrialState.PRUNED)
-        else:
-            self._end(claim, TrialState.COMPLETE, [value])
+        state, values = (TrialState.PRUNED, None) if value is None else (TrialState.COMPLETE, [value])
+        self.note(claim, **facts, metrics=metrics)
+        if not self._end(claim.key, state, values):
+            self._finish_late(claim, state, values, {**facts, "metrics": metrics})
+
+    def _finish_late(
+        self, claim: Claim, state: TrialState, values: Sequence[float] | None, facts: Mapping[str, Any]
+    ) -> None:
+        """Keep the result of a worker that was taken for dead: its trial waits once more, or runs, or failed."""
+        entry = self.entries()[claim.trial.id]
+        if entry.state in DONE:
+            return
+        if entry.state in OPEN:
+            self._note(entry.key, facts)
+            if self._end(entry.key, state, values):
+                return
+        died = self._call(lambda: self._storage.get_trial(claim.key))
+        self._add_again(died, state, {**facts, "directory": died.user_attrs.get("directory")}, values)
 
     def fail(self, claim: Claim, error: str) -> None:
         """Say that a trial failed, and why."""
         self.note(claim, error=error)
-        self._end(claim, TrialState.FAIL)
+        self._end(claim.key, TrialState.FAIL)
 
     def put_back(self, claim: Claim) -> None:
         """Let a trial that was interrupted wait again."""
-        self._end(claim, TrialState.WAITING)
+        self._end(claim.key, TrialState.WAITING)
 
     def try_again(self, claim: Claim) -> None:
         """Let a trial whose process was killed wait again, unless that happened too often."""
-        self._end(claim, TrialState.FAIL)
-        with _reporting(self.address):
-            self._try_again(self._storage.get_trial(claim.key))
+        self._end_dead(claim.key)
 
-    def _end(self, claim: Claim, state: TrialState, values: Sequence[float] | None = None) -> None:
-        with _reporting(self.address), suppress(UpdateFinishedTrialError):  # taken for dead, and waiting once more
-            self._storage.set_trial_state_values(claim.key, state, values)
+    def _end(self, key: int, state: TrialState, values: Sequence[float] | None = None) -> bool:
+        """Set a trial's state; return whether it was still open: its worker may have been taken for dead."""
+        try:
+            return self._call(lambda: self._storage.set_trial_state_values(key, state, values))
+        except UpdateFinishedTrialError:
+            # Or this call was made twice, since the first answer was lost.
+            return self._call(lambda: self._storage.get_trial(key)).state == state
+
+    def _end_dead(self, key: int) -> None:
+        with suppress(UpdateFinishedTrialError):  # somebody else was faster, and let it wait again
+            self._call(lambda: self._storage.set_trial_state_values(key, TrialState.FAIL))
+            self._try_again(self._call(lambda: self._storage.get_trial(key)))
 
     def bury_dead_workers(self) -> None:
-        """Let trials whose worker died wait again: at once those of this machine, others when they were long silent."""
+        """Let trials whose worker died wait again: at once those of this machine, others when they were long silent.
+
+        After an outage of the storage nobody could be heard: workers elsewhere get the time to report again.
+        """
         for entry in self.entries().values():
             if entry.state == TrialState.RUNNING and _has_died(entry.attributes):
-                with _reporting(self.address):
-                    try:
-                        self._storage.set_trial_state_values(entry.key, TrialState.FAIL)
-                    except UpdateFinishedTrialError:  # another one was faster
-                        continue
-                    self._try_again(self._storage.get_trial(entry.key))
-        with _reporting(self.address), _with_heartbeats():
-            optuna.storages.fail_stale_trials(self._study)
+                self._end_dead(entry.key)
+        outage = self.patience.last_outage
+        if outage is None or time.monotonic() - outage > GRACE_SECONDS:
+            with _with_heartbeats():
+                self._call(lambda: optuna.storages.fail_stale_trials(self._study))
 
     def _try_again(self, died: FrozenTrial) -> None:
         deaths = died.user_attrs.get("deaths", 0) + 1
-        if deaths >= MAX_DEATHS:
-            again = {"error": f"its process was killed {deaths} times (by hand, or out of memory)"}
-            state = "FAIL"
+        if deaths < MAX_DEATHS:
+            self._add_again(died, TrialState.WAITING, {"deaths": deaths})
         else:
-            again, state = {}, "WAITING"
-        kept = {name: died.user_attrs[name] for name in ("id", "arm", "seed", "axes", "settings")}
-        self._study.add_trial(
-            create_trial(
-                state=TrialState[state],
-                params=died.params,
-                distributions=died.distributions,
-                user_attrs={**kept, **again, "deaths": deaths},
-            )
+            error = f"its process was killed {deaths} times (by hand, or out of memory)"
+            self._add_again(died, TrialState.FAIL, {"deaths": deaths, "error": error})
+
+    def _add_again(
+        self, before: FrozenTrial, state: TrialState, facts: Mapping[str, Any], values: Sequence[float] | None = None
+    ) -> None:
+        kept = {name: before.user_attrs[name] for name in ("id", "arm", "seed", "axes", "settings")}
+        again = create_trial(
+            state=state,
+            values=values,
+            params=before.params,
+            distributions=before.distributions,
+            user_attrs={**kept, **facts},
         )
+        self._call(lambda: self._study.add_trial(again))
+
+    def _call(self, function: Callable[[], Answer]) -> Answer:
+        """Return a storage's answer; a database that is out of reach is waited for.
+
+        Raises:
+            ValueError: if it stays so, or cannot be used.
+        """
+        with _reporting(self.address):
+            return self.patience.call(function)
+
+
+def _engine_arguments(address: str) -> dict[str, Any]:
+    if address.startswith("sqlite"):
+        return {"connect_args": {"timeout": 60}}  # workers on one machine write to one file: each waits for its turn
+    if not address.startswith(("postgresql+psycopg", "postgresql:")):
+        return {"pool_pre_ping": True}
+    # A server that is gone without a word must be noticed before the worker is taken for dead.
+    alive = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 25_000}
+    return {"pool_pre_ping": True, "connect_args": {"connect_timeout": 10, **alive}}
 
 
 def _lock_from_the_beginning(engine: Engine) -> None:
@@ -374,7 +474,8 @@ def _plain(value: Any) -> Any:
 
 
 def _this_process() -> dict[str, Any]:
-    return {"pid": os.getpid(), "started": psutil.Process().create_time()}
+    facts = {"pid": os.getpid(), "started": psutil.Process().create_time()}
+    return {**facts, "devices": os.environ[VISIBLE]} if VISIBLE in os.environ else facts
 
 
 def _has_died(attributes: Mapping[str, Any]) -> bool:
@@ -400,6 +501,8 @@ def _reporting(address: str) -> Iterator[None]:
 
     try:
         yield
+    except UpdateFinishedTrialError:  # of Optuna's own, and no fault of the database
+        raise
     except (SQLAlchemyError, StorageInternalError, ImportError, RuntimeError) as error:
         reason = one_line(error.__cause__ or error).split("[SQL:")[0].split("(Background")[0]
         raise ValueError(

@@ -12,11 +12,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 from optuna.trial import TrialState
 from rich.console import Console
 
+from research.ablation.devices import VISIBLE, DeviceShares
 from research.ablation.grid import Trial
 from research.ablation.progress import StudyProgress
 from research.ablation.study import OPEN, Entry, Study
@@ -36,15 +36,17 @@ class Supervisor:
         study: where the trials are.
         trials: of the grid.
         directory: where the study lies.
-        num_workers: trials at a time.
+        shares: GPUs of each worker; it has the number of trials at a time.
         accelerate_config: file for `accelerate launch`.
+        trial_timeout: how long one attempt at a trial may take, such as 2h.
     """
 
     study: Study
     trials: Sequence[Trial]
     directory: Path
-    num_workers: int = 1
+    shares: DeviceShares
     accelerate_config: str | None = None
+    trial_timeout: str | None = None
 
     def __post_init__(self) -> None:
         self._asked_to_stop = 0
@@ -57,6 +59,7 @@ class Supervisor:
             ValueError: if workers die before they can take a trial.
         """
         before = {number: signal.signal(number, self._hear) for number in (signal.SIGINT, signal.SIGTERM)}
+        self.study.patience.gives_up = lambda: bool(self._asked_to_stop)
         try:
             with StudyProgress(self.trials, console, self.directory) as progress:
                 self._supervise(progress)
@@ -88,7 +91,7 @@ class Supervisor:
                 moved = (len(entries) - len(open_trials), deaths_over_trials)
                 num_deaths = len(died) + num_deaths if moved == moved_before else 0
                 moved_before = moved
-                if num_deaths >= MAX_IDLE_DEATHS * self.num_workers:
+                if num_deaths >= MAX_IDLE_DEATHS * self.shares.num_workers:
                     raise ValueError(
                         f"Workers die before they take a trial; the last lines of one: {self._tail(died[-1])}"
                     )
@@ -98,16 +101,20 @@ class Supervisor:
     def _fill_up(self, open_trials: Sequence[Entry]) -> None:
         """Start workers while trials wait for one."""
         num_waiting = sum(entry.state == TrialState.WAITING for entry in open_trials)
-        for index in range(self.num_workers):
+        for index in range(self.shares.num_workers):
             if index not in self._workers and num_waiting > 0:
                 self._workers[index] = self._start(index)
                 num_waiting -= 1
 
     def _start(self, index: int) -> subprocess.Popen[bytes]:
         command = [sys.executable, str(ABLATE), "work", "--study", self.study.name, "--storage", self.study.address]
-        command += ["--directory", str(self.directory), "--num_workers", str(self.num_workers)]
+        command += ["--directory", str(self.directory), "--num_workers", str(self.shares.num_workers)]
         if self.accelerate_config is not None:
             command += ["--accelerate_config", self.accelerate_config]
+        if self.trial_timeout is not None:
+            command += ["--trial_timeout", self.trial_timeout]
+        devices = self.shares.of(index)
+        own = {VISIBLE: ",".join(devices)} if devices else {}
         path = self._log(index)
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("ab") as log:
@@ -118,7 +125,7 @@ class Supervisor:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                env={**os.environ, SUPERVISOR: str(os.getpid()), **_device(index, self.num_workers)},
+                env={**os.environ, SUPERVISOR: str(os.getpid()), **own},
             )
 
     def _mine(self) -> dict[str, Entry]:
@@ -144,13 +151,3 @@ class Supervisor:
 
     def _log(self, index: int) -> Path:
         return self.directory / LOGS / f"worker-{index}.txt"
-
-
-def _device(index: int, num_workers: int) -> dict[str, Any]:
-    """Return what gives each of several workers a GPU of its own, where there are several and nobody chose."""
-    import torch
-
-    count = torch.cuda.device_count()
-    if num_workers == 1 or count < 2 or "CUDA_VISIBLE_DEVICES" in os.environ:
-        return {}
-    return {"CUDA_VISIBLE_DEVICES": str(index % count)}

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,8 +18,11 @@ from typing import Any
 
 import yaml
 
+from research.ablation.devices import VISIBLE
 from research.ablation.grid import StudySpec, Trial
+from research.ablation.launcher import read_launcher
 from research.ablation.study import OPEN, Claim, Study
+from research.ablation.time_limit import parse_seconds
 from research.config import Choice, DataSettings, RunConfig
 from research.durable import write_text
 from research.launch import SUPERVISOR, default_num_threads, is_alive
@@ -30,6 +34,8 @@ RUN = Path(__file__).parents[2] / "experiments" / "run.py"
 TRIALS = "trials"
 LOGS = "logs"
 POLL_SECONDS = 0.5
+SAVING_SECONDS = 120
+"""What a trial over its time limit gets to write a checkpoint."""
 SAVE_EVERY = "10%"
 """Time between checkpoints of a trial in processes of its own, where none is chosen: it may be killed, and goes on."""
 
@@ -56,6 +62,7 @@ class Worker:
         directory: where the study lies on this machine.
         accelerate_config: file for `accelerate launch`; None starts each trial with plain Python.
         num_workers: how many share this machine.
+        trial_timeout: how long one attempt at a trial may take, such as 2h; None for no limit.
     """
 
     study: Study
@@ -63,11 +70,14 @@ class Worker:
     directory: Path
     accelerate_config: str | None = None
     num_workers: int = 1
+    trial_timeout: str | None = None
 
     def __post_init__(self) -> None:
         self._asked_to_stop = 0
         self._process: subprocess.Popen[bytes] | None = None
         self._can_be_cut = False
+        self._timed_out = False
+        self._seconds = None if self.trial_timeout is None else parse_seconds(self.trial_timeout)
         self._encoded: set[str] = set()
 
     def work(self) -> int:
@@ -78,6 +88,7 @@ class Worker:
         """
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._hear)
+        self.study.patience.gives_up = self._stops
         name = f"{socket.gethostname()}:{os.getpid()}"
         while not self._stops():
             claim = self.study.claim(name)
@@ -105,15 +116,15 @@ class Worker:
         except TrialFailedError as error:
             self.study.fail(claim, str(error))
         else:
-            self.study.note(claim, seconds=time.monotonic() - started)
             metrics = result["metrics"][self.spec.split]
-            self.study.finish(claim, metrics.get(self.spec.metric_among(metrics)), result["metrics"])
+            value = metrics.get(self.spec.metric_among(metrics))
+            self.study.finish(claim, value, result["metrics"], seconds=time.monotonic() - started)
 
     def _config(self, trial: Trial, place: Path) -> RunConfig:
         """Return a trial's settings with its place, and what this machine adds."""
         config = trial.config(output_dir=str(place), resume="auto")
         if config.num_threads is None:
-            threads = default_num_threads(self.num_workers * processes_of(self.accelerate_config))
+            threads = default_num_threads(self.num_workers * read_launcher(self.accelerate_config).num_processes)
             config = dataclasses.replace(config, num_threads=threads)
         if config.save_every is None and not self.shares_process(config):
             config = dataclasses.replace(config, save_every=SAVE_EVERY)
@@ -126,12 +137,15 @@ class Worker:
     def _in_this_process(self, config: RunConfig) -> dict[str, Any]:
         from research.experiment import run_experiment
 
-        with self._log(config) as log, _printing_into(log):
+        with self._log(config) as log, _printing_into(log), self._limited():
             try:
                 self._can_be_cut = True
+                self._wait_until_free(Path(str(config.output_dir)))
                 self._encode_for_all(config)
                 return run_experiment(config)
             except KeyboardInterrupt as error:
+                if self._timed_out:
+                    raise self._timeout() from error
                 self._asked_to_stop = getattr(error, "exit_code", 128 + signal.SIGINT) - 128
                 raise TrialInterruptedError from error
             except (Exception, SystemExit) as error:  # a trial that ends its process would end those of all others
@@ -172,6 +186,8 @@ class Worker:
         command = [sys.executable]
         if self.accelerate_config is not None:
             command += ["-m", "accelerate.commands.launch", "--config_file", self.accelerate_config]
+            if self.num_workers > 1 and VISIBLE in os.environ:
+                command += ["--gpu_ids", "all"]  # of this worker's share; the config's list is the same for all workers
         command += [str(RUN), "--recipe", str(recipe), "--output_dir", str(place), "--resume", "auto"]
         with self._log(config) as log:
             # A session of its own: Ctrl-C in a terminal reaches all of it otherwise, and what this worker passes on
@@ -185,18 +201,54 @@ class Worker:
             )
             if self._asked_to_stop:
                 self._pass_on(self._asked_to_stop)
-            status = self._process.wait()
+            with self._limited():
+                status = self._process.wait()
             self._process = None
         if self._asked_to_stop:
             self._wait_until_free(place)  # a launcher that passed the signal on may be gone before its run
         result = read_finished(place)
         if status == 0 and result is not None and result["status"] == "finished":
             return result
+        if self._timed_out and not self._asked_to_stop:
+            raise self._timeout()
         if self._asked_to_stop or status in (128 + signal.SIGTERM, 128 + signal.SIGINT, 128 + signal.SIGUSR1):
             raise TrialInterruptedError
         if status < 0 or status == 128 + signal.SIGKILL:
             raise TrialDiedError
         raise TrialFailedError(_error_of(result, Path(log.name)) or f"exit status {status}; see {log.name}")
+
+    @contextlib.contextmanager
+    def _limited(self) -> Iterator[None]:
+        """Interrupt a trial that takes too long: it saves a checkpoint, as after any SIGTERM."""
+        self._timed_out = False
+        if self._seconds is None:
+            yield
+            return
+        timers = [threading.Timer(self._seconds, self._cut, [signal.SIGTERM])]
+        if self._process is not None:  # one that hangs is killed
+            timers.append(threading.Timer(self._seconds + SAVING_SECONDS, self._cut, [signal.SIGKILL]))
+        for timer in timers:
+            timer.daemon = True
+            timer.start()
+        try:
+            yield
+        finally:
+            for timer in timers:
+                timer.cancel()
+
+    def _cut(self, number: int) -> None:
+        self._timed_out = True
+        process = self._process
+        if process is None:
+            os.kill(os.getpid(), number)
+        elif process.poll() is None:
+            self._pass_on(number)
+
+    def _timeout(self) -> TrialFailedError:
+        return TrialFailedError(
+            f"it took longer than --trial_timeout {self.trial_timeout}; --retry_failed with a longer limit continues "
+            "from its checkpoint"
+        )
 
     def _wait_until_free(self, place: Path) -> None:
         """Wait for a run of a worker that was killed, which ends by itself, saving, when it finds that out."""
@@ -219,7 +271,8 @@ class Worker:
         return bool(self._asked_to_stop)
 
     def _hear(self, number: int, frame: FrameType | None) -> None:
-        self._asked_to_stop = number
+        if not self._timed_out:
+            self._asked_to_stop = number
         if self._process is not None:
             self._pass_on(number)
         elif self._can_be_cut:  # while training, a run hears for itself, and saves first
@@ -263,21 +316,6 @@ def read_finished(place: Path) -> dict[str, Any] | None:
     with contextlib.suppress(OSError, ValueError):
         return read_result(place)
     return None
-
-
-def processes_of(accelerate_config: str | None) -> int:
-    """Return how many processes a config of accelerate starts on this machine.
-
-    Raises:
-        ValueError: if it cannot be read.
-    """
-    if accelerate_config is None:
-        return 1
-    try:
-        content = yaml.safe_load(Path(accelerate_config).read_text(encoding="utf-8"))
-        return max(1, int(content.get("num_processes", 1)) // int(content.get("num_machines", 1)))
-    except (OSError, yaml.YAMLError, AttributeError, TypeError, ValueError) as error:
-        raise ValueError(f"Cannot read --accelerate_config {accelerate_config}: {error}") from None
 
 
 def _error_of(result: dict[str, Any] | None, log: Path) -> str | None:

@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets import ClassLabel, Dataset, Features
 
+from research.data.bad_rows import INVALID_UTF8
 from research.data.tables import Report, Table, check_columns, check_file
-from research.data.text_tables import INVALID_UTF8
 
 _READ_ROWS = 1000
 
@@ -127,9 +127,11 @@ def _read_value(scalar: pa.Scalar) -> Any:
 
 
 def _name_label(value: Any, names: tuple[str, ...] | None) -> Any:
-    """Turn the numbers of a ClassLabel into its names; -1 is how unlabelled rows are marked there."""
+    """Turn the ids of a ClassLabel into its names; -1 marks unlabelled rows, and an id without a name stays."""
     if names is None or value is None:
         return value
     if isinstance(value, list):
         return [_name_label(element, names) for element in value]
-    return names[value] if 0 <= value < len(names) else None
+    if value == -1:
+        return None
+    return names[value] if 0 <= value < len(names) else value

@@ -3,9 +3,30 @@
 from __future__ import annotations
 
 import bisect
+from collections import Counter
+from dataclasses import dataclass
 from typing import Literal
 
 NUM_NAMED = 5
+
+
+NUM_REASONS = 20
+"""Reasons kept apart per file; rows with further ones are counted together."""
+OTHER_REASONS = "other reasons"
+INVALID_UTF8 = "invalid UTF-8"
+OTHER_ENCODING = f"{INVALID_UTF8}; if the file has another encoding, name it (--encoding cp1252)"
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """Rows of a split that were left out for one reason."""
+
+    split: str
+    """The split as it was given: train, validation or test."""
+    reason: str
+    """What is wrong with the rows."""
+    rows: int
+    """How many there are."""
 
 
 class BadRowsError(ValueError):
@@ -17,13 +38,17 @@ class BadRows:
 
     Args:
         policy: `error` refuses the data set when all of it has been read, `skip` leaves these rows out.
+        setting: name of the setting that decides.
     """
 
-    def __init__(self, policy: Literal["error", "skip"]) -> None:
+    def __init__(self, policy: Literal["error", "skip"], setting: str = "bad_rows") -> None:
         if policy not in ("error", "skip"):
-            raise ValueError(f"bad_rows must be 'error' or 'skip'; got '{policy}'.")
+            raise ValueError(f"{setting} must be 'error' or 'skip'; got '{policy}'.")
         self.policy = policy
+        self.setting = setting
         self.count = 0
+        self.reasons: dict[int, Counter[str]] = {}
+        """Rows per reason, by table."""
         self._first: list[tuple[int, int, str]] = []
 
     def add(self, table: int, row: int, place: str, reason: str) -> None:
@@ -36,6 +61,8 @@ class BadRows:
             reason: what is wrong with it.
         """
         self.count += 1
+        reasons = self.reasons.setdefault(table, Counter())
+        reasons[reason if reason in reasons or len(reasons) < NUM_REASONS else OTHER_REASONS] += 1
         bisect.insort(self._first, (table, row, f"{place}: {reason}"))
         del self._first[NUM_NAMED:]
 
@@ -52,6 +79,7 @@ class BadRows:
         rows = "row" if self.count == 1 else "rows"
         if self.policy == "skip":
             return f"Left out {self.count:,} bad {rows} of {num_rows:,}: {first}{more}."
-        raise BadRowsError(
-            f"{self.count:,} bad {rows} of {num_rows:,}: {first}{more}. Mend them, or leave them out: bad_rows=skip."
-        )
+        summary = f"{self.count:,} bad {rows} of {num_rows:,}: {first}{more}."
+        if any(OTHER_ENCODING in reasons for reasons in self.reasons.values()):
+            raise BadRowsError(summary)  # leaving these out would remove exactly the rows with accents
+        raise BadRowsError(f"{summary} Correct them, or leave them out: {self.setting}=skip.")

@@ -13,8 +13,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from research.data.bad_rows import INVALID_UTF8
 from research.data.tables import Report, Table
-from research.data.text_tables import INVALID_UTF8, CsvTable
+from research.data.text_tables import CsvTable
 
 _SENTIMENTS = ("negative", "positive")
 _FOLDERS = {"neg": "negative", "pos": "positive"}

@@ -15,7 +15,7 @@ from research.data.arrow import RowWriter, read_batches
 from research.data.bad_rows import BadRows
 from research.data.cleaning import CleaningStep
 from research.data.columns import Columns
-from research.data.labels import BadLabelError, Kind, read_label
+from research.data.labels import BadLabelError, LabelForms
 from research.data.splits import Hashes
 from research.data.tables import Table
 
@@ -41,16 +41,18 @@ class Rows:
     """The usable rows of one split, on disk in the order of its files."""
 
     path: Path
-    """Arrow file: text, text_pair, label as a list of strings, id (number of the row among all that were read, from 0),
-    and where the row was."""
+    """Arrow file: text, text_pair, label as a list of strings, id (number of the row over all tables, from 0), and
+    where the row was."""
     tables: Sequence[Table]
     """What the column `table` counts, from `first_table`."""
     first_table: int
     """Number of the split's first table among those of all splits."""
+    first_ids: Sequence[int]
+    """For each table, the id that its first row has, or would have."""
     num_read: int
     """Rows read, bad ones included."""
-    kinds: set[Kind]
-    """Kinds of labels met."""
+    forms: LabelForms
+    """What the labels look like."""
     hashes: Hashes
     """Hash of each row's text (and pair), [num_rows]. Two texts with the same hash count as the same."""
 
@@ -68,7 +70,14 @@ class Rows:
 
 
 def ingest(
-    tables: Sequence[Table], first_table: int, columns: Columns, clean: CleaningStep, *, bad: BadRows, path: Path
+    tables: Sequence[Table],
+    first_table: int,
+    columns: Columns,
+    clean: CleaningStep,
+    *,
+    label_separator: str | None,
+    bad: BadRows,
+    path: Path,
 ) -> Rows:
     """Read the tables of a split into `path`.
 
@@ -77,26 +86,34 @@ def ingest(
         first_table: how many tables came before, in other splits.
         columns: what to read.
         clean: applied to each text.
+        label_separator: separates the names of several labels in one string.
         bad: gets the rows that cannot be used.
         path: file to write.
     """
-    kinds: set[Kind] = set()
+    forms = LabelForms(num_columns=len(columns.label))
+    num_texts = 2 if columns.text_pair else 1
     hashes = bytearray()
     num_read = 0
+    first_ids = []
+    first_id = 0
     with RowWriter(path, _SCHEMA) as writer:
         for number, table in enumerate(tables, first_table):
-            refused, num_before = 0, num_read
+            first_ids.append(first_id)
+            last_row = 0
 
             def report(row: int, line: int, reason: str, table: Table = table, number: int = number) -> None:
-                nonlocal refused
-                refused += 1
+                nonlocal num_read, last_row
+                num_read += 1
+                last_row = max(last_row, row)
                 bad.add(number, row, table.place(row, line), reason)
 
             for row, line, values in table.rows(columns.names(), report):
                 num_read += 1
+                last_row = max(last_row, row)
                 try:
-                    texts = [_read_text(value, clean) for value in values[:-1]]
-                    label, label_kinds = read_label(values[-1], typed=table.typed)
+                    texts = [_read_text(value, clean) for value in values[:num_texts]]
+                    value = values[num_texts] if len(columns.label) == 1 else list(values[num_texts:])
+                    label = forms.read(_split(value, label_separator), typed=table.typed)
                     content = "\0".join(texts).encode()
                 except UnicodeEncodeError:
                     bad.add(number, row, table.place(row, line), "invalid Unicode (half of a surrogate pair)")
@@ -104,12 +121,18 @@ def ingest(
                 except (_BadTextError, BadLabelError) as error:
                     bad.add(number, row, table.place(row, line), str(error))
                     continue
-                kinds |= label_kinds
                 hashes += hashlib.blake2b(content, digest_size=8).digest()
                 pair = texts[1] if columns.text_pair else None
-                writer.append((texts[0], pair, label, num_before + row - 1, number, row, line), len(content))
-            num_read += refused
-    return Rows(path, tables, first_table, num_read, kinds, np.frombuffer(hashes, dtype=np.uint64))
+                writer.append((texts[0], pair, label, first_id + row - 1, number, row, line), len(content))
+            first_id += last_row
+    return Rows(path, tables, first_table, first_ids, num_read, forms, np.frombuffer(hashes, dtype=np.uint64))
+
+
+def _split(label: Any, separator: str | None) -> Any:
+    """Return the names in a string of several labels as a list."""
+    if separator is None or not isinstance(label, str) or not label.strip():
+        return label
+    return [name.strip() for name in label.split(separator) if name.strip()]
 
 
 def _read_text(value: Any, clean: CleaningStep) -> str:

@@ -1,11 +1,13 @@
-"""Labels: what kind they are, what they are called, and the numbers that stand for them."""
+"""Labels as files have them: what kind they are, and the names that stand for them."""
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -15,8 +17,10 @@ from numpy.typing import NDArray
 
 from research.task import ProblemType
 
-_INTEGER = re.compile(r"[+-]?\d{1,18}")
+_INTEGER = re.compile(r"[+-]?\d+")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+_WHOLE = re.compile(r"[+-]?(\d+)(\.0*)?")
+_LEADING_ZERO = re.compile(r"[+-]?0\d.*")
 MISSING = "missing label"
 
 
@@ -34,78 +38,129 @@ class Kind:
     """Whether it came in a list."""
 
 
-def read_label(value: Any, *, typed: bool) -> tuple[list[str], set[Kind]]:
-    """Return a label's values as strings (one, or those of a list) and what they are.
+@dataclass
+class LabelForms:
+    """What the labels of a column look like, over all rows of a split."""
 
-    Args:
-        value: as the file has it.
-        typed: whether the file tells numbers from strings; if not, the string is looked at.
-    Raises:
-        BadLabelError: if it is missing or unusable.
-    """
-    if not isinstance(value, list):
-        text, scalar = _read_scalar(value, typed=typed)
-        return [text], {Kind(scalar, in_list=False)}
-    if not value:
-        return [], {Kind(None, in_list=True)}
-    elements = [_read_scalar(element, typed=typed) for element in value]
-    texts = [text for text, _ in elements]
-    if len(set(texts)) < len(texts):
-        raise BadLabelError(
-            "a label is listed twice (a list holds the names of the labels that apply, not zeros and ones)"
-        )
-    return texts, {Kind(scalar, in_list=True) for _, scalar in elements}
+    kinds: set[Kind] = field(default_factory=set)
+    """Kinds of labels met."""
+    has_fractions: bool = False
+    """Whether a number is not whole."""
+    list_lengths: Counter[int] = field(default_factory=Counter)
+    """Rows per length of their list."""
+    only_zeros_and_ones: bool = True
+    """Whether no list holds anything but 0 and 1, or false and true."""
+    has_repeats: bool = False
+    """Whether a list holds a value twice."""
+    num_columns: int = 1
+    """Columns that a label is made of; if there are several, each holds a 0 or 1."""
+
+    def read(self, value: Any, *, typed: bool) -> list[str]:
+        """Return a label's values as strings (one, or those of a list), and take note of its form.
+
+        Args:
+            value: as the file has it.
+            typed: whether the file tells numbers from strings; if not, the string is looked at.
+        Raises:
+            BadLabelError: if it is missing or unusable.
+        """
+        is_list = isinstance(value, list)
+        elements = [_read_scalar(element, typed=typed) for element in (value if is_list else [value])]
+        texts = [text for text, _ in elements]
+        self.kinds |= {Kind(scalar, is_list) for _, scalar in elements} or {Kind(None, is_list)}
+        self.has_fractions |= any(scalar == "float" and not _WHOLE.fullmatch(text.strip()) for text, scalar in elements)
+        if is_list:
+            self.list_lengths[len(texts)] += 1
+            self.only_zeros_and_ones &= all(text.strip().lower() in ZEROS_AND_ONES for text in texts)
+            self.has_repeats |= len(set(texts)) < len(texts)
+        return texts
+
+    @property
+    def indicator_length(self) -> int | None:
+        """Length of the lists if they hold a 0 or 1 per label, None if they hold the labels that apply.
+
+        As lists of label names they would repeat one, or name both labels in every row.
+        """
+        if self.num_columns > 1:
+            return self.num_columns
+        if not self.list_lengths or not self.only_zeros_and_ones:
+            return None
+        if self.has_repeats or set(self.list_lengths) == {2}:
+            return self.list_lengths.most_common(1)[0][0]
+        return None
+
+
+ZEROS_AND_ONES = {"0": False, "0.0": False, "false": False, "1": True, "1.0": True, "true": True}
+"""How a file may write, in lower case, whether a label applies."""
 
 
 def _read_scalar(value: Any, *, typed: bool) -> tuple[str, str]:
     if value is None or (isinstance(value, float) and math.isnan(value)):
         raise BadLabelError(MISSING)
     if isinstance(value, str):
-        text = value if typed else value.strip()
-        if not text.strip() or (not typed and text.lower() == "nan"):
+        text = value.strip()
+        if not text or (not typed and text.lower() == "nan"):
             raise BadLabelError(MISSING)
         if typed:
-            return text, "str"
-        return text, "int" if _INTEGER.fullmatch(text) else "float" if _NUMBER.fullmatch(text) else "str"
+            return value, "str"
+        return value, "int" if _INTEGER.fullmatch(text) else "float" if _NUMBER.fullmatch(text) else "str"
     for scalar in (bool, int, float):
         if isinstance(value, scalar):
             return str(value), scalar.__name__
     raise BadLabelError(f"the label is a {type(value).__name__}, expected a string, a number or a list")
 
 
-def guess_problem_type(kinds: set[Kind], column: str) -> ProblemType:
-    """Return the task that the kinds of labels suggest.
+def guess_problem_type(forms: LabelForms, num_values: int, column: str) -> ProblemType:
+    """Return the task that the forms of the labels suggest.
 
+    Args:
+        forms: what the labels look like.
+        num_values: how many different labels there are.
+        column: name of the label column.
     Raises:
         ValueError: if they do not go together.
     """
-    scalars = {kind.scalar for kind in kinds}
-    if len({kind.in_list for kind in kinds}) > 1:
+    scalars = {kind.scalar for kind in forms.kinds}
+    if len({kind.in_list for kind in forms.kinds}) > 1:
         raise ValueError(
             f"Column '{column}' holds lists in some rows and single labels in others; make all of them one."
         )
-    if any(kind.in_list for kind in kinds):
+    if any(kind.in_list for kind in forms.kinds):
+        if forms.has_fractions:
+            raise ValueError(
+                f"Column '{column}' holds lists of numbers with a fraction; expected lists of label names, or of zeros "
+                "and ones. Turn probabilities into labels, or set task=multi_label to take the numbers as names."
+            )
         return "multi_label"
     if "float" in scalars and not scalars <= {"int", "float"}:
         raise ValueError(
             f"Column '{column}' holds numbers with a fraction in some rows and text in others. "
-            "Mend the rows, or say which task it is: task=single_label takes all of them as names."
+            "Mend the rows, or set the task: task=single_label takes all of them as names."
         )
-    return "regression" if "float" in scalars else "single_label"
+    if "float" not in scalars:
+        return "single_label"
+    return "regression" if forms.has_fractions or num_values > MAX_WHOLE_CLASSES else "single_label"
 
 
-def check_problem_type(problem_type: ProblemType, kinds: set[Kind], column: str) -> None:
-    """Raise ValueError if labels of these kinds cannot be of this task."""
-    in_lists = any(kind.in_list for kind in kinds)
+MAX_WHOLE_CLASSES = 20
+"""Up to this many different whole numbers stored as floats (1.0, 2.0) are taken for classes."""
+
+
+def check_problem_type(problem_type: ProblemType, forms: LabelForms, column: str) -> None:
+    """Raise ValueError if labels of these forms cannot be of this task."""
+    in_lists = any(kind.in_list for kind in forms.kinds)
     if problem_type == "multi_label" and not in_lists:
         raise ValueError(
-            f"task=multi_label needs lists of labels, in jsonl or parquet; column '{column}' holds single values."
+            f"task=multi_label needs lists of labels, in jsonl or parquet, or labels that label_separator splits; "
+            f"column '{column}' holds single values."
         )
-    if problem_type != "multi_label" and in_lists:
+    if problem_type == "regression" and forms.indicator_length is not None:
+        raise ValueError(f"task=regression needs numbers; '{column}' holds zeros and ones for several labels.")
+    if problem_type != "multi_label" and in_lists and forms.indicator_length is None:
         raise ValueError(
             f"task={problem_type} needs one value per row; column '{column}' holds lists. Set task=multi_label."
         )
-    if problem_type == "regression" and not any(kind.scalar in ("int", "float") for kind in kinds):
+    if problem_type == "regression" and not any(kind.scalar in ("int", "float") for kind in forms.kinds):
         raise ValueError(f"task=regression needs numbers; column '{column}' holds none.")
 
 
@@ -114,39 +169,95 @@ class LabelCodes:
 
     Args:
         names: label names in the order of the model's outputs.
-        numeric: whether the labels are integers, so that "01" and "1" are the same.
+        to_name: returns the name of a label as the file writes it.
+        num_declared: how many names the file itself declares.
     """
 
-    def __init__(self, names: Sequence[str], *, numeric: bool) -> None:
+    def __init__(self, names: Sequence[str], to_name: Callable[[str], str], num_declared: int = 0) -> None:
         self.names = tuple(names)
-        self._numeric = numeric
+        self.num_declared = num_declared
+        self._to_name = to_name
         self._codes = {name: code for code, name in enumerate(names)}
 
     @classmethod
-    def learn(cls, values: Iterable[str], kinds: set[Kind], declared: tuple[str, ...] | None) -> LabelCodes:
-        """Take the names from the values of the training rows, sorted, or in the order that the file declares."""
-        numeric = all(kind.scalar in ("int", None) for kind in kinds)
-        if declared is not None:
-            return cls(declared, numeric=False)
-        names = {_name(value, numeric=numeric) for value in values}
-        numbers = all(_NUMBER.fullmatch(name) for name in names)
-        return cls(sorted(names, key=(lambda name: (float(name), name)) if numbers else None), numeric=numeric)
+    def learn(cls, values: Iterable[str]) -> LabelCodes:
+        """Take the names from the values of the training rows, sorted.
+
+        The rule is the same for every kind of file: spaces around a label do not count, and if all labels are whole
+        numbers, `+1`, `1.0` and `1` are one label. Numbers with leading zeros or of one width are codes, and stay as
+        they are.
+        """
+        stripped = {value.strip() for value in values}
+        to_name = _name_number if _are_numbers(stripped) else str.strip
+        names = {to_name(value) for value in stripped}
+        sortable = all(_NUMBER.fullmatch(name) for name in names)
+        return cls(sorted(names, key=(lambda name: (float(name), name)) if sortable else None), to_name)
+
+    @classmethod
+    def declared(cls, names: Sequence[str]) -> LabelCodes:
+        """Take the names that the file declares, as they are."""
+        return cls(names, str, len(names))
 
     def encode(self, values: pa.StringArray) -> NDArray[np.int64]:
         """Return the number of each value, -1 for an unknown one."""
         encoded = values.dictionary_encode()
-        codes = [self._codes.get(_name(value, numeric=self._numeric), -1) for value in encoded.dictionary.to_pylist()]
+        codes = [self._codes.get(self._to_name(value), -1) for value in encoded.dictionary.to_pylist()]
         chosen: NDArray[np.int64] = np.array(codes, dtype=np.int64)[encoded.indices.to_numpy(zero_copy_only=False)]
         return chosen
 
+    def extended(self, names: Sequence[str]) -> LabelCodes:
+        """Return codes with more names, numbered after these."""
+        return LabelCodes([*self.names, *names], self._to_name, self.num_declared)
 
-def _name(value: str, *, numeric: bool) -> str:
-    return str(int(value)) if numeric and _INTEGER.fullmatch(value) else value
+    def unknown(self, values: Iterable[str]) -> set[str]:
+        """Return the names of the values that have no number."""
+        return {self._to_name(value) for value in values if not self.is_nameless(value)} - self._codes.keys()
+
+    def is_nameless(self, value: str) -> bool:
+        """Return whether a value is an id for which the file declares no name."""
+        return self.num_declared > 0 and value not in self._codes and _INTEGER.fullmatch(value) is not None
+
+    def spellings(self, counts: Mapping[str, int]) -> dict[str, dict[str, int]]:
+        """Return, for each name that the file writes in several ways, these ways with their rows.
+
+        Args:
+            counts: rows of each label as the file writes it.
+        """
+        found: dict[str, dict[str, int]] = {}
+        for value, count in counts.items():
+            found.setdefault(self._to_name(value), {})[value] = count
+        return {name: ways for name, ways in found.items() if len(ways) > 1}
+
+
+def _are_numbers(values: set[str]) -> bool:
+    """Return whether all values are whole numbers rather than codes made of digits."""
+    if not all(_WHOLE.fullmatch(value) for value in values) or any(map(_LEADING_ZERO.fullmatch, values)):
+        return False
+    has_one_width = len(set(map(len, values))) == 1
+    return not (has_one_width and all(map(_INTEGER.fullmatch, values)))
+
+
+def _name_number(value: str) -> str:
+    """Return a whole number without plus sign and fraction; anything else as it is."""
+    text = value.strip()
+    match = _WHOLE.fullmatch(text)
+    if match is None:
+        return text
+    return f"-{match[1]}" if text.startswith("-") and match[1].strip("0") else match[1]
+
+
+def lookalikes(names: Iterable[str]) -> list[list[str]]:
+    """Return groups of names that differ only in case, spaces, Unicode form or leading zeros."""
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        key = " ".join(unicodedata.normalize("NFKC", name).casefold().split())
+        groups.setdefault(key.lstrip("0") or "0" if _INTEGER.fullmatch(key) else key, []).append(name)
+    return [group for group in groups.values() if len(group) > 1]
 
 
 def parse_scores(values: pa.StringArray) -> NDArray[np.float64]:
     """Return each value as a number, NaN for what is none."""
-    return np.array([_parse_score(value) for value in values.to_pylist()], dtype=np.float64)
+    return np.array([_parse_score(value.strip()) for value in values.to_pylist()], dtype=np.float64)
 
 
 def _parse_score(value: str) -> float:
@@ -157,3 +268,9 @@ def distinct(values: pa.StringArray) -> list[str]:
     """Return the different values."""
     found: list[str] = pc.unique(values).to_pylist()
     return found
+
+
+def count_values(values: pa.StringArray) -> Counter[str]:
+    """Return how often each value occurs."""
+    counted = pc.value_counts(values)
+    return Counter(dict(zip(counted.field("values").to_pylist(), counted.field("counts").to_pylist(), strict=True)))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import get_args
 
@@ -12,12 +12,15 @@ from datasets import Dataset
 
 from research.config import DataSettings
 from research.data import cache, cleaning
+from research.data.bad_rows import LeftOut
+from research.data.lines import check_encoding
 from research.data.prepare import prepare
 from research.data.sources import find_source
 from research.data.splits import SPLIT_NAMES
+from research.data.text_tables import TextFormat
 from research.task import ProblemType, Task
 
-_NOT_ABOUT_ROWS = ("max_length", "truncation")
+_NOT_ABOUT_ROWS = ("max_length", "truncation", "allow_unknown_tokens")
 Log = Callable[[str], None]
 
 
@@ -25,7 +28,7 @@ Log = Callable[[str], None]
 class Splits:
     """The rows of a run, memory-mapped.
 
-    Columns: id (number of the row in its source, from 0: in the file, or over the files of that split), text, text_pair
+    Columns: id (number of the row, from 0, over the files that the split was read from; see `files`), text, text_pair
     (of pairs), label (a number, a list of numbers of labels, or a score).
     """
 
@@ -37,6 +40,12 @@ class Splits:
     """Rows to report on."""
     task: Task
     """What is to be predicted."""
+    left_out: tuple[LeftOut, ...] = ()
+    """Rows that could not be used and were skipped, by split and reason."""
+    num_unseen: Mapping[str, int] = field(default_factory=dict)
+    """Rows of each split whose label no training row has, and which count as wrong."""
+    files: Mapping[str, Sequence[tuple[str, int]]] = field(default_factory=dict)
+    """The files that each split was read from, with the id of the first row of each."""
     cache_dir: Path | None = None
     """Where prepared data is kept; None is MIDWAY_CACHE or ~/.cache/midway."""
 
@@ -63,7 +72,11 @@ def load_splits(settings: DataSettings, cache_dir: Path | None = None, log: Log 
     """
     _check(settings)
     clean = cleaning.compose(settings.cleaning)
-    source = find_source(settings.data)
+    if settings.encoding is not None:
+        check_encoding(settings.encoding)
+    source = find_source(settings.data, TextFormat(settings.encoding, settings.quoting, tuple(settings.columns)))
+    for line in source.notes:
+        log(line)
     directory = cache.find_cache_dir(cache_dir)
     key = cache.fingerprint(
         source.identity,
@@ -84,9 +97,12 @@ def load_splits(settings: DataSettings, cache_dir: Path | None = None, log: Log 
         facts["num_rows"]["train"],
         facts["score_mean"],
         facts["score_std"],
+        tuple(facts["unseen_labels"]),
     )
     train, validation, test = (open_dataset(entry / f"{name}.arrow", f"{key}-{name}") for name in SPLIT_NAMES)
-    return Splits(train, validation, test, task, directory)
+    left_out = tuple(LeftOut(*item) for item in facts["left_out"])
+    files = {split: [(name, first) for name, first in found] for split, found in facts["files"].items()}
+    return Splits(train, validation, test, task, left_out, facts["num_unseen"], files, directory)
 
 
 def open_dataset(path: Path, fingerprint: str) -> Dataset:

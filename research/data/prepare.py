@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,7 +16,7 @@ from numpy.typing import NDArray
 
 from research.config import DataSettings
 from research.data.arrow import RowWriter
-from research.data.bad_rows import BadRows
+from research.data.bad_rows import BadRows, LeftOut
 from research.data.cleaning import CleaningStep
 from research.data.columns import Columns, check_present, choose_columns
 from research.data.encode import LabelEncoder
@@ -36,33 +38,41 @@ def prepare(source: Source, settings: DataSettings, clean: CleaningStep, target:
     """
     scratch = target.with_name("scratch")
     scratch.mkdir()
-    log = list(source.notes)
+    log: list[str] = []
     bad = BadRows(settings.bad_rows)
+    policy = settings.unseen_labels
+    unseen = bad if policy is None or policy == "count_as_wrong" else BadRows(policy, "unseen_labels")
     columns, rows, guesses = _read(source, settings, clean, bad, scratch)
     log += guesses
     num_read = sum(part.num_read for part in rows.values())
     try:
         _check_not_empty(source, len(rows["train"]), "train")
-        encoder = LabelEncoder.learn(rows["train"], columns.label, settings.task)
+        encoder = LabelEncoder.learn(rows["train"], columns, settings.task)
     except ValueError:
         bad.close(num_read)  # bad rows explain more than what they leave
         raise
-    encoded = {name: encoder.encode_rows(part, bad) for name, part in rows.items()}
-    skipped = bad.close(num_read)
-    log += [skipped] if skipped else []
+    if policy == "count_as_wrong":
+        encoder.keep_unseen(part for name, part in rows.items() if name != "train")
+    encoded = {name: encoder.encode_rows(part, bad, unseen) for name, part in rows.items()}
+    collected = [bad] if unseen is bad else [bad, unseen]
+    log += [skipped for each in collected if (skipped := each.close(num_read)) is not None]
     for name, (usable, _) in encoded.items():
         _check_not_empty(source, int(usable.sum()), name)
 
     assigned, notes = _assign(rows, encoded, settings)
     label_facts, num_rows = _write(rows, assigned, encoder, pair=columns.text_pair is not None, target=target)
-    log += [encoder.describe(guessed=settings.task is None), *notes]
+    log += [encoder.describe(guessed=settings.task is None), *encoder.notes, *notes]
+    log += _describe_unseen(label_facts["num_unseen"], num_rows)
     log += _describe_missing_labels(label_facts.pop("labels_present"), encoder.label_names)
     log.append(f"{source.name}: " + ", ".join(f"{name} {num_rows[name]:,}" for name in SPLIT_NAMES) + " rows.")
     return {
         "problem_type": encoder.problem_type,
         "label_names": list(encoder.label_names),
         **label_facts,
+        "unseen_labels": list(encoder.unseen),
         "num_rows": num_rows,
+        "files": _locate_ids(rows),
+        "left_out": [dataclasses.astuple(item) for item in _left_out(rows, collected)],
         "log": log,
     }
 
@@ -79,9 +89,39 @@ def _read(
         if name in tables:
             for table in tables[name]:
                 check_present(columns.names(), table)
-            rows[name] = ingest(tables[name], num_tables, columns, clean, bad=bad, path=scratch / f"{name}.arrow")
+                guesses += table.notes()
+            rows[name] = ingest(
+                tables[name],
+                num_tables,
+                columns,
+                clean,
+                label_separator=settings.label_separator,
+                bad=bad,
+                path=scratch / f"{name}.arrow",
+            )
             num_tables += len(tables[name])
     return columns, rows, guesses
+
+
+def _locate_ids(rows: dict[str, Rows]) -> dict[str, list[tuple[str, int]]]:
+    """Return each file of each split with the id of its first row; carved splits have the files of train."""
+    files = {}
+    for split in SPLIT_NAMES:
+        part = rows.get(split, rows["train"])
+        names = (table.name for table in part.tables)
+        files[split] = list(zip(names, part.first_ids, strict=True))
+    return files
+
+
+def _left_out(rows: dict[str, Rows], collected: Sequence[BadRows]) -> list[LeftOut]:
+    """Return how many rows of each split were left out, and why."""
+    counts: Counter[tuple[str, str]] = Counter()
+    for split, part in rows.items():
+        for number in range(part.first_table, part.first_table + len(part.tables)):
+            for bad in collected:
+                for reason, count in bad.reasons.get(number, {}).items():
+                    counts[split, reason] += count
+    return [LeftOut(split, reason, count) for (split, reason), count in counts.items()]
 
 
 def _check_not_empty(source: Source, num_rows: int, split: str) -> None:
@@ -156,6 +196,7 @@ def _write(
     schema = pa.schema([("id", pa.int64()), *((name, pa.string()) for name in texts), ("label", encoder.label_type)])
     num_rows = dict.fromkeys(SPLIT_NAMES, 0)
     label_counts = {name: np.zeros(len(encoder.label_names), dtype=np.int64) for name in SPLIT_NAMES}
+    num_unseen = dict.fromkeys(SPLIT_NAMES, 0)
     score_sums = np.zeros(2)  # of scores, and of their squares
     with ExitStack() as stack:
         writers = [stack.enter_context(RowWriter(target / f"{name}.arrow", schema)) for name in SPLIT_NAMES]
@@ -173,19 +214,44 @@ def _write(
                         score_sums += scores.sum(), np.square(scores).sum()
                     elif encoder.problem_type != "regression":
                         label_counts[name] += encoder.count(labels)
+                        num_unseen[name] += encoder.count_unseen(labels)
                     columns = [chosen.column("id"), *(chosen.column(text) for text in texts), labels]
                     writers[split].append_batch(pa.record_batch(columns, schema=schema))
                     num_rows[name] += chosen.num_rows
     if encoder.problem_type != "regression":
-        facts = {"label_counts": label_counts["train"].tolist(), "score_mean": 0.0, "score_std": 1.0}
+        facts: dict[str, Any] = {
+            "num_unseen": num_unseen,
+            "label_counts": label_counts["train"].tolist(),
+            "score_mean": 0.0,
+            "score_std": 1.0,
+        }
         return facts | {"labels_present": {name: counts > 0 for name, counts in label_counts.items()}}, num_rows
     mean, mean_square = (score_sums / num_rows["train"]).tolist()
     return {
+        "num_unseen": num_unseen,
         "label_counts": [],
         "score_mean": mean,
         "score_std": math.sqrt(max(mean_square - mean**2, 0.0)) or 1.0,
         "labels_present": {},
     }, num_rows
+
+
+def _describe_unseen(num_unseen: dict[str, int], num_rows: dict[str, int]) -> list[str]:
+    """Warn of rows that count as wrong whatever the model predicts.
+
+    Raises:
+        ValueError: if a split has no other rows.
+    """
+    notes = []
+    for split, count in num_unseen.items():
+        if count == num_rows[split]:
+            raise ValueError(f"All {count:,} {split} rows have labels that no training row has.")
+        if count:
+            notes.append(
+                f"Warning: {count:,} of {num_rows[split]:,} {split} rows have labels that no training row has; they "
+                "count as wrong (unseen_labels)."
+            )
+    return notes
 
 
 def _describe_missing_labels(present: dict[str, NDArray[np.bool_]], label_names: Sequence[str]) -> list[str]:

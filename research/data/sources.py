@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import os
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any
 from heads.registry import Registry
 from research.data.archives import ARCHIVE_SUFFIXES, open_archive
 from research.data.arrow_tables import LoadedTable, ParquetTable
+from research.data.folders import SPLIT_OF_STEM, find_split_files
 from research.data.hub import load_from_hub
 from research.data.imdb import (
     PackagedReviews,
@@ -21,26 +22,15 @@ from research.data.imdb import (
     find_raw_release,
     list_reviews,
 )
-from research.data.splits import SPLIT_NAMES
 from research.data.tables import Table, check_file
-from research.data.text_tables import CsvTable, JsonLinesTable, TsvTable
+from research.data.text_tables import CsvTable, JsonLinesTable, TextFormat, TsvTable
 
-_READERS: dict[str, Callable[[Path, str], Table]] = {
+_READERS: dict[str, Callable[[Path, str, TextFormat], Table]] = {
     ".csv": CsvTable,
     ".tsv": TsvTable,
     ".jsonl": JsonLinesTable,
-    ".parquet": ParquetTable,
+    ".parquet": lambda path, name, _: ParquetTable(path, name),
 }
-_SPLIT_OF_STEM = {
-    "train": "train",
-    "training": "train",
-    "validation": "validation",
-    "valid": "validation",
-    "val": "validation",
-    "dev": "validation",
-    "test": "test",
-}
-_SHARD = re.compile(r"-\d+-of-\d+$")
 _EXPECTED = (
     f"Expected imdb or rotten_tomatoes, an aclImdb folder or {ARCHIVE_SUFFIXES[0]}, a {', '.join(_READERS)} file, "
     "a folder with train/validation/test files, or hub:<dataset>[:config]."
@@ -78,19 +68,23 @@ def find_rotten_tomatoes() -> Source:
     return _find_packaged("rotten_tomatoes")
 
 
-def find_source(spec: str) -> Source:
+def find_source(spec: str, text_format: TextFormat | None = None) -> Source:
     """Find what `spec` stands for.
 
+    Args:
+        spec: the setting --data.
+        text_format: how text files are read.
     Raises:
         ValueError: if there is no such thing, or it is not clear which files are which split.
     """
+    text_format = text_format or TextFormat()
     if spec in PACKAGED:
-        return PACKAGED[spec]()
+        return _report_shadowed(PACKAGED[spec](), spec)
     if spec.startswith("hub:"):
         return _find_on_hub(spec)
-    path = Path(spec).expanduser()
+    path = _find_path(spec)
     if path.is_dir():
-        return _find_in_folder(path)
+        return _find_in_folder(path, text_format)
     if not path.exists():
         nearest = difflib.get_close_matches(spec, PACKAGED, n=1)
         hint = f" Did you mean '{nearest[0]}'?" if nearest else ""
@@ -102,7 +96,32 @@ def find_source(spec: str) -> Source:
     if reader is None:
         raise ValueError(f"Cannot read '{spec}': unsupported extension '{path.suffix}'. {_EXPECTED}")
     check_file(path, path.name)
-    return Source(path.name, _identify([path]), lambda _: {"train": [reader(path, path.name)]})
+    return Source(path.name, _identify([path]), lambda _: {"train": [reader(path, path.name, text_format)]})
+
+
+def _report_shadowed(source: Source, spec: str) -> Source:
+    """Report that a packaged data set is used although there is a file or folder of its name."""
+    if not os.path.lexists(spec):
+        return source
+    kind = "folder" if Path(spec).is_dir() else "file"
+    note = f"Warning: --data {spec} is the packaged data set, not the {kind} ./{spec}; for that use --data ./{spec}."
+    return dataclasses.replace(source, notes=(*source.notes, note))
+
+
+def _find_path(spec: str) -> Path:
+    """Return the path, once it is sure that the system can look it up."""
+    try:
+        path = Path(spec).expanduser()
+    except RuntimeError as error:
+        raise ValueError(f"Cannot read '{spec}': there is no home directory of that user.") from error
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ValueError(f"Cannot read '{spec[:100]}': {reason}. {_EXPECTED}") from error
+    return path
 
 
 def _find_packaged(name: str) -> Source:
@@ -110,38 +129,25 @@ def _find_packaged(name: str) -> Source:
     return Source(name, [name, *_identify([path])], lambda _: {"train": [PackagedReviews(path, name)]})
 
 
-def _find_in_folder(folder: Path) -> Source:
+def _find_in_folder(folder: Path, text_format: TextFormat) -> Source:
     release = find_raw_release(folder)
     if release is not None:
         return _find_raw_release(release)
-    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in _READERS and path.is_file())
-    if not paths:
+    files, notes = find_split_files(folder, _READERS.keys())
+    names = ", ".join(path.name for found in files.values() for path in found)
+    if not names:
         raise ValueError(f"The folder '{folder}' has no data files. {_EXPECTED}")
-    files: dict[str, list[Path]] = {split: [] for split in SPLIT_NAMES}
-    for path in paths:
-        split = _SPLIT_OF_STEM.get(_SHARD.sub("", path.stem).lower())
-        if split is None:
-            raise ValueError(
-                f"It is not clear which split '{path}' is: in a folder, files are named train, validation (or valid, "
-                "val, dev) and test. Rename it, move it away, or give the file itself as --data."
-            )
-        files[split].append(path)
-    for split, found in files.items():
-        # Several files are one split only when they are its numbered shards.
-        if len({(_SHARD.sub("", path.stem), path.suffix) for path in found}) > 1:
-            names = ", ".join(path.name for path in found)
-            raise ValueError(f"The folder '{folder}' has more than one {split} file: {names}. Keep one.")
     if not files["train"]:
-        names = ", ".join(path.name for path in paths)
         raise ValueError(f"The folder '{folder}' has no train file; it has {names}.")
     return Source(
         folder.resolve().name,
         [[split, _identify(found)] for split, found in files.items()],
         lambda _: {
-            split: [_READERS[path.suffix.lower()](path, path.name) for path in found]
+            split: [_READERS[path.suffix.lower()](path, path.name, text_format) for path in found]
             for split, found in files.items()
             if found
         },
+        tuple(notes),
     )
 
 
@@ -160,7 +166,7 @@ def _find_on_hub(spec: str) -> Source:
     loaded = load_from_hub(spec.removeprefix("hub:"))
     splits: dict[str, str] = {}
     for name in loaded:
-        split = _SPLIT_OF_STEM.get(str(name))
+        split = SPLIT_OF_STEM.get(str(name))
         if split is not None and split in splits.values():
             raise ValueError(f"'{spec}' has more than one {split} split: {', '.join(map(str, loaded))}.")
         if split is not None:

@@ -108,9 +108,10 @@ def carve(hashes: Hashes, strata: Strata, shares: dict[int, float], seed: int, e
             fitting = movable[num_copies[movable] <= target]
             split_of_text[fitting[np.cumsum(num_copies[fitting]) <= target]] = split
         if not (split_of_text == split).any():
+            kept = f" while each of {len(sizes):,} labels keeps one there" if len(sizes) > len(hashes) / 2 else ""
             raise ValueError(
                 f"{len(hashes)} training rows with {num_texts} different texts are too few to carve a "
-                f"{SPLIT_NAMES[split]} split with a share of {shares[split]} from them. "
+                f"{SPLIT_NAMES[split]} split with a share of {shares[split]} from them{kept}. "
                 f"Raise {SPLIT_NAMES[split]}_share, or give the split as a file."
             )
     return split_of_text[text_of_row]

@@ -43,6 +43,10 @@ class Table(ABC):
         del column
         return None
 
+    def notes(self) -> list[str]:
+        """Return what must be reported of how the file is read."""
+        return []
+
     @abstractmethod
     def rows(self, columns: Sequence[str], report: Report) -> Iterator[tuple[int, int, Sequence[Any]]]:
         """Yield row number (1-based), line number (0: none) and the columns' values; bad rows go to `report`."""
@@ -66,9 +70,16 @@ def check_file(path: Path, name: str) -> None:
 
 
 def check_columns(columns: Sequence[str], name: str) -> None:
-    """Raise ValueError if two columns have the same name."""
-    twice = sorted({column for column in columns if columns.count(column) > 1})
+    """Raise ValueError if two columns have the same name, or names that differ in case only; unnamed ones may."""
+    names = [column for column in columns if column]
+    twice = sorted({column for column in names if names.count(column) > 1})
     if twice:
         raise ValueError(
             f"{name} has more than one column named {', '.join(map(repr, twice))}; each needs a name of its own."
+        )
+    folded = [column.casefold() for column in names]
+    alike = [column for column, key in zip(names, folded, strict=True) if folded.count(key) > 1]
+    if alike:
+        raise ValueError(
+            f"{name} has columns whose names differ in case only: {', '.join(map(repr, alike))}. Rename one of them."
         )

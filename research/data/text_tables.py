@@ -3,91 +3,119 @@
 from __future__ import annotations
 
 import csv
+import functools
 import itertools
 import json
+import re
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from research.data.bad_rows import OTHER_ENCODING, BadRowsError
+from research.data.lines import Lines
 from research.data.tables import Report, Table, check_columns, check_file
 
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-INVALID_UTF8 = "invalid UTF-8"
+Quoting = Literal["auto", "csv", "none"]
+_SEPARATORS = (",", ";", "|")
+"""Of csv files, by the number of columns that the header has with each."""
+_NUM_PROBED = 1000
+"""Rows that are looked at to know a column's values."""
+_FIELD = r'(?:"(?:[^"]|"")*"|[^"\t\r\n]*)'
+_QUOTED_RECORD = re.compile(rf"{_FIELD}(?:\t{_FIELD})*\r?\n?")
+"""A record of a tsv file in which quotes enclose fields, and are nowhere else."""
+_QUOTED_AFTER_SPACE = re.compile(r'\s+".*"\s*', re.DOTALL)
 
 
-class _Lines:
-    """The lines of a file as text; remembers whether one of them was not UTF-8."""
+@dataclass(frozen=True)
+class TextFormat:
+    """How text files are read."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self.line = 0
-        self.invalid = False
+    encoding: str | None = None
+    """Their encoding; None is UTF-8, or UTF-16 with a byte order mark."""
+    quoting: Quoting = "auto"
+    """Whether quotes in csv and tsv files enclose fields, or are ordinary characters."""
+    columns: tuple[str, ...] = ()
+    """Names of the columns of csv and tsv files without a header."""
 
-    def __iter__(self) -> Iterator[str]:
-        with self._path.open("rb") as file:
-            for raw in file:
-                self.line += 1
-                content = raw.removeprefix(_BYTE_ORDER_MARK) if self.line == 1 else raw
-                try:
-                    yield content.decode("utf-8")
-                except UnicodeDecodeError:
-                    self.invalid = True
-                    yield content.decode("utf-8", "replace")
-
-    def take_invalid(self) -> bool:
-        """Return whether a line since the last call was not UTF-8."""
-        invalid, self.invalid = self.invalid, False
-        return invalid
+    @property
+    def undecoded(self) -> str:
+        """What is wrong with a row that has bytes which are not of the encoding."""
+        return OTHER_ENCODING if self.encoding is None else f"bytes that are not {self.encoding}"
 
 
 class DelimitedTable(Table):
-    """A file with a header whose records are fields."""
+    """A file of records whose fields are separated by a character, usually under a header."""
 
     typed = False
 
-    def __init__(self, path: Path, name: str) -> None:
+    def __init__(self, path: Path, name: str, text_format: TextFormat | None = None) -> None:
         super().__init__(name)
         self.path = path
+        self._format = text_format or TextFormat()
 
-    def records(self, lines: _Lines) -> Iterator[tuple[int, list[str] | str]]:
-        """Yield each record's first line number and its fields, or what is wrong with it."""
+    @property
+    def separator(self) -> str:
+        """The character between two fields."""
+        raise NotImplementedError
+
+    @property
+    def is_quoted(self) -> bool:
+        """Whether quotes enclose fields."""
         raise NotImplementedError
 
     def columns(self) -> list[str]:
         check_file(self.path, self.name)
-        lines = _Lines(self.path)
-        header = next((fields for _, fields in self.records(lines)), [])
-        if isinstance(header, str):
-            raise ValueError(f"The header of {self.name} cannot be read: {header}.")
-        if lines.take_invalid():
-            raise ValueError(f"The header of {self.name} is not UTF-8; save the file as UTF-8.")
-        columns = [column.strip() for column in header]
+        lines = self._lines()
+        _, first = next(self._records(lines), (1, []))
+        if isinstance(first, str):
+            raise ValueError(f"The header of {self.name} cannot be read: {first}.")
+        if lines.take_undecoded():
+            raise ValueError(f"The header of {self.name} has {self._format.undecoded}.")
+        columns = [column.strip() for column in self._format.columns or first]
+        if len(columns) != len(first):
+            raise ValueError(
+                f"Expected as many --columns as {self.name} has in its first line, {len(first)}; got {len(columns)}: "
+                f"{', '.join(columns)}."
+            )
         check_columns(columns, self.name)
         return columns
 
     def rows(self, columns: Sequence[str], report: Report) -> Iterator[tuple[int, int, Sequence[Any]]]:
         header = self.columns()
         wanted = [header.index(column) for column in columns]
-        lines = _Lines(self.path)
-        for row, (line, fields) in enumerate(itertools.islice(self.records(lines), 1, None), 1):
-            invalid = lines.take_invalid()
+        lines = self._lines()
+        first = 0 if self._format.columns else 1
+        for row, (line, fields) in enumerate(itertools.islice(self._records(lines), first, None), 1):
+            undecoded = lines.take_undecoded()
             if isinstance(fields, str):
                 report(row, line, fields)
-            elif invalid:
-                report(row, line, INVALID_UTF8)
+            elif undecoded:
+                report(row, line, self._format.undecoded)
             elif len(fields) != len(header):
                 report(row, line, f"{len(fields)} fields, expected {len(header)}")
+            elif reason := self._why_impossible(fields, header, wanted, lines.line - line + 1):
+                report(row, line, reason)
             else:
                 yield row, line, [fields[index] for index in wanted]
 
+    def _lines(self) -> Lines:
+        return Lines(self.path, self._format.encoding)
 
-class CsvTable(DelimitedTable):
-    """Comma-separated values; quoted fields may hold commas, doubled quotes and line breaks."""
+    def _records(self, lines: Lines) -> Iterator[tuple[int, list[str] | str]]:
+        """Yield each record's first line number and its fields, or what is wrong with it.
 
-    def records(self, lines: _Lines) -> Iterator[tuple[int, list[str] | str]]:
+        Raises:
+            BadRowsError: at a quote that swallows the lines after it.
+        """
+        if not self.is_quoted:
+            for content in lines:
+                if record := content.rstrip("\r\n"):
+                    yield lines.line, record.split(self.separator)
+            return
         # strict: without it, a quote that is never closed silently swallows all rows that follow.
-        reader = csv.reader(iter(lines), strict=True)
+        reader = csv.reader(iter(lines), strict=True, delimiter=self.separator)
         while True:
             line = lines.line + 1
             fields: list[str] | str
@@ -99,20 +127,125 @@ class CsvTable(DelimitedTable):
                 return
             except csv.Error as error:
                 fields = f"broken csv ({error})"
+                if lines.line > line:
+                    raise BadRowsError(
+                        f"{self.name}, lines {line:,} to {lines.line:,}: a quote in line {line:,} encloses all of "
+                        f"these lines, and {error}. They cannot be left out, since other rows are among them. Close "
+                        "the quote, double quotes within a field, or set --quoting none if quotes are text."
+                    ) from None
             finally:
                 csv.field_size_limit(limit)
             if fields:
                 yield line, fields
 
+    def _why_impossible(
+        self, fields: Sequence[str], header: Sequence[str], wanted: Sequence[int], num_lines: int
+    ) -> str | None:
+        """Return why a record cannot be a row, or None."""
+        if not self._format.columns and [field.strip().removeprefix("\ufeff") for field in fields] == list(header):
+            return "repeats the header; was the file put together from several"
+        if not self.is_quoted:
+            return None
+        for index in wanted:
+            if _QUOTED_AFTER_SPACE.fullmatch(fields[index]):
+                return f"a space before the quote of column '{header[index]}', so that the quotes count as text"
+        if num_lines > 1 and any(self._holds_records(fields[index], len(header), wanted[-1]) for index in wanted):
+            return f"a quoted field of {num_lines:,} lines holds what looks like other rows; is its quote at its place"
+        return None
+
+    def _holds_records(self, field: str, num_fields: int, label: int) -> bool:
+        """Return whether a line of a field, its last one excepted, is a record with a label that other rows have."""
+        for line in field.split("\n")[:-1]:
+            try:
+                fields = next(csv.reader([line], strict=True, delimiter=self.separator), [])
+            except csv.Error:
+                continue
+            if len(fields) == num_fields and fields[label].strip() in self._known_values(label):
+                return True
+        return False
+
+    @functools.cache  # noqa: B019  (a table lives as long as its file is read)
+    def _known_values(self, index: int) -> frozenset[str]:
+        """Return the values of a column in the first rows of one line each."""
+        lines = self._lines()
+        records = itertools.islice(self._records(lines), 1, _NUM_PROBED)
+        singles = (fields for line, fields in records if line == lines.line and not isinstance(fields, str))
+        return frozenset(fields[index].strip() for fields in singles if len(fields) > index)
+
+
+class CsvTable(DelimitedTable):
+    """Fields between commas (or semicolons, or bars); quoted ones may hold separators, doubled quotes, line breaks."""
+
+    @property
+    def is_quoted(self) -> bool:
+        return self._format.quoting != "none"
+
+    @functools.cached_property
+    def separator(self) -> str:
+        first = next(iter(self._lines()), "")
+        return max(_SEPARATORS, key=lambda separator: len(next(csv.reader([first], delimiter=separator), [])))
+
+    def notes(self) -> list[str]:
+        if self.separator == ",":
+            return []
+        return [f"The columns of {self.name} are separated by '{self.separator}'."]
+
 
 class TsvTable(DelimitedTable):
-    """Tab-separated values; quotes are ordinary characters, and a record is a line."""
+    """Fields between tabs; whether quotes enclose fields is decided by the whole file."""
 
-    def records(self, lines: _Lines) -> Iterator[tuple[int, list[str] | str]]:
-        for content in lines:
-            record = content.rstrip("\r\n")
-            if record:
-                yield lines.line, record.split("\t")
+    separator = "\t"
+
+    @functools.cached_property
+    def is_quoted(self) -> bool:
+        if self._format.quoting != "auto":
+            return self._format.quoting == "csv"
+        return self._quotes[0]
+
+    def notes(self) -> list[str]:
+        if self._format.quoting != "auto" or self._quotes[1] == 0:
+            return []
+        is_quoted, num_lines = self._quotes
+        how = "enclose fields" if is_quoted else "are ordinary characters"
+        return [f"Quotes in {self.name} ({num_lines:,} lines have some) {how} (--quoting)."]
+
+    @functools.cached_property
+    def _quotes(self) -> tuple[bool, int]:
+        """Whether quotes enclose fields, and how many lines have quotes.
+
+        They do if every field that begins with a quote is a whole quoted field, in all lines, and it shows that a
+        program wrote them so: quotes within are doubled, a field holds a tab or a line break, or all texts are quoted.
+        """
+        num_with_quotes = sum('"' in content for content in self._lines())
+        if not num_with_quotes:
+            return False, 0
+        raw: list[str] = []  # the lines of the current record
+
+        def recorded() -> Iterator[str]:
+            for content in self._lines():
+                raw.append(content)
+                yield content
+
+        num_records = num_quoted = num_fields = 0
+        needs_quotes = False
+        limit = csv.field_size_limit(sys.maxsize)
+        try:
+            for fields in csv.reader(recorded(), strict=True, delimiter="\t"):
+                record = "".join(raw)
+                raw.clear()
+                num_fields = num_fields or len(fields)
+                if not fields:
+                    continue
+                if len(fields) != num_fields or not _QUOTED_RECORD.fullmatch(record):
+                    return False, num_with_quotes
+                num_records += 1
+                num_quoted += '"' in record
+                needs_quotes |= any(character in field for field in fields for character in '"\t\n')
+        except csv.Error:
+            return False, num_with_quotes
+        finally:
+            csv.field_size_limit(limit)
+        return needs_quotes or num_quoted == num_records, num_with_quotes
 
 
 class JsonLinesTable(Table):
@@ -120,9 +253,10 @@ class JsonLinesTable(Table):
 
     _NUM_PROBED = 100
 
-    def __init__(self, path: Path, name: str) -> None:
+    def __init__(self, path: Path, name: str, text_format: TextFormat | None = None) -> None:
         super().__init__(name)
         self.path = path
+        self._format = text_format or TextFormat()
 
     def _probe(self) -> dict[str, bool]:
         """Return the columns of the first rows, and whether one of them has a string there."""
@@ -143,20 +277,20 @@ class JsonLinesTable(Table):
         return [name for name, has_string in self._probe().items() if has_string]
 
     def rows(self, columns: Sequence[str], report: Report) -> Iterator[tuple[int, int, Sequence[Any]]]:
-        for line, parsed in self._objects():
+        for row, (line, parsed) in enumerate(self._objects(), 1):  # blank lines are no rows
             if isinstance(parsed, str):
-                report(line, line, parsed)
+                report(row, line, parsed)
             else:
-                yield line, line, [parsed.get(column) for column in columns]
+                yield row, line, [parsed.get(column) for column in columns]
 
     def _objects(self) -> Iterator[tuple[int, dict[str, Any] | str]]:
         """Yield each line's number and object, or what is wrong with it."""
-        lines = _Lines(self.path)
+        lines = Lines(self.path, self._format.encoding)
         for content in lines:
             if content.isspace():
                 continue
-            if lines.take_invalid():
-                yield lines.line, INVALID_UTF8
+            if lines.take_undecoded():
+                yield lines.line, self._format.undecoded
                 continue
             try:
                 parsed = json.loads(content, object_pairs_hook=_object_without_repeats)

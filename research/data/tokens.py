@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -25,26 +26,33 @@ from research.data.splits import SPLIT_NAMES
 
 _IDS = pa.list_(pa.int32())
 _ROWS_PER_WORKER = 1000
+_MOST_UNKNOWN = 1 / 3
+"""Largest share of rows without a known token, unless more is allowed."""
 
 
-def tokenize_splits(splits: Splits, tokenizer: PreTrainedTokenizerBase, *, log: Log = print) -> Splits:
+def tokenize_splits(
+    splits: Splits, tokenizer: PreTrainedTokenizerBase, *, allow_unknown: bool = False, log: Log = print
+) -> Splits:
     """Return the splits with token ids in the place of texts, from the cache if that was done before.
 
     Args:
         splits: what load_splits returned.
         tokenizer: the encoder's.
-        log: gets what is worth saying.
+        allow_unknown: whether any number of rows may have no token that the tokenizer knows.
+        log: gets messages for the user.
     Returns:
         Splits with the columns id, input_ids (without special tokens, untruncated), pair_ids (of pairs), length
         (untruncated, special tokens included) and label.
+    Raises:
+        ValueError: if the tokenizer knows no token of more than a third of the rows in a split.
     """
     directory = cache.find_cache_dir(splits.cache_dir)
     key = cache.fingerprint([data._fingerprint for _, data in splits.items()], fingerprint_tokenizer(tokenizer))
     entry, facts = cache.fetch(directory, "tokens", key, lambda target: _tokenize(splits, tokenizer, target), log)
-    for line in facts["log"]:
-        log(line)
+    for name, num_unknown in facts["num_unknown"].items():
+        _report_unknown(num_unknown, len(getattr(splits, name)), name, allowed=allow_unknown, log=log)
     train, validation, test = (open_dataset(entry / f"{name}.arrow", f"{key}-{name}") for name in SPLIT_NAMES)
-    return Splits(train, validation, test, splits.task, splits.cache_dir)
+    return dataclasses.replace(splits, train=train, validation=validation, test=test)
 
 
 def fingerprint_tokenizer(tokenizer: PreTrainedTokenizerBase) -> str:
@@ -60,12 +68,11 @@ def fingerprint_tokenizer(tokenizer: PreTrainedTokenizerBase) -> str:
 
 
 def _tokenize(splits: Splits, tokenizer: PreTrainedTokenizerBase, target: Path) -> dict[str, Any]:
-    """Write the files of all splits and return what there is to say."""
+    """Write the files of all splits and return how many rows of each have no known token."""
     pair = "text_pair" in splits.train.column_names
     num_special = len(find_special_tokens(tokenizer, pair=pair))
-    log = []
+    num_unknown = dict.fromkeys(SPLIT_NAMES, 0)
     for name, data in splits.items():
-        num_unknown = 0
         schema = pa.schema(
             [
                 ("id", pa.int64()),
@@ -81,10 +88,23 @@ def _tokenize(splits: Splits, tokenizer: PreTrainedTokenizerBase, target: Path) 
                 lengths = num_special + sum(np.diff(column.offsets.to_numpy()) for column in ids)
                 columns = [rows.column("id"), *ids, pa.array(lengths, pa.int32()), rows.column("label")]
                 writer.append_batch(pa.record_batch(columns, schema=schema))
-                num_unknown += int(np.logical_and.reduce([_all_unknown(column, tokenizer) for column in ids]).sum())
-        if num_unknown:
-            log.append(f"{num_unknown:,} of {len(data):,} {name} rows have no token that the tokenizer knows.")
-    return {"log": log}
+                num_unknown[name] += int(
+                    np.logical_and.reduce([_all_unknown(column, tokenizer) for column in ids]).sum()
+                )
+    return {"num_unknown": num_unknown}
+
+
+def _report_unknown(num_unknown: int, num_rows: int, split: str, *, allowed: bool, log: Log) -> None:
+    """Report rows without a known token, or refuse them if they are too many to be exceptions."""
+    if not num_unknown:
+        return
+    message = f"{num_unknown:,} of {num_rows:,} {split} rows have no token that the tokenizer knows"
+    if num_unknown > num_rows * _MOST_UNKNOWN and not allowed:
+        raise ValueError(
+            f"{message}: the text column may be a wrong one (text_column), or the encoder one for another language. "
+            "Set allow_unknown_tokens=true to train all the same."
+        )
+    log(f"Warning: {message}.")
 
 
 def _encode(

@@ -19,7 +19,6 @@ from research.choices import options_of, typed_options
 from research.clock import Clock
 from research.config import RunConfig
 from research.data import Collator
-from research.launch import sharding
 from research.model import EncoderWithHead
 from research.schedules import Schedule
 from research.seeds import derived_seed
@@ -142,13 +141,13 @@ def register_edit(name: str, *, changes_parameters: bool = True) -> Callable[[Ed
 
     Args:
         name: as in a timeline.
-        changes_parameters: whether it adds, removes, freezes or unfreezes parameters; where that is impossible (FSDP,
-            DeepSpeed) the edit is refused.
+        changes_parameters: whether it adds, removes, freezes or unfreezes parameters; a compiled model is compiled
+            again after such an edit.
     Raises:
         ValueError: if the name is taken, or is an entry's word for a time.
     """
-    if name in ("at", "every", "when"):
-        raise ValueError(f"An edit cannot be called '{name}': a timeline's entry says so when it is due.")
+    if name in ("at", "every", "when", "on_conflict"):
+        raise ValueError(f"An edit cannot be called '{name}': a timeline's entry uses the word for something else.")
 
     def decorate(function: EditFunction) -> EditFunction:
         if not changes_parameters:
@@ -168,24 +167,12 @@ class EditRequest:
     """All arguments, those left at their defaults included."""
     asked_by: str = "Python"
     """Who asked: a timeline's entry, or a hook."""
+    entry: str | None = None
+    """The timeline's entry as it was written, its time included; None if a hook asked while training."""
 
     def __str__(self) -> str:
         arguments = ", ".join(f"{name}={value!r}" for name, value in self.arguments.items())
         return f"{self.name}({arguments})"
-
-
-def check_mode(request: EditRequest) -> None:
-    """Refuse an edit that the way of training cannot follow.
-
-    Raises:
-        EditError: naming the edit and the reason.
-    """
-    spread_by = sharding()
-    if spread_by is not None and request.name not in HARMLESS:
-        raise EditError(
-            f"The edit '{request.name}' is not possible under {spread_by}, which spreads parameters over processes "
-            "when training starts; launch with accelerate_configs/multi_gpu.yaml."
-        )
 
 
 def request_edit(name: str, value: Any, asked_by: str) -> EditRequest:

@@ -128,18 +128,27 @@ def apply_edit(run: Editable, request: EditRequest) -> journal.Record:
     finally:
         run.applying = None
     regroup(run.optimizer, model_blocks(model.encoder, model.head), run.fresh)
-    counts = [list(pair) for pair in zip(before, count_parameters(model), strict=True)]
+    trainable, all_parameters = (list(pair) for pair in zip(before, count_parameters(model), strict=True))
     clock = run.clock
     return journal.Record(
-        number, clock.step, round(clock.epochs_done, 6), request.name, request.arguments, request.asked_by, *counts
+        number,
+        clock.step,
+        round(clock.epochs_done, 6),
+        request.name,
+        request.arguments,
+        request.asked_by,
+        trainable,
+        all_parameters,
+        request.entry,
     )
 
 
 def replay(run: Run, records: Sequence[journal.Record]) -> None:
     """Do again what a journal says, on a fresh run: its values are loaded afterwards."""
     for record in records:
-        run.fresh.clear()
-        apply_edit(run, record.request)
+        if record.skipped is None:
+            run.fresh.clear()
+            apply_edit(run, record.request)
         run.journal.append(record)
     _fit_wrappers(run, [record.request for record in records])
 

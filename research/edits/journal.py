@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from research.config import Choice
 from research.durable import append_text, write_text
 from research.edits.base import EditRequest
 from research.tracking import track_text
@@ -37,13 +39,19 @@ class Record:
     """Number before and after."""
     parameters: list[int]
     """Number before and after."""
+    entry: str | None = None
+    """The timeline's entry as it was written, its time included; None if a hook asked while training."""
+    skipped: str | None = None
+    """Why the edit was left out although its condition came true (on_conflict: skip); None if it was applied."""
 
     @property
     def request(self) -> EditRequest:
         """What was asked for."""
-        return EditRequest(self.name, self.arguments, self.asked_by)
+        return EditRequest(self.name, self.arguments, self.asked_by, self.entry)
 
     def __str__(self) -> str:
+        if self.skipped is not None:
+            return f"skipped {self.request}, asked for by {self.asked_by}: {self.skipped}"
         trainable = " -> ".join(f"{count:,}" for count in dict.fromkeys(self.trainable_parameters))
         return f"{self.request}, asked for by {self.asked_by}; trainable parameters {trainable}"
 
@@ -58,6 +66,21 @@ class Parent:
     """Steps that it had taken where the fork begins."""
     journal: tuple[Record, ...]
     """The edits that it had applied there."""
+
+
+def objective_after(objective: str | dict[str, Any] | None, records: Sequence[Record]) -> Choice:
+    """Return a run's objective after some edits.
+
+    Args:
+        objective: as the settings have it, resolved.
+        records: the edits.
+    """
+    edited = [
+        record.arguments["objective"] for record in records if record.name == "set_objective" and record.skipped is None
+    ]
+    chosen = edited[-1] if edited else objective
+    assert chosen is not None, "the settings are not resolved"
+    return Choice.of(chosen, "objective")
 
 
 def write(run: Run, records: list[Record]) -> None:

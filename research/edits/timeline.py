@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from heads.registry import UnknownNameError, describe_unknown
 from research.choices import resolve_options
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from research.run import Run
 
 TIMES = ("at", "every", "when")
+ON_CONFLICT = "on_conflict"
+"""Word of a conditional entry: what happens if its edits cannot be applied when the condition comes true."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,14 @@ class Entry:
     """How often."""
     when: Condition | None = None
     """Under which condition, once."""
+    on_conflict: Literal["skip", "error"] | None = None
+    """What happens if the edits cannot be applied when the condition comes true; None if they always can."""
+
+    @property
+    def identity(self) -> str:
+        """The entry as it was written: the same in a run and its forks, wherever it stands in their timelines."""
+        assert self.requests[0].entry is not None
+        return self.requests[0].entry
 
     def __str__(self) -> str:
         return f"{self.at or self.every or self.when}: {listed(self.requests)}"
@@ -95,24 +106,32 @@ def parse_entry(written: Mapping[str, Any], label: str) -> Entry:
         ValueError: naming the entry, if its time or an edit cannot be read.
     """
     try:
+        written = dict(written)
+        on_conflict = written.pop(ON_CONFLICT, None)
         times = [name for name in TIMES if name in written]
         if len(times) != 1:
             raise ValueError(f"expected exactly one of {', '.join(TIMES)}, got {', '.join(times) or 'none'}")
         for name in written:
             if name not in TIMES and name not in EDITS:
                 raise UnknownNameError(
-                    describe_unknown("edit", str(name), [*EDITS, *TIMES], listed_as="Edits and times")
+                    describe_unknown("edit", str(name), [*EDITS, *TIMES, ON_CONFLICT], listed_as="Edits and times")
                 )
         requests = tuple(request_edit(name, value, label) for name, value in written.items() if name not in TIMES)
         if not requests:
             raise ValueError(f"expected an edit beside the time. Edits: {', '.join(EDITS)}")
         kind, text = times[0], written[times[0]]
-        if kind == "when":
-            return Entry(label, requests, when=parse_condition(text))
-        time = parse_time(str(text))
-        if kind == "every" and time.value == 0:
+        if on_conflict not in (None, "skip", "error"):
+            raise ValueError(f"expected {ON_CONFLICT} to be skip or error, got {on_conflict!r}")
+        if on_conflict is not None and kind != "when":
+            raise ValueError(f"{ON_CONFLICT} is for entries with 'when': what is due at a known time is checked before")
+        condition = parse_condition(text) if kind == "when" else None
+        time = parse_time(str(text)) if condition is None else None
+        if kind == "every" and time is not None and time.value == 0:
             raise ValueError("expected a time above 0 after 'every'")
-        return Entry(label, requests, at=time) if kind == "at" else Entry(label, requests, every=time)
+        identity = f"{kind} {time or condition}: {listed(requests)}"
+        requests = tuple(replace(request, entry=identity) for request in requests)
+        at, every = (time if kind == name else None for name in ("at", "every"))
+        return Entry(label, requests, at, every, condition, on_conflict)
     except ValueError as error:
         raise type(error)(f"{label}: {one_line(error)}") from None
 
@@ -188,29 +207,41 @@ def resolve_timeline(
         note = f"--smoke presses the timeline, in its order, into {clock.total_steps} steps."
     else:
         placed = [(step, entry) for entry in timed for step in entry.steps(clock)]
+    conditional = [entry for entry in entries if entry.when is not None]
     if parent is not None:
-        placed = _after_fork(placed, parent)
+        placed, repeated = _after_fork(placed, parent)
+        note = " ".join(filter(None, [note, *repeated])) or None
+        come_true = {record.entry for record in parent.journal}
+        conditional = [entry for entry in conditional if entry.identity not in come_true]
     for step, entry in placed:
         due.setdefault(step, []).extend(entry.requests)
-    return Timeline(dict(sorted(due.items())), [entry for entry in entries if entry.when is not None], note)
+    return Timeline(dict(sorted(due.items())), conditional, note)
 
 
-def _after_fork(placed: Sequence[tuple[int, Entry]], parent: Parent) -> list[tuple[int, Entry]]:
-    """Return what a fork has still to do: what is due where it begins or later, and was not done by its parent.
+def _after_fork(placed: Sequence[tuple[int, Entry]], parent: Parent) -> tuple[list[tuple[int, Entry]], list[str]]:
+    """Return what a fork has still to do, and what must be reported.
+
+    To be done is what is due where the fork begins or later, and was not done by its parent.
+
+    An edit of the parent counts as done for the very entry that asked for it, not for others that ask for the same at
+    another time. Where the fork is longer, a share of the run falls on a later step; its entry is done all the same.
 
     Raises:
         ValueError: for an entry that the parent did not apply, and whose time is past.
     """
-    applied = [(record.name, record.arguments) for record in parent.journal]
-    left = []
+    done = Counter(record.entry for record in parent.journal)
+    done_here = {record.entry for record in parent.journal if record.step == parent.step}
+    left, notes = [], []
     for step, entry in sorted(placed, key=lambda place: place[0]):
-        asked = [(request.name, request.arguments) for request in entry.requests]
         if entry.every is not None:
-            if step > parent.step:
+            if step > parent.step or (step == parent.step and entry.identity not in done_here):
                 left.append((step, entry))
-        elif all(asked.count(each) <= applied.count(each) for each in asked):
-            for each in asked:
-                applied.remove(each)
+        elif done[entry.identity] >= len(entry.requests):
+            done[entry.identity] -= len(entry.requests)
+            if step > parent.step:
+                notes.append(
+                    f"{entry.label} ({entry}) was applied by {parent.run}, and is not repeated at step {step}."
+                )
         elif step < parent.step:
             raise ValueError(
                 f"{entry.label}: {entry.at} is step {step}, which is past: the fork begins after step {parent.step} of "
@@ -218,7 +249,7 @@ def _after_fork(placed: Sequence[tuple[int, Entry]], parent: Parent) -> list[tup
             )
         else:
             left.append((step, entry))
-    return left
+    return left, notes
 
 
 def _pressed(timed: Sequence[Entry], num_steps: int) -> list[tuple[int, Entry]]:
@@ -257,6 +288,8 @@ class FollowTimeline(Hook):
 
     def on_resume(self, run: Run) -> None:
         """Ask for what a fork adds at the step where it begins."""
+        if run.objective_differs:
+            self._forget_losses()
         if run.start is not None and run.start.is_fork:
             self._ask(run)
 
@@ -271,14 +304,16 @@ class FollowTimeline(Hook):
         for entry in self.conditional:
             assert entry.when is not None
             if entry.when.hear(metrics):
-                run.ask(entry.requests)
+                if entry.on_conflict == "skip":
+                    later = [requests for step, requests in self.due.items() if step > run.clock.step]
+                    run.ask_or_skip(entry.requests, later)
+                else:
+                    run.ask(entry.requests)
 
     def after_edits(self, run: Run) -> None:
-        """Let conditions on the loss begin anew where losses no longer compare."""
-        for entry in self.conditional:
-            assert entry.when is not None
-            if run.has_new_objective and entry.when.metric == "loss":
-                entry.when.values.clear()
+        """Reset conditions on the loss when losses are no longer comparable."""
+        if run.has_new_objective:
+            self._forget_losses()
 
     def on_train_end(self, run: Run) -> None:
         """Say what never came."""
@@ -291,16 +326,22 @@ class FollowTimeline(Hook):
             if not entry.when.has_come_true:
                 run.say(f"{entry.when} never came true: {listed(entry.requests)} is not applied.")
 
+    def _forget_losses(self) -> None:
+        for entry in self.conditional:
+            assert entry.when is not None
+            if entry.when.metric == "loss":
+                entry.when.values.clear()
+
     def _ask(self, run: Run) -> None:
         run.ask(self.due.get(run.clock.step, ()))
 
     def state_dict(self) -> dict[str, Any]:
         """Return what the conditions have seen."""
-        return {"conditions": [[str(entry), entry.when.state_dict()] for entry in self.conditional if entry.when]}
+        return {"conditions": [[entry.identity, entry.when.state_dict()] for entry in self.conditional if entry.when]}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take back what the conditions had seen; those that a fork brings begin now."""
         saved = dict(state["conditions"])
         for entry in self.conditional:
-            if entry.when is not None and str(entry) in saved:
-                entry.when.load_state_dict(saved[str(entry)])
+            if entry.when is not None and entry.identity in saved:
+                entry.when.load_state_dict(saved[entry.identity])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from research.hooks.base import Hook, register_hook
-from research.hooks.evaluation import is_better
+from research.hooks.evaluation import is_better, why_not_comparable
 from research.metrics import check_metric
 
 if TYPE_CHECKING:
@@ -30,10 +30,21 @@ class EarlyStopping(Hook):
         self.patience = patience
         self.best: float | None = None
         self.num_without_improvement = 0
+        self.measured = metric
 
     def on_train_start(self, run: Run) -> None:
         """Refuse a metric that the task does not have."""
         check_metric(self.metric, run.task)
+
+    def on_resume(self, run: Run) -> None:
+        """Reset the count if a fork measures improvement by something else than its parent."""
+        check_metric(self.metric, run.task)
+        reason = why_not_comparable(run, self.metric, self.measured)
+        if reason is not None:
+            if self.best is not None:
+                run.say(f"Early stopping begins to count again: the best value so far does not compare, {reason}.")
+            self.best, self.num_without_improvement = None, 0
+        self.measured = self.metric
 
     def after_evaluate(self, run: Run, split: str, metrics: dict[str, float]) -> None:
         """Count evaluations without improvement, and stop at the limit."""
@@ -48,14 +59,19 @@ class EarlyStopping(Hook):
             run.stop(f"{self.metric} has not improved for {self.patience} evaluations ({best})")
 
     def after_edits(self, run: Run) -> None:
-        """Begin anew where losses no longer compare."""
+        """Reset the count when losses are no longer comparable."""
         if run.has_new_objective and self.metric == "loss":
             self.best, self.num_without_improvement = None, 0
 
     def state_dict(self) -> dict[str, Any]:
         """Return the best value and the count."""
-        return {"best": self.best, "num_without_improvement": self.num_without_improvement}
+        return {
+            "best": self.best,
+            "metric": self.metric,
+            "num_without_improvement": self.num_without_improvement,
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take back the best value and the count."""
-        self.best, self.num_without_improvement = state["best"], state["num_without_improvement"]
+        self.best, self.measured = state["best"], state["metric"]
+        self.num_without_improvement = state["num_without_improvement"]

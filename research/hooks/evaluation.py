@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+from research import durable
 from research.hooks.base import Hook
 from research.metrics import higher_is_better
 
@@ -42,7 +43,8 @@ class Evaluation(Hook):
         metrics = run.evaluate("validation").metrics
         self.evaluated_at = run.clock.step
         run.log({f"validation/{name}": value for name, value in metrics.items()})
-        run.schedule_on_metric(metrics["loss"])
+        if math.isfinite(metrics["loss"]):
+            run.schedule_on_metric(metrics["loss"])
 
     def state_dict(self) -> dict[str, Any]:
         """Return the step of the latest evaluation."""
@@ -65,6 +67,17 @@ class BestModel(Hook):
     def __init__(self, *, metric: str) -> None:
         self.metric = metric
         self.best: float | None = None
+        self.measured = metric
+
+    def on_resume(self, run: Run) -> None:
+        """Drop the best model of a fork's parent if it was chosen by something else than what chooses from here on."""
+        reason = why_not_comparable(run, self.metric, self.measured)
+        if self.best is not None and reason is not None:
+            run.say(f"The best model so far is dropped: {reason}.")
+            self.best = None
+            if run.is_main:
+                durable.remove(run.directory / BEST)
+        self.measured = self.metric
 
     def after_evaluate(self, run: Run, split: str, metrics: dict[str, float]) -> None:
         """Save the model if it is better than all before."""
@@ -75,17 +88,32 @@ class BestModel(Hook):
             run.save_model(run.directory / BEST)
 
     def after_edits(self, run: Run) -> None:
-        """Begin anew where losses no longer compare."""
+        """Reset the best value when losses are no longer comparable."""
         if run.has_new_objective and self.metric == "loss":
             self.best = None
 
     def state_dict(self) -> dict[str, Any]:
         """Return the best value so far."""
-        return {"best": self.best}
+        return {"best": self.best, "metric": self.metric}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take back the best value so far."""
-        self.best = state["best"]
+        self.best, self.measured = state["best"], state["metric"]
+
+
+def why_not_comparable(run: Run, metric: str, measured: str) -> str | None:
+    """Return why a checkpoint's values cannot be compared with those to come, or None if they can.
+
+    Args:
+        run: a resumed run.
+        metric: name of the validation metric from here on.
+        measured: name of the metric that the checkpoint's values are of.
+    """
+    if metric != measured:
+        return f"it was measured by {measured}, and {metric} counts from here on"
+    if metric == "loss" and run.objective_differs:
+        return "its loss was measured with another objective"
+    return None
 
 
 def is_better(metric: str, value: float, best: float | None) -> bool:

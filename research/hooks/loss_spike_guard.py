@@ -58,8 +58,13 @@ class LossSpikeGuard(Hook):
         if math.isfinite(loss):  # else --on_nonfinite decides
             self.losses = [*self.losses, loss][-self.window :]
 
+    def on_resume(self, run: Run) -> None:
+        """Forget the losses of a fork's parent if they are those of another objective."""
+        if run.objective_differs:
+            self.losses = []
+
     def after_edits(self, run: Run) -> None:
-        """Begin anew: after an edit the loss may be another."""
+        """Forget the losses: an edit may have changed their scale."""
         self.losses = []
 
     def state_dict(self) -> dict[str, Any]:

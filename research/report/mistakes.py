@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 from datasets import Dataset
 
-from research.metrics import Array
+from research.evaluation import Predictions
+from research.metrics import Array, predictions, probabilities
+from research.softmax import BlockSoftmax
 from research.task import Task
 
 NUM_SHOWN = 20
@@ -25,7 +27,16 @@ class Scored:
     predicted: Array
     """Of the same shape."""
     scores: Array
-    """[num_rows, num_labels]."""
+    """[num_rows, num_labels]; for single_label that of the predicted label is enough, [num_rows, 1]."""
+
+    @classmethod
+    def of(cls, task: Task, found: Predictions) -> Scored:
+        """Return the same rows with no more scores than are needed."""
+        is_single = task.problem_type == "single_label"
+        scores: Array = (
+            BlockSoftmax(found.logits).confidence[:, None] if is_single else probabilities(task, found.logits)
+        )
+        return cls(found.ids, found.labels, predictions(task, found.logits), scores)
 
 
 @dataclass(frozen=True)
@@ -86,7 +97,7 @@ def worst_mistakes(task: Task, scored: Scored, rows: Dataset) -> tuple[list[Mist
 def in_words(task: Task, label: Any) -> str:
     """Return a label as its name, its names or its number."""
     if task.problem_type == "single_label":
-        return task.label_names[int(label)]
+        return task.name_of(int(label))
     if task.problem_type == "regression":
         return f"{float(label):.4g}"
     return ", ".join(task.label_names[index] for index in np.flatnonzero(label)) or "none"

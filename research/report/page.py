@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pyarrow.parquet as pq
 import yaml
-from sklearn.metrics import precision_recall_fscore_support
+from matplotlib.figure import Figure
 
 from research.assemble import choose_objective, resolve
 from research.config import SETTING_GROUPS, RunConfig
@@ -18,9 +16,12 @@ from research.data import Splits
 from research.durable import write_text
 from research.edits.journal import Record
 from research.edits.journal import read as read_journal
-from research.figures import confusion_matrix_figure, regression_figure
-from research.outputs import CONFIG, as_json, predictions_path
+from research.evaluation import Predictions
+from research.figures import MANY_LABELS, regression_figure
+from research.outputs import CONFIG, as_json
+from research.report.confusions import most_confused
 from research.report.curves import read_curves
+from research.report.label_table import label_table
 from research.report.mistakes import Scored, worst_mistakes
 from research.report.rendering import Picture, page_environment, picture
 from research.step_figures import Curve, curves_figure, loss_figure, rates_figure
@@ -34,17 +35,25 @@ NOT_SHARES = ("loss", "log_loss", "mse")
 """Validation metrics that would not fit on an axis with the others."""
 
 
-def write_report(directory: Path, result: dict[str, Any], texts: Splits) -> Path:
+def write_report(
+    directory: Path,
+    result: dict[str, Any],
+    texts: Splits,
+    found: Mapping[str, Predictions],
+    matrices: Mapping[str, Figure],
+) -> Path:
     """Write report.html, which needs no other file and no network, and return its path.
 
     Args:
         directory: the run directory.
-        result: what result.json will hold.
+        result: what result.json holds.
         texts: the rows that the run read.
+        found: predictions of each split.
+        matrices: confusion matrices, of the splits that have one.
     """
     result = as_json(result)
     config = yaml.safe_load((directory / CONFIG).read_text(encoding="utf-8"))
-    scored = {split: _read_predictions(predictions_path(directory, split), texts.task) for split in SHOWN_SPLITS}
+    scored = {split: Scored.of(texts.task, found[split]) for split in SHOWN_SPLITS}
     mistakes, num_mistakes = worst_mistakes(texts.task, scored[MISTAKES_OF], getattr(texts, MISTAKES_OF))
     edits, curves = read_journal(directory), read_curves(directory)
     parent = {} if result["parent"] is None else read_curves(Path(result["parent"]["run"]))
@@ -62,8 +71,13 @@ def write_report(directory: Path, result: dict[str, Any], texts: Splits) -> Path
             has_parent=bool(parent),
             constant={name: f"{values[0]:,.12g}" for name, (_, values) in _plain(curves) if len(set(values)) == 1},
             edits=edits,
-            pictures=list(_prediction_pictures(texts.task, scored)),
-            labels={split: _label_table(texts.task, each) for split, each in scored.items()},
+            pictures=list(_prediction_pictures(texts.task, scored, matrices)),
+            confusions={
+                split: most_confused(texts.task, each.labels, each.predicted)
+                for split, each in scored.items()
+                if texts.task.problem_type == "single_label" and texts.task.num_labels >= MANY_LABELS
+            },
+            labels={split: label_table(texts.task, each) for split, each in scored.items()},
             mistakes=mistakes,
             num_mistakes=num_mistakes,
             mistakes_of=MISTAKES_OF,
@@ -104,30 +118,12 @@ def _plain(curves: dict[str, Curve]) -> list[tuple[str, Curve]]:
     return [(name, curve) for name, curve in curves.items() if name != "loss" and not name.startswith(shared)]
 
 
-def _prediction_pictures(task: Task, scored: dict[str, Scored]) -> Iterator[Picture]:
+def _prediction_pictures(task: Task, scored: Mapping[str, Scored], matrices: Mapping[str, Figure]) -> Iterator[Picture]:
     for split, each in scored.items():
-        if task.problem_type == "single_label":
-            figure = confusion_matrix_figure(task, each.labels, each.predicted)
-            yield picture(f"Confusion matrix, {split}", figure)
+        if split in matrices:
+            yield picture(f"Confusion matrix, {split}", matrices[split])
         elif task.problem_type == "regression":
             yield picture(f"Predictions, {split}", regression_figure(task, each.labels, each.predicted))
-
-
-def _label_table(task: Task, scored: Scored) -> list[tuple[str, float, float, float, int]]:
-    """Return precision, recall, F1 and number of rows of each label; nothing for regression."""
-    if task.problem_type == "regression":
-        return []
-    columns = precision_recall_fscore_support(
-        scored.labels, scored.predicted, labels=range(task.num_labels), zero_division=0.0
-    )
-    return list(zip(task.label_names, *columns, strict=True))
-
-
-def _read_predictions(path: Path, task: Task) -> Scored:
-    table = pq.read_table(path)
-    labels, predicted = (np.array(table.column(name).to_pylist()) for name in ("label", "prediction"))
-    scores = np.stack([table.column(f"score_{name}").to_numpy() for name in task.label_names], axis=1)
-    return Scored(table.column("id").to_numpy(), labels, predicted, scores)
 
 
 def _settings(config: dict[str, Any], task: Task) -> list[tuple[str, list[tuple[str, Any, bool]]]]:

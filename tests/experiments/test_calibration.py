@@ -67,6 +67,11 @@ def test_script_prints_its_tables(launch: Launch, runs: Path) -> None:
     for promised, found in powers:
         assert float(promised) >= 80
         assert abs(float(promised) - float(found)) < 10  # five standard errors
+    coverage = re.findall(r"^\| [a-z].* \| (\d+) \| ([\d.]+)% \| ([\d.]+)% \| ([\d.]+)% \|$", printed, flags=re.M)
+    assert [each[0] for each in coverage] == ["3", "5", "8", "10"] * 2
+    for _, by_t, _, by_logit in coverage[4:]:
+        assert float(by_t) < float(by_logit)
+        assert float(by_logit) > 89  # four standard errors below 94%
     assert len(re.findall(r"^\| (?:McNemar|bootstrap).* \| [\d.]+% of 91 \|$", printed, flags=re.M)) == 3
 
 

@@ -13,6 +13,20 @@ import pytest
 from tests.integration.study_place import Place
 
 
+@pytest.fixture(scope="session")
+def deep_encoder(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny encoder with three layers, and so with the four hidden states that `last4` wants."""
+    import torch
+    from transformers import AutoTokenizer, BertConfig, BertModel
+
+    folder = tmp_path_factory.mktemp("encoders") / "deep"
+    AutoTokenizer.from_pretrained(tiny_encoder).save_pretrained(folder)
+    torch.manual_seed(0)
+    config = BertConfig.from_pretrained(tiny_encoder, num_hidden_layers=3)
+    BertModel(config, add_pooling_layer=False).save_pretrained(folder)
+    return folder
+
+
 class Disk:
     """A small file system in memory.
 

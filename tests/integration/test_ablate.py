@@ -11,6 +11,8 @@ import psutil
 import pytest
 from optuna.trial import TrialState
 
+from research.ablation.grid import StudySpec, expand
+from research.ablation.study import Study, local_address
 from research.launch import is_alive
 from tests.conftest import Launch, run_to_the_end
 from tests.integration.study_place import Place
@@ -123,3 +125,45 @@ def test_what_cannot_be_is_one_line(place: Place, arguments: list[str], message:
     assert message in done.stderr
     assert "Traceback" not in done.stderr
     assert "secret" not in done.stderr
+
+
+@pytest.mark.parametrize("frozen", [["--freeze", "encoder"], []], ids=["in the worker", "in a process"])
+def test_trial_that_takes_too_long_fails(place: Place, frozen: list[str]) -> None:
+    place.run(*frozen, "--seeds", "0", "--max_steps", "1000000", "--trial_timeout", "2s", status=1)
+    (entry,) = place.entries()
+    assert entry.state == TrialState.FAIL
+    assert "--trial_timeout 2s" in entry.attributes["error"]
+
+
+def test_drop_waiting_removes_what_an_earlier_grid_left(place: Place) -> None:
+    frozen = ["--freeze", "encoder", "--seeds", "0", "--max_steps", "1"]
+    (place.folder / "runs/s").mkdir(parents=True)
+    with Study("s", local_address((place.folder / "runs/s").resolve())) as study:
+        study.add(expand(StudySpec(name="s", grid={"seed": [7, 8]})))
+    printed = place.run(*frozen, "--dry_run")
+    assert "2 of an earlier grid wait too" in printed
+    printed = place.run(*frozen, "--drop_waiting")
+    assert "1 trials: 0 finished, 1 to do, 2 waiting trials of an earlier grid removed." in printed
+    assert [entry.trial.seed for entry in place.entries()] == [0]
+
+
+def test_workers_split_the_visible_gpus(place: Place) -> None:
+    """The trials run on the CPU all the same: there may be no such GPUs."""
+    place.environment |= {"CUDA_VISIBLE_DEVICES": "0,1,2", "ACCELERATE_USE_CPU": "true"}
+    (place.folder / "launcher.yaml").write_text(
+        "{compute_environment: LOCAL_MACHINE, distributed_type: 'NO', gpu_ids: '4,MIG-a', num_processes: 1}"
+    )
+    plugin = place.folder / "held.py"
+    seen = "import os; Path(f'seen-{run.config.seed}.txt').write_text(os.environ['CUDA_VISIBLE_DEVICES'])"
+    begin = "def on_train_start(self, run):\n"
+    plugin.write_text(plugin.read_text().replace(begin, f"{begin}        {seen}\n"))
+    (place.folder / "hold.txt").touch()
+    main = place.start(
+        *("--plugin", "held.py", "--hook", "held", "--seeds", "0,1", "--workers", "2"),
+        *("--accelerate_config", "launcher.yaml"),
+    )
+    place.wait_for(lambda: len(list(place.folder.glob("held-*.txt"))) == 2 or main.poll() is not None, "trials")
+    (place.folder / "hold.txt").unlink()
+    assert main.wait(HANG_LIMIT) == 0, main.stdout and main.stdout.read()
+    assert sorted(entry.attributes["devices"] for entry in place.entries()) == ["4", "MIG-a"]
+    assert sorted(path.read_text() for path in place.folder.glob("seen-*.txt")) == ["4", "MIG-a"]

@@ -11,6 +11,7 @@ import tarfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from research.cli import parse
@@ -123,7 +124,11 @@ def test_texts_of_unknown_characters_are_counted(
 ) -> None:
     monkeypatch.setenv("MIDWAY_CACHE", str(cache_dir))
     path = write(tmp_path / "reviews.csv", "text,label\n" + "".join(f"{'☃' * (i + 1)},{i % 2}\n" for i in range(40)))
-    assert run_experiment(config_of([*settings, f"--data={path}"]))["status"] == "finished"
+    with pytest.raises(ValueError, match=r"30 of 30 train rows have no token .*allow_unknown_tokens=true"):
+        run_experiment(config_of([*settings, f"--data={path}"]))
+    assert not (tmp_path / "run").exists()
+    allowed = config_of([*settings, f"--data={path}", "--allow_unknown_tokens=true"])
+    assert run_experiment(allowed)["status"] == "finished"
     assert "30 of 30 train rows have no token that the tokenizer knows." in capsys.readouterr().out
 
 
@@ -242,6 +247,31 @@ def test_resume_without_a_checkpoint_begins_a_new_log(
     write(tmp_path / "run" / "metrics.jsonl", '{"step": 1, "loss": 9.0}\n')
     run_experiment(config_of([*settings, "--resume=auto"]))
     assert "9.0}" not in (tmp_path / "run" / "metrics.jsonl").read_text()
+
+
+def test_rows_that_leave_an_evaluation_leave_a_trace(
+    settings: list[str], tmp_path: Path, cache_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MIDWAY_CACHE", str(cache_dir))
+    write(tmp_path / "data" / "train.csv", f"text,label\n{ROWS},label 0\n")
+    test = "text,label\ngood,label 0\nbad,label 1\ngood bad,label 2\n"
+    write(tmp_path / "data" / "test.csv", test)
+    kept = [*settings, f"--data={tmp_path / 'data'}", "--bad_rows=skip", "--unseen_labels=count_as_wrong"]
+    result = run_experiment(config_of([*kept, "--overwrite"]))
+    assert result["rows_left_out"] == [{"split": "train", "reason": "empty text", "rows": 1}]
+    assert result["rows_counted_as_wrong"] == {"test": 1}
+    assert result["rows"]["test"] == 3
+    predictions = pq.read_table(tmp_path / "run" / "predictions" / "test.parquet")
+    num_right = sum(map(int.__eq__, *(predictions.column(name).to_pylist() for name in ("label", "prediction"))))
+    assert result["metrics"]["test"]["accuracy"] == pytest.approx(num_right / 3)
+    assert predictions.column("label").to_pylist() == [0, 1, 2]
+    skipped = run_experiment(config_of([*kept, "--unseen_labels=skip", "--overwrite"]))
+    assert skipped["metrics"]["test"]["loss"] == result["metrics"]["test"]["loss"]
+    assert skipped["metrics"]["test"]["accuracy"] == pytest.approx(num_right / 2)
+    assert {item["split"]: item["rows"] for item in skipped["rows_left_out"]} == {"train": 1, "test": 1}
+    report = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    assert "does not occur in the training rows" in report
+    assert '<table class="narrow" id="rows-left-out">' in report
 
 
 def test_command_line_says_one_line_and_works_once_mended(launch: Launch, settings: list[str], tmp_path: Path) -> None:

@@ -113,15 +113,17 @@ def test_edit_before_the_fork_is_refused(fork: Train, tmp_path: Path) -> None:
 
 
 def test_longer_fork_does_not_repeat_edits_whose_share_of_the_run_comes_again(
-    fork: Train, tmp_path: Path, parent: Path
+    fork: Train, tmp_path: Path, parent: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     result = fork(
         step=8, epochs=4, timeline=[{"at": "2st", "freeze": "encoder.layer[0]"}, {"at": "75%", "freeze": "head"}]
     )
     assert result["steps"] == 24
     assert journal_of(tmp_path / "fork") == [(2, "freeze"), (18, "freeze")]
+    capsys.readouterr()
     shorter = fork("again", step=12, epochs=4)  # 75% of the parent's steps are past, and of its own are to come
     assert shorter["steps"] == 24
+    assert "is not repeated at step 18" in capsys.readouterr().out
     assert journal_of(tmp_path / "again") == [(2, "freeze"), (9, "unfreeze")]
 
 
@@ -313,3 +315,121 @@ def test_stop_that_was_asked_for_after_the_last_boundary_is_not_forgotten(fork: 
     checkpoint = str(tmp_path / "first" / "checkpoints" / "step-00000004")
     again = fork("again", hooks=[StopsLate()], fork=None, resume=checkpoint)
     assert (again["steps"], again["weights_sha256"]) == (5, first["weights_sha256"])
+
+
+def test_best_model_of_another_metric_is_dropped(fork: Train, settings: dict[str, Any], tmp_path: Path) -> None:
+    # Validation loss is below accuracy here, so that no later loss would ever be "better" than the accuracy before.
+    fork("first", best_metric="accuracy", fork=None, timeline=[])
+    start = f"{tmp_path / 'first'}@4"
+    by_loss = fork("by_loss", fork=start, best_metric="loss", timeline=[])
+    alone = fork("alone", fork=None, best_metric="loss", timeline=[])
+    assert by_loss["tested"] == "best"
+    later = [line["validation/loss"] for line in lines_of(tmp_path / "by_loss")[4:] if "validation/loss" in line]
+    assert by_loss["metrics"]["validation"]["loss"] == pytest.approx(min(later))
+    assert alone["metrics"]["validation"]["loss"] <= by_loss["metrics"]["validation"]["loss"]
+
+
+@pytest.mark.parametrize("changed", [{"best_metric": "accuracy"}, {"objective": "focal"}])
+def test_early_stopping_counts_from_the_fork_where_values_do_not_compare(
+    fork: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str], changed: dict[str, Any]
+) -> None:
+    still = {"lr": 1e-12, "head_lr": 1e-12, "evaluate_every": "1st", "patience": 6, "hook": [], "timeline": []}
+    assert fork("first", fork=None, **still)["steps"] == 7  # one more after the evaluation that the others follow
+    capsys.readouterr()
+    start = f"{tmp_path / 'first'}@4"
+    same = fork("same", fork=start, **still)
+    assert same["steps"] == 7
+    other = fork("other", fork=start, **still | changed)
+    assert other["steps"] == 11
+    assert "begins to count again" in capsys.readouterr().out
+
+
+def test_unchanged_fork_of_a_stopped_run_trains_no_step(fork: Train, tmp_path: Path) -> None:
+    still = {"lr": 1e-12, "head_lr": 1e-12, "evaluate_every": "1st", "patience": 2, "hook": [], "timeline": []}
+    first = fork("first", fork=None, **still)
+    assert first["steps"] == 3
+    again = fork("again", fork=str(tmp_path / "first"), **still)
+    assert (again["steps"], again["stopped_because"]) == (3, first["stopped_because"])
+    assert again["weights_sha256"] == first["weights_sha256"]
+    longer = fork("longer", fork=str(tmp_path / "first"), **still | {"patience": 4})
+    assert longer["steps"] == 5
+
+
+def test_edit_is_done_only_where_the_parent_did_that_very_entry(fork: Train, tmp_path: Path) -> None:
+    # The same edit as the parent's at step 2, at another time and under another entry.
+    fork(timeline=[{"at": "6st", "freeze": "encoder.layer[0]"}])
+    assert journal_of(tmp_path / "fork") == [(2, "freeze"), (6, "freeze")]
+
+
+def test_repeated_edits_of_a_fork_fall_on_the_runs_own_steps(fork: Train, tmp_path: Path) -> None:
+    every = {"every": "2st", "scale_lr": 0.5}
+    fork("added", timeline=[every])
+    assert journal_of(tmp_path / "added") == [(2, "freeze"), *((step, "scale_lr") for step in (4, 6, 8, 10))]
+    fork("first", fork=None, timeline=[every])
+    fork("inherited", fork=f"{tmp_path / 'first'}@4", timeline=[every])
+    assert journal_of(tmp_path / "inherited") == journal_of(tmp_path / "first")
+
+
+def test_fork_after_a_condition_that_came_true(fork: Train, tmp_path: Path) -> None:
+    timeline = [{"when": "below(validation/loss, 9)", "add_lora": {"r": 2}}]
+    first = fork("first", fork=None, timeline=timeline)
+    again = fork("again", fork=f"{tmp_path / 'first'}@4", timeline=timeline)
+    assert again["weights_sha256"] == first["weights_sha256"]
+    assert journal_of(tmp_path / "again") == journal_of(tmp_path / "first") == [(2, "add_lora")]
+
+
+@pytest.mark.parametrize(("optimizer", "name"), [("adamw", "betas"), ("sgd", "momentum")])
+def test_fork_away_from_a_moving_momentum_has_its_own(fork: Train, tmp_path: Path, optimizer: str, name: str) -> None:
+    seen = []
+
+    class Sees(Hook):
+        def after_step(self, run: Any) -> None:
+            seen.append(run.optimizer.param_groups[0][name])
+
+    moving = {"schedule": {"name": "one_cycle", "cycle_momentum": True}, "optimizer": optimizer, "timeline": []}
+    fork("first", fork=None, **moving)
+    fork("second", fork=f"{tmp_path / 'first'}@4", hooks=[Sees()], **moving | {"schedule": "constant"})
+    fork("never", fork=None, hooks=[Sees()], **moving | {"schedule": "constant"})
+    assert len(seen) == 8 + 12
+    assert len(set(seen)) == 1
+
+
+@pytest.mark.parametrize(("before", "after"), [("plateau", "linear"), ("linear", "plateau")])
+def test_fork_may_leave_or_take_a_schedule_that_follows_the_loss(
+    fork: Train, tmp_path: Path, before: str, after: str
+) -> None:
+    fork("first", fork=None, schedule=before, timeline=[], evaluate_every="1st")
+    result = fork("second", fork=f"{tmp_path / 'first'}@4", schedule=after, timeline=[], evaluate_every="1st")
+    fork("alone", fork=None, schedule=after, timeline=[], evaluate_every="1st")
+    assert result["steps"] == 12
+    if after == "linear":
+        own, others = (
+            [line["learning_rate/head"] for line in lines_of(tmp_path / run)[4:]] for run in ("second", "alone")
+        )
+        assert own == others
+
+
+def test_resume_from_an_earlier_checkpoint_abandons_the_later_ones(
+    fork: Train, settings: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Fails(Hook):
+        def __init__(self, step: int | None = None) -> None:
+            self.step = step
+
+        def end_of_step(self, run: Any) -> None:
+            if run.clock.step == self.step:
+                raise ValueError("enough")
+
+    checkpoints = tmp_path / "run" / "checkpoints"
+    saves: dict[str, Any] = {"fork": None, "save_every": "2st"}
+    whole = fork("run", hooks=[Fails()], **saves)
+    earlier = str(checkpoints / "step-00000004")
+    with pytest.raises(ValueError, match="enough"):
+        fork("run", keep=2, resume=earlier, hooks=[Fails(7)], **saves)
+    assert [path.name for path in sorted(checkpoints.iterdir())] == ["step-00000004", "step-00000006"]
+    capsys.readouterr()
+    again = fork("run", keep=2, resume="auto", hooks=[Fails()], **saves)
+    assert "Resuming from" in (printed := capsys.readouterr().out)
+    assert "step-00000006." in printed
+    assert again["weights_sha256"] == whole["weights_sha256"]
+    assert [path.name for path in sorted(checkpoints.iterdir())] == ["step-00000010", "step-00000012"]

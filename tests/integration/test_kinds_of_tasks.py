@@ -29,20 +29,6 @@ NUM_ROWS = {"train": 40, "validation": 12, "test": 15}
 CLASSES = ("ABBR", "DESC", "ENTY", "HUM", "LOC", "NUM")
 
 
-@pytest.fixture(scope="module")
-def deep_encoder(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny encoder with three layers, and so with the four hidden states that `last4` wants."""
-    import torch
-    from transformers import AutoTokenizer, BertConfig, BertModel
-
-    folder = tmp_path_factory.mktemp("encoders") / "deep"
-    AutoTokenizer.from_pretrained(tiny_encoder).save_pretrained(folder)
-    torch.manual_seed(0)
-    config = BertConfig.from_pretrained(tiny_encoder, num_hidden_layers=3)
-    BertModel(config, add_pooling_layer=False).save_pretrained(folder)
-    return folder
-
-
 def sentence(row: int) -> str:
     words = np.random.default_rng(row).choice(WORDS, size=3 + row % 9)
     return f"{row} {' '.join(words)}"
@@ -140,7 +126,8 @@ def train(deep_encoder: Path, cache_dir: Path, tmp_path: Path, monkeypatch: pyte
 
 def predictions_of(directory: Path, split: str = "test") -> dict[str, np.ndarray[Any, Any]]:
     table = pq.read_table(directory / "predictions" / f"{split}.parquet").to_pydict()
-    return {name: np.array(values) for name, values in table.items()}
+    # Names of several labels are lists of different lengths.
+    return {name: np.array(values, dtype=object if name.endswith("_name") else None) for name, values in table.items()}
 
 
 def settings_of(directory: Path) -> dict[str, Any]:
@@ -153,7 +140,11 @@ def test_pairs_with_literal_quotes(train: Train, files: Files, tmp_path: Path) -
     assert result["rows"] == {"train": 32, "validation": 8, "test": 15}
     assert settings_of(tmp_path / "run")["objective"]["name"] == "cross_entropy"
     found = predictions_of(tmp_path / "run")
-    assert list(found) == ["id", "label", "prediction", "score_different", "score_equivalent"]
+    assert list(found) == [
+        *("id", "file", "row", "label", "prediction", "label_name", "prediction_name"),
+        *("score_different", "score_equivalent"),
+    ]
+    assert found["row"].tolist() == list(range(1, 16))
     assert found["label"].tolist() == [int(row % 3 != 0) for row in range(15)]
     assert result["metrics"]["test"]["accuracy"] == pytest.approx((found["label"] == found["prediction"]).mean())
     carved = predictions_of(tmp_path / "run", "validation")
@@ -166,7 +157,12 @@ def test_multi_label_with_empty_lists(train: Train, files: Files, tmp_path: Path
     assert settings_of(tmp_path / "run")["objective"]["name"] == "bce"
     assert {"subset_accuracy", "f1_micro", "f1_macro", "f1/joy", "f1/anger", "f1/fear"} <= metrics.keys()
     found = predictions_of(tmp_path / "run")
-    assert list(found) == ["id", "label", "prediction", "score_anger", "score_fear", "score_joy"]
+    assert list(found) == [
+        *("id", "file", "row", "label", "prediction", "label_name", "prediction_name"),
+        "score_anger",
+        "score_fear",
+        "score_joy",
+    ]
     expected = [[int(row % 3 == 0), int(row % 5 == 0), int(row % 2 == 0)] for row in range(15)]
     assert found["label"].tolist() == expected
     scores = np.stack([found[f"score_{name}"] for name in ("anger", "fear", "joy")], axis=1)
@@ -179,7 +175,7 @@ def test_scores_of_pairs(train: Train, files: Files, tmp_path: Path) -> None:
     assert settings_of(tmp_path / "run")["objective"] == "mse"
     assert {"pearson", "spearman", "mse"} <= metrics.keys()
     found = predictions_of(tmp_path / "run")
-    assert list(found) == ["id", "label", "prediction", "score_score"]
+    assert list(found) == ["id", "file", "row", "label", "prediction", "score_score"]
     assert found["label"] == pytest.approx([row / 5 for row in range(15)])
     assert metrics["mse"] == pytest.approx(np.square(found["label"] - found["prediction"]).mean())
     assert metrics["pearson"] == pytest.approx(np.corrcoef(found["label"], found["prediction"])[0, 1])
@@ -188,7 +184,7 @@ def test_scores_of_pairs(train: Train, files: Files, tmp_path: Path) -> None:
 def test_six_classes(train: Train, files: Files, tmp_path: Path) -> None:
     result = train("--data", files("six_classes"), "--text_column", "text", "--validation_share", "0.2")
     found = predictions_of(tmp_path / "run")
-    assert list(found)[3:] == [f"score_{name}" for name in CLASSES]
+    assert list(found)[7:] == [f"score_{name}" for name in CLASSES]
     assert np.sum([found[f"score_{name}"] for name in CLASSES], axis=0) == pytest.approx(np.ones(15))
     assert {"accuracy", "f1_macro", "mcc"} <= result["metrics"]["test"].keys()
 

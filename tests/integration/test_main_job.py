@@ -53,7 +53,11 @@ def test_run_leaves_what_the_readme_says(launch: Launch, settings: list[str], tm
     assert (result["status"], result["steps"], result["epochs"], result["world_size"]) == ("finished", 6, 1.0, 1)
     assert result["rows"] == {"train": 47, "validation": 19, "test": 23}
     table = pq.read_table(directory / "predictions" / "test.parquet").to_pydict()
-    assert list(table) == ["id", "label", "prediction", "score_negative", "score_positive"]
+    assert list(table) == [
+        *("id", "file", "row", "label", "prediction", "label_name", "prediction_name"),
+        "score_negative",
+        "score_positive",
+    ]
     assert table["id"] == list(range(23))
     right = sum(label == prediction for label, prediction in zip(table["label"], table["prediction"], strict=True))
     metrics = result["metrics"]

@@ -1,4 +1,4 @@
-"""What `make run` does, on the real encoder and real reviews (about five minutes on two cores)."""
+"""What `make run` does, on the real encoder and real reviews (about two minutes on two cores)."""
 
 from __future__ import annotations
 
@@ -15,4 +15,4 @@ def test_quickstart_reaches_its_accuracy(launch: Launch, tmp_path: Path) -> None
     recipe = ROOT / "experiments" / "recipes" / "quickstart.yaml"
     launch(["--recipe", recipe, "--output_dir", tmp_path / "run"], num_processes=1)
     result = json.loads((tmp_path / "run" / "result.json").read_text())
-    assert result["metrics"]["test"]["accuracy"] >= 0.86
+    assert result["metrics"]["test"]["accuracy"] >= 0.84

@@ -139,8 +139,8 @@ def resume(launch: Launch, settings: list[str]) -> Resume:
 
 @pytest.mark.parametrize(
     ("number", "status"),
-    [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGUSR1, 138)],
-    ids=["SIGTERM", "SIGINT", "SIGUSR1"],
+    [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGUSR1, 138), (signal.SIGHUP, 129)],
+    ids=["SIGTERM", "SIGINT", "SIGUSR1", "SIGHUP"],
 )
 def test_signal_lets_the_step_end_and_saves_it(
     hold: Hold, resume: Resume, whole: Path, number: signal.Signals, status: int

@@ -7,19 +7,27 @@ import dataclasses
 import json
 import os
 import shutil
+import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import psycopg
 import pytest
+import sqlalchemy
 from optuna.trial import TrialState
+from sqlalchemy.exc import OperationalError
 
 from research.ablation.grid import StudySpec, expand
+from research.ablation.patience import Patience
 from research.ablation.study import Study, local_address
 from tests.limits import HANG_LIMIT
 
@@ -45,33 +53,51 @@ def wait_until_heard(port: int, process: subprocess.Popen[bytes]) -> None:
         time.sleep(0.1)
 
 
+class Server:
+    """A PostgreSQL that can be stopped and started again.
+
+    Args:
+        folder: where its data lie, which another user may enter: as root the server refuses to run.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        assert INITDB is not None
+        self._user = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"] if os.geteuid() == 0 else []
+        if self._user:
+            shutil.chown(folder, "nobody", "nogroup")
+        self._port = free_port()
+        data = str(folder / "data")
+        postgres = str(Path(INITDB).with_name("postgres"))
+        self._command = [*self._user, postgres, "-D", data, "-p", str(self._port), "-k", str(folder), "-F"]
+        initdb = [*self._user, INITDB, "-D", data, "-U", "midway", "--auth=trust", "--no-sync"]
+        subprocess.run(initdb, check=True, capture_output=True, cwd="/")
+        self.address = f"postgresql+psycopg://midway@127.0.0.1:{self._port}/postgres"
+        self.start()
+
+    def start(self) -> None:
+        self._process = subprocess.Popen(self._command, cwd="/", stderr=subprocess.DEVNULL)
+        wait_until_heard(self._port, self._process)
+
+    def stop(self) -> None:
+        self._process.send_signal(signal.SIGINT)  # PostgreSQL's "fast" shutdown: sessions are ended
+        self._process.wait()
+
+
 @pytest.fixture(scope="module")
-def postgresql() -> Iterator[str]:
-    """The address of a database in a server of its own."""
-    # Not below pytest's folders, which no other user may enter; and as root the server refuses to run.
+def server() -> Iterator[Server]:
+    # Not below pytest's folders, which no other user may enter.
     with tempfile.TemporaryDirectory(prefix="postgresql-") as folder:
-        yield from _serve(Path(folder))
-
-
-def _serve(folder: Path) -> Iterator[str]:
-    assert INITDB is not None
-    user = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"] if os.geteuid() == 0 else []
-    if user:
-        shutil.chown(folder, "nobody", "nogroup")
-    data, port = folder / "data", free_port()
-    subprocess.run(
-        [*user, INITDB, "-D", str(data), "-U", "midway", "--auth=trust", "--no-sync"],
-        check=True,
-        capture_output=True,
-        cwd="/",
-    )
-    server = [str(Path(INITDB).with_name("postgres")), "-D", str(data), "-p", str(port), "-k", str(folder), "-F"]
-    with subprocess.Popen([*user, *server], cwd="/", stderr=subprocess.DEVNULL) as process:
+        server = Server(Path(folder))
         try:
-            wait_until_heard(port, process)
-            yield f"postgresql+psycopg://midway@127.0.0.1:{port}/postgres"
+            yield server
         finally:
-            process.terminate()
+            server.stop()
+
+
+@pytest.fixture
+def postgresql(server: Server) -> str:
+    """The address of a database in a server of its own."""
+    return server.address
 
 
 @needs_postgresql
@@ -124,6 +150,95 @@ def test_worker_of_another_machine_takes_trials(
         assert result["metrics"]["test"]["accuracy"] == entry.value
 
 
+@needs_postgresql
+def test_outage_of_the_database_ends_neither_calls_nor_the_heartbeat(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("research.ablation.study.HEARTBEAT_SECONDS", 0.1)
+    with Study("outage", server.address) as study, Study("outage", server.address) as supervisor:
+        study.add(expand(StudySpec(grid={"seed": [0, 1]})))
+        claim = study.claim("a worker")
+        assert claim is not None
+        with study.beating(claim):
+            server.stop()
+            again = threading.Timer(3, server.start)
+            again.start()
+            states = {entry.state for entry in supervisor.entries().values()}  # waits until the server is back
+            again.join()
+            assert states == {TrialState.RUNNING, TrialState.WAITING}
+            before = heartbeats(server.address)
+            end = time.monotonic() + HANG_LIMIT
+            while heartbeats(server.address) == before:
+                assert time.monotonic() < end, "the heartbeat ended with the outage"
+                time.sleep(0.1)
+        server.stop()
+        again = threading.Timer(3, server.start)
+        again.start()
+        study.finish(claim, 0.5, {"test": {"accuracy": 0.5}})
+        again.join()
+        found = supervisor.entries()[claim.trial.id]
+    assert (found.state, found.value) == (TrialState.COMPLETE, 0.5)
+
+
+def heartbeats(address: str) -> list[Any]:
+    with psycopg.connect(address.replace("+psycopg", "")) as connection:
+        return connection.execute("select trial_id, heartbeat from trial_heartbeats order by trial_id").fetchall()
+
+
+@pytest.mark.parametrize("copy", ["waits", "runs", "failed", "finished"])
+def test_result_of_a_worker_that_was_taken_for_dead_counts(
+    tmp_path: Path, copy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("research.ablation.study.GRACE_SECONDS", 1)
+    with Study("a", local_address(tmp_path)) as study, Study("a", local_address(tmp_path)) as other:
+        study.add(expand(StudySpec()))
+        claim = study.claim("slow")
+        assert claim is not None
+        time.sleep(2.1)  # the storage counts whole seconds
+        other.bury_dead_workers()
+        assert [entry.state for entry in other.entries().values()] == [TrialState.WAITING]
+        second = None if copy == "waits" else other.claim("fast")
+        if copy == "failed":
+            assert second is not None
+            other.fail(second, "the directory is in use")
+        if copy == "finished":
+            assert second is not None
+            other.finish(second, 0.25, {"test": {"accuracy": 0.25}})
+        study.finish(claim, 0.75, {"test": {"accuracy": 0.75}}, seconds=2.0)
+        if copy == "runs":
+            assert second is not None
+            other.finish(second, 0.25, {"test": {"accuracy": 0.25}})
+        (found,) = other.entries().values()
+        assert other.claim("a third one") is None
+    assert (found.state, found.value) == (TrialState.COMPLETE, 0.25 if copy == "finished" else 0.75)
+    assert found.attributes["metrics"] == {"test": {"accuracy": found.value}}
+
+
+def test_worker_that_was_taken_for_dead_queues_no_second_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("research.ablation.study.GRACE_SECONDS", 1)
+    with Study("a", local_address(tmp_path)) as study, Study("a", local_address(tmp_path)) as other:
+        study.add(expand(StudySpec()))
+        claim = study.claim("slow")
+        assert claim is not None
+        time.sleep(2.1)
+        other.bury_dead_workers()
+        assert other.claim("fast") is not None
+        study.try_again(claim)  # its run was killed later
+        assert other.claim("another") is None
+
+
+def test_waiting_for_a_storage_ends_when_asked(tmp_path: Path) -> None:
+    patience = Patience("The storage", gives_up=lambda: True)
+    engine = sqlalchemy.create_engine(f"sqlite:///{tmp_path / 'a.db'}", connect_args={"timeout": 0})
+    with contextlib.closing(sqlite3.connect(tmp_path / "a.db", isolation_level=None)) as locked:
+        locked.execute("create table a (b)")
+        locked.execute("begin exclusive")
+        with pytest.raises(OperationalError):
+            patience.call(lambda: engine.connect().exec_driver_sql("select * from a"))
+    engine.dispose()
+    assert patience.last_outage is None
+
+
 def test_dashboard_opens_the_study(tmp_path: Path) -> None:
     with Study("seen", local_address(tmp_path)) as study:
         study.add(expand(StudySpec(grid={"head": ["linear", "lstm"], "lr": [1e-5, 1e-4]})))
@@ -158,6 +273,7 @@ def test_file_gives_each_trial_to_one_of_several_workers(tmp_path: Path) -> None
         study.add(trials)
     code = """
 import sys
+from research.ablation.patience import Patience
 from research.ablation.study import Study
 with Study("a", sys.argv[1]) as study:
     print("ready", flush=True)
@@ -176,6 +292,46 @@ with Study("a", sys.argv[1]) as study:
     claimed = [line for worker in workers for line in worker.communicate(timeout=HANG_LIMIT)[0].split()]
     assert [worker.returncode for worker in workers] == [0] * 4
     assert sorted(claimed) == sorted(trial.id for trial in trials)
+
+
+@pytest.mark.parametrize("num_seeds", [30, 120])
+def test_planning_takes_few_transactions_and_polling_few_statements(tmp_path: Path, num_seeds: int) -> None:
+    statements: list[str] = []
+
+    def note(connection: Any, cursor: Any, statement: str, *rest: Any) -> None:
+        statements.append(statement)
+
+    trials = expand(StudySpec(grid={"seed": list(range(num_seeds))}))
+    with Study("a", local_address(tmp_path)) as study, Study("a", local_address(tmp_path)) as other:
+        sqlalchemy.event.listen(sqlalchemy.Engine, "before_cursor_execute", note)
+        try:
+            assert study.add(trials) == num_seeds
+            assert sum(statement.startswith("BEGIN") for statement in statements) < 10
+            study.entries()
+            statements.clear()
+            study.entries()
+            assert len(statements) == 2  # a transaction and a query
+        finally:
+            sqlalchemy.event.remove(sqlalchemy.Engine, "before_cursor_execute", note)
+        claim = other.claim("another worker")
+        assert claim is not None
+        assert study.entries()[claim.trial.id].attributes["worker"] == "another worker"
+        other.note(claim, seconds=1.5)
+        assert study.entries()[claim.trial.id].attributes["seconds"] == 1.5
+        assert list(study.entries()) == [trial.id for trial in trials]
+
+
+def test_waiting_trials_are_dropped_and_come_back_when_asked_for(tmp_path: Path) -> None:
+    trials = expand(StudySpec(grid={"seed": [0, 1, 2]}))
+    with Study("a", local_address(tmp_path)) as study:
+        study.add(trials)
+        claim = study.claim("a worker")
+        assert claim is not None
+        assert claim.trial.id == trials[0].id
+        assert study.drop_waiting({trials[1].id}) == 1  # not the one that runs
+        assert list(study.entries()) == [trials[0].id, trials[1].id]
+        assert study.add(trials) == 1
+        assert study.entries()[trials[2].id].state == TrialState.WAITING
 
 
 def test_storage_that_is_not_there_is_refused_and_not_made(tmp_path: Path) -> None:

@@ -1,13 +1,15 @@
 """The command line: flags and recipes in, settings out."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
-from research.cli import parse
+from research.cli import parse, typed_settings, typed_value
 from research.config import RunConfig
 
 ROOT = Path(__file__).parents[2]
@@ -160,3 +162,51 @@ def test_whole_config_of_a_fork_needs_no_parent_any_more(tmp_path: Path) -> None
     assert command.config.head == "gru"
     with pytest.raises(ValueError, match="is no run directory"):
         parse(["--fork", str(tmp_path / "gone")])
+
+
+@pytest.mark.parametrize(
+    ("value", "advice"),
+    [
+        ("{at: 3st, unfreeze: encoder.layer[7]}", "put quotes around encoder.layer[7]"),
+        ("{at: 3st, freeze: encoder.layer[:2], unfreeze: 'encoder.layer[7]'}", "put quotes around encoder.layer[:2]."),
+        ("{at: 3st, freeze: encoder", "write it as {name: value, ...}"),
+    ],
+)
+def test_mapping_that_yaml_cannot_read_is_answered_with_what_to_write(value: str, advice: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(advice)):
+        parse(["--timeline", value])
+    quoted = parse(["--timeline", "{at: 3st, unfreeze: 'encoder.layer[7]'}"])
+    assert quoted is not None
+    assert quoted.config.timeline == [{"at": "3st", "unfreeze": "encoder.layer[7]"}]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("lr", 1),
+        ("lr", "3e-5"),
+        ("warmup", 0),
+        ("mixed_precision", False),
+        ("seed", "7"),
+        ("head", "lstm"),
+        ("head", {"name": "lstm", "lstm_size": 64}),
+        ("freeze", ["encoder"]),
+        ("hook", ["smart", {"name": "ema", "decay": 0.9}]),
+        ("timeline", [{"at": "10%", "unfreeze": "encoder.layer[-2:]"}]),
+        ("limit_train", None),
+        ("data", 20),
+        ("deterministic", True),
+    ],
+)
+def test_one_setting_is_typed_as_among_all(name: str, value: Any) -> None:
+    alone, among_all = typed_value(name, value), typed_settings({name: value})[name]
+    assert (alone, type(alone)) == (among_all, type(among_all))
+
+
+@pytest.mark.parametrize(("name", "value"), [("lr", "fast"), ("seed", 0.5), ("head", 1.5), ("epochs", "two")])
+def test_one_mistyped_setting_is_refused_as_among_all(name: str, value: Any) -> None:
+    with pytest.raises(ValueError, match=name) as alone:
+        typed_value(name, value)
+    with pytest.raises(ValueError, match=name) as among_all:
+        typed_settings({name: value})
+    assert str(alone.value) == str(among_all.value)

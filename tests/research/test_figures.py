@@ -21,7 +21,7 @@ def test_figures_are_drawn_for_few_and_many_labels(num_labels: int) -> None:
     counts = [int(text.get_text()) for text in matrix.axes[0].texts]
     assert 0 not in counts, "an empty cell says it better"
     assert sum(counts) == 300
-    curves = pr_curve_figure(task, labels, scores)
+    curves = pr_curve_figure(task, labels, lambda label: scores[:, label])
     assert len(curves.axes[0].lines) == (1 if num_labels == 2 else min(num_labels, NUM_CURVES))
     assert (f"of {num_labels} labels" in curves.axes[0].get_title()) == (num_labels > NUM_CURVES)
     for figure in (matrix, curves):
@@ -33,7 +33,8 @@ def test_figures_are_drawn_for_few_and_many_labels(num_labels: int) -> None:
 def test_pr_curve_takes_many_labels_per_row() -> None:
     task = Task("multi_label", ("a", "b", "never"), (1, 1, 0), 4)
     labels = np.array([[1, 0, 0], [0, 1, 0], [1, 1, 0], [0, 0, 0]])
-    figure = pr_curve_figure(task, labels, np.random.default_rng(0).random((4, 3)))
+    scores = np.random.default_rng(0).random((4, 3))
+    figure = pr_curve_figure(task, labels, lambda label: scores[:, label])
     assert [text.get_text()[:1] for text in figure.legends[0].get_texts()] == ["a", "b"]
 
 
@@ -41,6 +42,9 @@ def test_names_with_dollars_are_no_formulas() -> None:
     task = Task("single_label", ("$x_{$", "costs $5 or $6"), (1, 1), 2)
     labels, scores = np.array([0, 1]), np.array([[0.9, 0.1], [0.2, 0.8]])
     score = Task("regression", ("$y_{$",))
-    figures = [confusion_matrix_figure(task, labels, labels), pr_curve_figure(task, labels, scores)]
+    figures = [
+        confusion_matrix_figure(task, labels, labels),
+        pr_curve_figure(task, labels, lambda label: scores[:, label]),
+    ]
     for figure in [*figures, regression_figure(score, np.array([1.0, 2.0]), np.array([1.0, 3.0]))]:
         figure.savefig(io.BytesIO(), format="png")

@@ -4,10 +4,20 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
+from pathlib import Path
 
 import psutil
+import pytest
+import torch
+from accelerate.utils import DistributedType
 
-from research.launch import is_alive
+from research.assemble import resolve
+from research.config import RunConfig
+from research.launch import compare_with_request, create_accelerator, is_alive
+from research.launcher import LaunchRequest, parse_launch, refuse_launch
+from research.user_errors import is_for_the_user
+from tests.conftest import ROOT, Launch
 
 
 def test_process_that_nobody_asked_about_is_not_alive() -> None:
@@ -19,3 +29,80 @@ def test_process_that_nobody_asked_about_is_not_alive() -> None:
         assert psutil.pid_exists(process.pid)
         assert not is_alive(process.pid)
     assert not is_alive(process.pid)
+
+
+@pytest.mark.parametrize(
+    ("switch", "name"),
+    [
+        ("ACCELERATE_USE_FSDP", "FSDP"),
+        ("ACCELERATE_USE_DEEPSPEED", "DeepSpeed"),
+        ("ACCELERATE_USE_MEGATRON_LM", "Megatron-LM"),
+        ("ACCELERATE_USE_PARALLELISM_CONFIG", "a parallelism config"),
+    ],
+)
+def test_refuse_launch_refuses_every_sharded_launch(monkeypatch: pytest.MonkeyPatch, switch: str, name: str) -> None:
+    monkeypatch.setenv(switch, "true")
+    with pytest.raises(ValueError, match=name) as caught:
+        resolve(RunConfig(data="missing.csv"))
+    assert is_for_the_user(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_refuse_launch_refuses_an_unknown_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "fp8")
+    with pytest.raises(ValueError, match="fp8"):
+        refuse_launch()
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        ("python -m accelerate.commands.launch --config_file {multi_gpu} run.py --head lstm", LaunchRequest(2, True)),
+        ("python /usr/bin/accelerate launch --config_file={cpu_2_processes} run.py", LaunchRequest(2, False)),
+        ("accelerate launch --multi-gpu --num-processes 3 run.py --num_processes 9", LaunchRequest(3, True)),
+        ("accelerate-launch --cpu --config_file {multi_gpu} run.py", LaunchRequest(2, False)),
+        ("accelerate launch run.py --num_processes 9", LaunchRequest()),
+        ("torchrun --nproc_per_node 2 run.py", LaunchRequest()),
+        ("bash", LaunchRequest()),
+    ],
+)
+def test_parse_launch_reads_flags_over_the_config_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, command: str, expected: LaunchRequest
+) -> None:
+    monkeypatch.setenv("HF_HOME", str(tmp_path))  # nobody's default config
+    configs = {path.stem: path for path in (ROOT / "accelerate_configs").iterdir()}
+    assert parse_launch([part.format(**configs) for part in command.split()], "run.py") == expected
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (("--cpu", "--num_processes", "2"), "2 processes and started 1"),
+        (("--use_fsdp",), "asks for FSDP"),
+        (("--config_file", str(ROOT / "accelerate_configs" / "multi_gpu.yaml")), "asks for GPUs"),
+    ],
+)
+def test_launch_that_accelerate_would_ignore_is_refused(
+    launch: Launch, options: tuple[str, ...], expected: str
+) -> None:
+    if "multi_gpu" in options[-1] and torch.cuda.is_available():
+        pytest.skip("GPUs can be had here")
+    done = launch(["--data", "missing.csv"], num_processes=2, launcher_options=options, check=False)
+    assert done.returncode != 0
+    refusals = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert refusals
+    assert all(expected in line for line in refusals)
+
+
+def test_built_accelerator_is_compared_with_the_request(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    config = RunConfig(mixed_precision="no", log_with=[])
+    accelerator = create_accelerator(config, str(tmp_path))
+    compare_with_request(accelerator, config)
+    with pytest.raises(ValueError, match="precision bf16"):
+        compare_with_request(accelerator, replace(config, mixed_precision="bf16"))
+    monkeypatch.setattr(accelerator.state, "distributed_type", DistributedType.FSDP)
+    with pytest.raises(ValueError, match="FSDP"):
+        compare_with_request(accelerator, config)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ValueError, match="2 processes were launched"):
+        compare_with_request(accelerator, config)

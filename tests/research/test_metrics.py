@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 import subprocess
 import sys
+import tracemalloc
 
 import numpy as np
 import pytest
+import sklearn.metrics
 
 from research.metrics import compute_metrics, higher_is_better, metric_names, predictions, probabilities
 from research.task import Task
@@ -53,6 +55,32 @@ def test_auroc_is_the_mean_over_labels_that_occur() -> None:
     logits = np.log(np.array([[0.8, 0.1, 0.1], [0.3, 0.6, 0.1], [0.5, 0.3, 0.2]]))
     found = compute_metrics(THREE, logits, np.array([0, 1, 1]))
     assert found["auroc"] == pytest.approx((1 + 1) / 2)
+
+
+def test_f1_macro_is_that_of_scikit_learn() -> None:
+    from sklearn.metrics import f1_score
+
+    task = Task("single_label", ("a", "b", "c", "d"), (1, 1, 1, 1), 4)
+    labels, predicted = np.array([0, 0, 1, 1]), np.array([0, 2, 1, 1])
+    found = compute_metrics(task, np.eye(4)[predicted], labels)
+    # a: 2/3, b: 1, c: predicted only, 0; d is in neither and does not count
+    assert found["f1_macro"] == pytest.approx((2 / 3 + 1 + 0) / 3)
+    assert found["f1_macro"] == pytest.approx(f1_score(labels, predicted, average="macro"))
+    several = np.array([[1, 0], [1, 0]])
+    found = compute_metrics(MULTI, several - 0.5, several)
+    assert found["f1_macro"] == 0.5 == f1_score(several, several, average="macro", zero_division=0.0)
+
+
+def test_rows_with_unseen_labels_count_as_wrong() -> None:
+    task = Task("single_label", ("no", "yes"), (1, 1), 2, unseen_labels=("maybe", "never"))
+    labels, logits = np.array([0, 1, 2, 3]), log_odds(0.2, 0.6, 0.7, 0.9)
+    found = compute_metrics(task, logits, labels)
+    assert found["accuracy"] == found["f1_micro"] == 0.5
+    # no: 1, yes: precision 1/3 and recall 1, the two unseen labels: 0
+    assert found["f1_macro"] == pytest.approx((1 + 0.5 + 0 + 0) / 4)
+    assert found["calibration_error"] == pytest.approx((0.2 + 0.4 + 0.7 + 0.9) / 4)
+    known = compute_metrics(TWO, logits[:2], labels[:2])
+    assert (found["auroc"], found["log_loss"]) == (known["auroc"], known["log_loss"])
 
 
 def test_multi_label_takes_one_label_and_labels_of_any_name() -> None:
@@ -122,3 +150,47 @@ def test_metrics_are_computed_in_two_processes_at_once() -> None:
     )
     processes = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(2)]
     assert [process.wait(timeout=HANG_LIMIT) for process in processes] == [0, 0]
+
+
+@pytest.mark.parametrize("num_labels", [2, 3, 150])
+def test_single_label_metrics_are_those_of_scikit_learn(num_labels: int) -> None:
+    generator = np.random.default_rng(num_labels)
+    labels = generator.integers(0, num_labels, 400)
+    # Rounded, so that scores are equal in many rows; no row is predicted as the last label.
+    logits = np.round(generator.normal(size=(400, num_labels)) + 2 * np.eye(num_labels)[labels], 1).astype(np.float32)
+    logits[0, labels[0]] = -1000  # a probability of 0
+    task = Task("single_label", tuple(map(str, range(num_labels))), (1,) * num_labels, num_labels)
+    found = compute_metrics(task, logits, labels)
+    scores, predicted = probabilities(task, logits), logits.argmax(axis=1)
+    one_hot = np.eye(num_labels)[labels]
+    columns = [1] if num_labels == 2 else np.unique(labels)
+    areas = [sklearn.metrics.roc_auc_score(one_hot[:, index], scores[:, index]) for index in columns]
+    assert found["auroc"] == pytest.approx(np.mean(areas), rel=1e-12)
+    assert found["mcc"] == pytest.approx(sklearn.metrics.matthews_corrcoef(labels, predicted), rel=1e-12)
+    log_loss = sklearn.metrics.log_loss(labels, scores, labels=range(num_labels))
+    assert found["log_loss"] == pytest.approx(log_loss, rel=1e-12)
+
+
+def test_multi_label_metrics_are_those_of_scikit_learn() -> None:
+    generator = np.random.default_rng(0)
+    labels = (generator.random((300, 60)) < 0.05).astype(float)
+    labels[:, 7] = 0  # never applies
+    logits = np.round(generator.normal(size=(300, 60)) - 1 + 2 * labels, 1)
+    task = Task("multi_label", tuple(map(str, range(60))), (1,) * 60, 300)
+    found = compute_metrics(task, logits, labels)
+    each = sklearn.metrics.f1_score(labels, logits > 0, average=None, zero_division=0.0)
+    assert [found[f"f1/{name}"] for name in task.label_names] == pytest.approx(each)
+    areas = [sklearn.metrics.roc_auc_score(labels[:, i], logits[:, i]) for i in range(60) if labels[:, i].any()]
+    assert found["auroc"] == pytest.approx(np.mean(areas), rel=1e-12)
+
+
+def test_metrics_of_many_labels_take_less_memory_than_their_probabilities() -> None:
+    num_rows, num_labels = 1500, 10_000
+    logits = np.zeros((num_rows, num_labels), dtype=np.float32)
+    task = Task("single_label", tuple(map(str, range(num_labels))), (1,) * num_labels, num_labels)
+    tracemalloc.start()
+    found = compute_metrics(task, logits, np.arange(num_rows))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert found["auroc"] == 0.5
+    assert peak < 8 * num_rows * num_labels

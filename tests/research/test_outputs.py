@@ -63,13 +63,27 @@ def test_result_holds_no_nan(tmp_path: Path) -> None:
             Task("single_label", ("no", "yes"), (1, 1), 2),
             [[0.0, 0.0], [-100.0, 100.0]],
             np.array([0, 1]),
-            {"label": [0, 1], "prediction": [0, 1], "score_no": [0.5, 0.0], "score_yes": [0.5, 1.0]},
+            {
+                "label": [0, 1],
+                "prediction": [0, 1],
+                "label_name": ["no", "yes"],
+                "prediction_name": ["no", "yes"],
+                "score_no": [0.5, 0.0],
+                "score_yes": [0.5, 1.0],
+            },
         ),
         (
             Task("multi_label", ("a", "b"), (1, 1), 2),
             [[100.0, -100.0], [100.0, 100.0]],
             np.array([[1.0, 0.0], [0.0, 1.0]]),
-            {"label": [[1, 0], [0, 1]], "prediction": [[1, 0], [1, 1]], "score_a": [1.0, 1.0], "score_b": [0.0, 1.0]},
+            {
+                "label": [[1, 0], [0, 1]],
+                "prediction": [[1, 0], [1, 1]],
+                "label_name": [["a"], ["b"]],
+                "prediction_name": [["a"], ["a", "b"]],
+                "score_a": [1.0, 1.0],
+                "score_b": [0.0, 1.0],
+            },
         ),
         (
             Task("regression", ("score",)),
@@ -83,9 +97,14 @@ def test_predictions_have_one_score_per_class(
     tmp_path: Path, task: Task, logits: list[list[float]], labels: np.ndarray, expected: dict[str, list[object]]
 ) -> None:
     found = Predictions(np.arange(2), np.array(logits, dtype=np.float32), labels, 0.0, {})
-    write_predictions(tmp_path, "test", task, found)
+    write_predictions(tmp_path, "test", task, found, [("one.csv", 0), ("empty.csv", 1), ("two.csv", 1)])
     table = pq.read_table(tmp_path / "predictions" / "test.parquet").to_pydict()
     assert table.pop("id") == [0, 1]
+    assert table.pop("file") == ["one.csv", "two.csv"]
+    assert table.pop("row") == [1, 1]
     assert list(table) == list(expected)
     for name, values in expected.items():
-        assert np.allclose(table[name], values), name
+        if name.endswith("_name"):
+            assert table[name] == values, name
+        else:
+            assert np.allclose(table[name], values), name

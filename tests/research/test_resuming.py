@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from heads import HEADS
+from heads.registry import Registry
 from research import RunConfig
-from research.config import NOT_REPEATED
+from research.choices import fill_in
+from research.config import NOT_REPEATED, Choice
+from research.hooks import HOOKS
 from research.lock import DirectoryLock
 from research.resuming import (
     ABOUT_ROWS,
@@ -21,6 +26,7 @@ from research.resuming import (
     list_checkpoints,
     refuse,
 )
+from research.schedules import GIVEN_BY_CALLER, SCHEDULES
 
 SETTINGS = [item.name for item in dataclasses.fields(RunConfig)]
 
@@ -46,6 +52,34 @@ def test_changed_setting_is_noted_or_refused_and_never_passed_over(name: str) ->
     assert compare(name, "another") == (is_noted, not is_noted)
     is_fixed = name in FIXED_IN_FORKS
     assert compare(name, "another", is_fork=True) == ((not is_fixed, is_fixed) if name != "fork" else (False, False))
+
+
+@pytest.mark.parametrize(("kind", "registry"), [("head", HEADS), ("hook", HOOKS), ("schedule", SCHEDULES)])
+def test_options_equal_those_that_a_checkpoint_gives_back(kind: str, registry: Registry[Any]) -> None:
+    for name in registry:
+        options = {"start": 8} if name == "length_warmup" else {}
+        choice = fill_in(registry, Choice(name, options), given_by_caller=GIVEN_BY_CALLER).to_yaml()
+        before = RunConfig().to_dict() | {kind: [choice] if kind == "hook" else choice}
+        found = compare_settings(json.loads(json.dumps(before)), before, same_rows=True, is_fork=False)
+        assert (found.notes, found.refused) == ([], [])
+
+
+@pytest.mark.parametrize("value", [(1, 2), {1: (2,)}, {"a": float("nan")}, {"limit": float("inf")}, [{"at": ("1st",)}]])
+def test_values_are_compared_as_a_checkpoint_gives_them_back(value: Any) -> None:
+    before = RunConfig().to_dict()
+    saved = json.loads(json.dumps(before | {"head": value}))
+    assert not compare_settings(saved, before | {"head": value}, same_rows=True, is_fork=False).refused
+    assert compare_settings(saved, before, same_rows=True, is_fork=False).refused
+
+
+def test_option_that_a_checkpoint_cannot_hold_is_refused_before_training() -> None:
+    registry: Registry[Any] = Registry("hook")
+
+    @registry.register("holds_a_path")
+    def holds_a_path(*, folder: Path = Path("here")) -> None: ...
+
+    with pytest.raises(ValueError, match="folder"):
+        fill_in(registry, Choice("holds_a_path"))
 
 
 def test_settings_of_other_rows_are_refused() -> None:

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from research.report.study.contents import Contents
-from research.report.study.notation import decimal, p_value
+from research.report.study.notation import decimal, interval, p_value
 from research.report.study.ranking import RankedArm
 
 
@@ -29,7 +29,7 @@ def ranking_lines(contents: Contents) -> Iterator[RenderableType]:
         title=f"{contents.metric} on {contents.study.spec.split} rows", title_justify="left", box=box.SIMPLE_HEAD
     )
     table.add_column("arm", overflow="fold")
-    for name in ("seeds", "mean (95%)", "difference", "p (Holm)"):
+    for name in ("seeds", "mean (95% interval)", "difference", "p (Holm)"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("verdict")
     for each in ranked:
@@ -48,8 +48,7 @@ def _cells(each: RankedArm) -> list[str]:
     summary, found = each.summary, each.comparison
     mean = decimal(summary.mean)
     if summary.interval is not None:
-        low, high = summary.interval
-        mean += f" ± {decimal((high - low) / 2)}"
+        mean += f" ({interval(summary.interval)})"
     own = [each.arm, str(len(summary.seeds)), mean]
     if found is None:
         return [*own, "", "", "baseline"]

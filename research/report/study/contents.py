@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar, get_args
 
 from research.ablation.outcomes import State, StudyOutcomes
 from research.ablation.power import MIN_SEEDS
-from research.metrics import higher_is_better
+from research.metrics import higher_is_better, metric_bounds
 from research.report.study.breakdown import Breakdown, by_label, by_length
 from research.report.study.costs import ArmCost, find_costs
 from research.report.study.curves import ArmCurves, ArmEdit, read_arm_curves, read_arm_edits
@@ -87,10 +88,10 @@ class Contents:
         better = "more" if higher_is_better(self.metric) else "less"
         return (
             f"Of {self.metric}, {better} is better. Mean and standard deviation (n - 1) over seeds; 95% intervals by "
-            f"Student's t. Differences are to {self.study.baseline}, paired by seed (paired t), their "
-            "intervals each for itself; p (Holm) is corrected for all comparisons of the study. A verdict is at the "
-            f"5% level and takes {MIN_SEEDS} common seeds. Seeds needed: in all, to find the observed difference with "
-            "80% power."
+            f"Student's t{_scale(metric_bounds(self.metric))}. Differences are to {self.study.baseline}, paired by "
+            "seed (paired t), their intervals each for itself; p (Holm) is corrected for all comparisons of the study. "
+            f"A verdict is at the 5% level and takes {MIN_SEEDS} common seeds. Seeds needed: in all, to find the "
+            "observed difference with 80% power."
         )
 
     def attempt(self, part: str, make: Callable[[], Part], otherwise: Part) -> Part:
@@ -100,6 +101,13 @@ class Contents:
         except (ValueError, OSError) as error:
             self.reasons[part] = one_line(error)
             return otherwise
+
+
+def _scale(bounds: tuple[float, float]) -> str:
+    low, high = bounds
+    if math.isinf(low):
+        return ""
+    return " on a log scale" if math.isinf(high) else f" on a logit scale from {low:g} to {high:g}"
 
 
 def _count(number: int, of: str) -> str:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from research.ablation.outcomes import StudyOutcomes
 from research.ablation.over_seeds import ArmSummary, Comparison, compare_arms, summarize_arm
-from research.metrics import higher_is_better
+from research.metrics import higher_is_better, metric_bounds
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,8 @@ class RankedArm:
     """With the baseline; None of the baseline itself."""
     values: Mapping[int, float]
     """The metric by seed."""
+    failed_seeds: tuple[int, ...] = ()
+    """Seeds whose trial failed."""
 
     @property
     def arm(self) -> str:
@@ -31,6 +33,8 @@ class RankedArm:
     def notes(self) -> list[str]:
         """Return what is to be said of its numbers."""
         notes = [self.summary.remark] if self.summary.remark else []
+        if self.failed_seeds:
+            notes.append(f"mean, interval and rank leave out the seeds that failed: {_listed(self.failed_seeds)}")
         if self.comparison is None:
             return notes
         for seeds, whose in (
@@ -38,7 +42,7 @@ class RankedArm:
             (self.comparison.seeds_of_baseline_only, "the baseline alone has"),
         ):
             if seeds:
-                notes.append(f"compared without the seeds that {whose}: {', '.join(map(str, seeds))}")
+                notes.append(f"compared without the seeds that {whose}: {_listed(seeds)}")
         return [*notes, f"seeds needed: {self.comparison.needed.words}"]
 
 
@@ -59,11 +63,13 @@ def rank_arms(study: StudyOutcomes, metric: str) -> list[RankedArm]:
     """
     values = study.values(metric, study.spec.split)
     more_is_better = higher_is_better(metric)
-    comparisons = {each.arm: each for each in compare_arms(values, study.baseline, higher_is_better=more_is_better)}
-    if study.mixtures:
-        why = "; ".join(study.mixtures)
-        comparisons = {arm: replace(each, verdict=None, why_no_verdict=why) for arm, each in comparisons.items()}
-    ranked = [RankedArm(summarize_arm(arm, of_arm), comparisons.get(arm), of_arm) for arm, of_arm in values.items()]
+    failed, bounds = study.failed_seeds, metric_bounds(metric)
+    compared = compare_arms(values, study.baseline, higher_is_better=more_is_better, failed=failed, bounds=bounds)
+    comparisons = {each.arm: _without_verdict(each, study.mixtures) for each in compared}
+    ranked = [
+        RankedArm(summarize_arm(arm, of_arm, bounds), comparisons.get(arm), of_arm, failed[arm])
+        for arm, of_arm in values.items()
+    ]
 
     def place(each: RankedArm) -> float:
         if each.summary.mean is None:
@@ -71,3 +77,15 @@ def rank_arms(study: StudyOutcomes, metric: str) -> list[RankedArm]:
         return -each.summary.mean if more_is_better else each.summary.mean
 
     return sorted(ranked, key=place)
+
+
+def _without_verdict(found: Comparison, mixtures: Sequence[str]) -> Comparison:
+    """Return a comparison that has no verdict if its trials are not comparable; its own reasons are kept."""
+    if not mixtures:
+        return found
+    reasons = [*mixtures, *filter(None, [found.why_no_verdict])]
+    return replace(found, verdict=None, why_no_verdict="; ".join(reasons))
+
+
+def _listed(seeds: Sequence[int]) -> str:
+    return ", ".join(map(str, seeds))

@@ -71,7 +71,11 @@ def read_texts(trial: Trial) -> StudyTexts:
     config = trial.config()
     import_plugins(config.plugin)
     rows = load_splits(config, log=_say_nothing)
-    return StudyTexts(rows, tokenize_splits(rows, load_tokenizer(config.encoder), log=_say_nothing), config.encoder)
+    return StudyTexts(
+        rows,
+        tokenize_splits(rows, load_tokenizer(config.encoder), allow_unknown=True, log=_say_nothing),
+        config.encoder,
+    )
 
 
 def _labels(data: Dataset, of: StudyRows) -> Array:

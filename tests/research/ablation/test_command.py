@@ -9,6 +9,7 @@ import pytest
 
 from research.ablation.command import StudyCommand, parse_study, separate
 from research.ablation.grid import expand
+from research.ablation.time_limit import parse_seconds
 
 
 def parsed(*arguments: str) -> StudyCommand:
@@ -109,6 +110,28 @@ def test_values_that_yaml_reads_otherwise() -> None:
 def test_texts_are_shown_unless_they_are_not_to_be() -> None:
     assert parsed("--heads", "linear").settings.report_texts
     assert not parsed("--report_texts", "false", "--heads", "linear").settings.report_texts
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("2h", 7200), ("90m", 5400), ("1h30m", 5400), ("45s", 45), ("0.5h", 1800)]
+)
+def test_times_are_read(text: str, seconds: float) -> None:
+    assert parse_seconds(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "0h", "2", "-1h", "2 hours", "1m2h", "10st"])
+def test_times_that_are_none_are_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="2h"):
+        parse_seconds(text)
+
+
+def test_seeds_may_be_a_range() -> None:
+    command = parse_study(["--seeds", "0-4", "--trial_timeout", "2h", "--drop_waiting"])
+    assert command is not None
+    assert (command.settings.trial_timeout, command.settings.drop_waiting) == ("2h", True)
+    assert [trial.seed for trial in expand(command.spec)] == [0, 1, 2, 3, 4]
+    with pytest.raises(ValueError, match="2 days"):
+        parse_study(["--trial_timeout", "2 days"])
 
 
 def test_study_flags_are_taken_out() -> None:

@@ -7,9 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from jsonargparse import ArgumentParser
 
+from research.ablation.conduct import check_forks
 from research.ablation.grid import StudySpec, expand, read_study_file
+from research.assemble import resolve
 from research.config import RunConfig
+from research.outputs import config_as_yaml
 
 
 def arms(**spec: Any) -> list[str]:
@@ -153,3 +157,44 @@ def test_study_file_that_cannot_be_is_refused(text: str, message: str, tmp_path:
     path.write_text(text)
     with pytest.raises(ValueError, match=re.escape(message)):
         read_study_file(path, quick=True)
+
+
+def test_each_value_of_a_grid_is_typed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    num_calls = 0
+    parse = ArgumentParser.parse_object
+
+    def count(*arguments: Any, **named: Any) -> Any:
+        nonlocal num_calls
+        num_calls += 1
+        return parse(*arguments, **named)
+
+    monkeypatch.setattr(ArgumentParser, "parse_object", count)
+    assert (
+        len(expand(StudySpec(grid={"head": ["linear", "lstm"], "lr": [1e-5, "3e-5"], "seed": list(range(50))}))) == 200
+    )
+    assert num_calls <= 2 + 2 + 50 + 1
+
+
+def test_ranges_of_seeds() -> None:
+    trials = expand(StudySpec(grid={"seed": ["0-2", 7, "9"]}))
+    assert [trial.seed for trial in trials] == [0, 1, 2, 7, 9]
+    with pytest.raises(ValueError, match="4-0"):
+        expand(StudySpec(grid={"seed": ["4-0"]}))
+
+
+def test_fork_with_other_seeds_is_refused_while_planning(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text(config_as_yaml(resolve(RunConfig(seed=1, head="cnn", mixed_precision="no"))))
+    base = {"fork": str(tmp_path), "head": "cnn", "seed": 1}
+    check_forks(expand(StudySpec(base=base, grid={"lr": [1e-5, 3e-5]})))
+    with pytest.raises(ValueError, match="seed was 1, now 2"):
+        check_forks(expand(StudySpec(base=base, grid={"seed": [1, 2]})))
+    with pytest.raises(ValueError, match="batch_size"):
+        check_forks(expand(StudySpec(base=base, grid={"batch_size": [8, 16]})))
+
+
+def test_options_of_one_trial_leave_the_others_alone() -> None:
+    spec = StudySpec(grid={"head": [{"name": "lstm", "lstm_size": 8}], "seed": [0, 1]})
+    first, second = expand(spec, {"head": {"dropout": "0.5"}})
+    assert first.settings["head"] == second.settings["head"]
+    first.settings["head"]["lstm_size"] = 16
+    assert second.settings["head"]["lstm_size"] == 8

@@ -129,6 +129,24 @@ def test_below_five_seeds_there_is_an_interval_and_no_verdict() -> None:
     assert found.why_no_verdict == "a verdict takes 5 common seeds or more, there are 4"
 
 
+@pytest.mark.parametrize("failed_arm", ["linear", "lstm"])
+def test_failed_seed_of_either_arm_blocks_the_verdict(failed_arm: str) -> None:
+    arms = {"linear": BASELINE, "lstm": ARM}
+    (complete,) = compare_arms(arms, "linear", higher_is_better=True, failed={"linear": (), "lstm": ()})
+    (found,) = compare_arms(arms, "linear", higher_is_better=True, failed={failed_arm: [7]})
+    assert (complete.verdict, complete.failed_seeds) == ("better", ())
+    assert (found.verdict, found.failed_seeds) == (None, (7,))
+    assert f"failed in {failed_arm}: seed 7" in found.why_no_verdict
+    assert (found.p, found.p_holm, found.interval) == (complete.p, complete.p_holm, complete.interval)
+
+
+def test_failed_seed_of_an_arm_leaves_the_verdicts_of_other_arms() -> None:
+    arms = {"linear": BASELINE, "lstm": ARM, "gru": {seed: value + 0.05 * (-1) ** seed for seed, value in ARM.items()}}
+    lstm, gru = compare_arms(arms, "linear", higher_is_better=True, failed={"lstm": [7]})
+    assert lstm.verdict is None
+    assert gru.verdict == "no difference shown"
+
+
 def test_one_common_seed_has_a_difference_only() -> None:
     found = compare({3: 0.95, 8: 0.90})
     assert (found.seeds, found.seeds_of_arm_only, found.seeds_of_baseline_only) == ((3,), (8,), (0, 1, 2, 4))

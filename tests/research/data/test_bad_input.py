@@ -108,8 +108,8 @@ def test_bad_rows_are_counted_and_the_first_five_named(load, write_csv) -> None:
         load(write_csv(*lines))
     assert str(caught.value) == (
         "8 bad rows of 39: reviews.csv, row 2 (line 4): empty text; reviews.csv, row 3 (line 5): empty text; "
-        "reviews.csv, row 4 (line 6): invalid UTF-8; reviews.csv, row 5 (line 7): missing label; "
-        "reviews.csv, row 6 (line 8): missing label; and 3 more. Mend them, or leave them out: bad_rows=skip."
+        "reviews.csv, row 4 (line 6): invalid UTF-8; if the file has another encoding, name it (--encoding cp1252); "
+        "reviews.csv, row 5 (line 7): missing label; reviews.csv, row 6 (line 8): missing label; and 3 more."
     )
 
 
@@ -117,6 +117,65 @@ def test_bad_rows_can_be_left_out_and_are_said(load, write_csv) -> None:
     splits = load(write_csv(*reviews(40), ",label 1"), bad_rows="skip")
     assert sum(len(split) for _, split in splits.items()) == 40
     assert "Left out 1 bad row of 41: reviews.csv, row 41 (line 42): empty text." in load.said
+
+
+def test_rows_left_out_are_counted_by_split_and_reason(load, write_csv) -> None:
+    folder = write_csv(*reviews(10), ",label 1", ",label 0", "no label,", name="data/train.csv").parent
+    write_csv("known,label 0", "unknown,label 7", ",label 0", name="data/test.csv")
+    splits = load(folder, bad_rows="skip")
+    expected = {
+        ("train", "empty text", 2),
+        ("train", "missing label", 1),
+        ("test", "empty text", 1),
+        ("test", "the label 'label 7' does not occur in the training rows", 1),
+    }
+    assert {(item.split, item.reason, item.rows) for item in splits.left_out} == expected
+    again = load(folder, bad_rows="skip")  # from the cache
+    assert again.left_out == splits.left_out
+
+
+def test_many_reasons_are_counted_together(load, write_csv) -> None:
+    folder = write_csv(*reviews(10), name="data/train.csv").parent
+    write_csv("known,label 0", *[f"text {row},new {row}" for row in range(30)], name="data/test.csv")
+    left_out = load(folder, bad_rows="skip").left_out
+    assert len(left_out) == 21
+    assert sum(item.rows for item in left_out) == 30
+    assert left_out[-1].reason == "other reasons"
+
+
+def test_unseen_labels_follow_their_own_setting(load, write_csv) -> None:
+    folder = write_csv(*reviews(10), name="data/train.csv").parent
+    write_csv("known,label 0", "unknown,label 7", name="data/test.csv")
+    assert len(load(folder, unseen_labels="skip").test) == 1
+    with pytest.raises(BadRowsError, match=r"label 7.*unseen_labels=skip"):
+        load(folder, bad_rows="skip", unseen_labels="error")
+    write_csv("known,label 0", "unknown,label 7", ",label 0", name="data/test.csv")
+    with pytest.raises(BadRowsError, match=r"1 bad row of 13: .*empty text.*bad_rows=skip"):
+        load(folder, unseen_labels="skip")
+
+
+def test_unseen_labels_can_be_kept(load, write_csv) -> None:
+    folder = write_csv(*reviews(10), name="data/train.csv").parent
+    write_csv("known,label 1", "unknown,label 7", "other,label 00", "unknown too,label 7", name="data/test.csv")
+    splits = load(folder, unseen_labels="count_as_wrong")
+    assert splits.task.label_names == ("label 0", "label 1")
+    assert splits.task.unseen_labels == ("label 00", "label 7")
+    assert list(splits.test["label"]) == [1, 3, 2, 3]
+    assert splits.num_unseen["test"] == 3
+    assert len(splits.task.label_counts) == 2
+    assert any(line.startswith("Warning: 3 of 4 test rows") for line in load.said)
+    write_csv("unknown,label 7", name="data/test.csv")
+    with pytest.raises(ValueError, match="All 1 test rows"):
+        load(folder, unseen_labels="count_as_wrong")
+
+
+def test_unseen_labels_cannot_be_kept_among_several(load, write_jsonl) -> None:
+    rows = [{"text": f"review {row}", "label": ["a", "b"][: row % 3]} for row in range(40)]
+    folder = write_jsonl(rows, "data/train.jsonl").parent
+    write_jsonl([{"text": "new", "label": ["c"]}, {"text": "known", "label": ["a"]}], "data/test.jsonl")
+    with pytest.raises(ValueError, match=r"needs one label per row.*'c'.*unseen_labels=skip"):
+        load(folder, unseen_labels="count_as_wrong")
+    assert len(load(folder, unseen_labels="skip").test) == 1
 
 
 def test_bad_rows_come_before_what_they_cause(load, write_csv) -> None:
@@ -130,9 +189,48 @@ def test_tsv_says_which_line_has_too_many_fields(load, write_csv) -> None:
         load(write_csv(*lines, "a\tb\tc", name="reviews.tsv", header="text\tlabel"))
 
 
-def test_csv_says_where_a_quote_stays_open(load, write_csv) -> None:
-    with pytest.raises(BadRowsError, match=r"row 11 \(line 12\): broken csv \(unexpected end of data\)"):
-        load(write_csv(*reviews(10), '"never closed,label 0', *reviews(5)))
+@pytest.mark.parametrize("bad_rows", ["error", "skip"])
+@pytest.mark.parametrize(("closing", "last"), [([], 1002), (['he said "hi" to her,label 1'], 1003)])
+def test_quote_that_swallows_rows_is_refused_with_all_of_its_lines(
+    load, write_csv, bad_rows: str, closing: list[str], last: int
+) -> None:
+    lines = [*reviews(10), '"tis the season,label 0', *reviews(990), *closing, *reviews(5 if closing else 0)]
+    with pytest.raises(BadRowsError, match=rf"lines 12 to {last:,}: a quote in line 12 "):
+        load(write_csv(*lines), bad_rows=bad_rows)
+
+
+def test_quote_that_closes_later_by_chance_makes_a_bad_row(load, write_csv) -> None:
+    swallowed = ['"tis the season,label 0', *reviews(3), 'that was the season",label 1']
+    with pytest.raises(BadRowsError, match=r"1 bad row of 31: reviews.csv, row 11 \(line 12\).*looks like other"):
+        load(write_csv(*reviews(10), *swallowed, *reviews(20)))
+    of_two = ['"tis the season,label 0', 'and gone",label 1']
+    with pytest.raises(BadRowsError, match="1 bad row of 31"):
+        load(write_csv(*reviews(10), *of_two, *reviews(20)))
+
+
+def test_texts_of_several_lines_are_texts(load, write_csv) -> None:
+    text = '"Dear all,\nthis, too, is a text\n\nwith commas, and\nlabels, label 5",label 1'
+    splits = load(write_csv(*reviews(10), text, *reviews(20)))
+    assert sum(len(split) for _, split in splits.items()) == 31
+
+
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+@pytest.mark.parametrize(("name", "separator"), [("reviews.csv", ","), ("reviews.tsv", "\t")])
+def test_second_header_is_a_bad_row(load, write_csv, name: str, separator: str, mark: str) -> None:
+    lines = [line.replace(",", separator) for line in [*reviews(10), f"{mark}text,label", *reviews(10)]]
+    with pytest.raises(BadRowsError, match=r"1 bad row of 21: .*row 11 \(line 12\): repeats the header"):
+        load(write_csv(*lines, name=name, header=separator.join(["text", "label"])))
+
+
+def test_quote_after_a_space_is_a_bad_row(load, write_csv) -> None:
+    with pytest.raises(BadRowsError, match=r"row 11 .*a space before the quote of column 'label'"):
+        load(write_csv(*reviews(10), 'foo, "label 1"'))
+
+
+@pytest.mark.parametrize("header", ["text,Text,label", "text,label,LABEL"])
+def test_load_refuses_columns_that_differ_in_case_only(load, write_csv, header: str) -> None:
+    with pytest.raises(ValueError, match=r"names differ in case only: '.*', '.*'. Rename"):
+        load(write_csv("a,b,c", header=header))
 
 
 @pytest.mark.parametrize(

@@ -46,6 +46,43 @@ def test_columns_that_are_not_clear_are_asked_for(load, write_csv, header: str, 
         load(write_csv(",".join("x" * (header.count(",") + 1)), header=header))
 
 
+@pytest.mark.parametrize(
+    ("header", "values"),
+    [
+        ("id,label", str),
+        ("number,label", lambda row: f"{row}.5"),
+        ("when,label", lambda row: f"2024-01-{row % 28 + 1:02} 10:00"),
+        ("user,label", lambda row: f"user_{row}"),
+        ("uuid,label", lambda row: f"word {row}"),
+        ("text,label", str),
+    ],
+)
+def test_numbers_and_ids_are_never_guessed_as_text(load, write_csv, header: str, values) -> None:
+    path = write_csv(*[f"{values(row)},{row % 2}" for row in range(40)], header=header)
+    name = header.split(",", maxsplit=1)[0]
+    with pytest.raises(ValueError, match=rf"'{name}' holds numbers or ids.* Set text_column"):
+        load(path)
+    assert load(path, text_column=name).task.num_labels == 2
+
+
+def test_an_id_beside_an_unnamed_text_column_is_no_alternative(load, write_csv) -> None:
+    splits = load(
+        write_csv(
+            *[f"{row},great {chr(97 + row)}{chr(97 + row)},{row % 2}" for row in range(26)], header="number,body,label"
+        )
+    )
+    assert {text.split()[0] for text in splits.train["text"]} == {"great"}
+
+
+@pytest.mark.parametrize(("answer", "is_warned"), [("it does so every day", True), ("yes", False), ("7", False)])
+def test_an_unused_column_of_text_is_reported(load, write_csv, answer: str, is_warned: bool) -> None:
+    path = write_csv(*[f"is it {row},{answer},{row % 2}" for row in range(40)], header="question,answer,label")
+    assert not load(path).has_pairs
+    assert any("text_pair_column='answer'" in line for line in load.said) == is_warned
+    assert load(path, text_pair_column="answer").has_pairs
+    assert not any("Warning" in line for line in load.said)
+
+
 def test_columns_that_are_named_are_taken(load, write_csv) -> None:
     lines = [f"first {row},second {row},{row % 2},{row}" for row in range(40)]
     path = write_csv(*lines, header="a,b,label,score")

@@ -103,8 +103,8 @@ def test_folder_takes_its_splits_under_all_their_names(load, write_csv) -> None:
 def test_folder_joins_numbered_shards(load, tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     for shard in range(2):
-        table = pa.table({"text": [f"{shard} {row}" for row in range(20)], "label": ["a", "b"] * 10})
+        table = pa.table({"text": [f"shard {shard} row {row}" for row in range(20)], "label": ["a", "b"] * 10})
         pq.write_table(table, tmp_path / "data" / f"train-0000{shard}-of-00002.parquet")
     assert [text for text, _ in all_rows(load(tmp_path / "data"))] == sorted(
-        f"{shard} {row}" for shard in range(2) for row in range(20)
+        f"shard {shard} row {row}" for shard in range(2) for row in range(20)
     )

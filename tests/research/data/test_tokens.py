@@ -66,7 +66,7 @@ def test_texts_without_a_known_token_are_counted(load, write_jsonl, minilm) -> N
     folder = write_jsonl(
         [{"text": text, "label": row % 2} for row, text in enumerate(texts)], "data/train.jsonl"
     ).parent
-    write_jsonl([{"text": "\U00010330", "label": 1}], "data/test.jsonl")
+    write_jsonl([{"text": text, "label": 1} for text in ("\U00010330", "good", "bad")], "data/test.jsonl")
     write_jsonl([{"text": "fine", "label": 1}], "data/validation.jsonl")
     said: list[str] = []
     tokens = tokenize_splits(load(folder), minilm, log=said.append)
@@ -74,9 +74,18 @@ def test_texts_without_a_known_token_are_counted(load, write_jsonl, minilm) -> N
     assert tokens.train[1]["input_ids"] == []
     assert tokens.train[1]["length"] == 2
     assert said == [
-        "2 of 40 train rows have no token that the tokenizer knows.",
-        "1 of 1 test rows have no token that the tokenizer knows.",
+        "Warning: 2 of 40 train rows have no token that the tokenizer knows.",
+        "Warning: 1 of 3 test rows have no token that the tokenizer knows.",
     ]
+
+
+def test_texts_are_refused_if_the_tokenizer_knows_too_few(load, write_csv, minilm) -> None:
+    splits = load(write_csv(*[f"{chr(0x10330 + row % 20)} {'known' * (row % 8 > 2)},{row % 2}" for row in range(80)]))
+    with pytest.raises(ValueError, match=r"of \d+ train rows have no token .*allow_unknown_tokens=true"):
+        tokenize_splits(splits, minilm)
+    with pytest.raises(ValueError, match=r"of \d+ train rows have no token"):
+        tokenize_splits(splits, minilm)  # also from the cache
+    assert len(tokenize_splits(splits, minilm, allow_unknown=True).train) == len(splits.train)
 
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
@@ -84,7 +93,7 @@ def test_python_tokenizers_are_spread_over_processes(load, write_csv) -> None:
     from transformers import ByT5Tokenizer
 
     tokenizer = ByT5Tokenizer()
-    splits = load(write_csv(*[f"{row},label {row % 2}" for row in range(3000)]))
+    splits = load(write_csv(*[f"row {row},label {row % 2}" for row in range(3000)]))
     tokens = tokenize_splits(splits, tokenizer)
     assert len(tokens.train) == 2250
     for index in (0, 1200, 2249):

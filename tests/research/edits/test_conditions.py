@@ -8,6 +8,7 @@ import pytest
 
 from research import Hook
 from research.checkpoint import save_checkpoint
+from research.edits.base import EditError
 from research.edits.conditions import parse_condition
 from research.loop import train
 from research.outputs import weights_sha256
@@ -96,3 +97,84 @@ def test_condition_that_can_never_come_true_is_refused(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         start_run(max_steps=8, evaluate_every=every, timeline=[{"when": when, "freeze": "encoder"}])
+
+
+PLANNED = [{"at": "2st", "add_lora": {"r": 2}}, {"at": "5st", "merge_lora": True}]
+WAITING = {"when": "below(validation/loss, 9)", "add_lora": {"r": 4}, "set_dropout": 0.2}
+"""Can be applied after step 5 only: before, the adapters of step 2 are there, or could not be added any more."""
+
+
+def test_conditional_edit_that_cannot_always_be_applied_needs_a_choice(start_run: StartRun) -> None:
+    message = r"timeline entry 3: below\(.*There are adapters already.*on_conflict: skip"
+    with pytest.raises(EditError, match=message):
+        start_run(max_steps=8, evaluate_every="2st", timeline=[*PLANNED, WAITING])
+    with pytest.raises(ValueError, match="on_conflict is for entries with 'when'"):
+        start_run(max_steps=8, timeline=[{"at": "4st", "freeze": "encoder", "on_conflict": "skip"}])
+    with pytest.raises(ValueError, match="expected on_conflict to be skip or error, got 'ignore'"):
+        start_run(max_steps=8, timeline=[{**WAITING, "on_conflict": "ignore"}])
+
+
+def test_two_conditions_are_rehearsed_one_after_the_other(start_run: StartRun) -> None:
+    twice = [{"when": f"below(validation/loss, {bound})", "add_lora": {"r": 2}} for bound in (8, 9)]
+    with pytest.raises(EditError, match=r"timeline entry 1.*There are adapters already"):
+        start_run(max_steps=8, evaluate_every="2st", timeline=twice)
+
+
+def test_conditional_edit_that_can_never_be_applied_is_refused(start_run: StartRun) -> None:
+    never = {"when": "below(validation/loss, 9)", "merge_lora": True, "on_conflict": "skip"}
+    with pytest.raises(EditError, match="no adapters to merge"):
+        start_run(max_steps=8, evaluate_every="2st", timeline=[never])
+
+
+@pytest.mark.parametrize(
+    ("every", "step"),
+    [
+        (1, 1),  # the planned edit of step 2 would no longer be possible
+        (2, 2),  # the planned edit of the same boundary comes first
+        (3, 3),
+    ],
+)
+def test_conflict_is_skipped_as_a_whole_and_journaled(start_run: StartRun, every: int, step: int) -> None:
+    timeline = [*PLANNED, {**WAITING, "on_conflict": "skip"}]
+    run = start_run(max_steps=8, evaluate_every=f"{every}st", timeline=timeline)
+    train(run)
+    skipped = [(record.step, record.name) for record in run.journal if record.skipped is not None]
+    assert skipped == [(step, "add_lora"), (step, "set_dropout")]
+    assert all("There are adapters already" in str(record.skipped) for record in run.journal if record.skipped)
+    assert [record.step for record in run.journal if record.skipped is None] == [2, 5]
+
+
+def test_conditional_edit_is_applied_where_it_can_be(start_run: StartRun) -> None:
+    run = start_run(max_steps=8, evaluate_every="6st", timeline=[*PLANNED, {**WAITING, "on_conflict": "skip"}])
+    train(run)
+    assert [(record.step, record.name) for record in run.journal if record.skipped is None] == [
+        (2, "add_lora"),
+        (5, "merge_lora"),
+        (6, "add_lora"),
+        (6, "set_dropout"),
+    ]
+
+
+def test_conflict_ends_the_run_if_the_entry_says_so(start_run: StartRun) -> None:
+    timeline = [*PLANNED, {**WAITING, "on_conflict": "error"}]
+    with pytest.raises(EditError, match="There are adapters already"):
+        train(start_run(max_steps=8, evaluate_every="3st", timeline=timeline))
+
+
+def test_skipped_edit_is_not_done_by_a_resumed_run(start_run: StartRun) -> None:
+    class Save(Hook):
+        def end_of_step(self, run: Any) -> None:
+            if run.clock.step == 4 and run.start is None:
+                save_checkpoint(run, keep=1)
+
+    settings = {
+        "max_steps": 8,
+        "evaluate_every": "3st",
+        "timeline": [*PLANNED, {**WAITING, "on_conflict": "skip"}],
+    }
+    whole = start_run([Save()], **settings)
+    train(whole)
+    resumed = start_run([Save()], resume=whole.directory / "checkpoints" / "step-00000004", **settings)
+    train(resumed)
+    assert resumed.journal == whole.journal
+    assert weights_sha256(resumed.encoder_with_head) == weights_sha256(whole.encoder_with_head)

@@ -8,10 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-from research import Hook, RunConfig
-from research.assemble import resolve
+from research import Hook
 from research.checkpoint import save_checkpoint
-from research.edits.base import EditError
 from research.loop import train
 from research.outputs import weights_sha256
 from research.schedules import SCHEDULES
@@ -25,47 +23,6 @@ TIMELINE: list[dict[str, Any]] = [
     {"at": "4st", "merge_lora": True, "set_max_length": 16, "set_objective": "focal"},
     {"at": "5st", "drop_layers": "encoder.layer[0]", "set_dropout": 0.2, "reinitialize": "head"},
 ]
-
-
-@pytest.mark.parametrize(
-    ("settings", "label", "edit"),
-    [
-        ({"freeze": ["encoder"]}, "--freeze", "freeze"),
-        ({"peft": "lora"}, "--peft", "add_lora"),
-        ({"timeline": [{"at": "50%", "replace_head": "lstm"}]}, "timeline entry 1", "replace_head"),
-        ({"hook": ["gradual_unfreezing"]}, "hook GradualUnfreezing", "freeze"),
-    ],
-)
-@pytest.mark.parametrize("mode", ["FSDP", "DEEPSPEED"])
-def test_edits_of_parameters_that_are_spread_are_refused_before_data_is_read(
-    tiny_encoder: Path,
-    mode: str,
-    settings: dict[str, Any],
-    label: str,
-    edit: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setenv(f"ACCELERATE_USE_{mode}", "true")
-    config = RunConfig(encoder=str(tiny_encoder), data=str(tmp_path / "not.csv"), max_length=64, **settings)
-    with pytest.raises(EditError, match=rf"^{label}: The edit '{edit}' is not possible under {mode}, which spreads"):
-        resolve(config)
-
-
-def test_other_edits_are_taken_where_parameters_are_spread(tiny_encoder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
-    timeline = [{"at": "10%", "scale_lr": 0.5, "set_dropout": 0.2, "set_objective": "focal", "set_max_length": 16}]
-    hook: list[str | dict[str, Any]] = [{"name": "length_warmup", "start": 16}]
-    resolve(RunConfig(encoder=str(tiny_encoder), timeline=timeline, max_length=64, hook=hook))
-
-
-def test_hooks_cannot_ask_for_edits_of_parameters_that_are_spread(
-    start_run: StartRun, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run = start_run()
-    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
-    with pytest.raises(EditError, match="'unfreeze' is not possible under FSDP"):
-        run.edit.unfreeze("encoder")
 
 
 class Rates(Hook):

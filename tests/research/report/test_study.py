@@ -187,9 +187,43 @@ def test_what_changed_between_trials_takes_the_verdicts(
     assert re.search(f"changed between trials: ({of_arm}) had others than the rest$", mixture)
     ranked = rank_arms(study, "accuracy")
     reasons = [each.comparison.why_no_verdict for each in ranked if each.comparison is not None]
-    assert reasons == [mixture] * 2
+    assert reasons == [f"{mixture}; a verdict takes 5 common seeds or more, there are 2"] * 2
     assert mixture in html.unescape(write_study_report(study).read_text())
     assert escape(mixture) in (tmp_path / "report.md").read_text()
+
+
+def test_failed_trial_takes_the_verdicts_that_need_its_arm() -> None:
+    outcomes = []
+    for arm, better in (("linear", 0.0), ("lstm", 0.1), ("gru", 0.2)):
+        for seed in range(6):
+            value = 0.5 + better + 0.01 * seed + 0.001 * better * seed
+            metrics = {split: {"accuracy": value} for split in ("validation", "test")}
+            outcomes.append(Outcome(trial_of(arm, seed), Path("nowhere"), "finished", {"metrics": metrics}))
+    study = StudyOutcomes(StudySpec(), Path("nowhere"), outcomes)
+    assert study.failed_seeds == {"linear": (), "lstm": (), "gru": ()}
+    assert _verdicts(study) == {"lstm": "better", "gru": "better"}
+    failed = {"state": "failed", "result": None, "error": "the loss is nan"}
+    study_without_lstm = changed(study, {11: failed})
+    assert study_without_lstm.failed_seeds["lstm"] == (5,)
+    assert _verdicts(study_without_lstm) == {"lstm": None, "gru": "better"}
+    assert _verdicts(changed(study, {5: failed})) == {"lstm": None, "gru": None}
+    lstm = next(each for each in rank_arms(study_without_lstm, "accuracy") if each.arm == "lstm")
+    assert (lstm.summary.seeds, lstm.failed_seeds) == ((0, 1, 2, 3, 4), (5,))
+
+
+def test_intervals_in_the_ranking_stay_within_the_range_of_the_metric() -> None:
+    outcomes = [
+        Outcome(trial_of("lstm", seed), Path("nowhere"), "finished", {"metrics": {"test": {"accuracy": value}}})
+        for seed, value in enumerate((1.0, 0.93, 0.98))
+    ]
+    (lstm,) = rank_arms(StudyOutcomes(StudySpec(), Path("nowhere"), outcomes), "accuracy")
+    assert lstm.summary.interval is not None
+    assert 0 < lstm.summary.interval[0] < 0.97 < lstm.summary.interval[1] < 1
+
+
+def _verdicts(study: StudyOutcomes) -> dict[str, str | None]:
+    ranked = rank_arms(study, "accuracy")
+    return {each.arm: each.comparison.verdict for each in ranked if each.comparison is not None}
 
 
 def test_page_for_others_has_no_texts(finished_study: StudyOutcomes, tmp_path: Path) -> None:

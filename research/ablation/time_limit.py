@@ -1,0 +1,21 @@
+"""Times such as 2h or 90m, for limits of trials."""
+
+from __future__ import annotations
+
+import re
+
+UNITS = {"h": 3600, "m": 60, "s": 1}
+
+
+def parse_seconds(text: str) -> float:
+    """Return the seconds of a time such as `2h`, `90m`, `45s` or `1h30m`.
+
+    Raises:
+        ValueError: if it is none, or not above 0.
+    """
+    found = re.fullmatch(r"(?:(\d+(?:\.\d+)?)h)?\s*(?:(\d+(?:\.\d+)?)m)?\s*(?:(\d+(?:\.\d+)?)s)?", text.strip())
+    numbers = [] if found is None else [float(number or 0) for number in found.groups()]
+    seconds = sum(number * unit for number, unit in zip(numbers, UNITS.values(), strict=False))
+    if seconds <= 0:
+        raise ValueError(f"Expected a time above 0 such as 2h, 90m or 1h30m, got '{text}'.")
+    return seconds

@@ -1,0 +1,58 @@
+"""Area under the ROC curve of many labels, each against the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+BLOCK_BYTES = 2**24
+"""Size of the scores that are held at once, in bytes."""
+
+
+def mean_auroc(
+    columns: Callable[[slice], NDArray[Any]], applies: NDArray[np.bool_] | NDArray[np.integer[Any]]
+) -> float:
+    """Return the mean area over the labels that some rows have and others lack; NaN if there is none.
+
+    The scores are read a block of labels at a time, so that memory does not grow with the number of labels.
+
+    Args:
+        columns: returns the scores of a block of labels, [num_rows, labels of the block].
+        applies: each row's label, [num_rows], or which labels each row has, [num_rows, num_labels].
+    """
+    num_rows = len(applies)
+    if applies.ndim == 1:
+        present = np.unique(applies)
+        order = np.argsort(applies, kind="stable")
+        rows_of = dict(
+            zip(present.tolist(), np.split(order, np.searchsorted(applies[order], present[1:])), strict=True)
+        )
+    else:
+        rows_of = {index: np.flatnonzero(applies[:, index]) for index in range(applies.shape[1])}
+    rows_of = {label: rows for label, rows in rows_of.items() if 0 < len(rows) < num_rows}
+    if not rows_of:
+        return float("nan")
+    width = max(1, BLOCK_BYTES // (8 * num_rows))
+    areas = []
+    for start in range(0, max(rows_of) + 1, width):
+        labels = [label for label in range(start, start + width) if label in rows_of]
+        if labels:
+            block = np.ascontiguousarray(columns(slice(start, labels[-1] + 1)).T)
+            areas += [_area(block[label - start], rows_of[label]) for label in labels]
+    return float(np.mean(areas))
+
+
+def _area(scores: NDArray[Any], positive: NDArray[np.integer[Any]]) -> float:
+    """Return the share of pairs of a positive and a negative row in which the positive has the higher score.
+
+    Equal scores count as one half (Mann-Whitney U). Counts are whole numbers, so only the division rounds.
+    """
+    every, own = np.sort(scores), np.sort(scores[positive])
+    twice_below = sum(
+        int(np.searchsorted(every, own, side).sum() - np.searchsorted(own, own, side).sum())
+        for side in ("left", "right")
+    )
+    return twice_below / (2 * len(own) * (len(scores) - len(own)))

@@ -1,0 +1,115 @@
+"""Labels that could be read in another way: a warning, and the setting that decides."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from research.data.labels import MAX_WHOLE_CLASSES, LabelForms, lookalikes
+from research.task import ProblemType
+
+SEPARATORS = (",", ";", "|", "/")
+_MIN_ROWS = 20
+_NUM_SHOWN = 3
+
+
+def warn_of_second_readings(
+    problem_type: ProblemType, forms: LabelForms, counts: Mapping[str, int], column: str
+) -> list[str]:
+    """Return a warning for each other reading of the labels that is plausible.
+
+    Args:
+        problem_type: the task that was guessed.
+        forms: what the labels look like.
+        counts: training rows per label name; of scores, per value, as far as they were counted.
+        column: name of the label column.
+    """
+    in_lists = any(kind.in_list for kind in forms.kinds)
+    scalars = {kind.scalar for kind in forms.kinds}
+    warnings = []
+    if problem_type == "regression":
+        if len(counts) <= MAX_WHOLE_CLASSES:
+            warnings.append(
+                f"Column '{column}' holds only {len(counts)} different numbers, read as scores because some have a "
+                "fraction; if they are classes, set task=single_label."
+            )
+        elif not forms.has_fractions:
+            warnings.append(
+                f"Column '{column}' holds whole numbers stored as floats, read as scores because more than "
+                f"{MAX_WHOLE_CLASSES} differ; if they are classes, set task=single_label."
+            )
+    elif not in_lists and scalars <= {"int", "float"}:
+        if "float" in scalars:
+            warnings.append(
+                f"Column '{column}' holds {len(counts)} whole numbers stored as floats, read as classes; if they are "
+                "scores, set task=regression."
+            )
+        elif len(counts) > MAX_WHOLE_CLASSES:
+            warnings.append(
+                f"Column '{column}' holds {len(counts)} different whole numbers, read as classes; if they are scores, "
+                "set task=regression."
+            )
+    if problem_type == "single_label" and not in_lists:
+        warnings += _warn_of_ids(counts, column) + _warn_of_joined_names(list(counts), column)
+    return [f"Warning: {warning}" for warning in warnings]
+
+
+def warn_of_spellings(spellings: Mapping[str, Mapping[str, int]], names: Sequence[str], column: str) -> list[str]:
+    """Return what to report of labels that are written in several ways.
+
+    Args:
+        spellings: for each name that is written in several ways, these ways with their rows.
+        names: all label names.
+        column: name of the label column.
+    """
+    notes = []
+    if spellings:
+        merged = [
+            f"{' and '.join(f'{way!r} ({count:,} rows)' for way, count in sorted(ways.items()))} are the label {name!r}"
+            for name, ways in sorted(spellings.items())
+        ]
+        notes.append(f"Warning: Merged labels of column '{column}': {_shorten(merged)}.")
+    apart = [" and ".join(map(repr, sorted(group))) for group in lookalikes(names)]
+    if apart:
+        notes.append(
+            f"Warning: Labels of column '{column}' that look alike are kept apart: {_shorten(apart)}. If they are one "
+            "label, write them alike."
+        )
+    return notes
+
+
+def _warn_of_ids(counts: Mapping[str, int], column: str) -> list[str]:
+    num_rows = sum(counts.values())
+    if num_rows < _MIN_ROWS or len(counts) <= num_rows / 2:
+        return []
+    return [
+        f"Column '{column}' holds {len(counts):,} different labels in {num_rows:,} training rows, as ids or texts do; "
+        "label_column chooses another column."
+    ]
+
+
+def _warn_of_joined_names(names: Sequence[str], column: str) -> list[str]:
+    """Warn of names that are made of other names: `joy,anger` beside `joy` and `anger`."""
+    for separator in SEPARATORS:
+        parts = {name: [part.strip() for part in name.split(separator)] for name in names}
+        joined = [name for name in names if len(parts[name]) > 1]
+        uses: dict[str, int] = {}
+        for part in {(name, part) for name in names for part in parts[name]}:
+            uses[part[1]] = uses.get(part[1], 0) + 1
+        made_of_others = [name for name in joined if all(part and uses[part] > 1 for part in parts[name])]
+        if joined and len(made_of_others) > len(joined) / 2:
+            return [
+                f"Labels of column '{column}' look like several names joined by '{separator}' "
+                f"({_shorten(list(map(repr, made_of_others)))}), read as one class each; "
+                f"label_separator='{separator}' reads them as several labels per row."
+            ]
+    if names and all(name.startswith("[") and name.endswith("]") for name in names):
+        return [
+            f"Labels of column '{column}' look like lists written as text ({_shorten(list(map(repr, names)))}), read "
+            "as one class each; store them as lists in jsonl or parquet, or as names joined by label_separator."
+        ]
+    return []
+
+
+def _shorten(items: Sequence[str]) -> str:
+    more = f"; and {len(items) - _NUM_SHOWN:,} more" if len(items) > _NUM_SHOWN else ""
+    return "; ".join(items[:_NUM_SHOWN]) + more

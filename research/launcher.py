@@ -1,0 +1,131 @@
+"""What the launcher (accelerate, torchrun, an MPI, Slurm) asked for.
+
+This module imports no torch, so that a launch can be checked first.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import yaml
+
+PARENT = os.getppid()
+"""What started this process: early, since it may end at any time."""
+LAUNCHER_SIZES = ("WORLD_SIZE", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE", "SLURM_STEP_NUM_TASKS")
+"""Environment variables in which torchrun, the MPIs and Slurm tell how many processes they started."""
+SHARDING = {
+    "ACCELERATE_USE_FSDP": "FSDP",
+    "ACCELERATE_USE_DEEPSPEED": "DeepSpeed",
+    "ACCELERATE_USE_MEGATRON_LM": "Megatron-LM",
+    "ACCELERATE_USE_PARALLELISM_CONFIG": "a parallelism config",
+}
+"""Switches with which accelerate asks to split the model over processes."""
+DEFAULT_CONFIG = "default_config.yaml"
+
+
+@dataclass(frozen=True)
+class LaunchRequest:
+    """What `accelerate launch` was asked for; None where it was not asked."""
+
+    num_processes: int | None = None
+    """Processes over all machines."""
+    wants_gpu: bool = False
+    """Whether it was told to train on GPUs, rather than on whatever it finds."""
+
+
+def num_launched() -> int:
+    """Return how many processes the launcher started, whether they see each other or not."""
+    return max(int(os.environ.get(name) or 1) for name in LAUNCHER_SIZES)
+
+
+def was_launched() -> bool:
+    """Return whether accelerate or torchrun started this process, rather than a shell or another program."""
+    return not {"ACCELERATE_DYNAMO_BACKEND", "TORCHELASTIC_RUN_ID"}.isdisjoint(os.environ)
+
+
+def is_on(switch: str) -> bool:
+    """Return whether the launcher turned a switch of the environment on."""
+    return os.environ.get(switch, "false").lower() in ("1", "true")
+
+
+def refuse_launch() -> None:
+    """Refuse a launch that cannot be followed; accelerate itself ignores parts of some and reports nothing.
+
+    Raises:
+        ValueError: if the model was to be split over processes, more processes were asked for than were started, or the
+            launcher's precision is unknown here.
+    """
+    for switch, name in SHARDING.items():
+        if is_on(switch):
+            raise ValueError(
+                f"The launcher asks for {name}. Splitting a model over processes is not supported: every process holds "
+                "the whole model, and DDP averages the gradients. Launch with accelerate_configs/multi_gpu.yaml."
+            )
+    asked = read_request()
+    if asked.num_processes is not None and asked.num_processes != num_launched():
+        raise ValueError(
+            f"accelerate launch was asked for {asked.num_processes} processes and started {num_launched()}. For "
+            "several processes launch with accelerate_configs/cpu_2_processes.yaml, or multi_gpu.yaml on GPUs."
+        )
+    precision = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
+    if precision not in ("no", "bf16", "fp16"):
+        raise ValueError(f"The launcher asks for the precision {precision}; expected no, bf16 or fp16.")
+
+
+def read_request() -> LaunchRequest:
+    """Return what the `accelerate launch` that started this process was asked for, by flags or its config file."""
+    try:
+        command = psutil.Process(os.getppid()).cmdline()
+    except psutil.Error:  # it has ended, or is another user's
+        return LaunchRequest()
+    return parse_launch(command, Path(sys.argv[0]).name)
+
+
+def parse_launch(command: Sequence[str], script: str) -> LaunchRequest:
+    """Read a command line of `accelerate launch`; any other command asks for nothing.
+
+    Args:
+        command: the launcher's command line.
+        script: name of the script's file; what follows it are the script's own flags.
+    """
+    names = [Path(argument).name for argument in command]
+    if not {"accelerate-launch", "accelerate.commands.launch", "launch.py"}.intersection(names[:3]) and not (
+        "accelerate" in names[:2] and "launch" in names[:3]
+    ):
+        return LaunchRequest()
+    own = command[: names.index(script)] if script in names else command
+    flags = _read_flags(own)
+    config = _read_config(flags.get("config_file"))
+    number = flags.get("num_processes", config.get("num_processes"))
+    wants_gpu = "multi_gpu" in flags or config.get("distributed_type") == "MULTI_GPU"
+    wants_cpu = not {"cpu", "use_cpu"}.isdisjoint(flags) or bool(config.get("use_cpu"))
+    return LaunchRequest(None if number is None else int(number), wants_gpu and not wants_cpu)
+
+
+def _read_flags(arguments: Sequence[str]) -> dict[str, str]:
+    """Return the values of flags by name, with underscores; accelerate takes hyphens too."""
+    found = {}
+    for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
+        if argument.startswith("--"):
+            name, equals, value = argument[2:].partition("=")
+            found[name.replace("-", "_")] = value if equals else following
+    return found
+
+
+def _read_config(path: str | None) -> dict[str, Any]:
+    """Return what the config file says; accelerate has a default one in its cache."""
+    home = os.environ.get("HF_HOME", Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")) / "huggingface")
+    file = Path(path or Path(home) / "accelerate" / DEFAULT_CONFIG).expanduser()
+    if path is None and not file.is_file():
+        return {}
+    try:
+        config = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):  # accelerate read it, perhaps from another folder
+        return {}
+    return config if isinstance(config, dict) else {}

@@ -1,0 +1,46 @@
+"""Pairs of labels that a model confuses: what a confusion matrix shows, for more labels than a picture holds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from research.metrics import Array
+from research.report.mistakes import in_words
+from research.task import Task
+
+NUM_SHOWN = 30
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """A label and another one that is predicted in its place."""
+
+    label: str
+    """The label of the rows."""
+    predicted: str
+    """The label predicted for them."""
+    num_rows: int
+    """Number of these rows."""
+    share: float
+    """Their share of the label's rows."""
+
+
+def most_confused(task: Task, labels: Array, predicted: Array) -> list[Confusion]:
+    """Return the pairs that are confused in most rows, the most frequent first.
+
+    Args:
+        task: the labels (single_label).
+        labels: [num_rows].
+        predicted: [num_rows].
+    """
+    wrong = labels != predicted
+    pairs, counts = np.unique(labels[wrong] * task.num_labels + predicted[wrong], return_counts=True)
+    num_rows = np.bincount(labels, minlength=task.num_labels)
+    found = []
+    for place in np.argsort(-counts, kind="stable")[:NUM_SHOWN]:
+        label, other = divmod(int(pairs[place]), task.num_labels)
+        number = int(counts[place])
+        found.append(Confusion(in_words(task, label), in_words(task, other), number, number / int(num_rows[label])))
+    return found

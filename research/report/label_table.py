@@ -1,0 +1,62 @@
+"""Precision, recall and F1 of each label."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sklearn.metrics import precision_recall_fscore_support
+
+from research.figures import MANY_LABELS
+from research.report.mistakes import Scored
+from research.task import Task
+
+MOST_SHOWN = 500
+"""Labels in a table; a browser becomes slow with many thousands."""
+
+
+@dataclass(frozen=True)
+class LabelScores:
+    """How well one label is predicted."""
+
+    name: str
+    """The label."""
+    precision: float
+    """Share of the rows predicted as this label that have it."""
+    recall: float
+    """Share of the label's rows that are predicted as it."""
+    f1: float
+    """Harmonic mean of both."""
+    num_rows: int
+    """Rows that have the label."""
+
+
+@dataclass(frozen=True)
+class LabelTable:
+    """The labels of a split."""
+
+    labels: Sequence[LabelScores]
+    """In their own order; from MANY_LABELS on the worst first, and only as many as are shown."""
+    num_labels: int
+    """All labels."""
+
+    @property
+    def is_long(self) -> bool:
+        """Whether the table is folded, with the worst labels first."""
+        return self.num_labels >= MANY_LABELS
+
+
+def label_table(task: Task, scored: Scored) -> LabelTable:
+    """Return the scores of each label; an empty table for regression.
+
+    Labels without rows in the split come last in long tables: nothing is known about them.
+    """
+    if task.problem_type == "regression":
+        return LabelTable([], 0)
+    columns = precision_recall_fscore_support(
+        scored.labels, scored.predicted, labels=range(task.num_labels), zero_division=0.0
+    )
+    labels = [LabelScores(*row) for row in zip(task.label_names, *(each.tolist() for each in columns), strict=True)]
+    if task.num_labels >= MANY_LABELS:
+        labels.sort(key=lambda each: (each.num_rows == 0, each.f1, -each.num_rows))
+    return LabelTable(labels[:MOST_SHOWN] if task.num_labels >= MANY_LABELS else labels, task.num_labels)

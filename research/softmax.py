@@ -1,0 +1,54 @@
+"""Softmax over many labels, a block of rows or labels at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+BLOCK_BYTES = 2**24
+"""Size of the probabilities that are held at once, in bytes."""
+
+
+class BlockSoftmax:
+    """Probabilities of labels in float64, computed where they are read: all of them may not fit into memory.
+
+    Args:
+        logits: [num_rows, num_labels].
+    """
+
+    @np.errstate(invalid="ignore")  # logits that are not finite are reported where they come from
+    def __init__(self, logits: NDArray[np.floating[Any]]) -> None:
+        self._logits = logits
+        self._highest = logits.max(axis=1, keepdims=True).astype(np.float64)
+        sums = [np.exp(logits[rows] - self._highest[rows]).sum(axis=1, keepdims=True) for rows in self.row_blocks()]
+        self._sums = np.concatenate(sums)
+
+    def row_blocks(self) -> Iterator[slice]:
+        """Yield blocks of rows whose probabilities fit into memory."""
+        num_rows, num_labels = self._logits.shape
+        size = max(1, BLOCK_BYTES // (8 * num_labels))
+        return (slice(start, min(start + size, num_rows)) for start in range(0, num_rows, size))
+
+    @property
+    def confidence(self) -> NDArray[np.float64]:
+        """Probability of the likeliest label, [num_rows]."""
+        return 1 / self._sums[:, 0]
+
+    def of(self, labels: NDArray[np.integer[Any]]) -> NDArray[np.float64]:
+        """Return the probability of one label of each row, [num_rows]."""
+        return self._normalised(np.take_along_axis(self._logits, labels[:, None], axis=1), slice(None))[:, 0]
+
+    def rows(self, rows: slice) -> NDArray[np.float64]:
+        """Return the probabilities of a block of rows, [rows of the block, num_labels]."""
+        return self._normalised(self._logits[rows], rows)
+
+    def columns(self, labels: slice) -> NDArray[np.float64]:
+        """Return the probabilities of a block of labels, [num_rows, labels of the block]."""
+        return self._normalised(self._logits[:, labels], slice(None))
+
+    @np.errstate(invalid="ignore")
+    def _normalised(self, logits: NDArray[np.floating[Any]], rows: slice) -> NDArray[np.float64]:
+        return np.asarray(np.exp(logits - self._highest[rows]) / self._sums[rows])

@@ -1,0 +1,313 @@
+"""Random runs with random timelines: killed, resumed and forked, they must end with the bits of the run that was not.
+
+`python -m tests.integration.fuzz_timelines FOLDER --encoder E --data D --runs 60 --seed 1` prints a line per run; the
+tests call `fuzz`. Every run is a forked child of this process, which has imported the libraries and computes nothing
+itself: a real process that dies of a real SIGKILL, without the seconds that imports take.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import shutil
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import research.assemble  # noqa: F401  (imported once here, for all children)
+from research import Hook, RunConfig, run_experiment
+from research.hooks.base import POINTS
+from research.resuming import list_checkpoints, step_of
+from tests.integration.kills import differences
+
+NUM_STEPS = 12
+"""Two epochs of the tests' tiny reviews in batches of 8."""
+FILE_EVENTS = ("open", "os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.link", "shutil.rmtree")
+SUCCESS, REFUSED = 0, 3
+
+HEADS: tuple[Any, ...] = (
+    "linear",
+    "attention",
+    {"name": "cnn", "num_filters": 4},
+    {"name": "gru", "gru_size": 8},
+    {"name": "lstm", "lstm_size": 8},
+    "last4",
+    "max",
+    "mean",
+    {"name": "mlp", "dropout": 0.3},
+    "scalar_mix",
+)
+SCHEDULES: tuple[Any, ...] = (
+    "one_cycle",
+    "linear",
+    "cosine",
+    "constant",
+    "plateau",
+    {"name": "one_cycle", "cycle_momentum": True},
+)
+HOOKS: tuple[Any, ...] = (
+    "ema",
+    "fgm",
+    {"name": "loss_spike_guard", "window": 2, "threshold": 0.5, "max_skips": 99},
+    {"name": "length_warmup", "start": 8, "over": "60%"},
+    {"name": "early_stopping", "patience": 4},
+)
+EDITS: tuple[dict[str, Any], ...] = (
+    {"freeze": "encoder.layer[0]"},
+    {"freeze": "encoder"},
+    {"unfreeze": "encoder.layer[-1:]"},
+    {"unfreeze": "encoder"},
+    {"set_dropout": 0.2},
+    {"set_dropout": {"modules": "head", "p": 0.4}},
+    {"set_lr": {"lr": 0.003, "modules": "head"}},
+    {"scale_lr": 0.5},
+    {"set_weight_decay": {"weight_decay": 0.3, "modules": "encoder"}},
+    {"reinitialize": "encoder.layer[-1]"},
+    {"drop_layers": "encoder.layer[0]"},
+    {"set_objective": {"name": "focal", "gamma": 1.0}},
+    {"set_objective": "cross_entropy"},
+    {"set_max_length": 12},
+    {"add_lora": {"r": 2, "dropout": 0.1}},
+    {"merge_lora": True},
+)
+CONDITIONS = (
+    "below(validation/loss, 9)",
+    "above(validation/accuracy, 0.6)",
+    "plateau(validation/loss, 1)",
+    "plateau(validation/accuracy, 2)",
+)
+
+
+def random_settings(generator: np.random.Generator) -> dict[str, Any]:
+    """Return the settings of a short run: head, hooks, schedule, saves, and a timeline of up to six entries."""
+
+    def one_of(choices: tuple[Any, ...]) -> Any:
+        return choices[generator.integers(len(choices))]
+
+    def time() -> str:
+        step = int(generator.integers(1, NUM_STEPS))
+        return one_of((f"{step}st", f"{step / 6:.6f}ep", f"{100 * step / NUM_STEPS:.6f}%"))
+
+    def entry() -> dict[str, Any]:
+        edits = {**one_of(EDITS), **(one_of(EDITS) if generator.random() < 0.25 else {})}
+        if generator.random() < 0.2:
+            edits = {"replace_head": one_of(HEADS)}
+        kind = generator.random()
+        if kind < 0.7:
+            return {"at": time(), **edits}
+        return (
+            {"every": f"{generator.integers(3, 6)}st", "scale_lr": 0.8}
+            if kind < 0.8
+            else {"when": one_of(CONDITIONS), "on_conflict": "skip", **edits}
+        )
+
+    timeline = [entry() for _ in range(generator.integers(1, 7))]
+    return {
+        "head": one_of(HEADS),
+        "schedule": one_of(SCHEDULES),
+        "schedule_interval": one_of(("step", "step", "epoch")),
+        "warmup": one_of(("10%", "2st", "0")),
+        "optimizer": one_of(("adamw", "adamw", "sgd")),
+        "lr": 0.01,
+        "hook": [hook for hook in HOOKS if generator.random() < 0.25],
+        "freeze": ["encoder.embeddings"] if generator.random() < 0.3 else [],
+        "peft": "lora" if generator.random() < 0.15 else None,
+        "best_metric": one_of((None, "loss", "accuracy")),
+        "patience": one_of((None, None, 3)),
+        "evaluate_every": f"{generator.integers(1, 5)}st",
+        "save_every": f"{generator.integers(1, 5)}st",
+        "micro_batch_size": one_of((8, 3)),
+        "timeline": timeline,
+    }
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one random run."""
+
+    number: int
+    settings: dict[str, Any]
+    refused: bool
+    """Whether the timeline was refused before training, or ended the run with an error for the user."""
+    num_kills: int
+    forked_at: int | None
+    """Step of the checkpoint that was forked."""
+    differences: tuple[str, ...]
+    """What the killed or the forked run left that is not as the whole run left it."""
+
+    def __str__(self) -> str:
+        if self.refused:
+            return f"{self.number:3}  refused"
+        edits = sum(1 for _ in self.settings["timeline"])
+        what = f"{edits} entries, killed {self.num_kills} times, forked at step {self.forked_at}"
+        return f"{self.number:3}  {what}: {', '.join(self.differences) or 'same bits'}"
+
+
+class CountsPoints(Hook):
+    """Calls a function at every point of the loop."""
+
+    def __init__(self, count: Callable[[], None]) -> None:
+        self._count = count
+
+
+for _point in POINTS:
+    setattr(CountsPoints, _point, lambda self, *arguments: self._count())
+
+
+def fuzz(folder: Path, encoder: str, data: str, *, num_runs: int, seed: int) -> Iterator[Outcome]:
+    """Yield what became of so many random runs that were not refused, and of the refused ones between them.
+
+    Args:
+        folder: where the runs lie.
+        encoder: a tiny encoder's directory.
+        data: a folder of tiny reviews.
+        num_runs: runs that train.
+        seed: of everything that is random.
+    """
+    generator = np.random.default_rng(seed)
+    number = num_trained = 0
+    while num_trained < num_runs:
+        number += 1
+        place = folder / f"{number:03}"
+        place.mkdir(parents=True)
+        settings = _common(encoder, data) | random_settings(generator)
+        moments = generator.random(3)
+        num_kills = int(generator.integers(1, 3))
+        whole = place / "whole"
+        events = place / "events"
+        if _in_child(settings, whole, count_into=events) == REFUSED:
+            yield Outcome(number, settings, True, 0, None, ())
+            shutil.rmtree(place)
+            continue
+        num_trained += 1
+        num_events = events.stat().st_size
+        found = []
+        killed = place / "killed"
+        for kill in range(num_kills):
+            moment = int(moments[kill] * num_events / (1 + kill))
+            _in_child(settings | {"resume": "auto"}, killed, kill_at=moment)
+        if not (killed / "result.json").exists():
+            _in_child(settings | {"resume": "auto"}, killed)
+        found += [f"killed: {difference}" for difference in differences(whole, killed)]
+        checkpoints = list_checkpoints(whole)
+        checkpoint = checkpoints[int(moments[2] * len(checkpoints))]
+        step = step_of(checkpoint)
+        if step < NUM_STEPS:  # after the last step nothing is left to train
+            fork = place / "fork"
+            _in_child(settings | {"fork": f"{whole}@{step}"}, fork)
+            found += [f"forked: {difference}" for difference in differences(whole, fork)]
+        yield Outcome(number, settings, False, num_kills, step, tuple(found))
+        if not found:
+            shutil.rmtree(place)
+
+
+def _common(encoder: str, data: str) -> dict[str, Any]:
+    return {
+        "encoder": encoder,
+        "data": data,
+        "max_length": 32,
+        "batch_size": 8,
+        "epochs": 2,
+        "keep": 99,
+        "log_every": 1,
+        "log_with": [],
+        "mixed_precision": "no",
+        "num_threads": 1,
+    }
+
+
+def _train(settings: dict[str, Any], directory: Path, count_into: Path | None, kill_at: int | None) -> None:
+    """Train; count events (points of the loop, and what is done to files of the run), or die at one of them."""
+    num_events = 0
+    events = None if count_into is None else os.open(count_into, os.O_WRONLY | os.O_CREAT)
+
+    def count() -> None:
+        nonlocal num_events
+        num_events += 1
+        if events is not None:
+            os.write(events, b".")
+        if num_events == kill_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def watch_files(event: str, arguments: tuple[Any, ...]) -> None:
+        if event in FILE_EVENTS and str(directory) in str(arguments[0]):
+            count()
+
+    sys.addaudithook(watch_files)
+    run_experiment(RunConfig(**settings, output_dir=str(directory)), hooks=[CountsPoints(count)])
+
+
+def _in_child(
+    settings: dict[str, Any], directory: Path, *, count_into: Path | None = None, kill_at: int | None = None
+) -> int:
+    """Train in a forked child, and return its status: SUCCESS, REFUSED, or that of the kill.
+
+    Args:
+        settings: of the run.
+        directory: of the run.
+        count_into: file that gets a character per event.
+        kill_at: event at which the child kills itself.
+
+    Raises:
+        AssertionError: with what the child printed, if it ended in another way.
+    """
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(reading)
+        os.dup2(writing, 1)
+        os.dup2(writing, 2)
+        status = 1
+        try:
+            _train(settings, directory, count_into, kill_at)
+            status = SUCCESS
+        except ValueError as error:
+            print(error, flush=True)
+            status = REFUSED
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            with contextlib.suppress(BaseException):
+                sys.stdout.flush()
+            os._exit(status)
+    os.close(writing)
+    with os.fdopen(reading, errors="replace") as pipe:
+        printed = pipe.read()
+    _, status = os.waitpid(child, 0)
+    code = os.waitstatus_to_exitcode(status)
+    allowed = (SUCCESS, -signal.SIGKILL) if kill_at is not None else (SUCCESS, REFUSED)
+    assert code in allowed, printed[-5000:]
+    return code
+
+
+def main() -> None:
+    """Print a line per run, and the sums."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--encoder", required=True)
+    parser.add_argument("--data", required=True)
+    parser.add_argument("--runs", type=int, default=60)
+    parser.add_argument("--seed", type=int, default=0)
+    given = parser.parse_args()
+    outcomes = []
+    for outcome in fuzz(given.folder.resolve(), given.encoder, given.data, num_runs=given.runs, seed=given.seed):
+        print(outcome, flush=True)
+        outcomes.append(outcome)
+    trained = [outcome for outcome in outcomes if not outcome.refused]
+    different = [outcome for outcome in trained if outcome.differences]
+    kills = sum(outcome.num_kills for outcome in trained)
+    print(
+        f"{len(trained)} runs, {kills} kills, {len(outcomes) - len(trained)} refused, {len(different)} with differences"
+    )
+    raise SystemExit(bool(different))
+
+
+if __name__ == "__main__":
+    main()

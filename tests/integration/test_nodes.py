@@ -1,0 +1,101 @@
+"""Two launchers, each with one process, as on two machines: whichever process dies, the run goes on with the same bits.
+
+Guards against https://github.com/pytorch/pytorch/issues/108158: each launcher counts only its own failures.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT, Launch, Started
+from tests.integration.kills import differences
+
+Nodes = Callable[[list[str]], list[Started]]
+
+
+@pytest.fixture(scope="module")
+def settings(tiny_encoder: Path, tiny_reviews: Path) -> list[str]:
+    return [
+        *("--encoder", str(tiny_encoder), "--data", str(tiny_reviews), "--max_length", "32", "--batch_size", "8"),
+        *("--max_steps", "5", "--log_every", "1", "--mixed_precision", "no", "--num_threads", "1"),
+        *("--save_every", "2st", "--plugin", str(Path(__file__).with_name("hold_at_step.py")), "--hook", "hold"),
+    ]
+
+
+@pytest.fixture(scope="module")
+def whole(launch: Launch, settings: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory of a run on two processes that nobody killed."""
+    directory = tmp_path_factory.mktemp("whole") / "run"
+    launch([*settings, "--output_dir", directory], num_processes=2)
+    return directory
+
+
+@pytest.fixture
+def nodes(user_environment: dict[str, str], settings: list[str], tmp_path: Path) -> Iterator[Nodes]:
+    """Start the run under two launchers on this machine; gets the options of torchrun for both."""
+    started: list[Started] = []
+
+    def begin(options: list[str]) -> list[Started]:
+        environment = {**os.environ, **user_environment, "HOLD": str(tmp_path), "PET_SHUTDOWN_TIMEOUT": "1"}
+        for number in (0, 1):
+            command = [
+                *(sys.executable, "-m", "torch.distributed.run", "--nnodes", "2", "--nproc_per_node", "1"),
+                *("--max_restarts", "3", "--local_addr", "127.0.0.1"),
+                *(option.format(number=number) for option in options),
+                *(str(ROOT / "experiments" / "run.py"), *settings, "--output_dir", str(tmp_path / "run")),
+            ]
+            started.append(Started(command, tmp_path, environment, tmp_path / f"output-{number}.txt"))
+        return started
+
+    yield begin
+    for each in started:
+        each.kill()
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def held_pids(nodes: list[Started], folder: Path) -> list[int]:
+    """Wait until both processes wait in a step, and return their ids."""
+    files = [folder / f"held-{rank}" for rank in (0, 1)]
+    nodes[0].wait_for("both processes in a step", lambda: all(file.exists() for file in files))
+    pids = [int(file.read_text()) for file in files]
+    for file in files:
+        file.unlink()
+    return pids
+
+
+@pytest.mark.parametrize(
+    "rendezvous",
+    [
+        ["--rdzv_backend", "c10d", "--rdzv_id", "nodes", "--rdzv_endpoint", "127.0.0.1:{port}"],
+        ["--node_rank", "{number}", "--master_addr", "127.0.0.1", "--master_port", "{port}"],
+    ],
+    ids=["c10d", "static"],
+)
+def test_each_node_loses_its_process_once(
+    nodes: Nodes, whole: Path, tmp_path: Path, rendezvous: list[str], request: pytest.FixtureRequest
+) -> None:
+    port = free_port()
+    launchers = nodes([option.replace("{port}", str(port)) for option in rendezvous])
+    first = held_pids(launchers, tmp_path)
+    os.kill(first[0], signal.SIGKILL)
+    # Under c10d the other launcher starts its process again without counting it. A static one notices nothing.
+    second = held_pids(launchers, tmp_path) if "c10d" in request.node.name else first
+    os.kill(second[1], signal.SIGKILL)
+    third = held_pids(launchers, tmp_path)
+    assert not set(third) & {*first, *second}
+    (tmp_path / "go").touch()
+    assert [each.end() for each in launchers] == [0, 0], [each.printed() for each in launchers]
+    assert any("Resuming from" in each.printed() for each in launchers)
+    assert not list(differences(whole, tmp_path / "run"))

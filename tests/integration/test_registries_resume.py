@@ -1,0 +1,154 @@
+"""Every head, hook, schedule and objective resumes and forks with every kind of option, and ends with equal bits."""
+
+from __future__ import annotations
+
+import functools
+import json
+import typing
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from heads import HEADS
+from heads.registry import Registry
+from research import RunConfig
+from research.assemble import resolve, set_up
+from research.choices import Option, options_of
+from research.config import Choice
+from research.hooks import HOOKS
+from research.launch import create_accelerator, end_run
+from research.loop import train
+from research.objectives import OBJECTIVES
+from research.outputs import weights_sha256, write_config
+from research.plugins import import_plugins
+from research.resuming import Start
+from research.schedules import GIVEN_BY_CALLER, SCHEDULES
+from tests.conftest import WORDS
+
+PLUGIN = str(Path(__file__).with_name("takes_everything.py"))
+REGISTRIES: dict[str, Registry[Any]] = {"head": HEADS, "hook": HOOKS, "schedule": SCHEDULES, "objective": OBJECTIVES}
+LABELS: dict[str, list[Any]] = {
+    "single_label": ["a", "b"],
+    "multi_label": [["a", "b"], ["b"]],
+    "regression": [0.25, 1.5],
+}
+VALUES = {"over": "60%", "class_weights": [1.0, 3.0], "pos_weight": "balanced", "metric": "accuracy", "start": 8}
+"""Values of options that their types alone do not give."""
+import_plugins([PLUGIN])
+
+
+@dataclass(frozen=True)
+class Case:
+    """An entry of a registry; every option differs from its default."""
+
+    kind: str
+    """Setting that names it."""
+    name: str
+    """Registered name."""
+
+    def __str__(self) -> str:
+        return f"{self.kind}-{self.name}"
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The options that are given."""
+        found = options_of(REGISTRIES[self.kind][self.name], given_by_caller=GIVEN_BY_CALLER)
+        return {option.name: another_value(option) for option in found}
+
+
+def another_value(option: Option) -> Any:
+    """Return a value that is not the default."""
+    if option.name in VALUES:
+        return VALUES[option.name]
+    if typing.get_origin(option.type) is typing.Literal:
+        return typing.get_args(option.type)[-1]
+    default = option.default
+    if isinstance(default, bool):
+        return not default
+    if isinstance(default, int):
+        return 8 if option.name.endswith("_size") else default + 1
+    if isinstance(default, float):
+        return default * 0.9
+    if isinstance(default, tuple | list):
+        return [*default[:-1], another_value(Option("", None, default[-1], ""))]
+    if isinstance(default, dict):
+        return {key: another_value(Option("", None, value, "")) for key, value in default.items()}
+    return 3 if default is None else "other"
+
+
+CASES = [Case(kind, name) for kind, registry in REGISTRIES.items() for name in registry]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Return the folder with rows of a task."""
+
+    @functools.cache
+    def write(task: str) -> Path:
+        folder = tmp_path_factory.mktemp(task)
+        for split in ("train", "validation", "test"):
+            rows = [
+                {"text": f"{split} {WORDS[row % 4 + row % 2 * 4]} {WORDS[8 + row % 6]}", "label": LABELS[task][row % 2]}
+                for row in range(12)
+            ]
+            lines = "".join(json.dumps(row) + "\n" for row in rows)
+            (folder / f"{split}.jsonl").write_text(lines, encoding="utf-8")
+        return folder
+
+    return write
+
+
+def run_to_the_end(config: RunConfig, folder: Path, start: Start | None) -> str:
+    """Train a run, and return the hash of its weights."""
+    config = resolve(config)
+    folder.mkdir()
+    accelerator = create_accelerator(config, str(folder))
+    try:
+        run = set_up(config, folder, accelerator, start, (), lambda message: None)
+        write_config(folder, run.config)
+        train(run)
+        return weights_sha256(run.encoder_with_head)
+    finally:
+        end_run(accelerator)
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_entry_resumes_and_forks_with_equal_bits(
+    case: Case,
+    data: Callable[[str], Path],
+    deep_encoder: Path,
+    cache_dir: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("MIDWAY_CACHE", str(cache_dir))
+    registry = REGISTRIES[case.kind]
+    fitting = registry[case.name].problem_types if case.kind == "objective" else ("single_label",)
+    task = fitting[0]
+    chosen = Choice(case.name, case.options).to_yaml()
+    config = RunConfig(
+        **{
+            "encoder": str(deep_encoder),
+            "data": str(data(task)),
+            "task": task,
+            "max_length": 16,
+            "batch_size": 4,
+            "warmup": "1st",
+            "evaluate_every": "2st",
+            "save_every": "1st",
+            "keep": 9,
+            "log_with": [],
+            "mixed_precision": "no",
+            "num_threads": 1,
+            "plugin": [PLUGIN],
+            case.kind: [chosen] if case.kind == "hook" else chosen,
+        }
+    )
+    whole = run_to_the_end(config, tmp_path / "whole", None)
+    checkpoint = tmp_path / "whole" / "checkpoints" / "step-00000002"
+    assert run_to_the_end(config, tmp_path / "resumed", Start(checkpoint)) == whole
+    settings = config.to_dict() | {"fork": f"{tmp_path / 'whole'}@2"}
+    assert run_to_the_end(RunConfig(**settings), tmp_path / "forked", Start(checkpoint, is_fork=True)) == whole

@@ -1,0 +1,66 @@
+"""What is plainly wrong is refused before torch is imported."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from research.config import RunConfig
+from research.first_checks import check_first
+from research.user_errors import is_for_the_user
+from tests.conftest import ROOT
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"plugin": ["missing.py"]}, "missing.py"),
+        ({"plugin": ["no_such_module.part"]}, "no_such_module.part"),
+        ({"resume": "runs/nothing"}, "runs/nothing"),
+        ({"data": "reveiws.csv"}, "Did you mean 'reviews.csv'"),
+        ({"data": "a/b/c"}, "--data"),
+        ({"encoder": "./nothing"}, "--encoder"),
+        ({"init_from": "runs/nothing"}, "--init_from"),
+    ],
+)
+def test_check_first_refuses_what_is_not_there(
+    settings: dict[str, object], expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "reviews.csv").touch()
+    with pytest.raises(ValueError, match=expected.replace(".", r"\.")) as caught:
+        check_first(RunConfig(**settings))  # type: ignore[arg-type]
+    assert is_for_the_user(caught.value)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"data": "imdb", "encoder": "minilm"},
+        {"data": "hub:a/b.c:d", "encoder": "sentence-transformers/all-MiniLM-L6-v2"},
+        {"data": "reviews.csv", "plugin": ["my_head.py", "package.module"]},
+    ],
+)
+def test_check_first_accepts_what_may_be_there(
+    settings: dict[str, object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "package").mkdir()
+    for name in ("reviews.csv", "my_head.py", "package/__init__.py"):
+        (tmp_path / name).touch()
+    check_first(RunConfig(**settings))  # type: ignore[arg-type]
+
+
+def test_run_is_refused_without_importing_torch(tmp_path: Path) -> None:
+    code = (
+        "import runpy, sys\nsys.argv = ['run.py', '--data', 'missing.csv']\n"
+        f"try:\n    runpy.run_path({str(ROOT / 'experiments' / 'run.py')!r}, run_name='__main__')\n"
+        "except SystemExit as end:\n    print(end.code, 'torch' in sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["1", "False"]
+    assert done.stderr.startswith("error: ")
+    assert not list(tmp_path.iterdir())

@@ -280,7 +280,7 @@ def test_command_line_says_one_line_and_works_once_mended(launch: Launch, settin
     done = launch(command, check=False)
     assert done.returncode == 1
     assert done.stderr == (
-        "error: 1 bad row of 41: reviews.csv, row 41 (line 42): empty text. Mend them, or leave them out: "
+        "error: 1 bad row of 41: reviews.csv, row 41 (line 42): empty text. Correct them, or leave them out: "
         "bad_rows=skip.\n"
     )
     write(reviews, f"text,label\n{ROWS}")

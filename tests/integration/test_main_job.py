@@ -180,7 +180,7 @@ def test_training_goes_on_from_a_model_for_more_epochs(launch: Launch, settings:
     assert isinstance(second, dict)
     assert second["test"]["loss"] == pytest.approx(first["test"]["loss"], rel=1e-4)
     done = launch([*settings, "--head", "max", *more, "--overwrite", "--init_from", tmp_path / "nothing"], check=False)
-    assert "No saved model" in done.stderr
+    assert "There is no file or folder" in done.stderr
     done = launch([*settings, "--head", "lstm", *more, "--overwrite", "--init_from", tmp_path / "first"], check=False)
     assert "is not built like this run's" in done.stderr
 

@@ -17,6 +17,7 @@ EDITS = {
     "lora": ["add_lora"],
     "length_warmup": ["set_max_length"] * 5,
     "frozen_probe": ["freeze"],
+    "quickstart": ["freeze"],
 }
 
 

@@ -83,11 +83,13 @@ def test_parse_launch_reads_flags_over_the_config_file(
     ],
 )
 def test_launch_that_accelerate_would_ignore_is_refused(
-    launch: Launch, options: tuple[str, ...], expected: str
+    launch: Launch, tmp_path: Path, options: tuple[str, ...], expected: str
 ) -> None:
+    data = tmp_path / "empty.csv"  # refused when it is read, which comes later
+    data.touch()
     if "multi_gpu" in options[-1] and torch.cuda.is_available():
         pytest.skip("GPUs can be had here")
-    done = launch(["--data", "missing.csv"], num_processes=2, launcher_options=options, check=False)
+    done = launch(["--data", data], num_processes=2, launcher_options=options, check=False)
     assert done.returncode != 0
     refusals = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     assert refusals

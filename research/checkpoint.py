@@ -283,18 +283,22 @@ def _state(run: Run) -> dict[str, Any]:
 
 
 def _load_optimizer(run: Run, saved: dict[str, Any], before: Mapping[str, Any], *, is_fork: bool) -> None:
-    """Load the optimizer; a fork with other rates has its own, as if the edits so far had been made under them."""
-    groups = run.optimizer.param_groups
-    own = [{name: group[name] for name in GROUP_RATES} for group in groups]
-    own_momentum = [{name: group[name] for name in MOMENTUM if name in group} for group in groups]
+    """Load the optimizer; a fork with other rates has its own, as if the edits so far had been made under them.
+
+    The same holds for the momentum of a fork with another schedule: the parent's may have moved it.
+    """
+    own = [dict(group) for group in run.optimizer.param_groups]
     run.optimizer.load_state_dict(saved)
+    if not is_fork:
+        return
     rates = ("lr", "head_lr", "layer_decay", "weight_decay")
-    if is_fork and any(getattr(run.config, name) != before[name] for name in rates):
-        for group, values in zip(run.optimizer.param_groups, own, strict=True):
-            group.update(values)
-    if is_fork and run.config.schedule != before["schedule"]:
-        for group, values in zip(run.optimizer.param_groups, own_momentum, strict=True):
-            group.update(values)  # the parent's schedule may have moved it, and the fork's may not
+    kept: tuple[str, ...] = ()
+    if any(getattr(run.config, name) != before[name] for name in rates):
+        kept += GROUP_RATES
+    if run.config.schedule != before["schedule"]:
+        kept += MOMENTUM
+    for group, values in zip(run.optimizer.param_groups, own, strict=True):
+        group.update({name: values[name] for name in kept if name in values})
 
 
 def _load_clock_and_schedule(run: Run, state: dict[str, Any], *, is_fork: bool) -> None:

@@ -80,7 +80,7 @@ class HeadCheck:
 
     Args:
         model: the model, on the device where it trains; its encoder is run once, on random tokens.
-        accelerator: this process among the others, and precision.
+        accelerator: number of processes, device and precision.
         collator: knows on which side rows are padded.
         config: the settings.
     """

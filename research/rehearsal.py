@@ -132,7 +132,7 @@ class Rehearsal:
 
     @property
     def accelerator(self) -> RehearsedProcesses:
-        """This process among the others, precision and device."""
+        """This process's number, the number of processes, precision and device."""
         device, rank = self.encoder_with_head.device, int(os.environ.get("RANK", "0"))
         return RehearsedProcesses(device, num_launched(), rank, self.config.mixed_precision)
 
@@ -305,7 +305,7 @@ class Rehearsal:
         return StepPlan(self.clock.step + 1, learning_rates(self.optimizer), *self._known)
 
 
-def conflict_of(run: Run, requests: Sequence[EditRequest], planned: Sequence[Sequence[EditRequest]] = ()) -> str | None:
+def conflict_of(run: Run, requests: Sequence[EditRequest], planned: Sequence[Sequence[EditRequest]]) -> str | None:
     """Return why edits cannot be applied at a run's next boundary, or planned ones after them; None if they can.
 
     Args:

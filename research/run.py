@@ -85,7 +85,7 @@ class Run:
     directory: Path
     """The run directory."""
     accelerator: Accelerator
-    """This process among the others, precision and device."""
+    """This process's number, the number of processes, precision and device."""
     task: Task
     """What is predicted."""
     texts: Splits

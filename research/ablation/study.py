@@ -220,7 +220,7 @@ class Study:
         return self._call(add_missing)
 
     def drop_waiting(self, kept: Collection[str]) -> int:
-        """Remove trials that wait, and return how many; a grid that asks for one later gets it anew.
+        """Remove trials that wait, and return how many; a later grid that asks for one adds it again.
 
         Args:
             kept: ids of those that stay.

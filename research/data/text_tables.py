@@ -20,8 +20,8 @@ from research.data.tables import Report, Table, check_columns, check_file
 Quoting = Literal["auto", "csv", "none"]
 _SEPARATORS = (",", ";", "|")
 """Of csv files, by the number of columns that the header has with each."""
-_NUM_PROBED = 1000
-"""Rows that are looked at to know a column's values."""
+_NUM_SAMPLED = 1000
+"""Rows in which the values of a column are looked up."""
 _FIELD = r'(?:"(?:[^"]|"")*"|[^"\t\r\n]*)'
 _QUOTED_RECORD = re.compile(rf"{_FIELD}(?:\t{_FIELD})*\r?\n?")
 """A record of a tsv file in which quotes enclose fields, and are nowhere else."""
@@ -54,6 +54,7 @@ class DelimitedTable(Table):
         super().__init__(name)
         self.path = path
         self._format = text_format or TextFormat()
+        self._known: dict[int, frozenset[str]] = {}
 
     @property
     def separator(self) -> str:
@@ -164,11 +165,15 @@ class DelimitedTable(Table):
                 return True
         return False
 
-    @functools.cache  # noqa: B019  (a table lives as long as its file is read)
     def _known_values(self, index: int) -> frozenset[str]:
         """Return the values of a column in the first rows of one line each."""
+        if index not in self._known:
+            self._known[index] = self._sample_values(index)
+        return self._known[index]
+
+    def _sample_values(self, index: int) -> frozenset[str]:
         lines = self._lines()
-        records = itertools.islice(self._records(lines), 1, _NUM_PROBED)
+        records = itertools.islice(self._records(lines), 1, _NUM_SAMPLED)
         singles = (fields for line, fields in records if line == lines.line and not isinstance(fields, str))
         return frozenset(fields[index].strip() for fields in singles if len(fields) > index)
 

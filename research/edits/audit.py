@@ -106,7 +106,7 @@ def check_replicas(
     if num_processes == 1:
         return
     named = list(model.named_parameters())
-    # What is not saved is computed anew where it is needed, and may follow each process's own inputs.
+    # Buffers that are not saved are recomputed when needed, and may depend on each process's own inputs.
     buffers = saved_buffers(model)
     device = named[0][1].device
     rates = torch.tensor([group["lr"] for group in optimizer.param_groups], dtype=torch.float64).view(torch.int64)

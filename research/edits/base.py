@@ -92,7 +92,7 @@ class Editable(Protocol):
 
     @property
     def accelerator(self) -> Processes:
-        """This process among the others, precision and device."""
+        """This process's number, the number of processes, precision and device."""
         ...
 
     @property

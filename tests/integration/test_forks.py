@@ -334,7 +334,7 @@ def test_early_stopping_counts_from_the_fork_where_values_do_not_compare(
     fork: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str], changed: dict[str, Any]
 ) -> None:
     still = {"lr": 1e-12, "head_lr": 1e-12, "evaluate_every": "1st", "patience": 6, "hook": [], "timeline": []}
-    assert fork("first", fork=None, **still)["steps"] == 7  # one more after the evaluation that the others follow
+    assert fork("first", fork=None, **still)["steps"] == 7  # the first evaluation is the best, and six follow
     capsys.readouterr()
     start = f"{tmp_path / 'first'}@4"
     same = fork("same", fork=start, **still)

@@ -33,9 +33,9 @@ def test_each_round_has_one_number_for_all(pool: ThreadPoolExecutor) -> None:
 def test_round_survives_processes_that_died_while_agreeing(pool: ThreadPoolExecutor) -> None:
     store = HashStore()
     brief = timedelta(seconds=0.3)
-    with pytest.raises(TimeoutError):  # the first process, without the others
+    with pytest.raises(TimeoutError):  # process 0 alone
         agree_on_round(store, 0, 3, brief)
-    for rank in (1, 2):  # the others, without the first; their names stay behind
+    for rank in (1, 2):  # without process 0; their names stay in the store
         with pytest.raises(TimeoutError):
             agree_on_round(store, rank, 3, brief)
     assert agree(pool, store, 3) == [2, 2, 2]

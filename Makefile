@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 DEMO := .venv/.demo
 SETUP := .venv/.installed
-# Modules are compiled when they are first imported; compiling all of them takes a third of the installation.
+# Modules are compiled when they are first imported; compiling all of them takes more than half of the installation.
 INSTALL := $(PYTHON) -m pip --python $(BIN)/python install --no-compile --constraint constraints.txt --editable
 
 .PHONY: setup run test test-slow test-gpu check bench clean

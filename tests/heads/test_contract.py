@@ -21,6 +21,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from heads import HEADS, EncoderSpec, Head
+from tests.shipped import shipped
 
 SPEC = EncoderSpec(hidden_size=16, num_hidden_states=5)
 NUM_LABELS = 3
@@ -52,7 +53,7 @@ def variants_of(name: str) -> Iterator[Variant]:
             yield Variant(name, (*sizes, *numbers, *chosen))
 
 
-VARIANTS = [variant for name in HEADS for variant in variants_of(name)]
+VARIANTS = [variant for name in shipped(HEADS) for variant in variants_of(name)]
 
 
 @pytest.fixture(params=VARIANTS, ids=str)

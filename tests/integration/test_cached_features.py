@@ -27,9 +27,10 @@ from tests.integration.cached_by_processes import Losses
 from tests.integration.conftest import Disk
 from tests.integration.runs_in_process import read_by_rank, ready_run, train_and_end
 from tests.integration.test_main_job import lines_of, without_times
+from tests.shipped import shipped
 
 SPLITS = ["train", "validation", "test"]
-OWN_HEADS = [name for name in HEADS if HEADS[name].__module__.startswith("heads.")]
+OWN_HEADS = shipped(HEADS)
 SETTINGS: dict[str, Any] = {
     "freeze": ["encoder"],
     "head": {"name": "linear", "dropout": 0.1},

@@ -13,9 +13,10 @@ from research.hooks import HOOKS
 from tests.conftest import Launch
 from tests.integration.hooks_by_processes import SETTINGS
 from tests.integration.runs_in_process import read_by_rank
+from tests.shipped import shipped
 
 SCRIPT = Path(__file__).with_name("hooks_by_processes.py")
-BUILT_IN = [name for name in HOOKS if HOOKS[name].__module__.startswith("research.")]
+BUILT_IN = shipped(HOOKS)
 Found = list[dict[str, dict[str, Any]]]
 
 

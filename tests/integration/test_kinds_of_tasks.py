@@ -21,6 +21,7 @@ from research.objectives import OBJECTIVES
 from research.run import Run
 from research.schedules import SCHEDULES
 from tests.conftest import WORDS, Launch
+from tests.shipped import shipped
 
 Files = Callable[[str], Path]
 Train = Callable[..., dict[str, Any]]
@@ -212,7 +213,7 @@ def test_every_head_trains(train: Train, files: Files, head: str) -> None:
     assert before
 
 
-@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize("schedule", shipped(SCHEDULES))
 def test_every_schedule_trains(train: Train, files: Files, tmp_path: Path, schedule: str) -> None:
     train("--data", files("binary"), "--schedule", schedule, "--lr=0.5", "--head_lr=0.25", "--layer_decay=1")
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
@@ -223,7 +224,7 @@ def test_every_schedule_trains(train: Train, files: Files, tmp_path: Path, sched
     assert [line["learning_rate/head"] for line in lines] == pytest.approx([rate / 2 for rate in rates])
 
 
-@pytest.mark.parametrize("objective", OBJECTIVES)
+@pytest.mark.parametrize("objective", shipped(OBJECTIVES))
 def test_every_objective_trains(train: Train, files: Files, tmp_path: Path, objective: str) -> None:
     data = {"single_label": "six_classes", "multi_label": "multi_label", "regression": "scores"}
     kind = OBJECTIVES[objective].problem_types[0]

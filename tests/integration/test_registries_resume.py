@@ -27,6 +27,7 @@ from research.plugins import import_plugins
 from research.resuming import Start
 from research.schedules import GIVEN_BY_CALLER, SCHEDULES
 from tests.conftest import WORDS
+from tests.shipped import shipped
 
 PLUGIN = str(Path(__file__).with_name("takes_everything.py"))
 REGISTRIES: dict[str, Registry[Any]] = {"head": HEADS, "hook": HOOKS, "schedule": SCHEDULES, "objective": OBJECTIVES}
@@ -79,7 +80,8 @@ def another_value(option: Option) -> Any:
     return 3 if default is None else "other"
 
 
-CASES = [Case(kind, name) for kind, registry in REGISTRIES.items() for name in registry]
+CASES = [Case(kind, name) for kind, registry in REGISTRIES.items() for name in shipped(registry)]
+CASES.append(Case("hook", "takes_everything"))
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,7 @@ from research.config import Choice
 from research.data import Batch
 from research.objectives import DEFAULT_OBJECTIVES, OBJECTIVES, ObjectiveOutput
 from research.task import Task
+from tests.shipped import shipped
 
 SINGLE = Task("single_label", ("a", "b"), (3, 1), 4)
 MULTI = Task("multi_label", ("a", "b"), (1, 3), 4)
@@ -143,7 +144,7 @@ def test_r_drop_evaluates_with_one_pass() -> None:
     assert model.num_calls == 1
 
 
-@pytest.mark.parametrize("name", list(OBJECTIVES))
+@pytest.mark.parametrize("name", shipped(OBJECTIVES))
 def test_objective_refuses_tasks_that_it_does_not_fit(name: str) -> None:
     for task in (SINGLE, MULTI, SCORE):
         if task.problem_type in OBJECTIVES[name].problem_types:

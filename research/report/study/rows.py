@@ -18,7 +18,7 @@ from research.task import ProblemType
 from research.user_errors import one_line
 
 Array = NDArray[Any]
-SOURCE = ("data", "task", "text_column", "text_pair_column", "label_column", "label_separator")
+SOURCE = ("data", "task", "text_column", "text_pair_column", "label_column", "label_separator", "quoting", "columns")
 """Settings that say what a row's number stands for."""
 
 

@@ -25,6 +25,7 @@ from research.hooks.fgm import FastGradientMethod
 from research.objectives import OBJECTIVES
 from research.rehearsal import Rehearsal
 from research.task import Task
+from tests.shipped import shipped
 
 Entries = list[dict[str, Any]]
 
@@ -175,7 +176,7 @@ def test_hooks_that_reach_into_the_forward_pass_are_said(decided: Any) -> None:
     assert decided([], [FastGradientMethod()]).reason == "the hook FastGradientMethod reaches into the forward pass"
 
 
-@pytest.mark.parametrize("name", [name for name in HOOKS if HOOKS[name].__module__.startswith("research.")])
+@pytest.mark.parametrize("name", shipped(HOOKS))
 def test_every_hook_of_ours_is_looked_at(decided: Any, name: str) -> None:
     reason = decided([], [create(HOOKS, Choice(name, {"start": 8} if name == "length_warmup" else {}))]).reason
     assert (reason is None) == (name in ("early_stopping", "ema", "loss_spike_guard")), reason

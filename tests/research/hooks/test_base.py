@@ -15,6 +15,7 @@ from research.hooks import HOOKS, EarlyStopping, Hook, register_hook
 from research.hooks.base import POINTS
 from research.run import Run
 from research.task import Task
+from tests.shipped import shipped
 
 
 def test_hook_with_a_misspelt_point_is_refused() -> None:
@@ -42,7 +43,7 @@ def test_register_hook_takes_hooks_only() -> None:
     assert "not_a_hook" not in HOOKS
 
 
-@pytest.mark.parametrize("name", list(HOOKS))
+@pytest.mark.parametrize("name", shipped(HOOKS))
 def test_registered_hook_takes_its_state_back(name: str) -> None:
     first, second = HOOKS[name](), HOOKS[name]()
     state = json.loads(json.dumps(first.state_dict()))

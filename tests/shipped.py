@@ -1,0 +1,12 @@
+"""Registry entries of Midway's own, without those that tests register in the same process."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from heads.registry import Registry
+
+
+def shipped(registry: Registry[Any]) -> list[str]:
+    """Return the names of the entries that `heads/` and `research/` define, sorted."""
+    return [name for name in registry if registry[name].__module__.partition(".")[0] in ("heads", "research")]

@@ -43,10 +43,16 @@ WORDS = ["good", "great", "fine", "warm", "bad", "poor", "dull", "cold", "film",
 @pytest.fixture(scope="session")
 def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A BERT of two layers and width 32 with random weights and a small vocabulary, saved as usual."""
+    folder = tmp_path_factory.mktemp("encoders") / "tiny"
+    write_tiny_encoder(folder)
+    return folder
+
+
+def write_tiny_encoder(folder: Path) -> None:
+    """Save a BERT of two layers and width 32 with random weights and a small vocabulary into a new folder."""
     import torch
     from transformers import BertConfig, BertModel, BertTokenizerFast
 
-    folder = tmp_path_factory.mktemp("encoders") / "tiny"
     folder.mkdir()
     vocabulary = folder / "vocab.txt"
     vocabulary.write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS]) + "\n", encoding="utf-8")
@@ -62,7 +68,6 @@ def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         max_position_embeddings=64,
     )
     BertModel(config, add_pooling_layer=False).save_pretrained(folder)
-    return folder
 
 
 @pytest.fixture(scope="session")

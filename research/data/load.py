@@ -19,6 +19,7 @@ from research.data.sources import find_source
 from research.data.splits import SPLIT_NAMES
 from research.data.text_tables import TextFormat
 from research.task import ProblemType, Task
+from research.terminal import print_message
 
 _NOT_ABOUT_ROWS = ("max_length", "truncation", "allow_unknown_tokens")
 Log = Callable[[str], None]
@@ -60,7 +61,7 @@ class Splits:
             yield name, getattr(self, name)
 
 
-def load_splits(settings: DataSettings, cache_dir: Path | None = None, log: Log = print) -> Splits:
+def load_splits(settings: DataSettings, cache_dir: Path | None = None, log: Log = print_message) -> Splits:
     """Return the splits that the settings describe, from the cache if they were prepared before.
 
     Args:

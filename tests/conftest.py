@@ -22,7 +22,13 @@ Launch = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 def pytest_configure() -> None:
-    """Give each of pytest-xdist's workers a core of its own: two threads of one run wait for each other otherwise."""
+    """Give each of pytest-xdist's workers a core of its own: two threads of one run wait for each other otherwise.
+
+    Signals that a shell or nohup ignores for the tests keep their defaults in what the tests start.
+    """
+    for number in (signal.SIGINT, signal.SIGHUP):
+        if signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)  # unlike SIG_IGN, a handler is not inherited
     worker = os.environ.get("PYTEST_XDIST_WORKER")
     if worker is not None and hasattr(os, "sched_setaffinity"):
         cores = sorted(os.sched_getaffinity(0))

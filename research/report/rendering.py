@@ -48,8 +48,10 @@ def page_environment() -> Environment:
 def picture(title: str, figure: Figure) -> Picture:
     """Return a figure as SVG, the same bytes for the same figure."""
     buffer = io.BytesIO()
-    options = {"svg.fonttype": "none", "svg.hashsalt": "midway", "font.family": "sans-serif"}
-    with mpl.rc_context(options), warnings.catch_warnings():
+    with (
+        mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "midway", "font.family": "sans-serif"}),
+        warnings.catch_warnings(),
+    ):
         # The browser draws the texts, in fonts of its own.
         warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from font")
         _lay_out(figure)

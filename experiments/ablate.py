@@ -30,6 +30,9 @@ def parse_work(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--accelerate_config", help="config file of `accelerate launch` for each trial")
     parser.add_argument("--num_workers", type=int, default=1, help="workers that share this machine (default: 1)")
     parser.add_argument("--trial_timeout", help="how long one attempt at a trial may take: 2h, 90m (default: no limit)")
+    parser.add_argument(
+        "--traceback", action="store_true", help="show the whole traceback of an error in your own code"
+    )
     return parser.parse_args(arguments)
 
 

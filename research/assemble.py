@@ -56,7 +56,7 @@ from research.launcher import refuse_launch
 from research.manifest import MANIFEST
 from research.metrics import check_metric
 from research.model import EncoderWithHead, build_model
-from research.objectives import DEFAULT_OBJECTIVES, OBJECTIVES, Objective
+from research.objectives import DEFAULT_OBJECTIVES, OBJECTIVES, Objective, create_objective
 from research.optim import apply_schedule, create_optimizer
 from research.planned_heads import planned_heads
 from research.plugins import import_plugins
@@ -185,7 +185,7 @@ def plan_run(config: RunConfig, texts: Splits, hooks: Sequence[Hook], parent: Pa
     task = texts.task
     chosen = choose_objective(config, task)
     config = dataclasses.replace(config, objective=chosen.to_yaml())
-    objective: Objective = create(OBJECTIVES, chosen, task)
+    objective = create_objective(chosen, task)
     if config.best_metric is not None:
         check_metric(config.best_metric, task)
     collator = Collator(

@@ -15,6 +15,7 @@ from research.batches import evaluation_shares
 from research.data.batch import Batch
 from research.metrics import compute_metrics, metric_names
 from research.nonfinite import NonFiniteError, describe_evaluation
+from research.objectives import compute_losses
 from research.task import Task
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def evaluate(run: Run, split: str) -> Predictions:
         ):
             run.leave_if_interrupted_at_the_end()
             batch = run.collate(share, split)
-            output = run.objective(run.model, _with_known_labels(batch, run.task))
+            output = compute_losses(run.objective, run.model, _with_known_labels(batch, run.task))
             positions = torch.as_tensor(share.rows, device=accelerator.device)
             collected.append((positions, batch.weights, output.losses.float(), output.logits.float(), batch.labels))
     if was_training:

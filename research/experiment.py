@@ -48,7 +48,8 @@ from research.resuming import Start, check_checkpoint, fork_checkpoint, newest_c
 from research.run import Run
 from research.summary import describe, out_of_memory_message, peak_memory_bytes, summary
 from research.tracking import start_trackers, track_final_metrics, track_pictures
-from research.user_errors import one_line
+from research.user_code import During
+from research.user_errors import describe_failure, one_line
 from research.wrapping import Wrapped
 
 Say = Callable[[str], None]
@@ -87,7 +88,8 @@ def run_experiment(config: RunConfig, *, hooks: Sequence[Hook] = ()) -> dict[str
                     _hold(lock, directory, say)
                 start = find_start(config, directory, say, is_restart=is_restart)
         (start,) = _from_main([start])
-        run = set_up(config, directory, accelerator, start, hooks, say)
+        with During("before training"):
+            run = set_up(config, directory, accelerator, start, hooks, say)
         # Only now: settings or data that cannot be used leave nothing behind and replace nothing.
         with refused_for_all(accelerator):
             if accelerator.is_main_process:
@@ -157,7 +159,7 @@ def _write_failure(run: Run, error: BaseException, say: Say) -> None:
     elif run.is_main:
         status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
         with _said_beside(say):
-            write_result(run.directory, {"status": status, "error": f"{type(error).__name__}: {error}"})
+            write_result(run.directory, {"status": status, "error": describe_failure(error)})
 
 
 def finish(run: Run) -> tuple[dict[str, Any], dict[str, Predictions]]:

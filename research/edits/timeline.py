@@ -14,7 +14,8 @@ from research.config import Choice, RunConfig
 from research.edits.adapters import PEFT
 from research.edits.base import EDITS, EditRequest, request_edit
 from research.edits.conditions import Condition, parse_condition
-from research.hooks.base import Hook
+from research.hooks.base import Hook, code_of_hook, describe_hook
+from research.user_code import described_place
 from research.user_errors import one_line
 
 if TYPE_CHECKING:
@@ -162,11 +163,17 @@ def planned_by_hooks(hooks: Sequence[Hook], config: RunConfig, blocks: Sequence[
         config: the settings.
         blocks: names of the model's blocks.
     """
-    return [
-        parse_entry(written, f"hook {type(hook).__name__}")
-        for hook in hooks
-        for written in hook.timeline(config, blocks)
-    ]
+    entries = []
+    for hook in hooks:
+        with code_of_hook(hook, "timeline"):
+            planned = hook.timeline(config, blocks)
+        if not isinstance(planned, list) or not all(isinstance(written, dict) for written in planned):
+            raise ValueError(
+                f"Expected a list of mappings from timeline of the {describe_hook(hook)}, got {planned!r}"
+                f"{described_place(hook.timeline)}."
+            )
+        entries += [parse_entry(written, f"hook {type(hook).__name__}") for written in planned]
+    return entries
 
 
 def refuse_what_never_comes(entries: Sequence[Entry], num_evaluations: int) -> None:

@@ -6,16 +6,20 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from research.ablation.command import StudyCommand, parse_study
+from research.ablation.grid import check_arms, expand
+from research.first_checks import check_first
 from research.user_errors import complain, run_script
 
 
 def compare(command: StudyCommand) -> int:
     """Plan and run a study."""
+    trials = expand(command.spec, command.options)
+    check_arms(trials, check_first)
     print(f"Planning the study {command.spec.name}: loading libraries, then checking settings and data.", flush=True)
     # Only now torch and optuna are imported, so that --help answers at once.
     from research.ablation.conduct import conduct
 
-    status = conduct(command)
+    status = conduct(command, trials)
     if status > 128:
         complain("interrupted; the same command goes on", exit_code=status)
     return status

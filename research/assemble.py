@@ -39,6 +39,7 @@ from research.families import model_blocks
 from research.features.cache import Layers
 from research.features.encoding import use_features
 from research.features.guard import Decision, decide, is_asked_for
+from research.first_checks import check_times
 from research.head_check import HeadCheck, PlannedHead
 from research.hooks import (
     HOOKS,
@@ -60,10 +61,11 @@ from research.objectives import DEFAULT_OBJECTIVES, OBJECTIVES, Objective, creat
 from research.optim import apply_schedule, create_optimizer
 from research.planned_heads import planned_heads
 from research.plugins import import_plugins
+from research.registries import GIVEN_BY_CALLER
 from research.rehearsal import Rehearsal
 from research.resuming import Start
 from research.run import Run
-from research.schedules import GIVEN_BY_CALLER, SCHEDULES, create_schedule
+from research.schedules import SCHEDULES, create_schedule
 from research.seeds import derived_seed
 from research.smoke import smoke_settings
 from research.task import Task
@@ -126,26 +128,6 @@ def check_compiler(config: RunConfig) -> None:
         name = Choice.of(hook, "hook").name
         if not HOOKS[name].works_compiled:
             raise ValueError(f"The hook '{name}' does not work with --compile: it reaches into the forward pass.")
-
-
-def check_times(config: RunConfig) -> None:
-    """Refuse times that cannot be read, periods of 0, and patience with nothing to wait for.
-
-    Raises:
-        ValueError: naming the setting.
-    """
-    for name in ("warmup", "evaluate_every", "save_every"):
-        text = getattr(config, name)
-        if text is None:
-            continue
-        try:
-            time = parse_time(text)
-        except ValueError as error:
-            raise ValueError(f"--{name}: {error}") from None
-        if time.value == 0 and name != "warmup":
-            raise ValueError(f"Expected --{name} above 0, got '{text}'; null turns it off.")
-    if config.patience is not None and config.evaluate_every is None:
-        raise ValueError("--patience counts evaluations, and --evaluate_every null turns them off.")
 
 
 @dataclass(frozen=True)

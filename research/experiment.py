@@ -14,6 +14,7 @@ from accelerate.utils import broadcast_object_list
 from matplotlib.figure import Figure
 from rich.console import Console
 
+from research import durable
 from research.assemble import resolve, set_up
 from research.checkpoint import bring_back_files, retire_later_checkpoints
 from research.config import RunConfig
@@ -80,6 +81,7 @@ def run_experiment(config: RunConfig, *, hooks: Sequence[Hook] = ()) -> dict[str
         return result
     lock = DirectoryLock()
     start: Start | None = None
+    is_new = False
     try:
         with refused_for_all(accelerator):
             if accelerator.is_main_process:
@@ -93,13 +95,13 @@ def run_experiment(config: RunConfig, *, hooks: Sequence[Hook] = ()) -> dict[str
         # Only now: settings or data that cannot be used leave nothing behind and replace nothing.
         with refused_for_all(accelerator):
             if accelerator.is_main_process:
-                make_directory(directory)
+                is_new = make_directory(directory)
                 _hold(lock, directory, say)
                 claim_directory(directory, config)
                 write_config(directory, run.config)  # first: it makes the directory a run's
                 retire_later_checkpoints(run)
                 bring_back_files(run)
-        return train_and_finish(run, say)
+        return train_and_finish(run, say, is_new=is_new)
     except torch.OutOfMemoryError as error:
         raise ValueError(out_of_memory_message(config)) from error
     finally:
@@ -131,8 +133,14 @@ def find_start(config: RunConfig, directory: Path, say: Say, *, is_restart: bool
     return Start(checkpoint, is_fork=True)
 
 
-def train_and_finish(run: Run, say: Say) -> dict[str, Any]:
-    """Train and write what a run leaves; a run that fails says so in its result.json, if it has taken a step."""
+def train_and_finish(run: Run, say: Say, *, is_new: bool) -> dict[str, Any]:
+    """Train and write what a run leaves; a run that fails says so in its result.json, if it has taken a step.
+
+    Args:
+        run: the run, which has its directory.
+        say: gets messages for the user.
+        is_new: whether the directory was made for it, and goes if no step was taken.
+    """
     with run.signals:  # to the very end: once one process has ended, torchrun sends the others a SIGTERM
         try:
             start_trackers(run.accelerator, run.config, run.clock.step)
@@ -140,7 +148,7 @@ def train_and_finish(run: Run, say: Say) -> dict[str, Any]:
             train(run)
             result, found = finish(run)
         except BaseException as error:
-            _write_failure(run, error, say)
+            _write_failure(run, error, say, is_new=is_new)
             raise
         if run.is_main:
             draw(run, result, found)
@@ -150,11 +158,14 @@ def train_and_finish(run: Run, say: Say) -> dict[str, Any]:
     return result
 
 
-def _write_failure(run: Run, error: BaseException, say: Say) -> None:
+def _write_failure(run: Run, error: BaseException, say: Say, *, is_new: bool) -> None:
     with _said_beside(say):
         end_run(run.accelerator)  # trackers write from threads of their own
-    if run.is_main and run.clock.step == 0 and run.config.resume is None:
-        empty_directory(run.directory)
+    if run.is_main and run.clock.step == 0 and is_new:
+        durable.remove(run.directory)
+        say(f"No step was taken: {run.directory} is removed again.")
+    elif run.is_main and run.clock.step == 0 and run.config.resume is None:
+        empty_directory(run.directory)  # which was there before
         say(f"No step was taken: {run.directory} is empty again.")
     elif run.is_main:
         status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"

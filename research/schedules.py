@@ -20,12 +20,11 @@ from heads.registry import Registry
 from research.choices import constructing, resolve_options
 from research.clock import Clock, parse_time
 from research.config import Choice, RunConfig
+from research.registries import GIVEN_BY_CALLER
 from research.user_code import CodeOf, described_place
 
 SCHEDULES: Registry[Callable[..., Any]] = Registry("schedule")
 register_schedule = SCHEDULES.register
-GIVEN_BY_CALLER = ("num_warmup_steps", "num_training_steps")
-"""What a schedule gets beside the optimizer, and what is therefore none of its options."""
 
 
 class Schedule:

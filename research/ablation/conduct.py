@@ -15,7 +15,7 @@ from rich.table import Table
 from research.ablation.command import StudyCommand
 from research.ablation.devices import share_devices
 from research.ablation.estimate import Estimate, estimate
-from research.ablation.grid import StudySpec, Trial, expand
+from research.ablation.grid import StudySpec, Trial, check_arms
 from research.ablation.launcher import read_launcher
 from research.ablation.outcomes import Outcome, StudyOutcomes, collect
 from research.ablation.progress import duration
@@ -34,9 +34,12 @@ from research.resuming import ABOUT_ROWS, compare_settings, refuse
 STUDY_FILE = "study.yaml"
 
 
-def conduct(command: StudyCommand) -> int:
+def conduct(command: StudyCommand, trials: Sequence[Trial]) -> int:
     """Run a study, or only list it; return the exit status.
 
+    Args:
+        command: what the command line asks for.
+        trials: of its grid.
     Raises:
         ValueError: for settings that cannot be, or a storage that cannot be used.
     """
@@ -45,8 +48,8 @@ def conduct(command: StudyCommand) -> int:
     shares = share_devices(read_launcher(command.settings.accelerate_config), command.settings.workers)
     for note in filter(None, [*command.notes, shares.describe()]):
         print(note)
-    trials = expand(spec, command.options)
-    check(trials)
+    # What the launcher's precision will be is not known here.
+    check_arms(trials, lambda config: resolve(dataclasses.replace(config, mixed_precision="no")))
     check_forks(trials)
     check_compared(spec, trials)
     address = command.settings.storage or local_address(directory.resolve())
@@ -110,24 +113,6 @@ def work(
         place = directory or Path("runs") / name
         worker = Worker(study, study.spec(), place, accelerate_config, num_workers, trial_timeout)
         return worker.work()
-
-
-def check(trials: Sequence[Trial]) -> None:
-    """Refuse names and options that do not exist, before anything is run.
-
-    Raises:
-        ValueError: naming the trial.
-    """
-    checked = set()
-    for trial in trials:
-        if trial.arm not in checked:
-            checked.add(trial.arm)
-            # What the launcher's precision will be is not known here.
-            config = dataclasses.replace(trial.config(), mixed_precision="no")
-            try:
-                resolve(config)
-            except ValueError as error:
-                raise ValueError(f"{trial.arm}: {error}") from None
 
 
 def check_forks(trials: Sequence[Trial]) -> None:

@@ -70,6 +70,7 @@ from research.seeds import derived_seed
 from research.smoke import smoke_settings
 from research.task import Task
 from research.tracking import check_trackers
+from research.waiting import Announced
 from research.wrapping import wrap
 
 Say = Callable[[str], None]
@@ -234,8 +235,9 @@ def set_up(
         rehearsal = Rehearsal.of(config, task, plan.objective, plan.collator, plan.clock, plan.tokenizer)
         if parent is not None:
             rehearsal.follow(parent)
-        rehearsal.check(plan.timeline)
-        heads = planned_heads(rehearsal, plan.timeline)
+        with Announced("Rehearsing the timeline", say):
+            rehearsal.check(plan.timeline)
+            heads = planned_heads(rehearsal, plan.timeline)
         if is_asked_for(config, plan.clock):
             features = decide(rehearsal, plan.timeline, plan.hooks)
     if plan.timeline.note is not None:
@@ -243,13 +245,15 @@ def set_up(
     schedule = create_schedule(config, plan.clock)
 
     set_seed(config.seed)
-    model = build_model(config, task)
+    with Announced(f"Loading the encoder {config.encoder}", say):
+        model = build_model(config, task)
     model.set_output_units(*plan.objective.output_units())
     if initial is not None:
         load_initial_weights(model, initial)
     model.to(accelerator.device)
-    head_check = HeadCheck(model, accelerator, plan.collator, config)
-    head_check.check(heads or [PlannedHead.of(model)], say)
+    with Announced("Checking the head on a few rows", say):
+        head_check = HeadCheck(model, accelerator, plan.collator, config)
+        head_check.check(heads or [PlannedHead.of(model)], say)
     optimizer = create_optimizer(model_blocks(model.encoder, model.head), config)
     apply_schedule(optimizer, schedule)
     # After all that can be refused, since of many rows it takes longest.
@@ -282,7 +286,8 @@ def set_up(
         parent=parent,
     )
     if start is not None:
-        load_checkpoint(run, start)
+        with Announced(f"Loading {start.checkpoint}", say):
+            load_checkpoint(run, start)
     if features is not None:
         use_features(run, features, layers, say)
     return run

@@ -24,6 +24,7 @@ from research.figures import MANY_LABELS, confusion_matrix_figure
 from research.hooks import Hook
 from research.hooks.evaluation import BEST
 from research.launch import create_accelerator, end_run, refused_for_all, was_restarted
+from research.launcher import num_launched
 from research.lock import DirectoryLock
 from research.loop import train
 from research.metrics import predictions
@@ -51,6 +52,7 @@ from research.summary import describe, out_of_memory_message, peak_memory_bytes,
 from research.tracking import start_trackers, track_final_metrics, track_pictures
 from research.user_code import During
 from research.user_errors import describe_failure, one_line
+from research.waiting import Announced, reporter
 from research.wrapping import Wrapped
 
 Say = Callable[[str], None]
@@ -69,7 +71,8 @@ def run_experiment(config: RunConfig, *, hooks: Sequence[Hook] = ()) -> dict[str
     """
     config = resolve(config)
     directory = run_directory(config)
-    accelerator = create_accelerator(config, str(directory))
+    with Announced("Joining the other processes", reporter() if num_launched() > 1 else None):
+        accelerator = create_accelerator(config, str(directory))
     (directory,) = _from_main([directory])
     is_restart = was_restarted()
     if is_restart:
@@ -143,7 +146,8 @@ def train_and_finish(run: Run, say: Say, *, is_new: bool) -> dict[str, Any]:
     """
     with run.signals:  # to the very end: once one process has ended, torchrun sends the others a SIGTERM
         try:
-            start_trackers(run.accelerator, run.config, run.clock.step)
+            with Announced("Starting the trackers", say):
+                start_trackers(run.accelerator, run.config, run.clock.step)
             say(describe(run))
             train(run)
             result, found = finish(run)
@@ -179,12 +183,15 @@ def finish(run: Run) -> tuple[dict[str, Any], dict[str, Predictions]]:
     if run.is_main:
         run.save_model(directory / "model")
     accelerator.wait_for_everyone()
-    sha256 = weights_sha256(run.encoder_with_head)
+    say = run.say if run.is_main else None
+    with Announced("Hashing the weights", say):
+        sha256 = weights_sha256(run.encoder_with_head)
     has_best = config.best_metric is not None and (directory / BEST).exists()
     num_trainable = run.wrapped.num_trainable
     if has_best:
         longest = run.encoder_with_head.config.max_input_length
-        best = EncoderWithHead.from_pretrained(directory / BEST)  # it may be built otherwise: edits came in between
+        with Announced("Loading the best model", say):
+            best = EncoderWithHead.from_pretrained(directory / BEST)  # it may be built otherwise: edits came in between
         if best.config.max_input_length != longest:  # equal weights give other logits on longer inputs
             run.predictions.clear()
         run.wrapped = Wrapped(accelerator.prepare_model(best, evaluation_mode=True), ())
@@ -194,6 +201,8 @@ def finish(run: Run) -> tuple[dict[str, Any], dict[str, Predictions]]:
         run.say(f"No evaluation defined {config.best_metric}: the last model is tested instead of the best one.")
     # The validation metrics are known if these weights were evaluated last; a best model that is the last has the same.
     found = {split: run.latest_predictions(split) for split in ("validation", "test")}
+    with Announced("Hashing the rows", say):
+        rows_sha256 = run.rows_sha256
     result = {
         "status": "finished",
         "stopped_because": run.stop_reason,
@@ -216,7 +225,7 @@ def finish(run: Run) -> tuple[dict[str, Any], dict[str, Predictions]]:
         },
         "rows_left_out": [dataclasses.asdict(item) for item in run.texts.left_out],
         "rows_counted_as_wrong": {split: count for split, count in run.texts.num_unseen.items() if count},
-        "rows_sha256": run.rows_sha256,
+        "rows_sha256": rows_sha256,
         "plugins": hash_plugins(config.plugin),
         "parent": None if run.parent is None else {"run": run.parent.run, "step": run.parent.step},
         "weights_sha256": sha256,
@@ -225,7 +234,8 @@ def finish(run: Run) -> tuple[dict[str, Any], dict[str, Predictions]]:
     }
     if run.is_main:
         for split, each in found.items():
-            write_predictions(directory, split, run.task, each, run.texts.files[split])
+            with Announced(f"Writing the predictions of {split}", say):
+                write_predictions(directory, split, run.task, each, run.texts.files[split])
             track_final_metrics(accelerator, split, each, run.clock.step)
         write_result(directory, result)  # last: a run that has one is finished
     accelerator.wait_for_everyone()
@@ -257,7 +267,8 @@ def draw(run: Run, result: dict[str, Any], found: dict[str, Predictions]) -> Non
         ("report.html", lambda: write_report(run.directory, result, run.texts, found, matrices)),
     ):
         try:
-            make()
+            with Announced(f"Drawing {what}", run.say):
+                make()
         except Exception as error:  # whatever the libraries for drawing raise
             run.say(
                 f"Warning: cannot draw {what} ({type(error).__name__}: {one_line(error)}). The run is complete: "

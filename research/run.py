@@ -51,6 +51,7 @@ from research.selectors import frozen_modules
 from research.signals import Interrupted, SignalWatch
 from research.task import Task
 from research.user_code import During, described_place
+from research.waiting import Announced
 from research.wrapping import Wrapped
 
 NO_EDITS_FROM = ("after_edits", "end_of_step", "on_train_end", "on_exception")
@@ -309,7 +310,11 @@ class Run:
         writing = directory.with_name(f".{directory.name}.writing")
         durable.remove(writing)
         needed = sum(value.nbytes for value in model.state_dict().values())
-        with durable.reporting_failure(directory, needed=needed), durable.clearing_away(writing):
+        with (
+            durable.reporting_failure(directory, needed=needed),
+            durable.clearing_away(writing),
+            Announced(f"Saving the model into {directory}", self.say),
+        ):
             # safetensors' one file takes any size; shards would only bring another progress bar.
             model.save_pretrained(writing, max_shard_size="1TB")
             self.tokenizer.model_max_length = model.config.max_input_length

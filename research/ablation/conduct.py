@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,6 +31,7 @@ from research.lock import DirectoryLock
 from research.metrics import check_metric, higher_is_better
 from research.report.study import find_contents, ranking_lines, write_contents
 from research.resuming import ABOUT_ROWS, compare_settings, refuse
+from research.waiting import Announced
 
 STUDY_FILE = "study.yaml"
 
@@ -154,8 +156,9 @@ def check_compared(spec: StudySpec, trials: Sequence[Trial]) -> None:
 def conclude(console: Console, outcomes: StudyOutcomes, *, show_texts: bool = True) -> int:
     """Write the report and say what came out; return the exit status."""
     failed = [outcome for outcome in outcomes.outcomes if outcome.state == "failed"]
-    contents = find_contents(outcomes, show_texts=show_texts)
-    path = write_contents(contents)
+    with Announced("Computing statistics and writing the report", functools.partial(print, flush=True)):
+        contents = find_contents(outcomes, show_texts=show_texts)
+        path = write_contents(contents)
     for line in ranking_lines(contents):
         console.print(line)
     encoded_anew = [outcome for outcome in outcomes.finished if _computed_hidden_states(outcome)]

@@ -19,6 +19,7 @@ from research.data.sources import find_source
 from research.data.splits import SPLIT_NAMES
 from research.data.text_tables import TextFormat
 from research.task import ProblemType, Task
+from research.waiting import Announced
 
 _NOT_ABOUT_ROWS = ("max_length", "truncation", "allow_unknown_tokens")
 Log = Callable[[str], None]
@@ -74,7 +75,8 @@ def load_splits(settings: DataSettings, cache_dir: Path | None = None, log: Log 
     clean = cleaning.compose(settings.cleaning)
     if settings.encoding is not None:
         check_encoding(settings.encoding)
-    source = find_source(settings.data, TextFormat(settings.encoding, settings.quoting, tuple(settings.columns)))
+    with Announced(f"Looking at {settings.data}", log):
+        source = find_source(settings.data, TextFormat(settings.encoding, settings.quoting, tuple(settings.columns)))
     for line in source.notes:
         log(line)
     directory = cache.find_cache_dir(cache_dir)
@@ -87,7 +89,8 @@ def load_splits(settings: DataSettings, cache_dir: Path | None = None, log: Log 
             if item.name not in _NOT_ABOUT_ROWS
         },
     )
-    entry, facts = cache.fetch(directory, "rows", key, lambda target: prepare(source, settings, clean, target), log)
+    with Announced(f"Reading the rows of {source.name}", log):
+        entry, facts = cache.fetch(directory, "rows", key, lambda target: prepare(source, settings, clean, target), log)
     for line in facts["log"]:
         log(line)
     task = Task(

@@ -104,7 +104,7 @@ def describe_hook(hook: Hook) -> str:
 
 def code_of_hook(hook: Hook, method: str) -> CodeOf:
     """Return a context in which a hook's method is called."""
-    return CodeOf(f"{describe_hook(hook)} ({method})", getattr(hook, method))
+    return CodeOf(f"{describe_hook(hook)} ({method})", getattr(type(hook), method))
 
 
 def check_batch(hook: Hook, changed: object, batch: Batch) -> None:
@@ -117,7 +117,7 @@ def check_batch(hook: Hook, changed: object, batch: Batch) -> None:
     Raises:
         ValueError: naming the hook, and what it returned.
     """
-    where = described_place(hook.on_batch)
+    where = described_place(type(hook).on_batch)
     if not isinstance(changed, Batch):
         raise ValueError(
             f"Expected a Batch or None from on_batch of the {describe_hook(hook)}, got {type(changed).__name__}{where}."

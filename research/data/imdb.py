@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from research.data.bad_rows import INVALID_UTF8
-from research.data.tables import Report, Table
+from research.data.tables import Report, Table, refuse_lfs_pointer
 from research.data.text_tables import CsvTable
 
 _SENTIMENTS = ("negative", "positive")
@@ -95,7 +95,9 @@ class ReviewFiles(Table):
     def rows(self, columns: Sequence[str], report: Report) -> Iterator[tuple[int, int, Sequence[Any]]]:
         for row, (path, location) in enumerate(self._reviews, 1):
             try:
-                text = self._read(location).decode("utf-8")
+                content = self._read(location)
+                refuse_lfs_pointer(content, path)
+                text = content.decode("utf-8")
             except UnicodeDecodeError:
                 report(row, 0, INVALID_UTF8)
                 continue

@@ -36,7 +36,7 @@ def test_load_refuses_a_header_without_rows(load, write_csv, name: str, header: 
 
 def test_load_refuses_an_unknown_extension(load, tmp_path: Path) -> None:
     (tmp_path / "reviews.xlsx").write_text("x")
-    with pytest.raises(ValueError, match=r"unsupported extension '.xlsx'. Expected .*\.csv, \.tsv, \.jsonl, \.parquet"):
+    with pytest.raises(ValueError, match=r"unsupported extension '.xlsx'. Expected .*\.csv, \.tsv, .*\.parquet"):
         load(tmp_path / "reviews.xlsx")
 
 
@@ -309,7 +309,7 @@ def test_texts_that_cleaning_empties_are_bad_rows(load, write_csv) -> None:
 
 def test_folder_without_data_is_refused(load, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("x")
-    with pytest.raises(ValueError, match=r"has no data files. Expected"):
+    with pytest.raises(ValueError, match=r"has no data files with the names of splits. Expected"):
         load(tmp_path)
 
 

@@ -66,7 +66,7 @@ class ParquetTable(ArrowTable):
         check_file(self.path, self.name)
         try:
             # Buffered: without it a whole row group's columns are held at once.
-            return pq.ParquetFile(self.path, buffer_size=2**20, pre_buffer=False)
+            return pq.ParquetFile(self.path, buffer_size=2**20, pre_buffer=False, page_checksum_verification=True)
         except (pa.ArrowException, OSError) as error:
             raise ValueError(f"{self.name} is not a parquet file, or a damaged one: {one_line(error)}") from error
 

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from research.ablation.command import StudyCommand, parse_study
+from research.terminal import print_message
 from research.user_errors import complain, run_script
 
 
 def compare(command: StudyCommand) -> int:
     """Plan and run a study."""
-    print(f"Planning the study {command.spec.name}: loading libraries, then checking settings and data.", flush=True)
+    print_message(f"Planning the study {command.spec.name}: loading libraries, then checking settings and data.")
     # Only now torch and optuna are imported, so that --help answers at once.
     from research.ablation.conduct import conduct
 

@@ -62,8 +62,9 @@ def main() -> int:
 
 def verify(settings: Sequence[str], own: argparse.Namespace) -> int:
     """Make both runs and compare them."""
-    from rich.console import Console
     from rich.table import Table
+
+    from research.terminal import Terminal
 
     whole, cut = own.folder / "whole", own.folder / "cut"
     print("whole run ...", flush=True)
@@ -85,7 +86,7 @@ def verify(settings: Sequence[str], own: argparse.Namespace) -> int:
         difference = next(differences(whole, cut), None)
         same = same and difference is None
         table.add_row(str(here or "the end"), resumed_from(done.stdout), difference or "none")
-    Console().print(table)
+    Terminal().print(table)
     ends = [*differences_at_the_end(whole, cut)]
     print(f"At the end: {'; '.join(ends) or 'same weights, metrics.jsonl, journal.jsonl and predictions'}.")
     return 0 if same and not ends else 1

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import functools
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,6 @@ from typing import Any
 import torch
 from accelerate.utils import broadcast_object_list
 from matplotlib.figure import Figure
-from rich.console import Console
 
 from research.assemble import resolve, set_up
 from research.checkpoint import bring_back_files, retire_later_checkpoints
@@ -47,6 +45,7 @@ from research.report import write_report
 from research.resuming import Start, check_checkpoint, fork_checkpoint, newest_checkpoint
 from research.run import Run
 from research.summary import describe, out_of_memory_message, peak_memory_bytes, summary
+from research.terminal import Terminal, print_message
 from research.tracking import start_trackers, track_final_metrics, track_pictures
 from research.user_errors import one_line
 from research.wrapping import Wrapped
@@ -72,8 +71,7 @@ def run_experiment(config: RunConfig, *, hooks: Sequence[Hook] = ()) -> dict[str
     is_restart = was_restarted()
     if is_restart:
         config = dataclasses.replace(config, resume="auto")  # the launcher repeats the very same command
-    # Flushed, since some of it announces a long wait, and a file or pipe would keep it back until then.
-    say: Say = functools.partial(print, flush=True) if accelerator.is_main_process else _say_nothing
+    say: Say = print_message if accelerator.is_main_process else _say_nothing
     if config.resume == "auto" and (result := read_result(directory)) and result["status"] == "finished":
         say(f"{directory} is finished; there is nothing to resume.")
         return result
@@ -134,7 +132,8 @@ def train_and_finish(run: Run, say: Say) -> dict[str, Any]:
     with run.signals:  # to the very end: once one process has ended, torchrun sends the others a SIGTERM
         try:
             start_trackers(run.accelerator, run.config, run.clock.step)
-            say(describe(run))
+            for line in describe(run):
+                say(line)
             train(run)
             result, found = finish(run)
         except BaseException as error:
@@ -144,7 +143,7 @@ def train_and_finish(run: Run, say: Say) -> dict[str, Any]:
             draw(run, result, found)
         run.accelerator.wait_for_everyone()
     if run.is_main:
-        Console().print(summary(result, run.directory))
+        Terminal().print(summary(result, run.directory))
     return result
 
 
@@ -274,4 +273,4 @@ def _from_main(values: list[Any]) -> list[Any]:
 
 
 def _say_nothing(message: str) -> None:
-    """Stand in for `print` on all processes but the main one."""
+    """Stand in for `print_message` on all processes but the main one."""

@@ -9,8 +9,8 @@ from pathlib import Path
 from research.config import RunConfig
 from research.launcher import refuse_launch
 from research.paths import look_up
+from research.plain_text import for_message
 from research.plugins import check_plugins
-from research.printable import printable
 from research.resuming import check_checkpoint
 
 
@@ -48,4 +48,4 @@ def _check_path(name: str, path: Path) -> None:
         siblings = []
     nearest = difflib.get_close_matches(path.name, siblings, n=1)
     hint = f" Did you mean '{folder / nearest[0]}'?" if nearest else ""
-    raise ValueError(printable(f"There is no file or folder '{path}' for --{name}.{hint}"))
+    raise ValueError(for_message(f"There is no file or folder '{path}' for --{name}.{hint}"))

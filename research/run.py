@@ -43,6 +43,7 @@ from research.logged_names import refuse_taken_names
 from research.model import EncoderWithHead
 from research.objectives import Objective
 from research.optim import apply_schedule
+from research.plain_text import for_terminal
 from research.rehearsal import conflict_of
 from research.resuming import Start, list_checkpoints
 from research.schedules import Schedule
@@ -344,7 +345,7 @@ class Run:
     def say(self, message: str) -> None:
         """Tell the user something, once over all processes and without breaking the progress bar."""
         if self.is_main:
-            tqdm.write(message)
+            tqdm.write(for_terminal(message, keep_lines=True))
 
     def stop(self, reason: str) -> None:
         """Ask for the run to end at the next boundary; one process's asking counts for all.

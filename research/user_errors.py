@@ -6,6 +6,8 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
+from research.plain_text import for_terminal
+
 Command = TypeVar("Command")
 
 
@@ -39,7 +41,7 @@ def run_script(
 
 def complain(message: object, exit_code: int) -> int:
     """Print one line for the user, and return the exit status."""
-    print(f"error: {message}", file=sys.stderr)
+    print(f"error: {for_terminal(str(message), keep_lines=True)}", file=sys.stderr)
     return exit_code
 
 

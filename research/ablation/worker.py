@@ -28,6 +28,7 @@ from research.durable import write_text
 from research.launch import SUPERVISOR, default_num_threads, is_alive
 from research.lock import is_held
 from research.outputs import read_result
+from research.terminal import print_message
 from research.user_errors import is_for_the_user
 
 RUN = Path(__file__).parents[2] / "experiments" / "run.py"
@@ -172,7 +173,7 @@ class Worker:
         alike = [entry.trial.config() for entry in self.study.entries().values() if entry.state in OPEN]
         heads = {Choice.of(other.head, "head").name for other in alike if shared_settings(other) == shared}
         if any(HEADS[head].wants == "all_hidden_states" for head in heads if head in HEADS):
-            ensure_features(config, "all", print)
+            ensure_features(config, "all", print_message)
 
     def _launched(self, config: RunConfig) -> dict[str, Any]:
         """Run a trial as a user would: run.py in processes of its own."""

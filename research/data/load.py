@@ -20,8 +20,9 @@ from research.data.reading import printable_errors, reading
 from research.data.sources import find_source
 from research.data.splits import SPLIT_NAMES
 from research.data.text_tables import TextFormat
-from research.printable import printable
+from research.plain_text import for_message
 from research.task import ProblemType, Task
+from research.terminal import print_message
 from research.user_errors import one_line
 
 _NOT_ABOUT_ROWS = ("max_length", "truncation", "allow_unknown_tokens")
@@ -64,7 +65,7 @@ class Splits:
             yield name, getattr(self, name)
 
 
-def load_splits(settings: DataSettings, cache_dir: Path | None = None, log: Log = print) -> Splits:
+def load_splits(settings: DataSettings, cache_dir: Path | None = None, log: Log = print_message) -> Splits:
     """Return the splits that the settings describe, from the cache if they were prepared before.
 
     Args:
@@ -75,7 +76,7 @@ def load_splits(settings: DataSettings, cache_dir: Path | None = None, log: Log 
         ValueError: if the data cannot be used as it is; the message says what to do.
     """
     with printable_errors():
-        return _load(settings, cache_dir, lambda line: log(printable(line)))
+        return _load(settings, cache_dir, lambda line: log(for_message(line)))
 
 
 def _load(settings: DataSettings, cache_dir: Path | None, log: Log) -> Splits:

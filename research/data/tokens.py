@@ -23,6 +23,7 @@ from research.data.arrow import RowWriter, read_dataset
 from research.data.load import Log, Splits, open_dataset
 from research.data.special_tokens import find_special_tokens
 from research.data.splits import SPLIT_NAMES
+from research.terminal import print_message
 
 _IDS = pa.list_(pa.int32())
 _ROWS_PER_WORKER = 1000
@@ -31,7 +32,7 @@ _MOST_UNKNOWN = 1 / 3
 
 
 def tokenize_splits(
-    splits: Splits, tokenizer: PreTrainedTokenizerBase, *, allow_unknown: bool = False, log: Log = print
+    splits: Splits, tokenizer: PreTrainedTokenizerBase, *, allow_unknown: bool = False, log: Log = print_message
 ) -> Splits:
     """Return the splits with token ids in the place of texts, from the cache if that was done before.
 

@@ -13,6 +13,7 @@ from research.durable import append_text
 from research.edits import journal
 from research.hooks.base import Hook
 from research.outputs import METRICS_LOG, as_json
+from research.plain_text import for_terminal
 from research.tracking import track_values
 
 if TYPE_CHECKING:
@@ -130,7 +131,9 @@ class Progress(Hook):
         self.bar.set_description("training")
         defined = {name: value for name, value in metrics.items() if "_" not in name and not math.isnan(value)}
         shown = ", ".join(f"{name} {value:.4f}" for name, value in defined.items())
-        run.say(f"{time.strftime('%H:%M:%S')} step {run.clock.step}/{run.clock.total_steps} {split}: {shown}")
+        run.say(
+            f"{time.strftime('%H:%M:%S')} step {run.clock.step}/{run.clock.total_steps} {split}: {for_terminal(shown)}"
+        )
 
     def on_train_end(self, run: Run) -> None:
         """Close the bar."""

@@ -29,7 +29,7 @@ from research.launch import start_time
 from research.metrics import predictions as predicted_labels
 from research.metrics import probabilities
 from research.paths import look_up
-from research.printable import printable
+from research.plain_text import for_terminal
 from research.resuming import CHECKPOINTS
 from research.task import Task
 
@@ -52,7 +52,7 @@ def default_name(config: RunConfig) -> str:
     """Return a name made of encoder, head, data and time."""
     parts = (Path(config.encoder).name, Choice.of(config.head, "head").name, Path(config.data.rstrip("/")).name)
     # Shortened: a system takes 255 bytes, and the name of a file may have as many itself.
-    words = "-".join(printable(part.split(".")[0].replace(":", "-")[:_LONGEST_PART]) for part in parts)
+    words = "-".join(for_terminal(part.split(".")[0].replace(":", "-")[:_LONGEST_PART]) for part in parts)
     return f"{words}-{time.strftime('%Y%m%d-%H%M%S', time.localtime(start_time()))}"
 
 

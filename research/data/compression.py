@@ -16,8 +16,8 @@ from typing import Any
 
 import pyarrow as pa
 
+from research.data.reading import describe
 from research.data.tables import check_file
-from research.user_errors import one_line
 
 NOT_DATA = (".py", ".sh", ".md", ".log", ".ipynb", ".yaml", ".yml")
 """Endings of files that lie beside data."""
@@ -148,7 +148,7 @@ class _Decompressed(io.RawIOBase):
         except _DAMAGE as error:
             raise ValueError(
                 f"'{self._path}' is cut off or damaged, and cannot be decompressed with {self._compression.name}: "
-                f"{_describe(error)}. Get it again."
+                f"{describe(error)}. Get it again."
             ) from error
         return num_bytes
 
@@ -156,10 +156,6 @@ class _Decompressed(io.RawIOBase):
         if self._stream is not None:
             self._stream.close()
         super().close()
-
-
-def _describe(error: BaseException) -> str:
-    return one_line(getattr(error, "strerror", None) or error).rstrip(".")
 
 
 def _recognise(stream: io.BufferedReader) -> _Compression | None:
@@ -174,7 +170,7 @@ def _find_member(path: Path) -> zipfile.ZipInfo:
         with zipfile.ZipFile(path) as archive:
             members = [member for member in archive.infolist() if _is_data(member)]
     except _DAMAGE as error:
-        raise ValueError(f"'{path}' is not a readable zip archive: {_describe(error)}. Get it again.") from error
+        raise ValueError(f"'{path}' is not a readable zip archive: {describe(error)}. Get it again.") from error
     if len(members) != 1:
         names = ", ".join(repr(member.filename) for member in members[:_NUM_NAMED])
         more = f" and {len(members) - _NUM_NAMED:,} more" if len(members) > _NUM_NAMED else ""

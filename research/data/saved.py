@@ -9,6 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 from datasets import Dataset, load_from_disk
 
+from research.data.reading import describe
 from research.data.tables import check_file
 from research.user_errors import one_line
 
@@ -67,7 +68,7 @@ def load_saved(folder: Path) -> Dataset:
         loaded = load_from_disk(str(folder))
     except Exception as error:  # of this library and of pyarrow, a dozen kinds; each becomes one line
         raise ValueError(
-            f"Cannot read the data set that was saved in '{folder}': {one_line(error).rstrip('.')}. Save it again."
+            f"Cannot read the data set that was saved in '{folder}': {describe(error)}. Save it again."
         ) from error
     assert isinstance(loaded, Dataset)
     return loaded

@@ -53,7 +53,7 @@ MEMORY = 3 * 2**30
 """Bytes that a child may take for a file of a few kilobytes, beyond what it shares with its parent."""
 LONGEST_LINE = 2000
 """Characters of a message that still count as one line for people."""
-_FOREIGN = re.compile(r"\b\w+(Error|Exception)\(|<class '|<\w[\w.]* object at |\[Errno ")
+_FOREIGN = re.compile(r"\b\w+(Error|Exception)\(|<class '|<\w[\w.]* object at |\[[Ee]rrno ")
 """What only programmers read: the representation of an exception or an object."""
 _COUNTED = "Rows accounted for"
 _LAYOUTS = (("data",), ("data",), ("train", "test"), ("train", "validation", "test"), ("train-0-of-2", "train-1-of-2"))

@@ -92,6 +92,17 @@ def test_offsets_that_lead_out_of_the_file_are_refused(load, tmp_path: Path) -> 
         load(tmp_path / "saved")
 
 
+@pytest.mark.parametrize("make", [Path.unlink, lambda path: (path.unlink(), path.symlink_to(path.name))])
+def test_missing_file_of_a_saved_dataset_is_named_by_its_folder(load, tmp_path: Path, make) -> None:
+    rows("train", 40).save_to_disk(tmp_path / "saved")
+    make(next((tmp_path / "saved").glob("*.arrow")))
+    with pytest.raises(
+        ValueError, match=r"saved in .*saved': (No such file|Too many levels)[a-z ]*\. Save it"
+    ) as caught:
+        load(tmp_path / "saved")
+    assert "rrno" not in str(caught.value)
+
+
 def test_folder_of_another_user_is_refused(load, tmp_path: Path) -> None:
     rows("train", 40).save_to_disk(tmp_path / "saved")
     (tmp_path / "saved").chmod(0)

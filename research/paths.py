@@ -19,7 +19,7 @@ def look_up(spec: str) -> Path:
     """
     shown = for_message(spec, longest=_LONGEST_SHOWN)
     try:
-        path = Path(spec).expanduser()
+        path = Path(spec).expanduser() if spec.startswith("~") else Path(spec)  # Path drops the ./ of ./~name
     except RuntimeError as error:
         raise ValueError(f"Cannot read '{shown}': there is no home directory of that user.") from error
     try:

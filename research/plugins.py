@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from research.manifest import file_sha256
+from research.paths import look_up
 from research.user_code import CodeOf, add_plugin
 
 
@@ -70,7 +71,7 @@ def hash_plugins(plugins: Sequence[str]) -> dict[str, str]:
 
 
 def _check_file(path: Path) -> None:
-    if not path.is_file():
+    if not look_up(str(path)).is_file():
         raise ValueError(f"No plugin file {path}; --plugin takes a .py file or a module name.")
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from research.data.reading import describe
 from research.data.tables import check_file
 
 NOT_DATA = (".py", ".sh", ".md", ".log", ".ipynb", ".yaml", ".yml")
@@ -147,7 +148,7 @@ class _Decompressed(io.RawIOBase):
         except _DAMAGE as error:
             raise ValueError(
                 f"'{self._path}' is cut off or damaged, and cannot be decompressed with {self._compression.name}: "
-                f"{' '.join(str(error).split())}. Get it again."
+                f"{describe(error)}. Get it again."
             ) from error
         return num_bytes
 
@@ -169,7 +170,7 @@ def _find_member(path: Path) -> zipfile.ZipInfo:
         with zipfile.ZipFile(path) as archive:
             members = [member for member in archive.infolist() if _is_data(member)]
     except _DAMAGE as error:
-        raise ValueError(f"'{path}' is not a readable zip archive: {error}. Get it again.") from error
+        raise ValueError(f"'{path}' is not a readable zip archive: {describe(error)}. Get it again.") from error
     if len(members) != 1:
         names = ", ".join(repr(member.filename) for member in members[:_NUM_NAMED])
         more = f" and {len(members) - _NUM_NAMED:,} more" if len(members) > _NUM_NAMED else ""

@@ -16,14 +16,13 @@ from research.data import cache, cleaning
 from research.data.bad_rows import LeftOut
 from research.data.lines import check_encoding
 from research.data.prepare import prepare
-from research.data.reading import printable_errors, reading
+from research.data.reading import describe, printable_errors, reading
 from research.data.sources import find_source
 from research.data.splits import SPLIT_NAMES
 from research.data.text_tables import TextFormat
 from research.plain_text import for_message
 from research.task import ProblemType, Task
 from research.terminal import print_message
-from research.user_errors import one_line
 from research.waiting import Announced
 
 _NOT_ABOUT_ROWS = ("max_length", "truncation", "allow_unknown_tokens")
@@ -128,7 +127,7 @@ def open_dataset(path: Path, fingerprint: str) -> Dataset:
         return Dataset(Dataset.from_file(str(path)).data, fingerprint=fingerprint)
     except (pa.ArrowException, OSError) as error:
         raise ValueError(
-            f"The cache entry {path.parent} is damaged ({one_line(error).rstrip('.')}). Delete it; it is built again."
+            f"The cache entry {path.parent} is damaged ({describe(error)}). Delete it; it is built again."
         ) from error
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,10 +26,17 @@ def reading(name: str | Path) -> Iterator[None]:
         yield
     except OSError as error:  # Arrow raises it for damaged files too, without errno
         path = error.filename if isinstance(error.filename, str) else name
-        reason = error.strerror or f"it is damaged ({one_line(error).rstrip('.')})"
+        reason = describe(error) if error.errno else f"it is damaged ({describe(error)})"
         raise ValueError(f"Cannot read {path}: {reason}.") from error
     except (pa.ArrowException, UnicodeError) as error:
-        raise ValueError(f"Cannot read {name}: it is damaged ({one_line(error).rstrip('.')}).") from error
+        raise ValueError(f"Cannot read {name}: it is damaged ({describe(error)}).") from error
+
+
+def describe(error: BaseException) -> str:
+    """Return what an error says on one line, without full stop; of a system's error, only its text."""
+    if isinstance(error, OSError) and error.errno:
+        return os.strerror(error.errno)
+    return one_line(error).rstrip(".")
 
 
 @contextmanager

@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from research.cli import merge_recipes
 from research.config import RunConfig
 from research.first_checks import check_first
+from research.forks import parse_fork
 from research.user_errors import is_for_the_user
 from tests.conftest import ROOT
 from tests.rights import modes_count
@@ -88,6 +91,32 @@ def test_paths_that_cannot_be_looked_up_are_refused_in_one_line(
     assert is_for_the_user(caught.value)
     assert str(caught.value).isprintable()
     assert len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize(
+    "refuse",
+    [
+        lambda path: check_first(RunConfig(resume=path)),
+        lambda path: check_first(RunConfig(plugin=[f"{path}.py"])),
+        parse_fork,
+        merge_recipes,
+    ],
+    ids=["resume", "plugin", "fork", "recipe"],
+)
+@pytest.mark.parametrize("path", ["x" * 5000, "locked/a"])
+def test_other_paths_that_cannot_be_looked_up_are_refused(
+    refuse: Callable[[str], object], path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "locked").mkdir(mode=0)
+    with modes_count(), pytest.raises(ValueError, match=r"Cannot read .*: (File name too long|Permission denied)\."):
+        refuse(path)
+
+
+def test_recipe_that_is_nested_too_deeply_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "deep.yaml").write_text("[" * 100_000)
+    with pytest.raises(ValueError, match=r"deep\.yaml is not YAML"):
+        merge_recipes(str(tmp_path / "deep.yaml"))
 
 
 @pytest.mark.parametrize(

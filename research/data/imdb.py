@@ -124,7 +124,8 @@ def review_path(path: str) -> str | None:
 def find_raw_release(folder: Path) -> Path | None:
     """Return the folder that holds train/pos and train/neg: this one or its aclImdb/; None if neither does."""
     for root in (folder, folder / "aclImdb"):
-        if (root / "train" / "pos").is_dir() and (root / "train" / "neg").is_dir():
+        # Not Path.is_dir, which raises where a folder may not be entered: listing the folder reports that.
+        if os.path.isdir(root / "train" / "pos") and os.path.isdir(root / "train" / "neg"):
             return root
     return None
 

@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from stat import S_ISREG
 from typing import Any
 
 from heads.registry import Registry
@@ -28,6 +29,7 @@ from research.data.json_tables import JsonLinesTable, JsonListTable
 from research.data.saved import is_saved_dataset, is_saved_dict, list_saved_files, load_saved, read_split_names
 from research.data.tables import Table, check_file
 from research.data.text_tables import CsvTable, TextFormat, TsvTable
+from research.paths import look_up
 
 _PARQUET = ".parquet"
 _READERS: dict[str, Callable[[Path, str, TextFormat], Table]] = {
@@ -90,7 +92,7 @@ def find_source(spec: str, text_format: TextFormat | None = None) -> Source:
         return _report_shadowed(PACKAGED[spec](), spec)
     if spec.startswith("hub:"):
         return _find_on_hub(spec)
-    path = _find_path(spec)
+    path = look_up(spec)
     if path.is_dir():
         return _find_in_folder(path, text_format)
     if not path.exists():
@@ -137,22 +139,6 @@ def _report_shadowed(source: Source, spec: str) -> Source:
     kind = "folder" if Path(spec).is_dir() else "file"
     note = f"Warning: --data {spec} is the packaged data set, not the {kind} ./{spec}; for that use --data ./{spec}."
     return dataclasses.replace(source, notes=(*source.notes, note))
-
-
-def _find_path(spec: str) -> Path:
-    """Return the path, once it is sure that the system can look it up."""
-    try:
-        path = Path(spec).expanduser()
-    except RuntimeError as error:
-        raise ValueError(f"Cannot read '{spec}': there is no home directory of that user.") from error
-    try:
-        path.stat()
-    except (FileNotFoundError, NotADirectoryError):
-        pass
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise ValueError(f"Cannot read '{spec[:100]}': {reason}. {_EXPECTED}") from error
-    return path
 
 
 def _find_packaged(name: str) -> Source:
@@ -257,4 +243,7 @@ def _identify(paths: Iterable[Path]) -> list[Any]:
     """
     files = (file for path in paths for file in (list_saved_files(path) if path.is_dir() else [path]))
     stats = [(os.path.abspath(path), path.stat()) for path in files]
+    for path, stat in stats:
+        if not S_ISREG(stat.st_mode):  # a pipe could be waited for without end
+            raise ValueError(f"{path} is not a file.")
     return [[path, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino] for path, stat in stats]

@@ -188,7 +188,10 @@ class CsvTable(DelimitedTable):
     @functools.cached_property
     def separator(self) -> str:
         first = next(iter(self._lines()), "")
-        return max(_SEPARATORS, key=lambda separator: len(next(csv.reader([first], delimiter=separator), [])))
+        try:
+            return max(_SEPARATORS, key=lambda separator: len(next(csv.reader([first], delimiter=separator), [])))
+        except csv.Error:  # a header that no separator makes readable is reported when it is read
+            return _SEPARATORS[0]
 
     def notes(self) -> list[str]:
         if self.separator == ",":

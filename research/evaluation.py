@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from accelerate.utils import broadcast_object_list
 from numpy.typing import NDArray
-from torch import Tensor
 
 from research.batches import evaluation_shares
 from research.data.batch import Batch
+from research.gathering import RowGatherer
 from research.metrics import compute_metrics, metric_names
 from research.nonfinite import NonFiniteError, describe_evaluation
 from research.objectives import compute_losses
@@ -49,7 +49,7 @@ def evaluate(run: Run, split: str) -> Predictions:
     lengths = run.lengths_of(split)
     was_training = run.model.training
     run.model.eval()
-    collected: list[tuple[Tensor, ...]] = []
+    rows = RowGatherer(accelerator, len(lengths))
     devices = [accelerator.device] if accelerator.device.type == "cuda" else []
     shares = evaluation_shares(
         lengths, accelerator.process_index, accelerator.num_processes, run.config.evaluation_batch_size
@@ -65,19 +65,14 @@ def evaluate(run: Run, split: str) -> Predictions:
             batch = run.collate(share, split)
             output = compute_losses(run.objective, run.model, _with_known_labels(batch, run.task))
             positions = torch.as_tensor(share.rows, device=accelerator.device)
-            collected.append((positions, batch.weights, output.losses.float(), output.logits.float(), batch.labels))
+            rows.add(positions, batch.weights, output.losses.float(), output.logits.float(), batch.labels)
             progress.update(len(share.rows) * accelerator.num_processes)
     if was_training:
         run.set_training_mode()
-    positions, weights, losses, logits, labels = (
-        accelerator.gather(torch.cat(parts)).cpu().numpy() for parts in zip(*collected, strict=True)
-    )
-    order = np.flatnonzero(weights > 0)
-    order = order[np.argsort(positions[order])]
-    positions, losses, logits, labels = (values[order] for values in (positions, losses, logits, labels))
-    assert np.array_equal(positions, np.arange(len(lengths))), f"{split}: {positions} for {len(lengths)} rows"
+    losses, logits, labels = rows.close()
     ids = getattr(run.splits, split).data.column("id").to_numpy()
-    is_finite = np.isfinite(losses) & np.isfinite(logits).all(axis=1)
+    with np.errstate(invalid="ignore"):
+        is_finite = np.isfinite(losses) & np.isfinite(logits.min(axis=1)) & np.isfinite(logits.max(axis=1))
     if not is_finite.all():
         problem = describe_evaluation(split, run.clock.step, ids[~is_finite].tolist(), len(ids))
         if run.config.on_nonfinite == "error":

@@ -215,6 +215,7 @@ def finish(run: Run) -> tuple[dict[str, Any], dict[str, Predictions]]:
         "trainable_parameters": num_trainable,
         "edits": sum(record.skipped is None for record in run.journal),
         "cached_features": run.features is not None,
+        "mixed_precision": accelerator.mixed_precision,
         "tested": "best" if has_best else "last",
         "metrics": {split: each.metrics for split, each in found.items()},
         "rows": {

@@ -37,7 +37,7 @@ CONFIG = "config.yaml"
 RESULT = "result.json"
 METRICS_LOG = "metrics.jsonl"
 _LONGEST_PART = 40
-PREDICTIONS_BLOCK_BYTES = 2**27
+PREDICTIONS_BLOCK_BYTES = 2**26
 """Size of the scores that are written at once, in bytes."""
 
 
@@ -188,7 +188,7 @@ def _name_columns(task: Task, labels: NDArray[Any], predicted: NDArray[Any]) -> 
             column: [[names[index] for index in np.flatnonzero(row)] for row in values]
             for column, values in columns.items()
         }
-    return {column: [task.name_of(int(value)) for value in values] for column, values in columns.items()}
+    return {column: task.names_of(values.tolist()) for column, values in columns.items()}
 
 
 def predictions_path(directory: Path, split: str) -> Path:

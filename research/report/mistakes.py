@@ -97,7 +97,7 @@ def worst_mistakes(task: Task, scored: Scored, rows: Dataset) -> tuple[list[Mist
 def in_words(task: Task, label: Any) -> str:
     """Return a label as its name, its names or its number."""
     if task.problem_type == "single_label":
-        return task.name_of(int(label))
+        return task.names_of([int(label)])[0]
     if task.problem_type == "regression":
         return f"{float(label):.4g}"
     return ", ".join(task.label_names[index] for index in np.flatnonzero(label)) or "none"

@@ -13,7 +13,7 @@ from research.data.lines import has_undecoded
 _CHUNK = 2**16
 """Characters per read."""
 _LONGEST_WORD = 12
-"""Characters, at the end of what was read, in which a JSON error may come from a word or an escape that goes on."""
+"""Characters, at the end of what was read, that may be part of a number, a word or an escape that goes on."""
 _SPACES = re.compile(r"[ \t\r\n]*")
 
 
@@ -97,7 +97,7 @@ class JsonStream:
                 raise JsonError(f"line {line:,}: invalid JSON ({error.msg})") from None
             except (ValueError, RecursionError) as error:  # numbers of thousands of digits, lists in lists in lists
                 raise JsonError(f"line {self.line:,}: invalid JSON ({error})") from None
-            if end == len(self._buffer) and self._read_more():  # a number may go on
+            if end >= len(self._buffer) - _LONGEST_WORD and self._read_more():  # a number may go on
                 continue
             element = Element(self.line, value, self._repeated, has_undecoded(self._buffer[start:end]))
             self._advance(end)

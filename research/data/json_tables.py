@@ -144,10 +144,7 @@ class JsonListTable(JsonLinesTable):
                 if is_first and not isinstance(element.value, dict):
                     return False
                 is_first = False
-            if is_first or stream.peek() != "}":
-                return False
-            stream.take("}")
-            return not stream.peek()
+            return not is_first and stream.peek() == "}"
 
     def _has_line_objects(self) -> bool:
         """Return whether one of the first two lines is an object, and a row: not one that holds all rows."""

@@ -23,6 +23,7 @@ from research.data.text_tables import TextFormat
 from research.plain_text import for_message
 from research.task import ProblemType, Task
 from research.terminal import print_message
+from research.waiting import Announced
 
 _NOT_ABOUT_ROWS = ("max_length", "truncation", "allow_unknown_tokens")
 Log = Callable[[str], None]
@@ -83,7 +84,7 @@ def _load(settings: DataSettings, cache_dir: Path | None, log: Log) -> Splits:
     clean = cleaning.compose(settings.cleaning)
     if settings.encoding is not None:
         check_encoding(settings.encoding)
-    with reading(settings.data):
+    with reading(settings.data), Announced(f"Looking at {settings.data}", log):
         source = find_source(settings.data, TextFormat(settings.encoding, settings.quoting, tuple(settings.columns)))
     for line in source.notes:
         log(line)
@@ -97,7 +98,8 @@ def _load(settings: DataSettings, cache_dir: Path | None, log: Log) -> Splits:
             if item.name not in _NOT_ABOUT_ROWS
         },
     )
-    entry, facts = cache.fetch(directory, "rows", key, lambda target: prepare(source, settings, clean, target), log)
+    with Announced(f"Reading the rows of {source.name}", log):
+        entry, facts = cache.fetch(directory, "rows", key, lambda target: prepare(source, settings, clean, target), log)
     for line in facts["log"]:
         log(line)
     task = Task(

@@ -195,7 +195,8 @@ def finish(run: Run) -> tuple[dict[str, Any], dict[str, Predictions]]:
         "edits": sum(record.skipped is None for record in run.journal),
         "cached_features": run.features is not None,
         "tested": "best" if has_best else "last",
-        "metrics": {split: each.metrics for split, each in found.items()},
+        "metrics": {split: each.metrics for split, each in found.items() if each.labels is not None},
+        "unlabelled": list(run.texts.unlabelled),
         "rows": {
             "train": len(run.splits.train),
             "validation": len(run.splits.validation),
@@ -232,7 +233,9 @@ def draw(run: Run, result: dict[str, Any], found: dict[str, Predictions]) -> Non
     def draw_matrices() -> None:
         if run.task.problem_type == "single_label" and run.task.num_labels < MANY_LABELS:
             for split, each in found.items():
-                matrices[split] = confusion_matrix_figure(run.task, each.labels, predictions(run.task, each.logits))
+                if each.labels is not None:
+                    predicted = predictions(run.task, each.logits)
+                    matrices[split] = confusion_matrix_figure(run.task, each.labels, predicted)
 
     def draw_for_tensorboard() -> None:
         for split, each in found.items():

@@ -16,6 +16,7 @@ from rich.text import Text
 
 from research.config import Choice, RunConfig
 from research.figures import MANY_LABELS
+from research.outputs import predictions_path
 from research.run import Run
 
 
@@ -41,7 +42,7 @@ def describe(run: Run) -> str:
 
 
 def summary(result: dict[str, Any], directory: Path) -> Group:
-    """Return what ends a run: a table of every metric on every split, and what the run took."""
+    """Return what ends a run: a table of every metric on every split with labels, and what the run took."""
     table = Table("metric")
     splits = list(result["metrics"])
     for split in splits:
@@ -57,7 +58,14 @@ def summary(result: dict[str, Any], directory: Path) -> Group:
         f"{result['steps']:,} steps in {result['train_seconds']:.0f} s, {result['examples_per_second']:.1f} examples/s"
         f", peak memory {result['peak_memory_bytes'] / 2**30:.2f} GiB"
     )
-    return Group(Text(str(directory)), table, Text(took))
+    unlabelled = [
+        Text(
+            f"The {result['rows'][split]:,} {split} rows have no labels, so nothing was measured on them. Predictions: "
+            f"{predictions_path(directory, split)}"
+        )
+        for split in result["unlabelled"]
+    ]
+    return Group(Text(str(directory)), table, *unlabelled, Text(took))
 
 
 def peak_memory_bytes(accelerator: Accelerator) -> int:

@@ -95,16 +95,16 @@ class QuietThreads:
 
 
 def track_final_metrics(accelerator: Accelerator, split: str, found: Predictions, step: int) -> None:
-    """Track the metrics of a split at the end of a run."""
+    """Track the metrics of a split at the end of a run; without labels there are none."""
     defined = {f"{split}/{name}": value for name, value in found.metrics.items() if not math.isnan(value)}
-    if split != "validation":  # which is logged while training
+    if defined and split != "validation":  # which is logged while training
         track_values(accelerator, defined, step)
 
 
 def track_pictures(
     accelerator: Accelerator, task: Task, split: str, found: Predictions, matrix: Figure | None, step: int
 ) -> None:
-    """Show a split's confusion matrix and precision-recall curves in TensorBoard.
+    """Show a split's confusion matrix and precision-recall curves in TensorBoard, unless it has no labels.
 
     Args:
         accelerator: has the trackers.
@@ -115,16 +115,17 @@ def track_pictures(
         step: steps taken.
     """
     writer = _tensorboard_writer(accelerator)
-    if writer is None or task.problem_type == "regression":
+    labels = found.labels
+    if writer is None or labels is None or task.problem_type == "regression":
         return
     if matrix is not None:
         writer.add_figure(f"{split}/confusion_matrix", matrix, step)
     if task.problem_type == "single_label":
         softmax = BlockSoftmax(found.logits)
-        curves = pr_curve_figure(task, found.labels, lambda label: softmax.columns(slice(label, label + 1))[:, 0])
+        curves = pr_curve_figure(task, labels, lambda label: softmax.columns(slice(label, label + 1))[:, 0])
     else:
         scores = probabilities(task, found.logits)
-        curves = pr_curve_figure(task, found.labels, lambda label: scores[:, label])
+        curves = pr_curve_figure(task, labels, lambda label: scores[:, label])
     writer.add_figure(f"{split}/precision_recall", curves, step)
 
 

@@ -15,7 +15,7 @@ from research.data.arrow import RowWriter, read_batches
 from research.data.bad_rows import BadRows
 from research.data.cleaning import CleaningStep
 from research.data.columns import Columns
-from research.data.labels import BadLabelError, LabelForms
+from research.data.labels import BadLabelError, LabelForms, MissingLabelError
 from research.data.splits import Hashes
 from research.data.tables import Table
 
@@ -41,8 +41,8 @@ class Rows:
     """The usable rows of one split, on disk in the order of its files."""
 
     path: Path
-    """Arrow file: text, text_pair, label as a list of strings, id (number of the row over all tables, from 0), and
-    where the row was."""
+    """Arrow file: text, text_pair, label as a list of strings (null if it is missing), id (number of the row over all
+    tables, from 0), and where the row was."""
     tables: Sequence[Table]
     """What the column `table` counts, from `first_table`."""
     first_table: int
@@ -76,6 +76,7 @@ def ingest(
     clean: CleaningStep,
     *,
     label_separator: str | None,
+    keep_unlabelled: bool,
     bad: BadRows,
     path: Path,
 ) -> Rows:
@@ -87,6 +88,7 @@ def ingest(
         columns: what to read.
         clean: applied to each text.
         label_separator: separates the names of several labels in one string.
+        keep_unlabelled: whether rows without a label are kept, since no row of the split may have one.
         bad: gets the rows that cannot be used.
         path: file to write.
     """
@@ -112,8 +114,9 @@ def ingest(
                 last_row = max(last_row, row)
                 try:
                     texts = [_read_text(value, clean) for value in values[:num_texts]]
-                    value = values[num_texts] if len(columns.label) == 1 else list(values[num_texts:])
-                    label = forms.read(_split(value, label_separator), typed=table.typed)
+                    label = _read_label(values[num_texts:], forms, label_separator, typed=table.typed)
+                    if label is None and not keep_unlabelled:
+                        raise MissingLabelError
                     content = "\0".join(texts).encode()
                 except UnicodeEncodeError:
                     bad.add(number, row, table.place(row, line), "invalid Unicode (half of a surrogate pair)")
@@ -126,6 +129,16 @@ def ingest(
                 writer.append((texts[0], pair, label, first_id + row - 1, number, row, line), len(content))
             first_id += last_row
     return Rows(path, tables, first_table, first_ids, num_read, forms, np.frombuffer(hashes, dtype=np.uint64))
+
+
+def _read_label(values: Sequence[Any], forms: LabelForms, separator: str | None, *, typed: bool) -> list[str] | None:
+    """Return the label that some columns hold as strings; None if there is none."""
+    if not values:
+        return None
+    try:
+        return forms.read(_split(values[0], separator) if len(values) == 1 else list(values), typed=typed)
+    except MissingLabelError:
+        return None
 
 
 def _split(label: Any, separator: str | None) -> Any:

@@ -256,6 +256,7 @@ class TsvTable(DelimitedTable):
 class JsonLinesTable(Table):
     """One JSON object per line."""
 
+    sampled_columns = True
     _NUM_PROBED = 100
 
     def __init__(self, path: Path, name: str, text_format: TextFormat | None = None) -> None:

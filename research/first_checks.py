@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import difflib
+import os
 from pathlib import Path
 
 from research.config import RunConfig
 from research.launcher import refuse_launch
+from research.paths import look_up
 from research.plugins import check_plugins
+from research.printable import printable
 from research.resuming import check_checkpoint
 
 
@@ -23,7 +26,7 @@ def check_first(config: RunConfig) -> None:
         check_checkpoint(Path(str(config.resume)), "--resume")
     for name, value in (("data", config.data), ("encoder", config.encoder), ("init_from", config.init_from)):
         if value is not None and _is_path(name, value):
-            _check_path(name, Path(value).expanduser())
+            _check_path(name, look_up(value))
 
 
 def _is_path(name: str, value: str) -> bool:
@@ -39,7 +42,10 @@ def _check_path(name: str, path: Path) -> None:
     if path.exists():
         return
     folder = path.parent
-    siblings = [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
+    try:
+        siblings = os.listdir(folder)
+    except OSError:
+        siblings = []
     nearest = difflib.get_close_matches(path.name, siblings, n=1)
     hint = f" Did you mean '{folder / nearest[0]}'?" if nearest else ""
-    raise ValueError(f"There is no file or folder '{path}' for --{name}.{hint}")
+    raise ValueError(printable(f"There is no file or folder '{path}' for --{name}.{hint}"))

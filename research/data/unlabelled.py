@@ -14,6 +14,7 @@ from research.data.encode import LabelEncoder
 from research.data.ingest import Rows
 from research.data.label_lists import NameReader, list_lengths
 from research.data.labels import distinct, parse_scores
+from research.data.reading import reading
 from research.data.tables import Table
 
 MAY_BE_UNLABELLED = "test"
@@ -34,7 +35,8 @@ def lacks_label_columns(tables: Sequence[Table], columns: Columns, train: Table)
     """
     known = train.columns()
     for table in tables:
-        here = table.columns()
+        with reading(table.name):
+            here = table.columns()
         if not set(here).isdisjoint(columns.label):
             return False
         for column in here:

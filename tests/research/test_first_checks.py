@@ -12,6 +12,7 @@ from research.config import RunConfig
 from research.first_checks import check_first
 from research.user_errors import is_for_the_user
 from tests.conftest import ROOT
+from tests.rights import modes_count
 
 
 @pytest.mark.parametrize(
@@ -52,6 +53,22 @@ def test_check_first_accepts_what_may_be_there(
     for name in ("reviews.csv", "my_head.py", "package/__init__.py"):
         (tmp_path / name).touch()
     check_first(RunConfig(**settings))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["data", "encoder", "init_from"])
+@pytest.mark.parametrize(
+    "path", ["~nosuchuser/a", "./" + "x" * 5000, "./" + "a" * 300, "./caf\udce9.csv", "./locked/a.csv", "./two\nlines"]
+)
+def test_paths_that_cannot_be_looked_up_are_refused_in_one_line(
+    name: str, path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "locked").mkdir(mode=0)
+    with modes_count(), pytest.raises(ValueError, match=r"Cannot read|no file or folder") as caught:
+        check_first(RunConfig(**{name: path}))  # type: ignore[arg-type]
+    assert is_for_the_user(caught.value)
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 400
 
 
 def test_run_is_refused_without_importing_torch(tmp_path: Path) -> None:

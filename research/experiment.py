@@ -133,7 +133,7 @@ def train_and_finish(run: Run, say: Say) -> dict[str, Any]:
     """Train and write what a run leaves; a run that fails says so in its result.json, if it has taken a step."""
     with run.signals:  # to the very end: once one process has ended, torchrun sends the others a SIGTERM
         try:
-            start_trackers(run.accelerator, run.config, run.clock.step)
+            start_trackers(run.accelerator, run.directory, run.config, run.clock.step, say)
             say(describe(run))
             train(run)
             result, found = finish(run)

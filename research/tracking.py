@@ -22,6 +22,8 @@ from research.metrics import probabilities
 from research.outputs import config_as_yaml
 from research.softmax import BlockSoftmax
 from research.task import Task
+from research.tracker_runs import CONTINUATIONS, TRACKER_RUNS, read_tracker_runs, write_tracker_runs
+from research.user_errors import one_line
 
 
 def check_trackers(names: Sequence[str]) -> None:
@@ -40,13 +42,19 @@ def check_trackers(names: Sequence[str]) -> None:
             raise ValueError(f"The tracker '{name}' of --log_with needs a package: pip install {package}.")
 
 
-def start_trackers(accelerator: Accelerator, config: RunConfig, step: int) -> None:
-    """Start every tracker of --log_with; TensorBoard's files go to tensorboard/.
+def start_trackers(
+    accelerator: Accelerator, directory: Path, config: RunConfig, step: int, say: Callable[[str], None]
+) -> None:
+    """Start every tracker of --log_with, or continue its run; TensorBoard's files go to tensorboard/.
 
     Args:
         accelerator: has the trackers.
+        directory: the run directory, which holds the ids of the trackers' runs.
         config: the settings, which are shown.
         step: steps taken; what TensorBoard knows of later ones is of a run that was cut.
+        say: gets messages for the user.
+    Raises:
+        ValueError: if a tracker cannot be started.
     """
     plain = {
         name: value if isinstance(value, bool | int | float | str) else str(value)
@@ -57,11 +65,29 @@ def start_trackers(accelerator: Accelerator, config: RunConfig, step: int) -> No
             tracker.init_kwargs["purge_step"] = step + 1
     if not isinstance(threading.excepthook, QuietThreads):
         threading.excepthook = QuietThreads(threading.excepthook)
-    accelerator.init_trackers("midway")
+    before = read_tracker_runs(directory) if accelerator.is_main_process else {}
+    others = [name for name in config.log_with if name != "tensorboard"]
+    try:
+        accelerator.init_trackers(
+            "midway", init_kwargs={name: CONTINUATIONS[name].init_arguments(before[name]) for name in before}
+        )
+    except Exception as error:  # each tracker has errors of its own
+        if not others:
+            raise
+        remedy = f" To start new runs of them, delete {directory / TRACKER_RUNS}." if before else ""
+        raise ValueError(
+            f"Cannot start the trackers {', '.join(others)} ({one_line(error).rstrip('.')}).{remedy}"
+        ) from error
     for tracker in accelerator.trackers:
-        # TensorBoardTracker would make a folder named by the time for this; it gets a text instead.
-        if tracker.name != "tensorboard":
+        # TensorBoardTracker would make a folder named by the time for this; it gets a text instead. A run that is
+        # continued has its settings, and MLflow does not let them change.
+        if tracker.name != "tensorboard" and tracker.name not in before:
             tracker.store_init_configuration(plain)
+    if accelerator.is_main_process:
+        write_tracker_runs(directory, before, accelerator.trackers)
+    restarted = [name for name in others if name not in CONTINUATIONS]
+    if restarted and config.resume is not None and step > 0:
+        say(f"Warning: New runs of these trackers were started, which cannot be continued: {', '.join(restarted)}.")
     writer = _tensorboard_writer(accelerator)
     if writer is not None:
         writer.add_text("config", f"```yaml\n{config_as_yaml(config)}```")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from research.printable import printable
+from research.plain_text import for_message
 
 _LONGEST_SHOWN = 200
 
@@ -17,7 +17,7 @@ def look_up(spec: str) -> Path:
     Raises:
         ValueError: if no such path can exist, or the folders above it may not be entered.
     """
-    shown = printable(spec, longest=_LONGEST_SHOWN)
+    shown = for_message(spec, longest=_LONGEST_SHOWN)
     try:
         path = Path(spec).expanduser()
     except RuntimeError as error:

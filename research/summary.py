@@ -12,7 +12,6 @@ import torch
 from accelerate import Accelerator
 from rich.console import Group
 from rich.table import Table
-from rich.text import Text
 
 from research.config import Choice, RunConfig
 from research.figures import MANY_LABELS
@@ -20,7 +19,7 @@ from research.outputs import predictions_path
 from research.run import Run
 
 
-def describe(run: Run) -> str:
+def describe(run: Run) -> list[str]:
     """Return what is about to happen, in a few lines."""
     config, model = run.config, run.encoder_with_head
     head = Choice.of(config.head, "head").name
@@ -30,15 +29,13 @@ def describe(run: Run) -> str:
     where = [run.accelerator.device.type, precision]
     if run.accelerator.device.type == "cpu":
         where.append(f"{torch.get_num_threads()} thread{'' if torch.get_num_threads() == 1 else 's'}")
-    return "\n".join(
-        [
-            f"{config.encoder} + {head} head: {trainable / 1e6:.1f} million trainable parameters, "
-            f"{run.task.num_labels} outputs ({run.task.problem_type})",
-            f"{run.clock.total_steps:,} steps of {config.batch_size} examples, {num_processes} "
-            f"process{'' if num_processes == 1 else 'es'} ({', '.join(where)})",
-            f"run directory: {run.directory}",
-        ]
-    )
+    return [
+        f"{config.encoder} + {head} head: {trainable / 1e6:.1f} million trainable parameters, "
+        f"{run.task.num_labels} outputs ({run.task.problem_type})",
+        f"{run.clock.total_steps:,} steps of {config.batch_size} examples, {num_processes} "
+        f"process{'' if num_processes == 1 else 'es'} ({', '.join(where)})",
+        f"run directory: {run.directory}",
+    ]
 
 
 def summary(result: dict[str, Any], directory: Path) -> Group:
@@ -59,13 +56,11 @@ def summary(result: dict[str, Any], directory: Path) -> Group:
         f", peak memory {result['peak_memory_bytes'] / 2**30:.2f} GiB"
     )
     unlabelled = [
-        Text(
-            f"The {result['rows'][split]:,} {split} rows have no labels, so nothing was measured on them. Predictions: "
-            f"{predictions_path(directory, split)}"
-        )
+        f"The {result['rows'][split]:,} {split} rows have no labels, so nothing was measured on them. Predictions: "
+        f"{predictions_path(directory, split)}"
         for split in result["unlabelled"]
     ]
-    return Group(Text(str(directory)), table, *unlabelled, Text(took))
+    return Group(str(directory), table, *unlabelled, took)
 
 
 def peak_memory_bytes(accelerator: Accelerator) -> int:

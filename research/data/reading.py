@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from research.printable import printable
+from research.plain_text import for_message
 from research.user_errors import one_line
 
 
@@ -37,5 +37,5 @@ def printable_errors() -> Iterator[None]:
     try:
         yield
     except ValueError as error:
-        error.args = (printable(str(error)),)
+        error.args = (for_message(str(error)),)
         raise

@@ -241,7 +241,7 @@ def _identify(paths: Iterable[Path]) -> list[Any]:
 
     Of a folder that save_to_disk wrote, these are its files.
     """
-    files = (file for path in paths for file in (list_saved_files(path) if path.is_dir() else [path]))
+    files = (file for path in paths for file in (list_saved_files(path) if is_saved_dataset(path) else [path]))
     stats = [(os.path.abspath(path), path.stat()) for path in files]
     for path, stat in stats:
         if not S_ISREG(stat.st_mode):  # a pipe could be waited for without end

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from research.printable import printable
+from research.plain_text import for_message
 
 Report = Callable[[int, int, str], None]
 """Takes the row, the line and the reason of a bad row."""
@@ -29,7 +29,7 @@ class Table(ABC):
     """Whether `columns` are those of the first rows only; a value that a row does not have is None."""
 
     def __init__(self, name: str) -> None:
-        self.name = printable(name)  # it goes into files too, and systems allow names that are no Unicode
+        self.name = for_message(name)  # it goes into files too, and systems allow names that are no Unicode
 
     @abstractmethod
     def columns(self) -> list[str]:

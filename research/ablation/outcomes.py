@@ -117,12 +117,18 @@ class StudyOutcomes:
             f"rounded otherwise: for trials that are alike, pass {' '.join(sorted(reduced))}"
         ]
 
+    def is_unlabelled(self, split: str) -> bool:
+        """Return whether a finished trial read rows without labels there."""
+        return any(outcome.result is not None and split not in outcome.result["metrics"] for outcome in self.finished)
+
     def values(self, metric: str, split: str) -> dict[str, dict[int, float]]:
         """Return a metric by arm and seed, of finished trials.
 
         Raises:
-            ValueError: if a trial has no such metric.
+            ValueError: if a trial has no such metric, or its rows have no labels.
         """
+        if self.is_unlabelled(split):
+            raise ValueError(describe_unlabelled(split))
         found: dict[str, dict[int, float]] = {arm: {} for arm in self.arms}
         for outcome in self.finished:
             assert outcome.result is not None
@@ -131,6 +137,14 @@ class StudyOutcomes:
                 raise ValueError(f"No metric '{metric}' in {outcome.directory}; there are {', '.join(metrics)}.")
             found[outcome.trial.arm][outcome.trial.seed] = float("nan" if metrics[metric] is None else metrics[metric])
         return found
+
+
+def describe_unlabelled(split: str) -> str:
+    """Return why arms cannot be compared on a split, and what can be done instead."""
+    return (
+        f"arms cannot be compared on {split} rows, which have no labels; --split validation compares them on "
+        "validation rows"
+    )
 
 
 def collect(spec: StudySpec, trials: Sequence[Trial], entries: Mapping[str, Entry], directory: Path) -> StudyOutcomes:

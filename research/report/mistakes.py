@@ -31,7 +31,8 @@ class Scored:
 
     @classmethod
     def of(cls, task: Task, found: Predictions) -> Scored:
-        """Return the same rows with no more scores than are needed."""
+        """Return the same rows, which have labels, with no more scores than are needed."""
+        assert found.labels is not None
         is_single = task.problem_type == "single_label"
         scores: Array = (
             BlockSoftmax(found.logits).confidence[:, None] if is_single else probabilities(task, found.logits)

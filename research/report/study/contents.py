@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar, get_args
 
-from research.ablation.outcomes import State, StudyOutcomes
+from research.ablation.outcomes import State, StudyOutcomes, describe_unlabelled
 from research.ablation.power import MIN_SEEDS
 from research.metrics import higher_is_better, metric_bounds
 from research.plain_text import LONGEST_IN_PAGE, shortened
@@ -137,7 +137,9 @@ def find_contents(study: StudyOutcomes, *, show_texts: bool = True) -> Contents:
     if not study.finished:
         return contents
     metric = contents.metric
-    if metric is None:
+    if study.is_unlabelled(study.spec.split):
+        contents.reasons["ranking"] = describe_unlabelled(study.spec.split)
+    elif metric is None:
         contents.reasons["ranking"] = "no trial has one of the metrics that are compared by default; name one"
     else:
         contents.ranked = contents.attempt("ranking", lambda: rank_arms(study, metric), [])

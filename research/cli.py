@@ -44,6 +44,8 @@ class LookingSettings:
     """Print every setting, resolved, as YAML, and stop."""
     list: Listing | None = None
     """Print what is registered, with options and sources, and stop."""
+    traceback: bool = False
+    """Show the whole traceback of an error in your own code, which is reported in a few lines otherwise."""
 
 
 LOOKING = tuple(item.name for item in dataclasses.fields(LookingSettings))

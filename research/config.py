@@ -82,8 +82,9 @@ class DataSettings:
     """Data"""
 
     data: str = "imdb"
-    """What to train on: `imdb` or `rotten_tomatoes` (packaged), an aclImdb folder or .tar.gz, a csv, tsv, jsonl or
-    parquet file, a folder with train/validation/test files, or `hub:<dataset>[:config]`."""
+    """What to train on: `imdb` or `rotten_tomatoes` (packaged), an aclImdb folder or .tar.gz, a csv, tsv, jsonl,
+    ndjson, json or parquet file (text files also compressed: reviews.csv.gz), a folder with train/validation/test
+    files or folders, a cloned data repository, a folder that save_to_disk wrote, or `hub:<dataset>[:config]`."""
     task: Literal["single_label", "multi_label", "regression"] | None = None
     """Kind of labels; by default guessed from them, and said."""
     text_column: str | None = None

@@ -38,6 +38,7 @@ from heads.registry import Registry, UnknownNameError, describe_unknown
 from research.data.hub import HUB_TIMEOUT
 from research.families import set_dropout
 from research.manifest import file_sha256
+from research.paths import look_up
 from research.user_errors import one_line
 
 logger = logging.getLogger(__name__)
@@ -107,7 +108,7 @@ def encoder_folder(encoder: str) -> Path:
     """
     if encoder in ENCODERS:
         return ENCODERS[encoder]()
-    path = Path(encoder).expanduser()
+    path = look_up(encoder)
     if path.is_dir():
         return path
     if path.exists():

@@ -70,18 +70,20 @@ def check_directory(directory: Path, config: RunConfig) -> None:
             raise ValueError(f"{directory} is not empty and no run's directory; --overwrite does not delete it.")
 
 
-def make_directory(directory: Path) -> None:
-    """Make the run directory, if it is not there.
+def make_directory(directory: Path) -> bool:
+    """Make the run directory, if it is not there; return whether it was made.
 
     Raises:
         ValueError: if it cannot be made, or written to.
     """
+    is_new = not directory.exists()
     try:
         directory.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=directory):  # which has no name
             pass
     except OSError as error:
         raise ValueError(f"Cannot write to the run directory {directory}: {error.strerror}.") from None
+    return is_new
 
 
 def claim_directory(directory: Path, config: RunConfig) -> None:

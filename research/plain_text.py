@@ -25,6 +25,9 @@ LONGEST_IN_PAGE = 200
 LONGEST_IN_PICTURE = 40
 """Characters of a name in a picture; the tables beside it have all."""
 
+LONGEST_MESSAGE = 2000
+"""Characters of a message about other people's files."""
+
 
 def for_terminal(text: str, *, keep_lines: bool = False) -> str:
     r"""Return text that moves no cursor and changes no colour; `\x1b`, `\u202e` and the like are written out.
@@ -35,6 +38,20 @@ def for_terminal(text: str, *, keep_lines: bool = False) -> str:
     """
     shown = _written_out(text)
     return shown if keep_lines else shown.replace("\n", r"\n").replace("\t", r"\t")
+
+
+def for_message(text: str, longest: int = LONGEST_MESSAGE) -> str:
+    """Return what a file says, or an error about it, for a message: on one line, and of bounded length.
+
+    Args:
+        text: any text.
+        longest: number of characters from which on its middle is left out.
+    """
+    shown = for_terminal(text)
+    if len(shown) <= longest:
+        return shown
+    first, last = shown[: longest // 2], shown[len(shown) - longest // 3 :]
+    return f"{first} [{len(shown) - len(first) - len(last):,} characters] {last}"
 
 
 def for_html(text: object, *, is_block: bool = False) -> object:

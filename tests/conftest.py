@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any
 import psutil
 import pytest
 
+from tests.forked import Forked
 from tests.limits import HANG_LIMIT
 
 ROOT = Path(__file__).parent.parent
@@ -41,10 +43,16 @@ WORDS = ["good", "great", "fine", "warm", "bad", "poor", "dull", "cold", "film",
 @pytest.fixture(scope="session")
 def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A BERT of two layers and width 32 with random weights and a small vocabulary, saved as usual."""
+    folder = tmp_path_factory.mktemp("encoders") / "tiny"
+    write_tiny_encoder(folder)
+    return folder
+
+
+def write_tiny_encoder(folder: Path) -> None:
+    """Save a BERT of two layers and width 32 with random weights and a small vocabulary into a new folder."""
     import torch
     from transformers import BertConfig, BertModel, BertTokenizerFast
 
-    folder = tmp_path_factory.mktemp("encoders") / "tiny"
     folder.mkdir()
     vocabulary = folder / "vocab.txt"
     vocabulary.write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS]) + "\n", encoding="utf-8")
@@ -60,7 +68,6 @@ def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         max_position_embeddings=64,
     )
     BertModel(config, add_pooling_layer=False).save_pretrained(folder)
-    return folder
 
 
 @pytest.fixture(scope="session")
@@ -87,10 +94,33 @@ def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cache")
 
 
+def is_script(command: Sequence[str]) -> bool:
+    """Return whether a command is plain Python with a script, without the launcher."""
+    return command[0] == sys.executable and command[1].endswith(".py")
+
+
+def run_forked(
+    command: Sequence[str], cwd: Path, environment: dict[str, str], timeout: float
+) -> subprocess.CompletedProcess[str]:
+    """Run a Python script in a process that has the imports already; when it takes too long, kill it."""
+    with tempfile.TemporaryDirectory() as folder:
+        stdout, stderr = Path(folder) / "stdout", Path(folder) / "stderr"
+        process = Forked(command[1:], cwd=cwd, environment=environment, stdout=stdout, stderr=stderr)
+        try:
+            returncode = process.wait(timeout)
+        finally:
+            process.kill()
+        # As subprocess does with text: a carriage return of a progress bar counts as a line break.
+        printed = (path.read_text(encoding="utf-8") if path.exists() else "" for path in (stdout, stderr))
+        return subprocess.CompletedProcess(command, returncode, *printed)
+
+
 def run_to_the_end(
     command: Sequence[str], cwd: Path, environment: dict[str, str], timeout: float
 ) -> subprocess.CompletedProcess[str]:
     """Run a command; when it takes too long, end it with all that it started."""
+    if is_script(command):
+        return run_forked(command, cwd, environment, timeout)
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     with subprocess.Popen(command, cwd=cwd, env=environment, start_new_session=True, **pipes) as process:
         try:
@@ -130,14 +160,15 @@ class Started:
 
     def __init__(self, command: Sequence[str], cwd: Path, environment: dict[str, str], output: Path) -> None:
         self.output = output
+        self.process: subprocess.Popen[bytes] | Forked
+        environment = {**environment, "STARTED": str(output)}
+        if is_script(command):
+            output.touch()
+            self.process = Forked(command[1:], cwd=cwd, environment=environment, stdout=output, stderr=output)
+            return
         with output.open("w") as file:
             self.process = subprocess.Popen(
-                command,
-                cwd=cwd,
-                env={**environment, "STARTED": str(output)},
-                stdout=file,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
+                command, cwd=cwd, env=environment, stdout=file, stderr=subprocess.STDOUT, start_new_session=True
             )
 
     def wait_for(self, what: str, condition: Callable[[], bool], timeout: float = HANG_LIMIT) -> None:
@@ -157,7 +188,8 @@ class Started:
         found = []
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error):  # it ended meanwhile, or is another user's
-                if process.status() != psutil.STATUS_ZOMBIE and process.environ().get("STARTED") == str(self.output):
+                is_own = process.pid == self.process.pid or process.environ().get("STARTED") == str(self.output)
+                if is_own and process.status() != psutil.STATUS_ZOMBIE:
                     found.append(process)
         return found
 

@@ -14,7 +14,7 @@ from rich.table import Table
 from research.ablation.command import StudyCommand
 from research.ablation.devices import share_devices
 from research.ablation.estimate import Estimate, estimate
-from research.ablation.grid import StudySpec, Trial, expand
+from research.ablation.grid import StudySpec, Trial, check_arms
 from research.ablation.launcher import read_launcher
 from research.ablation.outcomes import Outcome, StudyOutcomes, collect
 from research.ablation.progress import duration
@@ -30,13 +30,17 @@ from research.metrics import check_metric, higher_is_better
 from research.report.study import find_contents, ranking_lines, write_contents
 from research.resuming import ABOUT_ROWS, compare_settings, refuse
 from research.terminal import Terminal, print_message
+from research.waiting import Announced
 
 STUDY_FILE = "study.yaml"
 
 
-def conduct(command: StudyCommand) -> int:
+def conduct(command: StudyCommand, trials: Sequence[Trial]) -> int:
     """Run a study, or only list it; return the exit status.
 
+    Args:
+        command: what the command line asks for.
+        trials: of its grid.
     Raises:
         ValueError: for settings that cannot be, or a storage that cannot be used.
     """
@@ -45,8 +49,8 @@ def conduct(command: StudyCommand) -> int:
     shares = share_devices(read_launcher(command.settings.accelerate_config), command.settings.workers)
     for note in filter(None, [*command.notes, shares.describe()]):
         print_message(note)
-    trials = expand(spec, command.options)
-    check(trials)
+    # What the launcher's precision will be is not known here.
+    check_arms(trials, lambda config: resolve(dataclasses.replace(config, mixed_precision="no")))
     check_forks(trials)
     check_compared(spec, trials)
     address = command.settings.storage or local_address(directory.resolve())
@@ -112,24 +116,6 @@ def work(
         return worker.work()
 
 
-def check(trials: Sequence[Trial]) -> None:
-    """Refuse names and options that do not exist, before anything is run.
-
-    Raises:
-        ValueError: naming the trial.
-    """
-    checked = set()
-    for trial in trials:
-        if trial.arm not in checked:
-            checked.add(trial.arm)
-            # What the launcher's precision will be is not known here.
-            config = dataclasses.replace(trial.config(), mixed_precision="no")
-            try:
-                resolve(config)
-            except ValueError as error:
-                raise ValueError(f"{trial.arm}: {error}") from None
-
-
 def check_forks(trials: Sequence[Trial]) -> None:
     """Refuse trials that cannot begin at the checkpoint that they fork.
 
@@ -169,8 +155,9 @@ def check_compared(spec: StudySpec, trials: Sequence[Trial]) -> None:
 def conclude(console: Terminal, outcomes: StudyOutcomes, *, show_texts: bool = True) -> int:
     """Write the report and say what came out; return the exit status."""
     failed = [outcome for outcome in outcomes.outcomes if outcome.state == "failed"]
-    contents = find_contents(outcomes, show_texts=show_texts)
-    path = write_contents(contents)
+    with Announced("Computing statistics and writing the report", print_message):
+        contents = find_contents(outcomes, show_texts=show_texts)
+        path = write_contents(contents)
     for line in ranking_lines(contents):
         console.print(line)
     encoded_anew = [outcome for outcome in outcomes.finished if _computed_hidden_states(outcome)]

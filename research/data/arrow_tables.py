@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from datasets import ClassLabel, Dataset, Features
+from datasets import ClassLabel, Dataset
 
 from research.data.bad_rows import INVALID_UTF8
+from research.data.declared_names import MetadataError, read_declared_names
 from research.data.tables import Report, Table, check_columns, check_file
+from research.user_errors import one_line
 
 _READ_ROWS = 1000
+_NOT_IN_PYTHON = (ValueError, OverflowError, KeyError, pa.ArrowException)
+"""What Arrow raises for strings that are not UTF-8, and for times that Python has no value for."""
 
 
 class ArrowTable(Table):
@@ -23,10 +28,6 @@ class ArrowTable(Table):
     @abstractmethod
     def schema(self) -> pa.Schema:
         """Return names and types of the columns."""
-
-    @abstractmethod
-    def features(self) -> Features:
-        """Return the columns as the `datasets` library sees them."""
 
     @abstractmethod
     def batches(self, columns: list[str]) -> Iterator[pa.RecordBatch]:
@@ -40,11 +41,6 @@ class ArrowTable(Table):
     def string_columns(self) -> list[str]:
         return [field.name for field in self.schema() if _holds_strings(field.type)]
 
-    def label_names(self, column: str) -> tuple[str, ...] | None:
-        feature = self.features().get(column)
-        feature = getattr(feature, "feature", feature)  # of a list, what its elements are
-        return tuple(feature.names) if isinstance(feature, ClassLabel) else None
-
     def rows(self, columns: Sequence[str], report: Report) -> Iterator[tuple[int, int, Sequence[Any]]]:
         names = [self.label_names(column) for column in columns]
         row = 0
@@ -52,8 +48,9 @@ class ArrowTable(Table):
             values = [_read_values(column) for column in batch.columns]
             for record in zip(*values, strict=True):
                 row += 1
-                if any(isinstance(value, UnicodeDecodeError) for value in record):
-                    report(row, 0, INVALID_UTF8)
+                unreadable = next((value for value in record if isinstance(value, _Unreadable)), None)
+                if unreadable is not None:
+                    report(row, 0, unreadable.reason)
                 else:
                     yield row, 0, [_name_label(value, known) for value, known in zip(record, names, strict=True)]
 
@@ -70,15 +67,28 @@ class ParquetTable(ArrowTable):
         try:
             # Buffered: without it a whole row group's columns are held at once.
             return pq.ParquetFile(self.path, buffer_size=2**20, pre_buffer=False)
-        except pa.ArrowInvalid as error:
-            raise ValueError(f"{self.name} is not a parquet file: {error}") from error
+        except (pa.ArrowException, OSError) as error:
+            raise ValueError(f"{self.name} is not a parquet file, or a damaged one: {one_line(error)}") from error
 
     def schema(self) -> pa.Schema:
         with self._open() as file:
             return file.schema_arrow
 
-    def features(self) -> Features:
-        return Features.from_arrow_schema(self.schema())
+    def label_names(self, column: str) -> tuple[str, ...] | None:
+        try:
+            return read_declared_names(self.schema().metadata).get(column)
+        except MetadataError:  # reported by `notes`
+            return None
+
+    def notes(self) -> list[str]:
+        try:
+            read_declared_names(self.schema().metadata)
+        except MetadataError as error:
+            return [
+                f"Warning: The Hugging Face metadata of {self.name} cannot be read ({error}). Label names in it are "
+                "not used: labels are called as the rows have them."
+            ]
+        return []
 
     def batches(self, columns: list[str]) -> Iterator[pa.RecordBatch]:
         with self._open() as file:
@@ -96,8 +106,10 @@ class LoadedTable(ArrowTable):
     def schema(self) -> pa.Schema:
         return self.dataset.features.arrow_schema
 
-    def features(self) -> Features:
-        return self.dataset.features
+    def label_names(self, column: str) -> tuple[str, ...] | None:
+        feature = self.dataset.features.get(column)
+        feature = getattr(feature, "feature", feature)  # of a list, what its elements are
+        return tuple(feature.names) if isinstance(feature, ClassLabel) else None
 
     def batches(self, columns: list[str]) -> Iterator[pa.RecordBatch]:
         for table in self.dataset.select_columns(columns).with_format("arrow").iter(_READ_ROWS):
@@ -110,11 +122,18 @@ def _holds_strings(kind: pa.DataType) -> bool:
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
 
 
+@dataclass(frozen=True)
+class _Unreadable:
+    """Stands in the place of a value that cannot be read."""
+
+    reason: str
+
+
 def _read_values(column: pa.Array) -> list[Any]:
-    """Return the values, with the exception in the place of a string that is not UTF-8."""
+    """Return the values: of most columns at once, else one by one to find those that cannot be read."""
     try:
         values: list[Any] = column.to_pylist()
-    except UnicodeDecodeError:
+    except _NOT_IN_PYTHON:
         values = [_read_value(scalar) for scalar in column]
     return values
 
@@ -122,8 +141,10 @@ def _read_values(column: pa.Array) -> list[Any]:
 def _read_value(scalar: pa.Scalar) -> Any:
     try:
         return scalar.as_py()
-    except UnicodeDecodeError as error:
-        return error
+    except UnicodeDecodeError:
+        return _Unreadable(INVALID_UTF8)
+    except _NOT_IN_PYTHON as error:
+        return _Unreadable(f"a value of type {scalar.type} that cannot be read ({one_line(error).rstrip('.')})")
 
 
 def _name_label(value: Any, names: tuple[str, ...] | None) -> Any:
@@ -132,6 +153,10 @@ def _name_label(value: Any, names: tuple[str, ...] | None) -> Any:
         return value
     if isinstance(value, list):
         return [_name_label(element, names) for element in value]
+    if isinstance(value, float) and value.is_integer():  # pandas stores ids as floats if one is missing
+        value = int(value)
+    if not isinstance(value, int):
+        return value
     if value == -1:
         return None
     return names[value] if 0 <= value < len(names) else value

@@ -7,11 +7,14 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Literal
 
+from research.plain_text import for_message
+
 NUM_NAMED = 5
 
 
 NUM_REASONS = 20
 """Reasons kept apart per file; rows with further ones are counted together."""
+_LONGEST_REASON = 300
 OTHER_REASONS = "other reasons"
 INVALID_UTF8 = "invalid UTF-8"
 OTHER_ENCODING = f"{INVALID_UTF8}; if the file has another encoding, name it (--encoding cp1252)"
@@ -60,6 +63,7 @@ class BadRows:
             place: file and row in words.
             reason: what is wrong with it.
         """
+        reason = for_message(reason, longest=_LONGEST_REASON)
         self.count += 1
         reasons = self.reasons.setdefault(table, Counter())
         reasons[reason if reason in reasons or len(reasons) < NUM_REASONS else OTHER_REASONS] += 1

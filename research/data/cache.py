@@ -17,10 +17,17 @@ _MANIFEST = "manifest.json"
 
 
 def find_cache_dir(cache_dir: Path | None = None) -> Path:
-    """Return the cache directory: the argument, else MIDWAY_CACHE, else ~/.cache/midway."""
+    """Return the cache directory: the argument, else MIDWAY_CACHE, else ~/.cache/midway.
+
+    Raises:
+        ValueError: if the user has no home directory, and MIDWAY_CACHE is not set.
+    """
     if cache_dir is not None:
         return Path(cache_dir)
-    return Path(os.environ.get("MIDWAY_CACHE") or Path.home() / ".cache" / "midway")
+    try:
+        return Path(os.environ.get("MIDWAY_CACHE") or Path.home() / ".cache" / "midway")
+    except RuntimeError as error:
+        raise ValueError("There is no home directory for the data cache; set MIDWAY_CACHE to a directory.") from error
 
 
 def fingerprint(*parts: Any) -> str:
@@ -44,19 +51,23 @@ def fetch(
         build: fills an empty directory and returns JSON-able facts to be kept beside the files.
         log: gets the news that a damaged entry is built again.
     Raises:
-        ValueError: if the cache directory cannot be written to.
+        ValueError: if the cache directory cannot be written to, or the entry cannot be read.
     """
     target = cache_dir / f"{kind}-{key}"
-    facts = _read(target)
+    try:
+        facts = _read(target)
+    except OSError as error:
+        raise ValueError(
+            f"Cannot read {error.filename} in the data cache: {error.strerror}. It may be another user's; set "
+            "MIDWAY_CACHE to another directory."
+        ) from error
     if facts is not None:
         return target, facts
     try:
         cache_dir.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{kind}-", dir=cache_dir))
     except OSError as error:
-        raise ValueError(
-            f"Cannot write to the data cache {cache_dir}: {error.strerror}. Set MIDWAY_CACHE to another directory."
-        ) from error
+        raise ValueError(_describe_unwritable(cache_dir, error)) from error
     try:
         contents = temporary / "entry"
         contents.mkdir()
@@ -77,21 +88,36 @@ def fetch(
             raise ValueError(
                 f"The disk of the data cache {cache_dir} is full. Free some space, or set MIDWAY_CACHE elsewhere."
             ) from error
+        if cache_dir in Path(os.fsdecode(error.filename or "")).parents:  # elsewhere, `build` itself failed
+            raise ValueError(_describe_unwritable(cache_dir, error)) from error
         raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return target, facts
 
 
+def _describe_unwritable(cache_dir: Path, error: OSError) -> str:
+    return f"Cannot write to the data cache {cache_dir}: {error.strerror}. Set MIDWAY_CACHE to another directory."
+
+
 def _read(target: Path) -> dict[str, Any] | None:
-    """Return the facts of a complete entry, None if there is none or one of its files is not as it was written."""
+    """Return the facts of a complete entry, None if there is none or one of its files is not as it was written.
+
+    Raises:
+        OSError: if a file of the entry cannot be read.
+    """
     try:
         manifest = json.loads((target / _MANIFEST).read_text(encoding="utf-8"))
-        if any((target / name).stat().st_size != size for name, size in manifest["sizes"].items()):
-            return None
-    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError):
+        sizes: dict[str, int] = manifest["sizes"]
+        facts: dict[str, Any] = manifest["facts"]
+        for name, size in sizes.items():
+            with (target / name).open("rb") as file:
+                if os.fstat(file.fileno()).st_size != size:
+                    return None
+    except (FileNotFoundError, NotADirectoryError):
         return None
-    facts: dict[str, Any] = manifest["facts"]
+    except (ValueError, LookupError, TypeError, AttributeError):  # a manifest that was not written here
+        return None
     return facts
 
 

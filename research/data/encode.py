@@ -21,6 +21,7 @@ from research.data.labels import (
     guess_problem_type,
     parse_scores,
 )
+from research.data.reading import reading
 from research.data.second_readings import warn_of_second_readings, warn_of_spellings
 from research.data.splits import Integers, Strata, bin_scores
 from research.task import ProblemType
@@ -28,6 +29,8 @@ from research.task import ProblemType
 _LABEL_TYPES = {"single_label": pa.int64(), "multi_label": pa.list_(pa.int64()), "regression": pa.float64()}
 _NUM_NAMES_SHOWN = 10
 _MOST_SCORES_COUNTED = 10_000
+_LARGEST_SCORE = float(np.finfo(np.float32).max)
+"""Scores are predicted in 32 bits."""
 
 
 class LabelEncoder:
@@ -76,7 +79,8 @@ class LabelEncoder:
         if problem_type == "regression":
             notes = warn_of_second_readings(problem_type, train.forms, values, column) if guessed else []
             return cls(problem_type, column, None, np.zeros(0, dtype=np.int64), notes)
-        declared = train.tables[0].label_names(column)
+        with reading(train.tables[0].name):
+            declared = train.tables[0].label_names(column)
         codes = LabelCodes.learn(values) if declared is None else LabelCodes.declared(declared)
         reader = NameReader(codes)
         counts = _count_codes(train, reader)
@@ -181,9 +185,10 @@ class LabelEncoder:
                 rows.report(unseen if reason is None else bad, batch, int(index), reason or self._explain_unseen(label))
             usable[start:stop] = ~unknown
             start = stop
-        if self.reader is None and usable.any():
-            values[usable] = bin_scores(values[usable].astype(np.float64))
+        if self.reader is None:
             values[~usable] = 0
+            if usable.any():
+                values[usable] = bin_scores(values[usable].astype(np.float64))
         return usable, values.astype(np.int32, copy=False)
 
     def encode_labels(self, labels: pa.ListArray) -> pa.Array:
@@ -214,7 +219,7 @@ class LabelEncoder:
         single = list_lengths(labels) == 1
         scores = np.full(len(labels), np.nan)
         scores[single] = parse_scores(labels.filter(pa.array(single)).flatten())
-        return scores, ~np.isfinite(scores)
+        return scores, ~(np.abs(scores) <= _LARGEST_SCORE)
 
     def _read_codes(self, labels: pa.ListArray) -> tuple[Integers, NDArray[np.bool_]]:
         """Return each row's rarest label (the number of labels if it has none), and which rows are unusable."""
@@ -244,7 +249,7 @@ class LabelEncoder:
     def _explain_unreadable(self, label: list[str]) -> str | None:
         """Return why a label cannot be read; None if it can."""
         if self.reader is None:
-            return f"the label {', '.join(map(repr, label))} is not a finite number"
+            return f"the label {', '.join(map(repr, label))} is not a finite number (of 32 bits)"
         reason = self.reader.explain(label)
         if reason is not None:
             return reason

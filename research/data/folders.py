@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from pathlib import Path
 
+from research.data.compression import NOT_DATA, find_type, is_compressed, strip_compression
+from research.data.saved import is_saved_dataset
 from research.data.splits import SPLIT_NAMES
 
 SPLIT_OF_STEM = {
@@ -19,11 +22,17 @@ SPLIT_OF_STEM = {
 }
 # Older repositories of the Hub add a hash to the name of a shard.
 _SHARD = re.compile(r"(?P<stem>.*)-(?P<number>\d+)-of-(?P<total>\d+)(-[0-9a-f]{16})?")
-_NOT_DATA = (".py", ".sh", ".md", ".log", ".ipynb", ".yaml", ".yml")
+# A part of a data set; Spark adds the job to the name.
+_PART = re.compile(r"(?P<stem>.*?)(?P<number>\d+)(?P<job>-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}-c\d+)?")
+_DEPTH = 2
+"""Of folders that are searched for splits, as in data/<configuration>/train.parquet."""
 
 
 def find_split_files(folder: Path, suffixes: AbstractSet[str]) -> tuple[dict[str, list[Path]], list[str]]:
     """Return the files of each split of a folder, shards in the order of their numbers, and what to report.
+
+    If the folder itself has none, they are those of the one folder in it that has some, as in repositories of the Hub.
+    A path among them may be a folder that save_to_disk wrote.
 
     Args:
         folder: the folder.
@@ -32,52 +41,131 @@ def find_split_files(folder: Path, suffixes: AbstractSet[str]) -> tuple[dict[str
         ValueError: if it is not clear which file is which split, a file that is named like a split cannot be read, or
             a shard is missing.
     """
-    paths = _list_folder(folder)
-    files: dict[str, list[Path]] = {split: [] for split in SPLIT_NAMES}
-    ignored = []
-    for path in paths:
-        # The first part of the name, so that test.csv.gz is named like a split too.
-        split = SPLIT_OF_STEM.get(_shard_stem(path.name.split(".", maxsplit=1)[0]))
-        is_readable = path.suffix.lower() in suffixes and path.is_file()
-        if split is not None and path.suffix.lower() in _NOT_DATA and path.is_file():
-            ignored.append(path.name)
-        elif split is not None and is_readable and _split_of(path) == split:
-            files[split].append(path)
-        elif split is not None and not _is_empty_folder(path):
-            raise ValueError(f"'{path}' is named like the {split} split, but {_explain_unreadable(path, suffixes)}")
-        elif is_readable or (split is None and not path.is_dir() and not suffixes.isdisjoint(_lower_suffixes(path))):
-            raise ValueError(
-                f"It is not clear which split '{path}' is: in a folder, files are named train, validation (or valid, "
-                "val, dev) and test. Rename it, move it away, or give the file itself as --data."
-            )
-    for split, found in files.items():
-        files[split] = _order(folder, split, found)
-    notes = [f"Files of {folder} that are named like splits but are not data: {', '.join(ignored)}."] if ignored else []
+    files, notes = _find_here(folder, suffixes)
+    nested = [] if any(files.values()) else list(_find_nested(folder, _DEPTH))
+    if len(nested) > 1:
+        names = ", ".join(str(path.relative_to(folder)) for path in nested)
+        raise ValueError(f"'{folder}' holds more than one data set: {names}. Choose one, such as --data '{nested[0]}'.")
+    for path in nested:
+        files, notes = _find_here(path, suffixes)
+        notes = [f"The data of {folder} are those in {path.relative_to(folder)}/.", *notes]
     return files, notes
 
 
-def _list_folder(folder: Path) -> list[Path]:
+def is_named_like_split(path: Path) -> bool:
+    """Return whether a file or folder has the name of a split and could be its data."""
+    is_data = bool(_list_visible(path)) if path.is_dir() else path.suffix.lower() not in NOT_DATA
+    return is_data and find_named_split(path) is not None
+
+
+def find_named_split(path: Path) -> str | None:
+    """Return the split that a file or folder is named like: by the first part of its name, as in test.csv.gz."""
+    return SPLIT_OF_STEM.get(_shard_stem(path.name.split(".", maxsplit=1)[0]))
+
+
+def _find_here(folder: Path, suffixes: AbstractSet[str]) -> tuple[dict[str, list[Path]], list[str]]:
+    """Return the files of each split that the folder itself has, and what to report."""
+    files: dict[str, list[Path]] = {split: [] for split in SPLIT_NAMES}
+    not_data = []
+    unread = []
+    for path in _list_visible(folder):
+        split = find_named_split(path)
+        if split is None:
+            if _is_unclear(path, suffixes):
+                raise ValueError(
+                    f"It is not clear which split '{path}' is: in a folder, files are named train, validation (or "
+                    "valid, val, dev) and test. Rename it, move it away, or give the file itself as --data."
+                )
+            if path.is_file() and (is_compressed(path) or path.suffix.lower() == ".json"):
+                unread.append(path.name)
+        elif path.is_file() and path.suffix.lower() in NOT_DATA:
+            not_data.append(path.name)
+        elif path.is_dir() or (_is_readable(path, suffixes) and SPLIT_OF_STEM.get(_shard_stem(_stem(path))) == split):
+            if not path.is_dir() or _list_visible(path):
+                files[split].append(path)
+        else:
+            raise ValueError(f"'{path}' is named like the {split} split, but {_explain_unreadable(path, suffixes)}")
+    for split, found in files.items():
+        if len(found) > 1 and any(path.is_dir() for path in found):
+            raise ValueError(_describe_several(folder, split, found))
+        if found and found[0].is_dir():
+            files[split] = _find_in_split_folder(found[0], split, suffixes)
+        elif found:
+            files[split] = _order_shards(folder, split, found)
+    notes = []
+    if not_data:
+        notes.append(f"Files of {folder} that are named like splits but are not data: {', '.join(not_data)}.")
+    if unread and any(files.values()):
+        notes.append(f"Files of {folder} that are not named like splits, and not read: {', '.join(unread)}.")
+    return files, notes
+
+
+def _find_nested(folder: Path, depth: int) -> Iterator[Path]:
+    """Yield the folders inside that have splits: data/, or one per configuration."""
+    for path in _list_visible(folder):
+        if not path.is_dir():
+            continue
+        if any(is_named_like_split(entry) for entry in _list_visible(path)):
+            yield path
+        elif depth > 1:
+            yield from _find_nested(path, depth - 1)
+
+
+def _find_in_split_folder(folder: Path, split: str, suffixes: AbstractSet[str]) -> list[Path]:
+    """Return the files of a folder that is named like a split: a saved data set, one file, or numbered ones."""
+    if is_saved_dataset(folder):
+        return [folder]
+    # Spark and its like mark what is no data with an underscore.
+    found = [
+        path
+        for path in _list_visible(folder)
+        if not path.name.startswith("_") and (path.is_dir() or path.suffix.lower() not in NOT_DATA)
+    ]
+    for path in found:
+        if not _is_readable(path, suffixes):
+            raise ValueError(
+                f"The folder '{folder}' is named like the {split} split, but of what it holds, "
+                f"'{path.name}' cannot be used: {_explain_unreadable(path, suffixes)}"
+            )
+    if not found:
+        raise ValueError(
+            f"The folder '{folder}' is named like the {split} split, but has no data. Expected a file that ends in one "
+            f"of {', '.join(sorted(suffixes))}."
+        )
+    if any(_SHARD.fullmatch(_stem(path)) for path in found):
+        return _order_shards(folder, split, found)
+    return found if len(found) == 1 else _order_parts(folder, split, found)
+
+
+def _list_visible(folder: Path) -> list[Path]:
+    """Return what is in a folder, hidden files and what macOS adds excepted."""
     try:
-        return sorted(folder.iterdir())
+        return sorted(path for path in folder.iterdir() if not path.name.startswith((".", "__MACOSX")))
     except OSError as error:
         raise ValueError(f"Cannot list the folder '{folder}': {error.strerror}. Check its permissions.") from error
 
 
-def _lower_suffixes(path: Path) -> list[str]:
-    return [suffix.lower() for suffix in path.suffixes]
+def _is_readable(path: Path, suffixes: AbstractSet[str]) -> bool:
+    return path.is_file() and find_type(path) in suffixes
 
 
-def _split_of(path: Path) -> str | None:
-    return SPLIT_OF_STEM.get(_shard_stem(path.stem))
+def _is_unclear(path: Path, suffixes: AbstractSet[str]) -> bool:
+    """Return whether a file that is not named like a split must be data all the same; json may be about the data."""
+    endings = [suffix.lower() for suffix in path.suffixes]
+    return not path.is_dir() and any(ending in suffixes and ending != ".json" for ending in endings)
+
+
+def _stem(path: Path) -> str:
+    return strip_compression(path).stem
+
+
+def _ending(path: Path) -> str:
+    return path.name.removeprefix(_stem(path))
 
 
 def _shard_stem(stem: str) -> str:
     shard = _SHARD.fullmatch(stem)
     return (shard["stem"] if shard else stem).lower()
-
-
-def _is_empty_folder(path: Path) -> bool:
-    return path.is_dir() and not _list_folder(path)
 
 
 def _explain_unreadable(path: Path, suffixes: AbstractSet[str]) -> str:
@@ -89,20 +177,26 @@ def _explain_unreadable(path: Path, suffixes: AbstractSet[str]) -> str:
     if not path.is_file():
         return f"it is not a regular file. {expected}"
     ending = "".join(path.suffixes)
+    if path.suffix.lower() == ".zip":
+        ending = find_type(path) + ending  # of the file in it
     return f"files that end in '{ending}' cannot be read. {expected} Convert it, or move it away."
 
 
-def _order(folder: Path, split: str, found: list[Path]) -> list[Path]:
+def _describe_several(folder: Path, split: str, found: Sequence[Path]) -> str:
+    names = ", ".join(path.name for path in found)
+    return f"The folder '{folder}' has more than one {split} file: {names}. Keep one."
+
+
+def _order_shards(folder: Path, split: str, found: list[Path]) -> list[Path]:
     """Return the shards of a split by number; several files are one split only if they are all of its shards."""
-    shards = [_SHARD.fullmatch(path.stem) for path in found]
+    shards = [_SHARD.fullmatch(_stem(path)) for path in found]
     numbered = [(int(shard["number"]), path) for shard, path in zip(shards, found, strict=True) if shard]
     series = {
-        (shard["stem"], int(shard["total"]), path.suffix) if shard else (path.stem, None, path.suffix)
+        (shard["stem"], int(shard["total"]), _ending(path)) if shard else (_stem(path), None, _ending(path))
         for shard, path in zip(shards, found, strict=True)
     }
-    names = ", ".join(path.name for path in found)
     if len(series) > 1:
-        raise ValueError(f"The folder '{folder}' has more than one {split} file: {names}. Keep one.")
+        raise ValueError(_describe_several(folder, split, found))
     if not numbered:
         return found
     _, total, _ = series.pop()
@@ -112,8 +206,24 @@ def _order(folder: Path, split: str, found: list[Path]) -> list[Path]:
     if numbers != list(range(first, first + total)):
         missing = [number for number in range(first, first + total) if number not in numbers]
         what = f"lack number {', '.join(map(str, missing[:5]))}" if missing else "have a number twice"
+        names = ", ".join(path.name for path in found)
         raise ValueError(
             f"The {split} shards of '{folder}' {what}: expected {total} of them, numbered from {first}; found {names}. "
             "Add what is missing, or rename the files if they are complete."
         )
     return [path for _, path in sorted(numbered)]
+
+
+def _order_parts(folder: Path, split: str, found: list[Path]) -> list[Path]:
+    """Return the files of a split's folder by their numbers, which say nothing of how many there are."""
+    parts = [(_PART.fullmatch(_stem(path)), path) for path in found]
+    series = {(part["stem"], part["job"], _ending(path)) if part else None for part, path in parts}
+    numbered = sorted((int(part["number"]), path) for part, path in parts if part)
+    numbers = [number for number, _ in numbered]
+    if len(series) > 1 or numbers not in (list(range(len(found))), list(range(1, len(found) + 1))):
+        names = ", ".join(path.name for path in found)
+        raise ValueError(
+            f"The folder '{folder}' of the {split} split has several files that are not one series: {names}. Expected "
+            "one file, or files that differ in a number only and count from 0 or 1 without gaps."
+        )
+    return [path for _, path in numbered]

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from research.data.bad_rows import INVALID_UTF8
-from research.data.tables import Report, Table
+from research.data.tables import Report, Table, refuse_lfs_pointer
 from research.data.text_tables import CsvTable
 
 _SENTIMENTS = ("negative", "positive")
@@ -95,7 +95,9 @@ class ReviewFiles(Table):
     def rows(self, columns: Sequence[str], report: Report) -> Iterator[tuple[int, int, Sequence[Any]]]:
         for row, (path, location) in enumerate(self._reviews, 1):
             try:
-                text = self._read(location).decode("utf-8")
+                content = self._read(location)
+                refuse_lfs_pointer(content, path)
+                text = content.decode("utf-8")
             except UnicodeDecodeError:
                 report(row, 0, INVALID_UTF8)
                 continue
@@ -122,7 +124,8 @@ def review_path(path: str) -> str | None:
 def find_raw_release(folder: Path) -> Path | None:
     """Return the folder that holds train/pos and train/neg: this one or its aclImdb/; None if neither does."""
     for root in (folder, folder / "aclImdb"):
-        if (root / "train" / "pos").is_dir() and (root / "train" / "neg").is_dir():
+        # Not Path.is_dir, which raises where a folder may not be entered: listing the folder reports that.
+        if os.path.isdir(root / "train" / "pos") and os.path.isdir(root / "train" / "neg"):
             return root
     return None
 

@@ -16,8 +16,9 @@ from research.data.bad_rows import BadRows
 from research.data.cleaning import CleaningStep
 from research.data.columns import Columns
 from research.data.labels import BadLabelError, LabelForms
+from research.data.reading import reading
 from research.data.splits import Hashes
-from research.data.tables import Table
+from research.data.tables import Report, Table
 
 _SCHEMA = pa.schema(
     {
@@ -107,7 +108,7 @@ def ingest(
                 last_row = max(last_row, row)
                 bad.add(number, row, table.place(row, line), reason)
 
-            for row, line, values in table.rows(columns.names(), report):
+            for row, line, values in _read_rows(table, columns.names(), report):
                 num_read += 1
                 last_row = max(last_row, row)
                 try:
@@ -126,6 +127,11 @@ def ingest(
                 writer.append((texts[0], pair, label, first_id + row - 1, number, row, line), len(content))
             first_id += last_row
     return Rows(path, tables, first_table, first_ids, num_read, forms, np.frombuffer(hashes, dtype=np.uint64))
+
+
+def _read_rows(table: Table, columns: list[str], report: Report) -> Iterator[tuple[int, int, Sequence[Any]]]:
+    with reading(table.name):  # what is raised where the rows are used does not get here
+        yield from table.rows(columns, report)
 
 
 def _split(label: Any, separator: str | None) -> Any:

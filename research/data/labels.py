@@ -21,6 +21,7 @@ _INTEGER = re.compile(r"[+-]?\d+")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _WHOLE = re.compile(r"[+-]?(\d+)(\.0*)?")
 _LEADING_ZERO = re.compile(r"[+-]?0\d.*")
+_HALF_OF_PAIR = re.compile("[\ud800-\udfff]")
 MISSING = "missing label"
 
 
@@ -99,6 +100,8 @@ def _read_scalar(value: Any, *, typed: bool) -> tuple[str, str]:
         raise BadLabelError(MISSING)
     if isinstance(value, str):
         text = value.strip()
+        if not value.isascii() and _HALF_OF_PAIR.search(value):
+            raise BadLabelError("the label is invalid Unicode (half of a surrogate pair)")
         if not text or (not typed and text.lower() == "nan"):
             raise BadLabelError(MISSING)
         if typed:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import codecs
+import io
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
+
+from research.data.compression import open_bytes
 
 _UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _UNDECODED = re.compile("[\udc80-\udcff]")
@@ -26,6 +30,34 @@ def check_encoding(name: str) -> None:
         ) from None
 
 
+def open_text(path: Path, encoding: str | None = None) -> io.TextIOWrapper:
+    """Open a text file, which may be compressed; bytes that are not of the encoding become halves of surrogates.
+
+    Args:
+        path: the file.
+        encoding: its encoding; None is UTF-8, or UTF-16 if the file begins with UTF-16's byte order mark.
+    """
+    stream = open_bytes(path)
+    try:
+        encoding = encoding or ("utf-16" if stream.peek(2)[:2] in _UTF16_MARKS else "utf-8-sig")
+        return io.TextIOWrapper(stream, encoding, errors="surrogateescape", newline="\n")
+    except ValueError:
+        stream.close()
+        raise
+
+
+def has_undecoded(text: str) -> bool:
+    """Return whether some bytes of a text were not of the encoding."""
+    return not text.isascii() and _UNDECODED.search(text) is not None
+
+
+def refuse_undecodable(path: Path, encoding: str, line: int, error: UnicodeError) -> NoReturn:
+    """Refuse a file in an encoding that cannot go on after a broken character, as UTF-16 and the like."""
+    raise ValueError(
+        f"{path.name} is not valid {encoding} after line {line:,} ({error}); name its encoding with --encoding."
+    ) from None
+
+
 class Lines:
     """The lines of a file as text, numbered; remembers whether one of them had bytes that are not of the encoding.
 
@@ -42,20 +74,16 @@ class Lines:
         self._has_undecoded = False
 
     def __iter__(self) -> Iterator[str]:
-        encoding = self._encoding or _detect(self._path)
-        with self._path.open(encoding=encoding, errors="surrogateescape", newline="\n") as file:
+        with open_text(self._path, self._encoding) as file:
             while True:
                 try:
                     content = next(file)
                 except StopIteration:
                     return
-                except UnicodeError as error:  # UTF-16 and the like cannot go on after a broken character
-                    raise ValueError(
-                        f"{self._path.name} is not valid {encoding} after line {self.line:,} ({error}); name its "
-                        "encoding with --encoding."
-                    ) from None
+                except UnicodeError as error:
+                    refuse_undecodable(self._path, file.encoding, self.line, error)
                 self.line += 1
-                if not content.isascii() and _UNDECODED.search(content):
+                if has_undecoded(content):
                     self._has_undecoded = True
                 yield content
 
@@ -63,9 +91,3 @@ class Lines:
         """Return whether a line since the last call had bytes that are not of the encoding."""
         found, self._has_undecoded = self._has_undecoded, False
         return found
-
-
-def _detect(path: Path) -> str:
-    with path.open("rb") as file:
-        start = file.read(2)
-    return "utf-16" if start in _UTF16_MARKS else "utf-8-sig"

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import get_args
 
+import pyarrow as pa
 from datasets import Dataset
 
 from research.config import DataSettings
@@ -15,11 +16,15 @@ from research.data import cache, cleaning
 from research.data.bad_rows import LeftOut
 from research.data.lines import check_encoding
 from research.data.prepare import prepare
+from research.data.reading import printable_errors, reading
 from research.data.sources import find_source
 from research.data.splits import SPLIT_NAMES
 from research.data.text_tables import TextFormat
+from research.plain_text import for_message
 from research.task import ProblemType, Task
 from research.terminal import print_message
+from research.user_errors import one_line
+from research.waiting import Announced
 
 _NOT_ABOUT_ROWS = ("max_length", "truncation", "allow_unknown_tokens")
 Log = Callable[[str], None]
@@ -71,11 +76,17 @@ def load_splits(settings: DataSettings, cache_dir: Path | None = None, log: Log 
     Raises:
         ValueError: if the data cannot be used as it is; the message says what to do.
     """
+    with printable_errors():
+        return _load(settings, cache_dir, lambda line: log(for_message(line)))
+
+
+def _load(settings: DataSettings, cache_dir: Path | None, log: Log) -> Splits:
     _check(settings)
     clean = cleaning.compose(settings.cleaning)
     if settings.encoding is not None:
         check_encoding(settings.encoding)
-    source = find_source(settings.data, TextFormat(settings.encoding, settings.quoting, tuple(settings.columns)))
+    with reading(settings.data), Announced(f"Looking at {settings.data}", log):
+        source = find_source(settings.data, TextFormat(settings.encoding, settings.quoting, tuple(settings.columns)))
     for line in source.notes:
         log(line)
     directory = cache.find_cache_dir(cache_dir)
@@ -88,7 +99,8 @@ def load_splits(settings: DataSettings, cache_dir: Path | None = None, log: Log 
             if item.name not in _NOT_ABOUT_ROWS
         },
     )
-    entry, facts = cache.fetch(directory, "rows", key, lambda target: prepare(source, settings, clean, target), log)
+    with Announced(f"Reading the rows of {source.name}", log):
+        entry, facts = cache.fetch(directory, "rows", key, lambda target: prepare(source, settings, clean, target), log)
     for line in facts["log"]:
         log(line)
     task = Task(
@@ -107,8 +119,17 @@ def load_splits(settings: DataSettings, cache_dir: Path | None = None, log: Log 
 
 
 def open_dataset(path: Path, fingerprint: str) -> Dataset:
-    """Memory-map an Arrow file under a fingerprint that is the same in every process."""
-    return Dataset(Dataset.from_file(str(path)).data, fingerprint=fingerprint)
+    """Memory-map an Arrow file under a fingerprint that is the same in every process.
+
+    Raises:
+        ValueError: if the file is damaged.
+    """
+    try:
+        return Dataset(Dataset.from_file(str(path)).data, fingerprint=fingerprint)
+    except (pa.ArrowException, OSError) as error:
+        raise ValueError(
+            f"The cache entry {path.parent} is damaged ({one_line(error).rstrip('.')}). Delete it; it is built again."
+        ) from error
 
 
 def _check(settings: DataSettings) -> None:

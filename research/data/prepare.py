@@ -21,6 +21,7 @@ from research.data.cleaning import CleaningStep
 from research.data.columns import Columns, check_present, choose_columns
 from research.data.encode import LabelEncoder
 from research.data.ingest import Rows, ingest
+from research.data.reading import reading
 from research.data.sources import Source
 from research.data.splits import SPLIT_NAMES, TEST, TRAIN, VALIDATION, Hashes, Strata, carve, sample
 
@@ -81,15 +82,19 @@ def _read(
     source: Source, settings: DataSettings, clean: CleaningStep, bad: BadRows, scratch: Path
 ) -> tuple[Columns, dict[str, Rows], list[str]]:
     """Return the columns, the rows of each split that the source has, and what was guessed."""
-    tables = source.open(scratch)
-    columns, guesses = choose_columns(tables["train"][0], settings)
+    with reading(source.name):
+        tables = source.open(scratch)
+    first = tables["train"][0]
+    with reading(first.name):
+        columns, guesses = choose_columns(first, settings)
     rows: dict[str, Rows] = {}
     num_tables = 0
     for name in SPLIT_NAMES:
         if name in tables:
             for table in tables[name]:
-                check_present(columns.names(), table)
-                guesses += table.notes()
+                with reading(table.name):
+                    check_present(columns.names(), table)
+                    guesses += table.notes()
             rows[name] = ingest(
                 tables[name],
                 num_tables,

@@ -8,32 +8,42 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from stat import S_ISREG
 from typing import Any
 
 from heads.registry import Registry
 from research.data.archives import ARCHIVE_SUFFIXES, open_archive
 from research.data.arrow_tables import LoadedTable, ParquetTable
-from research.data.folders import SPLIT_OF_STEM, find_split_files
+from research.data.compression import check_text, find_type, is_compressed
+from research.data.folders import SPLIT_OF_STEM, find_split_files, is_named_like_split
 from research.data.hub import load_from_hub
 from research.data.imdb import (
+    RAW_SPLITS,
     PackagedReviews,
     ReviewFiles,
     find_packaged_reviews,
     find_raw_release,
     list_reviews,
 )
+from research.data.json_tables import JsonLinesTable, JsonListTable
+from research.data.saved import is_saved_dataset, is_saved_dict, list_saved_files, load_saved, read_split_names
 from research.data.tables import Table, check_file
-from research.data.text_tables import CsvTable, JsonLinesTable, TextFormat, TsvTable
+from research.data.text_tables import CsvTable, TextFormat, TsvTable
+from research.paths import look_up
 
+_PARQUET = ".parquet"
 _READERS: dict[str, Callable[[Path, str, TextFormat], Table]] = {
     ".csv": CsvTable,
     ".tsv": TsvTable,
     ".jsonl": JsonLinesTable,
-    ".parquet": lambda path, name, _: ParquetTable(path, name),
+    ".ndjson": JsonLinesTable,
+    ".json": JsonListTable,
+    _PARQUET: lambda path, name, _: ParquetTable(path, name),
 }
 _EXPECTED = (
-    f"Expected imdb or rotten_tomatoes, an aclImdb folder or {ARCHIVE_SUFFIXES[0]}, a {', '.join(_READERS)} file, "
-    "a folder with train/validation/test files, or hub:<dataset>[:config]."
+    f"Expected imdb or rotten_tomatoes, an aclImdb folder or {ARCHIVE_SUFFIXES[0]}, a {', '.join(_READERS)} file "
+    "(text files also compressed: reviews.csv.gz), a folder with train/validation/test files or one that save_to_disk "
+    "wrote, or hub:<dataset>[:config]."
 )
 
 Tables = Mapping[str, Sequence[Table]]
@@ -82,7 +92,7 @@ def find_source(spec: str, text_format: TextFormat | None = None) -> Source:
         return _report_shadowed(PACKAGED[spec](), spec)
     if spec.startswith("hub:"):
         return _find_on_hub(spec)
-    path = _find_path(spec)
+    path = look_up(spec)
     if path.is_dir():
         return _find_in_folder(path, text_format)
     if not path.exists():
@@ -92,11 +102,34 @@ def find_source(spec: str, text_format: TextFormat | None = None) -> Source:
     if path.name.lower().endswith(ARCHIVE_SUFFIXES):
         check_file(path, path.name)
         return Source(path.name, _identify([path]), lambda scratch: _as_tables(open_archive(path, scratch)))
-    reader = _READERS.get(path.suffix.lower())
-    if reader is None:
-        raise ValueError(f"Cannot read '{spec}': unsupported extension '{path.suffix}'. {_EXPECTED}")
-    check_file(path, path.name)
-    return Source(path.name, _identify([path]), lambda _: {"train": [reader(path, path.name, text_format)]})
+    if find_type(path) not in _READERS:
+        raise ValueError(f"Cannot read '{spec}': {_describe_unsupported(path)}. {_EXPECTED}")
+    _check_readable(path)
+    return Source(path.name, _identify([path]), lambda _: {"train": [_open_table(path, path.name, text_format)]})
+
+
+def _describe_unsupported(path: Path) -> str:
+    if not is_compressed(path):
+        return f"unsupported extension '{path.suffix}'"
+    inside = find_type(path)
+    return f"unsupported extension '{inside}' inside it" if inside else "its name does not say what is in it"
+
+
+def _check_readable(path: Path) -> None:
+    """Refuse a file of a known type that cannot be read: empty, not fetched yet, not compressed as its name says."""
+    if find_type(path) != _PARQUET:
+        check_text(path, path.name)
+    elif is_compressed(path):
+        raise ValueError(f"'{path}' is compressed, which parquet files are in themselves. Decompress it.")
+    else:
+        check_file(path, path.name)
+
+
+def _open_table(path: Path, name: str, text_format: TextFormat) -> Table:
+    """Return the table of a file, or of a folder that save_to_disk wrote."""
+    if path.is_dir():
+        return LoadedTable(load_saved(path), name)
+    return _READERS[find_type(path)](path, name, text_format)
 
 
 def _report_shadowed(source: Source, spec: str) -> Source:
@@ -108,42 +141,37 @@ def _report_shadowed(source: Source, spec: str) -> Source:
     return dataclasses.replace(source, notes=(*source.notes, note))
 
 
-def _find_path(spec: str) -> Path:
-    """Return the path, once it is sure that the system can look it up."""
-    try:
-        path = Path(spec).expanduser()
-    except RuntimeError as error:
-        raise ValueError(f"Cannot read '{spec}': there is no home directory of that user.") from error
-    try:
-        path.stat()
-    except (FileNotFoundError, NotADirectoryError):
-        pass
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise ValueError(f"Cannot read '{spec[:100]}': {reason}. {_EXPECTED}") from error
-    return path
-
-
 def _find_packaged(name: str) -> Source:
     path = find_packaged_reviews()
     return Source(name, [name, *_identify([path])], lambda _: {"train": [PackagedReviews(path, name)]})
 
 
 def _find_in_folder(folder: Path, text_format: TextFormat) -> Source:
+    if is_saved_dict(folder):
+        return _find_saved_dict(folder)
+    if is_saved_dataset(folder):
+        return Source(
+            folder.resolve().name,
+            _identify([folder]),
+            lambda _: {"train": [LoadedTable(load_saved(folder), "train")]},
+        )
     release = find_raw_release(folder)
     if release is not None:
         return _find_raw_release(release)
     files, notes = find_split_files(folder, _READERS.keys())
-    names = ", ".join(path.name for found in files.values() for path in found)
+    names = {path: path.relative_to(folder).as_posix() for found in files.values() for path in found}
     if not names:
-        raise ValueError(f"The folder '{folder}' has no data files. {_EXPECTED}")
+        raise ValueError(f"The folder '{folder}' has no data files with the names of splits. {_EXPECTED}")
     if not files["train"]:
-        raise ValueError(f"The folder '{folder}' has no train file; it has {names}.")
+        raise ValueError(f"The folder '{folder}' has no train file; it has {', '.join(names.values())}.")
+    for path in names:
+        if path.is_file():
+            _check_readable(path)
     return Source(
         folder.resolve().name,
         [[split, _identify(found)] for split, found in files.items()],
         lambda _: {
-            split: [_READERS[path.suffix.lower()](path, path.name, text_format) for path in found]
+            split: [_open_table(path, names[path], text_format) for path in found]
             for split, found in files.items()
             if found
         },
@@ -151,7 +179,23 @@ def _find_in_folder(folder: Path, text_format: TextFormat) -> Source:
     )
 
 
+def _find_saved_dict(folder: Path) -> Source:
+    splits, notes = _choose_splits(str(folder), read_split_names(folder))
+    return Source(
+        folder.resolve().name,
+        [[split, _identify([folder / name])] for name, split in splits.items()],
+        lambda _: {split: [LoadedTable(load_saved(folder / name), name)] for name, split in splits.items()},
+        notes,
+    )
+
+
 def _find_raw_release(root: Path) -> Source:
+    others = [path.name for path in sorted(root.iterdir()) if path.name not in RAW_SPLITS and is_named_like_split(path)]
+    if others:
+        raise ValueError(
+            f"'{root}' has the reviews of {' and '.join(RAW_SPLITS)} in folders pos/ and neg/, beside which "
+            f"{', '.join(others)} would not be read. Move it away."
+        )
     reviews = list_reviews(root)
     return Source(
         root.resolve().name,
@@ -164,22 +208,28 @@ def _find_raw_release(root: Path) -> Source:
 
 def _find_on_hub(spec: str) -> Source:
     loaded = load_from_hub(spec.removeprefix("hub:"))
-    splits: dict[str, str] = {}
-    for name in loaded:
-        split = SPLIT_OF_STEM.get(str(name))
-        if split is not None and split in splits.values():
-            raise ValueError(f"'{spec}' has more than one {split} split: {', '.join(map(str, loaded))}.")
-        if split is not None:
-            splits[str(name)] = split
-    if "train" not in splits.values():
-        raise ValueError(f"'{spec}' has no train split; it has {', '.join(map(str, loaded))}.")
-    unused = [str(name) for name in loaded if str(name) not in splits]
+    splits, notes = _choose_splits(spec, [str(name) for name in loaded])
     return Source(
         spec,
         [[split, loaded[name]._fingerprint] for name, split in splits.items()],
         lambda _: {split: [LoadedTable(loaded[name], name)] for name, split in splits.items()},
-        (f"Splits of {spec} that are not used: {', '.join(unused)}.",) if unused else (),
+        notes,
     )
+
+
+def _choose_splits(spec: str, names: Sequence[str]) -> tuple[dict[str, str], tuple[str, ...]]:
+    """Return which split each named part of a data set is, and what to report."""
+    splits: dict[str, str] = {}
+    for name in names:
+        split = SPLIT_OF_STEM.get(name)
+        if split is not None and split in splits.values():
+            raise ValueError(f"'{spec}' has more than one {split} split: {', '.join(names)}.")
+        if split is not None:
+            splits[name] = split
+    if "train" not in splits.values():
+        raise ValueError(f"'{spec}' has no train split; it has {', '.join(names)}.")
+    unused = [name for name in names if name not in splits]
+    return splits, (f"Splits of {spec} that are not used: {', '.join(unused)}.",) if unused else ()
 
 
 def _as_tables(splits: Mapping[str, Table]) -> Tables:
@@ -187,6 +237,13 @@ def _as_tables(splits: Mapping[str, Table]) -> Tables:
 
 
 def _identify(paths: Iterable[Path]) -> list[Any]:
-    """Return what changes when a file is written: it takes no reading, and a copied-back older file is noticed too."""
-    stats = [(os.path.abspath(path), path.stat()) for path in paths]
+    """Return what changes when a file is written: it takes no reading, and a copied-back older file is noticed too.
+
+    Of a folder that save_to_disk wrote, these are its files.
+    """
+    files = (file for path in paths for file in (list_saved_files(path) if is_saved_dataset(path) else [path]))
+    stats = [(os.path.abspath(path), path.stat()) for path in files]
+    for path, stat in stats:
+        if not S_ISREG(stat.st_mode):  # a pipe could be waited for without end
+            raise ValueError(f"{path} is not a file.")
     return [[path, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino] for path, stat in stats]

@@ -7,8 +7,11 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from research.plain_text import for_message
+
 Report = Callable[[int, int, str], None]
 """Takes the row, the line and the reason of a bad row."""
+_LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 
 
 class Table(ABC):
@@ -24,7 +27,7 @@ class Table(ABC):
     """Whether numbers come as numbers; in csv and tsv everything is a string."""
 
     def __init__(self, name: str) -> None:
-        self.name = name
+        self.name = for_message(name)  # it goes into files too, and systems allow names that are no Unicode
 
     @abstractmethod
     def columns(self) -> list[str]:
@@ -62,11 +65,20 @@ def check_file(path: Path, name: str) -> None:
         raise ValueError(f"{name} is not a file.")
     try:
         with path.open("rb") as file:
-            empty = not file.read(1)
+            start = file.read(len(_LFS_POINTER))
     except OSError as error:
         raise ValueError(f"Cannot read {name}: {error.strerror}.") from error
-    if empty:
+    refuse_lfs_pointer(start, name)
+    if not start:
         raise ValueError(f"{name} is empty; expected rows with a text and a label.")
+
+
+def refuse_lfs_pointer(content: bytes, name: str) -> None:
+    """Raise ValueError if a file stands for another one, which Git LFS has not fetched yet."""
+    if content.startswith(_LFS_POINTER):
+        raise ValueError(
+            f"{name} is a Git LFS pointer: the repository was cloned without the file itself. Run `git lfs pull` in it."
+        )
 
 
 def check_columns(columns: Sequence[str], name: str) -> None:

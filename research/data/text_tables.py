@@ -1,11 +1,10 @@
-"""Readers of csv, tsv and jsonl files that can say what is wrong with which row."""
+"""Readers of csv and tsv files that can say what is wrong with which row."""
 
 from __future__ import annotations
 
 import csv
 import functools
 import itertools
-import json
 import re
 import sys
 from collections.abc import Iterator, Sequence
@@ -14,8 +13,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from research.data.bad_rows import OTHER_ENCODING, BadRowsError
+from research.data.compression import check_text
 from research.data.lines import Lines
-from research.data.tables import Report, Table, check_columns, check_file
+from research.data.tables import Report, Table, check_columns
 
 Quoting = Literal["auto", "csv", "none"]
 _SEPARATORS = (",", ";", "|")
@@ -67,7 +67,7 @@ class DelimitedTable(Table):
         raise NotImplementedError
 
     def columns(self) -> list[str]:
-        check_file(self.path, self.name)
+        check_text(self.path, self.name)
         lines = self._lines()
         _, first = next(self._records(lines), (1, []))
         if isinstance(first, str):
@@ -188,7 +188,10 @@ class CsvTable(DelimitedTable):
     @functools.cached_property
     def separator(self) -> str:
         first = next(iter(self._lines()), "")
-        return max(_SEPARATORS, key=lambda separator: len(next(csv.reader([first], delimiter=separator), [])))
+        try:
+            return max(_SEPARATORS, key=lambda separator: len(next(csv.reader([first], delimiter=separator), [])))
+        except csv.Error:  # a header that no separator makes readable is reported when it is read
+            return _SEPARATORS[0]
 
     def notes(self) -> list[str]:
         if self.separator == ",":
@@ -251,63 +254,3 @@ class TsvTable(DelimitedTable):
         finally:
             csv.field_size_limit(limit)
         return needs_quotes or num_quoted == num_records, num_with_quotes
-
-
-class JsonLinesTable(Table):
-    """One JSON object per line."""
-
-    _NUM_PROBED = 100
-
-    def __init__(self, path: Path, name: str, text_format: TextFormat | None = None) -> None:
-        super().__init__(name)
-        self.path = path
-        self._format = text_format or TextFormat()
-
-    def _probe(self) -> dict[str, bool]:
-        """Return the columns of the first rows, and whether one of them has a string there."""
-        check_file(self.path, self.name)
-        columns: dict[str, bool] = {}
-        objects = (parsed for _, parsed in self._objects() if isinstance(parsed, dict))
-        for parsed in itertools.islice(objects, self._NUM_PROBED):
-            for name, value in parsed.items():
-                columns[name] = columns.get(name, False) or isinstance(value, str)
-        if not columns:
-            raise ValueError(f"{self.name} has no JSON objects; expected one per line.")
-        return columns
-
-    def columns(self) -> list[str]:
-        return list(self._probe())
-
-    def string_columns(self) -> list[str]:
-        return [name for name, has_string in self._probe().items() if has_string]
-
-    def rows(self, columns: Sequence[str], report: Report) -> Iterator[tuple[int, int, Sequence[Any]]]:
-        for row, (line, parsed) in enumerate(self._objects(), 1):  # blank lines are no rows
-            if isinstance(parsed, str):
-                report(row, line, parsed)
-            else:
-                yield row, line, [parsed.get(column) for column in columns]
-
-    def _objects(self) -> Iterator[tuple[int, dict[str, Any] | str]]:
-        """Yield each line's number and object, or what is wrong with it."""
-        lines = Lines(self.path, self._format.encoding)
-        for content in lines:
-            if content.isspace():
-                continue
-            if lines.take_undecoded():
-                yield lines.line, self._format.undecoded
-                continue
-            try:
-                parsed = json.loads(content, object_pairs_hook=_object_without_repeats)
-            except (ValueError, RecursionError) as error:
-                yield lines.line, f"invalid JSON ({error})"
-                continue
-            yield lines.line, parsed if isinstance(parsed, dict) else "not a JSON object"
-
-
-def _object_without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    parsed = dict(pairs)
-    if len(parsed) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"more than one value for {next(name for name in names if names.count(name) > 1)!r}")
-    return parsed

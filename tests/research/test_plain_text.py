@@ -17,6 +17,7 @@ from research.plain_text import (
     for_csv,
     for_html,
     for_markdown,
+    for_message,
     for_picture,
     for_terminal,
     markdown_code,
@@ -75,6 +76,14 @@ def test_lines_are_kept_where_they_are_meant() -> None:
     assert for_terminal("two\nlines") == r"two\nlines"
     assert for_terminal("two\r\nlines\x1b", keep_lines=True) == "two\nlines\\x1b"
     assert for_html("two\nlines") == "two\nlines"
+
+
+def test_messages_keep_beginning_and_end_of_long_texts() -> None:
+    shown = for_message(f"start{'x' * 5000}end", longest=120)
+    assert shown.startswith("startx")
+    assert shown.endswith("xend")
+    assert len(shown) <= 130
+    assert "4,908 characters" in shown
 
 
 def test_html_keeps_markup_numbers_and_marks_inside_a_block() -> None:

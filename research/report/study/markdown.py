@@ -11,6 +11,7 @@ from research.report.study.contents import Contents
 from research.report.study.examples import ModelsCompared
 from research.report.study.notation import count, decimal, interval, p_value, seconds
 from research.report.study.ranking import RankedArm
+from research.user_errors import one_line
 
 
 def markdown_report(contents: Contents) -> str:
@@ -61,7 +62,9 @@ def _missing(contents: Contents) -> Iterator[str]:
         return
     yield "## What is missing\n"
     lines = [
-        f"{each.trial.id} ({each.trial.arm}, seed {each.trial.seed}) failed: {each.error}" for each in missing.failed
+        f"{each.trial.id} ({each.trial.arm}, seed {each.trial.seed}) failed: "
+        + one_line(each.error or "no error was kept")
+        for each in missing.failed
     ]
     for state, outcomes in (("running", missing.running), ("waiting", missing.waiting)):
         if outcomes:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
@@ -34,7 +36,7 @@ def test_load_refuses_a_header_without_rows(load, write_csv, name: str, header: 
 
 def test_load_refuses_an_unknown_extension(load, tmp_path: Path) -> None:
     (tmp_path / "reviews.xlsx").write_text("x")
-    with pytest.raises(ValueError, match=r"unsupported extension '.xlsx'. Expected .*\.csv, \.tsv, \.jsonl, \.parquet"):
+    with pytest.raises(ValueError, match=r"unsupported extension '.xlsx'. Expected .*\.csv, \.tsv, .*\.parquet"):
         load(tmp_path / "reviews.xlsx")
 
 
@@ -222,6 +224,40 @@ def test_second_header_is_a_bad_row(load, write_csv, name: str, separator: str, 
         load(write_csv(*lines, name=name, header=separator.join(["text", "label"])))
 
 
+def test_header_that_no_separator_makes_readable_is_refused(load, write_csv) -> None:
+    with pytest.raises(ValueError, match=r"header of reviews\.csv cannot be read: broken csv"):
+        load(write_csv(*reviews(10), header="te\rxt,label"))
+
+
+def test_names_from_files_are_shown_on_one_line(load, write_csv) -> None:
+    path = write_csv(*reviews(10), header='"a\nlong\x1b[2J text",category')
+    with pytest.raises(ValueError, match=r"Columns: a\\nlong\\x1b\[2J text, category\.") as caught:
+        load(path, label_column="label")
+    assert str(caught.value).isprintable()
+    lines = [line.replace("label 1", '"line\u2028and\nline"') for line in reviews(10)]
+    load(write_csv(*lines))
+    assert any(r"labels: label 0, line\u2028and\nline." in line for line in load.said)
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+def test_reviews_that_are_no_files_are_refused(load, tmp_path: Path, make: Callable[[Path], None]) -> None:
+    for sentiment in ("neg", "pos"):
+        (tmp_path / "train" / sentiment).mkdir(parents=True)
+        (tmp_path / "train" / sentiment / "0_1.txt").write_text("good film")
+    make(tmp_path / "train" / "pos" / "1_7.txt")
+    with pytest.raises(ValueError, match=r"1_7\.txt is not a file"):
+        load(tmp_path)
+
+
+def test_scores_that_are_too_large_for_the_model_are_bad_rows(load, write_csv, recwarn) -> None:
+    lines = [f"review {row},{row / 7}" for row in range(20)]
+    splits = load(write_csv(*lines, "large,1e39", "larger,-1e308"), bad_rows="skip")
+    assert sum(item.rows for item in splits.left_out) == 2
+    with pytest.raises(ValueError, match="no usable rows for train"):
+        load(write_csv("large,1e39", "larger,-1e308"), bad_rows="skip", task="regression")
+    assert not list(recwarn)
+
+
 def test_quote_after_a_space_is_a_bad_row(load, write_csv) -> None:
     with pytest.raises(BadRowsError, match=r"row 11 .*a space before the quote of column 'label'"):
         load(write_csv(*reviews(10), 'foo, "label 1"'))
@@ -246,6 +282,8 @@ def test_load_refuses_columns_that_differ_in_case_only(load, write_csv, header: 
         ('{"text": "a", "label": null}', "missing label"),
         ('{"text": "a", "label": {"b": 1}}', "the label is a dict"),
         ('{"text": "half \\ud83d", "label": 1}', "invalid Unicode"),
+        ('{"text": "a", "label": "half \\ud83d"}', "the label is invalid Unicode"),
+        ('{"text": "a", "label": ["half \\ud83d"]}', "the label is invalid Unicode"),
         ("[" * 100_000, "invalid JSON"),
     ],
 )
@@ -271,7 +309,7 @@ def test_texts_that_cleaning_empties_are_bad_rows(load, write_csv) -> None:
 
 def test_folder_without_data_is_refused(load, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("x")
-    with pytest.raises(ValueError, match=r"has no data files. Expected"):
+    with pytest.raises(ValueError, match=r"has no data files with the names of splits. Expected"):
         load(tmp_path)
 
 

@@ -13,6 +13,7 @@ import pytest
 from research.config import DataSettings
 from research.data import CLEANING, cache, load_splits, prepare, tokens
 from tests.limits import HANG_LIMIT
+from tests.rights import modes_count
 
 from .conftest import reviews
 
@@ -165,6 +166,57 @@ def test_cache_that_cannot_be_written_is_an_error(write_csv, tmp_path: Path) -> 
     (tmp_path / "file").touch()
     with pytest.raises(ValueError, match=r"Cannot write to the data cache .*Set MIDWAY_CACHE to another directory"):
         load_splits(DataSettings(data=str(write_csv(*reviews(40)))), tmp_path / "file")
+
+
+@pytest.mark.parametrize("forbidden", [".", "manifest.json", "train.arrow"])
+def test_entry_of_another_user_is_an_error(load, write_csv, forbidden: str) -> None:
+    path = write_csv(*reviews(40))
+    load(path)
+    (entry,) = load.cache_dir.iterdir()
+    (entry / forbidden).chmod(0)
+    with modes_count(), pytest.raises(ValueError, match=r"Cannot read .* Permission denied.*MIDWAY_CACHE"):
+        load(path)
+    (entry / forbidden).chmod(0o700)
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"sizes": [], "facts": {}}', '{"sizes": {"a": 1}}'])
+def test_entry_with_a_foreign_manifest_is_built_again(load, write_csv, content: str) -> None:
+    path = write_csv(*reviews(40))
+    expected = load(path).train[:]
+    (entry,) = load.cache_dir.iterdir()
+    (entry / "manifest.json").write_text(content)
+    assert load(path).train[:] == expected
+    assert any("is damaged; it is built again" in line for line in load.said)
+
+
+def test_entry_with_other_contents_is_an_error(load, write_csv) -> None:
+    path = write_csv(*reviews(40))
+    load(path)
+    (entry,) = load.cache_dir.iterdir()
+    (entry / "train.arrow").write_bytes(bytes((entry / "train.arrow").stat().st_size))
+    with pytest.raises(ValueError, match=rf"The cache entry {entry} is damaged .*Delete it"):
+        load(path)
+
+
+def test_damaged_entry_that_may_not_be_replaced_is_an_error(load, write_csv) -> None:
+    path = write_csv(*reviews(40))
+    load(path)
+    (entry,) = load.cache_dir.iterdir()
+    (entry / "train.arrow").write_bytes(b"")
+    load.cache_dir.chmod(0o500)
+    with modes_count(), pytest.raises(ValueError, match="Cannot write to the data cache"):
+        load(path)
+    load.cache_dir.chmod(0o700)
+
+
+def test_user_without_a_home_needs_midway_cache(monkeypatch) -> None:
+    def no_home() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("MIDWAY_CACHE", raising=False)
+    monkeypatch.setattr(Path, "home", no_home)
+    with pytest.raises(ValueError, match="MIDWAY_CACHE"):
+        cache.find_cache_dir()
 
 
 def test_full_disk_is_an_error_and_leaves_nothing(tmp_path: Path) -> None:

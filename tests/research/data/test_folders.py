@@ -21,8 +21,9 @@ def write_shards(write_csv, names: list[str]) -> Path:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("test.csv.gz", "named like the test split.*'.csv.gz' cannot be read"),
-        ("test.json", "named like the test split.*'.json' cannot be read"),
+        ("test.csv.lz4", "named like the test split.*'.csv.lz4' cannot be read"),
+        ("test.xml.gz", "named like the test split.*'.xml.gz' cannot be read"),
+        ("test.gz", "named like the test split.*'.gz' cannot be read"),
         ("TEST.xlsx", "named like the test split.*'.xlsx' cannot be read"),
         ("dev", "named like the validation split.*'' cannot be read"),
         ("test-00000-of-00001.arrow", "named like the test split.*'.arrow' cannot be read"),
@@ -43,10 +44,68 @@ def test_dangling_link_named_like_a_split_is_refused(load, write_csv) -> None:
         load(folder)
 
 
-def test_folder_named_like_a_split_is_refused(load, write_csv) -> None:
+SPARK = "-0a1b2c3d-0000-1111-2222-333344445555-c000.csv"
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["b.csv"],
+        ["test.csv"],
+        ["b.CSV", "README.md", ".b.csv.crc", "_SUCCESS"],
+        ["test-0-of-2.csv", "test-1-of-2.csv"],
+        ["0.csv", "1.csv"],
+        ["part-00000" + SPARK, "part-00001" + SPARK],
+        [f"v2-{number}.csv" for number in range(1, 12)],
+    ],
+)
+def test_folder_named_like_a_split_is_read_as_that_split(load, write_csv, names: list[str]) -> None:
     folder = write_csv(*reviews(40), name="data/train.csv").parent
-    write_csv(*reviews(10), name="data/test/b.csv")
-    with pytest.raises(ValueError, match=r"named like the test split.*it is a folder"):
+    for number, name in enumerate(names):
+        write_csv(f"only in test {number},label 1", name=f"data/test/{name}")
+    splits = load(folder)
+    data = [name for name in names if name.lower().endswith(".csv")]
+    assert list(splits.test["text"]) == [f"only in test {number}" for number in range(len(data))]
+    assert splits.files["test"] == [(f"test/{name}", number) for number, name in enumerate(data)]
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["test/a.csv", "test/b.csv"], "test split has several files that are not one series: a.csv, b.csv"),
+        (["test/0.csv", "test/2.csv"], "several files that are not one series"),
+        (["test/0.csv", "test/1.tsv"], "several files that are not one series"),
+        (["test/test-0-of-3.csv", "test/test-2-of-3.csv"], "lack number 1"),
+        (["test/b.csv", "test/b.xlsx"], "'b.xlsx' cannot be used"),
+        (["test/pos/b.csv"], "'pos' cannot be used: it is a folder"),
+        (["test/notes.md"], "'.*test' is named like the test split, but has no data"),
+        (["test/b.csv", "test.csv"], "more than one test file: test, test.csv"),
+        (["val/b.csv", "dev/b.csv"], "more than one validation file: dev, val"),
+    ],
+)
+def test_folder_named_like_a_split_is_refused_unless_it_is_clear(load, write_csv, names, message: str) -> None:
+    folder = write_csv(*reviews(40), name="data/train.csv").parent
+    for name in names:
+        write_csv(*reviews(10), name=f"data/{name}")
+    with pytest.raises(ValueError, match=message):
+        load(folder)
+
+
+def test_splits_may_all_be_folders(load, write_csv) -> None:
+    write_csv(*reviews(20), name="data/train/a.csv")
+    write_csv(*reviews(6), name="data/validation/a.csv")
+    folder = write_csv(*reviews(4), name="data/test/a.csv").parent.parent
+    assert [len(split) for _, split in load(folder).items()] == [20, 6, 4]
+
+
+@pytest.mark.parametrize("name", ["validation/a.csv", "test.csv", "dev.json"])
+def test_splits_beside_folders_of_reviews_are_not_ignored(load, write_csv, name: str) -> None:
+    for number, path in enumerate(f"{sentiment}/{number}_1.txt" for sentiment in ("pos", "neg") for number in range(9)):
+        write_csv(header=f"review {number}", name=f"data/train/{path}")
+    folder = write_csv(header="notes", name="data/README").parent
+    assert sum(len(split) for _, split in load(folder).items()) == 18
+    write_csv(*reviews(4), name=f"data/{name}")
+    with pytest.raises(ValueError, match=f"beside which {Path(name).parts[0]} would not be read"):
         load(folder)
 
 
@@ -57,6 +116,15 @@ def test_scripts_and_notes_named_like_a_split_are_reported_and_left_alone(load, 
     for _ in range(2):  # prepared, and from the cache
         load(folder)
         assert [line for line in load.said if "train.py" in line and "README" not in line]
+
+
+def test_files_beside_the_splits_are_reported_if_they_may_be_data(load, write_csv) -> None:
+    folder = write_csv(*reviews(40), name="data/train.csv").parent
+    for name in ("dataset_infos.json", "raw.zip", "._train.csv", ".gitattributes"):
+        (folder / name).write_text("{}")
+    load(folder)
+    assert [line for line in load.said if line.endswith("and not read: dataset_infos.json, raw.zip.")]
+    assert not [line for line in load.said if "._train" in line]
 
 
 def test_shards_are_joined_in_the_order_of_their_numbers(load, write_csv) -> None:
@@ -141,3 +209,40 @@ def test_ids_lead_to_file_and_row_over_shards_with_blank_lines_and_bad_rows(load
     for name in names:
         rows_in_file = [*range(1, 10), 11]  # the tenth is broken
         assert [ids[f"{name} {row}"] - first_ids[name] + 1 for row in range(1, 11)] == rows_in_file
+
+
+def clone(write_csv, *data: str) -> Path:
+    """Make what `git clone` makes of a data repository."""
+    for name in data:
+        write_csv(*[f"{name} {row},label {row % 2}" for row in range(20)], name=f"repository/{name}")
+    for name in ("README.md", ".gitattributes", ".git/config", "assets/plot.png"):
+        root = write_csv(name=f"repository/{name}")
+    return root.parents[1]
+
+
+@pytest.mark.parametrize("config", ["data", "plain_text", "data/en"])
+def test_cloned_repository_is_read(load, write_csv, config: str) -> None:
+    folder = clone(write_csv, f"{config}/train-00000-of-00001.csv", f"{config}/test-00000-of-00001.csv")
+    splits = load(folder)
+    assert len(splits.train) + len(splits.validation) == len(splits.test) == 20
+    assert splits.files["test"] == [(f"{config}/test-00000-of-00001.csv", 0)]
+    assert f"The data of {folder} are those in {config}/." in load.said
+    assert set(load(folder / config).test["text"]) == set(splits.test["text"])
+
+
+@pytest.mark.parametrize("parent", ["", "data/"])
+def test_cloned_repository_of_several_configurations_is_refused_with_their_names(load, write_csv, parent: str) -> None:
+    folder = clone(write_csv, f"{parent}en/train-0-of-1.csv", f"{parent}fr/train/0000.csv")
+    with pytest.raises(ValueError, match=rf"more than one data set: {parent}en, {parent}fr.* --data '.*/{parent}en'"):
+        load(folder)
+    assert len(load(folder / parent / "fr").train)
+
+
+@pytest.mark.parametrize("name", ["test-0-of-1.parquet", "test.csv", "test.json.gz", "test.zip", "test/a.tsv"])
+def test_git_lfs_pointer_is_refused_with_the_command_that_fetches_it(load, write_csv, name: str) -> None:
+    folder = clone(write_csv, "data/train-0-of-1.csv")
+    pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a2146\nsize 12345"
+    path = write_csv(header=pointer, name=f"repository/data/{name}")
+    for spec in (folder, path):
+        with pytest.raises(ValueError, match=rf"{path.name} is a Git LFS pointer.*`git lfs pull`"):
+            load(spec)

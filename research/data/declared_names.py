@@ -1,0 +1,70 @@
+"""Label names that the `datasets` library writes into the metadata of Arrow and parquet files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+_KEY = b"huggingface"
+
+
+class MetadataError(ValueError):
+    """Metadata that is not as the library writes it."""
+
+
+def read_declared_names(metadata: Mapping[bytes, bytes] | None) -> dict[str, tuple[str, ...]]:
+    """Return the label names of each column that declares some, in the order of their ids.
+
+    The library itself is not asked: it refuses a file for the type of any column, used or not.
+
+    Args:
+        metadata: of the schema.
+    Raises:
+        MetadataError: if there is metadata of the library that cannot be read.
+    """
+    content = (metadata or {}).get(_KEY)
+    if content is None:
+        return {}
+    try:
+        parsed = json.loads(content)
+    except (ValueError, RecursionError):
+        raise MetadataError("it is not JSON") from None
+    features = parsed
+    for name in ("info", "features"):
+        features = features.get(name) if isinstance(features, dict) else features
+        if features is None:
+            return {}
+    if not isinstance(features, dict):
+        raise MetadataError("its features are not a JSON object")
+    names = {column: _read_names(column, feature) for column, feature in features.items()}
+    return {column: found for column, found in names.items() if found is not None}
+
+
+def _read_names(column: str, feature: Any) -> tuple[str, ...] | None:
+    """Return the names of a column of labels, or of lists of labels; None for other columns."""
+    if isinstance(feature, list) and len(feature) == 1:  # how older versions write a list
+        feature = feature[0]
+    if isinstance(feature, dict) and isinstance(feature.get("feature"), dict):
+        feature = feature["feature"]
+    if not isinstance(feature, dict) or feature.get("_type") != "ClassLabel":
+        return None
+    names = feature.get("names")
+    num_classes = feature.get("num_classes")
+    if names is None and isinstance(num_classes, int):
+        names = [str(label) for label in range(num_classes)]
+    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
+        raise MetadataError(f"the names of column '{column}' are not a list of strings")
+    if len(set(names)) < len(names):
+        raise MetadataError(f"column '{column}' has two labels of one name")
+    if not all(map(_is_unicode, names)):
+        raise MetadataError(f"a label name of column '{column}' is invalid Unicode")
+    return tuple(names)
+
+
+def _is_unicode(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

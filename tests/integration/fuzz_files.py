@@ -1,0 +1,434 @@
+"""Mutated files: each one is read, with all of its rows accounted for, or refused in one line.
+
+`python -m tests.integration.fuzz_files --files 300 --seed 1` prints how many were read, how many were refused, and what
+became of all others, with the number that makes each again (`--only NUMBER --keep FOLDER`); the tests call `fuzz`.
+Every file is read in a forked child of this process, so that a crash or an endless loop is an outcome too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import io
+import os
+import re
+import resource
+import runpy
+import shutil
+import signal
+import sys
+import tarfile
+import tempfile
+import unicodedata
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd  # noqa: F401  (imported once here, for all children)
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from transformers import AutoTokenizer
+
+from research.config import DataSettings
+from research.data import cache, load_splits
+from research.data.collate import Collator
+from research.data.tokens import tokenize_splits
+from research.user_errors import run_script
+from tests.conftest import ROOT, write_tiny_encoder
+from tests.integration.good_files import FILE_TYPES, FileType, Sheet, good_sheet
+from tests.integration.mutated_arrow import ARROW_MUTATIONS, as_table
+from tests.integration.mutated_contents import BYTE_MUTATIONS, LINE_MUTATIONS, PLACE_MUTATIONS
+from tests.integration.mutated_sheets import SHEET_MUTATIONS
+from tests.rights import modes_count
+
+SECONDS = 60
+"""After which a child counts as hanging."""
+MEMORY = 3 * 2**30
+"""Bytes that a child may take for a file of a few kilobytes, beyond what it shares with its parent."""
+LONGEST_LINE = 2000
+"""Characters of a message that still count as one line for people."""
+_FOREIGN = re.compile(r"\b\w+(Error|Exception)\(|<class '|<\w[\w.]* object at |\[Errno ")
+"""What only programmers read: the representation of an exception or an object."""
+_COUNTED = "Rows accounted for"
+_LAYOUTS = (("data",), ("data",), ("train", "test"), ("train", "validation", "test"), ("train-0-of-2", "train-1-of-2"))
+
+
+@dataclass
+class Mutant:
+    """A file that was mutated, and the files beside it."""
+
+    path: Path
+    """What --data is."""
+    changes: list[str]
+    """What was done to the file."""
+    settings: dict[str, Any] = field(default_factory=dict)
+    """Data settings."""
+    num_rows: int | None = 0
+    """Rows in all files; None where they cannot be counted in another way than the product does it."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one file."""
+
+    number: int
+    changes: str
+    """What was done to it."""
+    kind: str
+    """`read` or `refused`; anything else is a fault."""
+    printed: str
+
+    @property
+    def is_fault(self) -> bool:
+        """Whether the file was neither read nor refused in one line."""
+        return self.kind not in ("read", "refused")
+
+    def __str__(self) -> str:
+        return f"{self.number:4} {self.kind}: {self.changes}\n{self.printed[-3000:]}"
+
+
+def make_mutant(folder: Path, generator: np.random.Generator) -> Mutant:
+    """Write good files, one of them mutated, and return where they are and how they are to be read."""
+    if generator.random() < 0.08:
+        return _make_release(folder, generator)
+    suffix = list(FILE_TYPES)[generator.integers(len(FILE_TYPES))]
+    file_type = FILE_TYPES[suffix]
+    stems = _LAYOUTS[generator.integers(len(_LAYOUTS))]
+    mutated = int(generator.integers(len(stems)))
+    sheet = good_sheet(generator, file_type.contents)
+    levels = ["sheet", "bytes", *(["arrow"] * 2 if file_type.contents == "arrow" else ["lines"])]
+    chosen = [levels[generator.integers(len(levels))] for _ in range(generator.integers(1, 4))]
+    if generator.random() < 0.1:
+        chosen = ["place"]
+    mutant = Mutant(folder / f"data{suffix}" if len(stems) == 1 else folder, [suffix], _random_settings(generator))
+    for index, stem in enumerate(stems):
+        part = Sheet({name: values[index :: len(stems)] for name, values in sheet.columns.items()}, sheet.label_names)
+        path = folder / f"{stem}{suffix}"
+        levels = chosen if index == mutated else []
+        content = _write(part, file_type, levels, mutant, generator)
+        path.write_bytes(content)
+        if "place" in levels:
+            mutation = PLACE_MUTATIONS[generator.integers(len(PLACE_MUTATIONS))]
+            mutant.changes.append(mutation.__name__)
+            mutant.num_rows = None
+            path = mutation(path, generator)
+            mutant.path = path if len(stems) == 1 else folder
+    return mutant
+
+
+def _write(part: Sheet, file_type: FileType, levels: Sequence[str], mutant: Mutant, generator: Any) -> bytes:
+    """Return the content of a file, mutated at the levels in question; count its rows."""
+
+    def mutate(level: str, mutations: Sequence[Any], what: Any) -> Any:
+        for _ in range(levels.count(level)):
+            mutation = mutations[generator.integers(len(mutations))]
+            mutant.changes.append(mutation.__name__)
+            mutated = mutation(what, generator)
+            what = what if mutated is None else mutated
+        return what
+
+    part = mutate("sheet", SHEET_MUTATIONS, part)
+    if file_type.contents == "arrow":
+        content = _write_arrow(mutate("arrow", ARROW_MUTATIONS, as_table(part)), file_type, mutant)
+    else:
+        content = mutate("lines", LINE_MUTATIONS, file_type.write(part))
+    if file_type.wrap is bytes:
+        content = mutate("bytes", BYTE_MUTATIONS, content)
+    num_rows = _count_rows(content, file_type, mutant.settings)
+    mutant.num_rows = None if num_rows is None or mutant.num_rows is None else mutant.num_rows + num_rows
+    if file_type.wrap is not bytes:
+        whole = file_type.wrap(content)
+        content = mutate("bytes", BYTE_MUTATIONS, whole)
+        mutant.num_rows = mutant.num_rows if content == whole else None
+    return content
+
+
+def _write_arrow(table: pa.Table, file_type: FileType, mutant: Mutant) -> bytes:
+    """Return the content; columns of types that the file type does not have become lists of numbers."""
+    try:
+        return file_type.write(table)
+    except pa.ArrowException:
+        mutant.changes.append("with columns that cannot be written")
+    numbers = pa.array([[row] for row in range(table.num_rows)], pa.list_(pa.int64()))
+    columns = []
+    for column in table.columns:
+        try:
+            file_type.write(pa.Table.from_arrays([column], names=["column"]))
+            columns.append(column)
+        except pa.ArrowException:
+            columns.append(numbers)
+    return file_type.write(pa.Table.from_arrays(columns, names=table.column_names))
+
+
+def _count_rows(content: bytes, file_type: FileType, settings: dict[str, Any]) -> int | None:
+    """Count rows in the simplest way there is; None where that is no evidence."""
+    if file_type.contents == "arrow":
+        try:
+            return pq.read_metadata(io.BytesIO(content)).num_rows if content[:4] == b"PAR1" else None
+        except (pa.ArrowException, OSError, UnicodeError):
+            return None
+    if content[:2] in (b"\xff\xfe", b"\xfe\xff") or "encoding" in settings:
+        return None
+    lines = content.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape").split("\n")
+    if file_type.contents == "json":
+        return sum(bool(line.strip()) for line in lines)
+    if '"' in "".join(lines) or any("\r" in line.removesuffix("\r") for line in lines):
+        return None  # a record may have several lines
+    return max(sum(bool(line.rstrip("\r")) for line in lines) - ("columns" not in settings), 0)
+
+
+def _make_release(folder: Path, generator: np.random.Generator) -> Mutant:
+    """Write a folder or an archive of one file per review, with one of them, or the archive, mutated."""
+    root = folder / "aclImdb"
+    reviews = [
+        root / split / sentiment / f"{number}_{number % 10}.txt"
+        for split in ("train", "test")
+        for sentiment in ("neg", "pos")
+        for number in range(12)
+    ]
+    for number, review in enumerate(reviews):
+        review.parent.mkdir(parents=True, exist_ok=True)
+        review.write_text(f"good film {number}", encoding="utf-8")
+    chosen = reviews[generator.integers(len(reviews))]
+    mutant = Mutant(root, ["aclImdb"], _random_settings(generator), len(reviews))
+    byte_mutation = BYTE_MUTATIONS[generator.integers(len(BYTE_MUTATIONS))]
+    kind = generator.integers(4)
+    if kind == 0:
+        mutation = PLACE_MUTATIONS[generator.integers(len(PLACE_MUTATIONS))]
+        mutation(chosen, generator)
+        mutant.num_rows = None
+        mutant.changes.append(mutation.__name__)
+        return mutant
+    if kind == 1:
+        chosen.write_bytes(byte_mutation(chosen.read_bytes(), generator))
+        mutant.changes.append(byte_mutation.__name__)
+        return mutant
+    mutant.path = folder / ("aclImdb.tar" if kind == 2 else "aclImdb.tar.gz")
+    with tarfile.open(mutant.path, "w" if kind == 2 else "w:gz") as archive:
+        archive.add(root, "aclImdb")
+    mutant.path.write_bytes(byte_mutation(mutant.path.read_bytes(), generator))
+    mutant.changes += [mutant.path.name, byte_mutation.__name__]
+    mutant.num_rows = None
+    return mutant
+
+
+def _random_settings(generator: np.random.Generator) -> dict[str, Any]:
+    settings: dict[str, Any] = {"bad_rows": "skip" if generator.random() < 0.7 else "error"}
+    likely = {"text_column": "text", "label_column": "label"}
+    settings |= {name: value for name, value in likely.items() if generator.random() < 0.4}
+    if generator.random() < 0.25:
+        rare: tuple[dict[str, Any], ...] = (
+            {"unseen_labels": "skip"},
+            {"unseen_labels": "count_as_wrong"},
+            {"task": "single_label"},
+            {"task": "multi_label"},
+            {"task": "regression"},
+            {"quoting": "none"},
+            {"quoting": "csv"},
+            {"encoding": "latin-1"},
+            {"encoding": "utf-16"},
+            {"encoding": "utf-32"},
+            {"encoding": "utf-7"},
+            {"columns": ["id", "text", "day", "label"]},
+            {"label_separator": " "},
+            {"cleaning": ["strip_html", "unicode_nfc", "strip_control", "collapse_whitespace"]},
+            {"limit_train": 7, "limit_test": 3},
+        )
+        settings |= rare[generator.integers(len(rare))]
+    return settings
+
+
+def read(mutant: Mutant, encoder: Path, cache_dir: Path) -> None:
+    """Read, encode and batch a file as a run does, and check that all of its rows are accounted for.
+
+    Raises:
+        AssertionError: if rows are missing without a message, or labels are none.
+    """
+    logged: list[str] = []
+    settings = DataSettings(data=str(mutant.path), allow_unknown_tokens=True, **mutant.settings)
+    splits = load_splits(settings, cache_dir, logged.append)
+    for line in logged:
+        assert is_one_line(line), f"logged: {line!r}"
+        print(line)
+    num_kept = {name: len(split) for name, split in splits.items()}
+    num_reported = sum(item.rows for item in splits.left_out)
+    is_limited = settings.limit_train is not None
+    if mutant.num_rows is not None and not is_limited:
+        accounted = f"{sum(num_kept.values())} kept, {num_reported} reported, {mutant.num_rows} in the file"
+        assert sum(num_kept.values()) + num_reported == mutant.num_rows, accounted
+        print(f"{_COUNTED}: {accounted}.")
+    tokenizer = AutoTokenizer.from_pretrained(encoder)
+    task = splits.task
+    splits = tokenize_splits(splits, tokenizer, allow_unknown=True)
+    collator = Collator(tokenizer, task, max_length=32, truncation="head", pair=splits.has_pairs)
+    for name, split in splits.items():
+        labels = collator(split[:]).labels
+        assert len(split) == num_kept[name]
+        assert torch.isfinite(labels).all(), f"labels of {name}: {labels}"
+        if task.problem_type == "single_label":
+            num_labels = task.num_labels + (len(task.unseen_labels) if name != "train" else 0)
+            assert ((labels >= 0) & (labels < num_labels)).all(), f"labels of {name}: {labels}"
+
+
+def train(mutant: Mutant, encoder: Path, cache_dir: Path) -> None:
+    """Train on a file with the real script, in this process."""
+    os.environ["MIDWAY_CACHE"] = str(cache_dir)
+    small = {"encoder": encoder, "max_steps": 1, "max_length": 32, "batch_size": 8, "mixed_precision": "no"}
+    settings = {**small, "allow_unknown_tokens": True, "num_threads": 1, **mutant.settings}
+    flags = [f"--{name}={','.join(value) if isinstance(value, list) else value}" for name, value in settings.items()]
+    directory = cache_dir.with_name("run")
+    sys.argv = ["run.py", f"--data={mutant.path}", f"--output_dir={directory}", "--log_with=[]", *flags]
+    try:
+        runpy.run_path(str(ROOT / "experiments" / "run.py"), run_name="__main__")
+    finally:
+        left = os.listdir(directory) if directory.exists() else []
+        print(f"The run left: {', '.join(sorted(left)) or 'nothing'}")
+
+
+def is_one_line(text: str) -> bool:
+    """Return whether a terminal shows a text on one line, and as it is."""
+    if not text.strip() or len(text) > LONGEST_LINE or len(text.splitlines()) != 1:
+        return False
+    return not any(unicodedata.category(character) in ("Cc", "Cs") for character in text)
+
+
+def judge(status: int, out: str, error: str, *, trained: bool) -> str:
+    """Return `read` or `refused`, or what is wrong.
+
+    Args:
+        status: how the child ended; negative for a signal.
+        out: what it printed.
+        error: what it printed as errors.
+        trained: whether it ran the whole script.
+    """
+    if status == -signal.SIGALRM:
+        return f"no end after {SECONDS} s"
+    if status < 0:
+        return f"killed by {signal.Signals(-status).name}"
+    lines = error.removesuffix("\n")
+    if status == 0:
+        if trained:
+            return "read" if "result.json" in out else "no result"
+        return "read" if not error else "read, with other messages"
+    if "Traceback" in error:
+        return "traceback"
+    message = lines.removeprefix("error: ")
+    if message == lines or not is_one_line(message):
+        return "not one line"
+    if _FOREIGN.search(message):
+        return "another library's words"
+    if trained and "The run left: nothing" not in out:
+        return "refused, with something left behind"
+    return "refused"
+
+
+def fuzz(
+    folder: Path, *, num_files: int, seed: int, first: int = 0, num_trained: int = 0, keep: bool = False
+) -> Iterator[Outcome]:
+    """Yield what became of so many mutated files.
+
+    Args:
+        folder: where they lie meanwhile; any user must be able to get there.
+        num_files: how many.
+        seed: of everything that is random.
+        first: number of the first.
+        num_trained: how many of them train with the real script instead of being read only.
+        keep: whether the files stay.
+    """
+    encoder = folder / "encoder"
+    if not encoder.exists():
+        write_tiny_encoder(encoder)
+    cache.fingerprint()  # hashes the code once, for all children
+    gc.collect()
+    gc.freeze()  # children share the memory of what is there now
+    for number in range(first, first + num_files):
+        place = folder / f"{number:04}"
+        data = place / "data"
+        data.mkdir(parents=True)
+        trains = num_trained > 0 and number % max(num_files // num_trained, 1) == 0
+        action = train if trains else read
+        changes = place / "changes"
+
+        def carry_out(place: Path = place, action: Callable[..., None] = action, number: int = number) -> int:
+            mutant = make_mutant(place / "data", np.random.default_rng((seed, number)))
+            (place / "changes").write_text(", ".join([*mutant.changes, str(mutant.settings)]), encoding="utf-8")
+            with modes_count():
+                return run_script([], lambda _: mutant, lambda mutant: action(mutant, encoder, place / "cache") or 0)
+
+        status = in_child(carry_out, place / "out", place / "error")
+        out, error = (Path(place / name).read_text(errors="backslashreplace") for name in ("out", "error"))
+        made = changes.read_text(encoding="utf-8") if changes.exists() else "not made"
+        kind = judge(status, out, error, trained=trains)
+        yield Outcome(number, ("trained " if trains else "") + made, kind, out * (kind != "refused") + error)
+        if not keep:
+            data.chmod(0o700)
+            shutil.rmtree(place)
+
+
+def in_child(carry_out: Callable[[], int], out: Path, error: Path) -> int:
+    """Call a function in a forked child, with limits to time and memory, and return its status.
+
+    Args:
+        carry_out: returns the exit status.
+        out: file for what it prints.
+        error: file for what it prints as errors.
+    """
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            for path, descriptor in ((out, 1), (error, 2)):
+                file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+                os.dup2(file, descriptor)
+            sys.stdout = io.TextIOWrapper(io.FileIO(1, "w"), encoding="utf-8", write_through=True)
+            sys.stderr = io.TextIOWrapper(
+                io.FileIO(2, "w"), encoding="utf-8", errors="backslashreplace", write_through=True
+            )
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+            signal.alarm(SECONDS)
+            size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+            resource.setrlimit(resource.RLIMIT_AS, (size + MEMORY, size + MEMORY))
+            status = carry_out()
+        except SystemExit as end:
+            status = end.code if isinstance(end.code, int) else 1
+        except BaseException:
+            sys.excepthook(*sys.exc_info())
+        finally:
+            os._exit(status)
+    _, status = os.waitpid(child, 0)
+    return os.waitstatus_to_exitcode(status)
+
+
+def main() -> None:
+    """Print the sums, and every fault."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--files", type=int, default=300)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--trained", type=int, default=0, help="how many train with the real script")
+    parser.add_argument("--only", type=int, help="number of the one file to make")
+    parser.add_argument("--keep", type=Path, help="folder in which the files stay")
+    parser.add_argument("--show", action="store_true", help="print every outcome")
+    given = parser.parse_args()
+    counts = {"read": 0, "refused": 0, "other": 0}
+    num_counted = 0
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = (given.keep or Path(temporary)).resolve()
+        folder.mkdir(exist_ok=True)
+        which = {"num_files": given.files} if given.only is None else {"num_files": 1, "first": given.only}
+        for outcome in fuzz(folder, seed=given.seed, num_trained=given.trained, keep=given.keep is not None, **which):
+            counts["other" if outcome.is_fault else outcome.kind] += 1
+            num_counted += outcome.kind == "read" and _COUNTED in outcome.printed
+            if outcome.is_fault or given.show:
+                print(outcome, flush=True)
+    print(
+        f"{sum(counts.values())} files: {counts['read']} read (rows counted in {num_counted}), {counts['refused']} "
+        f"refused, {counts['other']} other"
+    )
+    raise SystemExit(counts["other"] > 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,113 @@
+"""Good files of every type that can be read: a new type is one line in FILE_TYPES."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tests.conftest import WORDS
+
+
+@dataclass
+class Sheet:
+    """Columns of Python values."""
+
+    columns: dict[str, list[Any]]
+    """Values by the column's name."""
+    label_names: tuple[str, ...] = ()
+    """Names that the file declares for the ids in its label column."""
+    settings: dict[str, Any] = field(default_factory=dict)
+    """What the data settings must say to read it."""
+
+    @property
+    def num_rows(self) -> int:
+        """Rows of the longest column."""
+        return max(map(len, self.columns.values()), default=0)
+
+    def rows(self) -> list[list[Any]]:
+        """Return the values row by row."""
+        return [list(row) for row in zip(*self.columns.values(), strict=True)]
+
+
+@dataclass(frozen=True)
+class FileType:
+    """How a type of file is written."""
+
+    write: Callable[[Sheet], bytes] | Callable[[pa.Table], bytes]
+    """Returns the content; of a table in Arrow files, of a sheet in all others."""
+    contents: Literal["lines", "json", "arrow"]
+    """What is in it: lines of fields, JSON, or Arrow columns."""
+    wrap: Callable[[bytes], bytes] = bytes
+    """What is done to the whole content in the end: compression."""
+
+
+def good_sheet(generator: np.random.Generator, contents: str) -> Sheet:
+    """Return texts and labels for one of the tasks, between columns that no task reads.
+
+    Args:
+        generator: of everything that is random.
+        contents: of the file type; lines hold no lists.
+    """
+    num_rows = int(generator.integers(24, 48))
+    telling = generator.integers(0, 2, num_rows)
+    texts = [_text(generator, WORDS[:4] if tells else WORDS[4:8]) for tells in telling]
+    columns: dict[str, list[Any]] = {"id": list(range(num_rows)), "text": texts}
+    columns["day"] = [f"2024-01-{1 + row % 28:02}" for row in range(num_rows)]
+    kinds = ["names", "ids", "numbers", "scores", "pairs", *(["lists", "bools"] if contents != "lines" else [])]
+    kind = kinds[generator.integers(len(kinds))]
+    sheet = Sheet(columns)
+    if kind == "scores":
+        columns["label"] = [round(float(tells + generator.normal()), 3) for tells in telling]
+    elif kind == "lists":
+        columns["label"] = [["odd", "even", "last"][: 1 + row % 3] for row in range(num_rows)]
+    elif kind == "bools":
+        columns["label"] = [bool(tells) for tells in telling]
+    elif kind in ("ids", "numbers"):
+        columns["label"] = [int(tells) for tells in telling]
+        sheet.label_names = ("negative", "positive") if kind == "ids" else ()
+    else:
+        columns["label"] = [("negative", "positive")[tells] for tells in telling]
+    if kind == "pairs":
+        columns["text_pair"] = [_text(generator, WORDS) for _ in range(num_rows)]
+    return sheet
+
+
+def _text(generator: np.random.Generator, telling: Sequence[str]) -> str:
+    return " ".join(generator.choice([*telling, *WORDS[8:]], size=generator.integers(2, 12)))
+
+
+def _write_separated(separator: str) -> Callable[[Sheet], bytes]:
+    def write(sheet: Sheet) -> bytes:
+        file = io.StringIO(newline="")
+        writer = csv.writer(file, delimiter=separator, lineterminator="\n")
+        writer.writerow(sheet.columns)
+        writer.writerows(sheet.rows())
+        return file.getvalue().encode("utf-8", "surrogatepass")
+
+    return write
+
+
+def _write_json_lines(sheet: Sheet) -> bytes:
+    return b"".join(json.dumps(dict(zip(sheet.columns, row, strict=True))).encode() + b"\n" for row in sheet.rows())
+
+
+def _write_parquet(table: pa.Table) -> bytes:
+    file = io.BytesIO()
+    pq.write_table(table, file, row_group_size=max(table.num_rows // 2, 1), compression="none", write_page_index=True)
+    return file.getvalue()
+
+
+FILE_TYPES: dict[str, FileType] = {
+    ".csv": FileType(_write_separated(","), "lines"),
+    ".tsv": FileType(_write_separated("\t"), "lines"),
+    ".jsonl": FileType(_write_json_lines, "json"),
+    ".parquet": FileType(_write_parquet, "arrow"),
+}

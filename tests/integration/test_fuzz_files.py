@@ -1,0 +1,48 @@
+"""Mutated files are read, with all of their rows accounted for, or refused in one line."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from tests.integration.fuzz_files import fuzz, is_one_line, judge
+
+
+@pytest.mark.parametrize(
+    ("num_files", "num_trained", "seed"),
+    [(40, 2, 0), pytest.param(300, 12, 1, marks=pytest.mark.slow, id="300-12-1 (about a minute)")],
+)
+def test_mutated_files_are_read_or_refused_in_one_line(num_files: int, num_trained: int, seed: int) -> None:
+    with tempfile.TemporaryDirectory() as folder:  # short, since some mutants are sockets
+        outcomes = list(fuzz(Path(folder), num_files=num_files, num_trained=num_trained, seed=seed))
+    assert [str(outcome) for outcome in outcomes if outcome.is_fault] == []
+    assert {outcome.kind for outcome in outcomes} == {"read", "refused"}
+    assert len(outcomes) == num_files
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "kind"),
+    [
+        (0, "", "read"),
+        (0, "a warning\n", "read, with other messages"),
+        (1, "error: what is wrong\n", "refused"),
+        (1, "error: \n", "not one line"),
+        (1, "error: two\nlines\n", "not one line"),
+        (1, "error: \x1b[2J\n", "not one line"),
+        (1, "a warning\nerror: what is wrong\n", "not one line"),
+        (1, "Traceback (most recent call last):\n...\n", "traceback"),
+        (1, "error: ArrowInvalid('x') <class 'str'>\n", "another library's words"),
+        (1, "error: [Errno 2] No such file\n", "another library's words"),
+        (-9, "", "killed by SIGKILL"),
+        (-14, "", "no end after 60 s"),
+    ],
+)
+def test_judge_tells_faults_from_refusals(status: int, error: str, kind: str) -> None:
+    assert judge(status, "", error, trained=False) == kind
+
+
+def test_lines_that_a_terminal_would_break_are_not_one() -> None:
+    assert is_one_line("Überschrift, 表")
+    assert not any(map(is_one_line, ("", " ", "a\u2028b", "a\x85b", "half \ud800", "x" * 5000)))

@@ -1,0 +1,78 @@
+"""Folders that `datasets` wrote with save_to_disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
+
+from research.data import Splits
+
+FEATURES = Features({"text": Value("string"), "label": ClassLabel(names=["pos", "neg"])})
+
+
+def rows(name: str, count: int) -> Dataset:
+    columns = {"text": [f"{name} {row}" for row in range(count)], "label": [row % 2 for row in range(count)]}
+    return Dataset.from_dict(columns, FEATURES)
+
+
+def labels(splits: Splits) -> dict[str, int]:
+    return {row["text"]: row["label"] for _, split in splits.items() for row in split}
+
+
+def test_saved_dataset_is_read_with_its_label_names(load, tmp_path: Path) -> None:
+    rows("train", 40).select(range(39, -1, -1)).save_to_disk(tmp_path / "saved", num_shards=3)
+    splits = load(tmp_path / "saved")
+    assert splits.task.label_names == ("pos", "neg")
+    assert labels(splits) == {f"train {row}": row % 2 for row in range(40)}
+    assert min((row["id"], row["text"]) for _, split in splits.items() for row in split) == (0, "train 39")
+
+
+def test_saved_dict_is_read_with_its_splits(load, tmp_path: Path) -> None:
+    saved = DatasetDict(train=rows("train", 40), test=rows("test", 6), unsupervised=rows("rest", 4))
+    saved.save_to_disk(tmp_path / "saved", num_shards={"train": 2, "test": 1, "unsupervised": 1})
+    splits = load(tmp_path / "saved")
+    assert splits.test["text"] == [f"test {row}" for row in range(6)]
+    assert splits.task.label_names == ("pos", "neg")
+    assert [line for line in load.said if line.endswith("not used: unsupervised.")]
+
+
+def test_changed_files_of_a_saved_dict_are_prepared_anew(load, tmp_path: Path) -> None:
+    DatasetDict(train=rows("old", 40), test=rows("test", 6)).save_to_disk(tmp_path / "saved")
+    load(tmp_path / "saved")
+    rows("new", 40).save_to_disk(tmp_path / "saved" / "train")
+    assert "new 0" in labels(load(tmp_path / "saved"))
+
+
+def test_saved_datasets_may_be_the_splits_of_a_folder(load, tmp_path: Path) -> None:
+    rows("train", 40).save_to_disk(tmp_path / "data" / "train")
+    rows("test", 6).save_to_disk(tmp_path / "data" / "test")
+    splits = load(tmp_path / "data")
+    assert splits.test["text"] == [f"test {row}" for row in range(6)]
+    assert splits.files["test"] == [("test", 0)]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("dataset_dict.json", b"{", "does not name the splits as save_to_disk does"),
+        ("dataset_dict.json", b"[]", "does not name the splits as save_to_disk does"),
+        ("dataset_dict.json", b'{"splits": ["train", "test"]}', "not saved beside it: test"),
+        ("dataset_dict.json", b'{"splits": ["test"]}', "not saved beside it: test"),
+        ("train/state.json", None, "Cannot read the data set that was saved in '.*train'"),
+        ("train/state.json", b"{", "Cannot read the data set that was saved in '.*train'"),
+        ("train/data-00001-of-00002.arrow", None, "Cannot read the data set that was saved in '.*train'"),
+        ("train/data-00001-of-00002.arrow", b"half", "Cannot read the data set that was saved in '.*train'"),
+        ("train/data-00001-of-00002.arrow", b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
+    ],
+)
+def test_damaged_saved_dict_is_refused_in_one_line(load, tmp_path: Path, name: str, content, message: str) -> None:
+    DatasetDict(train=rows("train", 40)).save_to_disk(tmp_path / "saved", num_shards={"train": 2})
+    path = tmp_path / "saved" / name
+    path.unlink()
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ValueError, match=message) as caught:
+        load(tmp_path / "saved")
+    assert "\n" not in str(caught.value)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import gc
 import io
+import json
 import os
 import re
 import resource
@@ -173,11 +174,21 @@ def _count_rows(content: bytes, file_type: FileType, settings: dict[str, Any]) -
     if content[:2] in (b"\xff\xfe", b"\xfe\xff") or "encoding" in settings:
         return None
     lines = content.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape").split("\n")
+    if file_type.contents == "list":
+        return _count_elements("\n".join(lines))
     if file_type.contents == "json":
         return sum(bool(line.strip()) for line in lines)
     if '"' in "".join(lines) or any("\r" in line.removesuffix("\r") for line in lines):
         return None  # a record may have several lines
     return max(sum(bool(line.rstrip("\r")) for line in lines) - ("columns" not in settings), 0)
+
+
+def _count_elements(content: str) -> int | None:
+    try:
+        parsed = json.loads(content)
+    except (ValueError, RecursionError):
+        return None
+    return len(parsed) if isinstance(parsed, list) else None
 
 
 def _make_release(folder: Path, generator: np.random.Generator) -> Mutant:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import io
 import json
+import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -43,8 +45,8 @@ class FileType:
 
     write: Callable[[Sheet], bytes] | Callable[[pa.Table], bytes]
     """Returns the content; of a table in Arrow files, of a sheet in all others."""
-    contents: Literal["lines", "json", "arrow"]
-    """What is in it: lines of fields, JSON, or Arrow columns."""
+    contents: Literal["lines", "json", "list", "arrow"]
+    """What is in it: lines of fields, lines of JSON, a JSON list, or Arrow columns."""
     wrap: Callable[[bytes], bytes] = bytes
     """What is done to the whole content in the end: compression."""
 
@@ -99,6 +101,17 @@ def _write_json_lines(sheet: Sheet) -> bytes:
     return b"".join(json.dumps(dict(zip(sheet.columns, row, strict=True))).encode() + b"\n" for row in sheet.rows())
 
 
+def _write_json_list(sheet: Sheet) -> bytes:
+    return json.dumps([dict(zip(sheet.columns, row, strict=True)) for row in sheet.rows()], indent=1).encode()
+
+
+def _zip(content: bytes) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("data.jsonl", content)
+    return file.getvalue()
+
+
 def _write_parquet(table: pa.Table) -> bytes:
     file = io.BytesIO()
     pq.write_table(table, file, row_group_size=max(table.num_rows // 2, 1), compression="none", write_page_index=True)
@@ -109,5 +122,9 @@ FILE_TYPES: dict[str, FileType] = {
     ".csv": FileType(_write_separated(","), "lines"),
     ".tsv": FileType(_write_separated("\t"), "lines"),
     ".jsonl": FileType(_write_json_lines, "json"),
+    ".json": FileType(_write_json_list, "list"),
+    ".csv.gz": FileType(_write_separated(","), "lines", gzip.compress),
+    ".jsonl.zip": FileType(_write_json_lines, "json", _zip),
+    ".tsv.zst": FileType(_write_separated("\t"), "lines", lambda content: pa.compress(content, "zstd", asbytes=True)),
     ".parquet": FileType(_write_parquet, "arrow"),
 }

@@ -6,16 +6,21 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from research.ablation.command import StudyCommand, parse_study
+from research.ablation.grid import check_arms, expand
+from research.first_checks import check_first
+from research.terminal import print_message
 from research.user_errors import complain, run_script
 
 
 def compare(command: StudyCommand) -> int:
     """Plan and run a study."""
-    print(f"Planning the study {command.spec.name}: loading libraries, then checking settings and data.", flush=True)
+    trials = expand(command.spec, command.options)
+    check_arms(trials, check_first)
+    print_message(f"Planning the study {command.spec.name}: loading libraries, then checking settings and data.")
     # Only now torch and optuna are imported, so that --help answers at once.
     from research.ablation.conduct import conduct
 
-    status = conduct(command)
+    status = conduct(command, trials)
     if status > 128:
         complain("interrupted; the same command goes on", exit_code=status)
     return status
@@ -30,6 +35,9 @@ def parse_work(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--accelerate_config", help="config file of `accelerate launch` for each trial")
     parser.add_argument("--num_workers", type=int, default=1, help="workers that share this machine (default: 1)")
     parser.add_argument("--trial_timeout", help="how long one attempt at a trial may take: 2h, 90m (default: no limit)")
+    parser.add_argument(
+        "--traceback", action="store_true", help="show the whole traceback of an error in your own code"
+    )
     return parser.parse_args(arguments)
 
 

@@ -5,6 +5,7 @@ import sys
 from research.cli import Command, parse
 from research.first_checks import check_first
 from research.user_errors import run_script
+from research.waiting import Announced, reporter
 
 
 def carry_out(command: Command) -> int:
@@ -22,11 +23,13 @@ def carry_out(command: Command) -> int:
 
         print(config_as_yaml(resolve(command.config)), end="")
     elif command.dry_run:
-        from research.preview import preview
+        with Announced("Loading libraries", reporter()):
+            from research.preview import preview
 
         preview(command.config)
     else:
-        from research.experiment import run_experiment
+        with Announced("Loading libraries", reporter()):
+            from research.experiment import run_experiment
 
         run_experiment(command.config)
     return 0

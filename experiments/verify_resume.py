@@ -20,7 +20,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from research.cli import Command, parse
+from research.first_checks import check_first
+from research.user_errors import run_script
+
 if TYPE_CHECKING:
+    from research.config import RunConfig
     from research.run import Run
 
 POINTS = ("on_batch", "after_backward", "before_step", "after_step", "end_of_step")
@@ -40,8 +45,24 @@ class Cut:
         return f"step {self.step}, {self.point}"
 
 
-def main() -> int:
-    """Compare a whole run with one that is cut, and print what came out; 0 if they are the same."""
+@dataclass
+class VerifyCommand:
+    """What the command line asks for."""
+
+    own: argparse.Namespace
+    """The script's own options."""
+    settings: list[str]
+    """Those of run.py, as they were typed."""
+    run: Command
+    """What they ask for."""
+
+
+def parse_verify(arguments: Sequence[str]) -> VerifyCommand | None:
+    """Read a command line.
+
+    Raises:
+        ValueError: for an unknown setting or a value that cannot be.
+    """
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cuts", type=int, default=3, help="how often the run is cut (default: %(default)s)")
     parser.add_argument("--cut_seed", type=int, default=0, help="draws the moments (default: %(default)s)")
@@ -49,21 +70,28 @@ def main() -> int:
     parser.add_argument("--accelerate_config", type=Path, help="start runs through accelerate launch with this config")
     parser.add_argument("--watch", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--cut", help=argparse.SUPPRESS)
-    own, settings = parser.parse_known_args()
-    if own.watch is not None:
-        return run_watched(settings, own.watch, own.cut)
-    if own.folder.exists():
-        print(f"error: {own.folder} exists; delete it, or choose another --folder.", file=sys.stderr)
-        return 2
-    if not any(setting.startswith(("--save_every", "--save-every")) for setting in settings):
+    own, settings = parser.parse_known_args(arguments)
+    if own.watch is None and own.folder.exists():
+        raise ValueError(f"{own.folder} exists; delete it, or choose another --folder.")
+    if own.watch is None and not any(setting.startswith(("--save_every", "--save-every")) for setting in settings):
         settings += ["--save_every", "20%"]
-    return verify(settings, own)
+    run = parse(settings)
+    return None if run is None else VerifyCommand(own, settings, run)
+
+
+def carry_out(command: VerifyCommand) -> int:
+    """Make one run, or all of them and compare; return the exit status."""
+    if command.own.watch is not None:
+        return run_watched(command.run.config, command.own.watch, command.own.cut)
+    check_first(command.run.config)
+    return verify(command.settings, command.own)
 
 
 def verify(settings: Sequence[str], own: argparse.Namespace) -> int:
-    """Make both runs and compare them."""
-    from rich.console import Console
+    """Make a whole run and one that is cut, and print what came out; return 0 if they are the same."""
     from rich.table import Table
+
+    from research.terminal import Terminal
 
     whole, cut = own.folder / "whole", own.folder / "cut"
     print("whole run ...", flush=True)
@@ -85,7 +113,7 @@ def verify(settings: Sequence[str], own: argparse.Namespace) -> int:
         difference = next(differences(whole, cut), None)
         same = same and difference is None
         table.add_row(str(here or "the end"), resumed_from(done.stdout), difference or "none")
-    Console().print(table)
+    Terminal().print(table)
     ends = [*differences_at_the_end(whole, cut)]
     print(f"At the end: {'; '.join(ends) or 'same weights, metrics.jsonl, journal.jsonl and predictions'}.")
     return 0 if same and not ends else 1
@@ -117,9 +145,8 @@ def start(
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-def run_watched(settings: Sequence[str], folder: Path, cut: str | None) -> int:
+def run_watched(config: RunConfig, folder: Path, cut: str | None) -> int:
     """Run as run.py does, write hashes of everything after each step, and die at the cut."""
-    from research.cli import parse
     from research.digests import digests
     from research.experiment import run_experiment
     from research.hooks import Hook
@@ -144,9 +171,7 @@ def run_watched(settings: Sequence[str], folder: Path, cut: str | None) -> int:
 
         setattr(Watch, point, die)
 
-    command = parse(settings)
-    assert command is not None
-    run_experiment(command.config, hooks=[Watch()])
+    run_experiment(config, hooks=[Watch()])
     return 0
 
 
@@ -193,4 +218,4 @@ def _lines(path: Path) -> list[dict[str, Any]]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_script(sys.argv[1:], parse_verify, carry_out))

@@ -66,6 +66,10 @@ class Registry(Generic[Entry]):
 
         return decorate
 
+    def name_of(self, entry: object) -> str | None:
+        """Return the name that something is registered under, or None."""
+        return next((name for name, registered in self._entries.items() if registered is entry), None)
+
     def __getitem__(self, name: str) -> Entry:
         if name not in self._entries:
             raise UnknownNameError(describe_unknown(self.kind, name, self._entries))

@@ -39,6 +39,7 @@ from research.families import model_blocks
 from research.features.cache import Layers
 from research.features.encoding import use_features
 from research.features.guard import Decision, decide, is_asked_for
+from research.first_checks import check_times
 from research.head_check import HeadCheck, PlannedHead
 from research.hooks import (
     HOOKS,
@@ -56,18 +57,20 @@ from research.launcher import refuse_launch
 from research.manifest import MANIFEST
 from research.metrics import check_metric
 from research.model import EncoderWithHead, build_model
-from research.objectives import DEFAULT_OBJECTIVES, OBJECTIVES, Objective
+from research.objectives import DEFAULT_OBJECTIVES, OBJECTIVES, Objective, create_objective
 from research.optim import apply_schedule, create_optimizer
 from research.planned_heads import planned_heads
 from research.plugins import import_plugins
+from research.registries import GIVEN_BY_CALLER
 from research.rehearsal import Rehearsal
 from research.resuming import Start
 from research.run import Run
-from research.schedules import GIVEN_BY_CALLER, SCHEDULES, create_schedule
+from research.schedules import SCHEDULES, create_schedule
 from research.seeds import derived_seed
 from research.smoke import smoke_settings
 from research.task import Task
 from research.tracking import check_trackers
+from research.waiting import Announced
 from research.wrapping import wrap
 
 Say = Callable[[str], None]
@@ -128,26 +131,6 @@ def check_compiler(config: RunConfig) -> None:
             raise ValueError(f"The hook '{name}' does not work with --compile: it reaches into the forward pass.")
 
 
-def check_times(config: RunConfig) -> None:
-    """Refuse times that cannot be read, periods of 0, and patience with nothing to wait for.
-
-    Raises:
-        ValueError: naming the setting.
-    """
-    for name in ("warmup", "evaluate_every", "save_every"):
-        text = getattr(config, name)
-        if text is None:
-            continue
-        try:
-            time = parse_time(text)
-        except ValueError as error:
-            raise ValueError(f"--{name}: {error}") from None
-        if time.value == 0 and name != "warmup":
-            raise ValueError(f"Expected --{name} above 0, got '{text}'; null turns it off.")
-    if config.patience is not None and config.evaluate_every is None:
-        raise ValueError("--patience counts evaluations, and --evaluate_every null turns them off.")
-
-
 @dataclass(frozen=True)
 class Plan:
     """A run as far as it is known without weights and tokens."""
@@ -185,7 +168,7 @@ def plan_run(config: RunConfig, texts: Splits, hooks: Sequence[Hook], parent: Pa
     task = texts.task
     chosen = choose_objective(config, task)
     config = dataclasses.replace(config, objective=chosen.to_yaml())
-    objective: Objective = create(OBJECTIVES, chosen, task)
+    objective = create_objective(chosen, task)
     if config.best_metric is not None:
         check_metric(config.best_metric, task)
     collator = Collator(
@@ -252,8 +235,9 @@ def set_up(
         rehearsal = Rehearsal.of(config, task, plan.objective, plan.collator, plan.clock, plan.tokenizer)
         if parent is not None:
             rehearsal.follow(parent)
-        rehearsal.check(plan.timeline)
-        heads = planned_heads(rehearsal, plan.timeline)
+        with Announced("Rehearsing the timeline", say):
+            rehearsal.check(plan.timeline)
+            heads = planned_heads(rehearsal, plan.timeline)
         if is_asked_for(config, plan.clock):
             features = decide(rehearsal, plan.timeline, plan.hooks)
     if plan.timeline.note is not None:
@@ -261,13 +245,15 @@ def set_up(
     schedule = create_schedule(config, plan.clock)
 
     set_seed(config.seed)
-    model = build_model(config, task)
+    with Announced(f"Loading the encoder {config.encoder}", say):
+        model = build_model(config, task)
     model.set_output_units(*plan.objective.output_units())
     if initial is not None:
         load_initial_weights(model, initial)
     model.to(accelerator.device)
-    head_check = HeadCheck(model, accelerator, plan.collator, config)
-    head_check.check(heads or [PlannedHead.of(model)], say)
+    with Announced("Checking the head on a few rows", say):
+        head_check = HeadCheck(model, accelerator, plan.collator, config)
+        head_check.check(heads or [PlannedHead.of(model)], say)
     optimizer = create_optimizer(model_blocks(model.encoder, model.head), config)
     apply_schedule(optimizer, schedule)
     # After all that can be refused, since of many rows it takes longest.
@@ -300,7 +286,8 @@ def set_up(
         parent=parent,
     )
     if start is not None:
-        load_checkpoint(run, start)
+        with Announced(f"Loading {start.checkpoint}", say):
+            load_checkpoint(run, start)
     if features is not None:
         use_features(run, features, layers, say)
     return run

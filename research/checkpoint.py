@@ -29,6 +29,7 @@ from research.model import EncoderWithHead
 from research.optim import apply_schedule
 from research.resuming import CHECKPOINTS, CheckpointError, Start, compare_settings, list_checkpoints, refuse, step_of
 from research.seeds import derived_seed
+from research.user_code import CodeOf
 from research.user_errors import one_line
 
 if TYPE_CHECKING:
@@ -142,7 +143,8 @@ def load_checkpoint(run: Run, start: Start) -> None:
         run.stop_reason, run.asked_to_stop = state["stop_reason"], state["asked_to_stop"]
     for hook, place in zip(run.hooks, places, strict=True):
         if place is not None:
-            hook.load_state_dict(hook_states[place])
+            with CodeOf(f"hook {type(hook).__name__} (load_state_dict)", hook.load_state_dict):
+                hook.load_state_dict(hook_states[place])
             run.resumed_hooks.append(hook)
     notes += _follow_machine(run, state, same_place=same_place)
     notes += [
@@ -422,7 +424,9 @@ def _readable_state(hook: Hook) -> dict[str, Any]:
     Raises:
         CheckpointError: if it holds what could not be read again: pickles of classes are refused.
     """
-    state, buffer = hook.state_dict(), io.BytesIO()
+    with CodeOf(f"hook {type(hook).__name__} (state_dict)", hook.state_dict):
+        state = hook.state_dict()
+    buffer = io.BytesIO()
     torch.save(state, buffer)
     buffer.seek(0)
     try:

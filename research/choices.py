@@ -17,6 +17,7 @@ from jsonargparse import ArgumentError, ArgumentParser
 
 from heads.registry import Registry, UnknownNameError, describe_unknown
 from research.config import Choice
+from research.user_code import CodeOf
 from research.user_errors import one_line
 
 
@@ -166,7 +167,15 @@ def create(registry: Registry[Any], choice: Choice, *positional: Any) -> Any:
     Raises:
         ValueError: as `resolve_options`, and whatever the entry itself refuses.
     """
-    return registry[choice.name](*positional, **resolve_options(registry, choice))
+    entry, options = registry[choice.name], resolve_options(registry, choice)
+    with constructing(registry, choice.name):
+        return entry(*positional, **options)
+
+
+def constructing(registry: Registry[Any], name: str) -> CodeOf:
+    """Return a context in which a registered class or function is called."""
+    entry = registry[name]
+    return CodeOf(f"{registry.kind} '{name}'", entry.__init__ if inspect.isclass(entry) else entry)
 
 
 def describe_entry(entry: Callable[..., Any], options: Sequence[Option]) -> str:

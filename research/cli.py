@@ -15,7 +15,6 @@ import types
 import typing
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal
 
 import yaml
@@ -25,6 +24,7 @@ from heads.registry import UnknownNameError, describe_unknown
 from research.config import NOT_REPEATED, SETTING_GROUPS, Choice, RunConfig
 from research.forks import inherited_settings
 from research.mistyped import describe_mistyped
+from research.paths import look_up
 from research.user_errors import one_line
 
 set_parsing_settings(docstring_parse_attribute_docstrings=True)
@@ -44,6 +44,8 @@ class LookingSettings:
     """Print every setting, resolved, as YAML, and stop."""
     list: Listing | None = None
     """Print what is registered, with options and sources, and stop."""
+    traceback: bool = False
+    """Show the whole traceback of an error in your own code, which is reported in a few lines otherwise."""
 
 
 LOOKING = tuple(item.name for item in dataclasses.fields(LookingSettings))
@@ -278,10 +280,10 @@ def merge_recipes(paths: str | Sequence[str]) -> dict[str, Any]:
         if not isinstance(path, str):
             raise ValueError(f"Expected the path of a recipe, got {path!r}.")
         try:
-            recipe = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+            recipe = yaml.safe_load(look_up(path).read_text(encoding="utf-8"))
         except OSError as error:
             raise ValueError(f"Cannot read the recipe {path}: {error.strerror}.") from None
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
+        except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
             raise ValueError(f"The recipe {path} is not YAML: {one_line(error)}") from None
         if not isinstance(recipe, dict):
             raise ValueError(

@@ -15,7 +15,9 @@ from research.batches import evaluation_shares
 from research.data.batch import Batch
 from research.metrics import compute_metrics, metric_names
 from research.nonfinite import NonFiniteError, describe_evaluation
+from research.objectives import compute_losses
 from research.task import Task
+from research.waiting import Announced, Counted
 
 if TYPE_CHECKING:
     from research.run import Run
@@ -49,15 +51,22 @@ def evaluate(run: Run, split: str) -> Predictions:
     run.model.eval()
     collected: list[tuple[Tensor, ...]] = []
     devices = [accelerator.device] if accelerator.device.type == "cuda" else []
-    with torch.random.fork_rng(devices), torch.no_grad():
-        for share in evaluation_shares(
-            lengths, accelerator.process_index, accelerator.num_processes, run.config.evaluation_batch_size
-        ):
+    shares = evaluation_shares(
+        lengths, accelerator.process_index, accelerator.num_processes, run.config.evaluation_batch_size
+    )
+    say = run.say if run.is_main else None
+    with (
+        torch.random.fork_rng(devices),
+        torch.no_grad(),
+        Counted(f"evaluating {split}", len(lengths), "row", say) as progress,
+    ):
+        for share in shares:
             run.leave_if_interrupted_at_the_end()
             batch = run.collate(share, split)
-            output = run.objective(run.model, _with_known_labels(batch, run.task))
+            output = compute_losses(run.objective, run.model, _with_known_labels(batch, run.task))
             positions = torch.as_tensor(share.rows, device=accelerator.device)
             collected.append((positions, batch.weights, output.losses.float(), output.logits.float(), batch.labels))
+            progress.update(len(share.rows) * accelerator.num_processes)
     if was_training:
         run.set_training_mode()
     positions, weights, losses, logits, labels = (
@@ -78,7 +87,8 @@ def evaluate(run: Run, split: str) -> Predictions:
         return Predictions(ids, logits, labels, undefined["loss"], undefined)
     if run.task.unseen_labels:  # for which the loss is not defined
         losses = losses[labels < run.task.num_labels]
-    metrics = [{"loss": float(losses.mean(dtype=np.float64)), **compute_metrics(run.task, logits, labels)}]
+    with Announced(f"Computing the metrics of {split}", say):
+        metrics = [{"loss": float(losses.mean(dtype=np.float64)), **compute_metrics(run.task, logits, labels)}]
     broadcast_object_list(metrics)  # all processes decide by the same numbers
     return Predictions(ids, logits, labels, metrics[0]["loss"], metrics[0])
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import functools
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,8 +11,8 @@ from typing import Any
 import torch
 from accelerate.utils import broadcast_object_list
 from matplotlib.figure import Figure
-from rich.console import Console
 
+from research import durable
 from research.assemble import resolve, set_up
 from research.checkpoint import bring_back_files, retire_later_checkpoints
 from research.config import RunConfig
@@ -23,6 +22,7 @@ from research.figures import MANY_LABELS, confusion_matrix_figure
 from research.hooks import Hook
 from research.hooks.evaluation import BEST
 from research.launch import create_accelerator, end_run, refused_for_all, was_restarted
+from research.launcher import num_launched
 from research.lock import DirectoryLock
 from research.loop import train
 from research.metrics import predictions
@@ -47,8 +47,11 @@ from research.report import write_report
 from research.resuming import Start, check_checkpoint, fork_checkpoint, newest_checkpoint
 from research.run import Run
 from research.summary import describe, out_of_memory_message, peak_memory_bytes, summary
+from research.terminal import Terminal, print_message
 from research.tracking import start_trackers, track_final_metrics, track_pictures
-from research.user_errors import one_line
+from research.user_code import During
+from research.user_errors import describe_failure, one_line
+from research.waiting import Announced, reporter
 from research.wrapping import Wrapped
 
 Say = Callable[[str], None]
@@ -67,18 +70,19 @@ def run_experiment(config: RunConfig, *, hooks: Sequence[Hook] = ()) -> dict[str
     """
     config = resolve(config)
     directory = run_directory(config)
-    accelerator = create_accelerator(config, str(directory))
+    with Announced("Joining the other processes", reporter() if num_launched() > 1 else None):
+        accelerator = create_accelerator(config, str(directory))
     (directory,) = _from_main([directory])
     is_restart = was_restarted()
     if is_restart:
         config = dataclasses.replace(config, resume="auto")  # the launcher repeats the very same command
-    # Flushed, since some of it announces a long wait, and a file or pipe would keep it back until then.
-    say: Say = functools.partial(print, flush=True) if accelerator.is_main_process else _say_nothing
+    say: Say = print_message if accelerator.is_main_process else _say_nothing
     if config.resume == "auto" and (result := read_result(directory)) and result["status"] == "finished":
         say(f"{directory} is finished; there is nothing to resume.")
         return result
     lock = DirectoryLock()
     start: Start | None = None
+    is_new = False
     try:
         with refused_for_all(accelerator):
             if accelerator.is_main_process:
@@ -87,17 +91,18 @@ def run_experiment(config: RunConfig, *, hooks: Sequence[Hook] = ()) -> dict[str
                     _hold(lock, directory, say)
                 start = find_start(config, directory, say, is_restart=is_restart)
         (start,) = _from_main([start])
-        run = set_up(config, directory, accelerator, start, hooks, say)
+        with During("before training"):
+            run = set_up(config, directory, accelerator, start, hooks, say)
         # Only now: settings or data that cannot be used leave nothing behind and replace nothing.
         with refused_for_all(accelerator):
             if accelerator.is_main_process:
-                make_directory(directory)
+                is_new = make_directory(directory)
                 _hold(lock, directory, say)
                 claim_directory(directory, config)
                 write_config(directory, run.config)  # first: it makes the directory a run's
                 retire_later_checkpoints(run)
                 bring_back_files(run)
-        return train_and_finish(run, say)
+        return train_and_finish(run, say, is_new=is_new)
     except torch.OutOfMemoryError as error:
         raise ValueError(out_of_memory_message(config)) from error
     finally:
@@ -129,35 +134,46 @@ def find_start(config: RunConfig, directory: Path, say: Say, *, is_restart: bool
     return Start(checkpoint, is_fork=True)
 
 
-def train_and_finish(run: Run, say: Say) -> dict[str, Any]:
-    """Train and write what a run leaves; a run that fails says so in its result.json, if it has taken a step."""
+def train_and_finish(run: Run, say: Say, *, is_new: bool) -> dict[str, Any]:
+    """Train and write what a run leaves; a run that fails says so in its result.json, if it has taken a step.
+
+    Args:
+        run: the run, which has its directory.
+        say: gets messages for the user.
+        is_new: whether the directory was made for it, and goes if no step was taken.
+    """
     with run.signals:  # to the very end: once one process has ended, torchrun sends the others a SIGTERM
         try:
-            start_trackers(run.accelerator, run.config, run.clock.step)
-            say(describe(run))
+            with Announced("Starting the trackers", say):
+                start_trackers(run.accelerator, run.config, run.clock.step)
+            for line in describe(run):
+                say(line)
             train(run)
             result, found = finish(run)
         except BaseException as error:
-            _write_failure(run, error, say)
+            _write_failure(run, error, say, is_new=is_new)
             raise
         if run.is_main:
             draw(run, result, found)
         run.accelerator.wait_for_everyone()
     if run.is_main:
-        Console().print(summary(result, run.directory))
+        Terminal().print(summary(result, run.directory))
     return result
 
 
-def _write_failure(run: Run, error: BaseException, say: Say) -> None:
+def _write_failure(run: Run, error: BaseException, say: Say, *, is_new: bool) -> None:
     with _said_beside(say):
         end_run(run.accelerator)  # trackers write from threads of their own
-    if run.is_main and run.clock.step == 0 and run.config.resume is None:
-        empty_directory(run.directory)
+    if run.is_main and run.clock.step == 0 and is_new:
+        durable.remove(run.directory)
+        say(f"No step was taken: {run.directory} is removed again.")
+    elif run.is_main and run.clock.step == 0 and run.config.resume is None:
+        empty_directory(run.directory)  # which was there before
         say(f"No step was taken: {run.directory} is empty again.")
     elif run.is_main:
         status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
         with _said_beside(say):
-            write_result(run.directory, {"status": status, "error": f"{type(error).__name__}: {error}"})
+            write_result(run.directory, {"status": status, "error": describe_failure(error)})
 
 
 def finish(run: Run) -> tuple[dict[str, Any], dict[str, Predictions]]:
@@ -166,12 +182,15 @@ def finish(run: Run) -> tuple[dict[str, Any], dict[str, Predictions]]:
     if run.is_main:
         run.save_model(directory / "model")
     accelerator.wait_for_everyone()
-    sha256 = weights_sha256(run.encoder_with_head)
+    say = run.say if run.is_main else None
+    with Announced("Hashing the weights", say):
+        sha256 = weights_sha256(run.encoder_with_head)
     has_best = config.best_metric is not None and (directory / BEST).exists()
     num_trainable = run.wrapped.num_trainable
     if has_best:
         longest = run.encoder_with_head.config.max_input_length
-        best = EncoderWithHead.from_pretrained(directory / BEST)  # it may be built otherwise: edits came in between
+        with Announced("Loading the best model", say):
+            best = EncoderWithHead.from_pretrained(directory / BEST)  # it may be built otherwise: edits came in between
         if best.config.max_input_length != longest:  # equal weights give other logits on longer inputs
             run.predictions.clear()
         run.wrapped = Wrapped(accelerator.prepare_model(best, evaluation_mode=True), ())
@@ -181,6 +200,8 @@ def finish(run: Run) -> tuple[dict[str, Any], dict[str, Predictions]]:
         run.say(f"No evaluation defined {config.best_metric}: the last model is tested instead of the best one.")
     # The validation metrics are known if these weights were evaluated last; a best model that is the last has the same.
     found = {split: run.latest_predictions(split) for split in ("validation", "test")}
+    with Announced("Hashing the rows", say):
+        rows_sha256 = run.rows_sha256
     result = {
         "status": "finished",
         "stopped_because": run.stop_reason,
@@ -203,7 +224,7 @@ def finish(run: Run) -> tuple[dict[str, Any], dict[str, Predictions]]:
         },
         "rows_left_out": [dataclasses.asdict(item) for item in run.texts.left_out],
         "rows_counted_as_wrong": {split: count for split, count in run.texts.num_unseen.items() if count},
-        "rows_sha256": run.rows_sha256,
+        "rows_sha256": rows_sha256,
         "plugins": hash_plugins(config.plugin),
         "parent": None if run.parent is None else {"run": run.parent.run, "step": run.parent.step},
         "weights_sha256": sha256,
@@ -212,7 +233,8 @@ def finish(run: Run) -> tuple[dict[str, Any], dict[str, Predictions]]:
     }
     if run.is_main:
         for split, each in found.items():
-            write_predictions(directory, split, run.task, each, run.texts.files[split])
+            with Announced(f"Writing the predictions of {split}", say):
+                write_predictions(directory, split, run.task, each, run.texts.files[split])
             track_final_metrics(accelerator, split, each, run.clock.step)
         write_result(directory, result)  # last: a run that has one is finished
     accelerator.wait_for_everyone()
@@ -244,7 +266,8 @@ def draw(run: Run, result: dict[str, Any], found: dict[str, Predictions]) -> Non
         ("report.html", lambda: write_report(run.directory, result, run.texts, found, matrices)),
     ):
         try:
-            make()
+            with Announced(f"Drawing {what}", run.say):
+                make()
         except Exception as error:  # whatever the libraries for drawing raise
             run.say(
                 f"Warning: cannot draw {what} ({type(error).__name__}: {one_line(error)}). The run is complete: "
@@ -274,4 +297,4 @@ def _from_main(values: list[Any]) -> list[Any]:
 
 
 def _say_nothing(message: str) -> None:
-    """Stand in for `print` on all processes but the main one."""
+    """Stand in for `print_message` on all processes but the main one."""

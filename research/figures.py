@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score, confusion_matrix, precision_recall_curve
 
-from research.plain_text import plain_text
+from research.plain_text import for_picture
 from research.task import Task
 
 MANY_LABELS = 40
@@ -19,7 +19,6 @@ NUM_CURVES = 8
 """Precision-recall curves in one picture; of more labels, the most frequent are drawn, and the title says so."""
 
 
-@plain_text
 def confusion_matrix_figure(task: Task, labels: NDArray[Any], predicted: NDArray[Any]) -> Figure:
     """Draw how many rows of each label were predicted as which.
 
@@ -35,8 +34,9 @@ def confusion_matrix_figure(task: Task, labels: NDArray[Any], predicted: NDArray
     figure = Figure(figsize=(size + 1, size), layout="constrained")
     axes = figure.subplots()
     image = axes.imshow(shares, vmin=0, vmax=1, cmap="Blues")
-    axes.set_xticks(range(task.num_labels), task.label_names, rotation=45, ha="right")
-    axes.set_yticks(range(task.num_labels), task.label_names)
+    names = [for_picture(name) for name in task.label_names]
+    axes.set_xticks(range(task.num_labels), names, rotation=45, ha="right")
+    axes.set_yticks(range(task.num_labels), names)
     axes.set_xlabel("predicted")
     axes.set_ylabel("label")
     for row, column in zip(*np.nonzero(counts), strict=True):
@@ -48,7 +48,6 @@ def confusion_matrix_figure(task: Task, labels: NDArray[Any], predicted: NDArray
     return figure
 
 
-@plain_text
 def pr_curve_figure(task: Task, labels: NDArray[Any], scores_of: Callable[[int], NDArray[Any]]) -> Figure:
     """Draw precision against recall, each label against the rest; of two labels, the second.
 
@@ -67,7 +66,12 @@ def pr_curve_figure(task: Task, labels: NDArray[Any], scores_of: Callable[[int],
         applies, scores = labels[:, index] == 1 if labels.ndim == 2 else labels == index, scores_of(index)
         precision, recall, _ = precision_recall_curve(applies, scores)
         average = average_precision_score(applies, scores)
-        axes.plot(recall, precision, label=f"{task.label_names[index]} (AP {average:.3f})", drawstyle="steps-post")
+        axes.plot(
+            recall,
+            precision,
+            label=f"{for_picture(task.label_names[index])} (AP {average:.3f})",
+            drawstyle="steps-post",
+        )
     axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02))
     if len(drawn) < len(candidates):
         axes.set_title(f"the {len(drawn)} most frequent of {len(candidates)} labels")
@@ -76,7 +80,6 @@ def pr_curve_figure(task: Task, labels: NDArray[Any], scores_of: Callable[[int],
     return figure
 
 
-@plain_text
 def regression_figure(task: Task, scores: NDArray[Any], predicted: NDArray[Any]) -> Figure:
     """Draw predictions against scores, with the line on which they are equal.
 
@@ -91,5 +94,5 @@ def regression_figure(task: Task, scores: NDArray[Any], predicted: NDArray[Any])
     axes.scatter(scores, predicted, s=8, alpha=0.4, linewidths=0, rasterized=True)
     bounds = [float(min(scores.min(), predicted.min())), float(max(scores.max(), predicted.max()))]
     axes.plot(bounds, bounds, color="black", linestyle=":", linewidth=1)
-    axes.set(xlabel=task.label_names[0], ylabel="predicted")
+    axes.set(xlabel=for_picture(task.label_names[0]), ylabel="predicted")
     return figure

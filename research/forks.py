@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from research.paths import look_up
 from research.user_errors import one_line
 
 
@@ -36,10 +37,10 @@ def parse_fork(text: str) -> ForkPoint:
     found = re.fullmatch(r"(?:step-)?(\d+)", point)
     if point and found is None:
         raise ValueError(f"Expected --fork as runs/<name>@step-400, or runs/<name> for the newest, got '{text}'.")
-    directory = Path(name)
-    if not (directory / "config.yaml").is_file():
-        raise ValueError(f"--fork {text}: {directory} is no run directory (it has no config.yaml).")
-    return ForkPoint(directory, int(found[1]) if found else None)
+    config = look_up(str(Path(name) / "config.yaml"))
+    if not config.is_file():
+        raise ValueError(f"--fork {text}: {config.parent} is no run directory (it has no config.yaml).")
+    return ForkPoint(config.parent, int(found[1]) if found else None)
 
 
 def inherited_settings(fork: str) -> dict[str, Any]:
@@ -51,7 +52,7 @@ def inherited_settings(fork: str) -> dict[str, Any]:
     path = parse_fork(fork).run / "config.yaml"
     try:
         settings = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
         raise ValueError(f"The settings of the run to fork, {path}, cannot be read: {one_line(error)}") from None
     if not isinstance(settings, dict):
         raise ValueError(f"The settings of the run to fork, {path}, are no mapping.")

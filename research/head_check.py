@@ -24,7 +24,7 @@ from heads import Head
 from research.config import RunConfig
 from research.data import Collator
 from research.edits.audit import checksum
-from research.model import EncoderWithHead, build_head, check_logits
+from research.model import EncoderWithHead, build_head, check_logits, code_of_head
 from research.user_errors import one_line
 
 NUM_TOKENS = (8, 5, 3, 1)
@@ -217,9 +217,9 @@ class HeadCheck:
 
     def _run(self, head: Head, name: str, states: list[Tensor], mask: Tensor) -> Tensor:
         """Return the logits of some rows in float32, computed as they will be when it trains."""
-        with self._accelerator.autocast():
+        with self._accelerator.autocast(), code_of_head(head, name):
             logits = head(tuple(states) if head.wants == "all_hidden_states" else states[-1], mask)
-        check_logits(logits, name, len(mask), self._num_labels)
+        check_logits(logits, name, len(mask), self._num_labels, head)
         return logits.float()
 
     def _rows(self, head: Head, width: int, seed: int, *, has_tokens: bool = True) -> tuple[list[Tensor], Tensor]:

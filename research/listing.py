@@ -2,34 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Sequence
 from typing import Any
 
 from heads.registry import Registry
 from research.choices import describe_entry, options_of
 from research.plugins import import_plugins
-from research.schedules import GIVEN_BY_CALLER
-
-REGISTRIES = {
-    "heads": ("heads", "HEADS"),
-    "hooks": ("research.hooks", "HOOKS"),
-    "edits": ("research.edits", "EDITS"),
-    "pefts": ("research.edits.adapters", "PEFT"),
-    "schedules": ("research.schedules", "SCHEDULES"),
-    "objectives": ("research.objectives", "OBJECTIVES"),
-    "cleaning": ("research.data", "CLEANING"),
-    "data": ("research.data", "PACKAGED"),
-    "encoders": ("research.encoders", "ENCODERS"),
-}
-"""Where each registry is, by the word that --list takes."""
-
-
-def registry_of(listing: str) -> Registry[Any]:
-    """Return the registry that a word of --list names."""
-    module, attribute = REGISTRIES[listing]
-    registry: Registry[Any] = getattr(importlib.import_module(module), attribute)
-    return registry
+from research.registries import GIVEN_BY_CALLER, registry_of
 
 
 def describe_listing(listing: str, plugins: Sequence[str]) -> str:

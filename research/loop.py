@@ -17,6 +17,7 @@ from research.edits.boundary import check_replicas, settle
 from research.nonfinite import NonFiniteError
 from research.optim import apply_schedule, learning_rates
 from research.run import Run, StepMetrics
+from research.user_code import During, add_moment
 
 
 def train(run: Run) -> None:
@@ -35,6 +36,7 @@ def train(run: Run) -> None:
         run.call("on_train_end")
         check_replicas(run)
     except BaseException as error:
+        add_moment(error, f"after step {run.clock.step}")
         run.call("on_exception", error)
         raise
 
@@ -49,7 +51,8 @@ def train_epoch(run: Run) -> None:
     for rows in batches[clock.step_in_epoch :]:
         if run.is_over:
             return
-        train_step(run, rows)
+        with During(f"in step {clock.step + 1}"):
+            train_step(run, rows)
         run.call("after_step")
         run.hear_signals()
         settle(run)

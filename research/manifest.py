@@ -40,6 +40,13 @@ def find_damage(folder: Path) -> str | None:
 
 
 def _damage_of_file(folder: Path, name: str, num_bytes: int, sha256: str) -> str | None:
+    try:
+        return _compare(folder, name, num_bytes, sha256)
+    except OSError as error:
+        return f"{name} cannot be read ({error.strerror})"
+
+
+def _compare(folder: Path, name: str, num_bytes: int, sha256: str) -> str | None:
     file = folder / name
     if not file.resolve().is_relative_to(folder.resolve()):  # by its name, or as a link
         return f"its manifest names a file outside of it ({name})"

@@ -24,7 +24,7 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 from heads import HEADS, EncoderSpec, Head
 from heads.registry import UnknownNameError, describe_unknown
 from research.adapters import AdapterSettings, inject_adapters
-from research.choices import resolve_options
+from research.choices import constructing, resolve_options
 from research.config import Choice, RunConfig
 from research.encoders import (
     check_loading_info,
@@ -36,6 +36,7 @@ from research.encoders import (
 )
 from research.families import longest_input
 from research.task import ProblemType, Task
+from research.user_code import CodeOf, described_place
 
 PROBLEM_TYPES: dict[ProblemType, str] = {
     "single_label": "single_label_classification",
@@ -187,8 +188,12 @@ class EncoderWithHead(PreTrainedModel):
                 input_ids, attention_mask, token_type_ids, all_layers=self.head.wants == "all_hidden_states"
             )
         assert self.config.num_labels is not None
-        outputs_of_head: Float[Tensor, "batch labels"] = self.head(hidden_states, attention_mask)
-        check_logits(outputs_of_head, self.config.head, len(input_ids), self.config.num_labels)
+        if torch.compiler.is_compiling():  # which follows no context managers of one's own
+            outputs_of_head: Float[Tensor, "batch labels"] = self.head(hidden_states, attention_mask)
+        else:
+            with code_of_head(self.head, self.config.head):
+                outputs_of_head = self.head(hidden_states, attention_mask)
+        check_logits(outputs_of_head, self.config.head, len(input_ids), self.config.num_labels, self.head)
         logits = outputs_of_head * self.logit_scale + self.logit_shift
         loss = None if labels is None else self.loss_function(labels, logits, self.config)
         return SequenceClassifierOutput(loss=loss, logits=logits)
@@ -298,9 +303,19 @@ def build_head(name: str, options: Mapping[str, Any], encoder: PretrainedConfig,
             describe_unknown("head", name, HEADS) + " Import the file that registers a head of your own first."
         )
     spec = EncoderSpec(hidden_size=encoder.hidden_size, num_hidden_states=encoder.num_hidden_layers + 1)
-    head: Head = HEADS[name](spec, num_labels, **resolve_options(HEADS, Choice(name, dict(options))))
+    resolved = resolve_options(HEADS, Choice(name, dict(options)))
+    with constructing(HEADS, name):
+        head: Head = HEADS[name](spec, num_labels, **resolved)
     if "_modules" not in vars(head):  # nothing of nn.Module works then
-        raise ValueError(f"The head '{name}' must call super().__init__() first in its __init__; it does not call it.")
+        raise ValueError(
+            f"The head '{name}' must call super().__init__() first in its __init__; it does not call it"
+            f"{described_place(type(head).__init__)}."
+        )
+    if type(head).forward is Head.forward:
+        raise ValueError(
+            f"The head '{name}' has no method forward(self, hidden_states, attention_mask)"
+            f"{described_place(type(head).__init__)}."
+        )
     unsaved = {buffer for buffer, _ in head.named_buffers()} - head.state_dict().keys()
     if unsaved:
         raise ValueError(
@@ -310,9 +325,25 @@ def build_head(name: str, options: Mapping[str, Any], encoder: PretrainedConfig,
     return head
 
 
-def check_logits(outputs: object, head: str, num_rows: int, num_labels: int) -> None:
+def code_of_head(head: Head, name: str) -> CodeOf:
+    """Return a context in which a head is called.
+
+    Args:
+        head: the head.
+        name: its registered name.
+    """
+    return CodeOf(f"head '{name}'", type(head).forward)
+
+
+def check_logits(outputs: object, name: str, num_rows: int, num_labels: int, head: Head) -> None:
     """Refuse outputs of a head that are not one logit per row and label.
 
+    Args:
+        outputs: what it returned.
+        name: its registered name.
+        num_rows: rows of the batch.
+        num_labels: labels of the task.
+        head: the head.
     Raises:
         ValueError: naming the head, and what it returned.
     """
@@ -320,7 +351,8 @@ def check_logits(outputs: object, head: str, num_rows: int, num_labels: int) -> 
     if not isinstance(outputs, Tensor) or outputs.shape != expected:
         found = list(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
         raise ValueError(
-            f"Expected logits of shape {list(expected)} (batch, labels) from the head '{head}', got {found}."
+            f"Expected logits of shape {list(expected)} (batch, labels) from the head '{name}', got {found}"
+            f"{described_place(type(head).forward)}."
         )
 
 

@@ -12,8 +12,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from heads.registry import Registry
+from research.choices import create
+from research.config import Choice
 from research.data.batch import Batch
 from research.task import ProblemType, Task
+from research.user_code import CodeOf, described_place
 
 DEFAULT_OBJECTIVES: dict[ProblemType, str] = {
     "single_label": "cross_entropy",
@@ -69,6 +72,50 @@ class Objective:
 
 OBJECTIVES: Registry[type[Objective]] = Registry("objective", Objective)
 register_objective = OBJECTIVES.register
+
+
+def create_objective(choice: Choice, task: Task) -> Objective:
+    """Return a new objective.
+
+    Raises:
+        ValueError: if an option is wrong, or it does not fit the task or did not initialise its base class.
+    """
+    objective: Objective = create(OBJECTIVES, choice, task)
+    if "task" not in vars(objective):
+        where = described_place(type(objective).__init__)
+        raise ValueError(f"The objective '{choice.name}' must call super().__init__(task) in its __init__{where}.")
+    return objective
+
+
+def compute_losses(objective: Objective, model: nn.Module, batch: Batch) -> ObjectiveOutput:
+    """Return the losses and logits of a batch's examples, checked: losses of another shape would be broadcast.
+
+    Raises:
+        ValueError: naming the objective, and what it returned.
+    """
+    name = describe_objective(objective)
+    with CodeOf(name, type(objective).__call__):
+        output = objective(model, batch)
+    where = described_place(type(objective).__call__)
+    if not isinstance(output, ObjectiveOutput):
+        raise ValueError(f"Expected an ObjectiveOutput from the {name}, got {type(output).__name__}{where}.")
+    expected = {"losses": (len(batch),), "logits": (len(batch), objective.task.num_labels)}
+    for part, shape in expected.items():
+        found = getattr(output, part)
+        is_tensor = isinstance(found, Tensor) and found.is_floating_point()
+        if not is_tensor or found.shape != shape:
+            got = f"{list(found.shape)} of {found.dtype}" if isinstance(found, Tensor) else type(found).__name__
+            hint = " Losses must not be reduced: reduction='none'." if part == "losses" else ""
+            raise ValueError(
+                f"Expected {part} from the {name} as a tensor of floating-point numbers of shape {list(shape)}, got "
+                f"{got}{where}.{hint}"
+            )
+    return output
+
+
+def describe_objective(objective: Objective) -> str:
+    """Return what messages call an objective."""
+    return f"objective '{OBJECTIVES.name_of(type(objective)) or type(objective).__name__}'"
 
 
 @OBJECTIVES.register("cross_entropy")

@@ -6,6 +6,7 @@ import hashlib
 import importlib.metadata
 import json
 import math
+import os
 import platform
 import subprocess
 import tempfile
@@ -27,12 +28,15 @@ from research.evaluation import Predictions
 from research.launch import start_time
 from research.metrics import predictions as predicted_labels
 from research.metrics import probabilities
+from research.paths import look_up
+from research.plain_text import for_terminal
 from research.resuming import CHECKPOINTS
 from research.task import Task
 
 CONFIG = "config.yaml"
 RESULT = "result.json"
 METRICS_LOG = "metrics.jsonl"
+_LONGEST_PART = 40
 PREDICTIONS_BLOCK_BYTES = 2**27
 """Size of the scores that are written at once, in bytes."""
 
@@ -47,7 +51,8 @@ def run_directory(config: RunConfig) -> Path:
 def default_name(config: RunConfig) -> str:
     """Return a name made of encoder, head, data and time."""
     parts = (Path(config.encoder).name, Choice.of(config.head, "head").name, Path(config.data.rstrip("/")).name)
-    words = "-".join(part.split(".")[0].replace(":", "-") for part in parts)
+    # Shortened: a system takes 255 bytes, and the name of a file may have as many itself.
+    words = "-".join(for_terminal(part.split(".")[0].replace(":", "-")[:_LONGEST_PART]) for part in parts)
     return f"{words}-{time.strftime('%Y%m%d-%H%M%S', time.localtime(start_time()))}"
 
 
@@ -55,11 +60,16 @@ def check_directory(directory: Path, config: RunConfig) -> None:
     """Refuse a directory that the run may not have; nothing is changed.
 
     Raises:
-        ValueError: if it exists and neither --resume nor --overwrite is said, or if it is no run's directory.
+        ValueError: if it cannot be looked up, if it exists and neither --resume nor --overwrite is said, or if it is
+            no run's directory.
     """
-    if directory.exists() and not directory.is_dir():
+    if look_up(str(directory)).exists() and not directory.is_dir():
         raise ValueError(f"The run directory {directory} is a file.")
-    if config.resume is None and directory.exists() and any(directory.iterdir()):
+    try:
+        is_empty = not directory.exists() or not os.listdir(directory)
+    except OSError as error:
+        raise ValueError(f"Cannot read the run directory {directory}: {error.strerror}.") from error
+    if config.resume is None and not is_empty:
         if not config.overwrite:
             raise ValueError(
                 f"The run directory {directory} exists. Choose another --name or --output_dir, go on with "
@@ -70,18 +80,20 @@ def check_directory(directory: Path, config: RunConfig) -> None:
             raise ValueError(f"{directory} is not empty and no run's directory; --overwrite does not delete it.")
 
 
-def make_directory(directory: Path) -> None:
-    """Make the run directory, if it is not there.
+def make_directory(directory: Path) -> bool:
+    """Make the run directory, if it is not there; return whether it was made.
 
     Raises:
         ValueError: if it cannot be made, or written to.
     """
+    is_new = not directory.exists()
     try:
         directory.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=directory):  # which has no name
             pass
     except OSError as error:
         raise ValueError(f"Cannot write to the run directory {directory}: {error.strerror}.") from None
+    return is_new
 
 
 def claim_directory(directory: Path, config: RunConfig) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from research.printable import printable
+from research.plain_text import for_message
 
 _LONGEST_SHOWN = 200
 
@@ -17,9 +17,9 @@ def look_up(spec: str) -> Path:
     Raises:
         ValueError: if no such path can exist, or the folders above it may not be entered.
     """
-    shown = printable(spec, longest=_LONGEST_SHOWN)
+    shown = for_message(spec, longest=_LONGEST_SHOWN)
     try:
-        path = Path(spec).expanduser()
+        path = Path(spec).expanduser() if spec.startswith("~") else Path(spec)  # Path drops the ./ of ./~name
     except RuntimeError as error:
         raise ValueError(f"Cannot read '{shown}': there is no home directory of that user.") from error
     try:

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from research.manifest import file_sha256
+from research.paths import look_up
+from research.user_code import CodeOf, add_plugin
 
 
 def import_plugins(plugins: Sequence[str]) -> None:
@@ -19,20 +21,22 @@ def import_plugins(plugins: Sequence[str]) -> None:
     Args:
         plugins: paths of .py files, or names of modules, installed ones or in the working directory.
     Raises:
-        ValueError: if there is no such file or module.
+        ValueError: if there is no such file or module, or it ends the process.
     """
     if plugins and os.getcwd() not in sys.path:  # a script's own directory is there instead
         sys.path.append(os.getcwd())
     for plugin in plugins:
-        if plugin.endswith(".py"):
-            _import_file(Path(plugin))
-            continue
-        try:
-            importlib.import_module(plugin)
-        except ModuleNotFoundError as error:
-            if error.name is None or not (plugin == error.name or plugin.startswith(f"{error.name}.")):
-                raise
-            raise ValueError(f"No module '{plugin}' for --plugin; a file is given with its .py ending.") from None
+        with CodeOf(f"plugin '{plugin}'"):
+            try:
+                if plugin.endswith(".py"):
+                    _import_file(Path(plugin))
+                else:
+                    _import_module(plugin)
+            except SystemExit as error:
+                raise ValueError(
+                    f"The plugin {plugin} ends the process when it is imported; put what only a script does under "
+                    "if __name__ == '__main__'."
+                ) from error
 
 
 def check_plugins(plugins: Sequence[str]) -> None:
@@ -67,12 +71,27 @@ def hash_plugins(plugins: Sequence[str]) -> dict[str, str]:
 
 
 def _check_file(path: Path) -> None:
-    if not path.is_file():
+    if not look_up(str(path)).is_file():
         raise ValueError(f"No plugin file {path}; --plugin takes a .py file or a module name.")
+
+
+def _import_module(plugin: str) -> None:
+    spec = importlib.machinery.PathFinder.find_spec(plugin.partition(".")[0])
+    if spec is not None:
+        places = spec.submodule_search_locations or filter(None, [spec.origin])
+        for place in places:
+            add_plugin(Path(place))
+    try:
+        importlib.import_module(plugin)
+    except ModuleNotFoundError as error:
+        if error.name is None or not (plugin == error.name or plugin.startswith(f"{error.name}.")):
+            raise
+        raise ValueError(f"No module '{plugin}' for --plugin; a file is given with its .py ending.") from None
 
 
 def _import_file(path: Path) -> None:
     _check_file(path)
+    add_plugin(path)
     name = f"midway_plugin_{path.resolve().stem}"
     loaded = sys.modules.get(name)
     if loaded is not None and loaded.__file__ == str(path.resolve()):

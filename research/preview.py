@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console, Group
+from rich.console import Group
 from rich.table import Table
 
 from research.assemble import Plan, plan_run, resolve
@@ -23,6 +23,7 @@ from research.launcher import num_launched
 from research.preview_figure import timeline_figure
 from research.rehearsal import Rehearsal, StepPlan
 from research.resuming import fork_checkpoint
+from research.terminal import Terminal, print_message
 
 PICTURE = Path("timeline.png")
 
@@ -48,7 +49,7 @@ def preview(config: RunConfig) -> None:
     if int(os.environ.get("RANK", "0")) > 0:
         return
     found = foresee(config)
-    console = Console(markup=False)  # selectors have brackets
+    console = Terminal()
     console.print(summary(found))
     timeline_figure(found.steps, found.edits).savefig(PICTURE, dpi=120)
     console.print(f"Drawn into {PICTURE}; nothing was trained.")
@@ -61,7 +62,7 @@ def foresee(config: RunConfig) -> Preview:
         ValueError: for what the run itself would refuse before training.
     """
     config = resolve(config)
-    parent = None if config.fork is None else parent_at(config.fork, fork_checkpoint(config.fork, print))
+    parent = None if config.fork is None else parent_at(config.fork, fork_checkpoint(config.fork, print_message))
     plan = plan_run(config, load_splits(config), (), parent)
     rehearsal = Rehearsal.of(plan.config, plan.task, plan.objective, plan.collator, plan.clock, plan.tokenizer)
     if parent is not None:

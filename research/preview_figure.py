@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 
 from research.edits.journal import Record
+from research.plain_text import for_picture
 from research.rehearsal import StepPlan
 from research.step_figures import block_colours, mark_edits, position_in_model, show_rates_logarithmically
 
@@ -14,6 +15,9 @@ MAX_POINTS = 2000
 """Points of a curve; of longer runs every so many steps are drawn, and every step with an edit before it."""
 MAX_LISTED = 20
 """Edits that are spelt out below the picture; the caption says how many more there are."""
+
+LONGEST_EDIT = 300
+"""Characters of an edit in the caption."""
 
 
 def timeline_figure(steps: Sequence[StepPlan], edits: Sequence[Record]) -> Figure:
@@ -24,7 +28,10 @@ def timeline_figure(steps: Sequence[StepPlan], edits: Sequence[Record]) -> Figur
         edits: every edit that is due at a known step.
     """
     blocks = sorted({block for step in steps for block in step.learning_rates}, key=position_in_model)
-    listed = [f"{record.number}: after step {record.step:,}, {record.request}" for record in edits[:MAX_LISTED]]
+    listed = [
+        f"{record.number}: after step {record.step:,}, {for_picture(str(record.request), LONGEST_EDIT)}"
+        for record in edits[:MAX_LISTED]
+    ]
     if len(edits) > len(listed):
         listed.append(f"and {len(edits) - len(listed)} more")
     heights = (3.2, 0.24 * len(blocks) + 0.3, 0.19 * len(listed) + 0.1)

@@ -23,7 +23,7 @@ from research.data import Collator
 from research.edits.base import Editable, EditError, EditRequest, Processes
 from research.edits.boundary import apply_edit, count_parameters, refuse_nothing_to_train
 from research.edits.journal import Parent, Record
-from research.edits.timeline import ON_CONFLICT, Entry, Timeline
+from research.edits.timeline import Entry, Timeline
 from research.families import model_blocks
 from research.launcher import num_launched
 from research.logged_names import refuse_taken_names
@@ -32,6 +32,7 @@ from research.objectives import Objective
 from research.optim import apply_schedule, learning_rates, parameter_groups
 from research.schedules import Schedule, create_schedule
 from research.task import Task
+from research.timeline_words import ON_CONFLICT
 from research.user_errors import one_line
 
 if TYPE_CHECKING:

@@ -13,6 +13,7 @@ from typing import Any
 from research.config import NOT_REPEATED, DataSettings
 from research.forks import parse_fork
 from research.manifest import MANIFEST, find_damage
+from research.paths import look_up
 
 CHECKPOINTS = "checkpoints"
 Say = Callable[[str], None]
@@ -176,7 +177,7 @@ def check_checkpoint(checkpoint: Path, purpose: str) -> None:
     Raises:
         CheckpointError: saying what is wrong with it.
     """
-    if not (checkpoint / MANIFEST).exists():
+    if not look_up(str(checkpoint / MANIFEST)).exists():
         raise CheckpointError(
             f"{checkpoint} is no checkpoint. One is a folder such as runs/<name>/checkpoints/step-00000400; --resume "
             "auto finds the newest in the run directory."

@@ -38,11 +38,12 @@ from research.edits.journal import Parent, Record, objective_after
 from research.evaluation import Predictions, evaluate
 from research.features.encoding import Features
 from research.head_check import HeadCheck
-from research.hooks.base import Hook
+from research.hooks.base import Hook, check_batch, code_of_hook
 from research.logged_names import refuse_taken_names
 from research.model import EncoderWithHead
-from research.objectives import Objective
+from research.objectives import Objective, compute_losses, describe_objective
 from research.optim import apply_schedule
+from research.plain_text import for_terminal
 from research.rehearsal import conflict_of
 from research.resuming import Start, list_checkpoints
 from research.schedules import Schedule
@@ -50,6 +51,8 @@ from research.seeds import derived_seed
 from research.selectors import frozen_modules
 from research.signals import Interrupted, SignalWatch
 from research.task import Task
+from research.user_code import During, described_place
+from research.waiting import Announced
 from research.wrapping import Wrapped
 
 NO_EDITS_FROM = ("after_edits", "end_of_step", "on_train_end", "on_exception")
@@ -225,15 +228,17 @@ class Run:
             self._call(hook, "on_resume" if hook in self.resumed_hooks else "on_train_start")
 
     def _call(self, hook: Hook, point: str, *arguments: Any) -> None:
-        with self._asking_for(hook, point):
+        with self._asking_for(hook, point), code_of_hook(hook, point):
             getattr(hook, point)(self, *arguments)
 
     def change_batch(self, batch: Batch) -> Batch:
         """Let every hook change the batch."""
         for hook in self.hooks:
-            with self._asking_for(hook, "on_batch"):
+            with self._asking_for(hook, "on_batch"), code_of_hook(hook, "on_batch"):
                 changed = hook.on_batch(self, batch)
-            batch = batch if changed is None else changed
+            if changed is not None:
+                check_batch(hook, changed, batch)
+                batch = changed
         return batch
 
     def collate(self, share: Share, split: str = "train") -> Batch:
@@ -265,7 +270,12 @@ class Run:
         """
         if self._point not in (None, "after_backward"):
             raise ValueError(f"A second pass runs in after_backward, not in {self._point}.")
-        losses = self.objective(self.model, batch).losses * batch.weights
+        losses = compute_losses(self.objective, self.model, batch).losses * batch.weights
+        if not losses.requires_grad:
+            raise ValueError(
+                f"The losses of the {describe_objective(self.objective)} have no gradient: compute them from the "
+                f"model's logits, without detach() or no_grad(){described_place(type(self.objective).__call__)}."
+            )
         self.accelerator.backward(losses.sum() * self.loss_scale)
         return losses.detach()
 
@@ -301,7 +311,11 @@ class Run:
         writing = directory.with_name(f".{directory.name}.writing")
         durable.remove(writing)
         needed = sum(value.nbytes for value in model.state_dict().values())
-        with durable.reporting_failure(directory, needed=needed), durable.clearing_away(writing):
+        with (
+            durable.reporting_failure(directory, needed=needed),
+            durable.clearing_away(writing),
+            Announced(f"Saving the model into {directory}", self.say),
+        ):
             # safetensors' one file takes any size; shards would only bring another progress bar.
             model.save_pretrained(writing, max_shard_size="1TB")
             self.tokenizer.model_max_length = model.config.max_input_length
@@ -311,7 +325,8 @@ class Run:
     def evaluate(self, split: str) -> Predictions:
         """Evaluate the model as it is on a split, between hooks' before_evaluate and after_evaluate."""
         self.call("before_evaluate", split)
-        predictions = evaluate(self, split)
+        with During(f"in the evaluation of {split} after step {self.clock.step}"):
+            predictions = evaluate(self, split)
         self.predictions[split] = predictions
         self._evaluated[split] = checksums = self._checksums()
         if self.features is not None:
@@ -344,7 +359,7 @@ class Run:
     def say(self, message: str) -> None:
         """Tell the user something, once over all processes and without breaking the progress bar."""
         if self.is_main:
-            tqdm.write(message)
+            tqdm.write(for_terminal(message, keep_lines=True))
 
     def stop(self, reason: str) -> None:
         """Ask for the run to end at the next boundary; one process's asking counts for all.

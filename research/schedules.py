@@ -17,14 +17,14 @@ from torch.optim import SGD, Optimizer
 from torch.optim import lr_scheduler as torch_schedules
 
 from heads.registry import Registry
-from research.choices import resolve_options
+from research.choices import constructing, resolve_options
 from research.clock import Clock, parse_time
 from research.config import Choice, RunConfig
+from research.registries import GIVEN_BY_CALLER
+from research.user_code import CodeOf, described_place
 
 SCHEDULES: Registry[Callable[..., Any]] = Registry("schedule")
 register_schedule = SCHEDULES.register
-GIVEN_BY_CALLER = ("num_warmup_steps", "num_training_steps")
-"""What a schedule gets beside the optimizer, and what is therefore none of its options."""
 
 
 class Schedule:
@@ -47,9 +47,16 @@ class Schedule:
         options = resolve_options(SCHEDULES, choice, given_by_caller=GIVEN_BY_CALLER)
         self._num_training_steps = num_training_steps
         self._dummy = SGD([torch.zeros(1, requires_grad=True)], lr=1.0, momentum=0.9)
-        self._scheduler = SCHEDULES[choice.name](
-            self._dummy, num_warmup_steps=num_warmup_steps, num_training_steps=num_training_steps, **options
-        )
+        with constructing(SCHEDULES, choice.name):
+            self._scheduler = SCHEDULES[choice.name](
+                self._dummy, num_warmup_steps=num_warmup_steps, num_training_steps=num_training_steps, **options
+            )
+        if not callable(getattr(self._scheduler, "step", None)):
+            raise ValueError(
+                f"Expected one of torch's learning-rate schedulers from the schedule '{choice.name}', got "
+                f"{type(self._scheduler).__name__}{described_place(SCHEDULES[choice.name])}."
+            )
+        self._code = CodeOf(f"schedule '{choice.name}'")
         if num_training_steps == 1 and self.factor == 0:
             raise ValueError(
                 f"The schedule '{choice.name}' would keep the learning rate at 0: it moves only once. Lower --warmup, "
@@ -79,7 +86,8 @@ class Schedule:
         """Go on to the next step; after the last one the factor stays as it is."""
         self._num_steps += 1
         if not self.is_conditional and self._num_steps < self._num_training_steps:
-            self._scheduler.step()
+            with self._code:
+                self._scheduler.step()
 
     def step_on_metric(self, value: float) -> None:
         """Tell a conditional schedule the validation loss."""

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
 from research.edits.journal import Record
-from research.plain_text import plain_text
+from research.plain_text import for_picture
 
 Curve = tuple[Sequence[float], Sequence[float]]
 """Steps and values."""
@@ -82,7 +82,6 @@ def loss_figure(
     return _finished(figure, axes, edits, num_steps)
 
 
-@plain_text
 def curves_figure(
     curves: Mapping[str, Curve], label: str, edits: Sequence[Record], num_steps: int, parent: Sequence[Curve] = ()
 ) -> Figure:
@@ -95,12 +94,12 @@ def curves_figure(
         num_steps: of the run.
         parent: the same curves of the run that this one is a fork of, to be drawn behind.
     """
-    figure, axes = _over_steps(label, num_steps)
+    figure, axes = _over_steps(for_picture(label), num_steps)
     _draw_behind(axes, parent)
     if max(abs(value) for _, values in curves.values() for value in values) >= 10_000:
         axes.yaxis.set_major_formatter(EngFormatter(sep=""))
     for name, curve in curves.items():
-        axes.plot(*thinned(curve), label=name, marker="o" if len(curve[0]) <= FEW_POINTS else "")
+        axes.plot(*thinned(curve), label=for_picture(name), marker="o" if len(curve[0]) <= FEW_POINTS else "")
     return _finished(figure, axes, edits, num_steps)
 
 

@@ -12,14 +12,13 @@ import torch
 from accelerate import Accelerator
 from rich.console import Group
 from rich.table import Table
-from rich.text import Text
 
 from research.config import Choice, RunConfig
 from research.figures import MANY_LABELS
 from research.run import Run
 
 
-def describe(run: Run) -> str:
+def describe(run: Run) -> list[str]:
     """Return what is about to happen, in a few lines."""
     config, model = run.config, run.encoder_with_head
     head = Choice.of(config.head, "head").name
@@ -29,15 +28,13 @@ def describe(run: Run) -> str:
     where = [run.accelerator.device.type, precision]
     if run.accelerator.device.type == "cpu":
         where.append(f"{torch.get_num_threads()} thread{'' if torch.get_num_threads() == 1 else 's'}")
-    return "\n".join(
-        [
-            f"{config.encoder} + {head} head: {trainable / 1e6:.1f} million trainable parameters, "
-            f"{run.task.num_labels} outputs ({run.task.problem_type})",
-            f"{run.clock.total_steps:,} steps of {config.batch_size} examples, {num_processes} "
-            f"process{'' if num_processes == 1 else 'es'} ({', '.join(where)})",
-            f"run directory: {run.directory}",
-        ]
-    )
+    return [
+        f"{config.encoder} + {head} head: {trainable / 1e6:.1f} million trainable parameters, "
+        f"{run.task.num_labels} outputs ({run.task.problem_type})",
+        f"{run.clock.total_steps:,} steps of {config.batch_size} examples, {num_processes} "
+        f"process{'' if num_processes == 1 else 'es'} ({', '.join(where)})",
+        f"run directory: {run.directory}",
+    ]
 
 
 def summary(result: dict[str, Any], directory: Path) -> Group:
@@ -57,7 +54,7 @@ def summary(result: dict[str, Any], directory: Path) -> Group:
         f"{result['steps']:,} steps in {result['train_seconds']:.0f} s, {result['examples_per_second']:.1f} examples/s"
         f", peak memory {result['peak_memory_bytes'] / 2**30:.2f} GiB"
     )
-    return Group(Text(str(directory)), table, Text(took))
+    return Group(str(directory), table, took)
 
 
 def peak_memory_bytes(accelerator: Accelerator) -> int:

@@ -20,6 +20,7 @@ from research.evaluation import Predictions
 from research.figures import pr_curve_figure
 from research.metrics import probabilities
 from research.outputs import config_as_yaml
+from research.plain_text import markdown_code
 from research.softmax import BlockSoftmax
 from research.task import Task
 
@@ -64,7 +65,7 @@ def start_trackers(accelerator: Accelerator, config: RunConfig, step: int) -> No
             tracker.store_init_configuration(plain)
     writer = _tensorboard_writer(accelerator)
     if writer is not None:
-        writer.add_text("config", f"```yaml\n{config_as_yaml(config)}```")
+        writer.add_text("config", markdown_code(config_as_yaml(config), "yaml"))
 
 
 def track_values(accelerator: Accelerator, values: dict[str, float], step: int) -> None:

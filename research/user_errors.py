@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
+from research import user_code
+from research.one_report import is_first_to_report
+from research.plain_text import for_terminal
+
 Command = TypeVar("Command")
+TRACEBACK = "traceback"
+"""Name of the flag that shows whole tracebacks."""
 
 
 def run_script(
@@ -14,7 +21,7 @@ def run_script(
     parse: Callable[[Sequence[str]], Command | None],
     carry_out: Callable[[Command], int],
 ) -> int:
-    """Parse a command line and carry it out; a problem that the user can mend is one line, not a traceback.
+    """Parse a command line and carry it out; a problem that the user can mend takes a few lines, not a traceback.
 
     Args:
         arguments: what follows the script's name.
@@ -22,37 +29,54 @@ def run_script(
         carry_out: does what it says, and returns the exit status.
     Returns:
         The exit status.
+    Raises:
+        Exception: what neither the user's settings and files nor the user's code brought about.
     """
+    shows_traceback = _asks_for_traceback(arguments)
+    exit_code = 2
     try:
         command = parse(arguments)
-    except ValueError as error:
-        return _complain_of(error, exit_code=2)
-    if command is None:
-        return 0
-    try:
+        if command is None:
+            return 0
+        exit_code = 1
         return carry_out(command)
-    except ValueError as error:
-        return _complain_of(error, exit_code=1)
+    except Exception as error:
+        message = describe_error(error)
+        if message is None:
+            raise
+        if shows_traceback:
+            traceback.print_exception(error)
+        elif user_code.describe(error) is not None:
+            message += f"\n(--{TRACEBACK} shows the whole traceback.)"
+        return complain(message, exit_code)
     except KeyboardInterrupt as interrupt:
         return complain(str(interrupt) or "interrupted", exit_code=getattr(interrupt, "exit_code", 130))
 
 
 def complain(message: object, exit_code: int) -> int:
-    """Print one line for the user, and return the exit status."""
-    print(f"error: {message}", file=sys.stderr)
+    """Print an error for the user, unless another process of the run printed the same; return the exit status."""
+    if is_first_to_report(str(message)):
+        print(f"error: {for_terminal(str(message), keep_lines=True)}", file=sys.stderr, flush=True)
     return exit_code
 
 
-def _complain_of(error: ValueError, exit_code: int) -> int:
-    if not is_for_the_user(error):
-        raise error
-    return complain(error, exit_code)
+def describe_error(error: BaseException) -> str | None:
+    """Return an error as the user is told of it, or None for a defect of this product, whose traceback is needed."""
+    described = user_code.describe(error)
+    if described is None and isinstance(error, ValueError) and is_for_the_user(error):
+        return str(error)
+    return described
+
+
+def describe_failure(error: BaseException) -> str:
+    """Return an error as a result or a study's report names it."""
+    return user_code.describe(error) or user_code.describe_plainly(error)
 
 
 def is_for_the_user(error: ValueError) -> bool:
     """Return whether this project raised an error, to say what to mend.
 
-    A ValueError out of a library, or out of the user's own head or hook, is a defect: its traceback says where.
+    A ValueError out of a library is a defect: its traceback says where.
     """
     position = error.__traceback__
     assert position is not None
@@ -65,3 +89,13 @@ def is_for_the_user(error: ValueError) -> bool:
 def one_line(message: object) -> str:
     """Return a text, or an error's, on one line."""
     return " ".join(str(message).split())
+
+
+def _asks_for_traceback(arguments: Sequence[str]) -> bool:
+    """Return whether a command line has the flag; it must be known before the command line is parsed."""
+    given = False
+    for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
+        flag, _, value = argument.partition("=")
+        if flag == f"--{TRACEBACK}":
+            given = (value or following) != "false"
+    return given

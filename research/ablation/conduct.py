@@ -9,13 +9,12 @@ from pathlib import Path
 
 import yaml
 from optuna.trial import TrialState
-from rich.console import Console
 from rich.table import Table
 
 from research.ablation.command import StudyCommand
 from research.ablation.devices import share_devices
 from research.ablation.estimate import Estimate, estimate
-from research.ablation.grid import StudySpec, Trial, expand
+from research.ablation.grid import StudySpec, Trial, check_arms
 from research.ablation.launcher import read_launcher
 from research.ablation.outcomes import Outcome, StudyOutcomes, collect
 from research.ablation.progress import duration
@@ -30,23 +29,28 @@ from research.lock import DirectoryLock
 from research.metrics import check_metric, higher_is_better
 from research.report.study import find_contents, ranking_lines, write_contents
 from research.resuming import ABOUT_ROWS, compare_settings, refuse
+from research.terminal import Terminal, print_message
+from research.waiting import Announced
 
 STUDY_FILE = "study.yaml"
 
 
-def conduct(command: StudyCommand) -> int:
+def conduct(command: StudyCommand, trials: Sequence[Trial]) -> int:
     """Run a study, or only list it; return the exit status.
 
+    Args:
+        command: what the command line asks for.
+        trials: of its grid.
     Raises:
         ValueError: for settings that cannot be, or a storage that cannot be used.
     """
-    console = Console()
+    console = Terminal()
     spec, directory = command.spec, command.directory
     shares = share_devices(read_launcher(command.settings.accelerate_config), command.settings.workers)
     for note in filter(None, [*command.notes, shares.describe()]):
-        print(note)
-    trials = expand(spec, command.options)
-    check(trials)
+        print_message(note)
+    # What the launcher's precision will be is not known here.
+    check_arms(trials, lambda config: resolve(dataclasses.replace(config, mixed_precision="no")))
     check_forks(trials)
     check_compared(spec, trials)
     address = command.settings.storage or local_address(directory.resolve())
@@ -68,10 +72,10 @@ def conduct(command: StudyCommand) -> int:
         with Study(spec.name, address, higher_is_better=higher) as study:
             changed = study.describe(dataclasses.asdict(spec))
             if changed is not None:
-                print(changed)
+                print_message(changed)
             content = yaml.safe_dump(dataclasses.asdict(spec), sort_keys=False, allow_unicode=True)
             write_text(directory / STUDY_FILE, content)
-            print(_add(study, trials, command), flush=True)
+            print_message(_add(study, trials, command))
             settings = command.settings
             supervisor = Supervisor(
                 study, trials, directory, shares, settings.accelerate_config, settings.trial_timeout
@@ -112,24 +116,6 @@ def work(
         return worker.work()
 
 
-def check(trials: Sequence[Trial]) -> None:
-    """Refuse names and options that do not exist, before anything is run.
-
-    Raises:
-        ValueError: naming the trial.
-    """
-    checked = set()
-    for trial in trials:
-        if trial.arm not in checked:
-            checked.add(trial.arm)
-            # What the launcher's precision will be is not known here.
-            config = dataclasses.replace(trial.config(), mixed_precision="no")
-            try:
-                resolve(config)
-            except ValueError as error:
-                raise ValueError(f"{trial.arm}: {error}") from None
-
-
 def check_forks(trials: Sequence[Trial]) -> None:
     """Refuse trials that cannot begin at the checkpoint that they fork.
 
@@ -163,31 +149,32 @@ def check_compared(spec: StudySpec, trials: Sequence[Trial]) -> None:
         data = repr([getattr(config, name) for name in ABOUT_ROWS])
         if data not in checked:
             checked.add(data)
-            check_metric(spec.metric, load_splits(config, log=print).task)
+            check_metric(spec.metric, load_splits(config, log=print_message).task)
 
 
-def conclude(console: Console, outcomes: StudyOutcomes, *, show_texts: bool = True) -> int:
+def conclude(console: Terminal, outcomes: StudyOutcomes, *, show_texts: bool = True) -> int:
     """Write the report and say what came out; return the exit status."""
     failed = [outcome for outcome in outcomes.outcomes if outcome.state == "failed"]
-    contents = find_contents(outcomes, show_texts=show_texts)
-    path = write_contents(contents)
+    with Announced("Computing statistics and writing the report", print_message):
+        contents = find_contents(outcomes, show_texts=show_texts)
+        path = write_contents(contents)
     for line in ranking_lines(contents):
         console.print(line)
     encoded_anew = [outcome for outcome in outcomes.finished if _computed_hidden_states(outcome)]
     if encoded_anew:
-        print(
+        print_message(
             f"{len(encoded_anew)} of {len(outcomes.finished)} trials ran the frozen encoder in every epoch; why, says "
             f"{log_of(outcomes.directory, encoded_anew[0].trial.id)}."
         )
     for outcome in failed:
-        print(f"failed: {outcome.trial.arm}, seed {outcome.trial.seed}: {outcome.error}")
+        print_message(f"failed: {outcome.trial.arm}, seed {outcome.trial.seed}: {outcome.error}")
     if failed:
-        print(f"{len(failed)} of {len(outcomes.outcomes)} trials failed; --retry_failed tries them once more.")
-    print(f"report: {path}")
+        print_message(f"{len(failed)} of {len(outcomes.outcomes)} trials failed; --retry_failed tries them once more.")
+    print_message(f"report: {path}")
     return 1 if failed else 0
 
 
-def show_plan(console: Console, command: StudyCommand, trials: Sequence[Trial], entries: dict[str, Entry]) -> None:
+def show_plan(console: Terminal, command: StudyCommand, trials: Sequence[Trial], entries: dict[str, Entry]) -> None:
     """Print every trial, where it is, and about how long all of them will take."""
     table = Table("trial", "arm", "seed", "state")
     for trial in trials:
@@ -195,19 +182,21 @@ def show_plan(console: Console, command: StudyCommand, trials: Sequence[Trial], 
         table.add_row(trial.id, trial.arm, str(trial.seed), "to do" if entry is None else entry.state.name.lower())
     console.print(table)
     missing = [trial for trial in trials if trial.id not in entries or entries[trial.id].state not in DONE]
-    print(f"{len(trials)} trials of {len({trial.arm for trial in trials})} arms, {len(missing)} to do.")
+    print_message(f"{len(trials)} trials of {len({trial.arm for trial in trials})} arms, {len(missing)} to do.")
     num_others = _count_waiting_others(trials, entries)
     if num_others and command.settings.drop_waiting:
-        print(f"{num_others} waiting trials of an earlier grid will be removed.")
+        print_message(f"{num_others} waiting trials of an earlier grid will be removed.")
     elif num_others:
-        print(f"{num_others} of an earlier grid wait too, and will be run as well (--drop_waiting removes them).")
+        print_message(
+            f"{num_others} of an earlier grid wait too, and will be run as well (--drop_waiting removes them)."
+        )
     if not missing:
         return
-    print("Measuring a few steps of each arm that has no finished trial, for an estimate of the time.", flush=True)
+    print_message("Measuring a few steps of each arm that has no finished trial, for an estimate of the time.")
     found: Estimate = estimate(missing, entries, command.settings.workers, command.settings.accelerate_config)
     for line in found.lines:
-        print(line)
-    print(f"About {duration(found.seconds)} in all with {command.settings.workers} at a time.")
+        print_message(line)
+    print_message(f"About {duration(found.seconds)} in all with {command.settings.workers} at a time.")
 
 
 def _computed_hidden_states(outcome: Outcome) -> bool:

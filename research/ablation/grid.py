@@ -29,7 +29,7 @@ from research.cli import (
 )
 from research.config import NOT_REPEATED, Choice, RunConfig
 from research.resuming import HARMLESS, ROUNDING
-from research.user_errors import one_line
+from research.user_errors import describe_error, one_line
 
 NOT_IN_GRIDS = (*NOT_REPEATED, "fork", "plugin", *LOOKING, "smoke")
 """Settings that are the same for all trials of a study, or say where one run lies."""
@@ -210,6 +210,27 @@ def expand(spec: StudySpec, options: Mapping[str, dict[str, str]] | None = None)
     if spec.baseline is not None and spec.baseline not in (arms := {trial.arm for trial in trials}):
         raise UnknownNameError(describe_unknown("arm for the baseline", spec.baseline, arms, listed_as="Arms"))
     return trials
+
+
+def check_arms(trials: Sequence[Trial], check: Callable[[RunConfig], object]) -> None:
+    """Refuse trials that cannot be run, before any is.
+
+    Args:
+        trials: of a study; those that differ in nothing but the seed are checked once.
+        check: raises a ValueError for settings that cannot be.
+    Raises:
+        ValueError: naming the arm.
+    """
+    checked = set()
+    for trial in trials:
+        if trial.arm not in checked:
+            checked.add(trial.arm)
+            try:
+                check(trial.config())
+            except ValueError as error:
+                if describe_error(error) is None:
+                    raise
+                raise ValueError(f"{trial.arm}: {error}") from error
 
 
 def _settings_of(

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from optuna.trial import TrialState
-from rich.console import Console, Group
+from rich.console import Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
@@ -17,6 +17,8 @@ from rich.text import Text
 from research.ablation.grid import Trial
 from research.ablation.study import DONE, OPEN, Entry
 from research.ablation.worker import TRIALS, log_of
+from research.plain_text import for_terminal
+from research.terminal import Terminal
 
 NUM_RUNNING_SHOWN = 8
 USUAL = ("The encoder stays frozen", "Waiting for another process")
@@ -58,7 +60,7 @@ class StudyProgress:
         directory: where the study lies.
     """
 
-    def __init__(self, trials: Sequence[Trial], console: Console, directory: Path) -> None:
+    def __init__(self, trials: Sequence[Trial], console: Terminal, directory: Path) -> None:
         self._trials = trials
         self._console = console
         self._live = Live(console=console, refresh_per_second=2) if console.is_terminal else None
@@ -93,16 +95,12 @@ class StudyProgress:
             entry = entries.get(trial.id)
             if entry is not None and entry.state == TrialState.RUNNING and trial.id not in self._begun:
                 self._begun.add(trial.id)
-                self._console.print(f"begun: {trial.arm}, seed {trial.seed}", markup=False, soft_wrap=True)
+                self._console.print_line(f"begun: {trial.arm}, seed {trial.seed}")
         for trial in ended:
             if trial.id not in self._said:
                 self._said.add(trial.id)
                 number = f"[{len(self._said)}/{len(self._trials)}]"
-                self._console.print(
-                    f"{number} {trial.arm}, seed {trial.seed}: {_said_of(entries[trial.id])}",
-                    markup=False,
-                    soft_wrap=True,
-                )
+                self._console.print_line(f"{number} {trial.arm}, seed {trial.seed}: {_said_of(entries[trial.id])}")
 
     def _show_news(self, entries: dict[str, Entry]) -> None:
         """Show what trials say of hidden states that are stored, or are not: each such line of any trial once."""
@@ -115,7 +113,7 @@ class StudyProgress:
             for line in log.new_lines():
                 if "idden states" in line and not line.startswith(USUAL) and line not in self._news:
                     self._news.add(line)
-                    self._console.print(f"{trial.arm}, seed {trial.seed}: {line}", markup=False, soft_wrap=True)
+                    self._console.print_line(f"{trial.arm}, seed {trial.seed}: {line}")
 
     def _table(self, entries: dict[str, Entry], num_over: int) -> Group:
         table = Table("arm")
@@ -123,7 +121,7 @@ class StudyProgress:
             table.add_column(word, justify="right")
         for arm in dict.fromkeys(trial.arm for trial in self._trials):
             mine = [entries.get(trial.id) for trial in self._trials if trial.arm == arm]
-            table.add_row(Text(arm), *_counts(mine))
+            table.add_row(arm, *_counts(mine))
         running = [
             self._running_line(trial, entry)
             for trial in self._trials
@@ -131,8 +129,8 @@ class StudyProgress:
         ]
         more = len(running) - NUM_RUNNING_SHOWN
         lines = [*running[:NUM_RUNNING_SHOWN], *([f"  and {more} more"] if more > 0 else [])]
-        below = [Text(line, no_wrap=True, overflow="ellipsis") for line in lines]
-        return Group(table, *below, Text(self._times(num_over)))
+        below = [Text(for_terminal(line), no_wrap=True, overflow="ellipsis") for line in lines]
+        return Group(table, *below, self._times(num_over))
 
     def _running_line(self, trial: Trial, entry: Entry) -> str:
         """Return the step that a run is at; before its first one, what it said last."""

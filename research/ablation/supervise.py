@@ -14,7 +14,6 @@ from pathlib import Path
 from types import FrameType
 
 from optuna.trial import TrialState
-from rich.console import Console
 
 from research.ablation.devices import VISIBLE, DeviceShares
 from research.ablation.grid import Trial
@@ -22,6 +21,7 @@ from research.ablation.progress import StudyProgress
 from research.ablation.study import OPEN, Entry, Study
 from research.ablation.worker import LOGS, POLL_SECONDS
 from research.launch import SUPERVISOR
+from research.terminal import Terminal
 
 ABLATE = Path(__file__).parents[2] / "experiments" / "ablate.py"
 MAX_IDLE_DEATHS = 3
@@ -52,7 +52,7 @@ class Supervisor:
         self._asked_to_stop = 0
         self._workers: dict[int, subprocess.Popen[bytes]] = {}
 
-    def run(self, console: Console) -> int:
+    def run(self, console: Terminal) -> int:
         """Work until all trials are finished or have failed; return the exit status.
 
         Raises:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 import os
 import signal
 import socket
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
@@ -28,7 +30,8 @@ from research.durable import write_text
 from research.launch import SUPERVISOR, default_num_threads, is_alive
 from research.lock import is_held
 from research.outputs import read_result
-from research.user_errors import is_for_the_user
+from research.terminal import print_message
+from research.user_errors import describe_failure, is_for_the_user
 
 RUN = Path(__file__).parents[2] / "experiments" / "run.py"
 TRIALS = "trials"
@@ -150,10 +153,8 @@ class Worker:
                 raise TrialInterruptedError from error
             except (Exception, SystemExit) as error:  # a trial that ends its process would end those of all others
                 if not (isinstance(error, ValueError) and is_for_the_user(error)):
-                    import traceback
-
                     traceback.print_exc()
-                raise TrialFailedError(f"{type(error).__name__}: {error}") from error
+                raise TrialFailedError(describe_failure(error)) from error
             finally:
                 self._can_be_cut = False
 
@@ -172,7 +173,7 @@ class Worker:
         alike = [entry.trial.config() for entry in self.study.entries().values() if entry.state in OPEN]
         heads = {Choice.of(other.head, "head").name for other in alike if shared_settings(other) == shared}
         if any(HEADS[head].wants == "all_hidden_states" for head in heads if head in HEADS):
-            ensure_features(config, "all", print)
+            ensure_features(config, "all", print_message)
 
     def _launched(self, config: RunConfig) -> dict[str, Any]:
         """Run a trial as a user would: run.py in processes of its own."""
@@ -188,7 +189,8 @@ class Worker:
             command += ["-m", "accelerate.commands.launch", "--config_file", self.accelerate_config]
             if self.num_workers > 1 and VISIBLE in os.environ:
                 command += ["--gpu_ids", "all"]  # of this worker's share; the config's list is the same for all workers
-        command += [str(RUN), "--recipe", str(recipe), "--output_dir", str(place), "--resume", "auto"]
+        # The log gets whole tracebacks, so that no trial must be repeated to see one.
+        command += [str(RUN), "--recipe", str(recipe), "--output_dir", str(place), "--resume", "auto", "--traceback"]
         with self._log(config) as log:
             # A session of its own: Ctrl-C in a terminal reaches all of it otherwise, and what this worker passes on
             # would be the second signal, which stops at once.
@@ -323,8 +325,12 @@ def _error_of(result: dict[str, Any] | None, log: Path) -> str | None:
     if result is not None and "error" in result:
         return str(result["error"])
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-    errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
-    return errors[-1] if errors else next((line for line in reversed(lines) if line.strip()), None)
+    starts = [number for number, line in enumerate(lines) if line.startswith("error: ")]
+    if not starts:
+        return next((line for line in reversed(lines) if line.strip()), None)
+    first, *following = lines[starts[-1] :]
+    place = itertools.takewhile(lambda line: line.startswith("  "), following)  # of the user's code
+    return "\n".join([first.removeprefix("error: "), *place])
 
 
 @contextlib.contextmanager

@@ -14,8 +14,8 @@ from datasets import ClassLabel, Dataset
 
 from research.data.bad_rows import INVALID_UTF8
 from research.data.declared_names import MetadataError, read_declared_names
+from research.data.reading import describe
 from research.data.tables import Report, Table, check_columns, check_file
-from research.user_errors import one_line
 
 _READ_ROWS = 1000
 _NOT_IN_PYTHON = (ValueError, OverflowError, KeyError, pa.ArrowException)
@@ -66,9 +66,9 @@ class ParquetTable(ArrowTable):
         check_file(self.path, self.name)
         try:
             # Buffered: without it a whole row group's columns are held at once.
-            return pq.ParquetFile(self.path, buffer_size=2**20, pre_buffer=False)
+            return pq.ParquetFile(self.path, buffer_size=2**20, pre_buffer=False, page_checksum_verification=True)
         except (pa.ArrowException, OSError) as error:
-            raise ValueError(f"{self.name} is not a parquet file, or a damaged one: {one_line(error)}") from error
+            raise ValueError(f"{self.name} is not a parquet file, or a damaged one: {describe(error)}.") from error
 
     def schema(self) -> pa.Schema:
         with self._open() as file:
@@ -144,7 +144,7 @@ def _read_value(scalar: pa.Scalar) -> Any:
     except UnicodeDecodeError:
         return _Unreadable(INVALID_UTF8)
     except _NOT_IN_PYTHON as error:
-        return _Unreadable(f"a value of type {scalar.type} that cannot be read ({one_line(error).rstrip('.')})")
+        return _Unreadable(f"a value of type {scalar.type} that cannot be read ({describe(error)})")
 
 
 def _name_label(value: Any, names: tuple[str, ...] | None) -> Any:

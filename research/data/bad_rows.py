@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Literal
 
-from research.printable import printable
+from research.plain_text import for_message
 
 NUM_NAMED = 5
 
@@ -63,7 +63,7 @@ class BadRows:
             place: file and row in words.
             reason: what is wrong with it.
         """
-        reason = printable(reason, longest=_LONGEST_REASON)
+        reason = for_message(reason, longest=_LONGEST_REASON)
         self.count += 1
         reasons = self.reasons.setdefault(table, Counter())
         reasons[reason if reason in reasons or len(reasons) < NUM_REASONS else OTHER_REASONS] += 1

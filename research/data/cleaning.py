@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from heads.registry import Registry
+from research.user_code import CodeOf
 
 CleaningStep = Callable[[str], str]
 
@@ -59,11 +60,12 @@ def compose(names: Sequence[str]) -> CleaningStep:
     Raises:
         UnknownNameError: if no step has one of the names.
     """
-    steps = [(name, CLEANING[name]) for name in names]
+    steps = [(name, CLEANING[name], CodeOf(f"cleaning step '{name}'", CLEANING[name])) for name in names]
 
     def clean(text: str) -> str:
-        for name, step in steps:
-            text = step(text)
+        for name, step, code in steps:
+            with code:
+                text = step(text)
             if not isinstance(text, str):
                 raise ValueError(f"The cleaning step '{name}' must return a str; got {type(text).__name__}.")
         return text

@@ -17,8 +17,8 @@ from typing import Any
 
 import pyarrow as pa
 
+from research.data.reading import describe
 from research.data.tables import check_file
-from research.user_errors import one_line
 
 NOT_DATA = (".py", ".sh", ".md", ".log", ".ipynb", ".yaml", ".yml")
 """Endings of files that lie beside data."""
@@ -159,7 +159,7 @@ class _Decompressed(io.RawIOBase):
         except _DAMAGE as error:
             raise ValueError(
                 f"'{self._path}' is cut off or damaged, and cannot be decompressed with {self._compression.name}: "
-                f"{_explain(error)}. Get it again."
+                f"{describe(error)}. Get it again."
             ) from error
         return num_bytes
 
@@ -167,11 +167,6 @@ class _Decompressed(io.RawIOBase):
         if self._stream is not None:
             self._stream.close()
         super().close()
-
-
-def _explain(error: Exception) -> str:
-    """Return what went wrong, without the number that the system has for it."""
-    return (error.strerror if isinstance(error, OSError) else None) or one_line(error)
 
 
 def _recognise(stream: io.BufferedReader) -> _Compression | None:
@@ -186,7 +181,7 @@ def _find_member(path: Path) -> zipfile.ZipInfo:
         with zipfile.ZipFile(path) as archive:
             members = [member for member in archive.infolist() if _is_data(member)]
     except _DAMAGE as error:
-        raise ValueError(f"'{path}' is not a readable zip archive: {_explain(error)}. Get it again.") from error
+        raise ValueError(f"'{path}' is not a readable zip archive: {describe(error)}. Get it again.") from error
     if len(members) != 1:
         names = ", ".join(repr(member.filename) for member in members[:_NUM_NAMED])
         more = f" and {len(members) - _NUM_NAMED:,} more" if len(members) > _NUM_NAMED else ""

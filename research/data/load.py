@@ -16,13 +16,14 @@ from research.data import cache, cleaning
 from research.data.bad_rows import LeftOut
 from research.data.lines import check_encoding
 from research.data.prepare import prepare
-from research.data.reading import printable_errors, reading
+from research.data.reading import describe, printable_errors, reading
 from research.data.sources import find_source
 from research.data.splits import SPLIT_NAMES
 from research.data.text_tables import TextFormat
-from research.printable import printable
+from research.plain_text import for_message
 from research.task import ProblemType, Task
-from research.user_errors import one_line
+from research.terminal import print_message
+from research.waiting import Announced
 
 _NOT_ABOUT_ROWS = ("max_length", "truncation", "allow_unknown_tokens")
 Log = Callable[[str], None]
@@ -64,7 +65,7 @@ class Splits:
             yield name, getattr(self, name)
 
 
-def load_splits(settings: DataSettings, cache_dir: Path | None = None, log: Log = print) -> Splits:
+def load_splits(settings: DataSettings, cache_dir: Path | None = None, log: Log = print_message) -> Splits:
     """Return the splits that the settings describe, from the cache if they were prepared before.
 
     Args:
@@ -75,7 +76,7 @@ def load_splits(settings: DataSettings, cache_dir: Path | None = None, log: Log 
         ValueError: if the data cannot be used as it is; the message says what to do.
     """
     with printable_errors():
-        return _load(settings, cache_dir, lambda line: log(printable(line)))
+        return _load(settings, cache_dir, lambda line: log(for_message(line)))
 
 
 def _load(settings: DataSettings, cache_dir: Path | None, log: Log) -> Splits:
@@ -83,7 +84,7 @@ def _load(settings: DataSettings, cache_dir: Path | None, log: Log) -> Splits:
     clean = cleaning.compose(settings.cleaning)
     if settings.encoding is not None:
         check_encoding(settings.encoding)
-    with reading(settings.data):
+    with reading(settings.data), Announced(f"Looking at {settings.data}", log):
         source = find_source(settings.data, TextFormat(settings.encoding, settings.quoting, tuple(settings.columns)))
     for line in source.notes:
         log(line)
@@ -97,7 +98,8 @@ def _load(settings: DataSettings, cache_dir: Path | None, log: Log) -> Splits:
             if item.name not in _NOT_ABOUT_ROWS
         },
     )
-    entry, facts = cache.fetch(directory, "rows", key, lambda target: prepare(source, settings, clean, target), log)
+    with Announced(f"Reading the rows of {source.name}", log):
+        entry, facts = cache.fetch(directory, "rows", key, lambda target: prepare(source, settings, clean, target), log)
     for line in facts["log"]:
         log(line)
     task = Task(
@@ -125,7 +127,7 @@ def open_dataset(path: Path, fingerprint: str) -> Dataset:
         return Dataset(Dataset.from_file(str(path)).data, fingerprint=fingerprint)
     except (pa.ArrowException, OSError) as error:
         raise ValueError(
-            f"The cache entry {path.parent} is damaged ({one_line(error).rstrip('.')}). Delete it; it is built again."
+            f"The cache entry {path.parent} is damaged ({describe(error)}). Delete it; it is built again."
         ) from error
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pyarrow as pa
 
-from research.printable import printable
+from research.plain_text import for_message
 from research.user_errors import one_line
 
 
@@ -25,10 +26,17 @@ def reading(name: str | Path) -> Iterator[None]:
         yield
     except OSError as error:  # Arrow raises it for damaged files too, without errno
         path = error.filename if isinstance(error.filename, str) else name
-        reason = error.strerror or f"it is damaged ({one_line(error).rstrip('.')})"
+        reason = describe(error) if error.errno else f"it is damaged ({describe(error)})"
         raise ValueError(f"Cannot read {path}: {reason}.") from error
     except (pa.ArrowException, UnicodeError) as error:
-        raise ValueError(f"Cannot read {name}: it is damaged ({one_line(error).rstrip('.')}).") from error
+        raise ValueError(f"Cannot read {name}: it is damaged ({describe(error)}).") from error
+
+
+def describe(error: BaseException) -> str:
+    """Return what an error says on one line, without full stop; of a system's error, only its text."""
+    if isinstance(error, OSError) and error.errno:
+        return os.strerror(error.errno)
+    return one_line(error).rstrip(".")
 
 
 @contextmanager
@@ -37,5 +45,5 @@ def printable_errors() -> Iterator[None]:
     try:
         yield
     except ValueError as error:
-        error.args = (printable(str(error)),)
+        error.args = (for_message(str(error)),)
         raise

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
+import pyarrow as pa
 from datasets import Dataset, load_from_disk
 
+from research.data.reading import describe
 from research.data.tables import check_file
 from research.user_errors import one_line
 
@@ -15,13 +18,13 @@ _SPLITS_FILE = "dataset_dict.json"
 
 def is_saved_dataset(folder: Path) -> bool:
     """Return whether a folder holds one saved data set."""
-    has_facts = all((folder / name).is_file() for name in ("state.json", "dataset_info.json"))
+    has_facts = all(os.path.isfile(folder / name) for name in ("state.json", "dataset_info.json"))
     return has_facts or any(folder.glob("data-*-of-*.arrow"))
 
 
 def is_saved_dict(folder: Path) -> bool:
     """Return whether a folder holds a saved data set for each split."""
-    return (folder / _SPLITS_FILE).is_file()
+    return os.path.isfile(folder / _SPLITS_FILE)  # Path.is_file raises where a folder may not be entered
 
 
 def read_split_names(folder: Path) -> list[str]:
@@ -55,13 +58,28 @@ def load_saved(folder: Path) -> Dataset:
     Raises:
         ValueError: if it is damaged or incomplete.
     """
-    for path in list_saved_files(folder):
+    files = list_saved_files(folder)
+    for path in files:
         check_file(path, str(path))
     try:
+        for path in files:
+            if path.suffix == ".arrow":
+                _validate(path)
         loaded = load_from_disk(str(folder))
     except Exception as error:  # of this library and of pyarrow, a dozen kinds; each becomes one line
         raise ValueError(
-            f"Cannot read the data set that was saved in '{folder}': {one_line(error).rstrip('.')}. Save it again."
+            f"Cannot read the data set that was saved in '{folder}': {describe(error)}. Save it again."
         ) from error
     assert isinstance(loaded, Dataset)
     return loaded
+
+
+def _validate(path: Path) -> None:
+    """Read a file once, since Arrow takes offsets in it on trust: damaged ones would end the process without a message.
+
+    Raises:
+        ArrowInvalid: if it is damaged.
+    """
+    with pa.OSFile(str(path)) as file:
+        for batch in pa.ipc.open_stream(file):
+            batch.validate(full=True)

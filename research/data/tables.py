@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from research.printable import printable
+from research.plain_text import for_message
 
 Report = Callable[[int, int, str], None]
 """Takes the row, the line and the reason of a bad row."""
@@ -27,7 +27,7 @@ class Table(ABC):
     """Whether numbers come as numbers; in csv and tsv everything is a string."""
 
     def __init__(self, name: str) -> None:
-        self.name = printable(name)  # it goes into files too, and systems allow names that are no Unicode
+        self.name = for_message(name)  # it goes into files too, and systems allow names that are no Unicode
 
     @abstractmethod
     def columns(self) -> list[str]:

@@ -23,6 +23,8 @@ from research.data.arrow import RowWriter, read_dataset
 from research.data.load import Log, Splits, open_dataset
 from research.data.special_tokens import find_special_tokens
 from research.data.splits import SPLIT_NAMES
+from research.terminal import print_message
+from research.waiting import Announced
 
 _IDS = pa.list_(pa.int32())
 _ROWS_PER_WORKER = 1000
@@ -31,7 +33,7 @@ _MOST_UNKNOWN = 1 / 3
 
 
 def tokenize_splits(
-    splits: Splits, tokenizer: PreTrainedTokenizerBase, *, allow_unknown: bool = False, log: Log = print
+    splits: Splits, tokenizer: PreTrainedTokenizerBase, *, allow_unknown: bool = False, log: Log = print_message
 ) -> Splits:
     """Return the splits with token ids in the place of texts, from the cache if that was done before.
 
@@ -48,7 +50,9 @@ def tokenize_splits(
     """
     directory = cache.find_cache_dir(splits.cache_dir)
     key = cache.fingerprint([data._fingerprint for _, data in splits.items()], fingerprint_tokenizer(tokenizer))
-    entry, facts = cache.fetch(directory, "tokens", key, lambda target: _tokenize(splits, tokenizer, target), log)
+    num_rows = sum(len(data) for _, data in splits.items())
+    with Announced(f"Tokenizing {num_rows:,} rows", log):
+        entry, facts = cache.fetch(directory, "tokens", key, lambda target: _tokenize(splits, tokenizer, target), log)
     for name, num_unknown in facts["num_unknown"].items():
         _report_unknown(num_unknown, len(getattr(splits, name)), name, allowed=allow_unknown, log=log)
     train, validation, test = (open_dataset(entry / f"{name}.arrow", f"{key}-{name}") for name in SPLIT_NAMES)

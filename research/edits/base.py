@@ -23,6 +23,7 @@ from research.model import EncoderWithHead
 from research.schedules import Schedule
 from research.seeds import derived_seed
 from research.task import Task
+from research.timeline_words import WORDS
 
 if TYPE_CHECKING:
     from research.edits.journal import Record
@@ -146,7 +147,7 @@ def register_edit(name: str, *, changes_parameters: bool = True) -> Callable[[Ed
     Raises:
         ValueError: if the name is taken, or is an entry's word for a time.
     """
-    if name in ("at", "every", "when", "on_conflict"):
+    if name in WORDS:
         raise ValueError(f"An edit cannot be called '{name}': a timeline's entry uses the word for something else.")
 
     def decorate(function: EditFunction) -> EditFunction:

@@ -15,6 +15,7 @@ from research.head_check import PlannedHead
 from research.model import EncoderWithHead
 from research.optim import regroup
 from research.selectors import frozen_modules
+from research.user_code import CodeOf
 from research.user_errors import is_for_the_user, one_line
 from research.wrapping import rewrap, trainable_parameters
 
@@ -117,7 +118,10 @@ def apply_edit(run: Editable, request: EditRequest) -> journal.Record:
     number = len(run.journal) + 1
     run.applying = request
     try:
-        with random_numbers_of(run.config.seed, number, model.device):
+        with (
+            random_numbers_of(run.config.seed, number, model.device),
+            CodeOf(f"edit '{request.name}' ({request.asked_by})", EDITS[request.name]),
+        ):
             EDITS[request.name](run, **request.arguments)
     except ValueError as error:
         if not is_for_the_user(error):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from research.config import Choice
 from research.durable import append_text, write_text
 from research.edits.base import EditRequest
+from research.plain_text import for_markdown
 from research.tracking import track_text
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ def write(run: Run, records: list[Record]) -> None:
     append_text(run.directory / JOURNAL, _lines(records))
     for record in records:
         run.say(f"after step {record.step}: {record}")
-    text = "\n".join(f"- {record}" for record in records)
+    text = "\n".join(f"- {for_markdown(str(record))}" for record in records)
     track_text(run.accelerator, "edits", text, run.clock.step)
 
 

@@ -7,23 +7,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from heads.registry import UnknownNameError, describe_unknown
+from heads.registry import UnknownNameError
 from research.choices import resolve_options
 from research.clock import Clock, Time, parse_time
 from research.config import Choice, RunConfig
 from research.edits.adapters import PEFT
 from research.edits.base import EDITS, EditRequest, request_edit
 from research.edits.conditions import Condition, parse_condition
-from research.hooks.base import Hook
+from research.hooks.base import Hook, code_of_hook, describe_hook
+from research.timeline_words import ON_CONFLICT, TIMES, describe_unknown_edit
+from research.user_code import described_place
 from research.user_errors import one_line
 
 if TYPE_CHECKING:
     from research.edits.journal import Parent
     from research.run import Run
-
-TIMES = ("at", "every", "when")
-ON_CONFLICT = "on_conflict"
-"""Word of a conditional entry: what happens if its edits cannot be applied when the condition comes true."""
 
 
 @dataclass(frozen=True)
@@ -113,9 +111,7 @@ def parse_entry(written: Mapping[str, Any], label: str) -> Entry:
             raise ValueError(f"expected exactly one of {', '.join(TIMES)}, got {', '.join(times) or 'none'}")
         for name in written:
             if name not in TIMES and name not in EDITS:
-                raise UnknownNameError(
-                    describe_unknown("edit", str(name), [*EDITS, *TIMES, ON_CONFLICT], listed_as="Edits and times")
-                )
+                raise UnknownNameError(describe_unknown_edit(name, EDITS))
         requests = tuple(request_edit(name, value, label) for name, value in written.items() if name not in TIMES)
         if not requests:
             raise ValueError(f"expected an edit beside the time. Edits: {', '.join(EDITS)}")
@@ -162,11 +158,17 @@ def planned_by_hooks(hooks: Sequence[Hook], config: RunConfig, blocks: Sequence[
         config: the settings.
         blocks: names of the model's blocks.
     """
-    return [
-        parse_entry(written, f"hook {type(hook).__name__}")
-        for hook in hooks
-        for written in hook.timeline(config, blocks)
-    ]
+    entries = []
+    for hook in hooks:
+        with code_of_hook(hook, "timeline"):
+            planned = hook.timeline(config, blocks)
+        if not isinstance(planned, list) or not all(isinstance(written, dict) for written in planned):
+            raise ValueError(
+                f"Expected a list of mappings from timeline of the {describe_hook(hook)}, got {planned!r}"
+                f"{described_place(hook.timeline)}."
+            )
+        entries += [parse_entry(written, f"hook {type(hook).__name__}") for written in planned]
+    return entries
 
 
 def refuse_what_never_comes(entries: Sequence[Entry], num_evaluations: int) -> None:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from research.choices import create
 from research.config import Choice
 from research.edits.base import Editable, EditError, register_edit
 from research.families import longest_input
-from research.objectives import OBJECTIVES
+from research.objectives import create_objective
 
 
 @register_edit("set_objective", changes_parameters=False)
@@ -21,7 +20,7 @@ def set_objective(run: Editable, objective: dict[str, Any] | str) -> None:
         objective: registered name, or a mapping of `name` and options.
     """
     run.schedule.forget_metrics()
-    run.objective = create(OBJECTIVES, Choice.of(objective, "objective"), run.task)
+    run.objective = create_objective(Choice.of(objective, "objective"), run.task)
 
 
 @register_edit("set_max_length", changes_parameters=False)

@@ -14,7 +14,6 @@ import torch
 from accelerate.utils import broadcast_object_list, gather_object
 from datasets import Dataset
 from torch import Tensor
-from tqdm import tqdm
 
 from research import durable
 from research.batches import Rows
@@ -26,6 +25,7 @@ from research.features.cache import Layers, Say, find_features, find_or_build
 from research.features.guard import Decision, Watch
 from research.features.store import FORMAT, DamageError, FeatureStore, Layer, Places, write_features
 from research.outputs import weights_sha256
+from research.waiting import Announced, Counted
 
 if TYPE_CHECKING:
     from research.run import Run
@@ -142,8 +142,9 @@ def open_features(run: Run, layers: Layers, say: Say) -> Features | None:
 
 def _open_splits(run: Run, layers: Layers, say: Say) -> dict[str, FeatureStore] | None:
     folder = cache.find_cache_dir(run.splits.cache_dir)
-    encoder = _fingerprint_encoder(run)
-    keys = {split: _fingerprint(run, encoder, rows) for split, rows in run.splits.items()}
+    with Announced("Looking for stored hidden states", say):
+        encoder = _fingerprint_encoder(run)
+        keys = {split: _fingerprint(run, encoder, rows) for split, rows in run.splits.items()}
     places = {split: Places.of(run.lengths_of(split), run.collator.max_length) for split in keys}
 
     @functools.cache
@@ -220,13 +221,11 @@ def _name(dtype: torch.dtype) -> str:
 def _encode(run: Run, split: str, order: Rows, layers: Layers) -> Iterator[tuple[Tensor, ...]]:
     """Yield each layer's hidden states of some rows' tokens, [tokens, hidden], until all rows were there."""
     size = run.config.evaluation_batch_size
-    # disable=None turns the bar off where the output is no terminal.
-    disable = None if run.is_main else True
-    with tqdm(total=len(order), disable=disable, desc=f"encoding {split}", unit="row", dynamic_ncols=True) as bar:
+    with Counted(f"encoding {split}", len(order), "row", run.say if run.is_main else None) as progress:
         for start in range(0, len(order), size):
             rows = order[start : start + size]
             yield _hidden_states(run, split, rows, layers)
-            bar.update(len(rows))
+            progress.update(len(rows))
 
 
 @torch.no_grad()

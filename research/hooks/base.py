@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from torch import Tensor
+
 from heads.registry import Registry, UnknownNameError, describe_unknown
 from research.data.batch import Batch
+from research.user_code import CodeOf, described_place
 
 if TYPE_CHECKING:
     from research.config import RunConfig
@@ -92,6 +95,48 @@ class Hook:
 
 HOOKS: Registry[type[Hook]] = Registry("hook", Hook)
 register_hook = HOOKS.register
+
+
+def describe_hook(hook: Hook) -> str:
+    """Return what messages call a hook: by its registered name, or by its class."""
+    return f"hook '{HOOKS.name_of(type(hook)) or type(hook).__name__}'"
+
+
+def code_of_hook(hook: Hook, method: str) -> CodeOf:
+    """Return a context in which a hook's method is called."""
+    return CodeOf(f"{describe_hook(hook)} ({method})", getattr(type(hook), method))
+
+
+def check_batch(hook: Hook, changed: object, batch: Batch) -> None:
+    """Refuse a changed batch that is none, or has other rows: the loss is divided by the number of the step's rows.
+
+    Args:
+        hook: what changed it.
+        changed: what its on_batch returned.
+        batch: what it got.
+    Raises:
+        ValueError: naming the hook, and what it returned.
+    """
+    where = described_place(type(hook).on_batch)
+    if not isinstance(changed, Batch):
+        raise ValueError(
+            f"Expected a Batch or None from on_batch of the {describe_hook(hook)}, got {type(changed).__name__}{where}."
+        )
+    for name, value in {
+        **changed.inputs,
+        "labels": changed.labels,
+        "weights": changed.weights,
+        "ids": changed.ids,
+    }.items():
+        for tensor in value if isinstance(value, tuple) else (value,):
+            num_rows = tensor.shape[0] if isinstance(tensor, Tensor) and tensor.dim() else None
+            if num_rows != len(batch):
+                found = type(tensor).__name__ if num_rows is None else f"{num_rows} rows"
+                raise ValueError(
+                    f"Expected {len(batch)} rows in the {name} of the batch that on_batch of the {describe_hook(hook)} "
+                    f"returned, as in the batch that it got; found {found}{where}. A weight of 0 leaves a row out."
+                )
+
 
 POINTS = tuple(
     name for name in vars(Hook) if name.startswith(("on_", "after_", "before_", "end_")) and callable(vars(Hook)[name])

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from research.checkpoint import save_checkpoint
 from research.durable import StorageError
 from research.hooks.base import Hook
+from research.waiting import Announced
 
 if TYPE_CHECKING:
     from research.run import Run
@@ -35,7 +36,8 @@ class Checkpointing(Hook):
         if not due and not run.signal:
             return
         try:
-            save_checkpoint(run, self.keep)
+            with Announced("Saving a checkpoint", run.say if run.is_main else None):
+                save_checkpoint(run, self.keep)
         except StorageError as error:
             if self.on_save_error == "stop" or run.signal:
                 raise

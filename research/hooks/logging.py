@@ -13,7 +13,9 @@ from research.durable import append_text
 from research.edits import journal
 from research.hooks.base import Hook
 from research.outputs import METRICS_LOG, as_json
+from research.plain_text import for_terminal
 from research.tracking import track_values
+from research.waiting import AGAIN_AFTER
 
 if TYPE_CHECKING:
     from research.run import Run
@@ -85,9 +87,12 @@ class Progress(Hook):
 
     def __init__(self) -> None:
         self.bar: tqdm[Any] | None = None
+        self.next_line = 0.0
+        """When the next line is due, if there is no bar."""
 
     def on_train_start(self, run: Run) -> None:
         """Open the bar."""
+        self.next_line = time.monotonic() + AGAIN_AFTER
         # disable=None turns the bar off where the output is no terminal.
         self.bar = tqdm(
             total=run.clock.total_steps,
@@ -114,7 +119,9 @@ class Progress(Hook):
             refresh=False,
         )
         self.bar.update()
-        if self.bar.disable and run.clock.step % max(1, run.clock.total_steps // 10) == 0:
+        is_due = run.clock.step % max(1, run.clock.total_steps // 10) == 0 or time.monotonic() >= self.next_line
+        if self.bar.disable and is_due:
+            self.next_line = time.monotonic() + AGAIN_AFTER
             run.say(f"step {run.clock.step}/{run.clock.total_steps}: {self.bar.postfix}")
 
     def before_evaluate(self, run: Run, split: str) -> None:
@@ -130,7 +137,9 @@ class Progress(Hook):
         self.bar.set_description("training")
         defined = {name: value for name, value in metrics.items() if "_" not in name and not math.isnan(value)}
         shown = ", ".join(f"{name} {value:.4f}" for name, value in defined.items())
-        run.say(f"{time.strftime('%H:%M:%S')} step {run.clock.step}/{run.clock.total_steps} {split}: {shown}")
+        run.say(
+            f"{time.strftime('%H:%M:%S')} step {run.clock.step}/{run.clock.total_steps} {split}: {for_terminal(shown)}"
+        )
 
     def on_train_end(self, run: Run) -> None:
         """Close the bar."""

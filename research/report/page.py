@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -62,7 +63,7 @@ def write_report(
         .get_template("run.html")
         .render(
             name=directory.resolve().name,
-            directory=directory,
+            recipe=shlex.quote(str(directory / CONFIG)),
             result=result,
             config=config,
             task=texts.task,

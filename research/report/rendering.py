@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import functools
 import io
 import math
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +15,8 @@ import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+
+from research.plain_text import for_html
 
 
 @dataclass(frozen=True)
@@ -26,23 +30,30 @@ class Picture:
 
 
 def page_environment() -> Environment:
-    """Return what renders the templates: all text is escaped, and a name that is not there is an error."""
+    """Return what renders the templates: all text is made safe, and a name that is not there is an error."""
     environment = Environment(
         loader=PackageLoader("research.report"),
         autoescape=True,
+        finalize=for_html,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     environment.filters["number"] = as_number
     environment.filters["value"] = as_yaml
+    environment.filters["block"] = functools.partial(for_html, is_block=True)
     return environment
 
 
 def picture(title: str, figure: Figure) -> Picture:
     """Return a figure as SVG, the same bytes for the same figure."""
     buffer = io.BytesIO()
-    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "midway", "font.family": "sans-serif"}):
+    with (
+        mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "midway", "font.family": "sans-serif"}),
+        warnings.catch_warnings(),
+    ):
+        # The browser draws the texts, in fonts of its own.
+        warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from font")
         _lay_out(figure)
         figure.savefig(buffer, format="svg", metadata={"Date": None})
     return Picture(title, f"data:image/svg+xml;base64,{base64.b64encode(buffer.getvalue()).decode()}")

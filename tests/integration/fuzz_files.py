@@ -8,6 +8,7 @@ Every file is read in a forked child of this process, so that a crash or an endl
 from __future__ import annotations
 
 import argparse
+import contextlib
 import gc
 import io
 import json
@@ -31,6 +32,7 @@ import pandas as pd  # noqa: F401  (imported once here, for all children)
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
+from datasets import Dataset, DatasetDict, disable_progress_bars
 from transformers import AutoTokenizer
 
 from research.config import DataSettings
@@ -39,7 +41,7 @@ from research.data.collate import Collator
 from research.data.tokens import tokenize_splits
 from research.user_errors import run_script
 from tests.conftest import ROOT, write_tiny_encoder
-from tests.integration.good_files import FILE_TYPES, FileType, Sheet, good_sheet
+from tests.integration.good_files import FILE_TYPES, FileType, Sheet, good_sheet, write_arrow_stream
 from tests.integration.mutated_arrow import ARROW_MUTATIONS, as_table
 from tests.integration.mutated_contents import BYTE_MUTATIONS, LINE_MUTATIONS, PLACE_MUTATIONS
 from tests.integration.mutated_sheets import SHEET_MUTATIONS
@@ -51,7 +53,7 @@ MEMORY = 3 * 2**30
 """Bytes that a child may take for a file of a few kilobytes, beyond what it shares with its parent."""
 LONGEST_LINE = 2000
 """Characters of a message that still count as one line for people."""
-_FOREIGN = re.compile(r"\b\w+(Error|Exception)\(|<class '|<\w[\w.]* object at |\[Errno ")
+_FOREIGN = re.compile(r"\b\w+(Error|Exception)\(|<class '|<\w[\w.]* object at |\[[Ee]rrno ")
 """What only programmers read: the representation of an exception or an object."""
 _COUNTED = "Rows accounted for"
 _LAYOUTS = (("data",), ("data",), ("train", "test"), ("train", "validation", "test"), ("train-0-of-2", "train-1-of-2"))
@@ -93,8 +95,11 @@ class Outcome:
 
 def make_mutant(folder: Path, generator: np.random.Generator) -> Mutant:
     """Write good files, one of them mutated, and return where they are and how they are to be read."""
-    if generator.random() < 0.08:
+    kind = generator.random()
+    if kind < 0.08:
         return _make_release(folder, generator)
+    if kind < 0.16:
+        return _make_saved(folder, generator)
     suffix = list(FILE_TYPES)[generator.integers(len(FILE_TYPES))]
     file_type = FILE_TYPES[suffix]
     stems = _LAYOUTS[generator.integers(len(_LAYOUTS))]
@@ -173,22 +178,19 @@ def _count_rows(content: bytes, file_type: FileType, settings: dict[str, Any]) -
             return None
     if content[:2] in (b"\xff\xfe", b"\xfe\xff") or "encoding" in settings:
         return None
-    lines = content.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape").split("\n")
     if file_type.contents == "list":
-        return _count_elements("\n".join(lines))
+        try:
+            parsed = json.loads(content)
+        except (ValueError, RecursionError):
+            return None
+        rows = next(iter(parsed.values()), None) if isinstance(parsed, dict) and len(parsed) == 1 else parsed
+        return len(rows) if isinstance(rows, list) else None
+    lines = content.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape").split("\n")
     if file_type.contents == "json":
         return sum(bool(line.strip()) for line in lines)
     if '"' in "".join(lines) or any("\r" in line.removesuffix("\r") for line in lines):
         return None  # a record may have several lines
     return max(sum(bool(line.rstrip("\r")) for line in lines) - ("columns" not in settings), 0)
-
-
-def _count_elements(content: str) -> int | None:
-    try:
-        parsed = json.loads(content)
-    except (ValueError, RecursionError):
-        return None
-    return len(parsed) if isinstance(parsed, list) else None
 
 
 def _make_release(folder: Path, generator: np.random.Generator) -> Mutant:
@@ -223,6 +225,39 @@ def _make_release(folder: Path, generator: np.random.Generator) -> Mutant:
     mutant.path.write_bytes(byte_mutation(mutant.path.read_bytes(), generator))
     mutant.changes += [mutant.path.name, byte_mutation.__name__]
     mutant.num_rows = None
+    return mutant
+
+
+def _make_saved(folder: Path, generator: np.random.Generator) -> Mutant:
+    """Write what `save_to_disk` of the `datasets` library writes, with one of the files mutated."""
+    sheet = good_sheet(generator, "json")
+    table = as_table(Sheet(sheet.columns))
+    mutant = Mutant(folder / "saved", ["save_to_disk"], _random_settings(generator), table.num_rows)
+    disable_progress_bars()
+    if generator.random() < 0.5:
+        Dataset(table).save_to_disk(mutant.path)
+    else:
+        half = table.num_rows // 2
+        parts = {"train": Dataset(table.slice(0, half)), "test": Dataset(table.slice(half))}
+        DatasetDict(parts).save_to_disk(mutant.path)
+    files = sorted(path for path in mutant.path.rglob("*") if path.is_file())
+    files += [path for path in files if path.suffix == ".arrow"]  # as often as the small files beside them
+    chosen = files[generator.integers(len(files))]
+    mutations: Sequence[Any] = LINE_MUTATIONS if chosen.suffix == ".json" else ARROW_MUTATIONS
+    mutations = (BYTE_MUTATIONS, BYTE_MUTATIONS, mutations, PLACE_MUTATIONS)[generator.integers(4)]
+    mutation = mutations[generator.integers(len(mutations))]
+    if mutations is PLACE_MUTATIONS:
+        mutation(chosen, generator)
+    elif mutations is ARROW_MUTATIONS:
+        with pa.OSFile(str(chosen)) as file:
+            table = pa.ipc.open_stream(file).read_all()
+        with contextlib.suppress(pa.ArrowException):  # of a type that the format does not have
+            chosen.write_bytes(write_arrow_stream(mutation(table, generator)))
+    else:
+        chosen.write_bytes(mutation(chosen.read_bytes(), generator))
+    if chosen.suffix != ".json" or mutations is PLACE_MUTATIONS:
+        mutant.num_rows = None
+    mutant.changes += [chosen.name, mutation.__name__]
     return mutant
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import bz2
 import csv
 import gzip
 import io
 import json
+import lzma
 import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -46,7 +48,7 @@ class FileType:
     write: Callable[[Sheet], bytes] | Callable[[pa.Table], bytes]
     """Returns the content; of a table in Arrow files, of a sheet in all others."""
     contents: Literal["lines", "json", "list", "arrow"]
-    """What is in it: lines of fields, lines of JSON, a JSON list, or Arrow columns."""
+    """What is in it: lines of fields, lines of JSON, a list in JSON, or Arrow columns."""
     wrap: Callable[[bytes], bytes] = bytes
     """What is done to the whole content in the end: compression."""
 
@@ -102,14 +104,12 @@ def _write_json_lines(sheet: Sheet) -> bytes:
 
 
 def _write_json_list(sheet: Sheet) -> bytes:
-    return json.dumps([dict(zip(sheet.columns, row, strict=True)) for row in sheet.rows()], indent=1).encode()
+    rows = [dict(zip(sheet.columns, row, strict=True)) for row in sheet.rows()]
+    return ("[" + ",\n".join(map(json.dumps, rows)) + "]\n").encode()
 
 
-def _zip(content: bytes) -> bytes:
-    file = io.BytesIO()
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("data.jsonl", content)
-    return file.getvalue()
+def _write_wrapped_list(sheet: Sheet) -> bytes:
+    return b'{"data": ' + _write_json_list(sheet) + b"}"
 
 
 def _write_parquet(table: pa.Table) -> bytes:
@@ -118,13 +118,41 @@ def _write_parquet(table: pa.Table) -> bytes:
     return file.getvalue()
 
 
+def write_arrow_stream(table: pa.Table) -> bytes:
+    """Return the content of a file such as `save_to_disk` of the `datasets` library writes."""
+    file = pa.BufferOutputStream()
+    with pa.ipc.new_stream(file, table.schema) as stream:
+        stream.write_table(table, max_chunksize=10)
+    return file.getvalue().to_pybytes()
+
+
+def _zip(content: bytes) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("reviews.csv", content)
+    return file.getvalue()
+
+
+def _zstd(content: bytes) -> bytes:
+    file = pa.BufferOutputStream()
+    with pa.CompressedOutputStream(file, "zstd") as stream:
+        stream.write(content)
+    return file.getvalue().to_pybytes()
+
+
+_write_csv, _write_tsv = _write_separated(","), _write_separated("\t")
+
 FILE_TYPES: dict[str, FileType] = {
-    ".csv": FileType(_write_separated(","), "lines"),
-    ".tsv": FileType(_write_separated("\t"), "lines"),
+    ".csv": FileType(_write_csv, "lines"),
+    ".tsv": FileType(_write_tsv, "lines"),
     ".jsonl": FileType(_write_json_lines, "json"),
+    ".ndjson": FileType(_write_json_lines, "json"),
     ".json": FileType(_write_json_list, "list"),
-    ".csv.gz": FileType(_write_separated(","), "lines", gzip.compress),
-    ".jsonl.zip": FileType(_write_json_lines, "json", _zip),
-    ".tsv.zst": FileType(_write_separated("\t"), "lines", lambda content: pa.compress(content, "zstd", asbytes=True)),
+    ".JSON": FileType(_write_wrapped_list, "list"),
     ".parquet": FileType(_write_parquet, "arrow"),
+    ".csv.gz": FileType(_write_csv, "lines", gzip.compress),
+    ".csv.zip": FileType(_write_csv, "lines", _zip),
+    ".tsv.bz2": FileType(_write_tsv, "lines", bz2.compress),
+    ".jsonl.xz": FileType(_write_json_lines, "json", lzma.compress),
+    ".json.zst": FileType(_write_json_list, "list", _zstd),
 }

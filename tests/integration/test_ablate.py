@@ -51,7 +51,8 @@ def test_trials_that_train_heads_share_a_process_and_are_what_they_are_alone(pla
 def test_failed_trial_stops_nobody_and_is_kept_with_its_error(place: Place) -> None:
     arguments = ["--plugin", "held.py", "--hook", "held", "--grid", "lr=1e-6,1e-3", "--seeds", "0"]
     printed = place.run(*arguments, status=1)
-    assert "failed: lr=1e-06, seed 0: ValueError: the rate is too low" in printed
+    assert "failed: lr=1e-06, seed 0: hook 'held' (" in printed
+    assert ': ValueError: the rate is too low\n  File "' in printed
     assert "1 of 2 trials failed; --retry_failed tries them once more." in printed
     assert place.states() == ["COMPLETE", "FAIL"]
     assert "1 failed, left" in place.run(*arguments, status=1)

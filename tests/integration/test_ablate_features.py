@@ -161,7 +161,8 @@ def test_trial_that_always_ends_its_process_stops_nobody(place: Place, cache: Pa
     (place.folder / "head.py").write_text(OWN_HEADS)
     printed = place.run("--plugin", "head.py", "--heads", "kills,exits,linear", "--seeds", "0", *FROZEN, status=1)
     assert "failed: kills, seed 0: its process was killed 3 times (by hand, or out of memory)" in printed
-    assert "failed: exits, seed 0: SystemExit: enough" in printed
+    assert "failed: exits, seed 0: head 'exits', " in printed
+    assert ': SystemExit: enough\n  File "' in printed
     assert "2 of 3 trials failed; --retry_failed tries them once more." in printed
     assert printed.count("Hidden states of 47 rows of train: ") == 1, "what is stored is said once"
     assert (place.folder / "runs/s/report.html").exists()

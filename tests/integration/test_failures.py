@@ -92,9 +92,14 @@ class FailsAtStart(Hook):
 
 
 def test_error_before_the_first_step_is_not_buried(train: Train, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()  # as a mount point is
     with pytest.raises(RuntimeError, match="the hook's own words"):
         train([FailsAtStart()], profile=True)
     assert not list((tmp_path / "run").iterdir())
+    (tmp_path / "run").rmdir()
+    with pytest.raises(RuntimeError, match="the hook's own words"):
+        train([FailsAtStart()], resume="auto")
+    assert not (tmp_path / "run").exists()
 
 
 class Recorder(Hook):

@@ -38,5 +38,5 @@ def test_first_difference_is_named(launch: Launch, settings: list[str], moves: s
 
 def test_run_that_fails_is_no_success(launch: Launch, settings: list[str]) -> None:
     done = launch([*settings, "--lr", "-1"], script="verify_resume.py", check=False)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "Expected lr above 0" in done.stderr

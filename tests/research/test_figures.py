@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from research.figures import NUM_CURVES, confusion_matrix_figure, pr_curve_figure, regression_figure
+from research.report.rendering import picture
 from research.task import Task
 
 
@@ -48,3 +49,9 @@ def test_names_with_dollars_are_no_formulas() -> None:
     ]
     for figure in [*figures, regression_figure(score, np.array([1.0, 2.0]), np.array([1.0, 3.0]))]:
         figure.savefig(io.BytesIO(), format="png")
+
+
+def test_names_that_the_font_lacks_bring_no_warning() -> None:
+    labels = np.array([0, 1])
+    figure = confusion_matrix_figure(Task("single_label", ("正面", "负面"), (1, 1), 2), labels, labels)
+    assert picture("matrix", figure).source.startswith("data:image/svg+xml;base64,")

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from rich import box
 from rich.console import RenderableType
 from rich.table import Table
-from rich.text import Text
 
 from research.report.study.contents import Contents
 from research.report.study.notation import decimal, interval, p_value
@@ -21,7 +20,7 @@ def ranking_lines(contents: Contents) -> Iterator[RenderableType]:
         contents: of the study's report.
     """
     if "ranking" in contents.reasons:
-        yield Text(f"No comparison: {contents.reasons['ranking']}")
+        yield f"No comparison: {contents.reasons['ranking']}"
     ranked = contents.ranked
     if all(each.summary.mean is None for each in ranked):
         return
@@ -33,7 +32,7 @@ def ranking_lines(contents: Contents) -> Iterator[RenderableType]:
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("verdict")
     for each in ranked:
-        table.add_row(*map(Text, _cells(each)))
+        table.add_row(*_cells(each))
     yield table
     without: dict[str, list[str]] = {}
     for each in ranked:
@@ -41,7 +40,7 @@ def ranking_lines(contents: Contents) -> Iterator[RenderableType]:
             without.setdefault(each.comparison.why_no_verdict, []).append(each.arm)
     for reason, arms in without.items():
         of = "" if len(arms) == len(ranked) - 1 else f" on {', '.join(arms)}"
-        yield Text(f"No verdict{of}: {reason}.")
+        yield f"No verdict{of}: {reason}."
 
 
 def _cells(each: RankedArm) -> list[str]:

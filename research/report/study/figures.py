@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
-from research.plain_text import plain_text
+from research.plain_text import for_picture
 from research.report.study.costs import ArmCost, TrialCost
 from research.report.study.curves import ArmCurves, ArmEdit
 from research.report.study.ranking import RankedArm
@@ -21,10 +21,11 @@ WIDTH = 5.2
 """Inches; narrow, so that the letters are large enough where a phone shows the picture small."""
 LETTERS = 9.0
 """Size of the arms' names, in points."""
+LONGEST_METRIC = 60
+"""Characters of a metric's name; that of one label has the label in it."""
 Styles = Mapping[str, ArmStyle]
 
 
-@plain_text
 def intervals_figure(ranked: Sequence[RankedArm], styles: Styles, baseline: str, label: str) -> Figure:
     """Draw each arm's mean with its 95% interval, and a dot for every seed.
 
@@ -48,18 +49,17 @@ def intervals_figure(ranked: Sequence[RankedArm], styles: Styles, baseline: str,
         values = [each.values[seed] for seed in summary.seeds]
         axes.plot(values, [row + 0.27] * len(values), "o", color=style.colour, markersize=3.5, alpha=0.6, linewidth=0)
         axes.plot([mean], [row], style.marker, color=style.colour, markersize=7)
-    names = [styles[each.arm].name + (" (baseline)" if each.arm == baseline else "") for each, _ in drawn]
+    names = [for_picture(styles[each.arm].name) + (" (baseline)" if each.arm == baseline else "") for each, _ in drawn]
     axes.set_yticks(range(len(drawn)), names, fontsize=LETTERS)
     for tick, (each, _) in zip(axes.get_yticklabels(), drawn, strict=True):
         tick.set_color(styles[each.arm].colour)
-    axes.set(xlabel=label, ylim=(len(drawn) - 0.4, -0.6))
+    axes.set(xlabel=for_picture(label, LONGEST_METRIC), ylim=(len(drawn) - 0.4, -0.6))
     axes.xaxis.set_major_locator(MaxNLocator(6))
     axes.grid(visible=True, axis="x", color="#eeeeee")
     axes.set_axisbelow(True)
     return figure
 
 
-@plain_text
 def arm_curves_figure(arms: Sequence[ArmCurves], edits: Sequence[ArmEdit], styles: Styles, label: str) -> Figure:
     """Draw the mean of each arm's curves over its seeds, with the seeds' own faintly behind.
 
@@ -88,7 +88,7 @@ def arm_curves_figure(arms: Sequence[ArmCurves], edits: Sequence[ArmEdit], style
             markevery=every,
         )
     last = max((step for each in arms for curve in (each.mean, *each.seeds) for step in curve[0]), default=1)
-    axes.set(xlabel="step", ylabel=label, xlim=(0.5, last + 0.5))
+    axes.set(xlabel="step", ylabel=for_picture(label, LONGEST_METRIC), xlim=(0.5, last + 0.5))
     _show_means(axes, arms)
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     _mark_edits(axes, edits, styles, last)
@@ -97,7 +97,6 @@ def arm_curves_figure(arms: Sequence[ArmCurves], edits: Sequence[ArmEdit], style
     return figure
 
 
-@plain_text
 def cost_figure(
     costs: Sequence[ArmCost], values: Mapping[str, Mapping[int, float]], styles: Styles, label: str, of: str
 ) -> Figure:
@@ -130,7 +129,8 @@ def cost_figure(
         all_costs += spent
     _show_costs(axes, all_costs, of)
     axes.set(
-        xlabel="time of the steps, s" if of == "seconds" else "trainable parameters, mean over steps", ylabel=label
+        xlabel="time of the steps, s" if of == "seconds" else "trainable parameters, mean over steps",
+        ylabel=for_picture(label, LONGEST_METRIC),
     )
     _name_arms(axes, ends, styles)
     return figure
@@ -194,7 +194,7 @@ def _name_arms(axes: Axes, ends: Mapping[str, float], styles: Styles) -> None:
         axes.text(
             1.09,
             height,
-            style.name,
+            for_picture(style.name),
             color=style.colour,
             transform=axes.transAxes,
             va="center_baseline",

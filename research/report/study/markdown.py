@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from research.ablation.over_examples import SCOPE
 from research.ablation.over_seeds import Comparison
+from research.plain_text import for_markdown
 from research.report.study.contents import Contents
 from research.report.study.examples import ModelsCompared
 from research.report.study.notation import count, decimal, interval, p_value, seconds
 from research.report.study.ranking import RankedArm
+from research.user_errors import one_line
 
 
 def markdown_report(contents: Contents) -> str:
@@ -20,18 +21,18 @@ def markdown_report(contents: Contents) -> str:
 
 def _blocks(contents: Contents) -> Iterator[str]:
     spec = contents.study.spec
-    yield f"# {escape(spec.name)}\n"
+    yield f"# {for_markdown(spec.name)}\n"
     if spec.about:
-        yield f"{escape(spec.about)}\n"
-    yield f"{escape(contents.summary)}\n"
+        yield f"{for_markdown(spec.about)}\n"
+    yield f"{for_markdown(contents.summary)}\n"
     yield from _missing(contents)
-    yield f"## Arms{f' by {escape(contents.metric)} on {spec.split} rows' if contents.metric else ''}\n"
+    yield f"## Arms{f' by {for_markdown(contents.metric)} on {spec.split} rows' if contents.metric else ''}\n"
     if "ranking" in contents.reasons:
-        yield f"No comparison: {escape(contents.reasons['ranking'])}.\n"
+        yield f"No comparison: {for_markdown(contents.reasons['ranking'])}.\n"
     elif contents.ranked:
         yield _ranking(contents.ranked)
-        yield f"{escape(contents.method)}\n"
-        notes = [f"- {escape(f'{each.arm}: {note}')}\n" for each in contents.ranked for note in each.notes]
+        yield f"{for_markdown(contents.method)}\n"
+        notes = [f"- {for_markdown(f'{each.arm}: {note}')}\n" for each in contents.ranked for note in each.notes]
         yield "".join(notes) or "\n"
     else:
         yield "No trial is finished.\n"
@@ -39,8 +40,8 @@ def _blocks(contents: Contents) -> Iterator[str]:
         yield "## Cost\n"
         yield _costs(contents)
     for table in contents.breakdowns:
-        yield f"## By {escape(table.title)}\n"
-        yield f"{escape(table.measure)}, mean over seeds, on {spec.split} rows\n"
+        yield f"## By {for_markdown(table.title)}\n"
+        yield f"{for_markdown(table.measure)}, mean over seeds, on {spec.split} rows\n"
         cells = (
             [name, count(rows), *(decimal(table.means[arm][i]) for arm in table.means)]
             for i, (name, rows) in enumerate(table.groups)
@@ -49,7 +50,7 @@ def _blocks(contents: Contents) -> Iterator[str]:
     left_out = [part for part in contents.reasons if part not in ("ranking", "rows", "texts")]
     if left_out:
         yield "## Left out\n"
-        yield "".join(f"- {escape(f'{part}: {contents.reasons[part]}')}\n" for part in left_out)
+        yield "".join(f"- {for_markdown(f'{part}: {contents.reasons[part]}')}\n" for part in left_out)
     if contents.models:
         yield f"## Tests over examples: {SCOPE}\n"
         yield _models(contents.models)
@@ -61,7 +62,9 @@ def _missing(contents: Contents) -> Iterator[str]:
         return
     yield "## What is missing\n"
     lines = [
-        f"{each.trial.id} ({each.trial.arm}, seed {each.trial.seed}) failed: {each.error}" for each in missing.failed
+        f"{each.trial.id} ({each.trial.arm}, seed {each.trial.seed}) failed: "
+        + one_line(each.error or "no error was kept")
+        for each in missing.failed
     ]
     for state, outcomes in (("running", missing.running), ("waiting", missing.waiting)):
         if outcomes:
@@ -69,7 +72,7 @@ def _missing(contents: Contents) -> Iterator[str]:
     lines += [
         f"{each.trial.id} is finished; not on this machine: {', '.join(files)}" for each, files in missing.elsewhere
     ]
-    yield "".join(f"- {escape(line)}\n" for line in lines)
+    yield "".join(f"- {for_markdown(line)}\n" for line in lines)
 
 
 def _ranking(ranked: Sequence[RankedArm]) -> str:
@@ -145,14 +148,7 @@ def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
         header: name of each column; one that begins with ">" is a column of numbers.
         rows: cells, not yet escaped.
     """
-    names = [escape(name.removeprefix(">")) for name in header]
+    names = [for_markdown(name.removeprefix(">")) for name in header]
     rules = ["---:" if name.startswith(">") else "---" for name in header]
-    lines = [names, rules, *([escape(cell) for cell in row] for row in rows)]
+    lines = [names, rules, *([for_markdown(cell) for cell in row] for row in rows)]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
-
-
-def escape(text: str) -> str:
-    """Return text that Markdown shows as it is, on one line."""
-    flat = re.sub(r"([\\`*\[\]|~])", r"\\\1", " ".join(text.split()))
-    flat = re.sub(r"(?<![^\W_])_|_(?![^\W_])", r"\\_", flat)  # inside of a word it is no mark
-    return flat.replace("&", "&amp;").replace("<", "&lt;")

@@ -7,12 +7,11 @@ import io
 from typing import Any
 
 from research.ablation.outcomes import Outcome, StudyOutcomes
+from research.plain_text import for_csv
 from research.report.rendering import as_yaml
 
 NUMBERS = ("steps", "train_seconds", "trainable_parameters", "cached_features", "weights_sha256")
 """What results.csv says of each trial beside its metrics."""
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
-"""Characters with which spreadsheets take a cell for a formula."""
 
 
 def results_csv(study: StudyOutcomes) -> str:
@@ -22,29 +21,15 @@ def results_csv(study: StudyOutcomes) -> str:
     columns = ["id", "arm", "seed", *(f"axis/{axis}" for axis in axes), "state", *metrics, *NUMBERS, "error"]
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
-    writer.writerow({name: no_formula(name) for name in columns})
+    writer.writerow({name: for_csv(name) for name in columns})
     for outcome in study.outcomes:
         trial, result = outcome.trial, outcome.result or {}
         row = {"id": trial.id, "arm": trial.arm, "seed": trial.seed, "state": outcome.state}
         row |= {f"axis/{axis}": as_plain(value) for axis, value in trial.axes.items() if axis != "seed"}
         row |= {name: "" if value is None else value for name, value in flat_metrics(outcome).items()}
         row |= {name: result[name] for name in NUMBERS if name in result}
-        writer.writerow({name: no_formula(value) for name, value in (row | {"error": outcome.error or ""}).items()})
+        writer.writerow({name: for_csv(value) for name, value in (row | {"error": outcome.error or ""}).items()})
     return text.getvalue()
-
-
-def no_formula(value: Any) -> Any:
-    """Return a cell that spreadsheets do not execute: an apostrophe before text that looks like a formula.
-
-    Text that is a number stays as it is.
-    """
-    if not isinstance(value, str) or not value.startswith(FORMULA_STARTS):
-        return value
-    try:
-        float(value)
-    except ValueError:
-        return f"'{value}"
-    return value
 
 
 def flat_metrics(outcome: Outcome) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,7 +71,7 @@ def _repetition(outcome: Outcome) -> Repetition:
     spread = f"--num_processes {num_processes} " if num_processes > 1 else ""
     command = f"accelerate launch {spread}experiments/run.py --recipe "
     if (outcome.directory / CONFIG).exists():
-        return Repetition(outcome, command + str(outcome.directory / CONFIG), None)
+        return Repetition(outcome, command + shlex.quote(str(outcome.directory / CONFIG)), None)
     name = f"{outcome.trial.id}.yaml"
     return Repetition(outcome, command + name, config_as_yaml(outcome.trial.config()))
 

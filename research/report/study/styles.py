@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from research.plain_text import shortened
+
 COLOURS = ("#0b5fa5", "#c8500a", "#1a7f37", "#b3202c", "#6b3fa0", "#7a4a21", "#c23b8f", "#4d4d4d", "#7d7a00", "#007f8c")
 """Dark enough for print, and for text on white."""
 MARKS = (("o", "●"), ("s", "■"), ("^", "▲"), ("D", "◆"), ("v", "▼"), ("P", "✚"), ("X", "✖"), ("*", "★"), ("<", "◀"))
@@ -12,6 +14,7 @@ MARKS = (("o", "●"), ("s", "■"), ("^", "▲"), ("D", "◆"), ("v", "▼"), (
 late."""
 DASHES = ("-", "--", "-.", ":")
 LONGEST = 26
+"""Characters of a name."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,7 @@ class ArmStyle:
 
 def arm_styles(arms: Sequence[str]) -> dict[str, ArmStyle]:
     """Return how each arm looks."""
-    short = [_shortened(arm) for arm in arms]
+    short = [shortened(arm, LONGEST) for arm in arms]
     styles = {}
     for index, arm in enumerate(arms):
         name = short[index] if short.count(short[index]) == 1 else f"{short[index]} ({index + 1})"
@@ -40,17 +43,3 @@ def arm_styles(arms: Sequence[str]) -> dict[str, ArmStyle]:
         dashes = DASHES[index // len(COLOURS) % len(DASHES)]
         styles[arm] = ArmStyle(name, COLOURS[index % len(COLOURS)], marker, character, dashes)
     return styles
-
-
-def _shortened(arm: str) -> str:
-    """Return a name with its middle left out, if it is long: beginnings and ends tell arms apart."""
-    flat = " ".join(arm.split())
-    if len(flat) <= LONGEST:
-        return flat
-    first, last = flat[: LONGEST // 2], flat[1 - LONGEST // 2 :]
-    # Whole words, where that does not take too much.
-    if " " in first[LONGEST // 4 :]:
-        first = first.rpartition(" ")[0]
-    if " " in last[: LONGEST // 4]:
-        last = last.partition(" ")[2]
-    return f"{first} … {last}"

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from research.ablation.command import StudyCommand, parse_study, separate
-from research.ablation.grid import expand
+from research.ablation.grid import check_arms, expand
 from research.ablation.time_limit import parse_seconds
+from research.first_checks import check_first
 
 
 def parsed(*arguments: str) -> StudyCommand:
@@ -168,11 +169,11 @@ def test_what_cannot_be_is_refused(arguments: list[str], message: str) -> None:
 @pytest.mark.parametrize("study", sorted(Path("experiments/studies").glob("*.yaml")), ids=lambda path: path.stem)
 @pytest.mark.parametrize("quick", [[], ["--quick"]])
 def test_shipped_study_can_be_planned(study: Path, quick: list[str]) -> None:
-    from research.ablation.conduct import check
-    from research.ablation.grid import expand
+    from research.assemble import resolve
 
     command = parsed("--study", str(study), *quick)
     trials = expand(command.spec)
-    check(trials)
+    check_arms(trials, check_first)
+    check_arms(trials, resolve)
     assert len(trials) >= 4
     assert command.spec.baseline is not None

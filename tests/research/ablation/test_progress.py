@@ -6,17 +6,17 @@ import io
 from pathlib import Path
 
 from optuna.trial import TrialState
-from rich.console import Console
 
 from research.ablation.grid import StudySpec, expand
 from research.ablation.progress import StudyProgress
 from research.ablation.study import Entry
+from research.terminal import Terminal
 
 
 def test_begin_and_end_of_each_trial_are_one_line_each(tmp_path: Path) -> None:
     first, second = expand(StudySpec(grid={"seed": [3, 4]}))
     printed = io.StringIO()
-    with StudyProgress([first, second], Console(file=printed), tmp_path) as progress:
+    with StudyProgress([first, second], Terminal(file=printed), tmp_path) as progress:
         progress.show({})
         assert printed.getvalue() == ""
         running = Entry(first, TrialState.RUNNING, {}, 1)

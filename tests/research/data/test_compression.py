@@ -160,6 +160,7 @@ def with_password() -> bytes:
         ("a.csv", gzip.compress(CSV.encode()), "compressed with gzip: rename it to a.csv.gz"),
         ("a.parquet.gz", gzip.compress(b"PAR1"), "is compressed, which parquet files are in themselves"),
     ],
+    ids=lambda value: None if isinstance(value, str) else "content",
 )
 def test_other_archives_are_refused(load, tmp_path: Path, name: str, content: bytes, message: str) -> None:
     path = put(tmp_path / name, content)

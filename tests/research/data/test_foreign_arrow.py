@@ -92,3 +92,12 @@ def test_damage_in_the_middle_names_the_file(load, tmp_path: Path) -> None:
     (tmp_path / "reviews.parquet").write_bytes(content)
     with pytest.raises(ValueError, match=r"Cannot read reviews\.parquet: it is damaged \(.*\)\.$"):
         load(tmp_path / "reviews.parquet")
+
+
+def test_pages_that_do_not_have_their_checksum_are_refused(load, tmp_path: Path) -> None:
+    path = tmp_path / "reviews.parquet"
+    table = pa.table({"text": TEXTS, "label": LABELS})
+    pq.write_table(table, path, compression="none", use_dictionary=False, write_page_checksum=True)
+    path.write_bytes(path.read_bytes().replace(b"review number 7", b"review nunber 7", 1))
+    with pytest.raises(ValueError, match=r"Cannot read reviews\.parquet: it is damaged \(.*checksum"):
+        load(path)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
 
 from research.data import Splits
+from tests.rights import modes_count
 
 FEATURES = Features({"text": Value("string"), "label": ClassLabel(names=["pos", "neg"])})
 
@@ -76,3 +78,35 @@ def test_damaged_saved_dict_is_refused_in_one_line(load, tmp_path: Path, name: s
     with pytest.raises(ValueError, match=message) as caught:
         load(tmp_path / "saved")
     assert "\n" not in str(caught.value)
+
+
+def test_offsets_that_lead_out_of_the_file_are_refused(load, tmp_path: Path) -> None:
+    rows("train", 40).save_to_disk(tmp_path / "saved")
+    (file,) = (tmp_path / "saved").glob("*.arrow")
+    content = bytearray(file.read_bytes())
+    lengths = [len(f"train {row}") for row in range(40)]
+    start = content.index(np.cumsum(lengths, dtype=np.int32).tobytes())
+    content[start + 40 : start + 44] = np.int32(2**30).tobytes()
+    file.write_bytes(content)
+    with pytest.raises(ValueError, match=r"Cannot read the data set that was saved in .*offset.*Save it again"):
+        load(tmp_path / "saved")
+
+
+@pytest.mark.parametrize("make", [Path.unlink, lambda path: (path.unlink(), path.symlink_to(path.name))])
+def test_missing_file_of_a_saved_dataset_is_named_by_its_folder(load, tmp_path: Path, make) -> None:
+    rows("train", 40).save_to_disk(tmp_path / "saved")
+    make(next((tmp_path / "saved").glob("*.arrow")))
+    with pytest.raises(
+        ValueError, match=r"saved in .*saved': (No such file|Too many levels)[a-z ]*\. Save it"
+    ) as caught:
+        load(tmp_path / "saved")
+    assert "rrno" not in str(caught.value)
+
+
+def test_folder_of_another_user_is_refused(load, tmp_path: Path) -> None:
+    rows("train", 40).save_to_disk(tmp_path / "saved")
+    (tmp_path / "saved").chmod(0)
+    with modes_count(), pytest.raises(ValueError, match="Permission denied") as caught:
+        load(tmp_path / "saved")
+    assert str(tmp_path / "saved") in str(caught.value)
+    assert "dataset_dict" not in str(caught.value)

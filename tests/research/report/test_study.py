@@ -20,8 +20,8 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 from research.ablation.grid import StudySpec
 from research.ablation.outcomes import Outcome, StudyOutcomes
+from research.plain_text import for_markdown
 from research.report.study import write_study_report
-from research.report.study.markdown import escape
 from research.report.study.ranking import rank_arms
 from tests.browser import look_at, needs_chromium, photograph
 from tests.research.report.conftest import HOSTILE
@@ -112,7 +112,7 @@ def test_ranking_is_that_of_the_result_files(page: Path, finished_study: StudyOu
             assert f"| {difference} |" in markdown
     assert markdown.splitlines()[0] == "# three"
     assert "&lt;script>document.body.remove()&lt;/script> &amp; &lt;b>bold" in markdown
-    assert r"\| a_b\_ $x\_{$" in markdown
+    assert r"\| a_b\_ &#36;x\_{&#36;" in markdown
 
 
 def test_csv_has_every_metric_of_every_trial(page: Path, finished_study: StudyOutcomes) -> None:
@@ -189,7 +189,7 @@ def test_what_changed_between_trials_takes_the_verdicts(
     reasons = [each.comparison.why_no_verdict for each in ranked if each.comparison is not None]
     assert reasons == [f"{mixture}; a verdict takes 5 common seeds or more, there are 2"] * 2
     assert mixture in html.unescape(write_study_report(study).read_text())
-    assert escape(mixture) in (tmp_path / "report.md").read_text()
+    assert for_markdown(mixture) in (tmp_path / "report.md").read_text()
 
 
 def test_failed_trial_takes_the_verdicts_that_need_its_arm() -> None:

@@ -8,6 +8,7 @@ import math
 import pytest
 
 from research.ablation.over_seeds import summarize_arm
+from research.plain_text import for_picture
 from research.report.rendering import picture
 from research.report.study.costs import ArmCost, TrialCost
 from research.report.study.curves import ArmCurves, ArmEdit
@@ -79,7 +80,7 @@ def test_intervals_have_a_dot_for_every_seed() -> None:
     (axes,) = figure.axes
     dots = [list(line.get_xdata()) for line in axes.lines if line.get_markersize() == 3.5]
     assert dots == [[0.5, 0.7, 0.6], [0.9]]
-    assert [label.get_text() for label in axes.get_yticklabels()] == ["arm 0 (baseline)", "$x_{$"]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["arm 0 (baseline)", for_picture("$x_{$")]
     assert picture("means", figure).source.startswith("data:image/svg+xml")
 
 

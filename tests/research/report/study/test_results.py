@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from research.report.study.results import no_formula, results_csv
+from research.plain_text import for_csv
+from research.report.study.results import results_csv
 from tests.research.report.studies import changed, written_study
 
 
@@ -22,4 +23,4 @@ def test_names_and_errors_are_no_formulas_for_spreadsheets(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("value", ["-0.5", "+3", "-inf", "lstm", "", -1, 2.5, None])
 def test_numbers_and_plain_text_stay_as_they_are(value: object) -> None:
-    assert no_formula(value) == value
+    assert for_csv(value) == value

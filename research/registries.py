@@ -1,0 +1,81 @@
+"""Where each registry is, and the names in it: read from the source, since importing torch takes seconds."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import importlib
+import importlib.util
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from heads.registry import Registry
+
+REGISTRIES = {
+    "heads": ("heads", "HEADS"),
+    "hooks": ("research.hooks", "HOOKS"),
+    "edits": ("research.edits", "EDITS"),
+    "pefts": ("research.edits.adapters", "PEFT"),
+    "schedules": ("research.schedules", "SCHEDULES"),
+    "objectives": ("research.objectives", "OBJECTIVES"),
+    "cleaning": ("research.data", "CLEANING"),
+    "data": ("research.data", "PACKAGED"),
+    "encoders": ("research.encoders", "ENCODERS"),
+}
+"""Where each registry is, by the word that --list takes."""
+GIVEN_BY_CALLER = ("num_warmup_steps", "num_training_steps")
+"""What a schedule gets beside the optimizer, and what is therefore none of its options."""
+
+
+def registry_of(listing: str) -> Registry[Any]:
+    """Return the registry that a word of --list names."""
+    module, attribute = REGISTRIES[listing]
+    registry: Registry[Any] = getattr(importlib.import_module(module), attribute)
+    return registry
+
+
+@functools.cache
+def read_registry(listing: str) -> Mapping[str, tuple[str, ...] | None]:
+    """Return what the product itself registers, without importing it.
+
+    Args:
+        listing: a word of --list.
+    Returns:
+        The keyword-only parameters of each entry by its name; None if its constructor is inherited.
+    """
+    module, attribute = REGISTRIES[listing]
+    decorators = {f"{attribute}.register", f"register_{listing.removesuffix('s')}"}
+    found: dict[str, tuple[str, ...] | None] = {}
+    for path in _source_files(module):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ClassDef | ast.FunctionDef):
+                for name in _registered_names(node, decorators):
+                    found[name] = _keyword_only(node)
+    return found
+
+
+def _source_files(module: str) -> list[Path]:
+    """Return the files of a package, or the one of a module, without importing either."""
+    root = importlib.util.find_spec(module.partition(".")[0])
+    assert root is not None
+    assert root.submodule_search_locations is not None
+    place = Path(root.submodule_search_locations[0], *module.split(".")[1:])
+    return sorted(place.glob("*.py")) if place.is_dir() else [place.with_suffix(".py")]
+
+
+def _registered_names(node: ast.ClassDef | ast.FunctionDef, decorators: set[str]) -> Iterator[str]:
+    for decorator in node.decorator_list:
+        if isinstance(decorator, ast.Call) and decorator.args and ast.unparse(decorator.func) in decorators:
+            (name, *_) = decorator.args
+            assert isinstance(name, ast.Constant), f"Expected a name in quotes to be registered, in {node.name}."
+            yield str(name.value)
+
+
+def _keyword_only(node: ast.ClassDef | ast.FunctionDef) -> tuple[str, ...] | None:
+    if isinstance(node, ast.FunctionDef):
+        return tuple(argument.arg for argument in node.args.kwonlyargs)
+    for member in node.body:
+        if isinstance(member, ast.FunctionDef) and member.name == "__init__":
+            return _keyword_only(member)
+    return None

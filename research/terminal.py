@@ -1,0 +1,33 @@
+"""All that is printed goes through here: names from a file may hold commands for the terminal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from research.plain_text import for_terminal
+
+
+def print_message(message: object) -> None:
+    """Print a message in one line.
+
+    Flushed, since some messages announce a long wait, and a file or pipe would keep them back until then.
+    """
+    print(for_terminal(str(message)), flush=True)
+
+
+class Terminal(Console):
+    """Prints tables and lines whose strings may be any: brackets, colons and control characters are shown as they are.
+
+    Strings are made safe when rich renders them; a `Text` is taken for safe.
+    """
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Return a string of a table or a line as text."""
+        return super().render_str(for_terminal(text), **options | {"markup": False, "emoji": False})
+
+    def print_line(self, line: str) -> None:
+        """Print a line, however long, without folding it."""
+        self.print(line, soft_wrap=True)

@@ -1,0 +1,264 @@
+"""An error in a user's own code: whose code it was, when, the exception, and the user's own line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from experiments.run import carry_out
+from heads import HEADS
+from heads.registry import Registry
+from research.cli import parse
+from research.data import CLEANING
+from research.edits import EDITS
+from research.hooks import HOOKS
+from research.objectives import OBJECTIVES
+from research.schedules import SCHEDULES
+from research.user_errors import run_script
+
+HEAD = """\
+from heads import Head, register_head
+from torch import nn
+
+@register_head("broken")
+class Broken(Head):
+"""
+HOOK = """\
+from research import Hook, register_hook
+
+@register_hook("broken")
+class Broken(Hook):
+"""
+EDIT = """\
+from research import register_edit
+
+@register_edit("broken")
+"""
+OBJECTIVE = """\
+from torch.nn import functional as F
+from research import register_objective
+from research.objectives import Objective, ObjectiveOutput
+
+@register_objective("broken")
+class Broken(Objective):
+    def __call__(self, model, batch):
+        logits = model(**batch.inputs).logits
+        losses = F.cross_entropy(logits.float(), batch.labels, reduction="none")
+"""
+EDIT_AT_1 = "--timeline={at: 1st, broken: true}"
+
+
+@dataclass(frozen=True)
+class Case:
+    """A plugin with an error, and what is said of it."""
+
+    code: str
+    """The plugin."""
+    start: str
+    """Beginning of the message: owner, moment, class."""
+    line: str
+    """The user's line that is shown."""
+    options: tuple[str, ...] = ()
+    """What makes the run use the plugin."""
+
+
+CASES = {
+    "syntax": Case("def broken(:\n    pass\n", "plugin 'PLUGIN': SyntaxError: ", "def broken(:"),
+    "import": Case("import not_there\n", "plugin 'PLUGIN': ModuleNotFoundError: No module ", "import not_there"),
+    "end of the process": Case("import sys\nsys.exit(0)\n", "plugin 'PLUGIN': ValueError: The plugin", "sys.exit(0)"),
+    "head without base": Case(
+        HEAD + "    def __init__(self, encoder, num_labels):\n        self.out = nn.Linear(encoder.hidden_size, 2)\n",
+        "head 'broken', before training: AttributeError: cannot assign module",
+        "self.out = nn.Linear(encoder.hidden_size, 2)",
+        ("--head=broken",),
+    ),
+    "head's sizes": Case(
+        HEAD + "    def __init__(self, encoder, num_labels):\n"
+        "        super().__init__()\n        self.out = nn.Linear(7, num_labels)\n"
+        "    def forward(self, hidden_states, attention_mask):\n        return self.out(hidden_states[:, 0])\n",
+        "head 'broken', before training: RuntimeError: mat1 and mat2",
+        "return self.out(hidden_states[:, 0])",
+        ("--head=broken",),
+    ),
+    "head's parameters": Case(
+        HEAD + "    def __init__(self, hidden_size):\n        super().__init__()\n",
+        "head 'broken', before training: TypeError: ",
+        "def __init__(self, hidden_size):",
+        ("--head=broken",),
+    ),
+    "head's inputs": Case(
+        HEAD + "    def __init__(self, encoder, num_labels):\n        super().__init__()\n"
+        "    def forward(self, hidden_states):\n        return hidden_states\n",
+        "head 'broken', before training: TypeError: ",
+        "def forward(self, hidden_states):",
+        ("--head=broken",),
+    ),
+    "hook in a step": Case(
+        HOOK + "    def before_step(self, run):\n        {}['loss']\n",
+        "hook 'broken' (before_step), in step 1: KeyError: 'loss'",
+        "{}['loss']",
+        ("--hook=broken",),
+    ),
+    "hook after a step": Case(
+        HOOK + "    def after_step(self, run):\n        run.edit.unfreze('encoder')\n",
+        "hook 'broken' (after_step), after step 1: UnknownNameError: Unknown edit 'unfreze'. Did you mean 'unfreeze'?",
+        "run.edit.unfreze('encoder')",
+        ("--hook=broken",),
+    ),
+    "hook's parameters": Case(
+        HOOK + "    def after_step(self):\n        pass\n",
+        "hook 'broken' (after_step), after step 1: TypeError: ",
+        "def after_step(self):",
+        ("--hook=broken",),
+    ),
+    "edit": Case(
+        EDIT + "def broken(run):\n    run.config.to_dict()['missing']\n",
+        "edit 'broken' (timeline entry 1), before training: KeyError: 'missing'",
+        "run.config.to_dict()['missing']",
+        (EDIT_AT_1,),
+    ),
+    "refusal in an edit": Case(
+        EDIT + "def broken(run):\n    run.log({'loss': 0.0})\n",
+        "edit 'broken' (timeline entry 1), before training: EditError: After step 1, broken()",
+        "run.log({'loss': 0.0})",
+        (EDIT_AT_1,),
+    ),
+    "objective": Case(
+        OBJECTIVE + "        return ObjectiveOutput(losses[99], logits)\n",
+        "objective 'broken', in step 1: IndexError: ",
+        "return ObjectiveOutput(losses[99], logits)",
+        ("--objective=broken",),
+    ),
+    "schedule": Case(
+        "from torch.optim.lr_scheduler import LambdaLR\nfrom research import register_schedule\n"
+        "@register_schedule('broken')\ndef broken(optimizer, *, num_warmup_steps, num_training_steps):\n"
+        "    return LambdaLR(optimizer, lambda step: 1 // (1 - step))\n",
+        "schedule 'broken', in step 1: ZeroDivisionError: ",
+        "return LambdaLR(optimizer, lambda step: 1 // (1 - step))",
+        ("--schedule=broken", "--max_steps=3"),
+    ),
+    "cleaning step": Case(
+        "from research import register_cleaning\n@register_cleaning('broken')\ndef broken(text):\n"
+        "    return text.lowr()\n",
+        "cleaning step 'broken', before training: AttributeError: ",
+        "return text.lowr()",
+        ("--cleaning=broken",),
+    ),
+}
+
+Refuse = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture
+def own_registries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let what plugins register end with the test."""
+    registries: tuple[Registry[object], ...] = (HEADS, HOOKS, EDITS, OBJECTIVES, SCHEDULES, CLEANING)  # type: ignore[assignment]
+    for registry in registries:
+        monkeypatch.setattr(registry, "_entries", dict(registry._entries))
+
+
+@pytest.fixture
+def refuse(
+    tiny_encoder: Path,
+    tiny_reviews: Path,
+    cache_dir: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    own_registries: None,
+) -> Refuse:
+    """Return exit status and standard error of run.py with a plugin."""
+    monkeypatch.setenv("MIDWAY_CACHE", str(cache_dir))
+
+    def run(code: str, *options: str) -> tuple[int, str]:
+        plugin = tmp_path / "my_plugin.py"
+        plugin.write_text(code)
+        settings = [f"--encoder={tiny_encoder}", f"--data={tiny_reviews}", "--max_length=32", "--batch_size=8"]
+        settings += ["--max_steps=2", "--mixed_precision=no", "--num_threads=1", f"--output_dir={tmp_path / 'run'}"]
+        capsys.readouterr()
+        status = run_script([*settings, "--log_with=[]", f"--plugin={plugin}", *options], parse, carry_out)
+        return status, capsys.readouterr().err
+
+    return run
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_error_in_user_code_shows_whose_it_was_and_the_line(refuse: Refuse, tmp_path: Path, name: str) -> None:
+    case, plugin = CASES[name], str(tmp_path / "my_plugin.py")
+    status, printed = refuse(case.code, *case.options)
+    lines = printed.splitlines()
+    assert status == 1
+    assert lines[0].startswith(f"error: {case.start.replace('PLUGIN', plugin)}"), lines
+    number = case.code.splitlines().index(next(line for line in case.code.splitlines() if case.line in line)) + 1
+    assert lines[1].startswith(f'  File "{plugin}", line {number}')
+    assert lines[2].strip() == case.line
+    assert lines[3:] == ["(--traceback shows the whole traceback.)"]
+
+
+def test_traceback_is_shown_when_asked_for(refuse: Refuse) -> None:
+    _, printed = refuse("import not_there\n", "--traceback")
+    assert printed.startswith("Traceback (most recent call last):\n")
+    assert "error: plugin" in printed
+    assert "shows the whole" not in printed
+
+
+def test_defect_of_the_product_keeps_its_traceback(refuse: Refuse, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("research.assemble.create_optimizer", json.loads)  # which takes other arguments
+    with pytest.raises(TypeError):
+        refuse("")
+
+
+BATCH_HOOK = HOOK + "    def on_batch(self, run, batch):\n        return {}\n"
+
+
+@pytest.mark.parametrize(
+    ("code", "option", "named"),
+    [
+        # Each of the first two would be broadcast against the weights of the rows, without an error.
+        (OBJECTIVE + "        return ObjectiveOutput(losses.mean(), logits)\n", "objective", "of shape [8], got []"),
+        (OBJECTIVE + "        return ObjectiveOutput(losses[:, None], logits)\n", "objective", "[8], got [8, 1]"),
+        (OBJECTIVE + "        return ObjectiveOutput(losses, logits[:, :1])\n", "objective", "[8, 2], got [8, 1]"),
+        (OBJECTIVE + "        return ObjectiveOutput(losses.detach(), logits)\n", "objective", "have no gradient"),
+        (OBJECTIVE + "        return losses\n", "objective", "Expected an ObjectiveOutput"),
+        (OBJECTIVE.replace("call__(self, model, batch)", "init__(self, task)"), "objective", "super().__init__(task)"),
+        (BATCH_HOOK.format("batch.inputs"), "hook", "got dict"),
+        (BATCH_HOOK.format("type(batch)(batch.inputs, batch.labels, batch.weights[:3], batch.ids)"), "hook", "3 rows"),
+        (HEAD + "    def __init__(self, encoder, num_labels):\n        pass\n", "head", "super().__init__()"),
+        (
+            HEAD + "    def __init__(self, encoder, num_labels):\n        super().__init__()\n",
+            "head",
+            "has no method forward",
+        ),
+        (
+            HEAD + "    def __init__(self, encoder, num_labels):\n        super().__init__()\n"
+            "    def forward(self, hidden_states, attention_mask):\n        return hidden_states\n",
+            "head",
+            "Expected logits of shape [4, 2]",
+        ),
+        (
+            "from research import register_schedule\n@register_schedule('broken')\n"
+            "def broken(optimizer, *, num_warmup_steps, num_training_steps):\n    return None\n",
+            "schedule",
+            "got NoneType",
+        ),
+    ],
+)
+def test_what_user_code_returns_is_checked(refuse: Refuse, tmp_path: Path, code: str, option: str, named: str) -> None:
+    if option == "objective" and "return" not in code:
+        code = code.split("        logits =", maxsplit=1)[0] + "        self.own = task\n"
+    status, printed = refuse(code, f"--{option}=broken")
+    assert (status, printed.count("\n")) == (1, 1)
+    assert named in printed
+    assert "broken" in printed
+    assert str(tmp_path / "my_plugin.py") in printed
+
+
+def test_failed_run_keeps_the_user_s_line_in_its_result(refuse: Refuse, tmp_path: Path) -> None:
+    _, printed = refuse(HOOK + "    def after_step(self, run):\n        {}['loss']\n", "--hook=broken")
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert result["status"] == "failed"
+    assert printed == f"error: {result['error']}\n(--traceback shows the whole traceback.)\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from research.batches import evaluation_shares
 from research.data.batch import Batch
+from research.gathering import RowGatherer
 from research.metrics import compute_metrics, metric_names
 from research.nonfinite import NonFiniteError, describe_evaluation
 from research.objectives import compute_losses
@@ -31,25 +33,28 @@ class Predictions:
     """Number of each row over the files that its split came from."""
     logits: NDArray[np.float32]
     """[num_rows, num_labels]."""
-    labels: NDArray[np.generic]
-    """[num_rows] or, for multi_label, [num_rows, num_labels]."""
+    labels: NDArray[np.generic] | None
+    """[num_rows] or, for multi_label, [num_rows, num_labels]; None if the split has no labels."""
     loss: float
-    """Mean of the objective's losses, over rows whose label the model has an output for."""
+    """Mean of the objective's losses, over rows whose label the model has an output for; NaN without labels."""
     metrics: dict[str, float]
-    """Metrics by name, the loss among them."""
+    """Metrics by name, the loss among them; none without labels."""
 
 
 def evaluate(run: Run, split: str) -> Predictions:
     """Run the model over a split in evaluation mode; training mode and random state are left as they were.
+
+    Rows without labels are predicted, and the objective is not asked about them.
 
     Raises:
         NonFiniteError: if logits or losses are not finite; with --on_nonfinite skip all metrics are NaN instead.
     """
     accelerator = run.accelerator
     lengths = run.lengths_of(split)
+    has_labels = split not in run.texts.unlabelled
     was_training = run.model.training
     run.model.eval()
-    collected: list[tuple[Tensor, ...]] = []
+    rows = RowGatherer(accelerator, len(lengths))
     devices = [accelerator.device] if accelerator.device.type == "cuda" else []
     shares = evaluation_shares(
         lengths, accelerator.process_index, accelerator.num_processes, run.config.evaluation_batch_size
@@ -63,34 +68,40 @@ def evaluate(run: Run, split: str) -> Predictions:
         for share in shares:
             run.leave_if_interrupted_at_the_end()
             batch = run.collate(share, split)
-            output = compute_losses(run.objective, run.model, _with_known_labels(batch, run.task))
             positions = torch.as_tensor(share.rows, device=accelerator.device)
-            collected.append((positions, batch.weights, output.losses.float(), output.logits.float(), batch.labels))
+            scored = _score(run, batch) if has_labels else (run.model(**batch.inputs).logits.float(),)
+            rows.add(positions, batch.weights, *scored)
             progress.update(len(share.rows) * accelerator.num_processes)
     if was_training:
         run.set_training_mode()
-    positions, weights, losses, logits, labels = (
-        accelerator.gather(torch.cat(parts)).cpu().numpy() for parts in zip(*collected, strict=True)
-    )
-    order = np.flatnonzero(weights > 0)
-    order = order[np.argsort(positions[order])]
-    positions, losses, logits, labels = (values[order] for values in (positions, losses, logits, labels))
-    assert np.array_equal(positions, np.arange(len(lengths))), f"{split}: {positions} for {len(lengths)} rows"
+    logits, *known = rows.close()
+    losses, labels = known if has_labels else (None, None)
     ids = getattr(run.splits, split).data.column("id").to_numpy()
-    is_finite = np.isfinite(losses) & np.isfinite(logits).all(axis=1)
+    with np.errstate(invalid="ignore"):
+        is_finite = np.isfinite(logits.min(axis=1)) & np.isfinite(logits.max(axis=1))
+    if losses is not None:
+        is_finite &= np.isfinite(losses)
     if not is_finite.all():
         problem = describe_evaluation(split, run.clock.step, ids[~is_finite].tolist(), len(ids))
         if run.config.on_nonfinite == "error":
             raise NonFiniteError(f"{problem}. Lower --lr, look at these rows, or pass --on_nonfinite skip.")
         run.say(f"Warning: {problem}; this evaluation has no metrics.")
-        undefined = dict.fromkeys(("loss", *metric_names(run.task)), float("nan"))
-        return Predictions(ids, logits, labels, undefined["loss"], undefined)
+        undefined = dict.fromkeys(("loss", *metric_names(run.task)), math.nan) if has_labels else {}
+        return Predictions(ids, logits, labels, math.nan, undefined)
+    if losses is None or labels is None:
+        return Predictions(ids, logits, None, math.nan, {})
     if run.task.unseen_labels:  # for which the loss is not defined
         losses = losses[labels < run.task.num_labels]
     with Announced(f"Computing the metrics of {split}", say):
         metrics = [{"loss": float(losses.mean(dtype=np.float64)), **compute_metrics(run.task, logits, labels)}]
     broadcast_object_list(metrics)  # all processes decide by the same numbers
     return Predictions(ids, logits, labels, metrics[0]["loss"], metrics[0])
+
+
+def _score(run: Run, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+    """Return logits, losses and labels of a batch."""
+    output = compute_losses(run.objective, run.model, _with_known_labels(batch, run.task))
+    return output.logits.float(), output.losses.float(), batch.labels
 
 
 def _with_known_labels(batch: Batch, task: Task) -> Batch:

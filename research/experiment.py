@@ -145,7 +145,7 @@ def train_and_finish(run: Run, say: Say, *, is_new: bool) -> dict[str, Any]:
     with run.signals:  # to the very end: once one process has ended, torchrun sends the others a SIGTERM
         try:
             with Announced("Starting the trackers", say):
-                start_trackers(run.accelerator, run.config, run.clock.step)
+                start_trackers(run.accelerator, run.directory, run.config, run.clock.step, say)
             for line in describe(run):
                 say(line)
             train(run)
@@ -215,8 +215,10 @@ def finish(run: Run) -> tuple[dict[str, Any], dict[str, Predictions]]:
         "trainable_parameters": num_trainable,
         "edits": sum(record.skipped is None for record in run.journal),
         "cached_features": run.features is not None,
+        "mixed_precision": accelerator.mixed_precision,
         "tested": "best" if has_best else "last",
-        "metrics": {split: each.metrics for split, each in found.items()},
+        "metrics": {split: each.metrics for split, each in found.items() if each.labels is not None},
+        "unlabelled": list(run.texts.unlabelled),
         "rows": {
             "train": len(run.splits.train),
             "validation": len(run.splits.validation),
@@ -254,7 +256,9 @@ def draw(run: Run, result: dict[str, Any], found: dict[str, Predictions]) -> Non
     def draw_matrices() -> None:
         if run.task.problem_type == "single_label" and run.task.num_labels < MANY_LABELS:
             for split, each in found.items():
-                matrices[split] = confusion_matrix_figure(run.task, each.labels, predictions(run.task, each.logits))
+                if each.labels is not None:
+                    predicted = predictions(run.task, each.logits)
+                    matrices[split] = confusion_matrix_figure(run.task, each.labels, predicted)
 
     def draw_for_tensorboard() -> None:
         for split, each in found.items():

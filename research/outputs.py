@@ -37,7 +37,7 @@ CONFIG = "config.yaml"
 RESULT = "result.json"
 METRICS_LOG = "metrics.jsonl"
 _LONGEST_PART = 40
-PREDICTIONS_BLOCK_BYTES = 2**27
+PREDICTIONS_BLOCK_BYTES = 2**26
 """Size of the scores that are written at once, in bytes."""
 
 
@@ -138,7 +138,8 @@ def write_predictions(
     """Write predictions/<split>.parquet.
 
     Its columns: id, file and row (from 1) that the text came from, label, prediction, their names (not for regression),
-    one score per class. Rows are written in blocks, since all scores of many labels may not fit into memory.
+    one score per class. Without labels, label and its name are null. Rows are written in blocks, since all scores of
+    many labels may not fit into memory.
 
     Args:
         directory: of the run.
@@ -161,7 +162,15 @@ def write_predictions(
 
 def _predictions_table(task: Task, found: Predictions, rows: slice, files: Sequence[tuple[str, int]]) -> pa.Table:
     scores = np.asfortranarray(probabilities(task, found.logits[rows]))
-    ids, labels, predicted = found.ids[rows], found.labels[rows], predicted_labels(task, found.logits[rows])
+    ids, predicted = found.ids[rows], predicted_labels(task, found.logits[rows])
+    prediction = pa.array(list(predicted))
+    names = _name_labels(task, predicted)
+    if found.labels is None:
+        label = pa.nulls(len(ids), prediction.type)
+        label_names = None if names is None else pa.nulls(len(ids), names.type)
+    else:
+        label = pa.array(list(found.labels[rows]))
+        label_names = _name_labels(task, found.labels[rows])
     first_ids = np.array([first for _, first in files], dtype=np.int64)
     # The last file that starts at or before the id: files without rows start where the next one does.
     file_of_row = np.searchsorted(first_ids, ids, side="right") - 1
@@ -169,26 +178,23 @@ def _predictions_table(task: Task, found: Predictions, rows: slice, files: Seque
         "id": ids,
         "file": pa.array([name for name, _ in files]).take(pa.array(file_of_row)),
         "row": ids - first_ids[file_of_row] + 1,
-        "label": list(labels),
-        "prediction": list(predicted),
-        **_name_columns(task, labels, predicted),
+        "label": label,
+        "prediction": prediction,
+        **({} if names is None else {"label_name": label_names, "prediction_name": names}),
         **{f"score_{name}": scores[:, index] for index, name in enumerate(task.label_names)},
     }
     return pa.table(columns)
 
 
-def _name_columns(task: Task, labels: NDArray[Any], predicted: NDArray[Any]) -> dict[str, list[Any]]:
-    """Return the names of labels and predictions; of several labels, lists of the names that apply."""
+def _name_labels(task: Task, labels: NDArray[Any]) -> pa.Array | None:
+    """Return the name of each label; of several labels, lists of the names that apply; None for regression."""
     if task.problem_type == "regression":
-        return {}
+        return None
     names = task.label_names
-    columns = {"label_name": labels, "prediction_name": predicted}
     if task.problem_type == "multi_label":
-        return {
-            column: [[names[index] for index in np.flatnonzero(row)] for row in values]
-            for column, values in columns.items()
-        }
-    return {column: [task.name_of(int(value)) for value in values] for column, values in columns.items()}
+        applying = [[names[index] for index in np.flatnonzero(row)] for row in labels]
+        return pa.array(applying, pa.list_(pa.string()))
+    return pa.array(task.names_of(labels.tolist()), pa.string())
 
 
 def predictions_path(directory: Path, split: str) -> Path:

@@ -20,6 +20,8 @@ _COMMANDS = re.compile(
 _COMMANDS_IN_BLOCK = re.compile(_COMMANDS.pattern.replace(_MARKS, ""))
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 """Characters with which spreadsheets take a cell for a formula."""
+LONGEST_IN_PAGE = 200
+"""Characters of a name in a page; results.csv and the files of the runs have all."""
 LONGEST_IN_PICTURE = 40
 """Characters of a name in a picture; the tables beside it have all."""
 
@@ -63,6 +65,13 @@ def for_html(text: object, *, is_block: bool = False) -> object:
     if not isinstance(text, str) or isinstance(text, Markup):
         return text
     return escape(_written_out(text, _COMMANDS_IN_BLOCK if is_block else _COMMANDS))
+
+
+def name_in_html(name: str) -> Markup:
+    """Return a name for a table or a sentence of a page: shortened if it is very long, with all of it as a tooltip."""
+    if len(name) <= LONGEST_IN_PAGE:
+        return escape(_written_out(name))
+    return Markup('<span title="{}">{}</span>').format(_written_out(name), shortened(name, LONGEST_IN_PAGE))
 
 
 def for_markdown(text: str) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from research.config import NOT_REPEATED, DataSettings
+from research.config import NOT_REPEATED, DataSettings, RunConfig
 from research.forks import parse_fork
 from research.manifest import MANIFEST, find_damage
 from research.paths import look_up
@@ -80,15 +80,16 @@ def compare_settings(
     """Compare the settings of a checkpoint's run with those of the run that continues it.
 
     Args:
-        before: settings in the checkpoint.
+        before: settings in the checkpoint. A setting that came later than the checkpoint counts as its default.
         now: settings of this run.
         same_rows: whether both have the same rows.
         is_fork: whether this run is a fork, which may differ in more.
     """
     notes: list[str] = []
     refused: list[str] = []
+    before = RunConfig().to_dict() | dict(before)
     for name, value in now.items():
-        old, new = _as_json(before.get(name)), _as_json(value)
+        old, new = _as_json(before[name]), _as_json(value)
         if _are_equal(old, new) or name in NOT_REPEATED or (is_fork and name == "fork"):
             continue
         change = f"{name} was {old!r}, now {new!r}"

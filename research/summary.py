@@ -15,6 +15,7 @@ from rich.table import Table
 
 from research.config import Choice, RunConfig
 from research.figures import MANY_LABELS
+from research.outputs import predictions_path
 from research.run import Run
 
 
@@ -38,7 +39,7 @@ def describe(run: Run) -> list[str]:
 
 
 def summary(result: dict[str, Any], directory: Path) -> Group:
-    """Return what ends a run: a table of every metric on every split, and what the run took."""
+    """Return what ends a run: a table of every metric on every split with labels, and what the run took."""
     table = Table("metric")
     splits = list(result["metrics"])
     for split in splits:
@@ -54,7 +55,12 @@ def summary(result: dict[str, Any], directory: Path) -> Group:
         f"{result['steps']:,} steps in {result['train_seconds']:.0f} s, {result['examples_per_second']:.1f} examples/s"
         f", peak memory {result['peak_memory_bytes'] / 2**30:.2f} GiB"
     )
-    return Group(str(directory), table, took)
+    unlabelled = [
+        f"The {result['rows'][split]:,} {split} rows have no labels, so nothing was measured on them. Predictions: "
+        f"{predictions_path(directory, split)}"
+        for split in result["unlabelled"]
+    ]
+    return Group(str(directory), table, *unlabelled, took)
 
 
 def peak_memory_bytes(accelerator: Accelerator) -> int:

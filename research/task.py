@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -33,7 +34,7 @@ class Task:
         """Outputs of the head."""
         return len(self.label_names)
 
-    def name_of(self, label: int) -> str:
-        """Return the name of a label (single_label), which may be one that training never saw."""
-        names = (*self.label_names, *self.unseen_labels)
-        return names[label] if label < len(names) else "label unknown to the training rows"
+    def names_of(self, labels: Iterable[int]) -> list[str]:
+        """Return the names of labels (single_label), some of which training may never have seen."""
+        names = (*self.label_names, *self.unseen_labels, "label unknown to the training rows")
+        return [names[min(label, len(names) - 1)] for label in labels]

@@ -23,6 +23,8 @@ from research.outputs import config_as_yaml
 from research.plain_text import markdown_code
 from research.softmax import BlockSoftmax
 from research.task import Task
+from research.tracker_runs import CONTINUATIONS, TRACKER_RUNS, read_tracker_runs, write_tracker_runs
+from research.user_errors import one_line
 
 
 def check_trackers(names: Sequence[str]) -> None:
@@ -41,13 +43,19 @@ def check_trackers(names: Sequence[str]) -> None:
             raise ValueError(f"The tracker '{name}' of --log_with needs a package: pip install {package}.")
 
 
-def start_trackers(accelerator: Accelerator, config: RunConfig, step: int) -> None:
-    """Start every tracker of --log_with; TensorBoard's files go to tensorboard/.
+def start_trackers(
+    accelerator: Accelerator, directory: Path, config: RunConfig, step: int, say: Callable[[str], None]
+) -> None:
+    """Start every tracker of --log_with, or continue its run; TensorBoard's files go to tensorboard/.
 
     Args:
         accelerator: has the trackers.
+        directory: the run directory, which holds the ids of the trackers' runs.
         config: the settings, which are shown.
         step: steps taken; what TensorBoard knows of later ones is of a run that was cut.
+        say: gets messages for the user.
+    Raises:
+        ValueError: if a tracker cannot be started.
     """
     plain = {
         name: value if isinstance(value, bool | int | float | str) else str(value)
@@ -58,11 +66,29 @@ def start_trackers(accelerator: Accelerator, config: RunConfig, step: int) -> No
             tracker.init_kwargs["purge_step"] = step + 1
     if not isinstance(threading.excepthook, QuietThreads):
         threading.excepthook = QuietThreads(threading.excepthook)
-    accelerator.init_trackers("midway")
+    before = read_tracker_runs(directory) if accelerator.is_main_process else {}
+    others = [name for name in config.log_with if name != "tensorboard"]
+    try:
+        accelerator.init_trackers(
+            "midway", init_kwargs={name: CONTINUATIONS[name].init_arguments(before[name]) for name in before}
+        )
+    except Exception as error:  # each tracker has errors of its own
+        if not others:
+            raise
+        remedy = f" To start new runs of them, delete {directory / TRACKER_RUNS}." if before else ""
+        raise ValueError(
+            f"Cannot start the trackers {', '.join(others)} ({one_line(error).rstrip('.')}).{remedy}"
+        ) from error
     for tracker in accelerator.trackers:
-        # TensorBoardTracker would make a folder named by the time for this; it gets a text instead.
-        if tracker.name != "tensorboard":
+        # TensorBoardTracker would make a folder named by the time for this; it gets a text instead. A run that is
+        # continued has its settings, and MLflow does not let them change.
+        if tracker.name != "tensorboard" and tracker.name not in before:
             tracker.store_init_configuration(plain)
+    if accelerator.is_main_process:
+        write_tracker_runs(directory, before, accelerator.trackers)
+    restarted = [name for name in others if name not in CONTINUATIONS]
+    if restarted and config.resume is not None and step > 0:
+        say(f"Warning: New runs of these trackers were started, which cannot be continued: {', '.join(restarted)}.")
     writer = _tensorboard_writer(accelerator)
     if writer is not None:
         writer.add_text("config", markdown_code(config_as_yaml(config), "yaml"))
@@ -96,16 +122,16 @@ class QuietThreads:
 
 
 def track_final_metrics(accelerator: Accelerator, split: str, found: Predictions, step: int) -> None:
-    """Track the metrics of a split at the end of a run."""
+    """Track the metrics of a split at the end of a run; without labels there are none."""
     defined = {f"{split}/{name}": value for name, value in found.metrics.items() if not math.isnan(value)}
-    if split != "validation":  # which is logged while training
+    if defined and split != "validation":  # which is logged while training
         track_values(accelerator, defined, step)
 
 
 def track_pictures(
     accelerator: Accelerator, task: Task, split: str, found: Predictions, matrix: Figure | None, step: int
 ) -> None:
-    """Show a split's confusion matrix and precision-recall curves in TensorBoard.
+    """Show a split's confusion matrix and precision-recall curves in TensorBoard, unless it has no labels.
 
     Args:
         accelerator: has the trackers.
@@ -116,16 +142,17 @@ def track_pictures(
         step: steps taken.
     """
     writer = _tensorboard_writer(accelerator)
-    if writer is None or task.problem_type == "regression":
+    labels = found.labels
+    if writer is None or labels is None or task.problem_type == "regression":
         return
     if matrix is not None:
         writer.add_figure(f"{split}/confusion_matrix", matrix, step)
     if task.problem_type == "single_label":
         softmax = BlockSoftmax(found.logits)
-        curves = pr_curve_figure(task, found.labels, lambda label: softmax.columns(slice(label, label + 1))[:, 0])
+        curves = pr_curve_figure(task, labels, lambda label: softmax.columns(slice(label, label + 1))[:, 0])
     else:
         scores = probabilities(task, found.logits)
-        curves = pr_curve_figure(task, found.labels, lambda label: scores[:, label])
+        curves = pr_curve_figure(task, labels, lambda label: scores[:, label])
     writer.add_figure(f"{split}/precision_recall", curves, step)
 
 

@@ -16,19 +16,21 @@ from research.ablation.devices import share_devices
 from research.ablation.estimate import Estimate, estimate
 from research.ablation.grid import StudySpec, Trial, check_arms
 from research.ablation.launcher import read_launcher
-from research.ablation.outcomes import Outcome, StudyOutcomes, collect
+from research.ablation.outcomes import Outcome, StudyOutcomes, collect, describe_unlabelled
 from research.ablation.progress import duration
 from research.ablation.study import DONE, STORAGE_FILE, Entry, Study, local_address
 from research.ablation.supervise import Supervisor
 from research.ablation.worker import TRIALS, Worker, log_of, read_finished, trains_head_only
 from research.assemble import resolve
 from research.data import load_splits
+from research.data.unlabelled import MAY_BE_UNLABELLED
 from research.durable import write_text
 from research.forks import inherited_settings
 from research.lock import DirectoryLock
 from research.metrics import check_metric, higher_is_better
 from research.report.study import find_contents, ranking_lines, write_contents
 from research.resuming import ABOUT_ROWS, compare_settings, refuse
+from research.smoke import smoke_settings
 from research.terminal import Terminal, print_message
 from research.waiting import Announced
 
@@ -136,20 +138,31 @@ def check_forks(trials: Sequence[Trial]) -> None:
 
 
 def check_compared(spec: StudySpec, trials: Sequence[Trial]) -> None:
-    """Refuse a metric that the labels do not have, before any trial is run to its end in vain.
+    """Refuse rows without labels, and a metric that the labels do not have, before any trial is run in vain.
 
     Raises:
         ValueError: naming the nearest metric and all of them; or for data that cannot be used.
     """
-    if spec.metric is None:  # the default is one of those that there are
+    if spec.metric is None and spec.split != MAY_BE_UNLABELLED:
         return
     checked = set()
     for trial in trials:
         config = trial.config()
+        config = smoke_settings(config) if config.smoke else config
         data = repr([getattr(config, name) for name in ABOUT_ROWS])
-        if data not in checked:
-            checked.add(data)
-            check_metric(spec.metric, load_splits(config, log=print_message).task)
+        if data in checked:
+            continue
+        checked.add(data)
+        try:
+            splits = load_splits(config, log=print_message)
+        except ValueError:
+            if spec.metric is None:  # the trial fails with this error, and others may not
+                continue
+            raise
+        if spec.split in splits.unlabelled:
+            raise ValueError(f"{config.data}: {describe_unlabelled(spec.split)}.")
+        if spec.metric is not None:
+            check_metric(spec.metric, splits.task)
 
 
 def conclude(console: Terminal, outcomes: StudyOutcomes, *, show_texts: bool = True) -> int:

@@ -363,6 +363,8 @@ def _make_id(settings: Mapping[str, Any], varying: Sequence[str]) -> str:
         varying: axes of the grid with several values: what is compared makes another trial, whatever it is.
     """
     decisive = {name: value for name, value in settings.items() if name not in NOT_IN_IDS or name in varying}
+    if settings["cache_features"] is False and settings["mixed_precision"] in ("bf16", "fp16"):
+        decisive["cache_features"] = False  # computed in other batches: in half precision that is more than rounding
     digest = hashlib.sha256(json.dumps(decisive, sort_keys=True, default=str).encode()).hexdigest()[:10]
     return f"{Choice.of(settings['head'], 'head').name}-seed{settings['seed']}-{digest}"
 

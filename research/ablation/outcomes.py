@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,7 +12,7 @@ from optuna.trial import TrialState
 
 from research.ablation.grid import StudySpec, Trial
 from research.ablation.study import Entry
-from research.ablation.worker import TRIALS, read_finished
+from research.ablation.worker import TRIALS, read_finished, trains_head_only
 from research.resuming import ABOUT_ROWS
 
 State = Literal["finished", "running", "waiting", "failed"]
@@ -73,8 +73,8 @@ class StudyOutcomes:
 
     @property
     def mixtures(self) -> list[str]:
-        """Return what changed between trials though no setting says so: rows of the data, or the user's own code."""
-        found = []
+        """Return what differs between trials though no setting says so: data, the user's own code, or rounding."""
+        found = self._mixed_hidden_states()
         for what, key in (("rows of the data", "rows_sha256"), ("code of the plugins", "plugins")):
             by_source: dict[str, dict[str, list[str]]] = {}
             for outcome in self.finished:
@@ -92,12 +92,43 @@ class StudyOutcomes:
                     found.append(f"the {what} changed between trials: {ids} had others than the rest")
         return found
 
+    def _mixed_hidden_states(self) -> list[str]:
+        """Return whether some trials read hidden states that were rounded otherwise than those others computed.
+
+        In float32 they differ by 1e-7 and are left alone.
+        """
+        computed: dict[bool, list[str]] = {True: [], False: []}
+        reduced = set()
+        for outcome in self.finished:
+            result, config = outcome.result or {}, outcome.trial.config()
+            if "cached_features" not in result or not trains_head_only(replace(config, cache_features=None)):
+                continue
+            computed[not result["cached_features"]].append(outcome.trial.id)
+            precision = result.get("mixed_precision", config.mixed_precision)
+            if precision in ("bf16", "fp16"):
+                reduced.add(f"--mixed_precision {precision} --cache_features false")
+            elif config.cache_dtype != "float32":
+                reduced.add("--cache_dtype float32")
+        if not (reduced and all(computed.values())):
+            return []
+        ids = ", ".join(computed[True])
+        return [
+            f"the encoder ran in every epoch of {ids}, and the other trials read its hidden states from the cache, "
+            f"rounded otherwise: for trials that are alike, pass {' '.join(sorted(reduced))}"
+        ]
+
+    def is_unlabelled(self, split: str) -> bool:
+        """Return whether a finished trial read rows without labels there."""
+        return any(outcome.result is not None and split not in outcome.result["metrics"] for outcome in self.finished)
+
     def values(self, metric: str, split: str) -> dict[str, dict[int, float]]:
         """Return a metric by arm and seed, of finished trials.
 
         Raises:
-            ValueError: if a trial has no such metric.
+            ValueError: if a trial has no such metric, or its rows have no labels.
         """
+        if self.is_unlabelled(split):
+            raise ValueError(describe_unlabelled(split))
         found: dict[str, dict[int, float]] = {arm: {} for arm in self.arms}
         for outcome in self.finished:
             assert outcome.result is not None
@@ -106,6 +137,14 @@ class StudyOutcomes:
                 raise ValueError(f"No metric '{metric}' in {outcome.directory}; there are {', '.join(metrics)}.")
             found[outcome.trial.arm][outcome.trial.seed] = float("nan" if metrics[metric] is None else metrics[metric])
         return found
+
+
+def describe_unlabelled(split: str) -> str:
+    """Return why arms cannot be compared on a split, and what can be done instead."""
+    return (
+        f"arms cannot be compared on {split} rows, which have no labels; --split validation compares them on "
+        "validation rows"
+    )
 
 
 def collect(spec: StudySpec, trials: Sequence[Trial], entries: Mapping[str, Entry], directory: Path) -> StudyOutcomes:

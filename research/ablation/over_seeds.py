@@ -13,6 +13,7 @@ from statsmodels.stats.multitest import multipletests
 from research.ablation.bounded import UNBOUNDED, bounded_interval
 from research.ablation.paired_t import LEVEL, paired_t
 from research.ablation.power import MIN_SEEDS, SeedsNeeded, seeds_needed
+from research.plain_text import LONGEST_IN_PAGE, shortened
 
 Interval = tuple[float, float]
 Verdict = Literal["better", "worse", "no difference shown"]
@@ -163,7 +164,8 @@ def _test(
     common = of_arm.keys() & of_baseline.keys()
     seeds, undefined = _finite({seed: of_arm[seed] + of_baseline[seed] for seed in common})
     reasons = [
-        f"failed in {name}: {_seeds(sorted(seeds_of_it))}; a verdict on the rest could flatter that arm"
+        f"failed in {shortened(name, LONGEST_IN_PAGE)}: {_seeds(sorted(seeds_of_it))}; "
+        "a verdict on the rest could flatter that arm"
         for name, seeds_of_it in failed.items()
         if seeds_of_it
     ]

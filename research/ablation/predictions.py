@@ -44,7 +44,7 @@ def read_predictions(paths: Sequence[Path]) -> AlignedPredictions:
     """Read predictions/<split>.parquet of one run or more.
 
     Raises:
-        ValueError: if two files are not about the same rows with the same labels.
+        ValueError: if two files are not about the same rows with the same labels, or the rows have no labels.
     """
     files = [_read(path) for path in paths]
     ids, labels, _ = files[0]
@@ -57,6 +57,8 @@ def read_predictions(paths: Sequence[Path]) -> AlignedPredictions:
 def _read(path: Path) -> tuple[Array, Array, Array]:
     """Return ids, labels and predictions, in the order of the ids."""
     table = pq.read_table(path, columns=["id", "label", "prediction"])
+    if table.num_rows and table.column("label").null_count == table.num_rows:
+        raise ValueError(f"The rows in {path} have no labels.")
     ids, *others = (table.column(name).to_numpy() for name in ("id", "label", "prediction"))
     order = np.argsort(ids)
     # Lists, of multi_label, come as an array of arrays.

@@ -119,7 +119,7 @@ class Worker:
         except TrialFailedError as error:
             self.study.fail(claim, str(error))
         else:
-            metrics = result["metrics"][self.spec.split]
+            metrics = result["metrics"].get(self.spec.split, {})  # none of rows without labels
             value = metrics.get(self.spec.metric_among(metrics))
             self.study.finish(claim, value, result["metrics"], seconds=time.monotonic() - started)
 

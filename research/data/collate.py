@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from research.data.batch import Batch
+from research.data.batch import NO_LABEL, Batch
 from research.data.special_tokens import find_special_tokens
 from research.task import Task
 
@@ -146,6 +146,8 @@ class Collator:
         return {**inputs, "token_type_ids": torch.from_numpy(token_type_ids)} if special.has_types else inputs
 
     def _labels(self, labels: Sequence[Any]) -> Tensor:
+        if any(label is None for label in labels):
+            return self._no_labels(len(labels))
         if self._task.problem_type == "multi_label":
             applies = torch.zeros(len(labels), self._task.num_labels)
             for row, codes in enumerate(labels):
@@ -153,6 +155,12 @@ class Collator:
             return applies
         single = self._task.problem_type == "single_label"
         return torch.as_tensor(np.asarray(labels, dtype=np.int64 if single else np.float32))
+
+    def _no_labels(self, num_rows: int) -> Tensor:
+        if self._task.problem_type == "single_label":
+            return torch.full((num_rows,), NO_LABEL)
+        shape = (num_rows, self._task.num_labels) if self._task.problem_type == "multi_label" else (num_rows,)
+        return torch.full(shape, math.nan)
 
 
 def _share(num_first: int, num_second: int, room: int) -> tuple[int, int]:

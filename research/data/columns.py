@@ -28,7 +28,7 @@ _PAIR_NAMES = (
     ("text_1", "text_2"),
     ("text_a", "text_b"),
 )
-_LABEL_NAMES = ("label", "labels", "score", "target", "class", "category", "sentiment", "stars", "rating")
+LABEL_NAMES = ("label", "labels", "score", "target", "class", "category", "sentiment", "stars", "rating")
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,12 @@ class Columns:
     text_pair: str | None
     """The second text."""
     label: tuple[str, ...]
-    """Label, list of labels or score; several columns hold a 0 or 1 for each label."""
+    """Label, list of labels or score; several columns hold a 0 or 1 for each label. None if rows have no labels."""
+
+    @property
+    def texts(self) -> list[str]:
+        """The names of the text, or of both texts of a pair."""
+        return [self.text, *([self.text_pair] if self.text_pair else [])]
 
     @property
     def label_name(self) -> str:
@@ -49,7 +54,7 @@ class Columns:
 
     def names(self) -> list[str]:
         """Return their names in this order."""
-        return [self.text, *([self.text_pair] if self.text_pair else []), *self.label]
+        return [*self.texts, *self.label]
 
 
 def choose_columns(table: Table, settings: DataSettings) -> tuple[Columns, list[str]]:
@@ -103,7 +108,7 @@ def _label_columns(setting: str | None, columns: Sequence[str]) -> tuple[str, ..
 
 
 def _guess_label(candidates: list[str], table: Table) -> str:
-    found = [column for column in candidates if column.lower() in _LABEL_NAMES]
+    found = [column for column in candidates if column.lower() in LABEL_NAMES]
     if len(found) != 1:
         raise ValueError(_describe_ambiguous("label", found, table))
     return found[0]

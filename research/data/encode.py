@@ -14,6 +14,7 @@ from research.data.columns import Columns
 from research.data.ingest import Rows
 from research.data.label_lists import IndicatorReader, LabelReader, NameReader, RowLabels, list_lengths
 from research.data.labels import (
+    MISSING,
     LabelCodes,
     check_problem_type,
     count_values,
@@ -175,10 +176,10 @@ class LabelEncoder:
         for batch in rows.batches():
             stop = start + batch.num_rows
             labels = batch.column("label")
-            if self.reader is None:
-                values[start:stop], unknown = self._read_scores(labels)
-            else:
-                values[start:stop], unknown = self._read_codes(labels)
+            unknown = labels.is_null().to_numpy(zero_copy_only=False).copy()
+            present = np.flatnonzero(~unknown)
+            read = self._read_scores if self.reader is None else self._read_codes
+            values[start:stop][present], unknown[present] = read(labels.drop_null())
             for index in np.flatnonzero(unknown):
                 label = labels[int(index)].as_py()
                 reason = self._explain_unreadable(label)
@@ -246,8 +247,10 @@ class LabelEncoder:
         known[known] = self._counts[labels.codes[known]] > 0
         return known
 
-    def _explain_unreadable(self, label: list[str]) -> str | None:
+    def _explain_unreadable(self, label: list[str] | None) -> str | None:
         """Return why a label cannot be read; None if it can."""
+        if label is None:
+            return MISSING
         if self.reader is None:
             return f"the label {', '.join(map(repr, label))} is not a finite number (of 32 bits)"
         reason = self.reader.explain(label)

@@ -15,7 +15,7 @@ from research.data.arrow import RowWriter, read_batches
 from research.data.bad_rows import BadRows
 from research.data.cleaning import CleaningStep
 from research.data.columns import Columns
-from research.data.labels import BadLabelError, LabelForms
+from research.data.labels import BadLabelError, LabelForms, MissingLabelError
 from research.data.reading import reading
 from research.data.splits import Hashes
 from research.data.tables import Report, Table
@@ -42,8 +42,8 @@ class Rows:
     """The usable rows of one split, on disk in the order of its files."""
 
     path: Path
-    """Arrow file: text, text_pair, label as a list of strings, id (number of the row over all tables, from 0), and
-    where the row was."""
+    """Arrow file: text, text_pair, label as a list of strings (null if it is missing), id (number of the row over all
+    tables, from 0), and where the row was."""
     tables: Sequence[Table]
     """What the column `table` counts, from `first_table`."""
     first_table: int
@@ -77,6 +77,7 @@ def ingest(
     clean: CleaningStep,
     *,
     label_separator: str | None,
+    keep_unlabelled: bool,
     bad: BadRows,
     path: Path,
 ) -> Rows:
@@ -88,6 +89,7 @@ def ingest(
         columns: what to read.
         clean: applied to each text.
         label_separator: separates the names of several labels in one string.
+        keep_unlabelled: whether rows without a label are kept, since no row of the split may have one.
         bad: gets the rows that cannot be used.
         path: file to write.
     """
@@ -113,8 +115,9 @@ def ingest(
                 last_row = max(last_row, row)
                 try:
                     texts = [_read_text(value, clean) for value in values[:num_texts]]
-                    value = values[num_texts] if len(columns.label) == 1 else list(values[num_texts:])
-                    label = forms.read(_split(value, label_separator), typed=table.typed)
+                    label = _read_label(values[num_texts:], forms, label_separator, typed=table.typed)
+                    if label is None and not keep_unlabelled:
+                        raise MissingLabelError
                     content = "\0".join(texts).encode()
                 except UnicodeEncodeError:
                     bad.add(number, row, table.place(row, line), "invalid Unicode (half of a surrogate pair)")
@@ -132,6 +135,16 @@ def ingest(
 def _read_rows(table: Table, columns: list[str], report: Report) -> Iterator[tuple[int, int, Sequence[Any]]]:
     with reading(table.name):  # what is raised where the rows are used does not get here
         yield from table.rows(columns, report)
+
+
+def _read_label(values: Sequence[Any], forms: LabelForms, separator: str | None, *, typed: bool) -> list[str] | None:
+    """Return the label that some columns hold as strings; None if there is none."""
+    if not values:
+        return None
+    try:
+        return forms.read(_split(values[0], separator) if len(values) == 1 else list(values), typed=typed)
+    except MissingLabelError:
+        return None
 
 
 def _split(label: Any, separator: str | None) -> Any:

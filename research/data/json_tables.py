@@ -24,6 +24,7 @@ _NOT_AN_OBJECT = "not a JSON object"
 class JsonTable(Table):
     """JSON objects, one per row."""
 
+    sampled_columns = True
     _expected: str
     """What messages say of the form of such files."""
 

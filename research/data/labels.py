@@ -29,6 +29,13 @@ class BadLabelError(ValueError):
     """A label that no task can use."""
 
 
+class MissingLabelError(BadLabelError):
+    """A row without a label."""
+
+    def __init__(self) -> None:
+        super().__init__(MISSING)
+
+
 @dataclass(frozen=True)
 class Kind:
     """What a label is."""
@@ -63,8 +70,11 @@ class LabelForms:
             value: as the file has it.
             typed: whether the file tells numbers from strings; if not, the string is looked at.
         Raises:
-            BadLabelError: if it is missing or unusable.
+            MissingLabelError: if there is none.
+            BadLabelError: if it is unusable.
         """
+        if is_missing(value, typed=typed):
+            raise MissingLabelError
         is_list = isinstance(value, list)
         elements = [_read_scalar(element, typed=typed) for element in (value if is_list else [value])]
         texts = [text for text, _ in elements]
@@ -95,15 +105,28 @@ ZEROS_AND_ONES = {"0": False, "0.0": False, "false": False, "1": True, "1.0": Tr
 """How a file may write, in lower case, whether a label applies."""
 
 
+def is_missing(value: Any, *, typed: bool) -> bool:
+    """Return whether a value stands for no label; a list does if all of its values do.
+
+    Args:
+        value: as the file has it.
+        typed: whether the file tells numbers from strings.
+    """
+    if isinstance(value, list):
+        return bool(value) and all(is_missing(element, typed=typed) for element in value)
+    if isinstance(value, str):
+        text = value.strip()
+        return not text or (not typed and text.lower() == "nan")
+    return value is None or (isinstance(value, float) and math.isnan(value))
+
+
 def _read_scalar(value: Any, *, typed: bool) -> tuple[str, str]:
-    if value is None or (isinstance(value, float) and math.isnan(value)):
+    if is_missing(value, typed=typed):
         raise BadLabelError(MISSING)
     if isinstance(value, str):
         text = value.strip()
         if not value.isascii() and _HALF_OF_PAIR.search(value):
             raise BadLabelError("the label is invalid Unicode (half of a surrogate pair)")
-        if not text or (not typed and text.lower() == "nan"):
-            raise BadLabelError(MISSING)
         if typed:
             return value, "str"
         return value, "int" if _INTEGER.fullmatch(text) else "float" if _NUMBER.fullmatch(text) else "str"

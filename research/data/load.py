@@ -34,7 +34,7 @@ class Splits:
     """The rows of a run, memory-mapped.
 
     Columns: id (number of the row, from 0, over the files that the split was read from; see `files`), text, text_pair
-    (of pairs), label (a number, a list of numbers of labels, or a score).
+    (of pairs), label (a number, a list of numbers of labels, or a score; null where a split is `unlabelled`).
     """
 
     train: Dataset
@@ -53,6 +53,8 @@ class Splits:
     """The files that each split was read from, with the id of the first row of each."""
     cache_dir: Path | None = None
     """Where prepared data is kept; None is MIDWAY_CACHE or ~/.cache/midway."""
+    unlabelled: tuple[str, ...] = ()
+    """Splits whose rows have no labels, which are null: none, or test."""
 
     @property
     def has_pairs(self) -> bool:
@@ -114,7 +116,8 @@ def _load(settings: DataSettings, cache_dir: Path | None, log: Log) -> Splits:
     train, validation, test = (open_dataset(entry / f"{name}.arrow", f"{key}-{name}") for name in SPLIT_NAMES)
     left_out = tuple(LeftOut(*item) for item in facts["left_out"])
     files = {split: [(name, first) for name, first in found] for split, found in facts["files"].items()}
-    return Splits(train, validation, test, task, left_out, facts["num_unseen"], files, directory)
+    unlabelled = tuple(facts["unlabelled"])
+    return Splits(train, validation, test, task, left_out, facts["num_unseen"], files, directory, unlabelled)
 
 
 def open_dataset(path: Path, fingerprint: str) -> Dataset:

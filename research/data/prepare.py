@@ -24,6 +24,7 @@ from research.data.ingest import Rows, ingest
 from research.data.reading import reading
 from research.data.sources import Source
 from research.data.splits import SPLIT_NAMES, TEST, TRAIN, VALIDATION, Hashes, Strata, carve, sample
+from research.data.unlabelled import MAY_BE_UNLABELLED, lacks_label_columns, why_unlabelled
 
 _LEFT_OUT = -1
 
@@ -52,25 +53,37 @@ def prepare(source: Source, settings: DataSettings, clean: CleaningStep, target:
     except ValueError:
         bad.close(num_read)  # bad rows explain more than what they leave
         raise
+    unlabelled = _find_unlabelled(rows, encoder)
     if policy == "count_as_wrong":
-        encoder.keep_unseen(part for name, part in rows.items() if name != "train")
-    encoded = {name: encoder.encode_rows(part, bad, unseen) for name, part in rows.items()}
+        encoder.keep_unseen(part for name, part in rows.items() if name not in ("train", *unlabelled))
+    encoded = {
+        name: _take_all(part) if name in unlabelled else encoder.encode_rows(part, bad, unseen)
+        for name, part in rows.items()
+    }
     collected = [bad] if unseen is bad else [bad, unseen]
     log += [skipped for each in collected if (skipped := each.close(num_read)) is not None]
     for name, (usable, _) in encoded.items():
         _check_not_empty(source, int(usable.sum()), name)
 
     assigned, notes = _assign(rows, encoded, settings)
-    label_facts, num_rows = _write(rows, assigned, encoder, pair=columns.text_pair is not None, target=target)
+    label_facts, num_rows = _write(
+        rows, assigned, encoder, tuple(unlabelled), pair=columns.text_pair is not None, target=target
+    )
     log += [encoder.describe(guessed=settings.task is None), *encoder.notes, *notes]
     log += _describe_unseen(label_facts["num_unseen"], num_rows)
     log += _describe_missing_labels(label_facts.pop("labels_present"), encoder.label_names)
+    log += [
+        f"Warning: The {num_rows[name]:,} {name} rows have no labels ({reason}): they are predicted, and nothing is "
+        "measured on them."
+        for name, reason in unlabelled.items()
+    ]
     log.append(f"{source.name}: " + ", ".join(f"{name} {num_rows[name]:,}" for name in SPLIT_NAMES) + " rows.")
     return {
         "problem_type": encoder.problem_type,
         "label_names": list(encoder.label_names),
         **label_facts,
         "unseen_labels": list(encoder.unseen),
+        "unlabelled": list(unlabelled),
         "num_rows": num_rows,
         "files": _locate_ids(rows),
         "left_out": [dataclasses.astuple(item) for item in _left_out(rows, collected)],
@@ -91,21 +104,40 @@ def _read(
     num_tables = 0
     for name in SPLIT_NAMES:
         if name in tables:
+            may_be_unlabelled = name == MAY_BE_UNLABELLED
+            read = columns
+            if may_be_unlabelled and lacks_label_columns(tables[name], columns, tables["train"][0]):
+                read = dataclasses.replace(columns, label=())
             for table in tables[name]:
                 with reading(table.name):
-                    check_present(columns.names(), table)
+                    check_present(read.names(), table)
                     guesses += table.notes()
+            if all(table.sampled_columns for table in tables[name]):
+                read = columns  # a later row may have a label all the same
             rows[name] = ingest(
                 tables[name],
                 num_tables,
-                columns,
+                read,
                 clean,
                 label_separator=settings.label_separator,
+                keep_unlabelled=may_be_unlabelled,
                 bad=bad,
                 path=scratch / f"{name}.arrow",
             )
             num_tables += len(tables[name])
     return columns, rows, guesses
+
+
+def _find_unlabelled(rows: dict[str, Rows], encoder: LabelEncoder) -> dict[str, str]:
+    """Return the splits without labels, each with what shows it."""
+    part = rows.get(MAY_BE_UNLABELLED)
+    reason = None if part is None else why_unlabelled(part, rows["train"], encoder)
+    return {} if reason is None else {MAY_BE_UNLABELLED: reason}
+
+
+def _take_all(rows: Rows) -> tuple[NDArray[np.bool_], Strata]:
+    """Return that all rows are usable, in one stratum."""
+    return np.ones(len(rows), dtype=np.bool_), np.zeros(len(rows), dtype=np.int32)
 
 
 def _locate_ids(rows: dict[str, Rows]) -> dict[str, list[tuple[str, int]]]:
@@ -194,7 +226,13 @@ def _limit(assigned: dict[str, NDArray[np.int8]], strata: dict[str, Strata], set
 
 
 def _write(
-    rows: dict[str, Rows], assigned: dict[str, NDArray[np.int8]], encoder: LabelEncoder, *, pair: bool, target: Path
+    rows: dict[str, Rows],
+    assigned: dict[str, NDArray[np.int8]],
+    encoder: LabelEncoder,
+    unlabelled: Sequence[str],
+    *,
+    pair: bool,
+    target: Path,
 ) -> tuple[dict[str, Any], dict[str, int]]:
     """Write each split's file; return what the training rows' labels are like, and the rows per split."""
     texts = ["text", "text_pair"] if pair else ["text"]
@@ -213,11 +251,16 @@ def _write(
                 for split in _splits_in(here):
                     name = SPLIT_NAMES[split]
                     chosen = batch.filter(pa.array(here == split))
-                    labels = encoder.encode_labels(chosen.column("label"))
+                    has_labels = name not in unlabelled
+                    labels = (
+                        encoder.encode_labels(chosen.column("label"))
+                        if has_labels
+                        else pa.nulls(chosen.num_rows, encoder.label_type)
+                    )
                     if split == TRAIN and encoder.problem_type == "regression":
                         scores = labels.to_numpy()
                         score_sums += scores.sum(), np.square(scores).sum()
-                    elif encoder.problem_type != "regression":
+                    elif has_labels and encoder.problem_type != "regression":
                         label_counts[name] += encoder.count(labels)
                         num_unseen[name] += encoder.count_unseen(labels)
                     columns = [chosen.column("id"), *(chosen.column(text) for text in texts), labels]
@@ -230,7 +273,8 @@ def _write(
             "score_mean": 0.0,
             "score_std": 1.0,
         }
-        return facts | {"labels_present": {name: counts > 0 for name, counts in label_counts.items()}}, num_rows
+        present = {name: counts > 0 for name, counts in label_counts.items() if name not in unlabelled}
+        return facts | {"labels_present": present}, num_rows
     mean, mean_square = (score_sums / num_rows["train"]).tolist()
     return {
         "num_unseen": num_unseen,

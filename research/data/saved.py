@@ -48,8 +48,8 @@ def read_split_names(folder: Path) -> list[str]:
 
 
 def list_saved_files(folder: Path) -> list[Path]:
-    """Return the files of one saved data set."""
-    return sorted(path for path in folder.iterdir() if path.is_file())
+    """Return the files of one saved data set, and what else is there in the place of a file."""
+    return sorted(path for path in folder.iterdir() if not path.is_dir())
 
 
 def load_saved(folder: Path) -> Dataset:

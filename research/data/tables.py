@@ -25,6 +25,8 @@ class Table(ABC):
     """Whether the columns are this project's own, so that there is nothing to guess."""
     typed = True
     """Whether numbers come as numbers; in csv and tsv everything is a string."""
+    sampled_columns = False
+    """Whether `columns` are those of the first rows only; a value that a row does not have is None."""
 
     def __init__(self, name: str) -> None:
         self.name = for_message(name)  # it goes into files too, and systems allow names that are no Unicode

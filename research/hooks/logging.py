@@ -132,14 +132,13 @@ class Progress(Hook):
             run.say(f"evaluating {split} ({len(run.lengths_of(split)):,} rows)")
 
     def after_evaluate(self, run: Run, split: str, metrics: dict[str, float]) -> None:
-        """Print the metrics above the bar."""
+        """Print the metrics above the bar; of rows without labels there are none."""
         assert self.bar is not None
         self.bar.set_description("training")
         defined = {name: value for name, value in metrics.items() if "_" not in name and not math.isnan(value)}
         shown = ", ".join(f"{name} {value:.4f}" for name, value in defined.items())
-        run.say(
-            f"{time.strftime('%H:%M:%S')} step {run.clock.step}/{run.clock.total_steps} {split}: {for_terminal(shown)}"
-        )
+        shown = for_terminal(shown) if metrics else "no labels, predictions only"
+        run.say(f"{time.strftime('%H:%M:%S')} step {run.clock.step}/{run.clock.total_steps} {split}: {shown}")
 
     def on_train_end(self, run: Run) -> None:
         """Close the bar."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from sklearn.metrics import precision_recall_fscore_support
 
 from research.figures import MANY_LABELS
@@ -56,7 +57,9 @@ def label_table(task: Task, scored: Scored) -> LabelTable:
     columns = precision_recall_fscore_support(
         scored.labels, scored.predicted, labels=range(task.num_labels), zero_division=0.0
     )
-    labels = [LabelScores(*row) for row in zip(task.label_names, *(each.tolist() for each in columns), strict=True)]
+    order = np.arange(task.num_labels)
     if task.num_labels >= MANY_LABELS:
-        labels.sort(key=lambda each: (each.num_rows == 0, each.f1, -each.num_rows))
-    return LabelTable(labels[:MOST_SHOWN] if task.num_labels >= MANY_LABELS else labels, task.num_labels)
+        _, _, f1, num_rows = columns
+        order = np.lexsort((-num_rows, f1, num_rows == 0))[:MOST_SHOWN]
+    rows = zip((task.label_names[index] for index in order), *(each[order].tolist() for each in columns), strict=True)
+    return LabelTable([LabelScores(*row) for row in rows], task.num_labels)

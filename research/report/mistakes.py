@@ -31,7 +31,8 @@ class Scored:
 
     @classmethod
     def of(cls, task: Task, found: Predictions) -> Scored:
-        """Return the same rows with no more scores than are needed."""
+        """Return the same rows, which have labels, with no more scores than are needed."""
+        assert found.labels is not None
         is_single = task.problem_type == "single_label"
         scores: Array = (
             BlockSoftmax(found.logits).confidence[:, None] if is_single else probabilities(task, found.logits)
@@ -97,7 +98,7 @@ def worst_mistakes(task: Task, scored: Scored, rows: Dataset) -> tuple[list[Mist
 def in_words(task: Task, label: Any) -> str:
     """Return a label as its name, its names or its number."""
     if task.problem_type == "single_label":
-        return task.name_of(int(label))
+        return task.names_of([int(label)])[0]
     if task.problem_type == "regression":
         return f"{float(label):.4g}"
     return ", ".join(task.label_names[index] for index in np.flatnonzero(label)) or "none"

@@ -54,7 +54,7 @@ def write_report(
     """
     result = as_json(result)
     config = yaml.safe_load((directory / CONFIG).read_text(encoding="utf-8"))
-    scored = {split: Scored.of(texts.task, found[split]) for split in SHOWN_SPLITS}
+    scored = {split: Scored.of(texts.task, found[split]) for split in SHOWN_SPLITS if found[split].labels is not None}
     mistakes, num_mistakes = worst_mistakes(texts.task, scored[MISTAKES_OF], getattr(texts, MISTAKES_OF))
     edits, curves = read_journal(directory), read_curves(directory)
     parent = {} if result["parent"] is None else read_curves(Path(result["parent"]["run"]))

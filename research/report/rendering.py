@@ -16,7 +16,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-from research.plain_text import for_html
+from research.plain_text import for_html, name_in_html
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,7 @@ def page_environment() -> Environment:
     )
     environment.filters["number"] = as_number
     environment.filters["value"] = as_yaml
+    environment.filters["name"] = name_in_html
     environment.filters["block"] = functools.partial(for_html, is_block=True)
     return environment
 

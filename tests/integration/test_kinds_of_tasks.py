@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import tarfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -136,6 +137,44 @@ def settings_of(directory: Path) -> dict[str, Any]:
     return settings
 
 
+def check_without_test_labels(
+    train: Train, labelled: dict[str, Any], folder: Path, place: Path, *settings: str
+) -> None:
+    """Repeat the run in `place` without the labels of its test rows: all is as before but what needs them.
+
+    Args:
+        train: the fixture.
+        labelled: result of the run with labels.
+        folder: the data.
+        place: for the run's directory and data of its own.
+        *settings: of the run.
+    """
+    expected = predictions_of(place / "run")
+    unlabelled = place / "unlabelled"
+    shutil.copytree(folder, unlabelled)
+    (path,) = unlabelled.glob("test.*")
+    lines = path.read_text().splitlines()
+    if path.suffix == ".csv":
+        lines = [line.rpartition(",")[0] for line in lines]
+    else:
+        lines = [json.dumps({"text": json.loads(line)["text"]}) for line in lines]
+    path.write_text("\n".join(lines) + "\n")
+    result = train("--data", unlabelled, *settings, "--overwrite")
+    assert result["unlabelled"] == ["test"]
+    assert result["metrics"] == {"validation": labelled["metrics"]["validation"]}
+    assert result["weights_sha256"] == labelled["weights_sha256"]
+    found = predictions_of(place / "run")
+    assert list(found) == list(expected)
+    for name, values in found.items():
+        if name in ("label", "label_name"):
+            assert values.tolist() == [None] * 15
+        else:
+            assert values.tolist() == expected[name].tolist()
+    page = (place / "run" / "report.html").read_text()
+    assert 'id="unlabelled-test"' in page
+    assert not any(f"{what}test" in page for what in ("Confusion matrix, ", "Predictions, ", "labels-", "<th>test"))
+
+
 def test_pairs_with_literal_quotes(train: Train, files: Files, tmp_path: Path) -> None:
     result = train("--data", files("pairs"), "--validation_share", "0.2")
     assert result["rows"] == {"train": 32, "validation": 8, "test": 15}
@@ -154,7 +193,8 @@ def test_pairs_with_literal_quotes(train: Train, files: Files, tmp_path: Path) -
 
 
 def test_multi_label_with_empty_lists(train: Train, files: Files, tmp_path: Path) -> None:
-    metrics = train("--data", files("multi_label"))["metrics"]["test"]
+    result = train("--data", files("multi_label"))
+    metrics = result["metrics"]["test"]
     assert settings_of(tmp_path / "run")["objective"]["name"] == "bce"
     assert {"subset_accuracy", "f1_micro", "f1_macro", "f1/joy", "f1/anger", "f1/fear"} <= metrics.keys()
     found = predictions_of(tmp_path / "run")
@@ -169,10 +209,12 @@ def test_multi_label_with_empty_lists(train: Train, files: Files, tmp_path: Path
     scores = np.stack([found[f"score_{name}"] for name in ("anger", "fear", "joy")], axis=1)
     assert (found["prediction"] == (scores > 0.5)).all()
     assert metrics["subset_accuracy"] == pytest.approx((found["label"] == found["prediction"]).all(axis=1).mean())
+    check_without_test_labels(train, result, files("multi_label"), tmp_path)
 
 
 def test_scores_of_pairs(train: Train, files: Files, tmp_path: Path) -> None:
-    metrics = train("--data", files("scores"))["metrics"]["test"]
+    result = train("--data", files("scores"))
+    metrics = result["metrics"]["test"]
     assert settings_of(tmp_path / "run")["objective"] == "mse"
     assert {"pearson", "spearman", "mse"} <= metrics.keys()
     found = predictions_of(tmp_path / "run")
@@ -180,14 +222,17 @@ def test_scores_of_pairs(train: Train, files: Files, tmp_path: Path) -> None:
     assert found["label"] == pytest.approx([row / 5 for row in range(15)])
     assert metrics["mse"] == pytest.approx(np.square(found["label"] - found["prediction"]).mean())
     assert metrics["pearson"] == pytest.approx(np.corrcoef(found["label"], found["prediction"])[0, 1])
+    check_without_test_labels(train, result, files("scores"), tmp_path)
 
 
 def test_six_classes(train: Train, files: Files, tmp_path: Path) -> None:
-    result = train("--data", files("six_classes"), "--text_column", "text", "--validation_share", "0.2")
+    settings = ("--text_column", "text", "--validation_share", "0.2")
+    result = train("--data", files("six_classes"), *settings)
     found = predictions_of(tmp_path / "run")
     assert list(found)[7:] == [f"score_{name}" for name in CLASSES]
     assert np.sum([found[f"score_{name}"] for name in CLASSES], axis=0) == pytest.approx(np.ones(15))
     assert {"accuracy", "f1_macro", "mcc"} <= result["metrics"]["test"].keys()
+    check_without_test_labels(train, result, files("six_classes"), tmp_path, *settings)
 
 
 def test_two_classes(train: Train, files: Files, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Evaluations whose logits are not finite."""
+"""Evaluations in blocks of rows, and those whose logits are not finite."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from research import Hook, RunConfig, run_experiment
+from research.evaluation import evaluate
 from research.nonfinite import NonFiniteError
+from tests.research.conftest import StartRun
 
 
 class Overflow(Hook):
@@ -51,6 +54,27 @@ def settings(
         "log_with": [],
         "output_dir": str(tmp_path / "run"),
     }
+
+
+def test_rows_are_gathered_a_block_at_a_time(start_run: StartRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = start_run(evaluation_batch_size=4)
+    sizes: list[int] = []
+    gather = run.accelerator.gather
+
+    def measured(tensor: torch.Tensor) -> Any:
+        sizes.append(len(tensor))
+        return gather(tensor)
+
+    monkeypatch.setattr(run.accelerator, "gather", measured)
+    whole = evaluate(run, "validation")
+    assert max(sizes) == len(whole.ids)
+    sizes.clear()
+    monkeypatch.setattr("research.gathering.BLOCK_BYTES", 1)
+    blocks = evaluate(run, "validation")
+    assert max(sizes) == 4
+    assert blocks.metrics == whole.metrics
+    for name in ("ids", "logits", "labels"):
+        assert np.array_equal(getattr(blocks, name), getattr(whole, name)), name
 
 
 @pytest.mark.parametrize(("split", "step"), [("validation", 1), ("test", 2)])

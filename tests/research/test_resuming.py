@@ -64,6 +64,19 @@ def test_options_equal_those_that_a_checkpoint_gives_back(kind: str, registry: R
         assert (found.notes, found.refused) == ([], [])
 
 
+@pytest.mark.parametrize("is_fork", [False, True])
+def test_setting_that_a_checkpoint_does_not_know_had_its_default(is_fork: bool) -> None:
+    now = RunConfig().to_dict()
+    for name in now:
+        before = {other: value for other, value in now.items() if other != name}
+        found = compare_settings(before, now, same_rows=True, is_fork=is_fork)
+        assert (found.notes, found.refused) == ([], []), name
+    changed = now | {"allow_unknown_tokens": True, "weight_decay": 0.5}
+    before = {name: value for name, value in now.items() if name not in ("allow_unknown_tokens", "weight_decay")}
+    found = compare_settings(before, changed, same_rows=True, is_fork=is_fork)
+    assert len(found.notes + found.refused) == 2
+
+
 @pytest.mark.parametrize("value", [(1, 2), {1: (2,)}, {"a": float("nan")}, {"limit": float("inf")}, [{"at": ("1st",)}]])
 def test_values_are_compared_as_a_checkpoint_gives_them_back(value: Any) -> None:
     before = RunConfig().to_dict()

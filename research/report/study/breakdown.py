@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,8 @@ import numpy as np
 from sklearn.metrics import f1_score
 
 from research.data.splits import bin_scores
+from research.figures import MANY_LABELS
+from research.report.label_table import MOST_SHOWN
 from research.report.study.rows import Array, StudyRows
 from research.report.study.texts import StudyTexts
 
@@ -36,11 +39,29 @@ class Breakdown:
     """By arm: for each group the mean over seeds; NaN where it is not defined."""
     less_is_better: bool
     """Whether the numbers are distances."""
+    num_groups: int
+    """All groups; of many labels only the worst are shown."""
+
+    @property
+    def is_long(self) -> bool:
+        """Whether the table is folded, with the worst groups first."""
+        return self.num_groups >= MANY_LABELS
+
+    @property
+    def extent(self) -> str:
+        """Return which groups are shown, after the title; nothing if all are."""
+        if not self.is_long:
+            return ""
+        return f": the {len(self.groups):,} worst of {self.num_groups:,}, by the mean over all arms"
+
+    @functools.cached_property
+    def _range(self) -> tuple[float, float]:
+        numbers = [each for values in self.means.values() for each in values if not np.isnan(each)]
+        return min(numbers), max(numbers)
 
     def shade(self, value: float) -> float:
         """Return how good a number is beside the others of the table, from 0 to 1."""
-        numbers = [each for values in self.means.values() for each in values if not np.isnan(each)]
-        low, high = min(numbers), max(numbers)
+        low, high = self._range
         share = (value - low) / (high - low) if high > low else 0.0
         return 1 - share if self.less_is_better else share
 
@@ -65,11 +86,22 @@ def by_label(rows: StudyRows) -> Breakdown:
     if rows.problem_type == "regression":
         return _by_quantile(rows, "score", labels)
     if rows.problem_type == "single_label":
-        groups = [(name, int((labels == index).sum())) for index, name in enumerate(names)]
-        means = _mean_rightness(rows, [labels == index for index in range(len(names))])
-        return Breakdown("label", "share of the label's rows that are right (recall)", groups, means, False)
-    groups = [(name, int(labels[:, index].sum())) for index, name in enumerate(names)]
-    return Breakdown("label", "F1 of the label", groups, _mean_f1(rows), False)
+        counts = np.bincount(labels, minlength=len(names))[: len(names)]
+        return _of_labels(
+            "share of the label's rows that are right (recall)", names, counts, _mean_recall(rows, counts)
+        )
+    return _of_labels("F1 of the label", names, labels.sum(axis=0), _mean_f1(rows))
+
+
+def _of_labels(measure: str, names: Sequence[str], counts: Array, means: Mapping[str, Array]) -> Breakdown:
+    """Return a table of labels, in their own order; many have the worst first and those without rows last."""
+    order = np.arange(len(names))
+    if len(names) >= MANY_LABELS:
+        overall = np.mean(list(means.values()), axis=0)
+        order = np.lexsort((-counts, overall, counts == 0))[:MOST_SHOWN]
+    groups = [(names[index], int(counts[index])) for index in order.tolist()]
+    shown = {arm: of_arm[order].tolist() for arm, of_arm in means.items()}
+    return Breakdown("label", measure, groups, shown, less_is_better=False, num_groups=len(names))
 
 
 def _by_quantile(rows: StudyRows, title: str, values: Array) -> Breakdown:
@@ -78,7 +110,8 @@ def _by_quantile(rows: StudyRows, title: str, values: Array) -> Breakdown:
     members = [bins == each for each in np.unique(bins)]  # equal values share a bin: some may be empty
     groups = [(_span(values[each]), int(each.sum())) for each in members]
     is_distance = rows.problem_type == "regression"
-    return Breakdown(title, MEASURES[rows.problem_type], groups, _mean_rightness(rows, members), is_distance)
+    means = _mean_rightness(rows, members)
+    return Breakdown(title, MEASURES[rows.problem_type], groups, means, is_distance, len(groups))
 
 
 def _mean_rightness(rows: StudyRows, members: Sequence[Array]) -> dict[str, list[float]]:
@@ -92,13 +125,24 @@ def _mean_rightness(rows: StudyRows, members: Sequence[Array]) -> dict[str, list
     }
 
 
-def _mean_f1(rows: StudyRows) -> dict[str, list[float]]:
+def _mean_recall(rows: StudyRows, counts: Array) -> dict[str, Array]:
+    """Return for each arm the recall of each label, mean over seeds; NaN for a label without rows."""
+    labels, size = rows.predictions.labels, len(counts)
+
+    def recall(score: Array) -> Array:
+        num_right = np.bincount(labels, weights=score, minlength=size)[:size]
+        return np.where(counts, num_right / np.maximum(counts, 1), np.nan)
+
+    return {arm: np.mean([recall(score) for score in seeds.values()], axis=0) for arm, seeds in rows.scores.items()}
+
+
+def _mean_f1(rows: StudyRows) -> dict[str, Array]:
     """Return for each arm the F1 of each label, mean over seeds."""
     labels, predicted = rows.predictions.labels, rows.predictions.predicted
     return {
         arm: np.mean(
             [f1_score(labels, predicted[place], average=None, zero_division=0.0) for place in seeds.values()], axis=0
-        ).tolist()
+        )
         for arm, seeds in rows.places.items()
     }
 

@@ -7,9 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar, get_args
 
-from research.ablation.outcomes import State, StudyOutcomes
+from research.ablation.outcomes import State, StudyOutcomes, describe_unlabelled
 from research.ablation.power import MIN_SEEDS
 from research.metrics import higher_is_better, metric_bounds
+from research.plain_text import LONGEST_IN_PAGE, shortened
 from research.report.study.breakdown import Breakdown, by_label, by_length
 from research.report.study.costs import ArmCost, find_costs
 from research.report.study.curves import ArmCurves, ArmEdit, read_arm_curves, read_arm_edits
@@ -85,10 +86,11 @@ class Contents:
     def method(self) -> str:
         """Return what the numbers of the ranking are, in sentences."""
         assert self.metric is not None
+        baseline = shortened(self.study.baseline, LONGEST_IN_PAGE)
         better = "more" if higher_is_better(self.metric) else "less"
         return (
             f"Of {self.metric}, {better} is better. Mean and standard deviation (n - 1) over seeds; 95% intervals by "
-            f"Student's t{_scale(metric_bounds(self.metric))}. Differences are to {self.study.baseline}, paired by "
+            f"Student's t{_scale(metric_bounds(self.metric))}. Differences are to {baseline}, paired by "
             "seed (paired t), their intervals each for itself; p (Holm) is corrected for all comparisons of the study. "
             f"A verdict is at the 5% level and takes {MIN_SEEDS} common seeds. Seeds needed: in all, to find the "
             "observed difference with 80% power."
@@ -135,7 +137,9 @@ def find_contents(study: StudyOutcomes, *, show_texts: bool = True) -> Contents:
     if not study.finished:
         return contents
     metric = contents.metric
-    if metric is None:
+    if study.is_unlabelled(study.spec.split):
+        contents.reasons["ranking"] = describe_unlabelled(study.spec.split)
+    elif metric is None:
         contents.reasons["ranking"] = "no trial has one of the metrics that are compared by default; name one"
     else:
         contents.ranked = contents.attempt("ranking", lambda: rank_arms(study, metric), [])

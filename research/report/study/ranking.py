@@ -48,7 +48,8 @@ class RankedArm:
 
 def choose_metric(study: StudyOutcomes) -> str | None:
     """Return the metric that is compared: the chosen one, or the default of the task; None while it is not known."""
-    metrics = (outcome.result["metrics"][study.spec.split] for outcome in study.finished if outcome.result is not None)
+    results = (outcome.result for outcome in study.finished if outcome.result is not None)
+    metrics = (result["metrics"].get(study.spec.split, {}) for result in results)
     return next(filter(None, map(study.spec.metric_among, metrics)), study.spec.metric)
 
 

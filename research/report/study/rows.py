@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from research.ablation.outcomes import Outcome, StudyOutcomes
+from research.ablation.outcomes import Outcome, StudyOutcomes, describe_unlabelled
 from research.ablation.predictions import AlignedPredictions, read_predictions
 from research.outputs import predictions_path
 from research.task import ProblemType
@@ -61,8 +61,11 @@ def read_rows(study: StudyOutcomes, split: str) -> StudyRows:
     """Return the rows of a split.
 
     Raises:
-        ValueError: if there are none here, or the trials did not predict the same rows with the same labels.
+        ValueError: if there are none here, they have no labels, or the trials did not predict the same rows with the
+            same labels.
     """
+    if study.is_unlabelled(split):
+        raise ValueError(describe_unlabelled(split))
     _check_source(study)
     found: list[tuple[Outcome, tuple[str, ...]]] = []
     left_out = []

@@ -41,6 +41,10 @@ def test_id_is_made_of_what_decides_the_result() -> None:
     assert ids() == ids(seed=0)
     others = [ids(seed=1), ids(lr=3e-5), ids(epochs=2), ids(data="rotten_tomatoes"), ids(cache_dtype="bf16")]
     assert len({ids(), *others}) == 6
+    # Hidden states from the cache are those that a run computes, up to rounding: 1e-7 in float32, more in half of it.
+    assert ids(cache_features=False) == ids()
+    assert ids(mixed_precision="no", cache_features=False) == ids(mixed_precision="no", cache_features=True)
+    assert ids(mixed_precision="bf16", cache_features=False) != ids(mixed_precision="bf16", cache_features=True)
 
 
 def test_trials_keep_their_ids_in_a_grid_that_grew() -> None:

@@ -44,6 +44,12 @@ def test_other_rows_are_refused(tmp_path: Path, other: dict[str, list[int]]) -> 
         read_predictions([one, two])
 
 
+def test_rows_without_labels_are_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "1", id=[0, 1], label=[None, None], prediction=[0, 1])
+    with pytest.raises(ValueError, match="have no labels"):
+        read_predictions([path])
+
+
 def test_numbers_are_never_simply_right(tmp_path: Path) -> None:
     found = read_predictions([write(tmp_path / "1", id=[0, 1], label=[0.5, 1.0], prediction=[0.5, 2.0])])
     assert found.predicted.tolist() == [[0.5, 2.0]]

@@ -50,7 +50,7 @@ def test_load_names_the_nearest_column(load, write_csv) -> None:
 def test_load_names_the_file_that_lacks_a_column(load, write_csv) -> None:
     write_csv(*reviews(10), name="data/train.csv")
     path = write_csv("a,b", name="data/test.csv", header="text,labels")
-    with pytest.raises(ValueError, match=r"test.csv: Unknown column 'label'. Did you mean 'labels'"):
+    with pytest.raises(ValueError, match=r"test.csv has no column 'label', but 'labels'"):
         load(path.parent)
 
 

@@ -57,7 +57,12 @@ def trial_of(arm: str, seed: int, **settings: Any) -> Trial:
 
 
 def written_study(
-    directory: Path, predictions: Mapping[str, Sequence[Sequence[Any]]], labels: Sequence[Any], **settings: Any
+    directory: Path,
+    predictions: Mapping[str, Sequence[Sequence[Any]]],
+    labels: Sequence[Any],
+    *,
+    num_labels: int = 2,
+    **settings: Any,
 ) -> StudyOutcomes:
     """Return a study whose trials have left predictions for the test rows, and nothing else.
 
@@ -65,10 +70,11 @@ def written_study(
         directory: where it lies.
         predictions: by arm, of each seed the predictions for all rows.
         labels: of the rows.
+        num_labels: how many labels there are; of lists of labels their length.
         **settings: of all trials.
     """
     outcomes = []
-    num_labels = len(labels[0]) if isinstance(labels[0], list) else 2
+    num_labels = len(labels[0]) if isinstance(labels[0], list) else num_labels
     names = ["score"] if isinstance(labels[0], float) else [f"label{i}" for i in range(num_labels)]
     for arm, of_arm in predictions.items():
         for seed, predicted in enumerate(of_arm):

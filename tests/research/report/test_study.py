@@ -192,6 +192,42 @@ def test_what_changed_between_trials_takes_the_verdicts(
     assert for_markdown(mixture) in (tmp_path / "report.md").read_text()
 
 
+@pytest.mark.parametrize(
+    ("precision", "cache_dtype", "remedy"),
+    [
+        ("bf16", "float32", "--mixed_precision bf16 --cache_features false"),
+        ("no", "bf16", "--cache_dtype float32"),
+        ("no", "float32", None),
+    ],
+)
+def test_hidden_states_of_different_rounding_take_the_verdicts(
+    precision: str, cache_dtype: str, remedy: str | None
+) -> None:
+    def finished(arm: str, seed: int, *, cached: bool, **settings: Any) -> Outcome:
+        trial = trial_of(arm, seed, cache_dtype=cache_dtype, **settings)
+        metrics = {"test": {"accuracy": 0.5 + 0.01 * seed if arm == "linear" else 0.8 + 0.02 * seed}}
+        result = {"metrics": metrics, "cached_features": cached, "mixed_precision": precision}
+        return Outcome(trial, Path("nowhere"), "finished", result)
+
+    frozen = {"freeze": ["encoder"]}
+    outcomes = [finished(arm, seed, cached=True, **frozen) for arm in ("linear", "lstm") for seed in range(6)]
+    # Their settings say that these run the encoder.
+    outcomes += [finished("tuned", seed, cached=False) for seed in range(6)]
+    study = StudyOutcomes(StudySpec(), Path("nowhere"), outcomes)
+    assert study.mixtures == []
+    study = dataclasses.replace(
+        study, outcomes=[*outcomes[:11], finished("lstm", 5, cached=False, **frozen), *outcomes[12:]]
+    )
+    if remedy is None:
+        assert study.mixtures == []
+        assert _verdicts(study) == {"lstm": "better", "tuned": "better"}
+    else:
+        (mixture,) = study.mixtures
+        assert "lstm-5" in mixture
+        assert mixture.endswith(remedy)
+        assert _verdicts(study) == {"lstm": None, "tuned": None}
+
+
 def test_failed_trial_takes_the_verdicts_that_need_its_arm() -> None:
     outcomes = []
     for arm, better in (("linear", 0.0), ("lstm", 0.1), ("gru", 0.2)):

@@ -9,6 +9,7 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
+from research.figures import MANY_LABELS
 from research.report.study.breakdown import by_label, by_length
 from research.report.study.rows import StudyRows, read_rows
 from research.report.study.texts import StudyTexts
@@ -34,6 +35,20 @@ def test_lengths_fall_into_bins_of_as_many_rows(tmp_path: Path) -> None:
     assert found.means == {"a": [0.5, 1.0, 1.0, 1.0, 1.0], "b": [0.0] * 5}
     assert "tokens of minilm" in found.title
     assert (found.shade(0.0), found.shade(0.5), found.shade(1.0)) == (0, 0.5, 1)
+
+
+def test_many_labels_are_folded_with_the_worst_first(tmp_path: Path) -> None:
+    labels = [index for index in range(MANY_LABELS - 1) for _ in range(2)]  # no row of the last label
+    missed = [0 if label == 7 else label for label in labels]
+    half = [label if row % 2 or label not in (7, 3) else 0 for row, label in enumerate(labels)]
+    study = written_study(tmp_path, {"a": [labels, missed], "b": [half]}, labels, num_labels=MANY_LABELS)
+    rows = read_rows(study, "test")
+    found = by_label(rows)
+    assert (found.is_long, found.num_groups, len(found.groups)) == (True, MANY_LABELS, MANY_LABELS)
+    assert found.groups[:3] == [("label7", 2), ("label3", 2), ("label0", 2)]
+    assert found.groups[-1] == (f"label{MANY_LABELS - 1}", 0)
+    assert [found.means[arm][:3] for arm in "ab"] == [[0.5, 1.0, 1.0], [0.5, 0.5, 1.0]]
+    assert all(math.isnan(found.means[arm][-1]) for arm in "ab")
 
 
 def test_equal_lengths_share_a_bin(tmp_path: Path) -> None:

@@ -1,0 +1,84 @@
+"""Test rows without labels: a model predicts them, and nothing is measured on them."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+
+from research.data.columns import LABEL_NAMES, Columns
+from research.data.encode import LabelEncoder
+from research.data.ingest import Rows
+from research.data.label_lists import NameReader, list_lengths
+from research.data.labels import distinct, parse_scores
+from research.data.reading import reading
+from research.data.tables import Table
+
+MAY_BE_UNLABELLED = "test"
+"""The split that may be without labels: the other ones are learnt from and chosen by."""
+_NO_LABEL = "-1"
+_WRITTEN_NO_LABEL = re.compile(r"-1(\.0*)?")  # how published test sets mark rows whose labels are kept secret
+
+
+def lacks_label_columns(tables: Sequence[Table], columns: Columns, train: Table) -> bool:
+    """Return whether no file of a split has a label column.
+
+    Args:
+        tables: the split's files.
+        columns: what is read of the training rows.
+        train: a file of training rows.
+    Raises:
+        ValueError: if another column may hold the labels.
+    """
+    known = train.columns()
+    for table in tables:
+        with reading(table.name):
+            here = table.columns()
+        if not set(here).isdisjoint(columns.label):
+            return False
+        for column in here:
+            if column not in known and _resembles_label(column, columns):
+                raise ValueError(
+                    f"{table.name} has no column '{columns.label_name}', but '{column}' may hold labels. Rename it to "
+                    f"'{columns.label_name}', or remove it if the rows have no labels."
+                )
+    return True
+
+
+def _resembles_label(column: str, columns: Columns) -> bool:
+    name = column.strip().lower()
+    return name in LABEL_NAMES or bool(difflib.get_close_matches(name, [each.lower() for each in columns.label]))
+
+
+def why_unlabelled(rows: Rows, train: Rows, encoder: LabelEncoder) -> str | None:
+    """Return in what way the rows of a split have no labels; None if one of them has a label.
+
+    Args:
+        rows: the rows of the split.
+        train: the training rows.
+        encoder: what was learned from their labels.
+    """
+    has_marks = False
+    for batch in rows.batches():
+        labels = batch.column("label").drop_null()
+        if len(labels) and (list_lengths(labels) == 0).any():
+            return None  # an empty list says that no label applies
+        values = distinct(labels.flatten())
+        if not all(_WRITTEN_NO_LABEL.fullmatch(value.strip()) for value in values):
+            return None
+        has_marks |= bool(values)
+    if not len(rows) or (has_marks and _may_be_a_label(train, encoder)):
+        return None
+    return f"all labels are {_NO_LABEL}" if has_marks else "no row has a label"
+
+
+def _may_be_a_label(train: Rows, encoder: LabelEncoder) -> bool:
+    """Return whether the mark of a missing label is one of the training labels, or lies among their scores."""
+    if encoder.reader is not None:
+        reader = encoder.reader
+        return isinstance(reader, NameReader) and int(reader.codes.encode(pa.array([_NO_LABEL]))[0]) >= 0
+    scores = np.concatenate([parse_scores(batch.column("label").flatten()) for batch in train.batches()])
+    return bool(np.nanmin(scores) <= float(_NO_LABEL) <= np.nanmax(scores))

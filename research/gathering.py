@@ -1,0 +1,63 @@
+"""Collect what all processes compute for the rows of a split, a block of batches at a time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from numpy.typing import NDArray
+from torch import Tensor
+
+BLOCK_BYTES = 2**26
+"""Size of the batches that one process holds before they are gathered, in bytes."""
+
+
+class RowGatherer:
+    """Fills one array per kind of value, in the order of the rows; nothing else grows with their number.
+
+    Args:
+        accelerator: gathers over processes, which add batches of the same shapes.
+        num_rows: of the split.
+    """
+
+    def __init__(self, accelerator: Accelerator, num_rows: int) -> None:
+        self._accelerator = accelerator
+        self._times_seen = np.zeros(num_rows, dtype=np.int64)
+        self._pending: list[tuple[Tensor, ...]] = []
+        self._num_bytes = 0
+        self._arrays: list[NDArray[Any]] = []
+
+    def add(self, positions: Tensor, weights: Tensor, *values: Tensor) -> None:
+        """Take the values of a batch.
+
+        Args:
+            positions: place of each row in the split, [batch].
+            weights: 0 for rows that only fill up a batch, [batch].
+            *values: each [batch, ...].
+        """
+        self._pending.append((positions, weights, *values))
+        self._num_bytes += sum(value.nbytes for value in values)
+        if self._num_bytes >= BLOCK_BYTES:
+            self._gather()
+
+    def close(self) -> list[NDArray[Any]]:
+        """Return the values of all rows, each [num_rows, ...]."""
+        if self._pending:
+            self._gather()
+        assert (self._times_seen == 1).all(), f"rows were seen {np.unique(self._times_seen)} times"
+        return self._arrays
+
+    def _gather(self) -> None:
+        batches, self._pending, self._num_bytes = self._pending, [], 0
+        positions, weights, *values = (
+            self._accelerator.gather(torch.cat(parts)).cpu().numpy() for parts in zip(*batches, strict=True)
+        )
+        counted = weights > 0
+        places = positions[counted]
+        if not self._arrays:
+            self._arrays = [np.empty((len(self._times_seen), *each.shape[1:]), dtype=each.dtype) for each in values]
+        for array, each in zip(self._arrays, values, strict=True):
+            array[places] = each if counted.all() else each[counted]
+        np.add.at(self._times_seen, places, 1)

@@ -5,6 +5,7 @@ This module imports no torch, so that a launch can be checked first.
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
 from collections.abc import Sequence
@@ -111,7 +112,7 @@ def parse_launch(command: Sequence[str], script: str) -> LaunchRequest:
 def _read_flags(arguments: Sequence[str]) -> dict[str, str]:
     """Return the values of flags by name, with underscores; accelerate takes hyphens too."""
     found = {}
-    for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
+    for argument, following in itertools.zip_longest(arguments, arguments[1:], fillvalue=""):
         if argument.startswith("--"):
             name, equals, value = argument[2:].partition("=")
             found[name.replace("-", "_")] = value if equals else following

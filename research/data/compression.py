@@ -7,6 +7,7 @@ import gzip
 import io
 import lzma
 import re
+import struct
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -21,7 +22,17 @@ from research.data.tables import check_file
 
 NOT_DATA = (".py", ".sh", ".md", ".log", ".ipynb", ".yaml", ".yml")
 """Endings of files that lie beside data."""
-_DAMAGE = (EOFError, OSError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, NotImplementedError, RuntimeError)
+_DAMAGE = (
+    EOFError,
+    OSError,
+    zlib.error,
+    lzma.LZMAError,
+    zipfile.BadZipFile,
+    struct.error,
+    UnicodeError,
+    NotImplementedError,
+    RuntimeError,
+)
 """What the decompressors raise; pyarrow raises an OSError."""
 _BUFFER = 2**17
 _NUM_START = 10

@@ -68,15 +68,13 @@ def _find_here(folder: Path, suffixes: AbstractSet[str]) -> tuple[dict[str, list
     files: dict[str, list[Path]] = {split: [] for split in SPLIT_NAMES}
     not_data = []
     unread = []
+    unclear = []
     for path in _list_visible(folder):
         split = find_named_split(path)
         if split is None:
             if _is_unclear(path, suffixes):
-                raise ValueError(
-                    f"It is not clear which split '{path}' is: in a folder, files are named train, validation (or "
-                    "valid, val, dev) and test. Rename it, move it away, or give the file itself as --data."
-                )
-            if path.is_file() and (is_compressed(path) or path.suffix.lower() == ".json"):
+                unclear.append(path)
+            elif path.is_file() and (is_compressed(path) or path.suffix.lower() == ".json"):
                 unread.append(path.name)
         elif path.is_file() and path.suffix.lower() in NOT_DATA:
             not_data.append(path.name)
@@ -92,7 +90,18 @@ def _find_here(folder: Path, suffixes: AbstractSet[str]) -> tuple[dict[str, list
             files[split] = _find_in_split_folder(found[0], split, suffixes)
         elif found:
             files[split] = _order_shards(folder, split, found)
+    # A shard's name says which split it is of; other files could be of any.
+    others = [path for path in unclear if any(files.values()) and _SHARD.fullmatch(_stem(path))]
+    for path in unclear:
+        if path not in others:
+            raise ValueError(
+                f"It is not clear which split '{path}' is: in a folder, files are named train, validation (or valid, "
+                "val, dev) and test. Rename it, move it away, or give the file itself as --data."
+            )
     notes = []
+    if others:
+        names = dict.fromkeys(_shard_stem(_stem(path)) for path in others)
+        notes.append(f"Splits of {folder} that are not used: {', '.join(names)}.")
     if not_data:
         notes.append(f"Files of {folder} that are named like splits but are not data: {', '.join(not_data)}.")
     if unread and any(files.values()):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from stat import S_ISREG
@@ -152,7 +152,7 @@ def _find_in_folder(folder: Path, text_format: TextFormat) -> Source:
     if is_saved_dataset(folder):
         return Source(
             folder.resolve().name,
-            _identify([folder]),
+            _identify(_list_files([folder])),
             lambda _: {"train": [LoadedTable(load_saved(folder), "train")]},
         )
     release = find_raw_release(folder)
@@ -169,7 +169,7 @@ def _find_in_folder(folder: Path, text_format: TextFormat) -> Source:
             _check_readable(path)
     return Source(
         folder.resolve().name,
-        [[split, _identify(found)] for split, found in files.items()],
+        [[split, _identify(_list_files(found))] for split, found in files.items()],
         lambda _: {
             split: [_open_table(path, names[path], text_format) for path in found]
             for split, found in files.items()
@@ -183,7 +183,7 @@ def _find_saved_dict(folder: Path) -> Source:
     splits, notes = _choose_splits(str(folder), read_split_names(folder))
     return Source(
         folder.resolve().name,
-        [[split, _identify([folder / name])] for name, split in splits.items()],
+        [[split, _identify(_list_files([folder / name]))] for name, split in splits.items()],
         lambda _: {split: [LoadedTable(load_saved(folder / name), name)] for name, split in splits.items()},
         notes,
     )
@@ -236,13 +236,15 @@ def _as_tables(splits: Mapping[str, Table]) -> Tables:
     return {split: [table] for split, table in splits.items()}
 
 
-def _identify(paths: Iterable[Path]) -> list[Any]:
-    """Return what changes when a file is written: it takes no reading, and a copied-back older file is noticed too.
+def _list_files(paths: Iterable[Path]) -> Iterator[Path]:
+    """Yield files as they are, and the files of folders that save_to_disk wrote."""
+    for path in paths:
+        yield from list_saved_files(path) if path.is_dir() else [path]
 
-    Of a folder that save_to_disk wrote, these are its files.
-    """
-    files = (file for path in paths for file in (list_saved_files(path) if is_saved_dataset(path) else [path]))
-    stats = [(os.path.abspath(path), path.stat()) for path in files]
+
+def _identify(paths: Iterable[Path]) -> list[Any]:
+    """Return what changes when a file is written: it takes no reading, and a copied-back older file is noticed too."""
+    stats = [(os.path.abspath(path), path.stat()) for path in paths]
     for path, stat in stats:
         if not S_ISREG(stat.st_mode):  # a pipe could be waited for without end
             raise ValueError(f"{path} is not a file.")

@@ -246,3 +246,14 @@ def test_git_lfs_pointer_is_refused_with_the_command_that_fetches_it(load, write
     for spec in (folder, path):
         with pytest.raises(ValueError, match=rf"{path.name} is a Git LFS pointer.*`git lfs pull`"):
             load(spec)
+
+
+def test_shards_of_other_splits_are_reported_as_not_used(load, write_csv) -> None:
+    others = [f"plain_text/{name}-of-2.csv" for name in ("unsupervised-0", "unsupervised-1", "extra-0")]
+    folder = clone(write_csv, "plain_text/train-0-of-1.csv", "plain_text/test-0-of-1.csv", *others)
+    load(folder)
+    assert [line for line in load.said if line.endswith("plain_text that are not used: extra, unsupervised.")]
+    (folder / "plain_text" / "train-0-of-1.csv").unlink()
+    (folder / "plain_text" / "test-0-of-1.csv").unlink()
+    with pytest.raises(ValueError, match="not clear which split"):
+        load(folder / "plain_text")

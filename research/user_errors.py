@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -94,7 +95,7 @@ def one_line(message: object) -> str:
 def _asks_for_traceback(arguments: Sequence[str]) -> bool:
     """Return whether a command line has the flag; it must be known before the command line is parsed."""
     given = False
-    for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
+    for argument, following in itertools.pairwise([*arguments, ""]):
         flag, _, value = argument.partition("=")
         if flag == f"--{TRACEBACK}":
             given = (value or following) != "false"

@@ -95,7 +95,7 @@ def one_line(message: object) -> str:
 def _asks_for_traceback(arguments: Sequence[str]) -> bool:
     """Return whether a command line has the flag; it must be known before the command line is parsed."""
     given = False
-    for argument, following in itertools.zip_longest(arguments, arguments[1:], fillvalue=""):
+    for argument, following in itertools.pairwise([*arguments, ""]):
         flag, _, value = argument.partition("=")
         if flag == f"--{TRACEBACK}":
             given = (value or following) != "false"

@@ -39,7 +39,7 @@ from research.config import DataSettings
 from research.data import cache, load_splits
 from research.data.collate import Collator
 from research.data.tokens import tokenize_splits
-from research.user_errors import run_script
+from research.user_errors import complain, is_for_the_user
 from tests.conftest import ROOT, write_tiny_encoder
 from tests.integration.good_files import FILE_TYPES, FileType, Sheet, good_sheet, write_arrow_stream
 from tests.integration.mutated_arrow import ARROW_MUTATIONS, as_table
@@ -402,7 +402,7 @@ def fuzz(
             mutant = make_mutant(place / "data", np.random.default_rng((seed, number)))
             (place / "changes").write_text(", ".join([*mutant.changes, str(mutant.settings)]), encoding="utf-8")
             with modes_count():
-                return run_script([], lambda _: mutant, lambda mutant: action(mutant, encoder, place / "cache") or 0)
+                return _report_refusal(lambda: action(mutant, encoder, place / "cache"))
 
         status = in_child(carry_out, place / "out", place / "error")
         out, error = (Path(place / name).read_text(errors="backslashreplace") for name in ("out", "error"))
@@ -412,6 +412,17 @@ def fuzz(
         if not keep:
             data.chmod(0o700)
             shutil.rmtree(place)
+
+
+def _report_refusal(action: Callable[[], None]) -> int:
+    """Call a function; print an error that is for the user as the scripts do. Return the exit status."""
+    try:
+        action()
+    except ValueError as error:
+        if not is_for_the_user(error):
+            raise
+        return complain(error, exit_code=1)
+    return 0
 
 
 def in_child(carry_out: Callable[[], int], out: Path, error: Path) -> int:

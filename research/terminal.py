@@ -10,12 +10,16 @@ from rich.text import Text
 from research.plain_text import for_terminal
 
 
-def print_message(message: object) -> None:
-    """Print a message in one line.
+def print_message(message: object, *, keep_lines: bool = False) -> None:
+    """Print a message.
 
     Flushed, since some messages announce a long wait, and a file or pipe would keep them back until then.
+
+    Args:
+        message: what to print.
+        keep_lines: whether it has lines of its own, as an error in the user's code does.
     """
-    print(for_terminal(str(message)), flush=True)
+    print(for_terminal(str(message), keep_lines=keep_lines), flush=True)
 
 
 class Terminal(Console):
@@ -28,6 +32,6 @@ class Terminal(Console):
         """Return a string of a table or a line as text."""
         return super().render_str(for_terminal(text), **options | {"markup": False, "emoji": False})
 
-    def print_line(self, line: str) -> None:
-        """Print a line, however long, without folding it."""
-        self.print(line, soft_wrap=True)
+    def print_line(self, line: str, *, keep_lines: bool = False) -> None:
+        """Print a line, however long, without folding it; `keep_lines` as for `print_message`."""
+        self.print(Text(for_terminal(line, keep_lines=keep_lines)), soft_wrap=True)

@@ -180,7 +180,7 @@ def conclude(console: Terminal, outcomes: StudyOutcomes, *, show_texts: bool = T
             f"{log_of(outcomes.directory, encoded_anew[0].trial.id)}."
         )
     for outcome in failed:
-        print_message(f"failed: {outcome.trial.arm}, seed {outcome.trial.seed}: {outcome.error}")
+        print_message(f"failed: {outcome.trial.arm}, seed {outcome.trial.seed}: {outcome.error}", keep_lines=True)
     if failed:
         print_message(f"{len(failed)} of {len(outcomes.outcomes)} trials failed; --retry_failed tries them once more.")
     print_message(f"report: {path}")

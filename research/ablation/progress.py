@@ -100,7 +100,8 @@ class StudyProgress:
             if trial.id not in self._said:
                 self._said.add(trial.id)
                 number = f"[{len(self._said)}/{len(self._trials)}]"
-                self._console.print_line(f"{number} {trial.arm}, seed {trial.seed}: {_said_of(entries[trial.id])}")
+                outcome = f"{number} {trial.arm}, seed {trial.seed}: {_said_of(entries[trial.id])}"
+                self._console.print_line(outcome, keep_lines=True)
 
     def _show_news(self, entries: dict[str, Entry]) -> None:
         """Show what trials say of hidden states that are stored, or are not: each such line of any trial once."""

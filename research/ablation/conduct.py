@@ -28,6 +28,7 @@ from research.durable import write_text
 from research.forks import inherited_settings
 from research.lock import DirectoryLock
 from research.metrics import check_metric, higher_is_better
+from research.plain_text import for_terminal
 from research.report.study import find_contents, ranking_lines, write_contents
 from research.resuming import ABOUT_ROWS, compare_settings, refuse
 from research.smoke import smoke_settings
@@ -180,7 +181,8 @@ def conclude(console: Terminal, outcomes: StudyOutcomes, *, show_texts: bool = T
             f"{log_of(outcomes.directory, encoded_anew[0].trial.id)}."
         )
     for outcome in failed:
-        print_message(f"failed: {outcome.trial.arm}, seed {outcome.trial.seed}: {outcome.error}", keep_lines=True)
+        arm = for_terminal(outcome.trial.arm)
+        print_message(f"failed: {arm}, seed {outcome.trial.seed}: {outcome.error}", keep_lines=True)
     if failed:
         print_message(f"{len(failed)} of {len(outcomes.outcomes)} trials failed; --retry_failed tries them once more.")
     print_message(f"report: {path}")

@@ -100,7 +100,7 @@ class StudyProgress:
             if trial.id not in self._said:
                 self._said.add(trial.id)
                 number = f"[{len(self._said)}/{len(self._trials)}]"
-                outcome = f"{number} {trial.arm}, seed {trial.seed}: {_said_of(entries[trial.id])}"
+                outcome = f"{number} {for_terminal(trial.arm)}, seed {trial.seed}: {_said_of(entries[trial.id])}"
                 self._console.print_line(outcome, keep_lines=True)
 
     def _show_news(self, entries: dict[str, Entry]) -> None:

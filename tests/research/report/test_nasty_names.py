@@ -100,9 +100,8 @@ def test_terminal_gets_no_commands(written: Written) -> None:
     assert COMMANDS.findall(written.printed) == []
     metrics = {line.split("│")[1].strip() for line in written.printed.splitlines() if line.startswith("│ f1/")}
     assert {f"f1/{for_terminal(name)}" for name in NAMES if name != LONG} <= metrics
-    assert (
-        f"failed: {for_terminal(LONG)}, seed 1: {for_terminal(ARM).replace(for_terminal(MARK), '')}" in written.printed
-    )
+    error = for_terminal(ARM.replace(MARK, ""), keep_lines=True)  # errors have lines of their own
+    assert f"failed: {for_terminal(LONG)}, seed 1: {error}" in written.printed
 
 
 def test_pages_show_names_as_they_are(written: Written) -> None:

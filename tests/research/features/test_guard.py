@@ -126,6 +126,14 @@ TOUCHING: dict[str, tuple[Entries, str]] = {
         ],
         "texts are cut at 8 tokens instead of 32 once above(",
     ),
+    "condition on a head that stays for a while": (
+        [
+            {"at": "3st", "replace_head": "lstm"},
+            {"at": "6st", "replace_head": "linear"},
+            {"when": "above(validation/accuracy, 0.8)", "freeze": "name:head.forwards.*", "on_conflict": "skip"},
+        ],
+        "it is not known what changes once above(validation/accuracy, 0.8) (freeze(",
+    ),
 }
 
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from research.task import ProblemType
 
 _INTEGER = re.compile(r"[+-]?\d+")
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _WHOLE = re.compile(r"[+-]?(\d+)(\.0*)?")
 _LEADING_ZERO = re.compile(r"[+-]?0\d.*")
 _HALF_OF_PAIR = re.compile("[\ud800-\udfff]")
@@ -129,7 +129,7 @@ def _read_scalar(value: Any, *, typed: bool) -> tuple[str, str]:
             raise BadLabelError("the label is invalid Unicode (half of a surrogate pair)")
         if typed:
             return value, "str"
-        return value, "int" if _INTEGER.fullmatch(text) else "float" if _NUMBER.fullmatch(text) else "str"
+        return value, "int" if _INTEGER.fullmatch(text) else "float" if NUMBER.fullmatch(text) else "str"
     for scalar in (bool, int, float):
         if isinstance(value, scalar):
             return str(value), scalar.__name__
@@ -216,7 +216,7 @@ class LabelCodes:
         stripped = {value.strip() for value in values}
         to_name = _name_number if _are_numbers(stripped) else str.strip
         names = {to_name(value) for value in stripped}
-        sortable = all(_NUMBER.fullmatch(name) for name in names)
+        sortable = all(NUMBER.fullmatch(name) for name in names)
         return cls(sorted(names, key=(lambda name: (float(name), name)) if sortable else None), to_name)
 
     @classmethod
@@ -287,7 +287,7 @@ def parse_scores(values: pa.StringArray) -> NDArray[np.float64]:
 
 
 def _parse_score(value: str) -> float:
-    return float(value) if _NUMBER.fullmatch(value) else math.nan
+    return float(value) if NUMBER.fullmatch(value) else math.nan
 
 
 def distinct(values: pa.StringArray) -> list[str]:

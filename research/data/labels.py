@@ -19,7 +19,7 @@ from research.task import ProblemType
 
 _INTEGER = re.compile(r"[+-]?\d+")
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
-_WHOLE = re.compile(r"[+-]?(\d+)(\.0*)?")
+WHOLE = re.compile(r"[+-]?(\d+)(\.0*)?")
 _LEADING_ZERO = re.compile(r"[+-]?0\d.*")
 _HALF_OF_PAIR = re.compile("[\ud800-\udfff]")
 MISSING = "missing label"
@@ -79,7 +79,7 @@ class LabelForms:
         elements = [_read_scalar(element, typed=typed) for element in (value if is_list else [value])]
         texts = [text for text, _ in elements]
         self.kinds |= {Kind(scalar, is_list) for _, scalar in elements} or {Kind(None, is_list)}
-        self.has_fractions |= any(scalar == "float" and not _WHOLE.fullmatch(text.strip()) for text, scalar in elements)
+        self.has_fractions |= any(scalar == "float" and not WHOLE.fullmatch(text.strip()) for text, scalar in elements)
         if is_list:
             self.list_lengths[len(texts)] += 1
             self.only_zeros_and_ones &= all(text.strip().lower() in ZEROS_AND_ONES for text in texts)
@@ -257,7 +257,7 @@ class LabelCodes:
 
 def _are_numbers(values: set[str]) -> bool:
     """Return whether all values are whole numbers rather than codes made of digits."""
-    if not all(_WHOLE.fullmatch(value) for value in values) or any(map(_LEADING_ZERO.fullmatch, values)):
+    if not all(WHOLE.fullmatch(value) for value in values) or any(map(_LEADING_ZERO.fullmatch, values)):
         return False
     has_one_width = len(set(map(len, values))) == 1
     return not (has_one_width and all(map(_INTEGER.fullmatch, values)))
@@ -266,7 +266,7 @@ def _are_numbers(values: set[str]) -> bool:
 def _name_number(value: str) -> str:
     """Return a whole number without plus sign and fraction; anything else as it is."""
     text = value.strip()
-    match = _WHOLE.fullmatch(text)
+    match = WHOLE.fullmatch(text)
     if match is None:
         return text
     return f"-{match[1]}" if text.startswith("-") and match[1].strip("0") else match[1]

@@ -88,6 +88,12 @@ def check_times(config: RunConfig) -> None:
             raise ValueError(f"--{name}: {error}") from None
         if time.value == 0 and name != "warmup":
             raise ValueError(f"Expected --{name} above 0, got '{text}'; null turns it off.")
+    for number, entry in enumerate(config.timeline, start=1):
+        for name in ("at", "every"):
+            try:
+                parse_time(str(entry.get(name, "0st")))
+            except ValueError as error:
+                raise ValueError(f"timeline entry {number}: {error}") from None
     if config.patience is not None and config.evaluate_every is None:
         raise ValueError("--patience counts evaluations, and --evaluate_every null turns them off.")
 

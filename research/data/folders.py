@@ -42,7 +42,9 @@ def find_split_files(folder: Path, suffixes: AbstractSet[str]) -> tuple[dict[str
             a shard is missing.
     """
     files, notes = _find_here(folder, suffixes)
-    nested = [] if any(files.values()) else list(_find_nested(folder, _DEPTH))
+    if any(files.values()):
+        return files, notes + _report_splits_inside(folder, [split for split, found in files.items() if not found])
+    nested = list(_find_nested(folder, _DEPTH))
     if len(nested) > 1:
         names = ", ".join(str(path.relative_to(folder)) for path in nested)
         raise ValueError(f"'{folder}' holds more than one data set: {names}. Choose one, such as --data '{nested[0]}'.")
@@ -118,6 +120,18 @@ def _find_nested(folder: Path, depth: int) -> Iterator[Path]:
             yield path
         elif depth > 1:
             yield from _find_nested(path, depth - 1)
+
+
+def _report_splits_inside(folder: Path, missing: Sequence[str]) -> list[str]:
+    """Report files of splits that the folder itself lacks, and that lie in a folder inside where they are not read."""
+    unread = [
+        path.relative_to(folder).as_posix()
+        for inside in _find_nested(folder, 1)
+        if not is_named_like_split(inside)
+        for path in _list_visible(inside)
+        if is_named_like_split(path) and find_named_split(path) in missing
+    ]
+    return [f"Warning: Not read, since other splits are in {folder} itself: {', '.join(unread)}."] if unread else []
 
 
 def _find_in_split_folder(folder: Path, split: str, suffixes: AbstractSet[str]) -> list[Path]:

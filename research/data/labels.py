@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from research.task import ProblemType
 
 _INTEGER = re.compile(r"[+-]?\d+")
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
-_WHOLE = re.compile(r"[+-]?(\d+)(\.0*)?")
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+WHOLE = re.compile(r"[+-]?(\d+)(\.0*)?")
 _LEADING_ZERO = re.compile(r"[+-]?0\d.*")
 _HALF_OF_PAIR = re.compile("[\ud800-\udfff]")
 MISSING = "missing label"
@@ -79,7 +79,7 @@ class LabelForms:
         elements = [_read_scalar(element, typed=typed) for element in (value if is_list else [value])]
         texts = [text for text, _ in elements]
         self.kinds |= {Kind(scalar, is_list) for _, scalar in elements} or {Kind(None, is_list)}
-        self.has_fractions |= any(scalar == "float" and not _WHOLE.fullmatch(text.strip()) for text, scalar in elements)
+        self.has_fractions |= any(scalar == "float" and not WHOLE.fullmatch(text.strip()) for text, scalar in elements)
         if is_list:
             self.list_lengths[len(texts)] += 1
             self.only_zeros_and_ones &= all(text.strip().lower() in ZEROS_AND_ONES for text in texts)
@@ -129,7 +129,7 @@ def _read_scalar(value: Any, *, typed: bool) -> tuple[str, str]:
             raise BadLabelError("the label is invalid Unicode (half of a surrogate pair)")
         if typed:
             return value, "str"
-        return value, "int" if _INTEGER.fullmatch(text) else "float" if _NUMBER.fullmatch(text) else "str"
+        return value, "int" if _INTEGER.fullmatch(text) else "float" if NUMBER.fullmatch(text) else "str"
     for scalar in (bool, int, float):
         if isinstance(value, scalar):
             return str(value), scalar.__name__
@@ -216,7 +216,7 @@ class LabelCodes:
         stripped = {value.strip() for value in values}
         to_name = _name_number if _are_numbers(stripped) else str.strip
         names = {to_name(value) for value in stripped}
-        sortable = all(_NUMBER.fullmatch(name) for name in names)
+        sortable = all(NUMBER.fullmatch(name) for name in names)
         return cls(sorted(names, key=(lambda name: (float(name), name)) if sortable else None), to_name)
 
     @classmethod
@@ -257,7 +257,7 @@ class LabelCodes:
 
 def _are_numbers(values: set[str]) -> bool:
     """Return whether all values are whole numbers rather than codes made of digits."""
-    if not all(_WHOLE.fullmatch(value) for value in values) or any(map(_LEADING_ZERO.fullmatch, values)):
+    if not all(WHOLE.fullmatch(value) for value in values) or any(map(_LEADING_ZERO.fullmatch, values)):
         return False
     has_one_width = len(set(map(len, values))) == 1
     return not (has_one_width and all(map(_INTEGER.fullmatch, values)))
@@ -266,7 +266,7 @@ def _are_numbers(values: set[str]) -> bool:
 def _name_number(value: str) -> str:
     """Return a whole number without plus sign and fraction; anything else as it is."""
     text = value.strip()
-    match = _WHOLE.fullmatch(text)
+    match = WHOLE.fullmatch(text)
     if match is None:
         return text
     return f"-{match[1]}" if text.startswith("-") and match[1].strip("0") else match[1]
@@ -287,7 +287,7 @@ def parse_scores(values: pa.StringArray) -> NDArray[np.float64]:
 
 
 def _parse_score(value: str) -> float:
-    return float(value) if _NUMBER.fullmatch(value) else math.nan
+    return float(value) if NUMBER.fullmatch(value) else math.nan
 
 
 def distinct(values: pa.StringArray) -> list[str]:

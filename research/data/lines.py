@@ -17,13 +17,13 @@ _UNDECODED = re.compile("[\udc80-\udcff]")
 
 
 def check_encoding(name: str) -> None:
-    """Refuse an encoding that Python does not know.
+    """Refuse an encoding that Python does not know, or that does not encode text (base64).
 
     Raises:
         ValueError: naming it.
     """
     try:
-        codecs.lookup(name)
+        io.TextIOWrapper(io.BytesIO(), name)
     except LookupError:
         raise ValueError(
             f"Unknown encoding '{name}'. Common ones: utf-8, utf-16, latin-1, cp1252, gb18030, shift_jis."
@@ -35,12 +35,18 @@ def open_text(path: Path, encoding: str | None = None) -> io.TextIOWrapper:
 
     Args:
         path: the file.
-        encoding: its encoding; None is UTF-8, or UTF-16 if the file begins with UTF-16's byte order mark.
+        encoding: its encoding; None is UTF-8, or UTF-16 if the file begins with UTF-16's byte order mark. The mark is
+            no part of the text, whether the encoding was named or not.
     """
     stream = open_bytes(path)
     try:
-        encoding = encoding or ("utf-16" if stream.peek(2)[:2] in _UTF16_MARKS else "utf-8-sig")
-        return io.TextIOWrapper(stream, encoding, errors="surrogateescape", newline="\n")
+        name = codecs.lookup(encoding or "utf-8").name
+        is_marked = stream.peek(2)[:2] in _UTF16_MARKS
+        if is_marked and (encoding is None or name in ("utf-16-le", "utf-16-be")):
+            name = "utf-16"
+        elif name == "utf-8":
+            name = "utf-8-sig"
+        return io.TextIOWrapper(stream, name, errors="surrogateescape", newline="\n")
     except ValueError:
         stream.close()
         raise

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from research.data.labels import MAX_WHOLE_CLASSES, LabelForms, lookalikes
+from research.data.labels import MAX_WHOLE_CLASSES, NUMBER, WHOLE, LabelForms, lookalikes
 from research.task import ProblemType
 
 SEPARATORS = (",", ";", "|", "/")
@@ -48,6 +48,17 @@ def warn_of_second_readings(
                 f"Column '{column}' holds {len(counts)} different whole numbers, read as classes; if they are scores, "
                 "set task=regression."
             )
+    elif in_lists and forms.only_zeros_and_ones and len(forms.list_lengths) > 1:
+        lengths = " and ".join(f"{length} ({rows:,} rows)" for length, rows in sorted(forms.list_lengths.items()))
+        warnings.append(
+            f"Column '{column}' holds lists of nothing but 0 and 1, of lengths {lengths}, read as lists of the labels "
+            "that apply; if they hold a 0 or 1 for each label, give all of them one length."
+        )
+    elif scalars == {"str"} and all(map(NUMBER.fullmatch, counts)) and not all(map(WHOLE.fullmatch, counts)):
+        warnings.append(
+            f"Column '{column}' holds numbers with a fraction as text, read as classes; if they are scores, store them "
+            "as numbers."
+        )
     if problem_type == "single_label" and not in_lists:
         warnings += _warn_of_ids(counts, column) + _warn_of_joined_names(list(counts), column)
     return [f"Warning: {warning}" for warning in warnings]

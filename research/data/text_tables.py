@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from research.data.bad_rows import OTHER_ENCODING, BadRowsError
 from research.data.compression import check_text
+from research.data.labels import MAX_WHOLE_CLASSES, NUMBER
 from research.data.lines import Lines
 from research.data.tables import Report, Table, check_columns
 
@@ -22,6 +23,8 @@ _SEPARATORS = (",", ";", "|")
 """Of csv files, by the number of columns that the header has with each."""
 _NUM_SAMPLED = 1000
 """Rows in which the values of a column are looked up."""
+_LONGEST_ADDITION = 8
+"""Characters by which a header may be longer per column in another place: spaces, quotes, a byte order mark."""
 _FIELD = r'(?:"(?:[^"]|"")*"|[^"\t\r\n]*)'
 _QUOTED_RECORD = re.compile(rf"{_FIELD}(?:\t{_FIELD})*\r?\n?")
 """A record of a tsv file in which quotes enclose fields, and are nowhere else."""
@@ -143,27 +146,52 @@ class DelimitedTable(Table):
         self, fields: Sequence[str], header: Sequence[str], wanted: Sequence[int], num_lines: int
     ) -> str | None:
         """Return why a record cannot be a row, or None."""
-        if not self._format.columns and [field.strip().removeprefix("\ufeff") for field in fields] == list(header):
+        if _is_header(fields, header):
+            if self._format.columns:
+                return "holds the names of the columns; if it is the header, leave out --columns"
             return "repeats the header; was the file put together from several"
         if not self.is_quoted:
             return None
         for index in wanted:
             if _QUOTED_AFTER_SPACE.fullmatch(fields[index]):
                 return f"a space before the quote of column '{header[index]}', so that the quotes count as text"
-        if num_lines > 1 and any(self._holds_records(fields[index], len(header), wanted[-1]) for index in wanted):
+        of_several_lines = [index for index in wanted if num_lines > 1 and "\n" in fields[index]]
+        if any(self._holds_records(fields[index], index, len(header), wanted[-1]) for index in of_several_lines):
             return f"a quoted field of {num_lines:,} lines holds what looks like other rows; is its quote at its place"
         return None
 
-    def _holds_records(self, field: str, num_fields: int, label: int) -> bool:
-        """Return whether a line of a field, its last one excepted, is a record with a label that other rows have."""
-        for line in field.split("\n")[:-1]:
+    def _holds_records(self, field: str, index: int, num_fields: int, label: int) -> bool:
+        """Return whether a line of a field is a record with a label that other rows could have.
+
+        The first line lacks the columns before the field, the last one those after it. If the field is in the label's
+        column, or there are no labels, the values of all other columns decide too.
+        """
+        others = [column for column in range(num_fields) if column != index]
+        lines = field.split("\n")
+        for number, line in enumerate(lines):
             try:
                 fields = next(csv.reader([line], strict=True, delimiter=self.separator), [])
             except csv.Error:
                 continue
-            if len(fields) == num_fields and fields[label].strip() in self._known_values(label):
+            if number == 0:
+                fields = [""] * index + fields
+            elif number == len(lines) - 1:
+                fields += [""] * (num_fields - index - 1)
+            if len(fields) != num_fields:
+                continue
+            if self._fits(label, fields[label]) or (
+                label == index and others and all(self._fits(column, fields[column]) for column in others)
+            ):
                 return True
         return False
+
+    def _fits(self, index: int, value: str) -> bool:
+        """Return whether a value is one of a column, or a number in a column of many numbers: scores, or ids."""
+        value = value.strip()
+        known = self._known_values(index)
+        if value in known or not NUMBER.fullmatch(value):
+            return value in known
+        return len(known) > MAX_WHOLE_CLASSES and all(map(NUMBER.fullmatch, known))
 
     def _known_values(self, index: int) -> frozenset[str]:
         """Return the values of a column in the first rows of one line each."""
@@ -175,7 +203,19 @@ class DelimitedTable(Table):
         lines = self._lines()
         records = itertools.islice(self._records(lines), 1, _NUM_SAMPLED)
         singles = (fields for line, fields in records if line == lines.line and not isinstance(fields, str))
-        return frozenset(fields[index].strip() for fields in singles if len(fields) > index)
+        return frozenset(fields[index].strip() for fields in singles if len(fields) > index) - {""}
+
+
+def _is_header(fields: Sequence[str], header: Sequence[str]) -> bool:
+    """Return whether a record has the names of the columns, in any order or case."""
+    if sum(map(len, fields)) > sum(map(len, header)) + _LONGEST_ADDITION * len(header):
+        return False  # most rows, without a look at their texts
+    return sorted(map(_as_column_name, fields)) == sorted(map(_as_column_name, header))
+
+
+def _as_column_name(field: str) -> str:
+    """Return a field of a header without spaces, and without the mark at the beginning of a file and its quotes."""
+    return field.strip().removeprefix("\ufeff").strip('"').casefold()
 
 
 class CsvTable(DelimitedTable):

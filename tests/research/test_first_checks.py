@@ -43,6 +43,8 @@ from tests.rights import modes_count
             "timeline entry 1: Unknown edit 'frezze'. Did you mean 'free",
         ),
         ({"warmup": "soon"}, "--warmup: Cannot read the time 'soon'"),
+        ({"timeline": [{"at": "3x", "freeze": "head"}]}, "timeline entry 1: Cannot read the time '3x'"),
+        ({"timeline": [{"every": 3, "freeze": "head"}]}, "timeline entry 1: Cannot read the time '3'"),
     ],
 )
 def test_check_first_refuses_what_is_not_there(

@@ -216,6 +216,49 @@ def test_texts_of_several_lines_are_texts(load, write_csv) -> None:
     assert sum(len(split) for _, split in splits.items()) == 31
 
 
+@pytest.mark.parametrize(
+    ("header", "row"),
+    [
+        ("text,label", "review {0},0.0{0}"),  # scores, none of which need occur in another row
+        ("label,text", "label {1},review {0}"),
+        ("id,text,label", "{0},review {0},label {1}"),
+        ("label,text,id", "label {1},review {0},{0}"),
+    ],
+)
+@pytest.mark.parametrize("num_swallowed", [1, 2])
+def test_quote_that_closes_later_is_found_in_every_order_of_columns(
+    load, write_csv, header: str, row: str, num_swallowed: int
+) -> None:
+    lines = [row.format(number, number % 2) for number in range(50)]
+    lines[10] = lines[10].replace("review", '"tis review')
+    last = 10 + num_swallowed
+    before, after = lines[last].split(f"review {last}")
+    lines[last] = f'{before}review {last}"{after}'
+    with pytest.raises(BadRowsError, match=r"row 11 \(line 12\).*looks like other rows"):
+        load(write_csv(*lines, header=header))
+
+
+def test_quote_that_closes_later_is_found_in_rows_without_labels(load, write_csv) -> None:
+    write_csv(*reviews(40), name="train.csv")
+    write_csv(*reviews(10), name="validation.csv")
+    lines = [f"{number},unknown {number}" for number in range(50)]
+    lines[10] = '10,"tis unknown 10'
+    lines[12] = '12,unknown 12"'
+    with pytest.raises(BadRowsError, match=r"test\.csv, row 11 \(line 12\).*looks like other rows"):
+        load(write_csv(*lines, name="test.csv", header="id,text").parent)
+
+
+@pytest.mark.parametrize("second", ['\ufeff"text","label"', "Text,LABEL", "label,text", " text , label "])
+def test_second_header_is_found_however_it_is_written(load, write_csv, second: str) -> None:
+    with pytest.raises(BadRowsError, match=r"1 bad row of 21: .*row 11 \(line 12\): repeats the header"):
+        load(write_csv(*reviews(10), second, *reviews(10)))
+
+
+def test_header_is_no_row_of_a_file_with_columns(load, write_csv) -> None:
+    with pytest.raises(BadRowsError, match=r"1 bad row of 21: .*row 1: .*leave out --columns"):
+        load(write_csv(*reviews(20)), columns=("text", "label"))
+
+
 @pytest.mark.parametrize("mark", ["", "\ufeff"])
 @pytest.mark.parametrize(("name", "separator"), [("reviews.csv", ","), ("reviews.tsv", "\t")])
 def test_second_header_is_a_bad_row(load, write_csv, name: str, separator: str, mark: str) -> None:

@@ -118,6 +118,13 @@ def test_scripts_and_notes_named_like_a_split_are_reported_and_left_alone(load, 
         assert [line for line in load.said if "train.py" in line and "README" not in line]
 
 
+def test_splits_in_a_folder_beside_others_are_reported(load, write_csv) -> None:
+    for name in ("train.csv", "held out/test.csv", "held out/train.csv", "held out/test.md"):
+        write_csv(*reviews(40), name=f"data/{name}")
+    load(write_csv(*reviews(10), name="data/validation.csv").parent)
+    assert [line for line in load.said if line.startswith("Warning: ") and line.endswith(" itself: held out/test.csv.")]
+
+
 def test_files_beside_the_splits_are_reported_if_they_may_be_data(load, write_csv) -> None:
     folder = write_csv(*reviews(40), name="data/train.csv").parent
     for name in ("dataset_infos.json", "raw.zip", "._train.csv", ".gitattributes"):

@@ -221,6 +221,15 @@ def test_a_second_reading_is_reported_with_its_setting(
     assert any(line.startswith("Warning: ") and setting in line for line in load.said), load.said
 
 
+@pytest.mark.parametrize(
+    ("labels", "remedy"),
+    [(["0.5", "1.0", "1.5"], "store them as numbers"), ([[0, 1], [1, 0], [0, 1], [1]], "give all of them one length")],
+)
+def test_a_second_reading_of_json_is_reported(load, write_jsonl, labels: list[object], remedy: str) -> None:
+    load(write_jsonl([{"text": f"text {row}", "label": labels[row % len(labels)]} for row in range(40)]))
+    assert any(line.startswith("Warning: ") and remedy in line for line in load.said), load.said
+
+
 def test_a_label_column_of_ids_is_refused_if_nothing_can_be_carved(load, write_csv) -> None:
     with pytest.raises(ValueError, match=r"too few to carve a test split .* while each of 60 labels keeps one"):
         load(write_csv(*[f"text {row},{10**18 + row}" for row in range(60)]))

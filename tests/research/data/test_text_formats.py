@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import csv
+import json
 from pathlib import Path
 
 import pytest
 
 from research.data import Splits
 from research.data.bad_rows import BadRowsError
+
+from .conftest import reviews
 
 ROWS = [(f"review {row}; good | bad", f"label {row % 2}") for row in range(40)]
 
@@ -75,6 +78,22 @@ def test_other_encodings_are_read(load, tmp_path: Path, encoding: str, name: str
     (tmp_path / name).write_bytes("\n".join(lines).encode(encoding))
     settings = {"encoding": encoding} if encoding == "cp1252" else {}
     assert texts(load(tmp_path / name, **settings)) == set(rows)
+
+
+@pytest.mark.parametrize("name", ["reviews.csv", "reviews.jsonl"])
+@pytest.mark.parametrize("encoding", ["utf-8", "UTF8", "utf-16-le"])
+def test_byte_order_mark_is_no_text_where_the_encoding_is_named(load, tmp_path: Path, encoding: str, name: str) -> None:
+    lines = [json.dumps({"text": f"review {row}", "label": row % 2}) for row in range(20)]
+    content = "\n".join(["text,label", *reviews(20)] if name.endswith(".csv") else lines)
+    (tmp_path / name).write_bytes(f"\ufeff{content}".encode(encoding))
+    splits = load(tmp_path / name, encoding=encoding, text_column="text")
+    assert sum(len(split) for _, split in splits.items()) == 20
+
+
+@pytest.mark.parametrize("encoding", ["rot13", "base64", "utf-88"])
+def test_encoding_of_something_else_than_text_is_refused(load, write_csv, encoding: str) -> None:
+    with pytest.raises(ValueError, match=f"Unknown encoding '{encoding}'"):
+        load(write_csv(*reviews(20)), encoding=encoding)
 
 
 def test_file_of_another_encoding_is_answered_with_the_setting_and_not_with_skipping(load, write_csv) -> None:

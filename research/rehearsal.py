@@ -193,7 +193,9 @@ class Rehearsal:
             EditError: if one cannot be applied, or would leave nothing to train.
         """
         end = copy.deepcopy(self)
-        states = [copy.deepcopy(self)]
+        # Conditions come true after an evaluation, and so never before what is due at the beginning.
+        begins_with_edits = self.clock.step in timeline.due
+        states = [] if begins_with_edits else [copy.deepcopy(self)]
         for step, requests in timeline.due.items():
             end.clock.step = step
             end.apply(requests)
@@ -206,16 +208,17 @@ class Rehearsal:
 
         Args:
             entry: what is checked.
-            states: the run before its first planned edits, and after those of each step.
+            states: the run after the planned edits of each step, and before the first ones unless it begins with them.
             timeline: what else there is.
         Raises:
-            EditError: if it can never be applied, or not always and the entry has no on_conflict.
+            EditError: if it can never be applied, or not always and the entry has no on_conflict. In a fork an entry
+                with on_conflict may be left from a time at which it could be.
         """
         failures: list[EditError] = []
         num_tried = 0
         planned = list(timeline.due.values())
         others = [None, *(other for other in timeline.conditional if other is not entry)]
-        for num_done, state in enumerate(states):
+        for num_done, state in enumerate(states, start=len(planned) + 1 - len(states)):
             for other in others:
                 tried = copy.deepcopy(state)
                 try:
@@ -230,7 +233,7 @@ class Rehearsal:
                         tried.apply_all(planned[num_done:])
                 except EditError as error:
                     failures.append(error)
-        if len(failures) == num_tried:
+        if len(failures) == num_tried and not (self.clock.step > 0 and entry.on_conflict is not None):
             raise failures[0]
         if failures and entry.on_conflict is None:
             raise EditError(

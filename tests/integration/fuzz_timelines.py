@@ -195,17 +195,24 @@ def fuzz(folder: Path, encoder: str, data: str, *, num_runs: int, seed: int) -> 
             _in_child(settings | {"resume": "auto"}, killed, kill_at=moment)
         if not (killed / "result.json").exists():
             _in_child(settings | {"resume": "auto"}, killed)
-        found += [f"killed: {difference}" for difference in differences(whole, killed)]
+        found += _compare("killed", whole, killed)
         checkpoints = list_checkpoints(whole)
         checkpoint = checkpoints[int(moments[2] * len(checkpoints))]
         step = step_of(checkpoint)
         if step < NUM_STEPS:  # after the last step nothing is left to train
             fork = place / "fork"
             _in_child(settings | {"fork": f"{whole}@{step}"}, fork)
-            found += [f"forked: {difference}" for difference in differences(whole, fork)]
+            found += _compare("forked", whole, fork)
         yield Outcome(number, settings, False, num_kills, step, tuple(found))
         if not found:
             shutil.rmtree(place)
+
+
+def _compare(kind: str, whole: Path, run: Path) -> list[str]:
+    """Return what differs between two runs; a run without a result was refused, though the whole one was not."""
+    if not (run / "result.json").exists():
+        return [f"{kind}: refused"]
+    return [f"{kind}: {difference}" for difference in differences(whole, run)]
 
 
 def _common(encoder: str, data: str) -> dict[str, Any]:

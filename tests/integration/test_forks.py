@@ -378,6 +378,17 @@ def test_fork_after_a_condition_that_came_true(fork: Train, tmp_path: Path) -> N
     assert journal_of(tmp_path / "again") == journal_of(tmp_path / "first") == [(2, "add_lora")]
 
 
+@pytest.mark.parametrize("on_conflict", ["skip", "error"])
+def test_fork_may_begin_where_a_conditional_edit_is_no_longer_possible(
+    fork: Train, tmp_path: Path, on_conflict: str
+) -> None:
+    waiting = {"when": "below(validation/loss, 0)", "reinitialize": "encoder.layer[-1]", "on_conflict": on_conflict}
+    timeline = [{"at": "3st", "add_lora": {"r": 2}}, waiting]
+    first = fork("first", fork=None, timeline=timeline)
+    again = fork("again", fork=f"{tmp_path / 'first'}@4", timeline=timeline)
+    assert again["weights_sha256"] == first["weights_sha256"]
+
+
 @pytest.mark.parametrize(("optimizer", "name"), [("adamw", "betas"), ("sgd", "momentum")])
 def test_fork_away_from_a_moving_momentum_has_its_own(fork: Train, tmp_path: Path, optimizer: str, name: str) -> None:
     seen = []

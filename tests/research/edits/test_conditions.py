@@ -126,6 +126,12 @@ def test_conditional_edit_that_can_never_be_applied_is_refused(start_run: StartR
         start_run(max_steps=8, evaluate_every="2st", timeline=[never])
 
 
+def test_conditional_edit_cannot_come_before_what_a_run_begins_with(start_run: StartRun) -> None:
+    never = {"when": "below(validation/loss, 9)", "reinitialize": "encoder.layer[-1]", "on_conflict": "skip"}
+    with pytest.raises(EditError, match="merge_lora before reinitialize"):
+        start_run(max_steps=8, evaluate_every="2st", timeline=[{"at": "0%", "add_lora": {"r": 2}}, never])
+
+
 @pytest.mark.parametrize(
     ("every", "step"),
     [

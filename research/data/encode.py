@@ -269,7 +269,7 @@ class LabelEncoder:
             names = [name for name, is_unknown in zip(label, unknown, strict=True) if is_unknown]
         else:
             names = [self.reader.names[code] for code in found.codes[unknown]]
-        return f"the label {', '.join(map(repr, names))} does not occur in the training rows"
+        return f"the label {', '.join(map(repr, names))} does not occur in the training rows (--unseen_labels)"
 
 
 def _count_labels(train: Rows) -> Counter[str]:

@@ -129,7 +129,7 @@ def test_rows_left_out_are_counted_by_split_and_reason(load, write_csv) -> None:
         ("train", "empty text", 2),
         ("train", "missing label", 1),
         ("test", "empty text", 1),
-        ("test", "the label 'label 7' does not occur in the training rows", 1),
+        ("test", "the label 'label 7' does not occur in the training rows (--unseen_labels)", 1),
     }
     assert {(item.split, item.reason, item.rows) for item in splits.left_out} == expected
     again = load(folder, bad_rows="skip")  # from the cache

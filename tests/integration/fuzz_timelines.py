@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -199,7 +200,8 @@ def fuzz(folder: Path, encoder: str, data: str, *, num_runs: int, seed: int) -> 
         checkpoints = list_checkpoints(whole)
         checkpoint = checkpoints[int(moments[2] * len(checkpoints))]
         step = step_of(checkpoint)
-        if step < NUM_STEPS:  # after the last step nothing is left to train
+        last_step = json.loads((whole / "result.json").read_text())["steps"]
+        if step < last_step:  # after it nothing is left to train, or to save
             fork = place / "fork"
             _in_child(settings | {"fork": f"{whole}@{step}"}, fork)
             found += _compare("forked", whole, fork)

@@ -313,6 +313,8 @@ def read(mutant: Mutant, encoder: Path, cache_dir: Path) -> None:
     for name, split in splits.items():
         labels = collator(split[:]).labels
         assert len(split) == num_kept[name]
+        if name in splits.unlabelled:
+            continue
         assert torch.isfinite(labels).all(), f"labels of {name}: {labels}"
         if task.problem_type == "single_label":
             num_labels = task.num_labels + (len(task.unseen_labels) if name != "train" else 0)

@@ -60,7 +60,7 @@ def check_directory(directory: Path, config: RunConfig) -> None:
     """Refuse a directory that the run may not have; nothing is changed.
 
     Raises:
-        ValueError: if it cannot be looked up, if it exists and neither --resume nor --overwrite is said, or if it is
+        ValueError: if it cannot be looked up, if it exists without --resume or --overwrite, or if it is
             no run's directory.
     """
     if look_up(str(directory)).exists() and not directory.is_dir():

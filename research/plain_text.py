@@ -1,4 +1,4 @@
-"""Names and texts of the user's own as each format shows them: no character of theirs is taken for a command.
+"""Show the user's names and texts as they are in each format: no character acts as a command.
 
 Labels, arms, settings, errors and texts may hold anything. There is one function for each format that people look at.
 JSON, YAML and parquet quote by themselves and keep every character.

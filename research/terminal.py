@@ -1,4 +1,4 @@
-"""All that is printed goes through here: names from a file may hold commands for the terminal."""
+"""Print messages and tables safely: names from a file may hold commands for the terminal."""
 
 from __future__ import annotations
 

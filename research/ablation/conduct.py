@@ -139,7 +139,7 @@ def check_forks(trials: Sequence[Trial]) -> None:
 
 
 def check_compared(spec: StudySpec, trials: Sequence[Trial]) -> None:
-    """Refuse rows without labels, and a metric that the labels do not have, before any trial is run in vain.
+    """Refuse rows without labels, and a metric that the labels do not have, before any trial runs.
 
     Raises:
         ValueError: naming the nearest metric and all of them; or for data that cannot be used.

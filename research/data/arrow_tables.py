@@ -124,7 +124,7 @@ def _holds_strings(kind: pa.DataType) -> bool:
 
 @dataclass(frozen=True)
 class _Unreadable:
-    """Stands in the place of a value that cannot be read."""
+    """Placeholder for a value that cannot be read."""
 
     reason: str
 

@@ -1,4 +1,4 @@
-"""Text files as bytes: decompressed as they are read if their names say that they are compressed."""
+"""Open text files as bytes, and decompress those whose names say that they are compressed."""
 
 from __future__ import annotations
 

@@ -138,7 +138,7 @@ def _find_in_split_folder(folder: Path, split: str, suffixes: AbstractSet[str]) 
     """Return the files of a folder that is named like a split: a saved data set, one file, or numbered ones."""
     if is_saved_dataset(folder):
         return [folder]
-    # Spark and its like mark what is no data with an underscore.
+    # Spark and similar tools mark files that are not data with an underscore.
     found = [
         path
         for path in _list_visible(folder)
@@ -161,7 +161,7 @@ def _find_in_split_folder(folder: Path, split: str, suffixes: AbstractSet[str]) 
 
 
 def _list_visible(folder: Path) -> list[Path]:
-    """Return what is in a folder, hidden files and what macOS adds excepted."""
+    """Return what is in a folder, except for hidden files and those that macOS adds."""
     try:
         return sorted(path for path in folder.iterdir() if not path.name.startswith((".", "__MACOSX")))
     except OSError as error:

@@ -48,7 +48,7 @@ def read_split_names(folder: Path) -> list[str]:
 
 
 def list_saved_files(folder: Path) -> list[Path]:
-    """Return the files of one saved data set, and what else is there in the place of a file."""
+    """Return everything in the folder of a saved data set, subfolders excepted."""
     return sorted(path for path in folder.iterdir() if not path.is_dir())
 
 

@@ -18,7 +18,7 @@ from research.data.reading import reading
 from research.data.tables import Table
 
 MAY_BE_UNLABELLED = "test"
-"""The split that may be without labels: the other ones are learnt from and chosen by."""
+"""The split that may be without labels: training and model selection need the labels of the other splits."""
 _NO_LABEL = "-1"
 _WRITTEN_NO_LABEL = re.compile(r"-1(\.0*)?")  # how published test sets mark rows whose labels are kept secret
 

@@ -391,7 +391,7 @@ def fuzz(
         write_tiny_encoder(encoder)
     cache.fingerprint()  # hashes the code once, for all children
     gc.collect()
-    gc.freeze()  # children share the memory of what is there now
+    gc.freeze()  # forked children share the memory of existing objects
     for number in range(first, first + num_files):
         place = folder / f"{number:04}"
         data = place / "data"

@@ -221,7 +221,7 @@ def _take_rights_of_folder(path: Path, generator: np.random.Generator) -> Path:
 
 
 def _put_something_else(path: Path, generator: np.random.Generator) -> Path:
-    """Put a folder, a link, a pipe, a socket or a file that cannot be read in the place of the file."""
+    """Replace the file with a folder, a link, a pipe, a socket or an unreadable file."""
     path.unlink()
     kinds: tuple[Callable[[], object], ...] = (
         path.mkdir,

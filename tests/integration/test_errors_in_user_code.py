@@ -54,7 +54,7 @@ EDIT_AT_1 = "--timeline={at: 1st, broken: true}"
 
 @dataclass(frozen=True)
 class Case:
-    """A plugin with an error, and what is said of it."""
+    """A plugin with an error, and the expected message."""
 
     code: str
     """The plugin."""

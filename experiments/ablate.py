@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from research.ablation.command import StudyCommand, parse_study
+from research.ablation.first_checks import check_study, check_worker
 from research.ablation.grid import check_arms, expand
 from research.first_checks import check_first
 from research.terminal import print_message
@@ -14,6 +15,7 @@ from research.user_errors import complain, run_script
 
 def compare(command: StudyCommand) -> int:
     """Plan and run a study."""
+    check_study(command)
     trials = expand(command.spec, command.options)
     check_arms(trials, check_first)
     print_message(f"Planning the study {command.spec.name}: loading libraries, then checking settings and data.")
@@ -43,6 +45,7 @@ def parse_work(arguments: Sequence[str]) -> argparse.Namespace:
 
 def work(options: argparse.Namespace) -> int:
     """Work on a study that was planned, on this or another machine."""
+    check_worker(options.accelerate_config, options.num_workers, options.trial_timeout)
     from research.ablation import conduct
 
     return conduct.work(

@@ -4,6 +4,7 @@ import sys
 
 from research.cli import Command, parse
 from research.first_checks import check_first
+from research.place_checks import check_run_directory
 from research.user_errors import run_script
 from research.waiting import Announced, reporter
 
@@ -28,6 +29,7 @@ def carry_out(command: Command) -> int:
 
         preview(command.config)
     else:
+        check_run_directory(command.config)
         with Announced("Loading libraries", reporter()):
             from research.experiment import run_experiment
 

@@ -22,6 +22,7 @@ import numpy as np
 
 from research.cli import Command, parse
 from research.first_checks import check_first
+from research.paths import look_up
 from research.user_errors import run_script
 
 if TYPE_CHECKING:
@@ -71,8 +72,13 @@ def parse_verify(arguments: Sequence[str]) -> VerifyCommand | None:
     parser.add_argument("--watch", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--cut", help=argparse.SUPPRESS)
     own, settings = parser.parse_known_args(arguments)
-    if own.watch is None and own.folder.exists():
+    if own.watch is None and look_up(str(own.folder)).exists():
         raise ValueError(f"{own.folder} exists; delete it, or choose another --folder.")
+    for name in ("cuts", "cut_seed"):
+        if getattr(own, name) < 0:
+            raise ValueError(f"Expected --{name} of 0 or more, got {getattr(own, name)}.")
+    if own.accelerate_config is not None and not look_up(str(own.accelerate_config)).is_file():
+        raise ValueError(f"There is no file {own.accelerate_config} for --accelerate_config.")
     if own.watch is None and not any(setting.startswith(("--save_every", "--save-every")) for setting in settings):
         settings += ["--save_every", "20%"]
     run = parse(settings)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal, get_args
+from typing import ClassVar, Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -14,7 +14,6 @@ from heads.classifier import OutputLayer
 from heads.masking import first_token, masked_max, masked_mean
 
 NUM_LAYERS = 4
-Pooling = Literal["first", "mean", "max"]
 
 
 @register_head("last4")
@@ -37,11 +36,11 @@ class Last4Head(Head):
         num_labels: int,
         *,
         dropout: float = 0.1,
-        pooling: Pooling = "first",
+        pooling: Literal["first", "mean", "max"] = "first",
     ) -> None:
         super().__init__()
         require_probability(dropout=dropout)
-        require_one_of(get_args(Pooling), pooling=pooling)
+        require_one_of(("first", "mean", "max"), pooling=pooling)
         if encoder.num_hidden_states < NUM_LAYERS:
             raise ValueError(
                 f"The head 'last4' needs an encoder with {NUM_LAYERS} hidden states, got {encoder.num_hidden_states}; "

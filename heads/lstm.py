@@ -7,7 +7,7 @@ from typing import Literal
 from torch import nn
 
 from heads.base import EncoderSpec, register_head
-from heads.checks import require_positive
+from heads.checks import require_one_of, require_positive, require_probability
 from heads.recurrent import RecurrentHead
 
 
@@ -34,7 +34,9 @@ class LSTMHead(RecurrentHead):
         dropout: float = 0.1,
         pooling: Literal["last", "mean", "max"] = "mean",
     ) -> None:
-        require_positive(lstm_size=lstm_size)
+        require_positive(lstm_size=lstm_size, num_layers=num_layers)
+        require_probability(dropout=dropout)
+        require_one_of(("last", "mean", "max"), pooling=pooling)
         super().__init__(
             nn.LSTM,
             encoder,

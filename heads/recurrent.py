@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeVar, get_args
+from typing import Literal, TypeVar
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from heads.base import EncoderSpec, Head
-from heads.checks import require_one_of, require_positive, require_probability
 from heads.classifier import OutputLayer
 from heads.masking import masked_max, masked_mean, reversed_token_order, take_place, take_places, token_order
 
@@ -45,9 +44,6 @@ class RecurrentHead(Head):
         pooling: Pooling,
     ) -> None:
         super().__init__()
-        require_probability(dropout=dropout)
-        require_positive(num_layers=num_layers)
-        require_one_of(get_args(Pooling), pooling=pooling)
         widths = [encoder.hidden_size] + [2 * size] * (num_layers - 1)
         self.forwards = nn.ModuleList(cell(width, size, batch_first=True) for width in widths)
         self.backwards = nn.ModuleList(cell(width, size, batch_first=True) for width in widths)

@@ -55,7 +55,7 @@ from research.hooks import (
 from research.launch import choose_precision, refused_for_all
 from research.launcher import refuse_launch
 from research.manifest import MANIFEST
-from research.metrics import check_metric
+from research.metric_names import check_metric
 from research.model import EncoderWithHead, build_model
 from research.objectives import DEFAULT_OBJECTIVES, OBJECTIVES, Objective, create_objective
 from research.optim import apply_schedule, create_optimizer
@@ -65,6 +65,7 @@ from research.registries import GIVEN_BY_CALLER
 from research.rehearsal import Rehearsal
 from research.resuming import Start
 from research.run import Run
+from research.saved_models import find_saved_model
 from research.schedules import SCHEDULES, create_schedule
 from research.seeds import derived_seed
 from research.smoke import smoke_settings
@@ -316,23 +317,6 @@ def create_hooks(config: RunConfig, clock: Clock, timeline: Timeline, own: Seque
     if config.profile:
         hooks.append(Profiling())
     return hooks
-
-
-def find_saved_model(source: Path) -> Path:
-    """Return the folder of the model in a run directory (of its best one if it kept one), or the folder itself.
-
-    Raises:
-        ValueError: if there is no model.
-    """
-    folders = [folder for folder in (source / "best", source / "model", source) if (folder / "config.json").exists()]
-    if (source / MANIFEST).exists():
-        folders.append(source)
-    if not folders:
-        raise ValueError(
-            f"No saved model in {source} for --init_from: expected a run directory, its best/ or model/, or one of its "
-            "checkpoints."
-        )
-    return folders[0]
 
 
 def load_initial_weights(model: EncoderWithHead, folder: Path) -> None:

@@ -17,8 +17,8 @@ from jsonargparse import ArgumentError, ArgumentParser
 
 from heads.registry import Registry, UnknownNameError, describe_unknown
 from research.config import Choice
+from research.mistyped import describe_mistyped
 from research.user_code import CodeOf
-from research.user_errors import one_line
 
 
 @dataclass(frozen=True)
@@ -147,7 +147,8 @@ def typed_options(owner: str, options: Sequence[Option], given: dict[str, Any], 
     try:
         return dict(parser.parse_args(as_text).as_dict())
     except ArgumentError as error:
-        raise ValueError(f"The {owner}: {one_line(error)}") from None
+        problem = describe_mistyped(error, {option.name: option.type for option in options})
+        raise ValueError(f"The {owner}: {problem}") from None
 
 
 def _as_yaml(value: Any) -> str:

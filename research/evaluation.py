@@ -15,7 +15,8 @@ from torch import Tensor
 from research.batches import evaluation_shares
 from research.data.batch import Batch
 from research.gathering import RowGatherer
-from research.metrics import compute_metrics, metric_names
+from research.metric_names import metric_names
+from research.metrics import compute_metrics
 from research.nonfinite import NonFiniteError, describe_evaluation
 from research.objectives import compute_losses
 from research.task import Task

@@ -28,14 +28,8 @@ from research.loop import train
 from research.metrics import predictions
 from research.model import EncoderWithHead
 from research.outputs import (
-    RESULT,
-    check_directory,
-    claim_directory,
-    empty_directory,
     git_commit,
-    make_directory,
     read_result,
-    run_directory,
     versions,
     weights_sha256,
     write_config,
@@ -46,6 +40,14 @@ from research.plugins import hash_plugins
 from research.report import write_report
 from research.resuming import Start, check_checkpoint, fork_checkpoint, newest_checkpoint
 from research.run import Run
+from research.run_directory import (
+    RESULT,
+    check_directory,
+    claim_directory,
+    empty_directory,
+    make_directory,
+    run_directory,
+)
 from research.summary import describe, out_of_memory_message, peak_memory_bytes, summary
 from research.terminal import Terminal, print_message
 from research.tracking import start_trackers, track_final_metrics, track_pictures

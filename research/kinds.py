@@ -31,7 +31,7 @@ def _member_in_words(member: Any) -> str:
     if isinstance(member, str):
         return member
     plain = typing.get_origin(member) or member
-    return {list: "a list", dict: "a mapping"}.get(plain, f"of type {plain.__name__}")
+    return {list: "a list", dict: "a mapping"}.get(plain, f"of type {getattr(plain, '__name__', plain)}")
 
 
 def _member_accepts(member: Any, value: Any) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import atexit
 import gc
 import os
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -130,12 +129,6 @@ def is_alive(pid: int) -> bool:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
-
-
-def start_time() -> float:
-    """Return when the run was started, in seconds since 1970; the same after the launcher started it again."""
-    # torchrun starts its processes again, and lives on itself.
-    return psutil.Process(os.getppid()).create_time() if "TORCHELASTIC_RUN_ID" in os.environ else time.time()
 
 
 def end_run(accelerator: Accelerator) -> None:

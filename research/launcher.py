@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 import os
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,6 +49,12 @@ def num_launched() -> int:
 def was_launched() -> bool:
     """Return whether accelerate or torchrun started this process, rather than a shell or another program."""
     return not {"ACCELERATE_DYNAMO_BACKEND", "TORCHELASTIC_RUN_ID"}.isdisjoint(os.environ)
+
+
+def start_time() -> float:
+    """Return when the run was started, in seconds since 1970; the same after the launcher started it again."""
+    # torchrun starts its processes again, and lives on itself.
+    return psutil.Process(os.getppid()).create_time() if "TORCHELASTIC_RUN_ID" in os.environ else time.time()
 
 
 def is_on(switch: str) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import tempfile
 from collections.abc import Callable
 from typing import Any
@@ -15,7 +14,7 @@ from scipy.special import expit
 from scipy.stats import pearsonr, spearmanr
 from sklearn.metrics import f1_score
 
-from heads.registry import Registry, UnknownNameError, describe_unknown
+from heads.registry import Registry
 from research.auroc import mean_auroc
 from research.softmax import BlockSoftmax
 from research.task import Task
@@ -23,12 +22,6 @@ from research.task import Task
 Floats = NDArray[np.floating[Any]]
 Array = NDArray[Any]
 
-LOWER_IS_BETTER = ("loss", "log_loss", "calibration_error", "mse")
-SHARES = ("accuracy", "subset_accuracy", "f1_macro", "f1_micro", "auroc", "calibration_error")
-"""Metrics from 0 to 1."""
-CORRELATIONS = ("mcc", "pearson", "spearman")
-"""Metrics from -1 to 1."""
-NOT_NEGATIVE = ("log_loss", "mse")
 NUM_CALIBRATION_BINS = 15
 _LOG_LOSS_BOUNDS = (np.finfo(np.float64).eps, 1 - np.finfo(np.float64).eps)
 """Probabilities of 0 and 1 are moved here, as scikit-learn does."""
@@ -78,45 +71,6 @@ def compute_metrics(task: Task, logits: Floats, labels: Array) -> dict[str, floa
     )
     found: dict[str, float] = metric.compute(predictions=logits, references=labels)
     return found
-
-
-def metric_names(task: Task) -> list[str]:
-    """Return the names of a task's metrics, those of `compute_metrics`."""
-    logits = np.zeros((2, task.num_labels))
-    labels: Array = {
-        "single_label": np.zeros(2, dtype=np.int64),
-        "multi_label": np.zeros((2, task.num_labels)),
-        "regression": np.zeros(2),
-    }[task.problem_type]
-    return list(compute_metrics(task, logits, labels))
-
-
-def check_metric(name: str, task: Task) -> None:
-    """Refuse a metric that a task does not have.
-
-    Raises:
-        UnknownNameError: naming the nearest metric and all of them.
-    """
-    names = [*metric_names(task), "loss"]
-    if name not in names:
-        raise UnknownNameError(describe_unknown("metric", name, names, listed_as="Metrics"))
-
-
-def higher_is_better(metric: str) -> bool:
-    """Return whether more of a metric is better; metrics of a user's own are taken for such."""
-    return metric not in LOWER_IS_BETTER
-
-
-def metric_bounds(metric: str) -> tuple[float, float]:
-    """Return the least and the largest value of a metric; infinite for those of a user's own, and for the loss.
-
-    An objective of a user's own may be negative.
-    """
-    if metric in SHARES or metric.startswith("f1/"):
-        return 0.0, 1.0
-    if metric in CORRELATIONS:
-        return -1.0, 1.0
-    return (0.0 if metric in NOT_NEGATIVE else -math.inf), math.inf
 
 
 class TaskMetric(evaluate.Metric):  # type: ignore[misc]

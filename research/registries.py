@@ -36,23 +36,21 @@ def registry_of(listing: str) -> Registry[Any]:
 
 
 @functools.cache
-def read_registry(listing: str) -> Mapping[str, tuple[str, ...] | None]:
+def read_registry(listing: str) -> Mapping[str, ast.FunctionDef | None]:
     """Return what the product itself registers, without importing it.
 
     Args:
         listing: a word of --list.
     Returns:
-        The keyword-only parameters of each entry by its name; None if its constructor is inherited.
+        The source of each registered function, or of each class's constructor, by its name; None if neither the class
+        nor those that it derives from in the same files have one.
     """
     module, attribute = REGISTRIES[listing]
     decorators = {f"{attribute}.register", f"register_{listing.removesuffix('s')}"}
-    found: dict[str, tuple[str, ...] | None] = {}
-    for path in _source_files(module):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.ClassDef | ast.FunctionDef):
-                for name in _registered_names(node, decorators):
-                    found[name] = _keyword_only(node)
-    return found
+    trees = [ast.parse(path.read_text(encoding="utf-8")) for path in _source_files(module)]
+    nodes = [node for tree in trees for node in tree.body if isinstance(node, ast.ClassDef | ast.FunctionDef)]
+    classes = {node.name: node for node in nodes if isinstance(node, ast.ClassDef)}
+    return {name: _function(node, classes) for node in nodes for name in _registered_names(node, decorators)}
 
 
 def _source_files(module: str) -> list[Path]:
@@ -72,10 +70,12 @@ def _registered_names(node: ast.ClassDef | ast.FunctionDef, decorators: set[str]
             yield str(name.value)
 
 
-def _keyword_only(node: ast.ClassDef | ast.FunctionDef) -> tuple[str, ...] | None:
+def _function(node: ast.ClassDef | ast.FunctionDef, classes: Mapping[str, ast.ClassDef]) -> ast.FunctionDef | None:
+    """Return a function, or the constructor of a class."""
     if isinstance(node, ast.FunctionDef):
-        return tuple(argument.arg for argument in node.args.kwonlyargs)
+        return node
     for member in node.body:
         if isinstance(member, ast.FunctionDef) and member.name == "__init__":
-            return _keyword_only(member)
-    return None
+            return member
+    bases = (classes.get(base.id) for base in node.bases if isinstance(base, ast.Name))
+    return next((_function(base, classes) for base in bases if base is not None), None)

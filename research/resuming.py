@@ -200,9 +200,22 @@ def fork_checkpoint(fork: str, say: Say) -> Path:
         if newest is None:
             raise CheckpointError(f"--fork {fork}: {point.run} has no checkpoint; it needs --save_every.")
         return newest
-    steps = {step_of(checkpoint): checkpoint for checkpoint in list_checkpoints(point.run)}
-    if point.step not in steps:
+    check_has_step(fork)
+    (checkpoint,) = (each for each in list_checkpoints(point.run) if step_of(each) == point.step)
+    check_checkpoint(checkpoint, "--fork")
+    return checkpoint
+
+
+def check_has_step(fork: str) -> None:
+    """Refuse a fork of a run without checkpoints, or without the one that is named; none of them is read.
+
+    Raises:
+        CheckpointError: if there is none.
+    """
+    point = parse_fork(fork)
+    steps = [step_of(checkpoint) for checkpoint in list_checkpoints(point.run)]
+    if point.step is None and not steps:
+        raise CheckpointError(f"--fork {fork}: {point.run} has no checkpoint; it needs --save_every.")
+    if point.step is not None and point.step not in steps:
         there = ", ".join(map(str, steps)) or "none"
         raise CheckpointError(f"--fork {fork}: no checkpoint of step {point.step}. Checkpoints: {there}.")
-    check_checkpoint(steps[point.step], "--fork")
-    return steps[point.step]

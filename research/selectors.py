@@ -11,34 +11,16 @@ name:<glob>             parameters by their raw names (name:*.LayerNorm.*)
 
 from __future__ import annotations
 
-import difflib
 import fnmatch
 import re
-from collections.abc import Sequence
 
 from torch import nn
 
-from heads.registry import UnknownNameError
 from research.families import find_family, model_blocks
 from research.model import EncoderWithHead
+from research.selector_forms import FORMS, LAYERS, Selector, SelectorError, as_list, check_forms, read_layers, suggest
 
-Selector = list[str] | str
-FORMS = (
-    "all",
-    "encoder",
-    "head",
-    "encoder.embeddings",
-    "encoder.layer",
-    "encoder.layer[-2:]",
-    "encoder.rest",
-    "adapters",
-    "name:<glob>",
-)
 ADAPTER = re.compile(r"\.lora_\w+\.")
-
-
-class SelectorError(UnknownNameError):
-    """A selector that cannot be read, or matches nothing."""
 
 
 def select_parameters(model: EncoderWithHead, selector: Selector) -> dict[str, nn.Parameter]:
@@ -48,8 +30,7 @@ def select_parameters(model: EncoderWithHead, selector: Selector) -> dict[str, n
         SelectorError: if one of them cannot be read, matches nothing, or slices layers that are shared.
     """
     chosen: set[str] = set()
-    if not as_list(selector):
-        raise SelectorError(f"Expected a selector or a list of them, got an empty list. There are: {', '.join(FORMS)}.")
+    check_forms(selector)
     for each in as_list(selector):
         found = _names(model, each)
         if not found:
@@ -84,7 +65,7 @@ def select_layers(model: EncoderWithHead, selector: str) -> list[int]:
     Raises:
         SelectorError: if it is none, matches nothing, or slices layers that are shared.
     """
-    if not selector.startswith("encoder.layer"):
+    if not selector.startswith(LAYERS):
         raise SelectorError(f"Expected layers, such as 'encoder.layer[-2:]', got '{selector}'.")
     numbers = _layer_numbers(model, selector)
     if not numbers:
@@ -98,6 +79,7 @@ def select_modules(model: EncoderWithHead, selector: Selector) -> list[str]:
     Raises:
         SelectorError: as `select_parameters`, or for raw parameter names, which are no modules.
     """
+    check_forms(selector)
     prefixes: list[str] = []
     everything = {prefix for block in block_modules(model).values() for prefix in block}
     for each in as_list(selector):
@@ -159,11 +141,6 @@ def _is_frozen(module: nn.Module) -> bool:
     return bool(parameters) and not any(parameter.requires_grad for parameter in parameters)
 
 
-def as_list(selector: Selector) -> list[str]:
-    """Return the selectors of a list, or the only one."""
-    return [selector] if isinstance(selector, str) else list(selector)
-
-
 def in_words(selector: Selector) -> str:
     """Return a selector as one text."""
     return ", ".join(as_list(selector))
@@ -180,31 +157,25 @@ def _names(model: EncoderWithHead, selector: str) -> set[str]:
         return {name for name in everything if ADAPTER.search(name)}
     if selector.startswith("name:"):
         return set(fnmatch.filter(everything, selector.removeprefix("name:")))
-    if selector.startswith("encoder.layer"):
-        return set().union(*(blocks.get(f"layer.{index}", set()) for index in _layer_numbers(model, selector)))
-    raise SelectorError(f"Unknown selector '{selector}'. {_near(model, selector)}")
+    assert selector.startswith(LAYERS), f"check_forms lets {selector} pass"
+    return set().union(*(blocks.get(f"layer.{index}", set()) for index in _layer_numbers(model, selector)))
 
 
 def _layer_numbers(model: EncoderWithHead, selector: str) -> list[int]:
     family = find_family(model.encoder)
     layers = model.encoder.get_submodule(family.layers)
     assert isinstance(layers, nn.ModuleList)
-    number, part = r"-?\d+", selector.removeprefix("encoder.layer").replace(" ", "")
-    if part == "":
+    chosen = read_layers(selector)
+    if chosen == slice(None):
         return list(range(len(layers)))
-    found = re.fullmatch(rf"\[({number})\]", part) or re.fullmatch(rf"\[({number})?:({number})?\]", part)
-    if found is None:
-        raise SelectorError(f"Cannot read the selector '{selector}': write encoder.layer[-2:] or encoder.layer[0].")
     if family.shares_layers:
         raise SelectorError(
             f"The selector '{selector}' slices layers, but {model.config.encoder.model_type} runs one shared layer "
             "several times; use 'encoder.layer' for it."
         )
-    if len(found.groups()) == 1:
-        index = int(found[1])
-        return [index % len(layers)] if -len(layers) <= index < len(layers) else []
-    bounds = [int(bound) if bound is not None else None for bound in found.groups()]
-    return list(range(len(layers)))[slice(*bounds)]
+    if isinstance(chosen, int):
+        return [chosen % len(layers)] if -len(layers) <= chosen < len(layers) else []
+    return list(range(len(layers)))[chosen]
 
 
 def _blocks(model: EncoderWithHead) -> dict[str, set[str]]:
@@ -213,13 +184,10 @@ def _blocks(model: EncoderWithHead) -> dict[str, set[str]]:
 
 def _near(model: EncoderWithHead, selector: str) -> str:
     """Say what a selector may have meant, and what there is."""
-    raw = selector.startswith("name:")
     names = sorted(set().union(*_blocks(model).values()))
-    known: Sequence[str] = [f"name:{name}" for name in names] if raw else FORMS
-    nearest = difflib.get_close_matches(selector, known, n=1, cutoff=0.5)
-    hint = f"Did you mean '{nearest[0]}'? " if nearest else ""
+    known = [f"name:{name}" for name in names] if selector.startswith("name:") else None
     num_layers = sum(name.startswith("layer.") for name in block_modules(model))
-    return f"{hint}There are: {', '.join(FORMS)}; this encoder has {num_layers} layers."
+    return f"{suggest(selector, known)}There are: {', '.join(FORMS)}; this encoder has {num_layers} layers."
 
 
 def _has(module: nn.Module, name: str) -> bool:

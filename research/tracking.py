@@ -13,7 +13,6 @@ from accelerate.utils import LoggerType
 from matplotlib.figure import Figure
 from torch.utils.tensorboard import SummaryWriter
 
-from heads.registry import UnknownNameError, describe_unknown
 from research.config import RunConfig
 from research.durable import reporting_failure
 from research.evaluation import Predictions
@@ -23,6 +22,7 @@ from research.outputs import config_as_yaml
 from research.plain_text import markdown_code
 from research.softmax import BlockSoftmax
 from research.task import Task
+from research.tracker_names import check_tracker_names, refuse_without_package
 from research.tracker_runs import CONTINUATIONS, TRACKER_RUNS, read_tracker_runs, write_tracker_runs
 from research.user_errors import one_line
 
@@ -34,13 +34,11 @@ def check_trackers(names: Sequence[str]) -> None:
         UnknownNameError: naming the nearest tracker and all of them.
         ValueError: if a package is missing.
     """
+    check_tracker_names(names, [*LOGGER_TYPE_TO_CLASS])
     available = [str(tracker) for tracker in get_available_trackers()]
     for name in names:
-        if name not in LOGGER_TYPE_TO_CLASS:
-            raise UnknownNameError(describe_unknown("tracker", name, LOGGER_TYPE_TO_CLASS, listed_as="Trackers"))
-        if name in LoggerType.list() and name not in available:
-            package = name.replace("_", "-")
-            raise ValueError(f"The tracker '{name}' of --log_with needs a package: pip install {package}.")
+        if name in LoggerType.list() and name not in available:  # accelerate looks closer, at versions too
+            refuse_without_package(name)
 
 
 def start_trackers(

@@ -97,7 +97,7 @@ def find_frame(error: BaseException) -> traceback.FrameSummary | None:
         if isinstance(each, SyntaxError) and each.filename and is_users(each.filename):
             return traceback.FrameSummary(each.filename, each.lineno, "", lookup_line=False, line=each.text)
         frames = traceback.extract_tb(each.__traceback__)
-        is_own = [_is_below(frame.filename, _MIDWAY) for frame in frames]
+        is_own = [is_product(frame.filename) for frame in frames]
         if any(is_own):
             inner = [frame for frame in frames[is_own.index(True) :] if is_users(frame.filename)]
             if inner:
@@ -145,6 +145,11 @@ def is_users(filename: str) -> bool:
         _is_below(filename, (*_MIDWAY, _STANDARD_LIBRARY))
         or any(part in _INSTALLED or part.startswith(_GENERATED) for part in parts)
     )
+
+
+def is_product(filename: str) -> bool:
+    """Return whether a file of code belongs to the product."""
+    return _is_below(filename, _MIDWAY)
 
 
 def described_place(function: object) -> str:

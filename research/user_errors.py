@@ -83,8 +83,7 @@ def is_for_the_user(error: ValueError) -> bool:
     assert position is not None
     while position.tb_next is not None:
         position = position.tb_next
-    module: str = position.tb_frame.f_globals["__name__"]
-    return module.partition(".")[0] in ("heads", "research")
+    return user_code.is_product(position.tb_frame.f_code.co_filename)  # a script's module is called __main__
 
 
 def one_line(message: object) -> str:

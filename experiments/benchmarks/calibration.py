@@ -48,7 +48,8 @@ from research.ablation.over_seeds import holm
 from research.ablation.paired_t import LEVEL, Floats, paired_t
 from research.ablation.power import MIN_SEEDS, seeds_needed
 from research.ablation.predictions import read_predictions
-from research.outputs import CONFIG, RESULT, predictions_path
+from research.outputs import predictions_path
+from research.run_directory import CONFIG, RESULT
 
 NUMS_SEEDS = (5, 8, 10)
 EFFECTS = (0.5, 0.75, 1.0, 1.5)

@@ -27,7 +27,7 @@ from research.data.unlabelled import MAY_BE_UNLABELLED
 from research.durable import write_text
 from research.forks import inherited_settings
 from research.lock import DirectoryLock
-from research.metrics import check_metric, higher_is_better
+from research.metric_names import check_metric, higher_is_better
 from research.plain_text import for_terminal
 from research.report.study import find_contents, ranking_lines, write_contents
 from research.resuming import ABOUT_ROWS, compare_settings, refuse
@@ -108,11 +108,8 @@ def work(
         num_workers: how many share this machine.
         trial_timeout: how long one attempt at a trial may take, such as 2h.
     Raises:
-        ValueError: if the storage cannot be used, or has no such study, or for an option that cannot be.
+        ValueError: if the storage cannot be used, or has no such study.
     """
-    read_launcher(accelerate_config)
-    if num_workers < 1:
-        raise ValueError(f"Expected --num_workers above 0, got {num_workers}.")
     with Study(name, address, must_exist=True) as study:
         place = directory or Path("runs") / name
         worker = Worker(study, study.spec(), place, accelerate_config, num_workers, trial_timeout)

@@ -28,6 +28,7 @@ from research.cli import (
     typed_value,
 )
 from research.config import NOT_REPEATED, Choice, RunConfig
+from research.paths import look_up
 from research.resuming import HARMLESS, ROUNDING
 from research.user_errors import describe_error, one_line
 
@@ -152,7 +153,7 @@ def read_study_file(path: Path, *, quick: bool) -> dict[str, Any]:
         ValueError: if it cannot be read, is no mapping, or has a key that no study has.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.safe_load(look_up(str(path)).read_text(encoding="utf-8"))
     except OSError as error:
         raise ValueError(f"Cannot read the study {path}: {error.strerror}.") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import yaml
+
+from research.paths import look_up
+from research.user_errors import one_line
 
 
 @dataclass(frozen=True)
@@ -31,9 +33,11 @@ def read_launcher(accelerate_config: str | None) -> Launcher:
     if accelerate_config is None:
         return Launcher()
     try:
-        content = yaml.safe_load(Path(accelerate_config).read_text(encoding="utf-8"))
+        content = yaml.safe_load(look_up(accelerate_config).read_text(encoding="utf-8"))
         num_processes = max(1, int(content.get("num_processes", 1)) // int(content.get("num_machines", 1)))
         gpu_ids = str(content.get("gpu_ids") or "all")
         return Launcher(num_processes, not content.get("use_cpu", False), None if gpu_ids == "all" else gpu_ids)
-    except (OSError, yaml.YAMLError, AttributeError, TypeError, ValueError, ZeroDivisionError) as error:
-        raise ValueError(f"Cannot read --accelerate_config {accelerate_config}: {error}") from None
+    except OSError as error:
+        raise ValueError(f"Cannot read --accelerate_config {accelerate_config}: {error.strerror}.") from None
+    except (yaml.YAMLError, AttributeError, TypeError, ValueError, ZeroDivisionError) as error:
+        raise ValueError(f"Cannot read --accelerate_config {accelerate_config}: {one_line(error)}") from None

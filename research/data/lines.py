@@ -16,20 +16,6 @@ _UNDECODED = re.compile("[\udc80-\udcff]")
 """Bytes that are not of the encoding, as `surrogateescape` stands them in."""
 
 
-def check_encoding(name: str) -> None:
-    """Refuse an encoding that Python does not know, or that does not encode text (base64).
-
-    Raises:
-        ValueError: naming it.
-    """
-    try:
-        io.TextIOWrapper(io.BytesIO(), name)
-    except LookupError:
-        raise ValueError(
-            f"Unknown encoding '{name}'. Common ones: utf-8, utf-16, latin-1, cp1252, gb18030, shift_jis."
-        ) from None
-
-
 def open_text(path: Path, encoding: str | None = None) -> io.TextIOWrapper:
     """Open a text file, which may be compressed; bytes that are not of the encoding become halves of surrogates.
 

@@ -14,7 +14,6 @@ from datasets import Dataset
 from research.config import DataSettings
 from research.data import cache, cleaning
 from research.data.bad_rows import LeftOut
-from research.data.lines import check_encoding
 from research.data.prepare import prepare
 from research.data.reading import describe, printable_errors, reading
 from research.data.sources import find_source
@@ -23,6 +22,7 @@ from research.data.text_tables import TextFormat
 from research.plain_text import for_message
 from research.task import ProblemType, Task
 from research.terminal import print_message
+from research.text_encodings import check_encoding
 from research.waiting import Announced
 
 _NOT_ABOUT_ROWS = ("max_length", "truncation", "allow_unknown_tokens")

@@ -23,6 +23,7 @@ from research.model import EncoderWithHead
 from research.schedules import Schedule
 from research.seeds import derived_seed
 from research.task import Task
+from research.timeline_entries import given_arguments
 from research.timeline_words import WORDS
 
 if TYPE_CHECKING:
@@ -187,15 +188,7 @@ def request_edit(name: str, value: Any, asked_by: str) -> EditRequest:
         UnknownNameError: if there is no such edit or argument.
         ValueError: if an argument is missing, or not of its type.
     """
-    names = [option.name for option in arguments_of(name)]
-    if isinstance(value, dict) and (value.keys() <= set(names) or not _takes_mapping(name)):
-        given = value
-    elif value is None or (value is True and (not names or not _takes(name, bool))):
-        given = {}
-    elif names:
-        given = {names[0]: value}
-    else:
-        raise ValueError(f"The edit '{name}' takes no arguments; write '{name}: true'. Got {value!r}.")
+    given = given_arguments(name, arguments_of(name), value)
     return _typed_request(name, given, asked_by)
 
 
@@ -289,14 +282,3 @@ def random_numbers_of(seed: int, number: int, device: torch.device) -> Iterator[
     with torch.random.fork_rng(devices):
         torch.manual_seed(derived_seed(seed, number))
         yield
-
-
-def _takes_mapping(name: str) -> bool:
-    return _takes(name, dict)
-
-
-def _takes(name: str, kind: type) -> bool:
-    from research import kinds
-
-    options = arguments_of(name)
-    return bool(options) and kinds.accepts(options[0].type, kind())

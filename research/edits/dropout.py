@@ -12,7 +12,8 @@ from research import families
 from research.edits.base import Editable, EditError, register_edit
 from research.encoders import pooler_arguments
 from research.model import EncoderWithHead
-from research.selectors import Selector, as_list, select_modules
+from research.selector_forms import Selector, as_list
+from research.selectors import select_modules
 
 _MARK = 0.123456789
 """A dropout probability that nobody sets."""

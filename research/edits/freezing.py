@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from research.edits.base import Editable, register_edit
-from research.selectors import Selector, select_parameters
+from research.selector_forms import Selector
+from research.selectors import select_parameters
 
 
 @register_edit("freeze")

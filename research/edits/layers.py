@@ -14,7 +14,8 @@ from research.edits.base import Editable, EditError, register_edit
 from research.encoders import pooler_arguments
 from research.families import find_family
 from research.model import EncoderWithHead, EncoderWithHeadConfig, build_head
-from research.selectors import ADAPTER, Selector, select_layers, select_parameters
+from research.selector_forms import Selector
+from research.selectors import ADAPTER, select_layers, select_parameters
 
 
 @register_edit("reinitialize")

@@ -7,7 +7,8 @@ from typing import Any
 
 from research.edits.base import Editable, EditError, register_edit
 from research.optim import apply_schedule
-from research.selectors import Selector, select_blocks
+from research.selector_forms import Selector
+from research.selectors import select_blocks
 
 
 @register_edit("set_lr", changes_parameters=False)

@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from heads.registry import UnknownNameError
 from research.choices import resolve_options
-from research.clock import Clock, Time, parse_time
+from research.clock import Clock
 from research.config import Choice, RunConfig
 from research.edits.adapters import PEFT
 from research.edits.base import EDITS, EditRequest, request_edit
-from research.edits.conditions import Condition, parse_condition
 from research.hooks.base import Hook, code_of_hook, describe_hook
-from research.timeline_words import ON_CONFLICT, TIMES, describe_unknown_edit
+from research.timeline_entries import Due, read_entry
+from research.timeline_words import TIMES
 from research.user_code import described_place
 from research.user_errors import one_line
 
@@ -24,22 +23,14 @@ if TYPE_CHECKING:
     from research.run import Run
 
 
-@dataclass(frozen=True)
-class Entry:
+@dataclass(frozen=True, kw_only=True)
+class Entry(Due):
     """Edits that are due together."""
 
     label: str
     """Where it was written, for messages and the journal."""
     requests: tuple[EditRequest, ...]
     """The edits, in order."""
-    at: Time | None = None
-    """When, once."""
-    every: Time | None = None
-    """How often."""
-    when: Condition | None = None
-    """Under which condition, once."""
-    on_conflict: Literal["skip", "error"] | None = None
-    """What happens if the edits cannot be applied when the condition comes true; None if they always can."""
 
     @property
     def identity(self) -> str:
@@ -56,23 +47,10 @@ class Entry:
         Raises:
             ValueError: if it can never be reached.
         """
-        if self.at is not None:
-            step = self.at.to_steps(clock)
-            if step > clock.total_steps:
-                raise ValueError(
-                    f"{self.label}: {self.at} is step {step}, which is never reached: the run has {clock.total_steps}."
-                )
-            return [step]
-        if self.every is not None:
-            period = self.every.to_period(clock)
-            steps = list(range(period, clock.total_steps, period))
-            if not steps:
-                raise ValueError(
-                    f"{self.label}: every {self.every} is every {period} steps, which is never reached: the run has "
-                    f"{clock.total_steps}."
-                )
-            return steps
-        return []
+        try:
+            return super().steps(clock)
+        except ValueError as error:
+            raise ValueError(f"{self.label}: {error}") from None
 
 
 def listed(requests: Sequence[EditRequest]) -> str:
@@ -104,30 +82,12 @@ def parse_entry(written: Mapping[str, Any], label: str) -> Entry:
         ValueError: naming the entry, if its time or an edit cannot be read.
     """
     try:
-        written = dict(written)
-        on_conflict = written.pop(ON_CONFLICT, None)
-        times = [name for name in TIMES if name in written]
-        if len(times) != 1:
-            raise ValueError(f"expected exactly one of {', '.join(TIMES)}, got {', '.join(times) or 'none'}")
-        for name in written:
-            if name not in TIMES and name not in EDITS:
-                raise UnknownNameError(describe_unknown_edit(name, EDITS))
-        requests = tuple(request_edit(name, value, label) for name, value in written.items() if name not in TIMES)
-        if not requests:
-            raise ValueError(f"expected an edit beside the time. Edits: {', '.join(EDITS)}")
-        kind, text = times[0], written[times[0]]
-        if on_conflict not in (None, "skip", "error"):
-            raise ValueError(f"expected {ON_CONFLICT} to be skip or error, got {on_conflict!r}")
-        if on_conflict is not None and kind != "when":
-            raise ValueError(f"{ON_CONFLICT} is for entries with 'when': what is due at a known time is checked before")
-        condition = parse_condition(text) if kind == "when" else None
-        time = parse_time(str(text)) if condition is None else None
-        if kind == "every" and time is not None and time.value == 0:
-            raise ValueError("expected a time above 0 after 'every'")
-        identity = f"{kind} {time or condition}: {listed(requests)}"
+        due, edits = read_entry(written, EDITS)
+        requests = tuple(request_edit(name, value, label) for name, value in edits.items())
+        kind = next(name for name in TIMES if getattr(due, name) is not None)
+        identity = f"{kind} {getattr(due, kind)}: {listed(requests)}"
         requests = tuple(replace(request, entry=identity) for request in requests)
-        at, every = (time if kind == name else None for name in ("at", "every"))
-        return Entry(label, requests, at, every, condition, on_conflict)
+        return Entry(**vars(due), label=label, requests=requests)
     except ValueError as error:
         raise type(error)(f"{label}: {one_line(error)}") from None
 
@@ -181,11 +141,10 @@ def refuse_what_never_comes(entries: Sequence[Entry], num_evaluations: int) -> N
         ValueError: naming the entry.
     """
     for entry in entries:
-        if entry.when is not None and num_evaluations < entry.when.num_evaluations_needed:
-            raise ValueError(
-                f"{entry.label}: {entry.when} needs {entry.when.num_evaluations_needed} evaluations before the last "
-                f"step, and can never come true: there are {num_evaluations}. Evaluate more often (--evaluate_every)."
-            )
+        try:
+            entry.check_evaluations(num_evaluations)
+        except ValueError as error:
+            raise ValueError(f"{entry.label}: {error}") from None
 
 
 def resolve_timeline(

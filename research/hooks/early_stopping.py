@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from research.hooks.base import Hook, register_hook
-from research.hooks.evaluation import is_better, why_not_comparable
-from research.metrics import check_metric
+from research.hooks.evaluation import why_not_comparable
+from research.metric_names import check_metric, check_metric_name, is_better
 
 if TYPE_CHECKING:
     from research.run import Run
@@ -24,6 +24,7 @@ class EarlyStopping(Hook):
     """
 
     def __init__(self, *, metric: str = "loss", patience: int = 3) -> None:
+        check_metric_name(metric)
         if patience < 1:
             raise ValueError(f"Expected patience of 1 or more, got {patience}.")
         self.metric = metric

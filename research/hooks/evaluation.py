@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from research import durable
 from research.hooks.base import Hook
-from research.metrics import higher_is_better
+from research.metric_names import is_better
 
 if TYPE_CHECKING:
     from research.run import Run
@@ -114,10 +114,3 @@ def why_not_comparable(run: Run, metric: str, measured: str) -> str | None:
     if metric == "loss" and run.objective_differs:
         return "its loss was measured with another objective"
     return None
-
-
-def is_better(metric: str, value: float, best: float | None) -> bool:
-    """Return whether a metric's value is better than the best so far; one that is not defined (NaN) never is."""
-    if best is None:
-        return not math.isnan(value)
-    return value > best if higher_is_better(metric) else value < best

@@ -19,12 +19,13 @@ from research.edits.journal import Record
 from research.edits.journal import read as read_journal
 from research.evaluation import Predictions
 from research.figures import MANY_LABELS, regression_figure
-from research.outputs import CONFIG, as_json
+from research.outputs import as_json
 from research.report.confusions import most_confused
 from research.report.curves import read_curves
 from research.report.label_table import label_table
 from research.report.mistakes import Scored, worst_mistakes
 from research.report.rendering import Picture, page_environment, picture
+from research.run_directory import CONFIG
 from research.step_figures import Curve, curves_figure, loss_figure, rates_figure
 from research.task import Task
 

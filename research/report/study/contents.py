@@ -9,7 +9,7 @@ from typing import TypeVar, get_args
 
 from research.ablation.outcomes import State, StudyOutcomes, describe_unlabelled
 from research.ablation.power import MIN_SEEDS
-from research.metrics import higher_is_better, metric_bounds
+from research.metric_names import higher_is_better, metric_bounds
 from research.plain_text import LONGEST_IN_PAGE, shortened
 from research.report.study.breakdown import Breakdown, by_label, by_length
 from research.report.study.costs import ArmCost, find_costs

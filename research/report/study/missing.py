@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from research.ablation.outcomes import Outcome, StudyOutcomes
 from research.edits.journal import JOURNAL
-from research.outputs import CONFIG, METRICS_LOG, RESULT, predictions_path
+from research.outputs import METRICS_LOG, predictions_path
+from research.run_directory import CONFIG, RESULT
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from research.ablation.outcomes import StudyOutcomes
 from research.ablation.over_seeds import ArmSummary, Comparison, compare_arms, summarize_arm
-from research.metrics import higher_is_better, metric_bounds
+from research.metric_names import higher_is_better, metric_bounds
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ import yaml
 
 from research.ablation.outcomes import Outcome, StudyOutcomes
 from research.config import NOT_REPEATED, SETTING_GROUPS, RunConfig
-from research.outputs import CONFIG, config_as_yaml
+from research.outputs import config_as_yaml
+from research.run_directory import CONFIG
 
 
 @dataclass(frozen=True)

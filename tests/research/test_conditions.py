@@ -8,8 +8,8 @@ import pytest
 
 from research import Hook
 from research.checkpoint import save_checkpoint
+from research.conditions import parse_condition
 from research.edits.base import EditError
-from research.edits.conditions import parse_condition
 from research.loop import train
 from research.outputs import weights_sha256
 from tests.research.conftest import StartRun

@@ -1,0 +1,102 @@
+"""The run directory: where it is, and whether a run may have it.
+
+This module imports no torch, so that a directory can be checked first.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from pathlib import Path
+
+from research.config import Choice, RunConfig
+from research.durable import remove, remove_leftovers
+from research.launcher import start_time
+from research.paths import look_up
+from research.plain_text import for_terminal
+from research.resuming import CHECKPOINTS
+
+CONFIG = "config.yaml"
+RESULT = "result.json"
+_LONGEST_PART = 40
+
+
+def run_directory(config: RunConfig) -> Path:
+    """Return the directory of a run: --output_dir, or runs/<name>; a name that nobody gave ends in the time."""
+    if config.output_dir is not None:
+        return Path(config.output_dir)
+    return Path("runs") / (config.name or default_name(config))
+
+
+def default_name(config: RunConfig) -> str:
+    """Return a name made of encoder, head, data and time."""
+    parts = (Path(config.encoder).name, Choice.of(config.head, "head").name, Path(config.data.rstrip("/")).name)
+    # Shortened: a system takes 255 bytes, and the name of a file may have as many itself.
+    words = "-".join(for_terminal(part.split(".")[0].replace(":", "-")[:_LONGEST_PART]) for part in parts)
+    return f"{words}-{time.strftime('%Y%m%d-%H%M%S', time.localtime(start_time()))}"
+
+
+def check_directory(directory: Path, config: RunConfig) -> None:
+    """Refuse a directory that the run may not have; nothing is changed.
+
+    Raises:
+        ValueError: if it cannot be looked up, if it exists without --resume or --overwrite, or if it is
+            no run's directory.
+    """
+    if look_up(str(directory)).exists() and not directory.is_dir():
+        raise ValueError(f"The run directory {directory} is a file.")
+    try:
+        is_empty = not directory.exists() or not os.listdir(directory)
+    except OSError as error:
+        raise ValueError(f"Cannot read the run directory {directory}: {error.strerror}.") from error
+    if config.resume is None and not is_empty:
+        if not config.overwrite:
+            raise ValueError(
+                f"The run directory {directory} exists. Choose another --name or --output_dir, go on with "
+                "--resume auto, or replace it with --overwrite."
+            )
+        # A kill may have come before the settings had their name.
+        if not any((directory / name).exists() for name in (CONFIG, f".{CONFIG}.writing")):
+            raise ValueError(f"{directory} is not empty and no run's directory; --overwrite does not delete it.")
+
+
+def make_directory(directory: Path) -> bool:
+    """Make the run directory, if it is not there; return whether it was made.
+
+    Raises:
+        ValueError: if it cannot be made, or written to.
+    """
+    is_new = not directory.exists()
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=directory):  # which has no name
+            pass
+    except OSError as error:
+        raise ValueError(f"Cannot write to the run directory {directory}: {error.strerror}.") from None
+    return is_new
+
+
+def claim_directory(directory: Path, config: RunConfig) -> None:
+    """Make room in the run directory; called on the main process only.
+
+    Raises:
+        ValueError: as `check_directory`, or if the old files cannot be removed.
+    """
+    check_directory(directory, config)
+    try:
+        if config.resume is None:
+            empty_directory(directory)
+        else:
+            remove_leftovers(directory)
+            remove_leftovers(directory / CHECKPOINTS)
+            remove(directory / RESULT)  # of the run that was cut
+    except OSError as error:
+        raise ValueError(f"Cannot replace the run directory {directory}: {error.strerror}.") from None
+
+
+def empty_directory(directory: Path) -> None:
+    """Delete what is in a directory, which itself may be a mount point or a link and stays."""
+    # The settings last: without them a half emptied directory would be no run's.
+    for entry in sorted(directory.iterdir(), key=lambda entry: entry.name == CONFIG):
+        remove(entry)

@@ -30,6 +30,9 @@ _PAIR_NAMES = (
 )
 LABEL_NAMES = ("label", "labels", "score", "target", "class", "category", "sentiment", "stars", "rating")
 
+COMMON_NAMES = frozenset(_TEXT_NAMES) | frozenset(itertools.chain.from_iterable(_PAIR_NAMES)) | frozenset(LABEL_NAMES)
+"""What headers usually consist of."""
+
 
 @dataclass(frozen=True)
 class Columns:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from research.data.bad_rows import OTHER_ENCODING, BadRowsError
+from research.data.columns import COMMON_NAMES
 from research.data.compression import check_text
 from research.data.labels import MAX_WHOLE_CLASSES, NUMBER
 from research.data.lines import Lines
@@ -21,8 +22,9 @@ from research.data.tables import Report, Table, check_columns
 Quoting = Literal["auto", "csv", "none"]
 _SEPARATORS = (",", ";", "|")
 """Of csv files, by the number of columns that the header has with each."""
-_NUM_SAMPLED = 1000
-"""Rows in which the values of a column are looked up."""
+_MOST_KNOWN = 100_000
+"""Values of a column that are remembered, each of at most as many characters as the next constant says."""
+_LONGEST_KNOWN = 200
 _LONGEST_ADDITION = 8
 """Characters by which a header may be longer per column in another place: spaces, quotes, a byte order mark."""
 _FIELD = r'(?:"(?:[^"]|"")*"|[^"\t\r\n]*)'
@@ -146,18 +148,23 @@ class DelimitedTable(Table):
         self, fields: Sequence[str], header: Sequence[str], wanted: Sequence[int], num_lines: int
     ) -> str | None:
         """Return why a record cannot be a row, or None."""
-        if _is_header(fields, header):
-            if self._format.columns:
+        if self._format.columns:
+            read = [fields[index] for index in wanted]
+            if _is_header(fields, header) or all(_as_column_name(field) in COMMON_NAMES for field in read):
                 return "holds the names of the columns; if it is the header, leave out --columns"
+        elif _is_header(fields, header) or _repeats_names(fields, header, wanted):
             return "repeats the header; was the file put together from several"
         if not self.is_quoted:
             return None
         for index in wanted:
             if _QUOTED_AFTER_SPACE.fullmatch(fields[index]):
                 return f"a space before the quote of column '{header[index]}', so that the quotes count as text"
-        of_several_lines = [index for index in wanted if num_lines > 1 and "\n" in fields[index]]
+        of_several_lines = [index for index, field in enumerate(fields) if num_lines > 1 and "\n" in field]
         if any(self._holds_records(fields[index], index, len(header), wanted[-1]) for index in of_several_lines):
-            return f"a quoted field of {num_lines:,} lines holds what looks like other rows; is its quote at its place"
+            return (
+                f"a quoted field makes one row of the {num_lines:,} lines from here on, and holds what looks like "
+                "other rows; is its quote at its place"
+            )
         return None
 
     def _holds_records(self, field: str, index: int, num_fields: int, label: int) -> bool:
@@ -194,16 +201,21 @@ class DelimitedTable(Table):
         return len(known) > MAX_WHOLE_CLASSES and all(map(NUMBER.fullmatch, known))
 
     def _known_values(self, index: int) -> frozenset[str]:
-        """Return the values of a column in the first rows of one line each."""
+        """Return the values of a column in all rows of one line: a file may be sorted by its labels."""
         if index not in self._known:
-            self._known[index] = self._sample_values(index)
+            self._known[index] = self._read_values(index)
         return self._known[index]
 
-    def _sample_values(self, index: int) -> frozenset[str]:
+    def _read_values(self, index: int) -> frozenset[str]:
         lines = self._lines()
-        records = itertools.islice(self._records(lines), 1, _NUM_SAMPLED)
-        singles = (fields for line, fields in records if line == lines.line and not isinstance(fields, str))
-        return frozenset(fields[index].strip() for fields in singles if len(fields) > index) - {""}
+        known: set[str] = set()
+        for line, fields in itertools.islice(self._records(lines), 1, None):
+            if line == lines.line and not isinstance(fields, str) and index < len(fields):
+                if len(fields[index]) <= _LONGEST_KNOWN and (value := fields[index].strip()):
+                    known.add(value)
+                if len(known) >= _MOST_KNOWN:
+                    break
+        return frozenset(known)
 
 
 def _is_header(fields: Sequence[str], header: Sequence[str]) -> bool:
@@ -211,6 +223,15 @@ def _is_header(fields: Sequence[str], header: Sequence[str]) -> bool:
     if sum(map(len, fields)) > sum(map(len, header)) + _LONGEST_ADDITION * len(header):
         return False  # most rows, without a look at their texts
     return sorted(map(_as_column_name, fields)) == sorted(map(_as_column_name, header))
+
+
+def _repeats_names(fields: Sequence[str], header: Sequence[str], wanted: Sequence[int]) -> bool:
+    """Return whether text and label of a record are the names of their columns; others may have names of their own."""
+    return len(wanted) > 1 and all(
+        len(fields[index]) <= len(header[index]) + _LONGEST_ADDITION
+        and _as_column_name(fields[index]) == _as_column_name(header[index])
+        for index in reversed(wanted)
+    )
 
 
 def _as_column_name(field: str) -> str:

@@ -238,6 +238,25 @@ def test_quote_that_closes_later_is_found_in_every_order_of_columns(
         load(write_csv(*lines, header=header))
 
 
+@pytest.mark.parametrize(
+    ("header", "row"),
+    [
+        ("text,label", "review {0},label {1}"),
+        ("text,label,note", "{0} is good,label {1},review {0}"),  # the quote is in a column that is not read
+        ("note,text,label", "review {0},{0} is good,label {1}"),
+        ("text,score", "review {0},{2}.5"),  # few numbers
+    ],
+)
+def test_quote_that_closes_later_is_found_in_a_sorted_file(load, write_csv, header: str, row: str) -> None:
+    lines = [row.format(number, number // 1500, 9 * number // 3000) for number in range(3000)]
+    lines[2000] = lines[2000].replace("review", '"tis review')
+    lines[2003] = lines[2003].replace("review 2003", 'review 2003"')
+    with pytest.raises(
+        BadRowsError, match=r"1 bad row .*row 2001 \(line 2002\): a quoted field makes one row of the 4"
+    ):
+        load(write_csv(*lines, header=header), text_column="text")
+
+
 def test_quote_that_closes_later_is_found_in_rows_without_labels(load, write_csv) -> None:
     write_csv(*reviews(40), name="train.csv")
     write_csv(*reviews(10), name="validation.csv")
@@ -252,6 +271,17 @@ def test_quote_that_closes_later_is_found_in_rows_without_labels(load, write_csv
 def test_second_header_is_found_however_it_is_written(load, write_csv, second: str) -> None:
     with pytest.raises(BadRowsError, match=r"1 bad row of 21: .*row 11 \(line 12\): repeats the header"):
         load(write_csv(*reviews(10), second, *reviews(10)))
+
+
+def test_second_header_may_name_columns_that_are_not_read_otherwise(load, write_csv) -> None:
+    lines = [f"{number},{review}" for number, review in enumerate(reviews(20))]
+    with pytest.raises(BadRowsError, match=r"1 bad row of 21: .*row 11 \(line 12\): repeats the header"):
+        load(write_csv(*lines[:10], "idx,text,label", *lines[10:], header="id,text,label"))
+
+
+def test_header_is_no_row_of_a_file_whose_columns_are_named_otherwise(load, write_csv) -> None:
+    with pytest.raises(BadRowsError, match=r"1 bad row of 21: .*row 1: .*leave out --columns"):
+        load(write_csv(*reviews(20), header="review,sentiment"), columns=("text", "label"))
 
 
 def test_header_is_no_row_of_a_file_with_columns(load, write_csv) -> None:

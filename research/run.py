@@ -290,9 +290,10 @@ class Run:
         if self.wrapped.is_compiled:
             check_gradients_arrive(self.encoder_with_head)
         elif not self.gradients_checked and (unused := without_gradient(self.encoder_with_head)):
+            problem = describe_unused(self.encoder_with_head, unused)
             if self.accelerator.num_processes > 1:
-                raise AuditError(f"With several processes every parameter needs a gradient: {describe_unused(unused)}.")
-            self.say(f"Warning: {describe_unused(unused)}.")
+                raise AuditError(f"With several processes every parameter needs a gradient: {problem}.")
+            self.say(f"Warning: {problem}.")
         self.gradients_checked = True
 
     def schedule_on_metric(self, value: float) -> None:

@@ -58,6 +58,17 @@ def select_parameters(model: EncoderWithHead, selector: Selector) -> dict[str, n
     return {name: parameter for name, parameter in model.named_parameters() if name in chosen}
 
 
+def shortest_selectors(model: EncoderWithHead, names: Sequence[str]) -> list[str]:
+    """Return selectors of these parameters and no others that train: of whole blocks where possible."""
+    wanted, selectors = set(names), []
+    for block, parameters in model_blocks(model.encoder, model.head):
+        training = {name for name, parameter in parameters if parameter.requires_grad}
+        if training and training <= wanted:
+            selectors.append(_selector_of(model, block))
+            wanted -= training
+    return selectors + [f"name:{name}" for name in names if name in wanted]
+
+
 def select_blocks(model: EncoderWithHead, selector: Selector) -> list[str]:
     """Return the blocks that a selector stands for: the groups of learning rates.
 
@@ -205,6 +216,14 @@ def _layer_numbers(model: EncoderWithHead, selector: str) -> list[int]:
         return [index % len(layers)] if -len(layers) <= index < len(layers) else []
     bounds = [int(bound) if bound is not None else None for bound in found.groups()]
     return list(range(len(layers)))[slice(*bounds)]
+
+
+def _selector_of(model: EncoderWithHead, block: str) -> str:
+    """Return the selector that stands for a block."""
+    if not block.startswith("layer."):
+        return block if block == "head" else f"encoder.{block}"
+    shared = find_family(model.encoder).shares_layers
+    return "encoder.layer" if shared else f"encoder.layer[{block.removeprefix('layer.')}]"
 
 
 def _blocks(model: EncoderWithHead) -> dict[str, set[str]]:

@@ -101,9 +101,11 @@ class DelimitedTable(Table):
                 report(row, line, self._format.undecoded)
             elif len(fields) != len(header):
                 report(row, line, f"{len(fields)} fields, expected {len(header)}")
-            elif reason := self._why_impossible(fields, header, wanted, lines.line - line + 1):
+            elif reason := self._why_impossible(fields, header, wanted):
                 report(row, line, reason)
             else:
+                if lines.line > line:
+                    self._refuse_swallowed(fields, wanted[-1], line, lines.line)
                 yield row, line, [fields[index] for index in wanted]
 
     def _lines(self) -> Lines:
@@ -144,9 +146,7 @@ class DelimitedTable(Table):
             if fields:
                 yield line, fields
 
-    def _why_impossible(
-        self, fields: Sequence[str], header: Sequence[str], wanted: Sequence[int], num_lines: int
-    ) -> str | None:
+    def _why_impossible(self, fields: Sequence[str], header: Sequence[str], wanted: Sequence[int]) -> str | None:
         """Return why a record cannot be a row, or None."""
         if self._format.columns:
             read = [fields[index] for index in wanted]
@@ -159,13 +159,28 @@ class DelimitedTable(Table):
         for index in wanted:
             if _QUOTED_AFTER_SPACE.fullmatch(fields[index]):
                 return f"a space before the quote of column '{header[index]}', so that the quotes count as text"
-        of_several_lines = [index for index, field in enumerate(fields) if num_lines > 1 and "\n" in field]
-        if any(self._holds_records(fields[index], index, len(header), wanted[-1]) for index in of_several_lines):
-            return (
-                f"a quoted field makes one row of the {num_lines:,} lines from here on, and holds what looks like "
-                "other rows; is its quote at its place"
-            )
         return None
+
+    def _refuse_swallowed(self, fields: Sequence[str], label: int, first: int, last: int) -> None:
+        """Refuse a record of several lines if one of its fields holds what looks like other rows.
+
+        Args:
+            fields: of the record.
+            label: number of the label's field.
+            first: number of its first line.
+            last: number of its last line.
+        Raises:
+            BadRowsError: naming the lines.
+        """
+        if any(
+            "\n" in field and self._holds_records(field, index, len(fields), label)
+            for index, field in enumerate(fields)
+        ):
+            raise BadRowsError(
+                f"{self.name}, lines {first:,} to {last:,}: a quoted field makes one row of these lines, and holds "
+                "what looks like other rows. They cannot be left out together. Close the quote where its text ends, or "
+                "store the rows as .jsonl or .parquet if they are as they should be."
+            )
 
     def _holds_records(self, field: str, index: int, num_fields: int, label: int) -> bool:
         """Return whether a line of a field is a record with a label that other rows could have.

@@ -30,6 +30,10 @@ _LONGEST_ADDITION = 8
 _FIELD = r'(?:"(?:[^"]|"")*"|[^"\t\r\n]*)'
 _QUOTED_RECORD = re.compile(rf"{_FIELD}(?:\t{_FIELD})*\r?\n?")
 """A record of a tsv file in which quotes enclose fields, and are nowhere else."""
+_DOUBLED_WITHIN = re.compile(r'(?:^|\t)"(?:[^"\t]|"")*[^"\t]""(?:[^"\t]|"")*"(?:\t|\r?\n?$)')
+"""A quoted field with doubled quotes inside: hardly ever a text whose quotes are ordinary characters."""
+_FEW = 0.05
+"""Share of the lines with quotes that may be of the other kind by chance."""
 _QUOTED_AFTER_SPACE = re.compile(r'\s+".*"\s*', re.DOTALL)
 
 
@@ -299,14 +303,18 @@ class TsvTable(DelimitedTable):
 
         They do if every field that begins with a quote is a whole quoted field, in all lines, and it shows that a
         program wrote them so: quotes within are doubled, a field holds a tab or a line break, or all texts are quoted.
+
+        Raises:
+            ValueError: if a program wrote most of them so, and others are not like that.
         """
         num_with_quotes = sum('"' in content for content in self._lines())
         if not num_with_quotes:
             return False, 0
+        lines = self._lines()
         raw: list[str] = []  # the lines of the current record
 
         def recorded() -> Iterator[str]:
-            for content in self._lines():
+            for content in lines:
                 raw.append(content)
                 yield content
 
@@ -315,18 +323,39 @@ class TsvTable(DelimitedTable):
         limit = csv.field_size_limit(sys.maxsize)
         try:
             for fields in csv.reader(recorded(), strict=True, delimiter="\t"):
-                record = "".join(raw)
+                record, line = "".join(raw), lines.line - len(raw) + 1
                 raw.clear()
                 num_fields = num_fields or len(fields)
                 if not fields:
                     continue
                 if len(fields) != num_fields or not _QUOTED_RECORD.fullmatch(record):
-                    return False, num_with_quotes
+                    break
                 num_records += 1
                 num_quoted += '"' in record
                 needs_quotes |= any(character in field for field in fields for character in '"\t\n')
-        except csv.Error:
-            return False, num_with_quotes
+            else:
+                return needs_quotes or num_quoted == num_records, num_with_quotes
+        except csv.Error:  # a quote at a place where none can be
+            line = lines.line - len(raw) + 1
         finally:
             csv.field_size_limit(limit)
-        return needs_quotes or num_quoted == num_records, num_with_quotes
+        self._refuse_mixed_quotes(num_with_quotes, line)
+        return False, num_with_quotes
+
+    def _refuse_mixed_quotes(self, num_with_quotes: int, line: int) -> None:
+        """Refuse a file in which quotes enclose fields, but for a few that may have been added by hand.
+
+        Args:
+            num_with_quotes: lines that have quotes.
+            line: number of the first line of which it is not true.
+        Raises:
+            ValueError: naming the line.
+        """
+        num_doubled = sum(_DOUBLED_WITHIN.search(content) is not None for content in self._lines())
+        if num_doubled < 2 or num_doubled < _FEW * num_with_quotes:
+            return
+        raise ValueError(
+            f"Whether quotes in {self.name} enclose fields is not clear: {num_doubled:,} lines have quoted fields with "
+            f"doubled quotes inside, and the quotes of line {line:,} are not of that kind. Correct it, or set "
+            "--quoting csv or --quoting none."
+        )

@@ -59,6 +59,16 @@ def test_tsv_with_quotes_as_characters_keeps_them(load, write_csv, odd: str) -> 
     assert any("are ordinary characters (--quoting)" in line for line in load.said)
 
 
+@pytest.mark.parametrize("odd", ['"tis the season\ta', '5" screen\tb', '"Hello," he said\ta'])
+def test_one_odd_quote_does_not_change_how_a_quoted_tsv_is_read(load, tmp_path: Path, odd: str) -> None:
+    rows = [(f"{row} {text}", label) for row, (text, label) in enumerate(QUOTED)]
+    path = write(tmp_path / "reviews.tsv", rows, delimiter="\t", quoting=csv.QUOTE_MINIMAL)
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join([*lines[:11], f"{odd}\n", *lines[11:]]))
+    with pytest.raises(ValueError, match=r"Whether quotes in reviews\.tsv enclose fields is not clear: 20 .* line 12 "):
+        load(path)
+
+
 def test_quoting_can_be_set(load, write_csv) -> None:
     lines = [f"review {row}\tlabel {row % 2}" for row in range(40)]
     path = write_csv(*lines, '"Hello."\tlabel 1', name="reviews.tsv", header="text\tlabel")

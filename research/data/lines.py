@@ -77,6 +77,8 @@ class Lines:
         self._encoding = encoding
         self.line = 0
         """Number of the latest line, from 1."""
+        self.latest = ""
+        """The latest line."""
         self._has_undecoded = False
 
     def __iter__(self) -> Iterator[str]:
@@ -89,6 +91,7 @@ class Lines:
                 except UnicodeError as error:
                     refuse_undecodable(self._path, file.encoding, self.line, error)
                 self.line += 1
+                self.latest = content
                 if has_undecoded(content):
                     self._has_undecoded = True
                 yield content

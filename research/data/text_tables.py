@@ -105,7 +105,7 @@ class DelimitedTable(Table):
                 report(row, line, self._format.undecoded)
             elif len(fields) != len(header):
                 report(row, line, f"{len(fields)} fields, expected {len(header)}")
-            elif reason := self._why_impossible(fields, header, wanted):
+            elif reason := self._why_impossible(fields, header, wanted, lines.latest):
                 report(row, line, reason)
             else:
                 if lines.line > line:
@@ -150,8 +150,17 @@ class DelimitedTable(Table):
             if fields:
                 yield line, fields
 
-    def _why_impossible(self, fields: Sequence[str], header: Sequence[str], wanted: Sequence[int]) -> str | None:
-        """Return why a record cannot be a row, or None."""
+    def _why_impossible(
+        self, fields: Sequence[str], header: Sequence[str], wanted: Sequence[int], last_line: str
+    ) -> str | None:
+        """Return why a record cannot be a row, or None.
+
+        Args:
+            fields: of the record.
+            header: names of the columns.
+            wanted: numbers of the fields that are read.
+            last_line: the last line of the record, as it is in the file.
+        """
         if self._format.columns:
             read = [fields[index] for index in wanted]
             if _is_header(fields, header) or all(_as_column_name(field) in COMMON_NAMES for field in read):
@@ -161,7 +170,7 @@ class DelimitedTable(Table):
         if not self.is_quoted:
             return None
         for index in wanted:
-            if _QUOTED_AFTER_SPACE.fullmatch(fields[index]):
+            if _QUOTED_AFTER_SPACE.fullmatch(fields[index]) and _quoted(fields[index]).split("\n")[-1] not in last_line:
                 return f"a space before the quote of column '{header[index]}', so that the quotes count as text"
         return None
 
@@ -242,6 +251,11 @@ def _is_header(fields: Sequence[str], header: Sequence[str]) -> bool:
     if sum(map(len, fields)) > sum(map(len, header)) + _LONGEST_ADDITION * len(header):
         return False  # most rows, without a look at their texts
     return sorted(map(_as_column_name, fields)) == sorted(map(_as_column_name, header))
+
+
+def _quoted(field: str) -> str:
+    """Return a field as a program writes it between quotes."""
+    return '"' + field.replace('"', '""') + '"'
 
 
 def _repeats_names(fields: Sequence[str], header: Sequence[str], wanted: Sequence[int]) -> bool:

@@ -22,7 +22,7 @@ class Scored:
     """A split's rows with what a model says of them."""
 
     ids: Array
-    """Number of each row in its file, [num_rows]."""
+    """Number of each row over the files of its split, from 0, [num_rows]."""
     labels: Array
     """[num_rows] or, for multi_label, [num_rows, num_labels]."""
     predicted: Array
@@ -42,7 +42,7 @@ class Mistake:
     """A row that was predicted wrongly."""
 
     id: int
-    """Number of the row in its file."""
+    """Number of the row over the files of its split, from 0."""
     label: str
     """What it is."""
     predicted: str

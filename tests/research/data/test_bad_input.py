@@ -333,9 +333,7 @@ def test_scores_that_are_too_large_for_the_model_are_bad_rows(load, write_csv, r
 def test_quote_after_a_space_is_a_bad_row(load, write_csv) -> None:
     with pytest.raises(BadRowsError, match=r"row 11 .*a space before the quote of column 'label'"):
         load(write_csv(*reviews(10), 'foo, "label 1"'))
-    splits = load(
-        write_csv(*reviews(30), '" ""Great film"" ",label 1', '" ""and\nof two lines"" ",label 0')
-    )
+    splits = load(write_csv(*reviews(30), '" ""Great film"" ",label 1', '" ""and\nof two lines"" ",label 0'))
     assert sum(len(split) for _, split in splits.items()) == 32
 
 

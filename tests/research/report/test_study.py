@@ -164,10 +164,10 @@ def test_page_has_costs_edits_settings_and_commands(page: Path, finished_study: 
 def test_texts_are_of_validation_rows_and_escaped(page: Path) -> None:
     text = html.unescape(page.read_text())
     part = text[text.index('id="disagreements"') : text.index("<h2>Tests over examples")]
-    shown = re.findall(r"<b>(\w+)</b> <span class=\"soft\">row (\d+)</span>", part)
+    shown = re.findall(r"<b>(\w+)</b> <span class=\"soft\">validation\.csv, row (\d+)</span>", part)
     assert shown
-    for label, row in shown:
-        assert label == ("positive" if int(row) % 2 else "negative")
+    for label, row in ((label, int(row) - 1) for label, row in shown):
+        assert label == ("positive" if row % 2 else "negative")
         assert f"validation {row} " in part
     assert HOSTILE in part
 

@@ -120,6 +120,16 @@ def encoder_folder(encoder: str) -> Path:
     return _hub_folder(encoder)
 
 
+def describe_shadowed(encoder: str) -> str | None:
+    """Return a warning if a folder has the name of a packaged encoder, which is taken; else None."""
+    if encoder not in ENCODERS or not Path(encoder).is_dir():
+        return None
+    return (
+        f"Warning: --encoder {encoder} is the packaged encoder, not the folder ./{encoder}; for that use "
+        f"--encoder ./{encoder}."
+    )
+
+
 _KINDS = "An encoder is a registered name (see --list encoders), a local directory, or a Hugging Face Hub id."
 
 

@@ -216,6 +216,7 @@ def test_ids_lead_to_file_and_row_over_shards_with_blank_lines_and_bad_rows(load
     for name in names:
         rows_in_file = [*range(1, 10), 11]  # the tenth is broken
         assert [ids[f"{name} {row}"] - first_ids[name] + 1 for row in range(1, 11)] == rows_in_file
+        assert splits.place_of("test", ids[f"{name} 10"]) == f"{name}, row 11"
 
 
 def clone(write_csv, *data: str) -> Path:

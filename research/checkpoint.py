@@ -21,8 +21,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from research import durable, random_states
-from research.edits.boundary import replay
 from research.edits.journal import Parent, Record, objective_after
+from research.edits.replay import replay
 from research.forks import parse_fork
 from research.manifest import find_damage, write_manifest
 from research.model import EncoderWithHead
@@ -118,7 +118,7 @@ def load_checkpoint(run: Run, start: Start) -> None:
     places = _match_hooks(state["hooks"], run.hooks)
     if not start.is_fork:
         _refuse_other_hooks(path, state["hooks"], run.hooks, places)
-    replay(run, _records(state["journal"]))
+    replay(run, _records(state["journal"]), state.get("trainable"))
     run.objective_differs = run.objective_choice != objective_after(state["settings"]["objective"], run.journal)
     same_place = state["device"] == accelerator.device.type and state["num_processes"] == accelerator.num_processes
     rank = accelerator.process_index if same_place else 0
@@ -271,6 +271,7 @@ def _state(run: Run) -> dict[str, Any]:
         "stop_reason": run.stop_reason,
         "label_names": list(run.task.label_names),
         "journal": [asdict(record) for record in run.journal],
+        "trainable": [name for name, value in run.encoder_with_head.named_parameters() if value.requires_grad],
         "parent": None if run.parent is None else asdict(run.parent),
         "hooks": [type(hook).__name__ for hook in run.hooks],
         "num_processes": run.accelerator.num_processes,

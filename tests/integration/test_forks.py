@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import yaml
 from safetensors.torch import load_file
 
 from research import Hook, RunConfig, run_experiment
+from research.finished import FinishedError
 from research.forks import parse_fork
 from research.resuming import CheckpointError
 from tests.conftest import Launch
@@ -315,6 +317,31 @@ def test_stop_that_was_asked_for_after_the_last_boundary_is_not_forgotten(fork: 
     checkpoint = str(tmp_path / "first" / "checkpoints" / "step-00000004")
     again = fork("again", hooks=[StopsLate()], fork=None, resume=checkpoint)
     assert (again["steps"], again["weights_sha256"]) == (5, first["weights_sha256"])
+
+
+def test_finished_run_is_the_result_only_of_the_command_that_made_it(
+    fork: Train, settings: dict[str, Any], parent: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(settings["data"], tmp_path / "moved")
+    for same in ({}, {"mixed_precision": "auto"}, {"log_every": 3, "data": str(tmp_path / "moved")}):
+        again = fork(fork=None, output_dir=str(parent), resume="auto", **same)
+        assert again == result_of(parent)
+    said = capsys.readouterr().out
+    assert "log_every was 1, now 3" in said
+    assert "(the rows are the same)" in said
+    for name, value in {
+        "lr": 5e-3,
+        "head": "lstm",
+        "max_steps": 20,
+        "objective": "focal",
+        "mixed_precision": "bf16",
+        "seed": 1,
+        "limit_train": 40,
+        "timeline": [],
+    }.items():
+        with pytest.raises(FinishedError, match=f"finished run with other settings: {name} was"):
+            fork(fork=None, output_dir=str(parent), resume="auto", **{name: value})
+    assert result_of(parent) == again
 
 
 def test_best_model_of_another_metric_is_dropped(fork: Train, settings: dict[str, Any], tmp_path: Path) -> None:

@@ -119,6 +119,8 @@ class Run:
     """The run that this one is a fork of."""
     objective_differs: bool = False
     """Whether this is a fork whose objective is not its parent's: losses before its first step do not compare."""
+    inputs_differ: bool = False
+    """Whether this is a fork whose evaluations read more or less of each row: no metric from before compares."""
     resumed_hooks: list[Hook] = field(default_factory=list)
     """Hooks whose state came from there."""
     stop_reason: str | None = None

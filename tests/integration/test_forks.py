@@ -354,21 +354,44 @@ def test_best_model_of_another_metric_is_dropped(fork: Train, settings: dict[str
     later = [line["validation/loss"] for line in lines_of(tmp_path / "by_loss")[4:] if "validation/loss" in line]
     assert by_loss["metrics"]["validation"]["loss"] == pytest.approx(min(later))
     assert alone["metrics"]["validation"]["loss"] <= by_loss["metrics"]["validation"]["loss"]
+    # Nor do accuracies on shorter inputs, also where none is better than on the longer ones before.
+    shorter = {"max_length": 4, "lr": 1e-12, "head_lr": 1e-12}
+    fork("shorter", fork=start, best_metric="accuracy", timeline=[], **shorter)
+    assert json.loads((tmp_path / "shorter" / "best" / "config.json").read_text())["max_input_length"] == 4
 
 
-@pytest.mark.parametrize("changed", [{"best_metric": "accuracy"}, {"objective": "focal"}])
 def test_early_stopping_counts_from_the_fork_where_values_do_not_compare(
-    fork: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str], changed: dict[str, Any]
+    fork: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    still = {"lr": 1e-12, "head_lr": 1e-12, "evaluate_every": "1st", "patience": 6, "hook": [], "timeline": []}
+    still = {
+        "lr": 1e-12,
+        "head_lr": 1e-12,
+        "evaluate_every": "1st",
+        "patience": 6,
+        "hook": [],
+        "schedule": "plateau",  # halves the rates after the third evaluation, the fifth, ...
+        "timeline": [{"when": "plateau(validation/accuracy, 5)", "set_dropout": 0.0}],
+    }
     assert fork("first", fork=None, **still)["steps"] == 7  # the first evaluation is the best, and six follow
     capsys.readouterr()
     start = f"{tmp_path / 'first'}@4"
     same = fork("same", fork=start, **still)
     assert same["steps"] == 7
-    other = fork("other", fork=start, **still | changed)
-    assert other["steps"] == 11
-    assert "begins to count again" in capsys.readouterr().out
+    assert journal_of(tmp_path / "same") == [(6, "set_dropout")]
+    for number, (changed, comes_true, rate) in enumerate(
+        [
+            ({"best_metric": "accuracy"}, 6, 0.25),
+            ({"objective": "focal"}, 6, 0.5),
+            ({"max_length": 6}, 10, 0.5),
+            ({"truncation": "tail"}, 10, 0.5),
+        ]
+    ):
+        name = f"other-{number}"
+        other = fork(name, fork=start, **still | changed)
+        assert other["steps"] == 11
+        assert "begins to count again" in capsys.readouterr().out
+        assert journal_of(tmp_path / name) == [(comes_true, "set_dropout")]
+        assert lines_of(tmp_path / name)[5]["learning_rate/head"] == pytest.approx(rate * still["head_lr"])
 
 
 def test_unchanged_fork_of_a_stopped_run_trains_no_step(fork: Train, tmp_path: Path) -> None:
@@ -378,6 +401,9 @@ def test_unchanged_fork_of_a_stopped_run_trains_no_step(fork: Train, tmp_path: P
     again = fork("again", fork=str(tmp_path / "first"), **still)
     assert (again["steps"], again["stopped_because"]) == (3, first["stopped_because"])
     assert again["weights_sha256"] == first["weights_sha256"]
+    harmless = {"log_every": 3, "keep": 3, "save_every": None, "evaluation_batch_size": 5, "num_threads": 2}
+    otherwise = fork("otherwise", fork=str(tmp_path / "first"), **still | harmless)
+    assert (otherwise["steps"], otherwise["weights_sha256"]) == (3, first["weights_sha256"])
     longer = fork("longer", fork=str(tmp_path / "first"), **still | {"patience": 4})
     assert longer["steps"] == 5
 

@@ -19,6 +19,7 @@ from research.config import RunConfig
 from research.durable import StorageError
 from research.evaluation import Predictions
 from research.figures import MANY_LABELS, confusion_matrix_figure
+from research.finished import check_finished
 from research.hooks import Hook
 from research.hooks.evaluation import BEST
 from research.launch import create_accelerator, end_run, refused_for_all, was_restarted
@@ -68,6 +69,7 @@ def run_experiment(config: RunConfig, *, hooks: Sequence[Hook] = ()) -> dict[str
     Raises:
         ValueError: for settings or data that cannot be used; the message is one for the user.
     """
+    any_precision = config.mixed_precision == "auto"
     config = resolve(config)
     directory = run_directory(config)
     with Announced("Joining the other processes", reporter() if num_launched() > 1 else None):
@@ -78,6 +80,9 @@ def run_experiment(config: RunConfig, *, hooks: Sequence[Hook] = ()) -> dict[str
         config = dataclasses.replace(config, resume="auto")  # the launcher repeats the very same command
     say: Say = print_message if accelerator.is_main_process else _say_nothing
     if config.resume == "auto" and (result := read_result(directory)) and result["status"] == "finished":
+        with refused_for_all(accelerator):
+            if accelerator.is_main_process:
+                check_finished(config, directory, result, say, any_precision=any_precision)
         say(f"{directory} is finished; there is nothing to resume.")
         return result
     lock = DirectoryLock()

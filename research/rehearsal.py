@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import functools
+import itertools
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -176,15 +177,17 @@ class Rehearsal:
 
     def follow(self, parent: Parent) -> None:
         """Go to where a fork begins, by the edits that its parent applied."""
-        due: dict[int, list[EditRequest]] = {}
+        due: dict[int, list[Record]] = {}
         for record in parent.journal:
             if record.skipped is not None:
                 continue
-            due.setdefault(record.step, []).append(record.request)
-        for step in range(parent.step):
-            self.apply(due.get(step, ()))
-            self._advance()
-        self.apply(due.get(parent.step, ()))
+            due.setdefault(record.step, []).append(record)
+        for step in range(parent.step + 1):
+            if step > 0:
+                self._advance()
+            for reading, records in itertools.groupby(due.get(step, ()), key=lambda record: record.clock):
+                with self.clock.turned_to(step, reading):
+                    self.apply([record.request for record in records])
 
     def check(self, timeline: Timeline) -> None:
         """Apply all edits of a timeline in their order, on a copy.
@@ -197,7 +200,7 @@ class Rehearsal:
         begins_with_edits = self.clock.step in timeline.due
         states = [] if begins_with_edits else [copy.deepcopy(self)]
         for step, requests in timeline.due.items():
-            end.clock.step = step
+            end.clock.go_to(step)
             end.apply(requests)
             states.append(copy.deepcopy(end))
         for entry in timeline.conditional:

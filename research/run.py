@@ -119,6 +119,8 @@ class Run:
     """The run that this one is a fork of."""
     objective_differs: bool = False
     """Whether this is a fork whose objective is not its parent's: losses before its first step do not compare."""
+    inputs_differ: bool = False
+    """Whether this is a fork whose evaluations read more or less of each row: no metric from before compares."""
     resumed_hooks: list[Hook] = field(default_factory=list)
     """Hooks whose state came from there."""
     stop_reason: str | None = None
@@ -151,6 +153,8 @@ class Run:
     """The edits that were applied last, for after_edits."""
     applying: EditRequest | None = None
     """The edit that is being applied."""
+    is_replaying: bool = False
+    """Whether edits of a checkpoint's journal are applied again; what they log and say was logged and said then."""
     fresh: set[nn.Parameter] = field(default_factory=set)
     """Parameters that the edits of this boundary made or initialised anew."""
     step_loss: float = math.nan
@@ -353,13 +357,15 @@ class Run:
         refuse_taken_names(values)
         for name, value in values.items():
             try:
-                self.to_log[name] = float(value)
+                number = float(value)
             except (TypeError, ValueError, RuntimeError):
                 raise ValueError(f"Expected a number to log as '{name}', got {value!r}.") from None
+            if not self.is_replaying:
+                self.to_log[name] = number
 
     def say(self, message: str) -> None:
         """Tell the user something, once over all processes and without breaking the progress bar."""
-        if self.is_main:
+        if self.is_main and not self.is_replaying:
             tqdm.write(for_terminal(message, keep_lines=True))
 
     def stop(self, reason: str) -> None:

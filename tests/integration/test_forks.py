@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import yaml
 from safetensors.torch import load_file
 
 from research import Hook, RunConfig, run_experiment
+from research.finished import FinishedError
 from research.forks import parse_fork
 from research.resuming import CheckpointError
 from tests.conftest import Launch
@@ -317,6 +319,31 @@ def test_stop_that_was_asked_for_after_the_last_boundary_is_not_forgotten(fork: 
     assert (again["steps"], again["weights_sha256"]) == (5, first["weights_sha256"])
 
 
+def test_finished_run_is_the_result_only_of_the_command_that_made_it(
+    fork: Train, settings: dict[str, Any], parent: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(settings["data"], tmp_path / "moved")
+    for same in ({}, {"mixed_precision": "auto"}, {"log_every": 3, "data": str(tmp_path / "moved")}):
+        again = fork(fork=None, output_dir=str(parent), resume="auto", **same)
+        assert again == result_of(parent)
+    said = capsys.readouterr().out
+    assert "log_every was 1, now 3" in said
+    assert "(the rows are the same)" in said
+    for name, value in {
+        "lr": 5e-3,
+        "head": "lstm",
+        "max_steps": 20,
+        "objective": "focal",
+        "mixed_precision": "bf16",
+        "seed": 1,
+        "limit_train": 40,
+        "timeline": [],
+    }.items():
+        with pytest.raises(FinishedError, match=f"finished run with other settings: {name} was"):
+            fork(fork=None, output_dir=str(parent), resume="auto", **{name: value})
+    assert result_of(parent) == again
+
+
 def test_best_model_of_another_metric_is_dropped(fork: Train, settings: dict[str, Any], tmp_path: Path) -> None:
     # Validation loss is below accuracy here, so that no later loss would ever be "better" than the accuracy before.
     fork("first", best_metric="accuracy", fork=None, timeline=[])
@@ -327,21 +354,44 @@ def test_best_model_of_another_metric_is_dropped(fork: Train, settings: dict[str
     later = [line["validation/loss"] for line in lines_of(tmp_path / "by_loss")[4:] if "validation/loss" in line]
     assert by_loss["metrics"]["validation"]["loss"] == pytest.approx(min(later))
     assert alone["metrics"]["validation"]["loss"] <= by_loss["metrics"]["validation"]["loss"]
+    # Nor do accuracies on shorter inputs, also where none is better than on the longer ones before.
+    shorter = {"max_length": 4, "lr": 1e-12, "head_lr": 1e-12}
+    fork("shorter", fork=start, best_metric="accuracy", timeline=[], **shorter)
+    assert json.loads((tmp_path / "shorter" / "best" / "config.json").read_text())["max_input_length"] == 4
 
 
-@pytest.mark.parametrize("changed", [{"best_metric": "accuracy"}, {"objective": "focal"}])
 def test_early_stopping_counts_from_the_fork_where_values_do_not_compare(
-    fork: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str], changed: dict[str, Any]
+    fork: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    still = {"lr": 1e-12, "head_lr": 1e-12, "evaluate_every": "1st", "patience": 6, "hook": [], "timeline": []}
+    still = {
+        "lr": 1e-12,
+        "head_lr": 1e-12,
+        "evaluate_every": "1st",
+        "patience": 6,
+        "hook": [],
+        "schedule": "plateau",  # halves the rates after the third evaluation, the fifth, ...
+        "timeline": [{"when": "plateau(validation/accuracy, 5)", "set_dropout": 0.0}],
+    }
     assert fork("first", fork=None, **still)["steps"] == 7  # the first evaluation is the best, and six follow
     capsys.readouterr()
     start = f"{tmp_path / 'first'}@4"
     same = fork("same", fork=start, **still)
     assert same["steps"] == 7
-    other = fork("other", fork=start, **still | changed)
-    assert other["steps"] == 11
-    assert "begins to count again" in capsys.readouterr().out
+    assert journal_of(tmp_path / "same") == [(6, "set_dropout")]
+    for number, (changed, comes_true, rate) in enumerate(
+        [
+            ({"best_metric": "accuracy"}, 6, 0.25),
+            ({"objective": "focal"}, 6, 0.5),
+            ({"max_length": 6}, 10, 0.5),
+            ({"truncation": "tail"}, 10, 0.5),
+        ]
+    ):
+        name = f"other-{number}"
+        other = fork(name, fork=start, **still | changed)
+        assert other["steps"] == 11
+        assert "begins to count again" in capsys.readouterr().out
+        assert journal_of(tmp_path / name) == [(comes_true, "set_dropout")]
+        assert lines_of(tmp_path / name)[5]["learning_rate/head"] == pytest.approx(rate * still["head_lr"])
 
 
 def test_unchanged_fork_of_a_stopped_run_trains_no_step(fork: Train, tmp_path: Path) -> None:
@@ -351,6 +401,9 @@ def test_unchanged_fork_of_a_stopped_run_trains_no_step(fork: Train, tmp_path: P
     again = fork("again", fork=str(tmp_path / "first"), **still)
     assert (again["steps"], again["stopped_because"]) == (3, first["stopped_because"])
     assert again["weights_sha256"] == first["weights_sha256"]
+    harmless = {"log_every": 3, "keep": 3, "save_every": None, "evaluation_batch_size": 5, "num_threads": 2}
+    otherwise = fork("otherwise", fork=str(tmp_path / "first"), **still | harmless)
+    assert (otherwise["steps"], otherwise["weights_sha256"]) == (3, first["weights_sha256"])
     longer = fork("longer", fork=str(tmp_path / "first"), **still | {"patience": 4})
     assert longer["steps"] == 5
 

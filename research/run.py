@@ -52,6 +52,7 @@ from research.selectors import frozen_modules
 from research.signals import Interrupted, SignalWatch
 from research.task import Task
 from research.user_code import During, described_place
+from research.user_errors import describe_failure
 from research.waiting import Announced
 from research.wrapping import Wrapped
 
@@ -230,6 +231,14 @@ class Run:
         """Tell every hook that training begins, or goes on where the hook's state was saved."""
         for hook in self.hooks:
             self._call(hook, "on_resume" if hook in self.resumed_hooks else "on_train_start")
+
+    def tell_of_exception(self, error: BaseException) -> None:
+        """Tell every hook what ended the run; an error of theirs is said, and does not take its place."""
+        for hook in self.hooks:
+            try:
+                self._call(hook, "on_exception", error)
+            except Exception as another:
+                self.say(f"Warning: {describe_failure(another)}")
 
     def _call(self, hook: Hook, point: str, *arguments: Any) -> None:
         with self._asking_for(hook, point), code_of_hook(hook, point):

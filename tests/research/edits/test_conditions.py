@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,9 +10,11 @@ import pytest
 from research import Hook
 from research.checkpoint import save_checkpoint
 from research.edits.base import EditError
+from research.edits.boundary import apply_edit
 from research.edits.conditions import parse_condition
 from research.loop import train
 from research.outputs import weights_sha256
+from tests.conftest import write_tiny_encoder
 from tests.research.conftest import StartRun
 
 CASES: list[tuple[str, list[float], int | None]] = [
@@ -118,6 +121,41 @@ def test_two_conditions_are_rehearsed_one_after_the_other(start_run: StartRun) -
     twice = [{"when": f"below(validation/loss, {bound})", "add_lora": {"r": 2}} for bound in (8, 9)]
     with pytest.raises(EditError, match=r"timeline entry 1.*There are adapters already"):
         start_run(max_steps=8, evaluate_every="2st", timeline=twice)
+
+
+DROPS = [{"when": f"below(validation/loss, {bound})", "drop_layers": "encoder.layer[-1]"} for bound in (7, 8, 9)]
+
+
+@pytest.mark.parametrize(
+    "timeline",
+    [
+        [*DROPS[:2], {"at": "7st", "freeze": "encoder.layer[-2]"}],  # a planned edit after two conditions
+        DROPS,
+    ],
+)
+def test_conditions_are_rehearsed_together_and_with_what_is_planned_after_them(
+    start_run: StartRun, tmp_path: Path, timeline: list[dict[str, Any]]
+) -> None:
+    write_tiny_encoder(tmp_path / "three", num_layers=3)
+    settings = {"encoder": str(tmp_path / "three"), "max_steps": 8, "evaluate_every": "2st"}
+    start_run(**settings, timeline=timeline[1:])
+    with pytest.raises(EditError, match=r"timeline entry 1.*on_conflict: skip"):
+        start_run(**settings, timeline=timeline)
+
+
+def test_rehearsal_of_a_repeated_edit_and_a_condition_takes_no_time_squared(
+    start_run: StartRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted: list[str] = []
+
+    def count(run: Any, request: Any) -> Any:
+        counted.append(request.name)
+        return apply_edit(run, request)
+
+    monkeypatch.setattr("research.rehearsal.apply_edit", count)
+    repeated = {"every": "1st", "scale_lr": {"factor": 0.99}}
+    start_run(max_steps=100, evaluate_every="2st", timeline=[repeated, DROPS[0]])
+    assert 100 < len(counted) < 500
 
 
 def test_conditional_edit_that_can_never_be_applied_is_refused(start_run: StartRun) -> None:

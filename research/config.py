@@ -164,7 +164,8 @@ class TrainingSettings:
     max_grad_norm: float = 1.0
     """Gradients are scaled down to this norm where they exceed it; 0 turns clipping off."""
     mixed_precision: Literal["auto", "no", "bf16", "fp16"] = "auto"
-    """Numbers of the forward pass; auto takes the launcher's choice, or bf16 where the hardware computes in it."""
+    """Floating-point precision of the forward pass; auto takes the launcher's, or bf16 where the hardware computes in
+    it. A `no` counts as the launcher's if it is a flag of accelerate launch; in its config file it means auto."""
     compile: bool = False
     """Compile the model with torch.compile; edits compile it again. On a CPU it needs a C++ compiler."""
     compile_backend: Literal["inductor", "aot_eager", "eager"] = "inductor"

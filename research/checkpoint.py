@@ -49,8 +49,8 @@ if TYPE_CHECKING:
 STATE = "state.json"
 KEPT = "kept"
 """Folder for files of the run directory that hooks want kept."""
-GROUP_RATES = ("base_lr", "weight_decay")
-"""What settings and edits say of an optimizer's group."""
+GROUP_RATES = {"base_lr": ("lr", "head_lr", "layer_decay"), "weight_decay": ("weight_decay",)}
+"""What an optimizer's group has of its own, and the settings from which it is computed."""
 MOMENTUM = ("betas", "momentum")
 """What a schedule with cycle_momentum moves, by the kind of optimizer."""
 
@@ -308,10 +308,9 @@ def _load_optimizer(run: Run, saved: dict[str, Any], before: Mapping[str, Any], 
     run.optimizer.load_state_dict(saved)
     if not is_fork:
         return
-    rates = ("lr", "head_lr", "layer_decay", "weight_decay")
-    kept: tuple[str, ...] = ()
-    if any(getattr(run.config, name) != before[name] for name in rates):
-        kept += GROUP_RATES
+    kept = tuple(
+        rate for rate, names in GROUP_RATES.items() if any(getattr(run.config, name) != before[name] for name in names)
+    )
     if run.config.schedule != before["schedule"]:
         kept += MOMENTUM
     for group, values in zip(run.optimizer.param_groups, own, strict=True):

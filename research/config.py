@@ -68,7 +68,8 @@ class ModelSettings:
     plugin: list[str] = field(default_factory=list)
     """Your own code, imported first: a .py file or a module name; may be repeated."""
     allow_padding_sensitive: bool = False
-    """Train a head whose logits depend on padding, or are not finite for a row without tokens; refused by default."""
+    """Train a head whose logits depend on padding or on the other rows of a batch, or are not finite for a row without
+    tokens; refused by default."""
     dropout: float | None = None
     """Dropout probability inside the encoder, attention excepted (a head's own is --head.dropout); null leaves what
     the encoder's config says."""

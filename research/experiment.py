@@ -19,7 +19,6 @@ from research.config import RunConfig
 from research.durable import StorageError
 from research.evaluation import Predictions
 from research.figures import MANY_LABELS, confusion_matrix_figure
-from research.finished import check_finished
 from research.hooks import Hook
 from research.hooks.evaluation import BEST
 from research.launch import create_accelerator, end_run, refused_for_all, was_restarted
@@ -47,6 +46,7 @@ from research.plugins import hash_plugins
 from research.report import write_report
 from research.resuming import Start, check_checkpoint, fork_checkpoint, newest_checkpoint
 from research.run import Run
+from research.same_run import check_finished, refuse_other_run
 from research.summary import describe, out_of_memory_message, peak_memory_bytes, summary
 from research.terminal import Terminal, print_message
 from research.tracking import start_trackers, track_final_metrics, track_pictures
@@ -95,6 +95,8 @@ def run_experiment(config: RunConfig, *, hooks: Sequence[Hook] = ()) -> dict[str
                 if directory.is_dir():
                     _hold(lock, directory, say)
                 start = find_start(config, directory, say, is_restart=is_restart)
+                if config.resume not in (None, "auto"):
+                    refuse_other_run(config, directory, any_precision=any_precision)
         (start,) = _from_main([start])
         with During("before training"):
             run = set_up(config, directory, accelerator, start, hooks, say)

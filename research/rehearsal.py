@@ -361,8 +361,12 @@ def conflict_of(run: Run, requests: Sequence[EditRequest], planned: Sequence[Seq
     """
     clock = replace(run.clock, step=0, epoch=0, step_in_epoch=0, num_examples_seen=0)
     rehearsal = Rehearsal.of(run.config, run.task, run.objective, run.collator, clock, run.tokenizer)
-    rehearsal.follow(Parent(str(run.directory), run.clock.step, tuple(run.journal)))
-    rehearsal.apply(run.pending_requests)
+    try:
+        # An edit that a hook asked for was never rehearsed before, and may read values.
+        rehearsal.follow(Parent(str(run.directory), run.clock.step, tuple(run.journal)))
+        rehearsal.apply(run.pending_requests)
+    except EditError as error:
+        return f"it cannot be checked after the edits so far: {one_line(error)}"
     try:
         rehearsal.apply(requests)
         rehearsal.apply_all(planned)

@@ -14,14 +14,24 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from research import Hook, RunConfig, run_experiment
-from research.finished import FinishedError
+from research import Hook, RunConfig, register_edit, run_experiment
+from research.edits.base import Editable
 from research.forks import parse_fork
+from research.optim import apply_schedule
 from research.resuming import CheckpointError
+from research.same_run import OtherRunError
 from tests.conftest import Launch
 from tests.integration.test_main_job import lines_of, result_of, without_times
 
 Train = Callable[..., dict[str, Any]]
+
+
+@register_edit("rates_by_schedule", changes_parameters=False)
+def rates_by_schedule(run: Editable) -> None:
+    """Multiply all base rates by what the schedule makes of them now."""
+    for group in run.optimizer.param_groups:
+        group["base_lr"] *= run.schedule.factor
+    apply_schedule(run.optimizer, run.schedule)
 
 
 @pytest.fixture(scope="module")
@@ -135,6 +145,17 @@ def test_rates_of_a_fork_are_those_of_its_settings(fork: Train, tmp_path: Path, 
     assert own["learning_rate/layer.1"] == pytest.approx(2e-4)
     assert own["learning_rate/head"] == pytest.approx(1e-3)
     assert lines_of(parent)[5]["learning_rate/layer.1"] != pytest.approx(2e-4)
+
+
+def test_fork_with_another_weight_decay_keeps_its_parents_rates(fork: Train, tmp_path: Path) -> None:
+    # Applied again before the schedule is where it was, the edit would compute other rates.
+    timeline = [{"at": "3st", "rates_by_schedule": None}]
+    fork("first", fork=None, timeline=timeline)
+    fork("second", fork=f"{tmp_path / 'first'}@4", timeline=timeline, weight_decay=0.5)
+    first, second = (lines_of(tmp_path / name) for name in ("first", "second"))
+    for name in ("learning_rate/head", "learning_rate/layer.1"):
+        assert [line[name] for line in second] == [line[name] for line in first]
+    assert first[5]["loss"] != second[5]["loss"]
 
 
 class Remembers(Hook):
@@ -339,9 +360,23 @@ def test_finished_run_is_the_result_only_of_the_command_that_made_it(
         "limit_train": 40,
         "timeline": [],
     }.items():
-        with pytest.raises(FinishedError, match=f"finished run with other settings: {name} was"):
+        with pytest.raises(OtherRunError, match=f"finished run with other settings: {name} was"):
             fork(fork=None, output_dir=str(parent), resume="auto", **{name: value})
     assert result_of(parent) == again
+
+
+def test_checkpoint_is_not_resumed_in_the_directory_of_another_run(fork: Train, parent: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    fork("other", fork=None, seed=1, timeline=[], max_steps=8)
+    checkpoint = str(parent / "checkpoints" / "step-00000004")
+    with pytest.raises(OtherRunError, match=r"would replace another run in .*seed was 1, now 0"):
+        fork("other", fork=None, resume=checkpoint)
+    assert [path.name for path in sorted((other / "checkpoints").iterdir())] == ["step-00000004", "step-00000008"]
+    assert result_of(other)["steps"] == 8
+    same = tmp_path / "same"  # as after the same command was cut
+    same.mkdir()
+    shutil.copy(parent / "config.yaml", same)
+    assert fork("same", fork=None, resume=checkpoint)["weights_sha256"] == result_of(parent)["weights_sha256"]
 
 
 def test_best_model_of_another_metric_is_dropped(fork: Train, settings: dict[str, Any], tmp_path: Path) -> None:

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from research import Hook
+from research import Hook, register_edit
 from research.checkpoint import save_checkpoint
-from research.edits.base import EditError
+from research.edits.base import Editable, EditError
 from research.edits.boundary import apply_edit
 from research.edits.conditions import parse_condition
 from research.loop import train
@@ -186,6 +186,29 @@ def test_conflict_is_skipped_as_a_whole_and_journaled(start_run: StartRun, every
     assert skipped == [(step, "add_lora"), (step, "set_dropout")]
     assert all("There are adapters already" in str(record.skipped) for record in run.journal if record.skipped)
     assert [record.step for record in run.journal if record.skipped is None] == [2, 5]
+
+
+@register_edit("shrink_by_norm", changes_parameters=False)
+def shrink_by_norm(run: Editable) -> None:
+    """Read values, which a rehearsal does not have."""
+    for parameter in run.encoder_with_head.head.parameters():
+        parameter.data /= 1 + float(parameter.detach().norm())
+
+
+def test_conflict_that_cannot_be_checked_is_skipped(start_run: StartRun) -> None:
+    class Asks(Hook):
+        def after_step(self, run: Any) -> None:
+            if run.clock.step in (2, 3):  # right before the condition comes true, and at the same boundary
+                run.edit.shrink_by_norm()
+
+    for step in (3, 5):
+        waiting = {"when": "below(validation/loss, 9)", "freeze": "encoder", "on_conflict": "skip"}
+        run = start_run([Asks()], max_steps=6, evaluate_every=f"{step}st", timeline=[waiting])
+        train(run)
+        done = [(record.step, record.name, record.skipped is None) for record in run.journal]
+        assert set(done) == {(2, "shrink_by_norm", True), (3, "shrink_by_norm", True), (step, "freeze", False)}
+        (skipped,) = [record.skipped for record in run.journal if record.skipped is not None]
+        assert "shrink_by_norm" in skipped
 
 
 def test_conditional_edit_is_applied_where_it_can_be(start_run: StartRun) -> None:

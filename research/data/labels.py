@@ -97,6 +97,11 @@ class LabelForms:
         return self.indicator_lengths == self.list_lengths
 
     @property
+    def share_of_indicators(self) -> float:
+        """Share of the lists that hold nothing but 0 and 1, or false and true; 0 if there are no lists."""
+        return sum(self.indicator_lengths.values()) / max(sum(self.list_lengths.values()), 1)
+
+    @property
     def has_single_values(self) -> bool:
         """Whether every row has one value, in a list or not."""
         return set(self.list_lengths) <= {1}
@@ -110,8 +115,7 @@ class LabelForms:
         """
         if self.num_columns > 1:
             return self.num_columns
-        num_lists, num_indicators = sum(self.list_lengths.values()), sum(self.indicator_lengths.values())
-        if not num_indicators or num_indicators < (1 - _FEW_LISTS) * num_lists:
+        if self.share_of_indicators < 1 - _FEW_LISTS:
             return None
         if self.has_repeats or set(self.indicator_lengths) == {2}:
             return self.indicator_lengths.most_common(1)[0][0]
@@ -157,12 +161,12 @@ def _read_scalar(value: Any, *, typed: bool) -> tuple[str, str]:
     raise BadLabelError(f"the label is a {type(value).__name__}, expected a string, a number or a list")
 
 
-def guess_problem_type(forms: LabelForms, num_values: int, column: str) -> ProblemType:
+def guess_problem_type(forms: LabelForms, values: Iterable[str], column: str) -> ProblemType:
     """Return the task that the forms of the labels suggest.
 
     Args:
         forms: what the labels look like.
-        num_values: how many different labels there are.
+        values: the different labels.
         column: name of the label column.
     Raises:
         ValueError: if they do not go together.
@@ -180,13 +184,14 @@ def guess_problem_type(forms: LabelForms, num_values: int, column: str) -> Probl
             )
         return "multi_label"
     if "float" in scalars and not scalars <= {"int", "float"}:
+        text = next((repr(value) for value in values if not NUMBER.fullmatch(value.strip())), "true or false")
         raise ValueError(
-            f"Column '{column}' holds numbers with a fraction in some rows and text in others. "
-            "Mend the rows, or set the task: task=single_label takes all of them as names."
+            f"Column '{column}' holds numbers with a fraction in some rows and text in others ({text}). Set the task: "
+            "with task=regression the rows with text are bad rows, task=single_label takes all values as names."
         )
     if "float" not in scalars:
         return "single_label"
-    return "regression" if forms.has_fractions or num_values > MAX_WHOLE_CLASSES else "single_label"
+    return "regression" if forms.has_fractions or len(list(values)) > MAX_WHOLE_CLASSES else "single_label"
 
 
 MAX_WHOLE_CLASSES = 20

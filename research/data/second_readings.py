@@ -53,6 +53,12 @@ def warn_of_second_readings(
             f"Column '{column}' holds lists of one label each, read as labels of which a row may have several; if each "
             "row has one, set task=single_label."
         )
+    elif in_lists and 1 / 2 < forms.share_of_indicators < 1:
+        warnings.append(
+            f"Column '{column}' holds lists of nothing but 0 and 1 in {forms.share_of_indicators:.0%} of the rows and "
+            "other lists in the rest, all read as lists of the labels that apply; if they hold a 0 or 1 for each "
+            "label, correct the rest."
+        )
     elif in_lists and forms.only_zeros_and_ones and len(forms.list_lengths) > 1:
         lengths = " and ".join(f"{length} ({rows:,} rows)" for length, rows in sorted(forms.list_lengths.items()))
         warnings.append(
@@ -113,7 +119,7 @@ def _warn_of_missing(counts: Mapping[str, int], column: str) -> list[str]:
         marks.append("-1")
     if not marks:
         return []
-    shown = _shorten([f"{name!r} ({counts[name]:,} rows)" for name in marks])
+    shown = _shorten([f"{name!r} (in {counts[name]:,} of the training rows)" for name in marks])
     return [
         f"Labels of column '{column}' that often stand for none are read as classes: {shown}. If they are none, leave "
         "their cells empty, or remove the rows."

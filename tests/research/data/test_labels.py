@@ -256,7 +256,7 @@ def test_lists_are_several_labels(load, write_jsonl) -> None:
         ((["a", "c"], ["b"]), "single_label", "task=single_label needs one value per row; column 'label' holds lists"),
         (("a", "b"), "regression", "task=regression needs numbers; column 'label' holds none"),
         ((["a"], "b"), None, "holds lists in some rows and single labels in others"),
-        ((0.5, "b"), None, "holds numbers with a fraction in some rows and text in others"),
+        ((0.5, "b"), None, r"a fraction in some rows and text in others \('b'\)\. .* task=regression"),
         (([], []), None, "has only one label in the training rows, none"),
         ((["a", "a"], ["b"]), None, "a label is listed twice"),
         (([0, 0, 1], [1, 2, 0]), None, "a label is listed twice"),
@@ -322,6 +322,11 @@ def test_one_list_of_another_kind_does_not_turn_the_others_into_names(load, writ
     splits = load(write_jsonl(rows), bad_rows="skip")
     assert (splits.task.problem_type, splits.task.label_names) == ("single_label", ("0", "1"))
     assert labels_of(splits)["0"] == 0
+
+
+def test_lists_of_zeros_and_ones_beside_many_others_are_reported(load, write_jsonl) -> None:
+    load(write_jsonl([*rows_with([1, 0], [0, 1]), *({"text": f"odd {row}", "label": [2, 0]} for row in range(10))]))
+    assert any("nothing but 0 and 1 in 80% of the rows" in line for line in load.said)
 
 
 @pytest.mark.parametrize("num_labels", [3, 30])

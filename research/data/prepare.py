@@ -65,7 +65,10 @@ def prepare(source: Source, settings: DataSettings, clean: CleaningStep, target:
     for name, (usable, _) in encoded.items():
         _check_not_empty(source, int(usable.sum()), name)
 
-    assigned, notes = _assign(rows, encoded, settings)
+    try:
+        assigned, notes = _assign(rows, encoded, settings)
+    except ValueError as error:  # how the labels are read may be why rows are too few
+        raise ValueError(" ".join([str(error), *encoder.notes])) from None
     label_facts, num_rows = _write(
         rows, assigned, encoder, tuple(unlabelled), pair=columns.text_pair is not None, target=target
     )

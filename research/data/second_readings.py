@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from research.data.labels import MAX_WHOLE_CLASSES, NO_LABEL_WORDS, NUMBER, WHOLE, LabelForms, lookalikes
 from research.task import ProblemType
@@ -65,16 +65,22 @@ def warn_of_second_readings(
             f"Column '{column}' holds lists of nothing but 0 and 1, of lengths {lengths}, read as lists of the labels "
             "that apply; if they hold a 0 or 1 for each label, give all of them one length."
         )
-    elif scalars == {"str"} and all(map(NUMBER.fullmatch, counts)) and not all(map(WHOLE.fullmatch, counts)):
+    elif not in_lists and _are_fractions_as_text(counts):
         warnings.append(
             f"Column '{column}' holds numbers with a fraction as text, read as classes; if they are scores, store them "
-            "as numbers."
+            "as numbers, with a decimal point."
         )
     if problem_type == "single_label" and not in_lists:
         warnings += _warn_of_ids(counts, column)
     if problem_type != "regression":
         warnings += _warn_of_joined_names(list(counts), column) + _warn_of_missing(counts, column)
     return [f"Warning: {warning}" for warning in warnings]
+
+
+def _are_fractions_as_text(names: Iterable[str]) -> bool:
+    """Return whether all names are numbers, some of them with a fraction, which may follow a comma."""
+    numbers = [name.replace(",", ".", 1) for name in names]
+    return all(map(NUMBER.fullmatch, numbers)) and not all(map(WHOLE.fullmatch, numbers))
 
 
 def warn_of_spellings(spellings: Mapping[str, Mapping[str, int]], names: Sequence[str], column: str) -> list[str]:

@@ -282,6 +282,21 @@ def test_scores_that_are_no_numbers_are_bad_rows(load, write_csv) -> None:
     assert sum(len(split) for _, split in load(path, task="regression", bad_rows="skip").items()) == 30
 
 
+@pytest.mark.parametrize(
+    ("labels", "explained"),
+    [
+        ([f"{number},25" for number in range(40)], "numbers with a fraction as text"),
+        ([f"id {number}" for number in range(40)], "40 different labels in 40 training rows, as ids or texts do"),
+    ],
+)
+def test_labels_that_leave_too_few_rows_to_carve_are_explained(
+    load, write_jsonl, labels: list[str], explained: str
+) -> None:
+    path = write_jsonl([{"text": f"text {row}", "label": label} for row, label in enumerate(labels)])
+    with pytest.raises(ValueError, match=f"too few to carve .*{explained}"):
+        load(path)
+
+
 def test_several_labels_unknown_to_train_are_named(load, write_jsonl) -> None:
     folder = write_jsonl(rows_with(["a"], ["b"]), name="data/train.jsonl").parent
     write_jsonl([{"text": "x", "label": ["a", "c", "d"]}], name="data/test.jsonl")

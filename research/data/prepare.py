@@ -22,8 +22,9 @@ from research.data.columns import Columns, check_present, choose_columns
 from research.data.encode import LabelEncoder
 from research.data.ingest import Rows, ingest
 from research.data.reading import reading
-from research.data.sources import Source
+from research.data.sources import Source, describe_unused_format
 from research.data.splits import SPLIT_NAMES, TEST, TRAIN, VALIDATION, Hashes, Strata, carve, sample
+from research.data.text_tables import TextFormat
 from research.data.unlabelled import MAY_BE_UNLABELLED, lacks_label_columns, why_unlabelled
 
 _LEFT_OUT = -1
@@ -103,6 +104,7 @@ def _read(
     first = tables["train"][0]
     with reading(first.name):
         columns, guesses = choose_columns(first, settings)
+    guesses += describe_unused_format(tables, TextFormat(settings.encoding, settings.quoting, tuple(settings.columns)))
     rows: dict[str, Rows] = {}
     num_tables = 0
     for name in SPLIT_NAMES:

@@ -6,6 +6,8 @@ import csv
 import json
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from research.data import Splits
@@ -134,3 +136,14 @@ def test_columns_without_a_header_get_their_names(load, write_csv) -> None:
 def test_columns_without_names_are_left_alone(load, write_csv) -> None:
     lines = [f"{row},review {row},{row % 2}," for row in range(40)]
     assert len(texts(load(write_csv(*lines, header=",text,label,")))) == 40
+
+
+def test_settings_of_text_files_are_reported_where_no_file_is_read_with_them(load, write_csv, write_jsonl) -> None:
+    rows = [{"text": f"text {row}", "label": "pn"[row % 2]} for row in range(40)]
+    settings = {"columns": ("text", "label"), "quoting": "none", "encoding": "utf-8"}
+    pq.write_table(pa.Table.from_pylist(rows), parquet := write_csv(name="reviews.parquet"))
+    unused = {}
+    for path in (parquet, write_jsonl(rows), write_csv(*reviews(40), header="a text,p")):
+        load(path, **settings)
+        unused[path.suffix] = {name for name in settings if f"Warning: {name} has no effect" in " ".join(load.said)}
+    assert unused == {".parquet": settings.keys(), ".jsonl": {"columns", "quoting"}, ".csv": set()}

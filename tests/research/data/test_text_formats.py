@@ -102,6 +102,18 @@ def test_byte_order_mark_is_no_text_where_the_encoding_is_named(load, tmp_path: 
     assert sum(len(split) for _, split in splits.items()) == 20
 
 
+@pytest.mark.parametrize("name", ["reviews.csv", "reviews.jsonl", "reviews.json"])
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_utf16_without_a_mark_is_answered_with_its_name(load, tmp_path: Path, encoding: str, name: str) -> None:
+    rows = [json.dumps({"text": f"café {row}", "label": row % 2}) for row in range(20)]
+    forms = {".csv": "\n".join(["text,label", *reviews(20)]), ".jsonl": "\n".join(rows), ".json": f"[{','.join(rows)}]"}
+    path = tmp_path / name
+    path.write_bytes(forms[path.suffix].encode(encoding))
+    with pytest.raises(ValueError, match=f"{name} looks like UTF-16 .*--encoding {encoding}"):
+        load(path)
+    assert len(texts(load(path, encoding=encoding))) == 20
+
+
 @pytest.mark.parametrize("encoding", ["rot13", "base64", "utf-88"])
 def test_encoding_of_something_else_than_text_is_refused(load, write_csv, encoding: str) -> None:
     with pytest.raises(ValueError, match=f"Unknown encoding '{encoding}'"):

@@ -25,6 +25,7 @@ _HALF_OF_PAIR = re.compile("[\ud800-\udfff]")
 _FEW_LISTS = 0.05
 """Share of the lists that may hold something else than zeros and ones by mistake."""
 _QUOTES = "\"'`\u2018\u2019\u201c\u201d\u00ab\u00bb"
+_EMOJI_STYLES = "\ufe0e\ufe0f"
 _TRUTH = {"true": "1", "false": "0"}
 MISSING = "missing label"
 
@@ -186,7 +187,7 @@ def guess_problem_type(forms: LabelForms, values: Iterable[str], column: str) ->
     if "float" in scalars and not scalars <= {"int", "float"}:
         text = next((repr(value) for value in values if not NUMBER.fullmatch(value.strip())), "true or false")
         raise ValueError(
-            f"Column '{column}' holds numbers with a fraction in some rows and text in others ({text}). Set the task: "
+            f"Column '{column}' holds decimal numbers in some rows and text in others ({text}). Set the task: "
             "with task=regression the rows with text are bad rows, task=single_label takes all values as names."
         )
     if "float" not in scalars:
@@ -317,7 +318,7 @@ def _plain(value: str) -> str:
 def lookalikes(names: Iterable[str]) -> list[list[str]]:
     """Return groups of names that differ only in what is hardly seen, or does not count.
 
-    That is case, spaces, Unicode form, invisible characters, quotes around them, leading zeros, and 1 for true.
+    That is case, spaces, Unicode form, invisible characters, quotes around them, leading zeros, 1.0 for 1, 1 for true.
     """
     groups: dict[str, list[str]] = {}
     for name in names:
@@ -327,11 +328,16 @@ def lookalikes(names: Iterable[str]) -> list[list[str]]:
 
 def _appearance(name: str) -> str:
     """Return what names that look alike have in common."""
-    visible = "".join(char for char in unicodedata.normalize("NFKC", name) if unicodedata.category(char) != "Cf")
+    visible = "".join(char for char in unicodedata.normalize("NFKC", name) if not _is_invisible(char))
     text = " ".join(visible.casefold().split())
     text = text.strip(_QUOTES).strip() or text
-    text = _TRUTH.get(text, text)
+    text = _name_number(_TRUTH.get(text, text))
     return text.lstrip("0") or "0" if _INTEGER.fullmatch(text) else text
+
+
+def _is_invisible(char: str) -> bool:
+    """Return whether a character is a mark that shows nothing: of formatting, of control, or how to draw an emoji."""
+    return char in _EMOJI_STYLES or (unicodedata.category(char) in ("Cf", "Cc") and not char.isspace())
 
 
 def parse_scores(values: pa.StringArray) -> NDArray[np.float64]:

@@ -74,7 +74,7 @@ def prepare(source: Source, settings: DataSettings, clean: CleaningStep, target:
         rows, assigned, encoder, tuple(unlabelled), pair=columns.text_pair is not None, target=target
     )
     log += [encoder.describe(guessed=settings.task is None), *encoder.notes, *notes]
-    log += _describe_unseen(label_facts["num_unseen"], num_rows)
+    log += _describe_unseen(label_facts["num_unseen"], num_rows, encoder.unseen)
     log += _describe_missing_labels(label_facts.pop("labels_present"), encoder.label_names)
     log += [
         f"Warning: The {num_rows[name]:,} {name} rows have no labels ({reason}): they are predicted, and nothing is "
@@ -290,7 +290,7 @@ def _write(
     }, num_rows
 
 
-def _describe_unseen(num_unseen: dict[str, int], num_rows: dict[str, int]) -> list[str]:
+def _describe_unseen(num_unseen: dict[str, int], num_rows: dict[str, int], names: Sequence[str]) -> list[str]:
     """Warn of rows that count as wrong whatever the model predicts.
 
     Raises:
@@ -305,6 +305,8 @@ def _describe_unseen(num_unseen: dict[str, int], num_rows: dict[str, int]) -> li
                 f"Warning: {count:,} of {num_rows[split]:,} {split} rows have labels that no training row has; they "
                 "count as wrong (unseen_labels)."
             )
+    if notes and names:
+        notes[-1] += f" These labels are {', '.join(map(repr, names[:5]))}{', ...' if len(names) > 5 else ''}."
     return notes
 
 

@@ -94,6 +94,8 @@ def find_source(spec: str, text_format: TextFormat | None = None) -> Source:
         ValueError: if there is no such thing, or it is not clear which files are which split.
     """
     text_format = text_format or TextFormat()
+    if not spec.strip():
+        raise ValueError(f"--data is empty. {_EXPECTED}")
     if spec in PACKAGED:
         return _report_shadowed(PACKAGED[spec](), spec)
     if spec.startswith("hub:"):

@@ -256,7 +256,7 @@ def test_lists_are_several_labels(load, write_jsonl) -> None:
         ((["a", "c"], ["b"]), "single_label", "task=single_label needs one value per row; column 'label' holds lists"),
         (("a", "b"), "regression", "task=regression needs numbers; column 'label' holds none"),
         ((["a"], "b"), None, "holds lists in some rows and single labels in others"),
-        ((0.5, "b"), None, r"a fraction in some rows and text in others \('b'\)\. .* task=regression"),
+        ((0.5, "b"), None, r"decimal numbers in some rows and text in others \('b'\)\. .* task=regression"),
         (([], []), None, "has only one label in the training rows, none"),
         ((["a", "a"], ["b"]), None, "a label is listed twice"),
         (([0, 0, 1], [1, 2, 0]), None, "a label is listed twice"),
@@ -359,10 +359,15 @@ def test_numbers_with_exponents_are_the_same_labels(load, write_csv) -> None:
     assert splits.task.label_names == ("100000", "200000", "30000000")
 
 
-@pytest.mark.parametrize("other", ["'pos'", "“pos”", "pos\u200b", "\ufeffpos", "Pos"])
+@pytest.mark.parametrize("other", ["'pos'", "“pos”", "pos\u200b", "\ufeffpos", "po\0s", "pos\ufe0f", "Pos"])
 def test_labels_that_look_alike_are_reported(load, write_jsonl, other: str) -> None:
     load(write_jsonl(rows_with("pos", other, "neg")))
     assert any("look alike" in line for line in load.said)
+
+
+def test_other_writings_of_a_number_beside_names_look_alike(load, write_jsonl) -> None:
+    load(write_jsonl(rows_with("1", "1.0", "unknown")))
+    assert any("look alike" in line and "'1' and '1.0'" in line for line in load.said)
 
 
 def test_truth_values_beside_zeros_and_ones_look_alike(load, write_jsonl) -> None:

@@ -15,7 +15,7 @@ from heads.registry import Registry
 from research.data.archives import ARCHIVE_SUFFIXES, open_archive
 from research.data.arrow_tables import LoadedTable, ParquetTable
 from research.data.compression import check_text, find_type, is_compressed
-from research.data.folders import SPLIT_OF_STEM, find_split_files, is_named_like_split
+from research.data.folders import SPLIT_OF_STEM, describe_other_shards, find_split_files, is_named_like_split
 from research.data.hub import load_from_hub
 from research.data.imdb import (
     RAW_SPLITS,
@@ -113,7 +113,12 @@ def find_source(spec: str, text_format: TextFormat | None = None) -> Source:
     if find_type(path) not in _READERS:
         raise ValueError(f"Cannot read '{spec}': {_describe_unsupported(path)}. {_EXPECTED}")
     _check_readable(path)
-    return Source(path.name, _identify([path]), lambda _: {"train": [_open_table(path, path.name, text_format)]})
+    return Source(
+        path.name,
+        _identify([path]),
+        lambda _: {"train": [_open_table(path, path.name, text_format)]},
+        tuple(describe_other_shards(path)),
+    )
 
 
 def describe_unused_format(tables: Tables, text_format: TextFormat) -> list[str]:

@@ -22,6 +22,8 @@ from research.data.tables import Report, Table, check_columns
 Quoting = Literal["auto", "csv", "none"]
 _SEPARATORS = (",", ";", "|")
 """Of csv files, by the number of columns that the header has with each."""
+_BETWEEN_NAMES = re.compile(r"[,;|/]")
+"""What may separate several labels in one field."""
 _MOST_KNOWN = 100_000
 """Values of a column that are remembered, each of at most as many characters as the next constant says."""
 _LONGEST_KNOWN = 200
@@ -64,6 +66,7 @@ class DelimitedTable(Table):
         self.path = path
         self._format = text_format or TextFormat()
         self._known: dict[int, frozenset[str]] = {}
+        self._known_names: dict[int, set[str]] = {}
 
     @property
     def separator(self) -> str:
@@ -225,8 +228,16 @@ class DelimitedTable(Table):
         value = value.strip()
         known = self._known_values(index)
         if value in known or not NUMBER.fullmatch(value):
-            return value in known
+            return value in known or self._is_made_of_known(index, value)
         return len(known) > MAX_WHOLE_CLASSES and all(map(NUMBER.fullmatch, known))
+
+    def _is_made_of_known(self, index: int, value: str) -> bool:
+        """Return whether a value is several names in one field, all of which other rows of the column have."""
+        names = _BETWEEN_NAMES.split(value)
+        if index not in self._known_names:
+            fields = self._known_values(index)
+            self._known_names[index] = {name.strip() for field in fields for name in _BETWEEN_NAMES.split(field)}
+        return len(names) > 1 and all(name.strip() in self._known_names[index] for name in names)
 
     def _known_values(self, index: int) -> frozenset[str]:
         """Return the values of a column in all rows of one line: a file may be sorted by its labels."""

@@ -127,11 +127,28 @@ def test_splits_in_a_folder_beside_others_are_reported(load, write_csv) -> None:
 
 def test_files_beside_the_splits_are_reported_if_they_may_be_data(load, write_csv) -> None:
     folder = write_csv(*reviews(40), name="data/train.csv").parent
-    for name in ("dataset_infos.json", "raw.zip", "._train.csv", ".gitattributes"):
+    for name in ("dataset_infos.json", "raw.zip", "test_data.xlsx", "._train.csv", ".gitattributes", "train.py"):
         (folder / name).write_text("{}")
+    write_csv(*reviews(4), name="data/tests/b.csv")
+    (folder / "pictures").mkdir()
     load(folder)
-    assert [line for line in load.said if line.endswith("and not read: dataset_infos.json, raw.zip.")]
+    assert any(": dataset_infos.json, raw.zip, test_data.xlsx, tests/ (in " in line for line in load.said)
     assert not [line for line in load.said if "._train" in line]
+
+
+def test_empty_folder_that_is_named_like_a_split_is_refused(load, write_csv) -> None:
+    folder = write_csv(*reviews(40), name="data/train.csv").parent
+    (folder / "test").mkdir()
+    with pytest.raises(ValueError, match=r"test' is named like the test split, but has no data"):
+        load(folder)
+
+
+def test_file_that_is_one_of_several_is_read_with_a_warning(load, write_csv) -> None:
+    folder = write_shards(write_csv, [f"train-{number}-of-2.csv" for number in range(2)])
+    load(folder / "train-0-of-2.csv")
+    assert any("is one of 2 files, and the others are not read" in line for line in load.said)
+    load(folder)
+    assert not any("the others are not read" in line for line in load.said)
 
 
 def test_shards_are_joined_in_the_order_of_their_numbers(load, write_csv) -> None:

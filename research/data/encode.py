@@ -76,7 +76,7 @@ class LabelEncoder:
             return cls._learn_indicators(train, columns, problem_type)
         values = _count_labels(train)
         guessed = problem_type is None
-        problem_type = problem_type or guess_problem_type(train.forms, len(values), column)
+        problem_type = problem_type or guess_problem_type(train.forms, values, column)
         if problem_type == "regression":
             notes = warn_of_second_readings(problem_type, train.forms, values, column) if guessed else []
             return cls(problem_type, column, None, np.zeros(0, dtype=np.int64), notes)

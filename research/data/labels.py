@@ -25,6 +25,7 @@ _HALF_OF_PAIR = re.compile("[\ud800-\udfff]")
 _FEW_LISTS = 0.05
 """Share of the lists that may hold something else than zeros and ones by mistake."""
 _QUOTES = "\"'`\u2018\u2019\u201c\u201d\u00ab\u00bb"
+_EMOJI_STYLES = "\ufe0e\ufe0f"
 _TRUTH = {"true": "1", "false": "0"}
 MISSING = "missing label"
 
@@ -97,6 +98,11 @@ class LabelForms:
         return self.indicator_lengths == self.list_lengths
 
     @property
+    def share_of_indicators(self) -> float:
+        """Share of the lists that hold nothing but 0 and 1, or false and true; 0 if there are no lists."""
+        return sum(self.indicator_lengths.values()) / max(sum(self.list_lengths.values()), 1)
+
+    @property
     def has_single_values(self) -> bool:
         """Whether every row has one value, in a list or not."""
         return set(self.list_lengths) <= {1}
@@ -110,8 +116,7 @@ class LabelForms:
         """
         if self.num_columns > 1:
             return self.num_columns
-        num_lists, num_indicators = sum(self.list_lengths.values()), sum(self.indicator_lengths.values())
-        if not num_indicators or num_indicators < (1 - _FEW_LISTS) * num_lists:
+        if self.share_of_indicators < 1 - _FEW_LISTS:
             return None
         if self.has_repeats or set(self.indicator_lengths) == {2}:
             return self.indicator_lengths.most_common(1)[0][0]
@@ -157,12 +162,12 @@ def _read_scalar(value: Any, *, typed: bool) -> tuple[str, str]:
     raise BadLabelError(f"the label is a {type(value).__name__}, expected a string, a number or a list")
 
 
-def guess_problem_type(forms: LabelForms, num_values: int, column: str) -> ProblemType:
+def guess_problem_type(forms: LabelForms, values: Iterable[str], column: str) -> ProblemType:
     """Return the task that the forms of the labels suggest.
 
     Args:
         forms: what the labels look like.
-        num_values: how many different labels there are.
+        values: the different labels.
         column: name of the label column.
     Raises:
         ValueError: if they do not go together.
@@ -180,13 +185,14 @@ def guess_problem_type(forms: LabelForms, num_values: int, column: str) -> Probl
             )
         return "multi_label"
     if "float" in scalars and not scalars <= {"int", "float"}:
+        text = next((repr(value) for value in values if not NUMBER.fullmatch(value.strip())), "true or false")
         raise ValueError(
-            f"Column '{column}' holds numbers with a fraction in some rows and text in others. "
-            "Mend the rows, or set the task: task=single_label takes all of them as names."
+            f"Column '{column}' holds decimal numbers in some rows and text in others ({text}). Set the task: "
+            "with task=regression the rows with text are bad rows, task=single_label takes all values as names."
         )
     if "float" not in scalars:
         return "single_label"
-    return "regression" if forms.has_fractions or num_values > MAX_WHOLE_CLASSES else "single_label"
+    return "regression" if forms.has_fractions or len(list(values)) > MAX_WHOLE_CLASSES else "single_label"
 
 
 MAX_WHOLE_CLASSES = 20
@@ -312,7 +318,7 @@ def _plain(value: str) -> str:
 def lookalikes(names: Iterable[str]) -> list[list[str]]:
     """Return groups of names that differ only in what is hardly seen, or does not count.
 
-    That is case, spaces, Unicode form, invisible characters, quotes around them, leading zeros, and 1 for true.
+    That is case, spaces, Unicode form, invisible characters, quotes around them, leading zeros, 1.0 for 1, 1 for true.
     """
     groups: dict[str, list[str]] = {}
     for name in names:
@@ -322,11 +328,16 @@ def lookalikes(names: Iterable[str]) -> list[list[str]]:
 
 def _appearance(name: str) -> str:
     """Return what names that look alike have in common."""
-    visible = "".join(char for char in unicodedata.normalize("NFKC", name) if unicodedata.category(char) != "Cf")
+    visible = "".join(char for char in unicodedata.normalize("NFKC", name) if not _is_invisible(char))
     text = " ".join(visible.casefold().split())
     text = text.strip(_QUOTES).strip() or text
-    text = _TRUTH.get(text, text)
+    text = _name_number(_TRUTH.get(text, text))
     return text.lstrip("0") or "0" if _INTEGER.fullmatch(text) else text
+
+
+def _is_invisible(char: str) -> bool:
+    """Return whether a character is a mark that shows nothing: of formatting, of control, or how to draw an emoji."""
+    return char in _EMOJI_STYLES or (unicodedata.category(char) in ("Cf", "Cc") and not char.isspace())
 
 
 def parse_scores(values: pa.StringArray) -> NDArray[np.float64]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from research.data.labels import MAX_WHOLE_CLASSES, NO_LABEL_WORDS, NUMBER, WHOLE, LabelForms, lookalikes
 from research.task import ProblemType
@@ -53,22 +53,34 @@ def warn_of_second_readings(
             f"Column '{column}' holds lists of one label each, read as labels of which a row may have several; if each "
             "row has one, set task=single_label."
         )
+    elif in_lists and 1 / 2 < forms.share_of_indicators < 1:
+        warnings.append(
+            f"Column '{column}' holds lists of nothing but 0 and 1 in {forms.share_of_indicators:.0%} of the rows and "
+            "other lists in the rest, all read as lists of the labels that apply; if they hold a 0 or 1 for each "
+            "label, correct the rest."
+        )
     elif in_lists and forms.only_zeros_and_ones and len(forms.list_lengths) > 1:
         lengths = " and ".join(f"{length} ({rows:,} rows)" for length, rows in sorted(forms.list_lengths.items()))
         warnings.append(
             f"Column '{column}' holds lists of nothing but 0 and 1, of lengths {lengths}, read as lists of the labels "
             "that apply; if they hold a 0 or 1 for each label, give all of them one length."
         )
-    elif scalars == {"str"} and all(map(NUMBER.fullmatch, counts)) and not all(map(WHOLE.fullmatch, counts)):
+    elif not in_lists and _are_fractions_as_text(counts):
         warnings.append(
             f"Column '{column}' holds numbers with a fraction as text, read as classes; if they are scores, store them "
-            "as numbers."
+            "as numbers, with a decimal point."
         )
     if problem_type == "single_label" and not in_lists:
         warnings += _warn_of_ids(counts, column)
     if problem_type != "regression":
         warnings += _warn_of_joined_names(list(counts), column) + _warn_of_missing(counts, column)
     return [f"Warning: {warning}" for warning in warnings]
+
+
+def _are_fractions_as_text(names: Iterable[str]) -> bool:
+    """Return whether all names are numbers, some of them with a fraction, which may follow a comma."""
+    numbers = [name.replace(",", ".", 1) for name in names]
+    return all(map(NUMBER.fullmatch, numbers)) and not all(map(WHOLE.fullmatch, numbers))
 
 
 def warn_of_spellings(spellings: Mapping[str, Mapping[str, int]], names: Sequence[str], column: str) -> list[str]:
@@ -113,7 +125,7 @@ def _warn_of_missing(counts: Mapping[str, int], column: str) -> list[str]:
         marks.append("-1")
     if not marks:
         return []
-    shown = _shorten([f"{name!r} ({counts[name]:,} rows)" for name in marks])
+    shown = _shorten([f"{name!r} (in {counts[name]:,} of the training rows)" for name in marks])
     return [
         f"Labels of column '{column}' that often stand for none are read as classes: {shown}. If they are none, leave "
         "their cells empty, or remove the rows."

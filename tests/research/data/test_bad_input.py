@@ -17,6 +17,12 @@ from research.data.bad_rows import BadRowsError
 from .conftest import reviews
 
 
+@pytest.mark.parametrize("spec", ["", " "])
+def test_load_refuses_an_empty_name(load, spec: str) -> None:
+    with pytest.raises(ValueError, match="--data is empty"):
+        load(spec)
+
+
 def test_load_refuses_a_path_that_is_not_there(load, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"no file or folder '.*nothing.csv'. Expected imdb or rotten_tomatoes"):
         load(tmp_path / "nothing.csv")
@@ -165,7 +171,8 @@ def test_unseen_labels_can_be_kept(load, write_csv) -> None:
     assert list(splits.test["label"]) == [1, 3, 2, 3]
     assert splits.num_unseen["test"] == 3
     assert len(splits.task.label_counts) == 2
-    assert any(line.startswith("Warning: 3 of 4 test rows") for line in load.said)
+    (warning,) = [line for line in load.said if line.startswith("Warning: 3 of 4 test rows")]
+    assert "'label 00', 'label 7'" in warning
     write_csv("unknown,label 7", name="data/test.csv")
     with pytest.raises(ValueError, match="All 1 test rows"):
         load(folder, unseen_labels="count_as_wrong")

@@ -256,7 +256,7 @@ def test_lists_are_several_labels(load, write_jsonl) -> None:
         ((["a", "c"], ["b"]), "single_label", "task=single_label needs one value per row; column 'label' holds lists"),
         (("a", "b"), "regression", "task=regression needs numbers; column 'label' holds none"),
         ((["a"], "b"), None, "holds lists in some rows and single labels in others"),
-        ((0.5, "b"), None, "holds numbers with a fraction in some rows and text in others"),
+        ((0.5, "b"), None, r"decimal numbers in some rows and text in others \('b'\)\. .* task=regression"),
         (([], []), None, "has only one label in the training rows, none"),
         ((["a", "a"], ["b"]), None, "a label is listed twice"),
         (([0, 0, 1], [1, 2, 0]), None, "a label is listed twice"),
@@ -280,6 +280,21 @@ def test_scores_that_are_no_numbers_are_bad_rows(load, write_csv) -> None:
     with pytest.raises(ValueError, match=r"3 bad rows of 33: .*row 31.*'four' is not a finite number.*'1e999'.*'inf'"):
         load(path, task="regression")
     assert sum(len(split) for _, split in load(path, task="regression", bad_rows="skip").items()) == 30
+
+
+@pytest.mark.parametrize(
+    ("labels", "explained"),
+    [
+        ([f"{number},25" for number in range(40)], "numbers with a fraction as text"),
+        ([f"id {number}" for number in range(40)], "40 different labels in 40 training rows, as ids or texts do"),
+    ],
+)
+def test_labels_that_leave_too_few_rows_to_carve_are_explained(
+    load, write_jsonl, labels: list[str], explained: str
+) -> None:
+    path = write_jsonl([{"text": f"text {row}", "label": label} for row, label in enumerate(labels)])
+    with pytest.raises(ValueError, match=f"too few to carve .*{explained}"):
+        load(path)
 
 
 def test_several_labels_unknown_to_train_are_named(load, write_jsonl) -> None:
@@ -324,6 +339,11 @@ def test_one_list_of_another_kind_does_not_turn_the_others_into_names(load, writ
     assert labels_of(splits)["0"] == 0
 
 
+def test_lists_of_zeros_and_ones_beside_many_others_are_reported(load, write_jsonl) -> None:
+    load(write_jsonl([*rows_with([1, 0], [0, 1]), *({"text": f"odd {row}", "label": [2, 0]} for row in range(10))]))
+    assert any("nothing but 0 and 1 in 80% of the rows" in line for line in load.said)
+
+
 @pytest.mark.parametrize("num_labels", [3, 30])
 def test_whole_numbers_too_large_for_plain_digits_have_no_fraction(load, tmp_path: Path, num_labels: int) -> None:
     rows = rows_with(*(1e18 + 4096.0 * number for number in range(num_labels)))
@@ -339,10 +359,15 @@ def test_numbers_with_exponents_are_the_same_labels(load, write_csv) -> None:
     assert splits.task.label_names == ("100000", "200000", "30000000")
 
 
-@pytest.mark.parametrize("other", ["'pos'", "“pos”", "pos\u200b", "\ufeffpos", "Pos"])
+@pytest.mark.parametrize("other", ["'pos'", "“pos”", "pos\u200b", "\ufeffpos", "po\0s", "pos\ufe0f", "Pos"])
 def test_labels_that_look_alike_are_reported(load, write_jsonl, other: str) -> None:
     load(write_jsonl(rows_with("pos", other, "neg")))
     assert any("look alike" in line for line in load.said)
+
+
+def test_other_writings_of_a_number_beside_names_look_alike(load, write_jsonl) -> None:
+    load(write_jsonl(rows_with("1", "1.0", "unknown")))
+    assert any("look alike" in line and "'1' and '1.0'" in line for line in load.said)
 
 
 def test_truth_values_beside_zeros_and_ones_look_alike(load, write_jsonl) -> None:

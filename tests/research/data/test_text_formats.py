@@ -6,6 +6,8 @@ import csv
 import json
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from research.data import Splits
@@ -100,6 +102,18 @@ def test_byte_order_mark_is_no_text_where_the_encoding_is_named(load, tmp_path: 
     assert sum(len(split) for _, split in splits.items()) == 20
 
 
+@pytest.mark.parametrize("name", ["reviews.csv", "reviews.jsonl", "reviews.json"])
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_utf16_without_a_mark_is_answered_with_its_name(load, tmp_path: Path, encoding: str, name: str) -> None:
+    rows = [json.dumps({"text": f"café {row}", "label": row % 2}) for row in range(20)]
+    forms = {".csv": "\n".join(["text,label", *reviews(20)]), ".jsonl": "\n".join(rows), ".json": f"[{','.join(rows)}]"}
+    path = tmp_path / name
+    path.write_bytes(forms[path.suffix].encode(encoding))
+    with pytest.raises(ValueError, match=f"{name} looks like UTF-16 .*--encoding {encoding}"):
+        load(path)
+    assert len(texts(load(path, encoding=encoding))) == 20
+
+
 @pytest.mark.parametrize("encoding", ["rot13", "base64", "utf-88"])
 def test_encoding_of_something_else_than_text_is_refused(load, write_csv, encoding: str) -> None:
     with pytest.raises(ValueError, match=f"Unknown encoding '{encoding}'"):
@@ -134,3 +148,14 @@ def test_columns_without_a_header_get_their_names(load, write_csv) -> None:
 def test_columns_without_names_are_left_alone(load, write_csv) -> None:
     lines = [f"{row},review {row},{row % 2}," for row in range(40)]
     assert len(texts(load(write_csv(*lines, header=",text,label,")))) == 40
+
+
+def test_settings_of_text_files_are_reported_where_no_file_is_read_with_them(load, write_csv, write_jsonl) -> None:
+    rows = [{"text": f"text {row}", "label": "pn"[row % 2]} for row in range(40)]
+    settings = {"columns": ("text", "label"), "quoting": "none", "encoding": "utf-8"}
+    pq.write_table(pa.Table.from_pylist(rows), parquet := write_csv(name="reviews.parquet"))
+    unused = {}
+    for path in (parquet, write_jsonl(rows), write_csv(*reviews(40), header="a text,p")):
+        load(path, **settings)
+        unused[path.suffix] = {name for name in settings if f"Warning: {name} has no effect" in " ".join(load.said)}
+    assert unused == {".parquet": settings.keys(), ".jsonl": {"columns", "quoting"}, ".csv": set()}

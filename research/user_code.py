@@ -150,6 +150,12 @@ def is_users(filename: str) -> bool:
     )
 
 
+def is_raised_there(error: BaseException) -> bool:
+    """Return whether the user's own code raised an exception, rather than what it called."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return bool(frames) and is_users(frames[-1].filename)
+
+
 def described_place(function: object) -> str:
     """Return where a function of the user's is defined, in brackets after a space; nothing for other functions."""
     place = _definition(function)

@@ -321,11 +321,7 @@ def _load_clock_and_schedule(run: Run, state: dict[str, Any], *, is_fork: bool) 
     clock, schedule = dict(state["clock"]), dict(state["schedule"])
     if is_fork:  # which may be longer, or shorter
         clock["total_steps"] = run.clock.total_steps
-        if clock["step"] >= run.clock.total_steps:
-            raise CheckpointError(
-                f"The fork has {run.clock.total_steps:,} steps and begins after step {clock['step']:,}: nothing is "
-                "left to train. Raise --epochs or --max_steps."
-            )
+        refuse_short_fork(clock["step"], run.clock.total_steps)
         if run.config.schedule_interval != state["settings"]["schedule_interval"]:
             schedule["num_steps"] = clock["step" if run.config.schedule_interval == "step" else "epoch"]
     run.clock.load_state_dict(clock)
@@ -334,6 +330,22 @@ def _load_clock_and_schedule(run: Run, state: dict[str, Any], *, is_fork: bool) 
         run.schedule.forget_metrics()
     if is_fork:
         apply_schedule(run.optimizer, run.schedule)
+
+
+def refuse_short_fork(step: int, total_steps: int) -> None:
+    """Refuse a fork that has no step left.
+
+    Args:
+        step: after which it begins.
+        total_steps: of its run.
+    Raises:
+        CheckpointError: saying how to make it longer.
+    """
+    if step >= total_steps:
+        raise CheckpointError(
+            f"The fork has {total_steps:,} steps and begins after step {step:,}: nothing is left to train. Raise "
+            "--epochs or --max_steps."
+        )
 
 
 def _match_hooks(saved: list[str], hooks: list[Hook]) -> list[int | None]:

@@ -118,7 +118,8 @@ def _find_here(folder: Path, suffixes: AbstractSet[str]) -> tuple[dict[str, list
     if not_data:
         notes.append(f"Files of {folder} that are named like splits but are not data: {', '.join(not_data)}.")
     if unread and any(files.values()):
-        notes.append(f"Not read, since not named like splits: {', '.join(unread)} (in {folder}).")
+        mark = "Warning: " if any(map(_SPLIT_WORD.match, unread)) else ""
+        notes.append(f"{mark}Not read, since not named like splits: {', '.join(unread)} (in {folder}).")
     return files, notes
 
 

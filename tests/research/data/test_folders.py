@@ -127,13 +127,17 @@ def test_splits_in_a_folder_beside_others_are_reported(load, write_csv) -> None:
 
 def test_files_beside_the_splits_are_reported_if_they_may_be_data(load, write_csv) -> None:
     folder = write_csv(*reviews(40), name="data/train.csv").parent
-    for name in ("dataset_infos.json", "raw.zip", "test_data.xlsx", "._train.csv", ".gitattributes", "train.py"):
+    for name in ("dataset_infos.json", "raw.zip", "._train.csv", ".gitattributes", "train.py"):
         (folder / name).write_text("{}")
+    load(folder)
+    assert any(line.startswith("Not read") and "dataset_infos.json, raw.zip" in line for line in load.said)
+    (folder / "test_data.xlsx").write_text("{}")
     write_csv(*reviews(4), name="data/tests/b.csv")
     (folder / "pictures").mkdir()
     load(folder)
-    assert any(": dataset_infos.json, raw.zip, test_data.xlsx, tests/ (in " in line for line in load.said)
-    assert not [line for line in load.said if "._train" in line]
+    (line,) = [line for line in load.said if ": dataset_infos.json, raw.zip, test_data.xlsx, tests/ (in " in line]
+    assert line.startswith("Warning: ")
+    assert not [said for said in load.said if "._train" in said]
 
 
 def test_empty_folder_that_is_named_like_a_split_is_refused(load, write_csv) -> None:

@@ -22,6 +22,7 @@ from research.data.tables import Report, Table, check_columns
 Quoting = Literal["auto", "csv", "none"]
 _SEPARATORS = (",", ";", "|")
 """Of csv files, by the number of columns that the header has with each."""
+_AS_R_WRITES = 'In R, write the file with write.table(qmethod = "double", row.names = FALSE).'
 _BETWEEN_NAMES = re.compile(r"[,;|/]")
 """What may separate several labels in one field."""
 _MOST_KNOWN = 100_000
@@ -86,6 +87,11 @@ class DelimitedTable(Table):
             raise ValueError(f"The header of {self.name} cannot be read: {first}.")
         if lines.take_undecoded():
             raise ValueError(f"The header of {self.name} has {self._format.undecoded}.")
+        is_header_quoted = all(len(field) > 1 and field[0] == field[-1] == '"' for field in first)
+        if first and is_header_quoted and not self.is_quoted and self._format.quoting == "auto":
+            raise ValueError(
+                f"The header of {self.name} is quoted, but not all quotes after it enclose fields. {_AS_R_WRITES}"
+            )
         columns = [column.strip() for column in self._format.columns or first]
         if len(columns) != len(first):
             raise ValueError(
@@ -142,6 +148,8 @@ class DelimitedTable(Table):
                 return
             except csv.Error as error:
                 fields = f"broken csv ({error})"
+                if '\\"' in lines.latest:
+                    fields += f"; quotes after a backslash are not read. {_AS_R_WRITES}"
                 if lines.line > line:
                     raise BadRowsError(
                         f"{self.name}, lines {line:,} to {lines.line:,}: a quote in line {line:,} encloses all of "

@@ -71,6 +71,16 @@ def test_one_odd_quote_does_not_change_how_a_quoted_tsv_is_read(load, tmp_path: 
         load(path)
 
 
+@pytest.mark.parametrize(("name", "separator"), [("reviews.tsv", "\t"), ("reviews.csv", ",")])
+def test_quotes_after_a_backslash_are_answered_with_what_to_do_in_r(
+    load, tmp_path: Path, name: str, separator: str
+) -> None:
+    lines = [f'"he said \\"hi\\" {row}"{separator}"label {row % 2}"' for row in range(20)]
+    (tmp_path / name).write_text("\n".join([f'"text"{separator}"label"', *lines]) + "\n")
+    with pytest.raises(ValueError, match=r'qmethod = "double"'):
+        load(tmp_path / name)
+
+
 def test_quoting_can_be_set(load, write_csv) -> None:
     lines = [f"review {row}\tlabel {row % 2}" for row in range(40)]
     path = write_csv(*lines, '"Hello."\tlabel 1', name="reviews.tsv", header="text\tlabel")

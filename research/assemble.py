@@ -34,7 +34,7 @@ from research.edits.timeline import (
     refuse_what_never_comes,
     resolve_timeline,
 )
-from research.encoders import load_tokenizer
+from research.encoders import describe_shadowed, load_tokenizer
 from research.families import model_blocks
 from research.features.cache import Layers
 from research.features.encoding import use_features
@@ -225,6 +225,8 @@ def set_up(
     initial = None if config.init_from is None or start is not None else find_saved_model(Path(config.init_from))
     parent = None if start is None else find_parent(start, config.fork)
     load_tokenizer(config.encoder)  # an encoder that is not there is said before data is read
+    if (warning := describe_shadowed(config.encoder)) is not None:
+        say(warning)
     with refused_for_all(accelerator):
         texts = load_splits(config, log=say) if accelerator.is_main_process else None
     texts = texts or load_splits(config, log=say)  # the others find the cache filled

@@ -21,13 +21,22 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from research import durable, random_states
-from research.edits.boundary import replay
 from research.edits.journal import Parent, Record, objective_after
+from research.edits.replay import replay
 from research.forks import parse_fork
 from research.manifest import find_damage, write_manifest
 from research.model import EncoderWithHead
 from research.optim import apply_schedule
-from research.resuming import CHECKPOINTS, CheckpointError, Start, compare_settings, list_checkpoints, refuse, step_of
+from research.resuming import (
+    CHECKPOINTS,
+    READ_BY_EVALUATIONS,
+    CheckpointError,
+    Start,
+    compare_settings,
+    list_checkpoints,
+    refuse,
+    step_of,
+)
 from research.seeds import derived_seed
 from research.user_code import CodeOf
 from research.user_errors import one_line
@@ -40,8 +49,8 @@ if TYPE_CHECKING:
 STATE = "state.json"
 KEPT = "kept"
 """Folder for files of the run directory that hooks want kept."""
-GROUP_RATES = ("base_lr", "weight_decay")
-"""What settings and edits say of an optimizer's group."""
+GROUP_RATES = {"base_lr": ("lr", "head_lr", "layer_decay"), "weight_decay": ("weight_decay",)}
+"""What an optimizer's group has of its own, and the settings from which it is computed."""
 MOMENTUM = ("betas", "momentum")
 """What a schedule with cycle_momentum moves, by the kind of optimizer."""
 
@@ -118,8 +127,9 @@ def load_checkpoint(run: Run, start: Start) -> None:
     places = _match_hooks(state["hooks"], run.hooks)
     if not start.is_fork:
         _refuse_other_hooks(path, state["hooks"], run.hooks, places)
-    replay(run, _records(state["journal"]))
+    replay(run, _records(state["journal"]), state.get("trainable"))
     run.objective_differs = run.objective_choice != objective_after(state["settings"]["objective"], run.journal)
+    run.inputs_differ = any(getattr(run.config, name) != state["settings"][name] for name in READ_BY_EVALUATIONS)
     same_place = state["device"] == accelerator.device.type and state["num_processes"] == accelerator.num_processes
     rank = accelerator.process_index if same_place else 0
     try:
@@ -139,7 +149,7 @@ def load_checkpoint(run: Run, start: Start) -> None:
     if accelerator.scaler is not None and state["scaler"] is not None:
         accelerator.scaler.load_state_dict(state["scaler"])
     run.num_skipped, run.train_seconds = state["num_skipped"], state["train_seconds"]
-    if not start.is_fork or not differences.notes:  # an unchanged fork ends where its parent did
+    if not differences.alters_training:  # an unchanged fork ends where its parent did
         run.stop_reason, run.asked_to_stop = state["stop_reason"], state["asked_to_stop"]
     for hook, place in zip(run.hooks, places, strict=True):
         if place is not None:
@@ -157,6 +167,10 @@ def load_checkpoint(run: Run, start: Start) -> None:
         run.features_before = state.get("features")
     for note in notes:
         run.say(f"Other than before: {note}.")
+    if run.inputs_differ:
+        run.say(
+            "Evaluations read more or less of each text from here on: earlier metrics are not compared with new ones."
+        )
     run.start = start
 
 
@@ -271,6 +285,7 @@ def _state(run: Run) -> dict[str, Any]:
         "stop_reason": run.stop_reason,
         "label_names": list(run.task.label_names),
         "journal": [asdict(record) for record in run.journal],
+        "trainable": [name for name, value in run.encoder_with_head.named_parameters() if value.requires_grad],
         "parent": None if run.parent is None else asdict(run.parent),
         "hooks": [type(hook).__name__ for hook in run.hooks],
         "num_processes": run.accelerator.num_processes,
@@ -293,10 +308,9 @@ def _load_optimizer(run: Run, saved: dict[str, Any], before: Mapping[str, Any], 
     run.optimizer.load_state_dict(saved)
     if not is_fork:
         return
-    rates = ("lr", "head_lr", "layer_decay", "weight_decay")
-    kept: tuple[str, ...] = ()
-    if any(getattr(run.config, name) != before[name] for name in rates):
-        kept += GROUP_RATES
+    kept = tuple(
+        rate for rate, names in GROUP_RATES.items() if any(getattr(run.config, name) != before[name] for name in names)
+    )
     if run.config.schedule != before["schedule"]:
         kept += MOMENTUM
     for group, values in zip(run.optimizer.param_groups, own, strict=True):
@@ -307,19 +321,31 @@ def _load_clock_and_schedule(run: Run, state: dict[str, Any], *, is_fork: bool) 
     clock, schedule = dict(state["clock"]), dict(state["schedule"])
     if is_fork:  # which may be longer, or shorter
         clock["total_steps"] = run.clock.total_steps
-        if clock["step"] >= run.clock.total_steps:
-            raise CheckpointError(
-                f"The fork has {run.clock.total_steps:,} steps and begins after step {clock['step']:,}: nothing is "
-                "left to train. Raise --epochs or --max_steps."
-            )
+        refuse_short_fork(clock["step"], run.clock.total_steps)
         if run.config.schedule_interval != state["settings"]["schedule_interval"]:
             schedule["num_steps"] = clock["step" if run.config.schedule_interval == "step" else "epoch"]
     run.clock.load_state_dict(clock)
     run.schedule.load_state_dict(schedule)
-    if run.objective_differs:
+    if run.objective_differs or run.inputs_differ:
         run.schedule.forget_metrics()
     if is_fork:
         apply_schedule(run.optimizer, run.schedule)
+
+
+def refuse_short_fork(step: int, total_steps: int) -> None:
+    """Refuse a fork that has no step left.
+
+    Args:
+        step: after which it begins.
+        total_steps: of its run.
+    Raises:
+        CheckpointError: saying how to make it longer.
+    """
+    if step >= total_steps:
+        raise CheckpointError(
+            f"The fork has {total_steps:,} steps and begins after step {step:,}: nothing is left to train. Raise "
+            "--epochs or --max_steps."
+        )
 
 
 def _match_hooks(saved: list[str], hooks: list[Hook]) -> list[int | None]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -61,6 +63,30 @@ class Clock:
         """Begin the next epoch."""
         self.epoch += 1
         self.step_in_epoch = 0
+
+    def go_to(self, step: int) -> None:
+        """Read as right after a step: at the end of an epoch the next one has not begun."""
+        self.step = step
+        self.epoch = max(0, step - 1) // self.steps_per_epoch
+        self.step_in_epoch = step - self.epoch * self.steps_per_epoch
+        per_epoch = self.examples_per_epoch or self.steps_per_epoch * self.batch_size
+        self.num_examples_seen = self.epoch * per_epoch + min(self.step_in_epoch * self.batch_size, per_epoch)
+
+    @contextlib.contextmanager
+    def turned_to(self, step: int, reading: Mapping[str, int | None] | None = None) -> Iterator[None]:
+        """Read inside as the clock did at an earlier time.
+
+        Args:
+            step: the steps taken then.
+            reading: its `state_dict` of then; None reads as right after the step.
+        """
+        now = self.state_dict()
+        self.go_to(step)
+        vars(self).update(reading or {})
+        try:
+            yield
+        finally:
+            vars(self).update(now)
 
     def state_dict(self) -> dict[str, int | None]:
         """Return all counts."""

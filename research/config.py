@@ -68,7 +68,8 @@ class ModelSettings:
     plugin: list[str] = field(default_factory=list)
     """Your own code, imported first: a .py file or a module name; may be repeated."""
     allow_padding_sensitive: bool = False
-    """Train a head whose logits depend on padding, or are not finite for a row without tokens; refused by default."""
+    """Train a head whose logits depend on padding or on the other rows of a batch, or are not finite for a row without
+    tokens; refused by default."""
     dropout: float | None = None
     """Dropout probability inside the encoder, attention excepted (a head's own is --head.dropout); null leaves what
     the encoder's config says."""
@@ -164,7 +165,8 @@ class TrainingSettings:
     max_grad_norm: float = 1.0
     """Gradients are scaled down to this norm where they exceed it; 0 turns clipping off."""
     mixed_precision: Literal["auto", "no", "bf16", "fp16"] = "auto"
-    """Numbers of the forward pass; auto takes the launcher's choice, or bf16 where the hardware computes in it."""
+    """Floating-point precision of the forward pass; auto takes the launcher's, or bf16 where the hardware computes in
+    it. A `no` counts as the launcher's if it is a flag of accelerate launch; in its config file it means auto."""
     compile: bool = False
     """Compile the model with torch.compile; edits compile it again. On a CPU it needs a C++ compiler."""
     compile_backend: Literal["inductor", "aot_eager", "eager"] = "inductor"

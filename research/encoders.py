@@ -106,6 +106,16 @@ def encoder_folder(encoder: str) -> Path:
     return find_local_encoder(encoder, [*ENCODERS]) or _hub_folder(encoder)
 
 
+def describe_shadowed(encoder: str) -> str | None:
+    """Return a warning if a folder has the name of a packaged encoder, which is taken; else None."""
+    if encoder not in ENCODERS or not Path(encoder).is_dir():
+        return None
+    return (
+        f"Warning: --encoder {encoder} is the packaged encoder, not the folder ./{encoder}; for that use "
+        f"--encoder ./{encoder}."
+    )
+
+
 def _hub_folder(encoder: str) -> Path:
     try:
         # Asked first and once: the download itself tries an unreachable Hub six times, over 23 s for each file.

@@ -48,6 +48,7 @@ from research.run_directory import (
     make_directory,
     run_directory,
 )
+from research.same_run import check_finished, refuse_other_run
 from research.summary import describe, out_of_memory_message, peak_memory_bytes, summary
 from research.terminal import Terminal, print_message
 from research.tracking import start_trackers, track_final_metrics, track_pictures
@@ -70,6 +71,7 @@ def run_experiment(config: RunConfig, *, hooks: Sequence[Hook] = ()) -> dict[str
     Raises:
         ValueError: for settings or data that cannot be used; the message is one for the user.
     """
+    any_precision = config.mixed_precision == "auto"
     config = resolve(config)
     directory = run_directory(config)
     with Announced("Joining the other processes", reporter() if num_launched() > 1 else None):
@@ -80,6 +82,9 @@ def run_experiment(config: RunConfig, *, hooks: Sequence[Hook] = ()) -> dict[str
         config = dataclasses.replace(config, resume="auto")  # the launcher repeats the very same command
     say: Say = print_message if accelerator.is_main_process else _say_nothing
     if config.resume == "auto" and (result := read_result(directory)) and result["status"] == "finished":
+        with refused_for_all(accelerator):
+            if accelerator.is_main_process:
+                check_finished(config, directory, result, say, any_precision=any_precision)
         say(f"{directory} is finished; there is nothing to resume.")
         return result
     lock = DirectoryLock()
@@ -92,6 +97,8 @@ def run_experiment(config: RunConfig, *, hooks: Sequence[Hook] = ()) -> dict[str
                 if directory.is_dir():
                     _hold(lock, directory, say)
                 start = find_start(config, directory, say, is_restart=is_restart)
+                if config.resume not in (None, "auto"):
+                    refuse_other_run(config, directory, any_precision=any_precision)
         (start,) = _from_main([start])
         with During("before training"):
             run = set_up(config, directory, accelerator, start, hooks, say)

@@ -49,11 +49,22 @@ def inherited_settings(fork: str) -> dict[str, Any]:
     Raises:
         ValueError: if they cannot be read.
     """
-    path = parse_fork(fork).run / "config.yaml"
+    return read_settings(parse_fork(fork).run / "config.yaml", "the run to fork")
+
+
+def read_settings(path: Path, owner: str) -> dict[str, Any]:
+    """Return the settings in a run's config.yaml.
+
+    Args:
+        path: the file.
+        owner: whose settings these are, for the message.
+    Raises:
+        ValueError: if they cannot be read.
+    """
     try:
         settings = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
-        raise ValueError(f"The settings of the run to fork, {path}, cannot be read: {one_line(error)}") from None
+        raise ValueError(f"The settings of {owner}, {path}, cannot be read: {one_line(error)}") from None
     if not isinstance(settings, dict):
-        raise ValueError(f"The settings of the run to fork, {path}, are no mapping.")
+        raise ValueError(f"The settings of {owner}, {path}, are no mapping.")
     return settings

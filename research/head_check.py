@@ -1,7 +1,8 @@
 """Faults of a head that would not stop a run, looked for on a few rows before the head trains.
 
 1. Its logits depend on padding, or are not finite for a row without tokens.
-2. With several processes: its buffers become different on each (batch normalization), or DDP would wait for the
+2. Its logits of a row depend on the other rows of the batch, so that metrics would depend on --evaluation_batch_size.
+3. With several processes: its buffers become different on each (batch normalization), or DDP would wait for the
    gradient of a parameter that gets none.
 
 The rows are laid out by hand from hidden states of the encoder, so that a check costs a few passes of the head alone,
@@ -12,7 +13,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -65,6 +66,8 @@ class Findings:
 
     padding: str | None = None
     """How the logits depend on padding."""
+    rows: str | None = None
+    """How the logits of a row depend on other rows."""
     is_random: bool = False
     """Whether logits differ each time, in evaluation mode too."""
     unused: tuple[str, ...] = ()
@@ -131,14 +134,19 @@ class HeadCheck:
         Raises:
             HeadError: naming it.
         """
-        padding = next((found.padding for found in findings if found.padding is not None), None)
-        if padding is not None and not self._allowed:
-            raise HeadError(
-                f"The head '{planned.name}' {padding}. Let it read tokens only, by its attention_mask (heads.masking "
-                "has the usual ways of pooling), or insist with --allow_padding_sensitive true."
-            )
-        if padding is not None:
-            say(f"Warning: the head '{planned.name}' {padding} (--allow_padding_sensitive).")
+        self._judge_fault(
+            planned,
+            next((found.padding for found in findings if found.padding is not None), None),
+            "Let it read tokens only, by its attention_mask (heads.masking has the usual ways of pooling)",
+            say,
+        )
+        self._judge_fault(
+            planned,
+            next((found.rows for found in findings if found.rows is not None), None),
+            "Compute the logits of each row from that row alone (normalize with torch.nn.LayerNorm, or with "
+            "torch.nn.BatchNorm1d and running statistics)",
+            say,
+        )
         if any(found.is_random for found in findings):
             say(
                 f"Warning: the head '{planned.name}' gives other logits for the same rows each time, in evaluation "
@@ -162,6 +170,19 @@ class HeadCheck:
                 f"{','.join(f'name:head.{name}' for name in unused)}."
             )
 
+    def _judge_fault(self, planned: PlannedHead, fault: str | None, advice: str, say: Say) -> None:
+        """Refuse a head with a fault, or warn of it if that is allowed.
+
+        Raises:
+            HeadError: naming it.
+        """
+        if fault is not None and not self._allowed:
+            raise HeadError(
+                f"The head '{planned.name}' {fault}. {advice}, or insist with --allow_padding_sensitive true."
+            )
+        if fault is not None:
+            say(f"Warning: the head '{planned.name}' {fault} (--allow_padding_sensitive).")
+
     def _look_at(self, planned: PlannedHead) -> Findings:
         with self._own_random_numbers():
             head = build_head(planned.name, planned.options, self._encoder_config, self._num_labels)
@@ -169,41 +190,73 @@ class HeadCheck:
                 if not parameter.any():  # an output layer that begins with 0 would hide what it is given
                     nn.init.normal_(parameter, std=0.02)
             head.to(self._accelerator.device)
-            padding, is_random = self._describe_padding(head.eval(), planned.name)
+            found = self._find_sensitivity(head.eval(), planned.name)
             if self._accelerator.num_processes == 1:
-                return Findings(padding, is_random)
+                return found
             unused = self._without_gradient(head.train(), planned.name)
             buffers = {name: int(checksum(buffer)) for name, buffer in head.named_buffers()}
-            return Findings(padding, is_random, unused, buffers)
+            return replace(found, unused=unused, buffers=buffers)
 
     @torch.no_grad()
-    def _describe_padding(self, head: Head, name: str) -> tuple[str | None, bool]:
-        """Return how the logits of a head depend on padding, or None, and whether they are random."""
-        width, further = self._widths()
+    def _find_sensitivity(self, head: Head, name: str) -> Findings:
+        """Return what the logits of a row depend on beside its tokens, in evaluation mode."""
+        width, _ = self._widths()
         plain = self._run(head, name, *self._rows(head, width, seed=0))
         if not plain.isfinite().all():
-            return None, False  # with tokens they are not finite either, at which the first step stops
+            return Findings()  # with tokens they are not finite either, at which the first step stops
         other = self._run(head, name, *self._rows(head, width, seed=2, has_tokens=False))
         is_exact = self._accelerator.mixed_precision == "no" and self._tokens.dtype == torch.float32
         share = TOLERANCE if is_exact else TOLERANCE_IN_HALF_PRECISION
         most = share * (_difference(other, plain) + float(plain.abs().max()) / 100)
         if _difference(self._run(head, name, *self._rows(head, width, seed=0)), plain) > most:
-            return None, True
+            return Findings(is_random=True)
+        most_by_tokens = _difference(other, plain)
+        padding = self._describe_padding(head, name, plain, most, most_by_tokens)
+        return Findings(padding, self._describe_rows(head, name, plain, most, most_by_tokens))
+
+    def _describe_padding(self, head: Head, name: str, plain: Tensor, most: float, most_by_tokens: float) -> str | None:
+        """Return how the logits of a head depend on padding, or None.
+
+        Args:
+            head: in evaluation mode.
+            name: its registered name.
+            plain: its logits of the rows as they are.
+            most: how much they may change.
+            most_by_tokens: how much other tokens change them.
+        """
+        width, further = self._widths()
         states, mask = self._rows(head, width, seed=0)
         mask[1:] = 0
         without_tokens = self._run(head, name, states, mask)[1:]
         if not without_tokens.isfinite().all():
-            return f"returns {without_tokens[~without_tokens.isfinite()][0].item()} for a row without tokens", False
-        try:
-            padded = self._run(head, name, *self._rows(head, further, seed=1))
-        except Exception as error:
-            wider = f"the same rows padded to {further}: {type(error).__name__}: {one_line(error)}"
-            return f"depends on padding: it takes rows of {width} places, but not {wider}", False
-        change = _difference(padded, plain)
-        if change > most or not padded.isfinite().all():
-            how = f"it changes logits by up to {change:.2g}, other tokens by {_difference(other, plain):.2g}"
-            return f"depends on padding: {how}", False
-        return None, False
+            return f"returns {without_tokens[~without_tokens.isfinite()][0].item()} for a row without tokens"
+        for places in (further, self._num_tokens(0)):  # of the narrower ones the first row has no padding at all
+            try:
+                padded = self._run(head, name, *self._rows(head, places, seed=1))
+            except Exception as error:
+                others = f"the same rows with {places}: {type(error).__name__}: {one_line(error)}"
+                return f"depends on padding: it takes rows of {width} places, but not {others}"
+            change = _difference(padded, plain)
+            if change > most or not padded.isfinite().all():
+                how = f"it changes logits by up to {change:.2g}, other tokens by {most_by_tokens:.2g}"
+                return f"depends on padding: {how}"
+        return None
+
+    def _describe_rows(self, head: Head, name: str, plain: Tensor, most: float, most_by_tokens: float) -> str | None:
+        """Return how the logits of a row depend on other rows, or None; arguments as for `_describe_padding`."""
+        states, mask = self._rows(head, self._widths()[0], seed=0)
+        for row in (0, len(mask) - 1):
+            own = slice(row, row + 1)
+            try:
+                alone = self._run(head, name, [layer[own] for layer in states], mask[own])
+            except Exception as error:
+                how = f"it takes {len(mask)} rows, but not one alone: {type(error).__name__}: {one_line(error)}"
+                return f"depends on the other rows of a batch: {how}"
+            change = _difference(alone, plain[own])
+            if change > most or not alone.isfinite().all():
+                how = f"they change logits by up to {change:.2g}, other tokens by {most_by_tokens:.2g}"
+                return f"depends on the other rows of a batch: {how}"
+        return None
 
     def _without_gradient(self, head: Head, name: str) -> tuple[str, ...]:
         """Return the names of parameters that get no gradient from a pass in training mode, on rows of this process."""
@@ -239,14 +292,18 @@ class HeadCheck:
         for layer in range(num_layers):
             states = self._scale * torch.randn(num_rows, width, hidden, generator=generator)
             states = states.to(self._tokens.device, self._tokens.dtype)
-            for row, most in enumerate(NUM_TOKENS):
-                num = min(most, max(1, self._widths()[0] // 2))
+            for row in range(len(NUM_TOKENS)):
+                num = self._num_tokens(row)
                 place = slice(width - num, width) if self._pads_left else slice(num)
                 mask[row, place] = 1
                 if has_tokens:
                     states[row, place] = self._tokens[row, :num].roll(layer, dims=-1)
             layers.append(states)
         return layers, mask
+
+    def _num_tokens(self, row: int) -> int:
+        """Return how many tokens a row has: those of short inputs have fewer."""
+        return min(NUM_TOKENS[row], max(1, self._widths()[0] // 2))
 
     def _widths(self) -> tuple[int, int]:
         """Return how wide rows are, and how wide when they are padded further; no wider than the run's own."""

@@ -26,7 +26,7 @@ from accelerate.utils import (
 from research.config import RunConfig
 from research.durable import reporting_failure
 from research.heap import return_freed_memory
-from research.launcher import is_on, num_launched, read_request
+from research.launcher import is_on, launched_precision, num_launched, read_request
 from research.rounds import join_processes, num_earlier_rounds
 
 SUPERVISOR = "MIDWAY_SUPERVISOR"
@@ -186,8 +186,8 @@ def choose_precision(config: RunConfig) -> Precision:
     choice = config.mixed_precision
     on_gpu = torch.cuda.is_available() and not is_on("ACCELERATE_USE_CPU")
     if choice == "auto":
-        launched_with = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
-        if launched_with != "no":
+        launched_with = launched_precision()
+        if launched_with is not None:
             choice = cast("Precision", launched_with)
         else:
             choice = "bf16" if _computes_in_bf16(on_gpu) else "no"

@@ -9,7 +9,7 @@ import itertools
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,15 @@ SHARDING = {
     "ACCELERATE_USE_PARALLELISM_CONFIG": "a parallelism config",
 }
 """Switches with which accelerate asks to split the model over processes."""
+SHARDING_FLAGS = {
+    "use_fsdp": "FSDP",
+    "use_deepspeed": "DeepSpeed",
+    "use_megatron_lm": "Megatron-LM",
+    "use_parallelism_config": "a parallelism config",
+}
+"""Flags of `accelerate launch` that ask for the same; together with --cpu, accelerate ignores them."""
+SHARDED_TYPES = {"FSDP": "FSDP", "DEEPSPEED": "DeepSpeed", "MEGATRON_LM": "Megatron-LM"}
+"""Values of distributed_type in its config file that ask for the same."""
 DEFAULT_CONFIG = "default_config.yaml"
 
 
@@ -39,6 +48,10 @@ class LaunchRequest:
     """Processes over all machines."""
     wants_gpu: bool = False
     """Whether it was told to train on GPUs, rather than on whatever it finds."""
+    sharding: str | None = None
+    """What is to split the model over processes."""
+    precision: str | None = None
+    """Floating-point precision of the forward pass. A `no` counts only as a flag: every config file has one."""
 
 
 def num_launched() -> int:
@@ -69,13 +82,13 @@ def refuse_launch() -> None:
         ValueError: if the model was to be split over processes, more processes were asked for than were started, or the
             launcher's precision is unknown here.
     """
-    for switch, name in SHARDING.items():
-        if is_on(switch):
+    asked = read_request()
+    for name in (*(name for switch, name in SHARDING.items() if is_on(switch)), asked.sharding):
+        if name is not None:
             raise ValueError(
                 f"The launcher asks for {name}. Splitting a model over processes is not supported: every process holds "
                 "the whole model, and DDP averages the gradients. Launch with accelerate_configs/multi_gpu.yaml."
             )
-    asked = read_request()
     if asked.num_processes is not None and asked.num_processes != num_launched():
         raise ValueError(
             f"accelerate launch was asked for {asked.num_processes} processes and started {num_launched()}. For "
@@ -84,6 +97,12 @@ def refuse_launch() -> None:
     precision = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
     if precision not in ("no", "bf16", "fp16"):
         raise ValueError(f"The launcher asks for the precision {precision}; expected no, bf16 or fp16.")
+
+
+def launched_precision() -> str | None:
+    """Return the precision that the launcher was asked for, or None if it leaves the choice to run.py."""
+    precision = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
+    return precision if precision != "no" else read_request().precision
 
 
 def read_request() -> LaunchRequest:
@@ -113,7 +132,22 @@ def parse_launch(command: Sequence[str], script: str) -> LaunchRequest:
     number = flags.get("num_processes", config.get("num_processes"))
     wants_gpu = "multi_gpu" in flags or config.get("distributed_type") == "MULTI_GPU"
     wants_cpu = not {"cpu", "use_cpu"}.isdisjoint(flags) or bool(config.get("use_cpu"))
-    return LaunchRequest(None if number is None else int(number), wants_gpu and not wants_cpu)
+    return LaunchRequest(
+        None if number is None else int(number),
+        wants_gpu and not wants_cpu,
+        _read_sharding(flags, config),
+        flags.get("mixed_precision"),
+    )
+
+
+def _read_sharding(flags: Mapping[str, str], config: Mapping[str, Any]) -> str | None:
+    """Return what is to split the model; the flags decide, and without any of them the config file."""
+    asked = [name for flag, name in SHARDING_FLAGS.items() if flag in flags]
+    if asked or "multi_gpu" in flags:
+        return asked[0] if asked else None
+    if config.get("parallelism_config"):
+        return SHARDING_FLAGS["use_parallelism_config"]
+    return SHARDED_TYPES.get(str(config.get("distributed_type")))
 
 
 def _read_flags(arguments: Sequence[str]) -> dict[str, str]:

@@ -37,7 +37,7 @@ def train(run: Run) -> None:
         check_replicas(run)
     except BaseException as error:
         add_moment(error, f"after step {run.clock.step}")
-        run.call("on_exception", error)
+        run.tell_of_exception(error)
         raise
 
 

@@ -16,7 +16,8 @@ from sklearn.metrics import f1_score
 
 from heads.registry import Registry
 from research.auroc import mean_auroc
-from research.softmax import BlockSoftmax
+from research.label_counts import LabelCounts
+from research.softmax import BlockSoftmax, row_blocks
 from research.task import Task
 
 Floats = NDArray[np.floating[Any]]
@@ -51,11 +52,11 @@ def predictions(task: Task, logits: Floats) -> Array:
         task: the labels.
         logits: [num_rows, num_labels].
     Returns:
-        [num_rows] int64, [num_rows, num_labels] int64, or [num_rows] float.
+        [num_rows] int64, [num_rows, num_labels] int8 of zeros and ones, or [num_rows] float.
     """
     if task.problem_type == "single_label":
         return np.asarray(logits.argmax(axis=1))
-    return (logits > 0).astype(np.int64) if task.problem_type == "multi_label" else logits[:, 0]
+    return (logits > 0).view(np.int8) if task.problem_type == "multi_label" else logits[:, 0]
 
 
 def compute_metrics(task: Task, logits: Floats, labels: Array) -> dict[str, float]:
@@ -149,18 +150,17 @@ class MultiLabelMetrics(TaskMetric):
     description = "subset accuracy, F1 over and of labels, AUROC and log loss of logits"
 
     def _compute(self, predictions: Any, references: Any) -> dict[str, float]:
-        logits, labels = np.asarray(predictions), np.asarray(references).astype(np.int64)
-        scores, predicted = probabilities(self.task, logits), (logits > 0).astype(np.int64)
-        num_right = (predicted & labels).sum(axis=0)
-        each = 2 * num_right / np.maximum(predicted.sum(axis=0) + labels.sum(axis=0), 1)
-        both = np.log(np.clip(np.where(labels == 1, scores, 1 - scores), 1e-15, None))
+        logits, applies = np.asarray(predictions), np.asarray(references).astype(bool)
+        predicted = logits > 0
+        counts = LabelCounts.of(applies, predicted, self.task.num_labels)
+        f1 = counts.f1
         return {
-            "subset_accuracy": float((predicted == labels).all(axis=1).mean()),
-            "f1_macro": float(np.mean(each)),
-            "f1_micro": float(f1_score(labels.ravel(), predicted.ravel(), zero_division=0.0)),
-            "auroc": mean_auroc(lambda block: scores[:, block], labels),
-            "log_loss": float(-both.mean()),
-            **{f"f1/{name}": float(value) for name, value in zip(self.task.label_names, each, strict=True)},
+            "subset_accuracy": float((predicted == applies).all(axis=1).mean()),
+            "f1_macro": float(f1.mean()),
+            "f1_micro": counts.f1_micro,
+            "auroc": mean_auroc(lambda block: probabilities(self.task, logits[:, block]), applies),
+            "log_loss": _mean_log_loss(logits, applies),
+            **{f"f1/{name}": float(value) for name, value in zip(self.task.label_names, f1, strict=True)},
         }
 
 
@@ -178,6 +178,20 @@ class RegressionMetrics(TaskMetric):
             "spearman": float(spearmanr(outputs, scores).statistic) if varies else float("nan"),
             "mse": float(np.square(outputs - scores).mean()),
         }
+
+
+def _mean_log_loss(logits: Floats, applies: NDArray[np.bool_]) -> float:
+    """Return the mean over rows and labels of the log loss of sigmoid probabilities, a block of rows at a time.
+
+    Args:
+        logits: [num_rows, num_labels].
+        applies: which labels each row has, [num_rows, num_labels].
+    """
+    total = 0.0
+    for rows in row_blocks(*logits.shape):
+        towards_label = np.where(applies[rows], logits[rows], -logits[rows]).astype(np.float64)
+        total -= float(np.log(np.clip(expit(towards_label), 1e-15, None)).sum())
+    return total / logits.size
 
 
 def calibration_error(confidence: Floats, correct: Array) -> float:

@@ -74,7 +74,7 @@ def write_predictions(
 def _predictions_table(task: Task, found: Predictions, rows: slice, files: Sequence[tuple[str, int]]) -> pa.Table:
     scores = np.asfortranarray(probabilities(task, found.logits[rows]))
     ids, predicted = found.ids[rows], predicted_labels(task, found.logits[rows])
-    prediction = pa.array(list(predicted))
+    prediction = pa.array(list(predicted.astype(np.int64) if task.problem_type == "multi_label" else predicted))
     names = _name_labels(task, predicted)
     if found.labels is None:
         label = pa.nulls(len(ids), prediction.type)

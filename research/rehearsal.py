@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import functools
+import itertools
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -176,15 +177,17 @@ class Rehearsal:
 
     def follow(self, parent: Parent) -> None:
         """Go to where a fork begins, by the edits that its parent applied."""
-        due: dict[int, list[EditRequest]] = {}
+        due: dict[int, list[Record]] = {}
         for record in parent.journal:
             if record.skipped is not None:
                 continue
-            due.setdefault(record.step, []).append(record.request)
-        for step in range(parent.step):
-            self.apply(due.get(step, ()))
-            self._advance()
-        self.apply(due.get(parent.step, ()))
+            due.setdefault(record.step, []).append(record)
+        for step in range(parent.step + 1):
+            if step > 0:
+                self._advance()
+            for reading, records in itertools.groupby(due.get(step, ()), key=lambda record: record.clock):
+                with self.clock.turned_to(step, reading):
+                    self.apply([record.request for record in records])
 
     def check(self, timeline: Timeline) -> None:
         """Apply all edits of a timeline in their order, on a copy.
@@ -194,17 +197,19 @@ class Rehearsal:
         """
         end = copy.deepcopy(self)
         # Conditions come true after an evaluation, and so never before what is due at the beginning.
-        begins_with_edits = self.clock.step in timeline.due
-        states = [] if begins_with_edits else [copy.deepcopy(self)]
-        for step, requests in timeline.due.items():
-            end.clock.step = step
+        states = _States() if self.clock.step in timeline.due else _States(self)
+        for num_applied, (step, requests) in enumerate(timeline.due.items(), start=1):
+            end.clock.go_to(step)
             end.apply(requests)
-            states.append(copy.deepcopy(end))
+            if timeline.conditional:
+                states.add(end, num_applied)
         for entry in timeline.conditional:
             self._check_conditional(entry, states, timeline)
 
-    def _check_conditional(self, entry: Entry, states: Sequence[Rehearsal], timeline: Timeline) -> None:
-        """Apply a conditional entry wherever it may come: after each planned edit, and after each other condition.
+    def _check_conditional(self, entry: Entry, states: _States, timeline: Timeline) -> None:
+        """Apply a conditional entry wherever it may come, and what is planned for later after it.
+
+        It is tried after each planned edit, there also after each other condition, and after all of them.
 
         Args:
             entry: what is checked.
@@ -216,23 +221,17 @@ class Rehearsal:
         """
         failures: list[EditError] = []
         num_tried = 0
+        others = [other.requests for other in timeline.conditional if other is not entry]
+        together = [list(itertools.chain.from_iterable(others))] if len(others) > 1 else []
         planned = list(timeline.due.values())
-        others = [None, *(other for other in timeline.conditional if other is not entry)]
-        for num_done, state in enumerate(states, start=len(planned) + 1 - len(states)):
-            for other in others:
-                tried = copy.deepcopy(state)
-                try:
-                    if other is not None:
-                        tried.apply(other.requests)
-                except EditError:
+        for num_applied, state in states.kept:
+            later = planned[num_applied:]
+            for before in [[], *others, *together]:
+                if before and _failure(state, [before, *later]) is not None:
                     continue  # the other entry has its own check
                 num_tried += 1
-                try:
-                    tried.apply(entry.requests)
-                    if other is None:
-                        tried.apply_all(planned[num_done:])
-                except EditError as error:
-                    failures.append(error)
+                if (failure := _failure(state, [before, entry.requests, *later])) is not None:
+                    failures.append(failure)
         if len(failures) == num_tried and not (self.clock.step > 0 and entry.on_conflict is not None):
             raise failures[0]
         if failures and entry.on_conflict is None:
@@ -242,6 +241,13 @@ class Rehearsal:
                 f"Add '{ON_CONFLICT}: skip' to the entry to leave them out then, or '{ON_CONFLICT}: error' to end the "
                 "run."
             )
+
+    @property
+    def structure(self) -> tuple[Any, ...]:
+        """What decides whether an edit can be applied: parameters, their shapes, whether they train, and settings."""
+        model = self.encoder_with_head
+        parameters = ((name, tuple(each.shape), each.requires_grad) for name, each in model.named_parameters())
+        return (*parameters, repr(model.config.to_dict()), repr(self.objective), self.collator.max_length)
 
     def walk(self, timeline: Timeline) -> Iterator[StepPlan]:
         """Yield every step of the run, from here to its end; conditional edits do not come.
@@ -309,6 +315,42 @@ class Rehearsal:
         return StepPlan(self.clock.step + 1, learning_rates(self.optimizer), *self._known)
 
 
+class _States:
+    """A run at several points of its timeline: at the first and the last of those that follow each other and are alike.
+
+    What cannot be applied at one between them cannot at the first, after which more is planned; and what can be applied
+    at one of them can at the last. A timeline that repeats an edit hundreds of times takes no longer for it.
+
+    Args:
+        start: the run before any planned edit, if that is one of the points.
+    """
+
+    def __init__(self, start: Rehearsal | None = None) -> None:
+        self.kept: list[tuple[int, Rehearsal]] = []
+        """How many steps with planned edits lie behind, and the run there."""
+        self._structures: list[tuple[Any, ...]] = []
+        if start is not None:
+            self.add(start, 0)
+
+    def add(self, state: Rehearsal, num_applied: int) -> None:
+        """Add a copy of the run at its next point."""
+        structure = state.structure
+        if self._structures[-2:] == [structure, structure]:
+            del self.kept[-1], self._structures[-1]
+        self.kept.append((num_applied, copy.deepcopy(state)))
+        self._structures.append(structure)
+
+
+def _failure(state: Rehearsal, boundaries: Sequence[Sequence[EditRequest]]) -> EditError | None:
+    """Return why the edits of some boundaries cannot be applied one after the other, or None if they can."""
+    tried = copy.deepcopy(state)
+    try:
+        tried.apply_all(boundaries)
+    except EditError as error:
+        return error
+    return None
+
+
 def conflict_of(run: Run, requests: Sequence[EditRequest], planned: Sequence[Sequence[EditRequest]]) -> str | None:
     """Return why edits cannot be applied at a run's next boundary, or planned ones after them; None if they can.
 
@@ -319,8 +361,12 @@ def conflict_of(run: Run, requests: Sequence[EditRequest], planned: Sequence[Seq
     """
     clock = replace(run.clock, step=0, epoch=0, step_in_epoch=0, num_examples_seen=0)
     rehearsal = Rehearsal.of(run.config, run.task, run.objective, run.collator, clock, run.tokenizer)
-    rehearsal.follow(Parent(str(run.directory), run.clock.step, tuple(run.journal)))
-    rehearsal.apply(run.pending_requests)
+    try:
+        # An edit that a hook asked for was never rehearsed before, and may read values.
+        rehearsal.follow(Parent(str(run.directory), run.clock.step, tuple(run.journal)))
+        rehearsal.apply(run.pending_requests)
+    except EditError as error:
+        return f"it cannot be checked after the edits so far: {one_line(error)}"
     try:
         rehearsal.apply(requests)
         rehearsal.apply_all(planned)

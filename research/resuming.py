@@ -53,6 +53,9 @@ ABOUT_ROWS = tuple(
 FIXED_IN_FORKS = ("encoder", "head", "freeze", "peft", "init_from", "batch_size", "seed", "optimizer", "smoke")
 """Settings that a fork must share with its parent: the checkpoint's weights, its optimizer, its place in the data."""
 
+READ_BY_EVALUATIONS = ("max_length", "truncation")
+"""Settings that decide how much of a row an evaluation reads; a fork's metrics do not compare across a change."""
+
 
 @dataclass(frozen=True)
 class Start:
@@ -72,6 +75,8 @@ class Differences:
     """What is taken over, to be said."""
     refused: list[str]
     """What would make it another run."""
+    alters_training: bool = False
+    """Whether a fork has settings by which it may train on, or otherwise, where its parent stopped."""
 
 
 def compare_settings(
@@ -87,6 +92,7 @@ def compare_settings(
     """
     notes: list[str] = []
     refused: list[str] = []
+    alters_training = False
     before = RunConfig().to_dict() | dict(before)
     for name, value in now.items():
         old, new = _as_json(before[name]), _as_json(value)
@@ -97,6 +103,7 @@ def compare_settings(
             (notes if same_rows else refused).append(f"{change} (the rows are the same)" if same_rows else change)
         elif is_fork:
             (refused if name in FIXED_IN_FORKS else notes).append(change)
+            alters_training |= name not in (*HARMLESS, *ROUNDING)
         elif name in HARMLESS:
             notes.append(change)
         elif name == "num_threads" and new is None:
@@ -107,7 +114,7 @@ def compare_settings(
             refused.append(change)
     if not same_rows and not refused:
         refused.append("the rows of the data are others")
-    return Differences(notes, refused)
+    return Differences(notes, refused, alters_training)
 
 
 def _as_json(value: Any) -> Any:

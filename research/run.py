@@ -52,6 +52,7 @@ from research.selectors import frozen_modules
 from research.signals import Interrupted, SignalWatch
 from research.task import Task
 from research.user_code import During, described_place
+from research.user_errors import describe_failure
 from research.waiting import Announced
 from research.wrapping import Wrapped
 
@@ -119,6 +120,8 @@ class Run:
     """The run that this one is a fork of."""
     objective_differs: bool = False
     """Whether this is a fork whose objective is not its parent's: losses before its first step do not compare."""
+    inputs_differ: bool = False
+    """Whether this is a fork whose evaluations read more or less of each row: no metric from before compares."""
     resumed_hooks: list[Hook] = field(default_factory=list)
     """Hooks whose state came from there."""
     stop_reason: str | None = None
@@ -151,6 +154,8 @@ class Run:
     """The edits that were applied last, for after_edits."""
     applying: EditRequest | None = None
     """The edit that is being applied."""
+    is_replaying: bool = False
+    """Whether edits of a checkpoint's journal are applied again; what they log and say was logged and said then."""
     fresh: set[nn.Parameter] = field(default_factory=set)
     """Parameters that the edits of this boundary made or initialised anew."""
     step_loss: float = math.nan
@@ -227,6 +232,14 @@ class Run:
         for hook in self.hooks:
             self._call(hook, "on_resume" if hook in self.resumed_hooks else "on_train_start")
 
+    def tell_of_exception(self, error: BaseException) -> None:
+        """Tell every hook what ended the run; an error of theirs is said, and does not take its place."""
+        for hook in self.hooks:
+            try:
+                self._call(hook, "on_exception", error)
+            except Exception as another:
+                self.say(f"Warning: {describe_failure(another)}")
+
     def _call(self, hook: Hook, point: str, *arguments: Any) -> None:
         with self._asking_for(hook, point), code_of_hook(hook, point):
             getattr(hook, point)(self, *arguments)
@@ -290,9 +303,10 @@ class Run:
         if self.wrapped.is_compiled:
             check_gradients_arrive(self.encoder_with_head)
         elif not self.gradients_checked and (unused := without_gradient(self.encoder_with_head)):
+            problem = describe_unused(self.encoder_with_head, unused)
             if self.accelerator.num_processes > 1:
-                raise AuditError(f"With several processes every parameter needs a gradient: {describe_unused(unused)}.")
-            self.say(f"Warning: {describe_unused(unused)}.")
+                raise AuditError(f"With several processes every parameter needs a gradient: {problem}.")
+            self.say(f"Warning: {problem}.")
         self.gradients_checked = True
 
     def schedule_on_metric(self, value: float) -> None:
@@ -352,13 +366,15 @@ class Run:
         refuse_taken_names(values)
         for name, value in values.items():
             try:
-                self.to_log[name] = float(value)
+                number = float(value)
             except (TypeError, ValueError, RuntimeError):
                 raise ValueError(f"Expected a number to log as '{name}', got {value!r}.") from None
+            if not self.is_replaying:
+                self.to_log[name] = number
 
     def say(self, message: str) -> None:
         """Tell the user something, once over all processes and without breaking the progress bar."""
-        if self.is_main:
+        if self.is_main and not self.is_replaying:
             tqdm.write(for_terminal(message, keep_lines=True))
 
     def stop(self, reason: str) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from research.config import Choice, RunConfig
 from research.durable import remove, remove_leftovers
+from research.forks import parse_fork
 from research.launcher import start_time
 from research.paths import look_up
 from research.plain_text import for_terminal
@@ -59,6 +60,45 @@ def check_directory(directory: Path, config: RunConfig) -> None:
         # A kill may have come before the settings had their name.
         if not any((directory / name).exists() for name in (CONFIG, f".{CONFIG}.writing")):
             raise ValueError(f"{directory} is not empty and no run's directory; --overwrite does not delete it.")
+        _refuse_deleting_sources(directory, config)
+
+
+def _refuse_deleting_sources(directory: Path, config: RunConfig) -> None:
+    """Refuse to replace a directory with what the run itself reads in it, or with other runs in it.
+
+    Raises:
+        ValueError: naming the setting, or the other run.
+    """
+    sources = {
+        "fork": None if config.fork is None else str(parse_fork(config.fork).run),
+        "init_from": config.init_from,
+        "encoder": config.encoder,
+        "data": config.data,
+    }
+    named = [(name, path) for name, path in sources.items() if path is not None]
+    for name, path in [*named, *(("plugin", path) for path in config.plugin)]:
+        if _is_inside(path, directory):
+            raise ValueError(
+                f"--overwrite would delete the run directory {directory} with what --{name} {path} reads. Choose "
+                "another --name or --output_dir."
+            )
+    own = directory.resolve()
+    found = (path.parent for pattern in ("*", "*/*") for path in directory.glob(f"{pattern}/{CONFIG}"))
+    others = sorted(path for path in found if own in path.resolve().parents)  # not behind a link
+    if others:
+        raise ValueError(
+            f"--overwrite would delete other runs with the run directory {directory}: "
+            f"{', '.join(map(str, others[:3]))}{', ...' if len(others) > 3 else ''}. Choose another --name or "
+            "--output_dir, or delete them first."
+        )
+
+
+def _is_inside(path: str, directory: Path) -> bool:
+    """Return whether something that exists is a directory or lies in it, by its name or where links lead."""
+    found = Path(path).expanduser()
+    within = os.path.abspath(directory), os.path.realpath(directory)
+    names = os.path.abspath(found), os.path.realpath(found)
+    return os.path.lexists(found) and any(Path(name).is_relative_to(folder) for name in names for folder in within)
 
 
 def make_directory(directory: Path) -> bool:

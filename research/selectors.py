@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import fnmatch
 import re
+from collections.abc import Sequence
 
 from torch import nn
 
@@ -37,6 +38,17 @@ def select_parameters(model: EncoderWithHead, selector: Selector) -> dict[str, n
             raise SelectorError(f"The selector '{each}' matches no parameter of this model. {_near(model, each)}")
         chosen |= found
     return {name: parameter for name, parameter in model.named_parameters() if name in chosen}
+
+
+def shortest_selectors(model: EncoderWithHead, names: Sequence[str]) -> list[str]:
+    """Return selectors of these parameters and no others that train: of whole blocks where possible."""
+    wanted, selectors = set(names), []
+    for block, parameters in model_blocks(model.encoder, model.head):
+        training = {name for name, parameter in parameters if parameter.requires_grad}
+        if training and training <= wanted:
+            selectors.append(_selector_of(model, block))
+            wanted -= training
+    return selectors + [f"name:{name}" for name in names if name in wanted]
 
 
 def select_blocks(model: EncoderWithHead, selector: Selector) -> list[str]:
@@ -176,6 +188,14 @@ def _layer_numbers(model: EncoderWithHead, selector: str) -> list[int]:
     if isinstance(chosen, int):
         return [chosen % len(layers)] if -len(layers) <= chosen < len(layers) else []
     return list(range(len(layers)))[chosen]
+
+
+def _selector_of(model: EncoderWithHead, block: str) -> str:
+    """Return the selector that stands for a block."""
+    if not block.startswith("layer."):
+        return block if block == "head" else f"encoder.{block}"
+    shared = find_family(model.encoder).shares_layers
+    return "encoder.layer" if shared else f"encoder.layer[{block.removeprefix('layer.')}]"
 
 
 def _blocks(model: EncoderWithHead) -> dict[str, set[str]]:

@@ -12,6 +12,12 @@ BLOCK_BYTES = 2**24
 """Size of the probabilities that are held at once, in bytes."""
 
 
+def row_blocks(num_rows: int, num_labels: int) -> Iterator[slice]:
+    """Yield blocks of rows whose probabilities, in float64, fit into memory."""
+    size = max(1, BLOCK_BYTES // (8 * num_labels))
+    return (slice(start, min(start + size, num_rows)) for start in range(0, num_rows, size))
+
+
 class BlockSoftmax:
     """Probabilities of labels in float64, computed where they are read: all of them may not fit into memory.
 
@@ -23,14 +29,9 @@ class BlockSoftmax:
     def __init__(self, logits: NDArray[np.floating[Any]]) -> None:
         self._logits = logits
         self._highest = logits.max(axis=1, keepdims=True).astype(np.float64)
-        sums = [np.exp(logits[rows] - self._highest[rows]).sum(axis=1, keepdims=True) for rows in self.row_blocks()]
+        blocks = row_blocks(*logits.shape)
+        sums = [np.exp(logits[rows] - self._highest[rows]).sum(axis=1, keepdims=True) for rows in blocks]
         self._sums = np.concatenate(sums)
-
-    def row_blocks(self) -> Iterator[slice]:
-        """Yield blocks of rows whose probabilities fit into memory."""
-        num_rows, num_labels = self._logits.shape
-        size = max(1, BLOCK_BYTES // (8 * num_labels))
-        return (slice(start, min(start + size, num_rows)) for start in range(0, num_rows, size))
 
     @property
     def confidence(self) -> NDArray[np.float64]:

@@ -149,8 +149,7 @@ def track_pictures(
         softmax = BlockSoftmax(found.logits)
         curves = pr_curve_figure(task, labels, lambda label: softmax.columns(slice(label, label + 1))[:, 0])
     else:
-        scores = probabilities(task, found.logits)
-        curves = pr_curve_figure(task, labels, lambda label: scores[:, label])
+        curves = pr_curve_figure(task, labels, lambda label: probabilities(task, found.logits[:, label]))
     writer.add_figure(f"{split}/precision_recall", curves, step)
 
 

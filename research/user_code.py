@@ -20,6 +20,8 @@ _STANDARD_LIBRARY = Path(sysconfig.get_path("stdlib")).resolve()
 _INSTALLED = ("site-packages", "dist-packages")
 _GENERATED = "torchinductor_"
 """Beginning of the name of a folder with code that torch.compile wrote."""
+_CYTHON = (".pyx", ".pxi", ".pxd")
+"""Endings of sources of compiled libraries, whose frames have paths below the folder where they were built."""
 _plugins: list[Path] = []
 
 
@@ -136,7 +138,8 @@ def describe_plainly(error: BaseException) -> str:
 
 def is_users(filename: str) -> bool:
     """Return whether a file of code is the user's own."""
-    if filename.startswith("<"):  # code without a file
+    is_compiled = filename.endswith(_CYTHON) and not Path(filename).exists()
+    if filename.startswith("<") or is_compiled:  # code without a file
         return False
     if _is_below(filename, _plugins):
         return True
@@ -150,6 +153,12 @@ def is_users(filename: str) -> bool:
 def is_product(filename: str) -> bool:
     """Return whether a file of code belongs to the product."""
     return _is_below(filename, _MIDWAY)
+
+
+def is_raised_there(error: BaseException) -> bool:
+    """Return whether the user's own code raised an exception, rather than what it called."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return bool(frames) and is_users(frames[-1].filename)
 
 
 def described_place(function: object) -> str:

@@ -32,6 +32,7 @@ def run_script(
         The exit status.
     Raises:
         Exception: what neither the user's settings and files nor the user's code brought about.
+        SystemExit: after a signal.
     """
     shows_traceback = _asks_for_traceback(arguments)
     exit_code = 2
@@ -41,10 +42,10 @@ def run_script(
             return 0
         exit_code = 1
         return carry_out(command)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         message = describe_error(error)
-        if message is None:
-            raise
+        if message is None or (isinstance(error, SystemExit) and not user_code.is_raised_there(error)):
+            raise  # a defect, or the product's own end of a process after a signal
         if shows_traceback:
             traceback.print_exception(error)
         elif user_code.describe(error) is not None:

@@ -48,8 +48,8 @@ def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def write_tiny_encoder(folder: Path) -> None:
-    """Save a BERT of two layers and width 32 with random weights and a small vocabulary into a new folder."""
+def write_tiny_encoder(folder: Path, num_layers: int = 2) -> None:
+    """Save a BERT of a few layers and width 32 with random weights and a small vocabulary into a new folder."""
     import torch
     from transformers import BertConfig, BertModel, BertTokenizerFast
 
@@ -62,7 +62,7 @@ def write_tiny_encoder(folder: Path) -> None:
     config = BertConfig(
         vocab_size=len(tokenizer),
         hidden_size=32,
-        num_hidden_layers=2,
+        num_hidden_layers=num_layers,
         num_attention_heads=2,
         intermediate_size=48,
         max_position_embeddings=64,

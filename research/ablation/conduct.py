@@ -14,6 +14,7 @@ from rich.table import Table
 from research.ablation.command import StudyCommand
 from research.ablation.devices import share_devices
 from research.ablation.estimate import Estimate, estimate
+from research.ablation.fork_points import check_fork_points
 from research.ablation.grid import StudySpec, Trial, check_arms
 from research.ablation.launcher import read_launcher
 from research.ablation.outcomes import Outcome, StudyOutcomes, collect, describe_unlabelled
@@ -57,6 +58,13 @@ def conduct(command: StudyCommand, trials: Sequence[Trial]) -> int:
     check_forks(trials)
     check_compared(spec, trials)
     address = command.settings.storage or local_address(directory.resolve())
+    higher = spec.metric is None or higher_is_better(spec.metric)
+    if any(trial.settings["fork"] is not None for trial in trials):
+        known: dict[str, Entry] = {}
+        if _has_storage(command):
+            with Study(spec.name, address, higher_is_better=higher) as study:
+                known = study.entries()
+        check_fork_points([trial for trial in trials if trial.id not in known])
     if command.dry_run:
         entries: dict[str, Entry] = {}
         if _has_storage(command):
@@ -71,7 +79,6 @@ def conduct(command: StudyCommand, trials: Sequence[Trial]) -> int:
     lock = DirectoryLock()
     lock.hold(directory)
     try:
-        higher = spec.metric is None or higher_is_better(spec.metric)
         with Study(spec.name, address, higher_is_better=higher) as study:
             changed = study.describe(dataclasses.asdict(spec))
             if changed is not None:

@@ -46,6 +46,8 @@ class StudyOutcomes:
     """In the order of the grid."""
     num_others: int = 0
     """Finished trials in the study's storage that its grid does not ask for now."""
+    failed_before: Sequence[Outcome] = ()
+    """Failed trials of its arms with seeds that its grid does not ask for now."""
 
     @property
     def arms(self) -> list[str]:
@@ -159,7 +161,20 @@ def collect(spec: StudySpec, trials: Sequence[Trial], entries: Mapping[str, Entr
     asked = {trial.id for trial in trials}
     others = [entry for entry in entries.values() if entry.trial.id not in asked and _state(entry) == "finished"]
     outcomes = [_outcome(trial, entries.get(trial.id), directory) for trial in trials]
-    return StudyOutcomes(spec, directory, outcomes, len(others))
+    arms = {_arm_settings(trial): trial.arm for trial in trials}
+    failed_before = [
+        replace(_outcome(entry.trial, entry, directory), trial=replace(entry.trial, arm=arms[settings]))
+        for entry in entries.values()
+        if entry.trial.id not in asked
+        and _state(entry) == "failed"
+        and (settings := _arm_settings(entry.trial)) in arms  # an arm's name may have stood for others before
+    ]
+    return StudyOutcomes(spec, directory, outcomes, len(others), failed_before)
+
+
+def _arm_settings(trial: Trial) -> str:
+    """Return the settings that all seeds of a trial's arm share."""
+    return json.dumps({**trial.settings, "seed": None}, sort_keys=True, default=str)
 
 
 def _outcome(trial: Trial, entry: Entry | None, directory: Path) -> Outcome:

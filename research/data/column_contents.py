@@ -12,6 +12,9 @@ from research.data.tables import Table
 _NUM_ROWS = 500
 _SHARE = 0.9
 _MIN_WORDS = 3
+_WITHOUT_SPACES = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]")
+"""Letters of languages that put no spaces between words: Thai, Lao, Burmese, Khmer, Japanese, Chinese."""
+_LETTERS_PER_WORD = 2
 _ID_NAME = re.compile(r"|(.*[_\- .])?(id|idx|index|uuid|guid|key|hash)|unnamed.*", re.IGNORECASE)
 _CODE = re.compile(r"[!-~]*\d[!-~]*")  # printable ASCII without spaces, with a digit
 
@@ -48,8 +51,13 @@ def _classify(name: str, values: Sequence[object]) -> Content:
         return Content.OTHER
     if sum(map(_is_id, texts)) >= _SHARE * len(texts):
         return Content.ID
-    has_words = sum(len(text.split()) >= _MIN_WORDS for text in texts) > len(texts) / 2
+    has_words = sum(_num_words(text) >= _MIN_WORDS for text in texts) > len(texts) / 2
     return Content.TEXT if has_words else Content.OTHER
+
+
+def _num_words(text: str) -> float:
+    """Return about how many words a text has."""
+    return max(len(text.split()), len(_WITHOUT_SPACES.findall(text)) / _LETTERS_PER_WORD)
 
 
 def _is_id(text: str) -> bool:

@@ -30,6 +30,11 @@ _PAIR_NAMES = (
 )
 LABEL_NAMES = ("label", "labels", "score", "target", "class", "category", "sentiment", "stars", "rating")
 
+_PARTNERS = frozenset({second for _, second in _PAIR_NAMES} | {"answer", "response", "reply", "title", "body"})
+"""Names of what is often the second text, however short."""
+COMMON_NAMES = frozenset(_TEXT_NAMES) | frozenset(itertools.chain.from_iterable(_PAIR_NAMES)) | frozenset(LABEL_NAMES)
+"""What headers usually consist of."""
+
 
 @dataclass(frozen=True)
 class Columns:
@@ -148,7 +153,12 @@ def _refuse_ids(guessed: Sequence[str], contents: dict[str, Content], table: Tab
 
 
 def _warn_of_unused_texts(text: str, contents: dict[str, Content]) -> list[str]:
-    unused = [column for column, content in contents.items() if content is Content.TEXT and column != text]
+    unused = [
+        column
+        for column, content in contents.items()
+        if column != text
+        and (content is Content.TEXT or (content is not Content.ID and column.strip().lower() in _PARTNERS))
+    ]
     if not unused:
         return []
     return [

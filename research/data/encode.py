@@ -76,12 +76,11 @@ class LabelEncoder:
             return cls._learn_indicators(train, columns, problem_type)
         values = _count_labels(train)
         guessed = problem_type is None
-        problem_type = problem_type or guess_problem_type(train.forms, len(values), column)
+        problem_type = problem_type or guess_problem_type(train.forms, values, column)
         if problem_type == "regression":
             notes = warn_of_second_readings(problem_type, train.forms, values, column) if guessed else []
             return cls(problem_type, column, None, np.zeros(0, dtype=np.int64), notes)
-        with reading(train.tables[0].name):
-            declared = train.tables[0].label_names(column)
+        declared = _declared_names(train, column)
         codes = LabelCodes.learn(values) if declared is None else LabelCodes.declared(declared)
         reader = NameReader(codes)
         counts = _count_codes(train, reader)
@@ -103,13 +102,21 @@ class LabelEncoder:
         reader = IndicatorReader(columns.label if in_columns else [str(index) for index in range(num_labels)])
         counts = np.zeros(num_labels, dtype=np.int64)
         is_one_hot = True
+        invalid: list[list[str]] = []
         for batch in train.batches():
             labels = reader.read(batch.column("label"))
+            if labels.invalid.any() and not invalid:
+                invalid.append(batch.column("label")[int(np.argmax(labels.invalid))].as_py())
             counts += np.bincount(labels.codes, minlength=num_labels)
             is_one_hot &= bool((labels.lengths[~labels.invalid] == 1).all())
         if problem_type is None:
             problem_type = "single_label" if is_one_hot else "multi_label"
-        _check_several(counts, reader.names, problem_type, columns.label_name)
+        try:
+            _check_several(counts, reader.names, problem_type, columns.label_name)
+        except ValueError:
+            for label in invalid:  # it explains more than what it leaves
+                raise ValueError(f"Columns '{columns.label_name}': {reader.explain(label)}.") from None
+            raise
         form = "one-hot" if is_one_hot else "multi-hot"
         where = "Columns" if in_columns else "Lists in column"
         numbered = "" if in_columns else "; labels are named by their position, from 0"
@@ -258,7 +265,7 @@ class LabelEncoder:
             return reason
         found = self.reader.read(pa.array([label], pa.list_(pa.string())))
         if self.problem_type == "single_label" and found.lengths[0] != 1:
-            return f"{found.lengths[0]} labels, expected one"
+            return f"{found.lengths[0]} labels, expected one (task=multi_label takes any number)"
         return None
 
     def _explain_unseen(self, label: list[str]) -> str:
@@ -270,6 +277,26 @@ class LabelEncoder:
         else:
             names = [self.reader.names[code] for code in found.codes[unknown]]
         return f"the label {', '.join(map(repr, names))} does not occur in the training rows (--unseen_labels)"
+
+
+def _declared_names(train: Rows, column: str) -> Sequence[str] | None:
+    """Return the label names that the training files declare, None if they declare none.
+
+    Raises:
+        ValueError: if some files declare names and others do not.
+    """
+    found: dict[bool, tuple[str, Sequence[str] | None]] = {}
+    for table in train.tables:
+        with reading(table.name):
+            names = table.label_names(column)
+        found.setdefault(names is None, (table.name, names))
+    if len(found) > 1:
+        raise ValueError(
+            f"{found[False][0]} declares names for the labels in '{column}', and {found[True][0]} does not. Save them "
+            "alike."
+        )
+    ((_, declared),) = found.values()
+    return declared
 
 
 def _count_labels(train: Rows) -> Counter[str]:

@@ -24,6 +24,7 @@ SPLIT_OF_STEM = {
 _SHARD = re.compile(r"(?P<stem>.*)-(?P<number>\d+)-of-(?P<total>\d+)(-[0-9a-f]{16})?")
 # A part of a data set; Spark adds the job to the name.
 _PART = re.compile(r"(?P<stem>.*?)(?P<number>\d+)(?P<job>-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}-c\d+)?")
+_SPLIT_WORD = re.compile(f"({'|'.join(SPLIT_OF_STEM)})", re.IGNORECASE)
 _DEPTH = 2
 """Of folders that are searched for splits, as in data/<configuration>/train.parquet."""
 
@@ -54,6 +55,17 @@ def find_split_files(folder: Path, suffixes: AbstractSet[str]) -> tuple[dict[str
     return files, notes
 
 
+def describe_other_shards(path: Path) -> list[str]:
+    """Return a warning if a file is one of several of which only this one is read."""
+    shard = _SHARD.fullmatch(_stem(path))
+    if shard is None or int(shard["total"]) == 1:
+        return []
+    return [
+        f"Warning: {path.name} is one of {int(shard['total']):,} files, and the others are not read; for all of them "
+        f"use --data {path.parent}."
+    ]
+
+
 def is_named_like_split(path: Path) -> bool:
     """Return whether a file or folder has the name of a split and could be its data."""
     is_data = bool(_list_visible(path)) if path.is_dir() else path.suffix.lower() not in NOT_DATA
@@ -76,13 +88,12 @@ def _find_here(folder: Path, suffixes: AbstractSet[str]) -> tuple[dict[str, list
         if split is None:
             if _is_unclear(path, suffixes):
                 unclear.append(path)
-            elif path.is_file() and (is_compressed(path) or path.suffix.lower() == ".json"):
-                unread.append(path.name)
+            elif _may_be_data(path, suffixes):
+                unread.append(f"{path.name}/" if path.is_dir() else path.name)
         elif path.is_file() and path.suffix.lower() in NOT_DATA:
             not_data.append(path.name)
         elif path.is_dir() or (_is_readable(path, suffixes) and SPLIT_OF_STEM.get(_shard_stem(_stem(path))) == split):
-            if not path.is_dir() or _list_visible(path):
-                files[split].append(path)
+            files[split].append(path)
         else:
             raise ValueError(f"'{path}' is named like the {split} split, but {_explain_unreadable(path, suffixes)}")
     for split, found in files.items():
@@ -107,7 +118,8 @@ def _find_here(folder: Path, suffixes: AbstractSet[str]) -> tuple[dict[str, list
     if not_data:
         notes.append(f"Files of {folder} that are named like splits but are not data: {', '.join(not_data)}.")
     if unread and any(files.values()):
-        notes.append(f"Files of {folder} that are not named like splits, and not read: {', '.join(unread)}.")
+        mark = "Warning: " if any(map(_SPLIT_WORD.match, unread)) else ""
+        notes.append(f"{mark}Not read, since not named like splits: {', '.join(unread)} (in {folder}).")
     return files, notes
 
 
@@ -176,6 +188,14 @@ def _is_unclear(path: Path, suffixes: AbstractSet[str]) -> bool:
     """Return whether a file that is not named like a split must be data all the same; json may be about the data."""
     endings = [suffix.lower() for suffix in path.suffixes]
     return not path.is_dir() and any(ending in suffixes and ending != ".json" for ending in endings)
+
+
+def _may_be_data(path: Path, suffixes: AbstractSet[str]) -> bool:
+    """Return whether a file or folder that is not named like a split could be part of one all the same."""
+    if path.is_dir():
+        return any(_is_readable(inside, suffixes) for inside in _list_visible(path))
+    begins_like_split = _SPLIT_WORD.match(path.name) is not None and path.suffix.lower() not in NOT_DATA
+    return path.is_file() and (is_compressed(path) or path.suffix.lower() == ".json" or begins_like_split)
 
 
 def _stem(path: Path) -> str:

@@ -41,12 +41,19 @@ class JsonTable(Table):
         """Return the columns of the first rows, and whether one of them has a string there."""
         check_text(self.path, self.name)
         columns: dict[str, bool] = {}
-        objects = (parsed for _, parsed in self.objects() if isinstance(parsed, dict))
-        for parsed in itertools.islice(objects, _NUM_PROBED):
+        problem: str | None = None
+        num_objects = 0
+        for line, parsed in self.objects():
+            if isinstance(parsed, str):
+                problem = problem or f" (line {line:,}: {parsed})"
+                continue
             for name, value in parsed.items():
                 columns[name] = columns.get(name, False) or isinstance(value, str)
+            num_objects += 1
+            if num_objects == _NUM_PROBED:
+                break
         if not columns:
-            raise ValueError(f"{self.name} has no JSON objects; {self._expected}")
+            raise ValueError(f"{self.name} has no JSON objects{problem or ''}; {self._expected}")
         return columns
 
     def columns(self) -> list[str]:

@@ -70,6 +70,11 @@ class NameReader(LabelReader):
 
     def explain(self, label: list[str]) -> str | None:
         nameless = [value for value in label if self.codes.is_nameless(value)]
+        if nameless and all(0 <= int(value) < self.codes.num_declared for value in nameless):
+            return (
+                f"{', '.join(nameless)} is the id of a label where its name is expected, since the training files "
+                f"declare names ({', '.join(self.names[:5])}{', ...' if len(self.names) > 5 else ''})"
+            )
         if nameless:
             return (
                 f"the label id {', '.join(nameless)} has no name: the file declares {self.codes.num_declared} names, "

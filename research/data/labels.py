@@ -22,6 +22,11 @@ NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 WHOLE = re.compile(r"[+-]?(\d+)(\.0*)?")
 _LEADING_ZERO = re.compile(r"[+-]?0\d.*")
 _HALF_OF_PAIR = re.compile("[\ud800-\udfff]")
+_FEW_LISTS = 0.05
+"""Share of the lists that may hold something else than zeros and ones by mistake."""
+_QUOTES = "\"'`\u2018\u2019\u201c\u201d\u00ab\u00bb"
+_EMOJI_STYLES = "\ufe0e\ufe0f"
+_TRUTH = {"true": "1", "false": "0"}
 MISSING = "missing label"
 
 
@@ -56,10 +61,10 @@ class LabelForms:
     """Whether a number is not whole."""
     list_lengths: Counter[int] = field(default_factory=Counter)
     """Rows per length of their list."""
-    only_zeros_and_ones: bool = True
-    """Whether no list holds anything but 0 and 1, or false and true."""
+    indicator_lengths: Counter[int] = field(default_factory=Counter)
+    """The same of the lists that hold nothing but 0 and 1, or false and true."""
     has_repeats: bool = False
-    """Whether a list holds a value twice."""
+    """Whether one of these holds a value twice."""
     num_columns: int = 1
     """Columns that a label is made of; if there are several, each holds a 0 or 1."""
 
@@ -79,30 +84,51 @@ class LabelForms:
         elements = [_read_scalar(element, typed=typed) for element in (value if is_list else [value])]
         texts = [text for text, _ in elements]
         self.kinds |= {Kind(scalar, is_list) for _, scalar in elements} or {Kind(None, is_list)}
-        self.has_fractions |= any(scalar == "float" and not WHOLE.fullmatch(text.strip()) for text, scalar in elements)
+        self.has_fractions |= any(scalar == "float" and not WHOLE.fullmatch(_plain(text)) for text, scalar in elements)
         if is_list:
             self.list_lengths[len(texts)] += 1
-            self.only_zeros_and_ones &= all(text.strip().lower() in ZEROS_AND_ONES for text in texts)
-            self.has_repeats |= len(set(texts)) < len(texts)
+            if all(text.strip().lower() in ZEROS_AND_ONES for text in texts):
+                self.indicator_lengths[len(texts)] += 1
+                self.has_repeats |= len(set(texts)) < len(texts)
         return texts
+
+    @property
+    def only_zeros_and_ones(self) -> bool:
+        """Whether no list holds anything but 0 and 1, or false and true."""
+        return self.indicator_lengths == self.list_lengths
+
+    @property
+    def share_of_indicators(self) -> float:
+        """Share of the lists that hold nothing but 0 and 1, or false and true; 0 if there are no lists."""
+        return sum(self.indicator_lengths.values()) / max(sum(self.list_lengths.values()), 1)
+
+    @property
+    def has_single_values(self) -> bool:
+        """Whether every row has one value, in a list or not."""
+        return set(self.list_lengths) <= {1}
 
     @property
     def indicator_length(self) -> int | None:
         """Length of the lists if they hold a 0 or 1 per label, None if they hold the labels that apply.
 
-        As lists of label names they would repeat one, or name both labels in every row.
+        As lists of label names they would repeat one, or name both labels in every row. A few lists of another kind are
+        bad rows: because of them all others would turn into the names 0 and 1.
         """
         if self.num_columns > 1:
             return self.num_columns
-        if not self.list_lengths or not self.only_zeros_and_ones:
+        if self.share_of_indicators < 1 - _FEW_LISTS:
             return None
-        if self.has_repeats or set(self.list_lengths) == {2}:
-            return self.list_lengths.most_common(1)[0][0]
+        if self.has_repeats or set(self.indicator_lengths) == {2}:
+            return self.indicator_lengths.most_common(1)[0][0]
         return None
 
 
 ZEROS_AND_ONES = {"0": False, "0.0": False, "false": False, "1": True, "1.0": True, "true": True}
 """How a file may write, in lower case, whether a label applies."""
+
+
+NO_LABEL_WORDS = {"na", "n/a", "none", "null"}
+"""What programs write, in any case, for a value that is missing; any of them may be a class too."""
 
 
 def is_missing(value: Any, *, typed: bool) -> bool:
@@ -116,7 +142,7 @@ def is_missing(value: Any, *, typed: bool) -> bool:
         return bool(value) and all(is_missing(element, typed=typed) for element in value)
     if isinstance(value, str):
         text = value.strip()
-        return not text or (not typed and text.lower() == "nan")
+        return not text or text.lower() in ("nan", "<na>", "#n/a")
     return value is None or (isinstance(value, float) and math.isnan(value))
 
 
@@ -136,12 +162,12 @@ def _read_scalar(value: Any, *, typed: bool) -> tuple[str, str]:
     raise BadLabelError(f"the label is a {type(value).__name__}, expected a string, a number or a list")
 
 
-def guess_problem_type(forms: LabelForms, num_values: int, column: str) -> ProblemType:
+def guess_problem_type(forms: LabelForms, values: Iterable[str], column: str) -> ProblemType:
     """Return the task that the forms of the labels suggest.
 
     Args:
         forms: what the labels look like.
-        num_values: how many different labels there are.
+        values: the different labels.
         column: name of the label column.
     Raises:
         ValueError: if they do not go together.
@@ -159,13 +185,14 @@ def guess_problem_type(forms: LabelForms, num_values: int, column: str) -> Probl
             )
         return "multi_label"
     if "float" in scalars and not scalars <= {"int", "float"}:
+        text = next((repr(value) for value in values if not NUMBER.fullmatch(value.strip())), "true or false")
         raise ValueError(
-            f"Column '{column}' holds numbers with a fraction in some rows and text in others. "
-            "Mend the rows, or set the task: task=single_label takes all of them as names."
+            f"Column '{column}' holds decimal numbers in some rows and text in others ({text}). Set the task: "
+            "with task=regression the rows with text are bad rows, task=single_label takes all values as names."
         )
     if "float" not in scalars:
         return "single_label"
-    return "regression" if forms.has_fractions or num_values > MAX_WHOLE_CLASSES else "single_label"
+    return "regression" if forms.has_fractions or len(list(values)) > MAX_WHOLE_CLASSES else "single_label"
 
 
 MAX_WHOLE_CLASSES = 20
@@ -182,9 +209,10 @@ def check_problem_type(problem_type: ProblemType, forms: LabelForms, column: str
         )
     if problem_type == "regression" and forms.indicator_length is not None:
         raise ValueError(f"task=regression needs numbers; '{column}' holds zeros and ones for several labels.")
-    if problem_type != "multi_label" and in_lists and forms.indicator_length is None:
+    if problem_type != "multi_label" and in_lists and forms.indicator_length is None and not forms.has_single_values:
         raise ValueError(
-            f"task={problem_type} needs one value per row; column '{column}' holds lists. Set task=multi_label."
+            f"task={problem_type} needs one value per row; column '{column}' holds lists of several. Set "
+            "task=multi_label."
         )
     if problem_type == "regression" and not any(kind.scalar in ("int", "float") for kind in forms.kinds):
         raise ValueError(f"task=regression needs numbers; column '{column}' holds none.")
@@ -214,8 +242,14 @@ class LabelCodes:
         they are.
         """
         stripped = {value.strip() for value in values}
-        to_name = _name_number if _are_numbers(stripped) else str.strip
-        names = {to_name(value) for value in stripped}
+        are_numbers = _are_numbers(stripped)
+        names = {_name_number(value) if are_numbers else value for value in stripped}
+
+        def to_name(value: str) -> str:
+            """Return the name as it is, or that of the same number: another file may write 1 as 1.0."""
+            text = value.strip()
+            return text if text in names or (name := _name_number(text)) not in names else name
+
         sortable = all(NUMBER.fullmatch(name) for name in names)
         return cls(sorted(names, key=(lambda name: (float(name), name)) if sortable else None), to_name)
 
@@ -257,7 +291,7 @@ class LabelCodes:
 
 def _are_numbers(values: set[str]) -> bool:
     """Return whether all values are whole numbers rather than codes made of digits."""
-    if not all(WHOLE.fullmatch(value) for value in values) or any(map(_LEADING_ZERO.fullmatch, values)):
+    if not all(WHOLE.fullmatch(_plain(value)) for value in values) or any(map(_LEADING_ZERO.fullmatch, values)):
         return False
     has_one_width = len(set(map(len, values))) == 1
     return not (has_one_width and all(map(_INTEGER.fullmatch, values)))
@@ -265,20 +299,45 @@ def _are_numbers(values: set[str]) -> bool:
 
 def _name_number(value: str) -> str:
     """Return a whole number without plus sign and fraction; anything else as it is."""
-    text = value.strip()
+    text = _plain(value)
     match = WHOLE.fullmatch(text)
     if match is None:
         return text
     return f"-{match[1]}" if text.startswith("-") and match[1].strip("0") else match[1]
 
 
+def _plain(value: str) -> str:
+    """Return a number without an exponent if it is whole, as 1e+18 is; anything else without the spaces around it."""
+    text = value.strip()
+    if "e" not in text.lower() or not NUMBER.fullmatch(text):
+        return text
+    number = float(text)
+    return str(int(number)) if number.is_integer() else text
+
+
 def lookalikes(names: Iterable[str]) -> list[list[str]]:
-    """Return groups of names that differ only in case, spaces, Unicode form or leading zeros."""
+    """Return groups of names that differ only in what is hardly seen, or does not count.
+
+    That is case, spaces, Unicode form, invisible characters, quotes around them, leading zeros, 1.0 for 1, 1 for true.
+    """
     groups: dict[str, list[str]] = {}
     for name in names:
-        key = " ".join(unicodedata.normalize("NFKC", name).casefold().split())
-        groups.setdefault(key.lstrip("0") or "0" if _INTEGER.fullmatch(key) else key, []).append(name)
+        groups.setdefault(_appearance(name), []).append(name)
     return [group for group in groups.values() if len(group) > 1]
+
+
+def _appearance(name: str) -> str:
+    """Return what names that look alike have in common."""
+    visible = "".join(char for char in unicodedata.normalize("NFKC", name) if not _is_invisible(char))
+    text = " ".join(visible.casefold().split())
+    text = text.strip(_QUOTES).strip() or text
+    text = _name_number(_TRUTH.get(text, text))
+    return text.lstrip("0") or "0" if _INTEGER.fullmatch(text) else text
+
+
+def _is_invisible(char: str) -> bool:
+    """Return whether a character is a mark that shows nothing: of formatting, of control, or how to draw an emoji."""
+    return char in _EMOJI_STYLES or (unicodedata.category(char) in ("Cf", "Cc") and not char.isspace())
 
 
 def parse_scores(values: pa.StringArray) -> NDArray[np.float64]:

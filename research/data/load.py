@@ -61,6 +61,12 @@ class Splits:
         """Whether rows are pairs of texts."""
         return not {"text_pair", "pair_ids"}.isdisjoint(self.train.column_names)
 
+    def place_of(self, split: str, row_id: int) -> str:
+        """Return the file and the row in it, from 1, that a row of a split came from, in words."""
+        # The last file that starts at or before the row: files without rows start where the next one does.
+        name, first = [file for file in self.files[split] if file[1] <= row_id][-1]
+        return f"{name}, row {row_id - first + 1:,}"
+
     def items(self) -> Iterator[tuple[str, Dataset]]:
         """Yield the splits with their names."""
         for name in SPLIT_NAMES:

@@ -22,8 +22,9 @@ from research.data.columns import Columns, check_present, choose_columns
 from research.data.encode import LabelEncoder
 from research.data.ingest import Rows, ingest
 from research.data.reading import reading
-from research.data.sources import Source
+from research.data.sources import Source, describe_unused_format
 from research.data.splits import SPLIT_NAMES, TEST, TRAIN, VALIDATION, Hashes, Strata, carve, sample
+from research.data.text_tables import TextFormat
 from research.data.unlabelled import MAY_BE_UNLABELLED, lacks_label_columns, why_unlabelled
 
 _LEFT_OUT = -1
@@ -65,12 +66,15 @@ def prepare(source: Source, settings: DataSettings, clean: CleaningStep, target:
     for name, (usable, _) in encoded.items():
         _check_not_empty(source, int(usable.sum()), name)
 
-    assigned, notes = _assign(rows, encoded, settings)
+    try:
+        assigned, notes = _assign(rows, encoded, settings)
+    except ValueError as error:  # how the labels are read may be why rows are too few
+        raise ValueError(" ".join([str(error), *encoder.notes])) from None
     label_facts, num_rows = _write(
         rows, assigned, encoder, tuple(unlabelled), pair=columns.text_pair is not None, target=target
     )
     log += [encoder.describe(guessed=settings.task is None), *encoder.notes, *notes]
-    log += _describe_unseen(label_facts["num_unseen"], num_rows)
+    log += _describe_unseen(label_facts["num_unseen"], num_rows, encoder.unseen)
     log += _describe_missing_labels(label_facts.pop("labels_present"), encoder.label_names)
     log += [
         f"Warning: The {num_rows[name]:,} {name} rows have no labels ({reason}): they are predicted, and nothing is "
@@ -100,6 +104,7 @@ def _read(
     first = tables["train"][0]
     with reading(first.name):
         columns, guesses = choose_columns(first, settings)
+    guesses += describe_unused_format(tables, TextFormat(settings.encoding, settings.quoting, tuple(settings.columns)))
     rows: dict[str, Rows] = {}
     num_tables = 0
     for name in SPLIT_NAMES:
@@ -285,7 +290,7 @@ def _write(
     }, num_rows
 
 
-def _describe_unseen(num_unseen: dict[str, int], num_rows: dict[str, int]) -> list[str]:
+def _describe_unseen(num_unseen: dict[str, int], num_rows: dict[str, int], names: Sequence[str]) -> list[str]:
     """Warn of rows that count as wrong whatever the model predicts.
 
     Raises:
@@ -300,6 +305,8 @@ def _describe_unseen(num_unseen: dict[str, int], num_rows: dict[str, int]) -> li
                 f"Warning: {count:,} of {num_rows[split]:,} {split} rows have labels that no training row has; they "
                 "count as wrong (unseen_labels)."
             )
+    if notes and names:
+        notes[-1] += f" These labels are {', '.join(map(repr, names[:5]))}{', ...' if len(names) > 5 else ''}."
     return notes
 
 

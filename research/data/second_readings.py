@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from research.data.labels import MAX_WHOLE_CLASSES, NUMBER, WHOLE, LabelForms, lookalikes
+from research.data.labels import MAX_WHOLE_CLASSES, NO_LABEL_WORDS, NUMBER, WHOLE, LabelForms, lookalikes
 from research.task import ProblemType
 
 SEPARATORS = (",", ";", "|", "/")
@@ -48,20 +48,39 @@ def warn_of_second_readings(
                 f"Column '{column}' holds {len(counts)} different whole numbers, read as classes; if they are scores, "
                 "set task=regression."
             )
+    elif in_lists and forms.has_single_values:
+        warnings.append(
+            f"Column '{column}' holds lists of one label each, read as labels of which a row may have several; if each "
+            "row has one, set task=single_label."
+        )
+    elif in_lists and 1 / 2 < forms.share_of_indicators < 1:
+        warnings.append(
+            f"Column '{column}' holds lists of nothing but 0 and 1 in {forms.share_of_indicators:.0%} of the rows and "
+            "other lists in the rest, all read as lists of the labels that apply; if they hold a 0 or 1 for each "
+            "label, correct the rest."
+        )
     elif in_lists and forms.only_zeros_and_ones and len(forms.list_lengths) > 1:
         lengths = " and ".join(f"{length} ({rows:,} rows)" for length, rows in sorted(forms.list_lengths.items()))
         warnings.append(
             f"Column '{column}' holds lists of nothing but 0 and 1, of lengths {lengths}, read as lists of the labels "
             "that apply; if they hold a 0 or 1 for each label, give all of them one length."
         )
-    elif scalars == {"str"} and all(map(NUMBER.fullmatch, counts)) and not all(map(WHOLE.fullmatch, counts)):
+    elif not in_lists and _are_fractions_as_text(counts):
         warnings.append(
             f"Column '{column}' holds numbers with a fraction as text, read as classes; if they are scores, store them "
-            "as numbers."
+            "as numbers, with a decimal point."
         )
     if problem_type == "single_label" and not in_lists:
-        warnings += _warn_of_ids(counts, column) + _warn_of_joined_names(list(counts), column)
+        warnings += _warn_of_ids(counts, column)
+    if problem_type != "regression":
+        warnings += _warn_of_joined_names(list(counts), column) + _warn_of_missing(counts, column)
     return [f"Warning: {warning}" for warning in warnings]
+
+
+def _are_fractions_as_text(names: Iterable[str]) -> bool:
+    """Return whether all names are numbers, some of them with a fraction, which may follow a comma."""
+    numbers = [name.replace(",", ".", 1) for name in names]
+    return all(map(NUMBER.fullmatch, numbers)) and not all(map(WHOLE.fullmatch, numbers))
 
 
 def warn_of_spellings(spellings: Mapping[str, Mapping[str, int]], names: Sequence[str], column: str) -> list[str]:
@@ -95,6 +114,21 @@ def _warn_of_ids(counts: Mapping[str, int], column: str) -> list[str]:
     return [
         f"Column '{column}' holds {len(counts):,} different labels in {num_rows:,} training rows, as ids or texts do; "
         "label_column chooses another column."
+    ]
+
+
+def _warn_of_missing(counts: Mapping[str, int], column: str) -> list[str]:
+    """Warn of labels by which files say that there is none: NA and the like, and -1 beside the numbers of classes."""
+    marks = [name for name in counts if name.casefold() in NO_LABEL_WORDS]
+    others = [name for name in counts if name != "-1"]
+    if "-1" in counts and len(others) > 1 and all(map(str.isdigit, others)):
+        marks.append("-1")
+    if not marks:
+        return []
+    shown = _shorten([f"{name!r} (in {counts[name]:,} of the training rows)" for name in marks])
+    return [
+        f"Labels of column '{column}' that often stand for none are read as classes: {shown}. If they are none, leave "
+        "their cells empty, or remove the rows."
     ]
 
 

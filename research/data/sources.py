@@ -15,7 +15,7 @@ from heads.registry import Registry
 from research.data.archives import ARCHIVE_SUFFIXES, open_archive
 from research.data.arrow_tables import LoadedTable, ParquetTable
 from research.data.compression import check_text, find_type, is_compressed
-from research.data.folders import SPLIT_OF_STEM, find_split_files, is_named_like_split
+from research.data.folders import SPLIT_OF_STEM, describe_other_shards, find_split_files, is_named_like_split
 from research.data.hub import load_from_hub
 from research.data.imdb import (
     RAW_SPLITS,
@@ -25,10 +25,10 @@ from research.data.imdb import (
     find_raw_release,
     list_reviews,
 )
-from research.data.json_tables import JsonLinesTable, JsonListTable
+from research.data.json_tables import JsonLinesTable, JsonListTable, JsonTable
 from research.data.saved import is_saved_dataset, is_saved_dict, list_saved_files, load_saved, read_split_names
 from research.data.tables import Table, check_file
-from research.data.text_tables import CsvTable, TextFormat, TsvTable
+from research.data.text_tables import CsvTable, DelimitedTable, TextFormat, TsvTable
 from research.paths import look_up
 
 _PARQUET = ".parquet"
@@ -40,6 +40,12 @@ _READERS: dict[str, Callable[[Path, str, TextFormat], Table]] = {
     ".json": JsonListTable,
     _PARQUET: lambda path, name, _: ParquetTable(path, name),
 }
+_READ_BY: dict[str, tuple[tuple[type[Table], ...], str]] = {
+    "columns": ((DelimitedTable,), "csv and tsv files"),
+    "quoting": ((DelimitedTable,), "csv and tsv files"),
+    "encoding": ((DelimitedTable, JsonTable), "csv, tsv, jsonl and json files"),
+}
+"""Which tables each setting of a text format is for, and what messages call their files."""
 _EXPECTED = (
     f"Expected imdb or rotten_tomatoes, an aclImdb folder or {ARCHIVE_SUFFIXES[0]}, a {', '.join(_READERS)} file "
     "(text files also compressed: reviews.csv.gz), a folder with train/validation/test files or one that save_to_disk "
@@ -88,6 +94,8 @@ def find_source(spec: str, text_format: TextFormat | None = None) -> Source:
         ValueError: if there is no such thing, or it is not clear which files are which split.
     """
     text_format = text_format or TextFormat()
+    if not spec.strip():
+        raise ValueError(f"--data is empty. {_EXPECTED}")
     if spec in PACKAGED:
         return _report_shadowed(PACKAGED[spec](), spec)
     if spec.startswith("hub:"):
@@ -105,7 +113,23 @@ def find_source(spec: str, text_format: TextFormat | None = None) -> Source:
     if find_type(path) not in _READERS:
         raise ValueError(f"Cannot read '{spec}': {_describe_unsupported(path)}. {_EXPECTED}")
     _check_readable(path)
-    return Source(path.name, _identify([path]), lambda _: {"train": [_open_table(path, path.name, text_format)]})
+    return Source(
+        path.name,
+        _identify([path]),
+        lambda _: {"train": [_open_table(path, path.name, text_format)]},
+        tuple(describe_other_shards(path)),
+    )
+
+
+def describe_unused_format(tables: Tables, text_format: TextFormat) -> list[str]:
+    """Return a warning for each setting of the text format that none of the tables is read with."""
+    opened = [table for found in tables.values() for table in found]
+    return [
+        f"Warning: {name} has no effect: it is for {files}, and the data has none."
+        for name, (types, files) in _READ_BY.items()
+        if getattr(text_format, name) != getattr(TextFormat(), name)
+        and not any(isinstance(table, types) for table in opened)
+    ]
 
 
 def _describe_unsupported(path: Path) -> str:

@@ -13,14 +13,15 @@ from research.data.columns import LABEL_NAMES, Columns
 from research.data.encode import LabelEncoder
 from research.data.ingest import Rows
 from research.data.label_lists import NameReader, list_lengths
-from research.data.labels import distinct, parse_scores
+from research.data.labels import NO_LABEL_WORDS, distinct, parse_scores
 from research.data.reading import reading
 from research.data.tables import Table
 
 MAY_BE_UNLABELLED = "test"
 """The split that may be without labels: training and model selection need the labels of the other splits."""
 _NO_LABEL = "-1"
-_WRITTEN_NO_LABEL = re.compile(r"-1(\.0*)?")  # how published test sets mark rows whose labels are kept secret
+_WRITTEN_NO_LABEL = re.compile(rf"-1(\.0*)?|{'|'.join(NO_LABEL_WORDS)}", re.IGNORECASE)
+"""How published test sets mark rows whose labels are kept secret, and what programs write for a missing value."""
 
 
 def lacks_label_columns(tables: Sequence[Table], columns: Columns, train: Table) -> bool:
@@ -61,7 +62,7 @@ def why_unlabelled(rows: Rows, train: Rows, encoder: LabelEncoder) -> str | None
         train: the training rows.
         encoder: what was learned from their labels.
     """
-    has_marks = False
+    marks: set[str] = set()
     for batch in rows.batches():
         labels = batch.column("label").drop_null()
         if len(labels) and (list_lengths(labels) == 0).any():
@@ -69,16 +70,18 @@ def why_unlabelled(rows: Rows, train: Rows, encoder: LabelEncoder) -> str | None
         values = distinct(labels.flatten())
         if not all(_WRITTEN_NO_LABEL.fullmatch(value.strip()) for value in values):
             return None
-        has_marks |= bool(values)
-    if not len(rows) or (has_marks and _may_be_a_label(train, encoder)):
+        marks |= {value.strip() for value in values}
+    if not len(rows) or (marks and _may_be_labels(marks, train, encoder)):
         return None
-    return f"all labels are {_NO_LABEL}" if has_marks else "no row has a label"
+    return f"all labels are {' or '.join(sorted(marks))}" if marks else "no row has a label"
 
 
-def _may_be_a_label(train: Rows, encoder: LabelEncoder) -> bool:
-    """Return whether the mark of a missing label is one of the training labels, or lies among their scores."""
+def _may_be_labels(marks: set[str], train: Rows, encoder: LabelEncoder) -> bool:
+    """Return whether a mark of a missing label is one of the training labels, or lies among their scores."""
     if encoder.reader is not None:
         reader = encoder.reader
-        return isinstance(reader, NameReader) and int(reader.codes.encode(pa.array([_NO_LABEL]))[0]) >= 0
+        return isinstance(reader, NameReader) and bool((reader.codes.encode(pa.array(sorted(marks))) >= 0).any())
+    if not any(mark.startswith(_NO_LABEL) for mark in marks):
+        return False
     scores = np.concatenate([parse_scores(batch.column("label").flatten()) for batch in train.batches()])
     return bool(np.nanmin(scores) <= float(_NO_LABEL) <= np.nanmax(scores))

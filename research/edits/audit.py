@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from research.selectors import shortest_selectors
 from research.wrapping import Wrapped, reduced_sizes, trainable_parameters
 
 if TYPE_CHECKING:
@@ -164,12 +165,12 @@ def without_gradient(model: EncoderWithHead) -> list[str]:
     return [name for name, p in model.named_parameters() if p.requires_grad and not _has_grad(p)]
 
 
-def describe_unused(unused: list[str]) -> str:
+def describe_unused(model: EncoderWithHead, unused: list[str]) -> str:
     """Return which parameters get no gradient, and what can be done, as one text."""
     listed = ", ".join(unused[:5]) + (f" and {len(unused) - 5} more" if len(unused) > 5 else "")
     return (
         f"the loss does not depend on {listed}, which would train and get no gradient. Use them in the head's forward, "
-        f"remove them, or freeze them (--freeze {','.join(f'name:{name}' for name in unused[:5])})"
+        f"remove them, or freeze them (--freeze {','.join(shortest_selectors(model, unused))})"
     )
 
 

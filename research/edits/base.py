@@ -137,9 +137,10 @@ HARMLESS: set[str] = set()
 def register_edit(name: str, *, changes_parameters: bool = True) -> Callable[[EditFunction], EditFunction]:
     """Return a decorator that registers a function `(run, ...)` as an edit.
 
-    The function runs on every process, and once more, before training, in a rehearsal without weights. What it does may
-    depend on the model, its arguments and torch's random numbers, whose seed is the run's and the edit's number;
-    nothing else, so that a resumed run can do it again. The parameters after `run` are the edit's arguments.
+    The function runs on every process, and once more, before training, in a rehearsal without weights. A resumed run or
+    a fork runs it again before it loads the weights. So what it does may depend on its arguments, the modules of the
+    model, the clock and torch's random numbers, whose seed is the run's and the edit's number, but not on the values of
+    weights. The parameters after `run` are the edit's arguments.
 
     Args:
         name: as in a timeline.

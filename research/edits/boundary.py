@@ -87,7 +87,7 @@ def apply_edits(run: Run, requests: list[EditRequest]) -> None:
     if model.head is not head:
         run.head_check.check([PlannedHead.of(model)], run.say)
     check_replicas(run)  # before the wrappers are made anew, which could hide a difference
-    _fit_wrappers(run, requests)
+    fit_wrappers(run, requests)
     error = None
     try:
         audit.check_optimizer(model, run.optimizer)
@@ -144,20 +144,11 @@ def apply_edit(run: Editable, request: EditRequest) -> journal.Record:
         trainable,
         all_parameters,
         request.entry,
+        clock=clock.state_dict(),
     )
 
 
-def replay(run: Run, records: Sequence[journal.Record]) -> None:
-    """Do again what a journal says, on a fresh run: its values are loaded afterwards."""
-    for record in records:
-        if record.skipped is None:
-            run.fresh.clear()
-            apply_edit(run, record.request)
-        run.journal.append(record)
-    _fit_wrappers(run, [record.request for record in records])
-
-
-def _fit_wrappers(run: Run, requests: Sequence[EditRequest]) -> None:
+def fit_wrappers(run: Run, requests: Sequence[EditRequest]) -> None:
     """Make what lies around the model fit it as it is after some edits."""
     if run.needs_wrapping(requests):
         run.wrapped = rewrap(run.accelerator, run.wrapped, run.encoder_with_head, run.compile_backend)

@@ -44,6 +44,8 @@ class Record:
     """The timeline's entry as it was written, its time included; None if a hook asked while training."""
     skipped: str | None = None
     """Why the edit was left out although its condition came true (on_conflict: skip); None if it was applied."""
+    clock: dict[str, int | None] | None = None
+    """What the run's clock read, for applying the edit again; None in journals of earlier versions."""
 
     @property
     def request(self) -> EditRequest:

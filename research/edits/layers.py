@@ -10,6 +10,7 @@ from torch import nn
 from transformers import AutoModel, PretrainedConfig
 
 from research.adapters import plain_name
+from research.edits.audit import saved_buffers
 from research.edits.base import Editable, EditError, register_edit
 from research.encoders import pooler_arguments
 from research.families import find_family
@@ -21,6 +22,8 @@ from research.selectors import ADAPTER, select_layers, select_parameters
 @register_edit("reinitialize")
 def reinitialize(run: Editable, modules: Selector) -> None:
     """Initialise parameters as before pretraining (of the head: as it initialises itself).
+
+    Saved buffers of modules that begin anew as a whole do so too, such as the running statistics of a normalization.
 
     Source: Zhang et al. 2021, Revisiting Few-sample BERT Fine-tuning, section 5.
 
@@ -39,7 +42,19 @@ def reinitialize(run: Editable, modules: Selector) -> None:
     with torch.no_grad():
         for name, parameter in chosen.items():
             parameter.copy_(values[name])
+        initial = dict(saved_buffers(fresh))
+        for name, buffer in saved_buffers(model):
+            if _owner(model, name) <= set(chosen.values()):
+                buffer.copy_(initial[name])
     run.fresh |= set(chosen.values())
+
+
+def _owner(model: nn.Module, buffer: str) -> set[nn.Parameter]:
+    """Return the parameters of the smallest module that a buffer is in and that has any."""
+    path = buffer.rpartition(".")[0]
+    while path and not any(True for _ in model.get_submodule(path).parameters()):
+        path = path.rpartition(".")[0]
+    return set(model.get_submodule(path).parameters())
 
 
 @register_edit("drop_layers")

@@ -249,8 +249,10 @@ class FollowTimeline(Hook):
 
     def on_resume(self, run: Run) -> None:
         """Ask for what a fork adds at the step where it begins."""
-        if run.objective_differs:
-            self._forget_losses()
+        if run.inputs_differ:
+            self._forget(*(entry.when.metric for entry in self.conditional if entry.when))
+        elif run.objective_differs:
+            self._forget("loss")
         if run.start is not None and run.start.is_fork:
             self._ask(run)
 
@@ -274,7 +276,7 @@ class FollowTimeline(Hook):
     def after_edits(self, run: Run) -> None:
         """Reset conditions on the loss when losses are no longer comparable."""
         if run.has_new_objective:
-            self._forget_losses()
+            self._forget("loss")
 
     def on_train_end(self, run: Run) -> None:
         """Say what never came."""
@@ -287,10 +289,10 @@ class FollowTimeline(Hook):
             if not entry.when.has_come_true:
                 run.say(f"{entry.when} never came true: {listed(entry.requests)} is not applied.")
 
-    def _forget_losses(self) -> None:
+    def _forget(self, *metrics: str) -> None:
         for entry in self.conditional:
             assert entry.when is not None
-            if entry.when.metric == "loss":
+            if entry.when.metric in metrics:
                 entry.when.values.clear()
 
     def _ask(self, run: Run) -> None:

@@ -75,8 +75,8 @@ class BestModel(Hook):
         if self.best is not None and reason is not None:
             run.say(f"The best model so far is dropped: {reason}.")
             self.best = None
-            if run.is_main:
-                durable.remove(run.directory / BEST)
+        if self.best is None:
+            self._remove(run)
         self.measured = self.metric
 
     def after_evaluate(self, run: Run, split: str, metrics: dict[str, float]) -> None:
@@ -88,9 +88,15 @@ class BestModel(Hook):
             run.save_model(run.directory / BEST)
 
     def after_edits(self, run: Run) -> None:
-        """Reset the best value when losses are no longer comparable."""
+        """Drop the best model when losses are no longer comparable."""
         if run.has_new_objective and self.metric == "loss":
             self.best = None
+            self._remove(run)
+
+    def _remove(self, run: Run) -> None:
+        """Remove best/, so that a model that was best by another measure is not tested at the end."""
+        if run.is_main:
+            durable.remove(run.directory / BEST)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the best value so far."""
@@ -111,6 +117,8 @@ def why_not_comparable(run: Run, metric: str, measured: str) -> str | None:
     """
     if metric != measured:
         return f"it was measured by {measured}, and {metric} counts from here on"
+    if run.inputs_differ:
+        return "it was measured with another --max_length or --truncation"
     if metric == "loss" and run.objective_differs:
         return "its loss was measured with another objective"
     return None

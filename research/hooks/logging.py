@@ -135,7 +135,9 @@ class Progress(Hook):
         """Print the metrics above the bar; of rows without labels there are none."""
         assert self.bar is not None
         self.bar.set_description("training")
-        defined = {name: value for name, value in metrics.items() if "_" not in name and not math.isnan(value)}
+        defined = {
+            name: value for name, value in metrics.items() if not ("_" in name or "/" in name or math.isnan(value))
+        }
         shown = ", ".join(f"{name} {value:.4f}" for name, value in defined.items())
         shown = for_terminal(shown) if metrics else "no labels, predictions only"
         run.say(f"{time.strftime('%H:%M:%S')} step {run.clock.step}/{run.clock.total_steps} {split}: {shown}")

@@ -59,8 +59,8 @@ class LossSpikeGuard(Hook):
             self.losses = [*self.losses, loss][-self.window :]
 
     def on_resume(self, run: Run) -> None:
-        """Forget the losses of a fork's parent if they are those of another objective."""
-        if run.objective_differs:
+        """Forget the losses of a fork's parent if they are those of another objective, or of other inputs."""
+        if run.objective_differs or run.inputs_differ:
             self.losses = []
 
     def after_edits(self, run: Run) -> None:

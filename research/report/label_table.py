@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn.metrics import precision_recall_fscore_support
 
 from research.figures import MANY_LABELS
+from research.label_counts import LabelCounts
 from research.report.mistakes import Scored
 from research.task import Task
 
@@ -54,12 +54,10 @@ def label_table(task: Task, scored: Scored) -> LabelTable:
     """
     if task.problem_type == "regression":
         return LabelTable([], 0)
-    columns = precision_recall_fscore_support(
-        scored.labels, scored.predicted, labels=range(task.num_labels), zero_division=0.0
-    )
+    counts = LabelCounts.of(scored.labels, scored.predicted, task.num_labels)
     order = np.arange(task.num_labels)
     if task.num_labels >= MANY_LABELS:
-        _, _, f1, num_rows = columns
-        order = np.lexsort((-num_rows, f1, num_rows == 0))[:MOST_SHOWN]
+        order = np.lexsort((-counts.present, counts.f1, counts.present == 0))[:MOST_SHOWN]
+    columns = (counts.precision, counts.recall, counts.f1, counts.present)
     rows = zip((task.label_names[index] for index in order), *(each[order].tolist() for each in columns), strict=True)
     return LabelTable([LabelScores(*row) for row in rows], task.num_labels)

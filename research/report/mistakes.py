@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 from datasets import Dataset
+from scipy.special import expit
 
 from research.evaluation import Predictions
-from research.metrics import Array, predictions, probabilities
+from research.metrics import Array, predictions
 from research.softmax import BlockSoftmax
 from research.task import Task
 
@@ -21,23 +22,19 @@ class Scored:
     """A split's rows with what a model says of them."""
 
     ids: Array
-    """Number of each row in its file, [num_rows]."""
+    """Number of each row over the files of its split, from 0, [num_rows]."""
     labels: Array
     """[num_rows] or, for multi_label, [num_rows, num_labels]."""
     predicted: Array
     """Of the same shape."""
-    scores: Array
-    """[num_rows, num_labels]; for single_label that of the predicted label is enough, [num_rows, 1]."""
+    logits: Array
+    """[num_rows, num_labels]."""
 
     @classmethod
     def of(cls, task: Task, found: Predictions) -> Scored:
-        """Return the same rows, which have labels, with no more scores than are needed."""
+        """Return the same rows, which have labels."""
         assert found.labels is not None
-        is_single = task.problem_type == "single_label"
-        scores: Array = (
-            BlockSoftmax(found.logits).confidence[:, None] if is_single else probabilities(task, found.logits)
-        )
-        return cls(found.ids, found.labels, predictions(task, found.logits), scores)
+        return cls(found.ids, found.labels, predictions(task, found.logits), found.logits)
 
 
 @dataclass(frozen=True)
@@ -45,7 +42,7 @@ class Mistake:
     """A row that was predicted wrongly."""
 
     id: int
-    """Number of the row in its file."""
+    """Number of the row over the files of its split, from 0."""
     label: str
     """What it is."""
     predicted: str
@@ -64,10 +61,11 @@ def wrongness(task: Task, scored: Scored) -> Array:
     """
     if task.problem_type == "regression":
         return np.abs(scored.predicted - scored.labels)
+    is_wrong = scored.predicted != scored.labels
     if task.problem_type == "single_label":
-        return np.where(scored.predicted != scored.labels, scored.scores.max(axis=1), 0.0)
-    sureness = np.where(scored.predicted == 1, scored.scores, 1 - scored.scores)
-    return np.where(scored.predicted != scored.labels, sureness, 0.0).max(axis=1)
+        return np.where(is_wrong, BlockSoftmax(scored.logits).confidence, 0.0)
+    surest = np.where(is_wrong, np.abs(scored.logits), -np.inf).max(axis=1)
+    return np.asarray(expit(surest.astype(np.float64)))  # the probability of what is predicted; 0 of nothing wrong
 
 
 def worst_mistakes(task: Task, scored: Scored, rows: Dataset) -> tuple[list[Mistake], int]:

@@ -81,6 +81,7 @@ def write_report(
             },
             labels={split: label_table(texts.task, each) for split, each in scored.items()},
             mistakes=mistakes,
+            place_of_mistake=lambda mistake: texts.place_of(MISTAKES_OF, mistake.id),
             num_mistakes=num_mistakes,
             mistakes_of=MISTAKES_OF,
         )

@@ -109,6 +109,18 @@ CASES = {
         "run.edit.unfreze('encoder')",
         ("--hook=broken",),
     ),
+    "end of the process in a hook": Case(
+        "import sys\n" + HOOK + "    def after_step(self, run):\n        sys.exit(0)\n",
+        "hook 'broken' (after_step), after step 1: SystemExit: 0",
+        "sys.exit(0)",
+        ("--hook=broken",),
+    ),
+    "end of the process in an edit": Case(
+        "import sys\n" + EDIT + "def broken(run):\n    sys.exit('enough')\n",
+        "edit 'broken' (timeline entry 1), before training: SystemExit: enough",
+        "sys.exit('enough')",
+        (EDIT_AT_1,),
+    ),
     "hook's parameters": Case(
         HOOK + "    def after_step(self):\n        pass\n",
         "hook 'broken' (after_step), after step 1: TypeError: ",

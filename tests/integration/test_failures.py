@@ -110,11 +110,17 @@ class Recorder(Hook):
         self.errors.append(error)
 
 
-def test_hooks_hear_of_an_error(train: Train) -> None:
+class FailsAgain(Hook):
+    def on_exception(self, run: Run, error: BaseException) -> None:
+        raise KeyError("another")
+
+
+def test_hooks_hear_of_an_error(train: Train, capsys: pytest.CaptureFixture[str]) -> None:
     recorder = Recorder()
-    with pytest.raises(RuntimeError) as caught:
-        train([recorder, FailsAtStart()])
+    with pytest.raises(RuntimeError, match="the hook's own words") as caught:
+        train([FailsAgain(), recorder, FailsAtStart()])
     assert recorder.errors == [caught.value]
+    assert "Warning: hook 'FailsAgain' (on_exception): KeyError: 'another'" in capsys.readouterr().out
 
 
 def test_best_metric_that_is_never_defined_leaves_the_last_model(

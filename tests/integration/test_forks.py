@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,24 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from research import Hook, RunConfig, run_experiment
+from research import Hook, RunConfig, register_edit, run_experiment
+from research.edits.base import Editable
 from research.forks import parse_fork
+from research.optim import apply_schedule
 from research.resuming import CheckpointError
+from research.same_run import OtherRunError
 from tests.conftest import Launch
 from tests.integration.test_main_job import lines_of, result_of, without_times
 
 Train = Callable[..., dict[str, Any]]
+
+
+@register_edit("rates_by_schedule", changes_parameters=False)
+def rates_by_schedule(run: Editable) -> None:
+    """Multiply all base rates by what the schedule makes of them now."""
+    for group in run.optimizer.param_groups:
+        group["base_lr"] *= run.schedule.factor
+    apply_schedule(run.optimizer, run.schedule)
 
 
 @pytest.fixture(scope="module")
@@ -133,6 +145,17 @@ def test_rates_of_a_fork_are_those_of_its_settings(fork: Train, tmp_path: Path, 
     assert own["learning_rate/layer.1"] == pytest.approx(2e-4)
     assert own["learning_rate/head"] == pytest.approx(1e-3)
     assert lines_of(parent)[5]["learning_rate/layer.1"] != pytest.approx(2e-4)
+
+
+def test_fork_with_another_weight_decay_keeps_its_parents_rates(fork: Train, tmp_path: Path) -> None:
+    # Applied again before the schedule is where it was, the edit would compute other rates.
+    timeline = [{"at": "3st", "rates_by_schedule": None}]
+    fork("first", fork=None, timeline=timeline)
+    fork("second", fork=f"{tmp_path / 'first'}@4", timeline=timeline, weight_decay=0.5)
+    first, second = (lines_of(tmp_path / name) for name in ("first", "second"))
+    for name in ("learning_rate/head", "learning_rate/layer.1"):
+        assert [line[name] for line in second] == [line[name] for line in first]
+    assert first[5]["loss"] != second[5]["loss"]
 
 
 class Remembers(Hook):
@@ -317,6 +340,45 @@ def test_stop_that_was_asked_for_after_the_last_boundary_is_not_forgotten(fork: 
     assert (again["steps"], again["weights_sha256"]) == (5, first["weights_sha256"])
 
 
+def test_finished_run_is_the_result_only_of_the_command_that_made_it(
+    fork: Train, settings: dict[str, Any], parent: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(settings["data"], tmp_path / "moved")
+    for same in ({}, {"mixed_precision": "auto"}, {"log_every": 3, "data": str(tmp_path / "moved")}):
+        again = fork(fork=None, output_dir=str(parent), resume="auto", **same)
+        assert again == result_of(parent)
+    said = capsys.readouterr().out
+    assert "log_every was 1, now 3" in said
+    assert "(the rows are the same)" in said
+    for name, value in {
+        "lr": 5e-3,
+        "head": "lstm",
+        "max_steps": 20,
+        "objective": "focal",
+        "mixed_precision": "bf16",
+        "seed": 1,
+        "limit_train": 40,
+        "timeline": [],
+    }.items():
+        with pytest.raises(OtherRunError, match=f"finished run with other settings: {name} was"):
+            fork(fork=None, output_dir=str(parent), resume="auto", **{name: value})
+    assert result_of(parent) == again
+
+
+def test_checkpoint_is_not_resumed_in_the_directory_of_another_run(fork: Train, parent: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    fork("other", fork=None, seed=1, timeline=[], max_steps=8)
+    checkpoint = str(parent / "checkpoints" / "step-00000004")
+    with pytest.raises(OtherRunError, match=r"would replace another run in .*seed was 1, now 0"):
+        fork("other", fork=None, resume=checkpoint)
+    assert [path.name for path in sorted((other / "checkpoints").iterdir())] == ["step-00000004", "step-00000008"]
+    assert result_of(other)["steps"] == 8
+    same = tmp_path / "same"  # as after the same command was cut
+    same.mkdir()
+    shutil.copy(parent / "config.yaml", same)
+    assert fork("same", fork=None, resume=checkpoint)["weights_sha256"] == result_of(parent)["weights_sha256"]
+
+
 def test_best_model_of_another_metric_is_dropped(fork: Train, settings: dict[str, Any], tmp_path: Path) -> None:
     # Validation loss is below accuracy here, so that no later loss would ever be "better" than the accuracy before.
     fork("first", best_metric="accuracy", fork=None, timeline=[])
@@ -327,21 +389,44 @@ def test_best_model_of_another_metric_is_dropped(fork: Train, settings: dict[str
     later = [line["validation/loss"] for line in lines_of(tmp_path / "by_loss")[4:] if "validation/loss" in line]
     assert by_loss["metrics"]["validation"]["loss"] == pytest.approx(min(later))
     assert alone["metrics"]["validation"]["loss"] <= by_loss["metrics"]["validation"]["loss"]
+    # Nor do accuracies on shorter inputs, also where none is better than on the longer ones before.
+    shorter = {"max_length": 4, "lr": 1e-12, "head_lr": 1e-12}
+    fork("shorter", fork=start, best_metric="accuracy", timeline=[], **shorter)
+    assert json.loads((tmp_path / "shorter" / "best" / "config.json").read_text())["max_input_length"] == 4
 
 
-@pytest.mark.parametrize("changed", [{"best_metric": "accuracy"}, {"objective": "focal"}])
 def test_early_stopping_counts_from_the_fork_where_values_do_not_compare(
-    fork: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str], changed: dict[str, Any]
+    fork: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    still = {"lr": 1e-12, "head_lr": 1e-12, "evaluate_every": "1st", "patience": 6, "hook": [], "timeline": []}
+    still = {
+        "lr": 1e-12,
+        "head_lr": 1e-12,
+        "evaluate_every": "1st",
+        "patience": 6,
+        "hook": [],
+        "schedule": "plateau",  # halves the rates after the third evaluation, the fifth, ...
+        "timeline": [{"when": "plateau(validation/accuracy, 5)", "set_dropout": 0.0}],
+    }
     assert fork("first", fork=None, **still)["steps"] == 7  # the first evaluation is the best, and six follow
     capsys.readouterr()
     start = f"{tmp_path / 'first'}@4"
     same = fork("same", fork=start, **still)
     assert same["steps"] == 7
-    other = fork("other", fork=start, **still | changed)
-    assert other["steps"] == 11
-    assert "begins to count again" in capsys.readouterr().out
+    assert journal_of(tmp_path / "same") == [(6, "set_dropout")]
+    for number, (changed, comes_true, rate) in enumerate(
+        [
+            ({"best_metric": "accuracy"}, 6, 0.25),
+            ({"objective": "focal"}, 6, 0.5),
+            ({"max_length": 6}, 10, 0.5),
+            ({"truncation": "tail"}, 10, 0.5),
+        ]
+    ):
+        name = f"other-{number}"
+        other = fork(name, fork=start, **still | changed)
+        assert other["steps"] == 11
+        assert "begins to count again" in capsys.readouterr().out
+        assert journal_of(tmp_path / name) == [(comes_true, "set_dropout")]
+        assert lines_of(tmp_path / name)[5]["learning_rate/head"] == pytest.approx(rate * still["head_lr"])
 
 
 def test_unchanged_fork_of_a_stopped_run_trains_no_step(fork: Train, tmp_path: Path) -> None:
@@ -351,6 +436,9 @@ def test_unchanged_fork_of_a_stopped_run_trains_no_step(fork: Train, tmp_path: P
     again = fork("again", fork=str(tmp_path / "first"), **still)
     assert (again["steps"], again["stopped_because"]) == (3, first["stopped_because"])
     assert again["weights_sha256"] == first["weights_sha256"]
+    harmless = {"log_every": 3, "keep": 3, "save_every": None, "evaluation_batch_size": 5, "num_threads": 2}
+    otherwise = fork("otherwise", fork=str(tmp_path / "first"), **still | harmless)
+    assert (otherwise["steps"], otherwise["weights_sha256"]) == (3, first["weights_sha256"])
     longer = fork("longer", fork=str(tmp_path / "first"), **still | {"patience": 4})
     assert longer["steps"] == 5
 

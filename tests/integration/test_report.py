@@ -111,8 +111,8 @@ def test_report_says_what_the_files_say(run: Path) -> None:
     mistakes = re.search(r'id="mistakes">(.*?)</table>', page, re.DOTALL)
     assert mistakes is not None
     assert f"{len(wrong)} of {len(wrong)} mistakes on validation rows" in page
-    ids = [int(number) for number in re.findall(r'<tr><td class="n">(\d+)</td>', mistakes[1])]
-    assert sorted(ids) == sorted(wrong["id"])
+    places = re.findall(r"<tr><td>(.*?), row (\d+)</td>", mistakes[1])
+    assert sorted((name, int(row)) for name, row in places) == sorted(zip(wrong["file"], wrong["row"], strict=True))
     assert html.escape(HOSTILE, quote=False) in page.replace("&#34;", '"')
     assert "<script" not in page
     settings = yaml.safe_load((run / "config.yaml").read_text())

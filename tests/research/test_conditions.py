@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from research import Hook
+from research import Hook, register_edit
 from research.checkpoint import save_checkpoint
 from research.conditions import parse_condition
-from research.edits.base import EditError
+from research.edits.base import Editable, EditError
+from research.edits.boundary import apply_edit
 from research.loop import train
 from research.outputs import weights_sha256
+from tests.conftest import write_tiny_encoder
 from tests.research.conftest import StartRun
 
 CASES: list[tuple[str, list[float], int | None]] = [
@@ -120,6 +123,41 @@ def test_two_conditions_are_rehearsed_one_after_the_other(start_run: StartRun) -
         start_run(max_steps=8, evaluate_every="2st", timeline=twice)
 
 
+DROPS = [{"when": f"below(validation/loss, {bound})", "drop_layers": "encoder.layer[-1]"} for bound in (7, 8, 9)]
+
+
+@pytest.mark.parametrize(
+    "timeline",
+    [
+        [*DROPS[:2], {"at": "7st", "freeze": "encoder.layer[-2]"}],  # a planned edit after two conditions
+        DROPS,
+    ],
+)
+def test_conditions_are_rehearsed_together_and_with_what_is_planned_after_them(
+    start_run: StartRun, tmp_path: Path, timeline: list[dict[str, Any]]
+) -> None:
+    write_tiny_encoder(tmp_path / "three", num_layers=3)
+    settings = {"encoder": str(tmp_path / "three"), "max_steps": 8, "evaluate_every": "2st"}
+    start_run(**settings, timeline=timeline[1:])
+    with pytest.raises(EditError, match=r"timeline entry 1.*on_conflict: skip"):
+        start_run(**settings, timeline=timeline)
+
+
+def test_rehearsal_of_a_repeated_edit_and_a_condition_takes_no_time_squared(
+    start_run: StartRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted: list[str] = []
+
+    def count(run: Any, request: Any) -> Any:
+        counted.append(request.name)
+        return apply_edit(run, request)
+
+    monkeypatch.setattr("research.rehearsal.apply_edit", count)
+    repeated = {"every": "1st", "scale_lr": {"factor": 0.99}}
+    start_run(max_steps=100, evaluate_every="2st", timeline=[repeated, DROPS[0]])
+    assert 100 < len(counted) < 500
+
+
 def test_conditional_edit_that_can_never_be_applied_is_refused(start_run: StartRun) -> None:
     never = {"when": "below(validation/loss, 9)", "merge_lora": True, "on_conflict": "skip"}
     with pytest.raises(EditError, match="no adapters to merge"):
@@ -148,6 +186,29 @@ def test_conflict_is_skipped_as_a_whole_and_journaled(start_run: StartRun, every
     assert skipped == [(step, "add_lora"), (step, "set_dropout")]
     assert all("There are adapters already" in str(record.skipped) for record in run.journal if record.skipped)
     assert [record.step for record in run.journal if record.skipped is None] == [2, 5]
+
+
+@register_edit("shrink_by_norm", changes_parameters=False)
+def shrink_by_norm(run: Editable) -> None:
+    """Read values, which a rehearsal does not have."""
+    for parameter in run.encoder_with_head.head.parameters():
+        parameter.data /= 1 + float(parameter.detach().norm())
+
+
+def test_conflict_that_cannot_be_checked_is_skipped(start_run: StartRun) -> None:
+    class Asks(Hook):
+        def after_step(self, run: Any) -> None:
+            if run.clock.step in (2, 3):  # right before the condition comes true, and at the same boundary
+                run.edit.shrink_by_norm()
+
+    for step in (3, 5):
+        waiting = {"when": "below(validation/loss, 9)", "freeze": "encoder", "on_conflict": "skip"}
+        run = start_run([Asks()], max_steps=6, evaluate_every=f"{step}st", timeline=[waiting])
+        train(run)
+        done = [(record.step, record.name, record.skipped is None) for record in run.journal]
+        assert set(done) == {(2, "shrink_by_norm", True), (3, "shrink_by_norm", True), (step, "freeze", False)}
+        (skipped,) = [record.skipped for record in run.journal if record.skipped is not None]
+        assert "shrink_by_norm" in skipped
 
 
 def test_conditional_edit_is_applied_where_it_can_be(start_run: StartRun) -> None:

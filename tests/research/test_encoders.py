@@ -295,3 +295,13 @@ def test_load_encoder_config_refuses_other_models(folder, written, message):
         load_encoder_config(str(folder))
     assert "\n" not in str(refusal.value)
     assert not sprung.exists()
+
+
+def test_folder_with_the_name_of_a_packaged_encoder_is_said_to_be_left_aside(start_run, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    said: list[str] = []
+    start_run(encoder="minilm", said=said)
+    assert not any("not the folder" in line for line in said)
+    (tmp_path / "minilm").mkdir()
+    start_run(encoder="minilm", said=said)
+    assert any("packaged encoder, not the folder ./minilm" in line for line in said)

@@ -98,6 +98,13 @@ def test_skipped_evaluation_has_no_metrics_and_is_never_the_best(
     assert "Warning: Evaluation of validation after step 2" in capsys.readouterr().out
 
 
+def test_best_model_by_the_loss_of_an_earlier_objective_is_not_tested(settings: dict[str, Any]) -> None:
+    timeline = [{"at": "1st", "set_objective": "focal"}]
+    config = RunConfig(**settings, on_nonfinite="skip", best_metric="loss", timeline=timeline)
+    result = run_experiment(config, hooks=[Overflow("validation", 2)])
+    assert result["tested"] == "last"
+
+
 def test_skipped_final_evaluation_still_leaves_a_result(settings: dict[str, Any]) -> None:
     config = RunConfig(**settings, on_nonfinite="skip")
     run_experiment(config, hooks=[Overflow("test", 2)])

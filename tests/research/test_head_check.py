@@ -102,6 +102,14 @@ class Backwards(MeanOfAll):
         return (read * mask).sum(1) / mask.sum(1).clamp_min(1)
 
 
+class RightUnlessFull(MeanOfAll):
+    """The last token of each row, but the first one of a row without padding (on the right)."""
+
+    def pool(self, states: Tensor, mask: Tensor) -> Tensor:
+        end = (mask.squeeze(-1) == 0).int().argmax(1) - 1
+        return states[torch.arange(len(states)), end.clamp_min(0)]
+
+
 class Random(MeanOfAll):
     """Other logits each time."""
 
@@ -135,10 +143,39 @@ class Unused(Right):
         self.more = nn.Parameter(torch.zeros(2))
 
 
-SENSITIVE = [MeanOfAll, BeginsWithZero, SumByWidth, LastPlace, Unmasked, NotAlone, FixedWidth, Backwards]
+class BatchStatistics(Right):
+    """A mean over tokens, normalized by the rows that happen to be in a batch."""
+
+    def __init__(self, encoder: EncoderSpec, num_labels: int) -> None:
+        super().__init__(encoder, num_labels)
+        self.norm = nn.BatchNorm1d(encoder.hidden_size, track_running_stats=False)
+
+    def pool(self, states: Tensor, mask: Tensor) -> Tensor:
+        return self.norm(super().pool(states, mask))
 
 
-for each in (*SENSITIVE, Random, Right, Normalized, Unused):
+class LessFirstRow(Right):
+    """The difference to the first row of the batch."""
+
+    def pool(self, states: Tensor, mask: Tensor) -> Tensor:
+        pooled = super().pool(states, mask)
+        return pooled - pooled[:1]
+
+
+class NotOneRow(Right):
+    """A mean over tokens that loses its first dimension if there is one row only."""
+
+    def pool(self, states: Tensor, mask: Tensor) -> Tensor:
+        return super().pool(states, mask).squeeze()
+
+
+READ_THE_RIGHT = [LastPlace, Backwards, RightUnlessFull]
+"""Heads that read no padding where it is on the left."""
+SENSITIVE = [MeanOfAll, BeginsWithZero, SumByWidth, Unmasked, NotAlone, FixedWidth, *READ_THE_RIGHT]
+BY_OTHER_ROWS = [BatchStatistics, LessFirstRow, NotOneRow]
+
+
+for each in (*SENSITIVE, *BY_OTHER_ROWS, Random, Right, Normalized, Unused):
     register_head(each.__name__)(each)
 
 
@@ -178,8 +215,7 @@ def test_every_registered_head_passes(accelerator: Accelerator, tiny_encoder: Pa
     ("head", "side"),
     [
         *((head, "right") for head in SENSITIVE),
-        # The two that are left out read no padding where it is on the left.
-        *((head, "left") for head in SENSITIVE if head not in (LastPlace, Backwards)),
+        *((head, "left") for head in SENSITIVE if head not in READ_THE_RIGHT),
     ],
 )
 def test_head_that_depends_on_padding_is_refused(
@@ -190,6 +226,18 @@ def test_head_that_depends_on_padding_is_refused(
         check.check([planned(head.__name__)], print)
     said: list[str] = []
     allowing = head_check(accelerator, tiny_encoder, side, allow_padding_sensitive=True)
+    allowing.check([planned(head.__name__)], said.append)
+    assert [head.__name__ in line for line in said] == [True]
+
+
+@pytest.mark.parametrize("head", BY_OTHER_ROWS)
+def test_head_that_depends_on_other_rows_is_refused(
+    accelerator: Accelerator, tiny_encoder: Path, head: type[Head]
+) -> None:
+    with pytest.raises(HeadError, match=rf"{head.__name__}.*other rows"):
+        head_check(accelerator, tiny_encoder, "right").check([planned(head.__name__)], print)
+    said: list[str] = []
+    allowing = head_check(accelerator, tiny_encoder, "right", allow_padding_sensitive=True)
     allowing.check([planned(head.__name__)], said.append)
     assert [head.__name__ in line for line in said] == [True]
 

@@ -14,7 +14,7 @@ from accelerate.utils import DistributedType
 
 from research.assemble import resolve
 from research.config import RunConfig
-from research.launch import compare_with_request, create_accelerator, is_alive
+from research.launch import choose_precision, compare_with_request, create_accelerator, is_alive
 from research.launcher import LaunchRequest, parse_launch, refuse_launch
 from research.user_errors import is_for_the_user
 from tests.conftest import ROOT, Launch
@@ -61,7 +61,15 @@ def test_refuse_launch_refuses_an_unknown_precision(monkeypatch: pytest.MonkeyPa
         ("python /usr/bin/accelerate launch --config_file={cpu_2_processes} run.py", LaunchRequest(2, False)),
         ("accelerate launch --multi-gpu --num-processes 3 run.py --num_processes 9", LaunchRequest(3, True)),
         ("accelerate-launch --cpu --config_file {multi_gpu} run.py", LaunchRequest(2, False)),
-        ("accelerate launch run.py --num_processes 9", LaunchRequest()),
+        ("accelerate launch run.py --num_processes 9 --mixed_precision no", LaunchRequest()),
+        ("accelerate launch --mixed_precision no run.py", LaunchRequest(precision="no")),
+        ("accelerate launch --mixed-precision=bf16 run.py", LaunchRequest(precision="bf16")),
+        ("accelerate launch --cpu --use_megatron_lm run.py", LaunchRequest(sharding="Megatron-LM")),
+        ("accelerate launch --use-deepspeed run.py", LaunchRequest(sharding="DeepSpeed")),
+        ("accelerate launch --use_fsdp --use_parallelism_config run.py", LaunchRequest(sharding="FSDP")),
+        ("accelerate launch --cpu --config_file {sharded} run.py", LaunchRequest(sharding="DeepSpeed")),
+        ("accelerate launch --multi_gpu --config_file {sharded} run.py", LaunchRequest(None, True)),
+        ("accelerate launch --config_file {parallel} run.py", LaunchRequest(sharding="a parallelism config")),
         ("torchrun --nproc_per_node 2 run.py", LaunchRequest()),
         ("bash", LaunchRequest()),
     ],
@@ -71,7 +79,25 @@ def test_parse_launch_reads_flags_over_the_config_file(
 ) -> None:
     monkeypatch.setenv("HF_HOME", str(tmp_path))  # nobody's default config
     configs = {path.stem: path for path in (ROOT / "accelerate_configs").iterdir()}
+    for name, line in {
+        "sharded": "distributed_type: DEEPSPEED",
+        "parallel": "parallelism_config: {tp_size: 2}",
+    }.items():
+        configs[name] = tmp_path / f"{name}.yaml"
+        configs[name].write_text(line)
     assert parse_launch([part.format(**configs) for part in command.split()], "run.py") == expected
+
+
+def test_precision_that_the_launcher_was_asked_for_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("research.launch._computes_in_bf16", lambda on_gpu: True)
+    asked: list[str] = []
+    monkeypatch.setattr(psutil.Process, "cmdline", lambda process: ["accelerate", "launch", *asked, "run.py"])
+    monkeypatch.setattr(sys, "argv", ["run.py"])
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "no")  # which accelerate sets in any case
+    assert choose_precision(RunConfig()) == "bf16"
+    asked += ["--mixed_precision", "no"]
+    assert choose_precision(RunConfig()) == "no"
+    assert choose_precision(RunConfig(mixed_precision="bf16")) == "bf16"
 
 
 @pytest.mark.parametrize(
@@ -79,6 +105,7 @@ def test_parse_launch_reads_flags_over_the_config_file(
     [
         (("--cpu", "--num_processes", "2"), "2 processes and started 1"),
         (("--use_fsdp",), "asks for FSDP"),
+        (("--cpu", "--num_processes", "1", "--use_megatron_lm"), "asks for Megatron-LM"),
         (("--config_file", str(ROOT / "accelerate_configs" / "multi_gpu.yaml")), "asks for GPUs"),
     ],
 )

@@ -6,11 +6,13 @@ import math
 import subprocess
 import sys
 import tracemalloc
+from typing import Any
 
 import numpy as np
 import pytest
 import sklearn.metrics
 
+from research.label_counts import LabelCounts
 from research.metric_names import higher_is_better, metric_names
 from research.metrics import compute_metrics, predictions, probabilities
 from research.task import Task
@@ -183,14 +185,41 @@ def test_multi_label_metrics_are_those_of_scikit_learn() -> None:
     assert [found[f"f1/{name}"] for name in task.label_names] == pytest.approx(each)
     areas = [sklearn.metrics.roc_auc_score(labels[:, i], logits[:, i]) for i in range(60) if labels[:, i].any()]
     assert found["auroc"] == pytest.approx(np.mean(areas), rel=1e-12)
+    micro = sklearn.metrics.f1_score(labels, logits > 0, average="micro")
+    assert (found["f1_macro"], found["f1_micro"]) == pytest.approx((each.mean(), micro))
+    assert found["subset_accuracy"] == pytest.approx(sklearn.metrics.accuracy_score(labels, logits > 0))
+    log_loss = sklearn.metrics.log_loss(labels.ravel(), 1 / (1 + np.exp(-logits.ravel())))
+    assert found["log_loss"] == pytest.approx(log_loss, rel=1e-12)
 
 
-def test_metrics_of_many_labels_take_less_memory_than_their_probabilities() -> None:
+@pytest.mark.parametrize("per_row", ["one label", "several labels"])
+def test_label_counts_are_those_of_scikit_learn(per_row: str) -> None:
+    generator = np.random.default_rng(0)
+    if per_row == "one label":
+        labels, predicted = generator.integers(0, 50, size=(2, 90))
+    else:
+        labels, predicted = (generator.random((2, 90, 50)) < 0.05).astype(int)
+    counts = LabelCounts.of(labels, predicted, 50)
+    expected = sklearn.metrics.precision_recall_fscore_support(labels, predicted, labels=range(50), zero_division=0.0)
+    for found, right in zip((counts.precision, counts.recall, counts.f1, counts.present), expected, strict=True):
+        np.testing.assert_allclose(found, right, rtol=1e-12)
+
+
+def test_labels_that_no_output_stands_for_are_not_counted() -> None:
+    counts = LabelCounts.of(np.array([0, 1, 2]), np.array([0, 0, 1]), num_labels=2)
+    assert [counts.right.tolist(), counts.predicted.tolist(), counts.present.tolist()] == [[1, 0], [2, 1], [1, 1]]
+
+
+@pytest.mark.parametrize("problem_type", ["single_label", "multi_label"])
+def test_metrics_of_many_labels_take_less_memory_than_their_probabilities(problem_type: Any) -> None:
     num_rows, num_labels = 1500, 10_000
     logits = np.zeros((num_rows, num_labels), dtype=np.float32)
-    task = Task("single_label", tuple(map(str, range(num_labels))), (1,) * num_labels, num_labels)
+    task = Task(problem_type, tuple(map(str, range(num_labels))), (1,) * num_labels, num_labels)
+    rows = np.arange(num_rows)
     tracemalloc.start()
-    found = compute_metrics(task, logits, np.arange(num_rows))
+    found = compute_metrics(
+        task, logits, rows if problem_type == "single_label" else rows[:, None] == range(num_labels)
+    )
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert found["auroc"] == 0.5

@@ -34,3 +34,33 @@ def test_directories_that_cannot_be_looked_up_are_refused(
     (tmp_path / "locked").mkdir(mode=0)
     with modes_count(), pytest.raises(ValueError, match=r"Cannot read .*: (File name too long|Permission denied)\."):
         check_directory(Path(name), RunConfig(output_dir=name, resume=resume))
+
+
+def test_overwriting_what_the_run_reads_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    run = Path("runs/self")
+    (run / "best").mkdir(parents=True)
+    (run / "config.yaml").touch()
+    (run / "plugin.py").touch()
+    Path("link").symlink_to(run)
+    (run / "elsewhere").symlink_to(tmp_path)
+    for settings in (
+        {"fork": "runs/self@6"},
+        {"fork": "link"},
+        {"fork": f"{tmp_path}/runs/../runs/self"},
+        {"init_from": "runs/self"},
+        {"init_from": "link/best"},
+        {"encoder": "./runs/self/best"},
+        {"data": "runs/self/elsewhere"},
+        {"plugin": ["runs/self/plugin.py"]},
+    ):
+        for directory in (run, Path("link"), tmp_path / run):
+            (name,) = settings
+            with pytest.raises(ValueError, match=rf"--overwrite would delete .* --{name} "):
+                check_directory(directory, RunConfig(**settings, overwrite=True))
+    check_directory(run, RunConfig(overwrite=True, data="reviews.csv", init_from="runs/selfish"))
+    check_directory(run, RunConfig(resume="auto", init_from="runs/self"))
+    (run / "child").mkdir()
+    (run / "child" / "config.yaml").touch()
+    with pytest.raises(ValueError, match=r"other runs .*runs/self/child"):
+        check_directory(run, RunConfig(overwrite=True))

@@ -41,6 +41,9 @@ def ranking_lines(contents: Contents) -> Iterator[RenderableType]:
     for reason, arms in without.items():
         of = "" if len(arms) == len(ranked) - 1 else f" on {', '.join(arms)}"
         yield f"No verdict{of}: {reason}."
+    for each in ranked:
+        for note in each.earlier_failures:
+            yield f"{each.arm}: {note}."
 
 
 def _cells(each: RankedArm) -> list[str]:

@@ -31,8 +31,8 @@ class ArmOnRow:
 class Disagreement:
     """A row that some arms get right and others wrong."""
 
-    id: int
-    """Number of the row in its file."""
+    place: str
+    """Its file, and its row in that file, from 1."""
     label: str
     """What it is."""
     arms: Sequence[ArmOnRow]
@@ -74,5 +74,6 @@ def find_disagreements(rows: StudyRows, texts: StudyTexts) -> tuple[list[Disagre
             cells.append(ArmOnRow(arm, float(rightness), words))
         cells.sort(key=lambda cell: -cell.rightness)
         label = in_words(task, rows.predictions.labels[row])
-        found.append(Disagreement(int(rows.predictions.ids[row]), label, cells, text))
+        place = texts.place(rows, row)
+        found.append(Disagreement(place, label, cells, text))
     return found, len(differing)

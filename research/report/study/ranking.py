@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from research.ablation.outcomes import StudyOutcomes
 from research.ablation.over_seeds import ArmSummary, Comparison, compare_arms, summarize_arm
 from research.metric_names import higher_is_better, metric_bounds
+from research.user_errors import one_line
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,8 @@ class RankedArm:
     """The metric by seed."""
     failed_seeds: tuple[int, ...] = ()
     """Seeds whose trial failed."""
+    failed_before: Mapping[int, str] = field(default_factory=dict)
+    """Errors by seed, of failed trials that the study's grid does not ask for any more."""
 
     @property
     def arm(self) -> str:
@@ -35,6 +38,7 @@ class RankedArm:
         notes = [self.summary.remark] if self.summary.remark else []
         if self.failed_seeds:
             notes.append(f"mean, interval and rank leave out the seeds that failed: {_listed(self.failed_seeds)}")
+        notes += self.earlier_failures
         if self.comparison is None:
             return notes
         for seeds, whose in (
@@ -44,6 +48,14 @@ class RankedArm:
             if seeds:
                 notes.append(f"compared without the seeds that {whose}: {_listed(seeds)}")
         return [*notes, f"seeds needed: {self.comparison.needed.words}"]
+
+    @property
+    def earlier_failures(self) -> list[str]:
+        """Return what is to be said of seeds that failed and were taken out of the grid."""
+        return [
+            f"seed {seed} failed and is no longer part of the study, so the rest could flatter this arm: {error}"
+            for seed, error in self.failed_before.items()
+        ]
 
 
 def choose_metric(study: StudyOutcomes) -> str | None:
@@ -68,7 +80,17 @@ def rank_arms(study: StudyOutcomes, metric: str) -> list[RankedArm]:
     compared = compare_arms(values, study.baseline, higher_is_better=more_is_better, failed=failed, bounds=bounds)
     comparisons = {each.arm: _without_verdict(each, study.mixtures) for each in compared}
     ranked = [
-        RankedArm(summarize_arm(arm, of_arm, bounds), comparisons.get(arm), of_arm, failed[arm])
+        RankedArm(
+            summarize_arm(arm, of_arm, bounds),
+            comparisons.get(arm),
+            of_arm,
+            failed[arm],
+            {
+                each.trial.seed: one_line(each.error or "no error was kept").removesuffix(".")
+                for each in study.failed_before
+                if each.trial.arm == arm
+            },
+        )
         for arm, of_arm in values.items()
     ]
 

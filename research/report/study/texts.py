@@ -48,6 +48,10 @@ class StudyTexts:
         positions = self._positions(of)
         return [tuple(data[int(positions[number])][name] for name in columns) for number in numbers]
 
+    def place(self, of: StudyRows, number: int) -> str:
+        """Return the file of one of the rows, and its row there, in words."""
+        return self.rows.place_of(of.split, int(of.predictions.ids[number]))
+
     def _positions(self, of: StudyRows) -> Array:
         """Return where in the data each row is, [num_rows]."""
         data: Dataset = getattr(self.rows, of.split)

@@ -10,7 +10,7 @@ from scipy.special import expit, logit
 
 from research.ablation.bounded import UNBOUNDED, bounded_interval
 from research.ablation.over_seeds import compare_arms, summarize_arm
-from research.metrics import metric_bounds
+from research.metric_names import metric_bounds
 
 
 def test_interval_is_the_one_of_the_logit_scale() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,12 @@ import pytest
 from jsonargparse import ArgumentParser
 
 from research.ablation.conduct import check_forks
+from research.ablation.fork_points import check_fork_points
 from research.ablation.grid import StudySpec, expand, read_study_file
 from research.assemble import resolve
+from research.clock import Clock
 from research.config import RunConfig
+from research.manifest import write_manifest
 from research.outputs import config_as_yaml
 
 
@@ -184,6 +188,31 @@ def test_ranges_of_seeds() -> None:
     assert [trial.seed for trial in trials] == [0, 1, 2, 7, 9]
     with pytest.raises(ValueError, match="4-0"):
         expand(StudySpec(grid={"seed": ["4-0"]}))
+
+
+def test_fork_that_cannot_begin_is_refused_while_planning(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("{}")
+    checkpoint = tmp_path / "checkpoints" / "step-00000004"
+    checkpoint.mkdir(parents=True)
+    clock = Clock.of_run(num_examples=47, batch_size=8, epochs=1, max_steps=None)
+    clock.go_to(4)
+    (checkpoint / "state.json").write_text(json.dumps({"clock": clock.state_dict(), "journal": []}))
+    write_manifest(checkpoint)
+
+    def check(**settings: Any) -> None:
+        base = {"fork": f"{tmp_path}@4", "batch_size": 8, **settings}
+        check_fork_points(expand(StudySpec(base=base, grid={"lr": [1e-5, 3e-5]})))
+
+    check(timeline=[{"at": "4st", "freeze": "encoder"}])
+    for settings, expected in (
+        ({"fork": f"{tmp_path}@5"}, "no checkpoint of step 5"),
+        ({"epochs": 0.5}, "nothing is left to train"),
+        ({"max_steps": 4}, "nothing is left to train"),
+        ({"timeline": [{"at": "2st", "freeze": "encoder"}]}, "which is past"),
+        ({"timeline": [{"at": "9st", "freeze": "encoder"}]}, "never reached"),
+    ):
+        with pytest.raises(ValueError, match=rf"1e-05, seed 0: .*{expected}"):
+            check(**settings)
 
 
 def test_fork_with_other_seeds_is_refused_while_planning(tmp_path: Path) -> None:

@@ -17,6 +17,12 @@ from research.data.bad_rows import BadRowsError
 from .conftest import reviews
 
 
+@pytest.mark.parametrize("spec", ["", " "])
+def test_load_refuses_an_empty_name(load, spec: str) -> None:
+    with pytest.raises(ValueError, match="--data is empty"):
+        load(spec)
+
+
 def test_load_refuses_a_path_that_is_not_there(load, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"no file or folder '.*nothing.csv'. Expected imdb or rotten_tomatoes"):
         load(tmp_path / "nothing.csv")
@@ -73,7 +79,7 @@ def test_load_refuses_a_parquet_file_that_is_none(load, tmp_path: Path) -> None:
 
 
 def test_jsonl_refuses_an_array(load, write_jsonl) -> None:
-    with pytest.raises(ValueError, match=r"has no JSON objects; expected one per line"):
+    with pytest.raises(ValueError, match=r"has no JSON objects .*; expected one per line"):
         load(write_jsonl(['[{"text": "a", "label": 1}]']))
 
 
@@ -165,7 +171,8 @@ def test_unseen_labels_can_be_kept(load, write_csv) -> None:
     assert list(splits.test["label"]) == [1, 3, 2, 3]
     assert splits.num_unseen["test"] == 3
     assert len(splits.task.label_counts) == 2
-    assert any(line.startswith("Warning: 3 of 4 test rows") for line in load.said)
+    (warning,) = [line for line in load.said if line.startswith("Warning: 3 of 4 test rows")]
+    assert "'label 00', 'label 7'" in warning
     write_csv("unknown,label 7", name="data/test.csv")
     with pytest.raises(ValueError, match="All 1 test rows"):
         load(folder, unseen_labels="count_as_wrong")
@@ -201,13 +208,14 @@ def test_quote_that_swallows_rows_is_refused_with_all_of_its_lines(
         load(write_csv(*lines), bad_rows=bad_rows)
 
 
-def test_quote_that_closes_later_by_chance_makes_a_bad_row(load, write_csv) -> None:
+@pytest.mark.parametrize("bad_rows", ["error", "skip"])
+def test_quote_that_closes_later_by_chance_is_refused_with_its_lines(load, write_csv, bad_rows: str) -> None:
     swallowed = ['"tis the season,label 0', *reviews(3), 'that was the season",label 1']
-    with pytest.raises(BadRowsError, match=r"1 bad row of 31: reviews.csv, row 11 \(line 12\).*looks like other"):
-        load(write_csv(*reviews(10), *swallowed, *reviews(20)))
+    with pytest.raises(BadRowsError, match=r"reviews.csv, lines 12 to 16: .*looks like other rows"):
+        load(write_csv(*reviews(10), *swallowed, *reviews(20)), bad_rows=bad_rows)
     of_two = ['"tis the season,label 0', 'and gone",label 1']
-    with pytest.raises(BadRowsError, match="1 bad row of 31"):
-        load(write_csv(*reviews(10), *of_two, *reviews(20)))
+    with pytest.raises(BadRowsError, match="lines 12 to 13"):
+        load(write_csv(*reviews(10), *of_two, *reviews(20)), bad_rows=bad_rows)
 
 
 def test_texts_of_several_lines_are_texts(load, write_csv) -> None:
@@ -234,8 +242,26 @@ def test_quote_that_closes_later_is_found_in_every_order_of_columns(
     last = 10 + num_swallowed
     before, after = lines[last].split(f"review {last}")
     lines[last] = f'{before}review {last}"{after}'
-    with pytest.raises(BadRowsError, match=r"row 11 \(line 12\).*looks like other rows"):
+    with pytest.raises(BadRowsError, match=rf"lines 12 to {12 + num_swallowed}: .*looks like other rows"):
         load(write_csv(*lines, header=header))
+
+
+@pytest.mark.parametrize(
+    ("header", "row"),
+    [
+        ("text,label", "review {0},label {1}"),
+        ("text,label,note", "{0} is good,label {1},review {0}"),  # the quote is in a column that is not read
+        ("note,text,label", "review {0},{0} is good,label {1}"),
+        ("text,score", "review {0},{2}.5"),  # few numbers
+        ("text,label", "review {0},label {1}|label 2"),  # several labels in a field
+    ],
+)
+def test_quote_that_closes_later_is_found_in_a_sorted_file(load, write_csv, header: str, row: str) -> None:
+    lines = [row.format(number, number // 1500, 9 * number // 3000) for number in range(3000)]
+    lines[2000] = lines[2000].replace("review", '"tis review')
+    lines[2003] = lines[2003].replace("review 2003", 'review 2003"').replace("label 1|label 2", "label 2|label 0")
+    with pytest.raises(BadRowsError, match=r"lines 2,002 to 2,005: a quoted field makes one row"):
+        load(write_csv(*lines, header=header), text_column="text")
 
 
 def test_quote_that_closes_later_is_found_in_rows_without_labels(load, write_csv) -> None:
@@ -244,7 +270,7 @@ def test_quote_that_closes_later_is_found_in_rows_without_labels(load, write_csv
     lines = [f"{number},unknown {number}" for number in range(50)]
     lines[10] = '10,"tis unknown 10'
     lines[12] = '12,unknown 12"'
-    with pytest.raises(BadRowsError, match=r"test\.csv, row 11 \(line 12\).*looks like other rows"):
+    with pytest.raises(BadRowsError, match=r"test\.csv, lines 12 to 14: .*looks like other rows"):
         load(write_csv(*lines, name="test.csv", header="id,text").parent)
 
 
@@ -252,6 +278,17 @@ def test_quote_that_closes_later_is_found_in_rows_without_labels(load, write_csv
 def test_second_header_is_found_however_it_is_written(load, write_csv, second: str) -> None:
     with pytest.raises(BadRowsError, match=r"1 bad row of 21: .*row 11 \(line 12\): repeats the header"):
         load(write_csv(*reviews(10), second, *reviews(10)))
+
+
+def test_second_header_may_name_columns_that_are_not_read_otherwise(load, write_csv) -> None:
+    lines = [f"{number},{review}" for number, review in enumerate(reviews(20))]
+    with pytest.raises(BadRowsError, match=r"1 bad row of 21: .*row 11 \(line 12\): repeats the header"):
+        load(write_csv(*lines[:10], "idx,text,label", *lines[10:], header="id,text,label"))
+
+
+def test_header_is_no_row_of_a_file_whose_columns_are_named_otherwise(load, write_csv) -> None:
+    with pytest.raises(BadRowsError, match=r"1 bad row of 21: .*row 1: .*leave out --columns"):
+        load(write_csv(*reviews(20), header="review,sentiment"), columns=("text", "label"))
 
 
 def test_header_is_no_row_of_a_file_with_columns(load, write_csv) -> None:
@@ -304,6 +341,8 @@ def test_scores_that_are_too_large_for_the_model_are_bad_rows(load, write_csv, r
 def test_quote_after_a_space_is_a_bad_row(load, write_csv) -> None:
     with pytest.raises(BadRowsError, match=r"row 11 .*a space before the quote of column 'label'"):
         load(write_csv(*reviews(10), 'foo, "label 1"'))
+    splits = load(write_csv(*reviews(30), '" ""Great film"" ",label 1', '" ""and\nof two lines"" ",label 0'))
+    assert sum(len(split) for _, split in splits.items()) == 32
 
 
 @pytest.mark.parametrize("header", ["text,Text,label", "text,label,LABEL"])

@@ -74,13 +74,20 @@ def test_an_id_beside_an_unnamed_text_column_is_no_alternative(load, write_csv) 
     assert {text.split()[0] for text in splits.train["text"]} == {"great"}
 
 
-@pytest.mark.parametrize(("answer", "is_warned"), [("it does so every day", True), ("yes", False), ("7", False)])
+@pytest.mark.parametrize(("answer", "is_warned"), [("it does so every day", True), ("yes", True), ("7", False)])
 def test_an_unused_column_of_text_is_reported(load, write_csv, answer: str, is_warned: bool) -> None:
     path = write_csv(*[f"is it {row},{answer},{row % 2}" for row in range(40)], header="question,answer,label")
     assert not load(path).has_pairs
     assert any("text_pair_column='answer'" in line for line in load.said) == is_warned
     assert load(path, text_pair_column="answer").has_pairs
     assert not any("Warning" in line for line in load.said)
+
+
+@pytest.mark.parametrize(("second", "is_warned"), [("他们每天都这样做", True), ("好", False)])
+def test_text_without_spaces_between_words_is_text(load, write_csv, second: str, is_warned: bool) -> None:
+    lines = [f"这部电影很好看 {row},{second},{row % 2}" for row in range(40)]
+    load(write_csv(*lines, header="text,more,label"))
+    assert any("text_pair_column='more'" in line for line in load.said) == is_warned
 
 
 def test_columns_that_are_named_are_taken(load, write_csv) -> None:

@@ -127,11 +127,32 @@ def test_splits_in_a_folder_beside_others_are_reported(load, write_csv) -> None:
 
 def test_files_beside_the_splits_are_reported_if_they_may_be_data(load, write_csv) -> None:
     folder = write_csv(*reviews(40), name="data/train.csv").parent
-    for name in ("dataset_infos.json", "raw.zip", "._train.csv", ".gitattributes"):
+    for name in ("dataset_infos.json", "raw.zip", "._train.csv", ".gitattributes", "train.py"):
         (folder / name).write_text("{}")
     load(folder)
-    assert [line for line in load.said if line.endswith("and not read: dataset_infos.json, raw.zip.")]
-    assert not [line for line in load.said if "._train" in line]
+    assert any(line.startswith("Not read") and "dataset_infos.json, raw.zip" in line for line in load.said)
+    (folder / "test_data.xlsx").write_text("{}")
+    write_csv(*reviews(4), name="data/tests/b.csv")
+    (folder / "pictures").mkdir()
+    load(folder)
+    (line,) = [line for line in load.said if ": dataset_infos.json, raw.zip, test_data.xlsx, tests/ (in " in line]
+    assert line.startswith("Warning: ")
+    assert not [said for said in load.said if "._train" in said]
+
+
+def test_empty_folder_that_is_named_like_a_split_is_refused(load, write_csv) -> None:
+    folder = write_csv(*reviews(40), name="data/train.csv").parent
+    (folder / "test").mkdir()
+    with pytest.raises(ValueError, match=r"test' is named like the test split, but has no data"):
+        load(folder)
+
+
+def test_file_that_is_one_of_several_is_read_with_a_warning(load, write_csv) -> None:
+    folder = write_shards(write_csv, [f"train-{number}-of-2.csv" for number in range(2)])
+    load(folder / "train-0-of-2.csv")
+    assert any("is one of 2 files, and the others are not read" in line for line in load.said)
+    load(folder)
+    assert not any("the others are not read" in line for line in load.said)
 
 
 def test_shards_are_joined_in_the_order_of_their_numbers(load, write_csv) -> None:
@@ -216,6 +237,7 @@ def test_ids_lead_to_file_and_row_over_shards_with_blank_lines_and_bad_rows(load
     for name in names:
         rows_in_file = [*range(1, 10), 11]  # the tenth is broken
         assert [ids[f"{name} {row}"] - first_ids[name] + 1 for row in range(1, 11)] == rows_in_file
+        assert splits.place_of("test", ids[f"{name} 10"]) == f"{name}, row 11"
 
 
 def clone(write_csv, *data: str) -> Path:

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from datasets import ClassLabel, Dataset, Features, Value
 
 from research.data import Splits
 
@@ -252,10 +253,10 @@ def test_lists_are_several_labels(load, write_jsonl) -> None:
     ("labels", "task", "message"),
     [
         ((1, 2), "multi_label", "task=multi_label needs lists of labels, in jsonl or parquet"),
-        ((["a"], ["b"]), "single_label", "task=single_label needs one value per row; column 'label' holds lists"),
+        ((["a", "c"], ["b"]), "single_label", "task=single_label needs one value per row; column 'label' holds lists"),
         (("a", "b"), "regression", "task=regression needs numbers; column 'label' holds none"),
         ((["a"], "b"), None, "holds lists in some rows and single labels in others"),
-        ((0.5, "b"), None, "holds numbers with a fraction in some rows and text in others"),
+        ((0.5, "b"), None, r"decimal numbers in some rows and text in others \('b'\)\. .* task=regression"),
         (([], []), None, "has only one label in the training rows, none"),
         ((["a", "a"], ["b"]), None, "a label is listed twice"),
         (([0, 0, 1], [1, 2, 0]), None, "a label is listed twice"),
@@ -279,6 +280,21 @@ def test_scores_that_are_no_numbers_are_bad_rows(load, write_csv) -> None:
     with pytest.raises(ValueError, match=r"3 bad rows of 33: .*row 31.*'four' is not a finite number.*'1e999'.*'inf'"):
         load(path, task="regression")
     assert sum(len(split) for _, split in load(path, task="regression", bad_rows="skip").items()) == 30
+
+
+@pytest.mark.parametrize(
+    ("labels", "explained"),
+    [
+        ([f"{number},25" for number in range(40)], "numbers with a fraction as text"),
+        ([f"id {number}" for number in range(40)], "40 different labels in 40 training rows, as ids or texts do"),
+    ],
+)
+def test_labels_that_leave_too_few_rows_to_carve_are_explained(
+    load, write_jsonl, labels: list[str], explained: str
+) -> None:
+    path = write_jsonl([{"text": f"text {row}", "label": label} for row, label in enumerate(labels)])
+    with pytest.raises(ValueError, match=f"too few to carve .*{explained}"):
+        load(path)
 
 
 def test_several_labels_unknown_to_train_are_named(load, write_jsonl) -> None:
@@ -311,3 +327,120 @@ def test_ids_without_a_declared_name_are_bad_rows(load, tmp_path, unseen_labels:
     pq.write_table(pa.table(rows, schema=features.arrow_schema), path)
     with pytest.raises(ValueError, match=r"13 bad rows of 39: .*the label id 3 has no name: .* 3 names, .* 0 to 2"):
         load(path, unseen_labels=unseen_labels, task="single_label")
+
+
+@pytest.mark.parametrize("odd", [[2, 0], [1, -1], [1, 0, 0]])
+def test_one_list_of_another_kind_does_not_turn_the_others_into_names(load, write_jsonl, odd: list[int]) -> None:
+    rows = [*rows_with([1, 0], [0, 1]), {"text": "odd", "label": odd}]
+    with pytest.raises(ValueError, match=r"1 bad row of 41: .*, row 41.*expected"):
+        load(write_jsonl(rows))
+    splits = load(write_jsonl(rows), bad_rows="skip")
+    assert (splits.task.problem_type, splits.task.label_names) == ("single_label", ("0", "1"))
+    assert labels_of(splits)["0"] == 0
+
+
+def test_lists_of_zeros_and_ones_beside_many_others_are_reported(load, write_jsonl) -> None:
+    load(write_jsonl([*rows_with([1, 0], [0, 1]), *({"text": f"odd {row}", "label": [2, 0]} for row in range(10))]))
+    assert any("nothing but 0 and 1 in 80% of the rows" in line for line in load.said)
+
+
+@pytest.mark.parametrize("num_labels", [3, 30])
+def test_whole_numbers_too_large_for_plain_digits_have_no_fraction(load, tmp_path: Path, num_labels: int) -> None:
+    rows = rows_with(*(1e18 + 4096.0 * number for number in range(num_labels)))
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "rows.parquet")
+    splits = load(tmp_path / "rows.parquet")
+    assert any("whole numbers stored as floats" in line for line in load.said)
+    if num_labels == 3:
+        assert splits.task.label_names == ("1000000000000000000", "1000000000000004096", "1000000000000008192")
+
+
+def test_numbers_with_exponents_are_the_same_labels(load, write_csv) -> None:
+    splits = load(write_csv(*(f"text {row},{('1e5', '200000', '3E7')[row % 3]}" for row in range(60))))
+    assert splits.task.label_names == ("100000", "200000", "30000000")
+
+
+@pytest.mark.parametrize("other", ["'pos'", "“pos”", "pos\u200b", "\ufeffpos", "po\0s", "pos\ufe0f", "Pos"])
+def test_labels_that_look_alike_are_reported(load, write_jsonl, other: str) -> None:
+    load(write_jsonl(rows_with("pos", other, "neg")))
+    assert any("look alike" in line for line in load.said)
+
+
+def test_other_writings_of_a_number_beside_names_look_alike(load, write_jsonl) -> None:
+    load(write_jsonl(rows_with("1", "1.0", "unknown")))
+    assert any("look alike" in line and "'1' and '1.0'" in line for line in load.said)
+
+
+def test_truth_values_beside_zeros_and_ones_look_alike(load, write_jsonl) -> None:
+    load(write_jsonl(rows_with(True, False)))
+    assert not any("look alike" in line for line in load.said)
+    load(write_jsonl(rows_with(True, False, 1, 0)))
+    assert any("look alike" in line for line in load.said)
+
+
+@pytest.mark.parametrize("labels", [("a", "b", "NA"), ("a", "b", "None"), ("1", "2", "n/a"), ("0", "1", "2", "-1")])
+def test_labels_that_often_stand_for_none_are_reported(load, write_labels, labels: tuple[str, ...]) -> None:
+    splits = load(write_labels(*labels))
+    assert labels[-1] in splits.task.label_names
+    assert any(f"often stand for none are read as classes: {labels[-1]!r} (" in line for line in load.said)
+
+
+def test_minus_one_of_two_classes_is_a_class(load, write_labels) -> None:
+    load(write_labels("-1", "1"))
+    assert not any("often stand for none" in line for line in load.said)
+
+
+def test_nan_is_a_missing_label_in_every_kind_of_file(load, write_labels) -> None:
+    with pytest.raises(ValueError, match=r"20 bad rows of 60: .*missing label"):
+        load(write_labels("a", "b", "NaN"))
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl"])
+def test_test_rows_may_write_whole_numbers_as_floats(load, write_csv, write_jsonl, kind: str) -> None:
+    folder = write_csv(*(f"train {row},{row % 2}" for row in range(40)), name="data/train.csv").parent
+    if kind == "csv":
+        write_csv(*(f"test {row},{row % 2}.0" for row in range(10)), name="data/test.csv")
+    else:
+        write_jsonl([{"text": f"test {row}", "label": row % 2 + 0.0} for row in range(10)], name="data/test.jsonl")
+    splits = load(folder)
+    assert list(splits.test["label"]) == [0, 1] * 5
+
+
+def test_training_files_that_disagree_about_declared_names_are_refused(load, tmp_path: Path) -> None:
+    declared = Dataset.from_dict(
+        {"text": [f"named {row}" for row in range(20)], "label": [row % 2 for row in range(20)]},
+        features=Features({"text": Value("string"), "label": ClassLabel(names=["x", "y"])}),
+    )
+    declared.to_parquet(tmp_path / "train-00001-of-00002.parquet")
+    pq.write_table(pa.Table.from_pylist(rows_with(0, 1)), tmp_path / "train-00000-of-00002.parquet")
+    with pytest.raises(ValueError, match=r"train-00001-of-00002\.parquet declares names .* train-00000-of-0"):
+        load(tmp_path)
+
+
+def test_ids_in_a_test_file_are_told_from_ids_without_a_name(load, write_csv, tmp_path: Path) -> None:
+    declared = Dataset.from_dict(
+        {"text": [f"named {row}" for row in range(20)], "label": [row % 2 for row in range(20)]},
+        features=Features({"text": Value("string"), "label": ClassLabel(names=["x", "y"])}),
+    )
+    declared.to_parquet(tmp_path / "train.parquet")
+    write_csv("test 0,0", "test 1,1", name="test.csv")
+    with pytest.raises(ValueError, match=r"0 is the id of a label where its name is expected.*\(x, y\)"):
+        load(tmp_path)
+
+
+def test_lists_of_one_label_can_be_read_as_single_labels(load, write_jsonl) -> None:
+    path = write_jsonl(rows_with(["p"], ["n"]))
+    assert load(path).task.problem_type == "multi_label"
+    assert any("lists of one label each" in line and "task=single_label" in line for line in load.said)
+    splits = load(path, task="single_label")
+    assert (splits.task.label_names, labels_of(splits)["0"]) == (("n", "p"), 1)
+
+
+def test_columns_of_other_values_than_zeros_and_ones_are_named(load, write_csv) -> None:
+    lines = [f"text {row},{('yes,no', 'no,yes')[row % 2]}" for row in range(20)]
+    with pytest.raises(ValueError, match=r"Columns 'a, b': 'yes', 'no' among the labels, expected zeros and ones"):
+        load(write_csv(*lines, header="text,a,b"), label_column="a,b")
+
+
+def test_joined_names_in_lists_are_reported(load, write_jsonl) -> None:
+    load(write_jsonl(rows_with(["joy|anger"], ["joy"], ["anger", "fear"])))
+    assert any("look like several names joined by '|'" in line for line in load.said)

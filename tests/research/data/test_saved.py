@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
 
+from research import user_code
 from research.data import Splits
 from tests.rights import modes_count
 
@@ -90,8 +91,11 @@ def test_offsets_that_lead_out_of_the_file_are_refused(load, tmp_path: Path) -> 
     start = content.index(np.cumsum(lengths, dtype=np.int32).tobytes())
     content[start + 40 : start + 44] = np.int32(2**30).tobytes()
     file.write_bytes(content)
-    with pytest.raises(ValueError, match=r"Cannot read the data set that was saved in .*offset.*Save it again"):
+    with pytest.raises(
+        ValueError, match=r"Cannot read the data set that was saved in .*offset.*Save it again"
+    ) as caught:
         load(tmp_path / "saved")
+    assert user_code.describe(caught.value) is None  # compiled parts of a library are not the user's code
 
 
 @pytest.mark.parametrize(

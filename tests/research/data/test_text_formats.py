@@ -6,6 +6,8 @@ import csv
 import json
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from research.data import Splits
@@ -59,6 +61,26 @@ def test_tsv_with_quotes_as_characters_keeps_them(load, write_csv, odd: str) -> 
     assert any("are ordinary characters (--quoting)" in line for line in load.said)
 
 
+@pytest.mark.parametrize("odd", ['"tis the season\ta', '5" screen\tb', '"Hello," he said\ta'])
+def test_one_odd_quote_does_not_change_how_a_quoted_tsv_is_read(load, tmp_path: Path, odd: str) -> None:
+    rows = [(f"{row} {text}", label) for row, (text, label) in enumerate(QUOTED)]
+    path = write(tmp_path / "reviews.tsv", rows, delimiter="\t", quoting=csv.QUOTE_MINIMAL)
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join([*lines[:11], f"{odd}\n", *lines[11:]]))
+    with pytest.raises(ValueError, match=r"Whether quotes in reviews\.tsv enclose fields is not clear: 20 .* line 12 "):
+        load(path)
+
+
+@pytest.mark.parametrize(("name", "separator"), [("reviews.tsv", "\t"), ("reviews.csv", ",")])
+def test_quotes_after_a_backslash_are_answered_with_what_to_do_in_r(
+    load, tmp_path: Path, name: str, separator: str
+) -> None:
+    lines = [f'"he said \\"hi\\" {row}"{separator}"label {row % 2}"' for row in range(20)]
+    (tmp_path / name).write_text("\n".join([f'"text"{separator}"label"', *lines]) + "\n")
+    with pytest.raises(ValueError, match=r'qmethod = "double"'):
+        load(tmp_path / name)
+
+
 def test_quoting_can_be_set(load, write_csv) -> None:
     lines = [f"review {row}\tlabel {row % 2}" for row in range(40)]
     path = write_csv(*lines, '"Hello."\tlabel 1', name="reviews.tsv", header="text\tlabel")
@@ -88,6 +110,18 @@ def test_byte_order_mark_is_no_text_where_the_encoding_is_named(load, tmp_path: 
     (tmp_path / name).write_bytes(f"\ufeff{content}".encode(encoding))
     splits = load(tmp_path / name, encoding=encoding, text_column="text")
     assert sum(len(split) for _, split in splits.items()) == 20
+
+
+@pytest.mark.parametrize("name", ["reviews.csv", "reviews.jsonl", "reviews.json"])
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_utf16_without_a_mark_is_answered_with_its_name(load, tmp_path: Path, encoding: str, name: str) -> None:
+    rows = [json.dumps({"text": f"café {row}", "label": row % 2}) for row in range(20)]
+    forms = {".csv": "\n".join(["text,label", *reviews(20)]), ".jsonl": "\n".join(rows), ".json": f"[{','.join(rows)}]"}
+    path = tmp_path / name
+    path.write_bytes(forms[path.suffix].encode(encoding))
+    with pytest.raises(ValueError, match=f"{name} looks like UTF-16 .*--encoding {encoding}"):
+        load(path)
+    assert len(texts(load(path, encoding=encoding))) == 20
 
 
 @pytest.mark.parametrize("encoding", ["rot13", "base64", "utf-88"])
@@ -124,3 +158,14 @@ def test_columns_without_a_header_get_their_names(load, write_csv) -> None:
 def test_columns_without_names_are_left_alone(load, write_csv) -> None:
     lines = [f"{row},review {row},{row % 2}," for row in range(40)]
     assert len(texts(load(write_csv(*lines, header=",text,label,")))) == 40
+
+
+def test_settings_of_text_files_are_reported_where_no_file_is_read_with_them(load, write_csv, write_jsonl) -> None:
+    rows = [{"text": f"text {row}", "label": "pn"[row % 2]} for row in range(40)]
+    settings = {"columns": ("text", "label"), "quoting": "none", "encoding": "utf-8"}
+    pq.write_table(pa.Table.from_pylist(rows), parquet := write_csv(name="reviews.parquet"))
+    unused = {}
+    for path in (parquet, write_jsonl(rows), write_csv(*reviews(40), header="a text,p")):
+        load(path, **settings)
+        unused[path.suffix] = {name for name in settings if f"Warning: {name} has no effect" in " ".join(load.said)}
+    assert unused == {".parquet": settings.keys(), ".jsonl": {"columns", "quoting"}, ".csv": set()}

@@ -148,3 +148,13 @@ def test_batches_of_unlabelled_rows_have_no_labels(load, write_csv, folder: Path
     collate = Collator(minilm, splits.task, max_length=16, truncation="head", pair=False)
     assert collate(splits.test[[0, 1]]).labels.tolist() == [NO_LABEL, NO_LABEL]
     assert collate(splits.train[[0, 1]]).labels.min() >= 0
+
+
+@pytest.mark.parametrize("mark", ["NA", "None", "null"])
+def test_marks_of_missing_values_in_all_test_rows_are_no_labels(load, write_csv, mark: str) -> None:
+    folder = write_csv(*reviews(40), name="data/train.csv").parent
+    write_csv(*(f"test {row},{mark}" for row in range(5)), name="data/test.csv")
+    assert load(folder).unlabelled == ("test",)
+    assert any(f"all labels are {mark}" in line for line in load.said)
+    write_csv(*reviews(40), *(f"more {row},{mark}" for row in range(10)), name="data/train.csv")
+    assert load(folder).unlabelled == ()

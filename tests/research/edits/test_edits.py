@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from heads import EncoderSpec, Head, register_head
+from heads.masking import masked_mean
 from research import families
 from research.edits.base import EDITS as REGISTERED
 from research.edits.base import EditError
@@ -189,6 +191,38 @@ def test_dropout_of_parts(editing: Editing) -> None:
         "encoder.encoder.layer.1.output.dropout",
     }
     assert {name for name, p in changed.items() if p == 0.2} == {name for name in found if name.startswith("head.")}
+
+
+class Normalizing(Head):
+    """A mean of normalized hidden states, with a count of its own."""
+
+    def __init__(self, encoder: EncoderSpec, num_labels: int) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm1d(encoder.hidden_size)
+        self.out = nn.Linear(encoder.hidden_size, num_labels)
+        self.register_buffer("count", torch.zeros(()))
+
+    def forward(self, hidden_states: Tensor, attention_mask: Tensor) -> Tensor:
+        return self.out(self.norm(masked_mean(hidden_states, attention_mask)))
+
+
+register_head("normalizing")(Normalizing)
+
+
+def test_reinitialize_begins_buffers_anew_with_their_module(editing: Editing) -> None:
+    def counts(**edits: str) -> tuple[float, float]:
+        run = editing("bert", "normalizing")
+        head = run.encoder_with_head.head
+        with torch.no_grad():
+            for _, buffer in head.named_buffers():
+                buffer.fill_(3)
+        edit(run, **edits)
+        return float(head.get_buffer("count")), float(head.get_buffer("norm.running_mean")[0])
+
+    assert counts(reinitialize="encoder") == (3, 3)
+    assert counts(reinitialize="head") == (0, 0)
+    assert counts(reinitialize="name:head.norm.*") == (3, 0)
+    assert counts(reinitialize="name:head.norm.weight") == (3, 3)
 
 
 @pytest.mark.parametrize("name", ["replace_head", "reinitialize", "add_lora"])

@@ -13,6 +13,7 @@ from research.selectors import (
     select_layers,
     select_modules,
     select_parameters,
+    shortest_selectors,
 )
 from tests.research.tiny_encoders import FAMILY_NAMES, tiny_model
 
@@ -144,3 +145,16 @@ def test_layers_of_a_selector() -> None:
 def test_selector_that_means_nothing_is_an_error_with_near_names(selector: str, message: str) -> None:
     with pytest.raises(SelectorError, match=message):
         select_parameters(tiny_model("bert"), selector)
+
+
+@pytest.mark.parametrize("family", FAMILY_NAMES)
+def test_shortest_selectors_of_parameters_stand_for_them_and_no_others(family: str) -> None:
+    model = tiny_model(family)
+    layers = "encoder.layer" if family in SHARES_LAYERS else "encoder.layer[-1]"
+    of_layer, of_embeddings = (list(select_parameters(model, each)) for each in (layers, "encoder.embeddings"))
+    names = [*of_layer, of_embeddings[0], *select_parameters(model, "head")]
+    selectors = shortest_selectors(model, names)
+    assert select_parameters(model, selectors).keys() == set(names)
+    assert len(selectors) == 3
+    select_parameters(model, of_layer[0].join(["name:", ""]))[of_layer[0]].requires_grad_(False)
+    assert shortest_selectors(model, names[1:]) == selectors

@@ -89,6 +89,21 @@ def test_run_with_many_labels_has_tables_instead_of_matrices(settings: dict[str,
     )
 
 
+def test_run_with_many_labels_in_each_row_prints_them_nowhere(
+    settings: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [{"text": f"good film {i}", "label": [f"kind {i % 45}", f"kind {(i + 7) % 45}"]} for i in range(90)]
+    for split in ("train", "validation", "test"):
+        (tmp_path / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    result = run_experiment(RunConfig(**settings | {"data": str(tmp_path)}))
+    assert len([name for name in result["metrics"]["test"] if name.startswith("f1/")]) == 45
+    assert "f1/" not in capsys.readouterr().out
+    table = pq.read_table(Path(settings["output_dir"]) / "predictions" / "test.parquet")
+    labels, predicted = (np.array(table.column(name).to_pylist()) for name in ("label", "prediction"))
+    assert table.column("label_name").to_pylist()[3] == ["kind 10", "kind 3"]
+    assert (labels == predicted).all(axis=1).mean() == result["metrics"]["test"]["subset_accuracy"]
+
+
 def test_predictions_are_the_same_in_one_block_and_in_many(
     settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from datasets import Dataset
+from scipy.special import logit
 
 from research.report.mistakes import NUM_SHOWN, Scored, worst_mistakes
 from research.task import Task
@@ -18,12 +20,12 @@ def rows(number: int) -> Dataset:
 def test_single_label_mistakes_come_surest_first() -> None:
     task = Task("single_label", ("no", "yes"))
     scores = np.array([[0.9, 0.1], [0.2, 0.8], [0.4, 0.6], [0.3, 0.7]])
-    scored = Scored(np.array([0, 10, 20, 30]), np.array([0, 0, 0, 1]), scores.argmax(axis=1), scores)
+    scored = Scored(np.array([0, 10, 20, 30]), np.array([0, 0, 0, 1]), scores.argmax(axis=1), np.log(scores))
     found, total = worst_mistakes(task, scored, rows(4))
     assert total == 2
     assert [(each.id, each.label, each.predicted, each.score, each.texts) for each in found] == [
-        (10, "no", "yes", 0.8, ("text 1",)),
-        (20, "no", "yes", 0.6, ("text 2",)),
+        (10, "no", "yes", pytest.approx(0.8), ("text 1",)),
+        (20, "no", "yes", pytest.approx(0.6), ("text 2",)),
     ]
 
 
@@ -31,13 +33,12 @@ def test_multi_label_mistakes_count_what_is_wrong_only() -> None:
     task = Task("multi_label", ("a", "b", "c"))
     scores = np.array([[0.99, 0.7, 0.2], [0.6, 0.1, 0.05], [0.9, 0.1, 0.1]])
     labels = np.array([[1, 0, 0], [1, 0, 1], [1, 0, 0]])
-    found, total = worst_mistakes(
-        task, Scored(np.array([0, 10, 20]), labels, (scores > 0.5).astype(int), scores), rows(3)
-    )
+    scored = Scored(np.array([0, 10, 20]), labels, (scores > 0.5).astype(int), logit(scores))
+    found, total = worst_mistakes(task, scored, rows(3))
     assert total == 2
     assert [(each.id, each.label, each.predicted, each.score) for each in found] == [
-        (10, "a, c", "a", 0.95),  # c is missing, and the model was sure of that
-        (0, "a", "a, b", 0.7),
+        (10, "a, c", "a", pytest.approx(0.95)),  # c is missing, and the model was sure of that
+        (0, "a", "a, b", pytest.approx(0.7)),
     ]
 
 
@@ -57,6 +58,6 @@ def test_as_many_as_fit_are_shown_and_all_are_counted() -> None:
     task = Task("single_label", ("no", "yes"))
     number = NUM_SHOWN + 5
     scores = np.tile([0.1, 0.9], (number, 1))
-    scored = Scored(10 * np.arange(number), np.zeros(number, dtype=int), scores.argmax(axis=1), scores)
+    scored = Scored(10 * np.arange(number), np.zeros(number, dtype=int), scores.argmax(axis=1), np.log(scores))
     found, total = worst_mistakes(task, scored, rows(number))
     assert (len(found), total) == (NUM_SHOWN, number)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import html
+import io
 import json
 import re
 import shutil
@@ -15,14 +16,17 @@ from typing import Any
 
 import pytest
 import yaml
+from optuna.trial import TrialState
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 from research.ablation.grid import StudySpec
-from research.ablation.outcomes import Outcome, StudyOutcomes
+from research.ablation.outcomes import Outcome, StudyOutcomes, collect
+from research.ablation.study import Entry
 from research.plain_text import for_markdown
-from research.report.study import write_study_report
+from research.report.study import find_contents, ranking_lines, write_contents, write_study_report
 from research.report.study.ranking import rank_arms
+from research.terminal import Terminal
 from tests.browser import look_at, needs_chromium, photograph
 from tests.research.report.conftest import HOSTILE
 from tests.research.report.studies import SMALL, changed, run_study, trial_of
@@ -164,10 +168,10 @@ def test_page_has_costs_edits_settings_and_commands(page: Path, finished_study: 
 def test_texts_are_of_validation_rows_and_escaped(page: Path) -> None:
     text = html.unescape(page.read_text())
     part = text[text.index('id="disagreements"') : text.index("<h2>Tests over examples")]
-    shown = re.findall(r"<b>(\w+)</b> <span class=\"soft\">row (\d+)</span>", part)
+    shown = re.findall(r"<b>(\w+)</b> <span class=\"soft\">validation\.csv, row (\d+)</span>", part)
     assert shown
-    for label, row in shown:
-        assert label == ("positive" if int(row) % 2 else "negative")
+    for label, row in ((label, int(row) - 1) for label, row in shown):
+        assert label == ("positive" if row % 2 else "negative")
         assert f"validation {row} " in part
     assert HOSTILE in part
 
@@ -245,6 +249,33 @@ def test_failed_trial_takes_the_verdicts_that_need_its_arm() -> None:
     assert _verdicts(changed(study, {5: failed})) == {"lstm": None, "gru": None}
     lstm = next(each for each in rank_arms(study_without_lstm, "accuracy") if each.arm == "lstm")
     assert (lstm.summary.seeds, lstm.failed_seeds) == ((0, 1, 2, 3, 4), (5,))
+
+
+def test_seed_that_failed_and_left_the_grid_is_mentioned_with_the_verdict(tmp_path: Path) -> None:
+    entries = {}
+    for arm, better in (("linear", 0.0), ("lstm", 0.1)):
+        for seed in range(6):
+            value = 0.5 + better + 0.01 * seed + 0.001 * better * seed
+            metrics = {split: {"accuracy": value} for split in ("validation", "test")}
+            trial = trial_of(arm, seed, head=arm)
+            entries[trial.id] = Entry(trial, TrialState.COMPLETE, {"metrics": metrics}, len(entries), value)
+    trials = [entry.trial for entry in entries.values()]
+    error = {"error": "the loss\nis nan."}
+    failed = trial_of("lstm", 6, head="lstm")
+    other = trial_of("lstm", 7, head="lstm", lr=0.5)  # an arm of an earlier grid that had the same name
+    for each in (failed, other):
+        entries[each.id] = Entry(each, TrialState.FAIL, error, len(entries))
+    study = collect(StudySpec(name="written"), trials, entries, tmp_path)
+    assert [each.trial for each in study.failed_before] == [failed]
+    lstm, linear = rank_arms(study, "accuracy")
+    assert (lstm.arm, lstm.failed_before, linear.failed_before) == ("lstm", {6: "the loss is nan"}, {})
+    contents = find_contents(study)
+    console = io.StringIO()
+    for line in ranking_lines(contents):
+        Terminal(file=console, width=300).print(line)
+    pages = {console.getvalue(), write_contents(contents).read_text(), (tmp_path / "report.md").read_text()}
+    assert all("seed 6 failed" in page and "the loss is nan" in page for page in pages)
+    assert not any("seed 7" in page for page in pages)
 
 
 def test_intervals_in_the_ranking_stay_within_the_range_of_the_metric() -> None:

@@ -50,11 +50,11 @@ def grows_on_process_1(run: Editable) -> None:
 
 @register_head("normalized")
 class Normalized(Head):
-    """A mean over tokens behind a normalization with running statistics, and a counter that is the same everywhere."""
+    """A mean over tokens behind a normalization, maybe with statistics, and a counter that is the same everywhere."""
 
     def __init__(self, encoder: EncoderSpec, num_labels: int, *, track: bool = True) -> None:
         super().__init__()
-        self.norm = torch.nn.BatchNorm1d(encoder.hidden_size, track_running_stats=track)
+        self.norm = (torch.nn.BatchNorm1d if track else torch.nn.LayerNorm)(encoder.hidden_size)
         self.out = torch.nn.Linear(encoder.hidden_size, num_labels)
         self.register_buffer("num_calls", torch.zeros((), dtype=torch.long))
 

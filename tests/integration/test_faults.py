@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from research import Hook, RunConfig, durable, outputs, run_experiment
+from research import Hook, RunConfig, durable, run_directory, run_experiment
 from research.launch import default_num_threads
 from research.manifest import MANIFEST, find_damage
 from research.run import Run
@@ -717,7 +717,7 @@ def test_overwriting_that_is_killed_while_it_empties_can_be_said_again(
         durable.remove(path)
 
     with monkeypatch.context() as patch:
-        patch.setattr(outputs, "remove", remove)
+        patch.setattr(run_directory, "remove", remove)
         with pytest.raises(CutError):
             train(directory, At(), overwrite=True)
     train(directory, At(), overwrite=True)

@@ -233,7 +233,7 @@ class Run:
             self._call(hook, "on_resume" if hook in self.resumed_hooks else "on_train_start")
 
     def tell_of_exception(self, error: BaseException) -> None:
-        """Tell every hook what ended the run; an error of theirs is said, and does not take its place."""
+        """Tell every hook what ended the run. If a hook fails on it, print a warning and go on."""
         for hook in self.hooks:
             try:
                 self._call(hook, "on_exception", error)

@@ -14,9 +14,9 @@ from research.encoders import load_tokenizer
 from research.forks import read_settings
 from research.objectives import DEFAULT_OBJECTIVES, OBJECTIVES
 from research.resuming import ABOUT_ROWS, Differences, compare_settings
+from research.run_directory import CONFIG
 
 Say = Callable[[str], None]
-CONFIG = "config.yaml"
 
 
 class OtherRunError(ValueError):

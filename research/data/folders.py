@@ -61,8 +61,8 @@ def describe_other_shards(path: Path) -> list[str]:
     if shard is None or int(shard["total"]) == 1:
         return []
     return [
-        f"Warning: {path.name} is one of {int(shard['total']):,} files, and the others are not read; for all of them "
-        f"use --data {path.parent}."
+        f"Warning: {path.name} is one of {int(shard['total']):,} files; only this one is read. To read all of "
+        f"them, use --data {path.parent}."
     ]
 
 

@@ -23,7 +23,7 @@ from research.selectors import ADAPTER, select_layers, select_parameters
 def reinitialize(run: Editable, modules: Selector) -> None:
     """Initialise parameters as before pretraining (of the head: as it initialises itself).
 
-    Saved buffers of modules that begin anew as a whole do so too, such as the running statistics of a normalization.
+    If all parameters of a module are chosen, its saved buffers, such as running statistics, are reset too.
 
     Source: Zhang et al. 2021, Revisiting Few-sample BERT Fine-tuning, section 5.
 

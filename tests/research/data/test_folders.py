@@ -150,9 +150,9 @@ def test_empty_folder_that_is_named_like_a_split_is_refused(load, write_csv) -> 
 def test_file_that_is_one_of_several_is_read_with_a_warning(load, write_csv) -> None:
     folder = write_shards(write_csv, [f"train-{number}-of-2.csv" for number in range(2)])
     load(folder / "train-0-of-2.csv")
-    assert any("is one of 2 files, and the others are not read" in line for line in load.said)
+    assert any("is one of 2 files; only this one is read" in line for line in load.said)
     load(folder)
-    assert not any("the others are not read" in line for line in load.said)
+    assert not any("only this one is read" in line for line in load.said)
 
 
 def test_shards_are_joined_in_the_order_of_their_numbers(load, write_csv) -> None:

@@ -5,12 +5,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from research.ablation.command import StudyCommand, parse_study
-from research.ablation.first_checks import check_study, check_worker
-from research.ablation.grid import check_arms, expand
-from research.first_checks import check_first
-from research.terminal import print_message
-from research.user_errors import complain, run_script
+from research.runner.first_checks.check import check_first
+from research.studies.command import StudyCommand, parse_study
+from research.studies.first_checks import check_study, check_worker
+from research.studies.grid import check_arms, expand
+from research.system.errors import complain, run_script
+from research.system.terminal import print_message
 
 
 def compare(command: StudyCommand) -> int:
@@ -20,7 +20,7 @@ def compare(command: StudyCommand) -> int:
     check_arms(trials, check_first)
     print_message(f"Planning the study {command.spec.name}: loading libraries, then checking settings and data.")
     # Only now torch and optuna are imported, so that --help answers at once.
-    from research.ablation.conduct import conduct
+    from research.studies.conduct import conduct
 
     status = conduct(command, trials)
     if status > 128:
@@ -46,7 +46,7 @@ def parse_work(arguments: Sequence[str]) -> argparse.Namespace:
 def work(options: argparse.Namespace) -> int:
     """Work on a study that was planned, on this or another machine."""
     check_worker(options.accelerate_config, options.num_workers, options.trial_timeout)
-    from research.ablation import conduct
+    from research.studies import conduct
 
     return conduct.work(
         options.study,

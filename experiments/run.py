@@ -2,36 +2,36 @@
 
 import sys
 
-from research.cli import Command, parse
-from research.first_checks import check_first
-from research.place_checks import check_run_directory
-from research.user_errors import run_script
-from research.waiting import Announced, reporter
+from research.runner.first_checks.check import check_first
+from research.runner.first_checks.places import check_run_directory
+from research.settings.command_line import Command, parse
+from research.system.errors import run_script
+from research.system.waiting import Announced, reporter
 
 
 def carry_out(command: Command) -> int:
     """Look or train, as the command says."""
     # Only now torch and transformers are imported, so that --help answers at once.
     if command.listing is not None:
-        from research.listing import describe_listing
+        from research.runner.listing import describe_listing
 
         print(describe_listing(command.listing, command.config.plugin))
         return 0
     check_first(command.config)
     if command.print_config:
-        from research.assemble import resolve
-        from research.outputs import config_as_yaml
+        from research.records.results import config_as_yaml
+        from research.runner.set_up import resolve
 
         print(config_as_yaml(resolve(command.config)), end="")
     elif command.dry_run:
         with Announced("Loading libraries", reporter()):
-            from research.preview import preview
+            from research.runner.dry_run import preview
 
         preview(command.config)
     else:
         check_run_directory(command.config)
         with Announced("Loading libraries", reporter()):
-            from research.experiment import run_experiment
+            from research.runner.experiment import run_experiment
 
         run_experiment(command.config)
     return 0

@@ -20,14 +20,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from research.cli import Command, parse
-from research.first_checks import check_first
-from research.paths import look_up
-from research.user_errors import run_script
+from research.runner.first_checks.check import check_first
+from research.settings.command_line import Command, parse
+from research.system.errors import run_script
+from research.system.paths import look_up
 
 if TYPE_CHECKING:
-    from research.config import RunConfig
-    from research.run import Run
+    from research.settings.config import RunConfig
+    from research.training.run import Run
 
 POINTS = ("on_batch", "after_backward", "before_step", "after_step", "end_of_step")
 """Where in a step it may be cut."""
@@ -97,7 +97,7 @@ def verify(settings: Sequence[str], own: argparse.Namespace) -> int:
     """Make a whole run and one that is cut, and print what came out; return 0 if they are the same."""
     from rich.table import Table
 
-    from research.terminal import Terminal
+    from research.system.terminal import Terminal
 
     whole, cut = own.folder / "whole", own.folder / "cut"
     print("whole run ...", flush=True)
@@ -153,9 +153,9 @@ def start(
 
 def run_watched(config: RunConfig, folder: Path, cut: str | None) -> int:
     """Run as run.py does, write hashes of everything after each step, and die at the cut."""
-    from research.digests import digests
-    from research.experiment import run_experiment
-    from research.hooks import Hook
+    from research.runner.experiment import run_experiment
+    from research.training.digests import digests
+    from research.training.hook import Hook
 
     class Watch(Hook):
         """Writes hashes after every step."""

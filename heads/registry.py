@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import importlib
 import inspect
 from collections.abc import Callable, Iterable, Iterator
 from typing import Generic, TypeVar
@@ -34,12 +35,23 @@ class Registry(Generic[Entry]):
     Args:
         kind: what the entries are, in the singular, for error messages ("head").
         base: the class that every entry is a subclass of; by default, entries may be anything.
+        built_in: the package whose modules register Midway's own entries. It is imported when the registry is first
+            used, so that the registry can be defined below its entries; by default, they are beside the registry.
     """
 
-    def __init__(self, kind: str, base: type | None = None) -> None:
+    def __init__(self, kind: str, base: type | None = None, *, built_in: str | None = None) -> None:
         self.kind = kind
         self.base = base
-        self._entries: dict[str, Entry] = {}
+        self._built_in = built_in
+        self._own_entries: dict[str, Entry] = {}
+
+    @property
+    def _entries(self) -> dict[str, Entry]:
+        """The entries, Midway's own among them."""
+        if self._built_in is not None:
+            package, self._built_in = self._built_in, None  # its modules register here while they are imported
+            importlib.import_module(package)
+        return self._own_entries
 
     def register(self, name: str) -> Callable[[Registered], Registered]:
         """Return a decorator that registers a class or function under `name`.

@@ -9,14 +9,14 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from research.config import RunConfig
-    from research.data.cleaning import register_cleaning
+    from research.data.prepare.cleaning import register_cleaning
     from research.edits.base import register_edit
-    from research.experiment import run_experiment
-    from research.hooks.base import Hook, register_hook
-    from research.model import EncoderWithHead, EncoderWithHeadConfig
-    from research.objectives import register_objective
-    from research.schedules import register_schedule
+    from research.learning.objectives import register_objective
+    from research.learning.schedules import register_schedule
+    from research.model.encoder_with_head import EncoderWithHead, EncoderWithHeadConfig
+    from research.runner.experiment import run_experiment
+    from research.settings.config import RunConfig
+    from research.training.hook import Hook, register_hook
 
 __all__ = [
     "EncoderWithHead",
@@ -32,16 +32,16 @@ __all__ = [
 ]
 
 _MODULES = {
-    "EncoderWithHead": "research.model",
-    "EncoderWithHeadConfig": "research.model",
-    "Hook": "research.hooks.base",
-    "RunConfig": "research.config",
-    "register_cleaning": "research.data.cleaning",
+    "EncoderWithHead": "research.model.encoder_with_head",
+    "EncoderWithHeadConfig": "research.model.encoder_with_head",
+    "Hook": "research.training.hook",
+    "RunConfig": "research.settings.config",
+    "register_cleaning": "research.data.prepare.cleaning",
     "register_edit": "research.edits.base",
-    "register_hook": "research.hooks.base",
-    "register_objective": "research.objectives",
-    "register_schedule": "research.schedules",
-    "run_experiment": "research.experiment",
+    "register_hook": "research.training.hook",
+    "register_objective": "research.learning.objectives",
+    "register_schedule": "research.learning.schedules",
+    "run_experiment": "research.runner.experiment",
 }
 
 

@@ -3,5 +3,4 @@
 import os
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # read while huggingface_hub is imported
-import research.cli
-import research.experiment  # noqa: F401
+import research.runner.experiment  # noqa: F401

@@ -40,7 +40,8 @@ def test_heads_import_torch_and_jaxtyping_only() -> None:
 
 
 def test_command_line_imports_no_torch() -> None:
-    code = "import sys, research, research.cli; sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
+    imports = "import sys, research, research.settings.command_line"
+    code = f"{imports}; sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 
 

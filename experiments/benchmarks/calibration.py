@@ -42,14 +42,14 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from research.ablation.bounded import bounded_interval
-from research.ablation.over_examples import Bools, bootstrap_examples, compare_models
-from research.ablation.over_seeds import holm
-from research.ablation.paired_t import LEVEL, Floats, paired_t
-from research.ablation.power import MIN_SEEDS, seeds_needed
-from research.ablation.predictions import read_predictions
-from research.outputs import predictions_path
-from research.run_directory import CONFIG, RESULT
+from research.records.results import predictions_path
+from research.records.run_directory import CONFIG, RESULT
+from research.studies.statistics.bounded import bounded_interval
+from research.studies.statistics.over_examples import Bools, bootstrap_examples, compare_models
+from research.studies.statistics.over_seeds import holm
+from research.studies.statistics.paired_t import LEVEL, Floats, paired_t
+from research.studies.statistics.power import MIN_SEEDS, seeds_needed
+from research.studies.statistics.predictions import read_predictions
 
 NUMS_SEEDS = (5, 8, 10)
 EFFECTS = (0.5, 0.75, 1.0, 1.5)

@@ -39,8 +39,8 @@ Times = dict[str, float]
 def measure_here(folder: Path, batch_size: int) -> Times:
     """Train in this process and those launched with it, and return seconds by what took them."""
     from research import Hook, RunConfig, run_experiment
-    from research.edits import audit
-    from research.run import Run
+    from research.training import audit
+    from research.training.run import Run
 
     class Stopwatch(Hook):
         """Asks for the next edit, and takes the time until it is applied."""
@@ -109,8 +109,8 @@ def measure(folder: Path, num_processes: int, batch_size: int) -> Times:
 
 def write_rows(folder: Path, num_rows: int) -> None:
     """Write real reviews that fill MAX_LENGTH tokens as train file, and a few short ones to evaluate."""
-    from research.config import DataSettings
-    from research.data import load_splits
+    from research.data.prepare.load import load_splits
+    from research.settings.config import DataSettings
 
     splits = load_splits(DataSettings(data="imdb"), log=lambda _: None)
     folder.mkdir()

@@ -45,8 +45,8 @@ def midway(folder: Path, study: list[str]) -> dict[str, float]:
 
 def settings_of(study: list[str]) -> list[Any]:
     """Return one trial of each arm, that of the first seed."""
-    from research.ablation.command import parse_study
-    from research.ablation.grid import expand
+    from research.studies.command import parse_study
+    from research.studies.grid import expand
 
     command = parse_study(study)
     assert command is not None
@@ -60,9 +60,11 @@ def load(trial: Any) -> tuple[Any, Any, Any, Any]:
     """Return tokenized splits, collator, model and tokenizer of a trial."""
     import torch
 
-    from research.data import Collator, load_splits, tokenize_splits
-    from research.encoders import load_tokenizer
-    from research.model import build_model
+    from research.data.batches.collate import Collator
+    from research.data.batches.tokens import tokenize_splits
+    from research.data.prepare.load import load_splits
+    from research.model.encoder_with_head import build_model
+    from research.model.encoders import load_tokenizer
 
     config = trial.config()
     tokenizer = load_tokenizer(config.encoder)
@@ -80,7 +82,7 @@ def trainer(folder: Path, study: list[str], arm: str) -> None:
     import torch
     from transformers import Trainer, TrainingArguments
 
-    from research.batches import global_batches
+    from research.data.batches.order import global_batches
 
     (trial,) = [trial for trial in settings_of(study) if trial.arm == arm]
     config = trial.config()
@@ -144,8 +146,8 @@ def floor(folder: Path, study: list[str]) -> dict[str, float]:
     """Encode all rows once, then take every head's steps and evaluations on tensors in memory; return the seconds."""
     import torch
 
-    from research.batches import evaluation_shares, global_batches
-    from research.model import build_head
+    from research.data.batches.order import evaluation_shares, global_batches
+    from research.model.encoder_with_head import build_head
 
     trials = settings_of(study)
     config = trials[0].config()
@@ -290,7 +292,7 @@ def _trainer_seconds(folder: Path, study: list[str], arm: str) -> float:
 
 
 def _num_seeds(study: list[str]) -> int:
-    from research.ablation.command import parse_study
+    from research.studies.command import parse_study
 
     command = parse_study(study)
     assert command is not None
@@ -300,7 +302,7 @@ def _num_seeds(study: list[str]) -> int:
 def _by_length(rows: Any, batch_size: int, collate: Any) -> Any:
     import torch
 
-    from research.batches import evaluation_shares
+    from research.data.batches.order import evaluation_shares
 
     lengths = rows.with_format("numpy")["length"][:]
     batches = [share.rows.tolist() for share in evaluation_shares(lengths, 0, 1, batch_size)]
@@ -308,7 +310,7 @@ def _by_length(rows: Any, batch_size: int, collate: Any) -> Any:
 
 
 def _name_and_options(head: Any) -> tuple[str, dict[str, Any]]:
-    from research.config import Choice
+    from research.settings.config import Choice
 
     choice = Choice.of(head, "head")
     return choice.name, choice.options

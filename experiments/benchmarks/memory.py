@@ -62,9 +62,11 @@ def write_rows(path: Path, num_rows: int, num_words: int) -> None:
 
 def measure(path: Path) -> dict[str, float]:
     """Prepare a file and return the seconds it took and the memory, in MB, before and at the peak."""
-    from research.config import DataSettings
-    from research.data import Collator, load_splits, tokenize_splits
-    from research.encoders import load_tokenizer
+    from research.data.batches.collate import Collator
+    from research.data.batches.tokens import tokenize_splits
+    from research.data.prepare.load import load_splits
+    from research.model.encoders import load_tokenizer
+    from research.settings.config import DataSettings
 
     tokenizer = load_tokenizer("minilm")
     before = peak_memory()

@@ -16,9 +16,9 @@ import time
 from pathlib import Path
 
 from research import Hook, RunConfig, run_experiment
-from research.checkpoint import save_checkpoint
 from research.hooks.evaluation import BEST
-from research.run import Run
+from research.training.checkpoint.checkpoint import save_checkpoint
+from research.training.run import Run
 
 MAX_LENGTH = 512
 EVERY = 100

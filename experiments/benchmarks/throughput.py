@@ -39,8 +39,8 @@ def bare(folder: Path, batch_size: int, *, precision: str = "bf16", attention_dr
     """A loop written by hand, on the very batches that the project makes; with DDP where processes were launched."""
     import torch
 
-    from research.batches import global_batches, shares
-    from research.launcher import num_launched
+    from research.data.batches.order import global_batches, shares
+    from research.system.launcher import num_launched
 
     splits, collator, model, _ = load(folder, attention_dropout)
     rank, num_processes = int(os.environ.get("RANK", "0")), num_launched()
@@ -74,10 +74,10 @@ def bare(folder: Path, batch_size: int, *, precision: str = "bf16", attention_dr
 
 def midway(folder: Path, batch_size: int, *, precision: str = "bf16", attention_dropout: float = 0.0) -> Measured:
     """This project, with its built-in hooks."""
-    from research.config import RunConfig
-    from research.experiment import run_experiment
-    from research.hooks import Hook
-    from research.run import Run
+    from research.runner.experiment import run_experiment
+    from research.settings.config import RunConfig
+    from research.training.hook import Hook
+    from research.training.run import Run
 
     class Stopwatch(Hook):
         """Stands first in the list, so that it stops before the evaluation after the last step."""
@@ -131,7 +131,7 @@ def _trainer(folder: Path, batch_size: int, *, padding: Any, attention_dropout: 
     import numpy as np
     from transformers import DataCollatorWithPadding, Trainer, TrainerCallback, TrainingArguments, default_data_collator
 
-    from research.batches import global_batches
+    from research.data.batches.order import global_batches
 
     splits, _, model, tokenizer = load(folder, attention_dropout)
     rows = tokenized_at_once(folder, tokenizer, padding)
@@ -239,10 +239,12 @@ def load(folder: Path, attention_dropout: float) -> tuple[Any, Any, Any, Any]:
     """Return tokenized splits, collator, model and tokenizer, as the project makes them."""
     import torch
 
-    from research.config import DataSettings, RunConfig
-    from research.data import Collator, load_splits, tokenize_splits
-    from research.encoders import load_tokenizer
-    from research.model import build_model
+    from research.data.batches.collate import Collator
+    from research.data.batches.tokens import tokenize_splits
+    from research.data.prepare.load import load_splits
+    from research.model.encoder_with_head import build_model
+    from research.model.encoders import load_tokenizer
+    from research.settings.config import DataSettings, RunConfig
 
     tokenizer = load_tokenizer(ENCODER)
     splits = tokenize_splits(load_splits(DataSettings(data=str(folder)), log=_quiet), tokenizer, log=_quiet)
@@ -275,8 +277,8 @@ def _quiet(message: str) -> None:
 
 def write_rows(folder: Path, num_rows: int) -> None:
     """Write real reviews as train, validation and test files."""
-    from research.config import DataSettings
-    from research.data import load_splits
+    from research.data.prepare.load import load_splits
+    from research.settings.config import DataSettings
 
     settings = DataSettings(data="imdb", limit_train=num_rows, limit_validation=8, limit_test=8)
     for name, split in load_splits(settings, log=_quiet).items():

@@ -56,7 +56,7 @@ class Watch:
 
     def begin(self, model: Any) -> None:
         """Remember the pretrained values."""
-        from research.selectors import select_parameters
+        from research.model.selectors import select_parameters
 
         self.parameters = dict(model.named_parameters())
         self.layers = select_parameters(model, LAYERS)
@@ -108,7 +108,7 @@ def digest(tensors: Iterable[Any]) -> str:
 def midway(watch: Watch, folder: Path, num_processes: int) -> None:
     """This project: a timeline of one edit."""
     from research import Hook, RunConfig, run_experiment
-    from research.run import Run
+    from research.training.run import Run
 
     class Watcher(Hook):
         def on_train_start(self, run: Run) -> None:
@@ -302,10 +302,10 @@ def load(folder: Path) -> tuple[Any, Any, Any]:
     import torch
     from datasets import Dataset
 
-    from research.config import DataSettings, RunConfig
-    from research.data import load_splits
-    from research.encoders import load_tokenizer
-    from research.model import build_model
+    from research.data.prepare.load import load_splits
+    from research.model.encoder_with_head import build_model
+    from research.model.encoders import load_tokenizer
+    from research.settings.config import DataSettings, RunConfig
 
     task = load_splits(DataSettings(data=str(folder)), log=lambda _: None).task
     torch.manual_seed(0)

@@ -15,20 +15,20 @@ from torch import nn
 from transformers import PreTrainedTokenizerBase
 
 from heads.registry import Registry, UnknownNameError, describe_unknown
-from research.choices import options_of, typed_options
-from research.clock import Clock
-from research.config import RunConfig
-from research.data import Collator
-from research.model import EncoderWithHead
-from research.schedules import Schedule
-from research.seeds import derived_seed
-from research.task import Task
-from research.timeline_entries import given_arguments
-from research.timeline_words import WORDS
+from research.data.batches.collate import Collator
+from research.edits.entries import given_arguments
+from research.edits.words import WORDS
+from research.learning.schedules import Schedule
+from research.model.encoder_with_head import EncoderWithHead
+from research.settings.config import RunConfig
+from research.settings.options import options_of, typed_options
+from research.settings.times import Clock
+from research.system.seeds import derived_seed
+from research.tasks.task import Task
 
 if TYPE_CHECKING:
-    from research.edits.journal import Record
-    from research.objectives import Objective
+    from research.learning.objectives import Objective
+    from research.records.journal_file import Record
 
 
 class EditError(ValueError):
@@ -129,7 +129,7 @@ class Editable(Protocol):
 
 
 EditFunction = Callable[..., None]
-EDITS: Registry[EditFunction] = Registry("edit")
+EDITS: Registry[EditFunction] = Registry("edit", built_in="research.edits.builtin")
 HARMLESS: set[str] = set()
 """Edits that change neither which parameters there are nor which of them train."""
 

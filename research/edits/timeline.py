@@ -7,20 +7,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from research.choices import resolve_options
-from research.clock import Clock
-from research.config import Choice, RunConfig
-from research.edits.adapters import PEFT
 from research.edits.base import EDITS, EditRequest, request_edit
-from research.hooks.base import Hook, code_of_hook, describe_hook
-from research.timeline_entries import Due, read_entry
-from research.timeline_words import TIMES
-from research.user_code import described_place
-from research.user_errors import one_line
+from research.edits.builtin.adapters import PEFT
+from research.edits.entries import Due, read_entry
+from research.edits.words import TIMES
+from research.settings.config import Choice, RunConfig
+from research.settings.options import resolve_options
+from research.settings.times import Clock
+from research.system.errors import one_line
+from research.system.user_code import described_place
+from research.training.hook import Hook, code_of_hook, describe_hook
 
 if TYPE_CHECKING:
-    from research.edits.journal import Parent
-    from research.run import Run
+    from research.records.journal_file import Parent
+    from research.training.run import Run
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,1 +1,1 @@
-"""Hidden states of a frozen encoder: computed once, stored, and used by every epoch, head and seed."""
+"""Hidden states of a frozen encoder: computed once, stored, and used by every epoch, head, and seed."""

@@ -9,8 +9,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal
 
-from research import durable
 from research.features.store import DamageError, FeatureStore, Places
+from research.system import durable
 
 Layers = Literal["last", "all"]
 Say = Callable[[str], None]

@@ -15,20 +15,20 @@ from accelerate.utils import broadcast_object_list, gather_object
 from datasets import Dataset
 from torch import Tensor
 
-from research import durable
-from research.batches import Rows
-from research.data import cache
-from research.data.arrow import hash_rows
-from research.data.batch import Batch
-from research.edits.audit import checksums
+from research.data.batches.batch import Batch
+from research.data.batches.order import Rows
+from research.data.prepare import cache
+from research.data.prepare.arrow import hash_rows
 from research.features.cache import Layers, Say, find_features, find_or_build
 from research.features.guard import Decision, Watch
 from research.features.store import FORMAT, DamageError, FeatureStore, Layer, Places, write_features
-from research.outputs import weights_sha256
-from research.waiting import Announced, Counted
+from research.records.results import weights_sha256
+from research.system import durable
+from research.system.waiting import Announced, Counted
+from research.training.audit import checksums
 
 if TYPE_CHECKING:
-    from research.run import Run
+    from research.training.run import Run
 
 
 class UnstorableError(ValueError):

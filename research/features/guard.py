@@ -9,14 +9,14 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from research.clock import Clock
-from research.config import RunConfig
 from research.edits.base import EDITS, Editable, EditError, EditRequest
+from research.edits.rehearsal import Rehearsal
 from research.edits.timeline import Entry, Timeline, listed
 from research.features.cache import Layers
-from research.hooks.base import Hook
-from research.model import EncoderWithHead
-from research.rehearsal import Rehearsal
+from research.model.encoder_with_head import EncoderWithHead
+from research.settings.config import RunConfig
+from research.settings.times import Clock
+from research.training.hook import Hook
 
 TRAINS = "the encoder trains"
 HARMLESS_LISTENERS = ("torch", "transformers")

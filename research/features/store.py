@@ -20,7 +20,7 @@ import xxhash
 from numpy.typing import NDArray
 from torch import Tensor
 
-from research.batches import Rows
+from research.data.batches.order import Rows
 
 FORMAT = 1
 MANIFEST = "manifest.json"

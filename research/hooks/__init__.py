@@ -1,6 +1,5 @@
-"""What takes part in a run: objects whose methods the loop calls at named points."""
+"""The hooks that come with Midway; importing them registers them."""
 
-from research.hooks.base import HOOKS, Hook, register_hook
 from research.hooks.checkpointing import Checkpointing
 from research.hooks.early_stopping import EarlyStopping
 from research.hooks.ema import ExponentialMovingAverage
@@ -13,7 +12,6 @@ from research.hooks.loss_spike_guard import LossSpikeGuard
 from research.hooks.profiling import Profiling
 
 __all__ = [
-    "HOOKS",
     "BestModel",
     "Checkpointing",
     "EarlyStopping",
@@ -21,11 +19,9 @@ __all__ = [
     "ExponentialMovingAverage",
     "FastGradientMethod",
     "GradualUnfreezing",
-    "Hook",
     "LengthWarmup",
     "LossSpikeGuard",
     "MetricsLog",
     "Profiling",
     "Progress",
-    "register_hook",
 ]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from research.checkpoint import save_checkpoint
-from research.durable import StorageError
-from research.hooks.base import Hook
-from research.waiting import Announced
+from research.system.durable import StorageError
+from research.system.waiting import Announced
+from research.training.checkpoint.checkpoint import save_checkpoint
+from research.training.hook import Hook
 
 if TYPE_CHECKING:
-    from research.run import Run
+    from research.training.run import Run
 
 OnSaveError = Literal["stop", "continue"]
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from research.hooks.base import Hook, register_hook
+from research.training.hook import Hook, register_hook
 
 if TYPE_CHECKING:
-    from research.run import Run
+    from research.training.run import Run
 
 
 @register_hook("ema")

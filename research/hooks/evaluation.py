@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from research import durable
-from research.hooks.base import Hook
-from research.metric_names import is_better
+from research.learning.metric_names import is_better
+from research.system import durable
+from research.training.hook import Hook
 
 if TYPE_CHECKING:
-    from research.run import Run
+    from research.training.run import Run
 
 
 BEST = "best"

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from research.data.batch import Batch
-from research.hooks.base import Hook, register_hook
+from research.data.batches.batch import Batch
+from research.training.hook import Hook, register_hook
 
 if TYPE_CHECKING:
-    from research.run import Run
+    from research.training.run import Run
 
 
 @register_hook("fgm")

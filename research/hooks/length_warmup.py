@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from research.clock import parse_time
-from research.config import RunConfig
-from research.hooks.base import Hook, register_hook
+from research.settings.config import RunConfig
+from research.settings.times import parse_time
+from research.training.hook import Hook, register_hook
 
 MULTIPLE = 8
 """Lengths are multiples of this many tokens."""

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from research.durable import append_text
-from research.edits import journal
-from research.hooks.base import Hook
-from research.outputs import METRICS_LOG, as_json
-from research.plain_text import for_terminal
-from research.tracking import track_values
-from research.waiting import AGAIN_AFTER
+from research.records import journal_file
+from research.records.results import METRICS_LOG, as_json
+from research.records.trackers import track_values
+from research.system.durable import append_text
+from research.system.plain_text import for_terminal
+from research.system.waiting import AGAIN_AFTER
+from research.training.hook import Hook
 
 if TYPE_CHECKING:
-    from research.run import Run
+    from research.training.run import Run
 
 
 class MetricsLog(Hook):
@@ -38,7 +38,7 @@ class MetricsLog(Hook):
     def on_train_start(self, run: Run) -> None:
         """Begin the journal."""
         if run.is_main:
-            journal.rewrite(run)
+            journal_file.rewrite(run)
 
     def on_resume(self, run: Run) -> None:
         """Cut the journal back to the checkpoint's step; metrics.jsonl came with the checkpoint."""

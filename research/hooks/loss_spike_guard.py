@@ -6,10 +6,10 @@ import math
 import statistics
 from typing import TYPE_CHECKING, Any
 
-from research.hooks.base import Hook, register_hook
+from research.training.hook import Hook, register_hook
 
 if TYPE_CHECKING:
-    from research.run import Run
+    from research.training.run import Run
 
 MIN_RELATIVE_DEVIATION = 0.01
 """Standard deviation that losses are taken to have at least, as a share of their mean."""

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch.profiler import ProfilerActivity, profile, schedule, tensorboard_trace_handler
 
-from research.hooks.base import Hook
+from research.training.hook import Hook
 
 if TYPE_CHECKING:
-    from research.run import Run
+    from research.training.run import Run
 
 
 class Profiling(Hook):

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from research.metrics import Array
+from research.learning.metrics import Array
 from research.report.mistakes import in_words
-from research.task import Task
+from research.tasks.task import Task
 
 NUM_SHOWN = 30
 

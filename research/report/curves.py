@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from research.outputs import METRICS_LOG
-from research.step_figures import Curve
+from research.records.results import METRICS_LOG
+from research.records.step_figures import Curve
 
 
 def read_curves(directory: Path) -> dict[str, Curve]:

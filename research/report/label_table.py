@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from research.figures import MANY_LABELS
-from research.label_counts import LabelCounts
+from research.learning.label_counts import LabelCounts
+from research.records.figures import MANY_LABELS
 from research.report.mistakes import Scored
-from research.task import Task
+from research.tasks.task import Task
 
 MOST_SHOWN = 500
 """Labels in a table; a browser becomes slow with many thousands."""

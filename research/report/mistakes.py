@@ -9,10 +9,10 @@ import numpy as np
 from datasets import Dataset
 from scipy.special import expit
 
-from research.evaluation import Predictions
-from research.metrics import Array, predictions
-from research.softmax import BlockSoftmax
-from research.task import Task
+from research.learning.metrics import Array, predictions
+from research.learning.softmax import BlockSoftmax
+from research.tasks.task import Task
+from research.training.evaluation import Predictions
 
 NUM_SHOWN = 20
 

@@ -11,23 +11,23 @@ from typing import Any
 import yaml
 from matplotlib.figure import Figure
 
-from research.assemble import choose_objective, resolve
-from research.config import SETTING_GROUPS, RunConfig
-from research.data import Splits
-from research.durable import write_text
-from research.edits.journal import Record
-from research.edits.journal import read as read_journal
-from research.evaluation import Predictions
-from research.figures import MANY_LABELS, regression_figure
-from research.outputs import as_json
+from research.data.prepare.load import Splits
+from research.records.figures import MANY_LABELS, regression_figure
+from research.records.journal_file import Record
+from research.records.journal_file import read as read_journal
+from research.records.results import as_json
+from research.records.run_directory import CONFIG
+from research.records.step_figures import Curve, curves_figure, loss_figure, rates_figure
 from research.report.confusions import most_confused
 from research.report.curves import read_curves
 from research.report.label_table import label_table
 from research.report.mistakes import Scored, worst_mistakes
 from research.report.rendering import Picture, page_environment, picture
-from research.run_directory import CONFIG
-from research.step_figures import Curve, curves_figure, loss_figure, rates_figure
-from research.task import Task
+from research.runner.set_up import choose_objective, resolve
+from research.settings.config import SETTING_GROUPS, RunConfig
+from research.system.durable import write_text
+from research.tasks.task import Task
+from research.training.evaluation import Predictions
 
 REPORT = "report.html"
 SHOWN_SPLITS = ("validation", "test")

@@ -16,7 +16,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-from research.plain_text import for_html, name_in_html
+from research.system.plain_text import for_html, name_in_html
 
 
 @dataclass(frozen=True)

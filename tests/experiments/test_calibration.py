@@ -24,7 +24,7 @@ from experiments.benchmarks.calibration import (
     main,
     sample_accuracies,
 )
-from research.ablation.over_seeds import compare_arms
+from research.studies.statistics.over_seeds import compare_arms
 from tests.conftest import Launch
 
 NUM_RUNS, NUM_ROWS = 14, 80

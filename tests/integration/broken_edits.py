@@ -18,8 +18,8 @@ from heads import EncoderSpec, Head, register_head
 from heads.masking import masked_mean
 from research import Hook, register_edit
 from research.edits.base import Editable
-from research.run import Run
-from research.wrapping import Wrapped, trainable_parameters
+from research.training.run import Run
+from research.training.wrapping import Wrapped, trainable_parameters
 from tests.integration.runs_in_process import ready_run, script_parser, train_and_end, write_by_rank
 
 UNFREEZE = [{"at": "0%", "freeze": "encoder"}, {"at": "2st", "unfreeze": "encoder.layer[1]"}]
@@ -227,16 +227,16 @@ class Scenario:
 UNTRACKED = {"name": "normalized", "track": False}
 SCENARIOS = {
     "nothing broken": Scenario(UNFREEZE),
-    "optimizer does not follow": Scenario(SWAP, patches={"research.edits.boundary.regroup": lambda *_: None}),
+    "optimizer does not follow": Scenario(SWAP, patches={"research.training.boundary.regroup": lambda *_: None}),
     "frozen parameter keeps its gradient": Scenario(
         [{"at": "0%", "freeze": "encoder.embeddings"}, *CHANGE], "after_step", give_gradient
     ),
-    "reducer does not follow": Scenario(UNFREEZE, patches={"research.edits.boundary.rewrap": rewrap_nothing}),
-    "reducer follows in name only": Scenario(UNFREEZE, patches={"research.edits.boundary.rewrap": rewrap_in_name}),
+    "reducer does not follow": Scenario(UNFREEZE, patches={"research.training.boundary.rewrap": rewrap_nothing}),
+    "reducer follows in name only": Scenario(UNFREEZE, patches={"research.training.boundary.rewrap": rewrap_in_name}),
     "rate set by hand": Scenario(UNFREEZE, "after_step", set_rate),
     "one bit differs": Scenario(UNFREEZE, "after_step", drift),
     "compiled code does not follow": Scenario(
-        UNFREEZE, patches={"research.edits.boundary.rewrap": rewrap_nothing}, compiled=True
+        UNFREEZE, patches={"research.training.boundary.rewrap": rewrap_nothing}, compiled=True
     ),
     "frozen by hand": Scenario([], "before_step", freeze_by_hand),
     "frozen by hand in after_backward": Scenario([], "after_backward", freeze_by_hand),

@@ -11,7 +11,7 @@ from typing import Any
 
 from research import Hook
 from research.features import encoding
-from research.run import Run
+from research.training.run import Run
 from tests.integration.runs_in_process import ready_run, script_parser, train_and_end, write_by_rank
 
 

@@ -11,8 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from research.hooks import Hook, register_hook
-from research.hooks.base import POINTS
+from research.training.hook import POINTS, Hook, register_hook
 
 FOLDER, RUN, RANK = Path(os.environ["PROGRESS"]), os.environ["RUN"], os.environ.get("RANK", "0")
 FILE_EVENTS = ("open", "os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.link", "shutil.rmtree")

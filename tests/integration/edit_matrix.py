@@ -18,12 +18,12 @@ import torch
 from accelerate.utils import gather_object
 
 from research import Hook, register_edit
-from research.clock import Clock
-from research.data import Batch
-from research.edits.audit import AuditError
+from research.data.batches.batch import Batch
 from research.edits.base import Editable
-from research.run import Run
-from research.schedules import create_schedule
+from research.learning.schedules import create_schedule
+from research.settings.times import Clock
+from research.training.audit import AuditError
+from research.training.run import Run
 from tests.integration.runs_in_process import ready_run, script_parser, train_and_end, write_by_rank
 
 STEP_OF_EDIT = 2

@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 import os
 
-from research.data import Batch
-from research.hooks import Hook, register_hook
-from research.run import Run
+from research.data.batches.batch import Batch
+from research.training.hook import Hook, register_hook
+from research.training.run import Run
 
 
 @register_hook("fail_at_step")

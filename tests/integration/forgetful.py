@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 
-from research.hooks import Hook, register_hook
-from research.run import Run
+from research.training.hook import Hook, register_hook
+from research.training.run import Run
 
 
 @register_hook("forgetful")

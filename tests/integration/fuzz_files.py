@@ -35,11 +35,12 @@ import torch
 from datasets import Dataset, DatasetDict, disable_progress_bars
 from transformers import AutoTokenizer
 
-from research.config import DataSettings
-from research.data import cache, load_splits
-from research.data.collate import Collator
-from research.data.tokens import tokenize_splits
-from research.user_errors import complain, is_for_the_user
+from research.data.batches.collate import Collator
+from research.data.batches.tokens import tokenize_splits
+from research.data.prepare import cache
+from research.data.prepare.load import load_splits
+from research.settings.config import DataSettings
+from research.system.errors import complain, is_for_the_user
 from tests.conftest import ROOT, write_tiny_encoder
 from tests.integration.good_files import FILE_TYPES, FileType, Sheet, good_sheet, write_arrow_stream
 from tests.integration.mutated_arrow import ARROW_MUTATIONS, as_table

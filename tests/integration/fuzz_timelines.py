@@ -22,10 +22,10 @@ from typing import Any
 
 import numpy as np
 
-import research.assemble  # noqa: F401  (imported once here, for all children)
+import research.runner.set_up  # noqa: F401  (imported once here, for all children)
 from research import Hook, RunConfig, run_experiment
-from research.hooks.base import POINTS
-from research.resuming import list_checkpoints, step_of
+from research.training.checkpoint.resuming import list_checkpoints, step_of
+from research.training.hook import POINTS
 from tests.integration.kills import differences
 
 NUM_STEPS = 12

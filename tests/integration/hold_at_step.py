@@ -6,8 +6,8 @@ import os
 import time
 from pathlib import Path
 
-from research.hooks import Hook, register_hook
-from research.run import Run
+from research.training.hook import Hook, register_hook
+from research.training.run import Run
 
 
 @register_hook("hold")

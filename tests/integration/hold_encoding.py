@@ -15,7 +15,7 @@ from typing import Any
 from torch import Tensor
 
 from research.features import encoding
-from research.run import Run
+from research.training.run import Run
 
 plain = encoding._encode
 

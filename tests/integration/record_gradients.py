@@ -7,9 +7,9 @@ from pathlib import Path
 
 from safetensors.torch import save_file
 
-from research.data import Batch
-from research.hooks import Hook, register_hook
-from research.run import Run
+from research.data.batches.batch import Batch
+from research.training.hook import Hook, register_hook
+from research.training.run import Run
 
 
 @register_hook("record_gradients")

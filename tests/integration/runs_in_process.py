@@ -11,10 +11,10 @@ from typing import Any
 import torch
 
 from research import Hook, RunConfig
-from research.assemble import resolve, set_up
-from research.launch import create_accelerator, end_run
-from research.loop import train
-from research.run import Run
+from research.runner.set_up import resolve, set_up
+from research.training.accelerator import create_accelerator, end_run
+from research.training.loop import train
+from research.training.run import Run
 
 
 def script_parser() -> argparse.ArgumentParser:

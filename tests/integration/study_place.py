@@ -13,7 +13,7 @@ from typing import Any
 
 import psutil
 
-from research.ablation.study import Entry, Study, local_address
+from research.studies.storage.study import Entry, Study, local_address
 from tests.conftest import ROOT, run_to_the_end
 from tests.limits import HANG_LIMIT
 

@@ -14,10 +14,10 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from research.cli import parse
-from research.config import RunConfig
-from research.experiment import run_experiment
-from research.user_errors import is_for_the_user
+from research.runner.experiment import run_experiment
+from research.settings.command_line import parse
+from research.settings.config import RunConfig
+from research.system.errors import is_for_the_user
 from tests.conftest import ROOT, Launch
 from tests.limits import HANG_LIMIT
 

@@ -18,10 +18,11 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from heads import HEADS
-from research import Hook, RunConfig, experiment, run_experiment
-from research.digests import digests
+from research import Hook, RunConfig, run_experiment
 from research.features import encoding, store
-from research.run import Run
+from research.runner import experiment
+from research.training.digests import digests
+from research.training.run import Run
 from tests.conftest import WORDS, Launch, Start, Started
 from tests.integration.cached_by_processes import Losses
 from tests.integration.conftest import Disk

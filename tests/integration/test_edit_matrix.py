@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from research.edits import EDITS
+from research.edits.base import EDITS
 from tests.conftest import Launch
 from tests.integration.edit_matrix import CASES, COMPILED_QUICKLY, UNCOMPILED
 from tests.integration.runs_in_process import read_by_rank

@@ -12,13 +12,13 @@ import pytest
 from experiments.run import carry_out
 from heads import HEADS
 from heads.registry import Registry
-from research.cli import parse
-from research.data import CLEANING
-from research.edits import EDITS
-from research.hooks import HOOKS
-from research.objectives import OBJECTIVES
-from research.schedules import SCHEDULES
-from research.user_errors import run_script
+from research.data.prepare.cleaning import CLEANING
+from research.edits.base import EDITS
+from research.learning.objectives import OBJECTIVES
+from research.learning.schedules import SCHEDULES
+from research.settings.command_line import parse
+from research.system.errors import run_script
+from research.training.hook import HOOKS
 
 HEAD = """\
 from heads import Head, register_head
@@ -41,7 +41,7 @@ from research import register_edit
 OBJECTIVE = """\
 from torch.nn import functional as F
 from research import register_objective
-from research.objectives import Objective, ObjectiveOutput
+from research.learning.objectives import Objective, ObjectiveOutput
 
 @register_objective("broken")
 class Broken(Objective):
@@ -219,7 +219,7 @@ def test_traceback_is_shown_when_asked_for(refuse: Refuse) -> None:
 
 
 def test_defect_of_the_product_keeps_its_traceback(refuse: Refuse, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("research.assemble.create_optimizer", json.loads)  # which takes other arguments
+    monkeypatch.setattr("research.runner.set_up.create_optimizer", json.loads)  # which takes other arguments
     with pytest.raises(TypeError):
         refuse("")
 

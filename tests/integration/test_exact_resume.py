@@ -10,11 +10,12 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from research import Hook, RunConfig, experiment, run_experiment
-from research.digests import digests
+from research import Hook, RunConfig, run_experiment
 from research.edits.base import EDITS
-from research.hooks import HOOKS
-from research.schedules import SCHEDULES
+from research.learning.schedules import SCHEDULES
+from research.runner import experiment
+from research.training.digests import digests
+from research.training.hook import HOOKS
 from tests.integration.test_main_job import lines_of, without_times
 from tests.shipped import shipped
 

@@ -15,9 +15,9 @@ from accelerate.optimizer import AcceleratedOptimizer
 from safetensors.torch import load_file
 
 from research import Hook, RunConfig, run_experiment
-from research.checkpoint import CheckpointError
-from research.data import Batch
-from research.run import Run
+from research.data.batches.batch import Batch
+from research.training.checkpoint.checkpoint import CheckpointError
+from research.training.run import Run
 
 Train = Callable[..., dict[str, Any]]
 

@@ -21,11 +21,13 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from research import Hook, RunConfig, durable, run_directory, run_experiment
-from research.launch import default_num_threads
-from research.manifest import MANIFEST, find_damage
-from research.run import Run
-from research.user_errors import is_for_the_user
+from research import Hook, RunConfig, run_experiment
+from research.records import run_directory
+from research.system import durable
+from research.system.errors import is_for_the_user
+from research.system.manifest import MANIFEST, find_damage
+from research.training.accelerator import default_num_threads
+from research.training.run import Run
 from tests.conftest import Launch, Start, Started
 from tests.integration.conftest import Disk
 from tests.integration.test_main_job import lines_of, result_of, without_times

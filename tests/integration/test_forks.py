@@ -16,10 +16,10 @@ from safetensors.torch import load_file
 
 from research import Hook, RunConfig, register_edit, run_experiment
 from research.edits.base import Editable
-from research.forks import parse_fork
-from research.optim import apply_schedule
-from research.resuming import CheckpointError
-from research.same_run import OtherRunError
+from research.learning.optimizer import apply_schedule
+from research.runner.same_run import OtherRunError
+from research.settings.forks import parse_fork
+from research.training.checkpoint.resuming import CheckpointError
 from tests.conftest import Launch
 from tests.integration.test_main_job import lines_of, result_of, without_times
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from research.hooks import HOOKS
+from research.training.hook import HOOKS
 from tests.conftest import Launch
 from tests.integration.hooks_by_processes import SETTINGS
 from tests.integration.runs_in_process import read_by_rank

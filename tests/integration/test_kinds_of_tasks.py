@@ -15,12 +15,12 @@ import pytest
 import yaml
 
 from heads import HEADS
-from research.cli import parse
-from research.experiment import run_experiment
-from research.hooks import Hook
-from research.objectives import OBJECTIVES
-from research.run import Run
-from research.schedules import SCHEDULES
+from research.learning.objectives import OBJECTIVES
+from research.learning.schedules import SCHEDULES
+from research.runner.experiment import run_experiment
+from research.settings.command_line import parse
+from research.training.hook import Hook
+from research.training.run import Run
 from tests.conftest import WORDS, Launch
 from tests.shipped import shipped
 

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from research import RunConfig
-from research.preview import foresee
+from research.runner.dry_run import foresee
 from tests.conftest import Launch
 
 TIMELINE = [

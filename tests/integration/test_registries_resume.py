@@ -15,17 +15,17 @@ import pytest
 from heads import HEADS
 from heads.registry import Registry
 from research import RunConfig
-from research.assemble import resolve, set_up
-from research.choices import Option, options_of
-from research.config import Choice
-from research.hooks import HOOKS
-from research.launch import create_accelerator, end_run
-from research.loop import train
-from research.objectives import OBJECTIVES
-from research.outputs import weights_sha256, write_config
-from research.plugins import import_plugins
-from research.resuming import Start
-from research.schedules import GIVEN_BY_CALLER, SCHEDULES
+from research.learning.objectives import OBJECTIVES
+from research.learning.schedules import GIVEN_BY_CALLER, SCHEDULES
+from research.records.results import weights_sha256, write_config
+from research.runner.set_up import resolve, set_up
+from research.settings.config import Choice
+from research.settings.options import Option, options_of
+from research.settings.plugins import import_plugins
+from research.training.accelerator import create_accelerator, end_run
+from research.training.checkpoint.resuming import Start
+from research.training.hook import HOOKS
+from research.training.loop import train
 from tests.conftest import WORDS
 from tests.shipped import shipped
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from research.signals import ECHO_SECONDS
+from research.system.signals import ECHO_SECONDS
 from tests.conftest import Launch, Start, Started
 from tests.integration.kills import differences
 from tests.integration.test_main_job import result_of

@@ -26,9 +26,9 @@ import sqlalchemy
 from optuna.trial import TrialState
 from sqlalchemy.exc import OperationalError
 
-from research.ablation.grid import StudySpec, expand
-from research.ablation.patience import Patience
-from research.ablation.study import Study, local_address
+from research.studies.grid import StudySpec, expand
+from research.studies.storage.patience import Patience
+from research.studies.storage.study import Study, local_address
 from tests.limits import HANG_LIMIT
 
 BINARIES = sorted(Path("/usr/lib/postgresql").glob("*/bin"))[-1:]
@@ -154,7 +154,7 @@ def test_worker_of_another_machine_takes_trials(
 def test_outage_of_the_database_ends_neither_calls_nor_the_heartbeat(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("research.ablation.study.HEARTBEAT_SECONDS", 0.1)
+    monkeypatch.setattr("research.studies.storage.study.HEARTBEAT_SECONDS", 0.1)
     with Study("outage", server.address) as study, Study("outage", server.address) as supervisor:
         study.add(expand(StudySpec(grid={"seed": [0, 1]})))
         claim = study.claim("a worker")
@@ -189,7 +189,7 @@ def heartbeats(address: str) -> list[Any]:
 def test_result_of_a_worker_that_was_taken_for_dead_counts(
     tmp_path: Path, copy: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("research.ablation.study.GRACE_SECONDS", 1)
+    monkeypatch.setattr("research.studies.storage.study.GRACE_SECONDS", 1)
     with Study("a", local_address(tmp_path)) as study, Study("a", local_address(tmp_path)) as other:
         study.add(expand(StudySpec()))
         claim = study.claim("slow")
@@ -215,7 +215,7 @@ def test_result_of_a_worker_that_was_taken_for_dead_counts(
 
 
 def test_worker_that_was_taken_for_dead_queues_no_second_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("research.ablation.study.GRACE_SECONDS", 1)
+    monkeypatch.setattr("research.studies.storage.study.GRACE_SECONDS", 1)
     with Study("a", local_address(tmp_path)) as study, Study("a", local_address(tmp_path)) as other:
         study.add(expand(StudySpec()))
         claim = study.claim("slow")
@@ -273,8 +273,8 @@ def test_file_gives_each_trial_to_one_of_several_workers(tmp_path: Path) -> None
         study.add(trials)
     code = """
 import sys
-from research.ablation.patience import Patience
-from research.ablation.study import Study
+from research.studies.storage.patience import Patience
+from research.studies.storage.study import Study
 with Study("a", sys.argv[1]) as study:
     print("ready", flush=True)
     input()

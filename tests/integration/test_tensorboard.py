@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from research.plain_text import for_markdown
+from research.system.plain_text import for_markdown
 from tests.conftest import Launch
 
 

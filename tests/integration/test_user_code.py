@@ -15,10 +15,10 @@ import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipeline
 
 from research import EncoderWithHead, Hook, RunConfig, run_experiment
-from research.cli import parse
-from research.listing import describe_listing
-from research.plugins import import_plugins
-from research.run import Run
+from research.runner.listing import describe_listing
+from research.settings.command_line import parse
+from research.settings.plugins import import_plugins
+from research.training.run import Run
 from tests.conftest import Launch
 
 MY_HEAD = """\
@@ -43,7 +43,7 @@ from torch.nn import functional as F
 from torch.optim.lr_scheduler import LambdaLR
 
 from research import Hook, register_cleaning, register_hook, register_objective, register_schedule
-from research.objectives import Objective, ObjectiveOutput
+from research.learning.objectives import Objective, ObjectiveOutput
 
 
 @register_hook("watch")

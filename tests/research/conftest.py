@@ -12,10 +12,10 @@ import torch
 from accelerate.optimizer import AcceleratedOptimizer
 
 from research import Hook, RunConfig
-from research.assemble import resolve, set_up
-from research.launch import create_accelerator, end_run
-from research.resuming import Start
-from research.run import Run
+from research.runner.set_up import resolve, set_up
+from research.training.accelerator import create_accelerator, end_run
+from research.training.checkpoint.resuming import Start
+from research.training.run import Run
 
 StartRun = Callable[..., Run]
 

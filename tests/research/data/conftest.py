@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
-from research.config import DataSettings
-from research.data import Splits, load_splits
+from research.data.prepare.load import Splits, load_splits
+from research.settings.config import DataSettings
 
 
 @dataclass

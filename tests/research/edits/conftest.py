@@ -8,19 +8,19 @@ from typing import Any
 
 import pytest
 
-from research.choices import create
-from research.clock import Clock
-from research.config import Choice, RunConfig
-from research.data import Collator
+from research.data.batches.collate import Collator
 from research.edits.base import request_edit
-from research.encoders import load_tokenizer
-from research.families import model_blocks
-from research.objectives import OBJECTIVES
-from research.optim import apply_schedule, create_optimizer
-from research.rehearsal import Rehearsal
-from research.schedules import create_schedule
-from research.task import Task
-from tests.research.tiny_encoders import tiny_model
+from research.edits.rehearsal import Rehearsal
+from research.learning.objectives import OBJECTIVES
+from research.learning.optimizer import apply_schedule, create_optimizer
+from research.learning.schedules import create_schedule
+from research.model.encoders import load_tokenizer
+from research.model.families import model_blocks
+from research.settings.config import Choice, RunConfig
+from research.settings.options import create
+from research.settings.times import Clock
+from research.tasks.task import Task
+from tests.research.model.tiny_encoders import tiny_model
 
 Editing = Callable[..., Rehearsal]
 

@@ -9,7 +9,7 @@ import pytest
 
 from research import Hook
 from research.edits.base import EDITS, EditError, request_edit
-from research.loop import train
+from research.training.loop import train
 from tests.research.conftest import StartRun
 
 STEP_OF_EDIT = {

@@ -11,13 +11,13 @@ from torch import Tensor, nn
 
 from heads import EncoderSpec, Head, register_head
 from heads.masking import masked_mean
-from research import families
 from research.edits.base import EDITS as REGISTERED
 from research.edits.base import EditError
-from research.model import EncoderWithHead
-from research.rehearsal import Rehearsal
+from research.edits.rehearsal import Rehearsal
+from research.model import families
+from research.model.encoder_with_head import EncoderWithHead
 from tests.research.edits.conftest import Editing, edit
-from tests.research.tiny_encoders import FAMILY_NAMES, tiny_batch
+from tests.research.model.tiny_encoders import FAMILY_NAMES, tiny_batch
 from tests.shipped import shipped
 
 EDITS: dict[str, Any] = {

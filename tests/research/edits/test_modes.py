@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from research import Hook
-from research.checkpoint import save_checkpoint
-from research.loop import train
-from research.outputs import weights_sha256
-from research.schedules import SCHEDULES
+from research.learning.schedules import SCHEDULES
+from research.records.results import weights_sha256
+from research.training.checkpoint.checkpoint import save_checkpoint
+from research.training.loop import train
 from tests.research.conftest import StartRun, use_scaler
 
 TIMELINE: list[dict[str, Any]] = [

@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from research import Hook, register_edit
-from research.checkpoint import save_checkpoint
 from research.edits.base import Editable, Processes
-from research.loop import train
-from research.outputs import weights_sha256
-from research.rehearsal import Rehearsal, RehearsedProcesses
-from research.run import Run
+from research.edits.rehearsal import Rehearsal, RehearsedProcesses
+from research.records.results import weights_sha256
+from research.training.checkpoint.checkpoint import save_checkpoint
+from research.training.loop import train
+from research.training.run import Run
 from tests.research.conftest import StartRun
 from tests.research.edits.conftest import Editing, edit
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from research.clock import Clock
-from research.config import RunConfig
 from research.edits.timeline import parse_timeline, resolve_timeline
+from research.settings.config import RunConfig
+from research.settings.times import Clock
 
 
 def test_smoke_keeps_the_order_of_times_within_a_step_too() -> None:

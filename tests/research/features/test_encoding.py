@@ -15,8 +15,8 @@ from torch import Tensor
 
 from research import RunConfig
 from research.features import encoding, store
-from research.features.ahead import ensure_features
-from research.run import Run
+from research.runner.store_features import ensure_features
+from research.training.run import Run
 from tests.research.conftest import StartRun
 
 SPLITS = ["train", "validation", "test"]
@@ -202,7 +202,7 @@ def test_encoder_whose_output_is_not_its_last_hidden_state_is_not_stored_for_all
 
 
 def test_batch_moves_with_its_hidden_states(begin: Begin) -> None:
-    from research.batches import evaluation_shares
+    from research.data.batches.order import evaluation_shares
 
     run = begin(head="scalar_mix")
     run.encoder_with_head.eval()

@@ -11,20 +11,20 @@ import pytest
 import torch
 from torch import nn
 
-from research.choices import create
-from research.clock import Clock
-from research.config import Choice, RunConfig
-from research.data import Collator
-from research.data.batch import Batch
+from research.data.batches.batch import Batch
+from research.data.batches.collate import Collator
 from research.edits.base import EDITS, EditRequest, register_edit
+from research.edits.rehearsal import Rehearsal
 from research.edits.timeline import parse_timeline, planned_by_hooks, resolve_timeline
-from research.encoders import load_tokenizer
 from research.features.guard import Decision, Watch, decide, is_asked_for
-from research.hooks import HOOKS, Hook
 from research.hooks.fgm import FastGradientMethod
-from research.objectives import OBJECTIVES
-from research.rehearsal import Rehearsal
-from research.task import Task
+from research.learning.objectives import OBJECTIVES
+from research.model.encoders import load_tokenizer
+from research.settings.config import Choice, RunConfig
+from research.settings.options import create
+from research.settings.times import Clock
+from research.tasks.task import Task
+from research.training.hook import HOOKS, Hook
 from tests.shipped import shipped
 
 Entries = list[dict[str, Any]]

@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 import torch
 
-from research.checkpoint import save_checkpoint
-from research.hooks import ExponentialMovingAverage, Hook
-from research.loop import train
+from research.hooks.ema import ExponentialMovingAverage
+from research.training.checkpoint.checkpoint import save_checkpoint
+from research.training.hook import Hook
+from research.training.loop import train
 from tests.research.conftest import StartRun
 
 DECAYS = [2 / 11, 3 / 12, 0.3, 0.3]  # min(0.3, (1 + n) / (10 + n))

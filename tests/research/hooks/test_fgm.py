@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 import torch
 
-from research.hooks import FastGradientMethod, Hook
-from research.loop import train
+from research.hooks.fgm import FastGradientMethod
+from research.training.hook import Hook
+from research.training.loop import train
 from tests.research.conftest import StartRun
 
 Gradients = dict[str, torch.Tensor]

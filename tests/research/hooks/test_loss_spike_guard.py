@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 import torch
 
-from research.data import Batch
-from research.hooks import Hook, LossSpikeGuard
-from research.loop import train
+from research.data.batches.batch import Batch
+from research.hooks.loss_spike_guard import LossSpikeGuard
+from research.training.hook import Hook
+from research.training.loop import train
 from tests.research.conftest import StartRun, use_scaler
 
 

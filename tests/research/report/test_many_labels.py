@@ -14,7 +14,7 @@ from research import Hook, RunConfig, run_experiment
 from research.report.confusions import most_confused
 from research.report.label_table import MOST_SHOWN, label_table
 from research.report.mistakes import Scored
-from research.task import Task
+from research.tasks.task import Task
 
 
 def labels_task(num_labels: int) -> Task:
@@ -110,7 +110,7 @@ def test_predictions_are_the_same_in_one_block_and_in_many(
     directory = Path(settings["output_dir"])
     run_experiment(RunConfig(**settings))
     whole = pq.read_table(directory / "predictions" / "test.parquet")
-    monkeypatch.setattr("research.outputs.PREDICTIONS_BLOCK_BYTES", 8 * 45 * 7)
+    monkeypatch.setattr("research.records.results.PREDICTIONS_BLOCK_BYTES", 8 * 45 * 7)
     run_experiment(RunConfig(**settings, overwrite=True))
     file = pq.ParquetFile(directory / "predictions" / "test.parquet")
     assert file.num_row_groups == 13

@@ -8,7 +8,7 @@ from datasets import Dataset
 from scipy.special import logit
 
 from research.report.mistakes import NUM_SHOWN, Scored, worst_mistakes
-from research.task import Task
+from research.tasks.task import Task
 
 
 def rows(number: int) -> Dataset:

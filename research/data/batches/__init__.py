@@ -1,0 +1,1 @@
+"""From prepared splits to batches: tokens, order, and padding."""

@@ -1,0 +1,176 @@
+"""Token ids to padded batches: truncation and special tokens are added here, so that both can change in mid-run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any, Literal, get_args
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from research.data.batches.batch import NO_LABEL, Batch
+from research.data.batches.special_tokens import find_special_tokens
+from research.tasks.task import Task
+
+Truncation = Literal["head", "tail", "head_tail"]
+Ids = NDArray[np.int64]
+
+WIDTH_MULTIPLE = 32
+"""Batches are padded to a multiple of this many tokens, or to max_length if that is shorter. On a CPU every new width
+leaves holes in the heap and one more compiled kernel, so that memory would grow over a whole epoch."""
+
+
+class Collator:
+    """Makes a batch of tokenized rows.
+
+    `max_length` and `truncation` may be set between two calls.
+
+    Args:
+        tokenizer: the one that made the rows; asked once, and not kept.
+        task: kind and number of labels.
+        max_length: longest row, in tokens, special tokens included.
+        truncation: what is kept of a row that is too long: its beginning, its end, or both halves (Sun et al. 2019,
+            How to Fine-Tune BERT for Text Classification).
+        pair: whether rows are pairs of texts.
+    Raises:
+        ValueError: if the tokenizer cannot pad, or max_length or truncation cannot be used.
+    """
+
+    def __init__(
+        self, tokenizer: PreTrainedTokenizerBase, task: Task, *, max_length: int, truncation: Truncation, pair: bool
+    ) -> None:
+        if tokenizer.pad_token_id is None:
+            raise ValueError(f"{type(tokenizer).__name__} has no padding token; set tokenizer.pad_token.")
+        self.max_length = max_length
+        self.truncation: Truncation = truncation
+        self._task = task
+        self._pair = pair
+        self._special = find_special_tokens(tokenizer, pair=pair)
+        self._pad_id: int = tokenizer.pad_token_id
+        self._pad_type: int = tokenizer.pad_token_type_id
+        self.pads_left = tokenizer.padding_side == "left"
+        """Whether padding is in front of the tokens."""
+        self.check_room()
+
+    def __call__(
+        self,
+        rows: Mapping[str, Sequence[Any]] | Sequence[Mapping[str, Any]],
+        weights: NDArray[np.float32] | None = None,
+        *,
+        max_length: int | None = None,
+    ) -> Batch:
+        """Return the batch of some rows.
+
+        Args:
+            rows: columns of a tokenized split (`dataset[indices]`, the fastest), or a list of its rows.
+            weights: 0 for the rows that only fill up a share, by default 1 for all, [batch].
+            max_length: longest row, instead of the collator's own.
+        """
+        columns = rows if isinstance(rows, Mapping) else {name: [row[name] for row in rows] for name in rows[0]}
+        room = self.check_room(max_length)
+        pairs = columns["pair_ids"] if self._pair else [()] * len(columns["id"])
+        kept = [self._truncate(first, second, room) for first, second in zip(columns["input_ids"], pairs, strict=True)]
+        return Batch(
+            inputs=self._pad(kept, longest=room + len(self._special)),
+            labels=self._labels(columns["label"]),
+            weights=torch.ones(len(kept)) if weights is None else torch.as_tensor(weights, dtype=torch.float32),
+            ids=torch.as_tensor(np.asarray(columns["id"], dtype=np.int64)),
+        )
+
+    def check_room(self, max_length: int | None = None) -> int:
+        """Return how many tokens of its texts a row may have.
+
+        Raises:
+            ValueError: if max_length or truncation cannot be used.
+        """
+        max_length = self.max_length if max_length is None else max_length
+        if self.truncation not in get_args(Truncation):
+            raise ValueError(f"truncation must be {', '.join(get_args(Truncation))}; got '{self.truncation}'.")
+        room = max_length - len(self._special)
+        num_texts = 2 if self._pair else 1
+        if room < num_texts:
+            raise ValueError(
+                f"max_length must be at least {len(self._special) + num_texts}: the tokenizer adds "
+                f"{len(self._special)} special tokens to {num_texts} text{'s' * self._pair}; got {max_length}."
+            )
+        return room
+
+    def settings(self) -> dict[str, Any]:
+        """Return all that decides, beside the token ids, which inputs are made of a row, as plain values."""
+        return {
+            "max_length": self.max_length,
+            "truncation": self.truncation,
+            "special_tokens": asdict(self._special),
+            "padding": [self._pad_id, self._pad_type, self.pads_left, WIDTH_MULTIPLE],
+        }
+
+    def _truncate(self, first: Sequence[int], second: Sequence[int], room: int) -> tuple[Ids, Ids]:
+        keep_first, keep_second = _share(len(first), len(second), room)
+        return self._cut(first, keep_first), self._cut(second, keep_second)
+
+    def _cut(self, ids: Sequence[int], keep: int) -> Ids:
+        values = np.asarray(ids, dtype=np.int64)
+        if len(values) <= keep:
+            return values
+        num_first = {"head": keep, "tail": 0, "head_tail": (keep + 1) // 2}[self.truncation]
+        return np.concatenate([values[:num_first], values[len(values) - (keep - num_first) :]])
+
+    def _pad(self, kept: list[tuple[Ids, Ids]], *, longest: int) -> dict[str, Tensor]:
+        special = self._special
+        needed = max(len(first) + len(second) for first, second in kept) + len(special)
+        width = min(math.ceil(needed / WIDTH_MULTIPLE) * WIDTH_MULTIPLE, longest)
+        input_ids = np.full((len(kept), width), self._pad_id, dtype=np.int64)
+        attention_mask = np.zeros((len(kept), width), dtype=np.int64)
+        token_type_ids = np.full((len(kept), width), self._pad_type, dtype=np.int64)
+        for row, (first, second) in enumerate(kept):
+            ids = np.concatenate([special.prefix, first, special.between, second, special.suffix])
+            place = slice(width - len(ids), width) if self.pads_left else slice(len(ids))
+            input_ids[row, place] = ids
+            attention_mask[row, place] = 1
+            if special.has_types:
+                token_type_ids[row, place] = np.concatenate(
+                    [
+                        special.prefix_types,
+                        np.full(len(first), special.first_type),
+                        special.between_types,
+                        np.full(len(second), special.second_type),
+                        special.suffix_types,
+                    ]
+                )
+        inputs = {"input_ids": torch.from_numpy(input_ids), "attention_mask": torch.from_numpy(attention_mask)}
+        return {**inputs, "token_type_ids": torch.from_numpy(token_type_ids)} if special.has_types else inputs
+
+    def _labels(self, labels: Sequence[Any]) -> Tensor:
+        if any(label is None for label in labels):
+            return self._no_labels(len(labels))
+        if self._task.problem_type == "multi_label":
+            applies = torch.zeros(len(labels), self._task.num_labels)
+            for row, codes in enumerate(labels):
+                applies[row, torch.as_tensor(np.asarray(codes, dtype=np.int64))] = 1.0
+            return applies
+        single = self._task.problem_type == "single_label"
+        return torch.as_tensor(np.asarray(labels, dtype=np.int64 if single else np.float32))
+
+    def _no_labels(self, num_rows: int) -> Tensor:
+        if self._task.problem_type == "single_label":
+            return torch.full((num_rows,), NO_LABEL)
+        shape = (num_rows, self._task.num_labels) if self._task.problem_type == "multi_label" else (num_rows,)
+        return torch.full(shape, math.nan)
+
+
+def _share(num_first: int, num_second: int, room: int) -> tuple[int, int]:
+    """Return how much of each text of a pair is kept: the longer one is cut first, then both alike.
+
+    Of an odd remainder the longer one gets one more (of two equal ones the second), as in Transformers' longest_first.
+    """
+    shorter = min(num_first, num_second)
+    longer = max(num_first, num_second)
+    if shorter + longer > room:
+        shorter = min(shorter, room // 2)
+        longer = room - shorter
+    return (longer, shorter) if num_first > num_second else (shorter, longer)

@@ -1,0 +1,162 @@
+"""Texts to token ids: once, in parallel, untruncated, into memory-mapped Arrow."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import tokenizers
+import transformers
+from datasets import Dataset
+from numpy.typing import NDArray
+from transformers import PreTrainedTokenizerBase
+
+from research.data.batches.special_tokens import find_special_tokens
+from research.data.prepare import cache
+from research.data.prepare.arrow import RowWriter, read_dataset
+from research.data.prepare.load import Log, Splits, open_dataset
+from research.data.prepare.splits import SPLIT_NAMES
+from research.system.terminal import print_message
+from research.system.waiting import Announced
+
+_IDS = pa.list_(pa.int32())
+_ROWS_PER_WORKER = 1000
+_MOST_UNKNOWN = 1 / 3
+"""Largest share of rows without a known token, unless more is allowed."""
+
+
+def tokenize_splits(
+    splits: Splits, tokenizer: PreTrainedTokenizerBase, *, allow_unknown: bool = False, log: Log = print_message
+) -> Splits:
+    """Return the splits with token ids in the place of texts, from the cache if that was done before.
+
+    Args:
+        splits: what load_splits returned.
+        tokenizer: the encoder's.
+        allow_unknown: whether any number of rows may have no token that the tokenizer knows.
+        log: gets messages for the user.
+    Returns:
+        Splits with the columns id, input_ids (without special tokens, untruncated), pair_ids (of pairs), length
+        (untruncated, special tokens included) and label.
+    Raises:
+        ValueError: if the tokenizer knows no token of more than a third of the rows in a split.
+    """
+    directory = cache.find_cache_dir(splits.cache_dir)
+    key = cache.fingerprint([data._fingerprint for _, data in splits.items()], fingerprint_tokenizer(tokenizer))
+    num_rows = sum(len(data) for _, data in splits.items())
+    with Announced(f"Tokenizing {num_rows:,} rows", log):
+        entry, facts = cache.fetch(directory, "tokens", key, lambda target: _tokenize(splits, tokenizer, target), log)
+    for name, num_unknown in facts["num_unknown"].items():
+        _report_unknown(num_unknown, len(getattr(splits, name)), name, allowed=allow_unknown, log=log)
+    train, validation, test = (open_dataset(entry / f"{name}.arrow", f"{key}-{name}") for name in SPLIT_NAMES)
+    return dataclasses.replace(splits, train=train, validation=validation, test=test)
+
+
+def fingerprint_tokenizer(tokenizer: PreTrainedTokenizerBase) -> str:
+    """Return a hash of everything that decides which ids a text gets."""
+    if tokenizer.is_fast:
+        state = json.loads(tokenizer.backend_tokenizer.to_str())
+        # Left behind by whatever was tokenized last; tokenizing here sets both itself.
+        state["truncation"] = state["padding"] = None
+    else:
+        state = [sorted(tokenizer.get_vocab().items()), repr(sorted(tokenizer.init_kwargs.items()))]
+    content = [type(tokenizer).__qualname__, tokenizers.__version__, transformers.__version__, state]
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _tokenize(splits: Splits, tokenizer: PreTrainedTokenizerBase, target: Path) -> dict[str, Any]:
+    """Write the files of all splits and return how many rows of each have no known token."""
+    pair = "text_pair" in splits.train.column_names
+    num_special = len(find_special_tokens(tokenizer, pair=pair))
+    num_unknown = dict.fromkeys(SPLIT_NAMES, 0)
+    for name, data in splits.items():
+        schema = pa.schema(
+            [
+                ("id", pa.int64()),
+                ("input_ids", _IDS),
+                *([("pair_ids", _IDS)] if pair else []),
+                ("length", pa.int32()),
+                ("label", data.features.arrow_schema.field("label").type),
+            ]
+        )
+        scratch = target.with_name(f"scratch-{name}")
+        with RowWriter(target / f"{name}.arrow", schema) as writer:
+            for rows, ids in _encode(data, tokenizer, ["text", "text_pair"] if pair else ["text"], scratch):
+                lengths = num_special + sum(np.diff(column.offsets.to_numpy()) for column in ids)
+                columns = [rows.column("id"), *ids, pa.array(lengths, pa.int32()), rows.column("label")]
+                writer.append_batch(pa.record_batch(columns, schema=schema))
+                num_unknown[name] += int(
+                    np.logical_and.reduce([_all_unknown(column, tokenizer) for column in ids]).sum()
+                )
+    return {"num_unknown": num_unknown}
+
+
+def _report_unknown(num_unknown: int, num_rows: int, split: str, *, allowed: bool, log: Log) -> None:
+    """Report rows without a known token, or refuse them if they are too many to be exceptions."""
+    if not num_unknown:
+        return
+    message = f"{num_unknown:,} of {num_rows:,} {split} rows have no token that the tokenizer knows"
+    if num_unknown > num_rows * _MOST_UNKNOWN and not allowed:
+        raise ValueError(
+            f"{message}: the text column may be a wrong one (text_column), or the encoder one for another language. "
+            "Set allow_unknown_tokens=true to train all the same."
+        )
+    log(f"Warning: {message}.")
+
+
+def _encode(
+    data: Dataset, tokenizer: PreTrainedTokenizerBase, columns: list[str], scratch: Path
+) -> Iterator[tuple[pa.RecordBatch, list[pa.ListArray]]]:
+    """Yield batches of rows and, for each text column, their ids."""
+
+    def encode(batch: dict[str, list[str]]) -> dict[str, list[list[int]]]:
+        return {f"{column}_ids": _plain_ids(tokenizer, batch[column]) for column in columns}
+
+    if tokenizer.is_fast:  # its own threads share a batch among all cores
+        for rows in read_dataset(data):
+            ids = encode({column: rows.column(column).to_pylist() for column in columns})
+            yield rows, [pa.array(ids[f"{column}_ids"], _IDS) for column in columns]
+        return
+    scratch.mkdir()
+    num_workers = max(min(os.cpu_count() or 1, len(data) // _ROWS_PER_WORKER), 1)
+    mapped = data.map(
+        encode,
+        batched=True,
+        batch_size=100,
+        num_proc=num_workers if num_workers > 1 else None,
+        cache_file_name=str(scratch / "ids.arrow"),
+        new_fingerprint="tokens",
+        desc="Tokenizing",
+    )
+    for rows in read_dataset(mapped):
+        yield rows, [rows.column(f"{column}_ids").cast(_IDS) for column in columns]
+
+
+def _plain_ids(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> list[list[int]]:
+    encoded = tokenizer(
+        texts,
+        add_special_tokens=False,
+        truncation=False,
+        padding=False,
+        return_attention_mask=False,
+        return_token_type_ids=False,
+        verbose=False,  # longer than the model takes is expected: the collator truncates
+    )
+    ids: list[list[int]] = encoded["input_ids"]
+    return ids
+
+
+def _all_unknown(ids: pa.ListArray, tokenizer: PreTrainedTokenizerBase) -> NDArray[np.bool_]:
+    """Return for each row whether none of its ids stands for something, [num_rows]."""
+    unknown_id = -1 if tokenizer.unk_token_id is None else tokenizer.unk_token_id
+    offsets = ids.offsets.to_numpy()
+    known_before = np.concatenate([[0], np.cumsum(ids.values.to_numpy() != unknown_id)])
+    unknown: NDArray[np.bool_] = np.diff(known_before[offsets]) == 0
+    return unknown

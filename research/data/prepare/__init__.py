@@ -1,0 +1,1 @@
+"""From rows to prepared splits: columns, labels, cleaning, splits, and the cache."""

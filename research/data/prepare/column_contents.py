@@ -1,0 +1,71 @@
+"""What the first rows of a column hold: text, ids or numbers, or short strings."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Sequence
+from enum import Enum
+
+from research.data.sources.tables import Table
+
+_NUM_ROWS = 500
+_SHARE = 0.9
+_MIN_WORDS = 3
+_WITHOUT_SPACES = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]")
+"""Letters of languages that put no spaces between words: Thai, Lao, Burmese, Khmer, Japanese, Chinese."""
+_LETTERS_PER_WORD = 2
+_ID_NAME = re.compile(r"|(.*[_\- .])?(id|idx|index|uuid|guid|key|hash)|unnamed.*", re.IGNORECASE)
+_CODE = re.compile(r"[!-~]*\d[!-~]*")  # printable ASCII without spaces, with a digit
+
+
+class Content(Enum):
+    """What a column holds."""
+
+    TEXT = "text"
+    """Mostly several words."""
+    ID = "id"
+    """Numbers, ids, or codes: no training text."""
+    OTHER = "other"
+    """Single words, or nothing."""
+
+
+def look_at(table: Table, columns: Sequence[str]) -> dict[str, Content]:
+    """Return what each column holds, from the first rows of the table.
+
+    Args:
+        table: the table.
+        columns: columns that may hold text.
+    """
+    if not columns:
+        return {}
+    rows = [values for _, _, values in itertools.islice(table.rows(columns, _ignore), _NUM_ROWS)]
+    return {column: _classify(column, [row[index] for row in rows]) for index, column in enumerate(columns)}
+
+
+def _classify(name: str, values: Sequence[object]) -> Content:
+    texts = [value.strip() for value in values if isinstance(value, str) and value.strip()]
+    if _ID_NAME.fullmatch(name.strip()):
+        return Content.ID
+    if not texts:
+        return Content.OTHER
+    if sum(map(_is_id, texts)) >= _SHARE * len(texts):
+        return Content.ID
+    has_words = sum(_num_words(text) >= _MIN_WORDS for text in texts) > len(texts) / 2
+    return Content.TEXT if has_words else Content.OTHER
+
+
+def _num_words(text: str) -> float:
+    """Return about how many words a text has."""
+    return max(len(text.split()), len(_WITHOUT_SPACES.findall(text)) / _LETTERS_PER_WORD)
+
+
+def _is_id(text: str) -> bool:
+    """Return whether a value is a number, a date or time, or a code such as a hash or `user_12`."""
+    if _CODE.fullmatch(text):
+        return True
+    return any(map(str.isdigit, text)) and not any(map(str.isalpha, text))
+
+
+def _ignore(row: int, line: int, reason: str) -> None:
+    """Leave bad rows to the pass that reads all of them."""

@@ -1,0 +1,178 @@
+"""Which columns hold the text, the second text of a pair, and the label."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from heads.registry import describe_unknown
+from research.data.prepare.column_contents import Content, look_at
+from research.data.sources.tables import Table
+from research.settings.config import DataSettings
+
+_TEXT_NAMES = ("text", "sentence", "review", "content", "document", "comment", "tweet", "utterance", "question")
+_PAIR_NAMES = (
+    ("sentence1", "sentence2"),
+    ("sentence_1", "sentence_2"),
+    ("sentence_a", "sentence_b"),
+    ("premise", "hypothesis"),
+    ("question1", "question2"),
+    ("question", "sentence"),
+    ("question", "passage"),
+    ("question", "context"),
+    ("query", "passage"),
+    ("query", "document"),
+    ("text", "text_pair"),
+    ("text1", "text2"),
+    ("text_1", "text_2"),
+    ("text_a", "text_b"),
+)
+LABEL_NAMES = ("label", "labels", "score", "target", "class", "category", "sentiment", "stars", "rating")
+
+_PARTNERS = frozenset({second for _, second in _PAIR_NAMES} | {"answer", "response", "reply", "title", "body"})
+"""Names of what is often the second text, however short."""
+COMMON_NAMES = frozenset(_TEXT_NAMES) | frozenset(itertools.chain.from_iterable(_PAIR_NAMES)) | frozenset(LABEL_NAMES)
+"""What headers usually consist of."""
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The columns that are read."""
+
+    text: str
+    """The text, or the first of a pair."""
+    text_pair: str | None
+    """The second text."""
+    label: tuple[str, ...]
+    """Label, list of labels or score; several columns hold a 0 or 1 for each label. None if rows have no labels."""
+
+    @property
+    def texts(self) -> list[str]:
+        """The names of the text, or of both texts of a pair."""
+        return [self.text, *([self.text_pair] if self.text_pair else [])]
+
+    @property
+    def label_name(self) -> str:
+        """What messages call the label column."""
+        return ", ".join(self.label)
+
+    def names(self) -> list[str]:
+        """Return their names in this order."""
+        return [*self.texts, *self.label]
+
+
+def choose_columns(table: Table, settings: DataSettings) -> tuple[Columns, list[str]]:
+    """Return the columns that the settings name or, if that is unambiguous, whose names and contents suggest them.
+
+    Returns:
+        The columns, and what to report about guesses.
+    Raises:
+        ValueError: if a named column is missing, or a guess would be ambiguous.
+    """
+    columns = table.columns()
+    label = _label_columns(settings.label_column, columns)
+    given = [name for name in (settings.text_column, settings.text_pair_column) if name is not None] + list(label)
+    check_present(given, table)
+    if len(set(given)) < len(given):
+        raise ValueError(f"Text, text pair and label must be different columns; got {', '.join(given)}.")
+
+    notes = []
+    if not label:
+        label = (_guess_label([column for column in columns if column not in given], table),)
+        notes.append(f"label_column: '{label[0]}'")
+    text, text_pair = settings.text_column, settings.text_pair_column
+    warnings: list[str] = []
+    if text is None:
+        candidates = [column for column in table.string_columns() if column not in (*label, text_pair)]
+        contents = {} if table.fixed_columns else look_at(table, candidates)
+        text, guessed_pair = _guess_text(candidates, contents, table, alone=text_pair is not None)
+        text_pair = text_pair or guessed_pair
+        notes.append(f"text_column: '{text}'")
+        notes += [f"text_pair_column: '{guessed_pair}'"] if guessed_pair else []
+        if text_pair is None:
+            warnings = _warn_of_unused_texts(text, contents)
+    if not notes or table.fixed_columns:
+        return Columns(text, text_pair, label), []
+    return Columns(text, text_pair, label), [f"Guessed {', '.join(sorted(notes))}.", *warnings]
+
+
+def check_present(names: Sequence[str], table: Table) -> None:
+    """Raise ValueError if the table lacks one of the columns."""
+    columns = table.columns()
+    for name in names:
+        if name not in columns:
+            raise ValueError(f"{table.name}: {describe_unknown('column', name, columns, listed_as='Columns')}")
+
+
+def _label_columns(setting: str | None, columns: Sequence[str]) -> tuple[str, ...]:
+    """Return the columns that label_column names; a column whose own name has commas is one."""
+    if setting is None:
+        return ()
+    return (setting,) if setting in columns else tuple(name.strip() for name in setting.split(","))
+
+
+def _guess_label(candidates: list[str], table: Table) -> str:
+    found = [column for column in candidates if column.lower() in LABEL_NAMES]
+    if len(found) != 1:
+        raise ValueError(_describe_ambiguous("label", found, table))
+    return found[0]
+
+
+def _guess_text(
+    candidates: list[str], contents: dict[str, Content], table: Table, *, alone: bool
+) -> tuple[str, str | None]:
+    """Return the text column and, unless it is to be `alone`, its pair if there is one.
+
+    Raises:
+        ValueError: if several columns could be it, or those that could hold numbers or ids.
+    """
+    by_name = {column.lower(): column for column in candidates}
+    pairs = [(by_name[first], by_name[second]) for first, second in _PAIR_NAMES if {first, second} <= by_name.keys()]
+    found = [by_name[name] for name in _TEXT_NAMES if name in by_name]
+    if len(pairs) == 1 and not alone and set(found) <= set(pairs[0]):
+        _refuse_ids(pairs[0], contents, table)
+        return pairs[0]
+    found = list(dict.fromkeys([*found, *itertools.chain(*pairs)])) or candidates
+    if len(found) > 1:
+        found = [column for column in found if contents.get(column) is not Content.ID]
+    if len(found) != 1:
+        raise ValueError(_describe_ambiguous("text", found, table))
+    _refuse_ids(found, contents, table)
+    return found[0], None
+
+
+def _refuse_ids(guessed: Sequence[str], contents: dict[str, Content], table: Table) -> None:
+    """Raise ValueError if a guessed text column holds numbers or ids."""
+    for column in guessed:
+        if contents.get(column) is Content.ID:
+            raise ValueError(
+                f"Expected a column with text in {table.name}; '{column}' holds numbers or ids. Columns: "
+                f"{', '.join(table.columns())}. Set text_column to the right one, or to '{column}' to insist."
+            )
+
+
+def _warn_of_unused_texts(text: str, contents: dict[str, Content]) -> list[str]:
+    unused = [
+        column
+        for column, content in contents.items()
+        if column != text
+        and (content is Content.TEXT or (content is not Content.ID and column.strip().lower() in _PARTNERS))
+    ]
+    if not unused:
+        return []
+    return [
+        f"Warning: Only the column '{text}' is read as text, although {' and '.join(map(repr, unused))} "
+        f"hold{'s' if len(unused) == 1 else ''} text too; text_pair_column='{unused[0]}' reads both as a pair."
+    ]
+
+
+def _describe_ambiguous(what: str, found: list[str], table: Table) -> str:
+    reason = f"these could be it: {', '.join(found)}" if found else "none has a name that says so"
+    remedy = f"Set {what}_column" + (", and text_pair_column if rows are pairs." if what == "text" else ".")
+    if any("\t" in column for column in table.columns()):
+        remedy = "The columns seem to be separated by tabs: name the file .tsv."
+    return (
+        f"Which column of {table.name} holds the {what} is not clear: {reason}. "
+        f"Columns: {', '.join(table.columns())}. {remedy}"
+    )

@@ -1,0 +1,167 @@
+"""One pass over a split's files: check and clean each row, and write what is left to an Arrow file."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from research.data.prepare.arrow import RowWriter, read_batches
+from research.data.prepare.cleaning import CleaningStep
+from research.data.prepare.columns import Columns
+from research.data.prepare.labels import BadLabelError, LabelForms, MissingLabelError
+from research.data.prepare.splits import Hashes
+from research.data.sources.bad_rows import BadRows
+from research.data.sources.reading import reading
+from research.data.sources.tables import Report, Table
+
+_SCHEMA = pa.schema(
+    {
+        "text": pa.string(),
+        "text_pair": pa.string(),
+        "label": pa.list_(pa.string()),
+        "id": pa.int64(),
+        "table": pa.int32(),
+        "row": pa.int64(),
+        "line": pa.int64(),
+    }
+)
+
+
+class _BadTextError(ValueError):
+    """A text that cannot be used."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The usable rows of one split, on disk in the order of its files."""
+
+    path: Path
+    """Arrow file: text, text_pair, label as a list of strings (null if it is missing), id (number of the row over all
+    tables, from 0), and where the row was."""
+    tables: Sequence[Table]
+    """What the column `table` counts, from `first_table`."""
+    first_table: int
+    """Number of the split's first table among those of all splits."""
+    first_ids: Sequence[int]
+    """For each table, the id that its first row has, or would have."""
+    num_read: int
+    """Rows read, bad ones included."""
+    forms: LabelForms
+    """What the labels look like."""
+    hashes: Hashes
+    """Hash of each row's text (and pair), [num_rows]. Two texts with the same hash count as the same."""
+
+    def __len__(self) -> int:
+        return len(self.hashes)
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """Yield the rows."""
+        return read_batches(self.path)
+
+    def report(self, bad: BadRows, batch: pa.RecordBatch, index: int, reason: str) -> None:
+        """Count a row of a batch as bad."""
+        table, row, line = (batch.column(name)[index].as_py() for name in ("table", "row", "line"))
+        bad.add(table, row, self.tables[table - self.first_table].place(row, line), reason)
+
+
+def ingest(
+    tables: Sequence[Table],
+    first_table: int,
+    columns: Columns,
+    clean: CleaningStep,
+    *,
+    label_separator: str | None,
+    keep_unlabelled: bool,
+    bad: BadRows,
+    path: Path,
+) -> Rows:
+    """Read the tables of a split into `path`.
+
+    Args:
+        tables: its files.
+        first_table: how many tables came before, in other splits.
+        columns: what to read.
+        clean: applied to each text.
+        label_separator: separates the names of several labels in one string.
+        keep_unlabelled: whether rows without a label are kept, since no row of the split may have one.
+        bad: gets the rows that cannot be used.
+        path: file to write.
+    """
+    forms = LabelForms(num_columns=len(columns.label))
+    num_texts = 2 if columns.text_pair else 1
+    hashes = bytearray()
+    num_read = 0
+    first_ids = []
+    first_id = 0
+    with RowWriter(path, _SCHEMA) as writer:
+        for number, table in enumerate(tables, first_table):
+            first_ids.append(first_id)
+            last_row = 0
+
+            def report(row: int, line: int, reason: str, table: Table = table, number: int = number) -> None:
+                nonlocal num_read, last_row
+                num_read += 1
+                last_row = max(last_row, row)
+                bad.add(number, row, table.place(row, line), reason)
+
+            for row, line, values in _read_rows(table, columns.names(), report):
+                num_read += 1
+                last_row = max(last_row, row)
+                try:
+                    texts = [_read_text(value, clean) for value in values[:num_texts]]
+                    label = _read_label(values[num_texts:], forms, label_separator, typed=table.typed)
+                    if label is None and not keep_unlabelled:
+                        raise MissingLabelError
+                    content = "\0".join(texts).encode()
+                except UnicodeEncodeError:
+                    bad.add(number, row, table.place(row, line), "invalid Unicode (half of a surrogate pair)")
+                    continue
+                except (_BadTextError, BadLabelError) as error:
+                    bad.add(number, row, table.place(row, line), str(error))
+                    continue
+                hashes += hashlib.blake2b(content, digest_size=8).digest()
+                pair = texts[1] if columns.text_pair else None
+                writer.append((texts[0], pair, label, first_id + row - 1, number, row, line), len(content))
+            first_id += last_row
+    return Rows(path, tables, first_table, first_ids, num_read, forms, np.frombuffer(hashes, dtype=np.uint64))
+
+
+def _read_rows(table: Table, columns: list[str], report: Report) -> Iterator[tuple[int, int, Sequence[Any]]]:
+    with reading(table.name):  # what is raised where the rows are used does not get here
+        yield from table.rows(columns, report)
+
+
+def _read_label(values: Sequence[Any], forms: LabelForms, separator: str | None, *, typed: bool) -> list[str] | None:
+    """Return the label that some columns hold as strings; None if there is none."""
+    if not values:
+        return None
+    try:
+        return forms.read(_split(values[0], separator) if len(values) == 1 else list(values), typed=typed)
+    except MissingLabelError:
+        return None
+
+
+def _split(label: Any, separator: str | None) -> Any:
+    """Return the names in a string of several labels as a list."""
+    if separator is None or not isinstance(label, str) or not label.strip():
+        return label
+    return [name.strip() for name in label.split(separator) if name.strip()]
+
+
+def _read_text(value: Any, clean: CleaningStep) -> str:
+    if value is None:
+        raise _BadTextError("missing text")
+    if not isinstance(value, str):
+        raise _BadTextError(f"the text is a {type(value).__name__}, expected a string")
+    if not value or value.isspace():
+        raise _BadTextError("empty text")
+    cleaned = clean(value)
+    if not cleaned or cleaned.isspace():
+        raise _BadTextError("empty text after cleaning")
+    return cleaned

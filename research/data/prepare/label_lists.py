@@ -1,0 +1,127 @@
+"""Two ways to read a list of labels: as the labels that apply, or as a 0 or 1 for each label."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from research.data.prepare.labels import ZEROS_AND_ONES, LabelCodes
+from research.data.prepare.splits import Integers
+
+_LISTED_TWICE = (
+    "a label is listed twice (lists hold the labels that apply; zeros and ones are read as such only if all lists "
+    "of the column hold nothing else)"
+)
+
+
+@dataclass(frozen=True)
+class RowLabels:
+    """The numbers of the labels of some rows."""
+
+    codes: Integers
+    """Numbers of all labels, row after row; -1 for an unknown one."""
+    lengths: Integers
+    """Labels per row, [num_rows]."""
+    invalid: NDArray[np.bool_]
+    """Which rows cannot be read, [num_rows]."""
+
+
+class LabelReader(ABC):
+    """Reads the labels of rows."""
+
+    names: tuple[str, ...]
+    """Label names in the order of the model's outputs."""
+
+    @abstractmethod
+    def read(self, labels: pa.ListArray) -> RowLabels:
+        """Return the numbers of the labels of some rows."""
+
+    @abstractmethod
+    def explain(self, label: list[str]) -> str | None:
+        """Return why a row cannot be read; None if it can."""
+
+
+class NameReader(LabelReader):
+    """Reads lists of the labels that apply.
+
+    Args:
+        codes: label names and their numbers.
+    """
+
+    def __init__(self, codes: LabelCodes) -> None:
+        self.codes = codes
+        self.names = codes.names
+
+    def read(self, labels: pa.ListArray) -> RowLabels:
+        codes = self.codes.encode(labels.flatten())
+        lengths = list_lengths(labels)
+        rows = np.repeat(np.arange(len(labels)), lengths)
+        order = np.lexsort((codes, rows))
+        same = (np.diff(rows[order]) == 0) & (np.diff(codes[order]) == 0) & (codes[order][1:] >= 0)
+        invalid = np.zeros(len(labels), dtype=np.bool_)
+        invalid[rows[order][1:][same]] = True
+        return RowLabels(codes, lengths, invalid)
+
+    def explain(self, label: list[str]) -> str | None:
+        nameless = [value for value in label if self.codes.is_nameless(value)]
+        if nameless and all(0 <= int(value) < self.codes.num_declared for value in nameless):
+            return (
+                f"{', '.join(nameless)} is the id of a label where its name is expected, since the training files "
+                f"declare names ({', '.join(self.names[:5])}{', ...' if len(self.names) > 5 else ''})"
+            )
+        if nameless:
+            return (
+                f"the label id {', '.join(nameless)} has no name: the file declares {self.codes.num_declared} names, "
+                f"for the ids 0 to {self.codes.num_declared - 1}"
+            )
+        codes = self.codes.encode(pa.array(label, pa.string()))
+        known = codes[codes >= 0]
+        return _LISTED_TWICE if len(set(known.tolist())) < len(known) else None
+
+
+class IndicatorReader(LabelReader):
+    """Reads lists that hold a 0 or 1 for each label.
+
+    Args:
+        names: name of the label at each position.
+    """
+
+    _WRITTEN = pa.array(sorted(ZEROS_AND_ONES), pa.string())
+    _ONES = pa.array(sorted(text for text, applies in ZEROS_AND_ONES.items() if applies), pa.string())
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self.names = tuple(names)
+
+    def read(self, labels: pa.ListArray) -> RowLabels:
+        lengths = list_lengths(labels)
+        rows = np.repeat(np.arange(len(labels)), lengths)
+        starts = np.cumsum(lengths) - lengths
+        positions = np.arange(len(rows)) - np.repeat(starts, lengths)
+        values = pc.utf8_lower(pc.utf8_trim_whitespace(labels.flatten()))
+        invalid = lengths != len(self.names)
+        invalid[rows[~_is_in(values, self._WRITTEN)]] = True
+        applies = _is_in(values, self._ONES) & ~invalid[rows]
+        return RowLabels(positions[applies], np.bincount(rows[applies], minlength=len(labels)), invalid)
+
+    def explain(self, label: list[str]) -> str | None:
+        if len(label) != len(self.names):
+            return f"{len(label)} zeros and ones, expected {len(self.names)}"
+        wrong = [repr(value) for value in label if value.strip().lower() not in ZEROS_AND_ONES]
+        return f"{', '.join(wrong)} among the labels, expected zeros and ones" if wrong else None
+
+
+def list_lengths(labels: pa.ListArray) -> Integers:
+    """Return how many values each row has."""
+    lengths: Integers = labels.value_lengths().to_numpy(zero_copy_only=False).astype(np.int64)
+    return lengths
+
+
+def _is_in(values: pa.StringArray, wanted: pa.StringArray) -> NDArray[np.bool_]:
+    found: NDArray[np.bool_] = pc.is_in(values, value_set=wanted).to_numpy(zero_copy_only=False)
+    return found

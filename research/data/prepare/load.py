@@ -1,0 +1,152 @@
+"""From a data spec to training, validation and test rows."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import get_args
+
+import pyarrow as pa
+from datasets import Dataset
+
+from research.data.prepare import cache, cleaning
+from research.data.prepare.prepare import prepare
+from research.data.prepare.splits import SPLIT_NAMES
+from research.data.sources.bad_rows import LeftOut
+from research.data.sources.encodings import check_encoding
+from research.data.sources.find import find_source
+from research.data.sources.reading import describe, printable_errors, reading
+from research.data.sources.text_tables import TextFormat
+from research.settings.config import DataSettings
+from research.system.plain_text import for_message
+from research.system.terminal import print_message
+from research.system.waiting import Announced
+from research.tasks.task import ProblemType, Task
+
+_NOT_ABOUT_ROWS = ("max_length", "truncation", "allow_unknown_tokens")
+Log = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Splits:
+    """The rows of a run, memory-mapped.
+
+    Columns: id (number of the row, from 0, over the files that the split was read from; see `files`), text, text_pair
+    (of pairs), label (a number, a list of numbers of labels, or a score; null where a split is `unlabelled`).
+    """
+
+    train: Dataset
+    """Rows to train on."""
+    validation: Dataset
+    """Rows to choose by."""
+    test: Dataset
+    """Rows to report on."""
+    task: Task
+    """What is to be predicted."""
+    left_out: tuple[LeftOut, ...] = ()
+    """Rows that could not be used and were skipped, by split and reason."""
+    num_unseen: Mapping[str, int] = field(default_factory=dict)
+    """Rows of each split whose label no training row has, and which count as wrong."""
+    files: Mapping[str, Sequence[tuple[str, int]]] = field(default_factory=dict)
+    """The files that each split was read from, with the id of the first row of each."""
+    cache_dir: Path | None = None
+    """Where prepared data is kept; None is MIDWAY_CACHE or ~/.cache/midway."""
+    unlabelled: tuple[str, ...] = ()
+    """Splits whose rows have no labels, which are null: none, or test."""
+
+    @property
+    def has_pairs(self) -> bool:
+        """Whether rows are pairs of texts."""
+        return not {"text_pair", "pair_ids"}.isdisjoint(self.train.column_names)
+
+    def place_of(self, split: str, row_id: int) -> str:
+        """Return the file and the row in it, from 1, that a row of a split came from, in words."""
+        # The last file that starts at or before the row: files without rows start where the next one does.
+        name, first = [file for file in self.files[split] if file[1] <= row_id][-1]
+        return f"{name}, row {row_id - first + 1:,}"
+
+    def items(self) -> Iterator[tuple[str, Dataset]]:
+        """Yield the splits with their names."""
+        for name in SPLIT_NAMES:
+            yield name, getattr(self, name)
+
+
+def load_splits(settings: DataSettings, cache_dir: Path | None = None, log: Log = print_message) -> Splits:
+    """Return the splits that the settings describe, from the cache if they were prepared before.
+
+    Args:
+        settings: the data settings; a RunConfig has them too.
+        cache_dir: where prepared data is kept, instead of MIDWAY_CACHE or ~/.cache/midway.
+        log: gets every line that is worth saying, also those of a preparation that was found in the cache.
+    Raises:
+        ValueError: if the data cannot be used as it is; the message says what to do.
+    """
+    with printable_errors():
+        return _load(settings, cache_dir, lambda line: log(for_message(line)))
+
+
+def _load(settings: DataSettings, cache_dir: Path | None, log: Log) -> Splits:
+    _check(settings)
+    clean = cleaning.compose(settings.cleaning)
+    if settings.encoding is not None:
+        check_encoding(settings.encoding)
+    with reading(settings.data), Announced(f"Looking at {settings.data}", log):
+        source = find_source(settings.data, TextFormat(settings.encoding, settings.quoting, tuple(settings.columns)))
+    for line in source.notes:
+        log(line)
+    directory = cache.find_cache_dir(cache_dir)
+    key = cache.fingerprint(
+        source.identity,
+        cleaning.fingerprint_steps(settings.cleaning),
+        {
+            item.name: getattr(settings, item.name)
+            for item in dataclasses.fields(DataSettings)
+            if item.name not in _NOT_ABOUT_ROWS
+        },
+    )
+    with Announced(f"Reading the rows of {source.name}", log):
+        entry, facts = cache.fetch(directory, "rows", key, lambda target: prepare(source, settings, clean, target), log)
+    for line in facts["log"]:
+        log(line)
+    task = Task(
+        facts["problem_type"],
+        tuple(facts["label_names"]),
+        tuple(facts["label_counts"]),
+        facts["num_rows"]["train"],
+        facts["score_mean"],
+        facts["score_std"],
+        tuple(facts["unseen_labels"]),
+    )
+    train, validation, test = (open_dataset(entry / f"{name}.arrow", f"{key}-{name}") for name in SPLIT_NAMES)
+    left_out = tuple(LeftOut(*item) for item in facts["left_out"])
+    files = {split: [(name, first) for name, first in found] for split, found in facts["files"].items()}
+    unlabelled = tuple(facts["unlabelled"])
+    return Splits(train, validation, test, task, left_out, facts["num_unseen"], files, directory, unlabelled)
+
+
+def open_dataset(path: Path, fingerprint: str) -> Dataset:
+    """Memory-map an Arrow file under a fingerprint that is the same in every process.
+
+    Raises:
+        ValueError: if the file is damaged.
+    """
+    try:
+        return Dataset(Dataset.from_file(str(path)).data, fingerprint=fingerprint)
+    except (pa.ArrowException, OSError) as error:
+        raise ValueError(
+            f"The cache entry {path.parent} is damaged ({describe(error)}). Delete it; it is built again."
+        ) from error
+
+
+def _check(settings: DataSettings) -> None:
+    if settings.task is not None and settings.task not in get_args(ProblemType):
+        raise ValueError(f"task must be {', '.join(get_args(ProblemType))} or null; got '{settings.task}'.")
+    for name in SPLIT_NAMES:
+        limit = getattr(settings, f"limit_{name}")
+        if limit is not None and limit < 1:
+            raise ValueError(f"limit_{name} must be at least 1; got {limit}.")
+    shares = (settings.validation_share, settings.test_share)
+    if not all(0 <= share < 1 for share in shares) or sum(shares) >= 1:
+        raise ValueError(f"validation_share and test_share must leave something to train on; got {shares}.")

@@ -1,0 +1,325 @@
+"""Read a source, learn its labels, decide which row goes where, and write the splits."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from research.data.prepare.arrow import RowWriter
+from research.data.prepare.cleaning import CleaningStep
+from research.data.prepare.columns import Columns, check_present, choose_columns
+from research.data.prepare.ingest import Rows, ingest
+from research.data.prepare.label_encoder import LabelEncoder
+from research.data.prepare.splits import SPLIT_NAMES, TEST, TRAIN, VALIDATION, Hashes, Strata, carve, sample
+from research.data.prepare.unlabelled import MAY_BE_UNLABELLED, lacks_label_columns, why_unlabelled
+from research.data.sources.bad_rows import BadRows, LeftOut
+from research.data.sources.find import Source, describe_unused_format
+from research.data.sources.reading import reading
+from research.data.sources.text_tables import TextFormat
+from research.settings.config import DataSettings
+
+_LEFT_OUT = -1
+
+
+def prepare(source: Source, settings: DataSettings, clean: CleaningStep, target: Path) -> dict[str, Any]:
+    """Write train.arrow, validation.arrow and test.arrow into `target`.
+
+    Returns:
+        What is to be known about them: problem type, label names, label counts, mean and deviation of scores, numbers
+        of rows, lines to log.
+    Raises:
+        ValueError: if the data cannot be used as it is.
+    """
+    scratch = target.with_name("scratch")
+    scratch.mkdir()
+    log: list[str] = []
+    bad = BadRows(settings.bad_rows)
+    policy = settings.unseen_labels
+    unseen = bad if policy is None or policy == "count_as_wrong" else BadRows(policy, "unseen_labels")
+    columns, rows, guesses = _read(source, settings, clean, bad, scratch)
+    log += guesses
+    num_read = sum(part.num_read for part in rows.values())
+    try:
+        _check_not_empty(source, len(rows["train"]), "train")
+        encoder = LabelEncoder.learn(rows["train"], columns, settings.task)
+    except ValueError:
+        bad.close(num_read)  # bad rows explain more than what they leave
+        raise
+    unlabelled = _find_unlabelled(rows, encoder)
+    if policy == "count_as_wrong":
+        encoder.keep_unseen(part for name, part in rows.items() if name not in ("train", *unlabelled))
+    encoded = {
+        name: _take_all(part) if name in unlabelled else encoder.encode_rows(part, bad, unseen)
+        for name, part in rows.items()
+    }
+    collected = [bad] if unseen is bad else [bad, unseen]
+    log += [skipped for each in collected if (skipped := each.close(num_read)) is not None]
+    for name, (usable, _) in encoded.items():
+        _check_not_empty(source, int(usable.sum()), name)
+
+    try:
+        assigned, notes = _assign(rows, encoded, settings)
+    except ValueError as error:  # how the labels are read may be why rows are too few
+        raise ValueError(" ".join([str(error), *encoder.notes])) from None
+    label_facts, num_rows = _write(
+        rows, assigned, encoder, tuple(unlabelled), pair=columns.text_pair is not None, target=target
+    )
+    log += [encoder.describe(guessed=settings.task is None), *encoder.notes, *notes]
+    log += _describe_unseen(label_facts["num_unseen"], num_rows, encoder.unseen)
+    log += _describe_missing_labels(label_facts.pop("labels_present"), encoder.label_names)
+    log += [
+        f"Warning: The {num_rows[name]:,} {name} rows have no labels ({reason}): they are predicted, and nothing is "
+        "measured on them."
+        for name, reason in unlabelled.items()
+    ]
+    log.append(f"{source.name}: " + ", ".join(f"{name} {num_rows[name]:,}" for name in SPLIT_NAMES) + " rows.")
+    return {
+        "problem_type": encoder.problem_type,
+        "label_names": list(encoder.label_names),
+        **label_facts,
+        "unseen_labels": list(encoder.unseen),
+        "unlabelled": list(unlabelled),
+        "num_rows": num_rows,
+        "files": _locate_ids(rows),
+        "left_out": [dataclasses.astuple(item) for item in _left_out(rows, collected)],
+        "log": log,
+    }
+
+
+def _read(
+    source: Source, settings: DataSettings, clean: CleaningStep, bad: BadRows, scratch: Path
+) -> tuple[Columns, dict[str, Rows], list[str]]:
+    """Return the columns, the rows of each split that the source has, and what was guessed."""
+    with reading(source.name):
+        tables = source.open(scratch)
+    first = tables["train"][0]
+    with reading(first.name):
+        columns, guesses = choose_columns(first, settings)
+    guesses += describe_unused_format(tables, TextFormat(settings.encoding, settings.quoting, tuple(settings.columns)))
+    rows: dict[str, Rows] = {}
+    num_tables = 0
+    for name in SPLIT_NAMES:
+        if name in tables:
+            may_be_unlabelled = name == MAY_BE_UNLABELLED
+            read = columns
+            if may_be_unlabelled and lacks_label_columns(tables[name], columns, tables["train"][0]):
+                read = dataclasses.replace(columns, label=())
+            for table in tables[name]:
+                with reading(table.name):
+                    check_present(read.names(), table)
+                    guesses += table.notes()
+            if all(table.sampled_columns for table in tables[name]):
+                read = columns  # a later row may have a label all the same
+            rows[name] = ingest(
+                tables[name],
+                num_tables,
+                read,
+                clean,
+                label_separator=settings.label_separator,
+                keep_unlabelled=may_be_unlabelled,
+                bad=bad,
+                path=scratch / f"{name}.arrow",
+            )
+            num_tables += len(tables[name])
+    return columns, rows, guesses
+
+
+def _find_unlabelled(rows: dict[str, Rows], encoder: LabelEncoder) -> dict[str, str]:
+    """Return the splits without labels, each with what shows it."""
+    part = rows.get(MAY_BE_UNLABELLED)
+    reason = None if part is None else why_unlabelled(part, rows["train"], encoder)
+    return {} if reason is None else {MAY_BE_UNLABELLED: reason}
+
+
+def _take_all(rows: Rows) -> tuple[NDArray[np.bool_], Strata]:
+    """Return that all rows are usable, in one stratum."""
+    return np.ones(len(rows), dtype=np.bool_), np.zeros(len(rows), dtype=np.int32)
+
+
+def _locate_ids(rows: dict[str, Rows]) -> dict[str, list[tuple[str, int]]]:
+    """Return each file of each split with the id of its first row; carved splits have the files of train."""
+    files = {}
+    for split in SPLIT_NAMES:
+        part = rows.get(split, rows["train"])
+        names = (table.name for table in part.tables)
+        files[split] = list(zip(names, part.first_ids, strict=True))
+    return files
+
+
+def _left_out(rows: dict[str, Rows], collected: Sequence[BadRows]) -> list[LeftOut]:
+    """Return how many rows of each split were left out, and why."""
+    counts: Counter[tuple[str, str]] = Counter()
+    for split, part in rows.items():
+        for number in range(part.first_table, part.first_table + len(part.tables)):
+            for bad in collected:
+                for reason, count in bad.reasons.get(number, {}).items():
+                    counts[split, reason] += count
+    return [LeftOut(split, reason, count) for (split, reason), count in counts.items()]
+
+
+def _check_not_empty(source: Source, num_rows: int, split: str) -> None:
+    if not num_rows:
+        raise ValueError(f"{source.name} has no usable rows for {split}.")
+
+
+def _assign(
+    rows: dict[str, Rows], encoded: dict[str, tuple[NDArray[np.bool_], Strata]], settings: DataSettings
+) -> tuple[dict[str, NDArray[np.int8]], list[str]]:
+    """Decide for every row of every given split which split it ends in, or that it is left out."""
+    assigned = {}
+    notes = []
+    for name, (usable, _) in encoded.items():
+        assigned[name] = np.where(usable, SPLIT_NAMES.index(name), _LEFT_OUT).astype(np.int8)
+    hashes = {name: _usable_hashes(part, encoded[name][0]) for name, part in rows.items()}
+    shares = {VALIDATION: settings.validation_share, TEST: settings.test_share}
+    missing = {split: share for split, share in shares.items() if SPLIT_NAMES[split] not in rows}
+    if missing:
+        usable, strata = encoded["train"]
+        elsewhere = np.concatenate([np.empty(0, np.uint64), *(hashes[name] for name in rows if name != "train")])
+        carved = carve(hashes["train"], strata[usable], missing, settings.split_seed, elsewhere)
+        assigned["train"][usable] = carved
+        parts = " and ".join(f"{(carved == split).sum():,} {SPLIT_NAMES[split]} rows" for split in sorted(missing))
+        repeated = len(carved) - len(np.unique(hashes["train"]))
+        kept = f"; {repeated:,} rows that repeat an earlier text stay on its side" if repeated else ""
+        notes.append(f"Carved {parts} from {len(carved):,} training rows (split_seed {settings.split_seed}){kept}.")
+    notes += _describe_leaks(hashes)
+    notes += _limit(assigned, {name: strata for name, (_, strata) in encoded.items()}, settings)
+    return assigned, notes
+
+
+def _usable_hashes(part: Rows, usable: NDArray[np.bool_]) -> Hashes:
+    return part.hashes if usable.all() else part.hashes[usable]
+
+
+def _describe_leaks(hashes: dict[str, Hashes]) -> list[str]:
+    """Count the texts that the given splits share."""
+    notes = []
+    for first, second in (("validation", "train"), ("test", "train"), ("test", "validation")):
+        if first in hashes and second in hashes:
+            num_shared = int(np.isin(hashes[first], hashes[second]).sum())
+            if num_shared:
+                notes.append(
+                    f"{num_shared:,} of {len(hashes[first]):,} {first} rows have a text that is also in {second}; "
+                    "they are left as they are."
+                )
+    return notes
+
+
+def _limit(assigned: dict[str, NDArray[np.int8]], strata: dict[str, Strata], settings: DataSettings) -> list[str]:
+    """Leave rows out, in place, until each split is within its limit."""
+    notes = []
+    for split, name in enumerate(SPLIT_NAMES):
+        limit = getattr(settings, f"limit_{name}")
+        part = name if name in assigned else "train"
+        members = np.flatnonzero(assigned[part] == split)
+        if limit is None or limit >= len(members):
+            continue
+        chosen = members[sample(strata[part][members], limit, settings.split_seed)]
+        assigned[part][members] = _LEFT_OUT
+        assigned[part][chosen] = split
+        notes.append(f"Limited {name} to {limit:,} of {len(members):,} rows.")
+    return notes
+
+
+def _write(
+    rows: dict[str, Rows],
+    assigned: dict[str, NDArray[np.int8]],
+    encoder: LabelEncoder,
+    unlabelled: Sequence[str],
+    *,
+    pair: bool,
+    target: Path,
+) -> tuple[dict[str, Any], dict[str, int]]:
+    """Write each split's file; return what the training rows' labels are like, and the rows per split."""
+    texts = ["text", "text_pair"] if pair else ["text"]
+    schema = pa.schema([("id", pa.int64()), *((name, pa.string()) for name in texts), ("label", encoder.label_type)])
+    num_rows = dict.fromkeys(SPLIT_NAMES, 0)
+    label_counts = {name: np.zeros(len(encoder.label_names), dtype=np.int64) for name in SPLIT_NAMES}
+    num_unseen = dict.fromkeys(SPLIT_NAMES, 0)
+    score_sums = np.zeros(2)  # of scores, and of their squares
+    with ExitStack() as stack:
+        writers = [stack.enter_context(RowWriter(target / f"{name}.arrow", schema)) for name in SPLIT_NAMES]
+        for part, source_rows in rows.items():
+            start = 0
+            for batch in source_rows.batches():
+                here = assigned[part][start : start + batch.num_rows]
+                start += batch.num_rows
+                for split in _splits_in(here):
+                    name = SPLIT_NAMES[split]
+                    chosen = batch.filter(pa.array(here == split))
+                    has_labels = name not in unlabelled
+                    labels = (
+                        encoder.encode_labels(chosen.column("label"))
+                        if has_labels
+                        else pa.nulls(chosen.num_rows, encoder.label_type)
+                    )
+                    if split == TRAIN and encoder.problem_type == "regression":
+                        scores = labels.to_numpy()
+                        score_sums += scores.sum(), np.square(scores).sum()
+                    elif has_labels and encoder.problem_type != "regression":
+                        label_counts[name] += encoder.count(labels)
+                        num_unseen[name] += encoder.count_unseen(labels)
+                    columns = [chosen.column("id"), *(chosen.column(text) for text in texts), labels]
+                    writers[split].append_batch(pa.record_batch(columns, schema=schema))
+                    num_rows[name] += chosen.num_rows
+    if encoder.problem_type != "regression":
+        facts: dict[str, Any] = {
+            "num_unseen": num_unseen,
+            "label_counts": label_counts["train"].tolist(),
+            "score_mean": 0.0,
+            "score_std": 1.0,
+        }
+        present = {name: counts > 0 for name, counts in label_counts.items() if name not in unlabelled}
+        return facts | {"labels_present": present}, num_rows
+    mean, mean_square = (score_sums / num_rows["train"]).tolist()
+    return {
+        "num_unseen": num_unseen,
+        "label_counts": [],
+        "score_mean": mean,
+        "score_std": math.sqrt(max(mean_square - mean**2, 0.0)) or 1.0,
+        "labels_present": {},
+    }, num_rows
+
+
+def _describe_unseen(num_unseen: dict[str, int], num_rows: dict[str, int], names: Sequence[str]) -> list[str]:
+    """Warn of rows that count as wrong whatever the model predicts.
+
+    Raises:
+        ValueError: if a split has no other rows.
+    """
+    notes = []
+    for split, count in num_unseen.items():
+        if count == num_rows[split]:
+            raise ValueError(f"All {count:,} {split} rows have labels that no training row has.")
+        if count:
+            notes.append(
+                f"Warning: {count:,} of {num_rows[split]:,} {split} rows have labels that no training row has; they "
+                "count as wrong (unseen_labels)."
+            )
+    if notes and names:
+        notes[-1] += f" These labels are {', '.join(map(repr, names[:5]))}{', ...' if len(names) > 5 else ''}."
+    return notes
+
+
+def _describe_missing_labels(present: dict[str, NDArray[np.bool_]], label_names: Sequence[str]) -> list[str]:
+    """Warn of labels that a split has no row of: nothing is learnt, or measured, of them there."""
+    notes = []
+    for split, has_rows in present.items():
+        missing = [name for name, has_row in zip(label_names, has_rows, strict=True) if not has_row]
+        if missing:
+            named = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")
+            notes.append(f"Warning: {len(missing):,} of {len(label_names):,} labels have no row in {split}: {named}.")
+    return notes
+
+
+def _splits_in(here: NDArray[np.int8]) -> Sequence[int]:
+    return [int(split) for split in np.unique(here) if split != _LEFT_OUT]

@@ -1,0 +1,87 @@
+"""Test rows without labels: a model predicts them, and nothing is measured on them."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+
+from research.data.prepare.columns import LABEL_NAMES, Columns
+from research.data.prepare.ingest import Rows
+from research.data.prepare.label_encoder import LabelEncoder
+from research.data.prepare.label_lists import NameReader, list_lengths
+from research.data.prepare.labels import NO_LABEL_WORDS, distinct, parse_scores
+from research.data.sources.reading import reading
+from research.data.sources.tables import Table
+
+MAY_BE_UNLABELLED = "test"
+"""The split that may be without labels: training and model selection need the labels of the other splits."""
+_NO_LABEL = "-1"
+_WRITTEN_NO_LABEL = re.compile(rf"-1(\.0*)?|{'|'.join(NO_LABEL_WORDS)}", re.IGNORECASE)
+"""How published test sets mark rows whose labels are kept secret, and what programs write for a missing value."""
+
+
+def lacks_label_columns(tables: Sequence[Table], columns: Columns, train: Table) -> bool:
+    """Return whether no file of a split has a label column.
+
+    Args:
+        tables: the split's files.
+        columns: what is read of the training rows.
+        train: a file of training rows.
+    Raises:
+        ValueError: if another column may hold the labels.
+    """
+    known = train.columns()
+    for table in tables:
+        with reading(table.name):
+            here = table.columns()
+        if not set(here).isdisjoint(columns.label):
+            return False
+        for column in here:
+            if column not in known and _resembles_label(column, columns):
+                raise ValueError(
+                    f"{table.name} has no column '{columns.label_name}', but '{column}' may hold labels. Rename it to "
+                    f"'{columns.label_name}', or remove it if the rows have no labels."
+                )
+    return True
+
+
+def _resembles_label(column: str, columns: Columns) -> bool:
+    name = column.strip().lower()
+    return name in LABEL_NAMES or bool(difflib.get_close_matches(name, [each.lower() for each in columns.label]))
+
+
+def why_unlabelled(rows: Rows, train: Rows, encoder: LabelEncoder) -> str | None:
+    """Return in what way the rows of a split have no labels; None if one of them has a label.
+
+    Args:
+        rows: the rows of the split.
+        train: the training rows.
+        encoder: what was learned from their labels.
+    """
+    marks: set[str] = set()
+    for batch in rows.batches():
+        labels = batch.column("label").drop_null()
+        if len(labels) and (list_lengths(labels) == 0).any():
+            return None  # an empty list says that no label applies
+        values = distinct(labels.flatten())
+        if not all(_WRITTEN_NO_LABEL.fullmatch(value.strip()) for value in values):
+            return None
+        marks |= {value.strip() for value in values}
+    if not len(rows) or (marks and _may_be_labels(marks, train, encoder)):
+        return None
+    return f"all labels are {' or '.join(sorted(marks))}" if marks else "no row has a label"
+
+
+def _may_be_labels(marks: set[str], train: Rows, encoder: LabelEncoder) -> bool:
+    """Return whether a mark of a missing label is one of the training labels, or lies among their scores."""
+    if encoder.reader is not None:
+        reader = encoder.reader
+        return isinstance(reader, NameReader) and bool((reader.codes.encode(pa.array(sorted(marks))) >= 0).any())
+    if not any(mark.startswith(_NO_LABEL) for mark in marks):
+        return False
+    scores = np.concatenate([parse_scores(batch.column("label").flatten()) for batch in train.batches()])
+    return bool(np.nanmin(scores) <= float(_NO_LABEL) <= np.nanmax(scores))

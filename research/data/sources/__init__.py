@@ -1,0 +1,1 @@
+"""Files and folders as they are found, and the rows in them."""

@@ -1,0 +1,82 @@
+"""The raw IMDB release read straight from its archive: nothing is ever unpacked."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import tarfile
+import zlib
+from collections.abc import Callable
+from pathlib import Path, PurePosixPath
+
+from research.data.sources.imdb import RAW_SPLITS, ReviewFiles, review_path
+
+_Stream = gzip.GzipFile | io.BufferedReader
+ARCHIVE_SUFFIXES = (".tar.gz", ".tgz", ".tar")
+
+
+def open_archive(path: Path, scratch: Path) -> dict[str, ReviewFiles]:
+    """Return the reviews of each split of an archive.
+
+    The texts go into one unnamed-by-the-archive file in `scratch`, since they are wanted in another order than the
+    archive's, and a compressed archive can only be read from front to back.
+
+    Raises:
+        ValueError: if a member would leave the folder, is a link or a device, or if the archive is damaged.
+    """
+    spool = scratch / "reviews"
+    locations: dict[str, tuple[int, int]] = {}
+    try:
+        with _open(path) as stream, tarfile.open(fileobj=stream, mode="r|") as archive, spool.open("wb") as file:
+            for member in archive:
+                _check_member(member, path.name)
+                review = review_path(member.name)
+                content = archive.extractfile(member) if review and member.isfile() else None
+                if review is not None and content is not None:
+                    offset = file.tell()
+                    locations[review] = (offset, file.write(content.read()))
+            _check_end(archive, stream)
+    except (tarfile.TarError, EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise ValueError(f"{path.name} is not a readable tar archive: {error}") from error
+    if not any(review.startswith("train/") for review in locations):
+        raise ValueError(f"{path.name} has no train/pos/*.txt and train/neg/*.txt; expected the aclImdb layout.")
+    read = _reader(spool)
+    return {
+        split: ReviewFiles(f"{path.name}: {split}", reviews, read)
+        for split in RAW_SPLITS
+        if (reviews := [(review, place) for review, place in locations.items() if review.startswith(f"{split}/")])
+    }
+
+
+def _open(path: Path) -> _Stream:
+    with path.open("rb") as file:
+        compressed = file.read(2) == b"\x1f\x8b"
+    return gzip.open(path) if compressed else path.open("rb")
+
+
+def _check_end(archive: tarfile.TarFile, stream: _Stream) -> None:
+    """Raise EOFError if the archive was cut off: tarfile takes a missing end for the end."""
+    while stream.read(2**20):  # gzip checks its own end, once it is reached
+        pass
+    if archive.offset + tarfile.BLOCKSIZE > stream.tell():
+        raise EOFError("it is cut off")
+
+
+def _check_member(member: tarfile.TarInfo, archive: str) -> None:
+    path = PurePosixPath(member.name.replace("\\", "/"))
+    if path.is_absolute() or ".." in path.parts:
+        raise ValueError(f"{archive} has a member that leaves its folder: '{member.name}'. Nothing was read from it.")
+    if not (member.isfile() or member.isdir()):
+        raise ValueError(
+            f"{archive} has a member that is neither file nor folder: '{member.name}'. Nothing was read from it."
+        )
+
+
+def _reader(spool: Path) -> Callable[[tuple[int, int]], bytes]:
+    def read(location: tuple[int, int]) -> bytes:
+        offset, num_bytes = location
+        with spool.open("rb") as file:
+            file.seek(offset)
+            return file.read(num_bytes)
+
+    return read

@@ -1,0 +1,162 @@
+"""Readers of parquet files and of data sets that the `datasets` library has loaded."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from datasets import ClassLabel, Dataset
+
+from research.data.sources.bad_rows import INVALID_UTF8
+from research.data.sources.declared_names import MetadataError, read_declared_names
+from research.data.sources.reading import describe
+from research.data.sources.tables import Report, Table, check_columns, check_file
+
+_READ_ROWS = 1000
+_NOT_IN_PYTHON = (ValueError, OverflowError, KeyError, pa.ArrowException)
+"""What Arrow raises for strings that are not UTF-8, and for times that Python has no value for."""
+
+
+class ArrowTable(Table):
+    """Rows that come in Arrow batches."""
+
+    @abstractmethod
+    def schema(self) -> pa.Schema:
+        """Return names and types of the columns."""
+
+    @abstractmethod
+    def batches(self, columns: list[str]) -> Iterator[pa.RecordBatch]:
+        """Yield the rows of some columns, in this order."""
+
+    def columns(self) -> list[str]:
+        columns = list(self.schema().names)
+        check_columns(columns, self.name)
+        return columns
+
+    def string_columns(self) -> list[str]:
+        return [field.name for field in self.schema() if _holds_strings(field.type)]
+
+    def rows(self, columns: Sequence[str], report: Report) -> Iterator[tuple[int, int, Sequence[Any]]]:
+        names = [self.label_names(column) for column in columns]
+        row = 0
+        for batch in self.batches(list(columns)):
+            values = [_read_values(column) for column in batch.columns]
+            for record in zip(*values, strict=True):
+                row += 1
+                unreadable = next((value for value in record if isinstance(value, _Unreadable)), None)
+                if unreadable is not None:
+                    report(row, 0, unreadable.reason)
+                else:
+                    yield row, 0, [_name_label(value, known) for value, known in zip(record, names, strict=True)]
+
+
+class ParquetTable(ArrowTable):
+    """A parquet file."""
+
+    def __init__(self, path: Path, name: str) -> None:
+        super().__init__(name)
+        self.path = path
+
+    def _open(self) -> pq.ParquetFile:
+        check_file(self.path, self.name)
+        try:
+            # Buffered: without it a whole row group's columns are held at once.
+            return pq.ParquetFile(self.path, buffer_size=2**20, pre_buffer=False, page_checksum_verification=True)
+        except (pa.ArrowException, OSError) as error:
+            raise ValueError(f"{self.name} is not a parquet file, or a damaged one: {describe(error)}.") from error
+
+    def schema(self) -> pa.Schema:
+        with self._open() as file:
+            return file.schema_arrow
+
+    def label_names(self, column: str) -> tuple[str, ...] | None:
+        try:
+            return read_declared_names(self.schema().metadata).get(column)
+        except MetadataError:  # reported by `notes`
+            return None
+
+    def notes(self) -> list[str]:
+        try:
+            read_declared_names(self.schema().metadata)
+        except MetadataError as error:
+            return [
+                f"Warning: The Hugging Face metadata of {self.name} cannot be read ({error}). Label names in it are "
+                "not used: labels are called as the rows have them."
+            ]
+        return []
+
+    def batches(self, columns: list[str]) -> Iterator[pa.RecordBatch]:
+        with self._open() as file:
+            for batch in file.iter_batches(_READ_ROWS, columns=columns):
+                yield batch.select(columns)
+
+
+class LoadedTable(ArrowTable):
+    """A split that `datasets.load_dataset` returned."""
+
+    def __init__(self, dataset: Dataset, name: str) -> None:
+        super().__init__(name)
+        self.dataset = dataset
+
+    def schema(self) -> pa.Schema:
+        return self.dataset.features.arrow_schema
+
+    def label_names(self, column: str) -> tuple[str, ...] | None:
+        feature = self.dataset.features.get(column)
+        feature = getattr(feature, "feature", feature)  # of a list, what its elements are
+        return tuple(feature.names) if isinstance(feature, ClassLabel) else None
+
+    def batches(self, columns: list[str]) -> Iterator[pa.RecordBatch]:
+        for table in self.dataset.select_columns(columns).with_format("arrow").iter(_READ_ROWS):
+            yield from table.select(columns).to_batches()
+
+
+def _holds_strings(kind: pa.DataType) -> bool:
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
+
+
+@dataclass(frozen=True)
+class _Unreadable:
+    """Placeholder for a value that cannot be read."""
+
+    reason: str
+
+
+def _read_values(column: pa.Array) -> list[Any]:
+    """Return the values: of most columns at once, else one by one to find those that cannot be read."""
+    try:
+        values: list[Any] = column.to_pylist()
+    except _NOT_IN_PYTHON:
+        values = [_read_value(scalar) for scalar in column]
+    return values
+
+
+def _read_value(scalar: pa.Scalar) -> Any:
+    try:
+        return scalar.as_py()
+    except UnicodeDecodeError:
+        return _Unreadable(INVALID_UTF8)
+    except _NOT_IN_PYTHON as error:
+        return _Unreadable(f"a value of type {scalar.type} that cannot be read ({describe(error)})")
+
+
+def _name_label(value: Any, names: tuple[str, ...] | None) -> Any:
+    """Turn the ids of a ClassLabel into its names; -1 marks unlabelled rows, and an id without a name stays."""
+    if names is None or value is None:
+        return value
+    if isinstance(value, list):
+        return [_name_label(element, names) for element in value]
+    if isinstance(value, float) and value.is_integer():  # pandas stores ids as floats if one is missing
+        value = int(value)
+    if not isinstance(value, int):
+        return value
+    if value == -1:
+        return None
+    return names[value] if 0 <= value < len(names) else value

@@ -1,0 +1,211 @@
+"""Readers of jsonl and json files that can say what is wrong with which row."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import json
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+from research.data.sources.compression import check_text
+from research.data.sources.json_stream import JsonError, JsonStream
+from research.data.sources.lines import Lines, open_text, refuse_undecodable
+from research.data.sources.tables import Report, Table
+from research.data.sources.text_tables import TextFormat
+
+_NUM_PROBED = 100
+_NOT_AN_OBJECT = "not a JSON object"
+
+
+class JsonTable(Table):
+    """JSON objects, one per row."""
+
+    sampled_columns = True
+    _expected: str
+    """What messages say of the form of such files."""
+
+    def __init__(self, path: Path, name: str, text_format: TextFormat | None = None) -> None:
+        super().__init__(name)
+        self.path = path
+        self._format = text_format or TextFormat()
+
+    @abstractmethod
+    def objects(self) -> Iterator[tuple[int, dict[str, Any] | str]]:
+        """Yield the line and the object of each row, or what is wrong with it."""
+
+    def _probe(self) -> dict[str, bool]:
+        """Return the columns of the first rows, and whether one of them has a string there."""
+        check_text(self.path, self.name)
+        columns: dict[str, bool] = {}
+        problem: str | None = None
+        num_objects = 0
+        for line, parsed in self.objects():
+            if isinstance(parsed, str):
+                problem = problem or f" (line {line:,}: {parsed})"
+                continue
+            for name, value in parsed.items():
+                columns[name] = columns.get(name, False) or isinstance(value, str)
+            num_objects += 1
+            if num_objects == _NUM_PROBED:
+                break
+        if not columns:
+            raise ValueError(f"{self.name} has no JSON objects{problem or ''}; {self._expected}")
+        return columns
+
+    def columns(self) -> list[str]:
+        return list(self._probe())
+
+    def string_columns(self) -> list[str]:
+        return [name for name, has_string in self._probe().items() if has_string]
+
+    def rows(self, columns: Sequence[str], report: Report) -> Iterator[tuple[int, int, Sequence[Any]]]:
+        for row, (line, parsed) in enumerate(self.objects(), 1):
+            if isinstance(parsed, str):
+                report(row, line, parsed)
+            else:
+                yield row, line, [parsed.get(column) for column in columns]
+
+
+class JsonLinesTable(JsonTable):
+    """A file with one JSON object per line; blank lines are no rows."""
+
+    _expected = "expected one per line. If the file holds a list of them, its name must end in .json."
+
+    def objects(self) -> Iterator[tuple[int, dict[str, Any] | str]]:
+        lines = Lines(self.path, self._format.encoding)
+        for content in lines:
+            if content.isspace():
+                continue
+            if lines.take_undecoded():
+                yield lines.line, self._format.undecoded
+                continue
+            try:
+                parsed = json.loads(content, object_pairs_hook=_object_without_repeats)
+            except (ValueError, RecursionError) as error:
+                yield lines.line, f"invalid JSON ({error})"
+                continue
+            yield lines.line, parsed if isinstance(parsed, dict) else _NOT_AN_OBJECT
+
+
+class JsonListTable(JsonLinesTable):
+    """A file with a list of objects, with an object whose only key holds this list, or with an object per line."""
+
+    _expected = (
+        "expected a list of objects, one object per line, or an object whose only key holds the list (with pandas: "
+        'to_json(orient="records")).'
+    )
+
+    def objects(self) -> Iterator[tuple[int, dict[str, Any] | str]]:
+        if self._layout == "lines":
+            yield from super().objects()
+            return
+        with self._open() as stream:
+            if self._layout == "wrapped":
+                _enter_object(stream)
+            for element in stream.elements():
+                if element.has_undecoded:
+                    yield element.line, self._format.undecoded
+                elif element.repeated is not None:
+                    yield element.line, f"invalid JSON ({_describe_repeated(element.repeated)})"
+                else:
+                    yield element.line, element.value if isinstance(element.value, dict) else _NOT_AN_OBJECT
+            if self._layout == "wrapped":
+                stream.take("}")
+            if found := stream.peek():
+                raise JsonError(f"line {stream.line:,}: expected the end of the file after the list, found {found!r}")
+
+    @functools.cached_property
+    def _layout(self) -> Literal["list", "wrapped", "lines"]:
+        """What the file holds.
+
+        Raises:
+            ValueError: if it is something else.
+        """
+        with self._open() as stream:
+            start = stream.peek()
+        if start == "[":
+            return "list"
+        if start != "{":
+            raise ValueError(f"{self.name} begins with {start!r}; {self._expected}")
+        try:
+            if self._is_wrapped():
+                return "wrapped"
+        except ValueError:
+            if self._has_line_objects():
+                return "lines"
+            raise
+        if self._has_line_objects():
+            return "lines"
+        raise ValueError(f"{self.name} is one JSON object, and not a row; {self._expected}")
+
+    def _is_wrapped(self) -> bool:
+        """Return whether the file is an object whose only key holds a list of objects."""
+        with self._open() as stream:
+            if not _enter_object(stream) or stream.peek() != "[":
+                return False
+            is_first = True
+            for element in stream.elements():
+                if is_first and not isinstance(element.value, dict):
+                    return False
+                is_first = False
+            return not is_first and stream.peek() == "}"
+
+    def _has_line_objects(self) -> bool:
+        """Return whether one of the first two lines is an object, and a row: not one that holds all rows."""
+        lines = (content for content in Lines(self.path, self._format.encoding) if not content.isspace())
+        parsed = [_parse(content) for content in itertools.islice(lines, 2)]
+        objects = [value for value in parsed if isinstance(value, dict)]
+        return bool(objects) and (len(parsed) > 1 or not _holds_rows(objects[0]))
+
+    @contextmanager
+    def _open(self) -> Iterator[JsonStream]:
+        with open_text(self.path, self._format.encoding) as file:
+            stream = JsonStream(file.read)
+            try:
+                yield stream
+            except JsonError as error:
+                raise ValueError(f"{self.name}, {error}. Rows after it cannot be read: correct the file.") from None
+            except UnicodeError as error:
+                refuse_undecodable(self.path, file.encoding, stream.line, error)
+
+
+def _enter_object(stream: JsonStream) -> bool:
+    """Move to the value of an object's first key; return whether there is one."""
+    stream.take("{")
+    if stream.peek() != '"':
+        return False
+    stream.value()
+    stream.take(":")
+    return True
+
+
+def _parse(content: str) -> Any:
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _holds_rows(parsed: Mapping[str, Any]) -> bool:
+    """Return whether the only object of a file holds rows or columns instead of being a row."""
+    nested = any(
+        isinstance(value, dict) or (isinstance(value, list) and any(isinstance(element, dict) for element in value))
+        for value in parsed.values()
+    )
+    return nested or not any(isinstance(value, str) for value in parsed.values())
+
+
+def _object_without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    parsed = dict(pairs)
+    if len(parsed) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(_describe_repeated(next(name for name in names if names.count(name) > 1)))
+    return parsed
+
+
+def _describe_repeated(name: str) -> str:
+    return f"more than one value for {name!r}"

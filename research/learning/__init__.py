@@ -1,0 +1,1 @@
+"""What is minimised and measured: objectives, schedules, the optimizer, and metrics."""

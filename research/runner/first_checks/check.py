@@ -1,0 +1,54 @@
+"""Refuse what is plainly wrong before anything heavy is imported: torch and transformers take seconds."""
+
+from __future__ import annotations
+
+from research.data.sources.encodings import check_encoding
+from research.learning.metric_names import check_metric_name
+from research.records.tracker_names import check_tracker_names, read_tracker_names
+from research.runner.first_checks.choices import check_choices
+from research.runner.first_checks.places import check_places
+from research.runner.first_checks.timeline import check_timeline
+from research.settings.config import RunConfig
+from research.settings.plugins import check_plugins
+from research.settings.times import parse_time
+from research.system.launcher import refuse_launch
+
+
+def check_first(config: RunConfig) -> None:
+    """Refuse all that is known to be wrong without libraries, data and model.
+
+    Raises:
+        ValueError: naming the setting and what was found.
+    """
+    refuse_launch()
+    check_plugins(config.plugin)
+    check_choices(config)
+    check_times(config)
+    check_timeline(config)
+    if config.encoding is not None:
+        check_encoding(config.encoding)
+    if config.best_metric is not None:
+        check_metric_name(config.best_metric, config.task)
+    if trackers := read_tracker_names():
+        check_tracker_names(config.log_with, trackers)
+    check_places(config)
+
+
+def check_times(config: RunConfig) -> None:
+    """Refuse times that cannot be read, periods of 0, and patience with nothing to wait for.
+
+    Raises:
+        ValueError: naming the setting.
+    """
+    for name in ("warmup", "evaluate_every", "save_every"):
+        text = getattr(config, name)
+        if text is None:
+            continue
+        try:
+            time = parse_time(text)
+        except ValueError as error:
+            raise ValueError(f"--{name}: {error}") from None
+        if time.value == 0 and name != "warmup":
+            raise ValueError(f"Expected --{name} above 0, got '{text}'; null turns it off.")
+    if config.patience is not None and config.evaluate_every is None:
+        raise ValueError("--patience counts evaluations, and --evaluate_every null turns them off.")

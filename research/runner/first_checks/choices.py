@@ -1,0 +1,58 @@
+"""Check names, options and their values of choices by the source of what the product registers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from heads.registry import UnknownNameError, describe_unknown
+from research.runner.first_checks.source_options import check_values, read_options
+from research.settings.config import Choice, RunConfig
+from research.settings.options import typed_options
+from research.settings.registries import GIVEN_BY_CALLER, read_registry
+
+
+def check_choices(config: RunConfig) -> None:
+    """Refuse names that nothing has, options that what they belong to does not have, and values that it refuses.
+
+    Raises:
+        UnknownNameError: naming the nearest and all of them.
+        ValueError: for a value.
+    """
+    for listing, kind, choice in _choices(config):
+        check_choice(listing, kind, choice, may_have_others=bool(config.plugin))
+
+
+def check_choice(listing: str, kind: str, choice: Choice, *, may_have_others: bool) -> None:
+    """Refuse a choice as `check_choices` does.
+
+    Args:
+        listing: where it is registered, as a word of --list.
+        kind: what it is called in messages.
+        choice: name and options.
+        may_have_others: whether plugins may register other names.
+    """
+    known = read_registry(listing)
+    if choice.name not in known:
+        if may_have_others:
+            return
+        raise UnknownNameError(describe_unknown(kind, choice.name, known))
+    function, owner = known[choice.name], f"{kind} '{choice.name}'"
+    options = [option for option in read_options(function) if option.name not in GIVEN_BY_CALLER]
+    values = typed_options(owner, options, choice.options)
+    try:
+        check_values(function, values)
+    except ValueError as error:
+        raise type(error)(f"The {owner}: {error}") from None
+
+
+def _choices(config: RunConfig) -> Iterator[tuple[str, str, Choice]]:
+    """Yield where each choice is registered, what it is, and the choice."""
+    for kind in ("head", "objective", "schedule", "peft"):
+        value: Any = getattr(config, kind)
+        if value is not None:
+            yield f"{kind}s", kind, Choice.of(value, kind)
+    for hook in config.hook:
+        yield "hooks", "hook", Choice.of(hook, "hook")
+    for step in config.cleaning:
+        yield "cleaning", "cleaning step", Choice(step)

@@ -1,0 +1,81 @@
+"""Check that what settings name is there: files, folders, encoders, runs."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from pathlib import Path
+
+from research.model.local_encoders import find_local_encoder, must_be_path
+from research.model.saved_models import find_saved_model
+from research.records.run_directory import check_directory, run_directory
+from research.settings.config import RunConfig
+from research.settings.demo_packages import DEMO_PACKAGES, find_package
+from research.settings.registries import read_registry
+from research.system.launcher import was_launched
+from research.system.paths import look_up
+from research.system.plain_text import for_message
+from research.training.checkpoint.resuming import check_checkpoint, check_has_step
+
+
+def check_places(config: RunConfig) -> None:
+    """Refuse paths where nothing is, or nothing that fits, and encoders that cannot exist.
+
+    Raises:
+        ValueError: naming the setting and what was found.
+    """
+    if config.resume not in (None, "auto"):
+        check_checkpoint(Path(str(config.resume)), "--resume")
+    if config.resume is None:  # else the checkpoint has the weights, and its run's parents may be gone
+        if config.fork is not None:
+            check_has_step(config.fork)
+        elif config.init_from is not None:
+            _check_path("init_from", config.init_from)
+            find_saved_model(look_up(config.init_from))
+    _check_data(config.data)
+    _check_encoder(config.encoder, may_have_others=bool(config.plugin))
+
+
+def check_run_directory(config: RunConfig) -> None:
+    """Refuse a run directory that the run may not have.
+
+    Raises:
+        ValueError: if it is taken, cannot be read, or is nowhere that --resume auto could look.
+    """
+    if config.name is None and config.output_dir is None:
+        if config.resume == "auto":
+            raise ValueError("--resume auto needs --name or --output_dir: the default name is new for every run.")
+    elif not was_launched():  # which may have started this run again, in the directory that it has made
+        check_directory(run_directory(config), config)
+
+
+def _check_data(data: str) -> None:
+    if data in read_registry("data"):
+        find_package(DEMO_PACKAGES[data])
+    elif not data.startswith("hub:"):
+        _check_path("data", data)
+
+
+def _check_encoder(encoder: str, *, may_have_others: bool) -> None:
+    registered = read_registry("encoders")
+    if encoder in registered:
+        find_package(DEMO_PACKAGES[encoder])
+        return
+    if must_be_path(encoder):
+        _check_path("encoder", encoder)
+    find_local_encoder(encoder, () if may_have_others else registered)
+
+
+def _check_path(name: str, value: str) -> None:
+    path = look_up(value)
+    if path.exists():
+        return
+    try:
+        near = {entry: str(path.parent / entry) for entry in os.listdir(path.parent)}
+    except OSError:  # no folder either, or one that may not be read
+        near = {}
+    if name == "data":
+        near |= {packaged: packaged for packaged in read_registry("data")}
+    nearest = difflib.get_close_matches(path.name, near, n=1)
+    hint = f" Did you mean '{near[nearest[0]]}'?" if nearest else ""
+    raise ValueError(for_message(f"There is no file or folder '{path}' for --{name}.{hint}"))

@@ -1,0 +1,95 @@
+"""Options of what the product registers, and which of their values it refuses, read from the source.
+
+Importing the source would answer the same, but takes seconds.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from heads.checks import require_one_of, require_positive, require_probability
+from research.learning.metric_names import check_metric_name
+from research.model.selector_forms import Selector
+from research.settings.options import Option
+from research.settings.times import parse_time
+
+_TYPES: dict[str, Any] = {"Any": Any, "Literal": Literal, "Selector": Selector}
+"""Names in annotations that are no builtins."""
+_CHECKS = {
+    check.__name__: check
+    for check in (require_one_of, require_positive, require_probability, parse_time, check_metric_name)
+}
+"""Functions that refuse values."""
+_PLAIN = {"float": float, "len": len, "max": max, "min": min}
+
+
+def read_options(function: ast.FunctionDef | None, *, from_second_on: bool = False) -> tuple[Option, ...]:
+    """Return the options of a function: its keyword-only parameters.
+
+    Args:
+        function: its source; None has no options.
+        from_second_on: whether all parameters but the first are options, as in an edit.
+    """
+    if function is None:
+        return ()
+    arguments = function.args
+    parameters: list[tuple[ast.arg, ast.expr | None]] = []
+    if from_second_on:
+        missing = len(arguments.args) - len(arguments.defaults)
+        parameters += list(zip(arguments.args, [*[None] * missing, *arguments.defaults], strict=True))[1:]
+    parameters += zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
+    return tuple(
+        Option(
+            parameter.arg,
+            _read_type(parameter.annotation),
+            inspect.Parameter.empty if default is None else ast.literal_eval(default),
+            "",
+        )
+        for parameter, default in parameters
+    )
+
+
+def _read_type(annotation: ast.expr | None) -> Any:
+    """Return a type; any at all, if its annotation needs more names than are known here."""
+    if annotation is None:
+        return Any
+    try:
+        return _evaluate(annotation, _TYPES)
+    except NameError:
+        return Any
+
+
+def check_values(function: ast.FunctionDef | None, values: Mapping[str, Any]) -> None:
+    """Refuse what a function refuses at its beginning, as far as that depends on nothing but its options.
+
+    Args:
+        function: its source; None refuses nothing.
+        values: of all options.
+    Raises:
+        ValueError: as the function does.
+    """
+    known = {**_PLAIN, **_CHECKS, **values}
+    for statement in () if function is None else function.body:
+        match statement:
+            case ast.If(test=test, body=[ast.Raise(exc=ast.Call(args=[message]))]) if _is_known([test, message], known):
+                if _evaluate(test, known):
+                    raise ValueError(_evaluate(message, known))
+            case (
+                ast.Expr(value=ast.Call(func=ast.Name(id=name)) as call)
+                | ast.Assign(value=ast.Call(func=ast.Name(id=name)) as call)
+            ) if name in _CHECKS and _is_known([call], known):
+                _evaluate(call, known)
+        for node in ast.walk(statement):
+            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+                known.pop(node.id, None)
+
+
+def _is_known(nodes: Sequence[ast.AST], known: Mapping[str, Any]) -> bool:
+    return all(node.id in known for root in nodes for node in ast.walk(root) if isinstance(node, ast.Name))
+
+
+def _evaluate(node: ast.expr, names: Mapping[str, Any]) -> Any:
+    return eval(compile(ast.Expression(node), __file__, "eval"), {}, dict(names))  # noqa: S307 - the product's source

@@ -1,0 +1,68 @@
+"""Check what can be known of a timeline without a model and without data."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from research.edits.entries import Due, given_arguments, read_entry
+from research.learning.metric_names import check_metric_name
+from research.model.selector_forms import check_forms
+from research.runner.first_checks.choices import check_choice
+from research.runner.first_checks.source_options import check_values, read_options
+from research.settings.config import Choice, RunConfig
+from research.settings.options import typed_options
+from research.settings.registries import read_registry
+from research.settings.times import Clock, parse_time
+from research.system.errors import one_line
+
+_KNOWN_EARLY = ("st", "%")
+"""Units of times that need no number of rows once --max_steps is given."""
+
+
+def check_timeline(config: RunConfig) -> None:
+    """Refuse entries without a time, with an unknown edit, argument or metric, or that can never come.
+
+    Raises:
+        ValueError: naming the entry.
+    """
+    written = [(f"timeline entry {number}", entry) for number, entry in enumerate(config.timeline, start=1)]
+    if config.freeze:
+        written.insert(0, ("--freeze", {"at": "0%", "freeze": config.freeze}))
+    for label, entry in written:
+        try:
+            due, edits = read_entry(entry, read_registry("edits"), may_have_others=bool(config.plugin))
+            _check_due(due, config)
+            for edit, value in edits.items():
+                _check_edit(edit, value, config)
+        except ValueError as error:
+            raise type(error)(f"{label}: {one_line(error)}") from None
+
+
+def _check_due(due: Due, config: RunConfig) -> None:
+    if due.when is not None:
+        check_metric_name(due.when.metric, config.task)
+    if config.smoke:  # which has its own length and presses the timeline into it
+        return
+    clock = Clock(steps_per_epoch=1, total_steps=config.max_steps or 0, batch_size=config.batch_size)
+    every = None if config.evaluate_every is None else parse_time(config.evaluate_every)
+    time = due.at or due.every or every
+    if time is not None and (config.max_steps is None or time.unit not in _KNOWN_EARLY):
+        return
+    due.steps(clock)
+    if config.fork is None:  # whose conditions may have come true already
+        due.check_evaluations(0 if every is None else (clock.total_steps - 1) // every.to_period(clock))
+
+
+def _check_edit(edit: str, value: Any, config: RunConfig) -> None:
+    known = read_registry("edits")
+    if edit not in known:  # a plugin's
+        return
+    function = known[edit]
+    options = read_options(function, from_second_on=True)
+    values = typed_options(f"edit '{edit}'", options, given_arguments(edit, options, value), "argument")
+    check_values(function, values)
+    if "modules" in values:
+        check_forms(values["modules"])
+    for kind in ("head", "objective"):  # an argument of such a name is a choice
+        if kind in values:
+            check_choice(f"{kind}s", kind, Choice.of(values[kind], kind), may_have_others=bool(config.plugin))

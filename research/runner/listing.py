@@ -1,0 +1,43 @@
+"""What is registered, for --list and for the help of a choice."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from heads.registry import Registry
+from research.settings.options import describe_entry, options_of
+from research.settings.plugins import import_plugins
+from research.settings.registries import GIVEN_BY_CALLER, registry_of
+
+
+def describe_listing(listing: str, plugins: Sequence[str]) -> str:
+    """Return what a registry holds, the user's own entries included."""
+    import_plugins(plugins)
+    registry = registry_of(listing)
+    return "\n".join(f"{name}\n{_describe(registry, name)}" for name in registry)
+
+
+def describe_choices(chosen: Sequence[tuple[str, str]], plugins: Sequence[str]) -> str:
+    """Return the options of what was chosen.
+
+    Args:
+        chosen: kind (head, objective, schedule, hook) and name of each.
+        plugins: the user's own code.
+    """
+    import_plugins(plugins)
+    parts = []
+    for kind, name in chosen:
+        prefix = f"--hook.{name}" if kind == "hook" else f"--{kind}"
+        registry = registry_of(f"{kind}s")
+        parts.append(f"{kind} {name}, options as {prefix}.<option>:\n{_describe(registry, name)}")
+    return "\n".join(parts)
+
+
+def _describe(registry: Registry[Any], name: str) -> str:
+    if registry.kind == "edit":
+        from research.edits.base import arguments_of
+
+        return describe_entry(registry[name], arguments_of(name))
+    given_by_caller = GIVEN_BY_CALLER if registry.kind == "schedule" else ()
+    return describe_entry(registry[name], options_of(registry[name], given_by_caller=given_by_caller))

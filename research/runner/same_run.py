@@ -1,0 +1,106 @@
+"""A run directory that holds a run already: whether it is the run that this command asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from research.data.batches.tokens import tokenize_splits
+from research.data.prepare.arrow import hash_rows
+from research.data.prepare.load import load_splits
+from research.learning.objectives import DEFAULT_OBJECTIVES, OBJECTIVES
+from research.model.encoders import load_tokenizer
+from research.records.run_directory import CONFIG
+from research.settings.config import Choice, RunConfig
+from research.settings.forks import read_settings
+from research.settings.options import fill_in
+from research.training.checkpoint.resuming import ABOUT_ROWS, Differences, compare_settings
+
+Say = Callable[[str], None]
+
+
+class OtherRunError(ValueError):
+    """A run directory with another run in it."""
+
+
+def check_finished(
+    config: RunConfig, directory: Path, result: dict[str, Any], say: Say, *, any_precision: bool
+) -> None:
+    """Compare the settings of a finished run with those of this command.
+
+    Args:
+        config: this command's settings, resolved.
+        directory: the finished run's.
+        result: what its result.json holds.
+        say: gets the differences that change nothing.
+        any_precision: whether the command leaves the precision to the machine: any that was used will do.
+    Raises:
+        OtherRunError: if the finished run is another one.
+    """
+    differences = _compare(
+        config, directory, lambda: _hash_rows(config, say) == result["rows_sha256"], any_precision=any_precision
+    )
+    if differences.refused:
+        raise OtherRunError(
+            f"{directory} holds a finished run with other settings: {'; '.join(differences.refused)}. Choose another "
+            f"--name or --output_dir, replace it with --overwrite, or continue it as another run: --fork {directory}."
+        )
+    for note in differences.notes:
+        say(f"Changed, but without an effect on the finished run: {note}.")
+
+
+def refuse_other_run(config: RunConfig, directory: Path, *, any_precision: bool) -> None:
+    """Refuse to continue a checkpoint of elsewhere in the directory of another run, whose files would be replaced.
+
+    Args:
+        config: this command's settings, resolved; it names the checkpoint.
+        directory: where the run is to lie.
+        any_precision: as for `check_finished`.
+    Raises:
+        OtherRunError: if the directory holds another run.
+    """
+    assert config.resume is not None
+    source = Path(config.resume).resolve()
+    if not (directory / CONFIG).exists() or source.is_relative_to(directory.resolve()):
+        return
+    differences = _compare(config, directory, lambda: False, any_precision=any_precision)
+    if differences.refused:
+        raise OtherRunError(
+            f"--resume {config.resume} would replace another run in {directory}: {'; '.join(differences.refused)}. "
+            "Choose another --name or --output_dir, or delete that directory first."
+        )
+
+
+def _compare(
+    config: RunConfig, directory: Path, has_same_rows: Callable[[], bool], *, any_precision: bool
+) -> Differences:
+    """Compare a directory's settings with those of this command.
+
+    Args:
+        config: this command's.
+        directory: a run's.
+        has_same_rows: asked if settings about the rows differ.
+        any_precision: whether any precision will do.
+    """
+    before = read_settings(directory / CONFIG, "the run in that directory")
+    now = config.to_dict()
+    if any_precision:
+        now["mixed_precision"] = before.get("mixed_precision", now["mixed_precision"])
+    if config.objective is None and before.get("objective") in _default_objectives():
+        now["objective"] = before["objective"]
+    known = RunConfig().to_dict() | before
+    same_rows = all(known[name] == now[name] for name in ABOUT_ROWS) or has_same_rows()
+    return compare_settings(before, now, same_rows=same_rows, is_fork=False)
+
+
+def _default_objectives() -> list[str | dict[str, Any]]:
+    """Return what the settings of a run hold whose objective was not chosen, for every kind of labels."""
+    return [fill_in(OBJECTIVES, Choice(name)).to_yaml() for name in DEFAULT_OBJECTIVES.values()]
+
+
+def _hash_rows(config: RunConfig, say: Say) -> str:
+    texts = load_splits(config, log=say)
+    tokenizer = load_tokenizer(config.encoder)
+    splits = tokenize_splits(texts, tokenizer, allow_unknown=config.allow_unknown_tokens, log=say)
+    return hash_rows([rows for _, rows in splits.items()])

@@ -1,0 +1,1 @@
+"""What a user may write: settings, their types, times, forks, plugins, and the command line."""

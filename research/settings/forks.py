@@ -1,0 +1,70 @@
+"""`--fork runs/a@step-400`: where a fork begins, and the settings that it inherits."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from research.system.errors import one_line
+from research.system.paths import look_up
+
+
+@dataclass(frozen=True)
+class ForkPoint:
+    """A checkpoint of another run."""
+
+    run: Path
+    """That run's directory."""
+    step: int | None
+    """The checkpoint's step; None is the newest."""
+
+
+def parse_fork(text: str) -> ForkPoint:
+    """Read where a fork begins.
+
+    Args:
+        text: `runs/a@step-400`, `runs/a@400`, or `runs/a` for the newest checkpoint.
+    Raises:
+        ValueError: if it is none of these, or there is no such run.
+    """
+    name, at, point = text.rpartition("@")
+    if not at or "/" in point:
+        name, point = text, ""
+    found = re.fullmatch(r"(?:step-)?(\d+)", point)
+    if point and found is None:
+        raise ValueError(f"Expected --fork as runs/<name>@step-400, or runs/<name> for the newest, got '{text}'.")
+    config = look_up(str(Path(name) / "config.yaml"))
+    if not config.is_file():
+        raise ValueError(f"--fork {text}: {config.parent} is no run directory (it has no config.yaml).")
+    return ForkPoint(config.parent, int(found[1]) if found else None)
+
+
+def inherited_settings(fork: str) -> dict[str, Any]:
+    """Return the settings of the run that is forked; recipes and flags override them.
+
+    Raises:
+        ValueError: if they cannot be read.
+    """
+    return read_settings(parse_fork(fork).run / "config.yaml", "the run to fork")
+
+
+def read_settings(path: Path, owner: str) -> dict[str, Any]:
+    """Return the settings in a run's config.yaml.
+
+    Args:
+        path: the file.
+        owner: whose settings these are, for the message.
+    Raises:
+        ValueError: if they cannot be read.
+    """
+    try:
+        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
+        raise ValueError(f"The settings of {owner}, {path}, cannot be read: {one_line(error)}") from None
+    if not isinstance(settings, dict):
+        raise ValueError(f"The settings of {owner}, {path}, are no mapping.")
+    return settings

@@ -1,0 +1,195 @@
+"""What a registered name and options stand for: the options are the keyword-only parameters of a signature."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import math
+import types
+import typing
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import docstring_parser
+import yaml
+from jsonargparse import ArgumentError, ArgumentParser
+
+from heads.registry import Registry, UnknownNameError, describe_unknown
+from research.settings.config import Choice
+from research.settings.type_errors import describe_mistyped
+from research.system.user_code import CodeOf
+
+
+@dataclass(frozen=True)
+class Option:
+    """One setting of a head, hook, objective or schedule."""
+
+    name: str
+    """As on the command line, behind the dot."""
+    type: Any
+    """Its annotation."""
+    default: Any
+    """`inspect.Parameter.empty` where there is none."""
+    help: str
+    """From the docstring's Args."""
+
+    @property
+    def is_required(self) -> bool:
+        """Whether there is no default."""
+        return self.default is inspect.Parameter.empty
+
+
+def options_of(
+    entry: Callable[..., Any],
+    *,
+    given_by_caller: tuple[str, ...] = (),
+    kinds: tuple[Any, ...] = (inspect.Parameter.KEYWORD_ONLY,),
+) -> tuple[Option, ...]:
+    """Return the options of a registered class or function.
+
+    Args:
+        entry: the class or function.
+        given_by_caller: keyword-only parameters that are no options.
+        kinds: the kinds of parameters that are options.
+    """
+    function = entry.__init__ if inspect.isclass(entry) else entry
+    parameters = [
+        parameter
+        for name, parameter in inspect.signature(function).parameters.items()
+        if parameter.kind in kinds and name not in given_by_caller
+    ]
+    hints = _type_hints(function, [parameter.name for parameter in parameters])
+    documented = docstring_parser.parse(inspect.getdoc(entry) or "").params
+    helps = {item.arg_name: " ".join((item.description or "").split()) for item in documented}
+    return tuple(
+        Option(parameter.name, hints.get(parameter.name, Any), parameter.default, helps.get(parameter.name, ""))
+        for parameter in parameters
+    )
+
+
+def _type_hints(function: Callable[..., Any], names: Sequence[str]) -> dict[str, Any]:
+    """Return the types of some parameters; what others are annotated with need not be there at run time."""
+    function = inspect.unwrap(function)
+    annotations = {name: hint for name, hint in getattr(function, "__annotations__", {}).items() if name in names}
+    try:
+        return typing.get_type_hints(
+            types.SimpleNamespace(__annotations__=annotations), getattr(function, "__globals__", {})
+        )
+    except NameError as error:
+        raise ValueError(
+            f"The options of {function.__qualname__} ({inspect.getfile(function)}) cannot be read: {error}. Import it "
+            "outside of TYPE_CHECKING."
+        ) from None
+
+
+def resolve_options(
+    registry: Registry[Any], choice: Choice, *, given_by_caller: tuple[str, ...] = ()
+) -> dict[str, Any]:
+    """Return all options of a choice, typed and checked, those left at their defaults included.
+
+    Args:
+        registry: where the name is registered.
+        choice: name and options; values may be text from the command line.
+        given_by_caller: keyword-only parameters that are no options.
+    Raises:
+        UnknownNameError: if there is no such name, or it has no such option.
+        ValueError: if a value is not of the option's type, or a required option is missing.
+    """
+    options = options_of(registry[choice.name], given_by_caller=given_by_caller)
+    return typed_options(f"{registry.kind} '{choice.name}'", options, choice.options)
+
+
+def fill_in(registry: Registry[Any], choice: Choice, *, given_by_caller: tuple[str, ...] = ()) -> Choice:
+    """Return a choice with all of its options, as the plain values that config.yaml and checkpoints give back.
+
+    Raises:
+        ValueError: as `resolve_options`, and if an option has a value that is not plain.
+    """
+    options = resolve_options(registry, choice, given_by_caller=given_by_caller)
+    for name, value in options.items():
+        try:
+            options[name] = json.loads(json.dumps(value))
+        except (TypeError, ValueError):
+            raise ValueError(
+                f"The {registry.kind} '{choice.name}' has {value!r} as its option {name}, which a checkpoint cannot "
+                "hold. Annotate it with int, float, bool, str, Literal, or a list, tuple or dict of these."
+            ) from None
+    return Choice(choice.name, options)
+
+
+def typed_options(owner: str, options: Sequence[Option], given: dict[str, Any], word: str = "option") -> dict[str, Any]:
+    """Return all of something's options, typed and checked, those left at their defaults included.
+
+    Args:
+        owner: whose options they are, for messages.
+        options: what there is.
+        given: values by name; they may be text from the command line.
+        word: what an option is called in messages.
+    Raises:
+        UnknownNameError: if there is no such option.
+        ValueError: if a value is not of the option's type, or a required option is missing.
+    """
+    names = [option.name for option in options]
+    for name in given:
+        if name not in names:
+            listed_as = f"{word.capitalize()}s"
+            raise UnknownNameError(describe_unknown(f"{word} of {owner}", name, names, listed_as=listed_as))
+    missing = [option.name for option in options if option.is_required and option.name not in given]
+    if missing:
+        raise ValueError(f"The {owner} needs a value for its {word} {', '.join(missing)}.")
+    parser = ArgumentParser(exit_on_error=False)
+    for option in options:
+        parser.add_argument(
+            f"--{option.name}", type=option.type, default=None if option.is_required else option.default
+        )
+    as_text = [f"--{name}={value if isinstance(value, str) else _as_yaml(value)}" for name, value in given.items()]
+    try:
+        return dict(parser.parse_args(as_text).as_dict())
+    except ArgumentError as error:
+        problem = describe_mistyped(error, {option.name: option.type for option in options})
+        raise ValueError(f"The {owner}: {problem}") from None
+
+
+def _as_yaml(value: Any) -> str:
+    """Return a value as the parser reads it; infinity and NaN have other names there than in JSON."""
+    plain = json.loads(json.dumps(value, default=_plain))
+    return yaml.safe_dump(plain, default_flow_style=True, width=math.inf).removesuffix("...\n").strip()
+
+
+def _plain(value: Any) -> Any:
+    """Return the plain number of one of numpy or torch, or any other value as text."""
+    return value.item() if hasattr(value, "item") else str(value)
+
+
+def create(registry: Registry[Any], choice: Choice, *positional: Any) -> Any:
+    """Return what a choice stands for, built from positional arguments and its options.
+
+    Raises:
+        ValueError: as `resolve_options`, and whatever the entry itself refuses.
+    """
+    entry, options = registry[choice.name], resolve_options(registry, choice)
+    with constructing(registry, choice.name):
+        return entry(*positional, **options)
+
+
+def constructing(registry: Registry[Any], name: str) -> CodeOf:
+    """Return a context in which a registered class or function is called."""
+    entry = registry[name]
+    return CodeOf(f"{registry.kind} '{name}'", entry.__init__ if inspect.isclass(entry) else entry)
+
+
+def describe_entry(entry: Callable[..., Any], options: Sequence[Option]) -> str:
+    """Return an entry's summary, its source, and each option with type, default and meaning."""
+    text = docstring_parser.parse(inspect.getdoc(entry) or "")
+    lines = [f"  {text.short_description or ''}"]
+    sources = [line for line in (text.long_description or "").split("\n\n") if line.startswith("Source: ")]
+    lines += [f"  {' '.join(line.split())}" for line in sources]
+    for option in options:
+        default = "required" if option.is_required else f"default: {option.default!r}"
+        lines.append(f"    {option.name} ({_type_name(option.type)}, {default})  {option.help}")
+    return "\n".join(lines)
+
+
+def _type_name(kind: Any) -> str:
+    return kind.__name__ if inspect.isclass(kind) and not typing.get_args(kind) else str(kind).replace("typing.", "")

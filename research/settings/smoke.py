@@ -1,0 +1,33 @@
+"""`--smoke`: the whole of a run in three batches."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from research.settings.config import RunConfig
+
+NUM_BATCHES = 3
+
+
+def smoke_settings(config: RunConfig) -> RunConfig:
+    """Return the settings with everything cut down to three small batches; applied twice it changes nothing more."""
+    batch_size = min(config.batch_size, 8)
+    rows = NUM_BATCHES * batch_size
+
+    def at_most_rows(limit: int | None) -> int:
+        return rows if limit is None else min(limit, rows)
+
+    return dataclasses.replace(
+        config,
+        batch_size=batch_size,
+        evaluation_batch_size=batch_size,
+        max_length=min(config.max_length, 64),
+        limit_train=at_most_rows(config.limit_train),
+        limit_validation=at_most_rows(config.limit_validation),
+        limit_test=at_most_rows(config.limit_test),
+        max_steps=NUM_BATCHES,
+        evaluate_every="2st",
+        save_every="2st",
+        log_every=1,
+        warmup="1st",
+    )

@@ -1,0 +1,32 @@
+"""A value of the wrong type, in words: jsonargparse says what it tried, not what it wants."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from jsonargparse import ArgumentError
+
+from research.settings.value_types import alternatives, in_words
+from research.system.errors import one_line
+
+_SAID = re.compile(r'Parser key "(\w+)":.*(?:Got value|Given value): (.*)', re.DOTALL)
+
+
+def describe_mistyped(error: ArgumentError, kinds: Mapping[str, Any]) -> str:
+    """Return one line: which setting, what it takes, and what came.
+
+    Args:
+        error: what the parser raised.
+        kinds: the type of each setting.
+    """
+    said = _SAID.search(str(error))
+    if said is None:
+        return one_line(error)
+    name, value = said[1], one_line(said[2])
+    values = [member for member in alternatives(kinds[name]) if isinstance(member, str)]
+    nearest = difflib.get_close_matches(value, values, n=1, cutoff=0.5)
+    hint = f" Did you mean '{nearest[0]}'?" if nearest else ""
+    return f"Expected {name} to be {in_words(kinds[name])}; got '{value}'.{hint}"

@@ -1,0 +1,1 @@
+"""Many runs, compared: a grid of trials, and workers that run them."""

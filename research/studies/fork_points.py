@@ -1,0 +1,50 @@
+"""Trials that fork a run: whether the checkpoint is there, and leaves them something to do."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+from research.edits.timeline import parse_timeline, resolve_timeline
+from research.runner.set_up import resolve
+from research.settings.times import Clock
+from research.studies.grid import Trial
+from research.system.terminal import print_message
+from research.training.checkpoint.checkpoint import parent_at, read_state, refuse_short_fork
+from research.training.checkpoint.resuming import fork_checkpoint
+
+
+def check_fork_points(trials: Sequence[Trial]) -> None:
+    """Refuse trials whose fork cannot begin: without a checkpoint, without steps, or with edits that are past.
+
+    Args:
+        trials: those that are to run; the checkpoints of others may be gone by now.
+    Raises:
+        ValueError: naming the trial.
+    """
+    checkpoints: dict[str, Path] = {}
+    for trial in trials:
+        fork = trial.settings["fork"]
+        if fork is None:
+            continue
+        try:
+            if fork not in checkpoints:
+                checkpoints[fork] = fork_checkpoint(fork, print_message)
+            _check(trial, fork, checkpoints[fork])
+        except ValueError as error:
+            raise ValueError(f"{trial.arm}, seed {trial.seed}: {error}") from None
+
+
+def _check(trial: Trial, fork: str, checkpoint: Path) -> None:
+    # What the launcher's precision will be is not known here.
+    config = resolve(dataclasses.replace(trial.config(), mixed_precision="no"))
+    saved = Clock(**read_state(checkpoint)["clock"])
+    clock = Clock.of_run(
+        num_examples=saved.examples_per_epoch or saved.steps_per_epoch * saved.batch_size,
+        batch_size=config.batch_size,
+        epochs=config.epochs,
+        max_steps=config.max_steps,
+    )
+    refuse_short_fork(saved.step, clock.total_steps)
+    resolve_timeline(parse_timeline(config), clock, smoke=config.smoke, parent=parent_at(fork, checkpoint))

@@ -1,0 +1,154 @@
+"""How right each arm is on rows of different lengths, and of different labels."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from sklearn.metrics import f1_score
+
+from research.data.prepare.splits import bin_scores
+from research.records.figures import MANY_LABELS
+from research.report.label_table import MOST_SHOWN
+from research.studies.report.rows import Array, StudyRows
+from research.studies.report.texts import StudyTexts
+
+NUM_BINS = 5
+MEASURES = {
+    "single_label": "share of rows that are right (accuracy)",
+    "multi_label": "share of rows that are right in all labels (subset_accuracy)",
+    "regression": "mean distance from the score, of which less is better",
+}
+"""How right rows are, by the kind of labels."""
+
+
+@dataclass(frozen=True)
+class Breakdown:
+    """A table with a row for each group of rows and a column for each arm."""
+
+    title: str
+    """What the groups differ in."""
+    measure: str
+    """What the numbers are."""
+    groups: Sequence[tuple[str, int]]
+    """Each group in words, and its number of rows."""
+    means: Mapping[str, Sequence[float]]
+    """By arm: for each group the mean over seeds; NaN where it is not defined."""
+    less_is_better: bool
+    """Whether the numbers are distances."""
+    num_groups: int
+    """All groups; of many labels only the worst are shown."""
+
+    @property
+    def is_long(self) -> bool:
+        """Whether the table is folded, with the worst groups first."""
+        return self.num_groups >= MANY_LABELS
+
+    @property
+    def extent(self) -> str:
+        """Return which groups are shown, after the title; nothing if all are."""
+        if not self.is_long:
+            return ""
+        return f": the {len(self.groups):,} worst of {self.num_groups:,}, by the mean over all arms"
+
+    @functools.cached_property
+    def _range(self) -> tuple[float, float]:
+        numbers = [each for values in self.means.values() for each in values if not np.isnan(each)]
+        return min(numbers), max(numbers)
+
+    def shade(self, value: float) -> float:
+        """Return how good a number is beside the others of the table, from 0 to 1."""
+        low, high = self._range
+        share = (value - low) / (high - low) if high > low else 0.0
+        return 1 - share if self.less_is_better else share
+
+
+def by_length(rows: StudyRows, texts: StudyTexts) -> Breakdown:
+    """Return how right each arm is on texts of different lengths.
+
+    Args:
+        rows: what was predicted.
+        texts: the rows' texts.
+    Raises:
+        ValueError: if the texts are of other rows.
+    """
+    lengths = texts.lengths(rows)
+    title = f"length of the text, in tokens of {Path(texts.encoder).name} before any truncation"
+    return _by_quantile(rows, title, lengths)
+
+
+def by_label(rows: StudyRows) -> Breakdown:
+    """Return how right each arm is on rows of different labels; for regression, of different scores."""
+    labels, names = rows.predictions.labels, rows.label_names
+    if rows.problem_type == "regression":
+        return _by_quantile(rows, "score", labels)
+    if rows.problem_type == "single_label":
+        counts = np.bincount(labels, minlength=len(names))[: len(names)]
+        return _of_labels(
+            "share of the label's rows that are right (recall)", names, counts, _mean_recall(rows, counts)
+        )
+    return _of_labels("F1 of the label", names, labels.sum(axis=0), _mean_f1(rows))
+
+
+def _of_labels(measure: str, names: Sequence[str], counts: Array, means: Mapping[str, Array]) -> Breakdown:
+    """Return a table of labels, in their own order; many have the worst first and those without rows last."""
+    order = np.arange(len(names))
+    if len(names) >= MANY_LABELS:
+        overall = np.mean(list(means.values()), axis=0)
+        order = np.lexsort((-counts, overall, counts == 0))[:MOST_SHOWN]
+    groups = [(names[index], int(counts[index])) for index in order.tolist()]
+    shown = {arm: of_arm[order].tolist() for arm, of_arm in means.items()}
+    return Breakdown("label", measure, groups, shown, less_is_better=False, num_groups=len(names))
+
+
+def _by_quantile(rows: StudyRows, title: str, values: Array) -> Breakdown:
+    """Return how right each arm is on rows of different values, in groups of about as many rows each."""
+    bins = bin_scores(values.astype(np.float64), NUM_BINS)
+    members = [bins == each for each in np.unique(bins)]  # equal values share a bin: some may be empty
+    groups = [(_span(values[each]), int(each.sum())) for each in members]
+    is_distance = rows.problem_type == "regression"
+    means = _mean_rightness(rows, members)
+    return Breakdown(title, MEASURES[rows.problem_type], groups, means, is_distance, len(groups))
+
+
+def _mean_rightness(rows: StudyRows, members: Sequence[Array]) -> dict[str, list[float]]:
+    """Return for each arm how right it is in each group, mean over seeds; NaN for a group without rows."""
+    return {
+        arm: [
+            float(np.mean([score[group].mean() for score in seeds.values()])) if group.any() else float("nan")
+            for group in members
+        ]
+        for arm, seeds in rows.scores.items()
+    }
+
+
+def _mean_recall(rows: StudyRows, counts: Array) -> dict[str, Array]:
+    """Return for each arm the recall of each label, mean over seeds; NaN for a label without rows."""
+    labels, size = rows.predictions.labels, len(counts)
+
+    def recall(score: Array) -> Array:
+        num_right = np.bincount(labels, weights=score, minlength=size)[:size]
+        return np.where(counts, num_right / np.maximum(counts, 1), np.nan)
+
+    return {arm: np.mean([recall(score) for score in seeds.values()], axis=0) for arm, seeds in rows.scores.items()}
+
+
+def _mean_f1(rows: StudyRows) -> dict[str, Array]:
+    """Return for each arm the F1 of each label, mean over seeds."""
+    labels, predicted = rows.predictions.labels, rows.predictions.predicted
+    return {
+        arm: np.mean(
+            [f1_score(labels, predicted[place], average=None, zero_division=0.0) for place in seeds.values()], axis=0
+        )
+        for arm, seeds in rows.places.items()
+    }
+
+
+def _span(values: Array) -> str:
+    low, high = (
+        f"{value:,.4g}" if values.dtype.kind == "f" else f"{value:,}" for value in (values.min(), values.max())
+    )
+    return low if low == high else f"{low} to {high}"

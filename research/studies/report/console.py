@@ -1,0 +1,57 @@
+"""The ranking of a study on a terminal: what the report begins with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rich import box
+from rich.console import RenderableType
+from rich.table import Table
+
+from research.studies.report.contents import Contents
+from research.studies.report.notation import decimal, interval, p_value
+from research.studies.report.ranking import RankedArm
+
+
+def ranking_lines(contents: Contents) -> Iterator[RenderableType]:
+    """Yield a table of the arms, best first; nothing while no trial is finished.
+
+    Args:
+        contents: of the study's report.
+    """
+    if "ranking" in contents.reasons:
+        yield f"No comparison: {contents.reasons['ranking']}"
+    ranked = contents.ranked
+    if all(each.summary.mean is None for each in ranked):
+        return
+    table = Table(
+        title=f"{contents.metric} on {contents.study.spec.split} rows", title_justify="left", box=box.SIMPLE_HEAD
+    )
+    table.add_column("arm", overflow="fold")
+    for name in ("seeds", "mean (95% interval)", "difference", "p (Holm)"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("verdict")
+    for each in ranked:
+        table.add_row(*_cells(each))
+    yield table
+    without: dict[str, list[str]] = {}
+    for each in ranked:
+        if each.comparison is not None and each.comparison.why_no_verdict:
+            without.setdefault(each.comparison.why_no_verdict, []).append(each.arm)
+    for reason, arms in without.items():
+        of = "" if len(arms) == len(ranked) - 1 else f" on {', '.join(arms)}"
+        yield f"No verdict{of}: {reason}."
+    for each in ranked:
+        for note in each.earlier_failures:
+            yield f"{each.arm}: {note}."
+
+
+def _cells(each: RankedArm) -> list[str]:
+    summary, found = each.summary, each.comparison
+    mean = decimal(summary.mean)
+    if summary.interval is not None:
+        mean += f" ({interval(summary.interval)})"
+    own = [each.arm, str(len(summary.seeds)), mean]
+    if found is None:
+        return [*own, "", "", "baseline"]
+    return [*own, decimal(found.mean_difference, signed=True), p_value(found.p_holm), found.verdict or "none"]

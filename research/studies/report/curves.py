@@ -1,0 +1,83 @@
+"""Learning curves of arms: each seed's, and their mean."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from research.records.journal_file import JOURNAL, read
+from research.records.step_figures import Curve, running_mean, thinned
+from research.report.curves import read_curves
+from research.studies.outcomes import StudyOutcomes
+
+MAX_POINTS = 8000
+"""Points of all curves of a picture, about 20 bytes each."""
+
+
+@dataclass(frozen=True)
+class ArmCurves:
+    """One kind of value over the steps of an arm's finished trials."""
+
+    arm: str
+    """Which one."""
+    seeds: Sequence[Curve]
+    """One for each seed."""
+    mean: Curve
+    """Over the seeds, at the steps that all of them logged."""
+
+
+@dataclass(frozen=True)
+class ArmEdit:
+    """One edit, in all trials that applied it after the same step."""
+
+    number: int
+    """From 1, in the order of steps."""
+    step: int
+    """Steps taken before it."""
+    request: str
+    """What was asked for."""
+    arms: Sequence[tuple[str, int]]
+    """Arms with the number of their seeds that applied it."""
+
+
+def read_arm_curves(study: StudyOutcomes, name: str, *, smooth: bool) -> list[ArmCurves]:
+    """Return one kind of value of all arms that logged it, in the order of the grid.
+
+    Args:
+        study: its outcomes.
+        name: as in metrics.jsonl.
+        smooth: whether the mean is one over neighbouring steps, too.
+    """
+    found: dict[str, list[Curve]] = {arm: [] for arm in study.arms}
+    for outcome in study.finished:
+        curve = read_curves(outcome.directory).get(name)
+        if curve is not None:
+            found[outcome.trial.arm].append(curve)
+    num_curves = sum(len(curves) + 1 for curves in found.values())
+    max_points = max(20, MAX_POINTS // max(1, num_curves))
+    arms = []
+    for arm, curves in found.items():
+        if curves:
+            mean = _mean(curves)
+            mean = thinned(running_mean(mean) if smooth else mean, max_points)
+            arms.append(ArmCurves(arm, [thinned(curve, max_points) for curve in curves], mean))
+    return arms
+
+
+def read_arm_edits(study: StudyOutcomes) -> list[ArmEdit]:
+    """Return the edits of all finished trials whose journals are here."""
+    arms: dict[tuple[int, str], dict[str, int]] = {}
+    for outcome in study.finished:
+        if (outcome.directory / JOURNAL).exists():
+            for edit in dict.fromkeys((record.step, str(record.request)) for record in read(outcome.directory)):
+                of_edit = arms.setdefault(edit, {})
+                of_edit[outcome.trial.arm] = of_edit.get(outcome.trial.arm, 0) + 1
+    in_order = sorted(arms, key=lambda edit: edit[0])
+    return [ArmEdit(number, *edit, list(arms[edit].items())) for number, edit in enumerate(in_order, start=1)]
+
+
+def _mean(curves: Sequence[Curve]) -> Curve:
+    by_step = [dict(zip(*curve, strict=True)) for curve in curves]
+    steps = [step for step in by_step[0] if all(step in each for each in by_step)]
+    return steps, [statistics.fmean(each[step] for each in by_step) for step in steps]

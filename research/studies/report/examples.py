@@ -1,0 +1,47 @@
+"""Tests over the examples of a split: about the models that were trained, not about arms."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from research.studies.report.rows import StudyRows
+from research.studies.statistics.over_examples import ExampleBootstrap, McNemar, bootstrap_examples, compare_examples
+
+
+@dataclass(frozen=True)
+class ModelsCompared:
+    """The models of one arm and those of the baseline, on the same rows."""
+
+    arm: str
+    """Which one."""
+    seeds: tuple[int, ...]
+    """Seeds that both have here."""
+    over_all_seeds: ExampleBootstrap | None
+    """Difference in how right they are, averaged over the seeds; None without a common seed."""
+    by_seed: dict[int, McNemar]
+    """McNemar's test of the two models of each seed; none for regression, which is never simply right."""
+
+
+def compare_models_of_arms(rows: StudyRows, baseline: str) -> list[ModelsCompared]:
+    """Compare the models of each arm with the baseline's, in the order of the arms.
+
+    Raises:
+        ValueError: if there are no predictions of the baseline, or of too few rows.
+    """
+    scores = rows.scores
+    if baseline not in scores:
+        raise ValueError("there are no predictions of the baseline on this machine")
+    found = []
+    for arm, of_arm in scores.items():
+        seeds = tuple(sorted(of_arm.keys() & scores[baseline].keys()))
+        if arm == baseline:
+            continue
+        if not seeds:
+            found.append(ModelsCompared(arm, (), None, {}))
+        elif rows.problem_type == "regression":
+            pairs = ([each[seed] for seed in seeds] for each in (of_arm, scores[baseline]))
+            found.append(ModelsCompared(arm, seeds, bootstrap_examples(*pairs), {}))
+        else:
+            compared = compare_examples(of_arm, scores[baseline])
+            found.append(ModelsCompared(arm, seeds, compared.over_all_seeds, dict(compared.by_seed)))
+    return found

@@ -1,0 +1,234 @@
+"""Pictures of a study's arms; each arm looks the same in all of them, and is named where it is drawn."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+
+from research.records.step_figures import FEW_POINTS
+from research.studies.report.costs import ArmCost, TrialCost
+from research.studies.report.curves import ArmCurves, ArmEdit
+from research.studies.report.ranking import RankedArm
+from research.studies.report.styles import ArmStyle
+from research.system.plain_text import for_picture
+
+WIDTH = 5.2
+"""Inches; narrow, so that the letters are large enough where a phone shows the picture small."""
+LETTERS = 9.0
+"""Size of the arms' names, in points."""
+LONGEST_METRIC = 60
+"""Characters of a metric's name; that of one label has the label in it."""
+Styles = Mapping[str, ArmStyle]
+
+
+def intervals_figure(ranked: Sequence[RankedArm], styles: Styles, baseline: str, label: str) -> Figure:
+    """Draw each arm's mean with its 95% interval, and a dot for every seed.
+
+    Args:
+        ranked: the arms, the first on top.
+        styles: how they look.
+        baseline: whose mean is marked with a line.
+        label: of the metric.
+    """
+    drawn = [(each, each.summary.mean) for each in ranked if each.summary.mean is not None]
+    figure = Figure(figsize=(WIDTH, 0.8 + 0.36 * len(drawn)), layout="constrained")
+    axes = figure.subplots()
+    for row, (each, mean) in enumerate(drawn):
+        style, summary = styles[each.arm], each.summary
+        if each.arm == baseline:
+            axes.axvline(mean, color="black", linestyle=":", linewidth=1)
+        if summary.interval is not None:
+            axes.plot(
+                summary.interval, [row, row], color=style.colour, linewidth=2.4, alpha=0.75, solid_capstyle="butt"
+            )
+        values = [each.values[seed] for seed in summary.seeds]
+        axes.plot(values, [row + 0.27] * len(values), "o", color=style.colour, markersize=3.5, alpha=0.6, linewidth=0)
+        axes.plot([mean], [row], style.marker, color=style.colour, markersize=7)
+    names = [for_picture(styles[each.arm].name) + (" (baseline)" if each.arm == baseline else "") for each, _ in drawn]
+    axes.set_yticks(range(len(drawn)), names, fontsize=LETTERS)
+    for tick, (each, _) in zip(axes.get_yticklabels(), drawn, strict=True):
+        tick.set_color(styles[each.arm].colour)
+    axes.set(xlabel=for_picture(label, LONGEST_METRIC), ylim=(len(drawn) - 0.4, -0.6))
+    axes.xaxis.set_major_locator(MaxNLocator(6))
+    axes.grid(visible=True, axis="x", color="#eeeeee")
+    axes.set_axisbelow(True)
+    return figure
+
+
+def arm_curves_figure(arms: Sequence[ArmCurves], edits: Sequence[ArmEdit], styles: Styles, label: str) -> Figure:
+    """Draw the mean of each arm's curves over its seeds, with the seeds' own faintly behind.
+
+    Args:
+        arms: what to draw.
+        edits: what to mark: in an arm's colour if they are its alone.
+        styles: how the arms look.
+        label: of the vertical axis.
+    """
+    figure, axes = _beside_names(len(arms))
+    for each in arms:
+        style = styles[each.arm]
+        for curve in each.seeds:
+            axes.plot(*curve, color=style.colour, linewidth=0.7, alpha=0.4)
+    for each in arms:
+        style = styles[each.arm]
+        sparse = len(each.mean[0]) <= FEW_POINTS
+        every = 1 if sparse else max(1, len(each.mean[0]) // 8)
+        axes.plot(
+            *each.mean,
+            color=style.colour,
+            linestyle=style.dashes,
+            linewidth=1.8,
+            marker=style.marker,
+            markersize=4,
+            markevery=every,
+        )
+    last = max((step for each in arms for curve in (each.mean, *each.seeds) for step in curve[0]), default=1)
+    axes.set(xlabel="step", ylabel=for_picture(label, LONGEST_METRIC), xlim=(0.5, last + 0.5))
+    _show_means(axes, arms)
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    _mark_edits(axes, edits, styles, last)
+    ends = {each.arm: each.mean[1][-1] for each in arms if each.mean[0] and math.isfinite(each.mean[1][-1])}
+    _name_arms(axes, ends, styles)
+    return figure
+
+
+def cost_figure(
+    costs: Sequence[ArmCost], values: Mapping[str, Mapping[int, float]], styles: Styles, label: str, of: str
+) -> Figure:
+    """Draw a metric against what it costs: a mark for each arm, a dot for each of its seeds.
+
+    Args:
+        costs: what the arms cost.
+        values: the metric by arm and seed.
+        styles: how the arms look.
+        label: of the metric.
+        of: "seconds" or "parameters".
+    """
+    figure, axes = _beside_names(len(costs))
+    all_costs, ends = [], {}
+    for each in costs:
+        style, of_arm = styles[each.arm], values[each.arm]
+        seeds = [seed for seed in each.trials if math.isfinite(of_arm[seed])]
+        if not seeds:
+            continue
+        spent = [_cost(each.trials[seed], of) for seed in seeds]
+        scored = [of_arm[seed] for seed in seeds]
+        faces = ["white" if of == "seconds" and each.trials[seed].is_cached else style.colour for seed in seeds]
+        axes.scatter(spent, scored, s=11, c=faces, edgecolors=style.colour, linewidths=0.8, alpha=0.5)
+        face = "white" if of == "seconds" and each.num_cached == len(each.trials) else style.colour
+        mean = statistics.fmean(scored)
+        axes.plot(
+            [statistics.fmean(spent)], [mean], style.marker, color=style.colour, markerfacecolor=face, markersize=8
+        )
+        ends[each.arm] = mean
+        all_costs += spent
+    _show_costs(axes, all_costs, of)
+    axes.set(
+        xlabel="time of the steps, s" if of == "seconds" else "trainable parameters, mean over steps",
+        ylabel=for_picture(label, LONGEST_METRIC),
+    )
+    _name_arms(axes, ends, styles)
+    return figure
+
+
+def _show_means(axes: Axes, arms: Sequence[ArmCurves]) -> None:
+    """Cut the seeds' curves off where they lie far from all means: one spike would press all else flat."""
+    means = [value for each in arms for value in each.mean[1] if math.isfinite(value)]
+    every = [value for each in arms for curve in each.seeds for value in curve[1] if math.isfinite(value)]
+    if not means or max(means) == min(means):
+        return
+    room = 0.25 * (max(means) - min(means))
+    low, high = max(min(means) - room, min(every)), min(max(means) + room, max(every))
+    axes.set_ylim(low - 0.04 * (high - low), high + 0.04 * (high - low))
+
+
+def _show_costs(axes: Axes, costs: Sequence[float], of: str) -> None:
+    """Choose the horizontal axis: logarithmic, where costs differ more than tenfold."""
+    if costs and max(costs) > 10 * min(costs) > 0:
+        axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 3) if max(costs) < 100 * min(costs) else (1,)))
+        axes.xaxis.set_minor_formatter(NullFormatter())
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.xaxis.set_major_formatter(EngFormatter(sep="") if of == "parameters" else FuncFormatter(_plain_number))
+
+
+def _plain_number(value: float, _: object) -> str:
+    return f"{value:g}"
+
+
+def _cost(trial: TrialCost, of: str) -> float:
+    return trial.seconds if of == "seconds" else trial.mean_trainable_parameters
+
+
+def _beside_names(num_arms: int) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(WIDTH, max(2.9, 0.8 + 0.19 * num_arms)), layout="constrained")
+    axes = figure.subplots()
+    axes.grid(visible=True, color="#eeeeee")
+    axes.set_axisbelow(True)
+    return figure, axes
+
+
+def _name_arms(axes: Axes, ends: Mapping[str, float], styles: Styles) -> None:
+    """Write the arms' names beside a picture, each as near as can be to its own height."""
+    axes.set_ylim(axes.get_ylim())  # as it is: what follows needs it
+    low, high = axes.get_ylim()
+    arms = sorted(ends, key=lambda arm: ends[arm])
+    figure = axes.get_figure()
+    assert isinstance(figure, Figure)
+    gap = 1.35 * LETTERS / (72 * figure.get_size_inches()[1] - 45)  # the axis and its label take about 45 points
+    heights = _spread([(ends[arm] - low) / (high - low) for arm in arms], gap)
+    for arm, height in zip(arms, heights, strict=True):
+        style, end = styles[arm], (ends[arm] - low) / (high - low)
+        axes.plot(
+            [1.0, 1.04], [end, height], color=style.colour, linewidth=0.7, transform=axes.transAxes, clip_on=False
+        )
+        axes.plot(
+            [1.06], [height], style.marker, color=style.colour, markersize=5, transform=axes.transAxes, clip_on=False
+        )
+        axes.text(
+            1.09,
+            height,
+            for_picture(style.name),
+            color=style.colour,
+            transform=axes.transAxes,
+            va="center_baseline",
+            fontsize=LETTERS,
+        )
+
+
+def _spread(wanted: Sequence[float], gap: float) -> list[float]:
+    """Return ascending heights, at least a gap apart and from 0 to 1 as far as there is room, near those wanted."""
+    heights: list[float] = []
+    for height in wanted:
+        heights.append(max(height, heights[-1] + gap) if heights else max(height, 0.0))
+    highest = 1.0
+    for index in reversed(range(len(heights))):
+        heights[index] = min(heights[index], highest)
+        highest = heights[index] - gap
+    return heights
+
+
+def _mark_edits(axes: Axes, edits: Sequence[ArmEdit], styles: Styles, num_steps: float) -> None:
+    """Mark edits with lines, and with their numbers above; numbers that would overlap are joined."""
+    colours: dict[int, str] = {}
+    for edit in edits:
+        alone = len(edit.arms) == 1 and colours.get(edit.step) in (None, styles[edit.arms[0][0]].colour)
+        colours[edit.step] = styles[edit.arms[0][0]].colour if alone else "black"
+    for step, colour in colours.items():
+        axes.axvline(step + 0.5, color=colour, linestyle=":", linewidth=1)
+    groups: list[list[ArmEdit]] = []
+    for edit in edits:
+        if groups and edit.step - groups[-1][0].step <= 0.04 * num_steps:
+            groups[-1].append(edit)
+        else:
+            groups.append([edit])
+    for group in groups:
+        text = str(group[0].number) if len(group) == 1 else f"{group[0].number}-{group[-1].number}"
+        place = axes.get_xaxis_transform()
+        axes.text(group[0].step + 0.5, 1.01, text, transform=place, ha="center", va="bottom", fontsize=LETTERS - 1)

@@ -1,0 +1,49 @@
+"""A study in TensorBoard's table of hyperparameters: what its arms differ in, and the metrics that came of it."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from torch.utils.tensorboard import SummaryWriter
+from torch.utils.tensorboard.summary import hparams
+
+from research.studies.outcomes import Outcome, StudyOutcomes
+from research.studies.report.results import as_plain, flat_metrics
+from research.system.durable import publish, reporting_failure
+
+TENSORBOARD = "tensorboard"
+
+
+def write_hparams(study: StudyOutcomes, differing: Sequence[str]) -> None:
+    """Write tensorboard/<trial id>/ for each finished trial, in the place of what was there.
+
+    Args:
+        study: its outcomes.
+        differing: settings in which its arms differ.
+    Raises:
+        StorageError: if it cannot be written.
+    """
+    target = study.directory / TENSORBOARD
+    writing = target.with_name(f".{TENSORBOARD}.writing")
+    with reporting_failure(target, needed=1000 * len(study.finished)):
+        shutil.rmtree(writing, ignore_errors=True)
+        writing.mkdir(parents=True)
+        for outcome in study.finished:
+            _write(writing / outcome.trial.id, outcome, differing)
+        publish(writing, target)
+
+
+def _write(directory: Path, outcome: Outcome, differing: Sequence[str]) -> None:
+    trial = outcome.trial
+    assert outcome.result is not None
+    settings = {name: as_plain(trial.settings[name]) for name in differing if name in trial.settings}
+    values = {name: float("nan" if value is None else value) for name, value in flat_metrics(outcome).items()}
+    metrics = {name: value for name, value in values.items() if math.isfinite(value)}
+    with SummaryWriter(str(directory)) as writer:
+        for summary in hparams({"arm": trial.arm, "seed": trial.seed, **settings}, metrics):
+            writer.file_writer.add_summary(summary)
+        for name, value in metrics.items():
+            writer.add_scalar(name, value, outcome.result.get("steps", 0))

@@ -1,0 +1,154 @@
+"""report.md: the main tables of a study, for texts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from research.studies.report.contents import Contents
+from research.studies.report.examples import ModelsCompared
+from research.studies.report.notation import count, decimal, interval, p_value, seconds
+from research.studies.report.ranking import RankedArm
+from research.studies.statistics.over_examples import SCOPE
+from research.studies.statistics.over_seeds import Comparison
+from research.system.errors import one_line
+from research.system.plain_text import for_markdown
+
+
+def markdown_report(contents: Contents) -> str:
+    """Return the main tables of a study in Markdown."""
+    return "\n".join(_blocks(contents))
+
+
+def _blocks(contents: Contents) -> Iterator[str]:
+    spec = contents.study.spec
+    yield f"# {for_markdown(spec.name)}\n"
+    if spec.about:
+        yield f"{for_markdown(spec.about)}\n"
+    yield f"{for_markdown(contents.summary)}\n"
+    yield from _missing(contents)
+    yield f"## Arms{f' by {for_markdown(contents.metric)} on {spec.split} rows' if contents.metric else ''}\n"
+    if "ranking" in contents.reasons:
+        yield f"No comparison: {for_markdown(contents.reasons['ranking'])}.\n"
+    elif contents.ranked:
+        yield _ranking(contents.ranked)
+        yield f"{for_markdown(contents.method)}\n"
+        notes = [f"- {for_markdown(f'{each.arm}: {note}')}\n" for each in contents.ranked for note in each.notes]
+        yield "".join(notes) or "\n"
+    else:
+        yield "No trial is finished.\n"
+    if contents.costs:
+        yield "## Cost\n"
+        yield _costs(contents)
+    for table in contents.breakdowns:
+        yield f"## By {for_markdown(table.title + table.extent)}\n"
+        yield f"{for_markdown(table.measure)}, mean over seeds, on {spec.split} rows\n"
+        cells = (
+            [name, count(rows), *(decimal(table.means[arm][i]) for arm in table.means)]
+            for i, (name, rows) in enumerate(table.groups)
+        )
+        yield markdown_table([table.title.split(",")[0], ">rows", *(f">{arm}" for arm in table.means)], cells)
+    left_out = [part for part in contents.reasons if part not in ("ranking", "rows", "texts")]
+    if left_out:
+        yield "## Left out\n"
+        yield "".join(f"- {for_markdown(f'{part}: {contents.reasons[part]}')}\n" for part in left_out)
+    if contents.models:
+        yield f"## Tests over examples: {SCOPE}\n"
+        yield _models(contents.models)
+
+
+def _missing(contents: Contents) -> Iterator[str]:
+    missing = contents.missing
+    if missing.is_nothing:
+        return
+    yield "## What is missing\n"
+    lines = [
+        f"{each.trial.id} ({each.trial.arm}, seed {each.trial.seed}) failed: "
+        + one_line(each.error or "no error was kept")
+        for each in missing.failed
+    ]
+    for state, outcomes in (("running", missing.running), ("waiting", missing.waiting)):
+        if outcomes:
+            lines.append(f"{state}: {', '.join(outcome.trial.id for outcome in outcomes)}")
+    lines += [
+        f"{each.trial.id} is finished; not on this machine: {', '.join(files)}" for each, files in missing.elsewhere
+    ]
+    yield "".join(f"- {for_markdown(line)}\n" for line in lines)
+
+
+def _ranking(ranked: Sequence[RankedArm]) -> str:
+    header = ["arm", ">seeds", ">mean", ">sd", ">95% interval", ">difference", ">95% interval", ">p", ">p (Holm)"]
+    rows = []
+    for each in ranked:
+        summary = each.summary
+        own = [
+            each.arm,
+            str(len(summary.seeds)),
+            decimal(summary.mean),
+            decimal(summary.std),
+            interval(summary.interval),
+        ]
+        rows.append([*own, *(["baseline", *[""] * 5] if each.comparison is None else _comparison(each.comparison))])
+    return markdown_table([*header, "verdict", ">seeds needed"], rows)
+
+
+def _comparison(found: Comparison) -> list[str]:
+    return [
+        decimal(found.mean_difference, signed=True),
+        interval(found.interval, signed=True),
+        p_value(found.p),
+        p_value(found.p_holm),
+        found.verdict or f"none: {found.why_no_verdict}",
+        count(found.needed.total),
+    ]
+
+
+def _costs(contents: Contents) -> str:
+    header = [
+        "arm",
+        ">trials",
+        ">seconds of the steps",
+        "of which without the encoder",
+        ">trainable parameters",
+        ">mean over steps",
+    ]
+    return markdown_table(
+        header,
+        (
+            [
+                each.arm,
+                str(len(each.trials)),
+                seconds(each.seconds),
+                f"{each.num_cached} of {len(each.trials)}",
+                count(each.trainable_parameters),
+                count(each.mean_trainable_parameters),
+            ]
+            for each in contents.costs
+        ),
+    )
+
+
+def _models(models: Sequence[ModelsCompared]) -> str:
+    rows = []
+    for each in models:
+        tests = ", ".join(f"seed {seed}: {p_value(test.p)}" for seed, test in each.by_seed.items())
+        found = each.over_all_seeds
+        difference = (
+            ["-", "-"]
+            if found is None
+            else [decimal(found.difference, signed=True), interval(found.interval, signed=True)]
+        )
+        rows.append([each.arm, *difference, tests or "-"])
+    return markdown_table(["models of", ">difference", ">95% interval over rows", "McNemar's p"], rows)
+
+
+def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a table in Markdown; columns of numbers stand on the right.
+
+    Args:
+        header: name of each column; one that begins with ">" is a column of numbers.
+        rows: cells, not yet escaped.
+    """
+    names = [for_markdown(name.removeprefix(">")) for name in header]
+    rules = ["---:" if name.startswith(">") else "---" for name in header]
+    lines = [names, rules, *([for_markdown(cell) for cell in row] for row in rows)]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)

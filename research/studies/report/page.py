@@ -1,0 +1,103 @@
+"""Write what a study is reported with: a page, tables for texts and programs, and TensorBoard's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from research.report.rendering import Picture, page_environment, picture
+from research.studies.outcomes import StudyOutcomes
+from research.studies.report import notation
+from research.studies.report.contents import TEXTS_OF, Contents, find_contents
+from research.studies.report.figures import Styles, arm_curves_figure, cost_figure, intervals_figure
+from research.studies.report.hparams import write_hparams
+from research.studies.report.markdown import markdown_report
+from research.studies.report.results import results_csv
+from research.studies.report.styles import arm_styles
+from research.studies.statistics.over_examples import SCOPE
+from research.system.durable import write_text
+
+REPORT, MARKDOWN, RESULTS = "report.html", "report.md", "results.csv"
+
+
+def write_study_report(study: StudyOutcomes, *, show_texts: bool = True) -> Path:
+    """Write report.html, report.md, results.csv and tensorboard/ of a study, and return the page's path.
+
+    What a part needs and is not here (predictions on another machine, texts that are gone) is said in its place.
+
+    Args:
+        study: its outcomes, finished or not.
+        show_texts: whether the page shows texts of rows.
+    Raises:
+        StorageError: if they cannot be written.
+    """
+    return write_contents(find_contents(study, show_texts=show_texts))
+
+
+def write_contents(contents: Contents) -> Path:
+    """Write the same of what was found already.
+
+    Raises:
+        StorageError: if they cannot be written.
+    """
+    study = contents.study
+    path = study.directory / REPORT
+    write_text(path, _page(contents))
+    write_text(study.directory / MARKDOWN, markdown_report(contents))
+    write_text(study.directory / RESULTS, results_csv(study))
+    write_hparams(study, list(contents.settings.differing))
+    return path
+
+
+def _page(contents: Contents) -> str:
+    environment = page_environment()
+    environment.filters |= {
+        "decimal": notation.decimal,
+        "interval": notation.interval,
+        "p_value": notation.p_value,
+        "count": notation.count,
+        "seconds": notation.seconds,
+    }
+    study = contents.study
+    styles = arm_styles(study.arms)
+    return environment.get_template("study.html").render(
+        name=study.spec.name,
+        contents=contents,
+        study=study,
+        spec=study.spec,
+        styles=styles,
+        intervals=_draw_intervals(contents, styles),
+        curves=list(_draw_curves(contents, styles)),
+        costs=list(_draw_costs(contents, styles)),
+        scope=SCOPE,
+        texts_of=TEXTS_OF,
+    )
+
+
+def _draw_intervals(contents: Contents, styles: Styles) -> Picture | None:
+    if all(each.summary.mean is None for each in contents.ranked):
+        return None
+    label = f"{contents.metric} on {contents.study.spec.split} rows"
+    return picture(
+        "Means, intervals and seeds", intervals_figure(contents.ranked, styles, contents.study.baseline, label)
+    )
+
+
+def _draw_curves(contents: Contents, styles: Styles) -> Iterator[Picture]:
+    if contents.losses:
+        figure = arm_curves_figure(contents.losses, contents.edits, styles, "training loss")
+        yield picture("Training loss", figure)
+    if contents.validation:
+        title = f"Validation {contents.metric}"
+        yield picture(title, arm_curves_figure(contents.validation, contents.edits, styles, title))
+
+
+def _draw_costs(contents: Contents, styles: Styles) -> Iterator[Picture]:
+    values = {each.arm: each.values for each in contents.ranked}
+    if contents.costs and values:
+        label = f"{contents.metric} on {contents.study.spec.split} rows"
+        yield picture(f"{contents.metric} against time", cost_figure(contents.costs, values, styles, label, "seconds"))
+        yield picture(
+            f"{contents.metric} against trainable parameters",
+            cost_figure(contents.costs, values, styles, label, "parameters"),
+        )

@@ -1,0 +1,43 @@
+"""results.csv: a row for each trial of a study, for other programs."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import Any
+
+from research.report.rendering import as_yaml
+from research.studies.outcomes import Outcome, StudyOutcomes
+from research.system.plain_text import for_csv
+
+NUMBERS = ("steps", "train_seconds", "trainable_parameters", "cached_features", "weights_sha256")
+"""What results.csv says of each trial beside its metrics."""
+
+
+def results_csv(study: StudyOutcomes) -> str:
+    """Return one row for each trial: what it is, how it stands, every metric of both splits, and what it cost."""
+    axes = list(dict.fromkeys(axis for o in study.outcomes for axis in o.trial.axes if axis != "seed"))
+    metrics = list(dict.fromkeys(name for outcome in study.finished for name in flat_metrics(outcome)))
+    columns = ["id", "arm", "seed", *(f"axis/{axis}" for axis in axes), "state", *metrics, *NUMBERS, "error"]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
+    writer.writerow({name: for_csv(name) for name in columns})
+    for outcome in study.outcomes:
+        trial, result = outcome.trial, outcome.result or {}
+        row = {"id": trial.id, "arm": trial.arm, "seed": trial.seed, "state": outcome.state}
+        row |= {f"axis/{axis}": as_plain(value) for axis, value in trial.axes.items() if axis != "seed"}
+        row |= {name: "" if value is None else value for name, value in flat_metrics(outcome).items()}
+        row |= {name: result[name] for name in NUMBERS if name in result}
+        writer.writerow({name: for_csv(value) for name, value in (row | {"error": outcome.error or ""}).items()})
+    return text.getvalue()
+
+
+def flat_metrics(outcome: Outcome) -> dict[str, Any]:
+    """Return a trial's metrics by split and name; none of one that has no result."""
+    metrics = (outcome.result or {}).get("metrics", {})
+    return {f"{split}/{name}": value for split, of_split in metrics.items() for name, value in of_split.items()}
+
+
+def as_plain(value: Any) -> bool | int | float | str:
+    """Return a setting as other programs take one."""
+    return value if isinstance(value, bool | int | float | str) else as_yaml(value)

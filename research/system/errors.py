@@ -1,0 +1,102 @@
+"""Errors for the user: which they are, and how a library's becomes one line."""
+
+from __future__ import annotations
+
+import itertools
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from research.system import user_code
+from research.system.one_report import is_first_to_report
+from research.system.plain_text import for_terminal
+
+Command = TypeVar("Command")
+TRACEBACK = "traceback"
+"""Name of the flag that shows whole tracebacks."""
+
+
+def run_script(
+    arguments: Sequence[str],
+    parse: Callable[[Sequence[str]], Command | None],
+    carry_out: Callable[[Command], int],
+) -> int:
+    """Parse a command line and carry it out; a problem that the user can mend takes a few lines, not a traceback.
+
+    Args:
+        arguments: what follows the script's name.
+        parse: returns the command, or None when only help was asked for.
+        carry_out: does what it says, and returns the exit status.
+    Returns:
+        The exit status.
+    Raises:
+        Exception: what neither the user's settings and files nor the user's code brought about.
+        SystemExit: after a signal.
+    """
+    shows_traceback = _asks_for_traceback(arguments)
+    exit_code = 2
+    try:
+        command = parse(arguments)
+        if command is None:
+            return 0
+        exit_code = 1
+        return carry_out(command)
+    except (Exception, SystemExit) as error:
+        message = describe_error(error)
+        if message is None or (isinstance(error, SystemExit) and not user_code.is_raised_there(error)):
+            raise  # a defect, or the product's own end of a process after a signal
+        if shows_traceback:
+            traceback.print_exception(error)
+        elif user_code.describe(error) is not None:
+            message += f"\n(--{TRACEBACK} shows the whole traceback.)"
+        return complain(message, exit_code)
+    except KeyboardInterrupt as interrupt:
+        return complain(str(interrupt) or "interrupted", exit_code=getattr(interrupt, "exit_code", 130))
+
+
+def complain(message: object, exit_code: int) -> int:
+    """Print an error for the user, unless another process of the run printed the same; return the exit status."""
+    if is_first_to_report(str(message)):
+        print(f"error: {for_terminal(str(message), keep_lines=True)}", file=sys.stderr, flush=True)
+    return exit_code
+
+
+def describe_error(error: BaseException) -> str | None:
+    """Return an error as the user is told of it, or None for a defect of this product, whose traceback is needed."""
+    described = user_code.describe(error)
+    if described is None and isinstance(error, ValueError) and is_for_the_user(error):
+        return str(error)
+    return described
+
+
+def describe_failure(error: BaseException) -> str:
+    """Return an error as a result or a study's report names it."""
+    return user_code.describe(error) or user_code.describe_plainly(error)
+
+
+def is_for_the_user(error: ValueError) -> bool:
+    """Return whether this project raised an error, to say what to mend.
+
+    A ValueError out of a library is a defect: its traceback says where.
+    """
+    position = error.__traceback__
+    assert position is not None
+    while position.tb_next is not None:
+        position = position.tb_next
+    return user_code.is_product(position.tb_frame.f_code.co_filename)  # a script's module is called __main__
+
+
+def one_line(message: object) -> str:
+    """Return a text, or an error's, on one line."""
+    return " ".join(str(message).split())
+
+
+def _asks_for_traceback(arguments: Sequence[str]) -> bool:
+    """Return whether a command line has the flag; it must be known before the command line is parsed."""
+    given = False
+    for argument, following in itertools.pairwise([*arguments, ""]):
+        flag, _, value = argument.partition("=")
+        if flag == f"--{TRACEBACK}":
+            given = (value or following) != "false"
+    return given

@@ -1,0 +1,198 @@
+"""Exceptions from the user's own code: whose code it was, when it ran, and the line that they come from."""
+
+from __future__ import annotations
+
+import inspect
+import sysconfig
+import traceback
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import heads
+
+_RESEARCH = Path(__file__).resolve().parents[1]
+_MIDWAY = (Path(heads.__file__).resolve().parent, _RESEARCH, _RESEARCH.with_name("experiments"))
+"""Folders of the product's own code."""
+_STANDARD_LIBRARY = Path(sysconfig.get_path("stdlib")).resolve()
+_INSTALLED = ("site-packages", "dist-packages")
+_GENERATED = "torchinductor_"
+"""Beginning of the name of a folder with code that torch.compile wrote."""
+_CYTHON = (".pyx", ".pxi", ".pxd")
+"""Endings of sources of compiled libraries, whose frames have paths below the folder where they were built."""
+_plugins: list[Path] = []
+
+
+@dataclass
+class Notes:
+    """What is known of an exception beside its traceback."""
+
+    owner: str | None = None
+    """Whose code raised it: "head 'mine'"."""
+    moment: str | None = None
+    """When: "in step 3"."""
+    place: traceback.FrameSummary | None = None
+    """The user's function, if it could not even be called."""
+
+
+class CodeOf:
+    """Notes on an exception that comes from the user's code inside whose code it is; the innermost owner counts.
+
+    Args:
+        owner: whose code is called inside, such as "head 'mine'".
+        called: the function that is called. If it does not take the arguments, the traceback has no frame of it.
+    """
+
+    def __init__(self, owner: str, called: object = None) -> None:
+        self._owner = owner
+        self._called = called
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        if error is None or (notes := _notes_of(error)).owner is not None:
+            return
+        if find_frame(error) is not None:
+            notes.owner = self._owner
+        elif isinstance(error, TypeError) and (place := _definition(self._called)) is not None:
+            notes.owner, notes.place = self._owner, place
+
+
+class During:
+    """Notes on an exception inside when it was raised; the innermost moment counts.
+
+    Args:
+        moment: such as "in step 3".
+    """
+
+    def __init__(self, moment: str) -> None:
+        self._moment = moment
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        if error is not None:
+            add_moment(error, self._moment)
+
+
+def add_moment(error: BaseException, moment: str) -> None:
+    """Note when an exception was raised, unless that is known already."""
+    notes = _notes_of(error)
+    notes.moment = notes.moment or moment
+
+
+def add_plugin(path: Path) -> None:
+    """Count a file or folder as the user's code, wherever it is installed."""
+    _plugins.append(path.resolve())
+
+
+def find_frame(error: BaseException) -> traceback.FrameSummary | None:
+    """Return the innermost frame of the user's own code that an exception or its cause went through.
+
+    That is code which this product called, and which is neither its own nor the standard library's nor installed.
+    """
+    for each in _with_causes(error):
+        if isinstance(each, SyntaxError) and each.filename and is_users(each.filename):
+            return traceback.FrameSummary(each.filename, each.lineno, "", lookup_line=False, line=each.text)
+        frames = traceback.extract_tb(each.__traceback__)
+        is_own = [is_product(frame.filename) for frame in frames]
+        if any(is_own):
+            inner = [frame for frame in frames[is_own.index(True) :] if is_users(frame.filename)]
+            if inner:
+                return inner[-1]
+    return None
+
+
+def describe(error: BaseException) -> str | None:
+    """Return an exception from the user's code in a few lines, or None if it does not come from there.
+
+    They name whose code it was and when, the exception, and the line of the user's code.
+    """
+    place = find_frame(error)
+    notes = Notes()
+    for each in _with_causes(error):
+        found = vars(each).get(_NOTES, Notes())
+        notes.owner, notes.moment = notes.owner or found.owner, notes.moment or found.moment
+        place = place or found.place
+    if place is None:
+        return None
+    where = ", ".join(filter(None, (notes.owner, notes.moment)))
+    function = f", in {place.name}" if place.name else ""
+    lines = [
+        f"{where}: {describe_plainly(error)}" if where else describe_plainly(error),
+        f'  File "{place.filename}", line {place.lineno}{function}',
+        *([f"    {place.line.strip()}"] if place.line else []),
+    ]
+    return "\n".join(lines)
+
+
+def describe_plainly(error: BaseException) -> str:
+    """Return class and message of an exception, on one line."""
+    message = " ".join(error.msg.split()) if isinstance(error, SyntaxError) else " ".join(str(error).split())
+    return f"{type(error).__name__}: {message}" if message else type(error).__name__
+
+
+def is_users(filename: str) -> bool:
+    """Return whether a file of code is the user's own."""
+    is_compiled = filename.endswith(_CYTHON) and not Path(filename).exists()
+    if filename.startswith("<") or is_compiled:  # code without a file
+        return False
+    if _is_below(filename, _plugins):
+        return True
+    parts = Path(filename).parts
+    return not (
+        _is_below(filename, (*_MIDWAY, _STANDARD_LIBRARY))
+        or any(part in _INSTALLED or part.startswith(_GENERATED) for part in parts)
+    )
+
+
+def is_product(filename: str) -> bool:
+    """Return whether a file of code belongs to the product."""
+    return _is_below(filename, _MIDWAY)
+
+
+def is_raised_there(error: BaseException) -> bool:
+    """Return whether the user's own code raised an exception, rather than what it called."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return bool(frames) and is_users(frames[-1].filename)
+
+
+def described_place(function: object) -> str:
+    """Return where a function of the user's is defined, in brackets after a space; nothing for other functions."""
+    place = _definition(function)
+    return "" if place is None else f' ({place.name}: file "{place.filename}", line {place.lineno})'
+
+
+_NOTES = "_midway_notes"
+
+
+def _notes_of(error: BaseException) -> Notes:
+    notes: Notes = vars(error).setdefault(_NOTES, Notes())
+    return notes
+
+
+def _with_causes(error: BaseException) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    current: BaseException | None = error
+    while current is not None and id(current) not in seen:
+        seen.add(id(current))
+        yield current
+        current = current.__cause__
+
+
+def _is_below(filename: str, folders: Any) -> bool:
+    path = Path(filename).resolve()
+    return any(path == folder or folder in path.parents for folder in folders)
+
+
+def _definition(function: object) -> traceback.FrameSummary | None:
+    """Return where a function or a class of the user's is defined, or None if it is none of the user's."""
+    plain = inspect.unwrap(function) if callable(function) else None
+    code = getattr(getattr(plain, "__func__", plain), "__code__", None)
+    if code is None or not is_users(code.co_filename):
+        return None
+    return traceback.FrameSummary(code.co_filename, code.co_firstlineno, code.co_name)

@@ -1,0 +1,1 @@
+"""What is predicted: one label, several labels, or numbers."""

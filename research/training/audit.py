@@ -1,0 +1,232 @@
+"""What must hold before a run trains on after edits; any difference ends the run, on every process.
+
+1. The optimizer has every parameter of the model exactly once, and nothing else; none that is frozen has a gradient.
+2. DDP averages the gradients of exactly the parameters that train.
+3. Every group's learning rate is the one that the schedule promises.
+4. Parameters, saved buffers, frozen mask and learning rates are the same on all processes, bit for bit.
+5. A compiled model was compiled for the parameters that train now.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from research.model.selectors import shortest_selectors
+from research.training.wrapping import Wrapped, reduced_sizes, trainable_parameters
+
+if TYPE_CHECKING:
+    from research.learning.schedules import Schedule
+    from research.model.encoder_with_head import EncoderWithHead
+
+Gather = Callable[[Tensor], Tensor]
+
+
+class AuditError(ValueError):
+    """An edit left the run in a state in which it would not train what it says."""
+
+
+def check_optimizer(model: EncoderWithHead, optimizer: torch.optim.Optimizer) -> None:
+    """Check 1: optimizer and model have the same parameters, and frozen ones have no gradient.
+
+    Raises:
+        AuditError: naming the parameters.
+    """
+    names = {parameter: name for name, parameter in model.named_parameters()}
+    counts = Counter(parameter for group in optimizer.param_groups for parameter in group["params"])
+    wrong = [f"{name} is in {counts[parameter]} groups" for parameter, name in names.items() if counts[parameter] != 1]
+    _refuse("every parameter must be in exactly one optimizer group", wrong)
+    strangers = [parameter for parameter in (*counts, *optimizer.state) if parameter not in names]
+    _refuse(
+        "parameters that left the model must leave the optimizer",
+        [f"one of shape {list(parameter.shape)} is still there" for parameter in strangers],
+    )
+    _refuse(
+        "a frozen parameter must have no gradient",
+        [
+            f"{name} has one"
+            for parameter, name in names.items()
+            if not parameter.requires_grad and _has_grad(parameter)
+        ],
+    )
+
+
+def check_reducer(model: EncoderWithHead, wrapped: Wrapped, num_processes: int) -> None:
+    """Check 2: DDP averages the gradients of exactly the parameters that train.
+
+    Raises:
+        AuditError: naming the parameters.
+    """
+    if num_processes == 1:
+        return
+    trainable = trainable_parameters(model)
+    sizes = reduced_sizes(wrapped.module)
+    expected = (len(trainable), sum(parameter.numel() * parameter.element_size() for parameter in trainable))
+    differing = _differing(model, wrapped)
+    if differing or sizes != expected:
+        listed = ", ".join(differing) or "none differs by name"
+        raise AuditError(
+            "Audit: DDP must average exactly the parameters that train; expected tensors and bytes "
+            f"{expected}, its reducer has {sizes}. Differing: {listed}."
+        )
+
+
+def check_rates(optimizer: torch.optim.Optimizer, schedule: Schedule) -> None:
+    """Check 3: every group's learning rate is its base rate times the schedule's factor.
+
+    Raises:
+        AuditError: naming the blocks.
+    """
+    wrong = [
+        f"{group['block']} has {group['lr']:.6g} instead of {group['base_lr'] * schedule.factor:.6g}"
+        for group in optimizer.param_groups
+        if group["lr"] != group["base_lr"] * schedule.factor
+    ]
+    _refuse("learning rates must be the schedule's (change them with set_lr or scale_lr)", wrong)
+
+
+def check_replicas(
+    model: EncoderWithHead, optimizer: torch.optim.Optimizer, gather: Gather, num_processes: int
+) -> None:
+    """Check 4: parameters, saved buffers, frozen mask and learning rates are the same on all processes.
+
+    Called on every process.
+
+    Args:
+        model: the bare model.
+        optimizer: its optimizer.
+        gather: stacks a tensor of all processes along its first dimension.
+        num_processes: how many there are.
+    Raises:
+        AuditError: on every process, naming what differs.
+    """
+    if num_processes == 1:
+        return
+    named = list(model.named_parameters())
+    # Buffers that are not saved are recomputed when needed, and may depend on each process's own inputs.
+    buffers = saved_buffers(model)
+    device = named[0][1].device
+    rates = torch.tensor([group["lr"] for group in optimizer.param_groups], dtype=torch.float64).view(torch.int64)
+    own = torch.cat(
+        [
+            torch.stack([checksum(tensor) for _, tensor in (*named, *buffers)]),
+            torch.tensor([parameter.requires_grad for _, parameter in named], device=device).long(),
+            rates.to(device),
+        ]
+    )
+    sizes = gather(torch.tensor([len(own)], device=device))
+    if len(sizes.unique()) > 1:
+        raise AuditError(f"Audit: the processes have models of different structure; sizes: {sizes.tolist()}.")
+    everyone = gather(own.unsqueeze(0))
+    differs = (everyone != everyone[0]).any(dim=0).tolist()
+    what = [
+        *(f"the values of {name}" for name, _ in named),
+        *(f"the values of the buffer {name}" for name, _ in buffers),
+        *(f"whether {name} is frozen" for name, _ in named),
+        *(f"the learning rate of {group['block']}" for group in optimizer.param_groups),
+    ]
+    _refuse(
+        "all processes must have the same parameters, buffers, frozen mask and learning rates",
+        [f"{name} differs" for name, is_different in zip(what, differs, strict=True) if is_different],
+    )
+
+
+def check_compiled(model: EncoderWithHead, wrapped: Wrapped) -> None:
+    """Check 5: compiled code was made for the parameters that train now.
+
+    Raises:
+        AuditError: naming the parameters.
+    """
+    if wrapped.is_compiled:
+        _refuse(
+            "a compiled model must be compiled again when other parameters train",
+            [f"{name} was compiled otherwise" for name in _differing(model, wrapped)],
+        )
+
+
+def check_gradients_arrive(model: EncoderWithHead) -> None:
+    """Refuse a step of a compiled model in which something that trains got no gradient; called after backward.
+
+    Raises:
+        AuditError: naming the parameters.
+    """
+    _refuse(
+        "every parameter that trains must get a gradient from the compiled model",
+        [f"{name} got none" for name in without_gradient(model)],
+    )
+
+
+def without_gradient(model: EncoderWithHead) -> list[str]:
+    """Return the names of parameters that train and have no gradient."""
+    return [name for name, p in model.named_parameters() if p.requires_grad and not _has_grad(p)]
+
+
+def describe_unused(model: EncoderWithHead, unused: list[str]) -> str:
+    """Return which parameters get no gradient, and what can be done, as one text."""
+    listed = ", ".join(unused[:5]) + (f" and {len(unused) - 5} more" if len(unused) > 5 else "")
+    return (
+        f"the loss does not depend on {listed}, which would train and get no gradient. Use them in the head's forward, "
+        f"remove them, or freeze them (--freeze {','.join(shortest_selectors(model, unused))})"
+    )
+
+
+def check_unchanged(model: EncoderWithHead, wrapped: Wrapped) -> None:
+    """Refuse parameters that were frozen, unfrozen, added or taken out without an edit.
+
+    Raises:
+        AuditError: naming the parameters.
+    """
+    if not wrapped.fits(model):
+        raise AuditError(
+            f"What trains was changed without an edit: {', '.join(_differing(model, wrapped)) or 'its order'}. Ask for "
+            "it instead, as in run.edit.freeze('encoder.embeddings'): edits reach every process and the optimizer."
+        )
+
+
+def checksum(parameter: Tensor) -> Tensor:
+    """Return a number that changes with any bit of a tensor, int64; the order of rows counts."""
+    bits = parameter.detach().reshape(-1)
+    size = bits.element_size()
+    if bits.storage_offset() * size % 8 != 0:  # a part of a larger tensor, which cannot be read 8 bytes at a time
+        bits = bits.clone()
+    num_whole = bits.numel() * size // 8 * 8 // size
+    words = bits[:num_whole].view(torch.int64)
+    rest = bits[num_whole:].view({1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}[size])
+    num_in_rows = words.numel() // 256 * 256
+    # Odd weights: times such a number, no change becomes 0 modulo 2^64.
+    parts = torch.cat([words[:num_in_rows].view(-1, 256).sum(dim=1), words[num_in_rows:], rest.to(torch.int64)])
+    return (parts * torch.arange(1, 2 * len(parts), 2, device=parts.device)).sum()
+
+
+def saved_buffers(module: nn.Module) -> list[tuple[str, Tensor]]:
+    """Return the names and values of a module's buffers that are saved with it."""
+    saved = module.state_dict(keep_vars=True)
+    return [(name, tensor) for name, tensor in saved.items() if not isinstance(tensor, nn.Parameter)]
+
+
+def checksums(module: nn.Module) -> dict[str, int]:
+    """Return the checksum of every parameter and buffer that a module saves."""
+    tensors = module.state_dict()
+    numbers = torch.stack([checksum(tensor) for tensor in tensors.values()]).tolist()
+    return dict(zip(tensors, numbers, strict=True))
+
+
+def _has_grad(parameter: nn.Parameter) -> bool:
+    return parameter.grad is not None
+
+
+def _differing(model: EncoderWithHead, wrapped: Wrapped) -> list[str]:
+    """Return the names of parameters that train now or then, but not both."""
+    then = set(wrapped.trainable)
+    names = [name for name, parameter in model.named_parameters() if parameter.requires_grad != (parameter in then)]
+    gone = len(then - set(model.parameters()))
+    return [*names, *([f"{gone} that left the model"] if gone else [])]
+
+
+def _refuse(rule: str, wrong: list[str]) -> None:
+    if wrong:
+        raise AuditError(f"Audit: {rule}; {'; '.join(wrong)}.")

@@ -1,0 +1,1 @@
+"""Checkpoints: saved, found, compared with the settings, and loaded."""

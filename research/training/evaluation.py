@@ -1,0 +1,112 @@
+"""Score a whole split: every row exactly once, for any number of processes."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from accelerate.utils import broadcast_object_list
+from numpy.typing import NDArray
+from torch import Tensor
+
+from research.data.batches.batch import Batch
+from research.data.batches.order import evaluation_shares
+from research.learning.metric_names import metric_names
+from research.learning.metrics import compute_metrics
+from research.learning.objectives import compute_losses
+from research.system.waiting import Announced, Counted
+from research.tasks.task import Task
+from research.training.gathering import RowGatherer
+from research.training.nonfinite import NonFiniteError, describe_evaluation
+
+if TYPE_CHECKING:
+    from research.training.run import Run
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a model says of a split, in the order of its rows."""
+
+    ids: NDArray[np.int64]
+    """Number of each row over the files that its split came from."""
+    logits: NDArray[np.float32]
+    """[num_rows, num_labels]."""
+    labels: NDArray[np.generic] | None
+    """[num_rows] or, for multi_label, [num_rows, num_labels]; None if the split has no labels."""
+    loss: float
+    """Mean of the objective's losses, over rows whose label the model has an output for; NaN without labels."""
+    metrics: dict[str, float]
+    """Metrics by name, the loss among them; none without labels."""
+
+
+def evaluate(run: Run, split: str) -> Predictions:
+    """Run the model over a split in evaluation mode; training mode and random state are left as they were.
+
+    Rows without labels are predicted, and the objective is not asked about them.
+
+    Raises:
+        NonFiniteError: if logits or losses are not finite; with --on_nonfinite skip all metrics are NaN instead.
+    """
+    accelerator = run.accelerator
+    lengths = run.lengths_of(split)
+    has_labels = split not in run.texts.unlabelled
+    was_training = run.model.training
+    run.model.eval()
+    rows = RowGatherer(accelerator, len(lengths))
+    devices = [accelerator.device] if accelerator.device.type == "cuda" else []
+    shares = evaluation_shares(
+        lengths, accelerator.process_index, accelerator.num_processes, run.config.evaluation_batch_size
+    )
+    say = run.say if run.is_main else None
+    with (
+        torch.random.fork_rng(devices),
+        torch.no_grad(),
+        Counted(f"evaluating {split}", len(lengths), "row", say) as progress,
+    ):
+        for share in shares:
+            run.leave_if_interrupted_at_the_end()
+            batch = run.collate(share, split)
+            positions = torch.as_tensor(share.rows, device=accelerator.device)
+            scored = _score(run, batch) if has_labels else (run.model(**batch.inputs).logits.float(),)
+            rows.add(positions, batch.weights, *scored)
+            progress.update(len(share.rows) * accelerator.num_processes)
+    if was_training:
+        run.set_training_mode()
+    logits, *known = rows.close()
+    losses, labels = known if has_labels else (None, None)
+    ids = getattr(run.splits, split).data.column("id").to_numpy()
+    with np.errstate(invalid="ignore"):
+        is_finite = np.isfinite(logits.min(axis=1)) & np.isfinite(logits.max(axis=1))
+    if losses is not None:
+        is_finite &= np.isfinite(losses)
+    if not is_finite.all():
+        problem = describe_evaluation(split, run.clock.step, ids[~is_finite].tolist(), len(ids))
+        if run.config.on_nonfinite == "error":
+            raise NonFiniteError(f"{problem}. Lower --lr, look at these rows, or pass --on_nonfinite skip.")
+        run.say(f"Warning: {problem}; this evaluation has no metrics.")
+        undefined = dict.fromkeys(("loss", *metric_names(run.task)), math.nan) if has_labels else {}
+        return Predictions(ids, logits, labels, math.nan, undefined)
+    if losses is None or labels is None:
+        return Predictions(ids, logits, None, math.nan, {})
+    if run.task.unseen_labels:  # for which the loss is not defined
+        losses = losses[labels < run.task.num_labels]
+    with Announced(f"Computing the metrics of {split}", say):
+        metrics = [{"loss": float(losses.mean(dtype=np.float64)), **compute_metrics(run.task, logits, labels)}]
+    broadcast_object_list(metrics)  # all processes decide by the same numbers
+    return Predictions(ids, logits, labels, metrics[0]["loss"], metrics[0])
+
+
+def _score(run: Run, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+    """Return logits, losses and labels of a batch."""
+    output = compute_losses(run.objective, run.model, _with_known_labels(batch, run.task))
+    return output.logits.float(), output.losses.float(), batch.labels
+
+
+def _with_known_labels(batch: Batch, task: Task) -> Batch:
+    """Return the batch with a label that the model has an output for in place of each that training never saw."""
+    if not task.unseen_labels:
+        return batch
+    return replace(batch, labels=batch.labels.where(batch.labels < task.num_labels, 0))

@@ -1,0 +1,145 @@
+"""The training loop, from top to bottom. It knows no hook, head or objective by name."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+
+import numpy as np
+import torch
+from accelerate.utils import gather_object
+from torch import Tensor
+
+from research.data.batches.order import Rows, Share, global_batches, shares
+from research.learning.optimizer import apply_schedule, learning_rates
+from research.system.user_code import During, add_moment
+from research.training.audit import check_unchanged
+from research.training.boundary import check_replicas, settle
+from research.training.nonfinite import NonFiniteError
+from research.training.run import Run, StepMetrics
+
+
+def train(run: Run) -> None:
+    """Train until the last step, or until something asks to stop."""
+    try:
+        run.begin()
+        if run.start is None or run.start.is_fork:  # where a resumed run goes on, an uncut one has no boundary
+            settle(run)
+        check_replicas(run)
+        # Also what is left of an epoch whose last step was taken before the run was cut.
+        while not run.is_over or run.clock.step_in_epoch == run.clock.steps_per_epoch:
+            train_epoch(run)
+        run.takes_edits = False
+        if run.stop_reason is not None:
+            run.say(f"stopped after step {run.clock.step:,} of {run.clock.total_steps:,}: {run.stop_reason}")
+        run.call("on_train_end")
+        check_replicas(run)
+    except BaseException as error:
+        add_moment(error, f"after step {run.clock.step}")
+        run.tell_of_exception(error)
+        raise
+
+
+def train_epoch(run: Run) -> None:
+    """Train from the clock's place in the epoch to the epoch's end."""
+    clock, config = run.clock, run.config
+    batches = global_batches(run.lengths, config.batch_size, config.seed, clock.epoch)
+    if clock.step_in_epoch == 0:
+        run.call("on_epoch_start")
+        settle(run)
+    for rows in batches[clock.step_in_epoch :]:
+        if run.is_over:
+            return
+        with During(f"in step {clock.step + 1}"):
+            train_step(run, rows)
+        run.call("after_step")
+        run.hear_signals()
+        settle(run)
+        run.call("end_of_step")
+        run.leave_if_interrupted()
+    run.call("on_epoch_end")
+    settle(run)
+    check_replicas(run)
+    clock.next_epoch()
+    if config.schedule_interval == "epoch":
+        run.schedule.step()
+        apply_schedule(run.optimizer, run.schedule)
+
+
+def train_step(run: Run, rows: Rows) -> None:
+    """Take one optimizer step on one global batch.
+
+    The loss is the sum over the batch's examples divided by their number, so that neither processes nor micro-batches
+    change the gradient. DDP divides by the number of processes, which is why the scale multiplies by it.
+    """
+    started = time.perf_counter()
+    accelerator, optimizer = run.accelerator, run.optimizer
+    run.set_training_mode()
+    micro_batches = shares(rows, accelerator.process_index, accelerator.num_processes, run.config.micro_batch_size)
+    run.loss_scale = accelerator.num_processes / len(rows)
+    losses: list[Tensor] = []
+    for index, share in enumerate(micro_batches):
+        batch = run.change_batch(run.collate(share))
+        is_last = index == len(micro_batches) - 1
+        with contextlib.nullcontext() if is_last else accelerator.no_sync(run.model):
+            losses.append(run.backward(batch))
+            if is_last:
+                run.check_gradients()
+            run.call("after_backward", batch)
+    accelerator.unscale_gradients(optimizer)
+    run.step_loss = loss = run.sum_over_processes(torch.cat(losses).sum()) / len(rows)
+    run.skip_reason = None
+    run.call("before_step")
+    run.agree_on_skipping()
+    check_unchanged(run.encoder_with_head, run.wrapped)
+
+    gradients = [parameter.grad for parameter in run.model.parameters() if parameter.grad is not None]
+    norm = torch.nn.utils.get_total_norm(gradients)
+    gradient_norm = norm.item()
+    skipped = _refuse_nonfinite(run, rows, micro_batches, losses, loss, gradient_norm) or run.skip_reason is not None
+    rates = learning_rates(optimizer)
+    if not skipped:
+        if run.config.max_grad_norm > 0:
+            parameters = [parameter for parameter in run.model.parameters() if parameter.grad is not None]
+            torch.nn.utils.clip_grads_with_norm_(parameters, run.config.max_grad_norm, norm)
+        optimizer.step()
+    elif accelerator.scaler is not None:
+        accelerator.scaler.update()  # which the optimizer's step would have done
+    optimizer.zero_grad(set_to_none=True)
+    if not skipped and run.config.schedule_interval == "step":
+        run.schedule.step()
+        apply_schedule(optimizer, run.schedule)
+    run.num_skipped += skipped
+    run.clock.advance(len(rows))
+    seconds = time.perf_counter() - started
+    run.train_seconds += seconds
+    num_trainable = run.wrapped.num_trainable
+    run.last_step = StepMetrics(loss, gradient_norm, rates, num_trainable, len(rows), seconds, skipped)
+
+
+def _refuse_nonfinite(
+    run: Run, rows: Rows, micro_batches: list[Share], losses: list[Tensor], loss: float, gradient_norm: float
+) -> bool:
+    """Return whether the step must be skipped; the same on every process, since loss and gradients are.
+
+    Raises:
+        NonFiniteError: naming step, learning rate and rows, unless skipping is asked for.
+    """
+    if math.isfinite(loss) and math.isfinite(gradient_norm):
+        return False
+    # A gradient that overflows in fp16 is everyday business: the scaler lowers its scale. Accelerate's own report of a
+    # skipped step is wrong for fused optimizers, which look at the overflow themselves.
+    if math.isfinite(loss) and run.accelerator.scaler is not None:
+        return True
+    if run.config.on_nonfinite == "skip":
+        return True
+    own = np.concatenate([share.rows for share in micro_batches])[~torch.cat(losses).isfinite().cpu().numpy()]
+    found = sorted(set(gather_object(own.tolist()))) or sorted(rows.tolist())
+    culprits = run.splits.train.data.column("id").take(found).to_pylist()
+    rate = max(learning_rates(run.optimizer).values())
+    raise NonFiniteError(
+        f"Step {run.clock.step + 1}: the loss ({loss}) or the norm of the gradient ({gradient_norm}) is not finite, at "
+        f"learning rate {rate:.3g}, rows {', '.join(map(str, culprits))} of the training data (counted from 0). Lower "
+        "--lr, look at these rows, or pass --on_nonfinite skip."
+    )

@@ -1,0 +1,565 @@
+"""What the loop works on and hooks get: one training run."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import math
+import signal
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import transformers
+from accelerate import Accelerator
+from accelerate.utils import gather_object
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from tqdm import tqdm
+from transformers import PreTrainedTokenizerBase
+
+from research.data.batches.batch import Batch
+from research.data.batches.collate import Collator
+from research.data.batches.order import Share
+from research.data.prepare.arrow import hash_rows
+from research.data.prepare.load import Splits
+from research.edits.base import HARMLESS, EditError, EditProxy, EditRequest, random_numbers_of
+from research.edits.rehearsal import conflict_of
+from research.features.encoding import Features
+from research.learning.logged_names import refuse_taken_names
+from research.learning.objectives import Objective, compute_losses, describe_objective
+from research.learning.optimizer import apply_schedule
+from research.learning.schedules import Schedule
+from research.model.encoder_with_head import EncoderWithHead
+from research.model.head_check import HeadCheck
+from research.model.selectors import frozen_modules
+from research.records import journal_file
+from research.records.journal_file import Parent, Record, objective_after
+from research.settings.config import Choice, RunConfig
+from research.settings.times import Clock
+from research.system import durable
+from research.system.errors import describe_failure
+from research.system.plain_text import for_terminal
+from research.system.seeds import derived_seed
+from research.system.signals import Interrupted, SignalWatch
+from research.system.user_code import During, described_place
+from research.system.waiting import Announced
+from research.tasks.task import Task
+from research.training.audit import AuditError, check_gradients_arrive, checksums, describe_unused, without_gradient
+from research.training.boundary import count_parameters
+from research.training.checkpoint.resuming import Start, list_checkpoints
+from research.training.evaluation import Predictions, evaluate
+from research.training.hook import Hook, check_batch, code_of_hook
+from research.training.wrapping import Wrapped
+
+NO_EDITS_FROM = ("after_edits", "end_of_step", "on_train_end", "on_exception")
+"""Points after which no boundary comes before the next checkpoint, or none at all."""
+
+
+@dataclass(frozen=True)
+class StepMetrics:
+    """What is known of a step after it."""
+
+    loss: float
+    """Mean over the step's examples, on all processes."""
+    gradient_norm: float
+    """Before clipping."""
+    learning_rates: dict[str, float]
+    """Rate of each block in this step."""
+    trainable_parameters: int
+    """Numbers that the optimizer moved."""
+    num_examples: int
+    """Examples of the global batch."""
+    seconds: float
+    """Wall-clock time of the step, hooks excluded."""
+    skipped: bool
+    """Whether the optimizer left the parameters as they were."""
+
+
+@dataclass
+class Run:
+    """One training run: its settings, its parts, where it is, and what hooks may ask of it."""
+
+    config: RunConfig
+    """The settings."""
+    directory: Path
+    """The run directory."""
+    accelerator: Accelerator
+    """This process's number, the number of processes, precision and device."""
+    task: Task
+    """What is predicted."""
+    texts: Splits
+    """Train, validation and test rows as they were read."""
+    splits: Splits
+    """The same rows, tokenized."""
+    collator: Collator
+    """Makes batches of rows; its `max_length` may change between steps."""
+    tokenizer: PreTrainedTokenizerBase
+    """Saved beside the model."""
+    wrapped: Wrapped
+    """The model as it trains, in its wrappers."""
+    optimizer: torch.optim.Optimizer
+    """One parameter group per block and weight decay yes or no."""
+    schedule: Schedule
+    """Factor on every group's base rate."""
+    objective: Objective
+    """Per-example losses and logits of a batch."""
+    clock: Clock
+    """Where the run is."""
+    head_check: HeadCheck
+    """Looks for faults of a head before it trains."""
+    hooks: list[Hook] = field(default_factory=list)
+    """Called in this order at every point."""
+    start: Start | None = None
+    """The checkpoint that this run continues."""
+    parent: Parent | None = None
+    """The run that this one is a fork of."""
+    objective_differs: bool = False
+    """Whether this is a fork whose objective is not its parent's: losses before its first step do not compare."""
+    inputs_differ: bool = False
+    """Whether this is a fork whose evaluations read more or less of each row: no metric from before compares."""
+    resumed_hooks: list[Hook] = field(default_factory=list)
+    """Hooks whose state came from there."""
+    stop_reason: str | None = None
+    """Why the run ends before its last step, once all processes agreed."""
+    asked_to_stop: str | None = None
+    """Why a hook of this process wants the run to end."""
+    to_log: dict[str, float] = field(default_factory=dict)
+    """What hooks add to this step's line in metrics.jsonl."""
+    num_skipped: int = 0
+    """Steps in which the optimizer left the parameters as they were."""
+    train_seconds: float = 0.0
+    """Time spent in steps, evaluations and hooks excluded."""
+    last_step: StepMetrics | None = None
+    """Metrics of the step before."""
+    loss_scale: float = 1.0
+    """Weight of one example's loss in this step's gradient, times the number of processes."""
+    predictions: dict[str, Predictions] = field(default_factory=dict)
+    """Latest predictions of each split, with their metrics."""
+    features: Features | None = None
+    """Stored hidden states, where a frozen encoder is not run again."""
+    gave_features_up: bool = False
+    """Whether hidden states that could have been stored are computed all the same."""
+    features_before: str | None = None
+    """Hash of the stored hidden states that the resumed run trained on, where it did."""
+    compile_backend: str | None = None
+    """torch.compile's backend, where the model is compiled."""
+    journal: list[Record] = field(default_factory=list)
+    """All edits that were applied."""
+    applied: list[Record] = field(default_factory=list)
+    """The edits that were applied last, for after_edits."""
+    applying: EditRequest | None = None
+    """The edit that is being applied."""
+    is_replaying: bool = False
+    """Whether edits of a checkpoint's journal are applied again; what they log and say was logged and said then."""
+    fresh: set[nn.Parameter] = field(default_factory=set)
+    """Parameters that the edits of this boundary made or initialised anew."""
+    step_loss: float = math.nan
+    """Mean loss of the step's examples, on all processes; known from before_step on."""
+    skip_reason: str | None = None
+    """Why the optimizer shall leave the parameters as they are in this step."""
+    takes_edits: bool = True
+    """Whether a boundary is still to come, at which edits could be applied."""
+    gradients_checked: bool = False
+    """Whether all that trains was seen to get a gradient, since the last edits."""
+    signal: int = 0
+    """The signal that ends the run after this step, once all processes agreed."""
+
+    def __post_init__(self) -> None:
+        self.lengths = self.lengths_of("train")
+        self.edit = EditProxy(lambda request: self.ask([request]), lambda: self._asking)
+        """Asks for edits at the next boundary: `run.edit.unfreeze("encoder.layer[-2:]")`."""
+        self._asking = "Python"
+        self._point: str | None = None
+        self._closed: str | None = None
+        self._requests: list[EditRequest] = []
+        self._evaluated: dict[str, dict[str, int]] = {}
+        self.frozen = frozen_modules(self.encoder_with_head)
+        """Modules that are frozen as a whole, and stay in evaluation mode."""
+        self.signals = SignalWatch(speaks=self.is_main)
+        """Hears what asks this process to end."""
+
+    @property
+    def model(self) -> nn.Module:
+        """The model as it trains: wrapped for several processes where there are."""
+        return self.wrapped.module
+
+    def lengths_of(self, split: str) -> NDArray[np.int32]:
+        """Return the untruncated length of each row of a split, in tokens, [num_rows]."""
+        return np.asarray(getattr(self.splits, split).data.column("length"), dtype=np.int32)
+
+    @functools.cached_property
+    def rows_sha256(self) -> str:
+        """Hash of the rows that this run trains on and is measured by, tokenized and in their order."""
+        return hash_rows([rows for _, rows in self.splits.items()])
+
+    @functools.cached_property
+    def environment(self) -> dict[str, str]:
+        """What rounds numbers: libraries and processor."""
+        device = self.accelerator.device
+        on_gpu = device.type == "cuda"
+        processor = torch.cuda.get_device_name(device) if on_gpu else torch.backends.cpu.get_cpu_capability()
+        return {"torch": torch.__version__, "transformers": transformers.__version__, "processor": processor}
+
+    @property
+    def encoder_with_head(self) -> EncoderWithHead:
+        """The model without wrappers."""
+        model = self.model.module if isinstance(self.model, DistributedDataParallel) else self.model
+        assert isinstance(model, EncoderWithHead)
+        return model
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process writes the files and talks to the user."""
+        return bool(self.accelerator.is_main_process)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether no step is left, or a stop was agreed on."""
+        return self.stop_reason is not None or self.clock.step >= self.clock.total_steps
+
+    def call(self, point: str, *arguments: Any) -> None:
+        """Call a point of every hook."""
+        for hook in self.hooks:
+            self._call(hook, point, *arguments)
+
+    def begin(self) -> None:
+        """Tell every hook that training begins, or goes on where the hook's state was saved."""
+        for hook in self.hooks:
+            self._call(hook, "on_resume" if hook in self.resumed_hooks else "on_train_start")
+
+    def tell_of_exception(self, error: BaseException) -> None:
+        """Tell every hook what ended the run. If a hook fails on it, print a warning and go on."""
+        for hook in self.hooks:
+            try:
+                self._call(hook, "on_exception", error)
+            except Exception as another:
+                self.say(f"Warning: {describe_failure(another)}")
+
+    def _call(self, hook: Hook, point: str, *arguments: Any) -> None:
+        with self._asking_for(hook, point), code_of_hook(hook, point):
+            getattr(hook, point)(self, *arguments)
+
+    def change_batch(self, batch: Batch) -> Batch:
+        """Let every hook change the batch."""
+        for hook in self.hooks:
+            with self._asking_for(hook, "on_batch"), code_of_hook(hook, "on_batch"):
+                changed = hook.on_batch(self, batch)
+            if changed is not None:
+                check_batch(hook, changed, batch)
+                batch = changed
+        return batch
+
+    def collate(self, share: Share, split: str = "train") -> Batch:
+        """Return the batch of some rows, on this process's device."""
+        # Evaluation reads as much as the model was ever trained on, however short training texts are cut now.
+        longest = None if split == "train" else self.encoder_with_head.config.max_input_length
+        batch = self.collator(getattr(self.splits, split)[share.rows], share.weights, max_length=longest)
+        if self.features is not None:
+            self.give_features_up(self.features.reason_against(self))
+        if self.features is not None:
+            batch = self.features.add_to(batch, self, split, share.rows)
+        return batch.to(self.accelerator.device)
+
+    def give_features_up(self, reason: str | None) -> None:
+        """Compute hidden states from now on, if there is a reason against the stored ones."""
+        if reason is not None:
+            self.features, self.gave_features_up = None, True
+            self.say(f"From here on hidden states are computed instead of taken from the cache: {reason}.")
+
+    def backward(self, batch: Batch) -> Tensor:
+        """Run forward and backward on a micro-batch, weighed as its share of the step's global batch.
+
+        Hooks may call it in `after_backward` for a second pass, whose gradients are added.
+
+        Returns:
+            Losses of the batch's examples, detached, 0 for those of weight 0, [batch].
+        Raises:
+            ValueError: if a hook calls it at another point, where gradients are already those of all processes.
+        """
+        if self._point not in (None, "after_backward"):
+            raise ValueError(f"A second pass runs in after_backward, not in {self._point}.")
+        losses = compute_losses(self.objective, self.model, batch).losses * batch.weights
+        if not losses.requires_grad:
+            raise ValueError(
+                f"The losses of the {describe_objective(self.objective)} have no gradient: compute them from the "
+                f"model's logits, without detach() or no_grad(){described_place(type(self.objective).__call__)}."
+            )
+        self.accelerator.backward(losses.sum() * self.loss_scale)
+        return losses.detach()
+
+    def check_gradients(self) -> None:
+        """Look for parameters that train and get no gradient: in the first step, and in the first after edits.
+
+        Called after the last backward pass of a step, on every process. Of a compiled model every step is looked at.
+
+        Raises:
+            AuditError: if there are some, and several processes would wait for them.
+        """
+        if self.wrapped.is_compiled:
+            check_gradients_arrive(self.encoder_with_head)
+        elif not self.gradients_checked and (unused := without_gradient(self.encoder_with_head)):
+            problem = describe_unused(self.encoder_with_head, unused)
+            if self.accelerator.num_processes > 1:
+                raise AuditError(f"With several processes every parameter needs a gradient: {problem}.")
+            self.say(f"Warning: {problem}.")
+        self.gradients_checked = True
+
+    def schedule_on_metric(self, value: float) -> None:
+        """Let a schedule that follows the validation loss hear of it."""
+        if self.schedule.is_conditional:
+            self.schedule.step_on_metric(value)
+            apply_schedule(self.optimizer, self.schedule)
+
+    def save_model(self, directory: Path) -> None:
+        """Save model and tokenizer so that `from_pretrained` loads them; replaces what is there.
+
+        Raises:
+            StorageError: if the disk is full, or cannot be written to; what was there stays.
+        """
+        model = self.encoder_with_head
+        writing = directory.with_name(f".{directory.name}.writing")
+        durable.remove(writing)
+        needed = sum(value.nbytes for value in model.state_dict().values())
+        with (
+            durable.reporting_failure(directory, needed=needed),
+            durable.clearing_away(writing),
+            Announced(f"Saving the model into {directory}", self.say),
+        ):
+            # safetensors' one file takes any size; shards would only bring another progress bar.
+            model.save_pretrained(writing, max_shard_size="1TB")
+            self.tokenizer.model_max_length = model.config.max_input_length
+            self.tokenizer.save_pretrained(writing)
+            durable.publish(writing, directory)
+
+    def evaluate(self, split: str) -> Predictions:
+        """Evaluate the model as it is on a split, between hooks' before_evaluate and after_evaluate."""
+        self.call("before_evaluate", split)
+        with During(f"in the evaluation of {split} after step {self.clock.step}"):
+            predictions = evaluate(self, split)
+        self.predictions[split] = predictions
+        self._evaluated[split] = checksums = self._checksums()
+        if self.features is not None:
+            self.features.check(checksums)
+        self.call("after_evaluate", split, predictions.metrics)
+        return predictions
+
+    def latest_predictions(self, split: str) -> Predictions:
+        """Return what the model as it is says of a split, without evaluating again what was evaluated."""
+        if split in self.predictions and self._evaluated[split] == self._checksums():
+            return self.predictions[split]
+        return self.evaluate(split)
+
+    def _checksums(self) -> dict[str, int]:
+        return checksums(self.encoder_with_head)
+
+    def log(self, values: dict[str, float]) -> None:
+        """Add values to this step's line in metrics.jsonl and the trackers.
+
+        Raises:
+            ValueError: for a name that the line has already, or a value that is no number.
+        """
+        refuse_taken_names(values)
+        for name, value in values.items():
+            try:
+                number = float(value)
+            except (TypeError, ValueError, RuntimeError):
+                raise ValueError(f"Expected a number to log as '{name}', got {value!r}.") from None
+            if not self.is_replaying:
+                self.to_log[name] = number
+
+    def say(self, message: str) -> None:
+        """Tell the user something, once over all processes and without breaking the progress bar."""
+        if self.is_main and not self.is_replaying:
+            tqdm.write(for_terminal(message, keep_lines=True))
+
+    def stop(self, reason: str) -> None:
+        """Ask for the run to end at the next boundary; one process's asking counts for all.
+
+        In `end_of_step` the next boundary is the one after another step.
+        """
+        self.asked_to_stop = self.asked_to_stop or reason
+
+    def hear_signals(self) -> None:
+        """Learn whether something asks this process to end; at the next boundary all of them know."""
+        self.signal = self.signals.received()
+
+    def leave_if_interrupted(self) -> None:
+        """End the run if a signal was agreed on.
+
+        Raises:
+            Interrupted: on the main process; the others exit.
+        """
+        if not self.signal:
+            return
+        if not self.is_main:  # which says so for all
+            raise SystemExit(128 + self.signal)
+        checkpoints = list_checkpoints(self.directory)
+        saved = f"saved in {checkpoints[-1]}" if checkpoints else "nothing is saved"
+        name = signal.Signals(self.signal).name
+        raise Interrupted(
+            self.signal,
+            f"{name} ended the run after step {self.clock.step:,} of {self.clock.total_steps:,}; {saved}. Go on with "
+            f"the same command, --output_dir {self.directory} and --resume auto.",
+        )
+
+    def leave_if_interrupted_at_the_end(self) -> None:
+        """End the run if a signal came after its last step, when only evaluations are left.
+
+        Raises:
+            Interrupted: as `leave_if_interrupted`.
+        """
+        if not self.takes_edits:
+            self.signal = max(gather_object([self.signals.received()]))
+            self.leave_if_interrupted()
+
+    def skip_step(self, reason: str) -> None:
+        """Let the optimizer leave the parameters as they are in this step; in before_step, and on every process.
+
+        Raises:
+            ValueError: at any other point.
+        """
+        if self._point != "before_step":
+            raise ValueError(f"A step can be skipped in before_step, not in {self._point or 'between the points'}.")
+        self.skip_reason = reason
+
+    def agree_on_skipping(self) -> None:
+        """See to it that all processes skip a step or none does.
+
+        Raises:
+            ValueError: on every process, if only some of them want to skip it.
+        """
+        # Whether a hook could ask is the same everywhere, so that nothing is exchanged where none can.
+        if self.accelerator.num_processes == 1 or not any(
+            type(hook).before_step is not Hook.before_step for hook in self.hooks
+        ):
+            return
+        num_skipping = self.sum_over_processes(
+            torch.tensor(float(self.skip_reason is not None), device=self.accelerator.device)
+        )
+        if num_skipping not in (0, self.accelerator.num_processes):
+            raise ValueError(
+                f"All processes must skip a step or none; {num_skipping:.0f} of {self.accelerator.num_processes} want "
+                f"to skip step {self.clock.step + 1}. Decide by numbers that are the same everywhere: run.step_loss."
+            )
+
+    @property
+    def objective_choice(self) -> Choice:
+        """The objective as settings and edits chose it."""
+        return objective_after(self.config.objective, self.journal)
+
+    @property
+    def has_new_objective(self) -> bool:
+        """Whether the edits that were applied last changed what is minimised: losses before do not compare."""
+        return any(record.name == "set_objective" for record in self.applied)
+
+    def take_requests(self) -> list[EditRequest]:
+        """Return the edits that were asked for since the last boundary."""
+        requests, self._requests = self._requests, []
+        return requests
+
+    def needs_wrapping(self, requests: Sequence[EditRequest]) -> bool:
+        """Return whether the wrappers no longer fit the model after some edits."""
+        if not self.wrapped.fits(self.encoder_with_head):
+            return True
+        return self.wrapped.is_compiled and any(request.name not in HARMLESS for request in requests)
+
+    def set_training_mode(self) -> None:
+        """Switch to training mode; what is frozen as a whole stays in evaluation mode, its dropout off."""
+        self.model.train()
+        for module in self.frozen:
+            module.eval()
+
+    @property
+    def pending_requests(self) -> Sequence[EditRequest]:
+        """The edits that were asked for since the last boundary."""
+        return tuple(self._requests)
+
+    def ask(self, requests: Sequence[EditRequest]) -> None:
+        """Ask for edits at the next boundary; on every process for the same ones.
+
+        Raises:
+            EditError: at a point after which no boundary comes before the next checkpoint, or none at all; for an edit
+                that the way of training cannot follow.
+        """
+        for request in requests:
+            if self._closed is not None:
+                raise EditError(
+                    f"{request} was asked for in {self._closed} (by {request.asked_by}), where no edit may be: a "
+                    "checkpoint would miss it. Ask, or evaluate, in after_step instead."
+                )
+            if not self.takes_edits:  # the last evaluations
+                self.say(f"The run is over: {request}, asked for by {request.asked_by}, is not applied.")
+                continue
+            self._requests.append(request)
+
+    def ask_or_skip(self, requests: Sequence[EditRequest], planned: Sequence[Sequence[EditRequest]]) -> None:
+        """Ask for edits, or leave all of them out and write that into the journal if they conflict with others.
+
+        Args:
+            requests: the edits; the same ones on every process.
+            planned: the edits of each later boundary, which must remain possible.
+        """
+        reason = conflict_of(self, requests, planned)
+        if reason is None:
+            self.ask(requests)
+        else:
+            self._skip_edits(requests, reason)
+
+    def _skip_edits(self, requests: Sequence[EditRequest], reason: str) -> None:
+        model = self.encoder_with_head
+        trainable, size = count_parameters(model)
+        skipped = [
+            Record(
+                number,
+                self.clock.step,
+                round(self.clock.epochs_done, 6),
+                request.name,
+                request.arguments,
+                request.asked_by,
+                [trainable, trainable],
+                [size, size],
+                request.entry,
+                reason,
+            )
+            for number, request in enumerate(requests, len(self.journal) + 1)
+        ]
+        self.journal += skipped
+        if self.is_main:
+            journal_file.write(self, skipped)
+
+    @contextlib.contextmanager
+    def shared_random_numbers(self) -> Iterator[None]:
+        """Draw the same random numbers on every process inside; the training stream stays where it is.
+
+        The processes' own streams differ, so that dropout does. What is drawn depends on the run's seed, the step, and
+        the hook and point that draw; a resumed run draws the same. In an edit the numbers are those of the edit, which
+        are the same on every process anyway, and when a resumed run applies it again.
+        """
+        if self.applying is not None:
+            yield
+            return
+        place = int.from_bytes(hashlib.sha256(f"{self._asking} {self._point}".encode()).digest()[:4], "big")
+        with random_numbers_of(derived_seed(self.config.seed, self.clock.step), place, self.accelerator.device):
+            yield
+
+    @contextlib.contextmanager
+    def _asking_for(self, hook: Hook, point: str) -> Iterator[None]:
+        """Know who asks for edits inside, and where."""
+        before = self._asking, self._point, self._closed
+        self._asking, self._point = f"hook {type(hook).__name__}", point
+        if self._closed is None and point in NO_EDITS_FROM:  # also for an evaluation that begins there
+            self._closed = point
+        try:
+            yield
+        finally:
+            self._asking, self._point, self._closed = before
+
+    def sum_over_processes(self, value: Tensor) -> float:
+        """Return the sum of a number over all processes."""
+        return float(self.accelerator.reduce(value.double(), reduction="sum").item())

@@ -1,0 +1,202 @@
+"""Batches are what the tokenizer itself would have made, and more ways of truncation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from transformers import PreTrainedTokenizerBase
+
+from research.data.batches.collate import Collator
+from research.data.batches.tokens import tokenize_splits
+from research.tasks.task import Task
+
+from .tokenizers_by_family import FAMILIES
+
+TASK = Task("single_label", ("no", "yes"))
+TEXTS = ["good film", "one", "bad film one two good film, bad film. 123 " * 3, "two bad film"]
+PAIRS = [
+    "bad film one two good film, bad film. 123 " * 2,
+    "good",
+    "bad film one two good film, bad film. 123 " * 3,
+    "1 2",
+]
+
+
+def rows_of(tokenizer: PreTrainedTokenizerBase, texts: list[str], pairs: list[str] | None = None) -> dict[str, Any]:
+    def plain(values: list[str]) -> list[list[int]]:
+        return [tokenizer(value, add_special_tokens=False, verbose=False)["input_ids"] for value in values]
+
+    rows = {"id": list(range(len(texts))), "input_ids": plain(texts), "label": [0] * len(texts)}
+    return rows | ({"pair_ids": plain(pairs)} if pairs is not None else {})
+
+
+def assert_same(inputs: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> None:
+    assert inputs.keys() == expected.keys()
+    for name, tensor in expected.items():
+        assert torch.equal(inputs[name], tensor), name
+        assert inputs[name].dtype == torch.int64
+
+
+@pytest.mark.parametrize("pair", [False, True])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_batch_is_what_the_tokenizer_makes(family: str, pair: bool) -> None:
+    tokenizer = FAMILIES[family]()
+    texts = [TEXTS, PAIRS] if pair else [TEXTS]
+    collate = Collator(tokenizer, TASK, max_length=10_000, truncation="head", pair=pair)
+    batch = collate(rows_of(tokenizer, *texts))
+    assert_same(batch.inputs, dict(tokenizer(*texts, padding=True, pad_to_multiple_of=32, return_tensors="pt")))
+
+
+@pytest.mark.parametrize("pair", [False, True])
+@pytest.mark.parametrize("family", [family for family in FAMILIES if family not in ("byt5", "canine", "t5")])
+def test_batch_is_truncated_as_the_tokenizer_does(family: str, pair: bool) -> None:
+    tokenizer = FAMILIES[family]()
+    texts = [TEXTS, PAIRS] if pair else [TEXTS]
+    collate = Collator(tokenizer, TASK, max_length=512, truncation="head", pair=pair)
+    rows = rows_of(tokenizer, *texts)
+    for max_length in range(6, 40):
+        collate.max_length = max_length
+        expected = tokenizer(*texts, padding=True, truncation=True, max_length=max_length, return_tensors="pt")
+        assert_same(collate(rows).inputs, dict(expected))
+
+
+def test_real_reviews_are_truncated_as_the_tokenizer_does(load, minilm) -> None:
+    splits = load("imdb", limit_train=64, limit_validation=1, limit_test=1)
+    tokens = tokenize_splits(splits, minilm)
+    for max_length in (16, 128, 512):
+        batch = Collator(minilm, splits.task, max_length=max_length, truncation="head", pair=False)(tokens.train[:])
+        expected = minilm(
+            list(splits.train["text"]), padding=True, truncation=True, max_length=max_length, return_tensors="pt"
+        )
+        assert_same(batch.inputs, dict(expected))
+
+
+def test_real_pairs_are_truncated_as_the_tokenizer_does(load, write_jsonl, minilm) -> None:
+    reviews = load("imdb", limit_train=80, limit_validation=1, limit_test=1).train["text"]
+    rows = [
+        {"sentence1": first, "sentence2": second[: 40 * index], "label": index % 2}
+        for index, (first, second) in enumerate(zip(reviews[:40], reviews[40:], strict=True), 1)
+    ]
+    splits = load(write_jsonl(rows))
+    tokens = tokenize_splits(splits, minilm)
+    texts = [list(splits.train[name]) for name in ("text", "text_pair")]
+    for max_length in (16, 33, 128, 512):
+        batch = Collator(minilm, splits.task, max_length=max_length, truncation="head", pair=True)(tokens.train[:])
+        expected = minilm(*texts, padding=True, truncation=True, max_length=max_length, return_tensors="pt")
+        assert_same(batch.inputs, dict(expected))
+
+
+@pytest.mark.parametrize(
+    ("truncation", "max_length", "kept"),
+    [
+        ("head", 8, [10, 11, 12, 13, 14, 15]),
+        ("tail", 8, [14, 15, 16, 17, 18, 19]),
+        ("head_tail", 8, [10, 11, 12, 17, 18, 19]),
+        ("head_tail", 7, [10, 11, 12, 18, 19]),
+        ("head_tail", 3, [10]),
+        ("tail", 12, list(range(10, 20))),
+    ],
+)
+def test_truncation_keeps_what_it_says(minilm, truncation: Any, max_length: int, kept: list[int]) -> None:
+    collate = Collator(minilm, TASK, max_length=max_length, truncation=truncation, pair=False)
+    batch = collate({"id": [0], "input_ids": [list(range(10, 20))], "label": [1]})
+    assert batch.inputs["input_ids"].tolist() == [[101, *kept, 102]]
+
+
+@pytest.mark.parametrize(
+    ("lengths", "max_length", "kept"),
+    [((10, 4), 13, (6, 4)), ((4, 10), 13, (4, 6)), ((10, 10), 14, (5, 6)), ((10, 9), 14, (6, 5)), ((3, 3), 9, (3, 3))],
+)
+def test_truncation_of_pairs_cuts_the_longer_text_first(
+    minilm, lengths: tuple[int, int], max_length: int, kept: tuple[int, int]
+) -> None:
+    collate = Collator(minilm, TASK, max_length=max_length, truncation="tail", pair=True)
+    first, second = [7] * lengths[0], [8] * lengths[1]
+    batch = collate({"id": [0], "input_ids": [first], "pair_ids": [second], "label": [1]})
+    assert batch.inputs["input_ids"].tolist() == [[101, *[7] * kept[0], 102, *[8] * kept[1], 102]]
+    assert batch.inputs["token_type_ids"].tolist() == [[0] * (kept[0] + 2) + [1] * (kept[1] + 1)]
+
+
+def test_length_and_truncation_may_change_between_batches(minilm) -> None:
+    collate = Collator(minilm, TASK, max_length=8, truncation="head", pair=False)
+    rows = {"id": [0], "input_ids": [list(range(10, 20))], "label": [1]}
+    assert collate(rows).inputs["input_ids"].shape == (1, 8)
+    collate.max_length, collate.truncation = 4, "tail"
+    assert collate(rows).inputs["input_ids"].tolist() == [[101, 18, 19, 102]]
+    collate.max_length = 2
+    with pytest.raises(ValueError, match="max_length must be at least 3"):
+        collate(rows)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"max_length": 2, "pair": False}, "at least 3: the tokenizer adds 2 special tokens to 1 text; got 2"),
+        ({"max_length": 4, "pair": True}, "at least 5: the tokenizer adds 3 special tokens to 2 texts; got 4"),
+        ({"truncation": "middle"}, "truncation must be head, tail, head_tail; got 'middle'"),
+    ],
+)
+def test_collator_refuses_settings_out_of_range(minilm, settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Collator(minilm, TASK, **{"max_length": 16, "truncation": "head", "pair": False, **settings})
+
+
+def test_collator_refuses_a_tokenizer_that_cannot_pad() -> None:
+    from transformers import GPT2Tokenizer
+
+    tokenizer = GPT2Tokenizer(vocab={"<|endoftext|>": 0, "a": 1}, merges=[])
+    with pytest.raises(ValueError, match="GPT2Tokenizer has no padding token"):
+        Collator(tokenizer, TASK, max_length=16, truncation="head", pair=False)
+
+
+def test_rows_without_tokens_are_special_tokens_and_padding(minilm) -> None:
+    collate = Collator(minilm, TASK, max_length=8, truncation="head", pair=False)
+    batch = collate({"id": [5, 6], "input_ids": [[], [9, 9]], "label": [0, 1]})
+    assert batch.inputs["input_ids"].tolist() == [[101, 102, *[0] * 6], [101, 9, 9, 102, *[0] * 4]]
+    assert batch.inputs["attention_mask"].tolist() == [[1, 1, *[0] * 6], [1, 1, 1, 1, *[0] * 4]]
+    assert batch.ids.tolist() == [5, 6]
+
+
+@pytest.mark.parametrize(
+    ("num_tokens", "max_length", "width"),
+    [(1, 512, 32), (30, 512, 32), (31, 512, 64), (500, 512, 512), (31, 40, 40), (9, 20, 20)],
+)
+def test_batches_have_few_widths(minilm, num_tokens: int, max_length: int, width: int) -> None:
+    collate = Collator(minilm, TASK, max_length=max_length, truncation="head", pair=False)
+    batch = collate({"id": [0], "input_ids": [[9] * num_tokens], "label": [0]})
+    assert {name: tuple(values.shape) for name, values in batch.inputs.items()} == dict.fromkeys(
+        batch.inputs, (1, width)
+    )
+    assert batch.inputs["attention_mask"].sum() == num_tokens + 2
+
+
+@pytest.mark.parametrize(
+    ("problem_type", "labels", "expected"),
+    [
+        ("single_label", [1, 0], torch.tensor([1, 0])),
+        ("multi_label", [[0, 2], []], torch.tensor([[1.0, 0.0, 1.0], [0.0, 0.0, 0.0]])),
+        ("regression", [2.5, -1.0], torch.tensor([2.5, -1.0])),
+    ],
+)
+def test_labels_are_what_the_objective_takes(minilm, problem_type: Any, labels: Any, expected: torch.Tensor) -> None:
+    collate = Collator(minilm, Task(problem_type, ("a", "b", "c")), max_length=8, truncation="head", pair=False)
+    batch = collate({"id": [0, 1], "input_ids": [[1], [2]], "label": labels})
+    assert torch.equal(batch.labels, expected)
+    assert batch.labels.dtype == expected.dtype
+
+
+def test_rows_may_come_as_columns_or_one_by_one_with_weights(load, write_csv, minilm) -> None:
+    splits = tokenize_splits(load(write_csv(*[f"text {'a ' * row},{row % 2}" for row in range(40)])), minilm)
+    collate = Collator(minilm, splits.task, max_length=16, truncation="head_tail", pair=False)
+    rows = np.array([3, 1, 1])
+    batch = collate(splits.train[rows], np.array([1, 1, 0], dtype=np.float32))
+    assert batch.ids.tolist() == [3, 1, 1]
+    assert batch.weights.tolist() == [1, 1, 0]
+    for other in (splits.train.__getitems__([3, 1, 1]), splits.train.with_format("numpy")[rows]):
+        again = collate(other)
+        assert_same(again.inputs, batch.inputs)
+        assert torch.equal(again.labels, batch.labels)
+        assert again.weights.tolist() == [1, 1, 1]

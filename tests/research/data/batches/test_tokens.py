@@ -1,0 +1,108 @@
+"""Token ids: untruncated, without special tokens, the same as the tokenizer's own."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import transformers
+
+from research.data.batches.tokens import tokenize_splits
+
+from .conftest import reviews
+
+
+def test_tokens_are_untruncated_and_without_special_tokens(load, write_csv, minilm) -> None:
+    long = "one two three " * 2000
+    splits = load(write_csv(f"{long},label 0", *reviews(60)))
+    tokens = tokenize_splits(splits, minilm)
+    assert tokens.train.column_names == ["id", "input_ids", "length", "label"]
+    assert tokens.train.features.arrow_schema.field("input_ids").type == pa.list_(pa.int32())
+    assert tokens.train.features.arrow_schema.field("length").type == pa.int32()
+    for name, split in tokens.items():
+        rows = getattr(splits, name)
+        assert split["label"][:] == rows["label"][:]
+        for ids, length, text in zip(split["input_ids"], split["length"], rows["text"], strict=True):
+            assert ids == minilm(text, add_special_tokens=False, verbose=False)["input_ids"]
+            assert length == len(ids) + 2
+    assert max(max(split["length"]) for _, split in tokens.items()) == 6002
+
+
+def test_tokens_of_long_texts_warn_about_nothing(load, write_csv, minilm, caplog) -> None:
+    splits = load(write_csv(*[f"{'word ' * 600}{row},{row % 2}" for row in range(40)]))
+    transformers.logging.enable_propagation()
+    try:
+        tokenize_splits(splits, copy.deepcopy(minilm))  # each tokenizer warns once
+        assert caplog.text == ""
+        copy.deepcopy(minilm)(splits.train[0]["text"])
+        assert "longer than" in caplog.text
+    finally:
+        transformers.logging.disable_propagation()
+
+
+def test_pairs_have_two_lists_of_tokens(load, write_csv, minilm) -> None:
+    lines = [f"first {row},the second {row},{row % 2}" for row in range(40)]
+    splits = load(write_csv(*lines, header="premise,hypothesis,label"))
+    tokens = tokenize_splits(splits, minilm)
+    assert tokens.has_pairs
+    row = tokens.train[0]
+    assert minilm.decode(row["input_ids"]) == splits.train[0]["text"]
+    assert minilm.decode(row["pair_ids"]) == splits.train[0]["text_pair"]
+    assert row["length"] == len(row["input_ids"]) + len(row["pair_ids"]) + 3
+
+
+def test_lengths_come_as_one_array(load, write_csv, minilm) -> None:
+    tokens = tokenize_splits(load(write_csv(*reviews(40))), minilm)
+    lengths = tokens.train.with_format("numpy")["length"][:]
+    assert lengths.shape == (30,)
+    assert np.issubdtype(lengths.dtype, np.integer)
+
+
+def test_texts_without_a_known_token_are_counted(load, write_jsonl, minilm) -> None:
+    # The tokenizer drops control characters, and knows no Gothic.
+    texts = ["\U00010330\U00010331", "\x07", "\U00010332 known"] + [f"review {row}" for row in range(37)]
+    folder = write_jsonl(
+        [{"text": text, "label": row % 2} for row, text in enumerate(texts)], "data/train.jsonl"
+    ).parent
+    write_jsonl([{"text": text, "label": 1} for text in ("\U00010330", "good", "bad")], "data/test.jsonl")
+    write_jsonl([{"text": "fine", "label": 1}], "data/validation.jsonl")
+    said: list[str] = []
+    tokens = tokenize_splits(load(folder), minilm, log=said.append)
+    assert tokens.train[0]["input_ids"] == [minilm.unk_token_id]
+    assert tokens.train[1]["input_ids"] == []
+    assert tokens.train[1]["length"] == 2
+    assert said == [
+        "Warning: 2 of 40 train rows have no token that the tokenizer knows.",
+        "Warning: 1 of 3 test rows have no token that the tokenizer knows.",
+    ]
+
+
+def test_texts_are_refused_if_the_tokenizer_knows_too_few(load, write_csv, minilm) -> None:
+    splits = load(write_csv(*[f"{chr(0x10330 + row % 20)} {'known' * (row % 8 > 2)},{row % 2}" for row in range(80)]))
+    with pytest.raises(ValueError, match=r"of \d+ train rows have no token .*allow_unknown_tokens=true"):
+        tokenize_splits(splits, minilm)
+    with pytest.raises(ValueError, match=r"of \d+ train rows have no token"):
+        tokenize_splits(splits, minilm)  # also from the cache
+    assert len(tokenize_splits(splits, minilm, allow_unknown=True).train) == len(splits.train)
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_python_tokenizers_are_spread_over_processes(load, write_csv) -> None:
+    from transformers import ByT5Tokenizer
+
+    tokenizer = ByT5Tokenizer()
+    splits = load(write_csv(*[f"row {row},label {row % 2}" for row in range(3000)]))
+    tokens = tokenize_splits(splits, tokenizer)
+    assert len(tokens.train) == 2250
+    for index in (0, 1200, 2249):
+        text = splits.train[index]["text"]
+        assert tokens.train[index]["input_ids"] == tokenizer(text, add_special_tokens=False)["input_ids"]
+        assert tokens.train[index]["id"] == splits.train[index]["id"]
+    assert sorted(path.name for entry in load.cache_dir.glob("tokens-*") for path in entry.iterdir()) == [
+        "manifest.json",
+        "test.arrow",
+        "train.arrow",
+        "validation.arrow",
+    ]

@@ -1,0 +1,233 @@
+"""Prepared data is found again, made anew when anything that it depends on changes, and published whole."""
+
+from __future__ import annotations
+
+import importlib.util
+import multiprocessing
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from research.data.batches import tokens
+from research.data.prepare import cache, prepare
+from research.data.prepare.cleaning import CLEANING
+from research.data.prepare.load import load_splits
+from research.settings.config import DataSettings
+from tests.limits import HANG_LIMIT
+from tests.rights import modes_count
+
+from .conftest import reviews
+
+
+@pytest.fixture
+def preparations(monkeypatch) -> list[str]:
+    """Counts what is prepared instead of being found; the preparation itself is the real one."""
+    counted: list[str] = []
+    build = cache.fetch
+
+    def fetch(cache_dir, kind, key, make, log):
+        def counting(target):
+            counted.append(kind)
+            return make(target)
+
+        return build(cache_dir, kind, key, counting, log)
+
+    monkeypatch.setattr(cache, "fetch", fetch)
+    return counted
+
+
+def test_second_call_reads_nothing_and_says_the_same(load, write_csv, preparations, minilm) -> None:
+    path = write_csv(*reviews(40))
+    first = load(path)
+    tokens.tokenize_splits(first, minilm, log=print)
+    said = list(load.said)
+    second = load(path)
+    again = tokens.tokenize_splits(second, minilm, log=print)
+    assert preparations == ["rows", "tokens"]
+    assert load.said == said
+    assert second.train[:] == first.train[:]
+    assert second.task == first.task
+    assert again.train._fingerprint == tokens.tokenize_splits(first, minilm).train._fingerprint
+
+
+def test_length_settings_need_no_second_pass(load, write_csv, preparations) -> None:
+    path = write_csv(*reviews(40))
+    load(path)
+    load(path, max_length=7, truncation="tail")
+    assert preparations == ["rows"]
+
+
+@pytest.mark.parametrize("change", [{"cleaning": ["lowercase"]}, {"split_seed": 1}, {"limit_train": 5}])
+def test_other_settings_are_prepared_anew(load, write_csv, preparations, change: dict[str, object]) -> None:
+    path = write_csv(*reviews(40))
+    load(path)
+    load(path, **change)
+    assert len(preparations) == 2
+
+
+def test_a_file_of_the_same_size_and_time_is_read_again(load, write_csv) -> None:
+    path = write_csv(*reviews(40))
+    before = path.stat()
+    load(path)
+    path.write_text(path.read_text().replace("label 1", "label 9"))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert load(path).task.label_names == ("label 0", "label 9")
+
+
+def test_a_changed_cleaning_step_is_applied(load, write_csv, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(CLEANING, "_entries", dict(CLEANING._entries))
+    path = write_csv(*reviews(40))
+    plugin = tmp_path / "my_steps.py"
+    for word in ("first", "other"):
+        plugin.write_text(f"SUFFIX = ' {word}'\ndef mine(text):\n    return text + SUFFIX\n")
+        spec = importlib.util.spec_from_file_location("my_steps", plugin)
+        module = importlib.util.module_from_spec(spec)
+        monkeypatch.setitem(sys.modules, "my_steps", module)
+        # The bytecode cache goes by time in seconds and size.
+        exec(compile(plugin.read_text(), str(plugin), "exec"), module.__dict__)
+        CLEANING._entries["mine"] = module.mine
+        assert load(path, cleaning=["mine"]).train[0]["text"].endswith(word)
+
+
+def test_another_tokenizer_tokenizes_anew(load, write_csv, preparations, minilm) -> None:
+    from transformers import BertTokenizer
+
+    splits = load(write_csv(*reviews(40)))
+    vocab = {token: index for index, token in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "review"])}
+    other = tokens.tokenize_splits(splits, BertTokenizer(vocab=vocab), log=load.said.append)
+    assert tokens.tokenize_splits(splits, minilm).train[0]["input_ids"] != other.train[0]["input_ids"]
+    assert preparations == ["rows", "tokens", "tokens"]
+
+
+def test_tokenizer_fingerprint_ignores_what_the_last_call_left(minilm) -> None:
+    before = tokens.fingerprint_tokenizer(minilm)
+    minilm("some text", truncation=True, max_length=4, padding="max_length")
+    assert tokens.fingerprint_tokenizer(minilm) == before
+
+
+def test_selected_rows_are_tokenized_as_they_are(load, write_csv, minilm) -> None:
+    import dataclasses
+
+    splits = load(write_csv(*reviews(40)))
+    few = dataclasses.replace(splits, train=splits.train.select([3, 1]))
+    assert tokens.tokenize_splits(splits, minilm).train.num_rows == 30
+    assert list(tokens.tokenize_splits(few, minilm).train["id"]) == [splits.train[row]["id"] for row in (3, 1)]
+
+
+def test_damaged_entry_is_built_again(load, write_csv) -> None:
+    path = write_csv(*reviews(40))
+    expected = load(path).train[:]
+    (entry,) = load.cache_dir.iterdir()
+    (entry / "train.arrow").write_bytes(b"")
+    assert load(path).train[:] == expected
+    assert any("is damaged; it is built again" in line for line in load.said)
+    assert [path.name for path in load.cache_dir.iterdir()] == [entry.name]
+
+
+def _load_when_all_are_ready(path: Path, cache_dir: Path, barrier, results) -> None:
+    original = prepare.prepare
+
+    def wait(*arguments):
+        facts = original(*arguments)
+        barrier.wait(HANG_LIMIT)  # every process has built its own before the first one publishes
+        return facts
+
+    import research.data.prepare.load as module
+
+    module.prepare = wait
+    splits = load_splits(DataSettings(data=str(path)), cache_dir, lambda line: None)
+    results.put((os.getpid(), splits.train[0]["text"]))
+
+
+def test_two_processes_may_build_the_same_entry_at_once(write_csv, tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    barrier, results = context.Barrier(2), context.Queue()
+    arguments = (write_csv(*reviews(40)), tmp_path / "cache", barrier, results)
+    workers = [context.Process(target=_load_when_all_are_ready, args=arguments) for _ in range(2)]
+    for worker in workers:
+        worker.start()
+    found = {results.get(timeout=HANG_LIMIT) for _ in workers}
+    for worker in workers:
+        worker.join()
+        assert worker.exitcode == 0
+    assert len(found) == 2
+    assert len({text for _, text in found}) == 1
+    assert len(list((tmp_path / "cache").iterdir())) == 1
+
+
+def test_cache_is_where_the_environment_says(write_csv, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("MIDWAY_CACHE", str(tmp_path / "elsewhere"))
+    load_splits(DataSettings(data=str(write_csv(*reviews(40)))), log=lambda line: None)
+    assert len(list((tmp_path / "elsewhere").iterdir())) == 1
+    monkeypatch.delenv("MIDWAY_CACHE")
+    assert cache.find_cache_dir() == Path.home() / ".cache" / "midway"
+
+
+def test_cache_that_cannot_be_written_is_an_error(write_csv, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ValueError, match=r"Cannot write to the data cache .*Set MIDWAY_CACHE to another directory"):
+        load_splits(DataSettings(data=str(write_csv(*reviews(40)))), tmp_path / "file")
+
+
+@pytest.mark.parametrize("forbidden", [".", "manifest.json", "train.arrow"])
+def test_entry_of_another_user_is_an_error(load, write_csv, forbidden: str) -> None:
+    path = write_csv(*reviews(40))
+    load(path)
+    (entry,) = load.cache_dir.iterdir()
+    (entry / forbidden).chmod(0)
+    with modes_count(), pytest.raises(ValueError, match=r"Cannot read .* Permission denied.*MIDWAY_CACHE"):
+        load(path)
+    (entry / forbidden).chmod(0o700)
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"sizes": [], "facts": {}}', '{"sizes": {"a": 1}}'])
+def test_entry_with_a_foreign_manifest_is_built_again(load, write_csv, content: str) -> None:
+    path = write_csv(*reviews(40))
+    expected = load(path).train[:]
+    (entry,) = load.cache_dir.iterdir()
+    (entry / "manifest.json").write_text(content)
+    assert load(path).train[:] == expected
+    assert any("is damaged; it is built again" in line for line in load.said)
+
+
+def test_entry_with_other_contents_is_an_error(load, write_csv) -> None:
+    path = write_csv(*reviews(40))
+    load(path)
+    (entry,) = load.cache_dir.iterdir()
+    (entry / "train.arrow").write_bytes(bytes((entry / "train.arrow").stat().st_size))
+    with pytest.raises(ValueError, match=rf"The cache entry {entry} is damaged .*Delete it"):
+        load(path)
+
+
+def test_damaged_entry_that_may_not_be_replaced_is_an_error(load, write_csv) -> None:
+    path = write_csv(*reviews(40))
+    load(path)
+    (entry,) = load.cache_dir.iterdir()
+    (entry / "train.arrow").write_bytes(b"")
+    load.cache_dir.chmod(0o500)
+    with modes_count(), pytest.raises(ValueError, match="Cannot write to the data cache"):
+        load(path)
+    load.cache_dir.chmod(0o700)
+
+
+def test_user_without_a_home_needs_midway_cache(monkeypatch) -> None:
+    def no_home() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("MIDWAY_CACHE", raising=False)
+    monkeypatch.setattr(Path, "home", no_home)
+    with pytest.raises(ValueError, match="MIDWAY_CACHE"):
+        cache.find_cache_dir()
+
+
+def test_full_disk_is_an_error_and_leaves_nothing(tmp_path: Path) -> None:
+    def build(target: Path) -> dict[str, object]:
+        with open("/dev/full", "wb", buffering=0) as file:
+            file.write(b"x")
+        return {}
+
+    with pytest.raises(ValueError, match=r"The disk of the data cache .* is full"):
+        cache.fetch(tmp_path / "cache", "rows", "key", build, print)
+    assert list((tmp_path / "cache").iterdir()) == []

@@ -1,0 +1,60 @@
+"""Cleaning steps."""
+
+from __future__ import annotations
+
+import pytest
+
+from research.data.prepare.cleaning import CLEANING, compose, register_cleaning
+
+
+@pytest.mark.parametrize(
+    ("step", "text", "expected"),
+    [
+        (
+            "strip_html",
+            "one<br /><BR>two <b class='x'>bold</b> &amp; <!-- no\n --> a < b and c > d",
+            "one\n\ntwo bold &  a < b and c > d",
+        ),
+        ("unicode_nfc", "cafe\u0301", "caf\u00e9"),
+        ("strip_control", "a\x00b\x07\tc\nd\x9f", "ab\tc\nd"),
+        ("collapse_whitespace", "  a \n\t b\u00a0c ", "a b c"),
+        ("lowercase", "\u00c4bC", "\u00e4bc"),
+    ],
+)
+def test_step_cleans(step: str, text: str, expected: str) -> None:
+    assert CLEANING[step](text) == expected
+
+
+@pytest.mark.parametrize("step", list(CLEANING))
+def test_step_leaves_clean_text_alone(step: str) -> None:
+    assert CLEANING[step]("clean text, 1 < 2") == "clean text, 1 < 2"
+
+
+def test_steps_apply_in_the_given_order() -> None:
+    assert compose(["strip_html", "collapse_whitespace"])("a<br />b") == "a b"
+    assert compose(["collapse_whitespace", "strip_html"])("a<br />b") == "a\nb"
+
+
+def test_steps_clean_both_texts_of_a_pair(load, write_csv) -> None:
+    lines = [f"A {row},B {row},{row % 2}" for row in range(40)]
+    splits = load(write_csv(*lines, header="premise,hypothesis,label"), cleaning=["lowercase"])
+    assert splits.train[0]["text"][0] == "a"
+    assert splits.train[0]["text_pair"][0] == "b"
+
+
+def test_texts_that_cleaning_makes_equal_stay_on_one_side(load, write_csv) -> None:
+    lines = [f"{'TEXT' if row % 2 else 'text'} {row // 2},label {row // 2 % 2}" for row in range(200)]
+    splits = load(write_csv(*lines), cleaning=["lowercase"])
+    assert not set(splits.train["text"]) & set(splits.test["text"])
+    assert "100 rows that repeat" in " ".join(load.said)
+
+
+def test_step_that_returns_no_text_is_refused(monkeypatch) -> None:
+    monkeypatch.setattr(CLEANING, "_entries", dict(CLEANING._entries))
+
+    @register_cleaning("count")
+    def count(text: str) -> str:
+        return len(text)  # type: ignore[return-value]
+
+    with pytest.raises(ValueError, match="cleaning step 'count' must return a str; got int"):
+        compose(["count"])("text")

@@ -1,0 +1,180 @@
+"""Carving and sampling: stratified, repeatable, and never one text on two sides."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from research.data.prepare.load import Splits
+from research.data.prepare.splits import TEST, TRAIN, VALIDATION, allocate, bin_scores, carve, sample
+
+NOWHERE = np.empty(0, dtype=np.uint64)
+SHARES = {VALIDATION: 0.1, TEST: 0.2}
+
+
+def texts(splits: Splits) -> dict[str, list[str]]:
+    return {name: list(split["text"]) for name, split in splits.items()}
+
+
+def different_texts(num_rows: int) -> np.ndarray:
+    return np.random.default_rng(1).permutation(num_rows).astype(np.uint64)
+
+
+def test_allocate_gives_each_its_share_and_the_rest_to_the_largest_remainders() -> None:
+    for seed in range(20):
+        assert allocate(10, np.array([50, 30, 20]), seed).tolist() == [5, 3, 2]
+        assert allocate(4, np.array([5, 3, 2]), seed).tolist() == [2, 1, 1]
+        assert allocate(1, np.array([2, 3]), seed).tolist() == [0, 1]
+
+
+def test_allocate_breaks_ties_by_its_seed_and_favours_no_position() -> None:
+    given = np.array([allocate(80, np.full(151, 10), seed) for seed in range(300)])
+    assert (given.sum(axis=1) == 80).all()
+    assert set(given.ravel()) == {0, 1}
+    assert np.array_equal(given[0], allocate(80, np.full(151, 10), 0))
+    # 300 draws with a chance of 80/151: four standard deviations around their mean.
+    assert 0.41 < given.mean(axis=0).min() < given.mean(axis=0).max() < 0.65
+
+
+@pytest.mark.parametrize("source", ["sampled", "carved"])
+def test_small_splits_have_labels_from_the_whole_alphabet(load, write_csv, source: str) -> None:
+    lines = [f"text {row},label {row % 151:03}" for row in range(151 * 20)]
+    settings = {"limit_validation": 80, "limit_train": 320} if source == "sampled" else {"validation_share": 80 / 3020}
+    splits = load(write_csv(*lines), **settings)
+    labels = np.array(splits.validation["label"])
+    assert len(set(labels.tolist())) == 80
+    assert abs((labels > 75).sum() - 40) < 20
+    assert any("71 of 151 labels have no row in validation" in line for line in load.said)
+    assert not any("no row in train" in line for line in load.said)
+
+
+def test_carve_keeps_the_shares_of_every_stratum() -> None:
+    strata = np.repeat([0, 1, 2], [700, 200, 100]).astype(np.int32)
+    split = carve(different_texts(1000), strata, SHARES, 0, NOWHERE)
+    for stratum, size in ((0, 700), (1, 200), (2, 100)):
+        counts = Counter(split[strata == stratum].tolist())
+        assert counts == {TRAIN: size * 7 // 10, VALIDATION: size // 10, TEST: size // 5}
+
+
+def test_carve_follows_its_seed_and_not_the_order_of_rows() -> None:
+    hashes = different_texts(500)
+    strata = (hashes % 2).astype(np.int32)
+    first = carve(hashes, strata, SHARES, 0, NOWHERE)
+    assert np.array_equal(first, carve(hashes, strata, SHARES, 0, NOWHERE))
+    assert not np.array_equal(first, carve(hashes, strata, SHARES, 1, NOWHERE))
+    assert np.array_equal(first[::-1], carve(hashes[::-1], strata[::-1], SHARES, 0, NOWHERE))
+
+
+def test_carve_keeps_copies_of_a_text_together() -> None:
+    generator = np.random.default_rng(0)
+    hashes = generator.integers(0, 200, size=1000).astype(np.uint64)
+    strata = generator.integers(0, 3, size=1000).astype(np.int32)
+    split = carve(hashes, strata, SHARES, 0, NOWHERE)
+    assert all(len(set(split[hashes == text])) == 1 for text in set(hashes))
+    assert 50 < (split == VALIDATION).sum() <= 100
+    assert 150 < (split == TEST).sum() <= 200
+
+
+def test_carve_leaves_texts_of_given_splits_in_train() -> None:
+    hashes = different_texts(200)
+    split = carve(hashes, np.zeros(200, dtype=np.int32), {TEST: 0.4}, 0, hashes[:100])
+    assert (split[:100] == TRAIN).all()
+    assert (split == TEST).sum() == 80
+
+
+def test_carve_leaves_every_label_in_train() -> None:
+    strata = np.array([0] * 100 + [1] * 2 + [2], dtype=np.int32)
+    for seed in range(20):
+        split = carve(different_texts(103), strata, {VALIDATION: 0.4, TEST: 0.5}, seed, NOWHERE)
+        assert set(strata[split == TRAIN]) == {0, 1, 2}
+
+
+def test_carve_takes_from_labels_that_can_spare_a_text() -> None:
+    strata = np.repeat(np.arange(20), 2).astype(np.int32)
+    split = carve(different_texts(40), strata, {VALIDATION: 0.05, TEST: 0.2}, 0, NOWHERE)
+    assert Counter(split.tolist()) == {TRAIN: 30, VALIDATION: 2, TEST: 8}
+    assert set(strata[split == TRAIN]) == set(range(20))
+
+
+def test_carve_refuses_too_few_rows() -> None:
+    with pytest.raises(ValueError, match="2 training rows with 1 different texts are too few to carve a test split"):
+        carve(np.zeros(2, dtype=np.uint64), np.zeros(2, dtype=np.int32), SHARES, 0, NOWHERE)
+    with pytest.raises(ValueError, match="no validation split, and validation_share is 0"):
+        carve(different_texts(9), np.zeros(9, dtype=np.int32), {VALIDATION: 0.0}, 0, NOWHERE)
+
+
+def test_sample_is_stratified_and_sorted() -> None:
+    strata = np.tile([0, 0, 0, 1], 250).astype(np.int32)
+    chosen = sample(strata, 100, seed=0)
+    assert Counter(strata[chosen].tolist()) == {0: 75, 1: 25}
+    assert (np.diff(chosen) > 0).all()
+    assert not np.array_equal(chosen, sample(strata, 100, seed=1))
+    assert sample(strata, 5000, seed=0).tolist() == list(range(1000))
+
+
+def test_bin_scores_makes_bins_of_equal_size() -> None:
+    assert set(np.bincount(bin_scores(np.random.default_rng(0).random(1000)))) == {100}
+    assert len(set(bin_scores(np.ones(10)).tolist())) == 1
+
+
+def test_missing_splits_are_carved_from_train(load, write_csv) -> None:
+    lines = [f"text {row % 150},label {row % 150 % 3}" for row in range(200)]
+    splits = load(write_csv(*lines), validation_share=0.1, test_share=0.2)
+    sides = [set(side) for side in texts(splits).values()]
+    assert all(not first & second for first, second in itertools.combinations(sides, 2))
+    assert sum(len(split) for _, split in splits.items()) == 200
+    assert 36 <= len(splits.test) <= 40
+    assert "50 rows that repeat an earlier text stay on its side." in " ".join(load.said)
+
+
+def test_only_the_missing_split_is_carved(load, write_csv) -> None:
+    folder = write_csv(*[f"text {row},{row % 2}" for row in range(100)], name="data/train.csv").parent
+    write_csv(*[f"text {row},{row % 2}" for row in range(90, 110)], name="data/test.csv")
+    splits = load(folder, validation_share=0.1)
+    assert len(splits.test) == 20
+    assert len(splits.validation) == 10
+    assert not set(texts(splits)["validation"]) & set(texts(splits)["test"])
+    assert "10 of 20 test rows have a text that is also in train; they are left as they are." in load.said
+
+
+def test_pairs_are_the_same_only_if_both_texts_are(load, write_csv) -> None:
+    lines = [f"same,other {row},{row % 2}" for row in range(40)]
+    splits = load(write_csv(*lines, header="sentence1,sentence2,label"))
+    assert len(splits.test) == 8
+
+
+def test_splits_do_not_change_with_the_seed_of_the_run(load, write_csv, tmp_path) -> None:
+    from research.data.prepare.load import load_splits
+    from research.settings.config import RunConfig
+
+    path = write_csv(*[f"text {row},{row % 2}" for row in range(100)])
+    runs = [
+        texts(load_splits(RunConfig(data=str(path), seed=seed), tmp_path / str(seed), load.said.append))
+        for seed in (0, 1)
+    ]
+    assert runs[0] == runs[1]
+    assert texts(load(path, split_seed=1)) != runs[0]
+
+
+@pytest.mark.parametrize("task", ["single_label", "multi_label", "regression"])
+def test_limits_take_a_stratified_sample(load, write_jsonl, task: str) -> None:
+    labels = {
+        "single_label": lambda row: "rare" if row >= 600 else "common",
+        "multi_label": lambda row: ["common", "rare"] if row >= 600 else ["common"],
+        "regression": lambda row: row / 3,
+    }[task]
+    path = write_jsonl([{"text": f"text {row}", "label": labels(row)} for row in range(800)])
+    splits = load(path, limit_train=80, limit_validation=8, limit_test=10_000)
+    assert [len(split) for _, split in splits.items()] == [80, 8, 160]
+    assert splits.task.num_train == 80
+    for name, split in splits.items():
+        assert list(split["text"]) == [f"text {row}" for row in split["id"]], f"{name}: ids do not lead to the file"
+    assert "Limited train to 80 of 600 rows." in load.said
+    if task == "regression":
+        tenths = Counter(int(score * 3 // 80) for score in splits.train["label"])
+        assert tenths == dict.fromkeys(range(10), 8)
+    else:
+        assert splits.task.label_counts[1] == 20

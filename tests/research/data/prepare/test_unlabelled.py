@@ -1,0 +1,160 @@
+"""Test splits without labels are kept to be predicted; in any other split a missing label is an error."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from datasets import ClassLabel, Dataset, Features, Value
+
+from research.data.batches.batch import NO_LABEL
+from research.data.batches.collate import Collator
+from research.data.batches.tokens import tokenize_splits
+from research.data.sources.bad_rows import BadRowsError
+from tests.research.data.conftest import reviews
+
+
+@pytest.fixture
+def folder(write_csv) -> Path:
+    """A folder of training rows."""
+    parent: Path = write_csv(*reviews(20), name="data/train.csv").parent
+    return parent
+
+
+@pytest.mark.parametrize(
+    ("header", "lines"),
+    [
+        ("text", ["first", "second", "third"]),
+        ("id,text", ["7,first", "8,second", "9,third"]),
+        ("text,label", ["first,", "second,nan", "third,  "]),
+        ("text,label", ["first,-1", "second,-1", "third,-1.0"]),
+        ("text,label", ["first,-1", "second,", "third,-1"]),
+    ],
+)
+def test_test_rows_without_labels_are_kept(load, write_csv, folder: Path, header: str, lines: list[str]) -> None:
+    write_csv(*lines, name="data/test.csv", header=header)
+    splits = load(folder, unseen_labels="count_as_wrong")
+    assert splits.unlabelled == ("test",)
+    assert splits.test["text"][:] == ["first", "second", "third"]
+    assert splits.test["label"][:] == [None, None, None]
+    assert splits.test["id"][:] == [0, 1, 2]
+    assert (splits.task.unseen_labels, splits.num_unseen["test"], splits.left_out) == ((), 0, ())
+    assert None not in splits.train["label"][:] + splits.validation["label"][:]
+    assert any(line.startswith("Warning: The 3 test rows have no labels") for line in load.said)
+    assert not any("labels have no row in test" in line for line in load.said)
+    assert load(folder, limit_test=2).unlabelled == ("test",)
+    assert any("Limited test to 2 of 3 rows" in line for line in load.said)
+
+
+@pytest.mark.parametrize("missing", ["", "-1", "nan"])
+def test_partly_labelled_test_rows_are_bad_rows(load, write_csv, folder: Path, missing: str) -> None:
+    write_csv(f"first,{missing}", "second,label 1", f"third,{missing}", name="data/test.csv")
+    with pytest.raises(BadRowsError, match=r"2 bad rows of 23: test.csv, row 1 \(line 2\).*; test.csv, row 3"):
+        load(folder)
+    splits = load(folder, bad_rows="skip")
+    assert splits.unlabelled == ()
+    assert (splits.test["text"][:], splits.test["label"][:]) == (["second"], [1])
+    assert sum(item.rows for item in splits.left_out if item.split == "test") == 2
+
+
+def test_bad_texts_of_unlabelled_rows_are_bad_rows(load, write_csv, folder: Path) -> None:
+    write_csv("first,", " ,", "third,", name="data/test.csv")
+    with pytest.raises(BadRowsError, match=r"1 bad row of 23: test.csv, row 2 \(line 3\): empty text"):
+        load(folder)
+    assert load(folder, bad_rows="skip").test["text"][:] == ["first", "third"]
+
+
+@pytest.mark.parametrize("header", ["text", "text,label"])
+def test_validation_rows_need_labels(load, write_csv, folder: Path, header: str) -> None:
+    ending = "," if "label" in header else ""
+    write_csv(f"first{ending}", f"second{ending}", name="data/validation.csv", header=header)
+    with pytest.raises(ValueError, match=r"validation.csv.*label"):
+        load(folder)
+
+
+@pytest.mark.parametrize("column", ["lable", "Label", "target"])
+def test_label_column_of_another_name_is_not_taken_for_none(load, write_csv, folder: Path, column: str) -> None:
+    write_csv("first,label 0", name="data/test.csv", header=f"text,{column}")
+    with pytest.raises(ValueError, match=rf"test.csv has no column 'label', but '{column}' may hold labels"):
+        load(folder)
+
+
+def test_minus_one_is_a_label_where_training_rows_have_it(load, write_csv, write_jsonl) -> None:
+    folder = write_csv(*[f"text {row},{row % 3 - 1}" for row in range(30)], name="classes/train.csv").parent
+    write_csv("first,-1", "second,-1", name="classes/test.csv")
+    splits = load(folder)
+    assert (splits.unlabelled, splits.test["label"][:]) == ((), [0, 0])
+    scores = [{"text": f"text {row}", "label": row / 4 - 3} for row in range(30)]
+    folder = write_jsonl(scores, "around_zero/train.jsonl").parent
+    write_jsonl([{"text": "first", "label": -1.0}], "around_zero/test.jsonl")
+    splits = load(folder)
+    assert (splits.unlabelled, splits.test["label"][:]) == ((), [-1.0])
+    folder = write_jsonl([{**row, "label": row["label"] + 3} for row in scores], "positive/train.jsonl").parent
+    write_jsonl([{"text": "first", "label": -1.0}], "positive/test.jsonl")
+    splits = load(folder)
+    assert (splits.unlabelled, splits.test["label"][:]) == (("test",), [None])
+
+
+def test_labels_behind_the_first_rows_of_a_json_file_are_found(load, write_jsonl) -> None:
+    rows: list[dict[str, Any]] = [{"text": f"text {row}", "label": "ab"[row % 2]} for row in range(150)]
+    folder = write_jsonl(rows, "data/train.jsonl").parent
+    unlabelled = [{"text": row["text"]} for row in rows[:149]]
+    write_jsonl(unlabelled, "data/test.jsonl")
+    assert load(folder).unlabelled == ("test",)
+    write_jsonl([*unlabelled, rows[149]], "data/test.jsonl")
+    with pytest.raises(BadRowsError, match=r"149 bad rows of 300: test.jsonl, row 1: missing label"):
+        load(folder)
+
+
+def test_several_labels_and_pairs_may_be_missing(load, write_csv, write_jsonl) -> None:
+    lists = [{"text": f"text {row}", "label": ["a", "b"][: row % 3]} for row in range(30)]
+    folder = write_jsonl(lists, "lists/train.jsonl").parent
+    for labels, unlabelled in ((None, ("test",)), ([-1], ("test",)), ([], ())):
+        write_jsonl([{"text": "first", "label": labels}, {"text": "second", "label": labels}], "lists/test.jsonl")
+        splits = load(folder)
+        assert (splits.task.problem_type, splits.unlabelled) == ("multi_label", unlabelled)
+        assert splits.test["label"][:] == ([None, None] if unlabelled else [[], []])
+    columns = [f"one {row},two {row},{row % 2},{row % 3 // 2}" for row in range(30)]
+    folder = write_csv(*columns, name="columns/train.csv", header="sentence1,sentence2,joy,anger").parent
+    for header, line in (("sentence1,sentence2", "a,b"), ("sentence1,sentence2,joy,anger", "a,b,-1,-1")):
+        write_csv(line, name="columns/test.csv", header=header)
+        splits = load(folder, label_column="joy,anger")
+        assert (splits.unlabelled, splits.test["text_pair"][:]) == (("test",), ["b"])
+    write_csv("a,b,1", name="columns/test.csv", header="sentence1,sentence2,joy")
+    with pytest.raises(ValueError, match="Unknown column 'anger'"):
+        load(folder, label_column="joy,anger")
+
+
+def test_published_data_mark_secret_labels(load, tmp_path: Path) -> None:
+    (tmp_path / "glue").mkdir()
+    features = Features({"sentence": Value("string"), "label": ClassLabel(names=["negative", "positive"])})
+    for split, labels in (("train", [0, 1] * 10), ("validation", [0, 1] * 3), ("test", [-1] * 4)):
+        rows = {"sentence": [f"{split} {row}" for row in range(len(labels))], "label": labels}
+        Dataset.from_dict(rows, features=features).to_parquet(tmp_path / "glue" / f"{split}.parquet")
+    splits = load(tmp_path / "glue")
+    assert (splits.unlabelled, splits.task.label_names) == (("test",), ("negative", "positive"))
+    plain = pa.table({"sentence": ["first"], "label": [-1]})
+    pq.write_table(plain, tmp_path / "glue" / "test.parquet")  # without the names
+    assert load(tmp_path / "glue").unlabelled == ("test",)
+
+
+def test_batches_of_unlabelled_rows_have_no_labels(load, write_csv, folder: Path, minilm) -> None:
+    write_csv("first", "second", name="data/test.csv", header="text")
+    splits = tokenize_splits(load(folder), minilm, log=lambda _: None)
+    assert splits.unlabelled == ("test",)
+    collate = Collator(minilm, splits.task, max_length=16, truncation="head", pair=False)
+    assert collate(splits.test[[0, 1]]).labels.tolist() == [NO_LABEL, NO_LABEL]
+    assert collate(splits.train[[0, 1]]).labels.min() >= 0
+
+
+@pytest.mark.parametrize("mark", ["NA", "None", "null"])
+def test_marks_of_missing_values_in_all_test_rows_are_no_labels(load, write_csv, mark: str) -> None:
+    folder = write_csv(*reviews(40), name="data/train.csv").parent
+    write_csv(*(f"test {row},{mark}" for row in range(5)), name="data/test.csv")
+    assert load(folder).unlabelled == ("test",)
+    assert any(f"all labels are {mark}" in line for line in load.said)
+    write_csv(*reviews(40), *(f"more {row},{mark}" for row in range(10)), name="data/train.csv")
+    assert load(folder).unlabelled == ()

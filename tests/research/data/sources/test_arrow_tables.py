@@ -1,0 +1,103 @@
+"""Parquet files of other programs: columns of every type, foreign metadata, damage."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from research.data.sources.bad_rows import BadRowsError
+
+NUM_ROWS = 40
+TEXTS = [f"review number {row}" for row in range(NUM_ROWS)]
+LABELS = [row % 2 for row in range(NUM_ROWS)]
+Write = Callable[..., Path]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    """Write a parquet file of texts, labels and other columns."""
+
+    def write_columns(*, metadata: dict[str, str] | None = None, **columns: Any) -> Path:
+        table = pa.table({"text": TEXTS, "label": LABELS, **columns}).replace_schema_metadata(metadata)
+        pq.write_table(table, tmp_path / "reviews.parquet")
+        return tmp_path / "reviews.parquet"
+
+    return write_columns
+
+
+@pytest.mark.parametrize(
+    "unused",
+    [
+        pa.array([[("key", row)] for row in range(NUM_ROWS)], pa.map_(pa.string(), pa.int64())),
+        pa.array([[row] for row in range(NUM_ROWS)], pa.list_view(pa.int64())),
+        pa.array(pd.period_range("2024-01", periods=NUM_ROWS, freq="M")),
+        pa.array([np.float16(row) for row in range(NUM_ROWS)]),
+        pa.array(range(NUM_ROWS), pa.duration("ns")),
+    ],
+    ids=lambda array: str(array.type),
+)
+def test_columns_of_any_type_may_lie_beside_text_and_label(load, write: Write, unused: pa.Array) -> None:
+    splits = load(write(unused=unused))
+    assert sorted(row["text"] for _, split in splits.items() for row in split) == sorted(TEXTS)
+
+
+@pytest.mark.parametrize("content", ["not JSON", "[]", '{"info": {"features": {"label": {"_type": "ClassLabel"}}}}'])
+def test_broken_metadata_is_reported_and_left_aside(load, write: Write, content: str) -> None:
+    splits = load(write(metadata={"huggingface": content}))
+    assert splits.task.label_names == ("0", "1")
+    assert [line for line in load.said if line.startswith("Warning: The Hugging Face metadata of reviews.parquet")]
+
+
+@pytest.mark.parametrize("missing", [[], [7]])
+def test_declared_names_hold_for_ids_stored_as_floats(load, write: Write, missing: list[int]) -> None:
+    features = {"label": {"_type": "ClassLabel", "names": ["neg", "pos"]}}
+    labels = [None if row in missing else float(label) for row, label in enumerate(LABELS)]
+    path = write(metadata={"huggingface": json.dumps({"info": {"features": features}})}, label=labels)
+    splits = load(path, bad_rows="skip")
+    assert splits.task.label_names == ("neg", "pos")
+    assert [(item.reason, item.rows) for item in splits.left_out] == [("missing label", 1)] * len(missing)
+    expected = {text: label for row, (text, label) in enumerate(zip(TEXTS, LABELS, strict=True)) if row not in missing}
+    assert {row["text"]: row["label"] for _, split in splits.items() for row in split} == expected
+
+
+def test_declared_names_leave_other_labels_alone(load, write: Write) -> None:
+    features = {"label": {"_type": "ClassLabel", "names": ["neg", "pos"]}}
+    labels = [("neg", "pos", "new")[row % 3] for row in range(NUM_ROWS)]
+    path = write(metadata={"huggingface": json.dumps({"info": {"features": features}})}, label=labels)
+    with pytest.raises(BadRowsError, match=r"13 bad rows of 40: .*row 3: the label 'new'"):
+        load(path)
+
+
+def test_times_that_python_has_no_value_for_are_bad_rows(load, write: Write) -> None:
+    times = pa.array([0, 2**60] * (NUM_ROWS // 2), pa.timestamp("ms"))
+    with pytest.raises(BadRowsError, match=r"40 bad rows of 40: .*row 2: a value of type timestamp\[ms\] that cannot"):
+        load(write(label=times))
+
+
+def test_damage_in_the_middle_names_the_file(load, tmp_path: Path) -> None:
+    file = io.BytesIO()
+    pq.write_table(pa.table({"text": TEXTS, "label": LABELS}), file, compression="none")
+    content = bytearray(file.getvalue())
+    start = pq.read_metadata(io.BytesIO(content)).row_group(0).column(0).data_page_offset
+    content[start : start + 16] = b"\xff" * 16
+    (tmp_path / "reviews.parquet").write_bytes(content)
+    with pytest.raises(ValueError, match=r"Cannot read reviews\.parquet: it is damaged \(.*\)\.$"):
+        load(tmp_path / "reviews.parquet")
+
+
+def test_pages_that_do_not_have_their_checksum_are_refused(load, tmp_path: Path) -> None:
+    path = tmp_path / "reviews.parquet"
+    table = pa.table({"text": TEXTS, "label": LABELS})
+    pq.write_table(table, path, compression="none", use_dictionary=False, write_page_checksum=True)
+    path.write_bytes(path.read_bytes().replace(b"review number 7", b"review nunber 7", 1))
+    with pytest.raises(ValueError, match=r"Cannot read reviews\.parquet: it is damaged \(.*checksum"):
+        load(path)

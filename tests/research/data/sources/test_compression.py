@@ -1,0 +1,176 @@
+"""Compressed text files give the same rows as the files in them; damaged ones are refused by name."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import json
+import lzma
+import random
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from research.data.prepare.load import Splits
+from research.data.sources.bad_rows import BadRowsError
+
+from .conftest import reviews
+
+
+def zipped(content: bytes, *names: str) -> bytes:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in names or ("inside.csv",):
+            archive.writestr(name, content)
+    return stream.getvalue()
+
+
+COMPRESS: dict[str, Callable[[bytes], bytes]] = {
+    ".gz": gzip.compress,
+    ".bz2": bz2.compress,
+    ".xz": lzma.compress,
+    ".zst": lambda content: pa.compress(content, codec="zstd", asbytes=True),
+    ".zip": zipped,
+}
+OBJECTS = [{"text": f"café {row}", "label": f"label {row % 2}"} for row in range(40)]
+CSV = "\n".join(["text,label", *(f"{row['text']},{row['label']}" for row in OBJECTS)])
+OTHER = CSV.replace("café", "thé")
+CONTENTS = {
+    ".csv": CSV,
+    ".tsv": CSV.replace(",", "\t"),
+    ".jsonl": "\n".join(map(json.dumps, OBJECTS)),
+    ".ndjson": "\n".join(map(json.dumps, OBJECTS)),
+    ".json": json.dumps(OBJECTS, indent=1),
+}
+
+
+def texts(splits: Splits) -> set[str]:
+    return {text for _, split in splits.items() for text in split["text"]}
+
+
+def put(path: Path, content: bytes) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize("ending", COMPRESS)
+def test_every_text_format_is_read_from_every_compression(load, tmp_path: Path, ending: str) -> None:
+    for number, (kind, content) in enumerate(CONTENTS.items()):
+        encoding = "utf-16" if number % 2 else "utf-8-sig"  # the mark is inside the compressed file
+        compressed = zipped(content.encode(encoding), f"in{kind}") if ending == ".zip" else None
+        data = compressed or COMPRESS[ending](content.encode(encoding))
+        splits = load(put(tmp_path / f"reviews{kind}{ending}", data))
+        assert texts(splits) == {row["text"] for row in OBJECTS}
+        assert splits.task.label_names == ("label 0", "label 1")
+
+
+def test_endings_may_be_upper_case_and_files_links(load, tmp_path: Path) -> None:
+    put(tmp_path / "TRAIN.TSV.GZ", gzip.compress(CONTENTS[".tsv"].encode()))
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "Test.Csv.Bz2").symlink_to(put(tmp_path / "elsewhere", bz2.compress(OTHER.encode())))
+    (tmp_path / "data" / "TRAIN.TSV.GZ").symlink_to(tmp_path / "TRAIN.TSV.GZ")
+    assert len(load(tmp_path / "data").test) == 40
+    assert len(texts(load(tmp_path / "TRAIN.TSV.GZ"))) == 40
+
+
+def test_zip_takes_its_type_from_its_one_data_file(load, tmp_path: Path) -> None:
+    beside = ("README.txt", "LICENSE", "notes.md", "folder/", "__MACOSX/._in.jsonl", ".DS_Store")
+    content = zipped(CONTENTS[".jsonl"].encode(), *beside, "folder/in.JSONL")
+    assert len(texts(load(put(tmp_path / "reviews.zip", content)))) == 40
+    put(tmp_path / "data" / "train.zip", content)
+    put(tmp_path / "data" / "test.csv.zip", zipped(OTHER.encode(), "b.csv"))
+    assert len(load(tmp_path / "data").test) == 40
+
+
+def test_several_members_of_gzip_and_zstd_are_one_file(load, tmp_path: Path) -> None:
+    first, second = CSV[:200].encode(), CSV[200:].encode()
+    for ending in (".gz", ".bz2", ".xz", ".zst"):
+        compress = COMPRESS[ending]
+        assert len(texts(load(put(tmp_path / f"reviews.csv{ending}", compress(first) + compress(second))))) == 40
+
+
+def test_bad_row_of_a_compressed_file_has_its_line(load, tmp_path: Path) -> None:
+    lines = ["text,label", *reviews(10), "bad", *reviews(10)]
+    for ending in (".gz", ".zip"):
+        with pytest.raises(BadRowsError, match=rf"reviews.csv{ending}, row 11 \(line 12\): 1 fields, expected 2"):
+            load(put(tmp_path / f"reviews.csv{ending}", COMPRESS[ending]("\n".join(lines).encode())))
+
+
+@pytest.mark.parametrize("is_quoted", [True, False])
+def test_quoting_of_a_compressed_tsv_is_decided_by_the_whole_file(load, tmp_path: Path, is_quoted: bool) -> None:
+    last = '"a ""b"" c"\tlabel 1' if is_quoted else 'say "b"\tlabel 1'
+    content = "\n".join(["text\tlabel", *(line.replace(",", "\t") for line in reviews(40)), last])
+    splits = load(put(tmp_path / "reviews.tsv.zst", COMPRESS[".zst"](content.encode())))
+    assert ('a "b" c' if is_quoted else 'say "b"') in texts(splits)
+
+
+@pytest.mark.parametrize("ending", COMPRESS)
+def test_damaged_file_is_refused_by_name_in_one_line(load, tmp_path: Path, ending: str) -> None:
+    numbers = random.Random(0)
+    rows = [f"review {row} {numbers.randbytes(20).hex()},label {row % 2}" for row in range(5_000)]
+    content = COMPRESS[ending]("\n".join(["text,label", *rows]).encode())
+    middle = len(content) // 2
+    flipped = content[:middle] + bytes(byte ^ 0xFF for byte in content[middle : middle + 99]) + content[middle + 99 :]
+    for name, damaged in (("half", content[:middle]), ("end", content[:-1]), ("flipped", flipped), ("text", b"a,b\n")):
+        if (name, ending) == ("flipped", ".zst"):
+            continue  # pyarrow writes no checksums
+        path = put(tmp_path / f"{name}.csv{ending}", damaged)
+        with pytest.raises(ValueError, match=rf"{path.name}'") as caught:
+            load(path, bad_rows="skip")
+        assert "\n" not in str(caught.value)
+        assert not isinstance(caught.value, BadRowsError)
+
+
+@pytest.mark.parametrize("ending", COMPRESS)
+def test_empty_content_is_refused(load, tmp_path: Path, ending: str) -> None:
+    with pytest.raises(ValueError, match=r"reviews.csv.* is empty once it is decompressed"):
+        load(put(tmp_path / f"reviews.csv{ending}", COMPRESS[ending](b"")))
+    with pytest.raises(ValueError, match=rf"reviews.csv{ending} is empty; expected rows"):
+        load(put(tmp_path / f"reviews.csv{ending}", b""))
+
+
+def with_password() -> bytes:
+    content = bytearray(zipped(CSV.encode()))
+    for signature, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        content[content.index(signature) + flags] |= 1
+    return bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.zip", zipped(b"x", "train.csv", "test.csv"), "Expected one data file in .*'train.csv', 'test.csv'"),
+        ("a.zip", zipped(b"x", *map("{}.txt".format, range(99))), "and 94 more"),
+        ("a.zip", zipped(b"x", "README.md", "empty/"), "Expected one data file in '.*a.zip'; found none"),
+        ("a.zip", zipped(CSV.encode(), "é.csv").replace(b"\xc3\xa9", b"\xc3("), "a.zip' is not a readable zip archive"),
+        ("a.zip", zipped(CSV.encode(), "picture.png"), "unsupported extension '.png' inside it"),
+        ("a.zip", with_password(), "a.zip' is protected with a password"),
+        ("a.zip", zipped(gzip.compress(CSV.encode()), "a.csv.gz"), "unsupported extension '.gz' inside it"),
+        ("a.zip", zipped(gzip.compress(CSV.encode()), "a.csv"), "compressed twice: there is gzip in the zip"),
+        ("a.csv.gz", gzip.compress(gzip.compress(CSV.encode())), "compressed twice: there is gzip in the gzip"),
+        ("a.csv.gz.gz", gzip.compress(gzip.compress(CSV.encode())), "unsupported extension '.gz' inside it"),
+        ("a.gz", gzip.compress(CSV.encode()), "a.gz': its name does not say what is in it"),
+        ("a.csv.gz", zipped(CSV.encode()), "ends in '.gz', but it is compressed with zip"),
+        ("a.csv.gz", CSV.encode(), "ends in '.gz', but its content is not gzip"),
+        ("a.csv", gzip.compress(CSV.encode()), "compressed with gzip: rename it to a.csv.gz"),
+        ("a.parquet.gz", gzip.compress(b"PAR1"), "is compressed, which parquet files are in themselves"),
+    ],
+    ids=lambda value: None if isinstance(value, str) else "content",
+)
+def test_other_archives_are_refused(load, tmp_path: Path, name: str, content: bytes, message: str) -> None:
+    path = put(tmp_path / name, content)
+    with pytest.raises(ValueError, match=message) as caught:
+        load(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_changed_content_is_prepared_anew(load, tmp_path: Path) -> None:
+    path = put(tmp_path / "reviews.csv.gz", gzip.compress(CSV.encode()))
+    load(path)
+    put(path, gzip.compress(CSV.replace("café", "cafe").encode()))
+    assert texts(load(path)) == {row["text"].replace("é", "e") for row in OBJECTS}

@@ -1,0 +1,92 @@
+"""Data of the Hub: as far as it goes without a network."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+from datasets import ClassLabel, Dataset, Features, Value
+
+from research.data.prepare.columns import choose_columns
+from research.data.sources.arrow_tables import LoadedTable
+from research.settings.config import DataSettings
+from tests.limits import HANG_LIMIT
+
+CARD = """---
+configs:
+- config_name: default
+  data_files:
+  - {split: train, path: train.parquet}
+  - {split: validation, path: validation.parquet}
+  - {split: extra, path: extra.parquet}
+---
+"""
+LOAD = """
+import sys
+from pathlib import Path
+from research.settings.config import DataSettings
+from research.data import load_splits
+try:
+    load_splits(DataSettings(data="hub:" + sys.argv[2]), Path(sys.argv[1]))
+except ValueError as error:
+    print(error)
+"""
+
+
+def try_to_load(
+    cache_dir, name: str = "nobody/no-such-data:config", **environment: str
+) -> subprocess.CompletedProcess[str]:
+    # A port of this machine that nothing listens on: refused at once, as a name that cannot be resolved is.
+    environment = {"HF_ENDPOINT": "http://127.0.0.1:9", "NO_PROXY": "*", "HF_HOME": str(cache_dir), **environment}
+    return subprocess.run(
+        [sys.executable, "-c", LOAD, str(cache_dir / "cache"), name],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=HANG_LIMIT,
+    )
+
+
+def test_unreachable_hub_is_said_without_retries(tmp_path) -> None:
+    done = try_to_load(tmp_path)
+    assert done.stdout.startswith("Cannot get 'nobody/no-such-data' from the Hugging Face Hub: ")
+    assert "HF_HUB_OFFLINE=1 uses what was downloaded before" in done.stdout
+    assert len(done.stdout.splitlines()) == 1
+    assert "Retry" not in done.stderr
+
+
+def test_offline_mode_asks_nobody(tmp_path) -> None:
+    done = try_to_load(tmp_path, HF_HUB_OFFLINE="1")
+    assert done.stdout.startswith("Cannot load 'nobody/no-such-data' from the Hugging Face Hub: ")
+
+
+def test_a_data_set_of_the_library_is_loaded(tmp_path) -> None:
+    # The library takes a folder for a data set, and offline nothing else is asked.
+    (tmp_path / "reviews").mkdir()
+    for name in ("train", "validation", "extra"):
+        rows = {"text": [f"{name} {row}" for row in range(40)], "label": ["a", "b"] * 20}
+        Dataset.from_dict(rows).to_parquet(str(tmp_path / "reviews" / f"{name}.parquet"))
+    (tmp_path / "reviews" / "README.md").write_text(CARD)
+    done = try_to_load(tmp_path, f"{tmp_path / 'reviews'}", HF_HUB_OFFLINE="1")
+    assert "Splits of hub:" in done.stdout
+    assert "that are not used: extra." in done.stdout
+    assert "train 32, validation 40, test 8 rows." in done.stdout
+
+
+def test_hub_without_a_name_is_refused(load) -> None:
+    with pytest.raises(ValueError, match="Expected hub:<dataset>"):
+        load("hub:")
+
+
+def test_loaded_splits_keep_their_label_names() -> None:
+    features = Features({"idx": Value("int32"), "sentence": Value("string"), "label": ClassLabel(names=["b", "a"])})
+    table = LoadedTable(
+        Dataset.from_dict({"idx": [0, 1, 2], "sentence": ["x", "y", "z"], "label": [0, 1, -1]}, features), "train"
+    )
+    columns, _ = choose_columns(table, DataSettings())
+    assert columns.names() == ["sentence", "label"]
+    assert table.label_names("label") == ("b", "a")
+    assert list(table.rows(columns.names(), print)) == [(1, 0, ["x", "b"]), (2, 0, ["y", "a"]), (3, 0, ["z", None])]

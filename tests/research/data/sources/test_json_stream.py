@@ -1,0 +1,36 @@
+"""JSON is decoded the same whatever pieces it is read in."""
+
+from __future__ import annotations
+
+import io
+import json
+
+import pytest
+
+from research.data.sources.json_stream import JsonError, JsonStream
+
+VALUES = [12, -1.5e3, True, None, float("-inf"), "", '\\" \n\u0000 é \U0001f600 }]', {"a": [1, {"b": []}]}, [], 7]
+
+
+def stream(content: str, size: int) -> JsonStream:
+    file = io.StringIO(content)
+    return JsonStream(lambda _: file.read(size))
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 1000])
+def test_list_is_decoded_in_pieces_of_any_size(size: int) -> None:
+    pieces = stream("[\n" + ",\n\n".join(map(json.dumps, VALUES)) + "\n]\n", size)
+    elements = list(pieces.elements())
+    assert [element.value for element in elements] == VALUES
+    assert [element.line for element in elements] == [2 + 2 * number for number in range(len(VALUES))]
+    assert pieces.peek() == ""
+    assert pieces.line == 2 + 2 * len(VALUES)
+
+
+@pytest.mark.parametrize("size", [1, 5, 1000])
+@pytest.mark.parametrize(
+    "content", ["[1 2]", "[1,]", "[1", '["a', "[tru]", '["\\x"]', "[1,\n\n}", '[{"a": "\\ud8"}]', ""]
+)
+def test_what_is_not_json_is_refused_in_pieces_of_any_size(size: int, content: str) -> None:
+    with pytest.raises(JsonError, match=f"line {1 + content.count(chr(10))}: "):
+        list(stream(content, size).elements())

@@ -1,0 +1,128 @@
+"""JSON files: a list, an object that holds the list, or an object per line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from research.data.prepare.load import Splits
+from research.data.sources.bad_rows import BadRowsError
+
+ROWS = [{"text": f"café\n{row} \U0001f600 [" + '{"', "label": row % 2, "spans": [{"end": 1.5}]} for row in range(40)]
+
+
+def rows_of(splits: Splits) -> list[tuple[int, str, int]]:
+    return sorted((row["id"], row["text"], row["label"]) for _, split in splits.items() for row in split)
+
+
+def lines_of(rows: list[dict[str, object]], **options: object) -> str:
+    return "\n".join(json.dumps(row, **options) for row in rows)
+
+
+REORDERED = [{"spans": row["spans"], **row} for row in ROWS]  # begins as an object that holds a list of objects does
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        json.dumps(ROWS),
+        json.dumps(ROWS, indent=2, ensure_ascii=False),
+        "\ufeff \n" + json.dumps(ROWS, separators=(",", ":")) + "\n\n",
+        json.dumps({"data": ROWS}),
+        json.dumps({"rows": REORDERED}, indent="\t"),
+        lines_of(ROWS),
+        "\n" + lines_of(REORDERED) + "\n\n",
+    ],
+)
+def test_json_is_read_in_every_form(load, tmp_path: Path, content: str) -> None:
+    (tmp_path / "reviews.json").write_text(content, encoding="utf-8")
+    splits = load(tmp_path / "reviews.json")
+    assert rows_of(splits) == [(number, row["text"], row["label"]) for number, row in enumerate(ROWS)]
+
+
+def test_ndjson_is_read_as_jsonl(load, tmp_path: Path) -> None:
+    (tmp_path / "reviews.NDJSON").write_text(lines_of(ROWS))
+    assert len(rows_of(load(tmp_path / "reviews.NDJSON"))) == 40
+
+
+def test_json_splits_of_a_folder_are_read(load, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "train.json").write_text(json.dumps(ROWS))
+    (tmp_path / "data" / "test.json").write_text(json.dumps({"text": "one row", "label": 1}))
+    (tmp_path / "data" / "val.ndjson").write_text(lines_of(ROWS[:3]))
+    assert [len(split) for _, split in load(tmp_path / "data").items()] == [40, 3, 1]
+
+
+def test_values_longer_than_what_is_read_at_once_are_whole(load, tmp_path: Path) -> None:
+    rows = [{"text": f"{row} " + '\\"é\U0001f600' * 30_000, "label": row % 2} for row in range(12)]
+    (tmp_path / "reviews.json").write_text(json.dumps(rows))
+    assert [text for _, text, _ in rows_of(load(tmp_path / "reviews.json"))] == [row["text"] for row in rows]
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        ("3", r"row 21 \(line 22\): not a JSON object"),
+        ("null", r"row 21 \(line 22\): not a JSON object"),
+        (
+            '{"text": "a", "label": 1, "text": "b"}',
+            r"row 21 \(line 22\): invalid JSON \(more than one value for 'text'",
+        ),
+        ('{"text": "caf\udce9", "label": 1}', r"row 21 \(line 22\): invalid UTF-8"),
+        ('{"text": null,\n "label": 1}', r"row 21 \(line 22\): missing text"),
+    ],
+)
+def test_bad_element_of_a_list_has_its_row_and_line(load, tmp_path: Path, bad: str, message: str) -> None:
+    elements = [*map(json.dumps, ROWS[:20]), bad, *map(json.dumps, ROWS[20:])]
+    content = "[\n" + ",\n".join(elements) + "\n]"
+    (tmp_path / "reviews.json").write_bytes(content.encode("utf-8", "surrogateescape"))
+    with pytest.raises(BadRowsError, match=message):
+        load(tmp_path / "reviews.json")
+    assert [number for number, _, _ in rows_of(load(tmp_path / "reviews.json", bad_rows="skip"))] == [
+        number for number in range(41) if number != 20
+    ]
+
+
+def test_bad_line_of_a_json_file_has_its_line(load, tmp_path: Path) -> None:
+    (tmp_path / "reviews.json").write_text('{"text": "a", broken\n' + lines_of(ROWS))
+    with pytest.raises(BadRowsError, match=r"row 1: invalid JSON"):
+        load(tmp_path / "reviews.json")
+    assert len(rows_of(load(tmp_path / "reviews.json", bad_rows="skip"))) == 40
+
+
+LIST = json.dumps(ROWS, indent=0)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (LIST[:-1], "the file ends before its JSON does; it is cut off"),
+        (LIST[:1000], r"reviews.json, line \d+: invalid JSON"),
+        (LIST + "x", r"line 362: expected the end of the file after the list, found 'x'"),
+        (LIST.replace("},\n", "}\n", 1), r"line 11: expected ',' or '\]', found '{'"),
+        (LIST.replace("1.5", "1.5.5", 1), r"line 7: invalid JSON"),
+        (json.dumps({"data": ROWS}, indent=0)[:-9], r"reviews.json, line 360: invalid JSON"),
+        (LIST.replace("1.5", "9" * 5000, 1), "invalid JSON"),
+        ("[" * 100_000, "invalid JSON"),
+        (json.dumps({"version": "1.1", "data": ROWS}), "one JSON object, and not a row; expected a list of objects"),
+        (json.dumps({"data": ROWS, "version": "1.1"}), "one JSON object, and not a row; expected a list of objects"),
+        (json.dumps({"train": ROWS, "test": ROWS}), "one JSON object, and not a row; expected a list of objects"),
+        (json.dumps({"text": ["a", "b"], "label": [0, 1]}), "one JSON object, and not a row"),
+        (json.dumps({"text": {"0": "a"}, "label": {"0": 1}}, indent=1), "one JSON object, and not a row"),
+        ("{}", "one JSON object, and not a row"),
+        ("[]", "has no JSON objects; expected a list"),
+        ("[1, 2]", "has no JSON objects .*; expected a list"),
+        ('"text"', "begins with '\"'; expected a list"),
+        (" \n", "begins with ''; expected a list"),
+    ],
+)
+def test_what_cannot_be_read_to_its_end_is_refused_in_one_line(
+    load, tmp_path: Path, content: str, message: str
+) -> None:
+    (tmp_path / "reviews.json").write_text(content)
+    with pytest.raises(ValueError, match=message) as caught:
+        load(tmp_path / "reviews.json", bad_rows="skip")
+    assert "\n" not in str(caught.value)
+    assert not isinstance(caught.value, BadRowsError)

@@ -1,0 +1,173 @@
+"""Objectives, against values worked out by hand."""
+
+from __future__ import annotations
+
+import math
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from research.data.batches.batch import Batch
+from research.learning.objectives import DEFAULT_OBJECTIVES, OBJECTIVES, ObjectiveOutput
+from research.settings.config import Choice
+from research.settings.options import create
+from research.tasks.task import Task
+from tests.shipped import shipped
+
+SINGLE = Task("single_label", ("a", "b"), (3, 1), 4)
+MULTI = Task("multi_label", ("a", "b"), (1, 3), 4)
+SCORE = Task("regression", ("score",))
+
+
+class Fixed(nn.Module):
+    """Gives one set of logits after another."""
+
+    def __init__(self, *logits: list[list[float]], dtype: torch.dtype = torch.float32) -> None:
+        super().__init__()
+        self.logits = [torch.tensor(each, dtype=dtype) for each in logits]
+        self.num_calls = 0
+
+    def forward(self, **inputs: Tensor) -> Any:
+        self.num_calls += 1
+        return SimpleNamespace(logits=self.logits[(self.num_calls - 1) % len(self.logits)])
+
+
+def losses(task: Task, name: str, model: nn.Module, labels: Any, **options: Any) -> list[float]:
+    targets = torch.tensor(labels)
+    batch = Batch({}, targets, torch.ones(len(targets)), torch.arange(len(targets)))
+    output: ObjectiveOutput = create(OBJECTIVES, Choice(name, options), task)(model, batch)
+    assert output.losses.shape == (len(targets),)
+    assert output.losses.dtype == torch.float32
+    return output.losses.tolist()
+
+
+def entropy(logits: list[float], label: int) -> float:
+    return math.log(sum(math.exp(logit) for logit in logits)) - logits[label]
+
+
+LOGITS = [[2.0, 0.0], [0.5, 1.5]]
+
+
+def output_units(task: Task, name: str, **options: Any) -> list[list[float]]:
+    return [each.tolist() for each in create(OBJECTIVES, Choice(name, options), task).output_units()]
+
+
+def test_outputs_start_from_what_the_labels_are_like() -> None:
+    assert output_units(SINGLE, "cross_entropy") == [[0, 0], [1, 1]]
+    shift, scale = output_units(MULTI, "bce")
+    assert shift == pytest.approx([math.log(1.5 / 3.5), math.log(3.5 / 1.5)])
+    assert scale == [1, 1]
+    assert output_units(MULTI, "bce", pos_weight="balanced") == [[0, 0], [1, 1]]
+    assert output_units(Task("regression", ("score",), score_mean=3.0, score_std=1.5), "mse") == [[3], [1.5]]
+
+
+def test_cross_entropy_by_hand() -> None:
+    expected = [entropy(LOGITS[0], 1), entropy(LOGITS[1], 1)]
+    assert losses(SINGLE, "cross_entropy", Fixed(LOGITS), [1, 1]) == pytest.approx(expected)
+
+
+def test_cross_entropy_smooths_labels() -> None:
+    expected = 0.9 * entropy(LOGITS[0], 0) + 0.1 * (entropy(LOGITS[0], 0) + entropy(LOGITS[0], 1)) / 2
+    found = losses(SINGLE, "cross_entropy", Fixed([LOGITS[0]]), [0], label_smoothing=0.1)
+    assert found == pytest.approx([expected])
+
+
+def test_cross_entropy_balances_labels_with_mean_weight_one() -> None:
+    # counts 3 and 1: weights in ratio 1/3 to 1, and 3 w_a + 1 w_b = 4
+    expected = [2 / 3 * entropy(LOGITS[0], 0), 2.0 * entropy(LOGITS[1], 1)]
+    found = losses(SINGLE, "cross_entropy", Fixed(LOGITS), [0, 1], class_weights="balanced")
+    assert found == pytest.approx(expected)
+    given = losses(SINGLE, "cross_entropy", Fixed(LOGITS), [0, 1], class_weights=[1.0, 3.0])
+    assert given == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("weights", [[1.0], [1.0, -1.0]])
+def test_cross_entropy_refuses_weights_that_do_not_fit(weights: list[float]) -> None:
+    with pytest.raises(ValueError, match="must be 2 numbers of 0 or more, not all 0, for a, b; got"):
+        losses(SINGLE, "cross_entropy", Fixed(LOGITS), [0, 1], class_weights=weights)
+
+
+def test_focal_by_hand() -> None:
+    probability = math.exp(-entropy(LOGITS[0], 1))
+    expected = (1 - probability) ** 2 * entropy(LOGITS[0], 1)
+    assert losses(SINGLE, "focal", Fixed([LOGITS[0]]), [1]) == pytest.approx([expected])
+    plain = losses(SINGLE, "focal", Fixed(LOGITS), [0, 1], gamma=0)
+    assert plain == pytest.approx([entropy(LOGITS[0], 0), entropy(LOGITS[1], 1)])
+
+
+@pytest.mark.parametrize("gamma", [0.5, 2.0])
+def test_focal_has_finite_gradients_where_an_example_is_certain(gamma: float) -> None:
+    logits = torch.tensor([[200.0, 0.0]], requires_grad=True)
+    model: Any = lambda **inputs: SimpleNamespace(logits=logits)  # noqa: E731
+    batch = Batch({}, torch.tensor([0]), torch.ones(1), torch.zeros(1, dtype=torch.long))
+    create(OBJECTIVES, Choice("focal", {"gamma": gamma}), SINGLE)(model, batch).losses.sum().backward()
+    assert logits.grad is not None
+    assert logits.grad.isfinite().all()
+
+
+def test_bce_is_the_mean_over_labels() -> None:
+    def binary(logit: float, label: float) -> float:
+        return math.log1p(math.exp(-logit)) if label else math.log1p(math.exp(logit))
+
+    found = losses(MULTI, "bce", Fixed([[2.0, -1.0]]), [[1.0, 1.0]])
+    assert found == pytest.approx([(binary(2, 1) + binary(-1, 1)) / 2])
+    # positives weigh 3 / 1 and 1 / 3
+    found = losses(MULTI, "bce", Fixed([[2.0, -1.0]]), [[1.0, 1.0]], pos_weight="balanced")
+    assert found == pytest.approx([(3 * binary(2, 1) + binary(-1, 1) / 3) / 2])
+
+
+def test_mse_by_hand() -> None:
+    assert losses(SCORE, "mse", Fixed([[2.0], [1.0]]), [0.5, 1.0]) == pytest.approx([2.25, 0.0])
+
+
+def test_r_drop_by_hand() -> None:
+    def distribution(logits: list[float]) -> list[float]:
+        return [math.exp(-entropy(logits, label)) for label in (0, 1)]
+
+    def divergence(p: list[float], q: list[float]) -> float:
+        return sum(a * math.log(a / b) for a, b in zip(p, q, strict=True))
+
+    first, second = (distribution(logits) for logits in LOGITS)
+    expected = (entropy(LOGITS[0], 1) + entropy(LOGITS[1], 1)) / 2
+    expected += 3.0 * (divergence(first, second) + divergence(second, first)) / 4
+    model = Fixed([LOGITS[0]], [LOGITS[1]])
+    assert losses(SINGLE, "r_drop", model, [1], alpha=3.0) == pytest.approx([expected], rel=1e-5)
+    assert model.num_calls == 2
+
+
+def test_r_drop_evaluates_with_one_pass() -> None:
+    model = Fixed([LOGITS[0]]).eval()
+    assert losses(SINGLE, "r_drop", model, [1]) == pytest.approx([entropy(LOGITS[0], 1)])
+    assert model.num_calls == 1
+
+
+@pytest.mark.parametrize("name", shipped(OBJECTIVES))
+def test_objective_refuses_tasks_that_it_does_not_fit(name: str) -> None:
+    for task in (SINGLE, MULTI, SCORE):
+        if task.problem_type in OBJECTIVES[name].problem_types:
+            create(OBJECTIVES, Choice(name), task)
+        else:
+            with pytest.raises(ValueError, match=f"this one is {task.problem_type}. Fitting objectives: "):
+                create(OBJECTIVES, Choice(name), task)
+
+
+@pytest.mark.parametrize("task", [SINGLE, MULTI, SCORE])
+def test_default_objective_computes_losses_of_bfloat16_logits_in_float32(task: Task) -> None:
+    model = Fixed([[1.0] * task.num_labels] * 2, dtype=torch.bfloat16)
+    labels = {"single_label": [0, 1], "multi_label": [[1.0, 0.0]] * 2, "regression": [1.0, 2.0]}[task.problem_type]
+    assert all(math.isfinite(loss) for loss in losses(task, DEFAULT_OBJECTIVES[task.problem_type], model, labels))
+
+
+@pytest.mark.parametrize(("name", "option"), [("focal", "gamma"), ("r_drop", "alpha")])
+def test_objective_refuses_a_negative_weight(name: str, option: str) -> None:
+    with pytest.raises(ValueError, match=f"Expected {option} of 0 or more, got -1.0"):
+        create(OBJECTIVES, Choice(name, {option: -1.0}), SINGLE)
+
+
+def test_objective_registration_refuses_what_is_no_objective() -> None:
+    with pytest.raises(ValueError, match="expects a subclass of Objective, got <class 'int'>"):
+        OBJECTIVES.register("no_objective")(int)
+    assert "no_objective" not in OBJECTIVES

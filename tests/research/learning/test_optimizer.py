@@ -1,0 +1,59 @@
+"""One parameter group per block and weight decay yes or no, each with its rate."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from research.learning.optimizer import apply_schedule, block_rates, create_optimizer, learning_rates
+from research.learning.schedules import Schedule
+from research.model.families import model_blocks
+from research.settings.config import Choice, RunConfig
+from tests.research.model.tiny_encoders import FAMILY_NAMES, tiny_model
+
+
+def blocks(family: str = "bert") -> list[tuple[str, list[tuple[str, torch.nn.Parameter]]]]:
+    model = tiny_model(family)
+    return model_blocks(model.encoder, model.head)
+
+
+def test_block_rates_fall_with_the_distance_from_the_head() -> None:
+    rates = block_rates(blocks(), RunConfig(lr=1.0, head_lr=5.0, layer_decay=0.5))
+    assert rates == {"embeddings": 0.25, "layer.0": 0.5, "layer.1": 1.0, "head": 5.0}
+    assert block_rates(blocks(), RunConfig(lr=1.0, head_lr=None, layer_decay=1.0)) == dict.fromkeys(rates, 1.0)
+
+
+@pytest.mark.parametrize("family", FAMILY_NAMES)
+def test_every_parameter_is_in_one_group_frozen_ones_included(family: str) -> None:
+    model = tiny_model(family)
+    for parameter in model.encoder.parameters():
+        parameter.requires_grad_(requires_grad=False)
+    optimizer = create_optimizer(model_blocks(model.encoder, model.head), RunConfig(weight_decay=0.1))
+    grouped = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    assert len(grouped) == len(set(grouped)) == len(list(model.parameters()))
+    keys = [(group["block"], group["weight_decay"]) for group in optimizer.param_groups]
+    assert len(keys) == len(set(keys))
+
+
+def test_norms_and_biases_are_spared_from_weight_decay() -> None:
+    chosen = blocks()
+    names = {id(parameter): name for _, parameters in chosen for name, parameter in parameters}
+    for group in create_optimizer(chosen, RunConfig(weight_decay=0.1)).param_groups:
+        for parameter in group["params"]:
+            name = names[id(parameter)]
+            spared = name.endswith("bias") or "LayerNorm" in name
+            assert (group["weight_decay"] == 0) == spared, name
+
+
+def test_apply_schedule_multiplies_every_base_rate() -> None:
+    optimizer = create_optimizer(blocks(), RunConfig(lr=1.0, head_lr=5.0, layer_decay=0.5))
+    schedule = Schedule(Choice("linear"), num_warmup_steps=0, num_training_steps=4)
+    schedule.step()
+    apply_schedule(optimizer, schedule)
+    assert learning_rates(optimizer) == pytest.approx(
+        {"embeddings": 0.75 * 0.25, "layer.0": 0.75 * 0.5, "layer.1": 0.75, "head": 0.75 * 5}
+    )
+
+
+def test_sgd_is_to_be_had() -> None:
+    assert isinstance(create_optimizer(blocks(), RunConfig(optimizer="sgd")), torch.optim.SGD)

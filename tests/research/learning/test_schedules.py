@@ -1,0 +1,142 @@
+"""Schedules: one contract for all, and what each is known for."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from torch.optim import SGD, AdamW
+
+from research.learning.optimizer import apply_schedule, create_optimizer
+from research.learning.schedules import GIVEN_BY_CALLER, SCHEDULES, Schedule
+from research.settings.config import Choice, RunConfig
+from research.settings.options import resolve_options
+
+UNCONDITIONAL = [name for name in SCHEDULES if name != "plateau"]
+
+
+def factors(name: str, warmup: int, total: int, **options: object) -> list[float]:
+    schedule = Schedule(Choice(name, dict(options)), num_warmup_steps=warmup, num_training_steps=total)
+    found = []
+    for _ in range(total):
+        found.append(schedule.factor)
+        schedule.step()
+    return found
+
+
+@pytest.mark.parametrize("name", list(SCHEDULES))
+@pytest.mark.parametrize(
+    ("warmup", "total"), [(0, 1), (1, 1), (0, 2), (1, 2), (2, 2), (0, 10), (1, 10), (10, 10), (10, 100)]
+)
+def test_schedule_stays_between_zero_and_one(name: str, warmup: int, total: int) -> None:
+    if total == 1 and (name == "triangular" or (warmup == 1 and name not in ("one_cycle", "plateau"))):
+        with pytest.raises(ValueError, match=f"The schedule '{name}' would keep the learning rate at 0"):
+            factors(name, warmup, total)
+        return
+    found = factors(name, warmup, total)
+    assert all(0 <= factor <= 1 + 1e-12 for factor in found)
+    assert max(found) > 0
+    if name != "plateau" and warmup < total:
+        assert max(found) == pytest.approx(1.0)
+        assert found.index(max(found)) == (max(warmup, 1) if name == "triangular" else warmup)
+
+
+def test_one_cycle_per_epoch_begins_at_its_peak_and_leaves_no_epoch_idle() -> None:
+    assert factors("one_cycle", 0, 1) == pytest.approx([1.0])
+    assert factors("one_cycle", 0, 3) == pytest.approx([1.0, 0.75, 0.25], abs=1e-4)
+
+
+@pytest.mark.parametrize("name", UNCONDITIONAL)
+def test_schedule_is_the_librarys_own(name: str) -> None:
+    optimizer = SGD([torch.zeros(1, requires_grad=True)], lr=1.0, momentum=0.9)
+    options = resolve_options(SCHEDULES, Choice(name), given_by_caller=GIVEN_BY_CALLER)
+    scheduler = SCHEDULES[name](optimizer, num_warmup_steps=3, num_training_steps=20, **options)
+    expected = []
+    for step in range(20):
+        expected.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        if step < 19:
+            scheduler.step()
+    assert factors(name, 3, 20) == expected
+
+
+@pytest.mark.parametrize("name", UNCONDITIONAL)
+def test_schedule_goes_on_where_it_was(name: str) -> None:
+    whole = factors(name, 2, 12)
+    cut = Schedule(Choice(name), num_warmup_steps=2, num_training_steps=12)
+    for _ in range(5):
+        cut.step()
+    resumed = Schedule(Choice(name), num_warmup_steps=2, num_training_steps=12)
+    resumed.load_state_dict(json.loads(json.dumps(cut.state_dict())))
+    rest = []
+    for _ in range(7):
+        rest.append(resumed.factor)
+        resumed.step()
+    assert rest == whole[5:]
+
+
+def test_schedule_refuses_a_warmup_longer_than_the_run() -> None:
+    with pytest.raises(ValueError, match=r"got 11 of 10 steps\. Lower --warmup"):
+        factors("linear", 11, 10)
+
+
+def test_one_cycle_rises_and_falls() -> None:
+    found = factors("one_cycle", 4, 20)
+    assert found[0] == pytest.approx(1 / 25)
+    assert found[:5] == sorted(found[:5])
+    assert found[4:] == sorted(found[4:], reverse=True)
+    assert 1 / 25 / 1e4 < found[-1] < 0.02
+
+
+def test_one_cycle_moves_momentum_against_the_rate() -> None:
+    for optimizer_name, read in (("sgd", lambda group: group["momentum"]), ("adamw", lambda group: group["betas"][0])):
+        parameter = torch.nn.Parameter(torch.zeros(2, 2))
+        config = RunConfig(optimizer=optimizer_name)  # type: ignore[arg-type]
+        optimizer = create_optimizer([("head", [("weight", parameter)])], config)
+        choice = Choice("one_cycle", {"cycle_momentum": True})
+        schedule = Schedule(choice, num_warmup_steps=2, num_training_steps=6)
+        found = []
+        for _ in range(6):
+            apply_schedule(optimizer, schedule)
+            found.append(read(optimizer.param_groups[0]))
+            schedule.step()
+        assert found[0] == pytest.approx(0.95)
+        assert found[2] == pytest.approx(0.85)
+        assert 0.93 < found[-1] < 0.95
+        if isinstance(optimizer, AdamW):
+            assert optimizer.param_groups[0]["betas"][1] == 0.999
+
+
+def test_momentum_stays_where_it_is_not_asked_to_move() -> None:
+    assert Schedule(Choice("one_cycle"), num_warmup_steps=2, num_training_steps=6).momentum is None
+
+
+def test_plateau_follows_the_validation_loss() -> None:
+    schedule = Schedule(Choice("plateau", {"factor": 0.1, "patience": 1}), num_warmup_steps=0, num_training_steps=9)
+    assert schedule.is_conditional
+    for loss, factor in ((1.0, 1.0), (0.5, 1.0), (0.6, 1.0), (0.6, 0.1), (0.4, 0.1)):
+        schedule.step()
+        schedule.step_on_metric(loss)
+        assert schedule.factor == pytest.approx(factor)
+    resumed = Schedule(Choice("plateau", {"factor": 0.1, "patience": 1}), num_warmup_steps=0, num_training_steps=9)
+    resumed.load_state_dict(json.loads(json.dumps(schedule.state_dict())))
+    assert resumed.factor == schedule.factor
+    for each in (schedule, resumed):
+        each.step_on_metric(0.9)
+        each.step_on_metric(0.9)
+    assert resumed.factor == schedule.factor == pytest.approx(0.01)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("one_cycle", {"div_factor": 0.0}, "Expected div_factor and final_div_factor above 0"),
+        ("polynomial", {"end": 2.0}, "Expected end from 0 to below 1"),
+        ("plateau", {"factor": 2.0}, "Expected factor between 0 and 1"),
+        ("warmup_stable_decay", {"decay": 1.5}, "Expected decay from 0 to 1"),
+    ],
+)
+def test_schedule_refuses_options_without_sense(name: str, options: dict[str, float], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        factors(name, 1, 10, **options)

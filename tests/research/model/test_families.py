@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+from transformers import AutoConfig, AutoModel
+
+from research.model.encoders import pooler_arguments
+from research.model.families import FAMILIES, encoder_blocks, find_family, longest_input, model_blocks, set_dropout
+from tests.research.model.tiny_encoders import FAMILY_NAMES, tiny_batch, tiny_config, tiny_model
+
+REST = {
+    "deberta-v2": {"encoder.rel_embeddings", "encoder.LayerNorm", "encoder.conv"},
+    "modernbert": {"final_norm"},
+    "mpnet": {"encoder.relative_attention_bias"},
+}
+
+
+def tiny_encoder(family, **changed):
+    config = tiny_config(family, **changed)
+    return AutoModel.from_config(config, **pooler_arguments(config))
+
+
+def test_families_tested_are_all_there_are():
+    assert set(FAMILIES) == set(FAMILY_NAMES)
+
+
+@pytest.mark.parametrize("family", FAMILY_NAMES)
+def test_blocks_hold_every_parameter_once(family):
+    model = tiny_model(family)
+    blocks = model_blocks(model.encoder, model.head)
+    names = [name for _, parameters in blocks for name, _ in parameters]
+    assert sorted(names) == sorted(name for name, _ in model.named_parameters())
+    assert all(parameter is model.get_parameter(name) for _, parameters in blocks for name, parameter in parameters)
+
+
+@pytest.mark.parametrize("family", FAMILY_NAMES)
+def test_blocks_names_and_order(family):
+    layers = ["layer.0"] if family == "albert" else ["layer.0", "layer.1"]
+    rest = ["rest"] if family in REST else []
+    model = tiny_model(family)
+    blocks = dict(model_blocks(model.encoder, model.head))
+    assert list(blocks) == ["embeddings", *layers, *rest, "head"]
+    table = model.encoder.get_input_embeddings().weight
+    assert any(parameter is table for _, parameter in blocks["embeddings"])
+
+
+@pytest.mark.parametrize("family", sorted(REST))
+def test_blocks_rest_is_what_belongs_to_no_layer(family):
+    encoder = tiny_encoder(family)
+    rest = [name for name, _ in dict(encoder_blocks(encoder))["rest"]]
+    assert {part for part in REST[family] if any(name.startswith(part) for name in rest)} == REST[family]
+    assert all(name.startswith(tuple(REST[family])) for name in rest)
+
+
+@pytest.mark.parametrize("family", ["albert", "electra"])
+def test_blocks_projection_of_embeddings_belongs_to_embeddings(family):
+    encoder = tiny_encoder(family)
+    projections = [
+        parameter for _, parameter in dict(encoder_blocks(encoder))["embeddings"] if parameter.shape == (32, 16)
+    ]
+    assert len(projections) == 1
+
+
+def test_blocks_of_eleven_layers_keep_layer_1_apart_from_layer_10():
+    blocks = dict(encoder_blocks(tiny_encoder("bert", num_hidden_layers=11)))
+    assert len(blocks["layer.1"]) == len(blocks["layer.10"]) == 16
+
+
+def test_blocks_of_an_albert_with_groups_are_its_groups():
+    blocks = dict(encoder_blocks(tiny_encoder("albert", num_hidden_groups=2)))
+    assert list(blocks) == ["embeddings", "layer.0", "layer.1"]
+
+
+def test_blocks_of_an_unknown_family_are_found_and_said(caplog):
+    config = AutoConfig.for_model(
+        "gpt2", vocab_size=50, n_embd=32, n_layer=3, n_head=2, n_positions=20, bos_token_id=1, eos_token_id=1
+    )
+    encoder = AutoModel.from_config(config)
+    blocks = encoder_blocks(encoder)
+    assert [name for name, _ in blocks] == ["embeddings", "layer.0", "layer.1", "layer.2", "rest"]
+    assert [name for name, _ in blocks[0][1]] == ["wte.weight"]
+    assert "'gpt2' is not known: taking 'h' for its layers and 'wte' for its embeddings" in caplog.text
+
+
+def test_blocks_of_an_encoder_without_layers_are_refused():
+    encoder = tiny_encoder("bert")
+    encoder.encoder = nn.Identity()
+    encoder.config.model_type = "no_such_family"
+    with pytest.raises(ValueError, match="Found no layers in an encoder of the family 'no_such_family'"):
+        find_family(encoder)
+
+
+@pytest.mark.parametrize("family", FAMILY_NAMES)
+def test_set_dropout_reaches_every_dropout(family):
+    config = tiny_config(family)
+    set_dropout(config, dropout=0.25, attention_dropout=0.5)
+    encoder = AutoModel.from_config(config, **pooler_arguments(config))
+    found = {module.p for module in encoder.modules() if isinstance(module, nn.Dropout)}
+    assert 0.25 in found
+    assert found <= {0.25, 0.5}
+
+
+@pytest.mark.parametrize("family", FAMILY_NAMES)
+def test_set_dropout_of_zero_leaves_nothing_random(family):
+    config = tiny_config(family)
+    set_dropout(config, dropout=0.0, attention_dropout=0.0)
+    encoder = AutoModel.from_config(config, **pooler_arguments(config)).train()
+    first, second = (encoder(**tiny_batch()).last_hidden_state for _ in range(2))
+    torch.testing.assert_close(first, second, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("setting", ["dropout", "attention_dropout"])
+@pytest.mark.parametrize("family", FAMILY_NAMES)
+def test_set_dropout_alone_makes_training_random(family, setting):
+    config = tiny_config(family)
+    set_dropout(config, **({"dropout": 0.0, "attention_dropout": 0.0} | {setting: 0.5}))
+    encoder = AutoModel.from_config(config, **pooler_arguments(config)).train()
+    first, second = (encoder(**tiny_batch()).last_hidden_state for _ in range(2))
+    assert not torch.equal(first, second)
+
+
+def test_set_dropout_none_keeps_the_encoders_own():
+    config = tiny_config("bert", hidden_dropout_prob=0.3)
+    set_dropout(config, dropout=None, attention_dropout=0.2)
+    assert (config.hidden_dropout_prob, config.attention_probs_dropout_prob) == (0.3, 0.2)
+
+
+def test_set_dropout_of_an_unknown_family_takes_the_usual_names():
+    config = AutoConfig.for_model("camembert")
+    assert "camembert" not in FAMILIES
+    set_dropout(config, dropout=0.3, attention_dropout=0.2)
+    assert (config.hidden_dropout_prob, config.attention_probs_dropout_prob) == (0.3, 0.2)
+
+
+def test_set_dropout_of_a_family_with_other_names_is_refused_unless_it_is_the_default(caplog):
+    config = AutoConfig.for_model("gpt2")
+    for settings in ({"dropout": 0.0, "attention_dropout": None}, {"dropout": None, "attention_dropout": 0.1}):
+        with pytest.raises(
+            ValueError, match="dropout of an encoder of the family 'gpt2': its name for it is not known"
+        ):
+            set_dropout(config, **settings)
+    set_dropout(config, dropout=None, attention_dropout=0.0)
+    assert "'gpt2' is not known: its dropout of attention stays" in caplog.text
+
+
+@pytest.mark.parametrize("family", [family for family in FAMILY_NAMES if family not in {"modernbert", "deberta-v2"}])
+def test_longest_input_is_the_longest_that_works(family):
+    encoder = tiny_encoder(family).eval()
+    longest = longest_input(encoder.config)
+    encoder(**tiny_batch((longest,)))
+    with pytest.raises((IndexError, RuntimeError)):
+        encoder(**tiny_batch((longest + 1,)))
+
+
+def test_longest_input_of_relative_positions_has_no_limit():
+    assert longest_input(tiny_config("deberta-v2")) is None

@@ -1,0 +1,160 @@
+"""Selectors mean the same in every family; what they stand for is written out here by raw parameter names."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from research.model.selectors import (
+    SelectorError,
+    frozen_modules,
+    select_blocks,
+    select_layers,
+    select_modules,
+    select_parameters,
+    shortest_selectors,
+)
+from tests.research.model.tiny_encoders import FAMILY_NAMES, tiny_model
+
+LAYER = dict.fromkeys(FAMILY_NAMES, r"encoder\.layer") | {
+    "albert": r"encoder\.albert_layer_groups",
+    "distilbert": r"transformer\.layer",
+    "modernbert": "layers",
+}
+"""Where the layers are, inside the encoder."""
+EMBEDDINGS = dict.fromkeys(FAMILY_NAMES, r"embeddings\.") | {
+    "albert": r"embeddings\.|encoder\.embedding_hidden_mapping_in\.",
+    "electra": r"embeddings\.|embeddings_project\.",
+}
+REST = {
+    "deberta-v2": r"encoder\.(rel_embeddings|LayerNorm|conv)\.",
+    "modernbert": r"final_norm\.",
+    "mpnet": r"encoder\.relative_attention_bias\.",
+}
+SHARES_LAYERS = ("albert",)
+
+
+def expected(family: str, selector: str) -> str:
+    """Return a pattern of the raw names that a selector stands for."""
+    head, inside = "head\\.", "encoder\\."
+    return {
+        "all": f"{head}|{inside}",
+        "encoder": inside,
+        "head": head,
+        "encoder.embeddings": f"{inside}({EMBEDDINGS[family]})",
+        "encoder.layer": rf"{inside}{LAYER[family]}\.",
+        "encoder.layer[-1]": rf"{inside}{LAYER[family]}\.1\.",
+        "encoder.layer[:1]": rf"{inside}{LAYER[family]}\.0\.",
+        "encoder.layer[0:2]": rf"{inside}{LAYER[family]}\.[01]\.",
+        "encoder.rest": f"{inside}({REST.get(family, 'nothing')})",
+        "name:*bias": r".*bias$",
+    }[selector]
+
+
+SELECTORS = (
+    "all",
+    "encoder",
+    "head",
+    "encoder.embeddings",
+    "encoder.layer",
+    "encoder.layer[-1]",
+    "encoder.layer[:1]",
+    "encoder.layer[0:2]",
+    "encoder.rest",
+    "name:*bias",
+)
+
+
+@pytest.mark.parametrize("selector", SELECTORS)
+@pytest.mark.parametrize("family", FAMILY_NAMES)
+def test_selector_stands_for_the_parameters_of_its_name(family: str, selector: str) -> None:
+    model = tiny_model(family)
+    if (family in SHARES_LAYERS and "[" in selector) or (family not in REST and selector == "encoder.rest"):
+        with pytest.raises(SelectorError, match=r"slices layers|matches no parameter"):
+            select_parameters(model, selector)
+        return
+    names = {name for name, _ in model.named_parameters()}
+    wanted = {name for name in names if re.match(expected(family, selector), name)}
+    assert wanted
+    assert select_parameters(model, selector).keys() == wanted
+
+
+@pytest.mark.parametrize("family", FAMILY_NAMES)
+def test_parts_of_the_encoder_make_the_whole(family: str) -> None:
+    model = tiny_model(family)
+    parts = ["encoder.embeddings", "encoder.layer", *(["encoder.rest"] if family in REST else [])]
+    assert select_parameters(model, parts).keys() == select_parameters(model, "encoder").keys()
+    assert select_parameters(model, [*parts, "head"]).keys() == dict(model.named_parameters()).keys()
+
+
+@pytest.mark.parametrize("family", FAMILY_NAMES)
+def test_modules_of_a_selector_hold_its_parameters_and_no_others(family: str) -> None:
+    model = tiny_model(family)
+    selectors = ["encoder.embeddings", "encoder.layer", "head", *(["encoder.rest"] if family in REST else [])]
+    for selector in selectors:
+        modules = [model.get_submodule(name) for name in select_modules(model, selector)]
+        own = {parameter for module in modules for parameter in module.parameters(recurse=False)}
+        assert own == set(select_parameters(model, selector).values()), selector
+
+
+@pytest.mark.parametrize("family", FAMILY_NAMES)
+def test_what_is_frozen_as_a_whole_is_found(family: str) -> None:
+    model = tiny_model(family)
+    assert frozen_modules(model) == []
+    model.encoder.requires_grad_(False)
+    assert frozen_modules(model) == [model.encoder]
+    layers = "encoder." + LAYER[family].replace("\\", "")
+    (last,) = [model.get_submodule(layers)[-1]]  # type: ignore[index]
+    last.requires_grad_(True)
+    frozen = frozen_modules(model)
+    assert last not in frozen
+    inside = {parameter for module in frozen for parameter in module.parameters()}
+    assert inside == {parameter for parameter in model.parameters() if not parameter.requires_grad}
+
+
+def test_blocks_of_a_selector() -> None:
+    model = tiny_model("bert")
+    assert select_blocks(model, "encoder") == ["embeddings", "layer.0", "layer.1"]
+    assert select_blocks(model, ["head", "encoder.layer[-1:]"]) == ["layer.1", "head"]
+    with pytest.raises(SelectorError, match=r"takes only a part of 'embeddings'.*Select whole blocks"):
+        select_blocks(model, "name:*bias")
+
+
+def test_layers_of_a_selector() -> None:
+    model = tiny_model("bert")
+    assert select_layers(model, "encoder.layer[-1]") == [1]
+    assert select_layers(model, "encoder.layer") == [0, 1]
+    with pytest.raises(SelectorError, match="Expected layers"):
+        select_layers(model, "encoder")
+
+
+@pytest.mark.parametrize(
+    ("selector", "message"),
+    [
+        ("encodr", r"Unknown selector 'encodr'. Did you mean 'encoder'\?"),
+        ("encoder.layers[0]", r"Cannot read the selector 'encoder.layers\[0\]': write encoder.layer\[-2:\]"),
+        ("encoder.layer[2]", r"matches no parameter.*this encoder has 2 layers"),
+        ("encoder.layer[5:]", "matches no parameter"),
+        ("encoder.layer[x]", "Cannot read the selector"),
+        ("adapters", "matches no parameter"),
+        ("name:*.Layernorm.*", "matches no parameter"),
+        ("name:head.out.wieght", r"Did you mean 'name:head.out.weight'\?"),
+    ],
+)
+def test_selector_that_means_nothing_is_an_error_with_near_names(selector: str, message: str) -> None:
+    with pytest.raises(SelectorError, match=message):
+        select_parameters(tiny_model("bert"), selector)
+
+
+@pytest.mark.parametrize("family", FAMILY_NAMES)
+def test_shortest_selectors_of_parameters_stand_for_them_and_no_others(family: str) -> None:
+    model = tiny_model(family)
+    layers = "encoder.layer" if family in SHARES_LAYERS else "encoder.layer[-1]"
+    of_layer, of_embeddings = (list(select_parameters(model, each)) for each in (layers, "encoder.embeddings"))
+    names = [*of_layer, of_embeddings[0], *select_parameters(model, "head")]
+    selectors = shortest_selectors(model, names)
+    assert select_parameters(model, selectors).keys() == set(names)
+    assert len(selectors) == 3
+    select_parameters(model, of_layer[0].join(["name:", ""]))[of_layer[0]].requires_grad_(False)
+    assert shortest_selectors(model, names[1:]) == selectors

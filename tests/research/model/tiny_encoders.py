@@ -1,0 +1,114 @@
+"""The smallest encoder of each family, and a small head."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoConfig, PretrainedConfig
+
+from heads.base import HEADS, EncoderSpec, Head, register_head
+from research.model.encoder_with_head import EncoderWithHead, EncoderWithHeadConfig
+
+VOCABULARY_SIZE = 50
+PAD = 1
+
+BERT_LIKE = {"num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 48, "max_position_embeddings": 40}
+SIZES: dict[str, dict[str, Any]] = {
+    "albert": {**BERT_LIKE, "embedding_size": 16},
+    "bert": BERT_LIKE,
+    "deberta-v2": {
+        **BERT_LIKE,
+        # As in DeBERTa-v3, with the convolution of v2.
+        "relative_attention": True,
+        "position_buckets": 8,
+        "norm_rel_ebd": "layer_norm",
+        "share_att_key": True,
+        "pos_att_type": ["p2c", "c2p"],
+        "position_biased_input": False,
+        "conv_kernel_size": 3,
+    },
+    "distilbert": {"n_layers": 2, "n_heads": 2, "dim": 32, "hidden_dim": 48, "max_position_embeddings": 40},
+    "electra": {**BERT_LIKE, "embedding_size": 16},
+    "modernbert": {
+        **BERT_LIKE,
+        "global_attn_every_n_layers": 2,
+        "local_attention": 8,
+        "bos_token_id": 2,
+        "cls_token_id": 2,
+        "eos_token_id": 3,
+        "sep_token_id": 3,
+    },
+    "mpnet": BERT_LIKE,
+    "roberta": BERT_LIKE,
+    "xlm-roberta": BERT_LIKE,
+}
+FAMILY_NAMES = sorted(SIZES)
+
+
+def tiny_config(family: str, **changed: Any) -> PretrainedConfig:
+    sizes = {"vocab_size": VOCABULARY_SIZE, "pad_token_id": PAD, "hidden_size": 32, **SIZES[family], **changed}
+    if family == "distilbert":
+        del sizes["hidden_size"]
+    config: PretrainedConfig = AutoConfig.for_model(family, **sizes)
+    return config
+
+
+class ProbeHead(Head):
+    """Mean over tokens, linear; initialised to what no library would, and with a buffer."""
+
+    def __init__(self, encoder: EncoderSpec, num_labels: int, *, first: float = 7.0, shift: bool = True) -> None:
+        super().__init__()
+        self.out = nn.Linear(encoder.hidden_size, num_labels)
+        nn.init.uniform_(self.out.weight, 2.0, 3.0)
+        nn.init.constant_(self.out.bias, first)
+        self.register_buffer("shift", torch.full((num_labels,), float(shift)))
+
+    def forward(self, hidden_states: Tensor, attention_mask: Tensor) -> Tensor:
+        weights = attention_mask.to(hidden_states.dtype).unsqueeze(-1)
+        mean = (hidden_states * weights).sum(1) / weights.sum(1).clamp_min(1)
+        return self.out(mean) + self.shift
+
+
+class AllLayersProbeHead(ProbeHead):
+    """The same on the sum of all hidden states, which it insists on getting as a tuple."""
+
+    wants = "all_hidden_states"
+
+    def __init__(self, encoder: EncoderSpec, num_labels: int) -> None:
+        super().__init__(encoder, num_labels)
+        self.num_hidden_states = encoder.num_hidden_states
+
+    def forward(self, hidden_states: tuple[Tensor, ...], attention_mask: Tensor) -> Tensor:
+        assert isinstance(hidden_states, tuple)
+        assert len(hidden_states) == self.num_hidden_states
+        return super().forward(torch.stack(hidden_states).sum(0), attention_mask)
+
+
+if "probe" not in HEADS:
+    register_head("probe")(ProbeHead)
+    register_head("all_layers_probe")(AllLayersProbeHead)
+
+
+def tiny_model(
+    family: str, head: str = "probe", num_labels: int = 3, problem_type: str = "single_label", **options: Any
+) -> EncoderWithHead:
+    torch.manual_seed(0)
+    return EncoderWithHead(
+        EncoderWithHeadConfig(
+            encoder=tiny_config(family),
+            head=head,
+            head_options=options,
+            problem_type=f"{problem_type}_classification" if problem_type != "regression" else problem_type,
+            id2label={index: f"label {index}" for index in range(num_labels)},
+            label2id={f"label {index}": index for index in range(num_labels)},
+        )
+    )
+
+
+def tiny_batch(lengths: tuple[int, ...] = (9, 5, 1)) -> dict[str, Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    input_ids = torch.randint(4, VOCABULARY_SIZE, (len(lengths), max(lengths)), generator=generator)
+    attention_mask = (torch.arange(max(lengths)) < torch.tensor(lengths).unsqueeze(1)).long()
+    return {"input_ids": input_ids.where(attention_mask.bool(), PAD), "attention_mask": attention_mask}

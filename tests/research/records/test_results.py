@@ -1,0 +1,102 @@
+"""What a run leaves in its directory."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+from torch import nn
+
+from research.records.results import config_as_yaml, weights_sha256, write_predictions, write_result
+from research.settings.config import RunConfig
+from research.tasks.task import Task
+from research.training.evaluation import Predictions
+
+
+def test_weights_sha256_sees_names_shapes_and_bytes() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3))
+    first = weights_sha256(model)
+    again = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3))
+    again.load_state_dict(model.state_dict())
+    assert weights_sha256(again) == first
+    again[1].running_mean[0] = torch.nextafter(again[1].running_mean[0], torch.tensor(1.0))  # type: ignore[index, operator]
+    assert weights_sha256(again) != first
+    assert weights_sha256(nn.ModuleDict({"a": model[0], "b": model[1]})) != first
+    flat, square = nn.Module(), nn.Module()
+    flat.register_buffer("x", torch.zeros(4))
+    square.register_buffer("x", torch.zeros(2, 2))
+    assert weights_sha256(flat) != weights_sha256(square)
+
+
+def test_config_says_nothing_of_where_one_run_lies() -> None:
+    text = config_as_yaml(RunConfig(output_dir="/somewhere", name="x", resume="auto", overwrite=True))
+    assert "somewhere" not in text
+    assert "resume" not in text
+    assert "seed: 0" in text
+
+
+def test_result_holds_no_nan(tmp_path: Path) -> None:
+    write_result(tmp_path, {"status": "finished", "metrics": {"test": {"auroc": math.nan, "accuracy": 0.5}}})
+    text = (tmp_path / "result.json").read_text()
+    assert "NaN" not in text
+    assert json.loads(text)["metrics"]["test"] == {"auroc": None, "accuracy": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("task", "logits", "labels", "expected"),
+    [
+        (
+            Task("single_label", ("no", "yes"), (1, 1), 2),
+            [[0.0, 0.0], [-100.0, 100.0]],
+            np.array([0, 1]),
+            {
+                "label": [0, 1],
+                "prediction": [0, 1],
+                "label_name": ["no", "yes"],
+                "prediction_name": ["no", "yes"],
+                "score_no": [0.5, 0.0],
+                "score_yes": [0.5, 1.0],
+            },
+        ),
+        (
+            Task("multi_label", ("a", "b"), (1, 1), 2),
+            [[100.0, -100.0], [100.0, 100.0]],
+            np.array([[1.0, 0.0], [0.0, 1.0]]),
+            {
+                "label": [[1, 0], [0, 1]],
+                "prediction": [[1, 0], [1, 1]],
+                "label_name": [["a"], ["b"]],
+                "prediction_name": [["a"], ["a", "b"]],
+                "score_a": [1.0, 1.0],
+                "score_b": [0.0, 1.0],
+            },
+        ),
+        (
+            Task("regression", ("score",)),
+            [[1.5], [2.5]],
+            np.array([1.0, 2.0]),
+            {"label": [1.0, 2.0], "prediction": [1.5, 2.5], "score_score": [1.5, 2.5]},
+        ),
+    ],
+)
+def test_predictions_have_one_score_per_class(
+    tmp_path: Path, task: Task, logits: list[list[float]], labels: np.ndarray, expected: dict[str, list[object]]
+) -> None:
+    found = Predictions(np.arange(2), np.array(logits, dtype=np.float32), labels, 0.0, {})
+    write_predictions(tmp_path, "test", task, found, [("one.csv", 0), ("empty.csv", 1), ("two.csv", 1)])
+    table = pq.read_table(tmp_path / "predictions" / "test.parquet").to_pydict()
+    assert table.pop("id") == [0, 1]
+    assert table.pop("file") == ["one.csv", "two.csv"]
+    assert table.pop("row") == [1, 1]
+    assert list(table) == list(expected)
+    for name, values in expected.items():
+        if name.endswith("_name"):
+            assert table[name] == values, name
+        else:
+            assert np.allclose(table[name], values), name

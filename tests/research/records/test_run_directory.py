@@ -1,0 +1,66 @@
+"""Where a run directory is, and whether a run may have it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from research.records.run_directory import check_directory, run_directory
+from research.settings.config import RunConfig
+from tests.rights import modes_count
+
+
+def test_run_directory_follows_output_dir_then_name_then_time() -> None:
+    assert run_directory(RunConfig(output_dir="a/b", name="c")) == Path("a/b")
+    assert run_directory(RunConfig(name="c")) == Path("runs/c")
+    made = run_directory(RunConfig(head="lstm", data="some/reviews.csv", encoder="org/model"))
+    assert made.parent == Path("runs")
+    assert made.name.startswith("model-lstm-reviews-2")
+
+
+def test_default_name_is_one_that_systems_take() -> None:
+    long = run_directory(RunConfig(data=f"{'x' * 250}.csv", encoder="y" * 250))
+    assert len(long.name) < 200
+    assert run_directory(RunConfig(data="two\nlines")).name.isprintable()
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "locked", "locked/a"])
+@pytest.mark.parametrize("resume", [None, "auto"])
+def test_directories_that_cannot_be_looked_up_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, resume: str | None
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "locked").mkdir(mode=0)
+    with modes_count(), pytest.raises(ValueError, match=r"Cannot read .*: (File name too long|Permission denied)\."):
+        check_directory(Path(name), RunConfig(output_dir=name, resume=resume))
+
+
+def test_overwriting_what_the_run_reads_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    run = Path("runs/self")
+    (run / "best").mkdir(parents=True)
+    (run / "config.yaml").touch()
+    (run / "plugin.py").touch()
+    Path("link").symlink_to(run)
+    (run / "elsewhere").symlink_to(tmp_path)
+    for settings in (
+        {"fork": "runs/self@6"},
+        {"fork": "link"},
+        {"fork": f"{tmp_path}/runs/../runs/self"},
+        {"init_from": "runs/self"},
+        {"init_from": "link/best"},
+        {"encoder": "./runs/self/best"},
+        {"data": "runs/self/elsewhere"},
+        {"plugin": ["runs/self/plugin.py"]},
+    ):
+        for directory in (run, Path("link"), tmp_path / run):
+            (name,) = settings
+            with pytest.raises(ValueError, match=rf"--overwrite would delete .* --{name} "):
+                check_directory(directory, RunConfig(**settings, overwrite=True))
+    check_directory(run, RunConfig(overwrite=True, data="reviews.csv", init_from="runs/selfish"))
+    check_directory(run, RunConfig(resume="auto", init_from="runs/self"))
+    (run / "child").mkdir()
+    (run / "child" / "config.yaml").touch()
+    with pytest.raises(ValueError, match=r"other runs .*runs/self/child"):
+        check_directory(run, RunConfig(overwrite=True))

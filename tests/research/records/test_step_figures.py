@@ -1,0 +1,46 @@
+"""Pictures over steps: what they show, and where edits are marked."""
+
+from __future__ import annotations
+
+import pytest
+
+from research.records.journal_file import Record
+from research.records.step_figures import MAX_POINTS, curves_figure, loss_figure, rates_figure
+
+
+def edit(number: int, step: int) -> Record:
+    return Record(number, step, step / 10, "scale_lr", {"factor": 0.5}, "Python", [1, 1], [1, 1])
+
+
+def test_edits_are_marked_where_they_were_made() -> None:
+    figure = loss_figure(([1, 2, 3], [3.0, 2.0, 1.0]), ([3], [1.5]), [edit(1, 1), edit(2, 2)], 3)
+    (axes,) = figure.axes
+    dotted = [line.get_xdata()[0] for line in axes.lines if line.get_linestyle() == ":"]
+    assert dotted == [1.5, 2.5]
+    assert [(text.get_text(), text.get_position()[0]) for text in axes.texts] == [("1", 1.5), ("2", 2.5)]
+    assert {line.get_label() for line in axes.lines} >= {"training", "validation"}
+
+
+def test_numbers_of_edits_that_lie_close_are_joined() -> None:
+    edits = [edit(1, 10), edit(2, 10), edit(3, 12), edit(4, 500)]
+    (axes,) = curves_figure({"x": ([1, 1000], [0.0, 1.0])}, "x", edits, 1000).axes
+    assert [text.get_text() for text in axes.texts] == ["1-3", "4"]
+
+
+def test_long_curves_are_drawn_as_means_of_neighbours() -> None:
+    steps = list(range(1, 2 * MAX_POINTS + 1))
+    (axes,) = curves_figure({"x": (steps, [float(step) for step in steps])}, "x", [], len(steps)).axes
+    assert len(axes.lines[0].get_xdata()) == MAX_POINTS
+    assert axes.lines[0].get_ydata()[0] == 1.5
+
+
+def test_values_that_are_not_finite_leave_gaps() -> None:
+    (axes,) = loss_figure(([1, 2, 3], [1.0, float("nan"), float("inf")]), ([], []), [], 3).axes
+    assert axes.get_ylim()[0] < 1.0 < axes.get_ylim()[1] < 2
+
+
+@pytest.mark.parametrize("blocks", [["head", "embeddings"], ["layer.10", "head", "layer.2", "rest", "embeddings"]])
+def test_blocks_stand_in_the_models_order(blocks: list[str]) -> None:
+    (axes,) = rates_figure({block: ([1, 2], [1e-3, 1e-4]) for block in blocks}, [], 2).axes
+    order = ["embeddings", "layer.2", "layer.10", "rest", "head"]
+    assert [line.get_label() for line in axes.lines] == [block for block in order if block in blocks]

@@ -1,0 +1,107 @@
+"""A resumed run continues the runs of its trackers; a fork starts runs of its own."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from research import Hook, RunConfig, run_experiment
+from research.records.tracker_runs import CONTINUATIONS, read_tracker_runs
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # the trackers' own
+
+
+class Cut(Hook):
+    """Fails after the third step, if it is to; a checkpoint was written after the second."""
+
+    def __init__(self, *, fails: bool = False) -> None:
+        self.fails = fails
+
+    def end_of_step(self, run: Any) -> None:
+        if self.fails and run.clock.step == 3:
+            raise RuntimeError("cut")
+
+
+@pytest.fixture
+def run_cut_resume_and_fork(
+    tiny_encoder: Path, tiny_reviews: Path, cache_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Any:
+    """Cut a run, resume it to its end, and fork it, all with one tracker; returns the resumed run's settings."""
+    monkeypatch.setenv("MIDWAY_CACHE", str(cache_dir))
+    monkeypatch.chdir(tmp_path)
+    settings = {
+        "encoder": str(tiny_encoder),
+        "data": str(tiny_reviews),
+        "batch_size": 8,
+        "max_length": 32,
+        "max_steps": 4,
+        "mixed_precision": "no",
+        "log_every": 1,
+        "save_every": "2st",
+        "keep": 9,
+    }
+
+    def run(tracker: str) -> RunConfig:
+        config = RunConfig(**settings, log_with=[tracker], output_dir="run")
+        with pytest.raises(RuntimeError, match="cut"):
+            run_experiment(config, hooks=[Cut(fails=True)])
+        resumed = dataclasses.replace(config, resume="auto")
+        run_experiment(resumed, hooks=[Cut()])
+        run_experiment(dataclasses.replace(config, output_dir="fork", fork="run@step-2"), hooks=[Cut()])
+        return resumed
+
+    return run
+
+
+def test_mlflow_continues_its_run(
+    run_cut_resume_and_fork: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import mlflow  # takes seconds: only for this test
+
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    resumed = run_cut_resume_and_fork("mlflow")
+    client = mlflow.MlflowClient()
+    (experiment,) = client.search_experiments(filter_string="name = 'midway'")
+    runs = client.search_runs([experiment.experiment_id])
+    ids = {name: read_tracker_runs(tmp_path / name)["mlflow"] for name in ("run", "fork")}
+    assert {run.info.run_id for run in runs} == set(ids.values())
+    assert ids["run"] != ids["fork"]
+    for name, steps in (("run", {1, 2, 3, 4}), ("fork", {3, 4})):
+        assert {metric.step for metric in client.get_metric_history(ids[name], "loss")} == steps
+    assert client.get_run(ids["run"]).data.params["batch_size"] == "8"
+    client.delete_run(ids["run"])
+    (tmp_path / "run" / "result.json").unlink()
+    with pytest.raises(ValueError, match=r"Cannot start the trackers mlflow.*trackers\.json"):
+        run_experiment(resumed, hooks=[Cut()])
+
+
+def test_wandb_continues_its_run(run_cut_resume_and_fork: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_DIR", str(tmp_path))
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    run_cut_resume_and_fork("wandb")
+    ids = [path.name.rpartition("-")[2] for path in sorted((tmp_path / "wandb").glob("offline-run-*"))]
+    of_run, of_fork = (read_tracker_runs(tmp_path / name)["wandb"] for name in ("run", "fork"))
+    assert sorted(ids) == sorted([of_run, of_run, of_fork])
+    assert of_run != of_fork
+
+
+def test_comet_takes_the_arguments_that_continue_an_experiment() -> None:
+    import comet_ml
+
+    inspect.signature(comet_ml.start).bind(project_name="midway", **CONTINUATIONS["comet_ml"].init_arguments("key"))
+    assert hasattr(comet_ml.Experiment, "get_key")
+
+
+def test_damaged_ids_are_one_line(tmp_path: Path) -> None:
+    assert read_tracker_runs(tmp_path) == {}
+    (tmp_path / "trackers.json").write_text(json.dumps({"wandb": "a", "unknown": "b"}))
+    assert read_tracker_runs(tmp_path) == {"wandb": "a"}
+    (tmp_path / "trackers.json").write_text("{")
+    with pytest.raises(ValueError, match=r"trackers\.json.*delete it"):
+        read_tracker_runs(tmp_path)

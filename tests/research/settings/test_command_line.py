@@ -1,0 +1,212 @@
+"""The command line: flags and recipes in, settings out."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from research.settings.command_line import parse, typed_settings, typed_value
+from research.settings.config import RunConfig
+
+ROOT = Path(__file__).parents[2]
+
+
+def parsed(*arguments: str) -> RunConfig:
+    command = parse(arguments)
+    assert command is not None
+    return command.config
+
+
+def test_parse_defaults_are_those_of_the_settings() -> None:
+    assert parsed() == RunConfig()
+
+
+def test_parse_types_values() -> None:
+    config = parsed("--lr", "3e-5", "--max_steps=7", "--head_lr", "null", "--overwrite", "--smoke", "false")
+    assert (config.lr, config.max_steps, config.head_lr, config.overwrite, config.smoke) == (3e-5, 7, None, True, False)
+
+
+def test_parse_takes_a_bare_flag_where_null_is_a_choice_too() -> None:
+    assert parsed("--cache_features").cache_features is True
+    assert parsed("--cache_features", "--cache_dtype", "bf16").cache_dtype == "bf16"
+    for text, value in (("true", True), ("false", False), ("null", None)):
+        assert parsed("--cache_features", text).cache_features is value
+        assert parsed(f"--cache_features={text}").cache_features is value
+
+
+def test_parse_accepts_hyphens() -> None:
+    assert parsed("--batch-size", "4", "--head", "lstm", "--head.lstm-size", "8").head == {
+        "name": "lstm",
+        "lstm_size": "8",
+    }
+
+
+def test_parse_folds_options_over_a_recipe(tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(
+        "head: {name: lstm, lstm_size: 3, dropout: 0.5}\nlr: 1e-5\nwarmup: 0.1ep\nhook: [{name: a, x: 1}]\n"
+    )
+    config = parsed("--head.lstm_size", "9", "--recipe", str(recipe), "--lr", "2", "--hook", "b", "--hook.b.y", "2")
+    assert config.head == {"name": "lstm", "lstm_size": "9", "dropout": 0.5}
+    assert (config.lr, config.warmup) == (2.0, "0.1ep")
+    assert config.hook == [{"name": "a", "x": 1}, {"name": "b", "y": "2"}]
+    assert parsed("--recipe", str(recipe), "--head", "gru").head == "gru"
+
+
+def test_parse_reads_no_in_a_recipe_as_on_the_command_line(tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text("mixed_precision: no\noverwrite: no\nwarmup: 0\n")
+    config = parsed("--recipe", str(recipe))
+    assert (config.mixed_precision, config.overwrite, config.warmup) == ("no", False, "0")
+
+
+def test_parse_later_recipes_win(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("lr: 1\nseed: 3\n")
+    (tmp_path / "b.yaml").write_text("lr: 2\n")
+    config = parsed("--recipe", str(tmp_path / "a.yaml"), "--recipe", str(tmp_path / "b.yaml"))
+    assert (config.lr, config.seed) == (2.0, 3)
+
+
+def test_parse_lists_of_selectors_and_of_edits() -> None:
+    assert parsed("--freeze", "encoder.layer[0]", "--freeze=encoder.layer[:4],head").freeze == [
+        "encoder.layer[0]",
+        "encoder.layer[:4]",
+        "head",
+    ]
+    entries = [{"at": "10%", "freeze": "encoder.layer[-2:]"}, {"at": "3st", "set_lr": {"lr": 0.1, "modules": "head"}}]
+    one, other = '{at: 10%, freeze: "encoder.layer[-2:]"}', "{at: 3st, set_lr: {lr: 0.1, modules: head}}"
+    assert parsed("--timeline", one, "--timeline", other).timeline == entries
+    assert parsed("--timeline", f"[{one}, {other}]").timeline == entries
+    assert parsed("--timeline", "[]", "--freeze", "[encoder, head]").freeze == ["encoder", "head"]
+
+
+def test_parse_lists_repeat_or_hold_commas() -> None:
+    assert parsed("--cleaning", "a,b", "--cleaning", "c").cleaning == ["a", "b", "c"]
+    assert parsed("--log_with", "wandb").log_with == ["wandb"]
+    assert parsed("--plugin", "a.py", "--plugin", "b").plugin == ["a.py", "b"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--hed", "lstm"], r"Unknown flag '--hed'\. Did you mean '--head'\?"),
+        (["--lr.x", "1"], r"Unknown flag '--lr\.x'\. Did you mean '--lr'\?"),
+        (["--lr", "abc"], r"lr.*float.*abc"),
+        (["--lr"], r"--lr needs a value"),
+        (["lstm"], r"Expected a flag such as --head, got 'lstm'"),
+        (["--truncation", "middle"], r"truncation.*head_tail.*middle"),
+        (["--freeze", "[encoder.layer[0]]"], r"Cannot read the list of --freeze: .* Repeat the flag instead"),
+        (["--batch_size", "0"], r"batch_size above 0, got 0"),
+        (["--hook.mine.x", "1"], r"no --hook mine"),
+        (["--objective.gamma", "1"], r"--objective\.gamma needs --objective"),
+        (["--recipe", "missing.yaml"], r"Cannot read the recipe missing\.yaml"),
+    ],
+)
+def test_parse_refuses(arguments: list[str], message: str) -> None:
+    with pytest.raises(ValueError, match=message) as caught:
+        parse(arguments)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("haed: lstm\n", r"recipe\.yaml: Unknown recipe key 'haed'\. Did you mean 'head'\?"),
+        ("- head\n", r"must map settings to values.*list"),
+        ("head: [\n", r"is not YAML"),
+        ("lr: fast\n", r"lr.*float.*fast"),
+        ("x: !!python/object/apply:os.system ['true']\n", r"is not YAML"),
+    ],
+)
+def test_parse_refuses_recipes(tmp_path: Path, text: str, message: str) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(text)
+    with pytest.raises(ValueError, match=message):
+        parse(["--recipe", str(recipe)])
+
+
+def test_help_is_grouped_and_complete() -> None:
+    done = subprocess.run(
+        [sys.executable, "experiments/run.py", "--help"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    for group in ("What is trained:", "Data:", "Training:", "Timeline and evaluation:", "Run:", "Looking:"):
+        assert group in done.stdout
+    for name in RunConfig().to_dict():
+        assert f"--{name}" in done.stdout
+    assert "default: 0.0001" in done.stdout
+
+
+def test_fork_inherits_settings_that_recipes_and_flags_override(tmp_path: Path) -> None:
+    parent = tmp_path / "parent"
+    parent.mkdir()
+    (parent / "config.yaml").write_text("head: gru\nlr: 0.5\nseed: 3\ntimeline:\n- {at: 1st, freeze: encoder}\n")
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text("lr: 0.25\n")
+    flags = ["--fork", f"{parent}@step-400", "--recipe", str(recipe), "--seed", "4", "--timeline", "{at: 2st, x: 1}"]
+    command = parse(flags)
+    assert command is not None
+    config = command.config
+    assert (config.head, config.lr, config.seed, config.fork) == ("gru", 0.25, 4, f"{parent}@step-400")
+    assert config.timeline == [{"at": "1st", "freeze": "encoder"}, {"at": "2st", "x": 1}]
+
+
+def test_whole_config_of_a_fork_needs_no_parent_any_more(tmp_path: Path) -> None:
+    recipe = tmp_path / "config.yaml"
+    recipe.write_text(yaml.safe_dump(RunConfig(fork=str(tmp_path / "gone"), head="gru").to_dict()))
+    command = parse(["--recipe", str(recipe)])
+    assert command is not None
+    assert command.config.head == "gru"
+    with pytest.raises(ValueError, match="is no run directory"):
+        parse(["--fork", str(tmp_path / "gone")])
+
+
+@pytest.mark.parametrize(
+    ("value", "advice"),
+    [
+        ("{at: 3st, unfreeze: encoder.layer[7]}", "put quotes around encoder.layer[7]"),
+        ("{at: 3st, freeze: encoder.layer[:2], unfreeze: 'encoder.layer[7]'}", "put quotes around encoder.layer[:2]."),
+        ("{at: 3st, freeze: encoder", "write it as {name: value, ...}"),
+    ],
+)
+def test_mapping_that_yaml_cannot_read_is_answered_with_what_to_write(value: str, advice: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(advice)):
+        parse(["--timeline", value])
+    quoted = parse(["--timeline", "{at: 3st, unfreeze: 'encoder.layer[7]'}"])
+    assert quoted is not None
+    assert quoted.config.timeline == [{"at": "3st", "unfreeze": "encoder.layer[7]"}]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("lr", 1),
+        ("lr", "3e-5"),
+        ("warmup", 0),
+        ("mixed_precision", False),
+        ("seed", "7"),
+        ("head", "lstm"),
+        ("head", {"name": "lstm", "lstm_size": 64}),
+        ("freeze", ["encoder"]),
+        ("hook", ["smart", {"name": "ema", "decay": 0.9}]),
+        ("timeline", [{"at": "10%", "unfreeze": "encoder.layer[-2:]"}]),
+        ("limit_train", None),
+        ("data", 20),
+        ("deterministic", True),
+    ],
+)
+def test_one_setting_is_typed_as_among_all(name: str, value: Any) -> None:
+    alone, among_all = typed_value(name, value), typed_settings({name: value})[name]
+    assert (alone, type(alone)) == (among_all, type(among_all))
+
+
+@pytest.mark.parametrize(("name", "value"), [("lr", "fast"), ("seed", 0.5), ("head", 1.5), ("epochs", "two")])
+def test_one_mistyped_setting_is_refused_as_among_all(name: str, value: Any) -> None:
+    with pytest.raises(ValueError, match=name) as alone:
+        typed_value(name, value)
+    with pytest.raises(ValueError, match=name) as among_all:
+        typed_settings({name: value})
+    assert str(alone.value) == str(among_all.value)

@@ -1,0 +1,92 @@
+"""Where a run is, and times as people write them."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from research.settings.times import Clock, parse_time
+
+
+def clock() -> Clock:
+    return Clock.of_run(num_examples=103, batch_size=10, epochs=2.0, max_steps=None)
+
+
+@pytest.mark.parametrize(
+    ("text", "steps"),
+    [
+        ("120st", 120),
+        ("0.25ep", 3),
+        ("1ep", 11),
+        ("50%", 11),
+        ("20000ex", 2136),
+        ("100ex", 10),
+        ("103ex", 11),
+        ("206ex", 22),
+        ("0", 0),
+        ("0%", 0),
+        (" 5 st ", 5),
+    ],
+)
+def test_parse_time_resolves_to_steps(text: str, steps: int) -> None:
+    assert parse_time(text).to_steps(clock()) == steps
+
+
+@pytest.mark.parametrize("text", ["50", "fast", "-1st", "1.5st", "2.5ex", "101%", "1 epoch", ""])
+def test_parse_time_refuses_what_it_cannot_read(text: str) -> None:
+    with pytest.raises(ValueError, match="Cannot read the time"):
+        parse_time(text)
+
+
+def test_parse_time_says_how_to_write_one() -> None:
+    with pytest.raises(ValueError, match=r"120st \(steps\), 0\.25ep \(epochs\), 50% \(of the run\) or 20000ex"):
+        parse_time("50")
+
+
+def test_time_as_a_period_is_at_least_one_step() -> None:
+    assert parse_time("1%").to_period(clock()) == 1
+    with pytest.raises(ValueError, match="above 0 between two events, got 0%"):
+        parse_time("0%").to_period(clock())
+
+
+def test_clock_counts_short_last_steps() -> None:
+    assert (clock().steps_per_epoch, clock().total_steps) == (11, 22)
+
+
+@pytest.mark.parametrize(
+    ("epochs", "max_steps", "total"), [(0.5, None, 6), (0.001, None, 1), (3.0, None, 33), (1.0, 4, 4)]
+)
+def test_clock_takes_fractions_and_steps(epochs: float, max_steps: int | None, total: int) -> None:
+    made = Clock.of_run(num_examples=103, batch_size=10, epochs=epochs, max_steps=max_steps)
+    assert made.total_steps == total
+
+
+def test_clock_advances_through_epochs() -> None:
+    running = clock()
+    for num_examples in [10] * 10 + [3]:
+        running.advance(num_examples)
+    assert (running.step, running.step_in_epoch, running.epochs_done, running.num_examples_seen) == (11, 11, 1.0, 103)
+    running.next_epoch()
+    running.advance(10)
+    assert (running.epoch, running.step_in_epoch, running.step) == (1, 1, 12)
+    assert running.epochs_done == pytest.approx(1 + 1 / 11)
+
+
+def test_clock_takes_its_state_back() -> None:
+    running, resumed = clock(), clock()
+    running.advance(10)
+    resumed.load_state_dict(json.loads(json.dumps(running.state_dict())))
+    assert resumed == running
+    other = Clock.of_run(num_examples=50, batch_size=10, epochs=1.0, max_steps=None)
+    with pytest.raises(ValueError, match="steps_per_epoch 11, this one 5"):
+        other.load_state_dict(running.state_dict())
+
+
+@pytest.mark.parametrize("text", ["0.0001ep", "10%", "100st", "1000000ex", "0.333ep"])
+@pytest.mark.parametrize("num_parts", [3, 7, 11])
+def test_shares_of_a_time_can_be_read_again(text: str, num_parts: int) -> None:
+    share = parse_time(text).share(1, num_parts)
+    again = parse_time(str(share))
+    assert again.unit == share.unit
+    assert again.value == pytest.approx(share.value, abs=1e-12)

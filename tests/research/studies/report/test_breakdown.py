@@ -1,0 +1,85 @@
+"""How right arms are on groups of rows, worked out by hand."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pytest
+
+from research.records.figures import MANY_LABELS
+from research.studies.report.breakdown import by_label, by_length
+from research.studies.report.rows import StudyRows, read_rows
+from research.studies.report.texts import StudyTexts
+from tests.research.studies.report.studies import written_study
+
+
+class Lengths:
+    encoder = "minilm"
+
+    def __init__(self, lengths: list[int]) -> None:
+        self.of = np.array(lengths)
+
+    def lengths(self, of: StudyRows) -> Any:
+        return self.of
+
+
+def test_lengths_fall_into_bins_of_as_many_rows(tmp_path: Path) -> None:
+    right = [0] * 10
+    rows = read_rows(written_study(tmp_path, {"a": [[0] * 8 + [1] * 2, right], "b": [[1] * 10]}, right), "test")
+    lengths = [9, 9, 8, 7, 5, 6, 4, 3, 2, 1]
+    found = by_length(rows, cast("StudyTexts", Lengths(lengths)))
+    assert found.groups == [("1 to 2", 2), ("3 to 4", 2), ("5 to 6", 2), ("7 to 8", 2), ("9", 2)]
+    assert found.means == {"a": [0.5, 1.0, 1.0, 1.0, 1.0], "b": [0.0] * 5}
+    assert "tokens of minilm" in found.title
+    assert (found.shade(0.0), found.shade(0.5), found.shade(1.0)) == (0, 0.5, 1)
+
+
+def test_many_labels_are_folded_with_the_worst_first(tmp_path: Path) -> None:
+    labels = [index for index in range(MANY_LABELS - 1) for _ in range(2)]  # no row of the last label
+    missed = [0 if label == 7 else label for label in labels]
+    half = [label if row % 2 or label not in (7, 3) else 0 for row, label in enumerate(labels)]
+    study = written_study(tmp_path, {"a": [labels, missed], "b": [half]}, labels, num_labels=MANY_LABELS)
+    rows = read_rows(study, "test")
+    found = by_label(rows)
+    assert (found.is_long, found.num_groups, len(found.groups)) == (True, MANY_LABELS, MANY_LABELS)
+    assert found.groups[:3] == [("label7", 2), ("label3", 2), ("label0", 2)]
+    assert found.groups[-1] == (f"label{MANY_LABELS - 1}", 0)
+    assert [found.means[arm][:3] for arm in "ab"] == [[0.5, 1.0, 1.0], [0.5, 0.5, 1.0]]
+    assert all(math.isnan(found.means[arm][-1]) for arm in "ab")
+
+
+def test_equal_lengths_share_a_bin(tmp_path: Path) -> None:
+    rows = read_rows(written_study(tmp_path, {"a": [[0, 0, 1, 1]]}, [0, 0, 0, 0]), "test")
+    found = by_length(rows, cast("StudyTexts", Lengths([7, 7, 7, 7])))
+    assert (found.groups, found.means) == ([("7", 4)], {"a": [0.5]})
+
+
+def test_label_has_the_share_of_its_rows_that_is_right(tmp_path: Path) -> None:
+    study = written_study(tmp_path, {"a": [[0, 1, 1, 1], [0, 0, 0, 1]]}, [0, 0, 0, 1])
+    found = by_label(read_rows(study, "test"))
+    assert found.groups == [("label0", 3), ("label1", 1)]
+    assert found.means["a"] == pytest.approx([(1 / 3 + 1) / 2, 1.0])
+
+
+def test_label_that_no_row_has_is_not_defined(tmp_path: Path) -> None:
+    found = by_label(read_rows(written_study(tmp_path, {"a": [[0, 1]]}, [0, 0]), "test"))
+    assert found.groups == [("label0", 2), ("label1", 0)]
+    assert found.means["a"][0] == 0.5
+    assert math.isnan(found.means["a"][1])
+
+
+def test_several_labels_have_their_f1(tmp_path: Path) -> None:
+    labels = [[1, 0], [1, 1], [0, 1]]
+    found = by_label(read_rows(written_study(tmp_path, {"a": [[[1, 0], [0, 1], [0, 0]]]}, labels), "test"))
+    assert found.groups == [("label0", 2), ("label1", 2)]
+    assert found.means["a"] == pytest.approx([2 / 3, 2 / 3])
+
+
+def test_distance_is_less_the_better(tmp_path: Path) -> None:
+    study = written_study(tmp_path, {"a": [[0.0, 1.0, 2.0, 3.0, 5.0]]}, [0.0, 1.0, 2.0, 3.0, 4.0])
+    found = by_label(read_rows(study, "test"))
+    assert found.means["a"] == [0.0, 0.0, 0.0, 0.0, 1.0]
+    assert (found.shade(0.0), found.shade(1.0)) == (1, 0)

@@ -1,0 +1,71 @@
+"""Curves and edits of arms, over their seeds."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from research.studies.grid import StudySpec
+from research.studies.outcomes import Outcome, StudyOutcomes
+from research.studies.report.curves import MAX_POINTS, read_arm_curves, read_arm_edits
+from tests.research.studies.report.studies import trial_of
+
+
+def study_of(directory: Path, logs: dict[str, list[list[dict[str, Any]]]]) -> StudyOutcomes:
+    """Return a study whose trials logged these lines, by arm and seed."""
+    outcomes = []
+    for arm, seeds in logs.items():
+        for seed, lines in enumerate(seeds):
+            trial = trial_of(arm, seed)
+            (directory / trial.id).mkdir()
+            text = "".join(json.dumps(line) + "\n" for line in lines)
+            (directory / trial.id / "metrics.jsonl").write_text(text)
+            outcomes.append(Outcome(trial, directory / trial.id, "finished", {"metrics": {}}))
+    return StudyOutcomes(StudySpec(name="curves"), directory, outcomes)
+
+
+def log(steps: list[int], losses: list[float | None]) -> list[dict[str, Any]]:
+    return [{"step": step, "loss": loss} for step, loss in zip(steps, losses, strict=True)]
+
+
+def test_mean_is_over_the_steps_that_all_seeds_logged(tmp_path: Path) -> None:
+    # The second seed stopped early, and logged a step that the first did not.
+    study = study_of(tmp_path, {"a": [log([1, 2, 4], [3.0, 2.0, 1.0]), log([1, 2, 3], [1.0, 1.0, 9.0])], "b": [[]]})
+    (found,) = read_arm_curves(study, "loss", smooth=False)
+    assert found.arm == "a"
+    assert found.mean == ([1, 2], [2.0, 1.5])
+    assert found.seeds == [([1, 2, 4], [3.0, 2.0, 1.0]), ([1, 2, 3], [1.0, 1.0, 9.0])]
+
+
+def test_smooth_mean_is_one_over_neighbours(tmp_path: Path) -> None:
+    steps = list(range(1, 51))
+    study = study_of(tmp_path, {"a": [log(steps, [float(step % 2) for step in steps])]})
+    (found,) = read_arm_curves(study, "loss", smooth=True)
+    assert found.mean[1][1:] == [0.5] * 49
+    assert set(found.seeds[0][1]) == {0.0, 1.0}
+
+
+def test_long_curves_of_many_seeds_share_the_points_of_a_picture(tmp_path: Path) -> None:
+    steps = list(range(1, 3001))
+    study = study_of(tmp_path, {"a": [log(steps, [1.0] * 3000)] * 9})
+    (found,) = read_arm_curves(study, "loss", smooth=True)
+    assert sum(len(curve[0]) for curve in [found.mean, *found.seeds]) <= MAX_POINTS
+
+
+def test_edits_are_joined_over_arms_and_seeds(tmp_path: Path) -> None:
+    study = study_of(tmp_path, {"a": [[], []], "b": [[]]})
+    for outcome in study.outcomes:
+        steps = [0] if outcome.trial.arm == "b" else [5 + outcome.trial.seed, 0]  # a conditional edit comes when it may
+        lines = []
+        for number, step in enumerate(sorted(steps), start=1):
+            record = {"number": number, "step": step, "epoch": 0.0, "name": "freeze", "arguments": {"modules": "head"}}
+            record |= {"asked_by": "Python", "trainable_parameters": [2, 1], "parameters": [2, 2]}
+            lines.append(json.dumps(record) + "\n")
+        (outcome.directory / "journal.jsonl").write_text("".join(lines))
+    found = [(edit.number, edit.step, edit.request, edit.arms) for edit in read_arm_edits(study)]
+    assert found == [
+        (1, 0, "freeze(modules='head')", [("a", 2), ("b", 1)]),
+        (2, 5, "freeze(modules='head')", [("a", 1)]),
+        (3, 6, "freeze(modules='head')", [("a", 1)]),
+    ]

@@ -1,0 +1,65 @@
+"""Rows on which arms differ most, worked out by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+from research.studies.report.disagreements import NUM_SHOWN, find_disagreements
+from research.studies.report.rows import StudyRows, read_rows
+from research.studies.report.texts import StudyTexts
+from tests.research.studies.report.studies import written_study
+
+
+class Texts:
+    def texts(self, of: StudyRows, numbers: Sequence[int]) -> list[tuple[str, ...]]:
+        return [(f"text {number}",) for number in numbers]
+
+    def place(self, of: StudyRows, number: int) -> str:
+        return f"row {number + 1}"
+
+
+def find(directory: Path, predictions: dict[str, Any], labels: list[Any]) -> Any:
+    rows = read_rows(written_study(directory, predictions, labels), "test")
+    return find_disagreements(rows, cast("StudyTexts", Texts()))
+
+
+def test_rows_come_with_the_widest_gap_first(tmp_path: Path) -> None:
+    found, number = find(tmp_path, {"a": [[0, 1, 0, 0], [0, 1, 0, 1]], "b": [[0, 0, 1, 0], [0, 0, 1, 0]]}, [0, 0, 0, 0])
+    assert number == 3
+    assert [(row.place, row.label, row.texts) for row in found] == [
+        ("row 2", "label0", ("text 1",)),
+        ("row 3", "label0", ("text 2",)),
+        ("row 4", "label0", ("text 3",)),
+    ]
+    assert [[(cell.arm, cell.words) for cell in row.arms] for row in found] == [
+        [("b", "2 of 2 right"), ("a", "0 of 2 right")],
+        [("a", "2 of 2 right"), ("b", "0 of 2 right")],
+        [("b", "2 of 2 right"), ("a", "1 of 2 right")],
+    ]
+
+
+def test_row_that_splits_the_arms_in_halves_comes_first(tmp_path: Path) -> None:
+    arms = {"a": [[1, 0]], "b": [[0, 0]], "c": [[0, 1]], "d": [[0, 1]]}
+    found, _ = find(tmp_path, arms, [0, 0])
+    assert [row.place for row in found] == ["row 2", "row 1"]
+
+
+def test_arms_that_agree_differ_on_no_row(tmp_path: Path) -> None:
+    assert find(tmp_path, {"a": [[0, 1]], "b": [[0, 1]]}, [0, 0]) == ([], 0)
+
+
+def test_numbers_differ_by_their_distance(tmp_path: Path) -> None:
+    found, _ = find(tmp_path, {"a": [[1.0, 2.0]], "b": [[1.5, 6.0]]}, [1.0, 2.0])
+    assert [row.place for row in found] == ["row 2", "row 1"]
+    assert [(cell.arm, cell.rightness, cell.words) for cell in found[0].arms] == [
+        ("a", 1.0, "off by 0"),
+        ("b", 0.0, "off by 4"),
+    ]
+
+
+def test_as_many_as_fit_are_shown_and_all_are_counted(tmp_path: Path) -> None:
+    rows = NUM_SHOWN + 5
+    found, number = find(tmp_path, {"a": [[0] * rows], "b": [[1] * rows]}, [0] * rows)
+    assert (len(found), number) == (NUM_SHOWN, rows)

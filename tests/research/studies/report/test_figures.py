@@ -1,0 +1,107 @@
+"""Pictures of arms: told apart, named, and without overlapping names."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import pytest
+
+from research.report.rendering import picture
+from research.studies.report.costs import ArmCost, TrialCost
+from research.studies.report.curves import ArmCurves, ArmEdit
+from research.studies.report.figures import arm_curves_figure, cost_figure, intervals_figure
+from research.studies.report.ranking import RankedArm
+from research.studies.report.styles import arm_styles
+from research.studies.statistics.over_seeds import summarize_arm
+from research.system.plain_text import for_picture
+
+ARMS = [f"arm {number}" for number in range(10)]
+
+
+def curves(arms: list[str], end: float = 0.5) -> list[ArmCurves]:
+    return [ArmCurves(arm, [([1, 2], [1.0, end])], ([1, 2], [1.0, end])) for arm in arms]
+
+
+@pytest.mark.parametrize("number", [10, 60])
+def test_arms_are_told_apart(number: int) -> None:
+    styles = arm_styles([f"arm {index}" for index in range(number)]).values()
+    assert len({(style.colour, style.marker) for style in styles}) == number
+    assert len({style.colour for style in list(styles)[:10]}) == 10
+    assert len({style.name for style in styles}) == number
+
+
+def test_long_names_are_shortened_and_stay_different() -> None:
+    arms = [f"head=lstm, learning rate 0.0001, {end}, recipe a" for end in ("warm", "cold", "warm")]
+    first, second, third = (style.name for style in arm_styles([*arms[:2], arms[2] + " "]).values())
+    assert len({first, second, third}) == 3
+    assert first == "head=lstm, … recipe a (1)"
+
+
+def test_names_do_not_overlap_where_all_curves_end_alike() -> None:
+    figure = arm_curves_figure(curves(ARMS), [], arm_styles(ARMS), "loss")
+    picture("loss", figure)  # lays it out
+    (axes,) = figure.axes
+    names = [text for text in axes.texts if text.get_text() in ARMS]
+    assert len(names) == 10
+    boxes = sorted((text.get_window_extent() for text in names), key=lambda box: box.y0)
+    assert all(below.y1 <= above.y0 + 1 for below, above in itertools.pairwise(boxes))
+    canvas = figure.bbox
+    assert all(canvas.y0 <= box.y0 and box.y1 <= canvas.y1 and box.x1 <= canvas.x1 for box in boxes)
+
+
+def test_edit_has_the_colour_of_the_only_arm_that_has_it() -> None:
+    styles = arm_styles(ARMS)
+    edits = [ArmEdit(1, 1, "freeze()", [(ARMS[3], 2)]), ArmEdit(2, 7, "freeze()", [(arm, 1) for arm in ARMS])]
+    long = [ArmCurves(arm, [([1, 40], [1.0, 0.5])], ([1, 40], [1.0, 0.5])) for arm in ARMS]
+    (axes,) = arm_curves_figure(long, edits, styles, "loss").axes
+    dotted = [(line.get_xdata()[0], line.get_color()) for line in axes.lines if line.get_linestyle() == ":"]
+    assert dotted == [(1.5, styles[ARMS[3]].colour), (7.5, "black")]
+    assert [text.get_text() for text in axes.texts][:2] == ["1", "2"]
+
+
+def test_spike_of_one_seed_does_not_press_the_means_flat() -> None:
+    spiky = ArmCurves("arm 0", [([1, 2, 3], [1.0, 500.0, 0.5])], ([1, 2, 3], [1.0, 0.9, 0.5]))
+    (axes,) = arm_curves_figure([spiky], [], arm_styles(ARMS), "loss").axes
+    assert axes.get_ylim()[1] < 1.3
+
+
+def test_undefined_values_are_drawn_around() -> None:
+    nothing = ArmCurves("arm 1", [([1, 2], [math.nan, math.inf])], ([1, 2], [math.nan, math.inf]))
+    figure = arm_curves_figure([*curves(["arm 0"]), nothing], [], arm_styles(ARMS), "loss")
+    assert picture("loss", figure).source.startswith("data:image/svg+xml")
+    assert [text.get_text() for text in figure.axes[0].texts] == ["arm 0"]
+
+
+def test_intervals_have_a_dot_for_every_seed() -> None:
+    values = {"arm 0": {0: 0.5, 1: 0.7, 2: 0.6}, "$x_{$": {0: 0.9}, "arm 1": {0: math.nan}}
+    ranked = [RankedArm(summarize_arm(arm, of_arm), None, of_arm) for arm, of_arm in values.items()]
+    figure = intervals_figure(ranked, arm_styles(list(values)), "arm 0", "accuracy")
+    (axes,) = figure.axes
+    dots = [list(line.get_xdata()) for line in axes.lines if line.get_markersize() == 3.5]
+    assert dots == [[0.5, 0.7, 0.6], [0.9]]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["arm 0 (baseline)", for_picture("$x_{$")]
+    assert picture("means", figure).source.startswith("data:image/svg+xml")
+
+
+def test_names_with_dollars_are_no_formulas() -> None:
+    figure = arm_curves_figure(
+        curves(["$x_{$", "costs $5 or $6"]), [], arm_styles(["$x_{$", "costs $5 or $6"]), "$y_{$"
+    )
+    assert picture("loss", figure).source.startswith("data:image/svg+xml")
+
+
+@pytest.mark.parametrize(("most", "scale"), [(5.0, "linear"), (50.0, "log")])
+def test_time_without_the_encoder_has_hollow_marks(most: float, scale: str) -> None:
+    costs = [
+        ArmCost("arm 0", {0: TrialCost(1.0, False, 10, 10), 1: TrialCost(most, False, 10, 10)}),
+        ArmCost("arm 1", {0: TrialCost(2.0, True, 20, 20)}),
+    ]
+    values = {"arm 0": {0: 0.5, 1: 0.6}, "arm 1": {0: 0.7}}
+    (axes,) = cost_figure(costs, values, arm_styles(ARMS), "accuracy", "seconds").axes
+    assert axes.get_xscale() == scale
+    marks = [line for line in axes.lines if line.get_markersize() == 8]
+    assert [(line.get_xdata()[0], line.get_ydata()[0]) for line in marks] == [((1 + most) / 2, 0.55), (2.0, 0.7)]
+    assert [line.get_markerfacecolor() == "white" for line in marks] == [False, True]
+    (by_parameters,) = cost_figure(costs, values, arm_styles(ARMS), "accuracy", "parameters").axes
+    assert "white" not in [line.get_markerfacecolor() for line in by_parameters.lines if line.get_markersize() == 8]

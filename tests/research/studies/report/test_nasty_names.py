@@ -1,0 +1,155 @@
+"""Runs and a study whose arms, labels and texts hold commands for terminals, pages, Markdown, pictures or tables."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import csv
+import dataclasses
+import html
+import io
+import json
+import re
+import xml.etree.ElementTree as ET
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from research import RunConfig
+from research.records.figures import confusion_matrix_figure
+from research.report.rendering import picture
+from research.runner.dry_run import foresee, summary
+from research.runner.preview_figure import timeline_figure
+from research.studies.conduct import conclude
+from research.studies.grid import StudySpec
+from research.studies.outcomes import Outcome, StudyOutcomes
+from research.system.plain_text import LONGEST_IN_PAGE, for_csv, for_markdown, for_terminal, shortened
+from research.system.terminal import Terminal
+from research.tasks.task import Task
+from tests.research.studies.report.studies import SMALL, run_study
+
+MARK = "\u200f"
+LONG = "very " * 500 + "long"
+NAMES = (
+    *("\x1b[31mred", "\u202eright", f"a b{MARK}", "$x$", "$", "a|b", "two\nlines", "<script>alert(1)</script>", "=1+1"),
+    *("_hidden", "[/b]", ":smile:", "`code`", LONG),
+)
+ARM = "=" + " ".join(NAMES[:-1])
+COMMANDS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+
+
+@dataclass(frozen=True)
+class Written:
+    """What a study with such names has left, and what its runs and itself have printed."""
+
+    study: StudyOutcomes
+    printed: str
+
+
+@pytest.fixture(scope="module")
+def written(environment: pytest.MonkeyPatch, tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Written:
+    """Two arms on rows that have all these names among their labels and in their texts."""
+    folder = tmp_path_factory.mktemp("nasty")
+    (folder / "data").mkdir()
+    for split in ("train", "validation", "test"):
+        # Texts keep marks of right-to-left writing, in elements of their own.
+        rows = [{"text": f"{split} good {name[:40].strip(MARK)}", "label": [name]} for name in NAMES]
+        (folder / "data" / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    base = {**SMALL, "encoder": str(tiny_encoder), "data": str(folder / "data")}
+    arms: dict[str, dict[str, Any]] = {
+        ARM: {},
+        LONG: {
+            "timeline": [{"at": "50%", "set_dropout": {"modules": "head", "p": 0.3}}],
+            "log_with": ["tensorboard"],
+        },
+    }
+    spec = StudySpec(name="nasty", about=f"- {NAMES[1]}", base=base, arms=arms)
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        study = run_study(folder / "runs", spec)
+        failed = Outcome(
+            dataclasses.replace(study.outcomes[1].trial, seed=1), folder, "failed", error=ARM.replace(MARK, "")
+        )
+        study = dataclasses.replace(study, outcomes=[*study.outcomes, failed])
+        conclude(Terminal(file=printed), study)
+    return Written(study, printed.getvalue())
+
+
+def pictures_of(page: str) -> list[str]:
+    """Return the texts of all pictures of a page, which must be XML."""
+    sources = re.findall(r'src="data:image/svg\+xml;base64,([^"]*)"', page)
+    return ["\n".join(ET.fromstring(base64.b64decode(source)).itertext()) for source in sources]
+
+
+def cells_of(page: str) -> list[str]:
+    """Return the cells of all tables, as they are read."""
+    cells = re.findall(r"<td[^>]*>(.*?)</td>", page, re.DOTALL)
+    return [html.unescape(re.sub(r"<[^>]+>", "", cell)).strip() for cell in cells]
+
+
+def shown(names: Sequence[str]) -> list[str]:
+    """Return names as pages show them."""
+    return [for_terminal(name, keep_lines=True) for name in names]
+
+
+def test_terminal_gets_no_commands(written: Written) -> None:
+    assert COMMANDS.findall(written.printed) == []
+    metrics = {line.split("│")[1].strip() for line in written.printed.splitlines() if line.startswith("│ f1/")}
+    assert {f"f1/{for_terminal(name)}" for name in NAMES if name != LONG} <= metrics
+    error = for_terminal(ARM.replace(MARK, ""), keep_lines=True)  # errors have lines of their own
+    assert f"failed: {for_terminal(LONG)}, seed 1: {error}" in written.printed
+
+
+def test_pages_show_names_as_they_are(written: Written) -> None:
+    pages = [written.study.directory / "report.html"]
+    pages += [outcome.directory / "report.html" for outcome in written.study.finished]
+    for path in pages:
+        page = path.read_text(encoding="utf-8")
+        assert COMMANDS.findall(page) == []
+        assert "<script" not in page
+        assert {*shown(NAMES[:-1]), shortened(LONG, LONGEST_IN_PAGE)} <= set(cells_of(page)), path
+        assert LONG not in re.sub(r'title="[^"]*"', "", page), path
+        drawn = pictures_of(page)
+        assert drawn
+        assert not COMMANDS.search("".join(drawn))
+    study = pages[0].read_text(encoding="utf-8")
+    assert any(r"=\x1b[31mred" in text for text in pictures_of(study))
+
+
+def test_markdown_and_csv_show_names_as_they_are(written: Written) -> None:
+    markdown = (written.study.directory / "report.md").read_text(encoding="utf-8")
+    assert COMMANDS.findall(markdown) == []
+    assert "$" not in markdown
+    assert f"\n\\- {for_markdown(NAMES[1])}\n" in markdown
+    rows = [line for line in markdown.splitlines() if line.startswith("| ")]
+    assert {for_markdown(name) for name in NAMES} <= {re.split(r"(?<!\\) ?\| ?", row)[1] for row in rows}
+    with (written.study.directory / "results.csv").open(newline="", encoding="utf-8") as file:
+        found = list(csv.DictReader(file))
+    assert [row["arm"] for row in found] == [for_csv(ARM), LONG, LONG]
+    assert not COMMANDS.search("".join(found[0]))
+
+
+def test_tensorboard_gets_markdown_that_shows_names(written: Written) -> None:
+    events = EventAccumulator(str(next((written.study.outcomes[1].directory / "tensorboard").rglob("events*"))))
+    events.Reload()
+    assert {"config/text_summary", "edits/text_summary"} <= set(events.Tags()["tensors"])
+    assert any("precision_recall" in tag for tag in events.Tags()["images"])
+
+
+def test_pictures_of_one_label_and_of_timelines_show_names(written: Written) -> None:
+    labels = np.arange(len(NAMES))
+    matrix = confusion_matrix_figure(Task("single_label", NAMES, (1,) * len(NAMES), len(NAMES)), labels, labels)
+    config = written.study.outcomes[1].trial.config()
+    found = foresee(RunConfig(**{**config.to_dict(), "log_with": []}))
+    edits = [dataclasses.replace(found.edits[-1], arguments={"modules": NAMES[:4]})]
+    printed = io.StringIO()
+    Terminal(file=printed).print(summary(dataclasses.replace(found, edits=edits)))
+    assert COMMANDS.findall(printed.getvalue()) == []
+    for figure, text in ((matrix, "$x$"), (timeline_figure(found.steps, edits), "$x$")):
+        (drawn,) = pictures_of(f'src="{picture("", figure).source}"')
+        assert text in drawn
+        assert not COMMANDS.search(drawn)

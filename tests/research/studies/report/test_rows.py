@@ -1,0 +1,89 @@
+"""Rows of several trials, by arm and seed."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from research.studies.outcomes import StudyOutcomes
+from research.studies.report.rows import read_rows
+from tests.research.studies.report.studies import changed, written_study
+
+ARMS = {"a": [[0, 1, 1], [0, 0, 1]], "b": [[1, 1, 0]]}
+LABELS = [0, 1, 0]
+
+
+def rewrite(study: StudyOutcomes, index: int, **columns: Any) -> None:
+    path = study.outcomes[index].directory / "predictions" / "test.parquet"
+    table = {**pq.read_table(path).to_pydict(), **columns}
+    pq.write_table(pa.table(table), path)
+
+
+def test_rows_are_right_or_wrong_by_arm_and_seed(tmp_path: Path) -> None:
+    study = written_study(tmp_path, ARMS, LABELS)
+    rewrite(study, 2, id=[20, 10, 0], label=[0, 1, 0], prediction=[0, 1, 1])  # the same rows in another order
+    rows = read_rows(study, "test")
+    assert rows.problem_type == "single_label"
+    assert rows.label_names == ("label0", "label1")
+    assert rows.predictions.ids.tolist() == [0, 10, 20]
+    assert {arm: {seed: right.tolist() for seed, right in seeds.items()} for arm, seeds in rows.scores.items()} == {
+        "a": {0: [True, True, False], 1: [True, False, False]},
+        "b": {0: [False, True, True]},
+    }
+
+
+def test_row_of_several_labels_is_right_in_all(tmp_path: Path) -> None:
+    rows = read_rows(written_study(tmp_path, {"a": [[[1, 0], [1, 1]]]}, [[1, 0], [0, 1]]), "test")
+    assert rows.problem_type == "multi_label"
+    assert rows.scores["a"][0].tolist() == [True, False]
+
+
+def test_numbers_are_scored_by_their_distance(tmp_path: Path) -> None:
+    rows = read_rows(written_study(tmp_path, {"a": [[1.5, 2.0]]}, [1.0, 4.0]), "test")
+    assert rows.problem_type == "regression"
+    assert rows.scores["a"][0].tolist() == [0.5, 2.0]
+
+
+@pytest.mark.parametrize(
+    ("columns", "words"),
+    [
+        ({"id": [0, 10, 30]}, "the trials predicted different test rows"),
+        ({"label": [0, 1, 1]}, "the trials predicted different test rows"),
+        ({"score_other": [0.5, 0.5, 0.5]}, "the trials predict different labels"),
+    ],
+)
+def test_other_rows_or_labels_are_refused(tmp_path: Path, columns: dict[str, Any], words: str) -> None:
+    study = written_study(tmp_path, ARMS, LABELS)
+    rewrite(study, 1, **columns)
+    with pytest.raises(ValueError, match=words):
+        read_rows(study, "test")
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"), [("data", "other"), ("label_column", "other"), ("quoting", "none"), ("columns", ["other"])]
+)
+def test_rows_of_another_source_are_refused_whatever_their_numbers(tmp_path: Path, setting: str, value: Any) -> None:
+    study = written_study(tmp_path, ARMS, LABELS)
+    trial = study.outcomes[2].trial
+    other = dataclasses.replace(trial, settings={**trial.settings, setting: value})
+    with pytest.raises(ValueError, match=rf"the trials read different data \({setting}: "):
+        read_rows(changed(study, {2: {"trial": other}}), "test")
+
+
+def test_what_cannot_be_read_is_left_out_by_name(tmp_path: Path) -> None:
+    study = written_study(tmp_path, ARMS, LABELS)
+    paths = [outcome.directory / "predictions" / "test.parquet" for outcome in study.outcomes]
+    paths[0].unlink()
+    paths[1].write_bytes(b"PAR1 and no more")
+    rows = read_rows(study, "test")
+    assert rows.places == {"b": {0: 0}}
+    assert rows.left_out[0] == "a-0: not on this machine"
+    assert rows.left_out[1].startswith("a-1: cannot be read (")
+    paths[2].unlink()
+    with pytest.raises(ValueError, match="there are no predictions for test rows on this machine"):
+        read_rows(study, "test")

@@ -1,0 +1,74 @@
+"""What the arms of a study share, and in what they differ."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from research.studies.grid import StudySpec
+from research.studies.outcomes import Outcome, StudyOutcomes
+from research.studies.report.settings import StudySettings, find_settings, repeat_trials
+from tests.research.studies.report.studies import trial_of
+
+
+def study_of(directory: Path, arms: dict[str, dict[str, Any]]) -> StudyOutcomes:
+    outcomes = []
+    for arm, settings in arms.items():
+        for seed in (0, 1):
+            trial = trial_of(arm, seed, **settings)
+            outcomes.append(Outcome(trial, directory / trial.id, "waiting"))
+    return StudyOutcomes(StudySpec(name="settings"), directory, outcomes)
+
+
+def leave_config(study: StudyOutcomes, index: int, **filled_in: Any) -> None:
+    outcome = study.outcomes[index]
+    outcome.directory.mkdir()
+    (outcome.directory / "config.yaml").write_text(yaml.safe_dump({**outcome.trial.settings, **filled_in}))
+
+
+def shared(settings: StudySettings) -> dict[str, tuple[Any, bool]]:
+    return {name: (value, marked) for _, rows in settings.shared for name, value, marked in rows}
+
+
+def test_settings_are_shared_or_differ(tmp_path: Path) -> None:
+    study = study_of(tmp_path, {"a": {"head": "linear", "epochs": 2.0}, "b": {"head": "lstm", "epochs": 2.0}})
+    found = find_settings(study)
+    assert found.differing == {"head": {"a": "linear", "b": "lstm"}}
+    assert shared(found)["epochs"] == (2.0, True)
+    assert shared(found)["lr"] == (1e-4, False)
+    expected = study.outcomes[0].trial.settings.keys() - {"seed", "head"}
+    assert shared(found).keys() == expected
+
+
+def test_options_that_a_run_filled_in_are_no_difference_to_an_arm_that_has_not_begun(tmp_path: Path) -> None:
+    study = study_of(tmp_path, {"a": {"lr": 1e-3}, "b": {"lr": 1e-4}})
+    leave_config(study, 1, head={"name": "linear", "dropout": 0.1}, objective="cross_entropy")
+    found = find_settings(study)
+    assert found.differing == {"lr": {"a": 1e-3, "b": 1e-4}}
+    assert shared(found)["head"] == ({"name": "linear", "dropout": 0.1}, False)
+
+
+def test_machines_that_chose_otherwise_are_a_difference(tmp_path: Path) -> None:
+    study = study_of(tmp_path, {"a": {"lr": 1e-3}, "b": {"lr": 1e-4}})
+    leave_config(study, 0, mixed_precision="no")
+    leave_config(study, 2, mixed_precision="bf16")
+    assert find_settings(study).differing["mixed_precision"] == {"a": "no", "b": "bf16"}
+
+
+def test_trial_is_repeated_from_its_config_or_from_its_settings(tmp_path: Path) -> None:
+    study = study_of(tmp_path, {"a": {"head": "lstm"}})
+    leave_config(study, 0)
+    study = dataclasses.replace(
+        study, outcomes=[dataclasses.replace(study.outcomes[0], result={"world_size": 2}), study.outcomes[1]]
+    )
+    first, second = repeat_trials(study)
+    assert first.command == (
+        f"accelerate launch --num_processes 2 experiments/run.py --recipe {tmp_path / 'a-0' / 'config.yaml'}"
+    )
+    assert first.recipe is None
+    assert second.command == "accelerate launch experiments/run.py --recipe a-1.yaml"
+    assert second.recipe is not None
+    assert yaml.safe_load(second.recipe) == study.outcomes[1].trial.settings

@@ -1,0 +1,99 @@
+"""Trained models over examples, against counts and formulas by hand."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+from scipy.stats import chi2
+
+from research.studies.statistics.over_examples import SCOPE, bootstrap_examples, compare_examples, compare_models
+
+
+def models(num_both: int, num_arm_only: int, num_baseline_only: int, num_neither: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return which rows two models have right, with so many rows of each kind."""
+    numbers = [num_both, num_arm_only, num_baseline_only, num_neither]
+    return np.repeat([True, True, False, False], numbers), np.repeat([True, False, True, False], numbers)
+
+
+def test_few_discordant_rows_take_the_exact_test() -> None:
+    found = compare_models(*models(10, 5, 1, 4))
+    assert (found.num_arm_only, found.num_baseline_only, found.exact) == (5, 1, True)
+    assert found.p == pytest.approx(2 * (1 + 6) / 2**6)  # none or one of six coins
+
+
+def test_many_discordant_rows_take_chi_squared() -> None:
+    found = compare_models(*models(10, 30, 12, 4))
+    assert (found.num_arm_only, found.num_baseline_only, found.exact) == (30, 12, False)
+    assert found.p == pytest.approx(chi2.sf((30 - 12 - 1) ** 2 / 42, 1))
+
+
+@pytest.mark.parametrize(("num_discordant", "exact"), [(24, True), (25, False)])
+def test_exact_test_ends_at_twenty_five(num_discordant: int, exact: bool) -> None:
+    assert compare_models(*models(0, num_discordant - 3, 3, 9)).exact is exact
+
+
+def test_concordant_rows_do_not_count() -> None:
+    assert compare_models(*models(0, 5, 1, 0)).p == compare_models(*models(500, 5, 1, 400)).p
+
+
+def test_models_with_the_same_errors_have_p_of_one() -> None:
+    found = compare_models(*models(10, 0, 0, 4))
+    assert (found.p, found.exact) == (1, True)
+
+
+def test_bootstrap_resamples_pairs_of_rows() -> None:
+    scores = np.random.default_rng(0).normal(size=50)
+    found = bootstrap_examples([scores + 0.5], [scores])
+    assert found.difference == pytest.approx(0.5)
+    assert found.interval == pytest.approx((0.5, 0.5))  # unpaired it would be wide
+
+
+def test_bootstrap_is_near_the_normal_interval_for_many_rows() -> None:
+    rng = np.random.default_rng(0)
+    arm, baseline = rng.random((2, 3, 4000)) < np.array([0.8, 0.75])[:, None, None]
+    found = bootstrap_examples(list(arm), list(baseline))
+    differences = arm.mean(axis=0) - baseline.mean(axis=0)
+    half = 1.96 * differences.std(ddof=1) / math.sqrt(4000)
+    assert found.num_examples == 4000
+    assert found.difference == pytest.approx(arm.mean() - baseline.mean())
+    assert found.interval == pytest.approx((found.difference - half, found.difference + half), abs=0.1 * half)
+
+
+def test_bootstrap_is_the_same_again() -> None:
+    arm, baseline = np.random.default_rng(0).normal(size=(2, 40))
+    assert bootstrap_examples([arm], [baseline]) == bootstrap_examples([arm], [baseline])
+    assert bootstrap_examples([arm], [baseline]) != bootstrap_examples([arm], [baseline], seed=1)
+
+
+def test_swapped_models_flip_the_interval() -> None:
+    arm, baseline = np.random.default_rng(0).normal(size=(2, 40))
+    there, back = bootstrap_examples([arm], [baseline]), bootstrap_examples([baseline], [arm])
+    assert there.interval == pytest.approx((-back.interval[1], -back.interval[0]))
+
+
+def test_arms_are_compared_on_common_seeds() -> None:
+    rng = np.random.default_rng(0)
+    arm, baseline = ({seed: rng.random(30) < 0.7 for seed in seeds} for seeds in ((2, 0, 1), (1, 2, 3)))
+    found = compare_examples(arm, baseline)
+    assert found.seeds == (1, 2)
+    assert found.by_seed == {seed: compare_models(arm[seed], baseline[seed]) for seed in (1, 2)}
+    assert found.over_all_seeds == bootstrap_examples([arm[1], arm[2]], [baseline[1], baseline[2]])
+
+
+def test_everything_says_what_it_is_about() -> None:
+    found = compare_examples({0: np.array([True, False])}, {0: np.array([True, True])})
+    assert found.scope == found.over_all_seeds.scope == found.by_seed[0].scope == SCOPE == "these trained models only"
+    assert not any("verdict" in field.name for field in dataclasses.fields(found))
+
+
+def test_other_rows_and_no_common_seed_are_refused() -> None:
+    two, three = np.array([True, False]), np.array([True, False, True])
+    with pytest.raises(ValueError, match=r"same rows, two or more; got \[2, 3\] rows"):
+        compare_models(two, three)
+    with pytest.raises(ValueError, match=r"got \[2, 2, 3\] rows"):
+        bootstrap_examples([two, two], [three])
+    with pytest.raises(ValueError, match=r"Expected a seed that both have; got \[0, 1\] and \[2\]"):
+        compare_examples({1: two, 0: two}, {2: two})

@@ -1,0 +1,57 @@
+"""Predictions of several runs, row by row."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from research.studies.statistics.predictions import read_predictions
+
+
+def write(path: Path, **columns: list[Any]) -> Path:
+    pq.write_table(pa.table(columns), path)
+    return path
+
+
+def test_predictions_are_aligned_by_id(tmp_path: Path) -> None:
+    one = write(tmp_path / "1", id=[5, 2, 9], label=[1, 0, 0], prediction=[1, 1, 0], score_a=[0.1, 0.2, 0.3])
+    two = write(tmp_path / "2", id=[9, 5, 2], label=[0, 1, 0], prediction=[1, 0, 0])
+    found = read_predictions([one, two])
+    assert found.ids.tolist() == [2, 5, 9]
+    assert found.labels.tolist() == [0, 1, 0]
+    assert found.predicted.tolist() == [[1, 1, 0], [0, 0, 1]]
+    assert found.correct.tolist() == [[False, True, True], [True, False, False]]
+
+
+def test_row_of_several_labels_is_right_in_all_of_them(tmp_path: Path) -> None:
+    path = write(tmp_path / "1", id=[1, 0], label=[[1.0, 0.0], [1.0, 1.0]], prediction=[[1, 0], [1, 0]])
+    found = read_predictions([path])
+    assert found.labels.tolist() == [[1, 1], [1, 0]]
+    assert found.correct.tolist() == [[False, True]]
+
+
+@pytest.mark.parametrize(
+    "other", [{"id": [0, 2], "label": [0, 1]}, {"id": [0, 1], "label": [1, 1]}, {"id": [0], "label": [0]}]
+)
+def test_other_rows_are_refused(tmp_path: Path, other: dict[str, list[int]]) -> None:
+    one = write(tmp_path / "1", id=[0, 1], label=[0, 1], prediction=[0, 0])
+    two = write(tmp_path / "2", **other, prediction=other["label"])
+    with pytest.raises(ValueError, match=r"Expected the same rows with the same labels in .*1 and .*2; they differ"):
+        read_predictions([one, two])
+
+
+def test_rows_without_labels_are_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "1", id=[0, 1], label=[None, None], prediction=[0, 1])
+    with pytest.raises(ValueError, match="have no labels"):
+        read_predictions([path])
+
+
+def test_numbers_are_never_simply_right(tmp_path: Path) -> None:
+    found = read_predictions([write(tmp_path / "1", id=[0, 1], label=[0.5, 1.0], prediction=[0.5, 2.0])])
+    assert found.predicted.tolist() == [[0.5, 2.0]]
+    with pytest.raises(ValueError, match="never simply right"):
+        _ = found.correct

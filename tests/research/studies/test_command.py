@@ -1,0 +1,179 @@
+"""The command line of studies."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from research.runner.first_checks.check import check_first
+from research.studies.command import StudyCommand, parse_study, separate
+from research.studies.grid import check_arms, expand
+from research.studies.time_limit import parse_seconds
+
+
+def parsed(*arguments: str) -> StudyCommand:
+    command = parse_study(arguments)
+    assert command is not None
+    return command
+
+
+def test_flags_make_a_grid() -> None:
+    command = parsed(
+        *(
+            "--heads",
+            "linear,{name: lstm, lstm_size: 64}",
+            "--seeds",
+            "0,1",
+            "--grid",
+            "lr=1e-5,3e-5",
+            "freeze=[encoder],[]",
+        ),
+        *("--epochs", "2", "--name", "a", "--exclude", "head=linear,lr=1e-5"),
+    )
+    assert command.spec.grid == {
+        "head": ["linear", {"name": "lstm", "lstm_size": 64}],
+        "seed": [0, 1],
+        "lr": ["1e-5", "3e-5"],
+        "freeze": [["encoder"], []],
+    }
+    assert command.spec.exclude == [{"head": "linear", "lr": "1e-5"}]
+    assert command.spec.base["epochs"] == 2
+    assert command.spec.base["cache_features"] is True
+    assert command.directory == Path("runs/a")
+
+
+def test_grid_wins_over_the_base_and_says_so(tmp_path: Path) -> None:
+    command = parsed("--head", "mlp", "--heads", "linear,lstm", "--seed", "3")
+    assert command.notes == ["The grid's head replaces 'mlp' of the base."]
+    assert command.spec.base["seed"] == 3
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text("head: lstm\nlr: 0.5\n")
+    assert parsed("--recipe", str(recipe), "--heads", "linear,mean").notes == [
+        "The grid's head replaces 'lstm' of the base."
+    ]
+
+
+def test_flags_go_over_a_study_file(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("base: {epochs: 3, lr: 1.0}\ngrid: {head: [linear], seed: [0, 1]}\nquick: {base: {lr: 2.0}}\n")
+    command = parsed("--study", str(path), "--epochs", "5", "--seeds", "7")
+    assert (command.spec.name, command.spec.base["epochs"], command.spec.base["lr"]) == ("mine", 5, 1.0)
+    assert command.spec.grid == {"head": ["linear"], "seed": [7]}
+    quick = parsed("--study", str(path), "--quick")
+    assert (quick.spec.name, quick.spec.base["lr"]) == ("mine-quick", 2.0)
+    assert quick.settings.quick
+
+
+def test_recipes_of_a_study_file_lie_under_its_settings(tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text("epochs: 9\nlr: 0.5\n")
+    path = tmp_path / "mine.yaml"
+    path.write_text(f"base: {{recipe: {recipe}, epochs: 3}}\n")
+    base = parsed("--study", str(path)).spec.base
+    assert (base["epochs"], base["lr"]) == (3, 0.5)
+
+
+def test_flag_that_does_not_hold_in_all_arms_is_said(tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text("head: lstm\nepochs: 9\n")
+    assert parsed("--epochs", "2", "--grid", f"recipe={recipe}").notes == [
+        f"The recipe {recipe} has its own epochs, 9, in the place of that of --epochs."
+    ]
+    study = tmp_path / "study.yaml"
+    study.write_text(
+        "base: {lr: 3}\narms: {a: {lr: 1}, b: {epochs: 5}}\noverride: [{when: {arm: b}, set: {lr: 2}}]\nexclude:\n"
+    )
+    assert parsed("--study", str(study), "--lr", "4").notes == [
+        "The arm 'a' has its own lr, 1, in the place of that of --lr.",
+        "The override of {'arm': 'b'} has its own lr, 2, in the place of that of --lr.",
+    ]
+    assert parsed("--study", str(study)).notes == []
+
+
+def test_flags_that_narrow_a_study_leave_out_what_fits_no_more() -> None:
+    command = parsed("--study", "experiments/studies/heads.yaml", "--heads", "linear,{name: gru, gru_size: 8},lstm")
+    assert command.notes == [
+        "The study's override of {'head': 'cnn'} is left out: the grid's flags have no such value."
+    ]
+    assert command.spec.override == [{"when": {"head": "gru"}, "set": {"head_lr": "1e-3"}}]
+    rates = {trial.arm: trial.settings["head_lr"] for trial in expand(command.spec)}
+    assert rates == {"linear": 0.01, "gru (gru_size 8)": 0.001, "lstm": 0.01}
+
+
+def test_values_that_yaml_reads_otherwise() -> None:
+    command = parsed("--grid", "mixed_precision=no,bf16", "--exclude", "head={name: lstm, lstm_size: 64},lr=3")
+    assert command.spec.grid == {"mixed_precision": ["no", "bf16"]}
+    assert command.spec.exclude == [{"head": {"name": "lstm", "lstm_size": 64}, "lr": 3}]
+
+
+def test_texts_are_shown_unless_they_are_not_to_be() -> None:
+    assert parsed("--heads", "linear").settings.report_texts
+    assert not parsed("--report_texts", "false", "--heads", "linear").settings.report_texts
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("2h", 7200), ("90m", 5400), ("1h30m", 5400), ("45s", 45), ("0.5h", 1800)]
+)
+def test_times_are_read(text: str, seconds: float) -> None:
+    assert parse_seconds(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "0h", "2", "-1h", "2 hours", "1m2h", "10st"])
+def test_times_that_are_none_are_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="2h"):
+        parse_seconds(text)
+
+
+def test_seeds_may_be_a_range() -> None:
+    command = parse_study(["--seeds", "0-4", "--trial_timeout", "2h", "--drop_waiting"])
+    assert command is not None
+    assert (command.settings.trial_timeout, command.settings.drop_waiting) == ("2h", True)
+    assert [trial.seed for trial in expand(command.spec)] == [0, 1, 2, 3, 4]
+    with pytest.raises(ValueError, match="2 days"):
+        parse_study(["--trial_timeout", "2 days"])
+
+
+def test_study_flags_are_taken_out() -> None:
+    given, rest = separate(
+        ["--head.dropout", "0.1", "--quick", "--grid", "a=1", "b=2", "--grid=c=3", "--seeds=1", "--lr", "2"]
+    )
+    assert given == {"quick": ["true"], "grid": ["a=1", "b=2", "c=3"], "seeds": ["1"]}
+    assert rest == ["--head.dropout", "0.1", "--lr", "2"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--haeds", "linear"], "Unknown flag '--haeds'. Did you mean '--heads'?"),
+        (["--heads"], "The flag --heads needs a value."),
+        (["--grid", "lr"], "Expected --grid as setting=value,value, got 'lr'."),
+        (["--heads", "a", "--grid", "head=b"], "The grid has the axis 'head' twice."),
+        (["--heads", "[a"], "Cannot read the values of head"),
+        (["--exclude", "lr"], "Expected --exclude as setting=value"),
+        (["--exclude", "lr=["], "Cannot read --exclude 'lr=['"),
+        (["--workers", "many"], "Expected --workers as a number above 0, got 'many'."),
+        (["--resume", "auto"], "A study takes no --resume: the same command goes on with a study."),
+        (["--overwrite"], "A study takes no --overwrite"),
+        (["--quick"], "--quick needs --study"),
+        (["--study", "nowhere.yaml"], "Cannot read the study nowhere.yaml"),
+        (["--split", "train"], "Expected the study's split"),
+    ],
+)
+def test_what_cannot_be_is_refused(arguments: list[str], message: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(message)):
+        parse_study(arguments)
+
+
+@pytest.mark.parametrize("study", sorted(Path("experiments/studies").glob("*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("quick", [[], ["--quick"]])
+def test_shipped_study_can_be_planned(study: Path, quick: list[str]) -> None:
+    from research.runner.set_up import resolve
+
+    command = parsed("--study", str(study), *quick)
+    trials = expand(command.spec)
+    check_arms(trials, check_first)
+    check_arms(trials, resolve)
+    assert len(trials) >= 4
+    assert command.spec.baseline is not None

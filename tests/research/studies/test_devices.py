@@ -1,0 +1,99 @@
+"""Workers of a study and their GPUs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from research.studies.devices import DeviceShares, share_devices, visible_devices
+from research.studies.launcher import Launcher, read_launcher
+from tests.conftest import ROOT
+
+MIG = "MIG-GPU-8e1c1f0a-0000-4000-8000-5a5e5c5b5a59/1/0"
+GPU = "GPU-8e1c1f0a-0000-4000-8000-5a5e5c5b5a59"
+
+
+@pytest.mark.parametrize(
+    ("devices", "num_workers", "num_processes", "expected"),
+    [
+        ("0123", 4, 1, ["0", "1", "2", "3"]),
+        ("4567", 2, 2, ["45", "67"]),
+        ("01234", 2, 2, ["01", "23"]),
+        ("01", 4, 1, ["0", "1", "0", "1"]),
+        ("012", 2, 2, ["01", "20"]),  # shared, but the processes of one trial never share
+        ("0123", 1, 1, [""]),  # a single worker keeps what it sees
+        ("", 2, 1, ["", ""]),
+    ],
+)
+def test_devices_are_split_among_workers_and_their_processes(
+    devices: str, num_workers: int, num_processes: int, expected: list[str]
+) -> None:
+    shares = DeviceShares(list(devices), num_workers, num_processes)
+    assert ["".join(shares.of(worker)) for worker in range(num_workers)] == expected
+    is_shared = num_workers > 1 and 0 < len(devices) < num_workers * num_processes
+    assert (shares.describe() is not None) == is_shared
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("0,1,2,3", ["0", "1", "2", "3"]),
+        (" 3, 1", ["3", "1"]),
+        ("2,-1,0", ["2"]),
+        ("1,1", []),
+        ("", []),
+        ("-1", []),
+        (f"{GPU},{MIG}", [GPU, MIG]),
+    ],
+)
+def test_visible_devices_are_read_as_cuda_reads_them(
+    value: str, expected: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", value)
+    assert visible_devices(Launcher()) == expected
+
+
+def test_devices_without_the_variable_are_numbered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 4)
+    shares = share_devices(Launcher(num_processes=2), 2)
+    assert [shares.of(0), shares.of(1)] == [("0", "1"), ("2", "3")]
+
+
+def test_list_of_the_launcher_wins(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2,3")
+    assert visible_devices(Launcher(gpu_ids="2,3")) == ["2", "3"]
+
+
+def test_trial_with_more_processes_than_gpus_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5")
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    with pytest.raises(ValueError, match="2 processes"):
+        share_devices(Launcher(num_processes=2), 1)
+
+
+def test_processes_on_cpus_get_no_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    launcher = read_launcher(str(ROOT / "accelerate_configs" / "cpu_2_processes.yaml"))
+    assert share_devices(launcher, 2).of(1) == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("cpu_2_processes", Launcher(2, False, None)),
+        ("single_gpu", Launcher(1, True, "0")),
+        ("multi_gpu", Launcher(2, True, None)),
+        ("multi_node", Launcher(8, True, None)),
+    ],
+)
+def test_launcher_is_read_from_the_files_of_accelerate(name: str, expected: Launcher) -> None:
+    assert read_launcher(str(ROOT / "accelerate_configs" / f"{name}.yaml")) == expected
+
+
+@pytest.mark.parametrize("content", [": :", "- 1", "num_processes: many", "num_machines: 0"])
+def test_launcher_that_cannot_be_read_is_refused(content: str, tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(content)
+    with pytest.raises(ValueError, match="Cannot read --accelerate_config"):
+        read_launcher(str(tmp_path / "a.yaml"))

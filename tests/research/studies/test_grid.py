@@ -1,0 +1,233 @@
+"""Grids: which trials there are, what they are called, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonargparse import ArgumentParser
+
+from research.records.results import config_as_yaml
+from research.runner.set_up import resolve
+from research.settings.config import RunConfig
+from research.settings.times import Clock
+from research.studies.conduct import check_forks
+from research.studies.fork_points import check_fork_points
+from research.studies.grid import StudySpec, expand, read_study_file
+from research.system.manifest import write_manifest
+
+
+def arms(**spec: Any) -> list[str]:
+    return list(dict.fromkeys(trial.arm for trial in expand(StudySpec(**spec))))
+
+
+def test_grid_has_every_combination_seed_by_seed() -> None:
+    trials = expand(StudySpec(grid={"seed": [3, 1], "head": ["linear", "lstm"], "lr": [1e-5, "3e-5"]}))
+    assert [(trial.settings["head"], trial.settings["lr"], trial.seed) for trial in trials] == [
+        (head, lr, seed) for head in ("linear", "lstm") for lr in (1e-5, 3e-5) for seed in (3, 1)
+    ]
+    assert [trial.arm for trial in trials[::2]] == [
+        "linear, lr=1e-05",
+        "linear, lr=3e-05",
+        "lstm, lr=1e-05",
+        "lstm, lr=3e-05",
+    ]
+
+
+def test_id_is_made_of_what_decides_the_result() -> None:
+    def ids(**base: Any) -> str:
+        return expand(StudySpec(base=base))[0].id
+
+    assert ids() == ids(num_threads=1, log_every=3, keep=5, micro_batch_size=4, cache_features=True)
+    assert ids() == ids(seed=0)
+    others = [ids(seed=1), ids(lr=3e-5), ids(epochs=2), ids(data="rotten_tomatoes"), ids(cache_dtype="bf16")]
+    assert len({ids(), *others}) == 6
+    # Hidden states from the cache are those that a run computes, up to rounding: 1e-7 in float32, more in half of it.
+    assert ids(cache_features=False) == ids()
+    assert ids(mixed_precision="no", cache_features=False) == ids(mixed_precision="no", cache_features=True)
+    assert ids(mixed_precision="bf16", cache_features=False) != ids(mixed_precision="bf16", cache_features=True)
+
+
+def test_trials_keep_their_ids_in_a_grid_that_grew() -> None:
+    small = expand(StudySpec(grid={"head": ["linear", "lstm"]}))
+    large = expand(StudySpec(grid={"head": ["linear", "lstm"], "lr": [1e-4, 1e-5]}))
+    assert {trial.id for trial in small} == {trial.id for trial in large if trial.settings["lr"] == 1e-4}
+
+
+def test_layers_go_over_each_other(tmp_path: Path) -> None:
+    recipe = tmp_path / "slow.yaml"
+    recipe.write_text("lr: 1.0e-6\nepochs: 7\nbatch_size: 8\n")
+    spec = StudySpec(
+        base={"lr": 1e-5, "epochs": 1, "batch_size": 4},
+        arms={"slow": {"recipe": str(recipe), "epochs": 6}},
+        grid={"head": ["linear", "lstm"]},
+        override=[{"when": {"head": "lstm"}, "set": {"batch_size": 16}}],
+    )
+    linear, lstm = (trial.config() for trial in expand(spec))
+    assert (linear.lr, linear.epochs, linear.batch_size) == (1e-6, 6, 8)
+    assert (lstm.lr, lstm.epochs, lstm.batch_size) == (1e-6, 6, 16)
+
+
+def test_excluded_combinations_are_left_out() -> None:
+    found = arms(
+        grid={"head": ["linear", {"name": "lstm", "lstm_size": 8}], "lr": [1e-5, 1e-4]},
+        exclude=[{"head": "lstm", "lr": "1e-4"}],
+    )
+    assert found == ["linear, lr=1e-05", "linear, lr=0.0001", "lstm (lstm_size 8), lr=1e-05"]
+
+
+def test_one_arm_is_called_by_its_head() -> None:
+    assert arms(grid={"head": ["lstm"], "seed": [0, 1]}) == ["lstm"]
+    assert arms(grid={"freeze": ["encoder", []]}) == ["freeze=encoder", "freeze=none"]
+
+
+def test_names_of_arms_stay_as_they_are() -> None:
+    assert arms(arms={"lr 1e-4/3e-4": {}, "slow.yaml": {"lr": 1e-5}}) == ["lr 1e-4/3e-4", "slow.yaml"]
+
+
+def test_options_of_the_command_line_go_to_every_trial() -> None:
+    trials = expand(StudySpec(grid={"head": ["linear", "lstm"]}), {"head": {"dropout": "0.3"}})
+    assert [trial.settings["head"] for trial in trials] == [
+        {"name": "linear", "dropout": "0.3"},
+        {"name": "lstm", "dropout": "0.3"},
+    ]
+
+
+def test_settings_are_those_of_a_run() -> None:
+    trial = expand(StudySpec())[0]
+    assert trial.config(output_dir="x").to_dict() == RunConfig(output_dir="x").to_dict()
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ({"grid": {"haed": ["linear"]}}, "Unknown setting in the grid 'haed'. Did you mean 'head'?"),
+        ({"grid": {"output_dir": ["a", "b"]}}, "Unknown setting in the grid 'output_dir'"),
+        ({"grid": {"lr": []}}, "Expected the grid's lr to be a list of values"),
+        ({"grid": {"lr": ["quick"]}}, "Expected lr to be of type float; got 'quick'"),
+        ({"grid": {"lr": [1e-5, "1e-5"]}}, "The grid has the same settings twice: lr=1e-05"),
+        ({"exclude": [{"lr": 1}]}, "Unknown axis 'lr'"),
+        ({"grid": {"lr": [1.0]}, "exclude": [{"lr": 2}]}, "No trial of the grid fits this entry of exclude"),
+        ({"grid": {"lr": [1.0]}, "exclude": [{"lr": 1}]}, "every combination is excluded"),
+        ({"override": [{"head": "lstm"}]}, "Expected an entry such as {when:"),
+        ({"arms": {"a": {"lrr": 1}}}, "Unknown setting 'lrr'. Did you mean 'lr'?"),
+        ({"arms": {"a": {}, "b": {}}}, "The grid has the same settings twice: a, b"),
+        ({"grid": {"head": ["linear", "lstm"]}, "baseline": "lstn"}, "Did you mean 'lstm'?"),
+        ({"name": "../a"}, "Expected a study's name"),
+        ({"split": "train"}, "Expected the study's split to be test or validation"),
+        ({"grid": 3}, "Expected the study's grid to be a mapping"),
+        ({"baseline": 3}, "Expected the study's baseline to be text (in quotes, if it is a number); got 3."),
+        ({"arms": {1: {}}}, "Expected names of arms in quotes, got 1."),
+        ({"arms": {"a": {"seed": 5}}}, "The arm 'a' cannot have the setting 'seed': it is not one arm's."),
+        ({"arms": {"a": {"output_dir": "x"}}}, "The arm 'a' cannot have the setting 'output_dir'"),
+        (
+            {"override": [{"when": {"seed": 1}, "set": {"lr": 1}}]},
+            "`when` of an override cannot have the setting 'seed'",
+        ),
+        ({"override": [{"when": {"lr": 1}, "set": {"lr": 1}, "also": 3}]}, "Expected an entry such as {when:"),
+        ({"base": {"lr": 1}, "arms": {"a": {"recipe": 5}}}, "Expected the path of a recipe"),
+    ],
+)
+def test_what_cannot_be_is_refused(spec: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(message)):
+        expand(StudySpec(**spec))
+
+
+def test_axis_that_makes_no_other_trial_elsewhere_makes_one_where_it_is_compared() -> None:
+    alone, *_ = expand(StudySpec(grid={"micro_batch_size": [8]}))
+    plain, *_ = expand(StudySpec())
+    assert alone.id == plain.id
+    assert len({trial.id for trial in expand(StudySpec(grid={"micro_batch_size": [8, 16]}))}) == 2
+
+
+def test_short_version_of_a_study_replaces_what_it_names(tmp_path: Path) -> None:
+    path = tmp_path / "study.yaml"
+    path.write_text("base: {lr: 1.0, epochs: 3}\ngrid: {seed: [0, 1]}\nquick: {base: {epochs: 1}}\n")
+    assert read_study_file(path, quick=False) == {"base": {"lr": 1.0, "epochs": 3}, "grid": {"seed": [0, 1]}}
+    assert read_study_file(path, quick=True) == {"base": {"lr": 1.0, "epochs": 1}, "grid": {"seed": [0, 1]}}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("gird: {}", "Unknown key 'gird'. Did you mean 'grid'?"),
+        ("[1]", "must map"),
+        ("a: [", "is not YAML"),
+        ("grid: {}", "has no section `quick`"),
+        ("quick: []", "expected `quick` to be a mapping, got []"),
+    ],
+)
+def test_study_file_that_cannot_be_is_refused(text: str, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "study.yaml"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=re.escape(message)):
+        read_study_file(path, quick=True)
+
+
+def test_each_value_of_a_grid_is_typed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    num_calls = 0
+    parse = ArgumentParser.parse_object
+
+    def count(*arguments: Any, **named: Any) -> Any:
+        nonlocal num_calls
+        num_calls += 1
+        return parse(*arguments, **named)
+
+    monkeypatch.setattr(ArgumentParser, "parse_object", count)
+    assert (
+        len(expand(StudySpec(grid={"head": ["linear", "lstm"], "lr": [1e-5, "3e-5"], "seed": list(range(50))}))) == 200
+    )
+    assert num_calls <= 2 + 2 + 50 + 1
+
+
+def test_ranges_of_seeds() -> None:
+    trials = expand(StudySpec(grid={"seed": ["0-2", 7, "9"]}))
+    assert [trial.seed for trial in trials] == [0, 1, 2, 7, 9]
+    with pytest.raises(ValueError, match="4-0"):
+        expand(StudySpec(grid={"seed": ["4-0"]}))
+
+
+def test_fork_that_cannot_begin_is_refused_while_planning(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("{}")
+    checkpoint = tmp_path / "checkpoints" / "step-00000004"
+    checkpoint.mkdir(parents=True)
+    clock = Clock.of_run(num_examples=47, batch_size=8, epochs=1, max_steps=None)
+    clock.go_to(4)
+    (checkpoint / "state.json").write_text(json.dumps({"clock": clock.state_dict(), "journal": []}))
+    write_manifest(checkpoint)
+
+    def check(**settings: Any) -> None:
+        base = {"fork": f"{tmp_path}@4", "batch_size": 8, **settings}
+        check_fork_points(expand(StudySpec(base=base, grid={"lr": [1e-5, 3e-5]})))
+
+    check(timeline=[{"at": "4st", "freeze": "encoder"}])
+    for settings, expected in (
+        ({"fork": f"{tmp_path}@5"}, "no checkpoint of step 5"),
+        ({"epochs": 0.5}, "nothing is left to train"),
+        ({"max_steps": 4}, "nothing is left to train"),
+        ({"timeline": [{"at": "2st", "freeze": "encoder"}]}, "which is past"),
+        ({"timeline": [{"at": "9st", "freeze": "encoder"}]}, "never reached"),
+    ):
+        with pytest.raises(ValueError, match=rf"1e-05, seed 0: .*{expected}"):
+            check(**settings)
+
+
+def test_fork_with_other_seeds_is_refused_while_planning(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text(config_as_yaml(resolve(RunConfig(seed=1, head="cnn", mixed_precision="no"))))
+    base = {"fork": str(tmp_path), "head": "cnn", "seed": 1}
+    check_forks(expand(StudySpec(base=base, grid={"lr": [1e-5, 3e-5]})))
+    with pytest.raises(ValueError, match="seed was 1, now 2"):
+        check_forks(expand(StudySpec(base=base, grid={"seed": [1, 2]})))
+    with pytest.raises(ValueError, match="batch_size"):
+        check_forks(expand(StudySpec(base=base, grid={"batch_size": [8, 16]})))
+
+
+def test_options_of_one_trial_leave_the_others_alone() -> None:
+    spec = StudySpec(grid={"head": [{"name": "lstm", "lstm_size": 8}], "seed": [0, 1]})
+    first, second = expand(spec, {"head": {"dropout": "0.5"}})
+    assert first.settings["head"] == second.settings["head"]
+    first.settings["head"]["lstm_size"] = 16
+    assert second.settings["head"]["lstm_size"] == 8

@@ -1,0 +1,29 @@
+"""What a study prints where there is no terminal."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+from optuna.trial import TrialState
+
+from research.studies.grid import StudySpec, expand
+from research.studies.progress import StudyProgress
+from research.studies.storage.study import Entry
+from research.system.terminal import Terminal
+
+
+def test_begin_and_end_of_each_trial_are_one_line_each(tmp_path: Path) -> None:
+    first, second = expand(StudySpec(grid={"seed": [3, 4]}))
+    printed = io.StringIO()
+    with StudyProgress([first, second], Terminal(file=printed), tmp_path) as progress:
+        progress.show({})
+        assert printed.getvalue() == ""
+        running = Entry(first, TrialState.RUNNING, {}, 1)
+        for _ in range(3):
+            progress.show({first.id: running, second.id: Entry(second, TrialState.WAITING, {}, 2)})
+        (line,) = printed.getvalue().splitlines()
+        assert "seed 3" in line
+        progress.show({first.id: Entry(first, TrialState.COMPLETE, {"seconds": 2.0}, 1, 0.75)})
+    assert len(printed.getvalue().splitlines()) == 2
+    assert "0.7500" in printed.getvalue()

@@ -1,0 +1,103 @@
+"""Files and folders are there whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+from safetensors import SafetensorError
+
+from research.system import durable
+from research.system.durable import StorageError
+
+
+def test_text_is_replaced_in_one_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "result.json"
+    durable.write_text(path, "old")
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(
+        StorageError, match=r"Cannot write .*result.json: No space left on device \(0.0 kB needed, .* free"
+    ):
+        durable.write_text(path, "new")
+    assert path.read_text() == "old"
+
+
+def test_published_folder_takes_the_place_of_an_old_one(tmp_path: Path) -> None:
+    target, writing = tmp_path / "best", tmp_path / ".best.writing"
+    for folder, content in ((target, "old"), (writing, "new")):
+        folder.mkdir()
+        (folder / "model").write_text(content)
+    (tmp_path / ".best.replaced").mkdir()  # of a kill
+    durable.publish(writing, target)
+    assert [path.name for path in tmp_path.iterdir()] == ["best"]
+    assert (target / "model").read_text() == "new"
+
+
+def test_leftovers_go_and_nothing_else(tmp_path: Path) -> None:
+    for name in (".step-4.writing", ".best.replaced", ".step-2.removing", "best", ".hidden"):
+        (tmp_path / name).mkdir()
+    (tmp_path / ".result.json.writing").touch()
+    durable.remove_leftovers(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"best", ".hidden"}
+
+
+def test_removing_a_link_leaves_what_it_points_to(tmp_path: Path) -> None:
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "kept")
+    durable.remove(tmp_path / "link")
+    durable.remove(tmp_path / "link")
+    assert [path.name for path in tmp_path.iterdir()] == ["kept"]
+
+
+def test_copied_folder_takes_no_room_and_outlives_the_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = tmp_path / "best"
+    source.mkdir()
+    (source / "model").write_text("weights")
+    durable.copy(source, tmp_path / "linked")
+    assert (tmp_path / "linked" / "model").samefile(source / "model")
+
+    def unknown(source: str, target: str) -> None:
+        raise OSError(errno.EPERM, "no hard links here")
+
+    monkeypatch.setattr(os, "link", unknown)
+    durable.copy(source, tmp_path / "copied")
+    durable.remove(source)
+    assert (tmp_path / "linked" / "model").read_text() == (tmp_path / "copied" / "model").read_text() == "weights"
+
+
+def test_copied_file_is_one_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "metrics.jsonl").write_text("one\n")
+    durable.copy(tmp_path / "metrics.jsonl", tmp_path / "kept")
+    durable.append_text(tmp_path / "metrics.jsonl", "two\n")
+    assert (tmp_path / "kept").read_text() == "one\n"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "No space left on device"),
+        SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)"),
+        RuntimeError("[enforce fail at inline_container.cc:922] . PytorchStreamWriter failed writing file data/0"),
+    ],
+)
+def test_failed_writing_says_what_was_needed(tmp_path: Path, error: Exception) -> None:
+    message = r"Cannot write .*step-4: .* \(271.0 MB needed, .* free\)\."
+    with pytest.raises(StorageError, match=message), durable.reporting_failure(tmp_path / "step-4", needed=271_000_000):
+        raise error
+
+
+def test_other_errors_stay_what_they_are(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="a defect"), durable.reporting_failure(tmp_path, needed=1):
+        raise RuntimeError("a defect")
+
+
+def test_writing_that_cannot_fit_is_not_begun(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="No space left"):
+        durable.check_space(tmp_path / "not" / "there", needed=2**60)
+    durable.check_space(tmp_path, needed=1)

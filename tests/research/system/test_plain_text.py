@@ -1,0 +1,128 @@
+"""Names and texts that hold commands for a format are shown as they are."""
+
+from __future__ import annotations
+
+import io
+import xml.etree.ElementTree as ET
+from html.parser import HTMLParser
+
+import pytest
+from markdown_it import MarkdownIt
+from markupsafe import Markup
+from matplotlib.figure import Figure
+from rich.table import Table
+
+from research.system.plain_text import (
+    LONGEST_IN_PICTURE,
+    for_csv,
+    for_html,
+    for_markdown,
+    for_message,
+    for_picture,
+    for_terminal,
+    markdown_code,
+)
+from research.system.terminal import Terminal, print_message
+
+NASTY = {
+    "\x1b[31mred": r"\x1b[31mred",
+    "\u202eright": r"\u202eright",
+    "a\u200fb\u2066": r"a\u200fb\u2066",
+    "back\rspace\x08\x00": r"back\rspace\x08\x00",
+    "next\x85line\u2028.": r"next\x85line\u2028.",
+    "\ud800\uffff": r"\ud800\uffff",
+    "$x$ [/b] :smile:": "$x$ [/b] :smile:",
+}
+"""Names, and how they are shown."""
+
+
+class Shown(HTMLParser):
+    """What a browser shows of a page's body."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.text = ""
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def svg_of(text: str) -> ET.Element:
+    """Return how matplotlib draws a text, as SVG."""
+    figure = Figure()
+    figure.text(0, 0, text)
+    picture = io.StringIO()
+    figure.savefig(picture, format="svg")
+    return ET.fromstring(picture.getvalue())
+
+
+@pytest.mark.parametrize(("name", "shown"), NASTY.items())
+def test_names_are_written_out_in_every_format(name: str, shown: str, capsys: pytest.CaptureFixture[str]) -> None:
+    print_message(name)
+    assert capsys.readouterr().out == f"{shown}\n"
+    printed = io.StringIO()
+    table = Table(name, title=name, title_justify="left")
+    table.add_row(name)
+    Terminal(file=printed).print(table)
+    assert printed.getvalue().count(shown) == 3
+    page = Shown()
+    page.feed(str(for_html(name)))
+    assert page.text == shown
+    assert for_csv(name) == shown
+    assert svg_of(for_picture(name)).tag.endswith("svg")
+
+
+def test_lines_are_kept_where_they_are_meant() -> None:
+    assert for_terminal("two\nlines") == r"two\nlines"
+    assert for_terminal("two\r\nlines\x1b", keep_lines=True) == "two\nlines\\x1b"
+    assert for_html("two\nlines") == "two\nlines"
+
+
+def test_messages_keep_beginning_and_end_of_long_texts() -> None:
+    shown = for_message(f"start{'x' * 5000}end", longest=120)
+    assert shown.startswith("startx")
+    assert shown.endswith("xend")
+    assert len(shown) <= 130
+    assert "4,908 characters" in shown
+
+
+def test_html_keeps_markup_numbers_and_marks_inside_a_block() -> None:
+    assert for_html(Markup("<b>")) == "<b>"
+    assert for_html(3.5) == 3.5
+    assert for_html("<script>&") == "&lt;script&gt;&amp;"
+    assert for_html("\u05d0\u200f!\u202e", is_block=True) == "\u05d0\u200f!\\u202e"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("# no heading", "- no item", "+ no item", "1. no item", "2) no item", "> no quote", "---", "-0.5", "+0.25"),
+        *("<script>", "`code` *b* _i_ ~~d~~ [l](u) ![i](u)", "a|b", "&amp;", "max_length=48 _x_", "snake_case"),
+    ],
+)
+def test_markdown_shows_text_as_it_is(text: str) -> None:
+    rendered = MarkdownIt("gfm-like", {"linkify": False}).render(for_markdown(text))
+    page = Shown()
+    page.feed(rendered)
+    assert (page.text.strip(), rendered.startswith("<p>"), rendered.count("<")) == (text, True, 2)
+
+
+def test_markdown_has_no_formulas_and_one_line() -> None:
+    assert for_markdown("$x$\n\x1by") == r"&#36;x&#36; \\x1by"
+
+
+def test_code_in_markdown_ends_where_it_should() -> None:
+    code = "a: |\n  ```\n  ````\n"
+    (block,) = MarkdownIt().parse(markdown_code(code, "yaml"))
+    assert (block.type, block.info, block.content) == ("fence", "yaml", code)
+
+
+def test_pictures_have_no_formulas_and_no_endless_names() -> None:
+    figure = Figure()
+    for name, shown in {"$x_{$": "$x_{$", r"\$5$": r"\$5$", "$": "$", "two\nlines": "two lines"}.items():
+        text = figure.text(0, 0, for_picture(name))
+        assert text._preprocess_math(text.get_text()) == (shown, False)  # type: ignore[attr-defined]
+    assert len(for_picture("very " * 1000)) <= LONGEST_IN_PICTURE + 3
+    axes = figure.subplots()
+    axes.plot([0], [0], label=for_picture("_hidden"))
+    assert [text.get_text().strip() for text in axes.legend().get_texts()] == ["_hidden"]

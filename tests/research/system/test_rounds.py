@@ -1,0 +1,53 @@
+"""Processes agree on a round through a store that outlives them, whatever their launchers counted."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+import pytest
+from torch.distributed import HashStore, Store  # type: ignore[attr-defined]
+
+from research.system.rounds import agree_on_round
+from tests.limits import HANG_LIMIT
+
+
+@pytest.fixture
+def pool() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(8) as pool:
+        yield pool
+
+
+def agree(pool: ThreadPoolExecutor, store: Store, num_processes: int) -> list[int]:
+    found = [pool.submit(agree_on_round, store, rank, num_processes) for rank in range(num_processes)]
+    return [each.result(HANG_LIMIT) for each in found]
+
+
+def test_each_round_has_one_number_for_all(pool: ThreadPoolExecutor) -> None:
+    store = HashStore()
+    assert [agree(pool, store, 3) for _ in range(3)] == [[1, 1, 1], [2, 2, 2], [3, 3, 3]]
+
+
+def test_round_survives_processes_that_died_while_agreeing(pool: ThreadPoolExecutor) -> None:
+    store = HashStore()
+    brief = timedelta(seconds=0.3)
+    with pytest.raises(TimeoutError):  # process 0 alone
+        agree_on_round(store, 0, 3, brief)
+    for rank in (1, 2):  # without process 0; their names stay in the store
+        with pytest.raises(TimeoutError):
+            agree_on_round(store, rank, 3, brief)
+    assert agree(pool, store, 3) == [2, 2, 2]
+
+
+def test_first_process_waits_for_the_successor_of_a_dead_one(pool: ThreadPoolExecutor) -> None:
+    store = HashStore()
+    store.set("midway/name/1", "dead")
+    first = pool.submit(agree_on_round, store, 0, 2)
+    answered = threading.Event()
+    while not answered.wait(0.01) and not first.done():
+        if store.check(["midway/answer/dead"]):
+            answered.set()
+    assert not first.done()
+    assert agree_on_round(store, 1, 2) == first.result(HANG_LIMIT) == 1

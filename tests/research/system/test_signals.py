@@ -1,0 +1,48 @@
+"""Signals are remembered until the step is over."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from research.system.signals import SignalWatch, discard_lost_output
+
+
+@pytest.fixture(autouse=True)
+def handler() -> Iterator[None]:
+    """Restore how this process takes SIGHUP."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+def test_sighup_is_received_and_may_come_twice() -> None:
+    with SignalWatch(speaks=False) as watch:
+        os.kill(os.getpid(), signal.SIGHUP)
+        os.kill(os.getpid(), signal.SIGHUP)
+        assert watch.received() == signal.SIGHUP
+    assert signal.getsignal(signal.SIGHUP) == signal.SIG_DFL
+
+
+def test_sighup_stays_ignored_under_nohup() -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    with SignalWatch(speaks=False) as watch:
+        os.kill(os.getpid(), signal.SIGHUP)
+        assert watch.received() == 0
+
+
+def test_output_to_a_closed_terminal_is_discarded_and_other_output_stays() -> None:
+    master, terminal = os.openpty()
+    source, sink = os.pipe()
+    os.close(master)
+    with pytest.raises(OSError, match="Input/output error"):
+        os.write(terminal, b"lost")
+    discard_lost_output((terminal, sink))
+    assert os.write(terminal, b"lost") == 4
+    os.write(sink, b"kept")
+    assert os.read(source, 9) == b"kept"
+    for descriptor in (terminal, source, sink):
+        os.close(descriptor)

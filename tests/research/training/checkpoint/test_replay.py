@@ -1,0 +1,159 @@
+"""Edits give the same result when a resumed run or a fork applies them again."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from research import Hook, register_edit
+from research.edits.base import Editable, EditError
+from research.records.results import weights_sha256
+from research.training.checkpoint.checkpoint import STATE, save_checkpoint
+from research.training.checkpoint.replay import replay
+from research.training.loop import train
+from research.training.run import Run
+from tests.research.conftest import StartRun
+
+LAST_STEP = 8
+"""Two steps into the second epoch."""
+
+
+class SaveAtEnd(Hook):
+    """Saves a checkpoint after every step of a run that was not resumed."""
+
+    def end_of_step(self, run: Any) -> None:
+        """Save."""
+        if run.start is None:
+            save_checkpoint(run, keep=99)
+
+
+class AtEpochs(Hook):
+    """Asks for an edit at both sides of the end of an epoch."""
+
+    def on_epoch_end(self, run: Any) -> None:
+        """Ask before the clock goes on."""
+        run.edit.reads_clock()
+
+    def on_epoch_start(self, run: Any) -> None:
+        """Ask after it did."""
+        run.edit.reads_clock()
+
+
+READINGS: list[dict[str, int | None]] = []
+"""What the clock read in each call of the edit `reads_clock` on a model with values."""
+REHEARSED: list[tuple[int, float]] = []
+"""Steps and epochs that the clock read in rehearsals of the edit `reads_clock`."""
+
+
+@register_edit("reads_clock", changes_parameters=False)
+def reads_clock(run: Editable) -> None:
+    """Keep what the clock reads."""
+    if run.encoder_with_head.device.type == "meta":
+        REHEARSED.append((run.clock.step, run.clock.epochs_done))
+    else:
+        READINGS.append(run.clock.state_dict())
+
+
+@register_edit("freeze_moved")
+def freeze_moved(run: Editable) -> None:
+    """Freeze biases of the head that are not 0."""
+    for parameter in run.encoder_with_head.head.parameters():
+        if not parameter.is_meta and parameter.ndim == 1 and float(parameter.detach().abs().max()) > 0:
+            parameter.requires_grad_(False)
+            parameter.grad = None
+
+
+@register_edit("widen_if_moved")
+def widen_if_moved(run: Editable) -> None:
+    """Put in a head whose size depends on a bias."""
+    bias = run.encoder_with_head.head.get_parameter("out.bias")
+    size = 8 if not bias.is_meta and float(bias.detach().abs().max()) > 0 else 4
+    run.encoder_with_head.replace_head("mlp", {"mlp_size": size})
+    run.fresh |= set(run.encoder_with_head.head.parameters())
+
+
+@register_edit("speaks", changes_parameters=False)
+def speaks(run: Editable) -> None:
+    """Log a value and print a line."""
+    run.log({"mine": 1.0})
+    run.say("I am applied")
+
+
+def checkpoint_of(run: Run, step: int = LAST_STEP) -> Path:
+    return run.directory / "checkpoints" / f"step-{step:08d}"
+
+
+def test_clock_reads_what_it_read_when_the_edit_was_applied(start_run: StartRun) -> None:
+    READINGS.clear()
+    settings = {"max_steps": 9, "timeline": [{"at": "5st", "reads_clock": None}, {"at": "6st", "reads_clock": None}]}
+    whole = start_run([AtEpochs(), SaveAtEnd()], **settings)
+    train(whole)
+    then = list(READINGS)
+    assert [(reading["step"], reading["epoch"]) for reading in then] == [(0, 0), (5, 0), (6, 0), (6, 0), (6, 1)]
+    READINGS.clear()
+    resumed = start_run([AtEpochs(), SaveAtEnd()], resume=checkpoint_of(whole), **settings)
+    assert then == READINGS
+    assert resumed.clock.step == LAST_STEP
+    assert resumed.journal == whole.journal
+
+    READINGS.clear()
+    longer = start_run([AtEpochs()], **{**settings, "max_steps": 12})
+    replay(longer, whole.journal, None)
+    assert then == READINGS
+    assert (longer.clock.step, longer.clock.total_steps) == (0, 12)
+
+    READINGS.clear()
+    old_journal = [type(record)(**{**vars(record), "clock": None}) for record in whole.journal[1:4]]
+    replay(start_run([AtEpochs()], **settings), old_journal, None)
+    assert then[1:4] == READINGS  # all but what comes after the end of an epoch
+
+
+def test_parameters_train_as_in_the_checkpoint_where_an_edit_reads_values(
+    start_run: StartRun, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = {"max_steps": 9, "timeline": [{"at": "5st", "freeze_moved": None}]}
+    whole = start_run([SaveAtEnd()], **settings)
+    train(whole)
+    capsys.readouterr()
+    resumed = start_run([SaveAtEnd()], resume=checkpoint_of(whole), **settings)
+    assert not resumed.encoder_with_head.head.get_parameter("out.bias").requires_grad
+    assert resumed.wrapped.num_trainable == whole.wrapped.num_trainable
+    assert "head.out.bias (frozen)" in capsys.readouterr().out
+    train(resumed)
+    assert weights_sha256(resumed.encoder_with_head) == weights_sha256(whole.encoder_with_head)
+
+    state = checkpoint_of(whole) / STATE
+    known = json.loads(state.read_text())
+    del known["trainable"]  # as in a checkpoint of an earlier version
+    state.write_text(json.dumps(known))
+    with pytest.raises(EditError, match=r"After step 5, freeze_moved\(\) .*trainable parameters"):
+        start_run([SaveAtEnd()], resume=checkpoint_of(whole), **settings)
+
+
+def test_edit_that_builds_another_model_from_other_values_is_refused(start_run: StartRun) -> None:
+    settings = {"max_steps": 9, "timeline": [{"at": "5st", "widen_if_moved": None}]}
+    whole = start_run([SaveAtEnd()], **settings)
+    train(whole)
+    with pytest.raises(EditError, match=r"After step 5, widen_if_moved\(\) .*other values"):
+        start_run([SaveAtEnd()], resume=checkpoint_of(whole), **settings)
+
+
+def test_edit_logs_and_prints_once(start_run: StartRun, capsys: pytest.CaptureFixture[str]) -> None:
+    settings = {"max_steps": 9, "timeline": [{"at": "5st", "speaks": None}]}
+    whole = start_run([SaveAtEnd()], **settings)
+    train(whole)
+    assert capsys.readouterr().out.count("I am applied") == 1
+    resumed = start_run([SaveAtEnd()], resume=checkpoint_of(whole), **settings)
+    assert resumed.to_log == {}
+    assert "I am applied" not in capsys.readouterr().out
+    resumed.log({"mine": 2.0})
+    assert resumed.to_log == {"mine": 2.0}
+
+
+def test_rehearsal_reads_the_clock_of_each_edit(start_run: StartRun) -> None:
+    REHEARSED.clear()
+    start_run([], max_steps=9, timeline=[{"every": "3st", "reads_clock": None}])
+    assert set(REHEARSED) == {(3, 0.5), (6, 1.0)}

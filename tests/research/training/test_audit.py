@@ -1,0 +1,38 @@
+"""The checksum that replicas are compared by; what the audit as a whole sees is in tests/integration."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from research.training.audit import checksum
+
+INTEGERS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float8_e4m3fn])
+@pytest.mark.parametrize("shape", [(1,), (7,), (3, 5), (257, 9), (2, 2048)])
+def test_checksum_changes_with_any_bit(dtype: torch.dtype, shape: tuple[int, ...]) -> None:
+    generator = torch.Generator().manual_seed(0)
+    tensor = torch.randn(shape, generator=generator).to(dtype)
+    before = checksum(tensor)
+    assert torch.equal(checksum(tensor.clone()), before)
+    bits = tensor.view(-1).view(INTEGERS[tensor.element_size()])
+    for index in {0, len(bits) // 2, len(bits) - 1}:
+        for place in range(8 * tensor.element_size()):
+            lowest = torch.ones((), dtype=torch.int64)
+            bits[index] ^= (lowest << place).to(bits.dtype)
+            assert not torch.equal(checksum(tensor), before), (index, place)
+            bits[index] ^= (lowest << place).to(bits.dtype)
+    assert torch.equal(checksum(tensor), before)
+
+
+def test_checksum_depends_on_the_order_of_rows() -> None:
+    tensor = torch.randn(4, 512)
+    assert not torch.equal(checksum(tensor), checksum(tensor.flip(0)))
+
+
+def test_checksum_of_a_part_is_that_of_its_copy() -> None:
+    whole = torch.randn(1000)
+    for start in (1, 2, 3):  # not at a multiple of 8 bytes
+        assert torch.equal(checksum(whole[start:]), checksum(whole[start:].clone()))

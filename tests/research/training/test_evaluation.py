@@ -1,0 +1,114 @@
+"""Evaluations in blocks of rows, and those whose logits are not finite."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from research import Hook, RunConfig, run_experiment
+from research.training.evaluation import evaluate
+from research.training.nonfinite import NonFiniteError
+from tests.research.conftest import StartRun
+
+
+class Overflow(Hook):
+    """Makes the logits of some evaluations infinite, as an overflow in fp16 would."""
+
+    def __init__(self, split: str, step: int) -> None:
+        self.split, self.step = split, step
+        self._is_done = False
+        self._bias: torch.Tensor | None = None
+
+    def before_evaluate(self, run: Any, split: str) -> None:
+        if (split, run.clock.step) == (self.split, self.step) and not self._is_done:
+            self._is_done = True
+            bias = list(run.encoder_with_head.head.parameters())[-1]
+            self._bias = bias.detach().clone()
+            bias.data[0] = math.inf
+
+    def after_evaluate(self, run: Any, split: str, metrics: dict[str, float]) -> None:
+        if self._bias is not None:
+            list(run.encoder_with_head.head.parameters())[-1].data.copy_(self._bias)
+            self._bias = None
+
+
+@pytest.fixture
+def settings(
+    tiny_encoder: Path, tiny_reviews: Path, cache_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> dict[str, Any]:
+    monkeypatch.setenv("MIDWAY_CACHE", str(cache_dir))
+    return {
+        "encoder": str(tiny_encoder),
+        "data": str(tiny_reviews),
+        "batch_size": 8,
+        "max_length": 32,
+        "max_steps": 2,
+        "evaluate_every": "1st",
+        "mixed_precision": "no",
+        "log_with": [],
+        "output_dir": str(tmp_path / "run"),
+    }
+
+
+def test_rows_are_gathered_a_block_at_a_time(start_run: StartRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = start_run(evaluation_batch_size=4)
+    sizes: list[int] = []
+    gather = run.accelerator.gather
+
+    def measured(tensor: torch.Tensor) -> Any:
+        sizes.append(len(tensor))
+        return gather(tensor)
+
+    monkeypatch.setattr(run.accelerator, "gather", measured)
+    whole = evaluate(run, "validation")
+    assert max(sizes) == len(whole.ids)
+    sizes.clear()
+    monkeypatch.setattr("research.training.gathering.BLOCK_BYTES", 1)
+    blocks = evaluate(run, "validation")
+    assert max(sizes) == 4
+    assert blocks.metrics == whole.metrics
+    for name in ("ids", "logits", "labels"):
+        assert np.array_equal(getattr(blocks, name), getattr(whole, name)), name
+
+
+@pytest.mark.parametrize(("split", "step"), [("validation", 1), ("test", 2)])
+def test_evaluation_that_is_not_finite_names_split_step_and_rows(
+    settings: dict[str, Any], split: str, step: int
+) -> None:
+    with pytest.raises(NonFiniteError, match=rf"{split} after step {step}: .*\(rows 0, 1, 2, "):
+        run_experiment(RunConfig(**settings), hooks=[Overflow(split, step)])
+
+
+def test_skipped_evaluation_has_no_metrics_and_is_never_the_best(
+    settings: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = RunConfig(**settings, on_nonfinite="skip", best_metric="accuracy")
+    result = run_experiment(config, hooks=[Overflow("validation", 2)])
+    lines = [json.loads(line) for line in (Path(settings["output_dir"]) / "metrics.jsonl").read_text().splitlines()]
+    assert [line["validation/loss"] is None for line in lines] == [False, True]
+    assert [line["validation/accuracy"] is None for line in lines] == [False, True]
+    assert (result["status"], result["tested"]) == ("finished", "best")
+    assert math.isfinite(result["metrics"]["validation"]["accuracy"])
+    assert "Warning: Evaluation of validation after step 2" in capsys.readouterr().out
+
+
+def test_best_model_by_the_loss_of_an_earlier_objective_is_not_tested(settings: dict[str, Any]) -> None:
+    timeline = [{"at": "1st", "set_objective": "focal"}]
+    config = RunConfig(**settings, on_nonfinite="skip", best_metric="loss", timeline=timeline)
+    result = run_experiment(config, hooks=[Overflow("validation", 2)])
+    assert result["tested"] == "last"
+
+
+def test_skipped_final_evaluation_still_leaves_a_result(settings: dict[str, Any]) -> None:
+    config = RunConfig(**settings, on_nonfinite="skip")
+    run_experiment(config, hooks=[Overflow("test", 2)])
+    result = json.loads((Path(settings["output_dir"]) / "result.json").read_text())
+    assert result["status"] == "finished"
+    assert result["metrics"]["test"]["accuracy"] is None
+    assert result["metrics"]["validation"]["accuracy"] is not None

@@ -1,0 +1,182 @@
+"""What a hook may be, and when its points are called."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from heads.registry import UnknownNameError
+from research import RunConfig, run_experiment
+from research.data.batches.batch import Batch
+from research.hooks.early_stopping import EarlyStopping
+from research.tasks.task import Task
+from research.training.hook import HOOKS, POINTS, Hook, register_hook
+from research.training.run import Run
+from tests.shipped import shipped
+
+
+def test_hook_with_a_misspelt_point_is_refused() -> None:
+    with pytest.raises(UnknownNameError, match=r"Unknown point 'after_stpe'\. Did you mean 'after_step'\?.*Misspelt"):
+
+        class Misspelt(Hook):
+            def after_stpe(self, run: Run) -> None:
+                """Never called."""
+
+
+def test_hook_may_have_methods_of_its_own() -> None:
+    class Own(Hook):
+        def _after_thought(self) -> None:
+            """Not a point."""
+
+        def count(self) -> None:
+            """Not a point."""
+
+    assert isinstance(Own(), Hook)
+
+
+def test_register_hook_takes_hooks_only() -> None:
+    with pytest.raises(ValueError, match="expects a subclass of Hook, got <class 'int'>"):
+        register_hook("not_a_hook")(int)
+    assert "not_a_hook" not in HOOKS
+
+
+@pytest.mark.parametrize("name", shipped(HOOKS))
+def test_registered_hook_takes_its_state_back(name: str) -> None:
+    first, second = HOOKS[name](), HOOKS[name]()
+    state = json.loads(json.dumps(first.state_dict()))
+    second.load_state_dict(state)
+    assert second.state_dict() == first.state_dict()
+
+
+class Recorder(Hook):
+    """Writes down every call."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+
+    def __getattribute__(self, name: str) -> Any:
+        if name in POINTS:
+            calls = object.__getattribute__(self, "calls")
+            calls.append(name)
+        return object.__getattribute__(self, name)
+
+
+@pytest.fixture
+def config(tiny_encoder: Path, tiny_reviews: Path, cache_dir: Path, tmp_path: Path, monkeypatch: Any) -> RunConfig:
+    monkeypatch.setenv("MIDWAY_CACHE", str(cache_dir))
+    return RunConfig(
+        encoder=str(tiny_encoder),
+        data=str(tiny_reviews),
+        max_length=64,
+        batch_size=24,
+        micro_batch_size=12,
+        mixed_precision="no",
+        evaluate_every=None,
+        log_with=[],
+        output_dir=str(tmp_path / "run"),
+    )
+
+
+def test_points_are_called_in_the_documented_order(config: RunConfig) -> None:
+    recorder = Recorder()
+    run_experiment(config, hooks=[recorder])
+    micro_batch = ["on_batch", "after_backward"]
+    step = [*micro_batch, *micro_batch, "before_step", "after_step"]
+    evaluation = ["before_evaluate", "after_evaluate"]
+    assert recorder.calls == [
+        *("on_train_start", "on_epoch_start"),
+        *(*step, "end_of_step"),
+        *(*step, *evaluation, "end_of_step"),
+        *("on_epoch_end", "on_train_end"),
+        *evaluation,  # of the test split
+    ]
+
+
+def test_hooks_change_batches_gradients_and_values_and_log(config: RunConfig) -> None:
+    seen: list[int] = []
+
+    class Meddler(Hook):
+        def on_batch(self, run: Run, batch: Batch) -> Batch:
+            inputs = {name: tensor[:, :5] for name, tensor in batch.inputs.items()}
+            return Batch(inputs, batch.labels, batch.weights, batch.ids)
+
+        def before_step(self, run: Run) -> None:
+            for parameter in run.encoder_with_head.encoder.parameters():
+                assert parameter.grad is not None
+                parameter.grad.zero_()
+            run.log({"answer": 42.0})
+
+    class Witness(Hook):
+        def on_batch(self, run: Run, batch: Batch) -> None:
+            seen.append(batch.inputs["input_ids"].shape[1])
+
+    run_experiment(config, hooks=[Meddler(), Witness()])
+    assert set(seen) == {5}
+    lines = [json.loads(line) for line in (Path(str(config.output_dir)) / "metrics.jsonl").read_text().splitlines()]
+    assert [line["answer"] for line in lines] == [42.0, 42.0]
+
+
+def test_second_pass_adds_its_gradients(config: RunConfig) -> None:
+    norms: list[float] = []
+
+    class Twice(Hook):
+        def __init__(self, times: int) -> None:
+            self.times = times
+
+        def after_backward(self, run: Run, batch: Batch) -> None:
+            for _ in range(self.times - 1):
+                run.backward(batch)
+
+        def after_step(self, run: Run) -> None:
+            assert run.last_step is not None
+            norms.append(run.last_step.gradient_norm)
+
+    for times in (1, 3):
+        path = f"{config.output_dir}-{times}"
+        settings = {
+            **config.to_dict(),
+            "output_dir": path,
+            "max_steps": 1,
+            "dropout": 0.0,
+            "head": {"name": "mean", "dropout": 0},
+        }
+        run_experiment(RunConfig(**settings), hooks=[Twice(times)])
+    assert norms[1] == pytest.approx(3 * norms[0], rel=1e-4)
+
+
+def test_hook_stops_the_run(config: RunConfig) -> None:
+    class Stop(Hook):
+        def after_step(self, run: Run) -> None:
+            run.stop("enough")
+
+    result = run_experiment(config, hooks=[Stop()])
+    assert (result["steps"], result["stopped_because"]) == (1, "enough")
+    assert "accuracy" in result["metrics"]["validation"]
+
+
+def test_early_stopping_counts_evaluations_without_improvement() -> None:
+    class Asked:
+        reason = ""
+
+        def stop(self, reason: str) -> None:
+            self.reason = reason
+
+    run: Any = Asked()
+    hook = EarlyStopping(metric="accuracy", patience=2)
+    for value in (0.5, 0.6, 0.6):
+        hook.after_evaluate(run, "validation", {"accuracy": value})
+        assert not run.reason
+    resumed = EarlyStopping(metric="accuracy", patience=2)
+    resumed.load_state_dict(hook.state_dict())
+    resumed.after_evaluate(run, "test", {"accuracy": 0.0})
+    assert not run.reason
+    resumed.after_evaluate(run, "validation", {"accuracy": 0.59})
+    assert "accuracy has not improved for 2 evaluations (best: 0.6000)" in run.reason
+    run.task = Task("single_label", ("a", "b"))
+    with pytest.raises(ValueError, match=r"Unknown metric 'acuracy'\. Did you mean 'accuracy'"):
+        EarlyStopping(metric="acuracy").on_train_start(run)
+    with pytest.raises(ValueError, match="Expected patience of 1 or more, got 0"):
+        EarlyStopping(patience=0)

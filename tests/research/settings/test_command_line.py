@@ -11,8 +11,7 @@ import yaml
 
 from research.settings.command_line import parse, typed_settings, typed_value
 from research.settings.config import RunConfig
-
-ROOT = Path(__file__).parents[2]
+from tests.conftest import ROOT
 
 
 def parsed(*arguments: str) -> RunConfig:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from pathlib import Path
 
-ROOT = Path(__file__).parents[3]
+from tests.conftest import ROOT
 
 
 def test_memory_does_not_follow_the_number_of_rows() -> None:

@@ -12,6 +12,11 @@ from research.system.waiting import Announced, reporter
 def carry_out(command: Command) -> int:
     """Look or train, as the command says."""
     # Only now torch and transformers are imported, so that --help answers at once.
+    if command.help is not None:
+        from research.runner.listing import print_help
+
+        print_help(command.help)
+        return 0
     if command.listing is not None:
         from research.runner.listing import describe_listing
 
@@ -20,7 +25,7 @@ def carry_out(command: Command) -> int:
     check_first(command.config)
     if command.print_config:
         from research.records.results import config_as_yaml
-        from research.runner.set_up import resolve
+        from research.runner.resolve import resolve
 
         print(config_as_yaml(resolve(command.config)), end="")
     elif command.dry_run:

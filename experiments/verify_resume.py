@@ -58,7 +58,7 @@ class VerifyCommand:
     """What they ask for."""
 
 
-def parse_verify(arguments: Sequence[str]) -> VerifyCommand | None:
+def parse_verify(arguments: Sequence[str]) -> VerifyCommand:
     """Read a command line.
 
     Raises:
@@ -82,11 +82,16 @@ def parse_verify(arguments: Sequence[str]) -> VerifyCommand | None:
     if own.watch is None and not any(setting.startswith(("--save_every", "--save-every")) for setting in settings):
         settings += ["--save_every", "20%"]
     run = parse(settings)
-    return None if run is None else VerifyCommand(own, settings, run)
+    return VerifyCommand(own, settings, run)
 
 
 def carry_out(command: VerifyCommand) -> int:
     """Make one run, or all of them and compare; return the exit status."""
+    if command.run.help is not None:
+        from research.runner.listing import print_help
+
+        print_help(command.run.help)
+        return 0
     if command.own.watch is not None:
         return run_watched(command.run.config, command.own.watch, command.own.cut)
     check_first(command.run.config)

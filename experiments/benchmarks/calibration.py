@@ -43,7 +43,7 @@ import numpy as np
 import yaml
 
 from research.records.results import predictions_path
-from research.records.run_directory import CONFIG, RESULT
+from research.settings.run_files import CONFIG, RESULT
 from research.studies.statistics.bounded import bounded_interval
 from research.studies.statistics.over_examples import Bools, bootstrap_examples, compare_models
 from research.studies.statistics.over_seeds import holm

@@ -39,6 +39,7 @@ Times = dict[str, float]
 def measure_here(folder: Path, batch_size: int) -> Times:
     """Train in this process and those launched with it, and return seconds by what took them."""
     from research import Hook, RunConfig, run_experiment
+    from research.system.checksums import checksum
     from research.training import audit
     from research.training.run import Run
 
@@ -69,7 +70,7 @@ def measure_here(folder: Path, batch_size: int) -> Times:
                     audit.check_rates(run.optimizer, run.schedule),
                     audit.check_compiled(model, run.wrapped),
                 ),
-                "checksum": lambda: [audit.checksum(parameter) for parameter in model.parameters()],
+                "checksum": lambda: [checksum(parameter) for parameter in model.parameters()],
             }
             for name, check in checks.items():
                 started = time.perf_counter()

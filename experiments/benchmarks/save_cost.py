@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 from research import Hook, RunConfig, run_experiment
-from research.hooks.evaluation import BEST
+from research.settings.run_files import BEST
 from research.training.checkpoint.checkpoint import save_checkpoint
 from research.training.run import Run
 

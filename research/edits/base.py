@@ -7,7 +7,6 @@ import inspect
 import json
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
@@ -17,6 +16,7 @@ from transformers import PreTrainedTokenizerBase
 from heads.registry import Registry, UnknownNameError, describe_unknown
 from research.data.batches.collate import Collator
 from research.edits.entries import given_arguments
+from research.edits.records import EditRequest
 from research.edits.words import WORDS
 from research.learning.schedules import Schedule
 from research.model.encoder_with_head import EncoderWithHead
@@ -27,8 +27,8 @@ from research.system.seeds import derived_seed
 from research.tasks.task import Task
 
 if TYPE_CHECKING:
+    from research.edits.records import Record
     from research.learning.objectives import Objective
-    from research.records.journal_file import Record
 
 
 class EditError(ValueError):
@@ -158,24 +158,6 @@ def register_edit(name: str, *, changes_parameters: bool = True) -> Callable[[Ed
         return EDITS.register(name)(function)
 
     return decorate
-
-
-@dataclass(frozen=True)
-class EditRequest:
-    """An edit that somebody asked for."""
-
-    name: str
-    """Registered name."""
-    arguments: dict[str, Any] = field(default_factory=dict)
-    """All arguments, those left at their defaults included."""
-    asked_by: str = "Python"
-    """Who asked: a timeline's entry, or a hook."""
-    entry: str | None = None
-    """The timeline's entry as it was written, its time included; None if a hook asked while training."""
-
-    def __str__(self) -> str:
-        arguments = ", ".join(f"{name}={value!r}" for name, value in self.arguments.items())
-        return f"{self.name}({arguments})"
 
 
 def request_edit(name: str, value: Any, asked_by: str) -> EditRequest:

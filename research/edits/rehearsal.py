@@ -11,15 +11,17 @@ import functools
 import itertools
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import nn
 from transformers import PreTrainedTokenizerBase
 
 from research.data.batches.collate import Collator
-from research.edits.base import Editable, EditError, EditRequest, Processes
+from research.edits.apply import apply_edit, refuse_nothing_to_train
+from research.edits.base import Editable, EditError, Processes
+from research.edits.records import EditRequest, Parent, Record
 from research.edits.timeline import Entry, Timeline
 from research.edits.words import ON_CONFLICT
 from research.learning.logged_names import refuse_taken_names
@@ -28,16 +30,12 @@ from research.learning.optimizer import apply_schedule, learning_rates, paramete
 from research.learning.schedules import Schedule, create_schedule
 from research.model.encoder_with_head import EncoderWithHead, build_model
 from research.model.families import model_blocks
-from research.records.journal_file import Parent, Record
+from research.model.parameters import count_parameters
 from research.settings.config import RunConfig
 from research.settings.times import Clock
 from research.system.errors import one_line
 from research.system.launcher import num_launched
 from research.tasks.task import Task
-from research.training.boundary import apply_edit, count_parameters, refuse_nothing_to_train
-
-if TYPE_CHECKING:
-    from research.training.run import Run
 
 
 @dataclass(frozen=True)
@@ -348,30 +346,6 @@ def _failure(state: Rehearsal, boundaries: Sequence[Sequence[EditRequest]]) -> E
         tried.apply_all(boundaries)
     except EditError as error:
         return error
-    return None
-
-
-def conflict_of(run: Run, requests: Sequence[EditRequest], planned: Sequence[Sequence[EditRequest]]) -> str | None:
-    """Return why edits cannot be applied at a run's next boundary, or planned ones after them; None if they can.
-
-    Args:
-        run: the run; its edits so far are rehearsed, and those that were asked for since the last boundary.
-        requests: the edits in question.
-        planned: the edits of each later boundary.
-    """
-    clock = replace(run.clock, step=0, epoch=0, step_in_epoch=0, num_examples_seen=0)
-    rehearsal = Rehearsal.of(run.config, run.task, run.objective, run.collator, clock, run.tokenizer)
-    try:
-        # An edit that a hook asked for was never rehearsed before, and may read values.
-        rehearsal.follow(Parent(str(run.directory), run.clock.step, tuple(run.journal)))
-        rehearsal.apply(run.pending_requests)
-    except EditError as error:
-        return f"it cannot be checked after the edits so far: {one_line(error)}"
-    try:
-        rehearsal.apply(requests)
-        rehearsal.apply_all(planned)
-    except EditError as error:
-        return one_line(error)
     return None
 
 

@@ -7,20 +7,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from research.edits.base import EDITS, EditRequest, request_edit
+from research.edits.base import EDITS, request_edit
 from research.edits.builtin.adapters import PEFT
 from research.edits.entries import Due, read_entry
+from research.edits.records import EditRequest
 from research.edits.words import TIMES
 from research.settings.config import Choice, RunConfig
 from research.settings.options import resolve_options
 from research.settings.times import Clock
 from research.system.errors import one_line
-from research.system.user_code import described_place
-from research.training.hook import Hook, code_of_hook, describe_hook
 
 if TYPE_CHECKING:
-    from research.records.journal_file import Parent
-    from research.training.run import Run
+    from research.edits.records import Parent
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,27 +106,6 @@ def parse_timeline(config: RunConfig) -> list[Entry]:
     return entries + [
         parse_entry(written, f"timeline entry {number}") for number, written in enumerate(config.timeline, start=1)
     ]
-
-
-def planned_by_hooks(hooks: Sequence[Hook], config: RunConfig, blocks: Sequence[str]) -> list[Entry]:
-    """Return the entries that hooks plan.
-
-    Args:
-        hooks: the run's hooks.
-        config: the settings.
-        blocks: names of the model's blocks.
-    """
-    entries = []
-    for hook in hooks:
-        with code_of_hook(hook, "timeline"):
-            planned = hook.timeline(config, blocks)
-        if not isinstance(planned, list) or not all(isinstance(written, dict) for written in planned):
-            raise ValueError(
-                f"Expected a list of mappings from timeline of the {describe_hook(hook)}, got {planned!r}"
-                f"{described_place(hook.timeline)}."
-            )
-        entries += [parse_entry(written, f"hook {type(hook).__name__}") for written in planned]
-    return entries
 
 
 def refuse_what_never_comes(entries: Sequence[Entry], num_evaluations: int) -> None:
@@ -230,81 +207,3 @@ def _pressed(timed: Sequence[Entry], num_steps: int) -> list[tuple[int, Entry]]:
         *((0, entry) for entry in first),
         *((1 + number * boundaries // len(later), entry) for number, entry in enumerate(later)),
     ]
-
-
-class FollowTimeline(Hook):
-    """Ask for the edits of a timeline when they are due.
-
-    Args:
-        timeline: what is due when.
-    """
-
-    def __init__(self, timeline: Timeline) -> None:
-        self.due = timeline.due
-        self.conditional = [replace(entry, when=replace(entry.when)) for entry in timeline.conditional if entry.when]
-
-    def on_train_start(self, run: Run) -> None:
-        """Ask for what is due before the first step."""
-        self._ask(run)
-
-    def on_resume(self, run: Run) -> None:
-        """Ask for what a fork adds at the step where it begins."""
-        if run.inputs_differ:
-            self._forget(*(entry.when.metric for entry in self.conditional if entry.when))
-        elif run.objective_differs:
-            self._forget("loss")
-        if run.start is not None and run.start.is_fork:
-            self._ask(run)
-
-    def after_step(self, run: Run) -> None:
-        """Ask for what is due after this step."""
-        self._ask(run)
-
-    def after_evaluate(self, run: Run, split: str, metrics: dict[str, float]) -> None:
-        """Ask for what waits for a condition that has come true."""
-        if split != "validation" or run.is_over:
-            return
-        for entry in self.conditional:
-            assert entry.when is not None
-            if entry.when.hear(metrics):
-                if entry.on_conflict == "skip":
-                    later = [requests for step, requests in self.due.items() if step > run.clock.step]
-                    run.ask_or_skip(entry.requests, later)
-                else:
-                    run.ask(entry.requests)
-
-    def after_edits(self, run: Run) -> None:
-        """Reset conditions on the loss when losses are no longer comparable."""
-        if run.has_new_objective:
-            self._forget("loss")
-
-    def on_train_end(self, run: Run) -> None:
-        """Say what never came."""
-        for step, requests in self.due.items():
-            if step > run.clock.step:
-                where = f"The run ended after step {run.clock.step:,}, before step {step:,}"
-                run.say(f"{where}: {listed(requests)} is not applied.")
-        for entry in self.conditional:
-            assert entry.when is not None
-            if not entry.when.has_come_true:
-                run.say(f"{entry.when} never came true: {listed(entry.requests)} is not applied.")
-
-    def _forget(self, *metrics: str) -> None:
-        for entry in self.conditional:
-            assert entry.when is not None
-            if entry.when.metric in metrics:
-                entry.when.values.clear()
-
-    def _ask(self, run: Run) -> None:
-        run.ask(self.due.get(run.clock.step, ()))
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return what the conditions have seen."""
-        return {"conditions": [[entry.identity, entry.when.state_dict()] for entry in self.conditional if entry.when]}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take back what the conditions had seen; those that a fork brings begin now."""
-        saved = dict(state["conditions"])
-        for entry in self.conditional:
-            if entry.when is not None and entry.identity in saved:
-                entry.when.load_state_dict(saved[entry.identity])

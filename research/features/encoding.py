@@ -24,8 +24,8 @@ from research.features.guard import Decision, Watch
 from research.features.store import FORMAT, DamageError, FeatureStore, Layer, Places, write_features
 from research.records.results import weights_sha256
 from research.system import durable
+from research.system.checksums import checksums
 from research.system.waiting import Announced, Counted
-from research.training.audit import checksums
 
 if TYPE_CHECKING:
     from research.training.run import Run
@@ -57,6 +57,10 @@ class Features:
         if wants_all and not all(store.has_all_layers for store in self.stores.values()):
             return f"the head '{model.config.head}' reads all layers, and only the last is stored"
         return self.watch.reason_of_hooks(model)
+
+    def reason_after_edits(self, run: Run) -> str | None:
+        """Return why they cannot be used after the edits of a boundary, or None."""
+        return self.watch.reason_of_edits(run)
 
     def add_to(self, batch: Batch, run: Run, split: str, rows: Rows) -> Batch:
         """Return a batch with the hidden states that the head reads."""

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from research.edits.base import EDITS, Editable, EditError, EditRequest
+from research.edits.base import EDITS, Editable, EditError
+from research.edits.records import EditRequest
 from research.edits.rehearsal import Rehearsal
 from research.edits.timeline import Entry, Timeline, listed
 from research.features.cache import Layers

@@ -6,15 +6,12 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from research.learning.metric_names import is_better
+from research.settings.run_files import BEST
 from research.system import durable
 from research.training.hook import Hook
 
 if TYPE_CHECKING:
     from research.training.run import Run
-
-
-BEST = "best"
-"""Folder of the best model in the run directory."""
 
 
 class Evaluation(Hook):

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from research.records import journal_file
-from research.records.results import METRICS_LOG, as_json
+from research.records.journal_file import rewrite_journal
+from research.records.results import as_json
 from research.records.trackers import track_values
+from research.settings.run_files import METRICS_LOG
 from research.system.durable import append_text
 from research.system.plain_text import for_terminal
 from research.system.waiting import AGAIN_AFTER
@@ -38,7 +39,7 @@ class MetricsLog(Hook):
     def on_train_start(self, run: Run) -> None:
         """Begin the journal."""
         if run.is_main:
-            journal_file.rewrite(run)
+            rewrite_journal(run.directory, run.journal)
 
     def on_resume(self, run: Run) -> None:
         """Cut the journal back to the checkpoint's step; metrics.jsonl came with the checkpoint."""

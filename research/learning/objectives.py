@@ -13,8 +13,8 @@ from torch.nn import functional as F  # noqa: N812
 
 from heads.registry import Registry
 from research.data.batches.batch import Batch
-from research.settings.config import Choice
-from research.settings.options import create
+from research.settings.config import Choice, RunConfig
+from research.settings.options import create, fill_in
 from research.system.user_code import CodeOf, described_place
 from research.tasks.task import ProblemType, Task
 
@@ -30,7 +30,7 @@ DEFAULT_OBJECTIVES: dict[ProblemType, str] = {
 class ObjectiveOutput:
     """What an objective makes of a batch."""
 
-    losses: Float[Tensor, "batch"]
+    losses: Float[Tensor, batch]
     """One per example, in float32: the loop weighs and sums them."""
     logits: Float[Tensor, "batch labels"]
     """Unnormalised, as the model gave them."""
@@ -279,3 +279,8 @@ def _class_weights(task: Task, wanted: str | Sequence[float] | None) -> Tensor |
                 f"{', '.join(task.label_names)}; got {list(wanted)}."
             )
     return weights * counts.sum() / (weights * counts).sum()
+
+
+def choose_objective(config: RunConfig, task: Task) -> Choice:
+    """Return the objective with all its options; the one that fits the task, if none was chosen."""
+    return fill_in(OBJECTIVES, Choice.of(config.objective or DEFAULT_OBJECTIVES[task.problem_type], "objective"))

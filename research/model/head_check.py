@@ -25,8 +25,8 @@ from heads import Head
 from research.data.batches.collate import Collator
 from research.model.encoder_with_head import EncoderWithHead, build_head, check_logits, code_of_head
 from research.settings.config import RunConfig
+from research.system.checksums import checksum
 from research.system.errors import one_line
-from research.training.audit import checksum
 
 NUM_TOKENS = (8, 5, 3, 1)
 """Tokens of each row; few, so that one more place of padding would matter."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from research.settings.run_files import BEST, MODEL
 from research.system.manifest import MANIFEST
 
 
@@ -13,7 +14,7 @@ def find_saved_model(source: Path) -> Path:
     Raises:
         ValueError: if there is no model.
     """
-    folders = [folder for folder in (source / "best", source / "model", source) if (folder / "config.json").exists()]
+    folders = [folder for folder in (source / BEST, source / MODEL, source) if (folder / "config.json").exists()]
     if (source / MANIFEST).exists():
         folders.append(source)
     if not folders:

@@ -21,13 +21,12 @@ from numpy.typing import NDArray
 
 from research.learning.metrics import predictions as predicted_labels
 from research.learning.metrics import probabilities
-from research.records.run_directory import CONFIG, RESULT
+from research.learning.predictions import Predictions
 from research.settings.config import NOT_REPEATED, RunConfig
+from research.settings.run_files import CONFIG, PREDICTIONS, RESULT
 from research.system.durable import reporting_failure, write_text
 from research.tasks.task import Task
-from research.training.evaluation import Predictions
 
-METRICS_LOG = "metrics.jsonl"
 PREDICTIONS_BLOCK_BYTES = 2**26
 """Size of the scores that are written at once, in bytes."""
 
@@ -110,7 +109,7 @@ def _name_labels(task: Task, labels: NDArray[Any]) -> pa.Array | None:
 
 def predictions_path(directory: Path, split: str) -> Path:
     """Return where a run leaves its predictions for a split."""
-    return directory / "predictions" / f"{split}.parquet"
+    return directory / PREDICTIONS / f"{split}.parquet"
 
 
 def write_result(directory: Path, result: dict[str, Any]) -> None:

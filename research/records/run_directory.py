@@ -12,14 +12,12 @@ from pathlib import Path
 
 from research.settings.config import Choice, RunConfig
 from research.settings.forks import parse_fork
+from research.settings.run_files import CHECKPOINTS, CONFIG, RESULT
 from research.system.durable import remove, remove_leftovers
 from research.system.launcher import start_time
 from research.system.paths import look_up
 from research.system.plain_text import for_terminal
-from research.training.checkpoint.resuming import CHECKPOINTS
 
-CONFIG = "config.yaml"
-RESULT = "result.json"
 _LONGEST_PART = 40
 
 

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
-from research.records.journal_file import Record
+from research.edits.records import Record
 from research.system.plain_text import for_picture
 
 Curve = tuple[Sequence[float], Sequence[float]]

@@ -14,9 +14,8 @@ from typing import Any
 
 from accelerate.tracking import GeneralTracker
 
+from research.settings.run_files import TRACKER_RUNS
 from research.system.durable import write_text
-
-TRACKER_RUNS = "trackers.json"
 
 
 @dataclass(frozen=True)

@@ -14,17 +14,18 @@ from matplotlib.figure import Figure
 from torch.utils.tensorboard import SummaryWriter
 
 from research.learning.metrics import probabilities
+from research.learning.predictions import Predictions
 from research.learning.softmax import BlockSoftmax
 from research.records.figures import pr_curve_figure
 from research.records.results import config_as_yaml
 from research.records.tracker_names import check_tracker_names, refuse_without_package
-from research.records.tracker_runs import CONTINUATIONS, TRACKER_RUNS, read_tracker_runs, write_tracker_runs
+from research.records.tracker_runs import CONTINUATIONS, read_tracker_runs, write_tracker_runs
 from research.settings.config import RunConfig
+from research.settings.run_files import TRACKER_RUNS
 from research.system.durable import reporting_failure
 from research.system.errors import one_line
 from research.system.plain_text import markdown_code
 from research.tasks.task import Task
-from research.training.evaluation import Predictions
 
 
 def check_trackers(names: Sequence[str]) -> None:

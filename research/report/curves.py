@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from research.records.results import METRICS_LOG
 from research.records.step_figures import Curve
+from research.settings.run_files import METRICS_LOG
 
 
 def read_curves(directory: Path) -> dict[str, Curve]:

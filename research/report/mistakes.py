@@ -10,9 +10,9 @@ from datasets import Dataset
 from scipy.special import expit
 
 from research.learning.metrics import Array, predictions
+from research.learning.predictions import Predictions
 from research.learning.softmax import BlockSoftmax
 from research.tasks.task import Task
-from research.training.evaluation import Predictions
 
 NUM_SHOWN = 20
 

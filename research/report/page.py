@@ -12,24 +12,22 @@ import yaml
 from matplotlib.figure import Figure
 
 from research.data.prepare.load import Splits
+from research.edits.records import Record
+from research.learning.predictions import Predictions
 from research.records.figures import MANY_LABELS, regression_figure
-from research.records.journal_file import Record
-from research.records.journal_file import read as read_journal
+from research.records.journal_file import read_journal
 from research.records.results import as_json
-from research.records.run_directory import CONFIG
 from research.records.step_figures import Curve, curves_figure, loss_figure, rates_figure
 from research.report.confusions import most_confused
 from research.report.curves import read_curves
 from research.report.label_table import label_table
 from research.report.mistakes import Scored, worst_mistakes
 from research.report.rendering import Picture, page_environment, picture
-from research.runner.set_up import choose_objective, resolve
-from research.settings.config import SETTING_GROUPS, RunConfig
+from research.settings.config import SETTING_GROUPS
+from research.settings.run_files import CONFIG, REPORT
 from research.system.durable import write_text
 from research.tasks.task import Task
-from research.training.evaluation import Predictions
 
-REPORT = "report.html"
 SHOWN_SPLITS = ("validation", "test")
 MISTAKES_OF = "validation"
 """Whoever changes a model for what he reads in the test rows has no test rows any more."""
@@ -43,6 +41,7 @@ def write_report(
     texts: Splits,
     found: Mapping[str, Predictions],
     matrices: Mapping[str, Figure],
+    defaults: Mapping[str, Any],
 ) -> Path:
     """Write report.html, which needs no other file and no network, and return its path.
 
@@ -52,6 +51,7 @@ def write_report(
         texts: the rows that the run read.
         found: predictions of each split.
         matrices: confusion matrices, of the splits that have one.
+        defaults: value of each setting that was not given.
     """
     result = as_json(result)
     config = yaml.safe_load((directory / CONFIG).read_text(encoding="utf-8"))
@@ -68,7 +68,7 @@ def write_report(
             result=result,
             config=config,
             task=texts.task,
-            settings=_settings(config, texts.task),
+            settings=_settings(config, defaults),
             curves=list(_draw_curves(curves, parent, edits, result["steps"])),
             has_parent=bool(parent),
             constant={name: f"{values[0]:,.12g}" for name, (_, values) in _plain(curves) if len(set(values)) == 1},
@@ -129,10 +129,8 @@ def _prediction_pictures(task: Task, scored: Mapping[str, Scored], matrices: Map
             yield picture(f"Predictions, {split}", regression_figure(task, each.labels, each.predicted))
 
 
-def _settings(config: dict[str, Any], task: Task) -> list[tuple[str, list[tuple[str, Any, bool]]]]:
+def _settings(config: Mapping[str, Any], defaults: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, Any, bool]]]]:
     """Return the settings of each group: name, value, and whether it is another than the default."""
-    as_default = RunConfig(mixed_precision=config["mixed_precision"])  # what is chosen by default may not work here
-    defaults = resolve(as_default).to_dict() | {"objective": choose_objective(as_default, task).to_yaml()}
     return [
         (
             group.__doc__ or "",

@@ -14,11 +14,12 @@ from rich.table import Table
 
 from research.data.batches.order import shares
 from research.data.prepare.load import load_splits
+from research.edits.records import Record
 from research.edits.rehearsal import Rehearsal, StepPlan
 from research.edits.timeline import listed
-from research.records.journal_file import Record
+from research.runner.plan import Plan, plan_run
 from research.runner.preview_figure import timeline_figure
-from research.runner.set_up import Plan, plan_run, resolve
+from research.runner.resolve import resolve
 from research.settings.config import Choice, RunConfig
 from research.system.launcher import num_launched
 from research.system.terminal import Terminal, print_message

@@ -12,8 +12,8 @@ import torch
 from accelerate.utils import broadcast_object_list
 from matplotlib.figure import Figure
 
-from research.hooks.evaluation import BEST
 from research.learning.metrics import predictions
+from research.learning.predictions import Predictions
 from research.model.encoder_with_head import EncoderWithHead
 from research.records.figures import MANY_LABELS, confusion_matrix_figure
 from research.records.results import (
@@ -26,7 +26,6 @@ from research.records.results import (
     write_result,
 )
 from research.records.run_directory import (
-    RESULT,
     check_directory,
     claim_directory,
     empty_directory,
@@ -36,10 +35,12 @@ from research.records.run_directory import (
 from research.records.trackers import start_trackers, track_final_metrics, track_pictures
 from research.report.page import write_report
 from research.runner.describe import describe, out_of_memory_message, peak_memory_bytes, summary
+from research.runner.resolve import defaults_beside, resolve
 from research.runner.same_run import check_finished, refuse_other_run
-from research.runner.set_up import resolve, set_up
+from research.runner.set_up import set_up
 from research.settings.config import RunConfig
 from research.settings.plugins import hash_plugins
+from research.settings.run_files import BEST, MODEL, REPORT, RESULT
 from research.system import durable
 from research.system.durable import StorageError
 from research.system.errors import describe_failure, one_line
@@ -51,7 +52,6 @@ from research.system.waiting import Announced, reporter
 from research.training.accelerator import create_accelerator, end_run, refused_for_all, was_restarted
 from research.training.checkpoint.checkpoint import bring_back_files, retire_later_checkpoints
 from research.training.checkpoint.resuming import Start, check_checkpoint, fork_checkpoint, newest_checkpoint
-from research.training.evaluation import Predictions
 from research.training.hook import Hook
 from research.training.loop import train
 from research.training.run import Run
@@ -189,7 +189,7 @@ def finish(run: Run) -> tuple[dict[str, Any], dict[str, Predictions]]:
     """Save the model, test the best one (or the last), write predictions and result, and return both."""
     config, directory, accelerator = run.config, run.directory, run.accelerator
     if run.is_main:
-        run.save_model(directory / "model")
+        run.save_model(directory / MODEL)
     accelerator.wait_for_everyone()
     say = run.say if run.is_main else None
     with Announced("Hashing the weights", say):
@@ -276,7 +276,12 @@ def draw(run: Run, result: dict[str, Any], found: dict[str, Predictions]) -> Non
     for what, make in (
         ("the confusion matrices", draw_matrices),
         ("the pictures for TensorBoard", draw_for_tensorboard),
-        ("report.html", lambda: write_report(run.directory, result, run.texts, found, matrices)),
+        (
+            REPORT,
+            lambda: write_report(
+                run.directory, result, run.texts, found, matrices, defaults_beside(run.config, run.task)
+            ),
+        ),
     ):
         try:
             with Announced(f"Drawing {what}", run.say):

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from heads.registry import Registry
+from research.settings.command_line import HelpRequest, build_parser
 from research.settings.options import describe_entry, options_of
 from research.settings.plugins import import_plugins
 from research.settings.registries import GIVEN_BY_CALLER, registry_of
@@ -16,6 +17,13 @@ def describe_listing(listing: str, plugins: Sequence[str]) -> str:
     import_plugins(plugins)
     registry = registry_of(listing)
     return "\n".join(f"{name}\n{_describe(registry, name)}" for name in registry)
+
+
+def print_help(request: HelpRequest) -> None:
+    """Print the help of all settings, and the options of what was chosen."""
+    build_parser().print_help()
+    if request.chosen:
+        print(describe_choices(request.chosen, request.plugins))
 
 
 def describe_choices(chosen: Sequence[tuple[str, str]], plugins: Sequence[str]) -> str:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
+from research.edits.records import Record
 from research.edits.rehearsal import StepPlan
-from research.records.journal_file import Record
 from research.records.step_figures import block_colours, mark_edits, position_in_model, show_rates_logarithmically
 from research.system.plain_text import for_picture
 

@@ -11,10 +11,10 @@ from research.data.prepare.arrow import hash_rows
 from research.data.prepare.load import load_splits
 from research.learning.objectives import DEFAULT_OBJECTIVES, OBJECTIVES
 from research.model.encoders import load_tokenizer
-from research.records.run_directory import CONFIG
 from research.settings.config import Choice, RunConfig
 from research.settings.forks import read_settings
 from research.settings.options import fill_in
+from research.settings.run_files import CONFIG
 from research.training.checkpoint.resuming import ABOUT_ROWS, Differences, compare_settings
 
 Say = Callable[[str], None]

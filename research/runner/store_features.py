@@ -6,7 +6,8 @@ import tempfile
 from pathlib import Path
 
 from research.features.cache import Layers, Say
-from research.runner.set_up import resolve, set_up
+from research.runner.resolve import resolve
+from research.runner.set_up import set_up
 from research.settings.config import RunConfig
 from research.training.accelerator import create_accelerator, end_run
 

@@ -52,6 +52,16 @@ LOOKING = tuple(item.name for item in dataclasses.fields(LookingSettings))
 """Flags that no recipe has."""
 
 
+@dataclass(frozen=True)
+class HelpRequest:
+    """What help is asked for beside that on the settings."""
+
+    chosen: tuple[tuple[str, str], ...]
+    """Kind (head, objective, schedule, hook) and name of each choice whose options are to be listed."""
+    plugins: tuple[str, ...]
+    """The user's own code."""
+
+
 @dataclass
 class Command:
     """What the command line asks for."""
@@ -60,6 +70,7 @@ class Command:
     print_config: bool = False
     listing: Listing | None = None
     dry_run: bool = False
+    help: HelpRequest | None = None
 
 
 @dataclass
@@ -72,24 +83,18 @@ class FoldedArguments:
     wants_help: bool = False
 
 
-def parse(arguments: Sequence[str]) -> Command | None:
+def parse(arguments: Sequence[str]) -> Command:
     """Read a command line.
 
     Args:
         arguments: what follows the script's name.
-    Returns:
-        The command, or None when only help was asked for (it is printed).
     Raises:
         ValueError: for an unknown name or a value of the wrong type; the message is one for the user.
     """
     folded = fold_arguments(arguments)
     if folded.wants_help:
-        build_parser().print_help()
-        if chosen := _chosen(folded):
-            from research.runner.listing import describe_choices
-
-            print(describe_choices(chosen, plugins=[value for name, value in _values(folded) if name == "plugin"]))
-        return None
+        plugins = tuple(value for name, value in _values(folded) if name == "plugin")
+        return Command(RunConfig(), help=HelpRequest(tuple(_chosen(folded)), plugins))
     settings = typed_settings(base_recipe(folded), folded.arguments)
     looking = {name: settings.pop(name) for name in LOOKING}
     fold_options(settings, folded.options)

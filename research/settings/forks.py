@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from research.settings.run_files import CONFIG
 from research.system.errors import one_line
 from research.system.paths import look_up
 
@@ -37,7 +38,7 @@ def parse_fork(text: str) -> ForkPoint:
     found = re.fullmatch(r"(?:step-)?(\d+)", point)
     if point and found is None:
         raise ValueError(f"Expected --fork as runs/<name>@step-400, or runs/<name> for the newest, got '{text}'.")
-    config = look_up(str(Path(name) / "config.yaml"))
+    config = look_up(str(Path(name) / CONFIG))
     if not config.is_file():
         raise ValueError(f"--fork {text}: {config.parent} is no run directory (it has no config.yaml).")
     return ForkPoint(config.parent, int(found[1]) if found else None)
@@ -49,7 +50,7 @@ def inherited_settings(fork: str) -> dict[str, Any]:
     Raises:
         ValueError: if they cannot be read.
     """
-    return read_settings(parse_fork(fork).run / "config.yaml", "the run to fork")
+    return read_settings(parse_fork(fork).run / CONFIG, "the run to fork")
 
 
 def read_settings(path: Path, owner: str) -> dict[str, Any]:

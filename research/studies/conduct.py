@@ -14,7 +14,7 @@ from rich.table import Table
 from research.data.prepare.load import load_splits
 from research.data.prepare.unlabelled import MAY_BE_UNLABELLED
 from research.learning.metric_names import check_metric, higher_is_better
-from research.runner.set_up import resolve
+from research.runner.resolve import resolve
 from research.settings.forks import inherited_settings
 from research.settings.smoke import smoke_settings
 from research.studies.command import StudyCommand

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from research.edits.timeline import parse_timeline, resolve_timeline
-from research.runner.set_up import resolve
+from research.runner.resolve import resolve
 from research.settings.times import Clock
 from research.studies.grid import Trial
 from research.system.terminal import print_message

@@ -14,6 +14,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from research.settings.run_files import METRICS_LOG
 from research.studies.grid import Trial
 from research.studies.storage.study import DONE, OPEN, Entry
 from research.studies.worker import TRIALS, log_of
@@ -181,7 +182,7 @@ def _counts(entries: Sequence[Entry | None]) -> list[str]:
 def _latest_step(directory: Path) -> int | None:
     """Return the last step that a run has logged; None where it has none, or runs on another machine."""
     try:
-        return int(json.loads(_last_line(directory / "metrics.jsonl"))["step"])
+        return int(json.loads(_last_line(directory / METRICS_LOG))["step"])
     except (ValueError, LookupError):
         return None
 

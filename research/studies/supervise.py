@@ -20,8 +20,8 @@ from research.studies.grid import Trial
 from research.studies.progress import StudyProgress
 from research.studies.storage.study import OPEN, Entry, Study
 from research.studies.worker import LOGS, POLL_SECONDS
+from research.system.processes import SUPERVISOR
 from research.system.terminal import Terminal
-from research.training.accelerator import SUPERVISOR
 
 ABLATE = Path(__file__).parents[2] / "experiments" / "ablate.py"
 MAX_IDLE_DEATHS = 3

@@ -30,8 +30,9 @@ from research.studies.time_limit import parse_seconds
 from research.system.durable import write_text
 from research.system.errors import describe_failure, is_for_the_user
 from research.system.lock import is_held
+from research.system.processes import SUPERVISOR, is_alive
 from research.system.terminal import print_message
-from research.training.accelerator import SUPERVISOR, default_num_threads, is_alive
+from research.training.accelerator import default_num_threads
 
 RUN = Path(__file__).parents[2] / "experiments" / "run.py"
 TRIALS = "trials"

@@ -12,7 +12,7 @@ from types import FrameType, TracebackType
 from typing import Any
 
 from research.system.launcher import PARENT, was_launched
-from research.training.accelerator import SUPERVISOR, is_alive
+from research.system.processes import SUPERVISOR, is_alive
 
 HEARD = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP)
 ECHO_SECONDS = 1.0

@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal, cast
 
-import psutil
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
@@ -29,8 +28,6 @@ from research.system.heap import return_freed_memory
 from research.system.launcher import is_on, launched_precision, num_launched, read_request
 from research.system.rounds import join_processes, num_earlier_rounds
 
-SUPERVISOR = "MIDWAY_SUPERVISOR"
-"""Environment variable with the process that a run ends with: the worker of a study."""
 REPLICATED = {kind for kind in DistributedType if kind.value == "NO" or kind.value.startswith("MULTI_")}
 """Kinds of launch in which every process holds the whole model."""
 Precision = Literal["auto", "no", "bf16", "fp16"]
@@ -121,14 +118,6 @@ def was_restarted() -> bool:
     # Nodes count only their own failures, and none that another node's failure brought about.
     count = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) + num_earlier_rounds()
     return any(gather_object([count > 0]))
-
-
-def is_alive(pid: int) -> bool:
-    """Return whether a process still runs; one that ended and that nobody has asked about (a zombie) does not."""
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
 
 
 def end_run(accelerator: Accelerator) -> None:

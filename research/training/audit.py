@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from research.model.parameters import saved_buffers, trainable_parameters
 from research.model.selectors import shortest_selectors
-from research.training.wrapping import Wrapped, reduced_sizes, trainable_parameters
+from research.system.checksums import checksum
+from research.training.wrapping import Wrapped, reduced_sizes
 
 if TYPE_CHECKING:
     from research.learning.schedules import Schedule
@@ -185,34 +187,6 @@ def check_unchanged(model: EncoderWithHead, wrapped: Wrapped) -> None:
             f"What trains was changed without an edit: {', '.join(_differing(model, wrapped)) or 'its order'}. Ask for "
             "it instead, as in run.edit.freeze('encoder.embeddings'): edits reach every process and the optimizer."
         )
-
-
-def checksum(parameter: Tensor) -> Tensor:
-    """Return a number that changes with any bit of a tensor, int64; the order of rows counts."""
-    bits = parameter.detach().reshape(-1)
-    size = bits.element_size()
-    if bits.storage_offset() * size % 8 != 0:  # a part of a larger tensor, which cannot be read 8 bytes at a time
-        bits = bits.clone()
-    num_whole = bits.numel() * size // 8 * 8 // size
-    words = bits[:num_whole].view(torch.int64)
-    rest = bits[num_whole:].view({1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}[size])
-    num_in_rows = words.numel() // 256 * 256
-    # Odd weights: times such a number, no change becomes 0 modulo 2^64.
-    parts = torch.cat([words[:num_in_rows].view(-1, 256).sum(dim=1), words[num_in_rows:], rest.to(torch.int64)])
-    return (parts * torch.arange(1, 2 * len(parts), 2, device=parts.device)).sum()
-
-
-def saved_buffers(module: nn.Module) -> list[tuple[str, Tensor]]:
-    """Return the names and values of a module's buffers that are saved with it."""
-    saved = module.state_dict(keep_vars=True)
-    return [(name, tensor) for name, tensor in saved.items() if not isinstance(tensor, nn.Parameter)]
-
-
-def checksums(module: nn.Module) -> dict[str, int]:
-    """Return the checksum of every parameter and buffer that a module saves."""
-    tensors = module.state_dict()
-    numbers = torch.stack([checksum(tensor) for tensor in tensors.values()]).tolist()
-    return dict(zip(tensors, numbers, strict=True))
 
 
 def _has_grad(parameter: nn.Parameter) -> bool:

@@ -8,17 +8,14 @@ from typing import TYPE_CHECKING
 import torch
 from accelerate.utils import gather_object
 
-from research.edits.base import EDITS, Editable, EditError, EditRequest, digest, random_numbers_of
-from research.learning.optimizer import regroup
-from research.model.encoder_with_head import EncoderWithHead
-from research.model.families import model_blocks
+from research.edits.apply import apply_edit, refuse_nothing_to_train
+from research.edits.base import EditError, digest
+from research.edits.records import EditRequest
 from research.model.head_check import PlannedHead
 from research.model.selectors import frozen_modules
-from research.records import journal_file
-from research.system.errors import is_for_the_user, one_line
-from research.system.user_code import CodeOf
+from research.system.errors import one_line
 from research.training import audit
-from research.training.wrapping import rewrap, trainable_parameters
+from research.training.wrapping import rewrap
 
 if TYPE_CHECKING:
     from research.training.run import Run
@@ -101,52 +98,10 @@ def apply_edits(run: Run, requests: list[EditRequest]) -> None:
     run.predictions.clear()  # those of the model before
     run.gradients_checked = False
     if run.features is not None:
-        run.give_features_up(run.features.watch.reason_of_edits(run))
+        run.give_features_up(run.features.reason_after_edits(run))
     run.applied = run.journal[before:]
-    if run.is_main:
-        journal_file.write(run, run.applied)
+    run.record_edits(run.applied)
     run.call("after_edits")
-
-
-def apply_edit(run: Editable, request: EditRequest) -> journal_file.Record:
-    """Apply one edit to a run, or to the rehearsal of one, and return what the journal says of it.
-
-    Raises:
-        EditError: if it cannot be applied.
-    """
-    model = run.encoder_with_head
-    before = count_parameters(model)
-    number = len(run.journal) + 1
-    run.applying = request
-    try:
-        with (
-            random_numbers_of(run.config.seed, number, model.device),
-            CodeOf(f"edit '{request.name}' ({request.asked_by})", EDITS[request.name]),
-        ):
-            EDITS[request.name](run, **request.arguments)
-    except ValueError as error:
-        if not is_for_the_user(error):
-            raise
-        raise EditError(
-            f"After step {run.clock.step}, {request} (asked for by {request.asked_by}): {one_line(error)}"
-        ) from error
-    finally:
-        run.applying = None
-    regroup(run.optimizer, model_blocks(model.encoder, model.head), run.fresh)
-    trainable, all_parameters = (list(pair) for pair in zip(before, count_parameters(model), strict=True))
-    clock = run.clock
-    return journal_file.Record(
-        number,
-        clock.step,
-        round(clock.epochs_done, 6),
-        request.name,
-        request.arguments,
-        request.asked_by,
-        trainable,
-        all_parameters,
-        request.entry,
-        clock=clock.state_dict(),
-    )
 
 
 def fit_wrappers(run: Run, requests: Sequence[EditRequest]) -> None:
@@ -154,25 +109,6 @@ def fit_wrappers(run: Run, requests: Sequence[EditRequest]) -> None:
     if run.needs_wrapping(requests):
         run.wrapped = rewrap(run.accelerator, run.wrapped, run.encoder_with_head, run.compile_backend)
     run.frozen = frozen_modules(run.encoder_with_head)
-
-
-def refuse_nothing_to_train(run: Editable) -> None:
-    """Refuse a model of which everything is frozen.
-
-    Raises:
-        EditError: if nothing is left to train.
-    """
-    if not trainable_parameters(run.encoder_with_head):
-        raise EditError(
-            f"After step {run.clock.step} nothing is left to train: every parameter is frozen. Leave something "
-            "unfrozen, or end the run with --max_steps."
-        )
-
-
-def count_parameters(model: EncoderWithHead) -> tuple[int, int]:
-    """Return how many numbers of a model train, and how many there are."""
-    sizes = [(parameter.numel(), parameter.requires_grad) for parameter in model.parameters()]
-    return sum(size for size, trains in sizes if trains), sum(size for size, _ in sizes)
 
 
 def _raise_on_all(run: Run, error: Exception | None) -> None:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from accelerate.utils import broadcast_object_list
-from numpy.typing import NDArray
 from torch import Tensor
 
 from research.data.batches.batch import Batch
@@ -17,6 +16,7 @@ from research.data.batches.order import evaluation_shares
 from research.learning.metric_names import metric_names
 from research.learning.metrics import compute_metrics
 from research.learning.objectives import compute_losses
+from research.learning.predictions import Predictions
 from research.system.waiting import Announced, Counted
 from research.tasks.task import Task
 from research.training.gathering import RowGatherer
@@ -24,22 +24,6 @@ from research.training.nonfinite import NonFiniteError, describe_evaluation
 
 if TYPE_CHECKING:
     from research.training.run import Run
-
-
-@dataclass(frozen=True)
-class Predictions:
-    """What a model says of a split, in the order of its rows."""
-
-    ids: NDArray[np.int64]
-    """Number of each row over the files that its split came from."""
-    logits: NDArray[np.float32]
-    """[num_rows, num_labels]."""
-    labels: NDArray[np.generic] | None
-    """[num_rows] or, for multi_label, [num_rows, num_labels]; None if the split has no labels."""
-    loss: float
-    """Mean of the objective's losses, over rows whose label the model has an output for; NaN without labels."""
-    metrics: dict[str, float]
-    """Metrics by name, the loss among them; none without labels."""
 
 
 def evaluate(run: Run, split: str) -> Predictions:

@@ -28,33 +28,36 @@ from research.data.batches.collate import Collator
 from research.data.batches.order import Share
 from research.data.prepare.arrow import hash_rows
 from research.data.prepare.load import Splits
-from research.edits.base import HARMLESS, EditError, EditProxy, EditRequest, random_numbers_of
-from research.edits.rehearsal import conflict_of
-from research.features.encoding import Features
+from research.edits.base import HARMLESS, EditError, EditProxy, random_numbers_of
+from research.edits.records import EditRequest, Parent, Record, objective_after
 from research.learning.logged_names import refuse_taken_names
 from research.learning.objectives import Objective, compute_losses, describe_objective
 from research.learning.optimizer import apply_schedule
+from research.learning.predictions import Predictions
 from research.learning.schedules import Schedule
 from research.model.encoder_with_head import EncoderWithHead
 from research.model.head_check import HeadCheck
+from research.model.parameters import count_parameters
 from research.model.selectors import frozen_modules
-from research.records import journal_file
-from research.records.journal_file import Parent, Record, objective_after
+from research.records.journal_file import append_journal
+from research.records.trackers import track_text
 from research.settings.config import Choice, RunConfig
 from research.settings.times import Clock
 from research.system import durable
+from research.system.checksums import checksums
 from research.system.errors import describe_failure
-from research.system.plain_text import for_terminal
+from research.system.plain_text import for_markdown, for_terminal
 from research.system.seeds import derived_seed
 from research.system.signals import Interrupted, SignalWatch
 from research.system.user_code import During, described_place
 from research.system.waiting import Announced
 from research.tasks.task import Task
-from research.training.audit import AuditError, check_gradients_arrive, checksums, describe_unused, without_gradient
-from research.training.boundary import count_parameters
+from research.training.audit import AuditError, check_gradients_arrive, describe_unused, without_gradient
 from research.training.checkpoint.resuming import Start, list_checkpoints
-from research.training.evaluation import Predictions, evaluate
+from research.training.conflicts import conflict_of
+from research.training.evaluation import evaluate
 from research.training.hook import Hook, check_batch, code_of_hook
+from research.training.stored_features import StoredFeatures
 from research.training.wrapping import Wrapped
 
 NO_EDITS_FROM = ("after_edits", "end_of_step", "on_train_end", "on_exception")
@@ -141,7 +144,7 @@ class Run:
     """Weight of one example's loss in this step's gradient, times the number of processes."""
     predictions: dict[str, Predictions] = field(default_factory=dict)
     """Latest predictions of each split, with their metrics."""
-    features: Features | None = None
+    features: StoredFeatures | None = None
     """Stored hidden states, where a frozen encoder is not run again."""
     gave_features_up: bool = False
     """Whether hidden states that could have been stored are computed all the same."""
@@ -530,8 +533,17 @@ class Run:
             for number, request in enumerate(requests, len(self.journal) + 1)
         ]
         self.journal += skipped
-        if self.is_main:
-            journal_file.write(self, skipped)
+        self.record_edits(skipped)
+
+    def record_edits(self, records: Sequence[Record]) -> None:
+        """Add edits to journal.jsonl and the trackers, and report them."""
+        if not self.is_main:
+            return
+        append_journal(self.directory, records)
+        for record in records:
+            self.say(f"after step {record.step}: {record}")
+        text = "\n".join(f"- {for_markdown(str(record))}" for record in records)
+        track_text(self.accelerator, "edits", text, self.clock.step)
 
     @contextlib.contextmanager
     def shared_random_numbers(self) -> Iterator[None]:

@@ -18,6 +18,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from research.model.encoder_with_head import EncoderWithHead
+from research.model.parameters import trainable_parameters
 
 
 @dataclass(frozen=True)
@@ -85,11 +86,6 @@ def _no_word_of_buffers() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated", FutureWarning)
         yield
-
-
-def trainable_parameters(model: nn.Module) -> tuple[nn.Parameter, ...]:
-    """Return the parameters that train, in the model's order."""
-    return tuple(parameter for parameter in model.parameters() if parameter.requires_grad)
 
 
 def reduced_sizes(module: nn.Module) -> tuple[int, int] | None:

@@ -18,8 +18,9 @@ from heads import EncoderSpec, Head, register_head
 from heads.masking import masked_mean
 from research import Hook, register_edit
 from research.edits.base import Editable
+from research.model.parameters import trainable_parameters
 from research.training.run import Run
-from research.training.wrapping import Wrapped, trainable_parameters
+from research.training.wrapping import Wrapped
 from tests.integration.runs_in_process import ready_run, script_parser, train_and_end, write_by_rank
 
 UNFREEZE = [{"at": "0%", "freeze": "encoder"}, {"at": "2st", "unfreeze": "encoder.layer[1]"}]

@@ -11,7 +11,8 @@ from typing import Any
 import torch
 
 from research import Hook, RunConfig
-from research.runner.set_up import resolve, set_up
+from research.runner.resolve import resolve
+from research.runner.set_up import set_up
 from research.training.accelerator import create_accelerator, end_run
 from research.training.loop import train
 from research.training.run import Run

@@ -13,7 +13,7 @@ from optuna.trial import TrialState
 
 from research.studies.grid import StudySpec, expand
 from research.studies.storage.study import Study, local_address
-from research.training.accelerator import is_alive
+from research.system.processes import is_alive
 from tests.conftest import Launch, run_to_the_end
 from tests.integration.study_place import Place
 from tests.limits import HANG_LIMIT

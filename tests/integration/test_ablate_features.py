@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from research.training.accelerator import is_alive
+from research.system.processes import is_alive
 from tests.integration.conftest import Disk
 from tests.integration.study_place import Place
 from tests.limits import HANG_LIMIT

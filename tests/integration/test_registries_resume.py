@@ -18,7 +18,8 @@ from research import RunConfig
 from research.learning.objectives import OBJECTIVES
 from research.learning.schedules import GIVEN_BY_CALLER, SCHEDULES
 from research.records.results import weights_sha256, write_config
-from research.runner.set_up import resolve, set_up
+from research.runner.resolve import resolve
+from research.runner.set_up import set_up
 from research.settings.config import Choice
 from research.settings.options import Option, options_of
 from research.settings.plugins import import_plugins

@@ -12,7 +12,8 @@ import torch
 from accelerate.optimizer import AcceleratedOptimizer
 
 from research import Hook, RunConfig
-from research.runner.set_up import resolve, set_up
+from research.runner.resolve import resolve
+from research.runner.set_up import set_up
 from research.training.accelerator import create_accelerator, end_run
 from research.training.checkpoint.resuming import Start
 from research.training.run import Run

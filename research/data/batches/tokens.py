@@ -22,7 +22,7 @@ from research.data.batches.special_tokens import find_special_tokens
 from research.data.prepare import cache
 from research.data.prepare.arrow import RowWriter, read_dataset
 from research.data.prepare.load import Log, Splits, open_dataset
-from research.data.prepare.splits import SPLIT_NAMES
+from research.data.sources.split_names import SPLIT_NAMES
 from research.system.terminal import print_message
 from research.system.waiting import Announced
 

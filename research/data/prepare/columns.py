@@ -8,32 +8,12 @@ from dataclasses import dataclass
 
 from heads.registry import describe_unknown
 from research.data.prepare.column_contents import Content, look_at
+from research.data.sources.column_names import LABEL_NAMES, PAIR_NAMES, TEXT_NAMES
 from research.data.sources.tables import Table
 from research.settings.config import DataSettings
 
-_TEXT_NAMES = ("text", "sentence", "review", "content", "document", "comment", "tweet", "utterance", "question")
-_PAIR_NAMES = (
-    ("sentence1", "sentence2"),
-    ("sentence_1", "sentence_2"),
-    ("sentence_a", "sentence_b"),
-    ("premise", "hypothesis"),
-    ("question1", "question2"),
-    ("question", "sentence"),
-    ("question", "passage"),
-    ("question", "context"),
-    ("query", "passage"),
-    ("query", "document"),
-    ("text", "text_pair"),
-    ("text1", "text2"),
-    ("text_1", "text_2"),
-    ("text_a", "text_b"),
-)
-LABEL_NAMES = ("label", "labels", "score", "target", "class", "category", "sentiment", "stars", "rating")
-
-_PARTNERS = frozenset({second for _, second in _PAIR_NAMES} | {"answer", "response", "reply", "title", "body"})
+_PARTNERS = frozenset({second for _, second in PAIR_NAMES} | {"answer", "response", "reply", "title", "body"})
 """Names of what is often the second text, however short."""
-COMMON_NAMES = frozenset(_TEXT_NAMES) | frozenset(itertools.chain.from_iterable(_PAIR_NAMES)) | frozenset(LABEL_NAMES)
-"""What headers usually consist of."""
 
 
 @dataclass(frozen=True)
@@ -128,8 +108,8 @@ def _guess_text(
         ValueError: if several columns could be it, or those that could hold numbers or ids.
     """
     by_name = {column.lower(): column for column in candidates}
-    pairs = [(by_name[first], by_name[second]) for first, second in _PAIR_NAMES if {first, second} <= by_name.keys()]
-    found = [by_name[name] for name in _TEXT_NAMES if name in by_name]
+    pairs = [(by_name[first], by_name[second]) for first, second in PAIR_NAMES if {first, second} <= by_name.keys()]
+    found = [by_name[name] for name in TEXT_NAMES if name in by_name]
     if len(pairs) == 1 and not alone and set(found) <= set(pairs[0]):
         _refuse_ids(pairs[0], contents, table)
         return pairs[0]

@@ -15,10 +15,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from research.data.sources.numbers import MAX_WHOLE_CLASSES, NUMBER
 from research.tasks.task import ProblemType
 
 _INTEGER = re.compile(r"[+-]?\d+")
-NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 WHOLE = re.compile(r"[+-]?(\d+)(\.0*)?")
 _LEADING_ZERO = re.compile(r"[+-]?0\d.*")
 _HALF_OF_PAIR = re.compile("[\ud800-\udfff]")
@@ -193,10 +193,6 @@ def guess_problem_type(forms: LabelForms, values: Iterable[str], column: str) ->
     if "float" not in scalars:
         return "single_label"
     return "regression" if forms.has_fractions or len(list(values)) > MAX_WHOLE_CLASSES else "single_label"
-
-
-MAX_WHOLE_CLASSES = 20
-"""Up to this many different whole numbers stored as floats (1.0, 2.0) are taken for classes."""
 
 
 def check_problem_type(problem_type: ProblemType, forms: LabelForms, column: str) -> None:

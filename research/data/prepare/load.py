@@ -13,11 +13,11 @@ from datasets import Dataset
 
 from research.data.prepare import cache, cleaning
 from research.data.prepare.prepare import prepare
-from research.data.prepare.splits import SPLIT_NAMES
 from research.data.sources.bad_rows import LeftOut
 from research.data.sources.encodings import check_encoding
 from research.data.sources.find import find_source
 from research.data.sources.reading import describe, printable_errors, reading
+from research.data.sources.split_names import SPLIT_NAMES
 from research.data.sources.text_tables import TextFormat
 from research.settings.config import DataSettings
 from research.system.plain_text import for_message

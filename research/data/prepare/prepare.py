@@ -19,11 +19,12 @@ from research.data.prepare.cleaning import CleaningStep
 from research.data.prepare.columns import Columns, check_present, choose_columns
 from research.data.prepare.ingest import Rows, ingest
 from research.data.prepare.label_encoder import LabelEncoder
-from research.data.prepare.splits import SPLIT_NAMES, TEST, TRAIN, VALIDATION, Hashes, Strata, carve, sample
+from research.data.prepare.splits import Hashes, Strata, carve, sample
 from research.data.prepare.unlabelled import MAY_BE_UNLABELLED, lacks_label_columns, why_unlabelled
 from research.data.sources.bad_rows import BadRows, LeftOut
 from research.data.sources.find import Source, describe_unused_format
 from research.data.sources.reading import reading
+from research.data.sources.split_names import SPLIT_NAMES, TEST, TRAIN, VALIDATION
 from research.data.sources.text_tables import TextFormat
 from research.settings.config import DataSettings
 

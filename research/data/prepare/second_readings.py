@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from research.data.prepare.labels import MAX_WHOLE_CLASSES, NO_LABEL_WORDS, NUMBER, WHOLE, LabelForms, lookalikes
+from research.data.prepare.labels import NO_LABEL_WORDS, WHOLE, LabelForms, lookalikes
+from research.data.sources.numbers import MAX_WHOLE_CLASSES, NUMBER
 from research.tasks.task import ProblemType
 
 SEPARATORS = (",", ";", "|", "/")

@@ -7,15 +7,15 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from research.data.sources.split_names import SPLIT_NAMES, TRAIN
+
 Integers = NDArray[np.int64]
 Strata = NDArray[np.int32]
 Hashes = NDArray[np.uint64]
 Item = TypeVar("Item", bound=np.generic)
 
-TRAIN, VALIDATION, TEST = 0, 1, 2
 _LOTS = 1
 """Added to a seed, so that ties are broken by other random numbers than those that choose the rows."""
-SPLIT_NAMES = ("train", "validation", "test")
 
 
 def bin_scores(scores: NDArray[np.float64], num_bins: int = 10) -> Strata:

@@ -9,11 +9,12 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
-from research.data.prepare.columns import LABEL_NAMES, Columns
+from research.data.prepare.columns import Columns
 from research.data.prepare.ingest import Rows
 from research.data.prepare.label_encoder import LabelEncoder
 from research.data.prepare.label_lists import NameReader, list_lengths
 from research.data.prepare.labels import NO_LABEL_WORDS, distinct, parse_scores
+from research.data.sources.column_names import LABEL_NAMES
 from research.data.sources.reading import reading
 from research.data.sources.tables import Table
 

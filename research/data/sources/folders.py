@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from pathlib import Path
 
-from research.data.prepare.splits import SPLIT_NAMES
 from research.data.sources.compression import NOT_DATA, find_type, is_compressed, strip_compression
 from research.data.sources.saved import is_saved_dataset
+from research.data.sources.split_names import SPLIT_NAMES
 
 SPLIT_OF_STEM = {
     "train": "train",

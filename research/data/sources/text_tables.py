@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from research.data.prepare.columns import COMMON_NAMES
-from research.data.prepare.labels import MAX_WHOLE_CLASSES, NUMBER
 from research.data.sources.bad_rows import OTHER_ENCODING, BadRowsError
+from research.data.sources.column_names import COMMON_NAMES
 from research.data.sources.compression import check_text
 from research.data.sources.lines import Lines
+from research.data.sources.numbers import MAX_WHOLE_CLASSES, NUMBER
 from research.data.sources.tables import Report, Table, check_columns
 
 Quoting = Literal["auto", "csv", "none"]

@@ -14,9 +14,9 @@ from research.model.adapters import plain_name
 from research.model.encoder_with_head import EncoderWithHead, EncoderWithHeadConfig, build_head
 from research.model.encoders import pooler_arguments
 from research.model.families import find_family
+from research.model.parameters import saved_buffers
 from research.model.selector_forms import Selector
 from research.model.selectors import ADAPTER, select_layers, select_parameters
-from research.training.audit import saved_buffers
 
 
 @register_edit("reinitialize")

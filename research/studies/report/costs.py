@@ -7,7 +7,8 @@ import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from research.records.journal_file import JOURNAL, read
+from research.records.journal_file import read_journal
+from research.settings.run_files import JOURNAL
 from research.studies.outcomes import Outcome, StudyOutcomes
 
 
@@ -88,7 +89,7 @@ def _cost(outcome: Outcome) -> TrialCost | None:
 
 def _spans(outcome: Outcome, num_steps: int) -> dict[int, int]:
     """Return how many steps each number of parameters was trained; nothing without a journal, steps or edits."""
-    edits = read(outcome.directory) if (outcome.directory / JOURNAL).exists() else []
+    edits = read_journal(outcome.directory) if (outcome.directory / JOURNAL).exists() else []
     if not edits or num_steps == 0:
         return {}
     # An edit before the first step is at step 0; one after the last step counts for none.

@@ -6,9 +6,10 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from research.records.journal_file import JOURNAL, read
+from research.records.journal_file import read_journal
 from research.records.step_figures import Curve, running_mean, thinned
 from research.report.curves import read_curves
+from research.settings.run_files import JOURNAL
 from research.studies.outcomes import StudyOutcomes
 
 MAX_POINTS = 8000
@@ -70,7 +71,7 @@ def read_arm_edits(study: StudyOutcomes) -> list[ArmEdit]:
     arms: dict[tuple[int, str], dict[str, int]] = {}
     for outcome in study.finished:
         if (outcome.directory / JOURNAL).exists():
-            for edit in dict.fromkeys((record.step, str(record.request)) for record in read(outcome.directory)):
+            for edit in dict.fromkeys((record.step, str(record.request)) for record in read_journal(outcome.directory)):
                 of_edit = arms.setdefault(edit, {})
                 of_edit[outcome.trial.arm] = of_edit.get(outcome.trial.arm, 0) + 1
     in_order = sorted(arms, key=lambda edit: edit[0])

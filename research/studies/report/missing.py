@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from research.records.journal_file import JOURNAL
-from research.records.results import METRICS_LOG, predictions_path
-from research.records.run_directory import CONFIG, RESULT
+from research.records.results import predictions_path
+from research.settings.run_files import CONFIG, JOURNAL, METRICS_LOG, RESULT
 from research.studies.outcomes import Outcome, StudyOutcomes
 
 

@@ -11,8 +11,8 @@ from typing import Any
 import yaml
 
 from research.records.results import config_as_yaml
-from research.records.run_directory import CONFIG
 from research.settings.config import NOT_REPEATED, SETTING_GROUPS, RunConfig
+from research.settings.run_files import CONFIG
 from research.studies.outcomes import Outcome, StudyOutcomes
 
 

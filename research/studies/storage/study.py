@@ -28,7 +28,7 @@ from research.studies.grid import StudySpec, Trial
 from research.studies.storage.bulk import insert_trials
 from research.studies.storage.patience import Answer, Heartbeat, Patience
 from research.system.errors import one_line
-from research.training.accelerator import is_alive
+from research.system.processes import is_alive
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine

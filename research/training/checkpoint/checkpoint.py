@@ -20,10 +20,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from research.edits.records import Parent, Record, objective_after
 from research.learning.optimizer import apply_schedule
 from research.model.encoder_with_head import EncoderWithHead
-from research.records.journal_file import Parent, Record, objective_after
 from research.settings.forks import parse_fork
+from research.settings.run_files import CHECKPOINTS
 from research.system import durable, random_states
 from research.system.errors import one_line
 from research.system.manifest import find_damage, write_manifest
@@ -31,7 +32,6 @@ from research.system.seeds import derived_seed
 from research.system.user_code import CodeOf
 from research.training.checkpoint.replay import replay
 from research.training.checkpoint.resuming import (
-    CHECKPOINTS,
     READ_BY_EVALUATIONS,
     CheckpointError,
     Start,

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
+from research.edits.apply import apply_edit
 from research.edits.base import EditError
-from research.records.journal_file import Record
-from research.training.boundary import apply_edit, fit_wrappers
+from research.edits.records import Record
+from research.training.boundary import fit_wrappers
 
 if TYPE_CHECKING:
     from research.model.encoder_with_head import EncoderWithHead

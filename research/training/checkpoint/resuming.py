@@ -12,10 +12,10 @@ from typing import Any
 
 from research.settings.config import NOT_REPEATED, DataSettings, RunConfig
 from research.settings.forks import parse_fork
+from research.settings.run_files import CHECKPOINTS
 from research.system.manifest import MANIFEST, find_damage
 from research.system.paths import look_up
 
-CHECKPOINTS = "checkpoints"
 Say = Callable[[str], None]
 
 

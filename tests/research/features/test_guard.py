@@ -13,13 +13,15 @@ from torch import nn
 
 from research.data.batches.batch import Batch
 from research.data.batches.collate import Collator
-from research.edits.base import EDITS, EditRequest, register_edit
+from research.edits.base import EDITS, register_edit
+from research.edits.records import EditRequest
 from research.edits.rehearsal import Rehearsal
-from research.edits.timeline import parse_timeline, planned_by_hooks, resolve_timeline
+from research.edits.timeline import parse_timeline, resolve_timeline
 from research.features.guard import Decision, Watch, decide, is_asked_for
 from research.hooks.fgm import FastGradientMethod
 from research.learning.objectives import OBJECTIVES
 from research.model.encoders import load_tokenizer
+from research.runner.plan import planned_by_hooks
 from research.settings.config import Choice, RunConfig
 from research.settings.options import create
 from research.settings.times import Clock

@@ -12,10 +12,10 @@ import pytest
 import torch
 from torch import nn
 
+from research.learning.predictions import Predictions
 from research.records.results import config_as_yaml, weights_sha256, write_predictions, write_result
 from research.settings.config import RunConfig
 from research.tasks.task import Task
-from research.training.evaluation import Predictions
 
 
 def test_weights_sha256_sees_names_shapes_and_bytes() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from research.records.journal_file import Record
+from research.edits.records import Record
 from research.records.step_figures import MAX_POINTS, curves_figure, loss_figure, rates_figure
 
 

@@ -169,7 +169,7 @@ def test_what_cannot_be_is_refused(arguments: list[str], message: str) -> None:
 @pytest.mark.parametrize("study", sorted(Path("experiments/studies").glob("*.yaml")), ids=lambda path: path.stem)
 @pytest.mark.parametrize("quick", [[], ["--quick"]])
 def test_shipped_study_can_be_planned(study: Path, quick: list[str]) -> None:
-    from research.runner.set_up import resolve
+    from research.runner.resolve import resolve
 
     command = parsed("--study", str(study), *quick)
     trials = expand(command.spec)

@@ -11,7 +11,7 @@ import pytest
 from jsonargparse import ArgumentParser
 
 from research.records.results import config_as_yaml
-from research.runner.set_up import resolve
+from research.runner.resolve import resolve
 from research.settings.config import RunConfig
 from research.settings.times import Clock
 from research.studies.conduct import check_forks

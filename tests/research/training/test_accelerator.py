@@ -12,11 +12,12 @@ import pytest
 import torch
 from accelerate.utils import DistributedType
 
-from research.runner.set_up import resolve
+from research.runner.resolve import resolve
 from research.settings.config import RunConfig
 from research.system.errors import is_for_the_user
 from research.system.launcher import LaunchRequest, parse_launch, refuse_launch
-from research.training.accelerator import choose_precision, compare_with_request, create_accelerator, is_alive
+from research.system.processes import is_alive
+from research.training.accelerator import choose_precision, compare_with_request, create_accelerator
 from tests.conftest import ROOT, Launch
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from research.training.audit import checksum
+from research.system.checksums import checksum
 
 INTEGERS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 

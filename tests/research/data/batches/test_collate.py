@@ -12,8 +12,7 @@ from transformers import PreTrainedTokenizerBase
 from research.data.batches.collate import Collator
 from research.data.batches.tokens import tokenize_splits
 from research.tasks.task import Task
-
-from .tokenizers_by_family import FAMILIES
+from tests.research.data.batches.tokenizers_by_family import FAMILIES
 
 TASK = Task("single_label", ("no", "yes"))
 TEXTS = ["good film", "one", "bad film one two good film, bad film. 123 " * 3, "two bad film"]

@@ -10,8 +10,7 @@ import pytest
 import transformers
 
 from research.data.batches.tokens import tokenize_splits
-
-from .conftest import reviews
+from tests.research.data.conftest import reviews
 
 
 def test_tokens_are_untruncated_and_without_special_tokens(load, write_csv, minilm) -> None:

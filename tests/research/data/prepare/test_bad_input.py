@@ -13,8 +13,7 @@ import pytest
 
 from heads.registry import UnknownNameError
 from research.data.sources.bad_rows import BadRowsError
-
-from .conftest import reviews
+from tests.research.data.conftest import reviews
 
 
 @pytest.mark.parametrize("spec", ["", " "])

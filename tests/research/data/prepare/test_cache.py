@@ -16,9 +16,8 @@ from research.data.prepare.cleaning import CLEANING
 from research.data.prepare.load import load_splits
 from research.settings.config import DataSettings
 from tests.limits import HANG_LIMIT
+from tests.research.data.conftest import reviews
 from tests.rights import modes_count
-
-from .conftest import reviews
 
 
 @pytest.fixture

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from research.data.prepare.load import Splits
-from research.data.prepare.splits import TEST, TRAIN, VALIDATION, allocate, bin_scores, carve, sample
+from research.data.prepare.splits import allocate, bin_scores, carve, sample
+from research.data.sources.split_names import TEST, TRAIN, VALIDATION
 
 NOWHERE = np.empty(0, dtype=np.uint64)
 SHARES = {VALIDATION: 0.1, TEST: 0.2}

@@ -17,8 +17,7 @@ import pytest
 
 from research.data.prepare.load import Splits
 from research.data.sources.bad_rows import BadRowsError
-
-from .conftest import reviews
+from tests.research.data.conftest import reviews
 
 
 def zipped(content: bytes, *names: str) -> bytes:

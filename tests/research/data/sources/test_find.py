@@ -10,8 +10,7 @@ import pytest
 from datasets import ClassLabel, Dataset, Features, List, Value
 
 from research.data.prepare.load import Splits
-
-from .conftest import reviews
+from tests.research.data.conftest import reviews
 
 
 def all_rows(splits: Splits) -> list[tuple[str, object]]:

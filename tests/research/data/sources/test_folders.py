@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import reviews
+from tests.research.data.conftest import reviews
 
 
 def write_shards(write_csv, names: list[str]) -> Path:

@@ -12,8 +12,7 @@ import pytest
 
 from research.data.prepare.load import Splits
 from research.data.sources.bad_rows import BadRowsError
-
-from .conftest import reviews
+from tests.research.data.conftest import reviews
 
 ROWS = [(f"review {row}; good | bad", f"label {row % 2}") for row in range(40)]
 

@@ -1,0 +1,65 @@
+"""Apply one edit to a run, or to the rehearsal of one."""
+
+from __future__ import annotations
+
+from research.edits.base import EDITS, Editable, EditError, random_numbers_of
+from research.edits.records import EditRequest, Record
+from research.learning.optimizer import regroup
+from research.model.families import model_blocks
+from research.model.parameters import count_parameters, trainable_parameters
+from research.system.errors import is_for_the_user, one_line
+from research.system.user_code import CodeOf
+
+
+def apply_edit(run: Editable, request: EditRequest) -> Record:
+    """Apply one edit to a run, or to the rehearsal of one, and return what the journal says of it.
+
+    Raises:
+        EditError: if it cannot be applied.
+    """
+    model = run.encoder_with_head
+    before = count_parameters(model)
+    number = len(run.journal) + 1
+    run.applying = request
+    try:
+        with (
+            random_numbers_of(run.config.seed, number, model.device),
+            CodeOf(f"edit '{request.name}' ({request.asked_by})", EDITS[request.name]),
+        ):
+            EDITS[request.name](run, **request.arguments)
+    except ValueError as error:
+        if not is_for_the_user(error):
+            raise
+        raise EditError(
+            f"After step {run.clock.step}, {request} (asked for by {request.asked_by}): {one_line(error)}"
+        ) from error
+    finally:
+        run.applying = None
+    regroup(run.optimizer, model_blocks(model.encoder, model.head), run.fresh)
+    trainable, all_parameters = (list(pair) for pair in zip(before, count_parameters(model), strict=True))
+    clock = run.clock
+    return Record(
+        number,
+        clock.step,
+        round(clock.epochs_done, 6),
+        request.name,
+        request.arguments,
+        request.asked_by,
+        trainable,
+        all_parameters,
+        request.entry,
+        clock=clock.state_dict(),
+    )
+
+
+def refuse_nothing_to_train(run: Editable) -> None:
+    """Refuse a model of which everything is frozen.
+
+    Raises:
+        EditError: if nothing is left to train.
+    """
+    if not trainable_parameters(run.encoder_with_head):
+        raise EditError(
+            f"After step {run.clock.step} nothing is left to train: every parameter is frozen. Leave something "
+            "unfrozen, or end the run with --max_steps."
+        )

@@ -1,0 +1,29 @@
+"""Parameters and buffers of a model."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from torch import Tensor, nn
+
+from research.model.encoder_with_head import EncoderWithHead
+
+if TYPE_CHECKING:
+    from research.model.encoder_with_head import EncoderWithHead
+
+
+def saved_buffers(module: nn.Module) -> list[tuple[str, Tensor]]:
+    """Return the names and values of a module's buffers that are saved with it."""
+    saved = module.state_dict(keep_vars=True)
+    return [(name, tensor) for name, tensor in saved.items() if not isinstance(tensor, nn.Parameter)]
+
+
+def trainable_parameters(model: nn.Module) -> tuple[nn.Parameter, ...]:
+    """Return the parameters that train, in the model's order."""
+    return tuple(parameter for parameter in model.parameters() if parameter.requires_grad)
+
+
+def count_parameters(model: EncoderWithHead) -> tuple[int, int]:
+    """Return how many numbers of a model train, and how many there are."""
+    sizes = [(parameter.numel(), parameter.requires_grad) for parameter in model.parameters()]
+    return sum(size for size, trains in sizes if trains), sum(size for size, _ in sizes)

@@ -1,0 +1,148 @@
+"""A run as far as it is known without weights and tokens."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from transformers import PreTrainedTokenizerBase
+
+from research.data.batches.collate import Collator
+from research.data.prepare.load import Splits
+from research.edits.records import Parent
+from research.edits.timeline import (
+    Entry,
+    Timeline,
+    parse_entry,
+    parse_timeline,
+    refuse_what_never_comes,
+    resolve_timeline,
+)
+from research.hooks.checkpointing import Checkpointing
+from research.hooks.early_stopping import EarlyStopping
+from research.hooks.evaluation import BestModel, Evaluation
+from research.hooks.follow_timeline import FollowTimeline
+from research.hooks.logging import MetricsLog, Progress
+from research.hooks.profiling import Profiling
+from research.learning.metric_names import check_metric
+from research.learning.objectives import Objective, choose_objective, create_objective
+from research.model.encoder_with_head import build_model
+from research.model.encoders import load_tokenizer
+from research.model.families import model_blocks
+from research.settings.config import Choice, RunConfig
+from research.settings.options import create
+from research.settings.times import Clock, parse_time
+from research.system.user_code import described_place
+from research.tasks.task import Task
+from research.training.hook import HOOKS, Hook, code_of_hook, describe_hook
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run as far as it is known without weights and tokens."""
+
+    config: RunConfig
+    """The settings, the objective's filled in."""
+    task: Task
+    """What is predicted."""
+    tokenizer: PreTrainedTokenizerBase
+    """The encoder's."""
+    collator: Collator
+    """Makes batches of rows."""
+    objective: Objective
+    """What is minimised."""
+    clock: Clock
+    """How long the run is."""
+    hooks: list[Hook]
+    """All that take part."""
+    timeline: Timeline
+    """What is due when."""
+
+
+def plan_run(config: RunConfig, texts: Splits, hooks: Sequence[Hook], parent: Parent | None = None) -> Plan:
+    """Return what a run will be, from its settings and the number of its rows.
+
+    Args:
+        config: the settings.
+        texts: the rows.
+        hooks: hooks that take part beside those of the settings.
+        parent: the run that this one is a fork of.
+    Raises:
+        ValueError: for what the data or the length of the run do not allow.
+    """
+    tokenizer = load_tokenizer(config.encoder)
+    task = texts.task
+    chosen = choose_objective(config, task)
+    config = dataclasses.replace(config, objective=chosen.to_yaml())
+    objective = create_objective(chosen, task)
+    if config.best_metric is not None:
+        check_metric(config.best_metric, task)
+    collator = Collator(
+        tokenizer, task, max_length=config.max_length, truncation=config.truncation, pair=texts.has_pairs
+    )
+    clock = Clock.of_run(
+        num_examples=len(texts.train),
+        batch_size=config.batch_size,
+        epochs=config.epochs,
+        max_steps=config.max_steps,
+    )
+    own_hooks = [*hooks, *(create(HOOKS, Choice.of(hook, "hook")) for hook in config.hook)]
+    planned = planned_by_hooks(own_hooks, config, block_names(config, task)) if own_hooks else []
+    timeline = resolve_timeline([*parse_timeline(config), *planned], clock, smoke=config.smoke, parent=parent)
+    for entry in timeline.conditional:
+        assert entry.when is not None
+        check_metric(entry.when.metric, task)
+    every = None if config.evaluate_every is None else parse_time(config.evaluate_every).to_period(clock)
+    if not config.smoke:
+        refuse_what_never_comes(timeline.conditional, 0 if every is None else (clock.total_steps - 1) // every)
+    return Plan(
+        config, task, tokenizer, collator, objective, clock, create_hooks(config, clock, timeline, own_hooks), timeline
+    )
+
+
+def block_names(config: RunConfig, task: Task) -> list[str]:
+    """Return the names of the blocks that the model will begin with."""
+    model = build_model(config, task, with_weights=False)
+    return [name for name, _ in model_blocks(model.encoder, model.head)]
+
+
+def create_hooks(config: RunConfig, clock: Clock, timeline: Timeline, own: Sequence[Hook]) -> list[Hook]:
+    """Return the hooks of a run: the user's own early, so that what they do is evaluated, logged and saved."""
+
+    def steps(time: str | None) -> int | None:
+        return None if time is None else parse_time(time).to_period(clock)
+
+    hooks: list[Hook] = [FollowTimeline(timeline)]
+    if config.best_metric is not None:
+        hooks.append(BestModel(metric=config.best_metric))  # saves while the user's hooks keep evaluated weights in
+    hooks += [*own, Progress(), Evaluation(every=steps(config.evaluate_every))]
+    if config.patience is not None:
+        hooks.append(EarlyStopping(metric=config.best_metric or "loss", patience=config.patience))
+    hooks.append(MetricsLog(every=config.log_every))
+    save_every = steps(config.save_every)
+    hooks.append(Checkpointing(every=save_every, keep=config.keep, on_save_error=config.on_save_error))
+    if config.profile:
+        hooks.append(Profiling())
+    return hooks
+
+
+def planned_by_hooks(hooks: Sequence[Hook], config: RunConfig, blocks: Sequence[str]) -> list[Entry]:
+    """Return the entries that hooks plan.
+
+    Args:
+        hooks: the run's hooks.
+        config: the settings.
+        blocks: names of the model's blocks.
+    """
+    entries = []
+    for hook in hooks:
+        with code_of_hook(hook, "timeline"):
+            planned = hook.timeline(config, blocks)
+        if not isinstance(planned, list) or not all(isinstance(written, dict) for written in planned):
+            raise ValueError(
+                f"Expected a list of mappings from timeline of the {describe_hook(hook)}, got {planned!r}"
+                f"{described_place(hook.timeline)}."
+            )
+        entries += [parse_entry(written, f"hook {type(hook).__name__}") for written in planned]
+    return entries

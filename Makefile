@@ -37,6 +37,7 @@ check: $(SETUP)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 bench: $(SETUP)
 	$(INSTALL) '.[demo,dev,bench]'

@@ -12,9 +12,9 @@ from research import Hook, register_edit
 from research.edits.base import Editable, Processes
 from research.edits.rehearsal import Rehearsal, RehearsedProcesses
 from research.records.results import weights_sha256
+from research.training.api import Run
 from research.training.checkpoint.checkpoint import save_checkpoint
 from research.training.loop import train
-from research.training.run import Run
 from tests.research.conftest import StartRun
 from tests.research.edits.conftest import Editing, edit
 

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from experiments.run import carry_out
 from heads import HEADS
 from heads.registry import Registry
 from research.data.prepare.cleaning import CLEANING
 from research.edits.base import EDITS
 from research.learning.objectives import OBJECTIVES
 from research.learning.schedules import SCHEDULES
+from research.scripts.run import carry_out
 from research.settings.command_line import parse
 from research.system.errors import run_script
 from research.training.hook import HOOKS

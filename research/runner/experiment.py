@@ -50,8 +50,9 @@ from research.system.terminal import Terminal, print_message
 from research.system.user_code import During
 from research.system.waiting import Announced, reporter
 from research.training.accelerator import create_accelerator, end_run, refused_for_all, was_restarted
-from research.training.checkpoint.checkpoint import bring_back_files, retire_later_checkpoints
-from research.training.checkpoint.resuming import Start, check_checkpoint, fork_checkpoint, newest_checkpoint
+from research.training.checkpoint.find import Start, check_checkpoint, fork_checkpoint, newest_checkpoint
+from research.training.checkpoint.kept_files import bring_back_files
+from research.training.checkpoint.load import retire_later_checkpoints
 from research.training.hook import Hook
 from research.training.loop import train
 from research.training.run import TrainingRun

@@ -36,7 +36,8 @@ from research.system.lock import DirectoryLock
 from research.system.plain_text import for_terminal
 from research.system.terminal import Terminal, print_message
 from research.system.waiting import Announced
-from research.training.checkpoint.resuming import ABOUT_ROWS, compare_settings, refuse
+from research.training.checkpoint.find import refuse
+from research.training.checkpoint.resuming import ABOUT_ROWS, compare_settings
 
 STUDY_FILE = "study.yaml"
 

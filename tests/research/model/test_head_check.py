@@ -21,7 +21,7 @@ from research.model.encoders import load_tokenizer
 from research.model.head_check import HeadCheck, HeadError, PlannedHead
 from research.tasks.task import Task
 from research.training.api import Run
-from research.training.checkpoint.checkpoint import save_checkpoint
+from research.training.checkpoint.save import save_checkpoint
 from research.training.loop import train
 from tests.research.conftest import StartRun
 from tests.research.model.tiny_encoders import tiny_model

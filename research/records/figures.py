@@ -13,8 +13,6 @@ from sklearn.metrics import average_precision_score, confusion_matrix, precision
 from research.system.plain_text import for_picture
 from research.tasks.task import Task
 
-MANY_LABELS = 40
-"""Number of labels from which on there is no confusion matrix: its cells would be too small to read."""
 NUM_CURVES = 8
 """Precision-recall curves in one picture; of more labels, the most frequent are drawn, and the title says so."""
 

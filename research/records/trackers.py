@@ -6,17 +6,15 @@ import math
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from accelerate import Accelerator
 from accelerate.tracking import LOGGER_TYPE_TO_CLASS, TensorBoardTracker, get_available_trackers
 from accelerate.utils import LoggerType
-from matplotlib.figure import Figure
-from torch.utils.tensorboard import SummaryWriter
 
 from research.learning.metrics import probabilities
 from research.learning.predictions import Predictions
 from research.learning.softmax import BlockSoftmax
-from research.records.figures import pr_curve_figure
 from research.records.results import config_as_yaml
 from research.records.tracker_names import check_tracker_names, refuse_without_package
 from research.records.tracker_runs import CONTINUATIONS, read_tracker_runs, write_tracker_runs
@@ -26,6 +24,10 @@ from research.system.durable import reporting_failure
 from research.system.errors import one_line
 from research.system.plain_text import markdown_code
 from research.tasks.task import Task
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from torch.utils.tensorboard import SummaryWriter
 
 
 def check_trackers(names: Sequence[str]) -> None:
@@ -144,6 +146,8 @@ def track_pictures(
     labels = found.labels
     if writer is None or labels is None or task.problem_type == "regression":
         return
+    from research.records.figures import pr_curve_figure  # here, since it imports matplotlib
+
     if matrix is not None:
         writer.add_figure(f"{split}/confusion_matrix", matrix, step)
     if task.problem_type == "single_label":

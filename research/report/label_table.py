@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from research.learning.label_counts import LabelCounts
-from research.records.figures import MANY_LABELS
+from research.records.many_labels import MANY_LABELS
 from research.report.mistakes import Scored
 from research.tasks.task import Task
 

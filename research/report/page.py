@@ -14,8 +14,9 @@ from matplotlib.figure import Figure
 from research.data.prepare.load import Splits
 from research.edits.records import Record
 from research.learning.predictions import Predictions
-from research.records.figures import MANY_LABELS, regression_figure
+from research.records.figures import regression_figure
 from research.records.journal_file import read_journal
+from research.records.many_labels import MANY_LABELS
 from research.records.results import as_json
 from research.records.step_figures import Curve, curves_figure, loss_figure, rates_figure
 from research.report.confusions import most_confused

@@ -6,16 +6,15 @@ import contextlib
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from accelerate.utils import broadcast_object_list
-from matplotlib.figure import Figure
 
 from research.learning.metrics import predictions
 from research.learning.predictions import Predictions
 from research.model.encoder_with_head import EncoderWithHead
-from research.records.figures import MANY_LABELS, confusion_matrix_figure
+from research.records.many_labels import MANY_LABELS
 from research.records.results import (
     git_commit,
     read_result,
@@ -33,7 +32,6 @@ from research.records.run_directory import (
     run_directory,
 )
 from research.records.trackers import start_trackers, track_final_metrics, track_pictures
-from research.report.page import write_report
 from research.runner.describe import describe, out_of_memory_message, peak_memory_bytes, summary
 from research.runner.resolve import defaults_beside, resolve
 from research.runner.same_run import check_finished, refuse_other_run
@@ -57,6 +55,9 @@ from research.training.hook import Hook
 from research.training.loop import train
 from research.training.run import TrainingRun
 from research.training.wrapping import Wrapped
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Say = Callable[[str], None]
 
@@ -258,6 +259,8 @@ def finish(run: TrainingRun) -> tuple[dict[str, Any], dict[str, Predictions]]:
 def draw(run: TrainingRun, result: dict[str, Any], found: dict[str, Predictions]) -> None:
     """Draw report.html and TensorBoard's pictures of a finished run; if that fails, warn: the result is safe.
 
+    The libraries for drawing are imported here, so that a run does not wait for them before it trains.
+
     Args:
         run: the run; its result and predictions are written.
         result: what result.json holds.
@@ -266,6 +269,8 @@ def draw(run: TrainingRun, result: dict[str, Any], found: dict[str, Predictions]
     matrices: dict[str, Figure] = {}
 
     def draw_matrices() -> None:
+        from research.records.figures import confusion_matrix_figure
+
         if run.task.problem_type == "single_label" and run.task.num_labels < MANY_LABELS:
             for split, each in found.items():
                 if each.labels is not None:
@@ -276,15 +281,15 @@ def draw(run: TrainingRun, result: dict[str, Any], found: dict[str, Predictions]
         for split, each in found.items():
             track_pictures(run.accelerator, run.task, split, each, matrices.get(split), run.clock.step)
 
+    def draw_report() -> None:
+        from research.report.page import write_report
+
+        write_report(run.directory, result, run.texts, found, matrices, defaults_beside(run.config, run.task))
+
     for what, make in (
         ("the confusion matrices", draw_matrices),
         ("the pictures for TensorBoard", draw_for_tensorboard),
-        (
-            REPORT,
-            lambda: write_report(
-                run.directory, result, run.texts, found, matrices, defaults_beside(run.config, run.task)
-            ),
-        ),
+        (REPORT, draw_report),
     ):
         try:
             with Announced(f"Drawing {what}", run.say):

@@ -15,9 +15,9 @@ from torch import Tensor
 from research.data.batches.batch import Batch
 from research.data.batches.order import evaluation_shares
 from research.learning.metric_names import metric_names
-from research.learning.metrics import compute_metrics
 from research.learning.objectives import compute_losses
 from research.learning.predictions import Predictions
+from research.system import random_states
 from research.system.waiting import Announced, Counted
 from research.tasks.task import Task
 from research.training.gathering import RowGatherer
@@ -82,7 +82,11 @@ def evaluate(run: Run, split: str, before_batch: Callable[[], None]) -> Predicti
         return Predictions(ids, logits, None, math.nan, {})
     if run.task.unseen_labels:  # for which the loss is not defined
         losses = losses[labels < run.task.num_labels]
-    with Announced(f"Computing the metrics of {split}", say):
+    # Only now the libraries of the metrics are imported; one that draws random numbers for itself must not be a reason
+    # for an uncut run to go on with others than a resumed one, which imports them later.
+    with Announced(f"Computing the metrics of {split}", say), random_states.kept():
+        from research.learning.metrics import compute_metrics
+
         metrics = [{"loss": float(losses.mean(dtype=np.float64)), **compute_metrics(run.task, logits, labels)}]
     broadcast_object_list(metrics)  # all processes decide by the same numbers
     return Predictions(ids, logits, labels, metrics[0]["loss"], metrics[0])

@@ -11,7 +11,7 @@ import numpy as np
 from sklearn.metrics import f1_score
 
 from research.data.prepare.splits import bin_scores
-from research.records.figures import MANY_LABELS
+from research.records.many_labels import MANY_LABELS
 from research.report.label_table import MOST_SHOWN
 from research.studies.report.rows import Array, StudyRows
 from research.studies.report.texts import StudyTexts

@@ -12,7 +12,6 @@ import torch
 from accelerate.utils import broadcast_object_list
 from matplotlib.figure import Figure
 
-from research.learning.metrics import predictions
 from research.learning.predictions import Predictions
 from research.model.encoder_with_head import EncoderWithHead
 from research.records.figures import MANY_LABELS, confusion_matrix_figure
@@ -263,10 +262,10 @@ def draw(run: Run, result: dict[str, Any], found: dict[str, Predictions]) -> Non
     matrices: dict[str, Figure] = {}
 
     def draw_matrices() -> None:
-        if run.task.problem_type == "single_label" and run.task.num_labels < MANY_LABELS:
+        if run.task.has_confusion_matrix and run.task.num_labels < MANY_LABELS:
             for split, each in found.items():
                 if each.labels is not None:
-                    predicted = predictions(run.task, each.logits)
+                    predicted = run.task.predicted_labels(each.logits)
                     matrices[split] = confusion_matrix_figure(run.task, each.labels, predicted)
 
     def draw_for_tensorboard() -> None:

@@ -27,7 +27,8 @@ from research.system.paths import look_up
 
 if TYPE_CHECKING:
     from research.settings.config import RunConfig
-    from research.training.run import Run
+    from research.training.api import Run
+    from research.training.run import TrainingRun
 
 POINTS = ("on_batch", "after_backward", "before_step", "after_step", "end_of_step")
 """Where in a step it may be cut."""
@@ -174,7 +175,7 @@ def run_watched(config: RunConfig, folder: Path, cut: str | None) -> int:
         step, _, point = cut.partition(":")
         otherwise = getattr(Watch, point)
 
-        def die(self: Watch, run: Run, *arguments: Any) -> Any:
+        def die(self: Watch, run: TrainingRun, *arguments: Any) -> Any:
             # In the last two points the clock counts the step already.
             if run.clock.step + (point not in ("after_step", "end_of_step")) == int(step):
                 os.kill(os.getpid(), signal.SIGKILL)

@@ -9,7 +9,7 @@ from research.tasks.metric_names import check_metric, check_metric_name, is_bett
 from research.training.hook import Hook, register_hook
 
 if TYPE_CHECKING:
-    from research.training.run import Run
+    from research.training.api import Run
 
 
 @register_hook("early_stopping")

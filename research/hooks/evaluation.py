@@ -11,7 +11,7 @@ from research.tasks.metric_names import is_better
 from research.training.hook import Hook
 
 if TYPE_CHECKING:
-    from research.training.run import Run
+    from research.training.api import Run
 
 
 class Evaluation(Hook):

@@ -53,7 +53,7 @@ from research.training.checkpoint.checkpoint import bring_back_files, retire_lat
 from research.training.checkpoint.resuming import Start, check_checkpoint, fork_checkpoint, newest_checkpoint
 from research.training.hook import Hook
 from research.training.loop import train
-from research.training.run import Run
+from research.training.run import TrainingRun
 from research.training.wrapping import Wrapped
 
 Say = Callable[[str], None]
@@ -142,7 +142,7 @@ def find_start(config: RunConfig, directory: Path, say: Say, *, is_restart: bool
     return Start(checkpoint, is_fork=True)
 
 
-def train_and_finish(run: Run, say: Say, *, is_new: bool) -> dict[str, Any]:
+def train_and_finish(run: TrainingRun, say: Say, *, is_new: bool) -> dict[str, Any]:
     """Train and write what a run leaves; a run that fails says so in its result.json, if it has taken a step.
 
     Args:
@@ -169,7 +169,7 @@ def train_and_finish(run: Run, say: Say, *, is_new: bool) -> dict[str, Any]:
     return result
 
 
-def _write_failure(run: Run, error: BaseException, say: Say, *, is_new: bool) -> None:
+def _write_failure(run: TrainingRun, error: BaseException, say: Say, *, is_new: bool) -> None:
     with _said_beside(say):
         end_run(run.accelerator)  # trackers write from threads of their own
     if run.is_main and run.clock.step == 0 and is_new:
@@ -184,7 +184,7 @@ def _write_failure(run: Run, error: BaseException, say: Say, *, is_new: bool) ->
             write_result(run.directory, {"status": status, "error": describe_failure(error)})
 
 
-def finish(run: Run) -> tuple[dict[str, Any], dict[str, Predictions]]:
+def finish(run: TrainingRun) -> tuple[dict[str, Any], dict[str, Predictions]]:
     """Save the model, test the best one (or the last), write predictions and result, and return both."""
     config, directory, accelerator = run.config, run.directory, run.accelerator
     if run.is_main:
@@ -203,22 +203,24 @@ def finish(run: Run) -> tuple[dict[str, Any], dict[str, Predictions]]:
             run.predictions.clear()
         run.wrapped = Wrapped(accelerator.prepare_model(best, evaluation_mode=True), ())
         if run.features is not None:
-            run.give_features_up(run.features.follow(run))
+            run.batches.disable_cache(run.features.follow(run))
     elif config.best_metric is not None:
         run.say(f"No evaluation defined {config.best_metric}: the last model is tested instead of the best one.")
     # The validation metrics are known if these weights were evaluated last; a best model that is the last has the same.
     found = {split: run.latest_predictions(split) for split in ("validation", "test")}
     with Announced("Hashing the rows", say):
-        rows_sha256 = run.rows_sha256
+        rows_sha256 = run.batches.rows_sha256
     result = {
         "status": "finished",
         "stopped_because": run.stop_reason,
         "steps": run.clock.step,
         "epochs": run.clock.epochs_done,
         "world_size": accelerator.num_processes,
-        "examples_per_second": run.clock.num_examples_seen / run.train_seconds if run.train_seconds else 0.0,
-        "train_seconds": run.train_seconds,
-        "skipped_steps": run.num_skipped,
+        "examples_per_second": run.clock.num_examples_seen / run.totals.train_seconds
+        if run.totals.train_seconds
+        else 0.0,
+        "train_seconds": run.totals.train_seconds,
+        "skipped_steps": run.totals.num_skipped,
         "peak_memory_bytes": peak_memory_bytes(accelerator),
         "trainable_parameters": num_trainable,
         "edits": sum(record.skipped is None for record in run.journal),
@@ -251,7 +253,7 @@ def finish(run: Run) -> tuple[dict[str, Any], dict[str, Predictions]]:
     return result, found
 
 
-def draw(run: Run, result: dict[str, Any], found: dict[str, Predictions]) -> None:
+def draw(run: TrainingRun, result: dict[str, Any], found: dict[str, Predictions]) -> None:
     """Draw report.html and TensorBoard's pictures of a finished run; if that fails, warn: the result is safe.
 
     Args:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -22,14 +23,18 @@ from research.training.gathering import RowGatherer
 from research.training.nonfinite import NonFiniteError, describe_evaluation
 
 if TYPE_CHECKING:
-    from research.training.run import Run
+    from research.training.api import Run
 
 
-def evaluate(run: Run, split: str) -> Predictions:
+def evaluate(run: Run, split: str, before_batch: Callable[[], None]) -> Predictions:
     """Run the model over a split in evaluation mode; training mode and random state are left as they were.
 
     Rows without labels are predicted, and the objective is not asked about them.
 
+    Args:
+        run: the run.
+        split: train, validation or test.
+        before_batch: called before each batch; may end the run.
     Raises:
         NonFiniteError: if logits or losses are not finite; with --on_nonfinite skip all metrics are NaN instead.
     """
@@ -50,7 +55,7 @@ def evaluate(run: Run, split: str) -> Predictions:
         Counted(f"evaluating {split}", len(lengths), "row", say) as progress,
     ):
         for share in shares:
-            run.leave_if_interrupted_at_the_end()
+            before_batch()
             batch = run.collate(share, split)
             positions = torch.as_tensor(share.rows, device=accelerator.device)
             scored = _score(run, batch) if has_labels else (run.model(**batch.inputs).logits.float(),)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -166,11 +167,13 @@ Refuse = Callable[..., tuple[int, str]]
 
 
 @pytest.fixture
-def own_registries(monkeypatch: pytest.MonkeyPatch) -> None:
+def own_registries() -> Iterator[None]:
     """Let what plugins register end with the test."""
     registries: tuple[Registry[object], ...] = (HEADS, HOOKS, EDITS, OBJECTIVES, SCHEDULES, CLEANING)  # type: ignore[assignment]
-    for registry in registries:
-        monkeypatch.setattr(registry, "_entries", dict(registry._entries))
+    with ExitStack() as stack:
+        for registry in registries:
+            stack.enter_context(registry.isolated())
+        yield
 
 
 @pytest.fixture

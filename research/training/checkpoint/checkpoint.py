@@ -43,7 +43,7 @@ from research.training.checkpoint.resuming import (
 
 if TYPE_CHECKING:
     from research.training.hook import Hook
-    from research.training.run import Run
+    from research.training.run import TrainingRun
 
 
 STATE = "state.json"
@@ -55,7 +55,7 @@ MOMENTUM = ("betas", "momentum")
 """What a schedule with cycle_momentum moves, by the kind of optimizer."""
 
 
-def save_checkpoint(run: Run, keep: int) -> Path:
+def save_checkpoint(run: TrainingRun, keep: int) -> Path:
     """Write a checkpoint of the run as it is after a step; called on every process.
 
     Args:
@@ -112,7 +112,7 @@ def save_checkpoint(run: Run, keep: int) -> Path:
     return target
 
 
-def load_checkpoint(run: Run, start: Start) -> None:
+def load_checkpoint(run: TrainingRun, start: Start) -> None:
     """Put a fresh run into the state that a checkpoint holds.
 
     Raises:
@@ -120,7 +120,7 @@ def load_checkpoint(run: Run, start: Start) -> None:
     """
     path, accelerator = start.checkpoint, run.accelerator
     state = read_state(path)
-    same_rows = state["rows_sha256"] == run.rows_sha256
+    same_rows = state["rows_sha256"] == run.batches.rows_sha256
     differences = compare_settings(state["settings"], run.config.to_dict(), same_rows=same_rows, is_fork=start.is_fork)
     refuse(path, differences.refused, is_fork=start.is_fork)
     notes = differences.notes
@@ -128,8 +128,8 @@ def load_checkpoint(run: Run, start: Start) -> None:
     if not start.is_fork:
         _refuse_other_hooks(path, state["hooks"], run.hooks, places)
     replay(run, _records(state["journal"]), state.get("trainable"))
-    run.objective_differs = run.objective_choice != objective_after(state["settings"]["objective"], run.journal)
-    run.inputs_differ = any(getattr(run.config, name) != state["settings"][name] for name in READ_BY_EVALUATIONS)
+    run.origin.objective_differs = run.objective_choice != objective_after(state["settings"]["objective"], run.journal)
+    run.origin.inputs_differ = any(getattr(run.config, name) != state["settings"][name] for name in READ_BY_EVALUATIONS)
     same_place = state["device"] == accelerator.device.type and state["num_processes"] == accelerator.num_processes
     rank = accelerator.process_index if same_place else 0
     try:
@@ -148,7 +148,7 @@ def load_checkpoint(run: Run, start: Start) -> None:
         raise CheckpointError(f"{path} does not fit this run: {one_line(error)}") from error
     if accelerator.scaler is not None and state["scaler"] is not None:
         accelerator.scaler.load_state_dict(state["scaler"])
-    run.num_skipped, run.train_seconds = state["num_skipped"], state["train_seconds"]
+    run.totals.num_skipped, run.totals.train_seconds = state["num_skipped"], state["train_seconds"]
     if not differences.alters_training:  # an unchanged fork ends where its parent did
         run.stop_reason, run.asked_to_stop = state["stop_reason"], state["asked_to_stop"]
     for hook, place in zip(run.hooks, places, strict=True):
@@ -163,18 +163,18 @@ def load_checkpoint(run: Run, start: Start) -> None:
         if (before := state["environment"].get(name)) != now
     ]
     if all(getattr(run.config, name) == state["settings"].get(name) for name in ("cache_features", "cache_dtype")):
-        run.gave_features_up = state.get("gave_features_up", False)
-        run.features_before = state.get("features")
+        run.batches.cache_disabled = state.get("gave_features_up", False)
+        run.origin.features_digest = state.get("features")
     for note in notes:
         run.say(f"Other than before: {note}.")
-    if run.inputs_differ:
+    if run.origin.inputs_differ:
         run.say(
             "Evaluations read more or less of each text from here on: earlier metrics are not compared with new ones."
         )
-    run.start = start
+    run.origin.start = start
 
 
-def _follow_machine(run: Run, state: dict[str, Any], *, same_place: bool) -> list[str]:
+def _follow_machine(run: TrainingRun, state: dict[str, Any], *, same_place: bool) -> list[str]:
     """Take the checkpoint's number of threads, or new seeds on other processes; return what is to be reported."""
     accelerator = run.accelerator
     if not same_place:
@@ -191,7 +191,7 @@ def _follow_machine(run: Run, state: dict[str, Any], *, same_place: bool) -> lis
     return [f"{note} (--num_threads)"]
 
 
-def bring_back_files(run: Run) -> None:
+def bring_back_files(run: TrainingRun) -> None:
     """Put files that hooks keep into the run directory as the checkpoint has them; called on the main process.
 
     What the run wrote after the checkpoint goes, and what a run without a checkpoint finds there.
@@ -205,7 +205,7 @@ def bring_back_files(run: Run) -> None:
                 durable.copy(kept, own)
 
 
-def retire_later_checkpoints(run: Run) -> None:
+def retire_later_checkpoints(run: TrainingRun) -> None:
     """Delete checkpoints of steps that the run is yet to take; called on the main process.
 
     They belong to the path that was abandoned by resuming from an earlier checkpoint (or by skipping a damaged one).
@@ -273,15 +273,15 @@ def _records(journal: list[dict[str, Any]]) -> tuple[Record, ...]:
     return tuple(Record(**record) for record in journal)
 
 
-def _state(run: Run) -> dict[str, Any]:
+def _state(run: TrainingRun) -> dict[str, Any]:
     """Return what state.json holds: all that is neither a tensor nor a process's own."""
     scaler = run.accelerator.scaler
     return {
         "clock": run.clock.state_dict(),
         "schedule": run.schedule.state_dict(),
         "scaler": None if scaler is None else scaler.state_dict(),
-        "num_skipped": run.num_skipped,
-        "train_seconds": run.train_seconds,
+        "num_skipped": run.totals.num_skipped,
+        "train_seconds": run.totals.train_seconds,
         "stop_reason": run.stop_reason,
         "label_names": list(run.task.label_names),
         "journal": [asdict(record) for record in run.journal],
@@ -293,13 +293,13 @@ def _state(run: Run) -> dict[str, Any]:
         "num_threads": torch.get_num_threads(),
         "environment": run.environment,
         "features": None if run.features is None else run.features.digest,
-        "gave_features_up": run.gave_features_up,
-        "rows_sha256": run.rows_sha256,
+        "gave_features_up": run.batches.cache_disabled,
+        "rows_sha256": run.batches.rows_sha256,
         "settings": run.config.to_dict(),
     }
 
 
-def _load_optimizer(run: Run, saved: dict[str, Any], before: Mapping[str, Any], *, is_fork: bool) -> None:
+def _load_optimizer(run: TrainingRun, saved: dict[str, Any], before: Mapping[str, Any], *, is_fork: bool) -> None:
     """Load the optimizer; a fork with other rates has its own, as if the edits so far had been made under them.
 
     The same holds for the momentum of a fork with another schedule: the parent's may have moved it.
@@ -317,7 +317,7 @@ def _load_optimizer(run: Run, saved: dict[str, Any], before: Mapping[str, Any], 
         group.update({name: values[name] for name in kept if name in values})
 
 
-def _load_clock_and_schedule(run: Run, state: dict[str, Any], *, is_fork: bool) -> None:
+def _load_clock_and_schedule(run: TrainingRun, state: dict[str, Any], *, is_fork: bool) -> None:
     clock, schedule = dict(state["clock"]), dict(state["schedule"])
     if is_fork:  # which may be longer, or shorter
         clock["total_steps"] = run.clock.total_steps
@@ -326,7 +326,7 @@ def _load_clock_and_schedule(run: Run, state: dict[str, Any], *, is_fork: bool) 
             schedule["num_steps"] = clock["step" if run.config.schedule_interval == "step" else "epoch"]
     run.clock.load_state_dict(clock)
     run.schedule.load_state_dict(schedule)
-    if run.objective_differs or run.inputs_differ:
+    if run.origin.objective_differs or run.origin.inputs_differ:
         run.schedule.forget_metrics()
     if is_fork:
         apply_schedule(run.optimizer, run.schedule)
@@ -373,7 +373,7 @@ def _refuse_other_hooks(path: Path, saved: list[str], hooks: list[Hook], places:
         raise CheckpointError(f"{path} was written with the hooks {saved}, this run has {names}.")
 
 
-def _bytes_needed(run: Run) -> int:
+def _bytes_needed(run: TrainingRun) -> int:
     """Return about how many bytes a checkpoint takes; files that are links take none."""
     tensors = [*run.encoder_with_head.state_dict().values(), *_tensors(run.optimizer.state_dict())]
     own = [tensor for hook in run.hooks for tensor in _tensors(hook.state_dict())]
@@ -394,11 +394,11 @@ def _kept_files(hooks: Iterable[Hook]) -> list[str]:
     return [name for hook in hooks for name in hook.kept_files]
 
 
-def _on_main(run: Run, work: Callable[[], None], target: Path, needed: int) -> None:
+def _on_main(run: TrainingRun, work: Callable[[], None], target: Path, needed: int) -> None:
     _on_all(run, work if run.is_main else lambda: None, target, needed)
 
 
-def _on_all(run: Run, work: Callable[[], None], target: Path, needed: int) -> None:
+def _on_all(run: TrainingRun, work: Callable[[], None], target: Path, needed: int) -> None:
     """Do something on every process; if it fails on one, none goes on."""
     error: ValueError | None = None
     try:

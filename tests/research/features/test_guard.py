@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -149,12 +149,14 @@ def test_edits_of_what_the_encoder_gives_are_said(decided: Any, case: str) -> No
 
 
 @pytest.fixture
-def own_edit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(EDITS, "_entries", dict(EDITS._entries))
+def own_edit() -> Iterator[None]:
+    with EDITS.isolated():
 
-    @register_edit("my_edit", changes_parameters=False)
-    def my_edit(run: Any) -> None:
-        """Do nothing, which nobody can know."""
+        @register_edit("my_edit", changes_parameters=False)
+        def my_edit(run: Any) -> None:
+            """Do nothing, which nobody can know."""
+
+        yield
 
 
 @pytest.mark.usefixtures("own_edit")

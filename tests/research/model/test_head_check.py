@@ -20,9 +20,9 @@ from research.data.batches.collate import Collator
 from research.model.encoders import load_tokenizer
 from research.model.head_check import HeadCheck, HeadError, PlannedHead
 from research.tasks.single_label import SingleLabel
+from research.training.api import Run
 from research.training.checkpoint.checkpoint import save_checkpoint
 from research.training.loop import train
-from research.training.run import Run
 from tests.research.conftest import StartRun
 from tests.research.model.tiny_encoders import tiny_model
 from tests.shipped import shipped

@@ -66,11 +66,11 @@ def test_rows_are_gathered_a_block_at_a_time(start_run: StartRun, monkeypatch: p
         return gather(tensor)
 
     monkeypatch.setattr(run.accelerator, "gather", measured)
-    whole = evaluate(run, "validation")
+    whole = evaluate(run, "validation", lambda: None)
     assert max(sizes) == len(whole.ids)
     sizes.clear()
     monkeypatch.setattr("research.training.gathering.BLOCK_BYTES", 1)
-    blocks = evaluate(run, "validation")
+    blocks = evaluate(run, "validation", lambda: None)
     assert max(sizes) == 4
     assert blocks.metrics == whole.metrics
     for name in ("ids", "logits", "labels"):

@@ -13,8 +13,8 @@ from research import RunConfig, run_experiment
 from research.data.batches.batch import Batch
 from research.hooks.early_stopping import EarlyStopping
 from research.tasks.single_label import SingleLabel
+from research.training.api import Run
 from research.training.hook import HOOKS, POINTS, Hook, register_hook
-from research.training.run import Run
 from tests.shipped import shipped
 
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 from accelerate.utils import broadcast_object_list
 
-from research.learning.metrics import predictions
 from research.learning.predictions import Predictions
 from research.model.encoder_with_head import EncoderWithHead
 from research.records.many_labels import MANY_LABELS
@@ -271,10 +270,10 @@ def draw(run: TrainingRun, result: dict[str, Any], found: dict[str, Predictions]
     def draw_matrices() -> None:
         from research.records.figures import confusion_matrix_figure
 
-        if run.task.problem_type == "single_label" and run.task.num_labels < MANY_LABELS:
+        if run.task.has_confusion_matrix and run.task.num_labels < MANY_LABELS:
             for split, each in found.items():
                 if each.labels is not None:
-                    predicted = predictions(run.task, each.logits)
+                    predicted = run.task.predicted_labels(each.logits)
                     matrices[split] = confusion_matrix_figure(run.task, each.labels, predicted)
 
     def draw_for_tensorboard() -> None:

@@ -13,7 +13,6 @@ from rich.table import Table
 
 from research.data.prepare.load import load_splits
 from research.data.prepare.unlabelled import MAY_BE_UNLABELLED
-from research.learning.metric_names import check_metric, higher_is_better
 from research.runner.resolve import resolve
 from research.settings.forks import inherited_settings
 from research.settings.smoke import smoke_settings
@@ -33,6 +32,7 @@ from research.system.lock import DirectoryLock
 from research.system.plain_text import for_terminal
 from research.system.terminal import Terminal, print_message
 from research.system.waiting import Announced
+from research.tasks.metric_names import check_metric, higher_is_better
 from research.training.checkpoint.find import refuse
 from research.training.checkpoint.resuming import ABOUT_ROWS, compare_settings
 

@@ -94,7 +94,7 @@ def test_random_numbers_are_left_to_training(start_run: StartRun, monkeypatch: p
     set_seed(0)
     undisturbed = drawn()
     set_seed(0)
-    evaluate(run, "validation")
+    evaluate(run, "validation", lambda: None)
     assert drawn() == undisturbed
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -16,7 +17,7 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.forked import Forked
+from tests.forked import MEMBERS, Forked, can_fork
 from tests.limits import HANG_LIMIT
 
 ROOT = Path(__file__).parent.parent
@@ -94,24 +95,20 @@ def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cache")
 
 
-def is_script(command: Sequence[str]) -> bool:
-    """Return whether a command is plain Python with a script, without the launcher."""
-    return command[0] == sys.executable and command[1].endswith(".py")
-
-
 def run_forked(
     command: Sequence[str], cwd: Path, environment: dict[str, str], timeout: float
 ) -> subprocess.CompletedProcess[str]:
     """Run a Python script in a process that has the imports already; when it takes too long, kill it."""
     with tempfile.TemporaryDirectory() as folder:
         stdout, stderr = Path(folder) / "stdout", Path(folder) / "stderr"
-        process = Forked(command[1:], cwd=cwd, environment=environment, stdout=stdout, stderr=stderr)
+        with stdout.open("w") as out, stderr.open("w") as err:
+            process = Forked(command, cwd=cwd, environment=environment, stdout=out.fileno(), stderr=err.fileno())
         try:
             returncode = process.wait(timeout)
         finally:
-            process.kill()
+            process.kill_group()
         # As subprocess does with text: a carriage return of a progress bar counts as a line break.
-        printed = (path.read_text(encoding="utf-8") if path.exists() else "" for path in (stdout, stderr))
+        printed = (path.read_text(encoding="utf-8") for path in (stdout, stderr))
         return subprocess.CompletedProcess(command, returncode, *printed)
 
 
@@ -119,7 +116,7 @@ def run_to_the_end(
     command: Sequence[str], cwd: Path, environment: dict[str, str], timeout: float
 ) -> subprocess.CompletedProcess[str]:
     """Run a command; when it takes too long, end it with all that it started."""
-    if is_script(command):
+    if can_fork(command):
         return run_forked(command, cwd, environment, timeout)
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     with subprocess.Popen(command, cwd=cwd, env=environment, start_new_session=True, **pipes) as process:
@@ -161,12 +158,13 @@ class Started:
     def __init__(self, command: Sequence[str], cwd: Path, environment: dict[str, str], output: Path) -> None:
         self.output = output
         self.process: subprocess.Popen[bytes] | Forked
-        environment = {**environment, "STARTED": str(output)}
-        if is_script(command):
-            output.touch()
-            self.process = Forked(command[1:], cwd=cwd, environment=environment, stdout=output, stderr=output)
-            return
+        self._members = output.with_suffix(".members")
+        environment = {**environment, "STARTED": str(output), MEMBERS: str(self._members)}
         with output.open("w") as file:
+            if can_fork(command):
+                descriptor = file.fileno()
+                self.process = Forked(command, cwd=cwd, environment=environment, stdout=descriptor, stderr=descriptor)
+                return
             self.process = subprocess.Popen(
                 command, cwd=cwd, env=environment, stdout=file, stderr=subprocess.STDOUT, start_new_session=True
             )
@@ -185,12 +183,23 @@ class Started:
 
     def members(self) -> list[psutil.Process]:
         """Return all processes of the command that still run, also where torchrun gave them sessions of their own."""
-        found = []
+        found = [process for process, _ in self.forked()]
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error):  # it ended meanwhile, or is another user's
                 is_own = process.pid == self.process.pid or process.environ().get("STARTED") == str(self.output)
-                if is_own and process.status() != psutil.STATUS_ZOMBIE:
+                if is_own and process not in found and process.status() != psutil.STATUS_ZOMBIE:
                     found.append(process)
+        return found
+
+    def forked(self) -> list[tuple[psutil.Process, list[str]]]:
+        """Return the forked processes among them, with their commands."""
+        lines = self._members.read_text(encoding="utf-8").splitlines() if self._members.exists() else []
+        found = []
+        for number, command in map(json.loads, lines):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process = psutil.Process(number)
+                if process.status() != psutil.STATUS_ZOMBIE:
+                    found.append((process, command))
         return found
 
     def printed(self) -> str:

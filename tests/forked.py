@@ -1,45 +1,79 @@
-"""Scripts that run in processes which have imported everything already: imports take longer than a short run.
+"""Python commands that run in processes which have imported everything already: imports take longer than a short run.
 
 The rest is as in a shell: arguments, environment, working directory, signals, exit status, and a process (and process
-group) of its own.
+group) of its own. What such a process starts in its turn (a launcher its processes, a study its workers) is forked too.
 """
 
 from __future__ import annotations
 
 import atexit
+import contextlib
+import json
 import multiprocessing
 import os
 import runpy
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+import types
+from collections.abc import Iterator, Mapping, Sequence
+from multiprocessing.forkserver import _forkserver  # type: ignore[attr-defined]
+from multiprocessing.process import _children  # type: ignore[attr-defined]
+from multiprocessing.reduction import DupFd
 from pathlib import Path
+from typing import IO, Any
+
+from research.system import launcher, signals
+from research.system.processes import is_alive
 
 ROOT = Path(__file__).parent.parent
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(["tests.imported"])
+MEMBERS = "FORKED_MEMBERS"
+"""Environment variable with the file in which a command, and what it starts, writes process numbers and commands.
+
+The system keeps neither for a forked process: /proc shows those of the server.
+"""
+_MODULES = ("accelerate.commands.launch", "torch.distributed.run")
+"""Launchers, which are started with -m."""
+
+
+def can_fork(command: Sequence[object]) -> bool:
+    """Return whether a command is Python with a script or a launcher."""
+    if not isinstance(command, list | tuple) or len(command) < 2 or command[0] != sys.executable:
+        return False
+    rest = _without_options(command)
+    return str(rest[0]).endswith(".py") or (len(rest) > 1 and rest[0] == "-m" and rest[1] in _MODULES)
+
+
+def _without_options(command: Sequence[object]) -> list[object]:
+    """Return what follows the interpreter; torchrun passes -u."""
+    return [part for index, part in enumerate(command[1:]) if not (index == 0 and part == "-u")]
 
 
 class Forked:
-    """A Python script in a process of its own; has what the tests use of subprocess.Popen.
+    """A Python command in a process of its own; has what is used here and there of subprocess.Popen.
 
     Args:
-        script: the script and its arguments.
+        command: the interpreter, the script or `-m` with a launcher, and arguments.
         cwd: working directory.
         environment: all of it.
-        stdout: file for what it prints.
-        stderr: file for what it prints to stderr; may be the same one.
+        stdout: descriptor of the file for what it prints.
+        stderr: descriptor of the file for what it prints to stderr; may be the same one.
     """
 
     def __init__(
-        self, script: Sequence[str], *, cwd: Path, environment: Mapping[str, str], stdout: Path, stderr: Path
+        self, command: Sequence[object], *, cwd: Path, environment: Mapping[str, str], stdout: int, stderr: int
     ) -> None:
-        arguments = (list(script), str(cwd), dict(environment), str(stdout), str(stderr))
-        self._process = _CONTEXT.Process(target=_run, args=arguments)
-        self._process.start()
+        self.args = command
+        arguments = [str(part) for part in _without_options(command)]
+        self._process = _CONTEXT.Process(target=_Command(arguments, str(cwd), dict(environment), stdout, stderr))
+        with _without_main():
+            self._process.start()
+        _children.discard(self._process)  # this process may end before it, as with subprocess
         assert self._process.pid is not None
         self.pid: int = self._process.pid
+        self.stdin = self.stdout = self.stderr = None
 
     @property
     def returncode(self) -> int | None:
@@ -61,26 +95,103 @@ class Forked:
         if self.poll() is None:
             os.kill(self.pid, number)
 
+    def terminate(self) -> None:
+        """Ask it to end."""
+        self.send_signal(signal.SIGTERM)
+
     def kill(self) -> None:
+        """Kill it."""
+        self.send_signal(signal.SIGKILL)
+
+    def kill_group(self) -> None:
         """Kill it, with all that it started in its process group."""
         if self.poll() is None:
             os.killpg(self.pid, signal.SIGKILL)
 
+    def __enter__(self) -> Forked:
+        return self
 
-def _run(script: list[str], cwd: str, environment: dict[str, str], stdout: str, stderr: str) -> None:
-    """Become `python SCRIPT ...` in this process."""
-    os.setsid()
-    for path, descriptor in ((stdout, 1), (stderr, 2)):
-        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-        os.dup2(file, descriptor)
-        os.close(file)
-    os.environ.clear()
-    os.environ.update(environment)
-    os.chdir(cwd)
-    sys.argv = script
-    # Without the folders of the tests, which the server was told of.
-    sys.path[:] = [str(Path(script[0]).parent), *(path for path in sys.path if Path(path) != ROOT)]
+    def __exit__(self, *error: object) -> None:
+        self.wait()
+
+
+class _ForkingPopen(subprocess.Popen):  # type: ignore[type-arg]
+    """subprocess.Popen in a forked process: Python commands with a session of their own are forked in their turn."""
+
+    def __new__(cls, args: Any, *positional: Any, **named: Any) -> Any:
+        streams = [named.get(name) for name in ("stdout", "stderr")]
+        if positional or subprocess.PIPE in streams or not (named.get("start_new_session") and can_fork(args)):
+            return super().__new__(cls)
+        stdout = _descriptor(streams[0], 1, 1)
+        environment = os.environ if named.get("env") is None else named["env"]
+        place = Path(named.get("cwd") or Path.cwd())
+        return Forked(
+            args, cwd=place, environment=environment, stdout=stdout, stderr=_descriptor(streams[1], 2, stdout)
+        )
+
+
+def _descriptor(stream: IO[Any] | int | None, own: int, stdout: int) -> int:
+    if stream is None:
+        return own
+    if stream == subprocess.STDOUT:
+        return stdout
+    if stream == subprocess.DEVNULL:
+        return os.open(os.devnull, os.O_WRONLY)
+    return stream if isinstance(stream, int) else stream.fileno()
+
+
+@contextlib.contextmanager
+def _without_main() -> Iterator[None]:
+    """Let a new process not import this one's main module, which is the command that it runs."""
+    main, sys.modules["__main__"] = sys.modules["__main__"], types.ModuleType("__main__")
     try:
-        runpy.run_path(script[0], run_name="__main__")
+        yield
     finally:
-        atexit._run_exitfuncs()
+        sys.modules["__main__"] = main
+
+
+class _Command:
+    """Becomes `python ...` in the process that calls it."""
+
+    def __init__(self, command: list[str], cwd: str, environment: dict[str, str], stdout: int, stderr: int) -> None:
+        self.command, self.cwd, self.environment = command, cwd, environment
+        self.streams = (stdout, stderr)
+        self.parent = os.getpid()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return vars(self) | {"streams": tuple(map(DupFd, self.streams))}
+
+    def __call__(self) -> None:
+        os.setsid()
+        if MEMBERS in self.environment:
+            with Path(self.environment[MEMBERS]).open("a", encoding="utf-8") as file:
+                file.write(json.dumps([os.getpid(), self.command]) + "\n")
+            if not is_alive(self.parent):  # killed with all that it had started until then
+                os.kill(os.getpid(), signal.SIGKILL)
+        # The system's answer would be the server; of an orphan it is 1, or a reaper that is no parent either.
+        os.getppid = lambda: self.parent if is_alive(self.parent) else 1
+        launcher.PARENT = signals.PARENT = self.parent
+        # The server of this process serves its children too; by itself, Python would start another.
+        _forkserver.ensure_running = lambda: None  # type: ignore[method-assign]
+        for stream, descriptor in zip(self.streams, (1, 2), strict=True):
+            os.dup2(stream.detach(), descriptor)  # type: ignore[attr-defined]
+        os.environ.clear()
+        os.environ.update(self.environment)
+        os.chdir(self.cwd)
+        for module in list(sys.modules.values()):
+            if getattr(module, "Popen", None) is subprocess.Popen and module is not subprocess:
+                module.Popen = _ForkingPopen  # type: ignore[attr-defined]
+        subprocess.Popen = _ForkingPopen  # type: ignore[misc]
+        is_module = self.command[0] == "-m"
+        first = self.cwd if is_module else str(Path(self.command[0]).parent)
+        # Without the folders of the tests, which the server was told of.
+        sys.path[:] = [first, *(path for path in sys.path if Path(path) != ROOT)]
+        try:
+            if is_module:
+                sys.argv = self.command[1:]
+                runpy.run_module(self.command[1], run_name="__main__", alter_sys=True)
+            else:
+                sys.argv = self.command
+                runpy.run_path(self.command[0], run_name="__main__")
+        finally:
+            atexit._run_exitfuncs()

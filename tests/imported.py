@@ -13,6 +13,9 @@ for module in (
     "sklearn.metrics",
     "torch.utils.tensorboard",
     "matplotlib.pyplot",
+    "accelerate.commands.launch",
+    "torch.distributed.run",
+    "research.studies.conduct",
 ):
     importlib.import_module(module)
 gc.freeze()  # else every child looks for garbage among all of this

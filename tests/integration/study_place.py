@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from research.studies.storage.study import Entry, Study, local_address
-from tests.conftest import ROOT, run_to_the_end
+from tests.conftest import ROOT, Started, run_to_the_end
 from tests.limits import HANG_LIMIT
 
 PLUGIN = """
@@ -52,7 +49,7 @@ class Place:
         (folder / "held.py").write_text(PLUGIN)
         self.base = ["--encoder", encoder, "--data", data, "--max_length", "16", "--batch_size", "8", "--name", "s"]
         self.base += ["--log_with", "[]", "--evaluate_every", "null"]
-        self.started: list[subprocess.Popen[str]] = []
+        self.started: list[Started] = []
 
     def command(self, *arguments: object) -> list[str]:
         script = ROOT / "experiments" / "ablate.py"
@@ -63,10 +60,9 @@ class Place:
         assert done.returncode == status, done.stdout + done.stderr
         return done.stdout + done.stderr
 
-    def start(self, *arguments: object) -> subprocess.Popen[str]:
-        pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-        command = self.command(*arguments)
-        self.started.append(subprocess.Popen(command, cwd=self.folder, env=self.environment, **pipes))
+    def start(self, *arguments: object) -> Started:
+        output = self.folder / f"output-{len(self.started)}.txt"
+        self.started.append(Started(self.command(*arguments), self.folder, self.environment, output))
         return self.started[-1]
 
     def entries(self) -> list[Entry]:
@@ -97,8 +93,5 @@ class Place:
 
     def end(self) -> None:
         """Kill whatever still runs."""
-        for process in self.started:
-            family = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
-            for member in (*family, process):
-                member.kill()
-            process.communicate()
+        for started in self.started:
+            started.kill()

@@ -7,7 +7,6 @@ import os
 import signal
 import time
 
-import psutil
 import pytest
 from optuna.trial import TrialState
 
@@ -16,7 +15,6 @@ from research.studies.storage.study import Study, local_address
 from research.system.processes import is_alive
 from tests.conftest import Launch, run_to_the_end
 from tests.integration.study_place import Place
-from tests.limits import HANG_LIMIT
 
 
 def test_trials_that_train_heads_share_a_process_and_are_what_they_are_alone(place: Place, launch: Launch) -> None:
@@ -67,18 +65,16 @@ def test_killed_trial_goes_on_where_it_was(place: Place, victim: str) -> None:
     arguments = ["--plugin", "held.py", "--hook", "held", "--seeds", "0,1", "--save_every", "1st"]
     main = place.start(*arguments)
     place.wait_for(lambda: any(place.folder.glob("held-*-0.txt")), "step that is held")
-    family = psutil.Process(main.pid).children(recursive=True)
-    (worker,) = (process for process in family if "work" in process.cmdline())
-    (run,) = worker.children()
-    for process in {"worker": [worker], "run": [run], "all": [psutil.Process(main.pid), worker, run]}[victim]:
-        process.send_signal(signal.SIGKILL)
+    supervisor, worker, run = (process for process, _ in main.forked())
+    for process in {"worker": [worker], "run": [run], "all": [supervisor, worker, run]}[victim]:
+        process.kill()
     place.wait_for(lambda: not is_alive(worker.pid) or victim == "run", "end of the worker")  # before its run goes on
     (place.folder / "hold.txt").unlink()
     if victim == "all":
-        main.wait(HANG_LIMIT)
+        main.end()
         place.run(*arguments)
     else:
-        assert main.wait(HANG_LIMIT) == 0, main.stdout and main.stdout.read()
+        assert main.end() == 0, main.printed()
     assert [entry.state for entry in place.entries()] == [TrialState.COMPLETE] * 2
     assert place.lines("begun.txt") == ["0.0001 0", "0.0001 1"]
     assert len(place.lines("resumed.txt")) == 1
@@ -90,12 +86,11 @@ def test_interrupt_leaves_everything_resumable(place: Place) -> None:
     arguments = ["--plugin", "held.py", "--hook", "held", "--seeds", "0,1"]
     main = place.start(*arguments)
     place.wait_for(lambda: any(place.folder.glob("held-*-0.txt")), "step that is held")
-    main.send_signal(signal.SIGINT)
+    main.process.send_signal(signal.SIGINT)
     time.sleep(0.5)  # the run must hear of it before its step ends
     (place.folder / "hold.txt").unlink()
-    assert main.wait(HANG_LIMIT) == 130
-    assert main.stdout is not None
-    assert "interrupted; the same command goes on" in main.stdout.read()
+    assert main.end() == 130
+    assert "interrupted; the same command goes on" in main.printed()
     assert place.states() == ["WAITING", "WAITING"]
     place.run(*arguments)
     assert place.lines("begun.txt") == ["0.0001 0", "0.0001 1"]
@@ -163,8 +158,8 @@ def test_workers_split_the_visible_gpus(place: Place) -> None:
         *("--plugin", "held.py", "--hook", "held", "--seeds", "0,1", "--workers", "2"),
         *("--accelerate_config", "launcher.yaml"),
     )
-    place.wait_for(lambda: len(list(place.folder.glob("held-*.txt"))) == 2 or main.poll() is not None, "trials")
+    place.wait_for(lambda: len(list(place.folder.glob("held-*.txt"))) == 2 or main.process.poll() is not None, "trials")
     (place.folder / "hold.txt").unlink()
-    assert main.wait(HANG_LIMIT) == 0, main.stdout and main.stdout.read()
+    assert main.end() == 0, main.printed()
     assert sorted(entry.attributes["devices"] for entry in place.entries()) == ["4", "MIG-a"]
     assert sorted(path.read_text() for path in place.folder.glob("seen-*.txt")) == ["4", "MIG-a"]

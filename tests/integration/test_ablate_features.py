@@ -7,13 +7,11 @@ import signal
 import time
 from pathlib import Path
 
-import psutil
 import pytest
 
 from research.system.processes import is_alive
 from tests.integration.conftest import Disk
 from tests.integration.study_place import Place
-from tests.limits import HANG_LIMIT
 
 FROZEN = ["--freeze", "encoder", "--epochs", "2", "--evaluation_batch_size", "5"]
 SPLITS = ["test", "train", "validation"]
@@ -79,7 +77,7 @@ def test_two_workers_that_want_the_same_features_compute_them_once(place: Place,
         lambda: any("Waiting for another process" in path.read_text() for path in logs.glob("*.txt")), "second worker"
     )
     (hold / "go").touch()
-    assert main.wait(HANG_LIMIT) == 0
+    assert main.end() == 0
     assert sorted(path.name.partition("-")[2] for path in hold.glob("*-*")) == SPLITS
     assert len(entries_in(cache)) == 3
     assert place.states() == ["COMPLETE"] * 4
@@ -137,19 +135,19 @@ def test_trials_that_share_a_process_survive_its_end(place: Place, cache: Path, 
     arguments = ["--plugin", "head.py", "--heads", "held", "--seeds", "0,1", *FROZEN]
     main = place.start(*arguments)
     place.wait_for((place.folder / "held.txt").exists, "step that is held")
-    (worker,) = (process for process in psutil.Process(main.pid).children() if "work" in process.cmdline())
+    supervisor, worker = (process for process, _ in main.forked())
     if how == "interrupted":
-        main.send_signal(signal.SIGINT)
+        main.process.send_signal(signal.SIGINT)
         time.sleep(0.5)  # the run must hear of it before its step ends
     else:
-        for process in [worker] if how == "worker killed" else [psutil.Process(main.pid), worker]:
+        for process in [worker] if how == "worker killed" else [supervisor, worker]:
             process.kill()
         place.wait_for(lambda: not is_alive(worker.pid), "end of the worker")
     (place.folder / "hold.txt").unlink()
     if how == "worker killed":
-        assert main.wait(HANG_LIMIT) == 0, main.stdout and main.stdout.read()
+        assert main.end() == 0, main.printed()
     else:
-        assert main.wait(HANG_LIMIT) == (130 if how == "interrupted" else -signal.SIGKILL)
+        assert main.end() == (130 if how == "interrupted" else -signal.SIGKILL)
         place.run(*arguments)
     assert place.states() == ["COMPLETE"] * 2
     assert {result["steps"] for result in place.results().values()} == {12}

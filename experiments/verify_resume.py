@@ -108,9 +108,8 @@ def verify(settings: Sequence[str], own: argparse.Namespace) -> int:
 
     whole, cut = own.folder / "whole", own.folder / "cut"
     print("whole run ...", flush=True)
-    done = start(whole, [*settings, "--output_dir", str(whole)], own.accelerate_config)
-    if done.returncode != 0:
-        print(done.stdout, done.stderr, sep="\n", file=sys.stderr)
+    if start(whole, [*settings, "--output_dir", str(whole)], own.accelerate_config) != 0:
+        print(whole.with_suffix(".txt").read_text(), file=sys.stderr)
         return 1
     cuts = draw_cuts(json.loads((whole / "result.json").read_text())["steps"], own.cuts, own.cut_seed)
     table = Table("cut at", "began with", "first difference", title=f"{len(cuts)} cuts (--cut_seed {own.cut_seed})")
@@ -119,13 +118,12 @@ def verify(settings: Sequence[str], own: argparse.Namespace) -> int:
         here = cuts[number] if number < len(cuts) else None
         print(f"until {here} ..." if here else "until the end ...", flush=True)
         options = ["--output_dir", str(cut), "--resume", "auto"]
-        done = start(cut, [*settings, *options], own.accelerate_config, here)
-        if (done.returncode == 0) != (here is None):
-            print(done.stdout, done.stderr, sep="\n", file=sys.stderr)
+        if (start(cut, [*settings, *options], own.accelerate_config, here) == 0) != (here is None):
+            print(cut.with_suffix(".txt").read_text(), file=sys.stderr)
             return 1
         difference = next(differences(whole, cut), None)
         same = same and difference is None
-        table.add_row(str(here or "the end"), resumed_from(done.stdout), difference or "none")
+        table.add_row(str(here or "the end"), began_with(cut), difference or "none")
     Terminal().print(table)
     ends = [*differences_at_the_end(whole, cut)]
     print(f"At the end: {'; '.join(ends) or 'same weights, metrics.jsonl, journal.jsonl and predictions'}.")
@@ -145,17 +143,20 @@ def draw_cuts(num_steps: int, num_cuts: int, seed: int) -> list[Cut]:
     return [Cut(step + 1, str(generator.choice(POINTS))) for step in steps]
 
 
-def start(
-    folder: Path, settings: Sequence[str], accelerate_config: Path | None, cut: Cut | None = None
-) -> subprocess.CompletedProcess[str]:
-    """Start this script again, as a run that writes down hashes, and wait for its end."""
+def start(folder: Path, settings: Sequence[str], accelerate_config: Path | None, cut: Cut | None = None) -> int:
+    """Start this script again, as a run that writes down hashes, and return its exit status.
+
+    What it prints goes into a file beside its directory.
+    """
     launcher = [sys.executable]
     if accelerate_config is not None:
         launcher += ["-m", "accelerate.commands.launch", "--config_file", str(accelerate_config)]
     watch = ["--watch", str(folder.with_suffix(".hashes"))]
     at = ["--cut", f"{cut.step}:{cut.point}"] if cut else []
     command = [*launcher, str(Path(__file__).resolve()), *watch, *at, *settings]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with folder.with_suffix(".txt").open("w", encoding="utf-8") as printed:
+        return subprocess.run(command, stdout=printed, stderr=subprocess.STDOUT, check=False).returncode
 
 
 def run_watched(config: RunConfig, folder: Path, cut: str | None) -> int:
@@ -166,12 +167,22 @@ def run_watched(config: RunConfig, folder: Path, cut: str | None) -> int:
         from research.training.hook import Hook
 
     class Watch(Hook):
-        """Writes hashes after every step."""
+        """Writes which checkpoint the run begins with, and hashes after every step."""
+
+        def on_train_start(self, run: Run) -> None:
+            self._write(run, "begun", {"resumed_from": None})
+
+        def on_resume(self, run: Run) -> None:
+            assert run.start is not None
+            self._write(run, "begun", {"resumed_from": run.start.checkpoint.name})
 
         def end_of_step(self, run: Run) -> None:
+            self._write(run, "process", {"step": run.clock.step, "hashes": digests(run)})
+
+        def _write(self, run: Run, kind: str, line: dict[str, Any]) -> None:
             folder.mkdir(exist_ok=True, parents=True)
-            with (folder / f"process-{run.accelerator.process_index}.jsonl").open("a", encoding="utf-8") as file:
-                file.write(json.dumps({"step": run.clock.step, "hashes": digests(run)}) + "\n")
+            with (folder / f"{kind}-{run.accelerator.process_index}.jsonl").open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line) + "\n")
 
     if cut is not None:
         step, _, point = cut.partition(":")
@@ -189,10 +200,10 @@ def run_watched(config: RunConfig, folder: Path, cut: str | None) -> int:
     return 0
 
 
-def resumed_from(printed: str) -> str:
-    """Return which checkpoint a run says that it continues."""
-    found = [line for line in printed.splitlines() if line.startswith("Resuming from ")]
-    return Path(found[0].removeprefix("Resuming from ").rstrip(".")).name if found else "the beginning"
+def began_with(run: Path) -> str:
+    """Return the checkpoint with which a run began, the last time that it did."""
+    lines = _lines(run.with_suffix(".hashes") / "begun-0.jsonl")
+    return lines[-1]["resumed_from"] or "the beginning"
 
 
 def differences(whole: Path, cut: Path) -> Iterator[str]:

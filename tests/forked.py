@@ -108,6 +108,11 @@ class Forked:
         if self.poll() is None:
             os.killpg(self.pid, signal.SIGKILL)
 
+    def communicate(self, input: None = None, timeout: float | None = None) -> tuple[None, None]:  # noqa: A002
+        """Wait for the end; there are no pipes."""
+        self.wait(timeout)
+        return None, None
+
     def __enter__(self) -> Forked:
         return self
 
@@ -120,7 +125,10 @@ class _ForkingPopen(subprocess.Popen):  # type: ignore[type-arg]
 
     def __new__(cls, args: Any, *positional: Any, **named: Any) -> Any:
         streams = [named.get(name) for name in ("stdout", "stderr")]
-        if positional or subprocess.PIPE in streams or not (named.get("start_new_session") and can_fork(args)):
+        needs_session = sys.argv[0] in _MODULES  # a launcher's processes without one get the signals of its group
+        if subprocess.PIPE in streams or positional or not can_fork(args):
+            return super().__new__(cls)
+        if needs_session and not named.get("start_new_session"):
             return super().__new__(cls)
         stdout = _descriptor(streams[0], 1, 1)
         environment = os.environ if named.get("env") is None else named["env"]

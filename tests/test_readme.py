@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests.conftest import run_to_the_end
 from tests.limits import HANG_LIMIT
 
 ROOT = Path(__file__).parent.parent
@@ -32,22 +34,35 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+STARTS = {
+    "python": [sys.executable],
+    "accelerate launch": [sys.executable, "-m", "accelerate.commands.launch"],
+}
+"""What the shell finds behind a command's first words, as the environment's folder of programs has it."""
+
+
+def as_arguments(command: str) -> list[str] | None:
+    """Return a command of README as arguments, None if it needs a shell."""
+    for words, start in STARTS.items():
+        if command.startswith(f"{words} ") and not re.search(r"[|><;&$]", command):
+            return [*start, *shlex.split(command.removeprefix(words))]
+    return None
+
+
 def run(arguments: list[str] | str, folder: Path, cache_dir: Path) -> subprocess.CompletedProcess[str]:
     environment = {
         **os.environ,
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "MIDWAY_CACHE": str(cache_dir),
     }
-    done = subprocess.run(
-        arguments,
-        cwd=folder,
-        env=environment,
-        shell=isinstance(arguments, str),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=HANG_LIMIT,
-    )
+    plain = as_arguments(arguments) if isinstance(arguments, str) else arguments
+    if plain is not None:
+        done = run_to_the_end(plain, folder, environment, HANG_LIMIT)
+    else:
+        pipes = {"capture_output": True, "text": True}
+        done = subprocess.run(
+            arguments, cwd=folder, env=environment, check=False, shell=True, timeout=HANG_LIMIT, **pipes
+        )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
     return done
 

@@ -241,6 +241,7 @@ def finish(run: TrainingRun) -> tuple[dict[str, Any], dict[str, Predictions]]:
         "rows_sha256": rows_sha256,
         "plugins": hash_plugins(config.plugin),
         "parent": None if run.parent is None else {"run": run.parent.run, "step": run.parent.step},
+        "resumed_from": None if run.start is None or run.start.is_fork else run.start.checkpoint.name,
         "weights_sha256": sha256,
         "versions": versions(),
         "git_commit": git_commit(),

@@ -7,7 +7,6 @@ ones.
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import json
 import re
@@ -15,41 +14,27 @@ import types
 import typing
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser, set_parsing_settings
 
 from heads.registry import UnknownNameError, describe_unknown
-from research.settings.config import NOT_REPEATED, SETTING_GROUPS, Choice, RunConfig
+from research.settings.config import SETTING_GROUPS, Choice, RunConfig
+from research.settings.flags import (
+    CHOICES,
+    LOOKING,
+    Listing,
+    LookingSettings,
+    declaration_of,
+    setting_types,
+)
 from research.settings.forks import inherited_settings
 from research.settings.type_errors import describe_mistyped
 from research.system.errors import one_line
 from research.system.paths import look_up
 
 set_parsing_settings(docstring_parse_attribute_docstrings=True)
-
-CHOICES = ("head", "objective", "schedule", "peft")
-Listing = Literal["heads", "hooks", "edits", "schedules", "objectives", "cleaning", "data", "encoders"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class LookingSettings:
-    """Looking"""
-
-    dry_run: bool = False
-    """Print what the run will do, step range by step range, draw it into timeline.png, and stop; no weights are loaded
-    and no row is tokenized."""
-    print_config: bool = False
-    """Print every setting, resolved, as YAML, and stop."""
-    list: Listing | None = None
-    """Print what is registered, with options and sources, and stop."""
-    traceback: bool = False
-    """Show the whole traceback of an error in your own code, which is reported in a few lines otherwise."""
-
-
-LOOKING = tuple(item.name for item in dataclasses.fields(LookingSettings))
-"""Flags that no recipe has."""
 
 
 @dataclass(frozen=True)
@@ -178,13 +163,6 @@ def build_parser(*more_groups: type) -> ArgumentParser:
     return parser
 
 
-@functools.cache
-def setting_types() -> dict[str, Any]:
-    """Return the type of every setting by its name."""
-    groups = (*SETTING_GROUPS, LookingSettings)
-    return {name: hint for group in groups for name, hint in typing.get_type_hints(group).items()}
-
-
 def fold_arguments(arguments: Sequence[str], *, other_flags: Sequence[str] = ()) -> FoldedArguments:
     """Separate recipes, help and options of choices from the plain flags, and write the plain flags one way.
 
@@ -234,7 +212,7 @@ def fold_arguments(arguments: Sequence[str], *, other_flags: Sequence[str] = ())
             folded.options.setdefault(name, {})[option] = value
         elif typing.get_origin(kinds[name]) is list:
             folded.arguments += [f"--{name}+={item}" for item in _items(flag, value)]
-            if name in ("cleaning", "log_with") and f"--{name}=[]" not in folded.arguments:
+            if declaration_of(name).flags_replace and f"--{name}=[]" not in folded.arguments:
                 folded.arguments.insert(0, f"--{name}=[]")  # given on the command line, it replaces the default
         else:
             folded.arguments.append(f"--{name}={value}")
@@ -316,8 +294,8 @@ def refuse_unknown_settings(names: Iterable[object], kind: str, place: str = "")
 
 
 def is_complete(recipe: dict[str, Any]) -> bool:
-    """Return whether a recipe has every setting but those of its place, as a run's config.yaml."""
-    return recipe.keys() >= {*RunConfig().to_dict()} - {*NOT_REPEATED}
+    """Return whether a recipe has every setting of a recipe that repeats a run, as a run's config.yaml."""
+    return recipe.keys() >= RunConfig().to_recipe().keys()
 
 
 def fold_options(settings: dict[str, Any], options: dict[str, dict[str, str]]) -> None:

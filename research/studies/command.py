@@ -12,7 +12,6 @@ from typing import Any, Literal
 import yaml
 
 from research.settings.command_line import (
-    LOOKING,
     FoldedArguments,
     as_text_is,
     base_recipe,
@@ -20,10 +19,10 @@ from research.settings.command_line import (
     fold_arguments,
     merge_recipes,
     refuse_unknown_settings,
-    setting_types,
     typed_settings,
 )
-from research.settings.config import NOT_REPEATED
+from research.settings.declarations import Effect
+from research.settings.flags import declaration_of, names_where, setting_types
 from research.settings.forks import inherited_settings
 from research.studies.grid import StudySpec, fits, read_study_file
 from research.studies.time_limit import parse_seconds
@@ -240,14 +239,10 @@ def _base(folded: FoldedArguments, own: dict[str, Any]) -> tuple[dict[str, Any],
     if "fork" in layers:
         layers = inherited_settings(str(layers["fork"])) | layers
     settings = typed_settings(layers | from_recipes, folded.arguments)
-    place = {name: settings.pop(name) for name in (*NOT_REPEATED, *LOOKING)}
-    for name, instead in (
-        ("resume", "the same command goes on with a study"),
-        ("overwrite", "delete its directory, or choose another --name"),
-        ("list", "run.py has it"),
-        ("print_config", "--dry_run shows the trials"),
-    ):
-        if place[name]:
+    place = {name: settings.pop(name) for name in names_where(lambda declared: declared.effect is Effect.INVOCATION)}
+    for name, value in place.items():
+        instead = declaration_of(name).instead_in_studies
+        if value and instead is not None:
             raise ValueError(f"A study takes no --{name}: {instead}.")
     if settings["cache_features"] is None:
         settings["cache_features"] = True  # they serve many trials

@@ -15,6 +15,9 @@ from research.data.prepare.load import load_splits
 from research.data.prepare.unlabelled import MAY_BE_UNLABELLED
 from research.learning.metric_names import check_metric, higher_is_better
 from research.runner.resolve import resolve
+from research.settings.comparison import compare_settings
+from research.settings.declarations import Effect
+from research.settings.flags import names_where
 from research.settings.forks import inherited_settings
 from research.settings.smoke import smoke_settings
 from research.studies.command import StudyCommand
@@ -36,7 +39,7 @@ from research.system.lock import DirectoryLock
 from research.system.plain_text import for_terminal
 from research.system.terminal import Terminal, print_message
 from research.system.waiting import Announced
-from research.training.checkpoint.resuming import ABOUT_ROWS, compare_settings, refuse
+from research.training.checkpoint.resuming import refuse
 
 STUDY_FILE = "study.yaml"
 
@@ -153,10 +156,11 @@ def check_compared(spec: StudySpec, trials: Sequence[Trial]) -> None:
     if spec.metric is None and spec.split != MAY_BE_UNLABELLED:
         return
     checked = set()
+    about_rows = names_where(lambda declared: declared.effect is Effect.ROWS)
     for trial in trials:
         config = trial.config()
         config = smoke_settings(config) if config.smoke else config
-        data = repr([getattr(config, name) for name in ABOUT_ROWS])
+        data = repr([getattr(config, name) for name in about_rows])
         if data in checked:
             continue
         checked.add(data)

@@ -23,6 +23,9 @@ from torch import Tensor
 from research.edits.records import Parent, Record, objective_after
 from research.learning.optimizer import apply_schedule
 from research.model.encoder_with_head import EncoderWithHead
+from research.settings.comparison import compare_settings
+from research.settings.declarations import Stage
+from research.settings.flags import names_where
 from research.settings.forks import parse_fork
 from research.settings.run_files import CHECKPOINTS
 from research.system import durable, random_states
@@ -32,10 +35,8 @@ from research.system.seeds import derived_seed
 from research.system.user_code import CodeOf
 from research.training.checkpoint.replay import replay
 from research.training.checkpoint.resuming import (
-    READ_BY_EVALUATIONS,
     CheckpointError,
     Start,
-    compare_settings,
     list_checkpoints,
     refuse,
     step_of,
@@ -129,7 +130,8 @@ def load_checkpoint(run: Run, start: Start) -> None:
         _refuse_other_hooks(path, state["hooks"], run.hooks, places)
     replay(run, _records(state["journal"]), state.get("trainable"))
     run.objective_differs = run.objective_choice != objective_after(state["settings"]["objective"], run.journal)
-    run.inputs_differ = any(getattr(run.config, name) != state["settings"][name] for name in READ_BY_EVALUATIONS)
+    inputs = names_where(lambda declared: declared.stage is Stage.INPUTS)
+    run.inputs_differ = any(getattr(run.config, name) != state["settings"][name] for name in inputs)
     same_place = state["device"] == accelerator.device.type and state["num_processes"] == accelerator.num_processes
     rank = accelerator.process_index if same_place else 0
     try:

@@ -1,104 +1,17 @@
-"""What may differ between a checkpoint's run and the one that goes on."""
+"""Where a run continues, and how a checkpoint of another run is refused."""
 
 from __future__ import annotations
 
-import dataclasses
-import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from heads import HEADS
-from heads.registry import Registry
-from research import RunConfig
-from research.learning.schedules import GIVEN_BY_CALLER, SCHEDULES
-from research.settings.config import NOT_REPEATED, Choice
-from research.settings.options import fill_in
 from research.system.lock import DirectoryLock
 from research.training.checkpoint.resuming import (
-    ABOUT_ROWS,
-    FIXED_IN_FORKS,
-    HARMLESS,
-    ROUNDING,
     CheckpointError,
-    compare_settings,
     list_checkpoints,
     refuse,
 )
-from research.training.hook import HOOKS
-
-SETTINGS = [item.name for item in dataclasses.fields(RunConfig)]
-
-
-def compare(name: str, value: Any, *, same_rows: bool = True, is_fork: bool = False) -> tuple[bool, bool]:
-    """Return whether a changed setting is noted, and whether it is refused."""
-    before = RunConfig().to_dict()
-    found = compare_settings(before, before | {name: value}, same_rows=same_rows, is_fork=is_fork)
-    return bool(found.notes), bool(found.refused)
-
-
-def test_every_named_setting_is_one() -> None:
-    for names in (NOT_REPEATED, HARMLESS, ROUNDING, ABOUT_ROWS, FIXED_IN_FORKS):
-        assert set(names) <= set(SETTINGS)
-
-
-@pytest.mark.parametrize("name", SETTINGS)
-def test_changed_setting_is_noted_or_refused_and_never_passed_over(name: str) -> None:
-    if name in NOT_REPEATED:
-        assert compare(name, "another") == compare(name, "another", is_fork=True) == (False, False)
-        return
-    is_noted = name in (*HARMLESS, *ROUNDING, *ABOUT_ROWS)
-    assert compare(name, "another") == (is_noted, not is_noted)
-    is_fixed = name in FIXED_IN_FORKS
-    assert compare(name, "another", is_fork=True) == ((not is_fixed, is_fixed) if name != "fork" else (False, False))
-
-
-@pytest.mark.parametrize(("kind", "registry"), [("head", HEADS), ("hook", HOOKS), ("schedule", SCHEDULES)])
-def test_options_equal_those_that_a_checkpoint_gives_back(kind: str, registry: Registry[Any]) -> None:
-    for name in registry:
-        options = {"start": 8} if name == "length_warmup" else {}
-        choice = fill_in(registry, Choice(name, options), given_by_caller=GIVEN_BY_CALLER).to_yaml()
-        before = RunConfig().to_dict() | {kind: [choice] if kind == "hook" else choice}
-        found = compare_settings(json.loads(json.dumps(before)), before, same_rows=True, is_fork=False)
-        assert (found.notes, found.refused) == ([], [])
-
-
-@pytest.mark.parametrize("is_fork", [False, True])
-def test_setting_that_a_checkpoint_does_not_know_had_its_default(is_fork: bool) -> None:
-    now = RunConfig().to_dict()
-    for name in now:
-        before = {other: value for other, value in now.items() if other != name}
-        found = compare_settings(before, now, same_rows=True, is_fork=is_fork)
-        assert (found.notes, found.refused) == ([], []), name
-    changed = now | {"allow_unknown_tokens": True, "weight_decay": 0.5}
-    before = {name: value for name, value in now.items() if name not in ("allow_unknown_tokens", "weight_decay")}
-    found = compare_settings(before, changed, same_rows=True, is_fork=is_fork)
-    assert len(found.notes + found.refused) == 2
-
-
-@pytest.mark.parametrize("value", [(1, 2), {1: (2,)}, {"a": float("nan")}, {"limit": float("inf")}, [{"at": ("1st",)}]])
-def test_values_are_compared_as_a_checkpoint_gives_them_back(value: Any) -> None:
-    before = RunConfig().to_dict()
-    saved = json.loads(json.dumps(before | {"head": value}))
-    assert not compare_settings(saved, before | {"head": value}, same_rows=True, is_fork=False).refused
-    assert compare_settings(saved, before, same_rows=True, is_fork=False).refused
-
-
-def test_option_that_a_checkpoint_cannot_hold_is_refused_before_training() -> None:
-    registry: Registry[Any] = Registry("hook")
-
-    @registry.register("holds_a_path")
-    def holds_a_path(*, folder: Path = Path("here")) -> None: ...
-
-    with pytest.raises(ValueError, match="folder"):
-        fill_in(registry, Choice("holds_a_path"))
-
-
-def test_settings_of_other_rows_are_refused() -> None:
-    assert compare("data", "other.csv", same_rows=False) == (False, True)
-    assert compare("log_every", 5, same_rows=False) == (True, True)  # a file of the same name has other rows
-    assert compare("limit_train", 5, same_rows=False, is_fork=True) == (False, True)
 
 
 def test_refusal_lists_the_differences_and_names_the_fork() -> None:

@@ -1,0 +1,73 @@
+"""What differs between the settings of two runs, and whether one may continue the other."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from research.settings.config import RunConfig
+from research.settings.declarations import Effect
+from research.settings.flags import declaration_of
+
+
+@dataclass(frozen=True)
+class Differences:
+    """What differs between a checkpoint's run and this one."""
+
+    notes: list[str]
+    """What is taken over, to be said."""
+    refused: list[str]
+    """What would make it another run."""
+    alters_training: bool = False
+    """Whether a fork has settings by which it may train on, or otherwise, where its parent stopped."""
+
+
+def compare_settings(
+    before: Mapping[str, Any], now: Mapping[str, Any], *, same_rows: bool, is_fork: bool
+) -> Differences:
+    """Compare the settings of a checkpoint's run with those of the run that continues it.
+
+    Args:
+        before: settings in the checkpoint. A setting that came later than the checkpoint counts as its default.
+        now: settings of this run.
+        same_rows: whether both have the same rows.
+        is_fork: whether this run is a fork, which may differ in more.
+    """
+    notes: list[str] = []
+    refused: list[str] = []
+    alters_training = False
+    before = RunConfig().to_dict() | dict(before)
+    for name, value in now.items():
+        declared = declaration_of(name)
+        old, new = _as_json(before[name]), _as_json(value)
+        if _are_equal(old, new) or declared.effect is Effect.INVOCATION or (is_fork and name == "fork"):
+            continue
+        change = f"{name} was {old!r}, now {new!r}"
+        if declared.effect is Effect.ROWS:
+            (notes if same_rows else refused).append(f"{change} (the rows are the same)" if same_rows else change)
+        elif is_fork:
+            (notes if declared.fixed_in_forks is None else refused).append(change)
+            alters_training |= declared.effect is Effect.MEANING
+        elif declared.effect is Effect.NONE:
+            notes.append(change)
+        elif declared.null_keeps and new is None:
+            continue  # the checkpoint's value is taken
+        elif declared.effect is Effect.ROUNDING:
+            notes.append(f"{change} (numbers are rounded in another way, or dropout drops other units)")
+        else:
+            refused.append(change)
+    if not same_rows and not refused:
+        refused.append("the rows of the data are others")
+    return Differences(notes, refused, alters_training)
+
+
+def _as_json(value: Any) -> Any:
+    """Return a value as state.json gives it back: a tuple is a list there, and keys are text."""
+    return json.loads(json.dumps(value))
+
+
+def _are_equal(old: Any, new: Any) -> bool:
+    """Return whether two values of a setting are the same; NaN equals itself, and 1 equals 1.0."""
+    return bool(old == new) or json.dumps(old, sort_keys=True) == json.dumps(new, sort_keys=True)

@@ -29,9 +29,7 @@ from research.settings.config import Choice, RunConfig
 from research.settings.flags import LOOKING, declaration_of, names_where, setting_types
 from research.system.errors import describe_error, one_line
 from research.system.paths import look_up
-
-DEFAULT_METRICS = ("accuracy", "subset_accuracy", "pearson")
-"""What is compared where no metric is chosen, one for each kind of labels."""
+from research.tasks.base import TASKS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,8 +87,9 @@ class StudySpec:
                 _refuse_common(values, f"`{part}` of an override")
 
     def metric_among(self, metrics: Mapping[str, Any]) -> str | None:
-        """Return the metric that is compared: the chosen one, or the default among those that there are."""
-        return self.metric or next((name for name in DEFAULT_METRICS if name in metrics), None)
+        """Return the metric that is compared: the chosen one, or the main metric of a kind of labels."""
+        main = {TASKS[kind].metrics[0].name for kind in TASKS}
+        return self.metric or next((name for name in metrics if name in main), None)
 
 
 _SPEC_TYPES: dict[str, type] = {

@@ -49,12 +49,12 @@ def test_texts_that_cleaning_makes_equal_stay_on_one_side(load, write_csv) -> No
     assert "100 rows that repeat" in " ".join(load.said)
 
 
-def test_step_that_returns_no_text_is_refused(monkeypatch) -> None:
-    monkeypatch.setattr(CLEANING, "_entries", dict(CLEANING._entries))
+def test_step_that_returns_no_text_is_refused() -> None:
+    with CLEANING.isolated():
 
-    @register_cleaning("count")
-    def count(text: str) -> str:
-        return len(text)  # type: ignore[return-value]
+        @register_cleaning("count")
+        def count(text: str) -> str:
+            return len(text)  # type: ignore[return-value]
 
-    with pytest.raises(ValueError, match="cleaning step 'count' must return a str; got int"):
-        compose(["count"])("text")
+        with pytest.raises(ValueError, match="cleaning step 'count' must return a str; got int"):
+            compose(["count"])("text")

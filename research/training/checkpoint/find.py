@@ -1,4 +1,4 @@
-"""Where a run goes on, and what may differ from the run that wrote the checkpoint."""
+"""Checkpoints of a run directory: which there are, and whether they are whole."""
 
 from __future__ import annotations
 

@@ -7,11 +7,7 @@ from pathlib import Path
 import pytest
 
 from research.system.lock import DirectoryLock
-from research.training.checkpoint.resuming import (
-    CheckpointError,
-    list_checkpoints,
-    refuse,
-)
+from research.training.checkpoint.find import CheckpointError, list_checkpoints, refuse
 
 
 def test_refusal_lists_the_differences_and_names_the_fork() -> None:

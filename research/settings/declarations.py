@@ -100,6 +100,8 @@ class Declaration:
     """What to do in a study, whose command line refuses it; None if it takes it."""
     flags_replace: bool = False
     """Whether flags replace a recipe's list, instead of adding to it."""
+    takes_several: bool = False
+    """Whether several values may follow one flag."""
     names_arm: bool = False
     """Whether an arm of a study is named after the value alone (lstm, not head=lstm)."""
     null_keeps: bool = False
@@ -129,6 +131,7 @@ def setting(
     fixed_in_studies: str | None = None,
     instead_in_studies: str | None = None,
     flags_replace: bool = False,
+    takes_several: bool = False,
     names_arm: bool = False,
     null_keeps: bool = False,
 ) -> Default:
@@ -147,6 +150,7 @@ def setting(
         fixed_in_studies=fixed_in_studies,
         instead_in_studies=instead_in_studies,
         flags_replace=flags_replace,
+        takes_several=takes_several,
         names_arm=names_arm,
         null_keeps=null_keeps,
     )

@@ -75,3 +75,13 @@ def test_settings_of_other_rows_are_refused() -> None:
     assert compare("data", "other.csv", same_rows=False) == (False, True)
     assert compare("log_every", 5, same_rows=False) == (True, True)  # a file of the same name has other rows
     assert compare("limit_train", 5, same_rows=False, is_fork=True) == (False, True)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "alters"),
+    [("lr", 0.5, True), ("timeline", [{"at": "1st"}], True), ("log_every", 3, False), ("compile", True, False)],
+)
+def test_fork_trains_on_only_if_the_meaning_of_its_settings_changed(name: str, value: Any, alters: bool) -> None:
+    before = RunConfig().to_dict()
+    found = compare_settings(before, before | {name: value}, same_rows=True, is_fork=True)
+    assert (len(found.notes), found.refused, found.alters_training) == (1, [], alters)

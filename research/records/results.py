@@ -19,7 +19,7 @@ import torch
 import yaml
 
 from research.learning.predictions import Predictions
-from research.settings.config import NOT_REPEATED, RunConfig
+from research.settings.config import RunConfig
 from research.settings.run_files import CONFIG, PREDICTIONS, RESULT
 from research.system.durable import reporting_failure, write_text
 from research.tasks.base import Task
@@ -34,9 +34,8 @@ def write_config(directory: Path, config: RunConfig) -> None:
 
 
 def config_as_yaml(config: RunConfig) -> str:
-    """Return every setting as YAML, but for those that say where this one run lies."""
-    settings = {name: value for name, value in config.to_dict().items() if name not in NOT_REPEATED}
-    return yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
+    """Return every setting as YAML, but for those that belong to one call."""
+    return yaml.safe_dump(config.to_recipe(), sort_keys=False, allow_unicode=True)
 
 
 def write_predictions(

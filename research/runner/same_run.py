@@ -11,12 +11,14 @@ from research.data.prepare.arrow import hash_rows
 from research.data.prepare.load import load_splits
 from research.learning.objectives import OBJECTIVES
 from research.model.encoders import load_tokenizer
+from research.settings.comparison import Differences, compare_settings
 from research.settings.config import Choice, RunConfig
+from research.settings.declarations import Effect
+from research.settings.flags import names_where
 from research.settings.forks import read_settings
 from research.settings.options import fill_in
 from research.settings.run_files import CONFIG
 from research.tasks.base import TASKS
-from research.training.checkpoint.resuming import ABOUT_ROWS, Differences, compare_settings
 
 Say = Callable[[str], None]
 
@@ -91,7 +93,8 @@ def _compare(
     if config.objective is None and before.get("objective") in _default_objectives():
         now["objective"] = before["objective"]
     known = RunConfig().to_dict() | before
-    same_rows = all(known[name] == now[name] for name in ABOUT_ROWS) or has_same_rows()
+    about_rows = names_where(lambda declared: declared.effect is Effect.ROWS)
+    same_rows = all(known[name] == now[name] for name in about_rows) or has_same_rows()
     return compare_settings(before, now, same_rows=same_rows, is_fork=False)
 
 

@@ -7,7 +7,6 @@ ones.
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import json
 import re
@@ -15,13 +14,22 @@ import types
 import typing
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser, set_parsing_settings
 
 from heads.registry import UnknownNameError, describe_unknown
-from research.settings.config import NOT_REPEATED, SETTING_GROUPS, Choice, RunConfig
+from research.settings.arguments import HELP, Flag, read_flags
+from research.settings.config import SETTING_GROUPS, Choice, RunConfig
+from research.settings.flags import (
+    CHOICES,
+    LOOKING,
+    Listing,
+    LookingSettings,
+    declaration_of,
+    setting_types,
+)
 from research.settings.forks import inherited_settings
 from research.settings.type_errors import describe_mistyped
 from research.system.errors import one_line
@@ -29,27 +37,8 @@ from research.system.paths import look_up
 
 set_parsing_settings(docstring_parse_attribute_docstrings=True)
 
-CHOICES = ("head", "objective", "schedule", "peft")
-Listing = Literal["heads", "hooks", "edits", "schedules", "objectives", "cleaning", "data", "encoders"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class LookingSettings:
-    """Looking"""
-
-    dry_run: bool = False
-    """Print what the run will do, step range by step range, draw it into timeline.png, and stop; no weights are loaded
-    and no row is tokenized."""
-    print_config: bool = False
-    """Print every setting, resolved, as YAML, and stop."""
-    list: Listing | None = None
-    """Print what is registered, with options and sources, and stop."""
-    traceback: bool = False
-    """Show the whole traceback of an error in your own code, which is reported in a few lines otherwise."""
-
-
-LOOKING = tuple(item.name for item in dataclasses.fields(LookingSettings))
-"""Flags that no recipe has."""
+WITH_OPTIONS = (*CHOICES, "hook")
+"""Settings whose options follow behind a dot; a hook's behind its name."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +80,7 @@ def parse(arguments: Sequence[str]) -> Command:
     Raises:
         ValueError: for an unknown name or a value of the wrong type; the message is one for the user.
     """
-    folded = fold_arguments(arguments)
+    folded = fold(read_flags(arguments, flag_types(), with_options=WITH_OPTIONS))
     if folded.wants_help:
         plugins = tuple(value for name, value in _values(folded) if name == "plugin")
         return Command(RunConfig(), help=HelpRequest(tuple(_chosen(folded)), plugins))
@@ -120,7 +109,7 @@ def typed_settings(recipe: dict[str, Any], arguments: Sequence[str] = ()) -> dic
 
     Args:
         recipe: settings by name.
-        arguments: plain flags, as `fold_arguments` writes them.
+        arguments: plain flags, as `fold` writes them.
     Raises:
         ValueError: for a value of the wrong type.
     """
@@ -178,63 +167,32 @@ def build_parser(*more_groups: type) -> ArgumentParser:
     return parser
 
 
-@functools.cache
-def setting_types() -> dict[str, Any]:
-    """Return the type of every setting by its name."""
-    groups = (*SETTING_GROUPS, LookingSettings)
-    return {name: hint for group in groups for name, hint in typing.get_type_hints(group).items()}
+def flag_types() -> dict[str, Any]:
+    """Return the type of every flag of run.py by its name."""
+    return {**setting_types(), "recipe": str | None}
 
 
-def fold_arguments(arguments: Sequence[str], *, other_flags: Sequence[str] = ()) -> FoldedArguments:
+def fold(flags: Iterable[Flag]) -> FoldedArguments:
     """Separate recipes, help and options of choices from the plain flags, and write the plain flags one way.
 
-    Hyphens in a flag's name become underscores, a bare boolean flag becomes `=true`, a list flag may be repeated or
-    hold commas.
+    A list flag may be repeated or hold commas.
 
-    Args:
-        arguments: what follows the script's name.
-        other_flags: names of flags that were taken out before, to be listed with these.
     Raises:
-        UnknownNameError: for a flag that no setting has.
-        ValueError: for a flag without its value, or a value without its flag.
+        ValueError: for a list or a mapping that cannot be read.
     """
-    kinds = setting_types()
+    kinds = flag_types()
     folded = FoldedArguments()
-    position = 0
-    while position < len(arguments):
-        argument = arguments[position]
-        position += 1
-        if argument in ("-h", "--help"):
+    for flag in flags:
+        name, value = flag.name, flag.value
+        if name == HELP:
             folded.wants_help = True
-            continue
-        if not argument.startswith("--"):
-            raise ValueError(f"Expected a flag such as --head, got '{argument}'.")
-        flag, equals, value = argument[2:].partition("=")
-        flag = flag.replace("-", "_")
-        name, dot, option = flag.partition(".")
-        if name not in (*kinds, "recipe") or (dot and name not in (*CHOICES, "hook")):
-            raise UnknownNameError(
-                describe_unknown(
-                    "flag", f"--{flag}", [f"--{known}" for known in (*kinds, "recipe", *other_flags)], listed_as="Flags"
-                )
-            )
-        if not equals:
-            followed = position < len(arguments) and not arguments[position].startswith("--")
-            values = ("true", "false") if kinds.get(name) is bool else ("true", "false", "null")
-            if kinds.get(name) in (bool, bool | None) and (not followed or arguments[position] not in values):
-                value = "true"
-            elif followed:
-                value = arguments[position]
-                position += 1
-            else:
-                raise ValueError(f"The flag --{flag} needs a value.")
-        if name == "recipe":
+        elif name == "recipe":
             folded.recipes.append(value)
-        elif dot:
-            folded.options.setdefault(name, {})[option] = value
+        elif flag.option is not None:
+            folded.options.setdefault(name, {})[flag.option] = value
         elif typing.get_origin(kinds[name]) is list:
-            folded.arguments += [f"--{name}+={item}" for item in _items(flag, value)]
-            if name in ("cleaning", "log_with") and f"--{name}=[]" not in folded.arguments:
+            folded.arguments += [f"--{name}+={item}" for item in _items(name, value)]
+            if declaration_of(name).flags_replace and f"--{name}=[]" not in folded.arguments:
                 folded.arguments.insert(0, f"--{name}=[]")  # given on the command line, it replaces the default
         else:
             folded.arguments.append(f"--{name}={value}")
@@ -316,8 +274,8 @@ def refuse_unknown_settings(names: Iterable[object], kind: str, place: str = "")
 
 
 def is_complete(recipe: dict[str, Any]) -> bool:
-    """Return whether a recipe has every setting but those of its place, as a run's config.yaml."""
-    return recipe.keys() >= {*RunConfig().to_dict()} - {*NOT_REPEATED}
+    """Return whether a recipe has every setting of a recipe that repeats a run, as a run's config.yaml."""
+    return recipe.keys() >= RunConfig().to_recipe().keys()
 
 
 def fold_options(settings: dict[str, Any], options: dict[str, dict[str, str]]) -> None:
@@ -352,9 +310,7 @@ def _values(folded: FoldedArguments) -> list[tuple[str, str]]:
 def _chosen(folded: FoldedArguments) -> list[tuple[str, str]]:
     """Return what was chosen on the command line: kind and name."""
     return [
-        (kind, Choice.of(yaml.safe_load(value), kind).name)
-        for kind, value in _values(folded)
-        if kind in (*CHOICES, "hook")
+        (kind, Choice.of(yaml.safe_load(value), kind).name) for kind, value in _values(folded) if kind in WITH_OPTIONS
     ]
 
 

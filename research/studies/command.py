@@ -10,21 +10,26 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
+from jsonargparse import ArgumentError, ArgumentParser
 
+from research.settings.arguments import read_flags
 from research.settings.command_line import (
-    LOOKING,
+    WITH_OPTIONS,
     FoldedArguments,
     as_text_is,
     base_recipe,
     build_parser,
-    fold_arguments,
+    flag_types,
+    fold,
     merge_recipes,
     refuse_unknown_settings,
-    setting_types,
     typed_settings,
 )
-from research.settings.config import NOT_REPEATED
+from research.settings.declarations import Effect, declarations, setting
+from research.settings.flags import declaration_of, names_where, setting_types
 from research.settings.forks import inherited_settings
+from research.settings.type_errors import describe_mistyped
+from research.settings.value_types import in_words
 from research.studies.grid import StudySpec, fits, read_study_file
 from research.studies.time_limit import parse_seconds
 from research.system.errors import one_line
@@ -34,38 +39,38 @@ from research.system.errors import one_line
 class StudySettings:
     """Study"""
 
-    study: str | None = None
+    study: str | None = setting(None, effect=Effect.INVOCATION)
     """YAML file with a study (experiments/studies/*.yaml); flags override it."""
-    quick: bool = False
+    quick: bool = setting(False, effect=Effect.INVOCATION)
     """The study file's short version, to see that all of it works."""
-    heads: str | None = None
+    heads: str | None = setting(None, effect=Effect.INVOCATION)
     """Heads to compare, between commas: linear,attention,{name: lstm, lstm_size: 64}."""
-    seeds: str | None = None
+    seeds: str | None = setting(None, effect=Effect.INVOCATION)
     """Seeds of each arm, between commas; 0-4 are five. Five or more give verdicts, fewer only intervals."""
-    grid: str | None = None
+    grid: str | None = setting(None, effect=Effect.INVOCATION, takes_several=True)
     """Values of any setting, between commas: lr=1e-5,3e-5; several may follow each other, or the flag be repeated."""
-    exclude: str | None = None
+    exclude: str | None = setting(None, effect=Effect.INVOCATION)
     """A combination to leave out: head=lstm,lr=1e-3; may be repeated."""
-    baseline: str | None = None
+    baseline: str | None = setting(None, effect=Effect.INVOCATION)
     """The arm that the others are compared with; by default the first."""
-    metric: str | None = None
+    metric: str | None = setting(None, effect=Effect.INVOCATION)
     """Metric that is compared; by default accuracy, subset_accuracy or pearson, by the kind of labels."""
-    split: Literal["test", "validation"] = "test"
+    split: Literal["test", "validation"] = setting("test", effect=Effect.INVOCATION)
     """Rows that it is measured on."""
-    workers: int = 1
+    workers: int = setting(1, effect=Effect.INVOCATION, above=0, unit="trials")
     """Trials at a time on this machine, which share its cores or take a GPU each."""
-    accelerate_config: str | None = None
+    accelerate_config: str | None = setting(None, effect=Effect.INVOCATION)
     """Config file of `accelerate launch` for each trial; by default a trial is one plain process."""
-    storage: str | None = None
+    storage: str | None = setting(None, effect=Effect.INVOCATION)
     """Address of a database that several machines share (postgresql+psycopg://user@host/name); by default a file in
     the study's directory."""
-    retry_failed: bool = False
+    retry_failed: bool = setting(False, effect=Effect.INVOCATION)
     """Try failed trials once more."""
-    trial_timeout: str | None = None
+    trial_timeout: str | None = setting(None, effect=Effect.INVOCATION, unit="time: 2h, 90m, 1h30m")
     """How long one attempt at a trial may take: 2h, 90m. A trial that takes longer fails, and keeps its checkpoint."""
-    drop_waiting: bool = False
+    drop_waiting: bool = setting(False, effect=Effect.INVOCATION)
     """Remove waiting trials of an earlier grid, which are run as well otherwise."""
-    report_texts: bool = True
+    report_texts: bool = setting(True, effect=Effect.INVOCATION)
     """Show rows' texts in report.html; false for a page that goes to those who may not read them."""
 
 
@@ -88,6 +93,7 @@ class StudyCommand:
 
 
 FLAGS: dict[str, Any] = typing.get_type_hints(StudySettings)
+"""The type of each flag of a study."""
 USAGE = """python experiments/ablate.py [--heads a,b] [--seeds 0,1,2,3,4] [--grid setting=value,value ...]
        [--study FILE.yaml] [--setting value ...]
        python experiments/ablate.py work --study NAME --storage ADDRESS    (on further machines)"""
@@ -103,8 +109,13 @@ def parse_study(arguments: Sequence[str]) -> StudyCommand | None:
     Raises:
         ValueError: for an unknown name or a value that cannot be; the message is one for the user.
     """
-    given, rest = separate(arguments)
-    folded = fold_arguments(rest, other_flags=tuple(FLAGS))
+    several = [name for name, declared in declarations(StudySettings).items() if declared.takes_several]
+    flags = read_flags(arguments, {**flag_types(), **FLAGS}, with_options=WITH_OPTIONS, with_several=several)
+    given: dict[str, list[str]] = {}
+    for flag in flags:
+        if flag.name in FLAGS:
+            given.setdefault(flag.name, []).append(flag.value)
+    folded = fold(flag for flag in flags if flag.name not in FLAGS)
     if folded.wants_help:
         parser = build_parser(StudySettings)
         parser.prog, parser.usage = "ablate.py", USAGE
@@ -113,7 +124,7 @@ def parse_study(arguments: Sequence[str]) -> StudyCommand | None:
         )
         parser.print_help()
         return None
-    settings = _settings(given)
+    settings = _typed(given)
     content = {} if settings.study is None else read_study_file(Path(settings.study), quick=settings.quick)
     if settings.quick and settings.study is None:
         raise ValueError("--quick needs --study: it takes the short version of a study file.")
@@ -121,7 +132,7 @@ def parse_study(arguments: Sequence[str]) -> StudyCommand | None:
     base, place, given_in_base = _base(folded, own_base)
     if settings.study is not None:
         content.setdefault("name", Path(settings.study).stem)
-    content |= {name: given[name][-1] for name in ("baseline", "metric", "split") if name in given}
+    content |= {name: getattr(settings, name) for name in ("baseline", "metric", "split") if name in given}
     axes = _axes(given)
     content["grid"] = {**content.get("grid", {}), **axes}
     narrowed = _leave_out_what_fits_no_more(content, axes)
@@ -180,54 +191,36 @@ def _listed(recipes: str | list[str]) -> str:
     return recipes if isinstance(recipes, str) else " + ".join(map(str, recipes))
 
 
-def separate(arguments: Sequence[str]) -> tuple[dict[str, list[str]], list[str]]:
-    """Take the flags of a study out of a command line.
+def _typed(given: Mapping[str, Sequence[str]]) -> StudySettings:
+    """Return the settings of the study itself; the last value of a flag counts.
 
-    Returns:
-        The values of each, and all other arguments.
     Raises:
-        ValueError: for a flag without its value.
+        ValueError: for a value of the wrong type, or out of its bounds.
     """
-    given: dict[str, list[str]] = {}
-    rest: list[str] = []
-    position = 0
-    while position < len(arguments):
-        argument = arguments[position]
-        position += 1
-        flag, equals, value = argument.removeprefix("--").partition("=")
-        name = flag.replace("-", "_")
-        if not argument.startswith("--") or name not in FLAGS:
-            rest.append(argument)
-            continue
-        following = []
-        while position < len(arguments) and not arguments[position].startswith("--") and not equals:
-            following.append(arguments[position])
-            position += 1
-            if name != "grid":
-                break
-        values = [value] if equals else following
-        if not values:
-            if FLAGS[name] is not bool:
-                raise ValueError(f"The flag --{name} needs a value.")
-            values = ["true"]
-        elif FLAGS[name] is bool and values[0] not in ("true", "false"):
-            position -= len(following)
-            values = ["true"]
-        given.setdefault(name, []).extend(values)
-    return given, rest
+    parser = ArgumentParser(exit_on_error=False, allow_abbrev=False)
+    parser.add_class_arguments(StudySettings)
+    values = {}
+    for name, texts in given.items():
+        bounds = declarations(StudySettings)[name].bounds
+        try:
+            values[name] = parser.parse_args([f"--{name}={texts[-1]}"])[name]
+        except ArgumentError as error:
+            raise ValueError(_describe_mistyped(name, texts[-1], error)) from None
+        if bounds is not None and not bounds.contain(values[name]):
+            raise ValueError(f"Expected --{name} as a number {bounds}, got '{texts[-1]}'.")
+    settings = StudySettings(**values)
+    if settings.trial_timeout is not None:
+        parse_seconds(settings.trial_timeout)
+    return settings
 
 
-def _settings(given: Mapping[str, list[str]]) -> StudySettings:
-    values: dict[str, Any] = {name: texts[-1] for name, texts in given.items()}
-    for name in values.keys() & {name for name, kind in FLAGS.items() if kind is bool}:
-        values[name] = values[name] == "true"
-    if "workers" in values:
-        if not values["workers"].isdigit() or int(values["workers"]) < 1:
-            raise ValueError(f"Expected --workers as a number above 0, got '{values['workers']}'.")
-        values["workers"] = int(values["workers"])
-    if "trial_timeout" in values:
-        parse_seconds(values["trial_timeout"])
-    return StudySettings(**values)
+def _describe_mistyped(name: str, text: str, error: ArgumentError) -> str:
+    bounds = declarations(StudySettings)[name].bounds
+    if bounds is not None:
+        return f"Expected --{name} as a number {bounds}, got '{text}'."
+    if typing.get_origin(FLAGS[name]) is Literal:
+        return f"Expected the study's {name} to be {in_words(FLAGS[name])}, got '{text}'."
+    return describe_mistyped(error, FLAGS)
 
 
 def _base(folded: FoldedArguments, own: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any], set[str]]:
@@ -240,14 +233,10 @@ def _base(folded: FoldedArguments, own: dict[str, Any]) -> tuple[dict[str, Any],
     if "fork" in layers:
         layers = inherited_settings(str(layers["fork"])) | layers
     settings = typed_settings(layers | from_recipes, folded.arguments)
-    place = {name: settings.pop(name) for name in (*NOT_REPEATED, *LOOKING)}
-    for name, instead in (
-        ("resume", "the same command goes on with a study"),
-        ("overwrite", "delete its directory, or choose another --name"),
-        ("list", "run.py has it"),
-        ("print_config", "--dry_run shows the trials"),
-    ):
-        if place[name]:
+    place = {name: settings.pop(name) for name in names_where(lambda declared: declared.effect is Effect.INVOCATION)}
+    for name, value in place.items():
+        instead = declaration_of(name).instead_in_studies
+        if value and instead is not None:
             raise ValueError(f"A study takes no --{name}: {instead}.")
     if settings["cache_features"] is None:
         settings["cache_features"] = True  # they serve many trials

@@ -14,6 +14,9 @@ from rich.table import Table
 from research.data.prepare.load import load_splits
 from research.data.prepare.unlabelled import MAY_BE_UNLABELLED
 from research.runner.resolve import resolve
+from research.settings.comparison import compare_settings
+from research.settings.declarations import Effect
+from research.settings.flags import names_where
 from research.settings.forks import inherited_settings
 from research.settings.smoke import smoke_settings
 from research.studies.command import StudyCommand
@@ -34,7 +37,6 @@ from research.system.terminal import Terminal, print_message
 from research.system.waiting import Announced
 from research.tasks.metric_names import check_metric, higher_is_better
 from research.training.checkpoint.find import refuse
-from research.training.checkpoint.resuming import ABOUT_ROWS, compare_settings
 
 STUDY_FILE = "study.yaml"
 
@@ -151,10 +153,11 @@ def check_compared(spec: StudySpec, trials: Sequence[Trial]) -> None:
     if spec.metric is None and spec.split != MAY_BE_UNLABELLED:
         return
     checked = set()
+    about_rows = names_where(lambda declared: declared.effect is Effect.ROWS)
     for trial in trials:
         config = trial.config()
         config = smoke_settings(config) if config.smoke else config
-        data = repr([getattr(config, name) for name in ABOUT_ROWS])
+        data = repr([getattr(config, name) for name in about_rows])
         if data in checked:
             continue
         checked.add(data)

@@ -21,7 +21,7 @@ from research.studies.grid import Trial
 from research.studies.launcher import read_launcher
 from research.studies.progress import duration
 from research.studies.storage.study import DONE, Entry
-from research.studies.worker import shared_settings, trains_head_only
+from research.studies.worker import settings_of_hidden_states, trains_head_only
 from research.training.accelerator import default_num_threads
 from research.training.api import Run
 from research.training.hook import Hook
@@ -84,7 +84,7 @@ def estimate(
         else:
             config, num_sharing = mine[0].config(), num_workers * read_launcher(accelerate_config).num_processes
             config = smoke_settings(config) if config.smoke else config
-            shared = shared_settings(config)
+            shared = settings_of_hidden_states(config)
             if trains_head_only(config) and shared not in row_seconds:
                 row_seconds[shared] = _encoding(config, num_sharing)
                 encoding = row_seconds[shared] * sum(_num_rows(config).values())

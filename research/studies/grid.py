@@ -19,24 +19,17 @@ import yaml
 
 from heads.registry import UnknownNameError, describe_unknown
 from research.settings.command_line import (
-    LOOKING,
     fold_options,
     merge_recipes,
     refuse_unknown_settings,
-    setting_types,
     typed_settings,
     typed_value,
 )
-from research.settings.config import NOT_REPEATED, Choice, RunConfig
+from research.settings.config import Choice, RunConfig
+from research.settings.flags import LOOKING, declaration_of, names_where, setting_types
 from research.system.errors import describe_error, one_line
 from research.system.paths import look_up
 from research.tasks.base import TASKS
-from research.training.checkpoint.resuming import HARMLESS, ROUNDING
-
-NOT_IN_GRIDS = (*NOT_REPEATED, "fork", "plugin", *LOOKING, "smoke")
-"""Settings that are the same for all trials of a study, or say where one run lies."""
-NOT_IN_IDS = tuple(name for name in (*NOT_REPEATED, *HARMLESS, *ROUNDING, "cache_features") if name != "cache_dtype")
-"""Settings that do not make it another trial: they change how numbers are rounded, at most."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +66,7 @@ class StudySpec:
             raise ValueError(f"Expected the study's split to be test or validation, got '{self.split}'.")
         if not re.fullmatch(r"[\w.-]+(/[\w.-]+)*", self.name) or ".." in self.name.split("/"):
             raise ValueError(f"Expected a study's name for a folder in runs/, got '{self.name}'.")
-        known = [name for name in setting_types() if name not in NOT_IN_GRIDS]
+        known = names_where(lambda declared: declared.fixed_in_studies is None)
         for axis, values in self.grid.items():
             if axis not in (*known, "recipe"):
                 raise UnknownNameError(describe_unknown("setting in the grid", str(axis), known, listed_as="Settings"))
@@ -114,8 +107,9 @@ def _refuse_common(settings: Mapping[str, Any], place: str) -> None:
     Raises:
         ValueError: naming the first.
     """
+    shared = (*names_where(lambda declared: declared.fixed_in_studies is not None), "seed")
     for name in settings:
-        if name in (*NOT_IN_GRIDS, "seed"):
+        if name in shared:
             raise ValueError(f"{place} cannot have the setting '{name}': it is not one arm's.")
 
 
@@ -201,8 +195,7 @@ def expand(spec: StudySpec, options: Mapping[str, dict[str, str]] | None = None)
             continue
         settings = _settings_of(spec, place, used, defaults, type_value)
         fold_options(settings, {kind: dict(given) for kind, given in (options or {}).items()})
-        checked = RunConfig(**settings).to_dict()
-        kept = {name: value for name, value in checked.items() if name not in NOT_REPEATED}
+        kept = RunConfig(**settings).to_recipe()
         typed = {axis: kept.get(axis, value) for axis, value in place.items()}
         arm = _describe_arm(typed, varying) or Choice.of(kept["head"], "head").name
         trials.append(Trial(_make_id(kept, varying), arm, kept["seed"], typed, kept))
@@ -338,7 +331,7 @@ def _is_same(wanted: Any, value: Any) -> bool:
 
 def _describe_arm(axes: Mapping[str, Any], varying: Sequence[str]) -> str:
     """Return an arm in words: the values alone where it is clear what they are of, else with their names."""
-    speaking = ("arm", "head", "recipe", "encoder", "objective", "schedule", "data")
+    speaking = ("arm", "recipe", *names_where(lambda declared: declared.names_arm))
     words = {axis: axes[axis] if axis == "arm" else _in_words(axes[axis]) for axis in varying}
     return ", ".join(word if axis in speaking else f"{axis}={word}" for axis, word in words.items())
 
@@ -363,7 +356,9 @@ def _make_id(settings: Mapping[str, Any], varying: Sequence[str]) -> str:
         settings: the trial's.
         varying: axes of the grid with several values: what is compared makes another trial, whatever it is.
     """
-    decisive = {name: value for name, value in settings.items() if name not in NOT_IN_IDS or name in varying}
+    decisive = {
+        name: value for name, value in settings.items() if declaration_of(name).makes_another_trial or name in varying
+    }
     if settings["cache_features"] is False and settings["mixed_precision"] in ("bf16", "fp16"):
         decisive["cache_features"] = False  # computed in other batches: in half precision that is more than rounding
     digest = hashlib.sha256(json.dumps(decisive, sort_keys=True, default=str).encode()).hexdigest()[:10]

@@ -10,10 +10,11 @@ from typing import Any, Literal
 
 from optuna.trial import TrialState
 
+from research.settings.declarations import Stage
+from research.settings.flags import names_where
 from research.studies.grid import StudySpec, Trial
 from research.studies.storage.study import Entry
 from research.studies.worker import TRIALS, read_finished, trains_head_only
-from research.training.checkpoint.resuming import ABOUT_ROWS
 
 State = Literal["finished", "running", "waiting", "failed"]
 
@@ -77,11 +78,12 @@ class StudyOutcomes:
     def mixtures(self) -> list[str]:
         """Return what differs between trials though no setting says so: data, the user's own code, or rounding."""
         found = self._mixed_hidden_states()
+        decisive = names_where(lambda declared: declared.decides(Stage.TOKENS))
         for what, key in (("rows of the data", "rows_sha256"), ("code of the plugins", "plugins")):
             by_source: dict[str, dict[str, list[str]]] = {}
             for outcome in self.finished:
                 if outcome.result is not None and key in outcome.result:
-                    names = (*ABOUT_ROWS, "encoder", "smoke") if key == "rows_sha256" else ("plugin",)
+                    names = decisive if key == "rows_sha256" else ("plugin",)
                     # An arm that came later may use more of a plugin: within an arm it must be the same.
                     arm = None if key == "rows_sha256" else outcome.trial.arm
                     source = repr([arm, *(outcome.trial.settings.get(name) for name in names)])

@@ -21,7 +21,9 @@ from typing import Any
 import yaml
 
 from research.records.results import read_result
-from research.settings.config import Choice, DataSettings, RunConfig
+from research.settings.config import Choice, RunConfig
+from research.settings.declarations import Stage
+from research.settings.flags import names_where
 from research.studies.devices import VISIBLE
 from research.studies.grid import StudySpec, Trial
 from research.studies.launcher import read_launcher
@@ -166,13 +168,13 @@ class Worker:
         from research.settings.plugins import import_plugins
 
         import_plugins(config.plugin)  # heads of the user's own
-        shared = shared_settings(config)
+        shared = settings_of_hidden_states(config)
         if shared in self._encoded:
             return
         self._encoded.add(shared)
         # Those of an earlier grid may have heads of a plugin that this one does not name.
         alike = [entry.trial.config() for entry in self.study.entries().values() if entry.state in OPEN]
-        heads = {Choice.of(other.head, "head").name for other in alike if shared_settings(other) == shared}
+        heads = {Choice.of(other.head, "head").name for other in alike if settings_of_hidden_states(other) == shared}
         if any(HEADS[head].wants == "all_hidden_states" for head in heads if head in HEADS):
             ensure_features(config, "all", print_message)
 
@@ -316,10 +318,9 @@ def trains_head_only(config: RunConfig) -> bool:
     )
 
 
-def shared_settings(config: RunConfig) -> str:
+def settings_of_hidden_states(config: RunConfig) -> str:
     """Return what decides the hidden states of a frozen encoder, as text."""
-    names = [item.name for item in dataclasses.fields(DataSettings)]
-    names += ["encoder", "init_from", "mixed_precision", "cache_dtype", "freeze", "smoke"]
+    names = names_where(lambda declared: declared.decides(Stage.HIDDEN_STATES))
     return repr([getattr(config, name) for name in names])
 
 

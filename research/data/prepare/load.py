@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,12 +19,12 @@ from research.data.sources.reading import describe, printable_errors, reading
 from research.data.sources.split_names import SPLIT_NAMES
 from research.data.sources.text_tables import TextFormat
 from research.settings.config import DataSettings
+from research.settings.declarations import Stage, declarations
 from research.system.plain_text import for_message
 from research.system.terminal import print_message
 from research.system.waiting import Announced
 from research.tasks.base import TASKS, Task
 
-_NOT_ABOUT_ROWS = ("max_length", "truncation", "allow_unknown_tokens")
 Log = Callable[[str], None]
 
 
@@ -101,9 +100,9 @@ def _load(settings: DataSettings, cache_dir: Path | None, log: Log) -> Splits:
         source.identity,
         cleaning.fingerprint_steps(settings.cleaning),
         {
-            item.name: getattr(settings, item.name)
-            for item in dataclasses.fields(DataSettings)
-            if item.name not in _NOT_ABOUT_ROWS
+            name: getattr(settings, name)
+            for name, declared in declarations(DataSettings).items()
+            if declared.decides(Stage.ROWS)
         },
     )
     with Announced(f"Reading the rows of {source.name}", log):

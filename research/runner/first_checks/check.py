@@ -8,6 +8,8 @@ from research.runner.first_checks.choices import check_choices
 from research.runner.first_checks.places import check_places
 from research.runner.first_checks.timeline import check_timeline
 from research.settings.config import RunConfig
+from research.settings.declarations import PERIOD, TIME
+from research.settings.flags import declaration_of, names_where
 from research.settings.plugins import check_plugins
 from research.settings.times import parse_time
 from research.system.launcher import refuse_launch
@@ -40,7 +42,7 @@ def check_times(config: RunConfig) -> None:
     Raises:
         ValueError: naming the setting.
     """
-    for name in ("warmup", "evaluate_every", "save_every"):
+    for name in names_where(lambda declared: declared.unit in (TIME, PERIOD)):
         text = getattr(config, name)
         if text is None:
             continue
@@ -48,7 +50,7 @@ def check_times(config: RunConfig) -> None:
             time = parse_time(text)
         except ValueError as error:
             raise ValueError(f"--{name}: {error}") from None
-        if time.value == 0 and name != "warmup":
+        if time.value == 0 and declaration_of(name).unit == PERIOD:
             raise ValueError(f"Expected --{name} above 0, got '{text}'; null turns it off.")
     if config.patience is not None and config.evaluate_every is None:
         raise ValueError("--patience counts evaluations, and --evaluate_every null turns them off.")

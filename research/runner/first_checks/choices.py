@@ -8,6 +8,7 @@ from typing import Any
 from heads.registry import UnknownNameError, describe_unknown
 from research.runner.first_checks.source_options import check_values, read_options
 from research.settings.config import Choice, RunConfig
+from research.settings.flags import CHOICES
 from research.settings.options import typed_options
 from research.settings.registries import GIVEN_BY_CALLER, read_registry
 
@@ -50,7 +51,7 @@ def check_choice(listing: str, kind: str, choice: Choice, *, may_have_others: bo
 
 def _choices(config: RunConfig) -> Iterator[tuple[str, str, Choice]]:
     """Yield where each choice is registered, what it is, and the choice."""
-    for kind in ("head", "objective", "schedule", "peft"):
+    for kind in CHOICES:
         value: Any = getattr(config, kind)
         if value is not None:
             yield f"{kind}s", kind, Choice.of(value, kind)

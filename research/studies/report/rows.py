@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from research.records.results import predictions_path
 from research.settings.config import RunConfig
+from research.settings.declarations import Stage
+from research.settings.flags import names_where
 from research.settings.plugins import import_plugins
 from research.studies.outcomes import Outcome, StudyOutcomes, describe_unlabelled
 from research.studies.statistics.predictions import AlignedPredictions, read_predictions
@@ -20,8 +22,6 @@ from research.tasks.base import TASKS, Task
 from research.tasks.guess import recognise_task
 
 Array = NDArray[Any]
-SOURCE = ("data", "task", "text_column", "text_pair_column", "label_column", "label_separator", "quoting", "columns")
-"""Settings that say what a row's number stands for."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def _check_source(study: StudyOutcomes) -> None:
         ValueError: naming the setting.
     """
     configs = [outcome.trial.config() for outcome in study.finished]
-    for name in SOURCE:
+    for name in names_where(lambda declared: declared.decides(Stage.ROW_NUMBERS)):
         values = sorted({str(getattr(config, name)) for config in configs})
         if len(values) > 1:
             raise ValueError(f"the trials read different data ({name}: {', '.join(values)})")

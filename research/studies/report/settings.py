@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from research.records.results import config_as_yaml
-from research.settings.config import NOT_REPEATED, SETTING_GROUPS, RunConfig
+from research.settings.config import SETTING_GROUPS, RunConfig
 from research.settings.run_files import CONFIG
 from research.studies.outcomes import Outcome, StudyOutcomes
 
@@ -40,7 +40,9 @@ class Repetition:
 
 def find_settings(study: StudyOutcomes) -> StudySettings:
     """Return the settings of a study, with every option filled in where a run has left its config.yaml here."""
-    asked = {arm: _asked(next(o for o in study.outcomes if o.trial.arm == arm)) for arm in study.arms}
+    asked = {
+        arm: next(o for o in study.outcomes if o.trial.arm == arm).trial.config().to_recipe() for arm in study.arms
+    }
     filled = {arm: found for arm in study.arms if (found := _filled_in(study, arm)) is not None}
     known = {arm: {**asked[arm], **filled.get(arm, {})} for arm in study.arms}
     names = [name for name in next(iter(asked.values())) if name != "seed"]
@@ -75,11 +77,6 @@ def _repetition(outcome: Outcome) -> Repetition:
         return Repetition(outcome, command + shlex.quote(str(outcome.directory / CONFIG)), None)
     name = f"{outcome.trial.id}.yaml"
     return Repetition(outcome, command + name, config_as_yaml(outcome.trial.config()))
-
-
-def _asked(outcome: Outcome) -> dict[str, Any]:
-    settings = outcome.trial.config().to_dict()
-    return {name: value for name, value in settings.items() if name not in NOT_REPEATED}
 
 
 def _filled_in(study: StudyOutcomes, arm: str) -> dict[str, Any] | None:

@@ -17,13 +17,15 @@ from safetensors.torch import load_file
 
 from research.edits.records import objective_after
 from research.learning.optimizer import apply_schedule
+from research.settings.comparison import compare_settings
+from research.settings.declarations import Stage
+from research.settings.flags import names_where
 from research.system import durable, random_states
 from research.system.errors import one_line
 from research.system.seeds import derived_seed
 from research.system.user_code import CodeOf
 from research.training.checkpoint.find import CheckpointError, Start, list_checkpoints, refuse, step_of
 from research.training.checkpoint.replay import replay
-from research.training.checkpoint.resuming import READ_BY_EVALUATIONS, compare_settings
 from research.training.checkpoint.state import (
     read_records,
     read_state,
@@ -58,7 +60,8 @@ def load_checkpoint(run: TrainingRun, start: Start) -> None:
         _refuse_other_hooks(path, state["hooks"], run.hooks, places)
     replay(run, read_records(state["journal"]), state.get("trainable"))
     run.origin.objective_differs = run.objective_choice != objective_after(state["settings"]["objective"], run.journal)
-    run.origin.inputs_differ = any(getattr(run.config, name) != state["settings"][name] for name in READ_BY_EVALUATIONS)
+    inputs = names_where(lambda declared: declared.stage is Stage.INPUTS)
+    run.origin.inputs_differ = any(getattr(run.config, name) != state["settings"][name] for name in inputs)
     same_place = state["device"] == accelerator.device.type and state["num_processes"] == accelerator.num_processes
     rank = accelerator.process_index if same_place else 0
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Literal
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from heads import HEADS
 from heads.registry import Registry, UnknownNameError
 from research.settings.config import Choice
-from research.settings.options import create, describe_entry, options_of, resolve_options
+from research.settings.options import create, describe_entry, fill_in, options_of, resolve_options
 
 THINGS: Registry[Any] = Registry("thing")
 
@@ -129,5 +130,15 @@ def test_what_is_no_option_need_not_have_a_type_at_run_time() -> None:
         raise AssertionError
 
     assert [option.type for option in options_of(mine)] == [int]
-    with pytest.raises(ValueError, match=r"The options of .*other .*test_options.py.*'Elsewhere' is not defined"):
+    with pytest.raises(ValueError, match=r"The options of .*other .*test_options\.py.*'Elsewhere' is not defined"):
         options_of(other)
+
+
+def test_option_that_a_checkpoint_cannot_hold_is_refused_before_training() -> None:
+    registry: Registry[Any] = Registry("hook")
+
+    @registry.register("holds_a_path")
+    def holds_a_path(*, folder: Path = Path("here")) -> None: ...
+
+    with pytest.raises(ValueError, match="folder"):
+        fill_in(registry, Choice("holds_a_path"))

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from pathlib import Path
 
 import pytest
 
 from research.runner.first_checks.check import check_first
-from research.studies.command import StudyCommand, parse_study, separate
+from research.settings.command_line import flag_types
+from research.settings.declarations import declarations
+from research.studies.command import FLAGS, StudyCommand, StudySettings, parse_study
 from research.studies.grid import check_arms, expand
 from research.studies.time_limit import parse_seconds
 
@@ -135,12 +138,16 @@ def test_seeds_may_be_a_range() -> None:
         parse_study(["--trial_timeout", "2 days"])
 
 
-def test_study_flags_are_taken_out() -> None:
-    given, rest = separate(
-        ["--head.dropout", "0.1", "--quick", "--grid", "a=1", "b=2", "--grid=c=3", "--seeds=1", "--lr", "2"]
+def test_flags_of_a_study_stand_among_those_of_its_trials() -> None:
+    command = parsed(
+        *("--head.lstm_size", "9", "--drop-waiting", "--grid", "lr=1,2", "freeze=[encoder],[]", "--head", "lstm"),
+        *("--grid=warmup=0,5%", "--seeds=1", "--workers", "3", "--workers=2", "--split", "validation"),
     )
-    assert given == {"quick": ["true"], "grid": ["a=1", "b=2", "c=3"], "seeds": ["1"]}
-    assert rest == ["--head.dropout", "0.1", "--lr", "2"]
+    assert command.options == {"head": {"lstm_size": "9"}}
+    assert list(command.spec.grid) == ["seed", "lr", "freeze", "warmup"]
+    assert (command.settings.drop_waiting, command.settings.workers) == (True, 2)
+    assert command.spec.split == "validation"
+    assert command.spec.base["head"] == "lstm"
 
 
 @pytest.mark.parametrize(
@@ -154,6 +161,10 @@ def test_study_flags_are_taken_out() -> None:
         (["--exclude", "lr"], "Expected --exclude as setting=value"),
         (["--exclude", "lr=["], "Cannot read --exclude 'lr=['"),
         (["--workers", "many"], "Expected --workers as a number above 0, got 'many'."),
+        (["--workers", "0"], "Expected --workers as a number above 0, got '0'."),
+        (["--quick=maybe"], "Expected quick to be of type bool; got 'maybe'."),
+        (["--retry_failed", "linear"], "Expected a flag such as --head, got 'linear'."),
+        (["--heads.x", "1"], "Unknown flag '--heads.x'. Did you mean '--heads'?"),
         (["--resume", "auto"], "A study takes no --resume: the same command goes on with a study."),
         (["--overwrite"], "A study takes no --overwrite"),
         (["--quick"], "--quick needs --study"),
@@ -177,3 +188,8 @@ def test_shipped_study_can_be_planned(study: Path, quick: list[str]) -> None:
     check_arms(trials, resolve)
     assert len(trials) >= 4
     assert command.spec.baseline is not None
+
+
+def test_every_setting_of_a_study_declares_itself() -> None:
+    assert declarations(StudySettings).keys() == {item.name for item in dataclasses.fields(StudySettings)}
+    assert not {*FLAGS} & {*flag_types()}

@@ -13,7 +13,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from research import RunConfig, run_experiment
-from research.settings.config import NOT_REPEATED
 from research.studies.grid import StudySpec, Trial, expand
 from research.studies.outcomes import Outcome, StudyOutcomes
 
@@ -51,8 +50,7 @@ def changed(study: StudyOutcomes, changes: Mapping[int, dict[str, Any]]) -> Stud
 
 def trial_of(arm: str, seed: int, **settings: Any) -> Trial:
     """Return a trial that nobody ran."""
-    known = RunConfig(**{"seed": seed, **settings}).to_dict()
-    kept = {name: value for name, value in known.items() if name not in NOT_REPEATED}
+    kept = RunConfig(**{"seed": seed, **settings}).to_recipe()
     return Trial(f"{arm}-{seed}", arm, seed, {"seed": seed}, kept)
 
 

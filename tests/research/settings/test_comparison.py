@@ -1,10 +1,9 @@
-"""What may differ between a checkpoint's run and the one that goes on."""
+"""What may differ between a checkpoint's run and the one that continues it."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,11 +12,10 @@ from heads import HEADS
 from heads.registry import Registry
 from research import RunConfig
 from research.learning.schedules import GIVEN_BY_CALLER, SCHEDULES
-from research.settings.config import NOT_REPEATED, Choice
+from research.settings.comparison import compare_settings
+from research.settings.config import Choice
+from research.settings.declarations import Effect, declarations
 from research.settings.options import fill_in
-from research.system.lock import DirectoryLock
-from research.training.checkpoint.find import CheckpointError, list_checkpoints, refuse
-from research.training.checkpoint.resuming import ABOUT_ROWS, FIXED_IN_FORKS, HARMLESS, ROUNDING, compare_settings
 from research.training.hook import HOOKS
 
 SETTINGS = [item.name for item in dataclasses.fields(RunConfig)]
@@ -30,19 +28,15 @@ def compare(name: str, value: Any, *, same_rows: bool = True, is_fork: bool = Fa
     return bool(found.notes), bool(found.refused)
 
 
-def test_every_named_setting_is_one() -> None:
-    for names in (NOT_REPEATED, HARMLESS, ROUNDING, ABOUT_ROWS, FIXED_IN_FORKS):
-        assert set(names) <= set(SETTINGS)
-
-
 @pytest.mark.parametrize("name", SETTINGS)
 def test_changed_setting_is_noted_or_refused_and_never_passed_over(name: str) -> None:
-    if name in NOT_REPEATED:
+    declared = declarations(RunConfig)[name]
+    if declared.effect is Effect.INVOCATION:
         assert compare(name, "another") == compare(name, "another", is_fork=True) == (False, False)
         return
-    is_noted = name in (*HARMLESS, *ROUNDING, *ABOUT_ROWS)
+    is_noted = declared.effect is not Effect.MEANING
     assert compare(name, "another") == (is_noted, not is_noted)
-    is_fixed = name in FIXED_IN_FORKS
+    is_fixed = declared.fixed_in_forks is not None
     assert compare(name, "another", is_fork=True) == ((not is_fixed, is_fixed) if name != "fork" else (False, False))
 
 
@@ -77,44 +71,17 @@ def test_values_are_compared_as_a_checkpoint_gives_them_back(value: Any) -> None
     assert compare_settings(saved, before, same_rows=True, is_fork=False).refused
 
 
-def test_option_that_a_checkpoint_cannot_hold_is_refused_before_training() -> None:
-    registry: Registry[Any] = Registry("hook")
-
-    @registry.register("holds_a_path")
-    def holds_a_path(*, folder: Path = Path("here")) -> None: ...
-
-    with pytest.raises(ValueError, match="folder"):
-        fill_in(registry, Choice("holds_a_path"))
-
-
 def test_settings_of_other_rows_are_refused() -> None:
     assert compare("data", "other.csv", same_rows=False) == (False, True)
     assert compare("log_every", 5, same_rows=False) == (True, True)  # a file of the same name has other rows
     assert compare("limit_train", 5, same_rows=False, is_fork=True) == (False, True)
 
 
-def test_refusal_lists_the_differences_and_names_the_fork() -> None:
-    checkpoint = Path("runs/a/checkpoints/step-00000400")
-    with pytest.raises(CheckpointError, match=r"other settings: seed was 0, now 1; lr .*--fork runs/a@step-400\."):
-        refuse(checkpoint, ["seed was 0, now 1", "lr was 1, now 2"], is_fork=False)
-    refuse(checkpoint, [], is_fork=False)
-
-
-def test_checkpoints_are_in_the_order_of_their_steps(tmp_path: Path) -> None:
-    folder = tmp_path / "checkpoints"
-    for name in ("step-00000012", "step-00000004", "step-100000000", "step-x", ".step-00000016.writing", "other"):
-        (folder / name).mkdir(parents=True)
-    found = [checkpoint.name for checkpoint in list_checkpoints(tmp_path)]
-    assert found == ["step-00000004", "step-00000012", "step-100000000"]
-    assert list_checkpoints(tmp_path / "nothing") == []
-
-
-def test_directory_belongs_to_one_run_at_a_time(tmp_path: Path) -> None:
-    first, second = DirectoryLock(), DirectoryLock()
-    assert first.hold(tmp_path) is None
-    assert first.hold(tmp_path) is None
-    with pytest.raises(ValueError, match="Another run works in"):
-        second.hold(tmp_path)
-    first.release()
-    assert second.hold(tmp_path) is None
-    second.release()
+@pytest.mark.parametrize(
+    ("name", "value", "alters"),
+    [("lr", 0.5, True), ("timeline", [{"at": "1st"}], True), ("log_every", 3, False), ("compile", True, False)],
+)
+def test_fork_trains_on_only_if_the_meaning_of_its_settings_changed(name: str, value: Any, alters: bool) -> None:
+    before = RunConfig().to_dict()
+    found = compare_settings(before, before | {name: value}, same_rows=True, is_fork=True)
+    assert (len(found.notes), found.refused, found.alters_training) == (1, [], alters)

@@ -1,50 +1,15 @@
-"""Where a run goes on, and what may differ from the run that wrote the checkpoint."""
+"""What differs between the settings of two runs, and whether one may continue the other."""
 
 from __future__ import annotations
 
-import dataclasses
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from research.settings.config import NOT_REPEATED, DataSettings, RunConfig
-
-Say = Callable[[str], None]
-
-
-HARMLESS = (
-    "plugin",
-    "allow_padding_sensitive",
-    "on_nonfinite",
-    "save_every",
-    "keep",
-    "on_save_error",
-    "log_with",
-    "log_every",
-    "profile",
-)
-"""Settings that change nothing of what is trained."""
-ROUNDING = (
-    "micro_batch_size",
-    "evaluation_batch_size",
-    "num_threads",
-    "deterministic",
-    "compile",
-    "compile_backend",
-    "cache_features",
-    "cache_dtype",
-)
-"""Settings that change how numbers are rounded, or which units dropout drops."""
-ABOUT_ROWS = tuple(
-    item.name for item in dataclasses.fields(DataSettings) if item.name not in ("max_length", "truncation")
-)
-"""Settings that say which rows there are; what counts is the rows themselves."""
-FIXED_IN_FORKS = ("encoder", "head", "freeze", "peft", "init_from", "batch_size", "seed", "optimizer", "smoke")
-"""Settings that a fork must share with its parent: the checkpoint's weights, its optimizer, its place in the data."""
-
-READ_BY_EVALUATIONS = ("max_length", "truncation")
-"""Settings that decide how much of a row an evaluation reads; a fork's metrics do not compare across a change."""
+from research.settings.config import RunConfig
+from research.settings.declarations import Effect
+from research.settings.flags import declaration_of
 
 
 @dataclass(frozen=True)
@@ -75,20 +40,21 @@ def compare_settings(
     alters_training = False
     before = RunConfig().to_dict() | dict(before)
     for name, value in now.items():
+        declared = declaration_of(name)
         old, new = _as_json(before[name]), _as_json(value)
-        if _are_equal(old, new) or name in NOT_REPEATED or (is_fork and name == "fork"):
+        if _are_equal(old, new) or declared.effect is Effect.INVOCATION or (is_fork and name == "fork"):
             continue
         change = f"{name} was {old!r}, now {new!r}"
-        if name in ABOUT_ROWS:
+        if declared.effect is Effect.ROWS:
             (notes if same_rows else refused).append(f"{change} (the rows are the same)" if same_rows else change)
         elif is_fork:
-            (refused if name in FIXED_IN_FORKS else notes).append(change)
-            alters_training |= name not in (*HARMLESS, *ROUNDING)
-        elif name in HARMLESS:
+            (notes if declared.fixed_in_forks is None else refused).append(change)
+            alters_training |= declared.effect is Effect.MEANING
+        elif declared.effect is Effect.NONE:
             notes.append(change)
-        elif name == "num_threads" and new is None:
-            continue  # the checkpoint's number is taken
-        elif name in ROUNDING:
+        elif declared.null_keeps and new is None:
+            continue  # the checkpoint's value is taken
+        elif declared.effect is Effect.ROUNDING:
             notes.append(f"{change} (numbers are rounded in another way, or dropout drops other units)")
         else:
             refused.append(change)

@@ -1,0 +1,88 @@
+"""The words of a command line: flags with their values, in the order in which they stand."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from heads.registry import UnknownNameError, describe_unknown
+
+HELP = "help"
+
+
+@dataclass(frozen=True)
+class Flag:
+    """One flag, with one value."""
+
+    name: str
+    """Without hyphens before it, and with underscores in it; `help` for a request for help."""
+    option: str | None
+    """What follows a dot: an option of a choice. None without a dot."""
+    value: str
+    """As it was typed; `true` for a bare flag that takes true or false."""
+
+
+def read_flags(
+    arguments: Sequence[str],
+    kinds: Mapping[str, Any],
+    *,
+    with_options: Collection[str] = (),
+    with_several: Collection[str] = (),
+) -> list[Flag]:
+    """Return the flags of a command line: `--name value`, `--name=value`, and bare ones that take true or false.
+
+    Args:
+        arguments: what follows the script's name.
+        kinds: the type of each flag.
+        with_options: flags that have options behind a dot.
+        with_several: flags that take all values up to the next flag, instead of one.
+    Raises:
+        UnknownNameError: for a flag that is not known.
+        ValueError: for a flag without its value, or a value without its flag.
+    """
+    flags: list[Flag] = []
+    position = 0
+    while position < len(arguments):
+        argument = arguments[position]
+        position += 1
+        if argument in ("-h", "--help"):
+            flags.append(Flag(HELP, None, "true"))
+            continue
+        if not argument.startswith("--"):
+            raise ValueError(f"Expected a flag such as --head, got '{argument}'.")
+        written, equals, value = argument[2:].partition("=")
+        written = written.replace("-", "_")
+        name, dot, option = written.partition(".")
+        if name not in kinds or (dot and name not in with_options):
+            raise UnknownNameError(
+                describe_unknown("flag", f"--{written}", [f"--{known}" for known in kinds], listed_as="Flags")
+            )
+        values = [value]
+        if not equals:
+            values = _values_after(arguments[position:], kinds[name], takes_several=name in with_several)
+            position += len(values)
+            if not values and not _is_switch(kinds[name]):
+                raise ValueError(f"The flag --{written} needs a value.")
+        flags += [Flag(name, option if dot else None, value) for value in values or ["true"]]
+    return flags
+
+
+def _values_after(following: Sequence[str], kind: Any, *, takes_several: bool) -> list[str]:
+    """Return the values at the beginning of what follows a flag."""
+    values = []
+    for argument in following:
+        if argument.startswith("--") or (_is_switch(kind) and argument not in _switch_values(kind)):
+            break
+        values.append(argument)
+        if not takes_several:
+            break
+    return values
+
+
+def _is_switch(kind: Any) -> bool:
+    return kind in (bool, bool | None)
+
+
+def _switch_values(kind: Any) -> tuple[str, ...]:
+    return ("true", "false") if kind is bool else ("true", "false", "null")

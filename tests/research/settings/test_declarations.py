@@ -1,0 +1,169 @@
+"""Every setting declares itself, and each means on resume, in forks and in studies what this table says."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import typing
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from research.settings.config import SETTING_GROUPS, RunConfig
+from research.settings.declarations import PERIOD, TIME, Bounds, Declaration, Effect, Stage, declarations, setting
+from research.settings.flags import LookingSettings, declaration_of, names_where
+from research.settings.value_types import alternatives
+
+GROUPS = (*SETTING_GROUPS, LookingSettings)
+EFFECTS = {
+    Effect.MEANING: """encoder head objective hook freeze peft dropout attention_dropout max_length truncation epochs
+        max_steps batch_size optimizer lr head_lr layer_decay weight_decay schedule schedule_interval warmup
+        max_grad_norm mixed_precision timeline evaluate_every best_metric patience init_from fork seed smoke""",
+    Effect.ROWS: """data task text_column text_pair_column label_column label_separator allow_unknown_tokens encoding
+        quoting columns cleaning bad_rows unseen_labels limit_train limit_validation limit_test validation_share
+        test_share split_seed""",
+    Effect.ROUNDING: """micro_batch_size compile compile_backend cache_features cache_dtype evaluation_batch_size
+        num_threads deterministic""",
+    Effect.NONE: """plugin allow_padding_sensitive on_nonfinite save_every keep on_save_error log_with log_every
+        profile""",
+    Effect.INVOCATION: "name output_dir overwrite resume dry_run print_config list traceback",
+}
+STAGES = {
+    Stage.ROW_NUMBERS: "data task text_column text_pair_column label_column label_separator quoting columns",
+    Stage.ROWS: """encoding cleaning bad_rows unseen_labels limit_train limit_validation limit_test validation_share
+        test_share split_seed""",
+    Stage.TOKENS: "encoder allow_unknown_tokens smoke",
+    Stage.INPUTS: "max_length truncation",
+    Stage.HIDDEN_STATES: "freeze mixed_precision cache_dtype init_from",
+}
+OTHERS: dict[str, tuple[Callable[[Declaration], bool], str]] = {
+    "fixed in forks": (
+        lambda declared: declared.fixed_in_forks is not None,
+        "encoder head freeze peft batch_size optimizer init_from seed smoke",
+    ),
+    "fixed in studies": (
+        lambda declared: declared.fixed_in_studies is not None,
+        "plugin name output_dir overwrite resume fork smoke dry_run print_config list traceback",
+    ),
+    "refused in studies": (
+        lambda declared: declared.instead_in_studies is not None,
+        "overwrite resume print_config list",
+    ),
+    "not in the id of a trial": (
+        lambda declared: not declared.makes_another_trial,
+        """plugin allow_padding_sensitive micro_batch_size compile compile_backend cache_features on_nonfinite
+        evaluation_batch_size name output_dir overwrite resume save_every keep on_save_error num_threads deterministic
+        log_with log_every profile dry_run print_config list traceback""",
+    ),
+    "names an arm": (lambda declared: declared.names_arm, "encoder head objective data schedule"),
+    "flags replace a list": (lambda declared: declared.flags_replace, "cleaning log_with"),
+    "null keeps": (lambda declared: declared.null_keeps, "num_threads"),
+    "time": (lambda declared: declared.unit == TIME, "warmup"),
+    "period": (lambda declared: declared.unit == PERIOD, "evaluate_every save_every"),
+    "above 0": (
+        lambda declared: declared.bounds == Bounds(above=0),
+        """max_length limit_train limit_validation limit_test epochs max_steps batch_size micro_batch_size lr
+        layer_decay patience evaluation_batch_size keep num_threads log_every""",
+    ),
+    "0 or more": (lambda declared: declared.bounds == Bounds(at_least=0), "head_lr weight_decay max_grad_norm"),
+    "seed": (lambda declared: declared.bounds == Bounds(at_least=0, at_most=2**32 - 1), "split_seed seed"),
+    "below 1": (
+        lambda declared: declared.bounds == Bounds(at_least=0, below=1),
+        "dropout attention_dropout validation_share test_share",
+    ),
+}
+
+
+@pytest.mark.parametrize("effect", Effect)
+def test_effect_on_resume_is_that_of_the_table(effect: Effect) -> None:
+    assert " ".join(names_where(lambda declared: declared.effect is effect)) == " ".join(EFFECTS[effect].split())
+
+
+@pytest.mark.parametrize("stage", Stage)
+def test_stage_is_that_of_the_table(stage: Stage) -> None:
+    assert " ".join(names_where(lambda declared: declared.stage is stage)) == " ".join(STAGES[stage].split())
+
+
+@pytest.mark.parametrize("case", OTHERS)
+def test_declarations_are_those_of_the_table(case: str) -> None:
+    accepts, names = OTHERS[case]
+    assert " ".join(names_where(accepts)) == " ".join(names.split())
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_every_setting_declares_itself(group: type[Any]) -> None:
+    kinds = typing.get_type_hints(group)
+    for name, declared in declarations(group).items():
+        takes_numbers = bool({int, float} & {*alternatives(kinds[name])})
+        assert (declared.bounds is not None) == takes_numbers, name
+        assert declared.unit is not None or not takes_numbers, name
+        assert not declared.flags_replace or typing.get_origin(kinds[name]) is list, name
+        assert not declared.null_keeps or type(None) in alternatives(kinds[name]), name
+        for reason in (declared.fixed_in_forks, declared.fixed_in_studies, declared.instead_in_studies):
+            assert reason is None or len(reason.split()) >= 3, name
+        # What belongs to one call belongs to no trial and no fork alone; what a study refuses, no grid varies.
+        assert declared.effect is not Effect.INVOCATION or declared.fixed_in_studies is not None, name
+        assert declared.fixed_in_forks is None or declared.effect is Effect.MEANING, name
+        assert declared.instead_in_studies is None or declared.fixed_in_studies is not None, name
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_default_is_within_its_own_bounds(group: type[Any]) -> None:
+    defaults = dataclasses.asdict(group())
+    for name, declared in declarations(group).items():
+        assert declared.bounds is None or defaults[name] is None or declared.bounds.contain(defaults[name]), name
+
+
+def test_setting_that_declares_nothing_is_refused() -> None:
+    @dataclasses.dataclass(frozen=True)
+    class Group:
+        loud: int = setting(1, effect=Effect.NONE)
+        silent: int = 1
+
+    with pytest.raises(TypeError, match=r"Group\.silent"):
+        declarations(Group)
+
+
+def test_defaults_that_are_lists_are_not_shared() -> None:
+    first, second = RunConfig(), RunConfig()
+    assert first.log_with == ["tensorboard"]
+    assert first.log_with is not second.log_with
+
+
+@pytest.mark.parametrize(
+    ("bounds", "inside", "outside"),
+    [
+        (Bounds(above=0), [1e-9, 1, 1e300], [0, -1, math.inf, math.nan]),
+        (Bounds(at_least=0), [0, 0.0, 5], [-1e-9, math.inf, math.nan]),
+        (Bounds(at_least=0, at_most=3), [0, 3], [-1, 4, math.inf, math.nan]),
+        (Bounds(at_least=0, below=1), [0, 0.999], [1, -0.1, math.nan]),
+        (Bounds(above=0, below=1), [0.5], [0, 1]),
+    ],
+)
+def test_bounds_contain(bounds: Bounds, inside: list[float], outside: list[float]) -> None:
+    assert all(bounds.contain(value) for value in inside)
+    assert not any(bounds.contain(value) for value in outside)
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("lr", [0, -1.0, math.inf, math.nan]),
+        ("head_lr", [-1.0, math.inf]),
+        ("seed", [-1, 2**32]),
+        ("dropout", [1.0, -0.5]),
+        ("limit_test", [0]),
+    ],
+)
+def test_number_out_of_bounds_is_refused(name: str, values: list[Any]) -> None:
+    for value in values:
+        with pytest.raises(ValueError, match=f"Expected {name} {declaration_of(name).bounds}, got {value}"):
+            RunConfig(**{name: value})
+
+
+def test_recipe_has_every_setting_but_those_of_one_call() -> None:
+    config = RunConfig(name="a", output_dir="b", overwrite=True, resume="auto", lr=0.5)
+    recipe = config.to_recipe()
+    assert recipe["lr"] == 0.5
+    assert config.to_dict().keys() - recipe.keys() == {"name", "output_dir", "overwrite", "resume"}

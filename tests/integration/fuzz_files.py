@@ -37,7 +37,6 @@ from transformers import AutoTokenizer
 
 from research.data.batches.collate import Collator
 from research.data.batches.tokens import tokenize_splits
-from research.data.prepare import cache
 from research.data.prepare.load import load_splits
 from research.settings.config import DataSettings
 from research.system.errors import complain, is_for_the_user
@@ -390,7 +389,6 @@ def fuzz(
     encoder = folder / "encoder"
     if not encoder.exists():
         write_tiny_encoder(encoder)
-    cache.fingerprint()  # hashes the code once, for all children
     gc.collect()
     gc.freeze()  # forked children share the memory of existing objects
     for number in range(first, first + num_files):

@@ -170,7 +170,7 @@ def own_registries(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let what plugins register end with the test."""
     registries: tuple[Registry[object], ...] = (HEADS, HOOKS, EDITS, OBJECTIVES, SCHEDULES, CLEANING)  # type: ignore[assignment]
     for registry in registries:
-        monkeypatch.setattr(registry, "_entries", dict(registry._entries))
+        monkeypatch.setattr(registry, "_own_entries", dict(registry._entries))
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pyarrow as pa
 from datasets import Dataset
 
 from research.data.prepare import cache, cleaning
-from research.data.prepare.prepare import prepare
+from research.data.prepare.prepare import ROWS_FORMAT, prepare
 from research.data.sources.bad_rows import LeftOut
 from research.data.sources.encodings import check_encoding
 from research.data.sources.find import find_source
@@ -98,6 +98,7 @@ def _load(settings: DataSettings, cache_dir: Path | None, log: Log) -> Splits:
         log(line)
     directory = cache.find_cache_dir(cache_dir)
     key = cache.fingerprint(
+        ROWS_FORMAT,
         source.identity,
         cleaning.fingerprint_steps(settings.cleaning),
         {

@@ -150,7 +150,7 @@ def test_edits_of_what_the_encoder_gives_are_said(decided: Any, case: str) -> No
 
 @pytest.fixture
 def own_edit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(EDITS, "_entries", dict(EDITS._entries))
+    monkeypatch.setattr(EDITS, "_own_entries", dict(EDITS._entries))
 
     @register_edit("my_edit", changes_parameters=False)
     def my_edit(run: Any) -> None:

@@ -76,7 +76,7 @@ def test_a_file_of_the_same_size_and_time_is_read_again(load, write_csv) -> None
 
 
 def test_a_changed_cleaning_step_is_applied(load, write_csv, tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(CLEANING, "_entries", dict(CLEANING._entries))
+    monkeypatch.setattr(CLEANING, "_own_entries", dict(CLEANING._entries))
     path = write_csv(*reviews(40))
     plugin = tmp_path / "my_steps.py"
     for word in ("first", "other"):

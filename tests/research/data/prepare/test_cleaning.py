@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from research.data.prepare.cleaning import CLEANING, compose, register_cleaning
+from research.data.prepare.cleaning import CLEANING, compose, fingerprint_steps, register_cleaning
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_texts_that_cleaning_makes_equal_stay_on_one_side(load, write_csv) -> No
 
 
 def test_step_that_returns_no_text_is_refused(monkeypatch) -> None:
-    monkeypatch.setattr(CLEANING, "_entries", dict(CLEANING._entries))
+    monkeypatch.setattr(CLEANING, "_own_entries", dict(CLEANING._entries))
 
     @register_cleaning("count")
     def count(text: str) -> str:
@@ -58,3 +58,11 @@ def test_step_that_returns_no_text_is_refused(monkeypatch) -> None:
 
     with pytest.raises(ValueError, match="cleaning step 'count' must return a str; got int"):
         compose(["count"])("text")
+
+
+def test_only_steps_of_users_are_known_by_their_code(monkeypatch) -> None:
+    monkeypatch.setattr(CLEANING, "_own_entries", dict(CLEANING._entries))
+    register_cleaning("mine")(lambda text: text)
+    own, mine = fingerprint_steps(["lowercase", "mine"])
+    assert own == "lowercase"
+    assert mine.startswith("mine:")

@@ -23,11 +23,13 @@ import numpy as np
 from research.runner.first_checks.check import check_first
 from research.settings.command_line import Command, parse
 from research.system.errors import run_script
+from research.system.loading import loading_libraries
 from research.system.paths import look_up
 
 if TYPE_CHECKING:
     from research.settings.config import RunConfig
-    from research.training.run import Run
+    from research.training.api import Run
+    from research.training.run import TrainingRun
 
 POINTS = ("on_batch", "after_backward", "before_step", "after_step", "end_of_step")
 """Where in a step it may be cut."""
@@ -158,9 +160,10 @@ def start(
 
 def run_watched(config: RunConfig, folder: Path, cut: str | None) -> int:
     """Run as run.py does, write hashes of everything after each step, and die at the cut."""
-    from research.runner.experiment import run_experiment
-    from research.training.digests import digests
-    from research.training.hook import Hook
+    with loading_libraries():
+        from research.runner.experiment import run_experiment
+        from research.training.digests import digests
+        from research.training.hook import Hook
 
     class Watch(Hook):
         """Writes hashes after every step."""
@@ -174,7 +177,7 @@ def run_watched(config: RunConfig, folder: Path, cut: str | None) -> int:
         step, _, point = cut.partition(":")
         otherwise = getattr(Watch, point)
 
-        def die(self: Watch, run: Run, *arguments: Any) -> Any:
+        def die(self: Watch, run: TrainingRun, *arguments: Any) -> Any:
             # In the last two points the clock counts the step already.
             if run.clock.step + (point not in ("after_step", "end_of_step")) == int(step):
                 os.kill(os.getpid(), signal.SIGKILL)

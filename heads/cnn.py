@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from heads.base import EncoderSpec, Head, register_head
 from heads.checks import require_positive, require_probability
-from heads.classifier import OutputLayer
 from heads.masking import masked_max, take_places, token_order
+from heads.output_layer import OutputLayer
 
 
 @register_head("cnn")

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from heads.base import EncoderSpec, Head, register_head
 from heads.checks import require_one_of, require_probability
-from heads.classifier import OutputLayer
 from heads.masking import first_token, masked_max, masked_mean
+from heads.output_layer import OutputLayer
 
 NUM_LAYERS = 4
 

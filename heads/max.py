@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from jaxtyping import Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 
-from heads.base import EncoderSpec, Head, register_head
-from heads.checks import require_probability
-from heads.classifier import OutputLayer
+from heads.base import register_head
 from heads.masking import masked_max
+from heads.pooled import PooledHead
 
 
 @register_head("max")
-class MaxHead(Head):
+class MaxHead(PooledHead):
     """The maximum over all tokens' hidden states, dropout, linear.
 
     Source: Reimers & Gurevych 2019, Sentence-BERT (max pooling).
@@ -21,14 +20,8 @@ class MaxHead(Head):
         dropout: probability of dropping a feature before the linear layer.
     """
 
-    def __init__(self, encoder: EncoderSpec, num_labels: int, *, dropout: float = 0.1) -> None:
-        super().__init__()
-        require_probability(dropout=dropout)
-        self.dropout = nn.Dropout(dropout)
-        self.out = OutputLayer(encoder.hidden_size, num_labels)
-
-    def forward(
+    def pool(
         self, hidden_states: Float[Tensor, "batch seq hidden"], attention_mask: Int[Tensor, "batch seq"]
-    ) -> Float[Tensor, "batch labels"]:
-        """See `Head.forward`."""
-        return self.out(self.dropout(masked_max(hidden_states, attention_mask)))
+    ) -> Float[Tensor, "batch hidden"]:
+        """See `PooledHead.pool`."""
+        return masked_max(hidden_states, attention_mask)

@@ -9,8 +9,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from heads.base import EncoderSpec, Head
-from heads.classifier import OutputLayer
 from heads.masking import masked_max, masked_mean, reversed_token_order, take_place, take_places, token_order
+from heads.output_layer import OutputLayer
 
 Pooling = Literal["last", "mean", "max"]
 Recurrent = TypeVar("Recurrent", bound="RecurrentHead")

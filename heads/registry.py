@@ -6,6 +6,7 @@ import difflib
 import importlib
 import inspect
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Generic, TypeVar
 
 Entry = TypeVar("Entry")
@@ -77,6 +78,15 @@ class Registry(Generic[Entry]):
             return entry
 
         return decorate
+
+    @contextmanager
+    def isolated(self) -> Iterator[None]:
+        """Forget on leaving what was registered inside, as a test of an own entry wants it."""
+        before = dict(self._entries)
+        try:
+            yield
+        finally:
+            self._own_entries = before
 
     def name_of(self, entry: object) -> str | None:
         """Return the name that something is registered under, or None."""

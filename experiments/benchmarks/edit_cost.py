@@ -41,7 +41,7 @@ def measure_here(folder: Path, batch_size: int) -> Times:
     from research import Hook, RunConfig, run_experiment
     from research.system.checksums import checksum
     from research.training import audit
-    from research.training.run import Run
+    from research.training.api import Run
 
     class Stopwatch(Hook):
         """Asks for the next edit, and takes the time until it is applied."""

@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 
 from research import Hook, RunConfig, run_experiment
-from research.training.run import Run
+from research.training.api import Run
 
 FIRST_STEPS = 50
 

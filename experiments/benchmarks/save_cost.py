@@ -17,8 +17,8 @@ from pathlib import Path
 
 from research import Hook, RunConfig, run_experiment
 from research.settings.run_files import BEST
-from research.training.checkpoint.checkpoint import save_checkpoint
-from research.training.run import Run
+from research.training.api import Run
+from research.training.checkpoint.save import save_checkpoint
 
 MAX_LENGTH = 512
 EVERY = 100

@@ -76,8 +76,8 @@ def midway(folder: Path, batch_size: int, *, precision: str = "bf16", attention_
     """This project, with its built-in hooks."""
     from research.runner.experiment import run_experiment
     from research.settings.config import RunConfig
+    from research.training.api import Run
     from research.training.hook import Hook
-    from research.training.run import Run
 
     class Stopwatch(Hook):
         """Stands first in the list, so that it stops before the evaluation after the last step."""

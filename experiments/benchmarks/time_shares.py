@@ -17,7 +17,7 @@ from pathlib import Path
 from torch.profiler import ProfilerActivity, profile
 
 from research import Hook, RunConfig, run_experiment
-from research.training.run import Run
+from research.training.api import Run
 
 KINDS = {
     "matrix products": ("mm", "addmm", "bmm", "baddbmm", "linear", "mkldnn_linear", "mkldnn_rnn_layer"),

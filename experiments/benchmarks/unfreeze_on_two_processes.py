@@ -108,7 +108,7 @@ def digest(tensors: Iterable[Any]) -> str:
 def midway(watch: Watch, folder: Path, num_processes: int) -> None:
     """This project: a timeline of one edit."""
     from research import Hook, RunConfig, run_experiment
-    from research.training.run import Run
+    from research.training.api import Run
 
     class Watcher(Hook):
         def on_train_start(self, run: Run) -> None:

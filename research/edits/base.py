@@ -24,7 +24,7 @@ from research.settings.config import RunConfig
 from research.settings.options import options_of, typed_options
 from research.settings.times import Clock
 from research.system.seeds import derived_seed
-from research.tasks.task import Task
+from research.tasks.base import Task
 
 if TYPE_CHECKING:
     from research.edits.records import Record
@@ -81,8 +81,6 @@ class Editable(Protocol):
     """Factor on every group's base rate."""
     objective: Objective
     """What is minimised."""
-    collator: Collator
-    """Makes training batches of rows."""
     clock: Clock
     """Where the run is."""
     journal: list[Record]
@@ -91,6 +89,11 @@ class Editable(Protocol):
     """The edit that is being applied."""
     fresh: set[nn.Parameter]
     """Parameters that the edits of this boundary made or initialised anew."""
+
+    @property
+    def collator(self) -> Collator:
+        """Makes training batches of rows; its `max_length` may change."""
+        ...
 
     @property
     def accelerator(self) -> Processes:

@@ -19,16 +19,18 @@ from research.data.batches.batch import Batch
 from research.data.batches.order import Rows
 from research.data.prepare import cache
 from research.data.prepare.arrow import hash_rows
+from research.edits.base import Editable
 from research.features.cache import Layers, Say, find_features, find_or_build
 from research.features.guard import Decision, Watch
 from research.features.store import FEATURES_FORMAT, DamageError, FeatureStore, Layer, Places, write_features
+from research.model.encoder_with_head import EncoderWithHead
 from research.records.results import weights_sha256
 from research.system import durable
 from research.system.checksums import checksums
 from research.system.waiting import Announced, Counted
 
 if TYPE_CHECKING:
-    from research.training.run import Run
+    from research.training.run import TrainingRun
 
 
 class UnstorableError(ValueError):
@@ -43,28 +45,27 @@ class Features:
         stores: by split.
     """
 
-    def __init__(self, run: Run, stores: dict[str, FeatureStore]) -> None:
+    def __init__(self, run: TrainingRun, stores: dict[str, FeatureStore]) -> None:
         self.stores = stores
         self.digest = hashlib.sha256("".join(store.last_hash for store in stores.values()).encode()).hexdigest()
         """Hash of the stored hidden states, of the last layer: what differs in its bits was computed otherwise."""
         self.watch = Watch.of(run)
         self._checksums = checksums(run.encoder_with_head.encoder)
 
-    def reason_against(self, run: Run) -> str | None:
+    def reason_against(self, model: EncoderWithHead) -> str | None:
         """Return why they cannot be used for the next batch, or None."""
-        model = run.encoder_with_head
         wants_all = model.head.wants == "all_hidden_states"
         if wants_all and not all(store.has_all_layers for store in self.stores.values()):
             return f"the head '{model.config.head}' reads all layers, and only the last is stored"
         return self.watch.reason_of_hooks(model)
 
-    def reason_after_edits(self, run: Run) -> str | None:
+    def reason_after_edits(self, run: Editable) -> str | None:
         """Return why they cannot be used after the edits of a boundary, or None."""
         return self.watch.reason_of_edits(run)
 
-    def add_to(self, batch: Batch, run: Run, split: str, rows: Rows) -> Batch:
+    def add_to(self, batch: Batch, model: EncoderWithHead, split: str, rows: Rows) -> Batch:
         """Return a batch with the hidden states that the head reads."""
-        all_layers = run.encoder_with_head.head.wants == "all_hidden_states"
+        all_layers = model.head.wants == "all_hidden_states"
         mask = batch.inputs["attention_mask"]
         assert isinstance(mask, Tensor)
         hidden_states = self.stores[split].batch(rows, mask, all_layers=all_layers)
@@ -84,7 +85,7 @@ class Features:
                 "states were stored ones; run with --cache_features false."
             )
 
-    def follow(self, run: Run) -> str | None:
+    def follow(self, run: Editable) -> str | None:
         """Belong to the model that a run has now; return why they cannot, or None."""
         if checksums(run.encoder_with_head.encoder) != self._checksums:
             return "the encoder's weights are others"
@@ -92,7 +93,7 @@ class Features:
         return None
 
 
-def use_features(run: Run, decision: Decision, layers: Layers, say: Say) -> None:
+def use_features(run: TrainingRun, decision: Decision, layers: Layers, say: Say) -> None:
     """Let a run have stored hidden states, where they can be; what was hoped for and cannot be is said.
 
     Called on every process, on a run that is as it will be in its first step, but for what is frozen.
@@ -106,18 +107,18 @@ def use_features(run: Run, decision: Decision, layers: Layers, say: Say) -> None
     if decision.reason is not None:
         if run.config.cache_features or decision.is_frozen_at_first:
             say(f"Hidden states are not cached: {decision.reason}.")
-    elif run.gave_features_up:
+    elif run.batches.cache_disabled:
         say("Hidden states are not cached: the run that goes on here had given that up.")
     else:
-        run.features = open_features(run, "all" if "all" in (layers, decision.layers) else "last", say)
-        run.gave_features_up = run.features is None
+        run.batches.features = open_features(run, "all" if "all" in (layers, decision.layers) else "last", say)
+        run.batches.cache_disabled = run.features is None
     if run.features is not None:
         say(f"The encoder stays frozen: its hidden states come from {cache.find_cache_dir(run.splits.cache_dir)}.")
-        if run.features_before not in (None, run.features.digest):
+        if run.origin.features_digest not in (None, run.features.digest):
             say("Other than before: these hidden states were computed anew, and are rounded in another way.")
 
 
-def open_features(run: Run, layers: Layers, say: Say) -> Features | None:
+def open_features(run: TrainingRun, layers: Layers, say: Say) -> Features | None:
     """Return the hidden states of a run's splits, computed first where they are not in the cache.
 
     Called on every process.
@@ -144,7 +145,7 @@ def open_features(run: Run, layers: Layers, say: Say) -> Features | None:
     return Features(run, stores)
 
 
-def _open_splits(run: Run, layers: Layers, say: Say) -> dict[str, FeatureStore] | None:
+def _open_splits(run: TrainingRun, layers: Layers, say: Say) -> dict[str, FeatureStore] | None:
     folder = cache.find_cache_dir(run.splits.cache_dir)
     with Announced("Looking for stored hidden states", say):
         encoder = _fingerprint_encoder(run)
@@ -175,7 +176,7 @@ def _open_splits(run: Run, layers: Layers, say: Say) -> dict[str, FeatureStore] 
         return None
 
 
-def _fingerprint_encoder(run: Run) -> list[Any]:
+def _fingerprint_encoder(run: TrainingRun) -> list[Any]:
     """Return all that decides what the encoder makes of its inputs; its dropout is off."""
     encoder = run.encoder_with_head.encoder
     left_out = ("_name_or_path", "transformers_version")
@@ -188,7 +189,7 @@ def _fingerprint_encoder(run: Run) -> list[Any]:
     return [weights_sha256(encoder), json.loads(json.dumps(config, default=str)), how, run.environment]
 
 
-def _fingerprint(run: Run, encoder: list[Any], rows: Dataset) -> str:
+def _fingerprint(run: TrainingRun, encoder: list[Any], rows: Dataset) -> str:
     """Return the key of a split's hidden states, the same for those of the last layer and of all."""
     columns = [name for name in ("input_ids", "pair_ids") if name in rows.column_names]
     return cache.fingerprint(
@@ -196,7 +197,7 @@ def _fingerprint(run: Run, encoder: list[Any], rows: Dataset) -> str:
     )
 
 
-def _probe(run: Run, layers: Layers) -> list[Layer]:
+def _probe(run: TrainingRun, layers: Layers) -> list[Layer]:
     """Encode one row, and return what is to be stored.
 
     Raises:
@@ -222,7 +223,7 @@ def _name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
-def _encode(run: Run, split: str, order: Rows, layers: Layers) -> Iterator[tuple[Tensor, ...]]:
+def _encode(run: TrainingRun, split: str, order: Rows, layers: Layers) -> Iterator[tuple[Tensor, ...]]:
     """Yield each layer's hidden states of some rows' tokens, [tokens, hidden], until all rows were there."""
     size = run.config.evaluation_batch_size
     with Counted(f"encoding {split}", len(order), "row", run.say if run.is_main else None) as progress:
@@ -233,7 +234,7 @@ def _encode(run: Run, split: str, order: Rows, layers: Layers) -> Iterator[tuple
 
 
 @torch.no_grad()
-def _hidden_states(run: Run, split: str, rows: Rows, layers: Layers) -> tuple[Tensor, ...]:
+def _hidden_states(run: TrainingRun, split: str, rows: Rows, layers: Layers) -> tuple[Tensor, ...]:
     """Return each layer's hidden states of some rows' tokens, [tokens, hidden], as a frozen encoder gives them."""
     model = run.encoder_with_head
     batch = run.collator(getattr(run.splits, split)[rows]).to(run.accelerator.device)

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Literal
 
 from research.system.durable import StorageError
 from research.system.waiting import Announced
-from research.training.checkpoint.checkpoint import save_checkpoint
+from research.training.checkpoint.save import save_checkpoint
 from research.training.hook import Hook
+from research.training.run import TrainingRun
 
 if TYPE_CHECKING:
-    from research.training.run import Run
+    from research.training.api import Run
 
 OnSaveError = Literal["stop", "continue"]
 
@@ -37,6 +38,7 @@ class Checkpointing(Hook):
             return
         try:
             with Announced("Saving a checkpoint", run.say if run.is_main else None):
+                assert isinstance(run, TrainingRun), "a checkpoint holds all parts of a run"
                 save_checkpoint(run, self.keep)
         except StorageError as error:
             if self.on_save_error == "stop" or run.signal:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from research.training.hook import Hook, register_hook
 
 if TYPE_CHECKING:
-    from research.training.run import Run
+    from research.training.api import Run
 
 
 @register_hook("ema")

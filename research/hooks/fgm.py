@@ -12,7 +12,7 @@ from research.data.batches.batch import Batch
 from research.training.hook import Hook, register_hook
 
 if TYPE_CHECKING:
-    from research.training.run import Run
+    from research.training.api import Run
 
 
 @register_hook("fgm")

@@ -9,7 +9,7 @@ from research.edits.timeline import Timeline, listed
 from research.training.hook import Hook
 
 if TYPE_CHECKING:
-    from research.training.run import Run
+    from research.training.api import Run
 
 
 class FollowTimeline(Hook):

@@ -19,7 +19,7 @@ from research.system.waiting import AGAIN_AFTER
 from research.training.hook import Hook
 
 if TYPE_CHECKING:
-    from research.training.run import Run
+    from research.training.api import Run
 
 
 class MetricsLog(Hook):

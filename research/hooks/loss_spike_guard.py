@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from research.training.hook import Hook, register_hook
 
 if TYPE_CHECKING:
-    from research.training.run import Run
+    from research.training.api import Run
 
 MIN_RELATIVE_DEVIATION = 0.01
 """Standard deviation that losses are taken to have at least, as a share of their mean."""

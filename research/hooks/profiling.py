@@ -10,7 +10,7 @@ from torch.profiler import ProfilerActivity, profile, schedule, tensorboard_trac
 from research.training.hook import Hook
 
 if TYPE_CHECKING:
-    from research.training.run import Run
+    from research.training.api import Run
 
 
 class Profiling(Hook):

@@ -13,13 +13,13 @@ from accelerate import Accelerator
 from rich.console import Group
 from rich.table import Table
 
-from research.records.figures import MANY_LABELS
+from research.records.many_labels import MANY_LABELS
 from research.records.results import predictions_path
 from research.settings.config import Choice, RunConfig
-from research.training.run import Run
+from research.training.run import TrainingRun
 
 
-def describe(run: Run) -> list[str]:
+def describe(run: TrainingRun) -> list[str]:
     """Return what is about to happen, in a few lines."""
     config, model = run.config, run.encoder_with_head
     head = Choice.of(config.head, "head").name

@@ -6,16 +6,14 @@ import contextlib
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from accelerate.utils import broadcast_object_list
-from matplotlib.figure import Figure
 
-from research.learning.metrics import predictions
 from research.learning.predictions import Predictions
 from research.model.encoder_with_head import EncoderWithHead
-from research.records.figures import MANY_LABELS, confusion_matrix_figure
+from research.records.many_labels import MANY_LABELS
 from research.records.results import (
     git_commit,
     read_result,
@@ -33,7 +31,6 @@ from research.records.run_directory import (
     run_directory,
 )
 from research.records.trackers import start_trackers, track_final_metrics, track_pictures
-from research.report.page import write_report
 from research.runner.describe import describe, out_of_memory_message, peak_memory_bytes, summary
 from research.runner.resolve import defaults_beside, resolve
 from research.runner.same_run import check_finished, refuse_other_run
@@ -50,12 +47,16 @@ from research.system.terminal import Terminal, print_message
 from research.system.user_code import During
 from research.system.waiting import Announced, reporter
 from research.training.accelerator import create_accelerator, end_run, refused_for_all, was_restarted
-from research.training.checkpoint.checkpoint import bring_back_files, retire_later_checkpoints
-from research.training.checkpoint.resuming import Start, check_checkpoint, fork_checkpoint, newest_checkpoint
+from research.training.checkpoint.find import Start, check_checkpoint, fork_checkpoint, newest_checkpoint
+from research.training.checkpoint.kept_files import bring_back_files
+from research.training.checkpoint.load import retire_later_checkpoints
 from research.training.hook import Hook
 from research.training.loop import train
-from research.training.run import Run
+from research.training.run import TrainingRun
 from research.training.wrapping import Wrapped
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Say = Callable[[str], None]
 
@@ -143,7 +144,7 @@ def find_start(config: RunConfig, directory: Path, say: Say, *, is_restart: bool
     return Start(checkpoint, is_fork=True)
 
 
-def train_and_finish(run: Run, say: Say, *, is_new: bool) -> dict[str, Any]:
+def train_and_finish(run: TrainingRun, say: Say, *, is_new: bool) -> dict[str, Any]:
     """Train and write what a run leaves; a run that fails says so in its result.json, if it has taken a step.
 
     Args:
@@ -170,7 +171,7 @@ def train_and_finish(run: Run, say: Say, *, is_new: bool) -> dict[str, Any]:
     return result
 
 
-def _write_failure(run: Run, error: BaseException, say: Say, *, is_new: bool) -> None:
+def _write_failure(run: TrainingRun, error: BaseException, say: Say, *, is_new: bool) -> None:
     with _said_beside(say):
         end_run(run.accelerator)  # trackers write from threads of their own
     if run.is_main and run.clock.step == 0 and is_new:
@@ -185,7 +186,7 @@ def _write_failure(run: Run, error: BaseException, say: Say, *, is_new: bool) ->
             write_result(run.directory, {"status": status, "error": describe_failure(error)})
 
 
-def finish(run: Run) -> tuple[dict[str, Any], dict[str, Predictions]]:
+def finish(run: TrainingRun) -> tuple[dict[str, Any], dict[str, Predictions]]:
     """Save the model, test the best one (or the last), write predictions and result, and return both."""
     config, directory, accelerator = run.config, run.directory, run.accelerator
     if run.is_main:
@@ -204,22 +205,24 @@ def finish(run: Run) -> tuple[dict[str, Any], dict[str, Predictions]]:
             run.predictions.clear()
         run.wrapped = Wrapped(accelerator.prepare_model(best, evaluation_mode=True), ())
         if run.features is not None:
-            run.give_features_up(run.features.follow(run))
+            run.batches.disable_cache(run.features.follow(run))
     elif config.best_metric is not None:
         run.say(f"No evaluation defined {config.best_metric}: the last model is tested instead of the best one.")
     # The validation metrics are known if these weights were evaluated last; a best model that is the last has the same.
     found = {split: run.latest_predictions(split) for split in ("validation", "test")}
     with Announced("Hashing the rows", say):
-        rows_sha256 = run.rows_sha256
+        rows_sha256 = run.batches.rows_sha256
     result = {
         "status": "finished",
         "stopped_because": run.stop_reason,
         "steps": run.clock.step,
         "epochs": run.clock.epochs_done,
         "world_size": accelerator.num_processes,
-        "examples_per_second": run.clock.num_examples_seen / run.train_seconds if run.train_seconds else 0.0,
-        "train_seconds": run.train_seconds,
-        "skipped_steps": run.num_skipped,
+        "examples_per_second": run.clock.num_examples_seen / run.totals.train_seconds
+        if run.totals.train_seconds
+        else 0.0,
+        "train_seconds": run.totals.train_seconds,
+        "skipped_steps": run.totals.num_skipped,
         "peak_memory_bytes": peak_memory_bytes(accelerator),
         "trainable_parameters": num_trainable,
         "edits": sum(record.skipped is None for record in run.journal),
@@ -252,8 +255,10 @@ def finish(run: Run) -> tuple[dict[str, Any], dict[str, Predictions]]:
     return result, found
 
 
-def draw(run: Run, result: dict[str, Any], found: dict[str, Predictions]) -> None:
+def draw(run: TrainingRun, result: dict[str, Any], found: dict[str, Predictions]) -> None:
     """Draw report.html and TensorBoard's pictures of a finished run; if that fails, warn: the result is safe.
+
+    The libraries for drawing are imported here, so that a run does not wait for them before it trains.
 
     Args:
         run: the run; its result and predictions are written.
@@ -263,25 +268,27 @@ def draw(run: Run, result: dict[str, Any], found: dict[str, Predictions]) -> Non
     matrices: dict[str, Figure] = {}
 
     def draw_matrices() -> None:
-        if run.task.problem_type == "single_label" and run.task.num_labels < MANY_LABELS:
+        from research.records.figures import confusion_matrix_figure
+
+        if run.task.has_confusion_matrix and run.task.num_labels < MANY_LABELS:
             for split, each in found.items():
                 if each.labels is not None:
-                    predicted = predictions(run.task, each.logits)
+                    predicted = run.task.predicted_labels(each.logits)
                     matrices[split] = confusion_matrix_figure(run.task, each.labels, predicted)
 
     def draw_for_tensorboard() -> None:
         for split, each in found.items():
             track_pictures(run.accelerator, run.task, split, each, matrices.get(split), run.clock.step)
 
+    def draw_report() -> None:
+        from research.report.page import write_report
+
+        write_report(run.directory, result, run.texts, found, matrices, defaults_beside(run.config, run.task))
+
     for what, make in (
         ("the confusion matrices", draw_matrices),
         ("the pictures for TensorBoard", draw_for_tensorboard),
-        (
-            REPORT,
-            lambda: write_report(
-                run.directory, result, run.texts, found, matrices, defaults_beside(run.config, run.task)
-            ),
-        ),
+        (REPORT, draw_report),
     ):
         try:
             with Announced(f"Drawing {what}", run.say):

@@ -29,10 +29,13 @@ from research.settings.config import RunConfig
 from research.system.seeds import derived_seed
 from research.system.waiting import Announced
 from research.training.accelerator import refused_for_all
-from research.training.checkpoint.checkpoint import find_parent, load_checkpoint
-from research.training.checkpoint.resuming import Start
+from research.training.batches import Batches
+from research.training.checkpoint.find import Start
+from research.training.checkpoint.load import load_checkpoint
+from research.training.checkpoint.state import find_parent
 from research.training.hook import Hook
-from research.training.run import Run
+from research.training.origin import Origin
+from research.training.run import TrainingRun
 from research.training.wrapping import wrap
 
 Say = Callable[[str], None]
@@ -46,7 +49,7 @@ def set_up(
     hooks: Sequence[Hook],
     say: Say,
     layers: Layers = "last",
-) -> Run:
+) -> TrainingRun:
     """Load the data, build the model and what trains it, and continue from a checkpoint if there is one.
 
     Args:
@@ -106,14 +109,12 @@ def set_up(
     # A seed of its own for each process from here on: replicas must not drop the same units.
     set_seed(derived_seed(config.seed, accelerator.process_index))
     compile_backend = config.compile_backend if config.compile else None
-    run = Run(
+    run = TrainingRun(
         config=config,
         directory=directory,
         accelerator=accelerator,
         task=task,
-        texts=texts,
-        splits=splits,
-        collator=plan.collator,
+        batches=Batches(texts, splits, plan.collator, accelerator.device, say),
         tokenizer=plan.tokenizer,
         wrapped=wrap(accelerator, model, compile_backend),
         optimizer=accelerator.prepare_optimizer(optimizer),
@@ -123,7 +124,7 @@ def set_up(
         hooks=plan.hooks,
         head_check=head_check,
         compile_backend=compile_backend,
-        parent=parent,
+        origin=Origin(start, parent),
     )
     if start is not None:
         with Announced(f"Loading {start.checkpoint}", say):

@@ -23,8 +23,8 @@ from research.studies.progress import duration
 from research.studies.storage.study import DONE, Entry
 from research.studies.worker import shared_settings, trains_head_only
 from research.training.accelerator import default_num_threads
+from research.training.api import Run
 from research.training.hook import Hook
-from research.training.run import Run
 
 NUM_STEPS = 4
 STARTING_SECONDS = 8.0

@@ -21,9 +21,9 @@ from research.studies.progress import StudyProgress
 from research.studies.storage.study import OPEN, Entry, Study
 from research.studies.worker import LOGS, POLL_SECONDS
 from research.system.processes import SUPERVISOR
+from research.system.scripts import script
 from research.system.terminal import Terminal
 
-ABLATE = Path(__file__).parents[2] / "experiments" / "ablate.py"
 MAX_IDLE_DEATHS = 3
 """Workers that may die one after the other, each before it took a trial."""
 
@@ -107,7 +107,15 @@ class Supervisor:
                 num_waiting -= 1
 
     def _start(self, index: int) -> subprocess.Popen[bytes]:
-        command = [sys.executable, str(ABLATE), "work", "--study", self.study.name, "--storage", self.study.address]
+        command = [
+            sys.executable,
+            str(script("ablate")),
+            "work",
+            "--study",
+            self.study.name,
+            "--storage",
+            self.study.address,
+        ]
         command += ["--directory", str(self.directory), "--num_workers", str(self.shares.num_workers)]
         if self.accelerate_config is not None:
             command += ["--accelerate_config", self.accelerate_config]

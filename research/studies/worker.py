@@ -31,10 +31,10 @@ from research.system.durable import write_text
 from research.system.errors import describe_failure, is_for_the_user
 from research.system.lock import is_held
 from research.system.processes import SUPERVISOR, is_alive
+from research.system.scripts import script
 from research.system.terminal import print_message
 from research.training.accelerator import default_num_threads
 
-RUN = Path(__file__).parents[2] / "experiments" / "run.py"
 TRIALS = "trials"
 LOGS = "logs"
 POLL_SECONDS = 0.5
@@ -191,7 +191,16 @@ class Worker:
             if self.num_workers > 1 and VISIBLE in os.environ:
                 command += ["--gpu_ids", "all"]  # of this worker's share; the config's list is the same for all workers
         # The log gets whole tracebacks, so that no trial must be repeated to see one.
-        command += [str(RUN), "--recipe", str(recipe), "--output_dir", str(place), "--resume", "auto", "--traceback"]
+        command += [
+            str(script("run")),
+            "--recipe",
+            str(recipe),
+            "--output_dir",
+            str(place),
+            "--resume",
+            "auto",
+            "--traceback",
+        ]
         with self._log(config) as log:
             # A session of its own: Ctrl-C in a terminal reaches all of it otherwise, and what this worker passes on
             # would be the second signal, which stops at once.

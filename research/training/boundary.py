@@ -18,18 +18,18 @@ from research.training import audit
 from research.training.wrapping import rewrap
 
 if TYPE_CHECKING:
-    from research.training.run import Run
+    from research.training.run import TrainingRun
 
 
-def settle(run: Run) -> None:
+def settle(run: TrainingRun) -> None:
     """Agree with the other processes, and apply the edits that were asked for; called on every process."""
-    requests = run.take_requests()
+    requests = run.requests.take()
     _exchange_control_message(run, requests)
     if requests:
         apply_edits(run, requests)
 
 
-def check_replicas(run: Run) -> None:
+def check_replicas(run: TrainingRun) -> None:
     """Compare the processes' models, which hooks may have written into; called on every process.
 
     Raises:
@@ -39,7 +39,7 @@ def check_replicas(run: Run) -> None:
     audit.check_replicas(run.encoder_with_head, run.optimizer, accelerator.gather, accelerator.num_processes)
 
 
-def _exchange_control_message(run: Run, requests: list[EditRequest]) -> None:
+def _exchange_control_message(run: TrainingRun, requests: list[EditRequest]) -> None:
     """Tell each other what was asked for: stops and signals count from any process, edits must be asked for on all.
 
     Raises:
@@ -62,7 +62,7 @@ def _exchange_control_message(run: Run, requests: list[EditRequest]) -> None:
         )
 
 
-def apply_edits(run: Run, requests: list[EditRequest]) -> None:
+def apply_edits(run: TrainingRun, requests: list[EditRequest]) -> None:
     """Apply edits, make wrappers and optimizer follow, audit, and write the journal; called on every process.
 
     Raises:
@@ -98,20 +98,20 @@ def apply_edits(run: Run, requests: list[EditRequest]) -> None:
     run.predictions.clear()  # those of the model before
     run.gradients_checked = False
     if run.features is not None:
-        run.give_features_up(run.features.reason_after_edits(run))
+        run.batches.disable_cache(run.features.reason_after_edits(run))
     run.applied = run.journal[before:]
     run.record_edits(run.applied)
     run.call("after_edits")
 
 
-def fit_wrappers(run: Run, requests: Sequence[EditRequest]) -> None:
+def fit_wrappers(run: TrainingRun, requests: Sequence[EditRequest]) -> None:
     """Make what lies around the model fit it as it is after some edits."""
     if run.needs_wrapping(requests):
         run.wrapped = rewrap(run.accelerator, run.wrapped, run.encoder_with_head, run.compile_backend)
     run.frozen = frozen_modules(run.encoder_with_head)
 
 
-def _raise_on_all(run: Run, error: Exception | None) -> None:
+def _raise_on_all(run: TrainingRun, error: Exception | None) -> None:
     """Raise an error on every process if there is one on any, so that none waits for another for ever."""
     messages = [None if error is None else f"{type(error).__name__}: {one_line(error)}"]
     if run.accelerator.num_processes > 1:

@@ -12,14 +12,17 @@ from research.edits.rehearsal import Rehearsal
 from research.system.errors import one_line
 
 if TYPE_CHECKING:
-    from research.training.run import Run
+    from research.training.api import Run
 
 
-def conflict_of(run: Run, requests: Sequence[EditRequest], planned: Sequence[Sequence[EditRequest]]) -> str | None:
+def conflict_of(
+    run: Run, pending: Sequence[EditRequest], requests: Sequence[EditRequest], planned: Sequence[Sequence[EditRequest]]
+) -> str | None:
     """Return why edits cannot be applied at a run's next boundary, or planned ones after them; None if they can.
 
     Args:
         run: the run; its edits so far are rehearsed, and those that were asked for since the last boundary.
+        pending: the edits that were asked for since the last boundary.
         requests: the edits in question.
         planned: the edits of each later boundary.
     """
@@ -28,7 +31,7 @@ def conflict_of(run: Run, requests: Sequence[EditRequest], planned: Sequence[Seq
     try:
         # An edit that a hook asked for was never rehearsed before, and may read values.
         rehearsal.follow(Parent(str(run.directory), run.clock.step, tuple(run.journal)))
-        rehearsal.apply(run.pending_requests)
+        rehearsal.apply(pending)
     except EditError as error:
         return f"it cannot be checked after the edits so far: {one_line(error)}"
     try:

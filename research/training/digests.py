@@ -13,15 +13,15 @@ import torch
 from research.system import random_states
 
 if TYPE_CHECKING:
-    from research.training.run import Run
+    from research.training.run import TrainingRun
 
 
-def digests(run: Run) -> dict[str, str]:
+def digests(run: TrainingRun) -> dict[str, str]:
     """Return the hash of each weight, optimizer state, generator, hook state and of the rest, by name."""
     return {name: hash_value(value) for name, value in _parts(run)}
 
 
-def _parts(run: Run) -> Iterator[tuple[str, Any]]:
+def _parts(run: TrainingRun) -> Iterator[tuple[str, Any]]:
     model = run.encoder_with_head
     for name, value in model.state_dict().items():
         yield f"weight {name}", value

@@ -13,7 +13,7 @@ from research.system.user_code import CodeOf, described_place
 
 if TYPE_CHECKING:
     from research.settings.config import RunConfig
-    from research.training.run import Run
+    from research.training.api import Run
 
 
 class Hook:

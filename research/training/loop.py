@@ -14,13 +14,14 @@ from torch import Tensor
 from research.data.batches.order import Rows, Share, global_batches, shares
 from research.learning.optimizer import apply_schedule, learning_rates
 from research.system.user_code import During, add_moment
+from research.training.api import StepMetrics
 from research.training.audit import check_unchanged
 from research.training.boundary import check_replicas, settle
 from research.training.nonfinite import NonFiniteError
-from research.training.run import Run, StepMetrics
+from research.training.run import TrainingRun
 
 
-def train(run: Run) -> None:
+def train(run: TrainingRun) -> None:
     """Train until the last step, or until something asks to stop."""
     try:
         run.begin()
@@ -30,7 +31,7 @@ def train(run: Run) -> None:
         # Also what is left of an epoch whose last step was taken before the run was cut.
         while not run.is_over or run.clock.step_in_epoch == run.clock.steps_per_epoch:
             train_epoch(run)
-        run.takes_edits = False
+        run.requests.takes_edits = False
         if run.stop_reason is not None:
             run.say(f"stopped after step {run.clock.step:,} of {run.clock.total_steps:,}: {run.stop_reason}")
         run.call("on_train_end")
@@ -41,10 +42,10 @@ def train(run: Run) -> None:
         raise
 
 
-def train_epoch(run: Run) -> None:
+def train_epoch(run: TrainingRun) -> None:
     """Train from the clock's place in the epoch to the epoch's end."""
     clock, config = run.clock, run.config
-    batches = global_batches(run.lengths, config.batch_size, config.seed, clock.epoch)
+    batches = global_batches(run.batches.train_lengths, config.batch_size, config.seed, clock.epoch)
     if clock.step_in_epoch == 0:
         run.call("on_epoch_start")
         settle(run)
@@ -67,7 +68,7 @@ def train_epoch(run: Run) -> None:
         apply_schedule(run.optimizer, run.schedule)
 
 
-def train_step(run: Run, rows: Rows) -> None:
+def train_step(run: TrainingRun, rows: Rows) -> None:
     """Take one optimizer step on one global batch.
 
     The loss is the sum over the batch's examples divided by their number, so that neither processes nor micro-batches
@@ -110,16 +111,16 @@ def train_step(run: Run, rows: Rows) -> None:
     if not skipped and run.config.schedule_interval == "step":
         run.schedule.step()
         apply_schedule(optimizer, run.schedule)
-    run.num_skipped += skipped
+    run.totals.num_skipped += skipped
     run.clock.advance(len(rows))
     seconds = time.perf_counter() - started
-    run.train_seconds += seconds
+    run.totals.train_seconds += seconds
     num_trainable = run.wrapped.num_trainable
     run.last_step = StepMetrics(loss, gradient_norm, rates, num_trainable, len(rows), seconds, skipped)
 
 
 def _refuse_nonfinite(
-    run: Run, rows: Rows, micro_batches: list[Share], losses: list[Tensor], loss: float, gradient_norm: float
+    run: TrainingRun, rows: Rows, micro_batches: list[Share], losses: list[Tensor], loss: float, gradient_norm: float
 ) -> bool:
     """Return whether the step must be skipped; the same on every process, since loss and gradients are.
 

@@ -26,9 +26,8 @@ from transformers import PreTrainedTokenizerBase
 from research.data.batches.batch import Batch
 from research.data.batches.collate import Collator
 from research.data.batches.order import Share
-from research.data.prepare.arrow import hash_rows
 from research.data.prepare.load import Splits
-from research.edits.base import HARMLESS, EditError, EditProxy, random_numbers_of
+from research.edits.base import HARMLESS, EditProxy, random_numbers_of
 from research.edits.records import EditRequest, Parent, Record, objective_after
 from research.learning.logged_names import refuse_taken_names
 from research.learning.objectives import Objective, compute_losses, describe_objective
@@ -51,42 +50,24 @@ from research.system.seeds import derived_seed
 from research.system.signals import Interrupted, SignalWatch
 from research.system.user_code import During, described_place
 from research.system.waiting import Announced
-from research.tasks.task import Task
+from research.tasks.base import Task
+from research.training.api import StepMetrics
 from research.training.audit import AuditError, check_gradients_arrive, describe_unused, without_gradient
-from research.training.checkpoint.resuming import Start, list_checkpoints
+from research.training.batches import Batches
+from research.training.checkpoint.find import Start, list_checkpoints
 from research.training.conflicts import conflict_of
 from research.training.evaluation import evaluate
 from research.training.hook import Hook, check_batch, code_of_hook
+from research.training.origin import Origin
+from research.training.requests import EditRequests
 from research.training.stored_features import StoredFeatures
+from research.training.totals import Totals
 from research.training.wrapping import Wrapped
-
-NO_EDITS_FROM = ("after_edits", "end_of_step", "on_train_end", "on_exception")
-"""Points after which no boundary comes before the next checkpoint, or none at all."""
-
-
-@dataclass(frozen=True)
-class StepMetrics:
-    """What is known of a step after it."""
-
-    loss: float
-    """Mean over the step's examples, on all processes."""
-    gradient_norm: float
-    """Before clipping."""
-    learning_rates: dict[str, float]
-    """Rate of each block in this step."""
-    trainable_parameters: int
-    """Numbers that the optimizer moved."""
-    num_examples: int
-    """Examples of the global batch."""
-    seconds: float
-    """Wall-clock time of the step, hooks excluded."""
-    skipped: bool
-    """Whether the optimizer left the parameters as they were."""
 
 
 @dataclass
-class Run:
-    """One training run: its settings, its parts, where it is, and what hooks may ask of it."""
+class TrainingRun:
+    """One training run: its settings, its parts, and where it is. What hooks may use of it is `api.Run`."""
 
     config: RunConfig
     """The settings."""
@@ -96,12 +77,8 @@ class Run:
     """This process's number, the number of processes, precision and device."""
     task: Task
     """What is predicted."""
-    texts: Splits
-    """Train, validation and test rows as they were read."""
-    splits: Splits
-    """The same rows, tokenized."""
-    collator: Collator
-    """Makes batches of rows; its `max_length` may change between steps."""
+    batches: Batches
+    """The rows, as texts and as tokens, and what makes batches of them."""
     tokenizer: PreTrainedTokenizerBase
     """Saved beside the model."""
     wrapped: Wrapped
@@ -118,38 +95,24 @@ class Run:
     """Looks for faults of a head before it trains."""
     hooks: list[Hook] = field(default_factory=list)
     """Called in this order at every point."""
-    start: Start | None = None
-    """The checkpoint that this run continues."""
-    parent: Parent | None = None
-    """The run that this one is a fork of."""
-    objective_differs: bool = False
-    """Whether this is a fork whose objective is not its parent's: losses before its first step do not compare."""
-    inputs_differ: bool = False
-    """Whether this is a fork whose evaluations read more or less of each row: no metric from before compares."""
+    origin: Origin = field(default_factory=Origin)
+    """The checkpoint or the run that this one continues."""
     resumed_hooks: list[Hook] = field(default_factory=list)
-    """Hooks whose state came from there."""
+    """Hooks whose state came from a checkpoint."""
     stop_reason: str | None = None
     """Why the run ends before its last step, once all processes agreed."""
     asked_to_stop: str | None = None
     """Why a hook of this process wants the run to end."""
     to_log: dict[str, float] = field(default_factory=dict)
     """What hooks add to this step's line in metrics.jsonl."""
-    num_skipped: int = 0
-    """Steps in which the optimizer left the parameters as they were."""
-    train_seconds: float = 0.0
-    """Time spent in steps, evaluations and hooks excluded."""
+    totals: Totals = field(default_factory=Totals)
+    """Sums over all steps so far."""
     last_step: StepMetrics | None = None
     """Metrics of the step before."""
     loss_scale: float = 1.0
     """Weight of one example's loss in this step's gradient, times the number of processes."""
     predictions: dict[str, Predictions] = field(default_factory=dict)
     """Latest predictions of each split, with their metrics."""
-    features: StoredFeatures | None = None
-    """Stored hidden states, where a frozen encoder is not run again."""
-    gave_features_up: bool = False
-    """Whether hidden states that could have been stored are computed all the same."""
-    features_before: str | None = None
-    """Hash of the stored hidden states that the resumed run trained on, where it did."""
     compile_backend: str | None = None
     """torch.compile's backend, where the model is compiled."""
     journal: list[Record] = field(default_factory=list)
@@ -166,21 +129,14 @@ class Run:
     """Mean loss of the step's examples, on all processes; known from before_step on."""
     skip_reason: str | None = None
     """Why the optimizer shall leave the parameters as they are in this step."""
-    takes_edits: bool = True
-    """Whether a boundary is still to come, at which edits could be applied."""
     gradients_checked: bool = False
     """Whether all that trains was seen to get a gradient, since the last edits."""
     signal: int = 0
     """The signal that ends the run after this step, once all processes agreed."""
 
     def __post_init__(self) -> None:
-        self.lengths = self.lengths_of("train")
-        self.edit = EditProxy(lambda request: self.ask([request]), lambda: self._asking)
-        """Asks for edits at the next boundary: `run.edit.unfreeze("encoder.layer[-2:]")`."""
-        self._asking = "Python"
-        self._point: str | None = None
-        self._closed: str | None = None
-        self._requests: list[EditRequest] = []
+        self.requests = EditRequests(self.say)
+        """Edits that were asked for since the last boundary."""
         self._evaluated: dict[str, dict[str, int]] = {}
         self.frozen = frozen_modules(self.encoder_with_head)
         """Modules that are frozen as a whole, and stay in evaluation mode."""
@@ -188,18 +144,59 @@ class Run:
         """Hears what asks this process to end."""
 
     @property
+    def collator(self) -> Collator:
+        """Makes batches of rows; its `max_length` may change between steps."""
+        return self.batches.collator
+
+    @property
+    def texts(self) -> Splits:
+        """See `api.Run`."""
+        return self.batches.texts
+
+    @property
+    def splits(self) -> Splits:
+        """See `api.Run`."""
+        return self.batches.splits
+
+    @property
+    def features(self) -> StoredFeatures | None:
+        """Stored hidden states, where a frozen encoder is not run again."""
+        return self.batches.features
+
+    @property
+    def start(self) -> Start | None:
+        """See `api.Run`."""
+        return self.origin.start
+
+    @property
+    def parent(self) -> Parent | None:
+        """See `api.Run`."""
+        return self.origin.parent
+
+    @property
+    def objective_differs(self) -> bool:
+        """See `api.Run`."""
+        return self.origin.objective_differs
+
+    @property
+    def inputs_differ(self) -> bool:
+        """See `api.Run`."""
+        return self.origin.inputs_differ
+
+    @property
+    def num_skipped(self) -> int:
+        """See `api.Run`."""
+        return self.totals.num_skipped
+
+    @property
+    def edit(self) -> EditProxy:
+        """See `api.Run`."""
+        return self.requests.edit
+
+    @property
     def model(self) -> nn.Module:
         """The model as it trains: wrapped for several processes where there are."""
         return self.wrapped.module
-
-    def lengths_of(self, split: str) -> NDArray[np.int32]:
-        """Return the untruncated length of each row of a split, in tokens, [num_rows]."""
-        return np.asarray(getattr(self.splits, split).data.column("length"), dtype=np.int32)
-
-    @functools.cached_property
-    def rows_sha256(self) -> str:
-        """Hash of the rows that this run trains on and is measured by, tokenized and in their order."""
-        return hash_rows([rows for _, rows in self.splits.items()])
 
     @functools.cached_property
     def environment(self) -> dict[str, str]:
@@ -245,48 +242,34 @@ class Run:
                 self.say(f"Warning: {describe_failure(another)}")
 
     def _call(self, hook: Hook, point: str, *arguments: Any) -> None:
-        with self._asking_for(hook, point), code_of_hook(hook, point):
+        with self.requests.asking_for(f"hook {type(hook).__name__}", point), code_of_hook(hook, point):
             getattr(hook, point)(self, *arguments)
 
     def change_batch(self, batch: Batch) -> Batch:
         """Let every hook change the batch."""
         for hook in self.hooks:
-            with self._asking_for(hook, "on_batch"), code_of_hook(hook, "on_batch"):
+            with (
+                self.requests.asking_for(f"hook {type(hook).__name__}", "on_batch"),
+                code_of_hook(hook, "on_batch"),
+            ):
                 changed = hook.on_batch(self, batch)
             if changed is not None:
                 check_batch(hook, changed, batch)
                 batch = changed
         return batch
 
-    def collate(self, share: Share, split: str = "train") -> Batch:
-        """Return the batch of some rows, on this process's device."""
-        # Evaluation reads as much as the model was ever trained on, however short training texts are cut now.
-        longest = None if split == "train" else self.encoder_with_head.config.max_input_length
-        batch = self.collator(getattr(self.splits, split)[share.rows], share.weights, max_length=longest)
-        if self.features is not None:
-            self.give_features_up(self.features.reason_against(self))
-        if self.features is not None:
-            batch = self.features.add_to(batch, self, split, share.rows)
-        return batch.to(self.accelerator.device)
+    def lengths_of(self, split: str) -> NDArray[np.int32]:
+        """See `api.Run`."""
+        return self.batches.lengths_of(split)
 
-    def give_features_up(self, reason: str | None) -> None:
-        """Compute hidden states from now on, if there is a reason against the stored ones."""
-        if reason is not None:
-            self.features, self.gave_features_up = None, True
-            self.say(f"From here on hidden states are computed instead of taken from the cache: {reason}.")
+    def collate(self, share: Share, split: str = "train") -> Batch:
+        """See `api.Run`."""
+        return self.batches.collate(share, split, self.encoder_with_head)
 
     def backward(self, batch: Batch) -> Tensor:
-        """Run forward and backward on a micro-batch, weighed as its share of the step's global batch.
-
-        Hooks may call it in `after_backward` for a second pass, whose gradients are added.
-
-        Returns:
-            Losses of the batch's examples, detached, 0 for those of weight 0, [batch].
-        Raises:
-            ValueError: if a hook calls it at another point, where gradients are already those of all processes.
-        """
-        if self._point not in (None, "after_backward"):
-            raise ValueError(f"A second pass runs in after_backward, not in {self._point}.")
+        """See `api.Run`."""
+        if self.requests.point not in (None, "after_backward"):
+            raise ValueError(f"A second pass runs in after_backward, not in {self.requests.point}.")
         losses = compute_losses(self.objective, self.model, batch).losses * batch.weights
         if not losses.requires_grad:
             raise ValueError(
@@ -314,17 +297,13 @@ class Run:
         self.gradients_checked = True
 
     def schedule_on_metric(self, value: float) -> None:
-        """Let a schedule that follows the validation loss hear of it."""
+        """See `api.Run`."""
         if self.schedule.is_conditional:
             self.schedule.step_on_metric(value)
             apply_schedule(self.optimizer, self.schedule)
 
     def save_model(self, directory: Path) -> None:
-        """Save model and tokenizer so that `from_pretrained` loads them; replaces what is there.
-
-        Raises:
-            StorageError: if the disk is full, or cannot be written to; what was there stays.
-        """
+        """See `api.Run`."""
         model = self.encoder_with_head
         writing = directory.with_name(f".{directory.name}.writing")
         durable.remove(writing)
@@ -341,14 +320,14 @@ class Run:
             durable.publish(writing, directory)
 
     def evaluate(self, split: str) -> Predictions:
-        """Evaluate the model as it is on a split, between hooks' before_evaluate and after_evaluate."""
+        """See `api.Run`."""
         self.call("before_evaluate", split)
         with During(f"in the evaluation of {split} after step {self.clock.step}"):
-            predictions = evaluate(self, split)
+            predictions = evaluate(self, split, self.leave_if_interrupted_at_the_end)
         self.predictions[split] = predictions
         self._evaluated[split] = checksums = self._checksums()
-        if self.features is not None:
-            self.features.check(checksums)
+        if self.batches.features is not None:
+            self.batches.features.check(checksums)
         self.call("after_evaluate", split, predictions.metrics)
         return predictions
 
@@ -382,10 +361,7 @@ class Run:
             tqdm.write(for_terminal(message, keep_lines=True))
 
     def stop(self, reason: str) -> None:
-        """Ask for the run to end at the next boundary; one process's asking counts for all.
-
-        In `end_of_step` the next boundary is the one after another step.
-        """
+        """See `api.Run`."""
         self.asked_to_stop = self.asked_to_stop or reason
 
     def hear_signals(self) -> None:
@@ -417,18 +393,16 @@ class Run:
         Raises:
             Interrupted: as `leave_if_interrupted`.
         """
-        if not self.takes_edits:
+        if not self.requests.takes_edits:
             self.signal = max(gather_object([self.signals.received()]))
             self.leave_if_interrupted()
 
     def skip_step(self, reason: str) -> None:
-        """Let the optimizer leave the parameters as they are in this step; in before_step, and on every process.
-
-        Raises:
-            ValueError: at any other point.
-        """
-        if self._point != "before_step":
-            raise ValueError(f"A step can be skipped in before_step, not in {self._point or 'between the points'}.")
+        """See `api.Run`."""
+        if self.requests.point != "before_step":
+            raise ValueError(
+                f"A step can be skipped in before_step, not in {self.requests.point or 'between the points'}."
+            )
         self.skip_reason = reason
 
     def agree_on_skipping(self) -> None:
@@ -458,13 +432,8 @@ class Run:
 
     @property
     def has_new_objective(self) -> bool:
-        """Whether the edits that were applied last changed what is minimised: losses before do not compare."""
+        """See `api.Run`."""
         return any(record.name == "set_objective" for record in self.applied)
-
-    def take_requests(self) -> list[EditRequest]:
-        """Return the edits that were asked for since the last boundary."""
-        requests, self._requests = self._requests, []
-        return requests
 
     def needs_wrapping(self, requests: Sequence[EditRequest]) -> bool:
         """Return whether the wrappers no longer fit the model after some edits."""
@@ -473,42 +442,18 @@ class Run:
         return self.wrapped.is_compiled and any(request.name not in HARMLESS for request in requests)
 
     def set_training_mode(self) -> None:
-        """Switch to training mode; what is frozen as a whole stays in evaluation mode, its dropout off."""
+        """See `api.Run`."""
         self.model.train()
         for module in self.frozen:
             module.eval()
 
-    @property
-    def pending_requests(self) -> Sequence[EditRequest]:
-        """The edits that were asked for since the last boundary."""
-        return tuple(self._requests)
-
     def ask(self, requests: Sequence[EditRequest]) -> None:
-        """Ask for edits at the next boundary; on every process for the same ones.
-
-        Raises:
-            EditError: at a point after which no boundary comes before the next checkpoint, or none at all; for an edit
-                that the way of training cannot follow.
-        """
-        for request in requests:
-            if self._closed is not None:
-                raise EditError(
-                    f"{request} was asked for in {self._closed} (by {request.asked_by}), where no edit may be: a "
-                    "checkpoint would miss it. Ask, or evaluate, in after_step instead."
-                )
-            if not self.takes_edits:  # the last evaluations
-                self.say(f"The run is over: {request}, asked for by {request.asked_by}, is not applied.")
-                continue
-            self._requests.append(request)
+        """See `api.Run`."""
+        self.requests.ask(requests)
 
     def ask_or_skip(self, requests: Sequence[EditRequest], planned: Sequence[Sequence[EditRequest]]) -> None:
-        """Ask for edits, or leave all of them out and write that into the journal if they conflict with others.
-
-        Args:
-            requests: the edits; the same ones on every process.
-            planned: the edits of each later boundary, which must remain possible.
-        """
-        reason = conflict_of(self, requests, planned)
+        """See `api.Run`."""
+        reason = conflict_of(self, self.requests.pending, requests, planned)
         if reason is None:
             self.ask(requests)
         else:
@@ -556,21 +501,11 @@ class Run:
         if self.applying is not None:
             yield
             return
-        place = int.from_bytes(hashlib.sha256(f"{self._asking} {self._point}".encode()).digest()[:4], "big")
+        place = int.from_bytes(
+            hashlib.sha256(f"{self.requests.asked_by} {self.requests.point}".encode()).digest()[:4], "big"
+        )
         with random_numbers_of(derived_seed(self.config.seed, self.clock.step), place, self.accelerator.device):
             yield
-
-    @contextlib.contextmanager
-    def _asking_for(self, hook: Hook, point: str) -> Iterator[None]:
-        """Know who asks for edits inside, and where."""
-        before = self._asking, self._point, self._closed
-        self._asking, self._point = f"hook {type(hook).__name__}", point
-        if self._closed is None and point in NO_EDITS_FROM:  # also for an evaluation that begins there
-            self._closed = point
-        try:
-            yield
-        finally:
-            self._asking, self._point, self._closed = before
 
     def sum_over_processes(self, value: Tensor) -> float:
         """Return the sum of a number over all processes."""

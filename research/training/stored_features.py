@@ -1,13 +1,13 @@
-"""What the loop asks of stored hidden states, which are computed and kept in a room below."""
+"""What the loop asks of stored hidden states; research/features has them."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
-if TYPE_CHECKING:
-    from research.data.batches.batch import Batch
-    from research.data.batches.order import Rows
-    from research.training.run import Run
+from research.data.batches.batch import Batch
+from research.data.batches.order import Rows
+from research.edits.base import Editable
+from research.model.encoder_with_head import EncoderWithHead
 
 
 class StoredFeatures(Protocol):
@@ -16,13 +16,13 @@ class StoredFeatures(Protocol):
     digest: str
     """Hash of the stored hidden states."""
 
-    def reason_against(self, run: Run) -> str | None:
+    def reason_against(self, model: EncoderWithHead) -> str | None:
         """Return why they cannot be used for the next batch, or None."""
 
-    def reason_after_edits(self, run: Run) -> str | None:
+    def reason_after_edits(self, run: Editable) -> str | None:
         """Return why they cannot be used after the edits of a boundary, or None."""
 
-    def add_to(self, batch: Batch, run: Run, split: str, rows: Rows) -> Batch:
+    def add_to(self, batch: Batch, model: EncoderWithHead, split: str, rows: Rows) -> Batch:
         """Return a batch with the hidden states that the head reads."""
         ...
 
@@ -35,5 +35,5 @@ class StoredFeatures(Protocol):
             ValueError: if its weights were written to where torch does not see it.
         """
 
-    def follow(self, run: Run) -> str | None:
+    def follow(self, run: Editable) -> str | None:
         """Continue with the model that a run has now; return why that cannot be, or None."""

@@ -19,7 +19,8 @@ from heads.masking import masked_mean
 from research import Hook, register_edit
 from research.edits.base import Editable
 from research.model.parameters import trainable_parameters
-from research.training.run import Run
+from research.training.api import Run
+from research.training.run import TrainingRun
 from research.training.wrapping import Wrapped
 from tests.integration.runs_in_process import ready_run, script_parser, train_and_end, write_by_rank
 
@@ -31,21 +32,21 @@ CHANGE = [{"at": "2st", "scale_lr": 0.5}]
 @register_edit("fails_on_process_1")
 def fails_on_process_1(run: Editable) -> None:
     """Fail where it is not rehearsed, on the second process only."""
-    if isinstance(run, Run) and run.accelerator.process_index == 1:
+    if isinstance(run, TrainingRun) and run.accelerator.process_index == 1:
         raise RuntimeError("this process has no luck")
 
 
 @register_edit("freezes_on_process_1")
 def freezes_on_process_1(run: Editable) -> None:
     """Freeze something on the second process only."""
-    if isinstance(run, Run) and run.accelerator.process_index == 1:
+    if isinstance(run, TrainingRun) and run.accelerator.process_index == 1:
         run.encoder_with_head.head.out.bias.requires_grad_(False)
 
 
 @register_edit("grows_on_process_1")
 def grows_on_process_1(run: Editable) -> None:
     """Add a parameter to the head on the second process only."""
-    if isinstance(run, Run) and run.accelerator.process_index == 1:
+    if isinstance(run, TrainingRun) and run.accelerator.process_index == 1:
         run.encoder_with_head.head.register_parameter("more", torch.nn.Parameter(torch.zeros(2)))
 
 
@@ -97,7 +98,7 @@ class Lowest(Head):
 class Breaks(Hook):
     """Does something at the second step."""
 
-    def __init__(self, point: str, action: Callable[[Run], None]) -> None:
+    def __init__(self, point: str, action: Callable[[TrainingRun], None]) -> None:
         self.point = point
         self.action = action
 
@@ -117,7 +118,7 @@ class Breaks(Hook):
         """Break it here, if asked to."""
         self._break("end_of_step", run, 2)
 
-    def _break(self, point: str, run: Run, step: int) -> None:
+    def _break(self, point: str, run: TrainingRun, step: int) -> None:
         if point == self.point and run.clock.step == step:
             self.action(run)
 
@@ -132,7 +133,7 @@ def rewrap_in_name(accelerator: Any, wrapped: Wrapped, model: Any, backend: Any)
     return dataclasses.replace(wrapped, trainable=trainable_parameters(model))
 
 
-def drift(run: Run) -> None:
+def drift(run: TrainingRun) -> None:
     """Change one bit on the second process."""
     if run.accelerator.process_index == run.accelerator.num_processes - 1:
         with torch.no_grad():
@@ -140,68 +141,68 @@ def drift(run: Run) -> None:
             bias[0] ^= 1
 
 
-def drift_in_buffer(run: Run) -> None:
+def drift_in_buffer(run: TrainingRun) -> None:
     """Write to a saved buffer on the last process."""
     run.encoder_with_head.head.num_calls += run.accelerator.process_index
 
 
-def set_rate(run: Run) -> None:
+def set_rate(run: TrainingRun) -> None:
     """Set a rate behind the schedule's back."""
     run.optimizer.param_groups[0]["lr"] = 0.5
 
 
-def set_rate_alone(run: Run) -> None:
+def set_rate_alone(run: TrainingRun) -> None:
     """Change a block's rate on the last process only."""
     if run.accelerator.process_index == run.accelerator.num_processes - 1:
         group = run.optimizer.param_groups[0]
         group["base_lr"], group["lr"] = 2 * group["base_lr"], 2 * group["lr"]
 
 
-def skip_alone(run: Run) -> None:
+def skip_alone(run: TrainingRun) -> None:
     """Skip a step on the first process only."""
     if run.accelerator.process_index == 0:
         run.skip_step("not for me")
 
 
-def give_gradient(run: Run) -> None:
+def give_gradient(run: TrainingRun) -> None:
     """Leave a gradient on something that is about to be frozen again."""
     run.encoder_with_head.encoder.embeddings.word_embeddings.weight.grad = torch.zeros_like(
         run.encoder_with_head.encoder.embeddings.word_embeddings.weight
     )
 
 
-def freeze_by_hand(run: Run) -> None:
+def freeze_by_hand(run: TrainingRun) -> None:
     """Freeze without an edit."""
     run.encoder_with_head.encoder.embeddings.requires_grad_(False)
 
 
-def ask_alone(run: Run) -> None:
+def ask_alone(run: TrainingRun) -> None:
     """Ask for an edit on the first process only."""
     if run.accelerator.process_index == 0:
         run.edit.freeze("encoder.layer[0]")
 
 
-def ask_differently(run: Run) -> None:
+def ask_differently(run: TrainingRun) -> None:
     """Ask for another edit on each process."""
     run.edit.scale_lr(0.5 + 0.1 * run.accelerator.process_index)
 
 
-def freeze_all(run: Run) -> None:
+def freeze_all(run: TrainingRun) -> None:
     """Ask for an edit that leaves nothing to train."""
     run.edit.freeze("all")
 
 
-def misspell(run: Run) -> None:
+def misspell(run: TrainingRun) -> None:
     """Ask for an edit that there is not."""
     run.edit.unfreze("encoder")
 
 
-def select_nothing(run: Run) -> None:
+def select_nothing(run: TrainingRun) -> None:
     """Ask for an edit of a layer that there is not."""
     run.edit.freeze("encoder.layer[7]")
 
 
-def stop_alone(run: Run) -> None:
+def stop_alone(run: TrainingRun) -> None:
     """Ask for a stop on the last process only."""
     if run.accelerator.process_index == run.accelerator.num_processes - 1:
         run.stop("the last process had enough")
@@ -215,7 +216,7 @@ class Scenario:
     """Edits of the run."""
     point: str = ""
     """Where a hook breaks something."""
-    action: Callable[[Run], None] | None = None
+    action: Callable[[TrainingRun], None] | None = None
     """What it does."""
     patches: dict[str, Any] = dataclasses.field(default_factory=dict)
     """Functions of the code that are replaced."""

@@ -11,7 +11,8 @@ from typing import Any
 
 from research import Hook
 from research.features import encoding
-from research.training.run import Run
+from research.training.api import Run
+from research.training.run import TrainingRun
 from tests.integration.runs_in_process import ready_run, script_parser, train_and_end, write_by_rank
 
 
@@ -32,7 +33,7 @@ def main() -> None:
     encoded: list[str] = []
     plain = encoding._encode
 
-    def counting(run: Run, split: str, *rest: Any) -> Any:
+    def counting(run: TrainingRun, split: str, *rest: Any) -> Any:
         encoded.append(split)
         return plain(run, split, *rest)
 

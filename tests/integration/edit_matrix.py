@@ -22,8 +22,9 @@ from research.data.batches.batch import Batch
 from research.edits.base import Editable
 from research.learning.schedules import create_schedule
 from research.settings.times import Clock
+from research.training.api import Run
 from research.training.audit import AuditError
-from research.training.run import Run
+from research.training.run import TrainingRun
 from tests.integration.runs_in_process import ready_run, script_parser, train_and_end, write_by_rank
 
 STEP_OF_EDIT = 2
@@ -55,7 +56,7 @@ class Case:
     """What the timeline holds before it."""
     rates: dict[str, float] = field(default_factory=lambda: dict(BASE_RATES))
     """Peak rates after the edit."""
-    sees: Callable[[Run, list[int]], bool] = lambda run, widths: True
+    sees: Callable[[TrainingRun, list[int]], bool] = lambda run, widths: True
     """What else is to be seen at the end, of the run and of the widths of the batches after the edit."""
 
 
@@ -75,7 +76,7 @@ def adapter_or_head(name: str) -> bool:
     return "lora_" in name or name.startswith("head.")
 
 
-def dropouts(run: Run) -> set[float]:
+def dropouts(run: TrainingRun) -> set[float]:
     return {
         module.p
         for name, module in run.encoder_with_head.named_modules()
@@ -83,7 +84,7 @@ def dropouts(run: Run) -> set[float]:
     }
 
 
-def decays(run: Run) -> dict[tuple[str, bool], float]:
+def decays(run: TrainingRun) -> dict[tuple[str, bool], float]:
     return {(group["block"], group["decays"]): group["weight_decay"] for group in run.optimizer.param_groups}
 
 
@@ -195,7 +196,7 @@ def run_cell(case: Case, settings: dict[str, Any], sabotage: str | None) -> list
     return found + wrongs(case, run, witness)
 
 
-def wrongs(case: Case, run: Run, witness: Witness) -> list[str]:
+def wrongs(case: Case, run: TrainingRun, witness: Witness) -> list[str]:
     """Return what is not as it must be."""
     found = []
     model = run.encoder_with_head

@@ -6,8 +6,8 @@ import dataclasses
 import os
 
 from research.data.batches.batch import Batch
+from research.training.api import Run
 from research.training.hook import Hook, register_hook
-from research.training.run import Run
 
 
 @register_hook("fail_at_step")

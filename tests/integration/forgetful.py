@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 
+from research.training.api import Run
 from research.training.hook import Hook, register_hook
-from research.training.run import Run
 
 
 @register_hook("forgetful")

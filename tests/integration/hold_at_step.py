@@ -6,8 +6,8 @@ import os
 import time
 from pathlib import Path
 
+from research.training.api import Run
 from research.training.hook import Hook, register_hook
-from research.training.run import Run
 
 
 @register_hook("hold")

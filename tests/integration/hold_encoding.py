@@ -15,12 +15,12 @@ from typing import Any
 from torch import Tensor
 
 from research.features import encoding
-from research.training.run import Run
+from research.training.run import TrainingRun
 
 plain = encoding._encode
 
 
-def held(run: Run, split: str, *arguments: Any) -> Iterator[tuple[Tensor, ...]]:
+def held(run: TrainingRun, split: str, *arguments: Any) -> Iterator[tuple[Tensor, ...]]:
     folder = Path(os.environ["HOLD"])
     for number, states in enumerate(plain(run, split, *arguments)):
         if number == 1:

@@ -8,8 +8,8 @@ from pathlib import Path
 from safetensors.torch import save_file
 
 from research.data.batches.batch import Batch
+from research.training.api import Run
 from research.training.hook import Hook, register_hook
-from research.training.run import Run
 
 
 @register_hook("record_gradients")

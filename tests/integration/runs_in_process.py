@@ -15,7 +15,7 @@ from research.runner.resolve import resolve
 from research.runner.set_up import set_up
 from research.training.accelerator import create_accelerator, end_run
 from research.training.loop import train
-from research.training.run import Run
+from research.training.run import TrainingRun
 
 
 def script_parser() -> argparse.ArgumentParser:
@@ -27,7 +27,7 @@ def script_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def ready_run(folder: str, hooks: Sequence[Hook], **settings: Any) -> Run:
+def ready_run(folder: str, hooks: Sequence[Hook], **settings: Any) -> TrainingRun:
     """Return a short run that is ready to train, without evaluations and trackers."""
     # One thread: sharing the work of a tiny model takes longer than doing it.
     defaults = {
@@ -47,7 +47,7 @@ def ready_run(folder: str, hooks: Sequence[Hook], **settings: Any) -> Run:
         raise
 
 
-def train_and_end(run: Run) -> None:
+def train_and_end(run: TrainingRun) -> None:
     """Train, and leave the processes ready for another run."""
     try:
         train(run)

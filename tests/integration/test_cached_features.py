@@ -20,9 +20,10 @@ from torch import Tensor
 from heads import HEADS
 from research import Hook, RunConfig, run_experiment
 from research.features import encoding, store
-from research.runner import experiment
+from research.report import page
+from research.training.api import Run
 from research.training.digests import digests
-from research.training.run import Run
+from research.training.run import TrainingRun
 from tests.conftest import WORDS, Launch, Start, Started
 from tests.integration.cached_by_processes import Losses
 from tests.integration.conftest import Disk
@@ -73,7 +74,7 @@ def features_dir(cache_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 @pytest.fixture
 def train(tiny_encoder: Path, tiny_reviews: Path, features_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Train:
     """`train(directory, hook, epochs=3)` makes a run in this process."""
-    monkeypatch.setattr(experiment, "write_report", lambda *arguments: None)  # its pictures take longer than the runs
+    monkeypatch.setattr(page, "write_report", lambda *arguments: None)  # its pictures take longer than the runs
 
     def run(directory: Path, *hooks: Hook, **changed: Any) -> dict[str, Any]:
         settings = {"encoder": str(tiny_encoder), "data": str(tiny_reviews), **SETTINGS, **changed}
@@ -93,7 +94,7 @@ def hidden_in(folder: Path) -> list[str]:
 # The same results.
 
 
-def trained(folder: Path, hooks: Sequence[Hook] = (), **settings: Any) -> tuple[list[float], Any, Run]:
+def trained(folder: Path, hooks: Sequence[Hook] = (), **settings: Any) -> tuple[list[float], Any, TrainingRun]:
     """Train in this process; return the loss of every step, the logits of the test split, and the run."""
     losses = Losses()
     run = ready_run(str(folder), [*hooks, losses], **{**SETTINGS, **settings})
@@ -266,7 +267,7 @@ def test_one_epoch_is_stored_where_it_is_asked_for(train: Train, tmp_path: Path)
 class AfterStep3(Hook):
     """Do something to a run after its third step, once."""
 
-    def __init__(self, action: Callable[[Run], object]) -> None:
+    def __init__(self, action: Callable[[TrainingRun], object]) -> None:
         self.action = action
 
     def after_step(self, run: Run) -> None:
@@ -274,7 +275,7 @@ class AfterStep3(Hook):
             self.action(run)
 
 
-def scale_weights(run: Run) -> None:
+def scale_weights(run: TrainingRun) -> None:
     with torch.no_grad():
         run.encoder_with_head.encoder.get_input_embeddings().weight.mul_(1.5)
 
@@ -283,7 +284,7 @@ def scale_outputs(module: Any, inputs: Any, output: Tensor) -> Tensor:
     return output * 1.5
 
 
-CHANGES: dict[str, tuple[Callable[[Run], object], str]] = {
+CHANGES: dict[str, tuple[Callable[[TrainingRun], object], str]] = {
     "unfreeze": (lambda run: run.edit.unfreeze("encoder"), "the encoder trains"),
     "length": (lambda run: run.edit.set_max_length(10), "texts are cut at 10 tokens instead of 32"),
     "layers": (lambda run: run.edit.drop_layers("encoder.layer[-1]"), "the encoder is built otherwise"),
@@ -332,7 +333,7 @@ def test_condition_that_comes_true_was_foreseen(
 
 
 def test_weights_written_behind_torchs_back_are_an_error(train: Train, tmp_path: Path) -> None:
-    def write(run: Run) -> None:
+    def write(run: TrainingRun) -> None:
         run.encoder_with_head.encoder.get_input_embeddings().weight.data.mul_(1.5)
 
     with pytest.raises(ValueError, match="Something wrote into the weights of the frozen encoder"):
@@ -367,7 +368,7 @@ class Digests(Hook):
 def test_resumed_run_shares_every_bit(
     train: Train, features_dir: Path, tmp_path: Path, what: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def write_what_is_there(run: Run) -> None:
+    def write_what_is_there(run: TrainingRun) -> None:
         with torch.no_grad():
             run.encoder_with_head.encoder.get_input_embeddings().weight.mul_(2).mul_(0.5)
 
@@ -480,7 +481,7 @@ def test_full_disk_is_said_and_the_run_goes_on(
     else:
         encode = encoding._encode
 
-        def filling(run: Run, split: str, *arguments: Any) -> Iterator[tuple[Tensor, ...]]:
+        def filling(run: TrainingRun, split: str, *arguments: Any) -> Iterator[tuple[Tensor, ...]]:
             for number, states in enumerate(encode(run, split, *arguments)):
                 if number == 1 and split == "test":
                     disk.fill(leave=0)

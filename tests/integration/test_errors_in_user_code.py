@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from experiments.run import carry_out
 from heads import HEADS
 from heads.registry import Registry
 from research.data.prepare.cleaning import CLEANING
 from research.edits.base import EDITS
 from research.learning.objectives import OBJECTIVES
 from research.learning.schedules import SCHEDULES
+from research.scripts.run import carry_out
 from research.settings.command_line import parse
 from research.system.errors import run_script
 from research.training.hook import HOOKS
@@ -166,11 +167,13 @@ Refuse = Callable[..., tuple[int, str]]
 
 
 @pytest.fixture
-def own_registries(monkeypatch: pytest.MonkeyPatch) -> None:
+def own_registries() -> Iterator[None]:
     """Let what plugins register end with the test."""
     registries: tuple[Registry[object], ...] = (HEADS, HOOKS, EDITS, OBJECTIVES, SCHEDULES, CLEANING)  # type: ignore[assignment]
-    for registry in registries:
-        monkeypatch.setattr(registry, "_own_entries", dict(registry._entries))
+    with ExitStack() as stack:
+        for registry in registries:
+            stack.enter_context(registry.isolated())
+        yield
 
 
 @pytest.fixture

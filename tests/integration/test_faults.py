@@ -27,7 +27,8 @@ from research.system import durable
 from research.system.errors import is_for_the_user
 from research.system.manifest import MANIFEST, find_damage
 from research.training.accelerator import default_num_threads
-from research.training.run import Run
+from research.training.api import Run
+from research.training.run import TrainingRun
 from tests.conftest import Launch, Start, Started
 from tests.integration.conftest import Disk
 from tests.integration.test_main_job import lines_of, result_of, without_times
@@ -89,7 +90,7 @@ class At(Hook):
 
     def __init__(self, moment: str = "", step: int = 0, action: Callable[[], object] = lambda: None) -> None:
         self.moment, self.step, self.action = moment, step, action
-        self.run: Run | None = None
+        self.run: TrainingRun | None = None
         self.trained: list[int] = []
         self.asked: list[int] = []
 

@@ -19,8 +19,8 @@ from research.learning.objectives import OBJECTIVES
 from research.learning.schedules import SCHEDULES
 from research.runner.experiment import run_experiment
 from research.settings.command_line import parse
+from research.training.api import Run
 from research.training.hook import Hook
-from research.training.run import Run
 from tests.conftest import WORDS, Launch
 from tests.shipped import shipped
 

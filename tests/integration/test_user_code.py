@@ -18,7 +18,7 @@ from research import EncoderWithHead, Hook, RunConfig, run_experiment
 from research.runner.listing import describe_listing
 from research.settings.command_line import parse
 from research.settings.plugins import import_plugins
-from research.training.run import Run
+from research.training.api import Run
 from tests.conftest import Launch
 
 MY_HEAD = """\

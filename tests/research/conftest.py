@@ -15,13 +15,13 @@ from research import Hook, RunConfig
 from research.runner.resolve import resolve
 from research.runner.set_up import set_up
 from research.training.accelerator import create_accelerator, end_run
-from research.training.checkpoint.resuming import Start
-from research.training.run import Run
+from research.training.checkpoint.find import Start
+from research.training.run import TrainingRun
 
-StartRun = Callable[..., Run]
+StartRun = Callable[..., TrainingRun]
 
 
-def use_scaler(run: Run, init_scale: float = 8.0) -> None:
+def use_scaler(run: TrainingRun, init_scale: float = 8.0) -> None:
     """Give a run on a CPU what fp16 brings on a GPU: a real gradient scaler."""
     scaler = torch.amp.GradScaler("cpu", init_scale=init_scale)
     run.accelerator.scaler = scaler
@@ -39,11 +39,11 @@ def start_run(
     What it says goes to a list that is given as `said`.
     """
     monkeypatch.setenv("MIDWAY_CACHE", str(cache_dir))
-    started: list[Run] = []
+    started: list[TrainingRun] = []
 
     def start_one(
         hooks: Sequence[Hook] = (), *, resume: Path | None = None, said: list[str] | None = None, **settings: Any
-    ) -> Run:
+    ) -> TrainingRun:
         directory = tmp_path / f"run-{len(started)}"
         directory.mkdir(exist_ok=True)  # one that was refused left it
         defaults = {

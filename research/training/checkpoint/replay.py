@@ -12,10 +12,10 @@ from research.training.boundary import fit_wrappers
 
 if TYPE_CHECKING:
     from research.model.encoder_with_head import EncoderWithHead
-    from research.training.run import Run
+    from research.training.run import TrainingRun
 
 
-def replay(run: Run, records: Sequence[Record], trainable: Collection[str] | None) -> None:
+def replay(run: TrainingRun, records: Sequence[Record], trainable: Collection[str] | None) -> None:
     """Apply the edits of a journal again, on a fresh run.
 
     The clock reads what it read when each edit was applied. What the edits log and say was logged and said then.

@@ -12,9 +12,9 @@ from research import Hook, register_edit
 from research.edits.base import Editable, Processes
 from research.edits.rehearsal import Rehearsal, RehearsedProcesses
 from research.records.results import weights_sha256
-from research.training.checkpoint.checkpoint import save_checkpoint
+from research.training.checkpoint.save import save_checkpoint
 from research.training.loop import train
-from research.training.run import Run
+from research.training.run import TrainingRun
 from tests.research.conftest import StartRun
 from tests.research.edits.conftest import Editing, edit
 
@@ -68,19 +68,19 @@ def test_protocol_has_members_of_each_kind() -> None:
 @pytest.mark.parametrize("name", [*ATTRIBUTES, *MEMBERS])
 def test_run_and_rehearsal_have_each_member(start_run: StartRun, editing: Editing, name: str) -> None:
     assert hasattr(editing("bert"), name)
-    assert name in {*Run.__dataclass_fields__, *vars(Run)}
+    assert name in {*TrainingRun.__dataclass_fields__, *vars(TrainingRun)}
 
 
 @pytest.mark.parametrize("name", METHODS)
 def test_methods_have_the_same_parameters(name: str) -> None:
     expected = inspect.signature(vars(Editable)[name]).parameters
-    for other in (Run, Rehearsal):
+    for other in (TrainingRun, Rehearsal):
         assert inspect.signature(getattr(other, name)).parameters == expected, other
 
 
 @pytest.mark.parametrize("name", ATTRIBUTES)
 def test_attributes_have_the_same_types(name: str) -> None:
-    for other in (Run, Rehearsal):
+    for other in (TrainingRun, Rehearsal):
         types = {each.name: each.type for each in dataclasses.fields(other)}
         assert types[name] == ATTRIBUTES[name], other
 
@@ -110,7 +110,7 @@ def test_edit_that_takes_more_is_told_what_there_is(editing: Editing) -> None:
 
 def test_shared_random_numbers_of_an_edit_are_drawn_again_when_it_is_replayed(start_run: StartRun) -> None:
     class Save(Hook):
-        def end_of_step(self, run: Run) -> None:
+        def end_of_step(self, run: TrainingRun) -> None:
             if run.clock.step == 3:
                 save_checkpoint(run, keep=1)
 

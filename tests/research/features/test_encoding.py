@@ -18,12 +18,12 @@ from research import RunConfig
 from research.features import encoding, store
 from research.features.store import FEATURES_FORMAT
 from research.runner.store_features import ensure_features
-from research.training.run import Run
+from research.training.run import TrainingRun
 from tests.research.conftest import StartRun
 
 SPLITS = ["train", "validation", "test"]
 FROZEN: dict[str, Any] = {"freeze": ["encoder"], "cache_features": True, "num_threads": 1}
-Begin = Callable[..., Run]
+Begin = Callable[..., TrainingRun]
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def encoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     splits: list[str] = []
     plain = encoding._encode
 
-    def counting(run: Run, split: str, *arguments: Any) -> Iterator[tuple[Tensor, ...]]:
+    def counting(run: TrainingRun, split: str, *arguments: Any) -> Iterator[tuple[Tensor, ...]]:
         splits.append(split)
         return plain(run, split, *arguments)
 
@@ -189,7 +189,7 @@ def test_encoder_whose_output_is_not_its_last_hidden_state_is_not_stored_for_all
 ) -> None:
     plain = encoding._hidden_states
 
-    def shifted(run: Run, split: str, rows: Any, layers: str) -> tuple[Tensor, ...]:
+    def shifted(run: TrainingRun, split: str, rows: Any, layers: str) -> tuple[Tensor, ...]:
         states = plain(run, split, rows, layers)
         return states if layers == "all" else tuple(layer + 1 for layer in states)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from research.runner.plan import planned_by_hooks
 from research.settings.config import Choice, RunConfig
 from research.settings.options import create
 from research.settings.times import Clock
-from research.tasks.task import Task
+from research.tasks.single_label import SingleLabel
 from research.training.hook import HOOKS, Hook
 from tests.shipped import shipped
 
@@ -36,7 +36,7 @@ Entries = list[dict[str, Any]]
 def begin(tiny_encoder: Path) -> Any:
     """Return the rehearsal of a run of 20 steps, two epochs."""
     tokenizer = load_tokenizer(str(tiny_encoder))
-    task = Task("single_label", ("bad", "good"))
+    task = SingleLabel(("bad", "good"))
 
     def rehearsal(**settings: Any) -> Rehearsal:
         config = RunConfig(encoder=str(tiny_encoder), max_length=32, **settings)
@@ -149,12 +149,14 @@ def test_edits_of_what_the_encoder_gives_are_said(decided: Any, case: str) -> No
 
 
 @pytest.fixture
-def own_edit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(EDITS, "_own_entries", dict(EDITS._entries))
+def own_edit() -> Iterator[None]:
+    with EDITS.isolated():
 
-    @register_edit("my_edit", changes_parameters=False)
-    def my_edit(run: Any) -> None:
-        """Do nothing, which nobody can know."""
+        @register_edit("my_edit", changes_parameters=False)
+        def my_edit(run: Any) -> None:
+            """Do nothing, which nobody can know."""
+
+        yield
 
 
 @pytest.mark.usefixtures("own_edit")

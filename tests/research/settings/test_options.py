@@ -129,5 +129,5 @@ def test_what_is_no_option_need_not_have_a_type_at_run_time() -> None:
         raise AssertionError
 
     assert [option.type for option in options_of(mine)] == [int]
-    with pytest.raises(ValueError, match=r"The options of .*other .*test_choices.py.*'Elsewhere' is not defined"):
+    with pytest.raises(ValueError, match=r"The options of .*other .*test_options.py.*'Elsewhere' is not defined"):
         options_of(other)

@@ -6,6 +6,7 @@ import importlib.util
 import multiprocessing
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -75,8 +76,14 @@ def test_a_file_of_the_same_size_and_time_is_read_again(load, write_csv) -> None
     assert load(path).task.label_names == ("label 0", "label 9")
 
 
+@pytest.fixture
+def own_cleaning() -> Iterator[None]:
+    with CLEANING.isolated():
+        yield
+
+
+@pytest.mark.usefixtures("own_cleaning")
 def test_a_changed_cleaning_step_is_applied(load, write_csv, tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(CLEANING, "_own_entries", dict(CLEANING._entries))
     path = write_csv(*reviews(40))
     plugin = tmp_path / "my_steps.py"
     for word in ("first", "other"):

@@ -49,20 +49,20 @@ def test_texts_that_cleaning_makes_equal_stay_on_one_side(load, write_csv) -> No
     assert "100 rows that repeat" in " ".join(load.said)
 
 
-def test_step_that_returns_no_text_is_refused(monkeypatch) -> None:
-    monkeypatch.setattr(CLEANING, "_own_entries", dict(CLEANING._entries))
+def test_step_that_returns_no_text_is_refused() -> None:
+    with CLEANING.isolated():
 
-    @register_cleaning("count")
-    def count(text: str) -> str:
-        return len(text)  # type: ignore[return-value]
+        @register_cleaning("count")
+        def count(text: str) -> str:
+            return len(text)  # type: ignore[return-value]
 
-    with pytest.raises(ValueError, match="cleaning step 'count' must return a str; got int"):
-        compose(["count"])("text")
+        with pytest.raises(ValueError, match="cleaning step 'count' must return a str; got int"):
+            compose(["count"])("text")
 
 
-def test_only_steps_of_users_are_known_by_their_code(monkeypatch) -> None:
-    monkeypatch.setattr(CLEANING, "_own_entries", dict(CLEANING._entries))
-    register_cleaning("mine")(lambda text: text)
-    own, mine = fingerprint_steps(["lowercase", "mine"])
+def test_only_steps_of_users_are_known_by_their_code() -> None:
+    with CLEANING.isolated():
+        register_cleaning("mine")(lambda text: text)
+        own, mine = fingerprint_steps(["lowercase", "mine"])
     assert own == "lowercase"
     assert mine.startswith("mine:")

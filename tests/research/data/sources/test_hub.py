@@ -27,7 +27,7 @@ LOAD = """
 import sys
 from pathlib import Path
 from research.settings.config import DataSettings
-from research.data import load_splits
+from research.data.prepare.load import load_splits
 try:
     load_splits(DataSettings(data="hub:" + sys.argv[2]), Path(sys.argv[1]))
 except ValueError as error:

@@ -11,10 +11,11 @@ import pytest
 from research import Hook, register_edit
 from research.edits.base import Editable, EditError
 from research.records.results import weights_sha256
-from research.training.checkpoint.checkpoint import STATE, save_checkpoint
 from research.training.checkpoint.replay import replay
+from research.training.checkpoint.save import save_checkpoint
+from research.training.checkpoint.state import STATE
 from research.training.loop import train
-from research.training.run import Run
+from research.training.run import TrainingRun
 from tests.research.conftest import StartRun
 
 LAST_STEP = 8
@@ -82,7 +83,7 @@ def speaks(run: Editable) -> None:
     run.say("I am applied")
 
 
-def checkpoint_of(run: Run, step: int = LAST_STEP) -> Path:
+def checkpoint_of(run: TrainingRun, step: int = LAST_STEP) -> Path:
     return run.directory / "checkpoints" / f"step-{step:08d}"
 
 

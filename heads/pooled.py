@@ -1,0 +1,36 @@
+"""Heads that make one vector of a sequence without learning how."""
+
+from __future__ import annotations
+
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from heads.base import EncoderSpec, Head
+from heads.checks import require_probability
+from heads.output_layer import OutputLayer
+
+
+class PooledHead(Head):
+    """Pool, dropout, linear. A subclass says how it pools.
+
+    Args:
+        dropout: probability of dropping a feature before the linear layer.
+    """
+
+    def __init__(self, encoder: EncoderSpec, num_labels: int, *, dropout: float = 0.1) -> None:
+        super().__init__()
+        require_probability(dropout=dropout)
+        self.dropout = nn.Dropout(dropout)
+        self.out = OutputLayer(encoder.hidden_size, num_labels)
+
+    def pool(
+        self, hidden_states: Float[Tensor, "batch seq hidden"], attention_mask: Int[Tensor, "batch seq"]
+    ) -> Float[Tensor, "batch hidden"]:
+        """Return one vector for each sequence."""
+        raise NotImplementedError
+
+    def forward(
+        self, hidden_states: Float[Tensor, "batch seq hidden"], attention_mask: Int[Tensor, "batch seq"]
+    ) -> Float[Tensor, "batch labels"]:
+        """See `Head.forward`."""
+        return self.out(self.dropout(self.pool(hidden_states, attention_mask)))

@@ -1,0 +1,70 @@
+"""The rows of a run, and the batches that are made of them."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from research.data.batches.batch import Batch
+from research.data.batches.collate import Collator
+from research.data.batches.order import Share
+from research.data.prepare.arrow import hash_rows
+from research.data.prepare.load import Splits
+from research.model.encoder_with_head import EncoderWithHead
+from research.training.stored_features import StoredFeatures
+
+
+@dataclass
+class Batches:
+    """Makes the batches of one process."""
+
+    texts: Splits
+    """Train, validation and test rows as they were read."""
+    splits: Splits
+    """The same rows, tokenized."""
+    collator: Collator
+    """Makes batches of rows; its `max_length` may change between steps."""
+    device: torch.device
+    """Where batches go."""
+    say: Callable[[str], None]
+    """Tells the user something."""
+    features: StoredFeatures | None = None
+    """Stored hidden states, where a frozen encoder is not run again."""
+    cache_disabled: bool = False
+    """Whether hidden states that could have been stored are computed all the same."""
+
+    @functools.cached_property
+    def train_lengths(self) -> NDArray[np.int32]:
+        """Untruncated length of each training row, in tokens, [num_rows]."""
+        return self.lengths_of("train")
+
+    @functools.cached_property
+    def rows_sha256(self) -> str:
+        """Hash of the rows that the run trains on and is measured by, tokenized and in their order."""
+        return hash_rows([rows for _, rows in self.splits.items()])
+
+    def lengths_of(self, split: str) -> NDArray[np.int32]:
+        """Return the untruncated length of each row of a split, in tokens, [num_rows]."""
+        return np.asarray(getattr(self.splits, split).data.column("length"), dtype=np.int32)
+
+    def collate(self, share: Share, split: str, model: EncoderWithHead) -> Batch:
+        """Return the batch of some rows, on this process's device."""
+        # Evaluation reads as much as the model was ever trained on, however short training texts are cut now.
+        longest = None if split == "train" else model.config.max_input_length
+        batch = self.collator(getattr(self.splits, split)[share.rows], share.weights, max_length=longest)
+        if self.features is not None:
+            self.disable_cache(self.features.reason_against(model))
+        if self.features is not None:
+            batch = self.features.add_to(batch, model, split, share.rows)
+        return batch.to(self.device)
+
+    def disable_cache(self, reason: str | None) -> None:
+        """Compute hidden states from now on, if there is a reason against the stored ones."""
+        if reason is not None:
+            self.features, self.cache_disabled = None, True
+            self.say(f"From here on hidden states are computed instead of taken from the cache: {reason}.")

@@ -162,10 +162,11 @@ def hash_user_code(function: object) -> str | None:
     Raises:
         ValueError: if its code cannot be found.
     """
+    has_code = inspect.isclass(function) or inspect.isroutine(function)
     try:
-        source = inspect.getsourcefile(function)  # type: ignore[arg-type]
-    except TypeError:  # a callable object rather than a function
-        source = inspect.getsourcefile(type(function))
+        source = inspect.getsourcefile(function if has_code else type(function))  # type: ignore[arg-type]
+    except (TypeError, OSError):  # written in a session, which has no file
+        source = None
     if source is not None and is_product(source):
         return None
     if source is not None and Path(source).is_file():

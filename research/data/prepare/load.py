@@ -18,7 +18,7 @@ from research.data.sources.encodings import check_encoding
 from research.data.sources.find import find_source
 from research.data.sources.reading import describe, printable_errors, reading
 from research.data.sources.split_names import SPLIT_NAMES
-from research.data.sources.text_tables import TextFormat
+from research.data.sources.text_format import TextFormat
 from research.settings.config import DataSettings
 from research.system.plain_text import for_message
 from research.system.terminal import print_message

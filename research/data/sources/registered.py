@@ -1,0 +1,25 @@
+"""All kinds of data that come with Midway."""
+
+from research.data.sources import (
+    archives,
+    arrow_tables,
+    hub,
+    imdb,
+    json_tables,
+    packaged,
+    saved_data,
+    split_folder,
+    text_tables,
+)
+
+__all__ = [
+    "archives",
+    "arrow_tables",
+    "hub",
+    "imdb",
+    "json_tables",
+    "packaged",
+    "saved_data",
+    "split_folder",
+    "text_tables",
+]

@@ -84,8 +84,9 @@ class DataSettings:
 
     data: str = "imdb"
     """What to train on: `imdb` or `rotten_tomatoes` (packaged), an aclImdb folder or .tar.gz, a csv, tsv, jsonl,
-    ndjson, json or parquet file (text files also compressed: reviews.csv.gz), a folder with train/validation/test
-    files or folders, a cloned data repository, a folder that save_to_disk wrote, or `hub:<dataset>[:config]`."""
+    ndjson, json, parquet or xlsx (`excel` extra) file (text files also compressed: reviews.csv.gz), a folder
+    with train/validation/test files or folders, a cloned data repository, a folder that save_to_disk wrote, or
+    `hub:<dataset>[:config]`."""
     task: str | None = None
     """Kind of labels: single_label, multi_label, regression, or a plugin's own; guessed by default, and reported."""
     text_column: str | None = None

@@ -105,7 +105,8 @@ def make_mutant(folder: Path, generator: np.random.Generator) -> Mutant:
     stems = _LAYOUTS[generator.integers(len(_LAYOUTS))]
     mutated = int(generator.integers(len(stems)))
     sheet = good_sheet(generator, file_type.contents)
-    levels = ["sheet", "bytes", *(["arrow"] * 2 if file_type.contents == "arrow" else ["lines"])]
+    own = {"arrow": ["arrow"] * 2, "cells": []}  # a workbook is compressed: its lines are bytes
+    levels = ["sheet", "bytes", *own.get(file_type.contents, ["lines"])]
     chosen = [levels[generator.integers(len(levels))] for _ in range(generator.integers(1, 4))]
     if generator.random() < 0.1:
         chosen = ["place"]
@@ -176,7 +177,7 @@ def _count_rows(content: bytes, file_type: FileType, settings: dict[str, Any]) -
             return pq.read_metadata(io.BytesIO(content)).num_rows if content[:4] == b"PAR1" else None
         except (pa.ArrowException, OSError, UnicodeError):
             return None
-    if content[:2] in (b"\xff\xfe", b"\xfe\xff") or "encoding" in settings:
+    if content[:2] in (b"\xff\xfe", b"\xfe\xff") or "encoding" in settings or file_type.contents == "cells":
         return None
     if file_type.contents == "list":
         try:

@@ -3,6 +3,7 @@
 from research.data.sources import (
     archives,
     arrow_tables,
+    excel,
     hub,
     imdb,
     json_tables,
@@ -15,6 +16,7 @@ from research.data.sources import (
 __all__ = [
     "archives",
     "arrow_tables",
+    "excel",
     "hub",
     "imdb",
     "json_tables",

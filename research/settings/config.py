@@ -84,7 +84,7 @@ class DataSettings:
 
     data: str = "imdb"
     """What to train on: `imdb` or `rotten_tomatoes` (packaged), an aclImdb folder or .tar.gz, a csv, tsv, jsonl,
-    ndjson, json, parquet or xlsx (`excel` extra) file (text files also compressed: reviews.csv.gz), a folder
+    ndjson, json, parquet, xlsx (`excel` extra) or fastText file (text files also compressed: reviews.csv.gz), a folder
     with train/validation/test files or folders, a cloned data repository, a folder that save_to_disk wrote, or
     `hub:<dataset>[:config]`."""
     task: str | None = None

@@ -187,7 +187,7 @@ def _count_rows(content: bytes, file_type: FileType, settings: dict[str, Any]) -
         rows = next(iter(parsed.values()), None) if isinstance(parsed, dict) and len(parsed) == 1 else parsed
         return len(rows) if isinstance(rows, list) else None
     lines = content.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape").split("\n")
-    if file_type.contents == "json":
+    if file_type.contents in ("json", "texts"):
         return sum(bool(line.strip()) for line in lines)
     if '"' in "".join(lines) or any("\r" in line.removesuffix("\r") for line in lines):
         return None  # a record may have several lines

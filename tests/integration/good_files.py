@@ -50,9 +50,9 @@ class FileType:
 
     write: Callable[[Sheet], bytes] | Callable[[pa.Table], bytes]
     """Returns the content; of a table in Arrow files, of a sheet in all others."""
-    contents: Literal["lines", "json", "list", "arrow", "cells"]
-    """What is in it: lines of fields, lines of JSON, a list in JSON, Arrow columns, or the cells of a
-    workbook."""
+    contents: Literal["lines", "json", "list", "arrow", "texts", "cells"]
+    """What is in it: lines of fields, lines of JSON, a list in JSON, Arrow columns, lines of labels and text, or the
+    cells of a workbook."""
     wrap: Callable[[bytes], bytes] = bytes
     """What is done to the whole content in the end: compression."""
 
@@ -137,6 +137,16 @@ def write_arrow_stream(table: pa.Table) -> bytes:
     return file.getvalue().to_pybytes()
 
 
+def _write_labelled_lines(sheet: Sheet) -> bytes:
+    texts, labels = (sheet.columns.get(name, [None] * sheet.num_rows) for name in ("text", "label"))
+    lines = []
+    for text, label in zip(texts, labels, strict=False):
+        names = label if isinstance(label, list) else [label]
+        words = [*(f"__label__{name}".replace(" ", "_") for name in names), *str(text).split()]
+        lines.append(" ".join(words).encode("utf-8", "surrogatepass") + b"\n")
+    return b"".join(lines)
+
+
 def _write_workbook(sheet: Sheet) -> bytes:
     workbook = openpyxl.Workbook(write_only=True)
     cells = workbook.create_sheet("rows")
@@ -181,6 +191,8 @@ FILE_TYPES: dict[str, FileType] = {
     ".json": FileType(_write_json_list, "list"),
     ".JSON": FileType(_write_wrapped_list, "list"),
     ".parquet": FileType(_write_parquet, "arrow"),
+    ".txt": FileType(_write_labelled_lines, "texts"),
+    ".ft": FileType(_write_labelled_lines, "texts"),
     ".xlsx": FileType(_write_workbook, "cells"),
     ".csv.gz": FileType(_write_csv, "lines", gzip.compress),
     ".csv.zip": FileType(_write_csv, "lines", _zip),

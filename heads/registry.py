@@ -69,15 +69,21 @@ class Registry(Generic[Entry]):
                 raise ValueError(
                     f"@register_{self.kind}('{name}') expects a subclass of {self.base.__name__}, got {entry!r}."
                 )
-            taken = self._entries.get(name)
+            # A module of Midway's own that is imported alone must not wait for all others to be imported.
+            entries = self._own_entries if self._is_built_in(entry) else self._entries
+            taken = entries.get(name)
             if taken is not None and not _is_same_place(taken, entry):
                 raise ValueError(
                     f"The {self.kind} '{name}' is registered already, by {taken.__module__}; choose another name."
                 )
-            self._entries[name] = entry  # type: ignore[assignment]
+            entries[name] = entry  # type: ignore[assignment]
             return entry
 
         return decorate
+
+    def _is_built_in(self, entry: object) -> bool:
+        package = (self._built_in or "").partition(".")[0]
+        return getattr(entry, "__module__", "").partition(".")[0] == package
 
     @contextmanager
     def isolated(self) -> Iterator[None]:

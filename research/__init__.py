@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from research.data.prepare.cleaning import register_cleaning
+    from research.data.sources.base import DataSource, FileSource, register_data
     from research.edits.base import register_edit
     from research.learning.objectives import register_objective
     from research.learning.schedules import register_schedule
@@ -19,11 +20,14 @@ if TYPE_CHECKING:
     from research.training.hook import Hook, register_hook
 
 __all__ = [
+    "DataSource",
     "EncoderWithHead",
     "EncoderWithHeadConfig",
+    "FileSource",
     "Hook",
     "RunConfig",
     "register_cleaning",
+    "register_data",
     "register_edit",
     "register_hook",
     "register_objective",
@@ -32,11 +36,14 @@ __all__ = [
 ]
 
 _MODULES = {
+    "DataSource": "research.data.sources.base",
+    "FileSource": "research.data.sources.base",
     "EncoderWithHead": "research.model.encoder_with_head",
     "EncoderWithHeadConfig": "research.model.encoder_with_head",
     "Hook": "research.training.hook",
     "RunConfig": "research.settings.config",
     "register_cleaning": "research.data.prepare.cleaning",
+    "register_data": "research.data.sources.base",
     "register_edit": "research.edits.base",
     "register_hook": "research.training.hook",
     "register_objective": "research.learning.objectives",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -11,6 +10,7 @@ from typing import Literal
 
 from research.features.store import DamageError, FeatureStore, Places
 from research.system import durable
+from research.system.lock import LockFile, UnlockableError
 
 Layers = Literal["last", "all"]
 Say = Callable[[str], None]
@@ -96,12 +96,12 @@ def _remove_damaged(entries: Sequence[Path], places: Places, say: Say) -> None:
 @contextmanager
 def _only_one(folder: Path, key: str, say: Say) -> Iterator[None]:
     """Wait until no other process computes the same, then be the one; remove what killed ones left behind."""
-    lock = _lock_path(folder, key)
-    descriptor, problem = _lock(lock)
-    if descriptor is None and problem is None:
-        say(f"Waiting for another process, which computes the same hidden states into {folder} ...")
-        descriptor, problem = _lock(lock, wait=True)
-    if descriptor is None:
+    lock = LockFile(_lock_path(folder, key))
+    try:
+        if not lock.take():
+            say(f"Waiting for another process, which computes the same hidden states into {folder} ...")
+            lock.take(wait=True)
+    except UnlockableError as problem:
         say(f"{folder} cannot be locked ({problem}): another process may compute the same hidden states as well.")
         yield
         return
@@ -109,7 +109,7 @@ def _only_one(folder: Path, key: str, say: Say) -> Iterator[None]:
         _remove_leftovers(folder, key)
         yield
     finally:
-        _unlock(lock, descriptor)
+        lock.release()
 
 
 def _remove_leftovers(folder: Path, own: str) -> None:
@@ -119,48 +119,14 @@ def _remove_leftovers(folder: Path, own: str) -> None:
         if key == own:
             durable.remove(path)
             continue
-        lock = _lock_path(folder, key)
-        descriptor, _ = _lock(lock)
-        if descriptor is not None:  # whoever computed there is gone
-            try:
-                durable.remove(path)
-            finally:
-                _unlock(lock, descriptor)
+        lock = LockFile(_lock_path(folder, key))
+        with suppress(UnlockableError):
+            if lock.take():  # whoever computed there is gone
+                try:
+                    durable.remove(path)
+                finally:
+                    lock.release()
 
 
 def _lock_path(folder: Path, key: str) -> Path:
     return folder / f".features-{key}.lock"
-
-
-def _lock(path: Path, *, wait: bool = False) -> tuple[int | None, str | None]:
-    """Lock a file, which is made for it and deleted by whoever unlocks it.
-
-    Args:
-        path: the file.
-        wait: whether to wait while another process has it.
-    Returns:
-        Its descriptor, or None where another process has it; and why it cannot be locked at all.
-    """
-    while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-            # Whoever had it may have deleted it meanwhile: a lock on a file without a name keeps nobody out.
-            with suppress(FileNotFoundError):
-                if os.path.samestat(os.fstat(descriptor), os.stat(path)):
-                    return descriptor, None
-        except BlockingIOError:
-            os.close(descriptor)
-            return None, None
-        except OSError as error:
-            os.close(descriptor)
-            return None, error.strerror
-        except BaseException:
-            os.close(descriptor)
-            raise
-        os.close(descriptor)
-
-
-def _unlock(path: Path, descriptor: int) -> None:
-    path.unlink(missing_ok=True)
-    os.close(descriptor)

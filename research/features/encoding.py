@@ -22,7 +22,7 @@ from research.data.prepare.arrow import hash_rows
 from research.edits.base import Editable
 from research.features.cache import Layers, Say, find_features, find_or_build
 from research.features.guard import Decision, Watch
-from research.features.store import FORMAT, DamageError, FeatureStore, Layer, Places, write_features
+from research.features.store import FEATURES_FORMAT, DamageError, FeatureStore, Layer, Places, write_features
 from research.model.encoder_with_head import EncoderWithHead
 from research.records.results import weights_sha256
 from research.system import durable
@@ -193,7 +193,7 @@ def _fingerprint(run: TrainingRun, encoder: list[Any], rows: Dataset) -> str:
     """Return the key of a split's hidden states, the same for those of the last layer and of all."""
     columns = [name for name in ("input_ids", "pair_ids") if name in rows.column_names]
     return cache.fingerprint(
-        FORMAT, encoder, hash_rows([rows], columns), run.collator.settings(), run.config.cache_dtype
+        FEATURES_FORMAT, encoder, hash_rows([rows], columns), run.collator.settings(), run.config.cache_dtype
     )
 
 

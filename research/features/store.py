@@ -22,7 +22,9 @@ from torch import Tensor
 
 from research.data.batches.order import Rows
 
-FORMAT = 1
+FEATURES_FORMAT = 1
+"""Raise it by one whenever the same encoder and token ids give other files than before: code that lays out files,
+orders rows or runs the encoder has changed. Hidden states that were stored under another number are not used."""
 MANIFEST = "manifest.json"
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 Lengths = NDArray[np.int64]
@@ -106,7 +108,7 @@ def write_features(folder: Path, layers: Sequence[Layer], batches: Iterable[Sequ
                 file.write(data)  # never through a mapping: a full disk would be a signal instead of an error
                 digest.update(data)
     content = {
-        "format": FORMAT,
+        "format": FEATURES_FORMAT,
         "num_tokens": num_tokens,
         "layers": [asdict(layer) for layer in layers],
         "xxh3_128": [digest.hexdigest() for digest in hashes],

@@ -99,8 +99,9 @@ class DataSettings:
 
     data: str = setting("imdb", effect=Effect.ROWS, stage=Stage.ROW_NUMBERS, names_arm=True)
     """What to train on: `imdb` or `rotten_tomatoes` (packaged), an aclImdb folder or .tar.gz, a csv, tsv, jsonl,
-    ndjson, json or parquet file (text files also compressed: reviews.csv.gz), a folder with train/validation/test
-    files or folders, a cloned data repository, a folder that save_to_disk wrote, or `hub:<dataset>[:config]`."""
+    ndjson, json, parquet, xlsx (`excel` extra) or fastText file (text files also compressed: reviews.csv.gz), a folder
+    with train/validation/test files or folders, a cloned data repository, a folder that save_to_disk wrote, or
+    `hub:<dataset>[:config]`."""
     task: str | None = setting(None, effect=Effect.ROWS, stage=Stage.ROW_NUMBERS)
     """Kind of labels: single_label, multi_label, regression, or a plugin's own; guessed by default, and reported."""
     text_column: str | None = setting(None, effect=Effect.ROWS, stage=Stage.ROW_NUMBERS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 import sysconfig
 import traceback
@@ -153,6 +154,27 @@ def is_users(filename: str) -> bool:
 def is_product(filename: str) -> bool:
     """Return whether a file of code belongs to the product."""
     return _is_below(filename, _MIDWAY)
+
+
+def hash_user_code(function: object) -> str | None:
+    """Return a hash that changes with the file of a function or class, or None if it is the product's own.
+
+    Raises:
+        ValueError: if its code cannot be found.
+    """
+    has_code = inspect.isclass(function) or inspect.isroutine(function)
+    try:
+        source = inspect.getsourcefile(function if has_code else type(function))  # type: ignore[arg-type]
+    except (TypeError, OSError):  # written in a session, which has no file
+        source = None
+    if source is not None and is_product(source):
+        return None
+    if source is not None and Path(source).is_file():
+        return hashlib.sha256(Path(source).read_bytes()).hexdigest()
+    code = getattr(function, "__code__", None)
+    if code is None:
+        raise ValueError(f"Cannot find the code of {function!r}; define it in a file.")
+    return hashlib.sha256(code.co_code + repr((code.co_consts, code.co_names)).encode()).hexdigest()
 
 
 def is_raised_there(error: BaseException) -> bool:

@@ -37,7 +37,6 @@ from transformers import AutoTokenizer
 
 from research.data.batches.collate import Collator
 from research.data.batches.tokens import tokenize_splits
-from research.data.prepare import cache
 from research.data.prepare.load import load_splits
 from research.settings.config import DataSettings
 from research.system.errors import complain, is_for_the_user
@@ -106,7 +105,8 @@ def make_mutant(folder: Path, generator: np.random.Generator) -> Mutant:
     stems = _LAYOUTS[generator.integers(len(_LAYOUTS))]
     mutated = int(generator.integers(len(stems)))
     sheet = good_sheet(generator, file_type.contents)
-    levels = ["sheet", "bytes", *(["arrow"] * 2 if file_type.contents == "arrow" else ["lines"])]
+    own = {"arrow": ["arrow"] * 2, "cells": []}  # a workbook is compressed: its lines are bytes
+    levels = ["sheet", "bytes", *own.get(file_type.contents, ["lines"])]
     chosen = [levels[generator.integers(len(levels))] for _ in range(generator.integers(1, 4))]
     if generator.random() < 0.1:
         chosen = ["place"]
@@ -177,7 +177,7 @@ def _count_rows(content: bytes, file_type: FileType, settings: dict[str, Any]) -
             return pq.read_metadata(io.BytesIO(content)).num_rows if content[:4] == b"PAR1" else None
         except (pa.ArrowException, OSError, UnicodeError):
             return None
-    if content[:2] in (b"\xff\xfe", b"\xfe\xff") or "encoding" in settings:
+    if content[:2] in (b"\xff\xfe", b"\xfe\xff") or "encoding" in settings or file_type.contents == "cells":
         return None
     if file_type.contents == "list":
         try:
@@ -187,7 +187,7 @@ def _count_rows(content: bytes, file_type: FileType, settings: dict[str, Any]) -
         rows = next(iter(parsed.values()), None) if isinstance(parsed, dict) and len(parsed) == 1 else parsed
         return len(rows) if isinstance(rows, list) else None
     lines = content.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape").split("\n")
-    if file_type.contents == "json":
+    if file_type.contents in ("json", "texts"):
         return sum(bool(line.strip()) for line in lines)
     if '"' in "".join(lines) or any("\r" in line.removesuffix("\r") for line in lines):
         return None  # a record may have several lines
@@ -390,7 +390,6 @@ def fuzz(
     encoder = folder / "encoder"
     if not encoder.exists():
         write_tiny_encoder(encoder)
-    cache.fingerprint()  # hashes the code once, for all children
     gc.collect()
     gc.freeze()  # forked children share the memory of existing objects
     for number in range(first, first + num_files):

@@ -6,6 +6,7 @@ import bz2
 import csv
 import gzip
 import io
+import itertools
 import json
 import lzma
 import zipfile
@@ -14,8 +15,10 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
+import openpyxl
 import pyarrow as pa
 import pyarrow.parquet as pq
+from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE
 
 from tests.conftest import WORDS
 
@@ -47,8 +50,9 @@ class FileType:
 
     write: Callable[[Sheet], bytes] | Callable[[pa.Table], bytes]
     """Returns the content; of a table in Arrow files, of a sheet in all others."""
-    contents: Literal["lines", "json", "list", "arrow"]
-    """What is in it: lines of fields, lines of JSON, a list in JSON, or Arrow columns."""
+    contents: Literal["lines", "json", "list", "arrow", "texts", "cells"]
+    """What is in it: lines of fields, lines of JSON, a list in JSON, Arrow columns, lines of labels and text, or the
+    cells of a workbook."""
     wrap: Callable[[bytes], bytes] = bytes
     """What is done to the whole content in the end: compression."""
 
@@ -65,7 +69,14 @@ def good_sheet(generator: np.random.Generator, contents: str) -> Sheet:
     texts = [_text(generator, WORDS[:4] if tells else WORDS[4:8]) for tells in telling]
     columns: dict[str, list[Any]] = {"id": list(range(num_rows)), "text": texts}
     columns["day"] = [f"2024-01-{1 + row % 28:02}" for row in range(num_rows)]
-    kinds = ["names", "ids", "numbers", "scores", "pairs", *(["lists", "bools"] if contents != "lines" else [])]
+    kinds = [
+        "names",
+        "ids",
+        "numbers",
+        "scores",
+        "pairs",
+        *(["lists", "bools"] if contents in ("json", "list", "arrow") else []),
+    ]
     kind = kinds[generator.integers(len(kinds))]
     sheet = Sheet(columns)
     if kind == "scores":
@@ -126,6 +137,36 @@ def write_arrow_stream(table: pa.Table) -> bytes:
     return file.getvalue().to_pybytes()
 
 
+def _write_labelled_lines(sheet: Sheet) -> bytes:
+    texts, labels = (sheet.columns.get(name, [None] * sheet.num_rows) for name in ("text", "label"))
+    lines = []
+    for text, label in zip(texts, labels, strict=False):
+        names = label if isinstance(label, list) else [label]
+        words = [*(f"__label__{name}".replace(" ", "_") for name in names), *str(text).split()]
+        lines.append(" ".join(words).encode("utf-8", "surrogatepass") + b"\n")
+    return b"".join(lines)
+
+
+def _write_workbook(sheet: Sheet) -> bytes:
+    workbook = openpyxl.Workbook(write_only=True)
+    cells = workbook.create_sheet("rows")
+    cells.append([_as_cell(name) for name in sheet.columns])
+    for row in itertools.zip_longest(*sheet.columns.values()):
+        cells.append([_as_cell(value) for value in row])
+    workbook.create_sheet("empty")
+    file = io.BytesIO()
+    workbook.save(file)
+    return file.getvalue()
+
+
+def _as_cell(value: Any) -> Any:
+    """Return a value that a workbook can hold."""
+    if value is None or isinstance(value, bool | int | float):
+        return value if not isinstance(value, int) or abs(value) < 2**53 else str(value)
+    text = str(value).encode("utf-8", "replace").decode()
+    return ILLEGAL_CHARACTERS_RE.sub("", text)[:32_767]
+
+
 def _zip(content: bytes) -> bytes:
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -150,6 +191,9 @@ FILE_TYPES: dict[str, FileType] = {
     ".json": FileType(_write_json_list, "list"),
     ".JSON": FileType(_write_wrapped_list, "list"),
     ".parquet": FileType(_write_parquet, "arrow"),
+    ".txt": FileType(_write_labelled_lines, "texts"),
+    ".ft": FileType(_write_labelled_lines, "texts"),
+    ".xlsx": FileType(_write_workbook, "cells"),
     ".csv.gz": FileType(_write_csv, "lines", gzip.compress),
     ".csv.zip": FileType(_write_csv, "lines", _zip),
     ".tsv.bz2": FileType(_write_tsv, "lines", bz2.compress),

@@ -26,6 +26,9 @@ from research.data.sources.split_names import SPLIT_NAMES
 from research.system.terminal import print_message
 from research.system.waiting import Announced
 
+TOKENS_FORMAT = 1
+"""Raise it by one whenever the same rows and tokenizer give other columns, ids or lengths than before. Tokens that were
+prepared under another number are not used."""
 _IDS = pa.list_(pa.int32())
 _ROWS_PER_WORKER = 1000
 _MOST_UNKNOWN = 1 / 3
@@ -49,7 +52,8 @@ def tokenize_splits(
         ValueError: if the tokenizer knows no token of more than a third of the rows in a split.
     """
     directory = cache.find_cache_dir(splits.cache_dir)
-    key = cache.fingerprint([data._fingerprint for _, data in splits.items()], fingerprint_tokenizer(tokenizer))
+    rows = [data._fingerprint for _, data in splits.items()]
+    key = cache.fingerprint(TOKENS_FORMAT, rows, fingerprint_tokenizer(tokenizer))
     num_rows = sum(len(data) for _, data in splits.items())
     with Announced(f"Tokenizing {num_rows:,} rows", log):
         entry, facts = cache.fetch(directory, "tokens", key, lambda target: _tokenize(splits, tokenizer, target), log)

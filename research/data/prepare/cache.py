@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import functools
 import hashlib
 import json
 import os
@@ -30,9 +29,14 @@ def find_cache_dir(cache_dir: Path | None = None) -> Path:
         raise ValueError("There is no home directory for the data cache; set MIDWAY_CACHE to a directory.") from error
 
 
-def fingerprint(*parts: Any) -> str:
-    """Return a hash of JSON-able values and of the code of this package, so that new code never meets old data."""
-    content = json.dumps([_hash_package(), *parts], sort_keys=True)
+def fingerprint(step_format: int, *parts: Any) -> str:
+    """Return the key of what a step prepares.
+
+    Args:
+        step_format: number of what the step's code makes of the same input, declared beside that code.
+        parts: JSON-able values that determine the input.
+    """
+    content = json.dumps([step_format, *parts], sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()[:32]
 
 
@@ -119,11 +123,3 @@ def _read(target: Path) -> dict[str, Any] | None:
     except (ValueError, LookupError, TypeError, AttributeError):  # a manifest that was not written here
         return None
     return facts
-
-
-@functools.cache
-def _hash_package() -> str:
-    digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()

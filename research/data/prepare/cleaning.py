@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import html
-import inspect
 import re
 import unicodedata
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 from heads.registry import Registry
-from research.system.user_code import CodeOf
+from research.system.user_code import CodeOf, hash_user_code
 
 CleaningStep = Callable[[str], str]
 
@@ -74,18 +71,5 @@ def compose(names: Sequence[str]) -> CleaningStep:
 
 
 def fingerprint_steps(names: Sequence[str]) -> list[str]:
-    """Return one hash per step that changes with its code and with whatever else stands in its file."""
-    return [f"{name}:{_hash_code(CLEANING[name])}" for name in names]
-
-
-def _hash_code(step: CleaningStep) -> str:
-    try:
-        source = inspect.getsourcefile(step)
-    except TypeError:  # a callable object rather than a function
-        source = inspect.getsourcefile(type(step))
-    if source is not None and Path(source).is_file():
-        return hashlib.sha256(Path(source).read_bytes()).hexdigest()
-    code = getattr(step, "__code__", None)
-    if code is None:
-        raise ValueError(f"Cannot find the code of the cleaning step {step!r}; define it as a function.")
-    return hashlib.sha256(code.co_code + repr((code.co_consts, code.co_names)).encode()).hexdigest()
+    """Return the steps' names, those of a user's own steps with a hash that changes with the file of their code."""
+    return [name if (code := hash_user_code(CLEANING[name])) is None else f"{name}:{code}" for name in names]

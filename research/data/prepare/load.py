@@ -11,13 +11,13 @@ from datasets import Dataset
 
 from heads.registry import UnknownNameError, describe_unknown
 from research.data.prepare import cache, cleaning
-from research.data.prepare.prepare import prepare
+from research.data.prepare.prepare import ROWS_FORMAT, prepare
 from research.data.sources.bad_rows import LeftOut
 from research.data.sources.encodings import check_encoding
 from research.data.sources.find import find_source
 from research.data.sources.reading import describe, printable_errors, reading
 from research.data.sources.split_names import SPLIT_NAMES
-from research.data.sources.text_tables import TextFormat
+from research.data.sources.text_format import TextFormat
 from research.settings.config import DataSettings
 from research.settings.declarations import Stage, declarations
 from research.system.plain_text import for_message
@@ -97,6 +97,7 @@ def _load(settings: DataSettings, cache_dir: Path | None, log: Log) -> Splits:
         log(line)
     directory = cache.find_cache_dir(cache_dir)
     key = cache.fingerprint(
+        ROWS_FORMAT,
         source.identity,
         cleaning.fingerprint_steps(settings.cleaning),
         {

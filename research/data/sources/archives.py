@@ -9,10 +9,31 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
+from research.data.sources.base import PathSource, Source, identify, register_data
 from research.data.sources.imdb import RAW_SPLITS, ReviewFiles, review_path
+from research.data.sources.tables import check_file
+from research.data.sources.text_format import TextFormat
 
 _Stream = gzip.GzipFile | io.BufferedReader
 ARCHIVE_SUFFIXES = (".tar.gz", ".tgz", ".tar")
+
+
+@register_data("aclimdb_archive")
+class ReleaseArchive(PathSource):
+    """The archive of the raw IMDB release, as it is downloaded."""
+
+    precedence = 63
+    expected = f"its {ARCHIVE_SUFFIXES[0]}"
+
+    def find_at(self, path: Path, text_format: TextFormat) -> Source | None:
+        if path.is_dir() or not path.name.lower().endswith(ARCHIVE_SUFFIXES):
+            return None
+        check_file(path, path.name)
+        return Source(path.name, identify([path]), lambda scratch: _open_splits(path, scratch))
+
+
+def _open_splits(path: Path, scratch: Path) -> dict[str, list[ReviewFiles]]:
+    return {split: [table] for split, table in open_archive(path, scratch).items()}
 
 
 def open_archive(path: Path, scratch: Path) -> dict[str, ReviewFiles]:

@@ -13,9 +13,11 @@ import pyarrow.parquet as pq
 from datasets import ClassLabel, Dataset
 
 from research.data.sources.bad_rows import INVALID_UTF8
+from research.data.sources.base import FileSource, register_data
 from research.data.sources.declared_names import MetadataError, read_declared_names
 from research.data.sources.reading import describe
 from research.data.sources.tables import Report, Table, check_columns, check_file
+from research.data.sources.text_format import TextFormat
 
 _READ_ROWS = 1000
 _NOT_IN_PYTHON = (ValueError, OverflowError, KeyError, pa.ArrowException)
@@ -94,6 +96,17 @@ class ParquetTable(ArrowTable):
         with self._open() as file:
             for batch in file.iter_batches(_READ_ROWS, columns=columns):
                 yield batch.select(columns)
+
+
+@register_data("parquet")
+class ParquetSource(FileSource):
+    """Parquet files."""
+
+    suffixes = (".parquet",)
+    is_text = False
+
+    def open_table(self, path: Path, name: str, text_format: TextFormat) -> Table:
+        return ParquetTable(path, name)
 
 
 class LoadedTable(ArrowTable):

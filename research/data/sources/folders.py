@@ -9,17 +9,8 @@ from pathlib import Path
 
 from research.data.sources.compression import NOT_DATA, find_type, is_compressed, strip_compression
 from research.data.sources.saved import is_saved_dataset
-from research.data.sources.split_names import SPLIT_NAMES
+from research.data.sources.split_names import SPLIT_NAMES, SPLIT_OF_STEM
 
-SPLIT_OF_STEM = {
-    "train": "train",
-    "training": "train",
-    "validation": "validation",
-    "valid": "validation",
-    "val": "validation",
-    "dev": "validation",
-    "test": "test",
-}
 # Older repositories of the Hub add a hash to the name of a shard.
 _SHARD = re.compile(r"(?P<stem>.*)-(?P<number>\d+)-of-(?P<total>\d+)(-[0-9a-f]{16})?")
 # A part of a data set; Spark adds the job to the name.
@@ -29,7 +20,9 @@ _DEPTH = 2
 """Of folders that are searched for splits, as in data/<configuration>/train.parquet."""
 
 
-def find_split_files(folder: Path, suffixes: AbstractSet[str]) -> tuple[dict[str, list[Path]], list[str]]:
+def find_split_files(
+    folder: Path, suffixes: AbstractSet[str], beside: AbstractSet[str]
+) -> tuple[dict[str, list[Path]], list[str]]:
     """Return the files of each split of a folder, shards in the order of their numbers, and what to report.
 
     If the folder itself has none, they are those of the one folder in it that has some, as in repositories of the Hub.
@@ -38,11 +31,12 @@ def find_split_files(folder: Path, suffixes: AbstractSet[str]) -> tuple[dict[str
     Args:
         folder: the folder.
         suffixes: endings of the files that can be read, in lower case.
+        beside: those of them that files have too which are not data but about it.
     Raises:
         ValueError: if it is not clear which file is which split, a file that is named like a split cannot be read, or
             a shard is missing.
     """
-    files, notes = _find_here(folder, suffixes)
+    files, notes = _find_here(folder, suffixes, beside)
     if any(files.values()):
         return files, notes + _report_splits_inside(folder, [split for split, found in files.items() if not found])
     nested = list(_find_nested(folder, _DEPTH))
@@ -50,7 +44,7 @@ def find_split_files(folder: Path, suffixes: AbstractSet[str]) -> tuple[dict[str
         names = ", ".join(str(path.relative_to(folder)) for path in nested)
         raise ValueError(f"'{folder}' holds more than one data set: {names}. Choose one, such as --data '{nested[0]}'.")
     for path in nested:
-        files, notes = _find_here(path, suffixes)
+        files, notes = _find_here(path, suffixes, beside)
         notes = [f"The data of {folder} are those in {path.relative_to(folder)}/.", *notes]
     return files, notes
 
@@ -77,7 +71,9 @@ def find_named_split(path: Path) -> str | None:
     return SPLIT_OF_STEM.get(_shard_stem(path.name.split(".", maxsplit=1)[0]))
 
 
-def _find_here(folder: Path, suffixes: AbstractSet[str]) -> tuple[dict[str, list[Path]], list[str]]:
+def _find_here(
+    folder: Path, suffixes: AbstractSet[str], beside: AbstractSet[str]
+) -> tuple[dict[str, list[Path]], list[str]]:
     """Return the files of each split that the folder itself has, and what to report."""
     files: dict[str, list[Path]] = {split: [] for split in SPLIT_NAMES}
     not_data = []
@@ -86,9 +82,9 @@ def _find_here(folder: Path, suffixes: AbstractSet[str]) -> tuple[dict[str, list
     for path in _list_visible(folder):
         split = find_named_split(path)
         if split is None:
-            if _is_unclear(path, suffixes):
+            if _is_unclear(path, suffixes - beside):
                 unclear.append(path)
-            elif _may_be_data(path, suffixes):
+            elif _may_be_data(path, suffixes, beside):
                 unread.append(f"{path.name}/" if path.is_dir() else path.name)
         elif path.is_file() and path.suffix.lower() in NOT_DATA:
             not_data.append(path.name)
@@ -185,17 +181,17 @@ def _is_readable(path: Path, suffixes: AbstractSet[str]) -> bool:
 
 
 def _is_unclear(path: Path, suffixes: AbstractSet[str]) -> bool:
-    """Return whether a file that is not named like a split must be data all the same; json may be about the data."""
+    """Return whether a file that is not named like a split must be data all the same."""
     endings = [suffix.lower() for suffix in path.suffixes]
-    return not path.is_dir() and any(ending in suffixes and ending != ".json" for ending in endings)
+    return not path.is_dir() and any(ending in suffixes for ending in endings)
 
 
-def _may_be_data(path: Path, suffixes: AbstractSet[str]) -> bool:
+def _may_be_data(path: Path, suffixes: AbstractSet[str], beside: AbstractSet[str]) -> bool:
     """Return whether a file or folder that is not named like a split could be part of one all the same."""
     if path.is_dir():
         return any(_is_readable(inside, suffixes) for inside in _list_visible(path))
     begins_like_split = _SPLIT_WORD.match(path.name) is not None and path.suffix.lower() not in NOT_DATA
-    return path.is_file() and (is_compressed(path) or path.suffix.lower() == ".json" or begins_like_split)
+    return path.is_file() and (is_compressed(path) or path.suffix.lower() in beside or begins_like_split)
 
 
 def _stem(path: Path) -> str:

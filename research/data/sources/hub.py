@@ -5,10 +5,35 @@ from __future__ import annotations
 from datasets import Dataset, DatasetDict, load_dataset
 from huggingface_hub import HfApi, constants
 
+from research.data.sources.arrow_tables import LoadedTable
+from research.data.sources.base import DataSource, Source, register_data
+from research.data.sources.split_names import choose_splits
+from research.data.sources.text_format import TextFormat
 from research.system.errors import one_line
 
 HUB_TIMEOUT = 5.0
 """Seconds until the Hub counts as out of reach."""
+_PREFIX = "hub:"
+
+
+@register_data("hub")
+class HubSource(DataSource):
+    """A data set of the Hugging Face Hub: `hub:<dataset>[:config]`."""
+
+    precedence = 20
+    expected = f"{_PREFIX}<dataset>[:config]"
+
+    def find(self, spec: str, text_format: TextFormat) -> Source | None:
+        if not spec.startswith(_PREFIX):
+            return None
+        loaded = load_from_hub(spec.removeprefix(_PREFIX))
+        splits, notes = choose_splits(spec, [str(name) for name in loaded])
+        return Source(
+            spec,
+            [[split, loaded[name]._fingerprint] for name, split in splits.items()],
+            lambda _: {split: [LoadedTable(loaded[name], name)] for name, split in splits.items()},
+            notes,
+        )
 
 
 def load_from_hub(spec: str) -> DatasetDict:

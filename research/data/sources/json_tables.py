@@ -11,11 +11,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
+from research.data.sources.base import FileSource, register_data
 from research.data.sources.compression import check_text
 from research.data.sources.json_stream import JsonError, JsonStream
 from research.data.sources.lines import Lines, open_text, refuse_undecodable
 from research.data.sources.tables import Report, Table
-from research.data.sources.text_tables import TextFormat
+from research.data.sources.text_format import TextFormat
 
 _NUM_PROBED = 100
 _NOT_AN_OBJECT = "not a JSON object"
@@ -209,3 +210,26 @@ def _object_without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _describe_repeated(name: str) -> str:
     return f"more than one value for {name!r}"
+
+
+@register_data("jsonl")
+class JsonLinesSource(FileSource):
+    """Files with one JSON object per line."""
+
+    suffixes = (".jsonl", ".ndjson")
+    format_settings = ("encoding",)
+
+    def open_table(self, path: Path, name: str, text_format: TextFormat) -> Table:
+        return JsonLinesTable(path, name, text_format)
+
+
+@register_data("json")
+class JsonListSource(FileSource):
+    """Files with a list of JSON objects, or with an object whose only key holds the list."""
+
+    suffixes = (".json",)
+    lies_beside_data = True
+    format_settings = ("encoding",)
+
+    def open_table(self, path: Path, name: str, text_format: TextFormat) -> Table:
+        return JsonListTable(path, name, text_format)

@@ -8,18 +8,18 @@ import itertools
 import re
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from research.data.sources.bad_rows import OTHER_ENCODING, BadRowsError
+from research.data.sources.bad_rows import BadRowsError
+from research.data.sources.base import FileSource, register_data
 from research.data.sources.column_names import COMMON_NAMES
 from research.data.sources.compression import check_text
 from research.data.sources.lines import Lines
 from research.data.sources.tables import Report, Table, check_columns
+from research.data.sources.text_format import TextFormat
 from research.tasks.numbers import MAX_WHOLE_CLASSES, NUMBER
 
-Quoting = Literal["auto", "csv", "none"]
 _SEPARATORS = (",", ";", "|")
 """Of csv files, by the number of columns that the header has with each."""
 _AS_R_WRITES = 'In R, write the file with write.table(qmethod = "double", row.names = FALSE).'
@@ -38,23 +38,6 @@ _DOUBLED_WITHIN = re.compile(r'(?:^|\t)"(?:[^"\t]|"")*[^"\t]""(?:[^"\t]|"")*"(?:
 _FEW = 0.05
 """Share of the lines with quotes that may be of the other kind by chance."""
 _QUOTED_AFTER_SPACE = re.compile(r'\s+".*"\s*', re.DOTALL)
-
-
-@dataclass(frozen=True)
-class TextFormat:
-    """How text files are read."""
-
-    encoding: str | None = None
-    """Their encoding; None is UTF-8, or UTF-16 with a byte order mark."""
-    quoting: Quoting = "auto"
-    """Whether quotes in csv and tsv files enclose fields, or are ordinary characters."""
-    columns: tuple[str, ...] = ()
-    """Names of the columns of csv and tsv files without a header."""
-
-    @property
-    def undecoded(self) -> str:
-        """What is wrong with a row that has bytes which are not of the encoding."""
-        return OTHER_ENCODING if self.encoding is None else f"bytes that are not {self.encoding}"
 
 
 class DelimitedTable(Table):
@@ -392,3 +375,25 @@ class TsvTable(DelimitedTable):
             f"doubled quotes inside, and the quotes of line {line:,} are not of that kind. Correct it, or set "
             "--quoting csv or --quoting none."
         )
+
+
+@register_data("csv")
+class CsvSource(FileSource):
+    """Csv files: records under a header, with fields between commas, semicolons or bars."""
+
+    suffixes = (".csv",)
+    format_settings = ("columns", "quoting", "encoding")
+
+    def open_table(self, path: Path, name: str, text_format: TextFormat) -> Table:
+        return CsvTable(path, name, text_format)
+
+
+@register_data("tsv")
+class TsvSource(FileSource):
+    """Tsv files: records under a header, with fields between tabs."""
+
+    suffixes = (".tsv",)
+    format_settings = ("columns", "quoting", "encoding")
+
+    def open_table(self, path: Path, name: str, text_format: TextFormat) -> Table:
+        return TsvTable(path, name, text_format)

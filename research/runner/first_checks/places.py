@@ -32,7 +32,7 @@ def check_places(config: RunConfig) -> None:
         elif config.init_from is not None:
             _check_path("init_from", config.init_from)
             find_saved_model(look_up(config.init_from))
-    _check_data(config.data)
+    _check_data(config.data, may_have_others=bool(config.plugin))
     _check_encoder(config.encoder, may_have_others=bool(config.plugin))
 
 
@@ -49,10 +49,10 @@ def check_run_directory(config: RunConfig) -> None:
         check_directory(run_directory(config), config)
 
 
-def _check_data(data: str) -> None:
-    if data in read_registry("data"):
+def _check_data(data: str, *, may_have_others: bool) -> None:
+    if data in _packaged_data():
         find_package(DEMO_PACKAGES[data])
-    elif not data.startswith("hub:"):
+    elif not data.startswith("hub:") and not may_have_others:
         _check_path("data", data)
 
 
@@ -66,6 +66,10 @@ def _check_encoder(encoder: str, *, may_have_others: bool) -> None:
     find_local_encoder(encoder, () if may_have_others else registered)
 
 
+def _packaged_data() -> list[str]:
+    return [name for name in read_registry("data") if name in DEMO_PACKAGES]
+
+
 def _check_path(name: str, value: str) -> None:
     path = look_up(value)
     if path.exists():
@@ -75,7 +79,7 @@ def _check_path(name: str, value: str) -> None:
     except OSError:  # no folder either, or one that may not be read
         near = {}
     if name == "data":
-        near |= {packaged: packaged for packaged in read_registry("data")}
+        near |= {packaged: packaged for packaged in _packaged_data()}
     nearest = difflib.get_close_matches(path.name, near, n=1)
     hint = f" Did you mean '{near[nearest[0]]}'?" if nearest else ""
     raise ValueError(for_message(f"There is no file or folder '{path}' for --{name}.{hint}"))

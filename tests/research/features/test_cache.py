@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from research.features import cache, store
+from research.features import store
 from research.features.cache import Layers, find_features, find_or_build
 from research.features.store import DamageError, FeatureStore, Layer, Places, write_features
 from tests.limits import HANG_LIMIT
@@ -173,24 +173,3 @@ def test_file_system_without_locks_is_said(builder: Builder, tmp_path: Path, mon
 
     find_or_build(tmp_path, "eeee", "last", PLACES, build_twice, builder.said.append)
     assert [name for name in names_in(tmp_path) if "writing" in name] == []
-
-
-def test_lock_of_a_file_that_was_deleted_meanwhile_does_not_count(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    lock = tmp_path / "lock"
-    plain, taken = fcntl.flock, []
-
-    def flock(descriptor: int, operation: int) -> None:
-        plain(descriptor, operation)
-        if not taken:  # whoever had it ends now
-            lock.unlink()
-        taken.append(descriptor)
-
-    monkeypatch.setattr(fcntl, "flock", flock)
-    descriptor, problem = cache._lock(lock)
-    assert (len(taken), problem) == (2, None)
-    assert descriptor is not None
-    assert os.path.samestat(os.fstat(descriptor), lock.stat())
-    cache._unlock(lock, descriptor)
-    assert not lock.exists()

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from research import RunConfig
 from research.features import encoding, store
+from research.features.store import FEATURES_FORMAT
 from research.runner.store_features import ensure_features
 from research.training.run import TrainingRun
 from tests.research.conftest import StartRun
@@ -225,3 +227,29 @@ def test_features_follow_a_model_with_the_same_encoder_only(begin: Begin) -> Non
 def test_stored_text_of_a_fingerprint_is_plain(begin: Begin) -> None:
     run = begin()
     json.dumps([encoding._fingerprint_encoder(run), run.collator.settings()])
+
+
+def test_hidden_states_change_only_with_their_format_number(begin: Begin, tiny_encoder: Path, tmp_path: Path) -> None:
+    encoder = shutil.copytree(tiny_encoder, tmp_path / "encoder")
+    weights = load_file(encoder / "model.safetensors")
+    for weight in weights.values():  # numbers that no version of a library draws in another way
+        weight.copy_(torch.sin(torch.arange(weight.numel(), dtype=torch.float64)).mul(0.3).view_as(weight))
+    save_file(weights, encoder / "model.safetensors", metadata={"format": "pt"})
+    begin(encoder=str(encoder), head="scalar_mix", max_length=12)
+    (entry,) = [path for path in (tmp_path / "cache").glob("features-*") if (path / "layer-0.bin").stat().st_size > 5e4]
+    content = json.loads((entry / "manifest.json").read_text())["content"]
+    found = {}
+    for layer in content["layers"]:
+        assert list(layer.values())[1:] == [32, "float32", "float32"]
+        states = np.fromfile(entry / layer["name"], np.float32).reshape(content["num_tokens"], 32)
+        found[layer["name"]] = states[[1, 100, 200, 300, 518], 3].tolist()
+    kept = {
+        "layer-0.bin": [0.02715, -0.01685, 0.10234, 0.02863, -0.01806],
+        "layer-1.bin": [0.06759, 0.07106, 0.06969, 0.06756, 0.07049],
+        "layer-2.bin": [0.06837, 0.06849, 0.06833, 0.06836, 0.06848],
+    }
+    is_kept = found.keys() == kept.keys() and np.allclose(list(found.values()), list(kept.values()), rtol=0, atol=2e-5)
+    assert (FEATURES_FORMAT, is_kept) == (1, True), (
+        "Other hidden states are stored than before: raise FEATURES_FORMAT in research/features/store.py, so that "
+        f"those in users' caches are not used, and put the new number and these values here: {found}"
+    )

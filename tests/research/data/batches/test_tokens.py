@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 
 import numpy as np
 import pyarrow as pa
 import pytest
 import transformers
+from datasets import Dataset
 
-from research.data.batches.tokens import tokenize_splits
+from research.data.batches.tokens import TOKENS_FORMAT, tokenize_splits
+from tests.conftest import WORDS
 from tests.research.data.conftest import reviews
+from tests.research.data.entry_hash import hash_entry
 
 
 def test_tokens_are_untruncated_and_without_special_tokens(load, write_csv, minilm) -> None:
@@ -105,3 +109,22 @@ def test_python_tokenizers_are_spread_over_processes(load, write_csv) -> None:
         "train.arrow",
         "validation.arrow",
     ]
+
+
+@pytest.mark.parametrize(
+    ("has_pairs", "kept"), [(False, "2bb358488bb219d3"), (True, "94284e53c829ed3b")], ids=["texts", "pairs"]
+)
+def test_tokens_change_only_with_their_format_number(load, write_csv, tiny_encoder, has_pairs: bool, kept: str) -> None:
+    def rows(numbers: range) -> Dataset:
+        texts = [" ".join(WORDS[row % 5 : row % 9]) + f" {'x' * (row % 4)}" for row in numbers]
+        pairs = {"text_pair": ["the film"] * len(texts)} if has_pairs else {}
+        return Dataset.from_dict({"id": list(numbers), "text": texts, **pairs, "label": [row % 2 for row in numbers]})
+
+    parts = {"train": rows(range(30)), "validation": rows(range(5)), "test": rows(range(30, 40))}
+    splits = dataclasses.replace(load(write_csv(*reviews(40))), **parts)
+    tokenize_splits(splits, transformers.AutoTokenizer.from_pretrained(tiny_encoder), allow_unknown=True)
+    found = hash_entry(load.cache_dir, "tokens")
+    assert (TOKENS_FORMAT, found) == (1, kept), (
+        "Other tokens or facts are prepared than before: raise TOKENS_FORMAT in research/data/batches/tokens.py, so "
+        "that tokens in users' caches are not used, and put the new number and hashes here."
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from research.data.prepare.cleaning import CLEANING, compose, register_cleaning
+from research.data.prepare.cleaning import CLEANING, compose, fingerprint_steps, register_cleaning
 
 
 @pytest.mark.parametrize(
@@ -58,3 +58,11 @@ def test_step_that_returns_no_text_is_refused() -> None:
 
         with pytest.raises(ValueError, match="cleaning step 'count' must return a str; got int"):
             compose(["count"])("text")
+
+
+def test_only_steps_of_users_are_known_by_their_code() -> None:
+    with CLEANING.isolated():
+        register_cleaning("mine")(lambda text: text)
+        own, mine = fingerprint_steps(["lowercase", "mine"])
+    assert own == "lowercase"
+    assert mine.startswith("mine:")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,9 @@ import pytest
 from datasets import ClassLabel, Dataset, Features, Value
 
 from research.data.prepare.load import Splits
+from research.data.sources.base import list_file_sources
+from tests.integration.good_files import FILE_TYPES
+from tests.research.data.sources.small_files import write_file
 
 
 def labels_of(splits: Splits) -> dict[str, Any]:
@@ -41,22 +43,13 @@ def test_integers_are_named_in_numeric_order(load, write_jsonl) -> None:
     assert labels_of(splits)["0"] == 2
 
 
-@pytest.fixture(params=["csv", "tsv", "jsonl", "parquet"])
+@pytest.fixture(params=[suffix for suffix in list_file_sources() if FILE_TYPES[suffix].contents != "texts"])
 def write_labels(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[..., Path]:
-    """Writes 20 rows per label, labels as strings, in one of the formats."""
+    """Writes 20 rows per label, labels as strings, in one of the formats that hold any string."""
 
     def write(*labels: str) -> Path:
-        rows = rows_with(*labels)
-        path = tmp_path / f"labelled.{request.param}"
-        if request.param == "parquet":
-            pq.write_table(pa.Table.from_pylist(rows), path)
-        elif request.param == "jsonl":
-            path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-        else:
-            separator = {"csv": ",", "tsv": "\t"}[request.param]
-            lines = [separator.join(("text", "label")), *(separator.join(row.values()) for row in rows)]
-            path.write_text("\n".join(lines), encoding="utf-8")
-        return path
+        rows = [(row["text"], row["label"]) for row in rows_with(*labels)]
+        return write_file(tmp_path / f"labelled{request.param}", rows)
 
     return write
 

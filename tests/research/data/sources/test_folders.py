@@ -24,7 +24,7 @@ def write_shards(write_csv, names: list[str]) -> Path:
         ("test.csv.lz4", "named like the test split.*'.csv.lz4' cannot be read"),
         ("test.xml.gz", "named like the test split.*'.xml.gz' cannot be read"),
         ("test.gz", "named like the test split.*'.gz' cannot be read"),
-        ("TEST.xlsx", "named like the test split.*'.xlsx' cannot be read"),
+        ("TEST.xls", "named like the test split.*'.xls' cannot be read"),
         ("dev", "named like the validation split.*'' cannot be read"),
         ("test-00000-of-00001.arrow", "named like the test split.*'.arrow' cannot be read"),
         ("reviews.csv.gz", "not clear which split"),
@@ -76,7 +76,7 @@ def test_folder_named_like_a_split_is_read_as_that_split(load, write_csv, names:
         (["test/0.csv", "test/2.csv"], "several files that are not one series"),
         (["test/0.csv", "test/1.tsv"], "several files that are not one series"),
         (["test/test-0-of-3.csv", "test/test-2-of-3.csv"], "lack number 1"),
-        (["test/b.csv", "test/b.xlsx"], "'b.xlsx' cannot be used"),
+        (["test/b.csv", "test/b.xls"], "'b.xls' cannot be used"),
         (["test/pos/b.csv"], "'pos' cannot be used: it is a folder"),
         (["test/notes.md"], "'.*test' is named like the test split, but has no data"),
         (["test/b.csv", "test.csv"], "more than one test file: test, test.csv"),
@@ -131,11 +131,11 @@ def test_files_beside_the_splits_are_reported_if_they_may_be_data(load, write_cs
         (folder / name).write_text("{}")
     load(folder)
     assert any(line.startswith("Not read") and "dataset_infos.json, raw.zip" in line for line in load.said)
-    (folder / "test_data.xlsx").write_text("{}")
+    (folder / "test_data.xls").write_text("{}")
     write_csv(*reviews(4), name="data/tests/b.csv")
     (folder / "pictures").mkdir()
     load(folder)
-    (line,) = [line for line in load.said if ": dataset_infos.json, raw.zip, test_data.xlsx, tests/ (in " in line]
+    (line,) = [line for line in load.said if ": dataset_infos.json, raw.zip, test_data.xls, tests/ (in " in line]
     assert line.startswith("Warning: ")
     assert not [said for said in load.said if "._train" in said]
 

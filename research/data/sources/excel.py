@@ -1,0 +1,149 @@
+"""Excel workbooks: the rows of the one sheet that has some, as Excel itself would write them into a csv file."""
+
+from __future__ import annotations
+
+import datetime as dt
+import itertools
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from research.data.sources.base import FileSource, register_data
+from research.data.sources.reading import describe
+from research.data.sources.tables import Report, Table, check_columns, check_file
+from research.data.sources.text_format import TextFormat
+
+_READ_ROWS = 1000
+Cells = list[tuple[str, bool]]
+"""The cells of a row: each as text, and whether it is an error such as #REF!; empty ones at the end are left out."""
+
+
+class ExcelTable(Table):
+    """The only sheet with rows; the first of them are the names of the columns."""
+
+    typed = False
+
+    def __init__(self, path: Path, name: str) -> None:
+        super().__init__(name)
+        self.path = path
+
+    def columns(self) -> list[str]:
+        check_file(self.path, self.name)
+        with self._open() as rows:
+            _, header = next(rows)
+        columns = [text.strip() for text, _ in header]
+        check_columns(columns, self.name)
+        return columns
+
+    def rows(self, columns: Sequence[str], report: Report) -> Iterator[tuple[int, int, Sequence[Any]]]:
+        with self._open() as rows:
+            _, header = next(rows)
+            names = [text.strip() for text, _ in header]
+            wanted = [names.index(column) for column in columns]
+            for row, (line, cells) in enumerate(rows, 1):
+                padded = cells + [("", False)] * (len(names) - len(cells))
+                errors = [text for text, is_error in (padded[index] for index in wanted) if is_error]
+                if len(cells) > len(names):
+                    report(row, line, f"{len(cells)} cells, expected {len(names)}")
+                elif errors:
+                    report(row, line, f"the cell holds the error {errors[0]}")
+                else:
+                    yield row, line, [padded[index][0] for index in wanted]
+
+    @contextmanager
+    def _open(self) -> Iterator[Iterator[tuple[int, Cells]]]:
+        """Give the rows that are not empty, with their numbers in the sheet.
+
+        Raises:
+            ValueError: if the file is not a workbook, or not exactly one of its sheets has rows.
+        """
+        openpyxl = import_openpyxl()
+        with self._damage_reported():
+            workbook = openpyxl.load_workbook(self.path, read_only=True, data_only=True)
+        try:
+            filled = [sheet for sheet in workbook.worksheets if next(self._rows(sheet), None) is not None]
+            if not filled:
+                raise ValueError(f"{self.name} is empty; expected rows with a text and a label.")
+            if len(filled) > 1:
+                titles = ", ".join(repr(sheet.title) for sheet in filled)
+                raise ValueError(
+                    f"Expected one sheet with rows in {self.name}; found {len(filled)}: {titles}. Save the one to be "
+                    "read as a file of its own."
+                )
+            yield self._rows(filled[0])
+        finally:
+            workbook.close()
+
+    def _rows(self, sheet: Any) -> Iterator[tuple[int, Cells]]:
+        sheet.reset_dimensions()  # what other programs write there is not always true
+        cells = sheet.iter_rows()
+        for start in itertools.count(1, _READ_ROWS):
+            with self._damage_reported():
+                batch = [_read(row) for row in itertools.islice(cells, _READ_ROWS)]
+            yield from ((number, row) for number, row in enumerate(batch, start) if row)
+            if len(batch) < _READ_ROWS:
+                return
+
+    @contextmanager
+    def _damage_reported(self) -> Iterator[None]:
+        """Turn what the library raises, which is a dozen kinds, into one line; what it warns of is not read."""
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                yield
+        except Exception as error:
+            raise ValueError(f"{self.name} is not an Excel workbook, or a damaged one: {describe(error)}.") from error
+
+
+def import_openpyxl() -> Any:
+    """Return the library that reads workbooks.
+
+    Raises:
+        ValueError: if it is not installed.
+    """
+    try:
+        import openpyxl
+    except ImportError:
+        raise ValueError(
+            'Excel files are read with the package openpyxl; install it with: pip install "midway[excel]"'
+        ) from None
+    return openpyxl
+
+
+@register_data("excel")
+class ExcelSource(FileSource):
+    """Excel workbooks (`excel` extra): the one sheet that has rows, under a header."""
+
+    suffixes = (".xlsx",)
+    is_text = False
+
+    def check(self, path: Path) -> None:
+        super().check(path)
+        import_openpyxl()
+
+    def open_table(self, path: Path, name: str, text_format: TextFormat) -> Table:
+        return ExcelTable(path, name)
+
+
+def _read(row: Sequence[Any]) -> Cells:
+    cells = [(_as_text(cell.value), cell.data_type == "e") for cell in row]
+    while cells and not cells[-1][0]:
+        cells.pop()
+    return cells
+
+
+def _as_text(value: Any) -> str:
+    """Return a cell as Excel writes it into a csv file, but for dates, which are in ISO format."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(value).upper()
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    if isinstance(value, dt.datetime) and value.time() == dt.time():
+        return value.date().isoformat()
+    if isinstance(value, dt.datetime | dt.date | dt.time):
+        return value.isoformat()
+    return str(value)

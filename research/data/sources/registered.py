@@ -1,0 +1,29 @@
+"""All kinds of data that come with Midway."""
+
+from research.data.sources import (
+    archives,
+    arrow_tables,
+    excel,
+    fasttext,
+    hub,
+    imdb,
+    json_tables,
+    packaged,
+    saved_data,
+    split_folder,
+    text_tables,
+)
+
+__all__ = [
+    "archives",
+    "arrow_tables",
+    "excel",
+    "fasttext",
+    "hub",
+    "imdb",
+    "json_tables",
+    "packaged",
+    "saved_data",
+    "split_folder",
+    "text_tables",
+]

@@ -1,0 +1,68 @@
+"""A folder with a file, or a folder of files, for each split."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from research.data.sources.arrow_tables import LoadedTable
+from research.data.sources.base import FileSource, PathSource, Source, identify, list_file_sources, register_data
+from research.data.sources.compression import find_type
+from research.data.sources.folders import find_split_files
+from research.data.sources.saved import list_saved_files, load_saved
+from research.data.sources.tables import Table
+from research.data.sources.text_format import TextFormat
+from research.system.user_code import hash_user_code
+
+
+@register_data("folder")
+class SplitFolder(PathSource):
+    """A folder with train/validation/test files or folders, such as a cloned data repository."""
+
+    precedence = 90
+    expected = "a folder with train/validation/test files"
+
+    def find_at(self, path: Path, text_format: TextFormat) -> Source | None:
+        if not path.is_dir():
+            return None
+        types = list_file_sources()
+        beside = {suffix for suffix, source in types.items() if source.lies_beside_data}
+        files, notes = find_split_files(path, types.keys(), beside)
+        names = {each: each.relative_to(path).as_posix() for found in files.values() for each in found}
+        if not names:
+            return None
+        if not files["train"]:
+            raise ValueError(f"The folder '{path}' has no train file; it has {', '.join(names.values())}.")
+        read_by = {each: types[find_type(each)] for each in names if each.is_file()}
+        for each, source in read_by.items():
+            source.check(each)
+        identity: list[Any] = [[split, identify(_list_files(found))] for split, found in files.items()]
+        return Source(
+            path.resolve().name,
+            identity + _hash_users(read_by.values()),
+            lambda _: {
+                split: [_open(each, names[each], read_by.get(each), text_format) for each in found]
+                for split, found in files.items()
+                if found
+            },
+            tuple(notes),
+            frozenset().union(*(source.format_settings for source in read_by.values())),
+        )
+
+
+def _open(path: Path, name: str, source: FileSource | None, text_format: TextFormat) -> Table:
+    """Return the table of a file, or of a folder that save_to_disk wrote."""
+    return LoadedTable(load_saved(path), name) if source is None else source.open_table(path, name, text_format)
+
+
+def _list_files(paths: Iterable[Path]) -> Iterator[Path]:
+    """Yield files as they are, and the files of folders that save_to_disk wrote."""
+    for path in paths:
+        yield from list_saved_files(path) if path.is_dir() else [path]
+
+
+def _hash_users(sources: Iterable[FileSource]) -> list[str]:
+    """Return the hashes of types of files that are the user's own."""
+    hashes = {hash_user_code(type(source)) for source in sources}
+    return sorted(found for found in hashes if found is not None)

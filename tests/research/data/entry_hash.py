@@ -1,0 +1,24 @@
+"""A hash of all that a step has put into the cache."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from research.data.prepare.arrow import read_batches
+
+
+def hash_entry(cache_dir: Path, kind: str) -> str:
+    """Return a hash of the columns, rows and facts of the only entry of a kind; the wording of messages is left out."""
+    (entry,) = cache_dir.glob(f"{kind}-*")
+    content: dict[str, Any] = {}
+    for path in sorted(entry.glob("*.arrow")):
+        batches = list(read_batches(path))
+        columns = [[(field.name, str(field.type)) for field in batch.schema] for batch in batches[:1]]
+        content[path.name] = columns, [row for batch in batches for row in batch.to_pylist()]
+    facts = json.loads((entry / "manifest.json").read_text(encoding="utf-8"))["facts"]
+    facts["log"] = len(facts.get("log", []))
+    facts["left_out"] = [(split, rows) for split, _, rows in facts.get("left_out", [])]
+    return hashlib.sha256(json.dumps([content, facts], sort_keys=True).encode()).hexdigest()[:16]

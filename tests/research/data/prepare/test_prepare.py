@@ -1,0 +1,79 @@
+"""What is prepared under one format number stays the same, or caches of users would hold other rows than new ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from research.data.prepare.cleaning import CLEANING
+from research.data.prepare.prepare import ROWS_FORMAT
+from tests.research.data.entry_hash import hash_entry
+
+
+def texts(write_csv: Callable[..., Path], _: Any) -> tuple[Path, dict[str, Any]]:
+    """Texts to be cleaned, repeated ones and bad ones among them, of which validation and test rows are carved."""
+    lines = [f"<b>Cafe\u0301</b>  {row % 70}\x07,{'other' if row % 3 else 'rest'}" for row in range(90)]
+    lines += [",rest", "no label,", "three,fields,here", b"\xe9,rest", "text,label"]
+    limits = {"limit_train": 40, "limit_validation": 7, "split_seed": 3, "validation_share": 0.2}
+    return write_csv(*lines), {"cleaning": list(CLEANING), "bad_rows": "skip", **limits}
+
+
+def pairs(write_csv: Callable[..., Path], _: Any) -> tuple[Path, dict[str, Any]]:
+    """Pairs in a folder of three files, with labels that training rows do not have, and rows shared by splits."""
+    for split, num_rows in (("train", 30), ("validation", 20), ("test", 12)):
+        lines = [f'"premise, {row}";hypothesis {row};{row % (2 if split == "train" else 3)}' for row in range(num_rows)]
+        path = write_csv(*lines, name=f"pairs/{split}.csv", header="premise;hypothesis;label")
+    return path.parent, {"unseen_labels": "count_as_wrong", "cleaning": ["lowercase"]}
+
+
+def several_labels(_: Any, write_jsonl: Callable[..., Path]) -> tuple[Path, dict[str, Any]]:
+    """Lists of labels, empty ones among them, and a test split without labels."""
+    names = ["joy", "anger", "\u00e9tat"]
+    rows = [
+        {"text": f"text {row}", "label": [name for bit, name in enumerate(names) if row >> bit & 1]}
+        for row in range(40)
+    ]
+    path = write_jsonl([*rows, {"label": ["joy"]}, "[1]"], name="labels/train.jsonl")
+    write_jsonl([{"text": f"unlabelled {row}"} for row in range(9)], name="labels/test.jsonl")
+    return path.parent, {"bad_rows": "skip"}
+
+
+def separated_labels(write_csv: Callable[..., Path], _: Any) -> tuple[Path, dict[str, Any]]:
+    """Several labels in one string."""
+    lines = [f"text {row}\t{('a|b', 'b', 'c| a')[row % 3]}" for row in range(40)]
+    return write_csv(*lines, name="labels.tsv", header="text\tlabel"), {"label_separator": "|"}
+
+
+def label_columns(write_csv: Callable[..., Path], _: Any) -> tuple[Path, dict[str, Any]]:
+    """One column per label."""
+    lines = [f"text {row},{row % 2},{row // 2 % 2}" for row in range(40)]
+    return write_csv(*lines, header="text,good,long"), {"label_column": "good,long", "text_column": "text"}
+
+
+def scores(_: Any, write_jsonl: Callable[..., Path]) -> tuple[Path, dict[str, Any]]:
+    """Scores."""
+    return write_jsonl([{"text": f" text {row}\n", "label": row / 8 - 1} for row in range(40)]), {"test_share": 0.3}
+
+
+@pytest.mark.parametrize(
+    ("example", "kept"),
+    [
+        (texts, "95bfbc809821141f"),
+        (pairs, "22ff9c19fa9e71a6"),
+        (several_labels, "229a208250b88b2d"),
+        (separated_labels, "3efa78f849e38e31"),
+        (label_columns, "c41a681167e5486f"),
+        (scores, "dff36f5817f49a21"),
+    ],
+)
+def test_rows_change_only_with_their_format_number(load, write_csv, write_jsonl, example, kept: str) -> None:
+    path, settings = example(write_csv, write_jsonl)
+    load(path, **settings)
+    found = hash_entry(load.cache_dir, "rows")
+    assert (ROWS_FORMAT, found) == (1, kept), (
+        "Other rows or facts are prepared than before: raise ROWS_FORMAT in research/data/prepare/prepare.py, so that "
+        "prepared data in users' caches are not used, and put the new number and hashes here."
+    )

@@ -1,0 +1,20 @@
+"""Small files of every type that can be read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow as pa
+
+from tests.integration.good_files import FILE_TYPES, Sheet
+
+
+def write_file(path: Path, rows: Sequence[tuple[str, str]]) -> Path:
+    """Write texts and labels into a file of the type that its ending says."""
+    columns = {"text": [text for text, _ in rows], "label": [label for _, label in rows]}
+    file_type = FILE_TYPES[path.suffix]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content = pa.table(columns) if file_type.contents == "arrow" else Sheet(columns)
+    path.write_bytes(file_type.write(content))
+    return path

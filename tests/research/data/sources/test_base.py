@@ -1,0 +1,192 @@
+"""What holds for every kind of data, and how a user adds one."""
+
+from __future__ import annotations
+
+import tarfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+from datasets import Dataset, DatasetDict
+
+from research import FileSource, register_data
+from research.data.prepare.load import Splits
+from research.data.sources.base import SOURCES, NamedSource, Source, list_file_sources
+from research.data.sources.tables import Table
+from research.data.sources.text_format import TextFormat
+from research.data.sources.text_tables import CsvTable
+from research.settings.plugins import import_plugins
+from research.system.user_code import hash_user_code
+from tests.research.data.conftest import reviews
+from tests.research.data.sources.small_files import write_file
+from tests.shipped import shipped
+
+Row = tuple[str, str]
+ROWS: list[Row] = [(f"a film {row}", ("negative", "positive")[row % 2]) for row in range(30)]
+MORE_ROWS: list[Row] = [(f"a plot {row}", ("negative", "positive")[row % 2]) for row in range(10)]
+
+
+def write_saved_dataset(folder: Path, rows: Sequence[Row]) -> Path:
+    Dataset.from_list([{"text": text, "label": label} for text, label in rows]).save_to_disk(folder / "saved")
+    return folder / "saved"
+
+
+def write_saved_splits(folder: Path, rows: Sequence[Row]) -> Path:
+    DatasetDict({"train": Dataset.from_list([{"text": text, "label": label} for text, label in rows])}).save_to_disk(
+        folder / "saved"
+    )
+    return folder / "saved"
+
+
+def write_release(folder: Path, rows: Sequence[Row]) -> Path:
+    for number, (text, label) in enumerate(rows):
+        path = folder / "aclImdb" / "train" / label[:3] / f"{number}_5.txt"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    return folder / "aclImdb"
+
+
+def write_archive(folder: Path, rows: Sequence[Row]) -> Path:
+    with tarfile.open(folder / "aclImdb.tar.gz", "w:gz") as archive:
+        archive.add(write_release(folder, rows), "aclImdb")
+    return folder / "aclImdb.tar.gz"
+
+
+def write_folder(folder: Path, rows: Sequence[Row]) -> Path:
+    write_file(folder / "data" / "train.csv", rows)
+    return folder / "data"
+
+
+OTHERS: dict[str, Callable[[Path, Sequence[Row]], Path]] = {
+    "saved_dataset": write_saved_dataset,
+    "saved_splits": write_saved_splits,
+    "aclimdb": write_release,
+    "aclimdb_archive": write_archive,
+    "folder": write_folder,
+}
+"""How data of each kind are written that are no single file."""
+FIXED = {"imdb", "rotten_tomatoes", "hub"}
+"""Kinds whose rows are not ours to write; they have tests of their own."""
+
+
+def rows_of(splits: Splits) -> list[Row]:
+    names = splits.task.label_names
+    return sorted((row["text"], names[row["label"]]) for _, split in splits.items() for row in split)
+
+
+@pytest.mark.parametrize("name", [name for name in shipped(SOURCES) if name not in FIXED])
+def test_every_kind_of_data_gives_the_same_rows(load, tmp_path: Path, name: str) -> None:
+    suffixes = SOURCES[name].suffixes if issubclass(SOURCES[name], FileSource) else [None]
+    for suffix in suffixes:
+        path = OTHERS[name](tmp_path, ROWS) if suffix is None else write_file(tmp_path / f"data{suffix}", ROWS)
+        splits = load(path)
+        assert rows_of(splits) == sorted(ROWS)
+        assert splits.task.problem_type == "single_label"
+        assert splits.task.label_names == ("negative", "positive")
+
+
+@pytest.mark.parametrize("suffix", list_file_sources())
+def test_every_type_of_file_can_be_a_split(load, tmp_path: Path, suffix: str) -> None:
+    for split, rows in (("train", ROWS), ("test", MORE_ROWS)):
+        write_file(tmp_path / "data" / f"{split}{suffix}", rows)
+    splits = load(tmp_path / "data")
+    assert sorted(splits.test["text"]) == sorted(text for text, _ in MORE_ROWS)
+    assert len(splits.train) + len(splits.validation) == len(ROWS)
+
+
+@pytest.mark.parametrize("suffix", list_file_sources())
+@pytest.mark.parametrize("content", [b"", b"version https://git-lfs.github.com/spec/v1\n", bytes(range(256)) * 8])
+def test_every_type_of_file_refuses_what_it_cannot_read(load, tmp_path: Path, suffix: str, content: bytes) -> None:
+    path = tmp_path / f"data{suffix}"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=rf"data{suffix}"):
+        load(path)
+
+
+def test_adding_a_kind_changes_no_key(load, tmp_path: Path) -> None:
+    path = write_file(tmp_path / "data.csv", ROWS)
+    load(path)
+    entries = sorted(entry.name for entry in load.cache_dir.iterdir())
+    with SOURCES.isolated():
+
+        @register_data("bars")
+        class Bars(FileSource):
+            suffixes = (".bars",)
+
+            def open_table(self, path: Path, name: str, text_format: TextFormat) -> Table:
+                return CsvTable(path, name, text_format)
+
+        load(path)
+        assert sorted(entry.name for entry in load.cache_dir.iterdir()) == entries
+        folder = tmp_path / "folder"
+        folder.mkdir()
+        (folder / "train.bars").write_text("\n".join(["text|label", *(line.replace(",", "|") for line in reviews(40))]))
+        splits = load(folder)
+        assert splits.task.label_names == ("label 0", "label 1")
+        assert load(folder / "train.bars").train[:] == splits.train[:]
+        with pytest.raises(ValueError, match=r"\.bars, \.csv"):
+            load("nothing.csv")
+
+
+PLUGIN = """
+from research import FileSource, register_data
+from research.data.sources.text_tables import CsvTable
+
+@register_data("{name}")
+class Mine(FileSource):
+    suffixes = ("{suffix}",)
+
+    def open_table(self, path, name, text_format):
+        return CsvTable(path, name, text_format)
+"""
+
+
+def test_a_kind_of_a_users_is_read_anew_when_its_code_changes(load, tmp_path: Path) -> None:
+    write_file(tmp_path / "data.csv", ROWS).rename(tmp_path / "data.mine")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "train.mine").write_bytes((tmp_path / "data.mine").read_bytes())
+    plugin = tmp_path / "my_data.py"
+    plugin.write_text(PLUGIN.format(name="mine", suffix=".mine"))
+    with SOURCES.isolated():
+        import_plugins([str(plugin)])
+        assert rows_of(load(tmp_path / "data.mine")) == sorted(ROWS)
+        load(tmp_path / "folder")
+        assert len(list(load.cache_dir.iterdir())) == 2
+        plugin.write_text(plugin.read_text() + "# changed\n")
+        load(tmp_path / "data.mine")
+        load(tmp_path / "folder")
+        assert len(list(load.cache_dir.iterdir())) == 4
+    with pytest.raises(ValueError, match=r"unsupported extension '\.mine'"):
+        load(tmp_path / "data.mine")
+
+
+def test_two_kinds_cannot_have_one_ending_or_one_name(load, tmp_path: Path) -> None:
+    folder = write_file(tmp_path / "data" / "train.csv", ROWS).parent
+    with SOURCES.isolated():
+
+        @register_data("mine")
+        class Mine(FileSource):
+            suffixes = (".csv",)
+
+            def open_table(self, path: Path, name: str, text_format: TextFormat) -> Table:
+                return CsvTable(path, name, text_format)
+
+        with pytest.raises(ValueError, match=r"\.csv are read by two data sources: csv and mine"):
+            load(folder)
+    with pytest.raises(ValueError, match="'csv' is registered already"):
+        register_data("csv")(Mine)
+
+
+def test_a_named_kind_is_found_by_its_name_and_by_names_like_it(load, tmp_path: Path) -> None:
+    path = write_file(tmp_path / "data.csv", ROWS)
+    with SOURCES.isolated():
+
+        @register_data("my_films")
+        class Films(NamedSource):
+            def find_named(self) -> Source:
+                return Source("my films", ["v1"], lambda _: {"train": [CsvTable(path, "films")]})
+
+        assert rows_of(load("my_films")) == sorted(ROWS)
+        assert hash_user_code(Films) is not None
+        with pytest.raises(ValueError, match="Did you mean 'my_films'"):
+            load("my_film")

@@ -1,0 +1,144 @@
+"""Excel workbooks are read as the csv files that Excel would write."""
+
+from __future__ import annotations
+
+import datetime as dt
+import gzip
+import sys
+import zipfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import openpyxl
+import pytest
+
+from research.data.sources.bad_rows import BadRowsError
+from research.data.sources.excel import ExcelTable
+
+Sheets = dict[str, Sequence[Sequence[Any]]]
+Write = Callable[..., Path]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    def write_sheets(sheets: Sheets, name: str = "reviews.xlsx") -> Path:
+        workbook = openpyxl.Workbook()
+        workbook.remove(workbook.active)
+        for title, rows in sheets.items():
+            sheet = workbook.create_sheet(title)
+            for row in rows:
+                sheet.append(row)
+        workbook.save(tmp_path / name)
+        return tmp_path / name
+
+    return write_sheets
+
+
+def rows_with(label: Callable[[int], Any], num_rows: int = 40) -> list[list[Any]]:
+    return [["id", "text", "label"], *([row, f"text {row}", label(row)] for row in range(num_rows))]
+
+
+def test_cells_are_what_a_csv_file_would_hold(write: Write) -> None:
+    values = [None, "a", 1, 1.0, 0.25, True, dt.date(2024, 1, 31), dt.datetime(2024, 1, 31, 9, 30), dt.time(9, 30)]
+    path = write({"data": [["value", "text"], *([value, "x"] for value in values)]})
+    rows = ExcelTable(path, "reviews.xlsx").rows(["value"], print)  # type: ignore[arg-type]
+    assert [value for _, _, (value,) in rows] == [
+        *("", "a", "1", "1", "0.25", "TRUE", "2024-01-31", "2024-01-31T09:30:00", "09:30:00")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("label", "problem_type", "names"),
+    [
+        (lambda row: "np"[row % 2], "single_label", ("n", "p")),
+        (lambda row: row % 3, "single_label", ("0", "1", "2")),
+        (lambda row: row / 8, "regression", None),
+    ],
+)
+def test_columns_and_labels_are_guessed_as_in_csv_files(
+    load, write: Write, write_csv, label: Callable[[int], Any], problem_type: str, names: tuple[str, ...] | None
+) -> None:
+    rows = rows_with(label)
+    splits = load(write({"Sheet1": rows}))
+    assert splits.task.problem_type == problem_type
+    assert names is None or splits.task.label_names == names
+    said = [line.replace(".xlsx", ".csv") for line in load.said]
+    of_csv = load(write_csv(*(",".join(map(str, row)) for row in rows[1:]), header="id,text,label"))
+    assert splits.train[:] == of_csv.train[:]
+    assert splits.test[:] == of_csv.test[:]
+    assert said == load.said
+
+
+def test_the_only_sheet_with_rows_is_read_wherever_it_is(load, write: Write) -> None:
+    splits = load(
+        write({"cover": [], "data": [[], *rows_with(lambda row: "np"[row % 2]), [None], []], "end": [[None]]})
+    )
+    assert sum(len(split) for _, split in splits.items()) == 40
+
+
+def test_several_sheets_with_rows_are_refused_by_name(load, write: Write) -> None:
+    with pytest.raises(ValueError, match=r"one sheet with rows in reviews\.xlsx; found 2: 'data', 'notes'"):
+        load(write({"data": rows_with(str), "empty": [], "notes": [["who wrote this"]]}))
+
+
+def test_workbook_without_rows_is_empty(load, write: Write) -> None:
+    with pytest.raises(ValueError, match=r"reviews\.xlsx is empty"):
+        load(write({"data": [], "more": [[None, None]]}))
+
+
+def test_bad_rows_are_named_by_their_place_in_the_sheet(load, write: Write) -> None:
+    rows = [*rows_with(lambda row: "np"[row % 2]), [], [40, None, "n"], [41, "text", None], [42, "text", "n", "more"]]
+    rows.append([43, "#REF!", "n"])
+    path = write({"data": rows})
+    with pytest.raises(BadRowsError) as caught:
+        load(path)
+    for message in (
+        "4 bad rows of 44",
+        "row 41 (line 43): empty text",
+        "row 42 (line 44): missing label",
+        "row 43 (line 45): 4 cells, expected 3",
+        "row 44 (line 46): the cell holds the error #REF!",
+    ):
+        assert message in str(caught.value)
+    assert sum(item.rows for item in load(path, bad_rows="skip").left_out) == 4
+
+
+def test_formulas_have_the_values_that_excel_stored(load, write: Write) -> None:
+    path = write({"data": [*rows_with(lambda row: "np"[row % 2]), [40, "=A1", "n"]]})
+    with pytest.raises(BadRowsError, match=r"row 41 .*: empty text|row 41: empty text"):
+        load(path)  # nothing has computed it
+    with zipfile.ZipFile(path) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    sheet = parts["xl/worksheets/sheet1.xml"]
+    assert b"<v></v>" in sheet or b"<v />" in sheet or b"<v/>" in sheet
+    for empty in (b"<v></v>", b"<v />", b"<v/>"):
+        sheet = sheet.replace(empty, b"<v>2024.5</v>")
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in {**parts, "xl/worksheets/sheet1.xml": sheet}.items():
+            archive.writestr(name, content)
+    splits = load(path)
+    assert "2024.5" in [text for _, split in splits.items() for text in split["text"]]
+
+
+def test_two_columns_of_one_name_are_refused(load, write: Write) -> None:
+    with pytest.raises(ValueError, match="more than one column named 'text'"):
+        load(write({"data": [["text", "text", "label"], ["a", "b", "c"]]}))
+
+
+def test_compressed_or_damaged_workbook_is_refused(load, write: Write, tmp_path: Path) -> None:
+    path = write({"data": rows_with(str)})
+    content = path.read_bytes()
+    (tmp_path / "reviews.xlsx.gz").write_bytes(gzip.compress(content))
+    with pytest.raises(ValueError, match="is compressed, which xlsx files are in themselves"):
+        load(tmp_path / "reviews.xlsx.gz")
+    path.write_bytes(content[: len(content) // 2])
+    with pytest.raises(ValueError, match=r"reviews\.xlsx is not an Excel workbook, or a damaged one"):
+        load(path)
+
+
+def test_missing_library_is_named_with_its_extra(load, write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write({"data": rows_with(str)})
+    monkeypatch.setitem(sys.modules, "openpyxl", None)
+    with pytest.raises(ValueError, match=r'pip install "midway\[excel\]"'):
+        load(path)

@@ -1,0 +1,87 @@
+"""Locks keep others out for as long as their process lives, and no longer."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from research.system.lock import DirectoryLock, LockFile, UnlockableError, is_held
+
+HOLD = """
+import sys
+from pathlib import Path
+from research.system.lock import DirectoryLock, LockFile
+directory = DirectoryLock()
+directory.hold(Path(sys.argv[1]))
+file = LockFile(Path(sys.argv[1]) / "lock")
+assert file.take()
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_locks_end_with_their_process_even_when_it_is_killed(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", HOLD, str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        assert is_held(tmp_path)
+        with pytest.raises(ValueError, match="Another run works in"):
+            DirectoryLock().hold(tmp_path)
+        lock = LockFile(tmp_path / "lock")
+        assert not lock.take()
+        holder.send_signal(signal.SIGKILL)
+        holder.wait()
+    assert not is_held(tmp_path)
+    assert lock.take()
+    lock.release()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_file_lock_is_kept_out_by_its_own_process_too(tmp_path: Path) -> None:
+    first, second = LockFile(tmp_path / "lock"), LockFile(tmp_path / "lock")
+    assert first.take()
+    assert not second.take()
+    first.release()
+    assert second.take(wait=True)
+    second.release()
+
+
+def test_file_system_without_locks_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(descriptor: int, operation: int) -> None:
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    warning = DirectoryLock().hold(tmp_path)
+    assert warning is not None
+    assert "(Operation not supported)" in warning
+    with pytest.raises(UnlockableError, match="Operation not supported"):
+        LockFile(tmp_path / "lock").take()
+
+
+def test_lock_of_a_file_that_was_deleted_meanwhile_does_not_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "lock"
+    plain, taken = fcntl.flock, []
+
+    def flock(descriptor: int, operation: int) -> None:
+        plain(descriptor, operation)
+        if not taken:  # whoever had it ends now
+            path.unlink()
+        taken.append(os.fstat(descriptor).st_ino)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    lock = LockFile(path)
+    assert lock.take()
+    assert len(taken) == 2
+    assert taken[1] == path.stat().st_ino
+    assert not LockFile(path).take()
+    lock.release()
+    assert not path.exists()

@@ -43,6 +43,7 @@ def test_kind_of_a_plugin_is_trained_measured_and_reported(
         max_steps=3,
         batch_size=8,
         best_metric="levels_off",
+        hook=[{"name": "early_stopping", "metric": "levels_off"}],
         mixed_precision="no",
         num_threads=1,
         log_with=[],

@@ -45,5 +45,13 @@ def test_command_line_imports_no_torch() -> None:
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 
 
+def test_kinds_of_labels_import_numpy_alone() -> None:
+    heavy = ("torch", "scipy", "sklearn", "pyarrow", "evaluate", "datasets")
+    code = (
+        f"import sys, research.tasks.guess, research.tasks.metric_names; sys.exit(any(map(sys.modules.get, {heavy})))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
 def test_entry_script_stays_short() -> None:
     assert len((ROOT / "experiments" / "run.py").read_text(encoding="utf-8").splitlines()) <= 80

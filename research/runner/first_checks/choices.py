@@ -46,6 +46,8 @@ def check_choice(listing: str, kind: str, choice: Choice, *, may_have_others: bo
     try:
         check_values(function, values)
     except ValueError as error:
+        if may_have_others and isinstance(error, UnknownNameError):  # a metric of a plugin's kind of labels
+            return
         raise type(error)(f"The {owner}: {error}") from None
 
 

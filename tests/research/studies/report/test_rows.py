@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,10 @@ import pytest
 
 from research.studies.outcomes import StudyOutcomes
 from research.studies.report.rows import read_rows
+from research.tasks.base import TASKS
 from tests.research.studies.report.studies import changed, written_study
 
+ORDINAL = Path(__file__).parents[2] / "tasks" / "ordinal.py"
 ARMS = {"a": [[0, 1, 1], [0, 0, 1]], "b": [[1, 1, 0]]}
 LABELS = [0, 1, 0]
 
@@ -47,6 +50,16 @@ def test_numbers_are_scored_by_their_distance(tmp_path: Path) -> None:
     rows = read_rows(written_study(tmp_path, {"a": [[1.5, 2.0]]}, [1.0, 4.0]), "test")
     assert rows.task.problem_type == "regression"
     assert rows.scores["a"][0].tolist() == [0.5, 2.0]
+
+
+def test_kind_that_was_chosen_is_not_guessed(tmp_path: Path) -> None:
+    study = written_study(tmp_path, {"a": [[0, 2, 2]]}, [0, 2, 0])
+    trial = study.outcomes[0].trial
+    plugin = shutil.copy(ORDINAL, tmp_path / "ordinal.py")  # another file than other tests import
+    chosen = {**trial.settings, "task": "ordinal", "plugin": [str(plugin)]}
+    with TASKS.isolated():
+        rows = read_rows(changed(study, {0: {"trial": dataclasses.replace(trial, settings=chosen)}}), "test")
+    assert rows.scores["a"][0].tolist() == [0, 0, 2]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,44 @@
+"""A kind of labels of a user's own, as a plugin: levels in an order, such as one to five stars."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from research.tasks.base import Array, Floats, register_task
+from research.tasks.metric import NOT_NEGATIVE, Metric
+from research.tasks.single_label import SingleLabel
+
+
+@register_task("ordinal")
+class Ordinal(SingleLabel):
+    """One level of several, in the order of their names: the median is predicted, and a near miss counts for less."""
+
+    more_objectives = ("cross_entropy",)
+    metrics = (Metric("levels_off", NOT_NEGATIVE, lower_is_better=True), *SingleLabel.metrics)
+    rightness_is_distance = True
+    rightness_title = "mean distance from the level, of which less is better"
+    mistakes_title = "Farthest misses"
+    mistakes_name = "misses"
+    wrongness_title = "levels"
+
+    def predicted_labels(self, logits: Floats) -> NDArray[np.int64]:
+        """Return the median level, [num_rows] int64."""
+        return np.asarray((self.probabilities(logits).cumsum(axis=1) < 0.5).sum(axis=1))
+
+    def compute_metrics(self, logits: Floats, labels: Array) -> dict[str, float]:
+        levels_off = self.rightness(labels, self.predicted_labels(logits)).mean()
+        return {"levels_off": float(levels_off), **super().compute_metrics(logits, labels)}
+
+    def wrongness(self, labels: Array, predicted: Array, logits: Floats) -> Array:
+        return self.rightness(labels, predicted)
+
+    @classmethod
+    def rightness(cls, labels: Array, predicted: Array) -> NDArray[Any]:
+        return np.abs(predicted - labels)
+
+    @classmethod
+    def describe_rightness(cls, mean: float, num_models: int) -> str:
+        return f"off by {mean:.3g} levels"

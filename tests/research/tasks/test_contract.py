@@ -1,0 +1,261 @@
+"""What every kind of labels does with a few rows: one worked example each, which a new kind adds to EXAMPLES."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from heads.registry import UnknownNameError
+from research.learning.objectives import OBJECTIVES
+from research.tasks.base import TASKS, Task, register_task
+from research.tasks.label_forms import LabelForms
+from research.tasks.metric_names import check_metric, check_metric_name, find_metric
+from research.tasks.multi_label import MultiLabel
+from research.tasks.regression import Regression
+from research.tasks.single_label import NO_LABEL, SingleLabel
+from tests.shipped import shipped
+
+TRANSFORMERS_NAMES = {"single_label_classification", "multi_label_classification", "regression"}
+
+
+@dataclass(frozen=True)
+class Example:
+    """Three rows of which the first is right, and what a kind of labels makes of them."""
+
+    task: Task
+    stored: list[Any]
+    """The rows' values in the label column of prepared data."""
+    column_type: pa.DataType
+    labels: np.ndarray
+    missing: np.ndarray
+    """What stands for one missing label."""
+    logits: np.ndarray
+    probabilities: np.ndarray
+    predicted: np.ndarray
+    metrics: dict[str, float]
+    """Some of them."""
+    names: list[Any] | None
+    """Of the labels, in a file of predictions."""
+    described: list[str]
+    """The labels as a reader sees them."""
+    wrongness: list[float]
+    rightness: list[Any]
+    mean_rightness: str
+    """Of two models with the mean one half, in one row."""
+    counts: list[list[int]] | None
+    """Rows of each label that are right, predicted and present."""
+    quality: list[float]
+    against_rest: tuple[list[tuple[str, list[bool], list[float]]], int] | None
+    """The most frequent label: its name, which rows have it, its probabilities; and how many labels occur."""
+    fitting: list[list[tuple[str, str]]]
+    """Forms of labels, each value with the name of its type, that the kind takes."""
+    unfitting: list[list[tuple[str, str]]]
+    """Those that it refuses."""
+
+
+PLACES = np.array([[0.8, 0.1, 0.1], [0.25, 0.5, 0.25], [0.6, 0.2, 0.2]])
+ODDS = np.log([[3.0, 1 / 4], [4.0, 1.5], [1 / 4, 1 / 9]])
+SHARES = np.array([[0.75, 0.2], [0.8, 0.6], [0.2, 0.1]])
+EXAMPLES = {
+    "single_label": Example(
+        task=SingleLabel(("a", "b", "c"), (2, 1, 1), 4),
+        stored=[0, 0, 2],
+        column_type=pa.int64(),
+        labels=np.array([0, 0, 2]),
+        missing=np.array([NO_LABEL]),
+        logits=np.log(PLACES),
+        probabilities=PLACES,
+        predicted=np.array([0, 1, 0]),
+        metrics={"accuracy": 1 / 3, "f1_macro": (1 / 2 + 0 + 0) / 3, "log_loss": -np.log([0.8, 0.25, 0.2]).mean()},
+        names=["a", "a", "c"],
+        described=["a", "a", "c"],
+        wrongness=[0, 0.5, 0.6],
+        rightness=[True, False, False],
+        mean_rightness="1 of 2 right",
+        counts=[[1, 0, 0], [2, 1, 0], [2, 0, 1]],
+        quality=[1 / 2, np.nan, 0],
+        against_rest=([("a", [True, True, False], [0.8, 0.25, 0.6])], 2),
+        fitting=[[("a", "str")], [("3", "int")]],
+        unfitting=[[("a", "str"), ("b", "str")]],
+    ),
+    "multi_label": Example(
+        task=MultiLabel(("a", "b"), (2, 1), 4),
+        stored=[[0], [0], []],
+        column_type=pa.list_(pa.int64()),
+        labels=np.array([[1, 0], [1, 0], [0, 0]], dtype=np.float32),
+        missing=np.full((1, 2), np.nan, dtype=np.float32),
+        logits=ODDS,
+        probabilities=SHARES,
+        predicted=np.array([[1, 0], [1, 1], [0, 0]], dtype=np.int8),
+        metrics={"subset_accuracy": 2 / 3, "f1_micro": 4 / 5, "f1/a": 1, "f1/b": 0},
+        names=[["a"], ["a"], []],
+        described=["a", "a", "none"],
+        wrongness=[0, 0.6, 0],
+        rightness=[True, False, True],
+        mean_rightness="1 of 2 right",
+        counts=[[2, 0], [2, 1], [2, 0]],
+        quality=[1, 0],
+        against_rest=([("a", [True, True, False], [0.75, 0.8, 0.2])], 1),
+        fitting=[[("a", "str"), ("b", "str")]],
+        unfitting=[],
+    ),
+    "regression": Example(
+        task=Regression(("score",), num_train=4, score_mean=2.0, score_std=1.0),
+        stored=[1.0, 2.0, 4.0],
+        column_type=pa.float64(),
+        labels=np.array([1, 2, 4], dtype=np.float32),
+        missing=np.array([np.nan], dtype=np.float32),
+        logits=np.array([[1.0], [2.5], [1.0]]),
+        probabilities=np.array([[1.0], [2.5], [1.0]]),
+        predicted=np.array([1.0, 2.5, 1.0]),
+        metrics={"mse": (0.25 + 9) / 3, "pearson": np.corrcoef([1, 2.5, 1], [1, 2, 4])[0, 1]},
+        names=None,
+        described=["1", "2", "4"],
+        wrongness=[0, 0.5, 3],
+        rightness=[0, 0.5, 3],
+        mean_rightness="off by 0.5",
+        counts=None,
+        quality=[np.nan],
+        against_rest=None,
+        fitting=[[("1.5", "float")], [("3", "int")]],
+        unfitting=[[("a", "str")], [("1.5", "float"), ("2.5", "float")]],
+    ),
+}
+
+
+@pytest.fixture(params=shipped(TASKS))
+def example(request: pytest.FixtureRequest) -> Example:
+    return EXAMPLES[request.param]
+
+
+def test_facts_are_declared(example: Example) -> None:
+    task = example.task
+    assert type(task) is TASKS[task.problem_type]
+    assert task.transformers_name in TRANSFORMERS_NAMES
+    assert OBJECTIVES[task.default_objective].fits(task)
+    assert all(OBJECTIVES[name].fits(task) for name in task.more_objectives)
+    assert dataclasses.fields(task) == dataclasses.fields(Task)
+    titles = (task.rightness_title, task.mistakes_title, task.mistakes_name, task.wrongness_title)
+    assert all(titles)
+    assert bool(task.label_quality_title) == (not task.labels_are_numbers)
+    assert not (task.several_per_row and (task.labels_are_numbers or task.has_confusion_matrix))
+
+
+def test_labels_go_from_prepared_data_to_batches(example: Example) -> None:
+    task = example.task
+    column = pa.array(example.stored, task.column_type())
+    assert column.type == example.column_type
+    for values, expected in ((column.to_pylist(), example.labels), ([], example.labels[:0])):
+        found = task.label_array(values)
+        np.testing.assert_array_equal(found, expected, strict=True)
+    np.testing.assert_array_equal(task.missing_labels(1), example.missing, strict=True)
+    assert task.missing_labels(1).dtype == example.labels.dtype
+
+
+def test_logits_become_probabilities_and_labels(example: Example) -> None:
+    logits = example.logits.copy()
+    np.testing.assert_allclose(example.task.probabilities(logits), example.probabilities)
+    np.testing.assert_array_equal(example.task.predicted_labels(logits), example.predicted, strict=True)
+    np.testing.assert_array_equal(logits, example.logits)
+    assert example.task.probabilities(logits.astype(np.float32)).dtype == np.float64
+    assert example.predicted.shape == example.labels.shape
+
+
+def test_metrics_have_names_and_bounds(example: Example) -> None:
+    task = example.task
+    found = task.compute_metrics(example.logits, example.labels)
+    assert list(found) == task.metric_names
+    assert {name: found[name] for name in example.metrics} == pytest.approx(example.metrics)
+    for name, value in found.items():
+        metric = find_metric(name)
+        assert metric is not None
+        assert metric in (*task.metrics, task.label_metric), "the same name is another metric of another kind"
+        low, high = metric.bounds
+        assert low <= value <= high
+        check_metric(name, task)
+        check_metric_name(name, task.problem_type)
+    for name in ("loss", task.metrics[0].name):
+        check_metric(name, task)
+    with pytest.raises(UnknownNameError):
+        check_metric("no_metric", task)
+
+
+def test_labels_are_described(example: Example) -> None:
+    column = example.task.name_column(example.labels)
+    assert (None if column is None else column.to_pylist()) == example.names
+    assert column is None or column.type == example.task.name_column(example.labels[:0]).type
+    assert [example.task.describe_label(label) for label in example.labels] == example.described
+
+
+def test_rows_are_right_or_wrong(example: Example) -> None:
+    task = example.task
+    found = task.wrongness(example.labels, example.predicted, example.logits)
+    np.testing.assert_allclose(found, example.wrongness)
+    of_one = task.rightness(example.labels, example.predicted)
+    np.testing.assert_array_equal(of_one, np.array(example.rightness))
+    assert (of_one.dtype == np.bool_) == (not task.rightness_is_distance)
+    of_two = task.rightness(example.labels, np.stack([example.predicted, example.labels]))
+    np.testing.assert_array_equal(of_two[0], of_one)
+    assert of_two.shape == (2, 3)
+    assert task.describe_rightness(0.5, 2) == example.mean_rightness
+
+
+def test_labels_are_counted_one_by_one(example: Example) -> None:
+    task, labels = example.task, example.labels
+    counts = task.count_labels(labels, example.predicted)
+    found = None if counts is None else [each.tolist() for each in (counts.right, counts.predicted, counts.present)]
+    assert found == example.counts
+    np.testing.assert_array_equal(task.label_quality(labels, example.predicted), example.quality)
+
+
+def test_labels_are_held_against_the_rest(example: Example) -> None:
+    found = example.task.against_rest(example.labels, example.logits, 1)
+    if example.against_rest is None or found is None:
+        assert found is example.against_rest
+        return
+    assert found[1] == example.against_rest[1]
+    for label, (name, applies, scores) in zip(found[0], example.against_rest[0], strict=True):
+        assert (label.name, label.applies.tolist(), label.scores.tolist()) == (name, applies, pytest.approx(scores))
+
+
+def test_of_two_labels_the_second_is_held_against_the_first() -> None:
+    found, num_labels = SingleLabel(("no", "yes")).against_rest(np.array([0, 1, 0]), np.zeros((3, 2)), 8)
+    assert ([label.name for label in found], num_labels) == (["yes"], 1)
+
+
+def forms_of(values: list[tuple[str, str]]) -> LabelForms:
+    """Return the forms of a column with these values in every row."""
+    forms = LabelForms()
+    for _ in range(30):
+        forms.add(values, is_list=len(values) > 1)
+    return forms
+
+
+def test_forms_that_do_not_fit_are_refused(example: Example) -> None:
+    for values in example.fitting:
+        example.task.check_forms(forms_of(values), "label")
+        for warning in example.task.second_readings(forms_of(values), {text: 30 for text, _ in values}, "label"):
+            assert "'label'" in warning
+    for values in example.unfitting:
+        with pytest.raises(ValueError, match="'label'"):
+            example.task.check_forms(forms_of(values), "label")
+
+
+def test_single_values_are_no_lists() -> None:
+    with pytest.raises(ValueError, match="'label'"):
+        MultiLabel.check_forms(forms_of([("a", "str")]), "label")
+
+
+def test_zeros_and_ones_for_several_labels_are_no_numbers() -> None:
+    with pytest.raises(ValueError, match="'label'"):
+        Regression.check_forms(LabelForms(num_columns=2), "label")
+
+
+def test_what_is_no_task_is_not_registered() -> None:
+    with pytest.raises(ValueError, match="expects a subclass of Task"):
+        register_task("no_task")(int)  # type: ignore[type-var]

@@ -8,6 +8,8 @@ import pytest
 from transformers import AutoTokenizer
 
 from research.model.encoder_with_head import EncoderWithHead
+from research.settings import options
+from research.settings.options import typed_options
 from tests.research.conftest import StartRun
 
 
@@ -35,3 +37,18 @@ def test_tokenizer_is_loaded_once(start_run: StartRun, monkeypatch: pytest.Monke
     monkeypatch.setattr(AutoTokenizer, "from_pretrained", count)
     start_run()
     assert len(loaded) == 1
+
+
+def test_choices_are_resolved_once_for_each_model(start_run: StartRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    resolved: list[str] = []
+
+    def count(owner: str, *arguments: Any, **settings: Any) -> dict[str, Any]:
+        resolved.append(owner)
+        return typed_options(owner, *arguments, **settings)
+
+    monkeypatch.setattr(options, "typed_options", count)
+    start_run(head={"name": "lstm", "lstm_size": 8}, objective={"name": "focal", "gamma": 1.0})
+    # Once for config.yaml, in plain values, and once to build it.
+    assert {owner: resolved.count(owner) for owner in resolved} == dict.fromkeys(
+        ("head 'lstm'", "objective 'focal'", "schedule 'one_cycle'"), 2
+    )

@@ -115,9 +115,20 @@ class Rehearsal:
         collator: Collator,
         clock: Clock,
         tokenizer: PreTrainedTokenizerBase,
+        outline: EncoderWithHead | None = None,
     ) -> Rehearsal:
-        """Return the rehearsal of a run before its first step; what it is given stays as it is."""
-        model = build_model(config, task, with_weights=False)
+        """Return the rehearsal of a run before its first step.
+
+        Args:
+            config: the settings.
+            task: what is predicted.
+            objective: what is minimised.
+            collator: stays as it is, like all but the outline.
+            clock: of the run.
+            tokenizer: the encoder's.
+            outline: the model without values, which the rehearsal changes; None builds it.
+        """
+        model = build_model(config, task, with_weights=False) if outline is None else outline
         schedule = create_schedule(config, clock)
         # Any optimizer has groups; the fused ones refuse parameters without values.
         optimizer = torch.optim.SGD(parameter_groups(model_blocks(model.encoder, model.head), config), lr=config.lr)

@@ -280,5 +280,12 @@ def _class_weights(task: Task, wanted: str | Sequence[float] | None) -> Tensor |
 
 
 def choose_objective(config: RunConfig, task: Task) -> Choice:
-    """Return the objective with all its options; the one that fits the task, if none was chosen."""
-    return fill_in(OBJECTIVES, Choice.of(config.objective or task.default_objective, "objective"))
+    """Return the objective with all its options; the one that fits the task, if none was chosen.
+
+    Args:
+        config: the settings, resolved.
+        task: the labels.
+    """
+    if config.objective is None:
+        return fill_in(OBJECTIVES, Choice(task.default_objective))
+    return Choice.of(config.objective, "objective")

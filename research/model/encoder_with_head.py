@@ -115,6 +115,7 @@ class EncoderWithHead(PreTrainedModel):
             inject_adapters(encoder, AdapterSettings(**config.adapters))
         self.mask_before_adapters: dict[str, bool] | None = None
         assert config.num_labels is not None
+        config.head_options = resolve_head(config.head, config.head_options)
         self.head = build_head(config.head, config.head_options, config.encoder, config.num_labels)
         self.register_buffer("logit_shift", torch.zeros(config.num_labels))
         self.register_buffer("logit_scale", torch.ones(config.num_labels))
@@ -142,10 +143,10 @@ class EncoderWithHead(PreTrainedModel):
             name: registered name.
             options: its options that are not left at their defaults.
         Raises:
-            ValueError: as `build_head`.
+            ValueError: as `resolve_head` and `build_head`.
         """
         config = self.config
-        resolved = resolve_options(HEADS, Choice(name, dict(options)))
+        resolved = resolve_head(name, options)
         assert config.num_labels is not None
         # Built on the CPU like the first one, so that the same random numbers give the same head on every device.
         with torch.device("meta" if self.device.type == "meta" else "cpu"):
@@ -261,7 +262,6 @@ def build_model(config: RunConfig, task: Task, *, with_weights: bool = True) -> 
         ValueError: if a name is unknown, the encoder cannot be used, or it takes no inputs as long as `max_length`.
     """
     head = Choice.of(config.head, "head")
-    options = resolve_options(HEADS, head)
     dropouts = {"dropout": config.dropout, "attention_dropout": config.attention_dropout}
     encoder_config = load_encoder_config(config.encoder, **dropouts)
     longest = longest_input(encoder_config)
@@ -274,7 +274,7 @@ def build_model(config: RunConfig, task: Task, *, with_weights: bool = True) -> 
     model_config = EncoderWithHeadConfig(
         encoder=encoder_config if pretrained is None else pretrained.config,
         head=head.name,
-        head_options=options,
+        head_options=head.options,
         max_input_length=config.max_length,
         truncation=config.truncation,
         problem_type=task.transformers_name,
@@ -285,21 +285,34 @@ def build_model(config: RunConfig, task: Task, *, with_weights: bool = True) -> 
         return EncoderWithHead(model_config, pretrained)
 
 
-def build_head(name: str, options: Mapping[str, Any], encoder: PretrainedConfig, num_labels: int) -> Head:
-    """Return a new head for an encoder.
+def resolve_head(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return all options of a head, typed, those left at their defaults included.
 
     Raises:
         UnknownNameError: if there is no such head, or it has no such option.
-        ValueError: if it has buffers that are not saved, or forgot to initialise its base class.
+        ValueError: if a value is not of the option's type, or a required option is missing.
     """
     if name not in HEADS:
         raise UnknownNameError(
             describe_unknown("head", name, HEADS) + " Import the file that registers a head of your own first."
         )
+    return resolve_options(HEADS, Choice(name, dict(options)))
+
+
+def build_head(name: str, options: Mapping[str, Any], encoder: PretrainedConfig, num_labels: int) -> Head:
+    """Return a new head for an encoder.
+
+    Args:
+        name: registered name.
+        options: all of its options, as `resolve_head` returns them.
+        encoder: the encoder's config.
+        num_labels: number of outputs.
+    Raises:
+        ValueError: if it has buffers that are not saved, or forgot to initialise its base class.
+    """
     spec = EncoderSpec(hidden_size=encoder.hidden_size, num_hidden_states=encoder.num_hidden_layers + 1)
-    resolved = resolve_options(HEADS, Choice(name, dict(options)))
     with constructing(HEADS, name):
-        head: Head = HEADS[name](spec, num_labels, **resolved)
+        head: Head = HEADS[name](spec, num_labels, **options)
     if "_modules" not in vars(head):  # nothing of nn.Module works then
         raise ValueError(
             f"The head '{name}' must call super().__init__() first in its __init__; it does not call it"

@@ -15,8 +15,9 @@ from rich.table import Table
 from research.data.batches.order import shares
 from research.data.prepare.load import load_splits
 from research.edits.records import Record
-from research.edits.rehearsal import Rehearsal, StepPlan
+from research.edits.rehearsal import StepPlan
 from research.edits.timeline import listed
+from research.model.encoders import load_tokenizer
 from research.runner.plan import Plan, plan_run
 from research.runner.preview_figure import timeline_figure
 from research.runner.resolve import resolve
@@ -64,8 +65,8 @@ def foresee(config: RunConfig) -> Preview:
     """
     config = resolve(config)
     parent = None if config.fork is None else parent_at(config.fork, fork_checkpoint(config.fork, print_message))
-    plan = plan_run(config, load_splits(config), (), parent)
-    rehearsal = Rehearsal.of(plan.config, plan.task, plan.objective, plan.collator, plan.clock, plan.tokenizer)
+    plan = plan_run(config, load_splits(config), load_tokenizer(config.encoder), (), parent)
+    rehearsal = plan.rehearsal()
     if parent is not None:
         rehearsal.follow(parent)
     rehearsal.check(plan.timeline)

@@ -11,6 +11,7 @@ from transformers import PreTrainedTokenizerBase
 from research.data.batches.collate import Collator
 from research.data.prepare.load import Splits
 from research.edits.records import Parent
+from research.edits.rehearsal import Rehearsal
 from research.edits.timeline import (
     Entry,
     Timeline,
@@ -26,8 +27,7 @@ from research.hooks.follow_timeline import FollowTimeline
 from research.hooks.logging import MetricsLog, Progress
 from research.hooks.profiling import Profiling
 from research.learning.objectives import Objective, choose_objective, create_objective
-from research.model.encoder_with_head import build_model
-from research.model.encoders import load_tokenizer
+from research.model.encoder_with_head import EncoderWithHead, build_model
 from research.model.families import model_blocks
 from research.settings.config import Choice, RunConfig
 from research.settings.options import create
@@ -58,20 +58,33 @@ class Plan:
     """All that take part."""
     timeline: Timeline
     """What is due when."""
+    outline: EncoderWithHead | None
+    """The model that the run begins with, without values, if there are hooks to tell of it."""
+
+    def rehearsal(self) -> Rehearsal:
+        """Return the rehearsal of the run; there is one, since it changes the outline."""
+        parts = (self.collator, self.clock, self.tokenizer, self.outline)
+        return Rehearsal.of(self.config, self.task, self.objective, *parts)
 
 
-def plan_run(config: RunConfig, texts: Splits, hooks: Sequence[Hook], parent: Parent | None = None) -> Plan:
+def plan_run(
+    config: RunConfig,
+    texts: Splits,
+    tokenizer: PreTrainedTokenizerBase,
+    hooks: Sequence[Hook],
+    parent: Parent | None = None,
+) -> Plan:
     """Return what a run will be, from its settings and the number of its rows.
 
     Args:
-        config: the settings.
+        config: the settings, resolved.
         texts: the rows.
+        tokenizer: the encoder's.
         hooks: hooks that take part beside those of the settings.
         parent: the run that this one is a fork of.
     Raises:
         ValueError: for what the data or the length of the run do not allow.
     """
-    tokenizer = load_tokenizer(config.encoder)
     task = texts.task
     chosen = choose_objective(config, task)
     config = dataclasses.replace(config, objective=chosen.to_yaml())
@@ -88,7 +101,8 @@ def plan_run(config: RunConfig, texts: Splits, hooks: Sequence[Hook], parent: Pa
         max_steps=config.max_steps,
     )
     own_hooks = [*hooks, *(create(HOOKS, Choice.of(hook, "hook")) for hook in config.hook)]
-    planned = planned_by_hooks(own_hooks, config, block_names(config, task)) if own_hooks else []
+    outline = build_model(config, task, with_weights=False) if own_hooks else None
+    planned = [] if outline is None else planned_by_hooks(own_hooks, config, block_names(outline))
     timeline = resolve_timeline([*parse_timeline(config), *planned], clock, smoke=config.smoke, parent=parent)
     for entry in timeline.conditional:
         assert entry.when is not None
@@ -96,14 +110,12 @@ def plan_run(config: RunConfig, texts: Splits, hooks: Sequence[Hook], parent: Pa
     every = None if config.evaluate_every is None else parse_time(config.evaluate_every).to_period(clock)
     if not config.smoke:
         refuse_what_never_comes(timeline.conditional, 0 if every is None else (clock.total_steps - 1) // every)
-    return Plan(
-        config, task, tokenizer, collator, objective, clock, create_hooks(config, clock, timeline, own_hooks), timeline
-    )
+    all_hooks = create_hooks(config, clock, timeline, own_hooks)
+    return Plan(config, task, tokenizer, collator, objective, clock, all_hooks, timeline, outline)
 
 
-def block_names(config: RunConfig, task: Task) -> list[str]:
-    """Return the names of the blocks that the model will begin with."""
-    model = build_model(config, task, with_weights=False)
+def block_names(model: EncoderWithHead) -> list[str]:
+    """Return the names of a model's blocks."""
     return [name for name, _ in model_blocks(model.encoder, model.head)]
 
 

@@ -12,7 +12,6 @@ from accelerate.utils import set_seed
 from research.data.batches.tokens import tokenize_splits
 from research.data.prepare.load import load_splits
 from research.edits.planned_heads import planned_heads
-from research.edits.rehearsal import Rehearsal
 from research.features.cache import Layers
 from research.features.encoding import use_features
 from research.features.guard import Decision, decide, is_asked_for
@@ -64,18 +63,18 @@ def set_up(
     # A checkpoint has the weights already; those of --init_from may be gone by now.
     initial = None if config.init_from is None or start is not None else find_saved_model(Path(config.init_from))
     parent = None if start is None else find_parent(start, config.fork)
-    load_tokenizer(config.encoder)  # an encoder that is not there is said before data is read
+    tokenizer = load_tokenizer(config.encoder)  # an encoder that is not there is said before data is read
     if (warning := describe_shadowed(config.encoder)) is not None:
         say(warning)
     with refused_for_all(accelerator):
         texts = load_splits(config, log=say) if accelerator.is_main_process else None
     texts = texts or load_splits(config, log=say)  # the others find the cache filled
-    plan = plan_run(config, texts, hooks, parent)
+    plan = plan_run(config, texts, tokenizer, hooks, parent)
     config, task = plan.config, plan.task
     features: Decision | None = None
     heads: list[PlannedHead] = []
     if not plan.timeline.is_empty or is_asked_for(config, plan.clock):
-        rehearsal = Rehearsal.of(config, task, plan.objective, plan.collator, plan.clock, plan.tokenizer)
+        rehearsal = plan.rehearsal()
         if parent is not None:
             rehearsal.follow(parent)
         with Announced("Rehearsing the timeline", say):

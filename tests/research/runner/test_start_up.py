@@ -24,14 +24,18 @@ settings = {"encoder": encoder, "data": data, "output_dir": directory + "/run", 
 run_experiment(RunConfig(**settings, num_threads=1, mixed_precision="no"))
 Path(directory, "modules.json").write_text(json.dumps([before, [*sys.modules]]))
 """
-# Transformers imports scipy.optimize and torch._dynamo for itself, and datasets imports pandas.
+# Not to be had without: Transformers imports scipy.optimize and torch._dynamo, datasets imports pandas.
 NOT_BEFORE_TRAINING = {
+    "evaluate",
     "matplotlib",
     "optuna",
     "peft",
+    "scipy.stats",
+    "sklearn",
     "sqlalchemy",
     "statsmodels",
     "tensorboard",
+    "transformers.pipelines",
     "research.records.figures",
     "research.report.page",
 }

@@ -1,0 +1,54 @@
+"""What a run is made of is made once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from transformers import AutoTokenizer
+
+from research.model.encoder_with_head import EncoderWithHead
+from research.settings import options
+from research.settings.options import typed_options
+from tests.research.conftest import StartRun
+
+
+def test_model_is_built_once_and_once_without_values(start_run: StartRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    devices: list[str] = []
+    build = EncoderWithHead.__init__
+
+    def count(self: EncoderWithHead, *arguments: Any, **settings: Any) -> None:
+        build(self, *arguments, **settings)
+        devices.append(self.device.type)
+
+    monkeypatch.setattr(EncoderWithHead, "__init__", count)
+    start_run(hook=[{"name": "gradual_unfreezing", "over": "2st"}], timeline=[{"at": "1st", "scale_lr": 0.5}])
+    assert sorted(devices) == ["cpu", "meta"]
+
+
+def test_tokenizer_is_loaded_once(start_run: StartRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded: list[str] = []
+    load = AutoTokenizer.from_pretrained
+
+    def count(folder: Any, **settings: Any) -> Any:
+        loaded.append(str(folder))
+        return load(folder, **settings)
+
+    monkeypatch.setattr(AutoTokenizer, "from_pretrained", count)
+    start_run()
+    assert len(loaded) == 1
+
+
+def test_choices_are_resolved_once_for_each_model(start_run: StartRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    resolved: list[str] = []
+
+    def count(owner: str, *arguments: Any, **settings: Any) -> dict[str, Any]:
+        resolved.append(owner)
+        return typed_options(owner, *arguments, **settings)
+
+    monkeypatch.setattr(options, "typed_options", count)
+    start_run(head={"name": "lstm", "lstm_size": 8}, objective={"name": "focal", "gamma": 1.0})
+    # Once for config.yaml, in plain values, and once to build it.
+    assert {owner: resolved.count(owner) for owner in resolved} == dict.fromkeys(
+        ("head 'lstm'", "objective 'focal'", "schedule 'one_cycle'"), 2
+    )

@@ -28,7 +28,6 @@ from research.system.paths import look_up
 if TYPE_CHECKING:
     from research.settings.config import RunConfig
     from research.training.api import Run
-    from research.training.run import TrainingRun
 
 POINTS = ("on_batch", "after_backward", "before_step", "after_step", "end_of_step")
 """Where in a step it may be cut."""
@@ -162,11 +161,13 @@ def run_watched(config: RunConfig, folder: Path, cut: str | None) -> int:
     from research.runner.experiment import run_experiment
     from research.training.digests import digests
     from research.training.hook import Hook
+    from research.training.run import TrainingRun
 
     class Watch(Hook):
         """Writes hashes after every step."""
 
         def end_of_step(self, run: Run) -> None:
+            assert isinstance(run, TrainingRun)
             folder.mkdir(exist_ok=True, parents=True)
             with (folder / f"process-{run.accelerator.process_index}.jsonl").open("a", encoding="utf-8") as file:
                 file.write(json.dumps({"step": run.clock.step, "hashes": digests(run)}) + "\n")
@@ -175,7 +176,7 @@ def run_watched(config: RunConfig, folder: Path, cut: str | None) -> int:
         step, _, point = cut.partition(":")
         otherwise = getattr(Watch, point)
 
-        def die(self: Watch, run: TrainingRun, *arguments: Any) -> Any:
+        def die(self: Watch, run: Run, *arguments: Any) -> Any:
             # In the last two points the clock counts the step already.
             if run.clock.step + (point not in ("after_step", "end_of_step")) == int(step):
                 os.kill(os.getpid(), signal.SIGKILL)

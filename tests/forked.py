@@ -17,6 +17,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
+FOLDERS = (ROOT, ROOT / "experiments" / "benchmarks")
+"""What pytest puts on the path of imports."""
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(["tests.imported"])
 
@@ -79,7 +81,7 @@ def _run(script: list[str], cwd: str, environment: dict[str, str], stdout: str, 
     os.chdir(cwd)
     sys.argv = script
     # Without the folders of the tests, which the server was told of.
-    sys.path[:] = [str(Path(script[0]).parent), *(path for path in sys.path if Path(path) != ROOT)]
+    sys.path[:] = [str(Path(script[0]).parent), *(path for path in sys.path if Path(path) not in FOLDERS)]
     try:
         runpy.run_path(script[0], run_name="__main__")
     finally:

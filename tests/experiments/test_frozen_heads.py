@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from experiments.benchmarks.frozen_heads import report
+from frozen_heads import report
 from tests.conftest import Launch
 
 

@@ -6,8 +6,8 @@ import re
 
 import pytest
 
+from research.model.selector_forms import SelectorError
 from research.model.selectors import (
-    SelectorError,
     frozen_modules,
     select_blocks,
     select_layers,

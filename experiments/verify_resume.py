@@ -23,6 +23,7 @@ import numpy as np
 from research.runner.first_checks.check import check_first
 from research.settings.command_line import Command, parse
 from research.system.errors import run_script
+from research.system.loading import loading_libraries
 from research.system.paths import look_up
 
 if TYPE_CHECKING:
@@ -158,10 +159,11 @@ def start(
 
 def run_watched(config: RunConfig, folder: Path, cut: str | None) -> int:
     """Run as run.py does, write hashes of everything after each step, and die at the cut."""
-    from research.runner.experiment import run_experiment
-    from research.training.digests import digests
-    from research.training.hook import Hook
-    from research.training.run import TrainingRun
+    with loading_libraries():
+        from research.runner.experiment import run_experiment
+        from research.training.digests import digests
+        from research.training.hook import Hook
+        from research.training.run import TrainingRun
 
     class Watch(Hook):
         """Writes hashes after every step."""

@@ -18,7 +18,7 @@ from pathlib import Path
 from research import Hook, RunConfig, run_experiment
 from research.settings.run_files import BEST
 from research.training.api import Run
-from research.training.checkpoint.checkpoint import save_checkpoint
+from research.training.checkpoint.save import save_checkpoint
 from research.training.run import TrainingRun
 
 MAX_LENGTH = 512

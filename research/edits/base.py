@@ -24,7 +24,7 @@ from research.settings.config import RunConfig
 from research.settings.options import options_of, typed_options
 from research.settings.times import Clock
 from research.system.seeds import derived_seed
-from research.tasks.task import Task
+from research.tasks.base import Task
 
 if TYPE_CHECKING:
     from research.edits.records import Record

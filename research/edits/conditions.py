@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from heads.registry import Registry
-from research.learning.metric_names import is_better
+from research.tasks.metric_names import is_better
 
 Test = Callable[..., bool]
 CONDITIONS: Registry[Test] = Registry("condition")

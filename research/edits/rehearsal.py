@@ -35,7 +35,7 @@ from research.settings.config import RunConfig
 from research.settings.times import Clock
 from research.system.errors import one_line
 from research.system.launcher import num_launched
-from research.tasks.task import Task
+from research.tasks.base import Task
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from research.system.durable import StorageError
 from research.system.waiting import Announced
-from research.training.checkpoint.checkpoint import save_checkpoint
+from research.training.checkpoint.save import save_checkpoint
 from research.training.hook import Hook
 from research.training.run import TrainingRun
 

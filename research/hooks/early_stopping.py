@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from research.hooks.evaluation import why_not_comparable
-from research.learning.metric_names import check_metric, check_metric_name, is_better
+from research.tasks.metric_names import check_metric, check_metric_name, is_better
 from research.training.hook import Hook, register_hook
 
 if TYPE_CHECKING:

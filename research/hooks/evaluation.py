@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from research.learning.metric_names import is_better
 from research.settings.run_files import BEST
 from research.system import durable
+from research.tasks.metric_names import is_better
 from research.training.hook import Hook
 
 if TYPE_CHECKING:

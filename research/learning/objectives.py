@@ -16,14 +16,7 @@ from research.data.batches.batch import Batch
 from research.settings.config import Choice, RunConfig
 from research.settings.options import create, fill_in
 from research.system.user_code import CodeOf, described_place
-from research.tasks.task import ProblemType, Task
-
-DEFAULT_OBJECTIVES: dict[ProblemType, str] = {
-    "single_label": "cross_entropy",
-    "multi_label": "bce",
-    "regression": "mse",
-}
-"""The objective of each kind of labels, where none is chosen."""
+from research.tasks.base import Task
 
 
 @dataclass(frozen=True)
@@ -45,17 +38,22 @@ class Objective:
         ValueError: if the objective does not fit the task.
     """
 
-    problem_types: ClassVar[tuple[ProblemType, ...]] = ("single_label",)
-    """Kinds of labels that the objective fits."""
+    problem_types: ClassVar[tuple[str, ...]] = ("single_label",)
+    """Names of the kinds of labels that the objective fits; a kind may name further objectives that fit it."""
 
     def __init__(self, task: Task) -> None:
-        if task.problem_type not in self.problem_types:
-            fitting = [name for name in OBJECTIVES if task.problem_type in OBJECTIVES[name].problem_types]
+        if not type(self).fits(task):
+            fitting = [name for name in OBJECTIVES if OBJECTIVES[name].fits(task)]
             raise ValueError(
                 f"{type(self).__name__} is for {' or '.join(self.problem_types)} tasks, this one is "
                 f"{task.problem_type}. Fitting objectives: {', '.join(fitting)}."
             )
         self.task = task
+
+    @classmethod
+    def fits(cls, task: Task) -> bool:
+        """Return whether the objective is for labels of the task's kind."""
+        return task.problem_type in cls.problem_types or OBJECTIVES.name_of(cls) in task.more_objectives
 
     def __call__(self, model: nn.Module, batch: Batch) -> ObjectiveOutput:
         """Return the losses and logits of a batch's examples."""
@@ -188,7 +186,7 @@ class BinaryCrossEntropy(Objective):
             split.
     """
 
-    problem_types: ClassVar[tuple[ProblemType, ...]] = ("multi_label",)
+    problem_types: ClassVar[tuple[str, ...]] = ("multi_label",)
 
     def __init__(self, task: Task, *, pos_weight: Literal["balanced"] | None = None) -> None:
         super().__init__(task)
@@ -220,7 +218,7 @@ class MeanSquaredError(Objective):
     Source: least squares; torch's mse_loss.
     """
 
-    problem_types: ClassVar[tuple[ProblemType, ...]] = ("regression",)
+    problem_types: ClassVar[tuple[str, ...]] = ("regression",)
 
     def output_units(self) -> tuple[Tensor, Tensor]:
         """Let the head predict standardised scores: no learning rate fits scores around 3 and around 300."""
@@ -283,4 +281,4 @@ def _class_weights(task: Task, wanted: str | Sequence[float] | None) -> Tensor |
 
 def choose_objective(config: RunConfig, task: Task) -> Choice:
     """Return the objective with all its options; the one that fits the task, if none was chosen."""
-    return fill_in(OBJECTIVES, Choice.of(config.objective or DEFAULT_OBJECTIVES[task.problem_type], "objective"))
+    return fill_in(OBJECTIVES, Choice.of(config.objective or task.default_objective, "objective"))

@@ -17,7 +17,7 @@ class Predictions:
     logits: NDArray[np.float32]
     """[num_rows, num_labels]."""
     labels: NDArray[np.generic] | None
-    """[num_rows] or, for multi_label, [num_rows, num_labels]; None if the split has no labels."""
+    """[num_rows] or [num_rows, num_labels], as `Task.label_array` returns them; None if the split has no labels."""
     loss: float
     """Mean of the objective's losses, over rows whose label the model has an output for; NaN without labels."""
     metrics: dict[str, float]

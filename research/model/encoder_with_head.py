@@ -36,14 +36,8 @@ from research.model.families import longest_input
 from research.settings.config import Choice, RunConfig
 from research.settings.options import constructing, resolve_options
 from research.system.user_code import CodeOf, described_place
-from research.tasks.task import ProblemType, Task
+from research.tasks.base import Task
 
-PROBLEM_TYPES: dict[ProblemType, str] = {
-    "single_label": "single_label_classification",
-    "multi_label": "multi_label_classification",
-    "regression": "regression",
-}
-"""Transformers' names of the kinds of labels."""
 HiddenStates = Float[Tensor, "batch seq hidden"] | tuple[Float[Tensor, "batch seq hidden"], ...]
 """Of the last layer, or of all."""
 
@@ -178,7 +172,7 @@ class EncoderWithHead(PreTrainedModel):
                 BERT, DistilBERT and ELECTRA, whose positions count from the left end of the row.)
             attention_mask: 1 = token, 0 = padding, [batch, seq].
             token_type_ids: 0 = first text, 1 = second text, [batch, seq]; left out where the family has none.
-            labels: [batch] (single_label), [batch, num_labels] (multi_label), [batch] (regression).
+            labels: [batch] or [batch, num_labels], as `problem_type` in the config has them.
             hidden_states: what `encode` returned for these inputs, and the head reads; the encoder is not run then.
         Returns:
             Unnormalised logits [batch, num_labels], and the loss.
@@ -283,7 +277,7 @@ def build_model(config: RunConfig, task: Task, *, with_weights: bool = True) -> 
         head_options=options,
         max_input_length=config.max_length,
         truncation=config.truncation,
-        problem_type=PROBLEM_TYPES[task.problem_type],
+        problem_type=task.transformers_name,
         id2label=dict(enumerate(task.label_names)),
         label2id={name: index for index, name in enumerate(task.label_names)},
     )

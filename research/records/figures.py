@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,10 +10,8 @@ from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score, confusion_matrix, precision_recall_curve
 
 from research.system.plain_text import for_picture
-from research.tasks.task import Task
+from research.tasks.base import Task
 
-MANY_LABELS = 40
-"""Number of labels from which on there is no confusion matrix: its cells would be too small to read."""
 NUM_CURVES = 8
 """Precision-recall curves in one picture; of more labels, the most frequent are drawn, and the title says so."""
 
@@ -23,7 +20,7 @@ def confusion_matrix_figure(task: Task, labels: NDArray[Any], predicted: NDArray
     """Draw how many rows of each label were predicted as which.
 
     Args:
-        task: the labels (single_label).
+        task: the labels, of which each row has one.
         labels: [num_rows].
         predicted: [num_rows].
     """
@@ -48,33 +45,27 @@ def confusion_matrix_figure(task: Task, labels: NDArray[Any], predicted: NDArray
     return figure
 
 
-def pr_curve_figure(task: Task, labels: NDArray[Any], scores_of: Callable[[int], NDArray[Any]]) -> Figure:
-    """Draw precision against recall, each label against the rest; of two labels, the second.
+def pr_curve_figure(task: Task, labels: NDArray[Any], logits: NDArray[Any]) -> Figure | None:
+    """Draw precision against recall, each label against the rest; None if labels have no probabilities.
 
     Args:
-        task: the labels (single_label or multi_label).
-        labels: [num_rows], or [num_rows, num_labels] for multi_label.
-        scores_of: returns the probabilities of a label, [num_rows].
+        task: the labels.
+        labels: of the rows, as `Task.label_array` returns them.
+        logits: [num_rows, num_labels].
     """
-    counts = labels.sum(axis=0) if labels.ndim == 2 else np.bincount(labels, minlength=task.num_labels)
-    binary = task.problem_type == "single_label" and task.num_labels == 2
-    candidates = [index for index in ([1] if binary else range(task.num_labels)) if counts[index]]
-    drawn = sorted(candidates, key=lambda index: -int(counts[index]))[:NUM_CURVES]
+    found = task.against_rest(labels, logits, NUM_CURVES)
+    if found is None:
+        return None
+    drawn, num_labels = found
     figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.subplots()
-    for index in drawn:
-        applies, scores = labels[:, index] == 1 if labels.ndim == 2 else labels == index, scores_of(index)
-        precision, recall, _ = precision_recall_curve(applies, scores)
-        average = average_precision_score(applies, scores)
-        axes.plot(
-            recall,
-            precision,
-            label=f"{for_picture(task.label_names[index])} (AP {average:.3f})",
-            drawstyle="steps-post",
-        )
+    for label in drawn:
+        precision, recall, _ = precision_recall_curve(label.applies, label.scores)
+        average = average_precision_score(label.applies, label.scores)
+        axes.plot(recall, precision, label=f"{for_picture(label.name)} (AP {average:.3f})", drawstyle="steps-post")
     axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02))
-    if len(drawn) < len(candidates):
-        axes.set_title(f"the {len(drawn)} most frequent of {len(candidates)} labels")
+    if len(drawn) < num_labels:
+        axes.set_title(f"the {len(drawn)} most frequent of {num_labels} labels")
     if drawn:
         figure.legend(loc="outside right upper", fontsize=8)
     return figure
@@ -84,7 +75,7 @@ def regression_figure(task: Task, scores: NDArray[Any], predicted: NDArray[Any])
     """Draw predictions against scores, with the line on which they are equal.
 
     Args:
-        task: whose score it is (regression).
+        task: whose score it is.
         scores: [num_rows].
         predicted: [num_rows].
     """

@@ -17,15 +17,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 import yaml
-from numpy.typing import NDArray
 
-from research.learning.metrics import predictions as predicted_labels
-from research.learning.metrics import probabilities
 from research.learning.predictions import Predictions
 from research.settings.config import NOT_REPEATED, RunConfig
 from research.settings.run_files import CONFIG, PREDICTIONS, RESULT
 from research.system.durable import reporting_failure, write_text
-from research.tasks.task import Task
+from research.tasks.base import Task
 
 PREDICTIONS_BLOCK_BYTES = 2**26
 """Size of the scores that are written at once, in bytes."""
@@ -47,8 +44,8 @@ def write_predictions(
 ) -> None:
     """Write predictions/<split>.parquet.
 
-    Its columns: id, file and row (from 1) that the text came from, label, prediction, their names (not for regression),
-    one score per class. Without labels, label and its name are null. Rows are written in blocks, since all scores of
+    Its columns: id, file and row (from 1) that the text came from, label, prediction, their names if labels have some,
+    one score per output. Without labels, label and its name are null. Rows are written in blocks, since all scores of
     many labels may not fit into memory.
 
     Args:
@@ -71,16 +68,17 @@ def write_predictions(
 
 
 def _predictions_table(task: Task, found: Predictions, rows: slice, files: Sequence[tuple[str, int]]) -> pa.Table:
-    scores = np.asfortranarray(probabilities(task, found.logits[rows]))
-    ids, predicted = found.ids[rows], predicted_labels(task, found.logits[rows])
-    prediction = pa.array(list(predicted.astype(np.int64) if task.problem_type == "multi_label" else predicted))
-    names = _name_labels(task, predicted)
+    scores = np.asfortranarray(task.probabilities(found.logits[rows]))
+    ids, predicted = found.ids[rows], task.predicted_labels(found.logits[rows])
+    is_whole = np.issubdtype(predicted.dtype, np.integer)
+    prediction = pa.array(list(predicted.astype(np.int64) if is_whole else predicted))
+    names = task.name_column(predicted)
     if found.labels is None:
         label = pa.nulls(len(ids), prediction.type)
         label_names = None if names is None else pa.nulls(len(ids), names.type)
     else:
         label = pa.array(list(found.labels[rows]))
-        label_names = _name_labels(task, found.labels[rows])
+        label_names = task.name_column(found.labels[rows])
     first_ids = np.array([first for _, first in files], dtype=np.int64)
     # The last file that starts at or before the id: files without rows start where the next one does.
     file_of_row = np.searchsorted(first_ids, ids, side="right") - 1
@@ -94,17 +92,6 @@ def _predictions_table(task: Task, found: Predictions, rows: slice, files: Seque
         **{f"score_{name}": scores[:, index] for index, name in enumerate(task.label_names)},
     }
     return pa.table(columns)
-
-
-def _name_labels(task: Task, labels: NDArray[Any]) -> pa.Array | None:
-    """Return the name of each label; of several labels, lists of the names that apply; None for regression."""
-    if task.problem_type == "regression":
-        return None
-    names = task.label_names
-    if task.problem_type == "multi_label":
-        applying = [[names[index] for index in np.flatnonzero(row)] for row in labels]
-        return pa.array(applying, pa.list_(pa.string()))
-    return pa.array(task.names_of(labels.tolist()), pa.string())
 
 
 def predictions_path(directory: Path, split: str) -> Path:

@@ -6,17 +6,13 @@ import math
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from accelerate import Accelerator
 from accelerate.tracking import LOGGER_TYPE_TO_CLASS, TensorBoardTracker, get_available_trackers
 from accelerate.utils import LoggerType
-from matplotlib.figure import Figure
-from torch.utils.tensorboard import SummaryWriter
 
-from research.learning.metrics import probabilities
 from research.learning.predictions import Predictions
-from research.learning.softmax import BlockSoftmax
-from research.records.figures import pr_curve_figure
 from research.records.results import config_as_yaml
 from research.records.tracker_names import check_tracker_names, refuse_without_package
 from research.records.tracker_runs import CONTINUATIONS, read_tracker_runs, write_tracker_runs
@@ -25,7 +21,11 @@ from research.settings.run_files import TRACKER_RUNS
 from research.system.durable import reporting_failure
 from research.system.errors import one_line
 from research.system.plain_text import markdown_code
-from research.tasks.task import Task
+from research.tasks.base import Task
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from torch.utils.tensorboard import SummaryWriter
 
 
 def check_trackers(names: Sequence[str]) -> None:
@@ -142,16 +142,15 @@ def track_pictures(
     """
     writer = _tensorboard_writer(accelerator)
     labels = found.labels
-    if writer is None or labels is None or task.problem_type == "regression":
+    if writer is None or labels is None:
         return
+    from research.records.figures import pr_curve_figure  # here, since it imports matplotlib
+
     if matrix is not None:
         writer.add_figure(f"{split}/confusion_matrix", matrix, step)
-    if task.problem_type == "single_label":
-        softmax = BlockSoftmax(found.logits)
-        curves = pr_curve_figure(task, labels, lambda label: softmax.columns(slice(label, label + 1))[:, 0])
-    else:
-        curves = pr_curve_figure(task, labels, lambda label: probabilities(task, found.logits[:, label]))
-    writer.add_figure(f"{split}/precision_recall", curves, step)
+    curves = pr_curve_figure(task, labels, found.logits)
+    if curves is not None:
+        writer.add_figure(f"{split}/precision_recall", curves, step)
 
 
 def track_text(accelerator: Accelerator, name: str, text: str, step: int) -> None:

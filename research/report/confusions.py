@@ -6,9 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from research.learning.metrics import Array
-from research.report.mistakes import in_words
-from research.tasks.task import Task
+from research.tasks.base import Array, Task
 
 NUM_SHOWN = 30
 
@@ -31,7 +29,7 @@ def most_confused(task: Task, labels: Array, predicted: Array) -> list[Confusion
     """Return the pairs that are confused in most rows, the most frequent first.
 
     Args:
-        task: the labels (single_label).
+        task: the labels, of which each row has one.
         labels: [num_rows].
         predicted: [num_rows].
     """
@@ -42,5 +40,6 @@ def most_confused(task: Task, labels: Array, predicted: Array) -> list[Confusion
     for place in np.argsort(-counts, kind="stable")[:NUM_SHOWN]:
         label, other = divmod(int(pairs[place]), task.num_labels)
         number = int(counts[place])
-        found.append(Confusion(in_words(task, label), in_words(task, other), number, number / int(num_rows[label])))
+        names = (task.describe_label(label), task.describe_label(other))
+        found.append(Confusion(*names, number, number / int(num_rows[label])))
     return found

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from research.learning.label_counts import LabelCounts
-from research.records.figures import MANY_LABELS
+from research.records.many_labels import MANY_LABELS
 from research.report.mistakes import Scored
-from research.tasks.task import Task
+from research.tasks.base import Task
 
 MOST_SHOWN = 500
 """Labels in a table; a browser becomes slow with many thousands."""
@@ -48,13 +47,13 @@ class LabelTable:
 
 
 def label_table(task: Task, scored: Scored) -> LabelTable:
-    """Return the scores of each label; an empty table for regression.
+    """Return the scores of each label; an empty table if labels have no names.
 
     Labels without rows in the split come last in long tables: nothing is known about them.
     """
-    if task.problem_type == "regression":
+    counts = task.count_labels(scored.labels, scored.predicted)
+    if counts is None:
         return LabelTable([], 0)
-    counts = LabelCounts.of(scored.labels, scored.predicted, task.num_labels)
     order = np.arange(task.num_labels)
     if task.num_labels >= MANY_LABELS:
         order = np.lexsort((-counts.present, counts.f1, counts.present == 0))[:MOST_SHOWN]

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from datasets import Dataset
-from scipy.special import expit
 
-from research.learning.metrics import Array, predictions
 from research.learning.predictions import Predictions
-from research.learning.softmax import BlockSoftmax
-from research.tasks.task import Task
+from research.tasks.base import Array, Task
 
 NUM_SHOWN = 20
 
@@ -24,7 +20,7 @@ class Scored:
     ids: Array
     """Number of each row over the files of its split, from 0, [num_rows]."""
     labels: Array
-    """[num_rows] or, for multi_label, [num_rows, num_labels]."""
+    """[num_rows] or [num_rows, num_labels], as `Task.label_array` returns them."""
     predicted: Array
     """Of the same shape."""
     logits: Array
@@ -34,7 +30,7 @@ class Scored:
     def of(cls, task: Task, found: Predictions) -> Scored:
         """Return the same rows, which have labels."""
         assert found.labels is not None
-        return cls(found.ids, found.labels, predictions(task, found.logits), found.logits)
+        return cls(found.ids, found.labels, task.predicted_labels(found.logits), found.logits)
 
 
 @dataclass(frozen=True)
@@ -48,24 +44,9 @@ class Mistake:
     predicted: str
     """What the model says."""
     score: float
-    """How sure the model is of what is wrong: a probability, or the distance (regression)."""
+    """What `Task.wrongness` returned."""
     texts: tuple[str, ...]
     """The text, or both of a pair."""
-
-
-def wrongness(task: Task, scored: Scored) -> Array:
-    """Return how sure the model is of what is wrong in each row, 0 where nothing is, [num_rows].
-
-    A probability: of the predicted label (single_label), or of the label that is surest and wrong (multi_label). For
-    regression, the distance between score and prediction.
-    """
-    if task.problem_type == "regression":
-        return np.abs(scored.predicted - scored.labels)
-    is_wrong = scored.predicted != scored.labels
-    if task.problem_type == "single_label":
-        return np.where(is_wrong, BlockSoftmax(scored.logits).confidence, 0.0)
-    surest = np.where(is_wrong, np.abs(scored.logits), -np.inf).max(axis=1)
-    return np.asarray(expit(surest.astype(np.float64)))  # the probability of what is predicted; 0 of nothing wrong
 
 
 def worst_mistakes(task: Task, scored: Scored, rows: Dataset) -> tuple[list[Mistake], int]:
@@ -77,26 +58,17 @@ def worst_mistakes(task: Task, scored: Scored, rows: Dataset) -> tuple[list[Mist
         rows: the split with its texts, in the same order.
     """
     assert np.array_equal(scored.ids, rows.data.column("id").to_numpy()), "predictions of other rows"
-    wrong = wrongness(task, scored)
+    wrong = task.wrongness(scored.labels, scored.predicted, scored.logits)
     order = np.argsort(-wrong, kind="stable")
     order = order[wrong[order] > 0]
     columns = [name for name in ("text", "text_pair") if name in rows.column_names]
     return [
         Mistake(
             int(scored.ids[row]),
-            in_words(task, scored.labels[row]),
-            in_words(task, scored.predicted[row]),
+            task.describe_label(scored.labels[row]),
+            task.describe_label(scored.predicted[row]),
             float(wrong[row]),
             tuple(rows[int(row)][name] for name in columns),
         )
         for row in order[:NUM_SHOWN]
     ], len(order)
-
-
-def in_words(task: Task, label: Any) -> str:
-    """Return a label as its name, its names or its number."""
-    if task.problem_type == "single_label":
-        return task.names_of([int(label)])[0]
-    if task.problem_type == "regression":
-        return f"{float(label):.4g}"
-    return ", ".join(task.label_names[index] for index in np.flatnonzero(label)) or "none"

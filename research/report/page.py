@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -14,8 +15,9 @@ from matplotlib.figure import Figure
 from research.data.prepare.load import Splits
 from research.edits.records import Record
 from research.learning.predictions import Predictions
-from research.records.figures import MANY_LABELS, regression_figure
+from research.records.figures import regression_figure
 from research.records.journal_file import read_journal
+from research.records.many_labels import MANY_LABELS
 from research.records.results import as_json
 from research.records.step_figures import Curve, curves_figure, loss_figure, rates_figure
 from research.report.confusions import most_confused
@@ -26,13 +28,12 @@ from research.report.rendering import Picture, page_environment, picture
 from research.settings.config import SETTING_GROUPS
 from research.settings.run_files import CONFIG, REPORT
 from research.system.durable import write_text
-from research.tasks.task import Task
+from research.tasks.base import Task
+from research.tasks.metric_names import find_metric
 
 SHOWN_SPLITS = ("validation", "test")
 MISTAKES_OF = "validation"
 """Whoever changes a model for what he reads in the test rows has no test rows any more."""
-NOT_SHARES = ("loss", "log_loss", "mse")
-"""Validation metrics that would not fit on an axis with the others."""
 
 
 def write_report(
@@ -77,7 +78,7 @@ def write_report(
             confusions={
                 split: most_confused(texts.task, each.labels, each.predicted)
                 for split, each in scored.items()
-                if texts.task.problem_type == "single_label" and texts.task.num_labels >= MANY_LABELS
+                if texts.task.has_confusion_matrix and texts.task.num_labels >= MANY_LABELS
             },
             labels={split: label_table(texts.task, each) for split, each in scored.items()},
             mistakes=mistakes,
@@ -99,7 +100,7 @@ def _draw_curves(
     behind = [parent[name] for name in ("loss", "validation/loss") if name in parent]
     figure = loss_figure(curves.get("loss", none), validation.get("loss", none), edits, num_steps, behind)
     yield picture("Loss", figure)
-    shares = {name: curve for name, curve in validation.items() if name not in NOT_SHARES and "/" not in name}
+    shares = {name: curve for name, curve in validation.items() if not _is_unbounded(name) and "/" not in name}
     if shares:
         behind = [parent[f"validation/{name}"] for name in shares if f"validation/{name}" in parent]
         yield picture("Validation metrics", curves_figure(shares, "metric", edits, num_steps, behind))
@@ -109,6 +110,12 @@ def _draw_curves(
         if len(set(curve[1])) > 1:
             words = name.replace("_", " ")
             yield picture(words.capitalize(), curves_figure({words: curve}, words, edits, num_steps))
+
+
+def _is_unbounded(name: str) -> bool:
+    """Return whether a metric would not fit on an axis with those that are shares or correlations."""
+    metric = find_metric(name)
+    return metric is not None and math.isinf(metric.bounds[1])
 
 
 def _below(curves: dict[str, Curve], prefix: str) -> dict[str, Curve]:
@@ -125,7 +132,7 @@ def _prediction_pictures(task: Task, scored: Mapping[str, Scored], matrices: Map
     for split, each in scored.items():
         if split in matrices:
             yield picture(f"Confusion matrix, {split}", matrices[split])
-        elif task.problem_type == "regression":
+        elif task.labels_are_numbers:
             yield picture(f"Predictions, {split}", regression_figure(task, each.labels, each.predicted))
 
 

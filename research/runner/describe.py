@@ -13,7 +13,7 @@ from accelerate import Accelerator
 from rich.console import Group
 from rich.table import Table
 
-from research.records.figures import MANY_LABELS
+from research.records.many_labels import MANY_LABELS
 from research.records.results import predictions_path
 from research.settings.config import Choice, RunConfig
 from research.training.run import TrainingRun

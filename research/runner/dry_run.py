@@ -23,8 +23,8 @@ from research.runner.resolve import resolve
 from research.settings.config import Choice, RunConfig
 from research.system.launcher import num_launched
 from research.system.terminal import Terminal, print_message
-from research.training.checkpoint.checkpoint import parent_at
-from research.training.checkpoint.resuming import fork_checkpoint
+from research.training.checkpoint.find import fork_checkpoint
+from research.training.checkpoint.state import parent_at
 
 PICTURE = Path("timeline.png")
 

@@ -6,16 +6,14 @@ import contextlib
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from accelerate.utils import broadcast_object_list
-from matplotlib.figure import Figure
 
-from research.learning.metrics import predictions
 from research.learning.predictions import Predictions
 from research.model.encoder_with_head import EncoderWithHead
-from research.records.figures import MANY_LABELS, confusion_matrix_figure
+from research.records.many_labels import MANY_LABELS
 from research.records.results import (
     git_commit,
     read_result,
@@ -33,7 +31,6 @@ from research.records.run_directory import (
     run_directory,
 )
 from research.records.trackers import start_trackers, track_final_metrics, track_pictures
-from research.report.page import write_report
 from research.runner.describe import describe, out_of_memory_message, peak_memory_bytes, summary
 from research.runner.resolve import defaults_beside, resolve
 from research.runner.same_run import check_finished, refuse_other_run
@@ -50,12 +47,16 @@ from research.system.terminal import Terminal, print_message
 from research.system.user_code import During
 from research.system.waiting import Announced, reporter
 from research.training.accelerator import create_accelerator, end_run, refused_for_all, was_restarted
-from research.training.checkpoint.checkpoint import bring_back_files, retire_later_checkpoints
-from research.training.checkpoint.resuming import Start, check_checkpoint, fork_checkpoint, newest_checkpoint
+from research.training.checkpoint.find import Start, check_checkpoint, fork_checkpoint, newest_checkpoint
+from research.training.checkpoint.kept_files import bring_back_files
+from research.training.checkpoint.load import retire_later_checkpoints
 from research.training.hook import Hook
 from research.training.loop import train
 from research.training.run import TrainingRun
 from research.training.wrapping import Wrapped
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Say = Callable[[str], None]
 
@@ -257,6 +258,8 @@ def finish(run: TrainingRun) -> tuple[dict[str, Any], dict[str, Predictions]]:
 def draw(run: TrainingRun, result: dict[str, Any], found: dict[str, Predictions]) -> None:
     """Draw report.html and TensorBoard's pictures of a finished run; if that fails, warn: the result is safe.
 
+    The libraries for drawing are imported here, so that a run does not wait for them before it trains.
+
     Args:
         run: the run; its result and predictions are written.
         result: what result.json holds.
@@ -265,25 +268,27 @@ def draw(run: TrainingRun, result: dict[str, Any], found: dict[str, Predictions]
     matrices: dict[str, Figure] = {}
 
     def draw_matrices() -> None:
-        if run.task.problem_type == "single_label" and run.task.num_labels < MANY_LABELS:
+        from research.records.figures import confusion_matrix_figure
+
+        if run.task.has_confusion_matrix and run.task.num_labels < MANY_LABELS:
             for split, each in found.items():
                 if each.labels is not None:
-                    predicted = predictions(run.task, each.logits)
+                    predicted = run.task.predicted_labels(each.logits)
                     matrices[split] = confusion_matrix_figure(run.task, each.labels, predicted)
 
     def draw_for_tensorboard() -> None:
         for split, each in found.items():
             track_pictures(run.accelerator, run.task, split, each, matrices.get(split), run.clock.step)
 
+    def draw_report() -> None:
+        from research.report.page import write_report
+
+        write_report(run.directory, result, run.texts, found, matrices, defaults_beside(run.config, run.task))
+
     for what, make in (
         ("the confusion matrices", draw_matrices),
         ("the pictures for TensorBoard", draw_for_tensorboard),
-        (
-            REPORT,
-            lambda: write_report(
-                run.directory, result, run.texts, found, matrices, defaults_beside(run.config, run.task)
-            ),
-        ),
+        (REPORT, draw_report),
     ):
         try:
             with Announced(f"Drawing {what}", run.say):

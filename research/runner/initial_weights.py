@@ -6,7 +6,7 @@ from pathlib import Path
 
 from research.model.encoder_with_head import EncoderWithHead
 from research.system.manifest import MANIFEST
-from research.training.checkpoint.checkpoint import read_checkpoint_model
+from research.training.checkpoint.state import read_checkpoint_model
 
 
 def load_initial_weights(model: EncoderWithHead, folder: Path) -> None:

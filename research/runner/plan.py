@@ -25,7 +25,6 @@ from research.hooks.evaluation import BestModel, Evaluation
 from research.hooks.follow_timeline import FollowTimeline
 from research.hooks.logging import MetricsLog, Progress
 from research.hooks.profiling import Profiling
-from research.learning.metric_names import check_metric
 from research.learning.objectives import Objective, choose_objective, create_objective
 from research.model.encoder_with_head import build_model
 from research.model.encoders import load_tokenizer
@@ -34,7 +33,8 @@ from research.settings.config import Choice, RunConfig
 from research.settings.options import create
 from research.settings.times import Clock, parse_time
 from research.system.user_code import described_place
-from research.tasks.task import Task
+from research.tasks.base import Task
+from research.tasks.metric_names import check_metric
 from research.training.hook import HOOKS, Hook, code_of_hook, describe_hook
 
 

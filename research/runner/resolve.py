@@ -24,7 +24,7 @@ from research.settings.plugins import import_plugins
 from research.settings.registries import GIVEN_BY_CALLER
 from research.settings.smoke import smoke_settings
 from research.system.launcher import refuse_launch
-from research.tasks.task import Task
+from research.tasks.base import Task
 from research.training.accelerator import choose_precision
 from research.training.hook import HOOKS
 

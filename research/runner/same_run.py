@@ -9,12 +9,13 @@ from typing import Any
 from research.data.batches.tokens import tokenize_splits
 from research.data.prepare.arrow import hash_rows
 from research.data.prepare.load import load_splits
-from research.learning.objectives import DEFAULT_OBJECTIVES, OBJECTIVES
+from research.learning.objectives import OBJECTIVES
 from research.model.encoders import load_tokenizer
 from research.settings.config import Choice, RunConfig
 from research.settings.forks import read_settings
 from research.settings.options import fill_in
 from research.settings.run_files import CONFIG
+from research.tasks.base import TASKS
 from research.training.checkpoint.resuming import ABOUT_ROWS, Differences, compare_settings
 
 Say = Callable[[str], None]
@@ -96,7 +97,8 @@ def _compare(
 
 def _default_objectives() -> list[str | dict[str, Any]]:
     """Return what the settings of a run hold whose objective was not chosen, for every kind of labels."""
-    return [fill_in(OBJECTIVES, Choice(name)).to_yaml() for name in DEFAULT_OBJECTIVES.values()]
+    defaults = [TASKS[kind].default_objective for kind in TASKS]
+    return [fill_in(OBJECTIVES, Choice(name)).to_yaml() for name in defaults]
 
 
 def _hash_rows(config: RunConfig, say: Say) -> str:

@@ -30,8 +30,9 @@ from research.system.seeds import derived_seed
 from research.system.waiting import Announced
 from research.training.accelerator import refused_for_all
 from research.training.batches import Batches
-from research.training.checkpoint.checkpoint import find_parent, load_checkpoint
-from research.training.checkpoint.resuming import Start
+from research.training.checkpoint.find import Start
+from research.training.checkpoint.load import load_checkpoint
+from research.training.checkpoint.state import find_parent
 from research.training.hook import Hook
 from research.training.origin import Origin
 from research.training.run import TrainingRun

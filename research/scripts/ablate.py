@@ -10,6 +10,7 @@ from research.studies.command import StudyCommand, parse_study
 from research.studies.first_checks import check_study, check_worker
 from research.studies.grid import check_arms, expand
 from research.system.errors import complain, run_script
+from research.system.loading import loading_libraries
 from research.system.terminal import print_message
 
 
@@ -20,7 +21,8 @@ def compare(command: StudyCommand) -> int:
     check_arms(trials, check_first)
     print_message(f"Planning the study {command.spec.name}: loading libraries, then checking settings and data.")
     # Only now torch and optuna are imported, so that --help answers at once.
-    from research.studies.conduct import conduct
+    with loading_libraries():
+        from research.studies.conduct import conduct
 
     status = conduct(command, trials)
     if status > 128:
@@ -46,7 +48,8 @@ def parse_work(arguments: Sequence[str]) -> argparse.Namespace:
 def work(options: argparse.Namespace) -> int:
     """Work on a study that was planned, on this or another machine."""
     check_worker(options.accelerate_config, options.num_workers, options.trial_timeout)
-    from research.studies import conduct
+    with loading_libraries():
+        from research.studies import conduct
 
     return conduct.work(
         options.study,

@@ -86,8 +86,8 @@ class DataSettings:
     """What to train on: `imdb` or `rotten_tomatoes` (packaged), an aclImdb folder or .tar.gz, a csv, tsv, jsonl,
     ndjson, json or parquet file (text files also compressed: reviews.csv.gz), a folder with train/validation/test
     files or folders, a cloned data repository, a folder that save_to_disk wrote, or `hub:<dataset>[:config]`."""
-    task: Literal["single_label", "multi_label", "regression"] | None = None
-    """Kind of labels; by default guessed from them, and said."""
+    task: str | None = None
+    """Kind of labels: single_label, multi_label, regression, or a plugin's own; guessed by default, and reported."""
     text_column: str | None = None
     """Column with the text; by default guessed when unambiguous, and said."""
     text_pair_column: str | None = None

@@ -22,9 +22,10 @@ REGISTRIES = {
     "cleaning": ("research.data.prepare.cleaning", "CLEANING"),
     "data": ("research.data.sources.find", "PACKAGED"),
     "encoders": ("research.model.encoders", "ENCODERS"),
+    "tasks": ("research.tasks.base", "TASKS"),
 }
 """Where each registry is, by the word that --list takes."""
-_BUILT_IN = {"hooks": "research.hooks", "edits": "research.edits.builtin"}
+_BUILT_IN = {"hooks": "research.hooks", "edits": "research.edits.builtin", "tasks": "research.tasks"}
 """Where a registry's own entries are, if they are not beside it."""
 GIVEN_BY_CALLER = ("num_warmup_steps", "num_training_steps")
 """What a schedule gets beside the optimizer, and what is therefore none of its options."""

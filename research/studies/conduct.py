@@ -13,7 +13,6 @@ from rich.table import Table
 
 from research.data.prepare.load import load_splits
 from research.data.prepare.unlabelled import MAY_BE_UNLABELLED
-from research.learning.metric_names import check_metric, higher_is_better
 from research.runner.resolve import resolve
 from research.settings.forks import inherited_settings
 from research.settings.smoke import smoke_settings
@@ -25,9 +24,6 @@ from research.studies.grid import StudySpec, Trial, check_arms
 from research.studies.launcher import read_launcher
 from research.studies.outcomes import Outcome, StudyOutcomes, collect, describe_unlabelled
 from research.studies.progress import duration
-from research.studies.report.console import ranking_lines
-from research.studies.report.contents import find_contents
-from research.studies.report.page import write_contents
 from research.studies.storage.study import DONE, STORAGE_FILE, Entry, Study, local_address
 from research.studies.supervise import Supervisor
 from research.studies.worker import TRIALS, Worker, log_of, read_finished, trains_head_only
@@ -36,7 +32,9 @@ from research.system.lock import DirectoryLock
 from research.system.plain_text import for_terminal
 from research.system.terminal import Terminal, print_message
 from research.system.waiting import Announced
-from research.training.checkpoint.resuming import ABOUT_ROWS, compare_settings, refuse
+from research.tasks.metric_names import check_metric, higher_is_better
+from research.training.checkpoint.find import refuse
+from research.training.checkpoint.resuming import ABOUT_ROWS, compare_settings
 
 STUDY_FILE = "study.yaml"
 
@@ -176,6 +174,11 @@ def conclude(console: Terminal, outcomes: StudyOutcomes, *, show_texts: bool = T
     """Write the report and say what came out; return the exit status."""
     failed = [outcome for outcome in outcomes.outcomes if outcome.state == "failed"]
     with Announced("Computing statistics and writing the report", print_message):
+        # Only now, since no trial needs the libraries for statistics and for drawing.
+        from research.studies.report.console import ranking_lines
+        from research.studies.report.contents import find_contents
+        from research.studies.report.page import write_contents
+
         contents = find_contents(outcomes, show_texts=show_texts)
         path = write_contents(contents)
     for line in ranking_lines(contents):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from research.learning.metric_names import check_metric_name
 from research.studies.command import StudyCommand
 from research.studies.launcher import read_launcher
 from research.studies.time_limit import parse_seconds
+from research.tasks.metric_names import check_metric_name
 
 
 def check_study(command: StudyCommand) -> None:

@@ -11,8 +11,9 @@ from research.runner.resolve import resolve
 from research.settings.times import Clock
 from research.studies.grid import Trial
 from research.system.terminal import print_message
-from research.training.checkpoint.checkpoint import parent_at, read_state, refuse_short_fork
-from research.training.checkpoint.resuming import fork_checkpoint
+from research.training.checkpoint.find import fork_checkpoint
+from research.training.checkpoint.load import refuse_short_fork
+from research.training.checkpoint.state import parent_at, read_state
 
 
 def check_fork_points(trials: Sequence[Trial]) -> None:

@@ -30,12 +30,11 @@ from research.settings.command_line import (
 from research.settings.config import NOT_REPEATED, Choice, RunConfig
 from research.system.errors import describe_error, one_line
 from research.system.paths import look_up
+from research.tasks.base import TASKS
 from research.training.checkpoint.resuming import HARMLESS, ROUNDING
 
 NOT_IN_GRIDS = (*NOT_REPEATED, "fork", "plugin", *LOOKING, "smoke")
 """Settings that are the same for all trials of a study, or say where one run lies."""
-DEFAULT_METRICS = ("accuracy", "subset_accuracy", "pearson")
-"""What is compared where no metric is chosen, one for each kind of labels."""
 NOT_IN_IDS = tuple(name for name in (*NOT_REPEATED, *HARMLESS, *ROUNDING, "cache_features") if name != "cache_dtype")
 """Settings that do not make it another trial: they change how numbers are rounded, at most."""
 
@@ -95,8 +94,9 @@ class StudySpec:
                 _refuse_common(values, f"`{part}` of an override")
 
     def metric_among(self, metrics: Mapping[str, Any]) -> str | None:
-        """Return the metric that is compared: the chosen one, or the default among those that there are."""
-        return self.metric or next((name for name in DEFAULT_METRICS if name in metrics), None)
+        """Return the metric that is compared: the chosen one, or the main metric of a kind of labels."""
+        main = {TASKS[kind].metrics[0].name for kind in TASKS}
+        return self.metric or next((name for name in metrics if name in main), None)
 
 
 _SPEC_TYPES: dict[str, type] = {

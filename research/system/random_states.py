@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -41,3 +43,13 @@ def restore(states: dict[str, Any], device: torch.device) -> None:
     random.setstate((version, tuple(numbers), gauss))
     name, keys, *rest = states["numpy"]
     np.random.set_state((name, keys.numpy().astype(np.uint32), *rest))
+
+
+@contextmanager
+def kept() -> Iterator[None]:
+    """Leave the states of the generators on the CPU as they were, whatever is drawn inside."""
+    before = capture(torch.device("cpu"))
+    try:
+        yield
+    finally:
+        restore(before, torch.device("cpu"))

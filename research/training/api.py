@@ -18,7 +18,7 @@ from research.data.prepare.load import Splits
 from research.edits.base import Editable, EditProxy
 from research.edits.records import EditRequest, Parent, Record
 from research.learning.predictions import Predictions
-from research.training.checkpoint.resuming import Start
+from research.training.checkpoint.find import Start
 
 
 @dataclass(frozen=True)

@@ -14,12 +14,11 @@ from torch import Tensor
 
 from research.data.batches.batch import Batch
 from research.data.batches.order import evaluation_shares
-from research.learning.metric_names import metric_names
-from research.learning.metrics import compute_metrics
 from research.learning.objectives import compute_losses
 from research.learning.predictions import Predictions
+from research.system import random_states
 from research.system.waiting import Announced, Counted
-from research.tasks.task import Task
+from research.tasks.base import Task
 from research.training.gathering import RowGatherer
 from research.training.nonfinite import NonFiniteError, describe_evaluation
 
@@ -76,13 +75,17 @@ def evaluate(run: Run, split: str, before_batch: Callable[[], None]) -> Predicti
         if run.config.on_nonfinite == "error":
             raise NonFiniteError(f"{problem}. Lower --lr, look at these rows, or pass --on_nonfinite skip.")
         run.say(f"Warning: {problem}; this evaluation has no metrics.")
-        undefined = dict.fromkeys(("loss", *metric_names(run.task)), math.nan) if has_labels else {}
+        undefined = dict.fromkeys(("loss", *run.task.metric_names), math.nan) if has_labels else {}
         return Predictions(ids, logits, labels, math.nan, undefined)
     if losses is None or labels is None:
         return Predictions(ids, logits, None, math.nan, {})
     if run.task.unseen_labels:  # for which the loss is not defined
         losses = losses[labels < run.task.num_labels]
-    with Announced(f"Computing the metrics of {split}", say):
+    # Only now the libraries of the metrics are imported; one that draws random numbers for itself must not be a reason
+    # for an uncut run to go on with others than a resumed one, which imports them later.
+    with Announced(f"Computing the metrics of {split}", say), random_states.kept():
+        from research.learning.metrics import compute_metrics
+
         metrics = [{"loss": float(losses.mean(dtype=np.float64)), **compute_metrics(run.task, logits, labels)}]
     broadcast_object_list(metrics)  # all processes decide by the same numbers
     return Predictions(ids, logits, labels, metrics[0]["loss"], metrics[0])

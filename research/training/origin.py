@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from research.edits.records import Parent
-from research.training.checkpoint.resuming import Start
+from research.training.checkpoint.find import Start
 
 
 @dataclass

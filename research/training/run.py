@@ -50,11 +50,11 @@ from research.system.seeds import derived_seed
 from research.system.signals import Interrupted, SignalWatch
 from research.system.user_code import During, described_place
 from research.system.waiting import Announced
-from research.tasks.task import Task
+from research.tasks.base import Task
 from research.training.api import StepMetrics
 from research.training.audit import AuditError, check_gradients_arrive, describe_unused, without_gradient
 from research.training.batches import Batches
-from research.training.checkpoint.resuming import Start, list_checkpoints
+from research.training.checkpoint.find import Start, list_checkpoints
 from research.training.conflicts import conflict_of
 from research.training.evaluation import evaluate
 from research.training.hook import Hook, check_batch, code_of_hook

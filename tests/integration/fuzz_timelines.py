@@ -24,7 +24,7 @@ import numpy as np
 
 import research.runner.set_up  # noqa: F401  (imported once here, for all children)
 from research import Hook, RunConfig, run_experiment
-from research.training.checkpoint.resuming import list_checkpoints, step_of
+from research.training.checkpoint.find import list_checkpoints, step_of
 from research.training.hook import POINTS
 from tests.integration.kills import differences
 

@@ -20,7 +20,7 @@ from torch import Tensor
 from heads import HEADS
 from research import Hook, RunConfig, run_experiment
 from research.features import encoding, store
-from research.runner import experiment
+from research.report import page
 from research.training.api import Run
 from research.training.digests import digests
 from research.training.run import TrainingRun
@@ -74,7 +74,7 @@ def features_dir(cache_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 @pytest.fixture
 def train(tiny_encoder: Path, tiny_reviews: Path, features_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Train:
     """`train(directory, hook, epochs=3)` makes a run in this process."""
-    monkeypatch.setattr(experiment, "write_report", lambda *arguments: None)  # its pictures take longer than the runs
+    monkeypatch.setattr(page, "write_report", lambda *arguments: None)  # its pictures take longer than the runs
 
     def run(directory: Path, *hooks: Hook, **changed: Any) -> dict[str, Any]:
         settings = {"encoder": str(tiny_encoder), "data": str(tiny_reviews), **SETTINGS, **changed}

@@ -13,7 +13,7 @@ import torch
 from research import Hook, RunConfig, run_experiment
 from research.edits.base import EDITS
 from research.learning.schedules import SCHEDULES
-from research.runner import experiment
+from research.report import page
 from research.training.digests import digests
 from research.training.hook import HOOKS
 from tests.integration.test_main_job import lines_of, without_times
@@ -83,7 +83,7 @@ def test_resumed_run_shares_every_bit(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("MIDWAY_CACHE", str(cache_dir))
-    monkeypatch.setattr(experiment, "write_report", lambda *arguments: None)  # its pictures take longer than the runs
+    monkeypatch.setattr(page, "write_report", lambda *arguments: None)  # its pictures take longer than the runs
     settings: dict[str, Any] = {
         "encoder": str(tiny_encoder),
         "data": str(tiny_reviews),

@@ -19,7 +19,7 @@ from research.edits.base import Editable
 from research.learning.optimizer import apply_schedule
 from research.runner.same_run import OtherRunError
 from research.settings.forks import parse_fork
-from research.training.checkpoint.resuming import CheckpointError
+from research.training.checkpoint.find import CheckpointError
 from tests.conftest import Launch
 from tests.integration.test_main_job import lines_of, result_of, without_times
 

@@ -24,7 +24,7 @@ from research.settings.config import Choice
 from research.settings.options import Option, options_of
 from research.settings.plugins import import_plugins
 from research.training.accelerator import create_accelerator, end_run
-from research.training.checkpoint.resuming import Start
+from research.training.checkpoint.find import Start
 from research.training.hook import HOOKS
 from research.training.loop import train
 from tests.conftest import WORDS

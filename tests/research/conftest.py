@@ -15,7 +15,7 @@ from research import Hook, RunConfig
 from research.runner.resolve import resolve
 from research.runner.set_up import set_up
 from research.training.accelerator import create_accelerator, end_run
-from research.training.checkpoint.resuming import Start
+from research.training.checkpoint.find import Start
 from research.training.run import TrainingRun
 
 StartRun = Callable[..., TrainingRun]

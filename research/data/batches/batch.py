@@ -8,9 +8,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-NO_LABEL = -100
-"""Stands for a missing label: cross entropy ignores it."""
-
 
 @dataclass(frozen=True)
 class Batch:
@@ -21,8 +18,8 @@ class Batch:
     [batch, seq], int64. Where a frozen encoder is not run again, hidden_states too: [batch, seq, hidden], or a tuple of
     such for a head that reads all layers."""
     labels: Tensor
-    """[batch] int64 (single_label), [batch, num_labels] float (multi_label), [batch] float (regression). Of rows
-    without labels, which are only predicted, NO_LABEL or NaN."""
+    """[batch] int64 or float, or [batch, num_labels] float: what `Task.label_array` returns. Rows without labels, which
+    are only predicted, have what `Task.missing_labels` returns."""
     weights: Tensor
     """[batch] float: 1 for an example, 0 for a row that only fills up a process's share."""
     ids: Tensor

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from research.data.batches.batch import NO_LABEL, Batch
+from research.data.batches.batch import Batch
 from research.data.batches.special_tokens import find_special_tokens
-from research.tasks.task import Task
+from research.tasks.base import Task
 
 Truncation = Literal["head", "tail", "head_tail"]
 Ids = NDArray[np.int64]
@@ -147,20 +147,8 @@ class Collator:
 
     def _labels(self, labels: Sequence[Any]) -> Tensor:
         if any(label is None for label in labels):
-            return self._no_labels(len(labels))
-        if self._task.problem_type == "multi_label":
-            applies = torch.zeros(len(labels), self._task.num_labels)
-            for row, codes in enumerate(labels):
-                applies[row, torch.as_tensor(np.asarray(codes, dtype=np.int64))] = 1.0
-            return applies
-        single = self._task.problem_type == "single_label"
-        return torch.as_tensor(np.asarray(labels, dtype=np.int64 if single else np.float32))
-
-    def _no_labels(self, num_rows: int) -> Tensor:
-        if self._task.problem_type == "single_label":
-            return torch.full((num_rows,), NO_LABEL)
-        shape = (num_rows, self._task.num_labels) if self._task.problem_type == "multi_label" else (num_rows,)
-        return torch.full(shape, math.nan)
+            return torch.from_numpy(self._task.missing_labels(len(labels)))
+        return torch.from_numpy(self._task.label_array(labels))
 
 
 def _share(num_first: int, num_second: int, room: int) -> tuple[int, int]:

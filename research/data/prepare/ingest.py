@@ -14,11 +14,12 @@ import pyarrow as pa
 from research.data.prepare.arrow import RowWriter, read_batches
 from research.data.prepare.cleaning import CleaningStep
 from research.data.prepare.columns import Columns
-from research.data.prepare.labels import BadLabelError, LabelForms, MissingLabelError
+from research.data.prepare.labels import BadLabelError, MissingLabelError, read_label
 from research.data.prepare.splits import Hashes
 from research.data.sources.bad_rows import BadRows
 from research.data.sources.reading import reading
 from research.data.sources.tables import Report, Table
+from research.tasks.label_forms import LabelForms
 
 _SCHEMA = pa.schema(
     {
@@ -115,7 +116,7 @@ def ingest(
                 last_row = max(last_row, row)
                 try:
                     texts = [_read_text(value, clean) for value in values[:num_texts]]
-                    label = _read_label(values[num_texts:], forms, label_separator, typed=table.typed)
+                    label = _read_columns(values[num_texts:], forms, label_separator, typed=table.typed)
                     if label is None and not keep_unlabelled:
                         raise MissingLabelError
                     content = "\0".join(texts).encode()
@@ -137,12 +138,12 @@ def _read_rows(table: Table, columns: list[str], report: Report) -> Iterator[tup
         yield from table.rows(columns, report)
 
 
-def _read_label(values: Sequence[Any], forms: LabelForms, separator: str | None, *, typed: bool) -> list[str] | None:
+def _read_columns(values: Sequence[Any], forms: LabelForms, separator: str | None, *, typed: bool) -> list[str] | None:
     """Return the label that some columns hold as strings; None if there is none."""
     if not values:
         return None
     try:
-        return forms.read(_split(values[0], separator) if len(values) == 1 else list(values), typed=typed)
+        return read_label(_split(values[0], separator) if len(values) == 1 else list(values), forms, typed=typed)
     except MissingLabelError:
         return None
 

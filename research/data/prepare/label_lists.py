@@ -11,8 +11,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from research.data.prepare.labels import ZEROS_AND_ONES, LabelCodes
+from research.data.prepare.labels import LabelCodes
 from research.data.prepare.splits import Integers
+from research.tasks.label_forms import ZEROS_AND_ONES
 
 _LISTED_TWICE = (
     "a label is listed twice (lists hold the labels that apply; zeros and ones are read as such only if all lists "

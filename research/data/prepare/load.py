@@ -6,11 +6,11 @@ import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import get_args
 
 import pyarrow as pa
 from datasets import Dataset
 
+from heads.registry import UnknownNameError, describe_unknown
 from research.data.prepare import cache, cleaning
 from research.data.prepare.prepare import prepare
 from research.data.sources.bad_rows import LeftOut
@@ -23,7 +23,7 @@ from research.settings.config import DataSettings
 from research.system.plain_text import for_message
 from research.system.terminal import print_message
 from research.system.waiting import Announced
-from research.tasks.task import ProblemType, Task
+from research.tasks.base import TASKS, Task
 
 _NOT_ABOUT_ROWS = ("max_length", "truncation", "allow_unknown_tokens")
 Log = Callable[[str], None]
@@ -110,8 +110,7 @@ def _load(settings: DataSettings, cache_dir: Path | None, log: Log) -> Splits:
         entry, facts = cache.fetch(directory, "rows", key, lambda target: prepare(source, settings, clean, target), log)
     for line in facts["log"]:
         log(line)
-    task = Task(
-        facts["problem_type"],
+    task = TASKS[facts["problem_type"]](
         tuple(facts["label_names"]),
         tuple(facts["label_counts"]),
         facts["num_rows"]["train"],
@@ -141,8 +140,8 @@ def open_dataset(path: Path, fingerprint: str) -> Dataset:
 
 
 def _check(settings: DataSettings) -> None:
-    if settings.task is not None and settings.task not in get_args(ProblemType):
-        raise ValueError(f"task must be {', '.join(get_args(ProblemType))} or null; got '{settings.task}'.")
+    if settings.task is not None and settings.task not in TASKS:
+        raise UnknownNameError(describe_unknown("task", settings.task, TASKS))
     for name in SPLIT_NAMES:
         limit = getattr(settings, f"limit_{name}")
         if limit is not None and limit < 1:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -19,14 +18,17 @@ from research.data.prepare.cleaning import CleaningStep
 from research.data.prepare.columns import Columns, check_present, choose_columns
 from research.data.prepare.ingest import Rows, ingest
 from research.data.prepare.label_encoder import LabelEncoder
+from research.data.prepare.label_tally import LabelTally
+from research.data.prepare.learn_labels import learn_labels
 from research.data.prepare.splits import Hashes, Strata, carve, sample
 from research.data.prepare.unlabelled import MAY_BE_UNLABELLED, lacks_label_columns, why_unlabelled
 from research.data.sources.bad_rows import BadRows, LeftOut
 from research.data.sources.find import Source, describe_unused_format
 from research.data.sources.reading import reading
-from research.data.sources.split_names import SPLIT_NAMES, TEST, TRAIN, VALIDATION
+from research.data.sources.split_names import SPLIT_NAMES, TEST, VALIDATION
 from research.data.sources.text_tables import TextFormat
 from research.settings.config import DataSettings
+from research.tasks.base import TASKS
 
 _LEFT_OUT = -1
 
@@ -51,7 +53,7 @@ def prepare(source: Source, settings: DataSettings, clean: CleaningStep, target:
     num_read = sum(part.num_read for part in rows.values())
     try:
         _check_not_empty(source, len(rows["train"]), "train")
-        encoder = LabelEncoder.learn(rows["train"], columns, settings.task)
+        encoder = learn_labels(rows["train"], columns, None if settings.task is None else TASKS[settings.task])
     except ValueError:
         bad.close(num_read)  # bad rows explain more than what they leave
         raise
@@ -71,12 +73,14 @@ def prepare(source: Source, settings: DataSettings, clean: CleaningStep, target:
         assigned, notes = _assign(rows, encoded, settings)
     except ValueError as error:  # how the labels are read may be why rows are too few
         raise ValueError(" ".join([str(error), *encoder.notes])) from None
-    label_facts, num_rows = _write(
+    tally, num_rows = _write(
         rows, assigned, encoder, tuple(unlabelled), pair=columns.text_pair is not None, target=target
     )
     log += [encoder.describe(guessed=settings.task is None), *encoder.notes, *notes]
+    label_facts = tally.facts(num_rows["train"])
     log += _describe_unseen(label_facts["num_unseen"], num_rows, encoder.unseen)
-    log += _describe_missing_labels(label_facts.pop("labels_present"), encoder.label_names)
+    labelled = [name for name in SPLIT_NAMES if name not in unlabelled]
+    log += _describe_missing_labels(tally.present(labelled), encoder.label_names)
     log += [
         f"Warning: The {num_rows[name]:,} {name} rows have no labels ({reason}): they are predicted, and nothing is "
         "measured on them."
@@ -84,7 +88,7 @@ def prepare(source: Source, settings: DataSettings, clean: CleaningStep, target:
     ]
     log.append(f"{source.name}: " + ", ".join(f"{name} {num_rows[name]:,}" for name in SPLIT_NAMES) + " rows.")
     return {
-        "problem_type": encoder.problem_type,
+        "problem_type": encoder.kind.problem_type,
         "label_names": list(encoder.label_names),
         **label_facts,
         "unseen_labels": list(encoder.unseen),
@@ -239,14 +243,12 @@ def _write(
     *,
     pair: bool,
     target: Path,
-) -> tuple[dict[str, Any], dict[str, int]]:
-    """Write each split's file; return what the training rows' labels are like, and the rows per split."""
+) -> tuple[LabelTally, dict[str, int]]:
+    """Write each split's file; return what was counted of the labels, and the rows per split."""
     texts = ["text", "text_pair"] if pair else ["text"]
     schema = pa.schema([("id", pa.int64()), *((name, pa.string()) for name in texts), ("label", encoder.label_type)])
     num_rows = dict.fromkeys(SPLIT_NAMES, 0)
-    label_counts = {name: np.zeros(len(encoder.label_names), dtype=np.int64) for name in SPLIT_NAMES}
-    num_unseen = dict.fromkeys(SPLIT_NAMES, 0)
-    score_sums = np.zeros(2)  # of scores, and of their squares
+    tally = encoder.tally()
     with ExitStack() as stack:
         writers = [stack.enter_context(RowWriter(target / f"{name}.arrow", schema)) for name in SPLIT_NAMES]
         for part, source_rows in rows.items():
@@ -257,38 +259,15 @@ def _write(
                 for split in _splits_in(here):
                     name = SPLIT_NAMES[split]
                     chosen = batch.filter(pa.array(here == split))
-                    has_labels = name not in unlabelled
-                    labels = (
-                        encoder.encode_labels(chosen.column("label"))
-                        if has_labels
-                        else pa.nulls(chosen.num_rows, encoder.label_type)
-                    )
-                    if split == TRAIN and encoder.problem_type == "regression":
-                        scores = labels.to_numpy()
-                        score_sums += scores.sum(), np.square(scores).sum()
-                    elif has_labels and encoder.problem_type != "regression":
-                        label_counts[name] += encoder.count(labels)
-                        num_unseen[name] += encoder.count_unseen(labels)
+                    if name in unlabelled:
+                        labels = pa.nulls(chosen.num_rows, encoder.label_type)
+                    else:
+                        labels = encoder.encode_labels(chosen.column("label"))
+                        tally.add(name, labels)
                     columns = [chosen.column("id"), *(chosen.column(text) for text in texts), labels]
                     writers[split].append_batch(pa.record_batch(columns, schema=schema))
                     num_rows[name] += chosen.num_rows
-    if encoder.problem_type != "regression":
-        facts: dict[str, Any] = {
-            "num_unseen": num_unseen,
-            "label_counts": label_counts["train"].tolist(),
-            "score_mean": 0.0,
-            "score_std": 1.0,
-        }
-        present = {name: counts > 0 for name, counts in label_counts.items() if name not in unlabelled}
-        return facts | {"labels_present": present}, num_rows
-    mean, mean_square = (score_sums / num_rows["train"]).tolist()
-    return {
-        "num_unseen": num_unseen,
-        "label_counts": [],
-        "score_mean": mean,
-        "score_std": math.sqrt(max(mean_square - mean**2, 0.0)) or 1.0,
-        "labels_present": {},
-    }, num_rows
+    return tally, num_rows
 
 
 def _describe_unseen(num_unseen: dict[str, int], num_rows: dict[str, int], names: Sequence[str]) -> list[str]:

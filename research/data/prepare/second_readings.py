@@ -2,86 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
-from research.data.prepare.labels import NO_LABEL_WORDS, WHOLE, LabelForms, lookalikes
-from research.data.sources.numbers import MAX_WHOLE_CLASSES, NUMBER
-from research.tasks.task import ProblemType
+from research.data.prepare.labels import NO_LABEL_WORDS, lookalikes
+from research.tasks.base import Task
+from research.tasks.label_forms import LabelForms
 
 SEPARATORS = (",", ";", "|", "/")
 _MIN_ROWS = 20
 _NUM_SHOWN = 3
 
 
-def warn_of_second_readings(
-    problem_type: ProblemType, forms: LabelForms, counts: Mapping[str, int], column: str
-) -> list[str]:
+def warn_of_second_readings(kind: type[Task], forms: LabelForms, counts: Mapping[str, int], column: str) -> list[str]:
     """Return a warning for each other reading of the labels that is plausible.
 
     Args:
-        problem_type: the task that was guessed.
+        kind: the kind of labels that was guessed.
         forms: what the labels look like.
         counts: training rows per label name; of scores, per value, as far as they were counted.
         column: name of the label column.
     """
-    in_lists = any(kind.in_list for kind in forms.kinds)
-    scalars = {kind.scalar for kind in forms.kinds}
-    warnings = []
-    if problem_type == "regression":
-        if len(counts) <= MAX_WHOLE_CLASSES:
-            warnings.append(
-                f"Column '{column}' holds only {len(counts)} different numbers, read as scores because some have a "
-                "fraction; if they are classes, set task=single_label."
-            )
-        elif not forms.has_fractions:
-            warnings.append(
-                f"Column '{column}' holds whole numbers stored as floats, read as scores because more than "
-                f"{MAX_WHOLE_CLASSES} differ; if they are classes, set task=single_label."
-            )
-    elif not in_lists and scalars <= {"int", "float"}:
-        if "float" in scalars:
-            warnings.append(
-                f"Column '{column}' holds {len(counts)} whole numbers stored as floats, read as classes; if they are "
-                "scores, set task=regression."
-            )
-        elif len(counts) > MAX_WHOLE_CLASSES:
-            warnings.append(
-                f"Column '{column}' holds {len(counts)} different whole numbers, read as classes; if they are scores, "
-                "set task=regression."
-            )
-    elif in_lists and forms.has_single_values:
-        warnings.append(
-            f"Column '{column}' holds lists of one label each, read as labels of which a row may have several; if each "
-            "row has one, set task=single_label."
-        )
-    elif in_lists and 1 / 2 < forms.share_of_indicators < 1:
-        warnings.append(
-            f"Column '{column}' holds lists of nothing but 0 and 1 in {forms.share_of_indicators:.0%} of the rows and "
-            "other lists in the rest, all read as lists of the labels that apply; if they hold a 0 or 1 for each "
-            "label, correct the rest."
-        )
-    elif in_lists and forms.only_zeros_and_ones and len(forms.list_lengths) > 1:
-        lengths = " and ".join(f"{length} ({rows:,} rows)" for length, rows in sorted(forms.list_lengths.items()))
-        warnings.append(
-            f"Column '{column}' holds lists of nothing but 0 and 1, of lengths {lengths}, read as lists of the labels "
-            "that apply; if they hold a 0 or 1 for each label, give all of them one length."
-        )
-    elif not in_lists and _are_fractions_as_text(counts):
-        warnings.append(
-            f"Column '{column}' holds numbers with a fraction as text, read as classes; if they are scores, store them "
-            "as numbers, with a decimal point."
-        )
-    if problem_type == "single_label" and not in_lists:
-        warnings += _warn_of_ids(counts, column)
-    if problem_type != "regression":
+    warnings = kind.second_readings(forms, counts, column)
+    if not kind.labels_are_numbers:
+        if not forms.in_lists:
+            warnings += _warn_of_ids(counts, column)
         warnings += _warn_of_joined_names(list(counts), column) + _warn_of_missing(counts, column)
     return [f"Warning: {warning}" for warning in warnings]
-
-
-def _are_fractions_as_text(names: Iterable[str]) -> bool:
-    """Return whether all names are numbers, some of them with a fraction, which may follow a comma."""
-    numbers = [name.replace(",", ".", 1) for name in names]
-    return all(map(NUMBER.fullmatch, numbers)) and not all(map(WHOLE.fullmatch, numbers))
 
 
 def warn_of_spellings(spellings: Mapping[str, Mapping[str, int]], names: Sequence[str], column: str) -> list[str]:

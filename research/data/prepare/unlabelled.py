@@ -6,21 +6,17 @@ import difflib
 import re
 from collections.abc import Sequence
 
-import numpy as np
-import pyarrow as pa
-
 from research.data.prepare.columns import Columns
 from research.data.prepare.ingest import Rows
 from research.data.prepare.label_encoder import LabelEncoder
-from research.data.prepare.label_lists import NameReader, list_lengths
-from research.data.prepare.labels import NO_LABEL_WORDS, distinct, parse_scores
+from research.data.prepare.label_lists import list_lengths
+from research.data.prepare.labels import NO_LABEL_WORDS, distinct
 from research.data.sources.column_names import LABEL_NAMES
 from research.data.sources.reading import reading
 from research.data.sources.tables import Table
 
 MAY_BE_UNLABELLED = "test"
 """The split that may be without labels: training and model selection need the labels of the other splits."""
-_NO_LABEL = "-1"
 _WRITTEN_NO_LABEL = re.compile(rf"-1(\.0*)?|{'|'.join(NO_LABEL_WORDS)}", re.IGNORECASE)
 """How published test sets mark rows whose labels are kept secret, and what programs write for a missing value."""
 
@@ -72,17 +68,6 @@ def why_unlabelled(rows: Rows, train: Rows, encoder: LabelEncoder) -> str | None
         if not all(_WRITTEN_NO_LABEL.fullmatch(value.strip()) for value in values):
             return None
         marks |= {value.strip() for value in values}
-    if not len(rows) or (marks and _may_be_labels(marks, train, encoder)):
+    if not len(rows) or (marks and encoder.may_be_labels(marks, train)):
         return None
     return f"all labels are {' or '.join(sorted(marks))}" if marks else "no row has a label"
-
-
-def _may_be_labels(marks: set[str], train: Rows, encoder: LabelEncoder) -> bool:
-    """Return whether a mark of a missing label is one of the training labels, or lies among their scores."""
-    if encoder.reader is not None:
-        reader = encoder.reader
-        return isinstance(reader, NameReader) and bool((reader.codes.encode(pa.array(sorted(marks))) >= 0).any())
-    if not any(mark.startswith(_NO_LABEL) for mark in marks):
-        return False
-    scores = np.concatenate([parse_scores(batch.column("label").flatten()) for batch in train.batches()])
-    return bool(np.nanmin(scores) <= float(_NO_LABEL) <= np.nanmax(scores))

@@ -16,8 +16,8 @@ from research.data.sources.bad_rows import OTHER_ENCODING, BadRowsError
 from research.data.sources.column_names import COMMON_NAMES
 from research.data.sources.compression import check_text
 from research.data.sources.lines import Lines
-from research.data.sources.numbers import MAX_WHOLE_CLASSES, NUMBER
 from research.data.sources.tables import Report, Table, check_columns
+from research.tasks.numbers import MAX_WHOLE_CLASSES, NUMBER
 
 Quoting = Literal["auto", "csv", "none"]
 _SEPARATORS = (",", ";", "|")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from research.data.sources.encodings import check_encoding
-from research.learning.metric_names import check_metric_name
 from research.records.tracker_names import check_tracker_names, read_tracker_names
 from research.runner.first_checks.choices import check_choices
 from research.runner.first_checks.places import check_places
@@ -12,6 +11,7 @@ from research.settings.config import RunConfig
 from research.settings.plugins import check_plugins
 from research.settings.times import parse_time
 from research.system.launcher import refuse_launch
+from research.tasks.metric_names import check_metric_name
 
 
 def check_first(config: RunConfig) -> None:

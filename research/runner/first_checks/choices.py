@@ -19,6 +19,8 @@ def check_choices(config: RunConfig) -> None:
         UnknownNameError: naming the nearest and all of them.
         ValueError: for a value.
     """
+    if config.task is not None and config.task not in (known := read_registry("tasks")) and not config.plugin:
+        raise UnknownNameError(describe_unknown("task", config.task, known))
     for listing, kind, choice in _choices(config):
         check_choice(listing, kind, choice, may_have_others=bool(config.plugin))
 

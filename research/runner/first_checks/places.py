@@ -15,7 +15,7 @@ from research.settings.registries import read_registry
 from research.system.launcher import was_launched
 from research.system.paths import look_up
 from research.system.plain_text import for_message
-from research.training.checkpoint.resuming import check_checkpoint, check_has_step
+from research.training.checkpoint.find import check_checkpoint, check_has_step
 
 
 def check_places(config: RunConfig) -> None:

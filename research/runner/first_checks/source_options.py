@@ -11,10 +11,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from heads.checks import require_one_of, require_positive, require_probability
-from research.learning.metric_names import check_metric_name
 from research.model.selector_forms import Selector
 from research.settings.options import Option
 from research.settings.times import parse_time
+from research.tasks.metric_names import check_metric_name
 
 _TYPES: dict[str, Any] = {"Any": Any, "Literal": Literal, "Selector": Selector}
 """Names in annotations that are no builtins."""

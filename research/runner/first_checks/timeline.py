@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from research.edits.entries import Due, given_arguments, read_entry
-from research.learning.metric_names import check_metric_name
 from research.model.selector_forms import check_forms
 from research.runner.first_checks.choices import check_choice
 from research.runner.first_checks.source_options import check_values, read_options
@@ -14,6 +13,7 @@ from research.settings.options import typed_options
 from research.settings.registries import read_registry
 from research.settings.times import Clock, parse_time
 from research.system.errors import one_line
+from research.tasks.metric_names import check_metric_name
 
 _KNOWN_EARLY = ("st", "%")
 """Units of times that need no number of rows once --max_steps is given."""

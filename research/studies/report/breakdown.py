@@ -8,21 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from sklearn.metrics import f1_score
 
 from research.data.prepare.splits import bin_scores
-from research.records.figures import MANY_LABELS
+from research.records.many_labels import MANY_LABELS
 from research.report.label_table import MOST_SHOWN
 from research.studies.report.rows import Array, StudyRows
 from research.studies.report.texts import StudyTexts
 
 NUM_BINS = 5
-MEASURES = {
-    "single_label": "share of rows that are right (accuracy)",
-    "multi_label": "share of rows that are right in all labels (subset_accuracy)",
-    "regression": "mean distance from the score, of which less is better",
-}
-"""How right rows are, by the kind of labels."""
 
 
 @dataclass(frozen=True)
@@ -81,16 +74,18 @@ def by_length(rows: StudyRows, texts: StudyTexts) -> Breakdown:
 
 
 def by_label(rows: StudyRows) -> Breakdown:
-    """Return how right each arm is on rows of different labels; for regression, of different scores."""
-    labels, names = rows.predictions.labels, rows.label_names
-    if rows.problem_type == "regression":
+    """Return how right each arm is on rows of different labels; if labels are numbers, of different ones."""
+    task, labels = rows.task, rows.predictions.labels
+    counts = task.count_labels(labels, labels)
+    if counts is None:
         return _by_quantile(rows, "score", labels)
-    if rows.problem_type == "single_label":
-        counts = np.bincount(labels, minlength=len(names))[: len(names)]
-        return _of_labels(
-            "share of the label's rows that are right (recall)", names, counts, _mean_recall(rows, counts)
+    means = {
+        arm: np.mean(
+            [task.label_quality(labels, rows.predictions.predicted[place]) for place in seeds.values()], axis=0
         )
-    return _of_labels("F1 of the label", names, labels.sum(axis=0), _mean_f1(rows))
+        for arm, seeds in rows.places.items()
+    }
+    return _of_labels(task.label_quality_title, task.label_names, counts.present, means)
 
 
 def _of_labels(measure: str, names: Sequence[str], counts: Array, means: Mapping[str, Array]) -> Breakdown:
@@ -109,9 +104,8 @@ def _by_quantile(rows: StudyRows, title: str, values: Array) -> Breakdown:
     bins = bin_scores(values.astype(np.float64), NUM_BINS)
     members = [bins == each for each in np.unique(bins)]  # equal values share a bin: some may be empty
     groups = [(_span(values[each]), int(each.sum())) for each in members]
-    is_distance = rows.problem_type == "regression"
     means = _mean_rightness(rows, members)
-    return Breakdown(title, MEASURES[rows.problem_type], groups, means, is_distance, len(groups))
+    return Breakdown(title, rows.task.rightness_title, groups, means, rows.task.rightness_is_distance, len(groups))
 
 
 def _mean_rightness(rows: StudyRows, members: Sequence[Array]) -> dict[str, list[float]]:
@@ -122,28 +116,6 @@ def _mean_rightness(rows: StudyRows, members: Sequence[Array]) -> dict[str, list
             for group in members
         ]
         for arm, seeds in rows.scores.items()
-    }
-
-
-def _mean_recall(rows: StudyRows, counts: Array) -> dict[str, Array]:
-    """Return for each arm the recall of each label, mean over seeds; NaN for a label without rows."""
-    labels, size = rows.predictions.labels, len(counts)
-
-    def recall(score: Array) -> Array:
-        num_right = np.bincount(labels, weights=score, minlength=size)[:size]
-        return np.where(counts, num_right / np.maximum(counts, 1), np.nan)
-
-    return {arm: np.mean([recall(score) for score in seeds.values()], axis=0) for arm, seeds in rows.scores.items()}
-
-
-def _mean_f1(rows: StudyRows) -> dict[str, Array]:
-    """Return for each arm the F1 of each label, mean over seeds."""
-    labels, predicted = rows.predictions.labels, rows.predictions.predicted
-    return {
-        arm: np.mean(
-            [f1_score(labels, predicted[place], average=None, zero_division=0.0) for place in seeds.values()], axis=0
-        )
-        for arm, seeds in rows.places.items()
     }
 
 

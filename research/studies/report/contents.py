@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar, get_args
 
-from research.learning.metric_names import higher_is_better, metric_bounds
 from research.studies.outcomes import State, StudyOutcomes, describe_unlabelled
 from research.studies.report.breakdown import Breakdown, by_label, by_length
 from research.studies.report.costs import ArmCost, find_costs
@@ -23,6 +22,7 @@ from research.studies.report.texts import StudyTexts, read_texts
 from research.studies.statistics.power import MIN_SEEDS
 from research.system.errors import one_line
 from research.system.plain_text import LONGEST_IN_PAGE, shortened
+from research.tasks.metric_names import higher_is_better, metric_bounds
 
 TEXTS_OF = "validation"
 """Whoever changes an arm for what he reads in the test rows has no test rows any more."""

@@ -7,10 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from research.report.mistakes import in_words
 from research.studies.report.rows import StudyRows
 from research.studies.report.texts import StudyTexts
-from research.tasks.task import Task
 
 NUM_SHOWN = 20
 
@@ -22,7 +20,7 @@ class ArmOnRow:
     arm: str
     """Which one."""
     rightness: float
-    """Share of its models that are right, from 0 to 1; for regression, 0 for the worst arm and 1 for the best."""
+    """Share of its models that are right, from 0 to 1; of distances, 0 for the worst arm and 1 for the best."""
     words: str
     """The same for a reader."""
 
@@ -45,7 +43,7 @@ def find_disagreements(rows: StudyRows, texts: StudyTexts) -> tuple[list[Disagre
     """Return the rows on which the arms differ most, and on how many rows they differ at all.
 
     Most: the largest gap between the best arm and the worst, in the share of an arm's models that are right (in the
-    mean distance, for regression); of equal gaps, the one with the more arms on either side.
+    mean distance, if labels are numbers); of equal gaps, the one with the more arms on either side.
 
     Args:
         rows: what was predicted.
@@ -60,20 +58,15 @@ def find_disagreements(rows: StudyRows, texts: StudyTexts) -> tuple[list[Disagre
     order = np.lexsort((rows.predictions.ids, -means.std(axis=0).round(9), -gaps.round(9)))
     differing = order[gaps[order] > 0]
     shown = differing[:NUM_SHOWN]
-    task = Task(rows.problem_type, rows.label_names)
-    is_regression = rows.problem_type == "regression"
     found = []
     for row, text in zip(shown, texts.texts(rows, shown), strict=True):
         cells = []
         for index, arm in enumerate(arms):
-            mean, number = float(means[index, row]), len(by_arm[arm])
-            if is_regression:
-                rightness, words = (means[:, row].max() - mean) / gaps[row], f"off by {mean:.3g}"
-            else:
-                rightness, words = mean, f"{round(mean * number)} of {number} right"
-            cells.append(ArmOnRow(arm, float(rightness), words))
+            mean = float(means[index, row])
+            rightness = (means[:, row].max() - mean) / gaps[row] if rows.task.rightness_is_distance else mean
+            cells.append(ArmOnRow(arm, float(rightness), rows.task.describe_rightness(mean, len(by_arm[arm]))))
         cells.sort(key=lambda cell: -cell.rightness)
-        label = in_words(task, rows.predictions.labels[row])
+        label = rows.task.describe_label(rows.predictions.labels[row])
         place = texts.place(rows, row)
         found.append(Disagreement(place, label, cells, text))
     return found, len(differing)

@@ -19,7 +19,7 @@ class ModelsCompared:
     over_all_seeds: ExampleBootstrap | None
     """Difference in how right they are, averaged over the seeds; None without a common seed."""
     by_seed: dict[int, McNemar]
-    """McNemar's test of the two models of each seed; none for regression, which is never simply right."""
+    """McNemar's test of the two models of each seed; none for numbers, which are never simply right."""
 
 
 def compare_models_of_arms(rows: StudyRows, baseline: str) -> list[ModelsCompared]:
@@ -38,7 +38,7 @@ def compare_models_of_arms(rows: StudyRows, baseline: str) -> list[ModelsCompare
             continue
         if not seeds:
             found.append(ModelsCompared(arm, (), None, {}))
-        elif rows.problem_type == "regression":
+        elif rows.task.rightness_is_distance:
             pairs = ([each[seed] for seed in seeds] for each in (of_arm, scores[baseline]))
             found.append(ModelsCompared(arm, seeds, bootstrap_examples(*pairs), {}))
         else:

@@ -6,10 +6,10 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from research.learning.metric_names import higher_is_better, metric_bounds
 from research.studies.outcomes import StudyOutcomes
 from research.studies.statistics.over_seeds import ArmSummary, Comparison, compare_arms, summarize_arm
 from research.system.errors import one_line
+from research.tasks.metric_names import higher_is_better, metric_bounds
 
 
 @dataclass(frozen=True)

@@ -6,16 +6,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from research.records.results import predictions_path
+from research.settings.config import RunConfig
+from research.settings.plugins import import_plugins
 from research.studies.outcomes import Outcome, StudyOutcomes, describe_unlabelled
 from research.studies.statistics.predictions import AlignedPredictions, read_predictions
 from research.system.errors import one_line
-from research.tasks.task import ProblemType
+from research.tasks.base import TASKS, Task
+from research.tasks.guess import recognise_task
 
 Array = NDArray[Any]
 SOURCE = ("data", "task", "text_column", "text_pair_column", "label_column", "label_separator", "quoting", "columns")
@@ -32,28 +34,15 @@ class StudyRows:
     """Of all models; rows ascend by id."""
     places: Mapping[str, Mapping[int, int]]
     """Where in the predictions a model is, by arm and seed; arms in the order of the grid."""
-    label_names: tuple[str, ...]
-    """One name per output."""
+    task: Task
+    """The labels."""
     left_out: Sequence[str]
     """Finished trials whose predictions are not here or cannot be read, each with the reason."""
 
     @property
-    def problem_type(self) -> ProblemType:
-        """What is predicted."""
-        if self.predictions.labels.ndim == 2:
-            return "multi_label"
-        return "regression" if self.predictions.labels.dtype.kind == "f" else "single_label"
-
-    @property
     def scores(self) -> dict[str, dict[int, Array]]:
-        """Return by arm and seed how right each row is, each [num_rows].
-
-        Whether it is right, in all its labels; for regression the distance from the label, of which less is better.
-        """
-        if self.problem_type == "regression":
-            scores = np.abs(self.predictions.predicted - self.predictions.labels)
-        else:
-            scores = self.predictions.correct
+        """Return by arm and seed how right each row is (see `Task.rightness`), each [num_rows]."""
+        scores = self.task.rightness(self.predictions.labels, self.predictions.predicted)
         return {arm: {seed: scores[index] for seed, index in seeds.items()} for arm, seeds in self.places.items()}
 
 
@@ -87,7 +76,18 @@ def read_rows(study: StudyOutcomes, split: str) -> StudyRows:
     places: dict[str, dict[int, int]] = {arm: {} for arm in study.arms}
     for index, (outcome, _) in enumerate(found):
         places[outcome.trial.arm][outcome.trial.seed] = index
-    return StudyRows(split, predictions, {arm: seeds for arm, seeds in places.items() if seeds}, found[0][1], left_out)
+    outcome, names = found[0]
+    task = _find_kind(outcome.trial.config(), predictions)(names)
+    return StudyRows(split, predictions, {arm: seeds for arm, seeds in places.items() if seeds}, task, left_out)
+
+
+def _find_kind(config: RunConfig, predictions: AlignedPredictions) -> type[Task]:
+    """Return the kind of labels that was chosen; if none was, the one that the predictions show."""
+    if config.task is None:
+        return recognise_task(predictions.labels)
+    if config.task not in TASKS:
+        import_plugins(config.plugin)
+    return TASKS[config.task]
 
 
 def _check_source(study: StudyOutcomes) -> None:

@@ -84,14 +84,8 @@ def read_texts(trial: Trial) -> StudyTexts:
 
 
 def _labels(data: Dataset, of: StudyRows) -> Array:
-    """Return labels as predictions have them, [num_rows] or, for multi_label, [num_rows, num_labels]."""
-    column = data.data.column("label").to_pylist()
-    if of.problem_type != "multi_label":
-        return np.asarray(column)
-    labels = np.zeros((len(column), len(of.label_names)))
-    for row, applies in enumerate(column):
-        labels[row, applies] = 1
-    return labels
+    """Return labels as predictions have them."""
+    return of.task.label_array(data.data.column("label").to_pylist())
 
 
 def _say_nothing(message: str) -> None:

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from research.studies.statistics.over_examples import Bools
+from research.tasks.guess import recognise_task
 
 Array = NDArray[Any]
 
@@ -23,7 +24,7 @@ class AlignedPredictions:
     ids: Array
     """Number of each row in its file, [num_rows]."""
     labels: Array
-    """[num_rows] or, for multi_label, [num_rows, num_labels]."""
+    """[num_rows] or [num_rows, num_labels], as `Task.label_array` returns them."""
     predicted: Array
     """The same for each run, [num_runs, num_rows] or [num_runs, num_rows, num_labels]."""
 
@@ -32,12 +33,12 @@ class AlignedPredictions:
         """Return which rows each run has right, in all labels, [num_runs, num_rows].
 
         Raises:
-            ValueError: for regression, which is never simply right.
+            ValueError: for numbers, which are never simply right.
         """
-        if self.labels.ndim == 1 and self.labels.dtype.kind == "f":
+        kind = recognise_task(self.labels)
+        if kind.rightness_is_distance:
             raise ValueError("Expected predictions of labels; got those of a number, which are never simply right.")
-        same = self.predicted == self.labels
-        return same if self.labels.ndim == 1 else same.all(axis=-1)
+        return kind.rightness(self.labels, self.predicted)
 
 
 def read_predictions(paths: Sequence[Path]) -> AlignedPredictions:
@@ -61,6 +62,6 @@ def _read(path: Path) -> tuple[Array, Array, Array]:
         raise ValueError(f"The rows in {path} have no labels.")
     ids, *others = (table.column(name).to_numpy() for name in ("id", "label", "prediction"))
     order = np.argsort(ids)
-    # Lists, of multi_label, come as an array of arrays.
+    # Lists, of several labels per row, come as an array of arrays.
     labels, predicted = (np.stack(list(each)) if each.dtype == object else each for each in others)
     return ids[order], labels[order], predicted[order]

@@ -19,7 +19,7 @@ from research.model.families import model_blocks
 from research.settings.config import Choice, RunConfig
 from research.settings.options import create
 from research.settings.times import Clock
-from research.tasks.task import Task
+from research.tasks.single_label import SingleLabel
 from tests.research.model.tiny_encoders import tiny_model
 
 Editing = Callable[..., Rehearsal]
@@ -38,7 +38,7 @@ def editing(tiny_encoder: Path) -> Editing:
     def start(family: str, head: str = "linear", **options: Any) -> Rehearsal:
         model = tiny_model(family, head, **options)
         config = RunConfig(max_length=32)
-        task = Task("single_label", tuple(model.label_names))
+        task = SingleLabel(tuple(model.label_names))
         clock = Clock(steps_per_epoch=10, total_steps=10, batch_size=8)
         schedule = create_schedule(config, clock)
         optimizer = create_optimizer(model_blocks(model.encoder, model.head), config)

@@ -12,7 +12,7 @@ from research.edits.apply import apply_edit
 from research.edits.base import Editable, EditError
 from research.edits.conditions import parse_condition
 from research.records.results import weights_sha256
-from research.training.checkpoint.checkpoint import save_checkpoint
+from research.training.checkpoint.save import save_checkpoint
 from research.training.loop import train
 from tests.conftest import write_tiny_encoder
 from tests.research.conftest import StartRun

@@ -11,7 +11,7 @@ import torch
 from research import Hook
 from research.learning.schedules import SCHEDULES
 from research.records.results import weights_sha256
-from research.training.checkpoint.checkpoint import save_checkpoint
+from research.training.checkpoint.save import save_checkpoint
 from research.training.loop import train
 from tests.research.conftest import StartRun, use_scaler
 

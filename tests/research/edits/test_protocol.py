@@ -12,7 +12,7 @@ from research import Hook, register_edit
 from research.edits.base import Editable, Processes
 from research.edits.rehearsal import Rehearsal, RehearsedProcesses
 from research.records.results import weights_sha256
-from research.training.checkpoint.checkpoint import save_checkpoint
+from research.training.checkpoint.save import save_checkpoint
 from research.training.loop import train
 from research.training.run import TrainingRun
 from tests.research.conftest import StartRun

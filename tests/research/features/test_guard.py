@@ -25,7 +25,7 @@ from research.runner.plan import planned_by_hooks
 from research.settings.config import Choice, RunConfig
 from research.settings.options import create
 from research.settings.times import Clock
-from research.tasks.task import Task
+from research.tasks.single_label import SingleLabel
 from research.training.hook import HOOKS, Hook
 from tests.shipped import shipped
 
@@ -36,7 +36,7 @@ Entries = list[dict[str, Any]]
 def begin(tiny_encoder: Path) -> Any:
     """Return the rehearsal of a run of 20 steps, two epochs."""
     tokenizer = load_tokenizer(str(tiny_encoder))
-    task = Task("single_label", ("bad", "good"))
+    task = SingleLabel(("bad", "good"))
 
     def rehearsal(**settings: Any) -> Rehearsal:
         config = RunConfig(encoder=str(tiny_encoder), max_length=32, **settings)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from research.hooks.ema import ExponentialMovingAverage
-from research.training.checkpoint.checkpoint import save_checkpoint
+from research.training.checkpoint.save import save_checkpoint
 from research.training.hook import Hook
 from research.training.loop import train
 from tests.research.conftest import StartRun

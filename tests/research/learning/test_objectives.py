@@ -11,15 +11,18 @@ import torch
 from torch import Tensor, nn
 
 from research.data.batches.batch import Batch
-from research.learning.objectives import DEFAULT_OBJECTIVES, OBJECTIVES, ObjectiveOutput
+from research.learning.objectives import OBJECTIVES, ObjectiveOutput
 from research.settings.config import Choice
 from research.settings.options import create
-from research.tasks.task import Task
+from research.tasks.base import Task
+from research.tasks.multi_label import MultiLabel
+from research.tasks.regression import Regression
+from research.tasks.single_label import SingleLabel
 from tests.shipped import shipped
 
-SINGLE = Task("single_label", ("a", "b"), (3, 1), 4)
-MULTI = Task("multi_label", ("a", "b"), (1, 3), 4)
-SCORE = Task("regression", ("score",))
+SINGLE = SingleLabel(("a", "b"), (3, 1), 4)
+MULTI = MultiLabel(("a", "b"), (1, 3), 4)
+SCORE = Regression(("score",))
 
 
 class Fixed(nn.Module):
@@ -61,7 +64,7 @@ def test_outputs_start_from_what_the_labels_are_like() -> None:
     assert shift == pytest.approx([math.log(1.5 / 3.5), math.log(3.5 / 1.5)])
     assert scale == [1, 1]
     assert output_units(MULTI, "bce", pos_weight="balanced") == [[0, 0], [1, 1]]
-    assert output_units(Task("regression", ("score",), score_mean=3.0, score_std=1.5), "mse") == [[3], [1.5]]
+    assert output_units(Regression(("score",), score_mean=3.0, score_std=1.5), "mse") == [[3], [1.5]]
 
 
 def test_cross_entropy_by_hand() -> None:
@@ -158,7 +161,7 @@ def test_objective_refuses_tasks_that_it_does_not_fit(name: str) -> None:
 def test_default_objective_computes_losses_of_bfloat16_logits_in_float32(task: Task) -> None:
     model = Fixed([[1.0] * task.num_labels] * 2, dtype=torch.bfloat16)
     labels = {"single_label": [0, 1], "multi_label": [[1.0, 0.0]] * 2, "regression": [1.0, 2.0]}[task.problem_type]
-    assert all(math.isfinite(loss) for loss in losses(task, DEFAULT_OBJECTIVES[task.problem_type], model, labels))
+    assert all(math.isfinite(loss) for loss in losses(task, task.default_objective, model, labels))
 
 
 @pytest.mark.parametrize(("name", "option"), [("focal", "gamma"), ("r_drop", "alpha")])

@@ -17,7 +17,8 @@ from heads.base import HEADS, EncoderSpec, Head, register_head
 from research.model.encoder_with_head import EncoderWithHead, EncoderWithHeadConfig, build_model
 from research.model.encoders import load_tokenizer, minilm
 from research.settings.config import RunConfig
-from research.tasks.task import Task
+from research.tasks.regression import Regression
+from research.tasks.single_label import SingleLabel
 from tests.research.model.tiny_encoders import FAMILY_NAMES, ProbeHead, tiny_batch, tiny_model
 
 # A key's bias adds the same to all scores of a query, and softmax takes it out again: its true gradient is 0.
@@ -26,7 +27,7 @@ WITHOUT_GRADIENT = ("key.bias", "k_lin.bias", "attn.k.bias")
 
 @pytest.fixture(scope="module")
 def pretrained() -> EncoderWithHead:
-    task = Task("single_label", ("bad", "good"))
+    task = SingleLabel(("bad", "good"))
     return build_model(
         RunConfig(head={"name": "probe", "first": 0.5}, attention_dropout=0.0, max_length=32, truncation="head"), task
     )
@@ -208,14 +209,14 @@ def test_build_model_has_the_pretrained_weights(pretrained: EncoderWithHead) -> 
 
 
 def test_build_model_sets_dropout(pretrained: EncoderWithHead) -> None:
-    other = build_model(RunConfig(head="probe", dropout=0.3, attention_dropout=None), Task("regression", ("score",)))
+    other = build_model(RunConfig(head="probe", dropout=0.3, attention_dropout=None), Regression(("score",)))
     assert {module.p for module in other.encoder.modules() if isinstance(module, nn.Dropout)} == {0.3, 0.1}
     assert {module.p for module in pretrained.encoder.modules() if isinstance(module, nn.Dropout)} == {0.1, 0.0}
     assert (other.config.problem_type, other.config.num_labels) == ("regression", 1)
 
 
 def test_build_model_refuses_what_does_not_exist() -> None:
-    task = Task("single_label", ("no", "yes"))
+    task = SingleLabel(("no", "yes"))
     with pytest.raises(ValueError, match=r"Unknown head 'prob'. Did you mean 'probe'\?"):
         build_model(RunConfig(head="prob"), task)
     with pytest.raises(

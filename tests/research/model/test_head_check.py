@@ -19,9 +19,9 @@ from research import Hook, RunConfig
 from research.data.batches.collate import Collator
 from research.model.encoders import load_tokenizer
 from research.model.head_check import HeadCheck, HeadError, PlannedHead
-from research.tasks.task import Task
+from research.tasks.single_label import SingleLabel
 from research.training.api import Run
-from research.training.checkpoint.checkpoint import save_checkpoint
+from research.training.checkpoint.save import save_checkpoint
 from research.training.loop import train
 from research.training.run import TrainingRun
 from tests.research.conftest import StartRun
@@ -191,9 +191,7 @@ def head_check(accelerator: Accelerator, encoder: Path, side: str, **settings: A
     tokenizer = load_tokenizer(str(encoder))
     tokenizer.padding_side = side
     config = RunConfig(**{"max_length": 32, **settings})
-    collator = Collator(
-        tokenizer, Task("single_label", ("a", "b")), max_length=config.max_length, truncation="head", pair=False
-    )
+    collator = Collator(tokenizer, SingleLabel(("a", "b")), max_length=config.max_length, truncation="head", pair=False)
     return HeadCheck(tiny_model("bert"), accelerator, collator, config)
 
 
@@ -257,7 +255,7 @@ def test_check_leaves_model_and_random_numbers_as_they_were(accelerator: Acceler
     values = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     state = torch.random.get_rng_state()
     config = RunConfig(max_length=32)
-    task = Task("single_label", ("a", "b"))
+    task = SingleLabel(("a", "b"))
     collator = Collator(load_tokenizer(str(tiny_encoder)), task, max_length=32, truncation="head", pair=False)
     HeadCheck(model, accelerator, collator, config).check([planned("lstm"), planned("scalar_mix")], print)
     assert torch.equal(torch.random.get_rng_state(), state)

@@ -9,12 +9,14 @@ import pytest
 
 from research.records.figures import NUM_CURVES, confusion_matrix_figure, pr_curve_figure, regression_figure
 from research.report.rendering import picture
-from research.tasks.task import Task
+from research.tasks.multi_label import MultiLabel
+from research.tasks.regression import Regression
+from research.tasks.single_label import SingleLabel
 
 
 @pytest.mark.parametrize("num_labels", [2, 6, 28])
 def test_figures_are_drawn_for_few_and_many_labels(num_labels: int) -> None:
-    task = Task("single_label", tuple(f"label {index}" for index in range(num_labels)), (1,) * num_labels, num_labels)
+    task = SingleLabel(tuple(f"label {index}" for index in range(num_labels)), (1,) * num_labels, num_labels)
     generator = np.random.default_rng(0)
     labels = generator.integers(0, num_labels, 300)
     scores = generator.dirichlet(np.ones(num_labels), 300)
@@ -22,7 +24,7 @@ def test_figures_are_drawn_for_few_and_many_labels(num_labels: int) -> None:
     counts = [int(text.get_text()) for text in matrix.axes[0].texts]
     assert 0 not in counts, "an empty cell says it better"
     assert sum(counts) == 300
-    curves = pr_curve_figure(task, labels, lambda label: scores[:, label])
+    curves = pr_curve_figure(task, labels, np.log(scores))
     assert len(curves.axes[0].lines) == (1 if num_labels == 2 else min(num_labels, NUM_CURVES))
     assert (f"of {num_labels} labels" in curves.axes[0].get_title()) == (num_labels > NUM_CURVES)
     for figure in (matrix, curves):
@@ -32,20 +34,23 @@ def test_figures_are_drawn_for_few_and_many_labels(num_labels: int) -> None:
 
 
 def test_pr_curve_takes_many_labels_per_row() -> None:
-    task = Task("multi_label", ("a", "b", "never"), (1, 1, 0), 4)
+    task = MultiLabel(("a", "b", "never"), (1, 1, 0), 4)
     labels = np.array([[1, 0, 0], [0, 1, 0], [1, 1, 0], [0, 0, 0]])
-    scores = np.random.default_rng(0).random((4, 3))
-    figure = pr_curve_figure(task, labels, lambda label: scores[:, label])
+    figure = pr_curve_figure(task, labels, np.random.default_rng(0).normal(size=(4, 3)))
     assert [text.get_text()[:1] for text in figure.legends[0].get_texts()] == ["a", "b"]
 
 
+def test_numbers_have_no_pr_curve() -> None:
+    assert pr_curve_figure(Regression(("score",)), np.array([1.0, 2.0]), np.array([[1.0], [3.0]])) is None
+
+
 def test_names_with_dollars_are_no_formulas() -> None:
-    task = Task("single_label", ("$x_{$", "costs $5 or $6"), (1, 1), 2)
+    task = SingleLabel(("$x_{$", "costs $5 or $6"), (1, 1), 2)
     labels, scores = np.array([0, 1]), np.array([[0.9, 0.1], [0.2, 0.8]])
-    score = Task("regression", ("$y_{$",))
+    score = Regression(("$y_{$",))
     figures = [
         confusion_matrix_figure(task, labels, labels),
-        pr_curve_figure(task, labels, lambda label: scores[:, label]),
+        pr_curve_figure(task, labels, np.log(scores)),
     ]
     for figure in [*figures, regression_figure(score, np.array([1.0, 2.0]), np.array([1.0, 3.0]))]:
         figure.savefig(io.BytesIO(), format="png")
@@ -53,5 +58,5 @@ def test_names_with_dollars_are_no_formulas() -> None:
 
 def test_names_that_the_font_lacks_bring_no_warning() -> None:
     labels = np.array([0, 1])
-    figure = confusion_matrix_figure(Task("single_label", ("正面", "负面"), (1, 1), 2), labels, labels)
+    figure = confusion_matrix_figure(SingleLabel(("正面", "负面"), (1, 1), 2), labels, labels)
     assert picture("matrix", figure).source.startswith("data:image/svg+xml;base64,")

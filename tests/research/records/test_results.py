@@ -15,7 +15,10 @@ from torch import nn
 from research.learning.predictions import Predictions
 from research.records.results import config_as_yaml, weights_sha256, write_predictions, write_result
 from research.settings.config import RunConfig
-from research.tasks.task import Task
+from research.tasks.base import Task
+from research.tasks.multi_label import MultiLabel
+from research.tasks.regression import Regression
+from research.tasks.single_label import SingleLabel
 
 
 def test_weights_sha256_sees_names_shapes_and_bytes() -> None:
@@ -52,7 +55,7 @@ def test_result_holds_no_nan(tmp_path: Path) -> None:
     ("task", "logits", "labels", "expected"),
     [
         (
-            Task("single_label", ("no", "yes"), (1, 1), 2),
+            SingleLabel(("no", "yes"), (1, 1), 2),
             [[0.0, 0.0], [-100.0, 100.0]],
             np.array([0, 1]),
             {
@@ -65,7 +68,7 @@ def test_result_holds_no_nan(tmp_path: Path) -> None:
             },
         ),
         (
-            Task("multi_label", ("a", "b"), (1, 1), 2),
+            MultiLabel(("a", "b"), (1, 1), 2),
             [[100.0, -100.0], [100.0, 100.0]],
             np.array([[1.0, 0.0], [0.0, 1.0]]),
             {
@@ -78,7 +81,7 @@ def test_result_holds_no_nan(tmp_path: Path) -> None:
             },
         ),
         (
-            Task("regression", ("score",)),
+            Regression(("score",)),
             [[1.5], [2.5]],
             np.array([1.0, 2.0]),
             {"label": [1.0, 2.0], "prediction": [1.5, 2.5], "score_score": [1.5, 2.5]},

@@ -14,11 +14,12 @@ from research import Hook, RunConfig, run_experiment
 from research.report.confusions import most_confused
 from research.report.label_table import MOST_SHOWN, label_table
 from research.report.mistakes import Scored
-from research.tasks.task import Task
+from research.tasks.base import Task
+from research.tasks.single_label import SingleLabel
 
 
 def labels_task(num_labels: int) -> Task:
-    return Task("single_label", tuple(f"label {index}" for index in range(num_labels)), (1,) * num_labels, num_labels)
+    return SingleLabel(tuple(f"label {index}" for index in range(num_labels)), (1,) * num_labels, num_labels)
 
 
 @pytest.fixture
@@ -143,6 +144,6 @@ def test_best_model_that_is_the_last_is_evaluated_once(settings: dict[str, Any])
 
 
 def test_label_that_training_never_saw_is_named_among_the_confusions() -> None:
-    task = Task("single_label", ("a", "b"), (1, 1), 2, unseen_labels=("new",))
+    task = SingleLabel(("a", "b"), (1, 1), 2, unseen_labels=("new",))
     (found,) = most_confused(task, np.array([0, 2, 2]), np.array([0, 1, 1]))
     assert (found.label, found.predicted, found.num_rows, found.share) == ("new", "b", 2, 1.0)

@@ -8,7 +8,9 @@ from datasets import Dataset
 from scipy.special import logit
 
 from research.report.mistakes import NUM_SHOWN, Scored, worst_mistakes
-from research.tasks.task import Task
+from research.tasks.multi_label import MultiLabel
+from research.tasks.regression import Regression
+from research.tasks.single_label import SingleLabel
 
 
 def rows(number: int) -> Dataset:
@@ -18,7 +20,7 @@ def rows(number: int) -> Dataset:
 
 
 def test_single_label_mistakes_come_surest_first() -> None:
-    task = Task("single_label", ("no", "yes"))
+    task = SingleLabel(("no", "yes"))
     scores = np.array([[0.9, 0.1], [0.2, 0.8], [0.4, 0.6], [0.3, 0.7]])
     scored = Scored(np.array([0, 10, 20, 30]), np.array([0, 0, 0, 1]), scores.argmax(axis=1), np.log(scores))
     found, total = worst_mistakes(task, scored, rows(4))
@@ -30,7 +32,7 @@ def test_single_label_mistakes_come_surest_first() -> None:
 
 
 def test_multi_label_mistakes_count_what_is_wrong_only() -> None:
-    task = Task("multi_label", ("a", "b", "c"))
+    task = MultiLabel(("a", "b", "c"))
     scores = np.array([[0.99, 0.7, 0.2], [0.6, 0.1, 0.05], [0.9, 0.1, 0.1]])
     labels = np.array([[1, 0, 0], [1, 0, 1], [1, 0, 0]])
     scored = Scored(np.array([0, 10, 20]), labels, (scores > 0.5).astype(int), logit(scores))
@@ -43,7 +45,7 @@ def test_multi_label_mistakes_count_what_is_wrong_only() -> None:
 
 
 def test_regression_mistakes_are_the_largest_distances() -> None:
-    task = Task("regression", ("score",))
+    task = Regression(("score",))
     predicted = np.array([1.0, 2.5, 4.0])
     scored = Scored(np.array([0, 10, 20]), np.array([1.0, 2.0, 1.0]), predicted, predicted[:, None])
     found, total = worst_mistakes(task, scored, rows(3))
@@ -55,7 +57,7 @@ def test_regression_mistakes_are_the_largest_distances() -> None:
 
 
 def test_as_many_as_fit_are_shown_and_all_are_counted() -> None:
-    task = Task("single_label", ("no", "yes"))
+    task = SingleLabel(("no", "yes"))
     number = NUM_SHOWN + 5
     scores = np.tile([0.1, 0.9], (number, 1))
     scored = Scored(10 * np.arange(number), np.zeros(number, dtype=int), scores.argmax(axis=1), np.log(scores))

@@ -15,7 +15,6 @@ from research.settings.config import Choice
     [
         ({"optimizer": "SGD"}, "Expected optimizer to be adamw or sgd; got 'SGD'"),
         ({"schedule_interval": "stpe"}, "Expected schedule_interval to be step or epoch; got 'stpe'"),
-        ({"task": "binary"}, "Expected task to be single_label, multi_label, regression or null; got 'binary'"),
         ({"batch_size": 8.5}, r"Expected batch_size to be of type int; got 8\.5"),
         ({"batch_size": True}, "Expected batch_size to be of type int; got True"),
         ({"lr": "1e-3"}, "Expected lr to be of type float; got '1e-3'"),

@@ -17,7 +17,7 @@ from research.settings.config import Choice
 from research.settings.options import options_of
 from research.settings.registries import GIVEN_BY_CALLER, REGISTRIES, read_registry, registry_of
 from research.system.errors import is_for_the_user
-from research.tasks.task import Task
+from research.tasks.single_label import SingleLabel
 from tests.shipped import shipped
 
 
@@ -39,7 +39,7 @@ ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "heads": (EncoderSpec(8, 7), 2),
     "hooks": (),
     "schedules": (SGD([torch.zeros(1)], lr=1.0),),
-    "objectives": (Task("single_label", ("a", "b"), (1, 1), 2),),
+    "objectives": (SingleLabel(("a", "b"), (1, 1), 2),),
 }
 """What an entry of each registry is called with, beside its options."""
 STEPS = {"num_warmup_steps": 1, "num_training_steps": 10}

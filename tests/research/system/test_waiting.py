@@ -61,11 +61,11 @@ SLOW = {
     "research.data.batches.tokens._tokenize": "Tokenizing 89 rows",
     "research.runner.set_up.build_model": "Loading the encoder ",
     "research.model.head_check.build_head": "Checking the head",
-    "research.training.evaluation.compute_metrics": "Computing the metrics of test",
+    "research.learning.metrics.compute_metrics": "Computing the metrics of test",
     "research.hooks.checkpointing.save_checkpoint": "Saving a checkpoint",
     "research.runner.experiment.weights_sha256": "Hashing the weights",
     "research.runner.experiment.write_predictions": "Writing the predictions of test",
-    "research.runner.experiment.write_report": "Drawing report.html",
+    "research.report.page.write_report": "Drawing report.html",
 }
 
 

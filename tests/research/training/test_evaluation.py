@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+import random
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from accelerate.utils import set_seed
 
 from research import Hook, RunConfig, run_experiment
 from research.training.evaluation import evaluate
@@ -75,6 +77,25 @@ def test_rows_are_gathered_a_block_at_a_time(start_run: StartRun, monkeypatch: p
     assert blocks.metrics == whole.metrics
     for name in ("ids", "logits", "labels"):
         assert np.array_equal(getattr(blocks, name), getattr(whole, name)), name
+
+
+def test_random_numbers_are_left_to_training(start_run: StartRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    def draw(*_: Any) -> dict[str, float]:  # as some libraries do while they are imported
+        random.random()
+        np.random.rand()
+        torch.rand(1)
+        return {}
+
+    def drawn() -> list[float]:
+        return [random.random(), np.random.rand(), torch.rand(1).item()]
+
+    run = start_run()
+    monkeypatch.setattr("research.learning.metrics.compute_metrics", draw)
+    set_seed(0)
+    undisturbed = drawn()
+    set_seed(0)
+    evaluate(run, "validation", lambda: None)
+    assert drawn() == undisturbed
 
 
 @pytest.mark.parametrize(("split", "step"), [("validation", 1), ("test", 2)])

@@ -12,7 +12,7 @@ from heads.registry import UnknownNameError
 from research import RunConfig, run_experiment
 from research.data.batches.batch import Batch
 from research.hooks.early_stopping import EarlyStopping
-from research.tasks.task import Task
+from research.tasks.single_label import SingleLabel
 from research.training.api import Run
 from research.training.hook import HOOKS, POINTS, Hook, register_hook
 from tests.shipped import shipped
@@ -175,7 +175,7 @@ def test_early_stopping_counts_evaluations_without_improvement() -> None:
     assert not run.reason
     resumed.after_evaluate(run, "validation", {"accuracy": 0.59})
     assert "accuracy has not improved for 2 evaluations (best: 0.6000)" in run.reason
-    run.task = Task("single_label", ("a", "b"))
+    run.task = SingleLabel(("a", "b"))
     with pytest.raises(ValueError, match=r"Unknown metric 'acuracy'\. Did you mean 'accuracy'"):
         EarlyStopping(metric="acuracy").on_train_start(run)
     with pytest.raises(ValueError, match="Expected patience of 1 or more, got 0"):

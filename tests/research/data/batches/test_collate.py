@@ -11,10 +11,11 @@ from transformers import PreTrainedTokenizerBase
 
 from research.data.batches.collate import Collator
 from research.data.batches.tokens import tokenize_splits
-from research.tasks.task import Task
+from research.tasks.base import TASKS
+from research.tasks.single_label import SingleLabel
 from tests.research.data.batches.tokenizers_by_family import FAMILIES
 
-TASK = Task("single_label", ("no", "yes"))
+TASK = SingleLabel(("no", "yes"))
 TEXTS = ["good film", "one", "bad film one two good film, bad film. 123 " * 3, "two bad film"]
 PAIRS = [
     "bad film one two good film, bad film. 123 " * 2,
@@ -180,8 +181,8 @@ def test_batches_have_few_widths(minilm, num_tokens: int, max_length: int, width
         ("regression", [2.5, -1.0], torch.tensor([2.5, -1.0])),
     ],
 )
-def test_labels_are_what_the_objective_takes(minilm, problem_type: Any, labels: Any, expected: torch.Tensor) -> None:
-    collate = Collator(minilm, Task(problem_type, ("a", "b", "c")), max_length=8, truncation="head", pair=False)
+def test_labels_are_what_the_objective_takes(minilm, problem_type: str, labels: Any, expected: torch.Tensor) -> None:
+    collate = Collator(minilm, TASKS[problem_type](("a", "b", "c")), max_length=8, truncation="head", pair=False)
     batch = collate({"id": [0, 1], "input_ids": [[1], [2]], "label": labels})
     assert torch.equal(batch.labels, expected)
     assert batch.labels.dtype == expected.dtype

@@ -416,7 +416,7 @@ def test_folder_with_unclear_files_is_refused(load, write_csv, names: list[str],
         ({"bad_rows": "ignore"}, "bad_rows must be 'error' or 'skip'; got 'ignore'"),
         ({"limit_train": 0}, "limit_train must be at least 1; got 0"),
         ({"validation_share": 0.6, "test_share": 0.4}, "must leave something to train on"),
-        ({"task": "ranking"}, "task must be single_label, multi_label, regression or null; got 'ranking'"),
+        ({"task": "regresion"}, r"Unknown task 'regresion'\. Did you mean 'regression'\?"),
     ],
 )
 def test_load_refuses_settings_out_of_range(load, write_csv, settings: dict[str, object], message: str) -> None:

@@ -10,10 +10,10 @@ import pyarrow.parquet as pq
 import pytest
 from datasets import ClassLabel, Dataset, Features, Value
 
-from research.data.batches.batch import NO_LABEL
 from research.data.batches.collate import Collator
 from research.data.batches.tokens import tokenize_splits
 from research.data.sources.bad_rows import BadRowsError
+from research.tasks.single_label import NO_LABEL
 from tests.research.data.conftest import reviews
 
 

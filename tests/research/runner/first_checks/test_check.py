@@ -142,6 +142,7 @@ REFUSED = [
     (["run.py", "--log_with=tensorbord"], "Did you mean 'tensorboard'?"),
     (["run.py", "--best_metric=acuracy"], "Did you mean 'accuracy'?"),
     (["run.py", "--best_metric=pearson", "--task=single_label"], "Unknown metric 'pearson'"),
+    (["run.py", "--task=regresion"], "Unknown task 'regresion'. Did you mean 'regression'?"),
     (["run.py", "--encoder=no such id!"], "cannot be a Hub id"),
     (["run.py", "--encoder=minilmm"], "Did you mean 'minilm'?"),
     (["run.py", "--encoder=./taken"], "has no config.json"),

@@ -9,7 +9,7 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from research.records.figures import MANY_LABELS
+from research.records.many_labels import MANY_LABELS
 from research.studies.report.breakdown import by_label, by_length
 from research.studies.report.rows import StudyRows, read_rows
 from research.studies.report.texts import StudyTexts

@@ -30,7 +30,7 @@ from research.studies.grid import StudySpec
 from research.studies.outcomes import Outcome, StudyOutcomes
 from research.system.plain_text import LONGEST_IN_PAGE, for_csv, for_markdown, for_terminal, shortened
 from research.system.terminal import Terminal
-from research.tasks.task import Task
+from research.tasks.single_label import SingleLabel
 from tests.research.studies.report.studies import SMALL, run_study
 
 MARK = "\u200f"
@@ -142,7 +142,7 @@ def test_tensorboard_gets_markdown_that_shows_names(written: Written) -> None:
 
 def test_pictures_of_one_label_and_of_timelines_show_names(written: Written) -> None:
     labels = np.arange(len(NAMES))
-    matrix = confusion_matrix_figure(Task("single_label", NAMES, (1,) * len(NAMES), len(NAMES)), labels, labels)
+    matrix = confusion_matrix_figure(SingleLabel(NAMES, (1,) * len(NAMES), len(NAMES)), labels, labels)
     config = written.study.outcomes[1].trial.config()
     found = foresee(RunConfig(**{**config.to_dict(), "log_with": []}))
     edits = [dataclasses.replace(found.edits[-1], arguments={"modules": NAMES[:4]})]

@@ -28,8 +28,8 @@ def test_rows_are_right_or_wrong_by_arm_and_seed(tmp_path: Path) -> None:
     study = written_study(tmp_path, ARMS, LABELS)
     rewrite(study, 2, id=[20, 10, 0], label=[0, 1, 0], prediction=[0, 1, 1])  # the same rows in another order
     rows = read_rows(study, "test")
-    assert rows.problem_type == "single_label"
-    assert rows.label_names == ("label0", "label1")
+    assert rows.task.problem_type == "single_label"
+    assert rows.task.label_names == ("label0", "label1")
     assert rows.predictions.ids.tolist() == [0, 10, 20]
     assert {arm: {seed: right.tolist() for seed, right in seeds.items()} for arm, seeds in rows.scores.items()} == {
         "a": {0: [True, True, False], 1: [True, False, False]},
@@ -39,13 +39,13 @@ def test_rows_are_right_or_wrong_by_arm_and_seed(tmp_path: Path) -> None:
 
 def test_row_of_several_labels_is_right_in_all(tmp_path: Path) -> None:
     rows = read_rows(written_study(tmp_path, {"a": [[[1, 0], [1, 1]]]}, [[1, 0], [0, 1]]), "test")
-    assert rows.problem_type == "multi_label"
+    assert rows.task.problem_type == "multi_label"
     assert rows.scores["a"][0].tolist() == [True, False]
 
 
 def test_numbers_are_scored_by_their_distance(tmp_path: Path) -> None:
     rows = read_rows(written_study(tmp_path, {"a": [[1.5, 2.0]]}, [1.0, 4.0]), "test")
-    assert rows.problem_type == "regression"
+    assert rows.task.problem_type == "regression"
     assert rows.scores["a"][0].tolist() == [0.5, 2.0]
 
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from scipy.special import expit, logit
 
-from research.learning.metric_names import metric_bounds
 from research.studies.statistics.bounded import UNBOUNDED, bounded_interval
 from research.studies.statistics.over_seeds import compare_arms, summarize_arm
+from research.tasks.metric_names import metric_bounds
 
 
 def test_interval_is_the_one_of_the_logit_scale() -> None:

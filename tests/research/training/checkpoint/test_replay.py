@@ -11,8 +11,9 @@ import pytest
 from research import Hook, register_edit
 from research.edits.base import Editable, EditError
 from research.records.results import weights_sha256
-from research.training.checkpoint.checkpoint import STATE, save_checkpoint
 from research.training.checkpoint.replay import replay
+from research.training.checkpoint.save import save_checkpoint
+from research.training.checkpoint.state import STATE
 from research.training.loop import train
 from research.training.run import TrainingRun
 from tests.research.conftest import StartRun

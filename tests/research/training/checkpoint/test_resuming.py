@@ -16,16 +16,8 @@ from research.learning.schedules import GIVEN_BY_CALLER, SCHEDULES
 from research.settings.config import NOT_REPEATED, Choice
 from research.settings.options import fill_in
 from research.system.lock import DirectoryLock
-from research.training.checkpoint.resuming import (
-    ABOUT_ROWS,
-    FIXED_IN_FORKS,
-    HARMLESS,
-    ROUNDING,
-    CheckpointError,
-    compare_settings,
-    list_checkpoints,
-    refuse,
-)
+from research.training.checkpoint.find import CheckpointError, list_checkpoints, refuse
+from research.training.checkpoint.resuming import ABOUT_ROWS, FIXED_IN_FORKS, HARMLESS, ROUNDING, compare_settings
 from research.training.hook import HOOKS
 
 SETTINGS = [item.name for item in dataclasses.fields(RunConfig)]

@@ -1,0 +1,156 @@
+"""What a short run takes before its first step, and for its report, beside what its libraries take by themselves.
+
+    python experiments/benchmarks/start_up.py --rounds 5
+    python experiments/benchmarks/start_up.py --repositories . ../before
+
+Every round measures, of each repository in turn (each with its own .venv):
+
+- libraries: a process that imports torch and Transformers' AutoModel, and reads the encoder's weights
+- training: `experiments/run.py --head lstm --smoke`, from its start until training begins
+- first step: the same until its first step is taken
+- report: in the same run, from result.json to report.html: every picture, those for TensorBoard included
+- run: the same, from start to end
+
+Reported are medians over rounds, of wall-clock and of processor time, which says more on a machine with other work. A
+first round, which fills the caches, does not count.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from research.settings.demo_packages import DEMO_PACKAGES, find_package
+
+HERE = Path(__file__).parent
+MARKS = HERE / "start_up_marks.py"
+LIBRARIES = """
+import sys, torch
+from transformers import AutoModel
+AutoModel.from_pretrained(sys.argv[1])
+"""
+
+
+@dataclass(frozen=True)
+class Spent:
+    """Time that something took."""
+
+    wall: float
+    """Seconds on the clock."""
+    processor: float
+    """Seconds of processor time, over all threads."""
+
+    def __sub__(self, earlier: Spent) -> Spent:
+        return Spent(self.wall - earlier.wall, self.processor - earlier.processor)
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5, help="default: %(default)s")
+    parser.add_argument(
+        "--repositories", type=Path, nargs="+", default=[HERE.parents[1]], help="checkouts; default: this one"
+    )
+    parser.add_argument("--options", nargs="*", default=[], help="further settings of the run, as name=value")
+    given = parser.parse_args()
+    encoder = find_package(DEMO_PACKAGES["minilm"]) / "model"
+    found: dict[Path, dict[str, list[Spent]]] = {path: defaultdict(list) for path in given.repositories}
+    with tempfile.TemporaryDirectory() as folder:
+        for number in range(given.rounds + 1):
+            for repository in given.repositories:
+                measured = {
+                    "libraries": time_libraries(python_of(repository), encoder),
+                    **time_run(repository, Path(folder), [f"--{option}" for option in given.options]),
+                }
+                load = os.getloadavg()[0]
+                print(f"round {number}, load {load:.1f}, {repository}: {describe(measured)}", flush=True)
+                for name, spent in measured.items() if number > 0 else ():
+                    found[repository][name].append(spent)
+    print_table(found)
+
+
+def python_of(repository: Path) -> str:
+    """Return a checkout's interpreter; this one's if it has none of its own."""
+    own = repository / ".venv" / "bin" / "python"
+    return str(own.absolute()) if own.exists() else sys.executable
+
+
+def time_libraries(python: str, encoder: Path) -> Spent:
+    """Return what it takes to import the libraries and read the weights."""
+    started, before = time.time(), processor_of_children()
+    subprocess.run([python, "-c", LIBRARIES, str(encoder)], check=True, capture_output=True)
+    return Spent(time.time() - started, processor_of_children() - before)
+
+
+def time_run(repository: Path, folder: Path, options: Sequence[str]) -> dict[str, Spent]:
+    """Return what it takes until training begins, until the first step is taken, for the report, and in all."""
+    marks, directory = folder / "marks", folder / "run"
+    marks.unlink(missing_ok=True)
+    command = [python_of(repository), str(repository.absolute() / "experiments" / "run.py"), "--head", "lstm"]
+    command += ["--smoke", "--overwrite", "--output_dir", str(directory), "--plugin", str(MARKS)]
+    environment = {**os.environ, "START_UP_MARKS": str(marks), "MIDWAY_CACHE": str(folder / "cache" / repository.name)}
+    started, before = time.time(), processor_of_children()
+    done = subprocess.run(
+        [*command, "--hook", "start_up_marks", *options],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise RuntimeError(f"The run of {repository} failed:\n{done.stderr[-3000:]}")
+    whole = Spent(time.time() - started, processor_of_children() - before)
+    at = {
+        name: Spent(wall - started, processor)
+        for name, wall, processor in map(json.loads, marks.read_text(encoding="utf-8").splitlines())
+    }
+    return {
+        "training": at["training"],
+        "first step": at["first step"],
+        "report": at["report.html"] - at["result.json"],
+        "run": whole,
+    }
+
+
+def processor_of_children() -> float:
+    """Return the processor time of all processes that were started here and have ended."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
+def describe(measured: Mapping[str, Spent]) -> str:
+    """Return a round in a line."""
+    return ", ".join(f"{name} {spent.wall:.2f} s ({spent.processor:.2f})" for name, spent in measured.items())
+
+
+def print_table(found: Mapping[Path, Mapping[str, Sequence[Spent]]]) -> None:
+    """Print medians, and how many times as long as the libraries each takes."""
+    print("\nMedians: seconds on the clock, and of processor time; times as long as the libraries of the same round.\n")
+    print("| repository | what | wall | processor | wall, ratio | processor, ratio |")
+    print("|---|---|---|---|---|---|")
+    for repository, measured in found.items():
+        for name, spent in measured.items():
+            pairs = list(zip(spent, measured["libraries"], strict=True))
+            cells = (
+                statistics.median(each.wall for each in spent),
+                statistics.median(each.processor for each in spent),
+                statistics.median(each.wall / libraries.wall for each, libraries in pairs),
+                statistics.median(each.processor / libraries.processor for each, libraries in pairs),
+            )
+            print(f"| {repository} | {name} | {' | '.join(f'{cell:.2f}' for cell in cells)} |")
+
+
+if __name__ == "__main__":
+    main()

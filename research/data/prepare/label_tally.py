@@ -1,0 +1,94 @@
+"""What is to be known about the labels of prepared data: how many rows have each, or the mean of scores."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from research.data.prepare.splits import Integers
+from research.data.sources.split_names import SPLIT_NAMES, TRAIN
+
+
+class LabelTally(ABC):
+    """Counts encoded labels while they are written."""
+
+    @abstractmethod
+    def add(self, split: str, labels: pa.Array) -> None:
+        """Count labels of some of a split's rows."""
+
+    @abstractmethod
+    def facts(self, num_train: int) -> dict[str, Any]:
+        """Return num_unseen, label_counts, score_mean and score_std, as JSON has them.
+
+        Args:
+            num_train: training rows.
+        """
+
+    def present(self, splits: Collection[str]) -> dict[str, NDArray[np.bool_]]:
+        """Return which labels each split has rows of, [num_labels]; nothing for scores.
+
+        Args:
+            splits: those that have labels.
+        """
+        return {}
+
+
+class ScoreTally(LabelTally):
+    """Sums the training rows' scores."""
+
+    def __init__(self) -> None:
+        self._sums = np.zeros(2)  # of scores, and of their squares
+
+    def add(self, split: str, labels: pa.Array) -> None:
+        if split == SPLIT_NAMES[TRAIN]:
+            scores = labels.to_numpy()
+            self._sums += scores.sum(), np.square(scores).sum()
+
+    def facts(self, num_train: int) -> dict[str, Any]:
+        mean, mean_square = (self._sums / num_train).tolist()
+        return {
+            "num_unseen": dict.fromkeys(SPLIT_NAMES, 0),
+            "label_counts": [],
+            "score_mean": mean,
+            "score_std": math.sqrt(max(mean_square - mean**2, 0.0)) or 1.0,
+        }
+
+
+class NameTally(LabelTally):
+    """Counts the rows of each label.
+
+    Args:
+        num_labels: labels with an output.
+        codes_of: returns the numbers of all labels of some rows.
+        count_unseen: returns how many of some rows have a label that no training row has.
+    """
+
+    def __init__(
+        self, num_labels: int, codes_of: Callable[[pa.Array], Integers], count_unseen: Callable[[pa.Array], int]
+    ) -> None:
+        self._counts = {name: np.zeros(num_labels, dtype=np.int64) for name in SPLIT_NAMES}
+        self._num_unseen: dict[str, int] = dict.fromkeys(SPLIT_NAMES, 0)
+        self._codes_of = codes_of
+        self._count_unseen = count_unseen
+
+    def add(self, split: str, labels: pa.Array) -> None:
+        num_labels = len(self._counts[split])
+        self._counts[split] += np.bincount(self._codes_of(labels), minlength=num_labels)[:num_labels]
+        self._num_unseen[split] += self._count_unseen(labels)
+
+    def facts(self, num_train: int) -> dict[str, Any]:
+        return {
+            "num_unseen": self._num_unseen,
+            "label_counts": self._counts[SPLIT_NAMES[TRAIN]].tolist(),
+            "score_mean": 0.0,
+            "score_std": 1.0,
+        }
+
+    def present(self, splits: Collection[str]) -> dict[str, NDArray[np.bool_]]:
+        return {name: self._counts[name] > 0 for name in SPLIT_NAMES if name in splits}

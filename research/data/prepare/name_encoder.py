@@ -1,0 +1,177 @@
+"""Labels that are names: one per row, or any number."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterable, Sequence, Set
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from research.data.prepare.ingest import Rows
+from research.data.prepare.label_encoder import NUM_NAMES_SHOWN, LabelEncoder
+from research.data.prepare.label_lists import LabelReader, NameReader, RowLabels
+from research.data.prepare.label_tally import NameTally
+from research.data.prepare.labels import distinct
+from research.data.prepare.splits import Integers, Strata
+from research.tasks.base import Task
+
+
+class NameEncoder(LabelEncoder):
+    """Turns names into numbers.
+
+    Args:
+        kind: the kind of labels.
+        column: name of the label column.
+        notes: what to report about how the labels are read.
+        reader: label names and their numbers.
+        counts: training rows per label.
+    """
+
+    _value_type = np.int32
+
+    def __init__(
+        self, kind: type[Task], column: str, reader: LabelReader, counts: Integers, notes: Sequence[str] = ()
+    ) -> None:
+        super().__init__(kind, column, notes)
+        self.label_names = reader.names
+        self._reader = reader
+        self._counts = counts
+        self._keeps_unseen = False
+
+    def _describe_labels(self) -> str:
+        names = self.label_names
+        shown = ", ".join(names[:NUM_NAMES_SHOWN]) + (", ..." if len(names) > NUM_NAMES_SHOWN else "")
+        return f"{len(names)} labels: {shown}"
+
+    def keep_unseen(self, rows: Iterable[Rows]) -> None:
+        self._keeps_unseen = True
+        if not isinstance(self._reader, NameReader):
+            return
+        unseen: set[str] = set()
+        for part in rows:
+            for batch in part.batches():
+                unseen |= self._reader.codes.unknown(distinct(batch.column("label").flatten()))
+        self._check_unseen(sorted(unseen))
+        self.unseen = tuple(sorted(unseen))
+        self._reader = NameReader(self._reader.codes.extended(self.unseen))
+        self._counts = np.append(self._counts, np.zeros(len(self.unseen), dtype=np.int64))
+
+    @abstractmethod
+    def _check_unseen(self, names: Sequence[str]) -> None:
+        """Refuse names that only validation or test rows have, if they cannot count as wrong.
+
+        Raises:
+            ValueError: naming the first.
+        """
+
+    def _read(self, labels: pa.ListArray) -> tuple[Integers, NDArray[np.bool_]]:
+        """Return each row's rarest label (the number of labels if it has none), and which rows are unusable."""
+        found = self._reader.read(labels)
+        row_of_code = np.repeat(np.arange(len(labels)), found.lengths)
+        known = self._are_known(found)
+        unusable = found.invalid | self._have_wrong_length(found)
+        unusable[row_of_code[~known]] = True
+        by_rarity = np.argsort(self._counts, kind="stable")
+        rarity = np.empty_like(by_rarity)
+        rarity[by_rarity] = np.arange(len(by_rarity))
+        rank = np.full(len(labels), len(by_rarity))
+        np.minimum.at(rank, row_of_code[known], rarity[found.codes[known]])
+        return np.append(by_rarity, len(by_rarity))[rank], unusable
+
+    @abstractmethod
+    def _have_wrong_length(self, labels: RowLabels) -> NDArray[np.bool_]:
+        """Return which rows have too few or too many labels, [num_rows]."""
+
+    def _strata(self, values: NDArray[Any], usable: NDArray[np.bool_]) -> Strata:
+        return values
+
+    def _are_known(self, labels: RowLabels) -> NDArray[np.bool_]:
+        """Return which labels the training rows have; of one that is only declared, nothing can be learned."""
+        known = labels.codes >= 0
+        if self._keeps_unseen:
+            return known
+        known[known] = self._counts[labels.codes[known]] > 0
+        return known
+
+    def _read_one(self, label: list[str]) -> RowLabels:
+        return self._reader.read(pa.array([label], pa.list_(pa.string())))
+
+    def _explain_unreadable(self, label: list[str]) -> str | None:
+        return self._reader.explain(label)
+
+    def _explain_unseen(self, label: list[str]) -> str:
+        found = self._read_one(label)
+        unknown = ~self._are_known(found)
+        if isinstance(self._reader, NameReader):
+            names = [name for name, is_unknown in zip(label, unknown, strict=True) if is_unknown]
+        else:
+            names = [self._reader.names[code] for code in found.codes[unknown]]
+        return f"the label {', '.join(map(repr, names))} does not occur in the training rows (--unseen_labels)"
+
+    def tally(self) -> NameTally:
+        return NameTally(len(self.label_names), self._codes_of, self._count_unseen)
+
+    @abstractmethod
+    def _codes_of(self, labels: pa.Array) -> Integers:
+        """Return the numbers of all labels in what `encode_labels` returned."""
+
+    def _count_unseen(self, labels: pa.Array) -> int:
+        """Return how many of the rows that `encode_labels` returned have a label that no training row has."""
+        return 0
+
+    def may_be_labels(self, marks: Set[str], train: Rows) -> bool:
+        reader = self._reader
+        return isinstance(reader, NameReader) and bool((reader.codes.encode(pa.array(sorted(marks))) >= 0).any())
+
+
+class OneNameEncoder(NameEncoder):
+    """Reads one name per row, and stores its number."""
+
+    def _check_unseen(self, names: Sequence[str]) -> None:
+        """Accept all: the row's one label counts as wrong."""
+
+    def _have_wrong_length(self, labels: RowLabels) -> NDArray[np.bool_]:
+        return labels.lengths != 1
+
+    def _explain_unreadable(self, label: list[str]) -> str | None:
+        reason = super()._explain_unreadable(label)
+        if reason is not None:
+            return reason
+        num_labels = self._read_one(label).lengths[0]
+        return None if num_labels == 1 else f"{num_labels} labels, expected one (task=multi_label takes any number)"
+
+    def encode_labels(self, labels: pa.ListArray) -> pa.Array:
+        return pa.array(self._reader.read(labels).codes)
+
+    def _codes_of(self, labels: pa.Array) -> Integers:
+        codes: Integers = labels.to_numpy(zero_copy_only=False)
+        return codes
+
+    def _count_unseen(self, labels: pa.Array) -> int:
+        return int((self._counts[labels.to_numpy()] == 0).sum())
+
+
+class SeveralNamesEncoder(NameEncoder):
+    """Reads any number of names per row, and stores the list of their numbers."""
+
+    def _check_unseen(self, names: Sequence[str]) -> None:
+        if names:
+            raise ValueError(
+                "unseen_labels=count_as_wrong needs one label per row; validation or test rows have several, and "
+                f"training rows lack {', '.join(map(repr, names[:NUM_NAMES_SHOWN]))}. Set unseen_labels=skip."
+            )
+
+    def _have_wrong_length(self, labels: RowLabels) -> NDArray[np.bool_]:
+        return np.zeros(len(labels.lengths), dtype=np.bool_)
+
+    def encode_labels(self, labels: pa.ListArray) -> pa.Array:
+        found = self._reader.read(labels)
+        offsets = np.concatenate([[0], np.cumsum(found.lengths)])
+        return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), pa.array(found.codes))
+
+    def _codes_of(self, labels: pa.Array) -> Integers:
+        codes: Integers = labels.flatten().to_numpy(zero_copy_only=False)
+        return codes

@@ -1,0 +1,69 @@
+"""Labels that are numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence, Set
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from research.data.prepare.ingest import Rows
+from research.data.prepare.label_encoder import LabelEncoder
+from research.data.prepare.label_lists import list_lengths
+from research.data.prepare.label_tally import ScoreTally
+from research.data.prepare.labels import parse_scores
+from research.data.prepare.splits import Strata, bin_scores
+from research.tasks.base import Task
+
+MINUS_ONE = "-1"
+"""How published test sets mark rows whose labels are kept secret."""
+_LARGEST_SCORE = float(np.finfo(np.float32).max)
+"""Scores are predicted in 32 bits."""
+
+
+class ScoreEncoder(LabelEncoder):
+    """Reads one number per row."""
+
+    _value_type = np.float64
+
+    def __init__(self, kind: type[Task], column: str, notes: Sequence[str] = ()) -> None:
+        super().__init__(kind, column, notes)
+        self.label_names = (column,)
+
+    def _describe_labels(self) -> str:
+        return f"scores '{self.column}'"
+
+    def keep_unseen(self, rows: Iterable[Rows]) -> None:
+        """Do nothing: any score can be predicted."""
+
+    def _read(self, labels: pa.ListArray) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        single = list_lengths(labels) == 1
+        scores = np.full(len(labels), np.nan)
+        scores[single] = parse_scores(labels.filter(pa.array(single)).flatten())
+        return scores, ~(np.abs(scores) <= _LARGEST_SCORE)
+
+    def _strata(self, values: NDArray[Any], usable: NDArray[np.bool_]) -> Strata:
+        strata = np.zeros(len(values), dtype=np.int32)
+        if usable.any():
+            strata[usable] = bin_scores(values[usable])
+        return strata
+
+    def _explain_unreadable(self, label: list[str]) -> str:
+        return f"the label {', '.join(map(repr, label))} is not a finite number (of 32 bits)"
+
+    def _explain_unseen(self, label: list[str]) -> str:
+        raise AssertionError("any score that can be read is usable")
+
+    def encode_labels(self, labels: pa.ListArray) -> pa.Array:
+        return pa.array(parse_scores(labels.flatten()))
+
+    def tally(self) -> ScoreTally:
+        return ScoreTally()
+
+    def may_be_labels(self, marks: Set[str], train: Rows) -> bool:
+        if not any(mark.startswith(MINUS_ONE) for mark in marks):
+            return False
+        scores = np.concatenate([parse_scores(batch.column("label").flatten()) for batch in train.batches()])
+        return bool(np.nanmin(scores) <= float(MINUS_ONE) <= np.nanmax(scores))

@@ -1,0 +1,63 @@
+"""Which kind labels are, if nothing says so."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from numpy.typing import NDArray
+
+from research.tasks.base import Task
+from research.tasks.label_forms import LabelForms
+from research.tasks.multi_label import MultiLabel
+from research.tasks.numbers import MAX_WHOLE_CLASSES, NUMBER
+from research.tasks.regression import Regression
+from research.tasks.single_label import SingleLabel
+
+
+def guess_task(forms: LabelForms, values: Iterable[str], column: str) -> type[Task]:
+    """Return the kind that the forms of the labels suggest.
+
+    Args:
+        forms: what the labels look like.
+        values: the different labels.
+        column: name of the label column.
+    Raises:
+        ValueError: if they do not go together.
+    """
+    if forms.is_mixed:
+        raise ValueError(
+            f"Column '{column}' holds lists in some rows and single labels in others; make all of them one."
+        )
+    if forms.in_lists:
+        if forms.has_fractions:
+            raise ValueError(
+                f"Column '{column}' holds lists of numbers with a fraction; expected lists of label names, or of zeros "
+                "and ones. Turn probabilities into labels, or set task=multi_label to take the numbers as names."
+            )
+        return MultiLabel
+    if "float" not in forms.scalars:
+        return SingleLabel
+    if not forms.scalars <= {"int", "float"}:
+        text = next((repr(value) for value in values if not NUMBER.fullmatch(value.strip())), "true or false")
+        raise ValueError(
+            f"Column '{column}' holds decimal numbers in some rows and text in others ({text}). Set the task: "
+            "with task=regression the rows with text are bad rows, task=single_label takes all values as names."
+        )
+    return Regression if forms.has_fractions or len(list(values)) > MAX_WHOLE_CLASSES else SingleLabel
+
+
+def guess_from_indicators(*, is_one_hot: bool) -> type[Task]:
+    """Return the kind of labels that are a 0 or 1 for each name.
+
+    Args:
+        is_one_hot: whether there is one 1 in every row.
+    """
+    return SingleLabel if is_one_hot else MultiLabel
+
+
+def recognise_task(labels: NDArray[Any]) -> type[Task]:
+    """Return the kind of labels in a file of predictions: [num_rows] or [num_rows, num_labels]."""
+    if labels.ndim == 2:
+        return MultiLabel
+    return Regression if labels.dtype.kind == "f" else SingleLabel

@@ -1,0 +1,27 @@
+"""Matthews' correlation of many labels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def matthews_correlation(labels: NDArray[Any], predicted: NDArray[Any]) -> float:
+    """Return Matthews' correlation of labels and predictions; NaN if there is one label only.
+
+    scikit-learn's takes a matrix of all pairs of labels, which for many labels does not fit into memory.
+
+    Args:
+        labels: [num_rows].
+        predicted: [num_rows].
+    """
+    if len(np.unique(labels)) < 2:
+        return float("nan")
+    size = int(max(labels.max(), predicted.max())) + 1
+    of_label, of_predicted = (np.bincount(values, minlength=size).astype(np.float64) for values in (labels, predicted))
+    num_rows = float(len(labels))
+    covariance = float((labels == predicted).sum()) * num_rows - of_label @ of_predicted
+    variances = (num_rows**2 - of_predicted @ of_predicted) * (num_rows**2 - of_label @ of_label)
+    return float(covariance / np.sqrt(variances)) if variances else 0.0

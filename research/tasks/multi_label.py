@@ -1,0 +1,161 @@
+"""Any number of labels per row."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from research.tasks.auroc import mean_auroc
+from research.tasks.base import Array, Floats, register_task
+from research.tasks.label_forms import LabelForms
+from research.tasks.labelled import LabelledTask
+from research.tasks.metric import NOT_NEGATIVE, SHARE, Metric
+from research.tasks.softmax import row_blocks
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+@register_task("multi_label")
+class MultiLabel(LabelledTask):
+    """Any number of labels: `labels` are 1 for each label that applies and 0 for the rest, [num_rows, num_labels]."""
+
+    transformers_name = "multi_label_classification"
+    default_objective = "bce"
+    metrics = (
+        Metric("subset_accuracy", SHARE),
+        Metric("f1_macro", SHARE),
+        Metric("f1_micro", SHARE),
+        Metric("auroc", SHARE),
+        Metric("log_loss", NOT_NEGATIVE, lower_is_better=True),
+    )
+    label_metric = Metric("f1/", SHARE)
+    several_per_row = True
+    fewest_labels = 1
+    rightness_title = "share of rows that are right in all labels (subset_accuracy)"
+    label_quality_title = "F1 of the label"
+
+    @classmethod
+    def check_forms(cls, forms: LabelForms, column: str) -> None:
+        if not forms.in_lists:
+            raise ValueError(
+                f"task={cls.problem_type} needs lists of labels, in jsonl or parquet, or labels that label_separator "
+                f"splits; column '{column}' holds single values."
+            )
+
+    @classmethod
+    def second_readings(cls, forms: LabelForms, counts: Mapping[str, int], column: str) -> list[str]:
+        if forms.has_single_values:
+            return [
+                f"Column '{column}' holds lists of one label each, read as labels of which a row may have several; if "
+                "each row has one, set task=single_label."
+            ]
+        if 1 / 2 < forms.share_of_indicators < 1:
+            return [
+                f"Column '{column}' holds lists of nothing but 0 and 1 in {forms.share_of_indicators:.0%} of the rows "
+                "and other lists in the rest, all read as lists of the labels that apply; if they hold a 0 or 1 for "
+                "each label, correct the rest."
+            ]
+        if forms.only_zeros_and_ones and len(forms.list_lengths) > 1:
+            lengths = " and ".join(f"{length} ({rows:,} rows)" for length, rows in sorted(forms.list_lengths.items()))
+            return [
+                f"Column '{column}' holds lists of nothing but 0 and 1, of lengths {lengths}, read as lists of the "
+                "labels that apply; if they hold a 0 or 1 for each label, give all of them one length."
+            ]
+        return []
+
+    @classmethod
+    def column_type(cls) -> pa.DataType:
+        import pyarrow as pa
+
+        return pa.list_(pa.int64())
+
+    def label_array(self, values: Sequence[Any]) -> NDArray[np.float32]:
+        applies = np.zeros((len(values), self.num_labels), dtype=np.float32)
+        for row, codes in enumerate(values):
+            applies[row, np.asarray(codes, dtype=np.int64)] = 1.0
+        return applies
+
+    def missing_labels(self, num_rows: int) -> NDArray[np.float32]:
+        return np.full((num_rows, self.num_labels), math.nan, dtype=np.float32)
+
+    @np.errstate(invalid="ignore")  # logits that are not finite are reported where they come from
+    def probabilities(self, logits: Floats) -> Floats:
+        """Return the sigmoid of each logit."""
+        from scipy.special import expit
+
+        scores = logits.astype(np.float64)
+        return np.asarray(expit(scores, out=scores))
+
+    def predicted_labels(self, logits: Floats) -> NDArray[np.int8]:
+        """Return 1 for each label that is likelier than not and 0 for the rest, [num_rows, num_labels] int8."""
+        return (logits > 0).view(np.int8)
+
+    def compute_metrics(self, logits: Floats, labels: Array) -> dict[str, float]:
+        """Return subset accuracy, F1 over labels and of each, AUROC and log loss.
+
+        As in scikit-learn, f1_macro is the mean over all labels, with 0 for one that is neither present nor predicted.
+        """
+        applies, predicted = labels.astype(bool), logits > 0
+        counts = self.count_labels(applies, predicted)
+        f1 = counts.f1
+        return {
+            "subset_accuracy": float((predicted == applies).all(axis=1).mean()),
+            "f1_macro": float(f1.mean()),
+            "f1_micro": counts.f1_micro,
+            "auroc": mean_auroc(lambda block: self.probabilities(logits[:, block]), applies),
+            "log_loss": _mean_log_loss(logits, applies),
+            **{f"f1/{name}": float(value) for name, value in zip(self.label_names, f1, strict=True)},
+        }
+
+    def name_column(self, labels: Array) -> pa.Array:
+        """Return lists of the names of the labels that apply."""
+        import pyarrow as pa
+
+        applying = [[self.label_names[index] for index in np.flatnonzero(row)] for row in labels]
+        return pa.array(applying, pa.list_(pa.string()))
+
+    def describe_label(self, label: Any) -> str:
+        return ", ".join(self.label_names[index] for index in np.flatnonzero(label)) or "none"
+
+    def wrongness(self, labels: Array, predicted: Array, logits: Floats) -> Array:
+        """Return the probability of what is predicted for the label that is surest and wrong, 0 if none is."""
+        from scipy.special import expit
+
+        surest = np.where(predicted != labels, np.abs(logits), -np.inf).max(axis=1)
+        return np.asarray(expit(surest.astype(np.float64)))
+
+    @classmethod
+    def rightness(cls, labels: Array, predicted: Array) -> NDArray[np.bool_]:
+        """Return which rows are right in all labels."""
+        return np.asarray((predicted == labels).all(axis=-1))
+
+    def label_quality(self, labels: Array, predicted: Array) -> Floats:
+        """Return each label's F1, [num_labels]."""
+        return self.count_labels(labels, predicted).f1
+
+    def applies(self, labels: Array, label: int) -> NDArray[np.bool_]:
+        return np.asarray(labels[:, label] == 1)
+
+    def probability_of(self, logits: Floats) -> Callable[[int], Floats]:
+        return lambda label: self.probabilities(logits[:, label])
+
+
+def _mean_log_loss(logits: Floats, applies: NDArray[np.bool_]) -> float:
+    """Return the mean over rows and labels of the log loss of sigmoid probabilities, a block of rows at a time.
+
+    Args:
+        logits: [num_rows, num_labels].
+        applies: which labels each row has, [num_rows, num_labels].
+    """
+    from scipy.special import expit
+
+    total = 0.0
+    for rows in row_blocks(*logits.shape):
+        towards_label = np.where(applies[rows], logits[rows], -logits[rows]).astype(np.float64)
+        total -= float(np.log(np.clip(expit(towards_label), 1e-15, None)).sum())
+    return total / logits.size

@@ -1,0 +1,112 @@
+"""A number per row."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from research.tasks.base import Array, Floats, Task, register_task
+from research.tasks.label_forms import LabelForms
+from research.tasks.metric import CORRELATION, NOT_NEGATIVE, Metric
+from research.tasks.numbers import MAX_WHOLE_CLASSES
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+@register_task("regression")
+class Regression(Task):
+    """A number, or score: `labels` are the scores, [num_rows] float32."""
+
+    transformers_name = "regression"
+    default_objective = "mse"
+    metrics = (
+        Metric("pearson", CORRELATION),
+        Metric("spearman", CORRELATION),
+        Metric("mse", NOT_NEGATIVE, lower_is_better=True),
+    )
+    labels_are_numbers = True
+    rightness_is_distance = True
+    rightness_title = "mean distance from the score, of which less is better"
+    mistakes_title = "Largest errors"
+    mistakes_name = "errors"
+    wrongness_title = "distance"
+
+    @classmethod
+    def check_forms(cls, forms: LabelForms, column: str) -> None:
+        if forms.indicator_length is not None:
+            raise ValueError(
+                f"task={cls.problem_type} needs numbers; '{column}' holds zeros and ones for several labels."
+            )
+        cls._check_one_value(forms, column)
+        if forms.scalars.isdisjoint(("int", "float")):
+            raise ValueError(f"task={cls.problem_type} needs numbers; column '{column}' holds none.")
+
+    @classmethod
+    def second_readings(cls, forms: LabelForms, counts: Mapping[str, int], column: str) -> list[str]:
+        if len(counts) <= MAX_WHOLE_CLASSES:
+            return [
+                f"Column '{column}' holds only {len(counts)} different numbers, read as scores because some have a "
+                "fraction; if they are classes, set task=single_label."
+            ]
+        if not forms.has_fractions:
+            return [
+                f"Column '{column}' holds whole numbers stored as floats, read as scores because more than "
+                f"{MAX_WHOLE_CLASSES} differ; if they are classes, set task=single_label."
+            ]
+        return []
+
+    @classmethod
+    def column_type(cls) -> pa.DataType:
+        import pyarrow as pa
+
+        return pa.float64()
+
+    def label_array(self, values: Sequence[Any]) -> NDArray[np.float32]:
+        return np.asarray(values, dtype=np.float32)
+
+    def missing_labels(self, num_rows: int) -> NDArray[np.float32]:
+        return np.full(num_rows, math.nan, dtype=np.float32)
+
+    def probabilities(self, logits: Floats) -> Floats:
+        """Return the predicted scores, [num_rows, 1]."""
+        return logits.astype(np.float64)
+
+    def predicted_labels(self, logits: Floats) -> Floats:
+        """Return the predicted scores, [num_rows]."""
+        return logits[:, 0]
+
+    def compute_metrics(self, logits: Floats, labels: Array) -> dict[str, float]:
+        """Return Pearson and Spearman correlation and mean squared error."""
+        from scipy.stats import pearsonr, spearmanr
+
+        outputs, scores = (np.asarray(values, dtype=np.float64) for values in (logits[:, 0], labels))
+        varies = len(scores) > 1 and np.ptp(outputs) > 0 and np.ptp(scores) > 0  # else they are not defined
+        return {
+            "pearson": float(pearsonr(outputs, scores).statistic) if varies else math.nan,
+            "spearman": float(spearmanr(outputs, scores).statistic) if varies else math.nan,
+            "mse": float(np.square(outputs - scores).mean()),
+        }
+
+    def name_column(self, labels: Array) -> None:
+        """Return None: scores have no names."""
+
+    def describe_label(self, label: Any) -> str:
+        return f"{float(label):.4g}"
+
+    def wrongness(self, labels: Array, predicted: Array, logits: Floats) -> Array:
+        """Return the distance between score and prediction, [num_rows]."""
+        return self.rightness(labels, predicted)
+
+    @classmethod
+    def rightness(cls, labels: Array, predicted: Array) -> Array:
+        """Return the distance between score and prediction."""
+        return np.asarray(np.abs(predicted - labels))
+
+    @classmethod
+    def describe_rightness(cls, mean: float, num_models: int) -> str:
+        return f"off by {mean:.3g}"

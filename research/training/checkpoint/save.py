@@ -1,0 +1,183 @@
+"""Write a checkpoint: to a temporary directory, synced and renamed, so that what bears its name is complete."""
+
+from __future__ import annotations
+
+import io
+import json
+import pickle
+from collections.abc import Callable, Iterable
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from accelerate.utils import gather_object
+from safetensors.torch import save_file
+from torch import Tensor
+
+from research.model.encoder_with_head import EncoderWithHead
+from research.settings.run_files import CHECKPOINTS
+from research.system import durable, random_states
+from research.system.manifest import write_manifest
+from research.system.user_code import CodeOf
+from research.training.checkpoint.find import CheckpointError, list_checkpoints
+from research.training.checkpoint.kept_files import kept_files
+from research.training.checkpoint.state import (
+    KEPT,
+    STATE,
+)
+
+if TYPE_CHECKING:
+    from research.training.hook import Hook
+    from research.training.run import TrainingRun
+
+
+def save_checkpoint(run: TrainingRun, keep: int) -> Path:
+    """Write a checkpoint of the run as it is after a step; called on every process.
+
+    Args:
+        run: the run; its clock names the checkpoint.
+        keep: newest checkpoints that stay; older ones are removed.
+    Returns:
+        The checkpoint's directory.
+    Raises:
+        StorageError: on every process, if it could not be written on any; earlier checkpoints are as they were.
+        CheckpointError: on every process, if a hook's state could not be read again.
+    """
+    folder = run.directory / CHECKPOINTS
+    target = folder / f"step-{run.clock.step:08d}"
+    writing = folder / f".{target.name}.writing"
+    needed = _bytes_needed(run)
+    # A stop that was asked for after the last boundary; asked for by any process it counts for all.
+    asked_to_stop = next(filter(None, gather_object([run.asked_to_stop])), None)
+
+    def begin() -> None:
+        folder.mkdir(exist_ok=True)
+        durable.remove_leftovers(folder)
+        durable.check_space(folder, needed=needed)
+        writing.mkdir()
+
+    def write() -> None:
+        rank = run.accelerator.process_index
+        torch.save(random_states.capture(run.accelerator.device), writing / f"random-{rank}.pt")
+        torch.save([_readable_state(hook) for hook in run.hooks], writing / f"hooks-{rank}.pt")
+        if run.is_main:
+            save_file(_weights(run.encoder_with_head), writing / "model.safetensors")
+            torch.save(run.optimizer.state_dict(), writing / "optimizer.pt")
+            (writing / STATE).write_text(
+                json.dumps(_state(run) | {"asked_to_stop": asked_to_stop}, indent=2), encoding="utf-8"
+            )
+            (writing / KEPT).mkdir()
+            for name in kept_files(run.hooks):
+                if (run.directory / name).exists():
+                    durable.copy(run.directory / name, writing / KEPT / name)
+
+    def finish() -> None:
+        write_manifest(writing)
+        durable.publish(writing, target)
+        for old in list_checkpoints(run.directory)[:-keep]:
+            durable.retire(old)
+
+    try:
+        _on_main(run, begin, target, needed)
+        _on_all(run, write, target, needed)
+        _on_main(run, finish, target, needed)
+    except ValueError:
+        if run.is_main:
+            durable.remove(writing)  # it may be what fills the disk
+        raise
+    return target
+
+
+def _state(run: TrainingRun) -> dict[str, Any]:
+    """Return what state.json holds: all that is neither a tensor nor a process's own."""
+    scaler = run.accelerator.scaler
+    return {
+        "clock": run.clock.state_dict(),
+        "schedule": run.schedule.state_dict(),
+        "scaler": None if scaler is None else scaler.state_dict(),
+        "num_skipped": run.totals.num_skipped,
+        "train_seconds": run.totals.train_seconds,
+        "stop_reason": run.stop_reason,
+        "label_names": list(run.task.label_names),
+        "journal": [asdict(record) for record in run.journal],
+        "trainable": [name for name, value in run.encoder_with_head.named_parameters() if value.requires_grad],
+        "parent": None if run.parent is None else asdict(run.parent),
+        "hooks": [type(hook).__name__ for hook in run.hooks],
+        "num_processes": run.accelerator.num_processes,
+        "device": run.accelerator.device.type,
+        "num_threads": torch.get_num_threads(),
+        "environment": run.environment,
+        "features": None if run.features is None else run.features.digest,
+        "gave_features_up": run.batches.cache_disabled,
+        "rows_sha256": run.batches.rows_sha256,
+        "settings": run.config.to_dict(),
+    }
+
+
+def _bytes_needed(run: TrainingRun) -> int:
+    """Return about how many bytes a checkpoint takes; files that are links take none."""
+    tensors = [*run.encoder_with_head.state_dict().values(), *_tensors(run.optimizer.state_dict())]
+    own = [tensor for hook in run.hooks for tensor in _tensors(hook.state_dict())]
+    kept = [path.stat().st_size for name in kept_files(run.hooks) if (path := run.directory / name).is_file()]
+    hooks = sum(tensor.nbytes for tensor in own) * run.accelerator.num_processes
+    return sum(tensor.nbytes for tensor in tensors) + hooks + sum(kept) + 2**20
+
+
+def _tensors(value: Any) -> Iterable[Tensor]:
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, dict | list | tuple):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _tensors(item)
+
+
+def _on_main(run: TrainingRun, work: Callable[[], None], target: Path, needed: int) -> None:
+    _on_all(run, work if run.is_main else lambda: None, target, needed)
+
+
+def _on_all(run: TrainingRun, work: Callable[[], None], target: Path, needed: int) -> None:
+    """Do something on every process; if it fails on one, none goes on."""
+    error: ValueError | None = None
+    try:
+        with durable.reporting_failure(target, needed=needed):
+            work()
+    except ValueError as caught:
+        error = caught
+    failures = [None if error is None else (isinstance(error, durable.StorageError), str(error))]
+    if run.accelerator.num_processes > 1:
+        failures = gather_object(failures)
+    if error is not None:
+        raise error
+    for failure in failures:
+        if failure is not None:
+            raise durable.StorageError(failure[1]) if failure[0] else CheckpointError(failure[1])
+
+
+def _weights(model: EncoderWithHead) -> dict[str, Tensor]:
+    """Return all weights but the further names of shared ones, which safetensors does not take."""
+    shared = model.all_tied_weights_keys
+    return {
+        name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items() if name not in shared
+    }
+
+
+def _readable_state(hook: Hook) -> dict[str, Any]:
+    """Return a hook's state.
+
+    Raises:
+        CheckpointError: if it holds what could not be read again: pickles of classes are refused.
+    """
+    with CodeOf(f"hook {type(hook).__name__} (state_dict)", hook.state_dict):
+        state = hook.state_dict()
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    buffer.seek(0)
+    try:
+        torch.load(buffer, weights_only=True)
+    except pickle.UnpicklingError:
+        raise CheckpointError(
+            f"The state_dict of the hook {type(hook).__name__} may hold numbers, text, lists, dicts and tensors only "
+            f"(float(x) makes one of a numpy number); got {state}."
+        ) from None
+    return state

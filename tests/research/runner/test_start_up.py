@@ -1,0 +1,62 @@
+"""A run imports what it uses, and not before it uses it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.limits import HANG_LIMIT
+
+CODE = """
+import json, sys
+from pathlib import Path
+from research.runner.experiment import run_experiment
+from research.settings.config import RunConfig
+
+encoder, data, directory = sys.argv[1:]
+before = [*sys.modules]
+settings = {"encoder": encoder, "data": data, "output_dir": directory + "/run", "smoke": True, "log_with": []}
+run_experiment(RunConfig(**settings, num_threads=1, mixed_precision="no"))
+Path(directory, "modules.json").write_text(json.dumps([before, [*sys.modules]]))
+"""
+# Transformers imports scipy.optimize and torch._dynamo for itself, and datasets imports pandas.
+NOT_BEFORE_TRAINING = {
+    "matplotlib",
+    "optuna",
+    "peft",
+    "sqlalchemy",
+    "statsmodels",
+    "tensorboard",
+    "research.records.figures",
+    "research.report.page",
+}
+NOT_WITHOUT_NEED = {"matplotlib.pyplot", "optuna", "peft", "sqlalchemy", "statsmodels", "tensorboard"}
+
+
+@pytest.fixture(scope="module")
+def modules(
+    tiny_encoder: Path, tiny_reviews: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[set[str], set[str]]:
+    """Return the modules that are there before a run that keeps to its defaults, without TensorBoard, and after it."""
+    folder = tmp_path_factory.mktemp("start_up")
+    environment = {**os.environ, "MIDWAY_CACHE": str(folder / "cache"), "HF_HUB_OFFLINE": "1"}
+    command = [sys.executable, "-c", CODE, str(tiny_encoder), str(tiny_reviews), str(folder)]
+    subprocess.run(command, check=True, env=environment, timeout=HANG_LIMIT)
+    before, after = json.loads((folder / "modules.json").read_text())
+    return set(before), set(after)
+
+
+def test_run_starts_without_what_it_uses_later(modules: tuple[set[str], set[str]]) -> None:
+    before, after = modules
+    assert before & NOT_BEFORE_TRAINING == set()
+    assert "matplotlib" in after
+
+
+def test_run_never_imports_what_it_does_not_use(modules: tuple[set[str], set[str]]) -> None:
+    _, after = modules
+    assert after & NOT_WITHOUT_NEED == set()

@@ -1,0 +1,27 @@
+"""Precision, recall and F1 of labels."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import sklearn.metrics
+
+from research.tasks.label_counts import LabelCounts
+
+
+@pytest.mark.parametrize("per_row", ["one label", "several labels"])
+def test_label_counts_are_those_of_scikit_learn(per_row: str) -> None:
+    generator = np.random.default_rng(0)
+    if per_row == "one label":
+        labels, predicted = generator.integers(0, 50, size=(2, 90))
+    else:
+        labels, predicted = (generator.random((2, 90, 50)) < 0.05).astype(int)
+    counts = LabelCounts.of(labels, predicted, 50)
+    expected = sklearn.metrics.precision_recall_fscore_support(labels, predicted, labels=range(50), zero_division=0.0)
+    for found, right in zip((counts.precision, counts.recall, counts.f1, counts.present), expected, strict=True):
+        np.testing.assert_allclose(found, right, rtol=1e-12)
+
+
+def test_labels_that_no_output_stands_for_are_not_counted() -> None:
+    counts = LabelCounts.of(np.array([0, 1, 2]), np.array([0, 0, 1]), num_labels=2)
+    assert [counts.right.tolist(), counts.predicted.tolist(), counts.present.tolist()] == [[1, 0], [2, 1], [1, 1]]

@@ -1,0 +1,49 @@
+"""Names of metrics: which there are, which way each is better, and its bounds."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from heads.registry import UnknownNameError
+from research.tasks.metric_names import check_metric_name, higher_is_better, is_better, metric_bounds
+
+
+def test_higher_is_better_knows_errors_from_merits() -> None:
+    assert not any(map(higher_is_better, ("loss", "log_loss", "mse", "calibration_error")))
+    assert all(map(higher_is_better, ("accuracy", "f1_macro", "auroc", "pearson", "f1/joy", "of_a_hook")))
+
+
+@pytest.mark.parametrize(
+    ("metric", "bounds"),
+    [
+        ("accuracy", (0, 1)),
+        ("f1/joy", (0, 1)),
+        ("calibration_error", (0, 1)),
+        ("mcc", (-1, 1)),
+        ("spearman", (-1, 1)),
+        ("mse", (0, math.inf)),
+        ("loss", (-math.inf, math.inf)),
+        ("of_a_hook", (-math.inf, math.inf)),
+    ],
+)
+def test_metric_has_bounds(metric: str, bounds: tuple[float, float]) -> None:
+    assert metric_bounds(metric) == bounds
+
+
+def test_value_that_is_not_defined_is_never_better() -> None:
+    assert is_better("mse", 0.5, None)
+    assert is_better("mse", 0.4, 0.5)
+    assert is_better("accuracy", 0.6, 0.5)
+    assert not is_better("mse", math.nan, None)
+    assert not is_better("accuracy", math.nan, 0.5)
+
+
+def test_name_is_checked_by_what_is_known_of_the_labels() -> None:
+    for name, problem_type in (("mse", None), ("f1/joy", None), ("mse", "regression"), ("f1/joy", "multi_label")):
+        check_metric_name(name, problem_type)
+    check_metric_name("anything", "a plugin's")
+    for name, problem_type in (("msa", None), ("mse", "single_label"), ("f1/joy", "single_label")):
+        with pytest.raises(UnknownNameError):
+            check_metric_name(name, problem_type)

@@ -1,0 +1,79 @@
+"""Any number of labels per row, against values worked out by hand and scikit-learn's."""
+
+from __future__ import annotations
+
+import math
+import tracemalloc
+
+import numpy as np
+import pytest
+import sklearn.metrics
+
+from research.tasks.multi_label import MultiLabel
+
+TASK = MultiLabel(("a", "b"), (1, 1), 2)
+
+
+def test_metrics_by_hand() -> None:
+    logits = np.array([[1.0, -1.0], [1.0, 1.0], [-1.0, -1.0]])
+    labels = np.array([[1.0, 0.0], [0.0, 1.0], [0.0, 0.0]])
+    found = TASK.compute_metrics(logits, labels)
+    assert found["subset_accuracy"] == pytest.approx(2 / 3)
+    assert found["f1/a"] == pytest.approx(2 / 3)
+    assert found["f1/b"] == pytest.approx(1.0)
+    assert found["f1_macro"] == pytest.approx((2 / 3 + 1) / 2)
+    assert found["f1_micro"] == pytest.approx(4 / 5)
+    assert found["auroc"] == pytest.approx((0.75 + 1) / 2)
+    sure = 1 / (1 + math.exp(-1))
+    assert found["log_loss"] == pytest.approx(-(5 * math.log(sure) + math.log(1 - sure)) / 6)
+
+
+def test_one_label_and_labels_of_any_name_are_taken() -> None:
+    task = MultiLabel(("macro",), (1,), 2)
+    found = task.compute_metrics(np.array([[1.0], [-1.0], [2.0]]), np.array([[1.0], [1.0], [0.0]]))
+    assert found["f1/macro"] == found["f1_macro"] == found["f1_micro"] == pytest.approx(0.5)
+    assert found["auroc"] == 0.0
+
+
+def test_auroc_is_nan_if_all_rows_have_all_labels() -> None:
+    assert math.isnan(TASK.compute_metrics(np.ones((2, 2)), np.ones((2, 2)))["auroc"])
+
+
+def test_label_that_is_neither_present_nor_predicted_lowers_f1_as_in_scikit_learn() -> None:
+    several = np.array([[1, 0], [1, 0]])
+    found = TASK.compute_metrics(several - 0.5, several)
+    expected = sklearn.metrics.f1_score(several, several, average="macro", zero_division=0.0)
+    assert found["f1_macro"] == 0.5 == expected
+
+
+def test_metrics_are_those_of_scikit_learn() -> None:
+    generator = np.random.default_rng(0)
+    labels = (generator.random((300, 60)) < 0.05).astype(float)
+    labels[:, 7] = 0  # never applies
+    logits = np.round(generator.normal(size=(300, 60)) - 1 + 2 * labels, 1)
+    task = MultiLabel(tuple(map(str, range(60))), (1,) * 60, 300)
+    found = task.compute_metrics(logits, labels)
+    each = sklearn.metrics.f1_score(labels, logits > 0, average=None, zero_division=0.0)
+    assert [found[f"f1/{name}"] for name in task.label_names] == pytest.approx(each)
+    areas = [sklearn.metrics.roc_auc_score(labels[:, i], logits[:, i]) for i in range(60) if labels[:, i].any()]
+    assert found["auroc"] == pytest.approx(np.mean(areas), rel=1e-12)
+    micro = sklearn.metrics.f1_score(labels, logits > 0, average="micro")
+    assert (found["f1_macro"], found["f1_micro"]) == pytest.approx((each.mean(), micro))
+    assert found["subset_accuracy"] == pytest.approx(sklearn.metrics.accuracy_score(labels, logits > 0))
+    log_loss = sklearn.metrics.log_loss(labels.ravel(), 1 / (1 + np.exp(-logits.ravel())))
+    assert found["log_loss"] == pytest.approx(log_loss, rel=1e-12)
+    # To the bit: studies reported scikit-learn's.
+    assert task.label_quality(labels, (logits > 0).astype(np.int64)).tolist() == each.tolist()
+
+
+def test_metrics_of_many_labels_take_less_memory_than_their_probabilities() -> None:
+    num_rows, num_labels = 1500, 10_000
+    logits = np.zeros((num_rows, num_labels), dtype=np.float32)
+    task = MultiLabel(tuple(map(str, range(num_labels))), (1,) * num_labels, num_labels)
+    labels = np.arange(num_rows)[:, None] == range(num_labels)
+    tracemalloc.start()
+    found = task.compute_metrics(logits, labels)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert found["auroc"] == 0.5
+    assert peak < 8 * num_rows * num_labels

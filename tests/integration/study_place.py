@@ -99,6 +99,7 @@ class Place:
         """Kill whatever still runs."""
         for process in self.started:
             family = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
-            for member in (*family, process):
+            for member in family:
                 member.kill()
+            process.kill()
             process.communicate()

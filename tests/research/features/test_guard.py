@@ -17,6 +17,7 @@ from research.edits.base import EDITS, register_edit
 from research.edits.records import EditRequest
 from research.edits.rehearsal import Rehearsal
 from research.edits.timeline import parse_timeline, resolve_timeline
+from research.features.cache import Layers
 from research.features.guard import Decision, Watch, decide, is_asked_for
 from research.hooks.fgm import FastGradientMethod
 from research.learning.objectives import OBJECTIVES
@@ -204,7 +205,9 @@ def test_every_hook_of_ours_is_looked_at(decided: Any, name: str) -> None:
         ("scalar_mix", [{"at": "0%", "replace_head": "linear"}], "last"),
     ],
 )
-def test_layers_are_those_that_any_planned_head_reads(decided: Any, head: str, timeline: Entries, layers: str) -> None:
+def test_layers_are_those_that_any_planned_head_reads(
+    decided: Any, head: str, timeline: Entries, layers: Layers
+) -> None:
     assert decided(timeline, head=head) == Decision(None, True, layers)
 
 
@@ -244,7 +247,7 @@ def test_watch_sees_what_hooks_do_to_the_encoder(frozen: Rehearsal) -> None:
     assert watch.reason_of_hooks(model) == "the encoder's weights change"
     watch = Watch.of(frozen)
     for register in (nn.Module.register_forward_hook, nn.Module.register_forward_pre_hook):
-        handle = register(model.encoder.get_input_embeddings(), lambda *arguments: None)  # type: ignore[arg-type]
+        handle = register(model.encoder.get_input_embeddings(), lambda *arguments: None)
         assert watch.reason_of_hooks(model) == "something listens in the encoder's forward pass"
         handle.remove()
         assert watch.reason_of_hooks(model) is None

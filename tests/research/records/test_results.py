@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -89,7 +90,7 @@ def test_result_holds_no_nan(tmp_path: Path) -> None:
     ],
 )
 def test_predictions_have_one_score_per_class(
-    tmp_path: Path, task: Task, logits: list[list[float]], labels: np.ndarray, expected: dict[str, list[object]]
+    tmp_path: Path, task: Task, logits: list[list[float]], labels: np.ndarray, expected: dict[str, list[Any]]
 ) -> None:
     found = Predictions(np.arange(2), np.array(logits, dtype=np.float32), labels, 0.0, {})
     write_predictions(tmp_path, "test", task, found, [("one.csv", 0), ("empty.csv", 1), ("two.csv", 1)])

@@ -12,9 +12,10 @@ import pytest
 from heads import HEADS
 from heads.registry import Registry
 from research import RunConfig
-from research.learning.schedules import GIVEN_BY_CALLER, SCHEDULES
+from research.learning.schedules import SCHEDULES
 from research.settings.config import NOT_REPEATED, Choice
 from research.settings.options import fill_in
+from research.settings.registries import GIVEN_BY_CALLER
 from research.system.lock import DirectoryLock
 from research.training.checkpoint.find import CheckpointError, list_checkpoints, refuse
 from research.training.checkpoint.resuming import ABOUT_ROWS, FIXED_IN_FORKS, HARMLESS, ROUNDING, compare_settings

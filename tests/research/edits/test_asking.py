@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from research import Hook
-from research.edits.base import EDITS, EditError, request_edit
+from research.edits.base import EDITS, EditError, register_edit, request_edit
 from research.training.loop import train
 from tests.research.conftest import StartRun
 
@@ -155,28 +156,35 @@ def test_what_never_came_is_said(start_run: StartRun, monkeypatch: pytest.Monkey
     assert "above(validation/loss, 99) never came true: set_dropout(p=0.2, modules='all') is not applied." in said
 
 
+@pytest.fixture
+def own_edits() -> Iterator[None]:
+    """Edits that are registered in a test are forgotten after it."""
+    with EDITS.isolated():
+        yield
+
+
 class Kind(enum.Enum):
     NEW = "new"
 
 
+@pytest.mark.usefixtures("own_edits")
 @pytest.mark.parametrize(("annotation", "value"), [(Kind, "NEW"), (tuple[int, int], [1, 2])])
-def test_argument_that_a_resumed_run_would_not_get_is_refused(
-    monkeypatch: pytest.MonkeyPatch, annotation: Any, value: Any
-) -> None:
+def test_argument_that_a_resumed_run_would_not_get_is_refused(annotation: Any, value: Any) -> None:
     def mine(run: Any, size: Any) -> None:
         raise AssertionError
 
     mine.__annotations__["size"] = annotation
-    monkeypatch.setitem(EDITS._entries, "mine", mine)
+    register_edit("mine")(mine)
     with pytest.raises(
         ValueError, match=r"The edit 'mine' would get .* as its argument size, which the journal cannot"
     ):
         request_edit("mine", value, "the test")
 
 
-def test_edit_may_take_the_run_by_position_only(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("own_edits")
+def test_edit_may_take_the_run_by_position_only() -> None:
     def mine(run: Any, /, size: int = 3) -> None:
         raise AssertionError
 
-    monkeypatch.setitem(EDITS._entries, "mine", mine)
+    register_edit("mine")(mine)
     assert request_edit("mine", 4, "the test").arguments == {"size": 4}

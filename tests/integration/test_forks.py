@@ -337,7 +337,7 @@ def test_run_that_was_stopped_early_stays_stopped(fork: Train, tmp_path: Path) -
 
 def test_stop_that_was_asked_for_after_the_last_boundary_is_not_forgotten(fork: Train, tmp_path: Path) -> None:
     class StopsLate(Hook):
-        def end_of_step(self, run: Any) -> None:
+        def end_of_step(self, run: Run) -> None:
             if run.clock.step == 4:
                 run.stop("enough")
 
@@ -496,7 +496,7 @@ def test_fork_away_from_a_moving_momentum_has_its_own(fork: Train, tmp_path: Pat
     seen = []
 
     class Sees(Hook):
-        def after_step(self, run: Any) -> None:
+        def after_step(self, run: Run) -> None:
             seen.append(run.optimizer.param_groups[0][name])
 
     moving = {"schedule": {"name": "one_cycle", "cycle_momentum": True}, "optimizer": optimizer, "timeline": []}
@@ -529,7 +529,7 @@ def test_resume_from_an_earlier_checkpoint_abandons_the_later_ones(
         def __init__(self, step: int | None = None) -> None:
             self.step = step
 
-        def end_of_step(self, run: Any) -> None:
+        def end_of_step(self, run: Run) -> None:
             if run.clock.step == self.step:
                 raise ValueError("enough")
 

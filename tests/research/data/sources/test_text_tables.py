@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -21,9 +22,9 @@ def texts(splits: Splits) -> set[str]:
     return {text for _, split in splits.items() for text in split["text"]}
 
 
-def write(path: Path, rows: list[tuple[str, str]], **options: object) -> Path:
+def write(path: Path, rows: list[tuple[str, str]], **options: Any) -> Path:
     with path.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file, **options).writerows([("text", "label"), *rows])  # type: ignore[arg-type]
+        csv.writer(file, **options).writerows([("text", "label"), *rows])
     return path
 
 

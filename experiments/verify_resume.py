@@ -29,7 +29,6 @@ from research.system.paths import look_up
 if TYPE_CHECKING:
     from research.settings.config import RunConfig
     from research.training.api import Run
-    from research.training.run import TrainingRun
 
 POINTS = ("on_batch", "after_backward", "before_step", "after_step", "end_of_step")
 """Where in a step it may be cut."""
@@ -165,6 +164,7 @@ def run_watched(config: RunConfig, folder: Path, cut: str | None) -> int:
         from research.runner.experiment import run_experiment
         from research.training.digests import digests
         from research.training.hook import Hook
+        from research.training.run import TrainingRun
 
     class Watch(Hook):
         """Writes which checkpoint the run begins with, and hashes after every step."""
@@ -177,6 +177,7 @@ def run_watched(config: RunConfig, folder: Path, cut: str | None) -> int:
             self._write(run, "begun", {"resumed_from": run.start.checkpoint.name})
 
         def end_of_step(self, run: Run) -> None:
+            assert isinstance(run, TrainingRun)
             self._write(run, "process", {"step": run.clock.step, "hashes": digests(run)})
 
         def _write(self, run: Run, kind: str, line: dict[str, Any]) -> None:
@@ -188,7 +189,7 @@ def run_watched(config: RunConfig, folder: Path, cut: str | None) -> int:
         step, _, point = cut.partition(":")
         otherwise = getattr(Watch, point)
 
-        def die(self: Watch, run: TrainingRun, *arguments: Any) -> Any:
+        def die(self: Watch, run: Run, *arguments: Any) -> Any:
             # In the last two points the clock counts the step already.
             if run.clock.step + (point not in ("after_step", "end_of_step")) == int(step):
                 os.kill(os.getpid(), signal.SIGKILL)

@@ -52,12 +52,12 @@ def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def write_tiny_encoder(folder: Path, num_layers: int = 2) -> None:
     """Save a BERT of a few layers and width 32 with random weights and a small vocabulary into a new folder."""
     import torch
-    from transformers import BertConfig, BertModel, BertTokenizerFast
+    from transformers import BertConfig, BertModel, BertTokenizer
 
     folder.mkdir()
     vocabulary = folder / "vocab.txt"
     vocabulary.write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS]) + "\n", encoding="utf-8")
-    tokenizer = BertTokenizerFast(vocab=str(vocabulary), model_max_length=64)
+    tokenizer = BertTokenizer(vocab=str(vocabulary), model_max_length=64)
     tokenizer.save_pretrained(folder)
     torch.manual_seed(0)
     config = BertConfig(
@@ -118,8 +118,15 @@ def run_to_the_end(
     """Run a command; when it takes too long, end it with all that it started."""
     if can_fork(command):
         return run_forked(command, cwd, environment, timeout)
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    with subprocess.Popen(command, cwd=cwd, env=environment, start_new_session=True, **pipes) as process:
+    with subprocess.Popen(
+        command,
+        cwd=cwd,
+        env=environment,
+        start_new_session=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
         try:
             stdout, stderr = process.communicate(timeout=timeout)
         except BaseException:

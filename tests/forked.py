@@ -27,6 +27,8 @@ from research.system import launcher, signals
 from research.system.processes import is_alive
 
 ROOT = Path(__file__).parent.parent
+FOLDERS = (ROOT, ROOT / "experiments" / "benchmarks")
+"""What pytest puts on the path of imports."""
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(["tests.imported"])
 MEMBERS = "FORKED_MEMBERS"
@@ -193,7 +195,7 @@ class _Command:
         is_module = self.command[0] == "-m"
         first = self.cwd if is_module else str(Path(self.command[0]).parent)
         # Without the folders of the tests, which the server was told of.
-        sys.path[:] = [first, *(path for path in sys.path if Path(path) != ROOT)]
+        sys.path[:] = [first, *(path for path in sys.path if Path(path) not in FOLDERS)]
         try:
             if is_module:
                 sys.argv = self.command[1:]

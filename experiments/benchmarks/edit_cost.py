@@ -16,7 +16,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +41,7 @@ def measure_here(folder: Path, batch_size: int) -> Times:
     from research.system.checksums import checksum
     from research.training import audit
     from research.training.api import Run
+    from research.training.run import TrainingRun
 
     class Stopwatch(Hook):
         """Asks for the next edit, and takes the time until it is applied."""
@@ -62,16 +62,20 @@ def measure_here(folder: Path, batch_size: int) -> Times:
 
         def after_edits(self, run: Run) -> None:
             self.found[self.left.pop(0)] = time.perf_counter() - self.asked_at
-            model, num_processes = run.encoder_with_head, run.accelerator.num_processes
-            checks: dict[str, Callable[[], object]] = {
-                "audit without checksum": lambda: (
-                    audit.check_optimizer(model, run.optimizer),
-                    audit.check_reducer(model, run.wrapped, num_processes),
-                    audit.check_rates(run.optimizer, run.schedule),
-                    audit.check_compiled(model, run.wrapped),
-                ),
-                "checksum": lambda: [checksum(parameter) for parameter in model.parameters()],
-            }
+            assert isinstance(run, TrainingRun)
+            model, wrapped, num_processes = run.encoder_with_head, run.wrapped, run.accelerator.num_processes
+
+            def audit_without_checksum() -> None:
+                audit.check_optimizer(model, run.optimizer)
+                audit.check_reducer(model, wrapped, num_processes)
+                audit.check_rates(run.optimizer, run.schedule)
+                audit.check_compiled(model, wrapped)
+
+            def checksum_all() -> None:
+                for parameter in model.parameters():
+                    checksum(parameter)
+
+            checks = {"audit without checksum": audit_without_checksum, "checksum": checksum_all}
             for name, check in checks.items():
                 started = time.perf_counter()
                 check()

@@ -22,7 +22,10 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from research.studies.grid import Trial
 
 ROOT = Path(__file__).parents[2]
 STUDY = ROOT / "experiments" / "studies" / "heads.yaml"
@@ -43,20 +46,20 @@ def midway(folder: Path, study: list[str]) -> dict[str, float]:
         return {"all": time.perf_counter() - started}
 
 
-def settings_of(study: list[str]) -> list[Any]:
+def settings_of(study: list[str]) -> list[Trial]:
     """Return one trial of each arm, that of the first seed."""
     from research.studies.command import parse_study
     from research.studies.grid import expand
 
     command = parse_study(study)
     assert command is not None
-    first = {}
+    first: dict[str, Trial] = {}
     for trial in expand(command.spec):
         first.setdefault(trial.arm, trial)
     return list(first.values())
 
 
-def load(trial: Any) -> tuple[Any, Any, Any, Any]:
+def load(trial: Trial) -> tuple[Any, Any, Any, Any]:
     """Return tokenized splits, collator, model and tokenizer of a trial."""
     import torch
 
@@ -107,7 +110,7 @@ def trainer(folder: Path, study: list[str], arm: str) -> None:
                 def __len__(self) -> int:
                     return len(epochs[0])
 
-            return torch.utils.data.DataLoader(self.train_dataset, batch_sampler=Batches(), collate_fn=collate)
+            return torch.utils.data.DataLoader(splits.train, batch_sampler=Batches(), collate_fn=collate)
 
         def get_eval_dataloader(self, eval_dataset: Any = None) -> Any:
             rows = self.eval_dataset if eval_dataset is None else eval_dataset
@@ -136,6 +139,7 @@ def trainer(folder: Path, study: list[str], arm: str) -> None:
     )
     training.train()
     found = training.predict(splits.test)
+    assert isinstance(found.predictions, np.ndarray)  # one output, not a tuple of several
     accuracy = float((found.predictions.argmax(axis=1) == found.label_ids).mean())
     training.save_model(str(folder / "trainer" / "model"))
     assert np.isfinite(found.predictions).all()

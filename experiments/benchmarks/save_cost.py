@@ -19,6 +19,7 @@ from research import Hook, RunConfig, run_experiment
 from research.settings.run_files import BEST
 from research.training.api import Run
 from research.training.checkpoint.save import save_checkpoint
+from research.training.run import TrainingRun
 
 MAX_LENGTH = 512
 EVERY = 100
@@ -38,6 +39,7 @@ class Stopwatch(Hook):
 
     def end_of_step(self, run: Run) -> None:
         """Save."""
+        assert isinstance(run, TrainingRun)
         assert run.last_step is not None
         self.is_main = run.is_main
         if run.clock.step == 1:  # it warms up

@@ -122,7 +122,7 @@ class EncoderWithHead(PreTrainedModel):
         self.supports_gradient_checkpointing = encoder.supports_gradient_checkpointing
         self.loss_type = "ForSequenceClassification"
         self.takes_token_type_ids = "token_type_ids" in inspect.signature(type(encoder).forward).parameters
-        self.post_init()  # type: ignore[no-untyped-call]
+        self.post_init()
         # Families leave out of the loading info what their old checkpoints have too much; this model has none.
         self._keys_to_ignore_on_load_unexpected: set[str] = set()
         self._keys_to_ignore_on_load_missing: set[str] = set()

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from experiments.benchmarks.calibration import (
+from calibration import (
     draw_differences,
     draw_studies,
     find_alarms,

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from experiments.benchmarks.frozen_heads import report
+from frozen_heads import report
 from tests.conftest import Launch
 
 
@@ -44,7 +44,7 @@ def test_study_is_compared_with_trainer_and_floor(
     printed = launch([folder, "--study", study], script="benchmarks/frozen_heads.py").stdout
     found = json.loads(next(line for line in printed.splitlines() if line.startswith("{")))
     total = found["floor"]["encoding"] + 2 * (found["floor"]["mean"] + found["floor"]["scalar_mix"])
-    ratio = float(re.search(r"Midway / floor (\d+\.\d+)", printed)[1])  # type: ignore[index]
+    (ratio,) = map(float, re.findall(r"Midway / floor (\d+\.\d+)", printed))
     assert ratio == pytest.approx(found["midway"]["all"] / total, abs=0.006)
     trainer = 2 * sum(found["trainer"].values())
     assert f"Trainer {trainer:.0f} s" in printed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import jaxtyping
 import pytest
@@ -30,8 +31,8 @@ MASK = torch.tensor([[0, 1, 1]])  # the first place is padding
 
 
 def set_out(head: nn.Module, weight: list[list[float]], bias: list[float]) -> None:
-    head.out.weight.data = torch.tensor(weight)  # type: ignore[union-attr]
-    head.out.bias.data = torch.tensor(bias)  # type: ignore[union-attr]
+    head.get_parameter("out.weight").data = torch.tensor(weight)
+    head.get_parameter("out.bias").data = torch.tensor(bias)
 
 
 def test_linear_head_by_hand() -> None:
@@ -81,8 +82,8 @@ def test_attention_head_splits_features_among_heads() -> None:
 
 
 @pytest.mark.parametrize(("pooling", "pick"), [("last", -1), ("max", None), ("mean", None)])
-def test_lstm_head_by_hand(pooling: str, pick: int | None) -> None:
-    head = LSTMHead(EncoderSpec(1, 2), 1, lstm_size=1, pooling=pooling).eval()  # type: ignore[arg-type]
+def test_lstm_head_by_hand(pooling: Literal["last", "mean", "max"], pick: int | None) -> None:
+    head = LSTMHead(EncoderSpec(1, 2), 1, lstm_size=1, pooling=pooling).eval()
     for network in (head.forwards[0], head.backwards[0]):
         for parameter in network.parameters():
             parameter.data.fill_(1.0)
@@ -172,8 +173,8 @@ def test_last4_head_by_hand() -> None:
 
 
 @pytest.mark.parametrize(("pooling", "feature"), [("first", 1.0), ("mean", 2.0), ("max", 3.0)])
-def test_last4_head_pools_by_hand(pooling: str, feature: float) -> None:
-    head = Last4Head(TWO, 1, pooling=pooling).eval()  # type: ignore[arg-type]
+def test_last4_head_pools_by_hand(pooling: Literal["first", "mean", "max"], feature: float) -> None:
+    head = Last4Head(TWO, 1, pooling=pooling).eval()
     set_out(head, [[1.0, 0.0, 10.0, 0.0, 100.0, 0.0, 1000.0, 0.0]], [0.0])
     assert head((STATES,) * 4, MASK).item() == 1111 * feature
 

@@ -40,7 +40,7 @@ def fails_on_process_1(run: Editable) -> None:
 def freezes_on_process_1(run: Editable) -> None:
     """Freeze something on the second process only."""
     if isinstance(run, TrainingRun) and run.accelerator.process_index == 1:
-        run.encoder_with_head.head.out.bias.requires_grad_(False)
+        run.encoder_with_head.get_parameter("head.out.bias").requires_grad_(False)
 
 
 @register_edit("grows_on_process_1")
@@ -53,6 +53,8 @@ def grows_on_process_1(run: Editable) -> None:
 @register_head("normalized")
 class Normalized(Head):
     """A mean over tokens behind a normalization, maybe with statistics, and a counter that is the same everywhere."""
+
+    num_calls: torch.Tensor
 
     def __init__(self, encoder: EncoderSpec, num_labels: int, *, track: bool = True) -> None:
         super().__init__()
@@ -118,7 +120,8 @@ class Breaks(Hook):
         """Break it here, if asked to."""
         self._break("end_of_step", run, 2)
 
-    def _break(self, point: str, run: TrainingRun, step: int) -> None:
+    def _break(self, point: str, run: Run, step: int) -> None:
+        assert isinstance(run, TrainingRun)
         if point == self.point and run.clock.step == step:
             self.action(run)
 
@@ -137,13 +140,14 @@ def drift(run: TrainingRun) -> None:
     """Change one bit on the second process."""
     if run.accelerator.process_index == run.accelerator.num_processes - 1:
         with torch.no_grad():
-            bias = run.encoder_with_head.head.out.bias.view(torch.int32)
+            bias = run.encoder_with_head.get_parameter("head.out.bias").view(torch.int32)
             bias[0] ^= 1
 
 
 def drift_in_buffer(run: TrainingRun) -> None:
     """Write to a saved buffer on the last process."""
-    run.encoder_with_head.head.num_calls += run.accelerator.process_index
+    num_calls = run.encoder_with_head.get_buffer("head.num_calls")
+    num_calls += run.accelerator.process_index
 
 
 def set_rate(run: TrainingRun) -> None:
@@ -166,9 +170,8 @@ def skip_alone(run: TrainingRun) -> None:
 
 def give_gradient(run: TrainingRun) -> None:
     """Leave a gradient on something that is about to be frozen again."""
-    run.encoder_with_head.encoder.embeddings.word_embeddings.weight.grad = torch.zeros_like(
-        run.encoder_with_head.encoder.embeddings.word_embeddings.weight
-    )
+    table = run.encoder_with_head.get_parameter("encoder.embeddings.word_embeddings.weight")
+    table.grad = torch.zeros_like(table)
 
 
 def freeze_by_hand(run: TrainingRun) -> None:

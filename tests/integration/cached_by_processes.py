@@ -7,10 +7,15 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
+from collections.abc import Iterator
 from typing import Any
 
+from torch import Tensor
+
 from research import Hook
+from research.data.batches.order import Rows
 from research.features import encoding
+from research.features.cache import Layers
 from research.training.api import Run
 from research.training.run import TrainingRun
 from tests.integration.runs_in_process import ready_run, script_parser, train_and_end, write_by_rank
@@ -33,9 +38,9 @@ def main() -> None:
     encoded: list[str] = []
     plain = encoding._encode
 
-    def counting(run: TrainingRun, split: str, *rest: Any) -> Any:
+    def counting(run: TrainingRun, split: str, order: Rows, layers: Layers) -> Iterator[tuple[Tensor, ...]]:
         encoded.append(split)
-        return plain(run, split, *rest)
+        return plain(run, split, order, layers)
 
     encoding._encode = counting
     found: list[dict[str, Any]] = []

@@ -20,6 +20,7 @@ from accelerate.utils import gather_object
 from research import Hook, register_edit
 from research.data.batches.batch import Batch
 from research.edits.base import Editable
+from research.learning.objectives import Focal
 from research.learning.schedules import create_schedule
 from research.settings.times import Clock
 from research.training.api import Run
@@ -40,8 +41,8 @@ Expect = Callable[[str], bool]
 def shift_bias(run: Editable, by: float = 0.5) -> None:
     """Add a number to the biases of the head's output: an edit of a user's own."""
     with torch.no_grad():
-        run.encoder_with_head.head.out.bias.add_(by)
-    run.encoder_with_head.head.out.bias.requires_grad_(False)
+        run.encoder_with_head.get_parameter("head.out.bias").add_(by)
+    run.encoder_with_head.get_parameter("head.out.bias").requires_grad_(False)
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,7 @@ CASES = {
     ),
     "set_objective": Case(
         {"set_objective": {"name": "focal", "gamma": 1.0}},
-        sees=lambda run, widths: type(run.objective).__name__ == "Focal" and run.objective.gamma == 1.0,
+        sees=lambda run, widths: isinstance(run.objective, Focal) and run.objective.gamma == 1.0,
     ),
     "set_max_length": Case({"set_max_length": 8}, sees=lambda run, widths: max(widths) == 8),
     "add_lora": Case({"add_lora": {"r": 2}}, adapter_or_head),
@@ -150,7 +151,7 @@ class Witness(Hook):
         """Note what has a gradient; make the mistake, if asked to."""
         if self.sabotage == "drift" and self.at_edit and run.accelerator.process_index == 1:
             with torch.no_grad():
-                run.encoder_with_head.head.out.bias.add_(1e-3)
+                run.encoder_with_head.get_parameter("head.out.bias").add_(1e-3)
         self.had_gradient |= {p for p in run.encoder_with_head.parameters() if p.grad is not None}
 
     def after_edits(self, run: Run) -> None:

@@ -244,9 +244,10 @@ def _make_saved(folder: Path, generator: np.random.Generator) -> Mutant:
     files = sorted(path for path in mutant.path.rglob("*") if path.is_file())
     files += [path for path in files if path.suffix == ".arrow"]  # as often as the small files beside them
     chosen = files[generator.integers(len(files))]
-    mutations: Sequence[Any] = LINE_MUTATIONS if chosen.suffix == ".json" else ARROW_MUTATIONS
-    mutations = (BYTE_MUTATIONS, BYTE_MUTATIONS, mutations, PLACE_MUTATIONS)[generator.integers(4)]
-    mutation = mutations[generator.integers(len(mutations))]
+    of_contents: Sequence[Any] = LINE_MUTATIONS if chosen.suffix == ".json" else ARROW_MUTATIONS
+    kinds: list[Sequence[Any]] = [BYTE_MUTATIONS, BYTE_MUTATIONS, of_contents, PLACE_MUTATIONS]
+    mutations = kinds[generator.integers(4)]
+    mutation = mutations[int(generator.integers(len(mutations)))]
     if mutations is PLACE_MUTATIONS:
         mutation(chosen, generator)
     elif mutations is ARROW_MUTATIONS:

@@ -10,19 +10,20 @@ import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor
 
+from research.data.batches.order import Rows
 from research.features import encoding
+from research.features.cache import Layers
 from research.training.run import TrainingRun
 
 plain = encoding._encode
 
 
-def held(run: TrainingRun, split: str, *arguments: Any) -> Iterator[tuple[Tensor, ...]]:
+def held(run: TrainingRun, split: str, order: Rows, layers: Layers) -> Iterator[tuple[Tensor, ...]]:
     folder = Path(os.environ["HOLD"])
-    for number, states in enumerate(plain(run, split, *arguments)):
+    for number, states in enumerate(plain(run, split, order, layers)):
         if number == 1:
             (folder / f"{os.getpid()}-{split}").touch()
             end = time.monotonic() + 1800  # a guard against hanging

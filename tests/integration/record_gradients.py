@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 from research.data.batches.batch import Batch
 from research.training.api import Run
 from research.training.hook import Hook, register_hook
+from research.training.run import TrainingRun
 
 
 @register_hook("record_gradients")
@@ -28,6 +29,7 @@ class RecordGradients(Hook):
     def on_batch(self, run: Run, batch: Batch) -> None:
         """Make the mistake, if asked to."""
         if self.wrong:
+            assert isinstance(run, TrainingRun)
             run.loss_scale /= run.accelerator.num_processes
 
     def before_step(self, run: Run) -> None:

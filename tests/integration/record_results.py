@@ -628,10 +628,10 @@ def main(arguments: Sequence[str]) -> int:
         finally:
             if options.folder is None:
                 shutil.rmtree(folder)
-    recordings = [json.loads(path.read_text(encoding="utf-8")) for path in (options.before, options.after)]
-    for each in recordings:
+    before, after = (json.loads(path.read_text(encoding="utf-8")) for path in (options.before, options.after))
+    for each in (before, after):
         each["cases"] = {name: case for name, case in each["cases"].items() if fnmatch.fnmatch(name, options.only)}
-    return compare(*recordings, ignored=options.ignore)
+    return compare(before, after, ignored=options.ignore)
 
 
 if __name__ == "__main__":

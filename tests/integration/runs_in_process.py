@@ -30,7 +30,7 @@ def script_parser() -> argparse.ArgumentParser:
 def ready_run(folder: str, hooks: Sequence[Hook], **settings: Any) -> TrainingRun:
     """Return a short run that is ready to train, without evaluations and trackers."""
     # One thread: sharing the work of a tiny model takes longer than doing it.
-    defaults = {
+    defaults: dict[str, Any] = {
         "batch_size": 8,
         "max_length": 32,
         "evaluate_every": None,

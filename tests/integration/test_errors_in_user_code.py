@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -169,7 +170,7 @@ Refuse = Callable[..., tuple[int, str]]
 @pytest.fixture
 def own_registries() -> Iterator[None]:
     """Let what plugins register end with the test."""
-    registries: tuple[Registry[object], ...] = (HEADS, HOOKS, EDITS, OBJECTIVES, SCHEDULES, CLEANING)  # type: ignore[assignment]
+    registries: tuple[Registry[Any], ...] = (HEADS, HOOKS, EDITS, OBJECTIVES, SCHEDULES, CLEANING)
     with ExitStack() as stack:
         for registry in registries:
             stack.enter_context(registry.isolated())

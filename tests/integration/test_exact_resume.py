@@ -14,8 +14,10 @@ from research import Hook, RunConfig, run_experiment
 from research.edits.base import EDITS
 from research.learning.schedules import SCHEDULES
 from research.report import page
+from research.training.api import Run
 from research.training.digests import digests
 from research.training.hook import HOOKS
+from research.training.run import TrainingRun
 from tests.integration.test_main_job import lines_of, without_times
 from tests.shipped import shipped
 
@@ -65,7 +67,8 @@ class Digests(Hook):
     def __init__(self) -> None:
         self.found: dict[int, dict[str, str]] = {}
 
-    def end_of_step(self, run: Any) -> None:
+    def end_of_step(self, run: Run) -> None:
+        assert isinstance(run, TrainingRun)
         self.found[run.clock.step] = digests(run)
 
 
@@ -126,9 +129,9 @@ def test_end_of_the_last_epoch_comes_also_where_its_last_step_was_before_the_cut
     tiny_encoder: Path, tiny_reviews: Path, cache_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class HalvesHead(Hook):
-        def on_epoch_end(self, run: Any) -> None:
+        def on_epoch_end(self, run: Run) -> None:
             with torch.no_grad():
-                run.encoder_with_head.head.out.weight.mul_(0.5)
+                run.encoder_with_head.get_parameter("head.out.weight").mul_(0.5)
             run.log({"halved": run.clock.epoch})
 
     monkeypatch.setenv("MIDWAY_CACHE", str(cache_dir))

@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from research import Hook, RunConfig, run_experiment
 from research.data.batches.batch import Batch
 from research.training.api import Run
-from research.training.checkpoint.load import CheckpointError
+from research.training.checkpoint.find import CheckpointError
 
 Train = Callable[..., dict[str, Any]]
 

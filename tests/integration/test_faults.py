@@ -95,9 +95,11 @@ class At(Hook):
         self.asked: list[int] = []
 
     def on_train_start(self, run: Run) -> None:
+        assert isinstance(run, TrainingRun)
         self.run = run
 
     def on_resume(self, run: Run) -> None:
+        assert isinstance(run, TrainingRun)
         self.run = run
 
     def after_step(self, run: Run) -> None:
@@ -305,7 +307,7 @@ def test_full_disk_names_what_could_not_be_written(
     # Not result.json, which is only where the run wants to write down that it failed.
     run = disk.path / "run"
     # Enough lines for more than the page that metrics.jsonl has already, and nothing else that could be written.
-    settings = {"epochs": 2.0, "save_every": None, "best_metric": None, "log_with": []}
+    settings: dict[str, Any] = {"epochs": 2.0, "save_every": None, "best_metric": None, "log_with": []}
     line = refusal_of(train, run, At(moment, step, lambda: disk.fill(0)), **settings)
     assert line.startswith(f"Cannot write {run / unwritten}: "), line
     assert not list(run.glob(".*.writing")), "half a file is left on a disk that is full"
@@ -409,6 +411,11 @@ def rewrite(name: str, content: bytes) -> Change:
     return lambda checkpoint: (checkpoint / name).write_bytes(content)
 
 
+def empty(checkpoint: Path) -> None:
+    shutil.rmtree(checkpoint)
+    checkpoint.mkdir()
+
+
 def other_format(checkpoint: Path) -> None:
     manifest = json.loads((checkpoint / MANIFEST).read_text())
     (checkpoint / MANIFEST).write_text(json.dumps({**manifest, "format": 1000}))
@@ -430,7 +437,7 @@ DAMAGES: dict[str, tuple[Change, str]] = {
     "manifest of zeros": (rewrite(MANIFEST, bytes(500)), "its manifest is damaged"),
     "empty manifest": (rewrite(MANIFEST, b""), "its manifest is damaged"),
     "manifest of another kind": (rewrite(MANIFEST, b"[]"), "its manifest is damaged"),
-    "no files": (lambda checkpoint: [shutil.rmtree(checkpoint), checkpoint.mkdir()], "its manifest cannot be read"),
+    "no files": (empty, "its manifest cannot be read"),
     "another format": (other_format, "it has format 1000, this version reads"),
 }
 

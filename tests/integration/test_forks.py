@@ -19,6 +19,7 @@ from research.edits.base import Editable
 from research.learning.optimizer import apply_schedule
 from research.runner.same_run import OtherRunError
 from research.settings.forks import parse_fork
+from research.training.api import Run
 from research.training.checkpoint.find import CheckpointError
 from tests.conftest import Launch
 from tests.integration.test_main_job import lines_of, result_of, without_times
@@ -164,10 +165,10 @@ class Remembers(Hook):
     def __init__(self) -> None:
         self.began: list[str] = []
 
-    def on_train_start(self, run: Any) -> None:
+    def on_train_start(self, run: Run) -> None:
         self.began.append("new")
 
-    def on_resume(self, run: Any) -> None:
+    def on_resume(self, run: Run) -> None:
         self.began.append("resumed")
 
 
@@ -318,7 +319,14 @@ def test_rows_that_changed_are_refused_and_rows_that_moved_are_not(
 
 
 def test_run_that_was_stopped_early_stays_stopped(fork: Train, tmp_path: Path) -> None:
-    still = {"fork": None, "lr": 1e-12, "head_lr": 1e-12, "evaluate_every": "1st", "patience": 2, "hook": []}
+    still: dict[str, Any] = {
+        "fork": None,
+        "lr": 1e-12,
+        "head_lr": 1e-12,
+        "evaluate_every": "1st",
+        "patience": 2,
+        "hook": [],
+    }
     first = fork("first", **still)
     assert first["steps"] == 3
     (tmp_path / "first" / "result.json").unlink()  # as if it had been cut while it finished
@@ -329,7 +337,7 @@ def test_run_that_was_stopped_early_stays_stopped(fork: Train, tmp_path: Path) -
 
 def test_stop_that_was_asked_for_after_the_last_boundary_is_not_forgotten(fork: Train, tmp_path: Path) -> None:
     class StopsLate(Hook):
-        def end_of_step(self, run: Any) -> None:
+        def end_of_step(self, run: Run) -> None:
             if run.clock.step == 4:
                 run.stop("enough")
 
@@ -398,7 +406,7 @@ def test_best_model_of_another_metric_is_dropped(fork: Train, settings: dict[str
 def test_early_stopping_counts_from_the_fork_where_values_do_not_compare(
     fork: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    still = {
+    still: dict[str, Any] = {
         "lr": 1e-12,
         "head_lr": 1e-12,
         "evaluate_every": "1st",
@@ -413,14 +421,13 @@ def test_early_stopping_counts_from_the_fork_where_values_do_not_compare(
     same = fork("same", fork=start, **still)
     assert same["steps"] == 7
     assert journal_of(tmp_path / "same") == [(6, "set_dropout")]
-    for number, (changed, comes_true, rate) in enumerate(
-        [
-            ({"best_metric": "accuracy"}, 6, 0.25),
-            ({"objective": "focal"}, 6, 0.5),
-            ({"max_length": 6}, 10, 0.5),
-            ({"truncation": "tail"}, 10, 0.5),
-        ]
-    ):
+    cases: list[tuple[dict[str, Any], int, float]] = [
+        ({"best_metric": "accuracy"}, 6, 0.25),
+        ({"objective": "focal"}, 6, 0.5),
+        ({"max_length": 6}, 10, 0.5),
+        ({"truncation": "tail"}, 10, 0.5),
+    ]
+    for number, (changed, comes_true, rate) in enumerate(cases):
         name = f"other-{number}"
         other = fork(name, fork=start, **still | changed)
         assert other["steps"] == 11
@@ -430,7 +437,14 @@ def test_early_stopping_counts_from_the_fork_where_values_do_not_compare(
 
 
 def test_unchanged_fork_of_a_stopped_run_trains_no_step(fork: Train, tmp_path: Path) -> None:
-    still = {"lr": 1e-12, "head_lr": 1e-12, "evaluate_every": "1st", "patience": 2, "hook": [], "timeline": []}
+    still: dict[str, Any] = {
+        "lr": 1e-12,
+        "head_lr": 1e-12,
+        "evaluate_every": "1st",
+        "patience": 2,
+        "hook": [],
+        "timeline": [],
+    }
     first = fork("first", fork=None, **still)
     assert first["steps"] == 3
     again = fork("again", fork=str(tmp_path / "first"), **still)
@@ -482,7 +496,7 @@ def test_fork_away_from_a_moving_momentum_has_its_own(fork: Train, tmp_path: Pat
     seen = []
 
     class Sees(Hook):
-        def after_step(self, run: Any) -> None:
+        def after_step(self, run: Run) -> None:
             seen.append(run.optimizer.param_groups[0][name])
 
     moving = {"schedule": {"name": "one_cycle", "cycle_momentum": True}, "optimizer": optimizer, "timeline": []}
@@ -515,7 +529,7 @@ def test_resume_from_an_earlier_checkpoint_abandons_the_later_ones(
         def __init__(self, step: int | None = None) -> None:
             self.step = step
 
-        def end_of_step(self, run: Any) -> None:
+        def end_of_step(self, run: Run) -> None:
             if run.clock.step == self.step:
                 raise ValueError("enough")
 

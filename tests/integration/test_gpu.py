@@ -72,7 +72,7 @@ def test_gpu_run_on_stored_hidden_states_ends_like_one_without(
     found = []
     for choice in ("false", "true"):
         options = ["--freeze", "encoder", "--epochs", "2", "--batch_size", "8", "--max_length", "32", "--head", head]
-        options += ["--mixed_precision", precision, "--cache_features", choice, "--output_dir", tmp_path / choice]
+        options += ["--mixed_precision", precision, "--cache_features", choice, "--output_dir", str(tmp_path / choice)]
         launch(["--encoder", tiny_encoder, "--data", tiny_reviews, *options])
         found.append(json.loads((tmp_path / choice / "result.json").read_text()))
     assert [result["cached_features"] for result in found] == [False, True]

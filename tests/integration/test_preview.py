@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -45,7 +46,7 @@ def settings(tiny_encoder: Path, tiny_reviews: Path) -> dict[str, object]:
 )
 def test_preview_is_what_the_run_does(
     launch: Launch,
-    settings: dict[str, object],
+    settings: dict[str, Any],
     tmp_path: Path,
     cache_dir: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -55,7 +56,7 @@ def test_preview_is_what_the_run_does(
 ) -> None:
     monkeypatch.setenv("MIDWAY_CACHE", str(cache_dir))
     settings = {**settings, **schedule, "micro_batch_size": micro_batch_size}
-    planned = foresee(RunConfig(**settings))  # type: ignore[arg-type]
+    planned = foresee(RunConfig(**settings))
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
     launch(["--recipe", recipe, "--output_dir", tmp_path / "run"], num_processes=num_processes)

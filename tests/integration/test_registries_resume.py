@@ -16,13 +16,14 @@ from heads import HEADS
 from heads.registry import Registry
 from research import RunConfig
 from research.learning.objectives import OBJECTIVES
-from research.learning.schedules import GIVEN_BY_CALLER, SCHEDULES
+from research.learning.schedules import SCHEDULES
 from research.records.results import weights_sha256, write_config
 from research.runner.resolve import resolve
 from research.runner.set_up import set_up
 from research.settings.config import Choice
 from research.settings.options import Option, options_of
 from research.settings.plugins import import_plugins
+from research.settings.registries import GIVEN_BY_CALLER
 from research.training.accelerator import create_accelerator, end_run
 from research.training.checkpoint.find import Start
 from research.training.hook import HOOKS
@@ -132,26 +133,25 @@ def test_entry_resumes_and_forks_with_equal_bits(
     fitting = registry[case.name].problem_types if case.kind == "objective" else ("single_label",)
     task = fitting[0]
     chosen = Choice(case.name, case.options).to_yaml()
-    config = RunConfig(
-        **{
-            "encoder": str(deep_encoder),
-            "data": str(data(task)),
-            "task": task,
-            "max_length": 16,
-            "batch_size": 4,
-            "warmup": "1st",
-            "evaluate_every": "2st",
-            "save_every": "1st",
-            "keep": 9,
-            "log_with": [],
-            "mixed_precision": "no",
-            "num_threads": 1,
-            "plugin": [PLUGIN],
-            case.kind: [chosen] if case.kind == "hook" else chosen,
-        }
-    )
+    settings: dict[str, Any] = {
+        "encoder": str(deep_encoder),
+        "data": str(data(task)),
+        "task": task,
+        "max_length": 16,
+        "batch_size": 4,
+        "warmup": "1st",
+        "evaluate_every": "2st",
+        "save_every": "1st",
+        "keep": 9,
+        "log_with": [],
+        "mixed_precision": "no",
+        "num_threads": 1,
+        "plugin": [PLUGIN],
+        case.kind: [chosen] if case.kind == "hook" else chosen,
+    }
+    config = RunConfig(**settings)
     whole = run_to_the_end(config, tmp_path / "whole", None)
     checkpoint = tmp_path / "whole" / "checkpoints" / "step-00000002"
     assert run_to_the_end(config, tmp_path / "resumed", Start(checkpoint)) == whole
-    settings = config.to_dict() | {"fork": f"{tmp_path / 'whole'}@2"}
-    assert run_to_the_end(RunConfig(**settings), tmp_path / "forked", Start(checkpoint, is_fork=True)) == whole
+    forking = config.to_dict() | {"fork": f"{tmp_path / 'whole'}@2"}
+    assert run_to_the_end(RunConfig(**forking), tmp_path / "forked", Start(checkpoint, is_fork=True)) == whole

@@ -281,12 +281,13 @@ with Study("a", sys.argv[1]) as study:
     while (claim := study.claim("a worker")) is not None:
         print(claim.trial.id)
 """
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     command = [sys.executable, "-c", code, local_address(tmp_path)]
-    workers = [subprocess.Popen(command, **pipes) for _ in range(4)]  # type: ignore[call-overload]
+    workers = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(4)]
     for worker in workers:
+        assert worker.stdout is not None
         assert worker.stdout.readline() == "ready\n"
     for worker in workers:
+        assert worker.stdin is not None
         worker.stdin.write("go\n")
         worker.stdin.flush()
     claimed = [line for worker in workers for line in worker.communicate(timeout=HANG_LIMIT)[0].split()]

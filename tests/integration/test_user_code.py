@@ -19,6 +19,7 @@ from research.runner.listing import describe_listing
 from research.settings.command_line import parse
 from research.settings.plugins import import_plugins
 from research.training.api import Run
+from research.training.run import TrainingRun
 from tests.conftest import Launch
 
 MY_HEAD = """\
@@ -237,6 +238,7 @@ def test_hooks_from_python_come_first_and_may_end_the_run(
 
     class Enough(Hook):
         def on_train_start(self, run: Run) -> None:
+            assert isinstance(run, TrainingRun)
             order.extend(type(hook).__name__ for hook in run.hooks)
 
         def after_step(self, run: Run) -> None:

@@ -1,11 +1,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
@@ -26,6 +26,14 @@ class Loader:
         return load_splits(DataSettings(data=str(data), **settings), self.cache_dir, self.said.append)
 
 
+class WriteCsv(Protocol):
+    def __call__(self, *lines: str | bytes, name: str = ..., header: str = ...) -> Path: ...
+
+
+class WriteJsonl(Protocol):
+    def __call__(self, rows: Sequence[Mapping[str, Any] | str], name: str = ...) -> Path: ...
+
+
 @pytest.fixture
 def load(tmp_path: Path) -> Loader:
     return Loader(tmp_path / "cache")
@@ -40,7 +48,7 @@ def minilm() -> PreTrainedTokenizerBase:
 
 
 @pytest.fixture
-def write_csv(tmp_path: Path) -> Callable[..., Path]:
+def write_csv(tmp_path: Path) -> WriteCsv:
     """Writes lines, raw, under a header."""
 
     def write(*lines: str | bytes, name: str = "reviews.csv", header: str = "text,label") -> Path:
@@ -53,10 +61,10 @@ def write_csv(tmp_path: Path) -> Callable[..., Path]:
 
 
 @pytest.fixture
-def write_jsonl(tmp_path: Path) -> Callable[..., Path]:
+def write_jsonl(tmp_path: Path) -> WriteJsonl:
     """Writes one object per line; a string is written as it is."""
 
-    def write(rows: Sequence[dict[str, Any] | str], name: str = "reviews.jsonl") -> Path:
+    def write(rows: Sequence[Mapping[str, Any] | str], name: str = "reviews.jsonl") -> Path:
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         lines = [row if isinstance(row, str) else json.dumps(row) for row in rows]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from research import Hook
-from research.edits.base import EDITS, EditError, request_edit
+from research.edits.base import EDITS, Editable, EditError, register_edit, request_edit
+from research.training.api import Run
 from research.training.loop import train
 from tests.research.conftest import StartRun
 
@@ -31,7 +33,7 @@ def hook_that_asks(point: str, *, at_call: int = 1, **edits: Any) -> Hook:
     """Return a hook that asks at a point, the first time or a later one."""
     calls = 0
 
-    def ask(self: Hook, run: Any, *arguments: Any) -> None:
+    def ask(self: Hook, run: Run, *arguments: Any) -> None:
         nonlocal calls
         calls += 1
         if calls == at_call:
@@ -110,7 +112,7 @@ def test_random_numbers_are_shared_and_leave_the_training_stream_alone(start_run
     drawn: list[torch.Tensor] = []
 
     class Draws(Hook):
-        def before_step(self, run: Any) -> None:
+        def before_step(self, run: Run) -> None:
             before = torch.get_rng_state()
             with run.shared_random_numbers():
                 drawn.append(torch.rand(3))
@@ -126,7 +128,7 @@ def test_random_numbers_are_shared_and_leave_the_training_stream_alone(start_run
 
 def test_edit_is_refused_in_an_evaluation_that_begins_there_too(start_run: StartRun) -> None:
     class Evaluates(Hook):
-        def end_of_step(self, run: Any) -> None:
+        def end_of_step(self, run: Run) -> None:
             run.evaluate("validation")
 
     waiting = [{"when": "above(validation/loss, 0)", "freeze": "encoder"}]
@@ -137,7 +139,7 @@ def test_edit_is_refused_in_an_evaluation_that_begins_there_too(start_run: Start
 
 def test_what_never_came_is_said(start_run: StartRun, monkeypatch: pytest.MonkeyPatch) -> None:
     class Stops(Hook):
-        def after_step(self, run: Any) -> None:
+        def after_step(self, run: Run) -> None:
             run.stop("enough")
 
     timeline = [
@@ -155,28 +157,35 @@ def test_what_never_came_is_said(start_run: StartRun, monkeypatch: pytest.Monkey
     assert "above(validation/loss, 99) never came true: set_dropout(p=0.2, modules='all') is not applied." in said
 
 
+@pytest.fixture
+def own_edits() -> Iterator[None]:
+    """Edits that are registered in a test are forgotten after it."""
+    with EDITS.isolated():
+        yield
+
+
 class Kind(enum.Enum):
     NEW = "new"
 
 
+@pytest.mark.usefixtures("own_edits")
 @pytest.mark.parametrize(("annotation", "value"), [(Kind, "NEW"), (tuple[int, int], [1, 2])])
-def test_argument_that_a_resumed_run_would_not_get_is_refused(
-    monkeypatch: pytest.MonkeyPatch, annotation: Any, value: Any
-) -> None:
-    def mine(run: Any, size: Any) -> None:
+def test_argument_that_a_resumed_run_would_not_get_is_refused(annotation: Any, value: Any) -> None:
+    def mine(run: Editable, size: Any) -> None:
         raise AssertionError
 
     mine.__annotations__["size"] = annotation
-    monkeypatch.setitem(EDITS._entries, "mine", mine)
+    register_edit("mine")(mine)
     with pytest.raises(
         ValueError, match=r"The edit 'mine' would get .* as its argument size, which the journal cannot"
     ):
         request_edit("mine", value, "the test")
 
 
-def test_edit_may_take_the_run_by_position_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    def mine(run: Any, /, size: int = 3) -> None:
+@pytest.mark.usefixtures("own_edits")
+def test_edit_may_take_the_run_by_position_only() -> None:
+    def mine(run: Editable, /, size: int = 3) -> None:
         raise AssertionError
 
-    monkeypatch.setitem(EDITS._entries, "mine", mine)
+    register_edit("mine")(mine)
     assert request_edit("mine", 4, "the test").arguments == {"size": 4}

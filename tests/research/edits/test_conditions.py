@@ -12,8 +12,10 @@ from research.edits.apply import apply_edit
 from research.edits.base import Editable, EditError
 from research.edits.conditions import parse_condition
 from research.records.results import weights_sha256
+from research.training.api import Run
 from research.training.checkpoint.save import save_checkpoint
 from research.training.loop import train
+from research.training.run import TrainingRun
 from tests.conftest import write_tiny_encoder
 from tests.research.conftest import StartRun
 
@@ -56,8 +58,9 @@ def test_condition_that_cannot_be_read_is_refused(text: str, message: str) -> No
 @pytest.mark.parametrize("cut", [2, 3, 5])
 def test_edit_waits_for_its_condition_also_after_a_resume(start_run: StartRun, cut: int) -> None:
     class Save(Hook):
-        def end_of_step(self, run: Any) -> None:
+        def end_of_step(self, run: Run) -> None:
             if run.clock.step == cut and run.start is None:
+                assert isinstance(run, TrainingRun)
                 save_checkpoint(run, keep=1)
 
     settings = {
@@ -197,7 +200,7 @@ def shrink_by_norm(run: Editable) -> None:
 
 def test_conflict_that_cannot_be_checked_is_skipped(start_run: StartRun) -> None:
     class Asks(Hook):
-        def after_step(self, run: Any) -> None:
+        def after_step(self, run: Run) -> None:
             if run.clock.step in (2, 3):  # right before the condition comes true, and at the same boundary
                 run.edit.shrink_by_norm()
 
@@ -230,8 +233,9 @@ def test_conflict_ends_the_run_if_the_entry_says_so(start_run: StartRun) -> None
 
 def test_skipped_edit_is_not_done_by_a_resumed_run(start_run: StartRun) -> None:
     class Save(Hook):
-        def end_of_step(self, run: Any) -> None:
+        def end_of_step(self, run: Run) -> None:
             if run.clock.step == 4 and run.start is None:
+                assert isinstance(run, TrainingRun)
                 save_checkpoint(run, keep=1)
 
     settings = {

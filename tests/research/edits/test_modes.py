@@ -11,8 +11,10 @@ import torch
 from research import Hook
 from research.learning.schedules import SCHEDULES
 from research.records.results import weights_sha256
+from research.training.api import Run
 from research.training.checkpoint.save import save_checkpoint
 from research.training.loop import train
+from research.training.run import TrainingRun
 from tests.research.conftest import StartRun, use_scaler
 
 TIMELINE: list[dict[str, Any]] = [
@@ -32,7 +34,8 @@ class Rates(Hook):
         self.rates: list[dict[str, float]] = []
         self.skipped: list[bool] = []
 
-    def after_step(self, run: Any) -> None:
+    def after_step(self, run: Run) -> None:
+        assert run.last_step is not None
         self.rates.append(run.last_step.learning_rates)
         self.skipped.append(run.last_step.skipped)
 
@@ -51,9 +54,11 @@ def test_rates_follow_the_schedule_through_edits(start_run: StartRun, schedule: 
 
 def test_edits_go_on_after_a_step_that_the_scaler_skipped(start_run: StartRun) -> None:
     class Overflow(Hook):
-        def after_backward(self, run: Any, batch: Any) -> None:
+        def after_backward(self, run: Run, batch: Any) -> None:
             if run.clock.step in (1, 4):  # as in fp16: before gradients are unscaled
-                run.encoder_with_head.head.get_parameter("out.bias").grad.fill_(float("inf"))
+                gradient = run.encoder_with_head.get_parameter("head.out.bias").grad
+                assert gradient is not None
+                gradient.fill_(float("inf"))
 
     watch = Rates()
     run = start_run([Overflow(), watch], max_steps=8, timeline=TIMELINE)
@@ -69,8 +74,9 @@ def test_edits_go_on_after_a_step_that_the_scaler_skipped(start_run: StartRun) -
 @pytest.mark.parametrize("step", range(1, 7))
 def test_resumed_run_ends_with_the_same_bits(start_run: StartRun, step: int) -> None:
     class Save(Hook):
-        def end_of_step(self, run: Any) -> None:
+        def end_of_step(self, run: Run) -> None:
             if run.clock.step == step and run.start is None:
+                assert isinstance(run, TrainingRun)
                 save_checkpoint(run, keep=1)
 
     settings = {"max_steps": 7, "timeline": TIMELINE, "head": {"name": "linear", "dropout": 0.1}, "dropout": 0.1}
@@ -89,7 +95,7 @@ def test_edits_leave_the_random_numbers_of_training_alone(start_run: StartRun) -
     states: list[torch.Tensor] = []
 
     class State(Hook):
-        def end_of_step(self, run: Any) -> None:
+        def end_of_step(self, run: Run) -> None:
             states.append(torch.get_rng_state())
 
     settings = {"max_steps": 2, "head": "linear"}
@@ -102,17 +108,14 @@ def test_frozen_blocks_have_no_dropout_and_others_have(start_run: StartRun) -> N
     modes: list[dict[str, bool]] = []
 
     class Modes(Hook):
-        def before_step(self, run: Any) -> None:
-            model = run.encoder_with_head
-            layers = model.encoder.encoder.layer
-            modes.append(
-                {
-                    "embeddings": model.encoder.embeddings.dropout.training,
-                    "0": layers[0].output.dropout.training,
-                    "1": layers[1].output.dropout.training,
-                    "head": model.head.dropout.training,
-                }
-            )
+        def before_step(self, run: Run) -> None:
+            places = {
+                "embeddings": "encoder.embeddings.dropout",
+                "0": "encoder.encoder.layer.0.output.dropout",
+                "1": "encoder.encoder.layer.1.output.dropout",
+                "head": "head.dropout",
+            }
+            modes.append({name: run.encoder_with_head.get_submodule(place).training for name, place in places.items()})
 
     timeline = [
         {"at": "1st", "freeze": ["encoder.embeddings", "encoder.layer[0]"]},

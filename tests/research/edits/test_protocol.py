@@ -12,6 +12,7 @@ from research import Hook, register_edit
 from research.edits.base import Editable, Processes
 from research.edits.rehearsal import Rehearsal, RehearsedProcesses
 from research.records.results import weights_sha256
+from research.training.api import Run
 from research.training.checkpoint.save import save_checkpoint
 from research.training.loop import train
 from research.training.run import TrainingRun
@@ -33,7 +34,7 @@ def uses_everything(run: Editable, size: int = 5) -> None:
         head = run.encoder_with_head.head
         noise = torch.randn(2, device=run.accelerator.device)
         next(reversed(list(head.parameters()))).add_(noise)
-        run.log({"noise": noise.norm()})  # type: ignore[dict-item]
+        run.log({"noise": noise.norm()})
     run.say(f"pad is {run.tokenizer.pad_token_id}, process {run.accelerator.process_index}, {run.is_main}")
     run.say(f"{run.accelerator.num_processes} processes in {run.accelerator.mixed_precision}, {run.applying}")
 
@@ -110,8 +111,9 @@ def test_edit_that_takes_more_is_told_what_there_is(editing: Editing) -> None:
 
 def test_shared_random_numbers_of_an_edit_are_drawn_again_when_it_is_replayed(start_run: StartRun) -> None:
     class Save(Hook):
-        def end_of_step(self, run: TrainingRun) -> None:
+        def end_of_step(self, run: Run) -> None:
             if run.clock.step == 3:
+                assert isinstance(run, TrainingRun)
                 save_checkpoint(run, keep=1)
 
     timeline = [{"at": "2st", "random_head": True}]

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from research.edits.records import EditRequest
 from research.edits.timeline import parse_timeline, resolve_timeline
 from research.settings.config import RunConfig
 from research.settings.times import Clock
 
 
 def test_smoke_keeps_the_order_of_times_within_a_step_too() -> None:
-    timeline = [
+    timeline: list[dict[str, Any]] = [
         {"at": "60%", "merge_lora": True},
         {"at": "10%", "set_lr": 0.1},
         {"at": "20%", "set_weight_decay": 0.1},
@@ -19,7 +23,7 @@ def test_smoke_keeps_the_order_of_times_within_a_step_too() -> None:
     whole = resolve_timeline(entries, Clock(steps_per_epoch=100, total_steps=100, batch_size=8))
     pressed = resolve_timeline(entries, Clock(steps_per_epoch=3, total_steps=3, batch_size=8), smoke=True)
 
-    def order(due: dict[int, list]) -> list[str]:
+    def order(due: Mapping[int, Sequence[EditRequest]]) -> list[str]:
         return [request.name for step in sorted(due) for request in due[step]]
 
     assert list(whole.due) == [0, 10, 20, 40, 60]

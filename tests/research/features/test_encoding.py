@@ -15,7 +15,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from research import RunConfig
+from research.data.batches.order import Rows
 from research.features import encoding, store
+from research.features.cache import Layers
 from research.features.store import FEATURES_FORMAT
 from research.runner.store_features import ensure_features
 from research.training.run import TrainingRun
@@ -189,7 +191,7 @@ def test_encoder_whose_output_is_not_its_last_hidden_state_is_not_stored_for_all
 ) -> None:
     plain = encoding._hidden_states
 
-    def shifted(run: TrainingRun, split: str, rows: Any, layers: str) -> tuple[Tensor, ...]:
+    def shifted(run: TrainingRun, split: str, rows: Rows, layers: Layers) -> tuple[Tensor, ...]:
         states = plain(run, split, rows, layers)
         return states if layers == "all" else tuple(layer + 1 for layer in states)
 
@@ -216,12 +218,13 @@ def test_batch_moves_with_its_hidden_states(begin: Begin) -> None:
 
 def test_features_follow_a_model_with_the_same_encoder_only(begin: Begin) -> None:
     run = begin()
-    assert run.features is not None
-    before = run.features.watch
-    assert run.features.follow(run) is None
-    assert run.features.watch is not before
-    run.encoder_with_head.encoder.get_input_embeddings().weight.data[3, 3] += 1
-    assert run.features.follow(run) == "the encoder's weights are others"
+    features = run.features
+    assert isinstance(features, encoding.Features)
+    before = features.watch
+    assert features.follow(run) is None
+    assert features.watch is not before
+    run.encoder_with_head.encoder.get_input_embeddings().get_parameter("weight").data[3, 3] += 1
+    assert features.follow(run) == "the encoder's weights are others"
 
 
 def test_stored_text_of_a_fingerprint_is_plain(begin: Begin) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
 import torch
@@ -13,10 +13,11 @@ from torch import nn
 
 from research.data.batches.batch import Batch
 from research.data.batches.collate import Collator
-from research.edits.base import EDITS, register_edit
+from research.edits.base import EDITS, Editable, register_edit
 from research.edits.records import EditRequest
 from research.edits.rehearsal import Rehearsal
 from research.edits.timeline import parse_timeline, resolve_timeline
+from research.features.cache import Layers
 from research.features.guard import Decision, Watch, decide, is_asked_for
 from research.hooks.fgm import FastGradientMethod
 from research.learning.objectives import OBJECTIVES
@@ -26,14 +27,27 @@ from research.settings.config import Choice, RunConfig
 from research.settings.options import create
 from research.settings.times import Clock
 from research.tasks.single_label import SingleLabel
+from research.training.api import Run
 from research.training.hook import HOOKS, Hook
 from tests.shipped import shipped
 
 Entries = list[dict[str, Any]]
 
 
+class Begin(Protocol):
+    """Return the rehearsal of a run with these settings."""
+
+    def __call__(self, **settings: Any) -> Rehearsal: ...
+
+
+class Decided(Protocol):
+    """Decide on a run with a timeline, hooks and settings."""
+
+    def __call__(self, timeline: Entries, hooks: Sequence[Hook] = ..., **settings: Any) -> Decision: ...
+
+
 @pytest.fixture
-def begin(tiny_encoder: Path) -> Any:
+def begin(tiny_encoder: Path) -> Begin:
     """Return the rehearsal of a run of 20 steps, two epochs."""
     tokenizer = load_tokenizer(str(tiny_encoder))
     task = SingleLabel(("bad", "good"))
@@ -49,7 +63,7 @@ def begin(tiny_encoder: Path) -> Any:
 
 
 @pytest.fixture
-def decided(begin: Any) -> Any:
+def decided(begin: Begin) -> Decided:
     """Decide on a run with a timeline and hooks."""
 
     def of(timeline: Entries, hooks: Sequence[Hook] = (), **settings: Any) -> Decision:
@@ -77,7 +91,7 @@ HARMLESS: dict[str, Entries] = {
 
 
 @pytest.mark.parametrize("case", HARMLESS)
-def test_edits_beside_the_encoder_are_harmless(decided: Any, case: str) -> None:
+def test_edits_beside_the_encoder_are_harmless(decided: Decided, case: str) -> None:
     assert decided(HARMLESS[case]) == Decision(None, True, "last")
 
 
@@ -140,7 +154,7 @@ TOUCHING: dict[str, tuple[Entries, str]] = {
 
 
 @pytest.mark.parametrize("case", TOUCHING)
-def test_edits_of_what_the_encoder_gives_are_said(decided: Any, case: str) -> None:
+def test_edits_of_what_the_encoder_gives_are_said(decided: Decided, case: str) -> None:
     timeline, reason = TOUCHING[case]
     found = decided(timeline)
     assert found.reason is not None
@@ -153,7 +167,7 @@ def own_edit() -> Iterator[None]:
     with EDITS.isolated():
 
         @register_edit("my_edit", changes_parameters=False)
-        def my_edit(run: Any) -> None:
+        def my_edit(run: Editable) -> None:
             """Do nothing, which nobody can know."""
 
         yield
@@ -161,35 +175,41 @@ def own_edit() -> Iterator[None]:
 
 @pytest.mark.usefixtures("own_edit")
 @pytest.mark.parametrize("when", [{"at": "0%"}, {"at": "3st"}, {"when": "below(validation/loss, 1)"}])
-def test_edit_of_the_users_own_may_change_anything(decided: Any, when: dict[str, str]) -> None:
+def test_edit_of_the_users_own_may_change_anything(decided: Decided, when: dict[str, str]) -> None:
     reason = decided([{**when, "my_edit": True}]).reason
+    assert reason is not None
     assert reason.startswith("the edit 'my_edit' may change anything")
 
 
 @pytest.mark.parametrize("settings", [{"freeze": []}, {"freeze": ["encoder.layer"]}, {"peft": "lora"}])
-def test_encoder_that_trains_is_no_matter(decided: Any, settings: dict[str, Any]) -> None:
+def test_encoder_that_trains_is_no_matter(decided: Decided, settings: dict[str, Any]) -> None:
     assert decided([], **settings) == Decision("the encoder trains", False, "last")
 
 
-def test_planned_edits_of_hooks_count(decided: Any) -> None:
+def test_planned_edits_of_hooks_count(decided: Decided) -> None:
     unfreezing = create(HOOKS, Choice("gradual_unfreezing"))
-    assert decided([], [unfreezing]).reason.startswith("the encoder trains after step")
     longer = create(HOOKS, Choice("length_warmup", {"start": 8}))
-    assert decided([], [longer]).reason.startswith("texts are cut at 8 tokens instead of 32 after step 0")
+    for hook, expected in (
+        (unfreezing, "the encoder trains after step"),
+        (longer, "texts are cut at 8 tokens instead of 32 after step 0"),
+    ):
+        reason = decided([], [hook]).reason
+        assert reason is not None
+        assert reason.startswith(expected)
 
 
 class ChangesBatches(Hook):
-    def on_batch(self, run: Any, batch: Batch) -> None:
+    def on_batch(self, run: Run, batch: Batch) -> None:
         """Change it in place."""
 
 
-def test_hooks_that_reach_into_the_forward_pass_are_said(decided: Any) -> None:
+def test_hooks_that_reach_into_the_forward_pass_are_said(decided: Decided) -> None:
     assert decided([], [ChangesBatches()]).reason == "the hook ChangesBatches changes batches"
     assert decided([], [FastGradientMethod()]).reason == "the hook FastGradientMethod reaches into the forward pass"
 
 
 @pytest.mark.parametrize("name", shipped(HOOKS))
-def test_every_hook_of_ours_is_looked_at(decided: Any, name: str) -> None:
+def test_every_hook_of_ours_is_looked_at(decided: Decided, name: str) -> None:
     reason = decided([], [create(HOOKS, Choice(name, {"start": 8} if name == "length_warmup" else {}))]).reason
     assert (reason is None) == (name in ("early_stopping", "ema", "loss_spike_guard")), reason
 
@@ -204,11 +224,13 @@ def test_every_hook_of_ours_is_looked_at(decided: Any, name: str) -> None:
         ("scalar_mix", [{"at": "0%", "replace_head": "linear"}], "last"),
     ],
 )
-def test_layers_are_those_that_any_planned_head_reads(decided: Any, head: str, timeline: Entries, layers: str) -> None:
+def test_layers_are_those_that_any_planned_head_reads(
+    decided: Decided, head: str, timeline: Entries, layers: Layers
+) -> None:
     assert decided(timeline, head=head) == Decision(None, True, layers)
 
 
-def test_rehearsal_is_left_as_it_was(begin: Any) -> None:
+def test_rehearsal_is_left_as_it_was(begin: Begin) -> None:
     rehearsal = begin(freeze=["encoder"], timeline=[{"at": "3st", "drop_layers": "encoder.layer[0]"}])
     timeline = resolve_timeline(parse_timeline(rehearsal.config), rehearsal.clock)
     decide(rehearsal, timeline, ())
@@ -226,7 +248,7 @@ def test_stored_by_itself_only_where_it_spares_a_pass() -> None:
 
 
 @pytest.fixture
-def frozen(begin: Any) -> Rehearsal:
+def frozen(begin: Begin) -> Rehearsal:
     run: Rehearsal = begin()
     run.apply([EditRequest("freeze", {"modules": "encoder"})])
     run.encoder_with_head.train()
@@ -244,7 +266,7 @@ def test_watch_sees_what_hooks_do_to_the_encoder(frozen: Rehearsal) -> None:
     assert watch.reason_of_hooks(model) == "the encoder's weights change"
     watch = Watch.of(frozen)
     for register in (nn.Module.register_forward_hook, nn.Module.register_forward_pre_hook):
-        handle = register(model.encoder.get_input_embeddings(), lambda *arguments: None)  # type: ignore[arg-type]
+        handle = register(model.encoder.get_input_embeddings(), lambda *arguments: None)
         assert watch.reason_of_hooks(model) == "something listens in the encoder's forward pass"
         handle.remove()
         assert watch.reason_of_hooks(model) is None

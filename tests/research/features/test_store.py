@@ -178,7 +178,12 @@ def test_files_are_compared_with_their_hashes_once(
 ) -> None:
     hashed: list[str] = []
     plain = store._hash_file
-    monkeypatch.setattr(store, "_hash_file", lambda file: hashed.append(file.name) or plain(file))
+
+    def noting(file: Path) -> str:
+        hashed.append(file.name)
+        return plain(file)
+
+    monkeypatch.setattr(store, "_hash_file", noting)
     folder = write(layers())
     for _ in range(3):
         FeatureStore(folder, places)

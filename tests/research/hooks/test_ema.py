@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 import torch
 
 from research.hooks.ema import ExponentialMovingAverage
+from research.training.api import Run
 from research.training.checkpoint.save import save_checkpoint
 from research.training.hook import Hook
 from research.training.loop import train
+from research.training.run import TrainingRun
 from tests.research.conftest import StartRun
 
 DECAYS = [2 / 11, 3 / 12, 0.3, 0.3]  # min(0.3, (1 + n) / (10 + n))
@@ -23,14 +23,14 @@ class Watch(Hook):
         self.steps: list[dict[str, torch.Tensor]] = []
         self.evaluated: list[dict[str, torch.Tensor]] = []
 
-    def end_of_step(self, run: Any) -> None:
+    def end_of_step(self, run: Run) -> None:
         self.steps.append(values(run))
 
-    def before_evaluate(self, run: Any, split: str) -> None:
+    def before_evaluate(self, run: Run, split: str) -> None:
         self.evaluated.append(values(run))
 
 
-def values(run: Any) -> dict[str, torch.Tensor]:
+def values(run: Run) -> dict[str, torch.Tensor]:
     return {name: p.detach().clone() for name, p in run.encoder_with_head.named_parameters()}
 
 
@@ -87,8 +87,9 @@ def test_what_is_frozen_is_not_averaged(start_run: StartRun) -> None:
 
 def test_resumed_average_has_the_same_bits(start_run: StartRun) -> None:
     class Save(Hook):
-        def end_of_step(self, run: Any) -> None:
+        def end_of_step(self, run: Run) -> None:
             if run.clock.step == 2 and run.start is None:
+                assert isinstance(run, TrainingRun)
                 save_checkpoint(run, keep=1)
 
     first, second = ExponentialMovingAverage(), ExponentialMovingAverage()

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from research.hooks.fgm import FastGradientMethod
+from research.training.api import Run
 from research.training.hook import Hook
 from research.training.loop import train
 from tests.research.conftest import StartRun
@@ -21,7 +22,7 @@ class Gradient(Hook):
     def __init__(self) -> None:
         self.found: Gradients = {}
 
-    def before_step(self, run: Any) -> None:
+    def before_step(self, run: Run) -> None:
         if run.clock.step == 0:
             self.found = {
                 name: p.grad.clone() for name, p in run.encoder_with_head.named_parameters() if p.grad is not None
@@ -40,7 +41,7 @@ def test_fgm_adds_the_gradient_of_moved_embeddings(start_run: StartRun) -> None:
     class ByHand(Hook):
         """The same, written out: an autograd graph for each example alone."""
 
-        def after_backward(self, run: Any, batch: Any) -> None:
+        def after_backward(self, run: Run, batch: Any) -> None:
             model, table = run.encoder_with_head, run.encoder_with_head.encoder.get_input_embeddings()
             for row in range(len(batch)):
                 length = int(batch.inputs["attention_mask"][row].sum())

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 import torch
 
 from research.data.batches.batch import Batch
 from research.hooks.loss_spike_guard import LossSpikeGuard
+from research.training.api import Run
 from research.training.hook import Hook
 from research.training.loop import train
 from tests.research.conftest import StartRun, use_scaler
@@ -22,19 +21,19 @@ class Spike(Hook):
         self.before: dict[int, torch.Tensor] = {}
         self.moved: list[int] = []
 
-    def on_train_start(self, run: Any) -> None:
+    def on_train_start(self, run: Run) -> None:
         with torch.no_grad():  # sure of itself, so that a wrong label costs much
-            run.encoder_with_head.head.out.bias.copy_(torch.tensor([8.0, -8.0]))
+            run.encoder_with_head.get_parameter("head.out.bias").copy_(torch.tensor([8.0, -8.0]))
 
-    def on_batch(self, run: Any, batch: Batch) -> Batch:
+    def on_batch(self, run: Run, batch: Batch) -> Batch:
         labels = torch.full_like(batch.labels, int(run.clock.step + 1 in self.steps))
         return Batch(batch.inputs, labels, batch.weights, batch.ids)
 
-    def before_step(self, run: Any) -> None:
-        self.before[0] = run.encoder_with_head.head.out.weight.detach().clone()
+    def before_step(self, run: Run) -> None:
+        self.before[0] = run.encoder_with_head.get_parameter("head.out.weight").detach().clone()
 
-    def after_step(self, run: Any) -> None:
-        if not torch.equal(self.before[0], run.encoder_with_head.head.out.weight):
+    def after_step(self, run: Run) -> None:
+        if not torch.equal(self.before[0], run.encoder_with_head.get_parameter("head.out.weight")):
             self.moved.append(run.clock.step)
 
 

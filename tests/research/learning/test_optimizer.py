@@ -27,7 +27,7 @@ def test_block_rates_fall_with_the_distance_from_the_head() -> None:
 def test_every_parameter_is_in_one_group_frozen_ones_included(family: str) -> None:
     model = tiny_model(family)
     for parameter in model.encoder.parameters():
-        parameter.requires_grad_(requires_grad=False)
+        parameter.requires_grad_(False)
     optimizer = create_optimizer(model_blocks(model.encoder, model.head), RunConfig(weight_decay=0.1))
     grouped = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     assert len(grouped) == len(set(grouped)) == len(list(model.parameters()))

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from typing import Any, Literal
 
 import pytest
 import torch
 from torch.optim import SGD, AdamW
 
 from research.learning.optimizer import apply_schedule, create_optimizer
-from research.learning.schedules import GIVEN_BY_CALLER, SCHEDULES, Schedule
+from research.learning.schedules import SCHEDULES, Schedule
 from research.settings.config import Choice, RunConfig
 from research.settings.options import resolve_options
+from research.settings.registries import GIVEN_BY_CALLER
 
 UNCONDITIONAL = [name for name in SCHEDULES if name != "plateau"]
 
@@ -90,9 +93,13 @@ def test_one_cycle_rises_and_falls() -> None:
 
 
 def test_one_cycle_moves_momentum_against_the_rate() -> None:
-    for optimizer_name, read in (("sgd", lambda group: group["momentum"]), ("adamw", lambda group: group["betas"][0])):
+    momentum_of: dict[Literal["sgd", "adamw"], Callable[[dict[str, Any]], float]] = {
+        "sgd": lambda group: group["momentum"],
+        "adamw": lambda group: group["betas"][0],
+    }
+    for optimizer_name, read in momentum_of.items():
         parameter = torch.nn.Parameter(torch.zeros(2, 2))
-        config = RunConfig(optimizer=optimizer_name)  # type: ignore[arg-type]
+        config = RunConfig(optimizer=optimizer_name)
         optimizer = create_optimizer([("head", [("weight", parameter)])], config)
         choice = Choice("one_cycle", {"cycle_momentum": True})
         schedule = Schedule(choice, num_warmup_steps=2, num_training_steps=6)

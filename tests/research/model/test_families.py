@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
-from transformers import AutoConfig, AutoModel
+from transformers import AutoConfig, AutoModel, PreTrainedModel
 
 from research.model.encoders import pooler_arguments
 from research.model.families import FAMILIES, encoder_blocks, find_family, longest_input, model_blocks, set_dropout
@@ -16,17 +18,18 @@ REST = {
 }
 
 
-def tiny_encoder(family, **changed):
+def tiny_encoder(family: str, **changed: Any) -> PreTrainedModel:
     config = tiny_config(family, **changed)
-    return AutoModel.from_config(config, **pooler_arguments(config))
+    encoder: PreTrainedModel = AutoModel.from_config(config, **pooler_arguments(config))
+    return encoder
 
 
-def test_families_tested_are_all_there_are():
+def test_families_tested_are_all_there_are() -> None:
     assert set(FAMILIES) == set(FAMILY_NAMES)
 
 
 @pytest.mark.parametrize("family", FAMILY_NAMES)
-def test_blocks_hold_every_parameter_once(family):
+def test_blocks_hold_every_parameter_once(family: str) -> None:
     model = tiny_model(family)
     blocks = model_blocks(model.encoder, model.head)
     names = [name for _, parameters in blocks for name, _ in parameters]
@@ -35,7 +38,7 @@ def test_blocks_hold_every_parameter_once(family):
 
 
 @pytest.mark.parametrize("family", FAMILY_NAMES)
-def test_blocks_names_and_order(family):
+def test_blocks_names_and_order(family: str) -> None:
     layers = ["layer.0"] if family == "albert" else ["layer.0", "layer.1"]
     rest = ["rest"] if family in REST else []
     model = tiny_model(family)
@@ -46,7 +49,7 @@ def test_blocks_names_and_order(family):
 
 
 @pytest.mark.parametrize("family", sorted(REST))
-def test_blocks_rest_is_what_belongs_to_no_layer(family):
+def test_blocks_rest_is_what_belongs_to_no_layer(family: str) -> None:
     encoder = tiny_encoder(family)
     rest = [name for name, _ in dict(encoder_blocks(encoder))["rest"]]
     assert {part for part in REST[family] if any(name.startswith(part) for name in rest)} == REST[family]
@@ -54,7 +57,7 @@ def test_blocks_rest_is_what_belongs_to_no_layer(family):
 
 
 @pytest.mark.parametrize("family", ["albert", "electra"])
-def test_blocks_projection_of_embeddings_belongs_to_embeddings(family):
+def test_blocks_projection_of_embeddings_belongs_to_embeddings(family: str) -> None:
     encoder = tiny_encoder(family)
     projections = [
         parameter for _, parameter in dict(encoder_blocks(encoder))["embeddings"] if parameter.shape == (32, 16)
@@ -62,17 +65,17 @@ def test_blocks_projection_of_embeddings_belongs_to_embeddings(family):
     assert len(projections) == 1
 
 
-def test_blocks_of_eleven_layers_keep_layer_1_apart_from_layer_10():
+def test_blocks_of_eleven_layers_keep_layer_1_apart_from_layer_10() -> None:
     blocks = dict(encoder_blocks(tiny_encoder("bert", num_hidden_layers=11)))
     assert len(blocks["layer.1"]) == len(blocks["layer.10"]) == 16
 
 
-def test_blocks_of_an_albert_with_groups_are_its_groups():
+def test_blocks_of_an_albert_with_groups_are_its_groups() -> None:
     blocks = dict(encoder_blocks(tiny_encoder("albert", num_hidden_groups=2)))
     assert list(blocks) == ["embeddings", "layer.0", "layer.1"]
 
 
-def test_blocks_of_an_unknown_family_are_found_and_said(caplog):
+def test_blocks_of_an_unknown_family_are_found_and_said(caplog: pytest.LogCaptureFixture) -> None:
     config = AutoConfig.for_model(
         "gpt2", vocab_size=50, n_embd=32, n_layer=3, n_head=2, n_positions=20, bos_token_id=1, eos_token_id=1
     )
@@ -83,16 +86,16 @@ def test_blocks_of_an_unknown_family_are_found_and_said(caplog):
     assert "'gpt2' is not known: taking 'h' for its layers and 'wte' for its embeddings" in caplog.text
 
 
-def test_blocks_of_an_encoder_without_layers_are_refused():
+def test_blocks_of_an_encoder_without_layers_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     encoder = tiny_encoder("bert")
     encoder.encoder = nn.Identity()
-    encoder.config.model_type = "no_such_family"
+    monkeypatch.setattr(encoder.config, "model_type", "no_such_family")
     with pytest.raises(ValueError, match="Found no layers in an encoder of the family 'no_such_family'"):
         find_family(encoder)
 
 
 @pytest.mark.parametrize("family", FAMILY_NAMES)
-def test_set_dropout_reaches_every_dropout(family):
+def test_set_dropout_reaches_every_dropout(family: str) -> None:
     config = tiny_config(family)
     set_dropout(config, dropout=0.25, attention_dropout=0.5)
     encoder = AutoModel.from_config(config, **pooler_arguments(config))
@@ -102,7 +105,7 @@ def test_set_dropout_reaches_every_dropout(family):
 
 
 @pytest.mark.parametrize("family", FAMILY_NAMES)
-def test_set_dropout_of_zero_leaves_nothing_random(family):
+def test_set_dropout_of_zero_leaves_nothing_random(family: str) -> None:
     config = tiny_config(family)
     set_dropout(config, dropout=0.0, attention_dropout=0.0)
     encoder = AutoModel.from_config(config, **pooler_arguments(config)).train()
@@ -112,7 +115,7 @@ def test_set_dropout_of_zero_leaves_nothing_random(family):
 
 @pytest.mark.parametrize("setting", ["dropout", "attention_dropout"])
 @pytest.mark.parametrize("family", FAMILY_NAMES)
-def test_set_dropout_alone_makes_training_random(family, setting):
+def test_set_dropout_alone_makes_training_random(family: str, setting: str) -> None:
     config = tiny_config(family)
     set_dropout(config, **({"dropout": 0.0, "attention_dropout": 0.0} | {setting: 0.5}))
     encoder = AutoModel.from_config(config, **pooler_arguments(config)).train()
@@ -120,20 +123,22 @@ def test_set_dropout_alone_makes_training_random(family, setting):
     assert not torch.equal(first, second)
 
 
-def test_set_dropout_none_keeps_the_encoders_own():
+def test_set_dropout_none_keeps_the_encoders_own() -> None:
     config = tiny_config("bert", hidden_dropout_prob=0.3)
     set_dropout(config, dropout=None, attention_dropout=0.2)
     assert (config.hidden_dropout_prob, config.attention_probs_dropout_prob) == (0.3, 0.2)
 
 
-def test_set_dropout_of_an_unknown_family_takes_the_usual_names():
+def test_set_dropout_of_an_unknown_family_takes_the_usual_names() -> None:
     config = AutoConfig.for_model("camembert")
     assert "camembert" not in FAMILIES
     set_dropout(config, dropout=0.3, attention_dropout=0.2)
     assert (config.hidden_dropout_prob, config.attention_probs_dropout_prob) == (0.3, 0.2)
 
 
-def test_set_dropout_of_a_family_with_other_names_is_refused_unless_it_is_the_default(caplog):
+def test_set_dropout_of_a_family_with_other_names_is_refused_unless_it_is_the_default(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     config = AutoConfig.for_model("gpt2")
     for settings in ({"dropout": 0.0, "attention_dropout": None}, {"dropout": None, "attention_dropout": 0.1}):
         with pytest.raises(
@@ -145,13 +150,14 @@ def test_set_dropout_of_a_family_with_other_names_is_refused_unless_it_is_the_de
 
 
 @pytest.mark.parametrize("family", [family for family in FAMILY_NAMES if family not in {"modernbert", "deberta-v2"}])
-def test_longest_input_is_the_longest_that_works(family):
+def test_longest_input_is_the_longest_that_works(family: str) -> None:
     encoder = tiny_encoder(family).eval()
     longest = longest_input(encoder.config)
+    assert longest is not None
     encoder(**tiny_batch((longest,)))
     with pytest.raises((IndexError, RuntimeError)):
         encoder(**tiny_batch((longest + 1,)))
 
 
-def test_longest_input_of_relative_positions_has_no_limit():
+def test_longest_input_of_relative_positions_has_no_limit() -> None:
     assert longest_input(tiny_config("deberta-v2")) is None

@@ -23,6 +23,7 @@ from research.tasks.single_label import SingleLabel
 from research.training.api import Run
 from research.training.checkpoint.save import save_checkpoint
 from research.training.loop import train
+from research.training.run import TrainingRun
 from tests.research.conftest import StartRun
 from tests.research.model.tiny_encoders import tiny_model
 from tests.shipped import shipped
@@ -249,7 +250,7 @@ def test_random_head_is_reported(accelerator: Accelerator, tiny_encoder: Path) -
 def test_check_leaves_model_and_random_numbers_as_they_were(accelerator: Accelerator, tiny_encoder: Path) -> None:
     model = tiny_model("bert")
     model.train()
-    model.encoder.embeddings.eval()
+    model.encoder.get_submodule("embeddings").eval()
     modes = {name: module.training for name, module in model.named_modules()}
     values = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     state = torch.random.get_rng_state()
@@ -302,6 +303,7 @@ def test_buffers_of_a_head_are_resumed_exactly(start_run: StartRun) -> None:
     class Save(Hook):
         def end_of_step(self, run: Run) -> None:
             if run.clock.step == 2:
+                assert isinstance(run, TrainingRun)
                 save_checkpoint(run, keep=1)
 
     whole = start_run([Save()], head="Normalized")

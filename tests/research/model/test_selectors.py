@@ -6,8 +6,8 @@ import re
 
 import pytest
 
+from research.model.selector_forms import SelectorError
 from research.model.selectors import (
-    SelectorError,
     frozen_modules,
     select_blocks,
     select_layers,
@@ -105,7 +105,7 @@ def test_what_is_frozen_as_a_whole_is_found(family: str) -> None:
     model.encoder.requires_grad_(False)
     assert frozen_modules(model) == [model.encoder]
     layers = "encoder." + LAYER[family].replace("\\", "")
-    (last,) = [model.get_submodule(layers)[-1]]  # type: ignore[index]
+    *_, last = model.get_submodule(layers).children()
     last.requires_grad_(True)
     frozen = frozen_modules(model)
     assert last not in frozen

@@ -55,8 +55,10 @@ def tiny_config(family: str, **changed: Any) -> PretrainedConfig:
     return config
 
 
-class ProbeHead(Head):
+class Probe(Head):
     """Mean over tokens, linear; initialised to what no library would, and with a buffer."""
+
+    shift: Tensor
 
     def __init__(self, encoder: EncoderSpec, num_labels: int, *, first: float = 7.0, shift: bool = True) -> None:
         super().__init__()
@@ -65,13 +67,20 @@ class ProbeHead(Head):
         nn.init.constant_(self.out.bias, first)
         self.register_buffer("shift", torch.full((num_labels,), float(shift)))
 
-    def forward(self, hidden_states: Tensor, attention_mask: Tensor) -> Tensor:
+    def logits_of(self, hidden_states: Tensor, attention_mask: Tensor) -> Tensor:
         weights = attention_mask.to(hidden_states.dtype).unsqueeze(-1)
         mean = (hidden_states * weights).sum(1) / weights.sum(1).clamp_min(1)
         return self.out(mean) + self.shift
 
 
-class AllLayersProbeHead(ProbeHead):
+class ProbeHead(Probe):
+    """The probe on the last hidden states."""
+
+    def forward(self, hidden_states: Tensor, attention_mask: Tensor) -> Tensor:
+        return self.logits_of(hidden_states, attention_mask)
+
+
+class AllLayersProbeHead(Probe):
     """The same on the sum of all hidden states, which it insists on getting as a tuple."""
 
     wants = "all_hidden_states"
@@ -83,7 +92,7 @@ class AllLayersProbeHead(ProbeHead):
     def forward(self, hidden_states: tuple[Tensor, ...], attention_mask: Tensor) -> Tensor:
         assert isinstance(hidden_states, tuple)
         assert len(hidden_states) == self.num_hidden_states
-        return super().forward(torch.stack(hidden_states).sum(0), attention_mask)
+        return self.logits_of(torch.stack(hidden_states).sum(0), attention_mask)
 
 
 if "probe" not in HEADS:

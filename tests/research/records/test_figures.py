@@ -25,6 +25,7 @@ def test_figures_are_drawn_for_few_and_many_labels(num_labels: int) -> None:
     assert 0 not in counts, "an empty cell says it better"
     assert sum(counts) == 300
     curves = pr_curve_figure(task, labels, np.log(scores))
+    assert curves is not None
     assert len(curves.axes[0].lines) == (1 if num_labels == 2 else min(num_labels, NUM_CURVES))
     assert (f"of {num_labels} labels" in curves.axes[0].get_title()) == (num_labels > NUM_CURVES)
     for figure in (matrix, curves):
@@ -37,6 +38,7 @@ def test_pr_curve_takes_many_labels_per_row() -> None:
     task = MultiLabel(("a", "b", "never"), (1, 1, 0), 4)
     labels = np.array([[1, 0, 0], [0, 1, 0], [1, 1, 0], [0, 0, 0]])
     figure = pr_curve_figure(task, labels, np.random.default_rng(0).normal(size=(4, 3)))
+    assert figure is not None
     assert [text.get_text()[:1] for text in figure.legends[0].get_texts()] == ["a", "b"]
 
 
@@ -53,6 +55,7 @@ def test_names_with_dollars_are_no_formulas() -> None:
         pr_curve_figure(task, labels, np.log(scores)),
     ]
     for figure in [*figures, regression_figure(score, np.array([1.0, 2.0]), np.array([1.0, 3.0]))]:
+        assert figure is not None
         figure.savefig(io.BytesIO(), format="png")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -28,7 +29,8 @@ def test_weights_sha256_sees_names_shapes_and_bytes() -> None:
     again = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3))
     again.load_state_dict(model.state_dict())
     assert weights_sha256(again) == first
-    again[1].running_mean[0] = torch.nextafter(again[1].running_mean[0], torch.tensor(1.0))  # type: ignore[index, operator]
+    mean = again.get_buffer("1.running_mean")
+    mean[0] = torch.nextafter(mean[0], torch.tensor(1.0))
     assert weights_sha256(again) != first
     assert weights_sha256(nn.ModuleDict({"a": model[0], "b": model[1]})) != first
     flat, square = nn.Module(), nn.Module()
@@ -89,7 +91,7 @@ def test_result_holds_no_nan(tmp_path: Path) -> None:
     ],
 )
 def test_predictions_have_one_score_per_class(
-    tmp_path: Path, task: Task, logits: list[list[float]], labels: np.ndarray, expected: dict[str, list[object]]
+    tmp_path: Path, task: Task, logits: list[list[float]], labels: np.ndarray, expected: dict[str, list[Any]]
 ) -> None:
     found = Predictions(np.arange(2), np.array(logits, dtype=np.float32), labels, 0.0, {})
     write_predictions(tmp_path, "test", task, found, [("one.csv", 0), ("empty.csv", 1), ("two.csv", 1)])

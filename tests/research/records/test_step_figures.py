@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from research.edits.records import Record
@@ -15,7 +16,7 @@ def edit(number: int, step: int) -> Record:
 def test_edits_are_marked_where_they_were_made() -> None:
     figure = loss_figure(([1, 2, 3], [3.0, 2.0, 1.0]), ([3], [1.5]), [edit(1, 1), edit(2, 2)], 3)
     (axes,) = figure.axes
-    dotted = [line.get_xdata()[0] for line in axes.lines if line.get_linestyle() == ":"]
+    dotted = [np.asarray(line.get_xdata())[0] for line in axes.lines if line.get_linestyle() == ":"]
     assert dotted == [1.5, 2.5]
     assert [(text.get_text(), text.get_position()[0]) for text in axes.texts] == [("1", 1.5), ("2", 2.5)]
     assert {line.get_label() for line in axes.lines} >= {"training", "validation"}
@@ -30,8 +31,8 @@ def test_numbers_of_edits_that_lie_close_are_joined() -> None:
 def test_long_curves_are_drawn_as_means_of_neighbours() -> None:
     steps = list(range(1, 2 * MAX_POINTS + 1))
     (axes,) = curves_figure({"x": (steps, [float(step) for step in steps])}, "x", [], len(steps)).axes
-    assert len(axes.lines[0].get_xdata()) == MAX_POINTS
-    assert axes.lines[0].get_ydata()[0] == 1.5
+    assert len(np.asarray(axes.lines[0].get_xdata())) == MAX_POINTS
+    assert np.asarray(axes.lines[0].get_ydata())[0] == 1.5
 
 
 def test_values_that_are_not_finite_leave_gaps() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,9 @@ import pytest
 
 from research import Hook, RunConfig, run_experiment
 from research.records.tracker_runs import CONTINUATIONS, read_tracker_runs
+from research.training.api import Run
+
+RunAll = Callable[[str], RunConfig]
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # the trackers' own
 
@@ -22,7 +26,7 @@ class Cut(Hook):
     def __init__(self, *, fails: bool = False) -> None:
         self.fails = fails
 
-    def end_of_step(self, run: Any) -> None:
+    def end_of_step(self, run: Run) -> None:
         if self.fails and run.clock.step == 3:
             raise RuntimeError("cut")
 
@@ -30,11 +34,11 @@ class Cut(Hook):
 @pytest.fixture
 def run_cut_resume_and_fork(
     tiny_encoder: Path, tiny_reviews: Path, cache_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Any:
+) -> RunAll:
     """Cut a run, resume it to its end, and fork it, all with one tracker; returns the resumed run's settings."""
     monkeypatch.setenv("MIDWAY_CACHE", str(cache_dir))
     monkeypatch.chdir(tmp_path)
-    settings = {
+    settings: dict[str, Any] = {
         "encoder": str(tiny_encoder),
         "data": str(tiny_reviews),
         "batch_size": 8,
@@ -59,7 +63,7 @@ def run_cut_resume_and_fork(
 
 
 def test_mlflow_continues_its_run(
-    run_cut_resume_and_fork: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run_cut_resume_and_fork: RunAll, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import mlflow  # takes seconds: only for this test
 
@@ -80,7 +84,9 @@ def test_mlflow_continues_its_run(
         run_experiment(resumed, hooks=[Cut()])
 
 
-def test_wandb_continues_its_run(run_cut_resume_and_fork: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wandb_continues_its_run(
+    run_cut_resume_and_fork: RunAll, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB_DIR", str(tmp_path))
     monkeypatch.setenv("WANDB_SILENT", "true")

@@ -16,6 +16,7 @@ from research.report.label_table import MOST_SHOWN, label_table
 from research.report.mistakes import Scored
 from research.tasks.base import Task
 from research.tasks.single_label import SingleLabel
+from research.training.api import Run
 
 
 def labels_task(num_labels: int) -> Task:
@@ -122,7 +123,7 @@ def test_run_whose_report_cannot_be_drawn_is_finished(
     settings: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     class Obstacle(Hook):
-        def on_train_end(self, run: Any) -> None:
+        def on_train_end(self, run: Run) -> None:
             (run.directory / "report.html" / "in the way").mkdir(parents=True)
 
     result = run_experiment(RunConfig(**settings), hooks=[Obstacle()])
@@ -135,7 +136,7 @@ def test_best_model_that_is_the_last_is_evaluated_once(settings: dict[str, Any])
     evaluated = []
 
     class Listener(Hook):
-        def after_evaluate(self, run: Any, split: str, metrics: dict[str, float]) -> None:
+        def after_evaluate(self, run: Run, split: str, metrics: dict[str, float]) -> None:
             evaluated.append(split)
 
     result = run_experiment(RunConfig(**settings, best_metric="loss"), hooks=[Listener()])

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from research import Hook, RunConfig, run_experiment
+from research.training.api import Run
 
 
 @pytest.fixture
@@ -30,7 +31,7 @@ def settings(
 @pytest.mark.filterwarnings("error:Attempting to set identical")
 def test_run_that_stops_before_its_first_step_has_a_page(settings: dict[str, Any]) -> None:
     class Stops(Hook):
-        def on_train_start(self, run: Any) -> None:
+        def on_train_start(self, run: Run) -> None:
             run.stop("nothing to do")
 
     result = run_experiment(RunConfig(**settings), hooks=[Stops()])

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from research import Hook, RunConfig
 from research.data.batches.batch import Batch
 from research.hooks.gradual_unfreezing import GradualUnfreezing
 from research.hooks.length_warmup import LengthWarmup
+from research.training.api import Run
 from research.training.loop import train
 from tests.research.conftest import StartRun
 
@@ -22,11 +21,11 @@ class Watch(Hook):
         self.widths: list[int] = []
         self.ids: list[list[int]] = []
 
-    def on_batch(self, run: Any, batch: Batch) -> None:
+    def on_batch(self, run: Run, batch: Batch) -> None:
         self.widths.append(batch.inputs["input_ids"].shape[1])
         self.ids.append(batch.ids.tolist())
 
-    def before_step(self, run: Any) -> None:
+    def before_step(self, run: Run) -> None:
         named = run.encoder_with_head.named_parameters()
         self.trained.append(
             {

@@ -25,7 +25,7 @@ from research.model.encoders import load_encoder, load_encoder_config, load_toke
 from research.settings.command_line import parse
 from research.system.errors import is_for_the_user
 from research.system.manifest import MANIFEST, find_damage, write_manifest
-from research.training.checkpoint.load import CheckpointError
+from research.training.checkpoint.find import CheckpointError
 
 Train = Callable[..., dict[str, Any]]
 Forge = Callable[[object, Path], bytes]

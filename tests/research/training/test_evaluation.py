@@ -14,6 +14,7 @@ import torch
 from accelerate.utils import set_seed
 
 from research import Hook, RunConfig, run_experiment
+from research.training.api import Run
 from research.training.evaluation import evaluate
 from research.training.nonfinite import NonFiniteError
 from tests.research.conftest import StartRun
@@ -27,14 +28,14 @@ class Overflow(Hook):
         self._is_done = False
         self._bias: torch.Tensor | None = None
 
-    def before_evaluate(self, run: Any, split: str) -> None:
+    def before_evaluate(self, run: Run, split: str) -> None:
         if (split, run.clock.step) == (self.split, self.step) and not self._is_done:
             self._is_done = True
             bias = list(run.encoder_with_head.head.parameters())[-1]
             self._bias = bias.detach().clone()
             bias.data[0] = math.inf
 
-    def after_evaluate(self, run: Any, split: str, metrics: dict[str, float]) -> None:
+    def after_evaluate(self, run: Run, split: str, metrics: dict[str, float]) -> None:
         if self._bias is not None:
             list(run.encoder_with_head.head.parameters())[-1].data.copy_(self._bias)
             self._bias = None

@@ -14,6 +14,7 @@ from research.data.batches.tokens import tokenize_splits
 from research.tasks.base import TASKS
 from research.tasks.single_label import SingleLabel
 from tests.research.data.batches.tokenizers_by_family import FAMILIES
+from tests.research.data.conftest import Loader, WriteCsv, WriteJsonl
 
 TASK = SingleLabel(("no", "yes"))
 TEXTS = ["good film", "one", "bad film one two good film, bad film. 123 " * 3, "two bad film"]
@@ -63,7 +64,7 @@ def test_batch_is_truncated_as_the_tokenizer_does(family: str, pair: bool) -> No
         assert_same(collate(rows).inputs, dict(expected))
 
 
-def test_real_reviews_are_truncated_as_the_tokenizer_does(load, minilm) -> None:
+def test_real_reviews_are_truncated_as_the_tokenizer_does(load: Loader, minilm: PreTrainedTokenizerBase) -> None:
     splits = load("imdb", limit_train=64, limit_validation=1, limit_test=1)
     tokens = tokenize_splits(splits, minilm)
     for max_length in (16, 128, 512):
@@ -74,7 +75,9 @@ def test_real_reviews_are_truncated_as_the_tokenizer_does(load, minilm) -> None:
         assert_same(batch.inputs, dict(expected))
 
 
-def test_real_pairs_are_truncated_as_the_tokenizer_does(load, write_jsonl, minilm) -> None:
+def test_real_pairs_are_truncated_as_the_tokenizer_does(
+    load: Loader, write_jsonl: WriteJsonl, minilm: PreTrainedTokenizerBase
+) -> None:
     reviews = load("imdb", limit_train=80, limit_validation=1, limit_test=1).train["text"]
     rows = [
         {"sentence1": first, "sentence2": second[: 40 * index], "label": index % 2}
@@ -100,7 +103,9 @@ def test_real_pairs_are_truncated_as_the_tokenizer_does(load, write_jsonl, minil
         ("tail", 12, list(range(10, 20))),
     ],
 )
-def test_truncation_keeps_what_it_says(minilm, truncation: Any, max_length: int, kept: list[int]) -> None:
+def test_truncation_keeps_what_it_says(
+    minilm: PreTrainedTokenizerBase, truncation: Any, max_length: int, kept: list[int]
+) -> None:
     collate = Collator(minilm, TASK, max_length=max_length, truncation=truncation, pair=False)
     batch = collate({"id": [0], "input_ids": [list(range(10, 20))], "label": [1]})
     assert batch.inputs["input_ids"].tolist() == [[101, *kept, 102]]
@@ -111,7 +116,7 @@ def test_truncation_keeps_what_it_says(minilm, truncation: Any, max_length: int,
     [((10, 4), 13, (6, 4)), ((4, 10), 13, (4, 6)), ((10, 10), 14, (5, 6)), ((10, 9), 14, (6, 5)), ((3, 3), 9, (3, 3))],
 )
 def test_truncation_of_pairs_cuts_the_longer_text_first(
-    minilm, lengths: tuple[int, int], max_length: int, kept: tuple[int, int]
+    minilm: PreTrainedTokenizerBase, lengths: tuple[int, int], max_length: int, kept: tuple[int, int]
 ) -> None:
     collate = Collator(minilm, TASK, max_length=max_length, truncation="tail", pair=True)
     first, second = [7] * lengths[0], [8] * lengths[1]
@@ -120,9 +125,9 @@ def test_truncation_of_pairs_cuts_the_longer_text_first(
     assert batch.inputs["token_type_ids"].tolist() == [[0] * (kept[0] + 2) + [1] * (kept[1] + 1)]
 
 
-def test_length_and_truncation_may_change_between_batches(minilm) -> None:
+def test_length_and_truncation_may_change_between_batches(minilm: PreTrainedTokenizerBase) -> None:
     collate = Collator(minilm, TASK, max_length=8, truncation="head", pair=False)
-    rows = {"id": [0], "input_ids": [list(range(10, 20))], "label": [1]}
+    rows: dict[str, list[Any]] = {"id": [0], "input_ids": [list(range(10, 20))], "label": [1]}
     assert collate(rows).inputs["input_ids"].shape == (1, 8)
     collate.max_length, collate.truncation = 4, "tail"
     assert collate(rows).inputs["input_ids"].tolist() == [[101, 18, 19, 102]]
@@ -139,7 +144,9 @@ def test_length_and_truncation_may_change_between_batches(minilm) -> None:
         ({"truncation": "middle"}, "truncation must be head, tail, head_tail; got 'middle'"),
     ],
 )
-def test_collator_refuses_settings_out_of_range(minilm, settings: dict[str, Any], message: str) -> None:
+def test_collator_refuses_settings_out_of_range(
+    minilm: PreTrainedTokenizerBase, settings: dict[str, Any], message: str
+) -> None:
     with pytest.raises(ValueError, match=message):
         Collator(minilm, TASK, **{"max_length": 16, "truncation": "head", "pair": False, **settings})
 
@@ -152,7 +159,7 @@ def test_collator_refuses_a_tokenizer_that_cannot_pad() -> None:
         Collator(tokenizer, TASK, max_length=16, truncation="head", pair=False)
 
 
-def test_rows_without_tokens_are_special_tokens_and_padding(minilm) -> None:
+def test_rows_without_tokens_are_special_tokens_and_padding(minilm: PreTrainedTokenizerBase) -> None:
     collate = Collator(minilm, TASK, max_length=8, truncation="head", pair=False)
     batch = collate({"id": [5, 6], "input_ids": [[], [9, 9]], "label": [0, 1]})
     assert batch.inputs["input_ids"].tolist() == [[101, 102, *[0] * 6], [101, 9, 9, 102, *[0] * 4]]
@@ -164,7 +171,7 @@ def test_rows_without_tokens_are_special_tokens_and_padding(minilm) -> None:
     ("num_tokens", "max_length", "width"),
     [(1, 512, 32), (30, 512, 32), (31, 512, 64), (500, 512, 512), (31, 40, 40), (9, 20, 20)],
 )
-def test_batches_have_few_widths(minilm, num_tokens: int, max_length: int, width: int) -> None:
+def test_batches_have_few_widths(minilm: PreTrainedTokenizerBase, num_tokens: int, max_length: int, width: int) -> None:
     collate = Collator(minilm, TASK, max_length=max_length, truncation="head", pair=False)
     batch = collate({"id": [0], "input_ids": [[9] * num_tokens], "label": [0]})
     assert {name: tuple(values.shape) for name, values in batch.inputs.items()} == dict.fromkeys(
@@ -181,14 +188,18 @@ def test_batches_have_few_widths(minilm, num_tokens: int, max_length: int, width
         ("regression", [2.5, -1.0], torch.tensor([2.5, -1.0])),
     ],
 )
-def test_labels_are_what_the_objective_takes(minilm, problem_type: str, labels: Any, expected: torch.Tensor) -> None:
+def test_labels_are_what_the_objective_takes(
+    minilm: PreTrainedTokenizerBase, problem_type: str, labels: Any, expected: torch.Tensor
+) -> None:
     collate = Collator(minilm, TASKS[problem_type](("a", "b", "c")), max_length=8, truncation="head", pair=False)
     batch = collate({"id": [0, 1], "input_ids": [[1], [2]], "label": labels})
     assert torch.equal(batch.labels, expected)
     assert batch.labels.dtype == expected.dtype
 
 
-def test_rows_may_come_as_columns_or_one_by_one_with_weights(load, write_csv, minilm) -> None:
+def test_rows_may_come_as_columns_or_one_by_one_with_weights(
+    load: Loader, write_csv: WriteCsv, minilm: PreTrainedTokenizerBase
+) -> None:
     splits = tokenize_splits(load(write_csv(*[f"text {'a ' * row},{row % 2}" for row in range(40)])), minilm)
     collate = Collator(minilm, splits.task, max_length=16, truncation="head_tail", pair=False)
     rows = np.array([3, 1, 1])

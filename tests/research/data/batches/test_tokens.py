@@ -10,14 +10,17 @@ import pyarrow as pa
 import pytest
 import transformers
 from datasets import Dataset
+from transformers import PreTrainedTokenizerBase
 
 from research.data.batches.tokens import TOKENS_FORMAT, tokenize_splits
 from tests.conftest import WORDS
-from tests.research.data.conftest import reviews
+from tests.research.data.conftest import Loader, WriteCsv, WriteJsonl, reviews
 from tests.research.data.entry_hash import hash_entry
 
 
-def test_tokens_are_untruncated_and_without_special_tokens(load, write_csv, minilm) -> None:
+def test_tokens_are_untruncated_and_without_special_tokens(
+    load: Loader, write_csv: WriteCsv, minilm: PreTrainedTokenizerBase
+) -> None:
     long = "one two three " * 2000
     splits = load(write_csv(f"{long},label 0", *reviews(60)))
     tokens = tokenize_splits(splits, minilm)
@@ -33,7 +36,9 @@ def test_tokens_are_untruncated_and_without_special_tokens(load, write_csv, mini
     assert max(max(split["length"]) for _, split in tokens.items()) == 6002
 
 
-def test_tokens_of_long_texts_warn_about_nothing(load, write_csv, minilm, caplog) -> None:
+def test_tokens_of_long_texts_warn_about_nothing(
+    load: Loader, write_csv: WriteCsv, minilm: PreTrainedTokenizerBase, caplog: pytest.LogCaptureFixture
+) -> None:
     splits = load(write_csv(*[f"{'word ' * 600}{row},{row % 2}" for row in range(40)]))
     transformers.logging.enable_propagation()
     try:
@@ -45,7 +50,7 @@ def test_tokens_of_long_texts_warn_about_nothing(load, write_csv, minilm, caplog
         transformers.logging.disable_propagation()
 
 
-def test_pairs_have_two_lists_of_tokens(load, write_csv, minilm) -> None:
+def test_pairs_have_two_lists_of_tokens(load: Loader, write_csv: WriteCsv, minilm: PreTrainedTokenizerBase) -> None:
     lines = [f"first {row},the second {row},{row % 2}" for row in range(40)]
     splits = load(write_csv(*lines, header="premise,hypothesis,label"))
     tokens = tokenize_splits(splits, minilm)
@@ -56,14 +61,16 @@ def test_pairs_have_two_lists_of_tokens(load, write_csv, minilm) -> None:
     assert row["length"] == len(row["input_ids"]) + len(row["pair_ids"]) + 3
 
 
-def test_lengths_come_as_one_array(load, write_csv, minilm) -> None:
+def test_lengths_come_as_one_array(load: Loader, write_csv: WriteCsv, minilm: PreTrainedTokenizerBase) -> None:
     tokens = tokenize_splits(load(write_csv(*reviews(40))), minilm)
     lengths = tokens.train.with_format("numpy")["length"][:]
     assert lengths.shape == (30,)
     assert np.issubdtype(lengths.dtype, np.integer)
 
 
-def test_texts_without_a_known_token_are_counted(load, write_jsonl, minilm) -> None:
+def test_texts_without_a_known_token_are_counted(
+    load: Loader, write_jsonl: WriteJsonl, minilm: PreTrainedTokenizerBase
+) -> None:
     # The tokenizer drops control characters, and knows no Gothic.
     texts = ["\U00010330\U00010331", "\x07", "\U00010332 known"] + [f"review {row}" for row in range(37)]
     folder = write_jsonl(
@@ -82,7 +89,9 @@ def test_texts_without_a_known_token_are_counted(load, write_jsonl, minilm) -> N
     ]
 
 
-def test_texts_are_refused_if_the_tokenizer_knows_too_few(load, write_csv, minilm) -> None:
+def test_texts_are_refused_if_the_tokenizer_knows_too_few(
+    load: Loader, write_csv: WriteCsv, minilm: PreTrainedTokenizerBase
+) -> None:
     splits = load(write_csv(*[f"{chr(0x10330 + row % 20)} {'known' * (row % 8 > 2)},{row % 2}" for row in range(80)]))
     with pytest.raises(ValueError, match=r"of \d+ train rows have no token .*allow_unknown_tokens=true"):
         tokenize_splits(splits, minilm)
@@ -92,7 +101,7 @@ def test_texts_are_refused_if_the_tokenizer_knows_too_few(load, write_csv, minil
 
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-def test_python_tokenizers_are_spread_over_processes(load, write_csv) -> None:
+def test_python_tokenizers_are_spread_over_processes(load: Loader, write_csv: WriteCsv) -> None:
     from transformers import ByT5Tokenizer
 
     tokenizer = ByT5Tokenizer()

@@ -58,7 +58,7 @@ FAMILIES: dict[str, Callable[[], PreTrainedTokenizerBase]] = {
     ),
     "deberta_v2": lambda: transformers.DebertaV2Tokenizer(vocab=_scored("[PAD]", "[CLS]", "[SEP]", "[UNK]", "[MASK]")),
     "distilbert": lambda: transformers.DistilBertTokenizer(vocab=_pieces(*_BERT)),
-    "electra": lambda: transformers.ElectraTokenizer(vocab=_pieces(*_BERT)),
+    "electra": lambda: transformers.BertTokenizer(vocab=_pieces(*_BERT)),
     "modernbert": _modernbert,
     "mpnet": lambda: transformers.MPNetTokenizer(vocab=_pieces(*_ROBERTA, "[UNK]")),
     "roberta": lambda: transformers.RobertaTokenizer(vocab=_merged(*_ROBERTA), merges=[]),

@@ -6,29 +6,36 @@ import importlib.util
 import multiprocessing
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from multiprocessing.queues import Queue
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
+from typing import Any
 
 import pytest
+from transformers import PreTrainedTokenizerBase
 
 from research.data.batches import tokens
 from research.data.prepare import cache, prepare
+from research.data.prepare import load as module
 from research.data.prepare.cleaning import CLEANING
 from research.data.prepare.load import load_splits
 from research.settings.config import DataSettings
 from tests.limits import HANG_LIMIT
-from tests.research.data.conftest import reviews
+from tests.research.data.conftest import Loader, WriteCsv, reviews
 from tests.rights import modes_count
 
 
 @pytest.fixture
-def preparations(monkeypatch) -> list[str]:
+def preparations(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Counts what is prepared instead of being found; the preparation itself is the real one."""
     counted: list[str] = []
     build = cache.fetch
 
-    def fetch(cache_dir, kind, key, make, log):
-        def counting(target):
+    def fetch(
+        cache_dir: Path, kind: str, key: str, make: Callable[[Path], dict[str, Any]], log: Callable[[str], None]
+    ) -> tuple[Path, dict[str, Any]]:
+        def counting(target: Path) -> dict[str, Any]:
             counted.append(kind)
             return make(target)
 
@@ -38,7 +45,9 @@ def preparations(monkeypatch) -> list[str]:
     return counted
 
 
-def test_second_call_reads_nothing_and_says_the_same(load, write_csv, preparations, minilm) -> None:
+def test_second_call_reads_nothing_and_says_the_same(
+    load: Loader, write_csv: WriteCsv, preparations: list[str], minilm: PreTrainedTokenizerBase
+) -> None:
     path = write_csv(*reviews(40))
     first = load(path)
     tokens.tokenize_splits(first, minilm, log=print)
@@ -52,7 +61,7 @@ def test_second_call_reads_nothing_and_says_the_same(load, write_csv, preparatio
     assert again.train._fingerprint == tokens.tokenize_splits(first, minilm).train._fingerprint
 
 
-def test_length_settings_need_no_second_pass(load, write_csv, preparations) -> None:
+def test_length_settings_need_no_second_pass(load: Loader, write_csv: WriteCsv, preparations: list[str]) -> None:
     path = write_csv(*reviews(40))
     load(path)
     load(path, max_length=7, truncation="tail")
@@ -60,14 +69,16 @@ def test_length_settings_need_no_second_pass(load, write_csv, preparations) -> N
 
 
 @pytest.mark.parametrize("change", [{"cleaning": ["lowercase"]}, {"split_seed": 1}, {"limit_train": 5}])
-def test_other_settings_are_prepared_anew(load, write_csv, preparations, change: dict[str, object]) -> None:
+def test_other_settings_are_prepared_anew(
+    load: Loader, write_csv: WriteCsv, preparations: list[str], change: dict[str, object]
+) -> None:
     path = write_csv(*reviews(40))
     load(path)
     load(path, **change)
     assert len(preparations) == 2
 
 
-def test_a_file_of_the_same_size_and_time_is_read_again(load, write_csv) -> None:
+def test_a_file_of_the_same_size_and_time_is_read_again(load: Loader, write_csv: WriteCsv) -> None:
     path = write_csv(*reviews(40))
     before = path.stat()
     load(path)
@@ -83,21 +94,26 @@ def own_cleaning() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("own_cleaning")
-def test_a_changed_cleaning_step_is_applied(load, write_csv, tmp_path: Path, monkeypatch) -> None:
+def test_a_changed_cleaning_step_is_applied(
+    load: Loader, write_csv: WriteCsv, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = write_csv(*reviews(40))
     plugin = tmp_path / "my_steps.py"
     for word in ("first", "other"):
         plugin.write_text(f"SUFFIX = ' {word}'\ndef mine(text):\n    return text + SUFFIX\n")
         spec = importlib.util.spec_from_file_location("my_steps", plugin)
+        assert spec is not None
         module = importlib.util.module_from_spec(spec)
         monkeypatch.setitem(sys.modules, "my_steps", module)
         # The bytecode cache goes by time in seconds and size.
         exec(compile(plugin.read_text(), str(plugin), "exec"), module.__dict__)
-        CLEANING._entries["mine"] = module.mine
+        CLEANING.register("mine")(module.mine)
         assert load(path, cleaning=["mine"]).train[0]["text"].endswith(word)
 
 
-def test_another_tokenizer_tokenizes_anew(load, write_csv, preparations, minilm) -> None:
+def test_another_tokenizer_tokenizes_anew(
+    load: Loader, write_csv: WriteCsv, preparations: list[str], minilm: PreTrainedTokenizerBase
+) -> None:
     from transformers import BertTokenizer
 
     splits = load(write_csv(*reviews(40)))
@@ -107,13 +123,15 @@ def test_another_tokenizer_tokenizes_anew(load, write_csv, preparations, minilm)
     assert preparations == ["rows", "tokens", "tokens"]
 
 
-def test_tokenizer_fingerprint_ignores_what_the_last_call_left(minilm) -> None:
+def test_tokenizer_fingerprint_ignores_what_the_last_call_left(minilm: PreTrainedTokenizerBase) -> None:
     before = tokens.fingerprint_tokenizer(minilm)
     minilm("some text", truncation=True, max_length=4, padding="max_length")
     assert tokens.fingerprint_tokenizer(minilm) == before
 
 
-def test_selected_rows_are_tokenized_as_they_are(load, write_csv, minilm) -> None:
+def test_selected_rows_are_tokenized_as_they_are(
+    load: Loader, write_csv: WriteCsv, minilm: PreTrainedTokenizerBase
+) -> None:
     import dataclasses
 
     splits = load(write_csv(*reviews(40)))
@@ -122,7 +140,7 @@ def test_selected_rows_are_tokenized_as_they_are(load, write_csv, minilm) -> Non
     assert list(tokens.tokenize_splits(few, minilm).train["id"]) == [splits.train[row]["id"] for row in (3, 1)]
 
 
-def test_damaged_entry_is_built_again(load, write_csv) -> None:
+def test_damaged_entry_is_built_again(load: Loader, write_csv: WriteCsv) -> None:
     path = write_csv(*reviews(40))
     expected = load(path).train[:]
     (entry,) = load.cache_dir.iterdir()
@@ -132,22 +150,21 @@ def test_damaged_entry_is_built_again(load, write_csv) -> None:
     assert [path.name for path in load.cache_dir.iterdir()] == [entry.name]
 
 
-def _load_when_all_are_ready(path: Path, cache_dir: Path, barrier, results) -> None:
+def _load_when_all_are_ready(path: Path, cache_dir: Path, barrier: Barrier, results: Queue[tuple[int, str]]) -> None:
     original = prepare.prepare
 
-    def wait(*arguments):
+    def wait(*arguments: Any) -> dict[str, Any]:
         facts = original(*arguments)
         barrier.wait(HANG_LIMIT)  # every process has built its own before the first one publishes
         return facts
 
-    import research.data.prepare.load as module
-
-    module.prepare = wait
-    splits = load_splits(DataSettings(data=str(path)), cache_dir, lambda line: None)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "prepare", wait)
+        splits = load_splits(DataSettings(data=str(path)), cache_dir, lambda line: None)
     results.put((os.getpid(), splits.train[0]["text"]))
 
 
-def test_two_processes_may_build_the_same_entry_at_once(write_csv, tmp_path: Path) -> None:
+def test_two_processes_may_build_the_same_entry_at_once(write_csv: WriteCsv, tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
     barrier, results = context.Barrier(2), context.Queue()
     arguments = (write_csv(*reviews(40)), tmp_path / "cache", barrier, results)
@@ -163,7 +180,9 @@ def test_two_processes_may_build_the_same_entry_at_once(write_csv, tmp_path: Pat
     assert len(list((tmp_path / "cache").iterdir())) == 1
 
 
-def test_cache_is_where_the_environment_says(write_csv, tmp_path: Path, monkeypatch) -> None:
+def test_cache_is_where_the_environment_says(
+    write_csv: WriteCsv, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("MIDWAY_CACHE", str(tmp_path / "elsewhere"))
     load_splits(DataSettings(data=str(write_csv(*reviews(40)))), log=lambda line: None)
     assert len(list((tmp_path / "elsewhere").iterdir())) == 1
@@ -171,14 +190,14 @@ def test_cache_is_where_the_environment_says(write_csv, tmp_path: Path, monkeypa
     assert cache.find_cache_dir() == Path.home() / ".cache" / "midway"
 
 
-def test_cache_that_cannot_be_written_is_an_error(write_csv, tmp_path: Path) -> None:
+def test_cache_that_cannot_be_written_is_an_error(write_csv: WriteCsv, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(ValueError, match=r"Cannot write to the data cache .*Set MIDWAY_CACHE to another directory"):
         load_splits(DataSettings(data=str(write_csv(*reviews(40)))), tmp_path / "file")
 
 
 @pytest.mark.parametrize("forbidden", [".", "manifest.json", "train.arrow"])
-def test_entry_of_another_user_is_an_error(load, write_csv, forbidden: str) -> None:
+def test_entry_of_another_user_is_an_error(load: Loader, write_csv: WriteCsv, forbidden: str) -> None:
     path = write_csv(*reviews(40))
     load(path)
     (entry,) = load.cache_dir.iterdir()
@@ -189,7 +208,7 @@ def test_entry_of_another_user_is_an_error(load, write_csv, forbidden: str) -> N
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"sizes": [], "facts": {}}', '{"sizes": {"a": 1}}'])
-def test_entry_with_a_foreign_manifest_is_built_again(load, write_csv, content: str) -> None:
+def test_entry_with_a_foreign_manifest_is_built_again(load: Loader, write_csv: WriteCsv, content: str) -> None:
     path = write_csv(*reviews(40))
     expected = load(path).train[:]
     (entry,) = load.cache_dir.iterdir()
@@ -198,7 +217,7 @@ def test_entry_with_a_foreign_manifest_is_built_again(load, write_csv, content: 
     assert any("is damaged; it is built again" in line for line in load.said)
 
 
-def test_entry_with_other_contents_is_an_error(load, write_csv) -> None:
+def test_entry_with_other_contents_is_an_error(load: Loader, write_csv: WriteCsv) -> None:
     path = write_csv(*reviews(40))
     load(path)
     (entry,) = load.cache_dir.iterdir()
@@ -207,7 +226,7 @@ def test_entry_with_other_contents_is_an_error(load, write_csv) -> None:
         load(path)
 
 
-def test_damaged_entry_that_may_not_be_replaced_is_an_error(load, write_csv) -> None:
+def test_damaged_entry_that_may_not_be_replaced_is_an_error(load: Loader, write_csv: WriteCsv) -> None:
     path = write_csv(*reviews(40))
     load(path)
     (entry,) = load.cache_dir.iterdir()
@@ -218,7 +237,7 @@ def test_damaged_entry_that_may_not_be_replaced_is_an_error(load, write_csv) -> 
     load.cache_dir.chmod(0o700)
 
 
-def test_user_without_a_home_needs_midway_cache(monkeypatch) -> None:
+def test_user_without_a_home_needs_midway_cache(monkeypatch: pytest.MonkeyPatch) -> None:
     def no_home() -> Path:
         raise RuntimeError("Could not determine home directory.")
 

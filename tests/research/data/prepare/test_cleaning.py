@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from research.data.prepare.cleaning import CLEANING, compose, fingerprint_steps, register_cleaning
+from tests.research.data.conftest import Loader, WriteCsv
 
 
 @pytest.mark.parametrize(
@@ -35,14 +36,14 @@ def test_steps_apply_in_the_given_order() -> None:
     assert compose(["collapse_whitespace", "strip_html"])("a<br />b") == "a\nb"
 
 
-def test_steps_clean_both_texts_of_a_pair(load, write_csv) -> None:
+def test_steps_clean_both_texts_of_a_pair(load: Loader, write_csv: WriteCsv) -> None:
     lines = [f"A {row},B {row},{row % 2}" for row in range(40)]
     splits = load(write_csv(*lines, header="premise,hypothesis,label"), cleaning=["lowercase"])
     assert splits.train[0]["text"][0] == "a"
     assert splits.train[0]["text_pair"][0] == "b"
 
 
-def test_texts_that_cleaning_makes_equal_stay_on_one_side(load, write_csv) -> None:
+def test_texts_that_cleaning_makes_equal_stay_on_one_side(load: Loader, write_csv: WriteCsv) -> None:
     lines = [f"{'TEXT' if row % 2 else 'text'} {row // 2},label {row // 2 % 2}" for row in range(200)]
     splits = load(write_csv(*lines), cleaning=["lowercase"])
     assert not set(splits.train["text"]) & set(splits.test["text"])

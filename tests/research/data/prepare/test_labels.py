@@ -15,6 +15,7 @@ from datasets import ClassLabel, Dataset, Features, Value
 from research.data.prepare.load import Splits
 from research.data.sources.base import list_file_sources
 from tests.integration.good_files import FILE_TYPES
+from tests.research.data.conftest import Loader, WriteCsv, WriteJsonl
 from tests.research.data.sources.small_files import write_file
 
 
@@ -28,7 +29,7 @@ def rows_with(*labels: Any) -> list[dict[str, Any]]:
     return [{"text": f"text {row}", "label": labels[row % len(labels)]} for row in range(20 * len(labels))]
 
 
-def test_strings_are_named_in_sorted_order(load, write_jsonl) -> None:
+def test_strings_are_named_in_sorted_order(load: Loader, write_jsonl: WriteJsonl) -> None:
     splits = load(write_jsonl(rows_with("pos", "neg", "Neutral")))
     assert splits.task.label_names == ("Neutral", "neg", "pos")
     assert [labels_of(splits)[text] for text in "012"] == [2, 1, 0]
@@ -36,15 +37,19 @@ def test_strings_are_named_in_sorted_order(load, write_jsonl) -> None:
     assert splits.task.label_counts[0] == list(splits.train["label"]).count(0)
 
 
-def test_integers_are_named_in_numeric_order(load, write_jsonl) -> None:
+def test_integers_are_named_in_numeric_order(load: Loader, write_jsonl: WriteJsonl) -> None:
     splits = load(write_jsonl(rows_with(10, 9, -1)))
     assert splits.task.problem_type == "single_label"
     assert splits.task.label_names == ("-1", "9", "10")
     assert labels_of(splits)["0"] == 2
 
 
+WriteLabels = Callable[..., Path]
+"""Called with labels."""
+
+
 @pytest.fixture(params=[suffix for suffix in list_file_sources() if FILE_TYPES[suffix].contents != "texts"])
-def write_labels(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[..., Path]:
+def write_labels(request: pytest.FixtureRequest, tmp_path: Path) -> WriteLabels:
     """Writes 20 rows per label, labels as strings, in one of the formats that hold any string."""
 
     def write(*labels: str) -> Path:
@@ -66,12 +71,14 @@ def write_labels(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[...
         (("1234567890123456789", "1234567890123456788"), ("1234567890123456788", "1234567890123456789")),
     ],
 )
-def test_names_do_not_depend_on_the_kind_of_file(load, write_labels, written: tuple[str, ...], names: object) -> None:
+def test_names_do_not_depend_on_the_kind_of_file(
+    load: Loader, write_labels: WriteLabels, written: tuple[str, ...], names: tuple[str, ...]
+) -> None:
     task = load(write_labels(*written)).task
     assert (task.problem_type, set(task.label_names)) == ("single_label", set(names))
 
 
-def test_merged_labels_are_reported_with_their_rows(load, write_labels) -> None:
+def test_merged_labels_are_reported_with_their_rows(load: Loader, write_labels: WriteLabels) -> None:
     path = write_labels("1", "+1", "12", "1")
     splits = load(path, validation_share=0.1, test_share=0.1)
     (merged,) = [line for line in load.said if "Merged" in line]
@@ -81,7 +88,7 @@ def test_merged_labels_are_reported_with_their_rows(load, write_labels) -> None:
     assert splits.task.label_names == ("1", "12")
 
 
-def test_labels_that_look_alike_are_kept_apart_and_reported(load, write_labels) -> None:
+def test_labels_that_look_alike_are_kept_apart_and_reported(load: Loader, write_labels: WriteLabels) -> None:
     assert load(write_labels("Pos", "pos", "neg")).task.label_names == ("Pos", "neg", "pos")
     assert any(line.startswith("Warning: ") and "'Pos' and 'pos'" in line for line in load.said)
     assert load(write_labels("1", "01", "2")).task.num_labels == 3
@@ -89,18 +96,18 @@ def test_labels_that_look_alike_are_kept_apart_and_reported(load, write_labels) 
 
 
 @pytest.mark.parametrize("first", [0, 1])
-def test_label_ids_may_start_at_any_number(load, write_labels, first: int) -> None:
+def test_label_ids_may_start_at_any_number(load: Loader, write_labels: WriteLabels, first: int) -> None:
     task = load(write_labels(str(first), str(first + 1), str(first + 2))).task
     assert task.label_names == (str(first), str(first + 1), str(first + 2))
     assert set(task.label_counts) == {15}
 
 
-def test_booleans_are_labels(load, write_jsonl) -> None:
+def test_booleans_are_labels(load: Loader, write_jsonl: WriteJsonl) -> None:
     splits = load(write_jsonl(rows_with(True, False)))
     assert (splits.task.problem_type, splits.task.label_names) == ("single_label", ("False", "True"))
 
 
-def test_fractions_are_scores(load, write_csv) -> None:
+def test_fractions_are_scores(load: Loader, write_csv: WriteCsv) -> None:
     lines = [f"text {row},{row / 8}" for row in range(40)]
     splits = load(write_csv(*lines, header="text,score"))
     assert (splits.task.problem_type, splits.task.label_names) == ("regression", ("score",))
@@ -111,19 +118,21 @@ def test_fractions_are_scores(load, write_csv) -> None:
     assert "Task (guessed): regression, scores 'score'." in load.said
 
 
-def test_integers_can_be_scores(load, write_csv) -> None:
+def test_integers_can_be_scores(load: Loader, write_csv: WriteCsv) -> None:
     splits = load(write_csv(*[f"text {row},{row % 5}" for row in range(40)]), task="regression")
     assert labels_of(splits)["3"] == 3.0
     assert str(splits.train.features["label"].dtype) == "float64"
 
 
-def test_fractions_can_be_names(load, write_jsonl) -> None:
+def test_fractions_can_be_names(load: Loader, write_jsonl: WriteJsonl) -> None:
     splits = load(write_jsonl(rows_with(10.0, 9.5)), task="single_label")
     assert splits.task.label_names == ("9.5", "10.0")
 
 
 @pytest.mark.parametrize("zero_and_one", [(0, 1), (False, True), (0.0, 1.0), ("0", "1")])
-def test_lists_with_one_1_are_one_hot(load, write_jsonl, zero_and_one: tuple[object, object]) -> None:
+def test_lists_with_one_1_are_one_hot(
+    load: Loader, write_jsonl: WriteJsonl, zero_and_one: tuple[object, object]
+) -> None:
     vectors = [[zero_and_one[position == label] for position in range(3)] for label in (2, 0, 1)]
     splits = load(write_jsonl(rows_with(*vectors)))
     assert (splits.task.problem_type, splits.task.label_names) == ("single_label", ("0", "1", "2"))
@@ -131,7 +140,7 @@ def test_lists_with_one_1_are_one_hot(load, write_jsonl, zero_and_one: tuple[obj
     assert any("one-hot" in line for line in load.said)
 
 
-def test_lists_of_zeros_and_ones_are_multi_hot(load, write_jsonl) -> None:
+def test_lists_of_zeros_and_ones_are_multi_hot(load: Loader, write_jsonl: WriteJsonl) -> None:
     splits = load(write_jsonl(rows_with([0, 1, 1], [0, 0, 0], [1, 0, 0])))
     assert (splits.task.problem_type, splits.task.label_names) == ("multi_label", ("0", "1", "2"))
     assert [labels_of(splits)[text] for text in "012"] == [[1, 2], [], [0]]
@@ -140,23 +149,23 @@ def test_lists_of_zeros_and_ones_are_multi_hot(load, write_jsonl) -> None:
     assert any("multi-hot" in line for line in load.said)
 
 
-def test_two_zeros_and_ones_are_one_hot(load, write_jsonl) -> None:
+def test_two_zeros_and_ones_are_one_hot(load: Loader, write_jsonl: WriteJsonl) -> None:
     splits = load(write_jsonl(rows_with([0, 1], [1, 0])))
     assert (splits.task.problem_type, [labels_of(splits)[text] for text in "01"]) == ("single_label", [1, 0])
 
 
-def test_one_hot_lists_can_be_several_labels(load, write_jsonl) -> None:
+def test_one_hot_lists_can_be_several_labels(load: Loader, write_jsonl: WriteJsonl) -> None:
     splits = load(write_jsonl(rows_with([0, 1], [1, 0])), task="multi_label")
     assert [labels_of(splits)[text] for text in "01"] == [[1], [0]]
 
 
-def test_lists_of_label_ids_0_and_1_are_names(load, write_jsonl) -> None:
+def test_lists_of_label_ids_0_and_1_are_names(load: Loader, write_jsonl: WriteJsonl) -> None:
     splits = load(write_jsonl(rows_with([0], [1], [0, 1], [])))
     assert (splits.task.problem_type, splits.task.label_names) == ("multi_label", ("0", "1"))
     assert [labels_of(splits)[text] for text in "0123"] == [[0], [1], [0, 1], []]
 
 
-def test_columns_of_zeros_and_ones_are_labels(load, write_csv) -> None:
+def test_columns_of_zeros_and_ones_are_labels(load: Loader, write_csv: WriteCsv) -> None:
     lines = [f"text {row},{int(row % 3 == 0)},{int(row % 3 == 1)},{int(row % 3 == 2)}" for row in range(60)]
     path = write_csv(*lines, header="text,joy,anger,fear")
     splits = load(path, label_column="joy, anger,fear")
@@ -172,7 +181,7 @@ def test_columns_of_zeros_and_ones_are_labels(load, write_csv) -> None:
         load(path, label_column="joy,angry")
 
 
-def test_a_separator_makes_several_labels_of_a_string(load, write_labels) -> None:
+def test_a_separator_makes_several_labels_of_a_string(load: Loader, write_labels: WriteLabels) -> None:
     path = write_labels("joy;anger", "joy", "anger")
     assert load(path).task.label_names == ("anger", "joy", "joy;anger")
     assert any(line.startswith("Warning: ") and "label_separator=';'" in line for line in load.said)
@@ -181,12 +190,12 @@ def test_a_separator_makes_several_labels_of_a_string(load, write_labels) -> Non
     assert [labels_of(splits)[text] for text in "012"] == [[1, 0], [1], [0]]
 
 
-def test_names_with_commas_are_no_lists(load, write_jsonl) -> None:
+def test_names_with_commas_are_no_lists(load: Loader, write_jsonl: WriteJsonl) -> None:
     load(write_jsonl(rows_with("Paris, France", "Lyon, France", "Rome, Italy")))
     assert not any("label_separator" in line for line in load.said)
 
 
-def test_few_whole_numbers_stored_as_floats_are_classes(load, write_csv) -> None:
+def test_few_whole_numbers_stored_as_floats_are_classes(load: Loader, write_csv: WriteCsv) -> None:
     lines = [f"text {row},{float(row % 2)}" for row in range(40)]
     path = write_csv(*lines)
     splits = load(path)
@@ -208,7 +217,7 @@ def test_few_whole_numbers_stored_as_floats_are_classes(load, write_csv) -> None
     ],
 )
 def test_a_second_reading_is_reported_with_its_setting(
-    load, write_csv, labels: list[str], problem_type: str, setting: str
+    load: Loader, write_csv: WriteCsv, labels: list[str], problem_type: str, setting: str
 ) -> None:
     splits = load(write_csv(*[f"text {row},{labels[row % len(labels)]}" for row in range(600)]))
     assert splits.task.problem_type == problem_type
@@ -219,22 +228,24 @@ def test_a_second_reading_is_reported_with_its_setting(
     ("labels", "remedy"),
     [(["0.5", "1.0", "1.5"], "store them as numbers"), ([[0, 1], [1, 0], [0, 1], [1]], "give all of them one length")],
 )
-def test_a_second_reading_of_json_is_reported(load, write_jsonl, labels: list[object], remedy: str) -> None:
+def test_a_second_reading_of_json_is_reported(
+    load: Loader, write_jsonl: WriteJsonl, labels: list[object], remedy: str
+) -> None:
     load(write_jsonl([{"text": f"text {row}", "label": labels[row % len(labels)]} for row in range(40)]))
     assert any(line.startswith("Warning: ") and remedy in line for line in load.said), load.said
 
 
-def test_a_label_column_of_ids_is_refused_if_nothing_can_be_carved(load, write_csv) -> None:
+def test_a_label_column_of_ids_is_refused_if_nothing_can_be_carved(load: Loader, write_csv: WriteCsv) -> None:
     with pytest.raises(ValueError, match=r"too few to carve a test split .* while each of 60 labels keeps one"):
         load(write_csv(*[f"text {row},{10**18 + row}" for row in range(60)]))
 
 
-def test_clear_labels_cause_no_warning(load, write_csv) -> None:
+def test_clear_labels_cause_no_warning(load: Loader, write_csv: WriteCsv) -> None:
     load(write_csv(*[f"text {row},{row % 5}" for row in range(600)]))
     assert not any("Warning" in line for line in load.said)
 
 
-def test_lists_are_several_labels(load, write_jsonl) -> None:
+def test_lists_are_several_labels(load: Loader, write_jsonl: WriteJsonl) -> None:
     splits = load(write_jsonl(rows_with(["b", "a"], [], ["c"])))
     assert (splits.task.problem_type, splits.task.label_names) == ("multi_label", ("a", "b", "c"))
     assert [labels_of(splits)[text] for text in "012"] == [[1, 0], [], [2]]
@@ -261,13 +272,13 @@ def test_lists_are_several_labels(load, write_jsonl) -> None:
     ],
 )
 def test_labels_that_do_not_fit_are_refused(
-    load, write_jsonl, labels: tuple[Any, ...], task: str, message: str
+    load: Loader, write_jsonl: WriteJsonl, labels: tuple[Any, ...], task: str, message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
         load(write_jsonl(rows_with(*labels)), task=task)
 
 
-def test_scores_that_are_no_numbers_are_bad_rows(load, write_csv) -> None:
+def test_scores_that_are_no_numbers_are_bad_rows(load: Loader, write_csv: WriteCsv) -> None:
     lines = [f"text {row},{row}" for row in range(30)]
     path = write_csv(*lines, "x,four", "y,1e999", "z,inf")
     with pytest.raises(ValueError, match=r"3 bad rows of 33: .*row 31.*'four' is not a finite number.*'1e999'.*'inf'"):
@@ -283,21 +294,21 @@ def test_scores_that_are_no_numbers_are_bad_rows(load, write_csv) -> None:
     ],
 )
 def test_labels_that_leave_too_few_rows_to_carve_are_explained(
-    load, write_jsonl, labels: list[str], explained: str
+    load: Loader, write_jsonl: WriteJsonl, labels: list[str], explained: str
 ) -> None:
     path = write_jsonl([{"text": f"text {row}", "label": label} for row, label in enumerate(labels)])
     with pytest.raises(ValueError, match=f"too few to carve .*{explained}"):
         load(path)
 
 
-def test_several_labels_unknown_to_train_are_named(load, write_jsonl) -> None:
+def test_several_labels_unknown_to_train_are_named(load: Loader, write_jsonl: WriteJsonl) -> None:
     folder = write_jsonl(rows_with(["a"], ["b"]), name="data/train.jsonl").parent
     write_jsonl([{"text": "x", "label": ["a", "c", "d"]}], name="data/test.jsonl")
     with pytest.raises(ValueError, match=r"test.jsonl, row 1: the label 'c', 'd' does not occur in the training rows"):
         load(folder)
 
 
-def test_a_declared_label_that_train_lacks_is_unknown(load, tmp_path) -> None:
+def test_a_declared_label_that_train_lacks_is_unknown(load: Loader, tmp_path: Path) -> None:
     from datasets import ClassLabel, Dataset, Features, Value
 
     features = Features({"text": Value("string"), "label": ClassLabel(names=["a", "b", "c"])})
@@ -311,7 +322,7 @@ def test_a_declared_label_that_train_lacks_is_unknown(load, tmp_path) -> None:
 
 
 @pytest.mark.parametrize("unseen_labels", [None, "skip", "count_as_wrong"])
-def test_ids_without_a_declared_name_are_bad_rows(load, tmp_path, unseen_labels: str | None) -> None:
+def test_ids_without_a_declared_name_are_bad_rows(load: Loader, tmp_path: Path, unseen_labels: str | None) -> None:
     from datasets import ClassLabel, Features, Value
 
     features = Features({"text": Value("string"), "label": ClassLabel(names=["a", "b", "c"])})
@@ -323,7 +334,9 @@ def test_ids_without_a_declared_name_are_bad_rows(load, tmp_path, unseen_labels:
 
 
 @pytest.mark.parametrize("odd", [[2, 0], [1, -1], [1, 0, 0]])
-def test_one_list_of_another_kind_does_not_turn_the_others_into_names(load, write_jsonl, odd: list[int]) -> None:
+def test_one_list_of_another_kind_does_not_turn_the_others_into_names(
+    load: Loader, write_jsonl: WriteJsonl, odd: list[int]
+) -> None:
     rows = [*rows_with([1, 0], [0, 1]), {"text": "odd", "label": odd}]
     with pytest.raises(ValueError, match=r"1 bad row of 41: .*, row 41.*expected"):
         load(write_jsonl(rows))
@@ -332,13 +345,15 @@ def test_one_list_of_another_kind_does_not_turn_the_others_into_names(load, writ
     assert labels_of(splits)["0"] == 0
 
 
-def test_lists_of_zeros_and_ones_beside_many_others_are_reported(load, write_jsonl) -> None:
+def test_lists_of_zeros_and_ones_beside_many_others_are_reported(load: Loader, write_jsonl: WriteJsonl) -> None:
     load(write_jsonl([*rows_with([1, 0], [0, 1]), *({"text": f"odd {row}", "label": [2, 0]} for row in range(10))]))
     assert any("nothing but 0 and 1 in 80% of the rows" in line for line in load.said)
 
 
 @pytest.mark.parametrize("num_labels", [3, 30])
-def test_whole_numbers_too_large_for_plain_digits_have_no_fraction(load, tmp_path: Path, num_labels: int) -> None:
+def test_whole_numbers_too_large_for_plain_digits_have_no_fraction(
+    load: Loader, tmp_path: Path, num_labels: int
+) -> None:
     rows = rows_with(*(1e18 + 4096.0 * number for number in range(num_labels)))
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "rows.parquet")
     splits = load(tmp_path / "rows.parquet")
@@ -347,23 +362,23 @@ def test_whole_numbers_too_large_for_plain_digits_have_no_fraction(load, tmp_pat
         assert splits.task.label_names == ("1000000000000000000", "1000000000000004096", "1000000000000008192")
 
 
-def test_numbers_with_exponents_are_the_same_labels(load, write_csv) -> None:
+def test_numbers_with_exponents_are_the_same_labels(load: Loader, write_csv: WriteCsv) -> None:
     splits = load(write_csv(*(f"text {row},{('1e5', '200000', '3E7')[row % 3]}" for row in range(60))))
     assert splits.task.label_names == ("100000", "200000", "30000000")
 
 
 @pytest.mark.parametrize("other", ["'pos'", "“pos”", "pos\u200b", "\ufeffpos", "po\0s", "pos\ufe0f", "Pos"])
-def test_labels_that_look_alike_are_reported(load, write_jsonl, other: str) -> None:
+def test_labels_that_look_alike_are_reported(load: Loader, write_jsonl: WriteJsonl, other: str) -> None:
     load(write_jsonl(rows_with("pos", other, "neg")))
     assert any("look alike" in line for line in load.said)
 
 
-def test_other_writings_of_a_number_beside_names_look_alike(load, write_jsonl) -> None:
+def test_other_writings_of_a_number_beside_names_look_alike(load: Loader, write_jsonl: WriteJsonl) -> None:
     load(write_jsonl(rows_with("1", "1.0", "unknown")))
     assert any("look alike" in line and "'1' and '1.0'" in line for line in load.said)
 
 
-def test_truth_values_beside_zeros_and_ones_look_alike(load, write_jsonl) -> None:
+def test_truth_values_beside_zeros_and_ones_look_alike(load: Loader, write_jsonl: WriteJsonl) -> None:
     load(write_jsonl(rows_with(True, False)))
     assert not any("look alike" in line for line in load.said)
     load(write_jsonl(rows_with(True, False, 1, 0)))
@@ -371,24 +386,28 @@ def test_truth_values_beside_zeros_and_ones_look_alike(load, write_jsonl) -> Non
 
 
 @pytest.mark.parametrize("labels", [("a", "b", "NA"), ("a", "b", "None"), ("1", "2", "n/a"), ("0", "1", "2", "-1")])
-def test_labels_that_often_stand_for_none_are_reported(load, write_labels, labels: tuple[str, ...]) -> None:
+def test_labels_that_often_stand_for_none_are_reported(
+    load: Loader, write_labels: WriteLabels, labels: tuple[str, ...]
+) -> None:
     splits = load(write_labels(*labels))
     assert labels[-1] in splits.task.label_names
     assert any(f"often stand for none are read as classes: {labels[-1]!r} (" in line for line in load.said)
 
 
-def test_minus_one_of_two_classes_is_a_class(load, write_labels) -> None:
+def test_minus_one_of_two_classes_is_a_class(load: Loader, write_labels: WriteLabels) -> None:
     load(write_labels("-1", "1"))
     assert not any("often stand for none" in line for line in load.said)
 
 
-def test_nan_is_a_missing_label_in_every_kind_of_file(load, write_labels) -> None:
+def test_nan_is_a_missing_label_in_every_kind_of_file(load: Loader, write_labels: WriteLabels) -> None:
     with pytest.raises(ValueError, match=r"20 bad rows of 60: .*missing label"):
         load(write_labels("a", "b", "NaN"))
 
 
 @pytest.mark.parametrize("kind", ["csv", "jsonl"])
-def test_test_rows_may_write_whole_numbers_as_floats(load, write_csv, write_jsonl, kind: str) -> None:
+def test_test_rows_may_write_whole_numbers_as_floats(
+    load: Loader, write_csv: WriteCsv, write_jsonl: WriteJsonl, kind: str
+) -> None:
     folder = write_csv(*(f"train {row},{row % 2}" for row in range(40)), name="data/train.csv").parent
     if kind == "csv":
         write_csv(*(f"test {row},{row % 2}.0" for row in range(10)), name="data/test.csv")
@@ -398,7 +417,7 @@ def test_test_rows_may_write_whole_numbers_as_floats(load, write_csv, write_json
     assert list(splits.test["label"]) == [0, 1] * 5
 
 
-def test_training_files_that_disagree_about_declared_names_are_refused(load, tmp_path: Path) -> None:
+def test_training_files_that_disagree_about_declared_names_are_refused(load: Loader, tmp_path: Path) -> None:
     declared = Dataset.from_dict(
         {"text": [f"named {row}" for row in range(20)], "label": [row % 2 for row in range(20)]},
         features=Features({"text": Value("string"), "label": ClassLabel(names=["x", "y"])}),
@@ -409,7 +428,7 @@ def test_training_files_that_disagree_about_declared_names_are_refused(load, tmp
         load(tmp_path)
 
 
-def test_ids_in_a_test_file_are_told_from_ids_without_a_name(load, write_csv, tmp_path: Path) -> None:
+def test_ids_in_a_test_file_are_told_from_ids_without_a_name(load: Loader, write_csv: WriteCsv, tmp_path: Path) -> None:
     declared = Dataset.from_dict(
         {"text": [f"named {row}" for row in range(20)], "label": [row % 2 for row in range(20)]},
         features=Features({"text": Value("string"), "label": ClassLabel(names=["x", "y"])}),
@@ -420,7 +439,7 @@ def test_ids_in_a_test_file_are_told_from_ids_without_a_name(load, write_csv, tm
         load(tmp_path)
 
 
-def test_lists_of_one_label_can_be_read_as_single_labels(load, write_jsonl) -> None:
+def test_lists_of_one_label_can_be_read_as_single_labels(load: Loader, write_jsonl: WriteJsonl) -> None:
     path = write_jsonl(rows_with(["p"], ["n"]))
     assert load(path).task.problem_type == "multi_label"
     assert any("lists of one label each" in line and "task=single_label" in line for line in load.said)
@@ -428,12 +447,12 @@ def test_lists_of_one_label_can_be_read_as_single_labels(load, write_jsonl) -> N
     assert (splits.task.label_names, labels_of(splits)["0"]) == (("n", "p"), 1)
 
 
-def test_columns_of_other_values_than_zeros_and_ones_are_named(load, write_csv) -> None:
+def test_columns_of_other_values_than_zeros_and_ones_are_named(load: Loader, write_csv: WriteCsv) -> None:
     lines = [f"text {row},{('yes,no', 'no,yes')[row % 2]}" for row in range(20)]
     with pytest.raises(ValueError, match=r"Columns 'a, b': 'yes', 'no' among the labels, expected zeros and ones"):
         load(write_csv(*lines, header="text,a,b"), label_column="a,b")
 
 
-def test_joined_names_in_lists_are_reported(load, write_jsonl) -> None:
+def test_joined_names_in_lists_are_reported(load: Loader, write_jsonl: WriteJsonl) -> None:
     load(write_jsonl(rows_with(["joy|anger"], ["joy"], ["anger", "fear"])))
     assert any("look like several names joined by '|'" in line for line in load.said)

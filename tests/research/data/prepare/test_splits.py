@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ import pytest
 from research.data.prepare.load import Splits
 from research.data.prepare.splits import allocate, bin_scores, carve, sample
 from research.data.sources.split_names import TEST, TRAIN, VALIDATION
+from tests.research.data.conftest import Loader, WriteCsv, WriteJsonl
 
 NOWHERE = np.empty(0, dtype=np.uint64)
 SHARES = {VALIDATION: 0.1, TEST: 0.2}
@@ -41,7 +44,7 @@ def test_allocate_breaks_ties_by_its_seed_and_favours_no_position() -> None:
 
 
 @pytest.mark.parametrize("source", ["sampled", "carved"])
-def test_small_splits_have_labels_from_the_whole_alphabet(load, write_csv, source: str) -> None:
+def test_small_splits_have_labels_from_the_whole_alphabet(load: Loader, write_csv: WriteCsv, source: str) -> None:
     lines = [f"text {row},label {row % 151:03}" for row in range(151 * 20)]
     settings = {"limit_validation": 80, "limit_train": 320} if source == "sampled" else {"validation_share": 80 / 3020}
     splits = load(write_csv(*lines), **settings)
@@ -121,7 +124,7 @@ def test_bin_scores_makes_bins_of_equal_size() -> None:
     assert len(set(bin_scores(np.ones(10)).tolist())) == 1
 
 
-def test_missing_splits_are_carved_from_train(load, write_csv) -> None:
+def test_missing_splits_are_carved_from_train(load: Loader, write_csv: WriteCsv) -> None:
     lines = [f"text {row % 150},label {row % 150 % 3}" for row in range(200)]
     splits = load(write_csv(*lines), validation_share=0.1, test_share=0.2)
     sides = [set(side) for side in texts(splits).values()]
@@ -131,7 +134,7 @@ def test_missing_splits_are_carved_from_train(load, write_csv) -> None:
     assert "50 rows that repeat an earlier text stay on its side." in " ".join(load.said)
 
 
-def test_only_the_missing_split_is_carved(load, write_csv) -> None:
+def test_only_the_missing_split_is_carved(load: Loader, write_csv: WriteCsv) -> None:
     folder = write_csv(*[f"text {row},{row % 2}" for row in range(100)], name="data/train.csv").parent
     write_csv(*[f"text {row},{row % 2}" for row in range(90, 110)], name="data/test.csv")
     splits = load(folder, validation_share=0.1)
@@ -141,13 +144,13 @@ def test_only_the_missing_split_is_carved(load, write_csv) -> None:
     assert "10 of 20 test rows have a text that is also in train; they are left as they are." in load.said
 
 
-def test_pairs_are_the_same_only_if_both_texts_are(load, write_csv) -> None:
+def test_pairs_are_the_same_only_if_both_texts_are(load: Loader, write_csv: WriteCsv) -> None:
     lines = [f"same,other {row},{row % 2}" for row in range(40)]
     splits = load(write_csv(*lines, header="sentence1,sentence2,label"))
     assert len(splits.test) == 8
 
 
-def test_splits_do_not_change_with_the_seed_of_the_run(load, write_csv, tmp_path) -> None:
+def test_splits_do_not_change_with_the_seed_of_the_run(load: Loader, write_csv: WriteCsv, tmp_path: Path) -> None:
     from research.data.prepare.load import load_splits
     from research.settings.config import RunConfig
 
@@ -161,12 +164,13 @@ def test_splits_do_not_change_with_the_seed_of_the_run(load, write_csv, tmp_path
 
 
 @pytest.mark.parametrize("task", ["single_label", "multi_label", "regression"])
-def test_limits_take_a_stratified_sample(load, write_jsonl, task: str) -> None:
-    labels = {
+def test_limits_take_a_stratified_sample(load: Loader, write_jsonl: WriteJsonl, task: str) -> None:
+    labels_of: dict[str, Callable[[int], object]] = {
         "single_label": lambda row: "rare" if row >= 600 else "common",
         "multi_label": lambda row: ["common", "rare"] if row >= 600 else ["common"],
         "regression": lambda row: row / 3,
-    }[task]
+    }
+    labels = labels_of[task]
     path = write_jsonl([{"text": f"text {row}", "label": labels(row)} for row in range(800)])
     splits = load(path, limit_train=80, limit_validation=8, limit_test=10_000)
     assert [len(split) for _, split in splits.items()] == [80, 8, 160]

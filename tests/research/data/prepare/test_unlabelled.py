@@ -9,16 +9,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from datasets import ClassLabel, Dataset, Features, Value
+from transformers import PreTrainedTokenizerBase
 
 from research.data.batches.collate import Collator
 from research.data.batches.tokens import tokenize_splits
 from research.data.sources.bad_rows import BadRowsError
 from research.tasks.single_label import NO_LABEL
-from tests.research.data.conftest import reviews
+from tests.research.data.conftest import Loader, WriteCsv, WriteJsonl, reviews
 
 
 @pytest.fixture
-def folder(write_csv) -> Path:
+def folder(write_csv: WriteCsv) -> Path:
     """A folder of training rows."""
     parent: Path = write_csv(*reviews(20), name="data/train.csv").parent
     return parent
@@ -34,7 +35,9 @@ def folder(write_csv) -> Path:
         ("text,label", ["first,-1", "second,", "third,-1"]),
     ],
 )
-def test_test_rows_without_labels_are_kept(load, write_csv, folder: Path, header: str, lines: list[str]) -> None:
+def test_test_rows_without_labels_are_kept(
+    load: Loader, write_csv: WriteCsv, folder: Path, header: str, lines: list[str]
+) -> None:
     write_csv(*lines, name="data/test.csv", header=header)
     splits = load(folder, unseen_labels="count_as_wrong")
     assert splits.unlabelled == ("test",)
@@ -50,7 +53,7 @@ def test_test_rows_without_labels_are_kept(load, write_csv, folder: Path, header
 
 
 @pytest.mark.parametrize("missing", ["", "-1", "nan"])
-def test_partly_labelled_test_rows_are_bad_rows(load, write_csv, folder: Path, missing: str) -> None:
+def test_partly_labelled_test_rows_are_bad_rows(load: Loader, write_csv: WriteCsv, folder: Path, missing: str) -> None:
     write_csv(f"first,{missing}", "second,label 1", f"third,{missing}", name="data/test.csv")
     with pytest.raises(BadRowsError, match=r"2 bad rows of 23: test.csv, row 1 \(line 2\).*; test.csv, row 3"):
         load(folder)
@@ -60,7 +63,7 @@ def test_partly_labelled_test_rows_are_bad_rows(load, write_csv, folder: Path, m
     assert sum(item.rows for item in splits.left_out if item.split == "test") == 2
 
 
-def test_bad_texts_of_unlabelled_rows_are_bad_rows(load, write_csv, folder: Path) -> None:
+def test_bad_texts_of_unlabelled_rows_are_bad_rows(load: Loader, write_csv: WriteCsv, folder: Path) -> None:
     write_csv("first,", " ,", "third,", name="data/test.csv")
     with pytest.raises(BadRowsError, match=r"1 bad row of 23: test.csv, row 2 \(line 3\): empty text"):
         load(folder)
@@ -68,7 +71,7 @@ def test_bad_texts_of_unlabelled_rows_are_bad_rows(load, write_csv, folder: Path
 
 
 @pytest.mark.parametrize("header", ["text", "text,label"])
-def test_validation_rows_need_labels(load, write_csv, folder: Path, header: str) -> None:
+def test_validation_rows_need_labels(load: Loader, write_csv: WriteCsv, folder: Path, header: str) -> None:
     ending = "," if "label" in header else ""
     write_csv(f"first{ending}", f"second{ending}", name="data/validation.csv", header=header)
     with pytest.raises(ValueError, match=r"validation.csv.*label"):
@@ -76,18 +79,22 @@ def test_validation_rows_need_labels(load, write_csv, folder: Path, header: str)
 
 
 @pytest.mark.parametrize("column", ["lable", "Label", "target"])
-def test_label_column_of_another_name_is_not_taken_for_none(load, write_csv, folder: Path, column: str) -> None:
+def test_label_column_of_another_name_is_not_taken_for_none(
+    load: Loader, write_csv: WriteCsv, folder: Path, column: str
+) -> None:
     write_csv("first,label 0", name="data/test.csv", header=f"text,{column}")
     with pytest.raises(ValueError, match=rf"test.csv has no column 'label', but '{column}' may hold labels"):
         load(folder)
 
 
-def test_minus_one_is_a_label_where_training_rows_have_it(load, write_csv, write_jsonl) -> None:
+def test_minus_one_is_a_label_where_training_rows_have_it(
+    load: Loader, write_csv: WriteCsv, write_jsonl: WriteJsonl
+) -> None:
     folder = write_csv(*[f"text {row},{row % 3 - 1}" for row in range(30)], name="classes/train.csv").parent
     write_csv("first,-1", "second,-1", name="classes/test.csv")
     splits = load(folder)
     assert (splits.unlabelled, splits.test["label"][:]) == ((), [0, 0])
-    scores = [{"text": f"text {row}", "label": row / 4 - 3} for row in range(30)]
+    scores: list[dict[str, Any]] = [{"text": f"text {row}", "label": row / 4 - 3} for row in range(30)]
     folder = write_jsonl(scores, "around_zero/train.jsonl").parent
     write_jsonl([{"text": "first", "label": -1.0}], "around_zero/test.jsonl")
     splits = load(folder)
@@ -98,7 +105,7 @@ def test_minus_one_is_a_label_where_training_rows_have_it(load, write_csv, write
     assert (splits.unlabelled, splits.test["label"][:]) == (("test",), [None])
 
 
-def test_labels_behind_the_first_rows_of_a_json_file_are_found(load, write_jsonl) -> None:
+def test_labels_behind_the_first_rows_of_a_json_file_are_found(load: Loader, write_jsonl: WriteJsonl) -> None:
     rows: list[dict[str, Any]] = [{"text": f"text {row}", "label": "ab"[row % 2]} for row in range(150)]
     folder = write_jsonl(rows, "data/train.jsonl").parent
     unlabelled = [{"text": row["text"]} for row in rows[:149]]
@@ -109,14 +116,16 @@ def test_labels_behind_the_first_rows_of_a_json_file_are_found(load, write_jsonl
         load(folder)
 
 
-def test_several_labels_and_pairs_may_be_missing(load, write_csv, write_jsonl) -> None:
+def test_several_labels_and_pairs_may_be_missing(load: Loader, write_csv: WriteCsv, write_jsonl: WriteJsonl) -> None:
     lists = [{"text": f"text {row}", "label": ["a", "b"][: row % 3]} for row in range(30)]
     folder = write_jsonl(lists, "lists/train.jsonl").parent
-    for labels, unlabelled in ((None, ("test",)), ([-1], ("test",)), ([], ())):
+    cases: list[tuple[list[int] | None, tuple[str, ...]]] = [(None, ("test",)), ([-1], ("test",)), ([], ())]
+    for labels, unlabelled in cases:
         write_jsonl([{"text": "first", "label": labels}, {"text": "second", "label": labels}], "lists/test.jsonl")
         splits = load(folder)
         assert (splits.task.problem_type, splits.unlabelled) == ("multi_label", unlabelled)
-        assert splits.test["label"][:] == ([None, None] if unlabelled else [[], []])
+        label: list[str] | None = None if unlabelled else []
+        assert splits.test["label"][:] == [label, label]
     columns = [f"one {row},two {row},{row % 2},{row % 3 // 2}" for row in range(30)]
     folder = write_csv(*columns, name="columns/train.csv", header="sentence1,sentence2,joy,anger").parent
     for header, line in (("sentence1,sentence2", "a,b"), ("sentence1,sentence2,joy,anger", "a,b,-1,-1")):
@@ -128,7 +137,7 @@ def test_several_labels_and_pairs_may_be_missing(load, write_csv, write_jsonl) -
         load(folder, label_column="joy,anger")
 
 
-def test_published_data_mark_secret_labels(load, tmp_path: Path) -> None:
+def test_published_data_mark_secret_labels(load: Loader, tmp_path: Path) -> None:
     (tmp_path / "glue").mkdir()
     features = Features({"sentence": Value("string"), "label": ClassLabel(names=["negative", "positive"])})
     for split, labels in (("train", [0, 1] * 10), ("validation", [0, 1] * 3), ("test", [-1] * 4)):
@@ -141,7 +150,9 @@ def test_published_data_mark_secret_labels(load, tmp_path: Path) -> None:
     assert load(tmp_path / "glue").unlabelled == ("test",)
 
 
-def test_batches_of_unlabelled_rows_have_no_labels(load, write_csv, folder: Path, minilm) -> None:
+def test_batches_of_unlabelled_rows_have_no_labels(
+    load: Loader, write_csv: WriteCsv, folder: Path, minilm: PreTrainedTokenizerBase
+) -> None:
     write_csv("first", "second", name="data/test.csv", header="text")
     splits = tokenize_splits(load(folder), minilm, log=lambda _: None)
     assert splits.unlabelled == ("test",)
@@ -151,7 +162,7 @@ def test_batches_of_unlabelled_rows_have_no_labels(load, write_csv, folder: Path
 
 
 @pytest.mark.parametrize("mark", ["NA", "None", "null"])
-def test_marks_of_missing_values_in_all_test_rows_are_no_labels(load, write_csv, mark: str) -> None:
+def test_marks_of_missing_values_in_all_test_rows_are_no_labels(load: Loader, write_csv: WriteCsv, mark: str) -> None:
     folder = write_csv(*reviews(40), name="data/train.csv").parent
     write_csv(*(f"test {row},{mark}" for row in range(5)), name="data/test.csv")
     assert load(folder).unlabelled == ("test",)

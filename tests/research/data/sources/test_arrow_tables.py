@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from research.data.sources.bad_rows import BadRowsError
+from tests.research.data.conftest import Loader
 
 NUM_ROWS = 40
 TEXTS = [f"review number {row}" for row in range(NUM_ROWS)]
@@ -45,20 +46,20 @@ def write(tmp_path: Path) -> Write:
     ],
     ids=lambda array: str(array.type),
 )
-def test_columns_of_any_type_may_lie_beside_text_and_label(load, write: Write, unused: pa.Array) -> None:
+def test_columns_of_any_type_may_lie_beside_text_and_label(load: Loader, write: Write, unused: pa.Array) -> None:
     splits = load(write(unused=unused))
     assert sorted(row["text"] for _, split in splits.items() for row in split) == sorted(TEXTS)
 
 
 @pytest.mark.parametrize("content", ["not JSON", "[]", '{"info": {"features": {"label": {"_type": "ClassLabel"}}}}'])
-def test_broken_metadata_is_reported_and_left_aside(load, write: Write, content: str) -> None:
+def test_broken_metadata_is_reported_and_left_aside(load: Loader, write: Write, content: str) -> None:
     splits = load(write(metadata={"huggingface": content}))
     assert splits.task.label_names == ("0", "1")
     assert [line for line in load.said if line.startswith("Warning: The Hugging Face metadata of reviews.parquet")]
 
 
 @pytest.mark.parametrize("missing", [[], [7]])
-def test_declared_names_hold_for_ids_stored_as_floats(load, write: Write, missing: list[int]) -> None:
+def test_declared_names_hold_for_ids_stored_as_floats(load: Loader, write: Write, missing: list[int]) -> None:
     features = {"label": {"_type": "ClassLabel", "names": ["neg", "pos"]}}
     labels = [None if row in missing else float(label) for row, label in enumerate(LABELS)]
     path = write(metadata={"huggingface": json.dumps({"info": {"features": features}})}, label=labels)
@@ -69,7 +70,7 @@ def test_declared_names_hold_for_ids_stored_as_floats(load, write: Write, missin
     assert {row["text"]: row["label"] for _, split in splits.items() for row in split} == expected
 
 
-def test_declared_names_leave_other_labels_alone(load, write: Write) -> None:
+def test_declared_names_leave_other_labels_alone(load: Loader, write: Write) -> None:
     features = {"label": {"_type": "ClassLabel", "names": ["neg", "pos"]}}
     labels = [("neg", "pos", "new")[row % 3] for row in range(NUM_ROWS)]
     path = write(metadata={"huggingface": json.dumps({"info": {"features": features}})}, label=labels)
@@ -77,13 +78,13 @@ def test_declared_names_leave_other_labels_alone(load, write: Write) -> None:
         load(path)
 
 
-def test_times_that_python_has_no_value_for_are_bad_rows(load, write: Write) -> None:
+def test_times_that_python_has_no_value_for_are_bad_rows(load: Loader, write: Write) -> None:
     times = pa.array([0, 2**60] * (NUM_ROWS // 2), pa.timestamp("ms"))
     with pytest.raises(BadRowsError, match=r"40 bad rows of 40: .*row 2: a value of type timestamp\[ms\] that cannot"):
         load(write(label=times))
 
 
-def test_damage_in_the_middle_names_the_file(load, tmp_path: Path) -> None:
+def test_damage_in_the_middle_names_the_file(load: Loader, tmp_path: Path) -> None:
     file = io.BytesIO()
     pq.write_table(pa.table({"text": TEXTS, "label": LABELS}), file, compression="none")
     content = bytearray(file.getvalue())
@@ -94,7 +95,7 @@ def test_damage_in_the_middle_names_the_file(load, tmp_path: Path) -> None:
         load(tmp_path / "reviews.parquet")
 
 
-def test_pages_that_do_not_have_their_checksum_are_refused(load, tmp_path: Path) -> None:
+def test_pages_that_do_not_have_their_checksum_are_refused(load: Loader, tmp_path: Path) -> None:
     path = tmp_path / "reviews.parquet"
     table = pa.table({"text": TEXTS, "label": LABELS})
     pq.write_table(table, path, compression="none", use_dictionary=False, write_page_checksum=True)

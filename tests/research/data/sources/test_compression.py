@@ -17,7 +17,7 @@ import pytest
 
 from research.data.prepare.load import Splits
 from research.data.sources.bad_rows import BadRowsError
-from tests.research.data.conftest import reviews
+from tests.research.data.conftest import Loader, reviews
 
 
 def zipped(content: bytes, *names: str) -> bytes:
@@ -58,7 +58,7 @@ def put(path: Path, content: bytes) -> Path:
 
 
 @pytest.mark.parametrize("ending", COMPRESS)
-def test_every_text_format_is_read_from_every_compression(load, tmp_path: Path, ending: str) -> None:
+def test_every_text_format_is_read_from_every_compression(load: Loader, tmp_path: Path, ending: str) -> None:
     for number, (kind, content) in enumerate(CONTENTS.items()):
         encoding = "utf-16" if number % 2 else "utf-8-sig"  # the mark is inside the compressed file
         compressed = zipped(content.encode(encoding), f"in{kind}") if ending == ".zip" else None
@@ -68,7 +68,7 @@ def test_every_text_format_is_read_from_every_compression(load, tmp_path: Path, 
         assert splits.task.label_names == ("label 0", "label 1")
 
 
-def test_endings_may_be_upper_case_and_files_links(load, tmp_path: Path) -> None:
+def test_endings_may_be_upper_case_and_files_links(load: Loader, tmp_path: Path) -> None:
     put(tmp_path / "TRAIN.TSV.GZ", gzip.compress(CONTENTS[".tsv"].encode()))
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "Test.Csv.Bz2").symlink_to(put(tmp_path / "elsewhere", bz2.compress(OTHER.encode())))
@@ -77,7 +77,7 @@ def test_endings_may_be_upper_case_and_files_links(load, tmp_path: Path) -> None
     assert len(texts(load(tmp_path / "TRAIN.TSV.GZ"))) == 40
 
 
-def test_zip_takes_its_type_from_its_one_data_file(load, tmp_path: Path) -> None:
+def test_zip_takes_its_type_from_its_one_data_file(load: Loader, tmp_path: Path) -> None:
     beside = ("README.txt", "LICENSE", "notes.md", "folder/", "__MACOSX/._in.jsonl", ".DS_Store")
     content = zipped(CONTENTS[".jsonl"].encode(), *beside, "folder/in.JSONL")
     assert len(texts(load(put(tmp_path / "reviews.zip", content)))) == 40
@@ -86,14 +86,14 @@ def test_zip_takes_its_type_from_its_one_data_file(load, tmp_path: Path) -> None
     assert len(load(tmp_path / "data").test) == 40
 
 
-def test_several_members_of_gzip_and_zstd_are_one_file(load, tmp_path: Path) -> None:
+def test_several_members_of_gzip_and_zstd_are_one_file(load: Loader, tmp_path: Path) -> None:
     first, second = CSV[:200].encode(), CSV[200:].encode()
     for ending in (".gz", ".bz2", ".xz", ".zst"):
         compress = COMPRESS[ending]
         assert len(texts(load(put(tmp_path / f"reviews.csv{ending}", compress(first) + compress(second))))) == 40
 
 
-def test_bad_row_of_a_compressed_file_has_its_line(load, tmp_path: Path) -> None:
+def test_bad_row_of_a_compressed_file_has_its_line(load: Loader, tmp_path: Path) -> None:
     lines = ["text,label", *reviews(10), "bad", *reviews(10)]
     for ending in (".gz", ".zip"):
         with pytest.raises(BadRowsError, match=rf"reviews.csv{ending}, row 11 \(line 12\): 1 fields, expected 2"):
@@ -101,7 +101,9 @@ def test_bad_row_of_a_compressed_file_has_its_line(load, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("is_quoted", [True, False])
-def test_quoting_of_a_compressed_tsv_is_decided_by_the_whole_file(load, tmp_path: Path, is_quoted: bool) -> None:
+def test_quoting_of_a_compressed_tsv_is_decided_by_the_whole_file(
+    load: Loader, tmp_path: Path, is_quoted: bool
+) -> None:
     last = '"a ""b"" c"\tlabel 1' if is_quoted else 'say "b"\tlabel 1'
     content = "\n".join(["text\tlabel", *(line.replace(",", "\t") for line in reviews(40)), last])
     splits = load(put(tmp_path / "reviews.tsv.zst", COMPRESS[".zst"](content.encode())))
@@ -109,7 +111,7 @@ def test_quoting_of_a_compressed_tsv_is_decided_by_the_whole_file(load, tmp_path
 
 
 @pytest.mark.parametrize("ending", COMPRESS)
-def test_damaged_file_is_refused_by_name_in_one_line(load, tmp_path: Path, ending: str) -> None:
+def test_damaged_file_is_refused_by_name_in_one_line(load: Loader, tmp_path: Path, ending: str) -> None:
     numbers = random.Random(0)
     rows = [f"review {row} {numbers.randbytes(20).hex()},label {row % 2}" for row in range(5_000)]
     content = COMPRESS[ending]("\n".join(["text,label", *rows]).encode())
@@ -126,7 +128,7 @@ def test_damaged_file_is_refused_by_name_in_one_line(load, tmp_path: Path, endin
 
 
 @pytest.mark.parametrize("ending", COMPRESS)
-def test_empty_content_is_refused(load, tmp_path: Path, ending: str) -> None:
+def test_empty_content_is_refused(load: Loader, tmp_path: Path, ending: str) -> None:
     with pytest.raises(ValueError, match=r"reviews.csv.* is empty once it is decompressed"):
         load(put(tmp_path / f"reviews.csv{ending}", COMPRESS[ending](b"")))
     with pytest.raises(ValueError, match=rf"reviews.csv{ending} is empty; expected rows"):
@@ -161,14 +163,14 @@ def with_password() -> bytes:
     ],
     ids=lambda value: None if isinstance(value, str) else "content",
 )
-def test_other_archives_are_refused(load, tmp_path: Path, name: str, content: bytes, message: str) -> None:
+def test_other_archives_are_refused(load: Loader, tmp_path: Path, name: str, content: bytes, message: str) -> None:
     path = put(tmp_path / name, content)
     with pytest.raises(ValueError, match=message) as caught:
         load(path)
     assert "\n" not in str(caught.value)
 
 
-def test_changed_content_is_prepared_anew(load, tmp_path: Path) -> None:
+def test_changed_content_is_prepared_anew(load: Loader, tmp_path: Path) -> None:
     path = put(tmp_path / "reviews.csv.gz", gzip.compress(CSV.encode()))
     load(path)
     put(path, gzip.compress(CSV.replace("café", "cafe").encode()))

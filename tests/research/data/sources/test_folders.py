@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.research.data.conftest import reviews
+from tests.research.data.conftest import Loader, WriteCsv, WriteJsonl, reviews
 
 
-def write_shards(write_csv, names: list[str]) -> Path:
+def write_shards(write_csv: WriteCsv, names: list[str]) -> Path:
     for name in names:
         rows = [f"{name} row {row},label {row % 2}" for row in range(10)]
         folder = write_csv(*rows, name=f"data/{name}").parent
@@ -30,14 +30,14 @@ def write_shards(write_csv, names: list[str]) -> Path:
         ("reviews.csv.gz", "not clear which split"),
     ],
 )
-def test_unreadable_split_file_is_refused(load, write_csv, name: str, message: str) -> None:
+def test_unreadable_split_file_is_refused(load: Loader, write_csv: WriteCsv, name: str, message: str) -> None:
     folder = write_csv(*reviews(40), name="data/train.csv").parent
     (folder / name).write_bytes(gzip.compress(b"text,label\nx,y\n"))
     with pytest.raises(ValueError, match=message):
         load(folder)
 
 
-def test_dangling_link_named_like_a_split_is_refused(load, write_csv) -> None:
+def test_dangling_link_named_like_a_split_is_refused(load: Loader, write_csv: WriteCsv) -> None:
     folder = write_csv(*reviews(40), name="data/train.csv").parent
     (folder / "test.csv").symlink_to(folder / "gone.csv")
     with pytest.raises(ValueError, match=r"named like the test split.*gone.csv', which does not exist"):
@@ -59,7 +59,7 @@ SPARK = "-0a1b2c3d-0000-1111-2222-333344445555-c000.csv"
         [f"v2-{number}.csv" for number in range(1, 12)],
     ],
 )
-def test_folder_named_like_a_split_is_read_as_that_split(load, write_csv, names: list[str]) -> None:
+def test_folder_named_like_a_split_is_read_as_that_split(load: Loader, write_csv: WriteCsv, names: list[str]) -> None:
     folder = write_csv(*reviews(40), name="data/train.csv").parent
     for number, name in enumerate(names):
         write_csv(f"only in test {number},label 1", name=f"data/test/{name}")
@@ -83,7 +83,9 @@ def test_folder_named_like_a_split_is_read_as_that_split(load, write_csv, names:
         (["val/b.csv", "dev/b.csv"], "more than one validation file: dev, val"),
     ],
 )
-def test_folder_named_like_a_split_is_refused_unless_it_is_clear(load, write_csv, names, message: str) -> None:
+def test_folder_named_like_a_split_is_refused_unless_it_is_clear(
+    load: Loader, write_csv: WriteCsv, names: list[str], message: str
+) -> None:
     folder = write_csv(*reviews(40), name="data/train.csv").parent
     for name in names:
         write_csv(*reviews(10), name=f"data/{name}")
@@ -91,7 +93,7 @@ def test_folder_named_like_a_split_is_refused_unless_it_is_clear(load, write_csv
         load(folder)
 
 
-def test_splits_may_all_be_folders(load, write_csv) -> None:
+def test_splits_may_all_be_folders(load: Loader, write_csv: WriteCsv) -> None:
     write_csv(*reviews(20), name="data/train/a.csv")
     write_csv(*reviews(6), name="data/validation/a.csv")
     folder = write_csv(*reviews(4), name="data/test/a.csv").parent.parent
@@ -99,7 +101,7 @@ def test_splits_may_all_be_folders(load, write_csv) -> None:
 
 
 @pytest.mark.parametrize("name", ["validation/a.csv", "test.csv", "dev.json"])
-def test_splits_beside_folders_of_reviews_are_not_ignored(load, write_csv, name: str) -> None:
+def test_splits_beside_folders_of_reviews_are_not_ignored(load: Loader, write_csv: WriteCsv, name: str) -> None:
     for number, path in enumerate(f"{sentiment}/{number}_1.txt" for sentiment in ("pos", "neg") for number in range(9)):
         write_csv(header=f"review {number}", name=f"data/train/{path}")
     folder = write_csv(header="notes", name="data/README").parent
@@ -109,7 +111,7 @@ def test_splits_beside_folders_of_reviews_are_not_ignored(load, write_csv, name:
         load(folder)
 
 
-def test_scripts_and_notes_named_like_a_split_are_reported_and_left_alone(load, write_csv) -> None:
+def test_scripts_and_notes_named_like_a_split_are_reported_and_left_alone(load: Loader, write_csv: WriteCsv) -> None:
     folder = write_csv(*reviews(40), name="data/train.csv").parent
     (folder / "train.py").write_text("pass")
     (folder / "README.md").write_text("x")
@@ -118,14 +120,14 @@ def test_scripts_and_notes_named_like_a_split_are_reported_and_left_alone(load, 
         assert [line for line in load.said if "train.py" in line and "README" not in line]
 
 
-def test_splits_in_a_folder_beside_others_are_reported(load, write_csv) -> None:
+def test_splits_in_a_folder_beside_others_are_reported(load: Loader, write_csv: WriteCsv) -> None:
     for name in ("train.csv", "held out/test.csv", "held out/train.csv", "held out/test.md"):
         write_csv(*reviews(40), name=f"data/{name}")
     load(write_csv(*reviews(10), name="data/validation.csv").parent)
     assert [line for line in load.said if line.startswith("Warning: ") and line.endswith(" itself: held out/test.csv.")]
 
 
-def test_files_beside_the_splits_are_reported_if_they_may_be_data(load, write_csv) -> None:
+def test_files_beside_the_splits_are_reported_if_they_may_be_data(load: Loader, write_csv: WriteCsv) -> None:
     folder = write_csv(*reviews(40), name="data/train.csv").parent
     for name in ("dataset_infos.json", "raw.zip", "._train.csv", ".gitattributes", "train.py"):
         (folder / name).write_text("{}")
@@ -140,14 +142,14 @@ def test_files_beside_the_splits_are_reported_if_they_may_be_data(load, write_cs
     assert not [said for said in load.said if "._train" in said]
 
 
-def test_empty_folder_that_is_named_like_a_split_is_refused(load, write_csv) -> None:
+def test_empty_folder_that_is_named_like_a_split_is_refused(load: Loader, write_csv: WriteCsv) -> None:
     folder = write_csv(*reviews(40), name="data/train.csv").parent
     (folder / "test").mkdir()
     with pytest.raises(ValueError, match=r"test' is named like the test split, but has no data"):
         load(folder)
 
 
-def test_file_that_is_one_of_several_is_read_with_a_warning(load, write_csv) -> None:
+def test_file_that_is_one_of_several_is_read_with_a_warning(load: Loader, write_csv: WriteCsv) -> None:
     folder = write_shards(write_csv, [f"train-{number}-of-2.csv" for number in range(2)])
     load(folder / "train-0-of-2.csv")
     assert any("is one of 2 files; only this one is read" in line for line in load.said)
@@ -155,7 +157,7 @@ def test_file_that_is_one_of_several_is_read_with_a_warning(load, write_csv) -> 
     assert not any("only this one is read" in line for line in load.said)
 
 
-def test_shards_are_joined_in_the_order_of_their_numbers(load, write_csv) -> None:
+def test_shards_are_joined_in_the_order_of_their_numbers(load: Loader, write_csv: WriteCsv) -> None:
     folder = write_shards(write_csv, [f"train-{number}-of-11.csv" for number in range(11)])
     splits = load(folder)
     rows = sorted((row["id"], row["text"]) for _, split in splits.items() for row in split)
@@ -173,12 +175,12 @@ def test_shards_are_joined_in_the_order_of_their_numbers(load, write_csv) -> Non
         (["train-0-of-2.csv", "train-1-of-3.csv"], "more than one train file"),
     ],
 )
-def test_incomplete_shards_are_refused(load, write_csv, names: list[str], message: str) -> None:
+def test_incomplete_shards_are_refused(load: Loader, write_csv: WriteCsv, names: list[str], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         load(write_shards(write_csv, names))
 
 
-def test_shards_may_count_from_one_and_carry_a_hash(load, write_csv) -> None:
+def test_shards_may_count_from_one_and_carry_a_hash(load: Loader, write_csv: WriteCsv) -> None:
     names = ["train-1-of-2.csv", "train-2-of-2.csv", "test-00000-of-00001-0123456789abcdef.csv"]
     splits = load(write_shards(write_csv, names))
     assert len(splits.train) + len(splits.validation) == 20
@@ -187,7 +189,7 @@ def test_shards_may_count_from_one_and_carry_a_hash(load, write_csv) -> None:
 
 @pytest.mark.parametrize("name", ["imdb", "rotten_tomatoes"])
 def test_packaged_name_beside_a_folder_of_that_name_is_reported(
-    load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+    load: Loader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
     load(name, limit_train=20)
@@ -198,7 +200,7 @@ def test_packaged_name_beside_a_folder_of_that_name_is_reported(
 
 
 @pytest.mark.parametrize("spec", ["~nosuchuser/train.csv", "x" * 5000, "a" * 300 + ".csv", "nul\0byte.csv"])
-def test_paths_that_cannot_be_looked_up_are_refused_in_one_line(load, spec: str) -> None:
+def test_paths_that_cannot_be_looked_up_are_refused_in_one_line(load: Loader, spec: str) -> None:
     with pytest.raises(ValueError, match=r"Cannot read|no file or folder") as caught:
         load(spec)
     assert "\n" not in str(caught.value)
@@ -208,7 +210,7 @@ NOBODY = 65534
 """A user without any rights; root could read every folder."""
 
 
-def test_unreadable_folder_is_refused(load, write_csv) -> None:
+def test_unreadable_folder_is_refused(load: Loader, write_csv: WriteCsv) -> None:
     folder = write_csv(*reviews(40), name="data/train.csv").parent
     folder.chmod(0)
     user = os.geteuid()
@@ -222,7 +224,9 @@ def test_unreadable_folder_is_refused(load, write_csv) -> None:
         folder.chmod(0o700)
 
 
-def test_ids_lead_to_file_and_row_over_shards_with_blank_lines_and_bad_rows(load, write_jsonl) -> None:
+def test_ids_lead_to_file_and_row_over_shards_with_blank_lines_and_bad_rows(
+    load: Loader, write_jsonl: WriteJsonl
+) -> None:
     names = [f"test-{number}-of-3.jsonl" for number in range(3)]
     write_jsonl([{"text": f"train {row}", "label": row % 2} for row in range(40)], name="data/train.jsonl")
     for name in names:
@@ -240,7 +244,7 @@ def test_ids_lead_to_file_and_row_over_shards_with_blank_lines_and_bad_rows(load
         assert splits.place_of("test", ids[f"{name} 10"]) == f"{name}, row 11"
 
 
-def clone(write_csv, *data: str) -> Path:
+def clone(write_csv: WriteCsv, *data: str) -> Path:
     """Make what `git clone` makes of a data repository."""
     for name in data:
         write_csv(*[f"{name} {row},label {row % 2}" for row in range(20)], name=f"repository/{name}")
@@ -250,7 +254,7 @@ def clone(write_csv, *data: str) -> Path:
 
 
 @pytest.mark.parametrize("config", ["data", "plain_text", "data/en"])
-def test_cloned_repository_is_read(load, write_csv, config: str) -> None:
+def test_cloned_repository_is_read(load: Loader, write_csv: WriteCsv, config: str) -> None:
     folder = clone(write_csv, f"{config}/train-00000-of-00001.csv", f"{config}/test-00000-of-00001.csv")
     splits = load(folder)
     assert len(splits.train) + len(splits.validation) == len(splits.test) == 20
@@ -260,7 +264,9 @@ def test_cloned_repository_is_read(load, write_csv, config: str) -> None:
 
 
 @pytest.mark.parametrize("parent", ["", "data/"])
-def test_cloned_repository_of_several_configurations_is_refused_with_their_names(load, write_csv, parent: str) -> None:
+def test_cloned_repository_of_several_configurations_is_refused_with_their_names(
+    load: Loader, write_csv: WriteCsv, parent: str
+) -> None:
     folder = clone(write_csv, f"{parent}en/train-0-of-1.csv", f"{parent}fr/train/0000.csv")
     with pytest.raises(ValueError, match=rf"more than one data set: {parent}en, {parent}fr.* --data '.*/{parent}en'"):
         load(folder)
@@ -268,7 +274,9 @@ def test_cloned_repository_of_several_configurations_is_refused_with_their_names
 
 
 @pytest.mark.parametrize("name", ["test-0-of-1.parquet", "test.csv", "test.json.gz", "test.zip", "test/a.tsv"])
-def test_git_lfs_pointer_is_refused_with_the_command_that_fetches_it(load, write_csv, name: str) -> None:
+def test_git_lfs_pointer_is_refused_with_the_command_that_fetches_it(
+    load: Loader, write_csv: WriteCsv, name: str
+) -> None:
     folder = clone(write_csv, "data/train-0-of-1.csv")
     pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a2146\nsize 12345"
     path = write_csv(header=pointer, name=f"repository/data/{name}")
@@ -277,7 +285,7 @@ def test_git_lfs_pointer_is_refused_with_the_command_that_fetches_it(load, write
             load(spec)
 
 
-def test_shards_of_other_splits_are_reported_as_not_used(load, write_csv) -> None:
+def test_shards_of_other_splits_are_reported_as_not_used(load: Loader, write_csv: WriteCsv) -> None:
     others = [f"plain_text/{name}-of-2.csv" for name in ("unsupervised-0", "unsupervised-1", "extra-0")]
     folder = clone(write_csv, "plain_text/train-0-of-1.csv", "plain_text/test-0-of-1.csv", *others)
     load(folder)

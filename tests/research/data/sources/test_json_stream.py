@@ -4,12 +4,24 @@ from __future__ import annotations
 
 import io
 import json
+from typing import Any
 
 import pytest
 
 from research.data.sources.json_stream import JsonError, JsonStream
 
-VALUES = [12, -1.5e3, True, None, float("-inf"), "", '\\" \n\u0000 é \U0001f600 }]', {"a": [1, {"b": []}]}, [], 7]
+VALUES: list[Any] = [
+    12,
+    -1.5e3,
+    True,
+    None,
+    float("-inf"),
+    "",
+    '\\" \n\u0000 é \U0001f600 }]',
+    {"a": [1, {"b": []}]},
+    [],
+    7,
+]
 
 
 def stream(content: str, size: int) -> JsonStream:

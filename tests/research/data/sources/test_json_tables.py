@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from research.data.prepare.load import Splits
 from research.data.sources.bad_rows import BadRowsError
+from tests.research.data.conftest import Loader
 
-ROWS = [{"text": f"café\n{row} \U0001f600 [" + '{"', "label": row % 2, "spans": [{"end": 1.5}]} for row in range(40)]
+ROWS: list[dict[str, Any]] = [
+    {"text": f"café\n{row} \U0001f600 [" + '{"', "label": row % 2, "spans": [{"end": 1.5}]} for row in range(40)
+]
 
 
 def rows_of(splits: Splits) -> list[tuple[int, str, int]]:
     return sorted((row["id"], row["text"], row["label"]) for _, split in splits.items() for row in split)
 
 
-def lines_of(rows: list[dict[str, object]], **options: object) -> str:
+def lines_of(rows: list[dict[str, Any]], **options: Any) -> str:
     return "\n".join(json.dumps(row, **options) for row in rows)
 
 
@@ -36,18 +40,18 @@ REORDERED = [{"spans": row["spans"], **row} for row in ROWS]  # begins as an obj
         "\n" + lines_of(REORDERED) + "\n\n",
     ],
 )
-def test_json_is_read_in_every_form(load, tmp_path: Path, content: str) -> None:
+def test_json_is_read_in_every_form(load: Loader, tmp_path: Path, content: str) -> None:
     (tmp_path / "reviews.json").write_text(content, encoding="utf-8")
     splits = load(tmp_path / "reviews.json")
     assert rows_of(splits) == [(number, row["text"], row["label"]) for number, row in enumerate(ROWS)]
 
 
-def test_ndjson_is_read_as_jsonl(load, tmp_path: Path) -> None:
+def test_ndjson_is_read_as_jsonl(load: Loader, tmp_path: Path) -> None:
     (tmp_path / "reviews.NDJSON").write_text(lines_of(ROWS))
     assert len(rows_of(load(tmp_path / "reviews.NDJSON"))) == 40
 
 
-def test_json_splits_of_a_folder_are_read(load, tmp_path: Path) -> None:
+def test_json_splits_of_a_folder_are_read(load: Loader, tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "train.json").write_text(json.dumps(ROWS))
     (tmp_path / "data" / "test.json").write_text(json.dumps({"text": "one row", "label": 1}))
@@ -55,7 +59,7 @@ def test_json_splits_of_a_folder_are_read(load, tmp_path: Path) -> None:
     assert [len(split) for _, split in load(tmp_path / "data").items()] == [40, 3, 1]
 
 
-def test_values_longer_than_what_is_read_at_once_are_whole(load, tmp_path: Path) -> None:
+def test_values_longer_than_what_is_read_at_once_are_whole(load: Loader, tmp_path: Path) -> None:
     rows = [{"text": f"{row} " + '\\"é\U0001f600' * 30_000, "label": row % 2} for row in range(12)]
     (tmp_path / "reviews.json").write_text(json.dumps(rows))
     assert [text for _, text, _ in rows_of(load(tmp_path / "reviews.json"))] == [row["text"] for row in rows]
@@ -74,7 +78,7 @@ def test_values_longer_than_what_is_read_at_once_are_whole(load, tmp_path: Path)
         ('{"text": null,\n "label": 1}', r"row 21 \(line 22\): missing text"),
     ],
 )
-def test_bad_element_of_a_list_has_its_row_and_line(load, tmp_path: Path, bad: str, message: str) -> None:
+def test_bad_element_of_a_list_has_its_row_and_line(load: Loader, tmp_path: Path, bad: str, message: str) -> None:
     elements = [*map(json.dumps, ROWS[:20]), bad, *map(json.dumps, ROWS[20:])]
     content = "[\n" + ",\n".join(elements) + "\n]"
     (tmp_path / "reviews.json").write_bytes(content.encode("utf-8", "surrogateescape"))
@@ -85,7 +89,7 @@ def test_bad_element_of_a_list_has_its_row_and_line(load, tmp_path: Path, bad: s
     ]
 
 
-def test_bad_line_of_a_json_file_has_its_line(load, tmp_path: Path) -> None:
+def test_bad_line_of_a_json_file_has_its_line(load: Loader, tmp_path: Path) -> None:
     (tmp_path / "reviews.json").write_text('{"text": "a", broken\n' + lines_of(ROWS))
     with pytest.raises(BadRowsError, match=r"row 1: invalid JSON"):
         load(tmp_path / "reviews.json")
@@ -119,7 +123,7 @@ LIST = json.dumps(ROWS, indent=0)
     ],
 )
 def test_what_cannot_be_read_to_its_end_is_refused_in_one_line(
-    load, tmp_path: Path, content: str, message: str
+    load: Loader, tmp_path: Path, content: str, message: str
 ) -> None:
     (tmp_path / "reviews.json").write_text(content)
     with pytest.raises(ValueError, match=message) as caught:

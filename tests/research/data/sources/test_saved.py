@@ -12,6 +12,7 @@ from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
 
 from research.data.prepare.load import Splits
 from research.system import user_code
+from tests.research.data.conftest import Loader
 from tests.rights import modes_count
 
 FEATURES = Features({"text": Value("string"), "label": ClassLabel(names=["pos", "neg"])})
@@ -26,7 +27,7 @@ def labels(splits: Splits) -> dict[str, int]:
     return {row["text"]: row["label"] for _, split in splits.items() for row in split}
 
 
-def test_saved_dataset_is_read_with_its_label_names(load, tmp_path: Path) -> None:
+def test_saved_dataset_is_read_with_its_label_names(load: Loader, tmp_path: Path) -> None:
     rows("train", 40).select(range(39, -1, -1)).save_to_disk(tmp_path / "saved", num_shards=3)
     splits = load(tmp_path / "saved")
     assert splits.task.label_names == ("pos", "neg")
@@ -34,7 +35,7 @@ def test_saved_dataset_is_read_with_its_label_names(load, tmp_path: Path) -> Non
     assert min((row["id"], row["text"]) for _, split in splits.items() for row in split) == (0, "train 39")
 
 
-def test_saved_dict_is_read_with_its_splits(load, tmp_path: Path) -> None:
+def test_saved_dict_is_read_with_its_splits(load: Loader, tmp_path: Path) -> None:
     saved = DatasetDict(train=rows("train", 40), test=rows("test", 6), unsupervised=rows("rest", 4))
     saved.save_to_disk(tmp_path / "saved", num_shards={"train": 2, "test": 1, "unsupervised": 1})
     splits = load(tmp_path / "saved")
@@ -43,14 +44,14 @@ def test_saved_dict_is_read_with_its_splits(load, tmp_path: Path) -> None:
     assert [line for line in load.said if line.endswith("not used: unsupervised.")]
 
 
-def test_changed_files_of_a_saved_dict_are_prepared_anew(load, tmp_path: Path) -> None:
+def test_changed_files_of_a_saved_dict_are_prepared_anew(load: Loader, tmp_path: Path) -> None:
     DatasetDict(train=rows("old", 40), test=rows("test", 6)).save_to_disk(tmp_path / "saved")
     load(tmp_path / "saved")
     rows("new", 40).save_to_disk(tmp_path / "saved" / "train")
     assert "new 0" in labels(load(tmp_path / "saved"))
 
 
-def test_saved_datasets_may_be_the_splits_of_a_folder(load, tmp_path: Path) -> None:
+def test_saved_datasets_may_be_the_splits_of_a_folder(load: Loader, tmp_path: Path) -> None:
     rows("train", 40).save_to_disk(tmp_path / "data" / "train")
     rows("test", 6).save_to_disk(tmp_path / "data" / "test")
     splits = load(tmp_path / "data")
@@ -72,7 +73,9 @@ def test_saved_datasets_may_be_the_splits_of_a_folder(load, tmp_path: Path) -> N
         ("train/data-00001-of-00002.arrow", b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
     ],
 )
-def test_damaged_saved_dict_is_refused_in_one_line(load, tmp_path: Path, name: str, content, message: str) -> None:
+def test_damaged_saved_dict_is_refused_in_one_line(
+    load: Loader, tmp_path: Path, name: str, content: bytes | None, message: str
+) -> None:
     DatasetDict(train=rows("train", 40)).save_to_disk(tmp_path / "saved", num_shards={"train": 2})
     path = tmp_path / "saved" / name
     path.unlink()
@@ -83,7 +86,7 @@ def test_damaged_saved_dict_is_refused_in_one_line(load, tmp_path: Path, name: s
     assert "\n" not in str(caught.value)
 
 
-def test_offsets_that_lead_out_of_the_file_are_refused(load, tmp_path: Path) -> None:
+def test_offsets_that_lead_out_of_the_file_are_refused(load: Loader, tmp_path: Path) -> None:
     rows("train", 40).save_to_disk(tmp_path / "saved")
     (file,) = (tmp_path / "saved").glob("*.arrow")
     content = bytearray(file.read_bytes())
@@ -107,7 +110,7 @@ def test_offsets_that_lead_out_of_the_file_are_refused(load, tmp_path: Path) -> 
     ],
 )
 def test_missing_file_of_a_saved_dataset_is_refused(
-    load, tmp_path: Path, make: Callable[[Path], None], reason: str
+    load: Loader, tmp_path: Path, make: Callable[[Path], None], reason: str
 ) -> None:
     rows("train", 40).save_to_disk(tmp_path / "saved")
     (file,) = (tmp_path / "saved").glob("*.arrow")
@@ -119,7 +122,7 @@ def test_missing_file_of_a_saved_dataset_is_refused(
     assert "rrno" not in str(caught.value)
 
 
-def test_folder_of_another_user_is_refused(load, tmp_path: Path) -> None:
+def test_folder_of_another_user_is_refused(load: Loader, tmp_path: Path) -> None:
     rows("train", 40).save_to_disk(tmp_path / "saved")
     (tmp_path / "saved").chmod(0)
     with modes_count(), pytest.raises(ValueError, match="Permission denied") as caught:

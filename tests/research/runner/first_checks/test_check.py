@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from accelerate.tracking import LOGGER_TYPE_TO_CLASS
@@ -52,12 +53,12 @@ from tests.rights import modes_count
     ],
 )
 def test_check_first_refuses_what_is_not_there(
-    settings: dict[str, object], expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    settings: dict[str, Any], expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "reviews.csv").touch()
     with pytest.raises(ValueError, match=re.escape(expected)) as caught:
-        check_first(RunConfig(**settings))  # type: ignore[arg-type]
+        check_first(RunConfig(**settings))
     assert is_for_the_user(caught.value)
 
 
@@ -74,13 +75,13 @@ def test_check_first_refuses_what_is_not_there(
     ],
 )
 def test_check_first_accepts_what_may_be_there(
-    settings: dict[str, object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    settings: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "package").mkdir()
     for name in ("reviews.csv", "my_head.py", "package/__init__.py"):
         (tmp_path / name).touch()
-    check_first(RunConfig(**settings))  # type: ignore[arg-type]
+    check_first(RunConfig(**settings))
 
 
 @pytest.mark.parametrize("name", ["data", "encoder", "init_from"])
@@ -92,8 +93,9 @@ def test_paths_that_cannot_be_looked_up_are_refused_in_one_line(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "locked").mkdir(mode=0)
+    settings: dict[str, Any] = {name: path}
     with modes_count(), pytest.raises(ValueError, match=r"Cannot read|no file or folder") as caught:
-        check_first(RunConfig(**{name: path}))  # type: ignore[arg-type]
+        check_first(RunConfig(**settings))
     assert is_for_the_user(caught.value)
     assert str(caught.value).isprintable()
     assert len(str(caught.value)) < 400

@@ -33,8 +33,7 @@ def test_mean_is_over_the_steps_that_all_seeds_logged(tmp_path: Path) -> None:
     # The second seed stopped early, and logged a step that the first did not.
     study = study_of(tmp_path, {"a": [log([1, 2, 4], [3.0, 2.0, 1.0]), log([1, 2, 3], [1.0, 1.0, 9.0])], "b": [[]]})
     (found,) = read_arm_curves(study, "loss", smooth=False)
-    assert found.arm == "a"
-    assert found.mean == ([1, 2], [2.0, 1.5])
+    assert (found.arm, found.mean) == ("a", ([1, 2], [2.0, 1.5]))
     assert found.seeds == [([1, 2, 4], [3.0, 2.0, 1.0]), ([1, 2, 3], [1.0, 1.0, 9.0])]
 
 

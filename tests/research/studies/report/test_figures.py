@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 
+import numpy as np
 import pytest
 
 from research.report.rendering import picture
@@ -55,7 +56,7 @@ def test_edit_has_the_colour_of_the_only_arm_that_has_it() -> None:
     edits = [ArmEdit(1, 1, "freeze()", [(ARMS[3], 2)]), ArmEdit(2, 7, "freeze()", [(arm, 1) for arm in ARMS])]
     long = [ArmCurves(arm, [([1, 40], [1.0, 0.5])], ([1, 40], [1.0, 0.5])) for arm in ARMS]
     (axes,) = arm_curves_figure(long, edits, styles, "loss").axes
-    dotted = [(line.get_xdata()[0], line.get_color()) for line in axes.lines if line.get_linestyle() == ":"]
+    dotted = [(np.asarray(line.get_xdata())[0], line.get_color()) for line in axes.lines if line.get_linestyle() == ":"]
     assert dotted == [(1.5, styles[ARMS[3]].colour), (7.5, "black")]
     assert [text.get_text() for text in axes.texts][:2] == ["1", "2"]
 
@@ -78,7 +79,7 @@ def test_intervals_have_a_dot_for_every_seed() -> None:
     ranked = [RankedArm(summarize_arm(arm, of_arm), None, of_arm) for arm, of_arm in values.items()]
     figure = intervals_figure(ranked, arm_styles(list(values)), "arm 0", "accuracy")
     (axes,) = figure.axes
-    dots = [list(line.get_xdata()) for line in axes.lines if line.get_markersize() == 3.5]
+    dots = [np.asarray(line.get_xdata()).tolist() for line in axes.lines if line.get_markersize() == 3.5]
     assert dots == [[0.5, 0.7, 0.6], [0.9]]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["arm 0 (baseline)", for_picture("$x_{$")]
     assert picture("means", figure).source.startswith("data:image/svg+xml")
@@ -101,7 +102,10 @@ def test_time_without_the_encoder_has_hollow_marks(most: float, scale: str) -> N
     (axes,) = cost_figure(costs, values, arm_styles(ARMS), "accuracy", "seconds").axes
     assert axes.get_xscale() == scale
     marks = [line for line in axes.lines if line.get_markersize() == 8]
-    assert [(line.get_xdata()[0], line.get_ydata()[0]) for line in marks] == [((1 + most) / 2, 0.55), (2.0, 0.7)]
+    assert [(np.asarray(line.get_xdata())[0], np.asarray(line.get_ydata())[0]) for line in marks] == [
+        ((1 + most) / 2, 0.55),
+        (2.0, 0.7),
+    ]
     assert [line.get_markerfacecolor() == "white" for line in marks] == [False, True]
     (by_parameters,) = cost_figure(costs, values, arm_styles(ARMS), "accuracy", "parameters").axes
     assert "white" not in [line.get_markerfacecolor() for line in by_parameters.lines if line.get_markersize() == 8]

@@ -254,7 +254,7 @@ def test_failed_trial_takes_the_verdicts_that_need_its_arm() -> None:
 
 
 def test_seed_that_failed_and_left_the_grid_is_mentioned_with_the_verdict(tmp_path: Path) -> None:
-    entries = {}
+    entries: dict[str, Entry] = {}
     for arm, better in (("linear", 0.0), ("lstm", 0.1)):
         for seed in range(6):
             value = 0.5 + better + 0.01 * seed + 0.001 * better * seed
@@ -335,6 +335,8 @@ def test_report_is_the_same_when_written_again(page: Path, finished_study: Study
 @needs_chromium
 def test_what_is_missing_is_shown(finished_study: StudyOutcomes, tmp_path: Path) -> None:
     failure = f"OutOfMemoryError: {HOSTILE}"
+    result = finished_study.outcomes[3].result
+    assert result is not None
     study = changed(
         dataclasses.replace(finished_study, directory=tmp_path, num_others=3),
         {
@@ -343,7 +345,7 @@ def test_what_is_missing_is_shown(finished_study: StudyOutcomes, tmp_path: Path)
             2: {"state": "running", "result": None},
             3: {
                 "directory": tmp_path / "trials" / "gone",
-                "result": {"metrics": finished_study.outcomes[3].result["metrics"]},
+                "result": {"metrics": result["metrics"]},
             },
         },
     )

@@ -28,6 +28,7 @@ def test_seeds_needed_are_the_fewest_with_the_power(effect: float, num_compariso
     found = seeds_needed(-effect, 1.0, num_seeds=5, num_comparisons=num_comparisons)
     assert found.level == pytest.approx(0.05 / num_comparisons)
     assert found.total is not None
+    assert found.power is not None
     assert found.power == pytest.approx(power(effect, found.total, found.level))
     assert found.power >= 0.8 > power(effect, found.total - 1, found.level)
     assert found.more == found.total - 5

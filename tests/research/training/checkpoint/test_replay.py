@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from research import Hook, register_edit
 from research.edits.base import Editable, EditError
 from research.records.results import weights_sha256
+from research.training.api import Run
 from research.training.checkpoint.replay import replay
 from research.training.checkpoint.save import save_checkpoint
 from research.training.checkpoint.state import STATE
@@ -25,20 +25,21 @@ LAST_STEP = 8
 class SaveAtEnd(Hook):
     """Saves a checkpoint after every step of a run that was not resumed."""
 
-    def end_of_step(self, run: Any) -> None:
+    def end_of_step(self, run: Run) -> None:
         """Save."""
         if run.start is None:
+            assert isinstance(run, TrainingRun)
             save_checkpoint(run, keep=99)
 
 
 class AtEpochs(Hook):
     """Asks for an edit at both sides of the end of an epoch."""
 
-    def on_epoch_end(self, run: Any) -> None:
+    def on_epoch_end(self, run: Run) -> None:
         """Ask before the clock goes on."""
         run.edit.reads_clock()
 
-    def on_epoch_start(self, run: Any) -> None:
+    def on_epoch_start(self, run: Run) -> None:
         """Ask after it did."""
         run.edit.reads_clock()
 

@@ -17,7 +17,7 @@ import subprocess
 import sys
 import types
 from collections.abc import Iterator, Mapping, Sequence
-from multiprocessing.forkserver import _forkserver  # type: ignore[attr-defined]
+from multiprocessing.forkserver import _forkserver
 from multiprocessing.process import _children  # type: ignore[attr-defined]
 from multiprocessing.reduction import DupFd
 from pathlib import Path
@@ -180,7 +180,8 @@ class _Command:
                 os.kill(os.getpid(), signal.SIGKILL)
         # The system's answer would be the server; of an orphan it is 1, or a reaper that is no parent either.
         os.getppid = lambda: self.parent if is_alive(self.parent) else 1
-        launcher.PARENT = signals.PARENT = self.parent
+        for module in (launcher, signals):
+            vars(module)["PARENT"] = self.parent
         # The server of this process serves its children too; by itself, Python would start another.
         _forkserver.ensure_running = lambda: None  # type: ignore[method-assign]
         for stream, descriptor in zip(self.streams, (1, 2), strict=True):

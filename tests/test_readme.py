@@ -59,9 +59,15 @@ def run(arguments: list[str] | str, folder: Path, cache_dir: Path) -> subprocess
     if plain is not None:
         done = run_to_the_end(plain, folder, environment, HANG_LIMIT)
     else:
-        pipes = {"capture_output": True, "text": True}
         done = subprocess.run(
-            arguments, cwd=folder, env=environment, check=False, shell=True, timeout=HANG_LIMIT, **pipes
+            arguments,
+            cwd=folder,
+            env=environment,
+            check=False,
+            shell=True,
+            timeout=HANG_LIMIT,
+            capture_output=True,
+            text=True,
         )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
     return done

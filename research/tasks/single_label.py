@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,7 +33,7 @@ class SingleLabel(LabelledTask):
 
     transformers_name = "single_label_classification"
     default_objective = "cross_entropy"
-    metrics = (
+    metrics: ClassVar[tuple[Metric, ...]] = (
         Metric("accuracy", SHARE),
         Metric("f1_macro", SHARE),
         Metric("f1_micro", SHARE),

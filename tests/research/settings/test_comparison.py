@@ -11,11 +11,12 @@ import pytest
 from heads import HEADS
 from heads.registry import Registry
 from research import RunConfig
-from research.learning.schedules import GIVEN_BY_CALLER, SCHEDULES
+from research.learning.schedules import SCHEDULES
 from research.settings.comparison import compare_settings
 from research.settings.config import Choice
 from research.settings.declarations import Effect, declarations
 from research.settings.options import fill_in
+from research.settings.registries import GIVEN_BY_CALLER
 from research.training.hook import HOOKS
 
 SETTINGS = [item.name for item in dataclasses.fields(RunConfig)]

@@ -92,7 +92,7 @@ def test_declarations_are_those_of_the_table(case: str) -> None:
 
 
 @pytest.mark.parametrize("group", GROUPS)
-def test_every_setting_declares_itself(group: type[Any]) -> None:
+def test_every_setting_declares_itself(group: type) -> None:
     kinds = typing.get_type_hints(group)
     for name, declared in declarations(group).items():
         takes_numbers = bool({int, float} & {*alternatives(kinds[name])})
@@ -109,7 +109,7 @@ def test_every_setting_declares_itself(group: type[Any]) -> None:
 
 
 @pytest.mark.parametrize("group", GROUPS)
-def test_default_is_within_its_own_bounds(group: type[Any]) -> None:
+def test_default_is_within_its_own_bounds(group: type) -> None:
     defaults = dataclasses.asdict(group())
     for name, declared in declarations(group).items():
         assert declared.bounds is None or defaults[name] is None or declared.bounds.contain(defaults[name]), name

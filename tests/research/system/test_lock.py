@@ -69,7 +69,8 @@ def test_lock_of_a_file_that_was_deleted_meanwhile_does_not_count(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "lock"
-    plain, taken = fcntl.flock, []
+    plain = fcntl.flock
+    taken: list[int] = []
 
     def flock(descriptor: int, operation: int) -> None:
         plain(descriptor, operation)

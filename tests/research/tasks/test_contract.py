@@ -188,7 +188,9 @@ def test_metrics_have_names_and_bounds(example: Example) -> None:
 def test_labels_are_described(example: Example) -> None:
     column = example.task.name_column(example.labels)
     assert (None if column is None else column.to_pylist()) == example.names
-    assert column is None or column.type == example.task.name_column(example.labels[:0]).type
+    of_none = example.task.name_column(example.labels[:0])
+    assert (of_none is None) == (column is None)
+    assert column is None or of_none is None or column.type == of_none.type
     assert [example.task.describe_label(label) for label in example.labels] == example.described
 
 
@@ -216,7 +218,8 @@ def test_labels_are_counted_one_by_one(example: Example) -> None:
 def test_labels_are_held_against_the_rest(example: Example) -> None:
     found = example.task.against_rest(example.labels, example.logits, 1)
     if example.against_rest is None or found is None:
-        assert found is example.against_rest
+        assert found is None
+        assert example.against_rest is None
         return
     assert found[1] == example.against_rest[1]
     for label, (name, applies, scores) in zip(found[0], example.against_rest[0], strict=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -123,7 +124,9 @@ def test_python_tokenizers_are_spread_over_processes(load: Loader, write_csv: Wr
 @pytest.mark.parametrize(
     ("has_pairs", "kept"), [(False, "2bb358488bb219d3"), (True, "94284e53c829ed3b")], ids=["texts", "pairs"]
 )
-def test_tokens_change_only_with_their_format_number(load, write_csv, tiny_encoder, has_pairs: bool, kept: str) -> None:
+def test_tokens_change_only_with_their_format_number(
+    load: Loader, write_csv: WriteCsv, tiny_encoder: Path, has_pairs: bool, kept: str
+) -> None:
     def rows(numbers: range) -> Dataset:
         texts = [" ".join(WORDS[row % 5 : row % 9]) + f" {'x' * (row % 4)}" for row in numbers]
         pairs = {"text_pair": ["the film"] * len(texts)} if has_pairs else {}

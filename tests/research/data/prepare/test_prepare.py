@@ -10,12 +10,15 @@ import pytest
 
 from research.data.prepare.cleaning import CLEANING
 from research.data.prepare.prepare import ROWS_FORMAT
+from tests.research.data.conftest import Loader, WriteCsv, WriteJsonl
 from tests.research.data.entry_hash import hash_entry
 
 
 def texts(write_csv: Callable[..., Path], _: Any) -> tuple[Path, dict[str, Any]]:
     """Texts to be cleaned, repeated ones and bad ones among them, of which validation and test rows are carved."""
-    lines = [f"<b>Cafe\u0301</b>  {row % 70}\x07,{'other' if row % 3 else 'rest'}" for row in range(90)]
+    lines: list[str | bytes] = [
+        f"<b>Cafe\u0301</b>  {row % 70}\x07,{'other' if row % 3 else 'rest'}" for row in range(90)
+    ]
     lines += [",rest", "no label,", "three,fields,here", b"\xe9,rest", "text,label"]
     limits = {"limit_train": 40, "limit_validation": 7, "split_seed": 3, "validation_share": 0.2}
     return write_csv(*lines), {"cleaning": list(CLEANING), "bad_rows": "skip", **limits}
@@ -69,7 +72,13 @@ def scores(_: Any, write_jsonl: Callable[..., Path]) -> tuple[Path, dict[str, An
         (scores, "dff36f5817f49a21"),
     ],
 )
-def test_rows_change_only_with_their_format_number(load, write_csv, write_jsonl, example, kept: str) -> None:
+def test_rows_change_only_with_their_format_number(
+    load: Loader,
+    write_csv: WriteCsv,
+    write_jsonl: WriteJsonl,
+    example: Callable[..., tuple[Path, dict[str, Any]]],
+    kept: str,
+) -> None:
     path, settings = example(write_csv, write_jsonl)
     load(path, **settings)
     found = hash_entry(load.cache_dir, "rows")

@@ -17,7 +17,7 @@ from research.data.sources.text_format import TextFormat
 from research.data.sources.text_tables import CsvTable
 from research.settings.plugins import import_plugins
 from research.system.user_code import hash_user_code
-from tests.research.data.conftest import reviews
+from tests.research.data.conftest import Loader, reviews
 from tests.research.data.sources.small_files import write_file
 from tests.shipped import shipped
 
@@ -75,8 +75,9 @@ def rows_of(splits: Splits) -> list[Row]:
 
 
 @pytest.mark.parametrize("name", [name for name in shipped(SOURCES) if name not in FIXED])
-def test_every_kind_of_data_gives_the_same_rows(load, tmp_path: Path, name: str) -> None:
-    suffixes = SOURCES[name].suffixes if issubclass(SOURCES[name], FileSource) else [None]
+def test_every_kind_of_data_gives_the_same_rows(load: Loader, tmp_path: Path, name: str) -> None:
+    source = SOURCES[name]
+    suffixes = source.suffixes if issubclass(source, FileSource) else [None]
     for suffix in suffixes:
         path = OTHERS[name](tmp_path, ROWS) if suffix is None else write_file(tmp_path / f"data{suffix}", ROWS)
         splits = load(path)
@@ -86,7 +87,7 @@ def test_every_kind_of_data_gives_the_same_rows(load, tmp_path: Path, name: str)
 
 
 @pytest.mark.parametrize("suffix", list_file_sources())
-def test_every_type_of_file_can_be_a_split(load, tmp_path: Path, suffix: str) -> None:
+def test_every_type_of_file_can_be_a_split(load: Loader, tmp_path: Path, suffix: str) -> None:
     for split, rows in (("train", ROWS), ("test", MORE_ROWS)):
         write_file(tmp_path / "data" / f"{split}{suffix}", rows)
     splits = load(tmp_path / "data")
@@ -96,14 +97,16 @@ def test_every_type_of_file_can_be_a_split(load, tmp_path: Path, suffix: str) ->
 
 @pytest.mark.parametrize("suffix", list_file_sources())
 @pytest.mark.parametrize("content", [b"", b"version https://git-lfs.github.com/spec/v1\n", bytes(range(256)) * 8])
-def test_every_type_of_file_refuses_what_it_cannot_read(load, tmp_path: Path, suffix: str, content: bytes) -> None:
+def test_every_type_of_file_refuses_what_it_cannot_read(
+    load: Loader, tmp_path: Path, suffix: str, content: bytes
+) -> None:
     path = tmp_path / f"data{suffix}"
     path.write_bytes(content)
     with pytest.raises(ValueError, match=rf"data{suffix}"):
         load(path)
 
 
-def test_adding_a_kind_changes_no_key(load, tmp_path: Path) -> None:
+def test_adding_a_kind_changes_no_key(load: Loader, tmp_path: Path) -> None:
     path = write_file(tmp_path / "data.csv", ROWS)
     load(path)
     entries = sorted(entry.name for entry in load.cache_dir.iterdir())
@@ -141,7 +144,7 @@ class Mine(FileSource):
 """
 
 
-def test_a_kind_of_a_users_is_read_anew_when_its_code_changes(load, tmp_path: Path) -> None:
+def test_a_kind_of_a_users_is_read_anew_when_its_code_changes(load: Loader, tmp_path: Path) -> None:
     write_file(tmp_path / "data.csv", ROWS).rename(tmp_path / "data.mine")
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "train.mine").write_bytes((tmp_path / "data.mine").read_bytes())
@@ -160,7 +163,7 @@ def test_a_kind_of_a_users_is_read_anew_when_its_code_changes(load, tmp_path: Pa
         load(tmp_path / "data.mine")
 
 
-def test_two_kinds_cannot_have_one_ending_or_one_name(load, tmp_path: Path) -> None:
+def test_two_kinds_cannot_have_one_ending_or_one_name(load: Loader, tmp_path: Path) -> None:
     folder = write_file(tmp_path / "data" / "train.csv", ROWS).parent
     with SOURCES.isolated():
 
@@ -177,7 +180,7 @@ def test_two_kinds_cannot_have_one_ending_or_one_name(load, tmp_path: Path) -> N
         register_data("csv")(Mine)
 
 
-def test_a_named_kind_is_found_by_its_name_and_by_names_like_it(load, tmp_path: Path) -> None:
+def test_a_named_kind_is_found_by_its_name_and_by_names_like_it(load: Loader, tmp_path: Path) -> None:
     path = write_file(tmp_path / "data.csv", ROWS)
     with SOURCES.isolated():
 

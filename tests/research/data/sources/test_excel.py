@@ -15,6 +15,7 @@ import pytest
 
 from research.data.sources.bad_rows import BadRowsError
 from research.data.sources.excel import ExcelTable
+from tests.research.data.conftest import Loader, WriteCsv
 
 Sheets = dict[str, Sequence[Sequence[Any]]]
 Write = Callable[..., Path]
@@ -42,7 +43,7 @@ def rows_with(label: Callable[[int], Any], num_rows: int = 40) -> list[list[Any]
 def test_cells_are_what_a_csv_file_would_hold(write: Write) -> None:
     values = [None, "a", 1, 1.0, 0.25, True, dt.date(2024, 1, 31), dt.datetime(2024, 1, 31, 9, 30), dt.time(9, 30)]
     path = write({"data": [["value", "text"], *([value, "x"] for value in values)]})
-    rows = ExcelTable(path, "reviews.xlsx").rows(["value"], print)  # type: ignore[arg-type]
+    rows = ExcelTable(path, "reviews.xlsx").rows(["value"], print)
     assert [value for _, _, (value,) in rows] == [
         *("", "a", "1", "1", "0.25", "TRUE", "2024-01-31", "2024-01-31T09:30:00", "09:30:00")
     ]
@@ -57,7 +58,12 @@ def test_cells_are_what_a_csv_file_would_hold(write: Write) -> None:
     ],
 )
 def test_columns_and_labels_are_guessed_as_in_csv_files(
-    load, write: Write, write_csv, label: Callable[[int], Any], problem_type: str, names: tuple[str, ...] | None
+    load: Loader,
+    write: Write,
+    write_csv: WriteCsv,
+    label: Callable[[int], Any],
+    problem_type: str,
+    names: tuple[str, ...] | None,
 ) -> None:
     rows = rows_with(label)
     splits = load(write({"Sheet1": rows}))
@@ -70,24 +76,24 @@ def test_columns_and_labels_are_guessed_as_in_csv_files(
     assert said == load.said
 
 
-def test_the_only_sheet_with_rows_is_read_wherever_it_is(load, write: Write) -> None:
+def test_the_only_sheet_with_rows_is_read_wherever_it_is(load: Loader, write: Write) -> None:
     splits = load(
         write({"cover": [], "data": [[], *rows_with(lambda row: "np"[row % 2]), [None], []], "end": [[None]]})
     )
     assert sum(len(split) for _, split in splits.items()) == 40
 
 
-def test_several_sheets_with_rows_are_refused_by_name(load, write: Write) -> None:
+def test_several_sheets_with_rows_are_refused_by_name(load: Loader, write: Write) -> None:
     with pytest.raises(ValueError, match=r"one sheet with rows in reviews\.xlsx; found 2: 'data', 'notes'"):
         load(write({"data": rows_with(str), "empty": [], "notes": [["who wrote this"]]}))
 
 
-def test_workbook_without_rows_is_empty(load, write: Write) -> None:
+def test_workbook_without_rows_is_empty(load: Loader, write: Write) -> None:
     with pytest.raises(ValueError, match=r"reviews\.xlsx is empty"):
         load(write({"data": [], "more": [[None, None]]}))
 
 
-def test_bad_rows_are_named_by_their_place_in_the_sheet(load, write: Write) -> None:
+def test_bad_rows_are_named_by_their_place_in_the_sheet(load: Loader, write: Write) -> None:
     rows = [*rows_with(lambda row: "np"[row % 2]), [], [40, None, "n"], [41, "text", None], [42, "text", "n", "more"]]
     rows.append([43, "#REF!", "n"])
     path = write({"data": rows})
@@ -104,7 +110,7 @@ def test_bad_rows_are_named_by_their_place_in_the_sheet(load, write: Write) -> N
     assert sum(item.rows for item in load(path, bad_rows="skip").left_out) == 4
 
 
-def test_formulas_have_the_values_that_excel_stored(load, write: Write) -> None:
+def test_formulas_have_the_values_that_excel_stored(load: Loader, write: Write) -> None:
     path = write({"data": [*rows_with(lambda row: "np"[row % 2]), [40, "=A1", "n"]]})
     with pytest.raises(BadRowsError, match=r"row 41 .*: empty text|row 41: empty text"):
         load(path)  # nothing has computed it
@@ -121,12 +127,12 @@ def test_formulas_have_the_values_that_excel_stored(load, write: Write) -> None:
     assert "2024.5" in [text for _, split in splits.items() for text in split["text"]]
 
 
-def test_two_columns_of_one_name_are_refused(load, write: Write) -> None:
+def test_two_columns_of_one_name_are_refused(load: Loader, write: Write) -> None:
     with pytest.raises(ValueError, match="more than one column named 'text'"):
         load(write({"data": [["text", "text", "label"], ["a", "b", "c"]]}))
 
 
-def test_compressed_or_damaged_workbook_is_refused(load, write: Write, tmp_path: Path) -> None:
+def test_compressed_or_damaged_workbook_is_refused(load: Loader, write: Write, tmp_path: Path) -> None:
     path = write({"data": rows_with(str)})
     content = path.read_bytes()
     (tmp_path / "reviews.xlsx.gz").write_bytes(gzip.compress(content))
@@ -137,7 +143,7 @@ def test_compressed_or_damaged_workbook_is_refused(load, write: Write, tmp_path:
         load(path)
 
 
-def test_missing_library_is_named_with_its_extra(load, write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_library_is_named_with_its_extra(load: Loader, write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write({"data": rows_with(str)})
     monkeypatch.setitem(sys.modules, "openpyxl", None)
     with pytest.raises(ValueError, match=r'pip install "midway\[excel\]"'):

@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 from research.data.sources.bad_rows import BadRowsError
+from tests.research.data.conftest import Loader
 
 GOOD = [f"__label__{'pos' if row % 2 else 'neg'} text {row}, with __label__x inside" for row in range(40)]
 
 
-def test_one_label_per_line_is_single_label(load, tmp_path: Path) -> None:
+def test_one_label_per_line_is_single_label(load: Loader, tmp_path: Path) -> None:
     path = tmp_path / "reviews.ft.txt.gz"
     path.write_bytes(gzip.compress("\n".join(["", *GOOD, ""]).encode()))
     splits = load(path)
@@ -24,7 +25,7 @@ def test_one_label_per_line_is_single_label(load, tmp_path: Path) -> None:
     )
 
 
-def test_several_labels_in_some_lines_are_multi_label(load, tmp_path: Path) -> None:
+def test_several_labels_in_some_lines_are_multi_label(load: Loader, tmp_path: Path) -> None:
     (tmp_path / "labels.txt").write_text("\n".join([*GOOD, "__label__pos\t__label__neg both"]))
     splits = load(tmp_path / "labels.txt", limit_test=3)
     assert splits.task.problem_type == "multi_label"
@@ -42,7 +43,7 @@ def test_several_labels_in_some_lines_are_multi_label(load, tmp_path: Path) -> N
         ("__label__pos caf\udce9", "invalid UTF-8"),
     ],
 )
-def test_line_that_is_no_row_is_a_bad_one(load, tmp_path: Path, line: str, reason: str) -> None:
+def test_line_that_is_no_row_is_a_bad_one(load: Loader, tmp_path: Path, line: str, reason: str) -> None:
     path = tmp_path / "reviews.txt"
     path.write_bytes("\n".join([line, *GOOD]).encode("utf-8", "surrogateescape"))
     with pytest.raises(BadRowsError, match=rf"1 bad row of 41: reviews.txt, row 1: {reason}"):
@@ -52,13 +53,13 @@ def test_line_that_is_no_row_is_a_bad_one(load, tmp_path: Path, line: str, reaso
     assert sum(len(split) for _, split in splits.items()) == 40
 
 
-def test_text_file_without_labels_is_refused(load, tmp_path: Path) -> None:
+def test_text_file_without_labels_is_refused(load: Loader, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("first line\nsecond line\n")
     with pytest.raises(ValueError, match=r"notes\.txt has no line that begins with __label__"):
         load(tmp_path / "notes.txt")
 
 
-def test_text_files_beside_the_splits_are_left_alone(load, tmp_path: Path) -> None:
+def test_text_files_beside_the_splits_are_left_alone(load: Loader, tmp_path: Path) -> None:
     for name in ("train.txt", "dev.txt", "test.txt"):
         (tmp_path / name).write_text("\n".join(GOOD))
     (tmp_path / "LICENSE.txt").write_text("free")

@@ -2,7 +2,7 @@
 
 import sys
 
-from research.scripts.ablate import main
+from research.studies.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -2,7 +2,7 @@
 
 import sys
 
-from research.scripts.run import main
+from research.runner.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

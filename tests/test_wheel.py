@@ -51,7 +51,7 @@ def test_study_of_launched_runs_works_from_the_wheel(
     settings = ["--encoder", tiny_encoder, "--data", tiny_reviews, "--max_length", 16, "--batch_size", 8]
     settings += ["--max_steps", 2, "--log_with", "[]", "--name", "study", "--heads", "linear,mean", "--seeds", "0"]
     code = "import sys, research; assert research.__file__.startswith(sys.argv.pop(1)), research.__file__"
-    script = f"{code}; from research.scripts.ablate import main; sys.exit(main())"
+    script = f"{code}; from research.studies.main import main; sys.exit(main())"
     done = subprocess.run(
         [sys.executable, "-c", script, str(installed), *map(str, settings)],
         cwd=tmp_path,

@@ -17,7 +17,7 @@ from research.data.prepare.cleaning import CLEANING
 from research.edits.base import EDITS
 from research.learning.objectives import OBJECTIVES
 from research.learning.schedules import SCHEDULES
-from research.scripts.run import carry_out
+from research.runner.main import carry_out
 from research.settings.command_line import parse
 from research.system.errors import run_script
 from research.training.hook import HOOKS

@@ -52,7 +52,7 @@ def check_run_directory(config: RunConfig) -> None:
 def _check_data(data: str, *, may_have_others: bool) -> None:
     if data in _packaged_data():
         find_package(DEMO_PACKAGES[data])
-    elif not data.startswith("hub:") and not may_have_others:
+    elif not data.startswith("hub:") and not (may_have_others and _may_be_registered(data)):
         _check_path("data", data)
 
 
@@ -64,6 +64,11 @@ def _check_encoder(encoder: str, *, may_have_others: bool) -> None:
     if must_be_path(encoder):
         _check_path("encoder", encoder)
     find_local_encoder(encoder, () if may_have_others else registered)
+
+
+def _may_be_registered(data: str) -> bool:
+    """Return whether a plugin's data may be called so: by a word, or with a prefix as in hub:name."""
+    return data.replace("_", "").isalnum() or ":" in data
 
 
 def _packaged_data() -> list[str]:

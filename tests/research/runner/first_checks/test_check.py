@@ -32,6 +32,7 @@ from tests.rights import modes_count
         ({"resume": "runs/nothing"}, "runs/nothing"),
         ({"data": "reveiws.csv"}, "Did you mean 'reviews.csv'"),
         ({"data": "a/b/c"}, "--data"),
+        ({"data": "reveiws.csv", "plugin": ["json"]}, "Did you mean 'reviews.csv'"),
         ({"encoder": "./nothing"}, "--encoder"),
         ({"init_from": "runs/nothing"}, "--init_from"),
         ({"data": "a" * 5000}, "File name too long"),
@@ -68,6 +69,7 @@ def test_check_first_refuses_what_is_not_there(
         {"data": "imdb", "encoder": "minilm"},
         {"data": "hub:a/b.c:d", "encoder": "sentence-transformers/all-MiniLM-L6-v2"},
         {"data": "reviews.csv", "plugin": ["my_head.py", "package.module"], "head": "mine", "hook": ["mine"]},
+        {"data": "my_films", "plugin": ["my_head.py"]},
         {
             "hook": [{"name": "ema", "decay": 0.9}],
             "timeline": [{"when": "below(validation/loss, 1)", "freeze": "head"}],

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
-from tests.conftest import Started, command_line
+from tests.conftest import ROOT, Started, command_line
 
 TIMELINE = (
     "{at: 2st, unfreeze: 'encoder.layer[1]'}",
@@ -32,7 +32,7 @@ SETTINGS = [
     *("--max_length", "32", "--batch_size", "8", "--epochs", "2", "--log_every", "1", "--mixed_precision", "no"),
     *("--num_threads", "1", "--freeze", "encoder", "--hook", "ema", "--hook", "count_events"),
     *("--evaluate_every", "3st", "--best_metric", "loss", "--save_every", "2st"),
-    *("--plugin", str(Path(__file__).with_name("count_events.py"))),
+    *("--plugin", str(ROOT / "tests" / "plugins" / "count_events.py")),
     *(part for entry in TIMELINE for part in ("--timeline", entry)),
 ]
 

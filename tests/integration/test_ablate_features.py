@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from research.system.processes import is_alive
+from tests.conftest import ROOT
 from tests.integration.conftest import Disk
 from tests.integration.study_place import Place
 
@@ -69,7 +70,7 @@ def test_two_workers_that_want_the_same_features_compute_them_once(place: Place,
     hold = place.folder / "hold"
     hold.mkdir()
     place.environment["HOLD"] = str(hold)
-    plugin = Path(__file__).with_name("hold_encoding.py")
+    plugin = ROOT / "tests" / "plugins" / "hold_encoding.py"
     main = place.start("--heads", "linear,mean", "--seeds", "0,1", "--workers", "2", "--plugin", plugin, *FROZEN)
     logs = place.folder / "runs/s/logs"
     place.wait_for(lambda: any(hold.iterdir()), "encoding")

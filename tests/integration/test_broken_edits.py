@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Launch
-from tests.integration.runs_in_process import read_by_rank
+from tests.conftest import ROOT, Launch
+from tests.launched.runs_in_process import read_by_rank
 
-SCRIPT = Path(__file__).with_name("broken_edits.py")
+SCRIPT = ROOT / "tests" / "launched" / "broken_edits.py"
 BOTH = {
     "nothing broken": "ended after step 4: None",
     "optimizer does not follow": r"AuditError: Audit: every parameter must be in exactly one optimizer group; "

@@ -25,11 +25,11 @@ from research.report import page
 from research.training.api import Run
 from research.training.digests import digests
 from research.training.run import TrainingRun
-from tests.conftest import WORDS, Launch, Start, Started
-from tests.integration.cached_by_processes import Losses
+from tests.conftest import ROOT, WORDS, Launch, Start, Started
 from tests.integration.conftest import Disk
-from tests.integration.runs_in_process import read_by_rank, ready_run, train_and_end
 from tests.integration.test_main_job import lines_of, without_times
+from tests.launched.cached_by_processes import Losses
+from tests.launched.runs_in_process import read_by_rank, ready_run, train_and_end
 from tests.shipped import shipped
 
 SPLITS = ["train", "validation", "test"]
@@ -219,7 +219,7 @@ def test_run_leaves_the_same_and_says_how(train: Train, tmp_path: Path, capsys: 
 def test_two_processes_train_alike_and_one_of_them_encodes(
     launch: Launch, tiny_encoder: Path, tiny_reviews: Path, tmp_path: Path
 ) -> None:
-    script = Path(__file__).with_name("cached_by_processes.py")
+    script = ROOT / "tests" / "launched" / "cached_by_processes.py"
     # Rows of its own, so that nothing is in the session's cache.
     data = shutil.copytree(tiny_reviews, tmp_path / "data")
     rows = [split.read_text() for split in data.glob("*.csv")]
@@ -523,7 +523,7 @@ def test_one_of_many_encodes_also_where_another_was_killed(
 ) -> None:
     cache, hold = tmp_path / "features", tmp_path / "hold"
     hold.mkdir()
-    plugin = Path(__file__).with_name("hold_encoding.py")
+    plugin = ROOT / "tests" / "plugins" / "hold_encoding.py"
     flags = [f"--{name}={','.join(value) if isinstance(value, list) else value}" for name, value in SETTINGS.items()]
     flags = [flag for flag in flags if not flag.startswith(("--head=", "--log_with="))]
     flags += [f"--encoder={tiny_encoder}", f"--data={tiny_reviews}", f"--plugin={plugin}", "--evaluation_batch_size=5"]

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from research.edits.base import EDITS
-from tests.conftest import Launch
-from tests.integration.edit_matrix import CASES, COMPILED_QUICKLY, UNCOMPILED
-from tests.integration.runs_in_process import read_by_rank
+from tests.conftest import ROOT, Launch
+from tests.launched.edit_matrix import CASES, COMPILED_QUICKLY, UNCOMPILED
+from tests.launched.runs_in_process import read_by_rank
 from tests.shipped import shipped
 
-SCRIPT = Path(__file__).with_name("edit_matrix.py")
+SCRIPT = ROOT / "tests" / "launched" / "edit_matrix.py"
 Results = dict[str, list[str]]
 
 

@@ -29,7 +29,7 @@ from research.system.manifest import MANIFEST, find_damage
 from research.training.accelerator import default_num_threads
 from research.training.api import Run
 from research.training.run import TrainingRun
-from tests.conftest import Launch, Start, Started
+from tests.conftest import ROOT, Launch, Start, Started
 from tests.integration.conftest import Disk
 from tests.integration.test_main_job import lines_of, result_of, without_times
 
@@ -537,7 +537,7 @@ def held(start: Start, flags: list[str], tmp_path: Path) -> tuple[Started, list[
     """A run on the command line that waits in step 3, its command, and the file that lets it go on."""
     hold = tmp_path / "hold"
     hold.mkdir()
-    plugin = [f"--plugin={Path(__file__).with_name('hold_at_step.py')}", "--hook=hold"]
+    plugin = [f"--plugin={(ROOT / 'tests' / 'plugins' / 'hold_at_step.py')}", "--hook=hold"]
     command = [*flags, *plugin, f"--output_dir={tmp_path / 'run'}"]
     first = start(command, environment={"HOLD": str(hold)})
     first.wait_for("step 3", (hold / "held-0").exists)

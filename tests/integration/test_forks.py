@@ -21,7 +21,7 @@ from research.runner.same_run import OtherRunError
 from research.settings.forks import parse_fork
 from research.training.api import Run
 from research.training.checkpoint.find import CheckpointError
-from tests.conftest import Launch
+from tests.conftest import ROOT, Launch
 from tests.integration.test_main_job import lines_of, result_of, without_times
 
 Train = Callable[..., dict[str, Any]]
@@ -259,7 +259,9 @@ def test_run_goes_on_with_other_processes_and_micro_batches(
         "hook": [],
     }
     recipe = tmp_path / "recipe.yaml"
-    recipe.write_text(yaml.safe_dump({**without_dropout, "plugin": [str(Path(__file__).with_name("fail_at_step.py"))]}))
+    recipe.write_text(
+        yaml.safe_dump({**without_dropout, "plugin": [str(ROOT / "tests" / "plugins" / "fail_at_step.py")]})
+    )
     run = ["--recipe", recipe, "--hook", "fail_at_step"]
     launch([*run, "--output_dir", tmp_path / "whole"], num_processes=first)
     with pytest.MonkeyPatch.context() as patch:

@@ -8,9 +8,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.conftest import Launch
+from tests.conftest import ROOT, Launch
 
-PLUGIN = Path(__file__).with_name("record_gradients.py")
+PLUGIN = ROOT / "tests" / "plugins" / "record_gradients.py"
 BATCH_SIZE = 12  # 47 training rows: three full batches and a short last one of 11, which two processes cannot halve
 
 

@@ -11,12 +11,12 @@ import torch
 from safetensors.torch import load_file
 
 from research.training.hook import HOOKS
-from tests.conftest import Launch
-from tests.integration.hooks_by_processes import SETTINGS
-from tests.integration.runs_in_process import read_by_rank
+from tests.conftest import ROOT, Launch
+from tests.launched.hooks_by_processes import SETTINGS
+from tests.launched.runs_in_process import read_by_rank
 from tests.shipped import shipped
 
-SCRIPT = Path(__file__).with_name("hooks_by_processes.py")
+SCRIPT = ROOT / "tests" / "launched" / "hooks_by_processes.py"
 BUILT_IN = shipped(HOOKS)
 Found = list[dict[str, dict[str, Any]]]
 

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from tests.conftest import Launch
+from tests.conftest import ROOT, Launch
 
 SMALL = ("--max_length", "64", "--batch_size", "8", "--log_every", "1", "--mixed_precision", "no")
 
@@ -108,7 +108,7 @@ def test_run_cut_in_mid_epoch_ends_with_the_same_bits(
     options += ["--freeze", "encoder.layer[0]", "--hook", "ema", "--evaluate_every", "2st"]
     for entry in ("{at: 2st, unfreeze: encoder}", "{at: 3st, replace_head: gru}", "{at: 6st, add_lora: {r: 2}}"):
         options += ["--timeline", entry]
-    plugin = ["--plugin", str(Path(__file__).with_name("fail_at_step.py")), "--hook", "fail_at_step"]
+    plugin = ["--plugin", str(ROOT / "tests" / "plugins" / "fail_at_step.py"), "--hook", "fail_at_step"]
     launch([*settings, *options, *plugin, "--output_dir", whole], num_processes=num_processes)
     monkeypatch.setenv("FAIL_AT_STEP", "7")
     failing = [*settings, *options, *plugin, "--output_dir", cut]
@@ -220,7 +220,7 @@ def test_early_stopping_ends_a_run(launch: Launch, settings: list[str], tmp_path
 
 
 def test_nonfinite_loss_names_step_rows_and_rate(launch: Launch, settings: list[str], tmp_path: Path) -> None:
-    plugin = ["--plugin", str(Path(__file__).with_name("fail_at_step.py")), "--hook", "poison"]
+    plugin = ["--plugin", str(ROOT / "tests" / "plugins" / "fail_at_step.py"), "--hook", "poison"]
     run = [*settings, *plugin, "--output_dir", tmp_path / "run"]
     for num_processes in (1, 2):
         done = launch([*run, "--overwrite"], num_processes=num_processes, check=False)

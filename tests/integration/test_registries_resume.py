@@ -28,10 +28,10 @@ from research.training.accelerator import create_accelerator, end_run
 from research.training.checkpoint.find import Start
 from research.training.hook import HOOKS
 from research.training.loop import train
-from tests.conftest import WORDS
+from tests.conftest import ROOT, WORDS
 from tests.shipped import shipped
 
-PLUGIN = str(Path(__file__).with_name("takes_everything.py"))
+PLUGIN = str(ROOT / "tests" / "plugins" / "takes_everything.py")
 REGISTRIES: dict[str, Registry[Any]] = {"head": HEADS, "hook": HOOKS, "schedule": SCHEDULES, "objective": OBJECTIVES}
 LABELS: dict[str, list[Any]] = {
     "single_label": ["a", "b"],

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from research.system.signals import ECHO_SECONDS
-from tests.conftest import Launch, Start, Started
+from tests.conftest import ROOT, Launch, Start, Started
 from tests.integration.kills import differences
 from tests.integration.test_main_job import result_of
 from tests.limits import HANG_LIMIT
@@ -79,7 +79,7 @@ def settings(tiny_encoder: Path, tiny_reviews: Path) -> list[str]:
         *("--encoder", str(tiny_encoder), "--data", str(tiny_reviews), "--max_length", "32", "--batch_size", "8"),
         *("--epochs", "2", "--log_every", "1", "--mixed_precision", "no", "--num_threads", "1"),
         *("--best_metric", "loss", "--save_every", "100st"),  # signals save, and the last step
-        *("--plugin", str(Path(__file__).with_name("hold_at_step.py")), "--hook", "hold"),
+        *("--plugin", str(ROOT / "tests" / "plugins" / "hold_at_step.py"), "--hook", "hold"),
     ]
 
 

@@ -26,7 +26,7 @@ def test_exact_run_is_said_to_be_the_same(launch: Launch, settings: list[str]) -
 
 @pytest.mark.parametrize(("moves", "named"), [("true", "weight head."), ("false", "hook Forgetful: count")])
 def test_first_difference_is_named(launch: Launch, settings: list[str], moves: str, named: str) -> None:
-    plugin = ["--plugin", str(Path(__file__).with_name("forgetful.py")), "--hook", "forgetful"]
+    plugin = ["--plugin", str(ROOT / "tests" / "plugins" / "forgetful.py"), "--hook", "forgetful"]
     options = ["--hook.forgetful.moves", moves, "--save_every", "1st", "--cut_seed", "4"]  # cuts step 5
     done = launch([*settings, *plugin, *options], script="verify_resume.py", check=False)
     assert done.returncode == 1

@@ -12,7 +12,7 @@ from typing import Any
 
 from safetensors.torch import save_file
 
-from tests.integration.runs_in_process import ready_run, script_parser, train_and_end, write_by_rank
+from tests.launched.runs_in_process import ready_run, script_parser, train_and_end, write_by_rank
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "none": {},

@@ -22,7 +22,7 @@ from research.model.parameters import trainable_parameters
 from research.training.api import Run
 from research.training.run import TrainingRun
 from research.training.wrapping import Wrapped
-from tests.integration.runs_in_process import ready_run, script_parser, train_and_end, write_by_rank
+from tests.launched.runs_in_process import ready_run, script_parser, train_and_end, write_by_rank
 
 UNFREEZE = [{"at": "0%", "freeze": "encoder"}, {"at": "2st", "unfreeze": "encoder.layer[1]"}]
 SWAP = [{"at": "2st", "replace_head": "mean"}]

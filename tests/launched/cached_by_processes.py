@@ -18,7 +18,7 @@ from research.features import encoding
 from research.features.cache import Layers
 from research.training.api import Run
 from research.training.run import TrainingRun
-from tests.integration.runs_in_process import ready_run, script_parser, train_and_end, write_by_rank
+from tests.launched.runs_in_process import ready_run, script_parser, train_and_end, write_by_rank
 
 
 class Losses(Hook):

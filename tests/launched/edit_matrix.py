@@ -26,7 +26,7 @@ from research.settings.times import Clock
 from research.training.api import Run
 from research.training.audit import AuditError
 from research.training.run import TrainingRun
-from tests.integration.runs_in_process import ready_run, script_parser, train_and_end, write_by_rank
+from tests.launched.runs_in_process import ready_run, script_parser, train_and_end, write_by_rank
 
 STEP_OF_EDIT = 2
 STEPS_AFTER = 20

@@ -10,8 +10,10 @@ from research.hooks.length_warmup import LengthWarmup
 from research.hooks.logging import MetricsLog, Progress
 from research.hooks.loss_spike_guard import LossSpikeGuard
 from research.hooks.profiling import Profiling
+from research.training.hook import HOOKS, Hook, register_hook
 
 __all__ = [
+    "HOOKS",
     "BestModel",
     "Checkpointing",
     "EarlyStopping",
@@ -19,9 +21,11 @@ __all__ = [
     "ExponentialMovingAverage",
     "FastGradientMethod",
     "GradualUnfreezing",
+    "Hook",
     "LengthWarmup",
     "LossSpikeGuard",
     "MetricsLog",
     "Profiling",
     "Progress",
+    "register_hook",
 ]

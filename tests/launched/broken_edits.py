@@ -232,7 +232,7 @@ class Scenario:
 UNTRACKED = {"name": "normalized", "track": False}
 SCENARIOS = {
     "nothing broken": Scenario(UNFREEZE),
-    "optimizer does not follow": Scenario(SWAP, patches={"research.training.boundary.regroup": lambda *_: None}),
+    "optimizer does not follow": Scenario(SWAP, patches={"research.edits.apply.regroup": lambda *_: None}),
     "frozen parameter keeps its gradient": Scenario(
         [{"at": "0%", "freeze": "encoder.embeddings"}, *CHANGE], "after_step", give_gradient
     ),

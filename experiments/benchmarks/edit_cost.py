@@ -116,8 +116,10 @@ def write_rows(folder: Path, num_rows: int) -> None:
     """Write real reviews that fill MAX_LENGTH tokens as train file, and a few short ones to evaluate."""
     from research.data.prepare.load import load_splits
     from research.settings.config import DataSettings
+    from research.system.messages import muted
 
-    splits = load_splits(DataSettings(data="imdb"), log=lambda _: None)
+    with muted():
+        splits = load_splits(DataSettings(data="imdb"))
     folder.mkdir()
 
     def some_of_each_label(rows: list[Any], number: int) -> list[Any]:

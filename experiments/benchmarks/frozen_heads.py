@@ -68,10 +68,12 @@ def load(trial: Trial) -> tuple[Any, Any, Any, Any]:
     from research.data.prepare.load import load_splits
     from research.model.encoder_with_head import build_model
     from research.model.encoders import load_tokenizer
+    from research.system.messages import muted
 
     config = trial.config()
     tokenizer = load_tokenizer(config.encoder)
-    splits = tokenize_splits(load_splits(config, log=_quiet), tokenizer, log=_quiet)
+    with muted():
+        splits = tokenize_splits(load_splits(config), tokenizer)
     collator = Collator(tokenizer, splits.task, max_length=config.max_length, truncation=config.truncation, pair=False)
     torch.manual_seed(config.seed)
     model = build_model(config, splits.task)
@@ -319,10 +321,6 @@ def _name_and_options(head: Any) -> tuple[str, dict[str, Any]]:
 
     choice = Choice.of(head, "head")
     return choice.name, resolve_head(choice.name, choice.options)
-
-
-def _quiet(message: str) -> None:
-    """Say nothing."""
 
 
 if __name__ == "__main__":

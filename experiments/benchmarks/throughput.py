@@ -245,9 +245,11 @@ def load(folder: Path, attention_dropout: float) -> tuple[Any, Any, Any, Any]:
     from research.model.encoder_with_head import build_model
     from research.model.encoders import load_tokenizer
     from research.settings.config import DataSettings, RunConfig
+    from research.system.messages import muted
 
     tokenizer = load_tokenizer(ENCODER)
-    splits = tokenize_splits(load_splits(DataSettings(data=str(folder)), log=_quiet), tokenizer, log=_quiet)
+    with muted():
+        splits = tokenize_splits(load_splits(DataSettings(data=str(folder))), tokenizer)
     collator = Collator(tokenizer, splits.task, max_length=MAX_LENGTH, truncation="head_tail", pair=False)
     torch.manual_seed(0)
     model = build_model(
@@ -271,17 +273,16 @@ def tokenized_at_once(folder: Path, tokenizer: Any, padding: Any) -> Any:
     return Dataset.from_dict({**encoded, "labels": [int(row["label"] == "pos") for row in rows]})
 
 
-def _quiet(message: str) -> None:
-    """Say nothing."""
-
-
 def write_rows(folder: Path, num_rows: int) -> None:
     """Write real reviews as train, validation and test files."""
     from research.data.prepare.load import load_splits
     from research.settings.config import DataSettings
+    from research.system.messages import muted
 
     settings = DataSettings(data="imdb", limit_train=num_rows, limit_validation=8, limit_test=8)
-    for name, split in load_splits(settings, log=_quiet).items():
+    with muted():
+        splits = load_splits(settings)
+    for name, split in splits.items():
         with (folder / f"{name}.jsonl").open("w", encoding="utf-8") as file:
             for row in split:
                 file.write(json.dumps({"text": row["text"], "label": "pos" if row["label"] else "neg"}) + "\n")

@@ -11,9 +11,9 @@ from typing import Literal
 from research.features.store import DamageError, FeatureStore, Places
 from research.system import durable
 from research.system.lock import LockFile, UnlockableError
+from research.system.messages import logger
 
 Layers = Literal["last", "all"]
-Say = Callable[[str], None]
 
 
 def find_features(folder: Path, key: str, layers: Layers, places: Places) -> FeatureStore | None:
@@ -33,7 +33,7 @@ def find_features(folder: Path, key: str, layers: Layers, places: Places) -> Fea
 
 
 def find_or_build(
-    folder: Path, key: str, layers: Layers, places: Places, build: Callable[[Path], None], say: Say
+    folder: Path, key: str, layers: Layers, places: Places, build: Callable[[Path], None]
 ) -> FeatureStore:
     """Return stored hidden states, computed first where they are not there or damaged.
 
@@ -43,7 +43,6 @@ def find_or_build(
         layers: which are wanted.
         places: where the rows are.
         build: writes them into an empty directory.
-        say: gets what is worth saying.
     Raises:
         OSError: if the disk is full, or cannot be written to; nothing half written stays.
         DamageError: if what was just written cannot be read back.
@@ -52,8 +51,8 @@ def find_or_build(
     if found is not None:
         return found
     folder.mkdir(parents=True, exist_ok=True)
-    with _only_one(folder, key, say):
-        _remove_damaged(_entries(folder, key, layers), places, say)
+    with _only_one(folder, key):
+        _remove_damaged(_entries(folder, key, layers), places)
         found = find_features(folder, key, layers, places)  # another process had the right before
         if found is not None:
             return found
@@ -82,27 +81,29 @@ def _entries(folder: Path, key: str, layers: Layers) -> list[Path]:
     return [_entry(folder, key, each) for each in (either if layers == "last" else ("all",))]
 
 
-def _remove_damaged(entries: Sequence[Path], places: Places, say: Say) -> None:
+def _remove_damaged(entries: Sequence[Path], places: Places) -> None:
     for entry in entries:
         if not entry.exists():
             continue
         try:
             FeatureStore(entry, places)
         except DamageError as damage:
-            say(f"The hidden states in {entry} are damaged ({damage}); they are computed anew.")
+            logger.info(f"The hidden states in {entry} are damaged ({damage}); they are computed anew.")
             durable.retire(entry)
 
 
 @contextmanager
-def _only_one(folder: Path, key: str, say: Say) -> Iterator[None]:
+def _only_one(folder: Path, key: str) -> Iterator[None]:
     """Wait until no other process computes the same, then be the one; remove what killed ones left behind."""
     lock = LockFile(_lock_path(folder, key))
     try:
         if not lock.take():
-            say(f"Waiting for another process, which computes the same hidden states into {folder} ...")
+            logger.info(f"Waiting for another process, which computes the same hidden states into {folder} ...")
             lock.take(wait=True)
     except UnlockableError as problem:
-        say(f"{folder} cannot be locked ({problem}): another process may compute the same hidden states as well.")
+        logger.info(
+            f"{folder} cannot be locked ({problem}): another process may compute the same hidden states as well."
+        )
         yield
         return
     try:

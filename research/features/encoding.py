@@ -20,13 +20,14 @@ from research.data.batches.order import Rows
 from research.data.prepare import cache
 from research.data.prepare.arrow import hash_rows
 from research.edits.base import Editable
-from research.features.cache import Layers, Say, find_features, find_or_build
+from research.features.cache import Layers, find_features, find_or_build
 from research.features.guard import Decision, Watch
 from research.features.store import FEATURES_FORMAT, DamageError, FeatureStore, Layer, Places, write_features
 from research.model.encoder_with_head import EncoderWithHead
 from research.records.results import weights_sha256
 from research.system import durable
 from research.system.checksums import checksums
+from research.system.messages import logger
 from research.system.waiting import Announced, Counted
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ class Features:
         return None
 
 
-def use_features(run: TrainingRun, decision: Decision, layers: Layers, say: Say) -> None:
+def use_features(run: TrainingRun, decision: Decision, layers: Layers) -> None:
     """Let a run have stored hidden states, where they can be; what was hoped for and cannot be is said.
 
     Called on every process, on a run that is as it will be in its first step, but for what is frozen.
@@ -102,23 +103,24 @@ def use_features(run: TrainingRun, decision: Decision, layers: Layers, say: Say)
         run: the run; it wants stored hidden states.
         decision: whether it can have them.
         layers: which are stored at least.
-        say: gets what is worth saying.
     """
     if decision.reason is not None:
         if run.config.cache_features or decision.is_frozen_at_first:
-            say(f"Hidden states are not cached: {decision.reason}.")
+            logger.info(f"Hidden states are not cached: {decision.reason}.")
     elif run.batches.cache_disabled:
-        say("Hidden states are not cached: the run that goes on here had given that up.")
+        logger.info("Hidden states are not cached: the run that goes on here had given that up.")
     else:
-        run.batches.features = open_features(run, "all" if "all" in (layers, decision.layers) else "last", say)
+        run.batches.features = open_features(run, "all" if "all" in (layers, decision.layers) else "last")
         run.batches.cache_disabled = run.features is None
     if run.features is not None:
-        say(f"The encoder stays frozen: its hidden states come from {cache.find_cache_dir(run.splits.cache_dir)}.")
+        logger.info(
+            f"The encoder stays frozen: its hidden states come from {cache.find_cache_dir(run.splits.cache_dir)}."
+        )
         if run.origin.features_digest not in (None, run.features.digest):
-            say("Other than before: these hidden states were computed anew, and are rounded in another way.")
+            logger.info("Other than before: these hidden states were computed anew, and are rounded in another way.")
 
 
-def open_features(run: TrainingRun, layers: Layers, say: Say) -> Features | None:
+def open_features(run: TrainingRun, layers: Layers) -> Features | None:
     """Return the hidden states of a run's splits, computed first where they are not in the cache.
 
     Called on every process.
@@ -126,28 +128,27 @@ def open_features(run: TrainingRun, layers: Layers, say: Say) -> Features | None
     Args:
         run: the run.
         layers: which ones its heads read.
-        say: gets what is worth saying.
     Returns:
         None if they cannot be stored, which is said.
     """
     accelerator = run.accelerator
-    stores = _open_splits(run, layers, say) if accelerator.is_main_process else None
+    stores = _open_splits(run, layers) if accelerator.is_main_process else None
     is_usable = [stores is not None]
     broadcast_object_list(is_usable)
     if not is_usable[0]:
         return None
     if stores is None:  # the others find them; on another machine they may be in another cache
-        stores = _open_splits(run, layers, say)
+        stores = _open_splits(run, layers)
     if accelerator.num_processes > 1 and not all(gather_object([stores is not None])):
-        say("Not every process can store hidden states. The run goes on without stored hidden states.")
+        logger.info("Not every process can store hidden states. The run goes on without stored hidden states.")
         return None
     assert stores is not None
     return Features(run, stores)
 
 
-def _open_splits(run: TrainingRun, layers: Layers, say: Say) -> dict[str, FeatureStore] | None:
+def _open_splits(run: TrainingRun, layers: Layers) -> dict[str, FeatureStore] | None:
     folder = cache.find_cache_dir(run.splits.cache_dir)
-    with Announced("Looking for stored hidden states", say):
+    with Announced("Looking for stored hidden states"):
         encoder = _fingerprint_encoder(run)
         keys = {split: _fingerprint(run, encoder, rows) for split, rows in run.splits.items()}
     places = {split: Places.of(run.lengths_of(split), run.collator.max_length) for split in keys}
@@ -158,7 +159,7 @@ def _open_splits(run: TrainingRun, layers: Layers, say: Say) -> dict[str, Featur
 
     def build(split: str, target: Path) -> None:
         sizes = {each: sum(layer.num_bytes(places[each].num_tokens) for layer in contents()) for each in keys}
-        say(_describe(split, len(places[split].order), sizes[split], contents(), folder))
+        logger.info(_describe(split, len(places[split].order), sizes[split], contents(), folder))
         # For the splits that follow too: what is given up at the last one should not fill the disk.
         others = [each for each in keys if find_features(folder, keys[each], layers, places[each]) is None]
         durable.check_space(folder, needed=sum(sizes[each] for each in others))
@@ -168,11 +169,11 @@ def _open_splits(run: TrainingRun, layers: Layers, say: Say) -> dict[str, Featur
     try:
         with durable.reporting_failure(folder, needed=0):
             return {
-                split: find_or_build(folder, key, layers, places[split], functools.partial(build, split), say)
+                split: find_or_build(folder, key, layers, places[split], functools.partial(build, split))
                 for split, key in keys.items()
             }
     except (durable.StorageError, DamageError, UnstorableError) as error:
-        say(f"{str(error).rstrip('.')}. The run goes on without stored hidden states.")
+        logger.info(f"{str(error).rstrip('.')}. The run goes on without stored hidden states.")
         return None
 
 
@@ -226,7 +227,7 @@ def _name(dtype: torch.dtype) -> str:
 def _encode(run: TrainingRun, split: str, order: Rows, layers: Layers) -> Iterator[tuple[Tensor, ...]]:
     """Yield each layer's hidden states of some rows' tokens, [tokens, hidden], until all rows were there."""
     size = run.config.evaluation_batch_size
-    with Counted(f"encoding {split}", len(order), "row", run.say if run.is_main else None) as progress:
+    with Counted(f"encoding {split}", len(order), "row") as progress:
         for start in range(0, len(order), size):
             rows = order[start : start + size]
             yield _hidden_states(run, split, rows, layers)

@@ -37,7 +37,7 @@ class Checkpointing(Hook):
         if not due and not run.signal:
             return
         try:
-            with Announced("Saving a checkpoint", run.say if run.is_main else None):
+            with Announced("Saving a checkpoint"):
                 assert isinstance(run, TrainingRun), "a checkpoint holds all parts of a run"
                 save_checkpoint(run, self.keep)
         except StorageError as error:

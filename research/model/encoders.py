@@ -111,8 +111,7 @@ def describe_shadowed(encoder: str) -> str | None:
     if encoder not in ENCODERS or not Path(encoder).is_dir():
         return None
     return (
-        f"Warning: --encoder {encoder} is the packaged encoder, not the folder ./{encoder}; for that use "
-        f"--encoder ./{encoder}."
+        f"--encoder {encoder} is the packaged encoder, not the folder ./{encoder}; for that use --encoder ./{encoder}."
     )
 
 

@@ -12,7 +12,7 @@ and is the same whether hidden states are computed or read from a cache.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -27,6 +27,7 @@ from research.model.encoder_with_head import EncoderWithHead, build_head, check_
 from research.settings.config import RunConfig
 from research.system.checksums import checksum
 from research.system.errors import one_line
+from research.system.messages import logger
 
 NUM_TOKENS = (8, 5, 3, 1)
 """Tokens of each row; few, so that one more place of padding would matter."""
@@ -35,7 +36,6 @@ WIDTH = 32
 TOLERANCE = 1e-2
 TOLERANCE_IN_HALF_PRECISION = 5e-2
 """How much padding may change logits, as a share of what other tokens change: rounding differs with the width."""
-Say = Callable[[str], None]
 
 
 class HeadError(ValueError):
@@ -100,21 +100,20 @@ class HeadCheck:
         self._tokens = self._encode(model)  # [rows, tokens, hidden]
         self._scale = float(self._tokens.float().std())
 
-    def check(self, heads: Sequence[PlannedHead], say: Say) -> None:
+    def check(self, heads: Sequence[PlannedHead]) -> None:
         """Check heads that were not checked before; called on every process, for the same heads.
 
         Args:
             heads: what is checked.
-            say: gets warnings.
         Raises:
             HeadError: on every process, naming the head and its fault.
         """
         for planned in heads:
             if planned not in self._passed:
-                self._check(planned, say)
+                self._check(planned)
                 self._passed.append(planned)
 
-    def _check(self, planned: PlannedHead, say: Say) -> None:
+    def _check(self, planned: PlannedHead) -> None:
         error: Exception | None = None
         try:
             own = self._look_at(planned)
@@ -126,9 +125,9 @@ class HeadCheck:
         for rank, found in enumerate(findings):
             if found.error is not None:
                 raise HeadError(f"Process {rank} could not run the head '{planned.name}': {found.error}")
-        self._judge(planned, findings, say)
+        self._judge(planned, findings)
 
-    def _judge(self, planned: PlannedHead, findings: Sequence[Findings], say: Say) -> None:
+    def _judge(self, planned: PlannedHead, findings: Sequence[Findings]) -> None:
         """Refuse a head with a fault.
 
         Raises:
@@ -138,18 +137,16 @@ class HeadCheck:
             planned,
             next((found.padding for found in findings if found.padding is not None), None),
             "Let it read tokens only, by its attention_mask (heads.masking has the usual ways of pooling)",
-            say,
         )
         self._judge_fault(
             planned,
             next((found.rows for found in findings if found.rows is not None), None),
             "Compute the logits of each row from that row alone (normalize with torch.nn.LayerNorm, or with "
             "torch.nn.BatchNorm1d and running statistics)",
-            say,
         )
         if any(found.is_random for found in findings):
-            say(
-                f"Warning: the head '{planned.name}' gives other logits for the same rows each time, in evaluation "
+            logger.warning(
+                f"the head '{planned.name}' gives other logits for the same rows each time, in evaluation "
                 "mode too; whether they depend on padding was not checked."
             )
         differing = [
@@ -170,7 +167,7 @@ class HeadCheck:
                 f"{','.join(f'name:head.{name}' for name in unused)}."
             )
 
-    def _judge_fault(self, planned: PlannedHead, fault: str | None, advice: str, say: Say) -> None:
+    def _judge_fault(self, planned: PlannedHead, fault: str | None, advice: str) -> None:
         """Refuse a head with a fault, or warn of it if that is allowed.
 
         Raises:
@@ -181,7 +178,7 @@ class HeadCheck:
                 f"The head '{planned.name}' {fault}. {advice}, or insist with --allow_padding_sensitive true."
             )
         if fault is not None:
-            say(f"Warning: the head '{planned.name}' {fault} (--allow_padding_sensitive).")
+            logger.warning(f"the head '{planned.name}' {fault} (--allow_padding_sensitive).")
 
     def _look_at(self, planned: PlannedHead) -> Findings:
         with self._own_random_numbers():

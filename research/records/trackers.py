@@ -20,6 +20,7 @@ from research.settings.config import RunConfig
 from research.settings.run_files import TRACKER_RUNS
 from research.system.durable import reporting_failure
 from research.system.errors import one_line
+from research.system.messages import logger
 from research.system.plain_text import markdown_code
 from research.tasks.base import Task
 
@@ -42,9 +43,7 @@ def check_trackers(names: Sequence[str]) -> None:
             refuse_without_package(name)
 
 
-def start_trackers(
-    accelerator: Accelerator, directory: Path, config: RunConfig, step: int, say: Callable[[str], None]
-) -> None:
+def start_trackers(accelerator: Accelerator, directory: Path, config: RunConfig, step: int) -> None:
     """Start every tracker of --log_with, or continue its run; TensorBoard's files go to tensorboard/.
 
     Args:
@@ -52,7 +51,6 @@ def start_trackers(
         directory: the run directory, which holds the ids of the trackers' runs.
         config: the settings, which are shown.
         step: steps taken; what TensorBoard knows of later ones is of a run that was cut.
-        say: gets messages for the user.
     Raises:
         ValueError: if a tracker cannot be started.
     """
@@ -87,7 +85,7 @@ def start_trackers(
         write_tracker_runs(directory, before, accelerator.trackers)
     restarted = [name for name in others if name not in CONTINUATIONS]
     if restarted and config.resume is not None and step > 0:
-        say(f"Warning: New runs of these trackers were started, which cannot be continued: {', '.join(restarted)}.")
+        logger.warning(f"New runs of these trackers were started, which cannot be continued: {', '.join(restarted)}.")
     writer = _tensorboard_writer(accelerator)
     if writer is not None:
         writer.add_text("config", markdown_code(config_as_yaml(config), "yaml"))

@@ -23,7 +23,7 @@ from research.runner.preview_figure import timeline_figure
 from research.runner.resolve import resolve
 from research.settings.config import Choice, RunConfig
 from research.system.launcher import num_launched
-from research.system.terminal import Terminal, print_message
+from research.system.terminal import Terminal
 from research.training.checkpoint.find import fork_checkpoint
 from research.training.checkpoint.state import parent_at
 
@@ -64,7 +64,7 @@ def foresee(config: RunConfig) -> Preview:
         ValueError: for what the run itself would refuse before training.
     """
     config = resolve(config)
-    parent = None if config.fork is None else parent_at(config.fork, fork_checkpoint(config.fork, print_message))
+    parent = None if config.fork is None else parent_at(config.fork, fork_checkpoint(config.fork))
     plan = plan_run(config, load_splits(config), load_tokenizer(config.encoder), (), parent)
     rehearsal = plan.rehearsal()
     if parent is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,9 +43,10 @@ from research.system.durable import StorageError
 from research.system.errors import describe_failure, one_line
 from research.system.launcher import num_launched
 from research.system.lock import DirectoryLock
-from research.system.terminal import Terminal, print_message
+from research.system.messages import logger
+from research.system.terminal import Terminal
 from research.system.user_code import During
-from research.system.waiting import Announced, reporter
+from research.system.waiting import Announced
 from research.training.accelerator import create_accelerator, end_run, refused_for_all, was_restarted
 from research.training.checkpoint.find import Start, check_checkpoint, fork_checkpoint, newest_checkpoint
 from research.training.checkpoint.kept_files import bring_back_files
@@ -57,8 +58,6 @@ from research.training.wrapping import Wrapped
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-Say = Callable[[str], None]
 
 
 def run_experiment(config: RunConfig, *, hooks: Sequence[Hook] = ()) -> dict[str, Any]:
@@ -75,18 +74,17 @@ def run_experiment(config: RunConfig, *, hooks: Sequence[Hook] = ()) -> dict[str
     any_precision = config.mixed_precision == "auto"
     config = resolve(config)
     directory = run_directory(config)
-    with Announced("Joining the other processes", reporter() if num_launched() > 1 else None):
+    with Announced("Joining the other processes") if num_launched() > 1 else contextlib.nullcontext():
         accelerator = create_accelerator(config, str(directory))
     (directory,) = _from_main([directory])
     is_restart = was_restarted()
     if is_restart:
         config = dataclasses.replace(config, resume="auto")  # the launcher repeats the very same command
-    say: Say = print_message if accelerator.is_main_process else _say_nothing
     if config.resume == "auto" and (result := read_result(directory)) and result["status"] == "finished":
         with refused_for_all(accelerator):
             if accelerator.is_main_process:
-                check_finished(config, directory, result, say, any_precision=any_precision)
-        say(f"{directory} is finished; there is nothing to resume.")
+                check_finished(config, directory, result, any_precision=any_precision)
+        logger.info(f"{directory} is finished; there is nothing to resume.")
         return result
     lock = DirectoryLock()
     start: Start | None = None
@@ -96,23 +94,23 @@ def run_experiment(config: RunConfig, *, hooks: Sequence[Hook] = ()) -> dict[str
             if accelerator.is_main_process:
                 check_directory(directory, config)
                 if directory.is_dir():
-                    _hold(lock, directory, say)
-                start = find_start(config, directory, say, is_restart=is_restart)
+                    _hold(lock, directory)
+                start = find_start(config, directory, is_restart=is_restart)
                 if config.resume not in (None, "auto"):
                     refuse_other_run(config, directory, any_precision=any_precision)
         (start,) = _from_main([start])
         with During("before training"):
-            run = set_up(config, directory, accelerator, start, hooks, say)
+            run = set_up(config, directory, accelerator, start, hooks)
         # Only now: settings or data that cannot be used leave nothing behind and replace nothing.
         with refused_for_all(accelerator):
             if accelerator.is_main_process:
                 is_new = make_directory(directory)
-                _hold(lock, directory, say)
+                _hold(lock, directory)
                 claim_directory(directory, config)
                 write_config(directory, run.config)  # first: it makes the directory a run's
                 retire_later_checkpoints(run)
                 bring_back_files(run)
-        return train_and_finish(run, say, is_new=is_new)
+        return train_and_finish(run, is_new=is_new)
     except torch.OutOfMemoryError as error:
         raise ValueError(out_of_memory_message(config)) from error
     finally:
@@ -120,7 +118,7 @@ def run_experiment(config: RunConfig, *, hooks: Sequence[Hook] = ()) -> dict[str
         end_run(accelerator)
 
 
-def find_start(config: RunConfig, directory: Path, say: Say, *, is_restart: bool = False) -> Start | None:
+def find_start(config: RunConfig, directory: Path, *, is_restart: bool = False) -> Start | None:
     """Return the checkpoint to continue from, or None for a fresh start.
 
     Raises:
@@ -129,39 +127,38 @@ def find_start(config: RunConfig, directory: Path, say: Say, *, is_restart: bool
     if config.resume == "auto":
         if config.name is None and config.output_dir is None and not is_restart:
             raise ValueError("--resume auto needs --name or --output_dir: the default name is new for every run.")
-        newest = newest_checkpoint(directory, say)
+        newest = newest_checkpoint(directory)
         if newest is not None:
-            say(f"Resuming from {newest}.")
+            logger.info(f"Resuming from {newest}.")
             return Start(newest)
-        say(f"No checkpoint in {directory}: starting afresh.")
+        logger.info(f"No checkpoint in {directory}: starting afresh.")
     elif config.resume is not None:
         check_checkpoint(Path(config.resume), "--resume")
         return Start(Path(config.resume))
     if config.fork is None:
         return None
-    checkpoint = fork_checkpoint(config.fork, say)
-    say(f"Forking from {checkpoint}.")
+    checkpoint = fork_checkpoint(config.fork)
+    logger.info(f"Forking from {checkpoint}.")
     return Start(checkpoint, is_fork=True)
 
 
-def train_and_finish(run: TrainingRun, say: Say, *, is_new: bool) -> dict[str, Any]:
+def train_and_finish(run: TrainingRun, *, is_new: bool) -> dict[str, Any]:
     """Train and write what a run leaves; a run that fails says so in its result.json, if it has taken a step.
 
     Args:
         run: the run, which has its directory.
-        say: gets messages for the user.
         is_new: whether the directory was made for it, and goes if no step was taken.
     """
     with run.signals:  # to the very end: once one process has ended, torchrun sends the others a SIGTERM
         try:
-            with Announced("Starting the trackers", say):
-                start_trackers(run.accelerator, run.directory, run.config, run.clock.step, say)
+            with Announced("Starting the trackers"):
+                start_trackers(run.accelerator, run.directory, run.config, run.clock.step)
             for line in describe(run):
-                say(line)
+                logger.info(line)
             train(run)
             result, found = finish(run)
         except BaseException as error:
-            _write_failure(run, error, say, is_new=is_new)
+            _write_failure(run, error, is_new=is_new)
             raise
         if run.is_main:
             draw(run, result, found)
@@ -171,18 +168,18 @@ def train_and_finish(run: TrainingRun, say: Say, *, is_new: bool) -> dict[str, A
     return result
 
 
-def _write_failure(run: TrainingRun, error: BaseException, say: Say, *, is_new: bool) -> None:
-    with _said_beside(say):
+def _write_failure(run: TrainingRun, error: BaseException, *, is_new: bool) -> None:
+    with _said_beside():
         end_run(run.accelerator)  # trackers write from threads of their own
     if run.is_main and run.clock.step == 0 and is_new:
         durable.remove(run.directory)
-        say(f"No step was taken: {run.directory} is removed again.")
+        logger.info(f"No step was taken: {run.directory} is removed again.")
     elif run.is_main and run.clock.step == 0 and run.config.resume is None:
         empty_directory(run.directory)  # which was there before
-        say(f"No step was taken: {run.directory} is empty again.")
+        logger.info(f"No step was taken: {run.directory} is empty again.")
     elif run.is_main:
         status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
-        with _said_beside(say):
+        with _said_beside():
             write_result(run.directory, {"status": status, "error": describe_failure(error)})
 
 
@@ -192,14 +189,13 @@ def finish(run: TrainingRun) -> tuple[dict[str, Any], dict[str, Predictions]]:
     if run.is_main:
         run.save_model(directory / MODEL)
     accelerator.wait_for_everyone()
-    say = run.say if run.is_main else None
-    with Announced("Hashing the weights", say):
+    with Announced("Hashing the weights"):
         sha256 = weights_sha256(run.encoder_with_head)
     has_best = config.best_metric is not None and (directory / BEST).exists()
     num_trainable = run.wrapped.num_trainable
     if has_best:
         longest = run.encoder_with_head.config.max_input_length
-        with Announced("Loading the best model", say):
+        with Announced("Loading the best model"):
             best = EncoderWithHead.from_pretrained(directory / BEST)  # it may be built otherwise: edits came in between
         if best.config.max_input_length != longest:  # equal weights give other logits on longer inputs
             run.predictions.clear()
@@ -210,7 +206,7 @@ def finish(run: TrainingRun) -> tuple[dict[str, Any], dict[str, Predictions]]:
         run.say(f"No evaluation defined {config.best_metric}: the last model is tested instead of the best one.")
     # The validation metrics are known if these weights were evaluated last; a best model that is the last has the same.
     found = {split: run.latest_predictions(split) for split in ("validation", "test")}
-    with Announced("Hashing the rows", say):
+    with Announced("Hashing the rows"):
         rows_sha256 = run.batches.rows_sha256
     result = {
         "status": "finished",
@@ -248,7 +244,7 @@ def finish(run: TrainingRun) -> tuple[dict[str, Any], dict[str, Predictions]]:
     }
     if run.is_main:
         for split, each in found.items():
-            with Announced(f"Writing the predictions of {split}", say):
+            with Announced(f"Writing the predictions of {split}"):
                 write_predictions(directory, split, run.task, each, run.texts.files[split])
             track_final_metrics(accelerator, split, each, run.clock.step)
         write_result(directory, result)  # last: a run that has one is finished
@@ -292,28 +288,28 @@ def draw(run: TrainingRun, result: dict[str, Any], found: dict[str, Predictions]
         (REPORT, draw_report),
     ):
         try:
-            with Announced(f"Drawing {what}", run.say):
+            with Announced(f"Drawing {what}"):
                 make()
         except Exception as error:  # whatever the libraries for drawing raise
-            run.say(
-                f"Warning: cannot draw {what} ({type(error).__name__}: {one_line(error)}). The run is complete: "
+            logger.warning(
+                f"cannot draw {what} ({type(error).__name__}: {one_line(error)}). The run is complete: "
                 f"see {run.directory / RESULT} and its predictions."
             )
 
 
 @contextlib.contextmanager
-def _said_beside(say: Say) -> Iterator[None]:
+def _said_beside() -> Iterator[None]:
     """Let what fails while a failure is dealt with be said, and not take that failure's place."""
     try:
         yield
     except StorageError as error:
-        say(str(error))
+        logger.info(str(error))
 
 
-def _hold(lock: DirectoryLock, directory: Path, say: Say) -> None:
+def _hold(lock: DirectoryLock, directory: Path) -> None:
     warning = lock.hold(directory)
     if warning is not None:
-        say(warning)
+        logger.info(warning)
 
 
 def _from_main(values: list[Any]) -> list[Any]:

@@ -7,7 +7,7 @@ from research.runner.first_checks.places import check_run_directory
 from research.settings.command_line import Command, parse
 from research.system.errors import run_script
 from research.system.loading import loading_libraries
-from research.system.waiting import Announced, reporter
+from research.system.waiting import Announced
 
 
 def carry_out(command: Command) -> int:
@@ -30,13 +30,13 @@ def carry_out(command: Command) -> int:
 
         print(config_as_yaml(resolve(command.config)), end="")
     elif command.dry_run:
-        with Announced("Loading libraries", reporter()), loading_libraries():
+        with Announced("Loading libraries"), loading_libraries():
             from research.runner.dry_run import preview
 
         preview(command.config)
     else:
         check_run_directory(command.config)
-        with Announced("Loading libraries", reporter()), loading_libraries():
+        with Announced("Loading libraries"), loading_libraries():
             from research.runner.experiment import run_experiment
 
         run_experiment(command.config)

@@ -18,31 +18,27 @@ from research.settings.flags import names_where
 from research.settings.forks import read_settings
 from research.settings.options import fill_in
 from research.settings.run_files import CONFIG
+from research.system.messages import logger
 from research.tasks.base import TASKS
-
-Say = Callable[[str], None]
 
 
 class OtherRunError(ValueError):
     """A run directory with another run in it."""
 
 
-def check_finished(
-    config: RunConfig, directory: Path, result: dict[str, Any], say: Say, *, any_precision: bool
-) -> None:
+def check_finished(config: RunConfig, directory: Path, result: dict[str, Any], *, any_precision: bool) -> None:
     """Compare the settings of a finished run with those of this command.
 
     Args:
         config: this command's settings, resolved.
         directory: the finished run's.
         result: what its result.json holds.
-        say: gets the differences that change nothing.
         any_precision: whether the command leaves the precision to the machine: any that was used will do.
     Raises:
         OtherRunError: if the finished run is another one.
     """
     differences = _compare(
-        config, directory, lambda: _hash_rows(config, say) == result["rows_sha256"], any_precision=any_precision
+        config, directory, lambda: _hash_rows(config) == result["rows_sha256"], any_precision=any_precision
     )
     if differences.refused:
         raise OtherRunError(
@@ -50,7 +46,7 @@ def check_finished(
             f"--name or --output_dir, replace it with --overwrite, or continue it as another run: --fork {directory}."
         )
     for note in differences.notes:
-        say(f"Changed, but without an effect on the finished run: {note}.")
+        logger.info(f"Changed, but without an effect on the finished run: {note}.")
 
 
 def refuse_other_run(config: RunConfig, directory: Path, *, any_precision: bool) -> None:
@@ -104,8 +100,8 @@ def _default_objectives() -> list[str | dict[str, Any]]:
     return [fill_in(OBJECTIVES, Choice(name)).to_yaml() for name in defaults]
 
 
-def _hash_rows(config: RunConfig, say: Say) -> str:
-    texts = load_splits(config, log=say)
+def _hash_rows(config: RunConfig) -> str:
+    texts = load_splits(config)
     tokenizer = load_tokenizer(config.encoder)
-    splits = tokenize_splits(texts, tokenizer, allow_unknown=config.allow_unknown_tokens, log=say)
+    splits = tokenize_splits(texts, tokenizer, allow_unknown=config.allow_unknown_tokens)
     return hash_rows([rows for _, rows in splits.items()])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from accelerate import Accelerator
@@ -25,6 +25,7 @@ from research.model.saved_models import find_saved_model
 from research.runner.initial_weights import load_initial_weights
 from research.runner.plan import plan_run
 from research.settings.config import RunConfig
+from research.system.messages import logger
 from research.system.seeds import derived_seed
 from research.system.waiting import Announced
 from research.training.accelerator import refused_for_all
@@ -37,8 +38,6 @@ from research.training.origin import Origin
 from research.training.run import TrainingRun
 from research.training.wrapping import wrap
 
-Say = Callable[[str], None]
-
 
 def set_up(
     config: RunConfig,
@@ -46,7 +45,6 @@ def set_up(
     accelerator: Accelerator,
     start: Start | None,
     hooks: Sequence[Hook],
-    say: Say,
     layers: Layers = "last",
 ) -> TrainingRun:
     """Load the data, build the model and what trains it, and continue from a checkpoint if there is one.
@@ -57,7 +55,6 @@ def set_up(
         accelerator: this process's.
         start: the checkpoint to continue from.
         hooks: hooks that take part beside those of the settings.
-        say: gets what is worth saying.
         layers: hidden states of a frozen encoder that are stored at least; its heads may read more.
     """
     # A checkpoint has the weights already; those of --init_from may be gone by now.
@@ -65,10 +62,10 @@ def set_up(
     parent = None if start is None else find_parent(start, config.fork)
     tokenizer = load_tokenizer(config.encoder)  # an encoder that is not there is said before data is read
     if (warning := describe_shadowed(config.encoder)) is not None:
-        say(warning)
+        logger.warning(warning)
     with refused_for_all(accelerator):
-        texts = load_splits(config, log=say) if accelerator.is_main_process else None
-    texts = texts or load_splits(config, log=say)  # the others find the cache filled
+        texts = load_splits(config) if accelerator.is_main_process else None
+    texts = texts or load_splits(config)  # the others find the cache filled
     plan = plan_run(config, texts, tokenizer, hooks, parent)
     config, task = plan.config, plan.task
     features: Decision | None = None
@@ -77,31 +74,29 @@ def set_up(
         rehearsal = plan.rehearsal()
         if parent is not None:
             rehearsal.follow(parent)
-        with Announced("Rehearsing the timeline", say):
+        with Announced("Rehearsing the timeline"):
             rehearsal.check(plan.timeline)
             heads = planned_heads(rehearsal, plan.timeline)
         if is_asked_for(config, plan.clock):
             features = decide(rehearsal, plan.timeline, plan.hooks)
     if plan.timeline.note is not None:
-        say(plan.timeline.note)
+        logger.info(plan.timeline.note)
     schedule = create_schedule(config, plan.clock)
 
     set_seed(config.seed)
-    with Announced(f"Loading the encoder {config.encoder}", say):
+    with Announced(f"Loading the encoder {config.encoder}"):
         model = build_model(config, task)
     model.set_output_units(*plan.objective.output_units())
     if initial is not None:
         load_initial_weights(model, initial)
     model.to(accelerator.device)
-    with Announced("Checking the head on a few rows", say):
+    with Announced("Checking the head on a few rows"):
         head_check = HeadCheck(model, accelerator, plan.collator, config)
-        head_check.check(heads or [PlannedHead.of(model)], say)
+        head_check.check(heads or [PlannedHead.of(model)])
     optimizer = create_optimizer(model_blocks(model.encoder, model.head), config)
     apply_schedule(optimizer, schedule)
     # After all that can be refused, since of many rows it takes longest.
-    tokenize = functools.partial(
-        tokenize_splits, texts, plan.tokenizer, allow_unknown=config.allow_unknown_tokens, log=say
-    )
+    tokenize = functools.partial(tokenize_splits, texts, plan.tokenizer, allow_unknown=config.allow_unknown_tokens)
     with refused_for_all(accelerator):
         splits = tokenize() if accelerator.is_main_process else None
     splits = splits or tokenize()  # the other processes find the cache filled
@@ -113,7 +108,7 @@ def set_up(
         directory=directory,
         accelerator=accelerator,
         task=task,
-        batches=Batches(texts, splits, plan.collator, accelerator.device, say),
+        batches=Batches(texts, splits, plan.collator, accelerator.device),
         tokenizer=plan.tokenizer,
         wrapped=wrap(accelerator, model, compile_backend),
         optimizer=accelerator.prepare_optimizer(optimizer),
@@ -126,8 +121,8 @@ def set_up(
         origin=Origin(start, parent),
     )
     if start is not None:
-        with Announced(f"Loading {start.checkpoint}", say):
+        with Announced(f"Loading {start.checkpoint}"):
             load_checkpoint(run, start)
     if features is not None:
-        use_features(run, features, layers, say)
+        use_features(run, features, layers)
     return run

@@ -5,20 +5,19 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from research.features.cache import Layers, Say
+from research.features.cache import Layers
 from research.runner.resolve import resolve
 from research.runner.set_up import set_up
 from research.settings.config import RunConfig
 from research.training.accelerator import create_accelerator, end_run
 
 
-def ensure_features(config: RunConfig, layers: Layers, say: Say) -> bool:
+def ensure_features(config: RunConfig, layers: Layers) -> bool:
     """Store the hidden states of all splits of a run, if they are not there yet.
 
     Args:
         config: settings of one of the runs.
         layers: "all" if the head of any of them reads all; the others find the last layer among them.
-        say: gets what is worth saying.
     Returns:
         Whether such a run trains on stored hidden states; where not, it was said why.
     Raises:
@@ -28,6 +27,6 @@ def ensure_features(config: RunConfig, layers: Layers, say: Say) -> bool:
     with tempfile.TemporaryDirectory() as nothing:  # no run begins, and nothing is written
         accelerator = create_accelerator(config, nothing)
         try:
-            return set_up(config, Path(nothing), accelerator, None, (), say, layers).features is not None
+            return set_up(config, Path(nothing), accelerator, None, (), layers).features is not None
         finally:
             end_run(accelerator)

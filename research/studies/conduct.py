@@ -32,8 +32,9 @@ from research.studies.supervise import Supervisor
 from research.studies.worker import TRIALS, Worker, log_of, read_finished, trains_head_only
 from research.system.durable import write_text
 from research.system.lock import DirectoryLock
+from research.system.messages import WITH_LINES, logger
 from research.system.plain_text import for_terminal
-from research.system.terminal import Terminal, print_message
+from research.system.terminal import Terminal
 from research.system.waiting import Announced
 from research.tasks.metric_names import check_metric, higher_is_better
 from research.training.checkpoint.find import refuse
@@ -54,7 +55,7 @@ def conduct(command: StudyCommand, trials: Sequence[Trial]) -> int:
     spec, directory = command.spec, command.directory
     shares = share_devices(read_launcher(command.settings.accelerate_config), command.settings.workers)
     for note in filter(None, [*command.notes, shares.describe()]):
-        print_message(note)
+        logger.info(note)
     # What the launcher's precision will be is not known here.
     check_arms(trials, lambda config: resolve(dataclasses.replace(config, mixed_precision="no")))
     check_forks(trials)
@@ -84,10 +85,10 @@ def conduct(command: StudyCommand, trials: Sequence[Trial]) -> int:
         with Study(spec.name, address, higher_is_better=higher) as study:
             changed = study.describe(dataclasses.asdict(spec))
             if changed is not None:
-                print_message(changed)
+                logger.info(changed)
             content = yaml.safe_dump(dataclasses.asdict(spec), sort_keys=False, allow_unicode=True)
             write_text(directory / STUDY_FILE, content)
-            print_message(_add(study, trials, command))
+            logger.info(_add(study, trials, command))
             settings = command.settings
             supervisor = Supervisor(
                 study, trials, directory, shares, settings.accelerate_config, settings.trial_timeout
@@ -162,7 +163,7 @@ def check_compared(spec: StudySpec, trials: Sequence[Trial]) -> None:
             continue
         checked.add(data)
         try:
-            splits = load_splits(config, log=print_message)
+            splits = load_splits(config)
         except ValueError:
             if spec.metric is None:  # the trial fails with this error, and others may not
                 continue
@@ -176,7 +177,7 @@ def check_compared(spec: StudySpec, trials: Sequence[Trial]) -> None:
 def conclude(console: Terminal, outcomes: StudyOutcomes, *, show_texts: bool = True) -> int:
     """Write the report and say what came out; return the exit status."""
     failed = [outcome for outcome in outcomes.outcomes if outcome.state == "failed"]
-    with Announced("Computing statistics and writing the report", print_message):
+    with Announced("Computing statistics and writing the report"):
         # Only now, since no trial needs the libraries for statistics and for drawing.
         from research.studies.report.console import ranking_lines
         from research.studies.report.contents import find_contents
@@ -188,16 +189,16 @@ def conclude(console: Terminal, outcomes: StudyOutcomes, *, show_texts: bool = T
         console.print(line)
     encoded_anew = [outcome for outcome in outcomes.finished if _computed_hidden_states(outcome)]
     if encoded_anew:
-        print_message(
+        logger.info(
             f"{len(encoded_anew)} of {len(outcomes.finished)} trials ran the frozen encoder in every epoch; why, says "
             f"{log_of(outcomes.directory, encoded_anew[0].trial.id)}."
         )
     for outcome in failed:
         arm = for_terminal(outcome.trial.arm)
-        print_message(f"failed: {arm}, seed {outcome.trial.seed}: {outcome.error}", keep_lines=True)
+        logger.info(f"failed: {arm}, seed {outcome.trial.seed}: {outcome.error}", extra=WITH_LINES)
     if failed:
-        print_message(f"{len(failed)} of {len(outcomes.outcomes)} trials failed; --retry_failed tries them once more.")
-    print_message(f"report: {path}")
+        logger.info(f"{len(failed)} of {len(outcomes.outcomes)} trials failed; --retry_failed tries them once more.")
+    logger.info(f"report: {path}")
     return 1 if failed else 0
 
 
@@ -209,21 +210,19 @@ def show_plan(console: Terminal, command: StudyCommand, trials: Sequence[Trial],
         table.add_row(trial.id, trial.arm, str(trial.seed), "to do" if entry is None else entry.state.name.lower())
     console.print(table)
     missing = [trial for trial in trials if trial.id not in entries or entries[trial.id].state not in DONE]
-    print_message(f"{len(trials)} trials of {len({trial.arm for trial in trials})} arms, {len(missing)} to do.")
+    logger.info(f"{len(trials)} trials of {len({trial.arm for trial in trials})} arms, {len(missing)} to do.")
     num_others = _count_waiting_others(trials, entries)
     if num_others and command.settings.drop_waiting:
-        print_message(f"{num_others} waiting trials of an earlier grid will be removed.")
+        logger.info(f"{num_others} waiting trials of an earlier grid will be removed.")
     elif num_others:
-        print_message(
-            f"{num_others} of an earlier grid wait too, and will be run as well (--drop_waiting removes them)."
-        )
+        logger.info(f"{num_others} of an earlier grid wait too, and will be run as well (--drop_waiting removes them).")
     if not missing:
         return
-    print_message("Measuring a few steps of each arm that has no finished trial, for an estimate of the time.")
+    logger.info("Measuring a few steps of each arm that has no finished trial, for an estimate of the time.")
     found: Estimate = estimate(missing, entries, command.settings.workers, command.settings.accelerate_config)
     for line in found.lines:
-        print_message(line)
-    print_message(f"About {duration(found.seconds)} in all with {command.settings.workers} at a time.")
+        logger.info(line)
+    logger.info(f"About {duration(found.seconds)} in all with {command.settings.workers} at a time.")
 
 
 def _computed_hidden_states(outcome: Outcome) -> bool:

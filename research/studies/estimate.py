@@ -22,6 +22,7 @@ from research.studies.launcher import read_launcher
 from research.studies.progress import duration
 from research.studies.storage.study import DONE, Entry
 from research.studies.worker import settings_of_hidden_states, trains_head_only
+from research.system.messages import muted
 from research.training.accelerator import default_num_threads
 from research.training.api import Run
 from research.training.hook import Hook
@@ -126,7 +127,8 @@ def _training(config: RunConfig, num_sharing: int) -> tuple[float, str]:
 
 
 def _num_rows(config: RunConfig) -> dict[str, int]:
-    return {split: len(rows) for split, rows in load_splits(config, log=lambda _: None).items()}
+    with muted():
+        return {split: len(rows) for split, rows in load_splits(config).items()}
 
 
 def _probe(config: RunConfig, num_sharing: int, *, cached: bool) -> Stopwatch:

@@ -11,7 +11,7 @@ from research.studies.first_checks import check_study, check_worker
 from research.studies.grid import check_arms, expand
 from research.system.errors import complain, run_script
 from research.system.loading import loading_libraries
-from research.system.terminal import print_message
+from research.system.messages import logger
 
 
 def compare(command: StudyCommand) -> int:
@@ -19,7 +19,7 @@ def compare(command: StudyCommand) -> int:
     check_study(command)
     trials = expand(command.spec, command.options)
     check_arms(trials, check_first)
-    print_message(f"Planning the study {command.spec.name}: loading libraries, then checking settings and data.")
+    logger.info(f"Planning the study {command.spec.name}: loading libraries, then checking settings and data.")
     # Only now torch and optuna are imported, so that --help answers at once.
     with loading_libraries():
         from research.studies.conduct import conduct

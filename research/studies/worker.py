@@ -34,7 +34,6 @@ from research.system.errors import describe_failure, is_for_the_user
 from research.system.lock import is_held
 from research.system.processes import SUPERVISOR, is_alive
 from research.system.scripts import script
-from research.system.terminal import print_message
 from research.training.accelerator import default_num_threads
 
 TRIALS = "trials"
@@ -176,7 +175,7 @@ class Worker:
         alike = [entry.trial.config() for entry in self.study.entries().values() if entry.state in OPEN]
         heads = {Choice.of(other.head, "head").name for other in alike if settings_of_hidden_states(other) == shared}
         if any(HEADS[head].wants == "all_hidden_states" for head in heads if head in HEADS):
-            ensure_features(config, "all", print_message)
+            ensure_features(config, "all")
 
     def _launched(self, config: RunConfig) -> dict[str, Any]:
         """Run a trial as a user would: run.py in processes of its own."""

@@ -10,18 +10,6 @@ from rich.text import Text
 from research.system.plain_text import for_terminal
 
 
-def print_message(message: object, *, keep_lines: bool = False) -> None:
-    """Print a message.
-
-    Flushed, since some messages announce a long wait, and a file or pipe would keep them back until then.
-
-    Args:
-        message: what to print.
-        keep_lines: whether it has lines of its own, as an error in the user's code does.
-    """
-    print(for_terminal(str(message), keep_lines=keep_lines), flush=True)
-
-
 class Terminal(Console):
     """Prints tables and lines whose strings may be any: brackets, colons and control characters are shown as they are.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +15,7 @@ from research.data.batches.order import Share
 from research.data.prepare.arrow import hash_rows
 from research.data.prepare.load import Splits
 from research.model.encoder_with_head import EncoderWithHead
+from research.system.messages import logger
 from research.training.stored_features import StoredFeatures
 
 
@@ -31,8 +31,6 @@ class Batches:
     """Makes batches of rows; its `max_length` may change between steps."""
     device: torch.device
     """Where batches go."""
-    say: Callable[[str], None]
-    """Tells the user something."""
     features: StoredFeatures | None = None
     """Stored hidden states, where a frozen encoder is not run again."""
     cache_disabled: bool = False
@@ -67,4 +65,4 @@ class Batches:
         """Compute hidden states from now on, if there is a reason against the stored ones."""
         if reason is not None:
             self.features, self.cache_disabled = None, True
-            self.say(f"From here on hidden states are computed instead of taken from the cache: {reason}.")
+            logger.info(f"From here on hidden states are computed instead of taken from the cache: {reason}.")

@@ -83,7 +83,7 @@ def apply_edits(run: TrainingRun, requests: list[EditRequest]) -> None:
     model, accelerator = run.encoder_with_head, run.accelerator
     _raise_on_all(run, error)
     if model.head is not head:
-        run.head_check.check([PlannedHead.of(model)], run.say)
+        run.head_check.check([PlannedHead.of(model)])
     check_replicas(run)  # before the wrappers are made anew, which could hide a difference
     fit_wrappers(run, requests)
     error = None

@@ -17,6 +17,7 @@ from research.data.batches.order import evaluation_shares
 from research.learning.objectives import compute_losses
 from research.learning.predictions import Predictions
 from research.system import random_states
+from research.system.messages import logger
 from research.system.waiting import Announced, Counted
 from research.tasks.base import Task
 from research.training.gathering import RowGatherer
@@ -48,11 +49,10 @@ def evaluate(run: Run, split: str, before_batch: Callable[[], None]) -> Predicti
     shares = evaluation_shares(
         lengths, accelerator.process_index, accelerator.num_processes, run.config.evaluation_batch_size
     )
-    say = run.say if run.is_main else None
     with (
         torch.random.fork_rng(devices),
         torch.no_grad(),
-        Counted(f"evaluating {split}", len(lengths), "row", say) as progress,
+        Counted(f"evaluating {split}", len(lengths), "row") as progress,
     ):
         for share in shares:
             before_batch()
@@ -74,7 +74,7 @@ def evaluate(run: Run, split: str, before_batch: Callable[[], None]) -> Predicti
         problem = describe_evaluation(split, run.clock.step, ids[~is_finite].tolist(), len(ids))
         if run.config.on_nonfinite == "error":
             raise NonFiniteError(f"{problem}. Lower --lr, look at these rows, or pass --on_nonfinite skip.")
-        run.say(f"Warning: {problem}; this evaluation has no metrics.")
+        logger.warning(f"{problem}; this evaluation has no metrics.")
         undefined = dict.fromkeys(("loss", *run.task.metric_names), math.nan) if has_labels else {}
         return Predictions(ids, logits, labels, math.nan, undefined)
     if losses is None or labels is None:
@@ -83,7 +83,7 @@ def evaluate(run: Run, split: str, before_batch: Callable[[], None]) -> Predicti
         losses = losses[labels < run.task.num_labels]
     # Only now the libraries of the metrics are imported; one that draws random numbers for itself must not be a reason
     # for an uncut run to go on with others than a resumed one, which imports them later.
-    with Announced(f"Computing the metrics of {split}", say), random_states.kept():
+    with Announced(f"Computing the metrics of {split}"), random_states.kept():
         from research.learning.metrics import compute_metrics
 
         metrics = [{"loss": float(losses.mean(dtype=np.float64)), **compute_metrics(run.task, logits, labels)}]

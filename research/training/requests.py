@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from research.edits.base import EditError, EditProxy
 from research.edits.records import EditRequest
+from research.system.messages import logger
 
 NO_EDITS_FROM = ("after_edits", "end_of_step", "on_train_end", "on_exception")
 """Points after which no boundary comes before the next checkpoint, or none at all."""
 
 
 class EditRequests:
-    """What was asked for since the last boundary.
+    """What was asked for since the last boundary."""
 
-    Args:
-        say: tells the user something.
-    """
-
-    def __init__(self, say: Callable[[str], None]) -> None:
+    def __init__(self) -> None:
         self.edit = EditProxy(lambda request: self.ask([request]), lambda: self.asked_by)
         """Asks for edits by name: `edit.unfreeze("encoder.layer[-2:]")`."""
         self.takes_edits = True
@@ -28,7 +25,6 @@ class EditRequests:
         """Who is asking now: a hook, or code outside of all hooks."""
         self.point: str | None = None
         """The hook's point that is being called; None between the points."""
-        self._say = say
         self._closed: str | None = None
         self._pending: list[EditRequest] = []
 
@@ -50,7 +46,7 @@ class EditRequests:
                     "checkpoint would miss it. Ask, or evaluate, in after_step instead."
                 )
             if not self.takes_edits:  # the last evaluations
-                self._say(f"The run is over: {request}, asked for by {request.asked_by}, is not applied.")
+                logger.info(f"The run is over: {request}, asked for by {request.asked_by}, is not applied.")
                 continue
             self._pending.append(request)
 

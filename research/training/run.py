@@ -20,7 +20,6 @@ from accelerate.utils import gather_object
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
-from tqdm import tqdm
 from transformers import PreTrainedTokenizerBase
 
 from research.data.batches.batch import Batch
@@ -45,7 +44,8 @@ from research.settings.times import Clock
 from research.system import durable
 from research.system.checksums import checksums
 from research.system.errors import describe_failure
-from research.system.plain_text import for_markdown, for_terminal
+from research.system.messages import WITH_LINES, logger
+from research.system.plain_text import for_markdown
 from research.system.seeds import derived_seed
 from research.system.signals import Interrupted, SignalWatch
 from research.system.user_code import During, described_place
@@ -135,7 +135,7 @@ class TrainingRun:
     """The signal that ends the run after this step, once all processes agreed."""
 
     def __post_init__(self) -> None:
-        self.requests = EditRequests(self.say)
+        self.requests = EditRequests()
         """Edits that were asked for since the last boundary."""
         self._evaluated: dict[str, dict[str, int]] = {}
         self.frozen = frozen_modules(self.encoder_with_head)
@@ -239,7 +239,7 @@ class TrainingRun:
             try:
                 self._call(hook, "on_exception", error)
             except Exception as another:
-                self.say(f"Warning: {describe_failure(another)}")
+                logger.warning(describe_failure(another), extra=WITH_LINES)
 
     def _call(self, hook: Hook, point: str, *arguments: Any) -> None:
         with self.requests.asking_for(f"hook {type(hook).__name__}", point), code_of_hook(hook, point):
@@ -293,7 +293,7 @@ class TrainingRun:
             problem = describe_unused(self.encoder_with_head, unused)
             if self.accelerator.num_processes > 1:
                 raise AuditError(f"With several processes every parameter needs a gradient: {problem}.")
-            self.say(f"Warning: {problem}.")
+            logger.warning(f"{problem}.")
         self.gradients_checked = True
 
     def schedule_on_metric(self, value: float) -> None:
@@ -311,7 +311,7 @@ class TrainingRun:
         with (
             durable.reporting_failure(directory, needed=needed),
             durable.clearing_away(writing),
-            Announced(f"Saving the model into {directory}", self.say),
+            Announced(f"Saving the model into {directory}"),
         ):
             # safetensors' one file takes any size; shards would only bring another progress bar.
             model.save_pretrained(writing, max_shard_size="1TB")
@@ -358,7 +358,7 @@ class TrainingRun:
     def say(self, message: str) -> None:
         """Tell the user something, once over all processes and without breaking the progress bar."""
         if self.is_main and not self.is_replaying:
-            tqdm.write(for_terminal(message, keep_lines=True))
+            logger.info(message, extra=WITH_LINES)
 
     def stop(self, reason: str) -> None:
         """See `api.Run`."""

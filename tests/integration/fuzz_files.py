@@ -45,6 +45,7 @@ from tests.integration.good_files import FILE_TYPES, FileType, Sheet, good_sheet
 from tests.integration.mutated_arrow import ARROW_MUTATIONS, as_table
 from tests.integration.mutated_contents import BYTE_MUTATIONS, LINE_MUTATIONS, PLACE_MUTATIONS
 from tests.integration.mutated_sheets import SHEET_MUTATIONS
+from tests.messages import collected
 from tests.rights import modes_count
 
 SECONDS = 60
@@ -297,7 +298,8 @@ def read(mutant: Mutant, encoder: Path, cache_dir: Path) -> None:
     """
     logged: list[str] = []
     settings = DataSettings(data=str(mutant.path), allow_unknown_tokens=True, **mutant.settings)
-    splits = load_splits(settings, cache_dir, logged.append)
+    with collected(logged):
+        splits = load_splits(settings, cache_dir)
     for line in logged:
         assert is_one_line(line), f"logged: {line!r}"
         print(line)

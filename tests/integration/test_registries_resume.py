@@ -111,7 +111,7 @@ def run_to_the_end(config: RunConfig, folder: Path, start: Start | None) -> str:
     folder.mkdir()
     accelerator = create_accelerator(config, str(folder))
     try:
-        run = set_up(config, folder, accelerator, start, (), lambda message: None)
+        run = set_up(config, folder, accelerator, start, ())
         write_config(folder, run.config)
         train(run)
         return weights_sha256(run.encoder_with_head)

@@ -41,7 +41,7 @@ def ready_run(folder: str, hooks: Sequence[Hook], **settings: Any) -> TrainingRu
     config = resolve(RunConfig(**{**defaults, "output_dir": folder, **settings}))
     accelerator = create_accelerator(config, folder)
     try:
-        return set_up(config, Path(folder), accelerator, None, hooks, lambda message: None)
+        return set_up(config, Path(folder), accelerator, None, hooks)
     except BaseException:
         end_run(accelerator)
         raise

@@ -17,6 +17,7 @@ from research.runner.set_up import set_up
 from research.training.accelerator import create_accelerator, end_run
 from research.training.checkpoint.find import Start
 from research.training.run import TrainingRun
+from tests.messages import collected
 
 StartRun = Callable[..., TrainingRun]
 
@@ -63,7 +64,8 @@ def start_run(
             warnings.simplefilter("ignore")  # accelerate's own
             accelerator = create_accelerator(config, str(directory))
             start = None if resume is None else Start(resume)
-            run = set_up(config, directory, accelerator, start, hooks, ([] if said is None else said).append)
+            with collected(said):
+                run = set_up(config, directory, accelerator, start, hooks)
         started.append(run)
         return run
 

@@ -21,9 +21,9 @@ from transformers import PreTrainedTokenizerBase
 from research.data.batches.special_tokens import find_special_tokens
 from research.data.prepare import cache
 from research.data.prepare.arrow import RowWriter, read_dataset
-from research.data.prepare.load import Log, Splits, open_dataset
+from research.data.prepare.load import Splits, open_dataset
 from research.data.sources.split_names import SPLIT_NAMES
-from research.system.terminal import print_message
+from research.system.messages import logger
 from research.system.waiting import Announced
 
 TOKENS_FORMAT = 1
@@ -35,16 +35,13 @@ _MOST_UNKNOWN = 1 / 3
 """Largest share of rows without a known token, unless more is allowed."""
 
 
-def tokenize_splits(
-    splits: Splits, tokenizer: PreTrainedTokenizerBase, *, allow_unknown: bool = False, log: Log = print_message
-) -> Splits:
+def tokenize_splits(splits: Splits, tokenizer: PreTrainedTokenizerBase, *, allow_unknown: bool = False) -> Splits:
     """Return the splits with token ids in the place of texts, from the cache if that was done before.
 
     Args:
         splits: what load_splits returned.
         tokenizer: the encoder's.
         allow_unknown: whether any number of rows may have no token that the tokenizer knows.
-        log: gets messages for the user.
     Returns:
         Splits with the columns id, input_ids (without special tokens, untruncated), pair_ids (of pairs), length
         (untruncated, special tokens included) and label.
@@ -55,10 +52,10 @@ def tokenize_splits(
     rows = [data._fingerprint for _, data in splits.items()]
     key = cache.fingerprint(TOKENS_FORMAT, rows, fingerprint_tokenizer(tokenizer))
     num_rows = sum(len(data) for _, data in splits.items())
-    with Announced(f"Tokenizing {num_rows:,} rows", log):
-        entry, facts = cache.fetch(directory, "tokens", key, lambda target: _tokenize(splits, tokenizer, target), log)
+    with Announced(f"Tokenizing {num_rows:,} rows"):
+        entry, facts = cache.fetch(directory, "tokens", key, lambda target: _tokenize(splits, tokenizer, target))
     for name, num_unknown in facts["num_unknown"].items():
-        _report_unknown(num_unknown, len(getattr(splits, name)), name, allowed=allow_unknown, log=log)
+        _report_unknown(num_unknown, len(getattr(splits, name)), name, allowed=allow_unknown)
     train, validation, test = (open_dataset(entry / f"{name}.arrow", f"{key}-{name}") for name in SPLIT_NAMES)
     return dataclasses.replace(splits, train=train, validation=validation, test=test)
 
@@ -102,7 +99,7 @@ def _tokenize(splits: Splits, tokenizer: PreTrainedTokenizerBase, target: Path) 
     return {"num_unknown": num_unknown}
 
 
-def _report_unknown(num_unknown: int, num_rows: int, split: str, *, allowed: bool, log: Log) -> None:
+def _report_unknown(num_unknown: int, num_rows: int, split: str, *, allowed: bool) -> None:
     """Report rows without a known token, or refuse them if they are too many to be exceptions."""
     if not num_unknown:
         return
@@ -112,7 +109,7 @@ def _report_unknown(num_unknown: int, num_rows: int, split: str, *, allowed: boo
             f"{message}: the text column may be a wrong one (text_column), or the encoder one for another language. "
             "Set allow_unknown_tokens=true to train all the same."
         )
-    log(f"Warning: {message}.")
+    logger.warning(f"{message}.")
 
 
 def _encode(

@@ -12,6 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from research.system.messages import logger
+
 _MANIFEST = "manifest.json"
 
 
@@ -40,9 +42,7 @@ def fingerprint(step_format: int, *parts: Any) -> str:
     return hashlib.sha256(content.encode()).hexdigest()[:32]
 
 
-def fetch(
-    cache_dir: Path, kind: str, key: str, build: Callable[[Path], dict[str, Any]], log: Callable[[str], None]
-) -> tuple[Path, dict[str, Any]]:
+def fetch(cache_dir: Path, kind: str, key: str, build: Callable[[Path], dict[str, Any]]) -> tuple[Path, dict[str, Any]]:
     """Return an entry's directory and facts; build it first when it is not there.
 
     Two processes may build the same entry at once: each writes to a directory of its own, the first to finish renames
@@ -53,7 +53,6 @@ def fetch(
         kind: first part of the entry's name.
         key: its fingerprint.
         build: fills an empty directory and returns JSON-able facts to be kept beside the files.
-        log: gets the news that a damaged entry is built again.
     Raises:
         ValueError: if the cache directory cannot be written to, or the entry cannot be read.
     """
@@ -79,7 +78,7 @@ def fetch(
         sizes = {path.name: path.stat().st_size for path in contents.iterdir()}
         (contents / _MANIFEST).write_text(json.dumps({"sizes": sizes, "facts": facts}), encoding="utf-8")
         if target.exists() and _read(target) is None:
-            log(f"The cache entry {target} is damaged; it is built again.")
+            logger.info(f"The cache entry {target} is damaged; it is built again.")
             target.rename(temporary / "damaged")
         try:
             contents.rename(target)

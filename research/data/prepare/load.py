@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,12 +20,10 @@ from research.data.sources.split_names import SPLIT_NAMES
 from research.data.sources.text_format import TextFormat
 from research.settings.config import DataSettings
 from research.settings.declarations import Stage, declarations
+from research.system.messages import WARNING, logger
 from research.system.plain_text import for_message
-from research.system.terminal import print_message
 from research.system.waiting import Announced
 from research.tasks.base import TASKS, Task
-
-Log = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -72,29 +70,28 @@ class Splits:
             yield name, getattr(self, name)
 
 
-def load_splits(settings: DataSettings, cache_dir: Path | None = None, log: Log = print_message) -> Splits:
+def load_splits(settings: DataSettings, cache_dir: Path | None = None) -> Splits:
     """Return the splits that the settings describe, from the cache if they were prepared before.
 
     Args:
         settings: the data settings; a RunConfig has them too.
         cache_dir: where prepared data is kept, instead of MIDWAY_CACHE or ~/.cache/midway.
-        log: gets every line that is worth saying, also those of a preparation that was found in the cache.
     Raises:
         ValueError: if the data cannot be used as it is; the message says what to do.
     """
     with printable_errors():
-        return _load(settings, cache_dir, lambda line: log(for_message(line)))
+        return _load(settings, cache_dir)
 
 
-def _load(settings: DataSettings, cache_dir: Path | None, log: Log) -> Splits:
+def _load(settings: DataSettings, cache_dir: Path | None) -> Splits:
     _check(settings)
     clean = cleaning.compose(settings.cleaning)
     if settings.encoding is not None:
         check_encoding(settings.encoding)
-    with reading(settings.data), Announced(f"Looking at {settings.data}", log):
+    with reading(settings.data), Announced(f"Looking at {settings.data}"):
         source = find_source(settings.data, TextFormat(settings.encoding, settings.quoting, tuple(settings.columns)))
     for line in source.notes:
-        log(line)
+        _report(line)
     directory = cache.find_cache_dir(cache_dir)
     key = cache.fingerprint(
         ROWS_FORMAT,
@@ -106,10 +103,10 @@ def _load(settings: DataSettings, cache_dir: Path | None, log: Log) -> Splits:
             if declared.decides(Stage.ROWS)
         },
     )
-    with Announced(f"Reading the rows of {source.name}", log):
-        entry, facts = cache.fetch(directory, "rows", key, lambda target: prepare(source, settings, clean, target), log)
+    with Announced(f"Reading the rows of {source.name}"):
+        entry, facts = cache.fetch(directory, "rows", key, lambda target: prepare(source, settings, clean, target))
     for line in facts["log"]:
-        log(line)
+        _report(line)
     task = TASKS[facts["problem_type"]](
         tuple(facts["label_names"]),
         tuple(facts["label_counts"]),
@@ -149,3 +146,12 @@ def _check(settings: DataSettings) -> None:
     shares = (settings.validation_share, settings.test_share)
     if not all(0 <= share < 1 for share in shares) or sum(shares) >= 1:
         raise ValueError(f"validation_share and test_share must leave something to train on; got {shares}.")
+
+
+def _report(line: str) -> None:
+    """Report what came of a preparation, which keeps its lines as text."""
+    text = for_message(line)
+    if text.startswith(WARNING):
+        logger.warning(text.removeprefix(WARNING))
+    else:
+        logger.info(text)

@@ -14,6 +14,7 @@ from research.model.encoders import load_tokenizer
 from research.settings.plugins import import_plugins
 from research.studies.grid import Trial
 from research.studies.report.rows import Array, StudyRows
+from research.system.messages import muted
 
 
 @dataclass(frozen=True)
@@ -75,12 +76,10 @@ def read_texts(trial: Trial) -> StudyTexts:
     """
     config = trial.config()
     import_plugins(config.plugin)
-    rows = load_splits(config, log=_say_nothing)
-    return StudyTexts(
-        rows,
-        tokenize_splits(rows, load_tokenizer(config.encoder), allow_unknown=True, log=_say_nothing),
-        config.encoder,
-    )
+    with muted():  # the trials reported what came of these rows
+        rows = load_splits(config)
+        tokens = tokenize_splits(rows, load_tokenizer(config.encoder), allow_unknown=True)
+    return StudyTexts(rows, tokens, config.encoder)
 
 
 def _labels(data: Dataset, of: StudyRows) -> Array:

@@ -11,7 +11,7 @@ from optuna.exceptions import StorageInternalError
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
 from research.system.errors import one_line
-from research.system.terminal import print_message
+from research.system.messages import logger
 
 PATIENCE_SECONDS = 600.0
 """How long a call is tried again."""
@@ -53,14 +53,14 @@ class Patience:
                 if self.gives_up() or now - began > PATIENCE_SECONDS:
                     raise
                 if wait == FIRST_WAIT:
-                    print_message(f"{self.storage} does not answer ({_reason(error)}); trying again.")
+                    logger.info(f"{self.storage} does not answer ({_reason(error)}); trying again.")
                 self.last_outage = now
                 self._sleep(wait)
                 wait = min(2 * wait, LONGEST_WAIT)
             else:
                 if wait > FIRST_WAIT:
                     self.last_outage = time.monotonic()
-                    print_message(f"{self.storage} answers again after {self.last_outage - began:.0f} s.")
+                    logger.info(f"{self.storage} answers again after {self.last_outage - began:.0f} s.")
                 return answer
 
     def _sleep(self, seconds: float) -> None:
@@ -89,7 +89,7 @@ class Heartbeat(threading.Thread):
                 self._beat()
             except Exception as error:  # whatever it is, the thread must live: a silent worker is taken for dead
                 if is_heard:
-                    print_message(f"The storage got no heartbeat ({_reason(error)}); trying again.")
+                    logger.info(f"The storage got no heartbeat ({_reason(error)}); trying again.")
                 is_heard, wait = False, min(self._seconds, 1.0)  # heard again as soon as the storage is back
             else:
                 is_heard, wait = True, self._seconds

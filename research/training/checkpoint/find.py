@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from research.settings.forks import parse_fork
 from research.settings.run_files import CHECKPOINTS
 from research.system.manifest import MANIFEST, find_damage
+from research.system.messages import logger
 from research.system.paths import look_up
-
-Say = Callable[[str], None]
 
 
 class CheckpointError(ValueError):
@@ -50,7 +48,7 @@ def refuse(checkpoint: Path, refused: list[str], *, is_fork: bool) -> None:
     )
 
 
-def newest_checkpoint(directory: Path, say: Say) -> Path | None:
+def newest_checkpoint(directory: Path) -> Path | None:
     """Return the newest checkpoint of a run directory whose files are what its manifest says, or None.
 
     Damaged ones are skipped with a word.
@@ -59,7 +57,7 @@ def newest_checkpoint(directory: Path, say: Say) -> Path | None:
         damage = find_damage(checkpoint)
         if damage is None:
             return checkpoint
-        say(f"Skipping the checkpoint {checkpoint}: {damage}.")
+        logger.info(f"Skipping the checkpoint {checkpoint}: {damage}.")
     return None
 
 
@@ -97,7 +95,7 @@ def check_checkpoint(checkpoint: Path, purpose: str) -> None:
         raise CheckpointError(f"Cannot use {checkpoint} for {purpose}: {damage}.")
 
 
-def fork_checkpoint(fork: str, say: Say) -> Path:
+def fork_checkpoint(fork: str) -> Path:
     """Return the checkpoint that a fork begins with.
 
     Raises:
@@ -105,7 +103,7 @@ def fork_checkpoint(fork: str, say: Say) -> Path:
     """
     point = parse_fork(fork)
     if point.step is None:
-        newest = newest_checkpoint(point.run, say)
+        newest = newest_checkpoint(point.run)
         if newest is None:
             raise CheckpointError(f"--fork {fork}: {point.run} has no checkpoint; it needs --save_every.")
         return newest

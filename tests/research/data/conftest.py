@@ -12,6 +12,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from research.data.prepare.load import Splits, load_splits
 from research.settings.config import DataSettings
+from tests.messages import collected
 
 
 @dataclass
@@ -23,7 +24,8 @@ class Loader:
 
     def __call__(self, data: Path | str, **settings: Any) -> Splits:
         self.said.clear()
-        return load_splits(DataSettings(data=str(data), **settings), self.cache_dir, self.said.append)
+        with collected(self.said):
+            return load_splits(DataSettings(data=str(data), **settings), self.cache_dir)
 
 
 class WriteCsv(Protocol):

@@ -12,6 +12,7 @@ from research import Hook
 from research.edits.base import EDITS, Editable, EditError, register_edit, request_edit
 from research.training.api import Run
 from research.training.loop import train
+from tests.messages import collected
 from tests.research.conftest import StartRun
 
 STEP_OF_EDIT = {
@@ -137,7 +138,7 @@ def test_edit_is_refused_in_an_evaluation_that_begins_there_too(start_run: Start
         train(run)
 
 
-def test_what_never_came_is_said(start_run: StartRun, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_never_came_is_said(start_run: StartRun) -> None:
     class Stops(Hook):
         def after_step(self, run: Run) -> None:
             run.stop("enough")
@@ -147,10 +148,9 @@ def test_what_never_came_is_said(start_run: StartRun, monkeypatch: pytest.Monkey
         {"at": "100%", "freeze": "encoder"},
         {"when": "above(validation/loss, 99)", "set_dropout": 0.2},
     ]
-    said: list[str] = []
     run = start_run([Stops()], max_steps=8, evaluate_every="2st", timeline=timeline)
-    monkeypatch.setattr(run, "say", said.append)
-    train(run)
+    with collected() as said:
+        train(run)
     assert [record.name for record in run.journal] == ["scale_lr"]
     assert "stopped after step 1 of 8: enough" in said
     assert "The run ended after step 1, before step 8: freeze(modules='encoder') is not applied." in said

@@ -15,6 +15,7 @@ from research.features import store
 from research.features.cache import Layers, find_features, find_or_build
 from research.features.store import DamageError, FeatureStore, Layer, Places, write_features
 from tests.limits import HANG_LIMIT
+from tests.messages import collected
 
 PLACES = Places.of(np.array([2, 1], dtype=np.int32), 8)
 KEY = "0123abcd"
@@ -34,7 +35,8 @@ class Builder:
             contents = contents if layers == "all" else contents[-1:]
             write_features(target, contents, [[torch.ones(3, 4)] * len(contents)])
 
-        return find_or_build(folder, key, layers, PLACES, build, self.said.append)
+        with collected(self.said):
+            return find_or_build(folder, key, layers, PLACES, build)
 
 
 @pytest.fixture
@@ -91,14 +93,14 @@ def test_building_that_fails_leaves_nothing(builder: Builder, tmp_path: Path) ->
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        find_or_build(tmp_path, KEY, "last", PLACES, build, builder.said.append)
+        find_or_build(tmp_path, KEY, "last", PLACES, build)
     assert names_in(tmp_path) == []
     builder.find_or_build(tmp_path)
 
 
 def test_what_cannot_be_read_back_is_not_handed_out(tmp_path: Path) -> None:
     with pytest.raises(DamageError, match="its manifest cannot be read"):
-        find_or_build(tmp_path, KEY, "last", PLACES, lambda target: None, print)
+        find_or_build(tmp_path, KEY, "last", PLACES, lambda target: None)
 
 
 def test_leftovers_of_killed_builders_are_removed_and_those_of_living_ones_stay(
@@ -129,27 +131,27 @@ def test_of_many_at_once_one_builds_and_the_others_wait_for_it(tmp_path: Path, b
         assert others_wait.wait(HANG_LIMIT)
         write_features(target, [Layer("layer-2.bin", 4, "float32", "float32")], [[torch.ones(3, 4)]])
 
-    def say(message: str) -> None:
-        builder.said.append(message)
-        waiting.release()
+    class Said(list[str]):
+        def append(self, message: str) -> None:
+            super().append(message)
+            waiting.release()
 
     def work() -> None:
-        found.append(find_or_build(tmp_path, KEY, "last", PLACES, build, say).digest)
+        found.append(find_or_build(tmp_path, KEY, "last", PLACES, build).digest)
 
     workers = [threading.Thread(target=work) for _ in range(4)]
-    for worker in workers:
-        worker.start()
-    for _ in range(3):
-        assert waiting.acquire(timeout=HANG_LIMIT)
-    others_wait.set()
-    for worker in workers:
-        worker.join(60)
+    with collected(Said()) as said:
+        for worker in workers:
+            worker.start()
+        for _ in range(3):
+            assert waiting.acquire(timeout=HANG_LIMIT)
+        others_wait.set()
+        for worker in workers:
+            worker.join(60)
     assert len(builder.built) == 1
     assert len(found) == 4
     assert len(set(found)) == 1
-    assert set(builder.said) == {
-        f"Waiting for another process, which computes the same hidden states into {tmp_path} ..."
-    }
+    assert set(said) == {f"Waiting for another process, which computes the same hidden states into {tmp_path} ..."}
     assert names_in(tmp_path) == [f"features-{KEY}-last"]
 
 
@@ -171,5 +173,5 @@ def test_file_system_without_locks_is_said(builder: Builder, tmp_path: Path, mon
             place.mkdir(exist_ok=True)
             write_features(place, [Layer("layer-2.bin", 4, "float32", "float32")], [[torch.ones(3, 4)]])
 
-    find_or_build(tmp_path, "eeee", "last", PLACES, build_twice, builder.said.append)
+    find_or_build(tmp_path, "eeee", "last", PLACES, build_twice)
     assert [name for name in names_in(tmp_path) if "writing" in name] == []

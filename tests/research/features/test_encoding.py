@@ -21,6 +21,7 @@ from research.features.cache import Layers
 from research.features.store import FEATURES_FORMAT
 from research.runner.store_features import ensure_features
 from research.training.run import TrainingRun
+from tests.messages import collected
 from tests.research.conftest import StartRun
 
 SPLITS = ["train", "validation", "test"]
@@ -130,16 +131,19 @@ def test_features_ahead_serve_every_head(begin: Begin, encoded: list[str], tiny_
     encoded.clear()
     said: list[str] = []
     settings = {**config.to_dict(), "max_length": 32, "output_dir": str(tmp_path / "never")}
-    assert ensure_features(RunConfig(**settings), "all", said.append)
+    with collected(said):
+        assert ensure_features(RunConfig(**settings), "all")
     assert encoded == SPLITS
     assert sum("Hidden states of 47 rows of train" in line for line in said) == 1
-    assert ensure_features(RunConfig(**settings), "all", said.append)
+    with collected(said):
+        assert ensure_features(RunConfig(**settings), "all")
     begin(head="scalar_mix")
     begin(head="linear")
     assert encoded == SPLITS
     assert not (tmp_path / "never").exists()
     said.clear()
-    assert not ensure_features(RunConfig(**{**settings, "freeze": []}), "all", said.append)
+    with collected(said):
+        assert not ensure_features(RunConfig(**{**settings, "freeze": []}), "all")
     assert "Hidden states are not cached: the encoder trains." in said
 
 

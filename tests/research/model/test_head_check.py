@@ -24,6 +24,7 @@ from research.training.api import Run
 from research.training.checkpoint.save import save_checkpoint
 from research.training.loop import train
 from research.training.run import TrainingRun
+from tests.messages import collected
 from tests.research.conftest import StartRun
 from tests.research.model.tiny_encoders import tiny_model
 from tests.shipped import shipped
@@ -205,7 +206,8 @@ def test_every_registered_head_passes(accelerator: Accelerator, tiny_encoder: Pa
     for max_length in (3, 16, 64):
         check = head_check(accelerator, tiny_encoder, side, max_length=max_length)
         names = [name for name in shipped(HEADS) if name != "last4"]
-        check.check([planned("Right"), *map(planned, names)], said.append)
+        with collected(said):
+            check.check([planned("Right"), *map(planned, names)])
     assert len(names) >= 9
     assert said == []
 
@@ -222,10 +224,11 @@ def test_head_that_depends_on_padding_is_refused(
 ) -> None:
     check = head_check(accelerator, tiny_encoder, side)
     with pytest.raises(HeadError, match=head.__name__):
-        check.check([planned(head.__name__)], print)
+        check.check([planned(head.__name__)])
     said: list[str] = []
     allowing = head_check(accelerator, tiny_encoder, side, allow_padding_sensitive=True)
-    allowing.check([planned(head.__name__)], said.append)
+    with collected(said):
+        allowing.check([planned(head.__name__)])
     assert [head.__name__ in line for line in said] == [True]
 
 
@@ -234,16 +237,18 @@ def test_head_that_depends_on_other_rows_is_refused(
     accelerator: Accelerator, tiny_encoder: Path, head: type[Head]
 ) -> None:
     with pytest.raises(HeadError, match=rf"{head.__name__}.*other rows"):
-        head_check(accelerator, tiny_encoder, "right").check([planned(head.__name__)], print)
+        head_check(accelerator, tiny_encoder, "right").check([planned(head.__name__)])
     said: list[str] = []
     allowing = head_check(accelerator, tiny_encoder, "right", allow_padding_sensitive=True)
-    allowing.check([planned(head.__name__)], said.append)
+    with collected(said):
+        allowing.check([planned(head.__name__)])
     assert [head.__name__ in line for line in said] == [True]
 
 
 def test_random_head_is_reported(accelerator: Accelerator, tiny_encoder: Path) -> None:
     said: list[str] = []
-    head_check(accelerator, tiny_encoder, "right").check([planned("Random")], said.append)
+    with collected(said):
+        head_check(accelerator, tiny_encoder, "right").check([planned("Random")])
     assert ["Random" in line for line in said] == [True]
 
 
@@ -257,7 +262,7 @@ def test_check_leaves_model_and_random_numbers_as_they_were(accelerator: Acceler
     config = RunConfig(max_length=32)
     task = SingleLabel(("a", "b"))
     collator = Collator(load_tokenizer(str(tiny_encoder)), task, max_length=32, truncation="head", pair=False)
-    HeadCheck(model, accelerator, collator, config).check([planned("lstm"), planned("scalar_mix")], print)
+    HeadCheck(model, accelerator, collator, config).check([planned("lstm"), planned("scalar_mix")])
     assert torch.equal(torch.random.get_rng_state(), state)
     assert {name: module.training for name, module in model.named_modules()} == modes
     assert all(torch.equal(tensor, values[name]) for name, tensor in model.state_dict().items())

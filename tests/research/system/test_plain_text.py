@@ -12,6 +12,7 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 from rich.table import Table
 
+from research.system.messages import logger
 from research.system.plain_text import (
     LONGEST_IN_PICTURE,
     for_csv,
@@ -22,7 +23,7 @@ from research.system.plain_text import (
     for_terminal,
     markdown_code,
 )
-from research.system.terminal import Terminal, print_message
+from research.system.terminal import Terminal
 
 NASTY = {
     "\x1b[31mred": r"\x1b[31mred",
@@ -58,7 +59,7 @@ def svg_of(text: str) -> ET.Element:
 
 @pytest.mark.parametrize(("name", "shown"), NASTY.items())
 def test_names_are_written_out_in_every_format(name: str, shown: str, capsys: pytest.CaptureFixture[str]) -> None:
-    print_message(name)
+    logger.info(name)
     assert capsys.readouterr().out == f"{shown}\n"
     printed = io.StringIO()
     table = Table(name, title=name, title_justify="left")

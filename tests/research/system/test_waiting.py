@@ -14,6 +14,7 @@ from research import RunConfig, run_experiment
 from research.system import waiting
 from research.system.waiting import Announced, Counted
 from tests.limits import HANG_LIMIT
+from tests.messages import collected
 
 
 @pytest.fixture
@@ -24,31 +25,30 @@ def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_long_wait_is_announced_again_and_again(hurried: None) -> None:
-    lines: list[str] = []
     end = time.monotonic() + HANG_LIMIT
-    with Announced("Reading", lines.append):
+    with collected() as lines, Announced("Reading"):
         while len(lines) < 3:
             assert time.monotonic() < end
             time.sleep(0.001)
     num_lines = len(lines)
     assert lines[0] == "Reading ..."
     assert lines[1].startswith("Reading: 0 min")
-    time.sleep(0.01)
     assert len(lines) == num_lines
 
 
-def test_quick_wait_and_another_process_print_nothing() -> None:
-    lines: list[str] = []
-    with Announced("Reading", lines.append), Announced("Reading", None), Counted("rows", 2, "row", None) as silent:
-        silent.update(2)
-    with Counted("rows", 2, "row", lines.append) as counted:
-        counted.update(1)
+def test_quick_wait_and_another_process_print_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    with collected() as lines:
+        with Announced("Reading"), Counted("rows", 2, "row") as counted:
+            counted.update(1)
+        monkeypatch.setenv("RANK", "1")
+        monkeypatch.setattr(waiting, "FIRST_AFTER", 0.0)
+        with Counted("rows", 2, "row") as silent:
+            silent.update(2)
     assert lines == []
 
 
 def test_parts_are_counted_up_to_their_number(hurried: None, capsys: pytest.CaptureFixture[str]) -> None:
-    lines: list[str] = []
-    with Counted("evaluating test", 1500, "row", lines.append) as counted:
+    with collected() as lines, Counted("evaluating test", 1500, "row") as counted:
         for _ in range(2):
             counted.update(1000)
             time.sleep(0.01)

@@ -15,6 +15,7 @@ from transformers import PreTrainedTokenizerBase
 
 from research.data.batches.tokens import TOKENS_FORMAT, tokenize_splits
 from tests.conftest import WORDS
+from tests.messages import collected
 from tests.research.data.conftest import Loader, WriteCsv, WriteJsonl, reviews
 from tests.research.data.entry_hash import hash_entry
 
@@ -80,7 +81,8 @@ def test_texts_without_a_known_token_are_counted(
     write_jsonl([{"text": text, "label": 1} for text in ("\U00010330", "good", "bad")], "data/test.jsonl")
     write_jsonl([{"text": "fine", "label": 1}], "data/validation.jsonl")
     said: list[str] = []
-    tokens = tokenize_splits(load(folder), minilm, log=said.append)
+    with collected(said):
+        tokens = tokenize_splits(load(folder), minilm)
     assert tokens.train[0]["input_ids"] == [minilm.unk_token_id]
     assert tokens.train[1]["input_ids"] == []
     assert tokens.train[1]["length"] == 2

@@ -22,6 +22,7 @@ from research.data.prepare.cleaning import CLEANING
 from research.data.prepare.load import load_splits
 from research.settings.config import DataSettings
 from tests.limits import HANG_LIMIT
+from tests.messages import collected
 from tests.research.data.conftest import Loader, WriteCsv, reviews
 from tests.rights import modes_count
 
@@ -33,13 +34,13 @@ def preparations(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     build = cache.fetch
 
     def fetch(
-        cache_dir: Path, kind: str, key: str, make: Callable[[Path], dict[str, Any]], log: Callable[[str], None]
+        cache_dir: Path, kind: str, key: str, make: Callable[[Path], dict[str, Any]]
     ) -> tuple[Path, dict[str, Any]]:
         def counting(target: Path) -> dict[str, Any]:
             counted.append(kind)
             return make(target)
 
-        return build(cache_dir, kind, key, counting, log)
+        return build(cache_dir, kind, key, counting)
 
     monkeypatch.setattr(cache, "fetch", fetch)
     return counted
@@ -50,10 +51,10 @@ def test_second_call_reads_nothing_and_says_the_same(
 ) -> None:
     path = write_csv(*reviews(40))
     first = load(path)
-    tokens.tokenize_splits(first, minilm, log=print)
+    tokens.tokenize_splits(first, minilm)
     said = list(load.said)
     second = load(path)
-    again = tokens.tokenize_splits(second, minilm, log=print)
+    again = tokens.tokenize_splits(second, minilm)
     assert preparations == ["rows", "tokens"]
     assert load.said == said
     assert second.train[:] == first.train[:]
@@ -118,7 +119,8 @@ def test_another_tokenizer_tokenizes_anew(
 
     splits = load(write_csv(*reviews(40)))
     vocab = {token: index for index, token in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "review"])}
-    other = tokens.tokenize_splits(splits, BertTokenizer(vocab=vocab), log=load.said.append)
+    with collected(load.said):
+        other = tokens.tokenize_splits(splits, BertTokenizer(vocab=vocab))
     assert tokens.tokenize_splits(splits, minilm).train[0]["input_ids"] != other.train[0]["input_ids"]
     assert preparations == ["rows", "tokens", "tokens"]
 
@@ -160,7 +162,7 @@ def _load_when_all_are_ready(path: Path, cache_dir: Path, barrier: Barrier, resu
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "prepare", wait)
-        splits = load_splits(DataSettings(data=str(path)), cache_dir, lambda line: None)
+        splits = load_splits(DataSettings(data=str(path)), cache_dir)
     results.put((os.getpid(), splits.train[0]["text"]))
 
 
@@ -184,7 +186,7 @@ def test_cache_is_where_the_environment_says(
     write_csv: WriteCsv, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MIDWAY_CACHE", str(tmp_path / "elsewhere"))
-    load_splits(DataSettings(data=str(write_csv(*reviews(40)))), log=lambda line: None)
+    load_splits(DataSettings(data=str(write_csv(*reviews(40)))))
     assert len(list((tmp_path / "elsewhere").iterdir())) == 1
     monkeypatch.delenv("MIDWAY_CACHE")
     assert cache.find_cache_dir() == Path.home() / ".cache" / "midway"
@@ -254,5 +256,5 @@ def test_full_disk_is_an_error_and_leaves_nothing(tmp_path: Path) -> None:
         return {}
 
     with pytest.raises(ValueError, match=r"The disk of the data cache .* is full"):
-        cache.fetch(tmp_path / "cache", "rows", "key", build, print)
+        cache.fetch(tmp_path / "cache", "rows", "key", build)
     assert list((tmp_path / "cache").iterdir()) == []

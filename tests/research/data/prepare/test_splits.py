@@ -155,10 +155,7 @@ def test_splits_do_not_change_with_the_seed_of_the_run(load: Loader, write_csv: 
     from research.settings.config import RunConfig
 
     path = write_csv(*[f"text {row},{row % 2}" for row in range(100)])
-    runs = [
-        texts(load_splits(RunConfig(data=str(path), seed=seed), tmp_path / str(seed), load.said.append))
-        for seed in (0, 1)
-    ]
+    runs = [texts(load_splits(RunConfig(data=str(path), seed=seed), tmp_path / str(seed))) for seed in (0, 1)]
     assert runs[0] == runs[1]
     assert texts(load(path, split_seed=1)) != runs[0]
 

@@ -154,7 +154,7 @@ def test_batches_of_unlabelled_rows_have_no_labels(
     load: Loader, write_csv: WriteCsv, folder: Path, minilm: PreTrainedTokenizerBase
 ) -> None:
     write_csv("first", "second", name="data/test.csv", header="text")
-    splits = tokenize_splits(load(folder), minilm, log=lambda _: None)
+    splits = tokenize_splits(load(folder), minilm)
     assert splits.unlabelled == ("test",)
     collate = Collator(minilm, splits.task, max_length=16, truncation="head", pair=False)
     assert collate(splits.test[[0, 1]]).labels.tolist() == [NO_LABEL, NO_LABEL]

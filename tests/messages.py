@@ -1,0 +1,29 @@
+"""What the product tells the user, as lines instead of printed."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from research.system.messages import logger, text_of
+
+
+class _Collector(logging.Handler):
+    def __init__(self, lines: list[str]) -> None:
+        super().__init__()
+        self.lines = lines
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(text_of(record))
+
+
+@contextmanager
+def collected(lines: list[str] | None = None) -> Iterator[list[str]]:
+    """Collect messages inside, into a list that is given or a new one, and print none."""
+    lines = [] if lines is None else lines
+    handlers, logger.handlers[:] = list(logger.handlers), [_Collector(lines)]
+    try:
+        yield lines
+    finally:
+        logger.handlers[:] = handlers

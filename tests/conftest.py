@@ -113,10 +113,10 @@ def run_forked(
 
 
 def run_to_the_end(
-    command: Sequence[str], cwd: Path, environment: dict[str, str], timeout: float
+    command: Sequence[str], cwd: Path, environment: dict[str, str], timeout: float, *, forks: bool = True
 ) -> subprocess.CompletedProcess[str]:
     """Run a command; when it takes too long, end it with all that it started."""
-    if can_fork(command):
+    if forks and can_fork(command):
         return run_forked(command, cwd, environment, timeout)
     with subprocess.Popen(
         command,
@@ -247,7 +247,8 @@ def launch(user_environment: dict[str, str], tmp_path_factory: pytest.TempPathFa
     """Run experiments/run.py as a user does, in an empty working directory unless `cwd` names one.
 
     `launch(["--head", "lstm"], num_processes=2)` goes through `accelerate launch` with the shipped config for one
-    or two CPU processes; `num_processes=0` is plain `python`.
+    or two CPU processes; `num_processes=0` is plain `python`. `forks=False` starts an interpreter, for what looks at
+    command lines of processes: the system shows the server's for forked ones.
     """
 
     def run(
@@ -259,12 +260,13 @@ def launch(user_environment: dict[str, str], tmp_path_factory: pytest.TempPathFa
         script: str = "run.py",
         timeout: float = HANG_LIMIT,
         launcher_options: Sequence[str] = (),
+        forks: bool = True,
     ) -> subprocess.CompletedProcess[str]:
         command = command_line(arguments, num_processes=num_processes, script=script, launcher_options=launcher_options)
         environment = {**os.environ, **user_environment}
         if Path(script).is_absolute():  # a script of the tests, which shares code with others of them
             environment["PYTHONPATH"] = str(ROOT)
-        done = run_to_the_end(command, cwd or tmp_path_factory.mktemp("cwd"), environment, timeout)
+        done = run_to_the_end(command, cwd or tmp_path_factory.mktemp("cwd"), environment, timeout, forks=forks)
         if check:
             assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
         return done

@@ -27,12 +27,18 @@ def is_main_process() -> bool:
 
 
 class _Printer(logging.Handler):
-    """Prints messages safely, and without breaking a progress bar."""
+    """Prints messages without breaking a progress bar."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print a message; flushed, since some announce a long wait, and a file or pipe would keep them back."""
-        tqdm.write(for_terminal(text_of(record), keep_lines=getattr(record, "keep_lines", False)))
+        tqdm.write(text_of(record))
         sys.stdout.flush()
+
+
+def _of_main_process(record: logging.LogRecord) -> bool:
+    """Keep the messages of the main process, and make them safe: names from files may hold commands for a terminal."""
+    record.msg = for_terminal(str(record.msg), keep_lines=getattr(record, "keep_lines", False))
+    return is_main_process()
 
 
 def text_of(record: logging.LogRecord) -> str:
@@ -43,7 +49,7 @@ def text_of(record: logging.LogRecord) -> str:
 logger = logging.getLogger("midway")
 logger.setLevel(logging.INFO)
 logger.propagate = False  # what the user has set up for the messages of libraries would print them once more
-logger.addFilter(lambda _: is_main_process())
+logger.addFilter(_of_main_process)
 if not logger.handlers:  # this module may be imported anew
     logger.addHandler(_Printer())
 

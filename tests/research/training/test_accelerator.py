@@ -117,7 +117,7 @@ def test_launch_that_accelerate_would_ignore_is_refused(
     data.touch()
     if "multi_gpu" in options[-1] and torch.cuda.is_available():
         pytest.skip("GPUs can be had here")
-    done = launch(["--data", data], num_processes=2, launcher_options=options, check=False)
+    done = launch(["--data", data], num_processes=2, launcher_options=options, check=False, forks=False)
     assert done.returncode != 0
     refusals = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     assert refusals

@@ -10,6 +10,7 @@ from typing import Literal
 
 from research.features.store import DamageError, FeatureStore, Places
 from research.system import durable
+from research.system.events import ABOUT_HIDDEN_STATES
 from research.system.lock import LockFile, UnlockableError
 from research.system.messages import logger
 
@@ -88,7 +89,10 @@ def _remove_damaged(entries: Sequence[Path], places: Places) -> None:
         try:
             FeatureStore(entry, places)
         except DamageError as damage:
-            logger.info(f"The hidden states in {entry} are damaged ({damage}); they are computed anew.")
+            logger.info(
+                f"The hidden states in {entry} are damaged ({damage}); they are computed anew.",
+                extra=ABOUT_HIDDEN_STATES,
+            )
             durable.retire(entry)
 
 
@@ -102,7 +106,8 @@ def _only_one(folder: Path, key: str) -> Iterator[None]:
             lock.take(wait=True)
     except UnlockableError as problem:
         logger.info(
-            f"{folder} cannot be locked ({problem}): another process may compute the same hidden states as well."
+            f"{folder} cannot be locked ({problem}): another process may compute the same hidden states as well.",
+            extra=ABOUT_HIDDEN_STATES,
         )
         yield
         return

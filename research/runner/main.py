@@ -6,6 +6,7 @@ from research.runner.first_checks.check import check_first
 from research.runner.first_checks.places import check_run_directory
 from research.settings.command_line import Command, parse
 from research.system.errors import run_script
+from research.system.events import writing_for_study
 from research.system.loading import loading_libraries
 from research.system.waiting import Announced
 
@@ -39,7 +40,8 @@ def carry_out(command: Command) -> int:
         with Announced("Loading libraries"), loading_libraries():
             from research.runner.experiment import run_experiment
 
-        run_experiment(command.config)
+        with writing_for_study():
+            run_experiment(command.config)
     return 0
 
 

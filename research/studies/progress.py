@@ -17,19 +17,18 @@ from rich.text import Text
 from research.settings.run_files import METRICS_LOG
 from research.studies.grid import Trial
 from research.studies.storage.study import DONE, OPEN, Entry
-from research.studies.worker import TRIALS, log_of
+from research.studies.worker import TRIALS, events_of
+from research.system.events import HIDDEN_STATES, Event, last_event, read_events
 from research.system.plain_text import for_terminal
 from research.system.terminal import Terminal
 
 NUM_RUNNING_SHOWN = 8
-USUAL = ("The encoder stays frozen", "Waiting for another process")
-"""What trials say of their hidden states where all is as it should be."""
 END_OF_FILE = 8192
 """Bytes from a file's end that its last line is looked for in."""
 
 
 class Tail:
-    """The lines that are added to a file which others write.
+    """The events that are added to a file which others write.
 
     Args:
         path: the file; it need not be there yet, or at all. What it has already is left out.
@@ -39,17 +38,17 @@ class Tail:
         self._path = path
         self._position = path.stat().st_size if path.exists() else 0
 
-    def new_lines(self) -> list[str]:
-        """Return the whole lines that were added since the last time."""
+    def new_events(self) -> list[Event]:
+        """Return the events that were added since the last time."""
         try:
             with self._path.open("rb") as file:
                 file.seek(self._position)
-                lines = file.read().splitlines(keepends=True)
+                content = file.read()
         except OSError:
             return []
-        whole = [line for line in lines if line.endswith(b"\n")]
-        self._position += sum(map(len, whole))
-        return [line.decode(errors="replace").strip() for line in whole]
+        whole = content[: content.rfind(b"\n") + 1]
+        self._position += len(whole)
+        return read_events(whole)
 
 
 class StudyProgress:
@@ -71,7 +70,7 @@ class StudyProgress:
         self._done_at_start: int | None = None
         self._news: set[str] = set()
         self._directory = directory
-        self._logs = {trial.id: Tail(log_of(directory, trial.id)) for trial in trials}
+        self._events = {trial.id: Tail(events_of(directory, trial.id)) for trial in trials}
 
     def __enter__(self) -> StudyProgress:
         if self._live is not None:
@@ -107,15 +106,15 @@ class StudyProgress:
     def _show_news(self, entries: dict[str, Entry]) -> None:
         """Show what trials say of hidden states that are stored, or are not: each such line of any trial once."""
         for trial in self._trials:
-            log = self._logs.get(trial.id)
-            if log is None:
+            events = self._events.get(trial.id)
+            if events is None:
                 continue
             if _is_over(entries.get(trial.id)):
-                del self._logs[trial.id]  # after this last look
-            for line in log.new_lines():
-                if "idden states" in line and not line.startswith(USUAL) and line not in self._news:
-                    self._news.add(line)
-                    self._console.print_line(f"{trial.arm}, seed {trial.seed}: {line}")
+                del self._events[trial.id]  # after this last look
+            for event in events.new_events():
+                if event.kind == HIDDEN_STATES and event.text not in self._news:
+                    self._news.add(event.text)
+                    self._console.print_line(f"{trial.arm}, seed {trial.seed}: {event.text}")
 
     def _table(self, entries: dict[str, Entry], num_over: int) -> Group:
         table = Table("arm")
@@ -137,8 +136,8 @@ class StudyProgress:
     def _running_line(self, trial: Trial, entry: Entry) -> str:
         """Return the step that a run is at; before its first one, what it said last."""
         step = _latest_step(self._directory / TRIALS / trial.id)
-        said = _last_line(log_of(self._directory, trial.id)) or "starting"
-        doing = said if step is None else f"step {step:,}"
+        said = last_event(events_of(self._directory, trial.id))
+        doing = f"step {step:,}" if step is not None else "starting" if said is None else said.text
         return f"  {trial.arm}, seed {trial.seed} ({entry.attributes.get('worker', 'a worker')}): {doing}"
 
     def _times(self, num_over: int) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import itertools
 import os
 import signal
 import socket
@@ -31,6 +30,7 @@ from research.studies.storage.study import OPEN, Claim, Study
 from research.studies.time_limit import parse_seconds
 from research.system.durable import write_text
 from research.system.errors import describe_failure, is_for_the_user
+from research.system.events import ERROR, PLACE, last_event, writing_to
 from research.system.lock import is_held
 from research.system.processes import SUPERVISOR, is_alive
 from research.system.scripts import script
@@ -142,7 +142,7 @@ class Worker:
     def _in_this_process(self, config: RunConfig) -> dict[str, Any]:
         from research.runner.experiment import run_experiment
 
-        with self._log(config) as log, _printing_into(log), self._limited():
+        with self._log(config) as log, _printing_into(log), writing_to(self._events(config)), self._limited():
             try:
                 self._can_be_cut = True
                 self._wait_until_free(Path(str(config.output_dir)))
@@ -210,7 +210,7 @@ class Worker:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                env={**os.environ, SUPERVISOR: str(os.getpid())},
+                env={**os.environ, SUPERVISOR: str(os.getpid()), PLACE: str(self._events(config).resolve())},
             )
             if self._asked_to_stop:
                 self._pass_on(self._asked_to_stop)
@@ -228,7 +228,7 @@ class Worker:
             raise TrialInterruptedError
         if status < 0 or status == 128 + signal.SIGKILL:
             raise TrialDiedError
-        raise TrialFailedError(_error_of(result, Path(log.name)) or f"exit status {status}; see {log.name}")
+        raise TrialFailedError(_error_of(result, self._events(config)) or f"exit status {status}; see {log.name}")
 
     @contextlib.contextmanager
     def _limited(self) -> Iterator[None]:
@@ -276,6 +276,10 @@ class Worker:
         with path.open("a", encoding="utf-8") as file:
             yield file
 
+    def _events(self, config: RunConfig) -> Path:
+        assert config.output_dir is not None
+        return events_of(self.directory, Path(config.output_dir).name)
+
     def _stops(self) -> bool:
         """Return whether to end: on a signal, or because what started this worker is gone."""
         supervisor = os.environ.get(SUPERVISOR)
@@ -307,6 +311,16 @@ def log_of(directory: Path, trial_id: str) -> Path:
     return directory / LOGS / f"{trial_id}.txt"
 
 
+def events_of(directory: Path, trial_id: str) -> Path:
+    """Return the file with what a trial reports, as `research.system.events` has it.
+
+    Args:
+        directory: where the study lies.
+        trial_id: the trial's.
+    """
+    return directory / LOGS / f"{trial_id}.jsonl"
+
+
 def trains_head_only(config: RunConfig) -> bool:
     """Return whether a run trains nothing but a head on features that are cached: its settings alone tell."""
     return (
@@ -330,17 +344,12 @@ def read_finished(place: Path) -> dict[str, Any] | None:
     return None
 
 
-def _error_of(result: dict[str, Any] | None, log: Path) -> str | None:
-    """Return why a run failed: what its result says, or else the last error in what it printed."""
+def _error_of(result: dict[str, Any] | None, events: Path) -> str | None:
+    """Return why a run failed: what its result says, or else the error that it reported."""
     if result is not None and "error" in result:
         return str(result["error"])
-    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-    starts = [number for number, line in enumerate(lines) if line.startswith("error: ")]
-    if not starts:
-        return next((line for line in reversed(lines) if line.strip()), None)
-    first, *following = lines[starts[-1] :]
-    place = itertools.takewhile(lambda line: line.startswith("  "), following)  # of the user's code
-    return "\n".join([first.removeprefix("error: "), *place])
+    error = last_event(events, ERROR)
+    return None if error is None else error.text
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from research.system import user_code
+from research.system.events import report_error
 from research.system.one_report import is_first_to_report
 from research.system.plain_text import for_terminal
 
@@ -58,6 +59,7 @@ def run_script(
 def complain(message: object, exit_code: int) -> int:
     """Print an error for the user, unless another process of the run printed the same; return the exit status."""
     if is_first_to_report(str(message)):
+        report_error(str(message))
         print(f"error: {for_terminal(str(message), keep_lines=True)}", file=sys.stderr, flush=True)
     return exit_code
 

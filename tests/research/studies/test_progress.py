@@ -10,6 +10,9 @@ from optuna.trial import TrialState
 from research.studies.grid import StudySpec, expand
 from research.studies.progress import StudyProgress
 from research.studies.storage.study import Entry
+from research.studies.worker import events_of
+from research.system.events import ABOUT_HIDDEN_STATES, writing_to
+from research.system.messages import logger
 from research.system.terminal import Terminal
 
 
@@ -27,3 +30,19 @@ def test_begin_and_end_of_each_trial_are_one_line_each(tmp_path: Path) -> None:
         progress.show({first.id: Entry(first, TrialState.COMPLETE, {"seconds": 2.0}, 1, 0.75)})
     assert len(printed.getvalue().splitlines()) == 2
     assert "0.7500" in printed.getvalue()
+
+
+def test_news_of_hidden_states_are_shown_once_for_all_trials(tmp_path: Path) -> None:
+    trials = expand(StudySpec(grid={"seed": [3, 4]}))
+    entries = {trial.id: Entry(trial, TrialState.RUNNING, {}, number) for number, trial in enumerate(trials)}
+    printed = io.StringIO()
+    with StudyProgress(trials, Terminal(file=printed), tmp_path) as progress:
+        progress.show(entries)
+        for trial in trials:
+            events_of(tmp_path, trial.id).parent.mkdir(exist_ok=True)
+            with writing_to(events_of(tmp_path, trial.id)):
+                logger.info("Reading reviews.csv")
+                logger.info("Hidden states are not cached: the encoder trains.", extra=ABOUT_HIDDEN_STATES)
+            progress.show(entries)
+    assert printed.getvalue().count("Hidden states are not cached") == 1
+    assert "Reading" not in printed.getvalue()

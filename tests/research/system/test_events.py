@@ -1,0 +1,67 @@
+"""What a run reports to the study that started it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from research.system.errors import complain
+from research.system.events import (
+    ABOUT_HIDDEN_STATES,
+    END_OF_FILE,
+    ERROR,
+    HIDDEN_STATES,
+    MESSAGE,
+    PLACE,
+    Event,
+    last_event,
+    read_events,
+    writing_for_study,
+    writing_to,
+)
+from research.system.messages import logger
+
+
+def test_messages_inside_are_events_with_their_kind(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    with writing_to(path):
+        logger.info("Reading reviews.csv")
+        logger.warning("no room", extra=ABOUT_HIDDEN_STATES)
+    logger.info("later")
+    events = [Event(MESSAGE, "Reading reviews.csv"), Event(HIDDEN_STATES, "Warning: no room")]
+    assert read_events(path.read_bytes()) == events
+    assert last_event(path) == events[1]
+    assert last_event(path, MESSAGE) == events[0]
+    assert last_event(path, ERROR) is None
+
+
+def test_study_hears_messages_and_the_error_that_ends_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "events.jsonl"
+    with writing_for_study():
+        logger.info("of nobody's interest")
+    assert not path.exists()
+    monkeypatch.setenv(PLACE, str(path))
+    with writing_for_study():
+        logger.info("begun")
+    assert complain("the disk is full", exit_code=1) == 1
+    assert read_events(path.read_bytes()) == [Event(MESSAGE, "begun"), Event(ERROR, "the disk is full")]
+
+
+def test_only_the_main_process_reports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RANK", "1")
+    with writing_to(tmp_path / "events.jsonl"):
+        logger.info("heard twice otherwise")
+    assert not (tmp_path / "events.jsonl").exists()
+
+
+def test_last_event_is_found_at_the_end_of_a_long_file_and_half_a_line_is_none(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    assert last_event(path) is None
+    with writing_to(path):
+        for number in range(END_OF_FILE // 20):
+            logger.info(f"message {number}")
+    whole = path.read_bytes()
+    assert len(whole) > 2 * END_OF_FILE
+    path.write_bytes(whole + b'{"kind": "error", "te')
+    assert last_event(path) == Event(MESSAGE, f"message {END_OF_FILE // 20 - 1}")

@@ -13,7 +13,6 @@ from research.settings.command_line import flag_types
 from research.settings.declarations import declarations
 from research.studies.command import FLAGS, StudyCommand, StudySettings, parse_study
 from research.studies.grid import check_arms, expand
-from research.studies.time_limit import parse_seconds
 
 
 def parsed(*arguments: str) -> StudyCommand:
@@ -114,19 +113,6 @@ def test_values_that_yaml_reads_otherwise() -> None:
 def test_texts_are_shown_unless_they_are_not_to_be() -> None:
     assert parsed("--heads", "linear").settings.report_texts
     assert not parsed("--report_texts", "false", "--heads", "linear").settings.report_texts
-
-
-@pytest.mark.parametrize(
-    ("text", "seconds"), [("2h", 7200), ("90m", 5400), ("1h30m", 5400), ("45s", 45), ("0.5h", 1800)]
-)
-def test_times_are_read(text: str, seconds: float) -> None:
-    assert parse_seconds(text) == seconds
-
-
-@pytest.mark.parametrize("text", ["", "0h", "2", "-1h", "2 hours", "1m2h", "10st"])
-def test_times_that_are_none_are_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="2h"):
-        parse_seconds(text)
 
 
 def test_seeds_may_be_a_range() -> None:

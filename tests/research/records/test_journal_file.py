@@ -1,0 +1,36 @@
+"""journal.jsonl as it is written and read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from research.edits.records import Record
+from research.records.journal_file import append_journal, read_journal, rewrite_journal
+
+APPLIED = Record(
+    1, 4, 0.5, "unfreeze", {"modules": "encoder"}, "timeline entry 1", [10, 20], [20, 20], entry="{at: 4st}"
+)
+SKIPPED = Record(
+    2, 6, 0.75, "scale_lr", {"factor": 0.5}, "hook é", [20, 20], [20, 20], skipped="why", clock={"step": 6, "end": None}
+)
+
+
+def test_journal_is_read_as_it_was_written(tmp_path: Path) -> None:
+    append_journal(tmp_path, [APPLIED])
+    append_journal(tmp_path, [SKIPPED])
+    assert read_journal(tmp_path) == [APPLIED, SKIPPED]
+
+
+def test_rewritten_journal_holds_the_new_records_only(tmp_path: Path) -> None:
+    append_journal(tmp_path, [APPLIED, SKIPPED])
+    rewrite_journal(tmp_path, [SKIPPED])
+    assert read_journal(tmp_path) == [SKIPPED]
+    rewrite_journal(tmp_path, [])
+    assert read_journal(tmp_path) == []
+
+
+def test_run_without_a_journal_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        read_journal(tmp_path)

@@ -1,0 +1,37 @@
+"""Types of settings and the values that they take."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import pytest
+
+from research.settings.value_types import accepts, alternatives, in_words
+
+
+def test_alternatives_are_flat() -> None:
+    assert alternatives(Literal["a", "b"] | int | None) == ("a", "b", int, type(None))
+    assert alternatives(str) == (str,)
+
+
+@pytest.mark.parametrize(
+    ("kind", "taken", "refused"),
+    [
+        (int, [0, -3], [True, 1.0, "1", None]),
+        (float, [1, 0.5], [True, "0.5"]),
+        (bool, [True], [1, "true"]),
+        (int | None, [3, None], ["3"]),
+        (Literal["adamw", "sgd"], ["sgd"], ["SGD", None]),
+        (list[str], [[], ["a"]], ["a", ("a",)]),
+        (str | dict[str, Any], ["a", {"a": 1}], [["a"]]),
+    ],
+)
+def test_accepts_values_of_a_type(kind: Any, taken: list[Any], refused: list[Any]) -> None:
+    assert [value for value in taken if not accepts(kind, value)] == []
+    assert [value for value in refused if accepts(kind, value)] == []
+
+
+def test_every_alternative_is_in_words() -> None:
+    assert in_words(Literal["a", "b", "c"]) == "a, b or c"
+    assert in_words(int | None) == "of type int or null"
+    assert in_words(list[str]) == "a list"

@@ -1,0 +1,74 @@
+"""What a manifest finds in a folder that is not as it was written."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+
+from research.system.manifest import FORMAT, MANIFEST, file_sha256, find_damage, write_manifest
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Return a folder of two files with a manifest."""
+    (tmp_path / "inner").mkdir()
+    (tmp_path / "weights").write_bytes(b"abc")
+    (tmp_path / "inner" / "state").write_bytes(b"")
+    write_manifest(tmp_path)
+    return tmp_path
+
+
+def test_manifest_lists_all_files_but_itself(folder: Path) -> None:
+    write_manifest(folder)  # again, beside the first one
+    manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    assert manifest == {
+        "format": FORMAT,
+        "files": {
+            "inner/state": {"bytes": 0, "sha256": hashlib.sha256(b"").hexdigest()},
+            "weights": {"bytes": 3, "sha256": hashlib.sha256(b"abc").hexdigest()},
+        },
+    }
+    assert find_damage(folder) is None
+
+
+def test_file_sha256_of_more_than_one_block(tmp_path: Path) -> None:
+    content = bytes(range(256)) * 5000
+    (tmp_path / "file").write_bytes(content)
+    assert file_sha256(tmp_path / "file") == hashlib.sha256(content).hexdigest()
+
+
+@pytest.mark.parametrize("content", [b"abd", b"ab", b"abcd", None])
+def test_find_damage_names_the_file_that_differs(folder: Path, content: bytes | None) -> None:
+    if content is None:
+        (folder / "weights").unlink()
+    else:
+        (folder / "weights").write_bytes(content)
+    assert "weights" in (find_damage(folder) or "")
+
+
+def test_find_damage_names_a_link(folder: Path) -> None:
+    (folder / "beside").symlink_to(folder / "weights")
+    assert "beside" in (find_damage(folder) or "")
+
+
+@pytest.mark.parametrize("manifest", ["", "[]", "{}", '{"format": 3, "files": {"weights": {}}}', None])
+def test_find_damage_of_a_manifest_that_cannot_be_read(folder: Path, manifest: str | None) -> None:
+    if manifest is None:
+        (folder / MANIFEST).unlink()
+    else:
+        (folder / MANIFEST).write_text(manifest, encoding="utf-8")
+    assert "manifest" in (find_damage(folder) or "")
+
+
+def test_find_damage_refuses_other_formats_and_files_outside_of_the_folder(folder: Path) -> None:
+    manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    (folder / MANIFEST).write_text(json.dumps({**manifest, "format": FORMAT + 1}), encoding="utf-8")
+    assert str(FORMAT + 1) in (find_damage(folder) or "")
+    outside = folder.parent / "outside"
+    outside.write_bytes(b"abc")
+    manifest["files"] = {"../outside": manifest["files"]["weights"]}
+    (folder / MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
+    assert "../outside" in (find_damage(folder) or "")

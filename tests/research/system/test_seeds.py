@@ -1,0 +1,15 @@
+"""Seeds made of several numbers."""
+
+from __future__ import annotations
+
+from research.system.seeds import derived_seed
+
+
+def test_seed_depends_on_each_number_and_their_order() -> None:
+    seeds = [derived_seed(*numbers) for numbers in [(0, 1, 2), (0, 2, 1), (0, 1, 3), (1, 1, 2)]]
+    assert len(set(seeds)) == len(seeds)
+    assert all(0 <= seed < 2**32 for seed in seeds)
+
+
+def test_seed_is_the_same_in_every_version() -> None:
+    assert derived_seed(1, 2) == 1596810411

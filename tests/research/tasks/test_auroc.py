@@ -1,0 +1,32 @@
+"""Mean area under the ROC curve beside scikit-learn's."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from research.tasks import auroc
+from research.tasks.auroc import mean_auroc
+
+
+@pytest.mark.parametrize("labels_per_block", [1, 2, 100])
+def test_area_is_that_of_scikit_learn(labels_per_block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = np.random.default_rng(0)
+    num_rows = 60
+    monkeypatch.setattr(auroc, "BLOCK_BYTES", 8 * num_rows * labels_per_block)
+    scores = generator.integers(5, size=(num_rows, 4)) / 4  # with ties
+    labels = generator.integers(4, size=num_rows)
+    which = np.eye(4, dtype=bool)[labels]
+    expected = roc_auc_score(which, scores, average="macro")
+    assert mean_auroc(lambda block: scores[:, block], labels) == pytest.approx(expected, abs=1e-12)
+    assert mean_auroc(lambda block: scores[:, block], which) == pytest.approx(expected, abs=1e-12)
+
+
+def test_labels_that_all_rows_or_none_have_are_left_out() -> None:
+    scores = np.array([[0.1, 0.9, 0.5], [0.8, 0.1, 0.5]])
+    which = np.array([[False, True, False], [True, True, False]])
+    assert mean_auroc(lambda block: scores[:, block], which) == 1.0
+    assert math.isnan(mean_auroc(lambda block: scores[:, block], which[:, 1:]))

@@ -1,0 +1,13 @@
+"""Which rows an error about an evaluation names."""
+
+from __future__ import annotations
+
+from research.training.nonfinite import NUM_ROWS_SHOWN, describe_evaluation
+
+
+def test_first_rows_and_all_counts_are_named() -> None:
+    few = describe_evaluation("validation", 12, [3, 7], 2000)
+    assert all(part in few for part in ("validation", "step 12", "2 of 2,000", "rows 3, 7,"))
+    many = describe_evaluation("test", 0, range(100, 100 + NUM_ROWS_SHOWN + 1), 200)
+    assert f"{100 + NUM_ROWS_SHOWN - 1}, ..." in many
+    assert str(100 + NUM_ROWS_SHOWN) not in many

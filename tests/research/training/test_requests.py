@@ -1,0 +1,52 @@
+"""Who asks for edits, and when no edit may be asked for."""
+
+from __future__ import annotations
+
+import pytest
+
+from research.edits.base import EditError
+from research.edits.records import EditRequest
+from research.training.requests import NO_EDITS_FROM, EditRequests
+
+FREEZE = EditRequest("freeze", {"modules": "encoder"})
+SCALE = EditRequest("scale_lr", {"factor": 0.5})
+
+
+def test_requests_are_taken_once_and_in_order() -> None:
+    requests = EditRequests()
+    requests.ask([FREEZE])
+    requests.ask([SCALE])
+    assert requests.pending == (FREEZE, SCALE)
+    assert requests.take() == [FREEZE, SCALE]
+    assert requests.take() == []
+
+
+def test_asker_is_known_inside_only() -> None:
+    requests = EditRequests()
+    with requests.asking_for("hook", "after_step"):
+        assert (requests.asked_by, requests.point) == ("hook", "after_step")
+        requests.edit.scale_lr(0.5)
+    assert (requests.asked_by, requests.point) == ("Python", None)
+    assert [request.asked_by for request in requests.take()] == ["hook"]
+
+
+@pytest.mark.parametrize("point", NO_EDITS_FROM)
+def test_points_without_a_later_boundary_take_no_edits(point: str) -> None:
+    requests = EditRequests()
+    with (
+        requests.asking_for("saver", point),
+        requests.asking_for("hook", "after_evaluation"),
+        pytest.raises(EditError, match=point),
+    ):
+        requests.ask([FREEZE])
+    assert requests.take() == []
+    requests.ask([FREEZE])
+    assert requests.take() == [FREEZE]
+
+
+def test_requests_after_the_last_boundary_are_left_out(capsys: pytest.CaptureFixture[str]) -> None:
+    requests = EditRequests()
+    requests.takes_edits = False
+    requests.ask([FREEZE])
+    assert requests.pending == ()
+    assert "freeze(modules='encoder')" in capsys.readouterr().out

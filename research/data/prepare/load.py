@@ -22,6 +22,7 @@ from research.settings.config import DataSettings
 from research.settings.declarations import Stage, declarations
 from research.system.messages import WARNING, logger
 from research.system.plain_text import for_message
+from research.system.user_code import hash_user_code
 from research.system.waiting import Announced
 from research.tasks.base import TASKS, Task
 
@@ -97,6 +98,7 @@ def _load(settings: DataSettings, cache_dir: Path | None) -> Splits:
         ROWS_FORMAT,
         source.identity,
         cleaning.fingerprint_steps(settings.cleaning),
+        None if settings.task is None else hash_user_code(TASKS[settings.task]),
         {
             name: getattr(settings, name)
             for name, declared in declarations(DataSettings).items()

@@ -6,6 +6,7 @@ import importlib.util
 import multiprocessing
 import os
 import sys
+import types
 from collections.abc import Callable, Iterator
 from multiprocessing.queues import Queue
 from multiprocessing.synchronize import Barrier
@@ -21,6 +22,7 @@ from research.data.prepare import load as module
 from research.data.prepare.cleaning import CLEANING
 from research.data.prepare.load import load_splits
 from research.settings.config import DataSettings
+from research.tasks.base import TASKS
 from tests.limits import HANG_LIMIT
 from tests.messages import collected
 from tests.research.data.conftest import Loader, WriteCsv, reviews
@@ -110,6 +112,32 @@ def test_a_changed_cleaning_step_is_applied(
         exec(compile(plugin.read_text(), str(plugin), "exec"), module.__dict__)
         CLEANING.register("mine")(module.mine)
         assert load(path, cleaning=["mine"]).train[0]["text"].endswith(word)
+
+
+OWN_TASK = """
+from research.tasks.single_label import SingleLabel
+
+class Shouted(SingleLabel):
+    '''One label of several, in the order of {order}.'''
+"""
+
+
+def test_rows_are_prepared_anew_when_a_kind_of_labels_of_a_plugin_changes(
+    load: Loader, write_csv: WriteCsv, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, preparations: list[str]
+) -> None:
+    path = write_csv(*reviews(40))
+    plugin = tmp_path / "my_task.py"
+    with TASKS.isolated():
+        for order in ("names", "names", "counts"):
+            plugin.write_text(OWN_TASK.format(order=order))
+            module = types.ModuleType("my_task")
+            module.__file__ = str(plugin)
+            monkeypatch.setitem(sys.modules, "my_task", module)
+            exec(compile(plugin.read_text(), str(plugin), "exec"), module.__dict__)
+            module.Shouted.__module__ = "my_task"
+            TASKS.register("shouted")(module.Shouted)
+            load(path, task="shouted")
+    assert preparations == ["rows", "rows"]
 
 
 def test_another_tokenizer_tokenizes_anew(

@@ -6,6 +6,7 @@ nothing but the public names, so that earlier commits can be measured beside lat
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import threading
@@ -19,6 +20,8 @@ FILE_OF_MARKS = "START_UP_MARKS"
 """Environment variable with the path of the file that takes the marks."""
 EVERY = 0.005
 """Seconds between two looks for a file."""
+LAST_LOOK = 5.0
+"""Seconds that a process which ends waits for a look."""
 
 
 @register_hook("start_up_marks")
@@ -36,7 +39,9 @@ class StartUpMarks(Hook):
 
     def on_train_end(self, run: Any) -> None:
         """Watch for the files that come last."""
-        threading.Thread(target=mark_files, args=(run.directory,), daemon=True).start()
+        watcher = threading.Thread(target=mark_files, args=(run.directory,), daemon=True)
+        watcher.start()
+        atexit.register(watcher.join, LAST_LOOK)  # the process may end before the next look
 
 
 def mark(name: str) -> None:

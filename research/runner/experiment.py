@@ -316,7 +316,3 @@ def _from_main(values: list[Any]) -> list[Any]:
     """Return the main process's values: names that end in the time, and disks, may differ between processes."""
     broadcast_object_list(values)
     return values
-
-
-def _say_nothing(message: str) -> None:
-    """Stand in for `print_message` on all processes but the main one."""

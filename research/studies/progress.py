@@ -18,13 +18,11 @@ from research.settings.run_files import METRICS_LOG
 from research.studies.grid import Trial
 from research.studies.storage.study import DONE, OPEN, Entry
 from research.studies.worker import TRIALS, events_of
-from research.system.events import HIDDEN_STATES, Event, last_event, read_events
+from research.system.events import HIDDEN_STATES, Event, end_of, last_event, read_events
 from research.system.plain_text import for_terminal
 from research.system.terminal import Terminal
 
 NUM_RUNNING_SHOWN = 8
-END_OF_FILE = 8192
-"""Bytes from a file's end that its last line is looked for in."""
 
 
 class Tail:
@@ -181,18 +179,6 @@ def _counts(entries: Sequence[Entry | None]) -> list[str]:
 def _latest_step(directory: Path) -> int | None:
     """Return the last step that a run has logged; None where it has none, or runs on another machine."""
     try:
-        return int(json.loads(_last_line(directory / METRICS_LOG))["step"])
+        return int(json.loads(end_of(directory / METRICS_LOG).splitlines()[-1])["step"])
     except (ValueError, LookupError):
         return None
-
-
-def _last_line(path: Path) -> str:
-    """Return the last line of a file that others write; an empty one where there is none, or it is elsewhere."""
-    try:
-        with path.open("rb") as file:
-            file.seek(0, 2)
-            file.seek(max(0, file.tell() - END_OF_FILE))
-            lines = file.read().decode(errors="replace").splitlines()
-    except OSError:
-        return ""
-    return lines[-1].strip() if lines else ""

@@ -46,6 +46,8 @@ def run_script(
     except (Exception, SystemExit) as error:
         message = describe_error(error)
         if message is None or (isinstance(error, SystemExit) and not user_code.is_raised_there(error)):
+            if isinstance(error, Exception):
+                report_error(describe_failure(error))
             raise  # a defect, or the product's own end of a process after a signal
         if shows_traceback:
             traceback.print_exception(error)

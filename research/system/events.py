@@ -21,7 +21,7 @@ MESSAGE, HIDDEN_STATES, ERROR = "message", "hidden_states", "error"
 ABOUT_HIDDEN_STATES = {"event": HIDDEN_STATES}
 """`extra` of a message about stored hidden states, which a study shows once for all of its trials."""
 END_OF_FILE = 8192
-"""Bytes from a file's end that its last event is looked for in."""
+"""Bytes from a file's end in which its last line is looked for."""
 
 
 @dataclass(frozen=True)
@@ -86,11 +86,16 @@ def read_events(lines: bytes) -> list[Event]:
 
 def last_event(path: Path, kind: str | None = None) -> Event | None:
     """Return the last event of a file that others write, or the last of a kind; None if there is none, or no file."""
+    events = read_events(end_of(path))
+    return next((event for event in reversed(events) if kind in (None, event.kind)), None)
+
+
+def end_of(path: Path) -> bytes:
+    """Return the end of a file that others write; nothing if there is no such file, or it is on another machine."""
     try:
         with path.open("rb") as file:
             file.seek(0, os.SEEK_END)
             file.seek(max(0, file.tell() - END_OF_FILE))
-            events = read_events(file.read())
+            return file.read()
     except OSError:
-        return None
-    return next((event for event in reversed(events) if kind in (None, event.kind)), None)
+        return b""

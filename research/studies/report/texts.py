@@ -85,7 +85,3 @@ def read_texts(trial: Trial) -> StudyTexts:
 def _labels(data: Dataset, of: StudyRows) -> Array:
     """Return labels as predictions have them."""
     return of.task.label_array(data.data.column("label").to_pylist())
-
-
-def _say_nothing(message: str) -> None:
-    """Hear what the trials themselves said already."""

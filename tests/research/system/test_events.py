@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from research.system.errors import complain
+from research.system.errors import complain, run_script
 from research.system.events import (
     ABOUT_HIDDEN_STATES,
     END_OF_FILE,
@@ -46,6 +46,20 @@ def test_study_hears_messages_and_the_error_that_ends_a_run(tmp_path: Path, monk
         logger.info("begun")
     assert complain("the disk is full", exit_code=1) == 1
     assert read_events(path.read_bytes()) == [Event(MESSAGE, "begun"), Event(ERROR, "the disk is full")]
+
+
+def test_study_hears_of_a_defect(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "events.jsonl"
+    monkeypatch.setenv(PLACE, str(path))
+
+    def fail(command: object) -> int:
+        raise ZeroDivisionError("in the product")
+
+    with pytest.raises(ZeroDivisionError):
+        run_script([], lambda arguments: arguments, fail)
+    (event,) = read_events(path.read_bytes())
+    assert event.kind == ERROR
+    assert "ZeroDivisionError: in the product" in event.text
 
 
 def test_only_the_main_process_reports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,7 +25,7 @@ def test_higher_is_better_knows_errors_from_merits() -> None:
         ("spearman", (-1, 1)),
         ("mse", (0, math.inf)),
         ("loss", (-math.inf, math.inf)),
-        ("of_a_hook", (-math.inf, math.inf)),
+        ("of_my_own", (-math.inf, math.inf)),
     ],
 )
 def test_metric_has_bounds(metric: str, bounds: tuple[float, float]) -> None:

@@ -70,20 +70,3 @@ def test_difference_stays_within_what_is_possible() -> None:
     (found,) = compare_arms(arms, "linear", higher_is_better=True, bounds=(0.0, 1.0))
     assert found.interval == (-1.0, 1.0)
     assert found.p == compare_arms(arms, "linear", higher_is_better=True)[0].p
-
-
-@pytest.mark.parametrize(
-    ("metric", "bounds"),
-    [
-        ("accuracy", (0, 1)),
-        ("f1/joy", (0, 1)),
-        ("calibration_error", (0, 1)),
-        ("mcc", (-1, 1)),
-        ("spearman", (-1, 1)),
-        ("mse", (0, math.inf)),
-        ("loss", (-math.inf, math.inf)),
-        ("of_my_own", (-math.inf, math.inf)),
-    ],
-)
-def test_metrics_have_their_ranges(metric: str, bounds: tuple[float, float]) -> None:
-    assert metric_bounds(metric) == bounds

@@ -90,7 +90,7 @@ def _remove_damaged(entries: Sequence[Path], places: Places) -> None:
             FeatureStore(entry, places)
         except DamageError as damage:
             logger.info(
-                f"The hidden states in {entry} are damaged ({damage}); they are computed anew.",
+                f"The hidden states in {entry} are damaged ({damage}); computing them again.",
                 extra=ABOUT_HIDDEN_STATES,
             )
             durable.retire(entry)

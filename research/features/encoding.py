@@ -90,13 +90,13 @@ class Features:
     def follow(self, run: Editable) -> str | None:
         """Belong to the model that a run has now; return why they cannot, or None."""
         if checksums(run.encoder_with_head.encoder) != self._checksums:
-            return "the encoder's weights are others"
+            return "the encoder's weights have changed"
         self.watch = Watch.of(run)
         return None
 
 
 def use_features(run: TrainingRun, decision: Decision, layers: Layers) -> None:
-    """Let a run have stored hidden states, where they can be; what was hoped for and cannot be is said.
+    """Let a run use stored hidden states where possible, and report why if it cannot.
 
     Called on every process, on a run that is as it will be in its first step, but for what is frozen.
 
@@ -110,7 +110,8 @@ def use_features(run: TrainingRun, decision: Decision, layers: Layers) -> None:
             logger.info(f"Hidden states are not cached: {decision.reason}.", extra=ABOUT_HIDDEN_STATES)
     elif run.batches.cache_disabled:
         logger.info(
-            "Hidden states are not cached: the run that goes on here had given that up.", extra=ABOUT_HIDDEN_STATES
+            "Hidden states are not cached: the run that continues here had stopped using the cache.",
+            extra=ABOUT_HIDDEN_STATES,
         )
     else:
         run.batches.features = open_features(run, "all" if "all" in (layers, decision.layers) else "last")
@@ -121,7 +122,8 @@ def use_features(run: TrainingRun, decision: Decision, layers: Layers) -> None:
         )
         if run.origin.features_digest not in (None, run.features.digest):
             logger.info(
-                "Other than before: these hidden states were computed anew, and are rounded in another way.",
+                "Changed since the checkpoint: these hidden states were computed again, and may be rounded "
+                "differently.",
                 extra=ABOUT_HIDDEN_STATES,
             )
 

@@ -81,7 +81,7 @@ def packaged_folder(module: str, folder: str, sha256: str) -> Path:
         folder: the directory inside it.
         sha256: hash of its model.safetensors.
     Raises:
-        ValueError: if the package is not installed, or its weights are others.
+        ValueError: if the package is not installed, or its weights have changed.
     """
     path = find_package(module) / folder
     weights = path / "model.safetensors"

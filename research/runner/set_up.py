@@ -60,12 +60,12 @@ def set_up(
     # A checkpoint has the weights already; those of --init_from may be gone by now.
     initial = None if config.init_from is None or start is not None else find_saved_model(Path(config.init_from))
     parent = None if start is None else find_parent(start, config.fork)
-    tokenizer = load_tokenizer(config.encoder)  # an encoder that is not there is said before data is read
+    tokenizer = load_tokenizer(config.encoder)  # check that the encoder exists before reading data
     if (warning := describe_shadowed(config.encoder)) is not None:
         logger.warning(warning)
     with refused_for_all(accelerator):
         texts = load_splits(config) if accelerator.is_main_process else None
-    texts = texts or load_splits(config)  # the others find the cache filled
+    texts = texts or load_splits(config)  # by now the cache is filled for the other processes
     plan = plan_run(config, texts, tokenizer, hooks, parent)
     config, task = plan.config, plan.task
     features: Decision | None = None
@@ -99,7 +99,7 @@ def set_up(
     tokenize = functools.partial(tokenize_splits, texts, plan.tokenizer, allow_unknown=config.allow_unknown_tokens)
     with refused_for_all(accelerator):
         splits = tokenize() if accelerator.is_main_process else None
-    splits = splits or tokenize()  # the other processes find the cache filled
+    splits = splits or tokenize()  # by now the cache is filled for the other processes
     # A seed of its own for each process from here on: replicas must not drop the same units.
     set_seed(derived_seed(config.seed, accelerator.process_index))
     compile_backend = config.compile_backend if config.compile else None

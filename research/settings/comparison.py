@@ -59,7 +59,7 @@ def compare_settings(
         else:
             refused.append(change)
     if not same_rows and not refused:
-        refused.append("the rows of the data are others")
+        refused.append("the data differ from the checkpoint's")
     return Differences(notes, refused, alters_training)
 
 

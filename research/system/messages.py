@@ -50,7 +50,7 @@ logger = logging.getLogger("midway")
 logger.setLevel(logging.INFO)
 logger.propagate = False  # what the user has set up for the messages of libraries would print them once more
 logger.addFilter(_of_main_process)
-if not logger.handlers:  # this module may be imported anew
+if not logger.handlers:  # this module may be imported twice
     logger.addHandler(_Printer())
 
 

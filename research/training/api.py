@@ -175,7 +175,7 @@ class Run(Editable, Protocol):
         """Let a schedule that follows the validation loss hear of it."""
 
     def save_model(self, directory: Path) -> None:
-        """Save model and tokenizer so that `from_pretrained` loads them; replaces what is there.
+        """Save model and tokenizer so that `from_pretrained` loads them; replaces an existing folder.
 
         Raises:
             StorageError: if the disk is full, or cannot be written to; what was there stays.

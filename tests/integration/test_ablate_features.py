@@ -100,7 +100,7 @@ def test_damaged_features_are_said_and_computed_anew(place: Place, cache: Path) 
     shutil.rmtree(place.folder / "runs/s/trials" / again)
     printed = place.run(*arguments)
     assert "2 trials: 1 finished, 1 to do, 1 of them anew, since their run directories are gone." in printed
-    assert place.log(again).count("are damaged (layer-2.bin is not what was written); they are computed anew.") == 3
+    assert place.log(again).count("are damaged (layer-2.bin is not what was written); computing them again.") == 3
     assert place.results()[again]["weights_sha256"] == whole[again]["weights_sha256"]
     later = {entry.trial.id: entry.attributes["seconds"] for entry in place.entries()}
     assert [name for name in later if later[name] != seconds[name]] == [again]

@@ -402,8 +402,8 @@ def test_resumed_run_shares_every_bit(
         capsys.readouterr()
         again = train(tmp_path / f"from-{step}", hook(), resumed, **settings, resume=str(checkpoint))
         out = capsys.readouterr().out
-        assert "Other than before" not in out
-        assert ("the run that goes on here had given that up" in out) == (what == "given up")
+        assert "Changed since the checkpoint" not in out
+        assert ("the run that continues here had stopped using the cache" in out) == (what == "given up")
         assert list(resumed.found) == [*range(step + 1, 13)]
         for later, hashes in resumed.found.items():
             assert hashes == whole.found[later]
@@ -418,7 +418,7 @@ def test_resumed_run_may_choose_otherwise_and_says_so(
     train(tmp_path / "whole", save_every="4st", cache_features=False)
     checkpoint = tmp_path / "whole" / "checkpoints" / "step-00000008"
     assert train(tmp_path / "again", save_every="4st", resume=str(checkpoint))["cached_features"]
-    assert "Other than before: cache_features was False, now None" in capsys.readouterr().out
+    assert "Changed since the checkpoint: cache_features was False, now None" in capsys.readouterr().out
 
 
 def test_resumed_run_says_that_hidden_states_are_rounded_otherwise(
@@ -439,7 +439,7 @@ def test_resumed_run_says_that_hidden_states_are_rounded_otherwise(
         checkpoint = tmp_path / "whole" / "checkpoints" / "step-00000008"
         capsys.readouterr()
         assert train(tmp_path / f"again-{number}", resume=str(checkpoint), save_every="4st")["cached_features"]
-        assert "Other than before: these hidden states were computed anew" in capsys.readouterr().out
+        assert "Changed since the checkpoint: these hidden states were computed again" in capsys.readouterr().out
 
 
 def test_fork_without_changes_ends_with_its_parents_bits(train: Train, tmp_path: Path) -> None:
@@ -470,7 +470,7 @@ def test_damaged_store_is_said_and_computed_anew(
     said = [line for line in capsys.readouterr().out.splitlines() if line.startswith("The hidden states in ")]
     assert len(said) == 3
     assert all(
-        line.endswith("are damaged (layer-2.bin is not what was written); they are computed anew.") for line in said
+        line.endswith("are damaged (layer-2.bin is not what was written); computing them again.") for line in said
     )
     assert again["weights_sha256"] == whole["weights_sha256"]
     assert again["metrics"] == whole["metrics"]

@@ -613,7 +613,7 @@ def test_other_number_of_threads_is_said_and_the_run_finishes(
 ) -> None:
     result = train(directory, At(), resume="auto", num_threads=2)
     said = capsys.readouterr().out
-    assert "Other than before: num_threads was 1, now 2 (numbers are rounded in another way" in said
+    assert "Changed since the checkpoint: num_threads was 1, now 2 (numbers are rounded in another way" in said
     assert torch.get_num_threads() == 2
     assert (result["status"], result["steps"]) == ("finished", 6)
 
@@ -627,10 +627,10 @@ def test_number_of_threads_is_taken_over_where_none_is_given(
         train(tmp_path / "run", At("after_step", 5, cut), num_threads=unusual)
     capsys.readouterr()
     train(tmp_path / "run", At(), resume="auto", num_threads=None)
-    said = [line for line in capsys.readouterr().out.splitlines() if "threads" in line and "Other than" in line]
+    said = [line for line in capsys.readouterr().out.splitlines() if "threads" in line and "Changed since" in line]
     assert said[-1] == (
-        f"Other than before: {unusual} threads as before, where this machine would take {default_num_threads()} "
-        "(--num_threads)."
+        f"Changed since the checkpoint: {unusual} threads as before, where this machine would take "
+        f"{default_num_threads()} (--num_threads)."
     )
     assert not any("numbers are rounded in another way" in line for line in said), "they are not: the number is kept"
     assert torch.get_num_threads() == unusual

@@ -223,7 +223,7 @@ def test_command_line_forks_with_the_parents_settings(launch: Launch, parent: Pa
     assert " 8 " not in done.stdout.split("Learning rates")[1].split("9 - 9")[0]
     done = launch([*options, "--output_dir", tmp_path / "fork"])
     assert f"Forking from {parent}/checkpoints/step-00000008." in done.stdout
-    assert "Other than before: timeline was" in done.stdout
+    assert "Changed since the checkpoint: timeline was" in done.stdout
     own, others = (yaml.safe_load((run / "config.yaml").read_text()) for run in (tmp_path / "fork", parent))
     assert own.pop("fork") == f"{parent}@step-8"
     assert own.pop("timeline") == [
@@ -290,7 +290,7 @@ def test_harmless_settings_are_taken_over_with_a_note(
     assert result["weights_sha256"] == result_of(parent)["weights_sha256"]
     said = capsys.readouterr().out
     for note in ("log_every was 1, now 3", "save_every was '4st', now None", "on_nonfinite was 'error', now 'skip'"):
-        assert f"Other than before: {note}." in said
+        assert f"Changed since the checkpoint: {note}." in said
 
 
 def test_settings_with_a_meaning_are_refused_and_the_fork_is_named(fork: Train, parent: Path) -> None:

@@ -51,7 +51,7 @@ def refuse(checkpoint: Path, refused: list[str], *, is_fork: bool) -> None:
 def newest_checkpoint(directory: Path) -> Path | None:
     """Return the newest checkpoint of a run directory whose files are what its manifest says, or None.
 
-    Damaged ones are skipped with a word.
+    Damaged ones are skipped with a message.
     """
     for checkpoint in reversed(list_checkpoints(directory)):
         damage = find_damage(checkpoint)

@@ -98,7 +98,7 @@ def load_checkpoint(run: TrainingRun, start: Start) -> None:
         run.batches.cache_disabled = state.get("gave_features_up", False)
         run.origin.features_digest = state.get("features")
     for note in notes:
-        run.say(f"Other than before: {note}.")
+        run.say(f"Changed since the checkpoint: {note}.")
     if run.origin.inputs_differ:
         run.say(
             "Evaluations read more or less of each text from here on: earlier metrics are not compared with new ones."

@@ -82,7 +82,7 @@ def test_damaged_entry_is_said_and_built_anew(builder: Builder, tmp_path: Path, 
     builder.find_or_build(tmp_path, layers)
     assert builder.built == [layers, layers]
     assert builder.said == [
-        f"The hidden states in {entry} are damaged (layer-2.bin is not what was written); they are computed anew."
+        f"The hidden states in {entry} are damaged (layer-2.bin is not what was written); computing them again."
     ]
     assert names_in(tmp_path) == [entry.name]
 

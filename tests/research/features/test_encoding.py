@@ -228,7 +228,7 @@ def test_features_follow_a_model_with_the_same_encoder_only(begin: Begin) -> Non
     assert features.follow(run) is None
     assert features.watch is not before
     run.encoder_with_head.encoder.get_input_embeddings().get_parameter("weight").data[3, 3] += 1
-    assert features.follow(run) == "the encoder's weights are others"
+    assert features.follow(run) == "the encoder's weights have changed"
 
 
 def test_stored_text_of_a_fingerprint_is_plain(begin: Begin) -> None:

@@ -11,9 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from accelerate.tracking import LOGGER_TYPE_TO_CLASS
 
-from research.records.tracker_names import read_tracker_names
 from research.runner.first_checks.check import check_first
 from research.runner.first_checks.places import check_run_directory
 from research.settings.command_line import merge_recipes
@@ -217,10 +215,6 @@ def test_commands_are_refused_in_one_line_without_importing_torch(tmp_path: Path
         assert printed.count("\n") == 1, (command, printed)
         assert expected in printed, (command, printed)
     assert sorted(tmp_path.rglob("*")) == before
-
-
-def test_trackers_are_read_from_the_source_of_accelerate() -> None:
-    assert read_tracker_names() == list(LOGGER_TYPE_TO_CLASS)
 
 
 def test_directory_that_exists_may_be_looked_at(tmp_path: Path) -> None:

@@ -13,8 +13,8 @@ from optuna.trial import TrialState
 from research.studies.grid import StudySpec, expand
 from research.studies.storage.study import Study, local_address
 from research.system.processes import is_alive
+from tests.builders.study_place import Place
 from tests.conftest import Launch, run_to_the_end
-from tests.integration.study_place import Place
 
 
 def test_trials_that_train_heads_share_a_process_and_are_what_they_are_alone(place: Place, launch: Launch) -> None:

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from research.system.processes import is_alive
+from tests.builders.study_place import Place
 from tests.conftest import ROOT
 from tests.integration.conftest import Disk
-from tests.integration.study_place import Place
 
 FROZEN = ["--freeze", "encoder", "--epochs", "2", "--evaluation_batch_size", "5"]
 SPLITS = ["test", "train", "validation"]

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT, Launch, Started
-from tests.integration.kills import differences
+from tests.scripts.kills import differences
 
 Nodes = Callable[[list[str]], list[Started]]
 

@@ -13,9 +13,9 @@ import pytest
 
 from research.system.signals import ECHO_SECONDS
 from tests.conftest import ROOT, Launch, Start, Started
-from tests.integration.kills import differences
 from tests.integration.test_main_job import result_of
 from tests.limits import HANG_LIMIT
+from tests.scripts.kills import differences
 
 LIKE_A_SHELL = ("-c", "import subprocess, sys; subprocess.call([sys.executable, *sys.argv[1:]])")
 HELD_AT = "step-00000003"

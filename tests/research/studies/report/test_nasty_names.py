@@ -31,7 +31,7 @@ from research.studies.outcomes import Outcome, StudyOutcomes
 from research.system.plain_text import LONGEST_IN_PAGE, for_csv, for_markdown, for_terminal, shortened
 from research.system.terminal import Terminal
 from research.tasks.single_label import SingleLabel
-from tests.research.studies.report.studies import SMALL, run_study
+from tests.builders.studies import SMALL, run_study
 
 MARK = "\u200f"
 LONG = "very " * 500 + "long"

@@ -1,145 +1,33 @@
-"""Files from elsewhere are data: nothing that a checkpoint, a model, an encoder or a recipe brings along is run.
+"""Checkpoints from elsewhere are data: their pickles run nothing, and their manifests reach nothing outside.
 
-Archives that reach outside of their folder: tests/research/data/test_imdb.py.
+Archives that reach outside of their folder: tests/research/data/sources/test_imdb.py.
 """
 
 from __future__ import annotations
 
-import hashlib
 import io
-import json
 import pickle
 import re
 import shutil
-import zipfile
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 
-from research import RunConfig, run_experiment
-from research.model.encoder_with_head import EncoderWithHead
-from research.model.encoders import load_encoder, load_encoder_config, load_tokenizer
-from research.settings.command_line import parse
-from research.system.errors import is_for_the_user
-from research.system.manifest import MANIFEST, find_damage, write_manifest
+from research.system.manifest import find_damage
 from research.training.checkpoint.find import CheckpointError
-
-Train = Callable[..., dict[str, Any]]
-Forge = Callable[[object, Path], bytes]
-
-
-class Trap:
-    """Makes a file where it is unpickled."""
-
-    def __init__(self, sprung: Path) -> None:
-        self.sprung = sprung
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Path.touch, (self.sprung,)
-
-
-@pytest.fixture
-def sprung(tmp_path: Path) -> Iterator[Path]:
-    """The file that is there if code from elsewhere was run; no test may end with it."""
-    path = tmp_path / "sprung"
-    yield path
-    assert not path.exists(), "code from elsewhere was run"
-
-
-@pytest.fixture(scope="module")
-def train(tiny_encoder: Path, tiny_reviews: Path, cache_dir: Path) -> Iterator[Train]:
-    """`train(directory, resume=...)` makes a run of three steps in this process."""
-    settings: dict[str, Any] = {
-        "encoder": str(tiny_encoder),
-        "data": str(tiny_reviews),
-        "max_length": 32,
-        "batch_size": 8,
-        "max_steps": 3,
-        "mixed_precision": "no",
-        "num_threads": 1,
-        "evaluate_every": None,
-        "save_every": "2st",
-        "log_with": [],
-    }
-
-    def run(directory: Path, **changed: Any) -> dict[str, Any]:
-        return run_experiment(RunConfig(**{**settings, "output_dir": str(directory), **changed}))
-
-    num_threads = torch.get_num_threads()
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setenv("MIDWAY_CACHE", str(cache_dir))
-        yield run
-    torch.set_num_threads(num_threads)
-
-
-@pytest.fixture(scope="module")
-def finished(train: Train, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The directory of a run. Tests change copies of it."""
-    directory = tmp_path_factory.mktemp("finished") / "run"
-    train(directory)
-    return directory
-
-
-@pytest.fixture
-def checkpoint(finished: Path, tmp_path: Path) -> Path:
-    """A copy of a checkpoint."""
-    return shutil.copytree(finished / "checkpoints" / "step-00000002", tmp_path / "checkpoint")
-
-
-@pytest.fixture
-def encoder(tiny_encoder: Path, tmp_path: Path) -> Path:
-    """A copy of an encoder."""
-    return shutil.copytree(tiny_encoder, tmp_path / "encoder")
-
-
-def assert_one_line(error: ValueError) -> None:
-    assert is_for_the_user(error), "a traceback would be shown"
-    assert "\n" not in str(error)
-
-
-def seal(folder: Path) -> None:
-    """Write a manifest that fits: who forges a file can forge its hash."""
-    (folder / MANIFEST).unlink(missing_ok=True)
-    write_manifest(folder)
-
-
-def add_to_manifest(folder: Path, name: str, file: Path) -> None:
-    """Let a manifest name a file, with the length and the hash that it has."""
-    manifest = json.loads((folder / MANIFEST).read_text())
-    content = file.read_bytes()
-    manifest["files"][name] = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-    (folder / MANIFEST).write_text(json.dumps(manifest))
-
-
-# Checkpoints.
-
-
-def as_torch_saves(content: object, _: Path) -> bytes:
-    buffer = io.BytesIO()
-    torch.save(content, buffer)
-    return buffer.getvalue()
-
-
-def as_torch_saved_once(content: object, _: Path) -> bytes:
-    buffer = io.BytesIO()
-    torch.save(content, buffer, _use_new_zipfile_serialization=False)
-    return buffer.getvalue()
-
-
-def as_a_bare_pickle(content: object, _: Path) -> bytes:
-    return pickle.dumps(content, protocol=2)  # torch warns of others
-
-
-def in_place_of_the_original(content: object, original: Path) -> bytes:
-    """Return an archive of torch whose tensors are the original's."""
-    forged = io.BytesIO()
-    with zipfile.ZipFile(original) as source, zipfile.ZipFile(forged, "w") as target:
-        for name in source.namelist():
-            target.writestr(name, pickle.dumps(content, 2) if name.endswith("/data.pkl") else source.read(name))
-    return forged.getvalue()
+from tests.builders.hostile import (
+    Forge,
+    Trap,
+    add_to_manifest,
+    as_a_bare_pickle,
+    as_torch_saved_once,
+    as_torch_saves,
+    assert_one_line,
+    in_place_of_the_original,
+    seal,
+)
+from tests.research.runner.conftest import Train
 
 
 @pytest.mark.parametrize("name", ["optimizer.pt", "hooks-0.pt", "random-0.pt"])
@@ -151,7 +39,7 @@ def test_checkpoint_with_a_hostile_pickle_is_refused_and_runs_nothing(
     (checkpoint / name).write_bytes(forge(content, checkpoint / name))
     seal(checkpoint)
     assert find_damage(checkpoint) is None
-    with pytest.raises(CheckpointError, match="holds more than plain values and tensors, and is not read") as caught:
+    with pytest.raises(CheckpointError, match="plain values") as caught:
         train(tmp_path / "run", resume=str(checkpoint))
     assert_one_line(caught.value)
     assert str(checkpoint / name) in str(caught.value)
@@ -181,7 +69,7 @@ def test_hostile_pickle_in_a_run_directory_is_refused_by_resume_auto(
     newest = run / "checkpoints" / "step-00000003"
     (newest / "hooks-0.pt").write_bytes(as_torch_saves([Trap(sprung)], newest))
     seal(newest)
-    with pytest.raises(CheckpointError, match=r"hooks-0\.pt holds more than plain values") as caught:
+    with pytest.raises(CheckpointError, match=r"hooks-0\.pt .*plain values") as caught:
         train(run, resume="auto")
     assert_one_line(caught.value)
 
@@ -215,7 +103,7 @@ def test_manifest_that_names_a_file_outside_is_refused(checkpoint: Path, tmp_pat
     if name == "an absolute path":
         name = str(outside)
     add_to_manifest(checkpoint, name, outside)  # only its place can be what is wrong
-    assert find_damage(checkpoint) == f"its manifest names a file outside of it ({name})"
+    assert re.search(rf"outside .*\({re.escape(name)}\)", str(find_damage(checkpoint)))
 
 
 @pytest.mark.parametrize("link", ["file", "folder"])
@@ -239,7 +127,7 @@ def test_checkpoint_that_reaches_outside_is_refused_by_a_run(train: Train, check
     (checkpoint / "kept" / "metrics.jsonl").unlink()
     (checkpoint / "kept" / "metrics.jsonl").symlink_to(log)
     seal(checkpoint)
-    with pytest.raises(CheckpointError, match="names a file outside of it") as caught:
+    with pytest.raises(CheckpointError, match=r"outside .*kept/metrics\.jsonl") as caught:
         train(tmp_path / "run", resume=str(checkpoint))
     assert_one_line(caught.value)
     assert not (tmp_path / "run").exists()
@@ -258,151 +146,3 @@ def test_link_that_no_manifest_names_is_not_followed(train: Train, checkpoint: P
         assert_one_line(error)
     else:
         assert "yours" not in (tmp_path / "run" / "metrics.jsonl").read_text()
-
-
-# Models and encoders.
-
-
-@pytest.mark.parametrize("whole_run", [True, False], ids=["run directory", "model"])
-def test_model_that_is_only_a_pickle_is_refused_by_init_from(
-    train: Train, finished: Path, sprung: Path, tmp_path: Path, whole_run: bool
-) -> None:
-    run = shutil.copytree(finished, tmp_path / "other")
-    model = run / "model"
-    (model / "model.safetensors").unlink()
-    (model / "pytorch_model.bin").write_bytes(as_torch_saves({"weight": Trap(sprung)}, model))
-    with pytest.raises(ValueError, match=r"only in pytorch_model\.bin, a pickle") as caught:
-        train(tmp_path / "run", init_from=str(run if whole_run else model))
-    assert_one_line(caught.value)
-    assert not (tmp_path / "run").exists()
-    with pytest.raises(ValueError, match=r"only in pytorch_model\.bin, a pickle"):
-        EncoderWithHead.from_pretrained(model)
-
-
-@pytest.mark.parametrize("suffix", ["bin", "pt", "pth", "ckpt"])
-def test_encoder_that_is_only_a_pickle_is_refused(encoder: Path, sprung: Path, suffix: str) -> None:
-    (encoder / "model.safetensors").unlink()
-    (encoder / f"pytorch_model.{suffix}").write_bytes(as_torch_saves({"weight": Trap(sprung)}, encoder))
-    with pytest.raises(ValueError, match=rf"only in pytorch_model\.{suffix}, a pickle") as caught:
-        load_encoder(str(encoder))
-    assert_one_line(caught.value)
-
-
-def test_pickle_beside_an_encoders_weights_is_not_read(encoder: Path, sprung: Path) -> None:
-    for name in ("pytorch_model.bin", "training_args.bin", "optimizer.pt"):
-        (encoder / name).write_bytes(as_torch_saves({"weight": Trap(sprung)}, encoder))
-    load_encoder(str(encoder))
-    load_tokenizer(str(encoder))
-
-
-@pytest.mark.parametrize("shard", ["pytorch_model.bin", "../pytorch_model.bin"])
-def test_index_of_weights_that_names_a_pickle_is_refused(encoder: Path, sprung: Path, shard: str) -> None:
-    weights = load_encoder(str(encoder)).state_dict()
-    (encoder / "model.safetensors").unlink()
-    (encoder / shard).write_bytes(as_torch_saves({"weight": Trap(sprung)}, encoder))
-    index = {"metadata": {"total_size": 1}, "weight_map": dict.fromkeys(weights, shard)}
-    (encoder / "model.safetensors.index.json").write_text(json.dumps(index))
-    with pytest.raises(ValueError) as caught:  # noqa: PT011 (it is Transformers that says what is wrong)
-        load_encoder(str(encoder))
-    assert_one_line(caught.value)
-
-
-def add_code(folder: Path, sprung: Path, config: str = "config.json") -> None:
-    """Let a config name Python code that lies beside it, for all that can be loaded with it."""
-    (folder / "code.py").write_text(
-        "from pathlib import Path\n"
-        "from transformers import BertConfig, BertModel, BertTokenizerFast\n\n"
-        f"Path({str(sprung)!r}).touch()\n\n"
-        "class Config(BertConfig): pass\nclass Model(BertModel): pass\nclass Tokenizer(BertTokenizerFast): pass\n"
-    )
-    classes = {"AutoConfig": "code.Config", "AutoModel": "code.Model", "AutoTokenizer": [None, "code.Tokenizer"]}
-    classes["AutoModelForSequenceClassification"] = "code.Model"
-    written = json.loads((folder / config).read_text())
-    (folder / config).write_text(json.dumps({**written, "auto_map": classes}))
-
-
-@pytest.mark.parametrize("config", ["config.json", "tokenizer_config.json"])
-def test_code_that_comes_with_an_encoder_is_not_run(
-    train: Train, encoder: Path, sprung: Path, tmp_path: Path, config: str
-) -> None:
-    # Its family is one that Transformers knows: that one's own code is used.
-    add_code(encoder, sprung, config)
-    assert train(tmp_path / "run", encoder=str(encoder))["status"] == "finished"
-
-
-def test_encoder_that_only_its_own_code_could_load_is_refused(encoder: Path, sprung: Path) -> None:
-    add_code(encoder, sprung)
-    written = json.loads((encoder / "config.json").read_text())
-    (encoder / "config.json").write_text(json.dumps({**written, "model_type": "mine"}))
-    for load in (load_encoder_config, load_encoder, load_tokenizer):
-        with pytest.raises(ValueError, match="code that comes with an encoder is not run") as caught:
-            load(str(encoder))
-        assert_one_line(caught.value)
-
-
-@pytest.mark.parametrize("place", ["model", "encoder"])
-def test_code_that_comes_with_a_model_is_not_run(
-    train: Train, finished: Path, sprung: Path, tmp_path: Path, place: str
-) -> None:
-    model = shutil.copytree(finished / "model", tmp_path / "model")
-    add_code(model, sprung)
-    if place == "encoder":
-        config = json.loads((model / "config.json").read_text())
-        config["encoder"]["auto_map"] = config.pop("auto_map")
-        (model / "config.json").write_text(json.dumps(config))
-    assert train(tmp_path / "run", init_from=str(model))["status"] == "finished"
-
-
-# Recipes and flags.
-
-TAGS = (
-    "!!python/object/apply:os.system ['touch SPRUNG']",
-    "!!python/object/apply:pathlib.Path.touch [!!python/object/apply:pathlib.Path ['SPRUNG']]",
-    "!!python/object/new:os.system ['touch SPRUNG']",
-    "!!python/name:os.system",
-    "!!python/module:os",
-)
-
-
-@pytest.mark.parametrize("tag", TAGS)
-@pytest.mark.parametrize("setting", ["head: {}", "hook: [{}]", "timeline: [{{at: 1st, unfreeze: {}}}]", "{}"])
-def test_recipe_with_a_python_tag_is_refused_and_runs_nothing(
-    sprung: Path, tmp_path: Path, setting: str, tag: str
-) -> None:
-    recipe = tmp_path / "recipe.yaml"
-    recipe.write_text(setting.format(tag.replace("SPRUNG", str(sprung))))
-    with pytest.raises(ValueError, match=r"recipe\.yaml is not YAML") as caught:
-        parse(["--recipe", str(recipe)])
-    assert_one_line(caught.value)
-
-
-@pytest.mark.parametrize("tag", TAGS)
-@pytest.mark.parametrize("flag", ["--head", "--hook", "--hook=[{}]", "--timeline={{at: 1st, unfreeze: {}}}", "--lr"])
-def test_flag_with_a_python_tag_runs_nothing(sprung: Path, tag: str, flag: str) -> None:
-    value = tag.replace("SPRUNG", str(sprung))
-    argument = flag.format(value) if "=" in flag else f"{flag}={value}"
-    try:
-        command = parse([argument])
-    except ValueError as error:
-        assert_one_line(error)
-    else:  # for a flag that takes text it is a text like any other
-        assert command is not None
-        assert value in (command.config.head, *command.config.hook)
-
-
-def test_fork_of_a_run_whose_settings_have_a_python_tag_is_refused(
-    finished: Path, sprung: Path, tmp_path: Path
-) -> None:
-    run = shutil.copytree(finished, tmp_path / "run")
-    with (run / "config.yaml").open("a") as file:
-        file.write(f"\nname: !!python/object/apply:os.system ['touch {sprung}']\n")
-    with pytest.raises(ValueError, match="cannot be read: could not determine a constructor") as caught:
-        parse(["--fork", str(run)])
-    assert_one_line(caught.value)
-
-
-@pytest.mark.parametrize("name", ["../x", "a/../../x", "/x", "~/x", "..", ""])
-def test_name_that_leaves_the_folder_of_runs_is_refused(name: str) -> None:
-    with pytest.raises(ValueError, match="Expected a name for a folder in runs/") as caught:
-        parse([f"--name={name}"])
-    assert_one_line(caught.value)

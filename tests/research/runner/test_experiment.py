@@ -1,0 +1,133 @@
+"""A run in whole: what it evaluates, writes and survives."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from research import Hook, RunConfig, run_experiment
+from research.runner.experiment import find_start
+from research.system.manifest import write_manifest
+from research.training.api import Run
+from research.training.checkpoint.find import Start
+
+
+def test_run_whose_report_cannot_be_drawn_is_finished(
+    settings: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Obstacle(Hook):
+        def on_train_end(self, run: Run) -> None:
+            (run.directory / "report.html" / "in the way").mkdir(parents=True)
+
+    result = run_experiment(RunConfig(**settings), hooks=[Obstacle()])
+    assert result["status"] == "finished"
+    assert json.loads((Path(settings["output_dir"]) / "result.json").read_text())["status"] == "finished"
+    warnings = [line for line in capsys.readouterr().out.splitlines() if line.startswith("Warning: ")]
+    assert ["report.html" in line and "result.json" in line for line in warnings] == [True]
+
+
+def test_best_model_that_is_the_last_is_evaluated_once(settings: dict[str, Any]) -> None:
+    evaluated = []
+
+    class Listener(Hook):
+        def after_evaluate(self, run: Run, split: str, metrics: dict[str, float]) -> None:
+            evaluated.append(split)
+
+    result = run_experiment(RunConfig(**settings, best_metric="loss"), hooks=[Listener()])
+    assert result["tested"] == "best"
+    assert evaluated == ["validation", "test"]
+
+
+@pytest.fixture
+def settings(tiny_encoder: Path, cache_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """A run on data with 45 labels."""
+    monkeypatch.setenv("MIDWAY_CACHE", str(cache_dir))
+    (tmp_path / "data").mkdir()
+    lines = "".join(f"a film of kind {row % 45},kind {row % 45}\n" for row in range(90))
+    for split in ("train", "validation", "test"):
+        (tmp_path / "data" / f"{split}.csv").write_text(f"text,label\n{lines}")
+    return {
+        "encoder": str(tiny_encoder),
+        "data": str(tmp_path / "data"),
+        "batch_size": 8,
+        "max_length": 32,
+        "max_steps": 1,
+        "mixed_precision": "no",
+        "output_dir": str(tmp_path / "run"),
+    }
+
+
+def test_run_with_many_labels_has_tables_instead_of_matrices(settings: dict[str, Any]) -> None:
+    result = run_experiment(RunConfig(**settings))
+    directory = Path(settings["output_dir"])
+    page = (directory / "report.html").read_text(encoding="utf-8")
+    assert "Confusion matrix" not in page
+    assert page.count('<details class="labels">') == 2
+    assert 'id="confusions-test"' in page
+    table = pq.read_table(directory / "predictions" / "test.parquet")
+    scores = np.stack(
+        [table.column(name).to_numpy() for name in table.column_names if name.startswith("score_")], axis=1
+    )
+    assert scores.shape == (90, 45)
+    assert scores.sum(axis=1) == pytest.approx(1)
+    assert np.array_equal(scores.argmax(axis=1), table.column("prediction").to_numpy())
+    assert np.mean(table.column("prediction").to_numpy() == table.column("label").to_numpy()) == pytest.approx(
+        result["metrics"]["test"]["accuracy"]
+    )
+
+
+def test_run_with_many_labels_in_each_row_prints_them_nowhere(
+    settings: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [{"text": f"good film {i}", "label": [f"kind {i % 45}", f"kind {(i + 7) % 45}"]} for i in range(90)]
+    for split in ("train", "validation", "test"):
+        (tmp_path / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    result = run_experiment(RunConfig(**settings | {"data": str(tmp_path)}))
+    assert len([name for name in result["metrics"]["test"] if name.startswith("f1/")]) == 45
+    assert "f1/" not in capsys.readouterr().out
+    table = pq.read_table(Path(settings["output_dir"]) / "predictions" / "test.parquet")
+    labels, predicted = (np.array(table.column(name).to_pylist()) for name in ("label", "prediction"))
+    assert table.column("label_name").to_pylist()[3] == ["kind 10", "kind 3"]
+    assert (labels == predicted).all(axis=1).mean() == result["metrics"]["test"]["subset_accuracy"]
+
+
+def test_predictions_are_the_same_in_one_block_and_in_many(
+    settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory = Path(settings["output_dir"])
+    run_experiment(RunConfig(**settings))
+    whole = pq.read_table(directory / "predictions" / "test.parquet")
+    monkeypatch.setattr("research.records.results.PREDICTIONS_BLOCK_BYTES", 8 * 45 * 7)
+    run_experiment(RunConfig(**settings, overwrite=True))
+    file = pq.ParquetFile(directory / "predictions" / "test.parquet")
+    assert file.num_row_groups == 13
+    assert file.read().equals(whole)
+
+
+def test_run_begins_where_its_settings_say(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    for step in (2, 4):
+        checkpoint = run / "checkpoints" / f"step-{step:08d}"
+        checkpoint.mkdir(parents=True)
+        (checkpoint / "weights").write_text("whole")
+        write_manifest(checkpoint)
+    (run / "checkpoints" / "step-00000004" / "weights").write_text("damaged")
+    whole = run / "checkpoints" / "step-00000002"
+    assert find_start(RunConfig(), run) is None
+    assert find_start(RunConfig(resume="auto", output_dir=str(run)), run) == Start(whole)
+    assert find_start(RunConfig(resume="auto", output_dir="new"), tmp_path / "new") is None
+    assert find_start(RunConfig(resume=str(whole)), tmp_path / "new") == Start(whole)
+    assert find_start(RunConfig(resume="auto"), run, is_restart=True) == Start(whole)
+    with pytest.raises(ValueError, match="--name or --output_dir"):
+        find_start(RunConfig(resume="auto"), run)
+    with pytest.raises(ValueError, match=r"step-00000004 .*--resume"):
+        find_start(RunConfig(resume=str(run / "checkpoints" / "step-00000004")), run)
+    (run / "config.yaml").write_text("{}")
+    assert find_start(RunConfig(fork=f"{run}@2"), tmp_path / "new") == Start(whole, is_fork=True)
+    with pytest.raises(ValueError, match="step 3"):
+        find_start(RunConfig(fork=f"{run}@3"), tmp_path / "new")

@@ -601,7 +601,7 @@ def compare(before: Mapping[str, Any], after: Mapping[str, Any], ignored: Sequen
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Record or compare, as the command line says."""
+    """Record or compare, as the command line asks."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     actions = parser.add_subparsers(dest="action", required=True)
     recording = actions.add_parser("record", help="run the cases of a repository and record what they leave")

@@ -27,6 +27,7 @@ SMALL = {
     "num_threads": 1,
     "log_every": 1,
     "log_with": [],
+    "report": False,
     "freeze": ["encoder"],
 }
 """Settings of runs that take less than a second."""

@@ -13,17 +13,9 @@ import torch
 from research import Hook, RunConfig, run_experiment
 from research.edits.base import EDITS
 from research.learning.schedules import SCHEDULES
-from research.records.run_directory import make_directory
-from research.runner.experiment import finish
-from research.runner.resolve import resolve
-from research.runner.set_up import set_up
-from research.training.accelerator import create_accelerator, end_run
 from research.training.api import Run
-from research.training.checkpoint.find import Start
-from research.training.checkpoint.kept_files import bring_back_files
 from research.training.digests import digests
 from research.training.hook import HOOKS
-from research.training.loop import train
 from research.training.run import TrainingRun
 from tests.integration.test_main_job import lines_of, without_times
 from tests.shipped import shipped
@@ -79,21 +71,6 @@ class Digests(Hook):
         self.found[run.clock.step] = digests(run)
 
 
-def train_and_finish(settings: dict[str, Any], directory: Path, hook: Hook, checkpoint: Path | None) -> dict[str, Any]:
-    """Make a run as `run_experiment` does, up to its result: drawing its pages takes longer than such a run."""
-    config = resolve(RunConfig(**settings, output_dir=str(directory)))
-    accelerator = create_accelerator(config, str(directory))
-    try:
-        run = set_up(config, directory, accelerator, None if checkpoint is None else Start(checkpoint), [hook])
-        make_directory(directory)
-        bring_back_files(run)
-        train(run)
-        result, _ = finish(run)
-        return result
-    finally:
-        end_run(accelerator)
-
-
 @pytest.mark.parametrize(
     ("case", "mixed_precision"),
     [*((case, "no") for case in CASES), *((case, "bf16") for case in CASES if case.startswith("hook"))],
@@ -123,15 +100,17 @@ def test_resumed_run_shares_every_bit(
         "log_with": [],
         "mixed_precision": mixed_precision,
         "num_threads": 1,
+        "report": False,
         **CASES[case],
     }
     whole = Digests()
-    result = train_and_finish(settings, tmp_path / "whole", whole, None)
+    result = run_experiment(RunConfig(**settings, output_dir=str(tmp_path / "whole")), hooks=[whole])
     # Right before the edit and right after it; in the middle of an epoch and at its end.
     for step in (3, 4) if "timeline" in settings else (4, 6):
         checkpoint = tmp_path / "whole" / "checkpoints" / f"step-{step:08d}"
         resumed, directory = Digests(), tmp_path / f"from-{step}"
-        again = train_and_finish(settings, directory, resumed, checkpoint)
+        config = RunConfig(**settings, output_dir=str(directory), resume=str(checkpoint))
+        again = run_experiment(config, hooks=[resumed])
         assert list(resumed.found) == [*range(step + 1, 9)]
         for later, hashes in resumed.found.items():
             different = [name for name, value in whole.found[later].items() if hashes.get(name) != value]

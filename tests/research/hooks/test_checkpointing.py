@@ -35,7 +35,7 @@ def test_signal_saves_a_checkpoint_that_is_not_due(start_run: StartRun) -> None:
     run, hook = start_run(), Checkpointing(every=None, keep=1, on_save_error="continue")
     hook.end_of_step(run)
     assert checkpoints_of(run) == []
-    run.signal = signal.SIGTERM
+    run.interruption.signal = signal.SIGTERM
     hook.end_of_step(run)
     assert checkpoints_of(run) == ["step-00000000"]
 
@@ -66,6 +66,6 @@ def test_run_goes_on_without_a_checkpoint_if_so_chosen_unless_a_signal_ends_it(
     messages = [line for line in capsys.readouterr().out.splitlines() if "--on_save_error continue" in line]
     assert len(messages) == 2
     assert all(str(path) in message for message in messages)
-    run.signal = signal.SIGTERM
+    run.interruption.signal = signal.SIGTERM
     with modes_count(), pytest.raises(StorageError):
         Checkpointing(every=None, keep=1, on_save_error="continue").end_of_step(run)

@@ -37,6 +37,7 @@ def train(tiny_encoder: Path, tiny_reviews: Path, cache_dir: Path) -> Train:
         "evaluate_every": None,
         "save_every": "2st",
         "log_with": [],
+        "report": False,
     }
 
     def run(directory: Path, **changed: Any) -> dict[str, Any]:

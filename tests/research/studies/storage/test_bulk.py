@@ -33,7 +33,7 @@ def storage(tmp_path: Path) -> Iterator[RDBStorage]:
 
 
 def test_trials_are_those_that_optuna_adds(storage: RDBStorage) -> None:
-    trials = [waiting("linear", 0.5), waiting("lstm", 0.25)]
+    trials = [waiting("linear", 0.5), waiting("lstm", 0.25), waiting("lstm", 0.5)]
     alone, together = (optuna.create_study(storage=storage, study_name=name) for name in ("alone", "together"))
     for trial in trials:
         alone.add_trial(trial)
@@ -44,7 +44,7 @@ def test_trials_are_those_that_optuna_adds(storage: RDBStorage) -> None:
         for study in (alone, together)
     )
     assert found == expected
-    assert [number for number, *_ in found] == [0, 1]
+    assert [number for number, *_ in found] == [0, 1, 2]
 
 
 def test_failure_adds_none(storage: RDBStorage) -> None:

@@ -20,7 +20,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from heads import HEADS
-from research import Hook, RunConfig
+from research import Hook, RunConfig, run_experiment
 from research.features import encoding
 from research.model.encoder_with_head import EncoderWithHead
 from research.training.api import Run
@@ -30,7 +30,7 @@ from tests.conftest import ROOT, WORDS, Launch, Start, Started
 from tests.integration.conftest import Disk
 from tests.integration.test_main_job import lines_of, without_times
 from tests.launched.cached_by_processes import Losses
-from tests.launched.runs_in_process import read_by_rank, ready_run, run_without_report, train_and_end
+from tests.launched.runs_in_process import read_by_rank, ready_run, train_and_end
 from tests.shipped import shipped
 
 SPLITS = ["train", "validation", "test"]
@@ -46,6 +46,7 @@ SETTINGS: dict[str, Any] = {
     "log_with": [],
     "mixed_precision": "no",
     "num_threads": 1,
+    "report": False,
 }
 """12 steps in two epochs; the hidden states are stored by themselves."""
 Train = Callable[..., dict[str, Any]]
@@ -78,7 +79,7 @@ def train(tiny_encoder: Path, tiny_reviews: Path, features_dir: Path) -> Train:
 
     def run(directory: Path, *hooks: Hook, **changed: Any) -> dict[str, Any]:
         settings = {"encoder": str(tiny_encoder), "data": str(tiny_reviews), **SETTINGS, **changed}
-        return run_without_report(RunConfig(**settings, output_dir=str(directory)), hooks)
+        return run_experiment(RunConfig(**settings, output_dir=str(directory)), hooks=hooks)
 
     return run
 

@@ -14,7 +14,7 @@ from datasets import ClassLabel, Dataset, Features, Value
 
 from research.data.prepare.load import Splits
 from research.data.sources.base import list_file_sources
-from tests.integration.good_files import FILE_TYPES
+from tests.builders.good_files import FILE_TYPES
 from tests.research.data.conftest import Loader, WriteCsv, WriteJsonl
 from tests.research.data.sources.small_files import write_file
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from tests.integration.good_files import FILE_TYPES, Sheet
+from tests.builders.good_files import FILE_TYPES, Sheet
 
 
 def write_file(path: Path, rows: Sequence[tuple[str, str]]) -> Path:

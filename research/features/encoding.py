@@ -177,7 +177,7 @@ def _open_splits(run: TrainingRun, layers: Layers) -> dict[str, FeatureStore] | 
         others = [each for each in keys if find_features(folder, keys[each], layers, places[each]) is None]
         durable.check_space(folder, needed=sum(sizes[each] for each in others))
         with durable.reporting_failure(folder, needed=sizes[split]):
-            write_features(target, contents(), _encode(run, split, places[split].order, layers))
+            write_features(target, contents(), encode_split(run, split, places[split].order, layers))
 
     try:
         with durable.reporting_failure(folder, needed=0):
@@ -239,8 +239,15 @@ def _name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
-def _encode(run: TrainingRun, split: str, order: Rows, layers: Layers) -> Iterator[tuple[Tensor, ...]]:
-    """Yield each layer's hidden states of some rows' tokens, [tokens, hidden], until all rows were there."""
+def encode_split(run: TrainingRun, split: str, order: Rows, layers: Layers) -> Iterator[tuple[Tensor, ...]]:
+    """Yield the hidden states of a split, batch by batch: each layer's of the rows' tokens, [tokens, hidden].
+
+    Args:
+        run: the run, whose encoder computes them.
+        split: train, validation or test.
+        order: the rows, in the order in which they are encoded.
+        layers: which layers.
+    """
     size = run.config.evaluation_batch_size
     with Counted(f"encoding {split}", len(order), "row") as progress:
         for start in range(0, len(order), size):

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from torch import Tensor, nn
 
 from research.model.encoder_with_head import EncoderWithHead
-
-if TYPE_CHECKING:
-    from research.model.encoder_with_head import EncoderWithHead
 
 
 def saved_buffers(module: nn.Module) -> list[tuple[str, Tensor]]:

@@ -7,20 +7,20 @@ from heads.registry import Registry, UnknownNameError
 
 
 def test_registry_answers_a_misspelt_name_with_the_nearest() -> None:
-    expected = r"Unknown head 'ltsm'\. Did you mean 'lstm'\? Registered: .*attention, "
-    with pytest.raises(UnknownNameError, match=expected):
+    with pytest.raises(UnknownNameError, match=r"head 'ltsm'.*'lstm'.*attention, .*, lstm, "):
         HEADS["ltsm"]
 
 
 def test_registry_gives_no_hint_where_nothing_is_near() -> None:
-    with pytest.raises(UnknownNameError, match=r"Unknown head 'zzz'\. Registered: "):
+    with pytest.raises(UnknownNameError, match="head 'zzz'") as caught:
         HEADS["zzz"]
+    assert str(caught.value).count("'") == 2
 
 
 def test_registry_refuses_a_taken_name() -> None:
     registry: Registry[type] = Registry("thing")
     registry.register("a")(int)
-    with pytest.raises(ValueError, match="thing 'a' is registered already, by builtins"):
+    with pytest.raises(ValueError, match=r"thing 'a'.* builtins;"):
         registry.register("a")(str)
     assert registry["a"] is int
 
@@ -39,7 +39,7 @@ def test_registry_takes_a_definition_again_that_was_run_twice() -> None:
 
 
 def test_registry_refuses_names_that_no_flag_can_hold() -> None:
-    with pytest.raises(ValueError, match=r"letters, digits and underscores; got 'a\.b'"):
+    with pytest.raises(ValueError, match=r"thing.* 'a\.b'"):
         Registry("thing").register("a.b")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 import shutil
 import signal
 from collections.abc import Callable, Iterator, Sequence
@@ -19,9 +20,9 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from heads import HEADS
-from research import Hook, RunConfig, run_experiment
-from research.features import encoding, store
-from research.report import page
+from research import Hook, RunConfig
+from research.features import encoding
+from research.model.encoder_with_head import EncoderWithHead
 from research.training.api import Run
 from research.training.digests import digests
 from research.training.run import TrainingRun
@@ -29,7 +30,7 @@ from tests.conftest import ROOT, WORDS, Launch, Start, Started
 from tests.integration.conftest import Disk
 from tests.integration.test_main_job import lines_of, without_times
 from tests.launched.cached_by_processes import Losses
-from tests.launched.runs_in_process import read_by_rank, ready_run, train_and_end
+from tests.launched.runs_in_process import read_by_rank, ready_run, run_without_report, train_and_end
 from tests.shipped import shipped
 
 SPLITS = ["train", "validation", "test"]
@@ -66,21 +67,19 @@ def deep_encoder(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -
 
 @pytest.fixture
 def features_dir(cache_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty cache, and a process that has opened nothing yet."""
+    """An empty cache."""
     folder = tmp_path / "cache"
     monkeypatch.setenv("MIDWAY_CACHE", str(folder))
-    monkeypatch.setattr(store, "_verified", set())
     return folder
 
 
 @pytest.fixture
-def train(tiny_encoder: Path, tiny_reviews: Path, features_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Train:
-    """`train(directory, hook, epochs=3)` makes a run in this process."""
-    monkeypatch.setattr(page, "write_report", lambda *arguments: None)  # its pictures take longer than the runs
+def train(tiny_encoder: Path, tiny_reviews: Path, features_dir: Path) -> Train:
+    """`train(directory, hook, epochs=3)` makes a run in this process and returns its result."""
 
     def run(directory: Path, *hooks: Hook, **changed: Any) -> dict[str, Any]:
         settings = {"encoder": str(tiny_encoder), "data": str(tiny_reviews), **SETTINGS, **changed}
-        return run_experiment(RunConfig(**settings, output_dir=str(directory)), hooks=hooks)
+        return run_without_report(RunConfig(**settings, output_dir=str(directory)), hooks)
 
     return run
 
@@ -190,12 +189,14 @@ def test_compiled_model_trains_alike(tiny_encoder: Path, tiny_reviews: Path, tmp
     assert np.abs(np.subtract(losses["plain"], losses["cached"])).max() < 1e-5
 
 
-def test_run_leaves_the_same_and_says_how(train: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_run_leaves_the_same_and_reports_how(
+    train: Train, features_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     settings = {"head": "attention", "head_lr": 0.03, "best_metric": "loss", "evaluate_every": "3st", "hook": ["ema"]}
     plain = train(tmp_path / "plain", **settings, cache_features=False)
-    assert "idden states" not in capsys.readouterr().out
+    assert str(features_dir) not in capsys.readouterr().out
     cached = train(tmp_path / "cached", **settings)
-    assert "The encoder stays frozen: its hidden states come from" in capsys.readouterr().out
+    assert f" {features_dir}.\n" in capsys.readouterr().out
     assert (plain["cached_features"], cached["cached_features"]) == (False, True)
     assert plain["tested"] == cached["tested"] == "best"
     for split, metrics in plain["metrics"].items():
@@ -241,23 +242,23 @@ def test_two_processes_train_alike_and_one_of_them_encodes(
 
 
 @pytest.mark.parametrize(
-    ("settings", "said"),
+    ("settings", "reason"),
     [
         (
             {"timeline": [{"at": "50%", "unfreeze": "encoder"}]},
-            "Hidden states are not cached: the encoder trains after step 6 (unfreeze(modules='encoder')).",
+            "the encoder trains after step 6 (unfreeze(modules='encoder')).",
         ),
-        ({"hook": ["fgm"]}, "Hidden states are not cached: the hook FastGradientMethod reaches into the forward pass."),
-        ({"freeze": [], "cache_features": True}, "Hidden states are not cached: the encoder trains."),
+        ({"hook": ["fgm"]}, "the hook FastGradientMethod reaches into the forward pass."),
+        ({"freeze": [], "cache_features": True}, "the encoder trains."),
         ({"freeze": []}, None),
         ({"epochs": 1}, None),
         ({"cache_features": False}, None),
     ],
 )
-def test_run_that_computes_them_says_why_if_that_was_not_to_be_expected(
+def test_run_that_computes_them_reports_why_if_that_was_not_to_be_expected(
     train: Train,
     settings: dict[str, Any],
-    said: str | None,
+    reason: str | None,
     features_dir: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
@@ -266,7 +267,7 @@ def test_run_that_computes_them_says_why_if_that_was_not_to_be_expected(
     assert not result["cached_features"]
     assert entries_in(features_dir) == []
     lines = [line for line in capsys.readouterr().out.splitlines() if "idden states" in line]
-    assert lines == ([] if said is None else [said])
+    assert [line.partition(": ")[2] for line in lines] == ([] if reason is None else [reason])
 
 
 def test_one_epoch_is_stored_where_it_is_asked_for(train: Train, tmp_path: Path) -> None:
@@ -318,7 +319,7 @@ CHANGES: dict[str, tuple[Callable[[TrainingRun], object], str]] = {
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_unforeseen_change_of_the_encoder_ends_the_use_of_the_store(
-    train: Train, change: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    train: Train, change: str, features_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     action, reason = CHANGES[change]
     results, losses = [], []
@@ -328,9 +329,8 @@ def test_unforeseen_change_of_the_encoder_ends_the_use_of_the_store(
         results.append(train(directory, AfterStep3(action), found, cache_features=cache_features))
         losses.append(found.found)
     out = capsys.readouterr().out
-    assert "The encoder stays frozen" in out
-    said = f"From here on hidden states are computed instead of taken from the cache: {reason}."
-    assert out.splitlines().count(said) == 1
+    assert out.count(f" {features_dir}.\n") == 1  # the second run began with stored ones
+    assert out.count(f": {reason}.\n") == 1
     assert not results[1]["cached_features"]
     # Adam makes more of rounding once the encoder trains.
     assert np.abs(np.subtract(losses[0], losses[1])).max() < 1e-4
@@ -343,14 +343,14 @@ def test_condition_that_comes_true_was_foreseen(
 ) -> None:
     timeline = [{"when": "below(validation/loss, 9)", "unfreeze": "encoder.layer[-1:]"}]
     assert not train(tmp_path / "run", timeline=timeline, evaluate_every="3st")["cached_features"]
-    assert "Hidden states are not cached: the encoder trains once below(validation/loss, 9)" in capsys.readouterr().out
+    assert ": the encoder trains once below(validation/loss, 9) (unfreeze(" in capsys.readouterr().out
 
 
 def test_weights_written_behind_torchs_back_are_an_error(train: Train, tmp_path: Path) -> None:
     def write(run: TrainingRun) -> None:
         embeddings_of(run).data.mul_(1.5)
 
-    with pytest.raises(ValueError, match="Something wrote into the weights of the frozen encoder"):
+    with pytest.raises(ValueError, match=r"weights.*encoder.*--cache_features false"):
         train(tmp_path / "run", AfterStep3(write), evaluate_every="6st")
 
 
@@ -403,8 +403,8 @@ def test_resumed_run_shares_every_bit(
         capsys.readouterr()
         again = train(tmp_path / f"from-{step}", hook(), resumed, **settings, resume=str(checkpoint))
         out = capsys.readouterr().out
-        assert "Changed since the checkpoint" not in out
-        assert ("the run that continues here had stopped using the cache" in out) == (what == "given up")
+        assert "Changed since" not in out
+        assert out.count("not cached") == (what == "given up")
         assert list(resumed.found) == [*range(step + 1, 13)]
         for later, hashes in resumed.found.items():
             assert hashes == whole.found[later]
@@ -413,16 +413,16 @@ def test_resumed_run_shares_every_bit(
         assert json.dumps(again["metrics"]) == json.dumps(result["metrics"])
 
 
-def test_resumed_run_may_choose_otherwise_and_says_so(
+def test_resumed_run_may_choose_otherwise_and_reports_it(
     train: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     train(tmp_path / "whole", save_every="4st", cache_features=False)
     checkpoint = tmp_path / "whole" / "checkpoints" / "step-00000008"
     assert train(tmp_path / "again", save_every="4st", resume=str(checkpoint))["cached_features"]
-    assert "Changed since the checkpoint: cache_features was False, now None" in capsys.readouterr().out
+    assert "cache_features was False, now None" in capsys.readouterr().out
 
 
-def test_resumed_run_says_that_hidden_states_are_rounded_otherwise(
+def test_resumed_run_reports_that_hidden_states_are_rounded_otherwise(
     train: Train,
     features_dir: Path,
     tmp_path: Path,
@@ -432,15 +432,19 @@ def test_resumed_run_says_that_hidden_states_are_rounded_otherwise(
     train(tmp_path / "whole", save_every="4st")
     for entry in entries_in(features_dir):
         shutil.rmtree(entry)
-    plain = encoding._hidden_states
-    monkeypatch.setattr(  # as another number of threads may
-        encoding, "_hidden_states", lambda *arguments: tuple(layer * (1 + 1e-6) for layer in plain(*arguments))
-    )
+    plain = EncoderWithHead.encode
+
+    def rounded(self: EncoderWithHead, *arguments: Any, **named: Any) -> Any:  # as another number of threads may
+        states = plain(self, *arguments, **named)
+        assert isinstance(states, Tensor)
+        return states * (1 + 1e-6)
+
+    monkeypatch.setattr(EncoderWithHead, "encode", rounded)
     for number in range(2):  # when they are computed, and when they are found
         checkpoint = tmp_path / "whole" / "checkpoints" / "step-00000008"
         capsys.readouterr()
         assert train(tmp_path / f"again-{number}", resume=str(checkpoint), save_every="4st")["cached_features"]
-        assert "Changed since the checkpoint: these hidden states were computed again" in capsys.readouterr().out
+        assert re.search("Changed since .*hidden states", capsys.readouterr().out)
 
 
 def test_fork_without_changes_ends_with_its_parents_bits(train: Train, tmp_path: Path) -> None:
@@ -453,34 +457,36 @@ def test_fork_without_changes_ends_with_its_parents_bits(train: Train, tmp_path:
     assert not changed["cached_features"]
 
 
-# What befalls the store.
+# What happens to the store.
 
 
-def test_damaged_store_is_said_and_computed_anew(
-    train: Train, features_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_damaged_store_is_reported_and_computed_anew(
+    train: Train,
+    features_dir: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     whole = train(tmp_path / "whole")
-    store._verified.clear()  # as another process
-    for entry in entries_in(features_dir):
+    moved = features_dir.rename(tmp_path / "moved")  # this process has opened nothing there yet
+    monkeypatch.setenv("MIDWAY_CACHE", str(moved))
+    for entry in entries_in(moved):
         file = entry / "layer-2.bin"
         content = bytearray(file.read_bytes())
         content[len(content) // 2] ^= 4
         file.write_bytes(content)
     capsys.readouterr()
     again = train(tmp_path / "again")
-    said = [line for line in capsys.readouterr().out.splitlines() if line.startswith("The hidden states in ")]
-    assert len(said) == 3
-    assert all(
-        line.endswith("are damaged (layer-2.bin is not what was written); computing them again.") for line in said
-    )
+    damaged = [line for line in capsys.readouterr().out.splitlines() if "layer-2.bin" in line]
+    assert [str(entry) in line for entry, line in zip(entries_in(moved), sorted(damaged), strict=True)] == [True] * 3
     assert again["weights_sha256"] == whole["weights_sha256"]
     assert again["metrics"] == whole["metrics"]
-    assert len(entries_in(features_dir)) == 3
-    assert hidden_in(features_dir) == []
+    assert len(entries_in(moved)) == 3
+    assert hidden_in(moved) == []
 
 
 @pytest.mark.parametrize("moment", ["before", "while it is written"])
-def test_full_disk_is_said_and_the_run_goes_on(
+def test_full_disk_is_reported_and_the_run_goes_on(
     train: Train,
     disk: Disk,
     moment: str,
@@ -494,7 +500,7 @@ def test_full_disk_is_said_and_the_run_goes_on(
     if moment == "before":
         disk.fill(leave=200_000)  # enough for each split, not for all of them
     else:
-        encode = encoding._encode
+        encode = encoding.encode_split
 
         def filling(run: TrainingRun, split: str, *arguments: Any) -> Iterator[tuple[Tensor, ...]]:
             for number, states in enumerate(encode(run, split, *arguments)):
@@ -502,12 +508,10 @@ def test_full_disk_is_said_and_the_run_goes_on(
                     disk.fill(leave=0)
                 yield states
 
-        monkeypatch.setattr(encoding, "_encode", filling)
+        monkeypatch.setattr(encoding, "encode_split", filling)
     result = train(tmp_path / "run", evaluation_batch_size=5)
-    said = [line for line in capsys.readouterr().out.splitlines() if "goes on without" in line]
-    assert len(said) == 1
-    assert said[0].startswith(f"Cannot write {disk.path / 'cache'}: No space left on device (")
-    assert said[0].endswith(" free). The run goes on without stored hidden states.")
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "No space left on device" in line]
+    assert str(disk.path / "cache") in line
     assert not result["cached_features"]
     assert result["weights_sha256"] == plain["weights_sha256"]
     assert hidden_in(disk.path / "cache") == []

@@ -1,4 +1,4 @@
-"""A script for test_cached_features: trains with and without stored hidden states, and writes what comes of it.
+"""A script for test_cached_features: trains with and without stored hidden states, and writes the results.
 
 Started once per number of processes.
 """
@@ -36,13 +36,13 @@ def main() -> None:
     """Train both ways; write losses, predictions, a hash of the weights, and what this process encoded."""
     arguments = script_parser().parse_args()
     encoded: list[str] = []
-    plain = encoding._encode
+    plain = encoding.encode_split
 
     def counting(run: TrainingRun, split: str, order: Rows, layers: Layers) -> Iterator[tuple[Tensor, ...]]:
         encoded.append(split)
         return plain(run, split, order, layers)
 
-    encoding._encode = counting
+    encoding.encode_split = counting
     found: list[dict[str, Any]] = []
     for cache_features in (False, True):
         losses = Losses()

@@ -18,7 +18,7 @@ from research.features import encoding
 from research.features.cache import Layers
 from research.training.run import TrainingRun
 
-plain = encoding._encode
+plain = encoding.encode_split
 
 
 def held(run: TrainingRun, split: str, order: Rows, layers: Layers) -> Iterator[tuple[Tensor, ...]]:
@@ -33,4 +33,4 @@ def held(run: TrainingRun, split: str, order: Rows, layers: Layers) -> Iterator[
         yield states
 
 
-encoding._encode = held
+encoding.encode_split = held

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from torch import Tensor
 
 from research.data.batches.collate import Collator
 from research.edits.base import request_edit
@@ -14,13 +16,14 @@ from research.edits.rehearsal import Rehearsal
 from research.learning.objectives import OBJECTIVES
 from research.learning.optimizer import apply_schedule, create_optimizer
 from research.learning.schedules import create_schedule
+from research.model.encoder_with_head import EncoderWithHead
 from research.model.encoders import load_tokenizer
 from research.model.families import model_blocks
 from research.settings.config import Choice, RunConfig
 from research.settings.options import create
 from research.settings.times import Clock
 from research.tasks.single_label import SingleLabel
-from tests.research.model.tiny_encoders import tiny_model
+from tests.research.model.tiny_encoders import tiny_batch, tiny_model
 
 Editing = Callable[..., Rehearsal]
 
@@ -28,6 +31,19 @@ Editing = Callable[..., Rehearsal]
 def edit(run: Rehearsal, **edits: Any) -> None:
     """Apply edits as a timeline writes them."""
     run.apply([request_edit(name, value, "the test") for name, value in edits.items()])
+
+
+def logits(model: EncoderWithHead) -> Tensor:
+    """Return the outputs of a model for a few rows, in evaluation mode."""
+    with torch.no_grad():
+        return model.eval()(**tiny_batch()).logits
+
+
+def check_saves(run: Rehearsal, folder: Path) -> None:
+    """Save the model and load it again: the outputs are the same, bit for bit."""
+    model = run.encoder_with_head
+    model.save_pretrained(folder)
+    assert torch.equal(logits(EncoderWithHead.from_pretrained(folder)), logits(model))
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import threading
 from pathlib import Path
 
@@ -11,7 +12,6 @@ import numpy as np
 import pytest
 import torch
 
-from research.features import store
 from research.features.cache import Layers, find_features, find_or_build
 from research.features.store import DamageError, FeatureStore, Layer, Places, write_features
 from tests.limits import HANG_LIMIT
@@ -40,9 +40,7 @@ class Builder:
 
 
 @pytest.fixture
-def builder(monkeypatch: pytest.MonkeyPatch) -> Builder:
-    """A process of its own, which has opened nothing yet."""
-    monkeypatch.setattr(store, "_verified", set())
+def builder() -> Builder:
     return Builder()
 
 
@@ -73,18 +71,18 @@ def test_all_layers_are_not_taken_out_of_the_last(builder: Builder, tmp_path: Pa
 
 
 @pytest.mark.parametrize("layers", ["last", "all"])
-def test_damaged_entry_is_said_and_built_anew(builder: Builder, tmp_path: Path, layers: Layers) -> None:
-    builder.find_or_build(tmp_path, layers)
-    entry = tmp_path / f"features-{KEY}-{layers}"
+def test_damaged_entry_is_reported_and_built_anew(builder: Builder, tmp_path: Path, layers: Layers) -> None:
+    builder.find_or_build(tmp_path / "before", layers)
+    folder = (tmp_path / "before").rename(tmp_path / "now")  # this process has opened nothing there yet
+    entry = folder / f"features-{KEY}-{layers}"
     (entry / "layer-2.bin").write_bytes(bytes(48))
-    store._verified.clear()  # as another process
-    assert find_features(tmp_path, KEY, layers, PLACES) is None
-    builder.find_or_build(tmp_path, layers)
+    assert find_features(folder, KEY, layers, PLACES) is None
+    builder.find_or_build(folder, layers)
     assert builder.built == [layers, layers]
-    assert builder.said == [
-        f"The hidden states in {entry} are damaged (layer-2.bin is not what was written); computing them again."
-    ]
-    assert names_in(tmp_path) == [entry.name]
+    (line,) = builder.said
+    assert re.search(rf" {re.escape(str(entry))} .*layer-2\.bin", line)
+    assert names_in(folder) == [entry.name]
+    assert find_features(folder, KEY, layers, PLACES) is not None
 
 
 def test_building_that_fails_leaves_nothing(builder: Builder, tmp_path: Path) -> None:
@@ -99,7 +97,7 @@ def test_building_that_fails_leaves_nothing(builder: Builder, tmp_path: Path) ->
 
 
 def test_what_cannot_be_read_back_is_not_handed_out(tmp_path: Path) -> None:
-    with pytest.raises(DamageError, match="its manifest cannot be read"):
+    with pytest.raises(DamageError, match="manifest"):
         find_or_build(tmp_path, KEY, "last", PLACES, lambda target: None)
 
 
@@ -147,24 +145,25 @@ def test_of_many_at_once_one_builds_and_the_others_wait_for_it(tmp_path: Path, b
             assert waiting.acquire(timeout=HANG_LIMIT)
         others_wait.set()
         for worker in workers:
-            worker.join(60)
+            worker.join(HANG_LIMIT)
     assert len(builder.built) == 1
     assert len(found) == 4
     assert len(set(found)) == 1
-    assert set(said) == {f"Waiting for another process, which computes the same hidden states into {tmp_path} ..."}
+    assert len(said) == 3
+    assert all(str(tmp_path) in line for line in said)
     assert names_in(tmp_path) == [f"features-{KEY}-last"]
 
 
-def test_file_system_without_locks_is_said(builder: Builder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_file_system_without_locks_is_reported(
+    builder: Builder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse(descriptor: int, operation: int) -> None:
         raise OSError(38, "Function not implemented")
 
     monkeypatch.setattr(fcntl, "flock", refuse)
     builder.find_or_build(tmp_path)
-    assert builder.said == [
-        f"{tmp_path} cannot be locked (Function not implemented): another process may compute the same hidden states "
-        "as well."
-    ]
+    (line,) = builder.said
+    assert re.search(rf"{re.escape(str(tmp_path))} .*Function not implemented", line)
     # The other one was faster.
     builder.said.clear()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,10 +16,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from research import RunConfig
-from research.data.batches.order import Rows
-from research.features import encoding, store
-from research.features.cache import Layers
+from research.features import encoding
 from research.features.store import FEATURES_FORMAT
+from research.model.encoder_with_head import EncoderWithHead
 from research.runner.store_features import ensure_features
 from research.training.run import TrainingRun
 from tests.messages import collected
@@ -33,13 +33,13 @@ Begin = Callable[..., TrainingRun]
 def encoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The splits that were encoded, one after the other."""
     splits: list[str] = []
-    plain = encoding._encode
+    plain = encoding.encode_split
 
     def counting(run: TrainingRun, split: str, *arguments: Any) -> Iterator[tuple[Tensor, ...]]:
         splits.append(split)
         return plain(run, split, *arguments)
 
-    monkeypatch.setattr(encoding, "_encode", counting)
+    monkeypatch.setattr(encoding, "encode_split", counting)
     return splits
 
 
@@ -47,7 +47,6 @@ def encoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def begin(start_run: StartRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Begin:
     """Return a run with a frozen encoder that is ready to train; all of a test share an empty cache."""
     monkeypatch.setenv("MIDWAY_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(store, "_verified", set())
     return lambda **settings: start_run(**{**FROZEN, **settings})
 
 
@@ -134,7 +133,7 @@ def test_features_ahead_serve_every_head(begin: Begin, encoded: list[str], tiny_
     with collected(said):
         assert ensure_features(RunConfig(**settings), "all")
     assert encoded == SPLITS
-    assert sum("Hidden states of 47 rows of train" in line for line in said) == 1
+    assert sum("47 rows of train" in line for line in said) == 1
     with collected(said):
         assert ensure_features(RunConfig(**settings), "all")
     begin(head="scalar_mix")
@@ -144,24 +143,24 @@ def test_features_ahead_serve_every_head(begin: Begin, encoded: list[str], tiny_
     said.clear()
     with collected(said):
         assert not ensure_features(RunConfig(**{**settings, "freeze": []}), "all")
-    assert "Hidden states are not cached: the encoder trains." in said
+    assert [line.partition(": ")[2] for line in said if "idden states" in line] == ["the encoder trains."]
 
 
-def test_size_is_said_before(begin: Begin, tmp_path: Path) -> None:
+def test_size_is_reported_before_anything_is_computed(begin: Begin, tmp_path: Path) -> None:
     said: list[str] = []
     run = begin(said=said)
     tokens = int(run.lengths_of("train").clip(max=32).sum())
     kilobytes = tokens * 32 * 4 / 1e6
-    assert (
-        f"Hidden states of 47 rows of train: {kilobytes:.1f} MB in float32 (--cache_dtype bf16 halves it), into "
-        f"{tmp_path / 'cache'}" in said
-    )
-    assert said[-1] == f"The encoder stays frozen: its hidden states come from {tmp_path / 'cache'}."
+    announced = [line for line in said if "47 rows of train" in line]
+    assert len(announced) == 1
+    values = [f"{kilobytes:.1f} MB", "float32", "--cache_dtype bf16", str(tmp_path / "cache")]
+    assert re.search(".*".join(map(re.escape, values)), announced[0])
+    assert said[-1].endswith(f" {tmp_path / 'cache'}.")
     whole = sum(file.stat().st_size for file in (tmp_path / "cache").glob("features-*/*.bin"))
     begin(cache_dtype="bf16", said=said)
     both = sum(file.stat().st_size for file in (tmp_path / "cache").glob("features-*/*.bin"))
     assert both == 1.5 * whole
-    assert not any("halves" in line for line in said if "bfloat16" in line)
+    assert not any("--cache_dtype" in line for line in said if "bfloat16" in line)
 
 
 @pytest.mark.parametrize("mixed_precision", ["no", "bf16"])
@@ -193,18 +192,14 @@ def test_nothing_random_is_drawn_and_no_mode_is_changed(begin: Begin) -> None:
 def test_encoder_whose_output_is_not_its_last_hidden_state_is_not_stored_for_all(
     begin: Begin, monkeypatch: pytest.MonkeyPatch, encoded: list[str]
 ) -> None:
-    plain = encoding._hidden_states
+    plain = EncoderWithHead.encode
 
-    def shifted(run: TrainingRun, split: str, rows: Rows, layers: Layers) -> tuple[Tensor, ...]:
-        states = plain(run, split, rows, layers)
-        return states if layers == "all" else tuple(layer + 1 for layer in states)
+    def shifted(self: EncoderWithHead, *arguments: Any, all_layers: bool, **named: Any) -> Any:
+        states = plain(self, *arguments, all_layers=all_layers, **named)
+        return states + 1 if isinstance(states, Tensor) else states
 
-    monkeypatch.setattr(encoding, "_hidden_states", shifted)
-    said: list[str] = []
-    assert begin(head="scalar_mix", said=said).features is None
-    assert said[-1] == (
-        "The last of the encoder's hidden states is not what it puts out. The run goes on without stored hidden states."
-    )
+    monkeypatch.setattr(EncoderWithHead, "encode", shifted)
+    assert begin(head="scalar_mix").features is None
     assert encoded == []
     assert begin(head="linear").features is not None
 
@@ -229,11 +224,6 @@ def test_features_follow_a_model_with_the_same_encoder_only(begin: Begin) -> Non
     assert features.watch is not before
     run.encoder_with_head.encoder.get_input_embeddings().get_parameter("weight").data[3, 3] += 1
     assert features.follow(run) == "the encoder's weights have changed"
-
-
-def test_stored_text_of_a_fingerprint_is_plain(begin: Begin) -> None:
-    run = begin()
-    json.dumps([encoding._fingerprint_encoder(run), run.collator.settings()])
 
 
 def test_hidden_states_change_only_with_their_format_number(begin: Begin, tiny_encoder: Path, tmp_path: Path) -> None:

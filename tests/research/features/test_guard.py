@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -154,7 +155,7 @@ TOUCHING: dict[str, tuple[Entries, str]] = {
 
 
 @pytest.mark.parametrize("case", TOUCHING)
-def test_edits_of_what_the_encoder_gives_are_said(decided: Decided, case: str) -> None:
+def test_edit_of_what_the_encoder_gives_is_named(decided: Decided, case: str) -> None:
     timeline, reason = TOUCHING[case]
     found = decided(timeline)
     assert found.reason is not None
@@ -176,9 +177,7 @@ def own_edit() -> Iterator[None]:
 @pytest.mark.usefixtures("own_edit")
 @pytest.mark.parametrize("when", [{"at": "0%"}, {"at": "3st"}, {"when": "below(validation/loss, 1)"}])
 def test_edit_of_the_users_own_may_change_anything(decided: Decided, when: dict[str, str]) -> None:
-    reason = decided([{**when, "my_edit": True}]).reason
-    assert reason is not None
-    assert reason.startswith("the edit 'my_edit' may change anything")
+    assert "'my_edit'" in (decided([{**when, "my_edit": True}]).reason or "")
 
 
 @pytest.mark.parametrize("settings", [{"freeze": []}, {"freeze": ["encoder.layer"]}, {"peft": "lora"}])
@@ -203,9 +202,9 @@ class ChangesBatches(Hook):
         """Change it in place."""
 
 
-def test_hooks_that_reach_into_the_forward_pass_are_said(decided: Decided) -> None:
-    assert decided([], [ChangesBatches()]).reason == "the hook ChangesBatches changes batches"
-    assert decided([], [FastGradientMethod()]).reason == "the hook FastGradientMethod reaches into the forward pass"
+@pytest.mark.parametrize(("hook", "what"), [(ChangesBatches(), "batches"), (FastGradientMethod(), "forward pass")])
+def test_hook_that_reaches_into_the_forward_pass_is_named(decided: Decided, hook: Hook, what: str) -> None:
+    assert re.search(rf"hook {type(hook).__name__} .*{what}", decided([], [hook]).reason or "")
 
 
 @pytest.mark.parametrize("name", shipped(HOOKS))
@@ -267,7 +266,7 @@ def test_watch_sees_what_hooks_do_to_the_encoder(frozen: Rehearsal) -> None:
     watch = Watch.of(frozen)
     for register in (nn.Module.register_forward_hook, nn.Module.register_forward_pre_hook):
         handle = register(model.encoder.get_input_embeddings(), lambda *arguments: None)
-        assert watch.reason_of_hooks(model) == "something listens in the encoder's forward pass"
+        assert "forward pass" in (watch.reason_of_hooks(model) or "")
         handle.remove()
         assert watch.reason_of_hooks(model) is None
     next(model.encoder.parameters()).requires_grad_(True)

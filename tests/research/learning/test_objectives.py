@@ -89,7 +89,7 @@ def test_cross_entropy_balances_labels_with_mean_weight_one() -> None:
 
 @pytest.mark.parametrize("weights", [[1.0], [1.0, -1.0]])
 def test_cross_entropy_refuses_weights_that_do_not_fit(weights: list[float]) -> None:
-    with pytest.raises(ValueError, match="must be 2 numbers of 0 or more, not all 0, for a, b; got"):
+    with pytest.raises(ValueError, match=r"\b2 numbers.* a, b; .*1\.0"):
         losses(SINGLE, "cross_entropy", Fixed(LOGITS), [0, 1], class_weights=weights)
 
 
@@ -153,7 +153,7 @@ def test_objective_refuses_tasks_that_it_does_not_fit(name: str) -> None:
         if task.problem_type in OBJECTIVES[name].problem_types:
             create(OBJECTIVES, Choice(name), task)
         else:
-            with pytest.raises(ValueError, match=f"this one is {task.problem_type}. Fitting objectives: "):
+            with pytest.raises(ValueError, match=rf" {task.problem_type}\. .*\b{task.default_objective}\b"):
                 create(OBJECTIVES, Choice(name), task)
 
 
@@ -166,11 +166,11 @@ def test_default_objective_computes_losses_of_bfloat16_logits_in_float32(task: T
 
 @pytest.mark.parametrize(("name", "option"), [("focal", "gamma"), ("r_drop", "alpha")])
 def test_objective_refuses_a_negative_weight(name: str, option: str) -> None:
-    with pytest.raises(ValueError, match=f"Expected {option} of 0 or more, got -1.0"):
+    with pytest.raises(ValueError, match=rf"{option} .*\b0\b.* -1\.0"):
         create(OBJECTIVES, Choice(name, {option: -1.0}), SINGLE)
 
 
 def test_objective_registration_refuses_what_is_no_objective() -> None:
-    with pytest.raises(ValueError, match="expects a subclass of Objective, got <class 'int'>"):
+    with pytest.raises(ValueError, match=r"no_objective.* Objective, .*int"):
         OBJECTIVES.register("no_objective")(int)
     assert "no_objective" not in OBJECTIVES

@@ -34,7 +34,7 @@ def factors(name: str, warmup: int, total: int, **options: object) -> list[float
 )
 def test_schedule_stays_between_zero_and_one(name: str, warmup: int, total: int) -> None:
     if total == 1 and (name == "triangular" or (warmup == 1 and name not in ("one_cycle", "plateau"))):
-        with pytest.raises(ValueError, match=f"The schedule '{name}' would keep the learning rate at 0"):
+        with pytest.raises(ValueError, match=f"schedule '{name}' .* 0"):
             factors(name, warmup, total)
         return
     found = factors(name, warmup, total)
@@ -80,7 +80,7 @@ def test_schedule_goes_on_where_it_was(name: str) -> None:
 
 
 def test_schedule_refuses_a_warmup_longer_than_the_run() -> None:
-    with pytest.raises(ValueError, match=r"got 11 of 10 steps\. Lower --warmup"):
+    with pytest.raises(ValueError, match=r"\b11\b.*\b10\b.*--warmup"):
         factors("linear", 11, 10)
 
 
@@ -138,10 +138,10 @@ def test_plateau_follows_the_validation_loss() -> None:
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("one_cycle", {"div_factor": 0.0}, "Expected div_factor and final_div_factor above 0"),
-        ("polynomial", {"end": 2.0}, "Expected end from 0 to below 1"),
-        ("plateau", {"factor": 2.0}, "Expected factor between 0 and 1"),
-        ("warmup_stable_decay", {"decay": 1.5}, "Expected decay from 0 to 1"),
+        ("one_cycle", {"div_factor": 0.0}, "div_factor .*final_div_factor .*0"),
+        ("polynomial", {"end": 2.0}, "end .*0.*1"),
+        ("plateau", {"factor": 2.0}, "factor .*0.*1"),
+        ("warmup_stable_decay", {"decay": 1.5}, "decay .*0.*1"),
     ],
 )
 def test_schedule_refuses_options_without_sense(name: str, options: dict[str, float], message: str) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, mse_loss
 from transformers import AutoModelForSequenceClassification, pipeline
 
-from heads.base import HEADS, EncoderSpec, Head, register_head
+from heads.base import HEADS, EncoderSpec, register_head
 from research.model.encoder_with_head import EncoderWithHead, EncoderWithHeadConfig, build_model
 from research.model.encoders import load_tokenizer, minilm
 from research.settings.config import RunConfig
@@ -127,7 +128,7 @@ def test_gradient_checkpointing_leaves_gradients_as_they_are(family: str) -> Non
 
 
 def test_gradient_checkpointing_is_refused_where_the_encoder_has_none() -> None:
-    with pytest.raises(ValueError, match="does not support activation checkpointing"):
+    with pytest.raises(ValueError, match=r"albert.*checkpointing"):
         tiny_model("albert").activation_checkpointing_enable()
 
 
@@ -217,13 +218,11 @@ def test_build_model_sets_dropout(pretrained: EncoderWithHead) -> None:
 
 def test_build_model_refuses_what_does_not_exist() -> None:
     task = SingleLabel(("no", "yes"))
-    with pytest.raises(ValueError, match=r"Unknown head 'prob'. Did you mean 'probe'\?"):
+    with pytest.raises(ValueError, match=r"head 'prob'.*'probe'\?"):
         build_model(RunConfig(head="prob"), task)
-    with pytest.raises(
-        ValueError, match=r"option of head 'probe' 'frist'. Did you mean 'first'\? Options: first, shift"
-    ):
+    with pytest.raises(ValueError, match=r"head 'probe' 'frist'.*'first'\?.* first, shift"):
         build_model(RunConfig(head={"name": "probe", "frist": 1.0}), task)
-    with pytest.raises(ValueError, match="max_length of at most 512, as the encoder 'minilm' takes, got 513"):
+    with pytest.raises(ValueError, match=r"max_length .*\b512\b.*'minilm'.*\b513\b"):
         build_model(RunConfig(head="probe", max_length=513), task)
 
 
@@ -273,7 +272,7 @@ def test_from_pretrained_unpickles_nothing(
     if only_pickle:
         (saved / "model.safetensors").unlink()
         for asked in ({}, {"use_safetensors": False}):
-            with pytest.raises(ValueError, match=f"only in {name}, a pickle"):
+            with pytest.raises(ValueError, match=rf"\b{re.escape(name)}, a pickle"):
                 EncoderWithHead.from_pretrained(saved, **asked)
     else:
         EncoderWithHead.from_pretrained(saved, use_safetensors=False)
@@ -358,7 +357,7 @@ def test_head_with_a_buffer_that_is_not_saved_is_refused() -> None:
             self.register_buffer("table", torch.ones(2), persistent=False)
 
     register_head("unsaved")(Unsaved)
-    with pytest.raises(ValueError, match=r"head 'unsaved' has buffers that are not saved \(table\)"):
+    with pytest.raises(ValueError, match=r"head 'unsaved' .*\(table\)"):
         tiny_model("bert", "unsaved")
 
 
@@ -368,18 +367,5 @@ def test_head_with_another_number_of_outputs_is_refused() -> None:
             super().__init__(encoder, num_labels + 3)
 
     register_head("wide")(Wide)
-    with pytest.raises(ValueError, match=r"Expected logits of shape \[3, 3\] .* from the head 'wide', got \[3, 6\]"):
+    with pytest.raises(ValueError, match=r"\[3, 3\] .*'wide'.* \[3, 6\]"):
         tiny_model("bert", "wide")(**tiny_batch())
-
-
-def test_head_registration_refuses_what_is_no_head() -> None:
-    with pytest.raises(ValueError, match=r"@register_head\('no_head'\) expects a subclass of Head, got <class 'int'>"):
-        register_head("no_head")(int)
-    assert "no_head" not in HEADS
-
-
-def test_head_wants_one_of_two() -> None:
-    with pytest.raises(ValueError, match="`wants` of Wanting to be last_hidden_state or all_hidden_states, got 'all_h"):
-
-        class Wanting(Head):
-            wants = "all_hiden_states"  # type: ignore[assignment]

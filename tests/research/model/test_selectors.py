@@ -117,7 +117,7 @@ def test_blocks_of_a_selector() -> None:
     model = tiny_model("bert")
     assert select_blocks(model, "encoder") == ["embeddings", "layer.0", "layer.1"]
     assert select_blocks(model, ["head", "encoder.layer[-1:]"]) == ["layer.1", "head"]
-    with pytest.raises(SelectorError, match=r"takes only a part of 'embeddings'.*Select whole blocks"):
+    with pytest.raises(SelectorError, match=r"'name:\*bias' .*'embeddings'"):
         select_blocks(model, "name:*bias")
 
 
@@ -125,21 +125,21 @@ def test_layers_of_a_selector() -> None:
     model = tiny_model("bert")
     assert select_layers(model, "encoder.layer[-1]") == [1]
     assert select_layers(model, "encoder.layer") == [0, 1]
-    with pytest.raises(SelectorError, match="Expected layers"):
+    with pytest.raises(SelectorError, match=r"layers.*'encoder'"):
         select_layers(model, "encoder")
 
 
 @pytest.mark.parametrize(
     ("selector", "message"),
     [
-        ("encodr", r"Unknown selector 'encodr'. Did you mean 'encoder'\?"),
-        ("encoder.layers[0]", r"Cannot read the selector 'encoder.layers\[0\]': write encoder.layer\[-2:\]"),
-        ("encoder.layer[2]", r"matches no parameter.*this encoder has 2 layers"),
-        ("encoder.layer[5:]", "matches no parameter"),
-        ("encoder.layer[x]", "Cannot read the selector"),
-        ("adapters", "matches no parameter"),
-        ("name:*.Layernorm.*", "matches no parameter"),
-        ("name:head.out.wieght", r"Did you mean 'name:head.out.weight'\?"),
+        ("encodr", r"'encodr'.*'encoder'\?"),
+        ("encoder.layers[0]", r"'encoder\.layers\[0\]'.*encoder\.layer\[-2:\]"),
+        ("encoder.layer[2]", r"'encoder\.layer\[2\]' .*\b2 layers"),
+        ("encoder.layer[5:]", r"'encoder\.layer\[5:\]' .*\b2 layers"),
+        ("encoder.layer[x]", r"'encoder\.layer\[x\]'.*encoder\.layer\[-2:\]"),
+        ("adapters", "'adapters'"),
+        ("name:*.Layernorm.*", r"'name:\*\.Layernorm\.\*'"),
+        ("name:head.out.wieght", r"'name:head\.out\.wieght'.*'name:head\.out\.weight'\?"),
     ],
 )
 def test_selector_that_means_nothing_is_an_error_with_near_names(selector: str, message: str) -> None:

@@ -32,7 +32,7 @@ def test_directories_that_cannot_be_looked_up_are_refused(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "locked").mkdir(mode=0)
-    with modes_count(), pytest.raises(ValueError, match=r"Cannot read .*: (File name too long|Permission denied)\."):
+    with modes_count(), pytest.raises(ValueError, match=r"\b(x{9}|locked).*: (File name too|Permission)"):
         check_directory(Path(name), RunConfig(output_dir=name, resume=resume))
 
 
@@ -56,7 +56,7 @@ def test_overwriting_what_the_run_reads_is_refused(tmp_path: Path, monkeypatch: 
     ):
         for directory in (run, Path("link"), tmp_path / run):
             (name,) = settings
-            with pytest.raises(ValueError, match=rf"--overwrite would delete .* --{name} "):
+            with pytest.raises(ValueError, match=rf"--overwrite .*--{name}\b"):
                 check_directory(directory, RunConfig(**settings, overwrite=True))
     check_directory(run, RunConfig(overwrite=True, data="reviews.csv", init_from="runs/selfish"))
     check_directory(run, RunConfig(resume="auto", init_from="runs/self"))

@@ -79,22 +79,20 @@ def test_resolve_options_reads_text_and_yaml_values(name: str, given: Any, expec
     ("name", "given"), [("size", "x"), ("size", 1.5), ("wide", "maybe"), ("mode", "c"), ("sizes", "a")]
 )
 def test_resolve_options_refuses_wrong_types_in_one_line(name: str, given: Any) -> None:
-    with pytest.raises(ValueError, match=f"The thing 'typed': .*{name}") as caught:
+    with pytest.raises(ValueError, match=f"thing 'typed'.*{name}") as caught:
         resolve_options(THINGS, Choice("typed", {name: given}))
     assert "\n" not in str(caught.value)
 
 
 def test_resolve_options_answers_misspelt_names() -> None:
-    with pytest.raises(
-        UnknownNameError, match=r"Unknown option of head 'lstm' 'lstm_sise'\. Did you mean 'lstm_size'\?"
-    ):
+    with pytest.raises(UnknownNameError, match=r"head 'lstm' 'lstm_sise'.*'lstm_size'\?"):
         resolve_options(HEADS, Choice("lstm", {"lstm_sise": 3}))
-    with pytest.raises(UnknownNameError, match=r"Unknown thing 'tiped'\. Did you mean 'typed'\?"):
+    with pytest.raises(UnknownNameError, match=r"thing 'tiped'.*'typed'"):
         resolve_options(THINGS, Choice("tiped"))
 
 
 def test_resolve_options_asks_for_required_ones() -> None:
-    with pytest.raises(ValueError, match="thing 'needy' needs a value for its option size"):
+    with pytest.raises(ValueError, match=r"thing 'needy' .*size"):
         resolve_options(THINGS, Choice("needy"))
     assert create(THINGS, Choice("needy", {"size": "4"})) == 4
 
@@ -118,7 +116,7 @@ def test_describe_entry_shows_summary_source_and_options() -> None:
 def test_choice_reads_and_writes_both_yaml_forms() -> None:
     assert Choice.of("lstm", "head").to_yaml() == "lstm"
     assert Choice.of({"name": "lstm", "size": 3}, "head").to_yaml() == {"name": "lstm", "size": 3}
-    with pytest.raises(ValueError, match="A head given as a mapping needs a 'name'"):
+    with pytest.raises(ValueError, match=r"head .*'name'"):
         Choice.of({"size": 3}, "head")
 
 
@@ -130,7 +128,7 @@ def test_what_is_no_option_need_not_have_a_type_at_run_time() -> None:
         raise AssertionError
 
     assert [option.type for option in options_of(mine)] == [int]
-    with pytest.raises(ValueError, match=r"The options of .*other .*test_options\.py.*'Elsewhere' is not defined"):
+    with pytest.raises(ValueError, match=r"other .*test_options\.py.*'Elsewhere'"):
         options_of(other)
 
 

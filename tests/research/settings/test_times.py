@@ -33,20 +33,21 @@ def test_parse_time_resolves_to_steps(text: str, steps: int) -> None:
     assert parse_time(text).to_steps(clock()) == steps
 
 
-@pytest.mark.parametrize("text", ["50", "fast", "-1st", "1.5st", "2.5ex", "101%", "1 epoch", ""])
-def test_parse_time_refuses_what_it_cannot_read(text: str) -> None:
-    with pytest.raises(ValueError, match="Cannot read the time"):
+@pytest.mark.parametrize("text", ["50", "fast", "-1st", "1 epoch", ""])
+def test_parse_time_answers_what_it_cannot_read_with_what_it_can(text: str) -> None:
+    with pytest.raises(ValueError, match=rf"'{text}'.*120st.*0\.25ep.*50%.*20000ex"):
         parse_time(text)
 
 
-def test_parse_time_says_how_to_write_one() -> None:
-    with pytest.raises(ValueError, match=r"120st \(steps\), 0\.25ep \(epochs\), 50% \(of the run\) or 20000ex"):
-        parse_time("50")
+@pytest.mark.parametrize("text", ["1.5st", "2.5ex", "101%"])
+def test_parse_time_refuses_parts_of_steps_and_more_than_the_run(text: str) -> None:
+    with pytest.raises(ValueError, match=f"'{text}'"):
+        parse_time(text)
 
 
 def test_time_as_a_period_is_at_least_one_step() -> None:
     assert parse_time("1%").to_period(clock()) == 1
-    with pytest.raises(ValueError, match="above 0 between two events, got 0%"):
+    with pytest.raises(ValueError, match=r"\b0\b.* 0%"):
         parse_time("0%").to_period(clock())
 
 
@@ -79,7 +80,7 @@ def test_clock_takes_its_state_back() -> None:
     resumed.load_state_dict(json.loads(json.dumps(running.state_dict())))
     assert resumed == running
     other = Clock.of_run(num_examples=50, batch_size=10, epochs=1.0, max_steps=None)
-    with pytest.raises(ValueError, match="steps_per_epoch 11, this one 5"):
+    with pytest.raises(ValueError, match=r"steps_per_epoch 11\b.* 5\b"):
         other.load_state_dict(running.state_dict())
 
 

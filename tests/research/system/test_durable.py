@@ -21,9 +21,7 @@ def test_text_is_replaced_in_one_go(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(
-        StorageError, match=r"Cannot write .*result.json: No space left on device \(0.0 kB needed, .* free"
-    ):
+    with pytest.raises(StorageError, match=rf"result\.json.*{os.strerror(errno.ENOSPC)}.*\b0\.0 kB"):
         durable.write_text(path, "new")
     assert path.read_text() == "old"
 
@@ -87,7 +85,7 @@ def test_copied_file_is_one_of_its_own(tmp_path: Path) -> None:
     ],
 )
 def test_failed_writing_says_what_was_needed(tmp_path: Path, error: Exception) -> None:
-    message = r"Cannot write .*step-4: .* \(271.0 MB needed, .* free\)\."
+    message = r"step-4: .*\b271\.0 MB .*B free"
     with pytest.raises(StorageError, match=message), durable.reporting_failure(tmp_path / "step-4", needed=271_000_000):
         raise error
 

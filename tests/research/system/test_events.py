@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import operator
 from pathlib import Path
 
 import pytest
 
-from research.system.errors import complain, run_script
 from research.system.events import (
     ABOUT_HIDDEN_STATES,
     END_OF_FILE,
@@ -18,6 +16,7 @@ from research.system.events import (
     Event,
     last_event,
     read_events,
+    report_error,
     writing_for_study,
     writing_to,
 )
@@ -45,19 +44,8 @@ def test_study_hears_messages_and_the_error_that_ends_a_run(tmp_path: Path, monk
     monkeypatch.setenv(PLACE, str(path))
     with writing_for_study():
         logger.info("begun")
-    assert complain("the disk is full", exit_code=1) == 1
+    report_error("the disk is full")
     assert read_events(path.read_bytes()) == [Event(MESSAGE, "begun"), Event(ERROR, "the disk is full")]
-
-
-def test_study_hears_of_a_defect(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "events.jsonl"
-    monkeypatch.setenv(PLACE, str(path))
-
-    with pytest.raises(IndexError):
-        run_script([], list, operator.itemgetter(3))
-    (event,) = read_events(path.read_bytes())
-    assert event.kind == ERROR
-    assert "IndexError: list index out of range" in event.text
 
 
 def test_only_the_main_process_reports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

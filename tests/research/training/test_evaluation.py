@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import random
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import torch
 from accelerate.utils import set_seed
 
 from research import Hook, RunConfig, run_experiment
+from research.system.messages import WARNING
 from research.training.api import Run
 from research.training.evaluation import evaluate
 from research.training.nonfinite import NonFiniteError
@@ -117,7 +119,7 @@ def test_skipped_evaluation_has_no_metrics_and_is_never_the_best(
     assert [line["validation/accuracy"] is None for line in lines] == [False, True]
     assert (result["status"], result["tested"]) == ("finished", "best")
     assert math.isfinite(result["metrics"]["validation"]["accuracy"])
-    assert "Warning: Evaluation of validation after step 2" in capsys.readouterr().out
+    assert re.search(f"{WARNING}.* validation after step 2", capsys.readouterr().out)
 
 
 def test_best_model_by_the_loss_of_an_earlier_objective_is_not_tested(settings: dict[str, Any]) -> None:

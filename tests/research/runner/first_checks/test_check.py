@@ -10,9 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from accelerate.tracking import LOGGER_TYPE_TO_CLASS
 
-from research.records.tracker_names import read_tracker_names
 from research.runner.first_checks.check import check_first
 from research.settings.command_line import merge_recipes
 from research.settings.config import RunConfig
@@ -168,7 +166,3 @@ def test_commands_are_refused_in_one_line_without_importing_torch(tmp_path: Path
         assert printed.count("\n") == 1, (command, printed)
         assert re.search(expected, printed), (command, printed)
     assert sorted(tmp_path.rglob("*")) == before
-
-
-def test_trackers_are_read_from_the_source_of_accelerate() -> None:
-    assert read_tracker_names() == list(LOGGER_TYPE_TO_CLASS)

@@ -1,0 +1,30 @@
+"""Values of options that heads refuse."""
+
+from __future__ import annotations
+
+import pytest
+
+from heads.checks import require_one_of, require_positive, require_probability
+
+
+def test_values_within_the_bounds_pass() -> None:
+    require_positive(num_layers=1, lstm_size=2)
+    require_probability(dropout=0.0, other=0.999)
+    require_one_of(("last", "mean"), pooling="mean", other="last")
+
+
+@pytest.mark.parametrize("size", [0, -3])
+def test_require_positive_names_the_option_and_its_value(size: int) -> None:
+    with pytest.raises(ValueError, match=rf"num_layers .*1.* {size}\.$"):
+        require_positive(lstm_size=4, num_layers=size)
+
+
+@pytest.mark.parametrize("probability", [1.0, -0.1, float("nan")])
+def test_require_probability_names_the_option_and_its_value(probability: float) -> None:
+    with pytest.raises(ValueError, match=rf"dropout .*0.*1.* {probability}\.$"):
+        require_probability(other=0.5, dropout=probability)
+
+
+def test_require_one_of_names_the_option_its_choices_and_its_value() -> None:
+    with pytest.raises(ValueError, match=r"pooling .*last, mean.*'median'\.$"):
+        require_one_of(("last", "mean"), pooling="median")

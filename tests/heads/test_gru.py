@@ -1,0 +1,32 @@
+"""The GRU head, by hand."""
+
+from __future__ import annotations
+
+import math
+
+import jaxtyping
+import pytest
+import torch
+
+from heads.base import EncoderSpec
+from heads.gru import GRUHead
+from tests.heads.by_hand import TWO, set_out
+
+
+def test_gru_head_by_hand() -> None:
+    head = GRUHead(EncoderSpec(1, 2), 1, gru_size=1, pooling="last").eval()
+    for network in (head.forwards[0], head.backwards[0]):
+        for parameter in network.parameters():
+            parameter.data.fill_(1.0)
+    set_out(head, [[1.0, 0.0]], [0.0])
+    hidden = 0.0
+    for value in (0.5, -1.0):
+        gate = 1 / (1 + math.exp(-(value + 1 + hidden + 1)))
+        hidden = (1 - gate) * math.tanh(value + 1 + gate * (hidden + 1)) + gate * hidden
+    assert head(torch.tensor([[[0.5], [-1.0]]]), torch.tensor([[1, 1]])).item() == pytest.approx(hidden, rel=1e-5)
+
+
+def test_gru_head_refuses_a_pooling_that_it_does_not_know(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # as outside these tests
+    with pytest.raises(ValueError, match=r"pooling.* last, mean, max, got 'median'"):
+        GRUHead(TWO, 1, pooling="median")  # type: ignore[arg-type]

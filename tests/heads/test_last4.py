@@ -1,0 +1,37 @@
+"""The last four layers, by hand."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import jaxtyping
+import pytest
+
+from heads.base import EncoderSpec
+from heads.last4 import Last4Head
+from tests.heads.by_hand import MASK, STATES, TWO, set_out
+
+
+def test_last4_head_by_hand() -> None:
+    head = Last4Head(TWO, 1).eval()
+    set_out(head, [[1.0, 0.0, 10.0, 0.0, 100.0, 0.0, 1000.0, 0.0]], [0.0])
+    layers = tuple(STATES * factor for factor in (9.0, 1.0, 2.0, 3.0, 4.0))
+    assert head(layers, MASK).item() == 1 + 20 + 300 + 4000
+
+
+@pytest.mark.parametrize(("pooling", "feature"), [("first", 1.0), ("mean", 2.0), ("max", 3.0)])
+def test_last4_head_pools_by_hand(pooling: Literal["first", "mean", "max"], feature: float) -> None:
+    head = Last4Head(TWO, 1, pooling=pooling).eval()
+    set_out(head, [[1.0, 0.0, 10.0, 0.0, 100.0, 0.0, 1000.0, 0.0]], [0.0])
+    assert head((STATES,) * 4, MASK).item() == 1111 * feature
+
+
+def test_last4_head_refuses_a_shallow_encoder() -> None:
+    with pytest.raises(ValueError, match=r"'last4'.* 4 .* 3; .*'scalar_mix'"):
+        Last4Head(EncoderSpec(2, 3), 1)
+
+
+def test_last4_head_refuses_a_pooling_that_it_does_not_know(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # as outside these tests
+    with pytest.raises(ValueError, match=r"pooling.* first, mean, max, got 'median'"):
+        Last4Head(TWO, 1, pooling="median")  # type: ignore[arg-type]

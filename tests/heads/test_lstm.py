@@ -1,0 +1,49 @@
+"""The LSTM head, by hand."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import jaxtyping
+import pytest
+import torch
+
+from heads.base import EncoderSpec
+from heads.lstm import LSTMHead
+from tests.heads.by_hand import TWO, set_out
+
+
+@pytest.mark.parametrize("pooling", ["last", "max", "mean"])
+def test_lstm_head_by_hand(pooling: Literal["last", "mean", "max"]) -> None:
+    head = LSTMHead(EncoderSpec(1, 2), 1, lstm_size=1, pooling=pooling).eval()
+    for network in (head.forwards[0], head.backwards[0]):
+        for parameter in network.parameters():
+            parameter.data.fill_(1.0)
+        network.get_parameter("bias_hh_l0").data.zero_()
+    set_out(head, [[1.0, 100.0]], [0.0])
+
+    def run(inputs: list[float]) -> list[float]:
+        hidden = cell = 0.0
+        outputs = []
+        for value in inputs:
+            gate = 1 / (1 + math.exp(-(value + hidden + 1)))
+            cell = gate * cell + gate * math.tanh(value + hidden + 1)
+            hidden = gate * math.tanh(cell)
+            outputs.append(hidden)
+        return outputs
+
+    ahead, back = run([0.5, -1.0]), run([-1.0, 0.5])
+    expected = {
+        "last": ahead[-1] + 100 * back[-1],
+        "max": max(ahead) + 100 * max(back),
+        "mean": sum(ahead) / 2 + 100 * sum(back) / 2,
+    }[pooling]
+    states = torch.tensor([[[7.0], [0.5], [-1.0], [8.0]]])
+    assert head(states, torch.tensor([[0, 1, 1, 0]])).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_lstm_head_refuses_a_pooling_that_it_does_not_know(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # as outside these tests
+    with pytest.raises(ValueError, match=r"pooling.* last, mean, max, got 'median'"):
+        LSTMHead(TWO, 1, pooling="median")  # type: ignore[arg-type]

@@ -1,0 +1,51 @@
+"""Both directions of the recurrent heads."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from heads.base import EncoderSpec
+from heads.gru import GRUHead
+from heads.lstm import LSTMHead
+
+
+def test_recurrent_heads_agree_with_packed_bidirectional_networks() -> None:
+    spec = EncoderSpec(6, 2)
+    states = torch.randn(3, 8, 6)
+    lengths = torch.tensor([8, 3, 1])
+    mask = (torch.arange(8) < lengths[:, None]).long()
+    for head, cell in (
+        (LSTMHead(spec, 2, lstm_size=8, num_layers=2, pooling="last"), nn.LSTM),
+        (GRUHead(spec, 2, gru_size=8, num_layers=2, pooling="last"), nn.GRU),
+    ):
+        head.eval()
+        size = head.out.in_features // 2
+        reference = cell(6, size, num_layers=2, batch_first=True, bidirectional=True)
+        for layer, (ahead, back) in enumerate(zip(head.forwards, head.backwards, strict=True)):
+            for own, theirs in ((ahead, f"l{layer}"), (back, f"l{layer}_reverse")):
+                for name, parameter in own.named_parameters():
+                    getattr(reference, name.replace("l0", theirs)).data = parameter.data
+        packed = nn.utils.rnn.pack_padded_sequence(states, lengths, batch_first=True)
+        last = reference(packed)[1]
+        last = (last[0] if cell is nn.LSTM else last)[-2:]  # the top layer's two directions
+        torch.testing.assert_close(head(states, mask), head.out(torch.cat([last[0], last[1]], dim=-1)))
+
+
+def test_frozen_recurrent_head_keeps_its_networks_in_training_mode() -> None:
+    """cuDNN sends no gradients through a recurrent network in evaluation mode."""
+    head = LSTMHead(EncoderSpec(6, 2), 2, lstm_size=8, num_layers=2).eval()
+    assert not head.dropout.training
+    assert not head.out.training
+    networks = [*head.forwards, *head.backwards]
+    assert [network.training for network in networks] == [True] * 4
+
+
+def test_recurrent_networks_begin_with_orthogonal_weights_and_open_forget_gates() -> None:
+    (network,) = LSTMHead(EncoderSpec(6, 2), 2, lstm_size=8).forwards
+    for gate in network.get_parameter("weight_hh_l0").chunk(4):
+        torch.testing.assert_close(gate @ gate.T, torch.eye(8), rtol=0, atol=1e-5)
+    bias = network.get_parameter("bias_ih_l0") + network.get_parameter("bias_hh_l0")
+    assert bias.tolist() == [0.0] * 8 + [1.0] * 8 + [0.0] * 16  # gates: input, forget, cell, output
+    (network,) = GRUHead(EncoderSpec(6, 2), 2, gru_size=8).forwards
+    assert (network.get_parameter("bias_ih_l0") + network.get_parameter("bias_hh_l0")).abs().sum() == 0

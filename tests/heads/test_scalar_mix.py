@@ -1,0 +1,20 @@
+"""The mixture of all layers, by hand."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from heads.scalar_mix import ScalarMixHead
+from tests.heads.by_hand import MASK, STATES, TWO, set_out
+
+
+def test_scalar_mix_head_by_hand() -> None:
+    head = ScalarMixHead(TWO, 1).eval()
+    head.mixture.data = torch.tensor([0.0, 0.0, 0.0, math.log(3.0)])
+    head.gamma.data = torch.tensor(2.0)
+    set_out(head, [[1.0, 0.0]], [0.0])
+    layers = tuple(STATES * factor for factor in (1.0, 2.0, 3.0, 4.0))
+    assert head(layers, MASK).item() == pytest.approx(2 * 2 * (1 + 2 + 3 + 3 * 4) / 6)

@@ -1,0 +1,81 @@
+"""Adapters change nothing at first, learn, and are merged."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from research.edits.base import EditError
+from tests.research.edits.conftest import Editing, check_saves, edit, logits
+from tests.research.model.tiny_encoders import FAMILY_NAMES
+
+
+@pytest.mark.parametrize("family", FAMILY_NAMES)
+def test_adapters_change_nothing_at_first_and_merge_to_the_same_outputs(editing: Editing, family: str) -> None:
+    run = editing(family)
+    model = run.encoder_with_head
+    before = logits(model)
+    edit(run, freeze="encoder.embeddings")
+    mask = {name: parameter.requires_grad for name, parameter in model.named_parameters()}
+    edit(run, add_lora={"r": 2})
+    assert torch.equal(logits(model), before)
+    trainable = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+    assert trainable == {name for name, _ in model.named_parameters() if "lora_" in name or name.startswith("head.")}
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "lora_" in name:
+                parameter.normal_(std=0.1)
+    learned = logits(model)
+    assert not torch.allclose(learned, before, atol=1e-3)
+    edit(run, merge_lora=True)
+    assert torch.allclose(logits(model), learned, atol=1e-5)
+    assert {name: parameter.requires_grad for name, parameter in model.named_parameters()} == mask
+
+
+def test_adapters_beside_a_base_that_trains_on(editing: Editing) -> None:
+    run = editing("bert")
+    edit(run, freeze="encoder.layer[0]", add_lora={"r": 2, "freeze_base": False, "targets": "attention"})
+    named = dict(run.encoder_with_head.named_parameters())
+    frozen = {name for name, parameter in named.items() if not parameter.requires_grad}
+    assert frozen == {name for name in named if ".layer.0." in name and "lora_" not in name}
+    adapters = {name for name in named if "lora_" in name}
+    assert all(".attention." in name for name in adapters)
+    assert len(adapters) == 2 * 2 * 4  # A and B, two layers, query, key, value and output
+
+
+def test_adapters_of_dropped_layers_go_with_them(editing: Editing, tmp_path: Path) -> None:
+    run = editing("bert")
+    edit(run, freeze="encoder.layer[0]", add_lora={"r": 2, "modules": "encoder.layer[1]"})
+    with pytest.raises(EditError, match="merge_lora"):
+        edit(run, drop_layers="encoder.layer[1]")
+    edit(run, drop_layers="encoder.layer[0]")
+    adapters = [name for name, _ in run.encoder_with_head.named_parameters() if "lora_" in name]
+    assert adapters
+    assert all(".layer.0." in name for name in adapters)
+    check_saves(run, tmp_path)
+    edit(run, merge_lora=True)
+    assert all(parameter.requires_grad for parameter in run.encoder_with_head.parameters())
+
+
+@pytest.mark.parametrize(
+    ("edits", "message"),
+    [
+        ([{"add_lora": {"r": 0}}], r"\b0, 16 and 0\.0"),
+        ([{"add_lora": {"dropout": 1.0}}], r"\b8, 16 and 1\.0"),
+        ([{"add_lora": {}}, {"add_lora": {}}], "There are adapters .*merge_lora"),
+        ([{"add_lora": {"modules": "encoder.embeddings"}}], "'encoder.embeddings' .*linear"),
+        ([{"merge_lora": True}], "add_lora"),
+    ],
+)
+def test_adapters_that_cannot_be_added_or_merged_are_refused(
+    editing: Editing, edits: list[dict[str, Any]], message: str
+) -> None:
+    run = editing("bert")
+    *before, last = edits
+    for each in before:
+        edit(run, **each)
+    with pytest.raises(EditError, match=message):
+        edit(run, **last)

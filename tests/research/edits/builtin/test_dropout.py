@@ -1,0 +1,59 @@
+"""Dropout is set where it is asked for."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from research.edits.base import EditError
+from research.model import families
+from tests.research.edits.conftest import Editing, edit
+
+
+def test_dropout_of_parts(editing: Editing) -> None:
+    run = editing("bert", "mlp")
+    edit(run, set_dropout={"p": 0.4, "modules": "encoder.layer[1]"})
+    edit(run, set_dropout={"p": 0.2, "modules": "head"})
+    model = run.encoder_with_head
+    found = {name: module.p for name, module in model.named_modules() if isinstance(module, torch.nn.Dropout)}
+    changed = {name: p for name, p in found.items() if p != 0.1}
+    assert {name for name, p in changed.items() if p == 0.4} == {
+        "encoder.encoder.layer.1.attention.output.dropout",
+        "encoder.encoder.layer.1.output.dropout",
+    }
+    assert {name for name, p in changed.items() if p == 0.2} == {name for name in found if name.startswith("head.")}
+
+
+def test_dropout_of_the_head_does_not_need_to_know_the_encoders(
+    editing: Editing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = editing("bert", "mlp")
+    monkeypatch.setattr(families, "FAMILIES", {})
+    edit(run, set_dropout={"p": 0.2, "modules": "head"})
+    with pytest.raises(ValueError, match=r"dropout .*'bert'"):
+        edit(run, set_dropout=0.3)
+
+
+def test_dropout_of_the_whole_model_is_kept_in_its_config(editing: Editing) -> None:
+    run = editing("bert", "mlp")
+    edit(run, set_dropout={"p": 0.4, "modules": "encoder.layer[1]"})
+    config = run.encoder_with_head.config
+    assert config.encoder is not None
+    assert (config.encoder.hidden_dropout_prob, config.head_options["dropout"]) == (0.1, 0.1)
+    edit(run, set_dropout=0.3)
+    assert (config.encoder.hidden_dropout_prob, config.head_options["dropout"]) == (0.3, 0.3)
+    assert config.encoder.attention_probs_dropout_prob == 0.1
+
+
+def test_dropout_of_layers_of_a_recurrent_network_is_set(editing: Editing) -> None:
+    run = editing("bert", "mlp")
+    run.encoder_with_head.head.add_module("network", torch.nn.LSTM(4, 4, num_layers=2, dropout=0.1))
+    edit(run, set_dropout={"p": 0.2, "modules": "head"})
+    assert run.encoder_with_head.head.get_submodule("network").dropout == 0.2
+
+
+def test_probability_of_1_and_a_part_without_dropout_are_refused(editing: Editing) -> None:
+    with pytest.raises(EditError, match=r"\bp .*0.*1.* 1\.0"):
+        edit(editing("bert"), set_dropout=1.0)
+    with pytest.raises(EditError, match="'head'"):
+        edit(editing("bert", "probe"), set_dropout={"p": 0.2, "modules": "head"})

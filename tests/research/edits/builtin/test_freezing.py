@@ -1,0 +1,42 @@
+"""Frozen parameters have no gradient, and keep their moments."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from heads.registry import UnknownNameError
+from research.edits.base import EditError
+from tests.research.edits.conftest import Editing, edit
+from tests.research.model.tiny_encoders import tiny_batch
+
+
+def test_frozen_parameters_drop_their_gradient_and_keep_their_moments(editing: Editing) -> None:
+    run = editing("bert")
+    model = run.encoder_with_head
+    model(**tiny_batch(), labels=torch.tensor([0, 1, 2])).loss.backward()
+    run.optimizer.step()
+    model(**tiny_batch(), labels=torch.tensor([0, 1, 2])).loss.backward()
+    edit(run, freeze=["encoder.embeddings", "encoder.layer[0]"])
+    frozen = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
+    assert frozen == {name for name, _ in model.named_parameters() if ".embeddings." in name or ".layer.0." in name}
+    for name, parameter in model.named_parameters():
+        assert (parameter.grad is None) == (name in frozen), name
+        assert "exp_avg" in run.optimizer.state[parameter], name
+
+
+def test_unfrozen_parameters_train_and_others_stay_as_they_are(editing: Editing) -> None:
+    run = editing("bert")
+    edit(run, freeze=["encoder", "head"], unfreeze="encoder.layer[-1]")
+    named = dict(run.encoder_with_head.named_parameters())
+    trained = {name for name, each in named.items() if each.requires_grad}
+    assert trained == {name for name in named if ".layer.1." in name}
+
+
+def test_freezing_everything_or_nothing_is_refused(editing: Editing) -> None:
+    run = editing("bert")
+    with pytest.raises(EditError, match=r"step 0 .*--max_steps"):
+        edit(run, freeze="all")
+    with pytest.raises(ValueError, match=r"'hed'.*'head'") as caught:
+        edit(run, unfreeze="hed")
+    assert isinstance(caught.value.__cause__, UnknownNameError)

@@ -1,0 +1,29 @@
+"""A new head takes the place of the old one."""
+
+from __future__ import annotations
+
+import pytest
+
+from heads.lstm import LSTMHead
+from research.edits.base import EditError
+from tests.research.edits.conftest import Editing, edit
+
+
+def test_new_head_has_its_options_the_labels_and_the_rates_of_the_old_one(editing: Editing) -> None:
+    run = editing("bert")
+    edit(run, set_lr={"lr": 0.25, "modules": "head"}, replace_head={"name": "lstm", "lstm_size": 4})
+    model = run.encoder_with_head
+    assert isinstance(model.head, LSTMHead)
+    assert model.head.out.weight.shape == (3, 8)
+    assert (model.config.head, model.config.head_options["lstm_size"]) == ("lstm", 4)
+    assert run.fresh == set(model.head.parameters())
+    groups = [group for group in run.optimizer.param_groups if group["block"] == "head"]
+    assert {group["base_lr"] for group in groups} == {0.25}
+    assert {parameter for group in groups for parameter in group["params"]} == run.fresh
+
+
+def test_head_or_option_that_does_not_exist_is_answered_with_the_nearest(editing: Editing) -> None:
+    with pytest.raises(EditError, match=r"'lsmt'.*'lstm'"):
+        edit(editing("bert"), replace_head="lsmt")
+    with pytest.raises(EditError, match=r"'lstm' 'size'.*'lstm_size'"):
+        edit(editing("bert"), replace_head={"name": "lstm", "size": 4})

@@ -1,0 +1,98 @@
+"""Layers begin anew, or are taken out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from heads import EncoderSpec, Head, register_head
+from heads.masking import masked_mean
+from research.edits.base import EditError
+from tests.research.edits.conftest import Editing, edit
+
+
+class Normalizing(Head):
+    """A mean of normalized hidden states, with a count of its own."""
+
+    def __init__(self, encoder: EncoderSpec, num_labels: int) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm1d(encoder.hidden_size)
+        self.out = nn.Linear(encoder.hidden_size, num_labels)
+        self.register_buffer("count", torch.zeros(()))
+
+    def forward(self, hidden_states: Tensor, attention_mask: Tensor) -> Tensor:
+        return self.out(self.norm(masked_mean(hidden_states, attention_mask)))
+
+
+register_head("normalizing")(Normalizing)
+
+
+def test_reinitialize_begins_buffers_anew_with_their_module(editing: Editing) -> None:
+    def counts(**edits: str) -> tuple[float, float]:
+        run = editing("bert", "normalizing")
+        head = run.encoder_with_head.head
+        with torch.no_grad():
+            for _, buffer in head.named_buffers():
+                buffer.fill_(3)
+        edit(run, **edits)
+        return float(head.get_buffer("count")), float(head.get_buffer("norm.running_mean")[0])
+
+    assert counts(reinitialize="encoder") == (3, 3)
+    assert counts(reinitialize="head") == (0, 0)
+    assert counts(reinitialize="name:head.norm.*") == (3, 0)
+    assert counts(reinitialize="name:head.norm.weight") == (3, 3)
+
+
+def test_reinitialized_layer_has_new_values_and_no_moments(editing: Editing) -> None:
+    run = editing("bert")
+    model = run.encoder_with_head
+    before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+    for parameter in model.parameters():
+        run.optimizer.state[parameter]["step"] = torch.tensor(1.0)
+        with torch.no_grad():
+            parameter.add_(1)
+    edit(run, reinitialize="encoder.layer[1]")
+    for name, parameter in model.named_parameters():
+        is_chosen = ".layer.1." in name
+        assert (parameter not in run.optimizer.state) == (parameter in run.fresh) == is_chosen, name
+        if not is_chosen:
+            assert torch.equal(parameter, before[name] + 1), name
+        elif parameter.ndim == 2:  # drawn as before pretraining: around 0, with BERT's deviation
+            assert abs(float(parameter.detach().std()) - 0.02) < 0.004, name
+        else:
+            assert torch.equal(parameter, before[name]), name
+
+
+def test_dropped_layers_leave_the_rest_in_order(editing: Editing) -> None:
+    run = editing("bert")
+    model = run.encoder_with_head
+    layers = model.encoder.get_submodule("encoder.layer")
+    assert isinstance(layers, nn.ModuleList)
+    edit(run, set_lr={"lr": 0.25, "modules": "encoder.layer[1]"}, drop_layers="encoder.layer[0]")
+    (kept,) = model.encoder.get_submodule("encoder.layer").children()
+    assert kept is layers[1]
+    assert model.config.encoder is not None
+    assert model.config.encoder.num_hidden_layers == 1
+    rates = {group["block"]: group["base_lr"] for group in run.optimizer.param_groups if group["params"]}
+    assert rates["layer.0"] == 0.25
+    assert "layer.1" not in rates
+
+
+@pytest.mark.parametrize(
+    ("edits", "message"),
+    [
+        ([{"add_lora": {}}, {"reinitialize": "encoder"}], "merge_lora"),
+        ([{"drop_layers": "encoder.layer"}], "'encoder.layer' "),
+        ([{"replace_head": "scalar_mix"}, {"drop_layers": "encoder.layer[0]"}], r"'scalar_mix' .*\b2 layers"),
+    ],
+)
+def test_layers_that_cannot_be_changed_are_refused(editing: Editing, edits: list[dict[str, Any]], message: str) -> None:
+    run = editing("bert")
+    *before, last = edits
+    for each in before:
+        edit(run, **each)
+    with pytest.raises(EditError, match=message):
+        edit(run, **last)

@@ -1,0 +1,57 @@
+"""Rates and weight decay of whole blocks."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+
+from research.edits.base import EditError
+from research.learning.optimizer import learning_rates
+from tests.research.edits.conftest import Editing, edit
+
+
+def test_rates_are_peaks_that_the_schedule_multiplies(editing: Editing) -> None:
+    run = editing("bert")
+    for _ in range(3):
+        run.schedule.step()
+    factor = run.schedule.factor
+    assert 0 < factor < 1
+    edit(run, set_lr={"lr": 0.5, "modules": ["encoder.layer[1]", "head"]})
+    edit(run, scale_lr={"factor": 0.5, "modules": "head"})
+    rates = learning_rates(run.optimizer)
+    assert (rates["layer.1"], rates["head"]) == (0.5 * factor, 0.25 * factor)
+    assert rates["layer.0"] == run.config.lr * run.config.layer_decay * factor
+    edit(run, scale_lr=2)
+    assert learning_rates(run.optimizer) == {block: 2 * rate for block, rate in rates.items()}
+
+
+def test_weight_decay_spares_norms_and_biases(editing: Editing) -> None:
+    run = editing("bert")
+    edit(run, set_weight_decay={"weight_decay": 0.3, "modules": "head"})
+    found = {(group["block"], group["decays"]): group["weight_decay"] for group in run.optimizer.param_groups}
+    assert found["head", True] == 0.3
+    assert {decay for (_, decays), decay in found.items() if not decays} == {0.0}
+    assert found["layer.0", True] == run.config.weight_decay != 0.3
+
+
+@pytest.mark.parametrize("value", [0.0, -1.0, math.inf])
+def test_rate_that_trains_nothing_is_refused(editing: Editing, value: float) -> None:
+    run = editing("bert")
+    with pytest.raises(EditError, match=f"lr .*0.* {value};.*freeze"):
+        edit(run, set_lr=value)
+    with pytest.raises(EditError, match=f"factor .*0.* {value};.*freeze"):
+        edit(run, scale_lr=value)
+
+
+@pytest.mark.parametrize(
+    ("edits", "message"),
+    [
+        ({"set_weight_decay": -0.1}, r"weight_decay .*0.* -0\.1"),
+        ({"set_lr": {"lr": 0.1, "modules": "name:*bias"}}, "'embeddings'"),
+    ],
+)
+def test_decay_below_0_and_parts_of_blocks_are_refused(editing: Editing, edits: dict[str, Any], message: str) -> None:
+    with pytest.raises(EditError, match=message):
+        edit(editing("bert"), **edits)

@@ -1,0 +1,78 @@
+"""One edit applied, and its line in the journal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+from research.edits.apply import apply_edit, refuse_nothing_to_train
+from research.edits.base import EDITS, Editable, EditError, register_edit
+from research.edits.records import EditRequest
+from tests.research.edits.conftest import Editing
+
+
+@pytest.fixture(autouse=True)
+def own_edits() -> Iterator[None]:
+    """Edits that are registered in a test are forgotten after it."""
+    with EDITS.isolated():
+        yield
+
+
+def test_record_counts_what_trained_before_and_after(editing: Editing) -> None:
+    run = editing("bert")
+    run.clock.advance(8)
+    total = sum(parameter.numel() for parameter in run.encoder_with_head.parameters())
+    head = sum(parameter.numel() for parameter in run.encoder_with_head.head.parameters())
+    record = apply_edit(run, EditRequest("freeze", {"modules": "encoder"}, "the test", "at 1st: freeze"))
+    assert (record.number, record.step, record.epoch, record.name) == (1, 1, 0.1, "freeze")
+    assert (record.trainable_parameters, record.parameters) == ([total, head], [total, total])
+    assert (record.arguments, record.asked_by, record.entry) == ({"modules": "encoder"}, "the test", "at 1st: freeze")
+    assert record.clock == run.clock.state_dict()
+    assert run.applying is None
+
+
+def test_edit_knows_its_request_and_draws_numbers_of_its_own(editing: Editing) -> None:
+    found = []
+
+    @register_edit("draws")
+    def draws(run: Editable) -> None:
+        found.append((run.applying, float(torch.rand(()))))
+
+    run = editing("bert")
+    request = EditRequest("draws", {}, "the test")
+    for _ in range(2):
+        apply_edit(run, request)
+    run.journal.append(apply_edit(run, request))
+    apply_edit(run, request)
+    assert [applying for applying, _ in found] == [request] * 4
+    numbers = [number for _, number in found]
+    assert numbers[0] == numbers[1] == numbers[2] != numbers[3]  # by its number in the journal
+
+
+def test_refusal_names_step_request_and_who_asked(editing: Editing) -> None:
+    run = editing("bert")
+    run.clock.advance(8)
+    with pytest.raises(EditError, match=r"step 1, set_dropout\(p=2\.0\) .*the test.* 2\.0\.$") as caught:
+        apply_edit(run, EditRequest("set_dropout", {"p": 2.0}, "the test"))
+    assert isinstance(caught.value.__cause__, EditError)
+    assert run.applying is None
+
+
+def test_error_of_a_library_in_an_edit_stays_what_it_is(editing: Editing) -> None:
+    @register_edit("converts")
+    def converts(run: Editable) -> None:
+        torch.device("no such device")
+
+    with pytest.raises(RuntimeError, match="no such device"):
+        apply_edit(editing("bert"), EditRequest("converts", {}, "the test"))
+
+
+def test_model_that_is_frozen_as_a_whole_is_refused(editing: Editing) -> None:
+    run = editing("bert")
+    refuse_nothing_to_train(run)
+    run.clock.advance(8)
+    run.encoder_with_head.requires_grad_(False)
+    with pytest.raises(EditError, match=r"step 1 .*--max_steps"):
+        refuse_nothing_to_train(run)

@@ -1,0 +1,105 @@
+"""What every registered edit must do: the edited model trains, and loads as it was saved, in every family."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from research.edits.base import EDITS as REGISTERED
+from research.edits.base import EditError
+from research.edits.rehearsal import Rehearsal
+from tests.research.edits.conftest import Editing, check_saves, edit
+from tests.research.model.tiny_encoders import FAMILY_NAMES, tiny_batch
+from tests.shipped import shipped
+
+EDITS: dict[str, Any] = {
+    "freeze": "encoder.embeddings",
+    "unfreeze": "encoder",
+    "set_dropout": 0.25,
+    "set_lr": 0.01,
+    "scale_lr": {"factor": 0.5, "modules": "encoder"},
+    "set_weight_decay": {"weight_decay": 0.1, "modules": "head"},
+    "replace_head": {"name": "lstm", "lstm_size": 4},
+    "reinitialize": "head",
+    "drop_layers": "encoder.layer[0]",
+    "set_objective": "focal",
+    "set_max_length": 16,
+    "add_lora": {"r": 2},
+    "merge_lora": True,
+}
+CANNOT_DROP = {"albert": "albert ", "modernbert": r"layers\.0\.attn_norm\.weight"}
+"""Why the first layer cannot be dropped: it is shared, or other than those after it."""
+WITHOUT_GRADIENT = ("key.bias", "k_lin.bias", "attn.k.bias")
+"""Their true gradient is 0."""
+
+
+def check_trains(run: Rehearsal) -> None:
+    """Take a step, and check that exactly what is to train moves."""
+    model = run.encoder_with_head.train()
+    for group in run.optimizer.param_groups:
+        group["lr"] = 0.01
+    before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+    model(**tiny_batch(), labels=torch.tensor([0, 1, 2])).loss.backward()
+    run.optimizer.step()
+    run.optimizer.zero_grad()
+    for name, parameter in model.named_parameters():
+        moved = not torch.equal(parameter, before[name])
+        if name.endswith(WITHOUT_GRADIENT) or "lora_A" in name:  # lora_B is 0 at first, and so is lora_A's gradient
+            assert not moved or parameter.requires_grad, name
+        else:
+            assert moved == parameter.requires_grad, name
+
+
+def test_every_built_in_edit_is_looked_at() -> None:
+    assert sorted(EDITS) == shipped(REGISTERED)
+
+
+@pytest.mark.parametrize("name", EDITS)
+@pytest.mark.parametrize("family", FAMILY_NAMES)
+def test_edited_model_trains_and_loads_in_every_family(
+    editing: Editing, tmp_path: Path, family: str, name: str
+) -> None:
+    run = editing(family)
+    if name == "merge_lora":
+        edit(run, add_lora={"r": 2})
+    if name == "drop_layers" and family in CANNOT_DROP:
+        with pytest.raises(EditError, match=CANNOT_DROP[family]):
+            edit(run, drop_layers="encoder.layer[0]")
+        if family == "albert":
+            return
+        edit(run, drop_layers="encoder.layer[1]")
+    else:
+        edit(run, **{name: EDITS[name]})
+    check_trains(run)
+    check_saves(run, tmp_path)
+
+
+@pytest.mark.parametrize("name", [name for name in EDITS if name != "add_lora"])
+def test_edits_with_adapters_present(editing: Editing, tmp_path: Path, name: str) -> None:
+    run = editing("bert")
+    edit(run, add_lora={"r": 2})
+    edit(run, **{name: EDITS[name]})
+    check_trains(run)
+    check_saves(run, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["replace_head", "reinitialize", "add_lora"])
+def test_new_values_follow_the_seed_and_the_edits_number_only(editing: Editing, name: str) -> None:
+    def made(before: dict[str, Any]) -> dict[str, Tensor]:
+        run = editing("bert")
+        torch.rand(7)  # the training stream is elsewhere
+        if before:
+            edit(run, **before)
+        edit(run, **{name: EDITS[name]})
+        return {name: p.detach() for name, p in run.encoder_with_head.named_parameters() if p in run.fresh}
+
+    first, again, as_second = made({}), made({}), made({"scale_lr": 0.5})
+    assert first.keys() == again.keys() == as_second.keys()
+    assert all(torch.equal(first[each], again[each]) for each in first)
+    drawn = [each for each in first if first[each].ndim == 2 and first[each].std() > 0]
+    assert drawn
+    assert not any(torch.equal(first[each], as_second[each]) for each in drawn)

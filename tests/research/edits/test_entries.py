@@ -1,0 +1,128 @@
+"""Entries of a timeline as they are written."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from heads.registry import UnknownNameError
+from research.edits.conditions import parse_condition
+from research.edits.entries import Due, given_arguments, read_entry
+from research.settings.options import Option, options_of
+from research.settings.times import Clock, parse_time
+
+EDITS = ("freeze", "unfreeze")
+CLOCK = Clock(steps_per_epoch=10, total_steps=20, batch_size=8)
+
+
+@pytest.mark.parametrize(
+    ("time", "due"),
+    [
+        ({"at": "10%"}, Due(at=parse_time("10%"))),
+        ({"every": "3st"}, Due(every=parse_time("3st"))),
+        ({"when": "above(validation/f1, 0.5)"}, Due(when=parse_condition("above(validation/f1, 0.5)"))),
+        (
+            {"when": "above(validation/f1, 0.5)", "on_conflict": "skip"},
+            Due(when=parse_condition("above(validation/f1, 0.5)"), on_conflict="skip"),
+        ),
+    ],
+)
+def test_entry_is_a_time_and_edits(time: dict[str, Any], due: Due) -> None:
+    edits = {"freeze": "encoder", "unfreeze": ["head"]}
+    assert read_entry({**time, **edits}, EDITS) == (due, edits)
+
+
+@pytest.mark.parametrize(
+    ("written", "message"),
+    [
+        ("freeze", "'freeze'"),
+        ({"freeze": "head"}, "at, every, when, .*none"),
+        ({"at": "1st", "every": "2st", "freeze": "head"}, "at, every, when, .*at, every"),
+        ({"at": "1st"}, "freeze, unfreeze"),
+        ({"at": "1st", "freeze": "head", "on_conflict": "skip"}, "on_conflict .*'when'"),
+        (
+            {"when": "above(validation/f1, 1)", "freeze": "head", "on_conflict": "ask"},
+            "on_conflict .*skip.*error.*'ask'",
+        ),
+        ({"every": "0%", "freeze": "head"}, "0 .*'every'"),
+        ({"at": "soon", "freeze": "head"}, "'soon'"),
+        ({"when": "soon", "freeze": "head"}, "'soon'"),
+    ],
+)
+def test_entry_that_cannot_be_read_is_refused(written: object, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        read_entry(written, EDITS)
+
+
+def test_misspelt_words_of_an_entry_are_answered_with_the_nearest() -> None:
+    for misspelt, meant in (("freze", "freeze"), ("evry", "every"), ("on_conflit", "on_conflict")):
+        with pytest.raises(UnknownNameError, match=f"'{misspelt}'.*'{meant}'"):
+            read_entry({"at": "1st", misspelt: "head"}, EDITS)
+    assert read_entry({"at": "1st", "mine": 3}, EDITS, may_have_others=True)[1] == {"mine": 3}
+
+
+@pytest.mark.parametrize(
+    ("due", "steps"),
+    [
+        (Due(at=parse_time("50%")), [10]),
+        (Due(at=parse_time("0st")), [0]),
+        (Due(at=parse_time("2ep")), [20]),
+        (Due(every=parse_time("6st")), [6, 12, 18]),
+        (Due(every=parse_time("10st")), [10]),
+        (Due(when=parse_condition("above(validation/f1, 1)")), []),
+    ],
+)
+def test_steps_are_those_within_the_run(due: Due, steps: list[int]) -> None:
+    assert due.steps(CLOCK) == steps
+
+
+def test_time_that_is_never_reached_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"21st .*\b21\b.*\b20\b"):
+        Due(at=parse_time("21st")).steps(CLOCK)
+    with pytest.raises(ValueError, match=r"2ep .*\b20 steps.*\b20\b"):
+        Due(every=parse_time("2ep")).steps(CLOCK)
+
+
+def test_condition_needs_as_many_evaluations_as_it_compares() -> None:
+    due = Due(when=parse_condition("plateau(validation/loss, 3)"))
+    due.check_evaluations(4)
+    with pytest.raises(ValueError, match=r"plateau\(.*\b4 evaluations .*\b3\..*--evaluate_every"):
+        due.check_evaluations(3)
+    Due(at=parse_time("1st")).check_evaluations(0)
+
+
+def options(function: Any) -> tuple[Option, ...]:
+    return options_of(function)
+
+
+@pytest.mark.parametrize(
+    ("value", "given"),
+    [
+        (3, {"size": 3}),
+        ({"wide": True}, {"wide": True}),
+        ({}, {}),
+        (True, {}),
+        (None, {}),
+    ],
+)
+def test_first_argument_may_stand_alone(value: Any, given: dict[str, Any]) -> None:
+    def edit(*, size: int = 1, wide: bool = False) -> None: ...
+
+    assert given_arguments("edit", options(edit), value) == given
+
+
+def test_value_that_the_first_argument_takes_is_its_own() -> None:
+    def switch(*, on: bool) -> None: ...
+
+    def build(*, head: dict[str, Any] | str, width: int = 3) -> None: ...
+
+    assert given_arguments("switch", options(switch), True) == {"on": True}
+    assert given_arguments("build", options(build), {"name": "lstm"}) == {"head": {"name": "lstm"}}
+    assert given_arguments("build", options(build), {"head": "lstm", "width": 4}) == {"head": "lstm", "width": 4}
+
+
+def test_edit_without_arguments_takes_none() -> None:
+    assert given_arguments("merge_lora", (), True) == {}
+    with pytest.raises(ValueError, match=r"'merge_lora: true'.*'head'"):
+        given_arguments("merge_lora", (), "head")

@@ -1,0 +1,43 @@
+"""The heads that a run will have."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from research.edits.planned_heads import planned_heads
+from research.edits.timeline import parse_timeline, resolve_timeline
+from research.settings.config import RunConfig
+from tests.research.edits.conftest import Editing
+
+
+@pytest.mark.parametrize(
+    ("timeline", "expected"),
+    [
+        ([], ["linear"]),
+        ([{"at": "0%", "replace_head": "mean"}], ["mean"]),
+        ([{"at": "3st", "replace_head": "mean"}, {"at": "6st", "freeze": "encoder"}], ["linear", "mean", "mean"]),
+        ([{"when": "above(validation/f1, 1)", "replace_head": "max"}], ["linear", "max"]),
+        (
+            [{"at": "3st", "replace_head": "mean"}, {"when": "above(validation/f1, 1)", "merge_lora": True}],
+            ["linear", "mean"],  # the condition can never be met with success
+        ),
+        (
+            [
+                {"at": "3st", "add_lora": {}},
+                {"when": "above(validation/f1, 1)", "merge_lora": True, "replace_head": "max"},
+            ],
+            ["linear", "linear", "max"],  # after the planned edits only
+        ),
+    ],
+)
+def test_heads_are_those_of_all_planned_and_conditional_edits(
+    editing: Editing, timeline: list[dict[str, Any]], expected: list[str]
+) -> None:
+    run = editing("bert")
+    before = {name: parameter.requires_grad for name, parameter in run.encoder_with_head.named_parameters()}
+    resolved = resolve_timeline(parse_timeline(RunConfig(timeline=timeline)), run.clock)
+    assert [planned.name for planned in planned_heads(run, resolved)] == expected
+    assert (run.clock.step, run.journal) == (0, [])
+    assert {name: each.requires_grad for name, each in run.encoder_with_head.named_parameters()} == before

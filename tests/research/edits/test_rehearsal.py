@@ -1,0 +1,76 @@
+"""Edits are rehearsed before training, wherever they may come."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from research.edits.apply import apply_edit
+from research.edits.base import EditError
+from tests.conftest import write_tiny_encoder
+from tests.research.conftest import StartRun
+from tests.research.edits.conflicts import PLANNED, WAITING
+
+
+def test_conditional_edit_that_cannot_always_be_applied_needs_a_choice(start_run: StartRun) -> None:
+    with pytest.raises(EditError, match=r"timeline entry 3: below\(.*add_lora.*on_conflict: skip"):
+        start_run(max_steps=8, evaluate_every="2st", timeline=[*PLANNED, WAITING])
+    with pytest.raises(ValueError, match=r"on_conflict .*'when'"):
+        start_run(max_steps=8, timeline=[{"at": "4st", "freeze": "encoder", "on_conflict": "skip"}])
+    with pytest.raises(ValueError, match=r"on_conflict .*skip.*error.*'ignore'"):
+        start_run(max_steps=8, timeline=[{**WAITING, "on_conflict": "ignore"}])
+
+
+def test_two_conditions_are_rehearsed_one_after_the_other(start_run: StartRun) -> None:
+    twice = [{"when": f"below(validation/loss, {bound})", "add_lora": {"r": 2}} for bound in (8, 9)]
+    with pytest.raises(EditError, match=r"timeline entry 1.*add_lora"):
+        start_run(max_steps=8, evaluate_every="2st", timeline=twice)
+
+
+DROPS = [{"when": f"below(validation/loss, {bound})", "drop_layers": "encoder.layer[-1]"} for bound in (7, 8, 9)]
+
+
+@pytest.mark.parametrize(
+    "timeline",
+    [
+        [*DROPS[:2], {"at": "7st", "freeze": "encoder.layer[-2]"}],  # a planned edit after two conditions
+        DROPS,
+    ],
+)
+def test_conditions_are_rehearsed_together_and_with_what_is_planned_after_them(
+    start_run: StartRun, tmp_path: Path, timeline: list[dict[str, Any]]
+) -> None:
+    write_tiny_encoder(tmp_path / "three", num_layers=3)
+    settings = {"encoder": str(tmp_path / "three"), "max_steps": 8, "evaluate_every": "2st"}
+    start_run(**settings, timeline=timeline[1:])
+    with pytest.raises(EditError, match=r"timeline entry 1.*on_conflict: skip"):
+        start_run(**settings, timeline=timeline)
+
+
+def test_rehearsal_of_a_repeated_edit_and_a_condition_takes_no_time_squared(
+    start_run: StartRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted: list[str] = []
+
+    def count(run: Any, request: Any) -> Any:
+        counted.append(request.name)
+        return apply_edit(run, request)
+
+    monkeypatch.setattr("research.edits.rehearsal.apply_edit", count)
+    repeated = {"every": "1st", "scale_lr": {"factor": 0.99}}
+    start_run(max_steps=100, evaluate_every="2st", timeline=[repeated, DROPS[0]])
+    assert 100 < len(counted) < 500
+
+
+def test_conditional_edit_that_can_never_be_applied_is_refused(start_run: StartRun) -> None:
+    never = {"when": "below(validation/loss, 9)", "merge_lora": True, "on_conflict": "skip"}
+    with pytest.raises(EditError, match="merge_lora"):
+        start_run(max_steps=8, evaluate_every="2st", timeline=[never])
+
+
+def test_conditional_edit_cannot_come_before_what_a_run_begins_with(start_run: StartRun) -> None:
+    never = {"when": "below(validation/loss, 9)", "reinitialize": "encoder.layer[-1]", "on_conflict": "skip"}
+    with pytest.raises(EditError, match=r"reinitialize.*merge_lora"):
+        start_run(max_steps=8, evaluate_every="2st", timeline=[{"at": "0%", "add_lora": {"r": 2}}, never])

@@ -1,0 +1,50 @@
+"""Adapters beside the linear layers of an encoder."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from research.model.adapters import AdapterSettings, inject_adapters, merge_adapters, plain_name
+from tests.research.model.tiny_encoders import tiny_batch, tiny_model
+
+TARGET = "encoder.layer.0.attention.self.query"
+SETTINGS = AdapterSettings([TARGET], r=2, alpha=6, dropout=0.0)
+
+
+def last_hidden_state(encoder: PreTrainedModel) -> Tensor:
+    with torch.no_grad():
+        return encoder.eval()(**tiny_batch()).last_hidden_state
+
+
+def test_adapters_add_nothing_at_first_and_are_merged_with_their_scale() -> None:
+    encoder = tiny_model("bert").encoder
+    before, names = last_hidden_state(encoder), [name for name, _ in encoder.named_parameters()]
+    weight = encoder.get_parameter(f"{TARGET}.weight").clone()
+    inject_adapters(encoder, SETTINGS)
+    assert torch.equal(last_hidden_state(encoder), before)
+    adapters = {name: value for name, value in encoder.named_parameters() if "lora_" in name}
+    assert [(plain_name(name).startswith(f"{TARGET}."), value.shape) for name, value in adapters.items()] == [
+        (True, torch.Size([2, 32])),
+        (True, torch.Size([32, 2])),
+    ]
+    down, up = adapters.values()
+    nn.init.normal_(up)
+    adapted = last_hidden_state(encoder)
+    assert not torch.allclose(adapted, before)
+    change = (up @ down).detach() * 6 / 2  # alpha / r
+    merge_adapters(encoder)
+    assert [name for name, _ in encoder.named_parameters()] == names
+    assert not hasattr(encoder, "peft_config")
+    torch.testing.assert_close(encoder.get_parameter(f"{TARGET}.weight"), weight + change)
+    torch.testing.assert_close(last_hidden_state(encoder), adapted, rtol=1e-4, atol=1e-5)
+
+
+def test_plain_names_are_those_without_adapters() -> None:
+    encoder = tiny_model("bert").encoder
+    names = [name for name, _ in encoder.named_parameters()]
+    inject_adapters(encoder, SETTINGS)
+    wrapped = [name for name, _ in encoder.named_parameters() if "lora_" not in name]
+    assert wrapped != names
+    assert [plain_name(name) for name in wrapped] == names

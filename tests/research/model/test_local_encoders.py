@@ -1,0 +1,65 @@
+"""Where an encoder is, without asking the Hub."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from heads.registry import UnknownNameError
+from research.model.local_encoders import find_local_encoder, must_be_path
+
+REGISTERED = ("minilm",)
+
+
+def test_folder_with_a_config_is_an_encoder(tiny_encoder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert find_local_encoder(str(tiny_encoder), REGISTERED) == tiny_encoder
+    monkeypatch.chdir(tiny_encoder.parent)
+    monkeypatch.setenv("HOME", str(tiny_encoder.parent))
+    for written in ("tiny", "./tiny", "~/tiny"):
+        found = find_local_encoder(written, REGISTERED)
+        assert found is not None
+        assert found.samefile(tiny_encoder)
+
+
+@pytest.mark.usefixtures("elsewhere")
+@pytest.mark.parametrize("encoder", ["some/model", "some_model", "bert-base-uncased"])
+def test_id_of_the_hub_is_no_folder(encoder: str) -> None:
+    assert find_local_encoder(encoder, REGISTERED) is None
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working directory."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.usefixtures("elsewhere")
+def test_name_near_a_registered_one_is_answered_with_it() -> None:
+    with pytest.raises(UnknownNameError, match=r"'minilmm'.*'minilm'\?.* minilm\.$"):
+        find_local_encoder("minilmm", REGISTERED)
+
+
+@pytest.mark.usefixtures("elsewhere")
+@pytest.mark.parametrize("path", ["./encoder", "/no/such/encoder", "~/no_such_encoder", "runs/a/model"])
+def test_path_that_does_not_exist_is_refused(path: str) -> None:
+    assert must_be_path(path)
+    with pytest.raises(ValueError, match=rf" {path}\..*--list encoders"):
+        find_local_encoder(path, REGISTERED)
+
+
+@pytest.mark.usefixtures("elsewhere")
+def test_what_can_be_no_id_of_the_hub_is_refused() -> None:
+    assert not must_be_path("my encoder")
+    with pytest.raises(ValueError, match=r"'my encoder' .*Hub id"):
+        find_local_encoder("my encoder", REGISTERED)
+
+
+def test_file_and_folder_without_a_config_are_refused(elsewhere: Path) -> None:
+    (elsewhere / "model").mkdir()
+    (elsewhere / "model" / "weights").touch()
+    with pytest.raises(ValueError, match=rf"{elsewhere}/model/weights\.$"):
+        find_local_encoder(f"{elsewhere}/model/weights", REGISTERED)
+    with pytest.raises(ValueError, match=rf"{elsewhere}/model .*config\.json"):
+        find_local_encoder(f"{elsewhere}/model", REGISTERED)

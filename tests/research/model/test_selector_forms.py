@@ -1,0 +1,57 @@
+"""How selectors are written."""
+
+from __future__ import annotations
+
+import pytest
+
+from research.model.selector_forms import FORMS, SelectorError, as_list, check_forms, read_layers, suggest
+
+
+def test_every_documented_form_can_be_read() -> None:
+    check_forms(list(FORMS))
+
+
+@pytest.mark.parametrize(
+    ("selector", "expected"),
+    [
+        ("encoder.layer", slice(None)),
+        ("encoder.layer[0]", 0),
+        ("encoder.layer[-1]", -1),
+        ("encoder.layer[-2:]", slice(-2, None)),
+        ("encoder.layer[ 1 : 3 ]", slice(1, 3)),
+        ("encoder.layer[:4]", slice(None, 4)),
+        ("encoder.layer[:]", slice(None)),
+    ],
+)
+def test_read_layers_returns_a_number_or_a_slice(selector: str, expected: int | slice) -> None:
+    assert read_layers(selector) == expected
+    check_forms(selector)
+
+
+@pytest.mark.parametrize(
+    "selector", ["encoder.layers", "encoder.layer[]", "encoder.layer[1.5]", "encoder.layer[1:2:3]", "encoder.layer[1"]
+)
+def test_layers_that_cannot_be_read_are_answered_with_ones_that_can(selector: str) -> None:
+    with pytest.raises(SelectorError) as caught:
+        check_forms(["head", selector])
+    assert f"'{selector}'" in str(caught.value)
+    assert "encoder.layer[-2:]" in str(caught.value)
+
+
+@pytest.mark.parametrize("selector", [[], ["head", "encodr"], ""])
+def test_selectors_that_no_model_has_are_answered_with_all_forms(selector: list[str] | str) -> None:
+    with pytest.raises(SelectorError) as caught:
+        check_forms(selector)
+    assert ", ".join(FORMS) in str(caught.value)
+    assert ("'encoder'?" in str(caught.value)) == ("encodr" in selector)
+
+
+def test_suggest_names_the_nearest_and_is_empty_without_one() -> None:
+    assert "'head'" in suggest("haed")
+    assert "'layer.0'" in suggest("layer.o", ["layer.0", "embeddings"])
+    assert suggest("zzz") == suggest("haed", ["zzz"]) == ""
+
+
+def test_as_list_wraps_a_single_selector() -> None:
+    assert as_list("head") == ["head"]
+    assert as_list(["head", "all"]) == ["head", "all"]

@@ -1,0 +1,69 @@
+"""What a run shows in TensorBoard, and trackers that are refused."""
+
+from __future__ import annotations
+
+import math
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from heads.registry import UnknownNameError
+from research.learning.predictions import Predictions
+from research.records.trackers import (
+    QuietThreads,
+    check_trackers,
+    start_trackers,
+    track_final_metrics,
+    track_text,
+    track_values,
+)
+from research.settings.config import RunConfig
+from research.training.accelerator import create_accelerator, end_run
+
+
+def test_check_trackers_refuses_unknown_ones() -> None:
+    check_trackers(["tensorboard"])
+    with pytest.raises(UnknownNameError, match=r"'tensorbord'.*'tensorboard'"):
+        check_trackers(["tensorbord"])
+
+
+def predictions(metrics: dict[str, float]) -> Predictions:
+    return Predictions(np.arange(1), np.zeros((1, 2), np.float32), None, math.nan, metrics)
+
+
+def test_resumed_run_continues_its_curves_in_tensorboard(tmp_path: Path) -> None:
+    config = RunConfig(log_with=["tensorboard"], mixed_precision="no", num_threads=1)
+    for begun_at, last in ((0, 4), (2, 3)):  # cut after step 4, and resumed from the checkpoint of step 2
+        accelerator = create_accelerator(config, str(tmp_path))
+        start_trackers(accelerator, tmp_path, config, begun_at)
+        for step in range(begun_at + 1, last + 1):
+            track_values(accelerator, {"loss": step + begun_at / 10}, step)
+        track_text(accelerator, "edits", "**freeze**", last)
+        track_final_metrics(accelerator, "test", predictions({"accuracy": 0.5, "auroc": math.nan}), last)
+        track_final_metrics(accelerator, "validation", predictions({"accuracy": 0.5}), last)
+        end_run(accelerator)
+    events = EventAccumulator(str(tmp_path / "tensorboard"))
+    events.Reload()
+    assert [(event.step, event.value) for event in events.Scalars("loss")] == [
+        (1, 1.0),
+        (2, 2.0),
+        (3, pytest.approx(3.2)),
+    ]
+    assert set(events.Tags()["scalars"]) == {"loss", "edits/applied", "test/accuracy"}
+    assert [event.step for event in events.Scalars("edits/applied")] == [3]
+    text = events.Tensors("edits/text_summary")[-1]
+    assert text.tensor_proto.string_val[0] == b"**freeze**"
+    assert b"num_threads: 1" in events.Tensors("config/text_summary")[0].tensor_proto.string_val[0]
+
+
+def test_full_disk_in_a_thread_of_tensorboard_is_left_to_the_next_call() -> None:
+    heard: list[threading.ExceptHookArgs] = []
+    quiet = QuietThreads(heard.append)
+    thread = type("Writer", (threading.Thread,), {"__module__": "tensorboard.summary"})()
+    other = threading.Thread()
+    for of, error in ((thread, OSError()), (thread, ValueError()), (other, OSError())):
+        quiet(threading.ExceptHookArgs((type(error), error, None, of)))
+    assert [(args.thread, type(args.exc_value)) for args in heard] == [(thread, ValueError), (other, OSError)]

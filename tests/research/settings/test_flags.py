@@ -1,0 +1,37 @@
+"""All flags of run.py by name."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+
+import pytest
+
+from research.settings.config import SETTING_GROUPS, RunConfig
+from research.settings.declarations import Effect
+from research.settings.flags import CHOICES, LOOKING, LookingSettings, declaration_of, names_where, setting_types
+
+
+def test_every_flag_has_one_type_in_the_order_of_help() -> None:
+    groups = (*SETTING_GROUPS, LookingSettings)
+    assert list(setting_types()) == [field.name for group in groups for field in dataclasses.fields(group)]
+    assert set(setting_types()) == {*RunConfig().to_dict(), *LOOKING}
+    assert (setting_types()["seed"], setting_types()["head_lr"]) == (int, float | None)
+
+
+def test_flags_that_no_recipe_has_only_look() -> None:
+    assert LOOKING == ("dry_run", "print_config", "list", "traceback")
+    assert {declaration_of(name).effect for name in LOOKING} == {Effect.INVOCATION}
+
+
+def test_choices_are_names_with_options() -> None:
+    assert CHOICES == ("head", "objective", "peft", "schedule")
+    for name in CHOICES:
+        assert {str, dict[str, typing.Any]} <= {*typing.get_args(setting_types()[name])}
+
+
+def test_names_where_keeps_the_order_of_help() -> None:
+    assert names_where(lambda declared: True) == tuple(setting_types())
+    assert names_where(lambda declared: declared is declaration_of("seed")) == ("seed",)
+    with pytest.raises(KeyError):
+        declaration_of("sead")

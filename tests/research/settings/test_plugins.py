@@ -1,0 +1,89 @@
+"""The user's own code is imported once, from files and from modules."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from research.settings.plugins import check_plugins, hash_plugins, import_plugins
+from research.system.user_code import describe, is_users
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty working directory; modules and paths of imports are forgotten afterwards."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    before = set(sys.modules)
+    yield tmp_path
+    for name in set(sys.modules) - before:
+        del sys.modules[name]
+
+
+COUNTING = "with open('runs.txt', 'a') as file:\n    file.write('.')\n"
+
+
+def test_file_is_imported_once_and_anew_under_another_path(place: Path) -> None:
+    for name in ("mine.py", "other/mine.py"):
+        (place / name).parent.mkdir(exist_ok=True)
+        (place / name).write_text(COUNTING)
+    import_plugins(["mine.py", "mine.py", str(place / "mine.py")])
+    assert (place / "runs.txt").read_text() == "."
+    import_plugins(["other/mine.py"])
+    assert (place / "runs.txt").read_text() == ".."
+    assert is_users(str(place / "mine.py"))
+
+
+def test_file_that_failed_is_imported_again(place: Path) -> None:
+    (place / "mine.py").write_text("1 / 0\n")
+    with pytest.raises(ZeroDivisionError) as caught:
+        import_plugins(["mine.py"])
+    assert (describe(caught.value) or "").startswith("plugin 'mine.py': ZeroDivisionError: ")
+    (place / "mine.py").write_text(COUNTING)
+    import_plugins(["mine.py"])
+    assert (place / "runs.txt").read_text() == "."
+
+
+def test_module_is_found_in_the_working_directory(place: Path) -> None:
+    (place / "midway_test_plugin").mkdir()
+    (place / "midway_test_plugin" / "__init__.py").write_text("")
+    (place / "midway_test_plugin" / "heads.py").write_text(COUNTING)
+    check_plugins(["midway_test_plugin.heads", "json"])
+    assert not (place / "runs.txt").exists()
+    import_plugins(["midway_test_plugin.heads"])
+    assert (place / "runs.txt").read_text() == "."
+
+
+@pytest.mark.usefixtures("place")
+@pytest.mark.parametrize("plugin", ["no_such_module_here", "no_such_module_here.part", "gone.py", "~/gone.py"])
+def test_plugin_that_does_not_exist_is_refused_by_its_name(plugin: str) -> None:
+    for refuse in (check_plugins, import_plugins):
+        with pytest.raises(ValueError, match=plugin):
+            refuse([plugin])
+
+
+def test_module_that_a_plugin_misses_is_no_missing_plugin(place: Path) -> None:
+    (place / "midway_test_needy.py").write_text("import no_such_module_here\n")
+    check_plugins(["midway_test_needy"])
+    with pytest.raises(ModuleNotFoundError, match="no_such_module_here"):
+        import_plugins(["midway_test_needy"])
+
+
+def test_plugin_that_ends_the_process_is_refused(place: Path) -> None:
+    (place / "script.py").write_text("raise SystemExit(0)\n")
+    with pytest.raises(ValueError, match=r"script\.py.*__main__"):
+        import_plugins(["script.py"])
+
+
+def test_hashes_are_those_of_the_files(place: Path) -> None:
+    content = b"size = 3\n"
+    (place / "mine.py").write_bytes(content)
+    (place / "midway_test_module.py").write_bytes(content)
+    (place / "midway_test_folder").mkdir()  # a package without a file of its own
+    plugins = ["mine.py", "midway_test_module", "midway_test_folder"]
+    import_plugins(plugins)
+    assert hash_plugins(plugins) == dict.fromkeys(plugins[:2], hashlib.sha256(content).hexdigest())

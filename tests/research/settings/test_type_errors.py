@@ -1,0 +1,41 @@
+"""A value of the wrong type is answered with what the setting takes."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import pytest
+from jsonargparse import ArgumentError, ArgumentParser
+
+from research.settings.type_errors import describe_mistyped
+
+KINDS: dict[str, Any] = {"lr": float, "optimizer": Literal["adamw", "sgd"], "seed": int | None}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "taken", "hint"),
+    [
+        ("lr", "fast", "float", None),
+        ("optimizer", "sdg", "adamw or sgd", "sgd"),
+        ("optimizer", "zebra", "adamw or sgd", None),
+        ("seed", "0.5", "int or null", None),
+        ("lr", "two\n\nlines", "float", None),
+    ],
+)
+def test_describe_mistyped_names_setting_type_value_and_the_nearest(
+    name: str, value: str, taken: str, hint: str | None
+) -> None:
+    parser = ArgumentParser(exit_on_error=False)
+    for each, kind in KINDS.items():
+        parser.add_argument(f"--{each}", type=kind)
+    with pytest.raises(ArgumentError) as caught:
+        parser.parse_object({name: value})
+    described = describe_mistyped(caught.value, KINDS)
+    assert described.index(name) < described.index(taken) < described.index(f"'{' '.join(value.split())}'")
+    assert described.endswith(f"'{hint}'?") == (hint is not None)
+    assert "\n" not in described
+
+
+def test_error_of_another_form_is_one_line() -> None:
+    error = ArgumentError(None, "something\n  else")
+    assert describe_mistyped(error, KINDS).endswith("something else")

@@ -1,0 +1,116 @@
+"""What the launcher was asked for, and launches that are refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from research.runner.resolve import resolve
+from research.settings.config import RunConfig
+from research.system.errors import is_for_the_user
+from research.system.launcher import (
+    LAUNCHER_SIZES,
+    LaunchRequest,
+    is_on,
+    num_launched,
+    parse_launch,
+    refuse_launch,
+    was_launched,
+)
+from tests.conftest import ROOT
+
+
+@pytest.mark.parametrize(
+    ("switch", "name"),
+    [
+        ("ACCELERATE_USE_FSDP", "FSDP"),
+        ("ACCELERATE_USE_DEEPSPEED", "DeepSpeed"),
+        ("ACCELERATE_USE_MEGATRON_LM", "Megatron-LM"),
+        ("ACCELERATE_USE_PARALLELISM_CONFIG", "a parallelism config"),
+    ],
+)
+def test_refuse_launch_refuses_every_sharded_launch(monkeypatch: pytest.MonkeyPatch, switch: str, name: str) -> None:
+    monkeypatch.setenv(switch, "true")
+    with pytest.raises(ValueError, match=name) as caught:
+        resolve(RunConfig(data="missing.csv"))
+    assert is_for_the_user(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_refuse_launch_refuses_an_unknown_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "fp8")
+    with pytest.raises(ValueError, match="fp8"):
+        refuse_launch()
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        ("python -m accelerate.commands.launch --config_file {multi_gpu} run.py --head lstm", LaunchRequest(2, True)),
+        ("python /usr/bin/accelerate launch --config_file={cpu_2_processes} run.py", LaunchRequest(2, False)),
+        ("accelerate launch --multi-gpu --num-processes 3 run.py --num_processes 9", LaunchRequest(3, True)),
+        ("accelerate-launch --cpu --config_file {multi_gpu} run.py", LaunchRequest(2, False)),
+        ("accelerate launch run.py --num_processes 9 --mixed_precision no", LaunchRequest()),
+        ("accelerate launch --mixed_precision no run.py", LaunchRequest(precision="no")),
+        ("accelerate launch --mixed-precision=bf16 run.py", LaunchRequest(precision="bf16")),
+        ("accelerate launch --cpu --use_megatron_lm run.py", LaunchRequest(sharding="Megatron-LM")),
+        ("accelerate launch --use-deepspeed run.py", LaunchRequest(sharding="DeepSpeed")),
+        ("accelerate launch --use_fsdp --use_parallelism_config run.py", LaunchRequest(sharding="FSDP")),
+        ("accelerate launch --cpu --config_file {sharded} run.py", LaunchRequest(sharding="DeepSpeed")),
+        ("accelerate launch --multi_gpu --config_file {sharded} run.py", LaunchRequest(None, True)),
+        ("accelerate launch --config_file {parallel} run.py", LaunchRequest(sharding="a parallelism config")),
+        ("torchrun --nproc_per_node 2 run.py", LaunchRequest()),
+        ("bash", LaunchRequest()),
+    ],
+)
+def test_parse_launch_reads_flags_over_the_config_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, command: str, expected: LaunchRequest
+) -> None:
+    monkeypatch.setenv("HF_HOME", str(tmp_path))  # nobody's default config
+    configs = {path.stem: path for path in (ROOT / "accelerate_configs").iterdir()}
+    for name, line in {
+        "sharded": "distributed_type: DEEPSPEED",
+        "parallel": "parallelism_config: {tp_size: 2}",
+    }.items():
+        configs[name] = tmp_path / f"{name}.yaml"
+        configs[name].write_text(line)
+    assert parse_launch([part.format(**configs) for part in command.split()], "run.py") == expected
+
+
+@pytest.mark.parametrize(
+    ("variables", "number"),
+    [
+        ({}, 1),
+        ({"WORLD_SIZE": "4"}, 4),
+        ({"WORLD_SIZE": "", "SLURM_STEP_NUM_TASKS": "3"}, 3),
+        ({"WORLD_SIZE": "1", "PMI_SIZE": "2"}, 2),
+    ],
+)
+def test_num_launched_is_the_largest_number_of_any_launcher(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], number: int
+) -> None:
+    for name in LAUNCHER_SIZES:
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert num_launched() == number
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"), [("true", True), ("TRUE", True), ("1", True), ("0", False), ("", False)]
+)
+def test_switch_of_the_environment_is_on(monkeypatch: pytest.MonkeyPatch, value: str, expected: bool) -> None:
+    monkeypatch.setenv("MIDWAY_TEST_SWITCH", value)
+    assert is_on("MIDWAY_TEST_SWITCH") is expected
+    monkeypatch.delenv("MIDWAY_TEST_SWITCH")
+    assert not is_on("MIDWAY_TEST_SWITCH")
+
+
+@pytest.mark.parametrize("name", ["ACCELERATE_DYNAMO_BACKEND", "TORCHELASTIC_RUN_ID"])
+def test_process_was_launched_where_a_launcher_left_its_mark(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    for each in ("ACCELERATE_DYNAMO_BACKEND", "TORCHELASTIC_RUN_ID"):
+        monkeypatch.delenv(each, raising=False)
+    assert not was_launched()
+    monkeypatch.setenv(name, "no")
+    assert was_launched()

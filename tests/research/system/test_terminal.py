@@ -1,0 +1,32 @@
+"""Tables and lines whose strings may be any."""
+
+from __future__ import annotations
+
+import io
+
+from rich.table import Table
+from rich.text import Text
+
+from research.system.terminal import Terminal
+
+
+def test_lines_are_not_folded_and_hold_no_commands() -> None:
+    printed = io.StringIO()
+    terminal = Terminal(file=printed, width=20)
+    terminal.print_line(f"[bold]{'long ' * 20}:smile: \x1b[31m")
+    terminal.print_line("one\ntwo\x07", keep_lines=True)
+    terminal.print_line("one\ntwo")
+    long, *others = printed.getvalue().splitlines()
+    assert long == f"[bold]{'long ' * 20}:smile: \\x1b[31m"
+    assert others == ["one", "two\\x07", "one\\ntwo"]
+
+
+def test_cells_are_shown_as_they_are_and_a_text_keeps_its_style() -> None:
+    printed = io.StringIO()
+    terminal = Terminal(file=printed, width=80, force_terminal=True, color_system="standard")
+    table = Table("name")
+    table.add_row("[red]x[/red] \r")
+    table.add_row(Text("mine", style="red"))
+    terminal.print(table)
+    assert "[red]x[/red] \\r" in printed.getvalue()
+    assert "\x1b[31mmine " in printed.getvalue()

@@ -1,0 +1,92 @@
+"""A run takes the state of a checkpoint that fits it."""
+
+from __future__ import annotations
+
+import pickle
+from typing import Any
+
+import pytest
+
+from research import Hook
+from research.training.checkpoint.find import CheckpointError
+from research.training.checkpoint.load import refuse_short_fork, retire_later_checkpoints
+from research.training.checkpoint.save import save_checkpoint
+from research.training.digests import digests
+from research.training.loop import train
+from tests.research.conftest import StartRun
+
+
+class Counts(Hook):
+    """Counts steps."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def after_step(self, run: Any) -> None:
+        self.count += 1
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"count": self.count}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.count = state["count"]
+
+
+class Other(Counts):
+    """Another hook with a state."""
+
+
+def test_loaded_run_has_every_part_of_the_saved_one(start_run: StartRun) -> None:
+    hooks = [Counts(), Counts()]
+    run = start_run(hooks, max_steps=2)
+    train(run)
+    hooks[1].count = 7
+    checkpoint = save_checkpoint(run, keep=1)
+    expected = digests(run)
+    taken = [Counts(), Counts()]
+    loaded = start_run(taken, max_steps=2, resume=checkpoint)
+    found = digests(loaded)
+    assert {name for name in expected if found.get(name) != expected[name]} == set()
+    assert [hook.count for hook in taken] == [2, 7]  # the first of its class, and the second
+    assert loaded.totals == run.totals
+    assert loaded.start is not None
+    assert loaded.start.checkpoint == checkpoint
+
+
+def test_other_settings_and_hooks_are_refused(start_run: StartRun) -> None:
+    run = start_run([Counts()])
+    run.clock.advance(8)
+    checkpoint = save_checkpoint(run, keep=1)
+    with pytest.raises(CheckpointError, match=r"seed .*0.*3.*--fork"):
+        start_run([Counts()], seed=3, resume=checkpoint)
+    for hooks in ([], [Other()], [Counts(), Other()]):
+        with pytest.raises(CheckpointError, match=f"{checkpoint} .*'Counts'"):
+            start_run(hooks, resume=checkpoint)
+    start_run([Counts(), Hook()], resume=checkpoint)  # which has no state
+
+
+@pytest.mark.parametrize(
+    ("file", "content"), [("optimizer.pt", b""), ("hooks-0.pt", pickle.dumps(Counts)), ("model.safetensors", b"")]
+)
+def test_file_that_cannot_be_read_is_named_and_runs_nothing(start_run: StartRun, file: str, content: bytes) -> None:
+    run = start_run([Counts()])
+    checkpoint = save_checkpoint(run, keep=1)
+    (checkpoint / file).write_bytes(content)
+    with pytest.raises(CheckpointError, match=f"{checkpoint}"):
+        start_run([Counts()], resume=checkpoint)
+
+
+def test_later_checkpoints_are_deleted(start_run: StartRun) -> None:
+    run = start_run()
+    for step in (2, 4, 6):
+        (run.directory / "checkpoints" / f"step-{step:08d}").mkdir(parents=True)
+    for _ in range(4):
+        run.clock.advance(8)
+    retire_later_checkpoints(run)
+    assert sorted(path.name for path in (run.directory / "checkpoints").iterdir()) == ["step-00000002", "step-00000004"]
+
+
+def test_fork_needs_a_step_of_its_own() -> None:
+    refuse_short_fork(3, 4)
+    with pytest.raises(CheckpointError, match=r"\b4 steps .*step 4\b.*--max_steps"):
+        refuse_short_fork(4, 4)

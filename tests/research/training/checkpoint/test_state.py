@@ -1,0 +1,69 @@
+"""What others than the run itself read of a checkpoint."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from research.edits.records import Parent, Record
+from research.training.checkpoint.find import CheckpointError, Start
+from research.training.checkpoint.save import save_checkpoint
+from research.training.checkpoint.state import (
+    STATE,
+    find_parent,
+    parent_at,
+    read_checkpoint_model,
+    read_records,
+    read_state,
+)
+from research.training.loop import train
+from tests.research.conftest import StartRun
+
+RECORD = Record(1, 2, 0.5, "freeze", {"modules": "encoder"}, "timeline entry 1", [20, 5], [20, 20])
+
+
+@pytest.mark.parametrize("content", [None, "", "{", "[]", "{}", '{"step": 4}'])
+def test_state_that_cannot_be_read_is_named(tmp_path: Path, content: str | None) -> None:
+    if content is not None:
+        (tmp_path / STATE).write_text(content, encoding="utf-8")
+    with pytest.raises(CheckpointError, match=rf"{tmp_path}/state\.json"):
+        read_state(tmp_path)
+
+
+def test_records_are_those_of_the_journal() -> None:
+    journal = json.loads(json.dumps([vars(RECORD)]))
+    assert read_records(journal) == (RECORD,)
+    del journal[0]["clock"], journal[0]["skipped"]  # as an earlier version wrote them
+    assert read_records(journal) == (RECORD,)
+
+
+def test_parent_of_a_fork_is_the_run_at_the_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    checkpoint = tmp_path / "runs" / "a" / "checkpoints" / "step-00000002"
+    checkpoint.mkdir(parents=True)
+    (tmp_path / "runs" / "a" / "config.yaml").touch()
+    state = {"clock": {"step": 2}, "journal": [vars(RECORD)], "parent": {"run": "b", "step": 1, "journal": []}}
+    (checkpoint / STATE).write_text(json.dumps(state))
+    expected = Parent("runs/a", 2, (RECORD,))
+    assert parent_at("runs/a@2", checkpoint) == expected
+    assert find_parent(Start(checkpoint, is_fork=True), "runs/a@2") == expected
+    assert find_parent(Start(checkpoint), None) == Parent("b", 1, ())  # of a fork that is resumed
+    (checkpoint / STATE).write_text(json.dumps({**state, "parent": None}))
+    assert find_parent(Start(checkpoint), None) is None
+
+
+def test_model_of_a_checkpoint_has_its_weights_and_labels(start_run: StartRun) -> None:
+    run = start_run(max_steps=1)
+    train(run)
+    checkpoint = save_checkpoint(run, keep=1)
+    weights, labels = read_checkpoint_model(run.encoder_with_head, checkpoint)
+    assert labels == ["negative", "positive"]
+    own = run.encoder_with_head.state_dict()
+    assert weights.keys() == own.keys()
+    assert all(torch.equal(value, own[name]) for name, value in weights.items())
+    (checkpoint / "model.safetensors").write_bytes(b"")
+    with pytest.raises(CheckpointError, match=rf"{checkpoint}: .*model\.safetensors"):
+        read_checkpoint_model(run.encoder_with_head, checkpoint)

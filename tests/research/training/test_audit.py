@@ -1,0 +1,178 @@
+"""What must hold before a run trains on after edits."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from research.learning.optimizer import apply_schedule, create_optimizer
+from research.learning.schedules import Schedule
+from research.model.encoder_with_head import EncoderWithHead
+from research.model.families import model_blocks
+from research.model.parameters import trainable_parameters
+from research.settings.config import Choice, RunConfig
+from research.training.audit import (
+    AuditError,
+    check_compiled,
+    check_gradients_arrive,
+    check_optimizer,
+    check_rates,
+    check_replicas,
+    check_unchanged,
+    describe_unused,
+    without_gradient,
+)
+from research.training.wrapping import Wrapped
+from tests.limits import HANG_LIMIT
+from tests.research.model.tiny_encoders import tiny_batch, tiny_model
+
+Pair = tuple[EncoderWithHead, torch.optim.Optimizer]
+
+
+def made() -> Pair:
+    """Return a model and its optimizer, which agree."""
+    model = tiny_model("bert")
+    return model, create_optimizer(model_blocks(model.encoder, model.head), RunConfig())
+
+
+def test_optimizer_must_have_every_parameter_once_and_no_other() -> None:
+    model, optimizer = made()
+    check_optimizer(model, optimizer)
+    old = model.get_parameter("head.out.bias")
+    model.head.get_submodule("out").register_parameter("bias", nn.Parameter(torch.zeros(3)))
+    with pytest.raises(AuditError, match=r"head\.out\.bias .*\b0 groups"):
+        check_optimizer(model, optimizer)
+    model.head.get_submodule("out").register_parameter("bias", old)
+    group = optimizer.param_groups[0]
+    group["params"].append(nn.Parameter(torch.zeros(5, 7)))
+    with pytest.raises(AuditError, match=r"\[5, 7\]"):
+        check_optimizer(model, optimizer)
+    group["params"][-1] = old
+    with pytest.raises(AuditError, match=r"head\.out\.bias .*\b2 groups"):
+        check_optimizer(model, optimizer)
+
+
+def test_frozen_parameter_must_have_no_gradient() -> None:
+    model, optimizer = made()
+    model(**tiny_batch(), labels=torch.tensor([0, 1, 2])).loss.backward()
+    check_optimizer(model, optimizer)
+    model.get_parameter("head.out.bias").requires_grad_(False)
+    with pytest.raises(AuditError, match=r"gradient; head\.out\.bias [^;]*$"):
+        check_optimizer(model, optimizer)
+
+
+def test_rates_must_be_the_schedules() -> None:
+    _, optimizer = made()
+    schedule = Schedule(Choice("linear"), num_warmup_steps=0, num_training_steps=4)
+    schedule.step()
+    with pytest.raises(AuditError, match=r"set_lr.*layer\.1 has 0\.0001 .* 7\.5e-05"):
+        check_rates(optimizer, schedule)
+    apply_schedule(optimizer, schedule)
+    check_rates(optimizer, schedule)
+    optimizer.param_groups[-1]["lr"] *= 1 + 1e-12
+    with pytest.raises(AuditError, match="head has") as caught:
+        check_rates(optimizer, schedule)
+    assert "embeddings" not in str(caught.value)
+
+
+def compare(first: Pair, second: Pair) -> list[str | None]:
+    """Compare the models of two processes, which are threads here; return the error of each."""
+    barrier, slots = threading.Barrier(2, timeout=HANG_LIMIT), [torch.empty(0)] * 2
+
+    def check(rank: int, pair: Pair) -> str | None:
+        def gather(own: Tensor) -> Tensor:
+            slots[rank] = own
+            barrier.wait()
+            found = torch.cat(slots)
+            barrier.wait()
+            return found
+
+        try:
+            check_replicas(*pair, gather, 2)
+        except AuditError as error:
+            return str(error)
+        return None
+
+    with ThreadPoolExecutor(2) as pool:
+        return list(pool.map(check, range(2), (first, second)))
+
+
+def test_replicas_must_agree_bit_for_bit() -> None:
+    def change_value(model: EncoderWithHead, optimizer: torch.optim.Optimizer) -> None:
+        with torch.no_grad():
+            bias = model.get_parameter("head.out.bias")
+            bias[1] = torch.nextafter(bias[1], torch.tensor(9.0))
+
+    def change_buffer(model: EncoderWithHead, optimizer: torch.optim.Optimizer) -> None:
+        model.get_buffer("head.shift").add_(1)
+
+    def freeze(model: EncoderWithHead, optimizer: torch.optim.Optimizer) -> None:
+        model.get_parameter("head.out.bias").requires_grad_(False)
+
+    def change_rate(model: EncoderWithHead, optimizer: torch.optim.Optimizer) -> None:
+        optimizer.param_groups[-1]["lr"] *= 1 + 1e-15
+
+    assert compare(made(), made()) == [None, None]
+    for change, named in (
+        (change_value, "values of head.out.bias"),
+        (change_buffer, "buffer head.shift"),
+        (freeze, "head.out.bias is frozen"),
+        (change_rate, "rate of head"),
+    ):
+        other = made()
+        change(*other)
+        for error in compare(made(), other):
+            assert error is not None, named
+            assert named in error
+            assert error.count(" differs") == 1
+
+
+def test_replicas_of_different_structure_are_told_by_their_sizes() -> None:
+    model = tiny_model("bert", "linear")
+    optimizer = create_optimizer(model_blocks(model.encoder, model.head), RunConfig())
+    first, second = compare(made(), (model, optimizer))
+    assert first == second
+    assert first is not None
+    own, others = (int(number) for number in first.partition("[")[2].partition("]")[0].split(", "))
+    assert own == others + 1  # the probe's buffer
+
+
+def test_compiled_model_and_wrappers_must_know_what_trains() -> None:
+    model, _ = made()
+    for is_compiled in (True, False):
+        check_compiled(model, Wrapped(model, trainable_parameters(model), is_compiled))
+    wrapped = Wrapped(model, trainable_parameters(model), is_compiled=True)
+    check_unchanged(model, wrapped)
+    model.get_parameter("head.out.bias").requires_grad_(False)
+    with pytest.raises(AuditError, match=r"head\.out\.bias"):
+        check_compiled(model, wrapped)
+    with pytest.raises(AuditError, match=r"head\.out\.bias.*run\.edit\."):
+        check_unchanged(model, wrapped)
+    check_compiled(model, Wrapped(model, wrapped.trainable))
+    model.get_parameter("head.out.bias").requires_grad_(True)
+    model.head.get_submodule("out").register_parameter("bias", nn.Parameter(torch.zeros(3)))
+    with pytest.raises(AuditError, match=r"head\.out\.bias, 1 that left"):
+        check_unchanged(model, wrapped)
+
+
+def test_parameters_without_a_gradient_are_named_with_how_to_freeze_them() -> None:
+    model, _ = made()
+    model.get_parameter("head.out.bias").requires_grad_(False)
+    model(**tiny_batch(), labels=torch.tensor([0, 1, 2])).loss.backward()
+    check_gradients_arrive(model)
+    assert without_gradient(model) == []
+    layer = [name for name, _ in model.named_parameters() if ".layer.1." in name]
+    for name in layer:
+        model.get_parameter(name).grad = None
+    assert without_gradient(model) == layer
+    described = describe_unused(model, layer)
+    assert ", ".join(layer[:5]) in described
+    assert layer[5] not in described
+    assert f" {len(layer) - 5} more" in described
+    assert "--freeze encoder.layer[1])" in described or "--freeze encoder.layer[-1])" in described
+    with pytest.raises(AuditError, match="; ".join(f"{name} got none" for name in layer)):
+        check_gradients_arrive(model)

@@ -1,0 +1,240 @@
+"""Edits that hooks and conditions ask for are applied at the next boundary, refused, or skipped."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+import torch
+
+from research import Hook, register_edit
+from research.edits.base import Editable, EditError
+from research.records.results import weights_sha256
+from research.training.api import Run
+from research.training.checkpoint.save import save_checkpoint
+from research.training.loop import train
+from research.training.run import TrainingRun
+from tests.messages import collected
+from tests.research.conftest import StartRun
+from tests.research.edits.conflicts import PLANNED, WAITING
+
+STEP_OF_EDIT = {
+    "on_train_start": 0,
+    "on_epoch_start": 0,
+    "on_batch": 1,
+    "after_backward": 1,
+    "before_step": 1,
+    "after_step": 1,
+    "before_evaluate": 2,
+    "after_evaluate": 2,
+    "on_epoch_end": 6,
+}
+"""Points, and after which step an edit is applied that is asked for there first."""
+REFUSED = ("after_edits", "end_of_step", "on_train_end")
+
+
+def hook_that_asks(point: str, *, at_call: int = 1, **edits: Any) -> Hook:
+    """Return a hook that asks at a point, the first time or a later one."""
+    calls = 0
+
+    def ask(self: Hook, run: Run, *arguments: Any) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == at_call:
+            for name, argument in edits.items():
+                getattr(run.edit, name)(argument)
+
+    hook: Hook = type("Asks", (Hook,), {point: ask})()
+    return hook
+
+
+@pytest.mark.parametrize("point", STEP_OF_EDIT)
+def test_edit_is_applied_at_the_next_boundary(start_run: StartRun, point: str) -> None:
+    run = start_run([hook_that_asks(point, freeze="encoder")], max_steps=8, evaluate_every="2st")
+    train(run)
+    assert [(record.step, record.name, record.asked_by) for record in run.journal] == [
+        (STEP_OF_EDIT[point], "freeze", "hook Asks")
+    ]
+    assert run.journal[0].trainable_parameters[0] > run.journal[0].trainable_parameters[1] == 66
+
+
+@pytest.mark.parametrize("point", REFUSED)
+def test_edit_is_refused_where_a_checkpoint_would_miss_it(start_run: StartRun, point: str) -> None:
+    run = start_run([hook_that_asks(point, freeze="encoder")], timeline=[{"at": "1st", "scale_lr": 0.5}])
+    with pytest.raises(EditError, match=f"freeze.* {point} .*hook Asks"):
+        train(run)
+
+
+def test_edit_asked_for_after_the_last_boundary_is_reported_as_not_applied(
+    start_run: StartRun,
+) -> None:
+    run = start_run([hook_that_asks("after_evaluate", at_call=2, freeze="encoder")], evaluate_every="4st")
+    train(run)
+    with collected() as lines:
+        run.evaluate("test")
+    assert run.journal == []
+    assert len([line for line in lines if "freeze(modules='encoder')" in line and "hook Asks" in line]) == 1
+
+
+def test_several_edits_of_a_boundary_keep_their_order(start_run: StartRun) -> None:
+    hook = hook_that_asks("after_step", replace_head="mean", reinitialize="encoder.layer[1]", scale_lr=0.5)
+    run = start_run([hook], timeline=[{"at": "1st", "freeze": "encoder.embeddings"}])
+    train(run)
+    assert [record.name for record in run.journal] == ["freeze", "replace_head", "reinitialize", "scale_lr"]
+    assert [record.asked_by for record in run.journal] == ["timeline entry 1", *["hook Asks"] * 3]
+
+
+def test_layers_that_only_change_their_numbers_keep_their_optimizer_state(start_run: StartRun) -> None:
+    hook = hook_that_asks("after_step", at_call=3, reinitialize="encoder.layer[1]", drop_layers="encoder.layer[0]")
+    run = start_run([hook], max_steps=3)
+    train(run)
+    state = {name for name, p in run.encoder_with_head.named_parameters() if p in run.optimizer.state}
+    assert not any(".layer.0." in name for name in state), "it began anew"
+    assert any(name.startswith("head.") for name in state)
+
+
+@pytest.mark.parametrize(
+    ("point", "ask", "message"),
+    [
+        ("after_step", lambda run: run.skip_step("no"), "before_step.* after_step"),
+        ("before_step", lambda run: run.backward(None), "after_backward.* before_step"),
+        ("after_step", lambda run: run.log({"loss": 1.0}), "'loss'"),
+        ("after_step", lambda run: run.log({"learning_rate/x": 1.0}), "'learning_rate/x'"),
+        ("after_step", lambda run: run.log({"mine": "much"}), "'mine'.*'much'"),
+        ("after_step", lambda run: run.edit.freeze([]), "empty list"),
+    ],
+)
+def test_what_cannot_be_asked_is_refused(start_run: StartRun, point: str, ask: Any, message: str) -> None:
+    hook: Hook = type("Asks", (Hook,), {point: lambda self, run, *arguments: ask(run)})()
+    with pytest.raises(ValueError, match=message):
+        train(start_run([hook]))
+
+
+def test_random_numbers_are_shared_and_leave_the_training_stream_alone(start_run: StartRun) -> None:
+    drawn: list[torch.Tensor] = []
+
+    class Draws(Hook):
+        def before_step(self, run: Run) -> None:
+            before = torch.get_rng_state()
+            with run.shared_random_numbers():
+                drawn.append(torch.rand(3))
+            assert torch.equal(torch.get_rng_state(), before)
+
+    train(start_run([Draws()], max_steps=2))
+    torch.manual_seed(1234)
+    train(start_run([Draws()], max_steps=2))
+    assert torch.equal(drawn[0], drawn[2])
+    assert torch.equal(drawn[1], drawn[3])
+    assert not torch.equal(drawn[0], drawn[1])
+
+
+def test_edit_is_refused_in_an_evaluation_that_begins_there_too(start_run: StartRun) -> None:
+    class Evaluates(Hook):
+        def end_of_step(self, run: Run) -> None:
+            run.evaluate("validation")
+
+    waiting = [{"when": "above(validation/loss, 0)", "freeze": "encoder"}]
+    run = start_run([Evaluates()], evaluate_every="3st", timeline=waiting)
+    with pytest.raises(EditError, match=r"end_of_step .*timeline entry 1"):
+        train(run)
+
+
+def test_what_never_came_is_reported(start_run: StartRun) -> None:
+    class Stops(Hook):
+        def after_step(self, run: Run) -> None:
+            run.stop("enough")
+
+    timeline = [
+        {"at": "1st", "scale_lr": 0.5},
+        {"at": "100%", "freeze": "encoder"},
+        {"when": "above(validation/loss, 99)", "set_dropout": 0.2},
+    ]
+    run = start_run([Stops()], max_steps=8, evaluate_every="2st", timeline=timeline)
+    with collected() as lines:
+        train(run)
+    assert [record.name for record in run.journal] == ["scale_lr"]
+    for values in (
+        r"step 1 of 8: enough",
+        r"step 1, .*step 8: freeze\(modules='encoder'\)",
+        r"above\(validation/loss, 99\) .*: set_dropout\(p=0\.2, modules='all'\)",
+    ):
+        assert len([line for line in lines if re.search(values, line)]) == 1, values
+
+
+@pytest.mark.parametrize(
+    ("every", "step"),
+    [
+        (1, 1),  # the planned edit of step 2 would no longer be possible
+        (2, 2),  # the planned edit of the same boundary comes first
+        (3, 3),
+    ],
+)
+def test_conflict_is_skipped_as_a_whole_and_journaled(start_run: StartRun, every: int, step: int) -> None:
+    timeline = [*PLANNED, {**WAITING, "on_conflict": "skip"}]
+    run = start_run(max_steps=8, evaluate_every=f"{every}st", timeline=timeline)
+    train(run)
+    skipped = [(record.step, record.name) for record in run.journal if record.skipped is not None]
+    assert skipped == [(step, "add_lora"), (step, "set_dropout")]
+    assert all("add_lora" in str(record.skipped) for record in run.journal if record.skipped)
+    assert [record.step for record in run.journal if record.skipped is None] == [2, 5]
+
+
+@register_edit("shrink_by_norm", changes_parameters=False)
+def shrink_by_norm(run: Editable) -> None:
+    """Read values, which a rehearsal does not have."""
+    for parameter in run.encoder_with_head.head.parameters():
+        parameter.data /= 1 + float(parameter.detach().norm())
+
+
+def test_conflict_that_cannot_be_checked_is_skipped(start_run: StartRun) -> None:
+    class Asks(Hook):
+        def after_step(self, run: Run) -> None:
+            if run.clock.step in (2, 3):  # right before the condition comes true, and at the same boundary
+                run.edit.shrink_by_norm()
+
+    for step in (3, 5):
+        waiting = {"when": "below(validation/loss, 9)", "freeze": "encoder", "on_conflict": "skip"}
+        run = start_run([Asks()], max_steps=6, evaluate_every=f"{step}st", timeline=[waiting])
+        train(run)
+        done = [(record.step, record.name, record.skipped is None) for record in run.journal]
+        assert set(done) == {(2, "shrink_by_norm", True), (3, "shrink_by_norm", True), (step, "freeze", False)}
+        (skipped,) = [record.skipped for record in run.journal if record.skipped is not None]
+        assert "shrink_by_norm" in skipped
+
+
+def test_conditional_edit_is_applied_where_it_can_be(start_run: StartRun) -> None:
+    run = start_run(max_steps=8, evaluate_every="6st", timeline=[*PLANNED, {**WAITING, "on_conflict": "skip"}])
+    train(run)
+    assert [(record.step, record.name) for record in run.journal if record.skipped is None] == [
+        (2, "add_lora"),
+        (5, "merge_lora"),
+        (6, "add_lora"),
+        (6, "set_dropout"),
+    ]
+
+
+def test_conflict_ends_the_run_if_the_entry_says_so(start_run: StartRun) -> None:
+    timeline = [*PLANNED, {**WAITING, "on_conflict": "error"}]
+    with pytest.raises(EditError, match="add_lora"):
+        train(start_run(max_steps=8, evaluate_every="3st", timeline=timeline))
+
+
+def test_skipped_edit_is_not_done_by_a_resumed_run(start_run: StartRun) -> None:
+    class Save(Hook):
+        def end_of_step(self, run: Run) -> None:
+            if run.clock.step == 4 and run.start is None:
+                assert isinstance(run, TrainingRun)
+                save_checkpoint(run, keep=1)
+
+    settings = {
+        "max_steps": 8,
+        "evaluate_every": "3st",
+        "timeline": [*PLANNED, {**WAITING, "on_conflict": "skip"}],
+    }
+    whole = start_run([Save()], **settings)
+    train(whole)
+    resumed = start_run([Save()], resume=whole.directory / "checkpoints" / "step-00000004", **settings)
+    train(resumed)
+    assert resumed.journal == whole.journal
+    assert weights_sha256(resumed.encoder_with_head) == weights_sha256(whole.encoder_with_head)

@@ -1,0 +1,47 @@
+"""Whether edits fit beside what is planned."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from research.edits.base import request_edit
+from research.edits.records import EditRequest
+from research.training.conflicts import conflict_of
+from tests.research.conftest import StartRun
+
+
+def edit(**edits: Any) -> list[EditRequest]:
+    return [request_edit(name, value, "the test") for name, value in edits.items()]
+
+
+@pytest.mark.parametrize(
+    ("pending", "requests", "planned", "reason"),
+    [
+        ([], edit(freeze="encoder"), [], None),
+        ([], edit(add_lora={"r": 2}), [edit(merge_lora=True)], None),
+        ([], edit(merge_lora=True), [], "merge_lora"),
+        (edit(add_lora={"r": 2}), edit(merge_lora=True), [], None),  # asked for at this boundary
+        (edit(add_lora={"r": 2}), edit(add_lora={"r": 4}), [], r"add_lora.*r=4"),
+        ([], edit(add_lora={"r": 4}), [edit(scale_lr=0.5), edit(add_lora={"r": 2})], r"add_lora.*r=2"),
+        ([], edit(freeze="encoder"), [edit(freeze="head")], "freeze|train"),
+    ],
+)
+def test_conflict_is_that_of_pending_requested_or_planned_edits(
+    start_run: StartRun,
+    pending: list[EditRequest],
+    requests: list[EditRequest],
+    planned: list[list[EditRequest]],
+    reason: str | None,
+) -> None:
+    run = start_run()
+    names = [name for name, _ in run.encoder_with_head.named_parameters()]
+    found = conflict_of(run, pending, requests, planned)
+    assert (found is None) == (reason is None)
+    if reason is not None:
+        assert re.search(reason, str(found))
+        assert "\n" not in str(found)
+    assert [name for name, _ in run.encoder_with_head.named_parameters()] == names
+    assert (run.journal, run.clock.step) == ([], 0)

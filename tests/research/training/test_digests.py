@@ -1,0 +1,55 @@
+"""Hashes of everything that a run consists of."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from research.training.digests import digests, hash_value
+from research.training.loop import train
+from tests.research.conftest import StartRun
+
+
+def test_equal_values_have_equal_hashes() -> None:
+    value = {"a": [1, 2.5, None, True], "b": {"c": torch.arange(3)}}
+    assert hash_value(value) == hash_value({"a": (1, 2.5, None, True), "b": {"c": torch.arange(3)}})
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (1, 1.0),
+        ("1", 1),
+        ([1, [2]], [[1], 2]),
+        ([[1], 2], [[1, 2]]),
+        ({"a": 1}, {"b": 1}),
+        (torch.zeros(2), torch.zeros(2, dtype=torch.float64)),
+        (torch.zeros(4), torch.zeros(2, 2)),
+        (torch.zeros(1), -torch.zeros(1)),
+        (torch.tensor(1.0), torch.nextafter(torch.tensor(1.0), torch.tensor(2.0))),
+    ],
+)
+def test_different_values_have_different_hashes(one: Any, other: Any) -> None:
+    assert hash_value(one) != hash_value(other)
+
+
+def test_bits_are_hashed_whatever_the_layout() -> None:
+    tensor = torch.arange(6.0).view(2, 3)
+    assert hash_value(tensor.T.contiguous().T) == hash_value(tensor)
+
+
+def test_digests_name_what_differs_between_two_runs(start_run: StartRun) -> None:
+    first, second = start_run(max_steps=3), start_run(max_steps=3)
+    before, again = digests(first), digests(second)
+    assert before == again
+    second.encoder_with_head.get_parameter("head.out.bias").data.add_(1)
+    changed = digests(second)
+    assert {name for name in changed if changed[name] != before[name]} == {"weight head.out.bias"}
+    train(first)
+    after = digests(first)
+    same = {name for name in before if after[name] == before[name]}
+    assert {"which parameters train", "journal"} <= same
+    assert not {"clock", "schedule", "weight head.out.bias", "optimizer's settings of head, with weight decay"} & same
+    assert "optimizer's exp_avg of head.out.bias" in after.keys() - before.keys()

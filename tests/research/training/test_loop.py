@@ -1,0 +1,78 @@
+"""The training loop: its points in order, and the gradient of a step."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from research import Hook
+from research.data.batches.batch import Batch
+from research.training.api import Run, StepMetrics
+from research.training.loop import train
+from research.training.nonfinite import NonFiniteError
+from tests.research.conftest import StartRun
+
+
+@pytest.mark.parametrize("micro_batch_size", [1, 3, 5])
+def test_micro_batches_change_no_gradient(start_run: StartRun, micro_batch_size: int) -> None:
+    steps: list[StepMetrics] = []
+    for size in (8, micro_batch_size):
+        run = start_run(max_steps=1, optimizer="sgd", lr=1e-9, head_lr=1e-9, micro_batch_size=size)
+        train(run)
+        assert run.last_step is not None
+        steps.append(run.last_step)
+    assert steps[1].loss == pytest.approx(steps[0].loss, rel=1e-5)
+    assert steps[1].gradient_norm == pytest.approx(steps[0].gradient_norm, rel=1e-4)
+    assert (steps[0].num_examples, steps[0].skipped) == (8, False)
+
+
+def test_loss_of_a_step_is_the_mean_over_its_examples(start_run: StartRun) -> None:
+    losses: list[torch.Tensor] = []
+
+    class Compares(Hook):
+        def on_batch(self, run: Run, batch: Batch) -> None:
+            with torch.no_grad():
+                logits = run.encoder_with_head(**batch.inputs).logits
+            losses.append(torch.nn.functional.cross_entropy(logits, batch.labels, reduction="none"))
+
+    run = start_run([Compares()], max_steps=6, micro_batch_size=3)  # the last step of the epoch has 7 rows
+    train(run)
+    assert run.last_step is not None
+    assert run.last_step.num_examples == 7
+    assert run.last_step.loss == pytest.approx(float(torch.cat(losses[-3:]).mean()), rel=1e-5)
+
+
+def test_gradients_are_clipped_to_their_norm(start_run: StartRun) -> None:
+    moved = []
+    for limit in (0.0, 0.01):
+        rates = {"optimizer": "sgd", "lr": 1.0, "head_lr": 1.0, "layer_decay": 1.0, "weight_decay": 0.0}
+        run = start_run(max_steps=1, schedule="constant", warmup="0st", max_grad_norm=limit, **rates)
+        before = [parameter.detach().clone() for parameter in run.model.parameters()]
+        train(run)
+        assert run.last_step is not None
+        pairs = zip(run.model.parameters(), before, strict=True)
+        norm = math.sqrt(sum(float((now - then).detach().square().sum()) for now, then in pairs))
+        moved.append((norm, run.last_step.gradient_norm))
+    assert moved[0][0] == pytest.approx(moved[0][1], rel=1e-4)
+    assert moved[1][0] == pytest.approx(0.01, rel=1e-3)
+    assert moved[1][1] == moved[0][1]
+
+
+class Poison(Hook):
+    """Makes the loss of the second step infinite."""
+
+    def on_batch(self, run: Run, batch: Batch) -> None:
+        if run.clock.step == 1:
+            run.encoder_with_head.get_parameter("head.out.bias").data.fill_(math.inf)
+
+
+def test_loss_that_is_not_finite_ends_the_run_with_the_rows(start_run: StartRun) -> None:
+    run = start_run([Poison()])
+    with pytest.raises(NonFiniteError, match=r"Step 2: .* rows \d+(, \d+){7} .*--on_nonfinite skip"):
+        train(run)
+    assert run.clock.step == 1
+    skipping = start_run([Poison()], on_nonfinite="skip", max_steps=3)
+    train(skipping)
+    assert (skipping.clock.step, skipping.num_skipped) == (3, 2)

@@ -1,0 +1,58 @@
+"""What lies around the model, and the parameters it was made for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from torch import nn
+
+from research.model.parameters import trainable_parameters
+from research.training.wrapping import Wrapped, reduced_sizes, rewrap, wrap
+from tests.research.model.tiny_encoders import tiny_batch, tiny_model
+
+
+@pytest.fixture(params=["no", "bf16"])
+def accelerator(request: pytest.FixtureRequest) -> Iterator[Accelerator]:
+    AcceleratorState._reset_state()
+    yield Accelerator(mixed_precision=request.param, cpu=True)
+    AcceleratorState._reset_state()
+
+
+def test_wrapped_fits_while_the_same_parameters_train_in_the_same_order() -> None:
+    first, second = nn.Linear(2, 3), nn.Linear(3, 1)
+    model = nn.Sequential(first, second)
+    wrapped = Wrapped(model, trainable_parameters(model))
+    assert wrapped.fits(model)
+    assert wrapped.num_trainable == 2 * 3 + 3 + 3 + 1
+    assert not wrapped.fits(nn.Sequential(second, first))
+    first.bias.requires_grad_(False)
+    assert not wrapped.fits(model)
+    first.bias.requires_grad_(True)
+    first.bias = nn.Parameter(first.bias.detach().clone())
+    assert not wrapped.fits(model)
+
+
+def test_wrapped_model_computes_in_the_precision_asked_for(accelerator: Accelerator) -> None:
+    model = tiny_model("bert").eval()
+    plain = model(**tiny_batch()).logits
+    wrapped = wrap(accelerator, model, None)
+    mixed = wrapped.module(**tiny_batch()).logits
+    assert torch.equal(mixed, plain) == (accelerator.mixed_precision == "no")
+    torch.testing.assert_close(mixed, plain, rtol=0.05, atol=0.05)
+    assert (wrapped.is_compiled, reduced_sizes(wrapped.module)) == (False, None)
+
+
+def test_wrappers_are_made_anew_for_what_trains_now(accelerator: Accelerator) -> None:
+    model = tiny_model("bert").eval()
+    before = wrap(accelerator, model, None)
+    expected = before.module(**tiny_batch()).logits
+    model.encoder.requires_grad_(False)
+    assert not before.fits(model)
+    now = rewrap(accelerator, before, model, None)
+    assert now.fits(model)
+    assert now.num_trainable == sum(parameter.numel() for parameter in model.head.parameters())
+    assert torch.equal(now.module(**tiny_batch()).logits, expected)  # under the same precision, once

@@ -101,6 +101,7 @@ def options(function: Any) -> tuple[Option, ...]:
     [
         (3, {"size": 3}),
         ({"wide": True}, {"wide": True}),
+        ({"wid": True}, {"wid": True}),  # so that the misspelt argument is named
         ({}, {}),
         (True, {}),
         (None, {}),

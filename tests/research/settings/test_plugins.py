@@ -71,6 +71,17 @@ def test_module_that_a_plugin_misses_is_no_missing_plugin(place: Path) -> None:
     check_plugins(["midway_test_needy"])
     with pytest.raises(ModuleNotFoundError, match="no_such_module_here"):
         import_plugins(["midway_test_needy"])
+    (place / "midway_test_raising.py").write_text("raise ModuleNotFoundError('mine')\n")
+    with pytest.raises(ModuleNotFoundError, match="^mine$"):
+        import_plugins(["midway_test_raising"])
+
+
+def test_plugin_is_the_users_code_even_among_installed_packages(place: Path) -> None:
+    (place / "site-packages").mkdir()
+    (place / "site-packages" / "mine.py").write_text("")
+    assert not is_users(str(place / "site-packages" / "mine.py"))
+    import_plugins(["site-packages/mine.py"])
+    assert is_users(str(place / "site-packages" / "mine.py"))
 
 
 def test_plugin_that_ends_the_process_is_refused(place: Path) -> None:

@@ -29,9 +29,10 @@ def test_wrapped_fits_while_the_same_parameters_train_in_the_same_order() -> Non
     assert wrapped.fits(model)
     assert wrapped.num_trainable == 2 * 3 + 3 + 3 + 1
     assert not wrapped.fits(nn.Sequential(second, first))
-    first.bias.requires_grad_(False)
-    assert not wrapped.fits(model)
-    first.bias.requires_grad_(True)
+    for bias in (first.bias, second.bias):
+        bias.requires_grad_(False)
+        assert not wrapped.fits(model)
+        bias.requires_grad_(True)
     first.bias = nn.Parameter(first.bias.detach().clone())
     assert not wrapped.fits(model)
 

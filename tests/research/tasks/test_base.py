@@ -244,16 +244,16 @@ def test_forms_that_do_not_fit_are_refused(example: Example) -> None:
             example.task.check_forms(forms_of(values), "label")
 
 
-def test_single_values_are_no_lists() -> None:
+def test_single_values_are_not_lists() -> None:
     with pytest.raises(ValueError, match="'label'"):
         MultiLabel.check_forms(forms_of([("a", "str")]), "label")
 
 
-def test_zeros_and_ones_for_several_labels_are_no_numbers() -> None:
+def test_zeros_and_ones_for_several_labels_are_not_scores() -> None:
     with pytest.raises(ValueError, match="'label'"):
         Regression.check_forms(LabelForms(num_columns=2), "label")
 
 
-def test_what_is_no_task_is_not_registered() -> None:
+def test_class_that_is_not_a_task_is_not_registered() -> None:
     with pytest.raises(ValueError, match="subclass of Task"):
         register_task("no_task")(int)  # type: ignore[type-var]

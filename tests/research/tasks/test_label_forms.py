@@ -35,7 +35,7 @@ def test_fractions_are_noticed(value: str, has_fraction: bool) -> None:
     assert forms.has_fractions == has_fraction
 
 
-def test_fraction_in_a_text_is_none() -> None:
+def test_fraction_in_a_string_is_not_counted() -> None:
     forms = LabelForms()
     forms.add([("2.5", "str")], is_list=False)
     assert not forms.has_fractions
@@ -55,7 +55,7 @@ def test_fraction_in_a_text_is_none() -> None:
         ([], None),
     ],
 )
-def test_lists_of_zeros_and_ones_are_told_from_lists_of_labels(lists: list[str], length: int | None) -> None:
+def test_lists_of_zeros_and_ones_are_distinguished_from_lists_of_labels(lists: list[str], length: int | None) -> None:
     assert forms_of_lists(*lists).indicator_length == length
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from tokenizers import Tokenizer, models
-from transformers import BertTokenizer, PreTrainedTokenizerFast
+from tokenizers import Tokenizer, models, processors
+from transformers import PreTrainedTokenizerFast
 
 from research.data.batches.special_tokens import SpecialTokens, find_special_tokens
 from tests.research.data.batches.tokenizers_by_family import FAMILIES
@@ -26,12 +26,15 @@ def test_special_tokens_are_found_with_their_types(family: str, pair: bool) -> N
 
 
 def test_vocabulary_of_one_script_is_enough() -> None:
-    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    chinese = BertTokenizer(vocab={token: index for index, token in enumerate([*special, "的", "是"])})
-    assert (find_special_tokens(chinese, pair=True).prefix, find_special_tokens(chinese, pair=True).between) == (
-        (2,),
-        (3,),
+    backend = Tokenizer(models.BPE(vocab={"[PAD]": 0, "[CLS]": 1, "[SEP]": 2, "的": 3, "是": 4}, merges=[]))
+    special_tokens = [("[CLS]", 1), ("[SEP]", 2)]
+    backend.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B [SEP]", special_tokens=special_tokens
     )
+    chinese = PreTrainedTokenizerFast(tokenizer_object=backend)
+    assert chinese("one", add_special_tokens=False)["input_ids"] == []
+    found = find_special_tokens(chinese, pair=True)
+    assert (found.prefix, found.between, found.suffix) == ((1,), (2,), (2,))
 
 
 def test_tokenizer_without_any_known_text_is_refused() -> None:

@@ -1,4 +1,4 @@
-"""Rows with given labels, and the labels that became of them."""
+"""Rows with given labels, and the labels that were read from them."""
 
 from __future__ import annotations
 

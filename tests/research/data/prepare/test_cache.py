@@ -31,7 +31,7 @@ from tests.rights import modes_count
 
 @pytest.fixture
 def preparations(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Counts what is prepared instead of being found; the preparation itself is the real one."""
+    """Collects the kinds of entries that are prepared instead of found in the cache; the preparation itself is real."""
     counted: list[str] = []
     build = cache.fetch
 
@@ -72,7 +72,7 @@ def test_length_settings_need_no_second_pass(load: Loader, write_csv: WriteCsv, 
 
 
 @pytest.mark.parametrize("change", [{"cleaning": ["lowercase"]}, {"split_seed": 1}, {"limit_train": 5}])
-def test_other_settings_are_prepared_anew(
+def test_other_settings_are_prepared_again(
     load: Loader, write_csv: WriteCsv, preparations: list[str], change: dict[str, object]
 ) -> None:
     path = write_csv(*reviews(40))
@@ -122,7 +122,7 @@ class Shouted(SingleLabel):
 """
 
 
-def test_rows_are_prepared_anew_when_a_kind_of_labels_of_a_plugin_changes(
+def test_rows_are_prepared_again_when_a_plugins_kind_of_labels_changes(
     load: Loader, write_csv: WriteCsv, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, preparations: list[str]
 ) -> None:
     path = write_csv(*reviews(40))
@@ -140,7 +140,7 @@ def test_rows_are_prepared_anew_when_a_kind_of_labels_of_a_plugin_changes(
     assert preparations == ["rows", "rows"]
 
 
-def test_another_tokenizer_tokenizes_anew(
+def test_another_tokenizer_tokenizes_again(
     load: Loader, write_csv: WriteCsv, preparations: list[str], minilm: PreTrainedTokenizerBase
 ) -> None:
     from transformers import BertTokenizer

@@ -51,7 +51,7 @@ def test_texts_that_cleaning_makes_equal_stay_on_one_side(load: Loader, write_cs
     assert load.reported("200", "100 rows")
 
 
-def test_step_that_returns_no_text_is_refused() -> None:
+def test_step_must_return_text() -> None:
     with CLEANING.isolated():
 
         @register_cleaning("count")

@@ -45,5 +45,5 @@ def test_only_the_first_500_rows_decide(tmp_path: Path) -> None:
     assert contents(tmp_path, "body", ["a fine film"] * 500 + ["7"] * 5000) is Content.TEXT
 
 
-def test_no_columns_take_no_reading(tmp_path: Path) -> None:
+def test_nothing_is_read_for_no_columns(tmp_path: Path) -> None:
     assert look_at(TsvTable(tmp_path / "missing.tsv", "missing.tsv"), []) == {}

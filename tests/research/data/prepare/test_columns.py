@@ -43,7 +43,9 @@ def test_columns_are_guessed_and_reported(load: Loader, write_csv: WriteCsv, hea
         ("text,sentence1,sentence2,label", "reviews.csv .* text .*: text, sentence1, sentence2\\."),
     ],
 )
-def test_columns_that_are_not_clear_are_asked_for(load: Loader, write_csv: WriteCsv, header: str, message: str) -> None:
+def test_ambiguous_columns_are_refused_with_the_setting(
+    load: Loader, write_csv: WriteCsv, header: str, message: str
+) -> None:
     with pytest.raises(ValueError, match=message):
         load(write_csv(",".join("x" * (header.count(",") + 1)), header=header))
 
@@ -87,7 +89,7 @@ def test_an_unused_column_of_text_is_reported(load: Loader, write_csv: WriteCsv,
     assert not any("Warning" in line for line in load.said)
 
 
-def test_columns_that_are_named_are_taken(load: Loader, write_csv: WriteCsv) -> None:
+def test_named_columns_are_used(load: Loader, write_csv: WriteCsv) -> None:
     lines = [f"first {row},second {row},{row % 2},{row}" for row in range(40)]
     path = write_csv(*lines, header="a,b,label,score")
     splits = load(path, text_column="b", text_pair_column="a", label_column="label")

@@ -53,7 +53,9 @@ def test_ids_without_a_declared_name_are_bad_rows(load: Loader, tmp_path: Path, 
         load(path, unseen_labels=unseen_labels, task="single_label")
 
 
-def test_ids_in_a_test_file_are_told_from_ids_without_a_name(load: Loader, write_csv: WriteCsv, tmp_path: Path) -> None:
+def test_ids_in_place_of_declared_names_are_refused_with_the_names(
+    load: Loader, write_csv: WriteCsv, tmp_path: Path
+) -> None:
     declared = Dataset.from_dict(
         {"text": [f"named {row}" for row in range(20)], "label": [row % 2 for row in range(20)]},
         features=Features({"text": Value("string"), "label": ClassLabel(names=["x", "y"])}),

@@ -130,7 +130,7 @@ def test_labels_that_look_alike_are_found(alike: tuple[str, ...]) -> None:
     assert lookalikes(["neg", *alike, "unknown"]) == [list(alike)]
 
 
-def test_labels_that_look_different_are_no_lookalikes() -> None:
+def test_labels_that_look_different_are_not_grouped() -> None:
     assert lookalikes(["True", "False", "pos", "neg", "10", "100", "-1", "a-b", "''", '"']) == []
 
 
@@ -156,7 +156,7 @@ def test_label_is_read_as_text_with_its_form(
 
 
 @pytest.mark.parametrize("value", [None, "", "  ", "NaN", "<NA>", "#N/A", float("nan"), [None, ""]])
-def test_missing_label_is_told_from_a_bad_one(value: Any) -> None:
+def test_missing_labels_and_bad_labels_have_errors_of_their_own(value: Any) -> None:
     with pytest.raises(MissingLabelError):
         read_label(value, LabelForms(), typed=True)
     with pytest.raises(BadLabelError) as caught:

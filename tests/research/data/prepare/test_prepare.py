@@ -113,7 +113,7 @@ def test_a_label_column_of_ids_is_refused_if_nothing_can_be_carved(load: Loader,
         ([f"id {number}" for number in range(40)], "'label'.*40 .* 40 .*label_column"),
     ],
 )
-def test_labels_that_leave_too_few_rows_to_carve_are_explained(
+def test_reading_of_the_labels_is_reported_if_too_few_rows_are_left_to_carve(
     load: Loader, write_jsonl: WriteJsonl, labels: list[str], explained: str
 ) -> None:
     path = write_jsonl([{"text": f"text {row}", "label": label} for row, label in enumerate(labels)])

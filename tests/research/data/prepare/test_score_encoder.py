@@ -44,7 +44,7 @@ def test_integers_can_be_scores(load: Loader, write_csv: WriteCsv) -> None:
     assert str(splits.train.features["label"].dtype) == "float64"
 
 
-def test_scores_that_are_no_numbers_are_bad_rows(load: Loader, write_csv: WriteCsv) -> None:
+def test_scores_that_are_not_numbers_are_bad_rows(load: Loader, write_csv: WriteCsv) -> None:
     lines = [f"text {row},{row}" for row in range(30)]
     path = write_csv(*lines, "x,four", "y,1e999", "z,inf")
     with pytest.raises(

@@ -27,7 +27,7 @@ def test_labels_that_look_alike_are_kept_apart_and_reported(load: Loader, write_
     assert load.reported("Warning:", "'01' and '1'")
 
 
-def test_names_with_commas_are_no_lists(load: Loader, write_jsonl: WriteJsonl) -> None:
+def test_names_with_commas_are_not_lists(load: Loader, write_jsonl: WriteJsonl) -> None:
     load(write_jsonl(rows_with("Paris, France", "Lyon, France", "Rome, Italy")))
     assert not load.reported("label_separator")
 
@@ -52,14 +52,14 @@ def test_a_second_reading_is_reported_with_its_setting(
 
 
 @pytest.mark.parametrize(
-    ("labels", "told"),
+    ("labels", "expected"),
     [(["0.5", "1.0", "1.5"], "numbers"), ([[0, 1], [1, 0], [0, 1], [1]], "1 (10 rows) and 2 (30 rows)")],
 )
 def test_a_second_reading_of_json_is_reported(
-    load: Loader, write_jsonl: WriteJsonl, labels: list[object], told: str
+    load: Loader, write_jsonl: WriteJsonl, labels: list[object], expected: str
 ) -> None:
     load(write_jsonl([{"text": f"text {row}", "label": labels[row % len(labels)]} for row in range(40)]))
-    assert load.reported("Warning:", "'label'", told), load.said
+    assert load.reported("Warning:", "'label'", expected), load.said
 
 
 def test_clear_labels_cause_no_warning(load: Loader, write_csv: WriteCsv) -> None:

@@ -80,7 +80,7 @@ def test_validation_rows_need_labels(load: Loader, write_csv: WriteCsv, folder: 
 
 
 @pytest.mark.parametrize("column", ["lable", "labels", "Label", "target"])
-def test_label_column_of_another_name_is_not_taken_for_none(
+def test_label_column_with_another_name_is_refused(
     load: Loader, write_csv: WriteCsv, folder: Path, column: str
 ) -> None:
     write_csv("first,label 0", name="data/test.csv", header=f"text,{column}")
@@ -88,7 +88,7 @@ def test_label_column_of_another_name_is_not_taken_for_none(
         load(folder)
 
 
-def test_minus_one_is_a_label_where_training_rows_have_it(
+def test_minus_one_is_a_label_if_training_rows_have_it(
     load: Loader, write_csv: WriteCsv, write_jsonl: WriteJsonl
 ) -> None:
     folder = write_csv(*[f"text {row},{row % 3 - 1}" for row in range(30)], name="classes/train.csv").parent
@@ -163,7 +163,7 @@ def test_batches_of_unlabelled_rows_have_no_labels(
 
 
 @pytest.mark.parametrize("mark", ["NA", "None", "null"])
-def test_marks_of_missing_values_in_all_test_rows_are_no_labels(load: Loader, write_csv: WriteCsv, mark: str) -> None:
+def test_marks_of_missing_values_in_all_test_rows_are_not_labels(load: Loader, write_csv: WriteCsv, mark: str) -> None:
     folder = write_csv(*reviews(40), name="data/train.csv").parent
     write_csv(*(f"test {row},{mark}" for row in range(5)), name="data/test.csv")
     assert load(folder).unlabelled == ("test",)

@@ -55,7 +55,7 @@ def test_columns_of_any_type_may_lie_beside_text_and_label(load: Loader, write: 
 
 
 @pytest.mark.parametrize("content", ["not JSON", "[]", '{"info": {"features": {"label": {"_type": "ClassLabel"}}}}'])
-def test_broken_metadata_is_reported_and_left_aside(load: Loader, write: Write, content: str) -> None:
+def test_broken_metadata_is_reported_and_ignored(load: Loader, write: Write, content: str) -> None:
     splits = load(write(metadata={"huggingface": content}))
     assert splits.task.label_names == ("0", "1")
     assert load.reported("Warning:", "metadata of reviews.parquet")
@@ -107,7 +107,7 @@ def test_pages_that_do_not_have_their_checksum_are_refused(load: Loader, tmp_pat
         load(path)
 
 
-def test_load_refuses_a_parquet_file_that_is_none(load: Loader, tmp_path: Path) -> None:
+def test_file_that_is_not_parquet_is_refused(load: Loader, tmp_path: Path) -> None:
     (tmp_path / "reviews.parquet").write_text("text,label")
     with pytest.raises(ValueError, match=r"reviews\.parquet .*parquet file"):
         load(tmp_path / "reviews.parquet")

@@ -64,9 +64,9 @@ OTHERS: dict[str, Callable[[Path, Sequence[Row]], Path]] = {
     "aclimdb_archive": write_archive,
     "folder": write_folder,
 }
-"""How data of each kind are written that are no single file."""
+"""Writers for the kinds of data that are not a single file."""
 FIXED = {"imdb", "rotten_tomatoes", "hub"}
-"""Kinds whose rows are not ours to write; they have tests of their own."""
+"""Kinds with fixed rows; they have tests of their own."""
 
 
 def rows_of(splits: Splits) -> list[Row]:
@@ -144,7 +144,7 @@ class Mine(FileSource):
 """
 
 
-def test_a_kind_of_a_users_is_read_anew_when_its_code_changes(load: Loader, tmp_path: Path) -> None:
+def test_data_of_a_users_own_kind_are_read_again_when_its_code_changes(load: Loader, tmp_path: Path) -> None:
     write_file(tmp_path / "data.csv", ROWS).rename(tmp_path / "data.mine")
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "train.mine").write_bytes((tmp_path / "data.mine").read_bytes())

@@ -167,7 +167,7 @@ def test_other_archives_are_refused(load: Loader, tmp_path: Path, name: str, con
     assert "\n" not in str(caught.value)
 
 
-def test_changed_content_is_prepared_anew(load: Loader, tmp_path: Path) -> None:
+def test_changed_content_is_prepared_again(load: Loader, tmp_path: Path) -> None:
     path = put(tmp_path / "reviews.csv.gz", gzip.compress(CSV.encode()))
     load(path)
     put(path, gzip.compress(CSV.replace("café", "cafe").encode()))

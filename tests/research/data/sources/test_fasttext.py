@@ -44,7 +44,7 @@ def test_several_labels_in_some_lines_are_multi_label(load: Loader, tmp_path: Pa
         ("__label__pos caf\udce9", "invalid UTF-8"),
     ],
 )
-def test_line_that_is_no_row_is_a_bad_one(load: Loader, tmp_path: Path, line: str, reason: str) -> None:
+def test_line_that_is_not_a_row_is_a_bad_row(load: Loader, tmp_path: Path, line: str, reason: str) -> None:
     path = tmp_path / "reviews.txt"
     path.write_bytes("\n".join([line, *GOOD]).encode("utf-8", "surrogateescape"))
     with pytest.raises(BadRowsError, match=in_order("1 ", "41", f"reviews.txt, row 1: {reason}")):

@@ -1,4 +1,4 @@
-"""What --data stands for, and what is said of a name that stands for nothing."""
+"""What --data stands for, and the errors for what is not found."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def test_load_refuses_an_empty_name(load: Loader, spec: str) -> None:
         load(spec)
 
 
-def test_load_refuses_a_path_that_is_not_there(load: Loader, tmp_path: Path) -> None:
+def test_load_refuses_a_missing_path(load: Loader, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"'.*nothing\.csv'.*imdb, rotten_tomatoes"):
         load(tmp_path / "nothing.csv")
 
@@ -36,9 +36,7 @@ def test_folder_without_data_is_refused(load: Loader, tmp_path: Path) -> None:
         load(tmp_path)
 
 
-def test_settings_of_text_files_are_reported_where_no_file_is_read_with_them(
-    load: Loader, write_csv: WriteCsv, write_jsonl: WriteJsonl
-) -> None:
+def test_unused_settings_of_text_files_are_reported(load: Loader, write_csv: WriteCsv, write_jsonl: WriteJsonl) -> None:
     rows = [{"text": f"text {row}", "label": "pn"[row % 2]} for row in range(40)]
     settings = {"columns": ("text", "label"), "quoting": "none", "encoding": "utf-8"}
     pq.write_table(pa.Table.from_pylist(rows), parquet := write_csv(name="reviews.parquet"))

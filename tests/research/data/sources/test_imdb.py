@@ -1,4 +1,4 @@
-"""The packaged reviews, and the raw release as a folder and as an archive."""
+"""The raw IMDB release as a folder."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_review_that_is_not_utf8_is_named(load: Loader, release: Path) -> None:
 
 
 @pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
-def test_reviews_that_are_no_files_are_refused(load: Loader, tmp_path: Path, make: Callable[[Path], None]) -> None:
+def test_reviews_that_are_not_files_are_refused(load: Loader, tmp_path: Path, make: Callable[[Path], None]) -> None:
     for sentiment in ("neg", "pos"):
         (tmp_path / "train" / sentiment).mkdir(parents=True)
         (tmp_path / "train" / sentiment / "0_1.txt").write_text("good film")

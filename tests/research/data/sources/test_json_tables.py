@@ -155,7 +155,7 @@ def test_jsonl_reads_escapes_and_skips_blank_lines(load: Loader, write_jsonl: Wr
         ("[" * 100_000, "invalid JSON"),
     ],
 )
-def test_bad_line_of_a_jsonl_file_is_told_with_the_reason(
+def test_bad_line_of_a_jsonl_file_is_reported_with_the_reason(
     load: Loader, write_jsonl: WriteJsonl, row: str, reason: str
 ) -> None:
     rows = [{"text": f"review {row}", "label": row % 2} for row in range(9)]

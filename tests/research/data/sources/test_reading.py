@@ -18,7 +18,7 @@ def test_error_of_the_system_names_its_own_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "told"),
+    ("error", "expected"),
     [
         (OSError(errno.EIO, "ignored"), "data: Input/output error."),
         (OSError("half a page."), "data: it is damaged (half a page)."),
@@ -26,8 +26,8 @@ def test_error_of_the_system_names_its_own_file(tmp_path: Path) -> None:
         (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte"), "data: it is damaged ("),
     ],
 )
-def test_error_without_a_file_names_what_is_read(error: Exception, told: str) -> None:
-    with pytest.raises(ValueError, match=in_order(told)) as caught, reading("data"):
+def test_error_without_a_file_names_what_is_read(error: Exception, expected: str) -> None:
+    with pytest.raises(ValueError, match=in_order(expected)) as caught, reading("data"):
         raise error
     assert "\n" not in str(caught.value)
     assert caught.value.__cause__ is error

@@ -40,7 +40,7 @@ def test_saved_dict_is_read_with_its_splits(load: Loader, tmp_path: Path) -> Non
     assert load.reported("not used", "unsupervised")
 
 
-def test_changed_files_of_a_saved_dict_are_prepared_anew(load: Loader, tmp_path: Path) -> None:
+def test_changed_files_of_a_saved_dict_are_prepared_again(load: Loader, tmp_path: Path) -> None:
     DatasetDict(train=rows("old", 40), test=rows("test", 6)).save_to_disk(tmp_path / "saved")
     load(tmp_path / "saved")
     rows("new", 40).save_to_disk(tmp_path / "saved" / "train")

@@ -33,7 +33,7 @@ def test_folder_with_unclear_files_is_refused(
         load(folder)
 
 
-def test_folder_takes_its_splits_under_all_their_names(load: Loader, write_csv: WriteCsv) -> None:
+def test_splits_of_a_folder_may_have_several_names(load: Loader, write_csv: WriteCsv) -> None:
     folder = write_csv(*reviews(6), name="data/Train.csv").parent
     write_csv(*reviews(4), name="data/dev.csv")
     write_csv("only in test,label 1", name="data/test.csv")

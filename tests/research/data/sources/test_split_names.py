@@ -19,13 +19,13 @@ def test_parts_become_splits_and_the_rest_is_reported() -> None:
 
 
 @pytest.mark.parametrize(
-    ("names", "told"),
+    ("names", "expected"),
     [
         (["train", "val", "dev"], ("my data", "validation", "train, val, dev")),
         (["test", "rest"], ("my data", "train", "test, rest")),
         ([], ("my data", "train")),
     ],
 )
-def test_parts_that_are_not_clear_are_refused(names: list[str], told: tuple[str, ...]) -> None:
-    with pytest.raises(ValueError, match=in_order(*told)):
+def test_ambiguous_parts_are_refused(names: list[str], expected: tuple[str, ...]) -> None:
+    with pytest.raises(ValueError, match=in_order(*expected)):
         choose_splits("my data", names)

@@ -1,4 +1,4 @@
-"""What holds for the table of every kind of file."""
+"""What the tables of all kinds of files have in common."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ def test_file_must_have_something_in_it(tmp_path: Path) -> None:
     (tmp_path / "pointer").write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a2146")
     (tmp_path / "rows").write_text("x")
     check_file(tmp_path / "rows", "rows")
-    for name, told in (("folder", "file"), ("missing", "file"), ("empty", "empty"), ("pointer", "git lfs pull")):
-        with pytest.raises(ValueError, match=in_order(f"reviews/{name}", told)):
+    for name, expected in (("folder", "file"), ("missing", "file"), ("empty", "empty"), ("pointer", "git lfs pull")):
+        with pytest.raises(ValueError, match=in_order(f"reviews/{name}", expected)):
             check_file(tmp_path / name, f"reviews/{name}")
     (tmp_path / "rows").chmod(0)
     with modes_count(), pytest.raises(ValueError, match=in_order("reviews/rows", "Permission denied")):
@@ -63,7 +63,7 @@ def test_columns_without_names_may_repeat() -> None:
         check_columns(["text", "b", "", "text", "b", "a"], "reviews.csv")
 
 
-def test_place_has_a_line_only_where_it_says_something_else_than_the_row(tmp_path: Path) -> None:
+def test_place_names_the_line_only_if_it_differs_from_the_row(tmp_path: Path) -> None:
     table = CsvTable(tmp_path / "a", "line\nbreak.csv")
     assert table.place(3, 3) == table.place(3, 0) == r"line\nbreak.csv, row 3"
     assert table.place(3, 4) == r"line\nbreak.csv, row 3 (line 4)"

@@ -1,4 +1,4 @@
-"""What is wrong with bytes that are not of the encoding."""
+"""Bytes that the encoding cannot decode."""
 
 from __future__ import annotations
 
@@ -11,9 +11,7 @@ from research.data.sources.text_tables import CsvTable
 
 
 @pytest.mark.parametrize(("encoding", "named"), [(None, "--encoding"), ("utf-8", "utf-8"), ("ascii", "ascii")])
-def test_undecoded_row_is_told_with_its_encoding_or_the_setting(
-    tmp_path: Path, encoding: str | None, named: str
-) -> None:
+def test_undecodable_row_names_the_encoding_or_the_setting(tmp_path: Path, encoding: str | None, named: str) -> None:
     (tmp_path / "rows.csv").write_bytes(b"text,label\nfine,1\ncaf\xe9,0\n")
     text_format = TextFormat(encoding)
     bad: list[tuple[int, int, str]] = []

@@ -1,4 +1,4 @@
-"""Separators, quotes, encodings and headers of the text files that people have."""
+"""Separators, headers and records of csv and tsv files."""
 
 from __future__ import annotations
 
@@ -60,18 +60,18 @@ def test_second_header_is_found_however_it_is_written(load: Loader, write_csv: W
         load(write_csv(*reviews(10), second, *reviews(10)))
 
 
-def test_second_header_may_name_columns_that_are_not_read_otherwise(load: Loader, write_csv: WriteCsv) -> None:
+def test_second_header_is_found_even_if_unread_columns_have_other_names(load: Loader, write_csv: WriteCsv) -> None:
     lines = [f"{number},{review}" for number, review in enumerate(reviews(20))]
     with pytest.raises(BadRowsError, match=in_order("1 ", "21", "row 11 (line 12): ", "header")):
         load(write_csv(*lines[:10], "idx,text,label", *lines[10:], header="id,text,label"))
 
 
-def test_header_is_no_row_of_a_file_whose_columns_are_named_otherwise(load: Loader, write_csv: WriteCsv) -> None:
+def test_header_with_other_names_than_the_given_columns_is_a_bad_row(load: Loader, write_csv: WriteCsv) -> None:
     with pytest.raises(BadRowsError, match=in_order("1 ", "21", "row 1: ", "--columns")):
         load(write_csv(*reviews(20), header="review,sentiment"), columns=("text", "label"))
 
 
-def test_header_is_no_row_of_a_file_with_columns(load: Loader, write_csv: WriteCsv) -> None:
+def test_header_of_a_file_with_given_columns_is_a_bad_row(load: Loader, write_csv: WriteCsv) -> None:
     with pytest.raises(BadRowsError, match=in_order("1 ", "21", "row 1: ", "--columns")):
         load(write_csv(*reviews(20)), columns=("text", "label"))
 

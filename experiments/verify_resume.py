@@ -152,7 +152,7 @@ def start(folder: Path, settings: Sequence[str], accelerate_config: Path | None,
         launcher += ["-m", "accelerate.commands.launch", "--config_file", str(accelerate_config)]
     watch = ["--watch", str(folder.with_suffix(".hashes"))]
     at = ["--cut", f"{cut.step}:{cut.point}"] if cut else []
-    command = [*launcher, str(Path(__file__).resolve()), *watch, *at, *settings]
+    command = [*launcher, str(Path(__file__).resolve()), *watch, *at, "--report=false", *settings]
     folder.parent.mkdir(parents=True, exist_ok=True)
     with folder.with_suffix(".txt").open("w", encoding="utf-8") as printed:
         return subprocess.run(command, stdout=printed, stderr=subprocess.STDOUT, check=False).returncode

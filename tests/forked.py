@@ -123,14 +123,11 @@ class Forked:
 
 
 class _ForkingPopen(subprocess.Popen):  # type: ignore[type-arg]
-    """subprocess.Popen in a forked process: Python commands with a session of their own are forked in their turn."""
+    """subprocess.Popen in a forked process: Python commands are forked in their turn, into sessions of their own."""
 
     def __new__(cls, args: Any, *positional: Any, **named: Any) -> Any:
         streams = [named.get(name) for name in ("stdout", "stderr")]
-        needs_session = sys.argv[0] in _MODULES  # a launcher's processes without one get the signals of its group
         if subprocess.PIPE in streams or positional or not can_fork(args):
-            return super().__new__(cls)
-        if needs_session and not named.get("start_new_session"):
             return super().__new__(cls)
         stdout = _descriptor(streams[0], 1, 1)
         environment = os.environ if named.get("env") is None else named["env"]

@@ -245,6 +245,7 @@ def _encode(run: TrainingRun, split: str, order: Rows, layers: Layers) -> Iterat
     with Counted(f"encoding {split}", len(order), "row") as progress:
         for start in range(0, len(order), size):
             rows = order[start : start + size]
+            run.batches.freed_memory.count_batch()
             yield _hidden_states(run, split, rows, layers)
             progress.update(len(rows))
 

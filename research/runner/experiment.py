@@ -149,7 +149,7 @@ def train_and_finish(run: TrainingRun, *, is_new: bool) -> dict[str, Any]:
         run: the run, which has its directory.
         is_new: whether the directory was made for it, and goes if no step was taken.
     """
-    with run.signals:  # to the very end: once one process has ended, torchrun sends the others a SIGTERM
+    with run.interruption.watch:  # to the very end: once one process has ended, torchrun sends the others a SIGTERM
         try:
             with Announced("Starting the trackers"):
                 start_trackers(run.accelerator, run.directory, run.config, run.clock.step)
@@ -160,7 +160,7 @@ def train_and_finish(run: TrainingRun, *, is_new: bool) -> dict[str, Any]:
         except BaseException as error:
             _write_failure(run, error, is_new=is_new)
             raise
-        if run.is_main:
+        if run.is_main and run.config.report:
             draw(run, result, found)
         run.accelerator.wait_for_everyone()
     if run.is_main:

@@ -287,6 +287,8 @@ class RunSettings:
     """Trackers that accelerate knows (tensorboard, wandb, mlflow, comet_ml, ...); metrics.jsonl is always written."""
     log_every: int = setting(10, effect=Effect.NONE, above=0, unit="steps")
     """Steps between logged lines."""
+    report: bool = setting(True, effect=Effect.NONE)
+    """Draw report.html, and pictures for TensorBoard, when training ends; they take about a second."""
     smoke: bool = setting(
         False,
         effect=Effect.MEANING,

@@ -24,7 +24,6 @@ from accelerate.utils import (
 
 from research.settings.config import RunConfig
 from research.system.durable import reporting_failure
-from research.system.heap import return_freed_memory
 from research.system.launcher import is_on, launched_precision, num_launched, read_request
 from research.system.rounds import join_processes, num_earlier_rounds
 
@@ -73,7 +72,6 @@ def create_accelerator(config: RunConfig, directory: str) -> Accelerator:
         raise ValueError("The launcher asks for torch.compile; pass --compile to run.py instead: edits compile again.")
     if accelerator.device.type == "cpu":
         torch.set_num_threads(config.num_threads or default_num_threads())
-        return_freed_memory()
     if config.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     # Said in both cases: a run before this one in the same process may have asked for the other.

@@ -58,8 +58,11 @@ class Run(Editable, Protocol):
     """What this step's line in metrics.jsonl gets beside the loop's own values; `log` adds to it."""
     applied: list[Record]
     """The edits that were applied last, for after_edits."""
-    signal: int
-    """The signal that ends the run after this step, once all processes agreed; 0 for none."""
+
+    @property
+    def signal(self) -> int:
+        """The signal that ends the run after this step, once all processes agreed; 0 for none."""
+        ...
 
     @property
     def accelerator(self) -> Accelerator:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from research.data.prepare.arrow import hash_rows
 from research.data.prepare.load import Splits
 from research.model.encoder_with_head import EncoderWithHead
 from research.system.events import ABOUT_HIDDEN_STATES
+from research.system.heap import FreedMemory
 from research.system.messages import logger
 from research.training.stored_features import StoredFeatures
 
@@ -36,6 +37,8 @@ class Batches:
     """Stored hidden states, where a frozen encoder is not run again."""
     cache_disabled: bool = False
     """Whether hidden states that could have been stored are computed all the same."""
+    freed_memory: FreedMemory = field(default_factory=FreedMemory)
+    """Counts batches; keeps resident memory level on a CPU."""
 
     @functools.cached_property
     def train_lengths(self) -> NDArray[np.int32]:
@@ -53,6 +56,7 @@ class Batches:
 
     def collate(self, share: Share, split: str, model: EncoderWithHead) -> Batch:
         """Return the batch of some rows, on this process's device."""
+        self.freed_memory.count_batch()
         # Evaluation reads as much as the model was ever trained on, however short training texts are cut now.
         longest = None if split == "train" else model.config.max_input_length
         batch = self.collator(getattr(self.splits, split)[share.rows], share.weights, max_length=longest)

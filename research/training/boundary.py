@@ -51,7 +51,7 @@ def _exchange_control_message(run: TrainingRun, requests: list[EditRequest]) -> 
     own = torch.tensor([[run.asked_to_stop is not None, run.signal, digest(requests)]], dtype=torch.int64)
     messages = run.accelerator.gather(own.to(run.accelerator.device))
     stops, signals, digests = messages.T.tolist()
-    run.signal = max(signals)
+    run.interruption.signal = max(signals)
     if any(stops):
         run.stop_reason = next(reason for reason in gather_object([run.asked_to_stop]) if reason)
     if len(set(digests)) > 1:

@@ -55,7 +55,7 @@ def train_epoch(run: TrainingRun) -> None:
         with During(f"in step {clock.step + 1}"):
             train_step(run, rows)
         run.call("after_step")
-        run.hear_signals()
+        run.interruption.poll()
         settle(run)
         run.call("end_of_step")
         run.leave_if_interrupted()

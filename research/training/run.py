@@ -6,7 +6,6 @@ import contextlib
 import functools
 import hashlib
 import math
-import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +15,6 @@ import numpy as np
 import torch
 import transformers
 from accelerate import Accelerator
-from accelerate.utils import gather_object
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
@@ -41,23 +39,22 @@ from research.records.journal_file import append_journal
 from research.records.trackers import track_text
 from research.settings.config import Choice, RunConfig
 from research.settings.times import Clock
-from research.system import durable
 from research.system.checksums import checksums
 from research.system.errors import describe_failure
 from research.system.messages import WITH_LINES, logger
 from research.system.plain_text import for_markdown
 from research.system.seeds import derived_seed
-from research.system.signals import Interrupted, SignalWatch
 from research.system.user_code import During, described_place
-from research.system.waiting import Announced
 from research.tasks.base import Task
 from research.training.api import StepMetrics
 from research.training.audit import AuditError, check_gradients_arrive, describe_unused, without_gradient
 from research.training.batches import Batches
-from research.training.checkpoint.find import Start, list_checkpoints
+from research.training.checkpoint.find import Start
 from research.training.conflicts import conflict_of
 from research.training.evaluation import evaluate
 from research.training.hook import Hook, check_batch, code_of_hook
+from research.training.interruption import Interruption
+from research.training.model_files import save_model
 from research.training.origin import Origin
 from research.training.requests import EditRequests
 from research.training.stored_features import StoredFeatures
@@ -131,8 +128,6 @@ class TrainingRun:
     """Why the optimizer shall leave the parameters as they are in this step."""
     gradients_checked: bool = False
     """Whether all that trains was seen to get a gradient, since the last edits."""
-    signal: int = 0
-    """The signal that ends the run after this step, once all processes agreed."""
 
     def __post_init__(self) -> None:
         self.requests = EditRequests()
@@ -140,8 +135,8 @@ class TrainingRun:
         self._evaluated: dict[str, dict[str, int]] = {}
         self.frozen = frozen_modules(self.encoder_with_head)
         """Modules that are frozen as a whole, and stay in evaluation mode."""
-        self.signals = SignalWatch(speaks=self.is_main)
-        """Hears what asks this process to end."""
+        self.interruption = Interruption(is_main=self.is_main, directory=self.directory)
+        """Signals that end the run."""
 
     @property
     def collator(self) -> Collator:
@@ -182,6 +177,11 @@ class TrainingRun:
     def inputs_differ(self) -> bool:
         """See `api.Run`."""
         return self.origin.inputs_differ
+
+    @property
+    def signal(self) -> int:
+        """See `api.Run`."""
+        return self.interruption.signal
 
     @property
     def num_skipped(self) -> int:
@@ -304,20 +304,7 @@ class TrainingRun:
 
     def save_model(self, directory: Path) -> None:
         """See `api.Run`."""
-        model = self.encoder_with_head
-        writing = directory.with_name(f".{directory.name}.writing")
-        durable.remove(writing)
-        needed = sum(value.nbytes for value in model.state_dict().values())
-        with (
-            durable.reporting_failure(directory, needed=needed),
-            durable.clearing_away(writing),
-            Announced(f"Saving the model into {directory}"),
-        ):
-            # safetensors' one file takes any size; shards would only bring another progress bar.
-            model.save_pretrained(writing, max_shard_size="1TB")
-            self.tokenizer.model_max_length = model.config.max_input_length
-            self.tokenizer.save_pretrained(writing)
-            durable.publish(writing, directory)
+        save_model(self.encoder_with_head, self.tokenizer, directory)
 
     def evaluate(self, split: str) -> Predictions:
         """See `api.Run`."""
@@ -364,37 +351,22 @@ class TrainingRun:
         """See `api.Run`."""
         self.asked_to_stop = self.asked_to_stop or reason
 
-    def hear_signals(self) -> None:
-        """Learn whether something asks this process to end; at the next boundary all of them know."""
-        self.signal = self.signals.received()
-
     def leave_if_interrupted(self) -> None:
         """End the run if a signal was agreed on.
 
         Raises:
-            Interrupted: on the main process; the others exit.
+            Interrupted: on the main process; the rest exit.
         """
-        if not self.signal:
-            return
-        if not self.is_main:  # which says so for all
-            raise SystemExit(128 + self.signal)
-        checkpoints = list_checkpoints(self.directory)
-        saved = f"saved in {checkpoints[-1]}" if checkpoints else "nothing is saved"
-        name = signal.Signals(self.signal).name
-        raise Interrupted(
-            self.signal,
-            f"{name} ended the run after step {self.clock.step:,} of {self.clock.total_steps:,}; {saved}. Go on with "
-            f"the same command, --output_dir {self.directory} and --resume auto.",
-        )
+        self.interruption.leave_if_agreed(self.clock)
 
     def leave_if_interrupted_at_the_end(self) -> None:
         """End the run if a signal came after its last step, when only evaluations are left.
 
         Raises:
-            Interrupted: as `leave_if_interrupted`.
+            Interrupted: on the main process; the rest exit.
         """
         if not self.requests.takes_edits:
-            self.signal = max(gather_object([self.signals.received()]))
+            self.interruption.poll_everywhere()
             self.leave_if_interrupted()
 
     def skip_step(self, reason: str) -> None:

@@ -229,6 +229,7 @@ def _common(encoder: str, data: str) -> dict[str, Any]:
         "log_with": [],
         "mixed_precision": "no",
         "num_threads": 1,
+        "report": False,
     }
 
 

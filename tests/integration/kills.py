@@ -30,7 +30,7 @@ TIMELINE = (
 )
 SETTINGS = [
     *("--max_length", "32", "--batch_size", "8", "--epochs", "2", "--log_every", "1", "--mixed_precision", "no"),
-    *("--num_threads", "1", "--freeze", "encoder", "--hook", "ema", "--hook", "count_events"),
+    *("--num_threads", "1", "--report", "false", "--freeze", "encoder", "--hook", "ema", "--hook", "count_events"),
     *("--evaluate_every", "3st", "--best_metric", "loss", "--save_every", "2st"),
     *("--plugin", str(ROOT / "tests" / "plugins" / "count_events.py")),
     *(part for entry in TIMELINE for part in ("--timeline", entry)),

@@ -45,6 +45,7 @@ SETTINGS: dict[str, Any] = {
     "log_with": [],
     "mixed_precision": "no",
     "num_threads": 1,
+    "report": False,
 }
 """12 steps in two epochs; the hidden states are stored by themselves."""
 Train = Callable[..., dict[str, Any]]

@@ -102,6 +102,7 @@ def test_resumed_run_shares_every_bit(
         "log_with": [],
         "mixed_precision": mixed_precision,
         "num_threads": 1,
+        "report": False,
         **CASES[case],
     }
     whole = Digests()

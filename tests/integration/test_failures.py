@@ -37,6 +37,7 @@ def train(
         "max_steps": 3,
         "mixed_precision": "no",
         "num_threads": 1,
+        "report": False,
     }
 
     def run(hooks: list[Hook], **changed: Any) -> dict[str, Any]:

@@ -41,6 +41,7 @@ SHORT: dict[str, Any] = {
     "log_every": 1,
     "mixed_precision": "no",
     "num_threads": 1,
+    "report": False,
     "save_every": "2st",
     # An average of the weights and a best model: states of hooks, and files that checkpoints keep.
     "hook": ["ema"],
@@ -164,7 +165,7 @@ def train(settings: dict[str, Any], cache_dir: Path) -> Iterator[Train]:
 def finished(train: Train, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The directory of a run that nothing befell. Tests change copies of it."""
     directory = tmp_path_factory.mktemp("finished") / "run"
-    train(directory, At())
+    train(directory, At(), report=True)
     return directory
 
 
@@ -660,7 +661,7 @@ def test_run_killed_while_it_wrote_its_results_writes_them_again(
     for name in ("result.json", "report.html"):
         (run / f".{name}.writing").write_text("{")
     resumed = At()
-    train(run, resumed, resume="auto")
+    train(run, resumed, resume="auto", report=True)
     assert resumed.trained == []
     assert bits_of(run) == whole
     assert left == {name: (run / name).read_bytes() for name in left}

@@ -53,6 +53,7 @@ def settings(tiny_encoder: Path, tiny_reviews: Path) -> dict[str, Any]:
         "log_with": [],
         "mixed_precision": "no",
         "num_threads": 1,
+        "report": False,
     }
 
 
@@ -91,7 +92,7 @@ def journal_of(run: Path) -> list[tuple[int, str]]:
 
 @pytest.mark.parametrize("step", [4, 8])
 def test_fork_without_changes_ends_with_its_parents_bits(fork: Train, parent: Path, tmp_path: Path, step: int) -> None:
-    result = fork(step=step)
+    result = fork(step=step, report=True)
     assert result["weights_sha256"] == result_of(parent)["weights_sha256"]
     assert result["parent"] == {"run": str(parent), "step": step}
     assert without_times(lines_of(tmp_path / "fork")) == without_times(lines_of(parent))

@@ -12,7 +12,7 @@ import yaml
 
 from tests.conftest import ROOT, Launch
 
-SMALL = ("--max_length", "64", "--batch_size", "8", "--log_every", "1", "--mixed_precision", "no")
+SMALL = ("--max_length", "64", "--batch_size", "8", "--log_every", "1", "--mixed_precision", "no", "--report", "false")
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,18 @@ def without_times(lines: Sequence[dict[str, float]]) -> list[dict[str, float]]:
 
 def test_run_leaves_what_the_readme_says(launch: Launch, settings: list[str], tmp_path: Path) -> None:
     directory = tmp_path / "run"
-    options = ("--head", "lstm", "--head.lstm_size", "8", "--best_metric", "accuracy", "--save_every", "2st")
+    options = (
+        "--head",
+        "lstm",
+        "--head.lstm_size",
+        "8",
+        "--best_metric",
+        "accuracy",
+        "--save_every",
+        "2st",
+        "--report",
+        "true",
+    )
     done = launch([*settings, *options, "--output_dir", directory], num_processes=1)
     assert {path.name for path in directory.iterdir()} == {
         "best",

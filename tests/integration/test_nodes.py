@@ -24,7 +24,7 @@ Nodes = Callable[[list[str]], list[Started]]
 def settings(tiny_encoder: Path, tiny_reviews: Path) -> list[str]:
     return [
         *("--encoder", str(tiny_encoder), "--data", str(tiny_reviews), "--max_length", "32", "--batch_size", "8"),
-        *("--max_steps", "5", "--log_every", "1", "--mixed_precision", "no", "--num_threads", "1"),
+        *("--max_steps", "5", "--log_every", "1", "--mixed_precision", "no", "--num_threads", "1", "--report", "false"),
         *("--save_every", "2st", "--plugin", str(ROOT / "tests" / "plugins" / "hold_at_step.py"), "--hook", "hold"),
     ]
 

@@ -146,6 +146,7 @@ def test_entry_resumes_and_forks_with_equal_bits(
         "log_with": [],
         "mixed_precision": "no",
         "num_threads": 1,
+        "report": False,
         "plugin": [PLUGIN],
         case.kind: [chosen] if case.kind == "hook" else chosen,
     }

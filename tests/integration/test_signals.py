@@ -77,7 +77,7 @@ Resume = Callable[..., str]
 def settings(tiny_encoder: Path, tiny_reviews: Path) -> list[str]:
     return [
         *("--encoder", str(tiny_encoder), "--data", str(tiny_reviews), "--max_length", "32", "--batch_size", "8"),
-        *("--epochs", "2", "--log_every", "1", "--mixed_precision", "no", "--num_threads", "1"),
+        *("--epochs", "2", "--log_every", "1", "--mixed_precision", "no", "--num_threads", "1", "--report", "false"),
         *("--best_metric", "loss", "--save_every", "100st"),  # signals save, and the last step
         *("--plugin", str(ROOT / "tests" / "plugins" / "hold_at_step.py"), "--hook", "hold"),
     ]

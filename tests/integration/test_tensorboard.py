@@ -10,15 +10,21 @@ from research.system.plain_text import for_markdown
 from tests.conftest import Launch
 
 
+def events_of(run: Path) -> EventAccumulator:
+    """Return what a run logged to TensorBoard."""
+    (file,) = (run / "tensorboard").iterdir()
+    events = EventAccumulator(str(file))
+    events.Reload()
+    return events
+
+
 def test_tensorboard_holds_curves_settings_and_pictures(
     launch: Launch, tiny_encoder: Path, tiny_reviews: Path, tmp_path: Path
 ) -> None:
     options = ["--max_length", "64", "--batch_size", "8", "--log_every", "2", "--output_dir", tmp_path / "run"]
     options += ["--timeline", "{at: 3st, scale_lr: 0.5}", "--freeze", "encoder.layer[0]"]
     launch(["--encoder", tiny_encoder, "--data", tiny_reviews, *options])
-    (file,) = (tmp_path / "run" / "tensorboard").iterdir()
-    events = EventAccumulator(str(file))
-    events.Reload()
+    events = events_of(tmp_path / "run")
     tags = events.Tags()
     assert {"loss", "gradient_norm", "learning_rate/head", "validation/accuracy", "test/accuracy"} <= set(
         tags["scalars"]
@@ -31,3 +37,16 @@ def test_tensorboard_holds_curves_settings_and_pictures(
     first, second = (event.tensor_proto.string_val[0].decode() for event in events.Tensors("edits/text_summary"))
     assert for_markdown("freeze(modules=['encoder.layer[0]']), asked for by --freeze; trainable parameters") in first
     assert for_markdown("scale_lr(factor=0.5, modules='all'), asked for by timeline entry 1") in second
+
+
+def test_run_without_a_report_draws_nothing(
+    launch: Launch, tiny_encoder: Path, tiny_reviews: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    options = ("--max_steps", "1", "--batch_size", "8", "--max_length", "64", "--report", "false")
+    launch(["--encoder", tiny_encoder, "--data", tiny_reviews, *options, "--output_dir", run])
+    tags = events_of(run).Tags()
+    assert "test/accuracy" in tags["scalars"]
+    assert tags["images"] == []
+    assert (run / "predictions" / "test.parquet").exists()
+    assert not (run / "report.html").exists()

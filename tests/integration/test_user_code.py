@@ -128,6 +128,7 @@ def settings(tiny_encoder: Path, tiny_reviews: Path) -> dict[str, Any]:
         "seed": 5,
         "mixed_precision": "no",
         "num_threads": 1,
+        "report": False,
         "log_every": 1,
     }
 

@@ -8,7 +8,20 @@ import pytest
 
 from tests.conftest import ROOT, Launch
 
-SHORT = ("--max_length", "32", "--batch_size", "8", "--mixed_precision", "no", "--num_threads", "1", "--cuts", "1")
+SHORT = (
+    "--max_length",
+    "32",
+    "--batch_size",
+    "8",
+    "--mixed_precision",
+    "no",
+    "--num_threads",
+    "1",
+    "--report",
+    "false",
+    "--cuts",
+    "1",
+)
 
 
 @pytest.fixture

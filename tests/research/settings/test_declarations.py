@@ -26,7 +26,7 @@ EFFECTS = {
     Effect.ROUNDING: """micro_batch_size compile compile_backend cache_features cache_dtype evaluation_batch_size
         num_threads deterministic""",
     Effect.NONE: """plugin allow_padding_sensitive on_nonfinite save_every keep on_save_error log_with log_every
-        profile""",
+        report profile""",
     Effect.INVOCATION: "name output_dir overwrite resume dry_run print_config list traceback",
 }
 STAGES = {
@@ -54,7 +54,7 @@ OTHERS: dict[str, tuple[Callable[[Declaration], bool], str]] = {
         lambda declared: not declared.makes_another_trial,
         """plugin allow_padding_sensitive micro_batch_size compile compile_backend cache_features on_nonfinite
         evaluation_batch_size name output_dir overwrite resume save_every keep on_save_error num_threads deterministic
-        log_with log_every profile dry_run print_config list traceback""",
+        log_with log_every report profile dry_run print_config list traceback""",
     ),
     "names an arm": (lambda declared: declared.names_arm, "encoder head objective data schedule"),
     "flags replace a list": (lambda declared: declared.flags_replace, "cleaning log_with"),

@@ -41,7 +41,7 @@ def test_id_is_made_of_what_decides_the_result() -> None:
     def ids(**base: Any) -> str:
         return expand(StudySpec(base=base))[0].id
 
-    assert ids() == ids(num_threads=1, log_every=3, keep=5, micro_batch_size=4, cache_features=True)
+    assert ids() == ids(num_threads=1, log_every=3, report=False, keep=5, micro_batch_size=4, cache_features=True)
     assert ids() == ids(seed=0)
     others = [ids(seed=1), ids(lr=3e-5), ids(epochs=2), ids(data="rotten_tomatoes"), ids(cache_dtype="bf16")]
     assert len({ids(), *others}) == 6

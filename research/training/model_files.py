@@ -1,0 +1,32 @@
+"""The model and its tokenizer in a folder, as `from_pretrained` reads them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from transformers import PreTrainedTokenizerBase
+
+from research.model.encoder_with_head import EncoderWithHead
+from research.system import durable
+from research.system.waiting import Announced
+
+
+def save_model(model: EncoderWithHead, tokenizer: PreTrainedTokenizerBase, directory: Path) -> None:
+    """Write model and tokenizer; a folder of that name is replaced once everything is on disk.
+
+    Raises:
+        StorageError: if the disk is full or fails.
+    """
+    writing = directory.with_name(f".{directory.name}.writing")
+    durable.remove(writing)
+    needed = sum(value.nbytes for value in model.state_dict().values())
+    with (
+        durable.reporting_failure(directory, needed=needed),
+        durable.clearing_away(writing),
+        Announced(f"Saving the model into {directory}"),
+    ):
+        # safetensors' one file takes any size; shards would only bring another progress bar.
+        model.save_pretrained(writing, max_shard_size="1TB")
+        tokenizer.model_max_length = model.config.max_input_length
+        tokenizer.save_pretrained(writing)
+        durable.publish(writing, directory)

@@ -11,13 +11,11 @@ import pytest
 from research.data.prepare.columns import Columns
 from research.data.prepare.ingest import Rows, ingest
 from research.data.sources.bad_rows import BadRows
-from research.data.sources.base import list_file_sources
 from research.data.sources.json_tables import JsonLinesTable
 from research.data.sources.split_names import SPLIT_NAMES
-from tests.integration.good_files import FILE_TYPES
 from tests.research.data.conftest import WriteJsonl
 from tests.research.data.prepare.labelled_rows import rows_with
-from tests.research.data.sources.small_files import write_file
+from tests.research.data.sources.small_files import SUFFIXES_OF_ANY_LABEL, write_file
 
 WriteLabels = Callable[..., Path]
 """Called with labels."""
@@ -28,7 +26,7 @@ class ReadRows(Protocol):
     def __call__(self, *labels: Any, split: str = ...) -> Rows: ...
 
 
-@pytest.fixture(params=[suffix for suffix in list_file_sources() if FILE_TYPES[suffix].contents != "texts"])
+@pytest.fixture(params=SUFFIXES_OF_ANY_LABEL)
 def write_labels(request: pytest.FixtureRequest, tmp_path: Path) -> WriteLabels:
     """Writes 20 rows per label, labels as strings, in one of the formats that hold any string."""
 

@@ -1,6 +1,6 @@
 """Files from elsewhere are data: nothing that a checkpoint, a model, an encoder or a recipe brings along is run.
 
-Archives that reach outside of their folder: tests/research/data/sources/test_archives.py.
+Archives that reach outside of their folder: tests/research/data/test_imdb.py.
 """
 
 from __future__ import annotations

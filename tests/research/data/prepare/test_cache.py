@@ -292,6 +292,6 @@ def test_full_disk_is_an_error_and_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_nothing_is_left_in_the_cache_after_an_error(load: Loader, write_csv: WriteCsv) -> None:
-    with pytest.raises(ValueError, match="only one label"):
+    with pytest.raises(ValueError, match="'label 0'"):
         load(write_csv(*reviews(10, num_labels=1)))
     assert list(load.cache_dir.iterdir()) == []

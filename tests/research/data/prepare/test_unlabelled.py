@@ -48,7 +48,7 @@ def test_test_rows_without_labels_are_kept(
     assert (splits.task.unseen_labels, splits.num_unseen["test"], splits.left_out) == ((), 0, ())
     assert None not in splits.train["label"][:] + splits.validation["label"][:]
     assert load.reported("Warning:", "3 test rows")
-    assert not load.reported("no row in test")
+    assert not load.reported("of 2 labels", "test")
     assert load(folder, limit_test=2).unlabelled == ("test",)
     assert load.reported("test", "2 of 3")
 

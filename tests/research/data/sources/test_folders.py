@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from research.data.sources.folders import find_named_split, is_named_like_split
 from tests.messages import in_order
 from tests.research.data.conftest import Loader, WriteCsv, reviews
 
@@ -168,3 +169,18 @@ def test_shards_may_count_from_one_and_carry_a_hash(load: Loader, write_csv: Wri
     splits = load(write_shards(write_csv, names))
     assert len(splits.train) + len(splits.validation) == 20
     assert len(splits.test) == 10
+
+
+def test_names_of_splits_count_if_there_can_be_data(tmp_path: Path) -> None:
+    (tmp_path / "test").mkdir()
+    assert not is_named_like_split(tmp_path / "test")  # it is empty
+    (tmp_path / "test" / ".hidden").touch()
+    assert not is_named_like_split(tmp_path / "test")
+    (tmp_path / "test" / "a.csv").touch()
+    names = ("test", "train.csv", "Dev-0-of-2.csv.gz", "val", "train.py", "test.md", "testing.csv", "more.csv")
+    assert [name for name in names if is_named_like_split(tmp_path / name)] == list(names[:4])
+    assert [find_named_split(Path(name)) for name in ("DEV-0-of-2.csv.gz", "training.json", "tests")] == [
+        "validation",
+        "train",
+        None,
+    ]

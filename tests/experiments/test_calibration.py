@@ -56,7 +56,7 @@ def test_script_prints_its_tables(launch: Launch, runs: Path) -> None:
     printed = launch([runs, *options], script="benchmarks/calibration.py").stdout
     each = [1 - wrong_rows(seed).mean() for seed in range(NUM_RUNS)]
     accuracy = f"accuracy {statistics.mean(each):.4f} ± {statistics.stdev(each):.4f}"
-    assert f"14 runs of one arm, 80 test rows, {accuracy}; 400 simulated studies per line." in printed
+    assert re.search(rf"^14 runs .*\b80 test rows, {accuracy}; 400 ", printed, flags=re.M)
     alarms = re.findall(r"^\| (\d) \| (\d+) \| ([\d.]+)% \| [\d.]+% \| [\d.]+% \| ([\d.]+)% \|$", printed, flags=re.M)
     assert [each[:2] for each in alarms] == [(m, k) for m in "13" for k in ("5", "8", "10")]
     assert all(1 < float(share) < 9 for each in alarms for share in each[2:])  # four standard errors about 5%
@@ -123,11 +123,11 @@ def test_corrections_raise_accuracy_by_the_known_amount() -> None:
 
 def test_runs_of_other_settings_are_refused(runs: Path) -> None:
     write_run(runs, 98, head="lstm")
-    with pytest.raises(ValueError, match=r"runs of one arm; .*run-0 and .*run-98 differ in head\."):
+    with pytest.raises(ValueError, match=r"run-0 and .*run-98 .*\bhead\."):
         find_runs(runs)
 
 
-def test_unfinished_runs_are_left_out_and_said(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_unfinished_runs_are_left_out_with_a_message(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_run(runs, 99, status="interrupted")
     assert len(find_runs(runs)) == NUM_RUNS
     assert "left out, not finished" in capsys.readouterr().out
@@ -141,5 +141,5 @@ def test_repeated_seed_is_refused(runs: Path) -> None:
 
 def test_too_few_runs_are_refused(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.argv", ["calibration.py", str(runs), "--comparisons", "14"])
-    with pytest.raises(SystemExit, match=r"Expected 15 finished runs or more in .*; got 14\."):
+    with pytest.raises(SystemExit, match=r"\b15 .*\b14\."):
         main()

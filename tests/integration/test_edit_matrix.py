@@ -84,5 +84,5 @@ def test_matrix_sees_a_drift(launch: Launch, tiny_encoder: Path, tiny_reviews: P
     options = ("--edits", "scale_lr", "--sabotage", "drift")
     found = run_matrix(launch, tiny_encoder, tiny_reviews, tmp_path / "found", 2, *options)
     for wrong in found.values():
-        assert any("replicas differ from step 1 after the edit" in each for each in wrong), found
-        assert any("Audit: all processes must have the same parameters" in each for each in wrong), found
+        assert any("replicas differ from step 1 " in each for each in wrong), found
+        assert any(": Audit: " in each for each in wrong), found

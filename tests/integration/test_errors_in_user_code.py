@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -212,14 +213,15 @@ def test_error_in_user_code_shows_whose_it_was_and_the_line(refuse: Refuse, tmp_
     number = case.code.splitlines().index(next(line for line in case.code.splitlines() if case.line in line)) + 1
     assert lines[1].startswith(f'  File "{plugin}", line {number}')
     assert lines[2].strip() == case.line
-    assert lines[3:] == ["(--traceback shows the whole traceback.)"]
+    (hint,) = lines[3:]
+    assert hint.startswith("(--traceback ")
 
 
 def test_traceback_is_shown_when_asked_for(refuse: Refuse) -> None:
     _, printed = refuse("import not_there\n", "--traceback")
-    assert printed.startswith("Traceback (most recent call last):\n")
+    assert printed.startswith("Traceback (")
     assert "error: plugin" in printed
-    assert "shows the whole" not in printed
+    assert "--traceback" not in printed
 
 
 def test_defect_of_the_product_keeps_its_traceback(refuse: Refuse, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -277,4 +279,4 @@ def test_failed_run_keeps_the_user_s_line_in_its_result(refuse: Refuse, tmp_path
     _, printed = refuse(HOOK + "    def after_step(self, run):\n        {}['loss']\n", "--hook=broken")
     result = json.loads((tmp_path / "run" / "result.json").read_text())
     assert result["status"] == "failed"
-    assert printed == f"error: {result['error']}\n(--traceback shows the whole traceback.)\n"
+    assert re.fullmatch(rf"error: {re.escape(result['error'])}\n\(--traceback .*\)\n", printed)

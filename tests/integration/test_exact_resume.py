@@ -1,4 +1,4 @@
-"""Every hook, edit, schedule and adapter goes on after a checkpoint with the bits of a run that was never cut."""
+"""Every hook, edit, schedule and adapter resumes from a checkpoint with the bits of a run that was never cut."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ import torch
 from research import Hook, RunConfig, run_experiment
 from research.edits.base import EDITS
 from research.learning.schedules import SCHEDULES
-from research.report import page
 from research.training.api import Run
 from research.training.digests import digests
 from research.training.hook import HOOKS
@@ -86,7 +85,6 @@ def test_resumed_run_shares_every_bit(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("MIDWAY_CACHE", str(cache_dir))
-    monkeypatch.setattr(page, "write_report", lambda *arguments: None)  # its pictures take longer than the runs
     settings: dict[str, Any] = {
         "encoder": str(tiny_encoder),
         "data": str(tiny_reviews),

@@ -1,9 +1,10 @@
-"""What fails in mid-run says what failed, and leaves a run that can be understood."""
+"""Failures in mid-run are reported, and leave a run that can be understood."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -81,7 +82,7 @@ class UnreadableState(Hook):
 
 
 def test_checkpoint_that_could_not_be_read_is_not_written(train: Train, tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="state_dict of the hook UnreadableState may hold"):
+    with pytest.raises(CheckpointError, match=r"state_dict of .*UnreadableState\b"):
         train([UnreadableState()], save_every="1st")
     assert not list((tmp_path / "run" / "checkpoints").glob("step-*"))
     assert json.loads((tmp_path / "run" / "result.json").read_text())["status"] == "failed"
@@ -134,10 +135,10 @@ def test_best_metric_that_is_never_defined_leaves_the_last_model(
         (data / f"{split}.csv").write_text("\n".join(["text,label", *lines]) + "\n")
     result = train([], data=str(data), best_metric="auroc")
     assert (result["status"], result["tested"]) == ("finished", "last")
-    assert "No evaluation defined auroc: the last model is tested" in capsys.readouterr().out
+    assert re.search(r"\bauroc: .*last model", capsys.readouterr().out)
 
 
-def test_training_goes_on_from_a_checkpoint_and_from_no_other_labels(train: Train, tmp_path: Path) -> None:
+def test_init_from_a_checkpoint_needs_the_same_labels(train: Train, tmp_path: Path) -> None:
     train([], save_every="2st")
     checkpoint = str(tmp_path / "run" / "checkpoints" / "step-00000002")
     still = {"lr": 1e-12, "head_lr": 1e-12, "max_steps": 1}
@@ -151,11 +152,11 @@ def test_training_goes_on_from_a_checkpoint_and_from_no_other_labels(train: Trai
     data.mkdir()
     rows = "".join(f"film {row},{'yes' if row % 2 else 'no'}\n" for row in range(60))
     (data / "train.csv").write_text(f"text,label\n{rows}")
-    with pytest.raises(ValueError, match="has the labels negative, positive, these data have no, yes"):
+    with pytest.raises(ValueError, match=r"labels negative, positive, .*no, yes"):
         train([], data=str(data), init_from=checkpoint, output_dir=str(tmp_path / "third"))
 
 
-def test_best_model_is_found_anew_where_a_run_goes_on_elsewhere(train: Train, tmp_path: Path) -> None:
+def test_best_model_is_chosen_again_when_a_run_resumes_elsewhere(train: Train, tmp_path: Path) -> None:
     train([], save_every="2st", best_metric="accuracy", evaluate_every="1st")
     checkpoint = tmp_path / "run" / "checkpoints" / "step-00000002"
     elsewhere = str(tmp_path / "elsewhere")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -119,9 +120,7 @@ def test_edit_at_the_forks_own_step_is_applied_there(fork: Train, parent: Path, 
 
 
 def test_edit_before_the_fork_is_refused(fork: Train, tmp_path: Path) -> None:
-    with pytest.raises(
-        ValueError, match=r"timeline entry 1: 3st is step 3, which is past: the fork begins after step 4"
-    ):
+    with pytest.raises(ValueError, match=r"timeline entry 1: 3st is step 3, .*after step 4"):
         fork(timeline=[{"at": "3st", "replace_head": "gru"}])
     assert not (tmp_path / "fork").exists()
 
@@ -137,7 +136,7 @@ def test_longer_fork_does_not_repeat_edits_whose_share_of_the_run_comes_again(
     capsys.readouterr()
     shorter = fork("again", step=12, epochs=4)  # 75% of the parent's steps are past, and of its own are to come
     assert shorter["steps"] == 24
-    assert "is not repeated at step 18" in capsys.readouterr().out
+    assert re.search(r"not repeated at step 18\b", capsys.readouterr().out)
     assert journal_of(tmp_path / "again") == [(2, "freeze"), (9, "unfreeze")]
 
 
@@ -182,17 +181,15 @@ def test_hook_that_a_fork_adds_begins_there(fork: Train) -> None:
 def test_fork_cannot_change_what_the_checkpoint_stands_on(fork: Train, tmp_path: Path) -> None:
     for changed in ({"seed": 1}, {"batch_size": 4}, {"optimizer": "sgd"}, {"limit_train": 40}):
         (name,) = changed
-        with pytest.raises(
-            CheckpointError, match=rf"A fork of .*step-00000004 cannot differ in this: {name} was .*, now"
-        ):
+        with pytest.raises(CheckpointError, match=rf"step-00000004 .*\b{name} was .*, now"):
             fork(**changed)
-    with pytest.raises(CheckpointError, match="nothing is left to train"):
+    with pytest.raises(CheckpointError, match=r"6 steps .*step 8"):
         fork(step=8, epochs=1, timeline=[{"at": "2st", "freeze": "encoder.layer[0]"}])
     assert not (tmp_path / "fork").exists()
 
 
 def test_point_that_is_not_there_is_refused(fork: Train, parent: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"no checkpoint of step 5. Checkpoints: 4, 8, 12"):
+    with pytest.raises(ValueError, match=r"step 5\b.*: 4, 8, 12"):
         fork(step=5)
     with pytest.raises(ValueError, match="is no run directory"):
         fork(fork=str(tmp_path / "nothing"))
@@ -223,8 +220,8 @@ def test_command_line_forks_with_the_parents_settings(launch: Launch, parent: Pa
     assert "9 - 9" in done.stdout
     assert " 8 " not in done.stdout.split("Learning rates")[1].split("9 - 9")[0]
     done = launch([*options, "--output_dir", tmp_path / "fork"])
-    assert f"Forking from {parent}/checkpoints/step-00000008." in done.stdout
-    assert "Changed since the checkpoint: timeline was" in done.stdout
+    assert f"{parent}/checkpoints/step-00000008" in done.stdout
+    assert re.search(r"\btimeline was .*, now .*set_dropout", done.stdout)
     own, others = (yaml.safe_load((run / "config.yaml").read_text()) for run in (tmp_path / "fork", parent))
     assert own.pop("fork") == f"{parent}@step-8"
     assert own.pop("timeline") == [
@@ -283,15 +280,15 @@ def test_run_goes_on_with_other_processes_and_micro_batches(
     assert all(torch.allclose(models[0][name], models[1][name], rtol=1e-4, atol=1e-6) for name in models[0])
 
 
-def test_harmless_settings_are_taken_over_with_a_note(
+def test_harmless_settings_are_applied_with_a_note(
     fork: Train, parent: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     checkpoint = str(parent / "checkpoints" / "step-00000008")
     result = fork("again", fork=None, resume=checkpoint, log_every=3, save_every=None, on_nonfinite="skip")
     assert result["weights_sha256"] == result_of(parent)["weights_sha256"]
-    said = capsys.readouterr().out
+    printed = capsys.readouterr().out
     for note in ("log_every was 1, now 3", "save_every was '4st', now None", "on_nonfinite was 'error', now 'skip'"):
-        assert f"Changed since the checkpoint: {note}." in said
+        assert note in printed
 
 
 def test_settings_with_a_meaning_are_refused_and_the_fork_is_named(fork: Train, parent: Path) -> None:
@@ -314,7 +311,7 @@ def test_rows_that_changed_are_refused_and_rows_that_moved_are_not(
     checkpoint = str(parent / "checkpoints" / "step-00000008")
     result = fork("again", fork=None, resume=checkpoint, data=str(moved))
     assert result["weights_sha256"] == result_of(parent)["weights_sha256"]
-    assert f"data was '{tiny_reviews}', now '{moved}' (the rows are the same)" in capsys.readouterr().out
+    assert re.search(rf"data was '{tiny_reviews}', now '{moved}' .*the same", capsys.readouterr().out)
     train = moved / "train.csv"
     train.write_text(train.read_text().replace("good", "great", 1))
     with pytest.raises(CheckpointError, match="data was"):
@@ -358,9 +355,9 @@ def test_finished_run_is_the_result_only_of_the_command_that_made_it(
     for same in ({}, {"mixed_precision": "auto"}, {"log_every": 3, "data": str(tmp_path / "moved")}):
         again = fork(fork=None, output_dir=str(parent), resume="auto", **same)
         assert again == result_of(parent)
-    said = capsys.readouterr().out
-    assert "log_every was 1, now 3" in said
-    assert "(the rows are the same)" in said
+    printed = capsys.readouterr().out
+    assert "log_every was 1, now 3" in printed
+    assert re.search(rf"data was .*, now '{tmp_path / 'moved'}' .*the same", printed)
     for name, value in {
         "lr": 5e-3,
         "head": "lstm",
@@ -371,7 +368,7 @@ def test_finished_run_is_the_result_only_of_the_command_that_made_it(
         "limit_train": 40,
         "timeline": [],
     }.items():
-        with pytest.raises(OtherRunError, match=f"finished run with other settings: {name} was"):
+        with pytest.raises(OtherRunError, match=rf"finished .*\b{name} was"):
             fork(fork=None, output_dir=str(parent), resume="auto", **{name: value})
     assert result_of(parent) == again
 
@@ -380,7 +377,7 @@ def test_checkpoint_is_not_resumed_in_the_directory_of_another_run(fork: Train, 
     other = tmp_path / "other"
     fork("other", fork=None, seed=1, timeline=[], max_steps=8)
     checkpoint = str(parent / "checkpoints" / "step-00000004")
-    with pytest.raises(OtherRunError, match=r"would replace another run in .*seed was 1, now 0"):
+    with pytest.raises(OtherRunError, match=rf"{other}: .*seed was 1, now 0"):
         fork("other", fork=None, resume=checkpoint)
     assert [path.name for path in sorted((other / "checkpoints").iterdir())] == ["step-00000004", "step-00000008"]
     assert result_of(other)["steps"] == 8
@@ -545,7 +542,6 @@ def test_resume_from_an_earlier_checkpoint_abandons_the_later_ones(
     assert [path.name for path in sorted(checkpoints.iterdir())] == ["step-00000004", "step-00000006"]
     capsys.readouterr()
     again = fork("run", keep=2, resume="auto", hooks=[Fails()], **saves)
-    assert "Resuming from" in (printed := capsys.readouterr().out)
-    assert "step-00000006." in printed
+    assert again["resumed_from"] == "step-00000006"
     assert again["weights_sha256"] == whole["weights_sha256"]
     assert [path.name for path in sorted(checkpoints.iterdir())] == ["step-00000010", "step-00000012"]

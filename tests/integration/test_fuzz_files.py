@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.fuzz_files import fuzz, is_one_line, judge
+from tests.scripts.fuzz_files import fuzz, is_one_line, judge
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.fuzz_timelines import fuzz
+from tests.scripts.fuzz_timelines import fuzz
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.kills import kill_and_compare
+from tests.scripts.kills import kill_and_compare
 
 Check = Callable[..., None]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -33,7 +34,7 @@ def without_times(lines: Sequence[dict[str, float]]) -> list[dict[str, float]]:
     return [{name: value for name, value in line.items() if name != "examples_per_second"} for line in lines]
 
 
-def test_run_leaves_what_the_readme_says(launch: Launch, settings: list[str], tmp_path: Path) -> None:
+def test_run_leaves_the_files_that_the_readme_lists(launch: Launch, settings: list[str], tmp_path: Path) -> None:
     directory = tmp_path / "run"
     options = (
         "--head",
@@ -127,8 +128,8 @@ def test_run_cut_in_mid_epoch_ends_with_the_same_bits(
     monkeypatch.delenv("FAIL_AT_STEP")
     assert done.returncode != 0
     assert result_of(cut)["status"] == "failed"
-    done = launch([*settings, *options, *plugin, "--output_dir", cut, "--resume", "auto"], num_processes=num_processes)
-    assert "Resuming from" in done.stdout
+    launch([*settings, *options, *plugin, "--output_dir", cut, "--resume", "auto"], num_processes=num_processes)
+    assert result_of(cut)["resumed_from"] == "step-00000004"
     assert result_of(cut)["weights_sha256"] == result_of(whole)["weights_sha256"]
     assert without_times(lines_of(cut)) == without_times(lines_of(whole))
     assert result_of(cut)["metrics"] == result_of(whole)["metrics"]
@@ -146,7 +147,7 @@ def test_resume_refuses_other_settings(launch: Launch, settings: list[str], tmp_
     assert "Traceback" not in done.stderr
 
 
-def test_damaged_checkpoint_is_skipped_with_a_word(launch: Launch, settings: list[str], tmp_path: Path) -> None:
+def test_damaged_checkpoint_is_skipped_with_a_message(launch: Launch, settings: list[str], tmp_path: Path) -> None:
     run = [*settings, "--output_dir", tmp_path / "run", "--save_every", "2st"]
     launch(run)
     (tmp_path / "run" / "result.json").unlink()
@@ -155,18 +156,19 @@ def test_damaged_checkpoint_is_skipped_with_a_word(launch: Launch, settings: lis
     content[-1] ^= 1
     weights.write_bytes(content)
     done = launch([*run, "--resume", "auto"])
-    assert "Skipping the checkpoint" in done.stdout
-    assert "model.safetensors is not what was written" in done.stdout
+    assert re.search(r"step-00000006.*model\.safetensors", done.stdout)
     assert "step-00000004" in done.stdout
 
 
 def test_resume_without_a_checkpoint_starts_afresh(launch: Launch, settings: list[str], tmp_path: Path) -> None:
-    done = launch([*settings, "--max_steps", "1", "--output_dir", tmp_path / "run", "--resume", "auto"])
-    assert "starting afresh" in done.stdout
-    assert result_of(tmp_path / "run")["status"] == "finished"
+    launch([*settings, "--max_steps", "1", "--output_dir", tmp_path / "run", "--resume", "auto"])
+    result = result_of(tmp_path / "run")
+    assert (result["status"], result["resumed_from"]) == ("finished", None)
 
 
-def test_existing_run_directory_is_an_error_unless_said(launch: Launch, settings: list[str], tmp_path: Path) -> None:
+def test_existing_run_directory_is_an_error_unless_overwritten(
+    launch: Launch, settings: list[str], tmp_path: Path
+) -> None:
     run = [*settings, "--max_steps", "1", "--output_dir", tmp_path / "run"]
     launch(run)
     done = launch(run, check=False)
@@ -182,7 +184,7 @@ def test_existing_run_directory_is_an_error_unless_said(launch: Launch, settings
     assert (tmp_path / "mine" / "thesis.txt").exists()
 
 
-def test_training_goes_on_from_a_model_for_more_epochs(launch: Launch, settings: list[str], tmp_path: Path) -> None:
+def test_training_continues_from_a_model_for_more_epochs(launch: Launch, settings: list[str], tmp_path: Path) -> None:
     launch([*settings, "--head", "mean", "--output_dir", tmp_path / "first"])
     more = ["--max_steps", "1", "--lr", "1e-12", "--head_lr", "1e-12", "--output_dir", tmp_path / "more"]
     launch([*settings, "--head", "mean", *more, "--init_from", tmp_path / "first"])
@@ -191,9 +193,9 @@ def test_training_goes_on_from_a_model_for_more_epochs(launch: Launch, settings:
     assert isinstance(second, dict)
     assert second["test"]["loss"] == pytest.approx(first["test"]["loss"], rel=1e-4)
     done = launch([*settings, "--head", "max", *more, "--overwrite", "--init_from", tmp_path / "nothing"], check=False)
-    assert "There is no file or folder" in done.stderr
+    assert f"'{tmp_path / 'nothing'}' for --init_from" in done.stderr
     done = launch([*settings, "--head", "lstm", *more, "--overwrite", "--init_from", tmp_path / "first"], check=False)
-    assert "is not built like this run's" in done.stderr
+    assert re.search(r"first.*\bhead lstm\b", done.stderr)
 
 
 @pytest.mark.parametrize("num_processes", [1, 2])
@@ -227,7 +229,7 @@ def test_early_stopping_ends_a_run(launch: Launch, settings: list[str], tmp_path
     launch([*settings, *options, "--output_dir", tmp_path / "run"])
     result = result_of(tmp_path / "run")
     assert result["steps"] == 3
-    assert "accuracy has not improved for 2 evaluations" in str(result["stopped_because"])
+    assert re.match(r"accuracy .*\b2\b", str(result["stopped_because"]))
 
 
 def test_nonfinite_loss_names_step_rows_and_rate(launch: Launch, settings: list[str], tmp_path: Path) -> None:
@@ -258,5 +260,5 @@ def test_launch_whose_processes_do_not_see_each_other_is_refused(
     monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "2")
     done = launch([*settings, "--output_dir", tmp_path / "run"], check=False)
     assert done.returncode == 1
-    assert "2 processes were launched, but each of them sees 1" in done.stderr
+    assert re.search(r"2 processes .* 1\b", done.stderr)
     assert not (tmp_path / "run").exists()

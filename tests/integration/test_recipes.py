@@ -1,4 +1,4 @@
-"""Every shipped recipe runs, says in a sentence what it is, and makes the edits that it is about."""
+"""Every shipped recipe runs, begins with a sentence about itself, and makes the edits that it is about."""
 
 from __future__ import annotations
 

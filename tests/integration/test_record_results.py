@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.record_results import compare, differences, main, read_files
+from tests.scripts.record_results import compare, differences, main, read_files
 
 
 @pytest.fixture

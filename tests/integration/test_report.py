@@ -96,7 +96,7 @@ def test_look_at_sees_what_is_broken(tmp_path: Path) -> None:
     assert len(seen.outside) == 1
 
 
-def test_report_says_what_the_files_say(run: Path) -> None:
+def test_report_shows_what_is_in_the_files(run: Path) -> None:
     page = (run / "report.html").read_text(encoding="utf-8")
     journal = [json.loads(line) for line in (run / "journal.jsonl").read_text().splitlines()]
     edits = re.search(r'id="edits">(.*?)</table>', page, re.DOTALL)

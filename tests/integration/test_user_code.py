@@ -222,15 +222,13 @@ def test_saved_own_head_gives_the_predictions_of_the_run(
     assert logits.softmax(dim=-1).numpy() == pytest.approx(expected, abs=1e-5)
 
 
-def test_saved_head_that_is_not_imported_says_what_to_do(
+def test_saved_head_that_is_not_imported_is_refused_with_a_hint(
     in_python: Callable[..., dict[str, Any]], tmp_path: Path
 ) -> None:
     in_python(max_steps=1)
     config = tmp_path / "run" / "model" / "config.json"
     config.write_text(config.read_text().replace('"head": "mine"', '"head": "elsewhere"'))
-    with pytest.raises(
-        ValueError, match=r"Unknown head 'elsewhere'.*Import the file that registers a head of your own"
-    ):
+    with pytest.raises(ValueError, match=r"head 'elsewhere'.*Import "):
         EncoderWithHead.from_pretrained(config.parent)
 
 

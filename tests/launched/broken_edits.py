@@ -1,4 +1,4 @@
-"""A script for test_broken_edits: breaks what the audit and the boundary watch over, and writes down what is said.
+"""A script for test_broken_edits: breaks what the audit and the boundary watch over, and writes down the errors.
 
 Every scenario is a run of its own, in the same processes: each must end with its error on all of them.
 """
@@ -127,7 +127,7 @@ class Breaks(Hook):
 
 
 def rewrap_nothing(accelerator: Any, wrapped: Wrapped, model: Any, backend: Any) -> Wrapped:
-    """Forget to make the wrappers anew."""
+    """Forget to build new wrappers."""
     return wrapped
 
 
@@ -305,13 +305,13 @@ def play(scenario: Scenario, settings: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    """Play all scenarios, and write what was said."""
+    """Run all scenarios, and write their errors."""
     arguments = script_parser().parse_args()
-    said = {
+    found = {
         name: play(scenario, {"encoder": arguments.encoder, "data": arguments.data})
         for name, scenario in SCENARIOS.items()
     }
-    write_by_rank(arguments.output, said)
+    write_by_rank(arguments.output, found)
 
 
 if __name__ == "__main__":

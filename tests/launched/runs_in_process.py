@@ -56,7 +56,7 @@ def train_and_end(run: TrainingRun) -> None:
 
 
 def write_by_rank(output: Path, found: Any) -> None:
-    """Write what this process found beside what the others did."""
+    """Write what this process found into a file of its own, beside those of the other processes."""
     rank = torch.distributed.get_rank() if torch.distributed.is_initialized() else 0
     output.with_suffix(f".{rank}").write_text(json.dumps(found))
 

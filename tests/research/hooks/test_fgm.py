@@ -88,7 +88,7 @@ def test_fgm_leaves_evaluation_alone_and_takes_its_hook_away(start_run: StartRun
 
 
 def test_fgm_of_a_compiled_model_is_refused(start_run: StartRun) -> None:
-    with pytest.raises(ValueError, match="'fgm' does not work with --compile"):
+    with pytest.raises(ValueError, match=r"'fgm' .*--compile"):
         start_run(hook=["fgm"], compile=True, compile_backend="eager")
 
 

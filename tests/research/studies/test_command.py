@@ -46,15 +46,14 @@ def test_flags_make_a_grid() -> None:
     assert command.directory == Path("runs/a")
 
 
-def test_grid_wins_over_the_base_and_says_so(tmp_path: Path) -> None:
+def test_grid_replaces_the_base_with_a_note(tmp_path: Path) -> None:
     command = parsed("--head", "mlp", "--heads", "linear,lstm", "--seed", "3")
-    assert command.notes == ["The grid's head replaces 'mlp' of the base."]
+    assert [re.findall(r"\bhead\b|'mlp'", note) for note in command.notes] == [["head", "'mlp'"]]
     assert command.spec.base["seed"] == 3
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text("head: lstm\nlr: 0.5\n")
-    assert parsed("--recipe", str(recipe), "--heads", "linear,mean").notes == [
-        "The grid's head replaces 'lstm' of the base."
-    ]
+    (note,) = parsed("--recipe", str(recipe), "--heads", "linear,mean").notes
+    assert re.search(r"\bhead\b.*'lstm'", note)
 
 
 def test_flags_go_over_a_study_file(tmp_path: Path) -> None:
@@ -77,28 +76,25 @@ def test_recipes_of_a_study_file_lie_under_its_settings(tmp_path: Path) -> None:
     assert (base["epochs"], base["lr"]) == (3, 0.5)
 
 
-def test_flag_that_does_not_hold_in_all_arms_is_said(tmp_path: Path) -> None:
+def test_flag_that_does_not_hold_in_all_arms_is_noted(tmp_path: Path) -> None:
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text("head: lstm\nepochs: 9\n")
-    assert parsed("--epochs", "2", "--grid", f"recipe={recipe}").notes == [
-        f"The recipe {recipe} has its own epochs, 9, in the place of that of --epochs."
-    ]
+    (note,) = parsed("--epochs", "2", "--grid", f"recipe={recipe}").notes
+    assert re.search(rf"{recipe} .*\bepochs, 9,.*--epochs", note)
     study = tmp_path / "study.yaml"
     study.write_text(
         "base: {lr: 3}\narms: {a: {lr: 1}, b: {epochs: 5}}\noverride: [{when: {arm: b}, set: {lr: 2}}]\nexclude:\n"
     )
-    assert parsed("--study", str(study), "--lr", "4").notes == [
-        "The arm 'a' has its own lr, 1, in the place of that of --lr.",
-        "The override of {'arm': 'b'} has its own lr, 2, in the place of that of --lr.",
-    ]
+    of_arm, of_override = parsed("--study", str(study), "--lr", "4").notes
+    assert re.search(r"'a'.*\blr, 1,.*--lr", of_arm)
+    assert re.search(r"\{'arm': 'b'\}.*\blr, 2,.*--lr", of_override)
     assert parsed("--study", str(study)).notes == []
 
 
 def test_flags_that_narrow_a_study_leave_out_what_fits_no_more() -> None:
     command = parsed("--study", "experiments/studies/heads.yaml", "--heads", "linear,{name: gru, gru_size: 8},lstm")
-    assert command.notes == [
-        "The study's override of {'head': 'cnn'} is left out: the grid's flags have no such value."
-    ]
+    (note,) = command.notes
+    assert re.search(r"override.*\{'head': 'cnn'\}", note)
     assert command.spec.override == [{"when": {"head": "gru"}, "set": {"head_lr": "1e-3"}}]
     rates = {trial.arm: trial.settings["head_lr"] for trial in expand(command.spec)}
     assert rates == {"linear": 0.01, "gru (gru_size 8)": 0.001, "lstm": 0.01}
@@ -139,27 +135,27 @@ def test_flags_of_a_study_stand_among_those_of_its_trials() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--haeds", "linear"], "Unknown flag '--haeds'. Did you mean '--heads'?"),
-        (["--heads"], "The flag --heads needs a value."),
-        (["--grid", "lr"], "Expected --grid as setting=value,value, got 'lr'."),
-        (["--heads", "a", "--grid", "head=b"], "The grid has the axis 'head' twice."),
-        (["--heads", "[a"], "Cannot read the values of head"),
-        (["--exclude", "lr"], "Expected --exclude as setting=value"),
-        (["--exclude", "lr=["], "Cannot read --exclude 'lr=['"),
-        (["--workers", "many"], "Expected --workers as a number above 0, got 'many'."),
-        (["--workers", "0"], "Expected --workers as a number above 0, got '0'."),
-        (["--quick=maybe"], "Expected quick to be of type bool; got 'maybe'."),
-        (["--retry_failed", "linear"], "Expected a flag such as --head, got 'linear'."),
-        (["--heads.x", "1"], "Unknown flag '--heads.x'. Did you mean '--heads'?"),
-        (["--resume", "auto"], "A study takes no --resume: the same command goes on with a study."),
-        (["--overwrite"], "A study takes no --overwrite"),
-        (["--quick"], "--quick needs --study"),
-        (["--study", "nowhere.yaml"], "Cannot read the study nowhere.yaml"),
-        (["--split", "train"], "Expected the study's split"),
+        (["--haeds", "linear"], "'--haeds'.*'--heads'"),
+        (["--heads"], "--heads .*value"),
+        (["--grid", "lr"], "--grid .*setting=value,value.*'lr'"),
+        (["--heads", "a", "--grid", "head=b"], "'head' twice"),
+        (["--heads", "[a"], "values of head"),
+        (["--exclude", "lr"], "--exclude .*setting=value"),
+        (["--exclude", "lr=["], r"--exclude 'lr=\['"),
+        (["--workers", "many"], "--workers .*'many'"),
+        (["--workers", "0"], "--workers .*'0'"),
+        (["--quick=maybe"], r"\bquick .*bool.*'maybe'"),
+        (["--retry_failed", "linear"], "flag.*'linear'"),
+        (["--heads.x", "1"], "'--heads.x'.*'--heads'"),
+        (["--resume", "auto"], "no --resume"),
+        (["--overwrite"], "no --overwrite"),
+        (["--quick"], "--quick .*--study"),
+        (["--study", "nowhere.yaml"], r"nowhere\.yaml"),
+        (["--split", "train"], r"\bsplit .*'?train"),
     ],
 )
-def test_what_cannot_be_is_refused(arguments: list[str], message: str) -> None:
-    with pytest.raises(ValueError, match=re.escape(message)):
+def test_invalid_command_line_is_refused(arguments: list[str], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         parse_study(arguments)
 
 

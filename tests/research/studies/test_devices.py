@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from research.studies.devices import DeviceShares, share_devices, visible_devices
@@ -77,23 +75,3 @@ def test_processes_on_cpus_get_no_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
     launcher = read_launcher(str(ROOT / "accelerate_configs" / "cpu_2_processes.yaml"))
     assert share_devices(launcher, 2).of(1) == ()
-
-
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [
-        ("cpu_2_processes", Launcher(2, False, None)),
-        ("single_gpu", Launcher(1, True, "0")),
-        ("multi_gpu", Launcher(2, True, None)),
-        ("multi_node", Launcher(8, True, None)),
-    ],
-)
-def test_launcher_is_read_from_the_files_of_accelerate(name: str, expected: Launcher) -> None:
-    assert read_launcher(str(ROOT / "accelerate_configs" / f"{name}.yaml")) == expected
-
-
-@pytest.mark.parametrize("content", [": :", "- 1", "num_processes: many", "num_machines: 0"])
-def test_launcher_that_cannot_be_read_is_refused(content: str, tmp_path: Path) -> None:
-    (tmp_path / "a.yaml").write_text(content)
-    with pytest.raises(ValueError, match="Cannot read --accelerate_config"):
-        read_launcher(str(tmp_path / "a.yaml"))

@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 from jsonargparse import ArgumentParser
 
-from research.records.results import config_as_yaml
-from research.runner.resolve import resolve
 from research.settings.config import RunConfig
-from research.settings.times import Clock
-from research.studies.conduct import check_forks
-from research.studies.fork_points import check_fork_points
 from research.studies.grid import StudySpec, expand, read_study_file
-from research.system.manifest import write_manifest
 
 
 def arms(**spec: Any) -> list[str]:
@@ -104,35 +96,32 @@ def test_settings_are_those_of_a_run() -> None:
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ({"grid": {"haed": ["linear"]}}, "Unknown setting in the grid 'haed'. Did you mean 'head'?"),
-        ({"grid": {"output_dir": ["a", "b"]}}, "Unknown setting in the grid 'output_dir'"),
-        ({"grid": {"lr": []}}, "Expected the grid's lr to be a list of values"),
-        ({"grid": {"lr": ["quick"]}}, "Expected lr to be of type float; got 'quick'"),
-        ({"grid": {"lr": [1e-5, "1e-5"]}}, "The grid has the same settings twice: lr=1e-05"),
-        ({"exclude": [{"lr": 1}]}, "Unknown axis 'lr'"),
-        ({"grid": {"lr": [1.0]}, "exclude": [{"lr": 2}]}, "No trial of the grid fits this entry of exclude"),
-        ({"grid": {"lr": [1.0]}, "exclude": [{"lr": 1}]}, "every combination is excluded"),
-        ({"override": [{"head": "lstm"}]}, "Expected an entry such as {when:"),
-        ({"arms": {"a": {"lrr": 1}}}, "Unknown setting 'lrr'. Did you mean 'lr'?"),
-        ({"arms": {"a": {}, "b": {}}}, "The grid has the same settings twice: a, b"),
-        ({"grid": {"head": ["linear", "lstm"]}, "baseline": "lstn"}, "Did you mean 'lstm'?"),
-        ({"name": "../a"}, "Expected a study's name"),
-        ({"split": "train"}, "Expected the study's split to be test or validation"),
-        ({"grid": 3}, "Expected the study's grid to be a mapping"),
-        ({"baseline": 3}, "Expected the study's baseline to be text (in quotes, if it is a number); got 3."),
-        ({"arms": {1: {}}}, "Expected names of arms in quotes, got 1."),
-        ({"arms": {"a": {"seed": 5}}}, "The arm 'a' cannot have the setting 'seed': it is not one arm's."),
-        ({"arms": {"a": {"output_dir": "x"}}}, "The arm 'a' cannot have the setting 'output_dir'"),
-        (
-            {"override": [{"when": {"seed": 1}, "set": {"lr": 1}}]},
-            "`when` of an override cannot have the setting 'seed'",
-        ),
-        ({"override": [{"when": {"lr": 1}, "set": {"lr": 1}, "also": 3}]}, "Expected an entry such as {when:"),
-        ({"base": {"lr": 1}, "arms": {"a": {"recipe": 5}}}, "Expected the path of a recipe"),
+        ({"grid": {"haed": ["linear"]}}, "'haed'.*'head'"),
+        ({"grid": {"output_dir": ["a", "b"]}}, "'output_dir'"),
+        ({"grid": {"lr": []}}, r"grid's lr\b.*list"),
+        ({"grid": {"lr": ["quick"]}}, r"\blr\b.*float.*'quick'"),
+        ({"grid": {"lr": [1e-5, "1e-5"]}}, "twice: lr=1e-05"),
+        ({"exclude": [{"lr": 1}]}, "axis 'lr'"),
+        ({"grid": {"lr": [1.0]}, "exclude": [{"lr": 2}]}, "entry of exclude.*2"),
+        ({"grid": {"lr": [1.0]}, "exclude": [{"lr": 1}]}, "every combination"),
+        ({"override": [{"head": "lstm"}]}, r"\{when:.*'head': 'lstm'"),
+        ({"arms": {"a": {"lrr": 1}}}, "'lrr'.*'lr'"),
+        ({"arms": {"a": {}, "b": {}}}, "twice: a, b"),
+        ({"grid": {"head": ["linear", "lstm"]}, "baseline": "lstn"}, "'lstn'.*'lstm'"),
+        ({"name": "../a"}, r"name.*\.\./a"),
+        ({"split": "train"}, "split.*test or validation"),
+        ({"grid": 3}, "grid.*mapping.*3"),
+        ({"baseline": 3}, "baseline.*text.*3"),
+        ({"arms": {1: {}}}, "arms.*quotes.*1"),
+        ({"arms": {"a": {"seed": 5}}}, "'a'.*'seed'"),
+        ({"arms": {"a": {"output_dir": "x"}}}, "'a'.*'output_dir'"),
+        ({"override": [{"when": {"seed": 1}, "set": {"lr": 1}}]}, "`when`.*'seed'"),
+        ({"override": [{"when": {"lr": 1}, "set": {"lr": 1}, "also": 3}]}, r"\{when:.*'also': 3"),
+        ({"base": {"lr": 1}, "arms": {"a": {"recipe": 5}}}, "recipe.*5"),
     ],
 )
-def test_what_cannot_be_is_refused(spec: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=re.escape(message)):
+def test_invalid_grid_is_refused(spec: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         expand(StudySpec(**spec))
 
 
@@ -153,17 +142,17 @@ def test_short_version_of_a_study_replaces_what_it_names(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("gird: {}", "Unknown key 'gird'. Did you mean 'grid'?"),
-        ("[1]", "must map"),
-        ("a: [", "is not YAML"),
-        ("grid: {}", "has no section `quick`"),
-        ("quick: []", "expected `quick` to be a mapping, got []"),
+        ("gird: {}", "'gird'.*'grid'"),
+        ("[1]", "map"),
+        ("a: [", "YAML"),
+        ("grid: {}", "no section `quick`"),
+        ("quick: []", r"`quick`.*mapping.*\[\]"),
     ],
 )
-def test_study_file_that_cannot_be_is_refused(text: str, message: str, tmp_path: Path) -> None:
+def test_invalid_study_file_is_refused(text: str, message: str, tmp_path: Path) -> None:
     path = tmp_path / "study.yaml"
     path.write_text(text)
-    with pytest.raises(ValueError, match=re.escape(message)):
+    with pytest.raises(ValueError, match=rf"study\.yaml.*{message}"):
         read_study_file(path, quick=True)
 
 
@@ -188,41 +177,6 @@ def test_ranges_of_seeds() -> None:
     assert [trial.seed for trial in trials] == [0, 1, 2, 7, 9]
     with pytest.raises(ValueError, match="4-0"):
         expand(StudySpec(grid={"seed": ["4-0"]}))
-
-
-def test_fork_that_cannot_begin_is_refused_while_planning(tmp_path: Path) -> None:
-    (tmp_path / "config.yaml").write_text("{}")
-    checkpoint = tmp_path / "checkpoints" / "step-00000004"
-    checkpoint.mkdir(parents=True)
-    clock = Clock.of_run(num_examples=47, batch_size=8, epochs=1, max_steps=None)
-    clock.go_to(4)
-    (checkpoint / "state.json").write_text(json.dumps({"clock": clock.state_dict(), "journal": []}))
-    write_manifest(checkpoint)
-
-    def check(**settings: Any) -> None:
-        base = {"fork": f"{tmp_path}@4", "batch_size": 8, **settings}
-        check_fork_points(expand(StudySpec(base=base, grid={"lr": [1e-5, 3e-5]})))
-
-    check(timeline=[{"at": "4st", "freeze": "encoder"}])
-    for settings, expected in (
-        ({"fork": f"{tmp_path}@5"}, "no checkpoint of step 5"),
-        ({"epochs": 0.5}, "nothing is left to train"),
-        ({"max_steps": 4}, "nothing is left to train"),
-        ({"timeline": [{"at": "2st", "freeze": "encoder"}]}, "which is past"),
-        ({"timeline": [{"at": "9st", "freeze": "encoder"}]}, "never reached"),
-    ):
-        with pytest.raises(ValueError, match=rf"1e-05, seed 0: .*{expected}"):
-            check(**settings)
-
-
-def test_fork_with_other_seeds_is_refused_while_planning(tmp_path: Path) -> None:
-    (tmp_path / "config.yaml").write_text(config_as_yaml(resolve(RunConfig(seed=1, head="cnn", mixed_precision="no"))))
-    base = {"fork": str(tmp_path), "head": "cnn", "seed": 1}
-    check_forks(expand(StudySpec(base=base, grid={"lr": [1e-5, 3e-5]})))
-    with pytest.raises(ValueError, match="seed was 1, now 2"):
-        check_forks(expand(StudySpec(base=base, grid={"seed": [1, 2]})))
-    with pytest.raises(ValueError, match="batch_size"):
-        check_forks(expand(StudySpec(base=base, grid={"batch_size": [8, 16]})))
 
 
 def test_options_of_one_trial_leave_the_others_alone() -> None:

@@ -35,6 +35,7 @@ def test_begin_and_end_of_each_trial_are_one_line_each(tmp_path: Path) -> None:
 def test_news_of_hidden_states_are_shown_once_for_all_trials(tmp_path: Path) -> None:
     trials = expand(StudySpec(grid={"seed": [3, 4]}))
     entries = {trial.id: Entry(trial, TrialState.RUNNING, {}, number) for number, trial in enumerate(trials)}
+    news = "Hidden states are not cached: the encoder trains."
     printed = io.StringIO()
     with StudyProgress(trials, Terminal(file=printed), tmp_path) as progress:
         progress.show(entries)
@@ -42,7 +43,7 @@ def test_news_of_hidden_states_are_shown_once_for_all_trials(tmp_path: Path) -> 
             events_of(tmp_path, trial.id).parent.mkdir(exist_ok=True)
             with writing_to(events_of(tmp_path, trial.id)):
                 logger.info("Reading reviews.csv")
-                logger.info("Hidden states are not cached: the encoder trains.", extra=ABOUT_HIDDEN_STATES)
+                logger.info(news, extra=ABOUT_HIDDEN_STATES)
             progress.show(entries)
-    assert printed.getvalue().count("Hidden states are not cached") == 1
+    assert printed.getvalue().count(news) == 1
     assert "Reading" not in printed.getvalue()

@@ -11,8 +11,6 @@ import pytest
 from heads.registry import UnknownNameError
 from research import RunConfig, run_experiment
 from research.data.batches.batch import Batch
-from research.hooks.early_stopping import EarlyStopping
-from research.tasks.single_label import SingleLabel
 from research.training.api import Run
 from research.training.hook import HOOKS, POINTS, Hook, register_hook
 from tests.shipped import shipped
@@ -155,28 +153,3 @@ def test_hook_stops_the_run(config: RunConfig) -> None:
     result = run_experiment(config, hooks=[Stop()])
     assert (result["steps"], result["stopped_because"]) == (1, "enough")
     assert "accuracy" in result["metrics"]["validation"]
-
-
-def test_early_stopping_counts_evaluations_without_improvement() -> None:
-    class Asked:
-        reason = ""
-
-        def stop(self, reason: str) -> None:
-            self.reason = reason
-
-    run: Any = Asked()
-    hook = EarlyStopping(metric="accuracy", patience=2)
-    for value in (0.5, 0.6, 0.6):
-        hook.after_evaluate(run, "validation", {"accuracy": value})
-        assert not run.reason
-    resumed = EarlyStopping(metric="accuracy", patience=2)
-    resumed.load_state_dict(hook.state_dict())
-    resumed.after_evaluate(run, "test", {"accuracy": 0.0})
-    assert not run.reason
-    resumed.after_evaluate(run, "validation", {"accuracy": 0.59})
-    assert "accuracy has not improved for 2 evaluations (best: 0.6000)" in run.reason
-    run.task = SingleLabel(("a", "b"))
-    with pytest.raises(ValueError, match=r"Unknown metric 'acuracy'\. Did you mean 'accuracy'"):
-        EarlyStopping(metric="acuracy").on_train_start(run)
-    with pytest.raises(ValueError, match="Expected patience of 1 or more, got 0"):
-        EarlyStopping(patience=0)

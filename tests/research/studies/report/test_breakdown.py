@@ -13,7 +13,7 @@ from research.records.many_labels import MANY_LABELS
 from research.studies.report.breakdown import by_label, by_length
 from research.studies.report.rows import StudyRows, read_rows
 from research.studies.report.texts import StudyTexts
-from tests.research.studies.report.studies import written_study
+from tests.builders.studies import written_study
 
 
 class Lengths:

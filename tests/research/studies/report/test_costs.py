@@ -9,7 +9,7 @@ from typing import Any
 from research.studies.grid import StudySpec
 from research.studies.outcomes import Outcome, StudyOutcomes
 from research.studies.report.costs import ArmCost, find_costs
-from tests.research.studies.report.studies import trial_of
+from tests.builders.studies import trial_of
 
 
 def cost(tmp_path: Path, edits: list[tuple[int, int, int]] | None, results: list[dict[str, Any]]) -> ArmCost:
@@ -30,7 +30,7 @@ def cost(tmp_path: Path, edits: list[tuple[int, int, int]] | None, results: list
     return found
 
 
-def test_time_is_the_mean_over_seeds_and_says_which_are_without_the_encoder(tmp_path: Path) -> None:
+def test_time_is_the_mean_over_seeds_and_cached_ones_are_counted(tmp_path: Path) -> None:
     known = {"steps": 10, "trainable_parameters": 7}
     results = [{**known, "train_seconds": 2.0}, {**known, "train_seconds": 4.0, "cached_features": True}, {}]
     found = cost(tmp_path, [], results)

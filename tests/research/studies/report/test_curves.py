@@ -9,7 +9,7 @@ from typing import Any
 from research.studies.grid import StudySpec
 from research.studies.outcomes import Outcome, StudyOutcomes
 from research.studies.report.curves import MAX_POINTS, read_arm_curves, read_arm_edits
-from tests.research.studies.report.studies import trial_of
+from tests.builders.studies import trial_of
 
 
 def study_of(directory: Path, logs: dict[str, list[list[dict[str, Any]]]]) -> StudyOutcomes:

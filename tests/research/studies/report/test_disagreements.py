@@ -9,7 +9,7 @@ from typing import Any, cast
 from research.studies.report.disagreements import NUM_SHOWN, find_disagreements
 from research.studies.report.rows import StudyRows, read_rows
 from research.studies.report.texts import StudyTexts
-from tests.research.studies.report.studies import written_study
+from tests.builders.studies import written_study
 
 
 class Texts:

@@ -31,7 +31,7 @@ from research.studies.outcomes import Outcome, StudyOutcomes
 from research.system.plain_text import LONGEST_IN_PAGE, for_csv, for_markdown, for_terminal, shortened
 from research.system.terminal import Terminal
 from research.tasks.single_label import SingleLabel
-from tests.research.studies.report.studies import SMALL, run_study
+from tests.builders.studies import SMALL, run_study
 
 MARK = "\u200f"
 LONG = "very " * 500 + "long"
@@ -60,7 +60,7 @@ def written(environment: pytest.MonkeyPatch, tiny_encoder: Path, tmp_path_factor
         # Texts keep marks of right-to-left writing, in elements of their own.
         rows = [{"text": f"{split} good {name[:40].strip(MARK)}", "label": [name]} for name in NAMES]
         (folder / "data" / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    base = {**SMALL, "encoder": str(tiny_encoder), "data": str(folder / "data")}
+    base = {**SMALL, "report": True, "encoder": str(tiny_encoder), "data": str(folder / "data")}
     arms: dict[str, dict[str, Any]] = {
         ARM: {},
         LONG: {

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from research.studies.report.markdown import markdown_table
 from research.studies.report.notation import count, decimal, interval, p_value, seconds
 
 
@@ -32,7 +31,3 @@ def test_p_values_are_not_rounded_across_the_level(value: float | None, text: st
 def test_counts_and_times() -> None:
     assert (count(1234.4), count(None)) == ("1,234", "-")
     assert (seconds(0.1234), seconds(12.34), seconds(1234.5)) == ("0.123", "12.3", "1,234")
-
-
-def test_cells_of_markdown_tables_are_shown_as_they_are() -> None:
-    assert markdown_table(["arm", ">n|"], [["a|b", "1"]]) == "| arm | n\\| |\n| --- | ---: |\n| a\\|b | 1 |\n"

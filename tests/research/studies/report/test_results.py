@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from research.studies.outcomes import StudyOutcomes
 from research.studies.report.results import results_csv
 from research.system.plain_text import for_csv
-from tests.research.studies.report.studies import changed, written_study
+from tests.builders.studies import changed, results, written_study
 
 
 def test_names_and_errors_are_no_formulas_for_spreadsheets(tmp_path: Path) -> None:
@@ -24,3 +25,17 @@ def test_names_and_errors_are_no_formulas_for_spreadsheets(tmp_path: Path) -> No
 @pytest.mark.parametrize("value", ["-0.5", "+3", "-inf", "lstm", "", -1, 2.5, None])
 def test_numbers_and_plain_text_stay_as_they_are(value: object) -> None:
     assert for_csv(value) == value
+
+
+def test_csv_has_every_metric_of_every_trial(page: Path, finished_study: StudyOutcomes) -> None:
+    with (page.parent / "results.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == len(finished_study.outcomes)
+    for row, (trial_id, result) in zip(rows, results(finished_study).items(), strict=True):
+        assert (row["id"], row["state"]) == (trial_id, "finished")
+        for split, metrics in result["metrics"].items():
+            assert {name: float(row[f"{split}/{name}"]) for name in metrics} == metrics
+        for name in ("steps", "train_seconds", "trainable_parameters", "weights_sha256"):
+            assert row[name] == str(result[name])
+    assert {row["arm"] for row in rows} == set(finished_study.arms)
+    assert {row["axis/arm"] for row in rows} == set(finished_study.arms)

@@ -11,7 +11,7 @@ import yaml
 from research.studies.grid import StudySpec
 from research.studies.outcomes import Outcome, StudyOutcomes
 from research.studies.report.settings import StudySettings, find_settings, repeat_trials
-from tests.research.studies.report.studies import trial_of
+from tests.builders.studies import trial_of
 
 
 def study_of(directory: Path, arms: dict[str, dict[str, Any]]) -> StudyOutcomes:

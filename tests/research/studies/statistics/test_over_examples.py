@@ -83,7 +83,7 @@ def test_arms_are_compared_on_common_seeds() -> None:
     assert found.over_all_seeds == bootstrap_examples([arm[1], arm[2]], [baseline[1], baseline[2]])
 
 
-def test_everything_says_what_it_is_about() -> None:
+def test_every_result_states_its_scope() -> None:
     found = compare_examples({0: np.array([True, False])}, {0: np.array([True, True])})
     assert found.scope == found.over_all_seeds.scope == found.by_seed[0].scope == SCOPE == "these trained models only"
     assert not any("verdict" in field.name for field in dataclasses.fields(found))
@@ -91,9 +91,9 @@ def test_everything_says_what_it_is_about() -> None:
 
 def test_other_rows_and_no_common_seed_are_refused() -> None:
     two, three = np.array([True, False]), np.array([True, False, True])
-    with pytest.raises(ValueError, match=r"same rows, two or more; got \[2, 3\] rows"):
+    with pytest.raises(ValueError, match=r"\[2, 3\] rows"):
         compare_models(two, three)
     with pytest.raises(ValueError, match=r"got \[2, 2, 3\] rows"):
         bootstrap_examples([two, two], [three])
-    with pytest.raises(ValueError, match=r"Expected a seed that both have; got \[0, 1\] and \[2\]"):
+    with pytest.raises(ValueError, match=r"\[0, 1\].*\[2\]"):
         compare_examples({1: two, 0: two}, {2: two})

@@ -1,10 +1,11 @@
-"""Arms over seeds: what is said of them, and what is not."""
+"""Arms over seeds: means, intervals, tests and verdicts."""
 
 from __future__ import annotations
 
 import gc
 import itertools
 import math
+import re
 from collections.abc import Iterator
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 from scipy.stats import t, ttest_rel
 
 from research.studies.statistics.over_seeds import Comparison, compare_arms, holm, summarize_arm
+from research.studies.statistics.power import MIN_SEEDS
 
 Values = dict[int, float]
 BASELINE: Values = {0: 0.88, 1: 0.91, 2: 0.91, 3: 0.92, 4: 0.90}
@@ -49,17 +51,17 @@ def test_arm_is_summarized_as_by_hand() -> None:
 def test_one_seed_has_no_interval() -> None:
     found = summarize_arm("lstm", {7: 0.8})
     assert (found.seeds, found.mean, found.std, found.interval) == ((7,), 0.8, None, None)
-    assert found.remark == "no interval of one seed"
+    assert "one seed" in found.remark
 
 
 def test_equal_values_have_no_interval() -> None:
     found = summarize_arm("lstm", {0: 0.8, 1: 0.8, 2: 0.8})
     assert found.mean == pytest.approx(0.8)
     assert (found.std, found.interval) == (0, None)
-    assert "all seeds gave the same value" in found.remark
+    assert "same value" in found.remark
 
 
-def test_zeros_are_a_value_as_others() -> None:
+def test_zero_is_a_value() -> None:
     assert summarize_arm("lstm", {0: 0.0, 1: 0.0}).mean == 0
 
 
@@ -67,11 +69,11 @@ def test_undefined_values_are_named() -> None:
     found = summarize_arm("lstm", {0: 0.8, 1: math.nan, 2: 0.9, 3: math.inf})
     assert (found.seeds, found.undefined_seeds) == ((0, 2), (1, 3))
     assert found.mean == pytest.approx(0.85)
-    assert found.remark == "not a finite number, and left out: seeds 1, 3"
+    assert "seeds 1, 3" in found.remark
 
 
 @pytest.mark.parametrize(("values", "remark"), [({}, "no value"), ({0: math.nan}, "left out: seed 0; no value")])
-def test_arm_without_values_says_so(values: Values, remark: str) -> None:
+def test_arm_without_values_has_a_remark(values: Values, remark: str) -> None:
     found = summarize_arm("lstm", values)
     assert (found.seeds, found.mean, found.std, found.interval) == ((), None, None, None)
     assert found.remark.endswith(remark)
@@ -128,7 +130,7 @@ def test_below_five_seeds_there_is_an_interval_and_no_verdict() -> None:
     assert found.p < 1e-5
     assert found.interval is not None
     assert found.verdict is None
-    assert found.why_no_verdict == "a verdict takes 5 common seeds or more, there are 4"
+    assert re.search(rf"{MIN_SEEDS} .*4", found.why_no_verdict)
 
 
 @pytest.mark.parametrize("failed_arm", ["linear", "lstm"])
@@ -158,7 +160,7 @@ def test_one_common_seed_has_a_difference_only() -> None:
 
 
 @pytest.mark.parametrize("arm", [{}, {9: 0.9}, {0: math.nan}])
-def test_no_common_value_says_so(arm: Values) -> None:
+def test_no_common_value_is_the_reason_for_no_verdict(arm: Values) -> None:
     found = compare(arm)
     assert (found.seeds, found.mean_difference, found.p, found.verdict) == ((), None, None, None)
     assert found.why_no_verdict.endswith("there are 0")
@@ -177,7 +179,7 @@ def test_undefined_value_is_no_ground_for_a_verdict(of_arm: bool) -> None:
     assert (found.seeds, found.undefined_seeds) == ((0, 1, 2, 3, 4), (5,))
     assert found.p == compare(ARM).p
     assert found.verdict is None
-    assert "not a finite number in one of the two: seed 5" in found.why_no_verdict
+    assert "seed 5" in found.why_no_verdict
 
 
 def test_same_arm_twice_is_no_difference() -> None:
@@ -191,11 +193,11 @@ def test_constant_difference_gets_no_verdict() -> None:
     found = compare({seed: value + 0.01 for seed, value in BASELINE.items()})
     assert found.mean_difference == pytest.approx(0.01)
     assert (found.std_difference, found.interval, found.p, found.p_holm, found.verdict) == (0, None, None, None, None)
-    assert "t is infinite and p 0, however small" in found.why_no_verdict
+    assert "t is infinite" in found.why_no_verdict
 
 
 def test_unknown_baseline_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"one of the arms as baseline \(linear, lstm\); got 'gru'"):
+    with pytest.raises(ValueError, match=r"baseline.*linear, lstm.*'gru'"):
         compare_arms({"linear": BASELINE, "lstm": ARM}, "gru", higher_is_better=True)
 
 

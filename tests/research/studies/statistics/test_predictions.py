@@ -40,7 +40,7 @@ def test_row_of_several_labels_is_right_in_all_of_them(tmp_path: Path) -> None:
 def test_other_rows_are_refused(tmp_path: Path, other: dict[str, list[int]]) -> None:
     one = write(tmp_path / "1", id=[0, 1], label=[0, 1], prediction=[0, 0])
     two = write(tmp_path / "2", **other, prediction=other["label"])
-    with pytest.raises(ValueError, match=r"Expected the same rows with the same labels in .*1 and .*2; they differ"):
+    with pytest.raises(ValueError, match=rf"{one}.*{two}"):
         read_predictions([one, two])
 
 

@@ -1,4 +1,4 @@
-"""Runs with more labels than a confusion matrix can show."""
+"""A run in whole: what it evaluates, writes and survives."""
 
 from __future__ import annotations
 
@@ -11,16 +11,36 @@ import pyarrow.parquet as pq
 import pytest
 
 from research import Hook, RunConfig, run_experiment
-from research.report.confusions import most_confused
-from research.report.label_table import MOST_SHOWN, label_table
-from research.report.mistakes import Scored
-from research.tasks.base import Task
-from research.tasks.single_label import SingleLabel
+from research.runner.experiment import find_start
+from research.system.manifest import write_manifest
 from research.training.api import Run
+from research.training.checkpoint.find import Start
 
 
-def labels_task(num_labels: int) -> Task:
-    return SingleLabel(tuple(f"label {index}" for index in range(num_labels)), (1,) * num_labels, num_labels)
+def test_run_whose_report_cannot_be_drawn_is_finished(
+    settings: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Obstacle(Hook):
+        def on_train_end(self, run: Run) -> None:
+            (run.directory / "report.html" / "in the way").mkdir(parents=True)
+
+    result = run_experiment(RunConfig(**settings), hooks=[Obstacle()])
+    assert result["status"] == "finished"
+    assert json.loads((Path(settings["output_dir"]) / "result.json").read_text())["status"] == "finished"
+    warnings = [line for line in capsys.readouterr().out.splitlines() if line.startswith("Warning: ")]
+    assert ["report.html" in line and "result.json" in line for line in warnings] == [True]
+
+
+def test_best_model_that_is_the_last_is_evaluated_once(settings: dict[str, Any]) -> None:
+    evaluated = []
+
+    class Listener(Hook):
+        def after_evaluate(self, run: Run, split: str, metrics: dict[str, float]) -> None:
+            evaluated.append(split)
+
+    result = run_experiment(RunConfig(**settings, best_metric="loss"), hooks=[Listener()])
+    assert result["tested"] == "best"
+    assert evaluated == ["validation", "test"]
 
 
 @pytest.fixture
@@ -40,36 +60,6 @@ def settings(tiny_encoder: Path, cache_dir: Path, tmp_path: Path, monkeypatch: p
         "mixed_precision": "no",
         "output_dir": str(tmp_path / "run"),
     }
-
-
-def test_most_confused_pairs_by_hand() -> None:
-    labels, predicted = np.array([0, 0, 0, 0, 1, 1, 2, 2]), np.array([1, 1, 0, 2, 0, 1, 1, 1])
-    found = most_confused(labels_task(3), labels, predicted)
-    assert [(each.label, each.predicted, each.num_rows, each.share) for each in found] == [
-        ("label 0", "label 1", 2, 0.5),
-        ("label 2", "label 1", 2, 1.0),
-        ("label 0", "label 2", 1, 0.25),
-        ("label 1", "label 0", 1, 0.5),
-    ]
-
-
-def test_long_label_table_has_the_worst_labels_first() -> None:
-    labels = np.arange(45).repeat(2)[:-2]  # no row of the last label
-    predicted = labels.copy()
-    predicted[[20, 21]] = 0  # label 10 is never found; label 0 is predicted too often
-    predicted[40] = 0  # label 20 is found once
-    table = label_table(labels_task(45), Scored(labels, labels, predicted, labels))
-    assert (table.is_long, table.num_labels) == (True, 45)
-    names = [each.name for each in table.labels]
-    assert names[:3] == ["label 10", "label 0", "label 20"]
-    assert names[-1] == "label 44"
-    assert (table.labels[1].precision, table.labels[1].recall, table.labels[1].num_rows) == (0.4, 1.0, 2)
-
-
-def test_label_table_shows_no_more_than_a_browser_takes() -> None:
-    labels = np.arange(2 * MOST_SHOWN)
-    table = label_table(labels_task(len(labels)), Scored(labels, labels, labels, labels))
-    assert (len(table.labels), table.num_labels) == (MOST_SHOWN, 2 * MOST_SHOWN)
 
 
 def test_run_with_many_labels_has_tables_instead_of_matrices(settings: dict[str, Any]) -> None:
@@ -119,32 +109,25 @@ def test_predictions_are_the_same_in_one_block_and_in_many(
     assert file.read().equals(whole)
 
 
-def test_run_whose_report_cannot_be_drawn_is_finished(
-    settings: dict[str, Any], capsys: pytest.CaptureFixture[str]
-) -> None:
-    class Obstacle(Hook):
-        def on_train_end(self, run: Run) -> None:
-            (run.directory / "report.html" / "in the way").mkdir(parents=True)
-
-    result = run_experiment(RunConfig(**settings), hooks=[Obstacle()])
-    assert result["status"] == "finished"
-    assert json.loads((Path(settings["output_dir"]) / "result.json").read_text())["status"] == "finished"
-    assert "Warning: cannot draw report.html" in capsys.readouterr().out
-
-
-def test_best_model_that_is_the_last_is_evaluated_once(settings: dict[str, Any]) -> None:
-    evaluated = []
-
-    class Listener(Hook):
-        def after_evaluate(self, run: Run, split: str, metrics: dict[str, float]) -> None:
-            evaluated.append(split)
-
-    result = run_experiment(RunConfig(**settings, best_metric="loss"), hooks=[Listener()])
-    assert result["tested"] == "best"
-    assert evaluated == ["validation", "test"]
-
-
-def test_label_that_training_never_saw_is_named_among_the_confusions() -> None:
-    task = SingleLabel(("a", "b"), (1, 1), 2, unseen_labels=("new",))
-    (found,) = most_confused(task, np.array([0, 2, 2]), np.array([0, 1, 1]))
-    assert (found.label, found.predicted, found.num_rows, found.share) == ("new", "b", 2, 1.0)
+def test_run_begins_where_its_settings_say(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    for step in (2, 4):
+        checkpoint = run / "checkpoints" / f"step-{step:08d}"
+        checkpoint.mkdir(parents=True)
+        (checkpoint / "weights").write_text("whole")
+        write_manifest(checkpoint)
+    (run / "checkpoints" / "step-00000004" / "weights").write_text("damaged")
+    whole = run / "checkpoints" / "step-00000002"
+    assert find_start(RunConfig(), run) is None
+    assert find_start(RunConfig(resume="auto", output_dir=str(run)), run) == Start(whole)
+    assert find_start(RunConfig(resume="auto", output_dir="new"), tmp_path / "new") is None
+    assert find_start(RunConfig(resume=str(whole)), tmp_path / "new") == Start(whole)
+    assert find_start(RunConfig(resume="auto"), run, is_restart=True) == Start(whole)
+    with pytest.raises(ValueError, match="--name or --output_dir"):
+        find_start(RunConfig(resume="auto"), run)
+    with pytest.raises(ValueError, match=r"step-00000004 .*--resume"):
+        find_start(RunConfig(resume=str(run / "checkpoints" / "step-00000004")), run)
+    (run / "config.yaml").write_text("{}")
+    assert find_start(RunConfig(fork=f"{run}@2"), tmp_path / "new") == Start(whole, is_fork=True)
+    with pytest.raises(ValueError, match="step 3"):
+        find_start(RunConfig(fork=f"{run}@3"), tmp_path / "new")

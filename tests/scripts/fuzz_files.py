@@ -1,6 +1,6 @@
 """Mutated files: each one is read, with all of its rows accounted for, or refused in one line.
 
-`python -m tests.integration.fuzz_files --files 300 --seed 1` prints how many were read, how many were refused, and what
+`python -m tests.scripts.fuzz_files --files 300 --seed 1` prints how many were read, how many were refused, and what
 became of all others, with the number that makes each again (`--only NUMBER --keep FOLDER`); the tests call `fuzz`.
 Every file is read in a forked child of this process, so that a crash or an endless loop is an outcome too.
 """
@@ -40,11 +40,11 @@ from research.data.batches.tokens import tokenize_splits
 from research.data.prepare.load import load_splits
 from research.settings.config import DataSettings
 from research.system.errors import complain, is_for_the_user
+from tests.builders.good_files import FILE_TYPES, FileType, Sheet, good_sheet, write_arrow_stream
+from tests.builders.mutated_arrow import ARROW_MUTATIONS, as_table
+from tests.builders.mutated_contents import BYTE_MUTATIONS, LINE_MUTATIONS, PLACE_MUTATIONS
+from tests.builders.mutated_sheets import SHEET_MUTATIONS
 from tests.conftest import ROOT, write_tiny_encoder
-from tests.integration.good_files import FILE_TYPES, FileType, Sheet, good_sheet, write_arrow_stream
-from tests.integration.mutated_arrow import ARROW_MUTATIONS, as_table
-from tests.integration.mutated_contents import BYTE_MUTATIONS, LINE_MUTATIONS, PLACE_MUTATIONS
-from tests.integration.mutated_sheets import SHEET_MUTATIONS
 from tests.messages import collected
 from tests.rights import modes_count
 

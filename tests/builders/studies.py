@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import html
 import json
+import re
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,6 +17,7 @@ import pyarrow.parquet as pq
 from research import RunConfig, run_experiment
 from research.studies.grid import StudySpec, Trial, expand
 from research.studies.outcomes import Outcome, StudyOutcomes
+from research.studies.report.ranking import rank_arms
 
 SMALL = {
     "batch_size": 8,
@@ -24,13 +27,16 @@ SMALL = {
     "num_threads": 1,
     "log_every": 1,
     "log_with": [],
+    "report": False,
     "freeze": ["encoder"],
 }
 """Settings of runs that take less than a second."""
+HOSTILE = '<script>document.body.remove()</script> & <b>bold</b> "quoted" | a_b_ $x_{$'
+"""Name of an arm, and text of rows, with commands for pages, Markdown, tables and pictures."""
 
 
 def run_study(directory: Path, spec: StudySpec) -> StudyOutcomes:
-    """Run all trials of a study, one after the other, and return what they came to."""
+    """Run all trials of a study, one after the other, and return their outcomes."""
     outcomes = []
     for expanded in expand(spec):
         trial = dataclasses.replace(expanded, arm=expanded.axes.get("arm", expanded.arm))  # slashes and all
@@ -84,3 +90,36 @@ def written_study(
             pq.write_table(pa.table({name: list(column) for name, column in columns.items()}), place / "test.parquet")
             outcomes.append(Outcome(trial, place.parent, "finished", {"metrics": {"validation": {}, "test": {}}}))
     return StudyOutcomes(StudySpec(name="written"), directory, outcomes)
+
+
+def elsewhere(study: StudyOutcomes, directory: Path) -> StudyOutcomes:
+    """Return the same study on a machine that has none of its files."""
+    outcomes = [
+        dataclasses.replace(
+            outcome,
+            directory=directory / "trials" / outcome.trial.id,
+            result={"metrics": outcome.result["metrics"]} if outcome.result else None,
+        )
+        for outcome in study.outcomes
+    ]
+    return dataclasses.replace(study, directory=directory, outcomes=outcomes)
+
+
+def rows_of(table: str, page: str) -> list[list[str]]:
+    """Return the cells of a table's body, as they are read."""
+    found = re.search(rf'id="{table}">.*?<tbody>(.*?)</tbody>', page, re.DOTALL)
+    assert found is not None, table
+    rows = re.findall(r"<tr.*?</tr>", found[1], re.DOTALL)
+    cells = [re.findall(r"<td[^>]*>(.*?)</td>", row, re.DOTALL) for row in rows]
+    return [[html.unescape(re.sub(r"<[^>]+>", " ", cell)).strip() for cell in row] for row in cells]
+
+
+def results(study: StudyOutcomes) -> dict[str, dict[str, Any]]:
+    """Return what the result.json files themselves say."""
+    return {o.trial.id: json.loads((o.directory / "result.json").read_text()) for o in study.outcomes}
+
+
+def verdicts(study: StudyOutcomes) -> dict[str, str | None]:
+    """Return the verdict on each arm but the baseline, by accuracy."""
+    ranked = rank_arms(study, "accuracy")
+    return {each.arm: each.comparison.verdict for each in ranked if each.comparison is not None}

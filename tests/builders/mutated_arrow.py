@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from tests.integration.good_files import Sheet
+from tests.builders.good_files import Sheet
 
 Mutation = Callable[[pa.Table, np.random.Generator], pa.Table]
 

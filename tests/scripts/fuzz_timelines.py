@@ -1,6 +1,6 @@
 """Random runs with random timelines: killed, resumed and forked, they must end with the bits of the run that was not.
 
-`python -m tests.integration.fuzz_timelines FOLDER --encoder E --data D --runs 60 --seed 1` prints a line per run; the
+`python -m tests.scripts.fuzz_timelines FOLDER --encoder E --data D --runs 60 --seed 1` prints a line per run; the
 tests call `fuzz`. Every run is a forked child of this process, which has imported the libraries and computes nothing
 itself: a real process that dies of a real SIGKILL, without the seconds that imports take.
 """
@@ -26,7 +26,7 @@ import research.runner.set_up  # noqa: F401  (imported once here, for all childr
 from research import Hook, RunConfig, run_experiment
 from research.training.checkpoint.find import list_checkpoints, step_of
 from research.training.hook import POINTS
-from tests.integration.kills import differences
+from tests.scripts.kills import differences
 
 NUM_STEPS = 12
 """Two epochs of the tests' tiny reviews in batches of 8."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.integration.good_files import Sheet
+from tests.builders.good_files import Sheet
 
 Mutation = Callable[[Sheet, np.random.Generator], None]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -81,6 +82,11 @@ class Place:
         while not condition():
             assert time.monotonic() < end, f"no {what}"
             time.sleep(0.05)
+
+    def wait_until_heard(self, number: signal.Signals) -> None:
+        """Wait until a trial has a signal: before its step ends, so that it stops after that one."""
+        logs = self.folder / "runs/s/logs"
+        self.wait_for(lambda: any(f"{number.name}:" in path.read_text() for path in logs.glob("*.txt")), number.name)
 
     def results(self) -> dict[str, dict[str, Any]]:
         return {

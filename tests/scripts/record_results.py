@@ -1,8 +1,8 @@
 """Record what the runs of one commit leave behind, and compare two recordings: a refactor must change nothing.
 
-    python tests/integration/record_results.py record --repository . --python .venv/bin/python --output before.json
-    python tests/integration/record_results.py record --repository . --python .venv/bin/python --output after.json
-    python tests/integration/record_results.py compare before.json after.json
+    python tests/scripts/record_results.py record --repository . --python .venv/bin/python --output before.json
+    python tests/scripts/record_results.py record --repository . --python .venv/bin/python --output after.json
+    python tests/scripts/record_results.py compare before.json after.json
 
 `record` starts the scripts of a repository as a user does, with an environment in which that repository is installed
 in editable mode. It imports none of the repository's modules, so recordings of two commits can be compared wherever
@@ -601,7 +601,7 @@ def compare(before: Mapping[str, Any], after: Mapping[str, Any], ignored: Sequen
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Record or compare, as the command line says."""
+    """Record or compare, as the command line asks."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     actions = parser.add_subparsers(dest="action", required=True)
     recording = actions.add_parser("record", help="run the cases of a repository and record what they leave")

@@ -1,6 +1,6 @@
 """Kill a run at random moments of its life, resume it, and compare what it leaves with a run that nobody killed.
 
-`python -m tests.integration.kills FOLDER --kills 25` prints a table; tests call `kill_and_compare`.
+`python -m tests.scripts.kills FOLDER --kills 25` prints a table; tests call `kill_and_compare`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""One study of real runs for all tests of its report."""
+"""What tests of studies share."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import pytest
 
 from research.studies.grid import StudySpec
 from research.studies.outcomes import StudyOutcomes
-from tests.research.studies.report.studies import SMALL, run_study
-
-HOSTILE = '<script>document.body.remove()</script> & <b>bold</b> "quoted" | a_b_ $x_{$'
+from research.studies.report.contents import Contents, find_contents
+from research.studies.report.page import write_contents
+from tests.builders.studies import HOSTILE, SMALL, run_study
 
 
 @pytest.fixture(scope="session")
@@ -21,6 +21,18 @@ def environment(cache_dir: Path) -> Iterator[pytest.MonkeyPatch]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MIDWAY_CACHE", str(cache_dir))
         yield patch
+
+
+@pytest.fixture
+def unlabelled_spec(
+    environment: pytest.MonkeyPatch, tiny_encoder: Path, tiny_reviews: Path, tmp_path: Path
+) -> StudySpec:
+    """Two arms on data whose test rows have no labels, compared on validation rows."""
+    data = shutil.copytree(tiny_reviews, tmp_path / "data")
+    texts = [line.rpartition(",")[0] for line in (data / "test.csv").read_text().splitlines()]
+    (data / "test.csv").write_text("\n".join(texts) + "\n")
+    base = {**SMALL, "encoder": str(tiny_encoder), "data": str(data)}
+    return StudySpec(name="s", base=base, grid={"head": ["linear", "mean"]}, split="validation")
 
 
 @pytest.fixture(scope="session")
@@ -46,3 +58,15 @@ def finished_study(
         grid={"seed": [0, 1]},
     )
     return run_study(folder / "runs" / "three", spec)
+
+
+@pytest.fixture(scope="session")
+def contents(finished_study: StudyOutcomes) -> Contents:
+    """What there is to say of that study."""
+    return find_contents(finished_study)
+
+
+@pytest.fixture(scope="session")
+def page(contents: Contents) -> Path:
+    """The page of that study, with its other reports beside it."""
+    return write_contents(contents)

@@ -1,0 +1,1 @@
+"""What tests build: files that are good, files that are not, and places in which commands run."""

@@ -1,0 +1,71 @@
+"""Checkpoints are saved when they are due, and a full or broken disk ends the run or does not, as chosen."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+import pytest
+
+from research.hooks.checkpointing import Checkpointing
+from research.system.durable import StorageError
+from research.training.loop import train
+from research.training.run import TrainingRun
+from tests.research.conftest import StartRun
+from tests.rights import modes_count
+
+
+def checkpoints_of(run: TrainingRun) -> list[str]:
+    return sorted(path.name for path in (run.directory / "checkpoints").glob("step-*"))
+
+
+@pytest.mark.parametrize(
+    ("save_every", "keep", "expected"),
+    [("2st", 9, ["step-00000002", "step-00000003"]), ("1st", 1, ["step-00000003"]), (None, 9, [])],
+)
+def test_checkpoints_are_saved_every_so_many_steps_and_after_the_last(
+    start_run: StartRun, save_every: str | None, keep: int, expected: list[str]
+) -> None:
+    run = start_run(save_every=save_every, keep=keep, max_steps=3)
+    train(run)
+    assert checkpoints_of(run) == expected
+
+
+def test_signal_saves_a_checkpoint_that_is_not_due(start_run: StartRun) -> None:
+    run, hook = start_run(), Checkpointing(every=None, keep=1, on_save_error="continue")
+    hook.end_of_step(run)
+    assert checkpoints_of(run) == []
+    run.interruption.signal = signal.SIGTERM
+    hook.end_of_step(run)
+    assert checkpoints_of(run) == ["step-00000000"]
+
+
+def lock_checkpoints(run: TrainingRun) -> Path:
+    """Make the folder of checkpoints one that nothing can be written into."""
+    path = run.directory / "checkpoints"
+    path.mkdir(mode=0o500)
+    return path
+
+
+def test_checkpoint_that_cannot_be_written_ends_the_run(start_run: StartRun) -> None:
+    run = start_run(save_every="2st")
+    path = lock_checkpoints(run)
+    with modes_count(), pytest.raises(StorageError, match=str(path)):
+        train(run)
+    assert run.clock.step == 2
+
+
+def test_run_goes_on_without_a_checkpoint_if_so_chosen_unless_a_signal_ends_it(
+    start_run: StartRun, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = start_run(save_every="2st", on_save_error="continue")
+    path = lock_checkpoints(run)
+    with modes_count():
+        train(run)
+    assert run.clock.step == 4
+    messages = [line for line in capsys.readouterr().out.splitlines() if "--on_save_error continue" in line]
+    assert len(messages) == 2
+    assert all(str(path) in message for message in messages)
+    run.interruption.signal = signal.SIGTERM
+    with modes_count(), pytest.raises(StorageError):
+        Checkpointing(every=None, keep=1, on_save_error="continue").end_of_step(run)

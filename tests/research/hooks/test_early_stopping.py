@@ -1,0 +1,48 @@
+"""A run stops when validation no longer improves."""
+
+from __future__ import annotations
+
+import pytest
+
+from research.hooks.early_stopping import EarlyStopping
+from tests.research.conftest import StartRun
+
+
+def test_run_is_stopped_after_evaluations_without_improvement(start_run: StartRun) -> None:
+    run, hook = start_run(), EarlyStopping(metric="accuracy", patience=2)
+    for value in (0.5, 0.6, 0.6):
+        hook.after_evaluate(run, "validation", {"accuracy": value})
+    resumed = EarlyStopping(metric="accuracy", patience=2)
+    resumed.load_state_dict(hook.state_dict())
+    resumed.after_evaluate(run, "test", {"accuracy": 0.0})
+    assert not run.asked_to_stop
+    resumed.after_evaluate(run, "validation", {"accuracy": 0.59})
+    assert [part in str(run.asked_to_stop) for part in ("accuracy", " 2 ", "0.6000")] == [True] * 3
+
+
+def test_better_value_begins_the_count_again(start_run: StartRun) -> None:
+    run, hook = start_run(), EarlyStopping(metric="loss", patience=2)
+    for value in (0.5, 0.6, 0.4, 0.4):
+        hook.after_evaluate(run, "validation", {"loss": value})
+    assert (hook.best, hook.num_without_improvement, run.asked_to_stop) == (0.4, 1, None)
+
+
+def test_fork_that_measures_by_another_metric_begins_the_count_again(start_run: StartRun) -> None:
+    run, hook = start_run(), EarlyStopping(metric="accuracy")
+    for value in (0.6, 0.5):
+        hook.after_evaluate(run, "validation", {"accuracy": value})
+    same, other = EarlyStopping(metric="accuracy"), EarlyStopping(metric="loss")
+    for resumed in (same, other):
+        resumed.load_state_dict(hook.state_dict())
+        resumed.on_resume(run)
+    assert (same.best, same.num_without_improvement) == (0.6, 1)
+    assert (other.best, other.num_without_improvement) == (None, 0)
+
+
+def test_metric_that_is_none_is_refused(start_run: StartRun) -> None:
+    with pytest.raises(ValueError, match=r"'acuracy'.*'accuracy'"):
+        EarlyStopping(metric="acuracy")
+    with pytest.raises(ValueError, match="'pearson'"):
+        EarlyStopping(metric="pearson").on_train_start(start_run())
+    with pytest.raises(ValueError, match=r"patience .*\b0\b"):
+        EarlyStopping(patience=0)

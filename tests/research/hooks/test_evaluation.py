@@ -1,0 +1,74 @@
+"""When a run evaluates, and which model it keeps as the best."""
+
+from __future__ import annotations
+
+import pytest
+
+from research import Hook
+from research.hooks.evaluation import BestModel, Evaluation, why_not_comparable
+from research.training.api import Run
+from research.training.loop import train
+from tests.research.conftest import StartRun
+
+
+class Evaluated(Hook):
+    """Notes the steps after which validation rows were evaluated, and may end the run."""
+
+    def __init__(self, stop_at: int | None = None) -> None:
+        self.stop_at = stop_at
+        self.steps: list[int] = []
+
+    def after_step(self, run: Run) -> None:
+        if run.clock.step == self.stop_at:
+            run.stop("enough")
+
+    def after_evaluate(self, run: Run, split: str, metrics: dict[str, float]) -> None:
+        assert split == "validation"
+        self.steps.append(run.clock.step)
+
+
+@pytest.mark.parametrize(
+    ("every", "stop_at", "expected"), [("3st", None, [3, 4]), (None, None, [4]), ("2st", 3, [2, 3]), ("1st", 2, [1, 2])]
+)
+def test_run_evaluates_every_so_many_steps_and_once_at_its_end(
+    start_run: StartRun, every: str | None, stop_at: int | None, expected: list[int]
+) -> None:
+    evaluated = Evaluated(stop_at)
+    run = start_run([evaluated], evaluate_every=every)
+    train(run)
+    assert evaluated.steps == expected
+    (hook,) = (hook for hook in run.hooks if isinstance(hook, Evaluation))
+    resumed = Evaluation(every=None)
+    resumed.load_state_dict(hook.state_dict())
+    assert resumed.evaluated_at == expected[-1]
+
+
+def test_best_model_is_the_one_with_the_best_validation_metric(start_run: StartRun) -> None:
+    run, hook = start_run(), BestModel(metric="accuracy")
+    best = run.directory / "best" / "model.safetensors"
+    hook.after_evaluate(run, "test", {"accuracy": 1.0})
+    assert not best.exists()
+    for value, is_better in ((0.5, True), (0.4, False), (0.5, False), (float("nan"), False), (0.6, True)):
+        best.unlink(missing_ok=True)
+        hook.after_evaluate(run, "validation", {"accuracy": value})
+        assert best.exists() == is_better, value
+    assert hook.best == 0.6
+    resumed = BestModel(metric="accuracy")
+    resumed.load_state_dict(hook.state_dict())
+    assert resumed.state_dict() == {"best": 0.6, "metric": "accuracy"}
+    resumed.on_resume(run)
+    assert (resumed.best, best.exists()) == (0.6, True)
+    # A fork chooses by another metric from here on.
+    other = BestModel(metric="loss")
+    other.load_state_dict(hook.state_dict())
+    other.on_resume(run)
+    assert (other.best, best.exists()) == (None, False)
+
+
+def test_values_of_another_metric_do_not_compare(start_run: StartRun) -> None:
+    run = start_run()
+    assert why_not_comparable(run, "loss", "loss") is None
+    reason = why_not_comparable(run, "loss", "accuracy")
+    assert reason is not None
+    assert "accuracy" in reason
+    assert "loss" in reason

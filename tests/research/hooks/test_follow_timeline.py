@@ -1,0 +1,71 @@
+"""Edits of a timeline are asked for when they are due; those that never come are reported."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from research import Hook
+from research.hooks.follow_timeline import FollowTimeline
+from research.training.api import Run
+from research.training.loop import train
+from research.training.run import TrainingRun
+from tests.research.conftest import StartRun
+
+TIMELINE = [
+    {"at": "0%", "freeze": "encoder.layer[0]"},
+    {"every": "2st", "scale_lr": 0.5},
+    {"when": "below(validation/loss, 100)", "set_dropout": {"modules": "head", "p": 0.3}},
+    {"when": "above(validation/accuracy, 2)", "unfreeze": "encoder"},
+]
+
+
+class Stop(Hook):
+    """Ends a run."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def after_step(self, run: Run) -> None:
+        if run.clock.step == self.step:
+            run.stop("enough")
+
+
+def follower(run: TrainingRun) -> FollowTimeline:
+    (found,) = (hook for hook in run.hooks if isinstance(hook, FollowTimeline))
+    return found
+
+
+def test_edits_come_after_their_steps_and_when_their_condition_is_true(start_run: StartRun) -> None:
+    run = start_run(timeline=TIMELINE, evaluate_every="1st", max_steps=6)
+    train(run)
+    assert [(record.step, record.name) for record in run.journal] == [
+        (0, "freeze"),
+        (1, "set_dropout"),
+        (2, "scale_lr"),
+        (4, "scale_lr"),
+    ]
+
+
+def test_what_never_came_is_reported(start_run: StartRun, capsys: pytest.CaptureFixture[str]) -> None:
+    train(start_run([Stop(3)], timeline=TIMELINE, evaluate_every="1st", max_steps=6))
+    messages = [line for line in capsys.readouterr().out.splitlines() if "not applied" in line]
+    assert [("step 3" in line, "step 4" in line, "scale_lr" in line) for line in messages[:1]] == [(True, True, True)]
+    assert ["above(validation/accuracy, 2)" in line and "unfreeze" in line for line in messages[1:]] == [True]
+
+
+def test_conditions_take_back_what_they_had_seen(start_run: StartRun) -> None:
+    run = start_run(timeline=TIMELINE, evaluate_every="1st", max_steps=3)
+    train(run)
+    state = json.loads(json.dumps(follower(run).state_dict()))
+    assert len(state["conditions"]) == 2
+    other = follower(start_run(timeline=TIMELINE, evaluate_every="1st"))
+    assert other.state_dict() != state
+    other.load_state_dict(state)
+    assert json.loads(json.dumps(other.state_dict())) == state
+    # A condition that a fork adds has seen nothing.
+    more = follower(start_run(timeline=[TIMELINE[3]], evaluate_every="1st"))
+    before = more.state_dict()
+    more.load_state_dict({"conditions": state["conditions"][:1]})
+    assert more.state_dict() == before

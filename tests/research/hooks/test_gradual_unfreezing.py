@@ -1,0 +1,55 @@
+"""The encoder is unfrozen from the top, one layer after the other."""
+
+from __future__ import annotations
+
+import pytest
+
+from research import Hook, RunConfig
+from research.hooks.gradual_unfreezing import GradualUnfreezing
+from research.training.api import Run
+from research.training.loop import train
+from tests.research.conftest import StartRun
+
+
+class Watch(Hook):
+    """Keeps what trains, step by step."""
+
+    def __init__(self) -> None:
+        self.trained: list[set[str]] = []
+
+    def before_step(self, run: Run) -> None:
+        named = run.encoder_with_head.named_parameters()
+        self.trained.append(
+            {
+                name.rpartition(".layer.")[2][0]
+                if ".layer." in name
+                else name.split(".")[0]
+                if name.startswith("head")
+                else "embeddings"
+                for name, p in named
+                if p.grad is not None
+            }
+        )
+
+
+def test_gradual_unfreezing_goes_down_layer_by_layer(start_run: StartRun) -> None:
+    watch = Watch()
+    train(start_run([GradualUnfreezing(over="3st"), watch]))
+    assert watch.trained == [{"head"}, {"head", "1"}, {"head", "1", "0"}, {"head", "1", "0", "embeddings"}]
+
+
+def test_gradual_unfreezing_of_a_shared_layer_is_one_step() -> None:
+    plan = GradualUnfreezing(over="10%").timeline(RunConfig(), ["embeddings", "layer.0", "head"])
+    assert plan == [{"at": "0%", "freeze": "encoder"}, {"at": "10%", "unfreeze": "encoder"}]
+
+
+def test_gradual_unfreezing_that_does_not_fit_is_refused(start_run: StartRun) -> None:
+    with pytest.raises(ValueError, match=r"hook GradualUnfreezing: 6st .*\b4\b"):
+        start_run(hook=[{"name": "gradual_unfreezing", "over": "6st"}])
+
+
+def test_gradual_unfreezing_at_once_or_beside_adapters_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"\bover\b.*'0st'"):
+        GradualUnfreezing(over="0st")
+    with pytest.raises(ValueError, match=r"'gradual_unfreezing'.*--peft"):
+        GradualUnfreezing().timeline(RunConfig(peft="lora"), ["embeddings", "layer.0", "head"])

@@ -1,0 +1,58 @@
+"""metrics.jsonl, and what a run prints where there is no progress bar."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from research import Hook
+from research.training.api import Run
+from research.training.loop import train
+from research.training.run import TrainingRun
+from tests.research.conftest import StartRun
+
+
+class LogsAtTwo(Hook):
+    """Has something to say after the second step, and after the last."""
+
+    def after_step(self, run: Run) -> None:
+        if run.clock.step == 2:
+            run.log({"answer": 42.0})
+
+    def on_train_end(self, run: Run) -> None:
+        run.log({"late": 1.0})
+
+
+def lines_of(run: TrainingRun) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (run.directory / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_lines_come_every_so_many_steps_at_both_ends_and_when_a_hook_logs(start_run: StartRun) -> None:
+    run = start_run([LogsAtTwo()], log_every=4, max_steps=6)
+    train(run)
+    lines = lines_of(run)
+    assert [line["step"] for line in lines] == [1, 2, 4, 6, 6]
+    assert [line.get("answer") for line in lines] == [None, 42.0, None, None, None]
+    assert lines[-1] == {"step": 6, "epoch": 1.0, "late": 1.0}
+    assert lines[2]["trainable_parameters"] == sum(p.numel() for p in run.encoder_with_head.parameters())
+    assert lines[2]["epoch"] == pytest.approx(4 / 6)
+    assert lines[2]["examples_per_second"] > 0
+    rates = {name for name in lines[2] if name.startswith("learning_rate/")}
+    assert rates == {f"learning_rate/{block}" for block in ("embeddings", "layer.0", "layer.1", "head")}
+    assert [line["validation/loss"] for line in lines if "validation/loss" in line] == [
+        run.predictions["validation"].metrics["loss"]
+    ]
+
+
+def test_run_without_a_terminal_prints_steps_and_evaluations(
+    start_run: StartRun, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = start_run(max_steps=2)
+    capsys.readouterr()
+    train(run)
+    printed = capsys.readouterr().out.splitlines()
+    assert [line.partition(":")[0] for line in printed if line.startswith("step ")] == ["step 1/2", "step 2/2"]
+    loss = run.predictions["validation"].metrics["loss"]
+    assert [line for line in printed if f"step 2/2 validation: loss {loss:.4f}" in line]

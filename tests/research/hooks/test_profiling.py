@@ -1,0 +1,18 @@
+"""A trace of a few steps, for TensorBoard or Perfetto."""
+
+from __future__ import annotations
+
+import json
+
+from research.training.loop import train
+from tests.research.conftest import StartRun
+
+
+def test_trace_holds_steps_three_to_five(start_run: StartRun) -> None:
+    run = start_run(profile=True, max_steps=6)
+    train(run)
+    (trace,) = (run.directory / "profile").iterdir()
+    assert trace.name.startswith("process-0.")
+    names = {event.get("name") for event in json.loads(trace.read_text())["traceEvents"]}
+    assert {f"ProfilerStep#{step}" for step in (2, 3, 4)} <= names
+    assert not {f"ProfilerStep#{step}" for step in (0, 1, 5)} & names

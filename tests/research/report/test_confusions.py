@@ -1,0 +1,30 @@
+"""Pairs of labels that are confused, worked out by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from research.report.confusions import most_confused
+from research.tasks.base import Task
+from research.tasks.single_label import SingleLabel
+
+
+def test_most_confused_pairs_by_hand() -> None:
+    labels, predicted = np.array([0, 0, 0, 0, 1, 1, 2, 2]), np.array([1, 1, 0, 2, 0, 1, 1, 1])
+    found = most_confused(labels_task(3), labels, predicted)
+    assert [(each.label, each.predicted, each.num_rows, each.share) for each in found] == [
+        ("label 0", "label 1", 2, 0.5),
+        ("label 2", "label 1", 2, 1.0),
+        ("label 0", "label 2", 1, 0.25),
+        ("label 1", "label 0", 1, 0.5),
+    ]
+
+
+def test_label_that_training_never_saw_is_named_among_the_confusions() -> None:
+    task = SingleLabel(("a", "b"), (1, 1), 2, unseen_labels=("new",))
+    (found,) = most_confused(task, np.array([0, 2, 2]), np.array([0, 1, 1]))
+    assert (found.label, found.predicted, found.num_rows, found.share) == ("new", "b", 2, 1.0)
+
+
+def labels_task(num_labels: int) -> Task:
+    return SingleLabel(tuple(f"label {index}" for index in range(num_labels)), (1,) * num_labels, num_labels)

@@ -1,0 +1,31 @@
+"""Curves of a run, read from its metrics.jsonl."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+from research.report.curves import read_curves
+
+
+def test_every_kind_of_value_is_a_curve_over_its_steps(tmp_path: Path) -> None:
+    lines = [
+        {"step": 1, "epoch": 0.5, "loss": 2.0, "of_mine": 7},
+        {"step": 2, "epoch": 1.0, "loss": None, "validation/loss": "Infinity"},
+    ]
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    found = read_curves(tmp_path)
+    assert list(found) == ["loss", "of_mine", "validation/loss"]
+    steps, values = (dict(zip(found, part, strict=True)) for part in zip(*found.values(), strict=True))
+    assert steps == {"loss": [1, 2], "of_mine": [1], "validation/loss": [2]}
+    assert (values["of_mine"], values["validation/loss"]) == ([7.0], [math.inf])
+    assert values["loss"] == pytest.approx([2.0, math.nan], nan_ok=True)
+
+
+def test_run_that_logged_nothing_has_no_curves(tmp_path: Path) -> None:
+    assert read_curves(tmp_path) == {}
+    (tmp_path / "metrics.jsonl").touch()
+    assert read_curves(tmp_path) == {}

@@ -1,0 +1,33 @@
+"""Scores of each label, the worst first in long tables."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from research.report.label_table import MOST_SHOWN, label_table
+from research.report.mistakes import Scored
+from research.tasks.base import Task
+from research.tasks.single_label import SingleLabel
+
+
+def test_long_label_table_has_the_worst_labels_first() -> None:
+    labels = np.arange(45).repeat(2)[:-2]  # no row of the last label
+    predicted = labels.copy()
+    predicted[[20, 21]] = 0  # label 10 is never found; label 0 is predicted too often
+    predicted[40] = 0  # label 20 is found once
+    table = label_table(labels_task(45), Scored(labels, labels, predicted, labels))
+    assert (table.is_long, table.num_labels) == (True, 45)
+    names = [each.name for each in table.labels]
+    assert names[:3] == ["label 10", "label 0", "label 20"]
+    assert names[-1] == "label 44"
+    assert (table.labels[1].precision, table.labels[1].recall, table.labels[1].num_rows) == (0.4, 1.0, 2)
+
+
+def test_label_table_shows_no_more_than_a_browser_takes() -> None:
+    labels = np.arange(2 * MOST_SHOWN)
+    table = label_table(labels_task(len(labels)), Scored(labels, labels, labels, labels))
+    assert (len(table.labels), table.num_labels) == (MOST_SHOWN, 2 * MOST_SHOWN)
+
+
+def labels_task(num_labels: int) -> Task:
+    return SingleLabel(tuple(f"label {index}" for index in range(num_labels)), (1,) * num_labels, num_labels)

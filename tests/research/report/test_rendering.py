@@ -1,0 +1,67 @@
+"""Pages are made of safe text, pictures in themselves, and numbers as a person reads them."""
+
+from __future__ import annotations
+
+import base64
+import math
+import xml.etree.ElementTree as ET
+from typing import Any
+
+import pytest
+import yaml
+from jinja2 import UndefinedError
+from matplotlib.figure import Figure
+
+from research.report.rendering import as_number, as_yaml, page_environment, picture
+
+
+def render(template: str, **values: Any) -> str:
+    return page_environment().from_string(template).render(**values)
+
+
+def test_text_is_escaped_and_shows_commands_for_browsers() -> None:
+    assert render("<b>{{ name }}</b>", name='<script> & "a"') == "<b>&lt;script&gt; &amp; &#34;a&#34;</b>"
+    assert "\u202e" not in render("{{ name }}", name="a\u202eb")
+
+
+def test_name_that_is_not_there_is_an_error() -> None:
+    with pytest.raises(UndefinedError, match="missing"):
+        render("{{ missing }}")
+
+
+def test_filters_show_numbers_and_settings() -> None:
+    assert render("{{ 1234567 | number }} {{ 0.5 | number }} {{ None | number }}") == "1,234,567 0.5000 not defined"
+    assert render("{{ value | value }}", value={"name": "lstm"}) == "{name: lstm}"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(1234, "1,234"), (0.00004, "0.0000"), ("a", "a"), (None, "not defined"), (math.nan, "nan")]
+)
+def test_numbers(value: Any, text: str) -> None:
+    assert as_number(value) == text
+
+
+@pytest.mark.parametrize("value", [None, True, 3, 1e-5, "no", "é" * 200, ["a", {"b": [1, 2]}], {}])
+def test_setting_is_one_line_of_yaml_that_is_read_back(value: Any) -> None:
+    text = as_yaml(value)
+    assert "\n" not in text
+    assert yaml.safe_load(text) == value
+
+
+def figure() -> Figure:
+    drawn = Figure(figsize=(3, 2), layout="constrained")
+    axes = drawn.subplots()
+    axes.plot([1, 2], [3, 4], label="loss 表")
+    axes.legend()
+    return drawn
+
+
+def test_picture_is_the_same_for_the_same_figure_and_keeps_its_texts() -> None:
+    first = picture("Loss", figure())
+    assert first == picture("Loss", figure())
+    assert first.title == "Loss"
+    kind, _, content = first.source.partition(",")
+    assert kind == "data:image/svg+xml;base64"
+    drawn = ET.fromstring(base64.b64decode(content))
+    assert drawn.tag.endswith("svg")
+    assert "loss 表" in [text.strip() for text in drawn.itertext()]

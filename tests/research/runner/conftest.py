@@ -1,0 +1,72 @@
+"""A short run whose files tests forge."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from research import RunConfig, run_experiment
+
+Train = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def sprung(tmp_path: Path) -> Iterator[Path]:
+    """The file that is there if code from elsewhere was run; no test may end with it."""
+    path = tmp_path / "sprung"
+    yield path
+    assert not path.exists(), "code from elsewhere was run"
+
+
+@pytest.fixture(scope="session")
+def train(tiny_encoder: Path, tiny_reviews: Path, cache_dir: Path) -> Train:
+    """`train(directory, resume=...)` makes a run of three steps in this process."""
+    settings: dict[str, Any] = {
+        "encoder": str(tiny_encoder),
+        "data": str(tiny_reviews),
+        "max_length": 32,
+        "batch_size": 8,
+        "max_steps": 3,
+        "mixed_precision": "no",
+        "num_threads": 1,
+        "evaluate_every": None,
+        "save_every": "2st",
+        "log_with": [],
+        "report": False,
+    }
+
+    def run(directory: Path, **changed: Any) -> dict[str, Any]:
+        num_threads = torch.get_num_threads()
+        with pytest.MonkeyPatch.context() as monkeypatch:
+            monkeypatch.setenv("MIDWAY_CACHE", str(cache_dir))
+            try:
+                return run_experiment(RunConfig(**{**settings, "output_dir": str(directory), **changed}))
+            finally:
+                torch.set_num_threads(num_threads)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def finished(train: Train, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory of a run. Tests change copies of it."""
+    directory = tmp_path_factory.mktemp("finished") / "run"
+    train(directory)
+    return directory
+
+
+@pytest.fixture
+def checkpoint(finished: Path, tmp_path: Path) -> Path:
+    """A copy of a checkpoint."""
+    return shutil.copytree(finished / "checkpoints" / "step-00000002", tmp_path / "checkpoint")
+
+
+@pytest.fixture
+def encoder(tiny_encoder: Path, tmp_path: Path) -> Path:
+    """A copy of an encoder."""
+    return shutil.copytree(tiny_encoder, tmp_path / "encoder")

@@ -1,0 +1,64 @@
+"""Options and the values that they refuse, read from source that is not run."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from typing import Any, Literal
+
+import pytest
+
+from research.runner.first_checks.source_options import check_values, read_options
+
+SOURCE = """
+def head(self, encoder, *, size: int = 8, kind: Literal["a", "b"] = "a", share: float, other: Unknown = None):
+    require_positive(size=size)
+    if share > size:
+        raise ValueError(f"Expected share up to {size}, got {share}.")
+    share = encoder.hidden_size
+    if share < 0:
+        raise ValueError("not known early")
+    if encoder.hidden_size < size:
+        raise ValueError("not known early")
+"""
+
+
+def function_of(source: str) -> ast.FunctionDef:
+    (statement,) = ast.parse(source).body
+    assert isinstance(statement, ast.FunctionDef)
+    return statement
+
+
+def test_options_are_the_keyword_only_parameters() -> None:
+    found = [(option.name, option.type, option.default) for option in read_options(function_of(SOURCE))]
+    assert found == [
+        ("size", int, 8),
+        ("kind", Literal["a", "b"], "a"),
+        ("share", float, inspect.Parameter.empty),
+        ("other", Any, None),
+    ]
+    assert read_options(None) == ()
+
+
+def test_arguments_of_an_edit_are_all_but_the_first() -> None:
+    function = function_of("def scale(run, factor: float, modules: Selector = 'all'): pass")
+    options = read_options(function, from_second_on=True)
+    assert [(option.name, option.default) for option in options] == [
+        ("factor", inspect.Parameter.empty),
+        ("modules", "all"),
+    ]
+    assert read_options(function) == ()
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [({"size": 0, "share": 0.0}, r"size .*\b0\b"), ({"size": 2, "share": 2.5}, r"share up to 2, got 2\.5")],
+)
+def test_values_that_the_source_refuses_are_refused(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        check_values(function_of(SOURCE), values)
+
+
+def test_checks_of_what_is_not_known_early_are_left_out() -> None:
+    check_values(function_of(SOURCE), {"size": 2, "share": -1.0})
+    check_values(None, {"size": 0})

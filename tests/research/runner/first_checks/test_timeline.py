@@ -1,0 +1,46 @@
+"""Entries of a timeline are checked without a model and without data."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from research import RunConfig
+from research.runner.first_checks.timeline import check_timeline
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"timeline": [{"at": "3x", "freeze": "head"}]}, r"timeline entry 1: .*'3x'"),
+        ({"timeline": [{"every": 3, "freeze": "head"}]}, r"timeline entry 1: .*'3'"),
+        ({"timeline": [{"at": "1st", "freeze": "head"}, {"at": "1st", "frezze": "head"}]}, r"timeline entry 2: .*'fre"),
+        ({"timeline": [{"at": "1st", "freeze": "haed"}]}, r"'haed'.*'head'"),
+        ({"timeline": [{"at": "1st", "replace_head": {"name": "lstm", "size": 8}}]}, r"'lstm' 'size'.*'lstm_size'"),
+        ({"timeline": [{"at": "1st", "set_objective": "focl"}]}, r"'focl'.*'focal'"),
+        ({"timeline": [{"when": "below(validation/los, 1)", "freeze": "head"}]}, r"'los'.*'loss'"),
+        ({"freeze": ["encodr"]}, r"--freeze: .*'encodr'.*'encoder'"),
+        ({"max_steps": 10, "timeline": [{"at": "11st", "freeze": "head"}]}, r"11st .*\b10\b"),
+        ({"max_steps": 10, "timeline": [{"every": "10st", "freeze": "head"}]}, r"10st .*\b10\b"),
+        (
+            {
+                "max_steps": 10,
+                "evaluate_every": "5st",
+                "timeline": [{"when": "plateau(validation/loss, 2)", "freeze": "head"}],
+            },
+            r"plateau\(validation/loss, 2\) .*\b1\b",
+        ),
+    ],
+)
+def test_invalid_entries_are_refused(settings: dict[str, Any], expected: str) -> None:
+    with pytest.raises(ValueError, match=expected):
+        check_timeline(RunConfig(**settings))
+
+
+def test_what_depends_on_the_data_or_a_plugin_is_left_to_the_run() -> None:
+    late = [{"at": "11st", "freeze": "head"}]
+    check_timeline(RunConfig(timeline=late))  # the number of rows is not known
+    check_timeline(RunConfig(timeline=[{"at": "9ep", "freeze": "head"}], max_steps=10))
+    check_timeline(RunConfig(timeline=late, max_steps=10, smoke=True))  # which has its own length
+    check_timeline(RunConfig(timeline=[{"at": "1st", "mine": 3}], plugin=["mine.py"]))

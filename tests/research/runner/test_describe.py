@@ -1,0 +1,70 @@
+"""What a run prints before it starts and at its end."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+from research import RunConfig
+from research.records.many_labels import MANY_LABELS
+from research.runner.describe import describe, out_of_memory_message, peak_memory_bytes, summary
+from research.system.terminal import Terminal
+from tests.research.conftest import StartRun
+
+
+def printed(result: dict[str, Any]) -> str:
+    file = io.StringIO()
+    Terminal(file=file, width=200).print(summary(result, Path("runs/a")))
+    return file.getvalue()
+
+
+def result_with(metrics: dict[str, dict[str, float]], unlabelled: tuple[str, ...] = ()) -> dict[str, Any]:
+    return {
+        "metrics": metrics,
+        "rows": {"validation": 1234, "test": 23},
+        "steps": 5600,
+        "train_seconds": 61.4,
+        "examples_per_second": 99.94,
+        "peak_memory_bytes": 3 * 2**29,
+        "unlabelled": list(unlabelled),
+    }
+
+
+def test_run_is_described_in_numbers(start_run: StartRun) -> None:
+    run = start_run(head="lstm", freeze=["encoder"], max_steps=3)
+    trainable = sum(parameter.numel() for parameter in run.encoder_with_head.parameters() if parameter.requires_grad)
+    what, how_long, where = describe(run)
+    assert f"{run.config.encoder} + lstm head: {trainable / 1e6:.1f} million" in what
+    assert "2 outputs (single_label)" in what
+    assert "3 steps of 8 examples, 1 process (cpu, float32, " in how_long
+    assert str(run.directory) in where
+    assert peak_memory_bytes(run.accelerator) > 50 * 2**20
+
+
+def test_table_has_every_metric_of_every_split() -> None:
+    text = printed(
+        result_with({"validation": {"loss": 0.5, "f1/a": 1.0}, "test": {"loss": float("nan"), "f1/a": 0.25}})
+    )
+    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in text.splitlines() if line.startswith("│")]
+    assert rows == [["loss", "0.5000", "not defined"], ["f1/a", "1.0000", "0.2500"]]
+    for value in ("runs/a", "1,234", "5,600 steps in 61 s", "99.9 examples/s", "1.50 GiB"):
+        assert value in text
+
+
+def test_metrics_of_many_labels_are_left_out() -> None:
+    metrics = {"loss": 0.5, **{f"f1/{index}": 1.0 for index in range(MANY_LABELS)}}
+    assert "f1/" not in printed(result_with({"test": metrics}))
+
+
+def test_split_without_labels_has_no_metrics_but_predictions() -> None:
+    text = printed(result_with({"validation": {"loss": 0.5}}, ("test",)))
+    assert "23 test rows" in text
+    assert "runs/a/predictions/test.parquet" in text.replace("\n", "")
+
+
+def test_settings_to_lower_are_named_with_their_values() -> None:
+    message = out_of_memory_message(RunConfig(micro_batch_size=7, max_length=99, mixed_precision="fp16"))
+    for flag, value in (("--micro_batch_size", "7"), ("--max_length", "99"), ("--mixed_precision", "fp16")):
+        assert flag in message
+        assert f"now {value}" in message

@@ -1,0 +1,107 @@
+"""What a run will do is known before it trains, and what it could not do is refused."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from research import RunConfig
+from research.runner.dry_run import foresee, ranges, summary
+from research.system.errors import is_for_the_user
+from research.system.terminal import Terminal
+
+
+@pytest.fixture
+def settings(
+    tiny_encoder: Path, tiny_reviews: Path, cache_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> dict[str, Any]:
+    """A run of 18 steps."""
+    monkeypatch.setenv("MIDWAY_CACHE", str(cache_dir))
+    return {
+        "encoder": str(tiny_encoder),
+        "data": str(tiny_reviews),
+        "batch_size": 8,
+        "micro_batch_size": 3,
+        "epochs": 3,
+        "max_length": 32,
+        "schedule": "constant",
+        "warmup": "0",
+        "layer_decay": 1.0,
+        "lr": 0.5,
+        "head_lr": 0.25,
+        "mixed_precision": "no",
+    }
+
+
+def printed(config: RunConfig) -> str:
+    file = io.StringIO()
+    Terminal(file=file, width=200).print(summary(foresee(config)))
+    return file.getvalue()
+
+
+def test_steps_fall_into_ranges_between_edits(settings: dict[str, Any]) -> None:
+    timeline: list[dict[str, Any]] = [
+        {"at": "0%", "freeze": "encoder"},
+        {"at": "6st", "unfreeze": "encoder"},
+        {"at": "100%", "scale_lr": 2},
+    ]
+    found = foresee(RunConfig(**settings, timeline=timeline))
+    assert [(steps[0].step, steps[-1].step) for steps in ranges(found)] == [(1, 6), (7, 18)]
+    assert [steps[0].trainable_blocks for steps in ranges(found)] == [
+        ("head",),
+        ("embeddings", "layer.0", "layer.1", "head"),
+    ]
+    assert [(record.step, record.name) for record in found.edits] == [(0, "freeze"), (6, "unfreeze"), (18, "scale_lr")]
+
+
+def test_table_has_rates_of_what_trains_and_joins_what_is_frozen(settings: dict[str, Any]) -> None:
+    text = printed(RunConfig(**settings, timeline=[{"at": "6st", "freeze": "encoder"}]))
+    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in text.splitlines() if line.startswith("│")]
+    assert [row[0] for row in rows] == ["1 - 6", "", "", "", "7 - 18", ""]
+    assert [row[2:] for row in rows] == [
+        *([block, "0.5", "0.5", "0.5"] for block in ("embeddings", "layer.0", "layer.1")),
+        ["head", "0.25", "0.25", "0.25"],
+        ["embeddings ... layer.1", "frozen", "", ""],
+        ["head", "0.25", "0.25", "0.25"],
+    ]
+    assert "18 steps of 8 examples (6 per epoch): 1 process, each 3 micro-batches of up to 3" in text
+    assert "after step 6 (epoch 1.00): freeze(modules='encoder')" in text
+
+
+def test_what_depends_on_the_run_is_listed(settings: dict[str, Any]) -> None:
+    conditional = {"when": "above(validation/accuracy, 0.9)", "set_dropout": 0.3}
+    text = printed(RunConfig(**{**settings, "schedule": "plateau"}, timeline=[conditional], hook=["ema"]))
+    notes = [line for line in text.splitlines() if "above(" in line or "plateau" in line or "ema" in line]
+    assert ["set_dropout(p=0.3, modules='all')" in note for note in notes] == [True, False, False]
+    assert ["'plateau'" in note for note in notes] == [False, True, False]
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ("{at: 10%, unfreze: encoder}", r"timeline entry 1: .*'unfreze'.*'unfreeze'"),
+        ("{unfreeze: encoder}", r"timeline entry 1: .*at, every, when, .*none"),
+        ("{at: 10%}", r"timeline entry 1: .*edit"),
+        ("{at: soon, freeze: encoder}", r"timeline entry 1: .*'soon'"),
+        ("{at: 99st, freeze: encoder}", r"timeline entry 1: 99st .*\b18\b"),
+        ("{every: 20st, scale_lr: 0.5}", r"timeline entry 1: every 20st .*\b18\b"),
+        ("{at: 10%, freeze: encodr}", r"'encodr'.*'encoder'"),
+        ("{at: 10%, freeze: 'encoder.layer[5]'}", r"encoder\.layer\[5\].* no parameter"),
+        ("{at: 10%, freeze: all}", r"step 2 nothing .*frozen"),
+        ("{at: 10%, scale_lr: {factor: 0.5, modules: 'name:*bias'}}", r"name:\*bias.* part of"),
+        ("{at: 10%, replace_head: lsmt}", r"'lsmt'.*'lstm'"),
+        ("{at: 10%, merge_lora: true}", r"timeline entry 1.*no adapters"),
+        ("{at: 10%, set_max_length: 65}", r"\b64\b.*\b65\b"),
+        ("{at: 10%, set_dropout: {p: often}}", r"'set_dropout'.*'often'"),
+        ("{when: 'plateau(validation/los, 2)', scale_lr: 0.5}", r"'los'.*'loss'"),
+        ("{when: sometimes, scale_lr: 0.5}", r"'sometimes'"),
+    ],
+)
+def test_timeline_that_cannot_be_followed_is_refused(settings: dict[str, Any], entry: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message) as caught:
+        foresee(RunConfig(**settings, timeline=[yaml.safe_load(entry)]))
+    assert is_for_the_user(caught.value)

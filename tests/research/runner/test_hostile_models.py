@@ -1,0 +1,90 @@
+"""Code and pickles that come with a model or an encoder are not run."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from research.model.encoder_with_head import EncoderWithHead
+from research.model.encoders import load_encoder, load_encoder_config, load_tokenizer
+from tests.builders.hostile import Trap, add_code, as_torch_saves, assert_one_line
+from tests.research.runner.conftest import Train
+
+
+@pytest.mark.parametrize("whole_run", [True, False], ids=["run directory", "model"])
+def test_model_that_is_only_a_pickle_is_refused_by_init_from(
+    train: Train, finished: Path, sprung: Path, tmp_path: Path, whole_run: bool
+) -> None:
+    run = shutil.copytree(finished, tmp_path / "other")
+    model = run / "model"
+    (model / "model.safetensors").unlink()
+    (model / "pytorch_model.bin").write_bytes(as_torch_saves({"weight": Trap(sprung)}, model))
+    with pytest.raises(ValueError, match=r"pytorch_model\.bin, a pickle") as caught:
+        train(tmp_path / "run", init_from=str(run if whole_run else model))
+    assert_one_line(caught.value)
+    assert not (tmp_path / "run").exists()
+    with pytest.raises(ValueError, match=r"pytorch_model\.bin, a pickle"):
+        EncoderWithHead.from_pretrained(model)
+
+
+@pytest.mark.parametrize("suffix", ["bin", "pt", "pth", "ckpt"])
+def test_encoder_that_is_only_a_pickle_is_refused(encoder: Path, sprung: Path, suffix: str) -> None:
+    (encoder / "model.safetensors").unlink()
+    (encoder / f"pytorch_model.{suffix}").write_bytes(as_torch_saves({"weight": Trap(sprung)}, encoder))
+    with pytest.raises(ValueError, match=rf"pytorch_model\.{suffix}, a pickle") as caught:
+        load_encoder(str(encoder))
+    assert_one_line(caught.value)
+
+
+def test_pickle_beside_an_encoders_weights_is_not_read(encoder: Path, sprung: Path) -> None:
+    for name in ("pytorch_model.bin", "training_args.bin", "optimizer.pt"):
+        (encoder / name).write_bytes(as_torch_saves({"weight": Trap(sprung)}, encoder))
+    load_encoder(str(encoder))
+    load_tokenizer(str(encoder))
+
+
+@pytest.mark.parametrize("shard", ["pytorch_model.bin", "../pytorch_model.bin"])
+def test_index_of_weights_that_names_a_pickle_is_refused(encoder: Path, sprung: Path, shard: str) -> None:
+    weights = load_encoder(str(encoder)).state_dict()
+    (encoder / "model.safetensors").unlink()
+    (encoder / shard).write_bytes(as_torch_saves({"weight": Trap(sprung)}, encoder))
+    index = {"metadata": {"total_size": 1}, "weight_map": dict.fromkeys(weights, shard)}
+    (encoder / "model.safetensors.index.json").write_text(json.dumps(index))
+    with pytest.raises(ValueError) as caught:  # noqa: PT011 (it is Transformers that says what is wrong)
+        load_encoder(str(encoder))
+    assert_one_line(caught.value)
+
+
+@pytest.mark.parametrize("config", ["config.json", "tokenizer_config.json"])
+def test_code_that_comes_with_an_encoder_is_not_run(
+    train: Train, encoder: Path, sprung: Path, tmp_path: Path, config: str
+) -> None:
+    # Its family is one that Transformers knows: that one's own code is used.
+    add_code(encoder, sprung, config)
+    assert train(tmp_path / "run", encoder=str(encoder))["status"] == "finished"
+
+
+def test_encoder_that_only_its_own_code_could_load_is_refused(encoder: Path, sprung: Path) -> None:
+    add_code(encoder, sprung)
+    written = json.loads((encoder / "config.json").read_text())
+    (encoder / "config.json").write_text(json.dumps({**written, "model_type": "mine"}))
+    for load in (load_encoder_config, load_encoder, load_tokenizer):
+        with pytest.raises(ValueError, match="code that comes with") as caught:
+            load(str(encoder))
+        assert_one_line(caught.value)
+
+
+@pytest.mark.parametrize("place", ["model", "encoder"])
+def test_code_that_comes_with_a_model_is_not_run(
+    train: Train, finished: Path, sprung: Path, tmp_path: Path, place: str
+) -> None:
+    model = shutil.copytree(finished / "model", tmp_path / "model")
+    add_code(model, sprung)
+    if place == "encoder":
+        config = json.loads((model / "config.json").read_text())
+        config["encoder"]["auto_map"] = config.pop("auto_map")
+        (model / "config.json").write_text(json.dumps(config))
+    assert train(tmp_path / "run", init_from=str(model))["status"] == "finished"

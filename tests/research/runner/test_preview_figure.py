@@ -1,0 +1,57 @@
+"""The picture of a timeline: rates over steps, what trains as bands, edits as marks with a caption."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.patches import Rectangle
+
+from research.edits.records import Record
+from research.edits.rehearsal import StepPlan
+from research.runner.preview_figure import MAX_LISTED, MAX_POINTS, timeline_figure
+
+
+def spans_of(bands: Axes) -> list[tuple[float, float]]:
+    """Return from where to where each bar goes."""
+    bars = [bar for bar in bands.patches if isinstance(bar, Rectangle)]
+    return [(bar.get_x(), bar.get_x() + bar.get_width()) for bar in bars]
+
+
+def plan(step: int, *, is_frozen: bool = False) -> StepPlan:
+    trainable = ("head",) if is_frozen else ("layer.0", "head")
+    return StepPlan(step, {"layer.0": 0.1 / step, "head": 0.2 / step}, 10, trainable)
+
+
+def edit(number: int, step: int) -> Record:
+    return Record(number, step, 0.0, "scale_lr", {"factor": 0.5}, "timeline entry 1", [2, 2], [2, 2])
+
+
+def test_curves_bands_and_marks_are_those_of_the_steps() -> None:
+    steps = [*(plan(step, is_frozen=True) for step in (1, 2)), *(plan(step) for step in (3, 4))]
+    rates, bands, caption = timeline_figure(steps, [edit(1, 2)]).axes
+    curves = {line.get_label(): np.asarray(line.get_ydata()).tolist() for line in rates.lines[:2]}
+    assert curves == {"layer.0": [0.1, 0.05, 0.1 / 3, 0.025], "head": [0.2, 0.1, 0.2 / 3, 0.05]}
+    assert spans_of(bands) == [(0.5, 4.5), (0.5, 2.5), (2.5, 4.5)]  # the head trains; layer.0 is frozen at first
+    colours = [bar.get_facecolor() for bar in bands.patches]
+    assert (colours[0] == colours[2], colours[0] == colours[1]) == (True, False)
+    assert [label.get_text() for label in bands.get_yticklabels()] == ["head", "layer.0"]
+    assert [np.asarray(line.get_xdata())[0] for line in rates.lines[2:]] == [2.5]
+    assert caption.texts[0].get_text() == "1: after step 2, scale_lr(factor=0.5)"
+
+
+def test_block_that_is_not_there_has_no_band() -> None:
+    steps = [plan(1), StepPlan(2, {"head": 0.1}, 5, ("head",))]
+    rates, bands, _ = timeline_figure(steps, []).axes
+    assert spans_of(bands) == [(0.5, 2.5), (0.5, 1.5)]
+    (layer,) = (line for line in rates.lines if line.get_label() == "layer.0")
+    assert np.isnan(np.asarray(layer.get_ydata())).tolist() == [False, True]
+
+
+def test_long_run_is_thinned_and_keeps_the_steps_around_edits() -> None:
+    edits = [edit(number, 101 + number) for number in range(1, MAX_LISTED + 6)]
+    rates, _, caption = timeline_figure([plan(step) for step in range(1, 3 * MAX_POINTS)], edits).axes
+    drawn = set(np.asarray(rates.lines[0].get_xdata()).tolist())
+    assert len(drawn) < 1.1 * MAX_POINTS
+    assert {*range(102, 128), 3 * MAX_POINTS - 1} <= drawn
+    lines = caption.texts[0].get_text().splitlines()
+    assert (len(lines), lines[-1]) == (MAX_LISTED + 1, "and 5 more")

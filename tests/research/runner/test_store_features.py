@@ -1,0 +1,35 @@
+"""Hidden states are stored before the runs that share them begin."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from research import RunConfig
+from research.runner.store_features import ensure_features
+
+
+def test_hidden_states_of_every_split_are_stored_if_the_encoder_is_frozen(
+    tiny_encoder: Path, tiny_reviews: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MIDWAY_CACHE", str(tmp_path / "cache"))
+    settings: dict[str, Any] = {
+        "encoder": str(tiny_encoder),
+        "data": str(tiny_reviews),
+        "max_length": 16,
+        "mixed_precision": "no",
+        "cache_features": True,
+        "output_dir": str(tmp_path / "never"),
+    }
+    assert not ensure_features(RunConfig(**settings), "last")
+    assert list((tmp_path / "cache").glob("features-*")) == []
+    frozen = RunConfig(**settings, freeze=["encoder"])
+    assert ensure_features(frozen, "all")
+    stored = {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").glob("features-*/*")}
+    assert len({path.parent for path in stored}) == 3
+    assert {f"layer-{layer}.bin" for layer in range(3)} <= {path.name for path in stored}
+    assert ensure_features(frozen, "last")  # the last layer is among them
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").glob("features-*/*")} == stored
+    assert not (tmp_path / "never").exists()

@@ -1,0 +1,53 @@
+"""The ranking of a study on a terminal."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+from research.studies.grid import StudySpec
+from research.studies.outcomes import Outcome, StudyOutcomes
+from research.studies.report.console import ranking_lines
+from research.studies.report.contents import find_contents
+from research.system.terminal import Terminal
+from tests.builders.studies import trial_of
+
+
+def printed(study: StudyOutcomes) -> list[str]:
+    console = io.StringIO()
+    for line in ranking_lines(find_contents(study)):
+        Terminal(file=console, width=300).print(line)
+    return console.getvalue().splitlines()
+
+
+def study_of(tmp_path: Path, values: dict[str, list[float]]) -> StudyOutcomes:
+    outcomes = [
+        Outcome(trial_of(arm, seed), tmp_path / f"{arm}-{seed}", "finished", {"metrics": {"test": {"accuracy": value}}})
+        for arm, of_arm in values.items()
+        for seed, value in enumerate(of_arm)
+    ]
+    return StudyOutcomes(StudySpec(), tmp_path, outcomes)
+
+
+def test_arms_come_best_first_with_difference_and_verdict(tmp_path: Path) -> None:
+    base = [0.50, 0.52, 0.51, 0.53, 0.49]
+    lines = printed(study_of(tmp_path, {"linear": base, "lstm": [value + 0.2 + 0.001 * value for value in base]}))
+    assert "accuracy" in lines[0]
+    rows = {line.split()[0]: line.split() for line in lines if line.strip().startswith(("linear", "lstm"))}
+    assert list(rows) == ["lstm", "linear"]
+    assert rows["lstm"][1:3] == ["5", "0.7105"]
+    assert "+0.2005" in rows["lstm"]
+    assert rows["lstm"][-1] == "better"
+    assert rows["linear"][1:3] == ["5", "0.5100"]
+    assert rows["linear"][-1] == "baseline"
+
+
+def test_reason_without_a_verdict_comes_once_for_all_arms(tmp_path: Path) -> None:
+    study = study_of(tmp_path, {"linear": [0.5, 0.6], "lstm": [0.7, 0.85], "gru": [0.6, 0.8]})
+    reasons = {each.comparison.why_no_verdict for each in find_contents(study).ranked if each.comparison is not None}
+    (reason,) = reasons
+    assert sum(reason in line for line in printed(study)) == 1
+
+
+def test_nothing_is_ranked_before_a_trial_is_finished(tmp_path: Path) -> None:
+    assert printed(StudyOutcomes(StudySpec(), tmp_path, [Outcome(trial_of("a", 0), tmp_path, "waiting")])) == []

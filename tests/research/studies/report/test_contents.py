@@ -1,0 +1,87 @@
+"""Contents of a report, and the reasons for parts that are left out."""
+
+from __future__ import annotations
+
+import dataclasses
+import html
+import re
+import shutil
+from pathlib import Path
+
+import yaml
+
+from research.studies.grid import StudySpec
+from research.studies.outcomes import StudyOutcomes
+from research.studies.report.console import ranking_lines
+from research.studies.report.contents import find_contents
+from research.studies.report.page import write_contents
+from research.system.plain_text import for_markdown
+from tests.builders.studies import changed, elsewhere, rows_of, run_study
+
+
+def test_study_whose_files_are_elsewhere_is_still_ranked(finished_study: StudyOutcomes, tmp_path: Path) -> None:
+    contents = find_contents(elsewhere(finished_study, tmp_path))
+    assert contents.ranked == find_contents(finished_study).ranked
+    assert contents.reasons.keys() == {"rows", "models", "by length", "by label", "disagreements"}
+    (reason,) = set(contents.reasons.values())
+    assert "test" in reason
+    assert [outcome for outcome, _ in contents.missing.elsewhere] == list(contents.study.outcomes)
+    page = write_contents(contents).read_text()
+    assert f"Left out: {reason}." in page
+    # What repeats a trial is all here.
+    recipes = re.findall(r"</summary><pre>(.*?)</pre>", page, re.DOTALL)
+    assert [yaml.safe_load(html.unescape(recipe)) for recipe in recipes] == [
+        outcome.trial.settings for outcome in finished_study.outcomes
+    ]
+
+
+def test_one_damaged_file_is_left_out_by_name(finished_study: StudyOutcomes, tmp_path: Path) -> None:
+    outcome = finished_study.outcomes[5]
+    copy = Path(shutil.copytree(outcome.directory, tmp_path / "trials" / outcome.trial.id))
+    (copy / "predictions" / "test.parquet").write_bytes(b"PAR1 and no more")
+    contents = find_contents(changed(finished_study, {5: {"directory": copy}}))
+    (left_out,) = contents.left_out
+    assert left_out.startswith(f"{outcome.trial.id}: ")
+    assert (len(contents.models), contents.reasons) == (2, {})
+
+
+def test_arms_with_other_data_are_not_compared_row_by_row(finished_study: StudyOutcomes) -> None:
+    trial = finished_study.outcomes[2].trial
+    other = dataclasses.replace(trial, settings={**trial.settings, "data": "rotten_tomatoes"})
+    contents = find_contents(changed(finished_study, {2: {"trial": other}}))
+    assert contents.reasons.keys() == {"rows", "models", "by length", "by label", "disagreements"}
+    (reason,) = set(contents.reasons.values())
+    assert re.search(rf"data: .*{trial.settings['data']}.*rotten_tomatoes", reason)
+    assert len(contents.ranked) == 3
+
+
+def test_metric_that_no_trial_has_leaves_the_ranking_out(finished_study: StudyOutcomes, tmp_path: Path) -> None:
+    spec = dataclasses.replace(finished_study.spec, metric="pearson")
+    contents = find_contents(dataclasses.replace(finished_study, directory=tmp_path, spec=spec))
+    assert contents.reasons.keys() == {"ranking"}
+    assert "'pearson'" in contents.reasons["ranking"]
+    page = html.unescape(write_contents(contents).read_text())
+    assert f"Left out: {contents.reasons['ranking']}" in page
+    assert for_markdown(contents.reasons["ranking"]) in (tmp_path / "report.md").read_text()
+    assert len(rows_of("costs", page)) == 3
+
+
+def test_report_compares_on_validation_rows_only(unlabelled_spec: StudySpec, tmp_path: Path) -> None:
+    study = run_study(tmp_path / "runs" / "s", unlabelled_spec)
+    contents = find_contents(study)
+    assert (contents.reasons, contents.metric) == ({}, "accuracy")
+    for each, outcome in zip(sorted(contents.ranked, key=lambda arm: arm.arm), study.outcomes, strict=True):
+        assert outcome.result is not None
+        assert each.values == {0: outcome.result["metrics"]["validation"]["accuracy"]}
+    assert write_contents(contents).exists()
+    assert "test/" not in (study.directory / "results.csv").read_text()
+
+    on_test = dataclasses.replace(study, spec=dataclasses.replace(unlabelled_spec, split="test"))
+    contents = find_contents(on_test)
+    assert [*contents.ranked, *contents.breakdowns, *contents.models] == []
+    assert set(contents.reasons.values()) == {contents.reasons["ranking"]}
+    reason = contents.reasons["ranking"]
+    assert re.search(r"test.*--split validation", reason)
+    (line,) = ranking_lines(contents)
+    assert reason in str(line)
+    assert reason in write_contents(contents).read_text()

@@ -1,0 +1,52 @@
+"""Models of arms on the same rows, worked out by hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from research.studies.outcomes import StudyOutcomes
+from research.studies.report.examples import compare_models_of_arms
+from research.studies.report.rows import read_rows
+from tests.builders.studies import changed, written_study
+
+LABELS = [0] * 8
+RIGHT, HALF, WRONG = [0] * 8, [0, 1] * 4, [1] * 8
+
+
+def without(study: StudyOutcomes, *numbers: int) -> StudyOutcomes:
+    """Return a study in which some trials failed."""
+    return changed(study, {number: {"state": "failed", "result": None} for number in numbers})
+
+
+def test_models_of_each_common_seed_are_compared(tmp_path: Path) -> None:
+    study = written_study(tmp_path, {"base": [HALF, WRONG], "a": [RIGHT, WRONG]}, LABELS)
+    (found,) = compare_models_of_arms(read_rows(study, "test"), "base")
+    assert (found.arm, found.seeds) == ("a", (0, 1))
+    first, second = found.by_seed[0], found.by_seed[1]
+    assert (first.num_arm_only, first.num_baseline_only) == (4, 0)
+    assert first.p == pytest.approx(2 * 0.5**4)
+    assert (second.num_arm_only, second.num_baseline_only, second.p) == (0, 0, 1.0)
+    assert found.over_all_seeds is not None
+    assert found.over_all_seeds.difference == pytest.approx((0.5 + 0.0) / 2)
+
+
+def test_arm_without_a_common_seed_is_not_compared(tmp_path: Path) -> None:
+    study = without(written_study(tmp_path, {"base": [HALF, HALF], "a": [RIGHT, RIGHT]}, LABELS), 0, 3)
+    (found,) = compare_models_of_arms(read_rows(study, "test"), "base")
+    assert (found.arm, found.seeds, found.over_all_seeds, found.by_seed) == ("a", (), None, {})
+
+
+def test_numbers_have_a_difference_and_no_test_of_right_or_wrong(tmp_path: Path) -> None:
+    study = written_study(tmp_path, {"base": [[1.0, 3.0]], "a": [[1.0, 2.0]]}, [1.0, 2.0])
+    (found,) = compare_models_of_arms(read_rows(study, "test"), "base")
+    assert found.over_all_seeds is not None
+    assert found.over_all_seeds.difference == pytest.approx(-0.5)  # mean distance
+    assert found.by_seed == {}
+
+
+def test_baseline_without_predictions_is_refused(tmp_path: Path) -> None:
+    study = without(written_study(tmp_path, {"base": [HALF], "a": [RIGHT]}, LABELS), 0)
+    with pytest.raises(ValueError, match="baseline"):
+        compare_models_of_arms(read_rows(study, "test"), "base")

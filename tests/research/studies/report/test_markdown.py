@@ -1,0 +1,36 @@
+"""Tables for texts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from research.studies.grid import StudySpec
+from research.studies.outcomes import Outcome, StudyOutcomes
+from research.studies.report.contents import find_contents
+from research.studies.report.markdown import markdown_report, markdown_table
+from tests.builders.studies import trial_of
+
+
+def test_cells_of_markdown_tables_are_shown_as_they_are() -> None:
+    assert markdown_table(["arm", ">n|"], [["a|b", "1"]]) == "| arm | n\\| |\n| --- | ---: |\n| a\\|b | 1 |\n"
+
+
+def test_columns_of_numbers_stand_on_the_right() -> None:
+    table = markdown_table([">seeds", "verdict"], [["5", "better"], ["5", "-"]])
+    assert table.splitlines() == ["| seeds | verdict |", "| ---: | --- |", "| 5 | better |", "| 5 | - |"]
+
+
+def test_report_of_failed_and_waiting_trials_names_them(tmp_path: Path) -> None:
+    outcomes = [
+        Outcome(trial_of("a|b", 0), tmp_path / "0", "failed", error="too hot\nat the end"),
+        Outcome(trial_of("linear", 1), tmp_path / "1", "waiting"),
+    ]
+    report = markdown_report(find_contents(StudyOutcomes(StudySpec(name="mine", about="why"), tmp_path, outcomes)))
+    lines = report.splitlines()
+    assert lines[0] == "# mine"
+    assert "why" in lines
+    (failed,) = (line for line in lines if "too hot" in line)
+    assert r"a\|b, seed 0" in failed
+    assert "at the end" in failed
+    assert "- waiting: linear-1" in lines
+    assert not any(line.startswith("|") for line in lines)

@@ -1,0 +1,49 @@
+"""Trials without a result, and files that are not on this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from research.settings.run_files import CONFIG, JOURNAL, METRICS_LOG, RESULT
+from research.studies.grid import StudySpec
+from research.studies.outcomes import Outcome, State, StudyOutcomes
+from research.studies.report.missing import find_missing
+from tests.builders.studies import trial_of
+
+FILES = [RESULT, CONFIG, METRICS_LOG, JOURNAL, "predictions/validation.parquet", "predictions/test.parquet"]
+
+
+def study_of(directory: Path, *states: State) -> StudyOutcomes:
+    """Return a study with one trial in each state; finished ones have all of their files."""
+    outcomes = [Outcome(trial_of("a", seed), directory / str(seed), state) for seed, state in enumerate(states)]
+    for outcome in outcomes:
+        if outcome.state == "finished":
+            (outcome.directory / "predictions").mkdir(parents=True)
+            for name in FILES:
+                (outcome.directory / name).touch()
+    return StudyOutcomes(StudySpec(), directory, outcomes)
+
+
+def test_trials_that_are_not_finished_are_listed_by_state(tmp_path: Path) -> None:
+    study = study_of(tmp_path, "failed", "waiting", "running", "finished", "waiting")
+    found = find_missing(study)
+    seeds = [[outcome.trial.seed for outcome in part] for part in (found.failed, found.running, found.waiting)]
+    assert (seeds, found.elsewhere, found.is_nothing) == ([[0], [2], [1, 4]], [], False)
+
+
+def test_files_that_are_not_here_are_named(tmp_path: Path) -> None:
+    study = study_of(tmp_path, "finished", "finished")
+    assert find_missing(study).is_nothing
+    first = study.outcomes[0]
+    for name in (JOURNAL, "predictions/test.parquet"):
+        (first.directory / name).unlink()
+    found = find_missing(study)
+    assert (found.elsewhere, found.is_nothing) == ([(first, [JOURNAL, "predictions/test.parquet"])], False)
+
+
+def test_trial_of_another_machine_has_no_file_here(tmp_path: Path) -> None:
+    outcome = Outcome(trial_of("a", 0), tmp_path / "gone", "finished")
+    ((found, files),) = find_missing(StudyOutcomes(StudySpec(), tmp_path, [outcome])).elsewhere
+    assert found == outcome
+    assert len(files) == 1
+    assert not set(files) & set(FILES)

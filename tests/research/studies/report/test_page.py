@@ -1,0 +1,220 @@
+"""The page of a study shows the values in its trials' files and what is missing; it is read in a real browser."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import html
+import json
+import re
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from research.studies.grid import StudySpec
+from research.studies.outcomes import Outcome, StudyOutcomes
+from research.studies.report.contents import Contents, find_contents
+from research.studies.report.page import write_contents, write_study_report
+from research.studies.statistics.over_examples import SCOPE
+from tests.browser import look_at, needs_chromium, photograph
+from tests.builders.studies import HOSTILE, SMALL, changed, results, rows_of, run_study, trial_of
+
+PICTURES = {
+    "Means, intervals and seeds",
+    "Training loss",
+    "Validation accuracy",
+    "accuracy against time",
+    "accuracy against trainable parameters",
+}
+
+
+@needs_chromium
+@pytest.mark.parametrize("width", [1200, 390])
+def test_page_renders_without_errors(page: Path, contents: Contents, tmp_path: Path, width: int) -> None:
+    alone = Path(shutil.copy(page, tmp_path / "report.html"))
+    seen = look_at(alone, width=width)
+    assert seen.errors == []
+    assert seen.outside == [], "the page needs more than itself"
+    assert (seen.window_width, seen.page_width) == (width, width), "the page must be scrolled sideways"
+    assert seen.images.keys() == PICTURES
+    assert all(seen.images.values()), seen.images
+    assert f"Which is best? {HOSTILE}" in seen.text
+    assert "What is missing" not in seen.text
+    reasons = {each.comparison.why_no_verdict for each in contents.ranked if each.comparison is not None}
+    for text in (contents.summary, SCOPE, "unfreeze(modules='encoder.layer[-1:]')", *reasons, *contents.study.arms):
+        assert text is not None
+        assert text in seen.text
+    photograph(alone, tmp_path / "page.png", width=width)
+    assert (tmp_path / "page.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_page_has_costs_edits_settings_and_commands(page: Path, finished_study: StudyOutcomes) -> None:
+    text, found = page.read_text(), results(finished_study)
+    assert "<script" not in text
+    outcome = next(o for o in finished_study.outcomes if o.trial.arm == HOSTILE)
+    journal = [json.loads(line) for line in (outcome.directory / "journal.jsonl").read_text().splitlines()]
+    frozen, unfrozen = (record["trainable_parameters"][1] for record in journal)
+    costs = {row[0].split(maxsplit=1)[1]: row for row in rows_of("costs", text)}
+    assert found[outcome.trial.id]["trainable_parameters"] == unfrozen
+    middle = f"{round((frozen + unfrozen) / 2):,} (changes midway)"  # the edit is after step 2 of 4
+    assert costs[HOSTILE][-2:] == [f"{unfrozen:,}", middle]
+    edits = rows_of("edits", text)
+    assert [row[1:3] for row in edits] == [
+        ["0", "freeze(modules=['encoder'])"],
+        ["2", "unfreeze(modules='encoder.layer[-1:]')"],
+    ]
+    assert edits[0][3] == "all"
+    assert edits[1][3].endswith(f"{HOSTILE} (2 seeds)")
+    header = re.search(r'id="differing">(.*?)</thead>', text, re.DOTALL)
+    assert header is not None
+    assert re.findall(r"<th>(\w+)</th>", header[1]) == ["arm", "head", "lr", "head_lr", "timeline"]
+    differing = {row[0].split(maxsplit=1)[1]: row[1:] for row in rows_of("differing", text)}
+    assert yaml.safe_load(differing["lstm"][0])["lstm_size"] == 8
+    assert yaml.safe_load(differing["linear"][0]) == {"name": "linear", "dropout": 0.1}, "options are not filled in"
+    shared = dict(re.findall(r"<tr(?: class=\"changed\")?><td>(\w+)</td><td><code>(.*?)</code>", text))
+    assert shared["max_steps"] == "4"
+    config = yaml.safe_load((outcome.directory / "config.yaml").read_text())
+    assert shared.keys() | {"head", "lr", "head_lr", "timeline", "seed"} == config.keys()
+    for each in finished_study.outcomes:
+        assert f"experiments/run.py --recipe {each.directory / 'config.yaml'}" in text
+        assert found[each.trial.id]["weights_sha256"] in text
+
+
+def test_texts_are_of_validation_rows_and_escaped(page: Path) -> None:
+    text = html.unescape(page.read_text())
+    part = text[text.index('id="disagreements"') : text.index("<h2>Tests over examples")]
+    shown = re.findall(r"<b>(\w+)</b> <span class=\"soft\">validation\.csv, row (\d+)</span>", part)
+    assert shown
+    for label, row in ((label, int(row) - 1) for label, row in shown):
+        assert label == ("positive" if row % 2 else "negative")
+        assert f"validation {row} " in part
+    assert HOSTILE in part
+
+
+def test_page_for_others_has_no_texts(finished_study: StudyOutcomes, tmp_path: Path) -> None:
+    study = dataclasses.replace(finished_study, directory=tmp_path)
+    contents = find_contents(study, show_texts=False)
+    assert "--report_texts false" in contents.reasons["disagreements"]
+    page = html.unescape(write_contents(contents).read_text())
+    assert f"Left out: {contents.reasons['disagreements']}." in page
+    assert 'id="disagreements"' not in page
+    assert not re.search(r"\b(validation|test) \d+ \w+ \w+", page), "a row's text"
+    assert "length of the text" in page
+
+
+def test_report_is_the_same_when_written_again(page: Path, finished_study: StudyOutcomes) -> None:
+    before = {name: (page.parent / name).read_bytes() for name in ("report.html", "report.md", "results.csv")}
+    write_study_report(finished_study)
+    assert {name: (page.parent / name).read_bytes() for name in before} == before
+
+
+@needs_chromium
+def test_what_is_missing_is_shown(finished_study: StudyOutcomes, tmp_path: Path) -> None:
+    failure = f"OutOfMemoryError: {HOSTILE}"
+    result = finished_study.outcomes[3].result
+    assert result is not None
+    study = changed(
+        dataclasses.replace(finished_study, directory=tmp_path, num_others=3),
+        {
+            0: {"state": "failed", "result": None, "error": failure},
+            1: {"state": "waiting", "result": None},
+            2: {"state": "running", "result": None},
+            3: {
+                "directory": tmp_path / "trials" / "gone",
+                "result": {"metrics": result["metrics"]},
+            },
+        },
+    )
+    contents = find_contents(study)
+    page = write_contents(contents)
+    seen = look_at(page)
+    assert seen.errors == []
+    assert re.search(r"3 finished, 1 running, 1 waiting, 1 failed.* 3 more", contents.summary)
+    assert contents.summary in seen.text
+    missing = seen.text[seen.text.index("What is missing") : seen.text.index("Arms by accuracy")]
+    ids = [outcome.trial.id for outcome in study.outcomes]
+    assert failure in missing
+    assert [each in missing for each in ids] == [True] * 4 + [False] * 2
+    ((_, files),) = contents.missing.elsewhere
+    assert f"{ids[3]}: {', '.join(files)}" in missing
+    assert [each.partition(":")[0] for each in contents.left_out] == [ids[3]]
+    assert contents.left_out[0] in seen.text
+    assert "no value" in page.read_text()  # of the baseline
+    assert f"Left out: {contents.reasons['disagreements']}." in seen.text
+    markdown = (tmp_path / "report.md").read_text()
+    assert f"running: {ids[2]}" in markdown
+    assert "OutOfMemoryError: &lt;script>" in markdown
+    with (tmp_path / "results.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["state"] for row in rows] == ["failed", "waiting", "running", "finished", "finished", "finished"]
+    assert rows[0]["error"] == failure
+    assert rows[0]["test/accuracy"] == ""
+    assert rows[3]["test/accuracy"] != ""
+    assert {path.name for path in (tmp_path / "tensorboard").iterdir()} == set(ids[3:])
+
+
+def test_nothing_finished_yet_is_a_report(tmp_path: Path) -> None:
+    outcomes = [Outcome(trial_of("linear", seed), tmp_path / str(seed), "waiting") for seed in (0, 1)]
+    page = write_study_report(StudyOutcomes(StudySpec(name="new"), tmp_path, outcomes))
+    assert "1 arm, 2 seeds, 2 trials: 2 waiting" in page.read_text()
+    assert "| arm |" not in (tmp_path / "report.md").read_text()
+    assert list((tmp_path / "tensorboard").iterdir()) == []
+
+
+@needs_chromium
+def test_one_arm_and_one_seed_is_a_report(finished_study: StudyOutcomes, tmp_path: Path) -> None:
+    study = dataclasses.replace(finished_study, directory=tmp_path, outcomes=finished_study.outcomes[4:5])
+    contents = find_contents(study)
+    seen = look_at(write_contents(contents))
+    assert seen.errors == []
+    assert seen.images.keys() == PICTURES
+    assert all(seen.images.values())
+    assert "1 arm, 1 seed, 1 trial: 1 finished" in seen.text
+    assert [each.comparison for each in contents.ranked] == [None]
+    assert contents.models == []
+    assert contents.reasons.keys() == {"disagreements"}
+    assert f"Left out: {contents.reasons['disagreements']}." in seen.text
+
+
+def write_data(folder: Path, kind: str) -> Path:
+    """Write a data set whose labels can be learned from its words."""
+    folder.mkdir()
+    for split, number in (("train", 24), ("validation", 10), ("test", 12)):
+        lines = []
+        for row in range(number):
+            text = f"{split} {row} {'good great' if row % 2 else 'bad poor'} {'film ' * (row % 7)}"
+            label: Any = (["<i>a</i>"] if row % 2 else []) + (["b"] if row % 3 else [])
+            lines.append(json.dumps({"text": text, "label": label if kind == "multi_label" else row % 5 + 0.5}))
+        (folder / f"{split}.jsonl").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+@needs_chromium
+@pytest.mark.usefixtures("environment")
+@pytest.mark.parametrize(
+    ("kind", "metric", "words"),
+    [("multi_label", "subset_accuracy", "F1 of the label"), ("regression", "pearson", "mean distance from the score")],
+)
+def test_other_kinds_of_labels_have_a_report(
+    tiny_encoder: Path, tmp_path: Path, kind: str, metric: str, words: str
+) -> None:
+    base: Mapping[str, Any] = {**SMALL, "encoder": str(tiny_encoder), "data": str(write_data(tmp_path / "data", kind))}
+    spec = StudySpec(name=kind, base={**base, "head_lr": 0.05}, grid={"head": ["linear", "mean"], "seed": [0]})
+    study = run_study(tmp_path / "runs", spec)
+    page = write_study_report(study)
+    seen = look_at(page, width=390)
+    assert (seen.errors, seen.page_width) == ([], 390)
+    assert all(seen.images.values())
+    assert f"Arms by {metric} on test rows" in seen.text
+    assert words in seen.text.lower() or words in seen.text
+    values = {o.trial.arm: o.result["metrics"]["test"][metric] for o in study.outcomes if o.result}
+    found = {row[0].split()[1]: row[1].split()[0] for row in rows_of("ranking", page.read_text())}
+    assert found == {arm: f"{value:.4f}" for arm, value in values.items()}
+    assert len(rows_of("models", page.read_text())) == 1
+    assert ("never simply right" in seen.text) == (kind == "regression")
+    if kind == "multi_label":
+        assert [row[0] for row in rows_of("by-label", page.read_text())] == ["<i>a</i>", "b"]

@@ -1,0 +1,101 @@
+"""Arms, best first: what the result files say, and when there is no verdict."""
+
+from __future__ import annotations
+
+import io
+import statistics
+from pathlib import Path
+
+from optuna.trial import TrialState
+
+from research.studies.grid import StudySpec
+from research.studies.outcomes import Outcome, StudyOutcomes, collect
+from research.studies.report.console import ranking_lines
+from research.studies.report.contents import find_contents
+from research.studies.report.page import write_contents
+from research.studies.report.ranking import rank_arms
+from research.studies.storage.study import Entry
+from research.system.terminal import Terminal
+from tests.builders.studies import changed, results, rows_of, trial_of, verdicts
+
+
+def test_ranking_is_that_of_the_result_files(page: Path, finished_study: StudyOutcomes) -> None:
+    found = results(finished_study)
+    values: dict[str, list[float]] = {}
+    for outcome in finished_study.outcomes:
+        values.setdefault(outcome.trial.arm, []).append(found[outcome.trial.id]["metrics"]["test"]["accuracy"])
+    means = {arm: statistics.fmean(of_arm) for arm, of_arm in values.items()}
+    assert len(set(means.values())) > 1, "the study compares nothing"
+    rows = rows_of("ranking", page.read_text())
+    markdown = (page.parent / "report.md").read_text()
+    assert [row[0].split(maxsplit=1)[1] for row in rows] == sorted(means, key=lambda arm: -means[arm])
+    for row in rows:
+        arm = row[0].split(maxsplit=1)[1]
+        mean, spread = f"{means[arm]:.4f}", f"{statistics.stdev(values[arm]):.4f}"
+        assert (row[1].split()[0], row[-3], row[-2]) == (mean, spread, "2")
+        assert f"| 2 | {mean} | {spread} |" in markdown
+        difference = f"{means[arm] - means['linear']:+.4f}"
+        if arm == "linear":
+            assert row[2] == "baseline"
+        else:
+            assert row[3].split()[0] == difference
+            assert f"| {difference} |" in markdown
+    assert markdown.splitlines()[0] == "# three"
+    assert "&lt;script>document.body.remove()&lt;/script> &amp; &lt;b>bold" in markdown
+    assert r"\| a_b\_ &#36;x\_{&#36;" in markdown
+
+
+def test_failed_trial_takes_the_verdicts_that_need_its_arm() -> None:
+    outcomes = []
+    for arm, better in (("linear", 0.0), ("lstm", 0.1), ("gru", 0.2)):
+        for seed in range(6):
+            value = 0.5 + better + 0.01 * seed + 0.001 * better * seed
+            metrics = {split: {"accuracy": value} for split in ("validation", "test")}
+            outcomes.append(Outcome(trial_of(arm, seed), Path("nowhere"), "finished", {"metrics": metrics}))
+    study = StudyOutcomes(StudySpec(), Path("nowhere"), outcomes)
+    assert study.failed_seeds == {"linear": (), "lstm": (), "gru": ()}
+    assert verdicts(study) == {"lstm": "better", "gru": "better"}
+    failed = {"state": "failed", "result": None, "error": "the loss is nan"}
+    study_without_lstm = changed(study, {11: failed})
+    assert study_without_lstm.failed_seeds["lstm"] == (5,)
+    assert verdicts(study_without_lstm) == {"lstm": None, "gru": "better"}
+    assert verdicts(changed(study, {5: failed})) == {"lstm": None, "gru": None}
+    lstm = next(each for each in rank_arms(study_without_lstm, "accuracy") if each.arm == "lstm")
+    assert (lstm.summary.seeds, lstm.failed_seeds) == ((0, 1, 2, 3, 4), (5,))
+
+
+def test_seed_that_failed_and_left_the_grid_is_mentioned_with_the_verdict(tmp_path: Path) -> None:
+    entries: dict[str, Entry] = {}
+    for arm, better in (("linear", 0.0), ("lstm", 0.1)):
+        for seed in range(6):
+            value = 0.5 + better + 0.01 * seed + 0.001 * better * seed
+            metrics = {split: {"accuracy": value} for split in ("validation", "test")}
+            trial = trial_of(arm, seed, head=arm)
+            entries[trial.id] = Entry(trial, TrialState.COMPLETE, {"metrics": metrics}, len(entries), value)
+    trials = [entry.trial for entry in entries.values()]
+    error = {"error": "the loss\nis nan."}
+    failed = trial_of("lstm", 6, head="lstm")
+    other = trial_of("lstm", 7, head="lstm", lr=0.5)  # an arm of an earlier grid that had the same name
+    for each in (failed, other):
+        entries[each.id] = Entry(each, TrialState.FAIL, error, len(entries))
+    study = collect(StudySpec(name="written"), trials, entries, tmp_path)
+    assert [each.trial for each in study.failed_before] == [failed]
+    lstm, linear = rank_arms(study, "accuracy")
+    assert (lstm.arm, lstm.failed_before, linear.failed_before) == ("lstm", {6: "the loss is nan"}, {})
+    contents = find_contents(study)
+    console = io.StringIO()
+    for line in ranking_lines(contents):
+        Terminal(file=console, width=300).print(line)
+    pages = {console.getvalue(), write_contents(contents).read_text(), (tmp_path / "report.md").read_text()}
+    assert all("seed 6 failed" in page and "the loss is nan" in page for page in pages)
+    assert not any("seed 7" in page for page in pages)
+
+
+def test_intervals_in_the_ranking_stay_within_the_range_of_the_metric() -> None:
+    outcomes = [
+        Outcome(trial_of("lstm", seed), Path("nowhere"), "finished", {"metrics": {"test": {"accuracy": value}}})
+        for seed, value in enumerate((1.0, 0.93, 0.98))
+    ]
+    (lstm,) = rank_arms(StudyOutcomes(StudySpec(), Path("nowhere"), outcomes), "accuracy")
+    assert lstm.summary.interval is not None
+    assert 0 < lstm.summary.interval[0] < 0.97 < lstm.summary.interval[1] < 1

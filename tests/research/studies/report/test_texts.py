@@ -1,0 +1,49 @@
+"""Texts of the rows that trials read, as long as they are the same rows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from research.studies.outcomes import StudyOutcomes
+from research.studies.report.contents import find_contents
+
+
+def test_texts_that_are_gone_leave_the_rest(
+    finished_study: StudyOutcomes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = Path(finished_study.outcomes[0].trial.settings["data"])
+    monkeypatch.setenv("MIDWAY_CACHE", str(tmp_path / "cache"))
+    data.rename(data.with_name("moved"))
+    try:
+        contents = find_contents(finished_study)
+    finally:
+        data.with_name("moved").rename(data)
+    assert contents.reasons.keys() == {"texts", "by length", "disagreements"}
+    (reason,) = set(contents.reasons.values())
+    assert f"'{data}'" in reason
+    assert [len(contents.models), *(len(part.groups) for part in contents.breakdowns)] == [2, 2]
+
+
+def test_texts_that_changed_since_are_not_shown(
+    finished_study: StudyOutcomes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MIDWAY_CACHE", str(tmp_path / "cache"))
+    files = [
+        Path(finished_study.outcomes[0].trial.settings["data"]) / f"{split}.csv" for split in ("validation", "test")
+    ]
+    before_change = find_contents(finished_study)
+    before = [file.read_text() for file in files]
+    try:
+        files[0].write_text("\n".join(before[0].splitlines()[:-1]) + "\n")  # a row less
+        files[1].write_text(
+            before[1].replace(",positive", ",?").replace(",negative", ",positive").replace(",?", ",negative")
+        )
+        contents = find_contents(finished_study)
+    finally:
+        for file, text in zip(files, before, strict=True):
+            file.write_text(text)
+    assert contents.reasons.keys() == {"by length", "disagreements"}
+    assert contents.disagreements == []
+    assert [part.title for part in contents.breakdowns] == [part.title for part in before_change.breakdowns][1:]

@@ -1,0 +1,62 @@
+"""Many trials are added at once, as Optuna itself would have added them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.distributions import CategoricalDistribution, FloatDistribution
+from optuna.storages import RDBStorage
+from optuna.trial import FrozenTrial, TrialState, create_trial
+from sqlalchemy.exc import SQLAlchemyError
+
+from research.studies.storage.bulk import insert_trials
+
+
+def waiting(head: str, lr: float) -> FrozenTrial:
+    return create_trial(
+        state=TrialState.WAITING,
+        params={"head": head, "lr": lr},
+        distributions={"head": CategoricalDistribution(["linear", "lstm"]), "lr": FloatDistribution(0, 1)},
+        user_attrs={"arm": head, "settings": {"lr": lr, "freeze": ["encoder"]}},
+    )
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> Iterator[RDBStorage]:
+    opened = RDBStorage(f"sqlite:///{tmp_path / 'study.db'}")
+    yield opened
+    opened.remove_session()
+    opened.engine.dispose()
+
+
+def test_trials_are_those_that_optuna_adds(storage: RDBStorage) -> None:
+    trials = [waiting("linear", 0.5), waiting("lstm", 0.25), waiting("lstm", 0.5)]
+    alone, together = (optuna.create_study(storage=storage, study_name=name) for name in ("alone", "together"))
+    for trial in trials:
+        alone.add_trial(trial)
+    insert_trials(storage, storage.get_study_id_from_name("together"), trials[:1])
+    insert_trials(storage, storage.get_study_id_from_name("together"), trials[1:])
+    expected, found = (
+        [(each.number, each.state, each.params, each.distributions, each.user_attrs) for each in study.get_trials()]
+        for study in (alone, together)
+    )
+    assert found == expected
+    assert [number for number, *_ in found] == [0, 1, 2]
+
+
+def test_failure_adds_none(storage: RDBStorage) -> None:
+    study = optuna.create_study(storage=storage, study_name="a")
+    number = storage.get_study_id_from_name("a")
+    with storage.engine.begin() as connection:
+        connection.exec_driver_sql(
+            "CREATE TRIGGER full BEFORE INSERT ON trial_user_attributes WHEN NEW.value_json LIKE '%lstm%' "
+            "BEGIN SELECT RAISE(ABORT, 'disk is full'); END"
+        )
+    with pytest.raises(SQLAlchemyError, match="disk is full"):
+        insert_trials(storage, number, [waiting("linear", 0.5), waiting("lstm", 0.25)])
+    assert study.get_trials() == []
+    insert_trials(storage, number, [waiting("linear", 0.5)])
+    assert len(study.get_trials()) == 1

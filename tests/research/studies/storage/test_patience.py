@@ -1,0 +1,96 @@
+"""Waiting for a database that does not answer."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy
+from sqlalchemy.exc import OperationalError
+
+from research.studies.storage.patience import Heartbeat, Patience, is_outage
+from tests.limits import HANG_LIMIT
+from tests.messages import collected
+
+
+def test_waiting_for_a_storage_ends_when_asked(tmp_path: Path) -> None:
+    patience = Patience("The storage", gives_up=lambda: True)
+    engine = sqlalchemy.create_engine(f"sqlite:///{tmp_path / 'a.db'}", connect_args={"timeout": 0})
+    with contextlib.closing(sqlite3.connect(tmp_path / "a.db", isolation_level=None)) as locked:
+        locked.execute("create table a (b)")
+        locked.execute("begin exclusive")
+        with pytest.raises(OperationalError):
+            patience.call(lambda: engine.connect().exec_driver_sql("select * from a"))
+    engine.dispose()
+    assert patience.last_outage is None
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[sqlite3.Connection]:
+    """Keep a database locked by another connection, until that one ends its transaction."""
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as connection:
+        connection.execute("create table a (b)")
+        connection.execute("begin exclusive")
+        yield connection
+
+
+def test_call_is_tried_again_until_the_storage_answers(tmp_path: Path) -> None:
+    engine = sqlalchemy.create_engine(f"sqlite:///{tmp_path / 'a.db'}", connect_args={"timeout": 0})
+    num_calls = 0
+    with locked(tmp_path / "a.db") as connection, collected() as lines:
+
+        def call() -> int:
+            nonlocal num_calls
+            num_calls += 1
+            if num_calls == 2:
+                connection.execute("rollback")
+            with engine.connect() as own:
+                return len(own.exec_driver_sql("select * from a").all())
+
+        patience = Patience("The storage")
+        assert patience.call(call) == 0
+    engine.dispose()
+    assert num_calls == 2
+    assert patience.last_outage is not None
+    assert [line.startswith("The storage ") for line in lines] == [True, True]
+
+
+def test_error_of_the_question_is_no_outage(tmp_path: Path) -> None:
+    engine = sqlalchemy.create_engine(f"sqlite:///{tmp_path / 'a.db'}")
+    num_calls = 0
+
+    def ask() -> None:
+        nonlocal num_calls
+        num_calls += 1
+        with engine.connect() as connection:
+            connection.exec_driver_sql("select * from nothing")
+
+    with pytest.raises(OperationalError) as caught:
+        Patience("The storage").call(ask)
+    engine.dispose()
+    assert (num_calls, is_outage(caught.value), is_outage(ValueError("other"))) == (1, False, False)
+
+
+def test_heartbeat_goes_on_after_a_failure() -> None:
+    beats: list[int] = []
+    enough = threading.Event()
+
+    def beat() -> None:
+        beats.append(len(beats))
+        if len(beats) == 2:
+            raise OSError("no network")
+        if len(beats) == 4:
+            enough.set()
+
+    with collected() as lines:
+        heartbeat = Heartbeat(beat, 0.001)
+        heartbeat.start()
+        assert enough.wait(HANG_LIMIT)
+        heartbeat.stop()
+    assert len(beats) >= 4
+    assert ["no network" in line for line in lines] == [True]
+    assert not heartbeat.is_alive()

@@ -1,0 +1,155 @@
+"""Studies in a file: trials are claimed once, and results are kept whatever befalls workers."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import os
+import re
+import sqlite3
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy
+from optuna.trial import TrialState
+
+from research.studies.grid import StudySpec, expand
+from research.studies.storage.study import STORAGE_FILE, Study, local_address
+from tests.conftest import Started
+
+CLAIMS = """
+import sys
+import time
+from pathlib import Path
+from research.studies.storage.study import Study
+
+with Study("a", sys.argv[1]) as study:
+    print("ready", flush=True)
+    while not Path("go").exists():
+        time.sleep(0.001)
+    while (claim := study.claim("a worker")) is not None:
+        print(claim.trial.id)
+"""
+
+
+def is_ready(worker: Started) -> bool:
+    return worker.printed() == "ready\n"
+
+
+def silence(directory: Path) -> None:
+    """Let all heartbeats be an hour old."""
+    with contextlib.closing(sqlite3.connect(directory / STORAGE_FILE)) as connection, connection:
+        changed = connection.execute("UPDATE trial_heartbeats SET heartbeat = datetime('now', '-1 hour')")
+        assert changed.rowcount > 0
+
+
+@pytest.mark.parametrize("copy", ["waits", "runs", "failed", "finished"])
+def test_result_of_a_worker_that_was_taken_for_dead_counts(tmp_path: Path, copy: str) -> None:
+    with Study("a", local_address(tmp_path)) as study, Study("a", local_address(tmp_path)) as other:
+        study.add(expand(StudySpec()))
+        claim = study.claim("slow")
+        assert claim is not None
+        silence(tmp_path)
+        other.bury_dead_workers()
+        assert [entry.state for entry in other.entries().values()] == [TrialState.WAITING]
+        second = None if copy == "waits" else other.claim("fast")
+        if copy == "failed":
+            assert second is not None
+            other.fail(second, "the directory is in use")
+        if copy == "finished":
+            assert second is not None
+            other.finish(second, 0.25, {"test": {"accuracy": 0.25}})
+        study.finish(claim, 0.75, {"test": {"accuracy": 0.75}}, seconds=2.0)
+        if copy == "runs":
+            assert second is not None
+            other.finish(second, 0.25, {"test": {"accuracy": 0.25}})
+        (found,) = other.entries().values()
+        assert other.claim("a third one") is None
+    assert (found.state, found.value) == (TrialState.COMPLETE, 0.25 if copy == "finished" else 0.75)
+    assert found.attributes["metrics"] == {"test": {"accuracy": found.value}}
+
+
+def test_worker_that_was_taken_for_dead_queues_no_second_copy(tmp_path: Path) -> None:
+    with Study("a", local_address(tmp_path)) as study, Study("a", local_address(tmp_path)) as other:
+        study.add(expand(StudySpec()))
+        claim = study.claim("slow")
+        assert claim is not None
+        silence(tmp_path)
+        other.bury_dead_workers()
+        assert other.claim("fast") is not None
+        study.try_again(claim)  # its run was killed later
+        assert other.claim("another") is None
+
+
+def test_file_gives_each_trial_to_one_of_several_workers(tmp_path: Path) -> None:
+    trials = expand(StudySpec(grid={"seed": list(range(60))}))
+    with Study("a", local_address(tmp_path)) as study:
+        study.add(trials)
+    (tmp_path / "claims.py").write_text(CLAIMS)
+    command = [sys.executable, str(tmp_path / "claims.py"), local_address(tmp_path)]
+    workers = [Started(command, tmp_path, dict(os.environ), tmp_path / f"{number}.txt") for number in range(4)]
+    for worker in workers:
+        worker.wait_for("first line", functools.partial(is_ready, worker))
+    (tmp_path / "go").touch()
+    assert [worker.end() for worker in workers] == [0] * 4
+    claimed = [line for worker in workers for line in worker.printed().split()[1:]]
+    assert sorted(claimed) == sorted(trial.id for trial in trials)
+
+
+@pytest.mark.parametrize("num_seeds", [30, 120])
+def test_planning_takes_few_transactions_and_polling_few_statements(tmp_path: Path, num_seeds: int) -> None:
+    statements: list[str] = []
+
+    def note(connection: Any, cursor: Any, statement: str, *rest: Any) -> None:
+        statements.append(statement)
+
+    trials = expand(StudySpec(grid={"seed": list(range(num_seeds))}))
+    with Study("a", local_address(tmp_path)) as study, Study("a", local_address(tmp_path)) as other:
+        sqlalchemy.event.listen(sqlalchemy.Engine, "before_cursor_execute", note)
+        try:
+            assert study.add(trials) == num_seeds
+            assert sum(statement.startswith("BEGIN") for statement in statements) < 10
+            study.entries()
+            statements.clear()
+            study.entries()
+            assert len(statements) == 2  # a transaction and a query
+        finally:
+            sqlalchemy.event.remove(sqlalchemy.Engine, "before_cursor_execute", note)
+        claim = other.claim("another worker")
+        assert claim is not None
+        assert study.entries()[claim.trial.id].attributes["worker"] == "another worker"
+        other.note(claim, seconds=1.5)
+        assert study.entries()[claim.trial.id].attributes["seconds"] == 1.5
+        assert list(study.entries()) == [trial.id for trial in trials]
+
+
+def test_waiting_trials_are_dropped_and_come_back_when_asked_for(tmp_path: Path) -> None:
+    trials = expand(StudySpec(grid={"seed": [0, 1, 2]}))
+    with Study("a", local_address(tmp_path)) as study:
+        study.add(trials)
+        claim = study.claim("a worker")
+        assert claim is not None
+        assert claim.trial.id == trials[0].id
+        assert study.drop_waiting({trials[1].id}) == 1  # not the one that runs
+        assert list(study.entries()) == [trials[0].id, trials[1].id]
+        assert study.add(trials) == 1
+        assert study.entries()[trials[2].id].state == TrialState.WAITING
+
+
+def test_storage_that_is_not_there_is_refused_and_not_made(tmp_path: Path) -> None:
+    file = tmp_path / "study.db"
+    with pytest.raises(ValueError, match=re.escape(f"{file};")):
+        Study("a", f"sqlite:///{file}", must_exist=True)
+    assert not file.exists()
+
+
+def test_study_that_compares_another_metric_now_keeps_its_own_in_the_storage(tmp_path: Path) -> None:
+    with Study("a", local_address(tmp_path)) as study:
+        assert study.describe(dataclasses.asdict(StudySpec(metric="mcc"))) is None
+        message = study.describe(dataclasses.asdict(StudySpec(metric="auroc", split="validation")))
+        assert message is not None
+        assert re.search(r"\bmcc\b.*\btest\b", message)
+        assert (study.spec().metric, study.spec().split) == ("mcc", "test")

@@ -1,0 +1,32 @@
+"""A study is planned: what cannot be is refused before any trial runs."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from research.records.results import config_as_yaml
+from research.runner.resolve import resolve
+from research.settings.config import RunConfig
+from research.studies.conduct import check_compared, check_forks
+from research.studies.grid import StudySpec, expand
+
+
+def test_fork_with_other_seeds_is_refused_while_planning(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text(config_as_yaml(resolve(RunConfig(seed=1, head="cnn", mixed_precision="no"))))
+    base = {"fork": str(tmp_path), "head": "cnn", "seed": 1}
+    check_forks(expand(StudySpec(base=base, grid={"lr": [1e-5, 3e-5]})))
+    with pytest.raises(ValueError, match=r"\bseed\b.*1.*2"):
+        check_forks(expand(StudySpec(base=base, grid={"seed": [1, 2]})))
+    with pytest.raises(ValueError, match="batch_size"):
+        check_forks(expand(StudySpec(base=base, grid={"batch_size": [8, 16]})))
+
+
+@pytest.mark.parametrize("metric", [None, "accuracy"])
+def test_study_on_unlabelled_rows_is_refused_before_it_trains(unlabelled_spec: StudySpec, metric: str | None) -> None:
+    spec = dataclasses.replace(unlabelled_spec, metric=metric)
+    check_compared(spec, expand(spec))
+    with pytest.raises(ValueError, match=r"test rows.*--split validation"):
+        check_compared(dataclasses.replace(spec, split="test"), expand(spec))

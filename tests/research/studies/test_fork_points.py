@@ -1,0 +1,39 @@
+"""Trials that fork a run are refused while planning if they cannot begin."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from research.settings.times import Clock
+from research.studies.fork_points import check_fork_points
+from research.studies.grid import StudySpec, expand
+from research.system.manifest import write_manifest
+
+
+def test_fork_that_cannot_begin_is_refused_while_planning(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("{}")
+    checkpoint = tmp_path / "checkpoints" / "step-00000004"
+    checkpoint.mkdir(parents=True)
+    clock = Clock.of_run(num_examples=47, batch_size=8, epochs=1, max_steps=None)
+    clock.go_to(4)
+    (checkpoint / "state.json").write_text(json.dumps({"clock": clock.state_dict(), "journal": []}))
+    write_manifest(checkpoint)
+
+    def check(**settings: Any) -> None:
+        base = {"fork": f"{tmp_path}@4", "batch_size": 8, **settings}
+        check_fork_points(expand(StudySpec(base=base, grid={"lr": [1e-5, 3e-5]})))
+
+    check(timeline=[{"at": "4st", "freeze": "encoder"}])
+    for settings, expected in (
+        ({"fork": f"{tmp_path}@5"}, "step 5"),
+        ({"epochs": 0.5}, "3 steps"),
+        ({"max_steps": 4}, "4 steps"),
+        ({"timeline": [{"at": "2st", "freeze": "encoder"}]}, "2st"),
+        ({"timeline": [{"at": "9st", "freeze": "encoder"}]}, "9st"),
+    ):
+        with pytest.raises(ValueError, match=rf"1e-05, seed 0: .*{expected}"):
+            check(**settings)

@@ -1,0 +1,123 @@
+"""Outcomes of the trials of a study, and whether they can be compared."""
+
+from __future__ import annotations
+
+import dataclasses
+import html
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+from optuna.trial import TrialState
+
+from research.studies.grid import StudySpec, Trial
+from research.studies.outcomes import Outcome, StudyOutcomes, collect
+from research.studies.report.page import write_study_report
+from research.studies.report.ranking import rank_arms
+from research.studies.storage.study import Entry
+from research.system.plain_text import for_markdown
+from tests.builders.studies import changed, trial_of, verdicts
+
+
+@pytest.mark.parametrize("what", ["rows_sha256", "plugins"])
+def test_what_changed_between_trials_takes_the_verdicts(
+    finished_study: StudyOutcomes, tmp_path: Path, what: str
+) -> None:
+    assert finished_study.mixtures == []
+    first = finished_study.outcomes[0]
+    assert first.result is not None
+    assert len(first.result["rows_sha256"]) == 64
+    study = changed(finished_study, {0: {"result": {**first.result, what: {"a.py": "another"}}}})
+    study = dataclasses.replace(study, directory=tmp_path)
+    (mixture,) = study.mixtures
+    of_arm = [each.trial.id for each in study.outcomes if each.trial.arm == first.trial.arm]
+    assert sum(each in mixture for each in of_arm) == 1
+    before = {
+        each.arm: each.comparison.why_no_verdict for each in rank_arms(finished_study, "accuracy") if each.comparison
+    }
+    after = {each.arm: each.comparison.why_no_verdict for each in rank_arms(study, "accuracy") if each.comparison}
+    assert len(before) == 2
+    assert after == {arm: f"{mixture}; {reason}" for arm, reason in before.items()}
+    assert mixture in html.unescape(write_study_report(study).read_text())
+    assert for_markdown(mixture) in (tmp_path / "report.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("precision", "cache_dtype", "remedy"),
+    [
+        ("bf16", "float32", "--mixed_precision bf16 --cache_features false"),
+        ("no", "bf16", "--cache_dtype float32"),
+        ("no", "float32", None),
+    ],
+)
+def test_hidden_states_of_different_rounding_take_the_verdicts(
+    precision: str, cache_dtype: str, remedy: str | None
+) -> None:
+    def finished(arm: str, seed: int, *, cached: bool, **settings: Any) -> Outcome:
+        trial = trial_of(arm, seed, cache_dtype=cache_dtype, **settings)
+        metrics = {"test": {"accuracy": 0.5 + 0.01 * seed if arm == "linear" else 0.8 + 0.02 * seed}}
+        result = {"metrics": metrics, "cached_features": cached, "mixed_precision": precision}
+        return Outcome(trial, Path("nowhere"), "finished", result)
+
+    frozen = {"freeze": ["encoder"]}
+    outcomes = [finished(arm, seed, cached=True, **frozen) for arm in ("linear", "lstm") for seed in range(6)]
+    # Their settings say that these run the encoder.
+    outcomes += [finished("tuned", seed, cached=False) for seed in range(6)]
+    study = StudyOutcomes(StudySpec(), Path("nowhere"), outcomes)
+    assert study.mixtures == []
+    study = dataclasses.replace(
+        study, outcomes=[*outcomes[:11], finished("lstm", 5, cached=False, **frozen), *outcomes[12:]]
+    )
+    if remedy is None:
+        assert study.mixtures == []
+        assert verdicts(study) == {"lstm": "better", "tuned": "better"}
+    else:
+        (mixture,) = study.mixtures
+        assert "lstm-5" in mixture
+        assert mixture.endswith(remedy)
+        assert verdicts(study) == {"lstm": None, "tuned": None}
+
+
+def test_outcomes_are_what_the_storage_and_the_files_say(tmp_path: Path) -> None:
+    trials = [trial_of("linear", seed) for seed in range(6)]
+    metrics = {"test": {"accuracy": 0.5}}
+    known: list[tuple[Trial, TrialState, dict[str, Any]]] = [
+        (trials[0], TrialState.COMPLETE, {"metrics": metrics}),  # its files are elsewhere
+        (trials[1], TrialState.PRUNED, {"metrics": {}}),
+        (trials[2], TrialState.FAIL, {"error": "too hot"}),
+        (trials[3], TrialState.RUNNING, {}),
+        (trials[4], TrialState.WAITING, {}),
+        (trial_of("linear", 9), TrialState.COMPLETE, {"metrics": metrics}),
+    ]
+    entries = {each[0].id: Entry(*each, number) for number, each in enumerate(known)}
+    here = tmp_path / "trials" / trials[1].id
+    here.mkdir(parents=True)
+    (here / "result.json").write_text('{"metrics": {"test": {"accuracy": null}}, "steps": 7}')
+    study = collect(StudySpec(), trials, entries, tmp_path)
+    assert [each.state for each in study.outcomes] == [
+        *("finished", "finished", "failed", "running", "waiting", "waiting")
+    ]
+    assert study.outcomes[0].result == {"metrics": metrics}
+    assert study.outcomes[1].result == {"metrics": {"test": {"accuracy": None}}, "steps": 7}
+    assert (study.outcomes[2].error, study.num_others) == ("too hot", 1)
+    found = study.values("accuracy", "test")["linear"]
+    assert found[0] == 0.5
+    assert math.isnan(found[1])
+    with pytest.raises(ValueError, match=r"'f1'.*linear-0.*accuracy"):
+        study.values("f1", "test")
+
+
+def test_rows_without_labels_have_no_values() -> None:
+    outcome = Outcome(trial_of("linear", 0), Path("nowhere"), "finished", {"metrics": {"validation": {"loss": 1.0}}})
+    study = StudyOutcomes(StudySpec(), Path("nowhere"), [outcome])
+    assert [study.is_unlabelled(split) for split in ("validation", "test")] == [False, True]
+    assert study.values("loss", "validation") == {"linear": {0: 1.0}}
+    with pytest.raises(ValueError, match=r"\btest\b.*--split validation"):
+        study.values("loss", "test")
+
+
+def test_baseline_is_the_chosen_arm_or_the_first() -> None:
+    outcomes = [Outcome(trial_of(arm, 0), Path("nowhere"), "waiting") for arm in ("lstm", "linear")]
+    assert StudyOutcomes(StudySpec(), Path("nowhere"), outcomes).baseline == "lstm"
+    assert StudyOutcomes(StudySpec(baseline="linear"), Path("nowhere"), outcomes).baseline == "linear"

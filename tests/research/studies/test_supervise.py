@@ -1,0 +1,42 @@
+"""Workers are started while trials wait, and a study whose workers cannot work ends."""
+
+from __future__ import annotations
+
+import io
+import signal
+from pathlib import Path
+
+import pytest
+from optuna.trial import TrialState
+
+from research.studies.devices import DeviceShares
+from research.studies.grid import StudySpec, expand
+from research.studies.storage.study import Study, local_address
+from research.studies.supervise import Supervisor
+from research.system.terminal import Terminal
+
+TRIALS = expand(StudySpec(name="a", grid={"seed": [0, 1]}))
+SHARES = DeviceShares((), num_workers=1, num_processes=1)
+
+
+def test_study_that_is_done_starts_no_worker(tmp_path: Path) -> None:
+    with Study("a", local_address(tmp_path)) as study:
+        study.add(expand(StudySpec(name="a", grid={"seed": [0, 1, 2]})))
+        for _ in TRIALS:
+            claim = study.claim("a worker")
+            assert claim is not None
+            study.finish(claim, 0.5, {"test": {"accuracy": 0.5}}, seconds=1.0)
+        # The third trial waits, and belongs to another grid.
+        assert Supervisor(study, TRIALS, tmp_path, SHARES).run(Terminal(file=io.StringIO())) == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["study.db"]
+
+
+def test_workers_that_die_at_once_end_the_study_with_their_last_lines(tmp_path: Path) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with Study("a", local_address(tmp_path)) as study:
+        study.add(TRIALS)
+        supervisor = Supervisor(study, TRIALS, tmp_path, SHARES, str(tmp_path / "missing.yaml"))
+        with pytest.raises(ValueError, match=r"--accelerate_config .*missing\.yaml"):
+            supervisor.run(Terminal(file=io.StringIO()))
+        assert [entry.state for entry in study.entries().values()] == [TrialState.WAITING] * 2
+    assert signal.getsignal(signal.SIGTERM) == before

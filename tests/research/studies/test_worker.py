@@ -1,0 +1,92 @@
+"""A worker takes trials until none is left, and keeps what came of each."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from optuna.trial import TrialState
+
+from research import RunConfig
+from research.studies.grid import StudySpec, expand
+from research.studies.storage.study import Study, local_address
+from research.studies.worker import Worker, log_of, read_finished, settings_of_hidden_states, trains_head_only
+from tests.builders.studies import SMALL
+
+
+@pytest.fixture
+def handlers() -> Iterator[None]:
+    """Handlers of signals, which a worker sets, as they were."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("environment", "handlers")
+def test_worker_finishes_one_trial_and_fails_another(tiny_encoder: Path, tiny_reviews: Path, tmp_path: Path) -> None:
+    base: dict[str, Any] = {**SMALL, "encoder": str(tiny_encoder), "data": str(tiny_reviews), "max_steps": 1}
+    spec = StudySpec(name="a", base=base, grid={"head": ["linear", "last4"]})  # whose encoder has too few layers
+    with Study("a", local_address(tmp_path)) as study:
+        study.add(expand(spec))
+        assert Worker(study, spec, tmp_path).work() == 0
+        done, failed = study.entries().values()
+    assert (done.state, failed.state) == (TrialState.COMPLETE, TrialState.FAIL)
+    place = tmp_path / "trials" / done.trial.id
+    result = read_finished(place)
+    assert result is not None
+    assert (done.value, done.attributes["metrics"]) == (result["metrics"]["test"]["accuracy"], result["metrics"])
+    assert done.attributes["directory"] == str(place.resolve())
+    assert done.attributes["seconds"] > 0
+    assert "'last4'" in failed.attributes["error"]
+    assert log_of(tmp_path, done.trial.id).exists()
+
+
+@pytest.mark.usefixtures("environment", "handlers")
+def test_worker_without_its_supervisor_takes_no_trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MIDWAY_SUPERVISOR", "999999999")
+    spec = StudySpec(name="a")
+    with Study("a", local_address(tmp_path)) as study:
+        study.add(expand(spec))
+        assert Worker(study, spec, tmp_path).work() == 128 + signal.SIGTERM
+        assert [entry.state for entry in study.entries().values()] == [TrialState.WAITING]
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"freeze": ["encoder"]}, True),
+        ({}, False),
+        ({"freeze": ["encoder.layer[0]"]}, False),
+        ({"freeze": ["encoder"], "cache_features": False}, False),
+        ({"freeze": ["encoder"], "timeline": [{"at": "1st", "unfreeze": "encoder"}]}, False),
+        ({"freeze": ["encoder"], "hook": ["ema"]}, False),
+        ({"freeze": ["encoder"], "compile": True}, False),
+        ({"freeze": ["encoder"], "peft": "lora"}, False),
+    ],
+)
+def test_trials_of_frozen_encoders_share_a_process(settings: dict[str, Any], expected: bool, tmp_path: Path) -> None:
+    config = RunConfig(**settings)
+    assert trains_head_only(config) == expected
+    with Study("a", local_address(tmp_path)) as study:
+        assert Worker(study, StudySpec(), tmp_path).shares_process(config) == expected
+        assert not Worker(study, StudySpec(), tmp_path, "launcher.yaml").shares_process(config)
+
+
+def test_hidden_states_depend_on_encoder_and_rows_but_not_on_the_head() -> None:
+    found = settings_of_hidden_states(RunConfig())
+    assert settings_of_hidden_states(RunConfig(head="lstm", seed=3, lr=0.5)) == found
+    for other in ({"encoder": "other"}, {"data": "other"}, {"max_length": 99}, {"cache_dtype": "bf16"}):
+        assert settings_of_hidden_states(RunConfig(**other)) != found
+
+
+def test_result_that_cannot_be_read_is_none(tmp_path: Path) -> None:
+    assert read_finished(tmp_path) is None
+    (tmp_path / "result.json").write_text("{")
+    assert read_finished(tmp_path) is None
+    (tmp_path / "result.json").write_text(json.dumps({"status": "finished"}))
+    assert read_finished(tmp_path) == {"status": "finished"}

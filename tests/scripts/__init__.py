@@ -1,0 +1,1 @@
+"""Commands for people; tests call their functions."""

@@ -72,7 +72,7 @@ def test_module_that_a_plugin_misses_is_no_missing_plugin(place: Path) -> None:
     with pytest.raises(ModuleNotFoundError, match="no_such_module_here"):
         import_plugins(["midway_test_needy"])
     (place / "midway_test_raising.py").write_text("raise ModuleNotFoundError('mine')\n")
-    with pytest.raises(ModuleNotFoundError, match="^mine$"):
+    with pytest.raises(ModuleNotFoundError, match=r"^mine$"):
         import_plugins(["midway_test_raising"])
 
 

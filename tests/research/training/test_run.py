@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import math
-import os
-import signal
-from pathlib import Path
 
 import pytest
 import torch
-from transformers import AutoTokenizer
 
 from research import Hook
-from research.model.encoder_with_head import EncoderWithHead
-from research.records.results import weights_sha256
-from research.system.signals import Interrupted
 from research.training.api import Run
 from tests.research.conftest import StartRun
 
@@ -63,30 +55,3 @@ def test_logged_values_are_numbers(start_run: StartRun) -> None:
     assert run.to_log == {"mine": 3.0, "yours": math.inf}
     with pytest.raises(ValueError, match="'mine'"):
         run.log({"mine": torch.ones(2)})  # type: ignore[dict-item]
-
-
-def test_saved_model_is_complete_and_replaces_an_older_one(start_run: StartRun, tmp_path: Path) -> None:
-    run = start_run()
-    for _ in range(2):
-        run.encoder_with_head.get_parameter("head.out.bias").data.add_(1)
-        run.save_model(tmp_path / "model")
-    assert [path.name for path in tmp_path.iterdir() if path.name.startswith((".", "model"))] == ["model"]
-    saved = EncoderWithHead.from_pretrained(tmp_path / "model")
-    assert weights_sha256(saved) == weights_sha256(run.encoder_with_head)
-    assert AutoTokenizer.from_pretrained(tmp_path / "model").model_max_length == 32
-    assert json.loads((tmp_path / "model" / "config.json").read_text())["max_input_length"] == 32
-
-
-def test_signal_ends_the_run_and_names_what_is_saved(start_run: StartRun) -> None:
-    run = start_run()
-    run.leave_if_interrupted()
-    with run.signals:
-        os.kill(os.getpid(), signal.SIGTERM)
-        run.hear_signals()
-    assert run.signal == signal.SIGTERM
-    with pytest.raises(Interrupted, match=f"SIGTERM .*step 0 of 4; nothing.*{run.directory} .*--resume auto") as caught:
-        run.leave_if_interrupted()
-    assert caught.value.exit_code == 128 + signal.SIGTERM
-    (run.directory / "checkpoints" / "step-00000002").mkdir(parents=True)
-    with pytest.raises(Interrupted, match="step-00000002"):
-        run.leave_if_interrupted()

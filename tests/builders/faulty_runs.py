@@ -14,7 +14,7 @@ from research import Hook
 from research.system.errors import is_for_the_user
 from research.training.api import Run
 from research.training.run import TrainingRun
-from tests.integration.test_main_job import lines_of, result_of, without_times
+from tests.builders.run_files import lines_of, result_of, without_times
 
 Train = Callable[..., dict[str, Any]]
 

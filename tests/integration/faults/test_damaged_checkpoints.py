@@ -12,8 +12,8 @@ import pytest
 
 from research.system.manifest import MANIFEST
 from tests.builders.faulty_runs import At, Bits, Train, bits_of, refusal_of
+from tests.builders.run_files import result_of
 from tests.conftest import Launch
-from tests.integration.test_main_job import result_of
 
 Change = Callable[[Path], object]
 

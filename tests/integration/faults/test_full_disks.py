@@ -15,9 +15,9 @@ from research import Hook
 from research.system.manifest import find_damage
 from research.training.api import Run
 from tests.builders.faulty_runs import At, Bits, Train, bits_of, checkpoints_of, files_under, refusal_of
+from tests.builders.run_files import result_of
 from tests.conftest import Launch
 from tests.integration.conftest import Disk
-from tests.integration.test_main_job import result_of
 
 NO_ROOM = re.compile(r"Cannot write \S+: .+ \([\d.,]+ [kM]B needed, [\d.,]+ [kM]B free\)\.")
 

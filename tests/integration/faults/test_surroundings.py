@@ -14,8 +14,8 @@ import torch
 
 from research.training.accelerator import default_num_threads
 from tests.builders.faulty_runs import At, Bits, CutError, Train, bits_of, checkpoints_of, cut, refusal_of
+from tests.builders.run_files import result_of
 from tests.conftest import ROOT, Launch, Start, Started
-from tests.integration.test_main_job import result_of
 
 # A clock that goes backwards.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -27,3 +28,8 @@ def collected(lines: list[str] | None = None) -> Iterator[list[str]]:
         yield lines
     finally:
         logger.handlers[:] = handlers
+
+
+def in_order(*values: object) -> str:
+    """Return a pattern for a message that has some values, in this order."""
+    return ".*".join(re.escape(str(value)) for value in values)

@@ -26,9 +26,9 @@ from research.model.encoder_with_head import EncoderWithHead
 from research.training.api import Run
 from research.training.digests import digests
 from research.training.run import TrainingRun
+from tests.builders.run_files import lines_of, without_times
 from tests.conftest import ROOT, WORDS, Launch, Start, Started
 from tests.integration.conftest import Disk
-from tests.integration.test_main_job import lines_of, without_times
 from tests.launched.cached_by_processes import Losses
 from tests.launched.runs_in_process import read_by_rank, ready_run, train_and_end
 from tests.shipped import shipped

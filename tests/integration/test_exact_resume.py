@@ -17,7 +17,7 @@ from research.training.api import Run
 from research.training.digests import digests
 from research.training.hook import HOOKS
 from research.training.run import TrainingRun
-from tests.integration.test_main_job import lines_of, without_times
+from tests.builders.run_files import lines_of, without_times
 from tests.shipped import shipped
 
 HOOK_CASES: dict[str, dict[str, Any]] = {

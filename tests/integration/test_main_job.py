@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from tests.builders.run_files import lines_of, result_of, without_times
 from tests.conftest import ROOT, Launch
 
 SMALL = ("--max_length", "64", "--batch_size", "8", "--log_every", "1", "--mixed_precision", "no", "--report", "false")
@@ -19,19 +19,6 @@ SMALL = ("--max_length", "64", "--batch_size", "8", "--log_every", "1", "--mixed
 @pytest.fixture(scope="module")
 def settings(tiny_encoder: Path, tiny_reviews: Path) -> list[str]:
     return ["--encoder", str(tiny_encoder), "--data", str(tiny_reviews), *SMALL]
-
-
-def result_of(directory: Path) -> dict[str, object]:
-    result: dict[str, object] = json.loads((directory / "result.json").read_text())
-    return result
-
-
-def lines_of(directory: Path) -> list[dict[str, float]]:
-    return [json.loads(line) for line in (directory / "metrics.jsonl").read_text().splitlines()]
-
-
-def without_times(lines: Sequence[dict[str, float]]) -> list[dict[str, float]]:
-    return [{name: value for name, value in line.items() if name != "examples_per_second"} for line in lines]
 
 
 def test_run_leaves_the_files_that_the_readme_lists(launch: Launch, settings: list[str], tmp_path: Path) -> None:

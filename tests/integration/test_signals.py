@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from research.system.signals import ECHO_SECONDS
+from tests.builders.run_files import result_of
 from tests.conftest import ROOT, Launch, Start, Started
-from tests.integration.test_main_job import result_of
 from tests.limits import HANG_LIMIT
 from tests.scripts.kills import differences
 

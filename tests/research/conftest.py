@@ -32,6 +32,21 @@ def use_scaler(run: TrainingRun, init_scale: float = 8.0) -> None:
 
 
 @pytest.fixture
+def tiny_settings(
+    tiny_encoder: Path, tiny_reviews: Path, cache_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> dict[str, Any]:
+    """Settings of a run that takes no time, and the session's cache."""
+    monkeypatch.setenv("MIDWAY_CACHE", str(cache_dir))
+    return {
+        "encoder": str(tiny_encoder),
+        "data": str(tiny_reviews),
+        "batch_size": 8,
+        "max_length": 32,
+        "mixed_precision": "no",
+    }
+
+
+@pytest.fixture
 def start_run(
     tiny_encoder: Path, tiny_reviews: Path, cache_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[StartRun]:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -12,12 +13,12 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from research.data.prepare.load import Splits, load_splits
 from research.settings.config import DataSettings
-from tests.messages import collected
+from tests.messages import collected, in_order
 
 
 @dataclass
 class Loader:
-    """Loads with a cache of the test's own, and keeps what is said."""
+    """Loads with a cache of the test's own, and keeps the messages."""
 
     cache_dir: Path
     said: list[str] = field(default_factory=list)
@@ -26,6 +27,10 @@ class Loader:
         self.said.clear()
         with collected(self.said):
             return load_splits(DataSettings(data=str(data), **settings), self.cache_dir)
+
+    def reported(self, *values: object) -> list[str]:
+        """Return the messages that have these values, in this order; warnings begin with `Warning:`."""
+        return [line for line in self.said if re.search(in_order(*values), line)]
 
 
 class WriteCsv(Protocol):

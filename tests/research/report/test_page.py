@@ -12,20 +12,8 @@ from research.training.api import Run
 
 
 @pytest.fixture
-def settings(
-    tiny_encoder: Path, tiny_reviews: Path, cache_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> dict[str, Any]:
-    monkeypatch.setenv("MIDWAY_CACHE", str(cache_dir))
-    return {
-        "encoder": str(tiny_encoder),
-        "data": str(tiny_reviews),
-        "batch_size": 8,
-        "max_length": 32,
-        "max_steps": 2,
-        "mixed_precision": "no",
-        "log_with": [],
-        "output_dir": str(tmp_path / "run"),
-    }
+def settings(tiny_settings: dict[str, Any], tmp_path: Path) -> dict[str, Any]:
+    return tiny_settings | {"max_steps": 2, "log_with": [], "output_dir": str(tmp_path / "run")}
 
 
 @pytest.mark.filterwarnings("error:Attempting to set identical")

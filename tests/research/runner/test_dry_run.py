@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,24 +15,16 @@ from research.system.terminal import Terminal
 
 
 @pytest.fixture
-def settings(
-    tiny_encoder: Path, tiny_reviews: Path, cache_dir: Path, monkeypatch: pytest.MonkeyPatch
-) -> dict[str, Any]:
+def settings(tiny_settings: dict[str, Any]) -> dict[str, Any]:
     """A run of 18 steps."""
-    monkeypatch.setenv("MIDWAY_CACHE", str(cache_dir))
-    return {
-        "encoder": str(tiny_encoder),
-        "data": str(tiny_reviews),
-        "batch_size": 8,
+    return tiny_settings | {
         "micro_batch_size": 3,
         "epochs": 3,
-        "max_length": 32,
         "schedule": "constant",
         "warmup": "0",
         "layer_decay": 1.0,
         "lr": 0.5,
         "head_lr": 0.25,
-        "mixed_precision": "no",
     }
 
 

@@ -24,7 +24,7 @@ def test_run_whose_report_cannot_be_drawn_is_finished(
         def on_train_end(self, run: Run) -> None:
             (run.directory / "report.html" / "in the way").mkdir(parents=True)
 
-    result = run_experiment(RunConfig(**settings), hooks=[Obstacle()])
+    result = run_experiment(RunConfig(**settings | {"report": True}), hooks=[Obstacle()])
     assert result["status"] == "finished"
     assert json.loads((Path(settings["output_dir"]) / "result.json").read_text())["status"] == "finished"
     warnings = [line for line in capsys.readouterr().out.splitlines() if line.startswith("Warning: ")]
@@ -58,12 +58,13 @@ def settings(tiny_encoder: Path, cache_dir: Path, tmp_path: Path, monkeypatch: p
         "max_length": 32,
         "max_steps": 1,
         "mixed_precision": "no",
+        "report": False,
         "output_dir": str(tmp_path / "run"),
     }
 
 
 def test_run_with_many_labels_has_tables_instead_of_matrices(settings: dict[str, Any]) -> None:
-    result = run_experiment(RunConfig(**settings))
+    result = run_experiment(RunConfig(**settings | {"report": True}))
     directory = Path(settings["output_dir"])
     page = (directory / "report.html").read_text(encoding="utf-8")
     assert "Confusion matrix" not in page

@@ -1,6 +1,6 @@
 """Checkpoints from elsewhere are data: their pickles run nothing, and their manifests reach nothing outside.
 
-Archives that reach outside of their folder: tests/research/data/sources/test_imdb.py.
+Archives that reach outside of their folder: tests/research/data/sources/test_archives.py.
 """
 
 from __future__ import annotations

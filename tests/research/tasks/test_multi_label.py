@@ -1,4 +1,4 @@
-"""Any number of labels per row, against values worked out by hand and scikit-learn's."""
+"""Any number of labels per row, against values computed by hand and scikit-learn's."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_metrics_by_hand() -> None:
     assert found["log_loss"] == pytest.approx(-(5 * math.log(sure) + math.log(1 - sure)) / 6)
 
 
-def test_one_label_and_labels_of_any_name_are_taken() -> None:
+def test_one_label_and_labels_of_any_name_are_accepted() -> None:
     task = MultiLabel(("macro",), (1,), 2)
     found = task.compute_metrics(np.array([[1.0], [-1.0], [2.0]]), np.array([[1.0], [1.0], [0.0]]))
     assert found["f1/macro"] == found["f1_macro"] == found["f1_micro"] == pytest.approx(0.5)

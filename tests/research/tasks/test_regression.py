@@ -1,4 +1,4 @@
-"""Numbers, against values worked out by hand."""
+"""Numbers, against values computed by hand."""
 
 from __future__ import annotations
 

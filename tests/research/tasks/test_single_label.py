@@ -1,4 +1,4 @@
-"""One label of several, against values worked out by hand and scikit-learn's."""
+"""One label of several, against values computed by hand and scikit-learn's."""
 
 from __future__ import annotations
 

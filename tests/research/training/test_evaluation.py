@@ -44,18 +44,10 @@ class Overflow(Hook):
 
 
 @pytest.fixture
-def settings(
-    tiny_encoder: Path, tiny_reviews: Path, cache_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> dict[str, Any]:
-    monkeypatch.setenv("MIDWAY_CACHE", str(cache_dir))
-    return {
-        "encoder": str(tiny_encoder),
-        "data": str(tiny_reviews),
-        "batch_size": 8,
-        "max_length": 32,
+def settings(tiny_settings: dict[str, Any], tmp_path: Path) -> dict[str, Any]:
+    return tiny_settings | {
         "max_steps": 2,
         "evaluate_every": "1st",
-        "mixed_precision": "no",
         "log_with": [],
         "output_dir": str(tmp_path / "run"),
     }

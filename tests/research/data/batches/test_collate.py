@@ -132,16 +132,16 @@ def test_length_and_truncation_may_change_between_batches(minilm: PreTrainedToke
     collate.max_length, collate.truncation = 4, "tail"
     assert collate(rows).inputs["input_ids"].tolist() == [[101, 18, 19, 102]]
     collate.max_length = 2
-    with pytest.raises(ValueError, match="max_length must be at least 3"):
+    with pytest.raises(ValueError, match=r"max_length .*3.*got 2"):
         collate(rows)
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"max_length": 2, "pair": False}, "at least 3: the tokenizer adds 2 special tokens to 1 text; got 2"),
-        ({"max_length": 4, "pair": True}, "at least 5: the tokenizer adds 3 special tokens to 2 texts; got 4"),
-        ({"truncation": "middle"}, "truncation must be head, tail, head_tail; got 'middle'"),
+        ({"max_length": 2, "pair": False}, "max_length .* 3: .*2 special tokens .*1 text; got 2"),
+        ({"max_length": 4, "pair": True}, "max_length .* 5: .*3 special tokens .*2 texts; got 4"),
+        ({"truncation": "middle"}, "truncation .*head, tail, head_tail; got 'middle'"),
     ],
 )
 def test_collator_refuses_settings_out_of_range(
@@ -155,7 +155,7 @@ def test_collator_refuses_a_tokenizer_that_cannot_pad() -> None:
     from transformers import GPT2Tokenizer
 
     tokenizer = GPT2Tokenizer(vocab={"<|endoftext|>": 0, "a": 1}, merges=[])
-    with pytest.raises(ValueError, match="GPT2Tokenizer has no padding token"):
+    with pytest.raises(ValueError, match=r"GPT2Tokenizer .*pad_token"):
         Collator(tokenizer, TASK, max_length=16, truncation="head", pair=False)
 
 

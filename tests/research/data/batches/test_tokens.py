@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import re
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from transformers import PreTrainedTokenizerBase
 
 from research.data.batches.tokens import TOKENS_FORMAT, tokenize_splits
 from tests.conftest import WORDS
-from tests.messages import collected
+from tests.messages import collected, in_order
 from tests.research.data.conftest import Loader, WriteCsv, WriteJsonl, reviews
 from tests.research.data.entry_hash import hash_entry
 
@@ -86,19 +87,17 @@ def test_texts_without_a_known_token_are_counted(
     assert tokens.train[0]["input_ids"] == [minilm.unk_token_id]
     assert tokens.train[1]["input_ids"] == []
     assert tokens.train[1]["length"] == 2
-    assert said == [
-        "Warning: 2 of 40 train rows have no token that the tokenizer knows.",
-        "Warning: 1 of 3 test rows have no token that the tokenizer knows.",
-    ]
+    for line, values in zip(said, (("Warning:", "2 of 40 train rows"), ("Warning:", "1 of 3 test rows")), strict=True):
+        assert re.search(in_order(*values), line)
 
 
 def test_texts_are_refused_if_the_tokenizer_knows_too_few(
     load: Loader, write_csv: WriteCsv, minilm: PreTrainedTokenizerBase
 ) -> None:
     splits = load(write_csv(*[f"{chr(0x10330 + row % 20)} {'known' * (row % 8 > 2)},{row % 2}" for row in range(80)]))
-    with pytest.raises(ValueError, match=r"of \d+ train rows have no token .*allow_unknown_tokens=true"):
+    with pytest.raises(ValueError, match=in_order("22 of 62 train rows", "text_column", "allow_unknown_tokens=true")):
         tokenize_splits(splits, minilm)
-    with pytest.raises(ValueError, match=r"of \d+ train rows have no token"):
+    with pytest.raises(ValueError, match="22 of 62 train rows"):
         tokenize_splits(splits, minilm)  # also from the cache
     assert len(tokenize_splits(splits, minilm, allow_unknown=True).train) == len(splits.train)
 

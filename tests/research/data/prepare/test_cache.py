@@ -24,14 +24,14 @@ from research.data.prepare.load import load_splits
 from research.settings.config import DataSettings
 from research.tasks.base import TASKS
 from tests.limits import HANG_LIMIT
-from tests.messages import collected
+from tests.messages import collected, in_order
 from tests.research.data.conftest import Loader, WriteCsv, reviews
 from tests.rights import modes_count
 
 
 @pytest.fixture
 def preparations(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Counts what is prepared instead of being found; the preparation itself is the real one."""
+    """Collects the kinds of entries that are prepared instead of found in the cache; the preparation itself is real."""
     counted: list[str] = []
     build = cache.fetch
 
@@ -48,7 +48,7 @@ def preparations(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return counted
 
 
-def test_second_call_reads_nothing_and_says_the_same(
+def test_second_call_reads_nothing_and_reports_the_same(
     load: Loader, write_csv: WriteCsv, preparations: list[str], minilm: PreTrainedTokenizerBase
 ) -> None:
     path = write_csv(*reviews(40))
@@ -72,7 +72,7 @@ def test_length_settings_need_no_second_pass(load: Loader, write_csv: WriteCsv, 
 
 
 @pytest.mark.parametrize("change", [{"cleaning": ["lowercase"]}, {"split_seed": 1}, {"limit_train": 5}])
-def test_other_settings_are_prepared_anew(
+def test_other_settings_are_prepared_again(
     load: Loader, write_csv: WriteCsv, preparations: list[str], change: dict[str, object]
 ) -> None:
     path = write_csv(*reviews(40))
@@ -122,7 +122,7 @@ class Shouted(SingleLabel):
 """
 
 
-def test_rows_are_prepared_anew_when_a_kind_of_labels_of_a_plugin_changes(
+def test_rows_are_prepared_again_when_a_plugins_kind_of_labels_changes(
     load: Loader, write_csv: WriteCsv, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, preparations: list[str]
 ) -> None:
     path = write_csv(*reviews(40))
@@ -140,7 +140,7 @@ def test_rows_are_prepared_anew_when_a_kind_of_labels_of_a_plugin_changes(
     assert preparations == ["rows", "rows"]
 
 
-def test_another_tokenizer_tokenizes_anew(
+def test_another_tokenizer_tokenizes_again(
     load: Loader, write_csv: WriteCsv, preparations: list[str], minilm: PreTrainedTokenizerBase
 ) -> None:
     from transformers import BertTokenizer
@@ -176,7 +176,7 @@ def test_damaged_entry_is_built_again(load: Loader, write_csv: WriteCsv) -> None
     (entry,) = load.cache_dir.iterdir()
     (entry / "train.arrow").write_bytes(b"")
     assert load(path).train[:] == expected
-    assert any("is damaged; it is built again" in line for line in load.said)
+    assert load.reported(entry, "damaged")
     assert [path.name for path in load.cache_dir.iterdir()] == [entry.name]
 
 
@@ -222,7 +222,7 @@ def test_cache_is_where_the_environment_says(
 
 def test_cache_that_cannot_be_written_is_an_error(write_csv: WriteCsv, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(ValueError, match=r"Cannot write to the data cache .*Set MIDWAY_CACHE to another directory"):
+    with pytest.raises(ValueError, match=in_order("Cannot write", tmp_path / "file", "MIDWAY_CACHE")):
         load_splits(DataSettings(data=str(write_csv(*reviews(40)))), tmp_path / "file")
 
 
@@ -232,7 +232,10 @@ def test_entry_of_another_user_is_an_error(load: Loader, write_csv: WriteCsv, fo
     load(path)
     (entry,) = load.cache_dir.iterdir()
     (entry / forbidden).chmod(0)
-    with modes_count(), pytest.raises(ValueError, match=r"Cannot read .* Permission denied.*MIDWAY_CACHE"):
+    with (
+        modes_count(),
+        pytest.raises(ValueError, match=in_order("Cannot read", entry, "Permission denied", "MIDWAY_CACHE")),
+    ):
         load(path)
     (entry / forbidden).chmod(0o700)
 
@@ -244,7 +247,7 @@ def test_entry_with_a_foreign_manifest_is_built_again(load: Loader, write_csv: W
     (entry,) = load.cache_dir.iterdir()
     (entry / "manifest.json").write_text(content)
     assert load(path).train[:] == expected
-    assert any("is damaged; it is built again" in line for line in load.said)
+    assert load.reported(entry, "damaged")
 
 
 def test_entry_with_other_contents_is_an_error(load: Loader, write_csv: WriteCsv) -> None:
@@ -252,7 +255,7 @@ def test_entry_with_other_contents_is_an_error(load: Loader, write_csv: WriteCsv
     load(path)
     (entry,) = load.cache_dir.iterdir()
     (entry / "train.arrow").write_bytes(bytes((entry / "train.arrow").stat().st_size))
-    with pytest.raises(ValueError, match=rf"The cache entry {entry} is damaged .*Delete it"):
+    with pytest.raises(ValueError, match=in_order(entry, "damaged", "Delete it")):
         load(path)
 
 
@@ -262,7 +265,7 @@ def test_damaged_entry_that_may_not_be_replaced_is_an_error(load: Loader, write_
     (entry,) = load.cache_dir.iterdir()
     (entry / "train.arrow").write_bytes(b"")
     load.cache_dir.chmod(0o500)
-    with modes_count(), pytest.raises(ValueError, match="Cannot write to the data cache"):
+    with modes_count(), pytest.raises(ValueError, match=in_order("Cannot write", load.cache_dir, "MIDWAY_CACHE")):
         load(path)
     load.cache_dir.chmod(0o700)
 
@@ -283,6 +286,12 @@ def test_full_disk_is_an_error_and_leaves_nothing(tmp_path: Path) -> None:
             file.write(b"x")
         return {}
 
-    with pytest.raises(ValueError, match=r"The disk of the data cache .* is full"):
+    with pytest.raises(ValueError, match=in_order(tmp_path / "cache", "full", "MIDWAY_CACHE")):
         cache.fetch(tmp_path / "cache", "rows", "key", build)
     assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_nothing_is_left_in_the_cache_after_an_error(load: Loader, write_csv: WriteCsv) -> None:
+    with pytest.raises(ValueError, match="'label 0'"):
+        load(write_csv(*reviews(10, num_labels=1)))
+    assert list(load.cache_dir.iterdir()) == []

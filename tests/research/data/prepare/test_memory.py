@@ -1,4 +1,4 @@
-"""Preparing data takes memory for a batch of it, not for all of it."""
+"""Preparing data needs memory for one batch of rows, not for all of them."""
 
 from __future__ import annotations
 

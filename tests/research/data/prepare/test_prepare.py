@@ -10,6 +10,8 @@ import pytest
 
 from research.data.prepare.cleaning import CLEANING
 from research.data.prepare.prepare import ROWS_FORMAT
+from research.data.sources.bad_rows import BadRowsError
+from tests.messages import in_order
 from tests.research.data.conftest import Loader, WriteCsv, WriteJsonl
 from tests.research.data.entry_hash import hash_entry
 
@@ -86,3 +88,34 @@ def test_rows_change_only_with_their_format_number(
         "Other rows or facts are prepared than before: raise ROWS_FORMAT in research/data/prepare/prepare.py, so that "
         "prepared data in users' caches are not used, and put the new number and hashes here."
     )
+
+
+@pytest.mark.parametrize(("name", "header"), [("a.csv", "text,label"), ("a.tsv", "text\tlabel")])
+def test_load_refuses_a_header_without_rows(load: Loader, write_csv: WriteCsv, name: str, header: str) -> None:
+    with pytest.raises(ValueError, match=rf"{name} .* for train"):
+        load(write_csv(name=name, header=header))
+
+
+def test_bad_rows_come_before_what_they_cause(load: Loader, write_csv: WriteCsv) -> None:
+    with pytest.raises(BadRowsError, match="10 bad rows of 10"):
+        load(write_csv(*[f"text {row},nan" for row in range(10)]))
+
+
+def test_a_label_column_of_ids_is_refused_if_nothing_can_be_carved(load: Loader, write_csv: WriteCsv) -> None:
+    with pytest.raises(ValueError, match=in_order("60 training rows", "test split", "60 labels", "test_share")):
+        load(write_csv(*[f"text {row},{10**18 + row}" for row in range(60)]))
+
+
+@pytest.mark.parametrize(
+    ("labels", "explained"),
+    [
+        ([f"{number},25" for number in range(40)], "'label'.*as text"),
+        ([f"id {number}" for number in range(40)], "'label'.*40 .* 40 .*label_column"),
+    ],
+)
+def test_reading_of_the_labels_is_reported_if_too_few_rows_are_left_to_carve(
+    load: Loader, write_jsonl: WriteJsonl, labels: list[str], explained: str
+) -> None:
+    path = write_jsonl([{"text": f"text {row}", "label": label} for row, label in enumerate(labels)])
+    with pytest.raises(ValueError, match=f"40 training rows.*test split.*{explained}"):
+        load(path)

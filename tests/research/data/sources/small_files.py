@@ -7,7 +7,11 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from research.data.sources.base import list_file_sources
 from tests.builders.good_files import FILE_TYPES, Sheet
+
+SUFFIXES_OF_ANY_LABEL = [suffix for suffix in list_file_sources() if FILE_TYPES[suffix].contents != "texts"]
+"""Types of files that hold any string as a label."""
 
 
 def write_file(path: Path, rows: Sequence[tuple[str, str]]) -> Path:

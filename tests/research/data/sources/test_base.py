@@ -64,9 +64,9 @@ OTHERS: dict[str, Callable[[Path, Sequence[Row]], Path]] = {
     "aclimdb_archive": write_archive,
     "folder": write_folder,
 }
-"""How data of each kind are written that are no single file."""
+"""Writers for the kinds of data that are not a single file."""
 FIXED = {"imdb", "rotten_tomatoes", "hub"}
-"""Kinds whose rows are not ours to write; they have tests of their own."""
+"""Kinds with fixed rows; they have tests of their own."""
 
 
 def rows_of(splits: Splits) -> list[Row]:
@@ -144,7 +144,7 @@ class Mine(FileSource):
 """
 
 
-def test_a_kind_of_a_users_is_read_anew_when_its_code_changes(load: Loader, tmp_path: Path) -> None:
+def test_data_of_a_users_own_kind_are_read_again_when_its_code_changes(load: Loader, tmp_path: Path) -> None:
     write_file(tmp_path / "data.csv", ROWS).rename(tmp_path / "data.mine")
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "train.mine").write_bytes((tmp_path / "data.mine").read_bytes())
@@ -159,7 +159,7 @@ def test_a_kind_of_a_users_is_read_anew_when_its_code_changes(load: Loader, tmp_
         load(tmp_path / "data.mine")
         load(tmp_path / "folder")
         assert len(list(load.cache_dir.iterdir())) == 4
-    with pytest.raises(ValueError, match=r"unsupported extension '\.mine'"):
+    with pytest.raises(ValueError, match=r"'\.mine'"):
         load(tmp_path / "data.mine")
 
 
@@ -174,9 +174,9 @@ def test_two_kinds_cannot_have_one_ending_or_one_name(load: Loader, tmp_path: Pa
             def open_table(self, path: Path, name: str, text_format: TextFormat) -> Table:
                 return CsvTable(path, name, text_format)
 
-        with pytest.raises(ValueError, match=r"\.csv are read by two data sources: csv and mine"):
+        with pytest.raises(ValueError, match=r"\.csv .*csv and mine"):
             load(folder)
-    with pytest.raises(ValueError, match="'csv' is registered already"):
+    with pytest.raises(ValueError, match=r"'csv' .* already"):
         register_data("csv")(Mine)
 
 
@@ -191,5 +191,5 @@ def test_a_named_kind_is_found_by_its_name_and_by_names_like_it(load: Loader, tm
 
         assert rows_of(load("my_films")) == sorted(ROWS)
         assert hash_user_code(Films) is not None
-        with pytest.raises(ValueError, match="Did you mean 'my_films'"):
+        with pytest.raises(ValueError, match=r"'my_film'.*'my_films'"):
             load("my_film")

@@ -15,9 +15,10 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from research.data.prepare.load import Splits
 from research.data.sources.bad_rows import BadRowsError
+from tests.messages import in_order
 from tests.research.data.conftest import Loader, reviews
+from tests.research.data.loaded_rows import texts_in
 
 
 def zipped(content: bytes, *names: str) -> bytes:
@@ -47,10 +48,6 @@ CONTENTS = {
 }
 
 
-def texts(splits: Splits) -> set[str]:
-    return {text for _, split in splits.items() for text in split["text"]}
-
-
 def put(path: Path, content: bytes) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
@@ -64,7 +61,7 @@ def test_every_text_format_is_read_from_every_compression(load: Loader, tmp_path
         compressed = zipped(content.encode(encoding), f"in{kind}") if ending == ".zip" else None
         data = compressed or COMPRESS[ending](content.encode(encoding))
         splits = load(put(tmp_path / f"reviews{kind}{ending}", data))
-        assert texts(splits) == {row["text"] for row in OBJECTS}
+        assert texts_in(splits) == {row["text"] for row in OBJECTS}
         assert splits.task.label_names == ("label 0", "label 1")
 
 
@@ -74,13 +71,13 @@ def test_endings_may_be_upper_case_and_files_links(load: Loader, tmp_path: Path)
     (tmp_path / "data" / "Test.Csv.Bz2").symlink_to(put(tmp_path / "elsewhere", bz2.compress(OTHER.encode())))
     (tmp_path / "data" / "TRAIN.TSV.GZ").symlink_to(tmp_path / "TRAIN.TSV.GZ")
     assert len(load(tmp_path / "data").test) == 40
-    assert len(texts(load(tmp_path / "TRAIN.TSV.GZ"))) == 40
+    assert len(texts_in(load(tmp_path / "TRAIN.TSV.GZ"))) == 40
 
 
 def test_zip_takes_its_type_from_its_one_data_file(load: Loader, tmp_path: Path) -> None:
     beside = ("README.txt", "LICENSE", "notes.md", "folder/", "__MACOSX/._in.jsonl", ".DS_Store")
     content = zipped(CONTENTS[".jsonl"].encode(), *beside, "folder/in.JSONL")
-    assert len(texts(load(put(tmp_path / "reviews.zip", content)))) == 40
+    assert len(texts_in(load(put(tmp_path / "reviews.zip", content)))) == 40
     put(tmp_path / "data" / "train.zip", content)
     put(tmp_path / "data" / "test.csv.zip", zipped(OTHER.encode(), "b.csv"))
     assert len(load(tmp_path / "data").test) == 40
@@ -90,13 +87,13 @@ def test_several_members_of_gzip_and_zstd_are_one_file(load: Loader, tmp_path: P
     first, second = CSV[:200].encode(), CSV[200:].encode()
     for ending in (".gz", ".bz2", ".xz", ".zst"):
         compress = COMPRESS[ending]
-        assert len(texts(load(put(tmp_path / f"reviews.csv{ending}", compress(first) + compress(second))))) == 40
+        assert len(texts_in(load(put(tmp_path / f"reviews.csv{ending}", compress(first) + compress(second))))) == 40
 
 
 def test_bad_row_of_a_compressed_file_has_its_line(load: Loader, tmp_path: Path) -> None:
     lines = ["text,label", *reviews(10), "bad", *reviews(10)]
     for ending in (".gz", ".zip"):
-        with pytest.raises(BadRowsError, match=rf"reviews.csv{ending}, row 11 \(line 12\): 1 fields, expected 2"):
+        with pytest.raises(BadRowsError, match=in_order(f"reviews.csv{ending}, row 11 (line 12): 1 ", "2")):
             load(put(tmp_path / f"reviews.csv{ending}", COMPRESS[ending]("\n".join(lines).encode())))
 
 
@@ -107,7 +104,7 @@ def test_quoting_of_a_compressed_tsv_is_decided_by_the_whole_file(
     last = '"a ""b"" c"\tlabel 1' if is_quoted else 'say "b"\tlabel 1'
     content = "\n".join(["text\tlabel", *(line.replace(",", "\t") for line in reviews(40)), last])
     splits = load(put(tmp_path / "reviews.tsv.zst", COMPRESS[".zst"](content.encode())))
-    assert ('a "b" c' if is_quoted else 'say "b"') in texts(splits)
+    assert ('a "b" c' if is_quoted else 'say "b"') in texts_in(splits)
 
 
 @pytest.mark.parametrize("ending", COMPRESS)
@@ -129,9 +126,9 @@ def test_damaged_file_is_refused_by_name_in_one_line(load: Loader, tmp_path: Pat
 
 @pytest.mark.parametrize("ending", COMPRESS)
 def test_empty_content_is_refused(load: Loader, tmp_path: Path, ending: str) -> None:
-    with pytest.raises(ValueError, match=r"reviews.csv.* is empty once it is decompressed"):
+    with pytest.raises(ValueError, match=rf"reviews\.csv{ending} is empty .*decompressed"):
         load(put(tmp_path / f"reviews.csv{ending}", COMPRESS[ending](b"")))
-    with pytest.raises(ValueError, match=rf"reviews.csv{ending} is empty; expected rows"):
+    with pytest.raises(ValueError, match=rf"reviews\.csv{ending} is empty;"):
         load(put(tmp_path / f"reviews.csv{ending}", b""))
 
 
@@ -145,21 +142,21 @@ def with_password() -> bytes:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.zip", zipped(b"x", "train.csv", "test.csv"), "Expected one data file in .*'train.csv', 'test.csv'"),
+        ("a.zip", zipped(b"x", "train.csv", "test.csv"), "one data file in .*a.zip'.*'train.csv', 'test.csv'"),
         ("a.zip", zipped(b"x", *map("{}.txt".format, range(99))), "and 94 more"),
-        ("a.zip", zipped(b"x", "README.md", "empty/"), "Expected one data file in '.*a.zip'; found none"),
-        ("a.zip", zipped(CSV.encode(), "é.csv").replace(b"\xc3\xa9", b"\xc3("), "a.zip' is not a readable zip archive"),
+        ("a.zip", zipped(b"x", "README.md", "empty/"), "one data file in .*a.zip'.*none"),
+        ("a.zip", zipped(CSV.encode(), "é.csv").replace(b"\xc3\xa9", b"\xc3("), "a.zip' .* zip archive: ."),
         ("a.zip", zipped(CSV.encode(), "picture.png"), "unsupported extension '.png' inside it"),
-        ("a.zip", with_password(), "a.zip' is protected with a password"),
+        ("a.zip", with_password(), "a.zip' .*password"),
         ("a.zip", zipped(gzip.compress(CSV.encode()), "a.csv.gz"), "unsupported extension '.gz' inside it"),
-        ("a.zip", zipped(gzip.compress(CSV.encode()), "a.csv"), "compressed twice: there is gzip in the zip"),
-        ("a.csv.gz", gzip.compress(gzip.compress(CSV.encode())), "compressed twice: there is gzip in the gzip"),
+        ("a.zip", zipped(gzip.compress(CSV.encode()), "a.csv"), "a.zip' .* twice: .* gzip in the zip"),
+        ("a.csv.gz", gzip.compress(gzip.compress(CSV.encode())), "a.csv.gz' .* twice: .* gzip in the gzip"),
         ("a.csv.gz.gz", gzip.compress(gzip.compress(CSV.encode())), "unsupported extension '.gz' inside it"),
-        ("a.gz", gzip.compress(CSV.encode()), "a.gz': its name does not say what is in it"),
-        ("a.csv.gz", zipped(CSV.encode()), "ends in '.gz', but it is compressed with zip"),
-        ("a.csv.gz", CSV.encode(), "ends in '.gz', but its content is not gzip"),
-        ("a.csv", gzip.compress(CSV.encode()), "compressed with gzip: rename it to a.csv.gz"),
-        ("a.parquet.gz", gzip.compress(b"PAR1"), "is compressed, which parquet files are in themselves"),
+        ("a.gz", gzip.compress(CSV.encode()), "a.gz': its name"),
+        ("a.csv.gz", zipped(CSV.encode()), "'.gz', .*with zip"),
+        ("a.csv.gz", CSV.encode(), "'.gz', .*not gzip"),
+        ("a.csv", gzip.compress(CSV.encode()), "a.csv' .*with gzip: .*a.csv.gz"),
+        ("a.parquet.gz", gzip.compress(b"PAR1"), "a.parquet.gz' is compressed, .*parquet"),
     ],
     ids=lambda value: None if isinstance(value, str) else "content",
 )
@@ -170,8 +167,8 @@ def test_other_archives_are_refused(load: Loader, tmp_path: Path, name: str, con
     assert "\n" not in str(caught.value)
 
 
-def test_changed_content_is_prepared_anew(load: Loader, tmp_path: Path) -> None:
+def test_changed_content_is_prepared_again(load: Loader, tmp_path: Path) -> None:
     path = put(tmp_path / "reviews.csv.gz", gzip.compress(CSV.encode()))
     load(path)
     put(path, gzip.compress(CSV.replace("café", "cafe").encode()))
-    assert texts(load(path)) == {row["text"].replace("é", "e") for row in OBJECTS}
+    assert texts_in(load(path)) == {row["text"].replace("é", "e") for row in OBJECTS}

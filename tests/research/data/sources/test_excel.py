@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import gzip
+import re
 import sys
 import zipfile
 from collections.abc import Callable, Sequence
@@ -15,6 +16,7 @@ import pytest
 
 from research.data.sources.bad_rows import BadRowsError
 from research.data.sources.excel import ExcelTable
+from tests.messages import in_order
 from tests.research.data.conftest import Loader, WriteCsv
 
 Sheets = dict[str, Sequence[Sequence[Any]]]
@@ -69,11 +71,11 @@ def test_columns_and_labels_are_guessed_as_in_csv_files(
     splits = load(write({"Sheet1": rows}))
     assert splits.task.problem_type == problem_type
     assert names is None or splits.task.label_names == names
-    said = [line.replace(".xlsx", ".csv") for line in load.said]
+    reported = [line.replace(".xlsx", ".csv") for line in load.said]
     of_csv = load(write_csv(*(",".join(map(str, row)) for row in rows[1:]), header="id,text,label"))
     assert splits.train[:] == of_csv.train[:]
     assert splits.test[:] == of_csv.test[:]
-    assert said == load.said
+    assert reported == load.said
 
 
 def test_the_only_sheet_with_rows_is_read_wherever_it_is(load: Loader, write: Write) -> None:
@@ -84,7 +86,7 @@ def test_the_only_sheet_with_rows_is_read_wherever_it_is(load: Loader, write: Wr
 
 
 def test_several_sheets_with_rows_are_refused_by_name(load: Loader, write: Write) -> None:
-    with pytest.raises(ValueError, match=r"one sheet with rows in reviews\.xlsx; found 2: 'data', 'notes'"):
+    with pytest.raises(ValueError, match=in_order("one sheet", "reviews.xlsx", "2: 'data', 'notes'")):
         load(write({"data": rows_with(str), "empty": [], "notes": [["who wrote this"]]}))
 
 
@@ -99,20 +101,20 @@ def test_bad_rows_are_named_by_their_place_in_the_sheet(load: Loader, write: Wri
     path = write({"data": rows})
     with pytest.raises(BadRowsError) as caught:
         load(path)
-    for message in (
-        "4 bad rows of 44",
-        "row 41 (line 43): empty text",
-        "row 42 (line 44): missing label",
-        "row 43 (line 45): 4 cells, expected 3",
-        "row 44 (line 46): the cell holds the error #REF!",
-    ):
-        assert message in str(caught.value)
+    reasons = (
+        "41 (line 43): empty text",
+        "42 (line 44): missing label",
+        "43 (line 45): 4 cells",
+        "44 (line 46): ",
+        "#REF!",
+    )
+    assert re.search(in_order("4 ", "44", *reasons), str(caught.value))
     assert sum(item.rows for item in load(path, bad_rows="skip").left_out) == 4
 
 
 def test_formulas_have_the_values_that_excel_stored(load: Loader, write: Write) -> None:
     path = write({"data": [*rows_with(lambda row: "np"[row % 2]), [40, "=A1", "n"]]})
-    with pytest.raises(BadRowsError, match=r"row 41 .*: empty text|row 41: empty text"):
+    with pytest.raises(BadRowsError, match=r"row 41.*: empty text"):
         load(path)  # nothing has computed it
     with zipfile.ZipFile(path) as archive:
         parts = {name: archive.read(name) for name in archive.namelist()}
@@ -128,7 +130,7 @@ def test_formulas_have_the_values_that_excel_stored(load: Loader, write: Write) 
 
 
 def test_two_columns_of_one_name_are_refused(load: Loader, write: Write) -> None:
-    with pytest.raises(ValueError, match="more than one column named 'text'"):
+    with pytest.raises(ValueError, match=r"reviews.xlsx .* column named 'text'"):
         load(write({"data": [["text", "text", "label"], ["a", "b", "c"]]}))
 
 
@@ -136,10 +138,10 @@ def test_compressed_or_damaged_workbook_is_refused(load: Loader, write: Write, t
     path = write({"data": rows_with(str)})
     content = path.read_bytes()
     (tmp_path / "reviews.xlsx.gz").write_bytes(gzip.compress(content))
-    with pytest.raises(ValueError, match="is compressed, which xlsx files are in themselves"):
+    with pytest.raises(ValueError, match=r"reviews.xlsx.gz' is compressed, .*xlsx"):
         load(tmp_path / "reviews.xlsx.gz")
     path.write_bytes(content[: len(content) // 2])
-    with pytest.raises(ValueError, match=r"reviews\.xlsx is not an Excel workbook, or a damaged one"):
+    with pytest.raises(ValueError, match=r"reviews\.xlsx .*Excel workbook, .*damaged"):
         load(path)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from research.data.sources.bad_rows import BadRowsError
+from tests.messages import in_order
 from tests.research.data.conftest import Loader
 
 GOOD = [f"__label__{'pos' if row % 2 else 'neg'} text {row}, with __label__x inside" for row in range(40)]
@@ -37,16 +38,16 @@ def test_several_labels_in_some_lines_are_multi_label(load: Loader, tmp_path: Pa
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        ("no label", "no __label__ at its beginning"),
+        ("no label", "no __label__"),
         ("__label__ text", "nothing behind __label__"),
         ("__label__pos", "empty text"),
         ("__label__pos caf\udce9", "invalid UTF-8"),
     ],
 )
-def test_line_that_is_no_row_is_a_bad_one(load: Loader, tmp_path: Path, line: str, reason: str) -> None:
+def test_line_that_is_not_a_row_is_a_bad_row(load: Loader, tmp_path: Path, line: str, reason: str) -> None:
     path = tmp_path / "reviews.txt"
     path.write_bytes("\n".join([line, *GOOD]).encode("utf-8", "surrogateescape"))
-    with pytest.raises(BadRowsError, match=rf"1 bad row of 41: reviews.txt, row 1: {reason}"):
+    with pytest.raises(BadRowsError, match=in_order("1 ", "41", f"reviews.txt, row 1: {reason}")):
         load(path)
     splits = load(path, bad_rows="skip")
     assert [(item.split, item.rows) for item in splits.left_out] == [("train", 1)]
@@ -55,7 +56,7 @@ def test_line_that_is_no_row_is_a_bad_one(load: Loader, tmp_path: Path, line: st
 
 def test_text_file_without_labels_is_refused(load: Loader, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("first line\nsecond line\n")
-    with pytest.raises(ValueError, match=r"notes\.txt has no line that begins with __label__"):
+    with pytest.raises(ValueError, match=r"notes\.txt .*__label__"):
         load(tmp_path / "notes.txt")
 
 

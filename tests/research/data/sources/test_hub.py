@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ from research.data.prepare.columns import choose_columns
 from research.data.sources.arrow_tables import LoadedTable
 from research.settings.config import DataSettings
 from tests.limits import HANG_LIMIT
+from tests.messages import in_order
 from tests.research.data.conftest import Loader
 
 CARD = """---
@@ -52,17 +54,16 @@ def try_to_load(
     )
 
 
-def test_unreachable_hub_is_said_without_retries(tmp_path: Path) -> None:
+def test_unreachable_hub_is_reported_without_retries(tmp_path: Path) -> None:
     done = try_to_load(tmp_path)
-    assert done.stdout.startswith("Cannot get 'nobody/no-such-data' from the Hugging Face Hub: ")
-    assert "HF_HUB_OFFLINE=1 uses what was downloaded before" in done.stdout
+    assert re.match(in_order("Cannot get", "'nobody/no-such-data'", "HF_HUB_OFFLINE=1"), done.stdout)
     assert len(done.stdout.splitlines()) == 1
     assert "Retry" not in done.stderr
 
 
 def test_offline_mode_asks_nobody(tmp_path: Path) -> None:
     done = try_to_load(tmp_path, HF_HUB_OFFLINE="1")
-    assert done.stdout.startswith("Cannot load 'nobody/no-such-data' from the Hugging Face Hub: ")
+    assert re.match(in_order("Cannot load", "'nobody/no-such-data'"), done.stdout)
 
 
 def test_a_data_set_of_the_library_is_loaded(tmp_path: Path) -> None:
@@ -73,13 +74,12 @@ def test_a_data_set_of_the_library_is_loaded(tmp_path: Path) -> None:
         Dataset.from_dict(rows).to_parquet(str(tmp_path / "reviews" / f"{name}.parquet"))
     (tmp_path / "reviews" / "README.md").write_text(CARD)
     done = try_to_load(tmp_path, f"{tmp_path / 'reviews'}", HF_HUB_OFFLINE="1")
-    assert "Splits of hub:" in done.stdout
-    assert "that are not used: extra." in done.stdout
-    assert "train 32, validation 40, test 8 rows." in done.stdout
+    assert re.search(in_order("hub:", "not used: extra."), done.stdout)
+    assert re.search(in_order("train 32", "validation 40", "test 8"), done.stdout)
 
 
 def test_hub_without_a_name_is_refused(load: Loader) -> None:
-    with pytest.raises(ValueError, match="Expected hub:<dataset>"):
+    with pytest.raises(ValueError, match=r"hub:<dataset>.*'hub:'"):
         load("hub:")
 
 

@@ -10,7 +10,9 @@ import pytest
 
 from research.data.prepare.load import Splits
 from research.data.sources.bad_rows import BadRowsError
-from tests.research.data.conftest import Loader
+from tests.messages import in_order
+from tests.research.data.conftest import Loader, WriteJsonl
+from tests.research.data.loaded_rows import rows_in
 
 ROWS: list[dict[str, Any]] = [
     {"text": f"café\n{row} \U0001f600 [" + '{"', "label": row % 2, "spans": [{"end": 1.5}]} for row in range(40)
@@ -102,24 +104,24 @@ LIST = json.dumps(ROWS, indent=0)
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (LIST[:-1], "the file ends before its JSON does; it is cut off"),
+        (LIST[:-1], "reviews.json, line 362: .*cut off"),
         (LIST[:1000], r"reviews.json, line \d+: invalid JSON"),
-        (LIST + "x", r"line 362: expected the end of the file after the list, found 'x'"),
-        (LIST.replace("},\n", "}\n", 1), r"line 11: expected ',' or '\]', found '{'"),
+        (LIST + "x", r"line 362: .*found 'x'"),
+        (LIST.replace("},\n", "}\n", 1), r"line 11: .*',' or '\]'.*'{'"),
         (LIST.replace("1.5", "1.5.5", 1), r"line 7: invalid JSON"),
         (json.dumps({"data": ROWS}, indent=0)[:-9], r"reviews.json, line 360: invalid JSON"),
         (LIST.replace("1.5", "9" * 5000, 1), "invalid JSON"),
         ("[" * 100_000, "invalid JSON"),
-        (json.dumps({"version": "1.1", "data": ROWS}), "one JSON object, and not a row; expected a list of objects"),
-        (json.dumps({"data": ROWS, "version": "1.1"}), "one JSON object, and not a row; expected a list of objects"),
-        (json.dumps({"train": ROWS, "test": ROWS}), "one JSON object, and not a row; expected a list of objects"),
-        (json.dumps({"text": ["a", "b"], "label": [0, 1]}), "one JSON object, and not a row"),
-        (json.dumps({"text": {"0": "a"}, "label": {"0": 1}}, indent=1), "one JSON object, and not a row"),
-        ("{}", "one JSON object, and not a row"),
-        ("[]", "has no JSON objects; expected a list"),
-        ("[1, 2]", "has no JSON objects .*; expected a list"),
-        ('"text"', "begins with '\"'; expected a list"),
-        (" \n", "begins with ''; expected a list"),
+        (json.dumps({"version": "1.1", "data": ROWS}), "reviews.json is one JSON object"),
+        (json.dumps({"data": ROWS, "version": "1.1"}), "reviews.json is one JSON object"),
+        (json.dumps({"train": ROWS, "test": ROWS}), "reviews.json is one JSON object"),
+        (json.dumps({"text": ["a", "b"], "label": [0, 1]}), "reviews.json is one JSON object"),
+        (json.dumps({"text": {"0": "a"}, "label": {"0": 1}}, indent=1), "reviews.json is one JSON object"),
+        ("{}", "reviews.json is one JSON object"),
+        ("[]", "reviews.json has no JSON objects;"),
+        ("[1, 2]", r"reviews.json has no JSON objects \(line 1: "),
+        ('"text"', "reviews.json begins with '\"'"),
+        (" \n", "reviews.json begins with ''"),
     ],
 )
 def test_what_cannot_be_read_to_its_end_is_refused_in_one_line(
@@ -130,3 +132,32 @@ def test_what_cannot_be_read_to_its_end_is_refused_in_one_line(
         load(tmp_path / "reviews.json", bad_rows="skip")
     assert "\n" not in str(caught.value)
     assert not isinstance(caught.value, BadRowsError)
+
+
+def test_jsonl_refuses_an_array(load: Loader, write_jsonl: WriteJsonl) -> None:
+    with pytest.raises(ValueError, match=r"reviews\.jsonl .*\(line 1: .*\.json"):
+        load(write_jsonl(['[{"text": "a", "label": 1}]']))
+
+
+def test_jsonl_reads_escapes_and_skips_blank_lines(load: Loader, write_jsonl: WriteJsonl) -> None:
+    rows: list[dict[str, Any]] = [{"text": f"café {row}", "label": row % 2} for row in range(40)]
+    splits = load(write_jsonl([*rows[:20], "", *rows[20:]]))
+    assert [text for text, _ in rows_in(splits)] == sorted(row["text"] for row in rows)
+    assert splits.task.label_names == ("0", "1")
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ('{"text": "a", "label"', "invalid JSON"),
+        ('["a", "b"]', "not a JSON object"),
+        ('{"text": "a", "text": "b", "label": 1}', "more than one value for 'text'"),
+        ("[" * 100_000, "invalid JSON"),
+    ],
+)
+def test_bad_line_of_a_jsonl_file_is_reported_with_the_reason(
+    load: Loader, write_jsonl: WriteJsonl, row: str, reason: str
+) -> None:
+    rows = [{"text": f"review {row}", "label": row % 2} for row in range(9)]
+    with pytest.raises(BadRowsError, match=in_order("1 ", "10", "reviews.jsonl, row 6: ", reason)):
+        load(write_jsonl([*rows[:5], row, *rows[5:]]))

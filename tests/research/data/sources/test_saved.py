@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
 
-from research.data.prepare.load import Splits
+from research.data.sources.saved import is_saved_dataset, is_saved_dict, list_saved_files, load_saved, read_split_names
 from research.system import user_code
+from tests.messages import in_order
 from tests.research.data.conftest import Loader
-from tests.rights import modes_count
 
 FEATURES = Features({"text": Value("string"), "label": ClassLabel(names=["pos", "neg"])})
 
@@ -23,109 +23,97 @@ def rows(name: str, count: int) -> Dataset:
     return Dataset.from_dict(columns, FEATURES)
 
 
-def labels(splits: Splits) -> dict[str, int]:
-    return {row["text"]: row["label"] for _, split in splits.items() for row in split}
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    """A saved data set of 40 rows."""
+    rows("train", 40).save_to_disk(tmp_path / "saved")
+    return tmp_path / "saved"
 
 
-def test_saved_dataset_is_read_with_its_label_names(load: Loader, tmp_path: Path) -> None:
-    rows("train", 40).select(range(39, -1, -1)).save_to_disk(tmp_path / "saved", num_shards=3)
-    splits = load(tmp_path / "saved")
-    assert splits.task.label_names == ("pos", "neg")
-    assert labels(splits) == {f"train {row}": row % 2 for row in range(40)}
-    assert min((row["id"], row["text"]) for _, split in splits.items() for row in split) == (0, "train 39")
+def test_saved_dataset_is_known_by_its_files(saved: Path, tmp_path: Path) -> None:
+    assert is_saved_dataset(saved)
+    assert not is_saved_dataset(tmp_path)
+    assert not is_saved_dict(saved)
+    (saved / "state.json").unlink()
+    assert is_saved_dataset(saved)  # it has rows, and is damaged
+    (saved / "deeper").mkdir()
+    assert [path.name for path in list_saved_files(saved)] == ["data-00000-of-00001.arrow", "dataset_info.json"]
 
 
-def test_saved_dict_is_read_with_its_splits(load: Loader, tmp_path: Path) -> None:
-    saved = DatasetDict(train=rows("train", 40), test=rows("test", 6), unsupervised=rows("rest", 4))
-    saved.save_to_disk(tmp_path / "saved", num_shards={"train": 2, "test": 1, "unsupervised": 1})
-    splits = load(tmp_path / "saved")
-    assert splits.test["text"] == [f"test {row}" for row in range(6)]
-    assert splits.task.label_names == ("pos", "neg")
-    assert [line for line in load.said if line.endswith("not used: unsupervised.")]
-
-
-def test_changed_files_of_a_saved_dict_are_prepared_anew(load: Loader, tmp_path: Path) -> None:
-    DatasetDict(train=rows("old", 40), test=rows("test", 6)).save_to_disk(tmp_path / "saved")
-    load(tmp_path / "saved")
-    rows("new", 40).save_to_disk(tmp_path / "saved" / "train")
-    assert "new 0" in labels(load(tmp_path / "saved"))
-
-
-def test_saved_datasets_may_be_the_splits_of_a_folder(load: Loader, tmp_path: Path) -> None:
-    rows("train", 40).save_to_disk(tmp_path / "data" / "train")
-    rows("test", 6).save_to_disk(tmp_path / "data" / "test")
-    splits = load(tmp_path / "data")
-    assert splits.test["text"] == [f"test {row}" for row in range(6)]
-    assert splits.files["test"] == [("test", 0)]
+def test_splits_of_a_saved_dict_are_found(tmp_path: Path) -> None:
+    DatasetDict(train=rows("train", 4), rest=rows("rest", 2)).save_to_disk(tmp_path)
+    assert is_saved_dict(tmp_path)
+    assert read_split_names(tmp_path) == ["train", "rest"]
+    loaded = load_saved(tmp_path / "rest")
+    assert (loaded["text"][:], loaded.features) == (["rest 0", "rest 1"], FEATURES)
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "message"),
+    ("content", "named"),
     [
-        ("dataset_dict.json", b"{", "does not name the splits as save_to_disk does"),
-        ("dataset_dict.json", b"[]", "does not name the splits as save_to_disk does"),
-        ("dataset_dict.json", b'{"splits": ["train", "test"]}', "not saved beside it: test"),
-        ("dataset_dict.json", b'{"splits": ["test"]}', "not saved beside it: test"),
-        ("train/state.json", None, "Cannot read the data set that was saved in '.*train'"),
-        ("train/state.json", b"{", "Cannot read the data set that was saved in '.*train'"),
-        ("train/data-00001-of-00002.arrow", None, "Cannot read the data set that was saved in '.*train'"),
-        ("train/data-00001-of-00002.arrow", b"half", "Cannot read the data set that was saved in '.*train'"),
-        ("train/data-00001-of-00002.arrow", b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
+        (b"{", ""),
+        (b"[]", ""),
+        (b'{"splits": ["train", "test"]}', ": test."),
+        (b'{"splits": ["test"]}', ": test."),
+        (b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
     ],
 )
-def test_damaged_saved_dict_is_refused_in_one_line(
-    load: Loader, tmp_path: Path, name: str, content: bytes | None, message: str
-) -> None:
-    DatasetDict(train=rows("train", 40)).save_to_disk(tmp_path / "saved", num_shards={"train": 2})
+def test_dict_whose_splits_are_unknown_or_missing_is_refused(tmp_path: Path, content: bytes, named: str) -> None:
+    DatasetDict(train=rows("train", 4)).save_to_disk(tmp_path)
+    (tmp_path / "dataset_dict.json").write_bytes(content)
+    with pytest.raises(ValueError, match=in_order(tmp_path / "dataset_dict.json", named)) as caught:
+        read_split_names(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("state.json", None),
+        ("state.json", b"{"),
+        ("data-00001-of-00002.arrow", None),
+        ("data-00001-of-00002.arrow", b"half"),
+        ("data-00001-of-00002.arrow", b"version https://git-lfs.github.com/spec/v1\n"),
+    ],
+)
+def test_damaged_saved_dataset_is_refused_in_one_line(tmp_path: Path, name: str, content: bytes | None) -> None:
+    rows("train", 40).save_to_disk(tmp_path / "saved", num_shards=2)
     path = tmp_path / "saved" / name
     path.unlink()
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(ValueError, match=message) as caught:
-        load(tmp_path / "saved")
+    values = (path, "git lfs pull") if content and content.startswith(b"version") else (f"'{path.parent}'", "Save")
+    with pytest.raises(ValueError, match=in_order(*values)) as caught:
+        load_saved(tmp_path / "saved")
     assert "\n" not in str(caught.value)
 
 
-def test_offsets_that_lead_out_of_the_file_are_refused(load: Loader, tmp_path: Path) -> None:
-    rows("train", 40).save_to_disk(tmp_path / "saved")
-    (file,) = (tmp_path / "saved").glob("*.arrow")
+def test_offsets_that_lead_out_of_the_file_are_refused(load: Loader, saved: Path) -> None:
+    (file,) = saved.glob("*.arrow")
     content = bytearray(file.read_bytes())
     lengths = [len(f"train {row}") for row in range(40)]
     start = content.index(np.cumsum(lengths, dtype=np.int32).tobytes())
     content[start + 40 : start + 44] = np.int32(2**30).tobytes()
     file.write_bytes(content)
-    with pytest.raises(
-        ValueError, match=r"Cannot read the data set that was saved in .*offset.*Save it again"
-    ) as caught:
-        load(tmp_path / "saved")
+    with pytest.raises(ValueError, match=in_order(f"'{saved}'", "offset")) as caught:
+        load(saved)
     assert user_code.describe(caught.value) is None  # compiled parts of a library are not the user's code
 
 
 @pytest.mark.parametrize(
     ("make", "reason"),
     [
-        (lambda path: None, "No such file or directory. Save it again"),
+        (lambda path: None, "No such file or directory"),
         (lambda path: path.symlink_to(path.name), "Too many levels of symbolic links"),
         (os.mkfifo, "is not a file"),
     ],
 )
 def test_missing_file_of_a_saved_dataset_is_refused(
-    load: Loader, tmp_path: Path, make: Callable[[Path], None], reason: str
+    load: Loader, saved: Path, make: Callable[[Path], None], reason: str
 ) -> None:
-    rows("train", 40).save_to_disk(tmp_path / "saved")
-    (file,) = (tmp_path / "saved").glob("*.arrow")
+    (file,) = saved.glob("*.arrow")
     file.unlink()
     make(file)
-    with pytest.raises(ValueError, match=reason) as caught:
-        load(tmp_path / "saved")
-    assert str(tmp_path / "saved") in str(caught.value)
+    with pytest.raises(ValueError, match=in_order(saved, reason)) as caught:
+        load(saved)
     assert "rrno" not in str(caught.value)
-
-
-def test_folder_of_another_user_is_refused(load: Loader, tmp_path: Path) -> None:
-    rows("train", 40).save_to_disk(tmp_path / "saved")
-    (tmp_path / "saved").chmod(0)
-    with modes_count(), pytest.raises(ValueError, match="Permission denied") as caught:
-        load(tmp_path / "saved")
-    assert str(tmp_path / "saved") in str(caught.value)
-    assert "dataset_dict" not in str(caught.value)

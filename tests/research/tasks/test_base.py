@@ -226,11 +226,6 @@ def test_labels_are_held_against_the_rest(example: Example) -> None:
         assert (label.name, label.applies.tolist(), label.scores.tolist()) == (name, applies, pytest.approx(scores))
 
 
-def test_of_two_labels_the_second_is_held_against_the_first() -> None:
-    found, num_labels = SingleLabel(("no", "yes")).against_rest(np.array([0, 1, 0]), np.zeros((3, 2)), 8)
-    assert ([label.name for label in found], num_labels) == (["yes"], 1)
-
-
 def forms_of(values: list[tuple[str, str]]) -> LabelForms:
     """Return the forms of a column with these values in every row."""
     forms = LabelForms()
@@ -249,16 +244,16 @@ def test_forms_that_do_not_fit_are_refused(example: Example) -> None:
             example.task.check_forms(forms_of(values), "label")
 
 
-def test_single_values_are_no_lists() -> None:
+def test_single_values_are_not_lists() -> None:
     with pytest.raises(ValueError, match="'label'"):
         MultiLabel.check_forms(forms_of([("a", "str")]), "label")
 
 
-def test_zeros_and_ones_for_several_labels_are_no_numbers() -> None:
+def test_zeros_and_ones_for_several_labels_are_not_scores() -> None:
     with pytest.raises(ValueError, match="'label'"):
         Regression.check_forms(LabelForms(num_columns=2), "label")
 
 
-def test_what_is_no_task_is_not_registered() -> None:
-    with pytest.raises(ValueError, match="expects a subclass of Task"):
+def test_class_that_is_not_a_task_is_not_registered() -> None:
+    with pytest.raises(ValueError, match="subclass of Task"):
         register_task("no_task")(int)  # type: ignore[type-var]

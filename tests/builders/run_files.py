@@ -1,0 +1,32 @@
+"""Files that a run left, as values."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+
+def result_of(directory: Path) -> dict[str, object]:
+    result: dict[str, object] = json.loads((directory / "result.json").read_text())
+    return result
+
+
+def lines_of(directory: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (directory / "metrics.jsonl").read_text().splitlines()]
+
+
+def without_times(lines: Sequence[dict[str, float]]) -> list[dict[str, float]]:
+    return [{name: value for name, value in line.items() if name != "examples_per_second"} for line in lines]
+
+
+def predictions_of(run: Path) -> Any:
+    return pq.read_table(run / "predictions" / "test.parquet")
+
+
+def journal_of(run: Path) -> list[tuple[int, str]]:
+    records = [json.loads(line) for line in (run / "journal.jsonl").read_text().splitlines()]
+    return [(record["step"], record["name"]) for record in records]

@@ -1,0 +1,136 @@
+"""Checkpoints that are damaged: the one before is used, and a message says so."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from research.system.manifest import MANIFEST
+from tests.builders.faulty_runs import At, Bits, Train, bits_of, refusal_of
+from tests.builders.run_files import result_of
+from tests.conftest import Launch
+
+Change = Callable[[Path], object]
+
+
+def truncate(name: str) -> Change:
+    def change(checkpoint: Path) -> None:
+        content = (checkpoint / name).read_bytes()
+        (checkpoint / name).write_bytes(content[: len(content) // 2])
+
+    return change
+
+
+def flip(name: str) -> Change:
+    def change(checkpoint: Path) -> None:
+        content = bytearray((checkpoint / name).read_bytes())
+        content[len(content) // 2] ^= 1
+        (checkpoint / name).write_bytes(content)
+
+    return change
+
+
+def delete(name: str) -> Change:
+    return lambda checkpoint: (checkpoint / name).unlink()
+
+
+def rewrite(name: str, content: bytes) -> Change:
+    return lambda checkpoint: (checkpoint / name).write_bytes(content)
+
+
+def empty(checkpoint: Path) -> None:
+    shutil.rmtree(checkpoint)
+    checkpoint.mkdir()
+
+
+def other_format(checkpoint: Path) -> None:
+    manifest = json.loads((checkpoint / MANIFEST).read_text())
+    (checkpoint / MANIFEST).write_text(json.dumps({**manifest, "format": 1000}))
+
+
+DAMAGES: dict[str, tuple[Change, str]] = {
+    "truncated weights": (truncate("model.safetensors"), r"model\.safetensors has [\d,]+ bytes instead of [\d,]+"),
+    "truncated log": (truncate("kept/metrics.jsonl"), r"kept/metrics\.jsonl has [\d,]+ bytes instead of [\d,]+"),
+    "flipped bit of a weight": (flip("model.safetensors"), r"model\.safetensors is not what was written"),
+    "flipped bit of the optimizer": (flip("optimizer.pt"), r"optimizer\.pt is not what was written"),
+    "flipped bit of the best model": (flip("kept/best/model.safetensors"), r"kept/best/model\.safetensors is not what"),
+    "no weights": (delete("model.safetensors"), r"model\.safetensors is missing"),
+    "no state": (delete("state.json"), r"state\.json is missing"),
+    "no states of hooks": (delete("hooks-0.pt"), r"hooks-0\.pt is missing"),
+    "no random states": (delete("random-0.pt"), r"random-0\.pt is missing"),
+    "no manifest": (delete(MANIFEST), r"its manifest cannot be read \(No such file or directory\)"),
+    "truncated manifest": (truncate(MANIFEST), "its manifest is damaged"),
+    # What some file systems leave of a file after a power cut.
+    "manifest of zeros": (rewrite(MANIFEST, bytes(500)), "its manifest is damaged"),
+    "empty manifest": (rewrite(MANIFEST, b""), "its manifest is damaged"),
+    "manifest of another kind": (rewrite(MANIFEST, b"[]"), "its manifest is damaged"),
+    "no files": (empty, "its manifest cannot be read"),
+    "another format": (other_format, "it has format 1000, this version reads"),
+}
+
+
+@pytest.mark.parametrize(("damage", "reason"), DAMAGES.values(), ids=DAMAGES.keys())
+def test_damaged_newest_checkpoint_is_skipped_for_the_one_before(
+    train: Train, directory: Path, whole: Bits, capsys: pytest.CaptureFixture[str], damage: Change, reason: str
+) -> None:
+    newest = directory / "checkpoints" / "step-00000004"
+    damage(newest)
+    resumed = At()
+    train(directory, resumed, resume="auto")
+    assert re.search(rf"{newest}: {reason}", capsys.readouterr().out)
+    assert result_of(directory)["resumed_from"] == "step-00000002"
+    assert resumed.trained == [3, 4, 5, 6]
+    assert bits_of(directory) == whole
+
+
+def test_run_whose_checkpoints_are_all_damaged_starts_afresh(
+    train: Train, directory: Path, whole: Bits, capsys: pytest.CaptureFixture[str]
+) -> None:
+    delete("random-0.pt")(directory / "checkpoints" / "step-00000002")
+    truncate("optimizer.pt")(directory / "checkpoints" / "step-00000004")
+    again = At()
+    train(directory, again, resume="auto")
+    printed = capsys.readouterr().out
+    assert re.search("step-00000004: .*optimizer.pt", printed)
+    assert re.search("step-00000002: .*random-0.pt", printed)
+    assert result_of(directory)["resumed_from"] is None
+    assert again.trained == [1, 2, 3, 4, 5, 6]
+    assert bits_of(directory) == whole
+
+
+def test_checkpoint_without_the_file_of_one_process_is_skipped_by_all(
+    launch: Launch, flags: list[str], finished_by_two: Path, tmp_path: Path
+) -> None:
+    run = shutil.copytree(finished_by_two, tmp_path / "run")
+    (run / "result.json").unlink()
+    newest = run / "checkpoints" / "step-00000006"
+    (newest / "random-1.pt").unlink()
+    done = launch([*flags, "--output_dir", run, "--resume", "auto"], num_processes=2)
+    assert f"{newest}: random-1.pt" in done.stdout
+    assert result_of(run)["resumed_from"] == "step-00000004"
+    assert bits_of(run) == bits_of(finished_by_two)
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (other_format, r": it has format 1000, this version reads \d+\.$"),
+        (flip("optimizer.pt"), r": optimizer\.pt is not what was written\.$"),
+        (delete(MANIFEST), " is no checkpoint. One is a folder such as "),
+    ],
+)
+def test_damaged_checkpoint_that_is_named_is_refused(
+    train: Train, directory: Path, tmp_path: Path, damage: Change, reason: str
+) -> None:
+    # Taking another one instead would not be what was asked for.
+    checkpoint = directory / "checkpoints" / "step-00000004"
+    damage(checkpoint)
+    line = refusal_of(train, tmp_path / "elsewhere", At(), resume=str(checkpoint))
+    assert str(checkpoint) in line
+    assert re.search(reason, line), line
+    assert not (tmp_path / "elsewhere").exists()

@@ -1,0 +1,118 @@
+"""Kills while a run writes its end, or empties a directory for its beginning."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from research.records import run_directory
+from research.system import durable
+from research.system.manifest import MANIFEST
+from tests.builders.faulty_runs import At, Bits, CutError, Train, bits_of
+
+
+@pytest.mark.parametrize(
+    "unwritten",
+    [
+        ("result.json",),
+        ("result.json", "report.html"),
+        ("result.json", "report.html", "predictions/validation.parquet", "predictions/test.parquet"),
+        ("result.json", "report.html", "predictions", "model"),
+    ],
+    ids=["result", "report", "predictions", "model"],
+)
+def test_run_killed_while_it_wrote_its_results_writes_them_again(
+    train: Train, finished: Path, whole: Bits, tmp_path: Path, unwritten: tuple[str, ...]
+) -> None:
+    run = shutil.copytree(finished, tmp_path / "run")
+    left = {name: (run / name).read_bytes() for name in ("model/model.safetensors", "predictions/test.parquet")}
+    for name in unwritten:
+        shutil.rmtree(run / name) if (run / name).is_dir() else (run / name).unlink()
+    for name in ("result.json", "report.html"):
+        (run / f".{name}.writing").write_text("{")
+    resumed = At()
+    train(run, resumed, resume="auto", report=True)
+    assert resumed.trained == []
+    assert bits_of(run) == whole
+    assert left == {name: (run / name).read_bytes() for name in left}
+    assert "</html>" in (run / "report.html").read_text()
+    assert not list(run.glob(".*"))
+
+
+@pytest.mark.parametrize("source", ["cut_run", "finished"])
+def test_leftovers_of_killed_writings_are_removed(
+    train: Train, whole: Bits, tmp_path: Path, request: pytest.FixtureRequest, source: str
+) -> None:
+    run = shutil.copytree(request.getfixturevalue(source), tmp_path / "run")
+    (run / "result.json").unlink()
+    checkpoint = run / "checkpoints" / "step-00000004"
+    leftovers = [
+        run / ".best.writing",
+        run / ".model.replaced",
+        checkpoint.with_name(".step-00000004.writing"),
+        checkpoint.with_name(".step-00000002.removing"),
+    ]
+    for leftover in leftovers:
+        shutil.copytree(checkpoint, leftover)
+        (leftover / MANIFEST).unlink()
+    train(run, At(), resume="auto")
+    assert bits_of(run) == whole
+    assert [path for path in leftovers if path.exists()] == []
+
+
+@pytest.mark.parametrize(
+    "left",
+    [
+        {"config.yaml": "seed: 7\n", "predictions/old.parquet": "old"},  # while it was emptied
+        {"config.yaml": "seed: 7\n"},  # the settings go last
+        {},
+        {".config.yaml.writing": "seed"},  # while the new settings were written
+    ],
+    ids=["half", "settings", "nothing", "new settings"],
+)
+def test_overwriting_that_was_killed_can_be_repeated(
+    train: Train, whole: Bits, tmp_path: Path, left: dict[str, str]
+) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    for name, content in left.items():
+        (run / name).parent.mkdir(exist_ok=True)
+        (run / name).write_text(content)
+    train(run, At(), overwrite=True)
+    assert bits_of(run) == whole
+    assert not (run / "predictions" / "old.parquet").exists()
+    assert not list(run.glob(".*"))
+
+
+@pytest.mark.parametrize("num_removed", [0, 3, -1], ids=["at once", "in between", "before the last"])
+def test_overwriting_that_is_killed_while_it_empties_can_be_repeated(
+    train: Train, directory: Path, whole: Bits, monkeypatch: pytest.MonkeyPatch, num_removed: int
+) -> None:
+    left = num_removed if num_removed >= 0 else len(list(directory.iterdir())) - 1
+
+    def remove(path: Path) -> None:
+        nonlocal left
+        if left == 0:
+            raise CutError
+        left -= 1
+        durable.remove(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run_directory, "remove", remove)
+        with pytest.raises(CutError):
+            train(directory, At(), overwrite=True)
+    train(directory, At(), overwrite=True)
+    assert bits_of(directory) == whole
+
+
+def test_killed_resume_from_another_directory_can_be_repeated(
+    train: Train, directory: Path, whole: Bits, tmp_path: Path
+) -> None:
+    # Files that hooks keep are brought into the new directory before its settings are written.
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    shutil.copyfile(directory / "checkpoints" / "step-00000004" / "kept" / "metrics.jsonl", elsewhere / "metrics.jsonl")
+    train(elsewhere, At(), resume=str(directory / "checkpoints" / "step-00000004"))
+    assert bits_of(elsewhere) == whole

@@ -1,0 +1,152 @@
+"""What resumed runs and forks compare with before: settings, rows, best values, stops."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from research.runner.same_run import OtherRunError
+from research.training.checkpoint.find import CheckpointError
+from tests.builders.run_files import journal_of, lines_of, result_of
+from tests.integration.forks.conftest import Train
+
+
+def test_fork_cannot_change_what_the_checkpoint_stands_on(fork: Train, tmp_path: Path) -> None:
+    for changed in ({"seed": 1}, {"batch_size": 4}, {"optimizer": "sgd"}, {"limit_train": 40}):
+        (name,) = changed
+        with pytest.raises(CheckpointError, match=rf"step-00000004 .*\b{name} was .*, now"):
+            fork(**changed)
+    with pytest.raises(CheckpointError, match=r"6 steps .*step 8"):
+        fork(step=8, epochs=1, timeline=[{"at": "2st", "freeze": "encoder.layer[0]"}])
+    assert not (tmp_path / "fork").exists()
+
+
+def test_harmless_settings_are_applied_with_a_note(
+    fork: Train, parent: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkpoint = str(parent / "checkpoints" / "step-00000008")
+    result = fork("again", fork=None, resume=checkpoint, log_every=3, save_every=None, on_nonfinite="skip")
+    assert result["weights_sha256"] == result_of(parent)["weights_sha256"]
+    printed = capsys.readouterr().out
+    for note in ("log_every was 1, now 3", "save_every was '4st', now None", "on_nonfinite was 'error', now 'skip'"):
+        assert note in printed
+
+
+def test_settings_with_a_meaning_are_refused_and_the_fork_is_named(fork: Train, parent: Path) -> None:
+    checkpoint = parent / "checkpoints" / "step-00000008"
+    with pytest.raises(CheckpointError) as caught:
+        fork("again", fork=None, resume=str(checkpoint), seed=3, lr=1e-5, max_length=16)
+    message = str(caught.value)
+    for change in ("seed was 0, now 3", "lr was 0.0001, now 1e-05", "max_length was 32, now 16"):
+        assert change in message
+    assert f"--fork {parent}@step-8" in message
+
+
+def test_rows_that_changed_are_refused_and_rows_that_moved_are_not(
+    fork: Train, parent: Path, tiny_reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    moved = tmp_path / "moved"
+    moved.mkdir()
+    for path in tiny_reviews.iterdir():
+        (moved / path.name).write_bytes(path.read_bytes())
+    checkpoint = str(parent / "checkpoints" / "step-00000008")
+    result = fork("again", fork=None, resume=checkpoint, data=str(moved))
+    assert result["weights_sha256"] == result_of(parent)["weights_sha256"]
+    assert re.search(rf"data was '{tiny_reviews}', now '{moved}' .*the same", capsys.readouterr().out)
+    train = moved / "train.csv"
+    train.write_text(train.read_text().replace("good", "great", 1))
+    with pytest.raises(CheckpointError, match="data was"):
+        fork("third", fork=None, resume=checkpoint, data=str(moved))
+
+
+def test_finished_run_is_the_result_only_of_the_command_that_made_it(
+    fork: Train, settings: dict[str, Any], parent: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(settings["data"], tmp_path / "moved")
+    for same in ({}, {"mixed_precision": "auto"}, {"log_every": 3, "data": str(tmp_path / "moved")}):
+        again = fork(fork=None, output_dir=str(parent), resume="auto", **same)
+        assert again == result_of(parent)
+    printed = capsys.readouterr().out
+    assert "log_every was 1, now 3" in printed
+    assert re.search(rf"data was .*, now '{tmp_path / 'moved'}' .*the same", printed)
+    for name, value in {
+        "lr": 5e-3,
+        "head": "lstm",
+        "max_steps": 20,
+        "objective": "focal",
+        "mixed_precision": "bf16",
+        "seed": 1,
+        "limit_train": 40,
+        "timeline": [],
+    }.items():
+        with pytest.raises(OtherRunError, match=rf"finished .*\b{name} was"):
+            fork(fork=None, output_dir=str(parent), resume="auto", **{name: value})
+    assert result_of(parent) == again
+
+
+def test_checkpoint_is_not_resumed_in_the_directory_of_another_run(fork: Train, parent: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    fork("other", fork=None, seed=1, timeline=[], max_steps=8)
+    checkpoint = str(parent / "checkpoints" / "step-00000004")
+    with pytest.raises(OtherRunError, match=rf"{other}: .*seed was 1, now 0"):
+        fork("other", fork=None, resume=checkpoint)
+    assert [path.name for path in sorted((other / "checkpoints").iterdir())] == ["step-00000004", "step-00000008"]
+    assert result_of(other)["steps"] == 8
+    same = tmp_path / "same"  # as after the same command was cut
+    same.mkdir()
+    shutil.copy(parent / "config.yaml", same)
+    assert fork("same", fork=None, resume=checkpoint)["weights_sha256"] == result_of(parent)["weights_sha256"]
+
+
+def test_best_model_of_another_metric_is_dropped(fork: Train, settings: dict[str, Any], tmp_path: Path) -> None:
+    # Validation loss is below accuracy here, so that no later loss would ever be "better" than the accuracy before.
+    fork("first", best_metric="accuracy", fork=None, timeline=[])
+    start = f"{tmp_path / 'first'}@4"
+    by_loss = fork("by_loss", fork=start, best_metric="loss", timeline=[])
+    alone = fork("alone", fork=None, best_metric="loss", timeline=[])
+    assert by_loss["tested"] == "best"
+    later = [line["validation/loss"] for line in lines_of(tmp_path / "by_loss")[4:] if "validation/loss" in line]
+    assert by_loss["metrics"]["validation"]["loss"] == pytest.approx(min(later))
+    assert alone["metrics"]["validation"]["loss"] <= by_loss["metrics"]["validation"]["loss"]
+    # Nor do accuracies on shorter inputs, also where none is better than on the longer ones before.
+    shorter = {"max_length": 4, "lr": 1e-12, "head_lr": 1e-12}
+    fork("shorter", fork=start, best_metric="accuracy", timeline=[], **shorter)
+    assert json.loads((tmp_path / "shorter" / "best" / "config.json").read_text())["max_input_length"] == 4
+
+
+def test_early_stopping_counts_from_the_fork_where_values_do_not_compare(
+    fork: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    still: dict[str, Any] = {
+        "lr": 1e-12,
+        "head_lr": 1e-12,
+        "evaluate_every": "1st",
+        "patience": 6,
+        "hook": [],
+        "schedule": "plateau",  # halves the rates after the third evaluation, the fifth, ...
+        "timeline": [{"when": "plateau(validation/accuracy, 5)", "set_dropout": 0.0}],
+    }
+    assert fork("first", fork=None, **still)["steps"] == 7  # the first evaluation is the best, and six follow
+    capsys.readouterr()
+    start = f"{tmp_path / 'first'}@4"
+    same = fork("same", fork=start, **still)
+    assert same["steps"] == 7
+    assert journal_of(tmp_path / "same") == [(6, "set_dropout")]
+    cases: list[tuple[dict[str, Any], int, float]] = [
+        ({"best_metric": "accuracy"}, 6, 0.25),
+        ({"objective": "focal"}, 6, 0.5),
+        ({"max_length": 6}, 10, 0.5),
+        ({"truncation": "tail"}, 10, 0.5),
+    ]
+    for number, (changed, comes_true, rate) in enumerate(cases):
+        name = f"other-{number}"
+        other = fork(name, fork=start, **still | changed)
+        assert other["steps"] == 11
+        assert "begins to count again" in capsys.readouterr().out
+        assert journal_of(tmp_path / name) == [(comes_true, "set_dropout")]
+        assert lines_of(tmp_path / name)[5]["learning_rate/head"] == pytest.approx(rate * still["head_lr"])

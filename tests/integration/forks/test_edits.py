@@ -1,0 +1,234 @@
+"""Forks: other continuations of one checkpoint, with edits, rates and schedules of their own."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from research import Hook
+from research.settings.forks import parse_fork
+from research.training.api import Run
+from tests.builders.run_files import journal_of, lines_of, predictions_of, result_of, without_times
+from tests.conftest import Launch
+from tests.integration.forks.conftest import Train
+
+
+@pytest.mark.parametrize("step", [4, 8])
+def test_fork_without_changes_ends_with_its_parents_bits(fork: Train, parent: Path, tmp_path: Path, step: int) -> None:
+    result = fork(step=step, report=True)
+    assert result["weights_sha256"] == result_of(parent)["weights_sha256"]
+    assert result["parent"] == {"run": str(parent), "step": step}
+    assert without_times(lines_of(tmp_path / "fork")) == without_times(lines_of(parent))
+    assert journal_of(tmp_path / "fork") == journal_of(parent)
+    assert predictions_of(tmp_path / "fork").equals(predictions_of(parent))
+    page = (tmp_path / "fork" / "report.html").read_text(encoding="utf-8")
+    assert f"A fork of <code>{parent}</code> after its step {step}; its curves are dashed." in page
+
+
+def test_fork_shares_its_parents_steps_until_its_own_edit(fork: Train, parent: Path, tmp_path: Path) -> None:
+    more = [{"at": "2st", "freeze": "encoder.layer[0]"}, {"at": "75%", "unfreeze": "encoder"}]
+    fork(timeline=[*more, {"at": "6st", "replace_head": "gru"}])
+    own, others = (without_times(lines_of(run)) for run in (tmp_path / "fork", parent))
+    assert own[:6] == others[:6]  # also the losses: the same examples, and the same units dropped
+    assert all(mine["loss"] != theirs["loss"] for mine, theirs in zip(own[6:], others[6:], strict=True))
+    assert journal_of(tmp_path / "fork") == [(2, "freeze"), (6, "replace_head"), (9, "unfreeze")]
+
+
+def test_edit_at_the_forks_own_step_is_applied_there(fork: Train, parent: Path, tmp_path: Path) -> None:
+    fork(timeline=[{"at": "2st", "freeze": "encoder.layer[0]"}, {"at": "4st", "scale_lr": 0.5}])
+    assert journal_of(tmp_path / "fork") == [(2, "freeze"), (4, "scale_lr")]
+    own, others = lines_of(tmp_path / "fork"), lines_of(parent)
+    assert own[4]["learning_rate/head"] == pytest.approx(others[4]["learning_rate/head"] / 2)
+
+
+def test_edit_before_the_fork_is_refused(fork: Train, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"timeline entry 1: 3st is step 3, .*after step 4"):
+        fork(timeline=[{"at": "3st", "replace_head": "gru"}])
+    assert not (tmp_path / "fork").exists()
+
+
+def test_longer_fork_does_not_repeat_edits_whose_share_of_the_run_comes_again(
+    fork: Train, tmp_path: Path, parent: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    result = fork(
+        step=8, epochs=4, timeline=[{"at": "2st", "freeze": "encoder.layer[0]"}, {"at": "75%", "freeze": "head"}]
+    )
+    assert result["steps"] == 24
+    assert journal_of(tmp_path / "fork") == [(2, "freeze"), (18, "freeze")]
+    capsys.readouterr()
+    shorter = fork("again", step=12, epochs=4)  # 75% of the parent's steps are past, and of its own are to come
+    assert shorter["steps"] == 24
+    assert re.search(r"not repeated at step 18\b", capsys.readouterr().out)
+    assert journal_of(tmp_path / "again") == [(2, "freeze"), (9, "unfreeze")]
+
+
+def test_rates_of_a_fork_are_those_of_its_settings(fork: Train, tmp_path: Path, parent: Path) -> None:
+    fork(lr=2e-4, schedule="constant")
+    own = lines_of(tmp_path / "fork")[5]
+    assert own["learning_rate/layer.1"] == pytest.approx(2e-4)
+    assert own["learning_rate/head"] == pytest.approx(1e-3)
+    assert lines_of(parent)[5]["learning_rate/layer.1"] != pytest.approx(2e-4)
+
+
+def test_fork_with_another_weight_decay_keeps_its_parents_rates(fork: Train, tmp_path: Path) -> None:
+    # Applied again before the schedule is where it was, the edit would compute other rates.
+    timeline = [{"at": "3st", "rates_by_schedule": None}]
+    fork("first", fork=None, timeline=timeline)
+    fork("second", fork=f"{tmp_path / 'first'}@4", timeline=timeline, weight_decay=0.5)
+    first, second = (lines_of(tmp_path / name) for name in ("first", "second"))
+    for name in ("learning_rate/head", "learning_rate/layer.1"):
+        assert [line[name] for line in second] == [line[name] for line in first]
+    assert first[5]["loss"] != second[5]["loss"]
+
+
+class Remembers(Hook):
+    """Knows whether it began with the run or went on."""
+
+    def __init__(self) -> None:
+        self.began: list[str] = []
+
+    def on_train_start(self, run: Run) -> None:
+        self.began.append("new")
+
+    def on_resume(self, run: Run) -> None:
+        self.began.append("resumed")
+
+
+def test_hook_that_a_fork_adds_begins_there(fork: Train) -> None:
+    hook = Remembers()
+    fork(hooks=[hook])
+    assert hook.began == ["new"]
+
+
+def test_point_that_is_not_there_is_refused(fork: Train, parent: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"step 5\b.*: 4, 8, 12"):
+        fork(step=5)
+    with pytest.raises(ValueError, match="is no run directory"):
+        fork(fork=str(tmp_path / "nothing"))
+    with pytest.raises(ValueError, match=r"Expected --fork as runs/<name>@step-400"):
+        fork(fork=f"{parent}@half")
+    assert parse_fork(str(parent)).step is None
+    assert parse_fork(f"{parent}@step-00000008").step == parse_fork(f"{parent}@8").step == 8
+
+
+def test_fork_is_resumed_and_forked_itself(fork: Train, settings: dict[str, Any], tmp_path: Path, parent: Path) -> None:
+    added = [*settings["timeline"], {"at": "6st", "replace_head": "gru"}]
+    whole = fork(timeline=added)
+    (tmp_path / "fork" / "result.json").unlink()
+    for checkpoint in ("step-00000012",):
+        for path in (tmp_path / "fork" / "checkpoints" / checkpoint).rglob("*.safetensors"):
+            path.write_bytes(b"damaged")
+    again = fork(timeline=added, resume="auto")
+    assert again["weights_sha256"] == whole["weights_sha256"]
+    assert again["parent"] == {"run": str(parent), "step": 4}
+    fork_of_fork = fork("grandchild", fork=f"{tmp_path / 'fork'}@8", timeline=added)
+    assert fork_of_fork["weights_sha256"] == whole["weights_sha256"]
+    assert fork_of_fork["parent"] == {"run": str(tmp_path / "fork"), "step": 8}
+
+
+def test_command_line_forks_with_the_parents_settings(launch: Launch, parent: Path, tmp_path: Path) -> None:
+    options = ["--fork", f"{parent}@step-8", "--timeline", "{at: 10st, set_dropout: {modules: head, p: 0.5}}"]
+    done = launch([*options, "--dry_run"], cwd=tmp_path)
+    assert "9 - 9" in done.stdout
+    assert " 8 " not in done.stdout.split("Learning rates")[1].split("9 - 9")[0]
+    done = launch([*options, "--output_dir", tmp_path / "fork"])
+    assert f"{parent}/checkpoints/step-00000008" in done.stdout
+    assert re.search(r"\btimeline was .*, now .*set_dropout", done.stdout)
+    own, others = (yaml.safe_load((run / "config.yaml").read_text()) for run in (tmp_path / "fork", parent))
+    assert own.pop("fork") == f"{parent}@step-8"
+    assert own.pop("timeline") == [
+        *others.pop("timeline"),
+        {"at": "10st", "set_dropout": {"modules": "head", "p": 0.5}},
+    ]
+    assert others.pop("fork") is None
+    assert own == others
+
+
+def test_unchanged_fork_of_a_stopped_run_trains_no_step(fork: Train, tmp_path: Path) -> None:
+    still: dict[str, Any] = {
+        "lr": 1e-12,
+        "head_lr": 1e-12,
+        "evaluate_every": "1st",
+        "patience": 2,
+        "hook": [],
+        "timeline": [],
+    }
+    first = fork("first", fork=None, **still)
+    assert first["steps"] == 3
+    again = fork("again", fork=str(tmp_path / "first"), **still)
+    assert (again["steps"], again["stopped_because"]) == (3, first["stopped_because"])
+    assert again["weights_sha256"] == first["weights_sha256"]
+    harmless = {"log_every": 3, "keep": 3, "save_every": None, "evaluation_batch_size": 5, "num_threads": 2}
+    otherwise = fork("otherwise", fork=str(tmp_path / "first"), **still | harmless)
+    assert (otherwise["steps"], otherwise["weights_sha256"]) == (3, first["weights_sha256"])
+    longer = fork("longer", fork=str(tmp_path / "first"), **still | {"patience": 4})
+    assert longer["steps"] == 5
+
+
+def test_edit_is_done_only_where_the_parent_did_that_very_entry(fork: Train, tmp_path: Path) -> None:
+    # The same edit as the parent's at step 2, at another time and under another entry.
+    fork(timeline=[{"at": "6st", "freeze": "encoder.layer[0]"}])
+    assert journal_of(tmp_path / "fork") == [(2, "freeze"), (6, "freeze")]
+
+
+def test_repeated_edits_of_a_fork_fall_on_the_runs_own_steps(fork: Train, tmp_path: Path) -> None:
+    every = {"every": "2st", "scale_lr": 0.5}
+    fork("added", timeline=[every])
+    assert journal_of(tmp_path / "added") == [(2, "freeze"), *((step, "scale_lr") for step in (4, 6, 8, 10))]
+    fork("first", fork=None, timeline=[every])
+    fork("inherited", fork=f"{tmp_path / 'first'}@4", timeline=[every])
+    assert journal_of(tmp_path / "inherited") == journal_of(tmp_path / "first")
+
+
+def test_fork_after_a_condition_that_came_true(fork: Train, tmp_path: Path) -> None:
+    timeline = [{"when": "below(validation/loss, 9)", "add_lora": {"r": 2}}]
+    first = fork("first", fork=None, timeline=timeline)
+    again = fork("again", fork=f"{tmp_path / 'first'}@4", timeline=timeline)
+    assert again["weights_sha256"] == first["weights_sha256"]
+    assert journal_of(tmp_path / "again") == journal_of(tmp_path / "first") == [(2, "add_lora")]
+
+
+@pytest.mark.parametrize("on_conflict", ["skip", "error"])
+def test_fork_may_begin_where_a_conditional_edit_is_no_longer_possible(
+    fork: Train, tmp_path: Path, on_conflict: str
+) -> None:
+    waiting = {"when": "below(validation/loss, 0)", "reinitialize": "encoder.layer[-1]", "on_conflict": on_conflict}
+    timeline = [{"at": "3st", "add_lora": {"r": 2}}, waiting]
+    first = fork("first", fork=None, timeline=timeline)
+    again = fork("again", fork=f"{tmp_path / 'first'}@4", timeline=timeline)
+    assert again["weights_sha256"] == first["weights_sha256"]
+
+
+@pytest.mark.parametrize(("optimizer", "name"), [("adamw", "betas"), ("sgd", "momentum")])
+def test_fork_away_from_a_moving_momentum_has_its_own(fork: Train, tmp_path: Path, optimizer: str, name: str) -> None:
+    seen = []
+
+    class Sees(Hook):
+        def after_step(self, run: Run) -> None:
+            seen.append(run.optimizer.param_groups[0][name])
+
+    moving = {"schedule": {"name": "one_cycle", "cycle_momentum": True}, "optimizer": optimizer, "timeline": []}
+    fork("first", fork=None, **moving)
+    fork("second", fork=f"{tmp_path / 'first'}@4", hooks=[Sees()], **moving | {"schedule": "constant"})
+    fork("never", fork=None, hooks=[Sees()], **moving | {"schedule": "constant"})
+    assert len(seen) == 8 + 12
+    assert len(set(seen)) == 1
+
+
+@pytest.mark.parametrize(("before", "after"), [("plateau", "linear"), ("linear", "plateau")])
+def test_fork_may_leave_or_take_a_schedule_that_follows_the_loss(
+    fork: Train, tmp_path: Path, before: str, after: str
+) -> None:
+    fork("first", fork=None, schedule=before, timeline=[], evaluate_every="1st")
+    result = fork("second", fork=f"{tmp_path / 'first'}@4", schedule=after, timeline=[], evaluate_every="1st")
+    fork("alone", fork=None, schedule=after, timeline=[], evaluate_every="1st")
+    assert result["steps"] == 12
+    if after == "linear":
+        own, others = (
+            [line["learning_rate/head"] for line in lines_of(tmp_path / run)[4:]] for run in ("second", "alone")
+        )
+        assert own == others

@@ -1,0 +1,20 @@
+"""The rows of loaded splits, for comparison."""
+
+from __future__ import annotations
+
+from research.data.prepare.load import Splits
+
+
+def texts_in(splits: Splits) -> set[str]:
+    """Return the texts of all splits."""
+    return {text for _, split in splits.items() for text in split["text"]}
+
+
+def rows_in(splits: Splits) -> list[tuple[str, object]]:
+    """Return text and label of all rows, sorted."""
+    return sorted((row["text"], row["label"]) for _, split in splits.items() for row in split)
+
+
+def rows_by_split(splits: Splits) -> dict[str, list[tuple[str, int]]]:
+    """Return text and label of the rows of each split, in their order."""
+    return {name: [(row["text"], row["label"]) for row in split] for name, split in splits.items()}

@@ -1,0 +1,59 @@
+"""Files of labels, and rows with given labels as one split has them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+import pytest
+
+from research.data.prepare.columns import Columns
+from research.data.prepare.ingest import Rows, ingest
+from research.data.sources.bad_rows import BadRows
+from research.data.sources.json_tables import JsonLinesTable
+from research.data.sources.split_names import SPLIT_NAMES
+from tests.research.data.conftest import WriteJsonl
+from tests.research.data.prepare.labelled_rows import rows_with
+from tests.research.data.sources.small_files import SUFFIXES_OF_ANY_LABEL, write_file
+
+WriteLabels = Callable[..., Path]
+"""Called with labels."""
+COLUMNS = Columns("text", None, ("label",))
+
+
+class ReadRows(Protocol):
+    def __call__(self, *labels: Any, split: str = ...) -> Rows: ...
+
+
+@pytest.fixture(params=SUFFIXES_OF_ANY_LABEL)
+def write_labels(request: pytest.FixtureRequest, tmp_path: Path) -> WriteLabels:
+    """Writes 20 rows per label, labels as strings, in one of the formats that hold any string."""
+
+    def write(*labels: str) -> Path:
+        rows = [(row["text"], row["label"]) for row in rows_with(*labels)]
+        return write_file(tmp_path / f"labelled{request.param}", rows)
+
+    return write
+
+
+@pytest.fixture
+def read_rows(write_jsonl: WriteJsonl, tmp_path: Path) -> ReadRows:
+    """Reads one row per label, those without a label too."""
+
+    def read(*labels: Any, split: str = "train") -> Rows:
+        path = write_jsonl(
+            [{"text": f"{split} {row}", "label": label} for row, label in enumerate(labels)], f"{split}.jsonl"
+        )
+        return ingest(
+            [JsonLinesTable(path, path.name)],
+            SPLIT_NAMES.index(split),
+            COLUMNS,
+            str,
+            label_separator=None,
+            keep_unlabelled=True,
+            bad=BadRows("error"),
+            path=tmp_path / f"{split}.arrow",
+        )
+
+    return read

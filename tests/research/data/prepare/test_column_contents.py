@@ -1,0 +1,49 @@
+"""What the first rows of a column hold."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from research.data.prepare.column_contents import Content, look_at
+from research.data.sources.text_tables import TsvTable
+
+
+def contents(folder: Path, name: str, values: list[str]) -> Content:
+    """Return what a column of a file holds."""
+    (folder / "rows.tsv").write_text("\n".join([name, *values]) + "\n", encoding="utf-8")
+    return look_at(TsvTable(folder / "rows.tsv", "rows.tsv"), [name])[name]
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "expected"),
+    [
+        ("body", ["a fine film", "so so it is"], Content.TEXT),
+        ("body", ["a fine film", "so so it is", "dull"], Content.TEXT),
+        ("body", ["a fine film", "dull"], Content.OTHER),  # half of the rows are not most
+        ("body", ["这部电影很好看", "他们每天都这样做"], Content.TEXT),
+        ("body", ["好", "坏"], Content.OTHER),
+        ("body", ["fine", "dull"], Content.OTHER),
+        ("body", [" ", "\u00a0"], Content.OTHER),
+        ("body", ["12", "-3.5"], Content.ID),
+        ("body", ["2024-01-31 10:00", "31.1.2024 9:30"], Content.ID),
+        ("body", ["user_12", "0a1b2c"], Content.ID),
+        ("body", [*["7"] * 9, "a fine film"], Content.ID),
+        ("body", [*["7"] * 8, "a fine film", "so so it is"], Content.OTHER),
+        ("user_id", ["a fine film", "so so it is"], Content.ID),
+        ("UUID", ["a fine film", "so so it is"], Content.ID),
+        ("Unnamed: 0", ["a fine film", "so so it is"], Content.ID),
+        ("idea", ["a fine film", "so so it is"], Content.TEXT),
+    ],
+)
+def test_contents_follow_name_and_values(tmp_path: Path, name: str, values: list[str], expected: Content) -> None:
+    assert contents(tmp_path, name, values) is expected
+
+
+def test_only_the_first_500_rows_decide(tmp_path: Path) -> None:
+    assert contents(tmp_path, "body", ["a fine film"] * 500 + ["7"] * 5000) is Content.TEXT
+
+
+def test_nothing_is_read_for_no_columns(tmp_path: Path) -> None:
+    assert look_at(TsvTable(tmp_path / "missing.tsv", "missing.tsv"), []) == {}

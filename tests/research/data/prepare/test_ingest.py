@@ -1,0 +1,90 @@
+"""One pass over the files of a split: usable rows go to disk, bad ones are counted where they are."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from research.data.prepare.columns import Columns
+from research.data.prepare.ingest import ingest
+from research.data.sources.bad_rows import BadRows, BadRowsError
+from research.data.sources.json_tables import JsonLinesTable
+from tests.messages import in_order
+from tests.research.data.conftest import Loader, WriteCsv, WriteJsonl, reviews
+from tests.research.data.prepare.conftest import WriteLabels
+from tests.research.data.prepare.labelled_rows import labels_of
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ('{"label": 1}', "missing text"),
+        ('{"text": 5, "label": 1}', "the text is a int, expected a string"),
+        ('{"text": "a"}', "missing label"),
+        ('{"text": "a", "label": NaN}', "missing label"),
+        ('{"text": "a", "label": null}', "missing label"),
+        ('{"text": "a", "label": {"b": 1}}', "the label is a dict"),
+        ('{"text": "half \\ud83d", "label": 1}', "invalid Unicode"),
+        ('{"text": "a", "label": "half \\ud83d"}', "the label is invalid Unicode"),
+        ('{"text": "a", "label": ["half \\ud83d"]}', "the label is invalid Unicode"),
+    ],
+)
+def test_row_that_cannot_be_used_is_counted_with_the_reason(
+    load: Loader, write_jsonl: WriteJsonl, row: str, reason: str
+) -> None:
+    rows = [{"text": f"review {row}", "label": row % 2} for row in range(9)]
+    with pytest.raises(BadRowsError, match=in_order("1", "10", "reviews.jsonl, row 6: ", reason)):
+        load(write_jsonl([*rows[:5], row, *rows[5:]]))
+
+
+def test_texts_that_cleaning_empties_are_bad_rows(load: Loader, write_csv: WriteCsv) -> None:
+    with pytest.raises(BadRowsError, match="empty text after cleaning"):
+        load(write_csv(*reviews(10), "<p></p>,label 1"), cleaning=["strip_html"])
+
+
+def test_a_separator_makes_several_labels_of_a_string(load: Loader, write_labels: WriteLabels) -> None:
+    path = write_labels("joy;anger", "joy", "anger")
+    assert load(path).task.label_names == ("anger", "joy", "joy;anger")
+    assert load.reported("Warning:", "label_separator=';'")
+    splits = load(path, label_separator=";")
+    assert (splits.task.problem_type, splits.task.label_names) == ("multi_label", ("anger", "joy"))
+    assert [labels_of(splits)[text] for text in "012"] == [[1, 0], [1], [0]]
+
+
+def test_rows_keep_their_places_over_several_files(write_jsonl: WriteJsonl, tmp_path: Path) -> None:
+    first = write_jsonl([{"a": "One", "b": "x", "y": 1}, {"a": "two", "b": "x", "y": 0.5}, "broken"], "first.jsonl")
+    second = write_jsonl(["", {"a": "one", "b": "x", "y": [2]}, {"a": "one", "b": "X", "y": None}], "second.jsonl")
+    bad = BadRows("skip")
+    rows = ingest(
+        [JsonLinesTable(path, path.name) for path in (first, second)],
+        3,
+        Columns("a", "b", ("y",)),
+        str.lower,
+        label_separator=None,
+        keep_unlabelled=True,
+        bad=bad,
+        path=tmp_path / "rows.arrow",
+    )
+    (batch,) = rows.batches()
+    assert batch.select(["text", "text_pair", "label", "id", "table", "row", "line"]).to_pylist() == [
+        dict(zip(batch.schema.names, values, strict=True))
+        for values in (
+            ("one", "x", ["1"], 0, 3, 1, 1),
+            ("two", "x", ["0.5"], 1, 3, 2, 2),
+            ("one", "x", ["2"], 3, 4, 1, 2),
+            ("one", "x", None, 4, 4, 2, 3),
+        )
+    ]
+    assert (len(rows), rows.num_read, rows.first_ids) == (4, 5, [0, 3])
+    assert np.unique(rows.hashes, return_inverse=True)[1].tolist() in ([0, 1, 0, 0], [1, 0, 1, 1])
+    assert rows.forms.is_mixed
+    assert rows.forms.has_fractions
+    assert {table: sum(reasons.values()) for table, reasons in bad.reasons.items()} == {3: 1}
+    rows.report(bad, batch, 2, "odd")
+    assert bad.reasons[4] == {"odd": 1}
+    assert re.search(
+        in_order("first.jsonl, row 3: ", "second.jsonl, row 1 (line 2): odd"), str(bad.close(rows.num_read))
+    )

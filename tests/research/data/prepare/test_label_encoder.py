@@ -1,0 +1,45 @@
+"""Labels of rows become numbers; rows whose label cannot be used are counted with the reason."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from research.data.prepare.learn_labels import learn_labels
+from research.data.sources.bad_rows import BadRows
+from research.tasks.base import TASKS
+from tests.messages import in_order
+from tests.research.data.prepare.conftest import COLUMNS, ReadRows
+
+
+def test_rows_are_usable_or_counted_with_the_reason(read_rows: ReadRows) -> None:
+    encoder = learn_labels(read_rows("a", "b", "b"), COLUMNS, None)
+    bad, unseen = BadRows("skip"), BadRows("skip", "unseen_labels")
+    usable, strata = encoder.encode_rows(read_rows("b", "c", None, "a", "a", split="test"), bad, unseen)
+    assert usable.tolist() == [True, False, False, True, True]
+    assert strata[usable].tolist() == [1, 0, 0]
+    assert bad.reasons == {2: {"missing label": 1}}
+    ((reason, count),) = unseen.reasons[2].items()
+    assert ("'c'" in reason, count) == (True, 1)
+    assert re.search(in_order("test.jsonl, row 2", "'c'"), str(unseen.close(5)))
+
+
+@pytest.mark.parametrize(
+    ("labels", "task", "values"),
+    [
+        (["b", "a"], None, ("guessed", "single_label", "2 labels: a, b.")),
+        ([["b"], ["a", "b"]], "multi_label", ("multi_label", "2 labels: a, b.")),
+        ([0.5, 1.5], "regression", ("regression", "'label'.")),
+        ([f"name {row:02}" for row in range(11)], None, ("single_label", "11 labels: name 00", "name 09, ...")),
+    ],
+)
+def test_task_is_described(
+    read_rows: ReadRows, labels: list[object], task: str | None, values: tuple[str, ...]
+) -> None:
+    kind = None if task is None else TASKS[task]
+    encoder = learn_labels(read_rows(*labels), COLUMNS, kind)
+    described = encoder.describe(guessed=kind is None)
+    assert re.search(in_order(*values), described)
+    assert ("guessed" in described) == (kind is None)
+    assert encoder.label_type == encoder.kind.column_type()

@@ -1,0 +1,66 @@
+"""Lists of labels: the names that apply, or a 0 or 1 for each label."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from datasets import ClassLabel, Dataset, Features, Value
+
+from research.data.prepare.label_lists import IndicatorReader, NameReader
+from research.data.prepare.labels import LabelCodes
+from tests.messages import in_order
+from tests.research.data.conftest import Loader, WriteCsv
+
+
+def lists(*rows: list[str]) -> pa.ListArray:
+    return pa.array(rows, pa.list_(pa.string()))
+
+
+def test_names_become_the_numbers_of_all_labels() -> None:
+    reader = NameReader(LabelCodes(["a", "b", "c"], str))
+    found = reader.read(lists(["c", "a"], [], ["b"], ["a", "d"], ["b", "b"], ["d", "d"]))
+    assert found.codes.tolist() == [2, 0, 1, 0, -1, 1, 1, -1, -1]
+    assert found.lengths.tolist() == [2, 0, 1, 2, 2, 2]
+    assert found.invalid.tolist() == [False, False, False, False, True, False]
+    assert reader.explain(["b", "d", "b"]) is not None
+    assert reader.explain(["a", "d", "d"]) is None
+
+
+def test_zeros_and_ones_become_the_numbers_of_the_labels_that_apply() -> None:
+    reader = IndicatorReader(["joy", "anger", "fear"])
+    found = reader.read(
+        lists(["0", "1", "1"], ["False", " TRUE ", "0.0"], ["0", "0", "0"], ["1", "0"], ["1", "2", "0"])
+    )
+    assert found.codes.tolist() == [1, 2, 1]
+    assert found.lengths.tolist() == [2, 1, 0, 0, 0]
+    assert found.invalid.tolist() == [False, False, False, True, True]
+    assert reader.explain(["0", "1", "1"]) is None
+    for label, named in ((["1", "0"], ("2", "3")), (["1", "2", "x"], ("'2', 'x'",))):
+        assert re.search(in_order(*named), str(reader.explain(label)))
+
+
+@pytest.mark.parametrize("unseen_labels", [None, "skip", "count_as_wrong"])
+def test_ids_without_a_declared_name_are_bad_rows(load: Loader, tmp_path: Path, unseen_labels: str | None) -> None:
+    features = Features({"text": Value("string"), "label": ClassLabel(names=["a", "b", "c"])})
+    rows = {"text": [f"text {row}" for row in range(39)], "label": [row % 3 + 1 for row in range(39)]}
+    path = tmp_path / "ids_from_1.parquet"
+    pq.write_table(pa.table(rows, schema=features.arrow_schema), path)
+    with pytest.raises(ValueError, match=in_order("13", "39", "label id 3", "3 names", "0 to 2")):
+        load(path, unseen_labels=unseen_labels, task="single_label")
+
+
+def test_ids_in_place_of_declared_names_are_refused_with_the_names(
+    load: Loader, write_csv: WriteCsv, tmp_path: Path
+) -> None:
+    declared = Dataset.from_dict(
+        {"text": [f"named {row}" for row in range(20)], "label": [row % 2 for row in range(20)]},
+        features=Features({"text": Value("string"), "label": ClassLabel(names=["x", "y"])}),
+    )
+    declared.to_parquet(tmp_path / "train.parquet")
+    write_csv("test 0,0", "test 1,1", name="test.csv")
+    with pytest.raises(ValueError, match=in_order("test.csv, row 1 ", ": 0 ", "(x, y)")):
+        load(tmp_path)

@@ -1,0 +1,39 @@
+"""Labels are counted, and scores averaged, while they are written."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from research.data.prepare.label_tally import NameTally, ScoreTally
+
+
+def test_scores_of_training_rows_are_averaged() -> None:
+    tally = ScoreTally()
+    tally.add("train", pa.array([1.0, 2.0]))
+    tally.add("test", pa.array([100.0]))
+    tally.add("train", pa.array([6.0]))
+    facts = tally.facts(3)
+    assert (facts["score_mean"], facts["score_std"]) == pytest.approx((3.0, np.std([1, 2, 6])))
+    assert (facts["label_counts"], set(facts["num_unseen"].values())) == ([], {0})
+    assert tally.present(["train", "test"]) == {}
+
+
+def test_deviation_of_equal_scores_is_one() -> None:
+    tally = ScoreTally()
+    tally.add("train", pa.array([0.1, 0.1, 0.1]))
+    assert tally.facts(3)["score_std"] == 1.0  # it divides
+
+
+def test_names_are_counted_by_split() -> None:
+    tally = NameTally(3, lambda labels: labels.to_numpy(), lambda labels: int((labels.to_numpy() >= 3).sum()))
+    tally.add("train", pa.array([0, 2, 2]))
+    tally.add("train", pa.array([0]))
+    tally.add("test", pa.array([1, 3, 4]))  # 3 and 4 are numbers of labels without an output
+    facts = tally.facts(4)
+    assert facts["label_counts"] == [2, 0, 2]
+    assert facts["num_unseen"] == {"train": 0, "validation": 0, "test": 2}
+    assert (facts["score_mean"], facts["score_std"]) == (0.0, 1.0)
+    present = {split: has_rows.tolist() for split, has_rows in tally.present(["train", "test"]).items()}
+    assert present == {"train": [True, False, True], "test": [False, True, False]}

@@ -1,0 +1,154 @@
+"""Which kind the labels of a data set are, and how they are read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from datasets import ClassLabel, Dataset, Features, Value
+
+from tests.messages import in_order
+from tests.research.data.conftest import Loader, WriteCsv, WriteJsonl, reviews
+from tests.research.data.prepare.labelled_rows import labels_of, rows_with
+
+
+def test_load_refuses_one_label_only(load: Loader, write_csv: WriteCsv) -> None:
+    with pytest.raises(ValueError, match=r"'label' .*one label.*'label 0'"):
+        load(write_csv(*reviews(10, num_labels=1)))
+
+
+@pytest.mark.parametrize("zero_and_one", [(0, 1), (False, True), (0.0, 1.0), ("0", "1")])
+def test_lists_with_one_1_are_one_hot(
+    load: Loader, write_jsonl: WriteJsonl, zero_and_one: tuple[object, object]
+) -> None:
+    vectors = [[zero_and_one[position == label] for position in range(3)] for label in (2, 0, 1)]
+    splits = load(write_jsonl(rows_with(*vectors)))
+    assert (splits.task.problem_type, splits.task.label_names) == ("single_label", ("0", "1", "2"))
+    assert [labels_of(splits)[text] for text in "012"] == [2, 0, 1]
+    assert load.reported("3 labels", "one-hot", "single_label")
+
+
+def test_lists_of_zeros_and_ones_are_multi_hot(load: Loader, write_jsonl: WriteJsonl) -> None:
+    splits = load(write_jsonl(rows_with([0, 1, 1], [0, 0, 0], [1, 0, 0])))
+    assert (splits.task.problem_type, splits.task.label_names) == ("multi_label", ("0", "1", "2"))
+    assert [labels_of(splits)[text] for text in "012"] == [[1, 2], [], [0]]
+    train = [code for codes in splits.train["label"] for code in codes]
+    assert splits.task.label_counts == tuple(train.count(code) for code in range(3))
+    assert load.reported("3 labels", "multi-hot", "multi_label")
+
+
+def test_two_zeros_and_ones_are_one_hot(load: Loader, write_jsonl: WriteJsonl) -> None:
+    splits = load(write_jsonl(rows_with([0, 1], [1, 0])))
+    assert (splits.task.problem_type, [labels_of(splits)[text] for text in "01"]) == ("single_label", [1, 0])
+
+
+def test_one_hot_lists_can_be_several_labels(load: Loader, write_jsonl: WriteJsonl) -> None:
+    splits = load(write_jsonl(rows_with([0, 1], [1, 0])), task="multi_label")
+    assert [labels_of(splits)[text] for text in "01"] == [[1], [0]]
+
+
+def test_lists_of_label_ids_0_and_1_are_names(load: Loader, write_jsonl: WriteJsonl) -> None:
+    splits = load(write_jsonl(rows_with([0], [1], [0, 1], [])))
+    assert (splits.task.problem_type, splits.task.label_names) == ("multi_label", ("0", "1"))
+    assert [labels_of(splits)[text] for text in "0123"] == [[0], [1], [0, 1], []]
+
+
+def test_columns_of_zeros_and_ones_are_labels(load: Loader, write_csv: WriteCsv) -> None:
+    lines = [f"text {row},{int(row % 3 == 0)},{int(row % 3 == 1)},{int(row % 3 == 2)}" for row in range(60)]
+    path = write_csv(*lines, header="text,joy,anger,fear")
+    splits = load(path, label_column="joy, anger,fear")
+    assert (splits.task.problem_type, splits.task.label_names) == ("single_label", ("joy", "anger", "fear"))
+    assert [labels_of(splits)[text] for text in "012"] == [0, 1, 2]
+    both = write_csv(*lines, "both 60,1,1,0", header="text,joy,anger,fear")
+    splits = load(both, label_column="joy,anger,fear")
+    assert splits.task.problem_type == "multi_label"
+    assert labels_of(splits)["60"] == [0, 1]
+    with pytest.raises(ValueError, match=in_order("row 61", "'2'", "zeros and ones")):
+        load(write_csv(*lines, "two,2,0,0", header="text,joy,anger,fear"), label_column="joy,anger,fear")
+    with pytest.raises(ValueError, match="Unknown column 'angry'"):
+        load(path, label_column="joy,angry")
+
+
+def test_few_whole_numbers_stored_as_floats_are_classes(load: Loader, write_csv: WriteCsv) -> None:
+    lines = [f"text {row},{float(row % 2)}" for row in range(40)]
+    path = write_csv(*lines)
+    splits = load(path)
+    assert (splits.task.problem_type, splits.task.label_names) == ("single_label", ("0", "1"))
+    assert load.reported("Warning:", "task=regression")
+    assert load(path, task="regression").task.problem_type == "regression"
+    assert not load.reported("Warning:")
+
+
+def test_lists_are_several_labels(load: Loader, write_jsonl: WriteJsonl) -> None:
+    splits = load(write_jsonl(rows_with(["b", "a"], [], ["c"])))
+    assert (splits.task.problem_type, splits.task.label_names) == ("multi_label", ("a", "b", "c"))
+    assert [labels_of(splits)[text] for text in "012"] == [[1, 0], [], [2]]
+    train = [code for codes in splits.train["label"] for code in codes]
+    assert splits.task.label_counts == tuple(train.count(code) for code in range(3))
+
+
+@pytest.mark.parametrize(
+    ("labels", "task", "message"),
+    [
+        ((1, 2), "multi_label", "task=multi_label .* lists .*label_separator.*'label'"),
+        ((["a", "c"], ["b"]), "single_label", "task=single_label .*'label' holds lists.*task=multi_label"),
+        (("a", "b"), "regression", "task=regression .*'label' holds none"),
+        ((["a"], "b"), None, "'label' holds lists .* single labels"),
+        ((0.5, "b"), None, r"'label' .*\('b'\).*task=regression.*task=single_label"),
+        (([], []), None, "'label' .* only one label .* none;"),
+        ((["a", "a"], ["b"]), None, "label is listed twice"),
+        (([0, 0, 1], [1, 2, 0]), None, "label is listed twice"),
+        (([0, 1, 0], [1, 0, 0], [1, 0]), None, "2 zeros and ones, expected 3"),
+        (([0.2, 0.8], [0.9, 0.1]), None, "'label' .* fraction.*task=multi_label"),
+        (([0, 1], [1, 0]), "regression", "task=regression .*'label' holds zeros and ones"),
+        (([["a"]], ["b"]), None, "the label is a list"),
+        (([None], ["b"]), None, "missing label"),
+    ],
+)
+def test_labels_that_do_not_fit_are_refused(
+    load: Loader, write_jsonl: WriteJsonl, labels: tuple[Any, ...], task: str, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        load(write_jsonl(rows_with(*labels)), task=task)
+
+
+@pytest.mark.parametrize("odd", [[2, 0], [1, -1], [1, 0, 0]])
+def test_one_list_of_another_kind_does_not_turn_the_others_into_names(
+    load: Loader, write_jsonl: WriteJsonl, odd: list[int]
+) -> None:
+    rows = [*rows_with([1, 0], [0, 1]), {"text": "odd", "label": odd}]
+    with pytest.raises(ValueError, match=in_order("1", "41", "row 41: ", "expected")):
+        load(write_jsonl(rows))
+    splits = load(write_jsonl(rows), bad_rows="skip")
+    assert (splits.task.problem_type, splits.task.label_names) == ("single_label", ("0", "1"))
+    assert labels_of(splits)["0"] == 0
+
+
+def test_training_files_that_disagree_about_declared_names_are_refused(load: Loader, tmp_path: Path) -> None:
+    declared = Dataset.from_dict(
+        {"text": [f"named {row}" for row in range(20)], "label": [row % 2 for row in range(20)]},
+        features=Features({"text": Value("string"), "label": ClassLabel(names=["x", "y"])}),
+    )
+    declared.to_parquet(tmp_path / "train-00001-of-00002.parquet")
+    pq.write_table(pa.Table.from_pylist(rows_with(0, 1)), tmp_path / "train-00000-of-00002.parquet")
+    with pytest.raises(
+        ValueError, match=in_order("train-00001-of-00002.parquet", "'label'", "train-00000-of-00002.parquet")
+    ):
+        load(tmp_path)
+
+
+def test_lists_of_one_label_can_be_read_as_single_labels(load: Loader, write_jsonl: WriteJsonl) -> None:
+    path = write_jsonl(rows_with(["p"], ["n"]))
+    assert load(path).task.problem_type == "multi_label"
+    assert load.reported("Warning:", "'label'", "lists of one label", "task=single_label")
+    splits = load(path, task="single_label")
+    assert (splits.task.label_names, labels_of(splits)["0"]) == (("n", "p"), 1)
+
+
+def test_columns_of_other_values_than_zeros_and_ones_are_named(load: Loader, write_csv: WriteCsv) -> None:
+    lines = [f"text {row},{('yes,no', 'no,yes')[row % 2]}" for row in range(20)]
+    with pytest.raises(ValueError, match=r"Columns 'a, b': 'yes', 'no' .*zeros and ones"):
+        load(write_csv(*lines, header="text,a,b"), label_column="a,b")

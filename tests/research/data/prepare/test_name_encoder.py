@@ -1,0 +1,109 @@
+"""Labels that are names, in training rows and in rows that are only measured."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from datasets import ClassLabel, Dataset, Features, Value
+
+from research.data.prepare.learn_labels import learn_labels
+from research.data.sources.bad_rows import BadRows, BadRowsError
+from tests.messages import in_order
+from tests.research.data.conftest import Loader, WriteCsv, WriteJsonl, reviews
+from tests.research.data.prepare.conftest import COLUMNS, ReadRows
+from tests.research.data.prepare.labelled_rows import rows_with
+
+
+def test_load_names_a_label_that_only_test_has(load: Loader, write_csv: WriteCsv) -> None:
+    folder = write_csv(*reviews(10), name="data/train.csv").parent
+    write_csv("known,label 0", "unknown,label 7", name="data/test.csv")
+    with pytest.raises(
+        BadRowsError,
+        match=in_order("1", "12", "test.csv, row 2 (line 3): ", "'label 7'", "--unseen_labels"),
+    ):
+        load(folder)
+    assert len(load(folder, bad_rows="skip").test) == 1
+
+
+def test_unseen_labels_follow_their_own_setting(load: Loader, write_csv: WriteCsv) -> None:
+    folder = write_csv(*reviews(10), name="data/train.csv").parent
+    write_csv("known,label 0", "unknown,label 7", name="data/test.csv")
+    assert len(load(folder, unseen_labels="skip").test) == 1
+    with pytest.raises(BadRowsError, match=r"label 7.*unseen_labels=skip"):
+        load(folder, bad_rows="skip", unseen_labels="error")
+    write_csv("known,label 0", "unknown,label 7", ",label 0", name="data/test.csv")
+    with pytest.raises(BadRowsError, match=in_order("1", "13", "empty text", "bad_rows=skip")):
+        load(folder, unseen_labels="skip")
+
+
+def test_unseen_labels_can_be_kept(load: Loader, write_csv: WriteCsv) -> None:
+    folder = write_csv(*reviews(10), name="data/train.csv").parent
+    write_csv("known,label 1", "unknown,label 7", "other,label 00", "unknown too,label 7", name="data/test.csv")
+    splits = load(folder, unseen_labels="count_as_wrong")
+    assert splits.task.label_names == ("label 0", "label 1")
+    assert splits.task.unseen_labels == ("label 00", "label 7")
+    assert list(splits.test["label"]) == [1, 3, 2, 3]
+    assert splits.num_unseen["test"] == 3
+    assert len(splits.task.label_counts) == 2
+    assert load.reported("Warning:", "3 of 4 test rows", "'label 00', 'label 7'")
+    write_csv("unknown,label 7", name="data/test.csv")
+    with pytest.raises(ValueError, match="All 1 test rows"):
+        load(folder, unseen_labels="count_as_wrong")
+
+
+def test_unseen_labels_cannot_be_kept_among_several(load: Loader, write_jsonl: WriteJsonl) -> None:
+    rows = [{"text": f"review {row}", "label": ["a", "b"][: row % 3]} for row in range(40)]
+    folder = write_jsonl(rows, "data/train.jsonl").parent
+    write_jsonl([{"text": "new", "label": ["c"]}, {"text": "known", "label": ["a"]}], "data/test.jsonl")
+    with pytest.raises(ValueError, match=r"unseen_labels=count_as_wrong .*'c'.*unseen_labels=skip"):
+        load(folder, unseen_labels="count_as_wrong")
+    assert len(load(folder, unseen_labels="skip").test) == 1
+
+
+def test_several_labels_unknown_to_train_are_named(load: Loader, write_jsonl: WriteJsonl) -> None:
+    folder = write_jsonl(rows_with(["a"], ["b"]), name="data/train.jsonl").parent
+    write_jsonl([{"text": "x", "label": ["a", "c", "d"]}], name="data/test.jsonl")
+    with pytest.raises(ValueError, match=in_order("test.jsonl, row 1: ", "'c', 'd'", "--unseen_labels")):
+        load(folder)
+
+
+def test_a_declared_label_that_train_lacks_is_unknown(load: Loader, tmp_path: Path) -> None:
+
+    features = Features({"text": Value("string"), "label": ClassLabel(names=["a", "b", "c"])})
+    (tmp_path / "data").mkdir()
+    for name, labels in (("train", [0, 1] * 10), ("test", [0, 2, -1])):
+        rows = {"text": [f"{name} {row}" for row in range(len(labels))], "label": labels}
+        Dataset.from_dict(rows, features).to_parquet(str(tmp_path / "data" / f"{name}.parquet"))
+    with pytest.raises(ValueError, match=in_order("row 2: ", "'c'", "--unseen_labels", "row 3: missing label")):
+        load(tmp_path / "data")
+    assert load(tmp_path / "data", bad_rows="skip").task.label_names == ("a", "b", "c")
+
+
+def test_stratum_of_a_row_is_its_rarest_label(read_rows: ReadRows) -> None:
+    train = read_rows(["a"], ["a"], ["a", "b"], ["b", "c"], [])
+    encoder = learn_labels(train, COLUMNS, None)
+    usable, strata = encoder.encode_rows(train, BadRows("error"), BadRows("error"))
+    assert usable.all()
+    assert strata.tolist() == [0, 0, 1, 2, 3]  # rows without labels are a stratum of their own
+
+
+def test_names_are_stored_as_numbers_and_counted(read_rows: ReadRows) -> None:
+    one = learn_labels(read_rows("a", "b"), COLUMNS, None)
+    stored = one.encode_labels(pa.array([["b"], ["a"], ["b"]]))
+    assert stored.to_pylist() == [1, 0, 1]
+    several = learn_labels(read_rows(["a"], ["b", "a"]), COLUMNS, None)
+    lists = several.encode_labels(pa.array([["b", "a"], [], ["a"]], pa.list_(pa.string())))
+    assert lists.to_pylist() == [[1, 0], [], [0]]
+    for encoder, labels, counts in ((one, stored, [1, 2]), (several, lists, [2, 1])):
+        tally = encoder.tally()
+        tally.add("train", labels)
+        assert tally.facts(3)["label_counts"] == counts
+
+
+def test_mark_of_a_missing_label_may_be_a_label(read_rows: ReadRows) -> None:
+    train = read_rows("-1", "1", "none")
+    encoder = learn_labels(train, COLUMNS, None)
+    assert encoder.may_be_labels({"none", "null"}, train)
+    assert not encoder.may_be_labels({"null", "-2"}, train)

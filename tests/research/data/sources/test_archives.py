@@ -1,0 +1,100 @@
+"""The archive of the raw IMDB release."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import tarfile
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+
+from tests.messages import in_order
+from tests.research.data.conftest import Loader
+from tests.research.data.loaded_rows import rows_by_split
+from tests.research.data.sources.conftest import REVIEWS
+
+
+class WriteTar(Protocol):
+    def __call__(self, files: dict[str, str], *extra: tarfile.TarInfo, name: str = ...) -> Path: ...
+
+
+@pytest.fixture
+def write_tar(tmp_path: Path) -> WriteTar:
+    """Writes an archive of texts and of extra members."""
+
+    def write(files: dict[str, str], *extra: tarfile.TarInfo, name: str = "aclImdb.tar.gz") -> Path:
+        with tarfile.open(tmp_path / name, "w:gz" if name.endswith("gz") else "w") as archive:
+            for path, text in files.items():
+                member = tarfile.TarInfo(path)
+                member.size = len(text.encode())
+                archive.addfile(member, io.BytesIO(text.encode()))
+            for member in extra:
+                archive.addfile(member)
+        return tmp_path / name
+
+    return write
+
+
+@pytest.mark.parametrize("name", ["aclImdb.tar.gz", "reviews.tgz", "reviews.tar"])
+@pytest.mark.parametrize("prefix", ["aclImdb/", "./aclImdb/", ""])
+def test_archive_gives_the_same_rows_as_the_folder(
+    load: Loader, release: Path, write_tar: WriteTar, name: str, prefix: str
+) -> None:
+    files = {prefix + path: text for path, text in REVIEWS.items()}
+    extra = {f"{prefix}train/unsup/0_0.txt": "unlabelled", f"{prefix}train/pos/._9_8.txt": "\x00"}
+    assert rows_by_split(load(write_tar(files | extra, name=name))) == rows_by_split(load(release))
+
+
+def member(name: str, kind: bytes = tarfile.REGTYPE, link: str = "") -> tarfile.TarInfo:
+    info = tarfile.TarInfo(name)
+    info.type, info.linkname = kind, link
+    return info
+
+
+@pytest.mark.parametrize(
+    ("extra", "message"),
+    [
+        (member("../outside.txt"), r"leaves its folder: '../outside.txt'"),
+        (member("aclImdb/train/pos/../../../../outside.txt"), "leaves its folder"),
+        (member("aclImdb\\..\\..\\outside.txt"), "leaves its folder"),
+        (member("/outside.txt"), "leaves its folder: '/outside.txt'"),
+        (member("aclImdb/train/pos/7_7.txt", tarfile.SYMTYPE, "/etc/passwd"), "neither file nor folder"),
+        (member("aclImdb/train/pos/7_7.txt", tarfile.LNKTYPE, "../../x"), "neither file nor folder"),
+        (member("aclImdb/device", tarfile.CHRTYPE), "neither file nor folder"),
+        (member("aclImdb/pipe", tarfile.FIFOTYPE), "neither file nor folder"),
+    ],
+)
+def test_archive_that_reaches_outside_is_refused_and_writes_nothing(
+    load: Loader, tmp_path: Path, write_tar: WriteTar, extra: tarfile.TarInfo, message: str
+) -> None:
+    path = write_tar({f"aclImdb/{name}": text for name, text in REVIEWS.items()}, extra)
+    with pytest.raises(ValueError, match=message):
+        load(path)
+    assert list(load.cache_dir.iterdir()) == []
+    assert sorted(tmp_path.iterdir()) == [path, load.cache_dir]
+
+
+def test_damaged_archive_is_refused(load: Loader, write_tar: WriteTar) -> None:
+    path = write_tar(REVIEWS)
+    content = path.read_bytes()
+    tar = gzip.decompress(content)
+    flipped = bytearray(content)
+    flipped[-6] ^= 1  # in the checksum
+    for damaged in (
+        content[: len(content) // 2],
+        content[:-1],
+        bytes(flipped),
+        b"not a tar archive",
+        tar[:5120],
+        tar[:5000],
+    ):
+        path.write_bytes(damaged)
+        with pytest.raises(ValueError, match=r"aclImdb\.tar\.gz .* tar archive: ."):
+            load(path)
+
+
+def test_archive_of_something_else_is_refused(load: Loader, write_tar: WriteTar) -> None:
+    with pytest.raises(ValueError, match=in_order("aclImdb.tar.gz", "train/pos/*.txt", "train/neg/*.txt")):
+        load(write_tar({"data/train.csv": "text,label"}))

@@ -1,0 +1,98 @@
+"""Rows that cannot be used are counted and named, and refused or left out."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from research.data.sources.bad_rows import BadRows, BadRowsError
+from tests.messages import in_order
+from tests.research.data.conftest import Loader, WriteCsv, reviews
+
+
+def test_bad_rows_are_counted_and_the_first_five_named(load: Loader, write_csv: WriteCsv) -> None:
+    lines: list[str | bytes] = [
+        '"two\nlines",a',
+        ",a",
+        "  ,b",
+        b"caf\xe9,a",
+        "no label,",
+        "not a label,NaN",
+        "one,field,too many",
+        "one field",
+        *reviews(30),
+        b"\xff,label 1",
+    ]
+    with pytest.raises(BadRowsError) as caught:
+        load(write_csv(*lines))
+    named = re.findall(
+        r"reviews\.csv, row (\d) \(line (\d)\): (empty text|invalid UTF-8|missing label)", str(caught.value)
+    )
+    assert named == [
+        ("2", "4", "empty text"),
+        ("3", "5", "empty text"),
+        ("4", "6", "invalid UTF-8"),
+        ("5", "7", "missing label"),
+        ("6", "8", "missing label"),
+    ]
+    assert re.search(in_order("8 ", "39", "--encoding cp1252", "3 more"), str(caught.value))
+    assert "skip" not in str(caught.value)  # it would remove exactly the rows with accents
+
+
+def test_bad_rows_can_be_left_out_and_are_reported(load: Loader, write_csv: WriteCsv) -> None:
+    splits = load(write_csv(*reviews(40), ",label 1"), bad_rows="skip")
+    assert sum(len(split) for _, split in splits.items()) == 40
+    assert load.reported("1 ", "41", "reviews.csv, row 41 (line 42): empty text")
+
+
+def test_rows_left_out_are_counted_by_split_and_reason(load: Loader, write_csv: WriteCsv) -> None:
+    folder = write_csv(*reviews(10), ",label 1", ",label 0", "no label,", name="data/train.csv").parent
+    write_csv("known,label 0", "unknown,label 7", ",label 0", name="data/test.csv")
+    splits = load(folder, bad_rows="skip")
+    expected = {
+        ("train", "empty text", 2),
+        ("train", "missing label", 1),
+        ("test", "empty text", 1),
+        ("test", "'label 7'", 1),
+    }
+    reasons = [next(filter(item.reason.__contains__, ("'label 7'", item.reason))) for item in splits.left_out]
+    found = zip(splits.left_out, reasons, strict=True)
+    assert {(item.split, reason, item.rows) for item, reason in found} == expected
+    again = load(folder, bad_rows="skip")  # from the cache
+    assert again.left_out == splits.left_out
+
+
+def test_many_reasons_are_counted_together(load: Loader, write_csv: WriteCsv) -> None:
+    folder = write_csv(*reviews(10), name="data/train.csv").parent
+    write_csv("known,label 0", *[f"text {row},new {row}" for row in range(30)], name="data/test.csv")
+    left_out = load(folder, bad_rows="skip").left_out
+    assert len(left_out) == 21
+    assert sum(item.rows for item in left_out) == 30
+    assert left_out[-1].reason == "other reasons"
+
+
+def test_first_rows_are_named_in_reading_order_whenever_they_are_found() -> None:
+    bad = BadRows("skip")
+    for table, row in ((1, 2), (0, 9), (1, 1), (0, 3), (2, 1), (0, 7)):
+        bad.add(table, row, f"file {table}, row {row}", "empty")
+    named = ["file 0, row 3", "file 0, row 7", "file 0, row 9", "file 1, row 1", "file 1, row 2"]
+    report = bad.close(50)
+    assert report is not None
+    assert re.findall(r"file \d, row \d", report) == named
+    assert (bad.count, {table: dict(reasons) for table, reasons in bad.reasons.items()}) == (
+        6,
+        {0: {"empty": 3}, 1: {"empty": 2}, 2: {"empty": 1}},
+    )
+    assert BadRows("error").close(50) is None
+
+
+def test_refusal_names_the_setting_that_leaves_rows_out() -> None:
+    bad = BadRows("error", "unseen_labels")
+    bad.add(0, 1, "a.csv, row 1", "first\nline" + "x" * 1000)
+    with pytest.raises(BadRowsError, match=in_order("1 ", "2: ", "a.csv, row 1: ", "unseen_labels=skip")) as caught:
+        bad.close(2)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 500
+    with pytest.raises(ValueError, match=in_order("unseen_labels", "'error'", "'skip'", "'ignore'")):
+        BadRows("ignore", "unseen_labels")  # type: ignore[arg-type]

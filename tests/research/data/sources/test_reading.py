@@ -1,0 +1,54 @@
+"""Errors of the system and of libraries while files are read become one line that names the file."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from research.data.sources.reading import describe, printable_errors, reading
+from tests.messages import in_order
+
+
+def test_error_of_the_system_names_its_own_file(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=in_order(tmp_path / "missing", os.strerror(errno.ENOENT))), reading("data"):
+        (tmp_path / "missing").read_text()
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (OSError(errno.EIO, "ignored"), f"data: {os.strerror(errno.EIO)}."),
+        (OSError("half a page."), "data: it is damaged (half a page)."),
+        (pa.ArrowInvalid("bad offsets\nin column 2"), "data: it is damaged (bad offsets"),
+        (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte"), "data: it is damaged ("),
+    ],
+)
+def test_error_without_a_file_names_what_is_read(error: Exception, expected: str) -> None:
+    with pytest.raises(ValueError, match=in_order(expected)) as caught, reading("data"):
+        raise error
+    assert "\n" not in str(caught.value)
+    assert caught.value.__cause__ is error
+
+
+def test_other_errors_pass() -> None:
+    with pytest.raises(KeyError), reading("data"):
+        raise KeyError("text")
+
+
+def test_errors_are_described_on_one_line() -> None:
+    assert describe(FileNotFoundError(errno.ENOENT, "ignored", "file")) == os.strerror(errno.ENOENT)
+    assert describe(ValueError("first\nsecond.")).count("\n") == 0
+    assert describe(ValueError("it is odd.")) == "it is odd"
+
+
+def test_printable_errors_keep_their_class() -> None:
+    class OwnError(ValueError):
+        pass
+
+    with pytest.raises(OwnError, match=in_order(r"a\nb\x1b[2J")) as caught, printable_errors():
+        raise OwnError("a\nb\x1b[2J")
+    assert str(caught.value).isprintable()

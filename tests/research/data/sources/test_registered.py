@@ -1,0 +1,16 @@
+"""No kind of data is forgotten."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from research.data.sources import registered
+from research.data.sources.base import SOURCES
+from tests.shipped import shipped
+
+
+def test_every_kind_of_data_of_the_package_is_imported() -> None:
+    folder = Path(registered.__file__).parent
+    registering = {path.stem for path in folder.glob("*.py") if "\n@register_data(" in path.read_text(encoding="utf-8")}
+    assert registering == set(registered.__all__)
+    assert {SOURCES[name].__module__.rpartition(".")[2] for name in shipped(SOURCES)} == registering

@@ -1,0 +1,56 @@
+"""Data sets that the `datasets` library saved, as --data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
+
+from research.data.prepare.load import Splits
+from tests.research.data.conftest import Loader
+from tests.rights import modes_count
+
+FEATURES = Features({"text": Value("string"), "label": ClassLabel(names=["pos", "neg"])})
+
+
+def rows(name: str, count: int) -> Dataset:
+    columns = {"text": [f"{name} {row}" for row in range(count)], "label": [row % 2 for row in range(count)]}
+    return Dataset.from_dict(columns, FEATURES)
+
+
+def labels(splits: Splits) -> dict[str, int]:
+    return {row["text"]: row["label"] for _, split in splits.items() for row in split}
+
+
+def test_saved_dataset_is_read_with_its_label_names(load: Loader, tmp_path: Path) -> None:
+    rows("train", 40).select(range(39, -1, -1)).save_to_disk(tmp_path / "saved", num_shards=3)
+    splits = load(tmp_path / "saved")
+    assert splits.task.label_names == ("pos", "neg")
+    assert labels(splits) == {f"train {row}": row % 2 for row in range(40)}
+    assert min((row["id"], row["text"]) for _, split in splits.items() for row in split) == (0, "train 39")
+
+
+def test_saved_dict_is_read_with_its_splits(load: Loader, tmp_path: Path) -> None:
+    saved = DatasetDict(train=rows("train", 40), test=rows("test", 6), unsupervised=rows("rest", 4))
+    saved.save_to_disk(tmp_path / "saved", num_shards={"train": 2, "test": 1, "unsupervised": 1})
+    splits = load(tmp_path / "saved")
+    assert splits.test["text"] == [f"test {row}" for row in range(6)]
+    assert splits.task.label_names == ("pos", "neg")
+    assert load.reported("not used", "unsupervised")
+
+
+def test_changed_files_of_a_saved_dict_are_prepared_again(load: Loader, tmp_path: Path) -> None:
+    DatasetDict(train=rows("old", 40), test=rows("test", 6)).save_to_disk(tmp_path / "saved")
+    load(tmp_path / "saved")
+    rows("new", 40).save_to_disk(tmp_path / "saved" / "train")
+    assert "new 0" in labels(load(tmp_path / "saved"))
+
+
+def test_folder_of_another_user_is_refused(load: Loader, tmp_path: Path) -> None:
+    rows("train", 40).save_to_disk(tmp_path / "saved")
+    (tmp_path / "saved").chmod(0)
+    with modes_count(), pytest.raises(ValueError, match="Permission denied") as caught:
+        load(tmp_path / "saved")
+    assert str(tmp_path / "saved") in str(caught.value)
+    assert "dataset_dict" not in str(caught.value)

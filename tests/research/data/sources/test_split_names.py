@@ -1,0 +1,31 @@
+"""Which split each part of a data set is."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from research.data.sources.split_names import choose_splits
+from tests.messages import in_order
+
+
+def test_parts_become_splits_and_the_rest_is_reported() -> None:
+    splits, notes = choose_splits("my data", ["dev", "unsupervised", "training", "extra", "test"])
+    assert splits == {"dev": "validation", "training": "train", "test": "test"}
+    (note,) = notes
+    assert re.search(in_order("my data", "unsupervised, extra"), note)
+    assert choose_splits("my data", ["train"]) == ({"train": "train"}, ())
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["train", "val", "dev"], ("my data", "validation", "train, val, dev")),
+        (["test", "rest"], ("my data", "train", "test, rest")),
+        ([], ("my data", "train")),
+    ],
+)
+def test_ambiguous_parts_are_refused(names: list[str], expected: tuple[str, ...]) -> None:
+    with pytest.raises(ValueError, match=in_order(*expected)):
+        choose_splits("my data", names)

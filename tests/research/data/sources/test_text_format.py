@@ -1,0 +1,21 @@
+"""Bytes that the encoding cannot decode."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from research.data.sources.text_format import TextFormat
+from research.data.sources.text_tables import CsvTable
+
+
+@pytest.mark.parametrize(("encoding", "named"), [(None, "--encoding"), ("utf-8", "utf-8"), ("ascii", "ascii")])
+def test_undecodable_row_names_the_encoding_or_the_setting(tmp_path: Path, encoding: str | None, named: str) -> None:
+    (tmp_path / "rows.csv").write_bytes(b"text,label\nfine,1\ncaf\xe9,0\n")
+    text_format = TextFormat(encoding)
+    bad: list[tuple[int, int, str]] = []
+    table = CsvTable(tmp_path / "rows.csv", "rows.csv", text_format)
+    assert list(table.rows(["text"], lambda *row: bad.append(row))) == [(1, 2, ["fine"])]
+    assert bad == [(2, 3, text_format.undecoded)]
+    assert named in text_format.undecoded

@@ -1,0 +1,173 @@
+"""Quotes in csv and tsv files: they enclose fields, are characters, or swallow rows."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from research.data.sources.bad_rows import BadRowsError
+from tests.messages import in_order
+from tests.research.data.conftest import Loader, WriteCsv, reviews
+from tests.research.data.loaded_rows import rows_in, texts_in
+
+
+@pytest.mark.parametrize("bad_rows", ["error", "skip"])
+@pytest.mark.parametrize(("closing", "last"), [([], 1002), (['he said "hi" to her,label 1'], 1003)])
+def test_quote_that_swallows_rows_is_refused_with_all_of_its_lines(
+    load: Loader, write_csv: WriteCsv, bad_rows: str, closing: list[str], last: int
+) -> None:
+    lines = [*reviews(10), '"tis the season,label 0', *reviews(990), *closing, *reviews(5 if closing else 0)]
+    with pytest.raises(BadRowsError, match=in_order(f"lines 12 to {last:,}: ", "line 12 ", "--quoting none")):
+        load(write_csv(*lines), bad_rows=bad_rows)
+
+
+@pytest.mark.parametrize("bad_rows", ["error", "skip"])
+def test_quote_that_closes_later_by_chance_is_refused_with_its_lines(
+    load: Loader, write_csv: WriteCsv, bad_rows: str
+) -> None:
+    swallowed = ['"tis the season,label 0', *reviews(3), 'that was the season",label 1']
+    with pytest.raises(BadRowsError, match=in_order("reviews.csv, lines 12 to 16: ", "other rows", ".jsonl")):
+        load(write_csv(*reviews(10), *swallowed, *reviews(20)), bad_rows=bad_rows)
+    of_two = ['"tis the season,label 0', 'and gone",label 1']
+    with pytest.raises(BadRowsError, match="lines 12 to 13"):
+        load(write_csv(*reviews(10), *of_two, *reviews(20)), bad_rows=bad_rows)
+
+
+def test_texts_of_several_lines_are_texts(load: Loader, write_csv: WriteCsv) -> None:
+    text = '"Dear all,\nthis, too, is a text\n\nwith commas, and\nlabels, label 5",label 1'
+    splits = load(write_csv(*reviews(10), text, *reviews(20)))
+    assert sum(len(split) for _, split in splits.items()) == 31
+
+
+@pytest.mark.parametrize(
+    ("header", "row"),
+    [
+        ("text,label", "review {0},0.0{0}"),  # scores, none of which need occur in another row
+        ("label,text", "label {1},review {0}"),
+        ("id,text,label", "{0},review {0},label {1}"),
+        ("label,text,id", "label {1},review {0},{0}"),
+    ],
+)
+@pytest.mark.parametrize("num_swallowed", [1, 2])
+def test_quote_that_closes_later_is_found_in_every_order_of_columns(
+    load: Loader, write_csv: WriteCsv, header: str, row: str, num_swallowed: int
+) -> None:
+    lines = [row.format(number, number % 2) for number in range(50)]
+    lines[10] = lines[10].replace("review", '"tis review')
+    last = 10 + num_swallowed
+    before, after = lines[last].split(f"review {last}")
+    lines[last] = f'{before}review {last}"{after}'
+    with pytest.raises(BadRowsError, match=in_order(f"lines 12 to {12 + num_swallowed}: ", "other rows", ".jsonl")):
+        load(write_csv(*lines, header=header))
+
+
+@pytest.mark.parametrize(
+    ("header", "row"),
+    [
+        ("text,label", "review {0},label {1}"),
+        ("text,label,note", "{0} is good,label {1},review {0}"),  # the quote is in a column that is not read
+        ("note,text,label", "review {0},{0} is good,label {1}"),
+        ("text,score", "review {0},{2}.5"),  # few numbers
+        ("text,label", "review {0},label {1}|label 2"),  # several labels in a field
+    ],
+)
+def test_quote_that_closes_later_is_found_in_a_sorted_file(
+    load: Loader, write_csv: WriteCsv, header: str, row: str
+) -> None:
+    lines = [row.format(number, number // 1500, 9 * number // 3000) for number in range(3000)]
+    lines[2000] = lines[2000].replace("review", '"tis review')
+    lines[2003] = lines[2003].replace("review 2003", 'review 2003"').replace("label 1|label 2", "label 2|label 0")
+    with pytest.raises(BadRowsError, match=in_order("lines 2,002 to 2,005: ", "other rows", ".jsonl")):
+        load(write_csv(*lines, header=header), text_column="text")
+
+
+def test_quote_that_closes_later_is_found_in_rows_without_labels(load: Loader, write_csv: WriteCsv) -> None:
+    write_csv(*reviews(40), name="train.csv")
+    write_csv(*reviews(10), name="validation.csv")
+    lines = [f"{number},unknown {number}" for number in range(50)]
+    lines[10] = '10,"tis unknown 10'
+    lines[12] = '12,unknown 12"'
+    with pytest.raises(BadRowsError, match=in_order("test.csv, lines 12 to 14: ", "other rows", ".jsonl")):
+        load(write_csv(*lines, name="test.csv", header="id,text").parent)
+
+
+def test_quote_after_a_space_is_a_bad_row(load: Loader, write_csv: WriteCsv) -> None:
+    with pytest.raises(BadRowsError, match=in_order("row 11 ", "space", "'label'")):
+        load(write_csv(*reviews(10), 'foo, "label 1"'))
+    splits = load(write_csv(*reviews(30), '" ""Great film"" ",label 1', '" ""and\nof two lines"" ",label 0'))
+    assert sum(len(split) for _, split in splits.items()) == 32
+
+
+ROWS = [(f"review {row}; good | bad", f"label {row % 2}") for row in range(40)]
+
+
+def write(path: Path, rows: list[tuple[str, str]], **options: Any) -> Path:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file, **options).writerows([("text", "label"), *rows])
+    return path
+
+
+QUOTED = [('he said "hi" to me', "a"), ("a tab\there", "b"), ("plain", "a"), ('"Hello."', "b")] * 10
+
+
+@pytest.mark.parametrize("quoting", [csv.QUOTE_MINIMAL, csv.QUOTE_ALL, csv.QUOTE_NONNUMERIC])
+def test_tsv_of_a_program_that_quotes_loses_its_quotes(load: Loader, tmp_path: Path, quoting: int) -> None:
+    rows = [(f"{row} {text}", label) for row, (text, label) in enumerate(QUOTED)]
+    path = write(tmp_path / "reviews.tsv", rows, delimiter="\t", quoting=quoting)
+    splits = load(path)
+    assert texts_in(splits) == {text for text, _ in rows}
+    assert splits.task.label_names == ("a", "b")
+    assert load.reported("reviews.tsv", "enclose fields", "--quoting")
+
+
+def test_all_quoted_tsv_without_need_loses_its_quotes(load: Loader, tmp_path: Path) -> None:
+    splits = load(write(tmp_path / "reviews.tsv", ROWS, delimiter="\t", quoting=csv.QUOTE_ALL))
+    assert texts_in(splits) == {text for text, _ in ROWS}
+
+
+@pytest.mark.parametrize("odd", ['he said "hi"', '"Hello," he said', '"Hello, whole"', '5" screen', '"open'])
+def test_tsv_with_quotes_as_characters_keeps_them(load: Loader, write_csv: WriteCsv, odd: str) -> None:
+    lines = [f"review {row}\tlabel {row % 2}" for row in range(40)]
+    splits = load(write_csv(*lines, f"{odd}\tlabel 1", name="reviews.tsv", header="text\tlabel"))
+    assert odd in texts_in(splits)
+    assert load.reported("reviews.tsv", "ordinary characters", "--quoting")
+
+
+@pytest.mark.parametrize("odd", ['"tis the season\ta', '5" screen\tb', '"Hello," he said\ta'])
+def test_one_odd_quote_does_not_change_how_a_quoted_tsv_is_read(load: Loader, tmp_path: Path, odd: str) -> None:
+    rows = [(f"{row} {text}", label) for row, (text, label) in enumerate(QUOTED)]
+    path = write(tmp_path / "reviews.tsv", rows, delimiter="\t", quoting=csv.QUOTE_MINIMAL)
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join([*lines[:11], f"{odd}\n", *lines[11:]]))
+    with pytest.raises(
+        ValueError, match=in_order("reviews.tsv", "20 lines", "line 12 ", "--quoting csv", "--quoting none")
+    ):
+        load(path)
+
+
+@pytest.mark.parametrize(("name", "separator"), [("reviews.tsv", "\t"), ("reviews.csv", ",")])
+def test_quotes_after_a_backslash_are_refused_with_what_to_do_in_r(
+    load: Loader, tmp_path: Path, name: str, separator: str
+) -> None:
+    lines = [f'"he said \\"hi\\" {row}"{separator}"label {row % 2}"' for row in range(20)]
+    (tmp_path / name).write_text("\n".join([f'"text"{separator}"label"', *lines]) + "\n")
+    with pytest.raises(ValueError, match=r'qmethod = "double"'):
+        load(tmp_path / name)
+
+
+def test_quoting_can_be_set(load: Loader, write_csv: WriteCsv) -> None:
+    lines = [f"review {row}\tlabel {row % 2}" for row in range(40)]
+    path = write_csv(*lines, '"Hello."\tlabel 1', name="reviews.tsv", header="text\tlabel")
+    assert "Hello." in texts_in(load(path, quoting="csv"))
+    assert '"Hello."' in texts_in(load(path, quoting="none"))
+    path = write_csv(*[line.replace("\t", ",") for line in lines], '"open,label 1')
+    assert '"open' in texts_in(load(path, quoting="none"))
+
+
+def test_tsv_takes_quotes_literally(load: Loader, write_csv: WriteCsv) -> None:
+    lines = ['"half a quote\tx', 'say "yes" ""\ty', *[line.replace(",", "\t") for line in reviews(40)]]
+    rows = dict(rows_in(load(write_csv(*lines, name="reviews.tsv", header="text\tlabel"))))
+    assert {'"half a quote', 'say "yes" ""'} <= rows.keys()

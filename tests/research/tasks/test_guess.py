@@ -1,0 +1,77 @@
+"""Which kind labels are, by how they look."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from research.tasks.base import Task
+from research.tasks.guess import guess_from_indicators, guess_task, recognise_task
+from research.tasks.label_forms import LabelForms
+from research.tasks.multi_label import MultiLabel
+from research.tasks.regression import Regression
+from research.tasks.single_label import SingleLabel
+from tests.messages import in_order
+
+Row = list[tuple[str, str]]
+
+
+def forms_of(*rows: Row, in_lists: bool = False) -> LabelForms:
+    forms = LabelForms()
+    for row in rows:
+        forms.add(row, is_list=in_lists)
+    return forms
+
+
+@pytest.mark.parametrize(
+    ("rows", "kind"),
+    [
+        ([[("a", "str")], [("b", "str")]], SingleLabel),
+        ([[(str(number), "int")] for number in range(100)], SingleLabel),
+        ([[("True", "bool")], [("False", "bool")]], SingleLabel),
+        ([[("0.5", "float")], [("1", "int")]], Regression),
+        ([[(f"{number}.0", "float")] for number in range(20)], SingleLabel),
+        ([[(f"{number}.0", "float")] for number in range(21)], Regression),
+    ],
+)
+def test_single_values_are_names_or_scores(rows: list[Row], kind: type[Task]) -> None:
+    assert guess_task(forms_of(*rows), [row[0][0] for row in rows], "label") is kind
+
+
+def test_lists_are_several_labels() -> None:
+    forms = forms_of([("a", "str"), ("b", "str")], [], in_lists=True)
+    assert guess_task(forms, ["a", "b"], "label") is MultiLabel
+
+
+def test_forms_that_do_not_go_together_are_refused() -> None:
+    mixed = forms_of([("a", "str")])
+    mixed.add([("b", "str")], is_list=True)
+    with pytest.raises(ValueError, match=in_order("'stars'", "lists", "single")):
+        guess_task(mixed, ["a", "b"], "stars")
+    probabilities = forms_of([("0.2", "float"), ("0.8", "float")], in_lists=True)
+    with pytest.raises(ValueError, match=in_order("'stars'", "fraction", "task=multi_label")):
+        guess_task(probabilities, ["0.2", "0.8"], "stars")
+
+
+@pytest.mark.parametrize(("other", "named"), [(("good", "str"), "'good'"), (("True", "bool"), "true or false")])
+def test_names_among_scores_are_refused_with_both_tasks(other: tuple[str, str], named: str) -> None:
+    values = ["0.5", *([other[0]] if other[1] == "str" else [])]
+    with pytest.raises(ValueError, match=in_order("'stars'", named, "task=regression", "task=single_label")):
+        guess_task(forms_of([("0.5", "float")], [other]), values, "stars")
+
+
+def test_zeros_and_ones_are_one_label_if_they_are_one_hot() -> None:
+    assert guess_from_indicators(is_one_hot=True) is SingleLabel
+    assert guess_from_indicators(is_one_hot=False) is MultiLabel
+
+
+@pytest.mark.parametrize(
+    ("labels", "kind"),
+    [
+        (np.zeros((3, 2), dtype=np.float32), MultiLabel),
+        (np.zeros(3, dtype=np.float32), Regression),
+        (np.zeros(3, dtype=np.int64), SingleLabel),
+    ],
+)
+def test_labels_of_predictions_are_recognised(labels: np.ndarray, kind: type[Task]) -> None:
+    assert recognise_task(labels) is kind

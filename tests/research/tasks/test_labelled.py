@@ -1,0 +1,40 @@
+"""What kinds of labels with names have in common: each label against all others."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from research.tasks.multi_label import MultiLabel
+from research.tasks.single_label import SingleLabel
+
+
+def test_most_frequent_labels_come_first() -> None:
+    task = SingleLabel(("a", "b", "c", "d"))
+    labels = np.array([2, 1, 1, 3, 2, 1])
+    logits = np.log(np.arange(1.0, 25.0).reshape(6, 4))
+    found, num_labels = task.against_rest(labels, logits, 2)
+    assert ([label.name for label in found], num_labels) == (["b", "c"], 3)
+    assert found[0].applies.tolist() == [False, True, True, False, False, True]
+    np.testing.assert_allclose(found[0].scores, [2 / 10, 6 / 26, 10 / 42, 14 / 58, 18 / 74, 22 / 90])
+
+
+def test_labels_as_frequent_as_each_other_keep_their_order() -> None:
+    task = MultiLabel(("a", "b", "c"))
+    labels = np.array([[0.0, 1.0, 1.0], [0.0, 1.0, 1.0]])
+    found, num_labels = task.against_rest(labels, np.zeros((2, 3)), 8)
+    assert ([label.name for label in found], num_labels) == (["b", "c"], 2)
+    assert found[1].scores.tolist() == [0.5, 0.5]
+
+
+def test_labels_are_counted_up_to_those_with_an_output() -> None:
+    counts = SingleLabel(("a", "b"), unseen_labels=("c",)).count_labels(np.array([0, 1, 2]), np.array([0, 0, 1]))
+    assert (counts.right.tolist(), counts.predicted.tolist(), counts.present.tolist()) == ([1, 0], [2, 1], [1, 1])
+
+
+def test_mean_rightness_is_shown_as_a_number_of_models() -> None:
+    assert SingleLabel.describe_rightness(2 / 3, 3) == MultiLabel.describe_rightness(2 / 3, 3) == "2 of 3 right"
+
+
+def test_of_two_labels_the_second_is_held_against_the_first() -> None:
+    found, num_labels = SingleLabel(("no", "yes")).against_rest(np.array([0, 1, 0]), np.zeros((3, 2)), 8)
+    assert ([label.name for label in found], num_labels) == (["yes"], 1)

@@ -460,7 +460,7 @@ def test_fork_without_changes_ends_with_its_parents_bits(train: Train, tmp_path:
 # What happens to the store.
 
 
-def test_damaged_store_is_reported_and_computed_anew(
+def test_damaged_store_is_reported_and_computed_again(
     train: Train,
     features_dir: Path,
     tmp_path: Path,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from research.training.checkpoint.load import refuse_short_fork, retire_later_ch
 from research.training.checkpoint.save import save_checkpoint
 from research.training.digests import digests
 from research.training.loop import train
+from tests.builders.hostile import Trap
 from tests.research.conftest import StartRun
 
 
@@ -74,16 +74,6 @@ def test_file_that_is_cut_is_named(start_run: StartRun, file: str) -> None:
     (checkpoint / file).write_bytes((checkpoint / file).read_bytes()[:-100])
     with pytest.raises(CheckpointError, match=f"{checkpoint}"):
         start_run([Counts()], resume=checkpoint)
-
-
-class Trap:
-    """Touches a file when it is read with pickle."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> tuple[Callable[[Path], None], tuple[Path]]:
-        return Path.touch, (self.path,)
 
 
 @pytest.mark.parametrize("file", ["optimizer.pt", "hooks-0.pt", "random-0.pt"])

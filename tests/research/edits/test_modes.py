@@ -16,6 +16,7 @@ from research.training.checkpoint.save import save_checkpoint
 from research.training.loop import train
 from research.training.run import TrainingRun
 from tests.research.conftest import StartRun, use_scaler
+from tests.shipped import shipped
 
 TIMELINE: list[dict[str, Any]] = [
     {"at": "0%", "freeze": "encoder"},
@@ -40,7 +41,9 @@ class Rates(Hook):
         self.skipped.append(run.last_step.skipped)
 
 
-@pytest.mark.parametrize(("schedule", "interval"), [*((name, "step") for name in SCHEDULES), ("linear", "epoch")])
+@pytest.mark.parametrize(
+    ("schedule", "interval"), [*((name, "step") for name in shipped(SCHEDULES)), ("linear", "epoch")]
+)
 def test_rates_follow_the_schedule_through_edits(start_run: StartRun, schedule: str, interval: str) -> None:
     settings = {"schedule": schedule, "schedule_interval": interval, "max_steps": 12, "warmup": "2st"}
     plain, edited = Rates(), Rates()

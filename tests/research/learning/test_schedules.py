@@ -15,8 +15,9 @@ from research.learning.schedules import SCHEDULES, Schedule
 from research.settings.config import Choice, RunConfig
 from research.settings.options import resolve_options
 from research.settings.registries import GIVEN_BY_CALLER
+from tests.shipped import shipped
 
-UNCONDITIONAL = [name for name in SCHEDULES if name != "plateau"]
+UNCONDITIONAL = [name for name in shipped(SCHEDULES) if name != "plateau"]
 
 
 def factors(name: str, warmup: int, total: int, **options: object) -> list[float]:
@@ -28,7 +29,7 @@ def factors(name: str, warmup: int, total: int, **options: object) -> list[float
     return found
 
 
-@pytest.mark.parametrize("name", list(SCHEDULES))
+@pytest.mark.parametrize("name", shipped(SCHEDULES))
 @pytest.mark.parametrize(
     ("warmup", "total"), [(0, 1), (1, 1), (0, 2), (1, 2), (2, 2), (0, 10), (1, 10), (10, 10), (10, 100)]
 )

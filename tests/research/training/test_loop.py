@@ -15,16 +15,16 @@ from research.training.nonfinite import NonFiniteError
 from tests.research.conftest import StartRun
 
 
-@pytest.mark.parametrize("micro_batch_size", [1, 3, 5])
-def test_micro_batches_change_no_gradient(start_run: StartRun, micro_batch_size: int) -> None:
+def test_micro_batches_change_no_gradient(start_run: StartRun) -> None:
     steps: list[StepMetrics] = []
-    for size in (8, micro_batch_size):
+    for size in (8, 1, 3):
         run = start_run(max_steps=1, optimizer="sgd", lr=1e-9, head_lr=1e-9, micro_batch_size=size)
         train(run)
         assert run.last_step is not None
         steps.append(run.last_step)
-    assert steps[1].loss == pytest.approx(steps[0].loss, rel=1e-5)
-    assert steps[1].gradient_norm == pytest.approx(steps[0].gradient_norm, rel=1e-4)
+    for other in steps[1:]:
+        assert other.loss == pytest.approx(steps[0].loss, rel=1e-5)
+        assert other.gradient_norm == pytest.approx(steps[0].gradient_norm, rel=1e-4)
     assert (steps[0].num_examples, steps[0].skipped) == (8, False)
 
 

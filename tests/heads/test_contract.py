@@ -61,7 +61,7 @@ def variant(request: pytest.FixtureRequest) -> Variant:
     return request.param
 
 
-@pytest.fixture(params=list(HEADS))
+@pytest.fixture(params=shipped(HEADS))
 def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 

@@ -20,7 +20,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from heads import HEADS
-from research import Hook, RunConfig
+from research import Hook, RunConfig, run_experiment
 from research.features import encoding
 from research.model.encoder_with_head import EncoderWithHead
 from research.training.api import Run
@@ -30,7 +30,7 @@ from tests.builders.run_files import lines_of, without_times
 from tests.conftest import ROOT, WORDS, Launch, Start, Started
 from tests.integration.conftest import Disk
 from tests.launched.cached_by_processes import Losses
-from tests.launched.runs_in_process import read_by_rank, ready_run, run_without_report, train_and_end
+from tests.launched.runs_in_process import read_by_rank, ready_run, train_and_end
 from tests.shipped import shipped
 
 SPLITS = ["train", "validation", "test"]
@@ -79,7 +79,7 @@ def train(tiny_encoder: Path, tiny_reviews: Path, features_dir: Path) -> Train:
 
     def run(directory: Path, *hooks: Hook, **changed: Any) -> dict[str, Any]:
         settings = {"encoder": str(tiny_encoder), "data": str(tiny_reviews), **SETTINGS, **changed}
-        return run_without_report(RunConfig(**settings, output_dir=str(directory)), hooks)
+        return run_experiment(RunConfig(**settings, output_dir=str(directory)), hooks=hooks)
 
     return run
 
@@ -460,7 +460,7 @@ def test_fork_without_changes_ends_with_its_parents_bits(train: Train, tmp_path:
 # What happens to the store.
 
 
-def test_damaged_store_is_reported_and_computed_anew(
+def test_damaged_store_is_reported_and_computed_again(
     train: Train,
     features_dir: Path,
     tmp_path: Path,

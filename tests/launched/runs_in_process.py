@@ -11,13 +11,9 @@ from typing import Any
 import torch
 
 from research import Hook, RunConfig
-from research.records.results import write_config
-from research.records.run_directory import make_directory, run_directory
-from research.runner.experiment import find_start, finish
 from research.runner.resolve import resolve
 from research.runner.set_up import set_up
 from research.training.accelerator import create_accelerator, end_run
-from research.training.checkpoint.kept_files import bring_back_files
 from research.training.loop import train
 from research.training.run import TrainingRun
 
@@ -57,23 +53,6 @@ def train_and_end(run: TrainingRun) -> None:
         train(run)
     finally:
         end_run(run.accelerator)
-
-
-def run_without_report(config: RunConfig, hooks: Sequence[Hook] = ()) -> dict[str, Any]:
-    """Make a run and return its result: `run_experiment` without the report, which takes longer than a short run."""
-    config = resolve(config)
-    directory = run_directory(config)
-    accelerator = create_accelerator(config, str(directory))
-    try:
-        run = set_up(config, directory, accelerator, find_start(config, directory), hooks)
-        make_directory(directory)
-        write_config(directory, run.config)
-        bring_back_files(run)
-        train(run)
-        result, _ = finish(run)
-        return result
-    finally:
-        end_run(accelerator)
 
 
 def write_by_rank(output: Path, found: Any) -> None:

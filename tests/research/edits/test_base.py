@@ -40,7 +40,7 @@ def test_edit_cannot_have_the_name_of_a_time(name: str) -> None:
     assert name not in EDITS
 
 
-def test_edit_is_harmless_if_it_says_so() -> None:
+def test_edit_is_harmless_if_it_is_declared_so() -> None:
     def mine(run: Editable) -> None:
         raise AssertionError
 

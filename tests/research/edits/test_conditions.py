@@ -76,7 +76,7 @@ def test_edit_waits_for_its_condition_also_after_a_resume(start_run: StartRun, c
     assert weights_sha256(resumed.encoder_with_head) == weights_sha256(whole.encoder_with_head)
 
 
-def test_condition_on_the_loss_begins_anew_with_another_objective(start_run: StartRun) -> None:
+def test_condition_on_the_loss_is_reset_by_another_objective(start_run: StartRun) -> None:
     settings = {"max_steps": 8, "evaluate_every": "1st", "lr": 1e-12, "head_lr": 1e-12}
     timeline = [{"at": "3st", "set_objective": "focal"}, {"when": "plateau(validation/loss, 3)", "freeze": "encoder"}]
     run = start_run(timeline=timeline, **settings)

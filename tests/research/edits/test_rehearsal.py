@@ -49,7 +49,7 @@ def test_conditions_are_rehearsed_together_and_with_what_is_planned_after_them(
         start_run(**settings, timeline=timeline)
 
 
-def test_rehearsal_of_a_repeated_edit_and_a_condition_takes_no_time_squared(
+def test_rehearsal_of_a_repeated_edit_and_a_condition_is_not_quadratic(
     start_run: StartRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     counted: list[str] = []

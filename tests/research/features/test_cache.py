@@ -1,4 +1,4 @@
-"""Hidden states are computed by one process at a time, found by the others, and built anew where they are damaged."""
+"""Hidden states are computed by one process at a time, found by the rest, and computed again if they are damaged."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_all_layers_are_not_taken_out_of_the_last(builder: Builder, tmp_path: Pa
 
 
 @pytest.mark.parametrize("layers", ["last", "all"])
-def test_damaged_entry_is_reported_and_built_anew(builder: Builder, tmp_path: Path, layers: Layers) -> None:
+def test_damaged_entry_is_reported_and_built_again(builder: Builder, tmp_path: Path, layers: Layers) -> None:
     builder.find_or_build(tmp_path / "before", layers)
     folder = (tmp_path / "before").rename(tmp_path / "now")  # this process has opened nothing there yet
     entry = folder / f"features-{KEY}-{layers}"

@@ -181,7 +181,7 @@ def test_edit_of_the_users_own_may_change_anything(decided: Decided, when: dict[
 
 
 @pytest.mark.parametrize("settings", [{"freeze": []}, {"freeze": ["encoder.layer"]}, {"peft": "lora"}])
-def test_encoder_that_trains_is_no_matter(decided: Decided, settings: dict[str, Any]) -> None:
+def test_encoder_that_trains_is_not_cached(decided: Decided, settings: dict[str, Any]) -> None:
     assert decided([], **settings) == Decision("the encoder trains", False, "last")
 
 

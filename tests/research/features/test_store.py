@@ -135,7 +135,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_damage_is_found_out(write: Write, places: Places, damage: str) -> None:
+def test_damage_is_detected(write: Write, places: Places, damage: str) -> None:
     folder = write(layers())
     change, message = DAMAGES[damage]
     change(folder)

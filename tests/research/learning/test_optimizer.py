@@ -35,7 +35,7 @@ def test_every_parameter_is_in_one_group_frozen_ones_included(family: str) -> No
     assert len(keys) == len(set(keys))
 
 
-def test_norms_and_biases_are_spared_from_weight_decay() -> None:
+def test_norms_and_biases_have_no_weight_decay() -> None:
     chosen = blocks()
     names = {id(parameter): name for _, parameters in chosen for name, parameter in parameters}
     for group in create_optimizer(chosen, RunConfig(weight_decay=0.1)).param_groups:
@@ -55,5 +55,5 @@ def test_apply_schedule_multiplies_every_base_rate() -> None:
     )
 
 
-def test_sgd_is_to_be_had() -> None:
+def test_optimizer_may_be_sgd() -> None:
     assert isinstance(create_optimizer(blocks(), RunConfig(optimizer="sgd")), torch.optim.SGD)

@@ -65,7 +65,7 @@ def test_schedule_is_the_librarys_own(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", UNCONDITIONAL)
-def test_schedule_goes_on_where_it_was(name: str) -> None:
+def test_schedule_resumes_from_its_state(name: str) -> None:
     whole = factors(name, 2, 12)
     cut = Schedule(Choice(name), num_warmup_steps=2, num_training_steps=12)
     for _ in range(5):

@@ -28,6 +28,7 @@ from research.model.encoders import (
     minilm,
     packaged_folder,
 )
+from tests.builders.hostile import Trap
 from tests.research.conftest import StartRun
 from tests.research.model.tiny_encoders import FAMILY_NAMES, tiny_batch, tiny_config, tiny_model
 
@@ -205,14 +206,6 @@ def test_load_tokenizer_refuses_a_damaged_one(folder: Path) -> None:
     (folder / "tokenizer.json").write_text("{}")
     with pytest.raises(ValueError, match=rf"tokenizer .*{re.escape(str(folder))}"):
         load_tokenizer(str(folder))
-
-
-class Trap:
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> tuple[Callable[[Path], None], tuple[Path]]:
-        return Path.touch, (self.path,)
 
 
 def test_load_encoder_unpickles_nothing(folder: Path) -> None:

@@ -89,7 +89,7 @@ def test_parts_of_the_encoder_make_the_whole(family: str) -> None:
 
 
 @pytest.mark.parametrize("family", FAMILY_NAMES)
-def test_modules_of_a_selector_hold_its_parameters_and_no_others(family: str) -> None:
+def test_modules_of_a_selector_hold_exactly_its_parameters(family: str) -> None:
     model = tiny_model(family)
     selectors = ["encoder.embeddings", "encoder.layer", "head", *(["encoder.rest"] if family in REST else [])]
     for selector in selectors:
@@ -148,7 +148,7 @@ def test_selector_that_means_nothing_is_an_error_with_near_names(selector: str, 
 
 
 @pytest.mark.parametrize("family", FAMILY_NAMES)
-def test_shortest_selectors_of_parameters_stand_for_them_and_no_others(family: str) -> None:
+def test_shortest_selectors_stand_for_exactly_these_parameters(family: str) -> None:
     model = tiny_model(family)
     layers = "encoder.layer" if family in SHARES_LAYERS else "encoder.layer[-1]"
     of_layer, of_embeddings = (list(select_parameters(model, each)) for each in (layers, "encoder.embeddings"))

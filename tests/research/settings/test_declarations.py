@@ -1,4 +1,4 @@
-"""Every setting declares itself, and each means on resume, in forks and in studies what this table says."""
+"""Every setting declares itself; the tables list what each means on resume, in forks and in studies."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 COUNTING = "with open('runs.txt', 'a') as file:\n    file.write('.')\n"
 
 
-def test_file_is_imported_once_and_anew_under_another_path(place: Path) -> None:
+def test_file_is_imported_once_and_again_from_another_path(place: Path) -> None:
     for name in ("mine.py", "other/mine.py"):
         (place / name).parent.mkdir(exist_ok=True)
         (place / name).write_text(COUNTING)

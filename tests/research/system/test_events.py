@@ -36,10 +36,10 @@ def test_messages_inside_are_events_with_their_kind(tmp_path: Path) -> None:
     assert last_event(path, ERROR) is None
 
 
-def test_study_hears_messages_and_the_error_that_ends_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_study_receives_messages_and_the_error_that_ends_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "events.jsonl"
     with writing_for_study():
-        logger.info("of nobody's interest")
+        logger.info("not for a study")
     assert not path.exists()
     monkeypatch.setenv(PLACE, str(path))
     with writing_for_study():
@@ -51,7 +51,7 @@ def test_study_hears_messages_and_the_error_that_ends_a_run(tmp_path: Path, monk
 def test_only_the_main_process_reports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RANK", "1")
     with writing_to(tmp_path / "events.jsonl"):
-        logger.info("heard twice otherwise")
+        logger.info("printed twice otherwise")
     assert not (tmp_path / "events.jsonl").exists()
 
 

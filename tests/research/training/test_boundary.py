@@ -214,7 +214,7 @@ def test_conditional_edit_is_applied_where_it_can_be(start_run: StartRun) -> Non
     ]
 
 
-def test_conflict_ends_the_run_if_the_entry_says_so(start_run: StartRun) -> None:
+def test_conflict_ends_the_run_if_the_entry_asks_for_it(start_run: StartRun) -> None:
     timeline = [*PLANNED, {**WAITING, "on_conflict": "error"}]
     with pytest.raises(EditError, match="add_lora"):
         train(start_run(max_steps=8, evaluate_every="3st", timeline=timeline))

@@ -3,23 +3,48 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
+import pytest
 from transformers import AutoTokenizer
 
 from research.model.encoder_with_head import EncoderWithHead
+from research.model.encoders import load_tokenizer
 from research.records.results import weights_sha256
+from research.system.durable import StorageError
 from research.training.model_files import save_model
-from tests.research.conftest import StartRun
+from tests.research.model.tiny_encoders import tiny_model
 
 
-def test_saved_model_is_complete_and_replaces_an_older_one(start_run: StartRun, tmp_path: Path) -> None:
-    run = start_run()
+def test_saved_model_is_complete_and_replaces_an_older_one(tiny_encoder: Path, tmp_path: Path) -> None:
+    model, tokenizer = tiny_model("bert"), load_tokenizer(str(tiny_encoder))
+    model.config.max_input_length = 24
     for _ in range(2):
-        run.encoder_with_head.get_parameter("head.out.bias").data.add_(1)
-        save_model(run.encoder_with_head, run.tokenizer, tmp_path / "model")
-    assert [path.name for path in tmp_path.iterdir() if path.name.startswith((".", "model"))] == ["model"]
-    saved = EncoderWithHead.from_pretrained(tmp_path / "model")
-    assert weights_sha256(saved) == weights_sha256(run.encoder_with_head)
-    assert AutoTokenizer.from_pretrained(tmp_path / "model").model_max_length == 32
-    assert json.loads((tmp_path / "model" / "config.json").read_text())["max_input_length"] == 32
+        (tmp_path / ".model.writing").mkdir()  # of a kill
+        (tmp_path / ".model.writing" / "stale.txt").touch()
+        model.get_parameter("head.out.bias").data.add_(1)
+        save_model(model, tokenizer, tmp_path / "model")
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+    assert not (tmp_path / "model" / "stale.txt").exists()
+    assert weights_sha256(EncoderWithHead.from_pretrained(tmp_path / "model")) == weights_sha256(model)
+    assert AutoTokenizer.from_pretrained(tmp_path / "model").model_max_length == 24
+    assert json.loads((tmp_path / "model" / "config.json").read_text())["max_input_length"] == 24
+
+
+def test_disk_that_fails_leaves_the_older_model(
+    tiny_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, tokenizer = tiny_model("bert"), load_tokenizer(str(tiny_encoder))
+    save_model(model, tokenizer, tmp_path / "model")
+    before = weights_sha256(model)
+
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    model.get_parameter("head.out.bias").data.add_(1)
+    with pytest.raises(StorageError, match=rf"{tmp_path}/model: .*No space left on device"):
+        save_model(model, tokenizer, tmp_path / "model")
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+    assert weights_sha256(EncoderWithHead.from_pretrained(tmp_path / "model")) == before

@@ -1,4 +1,4 @@
-"""What lies around the model, and the parameters it was made for."""
+"""Wrappers of the model, and the parameters that they were made for."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_wrapped_model_computes_in_the_precision_asked_for(accelerator: Accelera
     assert (wrapped.is_compiled, reduced_sizes(wrapped.module)) == (False, None)
 
 
-def test_wrappers_are_made_anew_for_what_trains_now(accelerator: Accelerator) -> None:
+def test_wrappers_are_made_again_for_what_trains_now(accelerator: Accelerator) -> None:
     model = tiny_model("bert").eval()
     before = wrap(accelerator, model, None)
     expected = before.module(**tiny_batch()).logits

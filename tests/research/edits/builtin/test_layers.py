@@ -1,4 +1,4 @@
-"""Layers begin anew, or are taken out."""
+"""Layers are initialised again, or taken out."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Normalizing(Head):
 register_head("normalizing")(Normalizing)
 
 
-def test_reinitialize_begins_buffers_anew_with_their_module(editing: Editing) -> None:
+def test_reinitialize_resets_the_buffers_of_a_whole_module(editing: Editing) -> None:
     def counts(**edits: str) -> tuple[float, float]:
         run = editing("bert", "normalizing")
         head = run.encoder_with_head.head

@@ -12,7 +12,7 @@ from research.training.checkpoint.find import CheckpointError, list_checkpoints,
 
 def test_refusal_lists_the_differences_and_names_the_fork() -> None:
     checkpoint = Path("runs/a/checkpoints/step-00000400")
-    with pytest.raises(CheckpointError, match=r"other settings: seed was 0, now 1; lr .*--fork runs/a@step-400\."):
+    with pytest.raises(CheckpointError, match=r"step-00000400 .*seed was 0, now 1; lr .*--fork runs/a@step-400\."):
         refuse(checkpoint, ["seed was 0, now 1", "lr was 1, now 2"], is_fork=False)
     refuse(checkpoint, [], is_fork=False)
 

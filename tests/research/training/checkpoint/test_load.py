@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import pickle
+from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from research import Hook
 from research.training.checkpoint.find import CheckpointError
@@ -13,6 +14,7 @@ from research.training.checkpoint.load import refuse_short_fork, retire_later_ch
 from research.training.checkpoint.save import save_checkpoint
 from research.training.digests import digests
 from research.training.loop import train
+from tests.builders.hostile import Trap
 from tests.research.conftest import StartRun
 
 
@@ -41,6 +43,7 @@ def test_loaded_run_has_every_part_of_the_saved_one(start_run: StartRun) -> None
     run = start_run(hooks, max_steps=2)
     train(run)
     hooks[1].count = 7
+    torch.rand(3)
     checkpoint = save_checkpoint(run, keep=1)
     expected = digests(run)
     taken = [Counts(), Counts()]
@@ -65,15 +68,23 @@ def test_other_settings_and_hooks_are_refused(start_run: StartRun) -> None:
     start_run([Counts(), Hook()], resume=checkpoint)  # which has no state
 
 
-@pytest.mark.parametrize(
-    ("file", "content"), [("optimizer.pt", b""), ("hooks-0.pt", pickle.dumps(Counts)), ("model.safetensors", b"")]
-)
-def test_file_that_cannot_be_read_is_named_and_runs_nothing(start_run: StartRun, file: str, content: bytes) -> None:
-    run = start_run([Counts()])
-    checkpoint = save_checkpoint(run, keep=1)
-    (checkpoint / file).write_bytes(content)
+@pytest.mark.parametrize("file", ["optimizer.pt", "hooks-0.pt", "random-0.pt", "model.safetensors"])
+def test_file_that_is_cut_is_named(start_run: StartRun, file: str) -> None:
+    checkpoint = save_checkpoint(start_run([Counts()]), keep=1)
+    (checkpoint / file).write_bytes((checkpoint / file).read_bytes()[:-100])
     with pytest.raises(CheckpointError, match=f"{checkpoint}"):
         start_run([Counts()], resume=checkpoint)
+
+
+@pytest.mark.parametrize("file", ["optimizer.pt", "hooks-0.pt", "random-0.pt"])
+def test_file_that_would_run_code_is_refused(start_run: StartRun, tmp_path: Path, file: str) -> None:
+    checkpoint = save_checkpoint(start_run([Counts()]), keep=1)
+    torch.save([Trap(tmp_path / "sprung")], checkpoint / file)
+    with pytest.raises(CheckpointError, match=f"{checkpoint / file}"):
+        start_run([Counts()], resume=checkpoint)
+    assert not (tmp_path / "sprung").exists()
+    torch.load(checkpoint / file, weights_only=False)
+    assert (tmp_path / "sprung").exists()  # the trap is a real one
 
 
 def test_later_checkpoints_are_deleted(start_run: StartRun) -> None:

@@ -14,8 +14,8 @@ from research.training.hook import Hook, register_hook
 class Hold(Hook):
     """Wait in a step, and in evaluations of the test split, where the environment's HOLD asks for it.
 
-    HOLD is a folder; a file `held-<process>` in it says that the process with the id inside waits, a file `go` ends the
-    waiting for good.
+    HOLD is a folder; a file `held-<process>` in it says that the process with the id inside waits. A file `go` ends the
+    waiting of all for good, a file `go-<id>` that of the process with this id.
 
     Args:
         step: step after which to wait; 0 is the evaluation of the test split.
@@ -42,6 +42,6 @@ class Hold(Hook):
         held.with_suffix(".writing").write_text(str(os.getpid()))
         held.with_suffix(".writing").rename(held)
         end = time.monotonic() + 1800  # a guard against hanging
-        while not (folder / "go").exists():
+        while not (folder / "go").exists() and not (folder / f"go-{os.getpid()}").exists():
             assert time.monotonic() < end, "nobody let this run go on"
             time.sleep(0.01)

@@ -16,12 +16,15 @@ from typing import Any
 
 import psutil
 import pytest
+from jaxtyping import install_import_hook
 
 from tests.forked import MEMBERS, Forked, can_fork
 from tests.limits import HANG_LIMIT
 
 ROOT = Path(__file__).parent.parent
 Launch = Callable[..., "subprocess.CompletedProcess[str]"]
+hook = install_import_hook("heads", "beartype.beartype")
+"""Shapes in the heads' annotations are checked at run time in all tests, whichever of them imports the heads first."""
 
 
 def pytest_configure() -> None:

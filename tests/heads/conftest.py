@@ -1,12 +1,9 @@
-"""Shapes in the heads' annotations are checked at run time in all of these tests."""
+"""Heads are computed on one thread."""
 
 from collections.abc import Iterator
 
 import pytest
 import torch
-from jaxtyping import install_import_hook
-
-hook = install_import_hook("heads", "beartype.beartype")
 
 
 @pytest.fixture(scope="package", autouse=True)

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from research.data.prepare.cleaning import register_cleaning
-    from research.data.sources.base import DataSource, FileSource, register_data
+    from research.data.sources.base import DataSource, FileSource, NamedSource, PathSource, register_data
     from research.edits.base import register_edit
     from research.learning.objectives import register_objective
     from research.learning.schedules import register_schedule
     from research.model.encoder_with_head import EncoderWithHead, EncoderWithHeadConfig
     from research.runner.experiment import run_experiment
     from research.settings.config import RunConfig
+    from research.tasks.base import Task, register_task
     from research.training.hook import Hook, register_hook
 
 __all__ = [
@@ -25,13 +26,17 @@ __all__ = [
     "EncoderWithHeadConfig",
     "FileSource",
     "Hook",
+    "NamedSource",
+    "PathSource",
     "RunConfig",
+    "Task",
     "register_cleaning",
     "register_data",
     "register_edit",
     "register_hook",
     "register_objective",
     "register_schedule",
+    "register_task",
     "run_experiment",
 ]
 
@@ -41,13 +46,17 @@ _MODULES = {
     "EncoderWithHead": "research.model.encoder_with_head",
     "EncoderWithHeadConfig": "research.model.encoder_with_head",
     "Hook": "research.training.hook",
+    "NamedSource": "research.data.sources.base",
+    "PathSource": "research.data.sources.base",
     "RunConfig": "research.settings.config",
+    "Task": "research.tasks.base",
     "register_cleaning": "research.data.prepare.cleaning",
     "register_data": "research.data.sources.base",
     "register_edit": "research.edits.base",
     "register_hook": "research.training.hook",
     "register_objective": "research.learning.objectives",
     "register_schedule": "research.learning.schedules",
+    "register_task": "research.tasks.base",
     "run_experiment": "research.runner.experiment",
 }
 

@@ -12,7 +12,7 @@ from research.settings.config import SETTING_GROUPS
 from research.settings.declarations import Declaration, Effect, declarations, setting
 from research.settings.value_types import alternatives
 
-Listing = Literal["heads", "hooks", "edits", "schedules", "objectives", "cleaning", "data", "encoders"]
+Listing = Literal["heads", "hooks", "edits", "schedules", "objectives", "cleaning", "data", "tasks", "encoders"]
 
 
 @dataclass(frozen=True, kw_only=True)

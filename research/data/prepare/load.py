@@ -19,7 +19,7 @@ from research.data.sources.reading import describe, printable_errors, reading
 from research.data.sources.split_names import SPLIT_NAMES
 from research.data.sources.text_format import TextFormat
 from research.settings.config import DataSettings
-from research.settings.declarations import Stage, declarations
+from research.settings.declarations import Stage, check_bounds, declarations
 from research.system.messages import WARNING, logger
 from research.system.plain_text import for_message
 from research.system.user_code import hash_user_code
@@ -141,12 +141,10 @@ def open_dataset(path: Path, fingerprint: str) -> Dataset:
 def _check(settings: DataSettings) -> None:
     if settings.task is not None and settings.task not in TASKS:
         raise UnknownNameError(describe_unknown("task", settings.task, TASKS))
-    for name in SPLIT_NAMES:
-        limit = getattr(settings, f"limit_{name}")
-        if limit is not None and limit < 1:
-            raise ValueError(f"limit_{name} must be at least 1; got {limit}.")
+    for name, declared in declarations(DataSettings).items():
+        check_bounds(name, getattr(settings, name), declared)
     shares = (settings.validation_share, settings.test_share)
-    if not all(0 <= share < 1 for share in shares) or sum(shares) >= 1:
+    if sum(shares) >= 1:
         raise ValueError(f"validation_share and test_share must leave something to train on; got {shares}.")
 
 

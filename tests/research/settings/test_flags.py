@@ -9,7 +9,16 @@ import pytest
 
 from research.settings.config import SETTING_GROUPS, RunConfig
 from research.settings.declarations import Effect
-from research.settings.flags import CHOICES, LOOKING, LookingSettings, declaration_of, names_where, setting_types
+from research.settings.flags import (
+    CHOICES,
+    LOOKING,
+    Listing,
+    LookingSettings,
+    declaration_of,
+    names_where,
+    setting_types,
+)
+from research.settings.registries import REGISTRIES
 
 
 def test_every_flag_has_one_type_in_the_order_of_help() -> None:
@@ -22,6 +31,10 @@ def test_every_flag_has_one_type_in_the_order_of_help() -> None:
 def test_flags_that_no_recipe_has_only_look() -> None:
     assert LOOKING == ("dry_run", "print_config", "list", "traceback")
     assert {declaration_of(name).effect for name in LOOKING} == {Effect.INVOCATION}
+
+
+def test_every_registry_can_be_listed() -> None:
+    assert {*typing.get_args(Listing)} == REGISTRIES.keys() - {"pefts"}  # of which there is one, named by --peft's help
 
 
 def test_choices_are_names_with_options() -> None:

@@ -26,7 +26,8 @@ def test_names_from_files_are_shown_on_one_line(load: Loader, write_csv: WriteCs
     ("settings", "message"),
     [
         ({"bad_rows": "ignore"}, "bad_rows .*'error' .*'skip'.*'ignore'"),
-        ({"limit_train": 0}, "limit_train .* 1; got 0"),
+        ({"limit_train": 0}, "limit_train above 0, got 0"),
+        ({"test_share": 1.0}, r"test_share .* below 1, got 1\.0"),
         ({"validation_share": 0.6, "test_share": 0.4}, r"validation_share .*test_share .*0\.6, 0\.4"),
         ({"task": "regresion"}, "'regresion'.*'regression'"),
     ],

@@ -144,11 +144,18 @@ def versions() -> dict[str, str]:
 
 
 def git_commit() -> str | None:
-    """Return the commit of the code that runs, marked when files differ from it; None outside a repository."""
+    """Return the commit of the code that runs, marked when files differ from it; None outside its repository.
+
+    An environment that lies in another project's repository is not part of that repository.
+    """
     here = Path(__file__).parent
-    commands = (["git", "rev-parse", "HEAD"], ["git", "status", "--porcelain", "--untracked-files=no"])
+    commands = (
+        ["git", "ls-files", "--error-unmatch", Path(__file__).name],
+        ["git", "rev-parse", "HEAD"],
+        ["git", "status", "--porcelain", "--untracked-files=no"],
+    )
     try:
-        commit, changes = (
+        _, commit, changes = (
             subprocess.run(command, cwd=here, capture_output=True, text=True, check=True).stdout.strip()
             for command in commands
         )

@@ -25,7 +25,7 @@ from accelerate.utils import (
 from research.settings.config import RunConfig
 from research.system.durable import reporting_failure
 from research.system.launcher import is_on, launched_precision, num_launched, read_request
-from research.system.rounds import join_processes, num_earlier_rounds
+from research.training.rounds import join_processes, num_earlier_rounds
 
 REPLICATED = {kind for kind in DistributedType if kind.value == "NO" or kind.value.startswith("MULTI_")}
 """Kinds of launch in which every process holds the whole model."""

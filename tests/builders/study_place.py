@@ -6,14 +6,12 @@ import json
 import os
 import signal
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from research.studies.storage.study import Entry, Study, local_address
 from tests.conftest import ROOT, Started, run_to_the_end
-from tests.limits import HANG_LIMIT
+from tests.limits import wait_until
 
 PLUGIN = """
 import time
@@ -77,16 +75,10 @@ class Place:
         path = self.folder / name
         return sorted(path.read_text().splitlines()) if path.exists() else []
 
-    def wait_for(self, condition: Callable[[], bool], what: str) -> None:
-        end = time.monotonic() + HANG_LIMIT
-        while not condition():
-            assert time.monotonic() < end, f"no {what}"
-            time.sleep(0.05)
-
     def wait_until_heard(self, number: signal.Signals) -> None:
         """Wait until a trial has a signal: before its step ends, so that it stops after that one."""
         logs = self.folder / "runs/s/logs"
-        self.wait_for(lambda: any(f"{number.name}:" in path.read_text() for path in logs.glob("*.txt")), number.name)
+        wait_until(lambda: any(f"{number.name}:" in path.read_text() for path in logs.glob("*.txt")), number.name)
 
     def results(self) -> dict[str, dict[str, Any]]:
         return {

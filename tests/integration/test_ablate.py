@@ -15,6 +15,7 @@ from research.studies.storage.study import Study, local_address
 from research.system.processes import is_alive
 from tests.builders.study_place import Place
 from tests.conftest import Launch, run_to_the_end
+from tests.limits import wait_until
 
 
 def test_trials_that_train_heads_share_a_process_and_are_what_they_are_alone(place: Place, launch: Launch) -> None:
@@ -63,11 +64,11 @@ def test_killed_trial_resumes_where_it_was(place: Place, victim: str) -> None:
     (place.folder / "hold.txt").touch()
     arguments = ["--plugin", "held.py", "--hook", "held", "--seeds", "0,1", "--save_every", "1st"]
     main = place.start(*arguments)
-    place.wait_for(lambda: any(place.folder.glob("held-*-0.txt")), "step that is held")
+    wait_until(lambda: any(place.folder.glob("held-*-0.txt")), "step that is held")
     supervisor, worker, run = (process for process, _ in main.forked())
     for process in {"worker": [worker], "run": [run], "all": [supervisor, worker, run]}[victim]:
         process.kill()
-    place.wait_for(lambda: not is_alive(worker.pid) or victim == "run", "end of the worker")  # before its run goes on
+    wait_until(lambda: not is_alive(worker.pid) or victim == "run", "end of the worker")  # before its run goes on
     (place.folder / "hold.txt").unlink()
     if victim == "all":
         main.end()
@@ -84,7 +85,7 @@ def test_interrupt_leaves_everything_resumable(place: Place) -> None:
     (place.folder / "hold.txt").touch()
     arguments = ["--plugin", "held.py", "--hook", "held", "--seeds", "0,1"]
     main = place.start(*arguments)
-    place.wait_for(lambda: any(place.folder.glob("held-*-0.txt")), "step that is held")
+    wait_until(lambda: any(place.folder.glob("held-*-0.txt")), "step that is held")
     main.process.send_signal(signal.SIGINT)
     place.wait_until_heard(signal.SIGINT)
     (place.folder / "hold.txt").unlink()
@@ -153,7 +154,7 @@ def test_workers_split_the_visible_gpus(place: Place) -> None:
         *("--plugin", "held.py", "--hook", "held", "--seeds", "0,1", "--workers", "2"),
         *("--accelerate_config", "launcher.yaml"),
     )
-    place.wait_for(lambda: len(list(place.folder.glob("held-*.txt"))) == 2 or main.process.poll() is not None, "trials")
+    wait_until(lambda: len(list(place.folder.glob("held-*.txt"))) == 2 or main.process.poll() is not None, "trials")
     (place.folder / "hold.txt").unlink()
     assert main.end() == 0, main.printed()
     assert sorted(entry.attributes["devices"] for entry in place.entries()) == ["4", "MIG-a"]

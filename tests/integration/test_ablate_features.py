@@ -15,6 +15,7 @@ from research.system.processes import is_alive
 from tests.builders.study_place import Place
 from tests.conftest import ROOT
 from tests.integration.conftest import Disk
+from tests.limits import wait_until
 
 FROZEN = ["--freeze", "encoder", "--epochs", "2", "--evaluation_batch_size", "5"]
 SPLITS = ["test", "train", "validation"]
@@ -75,8 +76,8 @@ def test_two_workers_that_want_the_same_features_compute_them_once(place: Place,
     plugin = ROOT / "tests" / "plugins" / "hold_encoding.py"
     main = place.start("--heads", "linear,mean", "--seeds", "0,1", "--workers", "2", "--plugin", plugin, *FROZEN)
     logs = place.folder / "runs/s/logs"
-    place.wait_for(lambda: any(hold.iterdir()), "encoding")
-    place.wait_for(
+    wait_until(lambda: any(hold.iterdir()), "encoding")
+    wait_until(
         lambda: any("Waiting for another process" in path.read_text() for path in logs.glob("*.txt")), "second worker"
     )
     (hold / "go").touch()
@@ -136,7 +137,7 @@ def test_trials_that_share_a_process_survive_its_end(place: Place, cache: Path, 
     (place.folder / "hold.txt").touch()
     arguments = ["--plugin", "head.py", "--heads", "held", "--seeds", "0,1", *FROZEN]
     main = place.start(*arguments)
-    place.wait_for((place.folder / "held.txt").exists, "step that is held")
+    wait_until((place.folder / "held.txt").exists, "step that is held")
     supervisor, worker = (process for process, _ in main.forked())
     if how == "interrupted":
         main.process.send_signal(signal.SIGINT)
@@ -144,7 +145,7 @@ def test_trials_that_share_a_process_survive_its_end(place: Place, cache: Path, 
     else:
         for process in [worker] if how == "worker killed" else [supervisor, worker]:
             process.kill()
-        place.wait_for(lambda: not is_alive(worker.pid), "end of the worker")
+        wait_until(lambda: not is_alive(worker.pid), "end of the worker")
     (place.folder / "hold.txt").unlink()
     if how == "worker killed":
         assert main.end() == 0, main.printed()

@@ -24,8 +24,8 @@ from research import Hook, RunConfig, run_experiment
 from research.features import encoding
 from research.model.encoder_with_head import EncoderWithHead
 from research.training.api import Run
-from research.training.digests import digests
 from research.training.run import TrainingRun
+from tests.builders.digests import Digests
 from tests.builders.run_files import lines_of, without_times
 from tests.conftest import ROOT, WORDS, Launch, Start, Started
 from tests.integration.conftest import Disk
@@ -366,17 +366,6 @@ def test_swapped_heads_read_what_they_want(train: Train, tmp_path: Path) -> None
 
 
 # Checkpoints.
-
-
-class Digests(Hook):
-    """Keeps hashes of everything after each step."""
-
-    def __init__(self) -> None:
-        self.found: dict[int, dict[str, str]] = {}
-
-    def end_of_step(self, run: Run) -> None:
-        assert isinstance(run, TrainingRun)
-        self.found[run.clock.step] = digests(run)
 
 
 @pytest.mark.parametrize("what", ["kept", "deleted", "given up"])

@@ -14,9 +14,8 @@ from research import Hook, RunConfig, run_experiment
 from research.edits.base import EDITS
 from research.learning.schedules import SCHEDULES
 from research.training.api import Run
-from research.training.digests import digests
 from research.training.hook import HOOKS
-from research.training.run import TrainingRun
+from tests.builders.digests import Digests
 from tests.builders.run_files import lines_of, without_times
 from tests.shipped import shipped
 
@@ -58,17 +57,6 @@ CASES = {
 def test_every_hook_and_edit_has_a_case() -> None:
     assert shipped(HOOKS) == sorted(HOOK_CASES)
     assert shipped(EDITS) == sorted(EDIT_CASES)
-
-
-class Digests(Hook):
-    """Keeps hashes of everything after each step."""
-
-    def __init__(self) -> None:
-        self.found: dict[int, dict[str, str]] = {}
-
-    def end_of_step(self, run: Run) -> None:
-        assert isinstance(run, TrainingRun)
-        self.found[run.clock.step] = digests(run)
 
 
 @pytest.mark.parametrize(

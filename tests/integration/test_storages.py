@@ -12,9 +12,8 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,7 @@ from optuna.trial import TrialState
 
 from research.studies.grid import StudySpec, expand
 from research.studies.storage.study import Study, local_address
-from tests.limits import HANG_LIMIT
+from tests.limits import HANG_LIMIT, wait_until
 
 BINARIES = sorted(Path("/usr/lib/postgresql").glob("*/bin"))[-1:]
 INITDB = shutil.which("initdb") or next((str(folder / "initdb") for folder in BINARIES), None)
@@ -36,13 +35,6 @@ def free_port() -> int:
         listener.bind(("127.0.0.1", 0))
         port: int = listener.getsockname()[1]
         return port
-
-
-def wait_until(condition: Callable[[], bool], what: str) -> None:
-    end = time.monotonic() + HANG_LIMIT
-    while not condition():
-        assert time.monotonic() < end, f"no {what}"
-        time.sleep(0.05)
 
 
 def wait_until_heard(port: int, process: subprocess.Popen[bytes]) -> None:

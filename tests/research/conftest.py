@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 import torch
+from accelerate import Accelerator
 from accelerate.optimizer import AcceleratedOptimizer
+from accelerate.state import AcceleratorState
 
 from research import Hook, RunConfig
 from research.runner.resolve import resolve
@@ -44,6 +46,13 @@ def tiny_settings(
         "max_length": 32,
         "mixed_precision": "no",
     }
+
+
+@pytest.fixture(params=["no", "bf16"])
+def accelerator(request: pytest.FixtureRequest) -> Iterator[Accelerator]:
+    AcceleratorState._reset_state()
+    yield Accelerator(mixed_precision=request.param, cpu=True)
+    AcceleratorState._reset_state()
 
 
 @pytest.fixture

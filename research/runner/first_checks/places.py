@@ -50,16 +50,18 @@ def check_run_directory(config: RunConfig) -> None:
 
 
 def _check_data(data: str, *, may_have_others: bool) -> None:
+    word, *_ = data.split(":")
     if data in DEMO_DATA:
         find_package(DEMO_DATA[data])
-    elif not data.startswith("hub:") and not (may_have_others and _may_be_registered(data)):
+    elif word not in read_registry("data") and not (may_have_others and _may_be_registered(data)):
         _check_path("data", data)
 
 
 def _check_encoder(encoder: str, *, may_have_others: bool) -> None:
     registered = read_registry("encoders")
     if encoder in registered:
-        find_package(DEMO_ENCODERS[encoder])
+        if encoder in DEMO_ENCODERS:
+            find_package(DEMO_ENCODERS[encoder])
         return
     if must_be_path(encoder):
         _check_path("encoder", encoder)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -179,13 +177,6 @@ BY_OTHER_ROWS = [BatchStatistics, LessFirstRow, NotOneRow]
 
 for each in (*SENSITIVE, *BY_OTHER_ROWS, Random, Right, Normalized, Unused):
     register_head(each.__name__)(each)
-
-
-@pytest.fixture(params=["no", "bf16"])
-def accelerator(request: pytest.FixtureRequest) -> Iterator[Accelerator]:
-    AcceleratorState._reset_state()
-    yield Accelerator(mixed_precision=request.param, cpu=True)
-    AcceleratorState._reset_state()
 
 
 def head_check(accelerator: Accelerator, encoder: Path, side: str, **settings: Any) -> HeadCheck:

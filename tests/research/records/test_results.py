@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ import torch
 from torch import nn
 
 from research.learning.predictions import Predictions
-from research.records.results import config_as_yaml, weights_sha256, write_predictions, write_result
+from research.records import results
+from research.records.results import config_as_yaml, git_commit, weights_sha256, write_predictions, write_result
 from research.settings.config import RunConfig
 from research.tasks.base import Task
 from research.tasks.multi_label import MultiLabel
@@ -105,3 +107,24 @@ def test_predictions_have_one_score_per_class(
             assert table[name] == values, name
         else:
             assert np.allclose(table[name], values), name
+
+
+def test_commit_is_that_of_the_repository_that_holds_the_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def git(*arguments: str) -> str:
+        who = ("-c", "user.name=a", "-c", "user.email=a@b", "-c", "commit.gpgsign=false")
+        done = subprocess.run(["git", *who, *arguments], cwd=tmp_path, check=True, capture_output=True, text=True)
+        return done.stdout.strip()
+
+    for name in ("project.py", "results.py"):
+        (tmp_path / name).touch()
+    monkeypatch.setattr(results, "__file__", str(tmp_path / "results.py"))
+    assert git_commit() is None
+    git("init")
+    git("add", "project.py")
+    git("commit", "-m", "a project around an environment")
+    assert git_commit() is None
+    git("add", "results.py")
+    git("commit", "-m", "the code itself")
+    assert git_commit() == git("rev-parse", "HEAD")
+    (tmp_path / "project.py").write_text("changed = True")
+    assert git_commit() == f"{git('rev-parse', 'HEAD')}-modified"

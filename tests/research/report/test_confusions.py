@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from research.report.confusions import most_confused
-from research.tasks.base import Task
 from research.tasks.single_label import SingleLabel
+from tests.research.report.labels import labels_task
 
 
 def test_most_confused_pairs_by_hand() -> None:
@@ -24,7 +24,3 @@ def test_label_that_training_never_saw_is_named_among_the_confusions() -> None:
     task = SingleLabel(("a", "b"), (1, 1), 2, unseen_labels=("new",))
     (found,) = most_confused(task, np.array([0, 2, 2]), np.array([0, 1, 1]))
     assert (found.label, found.predicted, found.num_rows, found.share) == ("new", "b", 2, 1.0)
-
-
-def labels_task(num_labels: int) -> Task:
-    return SingleLabel(tuple(f"label {index}" for index in range(num_labels)), (1,) * num_labels, num_labels)

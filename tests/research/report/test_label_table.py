@@ -6,8 +6,7 @@ import numpy as np
 
 from research.report.label_table import MOST_SHOWN, label_table
 from research.report.mistakes import Scored
-from research.tasks.base import Task
-from research.tasks.single_label import SingleLabel
+from tests.research.report.labels import labels_task
 
 
 def test_long_label_table_has_the_worst_labels_first() -> None:
@@ -27,7 +26,3 @@ def test_label_table_shows_no_more_than_a_browser_takes() -> None:
     labels = np.arange(2 * MOST_SHOWN)
     table = label_table(labels_task(len(labels)), Scored(labels, labels, labels, labels))
     assert (len(table.labels), table.num_labels) == (MOST_SHOWN, 2 * MOST_SHOWN)
-
-
-def labels_task(num_labels: int) -> Task:
-    return SingleLabel(tuple(f"label {index}" for index in range(num_labels)), (1,) * num_labels, num_labels)

@@ -2,24 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-import pytest
 import torch
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState
 from torch import nn
 
 from research.model.parameters import trainable_parameters
 from research.training.wrapping import Wrapped, reduced_sizes, rewrap, wrap
 from tests.research.model.tiny_encoders import tiny_batch, tiny_model
-
-
-@pytest.fixture(params=["no", "bf16"])
-def accelerator(request: pytest.FixtureRequest) -> Iterator[Accelerator]:
-    AcceleratorState._reset_state()
-    yield Accelerator(mixed_precision=request.param, cpu=True)
-    AcceleratorState._reset_state()
 
 
 def test_wrapped_fits_while_the_same_parameters_train_in_the_same_order() -> None:

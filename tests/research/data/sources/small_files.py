@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
@@ -21,4 +23,11 @@ def write_file(path: Path, rows: Sequence[tuple[str, str]]) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     content = pa.table(columns) if file_type.contents == "arrow" else Sheet(columns)
     path.write_bytes(file_type.write(content))
+    return path
+
+
+def write_table(path: Path, rows: Sequence[tuple[str, str]], **options: Any) -> Path:
+    """Write a table of text; options are those of `csv.writer`."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file, **options).writerows([("text", "label"), *rows])
     return path

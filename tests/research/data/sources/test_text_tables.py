@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -12,19 +11,14 @@ from research.data.sources.bad_rows import BadRowsError
 from tests.messages import in_order
 from tests.research.data.conftest import Loader, WriteCsv, reviews
 from tests.research.data.loaded_rows import rows_in, texts_in
+from tests.research.data.sources.small_files import write_table
 
 ROWS = [(f"review {row}; good | bad", f"label {row % 2}") for row in range(40)]
 
 
-def write(path: Path, rows: list[tuple[str, str]], **options: Any) -> Path:
-    with path.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file, **options).writerows([("text", "label"), *rows])
-    return path
-
-
 @pytest.mark.parametrize("separator", [";", "|"])
 def test_other_separators_are_found_and_reported(load: Loader, tmp_path: Path, separator: str) -> None:
-    splits = load(write(tmp_path / "reviews.csv", ROWS, delimiter=separator))
+    splits = load(write_table(tmp_path / "reviews.csv", ROWS, delimiter=separator))
     assert texts_in(splits) == {text for text, _ in ROWS}
     assert load.reported("reviews.csv", f"'{separator}'")
 
@@ -97,7 +91,6 @@ def test_csv_reads_a_text_of_five_megabytes(load: Loader, write_csv: WriteCsv) -
 
 
 def test_csv_leaves_the_field_limit_of_the_process_alone(load: Loader, write_csv: WriteCsv) -> None:
-    import csv
 
     before = csv.field_size_limit()
     load(write_csv(*reviews(40)))

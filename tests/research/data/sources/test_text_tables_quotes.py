@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -12,6 +11,7 @@ from research.data.sources.bad_rows import BadRowsError
 from tests.messages import in_order
 from tests.research.data.conftest import Loader, WriteCsv, reviews
 from tests.research.data.loaded_rows import rows_in, texts_in
+from tests.research.data.sources.small_files import write_table
 
 
 @pytest.mark.parametrize("bad_rows", ["error", "skip"])
@@ -104,19 +104,13 @@ def test_quote_after_a_space_is_a_bad_row(load: Loader, write_csv: WriteCsv) -> 
 ROWS = [(f"review {row}; good | bad", f"label {row % 2}") for row in range(40)]
 
 
-def write(path: Path, rows: list[tuple[str, str]], **options: Any) -> Path:
-    with path.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file, **options).writerows([("text", "label"), *rows])
-    return path
-
-
 QUOTED = [('he said "hi" to me', "a"), ("a tab\there", "b"), ("plain", "a"), ('"Hello."', "b")] * 10
 
 
 @pytest.mark.parametrize("quoting", [csv.QUOTE_MINIMAL, csv.QUOTE_ALL, csv.QUOTE_NONNUMERIC])
 def test_tsv_of_a_program_that_quotes_loses_its_quotes(load: Loader, tmp_path: Path, quoting: int) -> None:
     rows = [(f"{row} {text}", label) for row, (text, label) in enumerate(QUOTED)]
-    path = write(tmp_path / "reviews.tsv", rows, delimiter="\t", quoting=quoting)
+    path = write_table(tmp_path / "reviews.tsv", rows, delimiter="\t", quoting=quoting)
     splits = load(path)
     assert texts_in(splits) == {text for text, _ in rows}
     assert splits.task.label_names == ("a", "b")
@@ -124,7 +118,7 @@ def test_tsv_of_a_program_that_quotes_loses_its_quotes(load: Loader, tmp_path: P
 
 
 def test_all_quoted_tsv_without_need_loses_its_quotes(load: Loader, tmp_path: Path) -> None:
-    splits = load(write(tmp_path / "reviews.tsv", ROWS, delimiter="\t", quoting=csv.QUOTE_ALL))
+    splits = load(write_table(tmp_path / "reviews.tsv", ROWS, delimiter="\t", quoting=csv.QUOTE_ALL))
     assert texts_in(splits) == {text for text, _ in ROWS}
 
 
@@ -139,7 +133,7 @@ def test_tsv_with_quotes_as_characters_keeps_them(load: Loader, write_csv: Write
 @pytest.mark.parametrize("odd", ['"tis the season\ta', '5" screen\tb', '"Hello," he said\ta'])
 def test_one_odd_quote_does_not_change_how_a_quoted_tsv_is_read(load: Loader, tmp_path: Path, odd: str) -> None:
     rows = [(f"{row} {text}", label) for row, (text, label) in enumerate(QUOTED)]
-    path = write(tmp_path / "reviews.tsv", rows, delimiter="\t", quoting=csv.QUOTE_MINIMAL)
+    path = write_table(tmp_path / "reviews.tsv", rows, delimiter="\t", quoting=csv.QUOTE_MINIMAL)
     lines = path.read_text().splitlines(keepends=True)
     path.write_text("".join([*lines[:11], f"{odd}\n", *lines[11:]]))
     with pytest.raises(

@@ -10,7 +10,7 @@ from datetime import timedelta
 import pytest
 from torch.distributed import HashStore, Store  # type: ignore[attr-defined]
 
-from research.system.rounds import agree_on_round
+from research.training.rounds import agree_on_round
 from tests.limits import HANG_LIMIT
 
 

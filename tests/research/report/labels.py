@@ -1,0 +1,10 @@
+"""Tasks of many labels, for pages."""
+
+from __future__ import annotations
+
+from research.tasks.base import Task
+from research.tasks.single_label import SingleLabel
+
+
+def labels_task(num_labels: int) -> Task:
+    return SingleLabel(tuple(f"label {index}" for index in range(num_labels)), (1,) * num_labels, num_labels)

@@ -81,5 +81,20 @@ def as_number(value: Any) -> str:
 
 def as_yaml(value: Any) -> str:
     """Return a setting's value in one line."""
-    text: str = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, allow_unicode=True, width=math.inf)
+    text: str = yaml.dump(
+        value, Dumper=_OneLine, default_flow_style=True, sort_keys=False, allow_unicode=True, width=math.inf
+    )
     return text.removesuffix("\n...\n").strip()
+
+
+class _OneLine(yaml.SafeDumper):
+    """Writes texts with line breaks in double quotes, where YAML escapes them."""
+
+
+def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar(
+        "tag:yaml.org,2002:str", text, style='"' if len(f"{text}.".splitlines()) > 1 else None
+    )
+
+
+_OneLine.add_representer(str, _represent_text)

@@ -84,8 +84,9 @@ def remove(path: Path) -> None:
     """Delete a file, or a folder with all that is in it, if it is there; never what a link points to."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
+        return
+    with suppress(FileNotFoundError, NotADirectoryError):  # a file stands where its folder would be
+        path.unlink()
 
 
 def retire(folder: Path) -> None:

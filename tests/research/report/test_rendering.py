@@ -41,7 +41,9 @@ def test_numbers(value: Any, text: str) -> None:
     assert as_number(value) == text
 
 
-@pytest.mark.parametrize("value", [None, True, 3, 1e-5, "no", "é" * 200, ["a", {"b": [1, 2]}], {}])
+@pytest.mark.parametrize(
+    "value", [None, True, 3, 1e-5, "no", "é" * 200, ["a", {"b": [1, 2]}], {}, "", "a\nb", "a\n", ["a\u2028b\n"]]
+)
 def test_setting_is_one_line_of_yaml_that_is_read_back(value: Any) -> None:
     text = as_yaml(value)
     assert "\n" not in text

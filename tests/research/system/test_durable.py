@@ -53,6 +53,12 @@ def test_removing_a_link_leaves_what_it_points_to(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["kept"]
 
 
+def test_what_would_be_inside_of_a_file_is_not_there_to_be_removed(tmp_path: Path) -> None:
+    (tmp_path / "checkpoints").touch()
+    durable.remove(tmp_path / "checkpoints" / ".step-1.writing")
+    assert (tmp_path / "checkpoints").exists()
+
+
 def test_copied_folder_takes_no_room_and_outlives_the_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = tmp_path / "best"
     source.mkdir()

@@ -149,7 +149,7 @@ def train_and_finish(run: TrainingRun, *, is_new: bool) -> dict[str, Any]:
         run: the run, which has its directory.
         is_new: whether the directory was made for it, and goes if no step was taken.
     """
-    with run.interruption.watch:  # to the very end: once one process has ended, torchrun sends the others a SIGTERM
+    with run.interruption.watch:  # until the end: when one process ends, torchrun sends SIGTERM to the rest
         try:
             with Announced("Starting the trackers"):
                 start_trackers(run.accelerator, run.directory, run.config, run.clock.step)

@@ -90,7 +90,7 @@ def test_layers_that_only_change_their_numbers_keep_their_optimizer_state(start_
     run = start_run([hook], max_steps=3)
     train(run)
     state = {name for name, p in run.encoder_with_head.named_parameters() if p in run.optimizer.state}
-    assert not any(".layer.0." in name for name in state), "it began anew"
+    assert not any(".layer.0." in name for name in state), "its optimizer state was kept"
     assert any(name.startswith("head.") for name in state)
 
 

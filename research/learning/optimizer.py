@@ -13,6 +13,11 @@ from research.settings.config import RunConfig
 
 Blocks = Sequence[tuple[str, Sequence[tuple[str, nn.Parameter]]]]
 
+GROUP_SETTINGS = {"base_lr": ("lr", "head_lr", "layer_decay"), "weight_decay": ("weight_decay",)}
+"""What `parameter_groups` computes for each group, and the settings from which it does."""
+MOMENTUM = ("betas", "momentum")
+"""What `apply_schedule` moves with cycle_momentum: the first for AdamW, the second for SGD."""
+
 
 def block_rates(blocks: Blocks, config: RunConfig) -> dict[str, float]:
     """Return the peak learning rate of each block: it falls by `layer_decay` for every layer further from the head.

@@ -11,7 +11,6 @@ import time
 from pathlib import Path
 
 from research.settings.config import Choice, RunConfig
-from research.settings.forks import parse_fork
 from research.settings.run_files import CHECKPOINTS, CONFIG, RESULT
 from research.system.durable import remove, remove_leftovers
 from research.system.launcher import start_time
@@ -67,14 +66,7 @@ def _refuse_deleting_sources(directory: Path, config: RunConfig) -> None:
     Raises:
         ValueError: naming the setting, or the other run.
     """
-    sources = {
-        "fork": None if config.fork is None else str(parse_fork(config.fork).run),
-        "init_from": config.init_from,
-        "encoder": config.encoder,
-        "data": config.data,
-    }
-    named = [(name, path) for name, path in sources.items() if path is not None]
-    for name, path in [*named, *(("plugin", path) for path in config.plugin)]:
+    for name, path in config.read_paths():
         if _is_inside(path, directory):
             raise ValueError(
                 f"--overwrite would delete the run directory {directory} with what --{name} {path} reads. Choose "

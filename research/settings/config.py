@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from research.settings import value_types
 from research.settings.declarations import PERIOD, TIME, Effect, Stage, check_bounds, declarations, setting
+from research.settings.forks import path_of_fork
 
 LARGEST_SEED = 2**32 - 1
 """What numpy takes."""
@@ -58,6 +59,7 @@ class ModelSettings:
         stage=Stage.TOKENS,
         fixed_in_forks="the checkpoint's weights belong to it",
         names_arm=True,
+        read_path=str,
     )
     """Pretrained encoder: `minilm` (packaged, `demo` extra), a local directory, or a Hugging Face Hub id."""
     head: str | dict[str, Any] = setting(
@@ -80,7 +82,9 @@ class ModelSettings:
         None, effect=Effect.MEANING, fixed_in_forks="the checkpoint's weights belong to it"
     )
     """Adapters to begin with, beside a frozen encoder: `lora`; its options follow as --peft.<option>."""
-    plugin: list[str] = setting([], effect=Effect.NONE, fixed_in_studies="plugins register names for all trials")
+    plugin: list[str] = setting(
+        [], effect=Effect.NONE, fixed_in_studies="plugins register names for all trials", read_path=str
+    )
     """Your own code, imported first: a .py file or a module name; may be repeated."""
     allow_padding_sensitive: bool = setting(False, effect=Effect.NONE)
     """Train a head whose logits depend on padding or on the other rows of a batch, or are not finite for a row without
@@ -97,7 +101,7 @@ class ModelSettings:
 class DataSettings:
     """Data"""
 
-    data: str = setting("imdb", effect=Effect.ROWS, stage=Stage.ROW_NUMBERS, names_arm=True)
+    data: str = setting("imdb", effect=Effect.ROWS, stage=Stage.ROW_NUMBERS, names_arm=True, read_path=str)
     """What to train on: `imdb` or `rotten_tomatoes` (packaged), an aclImdb folder or .tar.gz, a csv, tsv, jsonl,
     ndjson, json, parquet, xlsx (`excel` extra) or fastText file (text files also compressed: reviews.csv.gz), a folder
     with train/validation/test files or folders, a cloned data repository, a folder that save_to_disk wrote, or
@@ -203,10 +207,12 @@ class TrainingSettings:
     """Compile the model with torch.compile; edits compile it again. On a CPU it needs a C++ compiler."""
     compile_backend: Literal["inductor", "aot_eager", "eager"] = setting("inductor", effect=Effect.ROUNDING)
     """What --compile compiles with; the eager ones only trace, to find errors."""
-    cache_features: bool | None = setting(None, effect=Effect.ROUNDING)
+    cache_features: bool | None = setting(None, effect=Effect.ROUNDING, decides_cache=True)
     """Compute the hidden states of a frozen encoder once, store them (in MIDWAY_CACHE) and train the head on them: true
     wherever the encoder stays frozen to the end, null if the run has more than one epoch as well, false never."""
-    cache_dtype: Literal["float32", "bf16"] = setting("float32", effect=Effect.ROUNDING, stage=Stage.HIDDEN_STATES)
+    cache_dtype: Literal["float32", "bf16"] = setting(
+        "float32", effect=Effect.ROUNDING, stage=Stage.HIDDEN_STATES, decides_cache=True
+    )
     """Numbers of stored hidden states: those that the encoder gives, or half the bytes of float32, rounded."""
     on_nonfinite: Literal["error", "skip"] = setting("error", effect=Effect.NONE)
     """What a loss, gradient or logit that is not finite does: stop the run, or skip the step and count it. A skipped
@@ -259,9 +265,12 @@ class RunSettings:
         effect=Effect.MEANING,
         stage=Stage.HIDDEN_STATES,
         fixed_in_forks="a fork starts from the checkpoint's weights",
+        read_path=str,
     )
     """Run directory (or saved model) whose weights a new run starts from."""
-    fork: str | None = setting(None, effect=Effect.MEANING, fixed_in_studies="all trials fork the same run")
+    fork: str | None = setting(
+        None, effect=Effect.MEANING, fixed_in_studies="all trials fork the same run", read_path=path_of_fork
+    )
     """Continue another run from one of its checkpoints (runs/a@step-400; runs/a is its newest) as a run of its own:
     with that run's settings, but for those that are given."""
     save_every: str | None = setting(None, effect=Effect.NONE, unit=PERIOD)
@@ -317,6 +326,21 @@ class RunConfig(RunSettings, EvaluationSettings, TrainingSettings, DataSettings,
     def to_dict(self) -> dict[str, Any]:
         """Return the settings as plain values, in the order of the groups."""
         return {item.name: getattr(self, item.name) for group in SETTING_GROUPS for item in dataclasses.fields(group)}
+
+    def read_paths(self) -> list[tuple[str, str]]:
+        """Return each setting that names a path which the run reads, with the path; of a list, one by one.
+
+        Nothing may be there: `imdb` is a path too.
+
+        Raises:
+            ValueError: if a value is not of the form in which a path is named.
+        """
+        found = []
+        for name, declared in declarations(RunConfig).items():
+            value = getattr(self, name)
+            if declared.read_path is not None and value is not None:
+                found += [(name, declared.read_path(each)) for each in (value if isinstance(value, list) else [value])]
+        return found
 
     def to_recipe(self) -> dict[str, Any]:
         """Return the settings of a recipe that repeats the run: all but those that belong to one call."""

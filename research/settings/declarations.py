@@ -7,7 +7,7 @@ import enum
 import functools
 import math
 import types
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 
@@ -106,6 +106,10 @@ class Declaration:
     """Whether an arm of a study is named after the value alone (lstm, not head=lstm)."""
     null_keeps: bool = False
     """Whether null takes the checkpoint's value on resume."""
+    read_path: Callable[[str], str] | None = None
+    """Returns the path in a value, or in each value of a list, that the run reads; None if values hold no path."""
+    decides_cache: bool = False
+    """Whether it decides if, or how, hidden states are stored."""
 
     @property
     def makes_another_trial(self) -> bool:
@@ -134,6 +138,8 @@ def setting(
     takes_several: bool = False,
     names_arm: bool = False,
     null_keeps: bool = False,
+    read_path: Callable[[str], str] | None = None,
+    decides_cache: bool = False,
 ) -> Default:
     """Return a dataclass field that declares a setting; the parameters are those of `Declaration` and `Bounds`.
 
@@ -153,6 +159,8 @@ def setting(
         takes_several=takes_several,
         names_arm=names_arm,
         null_keeps=null_keeps,
+        read_path=read_path,
+        decides_cache=decides_cache,
     )
     if isinstance(default, list):
         return cast("Default", field(default_factory=default.copy, metadata={_KEY: declared}))

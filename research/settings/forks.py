@@ -44,6 +44,15 @@ def parse_fork(text: str) -> ForkPoint:
     return ForkPoint(config.parent, int(found[1]) if found else None)
 
 
+def path_of_fork(text: str) -> str:
+    """Return the directory of the run that is forked.
+
+    Raises:
+        ValueError: as `parse_fork`.
+    """
+    return str(parse_fork(text).run)
+
+
 def inherited_settings(fork: str) -> dict[str, Any]:
     """Return the settings of the run that is forked; recipes and flags override them.
 

@@ -17,9 +17,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-import yaml
-
-from research.records.results import read_result
+from research.records.results import config_as_yaml, read_result
 from research.settings.config import Choice, RunConfig
 from research.settings.declarations import Stage
 from research.settings.flags import names_where
@@ -184,8 +182,7 @@ class Worker:
         self._wait_until_free(place)
         recipe = self.directory / TRIALS / f"{place.name}.yaml"
         recipe.parent.mkdir(parents=True, exist_ok=True)
-        settings = {name: value for name, value in config.to_dict().items() if name not in ("output_dir", "resume")}
-        write_text(recipe, yaml.safe_dump(settings, sort_keys=False, allow_unicode=True))
+        write_text(recipe, config_as_yaml(config))
         command = [sys.executable]
         if self.accelerate_config is not None:
             command += ["-m", "accelerate.commands.launch", "--config_file", self.accelerate_config]

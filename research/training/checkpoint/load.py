@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from research.edits.records import objective_after
-from research.learning.optimizer import apply_schedule
+from research.learning.optimizer import GROUP_SETTINGS, MOMENTUM, apply_schedule
 from research.settings.comparison import compare_settings
 from research.settings.declarations import Stage
 from research.settings.flags import names_where
@@ -35,12 +35,6 @@ from research.training.checkpoint.state import (
 if TYPE_CHECKING:
     from research.training.hook import Hook
     from research.training.run import TrainingRun
-
-
-GROUP_RATES = {"base_lr": ("lr", "head_lr", "layer_decay"), "weight_decay": ("weight_decay",)}
-"""What an optimizer's group has of its own, and the settings from which it is computed."""
-MOMENTUM = ("betas", "momentum")
-"""What a schedule with cycle_momentum moves, by the kind of optimizer."""
 
 
 def load_checkpoint(run: TrainingRun, start: Start) -> None:
@@ -94,7 +88,8 @@ def load_checkpoint(run: TrainingRun, start: Start) -> None:
         for name, now in run.environment.items()
         if (before := state["environment"].get(name)) != now
     ]
-    if all(getattr(run.config, name) == state["settings"].get(name) for name in ("cache_features", "cache_dtype")):
+    about_cache = names_where(lambda declared: declared.decides_cache)
+    if all(getattr(run.config, name) == state["settings"].get(name) for name in about_cache):
         run.batches.cache_disabled = state.get("gave_features_up", False)
         run.origin.features_digest = state.get("features")
     for note in notes:
@@ -147,7 +142,7 @@ def _load_optimizer(run: TrainingRun, saved: dict[str, Any], before: Mapping[str
     if not is_fork:
         return
     kept = tuple(
-        rate for rate, names in GROUP_RATES.items() if any(getattr(run.config, name) != before[name] for name in names)
+        key for key, names in GROUP_SETTINGS.items() if any(getattr(run.config, name) != before[name] for name in names)
     )
     if run.config.schedule != before["schedule"]:
         kept += MOMENTUM

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import pytest
 import torch
 
-from research.learning.optimizer import apply_schedule, block_rates, create_optimizer, learning_rates
+from research.learning.optimizer import (
+    GROUP_SETTINGS,
+    apply_schedule,
+    block_rates,
+    create_optimizer,
+    learning_rates,
+    parameter_groups,
+)
 from research.learning.schedules import Schedule
 from research.model.families import model_blocks
 from research.settings.config import Choice, RunConfig
@@ -43,6 +52,26 @@ def test_norms_and_biases_have_no_weight_decay() -> None:
             name = names[id(parameter)]
             spared = name.endswith("bias") or "LayerNorm" in name
             assert (group["weight_decay"] == 0) == spared, name
+
+
+class Recorder:
+    """Settings that record which of them are read."""
+
+    def __init__(self) -> None:
+        self.read: set[str] = set()
+
+    def __getattr__(self, name: str) -> Any:
+        self.read.add(name)
+        return getattr(RunConfig(), name)
+
+
+def test_group_settings_are_those_that_the_groups_are_computed_from() -> None:
+    rates, groups = Recorder(), Recorder()
+    block_rates(blocks(), cast("RunConfig", rates))
+    assert rates.read == {*GROUP_SETTINGS["base_lr"]}
+    found = parameter_groups(blocks(), cast("RunConfig", groups))
+    assert groups.read == {name for names in GROUP_SETTINGS.values() for name in names}
+    assert all(key in group for key in GROUP_SETTINGS for group in found)
 
 
 def test_apply_schedule_multiplies_every_base_rate() -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from research.records.run_directory import check_directory, run_directory
 from research.settings.config import RunConfig
+from research.settings.flags import names_where
 from tests.rights import modes_count
 
 
@@ -44,7 +46,7 @@ def test_overwriting_what_the_run_reads_is_refused(tmp_path: Path, monkeypatch: 
     (run / "plugin.py").touch()
     Path("link").symlink_to(run)
     (run / "elsewhere").symlink_to(tmp_path)
-    for settings in (
+    cases: list[dict[str, Any]] = [
         {"fork": "runs/self@6"},
         {"fork": "link"},
         {"fork": f"{tmp_path}/runs/../runs/self"},
@@ -53,7 +55,12 @@ def test_overwriting_what_the_run_reads_is_refused(tmp_path: Path, monkeypatch: 
         {"encoder": "./runs/self/best"},
         {"data": "runs/self/elsewhere"},
         {"plugin": ["runs/self/plugin.py"]},
-    ):
+    ]
+    # A new setting that names something the run reads needs a case.
+    assert {name for settings in cases for name in settings} == {
+        *names_where(lambda declared: declared.read_path is not None)
+    }
+    for settings in cases:
         for directory in (run, Path("link"), tmp_path / run):
             (name,) = settings
             with pytest.raises(ValueError, match=rf"--overwrite .*--{name}\b"):

@@ -59,6 +59,8 @@ OTHERS: dict[str, tuple[Callable[[Declaration], bool], str]] = {
     "names an arm": (lambda declared: declared.names_arm, "encoder head objective data schedule"),
     "flags replace a list": (lambda declared: declared.flags_replace, "cleaning log_with"),
     "null keeps": (lambda declared: declared.null_keeps, "num_threads"),
+    "names what the run reads": (lambda declared: declared.read_path is not None, "encoder plugin data init_from fork"),
+    "decides the cache": (lambda declared: declared.decides_cache, "cache_features cache_dtype"),
     "time": (lambda declared: declared.unit == TIME, "warmup"),
     "period": (lambda declared: declared.unit == PERIOD, "evaluate_every save_every"),
     "above 0": (

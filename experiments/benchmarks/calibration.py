@@ -43,7 +43,10 @@ import numpy as np
 import yaml
 
 from research.records.results import predictions_path
+from research.settings.config import RunConfig
+from research.settings.forks import read_settings
 from research.settings.run_files import CONFIG, RESULT
+from research.studies.report.rows import find_kind
 from research.studies.statistics.bounded import bounded_interval
 from research.studies.statistics.over_examples import Bools, bootstrap_examples, compare_models
 from research.studies.statistics.over_seeds import holm
@@ -82,6 +85,17 @@ def find_runs(folder: Path) -> list[Path]:
     if len(set(seeds)) < len(seeds):
         raise ValueError(f"Expected each seed once in {folder}; got {sorted(seeds)}.")
     return runs
+
+
+def read_correct(runs: list[Path], split: str) -> Bools:
+    """Return which rows of a split each run has right, [num_runs, num_rows].
+
+    Raises:
+        ValueError: if rows are not simply right or wrong.
+    """
+    found = read_predictions([predictions_path(run, split) for run in runs])
+    config = RunConfig(**read_settings(runs[0] / CONFIG, "a run of the arm"))
+    return found.correct(find_kind(config, found.labels))
 
 
 def sample_accuracies(correct: Bools, num_studies: int, rng: np.random.Generator) -> Floats:
@@ -260,7 +274,7 @@ def main() -> None:
     runs = find_runs(options.folder)
     if len(runs) < (least := max(options.comparisons + 1, 2 * MIN_SEEDS)):
         raise SystemExit(f"Expected {least} finished runs or more in {options.folder}; got {len(runs)}.")
-    correct = read_predictions([predictions_path(run, options.split) for run in runs]).correct
+    correct = read_correct(runs, options.split)
     gc.freeze()  # multipletests collects garbage at every call: 30 ms with all that is imported, 20 µs without
     rng = np.random.default_rng(options.seed)
     accuracies = sample_accuracies(correct, options.studies, rng)

@@ -22,9 +22,11 @@ from calibration import (
     find_alarms,
     find_runs,
     main,
+    read_correct,
     sample_accuracies,
 )
 from research.studies.statistics.over_seeds import compare_arms
+from research.tasks.base import TASKS
 from tests.conftest import Launch
 
 NUM_RUNS, NUM_ROWS = 14, 80
@@ -73,6 +75,29 @@ def test_script_prints_its_tables(launch: Launch, runs: Path) -> None:
         assert float(by_t) < float(by_logit)
         assert float(by_logit) > 89  # four standard errors below 94%
     assert len(re.findall(r"^\| (?:McNemar|bootstrap).* \| [\d.]+% of 91 \|$", printed, flags=re.M)) == 3
+
+
+NEAR_MISS = """
+import numpy as np
+from research.tasks.base import register_task
+from research.tasks.single_label import SingleLabel
+
+@register_task("near_miss")
+class NearMiss(SingleLabel):
+    @classmethod
+    def rightness(cls, labels, predicted):
+        return np.abs(predicted - labels) <= 1
+"""
+
+
+def test_chosen_kind_of_labels_decides_which_rows_are_right(tmp_path: Path) -> None:
+    plugin = tmp_path / "near_miss.py"
+    plugin.write_text(NEAR_MISS, encoding="utf-8")
+    write_run(tmp_path, 0)
+    write_run(tmp_path, 1, task="near_miss", plugin=[str(plugin)])
+    assert read_correct([tmp_path / "run-0"], "test").tolist() == [(~wrong_rows(0)).tolist()]
+    with TASKS.isolated():
+        assert read_correct([tmp_path / "run-1"], "test").tolist() == [[True] * NUM_ROWS]
 
 
 @pytest.fixture

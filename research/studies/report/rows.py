@@ -77,14 +77,19 @@ def read_rows(study: StudyOutcomes, split: str) -> StudyRows:
     for index, (outcome, _) in enumerate(found):
         places[outcome.trial.arm][outcome.trial.seed] = index
     outcome, names = found[0]
-    task = _find_kind(outcome.trial.config(), predictions)(names)
+    task = find_kind(outcome.trial.config(), predictions.labels)(names)
     return StudyRows(split, predictions, {arm: seeds for arm, seeds in places.items() if seeds}, task, left_out)
 
 
-def _find_kind(config: RunConfig, predictions: AlignedPredictions) -> type[Task]:
-    """Return the kind of labels that was chosen; if none was, the one that the predictions show."""
+def find_kind(config: RunConfig, labels: Array) -> type[Task]:
+    """Return the kind of labels that a run was told; if it was told none, the built-in kind that its labels look like.
+
+    Args:
+        config: the run's settings.
+        labels: in its predictions.
+    """
     if config.task is None:
-        return recognise_task(predictions.labels)
+        return recognise_task(labels)
     if config.task not in TASKS:
         import_plugins(config.plugin)
     return TASKS[config.task]

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from research.studies.statistics.over_examples import Bools
-from research.tasks.guess import recognise_task
+from research.tasks.base import Task
 
 Array = NDArray[Any]
 
@@ -28,17 +28,17 @@ class AlignedPredictions:
     predicted: Array
     """The same for each run, [num_runs, num_rows] or [num_runs, num_rows, num_labels]."""
 
-    @property
-    def correct(self) -> Bools:
-        """Return which rows each run has right, in all labels, [num_runs, num_rows].
+    def correct(self, task: type[Task]) -> Bools:
+        """Return which rows each run has right, [num_runs, num_rows].
 
+        Args:
+            task: the kind of labels.
         Raises:
-            ValueError: for numbers, which are never simply right.
+            ValueError: for a kind whose rows are never simply right, such as numbers.
         """
-        kind = recognise_task(self.labels)
-        if kind.rightness_is_distance:
-            raise ValueError("Expected predictions of labels; got those of a number, which are never simply right.")
-        return kind.rightness(self.labels, self.predicted)
+        if task.rightness_is_distance:
+            raise ValueError(f"Expected rows that are right or wrong; those of {task.problem_type} have a distance.")
+        return task.rightness(self.labels, self.predicted)
 
 
 def read_predictions(paths: Sequence[Path]) -> AlignedPredictions:

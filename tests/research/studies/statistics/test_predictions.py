@@ -5,11 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from numpy.typing import NDArray
 
 from research.studies.statistics.predictions import read_predictions
+from research.tasks.base import Array
+from research.tasks.multi_label import MultiLabel
+from research.tasks.regression import Regression
+from research.tasks.single_label import SingleLabel
 
 
 def write(path: Path, **columns: list[Any]) -> Path:
@@ -24,14 +30,28 @@ def test_predictions_are_aligned_by_id(tmp_path: Path) -> None:
     assert found.ids.tolist() == [2, 5, 9]
     assert found.labels.tolist() == [0, 1, 0]
     assert found.predicted.tolist() == [[1, 1, 0], [0, 0, 1]]
-    assert found.correct.tolist() == [[False, True, True], [True, False, False]]
+    assert found.correct(SingleLabel).tolist() == [[False, True, True], [True, False, False]]
 
 
 def test_row_of_several_labels_is_right_in_all_of_them(tmp_path: Path) -> None:
     path = write(tmp_path / "1", id=[1, 0], label=[[1.0, 0.0], [1.0, 1.0]], prediction=[[1, 0], [1, 0]])
     found = read_predictions([path])
     assert found.labels.tolist() == [[1, 1], [1, 0]]
-    assert found.correct.tolist() == [[False, True]]
+    assert found.correct(MultiLabel).tolist() == [[False, True]]
+
+
+class NearMiss(SingleLabel):
+    """A kind of a user's own, whose labels look like those of `SingleLabel`: one level off is right too."""
+
+    @classmethod
+    def rightness(cls, labels: Array, predicted: Array) -> NDArray[np.bool_]:
+        return np.asarray(np.abs(predicted - labels) <= 1)
+
+
+def test_kind_of_labels_decides_what_is_right(tmp_path: Path) -> None:
+    found = read_predictions([write(tmp_path / "1", id=[0, 1, 2], label=[0, 2, 2], prediction=[0, 1, 0])])
+    assert found.correct(NearMiss).tolist() == [[True, True, False]]
+    assert found.correct(SingleLabel).tolist() == [[True, False, False]]
 
 
 @pytest.mark.parametrize(
@@ -53,5 +73,5 @@ def test_rows_without_labels_are_refused(tmp_path: Path) -> None:
 def test_numbers_are_never_simply_right(tmp_path: Path) -> None:
     found = read_predictions([write(tmp_path / "1", id=[0, 1], label=[0.5, 1.0], prediction=[0.5, 2.0])])
     assert found.predicted.tolist() == [[0.5, 2.0]]
-    with pytest.raises(ValueError, match="never simply right"):
-        _ = found.correct
+    with pytest.raises(ValueError, match="regression"):
+        found.correct(Regression)

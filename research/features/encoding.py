@@ -115,12 +115,12 @@ def use_features(run: TrainingRun, decision: Decision, layers: Layers) -> None:
         )
     else:
         run.batches.features = open_features(run, "all" if "all" in (layers, decision.layers) else "last")
-        run.batches.cache_disabled = run.features is None
-    if run.features is not None:
+        run.batches.cache_disabled = run.batches.features is None
+    if run.batches.features is not None:
         logger.info(
             f"The encoder stays frozen: its hidden states come from {cache.find_cache_dir(run.splits.cache_dir)}."
         )
-        if run.origin.features_digest not in (None, run.features.digest):
+        if run.origin.features_digest not in (None, run.batches.features.digest):
             logger.info(
                 "Changed since the checkpoint: these hidden states were computed again, and may be rounded "
                 "differently.",

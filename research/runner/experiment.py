@@ -198,14 +198,14 @@ def finish(run: TrainingRun) -> tuple[dict[str, Any], dict[str, Predictions]]:
         with Announced("Loading the best model"):
             best = EncoderWithHead.from_pretrained(directory / BEST)  # it may be built otherwise: edits came in between
         if best.config.max_input_length != longest:  # equal weights give other logits on longer inputs
-            run.predictions.clear()
+            run.evaluations.forget()
         run.wrapped = Wrapped(accelerator.prepare_model(best, evaluation_mode=True), ())
-        if run.features is not None:
-            run.batches.disable_cache(run.features.follow(run))
+        if run.batches.features is not None:
+            run.batches.disable_cache(run.batches.features.follow(run))
     elif config.best_metric is not None:
         run.say(f"No evaluation defined {config.best_metric}: the last model is tested instead of the best one.")
     # The validation metrics are known if these weights were evaluated last; a best model that is the last has the same.
-    found = {split: run.latest_predictions(split) for split in ("validation", "test")}
+    found = {split: run.evaluations.latest(run, split) for split in ("validation", "test")}
     with Announced("Hashing the rows"):
         rows_sha256 = run.batches.rows_sha256
     result = {
@@ -222,7 +222,7 @@ def finish(run: TrainingRun) -> tuple[dict[str, Any], dict[str, Predictions]]:
         "peak_memory_bytes": peak_memory_bytes(accelerator),
         "trainable_parameters": num_trainable,
         "edits": sum(record.skipped is None for record in run.journal),
-        "cached_features": run.features is not None,
+        "cached_features": run.batches.features is not None,
         "mixed_precision": accelerator.mixed_precision,
         "tested": "best" if has_best else "last",
         "metrics": {split: each.metrics for split, each in found.items() if each.labels is not None},

@@ -27,6 +27,6 @@ def ensure_features(config: RunConfig, layers: Layers) -> bool:
     with tempfile.TemporaryDirectory() as nothing:  # no run begins, and nothing is written
         accelerator = create_accelerator(config, nothing)
         try:
-            return set_up(config, Path(nothing), accelerator, None, (), layers).features is not None
+            return set_up(config, Path(nothing), accelerator, None, (), layers).batches.features is not None
         finally:
             end_run(accelerator)

@@ -95,10 +95,10 @@ def apply_edits(run: TrainingRun, requests: list[EditRequest]) -> None:
     except audit.AuditError as caught:
         error = caught
     _raise_on_all(run, error)
-    run.predictions.clear()  # those of the model before
-    run.gradients_checked = False
-    if run.features is not None:
-        run.batches.disable_cache(run.features.reason_after_edits(run))
+    run.evaluations.forget()  # those of the model before
+    run.gradient_check.repeat()
+    if run.batches.features is not None:
+        run.batches.disable_cache(run.batches.features.reason_after_edits(run))
     run.applied = run.journal[before:]
     run.record_edits(run.applied)
     run.call("after_edits")

@@ -58,7 +58,7 @@ def train_epoch(run: TrainingRun) -> None:
         run.interruption.poll()
         settle(run)
         run.call("end_of_step")
-        run.leave_if_interrupted()
+        run.interruption.leave_if_agreed(clock)
     run.call("on_epoch_end")
     settle(run)
     check_replicas(run)
@@ -86,7 +86,7 @@ def train_step(run: TrainingRun, rows: Rows) -> None:
         with contextlib.nullcontext() if is_last else accelerator.no_sync(run.model):
             losses.append(run.backward(batch))
             if is_last:
-                run.check_gradients()
+                run.gradient_check.check(run.encoder_with_head, accelerator, is_compiled=run.wrapped.is_compiled)
             run.call("after_backward", batch)
     accelerator.unscale_gradients(optimizer)
     run.step_loss = loss = run.sum_over_processes(torch.cat(losses).sum()) / len(rows)

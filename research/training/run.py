@@ -39,25 +39,23 @@ from research.records.journal_file import append_journal
 from research.records.trackers import track_text
 from research.settings.config import Choice, RunConfig
 from research.settings.times import Clock
-from research.system.checksums import checksums
 from research.system.errors import describe_failure
 from research.system.messages import WITH_LINES, logger
 from research.system.plain_text import for_markdown
 from research.system.seeds import derived_seed
-from research.system.user_code import During, described_place
+from research.system.user_code import described_place
 from research.tasks.base import Task
 from research.training.api import StepMetrics
-from research.training.audit import AuditError, check_gradients_arrive, describe_unused, without_gradient
 from research.training.batches import Batches
 from research.training.checkpoint.find import Start
 from research.training.conflicts import conflict_of
-from research.training.evaluation import evaluate
+from research.training.evaluations import Evaluations
+from research.training.gradient_check import GradientCheck
 from research.training.hook import Hook, check_batch, code_of_hook
 from research.training.interruption import Interruption
 from research.training.model_files import save_model
 from research.training.origin import Origin
 from research.training.requests import EditRequests
-from research.training.stored_features import StoredFeatures
 from research.training.totals import Totals
 from research.training.wrapping import Wrapped
 
@@ -108,8 +106,8 @@ class TrainingRun:
     """Metrics of the step before."""
     loss_scale: float = 1.0
     """Weight of one example's loss in this step's gradient, times the number of processes."""
-    predictions: dict[str, Predictions] = field(default_factory=dict)
-    """Latest predictions of each split, with their metrics."""
+    evaluations: Evaluations = field(default_factory=Evaluations)
+    """Evaluates splits, and keeps their predictions."""
     compile_backend: str | None = None
     """torch.compile's backend, where the model is compiled."""
     journal: list[Record] = field(default_factory=list)
@@ -126,13 +124,12 @@ class TrainingRun:
     """Mean loss of the step's examples, on all processes; known from before_step on."""
     skip_reason: str | None = None
     """Why the optimizer shall leave the parameters as they are in this step."""
-    gradients_checked: bool = False
-    """Whether all that trains was seen to get a gradient, since the last edits."""
+    gradient_check: GradientCheck = field(default_factory=GradientCheck)
+    """Looks for parameters without a gradient."""
 
     def __post_init__(self) -> None:
         self.requests = EditRequests()
         """Edits that were asked for since the last boundary."""
-        self._evaluated: dict[str, dict[str, int]] = {}
         self.frozen = frozen_modules(self.encoder_with_head)
         """Modules that are frozen as a whole, and stay in evaluation mode."""
         self.interruption = Interruption(is_main=self.is_main, directory=self.directory)
@@ -152,11 +149,6 @@ class TrainingRun:
     def splits(self) -> Splits:
         """See `api.Run`."""
         return self.batches.splits
-
-    @property
-    def features(self) -> StoredFeatures | None:
-        """Stored hidden states, where a frozen encoder is not run again."""
-        return self.batches.features
 
     @property
     def start(self) -> Start | None:
@@ -279,23 +271,6 @@ class TrainingRun:
         self.accelerator.backward(losses.sum() * self.loss_scale)
         return losses.detach()
 
-    def check_gradients(self) -> None:
-        """Look for parameters that train and get no gradient: in the first step, and in the first after edits.
-
-        Called after the last backward pass of a step, on every process. Of a compiled model every step is looked at.
-
-        Raises:
-            AuditError: if there are some, and several processes would wait for them.
-        """
-        if self.wrapped.is_compiled:
-            check_gradients_arrive(self.encoder_with_head)
-        elif not self.gradients_checked and (unused := without_gradient(self.encoder_with_head)):
-            problem = describe_unused(self.encoder_with_head, unused)
-            if self.accelerator.num_processes > 1:
-                raise AuditError(f"With several processes every parameter needs a gradient: {problem}.")
-            logger.warning(f"{problem}.")
-        self.gradients_checked = True
-
     def schedule_on_metric(self, value: float) -> None:
         """See `api.Run`."""
         if self.schedule.is_conditional:
@@ -308,24 +283,7 @@ class TrainingRun:
 
     def evaluate(self, split: str) -> Predictions:
         """See `api.Run`."""
-        self.call("before_evaluate", split)
-        with During(f"in the evaluation of {split} after step {self.clock.step}"):
-            predictions = evaluate(self, split, self.leave_if_interrupted_at_the_end)
-        self.predictions[split] = predictions
-        self._evaluated[split] = checksums = self._checksums()
-        if self.batches.features is not None:
-            self.batches.features.check(checksums)
-        self.call("after_evaluate", split, predictions.metrics)
-        return predictions
-
-    def latest_predictions(self, split: str) -> Predictions:
-        """Return what the model as it is says of a split, without evaluating again what was evaluated."""
-        if split in self.predictions and self._evaluated[split] == self._checksums():
-            return self.predictions[split]
-        return self.evaluate(split)
-
-    def _checksums(self) -> dict[str, int]:
-        return checksums(self.encoder_with_head)
+        return self.evaluations.evaluate(self, split)
 
     def log(self, values: dict[str, float]) -> None:
         """Add values to this step's line in metrics.jsonl and the trackers.
@@ -350,24 +308,6 @@ class TrainingRun:
     def stop(self, reason: str) -> None:
         """See `api.Run`."""
         self.asked_to_stop = self.asked_to_stop or reason
-
-    def leave_if_interrupted(self) -> None:
-        """End the run if a signal was agreed on.
-
-        Raises:
-            Interrupted: on the main process; the rest exit.
-        """
-        self.interruption.leave_if_agreed(self.clock)
-
-    def leave_if_interrupted_at_the_end(self) -> None:
-        """End the run if a signal came after its last step, when only evaluations are left.
-
-        Raises:
-            Interrupted: on the main process; the rest exit.
-        """
-        if not self.requests.takes_edits:
-            self.interruption.poll_everywhere()
-            self.leave_if_interrupted()
 
     def skip_step(self, reason: str) -> None:
         """See `api.Run`."""

@@ -111,7 +111,7 @@ class NeverEncodes(Hook):
             raise AssertionError("the encoder is run")
 
         assert isinstance(run, TrainingRun)
-        if run.features is not None:
+        if run.batches.features is not None:
             run.encoder_with_head.encode = refuse  # type: ignore[assignment]
 
 
@@ -120,7 +120,7 @@ class NeverEncodes(Hook):
 def test_every_head_trains_alike(head: str, deep_encoder: Path, tiny_reviews: Path, tmp_path: Path) -> None:
     settings = {"encoder": str(deep_encoder), "data": str(tiny_reviews), "head": head, "head_lr": 0.01}
     plain, cached = (trained(tmp_path, [NeverEncodes()], **settings, cache_features=choice) for choice in (False, None))
-    assert (plain[2].features, cached[2].features is not None) == (None, True)
+    assert (plain[2].batches.features, cached[2].batches.features is not None) == (None, True)
     assert len(plain[0]) == 12
     assert len(set(plain[0])) > 6, "nothing was learned"
     assert np.abs(np.subtract(plain[0], cached[0])).max() < 1e-5
@@ -157,7 +157,7 @@ def test_long_texts_and_pairs_train_alike(
         **data,
     }
     plain, cached = (trained(tmp_path, **settings, cache_features=choice) for choice in (False, None))
-    assert cached[2].features is not None
+    assert cached[2].batches.features is not None
     assert plain[2].lengths_of("train").max() > 12
     assert np.abs(np.subtract(plain[0], cached[0])).max() < 1e-5
     assert np.abs(plain[1] - cached[1]).max() < 1e-5
@@ -169,7 +169,7 @@ def test_half_the_bytes_train_nearly_alike(tiny_encoder: Path, tiny_reviews: Pat
     plain, halved = (
         trained(tmp_path, **settings, **choice) for choice in ({"cache_features": False}, {"cache_dtype": "bf16"})
     )
-    assert halved[2].features is not None
+    assert halved[2].batches.features is not None
     difference = np.abs(np.subtract(plain[0], halved[0])).max()
     assert 1e-7 < difference < 1e-2
 

@@ -67,7 +67,7 @@ def main() -> None:
                 "losses": losses.found,
                 "logits": logits,
                 "hash": hashlib.sha256(weights).hexdigest(),
-                "cached": run.features is not None,
+                "cached": run.batches.features is not None,
                 "encoded": list(encoded),
             }
         )

@@ -108,7 +108,7 @@ def _state(run: TrainingRun) -> dict[str, Any]:
         "device": run.accelerator.device.type,
         "num_threads": torch.get_num_threads(),
         "environment": run.environment,
-        "features": None if run.features is None else run.features.digest,
+        "features": None if run.batches.features is None else run.batches.features.digest,
         "gave_features_up": run.batches.cache_disabled,
         "rows_sha256": run.batches.rows_sha256,
         "settings": run.config.to_dict(),

@@ -103,7 +103,7 @@ def test_what_hidden_states_depend_on_and_nothing_else_makes_others(
     tiny_reviews: Path,
     tmp_path: Path,
 ) -> None:
-    assert begin().features is not None
+    assert begin().batches.features is not None
     assert encoded == SPLITS
     encoded.clear()
     own = {"encoder": tiny_encoder, "data": tiny_reviews}
@@ -111,7 +111,7 @@ def test_what_hidden_states_depend_on_and_nothing_else_makes_others(
         name: value(own[name], tmp_path / f"other-{name}") if callable(value) else value
         for name, value in changed.items()
     }
-    assert begin(**settings).features is not None
+    assert begin(**settings).batches.features is not None
     assert encoded == expected
 
 
@@ -173,7 +173,7 @@ def test_evaluation_on_stored_hidden_states_has_the_bits_of_one_without(
     logits = []
     for cache_features in (True, False):
         run = begin(cache_features=cache_features, **settings)
-        assert (run.features is not None) == cache_features
+        assert (run.batches.features is not None) == cache_features
         run.begin()
         logits.append(run.evaluate("validation").logits.tolist())
     assert logits[0] == logits[1]
@@ -199,9 +199,9 @@ def test_encoder_whose_output_is_not_its_last_hidden_state_is_not_stored_for_all
         return states + 1 if isinstance(states, Tensor) else states
 
     monkeypatch.setattr(EncoderWithHead, "encode", shifted)
-    assert begin(head="scalar_mix").features is None
+    assert begin(head="scalar_mix").batches.features is None
     assert encoded == []
-    assert begin(head="linear").features is not None
+    assert begin(head="linear").batches.features is not None
 
 
 def test_batch_moves_with_its_hidden_states(begin: Begin) -> None:
@@ -217,7 +217,7 @@ def test_batch_moves_with_its_hidden_states(begin: Begin) -> None:
 
 def test_features_follow_a_model_with_the_same_encoder_only(begin: Begin) -> None:
     run = begin()
-    features = run.features
+    features = run.batches.features
     assert isinstance(features, encoding.Features)
     before = features.watch
     assert features.follow(run) is None

@@ -42,7 +42,7 @@ def test_lines_come_every_so_many_steps_at_both_ends_and_when_a_hook_logs(start_
     rates = {name for name in lines[2] if name.startswith("learning_rate/")}
     assert rates == {f"learning_rate/{block}" for block in ("embeddings", "layer.0", "layer.1", "head")}
     assert [line["validation/loss"] for line in lines if "validation/loss" in line] == [
-        run.predictions["validation"].metrics["loss"]
+        run.evaluations.latest(run, "validation").metrics["loss"]
     ]
 
 
@@ -54,5 +54,5 @@ def test_run_without_a_terminal_prints_steps_and_evaluations(
     train(run)
     printed = capsys.readouterr().out.splitlines()
     assert [line.partition(":")[0] for line in printed if line.startswith("step ")] == ["step 1/2", "step 2/2"]
-    loss = run.predictions["validation"].metrics["loss"]
+    loss = run.evaluations.latest(run, "validation").metrics["loss"]
     assert [line for line in printed if f"step 2/2 validation: loss {loss:.4f}" in line]

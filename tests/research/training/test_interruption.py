@@ -14,17 +14,17 @@ from tests.research.conftest import StartRun
 
 def test_signal_ends_the_run_and_names_what_is_saved(start_run: StartRun) -> None:
     run = start_run()
-    run.leave_if_interrupted()
+    run.interruption.leave_if_agreed(run.clock)
     with run.interruption.watch:
         os.kill(os.getpid(), signal.SIGTERM)
         run.interruption.poll()
     assert run.signal == signal.SIGTERM
     with pytest.raises(Interrupted, match=f"SIGTERM .*step 0 of 4; nothing.*{run.directory} .*--resume auto") as caught:
-        run.leave_if_interrupted()
+        run.interruption.leave_if_agreed(run.clock)
     assert caught.value.exit_code == 128 + signal.SIGTERM
     (run.directory / "checkpoints" / "step-00000002").mkdir(parents=True)
     with pytest.raises(Interrupted, match="step-00000002"):
-        run.leave_if_interrupted()
+        run.interruption.leave_if_agreed(run.clock)
 
 
 def test_only_the_main_process_speaks(start_run: StartRun) -> None:
@@ -34,13 +34,3 @@ def test_only_the_main_process_speaks(start_run: StartRun) -> None:
     with pytest.raises(SystemExit) as caught:
         interruption.leave_if_agreed(run.clock)
     assert caught.value.code == 128 + signal.SIGTERM
-
-
-def test_signal_of_the_last_evaluations_is_taken_when_asked_for(start_run: StartRun) -> None:
-    run = start_run()
-    with run.interruption.watch:
-        os.kill(os.getpid(), signal.SIGTERM)
-        run.leave_if_interrupted_at_the_end()  # edits are still taken: the next boundary is to come
-        run.requests.takes_edits = False
-        with pytest.raises(Interrupted, match="SIGTERM"):
-            run.leave_if_interrupted_at_the_end()

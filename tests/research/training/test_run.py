@@ -7,32 +7,7 @@ import math
 import pytest
 import torch
 
-from research import Hook
-from research.training.api import Run
 from tests.research.conftest import StartRun
-
-
-class Counts(Hook):
-    """Counts evaluations."""
-
-    def __init__(self) -> None:
-        self.splits: list[str] = []
-
-    def after_evaluate(self, run: Run, split: str, metrics: dict[str, float]) -> None:
-        self.splits.append(split)
-
-
-def test_predictions_are_computed_again_for_other_weights_only(start_run: StartRun) -> None:
-    counts = Counts()
-    run = start_run([counts])
-    run.begin()
-    first = run.latest_predictions("test")
-    assert run.latest_predictions("test") is first
-    with torch.no_grad():
-        run.encoder_with_head.get_parameter("head.out.bias")[0] += 1
-    second = run.latest_predictions("test")
-    assert second.logits[:, 0] == pytest.approx(first.logits[:, 0] + 1, abs=1e-5)
-    assert counts.splits == ["test", "test"]
 
 
 def test_run_is_over_after_its_last_step_or_once_a_stop_was_agreed_on(start_run: StartRun) -> None:

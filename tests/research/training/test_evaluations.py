@@ -1,0 +1,65 @@
+"""Splits are evaluated again only if the model would predict something else."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+import torch
+
+from research import Hook
+from research.system.signals import Interrupted
+from research.training.api import Run
+from tests.research.conftest import StartRun
+
+
+class Counts(Hook):
+    """Counts evaluations."""
+
+    def __init__(self) -> None:
+        self.splits: list[str] = []
+
+    def after_evaluate(self, run: Run, split: str, metrics: dict[str, float]) -> None:
+        self.splits.append(split)
+
+
+def test_predictions_are_computed_again_for_other_weights_only(start_run: StartRun) -> None:
+    counts = Counts()
+    run = start_run([counts])
+    run.begin()
+    first = run.evaluations.latest(run, "test")
+    assert run.evaluations.latest(run, "test") is first
+    with torch.no_grad():
+        run.encoder_with_head.get_parameter("head.out.bias")[0] += 1
+    second = run.evaluations.latest(run, "test")
+    assert second.logits[:, 0] == pytest.approx(first.logits[:, 0] + 1, abs=1e-5)
+    assert counts.splits == ["test", "test"]
+
+
+def test_forgotten_predictions_are_computed_again_for_the_same_weights(start_run: StartRun) -> None:
+    counts = Counts()
+    run = start_run([counts])
+    run.begin()
+    first = run.evaluations.latest(run, "test")
+    run.evaluations.forget()
+    assert run.evaluations.latest(run, "test").logits.tolist() == first.logits.tolist()
+    assert counts.splits == ["test", "test"]
+
+
+def test_predictions_of_each_split_are_kept(start_run: StartRun) -> None:
+    run = start_run()
+    run.begin()
+    found = {split: run.evaluate(split) for split in ("test", "validation")}
+    assert all(run.evaluations.latest(run, split) is each for split, each in found.items())
+
+
+def test_signal_ends_an_evaluation_after_the_last_boundary_only(start_run: StartRun) -> None:
+    run = start_run()
+    run.begin()
+    with run.interruption.watch:
+        os.kill(os.getpid(), signal.SIGTERM)
+        run.evaluate("test")  # edits are still taken: the next boundary is to come
+        run.requests.takes_edits = False
+        with pytest.raises(Interrupted, match="SIGTERM"):
+            run.evaluate("test")

@@ -1,0 +1,70 @@
+"""Parameters that train and get no gradient are reported, or refused where several processes would wait for them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import cast
+
+import pytest
+import torch
+from accelerate import Accelerator
+
+from research.model.encoder_with_head import EncoderWithHead
+from research.training.audit import AuditError
+from research.training.gradient_check import GradientCheck
+from tests.messages import collected
+from tests.research.model.tiny_encoders import tiny_model
+
+
+@dataclass(frozen=True)
+class Processes:
+    """An accelerator of so many processes."""
+
+    num_processes: int
+
+
+ONE, TWO = (cast("Accelerator", Processes(number)) for number in (1, 2))
+
+
+@pytest.fixture
+def model() -> EncoderWithHead:
+    """A model whose first parameter of the head has no gradient."""
+    model = tiny_model("bert")
+    missing = next(iter(model.head.parameters()))
+    for parameter in model.parameters():
+        parameter.grad = None if parameter is missing else torch.zeros_like(parameter)
+    return model
+
+
+def test_one_process_warns_in_the_first_step_and_again_after_edits(model: EncoderWithHead) -> None:
+    (name, *_) = (f"head.{name}" for name, _ in model.head.named_parameters())
+    check = GradientCheck()
+    with collected() as lines:
+        check.check(model, ONE, is_compiled=False)
+        check.check(model, ONE, is_compiled=False)
+    assert [name in line for line in lines] == [True]
+    check.repeat()
+    with collected() as lines:
+        check.check(model, ONE, is_compiled=False)
+    assert [name in line for line in lines] == [True]
+
+
+def test_several_processes_refuse_it_in_the_first_step_and_again_after_edits(model: EncoderWithHead) -> None:
+    check = GradientCheck()
+    with pytest.raises(AuditError, match=r"head\."):
+        check.check(model, TWO, is_compiled=False)
+    for parameter in model.parameters():
+        parameter.requires_grad_(parameter.grad is not None)
+    check.check(model, TWO, is_compiled=False)
+    model.requires_grad_(True)
+    check.check(model, TWO, is_compiled=False)
+    check.repeat()
+    with pytest.raises(AuditError, match=r"head\."):
+        check.check(model, TWO, is_compiled=False)
+
+
+def test_compiled_model_is_looked_at_in_every_step(model: EncoderWithHead) -> None:
+    check = GradientCheck()
+    for _ in range(2):
+        with pytest.raises(AuditError, match=r"head\."):
+            check.check(model, ONE, is_compiled=True)

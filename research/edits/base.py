@@ -83,12 +83,15 @@ class Editable(Protocol):
     """What is minimised."""
     clock: Clock
     """Where the run is."""
-    journal: list[Record]
-    """The edits that were applied."""
     applying: EditRequest | None
     """The edit that is being applied."""
     fresh: set[nn.Parameter]
     """Parameters that the edits of this boundary made or initialised anew."""
+
+    @property
+    def journal(self) -> list[Record]:
+        """The edits that were applied."""
+        ...
 
     @property
     def collator(self) -> Collator:

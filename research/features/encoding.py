@@ -30,6 +30,7 @@ from research.system.checksums import checksums
 from research.system.events import ABOUT_HIDDEN_STATES
 from research.system.messages import logger
 from research.system.waiting import Announced, Counted
+from research.training.rounding import rounding_environment
 
 if TYPE_CHECKING:
     from research.training.run import TrainingRun
@@ -202,7 +203,12 @@ def _fingerprint_encoder(run: TrainingRun) -> list[Any]:
         if name not in left_out and "dropout" not in name
     }
     how = [encoder.config._attn_implementation, run.accelerator.mixed_precision, run.accelerator.device.type]
-    return [weights_sha256(encoder), json.loads(json.dumps(config, default=str)), how, run.environment]
+    return [
+        weights_sha256(encoder),
+        json.loads(json.dumps(config, default=str)),
+        how,
+        rounding_environment(run.accelerator.device),
+    ]
 
 
 def _fingerprint(run: TrainingRun, encoder: list[Any], rows: Dataset) -> str:

@@ -221,7 +221,7 @@ def finish(run: TrainingRun) -> tuple[dict[str, Any], dict[str, Predictions]]:
         "skipped_steps": run.totals.num_skipped,
         "peak_memory_bytes": peak_memory_bytes(accelerator),
         "trainable_parameters": num_trainable,
-        "edits": sum(record.skipped is None for record in run.journal),
+        "edits": sum(record.skipped is None for record in run.applied_edits.journal),
         "cached_features": run.batches.features is not None,
         "mixed_precision": accelerator.mixed_precision,
         "tested": "best" if has_best else "last",

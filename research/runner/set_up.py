@@ -102,7 +102,6 @@ def set_up(
     splits = splits or tokenize()  # by now the cache is filled for the other processes
     # A seed of its own for each process from here on: replicas must not drop the same units.
     set_seed(derived_seed(config.seed, accelerator.process_index))
-    compile_backend = config.compile_backend if config.compile else None
     run = TrainingRun(
         config=config,
         directory=directory,
@@ -110,14 +109,13 @@ def set_up(
         task=task,
         batches=Batches(texts, splits, plan.collator, accelerator.device),
         tokenizer=plan.tokenizer,
-        wrapped=wrap(accelerator, model, compile_backend),
+        wrapped=wrap(accelerator, model, config.compile_backend if config.compile else None),
         optimizer=accelerator.prepare_optimizer(optimizer),
         schedule=schedule,
         objective=plan.objective,
         clock=plan.clock,
         hooks=plan.hooks,
         head_check=head_check,
-        compile_backend=compile_backend,
         origin=Origin(start, parent),
     )
     if start is not None:

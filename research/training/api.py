@@ -56,8 +56,6 @@ class Run(Editable, Protocol):
     """Mean loss of the step's examples, on all processes; known from before_step on."""
     to_log: dict[str, float]
     """What this step's line in metrics.jsonl gets beside the loop's own values; `log` adds to it."""
-    applied: list[Record]
-    """The edits that were applied last, for after_edits."""
 
     @property
     def signal(self) -> int:
@@ -102,6 +100,11 @@ class Run(Editable, Protocol):
     @property
     def num_skipped(self) -> int:
         """Steps so far in which the optimizer left the parameters as they were."""
+        ...
+
+    @property
+    def applied(self) -> list[Record]:
+        """The edits that were applied last, for after_edits."""
         ...
 
     @property

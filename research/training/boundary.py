@@ -9,8 +9,8 @@ import torch
 from accelerate.utils import gather_object
 
 from research.edits.apply import apply_edit, refuse_nothing_to_train
-from research.edits.base import EditError, digest
-from research.edits.records import EditRequest
+from research.edits.base import HARMLESS, EditError, digest
+from research.edits.records import EditRequest, Record
 from research.model.head_check import PlannedHead
 from research.model.selectors import frozen_modules
 from research.system.errors import one_line
@@ -69,14 +69,15 @@ def apply_edits(run: TrainingRun, requests: list[EditRequest]) -> None:
         EditError: on every process, if an edit fails on any.
         AuditError: on every process, if the audit finds a difference.
     """
-    before = len(run.journal)
+    records: list[Record] = []
     head = run.encoder_with_head.head
     error: Exception | None = None
     run.fresh.clear()
     try:
         audit.check_unchanged(run.encoder_with_head, run.wrapped)
         for request in requests:
-            run.journal.append(apply_edit(run, request))
+            records.append(apply_edit(run, request))
+            run.applied_edits.journal.append(records[-1])
         refuse_nothing_to_train(run)
     except Exception as caught:  # it is raised below, once the others know of it
         error = caught
@@ -99,16 +100,17 @@ def apply_edits(run: TrainingRun, requests: list[EditRequest]) -> None:
     run.gradient_check.repeat()
     if run.batches.features is not None:
         run.batches.disable_cache(run.batches.features.reason_after_edits(run))
-    run.applied = run.journal[before:]
-    run.record_edits(run.applied)
+    run.applied_edits.finish(records)
     run.call("after_edits")
 
 
 def fit_wrappers(run: TrainingRun, requests: Sequence[EditRequest]) -> None:
     """Make what lies around the model fit it as it is after some edits."""
-    if run.needs_wrapping(requests):
-        run.wrapped = rewrap(run.accelerator, run.wrapped, run.encoder_with_head, run.compile_backend)
-    run.frozen = frozen_modules(run.encoder_with_head)
+    model = run.encoder_with_head
+    recompiles = run.wrapped.is_compiled and any(request.name not in HARMLESS for request in requests)
+    if recompiles or not run.wrapped.fits(model):
+        run.wrapped = rewrap(run.accelerator, run.wrapped, model)
+    run.frozen = frozen_modules(model)
 
 
 def _raise_on_all(run: TrainingRun, error: Exception | None) -> None:

@@ -40,7 +40,7 @@ def _parts(run: TrainingRun) -> Iterator[tuple[str, Any]]:
     yield "which parameters train", [name for name, value in model.named_parameters() if value.requires_grad]
     yield "schedule", run.schedule.state_dict()
     yield "clock", run.clock.state_dict()
-    yield "journal", [asdict(record) for record in run.journal]
+    yield "journal", [asdict(record) for record in run.applied_edits.journal]
 
 
 def hash_value(value: Any) -> str:

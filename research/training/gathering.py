@@ -61,3 +61,13 @@ class RowGatherer:
         for array, each in zip(self._arrays, values, strict=True):
             array[places] = each if counted.all() else each[counted]
         np.add.at(self._times_seen, places, 1)
+
+
+def sum_over_processes(accelerator: Accelerator, value: Tensor) -> float:
+    """Return the sum of a number over all processes; called on every process.
+
+    Args:
+        accelerator: reduces over processes.
+        value: this process's, [].
+    """
+    return float(accelerator.reduce(value.double(), reduction="sum").item())

@@ -17,8 +17,10 @@ from research.system.user_code import During, add_moment
 from research.training.api import StepMetrics
 from research.training.audit import check_unchanged
 from research.training.boundary import check_replicas, settle
+from research.training.gathering import sum_over_processes
 from research.training.nonfinite import NonFiniteError
 from research.training.run import TrainingRun
+from research.training.skipping import agree_on_skipping
 
 
 def train(run: TrainingRun) -> None:
@@ -89,10 +91,10 @@ def train_step(run: TrainingRun, rows: Rows) -> None:
                 run.gradient_check.check(run.encoder_with_head, accelerator, is_compiled=run.wrapped.is_compiled)
             run.call("after_backward", batch)
     accelerator.unscale_gradients(optimizer)
-    run.step_loss = loss = run.sum_over_processes(torch.cat(losses).sum()) / len(rows)
+    run.step_loss = loss = sum_over_processes(accelerator, torch.cat(losses).sum()) / len(rows)
     run.skip_reason = None
     run.call("before_step")
-    run.agree_on_skipping()
+    agree_on_skipping(accelerator, run.hooks, skips=run.skip_reason is not None, step=run.clock.step + 1)
     check_unchanged(run.encoder_with_head, run.wrapped)
 
     gradients = [parameter.grad for parameter in run.model.parameters() if parameter.grad is not None]

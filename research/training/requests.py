@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 from collections.abc import Iterator, Sequence
 
 from research.edits.base import EditError, EditProxy
@@ -27,6 +28,11 @@ class EditRequests:
         """The hook's point that is being called; None between the points."""
         self._closed: str | None = None
         self._pending: list[EditRequest] = []
+
+    @property
+    def asker_number(self) -> int:
+        """A number made of who is asking and the point, the same on every process."""
+        return int.from_bytes(hashlib.sha256(f"{self.asked_by} {self.point}".encode()).digest()[:4], "big")
 
     @property
     def pending(self) -> Sequence[EditRequest]:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import functools
-import hashlib
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import transformers
 from accelerate import Accelerator
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -24,8 +22,8 @@ from research.data.batches.batch import Batch
 from research.data.batches.collate import Collator
 from research.data.batches.order import Share
 from research.data.prepare.load import Splits
-from research.edits.base import HARMLESS, EditProxy, random_numbers_of
-from research.edits.records import EditRequest, Parent, Record, objective_after
+from research.edits.base import EditProxy, random_numbers_of
+from research.edits.records import EditRequest, Parent, Record
 from research.learning.logged_names import refuse_taken_names
 from research.learning.objectives import Objective, compute_losses, describe_objective
 from research.learning.optimizer import apply_schedule
@@ -33,19 +31,16 @@ from research.learning.predictions import Predictions
 from research.learning.schedules import Schedule
 from research.model.encoder_with_head import EncoderWithHead
 from research.model.head_check import HeadCheck
-from research.model.parameters import count_parameters
 from research.model.selectors import frozen_modules
-from research.records.journal_file import append_journal
-from research.records.trackers import track_text
-from research.settings.config import Choice, RunConfig
+from research.settings.config import RunConfig
 from research.settings.times import Clock
 from research.system.errors import describe_failure
 from research.system.messages import WITH_LINES, logger
-from research.system.plain_text import for_markdown
 from research.system.seeds import derived_seed
 from research.system.user_code import described_place
 from research.tasks.base import Task
 from research.training.api import StepMetrics
+from research.training.applied_edits import AppliedEdits
 from research.training.batches import Batches
 from research.training.checkpoint.find import Start
 from research.training.conflicts import conflict_of
@@ -108,16 +103,8 @@ class TrainingRun:
     """Weight of one example's loss in this step's gradient, times the number of processes."""
     evaluations: Evaluations = field(default_factory=Evaluations)
     """Evaluates splits, and keeps their predictions."""
-    compile_backend: str | None = None
-    """torch.compile's backend, where the model is compiled."""
-    journal: list[Record] = field(default_factory=list)
-    """All edits that were applied."""
-    applied: list[Record] = field(default_factory=list)
-    """The edits that were applied last, for after_edits."""
     applying: EditRequest | None = None
     """The edit that is being applied."""
-    is_replaying: bool = False
-    """Whether edits of a checkpoint's journal are applied again; what they log and say was logged and said then."""
     fresh: set[nn.Parameter] = field(default_factory=set)
     """Parameters that the edits of this boundary made or initialised anew."""
     step_loss: float = math.nan
@@ -130,6 +117,8 @@ class TrainingRun:
     def __post_init__(self) -> None:
         self.requests = EditRequests()
         """Edits that were asked for since the last boundary."""
+        self.applied_edits = AppliedEdits(self.accelerator, self.directory)
+        """Edits so far."""
         self.frozen = frozen_modules(self.encoder_with_head)
         """Modules that are frozen as a whole, and stay in evaluation mode."""
         self.interruption = Interruption(is_main=self.is_main, directory=self.directory)
@@ -181,6 +170,21 @@ class TrainingRun:
         return self.totals.num_skipped
 
     @property
+    def journal(self) -> list[Record]:
+        """See `Editable`."""
+        return self.applied_edits.journal
+
+    @property
+    def applied(self) -> list[Record]:
+        """See `api.Run`."""
+        return self.applied_edits.latest
+
+    @property
+    def has_new_objective(self) -> bool:
+        """See `api.Run`."""
+        return self.applied_edits.changed_objective
+
+    @property
     def edit(self) -> EditProxy:
         """See `api.Run`."""
         return self.requests.edit
@@ -189,14 +193,6 @@ class TrainingRun:
     def model(self) -> nn.Module:
         """The model as it trains: wrapped for several processes where there are."""
         return self.wrapped.module
-
-    @functools.cached_property
-    def environment(self) -> dict[str, str]:
-        """What rounds numbers: libraries and processor."""
-        device = self.accelerator.device
-        on_gpu = device.type == "cuda"
-        processor = torch.cuda.get_device_name(device) if on_gpu else torch.backends.cpu.get_cpu_capability()
-        return {"torch": torch.__version__, "transformers": transformers.__version__, "processor": processor}
 
     @property
     def encoder_with_head(self) -> EncoderWithHead:
@@ -297,12 +293,12 @@ class TrainingRun:
                 number = float(value)
             except (TypeError, ValueError, RuntimeError):
                 raise ValueError(f"Expected a number to log as '{name}', got {value!r}.") from None
-            if not self.is_replaying:
+            if not self.applied_edits.is_replaying:
                 self.to_log[name] = number
 
     def say(self, message: str) -> None:
         """Tell the user something, once over all processes and without breaking the progress bar."""
-        if self.is_main and not self.is_replaying:
+        if self.is_main and not self.applied_edits.is_replaying:
             logger.info(message, extra=WITH_LINES)
 
     def stop(self, reason: str) -> None:
@@ -316,42 +312,6 @@ class TrainingRun:
                 f"A step can be skipped in before_step, not in {self.requests.point or 'between the points'}."
             )
         self.skip_reason = reason
-
-    def agree_on_skipping(self) -> None:
-        """See to it that all processes skip a step or none does.
-
-        Raises:
-            ValueError: on every process, if only some of them want to skip it.
-        """
-        # Whether a hook could ask is the same everywhere, so that nothing is exchanged where none can.
-        if self.accelerator.num_processes == 1 or not any(
-            type(hook).before_step is not Hook.before_step for hook in self.hooks
-        ):
-            return
-        num_skipping = self.sum_over_processes(
-            torch.tensor(float(self.skip_reason is not None), device=self.accelerator.device)
-        )
-        if num_skipping not in (0, self.accelerator.num_processes):
-            raise ValueError(
-                f"All processes must skip a step or none; {num_skipping:.0f} of {self.accelerator.num_processes} want "
-                f"to skip step {self.clock.step + 1}. Decide by numbers that are the same everywhere: run.step_loss."
-            )
-
-    @property
-    def objective_choice(self) -> Choice:
-        """The objective as settings and edits chose it."""
-        return objective_after(self.config.objective, self.journal)
-
-    @property
-    def has_new_objective(self) -> bool:
-        """See `api.Run`."""
-        return any(record.name == "set_objective" for record in self.applied)
-
-    def needs_wrapping(self, requests: Sequence[EditRequest]) -> bool:
-        """Return whether the wrappers no longer fit the model after some edits."""
-        if not self.wrapped.fits(self.encoder_with_head):
-            return True
-        return self.wrapped.is_compiled and any(request.name not in HARMLESS for request in requests)
 
     def set_training_mode(self) -> None:
         """See `api.Run`."""
@@ -367,43 +327,11 @@ class TrainingRun:
         """See `api.Run`."""
         reason = conflict_of(self, self.requests.pending, requests, planned)
         if reason is None:
-            self.ask(requests)
+            self.requests.ask(requests)
         else:
-            self._skip_edits(requests, reason)
+            self.applied_edits.leave_out(requests, reason, self.clock, self.encoder_with_head)
 
-    def _skip_edits(self, requests: Sequence[EditRequest], reason: str) -> None:
-        model = self.encoder_with_head
-        trainable, size = count_parameters(model)
-        skipped = [
-            Record(
-                number,
-                self.clock.step,
-                round(self.clock.epochs_done, 6),
-                request.name,
-                request.arguments,
-                request.asked_by,
-                [trainable, trainable],
-                [size, size],
-                request.entry,
-                reason,
-            )
-            for number, request in enumerate(requests, len(self.journal) + 1)
-        ]
-        self.journal += skipped
-        self.record_edits(skipped)
-
-    def record_edits(self, records: Sequence[Record]) -> None:
-        """Add edits to journal.jsonl and the trackers, and report them."""
-        if not self.is_main:
-            return
-        append_journal(self.directory, records)
-        for record in records:
-            self.say(f"after step {record.step}: {record}")
-        text = "\n".join(f"- {for_markdown(str(record))}" for record in records)
-        track_text(self.accelerator, "edits", text, self.clock.step)
-
-    @contextlib.contextmanager
-    def shared_random_numbers(self) -> Iterator[None]:
+    def shared_random_numbers(self) -> AbstractContextManager[None]:
         """Draw the same random numbers on every process inside; the training stream stays where it is.
 
         The processes' own streams differ, so that dropout does. What is drawn depends on the run's seed, the step, and
@@ -411,14 +339,6 @@ class TrainingRun:
         are the same on every process anyway, and when a resumed run applies it again.
         """
         if self.applying is not None:
-            yield
-            return
-        place = int.from_bytes(
-            hashlib.sha256(f"{self.requests.asked_by} {self.requests.point}".encode()).digest()[:4], "big"
-        )
-        with random_numbers_of(derived_seed(self.config.seed, self.clock.step), place, self.accelerator.device):
-            yield
-
-    def sum_over_processes(self, value: Tensor) -> float:
-        """Return the sum of a number over all processes."""
-        return float(self.accelerator.reduce(value.double(), reduction="sum").item())
+            return contextlib.nullcontext()
+        seed = derived_seed(self.config.seed, self.clock.step)
+        return random_numbers_of(seed, self.requests.asker_number, self.accelerator.device)

@@ -29,8 +29,13 @@ class Wrapped:
     """The outermost wrapper, or the model itself."""
     trainable: tuple[nn.Parameter, ...]
     """Parameters that trained when the wrappers were made: all that DDP's reducer knows, and compiled code."""
-    is_compiled: bool = False
-    """Whether the model is compiled."""
+    compile_backend: str | None = None
+    """torch.compile's backend; None if the model is not compiled."""
+
+    @property
+    def is_compiled(self) -> bool:
+        """Whether the model is compiled."""
+        return self.compile_backend is not None
 
     @functools.cached_property
     def num_trainable(self) -> int:
@@ -55,19 +60,19 @@ def wrap(accelerator: Accelerator, model: EncoderWithHead, compile_backend: str 
         model.compile(backend=compile_backend)
     with _no_word_of_buffers():
         module = accelerator.prepare_model(model)
-    return Wrapped(module, trainable_parameters(model), compile_backend is not None)
+    return Wrapped(module, trainable_parameters(model), compile_backend)
 
 
-def rewrap(accelerator: Accelerator, wrapped: Wrapped, model: EncoderWithHead, compile_backend: str | None) -> Wrapped:
+def rewrap(accelerator: Accelerator, wrapped: Wrapped, model: EncoderWithHead) -> Wrapped:
     """Return the model in wrappers that fit it as it is now.
 
     DDP takes only the parameters that train when it is made, and dynamo's guards do not see that others do later
     (https://github.com/pytorch/pytorch/issues/139476); so both are made anew. Nothing is broadcast: what is to be equal
     on all processes is compared before, not overwritten.
     """
-    if compile_backend is not None:
+    if wrapped.compile_backend is not None:
         torch._dynamo.reset()
-        model.compile(backend=compile_backend)
+        model.compile(backend=wrapped.compile_backend)
     module: nn.Module = model
     old = wrapped.module
     if accelerator.num_processes > 1:
@@ -77,7 +82,7 @@ def rewrap(accelerator: Accelerator, wrapped: Wrapped, model: EncoderWithHead, c
         with _no_word_of_buffers():
             module = DistributedDataParallel(model, device_ids=ids, init_sync=False, **settings)
     accelerator._models[:] = [module if each is old else each for each in accelerator._models]
-    return Wrapped(module, trainable_parameters(model), compile_backend is not None)
+    return Wrapped(module, trainable_parameters(model), wrapped.compile_backend)
 
 
 @contextlib.contextmanager

@@ -31,6 +31,7 @@ from research.training.checkpoint.state import (
     read_state,
     with_shared,
 )
+from research.training.rounding import rounding_environment
 
 if TYPE_CHECKING:
     from research.training.hook import Hook
@@ -53,9 +54,7 @@ def load_checkpoint(run: TrainingRun, start: Start) -> None:
     if not start.is_fork:
         _refuse_other_hooks(path, state["hooks"], run.hooks, places)
     replay(run, read_records(state["journal"]), state.get("trainable"))
-    run.origin.objective_differs = run.objective_choice != objective_after(state["settings"]["objective"], run.journal)
-    inputs = names_where(lambda declared: declared.stage is Stage.INPUTS)
-    run.origin.inputs_differ = any(getattr(run.config, name) != state["settings"][name] for name in inputs)
+    _compare_metrics(run, state["settings"])
     same_place = state["device"] == accelerator.device.type and state["num_processes"] == accelerator.num_processes
     rank = accelerator.process_index if same_place else 0
     try:
@@ -85,7 +84,7 @@ def load_checkpoint(run: TrainingRun, start: Start) -> None:
     notes += _follow_machine(run, state, same_place=same_place)
     notes += [
         f"{name} was {before}, now {now} (numbers may be rounded in another way)"
-        for name, now in run.environment.items()
+        for name, now in rounding_environment(accelerator.device).items()
         if (before := state["environment"].get(name)) != now
     ]
     about_cache = names_where(lambda declared: declared.decides_cache)
@@ -99,6 +98,15 @@ def load_checkpoint(run: TrainingRun, start: Start) -> None:
             "Evaluations read more or less of each text from here on: earlier metrics are not compared with new ones."
         )
     run.origin.start = start
+
+
+def _compare_metrics(run: TrainingRun, before: Mapping[str, Any]) -> None:
+    """Know whether metrics from before the checkpoint compare with those after it, given its run's settings."""
+    journal = run.applied_edits.journal
+    objective = objective_after(run.config.objective, journal)
+    run.origin.objective_differs = objective != objective_after(before["objective"], journal)
+    inputs = names_where(lambda declared: declared.stage is Stage.INPUTS)
+    run.origin.inputs_differ = any(getattr(run.config, name) != before[name] for name in inputs)
 
 
 def _follow_machine(run: TrainingRun, state: dict[str, Any], *, same_place: bool) -> list[str]:

@@ -27,17 +27,14 @@ def replay(run: TrainingRun, records: Sequence[Record], trainable: Collection[st
     Raises:
         EditError: if an edit does not give the result that it gave then.
     """
-    run.is_replaying = True
-    try:
+    with run.applied_edits.replaying():
         for record in records:
             if record.skipped is None:
                 run.fresh.clear()
                 with run.clock.turned_to(record.step, record.clock):
                     again = apply_edit(run, record.request)
                 _compare(record, again, with_trainable=trainable is None)
-            run.journal.append(record)
-    finally:
-        run.is_replaying = False
+            run.applied_edits.journal.append(record)
     if trainable is not None and (changed := _restore_trainable(run.encoder_with_head, trainable)):
         listed = ", ".join(changed[:5]) + (f" and {len(changed) - 5} more" if len(changed) > 5 else "")
         run.say(

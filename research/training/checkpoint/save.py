@@ -26,6 +26,7 @@ from research.training.checkpoint.state import (
     KEPT,
     STATE,
 )
+from research.training.rounding import rounding_environment
 
 if TYPE_CHECKING:
     from research.training.hook import Hook
@@ -100,14 +101,14 @@ def _state(run: TrainingRun) -> dict[str, Any]:
         "train_seconds": run.totals.train_seconds,
         "stop_reason": run.stop_reason,
         "label_names": list(run.task.label_names),
-        "journal": [asdict(record) for record in run.journal],
+        "journal": [asdict(record) for record in run.applied_edits.journal],
         "trainable": [name for name, value in run.encoder_with_head.named_parameters() if value.requires_grad],
         "parent": None if run.parent is None else asdict(run.parent),
         "hooks": [type(hook).__name__ for hook in run.hooks],
         "num_processes": run.accelerator.num_processes,
         "device": run.accelerator.device.type,
         "num_threads": torch.get_num_threads(),
-        "environment": run.environment,
+        "environment": rounding_environment(run.accelerator.device),
         "features": None if run.batches.features is None else run.batches.features.digest,
         "gave_features_up": run.batches.cache_disabled,
         "rows_sha256": run.batches.rows_sha256,

@@ -143,9 +143,9 @@ def test_replicas_of_different_structure_are_told_by_their_sizes() -> None:
 
 def test_compiled_model_and_wrappers_must_know_what_trains() -> None:
     model, _ = made()
-    for is_compiled in (True, False):
-        check_compiled(model, Wrapped(model, trainable_parameters(model), is_compiled))
-    wrapped = Wrapped(model, trainable_parameters(model), is_compiled=True)
+    for compile_backend in ("eager", None):
+        check_compiled(model, Wrapped(model, trainable_parameters(model), compile_backend))
+    wrapped = Wrapped(model, trainable_parameters(model), compile_backend="eager")
     check_unchanged(model, wrapped)
     model.get_parameter("head.out.bias").requires_grad_(False)
     with pytest.raises(AuditError, match=r"head\.out\.bias"):

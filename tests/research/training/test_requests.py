@@ -50,3 +50,14 @@ def test_requests_after_the_last_boundary_are_left_out(capsys: pytest.CaptureFix
     requests.ask([FREEZE])
     assert requests.pending == ()
     assert "freeze(modules='encoder')" in capsys.readouterr().out
+
+
+def test_number_of_the_asker_depends_on_who_asks_and_where() -> None:
+    requests = EditRequests()
+    found = [requests.asker_number]
+    for asked_by, point in (("hook A", "after_step"), ("hook A", "before_step"), ("hook B", "after_step")):
+        with requests.asking_for(asked_by, point):
+            found.append(requests.asker_number)
+    assert len(set(found)) == 4
+    with requests.asking_for("hook A", "after_step"):
+        assert requests.asker_number == found[1] == 2021919503

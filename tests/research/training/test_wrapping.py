@@ -42,7 +42,7 @@ def test_wrappers_are_made_again_for_what_trains_now(accelerator: Accelerator) -
     expected = before.module(**tiny_batch()).logits
     model.encoder.requires_grad_(False)
     assert not before.fits(model)
-    now = rewrap(accelerator, before, model, None)
+    now = rewrap(accelerator, before, model)
     assert now.fits(model)
     assert now.num_trainable == sum(parameter.numel() for parameter in model.head.parameters())
     assert torch.equal(now.module(**tiny_batch()).logits, expected)  # under the same precision, once

@@ -1,0 +1,78 @@
+"""The edits of a run are kept, and written where readers look for them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+
+from research.edits.records import EditRequest, Record
+from research.model.parameters import count_parameters
+from research.records.journal_file import read_journal
+from research.settings.times import Clock
+from research.training.applied_edits import AppliedEdits
+from tests.messages import collected
+from tests.research.model.tiny_encoders import tiny_model
+
+REQUESTS = [
+    EditRequest("freeze", {"modules": "encoder"}, "timeline entry 1", "at 3st: freeze"),
+    EditRequest("scale_lr", {"factor": 0.5}, "hook Asks"),
+]
+
+
+@pytest.fixture
+def edits(tmp_path: Path) -> Iterator[AppliedEdits]:
+    AcceleratorState._reset_state()
+    yield AppliedEdits(Accelerator(cpu=True), tmp_path)
+    AcceleratorState._reset_state()
+
+
+def record(number: int, name: str) -> Record:
+    return Record(number, 3, 0.5, name, {}, "hook Asks", [10, 5], [10, 10])
+
+
+def test_edits_of_a_boundary_are_the_latest_and_in_the_journal_file(edits: AppliedEdits, tmp_path: Path) -> None:
+    first, second = [record(1, "freeze"), record(2, "set_objective")], [record(3, "unfreeze")]
+    with collected() as lines:
+        edits.finish(first)
+    assert [name in line and "step 3" in line for name, line in zip(("freeze", "set_objective"), lines, strict=True)]
+    assert (edits.latest, edits.changed_objective, read_journal(tmp_path)) == (first, True, first)
+    edits.finish(second)
+    assert (edits.latest, edits.changed_objective, read_journal(tmp_path)) == (second, False, first + second)
+
+
+def test_edits_that_are_left_out_are_in_the_journal_with_the_reason(edits: AppliedEdits, tmp_path: Path) -> None:
+    model = tiny_model("bert")
+    model.encoder.requires_grad_(False)
+    trainable, size = count_parameters(model)
+    assert trainable < size
+    clock = Clock(steps_per_epoch=4, total_steps=8, batch_size=8)
+    clock.advance(8)
+    edits.journal.append(record(1, "unfreeze"))
+    with collected() as lines:
+        edits.leave_out(REQUESTS, "it conflicts", clock, model)
+    _, *skipped = edits.journal
+    assert edits.latest == []
+    assert [(each.number, each.step, each.epoch, each.request) for each in skipped] == [
+        (2, 1, 0.25, REQUESTS[0]),
+        (3, 1, 0.25, REQUESTS[1]),
+    ]
+    for each in skipped:
+        assert (each.trainable_parameters, each.parameters) == ([trainable] * 2, [size] * 2)
+        assert each.skipped == "it conflicts"
+    assert read_journal(tmp_path) == skipped
+    assert ["it conflicts" in line for line in lines] == [True, True]
+
+
+def test_replaying_ends_with_an_error_too(edits: AppliedEdits) -> None:
+    def fail() -> None:
+        with edits.replaying():
+            assert edits.is_replaying
+            raise ValueError("mine")
+
+    with pytest.raises(ValueError, match="mine"):
+        fail()
+    assert not edits.is_replaying

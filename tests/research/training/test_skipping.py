@@ -1,0 +1,63 @@
+"""Processes skip a step together or not at all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import cast
+
+import pytest
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+
+from research import Hook
+from research.training.api import Run
+from research.training.skipping import agree_on_skipping
+
+
+class MaySkip(Hook):
+    """Could ask to skip a step."""
+
+    def before_step(self, run: Run) -> None:
+        """Ask for nothing."""
+
+
+@dataclass
+class Processes:
+    """The first process of several, the others of which skip the step or do not."""
+
+    num_processes: int
+    num_others_skipping: int = 0
+    exchanged: list[float] = field(default_factory=list)
+
+    @property
+    def device(self) -> torch.device:
+        """Where tensors go."""
+        return torch.device("cpu")
+
+    def reduce(self, value: Tensor, reduction: str) -> Tensor:
+        """Add what the other processes say."""
+        assert reduction == "sum"
+        self.exchanged.append(float(value))
+        return value + self.num_others_skipping
+
+
+def agree(processes: Processes, hooks: list[Hook], *, skips: bool) -> list[float]:
+    agree_on_skipping(cast("Accelerator", processes), hooks, skips=skips, step=7)
+    return processes.exchanged
+
+
+@pytest.mark.parametrize("skips", [True, False])
+def test_processes_that_agree_go_on(skips: bool) -> None:
+    assert agree(Processes(3, 2 * skips), [Hook(), MaySkip()], skips=skips) == [skips]
+
+
+@pytest.mark.parametrize(("skips", "num_others"), [(True, 0), (True, 1), (False, 1), (False, 2)])
+def test_processes_that_disagree_are_refused(skips: bool, num_others: int) -> None:
+    with pytest.raises(ValueError, match=rf"\b{skips + num_others} of 3 .*step 7\b"):
+        agree(Processes(3, num_others), [MaySkip()], skips=skips)
+
+
+def test_nothing_is_exchanged_where_nobody_could_disagree() -> None:
+    assert agree(Processes(1), [MaySkip()], skips=True) == []
+    assert agree(Processes(2), [Hook()], skips=False) == []

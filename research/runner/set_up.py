@@ -30,6 +30,7 @@ from research.system.seeds import derived_seed
 from research.system.waiting import Announced
 from research.training.accelerator import refused_for_all
 from research.training.batches import Batches
+from research.training.called_hooks import CalledHooks
 from research.training.checkpoint.find import Start
 from research.training.checkpoint.load import load_checkpoint
 from research.training.checkpoint.state import find_parent
@@ -114,7 +115,7 @@ def set_up(
         schedule=schedule,
         objective=plan.objective,
         clock=plan.clock,
-        hooks=plan.hooks,
+        hooks=CalledHooks(plan.hooks),
         head_check=head_check,
         origin=Origin(start, parent),
     )

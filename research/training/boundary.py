@@ -101,7 +101,7 @@ def apply_edits(run: TrainingRun, requests: list[EditRequest]) -> None:
     if run.batches.features is not None:
         run.batches.disable_cache(run.batches.features.reason_after_edits(run))
     run.applied_edits.finish(records)
-    run.call("after_edits")
+    run.hooks.call(run, "after_edits")
 
 
 def fit_wrappers(run: TrainingRun, requests: Sequence[EditRequest]) -> None:

@@ -29,14 +29,14 @@ class Evaluations:
         Raises:
             Interrupted: on the main process, if a signal comes when no boundary is left to hear it; the rest exit.
         """
-        run.call("before_evaluate", split)
+        run.hooks.call(run, "before_evaluate", split)
         with During(f"in the evaluation of {split} after step {run.clock.step}"):
             predictions = evaluate(run, split, lambda: _leave_if_interrupted(run))
         self._predictions[split] = predictions
         self._checksums[split] = found = checksums(run.encoder_with_head)
         if run.batches.features is not None:
             run.batches.features.check(found)
-        run.call("after_evaluate", split, predictions.metrics)
+        run.hooks.call(run, "after_evaluate", split, predictions.metrics)
         return predictions
 
     def latest(self, run: TrainingRun, split: str) -> Predictions:

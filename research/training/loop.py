@@ -26,7 +26,7 @@ from research.training.skipping import agree_on_skipping
 def train(run: TrainingRun) -> None:
     """Train until the last step, or until something asks to stop."""
     try:
-        run.begin()
+        run.hooks.begin(run)
         if run.start is None or run.start.is_fork:  # where a resumed run goes on, an uncut one has no boundary
             settle(run)
         check_replicas(run)
@@ -36,11 +36,11 @@ def train(run: TrainingRun) -> None:
         run.requests.takes_edits = False
         if run.stop_reason is not None:
             run.say(f"stopped after step {run.clock.step:,} of {run.clock.total_steps:,}: {run.stop_reason}")
-        run.call("on_train_end")
+        run.hooks.call(run, "on_train_end")
         check_replicas(run)
     except BaseException as error:
         add_moment(error, f"after step {run.clock.step}")
-        run.tell_of_exception(error)
+        run.hooks.tell_of_exception(run, error)
         raise
 
 
@@ -49,19 +49,19 @@ def train_epoch(run: TrainingRun) -> None:
     clock, config = run.clock, run.config
     batches = global_batches(run.batches.train_lengths, config.batch_size, config.seed, clock.epoch)
     if clock.step_in_epoch == 0:
-        run.call("on_epoch_start")
+        run.hooks.call(run, "on_epoch_start")
         settle(run)
     for rows in batches[clock.step_in_epoch :]:
         if run.is_over:
             return
         with During(f"in step {clock.step + 1}"):
             train_step(run, rows)
-        run.call("after_step")
+        run.hooks.call(run, "after_step")
         run.interruption.poll()
         settle(run)
-        run.call("end_of_step")
+        run.hooks.call(run, "end_of_step")
         run.interruption.leave_if_agreed(clock)
-    run.call("on_epoch_end")
+    run.hooks.call(run, "on_epoch_end")
     settle(run)
     check_replicas(run)
     clock.next_epoch()
@@ -83,17 +83,17 @@ def train_step(run: TrainingRun, rows: Rows) -> None:
     run.loss_scale = accelerator.num_processes / len(rows)
     losses: list[Tensor] = []
     for index, share in enumerate(micro_batches):
-        batch = run.change_batch(run.collate(share))
+        batch = run.hooks.change_batch(run, run.collate(share))
         is_last = index == len(micro_batches) - 1
         with contextlib.nullcontext() if is_last else accelerator.no_sync(run.model):
             losses.append(run.backward(batch))
             if is_last:
                 run.gradient_check.check(run.encoder_with_head, accelerator, is_compiled=run.wrapped.is_compiled)
-            run.call("after_backward", batch)
+            run.hooks.call(run, "after_backward", batch)
     accelerator.unscale_gradients(optimizer)
     run.step_loss = loss = sum_over_processes(accelerator, torch.cat(losses).sum()) / len(rows)
     run.skip_reason = None
-    run.call("before_step")
+    run.hooks.call(run, "before_step")
     agree_on_skipping(accelerator, run.hooks, skips=run.skip_reason is not None, step=run.clock.step + 1)
     check_unchanged(run.encoder_with_head, run.wrapped)
 

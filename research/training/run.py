@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -34,7 +33,6 @@ from research.model.head_check import HeadCheck
 from research.model.selectors import frozen_modules
 from research.settings.config import RunConfig
 from research.settings.times import Clock
-from research.system.errors import describe_failure
 from research.system.messages import WITH_LINES, logger
 from research.system.seeds import derived_seed
 from research.system.user_code import described_place
@@ -42,11 +40,11 @@ from research.tasks.base import Task
 from research.training.api import StepMetrics
 from research.training.applied_edits import AppliedEdits
 from research.training.batches import Batches
+from research.training.called_hooks import CalledHooks
 from research.training.checkpoint.find import Start
 from research.training.conflicts import conflict_of
 from research.training.evaluations import Evaluations
 from research.training.gradient_check import GradientCheck
-from research.training.hook import Hook, check_batch, code_of_hook
 from research.training.interruption import Interruption
 from research.training.model_files import save_model
 from research.training.origin import Origin
@@ -83,12 +81,10 @@ class TrainingRun:
     """Where the run is."""
     head_check: HeadCheck
     """Looks for faults of a head before it trains."""
-    hooks: list[Hook] = field(default_factory=list)
-    """Called in this order at every point."""
+    hooks: CalledHooks = field(default_factory=CalledHooks)
+    """Called at every point."""
     origin: Origin = field(default_factory=Origin)
     """The checkpoint or the run that this one continues."""
-    resumed_hooks: list[Hook] = field(default_factory=list)
-    """Hooks whose state came from a checkpoint."""
     stop_reason: str | None = None
     """Why the run ends before its last step, once all processes agreed."""
     asked_to_stop: str | None = None
@@ -210,41 +206,6 @@ class TrainingRun:
     def is_over(self) -> bool:
         """Whether no step is left, or a stop was agreed on."""
         return self.stop_reason is not None or self.clock.step >= self.clock.total_steps
-
-    def call(self, point: str, *arguments: Any) -> None:
-        """Call a point of every hook."""
-        for hook in self.hooks:
-            self._call(hook, point, *arguments)
-
-    def begin(self) -> None:
-        """Tell every hook that training begins, or goes on where the hook's state was saved."""
-        for hook in self.hooks:
-            self._call(hook, "on_resume" if hook in self.resumed_hooks else "on_train_start")
-
-    def tell_of_exception(self, error: BaseException) -> None:
-        """Tell every hook what ended the run. If a hook fails on it, print a warning and go on."""
-        for hook in self.hooks:
-            try:
-                self._call(hook, "on_exception", error)
-            except Exception as another:
-                logger.warning(describe_failure(another), extra=WITH_LINES)
-
-    def _call(self, hook: Hook, point: str, *arguments: Any) -> None:
-        with self.requests.asking_for(f"hook {type(hook).__name__}", point), code_of_hook(hook, point):
-            getattr(hook, point)(self, *arguments)
-
-    def change_batch(self, batch: Batch) -> Batch:
-        """Let every hook change the batch."""
-        for hook in self.hooks:
-            with (
-                self.requests.asking_for(f"hook {type(hook).__name__}", "on_batch"),
-                code_of_hook(hook, "on_batch"),
-            ):
-                changed = hook.on_batch(self, batch)
-            if changed is not None:
-                check_batch(hook, changed, batch)
-                batch = changed
-        return batch
 
     def lengths_of(self, split: str) -> NDArray[np.int32]:
         """See `api.Run`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import torch
 from accelerate import Accelerator
@@ -11,7 +11,7 @@ from research.training.gathering import sum_over_processes
 from research.training.hook import Hook
 
 
-def agree_on_skipping(accelerator: Accelerator, hooks: Sequence[Hook], *, skips: bool, step: int) -> None:
+def agree_on_skipping(accelerator: Accelerator, hooks: Iterable[Hook], *, skips: bool, step: int) -> None:
     """See to it that all processes skip a step or none does; called on every process.
 
     Args:

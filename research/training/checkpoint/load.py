@@ -50,9 +50,10 @@ def load_checkpoint(run: TrainingRun, start: Start) -> None:
     differences = compare_settings(state["settings"], run.config.to_dict(), same_rows=same_rows, is_fork=start.is_fork)
     refuse(path, differences.refused, is_fork=start.is_fork)
     notes = differences.notes
-    places = _match_hooks(state["hooks"], run.hooks)
+    hooks = [*run.hooks]
+    places = _match_hooks(state["hooks"], hooks)
     if not start.is_fork:
-        _refuse_other_hooks(path, state["hooks"], run.hooks, places)
+        _refuse_other_hooks(path, state["hooks"], hooks, places)
     replay(run, read_records(state["journal"]), state.get("trainable"))
     _compare_metrics(run, state["settings"])
     same_place = state["device"] == accelerator.device.type and state["num_processes"] == accelerator.num_processes
@@ -76,11 +77,11 @@ def load_checkpoint(run: TrainingRun, start: Start) -> None:
     run.totals.num_skipped, run.totals.train_seconds = state["num_skipped"], state["train_seconds"]
     if not differences.alters_training:  # an unchanged fork ends where its parent did
         run.stop_reason, run.asked_to_stop = state["stop_reason"], state["asked_to_stop"]
-    for hook, place in zip(run.hooks, places, strict=True):
+    for hook, place in zip(hooks, places, strict=True):
         if place is not None:
             with CodeOf(f"hook {type(hook).__name__} (load_state_dict)", hook.load_state_dict):
                 hook.load_state_dict(hook_states[place])
-            run.resumed_hooks.append(hook)
+            run.hooks.resumed.append(hook)
     notes += _follow_machine(run, state, same_place=same_place)
     notes += [
         f"{name} was {before}, now {now} (numbers may be rounded in another way)"

@@ -174,7 +174,7 @@ def test_evaluation_on_stored_hidden_states_has_the_bits_of_one_without(
     for cache_features in (True, False):
         run = begin(cache_features=cache_features, **settings)
         assert (run.batches.features is not None) == cache_features
-        run.begin()
+        run.hooks.begin(run)
         logits.append(run.evaluate("validation").logits.tolist())
     assert logits[0] == logits[1]
 

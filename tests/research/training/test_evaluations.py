@@ -27,7 +27,7 @@ class Counts(Hook):
 def test_predictions_are_computed_again_for_other_weights_only(start_run: StartRun) -> None:
     counts = Counts()
     run = start_run([counts])
-    run.begin()
+    run.hooks.begin(run)
     first = run.evaluations.latest(run, "test")
     assert run.evaluations.latest(run, "test") is first
     with torch.no_grad():
@@ -40,7 +40,7 @@ def test_predictions_are_computed_again_for_other_weights_only(start_run: StartR
 def test_forgotten_predictions_are_computed_again_for_the_same_weights(start_run: StartRun) -> None:
     counts = Counts()
     run = start_run([counts])
-    run.begin()
+    run.hooks.begin(run)
     first = run.evaluations.latest(run, "test")
     run.evaluations.forget()
     assert run.evaluations.latest(run, "test").logits.tolist() == first.logits.tolist()
@@ -49,14 +49,14 @@ def test_forgotten_predictions_are_computed_again_for_the_same_weights(start_run
 
 def test_predictions_of_each_split_are_kept(start_run: StartRun) -> None:
     run = start_run()
-    run.begin()
+    run.hooks.begin(run)
     found = {split: run.evaluate(split) for split in ("test", "validation")}
     assert all(run.evaluations.latest(run, split) is each for split, each in found.items())
 
 
 def test_signal_ends_an_evaluation_after_the_last_boundary_only(start_run: StartRun) -> None:
     run = start_run()
-    run.begin()
+    run.hooks.begin(run)
     with run.interruption.watch:
         os.kill(os.getpid(), signal.SIGTERM)
         run.evaluate("test")  # edits are still taken: the next boundary is to come

@@ -1,0 +1,73 @@
+"""The hooks of a run, and how each of their points is called."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from research.data.batches.batch import Batch
+from research.system.errors import describe_failure
+from research.system.messages import WITH_LINES, logger
+from research.training.hook import Hook, check_batch, code_of_hook
+
+if TYPE_CHECKING:
+    from research.training.run import TrainingRun
+
+
+class CalledHooks:
+    """Calls hooks in their order. While one is called, the run knows who asks for edits, and errors name the hook.
+
+    Args:
+        hooks: in the order in which they are called at every point.
+    """
+
+    def __init__(self, hooks: Sequence[Hook] = ()) -> None:
+        self._hooks = tuple(hooks)
+        self.resumed: list[Hook] = []
+        """Hooks whose state came from a checkpoint."""
+
+    def __iter__(self) -> Iterator[Hook]:
+        return iter(self._hooks)
+
+    def call(self, run: TrainingRun, point: str, *arguments: Any) -> None:
+        """Call a point of every hook."""
+        for hook in self._hooks:
+            self._call(run, hook, point, *arguments)
+
+    def begin(self, run: TrainingRun) -> None:
+        """Tell every hook that training begins, or goes on where the hook's state was saved."""
+        for hook in self._hooks:
+            self._call(run, hook, "on_resume" if hook in self.resumed else "on_train_start")
+
+    def tell_of_exception(self, run: TrainingRun, error: BaseException) -> None:
+        """Tell every hook what ended the run. If a hook fails on it, print a warning and go on."""
+        for hook in self._hooks:
+            try:
+                self._call(run, hook, "on_exception", error)
+            except Exception as another:
+                logger.warning(describe_failure(another), extra=WITH_LINES)
+
+    def change_batch(self, run: TrainingRun, batch: Batch) -> Batch:
+        """Let every hook change the batch.
+
+        Raises:
+            ValueError: if a hook returns no batch, or one with other rows.
+        """
+        for hook in self._hooks:
+            with _calling(run, hook, "on_batch"):
+                changed = hook.on_batch(run, batch)
+            if changed is not None:
+                check_batch(hook, changed, batch)
+                batch = changed
+        return batch
+
+    def _call(self, run: TrainingRun, hook: Hook, point: str, *arguments: Any) -> None:
+        with _calling(run, hook, point):
+            getattr(hook, point)(run, *arguments)
+
+
+@contextlib.contextmanager
+def _calling(run: TrainingRun, hook: Hook, point: str) -> Iterator[None]:
+    with run.requests.asking_for(f"hook {type(hook).__name__}", point), code_of_hook(hook, point):
+        yield

@@ -1,0 +1,107 @@
+"""Every hook is called at every point, in its order, and known as the one who asks."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+
+from research import Hook
+from research.data.batches.batch import Batch
+from research.data.batches.order import Share, evaluation_shares
+from research.training.api import Run
+from research.training.called_hooks import CalledHooks
+from research.training.run import TrainingRun
+from tests.messages import collected
+from tests.research.conftest import StartRun
+
+
+class Recorder(Hook):
+    """Records its calls, and who the run takes for the one who asks for edits."""
+
+    def __init__(self, name: str, calls: list[tuple[object, ...]]) -> None:
+        self.name = name
+        self.calls = calls
+
+    def _record(self, run: Run, *facts: object) -> None:
+        assert isinstance(run, TrainingRun)
+        self.calls.append((self.name, run.requests.asked_by, run.requests.point, *facts))
+
+    def on_train_start(self, run: Run) -> None:
+        self._record(run)
+
+    def on_resume(self, run: Run) -> None:
+        self._record(run)
+
+    def after_evaluate(self, run: Run, split: str, metrics: dict[str, float]) -> None:
+        self._record(run, split, metrics)
+
+    def on_exception(self, run: Run, error: BaseException) -> None:
+        self._record(run, error)
+        raise OSError(f"{self.name} fails as well")
+
+
+class AddsOne(Hook):
+    """Adds 1 to the labels."""
+
+    def on_batch(self, run: Run, batch: Batch) -> Batch:
+        return dataclasses.replace(batch, labels=batch.labels + 1)
+
+
+class Doubles(Hook):
+    """Doubles the labels."""
+
+    def on_batch(self, run: Run, batch: Batch) -> Batch:
+        return dataclasses.replace(batch, labels=batch.labels * 2)
+
+
+class Halves(Hook):
+    """Returns half of the rows."""
+
+    def on_batch(self, run: Run, batch: Batch) -> Batch:
+        return dataclasses.replace(batch, labels=batch.labels[: len(batch) // 2])
+
+
+def first_share(run: TrainingRun) -> Share:
+    return evaluation_shares(run.lengths_of("train"), 0, 1, 4)[0]
+
+
+def test_hooks_are_called_in_order_with_the_run_knowing_who_asks(start_run: StartRun) -> None:
+    run, calls = start_run(), list[tuple[object, ...]]()
+    hooks = CalledHooks([Recorder("a", calls), Hook(), Recorder("b", calls)])
+    hooks.call(run, "after_evaluate", "test", {"loss": 0.5})
+    assert calls == [(name, "hook Recorder", "after_evaluate", "test", {"loss": 0.5}) for name in "ab"]
+    assert (run.requests.asked_by, run.requests.point) == ("Python", None)
+
+
+def test_hooks_begin_or_resume(start_run: StartRun) -> None:
+    run, calls = start_run(), list[tuple[object, ...]]()
+    fresh, resumed = Recorder("fresh", calls), Recorder("resumed", calls)
+    hooks = CalledHooks([fresh, resumed])
+    hooks.resumed.append(resumed)
+    hooks.begin(run)
+    assert [(name, point) for name, _, point in calls] == [("fresh", "on_train_start"), ("resumed", "on_resume")]
+    assert [*hooks] == [fresh, resumed]
+
+
+def test_hook_that_fails_on_an_exception_does_not_keep_it_from_other_hooks(start_run: StartRun) -> None:
+    run, calls, error = start_run(), list[tuple[object, ...]](), ValueError("mine")
+    with collected() as lines:
+        CalledHooks([Recorder("a", calls), Recorder("b", calls)]).tell_of_exception(run, error)
+    assert calls == [(name, "hook Recorder", "on_exception", error) for name in "ab"]
+    assert [f"{name} fails as well" in line for name, line in zip("ab", lines, strict=True)] == [True, True]
+
+
+def test_batch_is_changed_by_one_hook_after_the_other(start_run: StartRun) -> None:
+    run = start_run()
+    batch = run.collate(first_share(run))
+    changed = CalledHooks([AddsOne(), Hook(), Doubles()]).change_batch(run, batch)
+    assert torch.equal(changed.labels, (batch.labels + 1) * 2)
+    assert CalledHooks([Hook()]).change_batch(run, batch) is batch
+
+
+def test_batch_with_other_rows_is_refused(start_run: StartRun) -> None:
+    run = start_run()
+    with pytest.raises(ValueError, match="Halves"):
+        CalledHooks([AddsOne(), Halves()]).change_batch(run, run.collate(first_share(run)))

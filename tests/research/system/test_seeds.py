@@ -13,3 +13,8 @@ def test_seed_depends_on_each_number_and_their_order() -> None:
 
 def test_seed_is_the_same_in_every_version() -> None:
     assert derived_seed(1, 2) == 1596810411
+
+
+def test_up_to_four_numbers_are_filled_up_with_zeros() -> None:
+    assert derived_seed(1) == derived_seed(1, 0) == derived_seed(1, 0, 0, 0)
+    assert derived_seed(1) not in (derived_seed(0, 1), derived_seed(1, 0, 0, 0, 0))

@@ -10,7 +10,7 @@ from typing import Literal
 
 from research.features.store import DamageError, FeatureStore, Places
 from research.system import durable
-from research.system.events import ABOUT_HIDDEN_STATES
+from research.system.events import report_hidden_states
 from research.system.lock import LockFile, UnlockableError
 from research.system.messages import logger
 
@@ -89,10 +89,7 @@ def _remove_damaged(entries: Sequence[Path], places: Places) -> None:
         try:
             FeatureStore(entry, places)
         except DamageError as damage:
-            logger.info(
-                f"The hidden states in {entry} are damaged ({damage}); computing them again.",
-                extra=ABOUT_HIDDEN_STATES,
-            )
+            report_hidden_states(f"The hidden states in {entry} are damaged ({damage}); computing them again.")
             durable.retire(entry)
 
 
@@ -105,9 +102,8 @@ def _only_one(folder: Path, key: str) -> Iterator[None]:
             logger.info(f"Waiting for another process, which computes the same hidden states into {folder} ...")
             lock.take(wait=True)
     except UnlockableError as problem:
-        logger.info(
-            f"{folder} cannot be locked ({problem}): another process may compute the same hidden states as well.",
-            extra=ABOUT_HIDDEN_STATES,
+        report_hidden_states(
+            f"{folder} cannot be locked ({problem}): another process may compute the same hidden states as well."
         )
         yield
         return

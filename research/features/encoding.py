@@ -27,7 +27,7 @@ from research.model.encoder_with_head import EncoderWithHead
 from research.records.results import weights_sha256
 from research.system import durable
 from research.system.checksums import checksums
-from research.system.events import ABOUT_HIDDEN_STATES
+from research.system.events import report_hidden_states
 from research.system.messages import logger
 from research.system.waiting import Announced, Counted
 from research.training.rounding import rounding_environment
@@ -108,12 +108,9 @@ def use_features(run: TrainingRun, decision: Decision, layers: Layers) -> None:
     """
     if decision.reason is not None:
         if run.config.cache_features or decision.is_frozen_at_first:
-            logger.info(f"Hidden states are not cached: {decision.reason}.", extra=ABOUT_HIDDEN_STATES)
+            report_hidden_states(f"Hidden states are not cached: {decision.reason}.")
     elif run.batches.cache_disabled:
-        logger.info(
-            "Hidden states are not cached: the run that continues here had stopped using the cache.",
-            extra=ABOUT_HIDDEN_STATES,
-        )
+        report_hidden_states("Hidden states are not cached: the run that continues here had stopped using the cache.")
     else:
         run.batches.features = open_features(run, "all" if "all" in (layers, decision.layers) else "last")
         run.batches.cache_disabled = run.batches.features is None
@@ -122,10 +119,8 @@ def use_features(run: TrainingRun, decision: Decision, layers: Layers) -> None:
             f"The encoder stays frozen: its hidden states come from {cache.find_cache_dir(run.splits.cache_dir)}."
         )
         if run.origin.features_digest not in (None, run.batches.features.digest):
-            logger.info(
-                "Changed since the checkpoint: these hidden states were computed again, and may be rounded "
-                "differently.",
-                extra=ABOUT_HIDDEN_STATES,
+            report_hidden_states(
+                "Changed since the checkpoint: these hidden states were computed again, and may be rounded differently."
             )
 
 
@@ -149,10 +144,7 @@ def open_features(run: TrainingRun, layers: Layers) -> Features | None:
     if stores is None:  # the others find them; on another machine they may be in another cache
         stores = _open_splits(run, layers)
     if accelerator.num_processes > 1 and not all(gather_object([stores is not None])):
-        logger.info(
-            "Not every process can store hidden states. The run goes on without stored hidden states.",
-            extra=ABOUT_HIDDEN_STATES,
-        )
+        report_hidden_states("Not every process can store hidden states. The run goes on without stored hidden states.")
         return None
     assert stores is not None
     return Features(run, stores)
@@ -171,9 +163,7 @@ def _open_splits(run: TrainingRun, layers: Layers) -> dict[str, FeatureStore] | 
 
     def build(split: str, target: Path) -> None:
         sizes = {each: sum(layer.num_bytes(places[each].num_tokens) for layer in contents()) for each in keys}
-        logger.info(
-            _describe(split, len(places[split].order), sizes[split], contents(), folder), extra=ABOUT_HIDDEN_STATES
-        )
+        report_hidden_states(_describe(split, len(places[split].order), sizes[split], contents(), folder))
         # For the splits that follow too: what is given up at the last one should not fill the disk.
         others = [each for each in keys if find_features(folder, keys[each], layers, places[each]) is None]
         durable.check_space(folder, needed=sum(sizes[each] for each in others))
@@ -187,9 +177,7 @@ def _open_splits(run: TrainingRun, layers: Layers) -> dict[str, FeatureStore] | 
                 for split, key in keys.items()
             }
     except (durable.StorageError, DamageError, UnstorableError) as error:
-        logger.info(
-            f"{str(error).rstrip('.')}. The run goes on without stored hidden states.", extra=ABOUT_HIDDEN_STATES
-        )
+        report_hidden_states(f"{str(error).rstrip('.')}. The run goes on without stored hidden states.")
         return None
 
 

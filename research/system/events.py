@@ -18,8 +18,6 @@ from research.system.messages import logger, text_of
 PLACE = "MIDWAY_EVENTS"
 """Environment variable with the file that a run writes its events to."""
 MESSAGE, HIDDEN_STATES, ERROR = "message", "hidden_states", "error"
-ABOUT_HIDDEN_STATES = {"event": HIDDEN_STATES}
-"""`extra` of a message about stored hidden states, which a study shows once for all of its trials."""
 END_OF_FILE = 8192
 """Bytes from a file's end in which its last line is looked for."""
 
@@ -59,6 +57,11 @@ def writing_to(path: Path) -> Iterator[None]:
 def writing_for_study() -> AbstractContextManager[None]:
     """Write messages inside to where the study that started this process looks, if one did."""
     return writing_to(Path(os.environ[PLACE])) if PLACE in os.environ else nullcontext()
+
+
+def report_hidden_states(message: str) -> None:
+    """Log a message about stored hidden states, which a study shows once for all of its trials."""
+    logger.info(message, extra={"event": HIDDEN_STATES})
 
 
 def report_error(message: str) -> None:

@@ -15,9 +15,8 @@ from research.data.batches.order import Share
 from research.data.prepare.arrow import hash_rows
 from research.data.prepare.load import Splits
 from research.model.encoder_with_head import EncoderWithHead
-from research.system.events import ABOUT_HIDDEN_STATES
+from research.system.events import report_hidden_states
 from research.system.heap import FreedMemory
-from research.system.messages import logger
 from research.training.stored_features import StoredFeatures
 
 
@@ -70,7 +69,4 @@ class Batches:
         """Compute hidden states from now on, if there is a reason against the stored ones."""
         if reason is not None:
             self.features, self.cache_disabled = None, True
-            logger.info(
-                f"From here on hidden states are computed instead of taken from the cache: {reason}.",
-                extra=ABOUT_HIDDEN_STATES,
-            )
+            report_hidden_states(f"From here on hidden states are computed instead of taken from the cache: {reason}.")

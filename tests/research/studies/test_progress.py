@@ -11,7 +11,7 @@ from research.studies.grid import StudySpec, expand
 from research.studies.progress import StudyProgress
 from research.studies.storage.study import Entry
 from research.studies.worker import events_of
-from research.system.events import ABOUT_HIDDEN_STATES, writing_to
+from research.system.events import report_hidden_states, writing_to
 from research.system.messages import logger
 from research.system.terminal import Terminal
 
@@ -43,7 +43,7 @@ def test_news_of_hidden_states_are_shown_once_for_all_trials(tmp_path: Path) -> 
             events_of(tmp_path, trial.id).parent.mkdir(exist_ok=True)
             with writing_to(events_of(tmp_path, trial.id)):
                 logger.info("Reading reviews.csv")
-                logger.info(news, extra=ABOUT_HIDDEN_STATES)
+                report_hidden_states(news)
             progress.show(entries)
     assert printed.getvalue().count(news) == 1
     assert "Reading" not in printed.getvalue()

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from research.system.events import (
-    ABOUT_HIDDEN_STATES,
     END_OF_FILE,
     ERROR,
     HIDDEN_STATES,
@@ -17,6 +16,7 @@ from research.system.events import (
     last_event,
     read_events,
     report_error,
+    report_hidden_states,
     writing_for_study,
     writing_to,
 )
@@ -27,9 +27,9 @@ def test_messages_inside_are_events_with_their_kind(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     with writing_to(path):
         logger.info("Reading reviews.csv")
-        logger.warning("no room", extra=ABOUT_HIDDEN_STATES)
+        report_hidden_states("no room")
     logger.info("later")
-    events = [Event(MESSAGE, "Reading reviews.csv"), Event(HIDDEN_STATES, "Warning: no room")]
+    events = [Event(MESSAGE, "Reading reviews.csv"), Event(HIDDEN_STATES, "no room")]
     assert read_events(path.read_bytes()) == events
     assert last_event(path) == events[1]
     assert last_event(path, MESSAGE) == events[0]

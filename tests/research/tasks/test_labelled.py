@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
+import tracemalloc
 
+import numpy as np
+import pytest
+
+from research.tasks.labelled import LabelledTask
 from research.tasks.multi_label import MultiLabel
 from research.tasks.single_label import SingleLabel
 
@@ -38,3 +42,18 @@ def test_mean_rightness_is_shown_as_a_number_of_models() -> None:
 def test_of_two_labels_the_second_is_held_against_the_first() -> None:
     found, num_labels = SingleLabel(("no", "yes")).against_rest(np.array([0, 1, 0]), np.zeros((3, 2)), 8)
     assert ([label.name for label in found], num_labels) == (["yes"], 1)
+
+
+@pytest.mark.parametrize("kind", [SingleLabel, MultiLabel])
+def test_metrics_of_many_labels_take_less_memory_than_their_probabilities(kind: type[LabelledTask]) -> None:
+    num_rows, num_labels = 1500, 10_000
+    logits = np.zeros((num_rows, num_labels), dtype=np.float32)
+    task = kind(tuple(map(str, range(num_labels))), (1,) * num_labels, num_labels)
+    each_its_own = np.arange(num_rows)
+    labels = each_its_own if kind is SingleLabel else each_its_own[:, None] == range(num_labels)
+    tracemalloc.start()
+    found = task.compute_metrics(logits, labels)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert found["auroc"] == 0.5
+    assert peak < 8 * num_rows * num_labels

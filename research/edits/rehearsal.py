@@ -22,7 +22,7 @@ from research.data.batches.collate import Collator
 from research.edits.apply import apply_edit, refuse_nothing_to_train
 from research.edits.base import Editable, EditError, Processes
 from research.edits.records import EditRequest, Parent, Record
-from research.edits.timeline import Entry, Timeline
+from research.edits.timeline import Timeline, TimelineEntry
 from research.edits.words import ON_CONFLICT
 from research.learning.logged_names import refuse_taken_names
 from research.learning.objectives import Objective
@@ -215,7 +215,7 @@ class Rehearsal:
         for entry in timeline.conditional:
             self._check_conditional(entry, states, timeline)
 
-    def _check_conditional(self, entry: Entry, states: _States, timeline: Timeline) -> None:
+    def _check_conditional(self, entry: TimelineEntry, states: _States, timeline: Timeline) -> None:
         """Apply a conditional entry wherever it may come, and what is planned for later after it.
 
         It is tried after each planned edit, there also after each other condition, and after all of them.

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entry(Due):
+class TimelineEntry(Due):
     """Edits that are due together."""
 
     label: str
@@ -62,7 +62,7 @@ class Timeline:
 
     due: Mapping[int, Sequence[EditRequest]]
     """Edits by the number of steps taken before them."""
-    conditional: Sequence[Entry]
+    conditional: Sequence[TimelineEntry]
     """Entries that wait for a condition."""
     note: str | None = None
     """What must be said of how it came about."""
@@ -73,7 +73,7 @@ class Timeline:
         return not self.due and not self.conditional
 
 
-def parse_entry(written: Mapping[str, Any], label: str) -> Entry:
+def parse_entry(written: Mapping[str, Any], label: str) -> TimelineEntry:
     """Read an entry: one time, and edits by name with their arguments.
 
     Raises:
@@ -85,12 +85,12 @@ def parse_entry(written: Mapping[str, Any], label: str) -> Entry:
         kind = next(name for name in TIMES if getattr(due, name) is not None)
         identity = f"{kind} {getattr(due, kind)}: {listed(requests)}"
         requests = tuple(replace(request, entry=identity) for request in requests)
-        return Entry(**vars(due), label=label, requests=requests)
+        return TimelineEntry(**vars(due), label=label, requests=requests)
     except ValueError as error:
         raise type(error)(f"{label}: {one_line(error)}") from None
 
 
-def parse_timeline(config: RunConfig) -> list[Entry]:
+def parse_timeline(config: RunConfig) -> list[TimelineEntry]:
     """Return the entries that the settings ask for: --freeze first, then --peft, then the timeline's in their order.
 
     Raises:
@@ -108,7 +108,7 @@ def parse_timeline(config: RunConfig) -> list[Entry]:
     ]
 
 
-def refuse_what_never_comes(entries: Sequence[Entry], num_evaluations: int) -> None:
+def refuse_what_never_comes(entries: Sequence[TimelineEntry], num_evaluations: int) -> None:
     """Refuse conditional entries that cannot come true.
 
     Args:
@@ -125,7 +125,7 @@ def refuse_what_never_comes(entries: Sequence[Entry], num_evaluations: int) -> N
 
 
 def resolve_timeline(
-    entries: Sequence[Entry], clock: Clock, *, smoke: bool = False, parent: Parent | None = None
+    entries: Sequence[TimelineEntry], clock: Clock, *, smoke: bool = False, parent: Parent | None = None
 ) -> Timeline:
     """Return which edits are due after which step.
 
@@ -156,7 +156,9 @@ def resolve_timeline(
     return Timeline(dict(sorted(due.items())), conditional, note)
 
 
-def _after_fork(placed: Sequence[tuple[int, Entry]], parent: Parent) -> tuple[list[tuple[int, Entry]], list[str]]:
+def _after_fork(
+    placed: Sequence[tuple[int, TimelineEntry]], parent: Parent
+) -> tuple[list[tuple[int, TimelineEntry]], list[str]]:
     """Return what a fork has still to do, and what must be reported.
 
     To be done is what is due where the fork begins or later, and was not done by its parent.
@@ -190,13 +192,13 @@ def _after_fork(placed: Sequence[tuple[int, Entry]], parent: Parent) -> tuple[li
     return left, notes
 
 
-def _pressed(timed: Sequence[Entry], num_steps: int) -> list[tuple[int, Entry]]:
+def _pressed(timed: Sequence[TimelineEntry], num_steps: int) -> list[tuple[int, TimelineEntry]]:
     """Return a boundary for each entry: those of 0 before the first step, the others spread over the rest in order.
 
     Their order is that of their times, where all are of one kind, else that in which they are written.
     """
-    first: list[Entry] = []
-    later: list[Entry] = []
+    first: list[TimelineEntry] = []
+    later: list[TimelineEntry] = []
     for entry in timed:
         (first if entry.at is not None and entry.at.value == 0 else later).append(entry)
     units = {time.unit for entry in later if (time := entry.at or entry.every) is not None}

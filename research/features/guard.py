@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from research.edits.base import EDITS, Editable, EditError
 from research.edits.records import EditRequest
 from research.edits.rehearsal import Rehearsal
-from research.edits.timeline import Entry, Timeline, listed
+from research.edits.timeline import Timeline, TimelineEntry, listed
 from research.features.cache import Layers
 from research.model.encoder_with_head import EncoderWithHead
 from research.settings.config import RunConfig
@@ -122,7 +122,7 @@ def _apply(run: Rehearsal, watch: Watch, requests: Sequence[EditRequest]) -> str
     return reason and f"{reason} after step {run.clock.step} ({listed(requests)})"
 
 
-def _apply_at_any_time(rehearsals: Sequence[Rehearsal], entry: Entry) -> tuple[Rehearsal | None, str | None]:
+def _apply_at_any_time(rehearsals: Sequence[Rehearsal], entry: TimelineEntry) -> tuple[Rehearsal | None, str | None]:
     """Apply edits that wait for a condition to the first rehearsal that can follow them; return it, and the reason."""
     for rehearsal in rehearsals:
         run = copy.deepcopy(rehearsal)

@@ -13,8 +13,8 @@ from research.data.prepare.load import Splits
 from research.edits.records import Parent
 from research.edits.rehearsal import Rehearsal
 from research.edits.timeline import (
-    Entry,
     Timeline,
+    TimelineEntry,
     parse_entry,
     parse_timeline,
     refuse_what_never_comes,
@@ -139,7 +139,7 @@ def create_hooks(config: RunConfig, clock: Clock, timeline: Timeline, own: Seque
     return hooks
 
 
-def planned_by_hooks(hooks: Sequence[Hook], config: RunConfig, blocks: Sequence[str]) -> list[Entry]:
+def planned_by_hooks(hooks: Sequence[Hook], config: RunConfig, blocks: Sequence[str]) -> list[TimelineEntry]:
     """Return the entries that hooks plan.
 
     Args:

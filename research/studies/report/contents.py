@@ -17,7 +17,7 @@ from research.studies.report.examples import ModelsCompared, compare_models_of_a
 from research.studies.report.missing import Missing, find_missing
 from research.studies.report.ranking import RankedArm, choose_metric, rank_arms
 from research.studies.report.rows import StudyRows, read_rows
-from research.studies.report.settings import Repetition, StudySettings, find_settings, repeat_trials
+from research.studies.report.settings import ComparedSettings, Repetition, find_settings, repeat_trials
 from research.studies.report.texts import StudyTexts, read_texts
 from research.studies.statistics.power import MIN_SEEDS
 from research.system.errors import one_line
@@ -37,7 +37,7 @@ class Contents:
     """Its outcomes."""
     missing: Missing
     """What it has not, or not here."""
-    settings: StudySettings
+    settings: ComparedSettings
     """What its trials share, and in what its arms differ."""
     environment: Mapping[str, Sequence[str]]
     """What its trials ran with."""

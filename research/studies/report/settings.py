@@ -17,8 +17,8 @@ from research.studies.outcomes import Outcome, StudyOutcomes
 
 
 @dataclass(frozen=True)
-class StudySettings:
-    """Every setting but the seed and those of a run's place."""
+class ComparedSettings:
+    """What all arms share and in what they differ: every setting but the seed and those of a run's place."""
 
     shared: Sequence[tuple[str, Sequence[tuple[str, Any, bool]]]]
     """By group: name, value, and whether it is another than the default."""
@@ -38,7 +38,7 @@ class Repetition:
     """The recipe that the command needs, where the trial has left none here."""
 
 
-def find_settings(study: StudyOutcomes) -> StudySettings:
+def find_settings(study: StudyOutcomes) -> ComparedSettings:
     """Return the settings of a study, with every option filled in where a run has left its config.yaml here."""
     asked = {
         arm: next(o for o in study.outcomes if o.trial.arm == arm).trial.config().to_recipe() for arm in study.arms
@@ -61,7 +61,7 @@ def find_settings(study: StudyOutcomes) -> StudySettings:
         )
         for group in SETTING_GROUPS
     ]
-    return StudySettings(shared, {name: {arm: known[arm][name] for arm in study.arms} for name in differing})
+    return ComparedSettings(shared, {name: {arm: known[arm][name] for arm in study.arms} for name in differing})
 
 
 def repeat_trials(study: StudyOutcomes) -> list[Repetition]:

@@ -10,7 +10,7 @@ import yaml
 
 from research.studies.grid import StudySpec
 from research.studies.outcomes import Outcome, StudyOutcomes
-from research.studies.report.settings import StudySettings, find_settings, repeat_trials
+from research.studies.report.settings import ComparedSettings, find_settings, repeat_trials
 from tests.builders.studies import trial_of
 
 
@@ -29,7 +29,7 @@ def leave_config(study: StudyOutcomes, index: int, **filled_in: Any) -> None:
     (outcome.directory / "config.yaml").write_text(yaml.safe_dump({**outcome.trial.settings, **filled_in}))
 
 
-def shared(settings: StudySettings) -> dict[str, tuple[Any, bool]]:
+def shared(settings: ComparedSettings) -> dict[str, tuple[Any, bool]]:
     return {name: (value, marked) for _, rows in settings.shared for name, value, marked in rows}
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.builders.study_place import Place
+from tests.conftest import ROOT
 
 
 @pytest.fixture(scope="session")
@@ -25,6 +26,16 @@ def deep_encoder(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -
     config = BertConfig.from_pretrained(tiny_encoder, num_hidden_layers=3)
     BertModel(config, add_pooling_layer=False).save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def held_settings(tiny_encoder: Path, tiny_reviews: Path) -> list[str]:
+    """Flags of a quick run in float32 whose processes wait in a step, if the environment variable HOLD asks for it."""
+    return [
+        *("--encoder", str(tiny_encoder), "--data", str(tiny_reviews), "--max_length", "32", "--batch_size", "8"),
+        *("--log_every", "1", "--mixed_precision", "no", "--num_threads", "1", "--report", "false"),
+        *("--plugin", str(ROOT / "tests" / "plugins" / "hold_at_step.py"), "--hook", "hold"),
+    ]
 
 
 class Disk:

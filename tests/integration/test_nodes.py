@@ -22,12 +22,8 @@ Nodes = Callable[[list[str]], list[Started]]
 
 
 @pytest.fixture(scope="module")
-def settings(tiny_encoder: Path, tiny_reviews: Path) -> list[str]:
-    return [
-        *("--encoder", str(tiny_encoder), "--data", str(tiny_reviews), "--max_length", "32", "--batch_size", "8"),
-        *("--max_steps", "5", "--log_every", "1", "--mixed_precision", "no", "--num_threads", "1", "--report", "false"),
-        *("--save_every", "2st", "--plugin", str(ROOT / "tests" / "plugins" / "hold_at_step.py"), "--hook", "hold"),
-    ]
+def settings(held_settings: list[str]) -> list[str]:
+    return [*held_settings, "--max_steps", "5", "--save_every", "2st"]
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ import pytest
 
 from research.system.signals import ECHO_SECONDS
 from tests.builders.run_files import result_of
-from tests.conftest import ROOT, Launch, Start, Started
+from tests.conftest import Launch, Start, Started
 from tests.limits import HANG_LIMIT
 from tests.scripts.kills import differences
 
@@ -75,13 +75,9 @@ Resume = Callable[..., str]
 
 
 @pytest.fixture(scope="module")
-def settings(tiny_encoder: Path, tiny_reviews: Path) -> list[str]:
-    return [
-        *("--encoder", str(tiny_encoder), "--data", str(tiny_reviews), "--max_length", "32", "--batch_size", "8"),
-        *("--epochs", "2", "--log_every", "1", "--mixed_precision", "no", "--num_threads", "1", "--report", "false"),
-        *("--best_metric", "loss", "--save_every", "100st"),  # signals save, and the last step
-        *("--plugin", str(ROOT / "tests" / "plugins" / "hold_at_step.py"), "--hook", "hold"),
-    ]
+def settings(held_settings: list[str]) -> list[str]:
+    # Signals save, and the last step.
+    return [*held_settings, "--epochs", "2", "--best_metric", "loss", "--save_every", "100st"]
 
 
 @pytest.fixture(scope="module")

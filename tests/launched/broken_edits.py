@@ -126,12 +126,12 @@ class Breaks(Hook):
             self.action(run)
 
 
-def rewrap_nothing(accelerator: Any, wrapped: Wrapped, model: Any, backend: Any) -> Wrapped:
+def rewrap_nothing(accelerator: Any, wrapped: Wrapped, model: Any) -> Wrapped:
     """Forget to build new wrappers."""
     return wrapped
 
 
-def rewrap_in_name(accelerator: Any, wrapped: Wrapped, model: Any, backend: Any) -> Wrapped:
+def rewrap_in_name(accelerator: Any, wrapped: Wrapped, model: Any) -> Wrapped:
     """Say that the wrappers are new, and keep the old ones."""
     return dataclasses.replace(wrapped, trainable=trainable_parameters(model))
 

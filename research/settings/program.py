@@ -13,7 +13,7 @@ from research.settings.arguments import Flag, read_flags
 from research.settings.config import SETTING_GROUPS
 from research.settings.declarations import declarations
 from research.settings.flags import WITH_OPTIONS, LookingSettings, setting_types
-from research.system.scripts import typed_as
+from research.system.scripts import launch_command
 
 set_parsing_settings(docstring_parse_attribute_docstrings=True)
 
@@ -88,7 +88,7 @@ class HelpRequest:
 
 RUN = Program(
     "run.py",
-    f"accelerate launch {typed_as('run')} [--recipe FILE.yaml] [--setting value ...]",
+    f"{launch_command()} [--recipe FILE.yaml] [--setting value ...]",
     "Fine-tune a pretrained encoder with a head of your choice. --head NAME --help adds that head's options; --list "
     "heads shows them all.",
 )

@@ -16,6 +16,11 @@ def script(name: str) -> Path:
         return path
 
 
+def launch_command(num_processes: int = 1) -> str:
+    """Return how run.py is called, up to its settings, for a number of processes."""
+    return f"accelerate launch {f'--num_processes {num_processes} ' if num_processes > 1 else ''}{typed_as('run')}"
+
+
 def typed_as(name: str) -> str:
     """Return what is typed after `python` or `accelerate launch` to call a script.
 

@@ -81,8 +81,7 @@ def test_run_and_study_work_from_the_wheel(
     call("-m", "research.scripts.run", *settings, "--name", "run")
     assert json.loads((tmp_path / "runs/run/result.json").read_text())["status"] == "finished"
     assert "accelerate launch -m research.scripts.run --recipe " in (tmp_path / "runs/run/report.html").read_text()
-    study = ["--name", "study", "--heads", "linear,mean", "--seeds", "0"]
-    call("-m", "research.scripts.ablate", *settings, *study)
-    results = [json.loads(path.read_text()) for path in (tmp_path / "runs/study").glob("trials/*/result.json")]
-    assert [result["status"] for result in results] == ["finished", "finished"]
+    call("-m", "research.scripts.ablate", *settings, "--name", "study", "--heads", "mean")
+    (result,) = (tmp_path / "runs/study").glob("trials/*/result.json")
+    assert json.loads(result.read_text())["status"] == "finished"
     assert "-m research.scripts.run --recipe " in (tmp_path / "runs/study/report.html").read_text()

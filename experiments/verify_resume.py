@@ -123,8 +123,6 @@ def parse_verify(arguments: Sequence[str]) -> VerifyCommand | HelpRequest:
     for flag in flags:
         if flag.name in NOT_TAKEN:
             raise ValueError(f"verify_resume.py takes no --{flag.name}: it makes runs of its own in --folder.")
-    if not any(flag.name == "save_every" for flag in flags):
-        flags.append(Flag("save_every", None, "20%"))
     folded = fold(flags)
     if folded.wants_help:
         return request_help(VERIFY, folded)
@@ -133,7 +131,10 @@ def parse_verify(arguments: Sequence[str]) -> VerifyCommand | HelpRequest:
         raise ValueError(f"{own.folder} exists; delete it, or choose another --folder.")
     if own.accelerate_config is not None and not look_up(own.accelerate_config).is_file():
         raise ValueError(f"There is no file {own.accelerate_config} for --accelerate_config.")
-    return VerifyCommand(own, list(map(str, flags)), command_of(folded))
+    run = command_of(folded)
+    if run.config.save_every is None and all(flag.name != "save_every" for flag in flags):
+        flags.append(Flag("save_every", None, "20%"))
+    return VerifyCommand(own, list(map(str, flags)), run)
 
 
 def parse_watched(arguments: Sequence[str]) -> WatchCommand:

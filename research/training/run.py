@@ -55,7 +55,11 @@ from research.training.wrapping import Wrapped
 
 @dataclass
 class TrainingRun:
-    """One training run: its settings, its parts, and where it is. What hooks may use of it is `api.Run`."""
+    """One training run: its settings, its parts, and where it is.
+
+    Its properties and methods are those that hooks and edits may use: `api.Run` and `Editable` list them. The package
+    itself uses the parts.
+    """
 
     config: RunConfig
     """The settings."""

@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import math
+from types import FunctionType
 
 import pytest
 import torch
 
+from research.edits.base import Editable
+from research.training.api import Run
+from research.training.run import TrainingRun
 from tests.research.conftest import StartRun
+
+
+def test_run_has_no_method_that_neither_hooks_nor_edits_may_use() -> None:
+    listed = {*vars(Run), *vars(Editable)}
+    own = {name for name, value in vars(TrainingRun).items() if isinstance(value, FunctionType | property)}
+    assert {name for name in own if not name.startswith("__")} <= listed
 
 
 def test_run_is_over_after_its_last_step_or_once_a_stop_was_agreed_on(start_run: StartRun) -> None:

@@ -252,7 +252,8 @@ def main() -> None:
                     "mixed_precision": precision,
                 }
                 if backend != "none":
-                    settings |= {"compile": True, "compile_backend": backend}
+                    # One batch to evaluate: the model is traced again for every shape.
+                    settings |= {"compile": True, "compile_backend": backend, "limit_validation": 8}
                 if backend != "none" and name != "set_max_length":
                     # Batches of one shape: tracing every shape again takes longest, and is not what edits do.
                     settings |= {"max_length": 6, "limit_train": 40}

@@ -146,8 +146,9 @@ def _parser_of(name: str) -> ArgumentParser:
     return parser
 
 
+@functools.cache
 def build_parser(*more_groups: type) -> ArgumentParser:
-    """Return the parser: one group of flags for each group of settings.
+    """Return the parser, built once: one group of flags for each group of settings.
 
     Args:
         *more_groups: further groups, to be shown first.

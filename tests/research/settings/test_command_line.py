@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from research.settings.command_line import parse, typed_settings, typed_value
+from research.settings.command_line import Command, parse, typed_settings, typed_value
 from research.settings.config import RunConfig
 from tests.conftest import ROOT
 
@@ -18,6 +18,12 @@ def parsed(*arguments: str) -> RunConfig:
     command = parse(arguments)
     assert command is not None
     return command.config
+
+
+def test_command_lines_leave_nothing_to_the_next() -> None:
+    before = parse([]).config
+    assert parse(["--lr", "0.5", "--freeze", "encoder", "--hook", "ema", "--dry_run"]).config.lr == 0.5
+    assert parse([]) == Command(before) == Command(RunConfig())
 
 
 def test_parse_defaults_are_those_of_the_settings() -> None:

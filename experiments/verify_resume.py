@@ -7,7 +7,6 @@ random number generator and hook; the first that differs is named. So are differ
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import signal
@@ -21,17 +20,26 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from research.runner.first_checks.check import check_first
-from research.settings.command_line import Command, parse
+from research.runner.listing import print_help
+from research.settings.arguments import Flag
+from research.settings.command_line import Command, command_of, fold, request_help
+from research.settings.declarations import Effect, setting
+from research.settings.flags import names_where
+from research.settings.own_settings import take_out, typed_group
+from research.settings.program import HelpRequest, Program
 from research.system.errors import run_script
 from research.system.loading import loading_libraries
 from research.system.paths import look_up
 
 if TYPE_CHECKING:
-    from research.settings.config import RunConfig
     from research.training.api import Run
 
 POINTS = ("on_batch", "after_backward", "before_step", "after_step", "end_of_step")
 """Where in a step it may be cut."""
+WATCHED = "watched"
+"""First argument of this script where it is one of the runs."""
+NOT_TAKEN = {*names_where(lambda declared: declared.effect is Effect.INVOCATION)} - {"traceback"}
+"""Settings of one call, which the script gives to its runs itself, or does not need."""
 
 
 @dataclass(frozen=True)
@@ -47,67 +55,111 @@ class Cut:
         return f"step {self.step}, {self.point}"
 
 
+@dataclass(frozen=True, kw_only=True)
+class VerifySettings:
+    """Cuts"""
+
+    cuts: int = setting(3, effect=Effect.INVOCATION, at_least=0, unit="cuts")
+    """How often the run is cut."""
+    cut_seed: int = setting(0, effect=Effect.INVOCATION, at_least=0, unit="seed")
+    """Draws the moments."""
+    folder: str = setting("runs/verify_resume", effect=Effect.INVOCATION)
+    """For both runs; must not exist."""
+    accelerate_config: str | None = setting(None, effect=Effect.INVOCATION)
+    """Start runs through `accelerate launch` with this config file."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WatchSettings:
+    """A run that is watched"""
+
+    watch: str = setting("", effect=Effect.INVOCATION)
+    """Folder for the hashes."""
+    cut: str | None = setting(None, effect=Effect.INVOCATION)
+    """Where the run is killed, as step:point."""
+
+
+USAGE = "python experiments/verify_resume.py [--recipe FILE.yaml] [--setting value ...] [--cuts 3] [--cut_seed 0]"
+VERIFY = Program("verify_resume.py", USAGE, __doc__, own=(VerifySettings,))
+WATCH = Program("verify_resume.py watched", USAGE, "One of the runs.", own=(WatchSettings,))
+
+
 @dataclass
 class VerifyCommand:
     """What the command line asks for."""
 
-    own: argparse.Namespace
-    """The script's own options."""
-    settings: list[str]
-    """Those of run.py, as they were typed."""
+    own: VerifySettings
+    """The script's own settings."""
+    flags: list[str]
+    """Those of run.py, as they are typed."""
     run: Command
     """What they ask for."""
 
+    @property
+    def traceback(self) -> bool:
+        """See `research.system.errors.run_script`."""
+        return self.run.traceback
 
-def parse_verify(arguments: Sequence[str]) -> VerifyCommand:
+
+@dataclass
+class WatchCommand:
+    """One run, to be made by this process."""
+
+    own: WatchSettings
+    """How it is watched."""
+    run: Command
+    """Its settings."""
+    traceback: bool = True
+    """Whole tracebacks go into the file with what it prints."""
+
+
+def parse_verify(arguments: Sequence[str]) -> VerifyCommand | HelpRequest:
     """Read a command line.
 
     Raises:
         ValueError: for an unknown setting or a value that cannot be.
     """
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cuts", type=int, default=3, help="how often the run is cut (default: %(default)s)")
-    parser.add_argument("--cut_seed", type=int, default=0, help="draws the moments (default: %(default)s)")
-    parser.add_argument("--folder", type=Path, default=Path("runs/verify_resume"), help="for both runs; must not exist")
-    parser.add_argument("--accelerate_config", type=Path, help="start runs through accelerate launch with this config")
-    parser.add_argument("--watch", type=Path, help=argparse.SUPPRESS)
-    parser.add_argument("--cut", help=argparse.SUPPRESS)
-    own, settings = parser.parse_known_args(arguments)
-    if own.watch is None and look_up(str(own.folder)).exists():
+    given, flags = take_out(VerifySettings, VERIFY.read(arguments))
+    for flag in flags:
+        if flag.name in NOT_TAKEN:
+            raise ValueError(f"verify_resume.py takes no --{flag.name}: it makes runs of its own in --folder.")
+    folded = fold(flags)
+    if folded.wants_help:
+        return request_help(VERIFY, folded)
+    own = typed_group(VerifySettings, given)
+    if look_up(own.folder).exists():
         raise ValueError(f"{own.folder} exists; delete it, or choose another --folder.")
-    for name in ("cuts", "cut_seed"):
-        if getattr(own, name) < 0:
-            raise ValueError(f"Expected --{name} of 0 or more, got {getattr(own, name)}.")
-    if own.accelerate_config is not None and not look_up(str(own.accelerate_config)).is_file():
+    if own.accelerate_config is not None and not look_up(own.accelerate_config).is_file():
         raise ValueError(f"There is no file {own.accelerate_config} for --accelerate_config.")
-    if own.watch is None and not any(setting.startswith(("--save_every", "--save-every")) for setting in settings):
-        settings += ["--save_every", "20%"]
-    run = parse(settings)
-    return VerifyCommand(own, settings, run)
+    run = command_of(folded)
+    if run.config.save_every is None and all(flag.name != "save_every" for flag in flags):
+        flags.append(Flag("save_every", None, "20%"))
+    return VerifyCommand(own, list(map(str, flags)), run)
 
 
-def carry_out(command: VerifyCommand) -> int:
-    """Make one run, or all of them and compare; return the exit status."""
-    if command.run.help is not None:
-        from research.runner.listing import print_help
+def parse_watched(arguments: Sequence[str]) -> WatchCommand:
+    """Read the command line of one of the runs."""
+    given, flags = take_out(WatchSettings, WATCH.read(arguments))
+    return WatchCommand(typed_group(WatchSettings, given), command_of(fold(flags)))
 
-        print_help(command.run.help)
-        return 0
-    if command.own.watch is not None:
-        return run_watched(command.run.config, command.own.watch, command.own.cut)
+
+def carry_out(command: VerifyCommand | HelpRequest) -> int:
+    """Make the runs and compare; return the exit status."""
+    if isinstance(command, HelpRequest):
+        return print_help(command)
     check_first(command.run.config)
-    return verify(command.settings, command.own)
+    return verify(command.flags, command.own)
 
 
-def verify(settings: Sequence[str], own: argparse.Namespace) -> int:
+def verify(flags: Sequence[str], own: VerifySettings) -> int:
     """Make a whole run and one that is cut, and print what came out; return 0 if they are the same."""
     from rich.table import Table
 
     from research.system.terminal import Terminal
 
-    whole, cut = own.folder / "whole", own.folder / "cut"
+    whole, cut = Path(own.folder, "whole"), Path(own.folder, "cut")
     print("whole run ...", flush=True)
-    if start(whole, [*settings, "--output_dir", str(whole)], own.accelerate_config) != 0:
+    if start(whole, flags, own.accelerate_config) != 0:
         print(whole.with_suffix(".txt").read_text(), file=sys.stderr)
         return 1
     cuts = draw_cuts(json.loads((whole / "result.json").read_text())["steps"], own.cuts, own.cut_seed)
@@ -116,8 +168,7 @@ def verify(settings: Sequence[str], own: argparse.Namespace) -> int:
     for number in range(len(cuts) + 1):
         here = cuts[number] if number < len(cuts) else None
         print(f"until {here} ..." if here else "until the end ...", flush=True)
-        options = ["--output_dir", str(cut), "--resume", "auto"]
-        if (start(cut, [*settings, *options], own.accelerate_config, here) == 0) != (here is None):
+        if (start(cut, [*flags, "--resume=auto"], own.accelerate_config, here) == 0) != (here is None):
             print(cut.with_suffix(".txt").read_text(), file=sys.stderr)
             return 1
         difference = next(differences(whole, cut), None)
@@ -142,24 +193,25 @@ def draw_cuts(num_steps: int, num_cuts: int, seed: int) -> list[Cut]:
     return [Cut(step + 1, str(generator.choice(POINTS))) for step in steps]
 
 
-def start(folder: Path, settings: Sequence[str], accelerate_config: Path | None, cut: Cut | None = None) -> int:
+def start(folder: Path, flags: Sequence[str], accelerate_config: str | None, cut: Cut | None = None) -> int:
     """Start this script again, as a run that writes down hashes, and return its exit status.
 
     What it prints goes into a file beside its directory.
     """
     launcher = [sys.executable]
     if accelerate_config is not None:
-        launcher += ["-m", "accelerate.commands.launch", "--config_file", str(accelerate_config)]
-    watch = ["--watch", str(folder.with_suffix(".hashes"))]
-    at = ["--cut", f"{cut.step}:{cut.point}"] if cut else []
-    command = [*launcher, str(Path(__file__).resolve()), *watch, *at, "--report=false", *settings]
+        launcher += ["-m", "accelerate.commands.launch", "--config_file", accelerate_config]
+    watch = [f"--watch={folder.with_suffix('.hashes')}", f"--output_dir={folder}"]
+    at = [f"--cut={cut.step}:{cut.point}"] if cut else []
+    command = [*launcher, str(Path(__file__).resolve()), WATCHED, "--report=false", *flags, *watch, *at]
     folder.parent.mkdir(parents=True, exist_ok=True)
     with folder.with_suffix(".txt").open("w", encoding="utf-8") as printed:
         return subprocess.run(command, stdout=printed, stderr=subprocess.STDOUT, check=False).returncode
 
 
-def run_watched(config: RunConfig, folder: Path, cut: str | None) -> int:
+def run_watched(command: WatchCommand) -> int:
     """Run as run.py does, write hashes of everything after each step, and die at the cut."""
+    folder, cut = Path(command.own.watch), command.own.cut
     with loading_libraries():
         from research.runner.experiment import run_experiment
         from research.training.digests import digests
@@ -197,7 +249,7 @@ def run_watched(config: RunConfig, folder: Path, cut: str | None) -> int:
 
         setattr(Watch, point, die)
 
-    run_experiment(config, hooks=[Watch()])
+    run_experiment(command.run.config, hooks=[Watch()])
     return 0
 
 
@@ -244,4 +296,6 @@ def _lines(path: Path) -> list[dict[str, Any]]:
 
 
 if __name__ == "__main__":
+    if sys.argv[1:2] == [WATCHED]:
+        sys.exit(run_script(sys.argv[2:], parse_watched, run_watched))
     sys.exit(run_script(sys.argv[1:], parse_verify, carry_out))

@@ -21,6 +21,6 @@ for module in (
 ):
     importlib.import_module(module)
 # Both are computed once in a process, and are the same for every run.
-importlib.import_module("research.settings.command_line").build_parser()
+_ = importlib.import_module("research.settings.program").RUN.parser
 importlib.import_module("transformers.conversion_mapping").get_checkpoint_conversion_mapping("bert")
 gc.freeze()  # else every child looks for garbage among all of this

@@ -1,4 +1,4 @@
-"""A run and a study of the built package, without the repository."""
+"""A run and a study of the package as it is installed from its wheel, without the repository."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import json
 import os
 import subprocess
 import sys
-import zipfile
+import sysconfig
+import venv
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ BUILD = "import sys; from setuptools import build_meta; print(build_meta.build_w
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with what the wheel contains."""
+    """An environment with the wheel, which takes all else from the one of these tests."""
     folder = tmp_path_factory.mktemp("wheel")
     source = folder / "source"
     source.mkdir()
@@ -31,37 +32,56 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
             target.write_bytes(path.read_bytes())
     subprocess.run([sys.executable, "-c", BUILD, str(folder)], cwd=source, check=True, capture_output=True)
     (wheel,) = folder.glob("*.whl")
-    with zipfile.ZipFile(wheel) as archive:
-        archive.extractall(folder / "installed")
-    return folder / "installed"
+    environment = folder / "environment"
+    venv.create(environment, with_pip=False)
+    pip = [str(Path(sys.base_prefix, "bin", "python3")), "-m", "pip", "--python", str(environment / "bin" / "python")]
+    subprocess.run(
+        [*pip, "install", "--quiet", "--no-deps", "--no-index", "--no-compile", str(wheel)], check=True, cwd=folder
+    )
+    # A path in such a file comes after the environment's own packages, and its own .pth files are not read: what is
+    # installed there in editable mode stays out.
+    (site_packages_of(environment) / "dependencies.pth").write_text(sysconfig.get_path("purelib"))
+    return environment
+
+
+def site_packages_of(environment: Path) -> Path:
+    (found,) = environment.glob("lib/python3*/site-packages")
+    return found
 
 
 def test_wheel_has_all_modules_and_templates(installed: Path) -> None:
+    place = site_packages_of(installed)
     for package in ("heads", "research"):
         own = {path.relative_to(ROOT) for path in (ROOT / package).rglob("*.py")}
-        assert {path.relative_to(installed) for path in (installed / package).rglob("*.py")} == own
-        assert (installed / package / "py.typed").exists()
+        assert {path.relative_to(place) for path in (place / package).rglob("*.py")} == own
+        assert (place / package / "py.typed").exists()
     templates = {path.name for path in (ROOT / "research" / "report" / "templates").iterdir()}
-    assert {path.name for path in (installed / "research" / "report" / "templates").iterdir()} == templates
+    assert {path.name for path in (place / "research" / "report" / "templates").iterdir()} == templates
 
 
-def test_study_of_launched_runs_works_from_the_wheel(
+def test_run_and_study_work_from_the_wheel(
     installed: Path, tiny_encoder: Path, tiny_reviews: Path, user_environment: dict[str, str], tmp_path: Path
 ) -> None:
+    def call(*arguments: object) -> str:
+        done = subprocess.run(
+            [str(installed / "bin" / "python"), *map(str, arguments)],
+            cwd=tmp_path,
+            env={**os.environ, **user_environment, "OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=HANG_LIMIT,
+        )
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+        return done.stdout
+
+    assert call("-c", "import research; print(research.__file__)").startswith(str(installed))
     settings = ["--encoder", tiny_encoder, "--data", tiny_reviews, "--max_length", 16, "--batch_size", 8]
-    settings += ["--max_steps", 2, "--log_with", "[]", "--name", "study", "--heads", "linear", "--seeds", "0"]
-    code = "import sys, research; assert research.__file__.startswith(sys.argv.pop(1)), research.__file__"
-    script = f"{code}; from research.studies.main import main; sys.exit(main())"
-    done = subprocess.run(
-        [sys.executable, "-c", script, str(installed), *map(str, settings)],
-        cwd=tmp_path,
-        env={**os.environ, **user_environment, "PYTHONPATH": str(installed), "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=HANG_LIMIT,
-    )
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    results = [json.loads(path.read_text()) for path in (tmp_path / "runs/study").glob("trials/*/result.json")]
-    assert [result["status"] for result in results] == ["finished"]
-    assert (tmp_path / "runs/study/report.html").exists()
+    settings += ["--max_steps", 2, "--log_with", "[]", "--mixed_precision", "no"]
+    call("-m", "research.scripts.run", *settings, "--name", "run")
+    assert json.loads((tmp_path / "runs/run/result.json").read_text())["status"] == "finished"
+    assert "accelerate launch -m research.scripts.run --recipe " in (tmp_path / "runs/run/report.html").read_text()
+    call("-m", "research.scripts.ablate", *settings, "--name", "study", "--heads", "mean")
+    (result,) = (tmp_path / "runs/study").glob("trials/*/result.json")
+    assert json.loads(result.read_text())["status"] == "finished"
+    assert "-m research.scripts.run --recipe " in (tmp_path / "runs/study/report.html").read_text()

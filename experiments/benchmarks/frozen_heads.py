@@ -48,11 +48,11 @@ def midway(folder: Path, study: list[str]) -> dict[str, float]:
 
 def settings_of(study: list[str]) -> list[Trial]:
     """Return one trial of each arm, that of the first seed."""
-    from research.studies.command import parse_study
+    from research.studies.command import StudyCommand, parse_study
     from research.studies.grid import expand
 
     command = parse_study(study)
-    assert command is not None
+    assert isinstance(command, StudyCommand)
     first: dict[str, Trial] = {}
     for trial in expand(command.spec):
         first.setdefault(trial.arm, trial)
@@ -298,10 +298,10 @@ def _trainer_seconds(folder: Path, study: list[str], arm: str) -> float:
 
 
 def _num_seeds(study: list[str]) -> int:
-    from research.studies.command import parse_study
+    from research.studies.command import StudyCommand, parse_study
 
     command = parse_study(study)
-    assert command is not None
+    assert isinstance(command, StudyCommand)
     return len(command.spec.grid["seed"])
 
 

@@ -28,6 +28,7 @@ from research.report.rendering import Picture, page_environment, picture
 from research.settings.config import SETTING_GROUPS
 from research.settings.run_files import CONFIG, REPORT
 from research.system.durable import write_text
+from research.system.scripts import launch_command
 from research.tasks.base import Task
 from research.tasks.metric_names import find_metric
 
@@ -65,6 +66,7 @@ def write_report(
         .get_template("run.html")
         .render(
             name=directory.resolve().name,
+            command=launch_command(result["world_size"]),
             recipe=shlex.quote(str(directory / CONFIG)),
             result=result,
             config=config,

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from heads.registry import Registry
-from research.settings.command_line import HelpRequest, build_parser
 from research.settings.options import describe_entry, options_of
 from research.settings.plugins import import_plugins
+from research.settings.program import HelpRequest
 from research.settings.registries import GIVEN_BY_CALLER, registry_of
 
 
@@ -19,11 +19,12 @@ def describe_listing(listing: str, plugins: Sequence[str]) -> str:
     return "\n".join(f"{name}\n{_describe(registry, name)}" for name in registry)
 
 
-def print_help(request: HelpRequest) -> None:
-    """Print the help of all settings, and the options of what was chosen."""
-    build_parser().print_help()
+def print_help(request: HelpRequest) -> int:
+    """Print the help of all settings, and the options of what was chosen; return the exit status."""
+    request.program.parser.print_help()
     if request.chosen:
         print(describe_choices(request.chosen, request.plugins))
+    return 0
 
 
 def describe_choices(chosen: Sequence[tuple[str, str]], plugins: Sequence[str]) -> str:

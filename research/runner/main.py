@@ -4,24 +4,21 @@ import sys
 
 from research.runner.first_checks.check import check_first
 from research.runner.first_checks.places import check_run_directory
+from research.runner.listing import describe_listing, print_help
 from research.settings.command_line import Command, parse
+from research.settings.program import HelpRequest
 from research.system.errors import run_script
 from research.system.events import writing_for_study
 from research.system.loading import loading_libraries
 from research.system.waiting import Announced
 
 
-def carry_out(command: Command) -> int:
+def carry_out(command: Command | HelpRequest) -> int:
     """Look or train, as the command says."""
-    # Only now torch and transformers are imported, so that --help answers at once.
-    if command.help is not None:
-        from research.runner.listing import print_help
-
-        print_help(command.help)
-        return 0
+    # Torch and transformers are imported only where they are needed, so that --help answers at once.
+    if isinstance(command, HelpRequest):
+        return print_help(command)
     if command.listing is not None:
-        from research.runner.listing import describe_listing
-
         print(describe_listing(command.listing, command.config.plugin))
         return 0
     check_first(command.config)

@@ -22,6 +22,9 @@ class Flag:
     value: str
     """As it was typed; `true` for a bare flag that takes true or false."""
 
+    def __str__(self) -> str:
+        return f"--{self.name}{'' if self.option is None else f'.{self.option}'}={self.value}"
+
 
 def read_flags(
     arguments: Sequence[str],

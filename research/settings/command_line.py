@@ -17,38 +17,23 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import yaml
-from jsonargparse import ArgumentError, ArgumentParser, set_parsing_settings
+from jsonargparse import ArgumentError, ArgumentParser
 
 from heads.registry import UnknownNameError, describe_unknown
-from research.settings.arguments import HELP, Flag, read_flags
-from research.settings.config import SETTING_GROUPS, Choice, RunConfig
+from research.settings.arguments import HELP, Flag
+from research.settings.config import Choice, RunConfig
 from research.settings.flags import (
-    CHOICES,
     LOOKING,
+    WITH_OPTIONS,
     Listing,
-    LookingSettings,
     declaration_of,
     setting_types,
 )
 from research.settings.forks import inherited_settings
+from research.settings.program import RUN, HelpRequest, Program
 from research.settings.type_errors import describe_mistyped
 from research.system.errors import one_line
 from research.system.paths import look_up
-
-set_parsing_settings(docstring_parse_attribute_docstrings=True)
-
-WITH_OPTIONS = (*CHOICES, "hook")
-"""Settings whose options follow behind a dot; a hook's behind its name."""
-
-
-@dataclass(frozen=True)
-class HelpRequest:
-    """What help is asked for beside that on the settings."""
-
-    chosen: tuple[tuple[str, str], ...]
-    """Kind (head, objective, schedule, hook) and name of each choice whose options are to be listed."""
-    plugins: tuple[str, ...]
-    """The user's own code."""
 
 
 @dataclass
@@ -59,7 +44,7 @@ class Command:
     print_config: bool = False
     listing: Listing | None = None
     dry_run: bool = False
-    help: HelpRequest | None = None
+    traceback: bool = False
 
 
 @dataclass
@@ -72,7 +57,7 @@ class FoldedArguments:
     wants_help: bool = False
 
 
-def parse(arguments: Sequence[str]) -> Command:
+def parse(arguments: Sequence[str]) -> Command | HelpRequest:
     """Read a command line.
 
     Args:
@@ -80,14 +65,31 @@ def parse(arguments: Sequence[str]) -> Command:
     Raises:
         ValueError: for an unknown name or a value of the wrong type; the message is one for the user.
     """
-    folded = fold(read_flags(arguments, flag_types(), with_options=WITH_OPTIONS))
-    if folded.wants_help:
-        plugins = tuple(value for name, value in _values(folded) if name == "plugin")
-        return Command(RunConfig(), help=HelpRequest(tuple(_chosen(folded)), plugins))
+    folded = fold(RUN.read(arguments))
+    return request_help(RUN, folded) if folded.wants_help else command_of(folded)
+
+
+def command_of(folded: FoldedArguments) -> Command:
+    """Return what the settings of a run on a command line ask for.
+
+    Raises:
+        ValueError: as `parse`.
+    """
     settings = typed_settings(base_recipe(folded), folded.arguments)
     looking = {name: settings.pop(name) for name in LOOKING}
     fold_options(settings, folded.options)
-    return Command(RunConfig(**settings), looking["print_config"], looking["list"], looking["dry_run"])
+    return Command(
+        RunConfig(**settings), looking["print_config"], looking["list"], looking["dry_run"], looking["traceback"]
+    )
+
+
+def request_help(program: Program, folded: FoldedArguments) -> HelpRequest:
+    """Return what help is to show: of what was chosen on the command line, the options as well."""
+    values = _values(folded)
+    chosen = [(kind, Choice.of(yaml.safe_load(value), kind).name) for kind, value in values if kind in WITH_OPTIONS]
+    plugins = [value for name, value in values if name == "plugin"]
+    shows_traceback = [value for name, value in values if name == "traceback"][-1:] == ["true"]
+    return HelpRequest(program, tuple(chosen), tuple(plugins), shows_traceback)
 
 
 def base_recipe(folded: FoldedArguments) -> dict[str, Any]:
@@ -113,7 +115,7 @@ def typed_settings(recipe: dict[str, Any], arguments: Sequence[str] = ()) -> dic
     Raises:
         ValueError: for a value of the wrong type.
     """
-    parser = build_parser()
+    parser = RUN.parser
     try:
         namespace = parser.parse_object(_all_as_text_is(recipe))
         settings = parser.parse_args(list(arguments), namespace=namespace).as_dict()
@@ -146,33 +148,6 @@ def _parser_of(name: str) -> ArgumentParser:
     return parser
 
 
-@functools.cache
-def build_parser(*more_groups: type) -> ArgumentParser:
-    """Return the parser, built once: one group of flags for each group of settings.
-
-    Args:
-        *more_groups: further groups, to be shown first.
-    """
-    parser = ArgumentParser(
-        prog="run.py",
-        usage="accelerate launch experiments/run.py [--recipe FILE.yaml] [--setting value ...]",
-        description="Fine-tune a pretrained encoder with a head of your choice. --head NAME --help adds that head's "
-        "options; --list heads shows them all.",
-        exit_on_error=False,
-        print_config=None,
-        allow_abbrev=False,
-    )
-    parser.add_argument("--recipe", type=str | None, help="YAML file with any of these settings; flags override it")
-    for group in (*more_groups, *SETTING_GROUPS, LookingSettings):
-        parser.add_class_arguments(group)
-    return parser
-
-
-def flag_types() -> dict[str, Any]:
-    """Return the type of every flag of run.py by its name."""
-    return {**setting_types(), "recipe": str | None}
-
-
 def fold(flags: Iterable[Flag]) -> FoldedArguments:
     """Separate recipes, help and options of choices from the plain flags, and write the plain flags one way.
 
@@ -181,7 +156,7 @@ def fold(flags: Iterable[Flag]) -> FoldedArguments:
     Raises:
         ValueError: for a list or a mapping that cannot be read.
     """
-    kinds = flag_types()
+    kinds = RUN.flag_types
     folded = FoldedArguments()
     for flag in flags:
         name, value = flag.name, flag.value
@@ -306,13 +281,6 @@ def _values(folded: FoldedArguments) -> list[tuple[str, str]]:
     """Return the name and the value of each plain flag."""
     split = [argument.removeprefix("--").partition("=") for argument in folded.arguments]
     return [(name.rstrip("+"), value) for name, _, value in split]
-
-
-def _chosen(folded: FoldedArguments) -> list[tuple[str, str]]:
-    """Return what was chosen on the command line: kind and name."""
-    return [
-        (kind, Choice.of(yaml.safe_load(value), kind).name) for kind, value in _values(folded) if kind in WITH_OPTIONS
-    ]
 
 
 def _all_as_text_is(recipe: dict[str, Any]) -> dict[str, Any]:

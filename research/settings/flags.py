@@ -69,3 +69,6 @@ def names_where(accepts: Callable[[Declaration], bool]) -> tuple[str, ...]:
 
 CHOICES = tuple(name for name, kind in setting_types().items() if {str, dict[str, Any]} <= {*alternatives(kind)})
 """Settings that hold a registered name with options, which follow as `--head.<option>`."""
+
+WITH_OPTIONS = (*CHOICES, "hook")
+"""Settings whose options follow behind a dot; a hook's behind its name."""

@@ -3,36 +3,33 @@
 from __future__ import annotations
 
 import re
-import typing
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from jsonargparse import ArgumentError, ArgumentParser
 
-from research.settings.arguments import read_flags
+from research.settings.arguments import HELP
 from research.settings.command_line import (
-    WITH_OPTIONS,
     FoldedArguments,
     as_text_is,
     base_recipe,
-    build_parser,
-    flag_types,
     fold,
     merge_recipes,
     refuse_unknown_settings,
+    request_help,
     typed_settings,
 )
-from research.settings.declarations import Effect, declarations, setting
+from research.settings.declarations import Effect, setting
 from research.settings.flags import declaration_of, names_where, setting_types
 from research.settings.forks import inherited_settings
-from research.settings.type_errors import describe_mistyped
-from research.settings.value_types import in_words
+from research.settings.own_settings import take_out, typed_group
+from research.settings.program import HelpRequest, Program
 from research.studies.grid import StudySpec, fits, read_study_file
 from research.studies.time_limit import parse_seconds
 from research.system.errors import one_line
+from research.system.scripts import typed_as
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,43 +85,85 @@ class StudyCommand:
     """How it is run."""
     dry_run: bool
     """Whether trials are only listed."""
+    traceback: bool
+    """Whether errors in the user's own code are shown with their tracebacks."""
     notes: list[str]
     """What is to be said of the command itself."""
 
 
-FLAGS: dict[str, Any] = typing.get_type_hints(StudySettings)
-"""The type of each flag of a study."""
-USAGE = """python experiments/ablate.py [--heads a,b] [--seeds 0,1,2,3,4] [--grid setting=value,value ...]
+@dataclass(frozen=True, kw_only=True)
+class WorkerSettings:
+    """A further worker"""
+
+    study: str = setting("", effect=Effect.INVOCATION)
+    """Name of the study; it is needed."""
+    storage: str = setting("", effect=Effect.INVOCATION)
+    """Address of its database, as ablate.py got it; it is needed."""
+    directory: str | None = setting(None, effect=Effect.INVOCATION)
+    """Where its trials lie here; by default runs/<study>."""
+    accelerate_config: str | None = setting(None, effect=Effect.INVOCATION)
+    """Config file of `accelerate launch` for each trial."""
+    num_workers: int = setting(1, effect=Effect.INVOCATION, above=0, unit="workers")
+    """Workers that share this machine."""
+    trial_timeout: str | None = setting(None, effect=Effect.INVOCATION, unit="time: 2h, 90m, 1h30m")
+    """How long one attempt at a trial may take: 2h, 90m; by default as long as it takes."""
+    traceback: bool = setting(False, effect=Effect.INVOCATION)
+    """Show the whole traceback of an error in your own code."""
+
+
+STUDY = Program(
+    "ablate.py",
+    f"""python {typed_as("ablate")} [--heads a,b] [--seeds 0,1,2,3,4] [--grid setting=value,value ...]
        [--study FILE.yaml] [--setting value ...]
-       python experiments/ablate.py work --study NAME --storage ADDRESS    (on further machines)"""
+       python {typed_as("ablate")} work --study NAME --storage ADDRESS    (on further machines)""",
+    "Compare heads, seeds and any other settings: every setting of run.py is one of all trials.",
+    own=(StudySettings,),
+)
+WORK = Program(
+    "ablate.py work",
+    f"python {typed_as('ablate')} work --study NAME --storage ADDRESS [--setting value ...]",
+    "Work on a study that was planned, on this or another machine.",
+    own=(WorkerSettings,),
+    takes_run_settings=False,
+)
 
 
-def parse_study(arguments: Sequence[str]) -> StudyCommand | None:
+def parse_work(arguments: Sequence[str]) -> WorkerSettings | HelpRequest:
+    """Read the command line of a further worker.
+
+    Args:
+        arguments: what follows `work`.
+    Raises:
+        ValueError: for an unknown name, a value that cannot be, or without a study or its storage.
+    """
+    flags = WORK.read(arguments)
+    if any(flag.name == HELP for flag in flags):
+        return HelpRequest(WORK)
+    given, _ = take_out(WorkerSettings, flags)
+    settings = typed_group(WorkerSettings, given)
+    missing = [f"--{name}" for name in ("study", "storage") if not getattr(settings, name)]
+    if missing:
+        raise ValueError(f"A further worker needs {' and '.join(missing)}: {WORK.usage}")
+    if settings.trial_timeout is not None:
+        parse_seconds(settings.trial_timeout)
+    return settings
+
+
+def parse_study(arguments: Sequence[str]) -> StudyCommand | HelpRequest:
     """Read a command line.
 
     Args:
         arguments: what follows the script's name.
-    Returns:
-        The command, or None when only help was asked for (it is printed).
     Raises:
         ValueError: for an unknown name or a value that cannot be; the message is one for the user.
     """
-    several = [name for name, declared in declarations(StudySettings).items() if declared.takes_several]
-    flags = read_flags(arguments, {**flag_types(), **FLAGS}, with_options=WITH_OPTIONS, with_several=several)
-    given: dict[str, list[str]] = {}
-    for flag in flags:
-        if flag.name in FLAGS:
-            given.setdefault(flag.name, []).append(flag.value)
-    folded = fold(flag for flag in flags if flag.name not in FLAGS)
+    given, flags = take_out(StudySettings, STUDY.read(arguments))
+    folded = fold(flags)
     if folded.wants_help:
-        parser = build_parser(StudySettings)
-        parser.prog, parser.usage = "ablate.py", USAGE
-        parser.description = (
-            "Compare heads, seeds and any other settings: every setting of run.py is one of all trials."
-        )
-        parser.print_help()
-        return None
-    settings = _typed(given)
+        return request_help(STUDY, folded)
+    settings = typed_group(StudySettings, given)
+    if settings.trial_timeout is not None:
+        parse_seconds(settings.trial_timeout)
     content = {} if settings.study is None else read_study_file(Path(settings.study), quick=settings.quick)
     if settings.quick and settings.study is None:
         raise ValueError("--quick needs --study: it takes the short version of a study file.")
@@ -151,7 +190,7 @@ def parse_study(arguments: Sequence[str]) -> StudyCommand | None:
     ]
     notes += narrowed
     notes += _replaced_in_some_arms(spec, _names(folded))
-    return StudyCommand(spec, folded.options, directory, settings, place["dry_run"], notes)
+    return StudyCommand(spec, folded.options, directory, settings, place["dry_run"], place["traceback"], notes)
 
 
 def _leave_out_what_fits_no_more(content: dict[str, Any], axes: Mapping[str, list[Any]]) -> list[str]:
@@ -189,38 +228,6 @@ def _replaced_in_some_arms(spec: StudySpec, flags: Set[str]) -> list[str]:
 
 def _listed(recipes: str | list[str]) -> str:
     return recipes if isinstance(recipes, str) else " + ".join(map(str, recipes))
-
-
-def _typed(given: Mapping[str, Sequence[str]]) -> StudySettings:
-    """Return the settings of the study itself; the last value of a flag counts.
-
-    Raises:
-        ValueError: for a value of the wrong type, or out of its bounds.
-    """
-    parser = ArgumentParser(exit_on_error=False, allow_abbrev=False)
-    parser.add_class_arguments(StudySettings)
-    values = {}
-    for name, texts in given.items():
-        bounds = declarations(StudySettings)[name].bounds
-        try:
-            values[name] = parser.parse_args([f"--{name}={texts[-1]}"])[name]
-        except ArgumentError as error:
-            raise ValueError(_describe_mistyped(name, texts[-1], error)) from None
-        if bounds is not None and not bounds.contain(values[name]):
-            raise ValueError(f"Expected --{name} as a number {bounds}, got '{texts[-1]}'.")
-    settings = StudySettings(**values)
-    if settings.trial_timeout is not None:
-        parse_seconds(settings.trial_timeout)
-    return settings
-
-
-def _describe_mistyped(name: str, text: str, error: ArgumentError) -> str:
-    bounds = declarations(StudySettings)[name].bounds
-    if bounds is not None:
-        return f"Expected --{name} as a number {bounds}, got '{text}'."
-    if typing.get_origin(FLAGS[name]) is Literal:
-        return f"Expected the study's {name} to be {in_words(FLAGS[name])}, got '{text}'."
-    return describe_mistyped(error, FLAGS)
 
 
 def _base(folded: FoldedArguments, own: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any], set[str]]:

@@ -19,7 +19,7 @@ from research.settings.declarations import Effect
 from research.settings.flags import names_where
 from research.settings.forks import inherited_settings
 from research.settings.smoke import smoke_settings
-from research.studies.command import StudyCommand
+from research.studies.command import StudyCommand, WorkerSettings
 from research.studies.devices import share_devices
 from research.studies.estimate import Estimate, estimate
 from research.studies.fork_points import check_fork_points
@@ -100,29 +100,17 @@ def conduct(command: StudyCommand, trials: Sequence[Trial]) -> int:
         lock.release()
 
 
-def work(
-    name: str,
-    address: str,
-    directory: Path | None,
-    accelerate_config: str | None,
-    num_workers: int,
-    trial_timeout: str | None = None,
-) -> int:
+def work(settings: WorkerSettings) -> int:
     """Take trials of a study until none is left; return the exit status.
 
-    Args:
-        name: the study's.
-        address: of its storage.
-        directory: where the study lies on this machine; by default runs/<name>.
-        accelerate_config: file for `accelerate launch`.
-        num_workers: how many share this machine.
-        trial_timeout: how long one attempt at a trial may take, such as 2h.
     Raises:
         ValueError: if the storage cannot be used, or has no such study.
     """
-    with Study(name, address, must_exist=True) as study:
-        place = directory or Path("runs") / name
-        worker = Worker(study, study.spec(), place, accelerate_config, num_workers, trial_timeout)
+    with Study(settings.study, settings.storage, must_exist=True) as study:
+        place = Path("runs", settings.study) if settings.directory is None else Path(settings.directory)
+        worker = Worker(
+            study, study.spec(), place, settings.accelerate_config, settings.num_workers, settings.trial_timeout
+        )
         return worker.work()
 
 

@@ -1,21 +1,23 @@
 """The command line of a study, and of its further workers."""
 
-import argparse
 import sys
-from collections.abc import Sequence
-from pathlib import Path
 
 from research.runner.first_checks.check import check_first
-from research.studies.command import StudyCommand, parse_study
-from research.studies.first_checks import check_study, check_worker
+from research.runner.listing import print_help
+from research.settings.program import HelpRequest
+from research.studies.command import StudyCommand, WorkerSettings, parse_study, parse_work
+from research.studies.first_checks import check_study
 from research.studies.grid import check_arms, expand
+from research.studies.launcher import read_launcher
 from research.system.errors import complain, run_script
 from research.system.loading import loading_libraries
 from research.system.messages import logger
 
 
-def compare(command: StudyCommand) -> int:
+def compare(command: StudyCommand | HelpRequest) -> int:
     """Plan and run a study."""
+    if isinstance(command, HelpRequest):
+        return print_help(command)
     check_study(command)
     trials = expand(command.spec, command.options)
     check_arms(trials, check_first)
@@ -30,35 +32,15 @@ def compare(command: StudyCommand) -> int:
     return status
 
 
-def parse_work(arguments: Sequence[str]) -> argparse.Namespace:
-    """Read the command line of a further worker."""
-    parser = argparse.ArgumentParser(prog="ablate.py work", description=work.__doc__)
-    parser.add_argument("--study", required=True, help="its name")
-    parser.add_argument("--storage", required=True, help="address of its database, as ablate.py got it")
-    parser.add_argument("--directory", type=Path, help="where its trials lie here (default: runs/<study>)")
-    parser.add_argument("--accelerate_config", help="config file of `accelerate launch` for each trial")
-    parser.add_argument("--num_workers", type=int, default=1, help="workers that share this machine (default: 1)")
-    parser.add_argument("--trial_timeout", help="how long one attempt at a trial may take: 2h, 90m (default: no limit)")
-    parser.add_argument(
-        "--traceback", action="store_true", help="show the whole traceback of an error in your own code"
-    )
-    return parser.parse_args(arguments)
-
-
-def work(options: argparse.Namespace) -> int:
+def work(command: WorkerSettings | HelpRequest) -> int:
     """Work on a study that was planned, on this or another machine."""
-    check_worker(options.accelerate_config, options.num_workers, options.trial_timeout)
+    if isinstance(command, HelpRequest):
+        return print_help(command)
+    read_launcher(command.accelerate_config)
     with loading_libraries():
         from research.studies import conduct
 
-    return conduct.work(
-        options.study,
-        options.storage,
-        options.directory,
-        options.accelerate_config,
-        options.num_workers,
-        options.trial_timeout,
-    )
+    return conduct.work(command)
 
 
 def main() -> int:

@@ -2,32 +2,42 @@
 
 from __future__ import annotations
 
-import itertools
+import os
+import select
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from research.system import user_code
 from research.system.events import report_error
 from research.system.one_report import is_first_to_report
 from research.system.plain_text import for_terminal
 
-Command = TypeVar("Command")
-TRACEBACK = "traceback"
-"""Name of the flag that shows whole tracebacks."""
+
+class Tracing(Protocol):
+    """A command line that has been read."""
+
+    @property
+    def traceback(self) -> bool:
+        """Whether errors in the user's own code are shown with their tracebacks (--traceback)."""
+        ...
+
+
+Command = TypeVar("Command", bound=Tracing)
 
 
 def run_script(
     arguments: Sequence[str],
-    parse: Callable[[Sequence[str]], Command | None],
+    parse: Callable[[Sequence[str]], Command],
     carry_out: Callable[[Command], int],
 ) -> int:
     """Parse a command line and carry it out; a problem that the user can mend takes a few lines, not a traceback.
 
     Args:
         arguments: what follows the script's name.
-        parse: returns the command, or None when only help was asked for.
+        parse: returns the command.
         carry_out: does what it says, and returns the exit status.
     Returns:
         The exit status.
@@ -35,14 +45,17 @@ def run_script(
         Exception: what neither the user's settings and files nor the user's code brought about.
         SystemExit: after a signal.
     """
-    shows_traceback = _asks_for_traceback(arguments)
-    exit_code = 2
+    exit_code, shows_traceback = 2, False
     try:
         command = parse(arguments)
-        if command is None:
-            return 0
-        exit_code = 1
-        return carry_out(command)
+        exit_code, shows_traceback = 1, command.traceback
+        status = carry_out(command)
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:
+        if not _is_output_closed():
+            raise
+        return 128 + signal.SIGPIPE
     except (Exception, SystemExit) as error:
         message = describe_error(error)
         if message is None or (isinstance(error, SystemExit) and not user_code.is_raised_there(error)):
@@ -52,7 +65,7 @@ def run_script(
         if shows_traceback:
             traceback.print_exception(error)
         elif user_code.describe(error) is not None:
-            message += f"\n(--{TRACEBACK} shows the whole traceback.)"
+            message += "\n(--traceback shows the whole traceback.)"
         return complain(message, exit_code)
     except KeyboardInterrupt as interrupt:
         return complain(str(interrupt) or "interrupted", exit_code=getattr(interrupt, "exit_code", 130))
@@ -96,11 +109,11 @@ def one_line(message: object) -> str:
     return " ".join(str(message).split())
 
 
-def _asks_for_traceback(arguments: Sequence[str]) -> bool:
-    """Return whether a command line has the flag; it must be known before the command line is parsed."""
-    given = False
-    for argument, following in itertools.pairwise([*arguments, ""]):
-        flag, _, value = argument.partition("=")
-        if flag == f"--{TRACEBACK}":
-            given = (value or following) != "false"
-    return given
+def _is_output_closed() -> bool:
+    """Return whether nobody reads this process's output any more (`... | head`); what is left of it is thrown away."""
+    output = select.poll()
+    output.register(sys.stdout, 0)  # errors are always told of
+    if not output.poll(0):
+        return False
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return True

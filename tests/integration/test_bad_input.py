@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from research.runner.experiment import run_experiment
-from research.settings.command_line import parse
+from research.settings.command_line import Command, parse
 from research.settings.config import RunConfig
 from research.system.errors import is_for_the_user
 from tests.conftest import ROOT, Launch
@@ -59,7 +59,7 @@ def refused(settings: list[str], tmp_path: Path, cache_dir: Path, monkeypatch: p
 
 def config_of(arguments: Sequence[str]) -> RunConfig:
     command = parse(arguments)
-    assert command is not None
+    assert isinstance(command, Command)
     return command.config
 
 

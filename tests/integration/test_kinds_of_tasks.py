@@ -18,7 +18,7 @@ from heads import HEADS
 from research.learning.objectives import OBJECTIVES
 from research.learning.schedules import SCHEDULES
 from research.runner.experiment import run_experiment
-from research.settings.command_line import parse
+from research.settings.command_line import Command, parse
 from research.training.api import Run
 from research.training.hook import Hook
 from tests.conftest import WORDS, Launch
@@ -124,7 +124,7 @@ def train(deep_encoder: Path, cache_dir: Path, tmp_path: Path, monkeypatch: pyte
     def run(*arguments: object, hooks: Sequence[Hook] = (), num_steps: int = 3) -> dict[str, Any]:
         settings = [f"--encoder={deep_encoder}", f"--output_dir={tmp_path / 'run'}", f"--max_steps={num_steps}", *SMALL]
         command = parse([*settings, *map(str, arguments)])
-        assert command is not None
+        assert isinstance(command, Command)
         result = run_experiment(command.config, hooks=hooks)
         assert (result["status"], result["steps"]) == ("finished", num_steps)
         assert all(np.isfinite(metrics["loss"]) for metrics in result["metrics"].values())

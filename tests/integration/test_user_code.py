@@ -18,6 +18,7 @@ from research import EncoderWithHead, Hook, RunConfig, run_experiment
 from research.runner.listing import describe_listing, print_help
 from research.settings.command_line import parse
 from research.settings.plugins import import_plugins
+from research.settings.program import HelpRequest
 from research.training.api import Run
 from research.training.run import TrainingRun
 from tests.conftest import Launch
@@ -187,9 +188,9 @@ def test_own_code_works_from_the_command_line_and_the_same_from_python(
 def test_own_head_is_listed_with_its_options(plugins: Path, capsys: pytest.CaptureFixture[str]) -> None:
     head = plugins / "my_head.py"
     assert "mine\n" in describe_listing("heads", [str(head)])
-    request = parse(["--plugin", str(head), "--head", "mine", "--help"]).help
-    assert request is not None
-    print_help(request)
+    request = parse(["--plugin", str(head), "--head", "mine", "--help"])
+    assert isinstance(request, HelpRequest)
+    assert print_help(request) == 0
     assert "head mine, options as --head.<option>:" in (printed := capsys.readouterr().out)
     assert "width (int, default: 8)" in printed
 

@@ -14,6 +14,7 @@ from research.records.results import config_as_yaml
 from research.settings.config import SETTING_GROUPS, RunConfig
 from research.settings.run_files import CONFIG
 from research.studies.outcomes import Outcome, StudyOutcomes
+from research.system.scripts import launch_command
 
 
 @dataclass(frozen=True)
@@ -70,9 +71,7 @@ def repeat_trials(study: StudyOutcomes) -> list[Repetition]:
 
 
 def _repetition(outcome: Outcome) -> Repetition:
-    num_processes = (outcome.result or {}).get("world_size", 1)
-    spread = f"--num_processes {num_processes} " if num_processes > 1 else ""
-    command = f"accelerate launch {spread}experiments/run.py --recipe "
+    command = f"{launch_command((outcome.result or {}).get('world_size', 1))} --recipe "
     if (outcome.directory / CONFIG).exists():
         return Repetition(outcome, command + shlex.quote(str(outcome.directory / CONFIG)), None)
     name = f"{outcome.trial.id}.yaml"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from research.settings.command_line import parse
+from research.settings.command_line import Command, parse
 from tests.builders.hostile import assert_one_line
 
 TAGS = (
@@ -41,7 +41,7 @@ def test_flag_with_a_python_tag_runs_nothing(sprung: Path, tag: str, flag: str) 
     except ValueError as error:
         assert_one_line(error)
     else:  # for a flag that takes text it is a text like any other
-        assert command is not None
+        assert isinstance(command, Command)
         assert value in (command.config.head, *command.config.hook)
 
 

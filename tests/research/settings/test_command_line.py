@@ -16,14 +16,13 @@ from tests.conftest import ROOT
 
 def parsed(*arguments: str) -> RunConfig:
     command = parse(arguments)
-    assert command is not None
+    assert isinstance(command, Command)
     return command.config
 
 
 def test_command_lines_leave_nothing_to_the_next() -> None:
-    before = parse([]).config
-    assert parse(["--lr", "0.5", "--freeze", "encoder", "--hook", "ema", "--dry_run"]).config.lr == 0.5
-    assert parse([]) == Command(before) == Command(RunConfig())
+    assert parsed("--lr", "0.5", "--freeze", "encoder", "--hook", "ema", "--dry_run").lr == 0.5
+    assert parse([]) == Command(RunConfig())
 
 
 def test_parse_defaults_are_those_of_the_settings() -> None:
@@ -153,7 +152,7 @@ def test_fork_inherits_settings_that_recipes_and_flags_override(tmp_path: Path) 
     recipe.write_text("lr: 0.25\n")
     flags = ["--fork", f"{parent}@step-400", "--recipe", str(recipe), "--seed", "4", "--timeline", "{at: 2st, x: 1}"]
     command = parse(flags)
-    assert command is not None
+    assert isinstance(command, Command)
     config = command.config
     assert (config.head, config.lr, config.seed, config.fork) == ("gru", 0.25, 4, f"{parent}@step-400")
     assert config.timeline == [{"at": "1st", "freeze": "encoder"}, {"at": "2st", "x": 1}]
@@ -163,7 +162,7 @@ def test_whole_config_of_a_fork_needs_no_parent_any_more(tmp_path: Path) -> None
     recipe = tmp_path / "config.yaml"
     recipe.write_text(yaml.safe_dump(RunConfig(fork=str(tmp_path / "gone"), head="gru").to_dict()))
     command = parse(["--recipe", str(recipe)])
-    assert command is not None
+    assert isinstance(command, Command)
     assert command.config.head == "gru"
     with pytest.raises(ValueError, match="gone"):
         parse(["--fork", str(tmp_path / "gone")])
@@ -181,7 +180,7 @@ def test_mapping_that_yaml_cannot_read_is_answered_with_what_to_write(value: str
     with pytest.raises(ValueError, match=re.escape(advice)):
         parse(["--timeline", value])
     quoted = parse(["--timeline", "{at: 3st, unfreeze: 'encoder.layer[7]'}"])
-    assert quoted is not None
+    assert isinstance(quoted, Command)
     assert quoted.config.timeline == [{"at": "3st", "unfreeze": "encoder.layer[7]"}]
 
 
@@ -215,3 +214,20 @@ def test_one_mistyped_setting_is_refused_as_among_all(name: str, value: Any) -> 
     with pytest.raises(ValueError, match=name) as among_all:
         typed_settings({name: value})
     assert str(alone.value) == str(among_all.value)
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        (["--traceback"], True),
+        (["--traceback=true"], True),
+        (["--traceback", "true"], True),
+        (["--traceback", "false"], False),
+        (["--traceback=false"], False),
+        (["--traceback", "--traceback=false"], False),
+        ([], False),
+    ],
+)
+def test_traceback_may_be_asked_for_in_any_form(flags: list[str], expected: bool) -> None:
+    assert parse(flags).traceback is expected
+    assert parse([*flags, "--help"]).traceback is expected

@@ -9,15 +9,16 @@ from pathlib import Path
 import pytest
 
 from research.runner.first_checks.check import check_first
-from research.settings.command_line import flag_types
+from research.runner.listing import print_help
 from research.settings.declarations import declarations
-from research.studies.command import FLAGS, StudyCommand, StudySettings, parse_study
+from research.settings.program import RUN, HelpRequest
+from research.studies.command import STUDY, WORK, StudyCommand, StudySettings, WorkerSettings, parse_study
 from research.studies.grid import check_arms, expand
 
 
 def parsed(*arguments: str) -> StudyCommand:
     command = parse_study(arguments)
-    assert command is not None
+    assert isinstance(command, StudyCommand)
     return command
 
 
@@ -113,7 +114,7 @@ def test_texts_are_shown_unless_they_are_not_to_be() -> None:
 
 def test_seeds_may_be_a_range() -> None:
     command = parse_study(["--seeds", "0-4", "--trial_timeout", "2h", "--drop_waiting"])
-    assert command is not None
+    assert isinstance(command, StudyCommand)
     assert (command.settings.trial_timeout, command.settings.drop_waiting) == ("2h", True)
     assert [trial.seed for trial in expand(command.spec)] == [0, 1, 2, 3, 4]
     with pytest.raises(ValueError, match="2 days"):
@@ -173,5 +174,22 @@ def test_shipped_study_can_be_planned(study: Path, quick: list[str]) -> None:
 
 
 def test_every_setting_of_a_study_declares_itself() -> None:
-    assert declarations(StudySettings).keys() == {item.name for item in dataclasses.fields(StudySettings)}
-    assert not {*FLAGS} & {*flag_types()}
+    for group, program in ((StudySettings, STUDY), (WorkerSettings, WORK)):
+        names = {item.name for item in dataclasses.fields(group)}
+        assert declarations(group).keys() == names
+        assert names <= program.flag_types.keys()
+    assert not declarations(StudySettings).keys() & RUN.flag_types.keys()
+
+
+def test_help_shows_settings_of_the_study_first_then_those_of_its_trials_and_options_of_what_was_chosen(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    request = parse_study(["--head", "lstm", "--heads", "linear", "--help"])
+    assert isinstance(request, HelpRequest)
+    assert print_help(request) == 0
+    printed = capsys.readouterr().out
+    places = [
+        printed.index(text)
+        for text in ("--retry_failed", "--batch_size", "--traceback", "head lstm, ", "lstm_size (int")
+    ]
+    assert places == sorted(places)

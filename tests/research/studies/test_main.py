@@ -6,34 +6,58 @@ from pathlib import Path
 
 import pytest
 
-from research.studies.main import parse_work, work
+from heads.registry import UnknownNameError
+from research.settings.program import HelpRequest
+from research.studies.command import WorkerSettings, parse_work
+from research.studies.main import work
+
+NEEDED = ("--study", "a", "--storage", "sqlite:///a.db")
 
 
-def test_options_of_a_worker_are_read() -> None:
-    found = parse_work(["--study", "a", "--storage", "sqlite:///a.db"])
-    assert (found.study, found.storage, found.directory, found.num_workers) == ("a", "sqlite:///a.db", None, 1)
-    found = parse_work(
-        ["--study=a", "--storage=b", "--directory=c", "--num_workers=3", "--trial_timeout=2h", "--accelerate_config=d"]
+def test_settings_of_a_worker_are_read() -> None:
+    assert parse_work(NEEDED) == WorkerSettings(study="a", storage="sqlite:///a.db")
+    more = ["--directory=c", "--num_workers=3", "--trial_timeout=2h", "--accelerate-config=d", "--traceback"]
+    assert parse_work([*NEEDED, *more]) == WorkerSettings(
+        study="a",
+        storage="sqlite:///a.db",
+        directory="c",
+        num_workers=3,
+        trial_timeout="2h",
+        accelerate_config="d",
+        traceback=True,
     )
-    assert (found.directory, found.num_workers, found.trial_timeout, found.accelerate_config) == (
-        Path("c"),
-        3,
-        "2h",
-        "d",
-    )
 
 
-def test_study_and_storage_are_needed(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as caught:
-        parse_work(["--study", "a"])
-    assert caught.value.code == 2
-    assert "--storage" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--study", "a"], "--storage"),
+        ([], "--study and --storage"),
+        ([*NEEDED, "--num_workers", "0"], r"--num_workers .*\b0\b"),
+        ([*NEEDED, "--num_workers", "two"], "--num_workers .*'two'"),
+        ([*NEEDED, "--trial_timeout", "2 days"], "'2 days'"),
+    ],
+)
+def test_settings_of_a_worker_that_cannot_be_are_refused(arguments: list[str], expected: str) -> None:
+    with pytest.raises(ValueError, match=expected):
+        parse_work(arguments)
+    with pytest.raises(UnknownNameError, match="--storage"):
+        parse_work([*arguments, "--storag", "b"])
 
 
-def test_worker_of_a_study_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    options = ["--study", "a", "--storage", f"sqlite:///{tmp_path / 'none.db'}"]
+def test_help_of_a_worker_shows_its_settings_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    request = parse_work(["--help"])
+    assert isinstance(request, HelpRequest)
+    assert work(request) == 0
+    printed = capsys.readouterr().out
+    assert "--num_workers" in printed
+    assert "--lr" not in printed
+
+
+def test_worker_without_its_study_or_its_launcher_is_refused(tmp_path: Path) -> None:
+    missing = WorkerSettings(study="a", storage=f"sqlite:///{tmp_path / 'none.db'}")
     with pytest.raises(ValueError, match=r"none\.db"):
-        work(parse_work(options))
-    with pytest.raises(ValueError, match="--num_workers"):
-        work(parse_work([*options, "--num_workers", "0"]))
+        work(missing)
+    with pytest.raises(ValueError, match=r"--accelerate_config missing\.yaml"):
+        work(WorkerSettings(study="a", storage="b", accelerate_config="missing.yaml"))
     assert list(tmp_path.iterdir()) == []

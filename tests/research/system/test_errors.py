@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import operator
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,35 +15,43 @@ from research.settings.plugins import check_plugins
 from research.settings.times import parse_time
 from research.system.errors import complain, describe_error, describe_failure, is_for_the_user, one_line, run_script
 from research.system.events import ERROR, PLACE, Event, read_events
+from tests.conftest import ROOT
 
 
-def users_error(command: list[str]) -> int:
+class Words(list[str]):
+    """A command line as a script may read it."""
+
+    @property
+    def traceback(self) -> bool:
+        return "--traceback" in self
+
+
+def users_error(command: Words) -> int:
     raise KeyError("mine")
 
 
 def test_exit_status_is_that_of_the_command() -> None:
-    assert run_script(["a", "b"], list, len) == 2
-    assert run_script([], list, len) == 0
-    assert run_script([], lambda arguments: None, lambda command: 7) == 0  # help was asked for
+    assert run_script(["a", "b"], Words, len) == 2
+    assert run_script([], Words, len) == 0
 
 
 def test_mistake_on_the_command_line_ends_with_2_and_later_ones_with_1(capsys: pytest.CaptureFixture[str]) -> None:
     refuse: Any = check_plugins
     assert run_script(["gone.py"], refuse, len) == 2
-    assert run_script(["gone.py"], list, refuse) == 1
+    assert run_script(["gone.py"], Words, refuse) == 1
     lines = capsys.readouterr().err.splitlines()
     assert [line.startswith("error: ") and "gone.py" in line for line in lines] == [True, True]
 
 
 def test_interrupt_ends_with_its_own_status(capsys: pytest.CaptureFixture[str]) -> None:
-    def interrupt(command: list[str]) -> int:
+    def interrupt(command: Words) -> int:
         raise error
 
     error = KeyboardInterrupt()
-    assert run_script([], list, interrupt) == 130
+    assert run_script([], Words, interrupt) == 130
     error = KeyboardInterrupt("stopped after step 3")
     error.exit_code = 143  # type: ignore[attr-defined]
-    assert run_script([], list, interrupt) == 143
+    assert run_script([], Words, interrupt) == 143
     assert capsys.readouterr().err.splitlines()[1] == "error: stopped after step 3"
 
 
@@ -50,32 +60,21 @@ def test_defect_keeps_its_traceback_and_is_reported_to_the_study(
 ) -> None:
     monkeypatch.setenv(PLACE, str(tmp_path / "events.jsonl"))
     with pytest.raises(IndexError):
-        run_script([], list, operator.itemgetter(3))
+        run_script([], Words, operator.itemgetter(3))
     (event,) = read_events((tmp_path / "events.jsonl").read_bytes())
     assert event.kind == ERROR
     assert event.text.startswith("IndexError: ")
 
 
-@pytest.mark.parametrize(
-    ("flags", "num_traceback_lines"),
-    [
-        (["--traceback"], 1),
-        (["--traceback=true"], 1),
-        (["--traceback", "true"], 1),
-        (["--traceback", "false"], 0),
-        (["--traceback=false"], 0),
-        (["--traceback", "--traceback=false"], 0),
-        ([], 0),
-    ],
-)
+@pytest.mark.parametrize("shows_traceback", [True, False])
 def test_error_in_user_code_shows_its_line_and_on_request_the_traceback(
-    flags: list[str], num_traceback_lines: int, capsys: pytest.CaptureFixture[str]
+    shows_traceback: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run_script(flags, list, users_error) == 1
+    assert run_script(["--traceback"] * shows_traceback, Words, users_error) == 1
     printed = capsys.readouterr().err
-    assert printed.count("Traceback (most recent call last)") == num_traceback_lines
+    assert printed.count("Traceback (most recent call last)") == shows_traceback
     assert 'raise KeyError("mine")' in printed.partition("error: ")[2]
-    assert printed.count("--traceback") == 1 - num_traceback_lines
+    assert printed.count("--traceback") == 1 - shows_traceback
 
 
 def test_complain_prints_control_characters_as_text(capsys: pytest.CaptureFixture[str]) -> None:
@@ -103,3 +102,37 @@ def test_only_a_value_error_of_the_product_is_for_the_user() -> None:
 
 def test_one_line_joins_lines_and_spaces() -> None:
     assert one_line(ValueError("a\n  b\tc ")) == "a b c"
+
+
+@pytest.mark.parametrize("is_output", [True, False])
+def test_output_that_nobody_reads_any_more_ends_the_script_without_a_word(is_output: bool) -> None:
+    """A pipe closed by its reader is no error; any other pipe is."""
+    wrong = "None" if is_output else "os.write(write, b'x')"
+    program = f"""
+import os, sys
+from research.system.errors import run_script
+
+class Words(list):
+    traceback = False
+
+def say(command):
+    read, write = os.pipe()
+    os.close(read)
+    print("x" * 100_000)
+    {wrong}
+    return 0
+
+sys.exit(run_script([], Words, say))
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", program], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as started:
+        assert started.stdout is not None
+        assert started.stderr is not None
+        if is_output:
+            started.stdout.close()
+        else:
+            started.stdout.read()
+        printed = started.stderr.read()
+    assert ("BrokenPipeError" in printed, started.returncode) == ((False, 141) if is_output else (True, 1))
+    assert (printed == "") is is_output

@@ -126,6 +126,8 @@ REFUSED = [
     (["verify_resume.py", "--cuts", "-1"], "--cuts .*-1"),
     (["verify_resume.py", "--accelerate_config", "missing.yaml"], r"missing\.yaml"),
     (["verify_resume.py", "--folder", "taken"], "taken exists"),
+    (["verify_resume.py", "--name", "mine"], "--name.*--folder"),
+    (["verify_resume.py", "--list", "heads"], "--list"),
 ]
 """Commands, and what the one line names with which each is refused."""
 WITHOUT_TORCH = """

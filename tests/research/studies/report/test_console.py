@@ -13,10 +13,10 @@ from research.system.terminal import Terminal
 from tests.builders.studies import trial_of
 
 
-def printed(study: StudyOutcomes) -> list[str]:
+def printed(study: StudyOutcomes, width: int = 300) -> list[str]:
     console = io.StringIO()
     for line in ranking_lines(find_contents(study)):
-        Terminal(file=console, width=300).print(line)
+        Terminal(file=console, width=width).print(line)
     return console.getvalue().splitlines()
 
 
@@ -40,6 +40,13 @@ def test_arms_come_best_first_with_difference_and_verdict(tmp_path: Path) -> Non
     assert rows["lstm"][-1] == "better"
     assert rows["linear"][1:3] == ["5", "0.5100"]
     assert rows["linear"][-1] == "baseline"
+
+
+def test_verdicts_stay_whole_on_a_narrow_terminal(tmp_path: Path) -> None:
+    study = study_of(tmp_path, {"linear": [0.5, 0.6], "long_name_of_an_arm": [0.7, 0.85]})
+    lines = printed(study, width=80)
+    assert max(map(len, lines)) <= 80
+    assert sum(line.split()[-1:] == ["baseline"] for line in lines) == 1
 
 
 def test_reason_without_a_verdict_comes_once_for_all_arms(tmp_path: Path) -> None:

@@ -1,0 +1,95 @@
+"""The scripts as their help shows them, and what they are asked for when help is wanted."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, get_type_hints
+
+from jsonargparse import ArgumentParser, set_parsing_settings
+
+from research.settings.arguments import Flag, read_flags
+from research.settings.config import SETTING_GROUPS
+from research.settings.declarations import declarations
+from research.settings.flags import WITH_OPTIONS, LookingSettings, setting_types
+from research.system.scripts import launch_command
+
+set_parsing_settings(docstring_parse_attribute_docstrings=True)
+
+
+@dataclass(frozen=True)
+class Program:
+    """A script with its settings."""
+
+    name: str
+    """What it is called."""
+    usage: str
+    """How it is called."""
+    description: str
+    """What it does."""
+    own: tuple[type, ...] = ()
+    """Groups of settings beside those of a run, shown first."""
+    takes_run_settings: bool = True
+    """Whether it takes the settings of a run, and recipes with them."""
+
+    @functools.cached_property
+    def flag_types(self) -> dict[str, Any]:
+        """The type of every flag by its name."""
+        of_run = {**setting_types(), "recipe": str | None} if self.takes_run_settings else {}
+        return {**of_run, **{name: kind for group in self.own for name, kind in get_type_hints(group).items()}}
+
+    def read(self, arguments: Sequence[str]) -> list[Flag]:
+        """Return the flags of a command line.
+
+        Raises:
+            ValueError: as `read_flags`.
+        """
+        several = [
+            name for group in self.own for name, declared in declarations(group).items() if declared.takes_several
+        ]
+        with_options = WITH_OPTIONS if self.takes_run_settings else ()
+        return read_flags(arguments, self.flag_types, with_options=with_options, with_several=several)
+
+    @functools.cached_property
+    def parser(self) -> ArgumentParser:
+        """The parser, built once: one group of flags for each group of settings."""
+        parser = ArgumentParser(
+            prog=self.name,
+            usage=self.usage,
+            description=self.description,
+            exit_on_error=False,
+            print_config=None,
+            allow_abbrev=False,
+        )
+        groups = self.own
+        if self.takes_run_settings:
+            parser.add_argument(
+                "--recipe", type=str | None, help="YAML file with any of these settings; flags override it"
+            )
+            groups += (*SETTING_GROUPS, LookingSettings)
+        for group in groups:
+            parser.add_class_arguments(group)
+        return parser
+
+
+@dataclass(frozen=True)
+class HelpRequest:
+    """That help is asked for, and what it is to show beside the settings."""
+
+    program: Program
+    """The script."""
+    chosen: tuple[tuple[str, str], ...] = ()
+    """Kind (head, objective, schedule, hook) and name of each choice whose options are to be listed."""
+    plugins: tuple[str, ...] = ()
+    """The user's own code."""
+    traceback: bool = False
+    """Whether errors in it are shown with their tracebacks."""
+
+
+RUN = Program(
+    "run.py",
+    f"{launch_command()} [--recipe FILE.yaml] [--setting value ...]",
+    "Fine-tune a pretrained encoder with a head of your choice. --head NAME --help adds that head's options; --list "
+    "heads shows them all.",
+)

@@ -1,0 +1,45 @@
+"""The command line of verify_resume.py: its own settings, and what it gives to its runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from experiments.verify_resume import VerifyCommand, VerifySettings, parse_verify, parse_watched
+from research.settings.program import HelpRequest
+
+
+@pytest.fixture(autouse=True)
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty working directory."""
+    monkeypatch.chdir(tmp_path)
+
+
+def read(*arguments: str) -> VerifyCommand:
+    command = parse_verify(arguments)
+    assert isinstance(command, VerifyCommand)
+    return command
+
+
+def test_own_settings_are_taken_out_and_the_rest_is_for_the_runs() -> None:
+    command = read("--cuts", "2", "--head", "lstm", "--head.lstm_size", "9", "--freeze", "encoder")
+    assert command.own == VerifySettings(cuts=2)
+    assert command.flags == ["--head=lstm", "--head.lstm_size=9", "--freeze=encoder", "--save_every=20%"]
+    assert command.run.config.head == {"name": "lstm", "lstm_size": "9"}
+    watched = parse_watched([*command.flags, "--watch=hashes", "--cut=3:on_batch", "--output_dir=run"])
+    assert (watched.own.watch, watched.own.cut) == ("hashes", "3:on_batch")
+    assert (watched.run.config.head, watched.run.config.save_every) == (command.run.config.head, "20%")
+
+
+def test_runs_save_as_often_as_they_are_told_to() -> None:
+    Path("mine.yaml").write_text("save_every: 1st\n")
+    assert read("--save-every", "2st").flags == ["--save_every=2st"]
+    assert read("--save_every", "null").flags == ["--save_every=null"]
+    assert read("--recipe", "mine.yaml").flags == ["--recipe=mine.yaml"]
+
+
+def test_help_lists_options_of_what_was_chosen() -> None:
+    request = parse_verify(["--head", "lstm", "--help"])
+    assert isinstance(request, HelpRequest)
+    assert (request.program.name, request.chosen) == ("verify_resume.py", (("head", "lstm"),))

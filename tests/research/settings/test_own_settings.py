@@ -1,0 +1,43 @@
+"""Settings of a script itself are taken out of its command line, and typed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import pytest
+
+from research.settings.arguments import Flag
+from research.settings.declarations import Effect, setting
+from research.settings.own_settings import take_out, typed_group
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pouring:
+    """Pouring"""
+
+    cups: int = setting(1, effect=Effect.INVOCATION, above=0, unit="cups")
+    """How many."""
+    drink: Literal["tea", "coffee"] = setting("tea", effect=Effect.INVOCATION)
+    """What."""
+
+
+def test_own_flags_are_taken_out_and_the_last_value_counts() -> None:
+    flags = [Flag("cups", None, "2"), Flag("head", "size", "3"), Flag("cups", None, "4")]
+    given, others = take_out(Pouring, flags)
+    assert (given, list(map(str, others))) == ({"cups": ["2", "4"]}, ["--head.size=3"])
+    assert typed_group(Pouring, given) == Pouring(cups=4)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"cups": ["0"]}, "--cups .* above 0.*'0'"),
+        ({"cups": ["two"]}, "--cups .* above 0.*'two'"),
+        ({"cups": ["nan"]}, "--cups .* above 0.*'nan'"),
+        ({"drink": ["coffe"]}, "tea or coffee.*'coffe'.*'coffee'"),
+    ],
+)
+def test_values_that_cannot_be_are_refused(given: dict[str, list[str]], expected: str) -> None:
+    with pytest.raises(ValueError, match=expected):
+        typed_group(Pouring, given)

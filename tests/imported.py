@@ -12,10 +12,15 @@ for module in (
     "scipy.stats",
     "sklearn.metrics",
     "torch.utils.tensorboard",
+    "transformers.models.bert.modeling_bert",
     "matplotlib.pyplot",
     "accelerate.commands.launch",
     "torch.distributed.run",
     "research.studies.conduct",
+    "research.data.sources.registered",
 ):
     importlib.import_module(module)
+# Both are computed once in a process, and are the same for every run.
+_ = importlib.import_module("research.settings.program").RUN.parser
+importlib.import_module("transformers.conversion_mapping").get_checkpoint_conversion_mapping("bert")
 gc.freeze()  # else every child looks for garbage among all of this

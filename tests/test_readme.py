@@ -95,7 +95,8 @@ def test_readme_recipe_can_be_followed(recipe: str, workplace: Path, cache_dir: 
 
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_readme_program_runs(program: str, workplace: Path, cache_dir: Path) -> None:
+    (workplace / "program.py").write_text(program, encoding="utf-8")
     saved = workplace / "runs" / "my-run"
     if "runs/my-run" in program and not saved.exists():
         run([sys.executable, "experiments/run.py", "--smoke", "--name", "my-run"], workplace, cache_dir)
-    run([sys.executable, "-c", program], workplace, cache_dir)
+    run([sys.executable, "program.py"], workplace, cache_dir)

@@ -21,7 +21,7 @@ def describe_listing(listing: str, plugins: Sequence[str]) -> str:
 
 def print_help(request: HelpRequest) -> int:
     """Print the help of all settings, and the options of what was chosen; return the exit status."""
-    request.program.build_parser().print_help()
+    request.program.parser.print_help()
     if request.chosen:
         print(describe_choices(request.chosen, request.plugins))
     return 0

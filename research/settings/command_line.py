@@ -115,7 +115,7 @@ def typed_settings(recipe: dict[str, Any], arguments: Sequence[str] = ()) -> dic
     Raises:
         ValueError: for a value of the wrong type.
     """
-    parser = RUN.build_parser()
+    parser = RUN.parser
     try:
         namespace = parser.parse_object(_all_as_text_is(recipe))
         settings = parser.parse_args(list(arguments), namespace=namespace).as_dict()

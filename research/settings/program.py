@@ -51,8 +51,9 @@ class Program:
         with_options = WITH_OPTIONS if self.takes_run_settings else ()
         return read_flags(arguments, self.flag_types, with_options=with_options, with_several=several)
 
-    def build_parser(self) -> ArgumentParser:
-        """Return the parser: one group of flags for each group of settings."""
+    @functools.cached_property
+    def parser(self) -> ArgumentParser:
+        """The parser, built once: one group of flags for each group of settings."""
         parser = ArgumentParser(
             prog=self.name,
             usage=self.usage,

@@ -30,6 +30,8 @@ from research.training.hook import Hook
 NUM_STEPS = 4
 STARTING_SECONDS = 8.0
 """For a process of its own: what imports took on the machine that this was written on."""
+DRAWING_SECONDS = 1.0
+"""For a report: what drawing one took there. Drawing one for every arm would take longer than the steps measured."""
 
 
 @dataclass(frozen=True)
@@ -122,7 +124,8 @@ def _training(config: RunConfig, num_sharing: int) -> tuple[float, str]:
     every = None if config.evaluate_every is None else parse_time(config.evaluate_every).to_period(clock)
     num_validations = 1 if every is None else max(1, clock.total_steps // every)
     evaluating = row * (num_validations * num_rows["validation"] + num_rows["test"])
-    seconds = clock.total_steps * step + evaluating + max(0.0, around) + (0.0 if heads_only else STARTING_SECONDS)
+    seconds = clock.total_steps * step + evaluating + max(0.0, around)
+    seconds += (0.0 if heads_only else STARTING_SECONDS) + (DRAWING_SECONDS if config.report else 0.0)
     return seconds, f"{clock.total_steps:,} steps, from {len(watch.step_seconds)} that were measured"
 
 
@@ -149,6 +152,7 @@ def _probe(config: RunConfig, num_sharing: int, *, cached: bool) -> Stopwatch:
             best_metric=None,
             patience=None,
             log_with=[],
+            report=False,
             cache_features=cached,
             num_threads=config.num_threads or default_num_threads(num_sharing),
         )

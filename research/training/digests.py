@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import torch
+import xxhash
 
 from research.system import random_states
 
@@ -45,7 +45,7 @@ def _parts(run: TrainingRun) -> Iterator[tuple[str, Any]]:
 
 def hash_value(value: Any) -> str:
     """Return the hash of a value made of plain values, lists, dicts and tensors."""
-    digest = hashlib.sha256()
+    digest = xxhash.xxh3_128()
     _update(digest, value)
     return digest.hexdigest()
 
@@ -53,7 +53,7 @@ def hash_value(value: Any) -> str:
 def _update(digest: Any, value: Any) -> None:
     if isinstance(value, torch.Tensor):
         digest.update(f"{value.dtype} {tuple(value.shape)} ".encode())
-        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
     elif isinstance(value, dict):
         for key, item in value.items():
             digest.update(f"{key}: ".encode())

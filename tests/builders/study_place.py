@@ -47,7 +47,7 @@ class Place:
         self.environment = {**os.environ, **environment, "OMP_NUM_THREADS": "1"}
         (folder / "held.py").write_text(PLUGIN)
         self.base = ["--encoder", encoder, "--data", data, "--max_length", "16", "--batch_size", "8", "--name", "s"]
-        self.base += ["--log_with", "[]", "--evaluate_every", "null"]
+        self.base += ["--log_with", "[]", "--evaluate_every", "null", "--report", "false"]
         self.started: list[Started] = []
 
     def command(self, *arguments: object) -> list[str]:

@@ -19,7 +19,7 @@ from tests.limits import wait_until
 
 
 def test_trials_that_train_heads_share_a_process_and_are_what_they_are_alone(place: Place, launch: Launch) -> None:
-    arguments = ["--heads", "linear,lstm", "--seeds", "0,1", "--freeze", "encoder", "--epochs", "2"]
+    arguments = ["--heads", "linear,lstm", "--seeds", "0,1", "--freeze", "encoder", "--epochs", "2", "--report", "true"]
     printed = place.run(*arguments)
     assert "4 trials: 0 finished, 4 to do" in printed
     assert printed.count("[4/4]") == 1

@@ -23,7 +23,14 @@ from tests.conftest import ROOT, Launch
 from tests.limits import HANG_LIMIT
 
 Refused = Callable[..., str]
-SMALL = ("--max_length=64", "--batch_size=8", "--max_steps=2", "--mixed_precision=no", "--num_threads=1")
+SMALL = (
+    "--max_length=64",
+    "--batch_size=8",
+    "--max_steps=2",
+    "--mixed_precision=no",
+    "--num_threads=1",
+    "--report=false",
+)
 ROWS = "".join(f"text {row} good bad,label {row % 2}\n" for row in range(40))
 
 
@@ -265,7 +272,7 @@ def test_rows_that_leave_an_evaluation_leave_a_trace(
     num_right = sum(map(int.__eq__, *(predictions.column(name).to_pylist() for name in ("label", "prediction"))))
     assert result["metrics"]["test"]["accuracy"] == pytest.approx(num_right / 3)
     assert predictions.column("label").to_pylist() == [0, 1, 2]
-    skipped = run_experiment(config_of([*kept, "--unseen_labels=skip", "--overwrite"]))
+    skipped = run_experiment(config_of([*kept, "--unseen_labels=skip", "--overwrite", "--report=true"]))
     assert skipped["metrics"]["test"]["loss"] == result["metrics"]["test"]["loss"]
     assert skipped["metrics"]["test"]["accuracy"] == pytest.approx(num_right / 2)
     assert {item["split"]: item["rows"] for item in skipped["rows_left_out"]} == {"train": 1, "test": 1}

@@ -43,7 +43,7 @@ def gradients(
             *("--batch_size", BATCH_SIZE, "--micro_batch_size", BATCH_SIZE // num_processes // num_micro_batches),
             *("--plugin", PLUGIN, "--hook", "record_gradients", "--hook.record_gradients.folder", folder),
             *("--hook.record_gradients.divide_by_processes_again", str(wrong).lower()),
-            *("--output_dir", folder.with_name(f"{folder.name}-run"), "--max_length", "64"),
+            *("--output_dir", folder.with_name(f"{folder.name}-run"), "--max_length", "64", "--report", "false"),
         ],
         num_processes=num_processes,
     )

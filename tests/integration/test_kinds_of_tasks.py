@@ -26,7 +26,14 @@ from tests.shipped import shipped
 
 Files = Callable[[str], Path]
 Train = Callable[..., dict[str, Any]]
-SMALL = ("--max_length=32", "--batch_size=8", "--mixed_precision=no", "--num_threads=1", "--log_every=1")
+SMALL = (
+    "--max_length=32",
+    "--batch_size=8",
+    "--mixed_precision=no",
+    "--num_threads=1",
+    "--log_every=1",
+    "--report=false",
+)
 NUM_ROWS = {"train": 40, "validation": 12, "test": 15}
 CLASSES = ("ABBR", "DESC", "ENTY", "HUM", "LOC", "NUM")
 
@@ -159,7 +166,7 @@ def check_without_test_labels(
     else:
         lines = [json.dumps({"text": json.loads(line)["text"]}) for line in lines]
     path.write_text("\n".join(lines) + "\n")
-    result = train("--data", unlabelled, *settings, "--overwrite")
+    result = train("--data", unlabelled, *settings, "--overwrite", "--report=true")
     assert result["unlabelled"] == ["test"]
     assert result["metrics"] == {"validation": labelled["metrics"]["validation"]}
     assert result["weights_sha256"] == labelled["weights_sha256"]

@@ -37,6 +37,7 @@ def settings(tiny_encoder: Path, tiny_reviews: Path) -> dict[str, object]:
         "timeline": TIMELINE,
         "log_every": 1,
         "mixed_precision": "no",
+        "report": False,
     }
 
 

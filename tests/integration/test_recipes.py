@@ -27,7 +27,7 @@ def test_recipe_runs_and_makes_its_edits(launch: Launch, recipe: Path, tmp_path:
     first = recipe.read_text(encoding="utf-8").splitlines()[0]
     assert first.startswith("# ")
     assert first.endswith(".")
-    done = launch(["--recipe", recipe, "--smoke", "--output_dir", tmp_path / "run"])
+    done = launch(["--recipe", recipe, "--smoke", "--report", "false", "--output_dir", tmp_path / "run"])
     result = json.loads((tmp_path / "run" / "result.json").read_text())
     assert (result["status"], result["steps"]) == ("finished", 3)
     journal = [json.loads(line) for line in (tmp_path / "run" / "journal.jsonl").read_text().splitlines()]

@@ -46,6 +46,7 @@ def run_cut_resume_and_fork(
         "max_steps": 4,
         "mixed_precision": "no",
         "log_every": 1,
+        "report": False,
         "save_every": "2st",
         "keep": 9,
     }

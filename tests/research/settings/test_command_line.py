@@ -20,6 +20,11 @@ def parsed(*arguments: str) -> RunConfig:
     return command.config
 
 
+def test_command_lines_leave_nothing_to_the_next() -> None:
+    assert parsed("--lr", "0.5", "--freeze", "encoder", "--hook", "ema", "--dry_run").lr == 0.5
+    assert parse([]) == Command(RunConfig())
+
+
 def test_parse_defaults_are_those_of_the_settings() -> None:
     assert parsed() == RunConfig()
 

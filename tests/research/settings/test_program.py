@@ -36,12 +36,12 @@ def test_program_of_its_own_settings_takes_no_others() -> None:
     assert [str(flag) for flag in ALONE.read(["--cups", "a", "b"])] == ["--cups=a", "--cups=b"]
     with pytest.raises(UnknownNameError, match="--lr"):
         ALONE.read(["--lr", "1"])
-    shown = ALONE.build_parser().format_help()
+    shown = ALONE.parser.format_help()
     assert "--cups" in shown
     assert "--lr" not in shown
 
 
 def test_own_settings_are_shown_before_those_of_a_run() -> None:
     assert {*ALONE.flag_types, *RUN.flag_types} == WITH_RUN.flag_types.keys()
-    shown = WITH_RUN.build_parser().format_help()
+    shown = WITH_RUN.parser.format_help()
     assert shown.index("--cups") < shown.index("--lr ")

@@ -55,8 +55,8 @@ def test_wheel_has_all_modules_and_templates(installed: Path) -> None:
         own = {path.relative_to(ROOT) for path in (ROOT / package).rglob("*.py")}
         assert {path.relative_to(place) for path in (place / package).rglob("*.py")} == own
         assert (place / package / "py.typed").exists()
-    templates = {path.name for path in (ROOT / "research" / "report" / "templates").iterdir()}
-    assert {path.name for path in (place / "research" / "report" / "templates").iterdir()} == templates
+    templates = {path.relative_to(ROOT) for path in (ROOT / "research").rglob("*.html")}
+    assert {path.relative_to(place) for path in (place / "research").rglob("*.html")} == templates
 
 
 def test_run_and_study_work_from_the_wheel(

@@ -12,7 +12,7 @@ from typing import Any
 
 import matplotlib as mpl
 import yaml
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
@@ -29,10 +29,14 @@ class Picture:
     """The picture itself, as a data URI."""
 
 
-def page_environment() -> Environment:
-    """Return what renders the templates: all text is made safe, and a name that is not there is an error."""
+def page_environment(package: str = "research.report") -> Environment:
+    """Return what renders the templates: all text is made safe, and a name that is not there is an error.
+
+    Args:
+        package: where the page's own template is; those that pages share are in research.report.
+    """
     environment = Environment(
-        loader=PackageLoader("research.report"),
+        loader=ChoiceLoader([PackageLoader(each) for each in (package, "research.report")]),
         autoescape=True,
         finalize=for_html,
         undefined=StrictUndefined,

@@ -50,7 +50,7 @@ def write_contents(contents: Contents) -> Path:
 
 
 def _page(contents: Contents) -> str:
-    environment = page_environment()
+    environment = page_environment("research.studies.report")
     environment.filters |= {
         "decimal": notation.decimal,
         "interval": notation.interval,

@@ -27,7 +27,9 @@ from research.studies.grid import StudySpec, Trial, check_arms
 from research.studies.launcher import read_launcher
 from research.studies.outcomes import Outcome, StudyOutcomes, collect, describe_unlabelled
 from research.studies.progress import duration
-from research.studies.storage.study import DONE, STORAGE_FILE, Entry, Study, local_address
+from research.studies.storage.database import STORAGE_FILE, local_address
+from research.studies.storage.study import Study
+from research.studies.storage.trials import DONE, Entry
 from research.studies.supervise import Supervisor
 from research.studies.worker import TRIALS, Worker, log_of, read_finished, trains_head_only
 from research.system.durable import write_text

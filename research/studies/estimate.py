@@ -20,7 +20,7 @@ from research.settings.times import Clock, parse_time
 from research.studies.grid import Trial
 from research.studies.launcher import read_launcher
 from research.studies.progress import duration
-from research.studies.storage.study import DONE, Entry
+from research.studies.storage.trials import DONE, Entry
 from research.studies.worker import settings_of_hidden_states, trains_head_only
 from research.system.messages import muted
 from research.training.accelerator import default_num_threads

@@ -13,7 +13,7 @@ from optuna.trial import TrialState
 from research.settings.declarations import Stage
 from research.settings.flags import names_where
 from research.studies.grid import StudySpec, Trial
-from research.studies.storage.study import Entry
+from research.studies.storage.trials import Entry
 from research.studies.worker import TRIALS, read_finished, trains_head_only
 
 State = Literal["finished", "running", "waiting", "failed"]

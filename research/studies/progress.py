@@ -16,7 +16,7 @@ from rich.text import Text
 
 from research.settings.run_files import METRICS_LOG
 from research.studies.grid import Trial
-from research.studies.storage.study import DONE, OPEN, Entry
+from research.studies.storage.trials import DONE, OPEN, Entry
 from research.studies.worker import TRIALS, events_of
 from research.system.events import HIDDEN_STATES, Event, end_of, last_event, read_events
 from research.system.plain_text import for_terminal

@@ -18,7 +18,8 @@ from optuna.trial import TrialState
 from research.studies.devices import VISIBLE, DeviceShares
 from research.studies.grid import Trial
 from research.studies.progress import StudyProgress
-from research.studies.storage.study import OPEN, Entry, Study
+from research.studies.storage.study import Study
+from research.studies.storage.trials import OPEN, Entry
 from research.studies.worker import LOGS, POLL_SECONDS
 from research.system.processes import SUPERVISOR
 from research.system.scripts import script

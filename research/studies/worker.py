@@ -24,7 +24,8 @@ from research.settings.flags import names_where
 from research.studies.devices import VISIBLE
 from research.studies.grid import StudySpec, Trial
 from research.studies.launcher import read_launcher
-from research.studies.storage.study import OPEN, Claim, Study
+from research.studies.storage.study import Claim, Study
+from research.studies.storage.trials import OPEN
 from research.studies.time_limit import parse_seconds
 from research.system.durable import write_text
 from research.system.errors import describe_failure, is_for_the_user

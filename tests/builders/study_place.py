@@ -9,7 +9,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from research.studies.storage.study import Entry, Study, local_address
+from research.studies.storage.database import local_address
+from research.studies.storage.study import Study
+from research.studies.storage.trials import Entry
 from tests.conftest import ROOT, Started, run_to_the_end
 from tests.limits import wait_until
 

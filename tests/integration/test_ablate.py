@@ -11,7 +11,8 @@ import pytest
 from optuna.trial import TrialState
 
 from research.studies.grid import StudySpec, expand
-from research.studies.storage.study import Study, local_address
+from research.studies.storage.database import local_address
+from research.studies.storage.study import Study
 from research.system.processes import is_alive
 from tests.builders.study_place import Place
 from tests.conftest import Launch, run_to_the_end

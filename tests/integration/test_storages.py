@@ -22,7 +22,8 @@ import pytest
 from optuna.trial import TrialState
 
 from research.studies.grid import StudySpec, expand
-from research.studies.storage.study import Study, local_address
+from research.studies.storage.database import local_address
+from research.studies.storage.study import Study
 from tests.limits import HANG_LIMIT, wait_until
 
 BINARIES = sorted(Path("/usr/lib/postgresql").glob("*/bin"))[-1:]

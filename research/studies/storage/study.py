@@ -12,12 +12,11 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import optuna
 import psutil
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
-from optuna.exceptions import ExperimentalWarning, StorageInternalError, UpdateFinishedTrialError
+from optuna.exceptions import ExperimentalWarning, UpdateFinishedTrialError
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from sqlalchemy import text
@@ -26,21 +25,20 @@ from heads.registry import UnknownNameError, describe_unknown
 from research.studies.devices import VISIBLE
 from research.studies.grid import StudySpec, Trial
 from research.studies.storage.bulk import insert_trials
+from research.studies.storage.database import (
+    STORAGE_FILE,
+    engine_arguments,
+    lock_from_the_beginning,
+    reporting,
+    without_password,
+)
 from research.studies.storage.patience import Answer, Heartbeat, Patience
-from research.system.errors import one_line
+from research.studies.storage.trials import DONE, OPEN, Entry, read_entry, waiting_trials
 from research.system.processes import is_alive
 
-if TYPE_CHECKING:
-    from sqlalchemy import Engine
-
-STORAGE_FILE = "study.db"
 HEARTBEAT_SECONDS = 10
 GRACE_SECONDS = 60
 """A worker that was not heard of for so long is taken for dead by others, on whatever machine it was."""
-DONE = (TrialState.COMPLETE, TrialState.PRUNED)
-"""States of trials that came to their end; of a pruned one the metric is not defined."""
-OPEN = (TrialState.WAITING, TrialState.RUNNING)
-"""States of trials that something is left to do for."""
 MANY_TRIALS = 20
 """Trials that are quicker to read with all others than one by one."""
 _COMPARED = ("metric", "split")
@@ -60,22 +58,6 @@ class Claim:
     """Its number in the storage, over all studies there."""
 
 
-@dataclass(frozen=True)
-class Entry:
-    """The latest that the storage knows of a trial."""
-
-    trial: Trial
-    """Which one."""
-    state: TrialState
-    """WAITING, RUNNING, FAIL, COMPLETE, or PRUNED: complete with a metric that is not defined."""
-    attributes: dict[str, Any]
-    """What was noted of it: error, seconds, host, directory, devices, deaths."""
-    key: int
-    """Its number in the storage."""
-    value: float | None = None
-    """The metric that is compared, of one that is complete."""
-
-
 class Study:
     """One study in a storage.
 
@@ -90,26 +72,26 @@ class Study:
 
     def __init__(self, name: str, address: str, *, must_exist: bool = False, higher_is_better: bool = True) -> None:
         self.name, self.address = name, address
-        self.patience = Patience(f"The study's storage {_without_password(address)}")
+        self.patience = Patience(f"The study's storage {without_password(address)}")
         file = Path(address.removeprefix("sqlite:///"))
         if must_exist and address.startswith("sqlite:///") and not file.exists():  # SQLite would make an empty one
             raise ValueError(
                 f"There is no storage {file}; a study's own lies in its directory, runs/<name>/{STORAGE_FILE}."
             )
-        with _reporting(address), _with_heartbeats():
+        with reporting(address), _with_heartbeats():
             self._storage = RDBStorage(
                 address,
-                engine_kwargs=_engine_arguments(address),
+                engine_kwargs=engine_arguments(address),
                 heartbeat_interval=HEARTBEAT_SECONDS,
                 grace_period=GRACE_SECONDS,
                 heartbeat_stale_trial_callback=lambda _, trial: self._try_again(trial),
             )
             if address.startswith("sqlite"):
-                _lock_from_the_beginning(self._storage.engine)
+                lock_from_the_beginning(self._storage.engine)
             there = optuna.get_all_study_names(self._storage)
             if must_exist and name not in there:
                 raise UnknownNameError(
-                    describe_unknown("study", name, there, listed_as=f"Studies in {_without_password(address)}")
+                    describe_unknown("study", name, there, listed_as=f"Studies in {without_password(address)}")
                 )
             self._study = optuna.create_study(
                 study_name=name,
@@ -186,7 +168,7 @@ class Study:
             found = self._storage.get_all_trials(self._id, deepcopy=False)
         else:
             found = [self._storage.get_trial(key) for key in changed]
-        self._read |= {trial._trial_id: _entry(trial) for trial in found}
+        self._read |= {trial._trial_id: read_entry(trial) for trial in found}
 
     def add(self, trials: Sequence[Trial], *, again: Iterable[str] = ()) -> int:
         """Add the trials that are not there yet, and return how many these are.
@@ -206,14 +188,7 @@ class Study:
                 for trial in trials
                 if trial.id not in known or (trial.id in once_more and known[trial.id].key <= asked_at)
             ]
-            distributions: dict[str, BaseDistribution] = {}
-            for before in self._storage.get_all_trials(self._id, deepcopy=False):
-                distributions = {**before.distributions, **distributions}
-            choices = _choices(trials)
-            waiting = []
-            for trial in new:
-                waiting.append(_waiting(trial, _distributions(trial, choices, distributions)))
-                distributions = {**waiting[-1].distributions, **distributions}
+            waiting = waiting_trials(new, trials, self._storage.get_all_trials(self._id, deepcopy=False))
             insert_trials(self._storage, self._id, waiting)
             return len(new)
 
@@ -369,108 +344,8 @@ class Study:
         Raises:
             ValueError: if it stays so, or cannot be used.
         """
-        with _reporting(self.address):
+        with reporting(self.address):
             return self.patience.call(function)
-
-
-def _engine_arguments(address: str) -> dict[str, Any]:
-    if address.startswith("sqlite"):
-        return {"connect_args": {"timeout": 60}}  # workers on one machine write to one file: each waits for its turn
-    if not address.startswith(("postgresql+psycopg", "postgresql:")):
-        return {"pool_pre_ping": True}
-    # A server that is gone without a word must be noticed before the worker is taken for dead.
-    alive = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 25_000}
-    return {"pool_pre_ping": True, "connect_args": {"connect_timeout": 10, **alive}}
-
-
-def _lock_from_the_beginning(engine: Engine) -> None:
-    """Let each transaction with SQLite have the file to itself from its beginning.
-
-    Otherwise two workers that read at the same time that a trial waits both take it: SQLite has no SELECT FOR UPDATE,
-    with which Optuna keeps others out elsewhere. See https://docs.sqlalchemy.org/en/20/dialects/sqlite.html.
-    """
-    # Imported by Optuna already.
-    from sqlalchemy import event
-
-    @event.listens_for(engine, "connect")
-    def leave_transactions_to_us(connection: Any, record: Any) -> None:
-        connection.isolation_level = None
-
-    @event.listens_for(engine, "begin")
-    def begin(connection: Any) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
-
-    engine.dispose()  # connections of before
-
-
-def local_address(directory: Path) -> str:
-    """Return the address of a study's own file."""
-    return f"sqlite:///{directory / STORAGE_FILE}"
-
-
-def _waiting(trial: Trial, distributions: Mapping[str, BaseDistribution]) -> FrozenTrial:
-    return create_trial(
-        state=TrialState.WAITING,
-        params={name: _plain(trial.axes[name]) for name in distributions},
-        distributions=dict(distributions),
-        user_attrs={
-            "id": trial.id,
-            "arm": trial.arm,
-            "seed": trial.seed,
-            "axes": trial.axes,
-            "settings": trial.settings,
-        },
-    )
-
-
-def _entry(found: FrozenTrial) -> Entry | None:
-    facts = found.user_attrs
-    if "settings" not in facts:
-        return None
-    trial = Trial(facts["id"], facts["arm"], facts["seed"], facts["axes"], facts["settings"])
-    value = found.values[0] if found.state == TrialState.COMPLETE else None
-    return Entry(trial, found.state, facts, found._trial_id, value)
-
-
-def _choices(trials: Sequence[Trial]) -> dict[str, list[Any]]:
-    """Return every value of each axis, in the order of the grid."""
-    axes = dict.fromkeys(axis for trial in trials for axis in trial.axes)
-    return {
-        axis: list(dict.fromkeys(_plain(trial.axes[axis]) for trial in trials if axis in trial.axes)) for axis in axes
-    }
-
-
-def _distributions(
-    trial: Trial, choices: Mapping[str, list[Any]], first: Mapping[str, BaseDistribution]
-) -> dict[str, BaseDistribution]:
-    """Return what dashboards draw axes with; Optuna's lists of choices are fixed when a study's first trial is added.
-
-    An axis whose list has grown since is among the trial's attributes only.
-
-    Args:
-        trial: whose axes.
-        choices: every value of each axis in the grid.
-        first: what the study has already.
-    """
-    found: dict[str, BaseDistribution] = {}
-    for axis, value in trial.axes.items():
-        plain = _plain(value)
-        wanted: BaseDistribution
-        if isinstance(plain, bool) or not isinstance(plain, int | float):
-            wanted = CategoricalDistribution(choices[axis])
-        elif isinstance(plain, int):
-            wanted = IntDistribution(0, 2**32 - 1)
-        else:
-            wanted = FloatDistribution(-1e9, 1e9)
-        there = first.get(axis, wanted)
-        if type(there) is type(wanted) and (not isinstance(there, CategoricalDistribution) or plain in there.choices):
-            found[axis] = there
-    return found
-
-
-def _plain(value: Any) -> Any:
-    """Return a value as Optuna takes one."""
-    return value if isinstance(value, bool | int | float | str) else json.dumps(value)
 
 
 def _this_process() -> dict[str, Any]:
@@ -490,37 +365,8 @@ def _has_died(attributes: Mapping[str, Any]) -> bool:
 
 
 @contextmanager
-def _reporting(address: str) -> Iterator[None]:
-    """Turn what a database says into one line.
-
-    Raises:
-        ValueError: if it cannot be reached, or written to.
-    """
-    # Imported by Optuna already.
-    from sqlalchemy.exc import SQLAlchemyError
-
-    try:
-        yield
-    except UpdateFinishedTrialError:  # of Optuna's own, and no fault of the database
-        raise
-    except (SQLAlchemyError, StorageInternalError, ImportError, RuntimeError) as error:
-        reason = one_line(error.__cause__ or error).split("[SQL:")[0].split("(Background")[0]
-        raise ValueError(
-            f"The study's storage {_without_password(address)} cannot be used: {reason.strip()}"
-        ) from error
-
-
-@contextmanager
 def _with_heartbeats() -> Iterator[None]:
     """Hold back the word that heartbeats are experimental, as they have been since Optuna 2.9."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
         yield
-
-
-def _without_password(address: str) -> str:
-    head, at, tail = address.rpartition("@")
-    if not at:
-        return address
-    scheme, _, login = head.partition("://")
-    return f"{scheme}://{login.partition(':')[0]}@{tail}"

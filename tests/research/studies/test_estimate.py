@@ -9,7 +9,7 @@ from optuna.trial import TrialState
 
 from research.studies.estimate import NUM_STEPS, STARTING_SECONDS, estimate
 from research.studies.grid import StudySpec, Trial, expand
-from research.studies.storage.study import Entry
+from research.studies.storage.trials import Entry
 
 
 def done(trial: Trial, seconds: float) -> Entry:

@@ -15,7 +15,7 @@ from research.studies.grid import StudySpec, Trial
 from research.studies.outcomes import Outcome, StudyOutcomes, collect
 from research.studies.report.page import write_study_report
 from research.studies.report.ranking import rank_arms
-from research.studies.storage.study import Entry
+from research.studies.storage.trials import Entry
 from research.system.plain_text import for_markdown
 from tests.builders.studies import changed, trial_of, verdicts
 

@@ -9,7 +9,7 @@ from optuna.trial import TrialState
 
 from research.studies.grid import StudySpec, expand
 from research.studies.progress import StudyProgress
-from research.studies.storage.study import Entry
+from research.studies.storage.trials import Entry
 from research.studies.worker import events_of
 from research.system.events import report_hidden_states, writing_to
 from research.system.messages import logger

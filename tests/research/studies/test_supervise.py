@@ -11,7 +11,8 @@ from optuna.trial import TrialState
 
 from research.studies.devices import DeviceShares
 from research.studies.grid import StudySpec, expand
-from research.studies.storage.study import Study, local_address
+from research.studies.storage.database import local_address
+from research.studies.storage.study import Study
 from research.studies.supervise import Supervisor
 from research.system.terminal import Terminal
 

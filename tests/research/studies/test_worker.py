@@ -13,7 +13,8 @@ from optuna.trial import TrialState
 
 from research import RunConfig
 from research.studies.grid import StudySpec, expand
-from research.studies.storage.study import Study, local_address
+from research.studies.storage.database import local_address
+from research.studies.storage.study import Study
 from research.studies.worker import Worker, log_of, read_finished, settings_of_hidden_states, trains_head_only
 from tests.builders.studies import SMALL
 

@@ -14,7 +14,7 @@ from research.studies.report.console import ranking_lines
 from research.studies.report.contents import find_contents
 from research.studies.report.page import write_contents
 from research.studies.report.ranking import rank_arms
-from research.studies.storage.study import Entry
+from research.studies.storage.trials import Entry
 from research.system.terminal import Terminal
 from tests.builders.studies import changed, results, rows_of, trial_of, verdicts
 

@@ -17,7 +17,8 @@ import sqlalchemy
 from optuna.trial import TrialState
 
 from research.studies.grid import StudySpec, expand
-from research.studies.storage.study import STORAGE_FILE, Study, local_address
+from research.studies.storage.database import STORAGE_FILE, local_address
+from research.studies.storage.study import Study
 from tests.conftest import Started
 
 CLAIMS = """

@@ -1,0 +1,62 @@
+"""A study's database: its address in messages, and what is said when it cannot be used."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
+from sqlalchemy import create_engine, text
+
+from research.studies.storage.database import (
+    engine_arguments,
+    local_address,
+    lock_from_the_beginning,
+    reporting,
+    without_password,
+)
+from tests.builders.hostile import assert_one_line
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("postgresql+psycopg://me:secret@host:5432/db", "postgresql+psycopg://me@host:5432/db"),
+        ("postgresql://me:a@b:c@host/db", "postgresql://me@host/db"),
+        ("postgresql://me@host/db", "postgresql://me@host/db"),
+        ("sqlite:///runs/a/study.db", "sqlite:///runs/a/study.db"),
+    ],
+)
+def test_password_is_not_shown(address: str, shown: str) -> None:
+    assert without_password(address) == shown
+
+
+def test_what_a_database_says_is_one_line_without_the_password() -> None:
+    with pytest.raises(ValueError, match="me@host") as caught, reporting("postgresql://me:secret@host/db"):
+        raise StorageInternalError("gone\nfor good [SQL: SELECT 1]")
+    assert_one_line(caught.value)
+    assert "secret" not in str(caught.value)
+    assert "SELECT" not in str(caught.value)
+    with pytest.raises(UpdateFinishedTrialError), reporting("sqlite:///a.db"):
+        raise UpdateFinishedTrialError
+
+
+def test_transaction_has_the_file_to_itself_from_its_beginning(tmp_path: Path) -> None:
+    engines = [create_engine(local_address(tmp_path), connect_args={"timeout": 0}) for _ in range(2)]
+    for engine in engines:
+        lock_from_the_beginning(engine)
+    with engines[0].begin() as first:
+        first.execute(text("SELECT 1"))  # of a reader, which SQLite lets stand beside others otherwise
+        with pytest.raises(ValueError, match="locked"), reporting("sqlite:///a.db"), engines[1].begin():
+            pass
+    with engines[1].begin():
+        pass
+    for engine in engines:
+        engine.dispose()
+
+
+def test_server_that_is_gone_is_noticed() -> None:
+    assert engine_arguments("sqlite:///a.db").keys() == {"connect_args"}
+    for address in ("postgresql+psycopg://host/db", "mysql://host/db"):
+        assert engine_arguments(address)["pool_pre_ping"] is True
+    assert engine_arguments("postgresql://host/db")["connect_args"]["keepalives_idle"] > 0

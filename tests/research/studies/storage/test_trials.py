@@ -1,0 +1,46 @@
+"""Trials go into Optuna's storage and come out as they were."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import TrialState, create_trial
+
+from research.studies.grid import Trial
+from research.studies.storage.trials import read_entry, waiting_trials
+from tests.builders.studies import trial_of
+
+
+def with_axes(trial: Trial, **axes: object) -> Trial:
+    return dataclasses.replace(trial, axes=axes)
+
+
+def test_trial_comes_back_as_it_was() -> None:
+    trial = with_axes(trial_of("lstm", 3), head={"name": "lstm"}, seed=3)
+    (waiting,) = waiting_trials([trial], [trial], [])
+    entry = read_entry(waiting)
+    assert entry is not None
+    assert (entry.trial, entry.trial.axes, entry.trial.settings) == (trial, trial.axes, trial.settings)
+    assert (entry.state, entry.value) == (TrialState.WAITING, None)
+    assert read_entry(create_trial(state=TrialState.WAITING)) is None
+
+
+def test_dashboards_get_the_axes_with_all_their_values() -> None:
+    grid = [
+        with_axes(trial_of(head, seed), head=head, seed=seed, lr=lr, smoke=True)
+        for head in ("linear", "lstm")
+        for seed, lr in enumerate((0.1, 0.2))
+    ]
+    added = waiting_trials(grid[:1], grid, [])
+    found = added[0].distributions
+    assert found["head"] == CategoricalDistribution(["linear", "lstm"])
+    assert found["smoke"] == CategoricalDistribution([True])
+    assert isinstance(found["seed"], IntDistribution)
+    assert isinstance(found["lr"], FloatDistribution)
+    # Optuna keeps the first list of choices: a value that came later is in the attributes only.
+    later = with_axes(trial_of("gru", 0), head="gru", seed=0, lr=0.1, smoke=True)
+    (grown,) = waiting_trials([later], [*grid, later], added)
+    assert "head" not in grown.distributions
+    assert grown.params == {"seed": 0, "lr": 0.1, "smoke": True}
+    assert grown.user_attrs["axes"]["head"] == "gru"

@@ -24,7 +24,7 @@ class MaySkip(Hook):
 
 @dataclass
 class Processes:
-    """The first process of several, the others of which skip the step or do not."""
+    """The first of several processes; the others skip the step, or do not."""
 
     num_processes: int
     num_others_skipping: int = 0

@@ -1,4 +1,4 @@
-"""A study's database: its address in messages, and what is said when it cannot be used."""
+"""A study's database: how messages show its address, and the error when it cannot be used."""
 
 from __future__ import annotations
 

@@ -36,20 +36,8 @@ def apply_edit(run: Editable, request: EditRequest) -> Record:
     finally:
         run.applying = None
     regroup(run.optimizer, model_blocks(model.encoder, model.head), run.fresh)
-    trainable, all_parameters = (list(pair) for pair in zip(before, count_parameters(model), strict=True))
-    clock = run.clock
-    return Record(
-        number,
-        clock.step,
-        round(clock.epochs_done, 6),
-        request.name,
-        request.arguments,
-        request.asked_by,
-        trainable,
-        all_parameters,
-        request.entry,
-        clock=clock.state_dict(),
-    )
+    trainable, all_parameters = zip(before, count_parameters(model), strict=True)
+    return Record.of(request, number, run.clock, trainable, all_parameters, clock=run.clock.state_dict())
 
 
 def refuse_nothing_to_train(run: Editable) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from research.settings.config import Choice
+from research.settings.times import Clock
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,39 @@ class Record:
     """Why the edit was left out although its condition came true (on_conflict: skip); None if it was applied."""
     clock: dict[str, int | None] | None = None
     """What the run's clock read, for applying the edit again; None in journals of earlier versions."""
+
+    @classmethod
+    def of(
+        cls,
+        request: EditRequest,
+        number: int,
+        now: Clock,
+        trainable: Sequence[int],
+        parameters: Sequence[int],
+        **more: Any,
+    ) -> Record:
+        """Return the record of what was asked for.
+
+        Args:
+            request: the edit.
+            number: from 1.
+            now: where the run is.
+            trainable: number of trainable parameters before and after.
+            parameters: number of all parameters before and after.
+            **more: what else there is to record.
+        """
+        return cls(
+            number,
+            now.step,
+            round(now.epochs_done, 6),
+            request.name,
+            request.arguments,
+            request.asked_by,
+            [*trainable],
+            [*parameters],
+            request.entry,
+            **more,
+        )
 
     @property
     def request(self) -> EditRequest:

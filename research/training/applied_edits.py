@@ -66,18 +66,7 @@ class AppliedEdits:
         """
         trainable, size = count_parameters(model)
         skipped = [
-            Record(
-                number,
-                clock.step,
-                round(clock.epochs_done, 6),
-                request.name,
-                request.arguments,
-                request.asked_by,
-                [trainable, trainable],
-                [size, size],
-                request.entry,
-                reason,
-            )
+            Record.of(request, number, clock, [trainable, trainable], [size, size], skipped=reason)
             for number, request in enumerate(requests, len(self.journal) + 1)
         ]
         self.journal += skipped

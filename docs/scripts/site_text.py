@@ -16,8 +16,12 @@ def heading(level: int, text: str, anchor: str) -> str:
     return f"{'#' * level} {text} {{ #{anchor} }}\n"
 
 
+LISTED = {"data": "data-sources"}
+"""Pages of registries, as far as they are not named like the word that --list takes."""
+
+
 def link_settings(text: str, anchors: Iterable[str], page: str = "") -> str:
-    """Return a description in which each `--setting` that the page has links to it.
+    """Return a description in which each `--setting` that a page has links to it, and `--list heads` to the heads.
 
     Args:
         text: the description; what is already code stays as it is.
@@ -29,8 +33,13 @@ def link_settings(text: str, anchors: Iterable[str], page: str = "") -> str:
 
     def link(found: re.Match[str]) -> str:
         name = found[1]
-        return f"[`--{name}`]({page}#{name})" if name in known else f"`{found[0]}`"
+        if found[2]:
+            return f"[`{found[0]}`]({LISTED.get(found[2], found[2])}.md)"
+        return f"[`{found[0]}`]({page}#{name})" if name in known else f"`{found[0]}`"
 
     return "".join(
-        part if part.startswith("`") else re.sub(r"--([a-z]\w*)(?:\.(?:<\w+>|\w+))*", link, part) for part in parts
+        part
+        if part.startswith("`")
+        else re.sub(r"--([a-z]\w*)(?:(?<=--list) ([a-z]+)|(?:\.(?:<\w+>|\w+))*)", link, part)
+        for part in parts
     )

@@ -21,7 +21,7 @@ STARTS = {
     "accelerate launch": [sys.executable, "-m", "accelerate.commands.launch"],
 }
 """What the shell finds behind a command's first words, as the environment's folder of programs has it."""
-SCRIPT = re.compile(r"\b(?:experiments/|research\.scripts\.)(run|ablate|verify_resume)\b(?:\.py)?(?! work\b)")
+SCRIPT = re.compile(r"\b(?:experiments/|research\.scripts\.)(run|ablate|verify_resume)\b(?!(?:\.py)? work\b)")
 LOOKS_ONLY = re.compile(r"--(?:help|list|print_config)\b|\brun\b(?:\.py)?.*--dry_run\b")
 """What commands have in common that train nothing; a study's dry run measures how long steps take."""
 SHELL = re.compile(r"[|><;&]")

@@ -100,7 +100,7 @@ def curves_figure(
         num_steps: number of steps of the run.
         parent: the same curves of the parent run if this run is a fork; drawn in the background.
     """
-    figure, axes = _over_steps(for_picture(label), num_steps)
+    figure, axes = _step_axes(for_picture(label), num_steps)
     _draw_parent(axes, parent)
     if max(abs(value) for _, values in curves.values() for value in values) >= 10_000:
         axes.yaxis.set_major_formatter(EngFormatter(sep=""))

@@ -26,7 +26,7 @@ def test_fork_without_changes_ends_with_its_parents_bits(fork: Train, parent: Pa
     assert journal_of(tmp_path / "fork") == journal_of(parent)
     assert predictions_of(tmp_path / "fork").equals(predictions_of(parent))
     page = (tmp_path / "fork" / "report.html").read_text(encoding="utf-8")
-    assert f"A fork of <code>{parent}</code> after its step {step}; its curves are dashed." in page
+    assert f"This run is a fork of <code>{parent}</code> after step {step}. Dashed lines are the parent" in page
 
 
 def test_fork_shares_its_parents_steps_until_its_own_edit(fork: Train, parent: Path, tmp_path: Path) -> None:

@@ -248,7 +248,7 @@ def power_table(accuracies: Floats, num_rows: int, num_comparisons: int, rng: np
         needed = seeds_needed(effect * spread, std, num_seeds=0, num_comparisons=number)
         line = f"| {effect * spread:+.2%} | {corrected:.3f} | {number} |"
         if needed.total is None or needed.power is None:
-            yield f"{line} {needed.words} | | | | |"
+            yield f"{line} {needed.description} | | | | |"
             continue
         test = paired_t(*draw_differences(accuracies, num_rows, corrected, needed.total, rng))
         found = ((test.p <= needed.level) & (test.mean > 0)).mean()

@@ -112,7 +112,7 @@ def _share(first: Study, second: Study) -> None:
     first.finish(taken[0], 0.5, {"test": {"accuracy": 0.5}})
     first.finish(taken[1], None, {"test": {"accuracy": None}})
     first.fail(taken[2], "too hot")
-    second.put_back(taken[3])
+    second.release(taken[3])
     found = {entry.trial.id: entry for entry in second.entries().values()}
     states = [found[claim.trial.id].state for claim in taken]
     assert states == [TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL, TrialState.WAITING]
@@ -131,7 +131,7 @@ def test_worker_of_another_machine_takes_trials(
         grid={"seed": [0, 1]},
     )
     with Study("far", postgresql) as study:
-        study.describe(vars(spec))
+        study.save_spec(vars(spec))
         study.add(expand(spec))
     script = Path(__file__).parents[2] / "experiments" / "ablate.py"
     command = [sys.executable, str(script), "work", "--study", "far", "--storage", postgresql]
@@ -153,10 +153,10 @@ def test_outage_of_the_database_ends_neither_calls_nor_the_heartbeat(
     with Study("outage", server.address) as study, Study("outage", server.address) as supervisor:
 
         def start_after_outage_of(client: Study) -> threading.Thread:
-            before = client.patience.last_outage
+            before = client.retry_policy.last_outage
 
             def start() -> None:
-                wait_until(lambda: client.patience.last_outage != before, "outage")
+                wait_until(lambda: client.retry_policy.last_outage != before, "outage")
                 server.start()
 
             thread = threading.Thread(target=start, daemon=True)

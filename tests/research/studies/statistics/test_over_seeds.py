@@ -72,7 +72,7 @@ def test_undefined_values_are_named() -> None:
     assert "seeds 1, 3" in found.remark
 
 
-@pytest.mark.parametrize(("values", "remark"), [({}, "no value"), ({0: math.nan}, "left out: seed 0; no value")])
+@pytest.mark.parametrize(("values", "remark"), [({}, "no value"), ({0: math.nan}, "number: seed 0; no value")])
 def test_arm_without_values_has_a_remark(values: Values, remark: str) -> None:
     found = summarize_arm("lstm", values)
     assert (found.seeds, found.mean, found.std, found.interval) == ((), None, None, None)
@@ -197,7 +197,7 @@ def test_constant_difference_gets_no_verdict() -> None:
 
 
 def test_unknown_baseline_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"baseline.*linear, lstm.*'gru'"):
+    with pytest.raises(ValueError, match=r"linear, lstm.*baseline.*'gru'"):
         compare_arms({"linear": BASELINE, "lstm": ARM}, "gru", higher_is_better=True)
 
 

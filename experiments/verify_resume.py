@@ -143,7 +143,7 @@ def parse_watched(arguments: Sequence[str]) -> WatchCommand:
     return WatchCommand(typed_group(WatchSettings, given), command_of(fold(flags)))
 
 
-def carry_out(command: VerifyCommand | HelpRequest) -> int:
+def execute(command: VerifyCommand | HelpRequest) -> int:
     """Make the runs and compare; return the exit status."""
     if isinstance(command, HelpRequest):
         return print_help(command)
@@ -173,7 +173,7 @@ def verify(flags: Sequence[str], own: VerifySettings) -> int:
             return 1
         difference = next(differences(whole, cut), None)
         same = same and difference is None
-        table.add_row(str(here or "the end"), began_with(cut), difference or "none")
+        table.add_row(str(here or "the end"), describe_start(cut), difference or "none")
     Terminal().print(table)
     ends = [*differences_at_the_end(whole, cut)]
     print(f"At the end: {'; '.join(ends) or 'same weights, metrics.jsonl, journal.jsonl and predictions'}.")
@@ -253,7 +253,7 @@ def run_watched(command: WatchCommand) -> int:
     return 0
 
 
-def began_with(run: Path) -> str:
+def describe_start(run: Path) -> str:
     """Return the checkpoint with which a run began, the last time that it did."""
     lines = _lines(run.with_suffix(".hashes") / "begun-0.jsonl")
     return lines[-1]["resumed_from"] or "the beginning"
@@ -298,4 +298,4 @@ def _lines(path: Path) -> list[dict[str, Any]]:
 if __name__ == "__main__":
     if sys.argv[1:2] == [WATCHED]:
         sys.exit(run_script(sys.argv[2:], parse_watched, run_watched))
-    sys.exit(run_script(sys.argv[1:], parse_verify, carry_out))
+    sys.exit(run_script(sys.argv[1:], parse_verify, execute))

@@ -11,7 +11,7 @@ def first_token(
     hidden_states: Float[Tensor, "batch seq hidden"], attention_mask: Int[Tensor, "batch seq"]
 ) -> Float[Tensor, "batch hidden"]:
     """Return the hidden state of each row's first token; 0 for a row without any."""
-    return take_place(hidden_states, attention_mask, attention_mask.argmax(dim=1))  # the first of equal values
+    return take_position(hidden_states, attention_mask, attention_mask.argmax(dim=1))  # the first of equal values
 
 
 def masked_mean(
@@ -54,7 +54,7 @@ def reversed_token_order(attention_mask: Int[Tensor, "batch seq"]) -> Int[Tensor
     return torch.where(attention_mask.ne(0), -places, 1).argsort(dim=1, stable=True)
 
 
-def take_place(
+def take_position(
     hidden_states: Float[Tensor, "batch seq hidden"],
     attention_mask: Int[Tensor, "batch seq"],
     places: Int[Tensor, " batch"],
@@ -64,7 +64,7 @@ def take_place(
     return hidden_states[rows, places].masked_fill(attention_mask[rows, places].eq(0).unsqueeze(-1), 0.0)
 
 
-def take_places(
+def take_positions(
     hidden_states: Float[Tensor, "batch seq hidden"], order: Int[Tensor, "batch seq"]
 ) -> Float[Tensor, "batch seq hidden"]:
     """Return the hidden states of each row in another order."""

@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from heads.base import EncoderSpec, Head
-from heads.masking import masked_max, masked_mean, reversed_token_order, take_place, take_places, token_order
+from heads.masking import masked_max, masked_mean, reversed_token_order, take_position, take_positions, token_order
 from heads.output_layer import OutputLayer
 
 Pooling = Literal["last", "mean", "max"]
@@ -60,11 +60,11 @@ class RecurrentHead(Head):
         order = token_order(attention_mask)
         mask = attention_mask.gather(1, order)  # tokens first
         turn = reversed_token_order(mask)  # it is its own inverse
-        states = take_places(hidden_states, order)
+        states = take_positions(hidden_states, order)
         for index, (forwards, backwards) in enumerate(zip(self.forwards, self.backwards, strict=True)):
             inputs = self.dropout(states) if index else states
             ahead = _run(forwards, inputs)  # [batch, seq, size]
-            back = take_places(_run(backwards, take_places(inputs, turn)), turn)
+            back = take_positions(_run(backwards, take_positions(inputs, turn)), turn)
             states = torch.cat([ahead, back], dim=-1)  # [batch, seq, 2 * size]
         return self.out(self.dropout(self._pool(states, mask)))
 
@@ -88,7 +88,7 @@ class RecurrentHead(Head):
             return masked_max(states, mask)
         ahead, back = states.chunk(2, dim=-1)
         last = (mask.sum(dim=1) - 1).clamp_min(0)  # [batch]
-        return torch.cat([take_place(ahead, mask, last), take_place(back, mask, torch.zeros_like(last))], dim=-1)
+        return torch.cat([take_position(ahead, mask, last), take_position(back, mask, torch.zeros_like(last))], dim=-1)
 
 
 def _run(network: nn.Module, inputs: Float[Tensor, "batch seq features"]) -> Float[Tensor, "batch seq size"]:

@@ -59,7 +59,7 @@ class Seen:
     """What is to be read, folded parts excepted."""
 
 
-def look_at(page: Path, *, width: int = 1200) -> Seen:
+def classify_columns(page: Path, *, width: int = 1200) -> Seen:
     """Open a page from the disk in a window of some width (a phone has 390), and return what is seen."""
     text = page.read_text(encoding="utf-8")
     assert "</head>" in text

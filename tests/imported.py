@@ -16,7 +16,7 @@ for module in (
     "matplotlib.pyplot",
     "accelerate.commands.launch",
     "torch.distributed.run",
-    "research.studies.conduct",
+    "research.studies.run_study",
     "research.data.sources.registered",
 ):
     importlib.import_module(module)

@@ -152,7 +152,7 @@ def floor(folder: Path, study: list[str]) -> dict[str, float]:
     """Encode all rows once, then take every head's steps and evaluations on tensors in memory; return the seconds."""
     import torch
 
-    from research.data.batches.order import evaluation_shares, global_batches
+    from research.data.batches.order import evaluation_batches, global_batches
     from research.model.encoder_with_head import build_head
 
     trials = settings_of(study)
@@ -167,9 +167,9 @@ def floor(folder: Path, study: list[str]) -> dict[str, float]:
         for split, rows in splits.items():
             lengths = rows.with_format("numpy")["length"][:]
             states[split] = [None] * len(rows)
-            for share in evaluation_shares(lengths, 0, 1, config.evaluation_batch_size):
+            for share in evaluation_batches(lengths, 0, 1, config.evaluation_batch_size):
                 inputs = collator(rows[share.rows]).inputs
-                layers = model.encode(**inputs, all_layers=True)
+                layers = model.run_encoder(**inputs, all_layers=True)
                 for position, (row, mask) in enumerate(zip(share.rows, inputs["attention_mask"], strict=True)):
                     states[split][row] = [layer[position, : int(mask.sum())].clone() for layer in layers]
     seconds = {"encoding": time.perf_counter() - started}
@@ -190,7 +190,7 @@ def floor(folder: Path, study: list[str]) -> dict[str, float]:
         head.eval()
         lengths = getattr(splits, split).with_format("numpy")["length"][:]
         with torch.no_grad(), bf16:
-            for share in evaluation_shares(lengths, 0, 1, batch_size):
+            for share in evaluation_batches(lengths, 0, 1, batch_size):
                 head(*batch(split, share.rows, all_layers=head.wants == "all_hidden_states"))
 
     for trial in trials:
@@ -308,10 +308,10 @@ def _num_seeds(study: list[str]) -> int:
 def _by_length(rows: Any, batch_size: int, collate: Any) -> Any:
     import torch
 
-    from research.data.batches.order import evaluation_shares
+    from research.data.batches.order import evaluation_batches
 
     lengths = rows.with_format("numpy")["length"][:]
-    batches = [share.rows.tolist() for share in evaluation_shares(lengths, 0, 1, batch_size)]
+    batches = [share.rows.tolist() for share in evaluation_batches(lengths, 0, 1, batch_size)]
     return torch.utils.data.DataLoader(rows, batch_sampler=batches, collate_fn=collate)
 
 

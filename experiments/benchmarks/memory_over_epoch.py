@@ -37,7 +37,7 @@ class Recorder(Hook):
             self.peak_of_first_steps = self.peak
         if run.clock.step % self.every == 0 or run.clock.step == run.clock.total_steps:
             now = psutil.Process().memory_info().rss
-            run.say(f"| {run.clock.step} | {now / 2**20:,.0f} | {self.peak / 2**20:,.0f} |")
+            run.print(f"| {run.clock.step} | {now / 2**20:,.0f} | {self.peak / 2**20:,.0f} |")
 
 
 def main() -> None:

@@ -39,7 +39,7 @@ def bare(folder: Path, batch_size: int, *, precision: str = "bf16", attention_dr
     """A loop written by hand, on the very batches that the project makes; with DDP where processes were launched."""
     import torch
 
-    from research.data.batches.order import global_batches, shares
+    from research.data.batches.order import global_batches, split_batch
     from research.system.launcher import num_launched
 
     splits, collator, model, _ = load(folder, attention_dropout)
@@ -55,7 +55,7 @@ def bare(folder: Path, batch_size: int, *, precision: str = "bf16", attention_dr
     model.train()
     started = time.perf_counter()
     for rows in batches:
-        (share,) = shares(rows, rank, num_processes, batch_size)
+        (share,) = split_batch(rows, rank, num_processes, batch_size)
         batch = collator(splits.train[share.rows])
         with torch.autocast("cpu", dtype=torch.bfloat16) if precision == "bf16" else nullcontext():
             logits = model(**batch.inputs).logits

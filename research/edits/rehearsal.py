@@ -21,9 +21,9 @@ from transformers import PreTrainedTokenizerBase
 from research.data.batches.collate import Collator
 from research.edits.apply import apply_edit, refuse_nothing_to_train
 from research.edits.base import Editable, EditError, Processes
+from research.edits.keywords import ON_CONFLICT
 from research.edits.records import EditRequest, Parent, Record
 from research.edits.timeline import Timeline, TimelineEntry
-from research.edits.words import ON_CONFLICT
 from research.learning.logged_names import refuse_taken_names
 from research.learning.objectives import Objective
 from research.learning.optimizer import apply_schedule, learning_rates, parameter_groups
@@ -165,7 +165,7 @@ class Rehearsal:
         """
         refuse_taken_names(values)
 
-    def say(self, message: str) -> None:
+    def print(self, message: str) -> None:
         """Say nothing: the run will, once."""
 
     @contextlib.contextmanager

@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal
 
-from research.features.store import DamageError, FeatureStore, Places
+from research.features.store import DamageError, FeatureStore, RowLayout
 from research.system import durable
 from research.system.events import report_hidden_states
 from research.system.lock import LockFile, UnlockableError
@@ -17,7 +17,7 @@ from research.system.messages import logger
 Layers = Literal["last", "all"]
 
 
-def find_features(folder: Path, key: str, layers: Layers, places: Places) -> FeatureStore | None:
+def find_features(folder: Path, key: str, layers: Layers, places: RowLayout) -> FeatureStore | None:
     """Return what is there already, if it is whole; the last layer is also taken out of all of them.
 
     Args:
@@ -34,7 +34,7 @@ def find_features(folder: Path, key: str, layers: Layers, places: Places) -> Fea
 
 
 def find_or_build(
-    folder: Path, key: str, layers: Layers, places: Places, build: Callable[[Path], None]
+    folder: Path, key: str, layers: Layers, places: RowLayout, build: Callable[[Path], None]
 ) -> FeatureStore:
     """Return stored hidden states, computed first where they are not there or damaged.
 
@@ -82,7 +82,7 @@ def _entries(folder: Path, key: str, layers: Layers) -> list[Path]:
     return [_entry(folder, key, each) for each in (either if layers == "last" else ("all",))]
 
 
-def _remove_damaged(entries: Sequence[Path], places: Places) -> None:
+def _remove_damaged(entries: Sequence[Path], places: RowLayout) -> None:
     for entry in entries:
         if not entry.exists():
             continue

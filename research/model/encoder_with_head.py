@@ -174,12 +174,12 @@ class EncoderWithHead(PreTrainedModel):
             attention_mask: 1 = token, 0 = padding, [batch, seq].
             token_type_ids: 0 = first text, 1 = second text, [batch, seq]; left out where the family has none.
             labels: [batch] or [batch, num_labels], as `problem_type` in the config has them.
-            hidden_states: what `encode` returned for these inputs, and the head reads; the encoder is not run then.
+            hidden_states: result of `run_encoder` for these inputs; if given, the encoder is not run.
         Returns:
             Unnormalised logits [batch, num_labels], and the loss.
         """
         if hidden_states is None:
-            hidden_states = self.encode(
+            hidden_states = self.run_encoder(
                 input_ids, attention_mask, token_type_ids, all_layers=self.head.wants == "all_hidden_states"
             )
         assert self.config.num_labels is not None
@@ -193,7 +193,7 @@ class EncoderWithHead(PreTrainedModel):
         loss = None if labels is None else self.loss_function(labels, logits, self.config)
         return SequenceClassifierOutput(loss=loss, logits=logits)
 
-    def encode(
+    def run_encoder(
         self,
         input_ids: Int[Tensor, "batch seq"],
         attention_mask: Int[Tensor, "batch seq"],

@@ -44,7 +44,7 @@ class Mistake:
     predicted: str
     """What the model says."""
     score: float
-    """What `Task.wrongness` returned."""
+    """What `Task.mistake_severity` returned."""
     texts: tuple[str, ...]
     """The text, or both of a pair."""
 
@@ -58,7 +58,7 @@ def worst_mistakes(task: Task, scored: Scored, rows: Dataset) -> tuple[list[Mist
         rows: the split with its texts, in the same order.
     """
     assert np.array_equal(scored.ids, rows.data.column("id").to_numpy()), "predictions of other rows"
-    wrong = task.wrongness(scored.labels, scored.predicted, scored.logits)
+    wrong = task.mistake_severity(scored.labels, scored.predicted, scored.logits)
     order = np.argsort(-wrong, kind="stable")
     order = order[wrong[order] > 0]
     columns = [name for name in ("text", "text_pair") if name in rows.column_names]

@@ -12,7 +12,7 @@ import numpy as np
 from rich.console import Group
 from rich.table import Table
 
-from research.data.batches.order import shares
+from research.data.batches.order import split_batch
 from research.data.prepare.load import load_splits
 from research.edits.records import Record
 from research.edits.rehearsal import StepPlan
@@ -50,14 +50,14 @@ def preview(config: RunConfig) -> None:
     """
     if int(os.environ.get("RANK", "0")) > 0:
         return
-    found = foresee(config)
+    found = plan_and_rehearse(config)
     console = Terminal()
     console.print(summary(found))
     timeline_figure(found.steps, found.edits).savefig(PICTURE, dpi=120)
     console.print(f"Drawn into {PICTURE}; nothing was trained.")
 
 
-def foresee(config: RunConfig) -> Preview:
+def plan_and_rehearse(config: RunConfig) -> Preview:
     """Return what a run will do.
 
     Raises:
@@ -88,7 +88,7 @@ def ranges(found: Preview) -> list[Sequence[StepPlan]]:
 def _notes(found: Preview) -> list[str]:
     config, clock = found.plan.config, found.plan.clock
     num_processes = num_launched()
-    micro_batches = shares(np.arange(config.batch_size), 0, num_processes, config.micro_batch_size)
+    micro_batches = split_batch(np.arange(config.batch_size), 0, num_processes, config.micro_batch_size)
     plural = "es" * (len(micro_batches) > 1)
     processes = f"{num_processes} process{'es' * (num_processes > 1)}"
     notes = [
@@ -112,7 +112,7 @@ def _rate_table(found: Preview) -> Table:
     for steps in ranges(found):
         label = f"{steps[0].step:,} - {steps[-1].step:,}"
         trainable = f"{steps[0].trainable_parameters:,}"
-        for blocks, is_frozen in _together(steps[0]):
+        for blocks, is_frozen in _group_by_frozen(steps[0]):
             rates = [step.learning_rates[blocks[0]] for step in steps]
             shown = ("frozen", "", "") if is_frozen else (_rate(rates[0]), _rate(max(rates)), _rate(rates[-1]))
             name = blocks[0] if len(blocks) == 1 else f"{blocks[0]} ... {blocks[-1]}"
@@ -122,7 +122,7 @@ def _rate_table(found: Preview) -> Table:
     return table
 
 
-def _together(step: StepPlan) -> list[tuple[list[str], bool]]:
+def _group_by_frozen(step: StepPlan) -> list[tuple[list[str], bool]]:
     """Return the blocks of a step, frozen neighbours together, and whether they are frozen."""
     found: list[tuple[list[str], bool]] = []
     for block in step.learning_rates:

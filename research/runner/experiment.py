@@ -46,10 +46,10 @@ from research.system.lock import DirectoryLock
 from research.system.messages import logger
 from research.system.terminal import Terminal
 from research.system.user_code import During
-from research.system.waiting import Announced
+from research.system.waiting import WaitingMessage
 from research.training.accelerator import create_accelerator, end_run, refused_for_all, was_restarted
 from research.training.checkpoint.find import Start, check_checkpoint, fork_checkpoint, newest_checkpoint
-from research.training.checkpoint.kept_files import bring_back_files
+from research.training.checkpoint.kept_files import restore_kept_files
 from research.training.checkpoint.load import retire_later_checkpoints
 from research.training.hook import Hook
 from research.training.loop import train
@@ -74,7 +74,7 @@ def run_experiment(config: RunConfig, *, hooks: Sequence[Hook] = ()) -> dict[str
     any_precision = config.mixed_precision == "auto"
     config = resolve(config)
     directory = run_directory(config)
-    with Announced("Joining the other processes") if num_launched() > 1 else contextlib.nullcontext():
+    with WaitingMessage("Joining the other processes") if num_launched() > 1 else contextlib.nullcontext():
         accelerator = create_accelerator(config, str(directory))
     (directory,) = _from_main([directory])
     is_restart = was_restarted()
@@ -109,7 +109,7 @@ def run_experiment(config: RunConfig, *, hooks: Sequence[Hook] = ()) -> dict[str
                 claim_directory(directory, config)
                 write_config(directory, run.config)  # first: it makes the directory a run's
                 retire_later_checkpoints(run)
-                bring_back_files(run)
+                restore_kept_files(run)
         return train_and_finish(run, is_new=is_new)
     except torch.OutOfMemoryError as error:
         raise ValueError(out_of_memory_message(config)) from error
@@ -151,7 +151,7 @@ def train_and_finish(run: TrainingRun, *, is_new: bool) -> dict[str, Any]:
     """
     with run.interruption.watch:  # until the end: when one process ends, torchrun sends SIGTERM to the rest
         try:
-            with Announced("Starting the trackers"):
+            with WaitingMessage("Starting the trackers"):
                 start_trackers(run.accelerator, run.directory, run.config, run.clock.step)
             for line in describe(run):
                 logger.info(line)
@@ -169,7 +169,7 @@ def train_and_finish(run: TrainingRun, *, is_new: bool) -> dict[str, Any]:
 
 
 def _write_failure(run: TrainingRun, error: BaseException, *, is_new: bool) -> None:
-    with _said_beside():
+    with _log_secondary_errors():
         end_run(run.accelerator)  # trackers write from threads of their own
     if run.is_main and run.clock.step == 0 and is_new:
         durable.remove(run.directory)
@@ -179,7 +179,7 @@ def _write_failure(run: TrainingRun, error: BaseException, *, is_new: bool) -> N
         logger.info(f"No step was taken: {run.directory} is empty again.")
     elif run.is_main:
         status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
-        with _said_beside():
+        with _log_secondary_errors():
             write_result(run.directory, {"status": status, "error": describe_failure(error)})
 
 
@@ -189,13 +189,13 @@ def finish(run: TrainingRun) -> tuple[dict[str, Any], dict[str, Predictions]]:
     if run.is_main:
         run.save_model(directory / MODEL)
     accelerator.wait_for_everyone()
-    with Announced("Hashing the weights"):
+    with WaitingMessage("Hashing the weights"):
         sha256 = weights_sha256(run.encoder_with_head)
     has_best = config.best_metric is not None and (directory / BEST).exists()
     num_trainable = run.wrapped.num_trainable
     if has_best:
         longest = run.encoder_with_head.config.max_input_length
-        with Announced("Loading the best model"):
+        with WaitingMessage("Loading the best model"):
             best = EncoderWithHead.from_pretrained(directory / BEST)  # it may be built otherwise: edits came in between
         if best.config.max_input_length != longest:  # equal weights give other logits on longer inputs
             run.evaluations.forget()
@@ -203,10 +203,10 @@ def finish(run: TrainingRun) -> tuple[dict[str, Any], dict[str, Predictions]]:
         if run.batches.features is not None:
             run.batches.disable_cache(run.batches.features.follow(run))
     elif config.best_metric is not None:
-        run.say(f"No evaluation defined {config.best_metric}: the last model is tested instead of the best one.")
+        run.print(f"No evaluation defined {config.best_metric}: the last model is tested instead of the best one.")
     # The validation metrics are known if these weights were evaluated last; a best model that is the last has the same.
     found = {split: run.evaluations.latest(run, split) for split in ("validation", "test")}
-    with Announced("Hashing the rows"):
+    with WaitingMessage("Hashing the rows"):
         rows_sha256 = run.batches.rows_sha256
     result = {
         "status": "finished",
@@ -244,7 +244,7 @@ def finish(run: TrainingRun) -> tuple[dict[str, Any], dict[str, Predictions]]:
     }
     if run.is_main:
         for split, each in found.items():
-            with Announced(f"Writing the predictions of {split}"):
+            with WaitingMessage(f"Writing the predictions of {split}"):
                 write_predictions(directory, split, run.task, each, run.texts.files[split])
             track_final_metrics(accelerator, split, each, run.clock.step)
         write_result(directory, result)  # last: a run that has one is finished
@@ -288,7 +288,7 @@ def draw(run: TrainingRun, result: dict[str, Any], found: dict[str, Predictions]
         (REPORT, draw_report),
     ):
         try:
-            with Announced(f"Drawing {what}"):
+            with WaitingMessage(f"Drawing {what}"):
                 make()
         except Exception as error:  # whatever the libraries for drawing raise
             logger.warning(
@@ -298,7 +298,7 @@ def draw(run: TrainingRun, result: dict[str, Any], found: dict[str, Predictions]
 
 
 @contextlib.contextmanager
-def _said_beside() -> Iterator[None]:
+def _log_secondary_errors() -> Iterator[None]:
     """Let what fails while a failure is dealt with be said, and not take that failure's place."""
     try:
         yield

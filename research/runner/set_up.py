@@ -13,7 +13,7 @@ from research.data.batches.tokens import tokenize_splits
 from research.data.prepare.load import load_splits
 from research.edits.planned_heads import planned_heads
 from research.features.cache import Layers
-from research.features.encoding import use_features
+from research.features.compute import use_features
 from research.features.guard import Decision, decide, is_asked_for
 from research.learning.optimizer import apply_schedule, create_optimizer
 from research.learning.schedules import create_schedule
@@ -27,7 +27,7 @@ from research.runner.plan import plan_run
 from research.settings.config import RunConfig
 from research.system.messages import logger
 from research.system.seeds import derived_seed
-from research.system.waiting import Announced
+from research.system.waiting import WaitingMessage
 from research.training.accelerator import refused_for_all
 from research.training.batches import Batches
 from research.training.called_hooks import CalledHooks
@@ -75,7 +75,7 @@ def set_up(
         rehearsal = plan.rehearsal()
         if parent is not None:
             rehearsal.follow(parent)
-        with Announced("Rehearsing the timeline"):
+        with WaitingMessage("Rehearsing the timeline"):
             rehearsal.check(plan.timeline)
             heads = planned_heads(rehearsal, plan.timeline)
         if is_asked_for(config, plan.clock):
@@ -85,13 +85,13 @@ def set_up(
     schedule = create_schedule(config, plan.clock)
 
     set_seed(config.seed)
-    with Announced(f"Loading the encoder {config.encoder}"):
+    with WaitingMessage(f"Loading the encoder {config.encoder}"):
         model = build_model(config, task)
     model.set_output_units(*plan.objective.output_units())
     if initial is not None:
         load_initial_weights(model, initial)
     model.to(accelerator.device)
-    with Announced("Checking the head on a few rows"):
+    with WaitingMessage("Checking the head on a few rows"):
         head_check = HeadCheck(model, accelerator, plan.collator, config)
         head_check.check(heads or [PlannedHead.of(model)])
     optimizer = create_optimizer(model_blocks(model.encoder, model.head), config)
@@ -120,7 +120,7 @@ def set_up(
         origin=Origin(start, parent),
     )
     if start is not None:
-        with Announced(f"Loading {start.checkpoint}"):
+        with WaitingMessage(f"Loading {start.checkpoint}"):
             load_checkpoint(run, start)
     if features is not None:
         use_features(run, features, layers)

@@ -23,7 +23,7 @@ from heads.registry import UnknownNameError, describe_unknown
 from research.settings.arguments import HELP, Flag
 from research.settings.config import Choice, RunConfig
 from research.settings.flags import (
-    LOOKING,
+    INSPECTION,
     WITH_OPTIONS,
     Listing,
     declaration_of,
@@ -76,7 +76,7 @@ def command_of(folded: FoldedArguments) -> Command:
         ValueError: as `parse`.
     """
     settings = typed_settings(base_recipe(folded), folded.arguments)
-    looking = {name: settings.pop(name) for name in LOOKING}
+    looking = {name: settings.pop(name) for name in INSPECTION}
     fold_options(settings, folded.options)
     return Command(
         RunConfig(**settings), looking["print_config"], looking["list"], looking["dry_run"], looking["traceback"]
@@ -117,7 +117,7 @@ def typed_settings(recipe: dict[str, Any], arguments: Sequence[str] = ()) -> dic
     """
     parser = RUN.parser
     try:
-        namespace = parser.parse_object(_all_as_text_is(recipe))
+        namespace = parser.parse_object(_coerce_all(recipe))
         settings = parser.parse_args(list(arguments), namespace=namespace).as_dict()
     except ArgumentError as error:
         raise ValueError(describe_mistyped(error, setting_types())) from None
@@ -135,7 +135,7 @@ def typed_value(name: str, value: Any) -> Any:
         ValueError: for a value of the wrong type.
     """
     try:
-        namespace = _parser_of(name).parse_object({name: as_text_is(value, setting_types()[name])})
+        namespace = _parser_of(name).parse_object({name: coerce_like_cli(value, setting_types()[name])})
     except ArgumentError:
         return typed_settings({name: value})[name]  # reports the error as for a whole recipe
     return namespace.as_dict()[name]
@@ -243,7 +243,7 @@ def refuse_unknown_settings(names: Iterable[object], kind: str, place: str = "")
     Raises:
         UnknownNameError: naming the nearest setting and all of them.
     """
-    known = [name for name in setting_types() if name not in LOOKING]
+    known = [name for name in setting_types() if name not in INSPECTION]
     for name in names:
         if name not in known:
             raise UnknownNameError(place + describe_unknown(kind, str(name), known, listed_as="Settings"))
@@ -283,13 +283,13 @@ def _values(folded: FoldedArguments) -> list[tuple[str, str]]:
     return [(name.rstrip("+"), value) for name, _, value in split]
 
 
-def _all_as_text_is(recipe: dict[str, Any]) -> dict[str, Any]:
+def _coerce_all(recipe: dict[str, Any]) -> dict[str, Any]:
     """Read `warmup: 0` and `mixed_precision: no` as the command line would."""
     kinds = setting_types()
-    return {key: as_text_is(value, kinds[key]) for key, value in recipe.items()}
+    return {key: coerce_like_cli(value, kinds[key]) for key, value in recipe.items()}
 
 
-def as_text_is(value: Any, kind: Any) -> Any:
+def coerce_like_cli(value: Any, kind: Any) -> Any:
     """Return a value that YAML read as the command line would read it.
 
     Args:

@@ -52,7 +52,7 @@ def compare_settings(
             alters_training |= declared.effect is Effect.MEANING
         elif declared.effect is Effect.NONE:
             notes.append(change)
-        elif declared.null_keeps and new is None:
+        elif declared.null_keeps_checkpoint_value and new is None:
             continue  # the checkpoint's value is taken
         elif declared.effect is Effect.ROUNDING:
             notes.append(f"{change} (numbers are rounded in another way, or dropout drops other units)")

@@ -207,11 +207,11 @@ class TrainingSettings:
     """Compile the model with torch.compile; edits compile it again. On a CPU it needs a C++ compiler."""
     compile_backend: Literal["inductor", "aot_eager", "eager"] = setting("inductor", effect=Effect.ROUNDING)
     """What --compile compiles with; the eager ones only trace, to find errors."""
-    cache_features: bool | None = setting(None, effect=Effect.ROUNDING, decides_cache=True)
+    cache_features: bool | None = setting(None, effect=Effect.ROUNDING, affects_feature_cache=True)
     """Compute the hidden states of a frozen encoder once, store them (in MIDWAY_CACHE) and train the head on them: true
     wherever the encoder stays frozen to the end, null if the run has more than one epoch as well, false never."""
     cache_dtype: Literal["float32", "bf16"] = setting(
-        "float32", effect=Effect.ROUNDING, stage=Stage.HIDDEN_STATES, decides_cache=True
+        "float32", effect=Effect.ROUNDING, stage=Stage.HIDDEN_STATES, affects_feature_cache=True
     )
     """Numbers of stored hidden states: those that the encoder gives, or half the bytes of float32, rounded."""
     on_nonfinite: Literal["error", "skip"] = setting("error", effect=Effect.NONE)
@@ -250,14 +250,14 @@ class RunSettings:
         False,
         effect=Effect.INVOCATION,
         fixed_in_studies="no trial replaces another run",
-        instead_in_studies="delete its directory, or choose another --name",
+        study_alternative="delete its directory, or choose another --name",
     )
     """Replace an existing run directory."""
     resume: str | None = setting(
         None,
         effect=Effect.INVOCATION,
         fixed_in_studies="each trial continues from its own checkpoint",
-        instead_in_studies="the same command goes on with a study",
+        study_alternative="the same command goes on with a study",
     )
     """`auto` continues from the newest checkpoint of the run directory; a path names a checkpoint."""
     init_from: str | None = setting(
@@ -288,7 +288,9 @@ class RunSettings:
         fixed_in_forks="the checkpoint's random states and order of examples follow from it",
     )
     """Seed of initialisation, dropout and the order of examples."""
-    num_threads: int | None = setting(None, effect=Effect.ROUNDING, above=0, unit="threads", null_keeps=True)
+    num_threads: int | None = setting(
+        None, effect=Effect.ROUNDING, above=0, unit="threads", null_keeps_checkpoint_value=True
+    )
     """CPU threads of each process; by default the machine's cores are shared out."""
     deterministic: bool = setting(False, effect=Effect.ROUNDING)
     """Only deterministic algorithms, also on a GPU; slower."""
@@ -355,7 +357,7 @@ def _check_type(name: str, value: Any, kind: Any) -> None:
         ValueError: naming the setting, what is expected and what came.
     """
     if not value_types.accepts(kind, value):
-        raise ValueError(f"Expected {name} to be {value_types.in_words(kind)}; got {value!r}.")
+        raise ValueError(f"Expected {name} to be {value_types.describe_type(kind)}; got {value!r}.")
 
 
 SETTING_GROUPS = (ModelSettings, DataSettings, TrainingSettings, EvaluationSettings, RunSettings)

@@ -96,7 +96,7 @@ class Declaration:
     """Why a fork must share it with its parent; None if a fork may change it."""
     fixed_in_studies: str | None = None
     """Why all trials of a study share it; None if a grid may vary it."""
-    instead_in_studies: str | None = None
+    study_alternative: str | None = None
     """What to do in a study, whose command line refuses it; None if it takes it."""
     flags_replace: bool = False
     """Whether flags replace a recipe's list, instead of adding to it."""
@@ -104,11 +104,11 @@ class Declaration:
     """Whether several values may follow one flag."""
     names_arm: bool = False
     """Whether an arm of a study is named after the value alone (lstm, not head=lstm)."""
-    null_keeps: bool = False
+    null_keeps_checkpoint_value: bool = False
     """Whether null takes the checkpoint's value on resume."""
     read_path: Callable[[str], str] | None = None
     """Returns the path in a value, or in each value of a list, that the run reads; None if values hold no path."""
-    decides_cache: bool = False
+    affects_feature_cache: bool = False
     """Whether it decides if, or how, hidden states are stored."""
 
     @property
@@ -133,13 +133,13 @@ def setting(
     unit: str | None = None,
     fixed_in_forks: str | None = None,
     fixed_in_studies: str | None = None,
-    instead_in_studies: str | None = None,
+    study_alternative: str | None = None,
     flags_replace: bool = False,
     takes_several: bool = False,
     names_arm: bool = False,
-    null_keeps: bool = False,
+    null_keeps_checkpoint_value: bool = False,
     read_path: Callable[[str], str] | None = None,
-    decides_cache: bool = False,
+    affects_feature_cache: bool = False,
 ) -> Default:
     """Return a dataclass field that declares a setting; the parameters are those of `Declaration` and `Bounds`.
 
@@ -154,13 +154,13 @@ def setting(
         unit=unit,
         fixed_in_forks=fixed_in_forks,
         fixed_in_studies=fixed_in_studies,
-        instead_in_studies=instead_in_studies,
+        study_alternative=study_alternative,
         flags_replace=flags_replace,
         takes_several=takes_several,
         names_arm=names_arm,
-        null_keeps=null_keeps,
+        null_keeps_checkpoint_value=null_keeps_checkpoint_value,
         read_path=read_path,
-        decides_cache=decides_cache,
+        affects_feature_cache=affects_feature_cache,
     )
     if isinstance(default, list):
         return cast("Default", field(default_factory=default.copy, metadata={_KEY: declared}))

@@ -16,7 +16,7 @@ Listing = Literal["heads", "hooks", "edits", "schedules", "objectives", "cleanin
 
 
 @dataclass(frozen=True, kw_only=True)
-class LookingSettings:
+class InspectionSettings:
     """Looking"""
 
     dry_run: bool = setting(False, effect=Effect.INVOCATION, fixed_in_studies="it lists all trials")
@@ -26,34 +26,34 @@ class LookingSettings:
         False,
         effect=Effect.INVOCATION,
         fixed_in_studies="it prints and stops",
-        instead_in_studies="--dry_run shows the trials",
+        study_alternative="--dry_run shows the trials",
     )
     """Print every setting, resolved, as YAML, and stop."""
     list: Listing | None = setting(
         None,
         effect=Effect.INVOCATION,
         fixed_in_studies="it prints and stops",
-        instead_in_studies="run.py has it",
+        study_alternative="run.py has it",
     )
     """Print what is registered, with options and sources, and stop."""
     traceback: bool = setting(False, effect=Effect.INVOCATION, fixed_in_studies="it shows the errors of all trials")
     """Show the whole traceback of an error in your own code, which is reported in a few lines otherwise."""
 
 
-LOOKING = tuple(declarations(LookingSettings))
+INSPECTION = tuple(declarations(InspectionSettings))
 """Flags that no recipe has."""
 
 
 @functools.cache
 def setting_types() -> dict[str, Any]:
     """Return the type of every flag by its name."""
-    groups = (*SETTING_GROUPS, LookingSettings)
+    groups = (*SETTING_GROUPS, InspectionSettings)
     return {name: hint for group in groups for name, hint in typing.get_type_hints(group).items()}
 
 
 @functools.cache
 def _declarations() -> Mapping[str, Declaration]:
-    groups = (*SETTING_GROUPS, LookingSettings)
+    groups = (*SETTING_GROUPS, InspectionSettings)
     return {name: declared for group in groups for name, declared in declarations(group).items()}
 
 

@@ -12,7 +12,7 @@ from jsonargparse import ArgumentParser, set_parsing_settings
 from research.settings.arguments import Flag, read_flags
 from research.settings.config import SETTING_GROUPS
 from research.settings.declarations import declarations
-from research.settings.flags import WITH_OPTIONS, LookingSettings, setting_types
+from research.settings.flags import WITH_OPTIONS, InspectionSettings, setting_types
 from research.system.scripts import launch_command
 
 set_parsing_settings(docstring_parse_attribute_docstrings=True)
@@ -67,7 +67,7 @@ class Program:
             parser.add_argument(
                 "--recipe", type=str | None, help="YAML file with any of these settings; flags override it"
             )
-            groups += (*SETTING_GROUPS, LookingSettings)
+            groups += (*SETTING_GROUPS, InspectionSettings)
         for group in groups:
             parser.add_class_arguments(group)
         return parser

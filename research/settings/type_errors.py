@@ -9,10 +9,10 @@ from typing import Any
 
 from jsonargparse import ArgumentError
 
-from research.settings.value_types import alternatives, in_words
+from research.settings.value_types import alternatives, describe_type
 from research.system.errors import one_line
 
-_SAID = re.compile(r'Parser key "(\w+)":.*(?:Got value|Given value): (.*)', re.DOTALL)
+_PARSER_MESSAGE = re.compile(r'Parser key "(\w+)":.*(?:Got value|Given value): (.*)', re.DOTALL)
 
 
 def describe_mistyped(error: ArgumentError, kinds: Mapping[str, Any]) -> str:
@@ -22,11 +22,11 @@ def describe_mistyped(error: ArgumentError, kinds: Mapping[str, Any]) -> str:
         error: what the parser raised.
         kinds: the type of each setting.
     """
-    said = _SAID.search(str(error))
+    said = _PARSER_MESSAGE.search(str(error))
     if said is None:
         return one_line(error)
     name, value = said[1], one_line(said[2])
     values = [member for member in alternatives(kinds[name]) if isinstance(member, str)]
     nearest = difflib.get_close_matches(value, values, n=1, cutoff=0.5)
     hint = f" Did you mean '{nearest[0]}'?" if nearest else ""
-    return f"Expected {name} to be {in_words(kinds[name])}; got '{value}'.{hint}"
+    return f"Expected {name} to be {describe_type(kinds[name])}; got '{value}'.{hint}"

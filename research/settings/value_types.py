@@ -14,9 +14,9 @@ def alternatives(kind: Any) -> tuple[Any, ...]:
     return typing.get_args(kind) if typing.get_origin(kind) is Literal else (kind,)
 
 
-def in_words(kind: Any) -> str:
+def describe_type(kind: Any) -> str:
     """Return what a type takes, as in "adamw or sgd", "of type int or null", "a list"."""
-    *others, last = map(_member_in_words, alternatives(kind))
+    *others, last = map(_describe_member, alternatives(kind))
     return f"{', '.join(others)} or {last}" if others else last
 
 
@@ -25,7 +25,7 @@ def accepts(kind: Any, value: Any) -> bool:
     return any(_member_accepts(member, value) for member in alternatives(kind))
 
 
-def _member_in_words(member: Any) -> str:
+def _describe_member(member: Any) -> str:
     if member is type(None):
         return "null"
     if isinstance(member, str):

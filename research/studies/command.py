@@ -13,8 +13,8 @@ import yaml
 from research.settings.arguments import HELP
 from research.settings.command_line import (
     FoldedArguments,
-    as_text_is,
     base_recipe,
+    coerce_like_cli,
     fold,
     merge_recipes,
     refuse_unknown_settings,
@@ -242,7 +242,7 @@ def _base(folded: FoldedArguments, own: dict[str, Any]) -> tuple[dict[str, Any],
     settings = typed_settings(layers | from_recipes, folded.arguments)
     place = {name: settings.pop(name) for name in names_where(lambda declared: declared.effect is Effect.INVOCATION)}
     for name, value in place.items():
-        instead = declaration_of(name).instead_in_studies
+        instead = declaration_of(name).study_alternative
         if value and instead is not None:
             raise ValueError(f"A study takes no --{name}: {instead}.")
     if settings["cache_features"] is None:
@@ -271,7 +271,7 @@ def _axes(given: Mapping[str, list[str]]) -> dict[str, list[Any]]:
     for name, text in texts:
         if name in axes:
             raise ValueError(f"The grid has the axis '{name}' twice.")
-        axes[name] = [as_text_is(value, kinds.get(name)) for value in _list(name, text)]
+        axes[name] = [coerce_like_cli(value, kinds.get(name)) for value in _list(name, text)]
     return axes
 
 

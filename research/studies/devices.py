@@ -12,7 +12,7 @@ VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 
 @dataclass(frozen=True)
-class DeviceShares:
+class DeviceAssignment:
     """The GPUs of this machine, shared out among workers.
 
     Args:
@@ -48,7 +48,7 @@ class DeviceShares:
         )
 
 
-def share_devices(launcher: Launcher, num_workers: int) -> DeviceShares:
+def assign_devices(launcher: Launcher, num_workers: int) -> DeviceAssignment:
     """Share out the GPUs that this process may use.
 
     Args:
@@ -63,7 +63,7 @@ def share_devices(launcher: Launcher, num_workers: int) -> DeviceShares:
             f"Each trial has {launcher.num_processes} processes, which need as many GPUs; {len(devices)} are visible "
             f"({', '.join(devices)}). Set num_processes in --accelerate_config, or {VISIBLE}."
         )
-    return DeviceShares(devices, num_workers, launcher.num_processes)
+    return DeviceAssignment(devices, num_workers, launcher.num_processes)
 
 
 def visible_devices(launcher: Launcher) -> list[str]:

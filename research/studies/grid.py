@@ -26,7 +26,7 @@ from research.settings.command_line import (
     typed_value,
 )
 from research.settings.config import Choice, RunConfig
-from research.settings.flags import LOOKING, declaration_of, names_where, setting_types
+from research.settings.flags import INSPECTION, declaration_of, names_where, setting_types
 from research.system.errors import describe_error, one_line
 from research.system.paths import look_up
 from research.tasks.base import TASKS
@@ -61,7 +61,7 @@ class StudySpec:
         for name, kind in _SPEC_TYPES.items():
             value = getattr(self, name)
             if not isinstance(value, kind) and not (value is None and name in ("baseline", "metric")):
-                raise ValueError(f"Expected the study's {name} to be {_IN_WORDS[kind]}; got {value!r}.")
+                raise ValueError(f"Expected the study's {name} to be {_DESCRIPTIONS[kind]}; got {value!r}.")
         if self.split not in ("test", "validation"):
             raise ValueError(f"Expected the study's split to be test or validation, got '{self.split}'.")
         if not re.fullmatch(r"[\w.-]+(/[\w.-]+)*", self.name) or ".." in self.name.split("/"):
@@ -97,7 +97,7 @@ _SPEC_TYPES: dict[str, type] = {
     **dict.fromkeys(("exclude", "override"), list),
     **dict.fromkeys(("name", "about", "baseline", "metric"), str),
 }
-_IN_WORDS: dict[type, str] = {dict: "a mapping", list: "a list", str: "text (in quotes, if it is a number)"}
+_DESCRIPTIONS: dict[type, str] = {dict: "a mapping", list: "a list", str: "text (in quotes, if it is a number)"}
 _OVERRIDE = "{when: {head: lstm}, set: {lr: 1e-4}}"
 
 
@@ -187,7 +187,7 @@ def expand(spec: StudySpec, options: Mapping[str, dict[str, str]] | None = None)
     varying = [axis for axis, values in axes.items() if axis != "seed" and len(values) > 1]
     used: set[int] = set()
     trials = []
-    defaults = {name: value for name, value in typed_settings({}).items() if name not in LOOKING}
+    defaults = {name: value for name, value in typed_settings({}).items() if name not in INSPECTION}
     type_value = _TypedValues()
     for values in itertools.product(*axes.values()):
         place = dict(zip(axes, values, strict=True))
@@ -332,11 +332,11 @@ def _is_same(wanted: Any, value: Any) -> bool:
 def _describe_arm(axes: Mapping[str, Any], varying: Sequence[str]) -> str:
     """Return an arm in words: the values alone where it is clear what they are of, else with their names."""
     speaking = ("arm", "recipe", *names_where(lambda declared: declared.names_arm))
-    words = {axis: axes[axis] if axis == "arm" else _in_words(axes[axis]) for axis in varying}
+    words = {axis: axes[axis] if axis == "arm" else _describe_value(axes[axis]) for axis in varying}
     return ", ".join(word if axis in speaking else f"{axis}={word}" for axis, word in words.items())
 
 
-def _in_words(value: Any) -> str:
+def _describe_value(value: Any) -> str:
     if isinstance(value, Mapping) and "name" in value:
         options = ", ".join(f"{name} {option}" for name, option in value.items() if name != "name")
         return f"{value['name']} ({options})" if options else str(value["name"])
@@ -345,7 +345,7 @@ def _in_words(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:g}"
     if isinstance(value, list):
-        return "+".join(map(_in_words, value)) or "none"
+        return "+".join(map(_describe_value, value)) or "none"
     return "none" if value is None else str(value)
 
 

@@ -9,7 +9,7 @@ from research.studies.command import StudyCommand, WorkerSettings, parse_study, 
 from research.studies.first_checks import check_study
 from research.studies.grid import check_arms, expand
 from research.studies.launcher import read_launcher
-from research.system.errors import complain, run_script
+from research.system.errors import print_error, run_script
 from research.system.loading import loading_libraries
 from research.system.messages import logger
 
@@ -24,11 +24,11 @@ def compare(command: StudyCommand | HelpRequest) -> int:
     logger.info(f"Planning the study {command.spec.name}: loading libraries, then checking settings and data.")
     # Only now torch and optuna are imported, so that --help answers at once.
     with loading_libraries():
-        from research.studies.conduct import conduct
+        from research.studies.run_study import run_study
 
-    status = conduct(command, trials)
+    status = run_study(command, trials)
     if status > 128:
-        complain("interrupted; the same command goes on", exit_code=status)
+        print_error("interrupted; the same command goes on", exit_code=status)
     return status
 
 
@@ -38,9 +38,9 @@ def work(command: WorkerSettings | HelpRequest) -> int:
         return print_help(command)
     read_launcher(command.accelerate_config)
     with loading_libraries():
-        from research.studies import conduct
+        from research.studies import run_study
 
-    return conduct.work(command)
+    return run_study.work(command)
 
 
 def main() -> int:

@@ -98,7 +98,9 @@ class StudyProgress:
             if trial.id not in self._said:
                 self._said.add(trial.id)
                 number = f"[{len(self._said)}/{len(self._trials)}]"
-                outcome = f"{number} {for_terminal(trial.arm)}, seed {trial.seed}: {_said_of(entries[trial.id])}"
+                outcome = (
+                    f"{number} {for_terminal(trial.arm)}, seed {trial.seed}: {_describe_outcome(entries[trial.id])}"
+                )
                 self._console.print_line(outcome, keep_lines=True)
 
     def _show_news(self, entries: dict[str, Entry]) -> None:
@@ -160,7 +162,7 @@ def _is_over(entry: Entry | None) -> bool:
     return entry is not None and entry.state not in OPEN
 
 
-def _said_of(entry: Entry) -> str:
+def _describe_outcome(entry: Entry) -> str:
     if entry.state == TrialState.FAIL:
         return f"failed: {entry.attributes.get('error', 'no reason is known')}"
     value = "metric not defined" if entry.value is None else f"{entry.value:.4f}"

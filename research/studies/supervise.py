@@ -15,7 +15,7 @@ from types import FrameType
 
 from optuna.trial import TrialState
 
-from research.studies.devices import VISIBLE, DeviceShares
+from research.studies.devices import VISIBLE, DeviceAssignment
 from research.studies.grid import Trial
 from research.studies.progress import StudyProgress
 from research.studies.storage.study import Study
@@ -45,7 +45,7 @@ class Supervisor:
     study: Study
     trials: Sequence[Trial]
     directory: Path
-    shares: DeviceShares
+    shares: DeviceAssignment
     accelerate_config: str | None = None
     trial_timeout: str | None = None
 
@@ -59,7 +59,7 @@ class Supervisor:
         Raises:
             ValueError: if workers die before they can take a trial.
         """
-        before = {number: signal.signal(number, self._hear) for number in (signal.SIGINT, signal.SIGTERM)}
+        before = {number: signal.signal(number, self._handle_signal) for number in (signal.SIGINT, signal.SIGTERM)}
         self.study.patience.gives_up = lambda: bool(self._asked_to_stop)
         try:
             with StudyProgress(self.trials, console, self.directory) as progress:
@@ -77,7 +77,7 @@ class Supervisor:
             for index in [index for index, worker in self._workers.items() if worker.poll() is not None]:
                 del self._workers[index]
             if died:
-                self.study.bury_dead_workers()
+                self.study.requeue_dead_trials()
             entries = self._mine()
             progress.show(entries)
             open_trials = [entry for entry in entries.values() if entry.state in OPEN]
@@ -141,7 +141,7 @@ class Supervisor:
         asked = {trial.id for trial in self.trials}
         return {key: entry for key, entry in self.study.entries().items() if key in asked}
 
-    def _hear(self, number: int, frame: FrameType | None) -> None:
+    def _handle_signal(self, number: int, frame: FrameType | None) -> None:
         self._asked_to_stop = number
         for worker in self._workers.values():
             with suppress(ProcessLookupError):

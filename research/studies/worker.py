@@ -28,7 +28,7 @@ from research.studies.storage.study import Claim, Study
 from research.studies.storage.trials import OPEN
 from research.studies.time_limit import parse_seconds
 from research.system.durable import write_text
-from research.system.errors import describe_failure, is_for_the_user
+from research.system.errors import describe_failure, is_user_facing
 from research.system.events import ERROR, PLACE, last_event, writing_to
 from research.system.lock import is_held
 from research.system.processes import SUPERVISOR, is_alive
@@ -91,7 +91,7 @@ class Worker:
             ValueError: if the storage cannot be used.
         """
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._hear)
+            signal.signal(number, self._handle_signal)
         self.study.patience.gives_up = self._stops
         name = f"{socket.gethostname()}:{os.getpid()}"
         while not self._stops():
@@ -99,7 +99,7 @@ class Worker:
             if claim is not None:
                 self._carry_out(claim)
             elif any(entry.state in OPEN for entry in self.study.entries().values()):
-                self.study.bury_dead_workers()  # those of another worker may be left to do
+                self.study.requeue_dead_trials()  # those of another worker may be left to do
                 time.sleep(POLL_SECONDS)
             else:
                 return 0
@@ -110,7 +110,7 @@ class Worker:
         place = self.directory / TRIALS / claim.trial.id
         self.study.note(claim, directory=str(place.resolve()))
         try:
-            with self.study.beating(claim):
+            with self.study.heartbeats(claim):
                 config = self._config(claim.trial, place)
                 result = self._in_this_process(config) if self.shares_process(config) else self._launched(config)
         except TrialInterruptedError:
@@ -153,7 +153,7 @@ class Worker:
                 self._asked_to_stop = getattr(error, "exit_code", 128 + signal.SIGINT) - 128
                 raise TrialInterruptedError from error
             except (Exception, SystemExit) as error:  # a trial that ends its process would end those of all others
-                if not (isinstance(error, ValueError) and is_for_the_user(error)):
+                if not (isinstance(error, ValueError) and is_user_facing(error)):
                     traceback.print_exc()
                 raise TrialFailedError(describe_failure(error)) from error
             finally:
@@ -285,7 +285,7 @@ class Worker:
             self._asked_to_stop = self._asked_to_stop or signal.SIGTERM
         return bool(self._asked_to_stop)
 
-    def _hear(self, number: int, frame: FrameType | None) -> None:
+    def _handle_signal(self, number: int, frame: FrameType | None) -> None:
         if not self._timed_out:
             self._asked_to_stop = number
         if self._process is not None:

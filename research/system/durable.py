@@ -152,7 +152,7 @@ def check_space(path: Path, *, needed: int) -> None:
 
 def _failure(path: Path, needed: int, reason: str) -> StorageError:
     return StorageError(
-        f"Cannot write {path}: {reason} ({size_in_words(needed)} needed, {size_in_words(_free(path))} free)."
+        f"Cannot write {path}: {reason} ({format_bytes(needed)} needed, {format_bytes(_free(path))} free)."
     )
 
 
@@ -161,7 +161,7 @@ def _free(path: Path) -> int:
     return shutil.disk_usage(existing).free
 
 
-def size_in_words(num_bytes: int) -> str:
+def format_bytes(num_bytes: int) -> str:
     """Return a number of bytes in kB, MB or GB."""
     if num_bytes >= 1e9:
         return f"{num_bytes / 1e9:,.1f} GB"

@@ -31,7 +31,7 @@ Command = TypeVar("Command", bound=Tracing)
 def run_script(
     arguments: Sequence[str],
     parse: Callable[[Sequence[str]], Command],
-    carry_out: Callable[[Command], int],
+    execute: Callable[[Command], int],
 ) -> int:
     """Parse a command line and carry it out; a problem that the user can mend takes a few lines, not a traceback.
 
@@ -49,7 +49,7 @@ def run_script(
     try:
         command = parse(arguments)
         exit_code, shows_traceback = 1, command.traceback
-        status = carry_out(command)
+        status = execute(command)
         sys.stdout.flush()
         return status
     except BrokenPipeError:
@@ -66,12 +66,12 @@ def run_script(
             traceback.print_exception(error)
         elif user_code.describe(error) is not None:
             message += "\n(--traceback shows the whole traceback.)"
-        return complain(message, exit_code)
+        return print_error(message, exit_code)
     except KeyboardInterrupt as interrupt:
-        return complain(str(interrupt) or "interrupted", exit_code=getattr(interrupt, "exit_code", 130))
+        return print_error(str(interrupt) or "interrupted", exit_code=getattr(interrupt, "exit_code", 130))
 
 
-def complain(message: object, exit_code: int) -> int:
+def print_error(message: object, exit_code: int) -> int:
     """Print an error for the user, unless another process of the run printed the same; return the exit status."""
     if is_first_to_report(str(message)):
         report_error(str(message))
@@ -82,7 +82,7 @@ def complain(message: object, exit_code: int) -> int:
 def describe_error(error: BaseException) -> str | None:
     """Return an error as the user is told of it, or None for a defect of this product, whose traceback is needed."""
     described = user_code.describe(error)
-    if described is None and isinstance(error, ValueError) and is_for_the_user(error):
+    if described is None and isinstance(error, ValueError) and is_user_facing(error):
         return str(error)
     return described
 
@@ -92,7 +92,7 @@ def describe_failure(error: BaseException) -> str:
     return user_code.describe(error) or user_code.describe_plainly(error)
 
 
-def is_for_the_user(error: ValueError) -> bool:
+def is_user_facing(error: ValueError) -> bool:
     """Return whether this project raised an error, to say what to mend.
 
     A ValueError out of a library is a defect: its traceback says where.

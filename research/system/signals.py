@@ -14,7 +14,7 @@ from typing import Any
 from research.system.launcher import PARENT, was_launched
 from research.system.processes import SUPERVISOR, is_alive
 
-HEARD = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP)
+HANDLED_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP)
 ECHO_SECONDS = 1.0
 """How long after a signal the launcher may pass the same one on, once more."""
 
@@ -56,9 +56,11 @@ class SignalWatch:
         if threading.current_thread() is threading.main_thread():  # Python lets no other one listen
             # Under nohup SIGHUP is ignored, and the run is meant to go on.
             heard = [
-                number for number in HEARD if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN
+                number
+                for number in HANDLED_SIGNALS
+                if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN
             ]
-            self._before = {number: signal.signal(number, self._hear) for number in heard}
+            self._before = {number: signal.signal(number, self._handle_signal) for number in heard}
         return self
 
     def __exit__(
@@ -81,7 +83,7 @@ class SignalWatch:
             return True
         return bool(self._supervisor) and not is_alive(self._supervisor)
 
-    def _hear(self, number: int, frame: FrameType | None) -> None:
+    def _handle_signal(self, number: int, frame: FrameType | None) -> None:
         now = time.monotonic()
         if self._received_at and self._has_echo and now - self._received_at < ECHO_SECONDS:
             return

@@ -20,7 +20,7 @@ AGAIN_AFTER = 60.0
 """Seconds between further messages."""
 
 
-class Announced:
+class WaitingMessage:
     """Reports what goes on inside, once it takes seconds, and again every minute.
 
     Args:
@@ -48,7 +48,7 @@ class Announced:
             wait = AGAIN_AFTER
 
 
-class Counted:
+class WaitingProgress:
     """A progress bar on a terminal, and lines elsewhere, for what is done in parts; neither if it is quick.
 
     Args:
@@ -72,7 +72,7 @@ class Counted:
             dynamic_ncols=True,
         )
 
-    def __enter__(self) -> Counted:
+    def __enter__(self) -> WaitingProgress:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:

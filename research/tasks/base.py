@@ -84,18 +84,18 @@ class Task(ABC):
     has_confusion_matrix: ClassVar[bool] = False
     """Whether a row has one label, and another one is predicted in its place."""
 
-    rightness_is_distance: ClassVar[bool] = False
-    """Whether `rightness` is a distance, of which less is better; otherwise rows are right or wrong."""
-    rightness_title: ClassVar[str]
-    """What the mean of `rightness` is, in reports of studies."""
+    correctness_is_distance: ClassVar[bool] = False
+    """Whether `correctness` is a distance, of which less is better; otherwise rows are right or wrong."""
+    correctness_title: ClassVar[str]
+    """What the mean of `correctness` is, in reports of studies."""
     label_quality_title: ClassVar[str] = ""
     """What `label_quality` is, in reports of studies."""
     mistakes_title: ClassVar[str] = "Most confident mistakes"
-    """Heading of the rows with the largest `wrongness`, in reports of runs."""
+    """Heading of the rows with the largest `mistake_severity`, in reports of runs."""
     mistakes_name: ClassVar[str] = "mistakes"
     """What these rows are called."""
-    wrongness_title: ClassVar[str] = "probability"
-    """What `wrongness` is."""
+    severity_title: ClassVar[str] = "probability"
+    """What `mistake_severity` is."""
 
     @property
     def num_labels(self) -> int:
@@ -189,12 +189,12 @@ class Task(ABC):
         """Return one row of `labels` or `predicted` as a reader sees it."""
 
     @abstractmethod
-    def wrongness(self, labels: Array, predicted: Array, logits: Floats) -> Array:
+    def mistake_severity(self, labels: Array, predicted: Array, logits: Floats) -> Array:
         """Return the confidence in what is wrong in each row (0 if nothing is), or the distance, [num_rows]."""
 
     @classmethod
     @abstractmethod
-    def rightness(cls, labels: Array, predicted: Array) -> Array:
+    def correctness(cls, labels: Array, predicted: Array) -> Array:
         """Return whether each row is right, or the distance to its label.
 
         Args:
@@ -206,8 +206,8 @@ class Task(ABC):
 
     @classmethod
     @abstractmethod
-    def describe_rightness(cls, mean: float, num_models: int) -> str:
-        """Return the mean of several models' `rightness` in one row, as a reader sees it."""
+    def describe_correctness(cls, mean: float, num_models: int) -> str:
+        """Return the mean of several models' `correctness` in one row, as a reader sees it."""
 
     def count_labels(self, labels: Array, predicted: Array) -> LabelCounts | None:
         """Return in how many rows each label is present, predicted and right; None if labels have no names."""

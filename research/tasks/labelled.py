@@ -26,13 +26,13 @@ class LabelledTask(Task):
     def probability_of(self, logits: Floats) -> Callable[[int], Floats]:
         """Return a function that returns the probability of a label, [num_rows]."""
 
-    def told_apart(self) -> range:
+    def distinguished_labels(self) -> range:
         """Return the labels whose probabilities say different things."""
         return range(self.num_labels)
 
     def against_rest(self, labels: Array, logits: Floats, most: int) -> tuple[list[LabelAgainstRest], int]:
         counts, probability_of = self.count_labels(labels, labels).present, self.probability_of(logits)
-        occurring = [label for label in self.told_apart() if counts[label]]
+        occurring = [label for label in self.distinguished_labels() if counts[label]]
         chosen = sorted(occurring, key=lambda label: -int(counts[label]))[:most]
         return [
             LabelAgainstRest(self.label_names[label], self.applies(labels, label), probability_of(label))
@@ -40,5 +40,5 @@ class LabelledTask(Task):
         ], len(occurring)
 
     @classmethod
-    def describe_rightness(cls, mean: float, num_models: int) -> str:
+    def describe_correctness(cls, mean: float, num_models: int) -> str:
         return f"{round(mean * num_models)} of {num_models} right"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-SHARE = (0.0, 1.0)
+FRACTION = (0.0, 1.0)
 CORRELATION = (-1.0, 1.0)
 NOT_NEGATIVE = (0.0, math.inf)
 ANY_NUMBER = (-math.inf, math.inf)

@@ -13,7 +13,7 @@ from research.tasks.auroc import mean_auroc
 from research.tasks.base import Array, Floats, register_task
 from research.tasks.label_forms import LabelForms
 from research.tasks.labelled import LabelledTask
-from research.tasks.metric import NOT_NEGATIVE, SHARE, Metric
+from research.tasks.metric import FRACTION, NOT_NEGATIVE, Metric
 from research.tasks.softmax import row_blocks
 
 if TYPE_CHECKING:
@@ -27,16 +27,16 @@ class MultiLabel(LabelledTask):
     transformers_name = "multi_label_classification"
     default_objective = "bce"
     metrics = (
-        Metric("subset_accuracy", SHARE),
-        Metric("f1_macro", SHARE),
-        Metric("f1_micro", SHARE),
-        Metric("auroc", SHARE),
+        Metric("subset_accuracy", FRACTION),
+        Metric("f1_macro", FRACTION),
+        Metric("f1_micro", FRACTION),
+        Metric("auroc", FRACTION),
         Metric("log_loss", NOT_NEGATIVE, lower_is_better=True),
     )
-    label_metric = Metric("f1/", SHARE)
+    label_metric = Metric("f1/", FRACTION)
     several_per_row = True
     fewest_labels = 1
-    rightness_title = "share of rows that are right in all labels (subset_accuracy)"
+    correctness_title = "share of rows that are right in all labels (subset_accuracy)"
     label_quality_title = "F1 of the label"
 
     @classmethod
@@ -122,7 +122,7 @@ class MultiLabel(LabelledTask):
     def describe_label(self, label: Any) -> str:
         return ", ".join(self.label_names[index] for index in np.flatnonzero(label)) or "none"
 
-    def wrongness(self, labels: Array, predicted: Array, logits: Floats) -> Array:
+    def mistake_severity(self, labels: Array, predicted: Array, logits: Floats) -> Array:
         """Return the probability of what is predicted for the label that is surest and wrong, 0 if none is."""
         from scipy.special import expit
 
@@ -130,7 +130,7 @@ class MultiLabel(LabelledTask):
         return np.asarray(expit(surest.astype(np.float64)))
 
     @classmethod
-    def rightness(cls, labels: Array, predicted: Array) -> NDArray[np.bool_]:
+    def correctness(cls, labels: Array, predicted: Array) -> NDArray[np.bool_]:
         """Return which rows are right in all labels."""
         return np.asarray((predicted == labels).all(axis=-1))
 

@@ -30,11 +30,11 @@ class Regression(Task):
         Metric("mse", NOT_NEGATIVE, lower_is_better=True),
     )
     labels_are_numbers = True
-    rightness_is_distance = True
-    rightness_title = "mean distance from the score, of which less is better"
+    correctness_is_distance = True
+    correctness_title = "mean distance from the score, of which less is better"
     mistakes_title = "Largest errors"
     mistakes_name = "errors"
-    wrongness_title = "distance"
+    severity_title = "distance"
 
     @classmethod
     def check_forms(cls, forms: LabelForms, column: str) -> None:
@@ -98,15 +98,15 @@ class Regression(Task):
     def describe_label(self, label: Any) -> str:
         return f"{float(label):.4g}"
 
-    def wrongness(self, labels: Array, predicted: Array, logits: Floats) -> Array:
+    def mistake_severity(self, labels: Array, predicted: Array, logits: Floats) -> Array:
         """Return the distance between score and prediction, [num_rows]."""
-        return self.rightness(labels, predicted)
+        return self.correctness(labels, predicted)
 
     @classmethod
-    def rightness(cls, labels: Array, predicted: Array) -> Array:
+    def correctness(cls, labels: Array, predicted: Array) -> Array:
         """Return the distance between score and prediction."""
         return np.asarray(np.abs(predicted - labels))
 
     @classmethod
-    def describe_rightness(cls, mean: float, num_models: int) -> str:
+    def describe_correctness(cls, mean: float, num_models: int) -> str:
         return f"off by {mean:.3g}"

@@ -14,7 +14,7 @@ from research.tasks.calibration import calibration_error
 from research.tasks.label_forms import LabelForms
 from research.tasks.labelled import LabelledTask
 from research.tasks.matthews import matthews_correlation
-from research.tasks.metric import CORRELATION, NOT_NEGATIVE, SHARE, Metric
+from research.tasks.metric import CORRELATION, FRACTION, NOT_NEGATIVE, Metric
 from research.tasks.numbers import MAX_WHOLE_CLASSES, NUMBER, WHOLE
 from research.tasks.softmax import BlockSoftmax
 
@@ -34,16 +34,16 @@ class SingleLabel(LabelledTask):
     transformers_name = "single_label_classification"
     default_objective = "cross_entropy"
     metrics: ClassVar[tuple[Metric, ...]] = (
-        Metric("accuracy", SHARE),
-        Metric("f1_macro", SHARE),
-        Metric("f1_micro", SHARE),
+        Metric("accuracy", FRACTION),
+        Metric("f1_macro", FRACTION),
+        Metric("f1_micro", FRACTION),
         Metric("mcc", CORRELATION),
-        Metric("auroc", SHARE),
+        Metric("auroc", FRACTION),
         Metric("log_loss", NOT_NEGATIVE, lower_is_better=True),
-        Metric("calibration_error", SHARE, lower_is_better=True),
+        Metric("calibration_error", FRACTION, lower_is_better=True),
     )
     has_confusion_matrix = True
-    rightness_title = "share of rows that are right (accuracy)"
+    correctness_title = "share of rows that are right (accuracy)"
     label_quality_title = "share of the label's rows that are right (recall)"
 
     @classmethod
@@ -137,12 +137,12 @@ class SingleLabel(LabelledTask):
     def describe_label(self, label: Any) -> str:
         return self.names_of([int(label)])[0]
 
-    def wrongness(self, labels: Array, predicted: Array, logits: Floats) -> Array:
+    def mistake_severity(self, labels: Array, predicted: Array, logits: Floats) -> Array:
         """Return the probability of the predicted label, 0 if it is right, [num_rows]."""
         return np.where(predicted != labels, BlockSoftmax(logits).confidence, 0.0)
 
     @classmethod
-    def rightness(cls, labels: Array, predicted: Array) -> NDArray[np.bool_]:
+    def correctness(cls, labels: Array, predicted: Array) -> NDArray[np.bool_]:
         return np.asarray(predicted == labels)
 
     def label_quality(self, labels: Array, predicted: Array) -> Floats:
@@ -150,7 +150,7 @@ class SingleLabel(LabelledTask):
         counts = self.count_labels(labels, predicted)
         return np.where(counts.present, counts.recall, np.nan)
 
-    def told_apart(self) -> range:
+    def distinguished_labels(self) -> range:
         """Return all labels; of two only the second, since the first is its reverse."""
         return range(1, 2) if self.num_labels == 2 else range(self.num_labels)
 

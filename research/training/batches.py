@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from research.data.batches.batch import Batch
 from research.data.batches.collate import Collator
-from research.data.batches.order import Share
+from research.data.batches.order import MicroBatch
 from research.data.prepare.arrow import hash_rows
 from research.data.prepare.load import Splits
 from research.model.encoder_with_head import EncoderWithHead
@@ -53,7 +53,7 @@ class Batches:
         """Return the untruncated length of each row of a split, in tokens, [num_rows]."""
         return np.asarray(getattr(self.splits, split).data.column("length"), dtype=np.int32)
 
-    def collate(self, share: Share, split: str, model: EncoderWithHead) -> Batch:
+    def collate(self, share: MicroBatch, split: str, model: EncoderWithHead) -> Batch:
         """Return the batch of some rows, on this process's device."""
         self.freed_memory.count_batch()
         # Evaluation reads as much as the model was ever trained on, however short training texts are cut now.

@@ -19,7 +19,7 @@ from transformers import PreTrainedTokenizerBase
 
 from research.data.batches.batch import Batch
 from research.data.batches.collate import Collator
-from research.data.batches.order import Share
+from research.data.batches.order import MicroBatch
 from research.data.prepare.load import Splits
 from research.edits.base import EditProxy, random_numbers_of
 from research.edits.records import EditRequest, Parent, Record
@@ -215,7 +215,7 @@ class TrainingRun:
         """See `api.Run`."""
         return self.batches.lengths_of(split)
 
-    def collate(self, share: Share, split: str = "train") -> Batch:
+    def collate(self, share: MicroBatch, split: str = "train") -> Batch:
         """See `api.Run`."""
         return self.batches.collate(share, split, self.encoder_with_head)
 
@@ -261,7 +261,7 @@ class TrainingRun:
             if not self.applied_edits.is_replaying:
                 self.to_log[name] = number
 
-    def say(self, message: str) -> None:
+    def print(self, message: str) -> None:
         """Tell the user something, once over all processes and without breaking the progress bar."""
         if self.is_main and not self.applied_edits.is_replaying:
             logger.info(message, extra=WITH_LINES)
@@ -284,15 +284,15 @@ class TrainingRun:
         for module in self.frozen:
             module.eval()
 
-    def ask(self, requests: Sequence[EditRequest]) -> None:
+    def request_edits(self, requests: Sequence[EditRequest]) -> None:
         """See `api.Run`."""
-        self.requests.ask(requests)
+        self.requests.request_edits(requests)
 
-    def ask_or_skip(self, requests: Sequence[EditRequest], planned: Sequence[Sequence[EditRequest]]) -> None:
+    def request_edits_or_skip(self, requests: Sequence[EditRequest], planned: Sequence[Sequence[EditRequest]]) -> None:
         """See `api.Run`."""
         reason = conflict_of(self, self.requests.pending, requests, planned)
         if reason is None:
-            self.requests.ask(requests)
+            self.requests.request_edits(requests)
         else:
             self.applied_edits.leave_out(requests, reason, self.clock, self.encoder_with_head)
 

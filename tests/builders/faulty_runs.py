@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from research import Hook
-from research.system.errors import is_for_the_user
+from research.system.errors import is_user_facing
 from research.training.api import Run
 from research.training.run import TrainingRun
 from tests.builders.run_files import lines_of, result_of, without_times
@@ -124,6 +124,6 @@ def refusal_of(train: Train, *arguments: Any, **changed: Any) -> str:
     """Return the one line with which a run ends."""
     with pytest.raises(ValueError) as caught:  # noqa: PT011 (the callers look at the message)
         train(*arguments, **changed)
-    assert is_for_the_user(caught.value), "a traceback would be shown"
+    assert is_user_facing(caught.value), "a traceback would be shown"
     assert "\n" not in str(caught.value)
     return str(caught.value)

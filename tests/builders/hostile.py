@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from research.system.errors import is_for_the_user
+from research.system.errors import is_user_facing
 from research.system.manifest import MANIFEST, write_manifest
 
 Forge = Callable[[object, Path], bytes]
@@ -30,7 +30,7 @@ class Trap:
 
 
 def assert_one_line(error: ValueError) -> None:
-    assert is_for_the_user(error), "a traceback would be shown"
+    assert is_user_facing(error), "a traceback would be shown"
     assert "\n" not in str(error)
 
 

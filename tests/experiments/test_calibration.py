@@ -85,7 +85,7 @@ from research.tasks.single_label import SingleLabel
 @register_task("near_miss")
 class NearMiss(SingleLabel):
     @classmethod
-    def rightness(cls, labels, predicted):
+    def correctness(cls, labels, predicted):
         return np.abs(predicted - labels) <= 1
 """
 

@@ -11,8 +11,8 @@ from heads.masking import (
     masked_mean,
     masked_softmax,
     reversed_token_order,
-    take_place,
-    take_places,
+    take_position,
+    take_positions,
     token_order,
 )
 
@@ -48,12 +48,12 @@ def test_reversed_order_of_a_row_with_its_tokens_first_is_its_own_inverse() -> N
     mask = torch.tensor([[1, 1, 1, 0], [1, 1, 1, 1]])
     turn = reversed_token_order(mask)
     assert turn.tolist() == [[2, 1, 0, 3], [3, 2, 1, 0]]
-    assert torch.equal(take_places(take_places(STATES, turn), turn), STATES)
+    assert torch.equal(take_positions(take_positions(STATES, turn), turn), STATES)
 
 
 def test_take_place_gives_zero_for_padding() -> None:
-    assert take_place(STATES, MASK, torch.tensor([3, 3])).tolist() == [[3.0], [0.0]]
-    assert take_place(STATES, MASK, torch.tensor([0, 0])).tolist() == [[0.0], [0.0]]
+    assert take_position(STATES, MASK, torch.tensor([3, 3])).tolist() == [[3.0], [0.0]]
+    assert take_position(STATES, MASK, torch.tensor([0, 0])).tolist() == [[0.0], [0.0]]
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])

@@ -73,7 +73,7 @@ def test_two_workers_that_want_the_same_features_compute_them_once(place: Place,
     hold = place.folder / "hold"
     hold.mkdir()
     place.environment["HOLD"] = str(hold)
-    plugin = ROOT / "tests" / "plugins" / "hold_encoding.py"
+    plugin = ROOT / "tests" / "plugins" / "hold_feature_computation.py"
     main = place.start("--heads", "linear,mean", "--seeds", "0,1", "--workers", "2", "--plugin", plugin, *FROZEN)
     logs = place.folder / "runs/s/logs"
     wait_until(lambda: any(hold.iterdir()), "encoding")

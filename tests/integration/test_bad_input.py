@@ -18,7 +18,7 @@ import pytest
 from research.runner.experiment import run_experiment
 from research.settings.command_line import Command, parse
 from research.settings.config import RunConfig
-from research.system.errors import is_for_the_user
+from research.system.errors import is_user_facing
 from tests.conftest import ROOT, Launch
 from tests.limits import HANG_LIMIT
 
@@ -48,7 +48,7 @@ def refused(settings: list[str], tmp_path: Path, cache_dir: Path, monkeypatch: p
     def refuse(*arguments: object) -> str:
         with pytest.raises(ValueError) as caught:  # noqa: PT011 (the callers look at the message)
             run_experiment(config_of([*settings, *map(str, arguments)]))
-        assert is_for_the_user(caught.value), "a traceback would be shown"
+        assert is_user_facing(caught.value), "a traceback would be shown"
         message = str(caught.value)
         assert "\n" not in message
         assert not (tmp_path / "run").exists(), "the next try would be refused because of this one"
@@ -230,7 +230,7 @@ def test_error_in_the_first_step_of_own_code_keeps_its_traceback(
     )
     with pytest.raises(ValueError, match=r"unpack \(expected 2, got 1\)") as caught:
         run_experiment(config_of([*settings, f"--plugin={plugin}", "--hook=broken_for_bad_input"]))
-    assert not is_for_the_user(caught.value)
+    assert not is_user_facing(caught.value)
     assert not (tmp_path / "run").exists()
     assert f"{tmp_path / 'run'} is removed" in capsys.readouterr().out
 

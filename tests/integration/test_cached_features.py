@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from heads import HEADS
 from research import Hook, RunConfig, run_experiment
-from research.features import encoding
+from research.features import compute
 from research.model.encoder_with_head import EncoderWithHead
 from research.training.api import Run
 from research.training.run import TrainingRun
@@ -112,7 +112,7 @@ class NeverEncodes(Hook):
 
         assert isinstance(run, TrainingRun)
         if run.batches.features is not None:
-            run.encoder_with_head.encode = refuse  # type: ignore[assignment]
+            run.encoder_with_head.run_encoder = refuse  # type: ignore[assignment]
 
 
 @pytest.mark.usefixtures("features_dir")
@@ -222,7 +222,7 @@ def test_two_processes_train_alike_and_one_of_them_encodes(
     launch: Launch, tiny_encoder: Path, tiny_reviews: Path, tmp_path: Path
 ) -> None:
     script = ROOT / "tests" / "launched" / "cached_by_processes.py"
-    # Rows of its own, so that nothing is in the session's cache.
+    # RowIndices of its own, so that nothing is in the session's cache.
     data = shutil.copytree(tiny_reviews, tmp_path / "data")
     rows = [split.read_text() for split in data.glob("*.csv")]
     for split, text in zip(data.glob("*.csv"), rows, strict=True):
@@ -421,14 +421,14 @@ def test_resumed_run_reports_that_hidden_states_are_rounded_otherwise(
     train(tmp_path / "whole", save_every="4st")
     for entry in entries_in(features_dir):
         shutil.rmtree(entry)
-    plain = EncoderWithHead.encode
+    plain = EncoderWithHead.run_encoder
 
     def rounded(self: EncoderWithHead, *arguments: Any, **named: Any) -> Any:  # as another number of threads may
         states = plain(self, *arguments, **named)
         assert isinstance(states, Tensor)
         return states * (1 + 1e-6)
 
-    monkeypatch.setattr(EncoderWithHead, "encode", rounded)
+    monkeypatch.setattr(EncoderWithHead, "run_encoder", rounded)
     for number in range(2):  # when they are computed, and when they are found
         checkpoint = tmp_path / "whole" / "checkpoints" / "step-00000008"
         capsys.readouterr()
@@ -489,7 +489,7 @@ def test_full_disk_is_reported_and_the_run_goes_on(
     if moment == "before":
         disk.fill(leave=200_000)  # enough for each split, not for all of them
     else:
-        encode = encoding.encode_split
+        encode = compute.compute_hidden_states
 
         def filling(run: TrainingRun, split: str, *arguments: Any) -> Iterator[tuple[Tensor, ...]]:
             for number, states in enumerate(encode(run, split, *arguments)):
@@ -497,7 +497,7 @@ def test_full_disk_is_reported_and_the_run_goes_on(
                     disk.fill(leave=0)
                 yield states
 
-        monkeypatch.setattr(encoding, "encode_split", filling)
+        monkeypatch.setattr(compute, "compute_hidden_states", filling)
     result = train(tmp_path / "run", evaluation_batch_size=5)
     (line,) = [line for line in capsys.readouterr().out.splitlines() if "No space left on device" in line]
     assert str(disk.path / "cache") in line
@@ -517,7 +517,7 @@ def test_one_of_many_encodes_also_where_another_was_killed(
 ) -> None:
     cache, hold = tmp_path / "features", tmp_path / "hold"
     hold.mkdir()
-    plugin = ROOT / "tests" / "plugins" / "hold_encoding.py"
+    plugin = ROOT / "tests" / "plugins" / "hold_feature_computation.py"
     flags = [f"--{name}={','.join(value) if isinstance(value, list) else value}" for name, value in SETTINGS.items()]
     flags = [flag for flag in flags if not flag.startswith(("--head=", "--log_with="))]
     flags += [f"--encoder={tiny_encoder}", f"--data={tiny_reviews}", f"--plugin={plugin}", "--evaluation_batch_size=5"]

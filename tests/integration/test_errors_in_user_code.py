@@ -18,7 +18,7 @@ from research.data.prepare.cleaning import CLEANING
 from research.edits.base import EDITS
 from research.learning.objectives import OBJECTIVES
 from research.learning.schedules import SCHEDULES
-from research.runner.main import carry_out
+from research.runner.main import execute
 from research.settings.command_line import parse
 from research.system.errors import run_script
 from research.training.hook import HOOKS
@@ -197,7 +197,7 @@ def refuse(
         settings = [f"--encoder={tiny_encoder}", f"--data={tiny_reviews}", "--max_length=32", "--batch_size=8"]
         settings += ["--max_steps=2", "--mixed_precision=no", "--num_threads=1", f"--output_dir={tmp_path / 'run'}"]
         capsys.readouterr()
-        status = run_script([*settings, "--log_with=[]", f"--plugin={plugin}", *options], parse, carry_out)
+        status = run_script([*settings, "--log_with=[]", f"--plugin={plugin}", *options], parse, execute)
         return status, capsys.readouterr().err
 
     return run

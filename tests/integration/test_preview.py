@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from research import RunConfig
-from research.runner.dry_run import foresee
+from research.runner.dry_run import plan_and_rehearse
 from tests.conftest import Launch
 
 TIMELINE = [
@@ -57,7 +57,7 @@ def test_preview_is_what_the_run_does(
 ) -> None:
     monkeypatch.setenv("MIDWAY_CACHE", str(cache_dir))
     settings = {**settings, **schedule, "micro_batch_size": micro_batch_size}
-    planned = foresee(RunConfig(**settings))
+    planned = plan_and_rehearse(RunConfig(**settings))
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
     launch(["--recipe", recipe, "--output_dir", tmp_path / "run"], num_processes=num_processes)

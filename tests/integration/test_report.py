@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from tests.browser import look_at, needs_chromium, photograph
+from tests.browser import classify_columns, needs_chromium, photograph
 from tests.conftest import Launch
 
 HOSTILE = '<script>document.body.remove()</script> & <b>bold</b> "quoted"'
@@ -58,7 +58,7 @@ def run(launch: Launch, tiny_encoder: Path, tiny_reviews: Path, tmp_path_factory
 @pytest.mark.parametrize("width", [1200, 500])
 def test_report_renders_without_errors(run: Path, tmp_path: Path, width: int) -> None:
     alone = shutil.copy(run / "report.html", tmp_path / "report.html")
-    seen = look_at(Path(alone), width=width)
+    seen = classify_columns(Path(alone), width=width)
     assert seen.errors == []
     assert seen.outside == [], "the page needs more than itself"
     assert seen.page_width <= seen.window_width, "the page must be scrolled sideways"
@@ -89,7 +89,7 @@ def test_look_at_sees_what_is_broken(tmp_path: Path) -> None:
         "<!DOCTYPE html><html><head></head><body><img alt='broken' src='data:image/svg+xml;base64,AAAA'>"
         "<div style='width: 3000px'>wide</div><script src='missing.js'></script><script>nonsense()</script></body>"
     )
-    seen = look_at(page)
+    seen = classify_columns(page)
     assert seen.images == {"broken": 0}
     assert seen.page_width > seen.window_width
     assert any("nonsense is not defined" in error for error in seen.errors)

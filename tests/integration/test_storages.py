@@ -166,7 +166,7 @@ def test_outage_of_the_database_ends_neither_calls_nor_the_heartbeat(
         study.add(expand(StudySpec(grid={"seed": [0, 1]})))
         claim = study.claim("a worker")
         assert claim is not None
-        with study.beating(claim):
+        with study.heartbeats(claim):
             server.stop()
             again = start_after_outage_of(supervisor)
             states = {entry.state for entry in supervisor.entries().values()}  # waits until the server is back

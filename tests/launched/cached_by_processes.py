@@ -13,8 +13,8 @@ from typing import Any
 from torch import Tensor
 
 from research import Hook
-from research.data.batches.order import Rows
-from research.features import encoding
+from research.data.batches.order import RowIndices
+from research.features import compute
 from research.features.cache import Layers
 from research.training.api import Run
 from research.training.run import TrainingRun
@@ -36,13 +36,13 @@ def main() -> None:
     """Train both ways; write losses, predictions, a hash of the weights, and what this process encoded."""
     arguments = script_parser().parse_args()
     encoded: list[str] = []
-    plain = encoding.encode_split
+    plain = compute.compute_hidden_states
 
-    def counting(run: TrainingRun, split: str, order: Rows, layers: Layers) -> Iterator[tuple[Tensor, ...]]:
+    def counting(run: TrainingRun, split: str, order: RowIndices, layers: Layers) -> Iterator[tuple[Tensor, ...]]:
         encoded.append(split)
         return plain(run, split, order, layers)
 
-    encoding.encode_split = counting
+    compute.compute_hidden_states = counting
     found: list[dict[str, Any]] = []
     for cache_features in (False, True):
         losses = Losses()

@@ -39,7 +39,7 @@ from research.data.batches.collate import Collator
 from research.data.batches.tokens import tokenize_splits
 from research.data.prepare.load import load_splits
 from research.settings.config import DataSettings
-from research.system.errors import complain, is_for_the_user
+from research.system.errors import is_user_facing, print_error
 from tests.builders.good_files import FILE_TYPES, FileType, Sheet, good_sheet, write_arrow_stream
 from tests.builders.mutated_arrow import ARROW_MUTATIONS, as_table
 from tests.builders.mutated_contents import BYTE_MUTATIONS, LINE_MUTATIONS, PLACE_MUTATIONS
@@ -403,13 +403,13 @@ def fuzz(
         action = train if trains else read
         changes = place / "changes"
 
-        def carry_out(place: Path = place, action: Callable[..., None] = action, number: int = number) -> int:
+        def execute(place: Path = place, action: Callable[..., None] = action, number: int = number) -> int:
             mutant = make_mutant(place / "data", np.random.default_rng((seed, number)))
             (place / "changes").write_text(", ".join([*mutant.changes, str(mutant.settings)]), encoding="utf-8")
             with modes_count():
                 return _report_refusal(lambda: action(mutant, encoder, place / "cache"))
 
-        status = in_child(carry_out, place / "out", place / "error")
+        status = in_child(execute, place / "out", place / "error")
         out, error = (Path(place / name).read_text(errors="backslashreplace") for name in ("out", "error"))
         made = changes.read_text(encoding="utf-8") if changes.exists() else "not made"
         kind = judge(status, out, error, trained=trains)
@@ -424,13 +424,13 @@ def _report_refusal(action: Callable[[], None]) -> int:
     try:
         action()
     except ValueError as error:
-        if not is_for_the_user(error):
+        if not is_user_facing(error):
             raise
-        return complain(error, exit_code=1)
+        return print_error(error, exit_code=1)
     return 0
 
 
-def in_child(carry_out: Callable[[], int], out: Path, error: Path) -> int:
+def in_child(execute: Callable[[], int], out: Path, error: Path) -> int:
     """Call a function in a forked child, with limits to time and memory, and return its status.
 
     Args:
@@ -453,7 +453,7 @@ def in_child(carry_out: Callable[[], int], out: Path, error: Path) -> int:
             signal.alarm(SECONDS)
             size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
             resource.setrlimit(resource.RLIMIT_AS, (size + MEMORY, size + MEMORY))
-            status = carry_out()
+            status = execute()
         except SystemExit as end:
             status = end.code if isinstance(end.code, int) else 1
         except BaseException:

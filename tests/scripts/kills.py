@@ -47,14 +47,14 @@ class Kill:
     """Of a whole run."""
     victims: str
     """`all` of its processes, or the number of one."""
-    began_with: tuple[str, ...]
+    describe_start: tuple[str, ...]
     """Where it went on after each kill."""
     differences: tuple[str, ...]
     """What is not as the whole run left it."""
 
     def __str__(self) -> str:
         killed = " and ".join(f"{moment}/{self.num_events}" for moment in self.moments)
-        went_on = ", ".join(self.began_with)
+        went_on = ", ".join(self.describe_start)
         return f"{killed:>21}  killed: {self.victims:4} went on from: {went_on:45} {self.differences or 'same bits'}"
 
 
@@ -85,7 +85,7 @@ def kill_and_compare(
     for number in range(num_kills):
         run = folder / f"killed-{number}"
         moments: list[int] = []
-        began_with = []
+        describe_start = []
         victims = "all" if num_processes < 2 or number % 2 else str(generator.integers(num_processes))
         for _ in range(2 if number % 3 == 2 else 1):
             if moments:  # what is left to do is shorter
@@ -94,13 +94,13 @@ def kill_and_compare(
                 moment = int(generator.integers(number * num_events, (number + 1) * num_events) // num_kills)
             started = _start(run, settings, environment, num_processes, *(["--resume", "auto"] if moments else []))
             _kill_after(started, run, moment, victims, generator.uniform(0, 0.03))
-            began_with += [_begun_with(started.printed())] if moments else []
+            describe_start += [_begun_with(started.printed())] if moments else []
             moments.append(moment)
         started = _start(run, settings, environment, num_processes, "--resume", "auto")
         assert started.end() == 0, started.printed()
-        began_with.append(_begun_with(started.printed()))
+        describe_start.append(_begun_with(started.printed()))
         found = tuple(differences(whole, run))
-        yield Kill(tuple(moments), num_events, victims, tuple(began_with), found)
+        yield Kill(tuple(moments), num_events, victims, tuple(describe_start), found)
 
 
 def _start(

@@ -11,23 +11,23 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-Rows = NDArray[np.int64]
+RowIndices = NDArray[np.int64]
 
 NUM_BATCHES_PER_POOL = 50
 """Batches whose examples are sorted by length together: wider pools pad less and shuffle less."""
 
 
 @dataclass(frozen=True)
-class Share:
+class MicroBatch:
     """What one process runs forward and backward at once."""
 
-    rows: Rows
+    rows: RowIndices
     """Row numbers in the training split, [micro_batch]."""
     weights: NDArray[np.float32]
     """1 for an example, 0 for a row that is only there so that every process runs equally many, [micro_batch]."""
 
 
-def global_batches(lengths: NDArray[np.int32], batch_size: int, seed: int, epoch: int) -> list[Rows]:
+def global_batches(lengths: NDArray[np.int32], batch_size: int, seed: int, epoch: int) -> list[RowIndices]:
     """Return an epoch's global batches, each of examples of similar length.
 
     Examples are shuffled, sorted by length within pools of `NUM_BATCHES_PER_POOL` batches, cut into batches, and the
@@ -50,7 +50,7 @@ def global_batches(lengths: NDArray[np.int32], batch_size: int, seed: int, epoch
     return [*batches, order[num_full:]] if num_full < len(order) else batches
 
 
-def shares(batch: Rows, process: int, num_processes: int, micro_batch_size: int) -> list[Share]:
+def split_batch(batch: RowIndices, process: int, num_processes: int, micro_batch_size: int) -> list[MicroBatch]:
     """Return one process's micro-batches of a global batch; every process gets equally many, of equal size.
 
     Args:
@@ -66,14 +66,16 @@ def shares(batch: Rows, process: int, num_processes: int, micro_batch_size: int)
     if len(rows) < per_process:
         rows, weights = np.append(rows, batch[0]), np.append(weights, np.float32(0))
     return [
-        Share(part, weight)
+        MicroBatch(part, weight)
         for part, weight in zip(
             np.array_split(rows, num_micro_batches), np.array_split(weights, num_micro_batches), strict=True
         )
     ]
 
 
-def evaluation_shares(lengths: NDArray[np.int32], process: int, num_processes: int, batch_size: int) -> list[Share]:
+def evaluation_batches(
+    lengths: NDArray[np.int32], process: int, num_processes: int, batch_size: int
+) -> list[MicroBatch]:
     """Return one process's batches of a whole split, sorted by length; every row is in exactly one share of weight 1.
 
     Args:
@@ -87,5 +89,5 @@ def evaluation_shares(lengths: NDArray[np.int32], process: int, num_processes: i
     return [
         share
         for start in range(0, len(order), size)
-        for share in shares(order[start : start + size], process, num_processes, batch_size)
+        for share in split_batch(order[start : start + size], process, num_processes, batch_size)
     ]

@@ -24,7 +24,7 @@ from research.data.prepare.arrow import RowWriter, read_dataset
 from research.data.prepare.load import Splits, open_dataset
 from research.data.sources.split_names import SPLIT_NAMES
 from research.system.messages import logger
-from research.system.waiting import Announced
+from research.system.waiting import WaitingMessage
 
 TOKENS_FORMAT = 1
 """Raise it by one whenever the same rows and tokenizer give other columns, ids or lengths than before. Tokens that were
@@ -52,7 +52,7 @@ def tokenize_splits(splits: Splits, tokenizer: PreTrainedTokenizerBase, *, allow
     rows = [data._fingerprint for _, data in splits.items()]
     key = cache.fingerprint(TOKENS_FORMAT, rows, fingerprint_tokenizer(tokenizer))
     num_rows = sum(len(data) for _, data in splits.items())
-    with Announced(f"Tokenizing {num_rows:,} rows"):
+    with WaitingMessage(f"Tokenizing {num_rows:,} rows"):
         entry, facts = cache.fetch(directory, "tokens", key, lambda target: _tokenize(splits, tokenizer, target))
     for name, num_unknown in facts["num_unknown"].items():
         _report_unknown(num_unknown, len(getattr(splits, name)), name, allowed=allow_unknown)
@@ -89,7 +89,7 @@ def _tokenize(splits: Splits, tokenizer: PreTrainedTokenizerBase, target: Path) 
         )
         scratch = target.with_name(f"scratch-{name}")
         with RowWriter(target / f"{name}.arrow", schema) as writer:
-            for rows, ids in _encode(data, tokenizer, ["text", "text_pair"] if pair else ["text"], scratch):
+            for rows, ids in _tokenize_batches(data, tokenizer, ["text", "text_pair"] if pair else ["text"], scratch):
                 lengths = num_special + sum(np.diff(column.offsets.to_numpy()) for column in ids)
                 columns = [rows.column("id"), *ids, pa.array(lengths, pa.int32()), rows.column("label")]
                 writer.append_batch(pa.record_batch(columns, schema=schema))
@@ -112,7 +112,7 @@ def _report_unknown(num_unknown: int, num_rows: int, split: str, *, allowed: boo
     logger.warning(f"{message}.")
 
 
-def _encode(
+def _tokenize_batches(
     data: Dataset, tokenizer: PreTrainedTokenizerBase, columns: list[str], scratch: Path
 ) -> Iterator[tuple[pa.RecordBatch, list[pa.ListArray]]]:
     """Yield batches of rows and, for each text column, their ids."""

@@ -30,7 +30,7 @@ class Content(Enum):
     """Single words, or nothing."""
 
 
-def look_at(table: Table, columns: Sequence[str]) -> dict[str, Content]:
+def classify_columns(table: Table, columns: Sequence[str]) -> dict[str, Content]:
     """Return what each column holds, from the first rows of the table.
 
     Args:

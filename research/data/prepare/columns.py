@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from heads.registry import describe_unknown
-from research.data.prepare.column_contents import Content, look_at
+from research.data.prepare.column_contents import Content, classify_columns
 from research.data.sources.column_names import LABEL_NAMES, PAIR_NAMES, TEXT_NAMES
 from research.data.sources.tables import Table
 from research.settings.config import DataSettings
@@ -65,7 +65,7 @@ def choose_columns(table: Table, settings: DataSettings) -> tuple[Columns, list[
     warnings: list[str] = []
     if text is None:
         candidates = [column for column in table.string_columns() if column not in (*label, text_pair)]
-        contents = {} if table.fixed_columns else look_at(table, candidates)
+        contents = {} if table.fixed_columns else classify_columns(table, candidates)
         text, guessed_pair = _guess_text(candidates, contents, table, alone=text_pair is not None)
         text_pair = text_pair or guessed_pair
         notes.append(f"text_column: '{text}'")

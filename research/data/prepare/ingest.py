@@ -39,7 +39,7 @@ class _BadTextError(ValueError):
 
 
 @dataclass(frozen=True)
-class Rows:
+class IngestedRows:
     """The usable rows of one split, on disk in the order of its files."""
 
     path: Path
@@ -81,7 +81,7 @@ def ingest(
     keep_unlabelled: bool,
     bad: BadRows,
     path: Path,
-) -> Rows:
+) -> IngestedRows:
     """Read the tables of a split into `path`.
 
     Args:
@@ -130,7 +130,7 @@ def ingest(
                 pair = texts[1] if columns.text_pair else None
                 writer.append((texts[0], pair, label, first_id + row - 1, number, row, line), len(content))
             first_id += last_row
-    return Rows(path, tables, first_table, first_ids, num_read, forms, np.frombuffer(hashes, dtype=np.uint64))
+    return IngestedRows(path, tables, first_table, first_ids, num_read, forms, np.frombuffer(hashes, dtype=np.uint64))
 
 
 def _read_rows(table: Table, columns: list[str], report: Report) -> Iterator[tuple[int, int, Sequence[Any]]]:

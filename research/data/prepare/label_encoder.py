@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from research.data.prepare.ingest import Rows
+from research.data.prepare.ingest import IngestedRows
 from research.data.prepare.label_tally import LabelTally
 from research.data.prepare.labels import MISSING
 from research.data.prepare.splits import Strata
@@ -53,14 +53,14 @@ class LabelEncoder(ABC):
         """Return what the labels are."""
 
     @abstractmethod
-    def keep_unseen(self, rows: Iterable[Rows]) -> None:
+    def admit_unseen_labels(self, rows: Iterable[IngestedRows]) -> None:
         """Number the labels that only validation or test rows have, so that these rows are kept.
 
         Raises:
             ValueError: if rows may have several labels, of which some have no output.
         """
 
-    def encode_rows(self, rows: Rows, bad: BadRows, unseen: BadRows) -> tuple[NDArray[np.bool_], Strata]:
+    def encode_rows(self, rows: IngestedRows, bad: BadRows, unseen: BadRows) -> tuple[NDArray[np.bool_], Strata]:
         """Return which rows are usable, and each row's stratum.
 
         The stratum is the label, the quantile of the score or, of several labels, the one that is rarest in train.
@@ -120,5 +120,5 @@ class LabelEncoder(ABC):
         """Return what counts the encoded labels."""
 
     @abstractmethod
-    def may_be_labels(self, marks: Set[str], train: Rows) -> bool:
+    def may_be_labels(self, marks: Set[str], train: IngestedRows) -> bool:
         """Return whether a mark of a missing label is one of the training labels, or lies among their scores."""

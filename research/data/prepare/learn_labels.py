@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from research.data.prepare.columns import Columns
-from research.data.prepare.ingest import Rows
+from research.data.prepare.ingest import IngestedRows
 from research.data.prepare.label_encoder import LabelEncoder
 from research.data.prepare.label_lists import IndicatorReader, LabelReader, NameReader
 from research.data.prepare.labels import LabelCodes, count_values
@@ -23,7 +23,7 @@ from research.tasks.guess import guess_from_indicators, guess_task
 _MOST_SCORES_COUNTED = 10_000
 
 
-def learn_labels(train: Rows, columns: Columns, kind: type[Task] | None) -> LabelEncoder:
+def learn_labels(train: IngestedRows, columns: Columns, kind: type[Task] | None) -> LabelEncoder:
     """Return what encodes the labels of all rows.
 
     Args:
@@ -57,7 +57,7 @@ def learn_labels(train: Rows, columns: Columns, kind: type[Task] | None) -> Labe
     return _encode_names(kind, column, reader, counts, notes)
 
 
-def _learn_indicators(train: Rows, columns: Columns, kind: type[Task] | None) -> LabelEncoder:
+def _learn_indicators(train: IngestedRows, columns: Columns, kind: type[Task] | None) -> LabelEncoder:
     """Learn from lists that hold a 0 or 1 for each label, or from a column of them for each label."""
     num_labels = train.forms.indicator_length
     assert num_labels is not None
@@ -96,7 +96,7 @@ def _encode_names(
     return encoder(kind, column, reader, counts, notes)
 
 
-def _declared_names(train: Rows, column: str) -> Sequence[str] | None:
+def _declared_names(train: IngestedRows, column: str) -> Sequence[str] | None:
     """Return the label names that the training files declare, None if they declare none.
 
     Raises:
@@ -116,7 +116,7 @@ def _declared_names(train: Rows, column: str) -> Sequence[str] | None:
     return declared
 
 
-def _count_labels(train: Rows) -> Counter[str]:
+def _count_labels(train: IngestedRows) -> Counter[str]:
     """Return the training rows per label as the file writes it; of scores, of which many differ, not all."""
     counts: Counter[str] = Counter()
     for batch in train.batches():
@@ -126,7 +126,7 @@ def _count_labels(train: Rows) -> Counter[str]:
     return counts
 
 
-def _count_codes(train: Rows, reader: LabelReader) -> Integers:
+def _count_codes(train: IngestedRows, reader: LabelReader) -> Integers:
     """Return the training rows per label."""
     counts = np.zeros(len(reader.names), dtype=np.int64)
     for batch in train.batches():

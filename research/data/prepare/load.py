@@ -12,7 +12,7 @@ from datasets import Dataset
 from heads.registry import UnknownNameError, describe_unknown
 from research.data.prepare import cache, cleaning
 from research.data.prepare.prepare import ROWS_FORMAT, prepare
-from research.data.sources.bad_rows import LeftOut
+from research.data.sources.bad_rows import SkippedRows
 from research.data.sources.encodings import check_encoding
 from research.data.sources.find import find_source
 from research.data.sources.reading import describe, printable_errors, reading
@@ -23,7 +23,7 @@ from research.settings.declarations import Stage, check_bounds, declarations
 from research.system.messages import WARNING, logger
 from research.system.plain_text import for_message
 from research.system.user_code import hash_user_code
-from research.system.waiting import Announced
+from research.system.waiting import WaitingMessage
 from research.tasks.base import TASKS, Task
 
 
@@ -43,7 +43,7 @@ class Splits:
     """Rows to report on."""
     task: Task
     """What is to be predicted."""
-    left_out: tuple[LeftOut, ...] = ()
+    left_out: tuple[SkippedRows, ...] = ()
     """Rows that could not be used and were skipped, by split and reason."""
     num_unseen: Mapping[str, int] = field(default_factory=dict)
     """Rows of each split whose label no training row has, and which count as wrong."""
@@ -89,7 +89,7 @@ def _load(settings: DataSettings, cache_dir: Path | None) -> Splits:
     clean = cleaning.compose(settings.cleaning)
     if settings.encoding is not None:
         check_encoding(settings.encoding)
-    with reading(settings.data), Announced(f"Looking at {settings.data}"):
+    with reading(settings.data), WaitingMessage(f"Looking at {settings.data}"):
         source = find_source(settings.data, TextFormat(settings.encoding, settings.quoting, tuple(settings.columns)))
     for line in source.notes:
         _report(line)
@@ -105,7 +105,7 @@ def _load(settings: DataSettings, cache_dir: Path | None) -> Splits:
             if declared.decides(Stage.ROWS)
         },
     )
-    with Announced(f"Reading the rows of {source.name}"):
+    with WaitingMessage(f"Reading the rows of {source.name}"):
         entry, facts = cache.fetch(directory, "rows", key, lambda target: prepare(source, settings, clean, target))
     for line in facts["log"]:
         _report(line)
@@ -118,7 +118,7 @@ def _load(settings: DataSettings, cache_dir: Path | None) -> Splits:
         tuple(facts["unseen_labels"]),
     )
     train, validation, test = (open_dataset(entry / f"{name}.arrow", f"{key}-{name}") for name in SPLIT_NAMES)
-    left_out = tuple(LeftOut(*item) for item in facts["left_out"])
+    left_out = tuple(SkippedRows(*item) for item in facts["left_out"])
     files = {split: [(name, first) for name, first in found] for split, found in facts["files"].items()}
     unlabelled = tuple(facts["unlabelled"])
     return Splits(train, validation, test, task, left_out, facts["num_unseen"], files, directory, unlabelled)

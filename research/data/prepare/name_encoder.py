@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from research.data.prepare.ingest import Rows
+from research.data.prepare.ingest import IngestedRows
 from research.data.prepare.label_encoder import NUM_NAMES_SHOWN, LabelEncoder
 from research.data.prepare.label_lists import LabelReader, NameReader, RowLabels
 from research.data.prepare.label_tally import NameTally
@@ -46,7 +46,7 @@ class NameEncoder(LabelEncoder):
         shown = ", ".join(names[:NUM_NAMES_SHOWN]) + (", ..." if len(names) > NUM_NAMES_SHOWN else "")
         return f"{len(names)} labels: {shown}"
 
-    def keep_unseen(self, rows: Iterable[Rows]) -> None:
+    def admit_unseen_labels(self, rows: Iterable[IngestedRows]) -> None:
         self._keeps_unseen = True
         if not isinstance(self._reader, NameReader):
             return
@@ -122,7 +122,7 @@ class NameEncoder(LabelEncoder):
         """Return how many of the rows that `encode_labels` returned have a label that no training row has."""
         return 0
 
-    def may_be_labels(self, marks: Set[str], train: Rows) -> bool:
+    def may_be_labels(self, marks: Set[str], train: IngestedRows) -> bool:
         reader = self._reader
         return isinstance(reader, NameReader) and bool((reader.codes.encode(pa.array(sorted(marks))) >= 0).any())
 

@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 from research.data.prepare.arrow import RowWriter
 from research.data.prepare.cleaning import CleaningStep
 from research.data.prepare.columns import Columns, check_present, choose_columns
-from research.data.prepare.ingest import Rows, ingest
+from research.data.prepare.ingest import IngestedRows, ingest
 from research.data.prepare.label_encoder import LabelEncoder
 from research.data.prepare.label_tally import LabelTally
 from research.data.prepare.learn_labels import learn_labels
 from research.data.prepare.splits import Hashes, Strata, carve, sample
 from research.data.prepare.unlabelled import MAY_BE_UNLABELLED, lacks_label_columns, why_unlabelled
-from research.data.sources.bad_rows import BadRows, LeftOut
+from research.data.sources.bad_rows import BadRows, SkippedRows
 from research.data.sources.base import Source
 from research.data.sources.find import describe_unused_format
 from research.data.sources.reading import reading
@@ -63,7 +63,7 @@ def prepare(source: Source, settings: DataSettings, clean: CleaningStep, target:
         raise
     unlabelled = _find_unlabelled(rows, encoder)
     if policy == "count_as_wrong":
-        encoder.keep_unseen(part for name, part in rows.items() if name not in ("train", *unlabelled))
+        encoder.admit_unseen_labels(part for name, part in rows.items() if name not in ("train", *unlabelled))
     encoded = {
         name: _take_all(part) if name in unlabelled else encoder.encode_rows(part, bad, unseen)
         for name, part in rows.items()
@@ -106,7 +106,7 @@ def prepare(source: Source, settings: DataSettings, clean: CleaningStep, target:
 
 def _read(
     source: Source, settings: DataSettings, clean: CleaningStep, bad: BadRows, scratch: Path
-) -> tuple[Columns, dict[str, Rows], list[str]]:
+) -> tuple[Columns, dict[str, IngestedRows], list[str]]:
     """Return the columns, the rows of each split that the source has, and what was guessed."""
     with reading(source.name):
         tables = source.open(scratch)
@@ -114,7 +114,7 @@ def _read(
     with reading(first.name):
         columns, guesses = choose_columns(first, settings)
     guesses += describe_unused_format(source, TextFormat(settings.encoding, settings.quoting, tuple(settings.columns)))
-    rows: dict[str, Rows] = {}
+    rows: dict[str, IngestedRows] = {}
     num_tables = 0
     for name in SPLIT_NAMES:
         if name in tables:
@@ -142,19 +142,19 @@ def _read(
     return columns, rows, guesses
 
 
-def _find_unlabelled(rows: dict[str, Rows], encoder: LabelEncoder) -> dict[str, str]:
+def _find_unlabelled(rows: dict[str, IngestedRows], encoder: LabelEncoder) -> dict[str, str]:
     """Return the splits without labels, each with what shows it."""
     part = rows.get(MAY_BE_UNLABELLED)
     reason = None if part is None else why_unlabelled(part, rows["train"], encoder)
     return {} if reason is None else {MAY_BE_UNLABELLED: reason}
 
 
-def _take_all(rows: Rows) -> tuple[NDArray[np.bool_], Strata]:
+def _take_all(rows: IngestedRows) -> tuple[NDArray[np.bool_], Strata]:
     """Return that all rows are usable, in one stratum."""
     return np.ones(len(rows), dtype=np.bool_), np.zeros(len(rows), dtype=np.int32)
 
 
-def _locate_ids(rows: dict[str, Rows]) -> dict[str, list[tuple[str, int]]]:
+def _locate_ids(rows: dict[str, IngestedRows]) -> dict[str, list[tuple[str, int]]]:
     """Return each file of each split with the id of its first row; carved splits have the files of train."""
     files = {}
     for split in SPLIT_NAMES:
@@ -164,7 +164,7 @@ def _locate_ids(rows: dict[str, Rows]) -> dict[str, list[tuple[str, int]]]:
     return files
 
 
-def _left_out(rows: dict[str, Rows], collected: Sequence[BadRows]) -> list[LeftOut]:
+def _left_out(rows: dict[str, IngestedRows], collected: Sequence[BadRows]) -> list[SkippedRows]:
     """Return how many rows of each split were left out, and why."""
     counts: Counter[tuple[str, str]] = Counter()
     for split, part in rows.items():
@@ -172,7 +172,7 @@ def _left_out(rows: dict[str, Rows], collected: Sequence[BadRows]) -> list[LeftO
             for bad in collected:
                 for reason, count in bad.reasons.get(number, {}).items():
                     counts[split, reason] += count
-    return [LeftOut(split, reason, count) for (split, reason), count in counts.items()]
+    return [SkippedRows(split, reason, count) for (split, reason), count in counts.items()]
 
 
 def _check_not_empty(source: Source, num_rows: int, split: str) -> None:
@@ -181,7 +181,7 @@ def _check_not_empty(source: Source, num_rows: int, split: str) -> None:
 
 
 def _assign(
-    rows: dict[str, Rows], encoded: dict[str, tuple[NDArray[np.bool_], Strata]], settings: DataSettings
+    rows: dict[str, IngestedRows], encoded: dict[str, tuple[NDArray[np.bool_], Strata]], settings: DataSettings
 ) -> tuple[dict[str, NDArray[np.int8]], list[str]]:
     """Decide for every row of every given split which split it ends in, or that it is left out."""
     assigned = {}
@@ -205,7 +205,7 @@ def _assign(
     return assigned, notes
 
 
-def _usable_hashes(part: Rows, usable: NDArray[np.bool_]) -> Hashes:
+def _usable_hashes(part: IngestedRows, usable: NDArray[np.bool_]) -> Hashes:
     return part.hashes if usable.all() else part.hashes[usable]
 
 
@@ -240,7 +240,7 @@ def _limit(assigned: dict[str, NDArray[np.int8]], strata: dict[str, Strata], set
 
 
 def _write(
-    rows: dict[str, Rows],
+    rows: dict[str, IngestedRows],
     assigned: dict[str, NDArray[np.int8]],
     encoder: LabelEncoder,
     unlabelled: Sequence[str],

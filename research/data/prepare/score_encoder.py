@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from research.data.prepare.ingest import Rows
+from research.data.prepare.ingest import IngestedRows
 from research.data.prepare.label_encoder import LabelEncoder
 from research.data.prepare.label_lists import list_lengths
 from research.data.prepare.label_tally import ScoreTally
@@ -35,7 +35,7 @@ class ScoreEncoder(LabelEncoder):
     def _describe_labels(self) -> str:
         return f"scores '{self.column}'"
 
-    def keep_unseen(self, rows: Iterable[Rows]) -> None:
+    def admit_unseen_labels(self, rows: Iterable[IngestedRows]) -> None:
         """Do nothing: any score can be predicted."""
 
     def _read(self, labels: pa.ListArray) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
@@ -62,7 +62,7 @@ class ScoreEncoder(LabelEncoder):
     def tally(self) -> ScoreTally:
         return ScoreTally()
 
-    def may_be_labels(self, marks: Set[str], train: Rows) -> bool:
+    def may_be_labels(self, marks: Set[str], train: IngestedRows) -> bool:
         if not any(mark.startswith(MINUS_ONE) for mark in marks):
             return False
         scores = np.concatenate([parse_scores(batch.column("label").flatten()) for batch in train.batches()])

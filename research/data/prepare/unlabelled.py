@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 
 from research.data.prepare.columns import Columns
-from research.data.prepare.ingest import Rows
+from research.data.prepare.ingest import IngestedRows
 from research.data.prepare.label_encoder import LabelEncoder
 from research.data.prepare.label_lists import list_lengths
 from research.data.prepare.labels import NO_LABEL_WORDS, distinct
@@ -51,7 +51,7 @@ def _resembles_label(column: str, columns: Columns) -> bool:
     return name in LABEL_NAMES or bool(difflib.get_close_matches(name, [each.lower() for each in columns.label]))
 
 
-def why_unlabelled(rows: Rows, train: Rows, encoder: LabelEncoder) -> str | None:
+def why_unlabelled(rows: IngestedRows, train: IngestedRows, encoder: LabelEncoder) -> str | None:
     """Return in what way the rows of a split have no labels; None if one of them has a label.
 
     Args:

@@ -21,7 +21,7 @@ OTHER_ENCODING = f"{INVALID_UTF8}; if the file has another encoding, name it (--
 
 
 @dataclass(frozen=True)
-class LeftOut:
+class SkippedRows:
     """Rows of a split that were left out for one reason."""
 
     split: str

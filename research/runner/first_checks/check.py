@@ -5,7 +5,7 @@ from __future__ import annotations
 from research.data.sources.encodings import check_encoding
 from research.records.tracker_names import check_tracker_names, read_tracker_names
 from research.runner.first_checks.choices import check_choices
-from research.runner.first_checks.places import check_places
+from research.runner.first_checks.paths import check_paths
 from research.runner.first_checks.timeline import check_timeline
 from research.settings.config import RunConfig
 from research.settings.declarations import PERIOD, TIME
@@ -33,7 +33,7 @@ def check_first(config: RunConfig) -> None:
         check_metric_name(config.best_metric, config.task)
     if trackers := read_tracker_names():
         check_tracker_names(config.log_with, trackers)
-    check_places(config)
+    check_paths(config)
 
 
 def check_times(config: RunConfig) -> None:

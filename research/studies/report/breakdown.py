@@ -104,11 +104,11 @@ def _by_quantile(rows: StudyRows, title: str, values: Array) -> Breakdown:
     bins = bin_scores(values.astype(np.float64), NUM_BINS)
     members = [bins == each for each in np.unique(bins)]  # equal values share a bin: some may be empty
     groups = [(_span(values[each]), int(each.sum())) for each in members]
-    means = _mean_rightness(rows, members)
-    return Breakdown(title, rows.task.rightness_title, groups, means, rows.task.rightness_is_distance, len(groups))
+    means = _mean_correctness(rows, members)
+    return Breakdown(title, rows.task.correctness_title, groups, means, rows.task.correctness_is_distance, len(groups))
 
 
-def _mean_rightness(rows: StudyRows, members: Sequence[Array]) -> dict[str, list[float]]:
+def _mean_correctness(rows: StudyRows, members: Sequence[Array]) -> dict[str, list[float]]:
     """Return for each arm how right it is in each group, mean over seeds; NaN for a group without rows."""
     return {
         arm: [

@@ -19,7 +19,7 @@ class ArmOnRow:
 
     arm: str
     """Which one."""
-    rightness: float
+    correctness: float
     """Share of its models that are right, from 0 to 1; of distances, 0 for the worst arm and 1 for the best."""
     words: str
     """The same for a reader."""
@@ -63,9 +63,9 @@ def find_disagreements(rows: StudyRows, texts: StudyTexts) -> tuple[list[Disagre
         cells = []
         for index, arm in enumerate(arms):
             mean = float(means[index, row])
-            rightness = (means[:, row].max() - mean) / gaps[row] if rows.task.rightness_is_distance else mean
-            cells.append(ArmOnRow(arm, float(rightness), rows.task.describe_rightness(mean, len(by_arm[arm]))))
-        cells.sort(key=lambda cell: -cell.rightness)
+            correctness = (means[:, row].max() - mean) / gaps[row] if rows.task.correctness_is_distance else mean
+            cells.append(ArmOnRow(arm, float(correctness), rows.task.describe_correctness(mean, len(by_arm[arm]))))
+        cells.sort(key=lambda cell: -cell.correctness)
         label = rows.task.describe_label(rows.predictions.labels[row])
         place = texts.place(rows, row)
         found.append(Disagreement(place, label, cells, text))

@@ -38,7 +38,7 @@ def compare_models_of_arms(rows: StudyRows, baseline: str) -> list[ModelsCompare
             continue
         if not seeds:
             found.append(ModelsCompared(arm, (), None, {}))
-        elif rows.task.rightness_is_distance:
+        elif rows.task.correctness_is_distance:
             pairs = ([each[seed] for seed in seeds] for each in (of_arm, scores[baseline]))
             found.append(ModelsCompared(arm, seeds, bootstrap_examples(*pairs), {}))
         else:

@@ -41,8 +41,8 @@ class StudyRows:
 
     @property
     def scores(self) -> dict[str, dict[int, Array]]:
-        """Return by arm and seed how right each row is (see `Task.rightness`), each [num_rows]."""
-        scores = self.task.rightness(self.predictions.labels, self.predictions.predicted)
+        """Return by arm and seed how right each row is (see `Task.correctness`), each [num_rows]."""
+        scores = self.task.correctness(self.predictions.labels, self.predictions.predicted)
         return {arm: {seed: scores[index] for seed, index in seeds.items()} for arm, seeds in self.places.items()}
 
 

@@ -36,9 +36,9 @@ class AlignedPredictions:
         Raises:
             ValueError: for a kind whose rows are never simply right, such as numbers.
         """
-        if task.rightness_is_distance:
+        if task.correctness_is_distance:
             raise ValueError(f"Expected rows that are right or wrong; those of {task.problem_type} have a distance.")
-        return task.rightness(self.labels, self.predicted)
+        return task.correctness(self.labels, self.predicted)
 
 
 def read_predictions(paths: Sequence[Path]) -> AlignedPredictions:

@@ -32,7 +32,7 @@ from research.studies.storage.database import (
     reporting,
     without_password,
 )
-from research.studies.storage.patience import Answer, Heartbeat, Patience
+from research.studies.storage.retry import Heartbeat, RetryPolicy, Returned
 from research.studies.storage.trials import DONE, OPEN, Entry, read_entry, waiting_trials
 from research.system.processes import is_alive
 
@@ -72,7 +72,7 @@ class Study:
 
     def __init__(self, name: str, address: str, *, must_exist: bool = False, higher_is_better: bool = True) -> None:
         self.name, self.address = name, address
-        self.patience = Patience(f"The study's storage {without_password(address)}")
+        self.patience = RetryPolicy(f"The study's storage {without_password(address)}")
         file = Path(address.removeprefix("sqlite:///"))
         if must_exist and address.startswith("sqlite:///") and not file.exists():  # SQLite would make an empty one
             raise ValueError(
@@ -231,7 +231,7 @@ class Study:
             return False
 
     @contextmanager
-    def beating(self, claim: Claim) -> Iterator[None]:
+    def heartbeats(self, claim: Claim) -> Iterator[None]:
         """Let the storage know that this worker lives, as long as it works on a trial."""
         heartbeat = Heartbeat(lambda: self._storage.record_heartbeat(claim.key), HEARTBEAT_SECONDS)
         heartbeat.start()
@@ -304,7 +304,7 @@ class Study:
             self._call(lambda: self._storage.set_trial_state_values(key, TrialState.FAIL))
             self._try_again(self._call(lambda: self._storage.get_trial(key)))
 
-    def bury_dead_workers(self) -> None:
+    def requeue_dead_trials(self) -> None:
         """Let trials whose worker died wait again: at once those of this machine, others when they were long silent.
 
         After an outage of the storage nobody could be heard: workers elsewhere get the time to report again.
@@ -338,7 +338,7 @@ class Study:
         )
         self._call(lambda: self._study.add_trial(again))
 
-    def _call(self, function: Callable[[], Answer]) -> Answer:
+    def _call(self, function: Callable[[], Returned]) -> Returned:
         """Return a storage's answer; a database that is out of reach is waited for.
 
         Raises:

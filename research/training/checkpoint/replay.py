@@ -37,7 +37,7 @@ def replay(run: TrainingRun, records: Sequence[Record], trainable: Collection[st
             run.applied_edits.journal.append(record)
     if trainable is not None and (changed := _restore_trainable(run.encoder_with_head, trainable)):
         listed = ", ".join(changed[:5]) + (f" and {len(changed) - 5} more" if len(changed) > 5 else "")
-        run.say(
+        run.print(
             f"Built again, the model would train other parameters than the checkpoint's. Restored as saved: {listed}."
         )
     fit_wrappers(run, [record.request for record in records])

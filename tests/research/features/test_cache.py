@@ -13,11 +13,11 @@ import pytest
 import torch
 
 from research.features.cache import Layers, find_features, find_or_build
-from research.features.store import DamageError, FeatureStore, Layer, Places, write_features
+from research.features.store import DamageError, FeatureStore, Layer, RowLayout, write_features
 from tests.limits import HANG_LIMIT
 from tests.messages import collected
 
-PLACES = Places.of(np.array([2, 1], dtype=np.int32), 8)
+PLACES = RowLayout.of(np.array([2, 1], dtype=np.int32), 8)
 KEY = "0123abcd"
 
 

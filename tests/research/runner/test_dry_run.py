@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from research import RunConfig
-from research.runner.dry_run import foresee, ranges, summary
-from research.system.errors import is_for_the_user
+from research.runner.dry_run import plan_and_rehearse, ranges, summary
+from research.system.errors import is_user_facing
 from research.system.terminal import Terminal
 
 
@@ -30,7 +30,7 @@ def settings(tiny_settings: dict[str, Any]) -> dict[str, Any]:
 
 def printed(config: RunConfig) -> str:
     file = io.StringIO()
-    Terminal(file=file, width=200).print(summary(foresee(config)))
+    Terminal(file=file, width=200).print(summary(plan_and_rehearse(config)))
     return file.getvalue()
 
 
@@ -40,7 +40,7 @@ def test_steps_fall_into_ranges_between_edits(settings: dict[str, Any]) -> None:
         {"at": "6st", "unfreeze": "encoder"},
         {"at": "100%", "scale_lr": 2},
     ]
-    found = foresee(RunConfig(**settings, timeline=timeline))
+    found = plan_and_rehearse(RunConfig(**settings, timeline=timeline))
     assert [(steps[0].step, steps[-1].step) for steps in ranges(found)] == [(1, 6), (7, 18)]
     assert [steps[0].trainable_blocks for steps in ranges(found)] == [
         ("head",),
@@ -94,5 +94,5 @@ def test_what_depends_on_the_run_is_listed(settings: dict[str, Any]) -> None:
 )
 def test_timeline_that_cannot_be_followed_is_refused(settings: dict[str, Any], entry: str, message: str) -> None:
     with pytest.raises(ValueError, match=message) as caught:
-        foresee(RunConfig(**settings, timeline=[yaml.safe_load(entry)]))
-    assert is_for_the_user(caught.value)
+        plan_and_rehearse(RunConfig(**settings, timeline=[yaml.safe_load(entry)]))
+    assert is_user_facing(caught.value)

@@ -12,10 +12,10 @@ import pytest
 
 from research.settings.config import SETTING_GROUPS, RunConfig
 from research.settings.declarations import PERIOD, TIME, Bounds, Declaration, Effect, Stage, declarations, setting
-from research.settings.flags import LookingSettings, declaration_of, names_where
+from research.settings.flags import InspectionSettings, declaration_of, names_where
 from research.settings.value_types import alternatives
 
-GROUPS = (*SETTING_GROUPS, LookingSettings)
+GROUPS = (*SETTING_GROUPS, InspectionSettings)
 EFFECTS = {
     Effect.MEANING: """encoder head objective hook freeze peft dropout attention_dropout max_length truncation epochs
         max_steps batch_size optimizer lr head_lr layer_decay weight_decay schedule schedule_interval warmup
@@ -47,7 +47,7 @@ OTHERS: dict[str, tuple[Callable[[Declaration], bool], str]] = {
         "plugin name output_dir overwrite resume fork smoke dry_run print_config list traceback",
     ),
     "refused in studies": (
-        lambda declared: declared.instead_in_studies is not None,
+        lambda declared: declared.study_alternative is not None,
         "overwrite resume print_config list",
     ),
     "not in the id of a trial": (
@@ -58,9 +58,9 @@ OTHERS: dict[str, tuple[Callable[[Declaration], bool], str]] = {
     ),
     "names an arm": (lambda declared: declared.names_arm, "encoder head objective data schedule"),
     "flags replace a list": (lambda declared: declared.flags_replace, "cleaning log_with"),
-    "null keeps": (lambda declared: declared.null_keeps, "num_threads"),
+    "null keeps": (lambda declared: declared.null_keeps_checkpoint_value, "num_threads"),
     "names what the run reads": (lambda declared: declared.read_path is not None, "encoder plugin data init_from fork"),
-    "decides the cache": (lambda declared: declared.decides_cache, "cache_features cache_dtype"),
+    "decides the cache": (lambda declared: declared.affects_feature_cache, "cache_features cache_dtype"),
     "time": (lambda declared: declared.unit == TIME, "warmup"),
     "period": (lambda declared: declared.unit == PERIOD, "evaluate_every save_every"),
     "above 0": (
@@ -101,13 +101,13 @@ def test_every_setting_declares_itself(group: type) -> None:
         assert (declared.bounds is not None) == takes_numbers, name
         assert declared.unit is not None or not takes_numbers, name
         assert not declared.flags_replace or typing.get_origin(kinds[name]) is list, name
-        assert not declared.null_keeps or type(None) in alternatives(kinds[name]), name
-        for reason in (declared.fixed_in_forks, declared.fixed_in_studies, declared.instead_in_studies):
+        assert not declared.null_keeps_checkpoint_value or type(None) in alternatives(kinds[name]), name
+        for reason in (declared.fixed_in_forks, declared.fixed_in_studies, declared.study_alternative):
             assert reason is None or len(reason.split()) >= 3, name
         # What belongs to one call belongs to no trial and no fork alone; what a study refuses, no grid varies.
         assert declared.effect is not Effect.INVOCATION or declared.fixed_in_studies is not None, name
         assert declared.fixed_in_forks is None or declared.effect is Effect.MEANING, name
-        assert declared.instead_in_studies is None or declared.fixed_in_studies is not None, name
+        assert declared.study_alternative is None or declared.fixed_in_studies is not None, name
 
 
 @pytest.mark.parametrize("group", GROUPS)

@@ -16,7 +16,7 @@ from research.runner.first_checks.source_options import read_options
 from research.settings.config import Choice
 from research.settings.options import options_of
 from research.settings.registries import GIVEN_BY_CALLER, REGISTRIES, read_registry, registry_of
-from research.system.errors import is_for_the_user
+from research.system.errors import is_user_facing
 from research.tasks.single_label import SingleLabel
 from tests.shipped import shipped
 
@@ -67,5 +67,5 @@ def is_refused(function: Callable[..., object], *positional: Any, **named: Any) 
     try:
         function(*positional, **named)
     except ValueError as error:
-        return is_for_the_user(error)
+        return is_user_facing(error)
     return False

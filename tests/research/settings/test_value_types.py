@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import pytest
 
-from research.settings.value_types import accepts, alternatives, in_words
+from research.settings.value_types import accepts, alternatives, describe_type
 
 
 def test_alternatives_are_flat() -> None:
@@ -32,6 +32,6 @@ def test_accepts_values_of_a_type(kind: Any, taken: list[Any], refused: list[Any
 
 
 def test_every_alternative_is_in_words() -> None:
-    assert in_words(Literal["a", "b", "c"]) == "a, b or c"
-    assert in_words(int | None).split()[2:] == ["int", "or", "null"]
-    assert in_words(list[str]) == "a list"
+    assert describe_type(Literal["a", "b", "c"]) == "a, b or c"
+    assert describe_type(int | None).split()[2:] == ["int", "or", "null"]
+    assert describe_type(list[str]) == "a list"

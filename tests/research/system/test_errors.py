@@ -13,7 +13,7 @@ import pytest
 
 from research.settings.plugins import check_plugins
 from research.settings.times import parse_time
-from research.system.errors import complain, describe_error, describe_failure, is_for_the_user, one_line, run_script
+from research.system.errors import describe_error, describe_failure, is_user_facing, one_line, print_error, run_script
 from research.system.events import ERROR, PLACE, Event, read_events
 from tests.conftest import ROOT
 
@@ -78,24 +78,24 @@ def test_error_in_user_code_shows_its_line_and_on_request_the_traceback(
 
 
 def test_complain_prints_control_characters_as_text(capsys: pytest.CaptureFixture[str]) -> None:
-    assert complain("first\nsecond \x1b[31m", exit_code=3) == 3
+    assert print_error("first\nsecond \x1b[31m", exit_code=3) == 3
     assert capsys.readouterr().err == "error: first\nsecond \\x1b[31m\n"
 
 
 def test_complain_reports_to_the_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(PLACE, str(tmp_path / "events.jsonl"))
-    complain("the disk is full", exit_code=1)
+    print_error("the disk is full", exit_code=1)
     assert read_events((tmp_path / "events.jsonl").read_bytes()) == [Event(ERROR, "the disk is full")]
 
 
 def test_only_a_value_error_of_the_product_is_for_the_user() -> None:
     with pytest.raises(ValueError, match="'50'") as own:
         parse_time("50")
-    assert is_for_the_user(own.value)
+    assert is_user_facing(own.value)
     assert describe_error(own.value) == str(own.value)
     with pytest.raises(json.JSONDecodeError) as librarys:
         json.loads("{")
-    assert not is_for_the_user(librarys.value)
+    assert not is_user_facing(librarys.value)
     assert describe_error(librarys.value) is None
     assert describe_failure(librarys.value).startswith("JSONDecodeError: ")
 

@@ -8,7 +8,7 @@ import pytest
 
 from research.runner.resolve import resolve
 from research.settings.config import RunConfig
-from research.system.errors import is_for_the_user
+from research.system.errors import is_user_facing
 from research.system.launcher import (
     LAUNCHER_SIZES,
     LaunchRequest,
@@ -34,7 +34,7 @@ def test_refuse_launch_refuses_every_sharded_launch(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv(switch, "true")
     with pytest.raises(ValueError, match=name) as caught:
         resolve(RunConfig(data="missing.csv"))
-    assert is_for_the_user(caught.value)
+    assert is_user_facing(caught.value)
     assert "\n" not in str(caught.value)
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from research import RunConfig, run_experiment
 from research.system import waiting
-from research.system.waiting import Announced, Counted
+from research.system.waiting import WaitingMessage, WaitingProgress
 from tests.limits import HANG_LIMIT
 from tests.messages import collected
 
@@ -27,7 +27,7 @@ def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_long_wait_is_announced_again_and_again(hurried: None) -> None:
     end = time.monotonic() + HANG_LIMIT
-    with collected() as lines, Announced("Reading"):
+    with collected() as lines, WaitingMessage("Reading"):
         while len(lines) < 3:
             assert time.monotonic() < end
             time.sleep(0.001)
@@ -39,11 +39,11 @@ def test_long_wait_is_announced_again_and_again(hurried: None) -> None:
 
 def test_quick_wait_and_another_process_print_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     with collected() as lines:
-        with Announced("Reading"), Counted("rows", 2, "row") as counted:
+        with WaitingMessage("Reading"), WaitingProgress("rows", 2, "row") as counted:
             counted.update(1)
         monkeypatch.setenv("RANK", "1")
         monkeypatch.setattr(waiting, "FIRST_AFTER", 0.0)
-        with Counted("rows", 2, "row") as silent:
+        with WaitingProgress("rows", 2, "row") as silent:
             silent.update(2)
     assert lines == []
 
@@ -52,7 +52,7 @@ def test_parts_are_counted_up_to_their_number(
     hurried: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(waiting, "AGAIN_AFTER", 0.0)
-    with collected() as lines, Counted("evaluating test", 1500, "row") as counted:
+    with collected() as lines, WaitingProgress("evaluating test", 1500, "row") as counted:
         for _ in range(2):
             counted.update(1000)
     assert lines == ["evaluating test: 1,000 of 1,500 rows", "evaluating test: 1,500 of 1,500 rows"]

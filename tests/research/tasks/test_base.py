@@ -43,9 +43,9 @@ class Example:
     """Of the labels, in a file of predictions."""
     described: list[str]
     """The labels as a reader sees them."""
-    wrongness: list[float]
-    rightness: list[Any]
-    mean_rightness: str
+    mistake_severity: list[float]
+    correctness: list[Any]
+    mean_correctness: str
     """Of two models with the mean one half, in one row."""
     counts: list[list[int]] | None
     """Rows of each label that are right, predicted and present."""
@@ -74,9 +74,9 @@ EXAMPLES = {
         metrics={"accuracy": 1 / 3, "f1_macro": (1 / 2 + 0 + 0) / 3, "log_loss": -np.log([0.8, 0.25, 0.2]).mean()},
         names=["a", "a", "c"],
         described=["a", "a", "c"],
-        wrongness=[0, 0.5, 0.6],
-        rightness=[True, False, False],
-        mean_rightness="1 of 2 right",
+        mistake_severity=[0, 0.5, 0.6],
+        correctness=[True, False, False],
+        mean_correctness="1 of 2 right",
         counts=[[1, 0, 0], [2, 1, 0], [2, 0, 1]],
         quality=[1 / 2, np.nan, 0],
         against_rest=([("a", [True, True, False], [0.8, 0.25, 0.6])], 2),
@@ -95,9 +95,9 @@ EXAMPLES = {
         metrics={"subset_accuracy": 2 / 3, "f1_micro": 4 / 5, "f1/a": 1, "f1/b": 0},
         names=[["a"], ["a"], []],
         described=["a", "a", "none"],
-        wrongness=[0, 0.6, 0],
-        rightness=[True, False, True],
-        mean_rightness="1 of 2 right",
+        mistake_severity=[0, 0.6, 0],
+        correctness=[True, False, True],
+        mean_correctness="1 of 2 right",
         counts=[[2, 0], [2, 1], [2, 0]],
         quality=[1, 0],
         against_rest=([("a", [True, True, False], [0.75, 0.8, 0.2])], 1),
@@ -116,9 +116,9 @@ EXAMPLES = {
         metrics={"mse": (0.25 + 9) / 3, "pearson": np.corrcoef([1, 2.5, 1], [1, 2, 4])[0, 1]},
         names=None,
         described=["1", "2", "4"],
-        wrongness=[0, 0.5, 3],
-        rightness=[0, 0.5, 3],
-        mean_rightness="off by 0.5",
+        mistake_severity=[0, 0.5, 3],
+        correctness=[0, 0.5, 3],
+        mean_correctness="off by 0.5",
         counts=None,
         quality=[np.nan],
         against_rest=None,
@@ -140,7 +140,7 @@ def test_facts_are_declared(example: Example) -> None:
     assert OBJECTIVES[task.default_objective].fits(task)
     assert all(OBJECTIVES[name].fits(task) for name in task.more_objectives)
     assert dataclasses.fields(task) == dataclasses.fields(Task)
-    titles = (task.rightness_title, task.mistakes_title, task.mistakes_name, task.wrongness_title)
+    titles = (task.correctness_title, task.mistakes_title, task.mistakes_name, task.severity_title)
     assert all(titles)
     assert bool(task.label_quality_title) == (not task.labels_are_numbers)
     assert not (task.several_per_row and (task.labels_are_numbers or task.has_confusion_matrix))
@@ -196,15 +196,15 @@ def test_labels_are_described(example: Example) -> None:
 
 def test_rows_are_right_or_wrong(example: Example) -> None:
     task = example.task
-    found = task.wrongness(example.labels, example.predicted, example.logits)
-    np.testing.assert_allclose(found, example.wrongness)
-    of_one = task.rightness(example.labels, example.predicted)
-    np.testing.assert_array_equal(of_one, np.array(example.rightness))
-    assert (of_one.dtype == np.bool_) == (not task.rightness_is_distance)
-    of_two = task.rightness(example.labels, np.stack([example.predicted, example.labels]))
+    found = task.mistake_severity(example.labels, example.predicted, example.logits)
+    np.testing.assert_allclose(found, example.mistake_severity)
+    of_one = task.correctness(example.labels, example.predicted)
+    np.testing.assert_array_equal(of_one, np.array(example.correctness))
+    assert (of_one.dtype == np.bool_) == (not task.correctness_is_distance)
+    of_two = task.correctness(example.labels, np.stack([example.predicted, example.labels]))
     np.testing.assert_array_equal(of_two[0], of_one)
     assert of_two.shape == (2, 3)
-    assert task.describe_rightness(0.5, 2) == example.mean_rightness
+    assert task.describe_correctness(0.5, 2) == example.mean_correctness
 
 
 def test_labels_are_counted_one_by_one(example: Example) -> None:

@@ -35,8 +35,8 @@ def test_labels_are_counted_up_to_those_with_an_output() -> None:
     assert (counts.right.tolist(), counts.predicted.tolist(), counts.present.tolist()) == ([1, 0], [2, 1], [1, 1])
 
 
-def test_mean_rightness_is_shown_as_a_number_of_models() -> None:
-    assert SingleLabel.describe_rightness(2 / 3, 3) == MultiLabel.describe_rightness(2 / 3, 3) == "2 of 3 right"
+def test_mean_correctness_is_shown_as_a_number_of_models() -> None:
+    assert SingleLabel.describe_correctness(2 / 3, 3) == MultiLabel.describe_correctness(2 / 3, 3) == "2 of 3 right"
 
 
 def test_of_two_labels_the_second_is_held_against_the_first() -> None:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from research.data.batches.order import evaluation_shares, global_batches, shares
+from research.data.batches.order import evaluation_batches, global_batches, split_batch
 
 LENGTHS = np.random.default_rng(0).integers(5, 900, size=1013).astype(np.int32)
 
@@ -53,7 +53,7 @@ def test_global_batches_smaller_than_one_batch(num_rows: int) -> None:
 @pytest.mark.parametrize("micro_batch_size", [1, 3, 8, 32])
 def test_shares_hold_every_row_once_in_equal_shape(num_rows: int, num_processes: int, micro_batch_size: int) -> None:
     batch = np.arange(100, 100 + num_rows)
-    parts = [shares(batch, process, num_processes, micro_batch_size) for process in range(num_processes)]
+    parts = [split_batch(batch, process, num_processes, micro_batch_size) for process in range(num_processes)]
     shapes = [[len(share.rows) for share in part] for part in parts]
     assert all(shape == shapes[0] for shape in shapes)
     assert max(shapes[0]) <= micro_batch_size
@@ -64,7 +64,7 @@ def test_shares_hold_every_row_once_in_equal_shape(num_rows: int, num_processes:
 @pytest.mark.parametrize("num_processes", [1, 2, 3])
 @pytest.mark.parametrize("batch_size", [1, 7, 64, 2000])
 def test_evaluation_shares_hold_every_row_once(num_processes: int, batch_size: int) -> None:
-    parts = [evaluation_shares(LENGTHS, process, num_processes, batch_size) for process in range(num_processes)]
+    parts = [evaluation_batches(LENGTHS, process, num_processes, batch_size) for process in range(num_processes)]
     assert len({tuple(len(share.rows) for share in part) for part in parts}) == 1
     counted = [int(row) for part in parts for share in part for row in share.rows[share.weights == 1]]
     assert sorted(counted) == list(range(1013))

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import pytest
 
 from research.data.prepare.columns import Columns
-from research.data.prepare.ingest import Rows, ingest
+from research.data.prepare.ingest import IngestedRows, ingest
 from research.data.sources.bad_rows import BadRows
 from research.data.sources.json_tables import JsonLinesTable
 from research.data.sources.split_names import SPLIT_NAMES
@@ -23,7 +23,7 @@ COLUMNS = Columns("text", None, ("label",))
 
 
 class ReadRows(Protocol):
-    def __call__(self, *labels: Any, split: str = ...) -> Rows: ...
+    def __call__(self, *labels: Any, split: str = ...) -> IngestedRows: ...
 
 
 @pytest.fixture(params=SUFFIXES_OF_ANY_LABEL)
@@ -41,7 +41,7 @@ def write_labels(request: pytest.FixtureRequest, tmp_path: Path) -> WriteLabels:
 def read_rows(write_jsonl: WriteJsonl, tmp_path: Path) -> ReadRows:
     """Reads one row per label, those without a label too."""
 
-    def read(*labels: Any, split: str = "train") -> Rows:
+    def read(*labels: Any, split: str = "train") -> IngestedRows:
         path = write_jsonl(
             [{"text": f"{split} {row}", "label": label} for row, label in enumerate(labels)], f"{split}.jsonl"
         )

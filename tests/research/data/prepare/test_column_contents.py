@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from research.data.prepare.column_contents import Content, look_at
+from research.data.prepare.column_contents import Content, classify_columns
 from research.data.sources.text_tables import TsvTable
 
 
 def contents(folder: Path, name: str, values: list[str]) -> Content:
     """Return what a column of a file holds."""
     (folder / "rows.tsv").write_text("\n".join([name, *values]) + "\n", encoding="utf-8")
-    return look_at(TsvTable(folder / "rows.tsv", "rows.tsv"), [name])[name]
+    return classify_columns(TsvTable(folder / "rows.tsv", "rows.tsv"), [name])[name]
 
 
 @pytest.mark.parametrize(
@@ -46,4 +46,4 @@ def test_only_the_first_500_rows_decide(tmp_path: Path) -> None:
 
 
 def test_nothing_is_read_for_no_columns(tmp_path: Path) -> None:
-    assert look_at(TsvTable(tmp_path / "missing.tsv", "missing.tsv"), []) == {}
+    assert classify_columns(TsvTable(tmp_path / "missing.tsv", "missing.tsv"), []) == {}

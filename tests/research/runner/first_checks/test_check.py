@@ -14,7 +14,7 @@ import pytest
 from research.runner.first_checks.check import check_first
 from research.settings.command_line import merge_recipes
 from research.settings.config import RunConfig
-from research.system.errors import is_for_the_user
+from research.system.errors import is_user_facing
 from tests.conftest import ROOT
 
 
@@ -43,7 +43,7 @@ def test_check_first_refuses_what_is_not_there(
     (tmp_path / "reviews.csv").touch()
     with pytest.raises(ValueError, match=expected) as caught:
         check_first(RunConfig(**settings))
-    assert is_for_the_user(caught.value)
+    assert is_user_facing(caught.value)
 
 
 @pytest.mark.parametrize(

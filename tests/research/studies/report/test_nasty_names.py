@@ -23,11 +23,11 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from research import RunConfig
 from research.records.figures import confusion_matrix_figure
 from research.report.rendering import picture
-from research.runner.dry_run import foresee, summary
+from research.runner.dry_run import plan_and_rehearse, summary
 from research.runner.preview_figure import timeline_figure
-from research.studies.conduct import conclude
 from research.studies.grid import StudySpec
 from research.studies.outcomes import Outcome, StudyOutcomes
+from research.studies.run_study import conclude
 from research.system.plain_text import LONGEST_IN_PAGE, for_csv, for_markdown, for_terminal, shortened
 from research.system.terminal import Terminal
 from research.tasks.single_label import SingleLabel
@@ -144,7 +144,7 @@ def test_pictures_of_one_label_and_of_timelines_show_names(written: Written) -> 
     labels = np.arange(len(NAMES))
     matrix = confusion_matrix_figure(SingleLabel(NAMES, (1,) * len(NAMES), len(NAMES)), labels, labels)
     config = written.study.outcomes[1].trial.config()
-    found = foresee(RunConfig(**{**config.to_dict(), "log_with": []}))
+    found = plan_and_rehearse(RunConfig(**{**config.to_dict(), "log_with": []}))
     edits = [dataclasses.replace(found.edits[-1], arguments={"modules": NAMES[:4]})]
     printed = io.StringIO()
     Terminal(file=printed).print(summary(dataclasses.replace(found, edits=edits)))

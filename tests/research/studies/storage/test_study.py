@@ -54,7 +54,7 @@ def test_result_of_a_worker_that_was_taken_for_dead_counts(tmp_path: Path, copy:
         claim = study.claim("slow")
         assert claim is not None
         silence(tmp_path)
-        other.bury_dead_workers()
+        other.requeue_dead_trials()
         assert [entry.state for entry in other.entries().values()] == [TrialState.WAITING]
         second = None if copy == "waits" else other.claim("fast")
         if copy == "failed":
@@ -79,7 +79,7 @@ def test_worker_that_was_taken_for_dead_queues_no_second_copy(tmp_path: Path) ->
         claim = study.claim("slow")
         assert claim is not None
         silence(tmp_path)
-        other.bury_dead_workers()
+        other.requeue_dead_trials()
         assert other.claim("fast") is not None
         study.try_again(claim)  # its run was killed later
         assert other.claim("another") is None

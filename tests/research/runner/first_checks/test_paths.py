@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from research.runner.first_checks.check import check_first
-from research.runner.first_checks.places import check_places, check_run_directory
+from research.runner.first_checks.paths import check_paths, check_run_directory
 from research.settings.command_line import merge_recipes
 from research.settings.config import RunConfig
 from research.settings.forks import parse_fork
-from research.system.errors import is_for_the_user
+from research.system.errors import is_user_facing
 from tests.rights import modes_count
 
 
@@ -31,7 +31,7 @@ def test_paths_that_cannot_be_looked_up_are_refused_in_one_line(
     settings: dict[str, Any] = {name: path}
     with modes_count(), pytest.raises(ValueError, match=rf"--{name}|Cannot read '") as caught:
         check_first(RunConfig(**settings))
-    assert is_for_the_user(caught.value)
+    assert is_user_facing(caught.value)
     assert str(caught.value).isprintable()
     assert len(str(caught.value)) < 400
 
@@ -90,17 +90,17 @@ def test_what_is_not_there_is_named_with_its_setting(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ValueError, match=expected):
-        check_places(RunConfig(**settings))
+        check_paths(RunConfig(**settings))
 
 
 def test_data_and_encoders_of_elsewhere_are_not_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    check_places(RunConfig(data="hub:nobody/nothing", encoder="nobody/nothing"))
-    check_places(RunConfig(data="mine", plugin=["my_data.py"]))
+    check_paths(RunConfig(data="hub:nobody/nothing", encoder="nobody/nothing"))
+    check_paths(RunConfig(data="mine", plugin=["my_data.py"]))
     with pytest.raises(ValueError, match="'mine' for --data"):
-        check_places(RunConfig(data="mine"))
+        check_paths(RunConfig(data="mine"))
     with pytest.raises(ValueError, match=r"'mine\.csv' for --data"):
-        check_places(RunConfig(data="mine.csv", plugin=["my_data.py"]))
+        check_paths(RunConfig(data="mine.csv", plugin=["my_data.py"]))
 
 
 def test_new_directory_is_needed_by_a_new_run(tmp_path: Path) -> None:

@@ -10,8 +10,8 @@ import pytest
 from research.records.results import config_as_yaml
 from research.runner.resolve import resolve
 from research.settings.config import RunConfig
-from research.studies.conduct import check_compared, check_forks
 from research.studies.grid import StudySpec, expand
+from research.studies.run_study import check_compared, check_forks
 
 
 def test_fork_with_other_seeds_is_refused_while_planning(tmp_path: Path) -> None:

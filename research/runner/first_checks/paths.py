@@ -18,7 +18,7 @@ from research.system.plain_text import for_message
 from research.training.checkpoint.find import check_checkpoint, check_has_step
 
 
-def check_places(config: RunConfig) -> None:
+def check_paths(config: RunConfig) -> None:
     """Refuse paths where nothing is, or nothing that fits, and encoders that cannot exist.
 
     Raises:

@@ -13,16 +13,16 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from research.system.errors import one_line
 from research.system.messages import logger
 
-PATIENCE_SECONDS = 600.0
+RETRY_SECONDS = 600.0
 """How long a call is tried again."""
 FIRST_WAIT, LONGEST_WAIT = 0.5, 30.0
 """Seconds between two attempts; each wait is twice the one before."""
 SLICE_SECONDS = 0.25
 """How often a wait looks whether to give up."""
-Answer = TypeVar("Answer")
+Returned = TypeVar("Returned")
 
 
-class Patience:
+class RetryPolicy:
     """Tries calls to a storage again while it cannot be reached.
 
     Args:
@@ -36,7 +36,7 @@ class Patience:
         self.last_outage: float | None = None
         """When a call failed last, by time.monotonic(); None if none did."""
 
-    def call(self, function: Callable[[], Answer]) -> Answer:
+    def call(self, function: Callable[[], Returned]) -> Returned:
         """Return what a function returns, called again while the database is out of reach.
 
         Args:
@@ -50,7 +50,7 @@ class Patience:
                 if not is_outage(error):
                     raise
                 now = time.monotonic()
-                if self.gives_up() or now - began > PATIENCE_SECONDS:
+                if self.gives_up() or now - began > RETRY_SECONDS:
                     raise
                 if wait == FIRST_WAIT:
                     logger.info(f"{self.storage} does not answer ({_reason(error)}); trying again.")

@@ -13,15 +13,15 @@ from pathlib import Path
 
 from torch import Tensor
 
-from research.data.batches.order import Rows
-from research.features import encoding
+from research.data.batches.order import RowIndices
+from research.features import compute
 from research.features.cache import Layers
 from research.training.run import TrainingRun
 
-plain = encoding.encode_split
+plain = compute.compute_hidden_states
 
 
-def held(run: TrainingRun, split: str, order: Rows, layers: Layers) -> Iterator[tuple[Tensor, ...]]:
+def held(run: TrainingRun, split: str, order: RowIndices, layers: Layers) -> Iterator[tuple[Tensor, ...]]:
     folder = Path(os.environ["HOLD"])
     for number, states in enumerate(plain(run, split, order, layers)):
         if number == 1:
@@ -33,4 +33,4 @@ def held(run: TrainingRun, split: str, order: Rows, layers: Layers) -> Iterator[
         yield states
 
 
-encoding.encode_split = held
+compute.compute_hidden_states = held

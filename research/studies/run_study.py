@@ -20,7 +20,7 @@ from research.settings.flags import names_where
 from research.settings.forks import inherited_settings
 from research.settings.smoke import smoke_settings
 from research.studies.command import StudyCommand, WorkerSettings
-from research.studies.devices import share_devices
+from research.studies.devices import assign_devices
 from research.studies.estimate import Estimate, estimate
 from research.studies.fork_points import check_fork_points
 from research.studies.grid import StudySpec, Trial, check_arms
@@ -37,14 +37,14 @@ from research.system.lock import DirectoryLock
 from research.system.messages import WITH_LINES, logger
 from research.system.plain_text import for_terminal
 from research.system.terminal import Terminal
-from research.system.waiting import Announced
+from research.system.waiting import WaitingMessage
 from research.tasks.metric_names import check_metric, higher_is_better
 from research.training.checkpoint.find import refuse
 
 STUDY_FILE = "study.yaml"
 
 
-def conduct(command: StudyCommand, trials: Sequence[Trial]) -> int:
+def run_study(command: StudyCommand, trials: Sequence[Trial]) -> int:
     """Run a study, or only list it; return the exit status.
 
     Args:
@@ -55,7 +55,7 @@ def conduct(command: StudyCommand, trials: Sequence[Trial]) -> int:
     """
     console = Terminal()
     spec, directory = command.spec, command.directory
-    shares = share_devices(read_launcher(command.settings.accelerate_config), command.settings.workers)
+    shares = assign_devices(read_launcher(command.settings.accelerate_config), command.settings.workers)
     for note in filter(None, [*command.notes, shares.describe()]):
         logger.info(note)
     # What the launcher's precision will be is not known here.
@@ -167,7 +167,7 @@ def check_compared(spec: StudySpec, trials: Sequence[Trial]) -> None:
 def conclude(console: Terminal, outcomes: StudyOutcomes, *, show_texts: bool = True) -> int:
     """Write the report and say what came out; return the exit status."""
     failed = [outcome for outcome in outcomes.outcomes if outcome.state == "failed"]
-    with Announced("Computing statistics and writing the report"):
+    with WaitingMessage("Computing statistics and writing the report"):
         # Only now, since no trial needs the libraries for statistics and for drawing.
         from research.studies.report.console import ranking_lines
         from research.studies.report.contents import find_contents
@@ -228,7 +228,7 @@ def _has_storage(command: StudyCommand) -> bool:
 def _add(study: Study, trials: Sequence[Trial], command: StudyCommand) -> str:
     """Put what is missing into the storage, and return a message about what will be run."""
     settings = command.settings
-    study.bury_dead_workers()
+    study.requeue_dead_trials()
     asked = {trial.id for trial in trials}
     num_dropped = study.drop_waiting(asked) if settings.drop_waiting else 0
     entries = study.entries()

@@ -1,15 +1,16 @@
-# Each target sets up what it needs; a second call does no set-up work.
+# Each target installs what it needs; later calls skip the installation.
 PYTHON ?= python3
 BIN := .venv/bin
 DEMO := .venv/.demo
 SETUP := .venv/.installed
 OLDEST := .venv-oldest/.installed
+DOCS := .venv/.docs
 # Modules are compiled when they are first imported; compiling all of them takes more than half of the installation.
 INSTALL := $(PYTHON) -m pip --python $(BIN)/python install --no-compile --constraint constraints.txt --editable
 
 TESTS := -m pytest -m "not slow and not gpu" --numprocesses auto --dist loadfile
 
-.PHONY: setup run test test-slow test-gpu test-oldest test-newest coverage check bench release clean
+.PHONY: setup run test test-slow test-gpu test-oldest test-newest coverage check docs docs-serve bench release clean
 
 setup: $(SETUP)
 
@@ -66,6 +67,19 @@ check: $(SETUP)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/codespell
+
+$(DOCS): $(SETUP)
+	$(INSTALL) '.[demo,dev,docs]'
+	touch $(DOCS)
+
+# Material's notice about MkDocs 2, which it does not work with: setup.cfg asks for MkDocs 1.
+docs: export NO_MKDOCS_2_WARNING = 1
+docs: $(DOCS)
+	$(BIN)/mkdocs build --strict --quiet
+
+docs-serve: export NO_MKDOCS_2_WARNING = 1
+docs-serve: $(DOCS)
+	$(BIN)/mkdocs serve --strict
 
 bench: $(SETUP)
 	$(INSTALL) '.[demo,dev,bench]'

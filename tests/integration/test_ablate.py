@@ -134,7 +134,7 @@ def test_drop_waiting_removes_waiting_trials_of_an_earlier_grid(place: Place) ->
     with Study("s", local_address((place.folder / "runs/s").resolve())) as study:
         study.add(expand(StudySpec(name="s", grid={"seed": [7, 8]})))
     printed = place.run(*frozen, "--dry_run")
-    assert re.search(r"\b2 of an earlier grid .*--drop_waiting", printed)
+    assert re.search(r"\b2 waiting trials of an earlier grid .*--drop_waiting", printed)
     printed = place.run(*frozen, "--drop_waiting")
     assert re.search(r"1 trials: 0 finished, 1 to do, 2 waiting trials .*removed", printed)
     assert [entry.trial.seed for entry in place.entries()] == [0]

@@ -103,7 +103,7 @@ def test_damaged_features_are_reported_and_recomputed(place: Place, cache: Path)
     again = next(name for name in whole if name.startswith("linear-seed0"))
     shutil.rmtree(place.folder / "runs/s/trials" / again)
     printed = place.run(*arguments)
-    assert "2 trials: 1 finished, 1 to do, 1 of them anew" in printed
+    assert "2 trials: 1 finished, 1 to do, 1 run again" in printed
     assert place.log(again).count("damaged (layer-2.bin ") == 3
     assert place.results()[again]["weights_sha256"] == whole[again]["weights_sha256"]
     later = {entry.trial.id: entry.attributes["seconds"] for entry in place.entries()}

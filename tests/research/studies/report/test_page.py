@@ -118,7 +118,7 @@ def test_what_is_missing_is_shown(finished_study: StudyOutcomes, tmp_path: Path)
     result = finished_study.outcomes[3].result
     assert result is not None
     study = changed(
-        dataclasses.replace(finished_study, directory=tmp_path, num_others=3),
+        dataclasses.replace(finished_study, directory=tmp_path, num_outside_grid=3),
         {
             0: {"state": "failed", "result": None, "error": failure},
             1: {"state": "waiting", "result": None},

@@ -14,8 +14,8 @@ from torch.nn import functional as F  # noqa: N812
 from heads.registry import Registry
 from research.data.batches.batch import Batch
 from research.settings.config import Choice, RunConfig
-from research.settings.options import create, fill_in
-from research.system.user_code import CodeOf, described_place
+from research.settings.options import complete_choice, create
+from research.system.user_code import CodeOf, describe_location
 from research.tasks.base import Task
 
 
@@ -80,7 +80,7 @@ def create_objective(choice: Choice, task: Task) -> Objective:
     """
     objective: Objective = create(OBJECTIVES, choice, task)
     if "task" not in vars(objective):
-        where = described_place(type(objective).__init__)
+        where = describe_location(type(objective).__init__)
         raise ValueError(f"The objective '{choice.name}' must call super().__init__(task) in its __init__{where}.")
     return objective
 
@@ -94,7 +94,7 @@ def compute_losses(objective: Objective, model: nn.Module, batch: Batch) -> Obje
     name = describe_objective(objective)
     with CodeOf(name, type(objective).__call__):
         output = objective(model, batch)
-    where = described_place(type(objective).__call__)
+    where = describe_location(type(objective).__call__)
     if not isinstance(output, ObjectiveOutput):
         raise ValueError(f"Expected an ObjectiveOutput from the {name}, got {type(output).__name__}{where}.")
     expected = {"losses": (len(batch),), "logits": (len(batch), objective.task.num_labels)}
@@ -287,5 +287,5 @@ def choose_objective(config: RunConfig, task: Task) -> Choice:
         task: the labels.
     """
     if config.objective is None:
-        return fill_in(OBJECTIVES, Choice(task.default_objective))
+        return complete_choice(OBJECTIVES, Choice(task.default_objective))
     return Choice.of(config.objective, "objective")

@@ -21,7 +21,7 @@ from research.settings.config import Choice, RunConfig
 from research.settings.options import constructing, resolve_options
 from research.settings.registries import GIVEN_BY_CALLER
 from research.settings.times import Clock, parse_time
-from research.system.user_code import CodeOf, described_place
+from research.system.user_code import CodeOf, describe_location
 
 SCHEDULES: Registry[Callable[..., Any]] = Registry("schedule")
 register_schedule = SCHEDULES.register
@@ -54,7 +54,7 @@ class Schedule:
         if not callable(getattr(self._scheduler, "step", None)):
             raise ValueError(
                 f"Expected one of torch's learning-rate schedulers from the schedule '{choice.name}', got "
-                f"{type(self._scheduler).__name__}{described_place(SCHEDULES[choice.name])}."
+                f"{type(self._scheduler).__name__}{describe_location(SCHEDULES[choice.name])}."
             )
         self._code = CodeOf(f"schedule '{choice.name}'")
         if num_training_steps == 1 and self.factor == 0:

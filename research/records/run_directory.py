@@ -14,7 +14,7 @@ from research.settings.config import Choice, RunConfig
 from research.settings.run_files import CHECKPOINTS, CONFIG, RESULT
 from research.system.durable import remove, remove_leftovers
 from research.system.launcher import start_time
-from research.system.paths import look_up
+from research.system.paths import expand_path
 from research.system.plain_text import for_terminal
 
 _LONGEST_PART = 40
@@ -42,7 +42,7 @@ def check_directory(directory: Path, config: RunConfig) -> None:
         ValueError: if it cannot be looked up, if it exists without --resume or --overwrite, or if it is
             no run's directory.
     """
-    if look_up(str(directory)).exists() and not directory.is_dir():
+    if expand_path(str(directory)).exists() and not directory.is_dir():
         raise ValueError(f"The run directory {directory} is a file.")
     try:
         is_empty = not directory.exists() or not os.listdir(directory)
@@ -66,7 +66,7 @@ def _refuse_deleting_sources(directory: Path, config: RunConfig) -> None:
     Raises:
         ValueError: naming the setting, or the other run.
     """
-    for name, path in config.read_paths():
+    for name, path in config.input_paths():
         if _is_inside(path, directory):
             raise ValueError(
                 f"--overwrite would delete the run directory {directory} with what --{name} {path} reads. Choose "

@@ -19,16 +19,16 @@ import yaml
 
 from heads.registry import UnknownNameError, describe_unknown
 from research.settings.command_line import (
+    check_setting_names,
     fold_options,
     merge_recipes,
-    refuse_unknown_settings,
     typed_settings,
     typed_value,
 )
 from research.settings.config import Choice, RunConfig
 from research.settings.flags import INSPECTION, declaration_of, names_where, setting_types
 from research.system.errors import describe_error, one_line
-from research.system.paths import look_up
+from research.system.paths import expand_path
 from research.tasks.base import TASKS
 
 
@@ -147,7 +147,7 @@ def read_study_file(path: Path, *, quick: bool) -> dict[str, Any]:
         ValueError: if it cannot be read, is no mapping, or has a key that no study has.
     """
     try:
-        content = yaml.safe_load(look_up(str(path)).read_text(encoding="utf-8"))
+        content = yaml.safe_load(expand_path(str(path)).read_text(encoding="utf-8"))
     except OSError as error:
         raise ValueError(f"Cannot read the study {path}: {error.strerror}.") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -248,7 +248,7 @@ def _settings_of(
         for name, value in own.items():
             takes_list = typing.get_origin(kinds.get(name)) is list
             merged[name] = [value] if takes_list and not isinstance(value, list) else value
-    refuse_unknown_settings(merged, "setting")
+    check_setting_names(merged, "setting")
     return {**defaults, **{name: type_value(name, value) for name, value in merged.items()}}
 
 
@@ -331,7 +331,7 @@ def _is_same(wanted: Any, value: Any) -> bool:
 
 def _describe_arm(axes: Mapping[str, Any], varying: Sequence[str]) -> str:
     """Return an arm in words: the values alone where it is clear what they are of, else with their names."""
-    speaking = ("arm", "recipe", *names_where(lambda declared: declared.names_arm))
+    speaking = ("arm", "recipe", *names_where(lambda declared: declared.value_names_arm))
     words = {axis: axes[axis] if axis == "arm" else _describe_value(axes[axis]) for axis in varying}
     return ", ".join(word if axis in speaking else f"{axis}={word}" for axis, word in words.items())
 
@@ -357,7 +357,7 @@ def _make_id(settings: Mapping[str, Any], varying: Sequence[str]) -> str:
         varying: axes of the grid with several values: what is compared makes another trial, whatever it is.
     """
     decisive = {
-        name: value for name, value in settings.items() if declaration_of(name).makes_another_trial or name in varying
+        name: value for name, value in settings.items() if declaration_of(name).distinguishes_trials or name in varying
     }
     if settings["cache_features"] is False and settings["mixed_precision"] in ("bf16", "fp16"):
         decisive["cache_features"] = False  # computed in other batches: in half precision that is more than rounding

@@ -78,7 +78,7 @@ class StudyOutcomes:
     def mixtures(self) -> list[str]:
         """Return what differs between trials though no setting says so: data, the user's own code, or rounding."""
         found = self._mixed_hidden_states()
-        decisive = names_where(lambda declared: declared.decides(Stage.TOKENS))
+        decisive = names_where(lambda declared: declared.affects(Stage.TOKENS))
         for what, key in (("rows of the data", "rows_sha256"), ("code of the plugins", "plugins")):
             by_source: dict[str, dict[str, list[str]]] = {}
             for outcome in self.finished:

@@ -331,7 +331,7 @@ def trains_head_only(config: RunConfig) -> bool:
 
 def settings_of_hidden_states(config: RunConfig) -> str:
     """Return what decides the hidden states of a frozen encoder, as text."""
-    names = names_where(lambda declared: declared.decides(Stage.HIDDEN_STATES))
+    names = names_where(lambda declared: declared.affects(Stage.HIDDEN_STATES))
     return repr([getattr(config, name) for name in names])
 
 

@@ -13,7 +13,7 @@ from statsmodels.stats.multitest import multipletests
 from research.studies.statistics.bounded import UNBOUNDED, bounded_interval
 from research.studies.statistics.paired_t import LEVEL, paired_t
 from research.studies.statistics.power import MIN_SEEDS, SeedsNeeded, seeds_needed
-from research.system.plain_text import LONGEST_IN_PAGE, shortened
+from research.system.plain_text import LONGEST_IN_PAGE, shorten
 
 Interval = tuple[float, float]
 Verdict = Literal["better", "worse", "no difference shown"]
@@ -164,7 +164,7 @@ def _test(
     common = of_arm.keys() & of_baseline.keys()
     seeds, undefined = _finite({seed: of_arm[seed] + of_baseline[seed] for seed in common})
     reasons = [
-        f"failed in {shortened(name, LONGEST_IN_PAGE)}: {_seeds(sorted(seeds_of_it))}; "
+        f"failed in {shorten(name, LONGEST_IN_PAGE)}: {_seeds(sorted(seeds_of_it))}; "
         "a verdict on the rest could flatter that arm"
         for name, seeds_of_it in failed.items()
         if seeds_of_it

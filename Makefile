@@ -3,10 +3,11 @@ PYTHON ?= python3
 BIN := .venv/bin
 DEMO := .venv/.demo
 SETUP := .venv/.installed
+DOCS := .venv/.docs
 # Modules are compiled when they are first imported; compiling all of them takes more than half of the installation.
 INSTALL := $(PYTHON) -m pip --python $(BIN)/python install --no-compile --constraint constraints.txt --editable
 
-.PHONY: setup run test test-slow test-gpu check bench clean
+.PHONY: setup run test test-slow test-gpu check docs docs-serve bench clean
 
 setup: $(SETUP)
 
@@ -38,6 +39,19 @@ check: $(SETUP)
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+$(DOCS): $(SETUP)
+	$(INSTALL) '.[demo,dev,docs]'
+	touch $(DOCS)
+
+# Material's notice about MkDocs 2, which it does not work with: setup.cfg asks for MkDocs 1.
+docs: export NO_MKDOCS_2_WARNING = 1
+docs: $(DOCS)
+	$(BIN)/mkdocs build --strict --quiet
+
+docs-serve: export NO_MKDOCS_2_WARNING = 1
+docs-serve: $(DOCS)
+	$(BIN)/mkdocs serve --strict
 
 bench: $(SETUP)
 	$(INSTALL) '.[demo,dev,bench]'

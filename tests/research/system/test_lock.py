@@ -18,9 +18,9 @@ import sys
 from pathlib import Path
 from research.system.lock import DirectoryLock, LockFile
 directory = DirectoryLock()
-directory.hold(Path(sys.argv[1]))
+directory.acquire(Path(sys.argv[1]))
 file = LockFile(Path(sys.argv[1]) / "lock")
-assert file.take()
+assert file.acquire()
 print("held", flush=True)
 sys.stdin.read()
 """

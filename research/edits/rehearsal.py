@@ -24,7 +24,7 @@ from research.edits.base import Editable, EditError, Processes
 from research.edits.keywords import ON_CONFLICT
 from research.edits.records import EditRequest, Parent, Record
 from research.edits.timeline import Timeline, TimelineEntry
-from research.learning.logged_names import refuse_taken_names
+from research.learning.logged_names import check_reserved_names
 from research.learning.objectives import Objective
 from research.learning.optimizer import apply_schedule, learning_rates, parameter_groups
 from research.learning.schedules import Schedule, create_schedule
@@ -163,7 +163,7 @@ class Rehearsal:
         Raises:
             ValueError: for a name that every line has already.
         """
-        refuse_taken_names(values)
+        check_reserved_names(values)
 
     def print(self, message: str) -> None:
         """Say nothing: the run will, once."""

@@ -23,7 +23,7 @@ from research.data.batches.order import MicroBatch
 from research.data.prepare.load import Splits
 from research.edits.base import EditProxy, random_numbers_of
 from research.edits.records import EditRequest, Parent, Record
-from research.learning.logged_names import refuse_taken_names
+from research.learning.logged_names import check_reserved_names
 from research.learning.objectives import Objective, compute_losses, describe_objective
 from research.learning.optimizer import apply_schedule
 from research.learning.predictions import Predictions
@@ -252,7 +252,7 @@ class TrainingRun:
         Raises:
             ValueError: for a name that the line has already, or a value that is no number.
         """
-        refuse_taken_names(values)
+        check_reserved_names(values)
         for name, value in values.items():
             try:
                 number = float(value)

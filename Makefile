@@ -1,4 +1,4 @@
-# Each target sets up what it needs; a second call does no set-up work.
+# Each target installs what it needs; later calls skip the installation.
 PYTHON ?= python3
 BIN := .venv/bin
 DEMO := .venv/.demo

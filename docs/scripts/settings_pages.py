@@ -16,7 +16,7 @@ from site_text import code, heading, link_settings
 
 from research.settings.config import SETTING_GROUPS
 from research.settings.declarations import Declaration, Effect, declarations
-from research.settings.flags import LookingSettings, setting_types
+from research.settings.flags import InspectionSettings, setting_types
 from research.settings.value_types import alternatives
 from research.studies.command import StudySettings, WorkerSettings
 
@@ -27,14 +27,14 @@ ROOT = Path(__file__).parents[2]
 
 def settings_page() -> str:
     """Return the page of run.py's settings, in the groups of `--help`."""
-    groups = (*SETTING_GROUPS, LookingSettings)
+    groups = (*SETTING_GROUPS, InspectionSettings)
     links = {group: ", ".join(f"[{code(name)}](#{name})" for name in declarations(group)) for group in groups}
     return "\n".join(
         [
             "# Settings of a run\n",
             "Every setting is a flag of `run.py` (`--batch_size 16`), a key of a recipe (`batch_size: 16`) and a field",
-            "of `RunConfig`. Flags override recipes, and recipes override defaults. `--recipe FILE.yaml` reads a recipe;",
-            "it may be repeated, and later recipes override earlier ones. `ablate.py` and `verify_resume.py` take the",
+            "of `RunConfig`. Flags override recipes, and recipes override defaults. `--recipe FILE.yaml` reads a",
+            "recipe; it may be repeated, and later recipes override earlier ones. `ablate.py` and `verify_resume.py` take the",
             "same settings for all of their runs.\n",
             "This page is generated from the declarations in `research/settings/`.\n",
             *(f"- [{group.__doc__}](#{_anchor(group)}): {links[group]}" for group in groups),
@@ -109,7 +109,7 @@ def _facts(kind: Any, default: Any, declared: Declaration, *, of_run: bool) -> I
         fork = "may change it" if declared.fixed_in_forks is None else f"may not change it: {declared.fixed_in_forks}"
         yield f"**A fork** {fork}."
     study = "may vary it" if declared.fixed_in_studies is None else f"may not vary it: {declared.fixed_in_studies}"
-    instead = "" if declared.instead_in_studies is None else f" ({declared.instead_in_studies})"
+    instead = "" if declared.study_alternative is None else f" ({declared.study_alternative})"
     yield f"**A study's grid** {study}{instead}."
 
 

@@ -85,7 +85,7 @@ def run_study(command: StudyCommand, trials: Sequence[Trial]) -> int:
     lock.acquire(directory)
     try:
         with Study(spec.name, address, higher_is_better=higher) as study:
-            changed = study.describe(dataclasses.asdict(spec))
+            changed = study.save_spec(dataclasses.asdict(spec))
             if changed is not None:
                 logger.info(changed)
             content = yaml.safe_dump(dataclasses.asdict(spec), sort_keys=False, allow_unicode=True)
@@ -235,7 +235,7 @@ def _add(study: Study, trials: Sequence[Trial], command: StudyCommand) -> str:
     mine = [entries[trial.id] for trial in trials if trial.id in entries]
     failed = [entry.trial.id for entry in mine if entry.state == TrialState.FAIL]
     gone = [entry.trial.id for entry in mine if entry.state in DONE and _is_gone(entry, command.directory)]
-    study.add(trials, again=[*gone, *(failed if settings.retry_failed else [])])
+    study.add(trials, rerun=[*gone, *(failed if settings.retry_failed else [])])
     num_done = sum(entry.state in DONE for entry in mine) - len(gone)
     num_to_do = len(trials) - num_done - (0 if settings.retry_failed else len(failed))
     words = [f"{len(trials)} trials: {num_done} finished, {num_to_do} to do"]

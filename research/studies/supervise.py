@@ -60,7 +60,7 @@ class Supervisor:
             ValueError: if workers die before they can take a trial.
         """
         before = {number: signal.signal(number, self._handle_signal) for number in (signal.SIGINT, signal.SIGTERM)}
-        self.study.patience.gives_up = lambda: bool(self._asked_to_stop)
+        self.study.retry_policy.should_stop = lambda: bool(self._asked_to_stop)
         try:
             with StudyProgress(self.trials, console, self.directory) as progress:
                 self._supervise(progress)

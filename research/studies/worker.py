@@ -92,7 +92,7 @@ class Worker:
         """
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._handle_signal)
-        self.study.patience.gives_up = self._stops
+        self.study.retry_policy.should_stop = self._stops
         name = f"{socket.gethostname()}:{os.getpid()}"
         while not self._stops():
             claim = self.study.claim(name)
@@ -108,15 +108,15 @@ class Worker:
     def _carry_out(self, claim: Claim) -> None:
         started = time.monotonic()
         place = self.directory / TRIALS / claim.trial.id
-        self.study.note(claim, directory=str(place.resolve()))
+        self.study.set_attributes(claim, directory=str(place.resolve()))
         try:
             with self.study.heartbeats(claim):
                 config = self._config(claim.trial, place)
                 result = self._in_this_process(config) if self.shares_process(config) else self._launched(config)
         except TrialInterruptedError:
-            self.study.put_back(claim)
+            self.study.release(claim)
         except TrialDiedError:
-            self.study.try_again(claim)
+            self.study.requeue_killed(claim)
         except TrialFailedError as error:
             self.study.fail(claim, str(error))
         else:

@@ -47,7 +47,7 @@ class RankedArm:
         ):
             if seeds:
                 notes.append(f"compared without the seeds that {whose}: {_listed(seeds)}")
-        return [*notes, f"seeds needed: {self.comparison.needed.words}"]
+        return [*notes, f"seeds needed: {self.comparison.needed.description}"]
 
     @property
     def earlier_failures(self) -> list[str]:

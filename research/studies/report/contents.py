@@ -21,7 +21,7 @@ from research.studies.report.settings import ComparedSettings, Repetition, find_
 from research.studies.report.texts import StudyTexts, read_texts
 from research.studies.statistics.power import MIN_SEEDS
 from research.system.errors import one_line
-from research.system.plain_text import LONGEST_IN_PAGE, shortened
+from research.system.plain_text import LONGEST_IN_PAGE, shorten
 from research.tasks.metric_names import higher_is_better, metric_bounds
 
 TEXTS_OF = "validation"
@@ -86,7 +86,7 @@ class Contents:
     def method(self) -> str:
         """Return what the numbers of the ranking are, in sentences."""
         assert self.metric is not None
-        baseline = shortened(self.study.baseline, LONGEST_IN_PAGE)
+        baseline = shorten(self.study.baseline, LONGEST_IN_PAGE)
         better = "more" if higher_is_better(self.metric) else "less"
         return (
             f"Of {self.metric}, {better} is better. Mean and standard deviation (n - 1) over seeds; 95% intervals by "

@@ -32,7 +32,7 @@ ROOT = Path(__file__).parent.parent
 FOLDERS = (ROOT, ROOT / "experiments" / "benchmarks")
 """Folders that pytest adds to the import path."""
 _CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["tests.imported"])
+_CONTEXT.set_forkserver_preload(["tests.preloaded"])
 MEMBERS = "FORKED_MEMBERS"
 """Environment variable with the path of a file to which a command and its child processes append their ids and
 commands.

@@ -43,7 +43,7 @@ def test_full_disk_on_the_command_line_gives_one_line_and_a_resumable_run(
     assert bits_of(run) == whole
 
 
-# The ids name the file that is cut short if so many bytes are free while a checkpoint is written. torch fails in a
+# The ids name the file that is cut short if only `leave` bytes are free while a checkpoint is written. torch fails in a
 # different way if a file is so small that it is written only when it is closed.
 @pytest.mark.parametrize(
     ("hook", "leave"),

@@ -69,7 +69,7 @@ def test_second_run_in_the_same_directory_is_refused_without_disturbing_the_firs
     assert refusal_of(train, tmp_path / "run", overwrite=True) == line
     (tmp_path / "link").symlink_to(tmp_path / "run")
     other_name = str(tmp_path / "link")
-    assert other_name in refusal_of(train, tmp_path / "link", resume="auto"), "it is the same directory"
+    assert other_name in refusal_of(train, tmp_path / "link", resume="auto"), "the link names the same directory"
     go.touch()
     assert first.end() == 0, first.printed()
     assert bits_of(tmp_path / "run") == whole
@@ -141,6 +141,6 @@ def test_number_of_threads_is_kept_if_not_set(train: Train, tmp_path: Path, caps
     train(tmp_path / "run", CallAt(), resume="auto", num_threads=None)
     lines = [line for line in capsys.readouterr().out.splitlines() if "--num_threads" in line]
     assert re.search(rf"\b{num_threads} threads .*\b{default_num_threads()} \(--num_threads\)", lines[-1])
-    assert not any("rounded" in line for line in lines), "the number is kept"
+    assert not any("rounded" in line for line in lines), "the number of threads has not changed"
     assert torch.get_num_threads() == num_threads
     assert bits_of(tmp_path / "run") == bits_of(tmp_path / "whole")

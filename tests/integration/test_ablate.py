@@ -1,4 +1,4 @@
-"""Studies as a user runs them: the real command line, real workers, kills, interrupts and failures."""
+"""Studies as users run them: the real command line, real workers, kills, interrupts and failures."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.conftest import Launch, run_to_the_end
 from tests.limits import wait_until
 
 
-def test_trials_that_train_heads_share_a_process_and_are_what_they_are_alone(place: Place, launch: Launch) -> None:
+def test_trials_of_heads_share_a_process_and_give_the_same_results_as_single_runs(place: Place, launch: Launch) -> None:
     arguments = ["--heads", "linear,lstm", "--seeds", "0,1", "--freeze", "encoder", "--epochs", "2", "--report", "true"]
     printed = place.run(*arguments)
     assert "4 trials: 0 finished, 4 to do" in printed
@@ -41,14 +41,14 @@ def test_trials_that_train_heads_share_a_process_and_are_what_they_are_alone(pla
     )
 
     before = {entry.trial.id: entry.attributes["seconds"] for entry in place.entries()}
-    printed = place.run("--heads", "linear,lstm,mean", *arguments[2:])  # a grid that grew: only what is missing
+    printed = place.run("--heads", "linear,lstm,mean", *arguments[2:])  # a larger grid: only the missing trials run
     assert "6 trials: 4 finished, 2 to do" in printed
     after = {entry.trial.id: entry.attributes["seconds"] for entry in place.entries()}
     assert before.items() <= after.items()
     assert len(after) == 6
 
 
-def test_failed_trial_stops_nobody_and_is_kept_with_its_error(place: Place) -> None:
+def test_failed_trial_is_recorded_and_does_not_stop_the_study(place: Place) -> None:
     arguments = ["--plugin", "held.py", "--hook", "held", "--grid", "lr=1e-6,1e-3", "--seeds", "0"]
     printed = place.run(*arguments, status=1)
     assert re.search(r"lr=1e-06, seed 0: hook 'held' \(.*: ValueError: the rate is too low\n  File \"", printed)
@@ -61,15 +61,15 @@ def test_failed_trial_stops_nobody_and_is_kept_with_its_error(place: Place) -> N
 
 
 @pytest.mark.parametrize("victim", ["worker", "run", "all"])
-def test_killed_trial_resumes_where_it_was(place: Place, victim: str) -> None:
+def test_killed_trial_is_resumed(place: Place, victim: str) -> None:
     (place.folder / "hold.txt").touch()
     arguments = ["--plugin", "held.py", "--hook", "held", "--seeds", "0,1", "--save_every", "1st"]
     main = place.start(*arguments)
-    wait_until(lambda: any(place.folder.glob("held-*-0.txt")), "step that is held")
+    wait_until(lambda: any(place.folder.glob("held-*-0.txt")), "the pause in step 3")
     supervisor, worker, run = (process for process, _ in main.forked())
     for process in {"worker": [worker], "run": [run], "all": [supervisor, worker, run]}[victim]:
         process.kill()
-    wait_until(lambda: not is_alive(worker.pid) or victim == "run", "end of the worker")  # before its run goes on
+    wait_until(lambda: not is_alive(worker.pid) or victim == "run", "the end of the worker")  # before its run continues
     (place.folder / "hold.txt").unlink()
     if victim == "all":
         main.end()
@@ -82,13 +82,13 @@ def test_killed_trial_resumes_where_it_was(place: Place, victim: str) -> None:
     assert {result["steps"] for result in place.results().values()} == {6}
 
 
-def test_interrupt_leaves_everything_resumable(place: Place) -> None:
+def test_interrupted_study_can_be_resumed(place: Place) -> None:
     (place.folder / "hold.txt").touch()
     arguments = ["--plugin", "held.py", "--hook", "held", "--seeds", "0,1"]
     main = place.start(*arguments)
-    wait_until(lambda: any(place.folder.glob("held-*-0.txt")), "step that is held")
+    wait_until(lambda: any(place.folder.glob("held-*-0.txt")), "the pause in step 3")
     main.process.send_signal(signal.SIGINT)
-    place.wait_until_heard(signal.SIGINT)
+    place.wait_until_signalled(signal.SIGINT)
     (place.folder / "hold.txt").unlink()
     assert main.end() == 130
     assert place.states() == ["WAITING", "WAITING"]
@@ -97,7 +97,7 @@ def test_interrupt_leaves_everything_resumable(place: Place) -> None:
     assert place.lines("resumed.txt") == ["0.0001 0 3"]
 
 
-def test_plan_is_shown_without_training(place: Place) -> None:
+def test_dry_run_shows_the_plan_without_training(place: Place) -> None:
     printed = place.run("--heads", "linear,lstm", "--seeds", "0,1", "--dry_run")
     assert "4 trials of 2 arms, 4 to do" in printed
     assert re.search(r"\babout \d", printed)
@@ -121,27 +121,27 @@ def test_invalid_study_is_refused_in_one_line(place: Place, arguments: list[str]
 
 
 @pytest.mark.parametrize("frozen", [["--freeze", "encoder"], []], ids=["in the worker", "in a process"])
-def test_trial_that_takes_too_long_fails(place: Place, frozen: list[str]) -> None:
+def test_trial_that_exceeds_the_timeout_fails(place: Place, frozen: list[str]) -> None:
     place.run(*frozen, "--seeds", "0", "--max_steps", "1000000", "--trial_timeout", "2s", status=1)
     (entry,) = place.entries()
     assert entry.state == TrialState.FAIL
     assert "--trial_timeout 2s" in entry.attributes["error"]
 
 
-def test_drop_waiting_removes_what_an_earlier_grid_left(place: Place) -> None:
+def test_drop_waiting_removes_waiting_trials_of_an_earlier_grid(place: Place) -> None:
     frozen = ["--freeze", "encoder", "--seeds", "0", "--max_steps", "1"]
     (place.folder / "runs/s").mkdir(parents=True)
     with Study("s", local_address((place.folder / "runs/s").resolve())) as study:
         study.add(expand(StudySpec(name="s", grid={"seed": [7, 8]})))
     printed = place.run(*frozen, "--dry_run")
-    assert re.search(r"\b2 of an earlier grid .*--drop_waiting", printed)
+    assert re.search(r"\b2 waiting trials of an earlier grid .*--drop_waiting", printed)
     printed = place.run(*frozen, "--drop_waiting")
     assert re.search(r"1 trials: 0 finished, 1 to do, 2 waiting trials .*removed", printed)
     assert [entry.trial.seed for entry in place.entries()] == [0]
 
 
 def test_workers_split_the_visible_gpus(place: Place) -> None:
-    """The trials run on the CPU all the same: there may be no such GPUs."""
+    """The trials run on the CPU, since this machine may not have these GPUs."""
     place.environment |= {"CUDA_VISIBLE_DEVICES": "0,1,2", "ACCELERATE_USE_CPU": "true"}
     (place.folder / "launcher.yaml").write_text(
         "{compute_environment: LOCAL_MACHINE, distributed_type: 'NO', gpu_ids: '4,MIG-a', num_processes: 1}"
@@ -155,7 +155,9 @@ def test_workers_split_the_visible_gpus(place: Place) -> None:
         *("--plugin", "held.py", "--hook", "held", "--seeds", "0,1", "--workers", "2"),
         *("--accelerate_config", "launcher.yaml"),
     )
-    wait_until(lambda: len(list(place.folder.glob("held-*.txt"))) == 2 or main.process.poll() is not None, "trials")
+    wait_until(
+        lambda: len(list(place.folder.glob("held-*.txt"))) == 2 or main.process.poll() is not None, "both trials"
+    )
     (place.folder / "hold.txt").unlink()
     assert main.end() == 0, main.printed()
     assert sorted(entry.attributes["devices"] for entry in place.entries()) == ["4", "MIG-a"]

@@ -11,7 +11,7 @@ import numpy as np
 
 from research.data.prepare.splits import bin_scores
 from research.records.many_labels import MANY_LABELS
-from research.report.label_table import MOST_SHOWN
+from research.report.label_table import MAX_SHOWN
 from research.studies.report.rows import Array, StudyRows
 from research.studies.report.texts import StudyTexts
 
@@ -93,7 +93,7 @@ def _of_labels(measure: str, names: Sequence[str], counts: Array, means: Mapping
     order = np.arange(len(names))
     if len(names) >= MANY_LABELS:
         overall = np.mean(list(means.values()), axis=0)
-        order = np.lexsort((-counts, overall, counts == 0))[:MOST_SHOWN]
+        order = np.lexsort((-counts, overall, counts == 0))[:MAX_SHOWN]
     groups = [(names[index], int(counts[index])) for index in order.tolist()]
     shown = {arm: of_arm[order].tolist() for arm, of_arm in means.items()}
     return Breakdown("label", measure, groups, shown, less_is_better=False, num_groups=len(names))

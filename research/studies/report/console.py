@@ -30,7 +30,7 @@ def ranking_lines(contents: Contents) -> Iterator[RenderableType]:
     table.add_column("arm", overflow="fold")
     for name in ("seeds", "mean (95% interval)", "difference", "p (Holm)"):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("verdict", min_width=len("difference"))  # the longest word of a verdict, which stays whole
+    table.add_column("verdict", min_width=len("significant"))  # the longest word of a verdict is not broken
     for each in ranked:
         table.add_row(*_cells(each))
     yield table

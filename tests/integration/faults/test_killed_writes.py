@@ -1,4 +1,4 @@
-"""Kills while a run writes its end, or empties a directory for its beginning."""
+"""Kills while a run writes its results, or while it empties a directory at its start."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.builders.faulty_runs import At, Bits, CutError, Train, bits_of
     ],
     ids=["result", "report", "predictions", "model"],
 )
-def test_run_killed_while_it_wrote_its_results_writes_them_again(
+def test_resume_writes_missing_results_again(
     train: Train, finished: Path, whole: Bits, tmp_path: Path, unwritten: tuple[str, ...]
 ) -> None:
     run = shutil.copytree(finished, tmp_path / "run")
@@ -42,7 +42,7 @@ def test_run_killed_while_it_wrote_its_results_writes_them_again(
 
 
 @pytest.mark.parametrize("source", ["cut_run", "finished"])
-def test_leftovers_of_killed_writings_are_removed(
+def test_partial_files_of_killed_runs_are_removed(
     train: Train, whole: Bits, tmp_path: Path, request: pytest.FixtureRequest, source: str
 ) -> None:
     run = shutil.copytree(request.getfixturevalue(source), tmp_path / "run")
@@ -65,16 +65,14 @@ def test_leftovers_of_killed_writings_are_removed(
 @pytest.mark.parametrize(
     "left",
     [
-        {"config.yaml": "seed: 7\n", "predictions/old.parquet": "old"},  # while it was emptied
-        {"config.yaml": "seed: 7\n"},  # the settings go last
+        {"config.yaml": "seed: 7\n", "predictions/old.parquet": "old"},  # killed while the directory was emptied
+        {"config.yaml": "seed: 7\n"},  # the settings are removed last
         {},
-        {".config.yaml.writing": "seed"},  # while the new settings were written
+        {".config.yaml.writing": "seed"},  # killed while the new settings were written
     ],
-    ids=["half", "settings", "nothing", "new settings"],
+    ids=["partly emptied", "settings", "empty", "new settings"],
 )
-def test_overwriting_that_was_killed_can_be_repeated(
-    train: Train, whole: Bits, tmp_path: Path, left: dict[str, str]
-) -> None:
+def test_killed_overwrite_can_be_repeated(train: Train, whole: Bits, tmp_path: Path, left: dict[str, str]) -> None:
     run = tmp_path / "run"
     run.mkdir()
     for name, content in left.items():
@@ -86,8 +84,8 @@ def test_overwriting_that_was_killed_can_be_repeated(
     assert not list(run.glob(".*"))
 
 
-@pytest.mark.parametrize("num_removed", [0, 3, -1], ids=["at once", "in between", "before the last"])
-def test_overwriting_that_is_killed_while_it_empties_can_be_repeated(
+@pytest.mark.parametrize("num_removed", [0, 3, -1], ids=["at the start", "in the middle", "before the last file"])
+def test_overwrite_killed_while_it_empties_the_directory_can_be_repeated(
     train: Train, directory: Path, whole: Bits, monkeypatch: pytest.MonkeyPatch, num_removed: int
 ) -> None:
     left = num_removed if num_removed >= 0 else len(list(directory.iterdir())) - 1
@@ -110,7 +108,7 @@ def test_overwriting_that_is_killed_while_it_empties_can_be_repeated(
 def test_killed_resume_from_another_directory_can_be_repeated(
     train: Train, directory: Path, whole: Bits, tmp_path: Path
 ) -> None:
-    # Files that hooks keep are brought into the new directory before its settings are written.
+    # Kept files of hooks are copied into the new directory before its settings are written.
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     shutil.copyfile(directory / "checkpoints" / "step-00000004" / "kept" / "metrics.jsonl", elsewhere / "metrics.jsonl")

@@ -69,5 +69,5 @@ def test_overwriting_what_the_run_reads_is_refused(tmp_path: Path, monkeypatch: 
     check_directory(run, RunConfig(resume="auto", init_from="runs/self"))
     (run / "child").mkdir()
     (run / "child" / "config.yaml").touch()
-    with pytest.raises(ValueError, match=r"other runs .*runs/self/child"):
+    with pytest.raises(ValueError, match=r"other runs\b.*runs/self/child"):
         check_directory(run, RunConfig(overwrite=True))

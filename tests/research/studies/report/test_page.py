@@ -20,7 +20,7 @@ from research.studies.outcomes import Outcome, StudyOutcomes
 from research.studies.report.contents import Contents, find_contents
 from research.studies.report.page import write_contents, write_study_report
 from research.studies.statistics.over_examples import SCOPE
-from tests.browser import classify_columns, needs_chromium, photograph
+from tests.browser import needs_chromium, open_page, photograph
 from tests.builders.studies import HOSTILE, SMALL, changed, results, rows_of, run_study, trial_of
 
 PICTURES = {
@@ -36,7 +36,7 @@ PICTURES = {
 @pytest.mark.parametrize("width", [1200, 390])
 def test_page_renders_without_errors(page: Path, contents: Contents, tmp_path: Path, width: int) -> None:
     alone = Path(shutil.copy(page, tmp_path / "report.html"))
-    seen = classify_columns(alone, width=width)
+    seen = open_page(alone, width=width)
     assert seen.errors == []
     assert seen.outside == [], "the page needs more than itself"
     assert (seen.window_width, seen.page_width) == (width, width), "the page must be scrolled sideways"
@@ -118,7 +118,7 @@ def test_what_is_missing_is_shown(finished_study: StudyOutcomes, tmp_path: Path)
     result = finished_study.outcomes[3].result
     assert result is not None
     study = changed(
-        dataclasses.replace(finished_study, directory=tmp_path, num_others=3),
+        dataclasses.replace(finished_study, directory=tmp_path, num_outside_grid=3),
         {
             0: {"state": "failed", "result": None, "error": failure},
             1: {"state": "waiting", "result": None},
@@ -131,7 +131,7 @@ def test_what_is_missing_is_shown(finished_study: StudyOutcomes, tmp_path: Path)
     )
     contents = find_contents(study)
     page = write_contents(contents)
-    seen = classify_columns(page)
+    seen = open_page(page)
     assert seen.errors == []
     assert re.search(r"3 finished, 1 running, 1 waiting, 1 failed.* 3 more", contents.summary)
     assert contents.summary in seen.text
@@ -169,7 +169,7 @@ def test_nothing_finished_yet_is_a_report(tmp_path: Path) -> None:
 def test_one_arm_and_one_seed_is_a_report(finished_study: StudyOutcomes, tmp_path: Path) -> None:
     study = dataclasses.replace(finished_study, directory=tmp_path, outcomes=finished_study.outcomes[4:5])
     contents = find_contents(study)
-    seen = classify_columns(write_contents(contents))
+    seen = open_page(write_contents(contents))
     assert seen.errors == []
     assert seen.images.keys() == PICTURES
     assert all(seen.images.values())
@@ -206,7 +206,7 @@ def test_other_kinds_of_labels_have_a_report(
     spec = StudySpec(name=kind, base={**base, "head_lr": 0.05}, grid={"head": ["linear", "mean"], "seed": [0]})
     study = run_study(tmp_path / "runs", spec)
     page = write_study_report(study)
-    seen = classify_columns(page, width=390)
+    seen = open_page(page, width=390)
     assert (seen.errors, seen.page_width) == ([], 390)
     assert all(seen.images.values())
     assert f"Arms by {metric} on test rows" in seen.text

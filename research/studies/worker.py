@@ -348,7 +348,7 @@ def trains_head_only(config: RunConfig) -> bool:
 
 def hidden_states_settings(config: RunConfig) -> str:
     """Return, as text, all settings that the hidden states of a frozen encoder depend on."""
-    names = names_where(lambda declared: declared.decides(Stage.HIDDEN_STATES))
+    names = names_where(lambda declared: declared.affects(Stage.HIDDEN_STATES))
     return repr([getattr(config, name) for name in names])
 
 

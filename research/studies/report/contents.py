@@ -21,7 +21,7 @@ from research.studies.report.settings import ComparedSettings, TrialCommand, fin
 from research.studies.report.texts import StudyTexts, read_texts
 from research.studies.statistics.power import MIN_SEEDS
 from research.system.errors import one_line
-from research.system.plain_text import LONGEST_IN_PAGE, shortened
+from research.system.plain_text import LONGEST_IN_PAGE, shorten
 from research.tasks.metric_names import higher_is_better, metric_bounds
 
 TEXTS_SPLIT = "validation"
@@ -86,7 +86,7 @@ class Contents:
     def method(self) -> str:
         """Return an explanation of the values and tests of the ranking."""
         assert self.metric is not None
-        baseline = shortened(self.study.baseline, LONGEST_IN_PAGE)
+        baseline = shorten(self.study.baseline, LONGEST_IN_PAGE)
         better = "Higher" if higher_is_better(self.metric) else "Lower"
         return (
             f"{better} {self.metric} is better. Means and standard deviations (sd, n - 1) are over seeds. The 95% "

@@ -104,7 +104,7 @@ def _check_source(study: StudyOutcomes) -> None:
         ValueError: if they do not; the message names the setting that differs.
     """
     configs = [outcome.trial.config() for outcome in study.finished]
-    for name in names_where(lambda declared: declared.decides(Stage.ROW_NUMBERS)):
+    for name in names_where(lambda declared: declared.affects(Stage.ROW_NUMBERS)):
         values = sorted({str(getattr(config, name)) for config in configs})
         if len(values) > 1:
             raise ValueError(f"the trials read different data ({name}: {', '.join(values)})")

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from research.system.plain_text import shortened
+from research.system.plain_text import shorten
 
 COLOURS = ("#0b5fa5", "#c8500a", "#1a7f37", "#b3202c", "#6b3fa0", "#7a4a21", "#c23b8f", "#4d4d4d", "#7d7a00", "#007f8c")
 """Colours that are dark enough for print and for text on white."""
@@ -38,7 +38,7 @@ class ArmStyle:
 
 def arm_styles(arms: Sequence[str]) -> dict[str, ArmStyle]:
     """Return the style of each arm."""
-    short = [shortened(arm, MAX_NAME_LENGTH) for arm in arms]
+    short = [shorten(arm, MAX_NAME_LENGTH) for arm in arms]
     styles = {}
     for index, arm in enumerate(arms):
         name = short[index] if short.count(short[index]) == 1 else f"{short[index]} ({index + 1})"

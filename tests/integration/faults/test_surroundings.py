@@ -63,7 +63,7 @@ def test_second_run_in_the_same_directory_is_refused_without_disturbing_the_firs
     launch: Launch, train: Train, held: tuple[Started, list[str], Path], whole: Bits, tmp_path: Path
 ) -> None:
     first, command, go = held
-    line = f"Another run works in {tmp_path / 'run'}; wait for it, or choose another --output_dir."
+    line = f"Another run uses {tmp_path / 'run'}; wait until it ends, or choose another --output_dir."
     done = launch([*command, "--resume=auto"], check=False)
     assert (done.returncode, done.stderr) == (1, f"error: {line}\n")
     assert refusal_of(train, tmp_path / "run", overwrite=True) == line

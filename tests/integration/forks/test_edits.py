@@ -107,9 +107,9 @@ def test_hook_added_by_a_fork_is_started_and_not_resumed(fork: Train) -> None:
 def test_fork_of_a_missing_checkpoint_or_run_is_refused(fork: Train, parent: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"step 5\b.*: 4, 8, 12"):
         fork(step=5)
-    with pytest.raises(ValueError, match="is no run directory"):
+    with pytest.raises(ValueError, match="not a run directory"):
         fork(fork=str(tmp_path / "nothing"))
-    with pytest.raises(ValueError, match=r"Expected --fork as runs/<name>@step-400"):
+    with pytest.raises(ValueError, match=r"Expected --fork runs/<name>@step-400"):
         fork(fork=f"{parent}@half")
     assert parse_fork(str(parent)).step is None
     assert parse_fork(f"{parent}@step-00000008").step == parse_fork(f"{parent}@8").step == 8

@@ -58,7 +58,7 @@ def test_overwriting_what_the_run_reads_is_refused(tmp_path: Path, monkeypatch: 
     ]
     # A new setting that names something the run reads needs a case.
     assert {name for settings in cases for name in settings} == {
-        *names_where(lambda declared: declared.read_path is not None)
+        *names_where(lambda declared: declared.input_path is not None)
     }
     for settings in cases:
         for directory in (run, Path("link"), tmp_path / run):

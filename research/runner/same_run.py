@@ -43,7 +43,7 @@ def check_finished(config: RunConfig, directory: Path, result: dict[str, Any], *
     if differences.refused:
         raise OtherRunError(
             f"{directory} contains a finished run with other settings: {'; '.join(differences.refused)}. Choose "
-            f"another --name or --output_dir, replace it with --overwrite, or continue it in a new run: --fork {directory}."
+            f"another --name or --output_dir, replace it (--overwrite) or continue it as a new run: --fork {directory}."
         )
     for note in differences.notes:
         logger.info(f"Changed, without an effect on the finished run: {note}.")

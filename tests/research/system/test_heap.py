@@ -16,7 +16,7 @@ from tests.limits import HANG_LIMIT
 PROGRAM = """
 import ctypes, json, sys
 import psutil
-from research.system.heap import EVERY, FreedMemory
+from research.system.heap import EVERY, HeapTrimmer
 
 c = ctypes.CDLL(None)
 c.malloc.restype = ctypes.c_void_p
@@ -29,7 +29,7 @@ def block(size):
     ctypes.memset(address, 1, size)
     return address
 
-freed_memory = FreedMemory()
+freed_memory = HeapTrimmer()
 before = resident()
 blocks = []
 for _ in range(num_blocks):

@@ -34,9 +34,8 @@ def test_inspection_flags_belong_to_one_call() -> None:
 
 
 def test_list_accepts_every_registry() -> None:
-    assert {*typing.get_args(Listing)} == REGISTRIES.keys() - {
-        "pefts"
-    }  # it has one entry, which the help of --peft names
+    # "pefts" is left out because the help of --peft names its only entry.
+    assert {*typing.get_args(Listing)} == REGISTRIES.keys() - {"pefts"}
 
 
 def test_choices_are_settings_with_options() -> None:

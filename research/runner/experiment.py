@@ -32,8 +32,8 @@ from research.records.run_directory import (
 )
 from research.records.trackers import start_trackers, track_final_metrics, track_pictures
 from research.runner.describe import describe, out_of_memory_message, peak_memory_bytes, summary
-from research.runner.resolve import defaults_beside, resolve
-from research.runner.same_run import check_finished, refuse_other_run
+from research.runner.resolve import default_settings_for, resolve
+from research.runner.same_run import check_finished, check_resume_directory
 from research.runner.set_up import set_up
 from research.settings.config import RunConfig
 from research.settings.plugins import hash_plugins
@@ -97,7 +97,7 @@ def run_experiment(config: RunConfig, *, hooks: Sequence[Hook] = ()) -> dict[str
                     _acquire(lock, directory)
                 start = find_start(config, directory, is_restart=is_restart)
                 if config.resume not in (None, "auto"):
-                    refuse_other_run(config, directory, any_precision=any_precision)
+                    check_resume_directory(config, directory, any_precision=any_precision)
         (start,) = _from_main([start])
         with During("before training"):
             run = set_up(config, directory, accelerator, start, hooks)
@@ -280,7 +280,7 @@ def draw(run: TrainingRun, result: dict[str, Any], found: dict[str, Predictions]
     def draw_report() -> None:
         from research.report.page import write_report
 
-        write_report(run.directory, result, run.texts, found, matrices, defaults_beside(run.config, run.task))
+        write_report(run.directory, result, run.texts, found, matrices, default_settings_for(run.config, run.task))
 
     for what, make in (
         ("the confusion matrices", draw_matrices),

@@ -84,7 +84,7 @@ def check_compiler(config: RunConfig) -> None:
             raise ValueError(f"The hook '{name}' does not work with --compile, because it modifies the forward pass.")
 
 
-def defaults_beside(config: RunConfig, task: Task) -> dict[str, Any]:
+def default_settings_for(config: RunConfig, task: Task) -> dict[str, Any]:
     """Return the default of every setting, with all options, for a run with given settings on a given task."""
     default = RunConfig(mixed_precision=config.mixed_precision)  # the default may not be available on this machine
     return resolve(default).to_dict() | {"objective": choose_objective(default, task).to_yaml()}

@@ -49,7 +49,7 @@ def check_finished(config: RunConfig, directory: Path, result: dict[str, Any], *
         logger.info(f"Changed, without an effect on the finished run: {note}.")
 
 
-def refuse_other_run(config: RunConfig, directory: Path, *, any_precision: bool) -> None:
+def check_resume_directory(config: RunConfig, directory: Path, *, any_precision: bool) -> None:
     """Check that resuming another run's checkpoint does not replace the files of a different run in the run directory.
 
     Args:

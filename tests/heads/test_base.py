@@ -13,6 +13,6 @@ def test_head_with_unknown_wants_is_rejected() -> None:
 
 
 def test_register_head_rejects_classes_that_are_not_heads() -> None:
-    with pytest.raises(ValueError, match=r"no_head.* Head, .*int"):
+    with pytest.raises(ValueError, match=r"no_head.* Head; .*int"):
         register_head("no_head")(int)
     assert "no_head" not in HEADS

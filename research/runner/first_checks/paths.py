@@ -85,4 +85,4 @@ def _check_path(name: str, value: str) -> None:
         near |= {packaged: packaged for packaged in DEMO_DATA}
     nearest = difflib.get_close_matches(path.name, near, n=1)
     hint = f" Did you mean '{near[nearest[0]]}'?" if nearest else ""
-    raise ValueError(for_message(f"--{name}: there is no file or folder '{path}'.{hint}"))
+    raise ValueError(for_message(f"There is no file or folder '{path}' for --{name}.{hint}"))

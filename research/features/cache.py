@@ -59,7 +59,7 @@ def find_or_build(
             return found
         target = _entry(folder, key, layers)
         writing = folder / f".features-{key}.{os.getpid()}.writing"
-        with durable.clearing_away(writing):
+        with durable.deleting_on_failure(writing):
             writing.mkdir()
             build(writing)
             # Not synced: what a power cut takes from gigabytes that can be computed again, their hashes tell.
@@ -90,7 +90,7 @@ def _remove_damaged(entries: Sequence[Path], places: RowLayout) -> None:
             FeatureStore(entry, places)
         except DamageError as damage:
             report_hidden_states(f"The hidden states in {entry} are damaged ({damage}); computing them again.")
-            durable.retire(entry)
+            durable.rename_and_remove(entry)
 
 
 @contextmanager
@@ -98,9 +98,9 @@ def _only_one(folder: Path, key: str) -> Iterator[None]:
     """Wait until no other process computes the same, then be the one; remove what killed ones left behind."""
     lock = LockFile(_lock_path(folder, key))
     try:
-        if not lock.take():
+        if not lock.acquire():
             logger.info(f"Waiting for another process, which computes the same hidden states into {folder} ...")
-            lock.take(wait=True)
+            lock.acquire(wait=True)
     except UnlockableError as problem:
         report_hidden_states(
             f"{folder} cannot be locked ({problem}): another process may compute the same hidden states as well."
@@ -123,7 +123,7 @@ def _remove_leftovers(folder: Path, own: str) -> None:
             continue
         lock = LockFile(_lock_path(folder, key))
         with suppress(UnlockableError):
-            if lock.take():  # whoever computed there is gone
+            if lock.acquire():  # whoever computed there is gone
                 try:
                     durable.remove(path)
                 finally:

@@ -307,7 +307,7 @@ def _log_secondary_errors() -> Iterator[None]:
 
 
 def _hold(lock: DirectoryLock, directory: Path) -> None:
-    warning = lock.hold(directory)
+    warning = lock.acquire(directory)
     if warning is not None:
         logger.info(warning)
 

@@ -9,13 +9,13 @@ from heads.registry import Registry
 from research.settings.options import describe_entry, options_of
 from research.settings.plugins import import_plugins
 from research.settings.program import HelpRequest
-from research.settings.registries import GIVEN_BY_CALLER, registry_of
+from research.settings.registries import GIVEN_BY_CALLER, load_registry
 
 
 def describe_listing(listing: str, plugins: Sequence[str]) -> str:
     """Return what a registry holds, the user's own entries included."""
     import_plugins(plugins)
-    registry = registry_of(listing)
+    registry = load_registry(listing)
     return "\n".join(f"{name}\n{_describe(registry, name)}" for name in registry)
 
 
@@ -38,7 +38,7 @@ def describe_choices(chosen: Sequence[tuple[str, str]], plugins: Sequence[str]) 
     parts = []
     for kind, name in chosen:
         prefix = f"--hook.{name}" if kind == "hook" else f"--{kind}"
-        registry = registry_of(f"{kind}s")
+        registry = load_registry(f"{kind}s")
         parts.append(f"{kind} {name}, options as {prefix}.<option>:\n{_describe(registry, name)}")
     return "\n".join(parts)
 

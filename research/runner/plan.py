@@ -32,7 +32,7 @@ from research.model.families import model_blocks
 from research.settings.config import Choice, RunConfig
 from research.settings.options import create
 from research.settings.times import Clock, parse_time
-from research.system.user_code import described_place
+from research.system.user_code import describe_location
 from research.tasks.base import Task
 from research.tasks.metric_names import check_metric
 from research.training.hook import HOOKS, Hook, code_of_hook, describe_hook
@@ -154,7 +154,7 @@ def planned_by_hooks(hooks: Sequence[Hook], config: RunConfig, blocks: Sequence[
         if not isinstance(planned, list) or not all(isinstance(written, dict) for written in planned):
             raise ValueError(
                 f"Expected a list of mappings from timeline of the {describe_hook(hook)}, got {planned!r}"
-                f"{described_place(hook.timeline)}."
+                f"{describe_location(hook.timeline)}."
             )
         entries += [parse_entry(written, f"hook {type(hook).__name__}") for written in planned]
     return entries

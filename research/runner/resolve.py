@@ -19,11 +19,11 @@ from research.learning.schedules import SCHEDULES
 from research.records.trackers import check_trackers
 from research.runner.first_checks.check import check_times
 from research.settings.config import Choice, RunConfig
-from research.settings.options import fill_in
+from research.settings.options import complete_choice
 from research.settings.plugins import import_plugins
 from research.settings.registries import GIVEN_BY_CALLER
 from research.settings.smoke import smoke_settings
-from research.system.launcher import refuse_launch
+from research.system.launcher import check_launch
 from research.tasks.base import Task
 from research.training.accelerator import choose_precision
 from research.training.hook import HOOKS
@@ -36,7 +36,7 @@ def resolve(config: RunConfig) -> RunConfig:
         ValueError: for an unknown name, a wrong option, or a time that cannot be read.
     """
     disable_progress_bar()  # transformers' own; a run shows one
-    refuse_launch()
+    check_launch()
     import_plugins(config.plugin)
     if config.smoke:
         config = smoke_settings(config)
@@ -47,7 +47,7 @@ def resolve(config: RunConfig) -> RunConfig:
     def filled(
         registry: Registry[Any], value: str | dict[str, Any], given_by_caller: tuple[str, ...] = ()
     ) -> str | dict[str, Any]:
-        return fill_in(registry, Choice.of(value, registry.kind), given_by_caller=given_by_caller).to_yaml()
+        return complete_choice(registry, Choice.of(value, registry.kind), given_by_caller=given_by_caller).to_yaml()
 
     config = dataclasses.replace(
         config,

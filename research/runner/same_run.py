@@ -16,7 +16,7 @@ from research.settings.config import Choice, RunConfig
 from research.settings.declarations import Effect
 from research.settings.flags import names_where
 from research.settings.forks import read_settings
-from research.settings.options import fill_in
+from research.settings.options import complete_choice
 from research.settings.run_files import CONFIG
 from research.system.messages import logger
 from research.tasks.base import TASKS
@@ -97,7 +97,7 @@ def _compare(
 def _default_objectives() -> list[str | dict[str, Any]]:
     """Return what the settings of a run hold whose objective was not chosen, for every kind of labels."""
     defaults = [TASKS[kind].default_objective for kind in TASKS]
-    return [fill_in(OBJECTIVES, Choice(name)).to_yaml() for name in defaults]
+    return [complete_choice(OBJECTIVES, Choice(name)).to_yaml() for name in defaults]
 
 
 def _hash_rows(config: RunConfig) -> str:

@@ -16,7 +16,7 @@ from research.data.prepare.arrow import hash_rows
 from research.data.prepare.load import Splits
 from research.model.encoder_with_head import EncoderWithHead
 from research.system.events import report_hidden_states
-from research.system.heap import FreedMemory
+from research.system.heap import HeapTrimmer
 from research.training.stored_features import StoredFeatures
 
 
@@ -36,7 +36,7 @@ class Batches:
     """Stored hidden states, where a frozen encoder is not run again."""
     cache_disabled: bool = False
     """Whether hidden states that could have been stored are computed all the same."""
-    freed_memory: FreedMemory = field(default_factory=FreedMemory)
+    freed_memory: HeapTrimmer = field(default_factory=HeapTrimmer)
     """Counts batches; keeps resident memory level on a CPU."""
 
     @functools.cached_property

@@ -83,7 +83,7 @@ def evaluate(run: Run, split: str, before_batch: Callable[[], None]) -> Predicti
         losses = losses[labels < run.task.num_labels]
     # Only now the libraries of the metrics are imported; one that draws random numbers for itself must not be a reason
     # for an uncut run to go on with others than a resumed one, which imports them later.
-    with WaitingMessage(f"Computing the metrics of {split}"), random_states.kept():
+    with WaitingMessage(f"Computing the metrics of {split}"), random_states.preserving():
         from research.learning.metrics import compute_metrics
 
         metrics = [{"loss": float(losses.mean(dtype=np.float64)), **compute_metrics(run.task, logits, labels)}]

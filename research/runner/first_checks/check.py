@@ -12,7 +12,7 @@ from research.settings.declarations import PERIOD, TIME
 from research.settings.flags import declaration_of, names_where
 from research.settings.plugins import check_plugins
 from research.settings.times import parse_time
-from research.system.launcher import refuse_launch
+from research.system.launcher import check_launch
 from research.tasks.metric_names import check_metric_name
 
 
@@ -22,7 +22,7 @@ def check_first(config: RunConfig) -> None:
     Raises:
         ValueError: naming the setting and what was found.
     """
-    refuse_launch()
+    check_launch()
     check_plugins(config.plugin)
     check_choices(config)
     check_times(config)

@@ -13,7 +13,7 @@ from research.settings.config import RunConfig
 from research.settings.demo_packages import DEMO_DATA, DEMO_ENCODERS, find_package
 from research.settings.registries import read_registry
 from research.system.launcher import was_launched
-from research.system.paths import look_up
+from research.system.paths import expand_path
 from research.system.plain_text import for_message
 from research.training.checkpoint.find import check_checkpoint, check_has_step
 
@@ -31,7 +31,7 @@ def check_paths(config: RunConfig) -> None:
             check_has_step(config.fork)
         elif config.init_from is not None:
             _check_path("init_from", config.init_from)
-            find_saved_model(look_up(config.init_from))
+            find_saved_model(expand_path(config.init_from))
     _check_data(config.data, may_have_others=bool(config.plugin))
     _check_encoder(config.encoder, may_have_others=bool(config.plugin))
 
@@ -74,7 +74,7 @@ def _may_be_registered(data: str) -> bool:
 
 
 def _check_path(name: str, value: str) -> None:
-    path = look_up(value)
+    path = expand_path(value)
     if path.exists():
         return
     try:

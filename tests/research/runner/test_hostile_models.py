@@ -10,7 +10,7 @@ import pytest
 
 from research.model.encoder_with_head import EncoderWithHead
 from research.model.encoders import load_encoder, load_encoder_config, load_tokenizer
-from tests.builders.hostile import Trap, add_code, as_torch_saves, assert_one_line
+from tests.builders.hostile import Trap, add_code, assert_one_line, save_with_torch
 from tests.research.runner.conftest import Train
 
 
@@ -21,7 +21,7 @@ def test_model_that_is_only_a_pickle_is_refused_by_init_from(
     run = shutil.copytree(finished, tmp_path / "other")
     model = run / "model"
     (model / "model.safetensors").unlink()
-    (model / "pytorch_model.bin").write_bytes(as_torch_saves({"weight": Trap(sprung)}, model))
+    (model / "pytorch_model.bin").write_bytes(save_with_torch({"weight": Trap(sprung)}, model))
     with pytest.raises(ValueError, match=r"pytorch_model\.bin, a pickle") as caught:
         train(tmp_path / "run", init_from=str(run if whole_run else model))
     assert_one_line(caught.value)
@@ -33,7 +33,7 @@ def test_model_that_is_only_a_pickle_is_refused_by_init_from(
 @pytest.mark.parametrize("suffix", ["bin", "pt", "pth", "ckpt"])
 def test_encoder_that_is_only_a_pickle_is_refused(encoder: Path, sprung: Path, suffix: str) -> None:
     (encoder / "model.safetensors").unlink()
-    (encoder / f"pytorch_model.{suffix}").write_bytes(as_torch_saves({"weight": Trap(sprung)}, encoder))
+    (encoder / f"pytorch_model.{suffix}").write_bytes(save_with_torch({"weight": Trap(sprung)}, encoder))
     with pytest.raises(ValueError, match=rf"pytorch_model\.{suffix}, a pickle") as caught:
         load_encoder(str(encoder))
     assert_one_line(caught.value)
@@ -41,7 +41,7 @@ def test_encoder_that_is_only_a_pickle_is_refused(encoder: Path, sprung: Path, s
 
 def test_pickle_beside_an_encoders_weights_is_not_read(encoder: Path, sprung: Path) -> None:
     for name in ("pytorch_model.bin", "training_args.bin", "optimizer.pt"):
-        (encoder / name).write_bytes(as_torch_saves({"weight": Trap(sprung)}, encoder))
+        (encoder / name).write_bytes(save_with_torch({"weight": Trap(sprung)}, encoder))
     load_encoder(str(encoder))
     load_tokenizer(str(encoder))
 
@@ -50,7 +50,7 @@ def test_pickle_beside_an_encoders_weights_is_not_read(encoder: Path, sprung: Pa
 def test_index_of_weights_that_names_a_pickle_is_refused(encoder: Path, sprung: Path, shard: str) -> None:
     weights = load_encoder(str(encoder)).state_dict()
     (encoder / "model.safetensors").unlink()
-    (encoder / shard).write_bytes(as_torch_saves({"weight": Trap(sprung)}, encoder))
+    (encoder / shard).write_bytes(save_with_torch({"weight": Trap(sprung)}, encoder))
     index = {"metadata": {"total_size": 1}, "weight_map": dict.fromkeys(weights, shard)}
     (encoder / "model.safetensors.index.json").write_text(json.dumps(index))
     with pytest.raises(ValueError) as caught:  # noqa: PT011 (it is Transformers that says what is wrong)

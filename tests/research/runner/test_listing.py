@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from research.runner.listing import describe_choices, describe_listing
-from research.settings.registries import REGISTRIES, registry_of
+from research.settings.registries import REGISTRIES, load_registry
 
 PLUGIN = '''
 from heads.linear import LinearHead
@@ -29,7 +29,7 @@ class Listed(LinearHead):
 @pytest.mark.parametrize("listing", REGISTRIES)
 def test_every_entry_is_listed(listing: str) -> None:
     lines = describe_listing(listing, []).splitlines()
-    assert set(registry_of(listing)) <= set(lines)
+    assert set(load_registry(listing)) <= set(lines)
 
 
 def test_entries_come_with_their_options_and_own_ones_too(tmp_path: Path) -> None:

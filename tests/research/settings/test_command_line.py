@@ -121,9 +121,9 @@ def test_parse_refuses(arguments: list[str], message: str) -> None:
     [
         ("haed: lstm\n", r"recipe\.yaml: .*'haed'.*'head'\?"),
         ("- head\n", r"recipe\.yaml.*list"),
-        ("head: [\n", r"is not YAML"),
+        ("head: [\n", r"not valid YAML"),
         ("lr: fast\n", r"lr.*float.*fast"),
-        ("x: !!python/object/apply:os.system ['true']\n", r"is not YAML"),
+        ("x: !!python/object/apply:os.system ['true']\n", r"not valid YAML"),
     ],
 )
 def test_parse_refuses_recipes(tmp_path: Path, text: str, message: str) -> None:
@@ -137,7 +137,7 @@ def test_help_is_grouped_and_complete() -> None:
     done = subprocess.run(
         [sys.executable, "experiments/run.py", "--help"], cwd=ROOT, capture_output=True, text=True, check=True
     )
-    for group in ("What is trained:", "Data:", "Training:", "Timeline and evaluation:", "Run:", "Looking:"):
+    for group in ("Model:", "Data:", "Training:", "Timeline and evaluation:", "Run:", "Inspection:"):
         assert group in done.stdout
     for name in RunConfig().to_dict():
         assert f"--{name}" in done.stdout

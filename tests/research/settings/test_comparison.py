@@ -15,7 +15,7 @@ from research.learning.schedules import SCHEDULES
 from research.settings.comparison import compare_settings
 from research.settings.config import Choice
 from research.settings.declarations import Effect, declarations
-from research.settings.options import fill_in
+from research.settings.options import complete_choice
 from research.settings.registries import GIVEN_BY_CALLER
 from research.training.hook import HOOKS
 
@@ -35,7 +35,7 @@ def test_changed_setting_is_noted_or_refused_and_never_passed_over(name: str) ->
     if declared.effect is Effect.INVOCATION:
         assert compare(name, "another") == compare(name, "another", is_fork=True) == (False, False)
         return
-    is_noted = declared.effect is not Effect.MEANING
+    is_noted = declared.effect is not Effect.TRAINING
     assert compare(name, "another") == (is_noted, not is_noted)
     is_fixed = declared.fixed_in_forks is not None
     assert compare(name, "another", is_fork=True) == ((not is_fixed, is_fixed) if name != "fork" else (False, False))
@@ -45,7 +45,7 @@ def test_changed_setting_is_noted_or_refused_and_never_passed_over(name: str) ->
 def test_options_equal_those_that_a_checkpoint_gives_back(kind: str, registry: Registry[Any]) -> None:
     for name in registry:
         options = {"start": 8} if name == "length_warmup" else {}
-        choice = fill_in(registry, Choice(name, options), given_by_caller=GIVEN_BY_CALLER).to_yaml()
+        choice = complete_choice(registry, Choice(name, options), given_by_caller=GIVEN_BY_CALLER).to_yaml()
         before = RunConfig().to_dict() | {kind: [choice] if kind == "hook" else choice}
         found = compare_settings(json.loads(json.dumps(before)), before, same_rows=True, is_fork=False)
         assert (found.notes, found.refused) == ([], [])

@@ -17,7 +17,7 @@ from research.settings.value_types import alternatives
 
 GROUPS = (*SETTING_GROUPS, InspectionSettings)
 EFFECTS = {
-    Effect.MEANING: """encoder head objective hook freeze peft dropout attention_dropout max_length truncation epochs
+    Effect.TRAINING: """encoder head objective hook freeze peft dropout attention_dropout max_length truncation epochs
         max_steps batch_size optimizer lr head_lr layer_decay weight_decay schedule schedule_interval warmup
         max_grad_norm mixed_precision timeline evaluate_every best_metric patience init_from fork seed smoke""",
     Effect.ROWS: """data task text_column text_pair_column label_column label_separator allow_unknown_tokens encoding
@@ -51,15 +51,18 @@ OTHERS: dict[str, tuple[Callable[[Declaration], bool], str]] = {
         "overwrite resume print_config list",
     ),
     "not in the id of a trial": (
-        lambda declared: not declared.makes_another_trial,
+        lambda declared: not declared.distinguishes_trials,
         """plugin allow_padding_sensitive micro_batch_size compile compile_backend cache_features on_nonfinite
         evaluation_batch_size name output_dir overwrite resume save_every keep on_save_error num_threads deterministic
         log_with log_every report profile dry_run print_config list traceback""",
     ),
-    "names an arm": (lambda declared: declared.names_arm, "encoder head objective data schedule"),
-    "flags replace a list": (lambda declared: declared.flags_replace, "cleaning log_with"),
+    "names an arm": (lambda declared: declared.value_names_arm, "encoder head objective data schedule"),
+    "flags replace a list": (lambda declared: declared.flags_replace_list, "cleaning log_with"),
     "null keeps": (lambda declared: declared.null_keeps_checkpoint_value, "num_threads"),
-    "names what the run reads": (lambda declared: declared.read_path is not None, "encoder plugin data init_from fork"),
+    "names what the run reads": (
+        lambda declared: declared.input_path is not None,
+        "encoder plugin data init_from fork",
+    ),
     "decides the cache": (lambda declared: declared.affects_feature_cache, "cache_features cache_dtype"),
     "time": (lambda declared: declared.unit == TIME, "warmup"),
     "period": (lambda declared: declared.unit == PERIOD, "evaluate_every save_every"),
@@ -100,13 +103,13 @@ def test_every_setting_declares_itself(group: type) -> None:
         takes_numbers = bool({int, float} & {*alternatives(kinds[name])})
         assert (declared.bounds is not None) == takes_numbers, name
         assert declared.unit is not None or not takes_numbers, name
-        assert not declared.flags_replace or typing.get_origin(kinds[name]) is list, name
+        assert not declared.flags_replace_list or typing.get_origin(kinds[name]) is list, name
         assert not declared.null_keeps_checkpoint_value or type(None) in alternatives(kinds[name]), name
         for reason in (declared.fixed_in_forks, declared.fixed_in_studies, declared.study_alternative):
             assert reason is None or len(reason.split()) >= 3, name
         # What belongs to one call belongs to no trial and no fork alone; what a study refuses, no grid varies.
         assert declared.effect is not Effect.INVOCATION or declared.fixed_in_studies is not None, name
-        assert declared.fixed_in_forks is None or declared.effect is Effect.MEANING, name
+        assert declared.fixed_in_forks is None or declared.effect is Effect.TRAINING, name
         assert declared.study_alternative is None or declared.fixed_in_studies is not None, name
 
 

@@ -10,7 +10,7 @@ import pytest
 from heads import HEADS
 from heads.registry import Registry, UnknownNameError
 from research.settings.config import Choice
-from research.settings.options import create, describe_entry, fill_in, options_of, resolve_options
+from research.settings.options import complete_choice, create, describe_entry, options_of, resolve_options
 
 THINGS: Registry[Any] = Registry("thing")
 
@@ -139,4 +139,4 @@ def test_option_that_a_checkpoint_cannot_hold_is_refused_before_training() -> No
     def holds_a_path(*, folder: Path = Path("here")) -> None: ...
 
     with pytest.raises(ValueError, match="folder"):
-        fill_in(registry, Choice("holds_a_path"))
+        complete_choice(registry, Choice("holds_a_path"))

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from research.settings.plugins import check_plugins, hash_plugins, import_plugins
-from research.system.user_code import describe, is_users
+from research.system.user_code import describe, is_user_code
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def test_file_is_imported_once_and_again_from_another_path(place: Path) -> None:
     assert (place / "runs.txt").read_text() == "."
     import_plugins(["other/mine.py"])
     assert (place / "runs.txt").read_text() == ".."
-    assert is_users(str(place / "mine.py"))
+    assert is_user_code(str(place / "mine.py"))
 
 
 def test_file_that_failed_is_imported_again(place: Path) -> None:
@@ -79,9 +79,9 @@ def test_module_that_a_plugin_misses_is_no_missing_plugin(place: Path) -> None:
 def test_plugin_is_the_users_code_even_among_installed_packages(place: Path) -> None:
     (place / "site-packages").mkdir()
     (place / "site-packages" / "mine.py").write_text("")
-    assert not is_users(str(place / "site-packages" / "mine.py"))
+    assert not is_user_code(str(place / "site-packages" / "mine.py"))
     import_plugins(["site-packages/mine.py"])
-    assert is_users(str(place / "site-packages" / "mine.py"))
+    assert is_user_code(str(place / "site-packages" / "mine.py"))
 
 
 def test_plugin_that_ends_the_process_is_refused(place: Path) -> None:

@@ -15,7 +15,7 @@ from research.runner.first_checks.choices import check_choice
 from research.runner.first_checks.source_options import read_options
 from research.settings.config import Choice
 from research.settings.options import options_of
-from research.settings.registries import GIVEN_BY_CALLER, REGISTRIES, read_registry, registry_of
+from research.settings.registries import GIVEN_BY_CALLER, REGISTRIES, load_registry, read_registry
 from research.system.errors import is_user_facing
 from research.tasks.single_label import SingleLabel
 from tests.shipped import shipped
@@ -23,7 +23,7 @@ from tests.shipped import shipped
 
 @pytest.mark.parametrize("listing", REGISTRIES)
 def test_names_and_options_are_read_from_the_source(listing: str) -> None:
-    registry, found = registry_of(listing), read_registry(listing)
+    registry, found = load_registry(listing), read_registry(listing)
     assert sorted(found) == shipped(registry)
     for name, function in found.items():
         options = read_options(function, from_second_on=listing == "edits")
@@ -47,7 +47,7 @@ STEPS = {"num_warmup_steps": 1, "num_training_steps": 10}
 
 @pytest.mark.parametrize("listing", ARGUMENTS)
 def test_values_that_an_entry_refuses_are_refused_early(listing: str) -> None:
-    registry = registry_of(listing)
+    registry = load_registry(listing)
     compared = []
     for name in shipped(registry):
         for option in options_of(registry[name], given_by_caller=GIVEN_BY_CALLER):

@@ -12,10 +12,10 @@ from research.system.errors import is_user_facing
 from research.system.launcher import (
     LAUNCHER_SIZES,
     LaunchRequest,
+    check_launch,
     is_on,
     num_launched,
     parse_launch,
-    refuse_launch,
     was_launched,
 )
 from tests.conftest import ROOT
@@ -41,7 +41,7 @@ def test_refuse_launch_refuses_every_sharded_launch(monkeypatch: pytest.MonkeyPa
 def test_refuse_launch_refuses_an_unknown_precision(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "fp8")
     with pytest.raises(ValueError, match="fp8"):
-        refuse_launch()
+        check_launch()
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ def draw() -> tuple[float, ...]:
 
 
 def test_restored_generators_draw_the_same_again() -> None:
-    with random_states.kept():
+    with random_states.preserving():
         draw()  # half of a pair of normal numbers is left over in Python's and in NumPy's generator
         states = random_states.capture(CPU)
         first, second = draw(), draw()
@@ -30,8 +30,8 @@ def test_restored_generators_draw_the_same_again() -> None:
 
 
 def test_kept_leaves_the_generators_as_they_were() -> None:
-    with random_states.kept():
-        with random_states.kept():
+    with random_states.preserving():
+        with random_states.preserving():
             expected = draw()
         assert draw() == expected
 

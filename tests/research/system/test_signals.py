@@ -20,7 +20,7 @@ def handler() -> Iterator[None]:
 
 
 def test_sighup_is_received_and_may_come_twice() -> None:
-    with SignalWatch(speaks=False) as watch:
+    with SignalWatch(reports=False) as watch:
         os.kill(os.getpid(), signal.SIGHUP)
         os.kill(os.getpid(), signal.SIGHUP)
         assert watch.received() == signal.SIGHUP
@@ -29,7 +29,7 @@ def test_sighup_is_received_and_may_come_twice() -> None:
 
 def test_sighup_stays_ignored_under_nohup() -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    with SignalWatch(speaks=False) as watch:
+    with SignalWatch(reports=False) as watch:
         os.kill(os.getpid(), signal.SIGHUP)
         assert watch.received() == 0
 

@@ -19,13 +19,13 @@ from research.system.user_code import (
     add_moment,
     add_plugin,
     describe,
+    describe_location,
     describe_plainly,
-    described_place,
     find_frame,
     hash_user_code,
-    is_product,
+    is_product_code,
     is_raised_there,
-    is_users,
+    is_user_code,
 )
 
 
@@ -109,8 +109,8 @@ def test_function_that_cannot_be_called_is_the_place_itself() -> None:
 
     with pytest.raises(TypeError) as outside, CodeOf("hook 'mine'", needs_two):
         needs_two(1)  # type: ignore[call-arg]
-    assert described_place(needs_two).startswith(" (needs_two: file ")
-    assert described_place(math.sqrt) == described_place(parse_time) == ""
+    assert describe_location(needs_two).startswith(" (needs_two: file ")
+    assert describe_location(math.sqrt) == describe_location(parse_time) == ""
     described = describe(outside.value) or ""
     assert described.startswith("hook 'mine': TypeError: ")
     assert described.splitlines()[1].endswith("in needs_two")
@@ -126,18 +126,18 @@ def test_error_is_described_on_one_line() -> None:
 
 def test_files_are_the_users_the_products_or_libraries(tmp_path: Path) -> None:
     product, users = parse_time.__code__.co_filename, str(tmp_path / "plugin.py")
-    assert (is_product(product), is_users(product)) == (True, False)
-    assert (is_product(users), is_users(users)) == (False, True)
+    assert (is_product_code(product), is_user_code(product)) == (True, False)
+    assert (is_product_code(users), is_user_code(users)) == (False, True)
     for other in (json.__file__, pytest.__file__, "<string>", "built/somewhere/reader.pyx"):
-        assert (is_product(other), is_users(other)) == (False, False)
+        assert (is_product_code(other), is_user_code(other)) == (False, False)
 
 
 def test_plugin_is_the_users_code_wherever_it_is_installed(tmp_path: Path) -> None:
     package = tmp_path / "site-packages" / "mine"
-    assert not is_users(str(package / "head.py"))
+    assert not is_user_code(str(package / "head.py"))
     add_plugin(package)
-    assert is_users(str(package / "head.py"))
-    assert not is_users(str(package.with_name("other") / "head.py"))
+    assert is_user_code(str(package / "head.py"))
+    assert not is_user_code(str(package.with_name("other") / "head.py"))
 
 
 def test_error_is_raised_there_if_no_library_is_inside() -> None:

@@ -19,7 +19,7 @@ class Ordinal(SingleLabel):
     more_objectives = ("cross_entropy",)
     metrics = (Metric("levels_off", NOT_NEGATIVE, lower_is_better=True), *SingleLabel.metrics)
     correctness_is_distance = True
-    correctness_title = "mean distance from the level, of which less is better"
+    correctness_title = "mean distance from the level (lower is better)"
     mistakes_title = "Farthest misses"
     mistakes_name = "misses"
     severity_title = "levels"

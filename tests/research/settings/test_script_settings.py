@@ -9,7 +9,7 @@ import pytest
 
 from research.settings.arguments import Flag
 from research.settings.declarations import Effect, setting
-from research.settings.own_settings import take_out, typed_group
+from research.settings.script_settings import parse_group, split_flags
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,9 +24,9 @@ class Pouring:
 
 def test_own_flags_are_taken_out_and_the_last_value_counts() -> None:
     flags = [Flag("cups", None, "2"), Flag("head", "size", "3"), Flag("cups", None, "4")]
-    given, others = take_out(Pouring, flags)
+    given, others = split_flags(Pouring, flags)
     assert (given, list(map(str, others))) == ({"cups": ["2", "4"]}, ["--head.size=3"])
-    assert typed_group(Pouring, given) == Pouring(cups=4)
+    assert parse_group(Pouring, given) == Pouring(cups=4)
 
 
 @pytest.mark.parametrize(
@@ -40,4 +40,4 @@ def test_own_flags_are_taken_out_and_the_last_value_counts() -> None:
 )
 def test_values_that_cannot_be_are_refused(given: dict[str, list[str]], expected: str) -> None:
     with pytest.raises(ValueError, match=expected):
-        typed_group(Pouring, given)
+        parse_group(Pouring, given)

@@ -1,0 +1,42 @@
+"""MkDocs hook: adds the pages that are made from the code itself whenever the site is built."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from metrics_page import metrics_page
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+from registry_pages import REGISTRY_PAGES, registry_page
+from settings_pages import settings_page, study_settings_page, verify_settings_page
+
+ROOT = Path(__file__).parents[2]
+
+
+def _changelog() -> str:
+    return (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+def _contributing() -> str:
+    return (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+
+
+PAGES: dict[str, Callable[[], str]] = {
+    "changelog.md": _changelog,
+    "contributing.md": _contributing,
+    "reference/settings.md": settings_page,
+    "reference/study-settings.md": study_settings_page,
+    "reference/verify-resume.md": verify_settings_page,
+    "reference/metrics.md": metrics_page,
+    **{f"reference/{name}.md": partial(registry_page, page) for name, page in REGISTRY_PAGES.items()},
+}
+"""What makes each page, by its path below docs/."""
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Add the generated pages to those that lie in docs/."""
+    for path, make in PAGES.items():
+        files.append(File.generated(config, path, content=make()))
+    return files

@@ -1,0 +1,143 @@
+"""The pages of all settings, from their declarations."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import typing
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType, NoneType
+from typing import Any
+
+import docstring_parser
+import yaml
+from site_text import code, heading, link_settings
+
+from research.settings.config import SETTING_GROUPS
+from research.settings.declarations import Declaration, Effect, declarations
+from research.settings.flags import InspectionSettings, setting_types
+from research.settings.value_types import alternatives
+from research.studies.command import StudySettings, WorkerSettings
+
+RUN_SETTINGS = "settings.md"
+"""The page of run.py's settings, as the other pages of the reference link to it."""
+ROOT = Path(__file__).parents[2]
+_NAMES: dict[Any, str] = {
+    str: "text",
+    int: "whole number",
+    float: "number",
+    bool: "`true` or `false`",
+    dict: "mapping",
+    NoneType: "`null`",
+}
+_PLURALS: dict[Any, str] = {str: "texts", int: "whole numbers", float: "numbers"}
+
+
+def settings_page() -> str:
+    """Return the page of run.py's settings, in the groups of `--help`."""
+    groups = (*SETTING_GROUPS, InspectionSettings)
+    links = {group: ", ".join(f"[{code(name)}](#{name})" for name in declarations(group)) for group in groups}
+    return "\n".join(
+        [
+            "# Settings of a run\n",
+            "Every setting is a flag of `run.py` (`--batch_size 16`), a key of a recipe (`batch_size: 16`) and a field",
+            "of `RunConfig`. Flags override recipes, and recipes override defaults. `--recipe FILE.yaml` reads a",
+            "recipe; it may be repeated, and later recipes override earlier ones. `ablate.py` and `verify_resume.py`",
+            "take the same settings for all of their runs.\n",
+            "This page is generated from the declarations in `research/settings/`.\n",
+            *(f"- [{group.__doc__}](#{_anchor(group)}): {links[group]}" for group in groups),
+            "",
+            *(part for group in groups for part in _group(group, of_run=True)),
+        ]
+    )
+
+
+def study_settings_page() -> str:
+    """Return the page of ablate.py's own settings."""
+    return "\n".join(
+        [
+            "# Settings of a study\n",
+            "`ablate.py` takes the settings in the first group and [every setting of a run](settings.md), which then",
+            "applies to all trials. `ablate.py work` takes the settings in the second group only.\n",
+            "This page is generated from the declarations in `research/studies/command.py`.\n",
+            *_group(StudySettings),
+            *_group(WorkerSettings, prefix="work-"),
+        ]
+    )
+
+
+def verify_settings_page() -> str:
+    """Return the page of verify_resume.py's own settings."""
+    script = _import_script(ROOT / "experiments" / "verify_resume.py")
+    return "\n".join(
+        [
+            "# Settings of verify_resume.py\n",
+            "`verify_resume.py` takes these settings and [those of a run](settings.md). It refuses the ones that name,",
+            "place, resume or only print a run, because it sets these itself.\n",
+            "This page is generated from the declarations in `experiments/verify_resume.py`.\n",
+            *_group(script.VerifySettings),
+        ]
+    )
+
+
+def describe_type(kind: Any) -> str:
+    """Return a type in the words of YAML: "number or null", "`head` or `tail`"."""
+    *others, last = [_describe_member(member) for member in alternatives(kind)]
+    return f"{', '.join(others)} or {last}" if others else last
+
+
+def as_yaml(value: Any) -> str:
+    """Return a value as a recipe has it, on one line."""
+    return yaml.safe_dump(value, default_flow_style=True).removesuffix("...\n").strip()
+
+
+def _import_script(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = sys.modules[path.stem] = importlib.util.module_from_spec(spec)  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+def _anchor(group: type) -> str:
+    return "group-" + (group.__doc__ or "").lower().replace(" ", "-")
+
+
+def _group(group: type, *, of_run: bool = False, prefix: str = "") -> Iterator[str]:
+    yield heading(2, group.__doc__ or "", _anchor(group))
+    described = {item.arg_name: item.description or "" for item in docstring_parser.parse_from_object(group).params}
+    kinds, defaults = typing.get_type_hints(group), group()
+    for name, declared in declarations(group).items():
+        yield heading(3, code(f"--{name}"), prefix + name)
+        text = " ".join(described[name].split())
+        yield link_settings(text, setting_types(), "" if of_run else RUN_SETTINGS) + "\n"
+        yield "".join(f"- {line}\n" for line in _facts(kinds[name], getattr(defaults, name), declared, of_run=of_run))
+
+
+def _facts(kind: Any, default: Any, declared: Declaration, *, of_run: bool) -> Iterator[str]:
+    yield f"**Type:** {describe_type(kind)}. **Default:** {code(as_yaml(default))}."
+    limits = [str(declared.bounds)] if declared.bounds is not None else []
+    limits += [declared.unit] if declared.unit is not None else []
+    if limits:
+        yield f"**Values:** {', '.join(limits)}."
+    if not of_run:
+        return
+    yield f"**If it changes on resume:** {declared.effect.value}."
+    if declared.effect is not Effect.INVOCATION:
+        fork = "may change it" if declared.fixed_in_forks is None else f"may not change it: {declared.fixed_in_forks}"
+        yield f"**A fork** {fork}."
+    study = "may vary it" if declared.fixed_in_studies is None else f"may not vary it: {declared.fixed_in_studies}"
+    instead = "" if declared.study_alternative is None else f" ({declared.study_alternative})"
+    yield f"**A study's grid** {study}{instead}."
+
+
+def _describe_member(member: Any) -> str:
+    if isinstance(member, str):
+        return code(member)
+    origin = typing.get_origin(member) or member
+    if origin in (list, tuple):
+        item = typing.get_args(member)[0]
+        return f"list of {_PLURALS.get(item) or describe_type(item)}"
+    return _NAMES[origin]

@@ -16,7 +16,7 @@ from heads.registry import Registry
 from research.edits.base import HARMLESS, arguments_of
 from research.settings.flags import setting_types
 from research.settings.options import Option, options_of
-from research.settings.registries import GIVEN_BY_CALLER, registry_of
+from research.settings.registries import GIVEN_BY_CALLER, load_registry
 
 ROOT = Path(__file__).parents[2]
 
@@ -94,7 +94,7 @@ REGISTRY_PAGES = {
 
 def registry_page(page: RegistryPage) -> str:
     """Return a page with all entries of a registry."""
-    registry = registry_of(page.listing)
+    registry = load_registry(page.listing)
     names = ", ".join(f"[{code(name)}](#{name})" for name in registry)
     return "\n".join(
         [
@@ -145,7 +145,7 @@ def _facts(page: RegistryPage, entry: Any, name: str) -> Iterator[str]:
 
 def _fitting(objective: str) -> list[str]:
     """Return the kinds of labels that an objective fits."""
-    tasks, entry = registry_of("tasks"), registry_of("objectives")[objective]
+    tasks, entry = load_registry("tasks"), load_registry("objectives")[objective]
     return [name for name in tasks if name in entry.problem_types or objective in tasks[name].more_objectives]
 
 

@@ -16,7 +16,7 @@ from site_text import code, heading, link_settings
 
 from research.settings.config import SETTING_GROUPS
 from research.settings.declarations import Declaration, Effect, declarations
-from research.settings.flags import LookingSettings, setting_types
+from research.settings.flags import InspectionSettings, setting_types
 from research.settings.value_types import alternatives
 from research.studies.command import StudySettings, WorkerSettings
 
@@ -36,7 +36,7 @@ _PLURALS: dict[Any, str] = {str: "texts", int: "whole numbers", float: "numbers"
 
 def settings_page() -> str:
     """Return the page of run.py's settings, in the groups of `--help`."""
-    groups = (*SETTING_GROUPS, LookingSettings)
+    groups = (*SETTING_GROUPS, InspectionSettings)
     links = {group: ", ".join(f"[{code(name)}](#{name})" for name in declarations(group)) for group in groups}
     return "\n".join(
         [
@@ -129,7 +129,7 @@ def _facts(kind: Any, default: Any, declared: Declaration, *, of_run: bool) -> I
         fork = "may change it" if declared.fixed_in_forks is None else f"may not change it: {declared.fixed_in_forks}"
         yield f"**A fork** {fork}."
     study = "may vary it" if declared.fixed_in_studies is None else f"may not vary it: {declared.fixed_in_studies}"
-    instead = "" if declared.instead_in_studies is None else f" ({declared.instead_in_studies})"
+    instead = "" if declared.study_alternative is None else f" ({declared.study_alternative})"
     yield f"**A study's grid** {study}{instead}."
 
 

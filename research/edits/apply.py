@@ -7,7 +7,7 @@ from research.edits.records import EditRequest, Record
 from research.learning.optimizer import regroup
 from research.model.families import model_blocks
 from research.model.parameters import count_parameters, trainable_parameters
-from research.system.errors import is_for_the_user, one_line
+from research.system.errors import is_user_facing, one_line
 from research.system.user_code import CodeOf
 
 
@@ -28,7 +28,7 @@ def apply_edit(run: Editable, request: EditRequest) -> Record:
         ):
             EDITS[request.name](run, **request.arguments)
     except ValueError as error:
-        if not is_for_the_user(error):
+        if not is_user_facing(error):
             raise
         raise EditError(
             f"After step {run.clock.step}, {request} (asked for by {request.asked_by}): {one_line(error)}"

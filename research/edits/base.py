@@ -16,8 +16,8 @@ from transformers import PreTrainedTokenizerBase
 from heads.registry import Registry, UnknownNameError, describe_unknown
 from research.data.batches.collate import Collator
 from research.edits.entries import given_arguments
+from research.edits.keywords import KEYWORDS
 from research.edits.records import EditRequest
-from research.edits.words import WORDS
 from research.learning.schedules import Schedule
 from research.model.encoder_with_head import EncoderWithHead
 from research.settings.config import RunConfig
@@ -126,7 +126,7 @@ class Editable(Protocol):
     def log(self, values: dict[str, float]) -> None:
         """Add values to this step's line in metrics.jsonl and the trackers."""
 
-    def say(self, message: str) -> None:
+    def print(self, message: str) -> None:
         """Tell the user something, once over all processes."""
 
     def shared_random_numbers(self) -> AbstractContextManager[None]:
@@ -155,7 +155,7 @@ def register_edit(name: str, *, changes_parameters: bool = True) -> Callable[[Ed
     Raises:
         ValueError: if the name is taken, or is an entry's word for a time.
     """
-    if name in WORDS:
+    if name in KEYWORDS:
         raise ValueError(f"An edit cannot be called '{name}': a timeline's entry uses the word for something else.")
 
     def decorate(function: EditFunction) -> EditFunction:

@@ -10,8 +10,8 @@ from typing import Any
 from heads.registry import Registry
 from research.tasks.metric_names import is_better
 
-Test = Callable[..., bool]
-CONDITIONS: Registry[Test] = Registry("condition")
+Predicate = Callable[..., bool]
+CONDITIONS: Registry[Predicate] = Registry("condition")
 
 
 @CONDITIONS.register("plateau")
@@ -58,7 +58,7 @@ class Condition:
         """How many evaluations it takes at least."""
         return int(self.number) + 1 if self.name == "plateau" else 1
 
-    def hear(self, metrics: dict[str, float]) -> bool:
+    def observe(self, metrics: dict[str, float]) -> bool:
         """Take the metrics of an evaluation, and return whether the condition comes true with them."""
         if self.has_come_true:
             return False

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from heads.registry import UnknownNameError
 from research.edits.conditions import Condition, parse_condition
-from research.edits.words import ON_CONFLICT, TIMES, describe_unknown_edit
+from research.edits.keywords import ON_CONFLICT, TIMES, describe_unknown_edit
 from research.settings import value_types
 from research.settings.options import Option
 from research.settings.times import Clock, Time, parse_time

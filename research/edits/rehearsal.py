@@ -21,10 +21,10 @@ from transformers import PreTrainedTokenizerBase
 from research.data.batches.collate import Collator
 from research.edits.apply import apply_edit, refuse_nothing_to_train
 from research.edits.base import Editable, EditError, Processes
+from research.edits.keywords import ON_CONFLICT
 from research.edits.records import EditRequest, Parent, Record
 from research.edits.timeline import Timeline, TimelineEntry
-from research.edits.words import ON_CONFLICT
-from research.learning.logged_names import refuse_taken_names
+from research.learning.logged_names import check_reserved_names
 from research.learning.objectives import Objective
 from research.learning.optimizer import apply_schedule, learning_rates, parameter_groups
 from research.learning.schedules import Schedule, create_schedule
@@ -163,9 +163,9 @@ class Rehearsal:
         Raises:
             ValueError: for a name that every line has already.
         """
-        refuse_taken_names(values)
+        check_reserved_names(values)
 
-    def say(self, message: str) -> None:
+    def print(self, message: str) -> None:
         """Say nothing: the run will, once."""
 
     @contextlib.contextmanager
@@ -195,7 +195,7 @@ class Rehearsal:
             if step > 0:
                 self._advance()
             for reading, records in itertools.groupby(due.get(step, ()), key=lambda record: record.clock):
-                with self.clock.turned_to(step, reading):
+                with self.clock.rewound_to(step, reading):
                     self.apply([record.request for record in records])
 
     def check(self, timeline: Timeline) -> None:
@@ -208,7 +208,7 @@ class Rehearsal:
         # Conditions come true after an evaluation, and so never before what is due at the beginning.
         states = _States() if self.clock.step in timeline.due else _States(self)
         for num_applied, (step, requests) in enumerate(timeline.due.items(), start=1):
-            end.clock.go_to(step)
+            end.clock.set_step(step)
             end.apply(requests)
             if timeline.conditional:
                 states.add(end, num_applied)

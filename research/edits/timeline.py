@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from research.edits.base import EDITS, request_edit
 from research.edits.builtin.adapters import PEFT
 from research.edits.entries import Due, read_entry
+from research.edits.keywords import TIMES
 from research.edits.records import EditRequest
-from research.edits.words import TIMES
 from research.settings.config import Choice, RunConfig
 from research.settings.options import resolve_options
 from research.settings.times import Clock
@@ -141,7 +141,7 @@ def resolve_timeline(
     timed = [entry for entry in entries if entry.when is None]
     note = None
     if smoke and timed:
-        placed = _pressed(timed, clock.total_steps)
+        placed = _compress_for_smoke(timed, clock.total_steps)
         note = f"--smoke presses the timeline, in its order, into {clock.total_steps} steps."
     else:
         placed = [(step, entry) for entry in timed for step in entry.steps(clock)]
@@ -192,7 +192,7 @@ def _after_fork(
     return left, notes
 
 
-def _pressed(timed: Sequence[TimelineEntry], num_steps: int) -> list[tuple[int, TimelineEntry]]:
+def _compress_for_smoke(timed: Sequence[TimelineEntry], num_steps: int) -> list[tuple[int, TimelineEntry]]:
     """Return a boundary for each entry: those of 0 before the first step, the others spread over the rest in order.
 
     Their order is that of their times, where all are of one kind, else that in which they are written.

@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal
 
-from research.features.store import DamageError, FeatureStore, Places
+from research.features.store import DamageError, FeatureStore, RowLayout
 from research.system import durable
 from research.system.events import report_hidden_states
 from research.system.lock import LockFile, UnlockableError
@@ -17,7 +17,7 @@ from research.system.messages import logger
 Layers = Literal["last", "all"]
 
 
-def find_features(folder: Path, key: str, layers: Layers, places: Places) -> FeatureStore | None:
+def find_features(folder: Path, key: str, layers: Layers, places: RowLayout) -> FeatureStore | None:
     """Return what is there already, if it is whole; the last layer is also taken out of all of them.
 
     Args:
@@ -34,7 +34,7 @@ def find_features(folder: Path, key: str, layers: Layers, places: Places) -> Fea
 
 
 def find_or_build(
-    folder: Path, key: str, layers: Layers, places: Places, build: Callable[[Path], None]
+    folder: Path, key: str, layers: Layers, places: RowLayout, build: Callable[[Path], None]
 ) -> FeatureStore:
     """Return stored hidden states, computed first where they are not there or damaged.
 
@@ -59,7 +59,7 @@ def find_or_build(
             return found
         target = _entry(folder, key, layers)
         writing = folder / f".features-{key}.{os.getpid()}.writing"
-        with durable.clearing_away(writing):
+        with durable.deleting_on_failure(writing):
             writing.mkdir()
             build(writing)
             # Not synced: what a power cut takes from gigabytes that can be computed again, their hashes tell.
@@ -82,7 +82,7 @@ def _entries(folder: Path, key: str, layers: Layers) -> list[Path]:
     return [_entry(folder, key, each) for each in (either if layers == "last" else ("all",))]
 
 
-def _remove_damaged(entries: Sequence[Path], places: Places) -> None:
+def _remove_damaged(entries: Sequence[Path], places: RowLayout) -> None:
     for entry in entries:
         if not entry.exists():
             continue
@@ -90,7 +90,7 @@ def _remove_damaged(entries: Sequence[Path], places: Places) -> None:
             FeatureStore(entry, places)
         except DamageError as damage:
             report_hidden_states(f"The hidden states in {entry} are damaged ({damage}); computing them again.")
-            durable.retire(entry)
+            durable.rename_and_remove(entry)
 
 
 @contextmanager
@@ -98,9 +98,9 @@ def _only_one(folder: Path, key: str) -> Iterator[None]:
     """Wait until no other process computes the same, then be the one; remove what killed ones left behind."""
     lock = LockFile(_lock_path(folder, key))
     try:
-        if not lock.take():
+        if not lock.acquire():
             logger.info(f"Waiting for another process, which computes the same hidden states into {folder} ...")
-            lock.take(wait=True)
+            lock.acquire(wait=True)
     except UnlockableError as problem:
         report_hidden_states(
             f"{folder} cannot be locked ({problem}): another process may compute the same hidden states as well."
@@ -123,7 +123,7 @@ def _remove_leftovers(folder: Path, own: str) -> None:
             continue
         lock = LockFile(_lock_path(folder, key))
         with suppress(UnlockableError):
-            if lock.take():  # whoever computed there is gone
+            if lock.acquire():  # whoever computed there is gone
                 try:
                     durable.remove(path)
                 finally:

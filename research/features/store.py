@@ -20,7 +20,7 @@ import xxhash
 from numpy.typing import NDArray
 from torch import Tensor
 
-from research.data.batches.order import Rows
+from research.data.batches.order import RowIndices
 
 FEATURES_FORMAT = 1
 """Raise it by one whenever the same encoder and token ids give other files than before: code that lays out files,
@@ -56,10 +56,10 @@ class Layer:
 
 
 @dataclass(frozen=True)
-class Places:
+class RowLayout:
     """Where the tokens of each row are in a file."""
 
-    order: Rows
+    order: RowIndices
     """Rows as they follow each other, [num_rows]."""
     starts: Lengths
     """First token of each row, [num_rows]."""
@@ -67,7 +67,7 @@ class Places:
     """Tokens of each row, special ones included, [num_rows]."""
 
     @classmethod
-    def of(cls, lengths: NDArray[np.int32], max_length: int) -> Places:
+    def of(cls, lengths: NDArray[np.int32], max_length: int) -> RowLayout:
         """Return the places of a split's rows.
 
         Args:
@@ -127,7 +127,7 @@ class FeatureStore:
         DamageError: if any of it is not what was written; found out when a process opens it for the first time.
     """
 
-    def __init__(self, folder: Path, places: Places) -> None:
+    def __init__(self, folder: Path, places: RowLayout) -> None:
         content, self.digest = _read_manifest(folder)
         if content["num_tokens"] != places.num_tokens:
             raise DamageError(f"it has {content['num_tokens']:,} tokens instead of {places.num_tokens:,}")
@@ -147,7 +147,7 @@ class FeatureStore:
         """Whether there are the hidden states of all layers, or only of the last."""
         return len(self.layers) > 1
 
-    def batch(self, rows: Rows, attention_mask: Tensor, *, all_layers: bool) -> Tensor | tuple[Tensor, ...]:
+    def batch(self, rows: RowIndices, attention_mask: Tensor, *, all_layers: bool) -> Tensor | tuple[Tensor, ...]:
         """Return the hidden states of some rows, 0 where there is padding.
 
         Args:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from research.system.durable import StorageError
-from research.system.waiting import Announced
+from research.system.waiting import WaitingMessage
 from research.training.checkpoint.save import save_checkpoint
 from research.training.hook import Hook
 from research.training.run import TrainingRun
@@ -37,10 +37,10 @@ class Checkpointing(Hook):
         if not due and not run.signal:
             return
         try:
-            with Announced("Saving a checkpoint"):
+            with WaitingMessage("Saving a checkpoint"):
                 assert isinstance(run, TrainingRun), "a checkpoint holds all parts of a run"
                 save_checkpoint(run, self.keep)
         except StorageError as error:
             if self.on_save_error == "stop" or run.signal:
                 raise
-            run.say(f"{error} The run goes on without this checkpoint (--on_save_error continue).")
+            run.print(f"{error} The run goes on without this checkpoint (--on_save_error continue).")

@@ -43,7 +43,7 @@ class EarlyStopping(Hook):
         reason = why_not_comparable(run, self.metric, self.measured)
         if reason is not None:
             if self.best is not None:
-                run.say(f"Early stopping begins to count again: the best value so far does not compare, {reason}.")
+                run.print(f"Early stopping begins to count again: the best value so far does not compare, {reason}.")
             self.best, self.num_without_improvement = None, 0
         self.measured = self.metric
 

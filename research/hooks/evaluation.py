@@ -70,7 +70,7 @@ class BestModel(Hook):
         """Drop the best model of a fork's parent if it was chosen by something else than what chooses from here on."""
         reason = why_not_comparable(run, self.metric, self.measured)
         if self.best is not None and reason is not None:
-            run.say(f"The best model so far is dropped: {reason}.")
+            run.print(f"The best model so far is dropped: {reason}.")
             self.best = None
         if self.best is None:
             self._remove(run)

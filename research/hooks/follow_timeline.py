@@ -46,12 +46,12 @@ class FollowTimeline(Hook):
             return
         for entry in self.conditional:
             assert entry.when is not None
-            if entry.when.hear(metrics):
+            if entry.when.observe(metrics):
                 if entry.on_conflict == "skip":
                     later = [requests for step, requests in self.due.items() if step > run.clock.step]
-                    run.ask_or_skip(entry.requests, later)
+                    run.request_edits_or_skip(entry.requests, later)
                 else:
-                    run.ask(entry.requests)
+                    run.request_edits(entry.requests)
 
     def after_edits(self, run: Run) -> None:
         """Reset conditions on the loss when losses are no longer comparable."""
@@ -63,11 +63,11 @@ class FollowTimeline(Hook):
         for step, requests in self.due.items():
             if step > run.clock.step:
                 where = f"The run ended after step {run.clock.step:,}, before step {step:,}"
-                run.say(f"{where}: {listed(requests)} is not applied.")
+                run.print(f"{where}: {listed(requests)} is not applied.")
         for entry in self.conditional:
             assert entry.when is not None
             if not entry.when.has_come_true:
-                run.say(f"{entry.when} never came true: {listed(entry.requests)} is not applied.")
+                run.print(f"{entry.when} never came true: {listed(entry.requests)} is not applied.")
 
     def _forget(self, *metrics: str) -> None:
         for entry in self.conditional:
@@ -76,7 +76,7 @@ class FollowTimeline(Hook):
                 entry.when.values.clear()
 
     def _ask(self, run: Run) -> None:
-        run.ask(self.due.get(run.clock.step, ()))
+        run.request_edits(self.due.get(run.clock.step, ()))
 
     def state_dict(self) -> dict[str, Any]:
         """Return what the conditions have seen."""

@@ -123,14 +123,14 @@ class Progress(Hook):
         is_due = run.clock.step % max(1, run.clock.total_steps // 10) == 0 or time.monotonic() >= self.next_line
         if self.bar.disable and is_due:
             self.next_line = time.monotonic() + AGAIN_AFTER
-            run.say(f"step {run.clock.step}/{run.clock.total_steps}: {self.bar.postfix}")
+            run.print(f"step {run.clock.step}/{run.clock.total_steps}: {self.bar.postfix}")
 
     def before_evaluate(self, run: Run, split: str) -> None:
         """Say what takes its time now."""
         assert self.bar is not None
         self.bar.set_description(f"evaluating {split}")
         if run.is_over:
-            run.say(f"evaluating {split} ({len(run.lengths_of(split)):,} rows)")
+            run.print(f"evaluating {split} ({len(run.lengths_of(split)):,} rows)")
 
     def after_evaluate(self, run: Run, split: str, metrics: dict[str, float]) -> None:
         """Print the metrics above the bar; of rows without labels there are none."""
@@ -141,7 +141,7 @@ class Progress(Hook):
         }
         shown = ", ".join(f"{name} {value:.4f}" for name, value in defined.items())
         shown = for_terminal(shown) if metrics else "no labels, predictions only"
-        run.say(f"{time.strftime('%H:%M:%S')} step {run.clock.step}/{run.clock.total_steps} {split}: {shown}")
+        run.print(f"{time.strftime('%H:%M:%S')} step {run.clock.step}/{run.clock.total_steps} {split}: {shown}")
 
     def on_train_end(self, run: Run) -> None:
         """Close the bar."""

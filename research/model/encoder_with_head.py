@@ -35,7 +35,7 @@ from research.model.encoders import (
 from research.model.families import longest_input
 from research.settings.config import Choice, RunConfig
 from research.settings.options import constructing, resolve_options
-from research.system.user_code import CodeOf, described_place
+from research.system.user_code import CodeOf, describe_location
 from research.tasks.base import Task
 
 HiddenStates = Float[Tensor, "batch seq hidden"] | tuple[Float[Tensor, "batch seq hidden"], ...]
@@ -174,12 +174,12 @@ class EncoderWithHead(PreTrainedModel):
             attention_mask: 1 = token, 0 = padding, [batch, seq].
             token_type_ids: 0 = first text, 1 = second text, [batch, seq]; left out where the family has none.
             labels: [batch] or [batch, num_labels], as `problem_type` in the config has them.
-            hidden_states: what `encode` returned for these inputs, and the head reads; the encoder is not run then.
+            hidden_states: result of `run_encoder` for these inputs; if given, the encoder is not run.
         Returns:
             Unnormalised logits [batch, num_labels], and the loss.
         """
         if hidden_states is None:
-            hidden_states = self.encode(
+            hidden_states = self.run_encoder(
                 input_ids, attention_mask, token_type_ids, all_layers=self.head.wants == "all_hidden_states"
             )
         assert self.config.num_labels is not None
@@ -193,7 +193,7 @@ class EncoderWithHead(PreTrainedModel):
         loss = None if labels is None else self.loss_function(labels, logits, self.config)
         return SequenceClassifierOutput(loss=loss, logits=logits)
 
-    def encode(
+    def run_encoder(
         self,
         input_ids: Int[Tensor, "batch seq"],
         attention_mask: Int[Tensor, "batch seq"],
@@ -316,12 +316,12 @@ def build_head(name: str, options: Mapping[str, Any], encoder: PretrainedConfig,
     if "_modules" not in vars(head):  # nothing of nn.Module works then
         raise ValueError(
             f"The head '{name}' must call super().__init__() first in its __init__; it does not call it"
-            f"{described_place(type(head).__init__)}."
+            f"{describe_location(type(head).__init__)}."
         )
     if type(head).forward is Head.forward:
         raise ValueError(
             f"The head '{name}' has no method forward(self, hidden_states, attention_mask)"
-            f"{described_place(type(head).__init__)}."
+            f"{describe_location(type(head).__init__)}."
         )
     unsaved = {buffer for buffer, _ in head.named_buffers()} - head.state_dict().keys()
     if unsaved:
@@ -359,7 +359,7 @@ def check_logits(outputs: object, name: str, num_rows: int, num_labels: int, hea
         found = list(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
         raise ValueError(
             f"Expected logits of shape {list(expected)} (batch, labels) from the head '{name}', got {found}"
-            f"{described_place(type(head).forward)}."
+            f"{describe_location(type(head).forward)}."
         )
 
 

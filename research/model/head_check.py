@@ -97,7 +97,7 @@ class HeadCheck:
         assert model.config.num_labels is not None
         self._num_labels: int = model.config.num_labels
         self._passed: list[PlannedHead] = []
-        self._tokens = self._encode(model)  # [rows, tokens, hidden]
+        self._tokens = self._run_encoder(model)  # [rows, tokens, hidden]
         self._scale = float(self._tokens.float().std())
 
     def check(self, heads: Sequence[PlannedHead]) -> None:
@@ -308,7 +308,7 @@ class HeadCheck:
         return max(1, further // 2), further
 
     @torch.no_grad()
-    def _encode(self, model: EncoderWithHead) -> Tensor:
+    def _run_encoder(self, model: EncoderWithHead) -> Tensor:
         """Return the encoder's last hidden states of random tokens, [rows, tokens, hidden], in its own precision."""
         encoder = model.encoder
         modes = {module: module.training for module in encoder.modules()}
@@ -318,7 +318,7 @@ class HeadCheck:
         ids = ids.to(self._accelerator.device)
         encoder.eval()
         with self._own_random_numbers(), self._accelerator.autocast():
-            states = model.encode(ids, torch.ones_like(ids), all_layers=False)
+            states = model.run_encoder(ids, torch.ones_like(ids), all_layers=False)
         for module, mode in modes.items():
             module.training = mode
         assert isinstance(states, Tensor)

@@ -74,8 +74,8 @@ def select_blocks(model: EncoderWithHead, selector: Selector) -> list[str]:
             blocks.append(block)
         elif names & chosen:
             raise SelectorError(
-                f"The selector '{in_words(selector)}' takes only a part of '{block}', and a block has one learning "
-                f"rate and one weight decay. Select whole blocks: {', '.join(FORMS[:-2])}."
+                f"The selector '{describe_selector(selector)}' selects only a part of '{block}', and a block has one "
+                f"learning rate and one weight decay. Select whole blocks: {', '.join(FORMS[:-2])}."
             )
     return blocks
 
@@ -162,7 +162,7 @@ def _is_frozen(module: nn.Module) -> bool:
     return bool(parameters) and not any(parameter.requires_grad for parameter in parameters)
 
 
-def in_words(selector: Selector) -> str:
+def describe_selector(selector: Selector) -> str:
     """Return a selector as one text."""
     return ", ".join(as_list(selector))
 

@@ -1,21 +1,21 @@
-"""The command line of a run."""
+"""Command line of a run."""
 
 import sys
 
 from research.runner.first_checks.check import check_first
-from research.runner.first_checks.places import check_run_directory
+from research.runner.first_checks.paths import check_run_directory
 from research.runner.listing import describe_listing, print_help
 from research.settings.command_line import Command, parse
 from research.settings.program import HelpRequest
 from research.system.errors import run_script
 from research.system.events import writing_for_study
 from research.system.loading import loading_libraries
-from research.system.waiting import Announced
+from research.system.waiting import WaitingMessage
 
 
-def carry_out(command: Command | HelpRequest) -> int:
-    """Look or train, as the command says."""
-    # Torch and transformers are imported only where they are needed, so that --help answers at once.
+def execute(command: Command | HelpRequest) -> int:
+    """Execute a command: print help, a listing, the settings or a preview, or train."""
+    # torch and Transformers are imported only where they are needed, which keeps --help fast.
     if isinstance(command, HelpRequest):
         return print_help(command)
     if command.listing is not None:
@@ -28,13 +28,13 @@ def carry_out(command: Command | HelpRequest) -> int:
 
         print(config_as_yaml(resolve(command.config)), end="")
     elif command.dry_run:
-        with Announced("Loading libraries"), loading_libraries():
+        with WaitingMessage("Loading libraries"), loading_libraries():
             from research.runner.dry_run import preview
 
         preview(command.config)
     else:
         check_run_directory(command.config)
-        with Announced("Loading libraries"), loading_libraries():
+        with WaitingMessage("Loading libraries"), loading_libraries():
             from research.runner.experiment import run_experiment
 
         with writing_for_study():
@@ -43,5 +43,5 @@ def carry_out(command: Command | HelpRequest) -> int:
 
 
 def main() -> int:
-    """Do what the command line says; return the exit status."""
-    return run_script(sys.argv[1:], parse, carry_out)
+    """Execute the command line and return the exit status."""
+    return run_script(sys.argv[1:], parse, execute)

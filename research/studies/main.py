@@ -1,4 +1,4 @@
-"""The command line of a study, and of its further workers."""
+"""Entry points of ablate.py: run a study, or run an additional worker."""
 
 import sys
 
@@ -9,7 +9,7 @@ from research.studies.command import StudyCommand, WorkerSettings, parse_study, 
 from research.studies.first_checks import check_study
 from research.studies.grid import check_arms, expand
 from research.studies.launcher import read_launcher
-from research.system.errors import complain, run_script
+from research.system.errors import print_error, run_script
 from research.system.loading import loading_libraries
 from research.system.messages import logger
 
@@ -22,29 +22,29 @@ def compare(command: StudyCommand | HelpRequest) -> int:
     trials = expand(command.spec, command.options)
     check_arms(trials, check_first)
     logger.info(f"Planning the study {command.spec.name}: loading libraries, then checking settings and data.")
-    # Only now torch and optuna are imported, so that --help answers at once.
+    # Imported only now, because torch and optuna would slow down --help.
     with loading_libraries():
-        from research.studies.conduct import conduct
+        from research.studies.run_study import run_study
 
-    status = conduct(command, trials)
+    status = run_study(command, trials)
     if status > 128:
-        complain("interrupted; the same command goes on", exit_code=status)
+        print_error("interrupted; run the same command again to continue", exit_code=status)
     return status
 
 
 def work(command: WorkerSettings | HelpRequest) -> int:
-    """Work on a study that was planned, on this or another machine."""
+    """Run an additional worker of an existing study."""
     if isinstance(command, HelpRequest):
         return print_help(command)
     read_launcher(command.accelerate_config)
     with loading_libraries():
-        from research.studies import conduct
+        from research.studies import run_study
 
-    return conduct.work(command)
+    return run_study.work(command)
 
 
 def main() -> int:
-    """Do what the command line says; return the exit status."""
+    """Run the command line and return the exit status."""
     if sys.argv[1:2] == ["work"]:
         return run_script(sys.argv[2:], parse_work, work)
     return run_script(sys.argv[1:], parse_study, compare)

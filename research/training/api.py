@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from research.data.batches.batch import Batch
-from research.data.batches.order import Share
+from research.data.batches.order import MicroBatch
 from research.data.prepare.load import Splits
 from research.edits.base import Editable, EditProxy
 from research.edits.records import EditRequest, Parent, Record
@@ -122,14 +122,14 @@ class Run(Editable, Protocol):
         """Whether the edits that were applied last changed what is minimised: losses before do not compare."""
         ...
 
-    def ask(self, requests: Sequence[EditRequest]) -> None:
+    def request_edits(self, requests: Sequence[EditRequest]) -> None:
         """Ask for edits at the next boundary; on every process for the same ones.
 
         Raises:
             EditError: at a point after which no boundary comes before the next checkpoint, or none at all.
         """
 
-    def ask_or_skip(self, requests: Sequence[EditRequest], planned: Sequence[Sequence[EditRequest]]) -> None:
+    def request_edits_or_skip(self, requests: Sequence[EditRequest], planned: Sequence[Sequence[EditRequest]]) -> None:
         """Ask for edits, or leave all of them out and write that into the journal if they conflict with others.
 
         Args:
@@ -141,7 +141,7 @@ class Run(Editable, Protocol):
         """Return the untruncated length of each row of a split, in tokens, [num_rows]."""
         ...
 
-    def collate(self, share: Share, split: str = "train") -> Batch:
+    def collate(self, share: MicroBatch, split: str = "train") -> Batch:
         """Return the batch of some rows, on this process's device."""
         ...
 

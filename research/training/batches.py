@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from research.data.batches.batch import Batch
 from research.data.batches.collate import Collator
-from research.data.batches.order import Share
+from research.data.batches.order import MicroBatch
 from research.data.prepare.arrow import hash_rows
 from research.data.prepare.load import Splits
 from research.model.encoder_with_head import EncoderWithHead
 from research.system.events import report_hidden_states
-from research.system.heap import FreedMemory
+from research.system.heap import HeapTrimmer
 from research.training.stored_features import StoredFeatures
 
 
@@ -36,7 +36,7 @@ class Batches:
     """Stored hidden states, where a frozen encoder is not run again."""
     cache_disabled: bool = False
     """Whether hidden states that could have been stored are computed all the same."""
-    freed_memory: FreedMemory = field(default_factory=FreedMemory)
+    freed_memory: HeapTrimmer = field(default_factory=HeapTrimmer)
     """Counts batches; keeps resident memory level on a CPU."""
 
     @functools.cached_property
@@ -53,7 +53,7 @@ class Batches:
         """Return the untruncated length of each row of a split, in tokens, [num_rows]."""
         return np.asarray(getattr(self.splits, split).data.column("length"), dtype=np.int32)
 
-    def collate(self, share: Share, split: str, model: EncoderWithHead) -> Batch:
+    def collate(self, share: MicroBatch, split: str, model: EncoderWithHead) -> Batch:
         """Return the batch of some rows, on this process's device."""
         self.freed_memory.count_batch()
         # Evaluation reads as much as the model was ever trained on, however short training texts are cut now.

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from research.training.run import TrainingRun
 
 
-def settle(run: TrainingRun) -> None:
+def apply_pending_edits(run: TrainingRun) -> None:
     """Agree with the other processes, and apply the edits that were asked for; called on every process."""
     requests = run.requests.take()
     _exchange_control_message(run, requests)

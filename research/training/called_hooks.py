@@ -40,7 +40,7 @@ class CalledHooks:
         for hook in self._hooks:
             self._call(run, hook, "on_resume" if hook in self.resumed else "on_train_start")
 
-    def tell_of_exception(self, run: TrainingRun, error: BaseException) -> None:
+    def notify_exception(self, run: TrainingRun, error: BaseException) -> None:
         """Tell every hook what ended the run. If a hook fails on it, print a warning and go on."""
         for hook in self._hooks:
             try:

@@ -13,12 +13,12 @@ from accelerate.utils import broadcast_object_list
 from torch import Tensor
 
 from research.data.batches.batch import Batch
-from research.data.batches.order import evaluation_shares
+from research.data.batches.order import evaluation_batches
 from research.learning.objectives import compute_losses
 from research.learning.predictions import Predictions
 from research.system import random_states
 from research.system.messages import logger
-from research.system.waiting import Announced, Counted
+from research.system.waiting import WaitingMessage, WaitingProgress
 from research.tasks.base import Task
 from research.training.gathering import RowGatherer
 from research.training.nonfinite import NonFiniteError, describe_evaluation
@@ -46,15 +46,15 @@ def evaluate(run: Run, split: str, before_batch: Callable[[], None]) -> Predicti
     run.model.eval()
     rows = RowGatherer(accelerator, len(lengths))
     devices = [accelerator.device] if accelerator.device.type == "cuda" else []
-    shares = evaluation_shares(
+    split_batch = evaluation_batches(
         lengths, accelerator.process_index, accelerator.num_processes, run.config.evaluation_batch_size
     )
     with (
         torch.random.fork_rng(devices),
         torch.no_grad(),
-        Counted(f"evaluating {split}", len(lengths), "row") as progress,
+        WaitingProgress(f"evaluating {split}", len(lengths), "row") as progress,
     ):
-        for share in shares:
+        for share in split_batch:
             before_batch()
             batch = run.collate(share, split)
             positions = torch.as_tensor(share.rows, device=accelerator.device)
@@ -83,7 +83,7 @@ def evaluate(run: Run, split: str, before_batch: Callable[[], None]) -> Predicti
         losses = losses[labels < run.task.num_labels]
     # Only now the libraries of the metrics are imported; one that draws random numbers for itself must not be a reason
     # for an uncut run to go on with others than a resumed one, which imports them later.
-    with Announced(f"Computing the metrics of {split}"), random_states.kept():
+    with WaitingMessage(f"Computing the metrics of {split}"), random_states.preserving():
         from research.learning.metrics import compute_metrics
 
         metrics = [{"loss": float(losses.mean(dtype=np.float64)), **compute_metrics(run.task, logits, labels)}]

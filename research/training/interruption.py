@@ -23,7 +23,7 @@ class Interruption:
     def __init__(self, *, is_main: bool, directory: Path) -> None:
         self.is_main = is_main
         self.directory = directory
-        self.watch = SignalWatch(speaks=is_main)
+        self.watch = SignalWatch(reports=is_main)
         """Hears signals while it is entered."""
         self.signal = 0
         """The signal that this process has received; once agreed on, the one that ends the run; 0 for none."""

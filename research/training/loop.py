@@ -11,12 +11,12 @@ import torch
 from accelerate.utils import gather_object
 from torch import Tensor
 
-from research.data.batches.order import Rows, Share, global_batches, shares
+from research.data.batches.order import MicroBatch, RowIndices, global_batches, split_batch
 from research.learning.optimizer import apply_schedule, learning_rates
 from research.system.user_code import During, add_moment
 from research.training.api import StepMetrics
 from research.training.audit import check_unchanged
-from research.training.boundary import check_replicas, settle
+from research.training.boundary import apply_pending_edits, check_replicas
 from research.training.gathering import sum_over_processes
 from research.training.nonfinite import NonFiniteError
 from research.training.run import TrainingRun
@@ -28,19 +28,19 @@ def train(run: TrainingRun) -> None:
     try:
         run.hooks.begin(run)
         if run.start is None or run.start.is_fork:  # where a resumed run goes on, an uncut one has no boundary
-            settle(run)
+            apply_pending_edits(run)
         check_replicas(run)
         # Also what is left of an epoch whose last step was taken before the run was cut.
         while not run.is_over or run.clock.step_in_epoch == run.clock.steps_per_epoch:
             train_epoch(run)
         run.requests.takes_edits = False
         if run.stop_reason is not None:
-            run.say(f"stopped after step {run.clock.step:,} of {run.clock.total_steps:,}: {run.stop_reason}")
+            run.print(f"stopped after step {run.clock.step:,} of {run.clock.total_steps:,}: {run.stop_reason}")
         run.hooks.call(run, "on_train_end")
         check_replicas(run)
     except BaseException as error:
         add_moment(error, f"after step {run.clock.step}")
-        run.hooks.tell_of_exception(run, error)
+        run.hooks.notify_exception(run, error)
         raise
 
 
@@ -50,7 +50,7 @@ def train_epoch(run: TrainingRun) -> None:
     batches = global_batches(run.batches.train_lengths, config.batch_size, config.seed, clock.epoch)
     if clock.step_in_epoch == 0:
         run.hooks.call(run, "on_epoch_start")
-        settle(run)
+        apply_pending_edits(run)
     for rows in batches[clock.step_in_epoch :]:
         if run.is_over:
             return
@@ -58,11 +58,11 @@ def train_epoch(run: TrainingRun) -> None:
             train_step(run, rows)
         run.hooks.call(run, "after_step")
         run.interruption.poll()
-        settle(run)
+        apply_pending_edits(run)
         run.hooks.call(run, "end_of_step")
         run.interruption.leave_if_agreed(clock)
     run.hooks.call(run, "on_epoch_end")
-    settle(run)
+    apply_pending_edits(run)
     check_replicas(run)
     clock.next_epoch()
     if config.schedule_interval == "epoch":
@@ -70,7 +70,7 @@ def train_epoch(run: TrainingRun) -> None:
         apply_schedule(run.optimizer, run.schedule)
 
 
-def train_step(run: TrainingRun, rows: Rows) -> None:
+def train_step(run: TrainingRun, rows: RowIndices) -> None:
     """Take one optimizer step on one global batch.
 
     The loss is the sum over the batch's examples divided by their number, so that neither processes nor micro-batches
@@ -79,7 +79,7 @@ def train_step(run: TrainingRun, rows: Rows) -> None:
     started = time.perf_counter()
     accelerator, optimizer = run.accelerator, run.optimizer
     run.set_training_mode()
-    micro_batches = shares(rows, accelerator.process_index, accelerator.num_processes, run.config.micro_batch_size)
+    micro_batches = split_batch(rows, accelerator.process_index, accelerator.num_processes, run.config.micro_batch_size)
     run.loss_scale = accelerator.num_processes / len(rows)
     losses: list[Tensor] = []
     for index, share in enumerate(micro_batches):
@@ -122,7 +122,12 @@ def train_step(run: TrainingRun, rows: Rows) -> None:
 
 
 def _refuse_nonfinite(
-    run: TrainingRun, rows: Rows, micro_batches: list[Share], losses: list[Tensor], loss: float, gradient_norm: float
+    run: TrainingRun,
+    rows: RowIndices,
+    micro_batches: list[MicroBatch],
+    losses: list[Tensor],
+    loss: float,
+    gradient_norm: float,
 ) -> bool:
     """Return whether the step must be skipped; the same on every process, since loss and gradients are.
 

@@ -8,7 +8,7 @@ from transformers import PreTrainedTokenizerBase
 
 from research.model.encoder_with_head import EncoderWithHead
 from research.system import durable
-from research.system.waiting import Announced
+from research.system.waiting import WaitingMessage
 
 
 def save_model(model: EncoderWithHead, tokenizer: PreTrainedTokenizerBase, directory: Path) -> None:
@@ -22,8 +22,8 @@ def save_model(model: EncoderWithHead, tokenizer: PreTrainedTokenizerBase, direc
     needed = sum(value.nbytes for value in model.state_dict().values())
     with (
         durable.reporting_failure(directory, needed=needed),
-        durable.clearing_away(writing),
-        Announced(f"Saving the model into {directory}"),
+        durable.deleting_on_failure(writing),
+        WaitingMessage(f"Saving the model into {directory}"),
     ):
         # safetensors' one file takes any size; shards would only bring another progress bar.
         model.save_pretrained(writing, max_shard_size="1TB")

@@ -18,7 +18,7 @@ class EditRequests:
     """What was asked for since the last boundary."""
 
     def __init__(self) -> None:
-        self.edit = EditProxy(lambda request: self.ask([request]), lambda: self.asked_by)
+        self.edit = EditProxy(lambda request: self.request_edits([request]), lambda: self.asked_by)
         """Asks for edits by name: `edit.unfreeze("encoder.layer[-2:]")`."""
         self.takes_edits = True
         """Whether a boundary is still to come, at which edits could be applied."""
@@ -39,7 +39,7 @@ class EditRequests:
         """The edits that were asked for since the last boundary."""
         return tuple(self._pending)
 
-    def ask(self, requests: Sequence[EditRequest]) -> None:
+    def request_edits(self, requests: Sequence[EditRequest]) -> None:
         """Ask for edits at the next boundary.
 
         Raises:

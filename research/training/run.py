@@ -19,11 +19,11 @@ from transformers import PreTrainedTokenizerBase
 
 from research.data.batches.batch import Batch
 from research.data.batches.collate import Collator
-from research.data.batches.order import Share
+from research.data.batches.order import MicroBatch
 from research.data.prepare.load import Splits
 from research.edits.base import EditProxy, random_numbers_of
 from research.edits.records import EditRequest, Parent, Record
-from research.learning.logged_names import refuse_taken_names
+from research.learning.logged_names import check_reserved_names
 from research.learning.objectives import Objective, compute_losses, describe_objective
 from research.learning.optimizer import apply_schedule
 from research.learning.predictions import Predictions
@@ -35,7 +35,7 @@ from research.settings.config import RunConfig
 from research.settings.times import Clock
 from research.system.messages import WITH_LINES, logger
 from research.system.seeds import derived_seed
-from research.system.user_code import described_place
+from research.system.user_code import describe_location
 from research.tasks.base import Task
 from research.training.api import StepMetrics
 from research.training.applied_edits import AppliedEdits
@@ -215,7 +215,7 @@ class TrainingRun:
         """See `api.Run`."""
         return self.batches.lengths_of(split)
 
-    def collate(self, share: Share, split: str = "train") -> Batch:
+    def collate(self, share: MicroBatch, split: str = "train") -> Batch:
         """See `api.Run`."""
         return self.batches.collate(share, split, self.encoder_with_head)
 
@@ -227,7 +227,7 @@ class TrainingRun:
         if not losses.requires_grad:
             raise ValueError(
                 f"The losses of the {describe_objective(self.objective)} have no gradient: compute them from the "
-                f"model's logits, without detach() or no_grad(){described_place(type(self.objective).__call__)}."
+                f"model's logits, without detach() or no_grad(){describe_location(type(self.objective).__call__)}."
             )
         self.accelerator.backward(losses.sum() * self.loss_scale)
         return losses.detach()
@@ -252,7 +252,7 @@ class TrainingRun:
         Raises:
             ValueError: for a name that the line has already, or a value that is no number.
         """
-        refuse_taken_names(values)
+        check_reserved_names(values)
         for name, value in values.items():
             try:
                 number = float(value)
@@ -261,7 +261,7 @@ class TrainingRun:
             if not self.applied_edits.is_replaying:
                 self.to_log[name] = number
 
-    def say(self, message: str) -> None:
+    def print(self, message: str) -> None:
         """Tell the user something, once over all processes and without breaking the progress bar."""
         if self.is_main and not self.applied_edits.is_replaying:
             logger.info(message, extra=WITH_LINES)
@@ -284,15 +284,15 @@ class TrainingRun:
         for module in self.frozen:
             module.eval()
 
-    def ask(self, requests: Sequence[EditRequest]) -> None:
+    def request_edits(self, requests: Sequence[EditRequest]) -> None:
         """See `api.Run`."""
-        self.requests.ask(requests)
+        self.requests.request_edits(requests)
 
-    def ask_or_skip(self, requests: Sequence[EditRequest], planned: Sequence[Sequence[EditRequest]]) -> None:
+    def request_edits_or_skip(self, requests: Sequence[EditRequest], planned: Sequence[Sequence[EditRequest]]) -> None:
         """See `api.Run`."""
         reason = conflict_of(self, self.requests.pending, requests, planned)
         if reason is None:
-            self.requests.ask(requests)
+            self.requests.request_edits(requests)
         else:
             self.applied_edits.leave_out(requests, reason, self.clock, self.encoder_with_head)
 

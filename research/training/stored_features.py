@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from research.data.batches.batch import Batch
-from research.data.batches.order import Rows
+from research.data.batches.order import RowIndices
 from research.edits.base import Editable
 from research.model.encoder_with_head import EncoderWithHead
 
@@ -22,7 +22,7 @@ class StoredFeatures(Protocol):
     def reason_after_edits(self, run: Editable) -> str | None:
         """Return why they cannot be used after the edits of a boundary, or None."""
 
-    def add_to(self, batch: Batch, model: EncoderWithHead, split: str, rows: Rows) -> Batch:
+    def add_to(self, batch: Batch, model: EncoderWithHead, split: str, rows: RowIndices) -> Batch:
         """Return a batch with the hidden states that the head reads."""
         ...
 

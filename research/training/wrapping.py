@@ -58,7 +58,7 @@ def wrap(accelerator: Accelerator, model: EncoderWithHead, compile_backend: str 
     """
     if compile_backend is not None:
         model.compile(backend=compile_backend)
-    with _no_word_of_buffers():
+    with _mute_buffer_warning():
         module = accelerator.prepare_model(model)
     return Wrapped(module, trainable_parameters(model), compile_backend)
 
@@ -79,14 +79,14 @@ def rewrap(accelerator: Accelerator, wrapped: Wrapped, model: EncoderWithHead) -
         # A model without anything to train was never wrapped.
         ids = [accelerator.local_process_index] if accelerator.device.type == "cuda" else None
         settings = accelerator.ddp_handler.to_kwargs() if accelerator.ddp_handler is not None else {}
-        with _no_word_of_buffers():
+        with _mute_buffer_warning():
             module = DistributedDataParallel(model, device_ids=ids, init_sync=False, **settings)
     accelerator._models[:] = [module if each is old else each for each in accelerator._models]
     return Wrapped(module, trainable_parameters(model), wrapped.compile_backend)
 
 
 @contextlib.contextmanager
-def _no_word_of_buffers() -> Iterator[None]:
+def _mute_buffer_warning() -> Iterator[None]:
     """Hold back DDP's advice to write broadcast_buffers otherwise: what it advises came with torch 2.13."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated", FutureWarning)

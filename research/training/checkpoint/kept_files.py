@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from research.training.run import TrainingRun
 
 
-def bring_back_files(run: TrainingRun) -> None:
+def restore_kept_files(run: TrainingRun) -> None:
     """Put files that hooks keep into the run directory as the checkpoint has them; called on the main process.
 
     What the run wrote after the checkpoint goes, and what a run without a checkpoint finds there.

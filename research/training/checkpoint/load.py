@@ -88,14 +88,14 @@ def load_checkpoint(run: TrainingRun, start: Start) -> None:
         for name, now in rounding_environment(accelerator.device).items()
         if (before := state["environment"].get(name)) != now
     ]
-    about_cache = names_where(lambda declared: declared.decides_cache)
+    about_cache = names_where(lambda declared: declared.affects_feature_cache)
     if all(getattr(run.config, name) == state["settings"].get(name) for name in about_cache):
         run.batches.cache_disabled = state.get("gave_features_up", False)
         run.origin.features_digest = state.get("features")
     for note in notes:
-        run.say(f"Changed since the checkpoint: {note}.")
+        run.print(f"Changed since the checkpoint: {note}.")
     if run.origin.inputs_differ:
-        run.say(
+        run.print(
             "Evaluations read more or less of each text from here on: earlier metrics are not compared with new ones."
         )
     run.origin.start = start
@@ -135,10 +135,10 @@ def retire_later_checkpoints(run: TrainingRun) -> None:
     """
     later = [path for path in list_checkpoints(run.directory) if step_of(path) > run.clock.step]
     for checkpoint in reversed(later):
-        durable.retire(checkpoint)
+        durable.rename_and_remove(checkpoint)
     if later:
         names = ", ".join(path.name for path in later)
-        run.say(f"The run continues after step {run.clock.step:,}: deleted the later checkpoints {names}.")
+        run.print(f"The run continues after step {run.clock.step:,}: deleted the later checkpoints {names}.")
 
 
 def _load_optimizer(run: TrainingRun, saved: dict[str, Any], before: Mapping[str, Any], *, is_fork: bool) -> None:

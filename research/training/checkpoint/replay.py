@@ -31,13 +31,13 @@ def replay(run: TrainingRun, records: Sequence[Record], trainable: Collection[st
         for record in records:
             if record.skipped is None:
                 run.fresh.clear()
-                with run.clock.turned_to(record.step, record.clock):
+                with run.clock.rewound_to(record.step, record.clock):
                     again = apply_edit(run, record.request)
                 _compare(record, again, with_trainable=trainable is None)
             run.applied_edits.journal.append(record)
     if trainable is not None and (changed := _restore_trainable(run.encoder_with_head, trainable)):
         listed = ", ".join(changed[:5]) + (f" and {len(changed) - 5} more" if len(changed) > 5 else "")
-        run.say(
+        run.print(
             f"Built again, the model would train other parameters than the checkpoint's. Restored as saved: {listed}."
         )
     fit_wrappers(run, [record.request for record in records])

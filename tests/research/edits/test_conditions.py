@@ -27,10 +27,10 @@ CASES: list[tuple[str, list[float], int | None]] = [
 def test_condition_comes_true_once(text: str, values: list[float], expected: int | None) -> None:
     condition = parse_condition(text)
     assert str(condition) == text
-    heard = [condition.hear({condition.metric: value}) for value in values]
+    heard = [condition.observe({condition.metric: value}) for value in values]
     assert [number for number, is_true in enumerate(heard, start=1) if is_true] == ([expected] if expected else [])
     if expected:
-        assert not any(condition.hear({condition.metric: value}) for value in values), "it came true a second time"
+        assert not any(condition.observe({condition.metric: value}) for value in values), "it came true a second time"
 
 
 @pytest.mark.parametrize(

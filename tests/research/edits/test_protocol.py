@@ -35,8 +35,8 @@ def uses_everything(run: Editable, size: int = 5) -> None:
         noise = torch.randn(2, device=run.accelerator.device)
         next(reversed(list(head.parameters()))).add_(noise)
         run.log({"noise": noise.norm()})
-    run.say(f"pad is {run.tokenizer.pad_token_id}, process {run.accelerator.process_index}, {run.is_main}")
-    run.say(f"{run.accelerator.num_processes} processes in {run.accelerator.mixed_precision}, {run.applying}")
+    run.print(f"pad is {run.tokenizer.pad_token_id}, process {run.accelerator.process_index}, {run.is_main}")
+    run.print(f"{run.accelerator.num_processes} processes in {run.accelerator.mixed_precision}, {run.applying}")
 
 
 @register_edit("adds_token")
@@ -62,7 +62,7 @@ def random_head(run: Editable) -> None:
 
 def test_protocol_has_members_of_each_kind() -> None:
     assert {"config", "optimizer", "applying"} <= ATTRIBUTES.keys()
-    assert {"log", "say", "shared_random_numbers"} <= set(METHODS)
+    assert {"log", "print", "shared_random_numbers"} <= set(METHODS)
     assert {"accelerator", "tokenizer", "model", "encoder_with_head", "is_main"} <= set(PROPERTIES)
 
 

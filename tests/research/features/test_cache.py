@@ -13,11 +13,11 @@ import pytest
 import torch
 
 from research.features.cache import Layers, find_features, find_or_build
-from research.features.store import DamageError, FeatureStore, Layer, Places, write_features
+from research.features.store import DamageError, FeatureStore, Layer, RowLayout, write_features
 from tests.limits import HANG_LIMIT
 from tests.messages import collected
 
-PLACES = Places.of(np.array([2, 1], dtype=np.int32), 8)
+PLACES = RowLayout.of(np.array([2, 1], dtype=np.int32), 8)
 KEY = "0123abcd"
 
 
@@ -154,7 +154,7 @@ def test_of_many_at_once_one_builds_and_the_others_wait_for_it(tmp_path: Path, b
     assert names_in(tmp_path) == [f"features-{KEY}-last"]
 
 
-def test_file_system_without_locks_is_reported(
+def test_locks_report_a_file_system_without_locks(
     builder: Builder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(descriptor: int, operation: int) -> None:

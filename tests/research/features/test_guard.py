@@ -280,6 +280,6 @@ def test_watch_does_not_mind_how_transformers_collects_hidden_states(frozen: Reh
     watch = Watch.of(frozen)
     ids = torch.zeros(1, 2, dtype=torch.long, device="meta")
     with contextlib.suppress(RuntimeError):  # there are no values to compute with
-        model.encode(ids, torch.ones_like(ids), all_layers=True)
+        model.run_encoder(ids, torch.ones_like(ids), all_layers=True)
     assert any(module._forward_hooks for module in model.encoder.modules())
     assert watch.reason_of_hooks(model) is None

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from research.features.store import MANIFEST, DamageError, FeatureStore, Layer, Places, write_features
+from research.features.store import MANIFEST, DamageError, FeatureStore, Layer, RowLayout, write_features
 
 WIDTH = 5
 LENGTHS = np.array([3, 9, 1, 4, 9], dtype=np.int32)
@@ -29,15 +29,15 @@ def states_of(row: int, layer: int, dtype: torch.dtype) -> Tensor:
 
 
 @pytest.fixture
-def places() -> Places:
-    return Places.of(LENGTHS, MAX_LENGTH)
+def places() -> RowLayout:
+    return RowLayout.of(LENGTHS, MAX_LENGTH)
 
 
 Write = Callable[..., Path]
 
 
 @pytest.fixture
-def write(tmp_path: Path, places: Places) -> Write:
+def write(tmp_path: Path, places: RowLayout) -> Write:
     """Write the hidden states of five rows, in batches of two."""
 
     def all_rows(contents: list[Layer], name: str = "entry") -> Path:
@@ -64,7 +64,7 @@ def mask_of(rows: list[int], *, left: bool) -> Tensor:
     return (seen.flip(1) if left else seen).long()
 
 
-def test_rows_lie_one_after_the_other_from_the_longest_to_the_shortest(places: Places) -> None:
+def test_rows_lie_one_after_the_other_from_the_longest_to_the_shortest(places: RowLayout) -> None:
     assert places.order.tolist() == [1, 4, 3, 0, 2]
     assert places.lengths.tolist() == [3, 6, 1, 4, 6]
     assert places.starts.tolist() == [16, 0, 19, 12, 6]
@@ -73,7 +73,7 @@ def test_rows_lie_one_after_the_other_from_the_longest_to_the_shortest(places: P
 
 @pytest.mark.parametrize("left", [False, True])
 @pytest.mark.parametrize("given", ["float32", "bfloat16", "float16"])
-def test_batches_hold_what_was_written_and_zeros(write: Write, places: Places, given: str, left: bool) -> None:
+def test_batches_hold_what_was_written_and_zeros(write: Write, places: RowLayout, given: str, left: bool) -> None:
     opened = FeatureStore(write(layers(given, given)), places)
     rows, dtype = [4, 2, 0], getattr(torch, given)
     mask = mask_of(rows, left=left)
@@ -90,7 +90,7 @@ def test_batches_hold_what_was_written_and_zeros(write: Write, places: Places, g
     assert torch.equal(last, batch[-1])
 
 
-def test_half_the_bytes_come_back_rounded(write: Write, places: Places) -> None:
+def test_half_the_bytes_come_back_rounded(write: Write, places: RowLayout) -> None:
     whole, half = write(layers(), "whole"), write(layers("bfloat16"), "half")
     sizes = [sum(file.stat().st_size for file in folder.glob("*.bin")) for folder in (whole, half)]
     assert sizes == [3 * 20 * WIDTH * 4, 3 * 20 * WIDTH * 2]
@@ -105,7 +105,7 @@ def test_half_the_bytes_come_back_rounded(write: Write, places: Places) -> None:
     assert not torch.equal(rounded, exact)
 
 
-def test_batch_of_other_lengths_is_a_defect(write: Write, places: Places) -> None:
+def test_batch_of_other_lengths_is_a_defect(write: Write, places: RowLayout) -> None:
     opened = FeatureStore(write(layers()), places)
     with pytest.raises(AssertionError, match="length"):
         opened.batch(np.array([0]), torch.ones(1, MAX_LENGTH, dtype=torch.long), all_layers=False)
@@ -135,7 +135,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_damage_is_detected(write: Write, places: Places, damage: str) -> None:
+def test_damage_is_detected(write: Write, places: RowLayout, damage: str) -> None:
     folder = write(layers())
     change, message = DAMAGES[damage]
     change(folder)
@@ -143,7 +143,7 @@ def test_damage_is_detected(write: Write, places: Places, damage: str) -> None:
         FeatureStore(folder, places)
 
 
-def test_no_byte_of_the_manifest_can_change_its_meaning(write: Write, places: Places) -> None:
+def test_no_byte_of_the_manifest_can_change_its_meaning(write: Write, places: RowLayout) -> None:
     folder = write(layers())
     content = json.loads((folder / MANIFEST).read_text())["content"]
     whole = (folder / MANIFEST).read_bytes()
@@ -163,10 +163,10 @@ def test_no_byte_of_the_manifest_can_change_its_meaning(write: Write, places: Pl
 def test_rows_of_other_lengths_are_not_taken_from_it(write: Write) -> None:
     folder = write(layers())
     with pytest.raises(DamageError, match=r"\b20\b.*\b19\b"):
-        FeatureStore(folder, Places.of(np.array([3, 9, 1, 3, 9], dtype=np.int32), MAX_LENGTH))
+        FeatureStore(folder, RowLayout.of(np.array([3, 9, 1, 3, 9], dtype=np.int32), MAX_LENGTH))
 
 
-def test_files_are_compared_with_their_hashes_once(write: Write, places: Places) -> None:
+def test_files_are_compared_with_their_hashes_once(write: Write, places: RowLayout) -> None:
     folder, other = write(layers()), write(layers(), "other")
     FeatureStore(folder, places)
     for entry in (folder, other):
@@ -179,7 +179,7 @@ def test_files_are_compared_with_their_hashes_once(write: Write, places: Places)
         FeatureStore(folder, places)
 
 
-def test_what_is_written_into_a_batch_does_not_reach_the_disk(write: Write, places: Places) -> None:
+def test_what_is_written_into_a_batch_does_not_reach_the_disk(write: Write, places: RowLayout) -> None:
     opened = FeatureStore(write(layers()), places)
     mask = mask_of([1], left=False)
     before = opened.batch(np.array([1]), mask, all_layers=False)

@@ -1,4 +1,4 @@
-"""What each command of a run does, up to training."""
+"""Commands of run.py, except training."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from research import RunConfig
-from research.runner.main import carry_out
+from research.runner.main import execute
 from research.settings.command_line import parse
 
 
@@ -20,7 +20,7 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_print_config_prints_every_setting_with_its_options(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    assert carry_out(parse(["--head=lstm", "--head.lstm_size=9", "--mixed_precision=no", "--print_config"])) == 0
+    assert execute(parse(["--head=lstm", "--head.lstm_size=9", "--mixed_precision=no", "--print_config"])) == 0
     printed = yaml.safe_load(capsys.readouterr().out)
     assert printed["head"]["lstm_size"] == 9
     assert printed.keys() <= RunConfig().to_dict().keys()
@@ -28,20 +28,20 @@ def test_print_config_prints_every_setting_with_its_options(capsys: pytest.Captu
     assert list(tmp_path.iterdir()) == []
 
 
-def test_list_and_help_look_at_no_setting(capsys: pytest.CaptureFixture[str]) -> None:
-    assert carry_out(parse(["--list=hooks", "--data=nothing"])) == 0
+def test_list_and_help_do_not_check_settings(capsys: pytest.CaptureFixture[str]) -> None:
+    assert execute(parse(["--list=hooks", "--data=nothing"])) == 0
     assert "ema" in capsys.readouterr().out.splitlines()
-    assert carry_out(parse(["--help", "--head=lstm", "--data=nothing"])) == 0
+    assert execute(parse(["--help", "--head=lstm", "--data=nothing"])) == 0
     printed = capsys.readouterr().out
     assert printed.index("--batch_size") < printed.index("head lstm, ") < printed.index("lstm_size")
 
 
-def test_wrong_settings_are_refused_by_every_command_that_uses_them(tmp_path: Path) -> None:
+def test_invalid_settings_are_rejected_by_every_command_that_uses_them(tmp_path: Path) -> None:
     for flags in ([], ["--dry_run"], ["--print_config"]):
         with pytest.raises(ValueError, match="'nothing'"):
-            carry_out(parse(["--data=nothing", *flags]))
+            execute(parse(["--data=nothing", *flags]))
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "file").touch()
     with pytest.raises(ValueError, match=r"\brun\b"):
-        carry_out(parse(["--output_dir=run"]))
+        execute(parse(["--output_dir=run"]))
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["file"]

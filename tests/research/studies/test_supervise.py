@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from optuna.trial import TrialState
 
-from research.studies.devices import DeviceShares
+from research.studies.devices import DeviceAssignment
 from research.studies.grid import StudySpec, expand
 from research.studies.storage.database import local_address
 from research.studies.storage.study import Study
@@ -17,7 +17,7 @@ from research.studies.supervise import Supervisor
 from research.system.terminal import Terminal
 
 TRIALS = expand(StudySpec(name="a", grid={"seed": [0, 1]}))
-SHARES = DeviceShares((), num_workers=1, num_processes=1)
+SHARES = DeviceAssignment((), num_workers=1, num_processes=1)
 
 
 def test_study_that_is_done_starts_no_worker(tmp_path: Path) -> None:

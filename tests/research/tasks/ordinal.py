@@ -1,4 +1,4 @@
-"""A kind of labels of a user's own, as a plugin: levels in an order, such as one to five stars."""
+"""A task registered by a plugin: ordered levels, such as one to five stars."""
 
 from __future__ import annotations
 
@@ -14,31 +14,31 @@ from research.tasks.single_label import SingleLabel
 
 @register_task("ordinal")
 class Ordinal(SingleLabel):
-    """One level of several, in the order of their names: the median is predicted, and a near miss counts for less."""
+    """One of several ordered levels: the median is predicted, and distant mistakes count more."""
 
     more_objectives = ("cross_entropy",)
     metrics = (Metric("levels_off", NOT_NEGATIVE, lower_is_better=True), *SingleLabel.metrics)
-    rightness_is_distance = True
-    rightness_title = "mean distance from the level, of which less is better"
+    correctness_is_distance = True
+    correctness_title = "mean distance from the level (lower is better)"
     mistakes_title = "Farthest misses"
     mistakes_name = "misses"
-    wrongness_title = "levels"
+    severity_title = "levels"
 
     def predicted_labels(self, logits: Floats) -> NDArray[np.int64]:
         """Return the median level, [num_rows] int64."""
         return np.asarray((self.probabilities(logits).cumsum(axis=1) < 0.5).sum(axis=1))
 
     def compute_metrics(self, logits: Floats, labels: Array) -> dict[str, float]:
-        levels_off = self.rightness(labels, self.predicted_labels(logits)).mean()
+        levels_off = self.correctness(labels, self.predicted_labels(logits)).mean()
         return {"levels_off": float(levels_off), **super().compute_metrics(logits, labels)}
 
-    def wrongness(self, labels: Array, predicted: Array, logits: Floats) -> Array:
-        return self.rightness(labels, predicted)
+    def mistake_severity(self, labels: Array, predicted: Array, logits: Floats) -> Array:
+        return self.correctness(labels, predicted)
 
     @classmethod
-    def rightness(cls, labels: Array, predicted: Array) -> NDArray[Any]:
+    def correctness(cls, labels: Array, predicted: Array) -> NDArray[Any]:
         return np.abs(predicted - labels)
 
     @classmethod
-    def describe_rightness(cls, mean: float, num_models: int) -> str:
+    def describe_correctness(cls, mean: float, num_models: int) -> str:
         return f"off by {mean:.3g} levels"

@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from research.data.batches.order import Share
+from research.data.batches.order import MicroBatch
 from research.training.batches import Batches
 from tests.messages import collected
 from tests.research.conftest import StartRun
 
 
-def share(*rows: int) -> Share:
-    return Share(np.array(rows), np.ones(len(rows), dtype=np.float32))
+def share(*rows: int) -> MicroBatch:
+    return MicroBatch(np.array(rows), np.ones(len(rows), dtype=np.float32))
 
 
 def test_training_texts_are_cut_and_evaluation_reads_all_that_was_ever_read(start_run: StartRun) -> None:
@@ -26,7 +26,7 @@ def test_training_texts_are_cut_and_evaluation_reads_all_that_was_ever_read(star
 
 def test_batch_has_its_rows_labels_and_weights(start_run: StartRun) -> None:
     run = start_run()
-    batch = run.collate(Share(np.array([5, 2]), np.array([1.0, 0.0], dtype=np.float32)))
+    batch = run.collate(MicroBatch(np.array([5, 2]), np.array([1.0, 0.0], dtype=np.float32)))
     assert batch.labels.tolist() == [run.splits.train[row]["label"] for row in (5, 2)]
     assert batch.weights.tolist() == [1.0, 0.0]
     tokens = batch.inputs["attention_mask"].sum(dim=1).tolist()

@@ -9,7 +9,7 @@ import torch
 
 from research import Hook
 from research.data.batches.batch import Batch
-from research.data.batches.order import Share, evaluation_shares
+from research.data.batches.order import MicroBatch, evaluation_batches
 from research.training.api import Run
 from research.training.called_hooks import CalledHooks
 from research.training.run import TrainingRun
@@ -63,8 +63,8 @@ class Halves(Hook):
         return dataclasses.replace(batch, labels=batch.labels[: len(batch) // 2])
 
 
-def first_share(run: TrainingRun) -> Share:
-    return evaluation_shares(run.lengths_of("train"), 0, 1, 4)[0]
+def first_micro_batch(run: TrainingRun) -> MicroBatch:
+    return evaluation_batches(run.lengths_of("train"), 0, 1, 4)[0]
 
 
 def test_hooks_are_called_in_order_with_the_run_knowing_who_asks(start_run: StartRun) -> None:
@@ -88,14 +88,14 @@ def test_hooks_begin_or_resume(start_run: StartRun) -> None:
 def test_hook_that_fails_on_an_exception_does_not_keep_it_from_other_hooks(start_run: StartRun) -> None:
     run, calls, error = start_run(), list[tuple[object, ...]](), ValueError("mine")
     with collected() as lines:
-        CalledHooks([Recorder("a", calls), Recorder("b", calls)]).tell_of_exception(run, error)
+        CalledHooks([Recorder("a", calls), Recorder("b", calls)]).notify_exception(run, error)
     assert calls == [(name, "hook Recorder", "on_exception", error) for name in "ab"]
     assert [f"{name} fails as well" in line for name, line in zip("ab", lines, strict=True)] == [True, True]
 
 
 def test_batch_is_changed_by_one_hook_after_the_other(start_run: StartRun) -> None:
     run = start_run()
-    batch = run.collate(first_share(run))
+    batch = run.collate(first_micro_batch(run))
     changed = CalledHooks([AddsOne(), Hook(), Doubles()]).change_batch(run, batch)
     assert torch.equal(changed.labels, (batch.labels + 1) * 2)
     assert CalledHooks([Hook()]).change_batch(run, batch) is batch
@@ -104,4 +104,4 @@ def test_batch_is_changed_by_one_hook_after_the_other(start_run: StartRun) -> No
 def test_batch_with_other_rows_is_refused(start_run: StartRun) -> None:
     run = start_run()
     with pytest.raises(ValueError, match="Halves"):
-        CalledHooks([AddsOne(), Halves()]).change_batch(run, run.collate(first_share(run)))
+        CalledHooks([AddsOne(), Halves()]).change_batch(run, run.collate(first_micro_batch(run)))

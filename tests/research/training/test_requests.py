@@ -14,8 +14,8 @@ SCALE = EditRequest("scale_lr", {"factor": 0.5})
 
 def test_requests_are_taken_once_and_in_order() -> None:
     requests = EditRequests()
-    requests.ask([FREEZE])
-    requests.ask([SCALE])
+    requests.request_edits([FREEZE])
+    requests.request_edits([SCALE])
     assert requests.pending == (FREEZE, SCALE)
     assert requests.take() == [FREEZE, SCALE]
     assert requests.take() == []
@@ -38,16 +38,16 @@ def test_points_without_a_later_boundary_take_no_edits(point: str) -> None:
         requests.asking_for("hook", "after_evaluation"),
         pytest.raises(EditError, match=point),
     ):
-        requests.ask([FREEZE])
+        requests.request_edits([FREEZE])
     assert requests.take() == []
-    requests.ask([FREEZE])
+    requests.request_edits([FREEZE])
     assert requests.take() == [FREEZE]
 
 
 def test_requests_after_the_last_boundary_are_left_out(capsys: pytest.CaptureFixture[str]) -> None:
     requests = EditRequests()
     requests.takes_edits = False
-    requests.ask([FREEZE])
+    requests.request_edits([FREEZE])
     assert requests.pending == ()
     assert "freeze(modules='encoder')" in capsys.readouterr().out
 

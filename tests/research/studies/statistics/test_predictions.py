@@ -44,7 +44,7 @@ class NearMiss(SingleLabel):
     """A kind of a user's own, whose labels look like those of `SingleLabel`: one level off is right too."""
 
     @classmethod
-    def rightness(cls, labels: Array, predicted: Array) -> NDArray[np.bool_]:
+    def correctness(cls, labels: Array, predicted: Array) -> NDArray[np.bool_]:
         return np.asarray(np.abs(predicted - labels) <= 1)
 
 

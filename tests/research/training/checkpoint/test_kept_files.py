@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from research import Hook
-from research.training.checkpoint.kept_files import bring_back_files, kept_files
+from research.training.checkpoint.kept_files import kept_files, restore_kept_files
 from research.training.checkpoint.save import save_checkpoint
 from tests.research.conftest import StartRun
 
@@ -30,7 +30,7 @@ def test_files_come_back_as_the_checkpoint_has_them(start_run: StartRun) -> None
     (run.directory / "first.txt").write_text("later")
     (run.directory / "second.txt").write_text("later")
     (run.directory / "other.txt").write_text("of nobody")
-    bring_back_files(run)
+    restore_kept_files(run)
     assert (run.directory / "first.txt").read_text() == (run.directory / "folder" / "file").read_text() == "then"
     assert not (run.directory / "second.txt").exists()
     assert (run.directory / "other.txt").exists()
@@ -39,5 +39,5 @@ def test_files_come_back_as_the_checkpoint_has_them(start_run: StartRun) -> None
 def test_run_without_a_checkpoint_finds_none(start_run: StartRun) -> None:
     run = start_run([Second()])
     (run.directory / "second.txt").write_text("of an earlier run")
-    bring_back_files(run)
+    restore_kept_files(run)
     assert not (run.directory / "second.txt").exists()

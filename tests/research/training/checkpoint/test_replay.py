@@ -81,7 +81,7 @@ def widen_if_moved(run: Editable) -> None:
 def speaks(run: Editable) -> None:
     """Log a value and print a line."""
     run.log({"mine": 1.0})
-    run.say("I am applied")
+    run.print("I am applied")
 
 
 def checkpoint_of(run: TrainingRun, step: int = LAST_STEP) -> Path:

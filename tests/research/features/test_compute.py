@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from research import RunConfig
-from research.features import encoding
+from research.features import compute
 from research.features.store import FEATURES_FORMAT
 from research.model.encoder_with_head import EncoderWithHead
 from research.runner.store_features import ensure_features
@@ -33,13 +33,13 @@ Begin = Callable[..., TrainingRun]
 def encoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The splits that were encoded, one after the other."""
     splits: list[str] = []
-    plain = encoding.encode_split
+    plain = compute.compute_hidden_states
 
     def counting(run: TrainingRun, split: str, *arguments: Any) -> Iterator[tuple[Tensor, ...]]:
         splits.append(split)
         return plain(run, split, *arguments)
 
-    monkeypatch.setattr(encoding, "encode_split", counting)
+    monkeypatch.setattr(compute, "compute_hidden_states", counting)
     return splits
 
 
@@ -192,24 +192,24 @@ def test_nothing_random_is_drawn_and_no_mode_is_changed(begin: Begin) -> None:
 def test_encoder_whose_output_is_not_its_last_hidden_state_is_not_stored_for_all(
     begin: Begin, monkeypatch: pytest.MonkeyPatch, encoded: list[str]
 ) -> None:
-    plain = EncoderWithHead.encode
+    plain = EncoderWithHead.run_encoder
 
     def shifted(self: EncoderWithHead, *arguments: Any, all_layers: bool, **named: Any) -> Any:
         states = plain(self, *arguments, all_layers=all_layers, **named)
         return states + 1 if isinstance(states, Tensor) else states
 
-    monkeypatch.setattr(EncoderWithHead, "encode", shifted)
+    monkeypatch.setattr(EncoderWithHead, "run_encoder", shifted)
     assert begin(head="scalar_mix").batches.features is None
     assert encoded == []
     assert begin(head="linear").batches.features is not None
 
 
 def test_batch_moves_with_its_hidden_states(begin: Begin) -> None:
-    from research.data.batches.order import evaluation_shares
+    from research.data.batches.order import evaluation_batches
 
     run = begin(head="scalar_mix")
     run.encoder_with_head.eval()
-    share = evaluation_shares(run.lengths_of("test"), 0, 1, 4)[0]
+    share = evaluation_batches(run.lengths_of("test"), 0, 1, 4)[0]
     batch = run.collate(share, "test").to(torch.device("meta"))
     assert [layer.device.type for layer in batch.inputs["hidden_states"]] == ["meta"] * 3
     assert batch.labels.device.type == "meta"
@@ -218,7 +218,7 @@ def test_batch_moves_with_its_hidden_states(begin: Begin) -> None:
 def test_features_follow_a_model_with_the_same_encoder_only(begin: Begin) -> None:
     run = begin()
     features = run.batches.features
-    assert isinstance(features, encoding.Features)
+    assert isinstance(features, compute.Features)
     before = features.watch
     assert features.follow(run) is None
     assert features.watch is not before

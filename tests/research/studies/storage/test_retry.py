@@ -12,21 +12,21 @@ import pytest
 import sqlalchemy
 from sqlalchemy.exc import OperationalError
 
-from research.studies.storage.patience import Heartbeat, Patience, is_outage
+from research.studies.storage.retry import Heartbeat, RetryPolicy, is_outage
 from tests.limits import HANG_LIMIT
 from tests.messages import collected
 
 
 def test_waiting_for_a_storage_ends_when_asked(tmp_path: Path) -> None:
-    patience = Patience("The storage", gives_up=lambda: True)
+    policy = RetryPolicy("The storage", should_stop=lambda: True)
     engine = sqlalchemy.create_engine(f"sqlite:///{tmp_path / 'a.db'}", connect_args={"timeout": 0})
     with contextlib.closing(sqlite3.connect(tmp_path / "a.db", isolation_level=None)) as locked:
         locked.execute("create table a (b)")
         locked.execute("begin exclusive")
         with pytest.raises(OperationalError):
-            patience.call(lambda: engine.connect().exec_driver_sql("select * from a"))
+            policy.call(lambda: engine.connect().exec_driver_sql("select * from a"))
     engine.dispose()
-    assert patience.last_outage is None
+    assert policy.last_outage is None
 
 
 @contextlib.contextmanager
@@ -51,11 +51,11 @@ def test_call_is_tried_again_until_the_storage_answers(tmp_path: Path) -> None:
             with engine.connect() as own:
                 return len(own.exec_driver_sql("select * from a").all())
 
-        patience = Patience("The storage")
-        assert patience.call(call) == 0
+        policy = RetryPolicy("The storage")
+        assert policy.call(call) == 0
     engine.dispose()
     assert num_calls == 2
-    assert patience.last_outage is not None
+    assert policy.last_outage is not None
     assert [line.startswith("The storage ") for line in lines] == [True, True]
 
 
@@ -70,7 +70,7 @@ def test_error_of_the_question_is_no_outage(tmp_path: Path) -> None:
             connection.exec_driver_sql("select * from nothing")
 
     with pytest.raises(OperationalError) as caught:
-        Patience("The storage").call(ask)
+        RetryPolicy("The storage").call(ask)
     engine.dispose()
     assert (num_calls, is_outage(caught.value), is_outage(ValueError("other"))) == (1, False, False)
 

@@ -9,9 +9,9 @@ from heads.registry import describe_unknown
 TIMES = ("at", "every", "when")
 ON_CONFLICT = "on_conflict"
 """Word of a conditional entry: what happens if its edits cannot be applied when the condition comes true."""
-WORDS = (*TIMES, ON_CONFLICT)
+KEYWORDS = (*TIMES, ON_CONFLICT)
 
 
 def describe_unknown_edit(name: object, edits: Iterable[str]) -> str:
     """Say that an entry names an edit that does not exist."""
-    return describe_unknown("edit", str(name), [*edits, *WORDS], listed_as="Edits and times")
+    return describe_unknown("edit", str(name), [*edits, *KEYWORDS], listed_as="Edits and times")

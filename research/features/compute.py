@@ -16,20 +16,20 @@ from datasets import Dataset
 from torch import Tensor
 
 from research.data.batches.batch import Batch
-from research.data.batches.order import Rows
+from research.data.batches.order import RowIndices
 from research.data.prepare import cache
 from research.data.prepare.arrow import hash_rows
 from research.edits.base import Editable
 from research.features.cache import Layers, find_features, find_or_build
 from research.features.guard import Decision, Watch
-from research.features.store import FEATURES_FORMAT, DamageError, FeatureStore, Layer, Places, write_features
+from research.features.store import FEATURES_FORMAT, DamageError, FeatureStore, Layer, RowLayout, write_features
 from research.model.encoder_with_head import EncoderWithHead
 from research.records.results import weights_sha256
 from research.system import durable
 from research.system.checksums import checksums
 from research.system.events import report_hidden_states
 from research.system.messages import logger
-from research.system.waiting import Announced, Counted
+from research.system.waiting import WaitingMessage, WaitingProgress
 from research.training.rounding import rounding_environment
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class Features:
         """Return why they cannot be used after the edits of a boundary, or None."""
         return self.watch.reason_of_edits(run)
 
-    def add_to(self, batch: Batch, model: EncoderWithHead, split: str, rows: Rows) -> Batch:
+    def add_to(self, batch: Batch, model: EncoderWithHead, split: str, rows: RowIndices) -> Batch:
         """Return a batch with the hidden states that the head reads."""
         all_layers = model.head.wants == "all_hidden_states"
         mask = batch.inputs["attention_mask"]
@@ -152,10 +152,10 @@ def open_features(run: TrainingRun, layers: Layers) -> Features | None:
 
 def _open_splits(run: TrainingRun, layers: Layers) -> dict[str, FeatureStore] | None:
     folder = cache.find_cache_dir(run.splits.cache_dir)
-    with Announced("Looking for stored hidden states"):
+    with WaitingMessage("Looking for stored hidden states"):
         encoder = _fingerprint_encoder(run)
         keys = {split: _fingerprint(run, encoder, rows) for split, rows in run.splits.items()}
-    places = {split: Places.of(run.lengths_of(split), run.collator.max_length) for split in keys}
+    places = {split: RowLayout.of(run.lengths_of(split), run.collator.max_length) for split in keys}
 
     @functools.cache
     def contents() -> list[Layer]:
@@ -168,7 +168,7 @@ def _open_splits(run: TrainingRun, layers: Layers) -> dict[str, FeatureStore] | 
         others = [each for each in keys if find_features(folder, keys[each], layers, places[each]) is None]
         durable.check_space(folder, needed=sum(sizes[each] for each in others))
         with durable.reporting_failure(folder, needed=sizes[split]):
-            write_features(target, contents(), encode_split(run, split, places[split].order, layers))
+            write_features(target, contents(), compute_hidden_states(run, split, places[split].order, layers))
 
     try:
         with durable.reporting_failure(folder, needed=0):
@@ -213,7 +213,7 @@ def _probe(run: TrainingRun, layers: Layers) -> list[Layer]:
     Raises:
         UnstorableError: if a head that reads the last layer could not be served from all of them.
     """
-    row = Places.of(run.lengths_of("train"), run.collator.max_length).order[:1]
+    row = RowLayout.of(run.lengths_of("train"), run.collator.max_length).order[:1]
     states = _hidden_states(run, "train", row, layers)
     if layers == "all" and not torch.equal(states[-1], _hidden_states(run, "train", row, "last")[0]):
         raise UnstorableError("The last of the encoder's hidden states is not what it puts out.")
@@ -233,7 +233,9 @@ def _name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
-def encode_split(run: TrainingRun, split: str, order: Rows, layers: Layers) -> Iterator[tuple[Tensor, ...]]:
+def compute_hidden_states(
+    run: TrainingRun, split: str, order: RowIndices, layers: Layers
+) -> Iterator[tuple[Tensor, ...]]:
     """Yield the hidden states of a split, batch by batch: each layer's of the rows' tokens, [tokens, hidden].
 
     Args:
@@ -243,7 +245,7 @@ def encode_split(run: TrainingRun, split: str, order: Rows, layers: Layers) -> I
         layers: which layers.
     """
     size = run.config.evaluation_batch_size
-    with Counted(f"encoding {split}", len(order), "row") as progress:
+    with WaitingProgress(f"encoding {split}", len(order), "row") as progress:
         for start in range(0, len(order), size):
             rows = order[start : start + size]
             run.batches.freed_memory.count_batch()
@@ -252,14 +254,14 @@ def encode_split(run: TrainingRun, split: str, order: Rows, layers: Layers) -> I
 
 
 @torch.no_grad()
-def _hidden_states(run: TrainingRun, split: str, rows: Rows, layers: Layers) -> tuple[Tensor, ...]:
+def _hidden_states(run: TrainingRun, split: str, rows: RowIndices, layers: Layers) -> tuple[Tensor, ...]:
     """Return each layer's hidden states of some rows' tokens, [tokens, hidden], as a frozen encoder gives them."""
     model = run.encoder_with_head
     batch = run.collator(getattr(run.splits, split)[rows]).to(run.accelerator.device)
     was_training = model.encoder.training
     model.encoder.eval()
     with run.accelerator.autocast():
-        states = model.encode(**batch.inputs, all_layers=layers == "all")
+        states = model.run_encoder(**batch.inputs, all_layers=layers == "all")
     model.encoder.train(was_training)
     mask = batch.inputs["attention_mask"].bool()
     return tuple(layer[mask] for layer in (states if isinstance(states, tuple) else (states,)))
@@ -268,5 +270,5 @@ def _hidden_states(run: TrainingRun, split: str, rows: Rows, layers: Layers) -> 
 def _describe(split: str, num_rows: int, num_bytes: int, layers: list[Layer], folder: Path) -> str:
     numbers = layers[-1].stored
     hint = " (--cache_dtype bf16 halves it)" if numbers == "float32" else ""
-    size = durable.size_in_words(num_bytes)
+    size = durable.format_bytes(num_bytes)
     return f"Hidden states of {num_rows:,} rows of {split}: {size} in {numbers}{hint}, into {folder}"

@@ -121,7 +121,7 @@ def test_checkpoint_without_the_file_of_one_process_is_skipped_by_all(
     [
         (other_format, r": it has format 1000, this version reads \d+\.$"),
         (flip("optimizer.pt"), r": optimizer\.pt is not what was written\.$"),
-        (delete(MANIFEST), " is no checkpoint. One is a folder such as "),
+        (delete(MANIFEST), " is not a checkpoint. Expected a folder such as "),
     ],
 )
 def test_damaged_checkpoint_that_is_named_is_refused(

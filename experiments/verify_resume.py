@@ -1,10 +1,9 @@
 """Check that an interrupted and resumed run ends with the same bits: python experiments/verify_resume.py --head lstm.
 
-Accepts every setting of run.py, including plugins. The same run is made twice: once without interruption, and once with
-cuts: it is killed in the middle of randomly drawn steps and resumed each time. After every step, both runs record
-    hashes
-of every weight, optimizer state, random number generator and hook. The script prints the first hash that differs, and
-any differences in the predictions and in metrics.jsonl.
+Accepts every setting of run.py, including plugins. The script makes the same run twice: once without interruption, and
+once with cuts, which means that the run is killed in the middle of randomly drawn steps and resumed each time. After
+every step, both runs record hashes of every weight, optimizer state, random number generator and hook. The script
+prints the first hash that differs, and any differences in the predictions and in metrics.jsonl.
 """
 
 from __future__ import annotations

@@ -77,8 +77,8 @@ class Contents:
         num_seeds = len({outcome.trial.seed for outcome in outcomes})
         sizes = [_count(len(self.study.arms), "arm"), _count(num_seeds, "seed"), _count(len(outcomes), "trial")]
         words = f"{', '.join(sizes)}: {states}."
-        if self.study.num_others:
-            others = _count(self.study.num_others, "more finished trial")
+        if self.study.num_outside_grid:
+            others = _count(self.study.num_outside_grid, "more finished trial")
             words += f" In its storage: {others}, which the grid does not ask for now and the report leaves out."
         return words
 

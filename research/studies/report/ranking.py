@@ -24,7 +24,7 @@ class RankedArm:
     """The metric by seed."""
     failed_seeds: tuple[int, ...] = ()
     """Seeds whose trial failed."""
-    failed_before: Mapping[int, str] = field(default_factory=dict)
+    failed_outside_grid: Mapping[int, str] = field(default_factory=dict)
     """Errors by seed, of failed trials that the study's grid does not ask for any more."""
 
     @property
@@ -54,7 +54,7 @@ class RankedArm:
         """Return what is to be said of seeds that failed and were taken out of the grid."""
         return [
             f"seed {seed} failed and is no longer part of the study, so the rest could flatter this arm: {error}"
-            for seed, error in self.failed_before.items()
+            for seed, error in self.failed_outside_grid.items()
         ]
 
 
@@ -78,7 +78,7 @@ def rank_arms(study: StudyOutcomes, metric: str) -> list[RankedArm]:
     more_is_better = higher_is_better(metric)
     failed, bounds = study.failed_seeds, metric_bounds(metric)
     compared = compare_arms(values, study.baseline, higher_is_better=more_is_better, failed=failed, bounds=bounds)
-    comparisons = {each.arm: _without_verdict(each, study.mixtures) for each in compared}
+    comparisons = {each.arm: _without_verdict(each, study.inconsistencies) for each in compared}
     ranked = [
         RankedArm(
             summarize_arm(arm, of_arm, bounds),
@@ -87,7 +87,7 @@ def rank_arms(study: StudyOutcomes, metric: str) -> list[RankedArm]:
             failed[arm],
             {
                 each.trial.seed: one_line(each.error or "no error was kept").removesuffix(".")
-                for each in study.failed_before
+                for each in study.failed_outside_grid
                 if each.trial.arm == arm
             },
         )
@@ -102,11 +102,11 @@ def rank_arms(study: StudyOutcomes, metric: str) -> list[RankedArm]:
     return sorted(ranked, key=place)
 
 
-def _without_verdict(found: Comparison, mixtures: Sequence[str]) -> Comparison:
+def _without_verdict(found: Comparison, inconsistencies: Sequence[str]) -> Comparison:
     """Return a comparison that has no verdict if its trials are not comparable; its own reasons are kept."""
-    if not mixtures:
+    if not inconsistencies:
         return found
-    reasons = [*mixtures, *filter(None, [found.why_no_verdict])]
+    reasons = [*inconsistencies, *filter(None, [found.why_no_verdict])]
     return replace(found, verdict=None, why_no_verdict="; ".join(reasons))
 
 

@@ -20,18 +20,18 @@ from tests.builders.hostile import (
     Forge,
     Trap,
     add_to_manifest,
-    as_a_bare_pickle,
-    as_torch_saved_once,
-    as_torch_saves,
     assert_one_line,
-    in_place_of_the_original,
+    replace_pickle_of,
+    save_as_pickle,
+    save_in_old_torch_format,
+    save_with_torch,
     seal,
 )
 from tests.research.runner.conftest import Train
 
 
 @pytest.mark.parametrize("name", ["optimizer.pt", "hooks-0.pt", "random-0.pt"])
-@pytest.mark.parametrize("forge", [as_torch_saves, as_torch_saved_once, as_a_bare_pickle, in_place_of_the_original])
+@pytest.mark.parametrize("forge", [save_with_torch, save_in_old_torch_format, save_as_pickle, replace_pickle_of])
 def test_checkpoint_with_a_hostile_pickle_is_rejected_without_running_it(
     train: Train, checkpoint: Path, marker: Path, tmp_path: Path, name: str, forge: Forge
 ) -> None:
@@ -48,7 +48,7 @@ def test_checkpoint_with_a_hostile_pickle_is_rejected_without_running_it(
 
 @pytest.mark.parametrize("name", ["optimizer.pt", "hooks-0.pt", "random-0.pt", "model.safetensors", "state.json"])
 @pytest.mark.parametrize(
-    "content", [b"", b"a text", as_torch_saves({}, Path()), b"{}"], ids=["empty", "text", "torch", "json"]
+    "content", [b"", b"a text", save_with_torch({}, Path()), b"{}"], ids=["empty", "text", "torch", "json"]
 )
 def test_checkpoint_with_an_invalid_file_gives_a_one_line_error(
     train: Train, checkpoint: Path, tmp_path: Path, name: str, content: bytes
@@ -67,7 +67,7 @@ def test_resume_auto_rejects_a_hostile_pickle_in_the_run_directory(
     run = shutil.copytree(finished, tmp_path / "run")
     (run / "result.json").unlink()
     newest = run / "checkpoints" / "step-00000003"
-    (newest / "hooks-0.pt").write_bytes(as_torch_saves([Trap(marker)], newest))
+    (newest / "hooks-0.pt").write_bytes(save_with_torch([Trap(marker)], newest))
     seal(newest)
     with pytest.raises(CheckpointError, match=r"hooks-0\.pt .*plain values") as caught:
         train(run, resume="auto")
@@ -77,17 +77,17 @@ def test_resume_auto_rejects_a_hostile_pickle_in_the_run_directory(
 def test_init_from_does_not_read_a_hostile_pickle(train: Train, checkpoint: Path, marker: Path, tmp_path: Path) -> None:
     # Only the weights and labels of a checkpoint are read, so it can still be used.
     for name in ("optimizer.pt", "hooks-0.pt", "random-0.pt"):
-        (checkpoint / name).write_bytes(as_torch_saves(Trap(marker), checkpoint))
+        (checkpoint / name).write_bytes(save_with_torch(Trap(marker), checkpoint))
     seal(checkpoint)
     assert train(tmp_path / "run", init_from=str(checkpoint))["status"] == "finished"
 
 
 def test_trap_runs_code_when_unpickled(tmp_path: Path) -> None:
-    # Otherwise, the tests above could not fail.
-    for forge in (as_torch_saves, as_torch_saved_once):
+    # The tests above could not fail if it did not.
+    for forge in (save_with_torch, save_in_old_torch_format):
         torch.load(io.BytesIO(forge(Trap(tmp_path / forge.__name__), tmp_path)), weights_only=False)
         assert (tmp_path / forge.__name__).exists()
-    pickle.loads(as_a_bare_pickle(Trap(tmp_path / "bare"), tmp_path))
+    pickle.loads(save_as_pickle(Trap(tmp_path / "bare"), tmp_path))
     assert (tmp_path / "bare").exists()
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from research.model.encoder_with_head import EncoderWithHead
 from research.model.encoders import load_encoder, load_encoder_config, load_tokenizer
-from tests.builders.hostile import Trap, add_code, as_torch_saves, assert_one_line
+from tests.builders.hostile import Trap, add_code, assert_one_line, save_with_torch
 from tests.research.runner.conftest import Train
 
 
@@ -21,7 +21,7 @@ def test_init_from_rejects_a_model_stored_as_a_pickle(
     run = shutil.copytree(finished, tmp_path / "other")
     model = run / "model"
     (model / "model.safetensors").unlink()
-    (model / "pytorch_model.bin").write_bytes(as_torch_saves({"weight": Trap(marker)}, model))
+    (model / "pytorch_model.bin").write_bytes(save_with_torch({"weight": Trap(marker)}, model))
     with pytest.raises(ValueError, match=r"pytorch_model\.bin, a pickle") as caught:
         train(tmp_path / "run", init_from=str(run if whole_run else model))
     assert_one_line(caught.value)
@@ -33,7 +33,7 @@ def test_init_from_rejects_a_model_stored_as_a_pickle(
 @pytest.mark.parametrize("suffix", ["bin", "pt", "pth", "ckpt"])
 def test_encoder_stored_as_a_pickle_is_rejected(encoder: Path, marker: Path, suffix: str) -> None:
     (encoder / "model.safetensors").unlink()
-    (encoder / f"pytorch_model.{suffix}").write_bytes(as_torch_saves({"weight": Trap(marker)}, encoder))
+    (encoder / f"pytorch_model.{suffix}").write_bytes(save_with_torch({"weight": Trap(marker)}, encoder))
     with pytest.raises(ValueError, match=rf"pytorch_model\.{suffix}, a pickle") as caught:
         load_encoder(str(encoder))
     assert_one_line(caught.value)
@@ -41,7 +41,7 @@ def test_encoder_stored_as_a_pickle_is_rejected(encoder: Path, marker: Path, suf
 
 def test_pickle_next_to_the_weights_of_an_encoder_is_not_read(encoder: Path, marker: Path) -> None:
     for name in ("pytorch_model.bin", "training_args.bin", "optimizer.pt"):
-        (encoder / name).write_bytes(as_torch_saves({"weight": Trap(marker)}, encoder))
+        (encoder / name).write_bytes(save_with_torch({"weight": Trap(marker)}, encoder))
     load_encoder(str(encoder))
     load_tokenizer(str(encoder))
 
@@ -50,7 +50,7 @@ def test_pickle_next_to_the_weights_of_an_encoder_is_not_read(encoder: Path, mar
 def test_weight_index_that_names_a_pickle_is_rejected(encoder: Path, marker: Path, shard: str) -> None:
     weights = load_encoder(str(encoder)).state_dict()
     (encoder / "model.safetensors").unlink()
-    (encoder / shard).write_bytes(as_torch_saves({"weight": Trap(marker)}, encoder))
+    (encoder / shard).write_bytes(save_with_torch({"weight": Trap(marker)}, encoder))
     index = {"metadata": {"total_size": 1}, "weight_map": dict.fromkeys(weights, shard)}
     (encoder / "model.safetensors.index.json").write_text(json.dumps(index))
     with pytest.raises(ValueError) as caught:  # noqa: PT011 (Transformers' message)

@@ -16,7 +16,7 @@ from research.settings.command_line import merge_recipes
 from research.settings.config import RunConfig
 from research.settings.forks import parse_fork
 from research.system.errors import is_user_facing
-from tests.rights import modes_count
+from tests.file_modes import enforce_file_modes
 
 
 @pytest.mark.parametrize("name", ["data", "encoder", "init_from"])
@@ -29,7 +29,7 @@ def test_inaccessible_paths_are_rejected_with_a_one_line_error(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "locked").mkdir(mode=0)
     settings: dict[str, Any] = {name: path}
-    with modes_count(), pytest.raises(ValueError, match=rf"--{name}|Cannot read '") as caught:
+    with enforce_file_modes(), pytest.raises(ValueError, match=rf"--{name}|Cannot read '") as caught:
         check_first(RunConfig(**settings))
     assert is_user_facing(caught.value)
     assert str(caught.value).isprintable()
@@ -53,7 +53,7 @@ def test_other_inaccessible_paths_are_rejected(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "locked").mkdir(mode=0)
     with (
-        modes_count(),
+        enforce_file_modes(),
         pytest.raises(ValueError, match=rf"{os.strerror(errno.ENAMETOOLONG)}|{os.strerror(errno.EACCES)}"),
     ):
         refuse(path)

@@ -27,7 +27,7 @@ from research.runner.dry_run import plan_and_rehearse, summary
 from research.runner.preview_figure import timeline_figure
 from research.studies.grid import StudySpec
 from research.studies.outcomes import Outcome, StudyOutcomes
-from research.studies.run_study import conclude
+from research.studies.run_study import report_results
 from research.system.plain_text import LONGEST_IN_PAGE, for_csv, for_markdown, for_terminal, shorten
 from research.system.terminal import Terminal
 from research.tasks.single_label import SingleLabel
@@ -75,7 +75,7 @@ def written(environment: pytest.MonkeyPatch, tiny_encoder: Path, tmp_path_factor
             dataclasses.replace(study.outcomes[1].trial, seed=1), folder, "failed", error=ARM.replace(MARK, "")
         )
         study = dataclasses.replace(study, outcomes=[*study.outcomes, failed])
-        conclude(Terminal(file=printed), study)
+        report_results(Terminal(file=printed), study)
     return Written(study, printed.getvalue())
 
 

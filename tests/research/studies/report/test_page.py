@@ -20,7 +20,7 @@ from research.studies.outcomes import Outcome, StudyOutcomes
 from research.studies.report.contents import Contents, find_contents
 from research.studies.report.page import write_contents, write_study_report
 from research.studies.statistics.over_examples import SCOPE
-from tests.browser import needs_chromium, open_page, photograph
+from tests.browser import needs_chromium, open_page, take_screenshot
 from tests.builders.studies import HOSTILE, SMALL, changed, results, rows_of, run_study, trial_of
 
 PICTURES = {
@@ -48,7 +48,7 @@ def test_page_renders_without_errors(page: Path, contents: Contents, tmp_path: P
     for text in (contents.summary, SCOPE, "unfreeze(modules='encoder.layer[-1:]')", *reasons, *contents.study.arms):
         assert text is not None
         assert text in seen.text
-    photograph(alone, tmp_path / "page.png", width=width)
+    take_screenshot(alone, tmp_path / "page.png", width=width)
     assert (tmp_path / "page.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -118,7 +118,7 @@ def test_what_is_missing_is_shown(finished_study: StudyOutcomes, tmp_path: Path)
     result = finished_study.outcomes[3].result
     assert result is not None
     study = changed(
-        dataclasses.replace(finished_study, directory=tmp_path, num_others=3),
+        dataclasses.replace(finished_study, directory=tmp_path, num_outside_grid=3),
         {
             0: {"state": "failed", "result": None, "error": failure},
             1: {"state": "waiting", "result": None},

@@ -1,13 +1,16 @@
-# Each target sets up what it needs; a second call does no set-up work.
+# Each target installs what it needs; later calls skip the installation.
 PYTHON ?= python3
 BIN := .venv/bin
 DEMO := .venv/.demo
 SETUP := .venv/.installed
+OLDEST := .venv-oldest/.installed
 DOCS := .venv/.docs
 # Modules are compiled when they are first imported; compiling all of them takes more than half of the installation.
 INSTALL := $(PYTHON) -m pip --python $(BIN)/python install --no-compile --constraint constraints.txt --editable
 
-.PHONY: setup run test test-slow test-gpu check docs docs-serve bench clean
+TESTS := -m pytest -m "not slow and not gpu" --numprocesses auto --dist loadfile
+
+.PHONY: setup run test test-slow test-gpu test-oldest test-newest coverage check docs docs-serve bench release clean
 
 setup: $(SETUP)
 
@@ -26,7 +29,7 @@ run: $(DEMO)
 		--recipe experiments/recipes/quickstart.yaml
 
 test: $(SETUP)
-	$(BIN)/python -m pytest -m "not slow and not gpu" --numprocesses auto --dist loadfile
+	$(BIN)/python $(TESTS)
 
 test-slow: $(SETUP)
 	$(BIN)/python -m pytest -m slow
@@ -34,11 +37,36 @@ test-slow: $(SETUP)
 test-gpu: $(SETUP)
 	$(BIN)/python -m pytest -m gpu
 
+# The lowest versions that setup.cfg allows. They call what later versions of their own dependencies deprecate.
+test-oldest: $(OLDEST)
+	.venv-oldest/bin/python $(TESTS) -W ignore::DeprecationWarning
+
+$(OLDEST): setup.cfg pyproject.toml
+	$(PYTHON) -m venv --clear --without-pip .venv-oldest
+	$(PYTHON) -m pip --python .venv-oldest/bin/python install --constraint constraints.txt uv
+	.venv-oldest/bin/uv pip install --python .venv-oldest --resolution lowest-direct --editable '.[demo,dev]'
+	touch $(OLDEST)
+
+# The newest versions that setup.cfg allows today, looked up in each call.
+test-newest:
+	$(PYTHON) -m venv --clear --without-pip .venv-newest
+	$(PYTHON) -m pip --python .venv-newest/bin/python install --no-compile --editable '.[demo,dev]'
+	.venv-newest/bin/python $(TESTS)
+
+# Slower than `make test`. What a killed process ran is not counted.
+coverage: $(SETUP)
+	$(BIN)/coverage erase
+	$(BIN)/coverage run $(TESTS)
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage html --quiet
+	$(BIN)/coverage report --skip-covered
+
 check: $(SETUP)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/codespell
 
 $(DOCS): $(SETUP)
 	$(INSTALL) '.[demo,dev,docs]'
@@ -57,5 +85,9 @@ bench: $(SETUP)
 	$(INSTALL) '.[demo,dev,bench]'
 	$(BIN)/python experiments/benchmarks/throughput.py
 
+release: $(SETUP)
+	$(INSTALL) '.[demo,dev,release]'
+	$(BIN)/python tests/scripts/release.py
+
 clean:
-	rm -rf .venv *.egg-info
+	rm -rf .venv .venv-oldest .venv-newest *.egg-info

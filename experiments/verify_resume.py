@@ -1,8 +1,9 @@
-"""Show that a run of yours, cut and resumed, ends with the same bits: python experiments/verify_resume.py --head lstm.
+"""Check that an interrupted and resumed run ends with the same bits: python experiments/verify_resume.py --head lstm.
 
-Takes every setting of run.py, plugins included. The run is made whole, and once more with cuts: killed in the middle of
-steps drawn at random, resumed each time. After every step both write down hashes of every weight, optimizer state,
-random number generator and hook; the first that differs is named. So are differences in predictions and metrics.jsonl.
+Accepts every setting of run.py, including plugins. The script makes the same run twice: once without interruption, and
+once with cuts, which means that the run is killed in the middle of randomly drawn steps and resumed each time. After
+every step, both runs record hashes of every weight, optimizer state, random number generator and hook. The script
+prints the first hash that differs, and any differences in the predictions and in metrics.jsonl.
 """
 
 from __future__ import annotations
@@ -22,29 +23,29 @@ import numpy as np
 from research.runner.first_checks.check import check_first
 from research.runner.listing import print_help
 from research.settings.arguments import Flag
-from research.settings.command_line import Command, command_of, fold, request_help
+from research.settings.command_line import Command, build_command, build_help_request, fold
 from research.settings.declarations import Effect, setting
 from research.settings.flags import names_where
-from research.settings.own_settings import take_out, typed_group
 from research.settings.program import HelpRequest, Program
+from research.settings.script_settings import parse_group, split_flags
 from research.system.errors import run_script
 from research.system.loading import loading_libraries
-from research.system.paths import look_up
+from research.system.paths import expand_path
 
 if TYPE_CHECKING:
     from research.training.api import Run
 
 POINTS = ("on_batch", "after_backward", "before_step", "after_step", "end_of_step")
-"""Where in a step it may be cut."""
+"""Points of a step at which the run may be killed."""
 WATCHED = "watched"
-"""First argument of this script where it is one of the runs."""
+"""First argument of this script when it starts itself as one of the runs."""
 NOT_TAKEN = {*names_where(lambda declared: declared.effect is Effect.INVOCATION)} - {"traceback"}
-"""Settings of one call, which the script gives to its runs itself, or does not need."""
+"""Settings of a single call, which the script sets for its runs itself or does not need."""
 
 
 @dataclass(frozen=True)
 class Cut:
-    """A moment in a run."""
+    """The moment at which a run is killed."""
 
     step: int
     """Number of the step, from 1."""
@@ -60,23 +61,23 @@ class VerifySettings:
     """Cuts"""
 
     cuts: int = setting(3, effect=Effect.INVOCATION, at_least=0, unit="cuts")
-    """How often the run is cut."""
+    """How often the run is killed and resumed."""
     cut_seed: int = setting(0, effect=Effect.INVOCATION, at_least=0, unit="seed")
-    """Draws the moments."""
+    """Seed for drawing the moments of the cuts."""
     folder: str = setting("runs/verify_resume", effect=Effect.INVOCATION)
-    """For both runs; must not exist."""
+    """Folder for both runs; must not exist yet."""
     accelerate_config: str | None = setting(None, effect=Effect.INVOCATION)
-    """Start runs through `accelerate launch` with this config file."""
+    """Start the runs through `accelerate launch` with this config file."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class WatchSettings:
-    """A run that is watched"""
+    """A run that records hashes"""
 
     watch: str = setting("", effect=Effect.INVOCATION)
     """Folder for the hashes."""
     cut: str | None = setting(None, effect=Effect.INVOCATION)
-    """Where the run is killed, as step:point."""
+    """When the run is killed, as step:point."""
 
 
 USAGE = "python experiments/verify_resume.py [--recipe FILE.yaml] [--setting value ...] [--cuts 3] [--cut_seed 0]"
@@ -86,14 +87,14 @@ WATCH = Program("verify_resume.py watched", USAGE, "One of the runs.", own=(Watc
 
 @dataclass
 class VerifyCommand:
-    """What the command line asks for."""
+    """A parsed command line."""
 
     own: VerifySettings
     """The script's own settings."""
     flags: list[str]
-    """Those of run.py, as they are typed."""
+    """Settings of run.py, as the user typed them."""
     run: Command
-    """What they ask for."""
+    """The same settings, parsed."""
 
     @property
     def traceback(self) -> bool:
@@ -103,48 +104,48 @@ class VerifyCommand:
 
 @dataclass
 class WatchCommand:
-    """One run, to be made by this process."""
+    """The run that this process makes."""
 
     own: WatchSettings
-    """How it is watched."""
+    """Folder for the hashes, and the cut."""
     run: Command
-    """Its settings."""
+    """Settings of the run."""
     traceback: bool = True
-    """Whole tracebacks go into the file with what it prints."""
+    """Whole tracebacks are written into the file with the run's output."""
 
 
 def parse_verify(arguments: Sequence[str]) -> VerifyCommand | HelpRequest:
-    """Read a command line.
+    """Parse a command line.
 
     Raises:
-        ValueError: for an unknown setting or a value that cannot be.
+        ValueError: for an unknown setting or an invalid value.
     """
-    given, flags = take_out(VerifySettings, VERIFY.read(arguments))
+    given, flags = split_flags(VerifySettings, VERIFY.read(arguments))
     for flag in flags:
         if flag.name in NOT_TAKEN:
-            raise ValueError(f"verify_resume.py takes no --{flag.name}: it makes runs of its own in --folder.")
+            raise ValueError(f"verify_resume.py does not accept --{flag.name}: it makes its own runs in --folder.")
     folded = fold(flags)
     if folded.wants_help:
-        return request_help(VERIFY, folded)
-    own = typed_group(VerifySettings, given)
-    if look_up(own.folder).exists():
+        return build_help_request(VERIFY, folded)
+    own = parse_group(VerifySettings, given)
+    if expand_path(own.folder).exists():
         raise ValueError(f"{own.folder} exists; delete it, or choose another --folder.")
-    if own.accelerate_config is not None and not look_up(own.accelerate_config).is_file():
-        raise ValueError(f"There is no file {own.accelerate_config} for --accelerate_config.")
-    run = command_of(folded)
+    if own.accelerate_config is not None and not expand_path(own.accelerate_config).is_file():
+        raise ValueError(f"--accelerate_config: the file {own.accelerate_config} does not exist.")
+    run = build_command(folded)
     if run.config.save_every is None and all(flag.name != "save_every" for flag in flags):
         flags.append(Flag("save_every", None, "20%"))
     return VerifyCommand(own, list(map(str, flags)), run)
 
 
 def parse_watched(arguments: Sequence[str]) -> WatchCommand:
-    """Read the command line of one of the runs."""
-    given, flags = take_out(WatchSettings, WATCH.read(arguments))
-    return WatchCommand(typed_group(WatchSettings, given), command_of(fold(flags)))
+    """Parse the command line of one of the runs."""
+    given, flags = split_flags(WatchSettings, WATCH.read(arguments))
+    return WatchCommand(parse_group(WatchSettings, given), build_command(fold(flags)))
 
 
 def execute(command: VerifyCommand | HelpRequest) -> int:
-    """Make the runs and compare; return the exit status."""
+    """Make the runs, compare them, and return the exit status."""
     if isinstance(command, HelpRequest):
         return print_help(command)
     check_first(command.run.config)
@@ -152,22 +153,24 @@ def execute(command: VerifyCommand | HelpRequest) -> int:
 
 
 def verify(flags: Sequence[str], own: VerifySettings) -> int:
-    """Make a whole run and one that is cut, and print what came out; return 0 if they are the same."""
+    """Compare an uninterrupted run with one that is cut, and print the result; return 0 if they are the same."""
     from rich.table import Table
 
     from research.system.terminal import Terminal
 
     whole, cut = Path(own.folder, "whole"), Path(own.folder, "cut")
-    print("whole run ...", flush=True)
+    print("uninterrupted run ...", flush=True)
     if start(whole, flags, own.accelerate_config) != 0:
         print(whole.with_suffix(".txt").read_text(), file=sys.stderr)
         return 1
     cuts = draw_cuts(json.loads((whole / "result.json").read_text())["steps"], own.cuts, own.cut_seed)
-    table = Table("cut at", "began with", "first difference", title=f"{len(cuts)} cuts (--cut_seed {own.cut_seed})")
+    table = Table(
+        "killed at", "started from", "first difference", title=f"{len(cuts)} cuts (--cut_seed {own.cut_seed})"
+    )
     same = True
     for number in range(len(cuts) + 1):
         here = cuts[number] if number < len(cuts) else None
-        print(f"until {here} ..." if here else "until the end ...", flush=True)
+        print(f"running until {here} ..." if here else "running until the end ...", flush=True)
         if (start(cut, [*flags, "--resume=auto"], own.accelerate_config, here) == 0) != (here is None):
             print(cut.with_suffix(".txt").read_text(), file=sys.stderr)
             return 1
@@ -184,9 +187,9 @@ def draw_cuts(num_steps: int, num_cuts: int, seed: int) -> list[Cut]:
     """Return random moments of a run, in order.
 
     Args:
-        num_steps: of the run.
-        num_cuts: moments, no two in one step.
-        seed: of the drawing.
+        num_steps: number of steps of the run.
+        num_cuts: number of moments; no two are in the same step.
+        seed: seed for drawing them.
     """
     generator = np.random.default_rng(seed)
     steps = sorted(generator.choice(num_steps, size=min(num_cuts, num_steps), replace=False).tolist())
@@ -194,9 +197,9 @@ def draw_cuts(num_steps: int, num_cuts: int, seed: int) -> list[Cut]:
 
 
 def start(folder: Path, flags: Sequence[str], accelerate_config: str | None, cut: Cut | None = None) -> int:
-    """Start this script again, as a run that writes down hashes, and return its exit status.
+    """Start this script again as a run that records hashes, and return its exit status.
 
-    What it prints goes into a file beside its directory.
+    The output of the run goes into a text file next to its directory.
     """
     launcher = [sys.executable]
     if accelerate_config is not None:
@@ -210,7 +213,7 @@ def start(folder: Path, flags: Sequence[str], accelerate_config: str | None, cut
 
 
 def run_watched(command: WatchCommand) -> int:
-    """Run as run.py does, write hashes of everything after each step, and die at the cut."""
+    """Run as run.py does, record hashes of the whole state after each step, and kill this process at the cut."""
     folder, cut = Path(command.own.watch), command.own.cut
     with loading_libraries():
         from research.runner.experiment import run_experiment
@@ -219,7 +222,7 @@ def run_watched(command: WatchCommand) -> int:
         from research.training.run import TrainingRun
 
     class Watch(Hook):
-        """Writes which checkpoint the run begins with, and hashes after every step."""
+        """Record the checkpoint that the run starts from, and hashes after every step."""
 
         def on_train_start(self, run: Run) -> None:
             self._write(run, "begun", {"resumed_from": None})
@@ -239,13 +242,13 @@ def run_watched(command: WatchCommand) -> int:
 
     if cut is not None:
         step, _, point = cut.partition(":")
-        otherwise = getattr(Watch, point)
+        original = getattr(Watch, point)
 
         def die(self: Watch, run: Run, *arguments: Any) -> Any:
-            # In the last two points the clock counts the step already.
+            # At the last two points, the clock has already counted the step.
             if run.clock.step + (point not in ("after_step", "end_of_step")) == int(step):
                 os.kill(os.getpid(), signal.SIGKILL)
-            return otherwise(self, run, *arguments)
+            return original(self, run, *arguments)
 
         setattr(Watch, point, die)
 
@@ -254,13 +257,13 @@ def run_watched(command: WatchCommand) -> int:
 
 
 def describe_start(run: Path) -> str:
-    """Return the checkpoint with which a run began, the last time that it did."""
+    """Return the name of the checkpoint from which a run started the last time."""
     lines = _lines(run.with_suffix(".hashes") / "begun-0.jsonl")
     return lines[-1]["resumed_from"] or "the beginning"
 
 
 def differences(whole: Path, cut: Path) -> Iterator[str]:
-    """Yield what differs after the steps that both runs took."""
+    """Yield the differences after every step that both runs took."""
     for path in sorted(cut.with_suffix(".hashes").glob("process-*.jsonl")):
         expected = {line["step"]: line["hashes"] for line in _lines(whole.with_suffix(".hashes") / path.name)}
         for line in _lines(path):
@@ -271,7 +274,7 @@ def differences(whole: Path, cut: Path) -> Iterator[str]:
 
 
 def differences_at_the_end(whole: Path, cut: Path) -> Iterator[str]:
-    """Yield which of the files that the two runs left differ."""
+    """Yield the differences between the files that the two runs left."""
     import pyarrow.parquet as pq
 
     results = [json.loads((run / "result.json").read_text()) for run in (whole, cut)]
@@ -291,7 +294,7 @@ def differences_at_the_end(whole: Path, cut: Path) -> Iterator[str]:
 
 
 def _lines(path: Path) -> list[dict[str, Any]]:
-    # A process that was killed may have left half a line.
+    # A killed process may have left an incomplete last line.
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines(keepends=True) if line[-1] == "\n"]
 
 

@@ -12,7 +12,7 @@ from heads.pooled import PooledHead
 
 @register_head("mean")
 class MeanHead(PooledHead):
-    """The mean over all tokens' hidden states, dropout, linear.
+    """Mean of the hidden states over all tokens, dropout, linear.
 
     Source: Reimers & Gurevych 2019, Sentence-BERT (mean pooling).
 

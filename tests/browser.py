@@ -1,4 +1,4 @@
-"""Open a page in a real browser, headless Chromium, and see what it makes of it."""
+"""Open a page in a real browser, headless Chromium, and return how it was rendered."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shuti
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium (Debian: apt-get install chromium)")
 
 NARROWEST = 500
-"""Pixels below which Chromium makes no window; a frame may be narrower."""
+"""Smallest width of a Chromium window in pixels; a frame may be narrower."""
 PROBE = """<script>
 window.addEventListener("load", () => {
   const found = {
@@ -42,25 +42,25 @@ window.addEventListener("load", () => {
 
 
 @dataclass(frozen=True)
-class Seen:
-    """What a browser made of a page."""
+class RenderedPage:
+    """A page as a browser rendered it."""
 
     images: dict[str, int]
-    """Width of each picture as it was decoded, by its alternative text; 0 for a broken one."""
+    """Width of each decoded picture by its alternative text; 0 for a broken picture."""
     page_width: int
-    """Pixels that the page wants."""
+    """Width of the page's content in pixels."""
     window_width: int
-    """Pixels that there are."""
+    """Width of the window in pixels."""
     outside: list[str]
-    """Addresses of what the page loads beside itself."""
+    """Addresses of other files that the page loads."""
     errors: list[str]
     """Errors in the console."""
     text: str
-    """What is to be read, folded parts excepted."""
+    """Visible text, without collapsed parts."""
 
 
-def classify_columns(page: Path, *, width: int = 1200) -> Seen:
-    """Open a page from the disk in a window of some width (a phone has 390), and return what is seen."""
+def open_page(page: Path, *, width: int = 1200) -> RenderedPage:
+    """Open an HTML file in a window of the given width in pixels (a phone has 390), and return the rendered page."""
     text = page.read_text(encoding="utf-8")
     assert "</head>" in text
     with tempfile.TemporaryDirectory() as folder:
@@ -73,11 +73,11 @@ def classify_columns(page: Path, *, width: int = 1200) -> Seen:
     seen = json.loads(found[1])
     assert seen["mode"] == "CSS1Compat", "the page has no doctype"
     errors = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
-    return Seen(dict(seen["images"]), seen["width"], seen["window"], seen["outside"], errors, seen["text"])
+    return RenderedPage(dict(seen["images"]), seen["width"], seen["window"], seen["outside"], errors, seen["text"])
 
 
-def photograph(page: Path, picture: Path, *, width: int = 1200, height: int = 900) -> None:
-    """Write a PNG of a page; one that is narrower than a window shows it in a frame, with nothing beside it."""
+def take_screenshot(page: Path, picture: Path, *, width: int = 1200, height: int = 900) -> None:
+    """Save a screenshot of a page as PNG; for widths below the smallest window, show the page in a frame."""
     with tempfile.TemporaryDirectory() as folder:
         framed = Path(folder) / page.name
         framed.write_text(_framed(page.read_text(encoding="utf-8"), width, height), encoding="utf-8")
@@ -86,7 +86,7 @@ def photograph(page: Path, picture: Path, *, width: int = 1200, height: int = 90
 
 
 def _framed(text: str, width: int, height: int) -> str:
-    """Return a page as it is or, if no window is so narrow, in a frame that is."""
+    """Return the page unchanged, or inside a frame if a window cannot be that narrow."""
     if width >= NARROWEST:
         return text
     frame = f'<iframe style="border: 0; width: {width}px; height: {height}px" srcdoc="{html.escape(text)}"></iframe>'
@@ -99,7 +99,7 @@ def _chromium(profile: str, *arguments: str | Path) -> subprocess.CompletedProce
     command += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
     command += ["--enable-logging=stderr", f"--user-data-dir={profile}"]
     if os.geteuid() == 0:
-        command.append("--no-sandbox")  # it does not start as root otherwise
+        command.append("--no-sandbox")  # Chromium refuses to start as root otherwise
     *options, page = arguments
     command += [*map(str, options), Path(page).resolve().as_uri()]
     return subprocess.run(command, capture_output=True, text=True, check=True, timeout=HANG_LIMIT)

@@ -1,4 +1,4 @@
-"""What tests of several packages share: a tiny encoder on disk, and a way to run the real scripts."""
+"""Fixtures that tests of several packages share: a tiny encoder on disk, and functions that run the real scripts."""
 
 from __future__ import annotations
 
@@ -24,13 +24,14 @@ from tests.limits import HANG_LIMIT
 ROOT = Path(__file__).parent.parent
 Launch = Callable[..., "subprocess.CompletedProcess[str]"]
 hook = install_import_hook("heads", "beartype.beartype")
-"""Shapes in the heads' annotations are checked at run time in all tests, whichever of them imports the heads first."""
+"""Installed here, so that the shapes in the heads' annotations are checked at run time in all tests."""
 
 
 def pytest_configure() -> None:
-    """Give each of pytest-xdist's workers a core of its own: two threads of one run wait for each other otherwise.
+    """Pin each worker of pytest-xdist to its own core, and reset ignored signals.
 
-    Signals that a shell or nohup ignores for the tests keep their defaults in what the tests start.
+    Without pinning, two threads of one run would wait for each other. Signals that a shell or nohup ignores are reset,
+    so that processes started by tests handle them as usual.
     """
     for number in (signal.SIGINT, signal.SIGHUP):
         if signal.getsignal(number) == signal.SIG_IGN:
@@ -46,14 +47,14 @@ WORDS = ["good", "great", "fine", "warm", "bad", "poor", "dull", "cold", "film",
 
 @pytest.fixture(scope="session")
 def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A BERT of two layers and width 32 with random weights and a small vocabulary, saved as usual."""
+    """A saved BERT with two layers, hidden size 32, random weights and a small vocabulary."""
     folder = tmp_path_factory.mktemp("encoders") / "tiny"
     write_tiny_encoder(folder)
     return folder
 
 
 def write_tiny_encoder(folder: Path, num_layers: int = 2) -> None:
-    """Save a BERT of a few layers and width 32 with random weights and a small vocabulary into a new folder."""
+    """Save a BERT with a few layers, hidden size 32, random weights and a small vocabulary into a new folder."""
     import torch
     from transformers import BertConfig, BertModel, BertTokenizer
 
@@ -76,7 +77,7 @@ def write_tiny_encoder(folder: Path, num_layers: int = 2) -> None:
 
 @pytest.fixture(scope="session")
 def tiny_reviews(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of train, validation and test csv files: short reviews of few words, of different lengths."""
+    """A folder with csv files for training, validation and test: short reviews of different lengths."""
     import numpy as np
 
     folder = tmp_path_factory.mktemp("data") / "reviews"
@@ -85,8 +86,8 @@ def tiny_reviews(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for split, num_rows in (("train", 47), ("validation", 19), ("test", 23)):
         lines = ["text,label"]
         for row in range(num_rows):
-            telling = WORDS[:4] if row % 2 else WORDS[4:8]
-            words = generator.choice([*telling, *WORDS[8:]], size=generator.integers(2, 30))
+            polar = WORDS[:4] if row % 2 else WORDS[4:8]
+            words = generator.choice([*polar, *WORDS[8:]], size=generator.integers(2, 30))
             lines.append(f"{split} {row} {' '.join(words)},{'positive' if row % 2 else 'negative'}")
         (folder / f"{split}.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
     return folder
@@ -94,14 +95,14 @@ def tiny_reviews(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One cache of prepared data for the whole session."""
+    """A cache of prepared data that the whole session shares."""
     return tmp_path_factory.mktemp("cache")
 
 
 def run_forked(
     command: Sequence[str], cwd: Path, environment: dict[str, str], timeout: float
 ) -> subprocess.CompletedProcess[str]:
-    """Run a Python script in a process that has the imports already; when it takes too long, kill it."""
+    """Run a Python script in a forked process that has already imported the libraries; kill it at the time limit."""
     with tempfile.TemporaryDirectory() as folder:
         stdout, stderr = Path(folder) / "stdout", Path(folder) / "stderr"
         with stdout.open("w") as out, stderr.open("w") as err:
@@ -110,7 +111,7 @@ def run_forked(
             returncode = process.wait(timeout)
         finally:
             process.kill_group()
-        # As subprocess does with text: a carriage return of a progress bar counts as a line break.
+        # As in text mode of subprocess, a carriage return of a progress bar counts as a line break.
         printed = (path.read_text(encoding="utf-8") for path in (stdout, stderr))
         return subprocess.CompletedProcess(command, returncode, *printed)
 
@@ -118,7 +119,7 @@ def run_forked(
 def run_to_the_end(
     command: Sequence[str], cwd: Path, environment: dict[str, str], timeout: float, *, forks: bool = True
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command; when it takes too long, end it with all that it started."""
+    """Run a command; at the time limit, kill it and all processes that it started."""
     if forks and can_fork(command):
         return run_forked(command, cwd, environment, timeout)
     with subprocess.Popen(
@@ -133,7 +134,7 @@ def run_to_the_end(
         try:
             stdout, stderr = process.communicate(timeout=timeout)
         except BaseException:
-            os.killpg(process.pid, signal.SIGKILL)  # a launcher that is killed alone leaves its processes behind
+            os.killpg(process.pid, signal.SIGKILL)  # killing only a launcher would leave its processes behind
             raise
     return subprocess.CompletedProcess(command, process.returncode, stdout, stderr)
 
@@ -141,7 +142,7 @@ def run_to_the_end(
 def command_line(
     arguments: Sequence[object], *, num_processes: int = 0, script: str = "run.py", launcher_options: Sequence[str] = ()
 ) -> list[str]:
-    """Return the command for one of the experiments as a user types it: plain `python` for no processes."""
+    """Return a command as a user types it, with `accelerate launch`, or with plain `python` if num_processes is 0."""
     launcher: list[object] = [sys.executable]
     if num_processes:
         config = "cpu.yaml" if num_processes == 1 else f"cpu_{num_processes}_processes.yaml"
@@ -151,7 +152,7 @@ def command_line(
 
 @pytest.fixture(scope="session")
 def user_environment(cache_dir: Path) -> dict[str, str]:
-    """What a user's commands find in the environment: no network, and the session's cache."""
+    """Environment variables for commands: no network access, and the session's cache."""
     return {"MIDWAY_CACHE": str(cache_dir), "HF_HUB_OFFLINE": "1"}
 
 
@@ -159,10 +160,10 @@ class Started:
     """A command that runs in the background.
 
     Args:
-        command: what to run.
+        command: the command line.
         cwd: working directory.
-        environment: all of it.
-        output: file for what it prints.
+        environment: the whole environment.
+        output: file for its output.
     """
 
     def __init__(self, command: Sequence[str], cwd: Path, environment: dict[str, str], output: Path) -> None:
@@ -180,29 +181,29 @@ class Started:
             )
 
     def wait_for(self, what: str, condition: Callable[[], bool], timeout: float = HANG_LIMIT) -> None:
-        """Wait until a condition holds; fail if the command ends before, or it takes too long."""
+        """Wait until a condition holds; fail if the command ends first, or at the time limit."""
         end = time.monotonic() + timeout
         while not condition():
             assert self.process.poll() is None, f"ended before {what}:\n{self.printed()}"
-            assert time.monotonic() < end, f"no {what} within {timeout} s:\n{self.printed()}"
+            assert time.monotonic() < end, f"timed out after {timeout} s, waiting for {what}:\n{self.printed()}"
             time.sleep(0.01)
 
     def end(self, timeout: float = HANG_LIMIT) -> int:
-        """Wait for the end, and return the exit status."""
+        """Wait until the command ends, and return the exit status."""
         return self.process.wait(timeout)
 
     def members(self) -> list[psutil.Process]:
-        """Return all processes of the command that still run, also where torchrun gave them sessions of their own."""
+        """Return all running processes of the command, including those that torchrun started in new sessions."""
         found = [process for process, _ in self.forked()]
         for process in psutil.process_iter():
-            with contextlib.suppress(psutil.Error):  # it ended meanwhile, or is another user's
+            with contextlib.suppress(psutil.Error):  # the process has ended, or belongs to another user
                 is_own = process.pid == self.process.pid or process.environ().get("STARTED") == str(self.output)
                 if is_own and process not in found and process.status() != psutil.STATUS_ZOMBIE:
                     found.append(process)
         return found
 
     def forked(self) -> list[tuple[psutil.Process, list[str]]]:
-        """Return the forked processes among them, with their commands."""
+        """Return the running forked processes of the command, with their command lines."""
         lines = self._members.read_text(encoding="utf-8").splitlines() if self._members.exists() else []
         found = []
         for number, command in map(json.loads, lines):
@@ -213,12 +214,12 @@ class Started:
         return found
 
     def printed(self) -> str:
-        """Return what the command printed so far."""
+        """Return the output so far."""
         return self.output.read_text(errors="replace")
 
     def kill(self) -> None:
-        """Kill the command with all that it started, all at once."""
-        while members := self.members():  # the first to be killed may have started another
+        """Kill the command and all processes that it started, all at once."""
+        while members := self.members():  # a process may have started another one before it was killed
             for process in members:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     process.kill()
@@ -231,7 +232,7 @@ Start = Callable[..., Started]
 
 @pytest.fixture
 def start(user_environment: dict[str, str], tmp_path: Path) -> Iterator[Start]:
-    """Start experiments/run.py in the background: `start(arguments, num_processes=2)`, else as `launch`."""
+    """Start experiments/run.py in the background: `start(arguments, num_processes=2)`. Options are as in `launch`."""
     started: list[Started] = []
 
     def begin(arguments: Sequence[object], *, environment: dict[str, str] | None = None, **options: Any) -> Started:
@@ -250,8 +251,8 @@ def launch(user_environment: dict[str, str], tmp_path_factory: pytest.TempPathFa
     """Run experiments/run.py as a user does, in an empty working directory unless `cwd` names one.
 
     `launch(["--head", "lstm"], num_processes=2)` goes through `accelerate launch` with the shipped config for one
-    or two CPU processes; `num_processes=0` is plain `python`. `forks=False` starts an interpreter, for what looks at
-    command lines of processes: the system shows the server's for forked ones.
+    or two CPU processes; `num_processes=0` is plain `python`. `forks=False` starts a new interpreter. It is needed by
+    tests that read the command lines of processes, since the system shows the server's command for forked processes.
     """
 
     def run(
@@ -267,7 +268,7 @@ def launch(user_environment: dict[str, str], tmp_path_factory: pytest.TempPathFa
     ) -> subprocess.CompletedProcess[str]:
         command = command_line(arguments, num_processes=num_processes, script=script, launcher_options=launcher_options)
         environment = {**os.environ, **user_environment}
-        if Path(script).is_absolute():  # a script of the tests, which shares code with others of them
+        if Path(script).is_absolute():  # a script under tests/ imports from tests
             environment["PYTHONPATH"] = str(ROOT)
         done = run_to_the_end(command, cwd or tmp_path_factory.mktemp("cwd"), environment, timeout, forks=forks)
         if check:

@@ -1,7 +1,8 @@
-"""Python commands that run in processes which have imported everything already: imports take longer than a short run.
+"""Run Python commands in forked processes that have already imported the libraries.
 
-The rest is as in a shell: arguments, environment, working directory, signals, exit status, and a process (and process
-group) of its own. What such a process starts in its turn (a launcher its processes, a study its workers) is forked too.
+Imports take longer than a short run. Everything else is as in a shell: arguments, environment, working directory,
+signals, exit status, and a new process in a new process group. Python commands that such a process starts (processes of
+a launcher, workers of a study) are forked too.
 """
 
 from __future__ import annotations
@@ -28,20 +29,20 @@ from research.system.processes import is_alive
 
 ROOT = Path(__file__).parent.parent
 FOLDERS = (ROOT, ROOT / "experiments" / "benchmarks")
-"""What pytest puts on the path of imports."""
+"""Folders that pytest adds to the import path."""
 _CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["tests.imported"])
+_CONTEXT.set_forkserver_preload(["tests.preloaded"])
 MEMBERS = "FORKED_MEMBERS"
-"""Environment variable with the file in which a command, and what it starts, writes process numbers and commands.
+"""Environment variable with the path of a file to which a command and its children append their ids and commands.
 
-The system keeps neither for a forked process: /proc shows those of the server.
+/proc shows the environment and the command of the server for a forked process.
 """
 _MODULES = ("accelerate.commands.launch", "torch.distributed.run")
-"""Launchers, which are started with -m."""
+"""Launchers that are started with -m."""
 
 
 def can_fork(command: Sequence[object]) -> bool:
-    """Return whether a command is Python with a script or a launcher."""
+    """Return whether a command runs a script or a launcher with this Python interpreter."""
     if not isinstance(command, list | tuple) or len(command) < 2 or command[0] != sys.executable:
         return False
     rest = _without_options(command)
@@ -49,19 +50,19 @@ def can_fork(command: Sequence[object]) -> bool:
 
 
 def _without_options(command: Sequence[object]) -> list[object]:
-    """Return what follows the interpreter; torchrun passes -u."""
+    """Return the arguments after the interpreter, without the -u that torchrun passes."""
     return [part for index, part in enumerate(command[1:]) if not (index == 0 and part == "-u")]
 
 
 class Forked:
-    """A Python command in a process of its own; has what is used here and there of subprocess.Popen.
+    """A Python command in a forked process, with those methods of subprocess.Popen that the tests and launchers use.
 
     Args:
         command: the interpreter, the script or `-m` with a launcher, and arguments.
         cwd: working directory.
-        environment: all of it.
-        stdout: descriptor of the file for what it prints.
-        stderr: descriptor of the file for what it prints to stderr; may be the same one.
+        environment: the whole environment.
+        stdout: file descriptor for stdout.
+        stderr: file descriptor for stderr; may be the same.
     """
 
     def __init__(
@@ -72,7 +73,7 @@ class Forked:
         self._process = _CONTEXT.Process(target=_Command(arguments, str(cwd), dict(environment), stdout, stderr))
         with _without_main():
             self._process.start()
-        _children.discard(self._process)  # this process may end before it, as with subprocess
+        _children.discard(self._process)  # this process may end before its child, as with subprocess
         assert self._process.pid is not None
         self.pid: int = self._process.pid
         self.stdin = self.stdout = self.stderr = None
@@ -82,36 +83,36 @@ class Forked:
         return self._process.exitcode
 
     def poll(self) -> int | None:
-        """Return the exit status, or None while it runs."""
+        """Return the exit status, or None while the process runs."""
         return self._process.exitcode
 
     def wait(self, timeout: float | None = None) -> int:
-        """Wait for the end, and return the exit status: negative for a signal's number."""
+        """Wait until the process ends, and return the exit status: the negative number of a signal that killed it."""
         self._process.join(timeout)
         if self._process.exitcode is None:
             raise subprocess.TimeoutExpired("a forked script", timeout or 0)
         return self._process.exitcode
 
     def send_signal(self, number: int) -> None:
-        """Send a signal."""
+        """Send a signal to the process."""
         if self.poll() is None:
             os.kill(self.pid, number)
 
     def terminate(self) -> None:
-        """Ask it to end."""
+        """Send SIGTERM to the process."""
         self.send_signal(signal.SIGTERM)
 
     def kill(self) -> None:
-        """Kill it."""
+        """Send SIGKILL to the process."""
         self.send_signal(signal.SIGKILL)
 
     def kill_group(self) -> None:
-        """Kill it, with all that it started in its process group."""
+        """Send SIGKILL to the whole process group."""
         if self.poll() is None:
             os.killpg(self.pid, signal.SIGKILL)
 
     def communicate(self, input: None = None, timeout: float | None = None) -> tuple[None, None]:  # noqa: A002
-        """Wait for the end; there are no pipes."""
+        """Wait until the process ends; there are no pipes to read."""
         self.wait(timeout)
         return None, None
 
@@ -123,7 +124,7 @@ class Forked:
 
 
 class _ForkingPopen(subprocess.Popen):  # type: ignore[type-arg]
-    """subprocess.Popen in a forked process: Python commands are forked in their turn, into sessions of their own."""
+    """subprocess.Popen in a forked process: Python commands are forked too, each into a new session."""
 
     def __new__(cls, args: Any, *positional: Any, **named: Any) -> Any:
         streams = [named.get(name) for name in ("stdout", "stderr")]
@@ -131,9 +132,9 @@ class _ForkingPopen(subprocess.Popen):  # type: ignore[type-arg]
             return super().__new__(cls)
         stdout = _descriptor(streams[0], 1, 1)
         environment = os.environ if named.get("env") is None else named["env"]
-        place = Path(named.get("cwd") or Path.cwd())
+        directory = Path(named.get("cwd") or Path.cwd())
         return Forked(
-            args, cwd=place, environment=environment, stdout=stdout, stderr=_descriptor(streams[1], 2, stdout)
+            args, cwd=directory, environment=environment, stdout=stdout, stderr=_descriptor(streams[1], 2, stdout)
         )
 
 
@@ -149,7 +150,7 @@ def _descriptor(stream: IO[Any] | int | None, own: int, stdout: int) -> int:
 
 @contextlib.contextmanager
 def _without_main() -> Iterator[None]:
-    """Let a new process not import this one's main module, which is the command that it runs."""
+    """Keep a new process from importing this process's main module, which is the command that it runs."""
     main, sys.modules["__main__"] = sys.modules["__main__"], types.ModuleType("__main__")
     try:
         yield
@@ -158,7 +159,7 @@ def _without_main() -> Iterator[None]:
 
 
 class _Command:
-    """Becomes `python ...` in the process that calls it."""
+    """Turns the process that calls it into `python ...`."""
 
     def __init__(self, command: list[str], cwd: str, environment: dict[str, str], stdout: int, stderr: int) -> None:
         self.command, self.cwd, self.environment = command, cwd, environment
@@ -173,13 +174,13 @@ class _Command:
         if MEMBERS in self.environment:
             with Path(self.environment[MEMBERS]).open("a", encoding="utf-8") as file:
                 file.write(json.dumps([os.getpid(), self.command]) + "\n")
-            if not is_alive(self.parent):  # killed with all that it had started until then
+            if not is_alive(self.parent):  # the parent was killed, together with its children so far
                 os.kill(os.getpid(), signal.SIGKILL)
-        # The system's answer would be the server; of an orphan it is 1, or a reaper that is no parent either.
+        # The system would return the server, and 1 or a reaper for an orphan.
         os.getppid = lambda: self.parent if is_alive(self.parent) else 1
         for module in (launcher, signals):
             vars(module)["PARENT"] = self.parent
-        # The server of this process serves its children too; by itself, Python would start another.
+        # Children of this process use the same server; Python would start another one by default.
         _forkserver.ensure_running = lambda: None  # type: ignore[method-assign]
         for stream, descriptor in zip(self.streams, (1, 2), strict=True):
             os.dup2(stream.detach(), descriptor)  # type: ignore[attr-defined]
@@ -192,7 +193,7 @@ class _Command:
         subprocess.Popen = _ForkingPopen  # type: ignore[misc]
         is_module = self.command[0] == "-m"
         first = self.cwd if is_module else str(Path(self.command[0]).parent)
-        # Without the folders of the tests, which the server was told of.
+        # Remove the folders of the tests, which the server got from pytest.
         sys.path[:] = [first, *(path for path in sys.path if Path(path) not in FOLDERS)]
         try:
             if is_module:

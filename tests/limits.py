@@ -1,15 +1,15 @@
-"""The one time limit of the tests: a guard against hanging, far above what the slowest machine needs."""
+"""The only time limit of the tests: a guard against hanging, far above the time that the slowest machine needs."""
 
 import time
 from collections.abc import Callable
 
 HANG_LIMIT = 1800.0
-"""Seconds after which a command or a wait counts as hanging. Whether a test passes must not depend on the machine."""
+"""Seconds after which a command or a wait counts as hanging. Test results must not depend on the machine's speed."""
 
 
 def wait_until(condition: Callable[[], bool], what: str) -> None:
-    """Wait until a condition holds; fail if it never does."""
+    """Wait until a condition holds; fail at the time limit."""
     end = time.monotonic() + HANG_LIMIT
     while not condition():
-        assert time.monotonic() < end, f"no {what} within {HANG_LIMIT:.0f} s"
+        assert time.monotonic() < end, f"timed out after {HANG_LIMIT:.0f} s, waiting for {what}"
         time.sleep(0.05)

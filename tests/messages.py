@@ -1,4 +1,4 @@
-"""What the product tells the user, as lines instead of printed."""
+"""Collect the messages that the product prints for users."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from research.system.messages import logger, text_of
+from research.system.messages import format_message, logger
 
 
 class _Collector(logging.Handler):
@@ -16,12 +16,12 @@ class _Collector(logging.Handler):
         self.lines = lines
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.lines.append(text_of(record))
+        self.lines.append(format_message(record))
 
 
 @contextmanager
 def collected(lines: list[str] | None = None) -> Iterator[list[str]]:
-    """Collect messages inside, into a list that is given or a new one, and print none."""
+    """Collect messages in the given list or a new one instead of printing them."""
     lines = [] if lines is None else lines
     handlers, logger.handlers[:] = list(logger.handlers), [_Collector(lines)]
     try:
@@ -31,5 +31,5 @@ def collected(lines: list[str] | None = None) -> Iterator[list[str]]:
 
 
 def in_order(*values: object) -> str:
-    """Return a pattern for a message that has some values, in this order."""
+    """Return a regular expression for a message that contains the values in this order."""
     return ".*".join(re.escape(str(value)) for value in values)

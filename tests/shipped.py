@@ -1,4 +1,4 @@
-"""Registry entries of Midway's own, without those that tests register in the same process."""
+"""The registry entries that Midway ships, without entries that tests register in the same process."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ from heads.registry import Registry
 
 
 def shipped(registry: Registry[Any]) -> list[str]:
-    """Return the names of the entries that `heads/` and `research/` define, sorted."""
+    """Return the sorted names of the entries that `heads/` and `research/` define."""
     return [name for name in registry if registry[name].__module__.partition(".")[0] in ("heads", "research")]

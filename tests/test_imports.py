@@ -25,7 +25,7 @@ def imported_packages(path: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("package", sorted(ALLOWED))
-def test_packages_import_only_what_lies_below(package: str) -> None:
+def test_package_imports_only_packages_below(package: str) -> None:
     files = sorted((ROOT / package).rglob("*.py"))
     assert files
     for path in files:
@@ -33,19 +33,19 @@ def test_packages_import_only_what_lies_below(package: str) -> None:
         assert not upward, f"{path} imports {upward}"
 
 
-def test_heads_import_torch_and_jaxtyping_only() -> None:
+def test_heads_import_only_torch_and_jaxtyping() -> None:
     for path in sorted((ROOT / "heads").rglob("*.py")):
         foreign = imported_packages(path) - set(sys.stdlib_module_names) - ALLOWED_OUTSIDE_HEADS - {"heads"}
         assert not foreign, f"{path} imports {foreign}"
 
 
-def test_command_line_imports_no_torch() -> None:
+def test_command_line_does_not_import_torch() -> None:
     imports = "import sys, research, research.settings.command_line"
     code = f"{imports}; sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 
 
-def test_kinds_of_labels_import_numpy_alone() -> None:
+def test_tasks_import_no_heavy_libraries() -> None:
     heavy = ("torch", "scipy", "sklearn", "pyarrow", "evaluate", "datasets")
     code = (
         f"import sys, research.tasks.guess, research.tasks.metric_names; sys.exit(any(map(sys.modules.get, {heavy})))"

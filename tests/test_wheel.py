@@ -1,4 +1,4 @@
-"""A run and a study of the package as it is installed from its wheel, without the repository."""
+"""Run the package and a study from an installed wheel, without the repository."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ BUILD = "import sys; from setuptools import build_meta; print(build_meta.build_w
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An environment with the wheel, which takes all else from the one of these tests."""
+    """An environment with the installed wheel, which uses the dependencies of the tests' environment."""
     folder = tmp_path_factory.mktemp("wheel")
     source = folder / "source"
     source.mkdir()
@@ -38,8 +38,8 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     subprocess.run(
         [*pip, "install", "--quiet", "--no-deps", "--no-index", "--no-compile", str(wheel)], check=True, cwd=folder
     )
-    # A path in such a file comes after the environment's own packages, and its own .pth files are not read: what is
-    # installed there in editable mode stays out.
+    # A path in a .pth file comes after the environment's own packages, and .pth files in that path are not read. So
+    # packages that are installed there in editable mode cannot be imported.
     (site_packages_of(environment) / "dependencies.pth").write_text(sysconfig.get_path("purelib"))
     return environment
 
@@ -50,16 +50,16 @@ def site_packages_of(environment: Path) -> Path:
 
 
 def test_wheel_has_all_modules_and_templates(installed: Path) -> None:
-    place = site_packages_of(installed)
+    site_packages = site_packages_of(installed)
     for package in ("heads", "research"):
         own = {path.relative_to(ROOT) for path in (ROOT / package).rglob("*.py")}
-        assert {path.relative_to(place) for path in (place / package).rglob("*.py")} == own
-        assert (place / package / "py.typed").exists()
+        assert {path.relative_to(site_packages) for path in (site_packages / package).rglob("*.py")} == own
+        assert (site_packages / package / "py.typed").exists()
     templates = {path.relative_to(ROOT) for path in (ROOT / "research").rglob("*.html")}
-    assert {path.relative_to(place) for path in (place / "research").rglob("*.html")} == templates
+    assert {path.relative_to(site_packages) for path in (site_packages / "research").rglob("*.html")} == templates
 
 
-def test_run_and_study_work_from_the_wheel(
+def test_run_and_study_work_from_installed_wheel(
     installed: Path, tiny_encoder: Path, tiny_reviews: Path, user_environment: dict[str, str], tmp_path: Path
 ) -> None:
     def call(*arguments: object) -> str:

@@ -1,4 +1,4 @@
-"""What does dropout of attention weights do to accuracy, and what does it cost?
+"""Measure the effect of attention dropout on accuracy and on training time.
 
 python experiments/benchmarks/attention_dropout.py runs/attention_dropout
 """
@@ -23,9 +23,9 @@ def main() -> None:
     )
     print("\n| attention dropout | test accuracy over seeds | training, s (median) |\n|---|---|---|")
     for arm in ARMS:
-        found = [result for trial, result in results.items() if trial.arm == arm]
-        accuracies = [result["metrics"]["test"]["accuracy"] for result in found]
-        seconds = statistics.median(result["train_seconds"] for result in found)
+        of_arm = [result for trial, result in results.items() if trial.arm == arm]
+        accuracies = [result["metrics"]["test"]["accuracy"] for result in of_arm]
+        seconds = statistics.median(result["train_seconds"] for result in of_arm)
         print(f"| {arm} | {mean_and_spread(accuracies)} | {seconds:.0f} |")
 
 

@@ -1,33 +1,34 @@
-"""Whether comparisons of arms keep what they promise, simulated from the predictions of real runs.
+"""Check by simulation whether comparisons of arms keep their promised error rates, using predictions of real runs.
 
     python experiments/benchmarks/calibration.py runs/one-arm
 
-The folder holds finished runs of one arm, which differ in nothing but the seed. Nothing is trained.
+The folder holds finished runs of one arm, which differ only in their seeds. The script trains nothing.
 
-False alarms: studies that compare the arm with itself. A study draws, for each of its seeds, one of the runs for each
-of its arms, never the same run for two of them. So seeds are independent draws, as the test supposes, no run is
-compared with itself, and a study may have more seeds than there are runs. All arms of a study are measured on one
-bootstrap sample of the test rows; each study has its own. Else all studies would be about the same few accuracies,
-which lie on a grid of 1 / number of rows. Bootstrapped rows make accuracies of the runs differ more than they do on the
-real rows: so the power below is about this simulated arm, not a forecast for the real one.
+False alarms: each simulated study compares the arm with itself. For each of its seeds, a study draws one of the runs
+for each of its arms, never the same run for two arms. So seeds are independent draws, as the test assumes, no run is
+compared with itself, and a study may have more seeds than there are runs. All arms of a study are measured on the same
+bootstrap sample of the test rows, and each study has its own sample. Otherwise all studies would use the same few
+accuracies, which are multiples of 1 / number of rows. The runs' accuracies differ more on bootstrapped rows than on the
+real rows, so the power below holds for this simulated arm and is not a forecast for the real one.
 
-Runs are few, which the table accounts for in two ways. The error with the pool: the whole simulation is repeated on
-random halves of the runs; by how much these differ (standard deviation) estimates the standard error of having these
-runs and no others, the simulation's own error included. And a control: the same simulation with normal numbers in the
-place of accuracies, as many for each study as there are runs. For normal differences the t test is exact, so what the
-control of one comparison misses of 5% comes from drawing distinct runs from so few (of 5 seeds: 0.4 points too many
-with 12 runs, 0.2 with 24, nothing to be seen with 50), and that of several also from Holm's correction, which does not
-know that they share a baseline.
+There are only few runs. The table accounts for that in two ways. The column `error with the pool`: the whole simulation
+is repeated on random halves of the runs. The standard deviation of these results estimates the standard error that
+comes from the choice of the runs, including the error of the simulation itself. The column `control`: the same
+simulation with normal random numbers instead of accuracies, as many for each study as there are runs. For normal
+differences, the t test is exact. So if the control of one comparison differs from 5%, the cause is that distinct runs
+are drawn from so few (with 5 seeds: 0.4 points too many with 12 runs, 0.2 with 24, no visible difference with 50). With
+several comparisons, Holm's correction contributes too, since it does not account for the shared baseline.
 
-Intervals: how often those of an arm's mean hold the mean of all runs, by Student's t and on the logit scale that the
-product uses for metrics from 0 to 1; also for accuracies near 1, drawn from a beta distribution.
+Intervals: how often the interval of an arm's mean contains the mean of all runs, by Student's t and on the logit scale
+that the product uses for metrics from 0 to 1; also for accuracies near 1, drawn from a beta distribution.
 
 Power: studies whose second arm has each wrong prediction corrected with probability q, so that its expected accuracy
 rises by q x (1 - accuracy). `seeds_needed` gets this difference and the true standard deviation of paired differences
-(measured in as many other studies) and promises a power at a number of seeds; beside it stands the share of studies of
-that many seeds that find the effect. Of several comparisons it is held to the level of the smallest p under Holm.
+(measured in as many other studies), and returns a number of seeds and the power that it promises for it. The table
+compares this power with the share of simulated studies of that many seeds that find the effect. With several
+comparisons, an effect counts as found at the level that Holm's correction applies to the smallest p.
 
-What the product tests with (`paired_t`, `holm`, `seeds_needed`, McNemar, bootstrap) is called here, not rebuilt.
+The script calls the product's own tests (`paired_t`, `holm`, `seeds_needed`, McNemar, bootstrap).
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ from research.records.results import predictions_path
 from research.settings.config import RunConfig
 from research.settings.forks import read_settings
 from research.settings.run_files import CONFIG, RESULT
-from research.studies.report.rows import find_kind
+from research.studies.report.rows import find_task
 from research.studies.statistics.bounded import bounded_interval
 from research.studies.statistics.over_examples import Bools, bootstrap_examples, compare_models
 from research.studies.statistics.over_seeds import holm
@@ -56,13 +57,13 @@ from research.studies.statistics.predictions import read_predictions
 
 NUMS_SEEDS = (5, 8, 10)
 EFFECTS = (0.5, 0.75, 1.0, 1.5)
-"""Sizes of the effect that is put in, in standard deviations of the difference of two runs of the arm."""
+"""Sizes of the simulated effect, in standard deviations of the difference between two runs of the arm."""
 NUM_HALVES = 20
 MAX_PAIRS = 200
-"""Pairs of runs, or of groups of runs, that the tests over examples are tried on."""
+"""Number of pairs of runs, or pairs of groups of runs, on which the tests over examples are tried."""
 NUM_RESAMPLES = 999
 TOLERANCE = 0.05
-"""By how much the power may miss what was promised."""
+"""Largest accepted difference between the measured and the promised power."""
 
 
 def find_runs(folder: Path) -> list[Path]:
@@ -74,7 +75,7 @@ def find_runs(folder: Path) -> list[Path]:
     runs, settings, seeds = [], [], []
     for path in sorted(folder.glob(f"*/{RESULT}")):
         if json.loads(path.read_text(encoding="utf-8"))["status"] != "finished":
-            print(f"left out, not finished: {path.parent}")
+            print(f"skipped, not finished: {path.parent}")
             continue
         config = yaml.safe_load((path.parent / CONFIG).read_text(encoding="utf-8"))
         runs.append(path.parent)
@@ -88,39 +89,39 @@ def find_runs(folder: Path) -> list[Path]:
 
 
 def read_correct(runs: list[Path], split: str) -> Bools:
-    """Return which rows of a split each run has right, [num_runs, num_rows].
+    """Return which rows of a split each run predicts correctly, [num_runs, num_rows].
 
     Raises:
-        ValueError: if rows are not simply right or wrong.
+        ValueError: if predictions are not simply right or wrong.
     """
     found = read_predictions([predictions_path(run, split) for run in runs])
     config = RunConfig(**read_settings(runs[0] / CONFIG, "a run of the arm"))
-    return found.correct(find_kind(config, found.labels))
+    return found.correct(find_task(config, found.labels))
 
 
 def sample_accuracies(correct: Bools, num_studies: int, rng: np.random.Generator) -> Floats:
     """Return each run's accuracy on each study's bootstrap sample of the rows, [num_studies, num_runs].
 
     Args:
-        correct: which rows each run has right, [num_runs, num_rows].
-        num_studies: how many samples.
-        rng: draws them.
+        correct: rows that each run predicts correctly, [num_runs, num_rows].
+        num_studies: number of samples.
+        rng: generator that draws the samples.
     """
     num_rows = correct.shape[1]
     each_row = np.full(num_rows, 1 / num_rows)
-    # In blocks: how often each row occurs, for all studies at once, would be gigabytes for some ten thousand rows.
+    # In blocks, since the row counts of all studies at once would take gigabytes for tens of thousands of rows.
     blocks = [rng.multinomial(num_rows, each_row, size=min(500, num_studies - i)) for i in range(0, num_studies, 500)]
     return np.concatenate([block @ correct.T.astype(np.float64) for block in blocks]) / num_rows
 
 
 def draw_studies(accuracies: Floats, num_arms: int, num_seeds: int, rng: np.random.Generator) -> Floats:
-    """Return accuracies of studies, all arms of which are the same arm, [num_studies, num_arms, num_seeds].
+    """Return accuracies of studies that compare an arm with itself, [num_studies, num_arms, num_seeds].
 
     Args:
-        accuracies: of the runs in each study's sample of rows, [num_studies, num_runs].
-        num_arms: arms of a study; for each seed they get different runs.
-        num_seeds: seeds of a study.
-        rng: draws the runs.
+        accuracies: accuracy of each run on each study's sample of rows, [num_studies, num_runs].
+        num_arms: number of arms of a study; for each seed, they get different runs.
+        num_seeds: number of seeds of a study.
+        rng: generator that draws the runs.
     """
     by_seed = []
     for _ in range(num_seeds):
@@ -130,7 +131,7 @@ def draw_studies(accuracies: Floats, num_arms: int, num_seeds: int, rng: np.rand
 
 
 def find_alarms(accuracies: Floats, num_comparisons: int, num_seeds: int, rng: np.random.Generator) -> Bools:
-    """Return which studies find any difference between their arms and the baseline, [num_studies]."""
+    """Return which studies find a difference between any arm and the baseline, [num_studies]."""
     studies = draw_studies(accuracies, num_comparisons + 1, num_seeds, rng)
     p = paired_t(studies[:, 1:], studies[:, :1]).p
     alarms = np.asarray((p <= LEVEL).any(axis=1))
@@ -139,12 +140,12 @@ def find_alarms(accuracies: Floats, num_comparisons: int, num_seeds: int, rng: n
 
 
 def standard_error(share: float, num_studies: int) -> float:
-    """Return the simulation's standard error of a share of studies."""
+    """Return the standard error of a share of simulated studies."""
     return float(np.sqrt(share * (1 - share) / num_studies))
 
 
 def false_alarm_table(accuracies: Floats, num_comparisons: int, rng: np.random.Generator) -> Iterator[str]:
-    """Yield the lines of a table: how often studies of the arm against itself find a difference."""
+    """Yield the lines of a table: how often studies that compare the arm with itself find a difference."""
     num_studies, num_runs = accuracies.shape
     halves = [rng.permutation(num_runs)[: num_runs // 2] for _ in range(NUM_HALVES)]
     yield "| comparisons | seeds | studies with an alarm | error of the simulation | error with the pool | control |"
@@ -153,7 +154,7 @@ def false_alarm_table(accuracies: Floats, num_comparisons: int, rng: np.random.G
         share = find_alarms(accuracies, number, num_seeds, rng).mean()
         control = find_alarms(rng.normal(size=accuracies.shape), number, num_seeds, rng).mean()
         pool = "-"
-        if number < num_runs // 2:  # else a half has too few runs for the arms
+        if number < num_runs // 2:  # otherwise a half has too few runs for the arms
             shares = [find_alarms(accuracies[:, half], number, num_seeds, rng).mean() for half in halves]
             pool = f"{np.std(shares, ddof=1):.2%}"
         error = standard_error(share, num_studies)
@@ -161,12 +162,12 @@ def false_alarm_table(accuracies: Floats, num_comparisons: int, rng: np.random.G
 
 
 def coverage_table(accuracies: Floats, rng: np.random.Generator) -> Iterator[str]:
-    """Yield the lines of a table: how often 95% intervals of an arm's mean hold the true one, and leave the range.
+    """Yield the lines of a table: how often 95% intervals of an arm's mean contain the true mean, and exceed 0 to 1.
 
     Args:
-        accuracies: of the runs in each study's sample of rows, [num_studies, num_runs]; a study's true mean is that of
-            all runs.
-        rng: draws runs, and accuracies near 1.
+        accuracies: accuracy of each run on each study's sample of rows, [num_studies, num_runs]; the true mean of a
+            study is the mean of all runs.
+        rng: generator that draws runs, and accuracies near 1.
     """
     num_studies = len(accuracies)
     largest = max(NUMS_SEEDS)
@@ -195,7 +196,7 @@ def _beta(mean: float, std: float) -> tuple[float, float]:
 
 
 def examples_table(correct: Bools, rng: np.random.Generator) -> Iterator[str]:
-    """Yield the lines of a table: how often tests over examples find a difference between models of the one arm."""
+    """Yield the lines of a table: how often tests over examples find a difference between models of the same arm."""
     num_runs = len(correct)
     pairs = rng.permutation(list(itertools.combinations(range(num_runs), 2)))[:MAX_PAIRS]
     groups = [rng.permutation(num_runs)[: 2 * MIN_SEEDS].reshape(2, MIN_SEEDS) for _ in pairs]
@@ -219,14 +220,14 @@ def _excludes_zero(correct: Bools) -> bool:
 def draw_differences(
     accuracies: Floats, num_rows: int, corrected: float, num_seeds: int, rng: np.random.Generator
 ) -> tuple[Floats, Floats]:
-    """Return accuracies of the arm with corrections and of the arm as it is, each [num_studies, num_seeds].
+    """Return accuracies of the arm with corrections and of the unchanged arm, each [num_studies, num_seeds].
 
     Args:
-        accuracies: of the runs in each study's sample of rows, [num_studies, num_runs].
-        num_rows: rows of a sample.
+        accuracies: accuracy of each run on each study's sample of rows, [num_studies, num_runs].
+        num_rows: number of rows of a sample.
         corrected: probability that a wrong prediction is corrected.
-        num_seeds: seeds of a study.
-        rng: draws runs and corrections.
+        num_seeds: number of seeds of a study.
+        rng: generator that draws runs and corrections.
     """
     arm, baseline = np.moveaxis(draw_studies(accuracies, 2, num_seeds, rng), 1, 0)
     num_wrong = np.rint(num_rows * (1 - arm)).astype(np.int64)
@@ -234,7 +235,7 @@ def draw_differences(
 
 
 def power_table(accuracies: Floats, num_rows: int, num_comparisons: int, rng: np.random.Generator) -> Iterator[str]:
-    """Yield the lines of a table: the power that is promised, and the share of studies that find an effect."""
+    """Yield the lines of a table: the promised power, and the share of studies that find the effect."""
     yield "| effect | q | comparisons | seeds | power promised | found | error of the simulation | within 5 points |"
     yield "|---|---|---|---|---|---|---|---|"
     error_rate = 1 - accuracies.mean()
@@ -248,7 +249,7 @@ def power_table(accuracies: Floats, num_rows: int, num_comparisons: int, rng: np
         needed = seeds_needed(effect * spread, std, num_seeds=0, num_comparisons=number)
         line = f"| {effect * spread:+.2%} | {corrected:.3f} | {number} |"
         if needed.total is None or needed.power is None:
-            yield f"{line} {needed.words} | | | | |"
+            yield f"{line} {needed.description} | | | | |"
             continue
         test = paired_t(*draw_differences(accuracies, num_rows, corrected, needed.total, rng))
         found = ((test.p <= needed.level) & (test.mean > 0)).mean()
@@ -263,19 +264,19 @@ def _true_std(accuracies: Floats, num_rows: int, corrected: float, rng: np.rando
 
 
 def main() -> None:
-    """Read the runs, simulate, print the tables."""
+    """Read the runs, simulate studies, and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, help="where the runs of the arm lie, each in a folder of its own")
-    parser.add_argument("--split", default="test", help="rows that predictions are for (default: test)")
+    parser.add_argument("folder", type=Path, help="folder with the run directories of the arm")
+    parser.add_argument("--split", default="test", help="split whose predictions are used (default: test)")
     parser.add_argument("--studies", type=int, default=10_000, help="studies per line (default: 10000)")
-    parser.add_argument("--comparisons", type=int, default=9, help="arms beside the baseline (default: 9)")
-    parser.add_argument("--seed", type=int, default=0, help="of the simulation (default: 0)")
+    parser.add_argument("--comparisons", type=int, default=9, help="arms besides the baseline (default: 9)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the simulation (default: 0)")
     options = parser.parse_args()
     runs = find_runs(options.folder)
     if len(runs) < (least := max(options.comparisons + 1, 2 * MIN_SEEDS)):
         raise SystemExit(f"Expected {least} finished runs or more in {options.folder}; got {len(runs)}.")
     correct = read_correct(runs, options.split)
-    gc.freeze()  # multipletests collects garbage at every call: 30 ms with all that is imported, 20 µs without
+    gc.freeze()  # multipletests collects garbage in every call: 30 ms with all imported modules, 20 µs without
     rng = np.random.default_rng(options.seed)
     accuracies = sample_accuracies(correct, options.studies, rng)
     each = correct.mean(axis=1)
@@ -283,11 +284,11 @@ def main() -> None:
         f"{len(runs)} runs of one arm, {correct.shape[1]} {options.split} rows, accuracy {each.mean():.4f} ± "
         f"{each.std(ddof=1):.4f}; {options.studies} simulated studies per line.\n"
     )
-    print("The arm against itself, paired t over seeds with Holm's correction; 5% is the level:\n")
+    print("The arm compared with itself, paired t test over seeds with Holm's correction, at the 5% level:\n")
     print("\n".join(false_alarm_table(accuracies, options.comparisons, rng)), end="\n\n")
-    print("95% intervals of an arm's mean; how many hold the true mean:\n")
+    print("95% intervals of an arm's mean: how many contain the true mean:\n")
     print("\n".join(coverage_table(accuracies, np.random.default_rng(options.seed))), end="\n\n")
-    print("The same question put to tests over examples, which are about the models at hand and no verdict on arms:\n")
+    print("The arm compared with itself, tests over examples, which compare these trained models and not arms:\n")
     print("\n".join(examples_table(correct, rng)), end="\n\n")
     print("An effect of known size:\n")
     print("\n".join(power_table(accuracies, correct.shape[1], options.comparisons, rng)))

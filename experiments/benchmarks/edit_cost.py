@@ -1,10 +1,11 @@
-"""What edits cost: the time between two steps in which edits are applied, beside the time of a training step.
+"""Measure the cost of edits: the time that applying an edit takes between two steps, and the time of a training step.
 
     python experiments/benchmarks/edit_cost.py --rounds 3
 
-Trains MiniLM on reviews of at least 512 tokens, on one process and on two (CPU), with an edit after every step.
-Reported are medians over rounds: the whole boundary (agreeing, applying, wrappers made anew, audit, journal), the four
-checks of the audit that need no other process, and the fifth's checksum before it is exchanged.
+Trains MiniLM on reviews of at least 512 tokens, on one process and on two (CPU), with an edit after every step. The
+script reports medians over rounds: for the whole boundary (agreeing, applying, making the wrappers again, audit,
+journal), for the four checks of the audit that need no other process, and for the checksum of the fifth without its
+exchange.
 """
 
 from __future__ import annotations
@@ -31,12 +32,12 @@ EDITS: dict[str, dict[str, Any]] = {
     "merge_lora": {},
     "drop_layers": {"modules": "encoder.layer[-1]"},
 }
-"""One after each step, in this order."""
+"""The edits, one after each step, in this order."""
 Times = dict[str, float]
 
 
 def measure_here(folder: Path, batch_size: int) -> Times:
-    """Train in this process and those launched with it, and return seconds by what took them."""
+    """Train in this process and those launched with it, and return the seconds of each edit and check."""
     from research import Hook, RunConfig, run_experiment
     from research.system.checksums import checksum
     from research.training import audit
@@ -44,24 +45,24 @@ def measure_here(folder: Path, batch_size: int) -> Times:
     from research.training.run import TrainingRun
 
     class Stopwatch(Hook):
-        """Asks for the next edit, and takes the time until it is applied."""
+        """Request the next edit, and measure the time until it is applied."""
 
         def __init__(self) -> None:
-            self.left = list(EDITS)
+            self.remaining = list(EDITS)
             self.found: Times = {}
             self.steps: list[float] = []
-            self.asked_at = 0.0
+            self.requested_at = 0.0
 
         def after_step(self, run: Run) -> None:
             assert run.last_step is not None
             self.steps.append(run.last_step.seconds)
-            if self.left and run.clock.step > 1:  # the first step warms up
-                getattr(run.edit, self.left[0])(**EDITS[self.left[0]])
+            if self.remaining and run.clock.step > 1:  # the first step warms up
+                getattr(run.edit, self.remaining[0])(**EDITS[self.remaining[0]])
                 run.accelerator.wait_for_everyone()
-                self.asked_at = time.perf_counter()
+                self.requested_at = time.perf_counter()
 
         def after_edits(self, run: Run) -> None:
-            self.found[self.left.pop(0)] = time.perf_counter() - self.asked_at
+            self.found[self.remaining.pop(0)] = time.perf_counter() - self.requested_at
             assert isinstance(run, TrainingRun)
             model, wrapped, num_processes = run.encoder_with_head, run.wrapped, run.accelerator.num_processes
 
@@ -95,12 +96,12 @@ def measure_here(folder: Path, batch_size: int) -> Times:
         output_dir=str(folder.with_name("run")),
     )
     run_experiment(config, hooks=[stopwatch])
-    # The step after the last edit has other layers; those before it have all.
+    # The step after the last edit has fewer layers; the steps before it have all of them.
     return {"step": statistics.median(stopwatch.steps[1:-1]), **stopwatch.found}
 
 
 def measure(folder: Path, num_processes: int, batch_size: int) -> Times:
-    """Measure in processes of their own."""
+    """Measure in new processes."""
     config = "cpu.yaml" if num_processes == 1 else f"cpu_{num_processes}_processes.yaml"
     configs = Path(__file__).parents[2] / "accelerate_configs"
     command = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(configs / config), __file__]
@@ -113,7 +114,7 @@ def measure(folder: Path, num_processes: int, batch_size: int) -> Times:
 
 
 def write_rows(folder: Path, num_rows: int) -> None:
-    """Write real reviews that fill MAX_LENGTH tokens as train file, and a few short ones to evaluate."""
+    """Write real reviews of at least MAX_LENGTH words as training rows, and a few short ones for evaluation."""
     from research.data.prepare.load import load_splits
     from research.settings.config import DataSettings
     from research.system.messages import muted
@@ -147,9 +148,9 @@ def report(measured: dict[int, list[Times]]) -> str:
 
 
 def main() -> None:
-    """Measure in turns, and print the table."""
+    """Measure one and two processes in turns, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=3, help="times that everything is measured (default: 3)")
+    parser.add_argument("--rounds", type=int, default=3, help="number of repetitions (default: 3)")
     parser.add_argument("--batch_size", type=int, default=32, help="examples per step (default: 32)")
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()

@@ -1,9 +1,9 @@
-"""Do edits in mid-run pay off? Recipes with a timeline against the plain run, over seeds.
+"""Do edits in mid-run pay off? Compare recipes that change the run midway with the plain run, over seeds.
 
     python experiments/benchmarks/edits.py runs/edits --jobs 2
 
 The table gives test accuracy (mean and standard deviation over seeds), the time of the training steps relative to the
-plain run with the same seed, and the parameters that train at the end and on average over steps.
+plain run with the same seed, and the number of trainable parameters, at the end and on average over steps.
 """
 
 from __future__ import annotations
@@ -38,15 +38,15 @@ def main() -> None:
     reference = "plain" if "plain" in options.arms else options.arms[0]
     print("\n| recipe | test accuracy | time / plain | trainable parameters, last | mean |\n|---|---|---|---|---|")
     for arm in arms:
-        mine = {trial: result for trial, result in results.items() if trial.arm == arm}
-        accuracies = [result["metrics"]["test"]["accuracy"] for result in mine.values()]
+        of_arm = {trial: result for trial, result in results.items() if trial.arm == arm}
+        accuracies = [result["metrics"]["test"]["accuracy"] for result in of_arm.values()]
         ratios = [seconds[arm, seed] / seconds[reference, seed] for seed in options.seeds]
         lines = [
             json.loads(line)["trainable_parameters"]
-            for trial in mine
+            for trial in of_arm
             for line in (options.folder / trial.name / "metrics.jsonl").read_text().splitlines()
         ]
-        last = next(iter(mine.values()))["trainable_parameters"]
+        last = next(iter(of_arm.values()))["trainable_parameters"]
         print(
             f"| {arm} | {mean_and_spread(accuracies)} | {mean_and_spread(ratios)} | {last:,} | "
             f"{statistics.mean(lines):,.0f} |"

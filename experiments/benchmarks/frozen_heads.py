@@ -1,13 +1,14 @@
-"""A study of heads on a frozen encoder, beside Transformers' Trainer around the same heads, and beside its floor.
+"""Compare a study of heads on a frozen encoder with Transformers' Trainer and with the least possible time.
 
     python experiments/benchmarks/frozen_heads.py runs/frozen_heads --rounds 1
 
 Midway runs the whole study of experiments/studies/heads.yaml with an empty cache, timed from its start to its report.
-The Trainer runs one trial of each head (a process of its own, seed 0, bf16, padding to the longest row of a batch, the
-project's own order of rows, no dropout of attention weights), which stands for all seeds of that head. The floor is one
-pass of the encoder over all rows, and then nothing but the steps and evaluations of every head on the tensors that it
-gave, in a loop written by hand: also one seed, taken for all. With --heads the Trainer runs some heads only; of another
-it is taken to need what those need around their heads, and the head's own steps as the floor measured them.
+The Trainer runs one trial of each head (in a new process, with seed 0, bf16, padding to the longest row of a batch, the
+project's own order of rows, no dropout of attention weights). Its time is multiplied by the number of seeds. The floor
+is one pass of the encoder over all rows, followed by only the steps and evaluations of every head on the stored hidden
+states, in a loop written by hand. It also runs one seed, whose time is multiplied. With --heads, the Trainer runs only
+some heads. For each of the other heads, its time is estimated: the floor's time of that head, plus the mean time that
+the Trainer took in addition to the floor for the heads that it ran.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ STUDY = ROOT / "experiments" / "studies" / "heads.yaml"
 
 
 def midway(folder: Path, study: list[str]) -> dict[str, float]:
-    """Run the study and return its seconds."""
+    """Run the study and return its duration in seconds."""
     with tempfile.TemporaryDirectory(dir=folder) as cache:
         command = [
             sys.executable,
@@ -46,8 +47,8 @@ def midway(folder: Path, study: list[str]) -> dict[str, float]:
         return {"all": time.perf_counter() - started}
 
 
-def settings_of(study: list[str]) -> list[Trial]:
-    """Return one trial of each arm, that of the first seed."""
+def first_trials(study: list[str]) -> list[Trial]:
+    """Return one trial of each arm: the one with the first seed."""
     from research.studies.command import StudyCommand, parse_study
     from research.studies.grid import expand
 
@@ -89,7 +90,7 @@ def trainer(folder: Path, study: list[str], arm: str) -> None:
 
     from research.data.batches.order import global_batches
 
-    (trial,) = [trial for trial in settings_of(study) if trial.arm == arm]
+    (trial,) = [trial for trial in first_trials(study) if trial.arm == arm]
     config = trial.config()
     splits, collator, model, _ = load(trial)
     lengths = splits.train.with_format("numpy")["length"][:]
@@ -100,7 +101,7 @@ def trainer(folder: Path, study: list[str], arm: str) -> None:
         return {**batch.inputs, "labels": batch.labels}
 
     class InOrder(Trainer):
-        """Takes the batches that the project makes, epoch by epoch."""
+        """Use the project's batches, epoch by epoch."""
 
         def get_train_dataloader(self) -> Any:
             order = itertools.chain.from_iterable(epochs)
@@ -149,13 +150,13 @@ def trainer(folder: Path, study: list[str], arm: str) -> None:
 
 
 def floor(folder: Path, study: list[str]) -> dict[str, float]:
-    """Encode all rows once, then take every head's steps and evaluations on tensors in memory; return the seconds."""
+    """Run the encoder once on all rows, then train and evaluate every head on the hidden states; return the seconds."""
     import torch
 
     from research.data.batches.order import evaluation_batches, global_batches
     from research.model.encoder_with_head import build_head
 
-    trials = settings_of(study)
+    trials = first_trials(study)
     config = trials[0].config()
     splits, collator, model, _ = load(trials[0])
     model.eval()
@@ -167,10 +168,10 @@ def floor(folder: Path, study: list[str]) -> dict[str, float]:
         for split, rows in splits.items():
             lengths = rows.with_format("numpy")["length"][:]
             states[split] = [None] * len(rows)
-            for share in evaluation_batches(lengths, 0, 1, config.evaluation_batch_size):
-                inputs = collator(rows[share.rows]).inputs
+            for micro_batch in evaluation_batches(lengths, 0, 1, config.evaluation_batch_size):
+                inputs = collator(rows[micro_batch.rows]).inputs
                 layers = model.run_encoder(**inputs, all_layers=True)
-                for position, (row, mask) in enumerate(zip(share.rows, inputs["attention_mask"], strict=True)):
+                for position, (row, mask) in enumerate(zip(micro_batch.rows, inputs["attention_mask"], strict=True)):
                     states[split][row] = [layer[position, : int(mask.sum())].clone() for layer in layers]
     seconds = {"encoding": time.perf_counter() - started}
     labels = {split: torch.as_tensor(rows.with_format("numpy")["label"][:]) for split, rows in splits.items()}
@@ -190,8 +191,8 @@ def floor(folder: Path, study: list[str]) -> dict[str, float]:
         head.eval()
         lengths = getattr(splits, split).with_format("numpy")["length"][:]
         with torch.no_grad(), bf16:
-            for share in evaluation_batches(lengths, 0, 1, batch_size):
-                head(*batch(split, share.rows, all_layers=head.wants == "all_hidden_states"))
+            for micro_batch in evaluation_batches(lengths, 0, 1, batch_size):
+                head(*batch(split, micro_batch.rows, all_layers=head.wants == "all_hidden_states"))
 
     for trial in trials:
         config = trial.config()
@@ -220,13 +221,13 @@ def floor(folder: Path, study: list[str]) -> dict[str, float]:
 
 
 def main() -> None:
-    """Measure and print the table; or one part in a process of its own."""
+    """Measure everything and print the table, or measure one part in this process."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, help="where the study and the Trainer write; it must not exist")
+    parser.add_argument("folder", type=Path, help="folder for the output of the study and the Trainer; must not exist")
     parser.add_argument("--rounds", type=int, default=1, help="default: %(default)s")
-    parser.add_argument("--heads", nargs="+", help="heads that the Trainer trains (default: all)")
-    parser.add_argument("--study", default=str(STUDY), help="another study of heads")
-    parser.add_argument("--quick", action="store_true", help="the study's short version")
+    parser.add_argument("--heads", nargs="+", help="heads to train with the Trainer (default: all)")
+    parser.add_argument("--study", default=str(STUDY), help="study of heads (default: experiments/studies/heads.yaml)")
+    parser.add_argument("--quick", action="store_true", help="run the study's short version")
     parser.add_argument("--part", choices=["floor", "trainer"], help=argparse.SUPPRESS)
     parser.add_argument("--arm", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -238,7 +239,7 @@ def main() -> None:
         trainer(options.folder, study, options.arm)
         return
     options.folder.mkdir(parents=True)
-    arms = [trial.arm for trial in settings_of(study)]
+    arms = [trial.arm for trial in first_trials(study)]
     num_seeds = _num_seeds(study)
     rounds = []
     for number in range(options.rounds):
@@ -257,7 +258,7 @@ def report(rounds: list[dict[str, dict[str, float]]], arms: list[str], num_seeds
     lines = ["| head | Trainer, one trial, s | floor, one trial, s |", "|---|---|---|"]
     trained = [trainer_seconds(found, arms) for found in rounds]
     for arm in arms:
-        note = "" if arm in rounds[0]["trainer"] else " (not run)"
+        note = "" if arm in rounds[0]["trainer"] else " (estimated)"
         of_trainer = statistics.median(seconds[arm] for seconds in trained)
         bare = statistics.median(found["floor"][arm] for found in rounds)
         lines.append(f"| {arm} | {of_trainer:.1f}{note} | {bare:.1f} |")
@@ -270,7 +271,7 @@ def report(rounds: list[dict[str, dict[str, float]]], arms: list[str], num_seeds
     lines += [
         "",
         f"All {len(arms) * num_seeds} trials: Midway {own:.0f} s, Trainer {other:.0f} s (each head's one trial times "
-        f"{num_seeds} seeds), floor {least:.0f} s ({encoding:.0f} s of it encoding).",
+        f"{num_seeds} seeds), floor {least:.0f} s ({encoding:.0f} s of it for the encoder).",
         f"Trainer / Midway {statistics.median(b / a for a, b, _, _ in totals):.1f}, "
         f"Midway / floor {statistics.median(a / c for a, _, c, _ in totals):.2f}.",
     ]
@@ -278,7 +279,7 @@ def report(rounds: list[dict[str, dict[str, float]]], arms: list[str], num_seeds
 
 
 def trainer_seconds(found: dict[str, dict[str, float]], arms: list[str]) -> dict[str, float]:
-    """Return a round's seconds of one trial of each head with the Trainer, those that it did not run worked out."""
+    """Return the Trainer's seconds for one trial of each head in a round, estimated for heads that it did not run."""
     around = statistics.fmean(seconds - found["floor"][arm] for arm, seconds in found["trainer"].items())
     return {arm: found["trainer"].get(arm, around + found["floor"][arm]) for arm in arms}
 
@@ -311,7 +312,7 @@ def _by_length(rows: Any, batch_size: int, collate: Any) -> Any:
     from research.data.batches.order import evaluation_batches
 
     lengths = rows.with_format("numpy")["length"][:]
-    batches = [share.rows.tolist() for share in evaluation_batches(lengths, 0, 1, batch_size)]
+    batches = [micro_batch.rows.tolist() for micro_batch in evaluation_batches(lengths, 0, 1, batch_size)]
     return torch.utils.data.DataLoader(rows, batch_sampler=batches, collate_fn=collate)
 
 

@@ -1,7 +1,7 @@
-"""How much memory it takes to prepare small and large data: peak resident memory must not follow the number of rows.
+"""Measure the memory for preparing small and large data. Peak memory must not grow with the number of rows.
 
-Writes synthetic csv files, prepares each in a process of its own (load, split, tokenize, and collate some batches), and
-prints a table.
+The script writes synthetic csv files, prepares each in a new process (load, split, tokenize, and collate some batches),
+and prints a table.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _NUM_BATCHES = 50
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, nargs="+", default=[25_000, 1_000_000], help="rows per data set")
     parser.add_argument("--words", type=int, default=20, help="words per text")
@@ -37,7 +37,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for num_rows in arguments.rows:
             path = Path(folder) / f"{num_rows}.csv"
-            # Not here: a process starts with its parent's peak as its own.
+            # In another process, since a child process inherits the peak memory of its parent.
             writer = multiprocessing.get_context("spawn").Process(
                 target=write_rows, args=(path, num_rows, arguments.words)
             )
@@ -61,7 +61,7 @@ def write_rows(path: Path, num_rows: int, num_words: int) -> None:
 
 
 def measure(path: Path) -> dict[str, float]:
-    """Prepare a file and return the seconds it took and the memory, in MB, before and at the peak."""
+    """Prepare a file; return the seconds that it took, and the peak memory in MB before and after."""
     from research.data.batches.collate import Collator
     from research.data.batches.tokens import tokenize_splits
     from research.data.prepare.load import load_splits

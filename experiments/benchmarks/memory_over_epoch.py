@@ -1,7 +1,7 @@
-"""How a run's memory develops over an epoch: resident memory after every 50 steps, and the peaks.
+"""Measure a run's memory over an epoch: resident memory after every 50 steps, and the peaks.
 
-Runs experiments/run.py with the given settings in this process, and prints a line per 50 steps. Peaks are the
-system's own count, so that they include what lives only within a step, and evaluations.
+The script runs an experiment with the given settings in this process, and prints a line every 50 steps. The peaks are
+those that the operating system counts, so they include memory that is used only within a step, and evaluations.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ FIRST_STEPS = 50
 
 
 class Recorder(Hook):
-    """Records resident memory.
+    """Record resident memory.
 
     Args:
         every: steps between two lines.
@@ -31,7 +31,7 @@ class Recorder(Hook):
         self.peak = self.peak_of_first_steps = 0
 
     def after_step(self, run: Run) -> None:
-        """Print a line when it is due."""
+        """Print a line every `every` steps, and after the last step."""
         self.peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         if run.clock.step <= FIRST_STEPS:
             self.peak_of_first_steps = self.peak
@@ -41,14 +41,14 @@ class Recorder(Hook):
 
 
 def main() -> None:
-    """Train and print."""
+    """Train, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--head", default="linear")
-    parser.add_argument("--limit_train", type=int, help="rows; by default all of them")
+    parser.add_argument("--limit_train", type=int, help="training rows (default: all)")
     parser.add_argument("--max_length", type=int, default=512, help="tokens")
     parser.add_argument("--mixed_precision", default="auto")
     parser.add_argument("--num_threads", type=int)
-    parser.add_argument("--num_layers", type=int, help="keep only these lowest layers, for slow machines")
+    parser.add_argument("--num_layers", type=int, help="keep only this many of the lowest layers, for slow machines")
     parser.add_argument("--every", type=int, default=50, help="steps between two lines")
     arguments = vars(parser.parse_args())
     recorder = Recorder(arguments.pop("every"))

@@ -1,10 +1,10 @@
-"""What checkpoints cost: the time of a save beside the time of a training step.
+"""Measure the cost of checkpoints: the time of a save, and the time of a training step.
 
     python experiments/benchmarks/save_cost.py --saves 5
     accelerate launch --config_file accelerate_configs/cpu_2_processes.yaml experiments/benchmarks/save_cost.py
 
-Trains MiniLM on reviews cut to 512 tokens, 32 per step, and saves after every step but the first: weights,
-optimizer, states, and a best model that was kept; written, synced, hashed and renamed. Reported are medians.
+Trains MiniLM on reviews cut to 512 tokens, 32 per step, and saves a checkpoint after every step except the first:
+weights, optimizer, states, and the best model; written, synced, hashed and renamed. The script reports medians.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from research.training.run import TrainingRun
 
 MAX_LENGTH = 512
 EVERY = 100
-"""Steps between two saves for which the share is reported."""
+"""Number of steps between two saves for which the script computes the share of the time."""
 
 
 class Stopwatch(Hook):
-    """Saves after every step but the first, and takes the time."""
+    """Save a checkpoint after every step except the first, and measure the time."""
 
     kept_files = (BEST,)
 
@@ -38,11 +38,11 @@ class Stopwatch(Hook):
         self.is_main = True
 
     def end_of_step(self, run: Run) -> None:
-        """Save."""
+        """Save a checkpoint, or only the best model after the first step."""
         assert isinstance(run, TrainingRun)
         assert run.last_step is not None
         self.is_main = run.is_main
-        if run.clock.step == 1:  # it warms up
+        if run.clock.step == 1:  # the first step warms up
             if run.is_main:
                 run.save_model(run.directory / BEST)
             run.accelerator.wait_for_everyone()
@@ -55,10 +55,10 @@ class Stopwatch(Hook):
 
 
 def main() -> None:
-    """Measure, and print a line."""
+    """Measure, and print the result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--saves", type=int, default=5, help="default: %(default)s")
-    parser.add_argument("--folder", type=Path, default=None, help="where to write; by default a temporary folder")
+    parser.add_argument("--saves", type=int, default=5, help="number of saves (default: %(default)s)")
+    parser.add_argument("--folder", type=Path, default=None, help="where to make a temporary folder")
     given = parser.parse_args()
     stopwatch = Stopwatch()
     with tempfile.TemporaryDirectory(dir=given.folder) as folder:

@@ -1,10 +1,10 @@
-"""Does a schedule that is stepped on every batch matter? One cycle per batch, per epoch, and a constant rate.
+"""Does it matter that a schedule is stepped on every batch? Compare one cycle per batch, per epoch, and a constant.
 
     python experiments/benchmarks/schedules.py runs/schedules
 
 Each schedule runs at three rates with the first seed; the rate with the best validation accuracy runs with all seeds.
-The table gives test accuracy, mean and standard deviation over seeds. Three epochs, since in one epoch a schedule that
-is stepped per epoch never moves. One rate holds for encoder and head.
+The table gives test accuracy, mean and standard deviation over seeds. Runs take three epochs, since a schedule that is
+stepped per epoch never changes within one. Encoder and head have the same learning rate.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ RATES = (3e-5, 1e-4, 3e-4)
 def main() -> None:
     """Run the trials and print the table."""
     parser = trial_parser(__doc__)
-    parser.add_argument("--epochs", type=float, default=3.0, help="passes over them (default: 3)")
+    parser.add_argument("--epochs", type=float, default=3.0, help="default: 3")
     parser.add_argument("--max_length", type=int, default=128, help="tokens (default: %(default)s)")
     options = parser.parse_args()
     base = {

@@ -1,18 +1,18 @@
-"""What a short run takes before its first step, and for its report, beside what its libraries take by themselves.
+"""Measure the start of a short run and its report, compared with only importing the libraries.
 
     python experiments/benchmarks/start_up.py --rounds 5
     python experiments/benchmarks/start_up.py --repositories . ../before
 
-Every round measures, of each repository in turn (each with its own .venv):
+Every round measures the following for each repository in turn (each with its own .venv):
 
 - libraries: a process that imports torch and Transformers' AutoModel, and reads the encoder's weights
 - training: `experiments/run.py --head lstm --smoke`, from its start until training begins
 - first step: the same until its first step is taken
-- report: in the same run, from result.json to report.html: every picture, those for TensorBoard included
+- report: in the same run, from result.json to report.html: all pictures, including those for TensorBoard
 - run: the same, from start to end
 
-Reported are medians over rounds, of wall-clock and of processor time, which says more on a machine with other work. A
-first round, which fills the caches, does not count.
+The script reports medians over rounds of wall-clock time and of processor time, which is more reliable on a busy
+machine. An additional first round fills the caches and is not counted.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ AutoModel.from_pretrained(sys.argv[1])
 
 @dataclass(frozen=True)
 class Spent:
-    """Time that something took."""
+    """A duration."""
 
     wall: float
     """Seconds on the clock."""
@@ -56,13 +56,13 @@ class Spent:
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=5, help="default: %(default)s")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds that count (default: %(default)s)")
     parser.add_argument(
-        "--repositories", type=Path, nargs="+", default=[HERE.parents[1]], help="checkouts; default: this one"
+        "--repositories", type=Path, nargs="+", default=[HERE.parents[1]], help="checkouts (default: this one)"
     )
-    parser.add_argument("--options", nargs="*", default=[], help="further settings of the run, as name=value")
+    parser.add_argument("--options", nargs="*", default=[], help="additional settings of the run, as name=value")
     given = parser.parse_args()
     encoder = find_package(DEMO_ENCODERS["minilm"]) / "model"
     found: dict[Path, dict[str, list[Spent]]] = {path: defaultdict(list) for path in given.repositories}
@@ -81,20 +81,20 @@ def main() -> None:
 
 
 def python_of(repository: Path) -> str:
-    """Return a checkout's interpreter; this one's if it has none of its own."""
+    """Return the interpreter of a checkout's .venv, or the current one if there is no .venv."""
     own = repository / ".venv" / "bin" / "python"
     return str(own.absolute()) if own.exists() else sys.executable
 
 
 def time_libraries(python: str, encoder: Path) -> Spent:
-    """Return what it takes to import the libraries and read the weights."""
+    """Return the time for importing the libraries and reading the weights."""
     started, before = time.time(), processor_of_children()
     subprocess.run([python, "-c", LIBRARIES, str(encoder)], check=True, capture_output=True)
     return Spent(time.time() - started, processor_of_children() - before)
 
 
 def time_run(repository: Path, folder: Path, options: Sequence[str]) -> dict[str, Spent]:
-    """Return what it takes until training begins, until the first step is taken, for the report, and in all."""
+    """Return the time until training begins, until the first step is taken, for the report, and for the whole run."""
     marks, directory = folder / "marks", folder / "run"
     marks.unlink(missing_ok=True)
     command = [python_of(repository), str(repository.absolute() / "experiments" / "run.py"), "--head", "lstm"]
@@ -125,19 +125,19 @@ def time_run(repository: Path, folder: Path, options: Sequence[str]) -> dict[str
 
 
 def processor_of_children() -> float:
-    """Return the processor time of all processes that were started here and have ended."""
+    """Return the processor time of all finished child processes."""
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     return usage.ru_utime + usage.ru_stime
 
 
 def describe(measured: Mapping[str, Spent]) -> str:
-    """Return a round in a line."""
+    """Return the results of a round as one line."""
     return ", ".join(f"{name} {spent.wall:.2f} s ({spent.processor:.2f})" for name, spent in measured.items())
 
 
 def print_table(found: Mapping[Path, Mapping[str, Sequence[Spent]]]) -> None:
-    """Print medians, and how many times as long as the libraries each takes."""
-    print("\nMedians: seconds on the clock, and of processor time; times as long as the libraries of the same round.\n")
+    """Print medians, and their ratios to the time of the libraries."""
+    print("\nMedians: seconds of wall-clock and processor time, and their ratios to the libraries of the same round.\n")
     print("| repository | what | wall | processor | wall, ratio | processor, ratio |")
     print("|---|---|---|---|---|---|")
     for repository, measured in found.items():

@@ -1,7 +1,7 @@
-"""A plugin that notes when a run begins to train, takes its first step, has its result, and has drawn its report.
+"""A plugin that records when a run begins to train, takes its first step, writes its result, and writes its report.
 
-Each mark is a line of JSON: name, seconds since 1970, seconds of processor time that the process took so far. It uses
-nothing but the public names, so that earlier commits can be measured beside later ones.
+Each mark is a line of JSON: name, seconds since 1970, processor time of the process in seconds. The plugin uses only
+public names, so that it works with earlier commits too.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from typing import Any
 from research import Hook, register_hook
 
 FILE_OF_MARKS = "START_UP_MARKS"
-"""Environment variable with the path of the file that takes the marks."""
-EVERY = 0.005
-"""Seconds between two looks for a file."""
-LAST_LOOK = 5.0
-"""Seconds that a process which ends waits for a look."""
+"""Environment variable with the path of the file of marks."""
+POLL_SECONDS = 0.005
+"""Seconds between two checks whether a file exists."""
+LAST_WAIT_SECONDS = 5.0
+"""Seconds that the process waits at its end for the last files."""
 
 
 @register_hook("start_up_marks")
@@ -29,19 +29,19 @@ class StartUpMarks(Hook):
     """Write the marks of a run."""
 
     def on_train_start(self, run: Any) -> None:
-        """Before the first step."""
+        """Record the start of training."""
         mark("training")
 
     def after_step(self, run: Any) -> None:
-        """After the first step."""
+        """Record the end of the first step."""
         if run.clock.step == 1:
             mark("first step")
 
     def on_train_end(self, run: Any) -> None:
-        """Watch for the files that come last."""
+        """Wait for the last files in the background."""
         watcher = threading.Thread(target=mark_files, args=(run.directory,), daemon=True)
         watcher.start()
-        atexit.register(watcher.join, LAST_LOOK)  # the process may end before the next look
+        atexit.register(watcher.join, LAST_WAIT_SECONDS)  # otherwise the process may end before the next check
 
 
 def mark(name: str) -> None:
@@ -51,8 +51,8 @@ def mark(name: str) -> None:
 
 
 def mark_files(directory: Path) -> None:
-    """Mark when result and report are there."""
+    """Record when the result and the report exist."""
     for name in ("result.json", "report.html"):
         while not (directory / name).exists():
-            time.sleep(EVERY)
+            time.sleep(POLL_SECONDS)
         mark(name)

@@ -1,11 +1,11 @@
-"""Training throughput beside a bare loop, Transformers' Trainer and Lightning: same rows, model and batch size.
+"""Compare training throughput with a bare loop, Transformers' Trainer and Lightning: same rows, model, batch size.
 
     python experiments/benchmarks/throughput.py --rounds 3
 
-Every arm trains the same encoder with a linear head for one epoch over the same rows, each in processes of its own, the
-arms taking turns. Reported are medians over rounds, ratios of the same round, and peak memory.
+Every arm trains the same encoder with a linear head for one epoch over the same rows. Arms run one after the other,
+each in new processes. The script reports medians over rounds, ratios within the same round, and peak memory.
 
-The two arms of two processes (CPU, gloo) show what agreeing on edits, stops and signals costs between steps:
+The two arms with two processes (CPU, gloo) show the cost of agreeing on edits, stops and signals between steps:
 
     python experiments/benchmarks/throughput.py --arms "bare, 2 processes" "midway, 2 processes"
 """
@@ -32,11 +32,11 @@ MAX_LENGTH = 512
 PEAK_RATE = 1e-4
 CONFIGS = Path(__file__).parents[2] / "accelerate_configs"
 Measured = tuple[float, int]
-"""Seconds from the first step to the last, and examples trained on."""
+"""Seconds from the first step to the last, and number of training examples."""
 
 
 def bare(folder: Path, batch_size: int, *, precision: str = "bf16", attention_dropout: float = 0.0) -> Measured:
-    """A loop written by hand, on the very batches that the project makes; with DDP where processes were launched."""
+    """Train with a loop written by hand, on the project's own batches; with DDP if several processes were launched."""
     import torch
 
     from research.data.batches.order import global_batches, split_batch
@@ -55,32 +55,32 @@ def bare(folder: Path, batch_size: int, *, precision: str = "bf16", attention_dr
     model.train()
     started = time.perf_counter()
     for rows in batches:
-        (share,) = split_batch(rows, rank, num_processes, batch_size)
-        batch = collator(splits.train[share.rows])
+        (micro_batch,) = split_batch(rows, rank, num_processes, batch_size)
+        batch = collator(splits.train[micro_batch.rows])
         with torch.autocast("cpu", dtype=torch.bfloat16) if precision == "bf16" else nullcontext():
             logits = model(**batch.inputs).logits
         losses = torch.nn.functional.cross_entropy(logits.float(), batch.labels, reduction="none")
-        loss = (losses * torch.from_numpy(share.weights)).sum() * num_processes / len(rows)
+        loss = (losses * torch.from_numpy(micro_batch.weights)).sum() * num_processes / len(rows)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         schedule.step()
         optimizer.zero_grad()
-        loss.item()  # what a progress bar shows
+        loss.item()  # as a progress bar reads it
     if num_processes > 1:
         torch.distributed.destroy_process_group()
     return time.perf_counter() - started, len(splits.train)
 
 
 def midway(folder: Path, batch_size: int, *, precision: str = "bf16", attention_dropout: float = 0.0) -> Measured:
-    """This project, with its built-in hooks."""
+    """Train with Midway and its built-in hooks."""
     from research.runner.experiment import run_experiment
     from research.settings.config import RunConfig
     from research.training.api import Run
     from research.training.hook import Hook
 
     class Stopwatch(Hook):
-        """Stands first in the list, so that it stops before the evaluation after the last step."""
+        """Measure the time up to the last step. It is the first hook, so that it stops before the evaluation."""
 
         seconds = 0.0
 
@@ -106,15 +106,15 @@ def midway(folder: Path, batch_size: int, *, precision: str = "bf16", attention_
 
 
 def trainer_example(folder: Path, batch_size: int) -> Measured:
-    """Transformers' Trainer as its text-classification example sets it up: padded to the maximum, float32."""
+    """Train with Transformers' Trainer, set up as in its text classification example: padded to the maximum, fp32."""
     return _trainer(folder, batch_size, padding="max_length", attention_dropout=0.1)
 
 
 def trainer_tuned(folder: Path, batch_size: int) -> Measured:
-    """Transformers' Trainer with every fitting option: dynamic padding, length grouping, bf16, no attention dropout.
+    """Train with Transformers' Trainer and all suitable options: dynamic padding, bf16, no attention dropout.
 
-    It gets the project's own batches: its `group_by_length` groups within a quarter of the rows at most, and would pad
-    more on these few than in a whole epoch.
+    It gets the project's own batches, which are grouped by length. Its `group_by_length` groups within a quarter of the
+    rows at most, and would pad more on these few rows than in a whole epoch.
     """
     return _trainer(
         folder,
@@ -167,7 +167,7 @@ def _trainer(folder: Path, batch_size: int, *, padding: Any, attention_dropout: 
 
 
 def lightning_article(folder: Path, batch_size: int) -> Measured:
-    """Lightning as in the article: a module around encoder and head, padded to the maximum, one cycle per step."""
+    """Train with Lightning as in the article: one module, padded to the maximum, one-cycle schedule."""
     import lightning
     import torch
     from transformers import default_data_collator
@@ -181,7 +181,7 @@ def lightning_article(folder: Path, batch_size: int) -> Measured:
 
         def __init__(self) -> None:
             super().__init__()
-            self.model = model.train()  # from_pretrained gives evaluation mode, which Lightning since 2.2 keeps
+            self.model = model.train()  # from_pretrained sets evaluation mode, which Lightning keeps since 2.2
 
         def on_train_start(self) -> None:
             self.started = time.perf_counter()
@@ -232,11 +232,11 @@ RATIOS = [
     ("midway", "trainer, example", 4.0),
     ("midway", "lightning, article", 4.0),
 ]
-"""Faster arm, slower arm, and the ratio of their speeds that is asked for."""
+"""Faster arm, slower arm, and the ratio of their speeds that is the target."""
 
 
 def load(folder: Path, attention_dropout: float) -> tuple[Any, Any, Any, Any]:
-    """Return tokenized splits, collator, model and tokenizer, as the project makes them."""
+    """Return the project's tokenized splits, collator, model and tokenizer."""
     import torch
 
     from research.data.batches.collate import Collator
@@ -265,7 +265,7 @@ def rows_of(folder: Path) -> Iterator[dict[str, str]]:
 
 
 def tokenized_at_once(folder: Path, tokenizer: Any, padding: Any) -> Any:
-    """Return the rows as the frameworks' examples tokenize them: truncated, and padded if asked for."""
+    """Return the rows as the frameworks' examples tokenize them: truncated, and padded as requested."""
     from datasets import Dataset
 
     rows = list(rows_of(folder))
@@ -289,7 +289,7 @@ def write_rows(folder: Path, num_rows: int) -> None:
 
 
 def measure(arm: str, folder: Path, batch_size: int) -> dict[str, float]:
-    """Run an arm in processes of its own; return its examples per second and the main one's peak memory."""
+    """Run an arm in new processes; return its examples per second and the main process's peak memory."""
     launcher = [sys.executable]
     if arm.endswith(", 2 processes"):
         launcher += ["-m", "accelerate.commands.launch", "--config_file", str(CONFIGS / "cpu_2_processes.yaml")]
@@ -303,29 +303,29 @@ def measure(arm: str, folder: Path, batch_size: int) -> dict[str, float]:
 
 
 def report(measured: dict[str, list[dict[str, float]]]) -> str:
-    """Return the tables: speed and memory of each arm, ratios with their spread."""
+    """Return the tables: speed and memory of each arm, and ratios with their spread."""
     lines = ["| arm | examples/s (median) | all rounds | peak memory, MiB |", "|---|---|---|---|"]
     for arm, rounds in measured.items():
         speeds = [entry["examples_per_second"] for entry in rounds]
         memory = statistics.median(entry["peak_memory_bytes"] for entry in rounds) / 2**20
         listed = ", ".join(f"{speed:.2f}" for speed in speeds)
         lines.append(f"| {arm} | {statistics.median(speeds):.2f} | {listed} | {memory:.0f} |")
-    lines += ["", "| faster / slower | ratio (median) | least - most | asked for |", "|---|---|---|---|"]
-    for fast, slow, asked in RATIOS:
+    lines += ["", "| faster / slower | ratio (median) | min - max | target |", "|---|---|---|---|"]
+    for fast, slow, target in RATIOS:
         if fast in measured and slow in measured:
             ratios = [
                 one["examples_per_second"] / other["examples_per_second"]
                 for one, other in zip(measured[fast], measured[slow], strict=True)
             ]
             spread = f"{min(ratios):.3f} - {max(ratios):.3f}"
-            lines.append(f"| {fast} / {slow} | {statistics.median(ratios):.3f} | {spread} | {asked} |")
+            lines.append(f"| {fast} / {slow} | {statistics.median(ratios):.3f} | {spread} | {target} |")
     return "\n".join(lines)
 
 
 def main() -> None:
-    """Measure all arms in turns and print the tables."""
+    """Measure all arms in turns, and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=3, help="times that every arm runs (default: 3)")
+    parser.add_argument("--rounds", type=int, default=3, help="number of runs of every arm (default: 3)")
     parser.add_argument("--rows", type=int, default=256, help="training reviews (default: 256)")
     parser.add_argument("--batch_size", type=int, default=32, help="examples per step (default: 32)")
     parser.add_argument("--arms", nargs="+", choices=list(ARMS), default=list(ARMS), help="default: all")

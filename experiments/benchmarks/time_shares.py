@@ -1,9 +1,10 @@
-"""Where the time of training goes: matrix products, attention, random numbers, the rest.
+"""Measure how training time is spent: matrix products, attention, random numbers, other operations.
 
     python experiments/benchmarks/time_shares.py --head linear
 
-Trains on packaged reviews with the settings' defaults and reads a torch profiler over some of the steps. A share is the
-time spent in an operation itself, without the operations that it calls, over the wall-clock time of these steps.
+Trains on packaged reviews with the default settings, and profiles some of the steps with torch's profiler. A share is
+the time spent in an operation itself, without the operations that it calls, divided by the wall-clock time of the
+steps.
 """
 
 from __future__ import annotations
@@ -31,11 +32,11 @@ KINDS = {
     "layer norms": ("native_layer_norm", "native_layer_norm_backward"),
     "optimizer and clipping": ("_fused_adamw_", "_foreach_norm", "_foreach_mul_", "linalg_vector_norm"),
 }
-"""Operations of each kind, without `aten::`; what is not listed is "other operations"."""
+"""Operations of each kind, without `aten::`. Unlisted operations count as "other operations"."""
 
 
-class Shares(Hook):
-    """Profile a range of steps; evaluations and the project's own hooks lie inside."""
+class Profile(Hook):
+    """Profile a range of steps, including evaluations and the project's own hooks."""
 
     def __init__(self, num_warmup_steps: int, num_steps: int) -> None:
         self.first, self.last = num_warmup_steps, num_warmup_steps + num_steps
@@ -43,7 +44,7 @@ class Shares(Hook):
         self.seconds = 0.0
 
     def end_of_step(self, run: Run) -> None:
-        """Start and stop between two steps."""
+        """Start and stop the profiler between two steps."""
         if run.clock.step == self.first:
             self.profiler.start()
             self.started = time.perf_counter()
@@ -65,7 +66,7 @@ class Shares(Hook):
                 seconds["other operations"] += own
                 others[name] += own
         seconds["outside of operations (Python, autograd, collator)"] = self.seconds - sum(seconds.values())
-        lines = ["| where | share of time |", "|---|---|"]
+        lines = ["| operations | share of time |", "|---|---|"]
         for kind, value in sorted(seconds.items(), key=lambda item: -item[1]):
             lines.append(f"| {kind} | {value / self.seconds:.1%} |")
         largest = sorted(others.items(), key=lambda item: -item[1])[:5]
@@ -74,12 +75,12 @@ class Shares(Hook):
 
 
 def main() -> None:
-    """Train, profile, print the table."""
+    """Train, profile, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--head", default="linear", help="default: linear")
-    parser.add_argument("--steps", type=int, default=20, help="steps to profile, after 3 others (default: 20)")
+    parser.add_argument("--head", default="linear", help="name of the head (default: linear)")
+    parser.add_argument("--steps", type=int, default=20, help="steps to profile, after 3 warm-up steps (default: 20)")
     options = parser.parse_args()
-    shares = Shares(num_warmup_steps=3, num_steps=options.steps)
+    profiled = Profile(num_warmup_steps=3, num_steps=options.steps)
     with tempfile.TemporaryDirectory() as folder:
         config = RunConfig(
             head=options.head,
@@ -89,8 +90,8 @@ def main() -> None:
             limit_test=32,
             output_dir=str(Path(folder) / "run"),
         )
-        run_experiment(config, hooks=[shares])
-    print(shares.table())
+        run_experiment(config, hooks=[profiled])
+    print(profiled.table())
 
 
 if __name__ == "__main__":

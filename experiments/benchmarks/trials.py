@@ -1,6 +1,6 @@
-"""Run many small trainings, each as a run of its own, and tabulate what came out.
+"""Run many small trials, each in new processes, and collect their results.
 
-A trial that is finished is not run again: its directory is named by its settings.
+Finished trials are not run again. They are recognised by their directories, whose names contain the settings.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ CONFIGS = Path(__file__).parents[2] / "accelerate_configs"
 
 
 def trial_parser(description: str | None) -> argparse.ArgumentParser:
-    """Return a parser with the options that all comparisons by trials have.
+    """Return a parser with the options that all benchmarks of this kind share.
 
     Args:
         description: the script's docstring.
     """
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, help="where the runs lie; finished ones are not run again")
+    parser.add_argument("folder", type=Path, help="folder for the runs; finished runs are not repeated")
     parser.add_argument("--rows", type=int, default=4000, help="training reviews (default: %(default)s)")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="default: 0 1 2")
-    parser.add_argument("--jobs", type=int, default=1, help="runs at a time, which share the cores (default: 1)")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="seeds (default: 0 1 2)")
+    parser.add_argument("--jobs", type=int, default=1, help="parallel runs, which share the cores (default: 1)")
     parser.add_argument(
         "--num_processes", type=int, choices=[1, 2], default=1, help="CPU processes of each run (default: 1)"
     )
@@ -41,7 +41,7 @@ def trial_parser(description: str | None) -> argparse.ArgumentParser:
 
 @dataclass(frozen=True)
 class Trial:
-    """One run: what it is called in the table, and its settings."""
+    """One run: the name of its arm, and its settings."""
 
     arm: str
     settings: Mapping[str, Any] = field(hash=False)
@@ -65,7 +65,7 @@ def grid(arms: Mapping[str, Mapping[str, Any]], **axes: Sequence[Any]) -> list[T
 def run_trials(
     trials: Sequence[Trial], folder: Path, base: Mapping[str, Any], *, jobs: int = 1, num_processes: int = 1
 ) -> dict[Trial, dict[str, Any]]:
-    """Run every trial that is not finished, `jobs` at a time, each on its share of the cores; return all results."""
+    """Run all unfinished trials, `jobs` at a time, each on its share of the cores; return the results of all trials."""
     base = {**base, "num_threads": max(1, (os.cpu_count() or 1) // (jobs * num_processes))}
     with ThreadPoolExecutor(jobs) as pool:
         results = pool.map(lambda trial: run_trial(trial, folder / trial.name, base, num_processes), trials)
@@ -76,7 +76,7 @@ def run_trial(trial: Trial, directory: Path, base: Mapping[str, Any], num_proces
     """Run a trial if it is not finished, and return its result.
 
     Raises:
-        RuntimeError: if the run failed, with the end of what it printed.
+        RuntimeError: if the run failed; the message has the end of its output.
     """
     path = directory / "result.json"
     if not path.exists() or json.loads(path.read_text())["status"] != "finished":
@@ -96,6 +96,6 @@ def run_trial(trial: Trial, directory: Path, base: Mapping[str, Any], num_proces
 
 
 def mean_and_spread(values: Sequence[float]) -> str:
-    """Return mean and standard deviation over seeds, and each value."""
+    """Return the mean, the standard deviation over seeds, and each value, as text."""
     spread = statistics.stdev(values) if len(values) > 1 else 0.0
     return f"{statistics.mean(values):.4f} ± {spread:.4f} ({', '.join(f'{value:.4f}' for value in values)})"

@@ -1,11 +1,11 @@
-"""Unfreeze two layers in mid-epoch with Transformers' Trainer, Lightning and Midway, on one process and on two.
+"""Unfreeze two layers in mid-epoch with Transformers' Trainer, Lightning and Midway, on one and two processes.
 
     python experiments/benchmarks/unfreeze_on_two_processes.py
 
 Every arm trains the same encoder with a linear head on the same reviews with AdamW. The encoder is frozen at first; its
-last two layers are unfrozen in the middle of the first epoch. Each process writes down by itself, step by step, hashes
-of gradients and parameters, which are compared afterwards: nothing is exchanged that could disturb an arm. Processes
-get different batches, and so have different gradients unless DDP averages them.
+last two layers are unfrozen in the middle of the first epoch. After every step, each process records hashes of its
+gradients and parameters in its own file. The files are compared afterwards, so that the measurement itself involves no
+communication. Processes get different batches, and so have different gradients unless DDP averages them.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ from throughput import rows_of, write_rows
 ENCODER = "minilm"
 LAYERS = "encoder.layer[-2:]"
 UNFREEZE_AFTER = 6
-"""Steps."""
+"""Number of steps with a frozen encoder."""
 NUM_ROWS = 256
 MAX_LENGTH = 64
 BATCH_SIZE = 16
 """Examples per step, over all processes."""
 PEAK_RATE = 1e-4
-"""Of the layers and of the head alike."""
+"""Learning rate of both the layers and the head."""
 CONFIG = Path(__file__).parents[2] / "accelerate_configs" / "cpu_2_processes.yaml"
 HEADER = """\
 | arm | processes | ends | tensors of the two layers that trained | frozen tensors that changed \
@@ -47,7 +47,7 @@ HEADER = """\
 
 
 class Watch:
-    """Writes down what happens to the model of this process."""
+    """Record what happens to the model of this process."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / f"rank-{os.environ.get('LOCAL_RANK', '0')}.jsonl"
@@ -63,7 +63,7 @@ class Watch:
         self.before = {name: parameter.detach().clone() for name, parameter in self.parameters.items()}
 
     def before_step(self, optimizer: Any) -> None:
-        """Look at gradients and learning rates, when the optimizer is about to step."""
+        """Read gradients and learning rates just before the optimizer steps."""
         import torch
 
         rates = {parameter: group["lr"] for group in optimizer.param_groups for parameter in group["params"]}
@@ -77,12 +77,12 @@ class Watch:
         }
 
     def after_step(self) -> None:
-        """Write down the step."""
+        """Record the step."""
         self.step += 1
         self.write({"step": self.step, **self.seen, "parameters": digest(self.parameters.values())})
 
     def finish(self) -> None:
-        """Write down what trained, and keep the parameters."""
+        """Record which parameters changed, and save all parameters."""
         from safetensors.torch import save_file
 
         moved = {name for name, parameter in self.parameters.items() if not parameter.equal(self.before[name])}
@@ -92,7 +92,7 @@ class Watch:
         save_file({name: p.detach().clone() for name, p in self.parameters.items()}, self.path.with_suffix(".st"))
 
     def write(self, line: dict[str, Any]) -> None:
-        """Add a line."""
+        """Append a line to this process's file."""
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
 
@@ -106,7 +106,7 @@ def digest(tensors: Iterable[Any]) -> str:
 
 
 def midway(watch: Watch, folder: Path, num_processes: int) -> None:
-    """This project: a timeline of one edit."""
+    """Train with Midway and a timeline of one edit."""
     from research import Hook, RunConfig, run_experiment
     from research.training.api import Run
 
@@ -142,10 +142,11 @@ def midway(watch: Watch, folder: Path, num_processes: int) -> None:
 def trainer(
     watch: Watch, folder: Path, num_processes: int, *, freezes_late: bool, all_given: bool = False, **options: Any
 ) -> None:
-    """Transformers' Trainer and a callback that sets requires_grad; the schedule is its default, linear.
+    """Train with Transformers' Trainer, its default linear schedule, and a callback that sets requires_grad.
 
-    Late means when optimizer and DDP have been made. The Trainer's own optimizer takes what requires gradients, unless
-    one of all parameters is given. Its default for DDP's find_unused_parameters is True.
+    With `freezes_late`, the callback freezes after the optimizer and DDP have been made. The Trainer's own optimizer
+    takes the parameters that require gradients; with `all_given`, it gets an optimizer of all parameters instead. The
+    Trainer's default for DDP's find_unused_parameters is True.
     """
     import torch
     from transformers import DataCollatorWithPadding, Trainer, TrainerCallback, TrainingArguments
@@ -194,11 +195,12 @@ def trainer(
 def lightning(
     watch: Watch, folder: Path, num_processes: int, *, callback: str, strategy: str = "ddp", schedule: bool = False
 ) -> None:
-    """Lightning and a callback that unfreezes.
+    """Train with Lightning and a callback that unfreezes.
 
-    BackboneFinetuning works by epochs: here it unfreezes before the second of two. BaseFinetuning is subclassed, to
-    unfreeze in mid-epoch. Callback is too: it sets requires_grad, and freezes only when optimizer and DDP have been
-    made. The rate is constant, as in the documentation of the first two, or follows Transformers' linear schedule.
+    BackboneFinetuning works by epochs: here it unfreezes before the second of two. The subclass of BaseFinetuning
+    unfreezes in mid-epoch. The subclass of Callback sets requires_grad, and freezes only after the optimizer and DDP
+    have been made. The rate is constant, as in the documentation of the first two, or follows Transformers' linear
+    schedule.
     """
     import torch
     from lightning.pytorch import Callback, LightningModule, Trainer
@@ -216,7 +218,7 @@ def lightning(
             self.model = model
             self.backbone = model.encoder.encoder.layer[-2:]
             if callback == "BackboneFinetuning":
-                model.encoder.requires_grad_(False)  # which the callback does to `backbone` alone
+                model.encoder.requires_grad_(False)  # the callback freezes only `backbone`
 
         def training_step(self, batch: Any, batch_index: int) -> Any:
             return self.model(**batch).loss
@@ -234,7 +236,7 @@ def lightning(
             self.freeze(pl_module.model.encoder)
 
         def finetune_function(self, pl_module: Any, epoch: int, optimizer: Any) -> None:
-            """Called when an epoch begins."""
+            """Do nothing at the start of an epoch: unfreezing happens in mid-epoch."""
 
         def on_train_batch_end(self, trainer: Any, pl_module: Any, *_: Any) -> None:
             if trainer.global_step == UNFREEZE_AFTER:
@@ -292,7 +294,7 @@ ARMS: dict[str, Callable[[Watch, Path, int], None]] = {
 }
 LAUNCHERS = {
     "Trainer": ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"),
-    "Lightning": (),  # starts the second process by itself
+    "Lightning": (),  # Lightning starts the second process itself
     "Midway": ("-m", "accelerate.commands.launch", "--config_file", str(CONFIG)),
 }
 
@@ -316,12 +318,12 @@ def load(folder: Path) -> tuple[Any, Any, Any]:
     rows = list(rows_of(folder))
     encoded = tokenizer([row["text"] for row in rows], truncation=True, max_length=MAX_LENGTH)
     labels = [int(row["label"] == "pos") for row in rows]
-    # from_pretrained gives evaluation mode, which Lightning keeps.
+    # from_pretrained sets evaluation mode, which Lightning keeps.
     return model.train(), Dataset.from_dict({**encoded, "labels": labels}), tokenizer
 
 
 def launch(arm: str, num_processes: int, folder: Path, seconds: float) -> str | None:
-    """Run an arm as its users would launch it; return how it failed."""
+    """Run an arm as its users would launch it; return a description of the failure, or None."""
     launcher = LAUNCHERS[arm.split(":", maxsplit=1)[0]] if num_processes > 1 else ()
     own = (__file__, "--arm", arm, "--num_processes", str(num_processes), "--folder", str(folder))
     with (folder / "output.txt").open("w+", encoding="utf-8") as output:
@@ -331,18 +333,18 @@ def launch(arm: str, num_processes: int, folder: Path, seconds: float) -> str | 
         try:
             status = process.wait(seconds)
         except subprocess.TimeoutExpired:
-            process.terminate()  # torchrun stops its workers, which are sessions of their own, within 30 seconds
+            process.terminate()  # torchrun stops its workers, which have their own sessions, within 30 seconds
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(40)
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)  # what is left, such as Lightning's second process
+                os.killpg(process.pid, signal.SIGKILL)  # remaining processes, such as Lightning's second one
             return f"hangs, stopped after {seconds:.0f} s"
         output.seek(0)
         return f"exit status {status}: {output.read().strip()[-2000:]}" if status else None
 
 
 def table_row(arm: str, num_processes: int, folder: Path, failure: str | None) -> str:
-    """Return an arm's row of the table, from what its processes wrote down."""
+    """Return an arm's row of the table from the files of its processes."""
     ranks = [
         [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
         for path in sorted(folder.glob("rank-*.jsonl"))
@@ -352,7 +354,7 @@ def table_row(arm: str, num_processes: int, folder: Path, failure: str | None) -
     seen = str(num_processes) if sizes in ([], [num_processes]) else f"{num_processes}, which see {sizes}"
     if failure or len(ranks) != num_processes:
         errors = [line["error"] for lines in ranks for line in lines if "error" in line]
-        why = errors or [failure or f"there were {len(ranks)} processes"]
+        why = errors or [failure or f"found the files of {len(ranks)} processes"]
         place = f"in step {1 + min(map(len, steps), default=0)}"
         print(f"{arm}, on {num_processes}, {place}: {' / '.join(dict.fromkeys(why))}")
         return f"| {arm} | {seen} | {place}: {textwrap.shorten(why[0], 80)} | | | | | |"
@@ -360,18 +362,27 @@ def table_row(arm: str, num_processes: int, folder: Path, failure: str | None) -
     trained, changed = (" / ".join(dict.fromkeys(end[key] for end in ends)) for key in ("trained", "changed"))
     training = [line for line in steps[0] if line["gradients"]]
     rates = ", ".join(f"{rate / first['head_rate']:.3g}" for first in training[:1] for rate in first["rates"])
-    apart, replicas = "", ""
+    not_averaged, replicas = "", ""
     if num_processes > 1:
         pairs = list(zip(*steps, strict=True))
-        apart = f"{sum(one['gradients'] != other['gradients'] for one, other in pairs)} of {len(training)}"
+        not_averaged = f"{sum(one['gradients'] != other['gradients'] for one, other in pairs)} of {len(training)}"
         since = next((one["step"] for one, other in pairs if one["parameters"] != other["parameters"]), None)
         replicas = "equal" if since is None else f"differ from step {since} on, by up to {difference(folder):.1g}"
-    cells = [arm, seen, f"after step {len(steps[0])}", trained, changed, apart, replicas, rates or "not in optimizer"]
+    cells = [
+        arm,
+        seen,
+        f"after step {len(steps[0])}",
+        trained,
+        changed,
+        not_averaged,
+        replicas,
+        rates or "not in optimizer",
+    ]
     return f"| {' | '.join(cells)} |"
 
 
 def difference(folder: Path) -> float:
-    """Return the largest difference between two processes' parameters."""
+    """Return the largest difference between the parameters of the two processes."""
     from safetensors.torch import load_file
 
     one, other = (load_file(folder / f"rank-{rank}.st") for rank in (0, 1))
@@ -379,11 +390,11 @@ def difference(folder: Path) -> float:
 
 
 def main() -> None:
-    """Run all arms and print the table."""
+    """Run all arms, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--arms", nargs="+", choices=list(ARMS), default=list(ARMS), help="default: all")
     parser.add_argument("--processes", type=int, nargs="+", choices=[1, 2], default=[1, 2], help="default: 1 2")
-    parser.add_argument("--limit", type=float, default=300, help="seconds that an arm may take (default: 300)")
+    parser.add_argument("--limit", type=float, default=300, help="time limit of an arm, in seconds (default: 300)")
     parser.add_argument("--arm", choices=list(ARMS), help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--num_processes", type=int, help=argparse.SUPPRESS)

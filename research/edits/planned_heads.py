@@ -25,7 +25,7 @@ def planned_heads(rehearsal: Rehearsal, timeline: Timeline) -> list[PlannedHead]
     found = [PlannedHead.of(run.encoder_with_head)]
     for step, requests in timeline.due.items():
         if step > first:
-            run.clock.go_to(step)
+            run.clock.set_step(step)
             run.apply(requests)
             found.append(PlannedHead.of(run.encoder_with_head))
     for entry in timeline.conditional:

@@ -24,7 +24,7 @@ from research.edits.base import Editable, EditError, Processes
 from research.edits.keywords import ON_CONFLICT
 from research.edits.records import EditRequest, Parent, Record
 from research.edits.timeline import Timeline, TimelineEntry
-from research.learning.logged_names import refuse_taken_names
+from research.learning.logged_names import check_reserved_names
 from research.learning.objectives import Objective
 from research.learning.optimizer import apply_schedule, learning_rates, parameter_groups
 from research.learning.schedules import Schedule, create_schedule
@@ -165,7 +165,7 @@ class Rehearsal:
         Raises:
             ValueError: if the loop itself logs a value of that name.
         """
-        refuse_taken_names(values)
+        check_reserved_names(values)
 
     def print(self, message: str) -> None:
         """Print nothing: the edit prints its message in the run."""
@@ -197,7 +197,7 @@ class Rehearsal:
             if step > 0:
                 self._advance()
             for reading, records in itertools.groupby(due.get(step, ()), key=lambda record: record.clock):
-                with self.clock.turned_to(step, reading):
+                with self.clock.rewound_to(step, reading):
                     self.apply([record.request for record in records])
 
     def check(self, timeline: Timeline) -> None:
@@ -210,7 +210,7 @@ class Rehearsal:
         # Conditions come true after an evaluation, and therefore never before the edits that are due at the start.
         states = _States() if self.clock.step in timeline.due else _States(self)
         for num_applied, (step, requests) in enumerate(timeline.due.items(), start=1):
-            end.clock.go_to(step)
+            end.clock.set_step(step)
             end.apply(requests)
             if timeline.conditional:
                 states.add(end, num_applied)

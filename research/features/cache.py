@@ -59,7 +59,7 @@ def find_or_build(
             return found
         target = _entry(folder, key, layers)
         writing = folder / f".features-{key}.{os.getpid()}.writing"
-        with durable.clearing_away(writing):
+        with durable.deleting_on_failure(writing):
             writing.mkdir()
             build(writing)
             # Not synced, since these are gigabytes that can be computed again: a power cut is detected by the hashes.
@@ -90,7 +90,7 @@ def _remove_damaged(entries: Sequence[Path], layout: RowLayout) -> None:
             FeatureStore(entry, layout)
         except DamageError as damage:
             report_hidden_states(f"The hidden states in {entry} are damaged ({damage}); computing them again.")
-            durable.retire(entry)
+            durable.rename_and_remove(entry)
 
 
 @contextmanager
@@ -98,9 +98,9 @@ def _only_one(folder: Path, key: str) -> Iterator[None]:
     """Wait until no other process computes the same hidden states, lock the key, and delete leftovers."""
     lock = LockFile(_lock_path(folder, key))
     try:
-        if not lock.take():
+        if not lock.acquire():
             logger.info(f"Waiting for another process that computes the same hidden states into {folder} ...")
-            lock.take(wait=True)
+            lock.acquire(wait=True)
     except UnlockableError as problem:
         report_hidden_states(
             f"{folder} cannot be locked ({problem}): several processes may compute the same hidden states at once."
@@ -123,7 +123,7 @@ def _remove_leftovers(folder: Path, own: str) -> None:
             continue
         lock = LockFile(_lock_path(folder, key))
         with suppress(UnlockableError):
-            if lock.take():  # the process that wrote there has ended
+            if lock.acquire():  # the process that wrote there has ended
                 try:
                     durable.remove(path)
                 finally:

@@ -60,7 +60,7 @@ def decide(rehearsal: Rehearsal, timeline: Timeline, hooks: Sequence[Hook]) -> D
     read_all = [_reads_all(run.encoder_with_head)]
     for step, requests in timeline.due.items():
         if step > first:
-            run.clock.go_to(step)
+            run.clock.set_step(step)
             reasons.append(_apply(run, watch, requests))
             read_all.append(_reads_all(run.encoder_with_head))
     for entry in timeline.conditional:

@@ -1,1 +1,1 @@
-"""What a run leaves behind: its directory, results, journal, curves, and trackers."""
+"""The records of a run: run directory, results, journal, figures and trackers."""

@@ -1,4 +1,4 @@
-"""Pictures of predictions, for TensorBoard."""
+"""Figures of a run's predictions, for TensorBoard and the report page."""
 
 from __future__ import annotations
 
@@ -13,16 +13,17 @@ from research.system.plain_text import for_picture
 from research.tasks.base import Task
 
 NUM_CURVES = 8
-"""Precision-recall curves in one picture; of more labels, the most frequent are drawn, and the title says so."""
+"""Maximum number of precision-recall curves in a figure. If there are more labels, only the most frequent are drawn,
+and the title says so."""
 
 
 def confusion_matrix_figure(task: Task, labels: NDArray[Any], predicted: NDArray[Any]) -> Figure:
-    """Draw how many rows of each label were predicted as which.
+    """Draw a confusion matrix: number of rows by label and predicted label, coloured by the share of the label's rows.
 
     Args:
-        task: the labels, of which each row has one.
-        labels: [num_rows].
-        predicted: [num_rows].
+        task: a single-label task.
+        labels: label code of each row, [num_rows].
+        predicted: predicted label code of each row, [num_rows].
     """
     counts = confusion_matrix(labels, predicted, labels=range(task.num_labels))
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
@@ -46,12 +47,14 @@ def confusion_matrix_figure(task: Task, labels: NDArray[Any], predicted: NDArray
 
 
 def pr_curve_figure(task: Task, labels: NDArray[Any], logits: NDArray[Any]) -> Figure | None:
-    """Draw precision against recall, each label against the rest; None if labels have no probabilities.
+    """Draw a precision-recall curve for each label against the rest.
 
     Args:
-        task: the labels.
-        labels: of the rows, as `Task.label_array` returns them.
+        task: the task.
+        labels: labels of the rows, as returned by `Task.label_array`.
         logits: [num_rows, num_labels].
+    Returns:
+        The figure, or None if the task's labels have no probabilities.
     """
     found = task.against_rest(labels, logits, NUM_CURVES)
     if found is None:
@@ -72,16 +75,16 @@ def pr_curve_figure(task: Task, labels: NDArray[Any], logits: NDArray[Any]) -> F
 
 
 def regression_figure(task: Task, scores: NDArray[Any], predicted: NDArray[Any]) -> Figure:
-    """Draw predictions against scores, with the line on which they are equal.
+    """Draw predicted against true scores, with the diagonal on which both are equal.
 
     Args:
-        task: whose score it is.
-        scores: [num_rows].
-        predicted: [num_rows].
+        task: a regression task.
+        scores: true score of each row, [num_rows].
+        predicted: predicted score of each row, [num_rows].
     """
     figure = Figure(figsize=(5, 4.5), layout="constrained")
     axes = figure.subplots()
-    # Thousands of points would make a heavy picture of shapes.
+    # Rasterized: thousands of points as vector shapes would make a large file.
     axes.scatter(scores, predicted, s=8, alpha=0.4, linewidths=0, rasterized=True)
     bounds = [float(min(scores.min(), predicted.min())), float(max(scores.max(), predicted.max()))]
     axes.plot(bounds, bounds, color="black", linestyle=":", linewidth=1)

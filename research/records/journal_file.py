@@ -1,4 +1,4 @@
-"""journal.jsonl: the edits that were applied, one line each."""
+"""journal.jsonl: the applied edits, one per line."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from research.system.durable import append_text, write_text
 
 
 def append_journal(directory: Path, records: Sequence[Record]) -> None:
-    """Add records to the journal of a run directory."""
+    """Append records to the journal of a run directory."""
     append_text(directory / JOURNAL, _lines(records))
 
 
 def rewrite_journal(directory: Path, records: Sequence[Record]) -> None:
-    """Replace the journal of a run directory, as when a run goes back to a checkpoint."""
+    """Replace the journal of a run directory, for example when a run returns to an earlier checkpoint."""
     write_text(directory / JOURNAL, _lines(records))
 
 
 def read_journal(directory: Path) -> list[Record]:
-    """Return what the journal of a run directory says."""
+    """Return the records in the journal of a run directory."""
     lines = (directory / JOURNAL).read_text(encoding="utf-8").splitlines()
     return [Record(**json.loads(line)) for line in lines]
 

@@ -1,4 +1,4 @@
-"""From how many labels on results are shown in another way."""
+"""The number of labels from which results are shown in a compact form."""
 
 MANY_LABELS = 40
-"""Number of labels from which on there is no confusion matrix: its cells would be too small to read."""
+"""With this many labels or more, no confusion matrix is drawn, because its cells would be too small to read."""

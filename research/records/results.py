@@ -1,4 +1,4 @@
-"""The run directory: everything that one run leaves."""
+"""Files that a run writes at its end: settings, predictions and result, with hashes and versions."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ from research.system.durable import reporting_failure, write_text
 from research.tasks.base import Task
 
 PREDICTIONS_BLOCK_BYTES = 2**26
-"""Size of the scores that are written at once, in bytes."""
+"""Size of the scores in one block of predictions, in bytes."""
 
 
 def write_config(directory: Path, config: RunConfig) -> None:
-    """Write every setting, resolved, so that `run.py --recipe config.yaml` repeats the run."""
+    """Write every resolved setting to config.yaml, so that `run.py --recipe config.yaml` repeats the run."""
     write_text(directory / CONFIG, config_as_yaml(config))
 
 
 def config_as_yaml(config: RunConfig) -> str:
-    """Return every setting as YAML, but for those that belong to one call."""
+    """Return the settings as YAML, without those that only concern one invocation."""
     return yaml.safe_dump(config.to_recipe(), sort_keys=False, allow_unicode=True)
 
 
@@ -43,16 +43,17 @@ def write_predictions(
 ) -> None:
     """Write predictions/<split>.parquet.
 
-    Its columns: id, file and row (from 1) that the text came from, label, prediction, their names if labels have some,
-    one score per output. Without labels, label and its name are null. Rows are written in blocks, since all scores of
-    many labels may not fit into memory.
+    Columns: `id`; `file` and `row` (from 1) that the text was read from; `label`; `prediction`; `label_name` and
+    `prediction_name` if the labels have names; and one score per output. In a split without labels, `label` and
+    `label_name` are null. The rows are written in blocks, because the scores of all rows may not fit into memory if
+    there are many labels.
 
     Args:
-        directory: of the run.
-        split: the split.
-        task: what is predicted.
-        found: the predictions.
-        files: the files of the split in reading order, with the id of the first row of each.
+        directory: run directory.
+        split: name of the split.
+        task: the task that the predictions belong to.
+        found: predictions for all rows of the split.
+        files: the files of the split in reading order, each with the id of its first row.
     """
     path = predictions_path(directory, split)
     num_rows, num_labels = found.logits.shape
@@ -79,7 +80,8 @@ def _predictions_table(task: Task, found: Predictions, rows: slice, files: Seque
         label = pa.array(list(found.labels[rows]))
         label_names = task.name_column(found.labels[rows])
     first_ids = np.array([first for _, first in files], dtype=np.int64)
-    # The last file that starts at or before the id: files without rows start where the next one does.
+    # A row belongs to the last file whose first id is not above its own: an empty file shares its first id with the
+    # next file.
     file_of_row = np.searchsorted(first_ids, ids, side="right") - 1
     columns: dict[str, Any] = {
         "id": ids,
@@ -94,17 +96,17 @@ def _predictions_table(task: Task, found: Predictions, rows: slice, files: Seque
 
 
 def predictions_path(directory: Path, split: str) -> Path:
-    """Return where a run leaves its predictions for a split."""
+    """Return the path of a run's predictions for a split."""
     return directory / PREDICTIONS / f"{split}.parquet"
 
 
 def write_result(directory: Path, result: dict[str, Any]) -> None:
-    """Write result.json in one go."""
+    """Write result.json atomically."""
     write_text(directory / RESULT, json.dumps(as_json(result), indent=2, allow_nan=False))
 
 
 def as_json(value: Any) -> Any:
-    """Return a value as JSON can have it: None in place of NaN, "inf" and "-inf" in place of infinite numbers."""
+    """Return a value that JSON can represent: NaN becomes None, and infinite numbers become "inf" or "-inf"."""
     if isinstance(value, dict):
         return {key: as_json(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -115,21 +117,21 @@ def as_json(value: Any) -> Any:
 
 
 def read_result(directory: Path) -> dict[str, Any] | None:
-    """Return what a directory's result.json holds, or None if there is none.
+    """Return the content of a directory's result.json, or None if there is no such file.
 
     Raises:
-        ValueError: if it is damaged.
+        ValueError: if the file is damaged.
     """
     path = directory / RESULT
     try:
         result: dict[str, Any] | None = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
     except json.JSONDecodeError as error:
-        raise ValueError(f"{path} cannot be read ({error}); delete it to go on from the newest checkpoint.") from None
+        raise ValueError(f"Cannot read {path} ({error}). Delete it to continue from the newest checkpoint.") from None
     return result
 
 
 def weights_sha256(model: torch.nn.Module) -> str:
-    """Return the hash of all parameters and buffers: names, shapes and bytes, in name order."""
+    """Return a SHA-256 hash over the names, shapes and bytes of all parameters and buffers, in order of their names."""
     digest = hashlib.sha256()
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(f"{name} {tuple(tensor.shape)}\n".encode())
@@ -138,15 +140,16 @@ def weights_sha256(model: torch.nn.Module) -> str:
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of what a result depends on."""
+    """Return the versions of Python and of the packages that results depend on."""
     packages = ("midway", "torch", "transformers", "accelerate", "datasets", "tokenizers", "numpy")
     return {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in packages}}
 
 
 def git_commit() -> str | None:
-    """Return the commit of the code that runs, marked when files differ from it; None outside its repository.
+    """Return the Git commit of this package's source code, with the suffix `-modified` if tracked files differ from it.
 
-    An environment that lies in another project's repository is not part of that repository.
+    Returns None if the source files are not tracked by Git, for example because the package is installed in a virtual
+    environment inside another project's repository.
     """
     here = Path(__file__).parent
     commands = (

@@ -1,6 +1,6 @@
-"""The run directory: where it is, and whether a run may have it.
+"""Choose, check and prepare the directory of a run.
 
-This module imports no torch, so that a directory can be checked first.
+This module does not import torch, so that a directory can be checked before anything slow is imported.
 """
 
 from __future__ import annotations
@@ -14,36 +14,36 @@ from research.settings.config import Choice, RunConfig
 from research.settings.run_files import CHECKPOINTS, CONFIG, RESULT
 from research.system.durable import remove, remove_leftovers
 from research.system.launcher import start_time
-from research.system.paths import look_up
+from research.system.paths import expand_path
 from research.system.plain_text import for_terminal
 
 _LONGEST_PART = 40
 
 
 def run_directory(config: RunConfig) -> Path:
-    """Return the directory of a run: --output_dir, or runs/<name>; a name that nobody gave ends in the time."""
+    """Return the directory of a run: --output_dir if it is set, otherwise runs/<name>, by default with a timestamp."""
     if config.output_dir is not None:
         return Path(config.output_dir)
     return Path("runs") / (config.name or default_name(config))
 
 
 def default_name(config: RunConfig) -> str:
-    """Return a name made of encoder, head, data and time."""
+    """Return a name made of the encoder, the head, the data and the start time."""
     parts = (Path(config.encoder).name, Choice.of(config.head, "head").name, Path(config.data.rstrip("/")).name)
-    # Shortened: a system takes 255 bytes, and the name of a file may have as many itself.
+    # Shortened: file systems limit a name to 255 bytes, and the data's file name alone may be that long.
     words = "-".join(for_terminal(part.split(".")[0].replace(":", "-")[:_LONGEST_PART]) for part in parts)
     return f"{words}-{time.strftime('%Y%m%d-%H%M%S', time.localtime(start_time()))}"
 
 
 def check_directory(directory: Path, config: RunConfig) -> None:
-    """Refuse a directory that the run may not have; nothing is changed.
+    """Check that the run may use a directory, without changing anything.
 
     Raises:
-        ValueError: if it cannot be looked up, if it exists without --resume or --overwrite, or if it is
-            no run's directory.
+        ValueError: if the directory cannot be read, if it is not empty and neither --resume nor --overwrite is set, or
+            if --overwrite would delete something other than an earlier run.
     """
-    if look_up(str(directory)).exists() and not directory.is_dir():
-        raise ValueError(f"The run directory {directory} is a file.")
+    if expand_path(str(directory)).exists() and not directory.is_dir():
+        raise ValueError(f"The run directory {directory} is a file. Choose another --name or --output_dir.")
     try:
         is_empty = not directory.exists() or not os.listdir(directory)
     except OSError as error:
@@ -51,40 +51,43 @@ def check_directory(directory: Path, config: RunConfig) -> None:
     if config.resume is None and not is_empty:
         if not config.overwrite:
             raise ValueError(
-                f"The run directory {directory} exists. Choose another --name or --output_dir, go on with "
+                f"The run directory {directory} exists. Choose another --name or --output_dir, continue the run with "
                 "--resume auto, or replace it with --overwrite."
             )
-        # A kill may have come before the settings had their name.
+        # A run that was killed early may have left only the temporary file of its settings.
         if not any((directory / name).exists() for name in (CONFIG, f".{CONFIG}.writing")):
-            raise ValueError(f"{directory} is not empty and no run's directory; --overwrite does not delete it.")
+            raise ValueError(
+                f"{directory} is not empty and does not contain a run, so --overwrite does not delete it. Choose "
+                "another --name or --output_dir."
+            )
         _refuse_deleting_sources(directory, config)
 
 
 def _refuse_deleting_sources(directory: Path, config: RunConfig) -> None:
-    """Refuse to replace a directory with what the run itself reads in it, or with other runs in it.
+    """Check that a directory to be overwritten contains neither files that the run reads nor other runs.
 
     Raises:
-        ValueError: naming the setting, or the other run.
+        ValueError: names the setting that reads from the directory, or the other runs.
     """
-    for name, path in config.read_paths():
+    for name, path in config.input_paths():
         if _is_inside(path, directory):
             raise ValueError(
-                f"--overwrite would delete the run directory {directory} with what --{name} {path} reads. Choose "
+                f"--overwrite would delete the run directory {directory}, and with it --{name} {path}. Choose "
                 "another --name or --output_dir."
             )
     own = directory.resolve()
     found = (path.parent for pattern in ("*", "*/*") for path in directory.glob(f"{pattern}/{CONFIG}"))
-    others = sorted(path for path in found if own in path.resolve().parents)  # not behind a link
+    others = sorted(path for path in found if own in path.resolve().parents)  # deleting a link keeps its target
     if others:
         raise ValueError(
-            f"--overwrite would delete other runs with the run directory {directory}: "
+            f"--overwrite would delete the run directory {directory}, which contains other runs: "
             f"{', '.join(map(str, others[:3]))}{', ...' if len(others) > 3 else ''}. Choose another --name or "
-            "--output_dir, or delete them first."
+            "--output_dir, or delete these runs first."
         )
 
 
 def _is_inside(path: str, directory: Path) -> bool:
-    """Return whether something that exists is a directory or lies in it, by its name or where links lead."""
+    """Return whether an existing path is a directory or is inside it, with or without resolving symbolic links."""
     found = Path(path).expanduser()
     within = os.path.abspath(directory), os.path.realpath(directory)
     names = os.path.abspath(found), os.path.realpath(found)
@@ -92,15 +95,15 @@ def _is_inside(path: str, directory: Path) -> bool:
 
 
 def make_directory(directory: Path) -> bool:
-    """Make the run directory, if it is not there; return whether it was made.
+    """Create the run directory if it does not exist, and return whether it was created.
 
     Raises:
-        ValueError: if it cannot be made, or written to.
+        ValueError: if the directory cannot be created or written to.
     """
     is_new = not directory.exists()
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=directory):  # which has no name
+        with tempfile.TemporaryFile(dir=directory):  # an anonymous file: a kill leaves nothing behind
             pass
     except OSError as error:
         raise ValueError(f"Cannot write to the run directory {directory}: {error.strerror}.") from None
@@ -108,10 +111,12 @@ def make_directory(directory: Path) -> bool:
 
 
 def claim_directory(directory: Path, config: RunConfig) -> None:
-    """Make room in the run directory; called on the main process only.
+    """Remove what an earlier run left in the run directory. Call this on the main process only.
+
+    A new run starts with an empty directory. A resumed run only loses its leftover temporary files and its old result.
 
     Raises:
-        ValueError: as `check_directory`, or if the old files cannot be removed.
+        ValueError: as in `check_directory`, or if the old files cannot be removed.
     """
     check_directory(directory, config)
     try:
@@ -120,13 +125,13 @@ def claim_directory(directory: Path, config: RunConfig) -> None:
         else:
             remove_leftovers(directory)
             remove_leftovers(directory / CHECKPOINTS)
-            remove(directory / RESULT)  # of the run that was cut
+            remove(directory / RESULT)  # the result of the interrupted run
     except OSError as error:
         raise ValueError(f"Cannot replace the run directory {directory}: {error.strerror}.") from None
 
 
 def empty_directory(directory: Path) -> None:
-    """Delete what is in a directory, which itself may be a mount point or a link and stays."""
-    # The settings last: without them a half emptied directory would be no run's.
+    """Delete the content of a directory but keep the directory, which may be a mount point or a symbolic link."""
+    # The settings are deleted last: without them, a partly emptied directory would not be recognised as a run's.
     for entry in sorted(directory.iterdir(), key=lambda entry: entry.name == CONFIG):
         remove(entry)

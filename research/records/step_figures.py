@@ -1,4 +1,4 @@
-"""Pictures over the steps of a run, with marks where it was edited."""
+"""Figures of values over the steps of a run, with its edits marked."""
 
 from __future__ import annotations
 
@@ -16,18 +16,20 @@ from research.system.plain_text import for_picture
 Curve = tuple[Sequence[float], Sequence[float]]
 """Steps and values."""
 FEW_POINTS = 25
-"""Points of a curve up to which each gets a mark, so that one alone is seen."""
+"""Curves with at most this many points get a marker at each point, so that even a single point is visible."""
 MAX_POINTS = 2000
-"""Points of a curve that are drawn: neighbours are averaged."""
+"""Maximum number of points drawn per curve. Longer curves are shortened by averaging neighbouring points."""
 
 
 def mark_edits(axes: Sequence[Axes], edits: Sequence[Record], num_steps: int) -> None:
-    """Mark edits with lines, and with their numbers above the first axes; numbers that would overlap are joined.
+    """Mark edits with vertical lines, and write their numbers above the first axes.
+
+    Numbers that would overlap are written as a range.
 
     Args:
-        axes: where to draw the lines.
-        edits: in their order.
-        num_steps: of the run.
+        axes: the axes to draw in.
+        edits: applied edits, in order.
+        num_steps: number of steps of the run.
     """
     for step in dict.fromkeys(record.step for record in edits):
         for each in axes:
@@ -45,14 +47,18 @@ def mark_edits(axes: Sequence[Axes], edits: Sequence[Record], num_steps: int) ->
 
 
 def block_colours(blocks: Sequence[str]) -> dict[str, tuple[float, ...] | str]:
-    """Return a colour for each block of a model, in the model's order; the head, which comes last, stands out."""
+    """Return a colour for each block of a model: shades for the encoder's blocks, and red for the head.
+
+    Args:
+        blocks: names of the blocks in the order of the model; the last one is the head.
+    """
     encoder = blocks[:-1]
     shades = [colormaps["viridis"](0.9 * index / max(1, len(encoder) - 1)) for index in range(len(encoder))]
     return {**dict(zip(encoder, shades, strict=True)), blocks[-1]: "tab:red"}
 
 
 def position_in_model(block: str) -> tuple[int, int]:
-    """Return where a block stands in the model, to sort by."""
+    """Return a sort key that puts blocks into the order of the model."""
     if block.startswith("layer."):
         return 1, int(block.removeprefix("layer."))
     return {"embeddings": 0, "rest": 2, "head": 3}[block], 0
@@ -61,101 +67,101 @@ def position_in_model(block: str) -> tuple[int, int]:
 def loss_figure(
     training: Curve, validation: Curve, edits: Sequence[Record], num_steps: int, parent: Sequence[Curve] = ()
 ) -> Figure:
-    """Draw the loss of training steps and of evaluations.
+    """Draw the training loss and the validation loss.
 
     Args:
-        training: logged steps and their losses.
-        validation: steps and losses on the validation split.
-        edits: what to mark.
-        num_steps: of the run.
-        parent: the same two curves of the run that this one is a fork of, to be drawn behind.
+        training: loss at each logged step.
+        validation: validation loss at each evaluated step.
+        edits: edits to mark.
+        num_steps: number of steps of the run.
+        parent: training and validation loss of the parent run if this run is a fork; drawn in the background.
     """
-    figure, axes = _over_steps("loss", num_steps)
-    _draw_behind(axes, [running_mean(curve) for curve in parent[:1]] + [*parent[1:]])
+    figure, axes = _step_axes("loss", num_steps)
+    _draw_parent(axes, [running_mean(curve) for curve in parent[:1]] + [*parent[1:]])
     steps, losses = thinned(training)
     axes.plot(steps, losses, color="#9bb8d3", linewidth=1, label="training")
     window = _window(losses)
     if window > 1:
         means = running_mean((steps, losses))
-        axes.plot(*means, color="tab:blue", linewidth=1.8, label=f"its mean over\n{window} logged steps")
+        axes.plot(*means, color="tab:blue", linewidth=1.8, label=f"running mean,\n{window} logged steps")
     axes.plot(*validation, color="tab:orange", marker="o", label="validation")
-    return _finished(figure, axes, edits, num_steps)
+    return _finish_figure(figure, axes, edits, num_steps)
 
 
 def curves_figure(
     curves: Mapping[str, Curve], label: str, edits: Sequence[Record], num_steps: int, parent: Sequence[Curve] = ()
 ) -> Figure:
-    """Draw curves of one kind.
+    """Draw several curves with a common vertical axis.
 
     Args:
-        curves: by what the legend says.
-        label: of the vertical axis.
-        edits: what to mark.
-        num_steps: of the run.
-        parent: the same curves of the run that this one is a fork of, to be drawn behind.
+        curves: curves by their name in the legend.
+        label: label of the vertical axis.
+        edits: edits to mark.
+        num_steps: number of steps of the run.
+        parent: the same curves of the parent run if this run is a fork; drawn in the background.
     """
-    figure, axes = _over_steps(for_picture(label), num_steps)
-    _draw_behind(axes, parent)
+    figure, axes = _step_axes(for_picture(label), num_steps)
+    _draw_parent(axes, parent)
     if max(abs(value) for _, values in curves.values() for value in values) >= 10_000:
         axes.yaxis.set_major_formatter(EngFormatter(sep=""))
     for name, curve in curves.items():
         axes.plot(*thinned(curve), label=for_picture(name), marker="o" if len(curve[0]) <= FEW_POINTS else "")
-    return _finished(figure, axes, edits, num_steps)
+    return _finish_figure(figure, axes, edits, num_steps)
 
 
 def rates_figure(curves: Mapping[str, Curve], edits: Sequence[Record], num_steps: int) -> Figure:
-    """Draw the learning rate of each block, on a logarithmic axis.
+    """Draw the learning rate of each block on a logarithmic axis.
 
     Args:
-        curves: by block.
-        edits: what to mark.
-        num_steps: of the run.
+        curves: learning rates by block.
+        edits: edits to mark.
+        num_steps: number of steps of the run.
     """
-    figure, axes = _over_steps("learning rate", num_steps)
+    figure, axes = _step_axes("learning rate", num_steps)
     blocks = sorted(curves, key=position_in_model)
     colours = block_colours(blocks)
     for block in blocks:
         axes.plot(*thinned(curves[block]), color=colours[block], label=block, linewidth=1.4)
     show_rates_logarithmically(axes, max(max(values) for _, values in curves.values()))
-    return _finished(figure, axes, edits, num_steps)
+    return _finish_figure(figure, axes, edits, num_steps)
 
 
 def show_rates_logarithmically(axes: Axes, highest: float) -> None:
-    """Show learning rates down to 1/3000 of the highest; a rate of 0 has no place on the axis."""
-    if highest == 0:  # a run that was stopped in the first step of its warm-up
+    """Make the axis of learning rates logarithmic, down to 1/3000 of the highest rate; rates of 0 are not drawn."""
+    if highest == 0:  # the run stopped in the first step of its warmup
         return
     axes.set_yscale("log", nonpositive="mask")
     axes.set_ylim(highest / 3000, highest * 1.5)
 
 
-def _over_steps(label: str, num_steps: int) -> tuple[Figure, Axes]:
+def _step_axes(label: str, num_steps: int) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(6, 3), layout="constrained")
     axes = figure.subplots()
-    axes.set(xlabel="step", ylabel=label, xlim=(0.5, max(1, num_steps) + 0.5))  # some runs stop before the first
+    axes.set(xlabel="step", ylabel=label, xlim=(0.5, max(1, num_steps) + 0.5))  # num_steps is 0 if a run stops early
     axes.grid(visible=True, color="#eeeeee")
     axes.set_axisbelow(True)
     return figure, axes
 
 
-def _draw_behind(axes: Axes, curves: Sequence[Curve]) -> None:
+def _draw_parent(axes: Axes, curves: Sequence[Curve]) -> None:
     for number, curve in enumerate(curves):
-        label = "" if number else "parent"  # one entry of the legend for all
+        label = "" if number else "parent"  # a single legend entry for all curves of the parent
         axes.plot(*thinned(curve), color="#a0a0a0", linestyle="--", linewidth=1.2, label=label)
 
 
 def running_mean(curve: Curve) -> Curve:
-    """Return a curve of the means of each point and those before it, which shows where a noisy curve goes."""
+    """Return the trailing running mean of a curve, which shows the trend of a noisy curve."""
     steps, values = thinned(curve)
     window = _window(values)
     return steps, [statistics.fmean(values[max(0, i - window + 1) : i + 1]) for i in range(len(values))]
 
 
 def _window(values: Sequence[float]) -> int:
-    """Return how many logged steps make up a mean that shows where a noisy curve goes."""
+    """Return the number of logged steps that each value of the running mean covers."""
     return max(1, len(values) // 25)
 
 
-def _finished(figure: Figure, axes: Axes, edits: Sequence[Record], num_steps: int) -> Figure:
+def _finish_figure(figure: Figure, axes: Axes, edits: Sequence[Record], num_steps: int) -> Figure:
     mark_edits([axes], edits, num_steps)
     if len(axes.get_legend_handles_labels()[0]) > 1:
         figure.legend(loc="outside right upper", fontsize=8, frameon=False)
@@ -163,7 +169,7 @@ def _finished(figure: Figure, axes: Axes, edits: Sequence[Record], num_steps: in
 
 
 def thinned(curve: Curve, max_points: int = MAX_POINTS) -> Curve:
-    """Return a curve of at most so many points, each the mean of its neighbours."""
+    """Return a curve of at most `max_points` points, each the mean of neighbouring points."""
     num_points = len(curve[0])
     size = -(-num_points // max_points)
     if size <= 1:

@@ -1,4 +1,4 @@
-"""Trackers that accelerate knows, read from its source: importing it takes seconds."""
+"""Names of accelerate's trackers, read from its source code, because importing accelerate takes seconds."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from pathlib import Path
 from heads.registry import UnknownNameError, describe_unknown
 
 _TABLE = "LOGGER_TYPE_TO_CLASS"
-"""Where accelerate lists them, in tracking.py."""
+"""Name of the dictionary in accelerate's tracking.py that lists the trackers."""
 _PACKAGES = {"tensorboard": ("tensorboard", "tensorboardX")}
-"""Packages one of which a tracker needs, where they are not called like it."""
+"""Alternative packages for trackers whose package has a different name. One of them must be installed."""
 
 
 def check_tracker_names(names: Sequence[str], known: Sequence[str]) -> None:
-    """Refuse trackers that accelerate does not know, or that have no package here.
+    """Check that accelerate knows each tracker and that its package is installed.
 
     Args:
-        names: what was chosen.
-        known: all that accelerate knows.
+        names: the chosen trackers.
+        known: all trackers that accelerate knows.
     Raises:
-        UnknownNameError: naming the nearest tracker and all of them.
+        UnknownNameError: if a tracker is unknown; the message suggests the nearest name and lists all trackers.
         ValueError: if a package is missing.
     """
     for name in names:
@@ -36,13 +36,16 @@ def refuse_without_package(name: str) -> None:
     """Refuse a tracker whose package is not installed.
 
     Raises:
-        ValueError: saying what to install.
+        ValueError: always; the message gives the command that installs the package.
     """
-    raise ValueError(f"The tracker '{name}' of --log_with needs a package: pip install {name.replace('_', '-')}.")
+    raise ValueError(
+        f"The package of the tracker '{name}' (--log_with) is not installed. "
+        f"Install it with: pip install {name.replace('_', '-')}."
+    )
 
 
 def read_tracker_names() -> list[str]:
-    """Return the names of all trackers; none, if accelerate keeps them elsewhere by now."""
+    """Return the names of all trackers, or an empty list if accelerate no longer defines them in the expected place."""
     spec = importlib.util.find_spec("accelerate")
     assert spec is not None
     assert spec.submodule_search_locations is not None

@@ -1,7 +1,7 @@
-"""Which run of a tracker belongs to a run directory: a resumed run continues it, a fork starts one of its own.
+"""Ids of tracker runs. A resumed run continues the tracker run of its run directory; a fork starts a new one.
 
-MLflow keeps both values of a step that is logged again, Weights & Biases the first. They are equal, since a resumed run
-repeats the steps after its checkpoint exactly.
+If a step is logged twice, MLflow keeps both values and Weights & Biases keeps the first. The values are equal, because
+a resumed run repeats the steps after its checkpoint exactly.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from research.system.durable import write_text
 
 @dataclass(frozen=True)
 class Continuation:
-    """How a tracker continues a run."""
+    """Functions with which a tracker's run is continued."""
 
     init_arguments: Callable[[str], dict[str, Any]]
-    """Returns the arguments that continue the run with an id."""
+    """Returns the tracker's init arguments that continue the run with a given id."""
     id_of: Callable[[Any], str]
-    """Returns the id of a run, given the tracker's own object for it."""
+    """Returns the id of a run, given the tracker's run object."""
 
 
 CONTINUATIONS: dict[str, Continuation] = {
@@ -38,10 +38,10 @@ CONTINUATIONS: dict[str, Continuation] = {
 
 
 def read_tracker_runs(directory: Path) -> dict[str, str]:
-    """Return the id of each tracker's run, of the trackers that can continue it; none for a new run directory.
+    """Return the run id of each tracker that can continue a run; empty for a new run directory.
 
     Raises:
-        ValueError: if the file that holds them is damaged.
+        ValueError: if the file with the ids is damaged.
     """
     path = directory / TRACKER_RUNS
     try:
@@ -49,17 +49,17 @@ def read_tracker_runs(directory: Path) -> dict[str, str]:
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
-        raise ValueError(f"Cannot read {path} ({error}); delete it to start new runs of the trackers.") from None
+        raise ValueError(f"Cannot read {path} ({error}). Delete it to start new tracker runs.") from None
     return {name: run_id for name, run_id in found.items() if name in CONTINUATIONS}
 
 
 def write_tracker_runs(directory: Path, before: Mapping[str, str], trackers: Sequence[GeneralTracker]) -> None:
-    """Keep the ids of the trackers' runs in the run directory.
+    """Store the ids of the trackers' runs in the run directory.
 
     Args:
-        directory: the run directory.
-        before: what it holds; trackers that are not used now keep their ids.
-        trackers: those that were started.
+        directory: run directory.
+        before: ids already stored there; ids of trackers that are not in use now are kept.
+        trackers: the trackers that were started.
     """
     started = {
         each.name: CONTINUATIONS[each.name].id_of(each.tracker) for each in trackers if each.name in CONTINUATIONS

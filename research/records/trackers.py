@@ -1,4 +1,4 @@
-"""Show a run in TensorBoard and the other trackers that accelerate knows."""
+"""Log a run to TensorBoard and to the other trackers that accelerate supports."""
 
 from __future__ import annotations
 
@@ -30,27 +30,29 @@ if TYPE_CHECKING:
 
 
 def check_trackers(names: Sequence[str]) -> None:
-    """Refuse trackers that accelerate does not know, or whose package is missing: it leaves those out without a word.
+    """Check that accelerate knows each tracker and that its package is installed.
+
+    accelerate itself skips unavailable trackers without a message.
 
     Raises:
-        UnknownNameError: naming the nearest tracker and all of them.
+        UnknownNameError: if a tracker is unknown; the message suggests the nearest name and lists all trackers.
         ValueError: if a package is missing.
     """
     check_tracker_names(names, [*LOGGER_TYPE_TO_CLASS])
     available = [str(tracker) for tracker in get_available_trackers()]
     for name in names:
-        if name in LoggerType.list() and name not in available:  # accelerate looks closer, at versions too
+        if name in LoggerType.list() and name not in available:  # accelerate also checks versions
             refuse_without_package(name)
 
 
 def start_trackers(accelerator: Accelerator, directory: Path, config: RunConfig, step: int) -> None:
-    """Start every tracker of --log_with, or continue its run; TensorBoard's files go to tensorboard/.
+    """Start every tracker of --log_with, or continue its run. TensorBoard's files are written to tensorboard/.
 
     Args:
-        accelerator: has the trackers.
-        directory: the run directory, which holds the ids of the trackers' runs.
-        config: the settings, which are shown.
-        step: steps taken; what TensorBoard knows of later ones is of a run that was cut.
+        accelerator: the accelerator that owns the trackers.
+        directory: run directory, which holds the ids of the trackers' runs.
+        config: settings of the run, which the trackers show.
+        step: number of steps taken; TensorBoard drops values of later steps, which an interrupted run logged.
     Raises:
         ValueError: if a tracker cannot be started.
     """
@@ -69,30 +71,30 @@ def start_trackers(accelerator: Accelerator, directory: Path, config: RunConfig,
         accelerator.init_trackers(
             "midway", init_kwargs={name: CONTINUATIONS[name].init_arguments(before[name]) for name in before}
         )
-    except Exception as error:  # each tracker has errors of its own
+    except Exception as error:  # each tracker raises its own error classes
         if not others:
             raise
-        remedy = f" To start new runs of them, delete {directory / TRACKER_RUNS}." if before else ""
+        remedy = f" To start new tracker runs, delete {directory / TRACKER_RUNS}." if before else ""
         raise ValueError(
             f"Cannot start the trackers {', '.join(others)} ({one_line(error).rstrip('.')}).{remedy}"
         ) from error
     for tracker in accelerator.trackers:
-        # TensorBoardTracker would make a folder named by the time for this; it gets a text instead. A run that is
-        # continued has its settings, and MLflow does not let them change.
+        # TensorBoardTracker would create a separate folder with a timestamp for the settings, so they are logged as
+        # text below. A continued run already has its settings, and MLflow does not allow changing them.
         if tracker.name != "tensorboard" and tracker.name not in before:
             tracker.store_init_configuration(plain)
     if accelerator.is_main_process:
         write_tracker_runs(directory, before, accelerator.trackers)
     restarted = [name for name in others if name not in CONTINUATIONS]
     if restarted and config.resume is not None and step > 0:
-        logger.warning(f"New runs of these trackers were started, which cannot be continued: {', '.join(restarted)}.")
+        logger.warning(f"These trackers cannot continue a run, so new runs were started: {', '.join(restarted)}.")
     writer = _tensorboard_writer(accelerator)
     if writer is not None:
         writer.add_text("config", markdown_code(config_as_yaml(config), "yaml"))
 
 
 def track_values(accelerator: Accelerator, values: dict[str, float], step: int) -> None:
-    """Hand values to every tracker.
+    """Log values to every tracker.
 
     Raises:
         StorageError: if the disk is full.
@@ -102,47 +104,49 @@ def track_values(accelerator: Accelerator, values: dict[str, float], step: int) 
 
 
 class QuietThreads:
-    """Says nothing of a full disk in TensorBoard's thread: the same error is raised once more by the next call to it.
+    """Exception hook that hides OSErrors of TensorBoard's writer thread, such as a full disk.
+
+    They need no report here, because the next call to TensorBoard raises the same error again.
 
     Args:
-        otherwise: what says that any other thread failed.
+        otherwise: hook that reports all other exceptions.
     """
 
     def __init__(self, otherwise: Callable[[threading.ExceptHookArgs], object]) -> None:
         self.otherwise = otherwise
 
     def __call__(self, arguments: threading.ExceptHookArgs) -> None:
-        """Hear that a thread failed."""
+        """Handle an exception that ended a thread."""
         is_tensorboard = type(arguments.thread).__module__.startswith("tensorboard.")
         if not (is_tensorboard and isinstance(arguments.exc_value, OSError)):
             self.otherwise(arguments)
 
 
 def track_final_metrics(accelerator: Accelerator, split: str, found: Predictions, step: int) -> None:
-    """Track the metrics of a split at the end of a run; without labels there are none."""
+    """Log the metrics of a split at the end of a run; a split without labels has none."""
     defined = {f"{split}/{name}": value for name, value in found.metrics.items() if not math.isnan(value)}
-    if defined and split != "validation":  # which is logged while training
+    if defined and split != "validation":  # validation metrics were logged during training
         track_values(accelerator, defined, step)
 
 
 def track_pictures(
     accelerator: Accelerator, task: Task, split: str, found: Predictions, matrix: Figure | None, step: int
 ) -> None:
-    """Show a split's confusion matrix and precision-recall curves in TensorBoard, unless it has no labels.
+    """Add a split's confusion matrix and precision-recall curves to TensorBoard, unless the split has no labels.
 
     Args:
-        accelerator: has the trackers.
-        task: the labels.
+        accelerator: the accelerator that owns the trackers.
+        task: the task.
         split: validation or test.
-        found: the predictions.
-        matrix: the confusion matrix, if there is one.
-        step: steps taken.
+        found: predictions for the split.
+        matrix: figure of the confusion matrix, or None.
+        step: number of steps taken.
     """
     writer = _tensorboard_writer(accelerator)
     labels = found.labels
     if writer is None or labels is None:
         return
-    from research.records.figures import pr_curve_figure  # here, since it imports matplotlib
+    from research.records.figures import pr_curve_figure  # imported here because it imports matplotlib
 
     if matrix is not None:
         writer.add_figure(f"{split}/confusion_matrix", matrix, step)
@@ -152,7 +156,7 @@ def track_pictures(
 
 
 def track_text(accelerator: Accelerator, name: str, text: str, step: int) -> None:
-    """Show a text in TensorBoard, in Markdown, with a mark at its step in a curve of the same name."""
+    """Add a Markdown text to TensorBoard, and mark its step in the scalar `<name>/applied`."""
     writer = _tensorboard_writer(accelerator)
     if writer is not None:
         writer.add_text(name, text, step)

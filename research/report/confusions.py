@@ -1,4 +1,4 @@
-"""Pairs of labels that a model confuses: what a confusion matrix shows, for more labels than a picture holds."""
+"""Pairs of labels that a model confuses, listed in a table if there are too many labels for a confusion matrix."""
 
 from __future__ import annotations
 
@@ -9,37 +9,38 @@ import numpy as np
 from research.tasks.base import Array, Task
 
 NUM_SHOWN = 30
+"""Maximum number of pairs in the table."""
 
 
 @dataclass(frozen=True)
 class Confusion:
-    """A label and another one that is predicted in its place."""
+    """A label, and a wrong label that is predicted for some of its rows."""
 
     label: str
-    """The label of the rows."""
+    """True label of the rows."""
     predicted: str
-    """The label predicted for them."""
+    """Label predicted for them."""
     num_rows: int
-    """Number of these rows."""
+    """Number of rows with this label and this prediction."""
     share: float
-    """Their share of the label's rows."""
+    """Share of the true label's rows that have this prediction."""
 
 
 def most_confused(task: Task, labels: Array, predicted: Array) -> list[Confusion]:
-    """Return the pairs that are confused in most rows, the most frequent first.
+    """Return the most frequently confused pairs of labels, the most frequent first.
 
     Args:
-        task: the labels, of which each row has one.
-        labels: [num_rows].
-        predicted: [num_rows].
+        task: a single-label task.
+        labels: label code of each row, [num_rows].
+        predicted: predicted label code of each row, [num_rows].
     """
     wrong = labels != predicted
     pairs, counts = np.unique(labels[wrong] * task.num_labels + predicted[wrong], return_counts=True)
     num_rows = np.bincount(labels, minlength=task.num_labels)
     found = []
-    for place in np.argsort(-counts, kind="stable")[:NUM_SHOWN]:
-        label, other = divmod(int(pairs[place]), task.num_labels)
-        number = int(counts[place])
-        names = (task.describe_label(label), task.describe_label(other))
-        found.append(Confusion(*names, number, number / int(num_rows[label])))
+    for index in np.argsort(-counts, kind="stable")[:NUM_SHOWN]:
+        label, wrong_label = divmod(int(pairs[index]), task.num_labels)
+        count = int(counts[index])
+        names = (task.describe_label(label), task.describe_label(wrong_label))
+        found.append(Confusion(*names, count, count / int(num_rows[label])))
     return found

@@ -1,4 +1,4 @@
-"""Read back what a run logged over its steps."""
+"""Read the values that a run logged over its steps."""
 
 from __future__ import annotations
 
@@ -13,7 +13,11 @@ from research.settings.run_files import METRICS_LOG
 
 
 def read_curves(directory: Path) -> dict[str, Curve]:
-    """Return every kind of value in metrics.jsonl, those of a user's hooks included; none if no step was logged."""
+    """Return the curve of every value in metrics.jsonl, including values logged by a user's hooks.
+
+    Returns:
+        Curves by name; empty if no step was logged.
+    """
     path = directory / METRICS_LOG
     if not path.exists():
         return {}
@@ -24,5 +28,5 @@ def read_curves(directory: Path) -> dict[str, Curve]:
 
 def _curve(lines: Sequence[dict[str, Any]], name: str) -> Curve:
     points = [(line["step"], line[name]) for line in lines if name in line]
-    # JSON has no NaN: an undefined value is null there, an infinite one a word.
+    # JSON has neither NaN nor infinity: NaN is stored as null, an infinite value as text that float() understands.
     return [step for step, _ in points], [math.nan if value is None else float(value) for _, value in points]

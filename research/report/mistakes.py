@@ -1,4 +1,4 @@
-"""The rows that a model is most wrong about."""
+"""The worst mistakes of a model."""
 
 from __future__ import annotations
 
@@ -11,63 +11,64 @@ from research.learning.predictions import Predictions
 from research.tasks.base import Array, Task
 
 NUM_SHOWN = 20
+"""Maximum number of mistakes in the table."""
 
 
 @dataclass(frozen=True)
 class Scored:
-    """A split's rows with what a model says of them."""
+    """Labels and predictions for the rows of a split."""
 
     ids: Array
-    """Number of each row over the files of its split, from 0, [num_rows]."""
+    """Number of each row, counted from 0 over all files of the split, [num_rows]."""
     labels: Array
-    """[num_rows] or [num_rows, num_labels], as `Task.label_array` returns them."""
+    """True labels as returned by `Task.label_array`, [num_rows] or [num_rows, num_labels]."""
     predicted: Array
-    """Of the same shape."""
+    """Predicted labels, in the shape of `labels`."""
     logits: Array
-    """[num_rows, num_labels]."""
+    """Logits, [num_rows, num_labels]."""
 
     @classmethod
     def of(cls, task: Task, found: Predictions) -> Scored:
-        """Return the same rows, which have labels."""
+        """Build from the predictions for a split, which must have labels."""
         assert found.labels is not None
         return cls(found.ids, found.labels, task.predicted_labels(found.logits), found.logits)
 
 
 @dataclass(frozen=True)
 class Mistake:
-    """A row that was predicted wrongly."""
+    """A wrongly predicted row."""
 
     id: int
-    """Number of the row over the files of its split, from 0."""
+    """Number of the row, counted from 0 over all files of the split."""
     label: str
-    """What it is."""
+    """True label."""
     predicted: str
-    """What the model says."""
-    score: float
-    """What `Task.mistake_severity` returned."""
+    """Predicted label."""
+    severity: float
+    """Severity of the mistake, see `Task.mistake_severity`."""
     texts: tuple[str, ...]
-    """The text, or both of a pair."""
+    """The text, or both texts of a pair."""
 
 
 def worst_mistakes(task: Task, scored: Scored, rows: Dataset) -> tuple[list[Mistake], int]:
-    """Return the mistakes that the model is surest of, and how many there are in all.
+    """Return the most severe mistakes, and the number of all mistakes.
 
     Args:
-        task: the labels.
-        scored: predictions for all rows of a split.
-        rows: the split with its texts, in the same order.
+        task: the task.
+        scored: labels and predictions for all rows of a split.
+        rows: the same rows with their texts, in the same order.
     """
-    assert np.array_equal(scored.ids, rows.data.column("id").to_numpy()), "predictions of other rows"
-    wrong = task.mistake_severity(scored.labels, scored.predicted, scored.logits)
-    order = np.argsort(-wrong, kind="stable")
-    order = order[wrong[order] > 0]
+    assert np.array_equal(scored.ids, rows.data.column("id").to_numpy()), "predictions and texts of different rows"
+    severity = task.mistake_severity(scored.labels, scored.predicted, scored.logits)
+    order = np.argsort(-severity, kind="stable")
+    order = order[severity[order] > 0]
     columns = [name for name in ("text", "text_pair") if name in rows.column_names]
     return [
         Mistake(
             int(scored.ids[row]),
             task.describe_label(scored.labels[row]),
             task.describe_label(scored.predicted[row]),
-            float(wrong[row]),
+            float(severity[row]),
             tuple(rows[int(row)][name] for name in columns),
         )
         for row in order[:NUM_SHOWN]

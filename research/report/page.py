@@ -1,4 +1,4 @@
-"""The page: made of the files of a run directory and the texts that the run read."""
+"""Build the report page of a run from the files in its directory and the texts that it read."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ from research.tasks.base import Task
 from research.tasks.metric_names import find_metric
 
 SHOWN_SPLITS = ("validation", "test")
-MISTAKES_OF = "validation"
-"""Whoever changes a model for what he reads in the test rows has no test rows any more."""
+MISTAKES_SPLIT = "validation"
+"""Mistakes are shown for validation rows only, because tuning on test rows invalidates them."""
 
 
 def write_report(
@@ -45,20 +45,20 @@ def write_report(
     matrices: Mapping[str, Figure],
     defaults: Mapping[str, Any],
 ) -> Path:
-    """Write report.html, which needs no other file and no network, and return its path.
+    """Write report.html, a self-contained page that needs no other file and no network, and return its path.
 
     Args:
-        directory: the run directory.
-        result: what result.json holds.
+        directory: run directory.
+        result: content of result.json.
         texts: the rows that the run read.
-        found: predictions of each split.
-        matrices: confusion matrices, of the splits that have one.
-        defaults: value of each setting that was not given.
+        found: predictions for each split.
+        matrices: confusion matrix of each split that has one.
+        defaults: default value of each setting.
     """
     result = as_json(result)
     config = yaml.safe_load((directory / CONFIG).read_text(encoding="utf-8"))
     scored = {split: Scored.of(texts.task, found[split]) for split in SHOWN_SPLITS if found[split].labels is not None}
-    mistakes, num_mistakes = worst_mistakes(texts.task, scored[MISTAKES_OF], getattr(texts, MISTAKES_OF))
+    mistakes, num_mistakes = worst_mistakes(texts.task, scored[MISTAKES_SPLIT], getattr(texts, MISTAKES_SPLIT))
     edits, curves = read_journal(directory), read_curves(directory)
     parent = {} if result["parent"] is None else read_curves(Path(result["parent"]["run"]))
     page = (
@@ -74,7 +74,9 @@ def write_report(
             settings=_settings(config, defaults),
             curves=list(_draw_curves(curves, parent, edits, result["steps"])),
             has_parent=bool(parent),
-            constant={name: f"{values[0]:,.12g}" for name, (_, values) in _plain(curves) if len(set(values)) == 1},
+            constant={
+                name: f"{values[0]:,.12g}" for name, (_, values) in _separate_curves(curves) if len(set(values)) == 1
+            },
             edits=edits,
             pictures=list(_prediction_pictures(texts.task, scored, matrices)),
             confusions={
@@ -84,9 +86,9 @@ def write_report(
             },
             labels={split: label_table(texts.task, each) for split, each in scored.items()},
             mistakes=mistakes,
-            place_of_mistake=lambda mistake: texts.place_of(MISTAKES_OF, mistake.id),
+            place_of_mistake=lambda mistake: texts.place_of(MISTAKES_SPLIT, mistake.id),
             num_mistakes=num_mistakes,
-            mistakes_of=MISTAKES_OF,
+            mistakes_split=MISTAKES_SPLIT,
         )
     )
     path = directory / REPORT
@@ -97,7 +99,7 @@ def write_report(
 def _draw_curves(
     curves: dict[str, Curve], parent: dict[str, Curve], edits: Sequence[Record], num_steps: int
 ) -> Iterator[Picture]:
-    validation, rates = _below(curves, "validation/"), _below(curves, "learning_rate/")
+    validation, rates = _with_prefix(curves, "validation/"), _with_prefix(curves, "learning_rate/")
     none: Curve = ([], [])
     behind = [parent[name] for name in ("loss", "validation/loss") if name in parent]
     figure = loss_figure(curves.get("loss", none), validation.get("loss", none), edits, num_steps, behind)
@@ -106,26 +108,26 @@ def _draw_curves(
     if shares:
         behind = [parent[f"validation/{name}"] for name in shares if f"validation/{name}" in parent]
         yield picture("Validation metrics", curves_figure(shares, "metric", edits, num_steps, behind))
-    if rates:  # there are none where a run was stopped before its first step
+    if rates:  # a run that was stopped before its first step has none
         yield picture("Learning rates", rates_figure(rates, edits, num_steps))
-    for name, curve in _plain(curves):
+    for name, curve in _separate_curves(curves):
         if len(set(curve[1])) > 1:
-            words = name.replace("_", " ")
-            yield picture(words.capitalize(), curves_figure({words: curve}, words, edits, num_steps))
+            label = name.replace("_", " ")
+            yield picture(label.capitalize(), curves_figure({label: curve}, label, edits, num_steps))
 
 
 def _is_unbounded(name: str) -> bool:
-    """Return whether a metric would not fit on an axis with those that are shares or correlations."""
+    """Return whether a metric has no upper bound, so that it cannot share an axis with shares and correlations."""
     metric = find_metric(name)
     return metric is not None and math.isinf(metric.bounds[1])
 
 
-def _below(curves: dict[str, Curve], prefix: str) -> dict[str, Curve]:
+def _with_prefix(curves: dict[str, Curve], prefix: str) -> dict[str, Curve]:
     return {name.removeprefix(prefix): curve for name, curve in curves.items() if name.startswith(prefix)}
 
 
-def _plain(curves: dict[str, Curve]) -> list[tuple[str, Curve]]:
-    """Return the curves that share no picture with others."""
+def _separate_curves(curves: dict[str, Curve]) -> list[tuple[str, Curve]]:
+    """Return the curves that each have a figure to themselves."""
     shared = ("validation/", "learning_rate/")
     return [(name, curve) for name, curve in curves.items() if name != "loss" and not name.startswith(shared)]
 
@@ -139,7 +141,7 @@ def _prediction_pictures(task: Task, scored: Mapping[str, Scored], matrices: Map
 
 
 def _settings(config: Mapping[str, Any], defaults: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, Any, bool]]]]:
-    """Return the settings of each group: name, value, and whether it is another than the default."""
+    """Return the settings by group: name, value, and whether the value differs from the default."""
     return [
         (
             group.__doc__ or "",

@@ -1,4 +1,4 @@
-"""What pages are made with: templates, pictures that need no file of their own, and numbers as a person reads them."""
+"""Building blocks of report pages: templates, figures embedded in the page, and formatted numbers."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from research.system.plain_text import for_html, name_in_html
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure in the page."""
+    """A figure embedded in a page."""
 
     title: str
-    """What stands above it."""
+    """Heading of the figure."""
     source: str
-    """The picture itself, as a data URI."""
+    """The image as a data URI."""
 
 
 def page_environment(package: str = "research.report") -> Environment:
-    """Return what renders the templates: all text is made safe, and a name that is not there is an error.
+    """Return the Jinja environment for a page: text is escaped, and an undefined name is an error.
 
     Args:
-        package: where the page's own template is; those that pages share are in research.report.
+        package: package that contains the page's own templates; the shared templates are in research.report.
     """
     environment = Environment(
         loader=ChoiceLoader([PackageLoader(each) for each in (package, "research.report")]),
@@ -51,13 +51,13 @@ def page_environment(package: str = "research.report") -> Environment:
 
 
 def picture(title: str, figure: Figure) -> Picture:
-    """Return a figure as SVG, the same bytes for the same figure."""
+    """Embed a figure as SVG; the same figure always gives the same bytes."""
     buffer = io.BytesIO()
     with (
         mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "midway", "font.family": "sans-serif"}),
         warnings.catch_warnings(),
     ):
-        # The browser draws the texts, in fonts of its own.
+        # The browser renders the text with its own fonts, so glyphs missing from matplotlib's font do not matter.
         warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from font")
         _lay_out(figure)
         figure.savefig(buffer, format="svg", metadata={"Date": None})
@@ -65,17 +65,17 @@ def picture(title: str, figure: Figure) -> Picture:
 
 
 def _lay_out(figure: Figure) -> None:
-    """Give axes and legend their places, so that `savefig` does not draw everything twice to find them."""
+    """Compute the layout once, so that `savefig` does not draw everything twice to compute it."""
     engine = figure.get_layout_engine()
     assert engine is not None
-    FigureCanvasSVG(figure)  # in which texts are as wide as they will be
+    FigureCanvasSVG(figure)  # attaches the canvas of the output, so that text is measured as it will be drawn
     figure.set_dpi(FigureCanvasSVG.fixed_dpi)
     engine.execute(figure)
     figure.set_layout_engine(None)
 
 
 def as_number(value: Any) -> str:
-    """Return a number as a person reads it."""
+    """Format a number for a reader; None is shown as "not defined"."""
     if value is None:
         return "not defined"
     if isinstance(value, int):
@@ -84,7 +84,7 @@ def as_number(value: Any) -> str:
 
 
 def as_yaml(value: Any) -> str:
-    """Return a setting's value in one line."""
+    """Format a setting's value as YAML on one line."""
     text: str = yaml.dump(
         value, Dumper=_OneLine, default_flow_style=True, sort_keys=False, allow_unicode=True, width=math.inf
     )
@@ -92,7 +92,7 @@ def as_yaml(value: Any) -> str:
 
 
 class _OneLine(yaml.SafeDumper):
-    """Writes texts with line breaks in double quotes, where YAML escapes them."""
+    """YAML dumper that puts text with line breaks into double quotes, in which YAML escapes them."""
 
 
 def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:

@@ -147,11 +147,11 @@ def fail_together(accelerator: Accelerator) -> Iterator[None]:
         yield
     except ValueError as error:
         refusal = error
-    is_refused = [refusal is not None]
-    broadcast_object_list(is_refused)
+    is_rejected = [refusal is not None]
+    broadcast_object_list(is_rejected)
     if refusal is not None:
         raise refusal
-    if is_refused[0]:
+    if is_rejected[0]:
         raise SystemExit(1)
 
 

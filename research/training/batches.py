@@ -16,7 +16,7 @@ from research.data.prepare.arrow import hash_rows
 from research.data.prepare.load import Splits
 from research.model.encoder_with_head import EncoderWithHead
 from research.system.events import report_hidden_states
-from research.system.heap import FreedMemory
+from research.system.heap import HeapTrimmer
 from research.training.stored_features import StoredFeatures
 
 
@@ -36,7 +36,7 @@ class Batches:
     """Stored hidden states of a frozen encoder; None if the encoder is run."""
     cache_disabled: bool = False
     """Whether hidden states are computed although they could have been stored."""
-    freed_memory: FreedMemory = field(default_factory=FreedMemory)
+    freed_memory: HeapTrimmer = field(default_factory=HeapTrimmer)
     """Counts batches, and keeps resident memory from growing on a CPU."""
 
     @functools.cached_property

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from heads.registry import Registry, UnknownNameError, describe_unknown
 from research.data.batches.batch import Batch
-from research.system.user_code import CodeOf, described_place
+from research.system.user_code import CodeOf, describe_location
 
 if TYPE_CHECKING:
     from research.settings.config import RunConfig
@@ -139,7 +139,7 @@ def check_batch(hook: Hook, changed: object, batch: Batch) -> None:
     Raises:
         ValueError: if it did not; names the hook and the return value.
     """
-    where = described_place(type(hook).on_batch)
+    where = describe_location(type(hook).on_batch)
     if not isinstance(changed, Batch):
         raise ValueError(
             f"Expected a Batch or None from on_batch of the {describe_hook(hook)}, got {type(changed).__name__}{where}."

@@ -23,7 +23,7 @@ class Interruption:
     def __init__(self, *, is_main: bool, directory: Path) -> None:
         self.is_main = is_main
         self.directory = directory
-        self.watch = SignalWatch(speaks=is_main)
+        self.watch = SignalWatch(reports=is_main)
         """Context manager that records signals."""
         self.signal = 0
         """Number of the signal that this process received or, after the boundary, of the signal that ends the run; 0

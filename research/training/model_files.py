@@ -22,7 +22,7 @@ def save_model(model: EncoderWithHead, tokenizer: PreTrainedTokenizerBase, direc
     needed = sum(value.nbytes for value in model.state_dict().values())
     with (
         durable.reporting_failure(directory, needed=needed),
-        durable.clearing_away(writing),
+        durable.deleting_on_failure(writing),
         WaitingMessage(f"Saving the model into {directory}"),
     ):
         # A safetensors file may have any size; shards would only add another progress bar.

@@ -23,7 +23,7 @@ from research.data.batches.order import MicroBatch
 from research.data.prepare.load import Splits
 from research.edits.base import EditProxy, random_numbers_of
 from research.edits.records import EditRequest, Parent, Record
-from research.learning.logged_names import refuse_taken_names
+from research.learning.logged_names import check_reserved_names
 from research.learning.objectives import Objective, compute_losses, describe_objective
 from research.learning.optimizer import apply_schedule
 from research.learning.predictions import Predictions
@@ -35,7 +35,7 @@ from research.settings.config import RunConfig
 from research.settings.times import Clock
 from research.system.messages import WITH_LINES, logger
 from research.system.seeds import derived_seed
-from research.system.user_code import described_place
+from research.system.user_code import describe_location
 from research.tasks.base import Task
 from research.training.api import StepMetrics
 from research.training.applied_edits import AppliedEdits
@@ -227,7 +227,7 @@ class TrainingRun:
         if not losses.requires_grad:
             raise ValueError(
                 f"The losses of the {describe_objective(self.objective)} have no gradient: compute them from the "
-                f"model's logits, without detach() or no_grad(){described_place(type(self.objective).__call__)}."
+                f"model's logits, without detach() or no_grad(){describe_location(type(self.objective).__call__)}."
             )
         self.accelerator.backward(losses.sum() * self.loss_scale)
         return losses.detach()
@@ -252,7 +252,7 @@ class TrainingRun:
         Raises:
             ValueError: if the loop itself logs a value of that name, or if a value is not a number.
         """
-        refuse_taken_names(values)
+        check_reserved_names(values)
         for name, value in values.items():
             try:
                 number = float(value)

@@ -1,1 +1,1 @@
-"""What tests build: files that are good, files that are not, and places in which commands run."""
+"""Builders for tests: good and damaged files, runs and studies, and working directories for commands."""

@@ -1,4 +1,4 @@
-"""A hook for the tests."""
+"""A hook for the tests that hashes the state of a run."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from research.training.run import TrainingRun
 
 
 class Digests(Hook):
-    """Keeps hashes of everything after each step."""
+    """Keep hashes of the whole state after each step."""
 
     def __init__(self) -> None:
         self.found: dict[int, dict[str, str]] = {}

@@ -1,4 +1,4 @@
-"""Short runs that something happens to, and what must be the same of them afterwards."""
+"""Short runs with faults, and the results that must be the same afterwards."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ SHORT: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Bits:
-    """What must be the same of a run after any fault."""
+    """The results of a run that must be the same after any fault."""
 
     weights_sha256: object
     metrics: object
@@ -67,17 +67,17 @@ def files_under(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-class At(Hook):
-    """Do something at one moment of a run, and remember which steps were trained.
+class CallAt(Hook):
+    """Call a function at one moment of a run, and record the trained steps.
 
-    A hook of a class that a checkpoint does not know would be refused, so every run in this process has this one.
+    A resume refuses hooks that the checkpoint does not have, so every run of these tests uses this hook.
     """
 
     def __init__(self, moment: str = "", step: int = 0, action: Callable[[], object] = lambda: None) -> None:
         self.moment, self.step, self.action = moment, step, action
         self.run: TrainingRun | None = None
         self.trained: list[int] = []
-        self.asked: list[int] = []
+        self.steps_of_calls: list[int] = []
 
     def on_train_start(self, run: Run) -> None:
         assert isinstance(run, TrainingRun)
@@ -99,10 +99,10 @@ class At(Hook):
             self._act("test")
 
     def state_dict(self) -> dict[str, Any]:
-        # Asked once how much room a checkpoint takes, and once more when that was found and the writing has begun.
+        # Each save calls this twice: to compute the size of the checkpoint, and after the writing has begun.
         if self.run is not None:
-            self.asked.append(self.run.clock.step)
-            if self.asked.count(self.step) == 2:
+            self.steps_of_calls.append(self.run.clock.step)
+            if self.steps_of_calls.count(self.step) == 2:
                 self._act("writing")
         return {}
 
@@ -113,7 +113,7 @@ class At(Hook):
 
 
 class CutError(Exception):
-    """What cuts a run here."""
+    """Interrupts a run in these tests."""
 
 
 def cut() -> None:
@@ -121,8 +121,8 @@ def cut() -> None:
 
 
 def refusal_of(train: Train, *arguments: Any, **changed: Any) -> str:
-    """Return the one line with which a run ends."""
-    with pytest.raises(ValueError) as caught:  # noqa: PT011 (the callers look at the message)
+    """Return the one-line error message with which a run ends."""
+    with pytest.raises(ValueError) as caught:  # noqa: PT011 (the callers check the message)
         train(*arguments, **changed)
     assert is_user_facing(caught.value), "a traceback would be shown"
     assert "\n" not in str(caught.value)

@@ -1,4 +1,4 @@
-"""Good files of every type that can be read: a new type is one line in FILE_TYPES."""
+"""Good files of every supported type: a new type is one line in FILE_TYPES."""
 
 from __future__ import annotations
 
@@ -28,45 +28,47 @@ class Sheet:
     """Columns of Python values."""
 
     columns: dict[str, list[Any]]
-    """Values by the column's name."""
+    """Values by column name."""
     label_names: tuple[str, ...] = ()
     """Names that the file declares for the ids in its label column."""
     settings: dict[str, Any] = field(default_factory=dict)
-    """What the data settings must say to read it."""
+    """Data settings that are needed to read the file."""
 
     @property
     def num_rows(self) -> int:
-        """Rows of the longest column."""
+        """Number of rows of the longest column."""
         return max(map(len, self.columns.values()), default=0)
 
     def rows(self) -> list[list[Any]]:
-        """Return the values row by row."""
+        """Return the rows as lists of values."""
         return [list(row) for row in zip(*self.columns.values(), strict=True)]
 
 
 @dataclass(frozen=True)
 class FileType:
-    """How a type of file is written."""
+    """The way in which a type of file is written."""
 
     write: Callable[[Sheet], bytes] | Callable[[pa.Table], bytes]
-    """Returns the content; of a table in Arrow files, of a sheet in all others."""
+    """Function that returns the content of a file, from a table for Arrow files and from a sheet for other types."""
     contents: Literal["lines", "json", "list", "arrow", "texts", "cells"]
-    """What is in it: lines of fields, lines of JSON, a list in JSON, Arrow columns, lines of labels and text, or the
-    cells of a workbook."""
+    """Kind of content.
+
+    Lines of fields, lines of JSON, a list in JSON, Arrow columns, lines of labels and text, or cells of a workbook.
+    """
     wrap: Callable[[bytes], bytes] = bytes
-    """What is done to the whole content in the end: compression."""
+    """Function that compresses the whole content."""
 
 
 def good_sheet(generator: np.random.Generator, contents: str) -> Sheet:
-    """Return texts and labels for one of the tasks, between columns that no task reads.
+    """Return texts and labels for a random kind of task, with additional columns that no task reads.
 
     Args:
-        generator: of everything that is random.
-        contents: of the file type; lines hold no lists.
+        generator: generator for all random choices.
+        contents: kind of content of the file type; lines cannot contain lists.
     """
     num_rows = int(generator.integers(24, 48))
-    telling = generator.integers(0, 2, num_rows)
-    texts = [_text(generator, WORDS[:4] if tells else WORDS[4:8]) for tells in telling]
+    signs = generator.integers(0, 2, num_rows)
+    texts = [_text(generator, WORDS[:4] if sign else WORDS[4:8]) for sign in signs]
     columns: dict[str, list[Any]] = {"id": list(range(num_rows)), "text": texts}
     columns["day"] = [f"2024-01-{1 + row % 28:02}" for row in range(num_rows)]
     kinds = [
@@ -80,23 +82,23 @@ def good_sheet(generator: np.random.Generator, contents: str) -> Sheet:
     kind = kinds[generator.integers(len(kinds))]
     sheet = Sheet(columns)
     if kind == "scores":
-        columns["label"] = [round(float(tells + generator.normal()), 3) for tells in telling]
+        columns["label"] = [round(float(sign + generator.normal()), 3) for sign in signs]
     elif kind == "lists":
         columns["label"] = [["odd", "even", "last"][: 1 + row % 3] for row in range(num_rows)]
     elif kind == "bools":
-        columns["label"] = [bool(tells) for tells in telling]
+        columns["label"] = [bool(sign) for sign in signs]
     elif kind in ("ids", "numbers"):
-        columns["label"] = [int(tells) for tells in telling]
+        columns["label"] = [int(sign) for sign in signs]
         sheet.label_names = ("negative", "positive") if kind == "ids" else ()
     else:
-        columns["label"] = [("negative", "positive")[tells] for tells in telling]
+        columns["label"] = [("negative", "positive")[sign] for sign in signs]
     if kind == "pairs":
         columns["text_pair"] = [_text(generator, WORDS) for _ in range(num_rows)]
     return sheet
 
 
-def _text(generator: np.random.Generator, telling: Sequence[str]) -> str:
-    return " ".join(generator.choice([*telling, *WORDS[8:]], size=generator.integers(2, 12)))
+def _text(generator: np.random.Generator, polar_words: Sequence[str]) -> str:
+    return " ".join(generator.choice([*polar_words, *WORDS[8:]], size=generator.integers(2, 12)))
 
 
 def _write_separated(separator: str) -> Callable[[Sheet], bytes]:
@@ -130,7 +132,7 @@ def _write_parquet(table: pa.Table) -> bytes:
 
 
 def write_arrow_stream(table: pa.Table) -> bytes:
-    """Return the content of a file such as `save_to_disk` of the `datasets` library writes."""
+    """Return the content of an Arrow file as `save_to_disk` of the `datasets` library writes it."""
     file = pa.BufferOutputStream()
     with pa.ipc.new_stream(file, table.schema) as stream:
         stream.write_table(table, max_chunksize=10)

@@ -1,4 +1,4 @@
-"""Files that would run code where they are unpickled or loaded, and manifests that fit them."""
+"""Files that would run code if they were unpickled or loaded, and manifests with matching hashes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Forge = Callable[[object, Path], bytes]
 
 
 class Trap:
-    """Makes a file where it is unpickled."""
+    """Creates a file when it is unpickled."""
 
     def __init__(self, sprung: Path) -> None:
         self.sprung = sprung
@@ -35,37 +35,37 @@ def assert_one_line(error: ValueError) -> None:
 
 
 def seal(folder: Path) -> None:
-    """Write a manifest that fits: who forges a file can forge its hash."""
+    """Write a manifest with matching hashes: an attacker who forges a file can forge its hash too."""
     (folder / MANIFEST).unlink(missing_ok=True)
     write_manifest(folder)
 
 
 def add_to_manifest(folder: Path, name: str, file: Path) -> None:
-    """Let a manifest name a file, with the length and the hash that it has."""
+    """Add a file to a manifest, with its true length and hash."""
     manifest = json.loads((folder / MANIFEST).read_text())
     content = file.read_bytes()
     manifest["files"][name] = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
     (folder / MANIFEST).write_text(json.dumps(manifest))
 
 
-def as_torch_saves(content: object, _: Path) -> bytes:
+def save_with_torch(content: object, _: Path) -> bytes:
     buffer = io.BytesIO()
     torch.save(content, buffer)
     return buffer.getvalue()
 
 
-def as_torch_saved_once(content: object, _: Path) -> bytes:
+def save_in_old_torch_format(content: object, _: Path) -> bytes:
     buffer = io.BytesIO()
     torch.save(content, buffer, _use_new_zipfile_serialization=False)
     return buffer.getvalue()
 
 
-def as_a_bare_pickle(content: object, _: Path) -> bytes:
-    return pickle.dumps(content, protocol=2)  # torch warns of others
+def save_as_pickle(content: object, _: Path) -> bytes:
+    return pickle.dumps(content, protocol=2)  # torch warns about other protocols
 
 
-def in_place_of_the_original(content: object, original: Path) -> bytes:
-    """Return an archive of torch whose tensors are the original's."""
+def replace_pickle_of(content: object, original: Path) -> bytes:
+    """Return an archive of torch with the original's tensors and a forged pickle."""
     forged = io.BytesIO()
     with zipfile.ZipFile(original) as source, zipfile.ZipFile(forged, "w") as target:
         for name in source.namelist():
@@ -74,7 +74,7 @@ def in_place_of_the_original(content: object, original: Path) -> bytes:
 
 
 def add_code(folder: Path, sprung: Path, config: str = "config.json") -> None:
-    """Let a config name Python code that lies beside it, for all that can be loaded with it."""
+    """Let a config name Python code in its folder as the classes of config, model and tokenizer."""
     (folder / "code.py").write_text(
         "from pathlib import Path\n"
         "from transformers import BertConfig, BertModel, BertTokenizerFast\n\n"

@@ -1,4 +1,4 @@
-"""What Arrow files of other programs hold: columns of every type, and metadata of every kind."""
+"""Mutations of Arrow tables, as in files of other programs: columns of all types, and metadata of all kinds."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Mutation = Callable[[pa.Table, np.random.Generator], pa.Table]
 
 
 class _ForeignType(pa.ExtensionType):
-    """An extension type that a reader does not know."""
+    """An extension type that readers do not know."""
 
     def __init__(self) -> None:
         super().__init__(pa.string(), "somebody.elses")
@@ -33,7 +33,7 @@ class _ForeignType(pa.ExtensionType):
 
 
 def as_table(sheet: Sheet) -> pa.Table:
-    """Return the columns as Arrow infers their types, and as strings where it cannot; with the declared label names."""
+    """Return a table with inferred types, or strings if Arrow cannot infer one, and with the declared label names."""
     arrays = [_as_array(values) for values in sheet.columns.values()]
     names = [name.encode("utf-8", "replace").decode() for name in sheet.columns]
     table = pa.Table.from_arrays(arrays, names=names)
@@ -49,12 +49,12 @@ def _as_array(values: list[Any]) -> pa.Array:
         return pa.array(values)
     texts = [None if value is None else str(value).encode("utf-8", "surrogatepass") for value in values]
     array = pa.array(texts, pa.binary())
-    # Nothing checks the bytes on the way from binary to string here, as with files of other writers.
+    # This conversion from binary to string does not check the bytes, like some programs that write such files.
     return pa.StringArray.from_buffers(len(array), array.buffers()[1], array.buffers()[2], array.buffers()[0])
 
 
 def _retype_column(table: pa.Table, generator: np.random.Generator) -> pa.Table:
-    """Give a column, or a new one, another type; the values are new unless they can be cast."""
+    """Replace a column with one of a different type, or add such a column."""
     names = [*table.column_names, *(name for name in ("text", "label") if name in table.column_names)]
     index = table.column_names.index(names[generator.integers(len(names))])
     array = make_array(table.num_rows, table.column(index).combine_chunks(), generator)
@@ -67,9 +67,9 @@ def make_array(num_rows: int, old: pa.Array, generator: np.random.Generator) -> 
     """Return an array of one of Arrow's types.
 
     Args:
-        num_rows: its length.
-        old: what it takes the place of.
-        generator: of what is random.
+        num_rows: length of the array.
+        old: the array that it replaces; some types keep its values or its type.
+        generator: generator for the random choice.
     """
     numbers = list(range(num_rows))
     texts = [f"good film {row}" for row in numbers]
@@ -182,7 +182,7 @@ def _change_other_metadata(table: pa.Table, generator: np.random.Generator) -> p
 
 
 def _change_field_metadata(table: pa.Table, generator: np.random.Generator) -> pa.Table:
-    """Declare a column to be of an extension type that it is not."""
+    """Declare a wrong extension type for a column."""
     names = (b"arrow.uuid", b"arrow.json", b"pandas.period", b"arrow.fixed_shape_tensor", b"somebody.elses", b"\xff")
     index = int(generator.integers(table.num_columns))
     declared = {
@@ -194,7 +194,7 @@ def _change_field_metadata(table: pa.Table, generator: np.random.Generator) -> p
 
 
 def _split_into_chunks(table: pa.Table, generator: np.random.Generator) -> pa.Table:
-    """Divide the rows into batches, some of them empty."""
+    """Split the rows into batches, some of which are empty."""
     cuts = sorted(int(cut) for cut in generator.integers(0, table.num_rows + 1, size=4))
     return pa.concat_tables(table.slice(start, stop - start) for start, stop in zip([0, *cuts], cuts, strict=False))
 

@@ -1,4 +1,4 @@
-"""What happens to the bytes of a file, and to the file itself."""
+"""Mutations of the bytes of a file, and of the file in its folder."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 Mutation = Callable[[bytes, np.random.Generator], bytes]
-PlaceMutation = Callable[[Path, np.random.Generator], Path]
+FileMutation = Callable[[Path, np.random.Generator], Path]
 
 TOKENS = (
     b'"',
@@ -115,7 +115,7 @@ def _truncate(content: bytes, generator: np.random.Generator) -> bytes:
 
 
 def _overwrite(content: bytes, generator: np.random.Generator) -> bytes:
-    """Overwrite a range with zeros, as after a crash of the machine, or with noise."""
+    """Overwrite a range with zeros, as after a crash of the machine, or with random bytes."""
     start, stop = _range(content, generator)
     noise = bytes(stop - start) if generator.random() < 0.5 else generator.bytes(stop - start)
     return content[:start] + noise + content[stop:]
@@ -129,7 +129,7 @@ def _insert(content: bytes, generator: np.random.Generator) -> bytes:
 
 
 def _replace_all(content: bytes, generator: np.random.Generator) -> bytes:
-    """Leave nothing, or next to nothing."""
+    """Replace the content with nothing, with very little, or with random bytes."""
     choices = (b"", b"\n", b"\n" * 50, b" ", b"\xef\xbb\xbf", b"\xff\xfe", b"\0" * 1000, b"\0", b"PAR1", b"ARROW1")
     return (*choices, generator.bytes(2000))[generator.integers(len(choices) + 1)]
 
@@ -178,7 +178,7 @@ def _change_separators(content: bytes, generator: np.random.Generator) -> bytes:
 
 
 def _range(content: bytes, generator: np.random.Generator) -> tuple[int, int]:
-    """Return a range of the content: short ones as often as long ones."""
+    """Return a random range of the content; short ranges are as likely as long ones."""
     start = int(generator.integers(len(content) + 1))
     return start, min(start + int(2 ** generator.uniform(0, 12)), len(content))
 
@@ -210,17 +210,17 @@ LINE_MUTATIONS: tuple[Mutation, ...] = (
 )
 
 
-def _take_rights(path: Path, generator: np.random.Generator) -> Path:
+def _remove_permissions(path: Path, generator: np.random.Generator) -> Path:
     path.chmod((0o000, 0o200, 0o100)[generator.integers(3)])
     return path
 
 
-def _take_rights_of_folder(path: Path, generator: np.random.Generator) -> Path:
+def _remove_permissions_of_folder(path: Path, generator: np.random.Generator) -> Path:
     path.parent.chmod((0o000, 0o400, 0o100)[generator.integers(3)])
     return path
 
 
-def _put_something_else(path: Path, generator: np.random.Generator) -> Path:
+def _replace_with_special_file(path: Path, generator: np.random.Generator) -> Path:
     """Replace the file with a folder, a link, a pipe, a socket or an unreadable file."""
     path.unlink()
     kinds: tuple[Callable[[], object], ...] = (
@@ -228,30 +228,33 @@ def _put_something_else(path: Path, generator: np.random.Generator) -> Path:
         lambda: (path / f"part{path.suffix}").mkdir(parents=True),
         lambda: path.symlink_to("nowhere"),
         lambda: path.symlink_to(path.name),
-        lambda: path.symlink_to("/proc/self/mem"),  # can be opened, and reading fails, as on a broken disk
+        lambda: path.symlink_to("/proc/self/mem"),  # can be opened but not read, as on a broken disk
         lambda: path.symlink_to(os.devnull),
         lambda: os.mkfifo(path),
-        lambda: _put_socket(path),
+        lambda: _make_socket(path),
     )
     kinds[generator.integers(len(kinds))]()
     return path
 
 
-def _put_socket(path: Path) -> None:
-    with socket.socket(socket.AF_UNIX) as server, contextlib.chdir(path.parent):  # whole paths may be too long for it
+def _make_socket(path: Path) -> None:
+    with (
+        socket.socket(socket.AF_UNIX) as server,
+        contextlib.chdir(path.parent),
+    ):  # full paths may be too long for a socket
         server.bind(path.name)
 
 
 def _rename(path: Path, generator: np.random.Generator) -> Path:
-    """Give the file a name that systems allow and nobody expects."""
+    """Give the file an allowed but unusual name."""
     names = ("\udcff", "two\nlines", "\x1b[2J", "x" * 200, "train-00000-of-00009", "-", "..a", "$x$", "*")
     return path.rename(path.with_name(names[generator.integers(len(names))] + "".join(path.suffixes)))
 
 
-PLACE_MUTATIONS: tuple[PlaceMutation, ...] = (
-    _take_rights,
-    _take_rights_of_folder,
-    _put_something_else,
-    _put_something_else,
+FILE_MUTATIONS: tuple[FileMutation, ...] = (
+    _remove_permissions,
+    _remove_permissions_of_folder,
+    _replace_with_special_file,
+    _replace_with_special_file,
     _rename,
 )

@@ -1,4 +1,4 @@
-"""What goes wrong with the values and columns of a table before a file of it is written."""
+"""Mutations of the values and columns of a table before it is written to a file."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ def _retype_column(sheet: Sheet, generator: np.random.Generator) -> None:
 
 
 def _change_rows(sheet: Sheet, generator: np.random.Generator) -> None:
-    """Leave no row, one or a few, or all of them several times."""
+    """Keep no rows or a few, or repeat all rows."""
     num_kept = (0, 1, 2, 3, 5)[generator.integers(5)]
     times = 20 if generator.random() < 0.3 else 1
     sheet.columns = {name: values * times if times > 1 else values[:num_kept] for name, values in sheet.columns.items()}
@@ -153,7 +153,7 @@ def _add_column(sheet: Sheet, generator: np.random.Generator) -> None:
 
 
 def _any_column(sheet: Sheet, generator: np.random.Generator) -> str:
-    """Return a column's name, more often one that is read."""
+    """Return the name of a random column; columns that are read are more likely."""
     names = [*sheet.columns, *(name for name in ("text", "label", "label") if name in sheet.columns)]
     return names[generator.integers(len(names))]
 

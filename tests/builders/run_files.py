@@ -1,4 +1,4 @@
-"""Files that a run left, as values."""
+"""Read the files of a run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""calibration.py: what it simulates, and what it prints."""
+"""Tests of the simulations and the output of calibration.py."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def runs(tmp_path: Path) -> Path:
     return tmp_path / "runs"
 
 
-def test_script_prints_its_tables(launch: Launch, runs: Path) -> None:
+def test_script_prints_all_tables(launch: Launch, runs: Path) -> None:
     options = ["--studies", "400", "--comparisons", "3"]
     printed = launch([runs, *options], script="benchmarks/calibration.py").stdout
     each = [1 - wrong_rows(seed).mean() for seed in range(NUM_RUNS)]
@@ -90,7 +90,7 @@ class NearMiss(SingleLabel):
 """
 
 
-def test_chosen_kind_of_labels_decides_which_rows_are_right(tmp_path: Path) -> None:
+def test_read_correct_uses_the_chosen_task(tmp_path: Path) -> None:
     plugin = tmp_path / "near_miss.py"
     plugin.write_text(NEAR_MISS, encoding="utf-8")
     write_run(tmp_path, 0)
@@ -102,14 +102,14 @@ def test_chosen_kind_of_labels_decides_which_rows_are_right(tmp_path: Path) -> N
 
 @pytest.fixture
 def quick_collections() -> Iterator[None]:
-    """Statsmodels collects garbage at every correction, which takes long with all that other tests imported."""
+    """Freeze existing objects, since statsmodels collects garbage at every correction."""
     gc.freeze()
     yield
     gc.unfreeze()
 
 
 @pytest.mark.usefixtures("quick_collections")
-def test_alarms_are_the_verdicts_of_the_product() -> None:
+def test_alarms_match_verdicts_of_the_product() -> None:
     accuracies = np.random.default_rng(0).random((200, 6)) ** 3
     alarms = find_alarms(accuracies, 3, 5, np.random.default_rng(1))
     studies = draw_studies(accuracies, 4, 5, np.random.default_rng(1))
@@ -121,7 +121,7 @@ def test_alarms_are_the_verdicts_of_the_product() -> None:
     assert 0 < alarms.sum() < 40
 
 
-def test_arms_of_a_study_never_share_a_run_for_one_seed() -> None:
+def test_arms_of_a_study_get_different_runs_for_each_seed() -> None:
     numbers = np.tile(np.arange(7.0), (300, 1))
     studies = draw_studies(numbers, 4, 5, np.random.default_rng(0))
     assert studies.shape == (300, 4, 5)
@@ -129,7 +129,7 @@ def test_arms_of_a_study_never_share_a_run_for_one_seed() -> None:
     assert np.bincount(studies.astype(int).ravel()) == pytest.approx(300 * 4 * 5 / 7, rel=0.15)
 
 
-def test_arms_of_a_study_share_their_rows() -> None:
+def test_arms_of_a_study_share_their_sample_of_rows() -> None:
     same = np.tile(np.arange(50) % 3 == 0, (6, 1))
     accuracies = sample_accuracies(same, 700, np.random.default_rng(0))
     assert accuracies.shape == (700, 6)
@@ -138,7 +138,7 @@ def test_arms_of_a_study_share_their_rows() -> None:
     assert accuracies[:, 0].std() == pytest.approx(np.sqrt(17 / 50 * 33 / 50 / 50), rel=0.1)
 
 
-def test_corrections_raise_accuracy_by_the_known_amount() -> None:
+def test_corrections_raise_accuracy_by_the_expected_amount() -> None:
     accuracies = np.full((2000, 3), 0.6)
     arm, baseline = draw_differences(accuracies, 50, 0.25, 5, np.random.default_rng(0))
     assert (baseline == 0.6).all()
@@ -146,16 +146,16 @@ def test_corrections_raise_accuracy_by_the_known_amount() -> None:
     assert (arm - baseline).std() == pytest.approx(np.sqrt(20 * 0.25 * 0.75) / 50, rel=0.05)
 
 
-def test_runs_of_other_settings_are_refused(runs: Path) -> None:
+def test_runs_with_different_settings_are_refused(runs: Path) -> None:
     write_run(runs, 98, head="lstm")
     with pytest.raises(ValueError, match=r"run-0 and .*run-98 .*\bhead\."):
         find_runs(runs)
 
 
-def test_unfinished_runs_are_left_out_with_a_message(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_unfinished_runs_are_skipped_with_a_message(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_run(runs, 99, status="interrupted")
     assert len(find_runs(runs)) == NUM_RUNS
-    assert "left out, not finished" in capsys.readouterr().out
+    assert "skipped, not finished" in capsys.readouterr().out
 
 
 def test_repeated_seed_is_refused(runs: Path) -> None:

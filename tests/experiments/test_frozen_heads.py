@@ -1,4 +1,4 @@
-"""The comparison of a study of heads with the Trainer and with its floor."""
+"""Tests of the comparison of a study of heads with the Trainer and the floor."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from frozen_heads import report
 from tests.conftest import Launch
 
 
-def test_heads_that_the_trainer_did_not_run_are_worked_out() -> None:
+def test_report_estimates_heads_that_the_trainer_did_not_run() -> None:
     found = {
         "midway": {"all": 50.0},
         "floor": {"encoding": 10.0, "linear": 1.0, "lstm": 6.0},
@@ -21,7 +21,7 @@ def test_heads_that_the_trainer_did_not_run_are_worked_out() -> None:
     }
     text = report([found], ["linear", "lstm"], 2)
     assert "| linear | 101.0 | 1.0 |" in text
-    assert "| lstm | 106.0 (not run) | 6.0 |" in text
+    assert "| lstm | 106.0 (estimated) | 6.0 |" in text
     assert "Midway 50 s, Trainer 414 s" in text
     assert re.search(r"Midway 8\.3, .*floor 2\.08", text)
 

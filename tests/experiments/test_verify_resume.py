@@ -1,4 +1,4 @@
-"""The command line of verify_resume.py: its own settings, and what it gives to its runs."""
+"""Tests of the command line of verify_resume.py: its own settings, and the settings of its runs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def read(*arguments: str) -> VerifyCommand:
     return command
 
 
-def test_own_settings_are_taken_out_and_the_rest_is_for_the_runs() -> None:
+def test_own_settings_are_separated_from_settings_of_the_runs() -> None:
     command = read("--cuts", "2", "--head", "lstm", "--head.lstm_size", "9", "--freeze", "encoder")
     assert command.own == VerifySettings(cuts=2)
     assert command.flags == ["--head=lstm", "--head.lstm_size=9", "--freeze=encoder", "--save_every=20%"]
@@ -32,14 +32,14 @@ def test_own_settings_are_taken_out_and_the_rest_is_for_the_runs() -> None:
     assert (watched.run.config.head, watched.run.config.save_every) == (command.run.config.head, "20%")
 
 
-def test_runs_save_as_often_as_they_are_told_to() -> None:
+def test_save_every_of_flags_and_recipe_is_kept() -> None:
     Path("mine.yaml").write_text("save_every: 1st\n")
     assert read("--save-every", "2st").flags == ["--save_every=2st"]
     assert read("--save_every", "null").flags == ["--save_every=null"]
     assert read("--recipe", "mine.yaml").flags == ["--recipe=mine.yaml"]
 
 
-def test_help_lists_options_of_what_was_chosen() -> None:
+def test_help_lists_options_of_the_chosen_head() -> None:
     request = parse_verify(["--head", "lstm", "--help"])
     assert isinstance(request, HelpRequest)
     assert (request.program.name, request.chosen) == ("verify_resume.py", (("head", "lstm"),))

@@ -1,4 +1,4 @@
-"""What several integration tests share: a small disk, and a place for studies."""
+"""Fixtures that several integration tests share: a small disk, and a working directory for studies."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.builders.study_place import Place
+from tests.builders.workplace import Workplace
 from tests.conftest import ROOT
 
 
 @pytest.fixture(scope="session")
 def deep_encoder(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny encoder with three layers, and so with the four hidden states that `last4` wants."""
+    """The tiny encoder with three layers, and therefore with the four hidden states that `last4` needs."""
     import torch
     from transformers import AutoTokenizer, BertConfig, BertModel
 
@@ -30,7 +30,7 @@ def deep_encoder(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -
 
 @pytest.fixture(scope="session")
 def held_settings(tiny_encoder: Path, tiny_reviews: Path) -> list[str]:
-    """Flags of a quick run in float32 whose processes wait in a step, if the environment variable HOLD asks for it."""
+    """Flags of a quick run in float32 whose processes wait at a step if the environment variable HOLD is set."""
     return [
         *("--encoder", str(tiny_encoder), "--data", str(tiny_reviews), "--max_length", "32", "--batch_size", "8"),
         *("--log_every", "1", "--mixed_precision", "no", "--num_threads", "1", "--report", "false"),
@@ -42,7 +42,7 @@ class Disk:
     """A small file system in memory.
 
     Args:
-        path: where it is mounted.
+        path: mount point.
     """
 
     def __init__(self, path: Path) -> None:
@@ -52,8 +52,8 @@ class Disk:
         subprocess.run(["mount", "-o", f"remount,{options}", self.path], check=True)
 
     def fill(self, leave: int) -> None:
-        """Leave so many bytes free, rounded down to whole pages."""
-        # Until it is so: TensorBoard's thread may write meanwhile.
+        """Fill the disk until only `leave` bytes are free, rounded down to whole pages."""
+        # In a loop, since TensorBoard's thread may write at the same time.
         with (self.path / "filler").open("ab", buffering=0) as file, contextlib.suppress(OSError):
             while (free := shutil.disk_usage(self.path).free) > leave:
                 file.write(bytes(free - leave))
@@ -64,25 +64,27 @@ class Disk:
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Disk]:
-    """A disk of 8 MB; skips where none can be mounted."""
+    """A disk of 8 MB. Skips the test if a file system cannot be mounted."""
     path = tmp_path / "disk"
     path.mkdir()
     if shutil.which("mount") is None:
-        pytest.skip("there is no mount here")
+        pytest.skip("requires the mount command")
     mounted = subprocess.run(
         ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", path], capture_output=True, text=True, check=False
     )
     if mounted.returncode != 0:
-        pytest.skip(f"nothing can be mounted here: {mounted.stderr.strip()}")
+        pytest.skip(f"cannot mount a file system: {mounted.stderr.strip()}")
     yield Disk(path)
-    # Lazily: a failed run in this process may still hold a file open, and the mount must not outlive the test.
+    # Lazily, since a failed run in this process may still have a file open.
     subprocess.run(["umount", "--lazy", path], check=True)
 
 
 @pytest.fixture
-def place(tmp_path: Path, tiny_encoder: Path, tiny_reviews: Path, user_environment: dict[str, str]) -> Iterator[Place]:
-    """A working directory with a plugin, in which studies run."""
-    found = Place(tmp_path, tiny_encoder, tiny_reviews, user_environment)
+def workplace(
+    tmp_path: Path, tiny_encoder: Path, tiny_reviews: Path, user_environment: dict[str, str]
+) -> Iterator[Workplace]:
+    """A working directory with a plugin, for running studies."""
+    found = Workplace(tmp_path, tiny_encoder, tiny_reviews, user_environment)
     yield found
     (tmp_path / "hold.txt").unlink(missing_ok=True)
     found.end()

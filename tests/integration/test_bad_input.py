@@ -1,4 +1,4 @@
-"""Wrong input is refused in one line that names what was expected, what was found and what to do; nothing is left."""
+"""Wrong input is refused in one line with the expected value, the found value and what to do; no files are left."""
 
 from __future__ import annotations
 
@@ -36,22 +36,22 @@ ROWS = "".join(f"text {row} good bad,label {row % 2}\n" for row in range(40))
 
 @pytest.fixture
 def settings(tiny_encoder: Path, tiny_reviews: Path, tmp_path: Path) -> list[str]:
-    """A run that would work, were it not for what a test adds."""
+    """Settings of a working run, to which tests add a fault."""
     return [f"--encoder={tiny_encoder}", f"--data={tiny_reviews}", *SMALL, f"--output_dir={tmp_path / 'run'}"]
 
 
 @pytest.fixture
 def refused(settings: list[str], tmp_path: Path, cache_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Refused:
-    """Return the one line with which a run that starts in this process is refused."""
+    """A function that starts a run in this process and returns the one-line message of its refusal."""
     monkeypatch.setenv("MIDWAY_CACHE", str(cache_dir))
 
     def refuse(*arguments: object) -> str:
-        with pytest.raises(ValueError) as caught:  # noqa: PT011 (the callers look at the message)
+        with pytest.raises(ValueError) as caught:  # noqa: PT011 (the callers check the message)
             run_experiment(config_of([*settings, *map(str, arguments)]))
         assert is_user_facing(caught.value), "a traceback would be shown"
         message = str(caught.value)
         assert "\n" not in message
-        assert not (tmp_path / "run").exists(), "the next try would be refused because of this one"
+        assert not (tmp_path / "run").exists(), "the run directory would make the next try fail"
         return message
 
     return refuse
@@ -83,36 +83,34 @@ def write(path: Path, content: str | bytes) -> Path:
         ("text,text,label\na,b,c\n", "reviews.csv .*'text'"),
     ],
 )
-def test_data_that_cannot_be_used_is_refused(
-    refused: Refused, tmp_path: Path, content: str | bytes | None, message: str
-) -> None:
+def test_unusable_data_are_refused(refused: Refused, tmp_path: Path, content: str | bytes | None, message: str) -> None:
     path = tmp_path / "reviews.csv"
     if content is not None:
         write(path, content)
     assert re.search(message, refused("--data", path))
 
 
-def test_missing_column_is_named_with_its_nearest(refused: Refused, tmp_path: Path) -> None:
+def test_missing_column_is_refused_with_the_nearest_name(refused: Refused, tmp_path: Path) -> None:
     path = write(tmp_path / "reviews.csv", f"text,label\n{ROWS}")
     assert re.search("column 'labl'.*'label'", refused("--data", path, "--label_column", "labl"))
 
 
-def test_label_that_only_test_has_is_refused(refused: Refused, tmp_path: Path) -> None:
+def test_label_only_in_test_rows_is_refused(refused: Refused, tmp_path: Path) -> None:
     write(tmp_path / "data" / "train.csv", f"text,label\n{ROWS}")
     write(tmp_path / "data" / "test.csv", "text,label\nsomething,label 9\n")
     assert re.search(r"test\.csv, row 1 \(line 2\): .*'label 9'", refused("--data", tmp_path / "data"))
 
 
-def test_archive_that_leaves_its_folder_is_refused(refused: Refused, tmp_path: Path) -> None:
+def test_archive_with_a_path_outside_its_folder_is_refused(refused: Refused, tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "evil.tar.gz", "w:gz") as archive:
         member = tarfile.TarInfo("aclImdb/train/pos/../../../../evil.txt")
         member.size = 1
         archive.addfile(member, io.BytesIO(b"x"))
-    assert re.search(r"evil\.tar\.gz.*leaves its folder", refused("--data", tmp_path / "evil.tar.gz"))
+    assert re.search(r"evil\.tar\.gz.*outside its folder", refused("--data", tmp_path / "evil.tar.gz"))
     assert not list(tmp_path.rglob("evil.txt"))
 
 
-def test_one_text_of_5_mb_is_only_a_long_text(
+def test_text_of_5_mb_is_accepted(
     settings: list[str], tmp_path: Path, cache_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MIDWAY_CACHE", str(cache_dir))
@@ -122,7 +120,7 @@ def test_one_text_of_5_mb_is_only_a_long_text(
     assert sum(result["rows"].values()) == 41
 
 
-def test_texts_of_unknown_characters_are_counted(
+def test_texts_of_unknown_characters_are_counted_and_refused(
     settings: list[str],
     tmp_path: Path,
     cache_dir: Path,
@@ -176,11 +174,11 @@ def test_texts_of_unknown_characters_are_counted(
         (["--plugin=no_such_module"], r"'no_such_module' .*--plugin.*\.py"),
     ],
 )
-def test_settings_that_cannot_be_used_are_refused(refused: Refused, arguments: list[str], message: str) -> None:
+def test_unusable_settings_are_refused(refused: Refused, arguments: list[str], message: str) -> None:
     assert re.search(message, refused(*arguments))
 
 
-def test_misspelt_recipe_key_is_refused_with_the_file(refused: Refused, tmp_path: Path) -> None:
+def test_misspelt_recipe_key_is_refused_with_the_file_name(refused: Refused, tmp_path: Path) -> None:
     recipe = write(tmp_path / "mine.yaml", "haed: lstm\n")
     assert re.search(r"mine\.yaml: .*'haed'.*'head'", refused("--recipe", recipe))
 
@@ -199,7 +197,7 @@ def test_run_directory_that_cannot_be_made_is_refused(refused: Refused, tmp_path
     assert file.read_text() == "mine"
 
 
-def test_bad_settings_do_not_replace_an_old_run(settings: list[str], tmp_path: Path) -> None:
+def test_refused_settings_do_not_overwrite_an_old_run(settings: list[str], tmp_path: Path) -> None:
     write(tmp_path / "run" / "config.yaml", "seed: 7\n")
     with pytest.raises(ValueError, match=r"runs/nothing .*--init_from"):
         run_experiment(config_of([*settings, "--overwrite", "--init_from=runs/nothing"]))
@@ -214,7 +212,7 @@ def test_misspelt_point_of_a_hook_is_refused(refused: Refused, tmp_path: Path) -
     assert re.search("point 'after_stepp'.*'after_step'", refused("--plugin", plugin))
 
 
-def test_error_in_the_first_step_of_own_code_keeps_its_traceback(
+def test_error_in_user_code_in_the_first_step_keeps_its_traceback(
     settings: list[str],
     tmp_path: Path,
     cache_dir: Path,
@@ -235,7 +233,7 @@ def test_error_in_the_first_step_of_own_code_keeps_its_traceback(
     assert f"{tmp_path / 'run'} is removed" in capsys.readouterr().out
 
 
-def test_old_run_is_replaced_where_it_lies(
+def test_overwrite_follows_a_symbolic_link(
     settings: list[str], tmp_path: Path, cache_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MIDWAY_CACHE", str(cache_dir))
@@ -247,7 +245,7 @@ def test_old_run_is_replaced_where_it_lies(
     assert (tmp_path / "scratch_disk" / "result.json").exists()
 
 
-def test_resume_without_a_checkpoint_begins_a_new_log(
+def test_resume_without_a_checkpoint_starts_a_new_log(
     settings: list[str], tmp_path: Path, cache_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MIDWAY_CACHE", str(cache_dir))
@@ -256,7 +254,7 @@ def test_resume_without_a_checkpoint_begins_a_new_log(
     assert "9.0}" not in (tmp_path / "run" / "metrics.jsonl").read_text()
 
 
-def test_rows_that_leave_an_evaluation_leave_a_trace(
+def test_skipped_rows_are_listed_in_result_and_report(
     settings: list[str], tmp_path: Path, cache_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MIDWAY_CACHE", str(cache_dir))
@@ -281,7 +279,9 @@ def test_rows_that_leave_an_evaluation_leave_a_trace(
     assert re.findall(r"<td[^>]*>(train|test)</td>", table) == ["train", "test"]
 
 
-def test_command_line_prints_one_line_and_then_works(launch: Launch, settings: list[str], tmp_path: Path) -> None:
+def test_command_line_prints_one_line_and_works_after_the_fix(
+    launch: Launch, settings: list[str], tmp_path: Path
+) -> None:
     reviews = write(tmp_path / "reviews.csv", f"text,label\n{ROWS},label 0\n")
     command = [*settings, "--data", reviews]
     done = launch(command, check=False)
@@ -291,7 +291,7 @@ def test_command_line_prints_one_line_and_then_works(launch: Launch, settings: l
     launch(command)
 
 
-def test_command_line_prints_one_line_about_a_misspelt_flag(launch: Launch) -> None:
+def test_command_line_prints_one_line_for_a_misspelt_flag(launch: Launch) -> None:
     done = launch(["--haed", "lstm"], check=False)
     assert done.returncode == 2
     assert re.fullmatch("error: .*'--haed'.*'--head'.*--batch_size.*\n", done.stderr)
@@ -302,12 +302,12 @@ def test_two_processes_print_one_line(launch: Launch, settings: list[str], tmp_p
     done = launch([*settings, "--data", reviews], num_processes=2, check=False)
     assert done.returncode != 0
     assert len(re.findall("error: 1 .*41: ", done.stderr)) == 1
-    assert "[rank" not in done.stderr, "a process reported the loss of the other"
+    assert "[rank" not in done.stderr, "a process reported the failure of the other one"
     assert not (tmp_path / "run").exists()
 
 
 def test_unreachable_hub_is_reported_at_once(settings: list[str], tmp_path: Path) -> None:
-    # A port of this machine that nothing listens on: refused at once, as a name that cannot be resolved is.
+    # No process listens on this port, so connections fail at once, like a host name that cannot be resolved.
     environment = {**os.environ, "HF_ENDPOINT": "http://127.0.0.1:9", "NO_PROXY": "*", "HF_HOME": str(tmp_path)}
     environment.pop("HF_HUB_OFFLINE", None)
     done = subprocess.run(
@@ -323,11 +323,11 @@ def test_unreachable_hub_is_reported_at_once(settings: list[str], tmp_path: Path
     assert done.stderr.startswith("error: ")
     assert "Hugging Face Hub" in done.stderr
     assert "Connection refused" in done.stderr
-    assert done.stderr.count("\n") == 1, "only one line, and none about retries"
+    assert done.stderr.count("\n") == 1, "expected one line and no messages about retries"
     assert not (tmp_path / "run").exists()
 
 
-def test_plugin_that_fails_shows_its_own_line(launch: Launch, settings: list[str], tmp_path: Path) -> None:
+def test_failing_plugin_shows_its_own_line(launch: Launch, settings: list[str], tmp_path: Path) -> None:
     plugin = write(tmp_path / "broken_plugin.py", "size = int('wide')\n")
     done = launch([*settings, "--plugin", plugin], check=False)
     assert done.returncode == 1

@@ -1,4 +1,4 @@
-"""Breaches between two steps are reported on every process; each check of the audit finds what it is for."""
+"""Every process reports broken invariants between two steps, and each check of the audit detects its own fault."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from tests.conftest import ROOT, Launch
 from tests.launched.runs_in_process import read_by_rank
 
 SCRIPT = ROOT / "tests" / "launched" / "broken_edits.py"
-NOTHING = "ended after step 4: None"
+NO_ERROR = "ended after step 4: None"
 BOTH = {
-    "nothing broken": NOTHING,
+    "nothing broken": NO_ERROR,
     "optimizer does not follow": r"AuditError: Audit: .*head\.out\.weight is in 0 ",
     "frozen parameter keeps its gradient": r"AuditError: Audit: .*gradient.*word_embeddings\.weight",
     "rate set by hand": r"AuditError: Audit: .*embeddings has 0\.5 ",
     "compiled code does not follow": r"AuditError: Audit: .*compiled.*layer\.1",
     "frozen by hand": r"AuditError: .*encoder\.embeddings.*run\.edit\.freeze",
-    "frozen by hand beside an edit": r"AuditError: .*encoder\.embeddings.*run\.edit\.",
+    "frozen by hand during an edit": r"AuditError: .*encoder\.embeddings.*run\.edit\.",
     "frozen by hand in after_backward": r"AuditError: .*encoder\.embeddings.*run\.edit\.",
-    "asked in end_of_step": r"EditError: scale_lr\(.*\bend_of_step \(by hook Breaks\)",
-    "counter of all processes": NOTHING,
-    "no gradient but frozen": NOTHING,
+    "requested in end_of_step": r"EditError: scale_lr\(.*\bend_of_step \(by hook Breaks\)",
+    "counter of all processes": NO_ERROR,
+    "no gradient but frozen": NO_ERROR,
     "nothing left to train": r"EditError: After step 2 nothing",
     "misspelt edit": r"UnknownNameError: .*'unfreze'.*'unfreeze'",
     "selector matches nothing": r"EditError: After step 2, freeze\(.*hook Breaks.*'encoder\.layer\[7\]'",
@@ -33,29 +33,29 @@ ERRORS = {
     | {
         "compiled code does not follow": r"AuditError: Audit: .*compiled",
         "reducer does not follow": r"AuditError: .*run\.edit\.",
-        "reducer follows in name only": NOTHING,  # one process has no reducer
-        "one bit differs": NOTHING,  # and no other replica
-        "one bit differs without edits": NOTHING,
-        "frozen on one process": NOTHING,
-        "grown on one process": NOTHING,
-        "rate of one process": NOTHING,
-        "statistics of one process": NOTHING,
-        "statistics of one process later": NOTHING,
-        "buffer of one process": NOTHING,
-        "no gradient": NOTHING,
-        "no gradient later": NOTHING,
-        "no gradient in the encoder": NOTHING,
-        "skipped by one process": NOTHING,
-        "asked on one process": NOTHING,
-        "asked for different edits": NOTHING,
-        "fails on one process": NOTHING,
-        "stopped by one process": "ended after step 2: the last process had enough",
+        "reducer follows only in name": NO_ERROR,  # one process has no reducer
+        "one bit differs": NO_ERROR,  # one process has no other replica
+        "one bit differs without edits": NO_ERROR,
+        "frozen on one process": NO_ERROR,
+        "grown on one process": NO_ERROR,
+        "rate of one process": NO_ERROR,
+        "statistics of one process": NO_ERROR,
+        "statistics of one process later": NO_ERROR,
+        "buffer of one process": NO_ERROR,
+        "no gradient": NO_ERROR,
+        "no gradient later": NO_ERROR,
+        "no gradient in the encoder": NO_ERROR,
+        "skipped by one process": NO_ERROR,
+        "requested on one process": NO_ERROR,
+        "different requests": NO_ERROR,
+        "fails on one process": NO_ERROR,
+        "stopped by one process": "ended after step 2: the last process stops",
     },
     2: BOTH
     | {
         "compiled code does not follow": r"AuditError: Audit: DDP ",
         "reducer does not follow": r"AuditError: Audit: DDP .*layer\.1",
-        "reducer follows in name only": r"AuditError: Audit: DDP .*by name",
+        "reducer follows only in name": r"AuditError: Audit: DDP .*by name",
         "one bit differs": r"AuditError: Audit: .*values of head\.out\.bias",
         "one bit differs without edits": r"AuditError: Audit: .*values of head",
         "frozen on one process": r"AuditError: Audit: .*head\.out\.bias is frozen",
@@ -68,10 +68,10 @@ ERRORS = {
         "no gradient later": r"HeadError: .*with_more.*more\.weight, more\.bias",
         "no gradient in the encoder": r"AuditError: .*encoder\.encoder\.layer\.0\.",
         "skipped by one process": r"ValueError: .*\b1 of 2 .*step 2\b",
-        "asked on one process": r"EditError: .*process 0: freeze\(.*process 1: nothing",
-        "asked for different edits": r"EditError: .*factor=0\.5.*factor=0\.6",
-        "fails on one process": r"(RuntimeError|EditError: Process 1 .*step 2: RuntimeError): this process has no luck",
-        "stopped by one process": "ended after step 2: the last process had enough",
+        "requested on one process": r"EditError: .*process 0: freeze\(.*process 1: nothing",
+        "different requests": r"EditError: .*factor=0\.5.*factor=0\.6",
+        "fails on one process": r"(RuntimeError|EditError: Process 1 .*step 2: RuntimeError): this process fails",
+        "stopped by one process": "ended after step 2: the last process stops",
     },
 }
 
@@ -92,12 +92,12 @@ def found(
 
 @pytest.mark.parametrize("num_processes", [1, 2])
 @pytest.mark.parametrize("scenario", ERRORS[1])
-def test_breaches_are_reported_on_every_process(
+def test_faults_are_reported_on_every_process(
     found: dict[int, list[dict[str, str]]], scenario: str, num_processes: int
 ) -> None:
     for message in (process[scenario] for process in found[num_processes]):
         assert re.search(ERRORS[num_processes][scenario], message), message
 
 
-def test_every_scenario_is_looked_at(found: dict[int, list[dict[str, str]]]) -> None:
+def test_every_scenario_has_an_expected_error(found: dict[int, list[dict[str, str]]]) -> None:
     assert all(process.keys() == ERRORS[number].keys() for number, processes in found.items() for process in processes)

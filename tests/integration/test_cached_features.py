@@ -1,4 +1,4 @@
-"""Runs on stored hidden states end like runs that compute them, whatever happens to the store or to the encoder."""
+"""Runs with cached hidden states end like runs that compute them, even if the cache or the encoder changes."""
 
 from __future__ import annotations
 
@@ -48,13 +48,13 @@ SETTINGS: dict[str, Any] = {
     "num_threads": 1,
     "report": False,
 }
-"""12 steps in two epochs; the hidden states are stored by themselves."""
+"""12 steps in two epochs; hidden states are cached by default."""
 Train = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture(scope="module")
 def deep_encoder(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A BERT with as many hidden states as any head needs."""
+    """A BERT with enough layers for all heads."""
     from transformers import BertConfig, BertModel
 
     folder = tmp_path_factory.mktemp("encoders") / "deep"
@@ -75,7 +75,7 @@ def features_dir(cache_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 @pytest.fixture
 def train(tiny_encoder: Path, tiny_reviews: Path, features_dir: Path) -> Train:
-    """`train(directory, hook, epochs=3)` makes a run in this process and returns its result."""
+    """A function that trains in this process and returns the result: `train(directory, hook, epochs=3)`."""
 
     def run(directory: Path, *hooks: Hook, **changed: Any) -> dict[str, Any]:
         settings = {"encoder": str(tiny_encoder), "data": str(tiny_reviews), **SETTINGS, **changed}
@@ -92,7 +92,7 @@ def hidden_in(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.glob(".*"))
 
 
-# The same results.
+# Same results.
 
 
 def trained(folder: Path, hooks: Sequence[Hook] = (), **settings: Any) -> tuple[list[float], Any, TrainingRun]:
@@ -103,12 +103,12 @@ def trained(folder: Path, hooks: Sequence[Hook] = (), **settings: Any) -> tuple[
     return losses.found, run.evaluate("test").logits, run
 
 
-class NeverEncodes(Hook):
-    """Lets a run fail that runs its encoder after all."""
+class RefusesEncoder(Hook):
+    """Let a run fail if it runs the encoder despite the cache."""
 
     def on_train_start(self, run: Run) -> None:
         def refuse(*arguments: Any, **named: Any) -> None:
-            raise AssertionError("the encoder is run")
+            raise AssertionError("the encoder was run")
 
         assert isinstance(run, TrainingRun)
         if run.batches.features is not None:
@@ -117,19 +117,21 @@ class NeverEncodes(Hook):
 
 @pytest.mark.usefixtures("features_dir")
 @pytest.mark.parametrize("head", OWN_HEADS)
-def test_every_head_trains_alike(head: str, deep_encoder: Path, tiny_reviews: Path, tmp_path: Path) -> None:
+def test_every_head_trains_the_same(head: str, deep_encoder: Path, tiny_reviews: Path, tmp_path: Path) -> None:
     settings = {"encoder": str(deep_encoder), "data": str(tiny_reviews), "head": head, "head_lr": 0.01}
-    plain, cached = (trained(tmp_path, [NeverEncodes()], **settings, cache_features=choice) for choice in (False, None))
+    plain, cached = (
+        trained(tmp_path, [RefusesEncoder()], **settings, cache_features=choice) for choice in (False, None)
+    )
     assert (plain[2].batches.features, cached[2].batches.features is not None) == (None, True)
     assert len(plain[0]) == 12
-    assert len(set(plain[0])) > 6, "nothing was learned"
+    assert len(set(plain[0])) > 6, "the losses hardly change"
     assert np.abs(np.subtract(plain[0], cached[0])).max() < 1e-5
     assert np.abs(plain[1] - cached[1]).max() < 1e-5
 
 
 @pytest.fixture(scope="module")
 def tiny_pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same kind of rows, of two texts each."""
+    """A folder like tiny_reviews, but with pairs of texts."""
     folder = tmp_path_factory.mktemp("data") / "pairs"
     folder.mkdir()
     generator = np.random.default_rng(1)
@@ -145,7 +147,7 @@ def tiny_pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.usefixtures("features_dir")
 @pytest.mark.parametrize("truncation", ["head", "tail", "head_tail"])
 @pytest.mark.parametrize("kind", ["texts", "pairs"])
-def test_long_texts_and_pairs_train_alike(
+def test_long_texts_and_pairs_train_the_same(
     kind: str, truncation: str, tiny_encoder: Path, tiny_reviews: Path, tiny_pairs: Path, tmp_path: Path
 ) -> None:
     data = {"data": str(tiny_pairs), "text_pair_column": "other"} if kind == "pairs" else {"data": str(tiny_reviews)}
@@ -164,7 +166,7 @@ def test_long_texts_and_pairs_train_alike(
 
 
 @pytest.mark.usefixtures("features_dir")
-def test_half_the_bytes_train_nearly_alike(tiny_encoder: Path, tiny_reviews: Path, tmp_path: Path) -> None:
+def test_bf16_cache_trains_almost_the_same(tiny_encoder: Path, tiny_reviews: Path, tmp_path: Path) -> None:
     settings: dict[str, Any] = {"encoder": str(tiny_encoder), "data": str(tiny_reviews)}
     plain, halved = (
         trained(tmp_path, **settings, **choice) for choice in ({"cache_features": False}, {"cache_dtype": "bf16"})
@@ -174,8 +176,8 @@ def test_half_the_bytes_train_nearly_alike(tiny_encoder: Path, tiny_reviews: Pat
     assert 1e-7 < difference < 1e-2
 
 
-def test_compiled_model_trains_alike(tiny_encoder: Path, tiny_reviews: Path, tmp_path: Path, launch: Launch) -> None:
-    # In a process of its own: checks of shapes, which other tests turn on in theirs, cannot be compiled.
+def test_compiled_model_trains_the_same(tiny_encoder: Path, tiny_reviews: Path, tmp_path: Path, launch: Launch) -> None:
+    # In a new process, since the shape checks of the test process cannot be compiled.
     recipe = tmp_path / "recipe.yaml"
     own = {"encoder": str(tiny_encoder), "data": str(tiny_reviews), "epochs": 1, "head": "scalar_mix"}
     recipe.write_text(yaml.safe_dump({**SETTINGS, **own}))
@@ -189,7 +191,7 @@ def test_compiled_model_trains_alike(tiny_encoder: Path, tiny_reviews: Path, tmp
     assert np.abs(np.subtract(losses["plain"], losses["cached"])).max() < 1e-5
 
 
-def test_run_leaves_the_same_and_reports_how(
+def test_cached_run_leaves_the_same_files_and_reports_the_cache(
     train: Train, features_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     settings = {"head": "attention", "head_lr": 0.03, "best_metric": "loss", "evaluate_every": "3st", "hook": ["ema"]}
@@ -218,11 +220,11 @@ def test_run_leaves_the_same_and_reports_how(
             assert torch.equal(value, weights[1][name])
 
 
-def test_two_processes_train_alike_and_one_of_them_encodes(
+def test_two_processes_train_the_same_and_one_runs_the_encoder(
     launch: Launch, tiny_encoder: Path, tiny_reviews: Path, tmp_path: Path
 ) -> None:
     script = ROOT / "tests" / "launched" / "cached_by_processes.py"
-    # RowIndices of its own, so that nothing is in the session's cache.
+    # Different rows, so that the session's cache has no hidden states for them.
     data = shutil.copytree(tiny_reviews, tmp_path / "data")
     rows = [split.read_text() for split in data.glob("*.csv")]
     for split, text in zip(data.glob("*.csv"), rows, strict=True):
@@ -238,7 +240,7 @@ def test_two_processes_train_alike_and_one_of_them_encodes(
     assert first[1]["hash"] == second[1]["hash"], "the replicas differ"
 
 
-# Where it does not apply, and where it no longer does.
+# Runs without a cache, and runs that stop using it.
 
 
 @pytest.mark.parametrize(
@@ -255,7 +257,7 @@ def test_two_processes_train_alike_and_one_of_them_encodes(
         ({"cache_features": False}, None),
     ],
 )
-def test_run_that_computes_them_reports_why_if_that_was_not_to_be_expected(
+def test_run_without_cache_reports_the_reason_if_it_is_unexpected(
     train: Train,
     settings: dict[str, Any],
     reason: str | None,
@@ -270,12 +272,12 @@ def test_run_that_computes_them_reports_why_if_that_was_not_to_be_expected(
     assert [line.partition(": ")[2] for line in lines] == ([] if reason is None else [reason])
 
 
-def test_one_epoch_is_stored_where_it_is_asked_for(train: Train, tmp_path: Path) -> None:
+def test_single_epoch_is_cached_on_request(train: Train, tmp_path: Path) -> None:
     assert train(tmp_path / "run", epochs=1, cache_features=True)["cached_features"]
 
 
 class AfterStep3(Hook):
-    """Do something to a run after its third step, once."""
+    """Call a function once, after the third step."""
 
     def __init__(self, action: Callable[[TrainingRun], object]) -> None:
         self.action = action
@@ -303,14 +305,14 @@ CHANGES: dict[str, tuple[Callable[[TrainingRun], object], str]] = {
     "unfreeze": (lambda run: run.edit.unfreeze("encoder"), "the encoder trains"),
     "length": (lambda run: run.edit.set_max_length(10), "inputs are truncated to 10 tokens instead of 32"),
     "layers": (lambda run: run.edit.drop_layers("encoder.layer[-1]"), "the encoder's structure changes"),
-    "anew": (lambda run: run.edit.reinitialize("encoder.layer[-1]"), "the encoder's weights change"),
+    "reinitialize": (lambda run: run.edit.reinitialize("encoder.layer[-1]"), "the encoder's weights change"),
     "adapters": (lambda run: run.edit.add_lora(r=2), "the encoder's structure changes"),
     "head": (
         lambda run: run.edit.replace_head("scalar_mix"),
-        "the head 'scalar_mix' reads all layers, and only the last is stored",
+        "the head 'scalar_mix' reads all layers, but only the last is stored",
     ),
     "weights": (scale_weights, "the encoder's weights change"),
-    "listener": (
+    "forward hook": (
         lambda run: run.encoder_with_head.encoder.get_input_embeddings().register_forward_hook(scale_outputs),
         "forward hooks are registered on the encoder",
     ),
@@ -318,7 +320,7 @@ CHANGES: dict[str, tuple[Callable[[TrainingRun], object], str]] = {
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_unforeseen_change_of_the_encoder_ends_the_use_of_the_store(
+def test_unexpected_change_of_the_encoder_ends_the_use_of_the_cache(
     train: Train, change: str, features_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     action, reason = CHANGES[change]
@@ -329,16 +331,16 @@ def test_unforeseen_change_of_the_encoder_ends_the_use_of_the_store(
         results.append(train(directory, AfterStep3(action), found, cache_features=cache_features))
         losses.append(found.found)
     out = capsys.readouterr().out
-    assert out.count(f" {features_dir}.\n") == 1  # the second run began with stored ones
+    assert out.count(f" {features_dir}.\n") == 1  # the second run started with cached hidden states
     assert out.count(f": {reason}.\n") == 1
     assert not results[1]["cached_features"]
-    # Adam makes more of rounding once the encoder trains.
+    # Adam amplifies rounding errors once the encoder trains.
     assert np.abs(np.subtract(losses[0], losses[1])).max() < 1e-4
     assert results[1]["metrics"]["test"]["loss"] == pytest.approx(results[0]["metrics"]["test"]["loss"], abs=1e-4)
     assert abs(losses[0][3] - losses[0][2]) > 1e-6
 
 
-def test_condition_that_comes_true_was_foreseen(
+def test_conditional_edit_of_the_encoder_is_planned_for(
     train: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     timeline = [{"when": "below(validation/loss, 9)", "unfreeze": "encoder.layer[-1:]"}]
@@ -346,7 +348,7 @@ def test_condition_that_comes_true_was_foreseen(
     assert ": the encoder trains once below(validation/loss, 9) (unfreeze(" in capsys.readouterr().out
 
 
-def test_weights_written_behind_torchs_back_are_an_error(train: Train, tmp_path: Path) -> None:
+def test_change_of_weights_that_torch_does_not_track_is_an_error(train: Train, tmp_path: Path) -> None:
     def write(run: TrainingRun) -> None:
         embeddings_of(run).data.mul_(1.5)
 
@@ -354,7 +356,7 @@ def test_weights_written_behind_torchs_back_are_an_error(train: Train, tmp_path:
         train(tmp_path / "run", AfterStep3(write), evaluate_every="6st")
 
 
-def test_swapped_heads_read_what_they_want(train: Train, tmp_path: Path) -> None:
+def test_replaced_heads_read_the_layers_that_they_need(train: Train, tmp_path: Path) -> None:
     timeline = [{"at": "4st", "replace_head": "scalar_mix"}, {"at": "8st", "replace_head": "gru"}]
     found = []
     for cache_features in (False, None):
@@ -368,21 +370,21 @@ def test_swapped_heads_read_what_they_want(train: Train, tmp_path: Path) -> None
 # Checkpoints.
 
 
-@pytest.mark.parametrize("what", ["kept", "deleted", "given up"])
+@pytest.mark.parametrize("what", ["kept", "deleted", "no longer used"])
 def test_resumed_run_shares_every_bit(
     train: Train, features_dir: Path, tmp_path: Path, what: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def write_what_is_there(run: TrainingRun) -> None:
+    def rewrite_same_weights(run: TrainingRun) -> None:
         with torch.no_grad():
             embeddings_of(run).mul_(2).mul_(0.5)
 
     def hook() -> Hook:
-        return AfterStep3(write_what_is_there if what == "given up" else lambda run: None)
+        return AfterStep3(rewrite_same_weights if what == "no longer used" else lambda run: None)
 
     settings = {"save_every": "1st", "keep": 20, "head": {"name": "attention", "dropout": 0.1}}
     whole = Digests()
     result = train(tmp_path / "whole", hook(), whole, **settings)
-    assert result["cached_features"] == (what != "given up")
+    assert result["cached_features"] == (what != "no longer used")
     for step in (4, 6):
         if what == "deleted":
             for entry in entries_in(features_dir):
@@ -393,7 +395,7 @@ def test_resumed_run_shares_every_bit(
         again = train(tmp_path / f"from-{step}", hook(), resumed, **settings, resume=str(checkpoint))
         out = capsys.readouterr().out
         assert "Changed since" not in out
-        assert out.count("not cached") == (what == "given up")
+        assert out.count("not cached") == (what == "no longer used")
         assert list(resumed.found) == [*range(step + 1, 13)]
         for later, hashes in resumed.found.items():
             assert hashes == whole.found[later]
@@ -402,7 +404,7 @@ def test_resumed_run_shares_every_bit(
         assert json.dumps(again["metrics"]) == json.dumps(result["metrics"])
 
 
-def test_resumed_run_may_choose_otherwise_and_reports_it(
+def test_resumed_run_may_change_caching_and_reports_it(
     train: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     train(tmp_path / "whole", save_every="4st", cache_features=False)
@@ -411,7 +413,7 @@ def test_resumed_run_may_choose_otherwise_and_reports_it(
     assert "cache_features was False, now None" in capsys.readouterr().out
 
 
-def test_resumed_run_reports_that_hidden_states_are_rounded_otherwise(
+def test_resumed_run_reports_differently_rounded_hidden_states(
     train: Train,
     features_dir: Path,
     tmp_path: Path,
@@ -421,22 +423,22 @@ def test_resumed_run_reports_that_hidden_states_are_rounded_otherwise(
     train(tmp_path / "whole", save_every="4st")
     for entry in entries_in(features_dir):
         shutil.rmtree(entry)
-    plain = EncoderWithHead.run_encoder
+    original = EncoderWithHead.run_encoder
 
-    def rounded(self: EncoderWithHead, *arguments: Any, **named: Any) -> Any:  # as another number of threads may
-        states = plain(self, *arguments, **named)
+    def rounded(self: EncoderWithHead, *arguments: Any, **named: Any) -> Any:  # as a different number of threads may do
+        states = original(self, *arguments, **named)
         assert isinstance(states, Tensor)
         return states * (1 + 1e-6)
 
     monkeypatch.setattr(EncoderWithHead, "run_encoder", rounded)
-    for number in range(2):  # when they are computed, and when they are found
+    for number in range(2):  # hidden states are computed in the first run, and read from the cache in the second
         checkpoint = tmp_path / "whole" / "checkpoints" / "step-00000008"
         capsys.readouterr()
         assert train(tmp_path / f"again-{number}", resume=str(checkpoint), save_every="4st")["cached_features"]
         assert re.search("Changed since .*hidden states", capsys.readouterr().out)
 
 
-def test_fork_without_changes_ends_with_its_parents_bits(train: Train, tmp_path: Path) -> None:
+def test_unchanged_fork_ends_with_the_bits_of_its_parent(train: Train, tmp_path: Path) -> None:
     parent = train(tmp_path / "parent", save_every="4st", keep=9)
     fork = train(tmp_path / "fork", fork=f"{tmp_path / 'parent'}@step-4", save_every="4st", keep=9)
     assert fork["cached_features"]
@@ -446,10 +448,10 @@ def test_fork_without_changes_ends_with_its_parents_bits(train: Train, tmp_path:
     assert not changed["cached_features"]
 
 
-# What happens to the store.
+# Faults of the cache.
 
 
-def test_damaged_store_is_reported_and_computed_again(
+def test_damaged_cache_is_reported_and_recomputed(
     train: Train,
     features_dir: Path,
     tmp_path: Path,
@@ -457,7 +459,7 @@ def test_damaged_store_is_reported_and_computed_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     whole = train(tmp_path / "whole")
-    moved = features_dir.rename(tmp_path / "moved")  # this process has opened nothing there yet
+    moved = features_dir.rename(tmp_path / "moved")  # this process has not opened these paths yet
     monkeypatch.setenv("MIDWAY_CACHE", str(moved))
     for entry in entries_in(moved):
         file = entry / "layer-2.bin"
@@ -474,8 +476,8 @@ def test_damaged_store_is_reported_and_computed_again(
     assert hidden_in(moved) == []
 
 
-@pytest.mark.parametrize("moment", ["before", "while it is written"])
-def test_full_disk_is_reported_and_the_run_goes_on(
+@pytest.mark.parametrize("moment", ["before the writing", "while it is written"])
+def test_full_disk_is_reported_and_the_run_continues(
     train: Train,
     disk: Disk,
     moment: str,
@@ -486,13 +488,13 @@ def test_full_disk_is_reported_and_the_run_goes_on(
     plain = train(tmp_path / "plain", cache_features=False)
     shutil.copytree(tmp_path / "cache", disk.path / "cache")  # rows and tokens
     monkeypatch.setenv("MIDWAY_CACHE", str(disk.path / "cache"))
-    if moment == "before":
-        disk.fill(leave=200_000)  # enough for each split, not for all of them
+    if moment == "before the writing":
+        disk.fill(leave=200_000)  # enough for each split, but not for all of them
     else:
-        encode = compute.compute_hidden_states
+        original = compute.compute_hidden_states
 
         def filling(run: TrainingRun, split: str, *arguments: Any) -> Iterator[tuple[Tensor, ...]]:
-            for number, states in enumerate(encode(run, split, *arguments)):
+            for number, states in enumerate(original(run, split, *arguments)):
                 if number == 1 and split == "test":
                     disk.fill(leave=0)
                 yield states
@@ -504,15 +506,15 @@ def test_full_disk_is_reported_and_the_run_goes_on(
     assert not result["cached_features"]
     assert result["weights_sha256"] == plain["weights_sha256"]
     assert hidden_in(disk.path / "cache") == []
-    assert len(entries_in(disk.path / "cache")) == (0 if moment == "before" else 2)
+    assert len(entries_in(disk.path / "cache")) == (0 if moment == "before the writing" else 2)
     disk.clear()
-    if moment != "before":
+    if moment != "before the writing":
         monkeypatch.undo()
         return
     assert train(tmp_path / "later")["cached_features"]
 
 
-def test_one_of_many_encodes_also_where_another_was_killed(
+def test_only_one_run_computes_features_even_after_another_was_killed(
     start: Start, tiny_encoder: Path, tiny_reviews: Path, tmp_path: Path
 ) -> None:
     cache, hold = tmp_path / "features", tmp_path / "hold"
@@ -526,36 +528,36 @@ def test_one_of_many_encodes_also_where_another_was_killed(
     def begin(name: str) -> Started:
         return start([*flags, f"--output_dir={tmp_path / name}"], environment=environment)
 
-    def encoded_by(run: Started) -> list[str]:
+    def computed_by(run: Started) -> list[str]:
         return sorted(path.name.partition("-")[2] for path in hold.glob(f"{run.process.pid}-*"))
 
     def waits(run: Started) -> bool:
         return "Waiting for another process" in run.printed()
 
-    def find_encoding(among: list[Started]) -> Started:
-        """Wait until one of them encodes, and return it."""
-        among[0].wait_for("encoding", lambda: any(encoded_by(run) for run in among))
-        (found,) = [run for run in among if encoded_by(run)]
-        assert encoded_by(found) == ["train"]
-        assert len(list(cache.glob(".features-*.writing"))) == 1, "more than what this one writes"
+    def find_computing(runs: list[Started]) -> Started:
+        """Wait until one of the runs computes hidden states, and return it."""
+        runs[0].wait_for("the computation of hidden states", lambda: any(computed_by(run) for run in runs))
+        (found,) = [run for run in runs if computed_by(run)]
+        assert computed_by(found) == ["train"]
+        assert len(list(cache.glob(".features-*.writing"))) == 1, "expected only the files of this run"
         return found
 
     killed = begin("killed")
-    assert find_encoding([killed]) is killed
+    assert find_computing([killed]) is killed
     others = [begin(name) for name in ("a", "b", "c")]
     for run in others:
-        run.wait_for("waiting", functools.partial(waits, run))
+        run.wait_for("the message about waiting", functools.partial(waits, run))
     killed.kill()
-    interrupted = find_encoding(others)
+    interrupted = find_computing(others)
     others.remove(interrupted)
     interrupted.process.send_signal(signal.SIGINT)
     assert interrupted.end() == 130
     assert "Traceback" not in interrupted.printed()
-    find_encoding(others)
+    find_computing(others)
     assert entries_in(cache) == []
     (hold / "go").touch()
     assert [run.end() for run in others] == [0, 0]
-    assert sorted(split for run in others for split in encoded_by(run)) == sorted(SPLITS)
+    assert sorted(split for run in others for split in computed_by(run)) == sorted(SPLITS)
     assert len(entries_in(cache)) == 3
     assert hidden_in(cache) == []
     results = [json.loads(path.read_text()) for path in tmp_path.glob("*/result.json")]

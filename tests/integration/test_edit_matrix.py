@@ -19,7 +19,7 @@ Results = dict[str, list[str]]
 
 
 def run_matrix(launch: Launch, encoder: Path, data: Path, output: Path, num_processes: int, *options: str) -> Results:
-    """Run the script, and return what was wrong in each cell on any process."""
+    """Run the script, and return the deviations in each cell on all processes."""
     launch(
         ["--encoder", encoder, "--data", data, "--output", output, "--num_processes", num_processes, *options],
         num_processes=num_processes,
@@ -43,7 +43,7 @@ def results(
 def compiled(
     request: pytest.FixtureRequest, launch: Launch, tiny_encoder: Path, tiny_reviews: Path, tmp_path_factory: Any
 ) -> Results:
-    """Return the compiled cells of the edits in the parameter: names with commas between them."""
+    """Results of the compiled cells of the edits in the parameter, which has names separated by commas."""
     output = tmp_path_factory.mktemp("compiled") / "found"
     return run_matrix(
         launch, tiny_encoder, tiny_reviews, output, 1, "--backends", "aot_eager", "--edits", request.param
@@ -56,31 +56,33 @@ def test_matrix_has_every_edit() -> None:
 
 @pytest.mark.parametrize(("accumulation", "precision"), UNCOMPILED)
 @pytest.mark.parametrize("edit", CASES)
-def test_edit_does_what_it_says(results: Results, edit: str, accumulation: int, precision: str) -> None:
+def test_edit_has_its_effects(results: Results, edit: str, accumulation: int, precision: str) -> None:
     assert results[f"{edit}-{accumulation}-{precision}-none"] == []
 
 
 @pytest.mark.parametrize("compiled", [",".join(COMPILED_QUICKLY)], indirect=True, ids=["quick"])
 @pytest.mark.parametrize("edit", COMPILED_QUICKLY)
-def test_edit_does_what_it_says_compiled(compiled: Results, edit: str) -> None:
+def test_compiled_edit_has_its_effects(compiled: Results, edit: str) -> None:
     assert compiled[f"{edit}-1-no-aot_eager"] == []
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("compiled", [",".join(CASES)], indirect=True, ids=["all"])
 @pytest.mark.parametrize("edit", CASES)
-def test_every_edit_does_what_it_says_compiled(compiled: Results, edit: str) -> None:
+def test_every_compiled_edit_has_its_effects(compiled: Results, edit: str) -> None:
     assert compiled[f"{edit}-1-no-aot_eager"] == []
 
 
-@pytest.mark.skipif(shutil.which("g++") is None, reason="inductor needs a C++ compiler, and there is none here")
+@pytest.mark.skipif(shutil.which("g++") is None, reason="inductor requires g++; not found")
 def test_unfreeze_with_inductor(launch: Launch, tiny_encoder: Path, tiny_reviews: Path, tmp_path: Path) -> None:
     options = ("--backends", "inductor", "--edits", "unfreeze")
     found = run_matrix(launch, tiny_encoder, tiny_reviews, tmp_path / "found", 1, *options)
     assert found == {"unfreeze-1-no-inductor": []}
 
 
-def test_matrix_sees_a_drift(launch: Launch, tiny_encoder: Path, tiny_reviews: Path, tmp_path: Path) -> None:
+def test_matrix_detects_differing_replicas(
+    launch: Launch, tiny_encoder: Path, tiny_reviews: Path, tmp_path: Path
+) -> None:
     options = ("--edits", "scale_lr", "--sabotage", "drift")
     found = run_matrix(launch, tiny_encoder, tiny_reviews, tmp_path / "found", 2, *options)
     for wrong in found.values():

@@ -1,4 +1,4 @@
-"""An error in a user's own code: whose code it was, when, the exception, and the user's own line."""
+"""Errors in a user's own code: the message has the owner of the code, the moment, the exception and the user's line."""
 
 from __future__ import annotations
 
@@ -62,16 +62,18 @@ class Case:
     code: str
     """The plugin."""
     start: str
-    """Beginning of the message: owner, moment, class."""
+    """Beginning of the message: owner, moment, class of the exception."""
     line: str
-    """The user's line that is shown."""
+    """The line of the user's code in the message."""
     options: tuple[str, ...] = ()
-    """What makes the run use the plugin."""
+    """Flags that make the run use the plugin."""
 
 
 CASES = {
     "syntax": Case("def broken(:\n    pass\n", "plugin 'PLUGIN': SyntaxError: ", "def broken(:"),
-    "import": Case("import not_there\n", "plugin 'PLUGIN': ModuleNotFoundError: No module ", "import not_there"),
+    "import": Case(
+        "import no_such_module\n", "plugin 'PLUGIN': ModuleNotFoundError: No module ", "import no_such_module"
+    ),
     "end of the process": Case("import sys\nsys.exit(0)\n", "plugin 'PLUGIN': ValueError: The plugin", "sys.exit(0)"),
     "head without base": Case(
         HEAD + "    def __init__(self, encoder, num_labels):\n        self.out = nn.Linear(encoder.hidden_size, 2)\n",
@@ -170,7 +172,7 @@ Refuse = Callable[..., tuple[int, str]]
 
 @pytest.fixture
 def own_registries() -> Iterator[None]:
-    """Let what plugins register end with the test."""
+    """Remove entries that plugins register after the test."""
     registries: tuple[Registry[Any], ...] = (HEADS, HOOKS, EDITS, OBJECTIVES, SCHEDULES, CLEANING)
     with ExitStack() as stack:
         for registry in registries:
@@ -188,7 +190,7 @@ def refuse(
     capsys: pytest.CaptureFixture[str],
     own_registries: None,
 ) -> Refuse:
-    """Return exit status and standard error of run.py with a plugin."""
+    """A function that runs run.py with a plugin, and returns its exit status and stderr."""
     monkeypatch.setenv("MIDWAY_CACHE", str(cache_dir))
 
     def run(code: str, *options: str) -> tuple[int, str]:
@@ -204,7 +206,7 @@ def refuse(
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_error_in_user_code_shows_whose_it_was_and_the_line(refuse: Refuse, tmp_path: Path, name: str) -> None:
+def test_error_in_user_code_names_its_owner_and_line(refuse: Refuse, tmp_path: Path, name: str) -> None:
     case, plugin = CASES[name], str(tmp_path / "my_plugin.py")
     status, printed = refuse(case.code, *case.options)
     lines = printed.splitlines()
@@ -217,15 +219,17 @@ def test_error_in_user_code_shows_whose_it_was_and_the_line(refuse: Refuse, tmp_
     assert hint.startswith("(--traceback ")
 
 
-def test_traceback_is_shown_when_asked_for(refuse: Refuse) -> None:
-    _, printed = refuse("import not_there\n", "--traceback")
+def test_traceback_flag_shows_the_traceback(refuse: Refuse) -> None:
+    _, printed = refuse("import no_such_module\n", "--traceback")
     assert printed.startswith("Traceback (")
     assert "error: plugin" in printed
     assert "--traceback" not in printed
 
 
 def test_defect_of_the_product_keeps_its_traceback(refuse: Refuse, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("research.runner.set_up.create_optimizer", json.loads)  # which takes other arguments
+    monkeypatch.setattr(
+        "research.runner.set_up.create_optimizer", json.loads
+    )  # json.loads does not accept these arguments
     with pytest.raises(TypeError):
         refuse("")
 
@@ -236,7 +240,7 @@ BATCH_HOOK = HOOK + "    def on_batch(self, run, batch):\n        return {}\n"
 @pytest.mark.parametrize(
     ("code", "option", "named"),
     [
-        # Each of the first two would be broadcast against the weights of the rows, without an error.
+        # The first two would be broadcast with the weights of the rows, without an error.
         (OBJECTIVE + "        return ObjectiveOutput(losses.mean(), logits)\n", "objective", "of shape [8], got []"),
         (OBJECTIVE + "        return ObjectiveOutput(losses[:, None], logits)\n", "objective", "[8], got [8, 1]"),
         (OBJECTIVE + "        return ObjectiveOutput(losses, logits[:, :1])\n", "objective", "[8, 2], got [8, 1]"),
@@ -265,7 +269,9 @@ BATCH_HOOK = HOOK + "    def on_batch(self, run, batch):\n        return {}\n"
         ),
     ],
 )
-def test_what_user_code_returns_is_checked(refuse: Refuse, tmp_path: Path, code: str, option: str, named: str) -> None:
+def test_return_values_of_user_code_are_checked(
+    refuse: Refuse, tmp_path: Path, code: str, option: str, named: str
+) -> None:
     if option == "objective" and "return" not in code:
         code = code.split("        logits =", maxsplit=1)[0] + "        self.own = task\n"
     status, printed = refuse(code, f"--{option}=broken")
@@ -275,7 +281,7 @@ def test_what_user_code_returns_is_checked(refuse: Refuse, tmp_path: Path, code:
     assert str(tmp_path / "my_plugin.py") in printed
 
 
-def test_failed_run_keeps_the_user_s_line_in_its_result(refuse: Refuse, tmp_path: Path) -> None:
+def test_result_of_a_failed_run_has_the_users_line(refuse: Refuse, tmp_path: Path) -> None:
     _, printed = refuse(HOOK + "    def after_step(self, run):\n        {}['loss']\n", "--hook=broken")
     result = json.loads((tmp_path / "run" / "result.json").read_text())
     assert result["status"] == "failed"

@@ -1,4 +1,4 @@
-"""Every hook, edit, schedule and adapter resumes from a checkpoint with the bits of a run that was never cut."""
+"""Every hook, edit, schedule and adapter resumes with the same bits as a run without interruption."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_resumed_run_shares_every_bit(
         "dropout": 0.1,
         "max_length": 32,
         "batch_size": 8,
-        "max_steps": 8,  # an epoch has 6
+        "max_steps": 8,  # an epoch has 6 steps
         "evaluate_every": "3st",
         "save_every": "1st",
         "keep": 9,
@@ -93,7 +93,7 @@ def test_resumed_run_shares_every_bit(
     }
     whole = Digests()
     result = run_experiment(RunConfig(**settings, output_dir=str(tmp_path / "whole")), hooks=[whole])
-    # Right before the edit and right after it; in the middle of an epoch and at its end.
+    # Right before and right after the edit, or in the middle and at the end of an epoch.
     for step in (3, 4) if "timeline" in settings else (4, 6):
         checkpoint = tmp_path / "whole" / "checkpoints" / f"step-{step:08d}"
         resumed, directory = Digests(), tmp_path / f"from-{step}"
@@ -112,7 +112,7 @@ def test_resumed_run_shares_every_bit(
         assert tables[0].equals(tables[1])
 
 
-def test_end_of_the_last_epoch_comes_also_where_its_last_step_was_before_the_cut(
+def test_resume_after_the_last_step_still_ends_the_epoch(
     tiny_encoder: Path, tiny_reviews: Path, cache_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class HalvesHead(Hook):

@@ -1,4 +1,4 @@
-"""Failures in mid-run are reported, and leave a run that can be understood."""
+"""Failures in mid-run are reported, and leave a consistent run directory."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Train = Callable[..., dict[str, Any]]
 def train(
     tiny_encoder: Path, tiny_reviews: Path, cache_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Train:
-    """Run an experiment of three steps in this process."""
+    """A function that trains for three steps in this process."""
     monkeypatch.setenv("MIDWAY_CACHE", str(cache_dir))
     settings: dict[str, Any] = {
         "encoder": str(tiny_encoder),
@@ -48,7 +48,7 @@ def train(
 
 
 class ScalerOnCPU(Hook):
-    """Set up what accelerate does for fp16 on a GPU: a real scaler around the optimizer; poison step 2 if asked to."""
+    """Wrap the optimizer with a real scaler, as accelerate does for fp16 on a GPU, and optionally poison step 2."""
 
     def __init__(self, *, poison: bool) -> None:
         self.poison = poison
@@ -69,7 +69,7 @@ class ScalerOnCPU(Hook):
 
 
 @pytest.mark.parametrize("poison", [False, True])
-def test_steps_that_are_not_finite_are_skipped_under_a_scaler_too(train: Train, tmp_path: Path, poison: bool) -> None:
+def test_nonfinite_steps_are_skipped_with_a_scaler_too(train: Train, tmp_path: Path, poison: bool) -> None:
     result = train([ScalerOnCPU(poison=poison)], on_nonfinite="skip", log_every=1)
     assert (result["status"], result["skipped_steps"]) == ("finished", int(poison))
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
@@ -81,7 +81,7 @@ class UnreadableState(Hook):
         return {"best": np.float64(0.5)}
 
 
-def test_checkpoint_that_could_not_be_read_is_not_written(train: Train, tmp_path: Path) -> None:
+def test_checkpoint_with_unreadable_state_is_not_written(train: Train, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"state_dict of .*UnreadableState\b"):
         train([UnreadableState()], save_every="1st")
     assert not list((tmp_path / "run" / "checkpoints").glob("step-*"))
@@ -90,16 +90,16 @@ def test_checkpoint_that_could_not_be_read_is_not_written(train: Train, tmp_path
 
 class FailsAtStart(Hook):
     def on_train_start(self, run: Run) -> None:
-        raise RuntimeError("the hook's own words")
+        raise RuntimeError("an error of the hook")
 
 
-def test_error_before_the_first_step_is_not_buried(train: Train, tmp_path: Path) -> None:
-    (tmp_path / "run").mkdir()  # as a mount point is
-    with pytest.raises(RuntimeError, match="the hook's own words"):
+def test_error_before_the_first_step_is_raised_unchanged(train: Train, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()  # like a mount point, which exists already
+    with pytest.raises(RuntimeError, match="an error of the hook"):
         train([FailsAtStart()], profile=True)
     assert not list((tmp_path / "run").iterdir())
     (tmp_path / "run").rmdir()
-    with pytest.raises(RuntimeError, match="the hook's own words"):
+    with pytest.raises(RuntimeError, match="an error of the hook"):
         train([FailsAtStart()], resume="auto")
     assert not (tmp_path / "run").exists()
 
@@ -114,18 +114,18 @@ class Recorder(Hook):
 
 class FailsAgain(Hook):
     def on_exception(self, run: Run, error: BaseException) -> None:
-        raise KeyError("another")
+        raise KeyError("second error")
 
 
-def test_hooks_hear_of_an_error(train: Train, capsys: pytest.CaptureFixture[str]) -> None:
+def test_all_hooks_are_notified_of_an_error(train: Train, capsys: pytest.CaptureFixture[str]) -> None:
     recorder = Recorder()
-    with pytest.raises(RuntimeError, match="the hook's own words") as caught:
+    with pytest.raises(RuntimeError, match="an error of the hook") as caught:
         train([FailsAgain(), recorder, FailsAtStart()])
     assert recorder.errors == [caught.value]
-    assert "Warning: hook 'FailsAgain' (on_exception): KeyError: 'another'" in capsys.readouterr().out
+    assert "Warning: hook 'FailsAgain' (on_exception): KeyError: 'second error'" in capsys.readouterr().out
 
 
-def test_best_metric_that_is_never_defined_leaves_the_last_model(
+def test_last_model_is_used_if_best_metric_is_never_defined(
     train: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     data = tmp_path / "data"
@@ -156,10 +156,10 @@ def test_init_from_a_checkpoint_needs_the_same_labels(train: Train, tmp_path: Pa
         train([], data=str(data), init_from=checkpoint, output_dir=str(tmp_path / "third"))
 
 
-def test_best_model_is_chosen_again_when_a_run_resumes_elsewhere(train: Train, tmp_path: Path) -> None:
+def test_best_model_is_selected_after_a_resume_in_another_directory(train: Train, tmp_path: Path) -> None:
     train([], save_every="2st", best_metric="accuracy", evaluate_every="1st")
     checkpoint = tmp_path / "run" / "checkpoints" / "step-00000002"
-    elsewhere = str(tmp_path / "elsewhere")
+    moved = str(tmp_path / "moved")
     settings = {"save_every": "2st", "best_metric": "accuracy", "evaluate_every": "1st"}
-    result = train([], output_dir=elsewhere, resume=str(checkpoint), **settings)
+    result = train([], output_dir=moved, resume=str(checkpoint), **settings)
     assert (result["status"], result["tested"]) == ("finished", "best")

@@ -1,4 +1,4 @@
-"""Mutated files are read, with all of their rows accounted for, or refused in one line."""
+"""Mutated files are either read, with all of their rows accounted for, or refused in one line."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.scripts.fuzz_files import fuzz, is_one_line, judge
     [(30, 1, 0), pytest.param(300, 12, 1, marks=pytest.mark.slow, id="300-12-1 (about two minutes)")],
 )
 def test_mutated_files_are_read_or_refused_in_one_line(num_files: int, num_trained: int, seed: int) -> None:
-    with tempfile.TemporaryDirectory() as folder:  # short, since some mutants are sockets
+    with tempfile.TemporaryDirectory() as folder:  # short path, since some mutants are sockets
         outcomes = list(fuzz(Path(folder), num_files=num_files, num_trained=num_trained, seed=seed))
     assert [str(outcome) for outcome in outcomes if outcome.is_fault] == []
     assert {outcome.kind for outcome in outcomes} == {"read", "refused"}
@@ -33,16 +33,16 @@ def test_mutated_files_are_read_or_refused_in_one_line(num_files: int, num_train
         (1, "error: \x1b[2J\n", "not one line"),
         (1, "a warning\nerror: what is wrong\n", "not one line"),
         (1, "Traceback (most recent call last):\n...\n", "traceback"),
-        (1, "error: ArrowInvalid('x') <class 'str'>\n", "another library's words"),
-        (1, "error: [Errno 2] No such file\n", "another library's words"),
+        (1, "error: ArrowInvalid('x') <class 'str'>\n", "text of another library"),
+        (1, "error: [Errno 2] No such file\n", "text of another library"),
         (-9, "", "killed by SIGKILL"),
-        (-14, "", "no end after 60 s"),
+        (-14, "", "still running after 60 s"),
     ],
 )
-def test_judge_tells_faults_from_refusals(status: int, error: str, kind: str) -> None:
+def test_judge_distinguishes_faults_from_refusals(status: int, error: str, kind: str) -> None:
     assert judge(status, "", error, trained=False) == kind
 
 
-def test_lines_that_a_terminal_would_break_are_not_one() -> None:
+def test_text_that_a_terminal_would_break_is_not_one_line() -> None:
     assert is_one_line("Überschrift, 表")
     assert not any(map(is_one_line, ("", " ", "a\u2028b", "a\x85b", "half \ud800", "x" * 5000)))

@@ -1,4 +1,4 @@
-"""Random timelines with kills and forks: no difference in bits."""
+"""Runs with random timelines, kills and forks end with the same bits."""
 
 from __future__ import annotations
 

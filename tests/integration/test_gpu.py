@@ -1,4 +1,4 @@
-"""What needs a GPU: fp16 with its scaler, bf16, stored hidden states there, and running out of memory."""
+"""Tests that need a GPU: fp16 with its scaler, bf16, cached hidden states, and running out of memory."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.conftest import Launch
 
 pytestmark = [
     pytest.mark.gpu,
-    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device, and there is none here"),
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="requires a CUDA device; none found"),
 ]
 
 
@@ -40,7 +40,7 @@ def test_gpu_run_finishes_in_every_precision(
 
 
 @pytest.mark.parametrize("options", [["--mixed_precision", "fp16"], ["--mixed_precision", "bf16", "--compile"]])
-def test_gpu_run_is_edited(
+def test_gpu_run_applies_edits(
     launch: Launch, tiny_encoder: Path, tiny_reviews: Path, tmp_path: Path, options: list[str]
 ) -> None:
     timeline = ["{at: 2st, unfreeze: encoder}", "{at: 3st, replace_head: lstm}", "{at: 4st, add_lora: {r: 2}}"]
@@ -66,7 +66,7 @@ def test_gpu_run_repeats_bit_for_bit_when_deterministic(
 
 @pytest.mark.parametrize(("precision", "tolerance"), [("no", 1e-4), ("bf16", 0.02), ("fp16", 0.02)])
 @pytest.mark.parametrize("head", ["lstm", "scalar_mix"])
-def test_gpu_run_on_stored_hidden_states_ends_like_one_without(
+def test_gpu_run_with_cached_features_ends_like_one_without(
     launch: Launch, tiny_encoder: Path, tiny_reviews: Path, tmp_path: Path, precision: str, tolerance: float, head: str
 ) -> None:
     found = []

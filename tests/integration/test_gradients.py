@@ -1,4 +1,4 @@
-"""Neither processes nor micro-batches change a step's gradient."""
+"""Neither the number of processes nor the size of micro-batches changes the gradient of a step."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from tests.conftest import ROOT, Launch
 
 PLUGIN = ROOT / "tests" / "plugins" / "record_gradients.py"
-BATCH_SIZE = 12  # 47 training rows: three full batches and a short last one of 11, which two processes cannot halve
+BATCH_SIZE = 12  # 47 training rows: three full batches and a short last one of 11, an odd number for two processes
 
 
 def gradients(
@@ -24,7 +24,7 @@ def gradients(
     num_micro_batches: int,
     wrong: bool = False,
 ) -> dict[str, dict[str, torch.Tensor]]:
-    """Train for an epoch, and return the gradients of the first and last step, of every process."""
+    """Train for an epoch, and return the gradients of the first and last step of every process."""
     launch(
         [
             *(
@@ -53,7 +53,7 @@ def gradients(
 
 
 def disagreements(expected: dict[str, dict[str, torch.Tensor]], found: dict[str, dict[str, torch.Tensor]]) -> list[str]:
-    """Return the tensors that differ by more than 1e-5 of their norm; key biases (true gradient 0) absolutely."""
+    """Return the tensors that differ by more than 1e-5 of their norm, or for key biases (true gradient 0), by 1e-7."""
     differing = []
     for step, tensors in found.items():
         reference = expected[f"{step.rsplit('-', 1)[0]}-0"]
@@ -94,7 +94,7 @@ def test_gradients_do_not_depend_on_the_launch(
     assert disagreements(reference, found) == []
 
 
-def test_gradients_divided_once_too_often_are_found(
+def test_disagreements_detect_gradients_divided_twice(
     launch: Launch,
     tiny_encoder: Path,
     tiny_reviews: Path,

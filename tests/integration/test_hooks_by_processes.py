@@ -1,4 +1,4 @@
-"""Every built-in hook does the same on two processes as on one, and leaves their replicas equal."""
+"""Every built-in hook has the same effect on two processes as on one, and keeps the replicas equal."""
 
 from __future__ import annotations
 
@@ -39,16 +39,16 @@ def distance(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) ->
     return max((first[name] - second[name]).abs().max().item() for name in first)
 
 
-def test_every_built_in_hook_is_looked_at() -> None:
+def test_every_built_in_hook_has_settings() -> None:
     assert set(BUILT_IN) == set(SETTINGS) - {"none"}
 
 
 @pytest.mark.parametrize("name", SETTINGS)
-def test_hook_does_the_same_on_two_processes(folder: Path, name: str) -> None:
+def test_hook_has_the_same_effect_on_two_processes(folder: Path, name: str) -> None:
     (alone,), (first, second) = (read_by_rank(folder / str(number), number) for number in (1, 2))
     assert first[name] == second[name], "the replicas differ"
-    what = ("steps", "skipped", "edits")
-    assert [first[name][each] for each in what] == [alone[name][each] for each in what]
+    counts = ("steps", "skipped", "edits")
+    assert [first[name][each] for each in counts] == [alone[name][each] for each in counts]
     assert distance(weights(folder, 1, name), weights(folder, 2, name)) < 1e-5
 
 

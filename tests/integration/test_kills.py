@@ -1,4 +1,4 @@
-"""A run that is killed at any moment, and resumed, ends as if nobody had killed it."""
+"""A run that is killed at any moment and resumed ends like an uninterrupted run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Check = Callable[..., None]
 
 @pytest.fixture
 def check(tiny_encoder: Path, tiny_reviews: Path, tmp_path: Path, user_environment: dict[str, str]) -> Check:
-    """Kill so many runs, at moments drawn from a seed, and compare."""
+    """A function that kills `num_kills` runs at random moments, resumes them, and compares the results."""
 
     def compare(**options: int) -> None:
         settings = ["--encoder", str(tiny_encoder), "--data", str(tiny_reviews)]
@@ -32,7 +32,5 @@ def test_killed_runs_end_with_the_same_bits(check: Check, num_kills: int, num_pr
 
 @pytest.mark.slow  # eleven minutes
 @pytest.mark.parametrize(("num_kills", "num_processes"), [(25, 0), (10, 2)])
-def test_runs_killed_all_over_their_life_end_with_the_same_bits(
-    check: Check, num_kills: int, num_processes: int
-) -> None:
+def test_many_killed_runs_end_with_the_same_bits(check: Check, num_kills: int, num_processes: int) -> None:
     check(num_kills=num_kills, num_processes=num_processes, seed=1)

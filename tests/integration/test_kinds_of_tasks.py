@@ -1,4 +1,4 @@
-"""Every kind of task, head, objective, schedule and file trains, with what fits it chosen by default."""
+"""Every kind of task, head, objective, schedule and file trains, with fitting defaults."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def sentence(row: int) -> str:
 
 
 def write_pairs(folder: Path) -> None:
-    """Tabs separate, and quotes are literal: these are never closed. There is no validation file."""
+    """Write tsv files without a validation file; quotes are literal and never closed."""
     for split in ("train", "test"):
         lines = ["sentence1\tsentence2\tlabel"]
         for row in range(NUM_ROWS[split]):
@@ -54,7 +54,7 @@ def write_pairs(folder: Path) -> None:
 
 
 def write_multi_label(folder: Path) -> None:
-    """Lists of labels, some of them empty."""
+    """Write rows with lists of labels, some of which are empty."""
     for split, num_rows in NUM_ROWS.items():
         rows = [
             {
@@ -67,7 +67,7 @@ def write_multi_label(folder: Path) -> None:
 
 
 def write_scores(folder: Path) -> None:
-    """Pairs with a score from 0 to 5."""
+    """Write pairs of texts with a score from 0 to 5."""
     for split, num_rows in NUM_ROWS.items():
         lines = ["sentence1,sentence2,score"]
         lines += [f"{split} {sentence(row)},{sentence(row + 1)},{row % 26 / 5}" for row in range(num_rows)]
@@ -75,7 +75,7 @@ def write_scores(folder: Path) -> None:
 
 
 def write_six_classes(folder: Path) -> None:
-    """Six classes, a finer label beside them, and no validation file."""
+    """Write rows with six classes and a column of finer labels, without a validation file."""
     for split in ("train", "test"):
         rows = [
             {"text": f"{split} {sentence(row)} ?", "label": CLASSES[row % 6], "fine_label": f"{CLASSES[row % 6]}:{row}"}
@@ -85,7 +85,7 @@ def write_six_classes(folder: Path) -> None:
 
 
 def write_binary(folder: Path) -> None:
-    """Two classes, texts with commas in quotes."""
+    """Write rows with two classes and quoted texts with commas."""
     for split, num_rows in NUM_ROWS.items():
         lines = ["text,label"]
         lines += [f'"{split} , {sentence(row)}",{"positive" if row % 2 else "negative"}' for row in range(num_rows)]
@@ -103,7 +103,7 @@ WRITERS = {
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
-    """Return the folder of a kind of data."""
+    """A function that returns the folder of a kind of data."""
     root = tmp_path_factory.mktemp("tasks")
 
     def folder_of(kind: str) -> Path:
@@ -118,7 +118,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
 
 @pytest.fixture
 def train(deep_encoder: Path, cache_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Train:
-    """Run in this process what a command line asks for, into tmp_path/run; returns what result.json holds."""
+    """A function that runs a command line in this process in tmp_path/run, and returns the contents of result.json."""
     monkeypatch.setenv("MIDWAY_CACHE", str(cache_dir))
 
     def run(*arguments: object, hooks: Sequence[Hook] = (), num_steps: int = 3) -> dict[str, Any]:
@@ -145,19 +145,19 @@ def settings_of(directory: Path) -> dict[str, Any]:
 
 
 def check_without_test_labels(
-    train: Train, labelled: dict[str, Any], folder: Path, place: Path, *settings: str
+    train: Train, labelled: dict[str, Any], folder: Path, workplace: Path, *settings: str
 ) -> None:
-    """Repeat the run in `place` without the labels of its test rows: all is as before but what needs them.
+    """Repeat the run in `workplace` without test labels, and check that only results that need them change.
 
     Args:
         train: the fixture.
         labelled: result of the run with labels.
         folder: the data.
-        place: for the run's directory and data of its own.
-        *settings: of the run.
+        workplace: folder with the directory of the run, for the changed data too.
+        *settings: settings of the run.
     """
-    expected = predictions_of(place / "run")
-    unlabelled = place / "unlabelled"
+    expected = predictions_of(workplace / "run")
+    unlabelled = workplace / "unlabelled"
     shutil.copytree(folder, unlabelled)
     (path,) = unlabelled.glob("test.*")
     lines = path.read_text().splitlines()
@@ -170,16 +170,16 @@ def check_without_test_labels(
     assert result["unlabelled"] == ["test"]
     assert result["metrics"] == {"validation": labelled["metrics"]["validation"]}
     assert result["weights_sha256"] == labelled["weights_sha256"]
-    found = predictions_of(place / "run")
+    found = predictions_of(workplace / "run")
     assert list(found) == list(expected)
     for name, values in found.items():
         if name in ("label", "label_name"):
             assert values.tolist() == [None] * 15
         else:
             assert values.tolist() == expected[name].tolist()
-    page = (place / "run" / "report.html").read_text()
+    page = (workplace / "run" / "report.html").read_text()
     assert 'id="unlabelled-test"' in page
-    assert not any(f"{what}test" in page for what in ("Confusion matrix, ", "Predictions, ", "labels-", "<th>test"))
+    assert not any(f"{title}test" in page for title in ("Confusion matrix, ", "Predictions, ", "labels-", "<th>test"))
 
 
 def test_pairs_with_literal_quotes(train: Train, files: Files, tmp_path: Path) -> None:
@@ -195,7 +195,7 @@ def test_pairs_with_literal_quotes(train: Train, files: Files, tmp_path: Path) -
     assert found["label"].tolist() == [int(row % 3 != 0) for row in range(15)]
     assert result["metrics"]["test"]["accuracy"] == pytest.approx((found["label"] == found["prediction"]).mean())
     carved = predictions_of(tmp_path / "run", "validation")
-    assert max(carved["id"]) >= 8, "ids are numbers of rows in the file, not in the carved split"
+    assert max(carved["id"]) >= 8, "expected ids to be numbers of rows in the file, not in the split"
     assert carved["label"].tolist() == [int(row % 3 != 0) for row in carved["id"]]
 
 
@@ -253,7 +253,7 @@ def test_two_classes(train: Train, files: Files, tmp_path: Path) -> None:
 def test_every_head_trains(train: Train, files: Files, head: str) -> None:
     before: list[Any] = []
 
-    class Remember(Hook):
+    class CheckChange(Hook):
         def on_train_start(self, run: Run) -> None:
             before.extend(parameter.detach().clone() for parameter in run.encoder_with_head.head.parameters())
 
@@ -261,7 +261,7 @@ def test_every_head_trains(train: Train, files: Files, head: str) -> None:
             after = run.encoder_with_head.head.parameters()
             assert any((old != new).any() for old, new in zip(before, after, strict=True))
 
-    train("--data", files("binary"), "--head", head, "--objective=cross_entropy", hooks=[Remember()], num_steps=1)
+    train("--data", files("binary"), "--head", head, "--objective=cross_entropy", hooks=[CheckChange()], num_steps=1)
     assert before
 
 
@@ -285,7 +285,7 @@ def test_every_objective_trains(train: Train, files: Files, tmp_path: Path, obje
     assert objective == (settings if isinstance(settings, str) else settings["name"])
 
 
-def test_one_cycle_moves_the_momentum_of_sgd(train: Train, files: Files) -> None:
+def test_one_cycle_changes_the_momentum_of_sgd(train: Train, files: Files) -> None:
     momenta: list[float] = []
 
     class Watch(Hook):
@@ -299,7 +299,7 @@ def test_one_cycle_moves_the_momentum_of_sgd(train: Train, files: Files) -> None
     assert momenta.index(min(momenta)) not in (0, 4)
 
 
-def test_raw_release_and_its_archive_train_alike(
+def test_raw_release_and_its_archive_train_the_same(
     launch: Launch, train: Train, deep_encoder: Path, tmp_path: Path
 ) -> None:
     root = tmp_path / "aclImdb"
@@ -309,7 +309,7 @@ def test_raw_release_and_its_archive_train_alike(
             folder.mkdir(parents=True, exist_ok=True)
             (folder / f"{row}_{row % 10}.txt").write_text(f"{split} {sentence(row)}<br />", encoding="utf-8")
     (root / "train" / "unsup").mkdir()
-    (root / "train" / "unsup" / "0_0.txt").write_text("left out", encoding="utf-8")
+    (root / "train" / "unsup" / "0_0.txt").write_text("unused", encoding="utf-8")
     with tarfile.open(tmp_path / "aclImdb_v1.tar.gz", "w:gz") as archive:
         archive.add(root, "aclImdb")
     cleaning = ("--cleaning=strip_html", "--validation_share=0.2")
@@ -336,7 +336,7 @@ run_experiment(RunConfig(**shared, **r_drop, output_dir=f"{output}/r_drop"))
 """
 
 
-def test_several_runs_of_two_processes(
+def test_two_processes_make_several_runs(
     launch: Launch, train: Train, deep_encoder: Path, files: Files, tmp_path: Path
 ) -> None:
     script = tmp_path / "several_runs.py"

@@ -1,4 +1,4 @@
-"""The main job, as a user starts it, on a tiny encoder."""
+"""The main command, as users start it, with a tiny encoder."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def settings(tiny_encoder: Path, tiny_reviews: Path) -> list[str]:
     return ["--encoder", str(tiny_encoder), "--data", str(tiny_reviews), *SMALL]
 
 
-def test_run_leaves_the_files_that_the_readme_lists(launch: Launch, settings: list[str], tmp_path: Path) -> None:
+def test_run_writes_the_documented_files(launch: Launch, settings: list[str], tmp_path: Path) -> None:
     directory = tmp_path / "run"
     options = (
         "--head",
@@ -69,10 +69,10 @@ def test_run_leaves_the_files_that_the_readme_lists(launch: Launch, settings: li
     assert "validation/accuracy" in lines[5]
     assert sorted(path.name for path in (directory / "checkpoints").iterdir()) == ["step-00000004", "step-00000006"]
     assert "accuracy" in done.stdout
-    assert "\r" not in done.stderr, "a progress bar was drawn, and this is no terminal"
+    assert "\r" not in done.stderr, "a progress bar was drawn without a terminal"
 
 
-def test_run_repeats_from_its_config(launch: Launch, settings: list[str], tmp_path: Path) -> None:
+def test_run_can_be_repeated_from_its_config(launch: Launch, settings: list[str], tmp_path: Path) -> None:
     first, again = tmp_path / "first", tmp_path / "again"
     launch([*settings, "--head", "gru", "--head.gru_size", "4", "--output_dir", first])
     launch(["--recipe", first / "config.yaml", "--output_dir", again])
@@ -88,7 +88,7 @@ def test_run_repeats_from_its_config(launch: Launch, settings: list[str], tmp_pa
     assert without_times(lines_of(first)) == without_times(lines_of(again))
 
 
-def test_seed_changes_the_run_and_not_the_rows(launch: Launch, settings: list[str], tmp_path: Path) -> None:
+def test_seed_changes_the_weights_and_not_the_rows(launch: Launch, settings: list[str], tmp_path: Path) -> None:
     for seed in (0, 1):
         launch(
             [*settings, "--seed", seed, "--max_steps", "2", "--limit_test", "9", "--output_dir", tmp_path / str(seed)]
@@ -99,7 +99,7 @@ def test_seed_changes_the_run_and_not_the_rows(launch: Launch, settings: list[st
 
 
 @pytest.mark.parametrize("num_processes", [1, 2])
-def test_run_cut_in_mid_epoch_ends_with_the_same_bits(
+def test_run_interrupted_in_mid_epoch_ends_with_the_same_bits(
     launch: Launch, settings: list[str], tmp_path: Path, num_processes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole, cut = tmp_path / "whole", tmp_path / "cut"
@@ -124,7 +124,7 @@ def test_run_cut_in_mid_epoch_ends_with_the_same_bits(
     assert "is finished" in done.stdout
 
 
-def test_resume_refuses_other_settings(launch: Launch, settings: list[str], tmp_path: Path) -> None:
+def test_resume_with_changed_settings_is_refused(launch: Launch, settings: list[str], tmp_path: Path) -> None:
     run = [*settings, "--output_dir", tmp_path / "run", "--save_every", "2st"]
     launch([*run, "--max_steps", "3"])
     (tmp_path / "run" / "result.json").unlink()
@@ -147,13 +147,13 @@ def test_damaged_checkpoint_is_skipped_with_a_message(launch: Launch, settings: 
     assert "step-00000004" in done.stdout
 
 
-def test_resume_without_a_checkpoint_starts_afresh(launch: Launch, settings: list[str], tmp_path: Path) -> None:
+def test_resume_without_a_checkpoint_starts_over(launch: Launch, settings: list[str], tmp_path: Path) -> None:
     launch([*settings, "--max_steps", "1", "--output_dir", tmp_path / "run", "--resume", "auto"])
     result = result_of(tmp_path / "run")
     assert (result["status"], result["resumed_from"]) == ("finished", None)
 
 
-def test_existing_run_directory_is_an_error_unless_overwritten(
+def test_existing_run_directory_is_an_error_without_overwrite(
     launch: Launch, settings: list[str], tmp_path: Path
 ) -> None:
     run = [*settings, "--max_steps", "1", "--output_dir", tmp_path / "run"]
@@ -171,7 +171,7 @@ def test_existing_run_directory_is_an_error_unless_overwritten(
     assert (tmp_path / "mine" / "thesis.txt").exists()
 
 
-def test_training_continues_from_a_model_for_more_epochs(launch: Launch, settings: list[str], tmp_path: Path) -> None:
+def test_init_from_continues_training_a_finished_model(launch: Launch, settings: list[str], tmp_path: Path) -> None:
     launch([*settings, "--head", "mean", "--output_dir", tmp_path / "first"])
     more = ["--max_steps", "1", "--lr", "1e-12", "--head_lr", "1e-12", "--output_dir", tmp_path / "more"]
     launch([*settings, "--head", "mean", *more, "--init_from", tmp_path / "first"])
@@ -219,7 +219,7 @@ def test_early_stopping_ends_a_run(launch: Launch, settings: list[str], tmp_path
     assert re.match(r"accuracy .*\b2\b", str(result["stopped_because"]))
 
 
-def test_nonfinite_loss_names_step_rows_and_rate(launch: Launch, settings: list[str], tmp_path: Path) -> None:
+def test_error_about_nonfinite_loss_names_step_and_rows(launch: Launch, settings: list[str], tmp_path: Path) -> None:
     plugin = ["--plugin", str(ROOT / "tests" / "plugins" / "fail_at_step.py"), "--hook", "poison"]
     run = [*settings, *plugin, "--output_dir", tmp_path / "run"]
     for num_processes in (1, 2):
@@ -232,7 +232,7 @@ def test_nonfinite_loss_names_step_rows_and_rate(launch: Launch, settings: list[
     assert (result["status"], result["skipped_steps"]) == ("finished", 1)
 
 
-def test_smoke_writes_everything_and_is_quick(launch: Launch, settings: list[str], tmp_path: Path) -> None:
+def test_smoke_run_writes_all_files_in_three_steps(launch: Launch, settings: list[str], tmp_path: Path) -> None:
     launch([*settings, "--smoke", "--profile", "--output_dir", tmp_path / "run"])
     names = {path.name for path in (tmp_path / "run").iterdir()}
     assert {"checkpoints", "config.yaml", "metrics.jsonl", "model", "predictions", "profile", "result.json"} <= names
@@ -241,7 +241,7 @@ def test_smoke_writes_everything_and_is_quick(launch: Launch, settings: list[str
     assert result_of(tmp_path / "run")["steps"] == 3
 
 
-def test_launch_whose_processes_do_not_see_each_other_is_refused(
+def test_launch_with_unconnected_processes_is_refused(
     launch: Launch, settings: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "2")

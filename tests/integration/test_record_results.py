@@ -1,4 +1,4 @@
-"""Two recordings of results: whether a comparison finds what differs, and nothing else."""
+"""Comparisons of two recordings of results find all differences, and only those."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_differences_name_case_file_and_field(
     assert compare(recording, changed, ignored=["head-mlp*"]) == 0
 
 
-def test_compare_with_missing_case_or_nothing_fails(recording: dict[str, Any], tmp_path: Path) -> None:
+def test_compare_with_missing_or_no_cases_fails(recording: dict[str, Any], tmp_path: Path) -> None:
     shorter = {"cases": {"head-lstm": recording["cases"]["head-lstm"]}}
     assert compare(recording, shorter) == 1
     assert compare(shorter, recording) == 1

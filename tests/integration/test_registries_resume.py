@@ -1,4 +1,4 @@
-"""Every head, hook, schedule and objective resumes and forks with every kind of option, and ends with equal bits."""
+"""Every head, hook, schedule and objective resumes and forks with options of all types, and ends with equal bits."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ LABELS: dict[str, list[Any]] = {
     "regression": [0.25, 1.5],
 }
 VALUES = {"over": "60%", "class_weights": [1.0, 3.0], "pos_weight": "balanced", "metric": "accuracy", "start": 8}
-"""Values of options that their types alone do not give."""
+"""Values for options whose types do not determine a valid value."""
 import_plugins([PLUGIN])
 
 
@@ -48,7 +48,7 @@ class Case:
     """An entry of a registry; every option differs from its default."""
 
     kind: str
-    """Setting that names it."""
+    """Kind of the entry, which is also the setting that selects it."""
     name: str
     """Registered name."""
 
@@ -57,13 +57,13 @@ class Case:
 
     @property
     def options(self) -> dict[str, Any]:
-        """The options that are given."""
+        """Values for all options."""
         found = options_of(REGISTRIES[self.kind][self.name], given_by_caller=GIVEN_BY_CALLER)
-        return {option.name: another_value(option) for option in found}
+        return {option.name: other_value(option) for option in found}
 
 
-def another_value(option: Option) -> Any:
-    """Return a value that is not the default."""
+def other_value(option: Option) -> Any:
+    """Return a value that differs from the default."""
     if option.name in VALUES:
         return VALUES[option.name]
     if typing.get_origin(option.type) is typing.Literal:
@@ -76,9 +76,9 @@ def another_value(option: Option) -> Any:
     if isinstance(default, float):
         return default * 0.9
     if isinstance(default, tuple | list):
-        return [*default[:-1], another_value(Option("", None, default[-1], ""))]
+        return [*default[:-1], other_value(Option("", None, default[-1], ""))]
     if isinstance(default, dict):
-        return {key: another_value(Option("", None, value, "")) for key, value in default.items()}
+        return {key: other_value(Option("", None, value, "")) for key, value in default.items()}
     return 3 if default is None else "other"
 
 
@@ -88,7 +88,7 @@ CASES.append(Case("hook", "takes_everything"))
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Return the folder with rows of a task."""
+    """A function that returns the folder with rows of a task."""
 
     @functools.cache
     def write(task: str) -> Path:
@@ -105,7 +105,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     return write
 
 
-def run_to_the_end(config: RunConfig, folder: Path, start: Start | None) -> str:
+def train_run(config: RunConfig, folder: Path, start: Start | None) -> str:
     """Train a run, and return the hash of its weights."""
     config = resolve(config)
     folder.mkdir()
@@ -130,8 +130,8 @@ def test_entry_resumes_and_forks_with_equal_bits(
 ) -> None:
     monkeypatch.setenv("MIDWAY_CACHE", str(cache_dir))
     registry = REGISTRIES[case.kind]
-    fitting = registry[case.name].problem_types if case.kind == "objective" else ("single_label",)
-    task = fitting[0]
+    tasks = registry[case.name].problem_types if case.kind == "objective" else ("single_label",)
+    task = tasks[0]
     chosen = Choice(case.name, case.options).to_yaml()
     settings: dict[str, Any] = {
         "encoder": str(deep_encoder),
@@ -151,8 +151,8 @@ def test_entry_resumes_and_forks_with_equal_bits(
         case.kind: [chosen] if case.kind == "hook" else chosen,
     }
     config = RunConfig(**settings)
-    whole = run_to_the_end(config, tmp_path / "whole", None)
+    whole = train_run(config, tmp_path / "whole", None)
     checkpoint = tmp_path / "whole" / "checkpoints" / "step-00000002"
-    assert run_to_the_end(config, tmp_path / "resumed", Start(checkpoint)) == whole
+    assert train_run(config, tmp_path / "resumed", Start(checkpoint)) == whole
     forking = config.to_dict() | {"fork": f"{tmp_path / 'whole'}@2"}
-    assert run_to_the_end(RunConfig(**forking), tmp_path / "forked", Start(checkpoint, is_fork=True)) == whole
+    assert train_run(RunConfig(**forking), tmp_path / "forked", Start(checkpoint, is_fork=True)) == whole

@@ -1,4 +1,4 @@
-"""report.html shows what a run did, in a real browser, without any other file."""
+"""report.html shows a run in a real browser, without any other file."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from tests.browser import classify_columns, needs_chromium, photograph
+from tests.browser import needs_chromium, open_page, take_screenshot
 from tests.conftest import Launch
 
 HOSTILE = '<script>document.body.remove()</script> & <b>bold</b> "quoted"'
@@ -30,7 +30,7 @@ class Counts(Hook):
 def run(launch: Launch, tiny_encoder: Path, tiny_reviews: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("report")
     data = shutil.copytree(tiny_reviews, folder / "data")
-    for path in data.iterdir():  # text and labels of people who know HTML
+    for path in data.iterdir():  # texts and labels that contain HTML
         text = path.read_text().replace("positive", "<i>positive</i>")
         lines = [line.replace(f"{path.stem} ", f"{HOSTILE} ".replace('"', '""'), 1) for line in text.splitlines()]
         path.write_text("\n".join([lines[0], *('"{}",{}'.format(*line.rsplit(",", 1)) for line in lines[1:])]) + "\n")
@@ -58,10 +58,10 @@ def run(launch: Launch, tiny_encoder: Path, tiny_reviews: Path, tmp_path_factory
 @pytest.mark.parametrize("width", [1200, 500])
 def test_report_renders_without_errors(run: Path, tmp_path: Path, width: int) -> None:
     alone = shutil.copy(run / "report.html", tmp_path / "report.html")
-    seen = classify_columns(Path(alone), width=width)
+    seen = open_page(Path(alone), width=width)
     assert seen.errors == []
-    assert seen.outside == [], "the page needs more than itself"
-    assert seen.page_width <= seen.window_width, "the page must be scrolled sideways"
+    assert seen.outside == [], "the page loads other files"
+    assert seen.page_width <= seen.window_width, "the page is wider than the window"
     pictures = {
         "Loss over steps",
         "Validation metrics over steps",
@@ -78,25 +78,25 @@ def test_report_renders_without_errors(run: Path, tmp_path: Path, width: int) ->
     assert result["weights_sha256"] in seen.text
     for text in ("unfreeze(modules='encoder')", "timeline entry 2", "--freeze", "<i>positive</i>", HOSTILE):
         assert text in seen.text
-    photograph(Path(alone), tmp_path / "page.png", width=width)
+    take_screenshot(Path(alone), tmp_path / "page.png", width=width)
     assert (tmp_path / "page.png").read_bytes().startswith(b"\x89PNG")
 
 
 @needs_chromium
-def test_look_at_sees_what_is_broken(tmp_path: Path) -> None:
+def test_open_page_finds_broken_parts(tmp_path: Path) -> None:
     page = tmp_path / "page.html"
     page.write_text(
         "<!DOCTYPE html><html><head></head><body><img alt='broken' src='data:image/svg+xml;base64,AAAA'>"
         "<div style='width: 3000px'>wide</div><script src='missing.js'></script><script>nonsense()</script></body>"
     )
-    seen = classify_columns(page)
+    seen = open_page(page)
     assert seen.images == {"broken": 0}
     assert seen.page_width > seen.window_width
     assert any("nonsense is not defined" in error for error in seen.errors)
     assert len(seen.outside) == 1
 
 
-def test_report_shows_what_is_in_the_files(run: Path) -> None:
+def test_report_shows_the_contents_of_the_files(run: Path) -> None:
     page = (run / "report.html").read_text(encoding="utf-8")
     journal = [json.loads(line) for line in (run / "journal.jsonl").read_text().splitlines()]
     edits = re.search(r'id="edits">(.*?)</table>', page, re.DOTALL)

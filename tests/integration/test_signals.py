@@ -1,4 +1,4 @@
-"""A run that is asked to end saves after the step, and later resumes with the same bits."""
+"""A run that gets a signal saves after the current step, and later resumes with the same bits."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from tests.conftest import Launch, Start, Started
 from tests.limits import HANG_LIMIT
 from tests.scripts.kills import differences
 
-LIKE_A_SHELL = ("-c", "import subprocess, sys; subprocess.call([sys.executable, *sys.argv[1:]])")
-HELD_AT = "step-00000003"
+AS_A_SHELL = ("-c", "import subprocess, sys; subprocess.call([sys.executable, *sys.argv[1:]])")
+PAUSED_AT = "step-00000003"
 LAST = "step-00000012"
 
 
 @dataclass
-class Held:
-    """A run whose processes wait in a step.
+class PausedRun:
+    """A run whose processes wait after a step.
 
     Args:
-        started: its command.
-        folder: where the processes say that they wait, and look for a word to go on.
-        directory: the run's.
+        started: command of the run.
+        folder: folder in which the hook `hold` exchanges files with the test.
+        directory: directory of the run.
     """
 
     started: Started
@@ -41,48 +41,50 @@ class Held:
         """Return the id of one of the processes."""
         return int((self.folder / f"held-{rank}").read_text())
 
-    def wait_until_heard(self, number: signal.Signals) -> None:
-        """Wait until the main process reports that it got a signal."""
-        self.started.wait_for("word of the signal", lambda: f"\n{number.name}: finishing" in self.started.printed())
+    def wait_until_received(self, number: signal.Signals) -> None:
+        """Wait until the main process reports that it received a signal."""
+        self.started.wait_for(
+            "the message about the signal", lambda: f"\n{number.name}: finishing" in self.started.printed()
+        )
 
-    def let_go(self) -> None:
-        """Let all processes go on."""
+    def unpause(self) -> None:
+        """Let all processes continue."""
         (self.folder / "go").touch()
 
     def processes(self) -> list[int]:
-        """Return the ids of all processes of the command that still run."""
+        """Return the ids of all running processes of the command."""
         return [process.pid for process in self.started.members()]
 
     def wait_until_gone(self, timeout: float = HANG_LIMIT) -> None:
-        """Wait until none of the processes runs."""
+        """Wait until all processes have ended."""
         end = time.monotonic() + timeout
         while self.processes():
             assert time.monotonic() < end, f"{self.processes()} still run after {timeout} s:\n{self.started.printed()}"
             time.sleep(0.02)
 
     def checkpoints(self) -> list[str]:
-        """Return the names of what is in the folder of checkpoints, whole or not."""
+        """Return the names of all entries in the folder of checkpoints, complete or not."""
         folder = self.directory / "checkpoints"
         return sorted(path.name for path in folder.iterdir()) if folder.exists() else []
 
-    def last_words(self) -> list[str]:
-        """Return the lines that say why the run ended."""
+    def final_messages(self) -> list[str]:
+        """Return the printed lines with the reason for the end of the run."""
         return [line for line in self.started.printed().splitlines() if "ended the run after step" in line]
 
 
-Hold = Callable[..., Held]
+Pause = Callable[..., PausedRun]
 Resume = Callable[..., str]
 
 
 @pytest.fixture(scope="module")
 def settings(held_settings: list[str]) -> list[str]:
-    # Signals save, and the last step.
+    # Checkpoints are written only after a signal and after the last step.
     return [*held_settings, "--epochs", "2", "--best_metric", "loss", "--save_every", "100st"]
 
 
 @pytest.fixture(scope="module")
 def whole(launch: Launch, settings: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The directory of a run that nothing interrupted."""
+    """The directory of an uninterrupted run."""
     directory = tmp_path_factory.mktemp("whole") / "run"
     launch([*settings, "--output_dir", directory])
     return directory
@@ -90,15 +92,15 @@ def whole(launch: Launch, settings: list[str], tmp_path_factory: pytest.TempPath
 
 @pytest.fixture(scope="module")
 def whole_of_two(launch: Launch, settings: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The directory of a run on two processes that nothing interrupted."""
+    """The directory of an uninterrupted run with two processes."""
     directory = tmp_path_factory.mktemp("whole") / "run"
     launch([*settings, "--output_dir", directory], num_processes=2)
     return directory
 
 
 @pytest.fixture
-def hold(start: Start, settings: list[str], tmp_path: Path) -> Hold:
-    """Start a run, and wait until each of its processes waits in a step: `hold("--save_every", "2st")`."""
+def hold(start: Start, settings: list[str], tmp_path: Path) -> Pause:
+    """A function that starts a run, and waits until all of its processes are paused: `hold("--save_every", "2st")`."""
 
     def begin(
         *options: str,
@@ -106,7 +108,7 @@ def hold(start: Start, settings: list[str], tmp_path: Path) -> Hold:
         environment: dict[str, str] | None = None,
         launcher_options: Sequence[str] = (),
         where: Sequence[str] = ("--output_dir", "run"),
-    ) -> Held:
+    ) -> PausedRun:
         folder = tmp_path / "hold"
         folder.mkdir()
         started = start(
@@ -115,23 +117,25 @@ def hold(start: Start, settings: list[str], tmp_path: Path) -> Hold:
             environment={"HOLD": str(folder), **(environment or {})},
             launcher_options=launcher_options,
         )
-        held = Held(started, folder, tmp_path / "run")
+        paused = PausedRun(started, folder, tmp_path / "run")
         ranks = range(max(1, num_processes))
-        started.wait_for("word of waiting", lambda: all((folder / f"held-{rank}").exists() for rank in ranks))
-        return held
+        started.wait_for(
+            "the pause of all processes", lambda: all((folder / f"held-{rank}").exists() for rank in ranks)
+        )
+        return paused
 
     return begin
 
 
 @pytest.fixture
 def resume(launch: Launch, settings: list[str]) -> Resume:
-    """Go on with a run that was held, by the same command, and return what that prints."""
+    """A function that resumes a paused run with the same command, and returns its output."""
 
-    def go_on(held: Held, *options: str, num_processes: int = 0) -> str:
-        where = ["--output_dir", held.directory, "--resume", "auto"]
+    def run(paused: PausedRun, *options: str, num_processes: int = 0) -> str:
+        where = ["--output_dir", paused.directory, "--resume", "auto"]
         return launch([*settings, *options, *where], num_processes=num_processes).stdout
 
-    return go_on
+    return run
 
 
 @pytest.mark.parametrize(
@@ -139,185 +143,187 @@ def resume(launch: Launch, settings: list[str]) -> Resume:
     [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGUSR1, 138), (signal.SIGHUP, 129)],
     ids=["SIGTERM", "SIGINT", "SIGUSR1", "SIGHUP"],
 )
-def test_signal_lets_the_step_end_and_saves_it(
-    hold: Hold, resume: Resume, whole: Path, number: signal.Signals, status: int
+def test_signal_saves_after_the_step(
+    hold: Pause, resume: Resume, whole: Path, number: signal.Signals, status: int
 ) -> None:
-    held = hold()
-    os.kill(held.pid(0), number)
-    held.wait_until_heard(number)
-    held.let_go()
-    assert held.started.end() == status
-    assert held.checkpoints() == [HELD_AT]
-    result = result_of(held.directory)
+    paused = hold()
+    os.kill(paused.pid(0), number)
+    paused.wait_until_received(number)
+    paused.unpause()
+    assert paused.started.end() == status
+    assert paused.checkpoints() == [PAUSED_AT]
+    result = result_of(paused.directory)
     assert result["status"] == "interrupted"
-    printed = held.started.printed()
-    assert re.search(rf"{number.name} .*step 3 of 12.*{HELD_AT}", str(result["error"]))
+    printed = paused.started.printed()
+    assert re.search(rf"{number.name} .*step 3 of 12.*{PAUSED_AT}", str(result["error"]))
     assert "Traceback" not in printed
-    (words,) = held.last_words()
-    assert words.startswith(f"error: {number.name} ")
-    assert printed.endswith(f"{words}\n")
-    resume(held)
-    assert result_of(held.directory)["resumed_from"] == HELD_AT
-    assert not list(differences(whole, held.directory))
+    (message,) = paused.final_messages()
+    assert message.startswith(f"error: {number.name} ")
+    assert printed.endswith(f"{message}\n")
+    resume(paused)
+    assert result_of(paused.directory)["resumed_from"] == PAUSED_AT
+    assert not list(differences(whole, paused.directory))
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=["SIGTERM", "SIGKILL"])
 def test_signal_to_the_launcher_of_one_process_saves_the_step(
-    hold: Hold, resume: Resume, whole: Path, number: signal.Signals
+    hold: Pause, resume: Resume, whole: Path, number: signal.Signals
 ) -> None:
-    held = hold(num_processes=1)
-    launcher = held.started.process.pid
+    paused = hold(num_processes=1)
+    launcher = paused.started.process.pid
     os.kill(launcher, number)
-    assert held.started.end() == -number
-    assert held.processes() == [held.pid(0)], "the launcher took its process along"
-    held.let_go()
-    held.wait_until_gone()
-    assert held.checkpoints() == [HELD_AT]
-    assert result_of(held.directory)["status"] == "interrupted"
-    (words,) = held.last_words()
-    assert re.match("error: SIGTERM .*step 3 of 12", words)
-    resume(held, num_processes=1)
-    assert not list(differences(whole, held.directory))
+    assert paused.started.end() == -number
+    assert paused.processes() == [paused.pid(0)], "the launcher ended its process"
+    paused.unpause()
+    paused.wait_until_gone()
+    assert paused.checkpoints() == [PAUSED_AT]
+    assert result_of(paused.directory)["status"] == "interrupted"
+    (message,) = paused.final_messages()
+    assert re.match("error: SIGTERM .*step 3 of 12", message)
+    resume(paused, num_processes=1)
+    assert not list(differences(whole, paused.directory))
 
 
-def test_end_of_the_shell_ends_no_run(hold: Hold, whole: Path) -> None:
-    held = hold(launcher_options=LIKE_A_SHELL)
-    held.started.process.kill()
-    held.started.end()
-    held.let_go()
-    held.wait_until_gone()
-    assert result_of(held.directory)["status"] == "finished"
-    assert not list(differences(whole, held.directory))
+def test_end_of_the_shell_does_not_end_the_run(hold: Pause, whole: Path) -> None:
+    paused = hold(launcher_options=AS_A_SHELL)
+    paused.started.process.kill()
+    paused.started.end()
+    paused.unpause()
+    paused.wait_until_gone()
+    assert result_of(paused.directory)["status"] == "finished"
+    assert not list(differences(whole, paused.directory))
 
 
 def test_signal_to_the_launcher_of_two_processes_saves_the_step_once(
-    hold: Hold, resume: Resume, whole_of_two: Path
+    hold: Pause, resume: Resume, whole_of_two: Path
 ) -> None:
-    held = hold(num_processes=2)
-    os.kill(held.started.process.pid, signal.SIGTERM)
-    held.wait_until_heard(signal.SIGTERM)
-    held.let_go()
-    assert held.started.end() != 0
-    assert held.processes() == []
-    assert held.checkpoints() == [HELD_AT]
-    assert result_of(held.directory)["status"] == "interrupted"
-    assert len(held.last_words()) == 1
-    resume(held, num_processes=2)
-    assert not list(differences(whole_of_two, held.directory))
+    paused = hold(num_processes=2)
+    os.kill(paused.started.process.pid, signal.SIGTERM)
+    paused.wait_until_received(signal.SIGTERM)
+    paused.unpause()
+    assert paused.started.end() != 0
+    assert paused.processes() == []
+    assert paused.checkpoints() == [PAUSED_AT]
+    assert result_of(paused.directory)["status"] == "interrupted"
+    assert len(paused.final_messages()) == 1
+    resume(paused, num_processes=2)
+    assert not list(differences(whole_of_two, paused.directory))
 
 
-@pytest.mark.slow  # half a minute, as every run on two processes here
-def test_death_of_the_launcher_of_two_processes_saves_the_step(hold: Hold) -> None:
-    held = hold(num_processes=2)
-    held.started.process.kill()
-    held.started.end()
-    assert len(held.processes()) == 2
-    held.let_go()
-    held.wait_until_gone()
-    assert held.checkpoints() == [HELD_AT]
-    assert re.search("SIGTERM .*step 3 ", str(result_of(held.directory)["error"]))
+@pytest.mark.slow  # half a minute, like every run with two processes here
+def test_death_of_the_launcher_of_two_processes_saves_the_step(hold: Pause) -> None:
+    paused = hold(num_processes=2)
+    paused.started.process.kill()
+    paused.started.end()
+    assert len(paused.processes()) == 2
+    paused.unpause()
+    paused.wait_until_gone()
+    assert paused.checkpoints() == [PAUSED_AT]
+    assert re.search("SIGTERM .*step 3 ", str(result_of(paused.directory)["error"]))
 
 
-def test_signal_to_one_of_two_processes_ends_both(hold: Hold, resume: Resume, whole_of_two: Path) -> None:
-    held = hold(num_processes=2)
-    os.kill(held.pid(1), signal.SIGTERM)
-    held.let_go()
-    assert held.started.end() != 0
-    assert held.processes() == []
-    assert held.checkpoints() == [HELD_AT]
-    assert result_of(held.directory)["status"] == "interrupted"
-    resume(held, num_processes=2)
-    assert not list(differences(whole_of_two, held.directory))
+def test_signal_to_one_of_two_processes_ends_both(hold: Pause, resume: Resume, whole_of_two: Path) -> None:
+    paused = hold(num_processes=2)
+    os.kill(paused.pid(1), signal.SIGTERM)
+    paused.unpause()
+    assert paused.started.end() != 0
+    assert paused.processes() == []
+    assert paused.checkpoints() == [PAUSED_AT]
+    assert result_of(paused.directory)["status"] == "interrupted"
+    resume(paused, num_processes=2)
+    assert not list(differences(whole_of_two, paused.directory))
 
 
-def test_sigusr1_passes_through_a_launcher_that_is_told_to(hold: Hold) -> None:
-    # TORCHELASTIC_SIGNALS_TO_HANDLE, which torch's documentation names, is overwritten by the flag's own value.
+def test_launcher_passes_sigusr1_on_if_configured(hold: Pause) -> None:
+    # Torch documents TORCHELASTIC_SIGNALS_TO_HANDLE, but the value of its flag overwrites that variable.
     passed_on = {"PET_SIGNALS_TO_HANDLE": "SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1"}
-    held = hold(num_processes=2, environment=passed_on)
-    os.kill(held.started.process.pid, signal.SIGUSR1)
-    held.wait_until_heard(signal.SIGUSR1)
-    held.let_go()
-    assert held.started.end() != 0
-    assert held.processes() == []
-    assert held.checkpoints() == [HELD_AT]
-    assert re.search("SIGUSR1 .*step 3 ", str(result_of(held.directory)["error"]))
+    paused = hold(num_processes=2, environment=passed_on)
+    os.kill(paused.started.process.pid, signal.SIGUSR1)
+    paused.wait_until_received(signal.SIGUSR1)
+    paused.unpause()
+    assert paused.started.end() != 0
+    assert paused.processes() == []
+    assert paused.checkpoints() == [PAUSED_AT]
+    assert re.search("SIGUSR1 .*step 3 ", str(result_of(paused.directory)["error"]))
 
 
-def test_second_signal_stops_at_once(hold: Hold) -> None:
-    held = hold()
-    os.kill(held.pid(0), signal.SIGTERM)
-    held.wait_until_heard(signal.SIGTERM)
-    os.kill(held.pid(0), signal.SIGTERM)
-    assert held.started.end() == -signal.SIGTERM  # though nobody let it go
-    assert held.checkpoints() == []
+def test_second_signal_stops_at_once(hold: Pause) -> None:
+    paused = hold()
+    os.kill(paused.pid(0), signal.SIGTERM)
+    paused.wait_until_received(signal.SIGTERM)
+    os.kill(paused.pid(0), signal.SIGTERM)
+    assert paused.started.end() == -signal.SIGTERM  # although the run is still paused
+    assert paused.checkpoints() == []
 
 
-def test_second_signal_to_the_launcher_stops_two_processes_at_once(hold: Hold) -> None:
-    held = hold(num_processes=2)
-    os.kill(held.started.process.pid, signal.SIGTERM)
-    held.wait_until_heard(signal.SIGTERM)
-    time.sleep(ECHO_SECONDS + 0.5)  # before, it would be taken for the first one
-    os.kill(held.started.process.pid, signal.SIGTERM)
-    assert held.started.end() != 0
-    held.wait_until_gone(5)
-    assert held.checkpoints() == []
+def test_second_signal_to_the_launcher_stops_two_processes_at_once(hold: Pause) -> None:
+    paused = hold(num_processes=2)
+    os.kill(paused.started.process.pid, signal.SIGTERM)
+    paused.wait_until_received(signal.SIGTERM)
+    time.sleep(ECHO_SECONDS + 0.5)  # an earlier signal would count as an echo of the first one
+    os.kill(paused.started.process.pid, signal.SIGTERM)
+    assert paused.started.end() != 0
+    paused.wait_until_gone(5)
+    assert paused.checkpoints() == []
 
 
-@pytest.mark.slow  # half a minute, as every run on two processes here
-def test_signal_that_the_launcher_repeats_is_no_second_one(hold: Hold) -> None:
-    held = hold(num_processes=2)
-    for rank in (0, 1):  # Slurm's scancel reaches the processes and, at about the same time, their launcher
-        os.kill(held.pid(rank), signal.SIGTERM)
-    os.kill(held.started.process.pid, signal.SIGTERM)
-    held.started.wait_for("the launcher's", lambda: held.started.printed().count("closing signal SIGTERM") == 2)
-    held.let_go()
-    assert held.started.end() != 0
-    assert held.checkpoints() == [HELD_AT]
+@pytest.mark.slow  # half a minute, like every run with two processes here
+def test_signal_repeated_by_the_launcher_is_not_a_second_signal(hold: Pause) -> None:
+    paused = hold(num_processes=2)
+    for rank in (0, 1):  # Slurm's scancel signals the processes and their launcher at about the same time
+        os.kill(paused.pid(rank), signal.SIGTERM)
+    os.kill(paused.started.process.pid, signal.SIGTERM)
+    paused.started.wait_for(
+        "the launcher's signals", lambda: paused.started.printed().count("closing signal SIGTERM") == 2
+    )
+    paused.unpause()
+    assert paused.started.end() != 0
+    assert paused.checkpoints() == [PAUSED_AT]
 
 
-def test_death_of_one_of_two_processes_ends_the_command(hold: Hold) -> None:
-    held = hold(num_processes=2)
-    os.kill(held.pid(1), signal.SIGKILL)
-    held.let_go()
-    assert held.started.end() != 0
-    assert held.processes() == []
-    assert held.checkpoints() == []
+def test_death_of_one_of_two_processes_ends_the_command(hold: Pause) -> None:
+    paused = hold(num_processes=2)
+    os.kill(paused.pid(1), signal.SIGKILL)
+    paused.unpause()
+    assert paused.started.end() != 0
+    assert paused.processes() == []
+    assert paused.checkpoints() == []
 
 
-def test_launcher_starts_a_run_again_from_its_checkpoint(hold: Hold, whole_of_two: Path, tmp_path: Path) -> None:
-    # Nobody named it: both times it has to find the same directory.
-    held = hold("--save_every", "2st", num_processes=2, launcher_options=["--max_restarts", "1"], where=())
-    os.kill(held.pid(1), signal.SIGKILL)
-    held.let_go()
-    assert held.started.end() == 0, held.started.printed()
+def test_restarted_run_resumes_from_its_checkpoint(hold: Pause, whole_of_two: Path, tmp_path: Path) -> None:
+    # The run has no name, so the launcher's second start must find the same directory.
+    paused = hold("--save_every", "2st", num_processes=2, launcher_options=["--max_restarts", "1"], where=())
+    os.kill(paused.pid(1), signal.SIGKILL)
+    paused.unpause()
+    assert paused.started.end() == 0, paused.started.printed()
     (directory,) = (tmp_path / "runs").iterdir()
     assert result_of(directory)["resumed_from"] == "step-00000002"
     assert not list(differences(whole_of_two, directory))
 
 
-def test_launcher_starts_a_run_without_a_checkpoint_afresh(hold: Hold, whole_of_two: Path) -> None:
-    held = hold(num_processes=2, launcher_options=["--max_restarts", "1"])
-    os.kill(held.pid(0), signal.SIGKILL)
-    held.let_go()
-    assert held.started.end() == 0, held.started.printed()
-    assert result_of(held.directory)["resumed_from"] is None
-    assert not list(differences(whole_of_two, held.directory))
+def test_restarted_run_without_a_checkpoint_starts_over(hold: Pause, whole_of_two: Path) -> None:
+    paused = hold(num_processes=2, launcher_options=["--max_restarts", "1"])
+    os.kill(paused.pid(0), signal.SIGKILL)
+    paused.unpause()
+    assert paused.started.end() == 0, paused.started.printed()
+    assert result_of(paused.directory)["resumed_from"] is None
+    assert not list(differences(whole_of_two, paused.directory))
 
 
 @pytest.mark.parametrize("num_processes", [0, pytest.param(2, marks=pytest.mark.slow)])
-def test_signal_in_the_last_evaluation_costs_no_step(
-    hold: Hold, resume: Resume, whole: Path, whole_of_two: Path, num_processes: int
+def test_signal_in_the_last_evaluation_loses_no_step(
+    hold: Pause, resume: Resume, whole: Path, whole_of_two: Path, num_processes: int
 ) -> None:
-    held = hold("--hook.hold.step", "0", num_processes=num_processes)
-    os.kill(held.started.process.pid, signal.SIGTERM)
-    held.wait_until_heard(signal.SIGTERM)
-    held.let_go()
-    assert held.started.end() == (1 if num_processes else 143)
-    assert held.processes() == []
-    assert result_of(held.directory)["status"] == "interrupted"
-    assert held.checkpoints() == [LAST]
-    metrics = (held.directory / "metrics.jsonl").read_bytes()
-    assert LAST in resume(held, "--hook.hold.step", "0", num_processes=num_processes)
-    # Byte for byte, speeds included: no line was written again.
-    assert (held.directory / "metrics.jsonl").read_bytes() == metrics
-    assert not list(differences(whole_of_two if num_processes else whole, held.directory))
+    paused = hold("--hook.hold.step", "0", num_processes=num_processes)
+    os.kill(paused.started.process.pid, signal.SIGTERM)
+    paused.wait_until_received(signal.SIGTERM)
+    paused.unpause()
+    assert paused.started.end() == (1 if num_processes else 143)
+    assert paused.processes() == []
+    assert result_of(paused.directory)["status"] == "interrupted"
+    assert paused.checkpoints() == [LAST]
+    metrics = (paused.directory / "metrics.jsonl").read_bytes()
+    assert LAST in resume(paused, "--hook.hold.step", "0", num_processes=num_processes)
+    # Byte for byte, including speeds, so no line was written again.
+    assert (paused.directory / "metrics.jsonl").read_bytes() == metrics
+    assert not list(differences(whole_of_two if num_processes else whole, paused.directory))

@@ -1,4 +1,4 @@
-"""Studies in a real PostgreSQL, and in the eyes of optuna-dashboard."""
+"""Studies in a real PostgreSQL database, and in optuna-dashboard."""
 
 from __future__ import annotations
 
@@ -38,21 +38,21 @@ def free_port() -> int:
         return port
 
 
-def wait_until_heard(port: int, process: subprocess.Popen[bytes]) -> None:
-    def is_heard() -> bool:
-        assert process.poll() is None, "the server ended"
+def wait_until_reachable(port: int, process: subprocess.Popen[bytes]) -> None:
+    def is_reachable() -> bool:
+        assert process.poll() is None, "the server has ended"
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
             return True
         return False
 
-    wait_until(is_heard, "answer of the server")
+    wait_until(is_reachable, "the server to accept connections")
 
 
 class Server:
-    """A PostgreSQL that can be stopped and started again.
+    """A PostgreSQL server that can be stopped and started again.
 
     Args:
-        folder: where its data lie, which another user may enter: as root the server refuses to run.
+        folder: folder for its data. Another user must be able to enter it, since the server refuses to run as root.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -71,16 +71,16 @@ class Server:
 
     def start(self) -> None:
         self._process = subprocess.Popen(self._command, cwd="/", stderr=subprocess.DEVNULL)
-        wait_until_heard(self._port, self._process)
+        wait_until_reachable(self._port, self._process)
 
     def stop(self) -> None:
-        self._process.send_signal(signal.SIGINT)  # PostgreSQL's "fast" shutdown: sessions are ended
+        self._process.send_signal(signal.SIGINT)  # PostgreSQL's "fast" shutdown, which ends sessions
         self._process.wait()
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    # Not below pytest's folders, which no other user may enter.
+    # Not in pytest's folders, which other users cannot enter.
     with tempfile.TemporaryDirectory(prefix="postgresql-") as folder:
         server = Server(Path(folder))
         try:
@@ -91,17 +91,17 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture
 def postgresql(server: Server) -> str:
-    """The address of a database in a server of its own."""
+    """The address of a database on the server of these tests."""
     return server.address
 
 
 @needs_postgresql
 def test_study_in_postgresql_gives_each_trial_to_one_worker(postgresql: str) -> None:
     with Study("shared", postgresql) as first, Study("shared", postgresql) as second:
-        _share(first, second)
+        _check_claims(first, second)
 
 
-def _share(first: Study, second: Study) -> None:
+def _check_claims(first: Study, second: Study) -> None:
     trials = expand(StudySpec(grid={"head": ["linear", "lstm"], "seed": [0, 1]}))
     assert first.add(trials) == 4
     assert second.add(trials) == 0
@@ -111,52 +111,50 @@ def _share(first: Study, second: Study) -> None:
     assert sorted(claim.trial.id for claim in taken) == sorted(trial.id for trial in trials)
     first.finish(taken[0], 0.5, {"test": {"accuracy": 0.5}})
     first.finish(taken[1], None, {"test": {"accuracy": None}})
-    first.fail(taken[2], "too hot")
-    second.put_back(taken[3])
+    first.fail(taken[2], "failed on purpose")
+    second.release(taken[3])
     found = {entry.trial.id: entry for entry in second.entries().values()}
     states = [found[claim.trial.id].state for claim in taken]
     assert states == [TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL, TrialState.WAITING]
     assert found[taken[0].trial.id].value == 0.5
-    assert found[taken[2].trial.id].attributes["error"] == "too hot"
+    assert found[taken[2].trial.id].attributes["error"] == "failed on purpose"
     assert found[taken[0].trial.id].trial.settings == taken[0].trial.settings
 
 
 @needs_postgresql
-def test_worker_of_another_machine_takes_trials(
+def test_worker_on_another_machine_runs_trials(
     postgresql: str, tmp_path: Path, tiny_encoder: Path, tiny_reviews: Path, user_environment: dict[str, str]
 ) -> None:
     spec = StudySpec(
-        name="far",
+        name="remote",
         base={"encoder": str(tiny_encoder), "data": str(tiny_reviews), "max_length": 16, "freeze": ["encoder"]},
         grid={"seed": [0, 1]},
     )
-    with Study("far", postgresql) as study:
-        study.describe(vars(spec))
+    with Study("remote", postgresql) as study:
+        study.save_spec(vars(spec))
         study.add(expand(spec))
     script = Path(__file__).parents[2] / "experiments" / "ablate.py"
-    command = [sys.executable, str(script), "work", "--study", "far", "--storage", postgresql]
+    command = [sys.executable, str(script), "work", "--study", "remote", "--storage", postgresql]
     environment = {**os.environ, **user_environment}
     subprocess.run(command, cwd=tmp_path, env=environment, check=True, timeout=HANG_LIMIT)
-    with Study("far", postgresql) as study:
+    with Study("remote", postgresql) as study:
         entries = list(study.entries().values())
     assert [entry.state for entry in entries] == [TrialState.COMPLETE] * 2
     for entry in entries:
-        result = json.loads((tmp_path / "runs/far/trials" / entry.trial.id / "result.json").read_text())
+        result = json.loads((tmp_path / "runs/remote/trials" / entry.trial.id / "result.json").read_text())
         assert result["metrics"]["test"]["accuracy"] == entry.value
 
 
 @needs_postgresql
-def test_outage_of_the_database_ends_neither_calls_nor_the_heartbeat(
-    server: Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_calls_and_heartbeat_survive_an_outage_of_the_database(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("research.studies.storage.study.HEARTBEAT_SECONDS", 0.1)
     with Study("outage", server.address) as study, Study("outage", server.address) as supervisor:
 
         def start_after_outage_of(client: Study) -> threading.Thread:
-            before = client.patience.last_outage
+            before = client.retry_policy.last_outage
 
             def start() -> None:
-                wait_until(lambda: client.patience.last_outage != before, "outage")
+                wait_until(lambda: client.retry_policy.last_outage != before, "the outage")
                 server.start()
 
             thread = threading.Thread(target=start, daemon=True)
@@ -173,7 +171,7 @@ def test_outage_of_the_database_ends_neither_calls_nor_the_heartbeat(
             again.join()
             assert states == {TrialState.RUNNING, TrialState.WAITING}
             before = heartbeats(server.address)
-            wait_until(lambda: heartbeats(server.address) != before, "heartbeat after the outage")
+            wait_until(lambda: heartbeats(server.address) != before, "a heartbeat after the outage")
         server.stop()
         again = start_after_outage_of(study)
         study.finish(claim, 0.5, {"test": {"accuracy": 0.5}})
@@ -187,20 +185,20 @@ def heartbeats(address: str) -> list[Any]:
         return connection.execute("select trial_id, heartbeat from trial_heartbeats order by trial_id").fetchall()
 
 
-def test_dashboard_opens_the_study(tmp_path: Path) -> None:
+def test_dashboard_shows_the_study(tmp_path: Path) -> None:
     with Study("seen", local_address(tmp_path)) as study:
         study.add(expand(StudySpec(grid={"head": ["linear", "lstm"], "lr": [1e-5, 1e-4]})))
         claim = study.claim("a worker")
         assert claim is not None
         study.finish(claim, 0.75, {"test": {"accuracy": 0.75}})
-        # A grid that grew by a head, which Optuna's list of choices does not have.
+        # A larger grid with a head that Optuna's list of choices does not have.
         study.add(expand(StudySpec(grid={"head": ["linear", "lstm", "mlp"], "lr": [1e-5, 1e-4]})))
     port = free_port()
     program = Path(sys.executable).with_name("optuna-dashboard")
     command = [str(program), local_address(tmp_path), "--host", "127.0.0.1", "--port", str(port)]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:
-            wait_until_heard(port, process)
+            wait_until_reachable(port, process)
             address = f"http://127.0.0.1:{port}/api/studies"
             with urllib.request.urlopen(address, timeout=HANG_LIMIT) as answer:
                 (summary,) = json.load(answer)["study_summaries"]

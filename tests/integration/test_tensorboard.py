@@ -11,7 +11,7 @@ from tests.conftest import Launch
 
 
 def events_of(run: Path) -> EventAccumulator:
-    """Return what a run logged to TensorBoard."""
+    """Return the events that a run logged to TensorBoard."""
     (file,) = (run / "tensorboard").iterdir()
     events = EventAccumulator(str(file))
     events.Reload()
@@ -35,15 +35,15 @@ def test_tensorboard_holds_curves_settings_and_pictures(
     assert "max_length: 64" in events.Tensors("config/text_summary")[0].tensor_proto.string_val[0].decode()
     assert [event.step for event in events.Scalars("edits/applied")] == [0, 3]
     first, second = (event.tensor_proto.string_val[0].decode() for event in events.Tensors("edits/text_summary"))
-    for shown, request, asked_by in (
+    for shown, request, source in (
         (first, "freeze(modules=['encoder.layer[0]'])", "--freeze"),
         (second, "scale_lr(factor=0.5, modules='all')", "timeline entry 1"),
     ):
         assert for_markdown(request) in shown
-        assert asked_by in shown
+        assert source in shown
 
 
-def test_run_without_a_report_draws_nothing(
+def test_run_without_a_report_draws_no_pictures(
     launch: Launch, tiny_encoder: Path, tiny_reviews: Path, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"

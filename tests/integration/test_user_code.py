@@ -1,4 +1,4 @@
-"""A user's own head, hook, objective, schedule and cleaning step work from files, and so does a run from Python."""
+"""A user's own head, hook, objective, schedule and cleaning step work from the command line and from Python."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class MyHead(Head):
 """
 
 MY_CODE = '''\
-"""Everything else that may be one's own."""
+"""A user's own hook, objective, schedule and cleaning step."""
 
 import json
 
@@ -50,11 +50,11 @@ from research.learning.objectives import Objective, ObjectiveOutput
 
 @register_hook("watch")
 class Watch(Hook):
-    """Write down what happens.
+    """Write the loss to a file.
 
     Args:
-        every: steps between notes.
-        file_name: where they go.
+        every: steps between two lines.
+        file_name: name of the file in the run directory.
     """
 
     def __init__(self, *, every: int = 1, file_name: str = "notes.jsonl"):
@@ -72,7 +72,7 @@ class Margin(Objective):
     """Multi-class hinge loss.
 
     Args:
-        margin: how far the right label must be ahead.
+        margin: required distance between the right logit and the others.
     """
 
     def __init__(self, task, *, margin: float = 1.0):
@@ -88,24 +88,24 @@ class Margin(Objective):
 
 @register_schedule("halving")
 def halving(optimizer, *, num_warmup_steps, num_training_steps, every: int = 1):
-    """Halve the rate.
+    """Halve the learning rate repeatedly.
 
     Args:
-        every: steps between.
+        every: steps between two changes.
     """
     return LambdaLR(optimizer, lambda step: 0.5 ** (step // every))
 
 
 @register_cleaning("without_film")
 def without_film(text):
-    """Leave out a word."""
+    """Remove a word."""
     return text.replace("film", "")
 '''
 
 
 @pytest.fixture(scope="module")
 def plugins(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the files of a user."""
+    """A folder with the files of a user's own code."""
     folder = tmp_path_factory.mktemp("plugins")
     (folder / "my_head.py").write_text(MY_HEAD)
     (folder / "my_package").mkdir()
@@ -138,7 +138,7 @@ def settings(tiny_encoder: Path, tiny_reviews: Path) -> dict[str, Any]:
 def in_python(
     settings: dict[str, Any], plugins: Path, cache_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., dict[str, Any]]:
-    """Run in this process; keyword arguments are further settings."""
+    """A function that trains in this process; keyword arguments are additional settings."""
     monkeypatch.setenv("MIDWAY_CACHE", str(cache_dir))
 
     def run(*hooks: Hook, **further: Any) -> dict[str, Any]:
@@ -152,7 +152,7 @@ def test_own_head_takes_ten_lines() -> None:
     assert len(MY_HEAD.splitlines()) <= 10
 
 
-def test_own_code_works_from_the_command_line_and_the_same_from_python(
+def test_own_code_gives_the_same_results_from_command_line_and_python(
     launch: Launch, in_python: Callable[..., dict[str, Any]], settings: dict[str, Any], plugins: Path, tmp_path: Path
 ) -> None:
     directory = tmp_path / "command_line"
@@ -169,7 +169,7 @@ def test_own_code_works_from_the_command_line_and_the_same_from_python(
     assert [line["seen_by_watch"] for line in lines] == [1, 2, 3]
     assert [line["learning_rate/layer.1"] for line in lines] == pytest.approx([0.01, 0.01, 0.005])
 
-    assert lines[0]["loss"] == pytest.approx(0.25, abs=0.1), "the hinge of two equal logits is half the margin"
+    assert lines[0]["loss"] == pytest.approx(0.25, abs=0.1), "the hinge loss of two equal logits is half the margin"
 
     everything: dict[str, Any] = {
         "plugin": [str(plugins / "my_head.py"), str(plugins / "my_package" / "my_code.py")],
@@ -195,7 +195,7 @@ def test_own_head_is_listed_with_its_options(plugins: Path, capsys: pytest.Captu
     assert "width (int, default: 8)" in printed
 
 
-def test_saved_own_head_gives_the_predictions_of_the_run(
+def test_saved_own_head_predicts_like_the_run(
     in_python: Callable[..., dict[str, Any]], tiny_reviews: Path, tmp_path: Path
 ) -> None:
     result = in_python()
@@ -203,7 +203,7 @@ def test_saved_own_head_gives_the_predictions_of_the_run(
     table = pq.read_table(tmp_path / "run" / "predictions" / "test.parquet").to_pydict()
     expected = np.array([table["score_negative"], table["score_positive"]]).T
     texts = [line.rpartition(",")[0] for line in (tiny_reviews / "test.csv").read_text().splitlines()[1:]]
-    assert max(len(text.split()) for text in texts) > 16, "some texts are truncated"
+    assert max(len(text.split()) for text in texts) > 16, "expected texts that are truncated"
 
     classify: Any = pipeline("text-classification", str(saved), device="cpu", top_k=None)
     found = [{item["label"]: item["score"] for item in row} for row in classify(texts, truncation=True, batch_size=4)]
@@ -223,17 +223,17 @@ def test_saved_own_head_gives_the_predictions_of_the_run(
     assert logits.softmax(dim=-1).numpy() == pytest.approx(expected, abs=1e-5)
 
 
-def test_saved_head_that_is_not_imported_is_refused_with_a_hint(
+def test_saved_head_of_unknown_name_is_refused_with_a_hint(
     in_python: Callable[..., dict[str, Any]], tmp_path: Path
 ) -> None:
     in_python(max_steps=1)
     config = tmp_path / "run" / "model" / "config.json"
-    config.write_text(config.read_text().replace('"head": "mine"', '"head": "elsewhere"'))
-    with pytest.raises(ValueError, match=r"head 'elsewhere'.*Import "):
+    config.write_text(config.read_text().replace('"head": "mine"', '"head": "not_imported"'))
+    with pytest.raises(ValueError, match=r"head 'not_imported'.*Import "):
         EncoderWithHead.from_pretrained(config.parent)
 
 
-def test_hooks_from_python_come_first_and_may_end_the_run(
+def test_hooks_from_python_are_called_first_and_may_end_the_run(
     in_python: Callable[..., dict[str, Any]], plugins: Path
 ) -> None:
     order: list[str] = []
@@ -253,9 +253,9 @@ def test_hooks_from_python_come_first_and_may_end_the_run(
     assert [hook for hook in order if hook != "FollowTimeline"][:2] == ["Enough", "Watch"]
 
 
-def test_hook_may_change_what_the_model_sees(in_python: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
+def test_hook_may_change_the_batch(in_python: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
     class OnlyUnknown(Hook):
-        """Replace every token but the first by [UNK]."""
+        """Replace every token except the first one with [UNK]."""
 
         def on_batch(self, run: Run, batch: Any) -> Any:
             ids = batch.inputs["input_ids"].clone()

@@ -1,4 +1,4 @@
-"""verify_resume.py finds runs that do not resume exactly, and reports what differs."""
+"""verify_resume.py detects runs that do not resume exactly, and reports the differences."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def settings(tiny_encoder: Path, tiny_reviews: Path, tmp_path: Path) -> list[str
     return ["--encoder", str(tiny_encoder), "--data", str(tiny_reviews), *SHORT, "--folder", str(tmp_path / "both")]
 
 
-def test_exact_run_is_reported_as_the_same(launch: Launch, settings: list[str]) -> None:
+def test_exact_resume_is_reported(launch: Launch, settings: list[str]) -> None:
     config = ["--accelerate_config", str(ROOT / "accelerate_configs" / "cpu_2_processes.yaml")]
     timeline = ["--hook", "ema", "--timeline", "{at: 2st, replace_head: gru}"]
     done = launch([*settings, *config, *timeline, "--cut_seed", "1"], script="verify_resume.py")
@@ -39,9 +39,9 @@ def test_exact_run_is_reported_as_the_same(launch: Launch, settings: list[str]) 
 
 
 @pytest.mark.parametrize(("moves", "named"), [("true", "weight head."), ("false", "hook Forgetful: count")])
-def test_first_difference_is_named(launch: Launch, settings: list[str], moves: str, named: str) -> None:
+def test_first_difference_is_reported(launch: Launch, settings: list[str], moves: str, named: str) -> None:
     plugin = ["--plugin", str(ROOT / "tests" / "plugins" / "forgetful.py"), "--hook", "forgetful"]
-    options = ["--hook.forgetful.moves", moves, "--save_every", "1st", "--cut_seed", "4"]  # cuts step 5
+    options = ["--hook.forgetful.moves", moves, "--save_every", "1st", "--cut_seed", "4"]  # kills in step 5
     done = launch([*settings, *plugin, *options], script="verify_resume.py", check=False)
     assert done.returncode == 1
     shown = " ".join(done.stdout.replace("│", " ").split())
@@ -50,7 +50,7 @@ def test_first_difference_is_named(launch: Launch, settings: list[str], moves: s
     assert ("weights_sha256 of result.json differs" in done.stdout) is (moves == "true")
 
 
-def test_run_that_fails_is_no_success(launch: Launch, settings: list[str]) -> None:
+def test_failing_run_has_a_failing_exit_status(launch: Launch, settings: list[str]) -> None:
     done = launch([*settings, "--lr", "-1"], script="verify_resume.py", check=False)
     assert done.returncode == 2
     assert "Expected lr above 0" in done.stderr

@@ -1,6 +1,6 @@
-"""A script for test_broken_edits: breaks what the audit and the boundary watch over, and writes down the errors.
+"""A script for test_broken_edits: breaks invariants that the audit and the boundary check, and writes the errors.
 
-Every scenario is a run of its own, in the same processes: each must end with its error on all of them.
+Every scenario is a separate run in the same processes, and must end with its error on all of them.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ CHANGE = [{"at": "2st", "scale_lr": 0.5}]
 
 @register_edit("fails_on_process_1")
 def fails_on_process_1(run: Editable) -> None:
-    """Fail where it is not rehearsed, on the second process only."""
+    """Fail on the second process only, except in the rehearsal."""
     if isinstance(run, TrainingRun) and run.accelerator.process_index == 1:
-        raise RuntimeError("this process has no luck")
+        raise RuntimeError("this process fails")
 
 
 @register_edit("freezes_on_process_1")
 def freezes_on_process_1(run: Editable) -> None:
-    """Freeze something on the second process only."""
+    """Freeze a parameter on the second process only."""
     if isinstance(run, TrainingRun) and run.accelerator.process_index == 1:
         run.encoder_with_head.get_parameter("head.out.bias").requires_grad_(False)
 
@@ -52,7 +52,7 @@ def grows_on_process_1(run: Editable) -> None:
 
 @register_head("normalized")
 class Normalized(Head):
-    """A mean over tokens behind a normalization, maybe with statistics, and a counter that is the same everywhere."""
+    """Mean over tokens, normalization with or without running statistics, and a counter of calls."""
 
     num_calls: torch.Tensor
 
@@ -70,7 +70,7 @@ class Normalized(Head):
 
 @register_head("with_more")
 class WithMore(Head):
-    """A mean over tokens, and parameters that nothing uses."""
+    """Mean over tokens, with unused parameters."""
 
     def __init__(self, encoder: EncoderSpec, num_labels: int) -> None:
         super().__init__()
@@ -84,7 +84,7 @@ class WithMore(Head):
 
 @register_head("lowest")
 class Lowest(Head):
-    """A mean over tokens of the embeddings: no layer gets a gradient."""
+    """Mean over tokens of the embeddings, so that no layer gets a gradient."""
 
     wants = "all_hidden_states"
 
@@ -98,46 +98,46 @@ class Lowest(Head):
 
 
 class Breaks(Hook):
-    """Does something at the second step."""
+    """Call a function in the second step."""
 
     def __init__(self, point: str, action: Callable[[TrainingRun], None]) -> None:
         self.point = point
         self.action = action
 
     def before_step(self, run: Run) -> None:
-        """Break it here, if asked to."""
-        self._break("before_step", run, 1)
+        """Call the function if this is its point."""
+        self._call("before_step", run, 1)
 
     def after_backward(self, run: Run, batch: Any) -> None:
-        """Break it here, if asked to."""
-        self._break("after_backward", run, 1)
+        """Call the function if this is its point."""
+        self._call("after_backward", run, 1)
 
     def after_step(self, run: Run) -> None:
-        """Break it here, if asked to."""
-        self._break("after_step", run, 2)
+        """Call the function if this is its point."""
+        self._call("after_step", run, 2)
 
     def end_of_step(self, run: Run) -> None:
-        """Break it here, if asked to."""
-        self._break("end_of_step", run, 2)
+        """Call the function if this is its point."""
+        self._call("end_of_step", run, 2)
 
-    def _break(self, point: str, run: Run, step: int) -> None:
+    def _call(self, point: str, run: Run, step: int) -> None:
         assert isinstance(run, TrainingRun)
         if point == self.point and run.clock.step == step:
             self.action(run)
 
 
 def rewrap_nothing(accelerator: Any, wrapped: Wrapped, model: Any) -> Wrapped:
-    """Forget to build new wrappers."""
+    """Return the old wrappers."""
     return wrapped
 
 
 def rewrap_in_name(accelerator: Any, wrapped: Wrapped, model: Any) -> Wrapped:
-    """Say that the wrappers are new, and keep the old ones."""
+    """Return the old wrappers with the new list of trainable parameters."""
     return dataclasses.replace(wrapped, trainable=trainable_parameters(model))
 
 
 def drift(run: TrainingRun) -> None:
-    """Change one bit on the second process."""
+    """Change one bit on the last process."""
     if run.accelerator.process_index == run.accelerator.num_processes - 1:
         with torch.no_grad():
             bias = run.encoder_with_head.get_parameter("head.out.bias").view(torch.int32)
@@ -145,18 +145,18 @@ def drift(run: TrainingRun) -> None:
 
 
 def drift_in_buffer(run: TrainingRun) -> None:
-    """Write to a saved buffer on the last process."""
+    """Change a saved buffer by a different amount on each process."""
     num_calls = run.encoder_with_head.get_buffer("head.num_calls")
     num_calls += run.accelerator.process_index
 
 
 def set_rate(run: TrainingRun) -> None:
-    """Set a rate behind the schedule's back."""
+    """Set a learning rate without the schedule."""
     run.optimizer.param_groups[0]["lr"] = 0.5
 
 
 def set_rate_alone(run: TrainingRun) -> None:
-    """Change a block's rate on the last process only."""
+    """Change the learning rate of a block on the last process only."""
     if run.accelerator.process_index == run.accelerator.num_processes - 1:
         group = run.optimizer.param_groups[0]
         group["base_lr"], group["lr"] = 2 * group["base_lr"], 2 * group["lr"]
@@ -165,68 +165,68 @@ def set_rate_alone(run: TrainingRun) -> None:
 def skip_alone(run: TrainingRun) -> None:
     """Skip a step on the first process only."""
     if run.accelerator.process_index == 0:
-        run.skip_step("not for me")
+        run.skip_step("only this process")
 
 
 def give_gradient(run: TrainingRun) -> None:
-    """Leave a gradient on something that is about to be frozen again."""
+    """Give a frozen parameter a gradient."""
     table = run.encoder_with_head.get_parameter("encoder.embeddings.word_embeddings.weight")
     table.grad = torch.zeros_like(table)
 
 
 def freeze_by_hand(run: TrainingRun) -> None:
-    """Freeze without an edit."""
+    """Freeze a part of the model without an edit."""
     run.encoder_with_head.encoder.embeddings.requires_grad_(False)
 
 
-def ask_alone(run: TrainingRun) -> None:
-    """Ask for an edit on the first process only."""
+def request_alone(run: TrainingRun) -> None:
+    """Request an edit on the first process only."""
     if run.accelerator.process_index == 0:
         run.edit.freeze("encoder.layer[0]")
 
 
-def ask_differently(run: TrainingRun) -> None:
-    """Ask for another edit on each process."""
+def request_differently(run: TrainingRun) -> None:
+    """Request a different edit on each process."""
     run.edit.scale_lr(0.5 + 0.1 * run.accelerator.process_index)
 
 
 def freeze_all(run: TrainingRun) -> None:
-    """Ask for an edit that leaves nothing to train."""
+    """Request an edit that leaves no trainable parameters."""
     run.edit.freeze("all")
 
 
 def misspell(run: TrainingRun) -> None:
-    """Ask for an edit that there is not."""
+    """Request an edit with a misspelt name."""
     run.edit.unfreze("encoder")
 
 
 def select_nothing(run: TrainingRun) -> None:
-    """Ask for an edit of a layer that there is not."""
+    """Request an edit of a layer that does not exist."""
     run.edit.freeze("encoder.layer[7]")
 
 
 def stop_alone(run: TrainingRun) -> None:
-    """Ask for a stop on the last process only."""
+    """Stop on the last process only."""
     if run.accelerator.process_index == run.accelerator.num_processes - 1:
-        run.stop("the last process had enough")
+        run.stop("the last process stops")
 
 
 @dataclasses.dataclass(frozen=True)
 class Scenario:
-    """What is broken, and how."""
+    """A run, and the way in which it is broken."""
 
     timeline: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     """Edits of the run."""
     point: str = ""
-    """Where a hook breaks something."""
+    """Point at which a hook calls `action`."""
     action: Callable[[TrainingRun], None] | None = None
-    """What it does."""
+    """Function that breaks an invariant."""
     patches: dict[str, Any] = dataclasses.field(default_factory=dict)
-    """Functions of the code that are replaced."""
+    """Replacements of the product's functions, by their names."""
     compiled: bool = False
     """Whether the model is compiled."""
     settings: dict[str, Any] = dataclasses.field(default_factory=dict)
-    """Further settings of the run."""
+    """Additional settings of the run."""
 
 
 UNTRACKED = {"name": "normalized", "track": False}
@@ -237,7 +237,7 @@ SCENARIOS = {
         [{"at": "0%", "freeze": "encoder.embeddings"}, *CHANGE], "after_step", give_gradient
     ),
     "reducer does not follow": Scenario(UNFREEZE, patches={"research.training.boundary.rewrap": rewrap_nothing}),
-    "reducer follows in name only": Scenario(UNFREEZE, patches={"research.training.boundary.rewrap": rewrap_in_name}),
+    "reducer follows only in name": Scenario(UNFREEZE, patches={"research.training.boundary.rewrap": rewrap_in_name}),
     "rate set by hand": Scenario(UNFREEZE, "after_step", set_rate),
     "one bit differs": Scenario(UNFREEZE, "after_step", drift),
     "compiled code does not follow": Scenario(
@@ -245,7 +245,7 @@ SCENARIOS = {
     ),
     "frozen by hand": Scenario([], "before_step", freeze_by_hand),
     "frozen by hand in after_backward": Scenario([], "after_backward", freeze_by_hand),
-    "frozen by hand beside an edit": Scenario(CHANGE, "after_step", freeze_by_hand),
+    "frozen by hand during an edit": Scenario(CHANGE, "after_step", freeze_by_hand),
     "frozen on one process": Scenario([{"at": "2st", "freezes_on_process_1": True}]),
     "grown on one process": Scenario([{"at": "2st", "grows_on_process_1": True}]),
     "rate of one process": Scenario(CHANGE, "after_step", set_rate_alone),
@@ -259,9 +259,9 @@ SCENARIOS = {
     "no gradient but frozen": Scenario(settings={"head": "with_more", "freeze": ["name:head.more.*"]}),
     "no gradient in the encoder": Scenario(settings={"head": "lowest"}),
     "skipped by one process": Scenario([], "before_step", skip_alone),
-    "asked on one process": Scenario([], "after_step", ask_alone),
-    "asked for different edits": Scenario([], "after_step", ask_differently),
-    "asked in end_of_step": Scenario([], "end_of_step", ask_differently),
+    "requested on one process": Scenario([], "after_step", request_alone),
+    "different requests": Scenario([], "after_step", request_differently),
+    "requested in end_of_step": Scenario([], "end_of_step", request_differently),
     "nothing left to train": Scenario([], "after_step", freeze_all),
     "misspelt edit": Scenario([], "after_step", misspell),
     "selector matches nothing": Scenario([], "after_step", select_nothing),
@@ -272,7 +272,7 @@ SCENARIOS = {
 
 @contextmanager
 def patched(patches: dict[str, Any]) -> Iterator[None]:
-    """Replace functions of the code inside."""
+    """Replace functions of the product inside the context."""
     if not patches:
         yield
         return
@@ -281,8 +281,8 @@ def patched(patches: dict[str, Any]) -> Iterator[None]:
         yield
 
 
-def play(scenario: Scenario, settings: dict[str, Any]) -> str:
-    """Return the error that a run ends with, or how it ended."""
+def run_scenario(scenario: Scenario, settings: dict[str, Any]) -> str:
+    """Train, and return the error, or how the run ended."""
     hooks = [] if scenario.action is None else [Breaks(scenario.point, scenario.action)]
     with tempfile.TemporaryDirectory() as folder:
         try:
@@ -299,7 +299,7 @@ def play(scenario: Scenario, settings: dict[str, Any]) -> str:
             )
             with patched(scenario.patches):
                 train_and_end(run)
-        except Exception as error:  # what a user would see
+        except Exception as error:  # as a user would see it
             return f"{type(error).__name__}: {error}"
     return f"ended after step {run.clock.step}: {run.stop_reason}"
 
@@ -308,7 +308,7 @@ def main() -> None:
     """Run all scenarios, and write their errors."""
     arguments = script_parser().parse_args()
     found = {
-        name: play(scenario, {"encoder": arguments.encoder, "data": arguments.data})
+        name: run_scenario(scenario, {"encoder": arguments.encoder, "data": arguments.data})
         for name, scenario in SCENARIOS.items()
     }
     write_by_rank(arguments.output, found)

@@ -1,6 +1,6 @@
-"""A script for test_cached_features: trains with and without stored hidden states, and writes the results.
+"""A script for test_cached_features: trains with and without cached hidden states, and writes the results.
 
-Started once per number of processes.
+It is started once for each number of processes.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tests.launched.runs_in_process import ready_run, script_parser, train_and_e
 
 
 class Losses(Hook):
-    """Keeps the loss of every step."""
+    """Keep the loss of every step."""
 
     def __init__(self) -> None:
         self.found: list[float] = []
@@ -33,14 +33,14 @@ class Losses(Hook):
 
 
 def main() -> None:
-    """Train both ways; write losses, predictions, a hash of the weights, and what this process encoded."""
+    """Train both ways; write losses, logits, a hash of the weights, and the splits that this process computed."""
     arguments = script_parser().parse_args()
     encoded: list[str] = []
-    plain = compute.compute_hidden_states
+    original = compute.compute_hidden_states
 
     def counting(run: TrainingRun, split: str, order: RowIndices, layers: Layers) -> Iterator[tuple[Tensor, ...]]:
         encoded.append(split)
-        return plain(run, split, order, layers)
+        return original(run, split, order, layers)
 
     compute.compute_hidden_states = counting
     found: list[dict[str, Any]] = []

@@ -1,7 +1,7 @@
-"""A script for test_edit_matrix: trains a tiny model through every edit, and checks what the edit must and must not do.
+"""A script for test_edit_matrix: trains a tiny model through every edit, and checks the effects of the edit.
 
-Started once per number of processes; every cell is a run of its own in the same processes. Expectations are written out
-here by parameter name, and do not ask the code under test what trains.
+It is started once for each number of processes. Every cell is a separate run in the same processes. Expectations are
+written out here by parameter name, so that they do not depend on the code under test.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ from tests.launched.runs_in_process import ready_run, script_parser, train_and_e
 STEP_OF_EDIT = 2
 STEPS_AFTER = 8
 BASE_RATES = {"embeddings": 0.9**2 * 0.01, "layer.0": 0.9 * 0.01, "layer.1": 0.01, "head": 0.02}
-NEVER_SURE = re.compile(r"\.key\.bias$")
-"""Key biases have a true gradient of 0, so that they may or may not move."""
+MAY_MOVE = re.compile(r"\.key\.bias$")
+"""Key biases have a true gradient of 0, so they may or may not change."""
 
 Expect = Callable[[str], bool]
 
 
 @register_edit("shift_bias")
 def shift_bias(run: Editable, by: float = 0.5) -> None:
-    """Add a number to the biases of the head's output: an edit of a user's own."""
+    """Add a number to the biases of the head's output, as an example of a user's edit."""
     with torch.no_grad():
         run.encoder_with_head.get_parameter("head.out.bias").add_(by)
     run.encoder_with_head.get_parameter("head.out.bias").requires_grad_(False)
@@ -47,23 +47,26 @@ def shift_bias(run: Editable, by: float = 0.5) -> None:
 
 @dataclass(frozen=True)
 class Case:
-    """One edit, and what is to be seen after it."""
+    """An edit, and its expected effects."""
 
     edit: dict[str, Any]
-    """As in a timeline."""
+    """The edit as in a timeline."""
     moves: Expect = lambda name: True
-    """Whether a parameter trains after the edit, by its name."""
+    """Function that returns whether the parameter of a name trains after the edit."""
     before: list[dict[str, Any]] = field(default_factory=list)
-    """What the timeline holds before it."""
+    """Earlier entries of the timeline."""
     rates: dict[str, float] = field(default_factory=lambda: dict(BASE_RATES))
-    """Peak rates after the edit."""
-    sees: Callable[[TrainingRun, list[int]], bool] = lambda run, widths: True
-    """What else is to be seen at the end, of the run and of the widths of the batches after the edit."""
+    """Peak learning rates of the blocks after the edit."""
+    holds: Callable[[TrainingRun, list[int]], bool] = lambda run, widths: True
+    """Function that checks the final run and the widths of the batches after the edit."""
 
 
 COMPILED_QUICKLY = ("freeze", "unfreeze", "set_dropout", "replace_head", "set_max_length", "add_lora")
-"""Edits that `make test` compiles: one for each way in which a stale graph would be wrong. Tracing a model twice takes
-longer than all other cells of an edit together, so the compiled cells of the other edits are slow tests."""
+"""Edits that `make test` compiles: one for each way in which a stale graph would be wrong.
+
+Tracing a model twice takes longer than all other cells of an edit together, so the compiled cells of the other edits
+are slow tests.
+"""
 
 UNCOMPILED = ((1, "no"), (4, "no"), (4, "bf16"))
 """Micro-batches and precision of the cells without compilation. bf16 is emulated on some machines, hence only once."""
@@ -96,43 +99,43 @@ CASES = {
         lambda name: name.startswith("head.") or in_layer(1)(name),
         [{"at": "0%", "freeze": "encoder"}],
     ),
-    "set_dropout": Case({"set_dropout": 0.25}, sees=lambda run, widths: dropouts(run) == {0.25}),
+    "set_dropout": Case({"set_dropout": 0.25}, holds=lambda run, widths: dropouts(run) == {0.25}),
     "set_lr": Case({"set_lr": {"lr": 0.003, "modules": "head"}}, rates={**BASE_RATES, "head": 0.003}),
     "scale_lr": Case({"scale_lr": 0.5}, rates={block: rate * 0.5 for block, rate in BASE_RATES.items()}),
     "set_weight_decay": Case(
         {"set_weight_decay": {"weight_decay": 0.3, "modules": "encoder"}},
-        sees=lambda run, widths: (
+        holds=lambda run, widths: (
             {decay for (block, is_matrix), decay in decays(run).items() if is_matrix and block != "head"} == {0.3}
             and {decay for (block, is_matrix), decay in decays(run).items() if not is_matrix} == {0.0}
         ),
     ),
     "replace_head": Case(
         {"replace_head": {"name": "lstm", "lstm_size": 8}},
-        sees=lambda run, widths: type(run.encoder_with_head.head).__name__ == "LSTMHead",
+        holds=lambda run, widths: type(run.encoder_with_head.head).__name__ == "LSTMHead",
     ),
     "reinitialize": Case({"reinitialize": "encoder.layer[-1]"}),
     "drop_layers": Case(
         {"drop_layers": "encoder.layer[0]"},
         rates={block: rate for block, rate in BASE_RATES.items() if block != "layer.1"} | {"layer.0": 0.01},
-        sees=lambda run, widths: not any(".layer.1." in name for name, _ in run.encoder_with_head.named_parameters()),
+        holds=lambda run, widths: not any(".layer.1." in name for name, _ in run.encoder_with_head.named_parameters()),
     ),
     "set_objective": Case(
         {"set_objective": {"name": "focal", "gamma": 1.0}},
-        sees=lambda run, widths: isinstance(run.objective, Focal) and run.objective.gamma == 1.0,
+        holds=lambda run, widths: isinstance(run.objective, Focal) and run.objective.gamma == 1.0,
     ),
-    "set_max_length": Case({"set_max_length": 8}, sees=lambda run, widths: max(widths) == 8),
+    "set_max_length": Case({"set_max_length": 8}, holds=lambda run, widths: max(widths) == 8),
     "add_lora": Case({"add_lora": {"r": 2}}, adapter_or_head),
     "merge_lora": Case(
         {"merge_lora": True},
         before=[{"at": "0%", "add_lora": {"r": 2}}],
-        sees=lambda run, widths: not any("lora" in name for name, _ in run.encoder_with_head.named_modules()),
+        holds=lambda run, widths: not any("lora" in name for name, _ in run.encoder_with_head.named_modules()),
     ),
     "shift_bias": Case({"shift_bias": 0.25}, lambda name: name != "head.out.bias"),
 }
 
 
 class Witness(Hook):
-    """Writes down what happens to every parameter before and after the edit."""
+    """Record what happens to every parameter before and after the edit."""
 
     def __init__(self, sabotage: str | None) -> None:
         self.sabotage = sabotage
@@ -143,26 +146,26 @@ class Witness(Hook):
         self.digests: list[str] = []
 
     def on_batch(self, run: Run, batch: Batch) -> None:
-        """Note how wide it is."""
+        """Record the width of the batch."""
         if self.at_edit:
             self.widths.append(batch.inputs["input_ids"].shape[1])
 
     def before_step(self, run: Run) -> None:
-        """Note what has a gradient; make the mistake, if asked to."""
+        """Record which parameters have a gradient, and make the mistake if requested."""
         if self.sabotage == "drift" and self.at_edit and run.accelerator.process_index == 1:
             with torch.no_grad():
                 run.encoder_with_head.get_parameter("head.out.bias").add_(1e-3)
         self.had_gradient |= {p for p in run.encoder_with_head.parameters() if p.grad is not None}
 
     def after_edits(self, run: Run) -> None:
-        """Note every value right after the edit."""
+        """Record all values right after the edit."""
         if run.clock.step == STEP_OF_EDIT:
             self.at_edit = {name: p.detach().clone() for name, p in run.encoder_with_head.named_parameters()}
-            # What begins anew has had no gradient.
+            # Fresh parameters have not had a gradient yet.
             self.had_gradient -= run.fresh
 
     def after_step(self, run: Run) -> None:
-        """Note rates, and a hash of every bit, once the edit was made."""
+        """Record learning rates and a hash of all weights after the edit."""
         if self.at_edit:
             assert run.last_step is not None
             self.rates.append(run.last_step.learning_rates)
@@ -173,7 +176,7 @@ class Witness(Hook):
 
 
 def run_cell(case: Case, settings: dict[str, Any], sabotage: str | None) -> list[str]:
-    """Train through one edit, and return what is not as it must be."""
+    """Train through one edit, and return the deviations from its expected effects."""
     total = STEP_OF_EDIT + STEPS_AFTER
     witness = Witness(sabotage)
     with tempfile.TemporaryDirectory() as folder:
@@ -192,18 +195,18 @@ def run_cell(case: Case, settings: dict[str, Any], sabotage: str | None) -> list
         found = []
         try:
             train_and_end(run)
-        except AuditError as error:  # the witness is to be heard all the same
+        except AuditError as error:  # the findings of the witness are returned too
             found.append(str(error))
-    return found + wrongs(case, run, witness)
+    return found + find_deviations(case, run, witness)
 
 
-def wrongs(case: Case, run: TrainingRun, witness: Witness) -> list[str]:
-    """Return what is not as it must be."""
+def find_deviations(case: Case, run: TrainingRun, witness: Witness) -> list[str]:
+    """Return the deviations from the expected effects of an edit."""
     found = []
     model = run.encoder_with_head
     for name, parameter in model.named_parameters():
         moved = not torch.equal(parameter, witness.at_edit[name])
-        if moved != case.moves(name) and not (case.moves(name) and NEVER_SURE.search(name)):
+        if moved != case.moves(name) and not (case.moves(name) and MAY_MOVE.search(name)):
             found.append(f"{name} {'moved' if moved else 'did not move'}")
         if parameter.requires_grad != case.moves(name):
             found.append(f"{name} is {'trainable' if parameter.requires_grad else 'frozen'}")
@@ -215,26 +218,30 @@ def wrongs(case: Case, run: TrainingRun, witness: Witness) -> list[str]:
     schedule = create_schedule(run.config, Clock(steps_per_epoch=6, total_steps=total, batch_size=8))
     for step in range(STEP_OF_EDIT + len(witness.rates)):
         if step >= STEP_OF_EDIT:
-            wanted = {block: rate * schedule.factor for block, rate in case.rates.items()}
+            expected_rates = {block: rate * schedule.factor for block, rate in case.rates.items()}
             seen = witness.rates[step - STEP_OF_EDIT]
-            if seen.keys() != wanted.keys() or any(abs(seen[block] - wanted[block]) > 1e-12 for block in wanted):
-                found.append(f"step {step + 1}: rates {seen}, expected {wanted}")
+            if seen.keys() != expected_rates.keys() or any(
+                abs(seen[block] - expected_rates[block]) > 1e-12 for block in expected_rates
+            ):
+                found.append(f"step {step + 1}: rates {seen}, expected {expected_rates}")
                 break
         schedule.step()
     if len(witness.digests) != STEPS_AFTER:
         found.append(f"{len(witness.digests)} steps after the edit instead of {STEPS_AFTER}")
     if run.accelerator.num_processes > 1:
-        everyone = gather_object([witness.digests])
-        apart = [step for step, digests in enumerate(zip(*everyone, strict=True), start=1) if len(set(digests)) > 1]
-        if apart:
-            found.append(f"replicas differ from step {apart[0]} after the edit")
-    if not case.sees(run, witness.widths):
-        found.append("what the edit is about is not to be seen")
+        all_digests = gather_object([witness.digests])
+        different = [
+            step for step, digests in enumerate(zip(*all_digests, strict=True), start=1) if len(set(digests)) > 1
+        ]
+        if different:
+            found.append(f"replicas differ from step {different[0]} after the edit")
+    if not case.holds(run, witness.widths):
+        found.append("the check of the edit's own effect failed")
     return found
 
 
 def main() -> None:
-    """Run all cells that were asked for, and write what was wrong in each."""
+    """Run the requested cells, and write the deviations of each."""
     parser = script_parser()
     parser.add_argument("--num_processes", type=int, required=True)
     parser.add_argument("--backends", default="none")
@@ -252,15 +259,15 @@ def main() -> None:
                     "mixed_precision": precision,
                 }
                 if backend != "none":
-                    # One batch to evaluate: the model is traced again for every shape.
+                    # One batch for evaluation, since the model is traced again for every shape.
                     settings |= {"compile": True, "compile_backend": backend, "limit_validation": 8}
                 if backend != "none" and name != "set_max_length":
-                    # Batches of one shape: tracing every shape again takes longest, and is not what edits do.
+                    # Batches of one shape, since tracing takes longest and shapes do not matter for these edits.
                     settings |= {"max_length": 6, "limit_train": 40}
                 cell = f"{name}-{accumulation}-{precision}-{backend}"
                 try:
                     results[cell] = run_cell(CASES[name], settings, arguments.sabotage)
-                except Exception:  # the other cells are to be seen too
+                except Exception:  # report the other cells too
                     results[cell] = [traceback.format_exc()]
     write_by_rank(arguments.output, results)
 

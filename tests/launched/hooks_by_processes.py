@@ -1,6 +1,6 @@
-"""A script for test_hooks_by_processes: trains with every built-in hook, and writes the weights that come of it.
+"""A script for test_hooks_by_processes: trains with every built-in hook, and writes the resulting weights.
 
-Started once per number of processes; every hook has a run of its own in the same processes.
+It is started once for each number of processes. Every hook has a separate run in the same processes.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
 
 
 def main() -> None:
-    """Train with each hook; write steps, skipped steps and a hash, and the main process's weights."""
+    """Train with each hook; write steps, skipped steps, edits and a hash, and the weights of the main process."""
     arguments = script_parser().parse_args()
     found: dict[str, Any] = {}
     for name, settings in SETTINGS.items():

@@ -1,4 +1,4 @@
-"""What the scripts of several tests share: many short runs in the same processes."""
+"""Functions for scripts of several tests that make many short runs in the same processes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from research.training.run import TrainingRun
 
 
 def script_parser() -> argparse.ArgumentParser:
-    """Return a parser with the options that all of the scripts have."""
+    """Return a parser with the options of all these scripts."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--encoder", required=True)
     parser.add_argument("--data", required=True)
@@ -29,7 +29,7 @@ def script_parser() -> argparse.ArgumentParser:
 
 def ready_run(folder: str, hooks: Sequence[Hook], **settings: Any) -> TrainingRun:
     """Return a short run that is ready to train, without evaluations and trackers."""
-    # One thread: sharing the work of a tiny model takes longer than doing it.
+    # One thread, since several threads are slower for a tiny model.
     defaults: dict[str, Any] = {
         "batch_size": 8,
         "max_length": 32,
@@ -56,11 +56,11 @@ def train_and_end(run: TrainingRun) -> None:
 
 
 def write_by_rank(output: Path, found: Any) -> None:
-    """Write what this process found into a file of its own, beside those of the other processes."""
+    """Write the results of this process into a separate file."""
     rank = torch.distributed.get_rank() if torch.distributed.is_initialized() else 0
     output.with_suffix(f".{rank}").write_text(json.dumps(found))
 
 
 def read_by_rank(output: Path, num_processes: int) -> list[Any]:
-    """Return what each process found."""
+    """Return the results of each process."""
     return [json.loads(output.with_suffix(f".{rank}").read_text()) for rank in range(num_processes)]

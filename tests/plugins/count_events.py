@@ -1,7 +1,7 @@
-"""A plugin for the tests: tells how far a run is, by the length of a file.
+"""A plugin for the tests: shows the progress of a run by the length of a file.
 
-An event is a point of the loop, or anything done to a file or folder of the run directory. PROGRESS names a folder for
-`events` (of process 0) and `pid-<process>`; RUN names the run directory.
+An event is a point of the loop, or an operation on a file or folder of the run directory. The environment variable
+PROGRESS is the folder for the files `events` (of process 0) and `pid-<process>`; RUN is the run directory.
 """
 
 from __future__ import annotations

@@ -12,20 +12,20 @@ from research.training.hook import Hook, register_hook
 
 @register_hook("fail_at_step")
 class FailAtStep(Hook):
-    """Fail after the step that the environment's FAIL_AT_STEP names."""
+    """Fail after the step given by the environment variable FAIL_AT_STEP."""
 
     def after_step(self, run: Run) -> None:
-        """Fail, if it is time."""
+        """Raise an error at the step."""
         if run.clock.step == int(os.environ.get("FAIL_AT_STEP", "0")):
-            raise RuntimeError("this test cuts the run here")
+            raise RuntimeError("this test interrupts the run here")
 
 
 @register_hook("poison")
 class Poison(Hook):
-    """Make the loss of one example of step 3 not a number, on the process that has it."""
+    """Make the loss of one example in step 3 NaN, on the main process."""
 
     def on_batch(self, run: Run, batch: Batch) -> Batch | None:
-        """Change the weight of the row."""
+        """Set the weight of a row to NaN."""
         if run.clock.step != 2 or not run.is_main:
             return None
         weights = batch.weights.clone()

@@ -1,4 +1,4 @@
-"""A plugin for the tests: a hook that a resumed run does not get back as it was."""
+"""A plugin for the tests: a hook whose state is lost on resume."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from research.training.hook import Hook, register_hook
 
 @register_hook("forgetful")
 class Forgetful(Hook):
-    """Move the head a little in every step, by a count that is saved and not loaded.
+    """Change the head's weights a little in every step, depending on a count that is saved but not loaded.
 
     Args:
-        moves: whether it moves the head at all.
+        moves: whether to change the weights at all.
     """
 
     def __init__(self, *, moves: bool = True) -> None:
@@ -23,7 +23,7 @@ class Forgetful(Hook):
         self.count = 0
 
     def after_step(self, run: Run) -> None:
-        """Count, and move."""
+        """Increase the count, and change the weights."""
         self.count += 1
         if self.moves:
             with torch.no_grad():

@@ -1,4 +1,4 @@
-"""A plugin for the tests: a hook that holds a run in a step until it is let go."""
+"""A plugin for the tests: a hook that pauses a run at a step until a file appears."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from research.training.hook import Hook, register_hook
 
 @register_hook("hold")
 class Hold(Hook):
-    """Wait in a step, and in evaluations of the test split, where the environment's HOLD asks for it.
+    """Pause at a step, or before the evaluation of the test split, if the environment variable HOLD is set to a folder.
 
-    HOLD is a folder; a file `held-<process>` in it says that the process with the id inside waits. A file `go` ends the
-    waiting of all for good, a file `go-<id>` that of the process with this id.
+    While a process waits, the folder has a file `held-<process>` with its process id. A file `go` ends all waiting for
+    good; a file `go-<id>` ends the waiting of the process with this id.
 
     Args:
-        step: step after which to wait; 0 is the evaluation of the test split.
+        step: step after which to wait; 0 means before the evaluation of the test split.
     """
 
     def __init__(self, *, step: int = 3) -> None:
         self.step = step
 
     def after_step(self, run: Run) -> None:
-        """Wait, if it is time."""
+        """Wait after the step."""
         if run.clock.step == self.step:
             self._wait(run)
 
     def before_evaluate(self, run: Run, split: str) -> None:
-        """Wait, if it is time."""
+        """Wait before the evaluation of the test split if `step` is 0."""
         if split == "test" and self.step == 0:
             self._wait(run)
 
@@ -43,5 +43,5 @@ class Hold(Hook):
         held.with_suffix(".writing").rename(held)
         end = time.monotonic() + 1800  # a guard against hanging
         while not (folder / "go").exists() and not (folder / f"go-{os.getpid()}").exists():
-            assert time.monotonic() < end, "nobody let this run go on"
+            assert time.monotonic() < end, "the file that ends the waiting did not appear"
             time.sleep(0.01)

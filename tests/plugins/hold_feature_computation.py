@@ -1,7 +1,7 @@
-"""A plugin for the tests: a run that waits while it computes hidden states, until it is let go.
+"""A plugin for the tests: pauses a run while it computes hidden states, until a file appears.
 
-The environment's HOLD is a folder: a file `<process id>-<split>` in it says that this split is being encoded and half
-written, a file `go` ends all waiting.
+The environment variable HOLD is a folder. A file `<process id>-<split>` in it shows that the hidden states of this
+split are partly written; a file `go` ends all waiting.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from research.features import compute
 from research.features.cache import Layers
 from research.training.run import TrainingRun
 
-plain = compute.compute_hidden_states
+original = compute.compute_hidden_states
 
 
-def held(run: TrainingRun, split: str, order: RowIndices, layers: Layers) -> Iterator[tuple[Tensor, ...]]:
+def hold(run: TrainingRun, split: str, order: RowIndices, layers: Layers) -> Iterator[tuple[Tensor, ...]]:
     folder = Path(os.environ["HOLD"])
-    for number, states in enumerate(plain(run, split, order, layers)):
+    for number, states in enumerate(original(run, split, order, layers)):
         if number == 1:
             (folder / f"{os.getpid()}-{split}").touch()
             end = time.monotonic() + 1800  # a guard against hanging
             while not (folder / "go").exists():
-                assert time.monotonic() < end, "nobody let this run go on"
+                assert time.monotonic() < end, "the file that ends the waiting did not appear"
                 time.sleep(0.01)
         yield states
 
 
-compute.compute_hidden_states = held
+compute.compute_hidden_states = hold

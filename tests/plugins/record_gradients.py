@@ -1,4 +1,4 @@
-"""A plugin for test_gradients: writes the gradients of the first and of the last step."""
+"""A plugin for test_gradients: writes the gradients of the first and the last step."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from research.training.run import TrainingRun
 
 @register_hook("record_gradients")
 class RecordGradients(Hook):
-    """Write gradients before clipping.
+    """Write the gradients before clipping.
 
     Args:
-        folder: where to.
-        divide_by_processes_again: make the mistake that the test must find.
+        folder: folder for the files of gradients.
+        divide_by_processes_again: whether to make the mistake that the test must detect.
     """
 
     def __init__(self, *, folder: str, divide_by_processes_again: bool = False) -> None:
@@ -27,13 +27,13 @@ class RecordGradients(Hook):
         self.wrong = divide_by_processes_again
 
     def on_batch(self, run: Run, batch: Batch) -> None:
-        """Make the mistake, if asked to."""
+        """Make the mistake, if requested."""
         if self.wrong:
             assert isinstance(run, TrainingRun)
             run.loss_scale /= run.accelerator.num_processes
 
     def before_step(self, run: Run) -> None:
-        """Write this step's gradients."""
+        """Write the gradients of the step."""
         if run.clock.step not in (0, run.clock.total_steps - 1):
             return
         gradients = {

@@ -1,4 +1,4 @@
-"""A plugin: a hook with an option of every kind."""
+"""A plugin for the tests: a hook with options of all types."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from research import Hook, register_hook
 
 @register_hook("takes_everything")
 class TakesEverything(Hook):
-    """Has options, and does nothing."""
+    """Have options, and do nothing."""
 
     def __init__(
         self,

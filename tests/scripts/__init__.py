@@ -1,1 +1,1 @@
-"""Commands for people; tests call their functions."""
+"""Commands for developers, whose functions are also called by tests."""

@@ -1,8 +1,8 @@
-"""Mutated files: each one is read, with all of its rows accounted for, or refused in one line.
+"""Check that mutated files are either read, with all of their rows accounted for, or refused in one line.
 
-`python -m tests.scripts.fuzz_files --files 300 --seed 1` prints how many were read, how many were refused, and what
-became of all others, with the number that makes each again (`--only NUMBER --keep FOLDER`); the tests call `fuzz`.
-Every file is read in a forked child of this process, so that a crash or an endless loop is an outcome too.
+`python -m tests.scripts.fuzz_files --files 300 --seed 1` prints how many files were read and how many were refused. It
+prints all other outcomes with the number of the file, so that it can be made again (`--only NUMBER --keep FOLDER`).
+Tests call `fuzz`. Every file is read in a forked child process, so that a crash or an endless loop is an outcome too.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd  # noqa: F401  (imported once here, for all children)
+import pandas as pd  # noqa: F401  (imported once for all child processes)
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
@@ -42,47 +42,47 @@ from research.settings.config import DataSettings
 from research.system.errors import is_user_facing, print_error
 from tests.builders.good_files import FILE_TYPES, FileType, Sheet, good_sheet, write_arrow_stream
 from tests.builders.mutated_arrow import ARROW_MUTATIONS, as_table
-from tests.builders.mutated_contents import BYTE_MUTATIONS, LINE_MUTATIONS, PLACE_MUTATIONS
+from tests.builders.mutated_contents import BYTE_MUTATIONS, FILE_MUTATIONS, LINE_MUTATIONS
 from tests.builders.mutated_sheets import SHEET_MUTATIONS
 from tests.conftest import ROOT, write_tiny_encoder
+from tests.file_modes import enforce_file_modes
 from tests.messages import collected
-from tests.rights import modes_count
 
 SECONDS = 60
-"""After which a child counts as hanging."""
+"""Seconds after which a child process counts as hanging."""
 MEMORY = 3 * 2**30
-"""Bytes that a child may take for a file of a few kilobytes, beyond what it shares with its parent."""
+"""Bytes that a child process may use for a file of a few kilobytes, in addition to memory shared with its parent."""
 LONGEST_LINE = 2000
-"""Characters of a message that still count as one line for people."""
+"""Largest number of characters of a message that counts as one readable line."""
 _FOREIGN = re.compile(r"\b\w+(Error|Exception)\(|<class '|<\w[\w.]* object at |\[[Ee]rrno ")
-"""What only programmers read: the representation of an exception or an object."""
+"""Text that is not meant for users: the representation of an exception or an object."""
 _COUNTED = "Rows accounted for"
 _LAYOUTS = (("data",), ("data",), ("train", "test"), ("train", "validation", "test"), ("train-0-of-2", "train-1-of-2"))
 
 
 @dataclass
 class Mutant:
-    """A file that was mutated, and the files beside it."""
+    """A mutated file, and the unchanged files of the same data set."""
 
     path: Path
-    """What --data is."""
+    """Value for --data."""
     changes: list[str]
-    """What was done to the file."""
+    """Names of the file type and the mutations."""
     settings: dict[str, Any] = field(default_factory=dict)
     """Data settings."""
     num_rows: int | None = 0
-    """Rows in all files; None where they cannot be counted in another way than the product does it."""
+    """Number of rows in all files; None if they can only be counted with the product's own code."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one file."""
+    """The outcome for one file."""
 
     number: int
     changes: str
-    """What was done to it."""
+    """Mutations of the file, and the settings."""
     kind: str
-    """`read` or `refused`; anything else is a fault."""
+    """`read` or `refused`; all other values are faults."""
     printed: str
 
     @property
@@ -95,7 +95,7 @@ class Outcome:
 
 
 def make_mutant(folder: Path, generator: np.random.Generator) -> Mutant:
-    """Write good files, one of them mutated, and return where they are and how they are to be read."""
+    """Write good files, mutate one of them, and return their path and the settings for reading them."""
     kind = generator.random()
     if kind < 0.08:
         return _make_release(folder, generator)
@@ -106,11 +106,11 @@ def make_mutant(folder: Path, generator: np.random.Generator) -> Mutant:
     stems = _LAYOUTS[generator.integers(len(_LAYOUTS))]
     mutated = int(generator.integers(len(stems)))
     sheet = good_sheet(generator, file_type.contents)
-    own = {"arrow": ["arrow"] * 2, "cells": []}  # a workbook is compressed: its lines are bytes
+    own = {"arrow": ["arrow"] * 2, "cells": []}  # workbooks are compressed, so they have no lines
     levels = ["sheet", "bytes", *own.get(file_type.contents, ["lines"])]
     chosen = [levels[generator.integers(len(levels))] for _ in range(generator.integers(1, 4))]
     if generator.random() < 0.1:
-        chosen = ["place"]
+        chosen = ["file"]
     mutant = Mutant(folder / f"data{suffix}" if len(stems) == 1 else folder, [suffix], _random_settings(generator))
     for index, stem in enumerate(stems):
         part = Sheet({name: values[index :: len(stems)] for name, values in sheet.columns.items()}, sheet.label_names)
@@ -118,8 +118,8 @@ def make_mutant(folder: Path, generator: np.random.Generator) -> Mutant:
         levels = chosen if index == mutated else []
         content = _write(part, file_type, levels, mutant, generator)
         path.write_bytes(content)
-        if "place" in levels:
-            mutation = PLACE_MUTATIONS[generator.integers(len(PLACE_MUTATIONS))]
+        if "file" in levels:
+            mutation = FILE_MUTATIONS[generator.integers(len(FILE_MUTATIONS))]
             mutant.changes.append(mutation.__name__)
             mutant.num_rows = None
             path = mutation(path, generator)
@@ -128,15 +128,15 @@ def make_mutant(folder: Path, generator: np.random.Generator) -> Mutant:
 
 
 def _write(part: Sheet, file_type: FileType, levels: Sequence[str], mutant: Mutant, generator: Any) -> bytes:
-    """Return the content of a file, mutated at the levels in question; count its rows."""
+    """Return the content of a file, mutated at the given levels, and count its rows."""
 
-    def mutate(level: str, mutations: Sequence[Any], what: Any) -> Any:
+    def mutate(level: str, mutations: Sequence[Any], content: Any) -> Any:
         for _ in range(levels.count(level)):
             mutation = mutations[generator.integers(len(mutations))]
             mutant.changes.append(mutation.__name__)
-            mutated = mutation(what, generator)
-            what = what if mutated is None else mutated
-        return what
+            mutated = mutation(content, generator)
+            content = content if mutated is None else mutated
+        return content
 
     part = mutate("sheet", SHEET_MUTATIONS, part)
     if file_type.contents == "arrow":
@@ -155,7 +155,7 @@ def _write(part: Sheet, file_type: FileType, levels: Sequence[str], mutant: Muta
 
 
 def _write_arrow(table: pa.Table, file_type: FileType, mutant: Mutant) -> bytes:
-    """Return the content; columns of types that the file type does not have become lists of numbers."""
+    """Return the content of a file; columns of types that it does not support become lists of numbers."""
     try:
         return file_type.write(table)
     except pa.ArrowException:
@@ -172,7 +172,7 @@ def _write_arrow(table: pa.Table, file_type: FileType, mutant: Mutant) -> bytes:
 
 
 def _count_rows(content: bytes, file_type: FileType, settings: dict[str, Any]) -> int | None:
-    """Count rows in the simplest way there is; None where that is no evidence."""
+    """Count rows in a simple way; return None if a simple count would not be reliable."""
     if file_type.contents == "arrow":
         try:
             return pq.read_metadata(io.BytesIO(content)).num_rows if content[:4] == b"PAR1" else None
@@ -196,7 +196,7 @@ def _count_rows(content: bytes, file_type: FileType, settings: dict[str, Any]) -
 
 
 def _make_release(folder: Path, generator: np.random.Generator) -> Mutant:
-    """Write a folder or an archive of one file per review, with one of them, or the archive, mutated."""
+    """Write a folder or an archive with one file per review, and mutate one of the files or the archive."""
     root = folder / "aclImdb"
     reviews = [
         root / split / sentiment / f"{number}_{number % 10}.txt"
@@ -212,7 +212,7 @@ def _make_release(folder: Path, generator: np.random.Generator) -> Mutant:
     byte_mutation = BYTE_MUTATIONS[generator.integers(len(BYTE_MUTATIONS))]
     kind = generator.integers(4)
     if kind == 0:
-        mutation = PLACE_MUTATIONS[generator.integers(len(PLACE_MUTATIONS))]
+        mutation = FILE_MUTATIONS[generator.integers(len(FILE_MUTATIONS))]
         mutation(chosen, generator)
         mutant.num_rows = None
         mutant.changes.append(mutation.__name__)
@@ -231,7 +231,7 @@ def _make_release(folder: Path, generator: np.random.Generator) -> Mutant:
 
 
 def _make_saved(folder: Path, generator: np.random.Generator) -> Mutant:
-    """Write what `save_to_disk` of the `datasets` library writes, with one of the files mutated."""
+    """Save data with `save_to_disk` of the `datasets` library, and mutate one of the files."""
     sheet = good_sheet(generator, "json")
     table = as_table(Sheet(sheet.columns))
     mutant = Mutant(folder / "saved", ["save_to_disk"], _random_settings(generator), table.num_rows)
@@ -243,22 +243,22 @@ def _make_saved(folder: Path, generator: np.random.Generator) -> Mutant:
         parts = {"train": Dataset(table.slice(0, half)), "test": Dataset(table.slice(half))}
         DatasetDict(parts).save_to_disk(mutant.path)
     files = sorted(path for path in mutant.path.rglob("*") if path.is_file())
-    files += [path for path in files if path.suffix == ".arrow"]  # as often as the small files beside them
+    files += [path for path in files if path.suffix == ".arrow"]  # so that they are chosen as often as the small files
     chosen = files[generator.integers(len(files))]
     of_contents: Sequence[Any] = LINE_MUTATIONS if chosen.suffix == ".json" else ARROW_MUTATIONS
-    kinds: list[Sequence[Any]] = [BYTE_MUTATIONS, BYTE_MUTATIONS, of_contents, PLACE_MUTATIONS]
+    kinds: list[Sequence[Any]] = [BYTE_MUTATIONS, BYTE_MUTATIONS, of_contents, FILE_MUTATIONS]
     mutations = kinds[generator.integers(4)]
     mutation = mutations[int(generator.integers(len(mutations)))]
-    if mutations is PLACE_MUTATIONS:
+    if mutations is FILE_MUTATIONS:
         mutation(chosen, generator)
     elif mutations is ARROW_MUTATIONS:
         with pa.OSFile(str(chosen)) as file:
             table = pa.ipc.open_stream(file).read_all()
-        with contextlib.suppress(pa.ArrowException):  # of a type that the format does not have
+        with contextlib.suppress(pa.ArrowException):  # columns of types that the format does not support
             chosen.write_bytes(write_arrow_stream(mutation(table, generator)))
     else:
         chosen.write_bytes(mutation(chosen.read_bytes(), generator))
-    if chosen.suffix != ".json" or mutations is PLACE_MUTATIONS:
+    if chosen.suffix != ".json" or mutations is FILE_MUTATIONS:
         mutant.num_rows = None
     mutant.changes += [chosen.name, mutation.__name__]
     return mutant
@@ -291,10 +291,10 @@ def _random_settings(generator: np.random.Generator) -> dict[str, Any]:
 
 
 def read(mutant: Mutant, encoder: Path, cache_dir: Path) -> None:
-    """Read, encode and batch a file as a run does, and check that all of its rows are accounted for.
+    """Read, tokenize and batch a file as a run does, and check that all of its rows are accounted for.
 
     Raises:
-        AssertionError: if rows are missing without a message, or labels are none.
+        AssertionError: if rows are missing without a message, or labels are invalid.
     """
     logged: list[str] = []
     settings = DataSettings(data=str(mutant.path), allow_unknown_tokens=True, **mutant.settings)
@@ -341,23 +341,23 @@ def train(mutant: Mutant, encoder: Path, cache_dir: Path) -> None:
 
 
 def is_one_line(text: str) -> bool:
-    """Return whether a terminal shows a text on one line, and as it is."""
+    """Return whether a terminal shows a text unchanged on one line."""
     if not text.strip() or len(text) > LONGEST_LINE or len(text.splitlines()) != 1:
         return False
     return not any(unicodedata.category(character) in ("Cc", "Cs") for character in text)
 
 
 def judge(status: int, out: str, error: str, *, trained: bool) -> str:
-    """Return `read` or `refused`, or what is wrong.
+    """Return `read`, `refused`, or a description of the fault.
 
     Args:
-        status: how the child ended; negative for a signal.
-        out: what it printed.
-        error: what it printed as errors.
+        status: exit status of the child process; negative for a signal.
+        out: its stdout.
+        error: its stderr.
         trained: whether it ran the whole script.
     """
     if status == -signal.SIGALRM:
-        return f"no end after {SECONDS} s"
+        return f"still running after {SECONDS} s"
     if status < 0:
         return f"killed by {signal.Signals(-status).name}"
     lines = error.removesuffix("\n")
@@ -371,56 +371,56 @@ def judge(status: int, out: str, error: str, *, trained: bool) -> str:
     if message == lines or not is_one_line(message):
         return "not one line"
     if _FOREIGN.search(message):
-        return "another library's words"
+        return "text of another library"
     if trained and "The run left: nothing" not in out:
-        return "refused, with something left behind"
+        return "refused, but files were left"
     return "refused"
 
 
 def fuzz(
     folder: Path, *, num_files: int, seed: int, first: int = 0, num_trained: int = 0, keep: bool = False
 ) -> Iterator[Outcome]:
-    """Yield what became of so many mutated files.
+    """Yield the outcomes for mutated files.
 
     Args:
-        folder: where they lie meanwhile; any user must be able to get there.
-        num_files: how many.
-        seed: of everything that is random.
-        first: number of the first.
-        num_trained: how many of them train with the real script instead of being read only.
-        keep: whether the files stay.
+        folder: folder for the files; all users must be able to enter it.
+        num_files: number of files.
+        seed: seed for all random choices.
+        first: number of the first file.
+        num_trained: number of files that train with the real script; the others are only read.
+        keep: whether to keep the files.
     """
     encoder = folder / "encoder"
     if not encoder.exists():
         write_tiny_encoder(encoder)
     gc.collect()
-    gc.freeze()  # forked children share the memory of existing objects
+    gc.freeze()  # forked processes share the memory of existing objects
     for number in range(first, first + num_files):
-        place = folder / f"{number:04}"
-        data = place / "data"
+        workplace = folder / f"{number:04}"
+        data = workplace / "data"
         data.mkdir(parents=True)
         trains = num_trained > 0 and number % max(num_files // num_trained, 1) == 0
         action = train if trains else read
-        changes = place / "changes"
+        changes = workplace / "changes"
 
-        def execute(place: Path = place, action: Callable[..., None] = action, number: int = number) -> int:
-            mutant = make_mutant(place / "data", np.random.default_rng((seed, number)))
-            (place / "changes").write_text(", ".join([*mutant.changes, str(mutant.settings)]), encoding="utf-8")
-            with modes_count():
-                return _report_refusal(lambda: action(mutant, encoder, place / "cache"))
+        def execute(workplace: Path = workplace, action: Callable[..., None] = action, number: int = number) -> int:
+            mutant = make_mutant(workplace / "data", np.random.default_rng((seed, number)))
+            (workplace / "changes").write_text(", ".join([*mutant.changes, str(mutant.settings)]), encoding="utf-8")
+            with enforce_file_modes():
+                return _report_refusal(lambda: action(mutant, encoder, workplace / "cache"))
 
-        status = in_child(execute, place / "out", place / "error")
-        out, error = (Path(place / name).read_text(errors="backslashreplace") for name in ("out", "error"))
+        status = in_child(execute, workplace / "out", workplace / "error")
+        out, error = (Path(workplace / name).read_text(errors="backslashreplace") for name in ("out", "error"))
         made = changes.read_text(encoding="utf-8") if changes.exists() else "not made"
         kind = judge(status, out, error, trained=trains)
         yield Outcome(number, ("trained " if trains else "") + made, kind, out * (kind != "refused") + error)
         if not keep:
             data.chmod(0o700)
-            shutil.rmtree(place)
+            shutil.rmtree(workplace)
 
 
 def _report_refusal(action: Callable[[], None]) -> int:
-    """Call a function; print an error that is for the user as the scripts do. Return the exit status."""
+    """Call a function, print errors for users as the scripts do, and return the exit status."""
     try:
         action()
     except ValueError as error:
@@ -431,12 +431,12 @@ def _report_refusal(action: Callable[[], None]) -> int:
 
 
 def in_child(execute: Callable[[], int], out: Path, error: Path) -> int:
-    """Call a function in a forked child, with limits to time and memory, and return its status.
+    """Call a function in a forked process, with limits of time and memory, and return its exit status.
 
     Args:
-        carry_out: returns the exit status.
-        out: file for what it prints.
-        error: file for what it prints as errors.
+        execute: function that returns the exit status.
+        out: file for stdout.
+        error: file for stderr.
     """
     child = os.fork()
     if child == 0:
@@ -465,13 +465,13 @@ def in_child(execute: Callable[[], int], out: Path, error: Path) -> int:
 
 
 def main() -> None:
-    """Print the sums, and every fault."""
+    """Print the counts of outcomes, and every fault."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--files", type=int, default=300)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--trained", type=int, default=0, help="how many train with the real script")
-    parser.add_argument("--only", type=int, help="number of the one file to make")
-    parser.add_argument("--keep", type=Path, help="folder in which the files stay")
+    parser.add_argument("--trained", type=int, default=0, help="number of files that train with the real script")
+    parser.add_argument("--only", type=int, help="number of the only file to make")
+    parser.add_argument("--keep", type=Path, help="folder in which to keep the files")
     parser.add_argument("--show", action="store_true", help="print every outcome")
     given = parser.parse_args()
     counts = {"read": 0, "refused": 0, "other": 0}

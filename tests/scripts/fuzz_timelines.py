@@ -1,8 +1,8 @@
-"""Random runs with random timelines: killed, resumed and forked, they must end with the bits of the run that was not.
+"""Check that runs with random timelines that are killed, resumed and forked end like uninterrupted runs.
 
-`python -m tests.scripts.fuzz_timelines FOLDER --encoder E --data D --runs 60 --seed 1` prints a line per run; the
-tests call `fuzz`. Every run is a forked child of this process, which has imported the libraries and computes nothing
-itself: a real process that dies of a real SIGKILL, without the seconds that imports take.
+`python -m tests.scripts.fuzz_timelines FOLDER --encoder E --data D --runs 60 --seed 1` prints a line per run. Tests
+call `fuzz`. Every run is a forked child of this process, which has imported the libraries and computes nothing itself.
+So every run is a real process that is killed with SIGKILL, but does not spend seconds on imports.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-import research.runner.set_up  # noqa: F401  (imported once here, for all children)
+import research.runner.set_up  # noqa: F401  (imported once for all child processes)
 from research import Hook, RunConfig, run_experiment
 from research.training.checkpoint.find import list_checkpoints, step_of
 from research.training.hook import POINTS
@@ -131,28 +131,28 @@ def random_settings(generator: np.random.Generator) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one random run."""
+    """The outcome of one random run."""
 
     number: int
     settings: dict[str, Any]
     refused: bool
-    """Whether the timeline was refused before training, or ended the run with an error for the user."""
+    """Whether the timeline was refused before training, or ended the run with an error for users."""
     num_kills: int
     forked_at: int | None
     """Step of the checkpoint that was forked."""
     differences: tuple[str, ...]
-    """What the killed or the forked run left that is not as the whole run left it."""
+    """Differences of the killed or the forked run from the uninterrupted run."""
 
     def __str__(self) -> str:
         if self.refused:
             return f"{self.number:3}  refused"
         edits = sum(1 for _ in self.settings["timeline"])
-        what = f"{edits} entries, killed {self.num_kills} times, forked at step {self.forked_at}"
-        return f"{self.number:3}  {what}: {', '.join(self.differences) or 'same bits'}"
+        summary = f"{edits} entries, killed {self.num_kills} times, forked at step {self.forked_at}"
+        return f"{self.number:3}  {summary}: {', '.join(self.differences) or 'same bits'}"
 
 
 class CountsPoints(Hook):
-    """Calls a function at every point of the loop."""
+    """Call a function at every point of the loop."""
 
     def __init__(self, count: Callable[[], None]) -> None:
         self._count = count
@@ -163,34 +163,34 @@ for _point in POINTS:
 
 
 def fuzz(folder: Path, encoder: str, data: str, *, num_runs: int, seed: int) -> Iterator[Outcome]:
-    """Yield what became of so many random runs that were not refused, and of the refused ones between them.
+    """Yield the outcomes of random runs until `num_runs` of them have trained, including refused ones.
 
     Args:
-        folder: where the runs lie.
-        encoder: a tiny encoder's directory.
-        data: a folder of tiny reviews.
-        num_runs: runs that train.
-        seed: of everything that is random.
+        folder: folder for the runs.
+        encoder: directory of a tiny encoder.
+        data: folder of tiny reviews.
+        num_runs: number of runs that train.
+        seed: seed for all random choices.
     """
     generator = np.random.default_rng(seed)
     number = num_trained = 0
     while num_trained < num_runs:
         number += 1
-        place = folder / f"{number:03}"
-        place.mkdir(parents=True)
+        workplace = folder / f"{number:03}"
+        workplace.mkdir(parents=True)
         settings = _common(encoder, data) | random_settings(generator)
         moments = generator.random(3)
         num_kills = int(generator.integers(1, 3))
-        whole = place / "whole"
-        events = place / "events"
+        whole = workplace / "whole"
+        events = workplace / "events"
         if _in_child(settings, whole, count_into=events) == REFUSED:
             yield Outcome(number, settings, True, 0, None, ())
-            shutil.rmtree(place)
+            shutil.rmtree(workplace)
             continue
         num_trained += 1
         num_events = events.stat().st_size
         found = []
-        killed = place / "killed"
+        killed = workplace / "killed"
         for kill in range(num_kills):
             moment = int(moments[kill] * num_events / (1 + kill))
             _in_child(settings | {"resume": "auto"}, killed, kill_at=moment)
@@ -201,17 +201,17 @@ def fuzz(folder: Path, encoder: str, data: str, *, num_runs: int, seed: int) -> 
         checkpoint = checkpoints[int(moments[2] * len(checkpoints))]
         step = step_of(checkpoint)
         last_step = json.loads((whole / "result.json").read_text())["steps"]
-        if step < last_step:  # after it nothing is left to train, or to save
-            fork = place / "fork"
+        if step < last_step:  # after the last step, there is nothing left to train or save
+            fork = workplace / "fork"
             _in_child(settings | {"fork": f"{whole}@{step}"}, fork)
             found += _compare("forked", whole, fork)
         yield Outcome(number, settings, False, num_kills, step, tuple(found))
         if not found:
-            shutil.rmtree(place)
+            shutil.rmtree(workplace)
 
 
 def _compare(kind: str, whole: Path, run: Path) -> list[str]:
-    """Return what differs between two runs; a run without a result was refused, though the whole one was not."""
+    """Return the differences between two runs; a run without a result was refused, unlike the uninterrupted one."""
     if not (run / "result.json").exists():
         return [f"{kind}: refused"]
     return [f"{kind}: {difference}" for difference in differences(whole, run)]
@@ -234,7 +234,7 @@ def _common(encoder: str, data: str) -> dict[str, Any]:
 
 
 def _train(settings: dict[str, Any], directory: Path, count_into: Path | None, kill_at: int | None) -> None:
-    """Train; count events (points of the loop, and what is done to files of the run), or die at one of them."""
+    """Train, and count events (points of the loop, and operations on files of the run), or die at one of them."""
     num_events = 0
     events = None if count_into is None else os.open(count_into, os.O_WRONLY | os.O_CREAT)
 
@@ -257,16 +257,16 @@ def _train(settings: dict[str, Any], directory: Path, count_into: Path | None, k
 def _in_child(
     settings: dict[str, Any], directory: Path, *, count_into: Path | None = None, kill_at: int | None = None
 ) -> int:
-    """Train in a forked child, and return its status: SUCCESS, REFUSED, or that of the kill.
+    """Train in a forked process, and return its exit status: SUCCESS, REFUSED, or the negative number of SIGKILL.
 
     Args:
-        settings: of the run.
-        directory: of the run.
-        count_into: file that gets a character per event.
-        kill_at: event at which the child kills itself.
+        settings: settings of the run.
+        directory: directory of the run.
+        count_into: file to which one character per event is written.
+        kill_at: event at which the process kills itself.
 
     Raises:
-        AssertionError: with what the child printed, if it ended in another way.
+        AssertionError: if the process ended in a different way; the message has its output.
     """
     reading, writing = os.pipe()
     child = os.fork()
@@ -298,7 +298,7 @@ def _in_child(
 
 
 def main() -> None:
-    """Print a line per run, and the sums."""
+    """Print a line per run, and the counts of outcomes."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--encoder", required=True)

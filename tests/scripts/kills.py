@@ -1,4 +1,4 @@
-"""Kill a run at random moments of its life, resume it, and compare what it leaves with a run that nobody killed.
+"""Kill a run at random moments, resume it, and compare its files with those of an uninterrupted run.
 
 `python -m tests.scripts.kills FOLDER --kills 25` prints a table; tests call `kill_and_compare`.
 """
@@ -39,23 +39,23 @@ SETTINGS = [
 
 @dataclass(frozen=True)
 class Kill:
-    """One run that was killed, and what became of it."""
+    """A killed run, and its outcome."""
 
     moments: tuple[int, ...]
-    """Events after which it was killed: once, or again while it went on."""
+    """Numbers of events after which it was killed: once, or again after a resume."""
     num_events: int
-    """Of a whole run."""
+    """Number of events of an uninterrupted run."""
     victims: str
-    """`all` of its processes, or the number of one."""
-    describe_start: tuple[str, ...]
-    """Where it went on after each kill."""
+    """`all` for all processes, or the rank of one process."""
+    resumed_from: tuple[str, ...]
+    """Checkpoint from which it continued after each kill."""
     differences: tuple[str, ...]
-    """What is not as the whole run left it."""
+    """Differences from the uninterrupted run."""
 
     def __str__(self) -> str:
         killed = " and ".join(f"{moment}/{self.num_events}" for moment in self.moments)
-        went_on = ", ".join(self.describe_start)
-        return f"{killed:>21}  killed: {self.victims:4} went on from: {went_on:45} {self.differences or 'same bits'}"
+        resumed = ", ".join(self.resumed_from)
+        return f"{killed:>21}  killed: {self.victims:4} resumed from: {resumed:45} {self.differences or 'same bits'}"
 
 
 def kill_and_compare(
@@ -67,15 +67,15 @@ def kill_and_compare(
     num_processes: int = 0,
     seed: int = 0,
 ) -> Iterator[Kill]:
-    """Yield what became of each run that was killed.
+    """Yield the outcome of each killed run.
 
     Args:
-        folder: where the runs lie.
-        settings: encoder and data.
-        environment: for the commands.
-        num_kills: runs to kill, at moments spread over the whole life of a run; every third one is killed again.
-        num_processes: 0 is plain `python`.
-        seed: of the moments.
+        folder: folder for the runs.
+        settings: flags for encoder and data.
+        environment: environment variables for the commands.
+        num_kills: number of runs to kill, at moments spread over a whole run; every third run is killed twice.
+        num_processes: processes of a run; 0 means plain `python`.
+        seed: seed for the moments.
     """
     generator = np.random.default_rng(seed)
     whole = folder / "whole"
@@ -85,22 +85,22 @@ def kill_and_compare(
     for number in range(num_kills):
         run = folder / f"killed-{number}"
         moments: list[int] = []
-        describe_start = []
+        starts = []
         victims = "all" if num_processes < 2 or number % 2 else str(generator.integers(num_processes))
         for _ in range(2 if number % 3 == 2 else 1):
-            if moments:  # what is left to do is shorter
+            if moments:  # the rest of the run is shorter
                 moment = int(generator.integers(num_events // 4))
             else:
                 moment = int(generator.integers(number * num_events, (number + 1) * num_events) // num_kills)
             started = _start(run, settings, environment, num_processes, *(["--resume", "auto"] if moments else []))
             _kill_after(started, run, moment, victims, generator.uniform(0, 0.03))
-            describe_start += [_begun_with(started.printed())] if moments else []
+            starts += [_read_start(started.printed())] if moments else []
             moments.append(moment)
         started = _start(run, settings, environment, num_processes, "--resume", "auto")
         assert started.end() == 0, started.printed()
-        describe_start.append(_begun_with(started.printed()))
+        starts.append(_read_start(started.printed()))
         found = tuple(differences(whole, run))
-        yield Kill(tuple(moments), num_events, victims, tuple(describe_start), found)
+        yield Kill(tuple(moments), num_events, victims, tuple(starts), found)
 
 
 def _start(
@@ -122,10 +122,10 @@ def _num_events(run: Path) -> int:
 
 
 def _kill_after(started: Started, run: Path, moment: int, victims: str, delay: float) -> None:
-    """Kill processes once a run has come so far, or let it end where the moment is past its end."""
+    """Kill processes after a number of events; do nothing if the run ends before."""
     while started.process.poll() is None and _num_events(run) < max(1, moment):
         time.sleep(0.001)
-    time.sleep(delay)  # so that it hits between events too
+    time.sleep(delay)  # to kill between events too
     if started.process.poll() is not None:
         return
     if victims == "all":
@@ -134,12 +134,12 @@ def _kill_after(started: Started, run: Path, moment: int, victims: str, delay: f
     try:
         os.kill(int((run.with_suffix(".progress") / f"pid-{victims}").read_text()), signal.SIGKILL)
     except (ProcessLookupError, FileNotFoundError):
-        started.kill()  # it is gone already, or not there yet
+        started.kill()  # the process has ended, or has not started yet
     started.end()
-    assert not started.members(), "processes outlived the one that was killed"
+    assert not started.members(), "other processes of the killed run still run"
 
 
-def _begun_with(printed: str) -> str:
+def _read_start(printed: str) -> str:
     if "is finished" in printed:
         return "finished"
     found = [line for line in printed.splitlines() if line.startswith("Resuming from ")]
@@ -147,7 +147,7 @@ def _begun_with(printed: str) -> str:
 
 
 def differences(whole: Path, run: Path) -> Iterator[str]:
-    """Yield which of the files that two runs left differ; times excepted."""
+    """Yield the files and fields in which two runs differ, except for times."""
     results = [json.loads((folder / "result.json").read_text()) for folder in (whole, run)]
     for name in ("status", "weights_sha256", "metrics", "steps", "epochs", "edits", "tested", "skipped_steps"):
         if results[0][name] != results[1][name]:
@@ -161,9 +161,9 @@ def differences(whole: Path, run: Path) -> Iterator[str]:
     for name in ("model", "best") if (whole / "best").exists() else ("model",):
         if (whole / name / "model.safetensors").read_bytes() != (run / name / "model.safetensors").read_bytes():
             yield name
-    there = [{path.name for path in folder.iterdir()} for folder in (whole, run)]
-    if there[0] != there[1]:
-        yield f"files {there[0] ^ there[1]}"
+    names = [{path.name for path in folder.iterdir()} for folder in (whole, run)]
+    if names[0] != names[1]:
+        yield f"files {names[0] ^ names[1]}"
 
 
 def _lines(path: Path) -> list[dict[str, Any]]:
@@ -172,7 +172,7 @@ def _lines(path: Path) -> list[dict[str, Any]]:
 
 
 def main() -> None:
-    """Print a table."""
+    """Print a table with a line per kill."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--encoder", required=True)

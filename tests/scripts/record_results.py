@@ -1,18 +1,18 @@
-"""Record what the runs of one commit leave behind, and compare two recordings: a refactor must change nothing.
+"""Record the results of all kinds of runs, and compare two recordings, to show that a refactor changes no results.
 
     python tests/scripts/record_results.py record --repository . --python .venv/bin/python --output before.json
     python tests/scripts/record_results.py record --repository . --python .venv/bin/python --output after.json
     python tests/scripts/record_results.py compare before.json after.json
 
-`record` starts the scripts of a repository as a user does, with an environment in which that repository is installed
-in editable mode. It imports none of the repository's modules, so recordings of two commits can be compared wherever
-their modules lie. Each recording has a folder of its own with an empty cache. The cases are every shipped recipe with
-`--smoke`, then on a tiny encoder: every recipe, head, hook, objective and schedule, edits, two processes, resumed runs,
-forks, studies, and several kinds of tasks and data files. `--only 'head-*'` records some of them.
+`record` starts the scripts of a repository as users do, with an environment in which that repository is installed in
+editable mode. It does not import any of the repository's modules, so recordings of two commits can be compared even if
+modules have moved. Each recording uses a new folder with an empty cache. The cases are every shipped recipe with
+`--smoke`, and then with a tiny encoder: every recipe, head, hook, objective and schedule, edits, two processes, resumed
+runs, forks, studies, and several kinds of tasks and data files. `--only 'head-*'` records some of them.
 
 Every file of every run directory is recorded. `DROPPED_FIELDS` and `NOT_COMPARED` list the exceptions and the reasons.
-`compare` prints each difference and exits with 1 if there is one, or if a case is missing. For an intended difference:
-`--ignore 'CASE/FILE:FIELD'`, with wildcards; what it hides is counted.
+`compare` prints each difference, and exits with 1 if there is one or if a case is missing. Ignore intended differences
+with `--ignore 'CASE/FILE:FIELD'`, where wildcards are allowed; the script counts ignored differences.
 """
 
 from __future__ import annotations
@@ -47,26 +47,26 @@ HANG_LIMIT = 900
 CASES_AT_A_TIME = 2
 
 TIME = "differs between two runs of the same code"
-PLACE = "describes the machine or the checkout"
+MACHINE = "describes the machine or the checkout"
 DROPPED_FIELDS: dict[str, dict[str, str]] = {
     "result.json": {
         "train_seconds": TIME,
         "examples_per_second": TIME,
         "peak_memory_bytes": TIME,
-        "versions": PLACE,
-        "git_commit": PLACE,
+        "versions": MACHINE,
+        "git_commit": MACHINE,
     },
     "metrics.jsonl": {"examples_per_second": TIME},
-    "state.json": {"train_seconds": TIME, "environment": PLACE},
-    "manifest.json": {"sha256": "of files that hold times", "bytes": "of files that hold times"},
+    "state.json": {"train_seconds": TIME, "environment": MACHINE},
+    "manifest.json": {"sha256": "of files that contain times", "bytes": "of files that contain times"},
     "results.csv": {"train_seconds": TIME},
 }
 """Fields that are not recorded, by file name, with the reason."""
 NOT_COMPARED = {
-    "*/report.html": "drawn from files that are recorded, and holds times",
-    "*/tensorboard/*": "written from values that are recorded; names and contents hold times",
-    "*/study.db": "holds times; its trials are in results.csv",
-    "*/logs/*": "what processes printed, with times and rates",
+    "*/report.html": "made from recorded files, and contains times",
+    "*/tensorboard/*": "made from recorded values; names and contents include times",
+    "*/study.db": "contains times; its trials are in results.csv",
+    "*/logs/*": "output of processes, with times and rates",
 }
 """Files of which only their presence is recorded, with the reason."""
 DROPPED_SECTIONS = {"## Cost": "seconds; numbers of parameters are in results.csv"}
@@ -78,20 +78,20 @@ class Command:
     """One command of a case."""
 
     arguments: Sequence[str]
-    """What follows the script's name."""
+    """Arguments of the script."""
     script: str = "run.py"
     """Name of a script in experiments/."""
     num_processes: int = 0
-    """Processes that `accelerate launch` starts; 0 is plain Python."""
+    """Number of processes that `accelerate launch` starts; 0 means plain Python."""
     environment: Mapping[str, str] = field(default_factory=dict)
-    """Variables set for this command alone."""
+    """Environment variables for this command only."""
     exit_status: int = 0
     """Expected exit status."""
 
 
 @dataclass(frozen=True)
 class Checkout:
-    """A repository and the environment that it is installed in."""
+    """A repository, and the environment in which it is installed."""
 
     repository: Path
     python: Path
@@ -111,19 +111,21 @@ class Checkout:
         return [line for line in printed.splitlines() if line and not line.startswith(" ")]
 
     def check(self) -> None:
-        """Refuse an environment that has another copy of the code installed.
+        """Check that the environment has this repository installed.
 
         Raises:
-            ValueError: if importing `research` would not find this repository.
+            ValueError: if importing `research` would find a different copy.
         """
         find = "import importlib.util; print(importlib.util.find_spec('research').origin)"
         done = subprocess.run([str(self.python), "-c", find], capture_output=True, text=True, check=False, cwd="/")
         if done.returncode != 0 or self.repository not in Path(done.stdout.strip()).parents:
             found = done.stdout.strip() or done.stderr.strip().splitlines()[-1]
-            raise ValueError(f"Expected {self.repository} installed in editable mode for {self.python}; found {found}.")
+            raise ValueError(
+                f"Expected {self.repository} to be installed in editable mode for {self.python}; found {found}."
+            )
 
 
-# Inputs, the same bytes in each recording.
+# Inputs, with the same bytes in each recording.
 
 ENCODER = "../../inputs/encoder"
 WORDS = """
@@ -223,7 +225,7 @@ def write_inputs(folder: Path, python: Path) -> None:
         (folder / "multi_label" / f"{split}.jsonl").write_text(lists, encoding="utf-8")
         pairs = "".join(f"{text},{_sentence('second', row)},{row % 26 / 5}\n" for row, text in enumerate(texts))
         (folder / "scores" / f"{split}.csv").write_text(f"sentence1,sentence2,score\n{pairs}", encoding="utf-8")
-        # A row without a label is left out of the training rows; the test rows have none.
+        # The training row without a label is skipped; none of the test rows has a label.
         named = ["" if split == "test" or row == 7 else ("yes", "no", "maybe")[row % 3] for row in rows]
         html = "".join(f'"<b>The</b>  {text}<br>",{label}\n' for text, label in zip(texts, named, strict=True))
         compressed = gzip.compress(f"text,label\n{html}".encode(), mtime=0)
@@ -252,7 +254,7 @@ def _sentence(split: str, row: int) -> str:
 
 
 def _tiny(name: str, *settings: str, steps: int = 24) -> list[str]:
-    """Return arguments for a short run of the tiny encoder on some of the packaged reviews."""
+    """Return arguments for a short run with the tiny encoder on some of the packaged reviews."""
     return [
         *("--name", name, "--encoder", ENCODER, "--max_steps", str(steps), "--max_length", "80", "--batch_size", "8"),
         *("--limit_train", "120", "--limit_validation", "40", "--limit_test", "40", "--log_every", "1"),
@@ -262,7 +264,7 @@ def _tiny(name: str, *settings: str, steps: int = 24) -> list[str]:
 
 
 def _on_files(name: str, data: str, *settings: str) -> list[str]:
-    """Return arguments for a short run of the tiny encoder on files of the inputs."""
+    """Return arguments for a short run with the tiny encoder on files of the inputs."""
     return [
         *("--name", name, "--encoder", ENCODER, "--data", f"../../inputs/{data}", "--epochs", "2", "--batch_size", "8"),
         *(
@@ -286,9 +288,9 @@ HOOK_OPTIONS = {
     "length_warmup": ["--hook.length_warmup.start", "16"],
     "loss_spike_guard": ["--hook.loss_spike_guard.window", "2", "--hook.loss_spike_guard.threshold", "0.5"],
 }
-"""Settings with which a hook has something to do in a short run."""
+"""Settings for hooks that would have no effect in a short run otherwise."""
 OBJECTIVE_DATA = {"bce": "multi_label", "mse": "scores"}
-"""Inputs for objectives that do not fit one label per row."""
+"""Inputs for objectives that are not for single-label tasks."""
 WITHOUT_TRACKERS = ("--log_with", "[]")
 
 
@@ -399,15 +401,15 @@ def _studies() -> dict[str, list[Command]]:
     }
 
 
-# What is recorded of a file.
+# Recording of files.
 
 
 def read_files(folder: Path, replaced: Mapping[str, str]) -> dict[str, Any]:
-    """Return what is recorded of every file under a folder, by its path there.
+    """Return the recorded content of every file in a folder, by its relative path.
 
     Args:
         folder: the working directory of a case.
-        replaced: paths of this recording, and what stands for them.
+        replaced: paths of this recording, and their placeholders.
     """
     found: dict[str, Any] = {}
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
@@ -424,20 +426,20 @@ def read_files(folder: Path, replaced: Mapping[str, str]) -> dict[str, Any]:
 
 
 def read_file(path: Path, replaced: Mapping[str, str]) -> Any:
-    """Return what is recorded of a file: its values if its kind is known, otherwise its hash."""
+    """Return the recorded content of a file: its values if its type is known, otherwise its hash."""
     reader = READERS.get(path.suffix)
     if reader is None:
         return hashlib.sha256(path.read_bytes()).hexdigest()
     if path.suffix == ".parquet":
         return reader(path)
     text = path.read_text(encoding="utf-8")
-    for place, placeholder in replaced.items():
-        text = text.replace(place, placeholder)
+    for path_in_text, placeholder in replaced.items():
+        text = text.replace(path_in_text, placeholder)
     return without_fields(reader(text), set(DROPPED_FIELDS.get(path.name, {})))
 
 
 def without_fields(value: Any, names: set[str]) -> Any:
-    """Return a value without the fields of these names, at any depth."""
+    """Return a value without the fields of the given names, at any depth."""
     if isinstance(value, dict):
         return {name: without_fields(item, names) for name, item in value.items() if name not in names}
     if isinstance(value, list):
@@ -476,17 +478,17 @@ READERS: dict[str, Callable[[Any], Any]] = {
 
 
 def record(checkout: Checkout, folder: Path, only: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Run the cases, and yield the name of each with its record as it ends.
+    """Run the cases, and yield the name and the record of each finished case.
 
     Args:
-        checkout: what is recorded.
+        checkout: the repository to record.
         folder: an empty folder for inputs, cache and runs.
         only: pattern for the names of cases.
     """
     checkout.check()
     cases = {name: case for name, case in list_cases(checkout).items() if fnmatch.fnmatch(name, only)}
     if not cases:
-        raise ValueError(f"No case matches '{only}'. There are: {', '.join(list_cases(checkout))}.")
+        raise ValueError(f"No case matches '{only}'. Cases: {', '.join(list_cases(checkout))}.")
     write_inputs(folder / "inputs", checkout.python)
     with ThreadPoolExecutor(CASES_AT_A_TIME) as pool:
         running = {pool.submit(run_case, checkout, folder, name, case): name for name, case in cases.items()}
@@ -495,20 +497,20 @@ def record(checkout: Checkout, folder: Path, only: str) -> Iterator[tuple[str, d
 
 
 def run_case(checkout: Checkout, folder: Path, name: str, commands: Sequence[Command]) -> dict[str, Any]:
-    """Run the commands of a case, and return what they left."""
-    begun = time.monotonic()
-    place = folder / "cases" / name
-    place.mkdir(parents=True)
+    """Run the commands of a case, and return the record of their files."""
+    started = time.monotonic()
+    workplace = folder / "cases" / name
+    workplace.mkdir(parents=True)
     exit_statuses = []
     for command in commands:
-        status, printed = _run(checkout, command, place, folder / "cache")
+        status, printed = _run(checkout, command, workplace, folder / "cache")
         exit_statuses.append(status)
         if status != command.exit_status:
             failed = f"expected exit status {command.exit_status}, got {status}: {printed[-3000:]}"
-            return {"seconds": time.monotonic() - begun, "failed": failed}
+            return {"seconds": time.monotonic() - started, "failed": failed}
     replaced = {str(folder): "<folder>", str(checkout.repository): "<repository>"}
-    files = read_files(place, replaced)
-    return {"seconds": time.monotonic() - begun, "exit_statuses": exit_statuses, "files": files}
+    files = read_files(workplace, replaced)
+    return {"seconds": time.monotonic() - started, "exit_statuses": exit_statuses, "files": files}
 
 
 def _run(checkout: Checkout, command: Command, cwd: Path, cache: Path) -> tuple[int, str]:
@@ -526,25 +528,25 @@ def _run(checkout: Checkout, command: Command, cwd: Path, cache: Path) -> tuple[
 
 
 def record_into(output: Path, checkout: Checkout, folder: Path, only: str) -> int:
-    """Record into a file, which is written after each case; return how many cases failed."""
+    """Record into a file, which is written after each case; return the number of failed cases."""
     cases: dict[str, dict[str, Any]] = {}
-    begun = time.monotonic()
+    started = time.monotonic()
     for name, case in record(checkout, folder, only):
         cases[name] = case
         output.write_text(json.dumps({"cases": dict(sorted(cases.items()))}, indent=1), encoding="utf-8")
         outcome = case.get("failed") or f"{len(case['files'])} files"
         print(f"{name}: {outcome} ({case['seconds']:.0f} s)", flush=True)
     num_failed = sum("failed" in case for case in cases.values())
-    minutes = (time.monotonic() - begun) / 60
+    minutes = (time.monotonic() - started) / 60
     print(f"{len(cases)} cases recorded in {minutes:.1f} min, {num_failed} failed")
     return num_failed
 
 
-# Comparing.
+# Comparison.
 
 
 def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield where two recordings differ, as `case/file:field`, and how."""
+    """Yield the place of each difference between two recordings, as `case/file:field`, and its description."""
     for name in sorted({*before["cases"], *after["cases"]}):
         pair = [recording["cases"].get(name) for recording in (before, after)]
         if None in pair:
@@ -576,12 +578,12 @@ def _differing_leaves(where: str, before: Any, after: Any) -> Iterator[tuple[str
     elif isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
         for index, items in enumerate(zip(before, after, strict=True)):
             yield from _differing_leaves(f"{prefix}{index}", *items)
-    elif json.dumps(before) != json.dumps(after):  # unlike ==, it tells 1 from 1.0 and True, and NaN is NaN
+    elif json.dumps(before) != json.dumps(after):  # unlike ==, this distinguishes 1, 1.0 and True, and NaN equals NaN
         yield where, f"{json.dumps(before)} -> {json.dumps(after)}"
 
 
 def compare(before: Mapping[str, Any], after: Mapping[str, Any], ignored: Sequence[str] = ()) -> int:
-    """Print the differences between two recordings; return 0 if there is none, otherwise 1."""
+    """Print the differences between two recordings; return 1 if there are any, otherwise 0."""
     num_cases = len({*before["cases"], *after["cases"]})
     differing: set[str] = set()
     num_differences = num_ignored = 0
@@ -601,12 +603,14 @@ def compare(before: Mapping[str, Any], after: Mapping[str, Any], ignored: Sequen
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Record or compare, as the command line asks."""
+    """Record or compare, depending on the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     actions = parser.add_subparsers(dest="action", required=True)
-    recording = actions.add_parser("record", help="run the cases of a repository and record what they leave")
+    recording = actions.add_parser("record", help="run the cases of a repository and record their files")
     recording.add_argument("--repository", type=Path, required=True, help="checkout whose scripts are run")
-    recording.add_argument("--python", type=Path, required=True, help="Python that has the checkout installed")
+    recording.add_argument(
+        "--python", type=Path, required=True, help="Python interpreter of an environment with the checkout"
+    )
     recording.add_argument("--output", type=Path, required=True, help="JSON file to write")
     recording.add_argument("--folder", type=Path, help="new folder for the runs, kept (default: temporary, removed)")
     recording.add_argument("--only", default="*", help="pattern for names of cases, such as 'head-*'")
@@ -617,7 +621,7 @@ def main(arguments: Sequence[str]) -> int:
     comparing.add_argument("--ignore", action="append", default=[], help="pattern for differences that are intended")
     options = parser.parse_args(arguments)
     if options.action == "record":
-        # The environment's Python is a link; resolved, it would be the Python that the environment was made with.
+        # Do not resolve the environment's Python, which is a link to the Python outside of the environment.
         checkout = Checkout(options.repository.resolve(), options.python.absolute())
         folder = Path(tempfile.mkdtemp(prefix="midway-record-")) if options.folder is None else options.folder.resolve()
         try:

@@ -1,1 +1,1 @@
-"""Comparisons of arms over seeds and over examples."""
+"""Statistical comparisons: of arms over seeds, and of trained models over rows."""

@@ -1,4 +1,4 @@
-"""Intervals that stay within a metric's range."""
+"""Confidence intervals that stay within a metric's range."""
 
 from __future__ import annotations
 
@@ -9,32 +9,34 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit
 
 LARGEST_EXPONENT = 300.0
-"""An interval that reaches so far says nothing, and the exponential of 710 is infinite."""
+"""Upper limit of exponents: the exponential of 710 overflows, and an interval this wide is meaningless anyway."""
 UNBOUNDED = (-np.inf, np.inf)
 Floats = NDArray[np.floating[Any]]
 
 
 def bounded_interval(mean: ArrayLike, half_width: ArrayLike, bounds: tuple[float, float]) -> tuple[Floats, Floats]:
-    """Return an interval of means on the scale that fits a range, from the half width of Student's interval.
+    """Return confidence intervals of means that stay within a range, given the half width of Student's t interval.
 
-    The scale is the logit between two bounds (for a correlation that is Fisher's z), the logarithm above one, and the
-    metric itself without any. The width is carried over by the scale's slope at the mean (delta method), so single
-    values at a bound do no harm. In simulations this covers the true mean more often than Student's interval, which is
-    too short near a bound, and than the arcsine of the root (experiments/benchmarks/calibration.py).
+    The interval is computed on a transformed scale: the logit if the metric has two bounds (for a correlation, this is
+    Fisher's z up to a factor), the logarithm if it has a lower bound only, and the metric itself if it has no bounds.
+    The half width is divided by the slope of the inverse transformation at the mean (delta method), so single values
+    at a bound cause no problem. In simulations, these intervals cover the true mean more often than Student's t
+    intervals, which are too short near a bound, and more often than intervals on the arcsine square root scale
+    (experiments/benchmarks/calibration.py).
 
     Args:
         mean: means, within the bounds.
-        half_width: of Student's interval; NaN where there is none.
-        bounds: least and largest value that the metric can have; infinite where there is none.
+        half_width: half width of Student's t interval, NaN if there is no interval.
+        bounds: smallest and largest possible value of the metric; infinite if there is no such bound.
     Returns:
-        Lower and upper ends; NaN where there is no interval.
+        Lower and upper ends, NaN if there is no interval.
     """
     mean, half_width = np.asarray(mean, dtype=np.float64), np.asarray(half_width, dtype=np.float64)
     low, high = bounds
     if np.isinf(low) and np.isinf(high):
         return mean - half_width, mean + half_width
-    assert not np.isinf(low), "an upper bound alone"
-    # A mean outside, or at a bound up to rounding, has no place on the scale.
+    assert not np.isinf(low), "a metric with an upper bound only"
+    # The scale is infinite at a bound, and not defined for a mean that rounding has put beyond it.
     tiny = np.finfo(np.float64).tiny
     below = np.maximum(mean - low, tiny)
     if np.isinf(high):

@@ -1,6 +1,8 @@
-"""Trained models, compared over the examples of a split: whether these models differ, not whether their methods do.
+"""Comparisons of trained models over the rows of a split.
 
-Other seeds give other models, and models of one and the same arm differ too. So nothing here is ever a verdict on arms.
+They show whether these particular models differ, not whether the methods behind them differ. Different seeds give
+different models, and even the models of a single arm differ from each other. Therefore these tests never lead to a
+verdict about arms.
 """
 
 from __future__ import annotations
@@ -21,65 +23,66 @@ Bools = NDArray[np.bool_]
 SCOPE = "these trained models only"
 NUM_RESAMPLES = 4999
 EXACT_BELOW = 25
-"""Rows that one model has right and the other wrong, below which the chi-squared approximation is too rough."""
+"""With fewer discordant rows (one model right, the other wrong), the exact test is used, because the chi-squared
+approximation is too rough."""
 
 
 @dataclass(frozen=True)
 class McNemar:
-    """Two models on the same rows: does one have more rows right?"""
+    """McNemar's test: does one of two models predict more of the same rows correctly?"""
 
     num_arm_only: int
-    """Rows that only the arm's model has right."""
+    """Number of rows that only the arm's model predicts correctly."""
     num_baseline_only: int
-    """Rows that only the baseline's model has right."""
+    """Number of rows that only the baseline's model predicts correctly."""
     exact: bool
-    """Whether p is the binomial test's; else of chi-squared, with continuity correction."""
+    """Whether p is from the exact binomial test; otherwise from the chi-squared test with continuity correction."""
     p: float
     """Two-sided p value."""
     scope: str = SCOPE
-    """What it is about."""
+    """What the test is about."""
 
 
 @dataclass(frozen=True)
 class ExampleBootstrap:
-    """Two sets of models on the same rows: how would the difference move with other rows?"""
+    """Bootstrap over rows: how much would the difference between two sets of models vary with different rows?"""
 
     difference: float
-    """Mean score of the arm's models - mean score of the baseline's."""
+    """Mean score of the arm's models minus mean score of the baseline's models."""
     interval: tuple[float, float]
-    """95% percentile interval, over resampled rows."""
+    """95% percentile interval over resampled rows."""
     num_examples: int
-    """Rows."""
+    """Number of rows."""
     scope: str = SCOPE
-    """What it is about."""
+    """What the interval is about."""
 
 
 @dataclass(frozen=True)
 class ExampleComparison:
-    """The trained models of an arm and of the baseline, on the same rows."""
+    """Comparison of the trained models of an arm and of the baseline on the same rows."""
 
     seeds: tuple[int, ...]
-    """Seeds that both have, ascending."""
+    """Common seeds, ascending."""
     by_seed: Mapping[int, McNemar]
-    """McNemar's test of the two models of each seed. They share their rows, so their counts must not be added up."""
+    """McNemar's test of the two models of each seed. All tests use the same rows, so their counts must not be added."""
     over_all_seeds: ExampleBootstrap
     """Difference in accuracy, averaged over the seeds."""
     scope: str = SCOPE
-    """What it is about."""
+    """What the comparison is about."""
 
 
 def compare_examples(arm: Mapping[int, Bools], baseline: Mapping[int, Bools]) -> ExampleComparison:
     """Compare the models of an arm with those of the baseline.
 
     Args:
-        arm: by seed, which rows are predicted rightly, [num_rows].
-        baseline: the same for the same rows.
+        arm: by seed, whether each row is predicted correctly, [num_rows].
+        baseline: the same for the baseline's models, on the same rows.
     Raises:
         ValueError: if they have no seed in common.
     """
     seeds = tuple(sorted(arm.keys() & baseline.keys()))
     if not seeds:
-        raise ValueError(f"Expected a seed that both have; got {sorted(arm)} and {sorted(baseline)}.")
+        raise ValueError(f"Expected at least one common seed; got {sorted(arm)} and {sorted(baseline)}.")
     return ExampleComparison(
         seeds,
         {seed: compare_models(arm[seed], baseline[seed]) for seed in seeds},
@@ -88,16 +91,16 @@ def compare_examples(arm: Mapping[int, Bools], baseline: Mapping[int, Bools]) ->
 
 
 def compare_models(arm: Bools, baseline: Bools) -> McNemar:
-    """Return McNemar's test of two models: exact where they differ in few rows.
+    """Compare two models with McNemar's test, which is exact if they differ in few rows.
 
     Args:
-        arm: which rows one model predicts rightly, [num_rows].
-        baseline: which rows the other does.
+        arm: whether the arm's model predicts each row correctly, [num_rows].
+        baseline: the same for the baseline's model.
     Raises:
-        ValueError: if these are different numbers of rows.
+        ValueError: if the numbers of rows differ.
     """
     _check_rows([arm, baseline])
-    assert arm.dtype == baseline.dtype == np.bool_, "~ of numbers is no negation"
+    assert arm.dtype == baseline.dtype == np.bool_, "~ is a logical negation only for booleans"
     num_arm_only, num_baseline_only = int((arm & ~baseline).sum()), int((baseline & ~arm).sum())
     table = [[int((arm & baseline).sum()), num_arm_only], [num_baseline_only, int((~arm & ~baseline).sum())]]
     exact = num_arm_only + num_baseline_only < EXACT_BELOW
@@ -111,15 +114,15 @@ def bootstrap_examples(
     num_resamples: int = NUM_RESAMPLES,
     seed: int = 0,
 ) -> ExampleBootstrap:
-    """Return a paired bootstrap over examples of the difference in a score, averaged over models.
+    """Compute a paired bootstrap over rows for the difference in a score, averaged over models.
 
     Args:
-        arm: any score of each row, of each model of the arm, each [num_rows]: right or wrong, squared error, ...
-        baseline: the same of the baseline's models, on the same rows.
-        num_resamples: resamples of the rows.
-        seed: of the resampling.
+        arm: for each model of the arm, a score of each row (correct or not, squared error, ...), each [num_rows].
+        baseline: the same for the baseline's models, on the same rows.
+        num_resamples: number of resamples of the rows.
+        seed: seed of the resampling.
     Raises:
-        ValueError: if these are different numbers of rows, or fewer than two.
+        ValueError: if the numbers of rows differ, or if there are fewer than two rows.
     """
     _check_rows([*arm, *baseline])
     scores = [np.mean(np.asarray(models, dtype=np.float64), axis=0) for models in (arm, baseline)]
@@ -129,10 +132,10 @@ def bootstrap_examples(
         paired=True,
         vectorized=True,
         n_resamples=num_resamples,
-        batch=100,  # all resamples at once are gigabytes for some ten thousand rows
+        batch=100,  # for tens of thousands of rows, all resamples together would take gigabytes
         confidence_level=1 - LEVEL,
         method="percentile",
-        random_state=np.random.default_rng(seed),  # scipy below 1.15 does not know `rng`
+        random_state=np.random.default_rng(seed),  # scipy before 1.15 has no argument `rng`
     )
     low, high = found.confidence_interval
     return ExampleBootstrap(float(_mean_difference(*scores)), (float(low), float(high)), len(scores[0]))
@@ -145,4 +148,4 @@ def _mean_difference(arm: Floats, baseline: Floats, axis: int = -1) -> Floats:
 def _check_rows(models: Sequence[NDArray[Any]]) -> None:
     numbers = [len(each) for each in models]
     if len(set(numbers)) != 1 or numbers[0] < 2:
-        raise ValueError(f"Expected predictions for the same rows, two or more; got {numbers} rows.")
+        raise ValueError(f"Expected predictions of all models for the same two or more rows; got {numbers} rows.")

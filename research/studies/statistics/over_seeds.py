@@ -1,4 +1,7 @@
-"""Arms and their comparison over seeds: what a study says of methods, not of the models it happened to train."""
+"""Summaries and comparisons of arms over seeds.
+
+They are about the methods that a study compares, not only about the models that it happened to train.
+"""
 
 from __future__ import annotations
 
@@ -13,86 +16,88 @@ from statsmodels.stats.multitest import multipletests
 from research.studies.statistics.bounded import UNBOUNDED, bounded_interval
 from research.studies.statistics.paired_t import LEVEL, paired_t
 from research.studies.statistics.power import MIN_SEEDS, SeedsNeeded, seeds_needed
-from research.system.plain_text import LONGEST_IN_PAGE, shortened
+from research.system.plain_text import LONGEST_IN_PAGE, shorten
 
 Interval = tuple[float, float]
-Verdict = Literal["better", "worse", "no difference shown"]
+Verdict = Literal["better", "worse", "no significant difference"]
 
 
 @dataclass(frozen=True)
 class ArmSummary:
-    """A metric of one arm over its seeds."""
+    """Summary of a metric of one arm over its seeds."""
 
     arm: str
-    """Which one."""
+    """Name of the arm."""
     seeds: tuple[int, ...]
-    """Seeds with a finite value, ascending: all else is over these."""
+    """Seeds with a finite value, ascending. All other fields are computed from these seeds."""
     undefined_seeds: tuple[int, ...]
-    """Seeds whose value is no finite number: the metric is not defined, or the run went astray."""
+    """Seeds whose value is not a finite number, because the metric is not defined or the run diverged."""
     mean: float | None
-    """Mean; None without a seed."""
+    """Mean; None if there are no seeds."""
     std: float | None
-    """Standard deviation (n - 1); None below two seeds."""
+    """Standard deviation (n - 1); None with fewer than two seeds."""
     interval: Interval | None
-    """95% interval of the mean, within the metric's range; None below two seeds, or if all values are the same."""
+    """95% confidence interval of the mean, within the metric's range; None with fewer than two seeds, or if all values
+    are equal."""
     remark: str
-    """Why there is no interval, and what was left out; empty if there is nothing to say."""
+    """Which seeds were excluded, and why there is no interval; empty if neither applies."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """One arm against the baseline: paired t over the seeds that both have."""
+    """Comparison of one arm with the baseline: paired t test over their common seeds."""
 
     arm: str
-    """Which one."""
+    """Name of the arm."""
     baseline: str
-    """What it is compared with."""
+    """Name of the arm that it is compared with."""
     seeds: tuple[int, ...]
-    """Seeds with a finite value in both, ascending: all else is over these."""
+    """Seeds with a finite value in both arms, ascending. The test is computed from these seeds."""
     seeds_of_arm_only: tuple[int, ...]
-    """Seeds that the baseline has not (yet)."""
+    """Seeds that the baseline does not have (yet)."""
     seeds_of_baseline_only: tuple[int, ...]
-    """Seeds that the arm has not (yet)."""
+    """Seeds that the arm does not have (yet)."""
     undefined_seeds: tuple[int, ...]
-    """Common seeds whose value is no finite number in either."""
+    """Common seeds whose value is not a finite number in at least one of the two arms."""
     failed_seeds: tuple[int, ...]
-    """Seeds of which a trial failed in either arm."""
+    """Seeds whose trial failed in at least one of the two arms."""
     mean_difference: float | None
-    """Arm - baseline, in units of the metric; None without a common seed."""
+    """Mean of arm - baseline over the seeds, in units of the metric; None without a common seed."""
     std_difference: float | None
-    """Standard deviation of the differences (n - 1); None below two common seeds."""
+    """Standard deviation of the differences (n - 1); None with fewer than two common seeds."""
     interval: Interval | None
-    """95% t interval of the mean difference, cut at what the metric's range allows, for itself alone: not corrected for
-    the number of comparisons; None below two common seeds, or if all differences are the same."""
+    """95% confidence interval of the mean difference (Student's t), clipped to the differences that the metric's range
+    allows. It is not corrected for the number of comparisons. None with fewer than two common seeds, or if all
+    differences are equal."""
     p: float | None
-    """p value of the test; 1 for arms with the same values, None where there is no test."""
+    """p value of the paired t test; 1 if both arms have the same values, None if there is no test."""
     p_holm: float | None
-    """The same after Holm's correction for all comparisons of the study, those without a test included."""
+    """p value after Holm's correction for all comparisons of the study, including those without a test."""
     verdict: Verdict | None
-    """What the corrected p value says at the 5% level; None if it may not speak."""
+    """Outcome of the test at the 5% level after Holm's correction; None if no verdict is given."""
     why_no_verdict: str
-    """Why not; empty if there is a verdict."""
+    """Why no verdict is given; empty if there is a verdict."""
     needed: SeedsNeeded
-    """Seeds that would tell the two apart."""
+    """Number of seeds that would detect the difference."""
 
 
 def summarize_arm(arm: str, values: Mapping[int, float], bounds: tuple[float, float] = UNBOUNDED) -> ArmSummary:
-    """Return mean, spread and interval of a metric over seeds.
+    """Return mean, standard deviation and confidence interval of a metric over seeds.
 
     Args:
         arm: name of the arm.
-        values: the metric by seed; NaN where it is not defined.
-        bounds: least and largest value that the metric can have.
+        values: the metric by seed, NaN if it is not defined.
+        bounds: smallest and largest possible value of the metric.
     """
-    seeds, undefined = _finite(values)
-    remarks = [f"not a finite number, and left out: {_seeds(undefined)}"] if undefined else []
+    seeds, undefined = _split_finite(values)
+    remarks = [f"excluded, because the value is not a finite number: {_seeds(undefined)}"] if undefined else []
     if not seeds:
         return ArmSummary(arm, (), undefined, None, None, None, "; ".join([*remarks, "no value"]))
     test = paired_t(np.array([values[seed] for seed in seeds]), 0.0)
     if len(seeds) == 1:
-        remarks.append("no interval of one seed")
+        remarks.append("no interval, because there is only one seed")
     elif test.std == 0:
-        remarks.append("no interval: all seeds gave the same value")
+        remarks.append("no interval, because all seeds have the same value")
     low, high = bounded_interval(test.mean, (test.high - test.low) / 2, bounds)
     std, interval = _or_none(test.std), _interval(low, high)
     return ArmSummary(arm, seeds, undefined, float(test.mean), std, interval, "; ".join(remarks))
@@ -109,21 +114,21 @@ def compare_arms(
     """Compare every arm with the baseline, in the order of the arms.
 
     Args:
-        values: a metric by arm and seed; NaN where it is not defined.
-        baseline: the arm that the others are compared with.
-        higher_is_better: whether more of the metric is better.
-        failed: seeds whose trial failed, by arm. Runs often fail because training diverges, so the seeds that are left
-            are no random sample of the arm: there is no verdict.
-        bounds: least and largest value that the metric can have.
+        values: the metric by arm and seed, NaN if it is not defined.
+        baseline: the arm with which all other arms are compared.
+        higher_is_better: whether higher values of the metric are better.
+        failed: by arm, the seeds whose trial failed. No verdict is given for such an arm: runs often fail because
+            training diverges, so the remaining seeds are not a random sample.
+        bounds: smallest and largest possible value of the metric.
     Raises:
-        ValueError: if there is no such baseline.
+        ValueError: if the baseline is not one of the arms.
     """
     if baseline not in values:
-        raise ValueError(f"Expected one of the arms as baseline ({', '.join(values)}); got '{baseline}'.")
+        raise ValueError(f"Expected one of the arms ({', '.join(values)}) as baseline; got '{baseline}'.")
     arms = [arm for arm in values if arm != baseline]
     failed = failed or {}
     found = [
-        _test(
+        _compare(
             arm,
             values[arm],
             baseline,
@@ -135,13 +140,14 @@ def compare_arms(
         for arm in arms
     ]
     corrected = holm([math.nan if test.p is None else test.p for test in found])
-    return [_judge(test, p_holm, higher_is_better) for test, p_holm in zip(found, corrected, strict=True)]
+    return [_add_verdict(test, p_holm, higher_is_better) for test, p_holm in zip(found, corrected, strict=True)]
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Return p values after Holm's correction for their number; NaN, of a comparison without a test, stays NaN.
+    """Correct p values for multiple comparisons with Holm's method.
 
-    A comparison without a test counts: the study asked it, and will have its p value with more seeds.
+    A comparison without a test has the p value NaN, which stays NaN. It still counts as a comparison, because it will
+    have a p value once there are more seeds.
     """
     p = np.asarray(p_values, dtype=np.float64)
     if not p.size:
@@ -150,7 +156,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return [float(value) for value in np.where(np.isnan(p), np.nan, corrected)]
 
 
-def _test(
+def _compare(
     arm: str,
     of_arm: Mapping[int, float],
     baseline: str,
@@ -160,34 +166,35 @@ def _test(
     failed: Mapping[str, Collection[int]],
     largest_difference: float,
 ) -> Comparison:
-    """Return a comparison as far as it needs no other: all but the correction and the verdict."""
+    """Return a comparison without the fields that depend on all comparisons: the corrected p value and the verdict."""
     common = of_arm.keys() & of_baseline.keys()
-    seeds, undefined = _finite({seed: of_arm[seed] + of_baseline[seed] for seed in common})
+    seeds, undefined = _split_finite({seed: of_arm[seed] + of_baseline[seed] for seed in common})
     reasons = [
-        f"failed in {shortened(name, LONGEST_IN_PAGE)}: {_seeds(sorted(seeds_of_it))}; "
-        "a verdict on the rest could flatter that arm"
-        for name, seeds_of_it in failed.items()
-        if seeds_of_it
+        f"{_seeds(sorted(failed_seeds))} of {shorten(name, LONGEST_IN_PAGE)} failed, so a verdict on the remaining "
+        "seeds could be biased in favour of that arm"
+        for name, failed_seeds in failed.items()
+        if failed_seeds
     ]
     if undefined:
         reasons.append(
-            f"not a finite number in one of the two: {_seeds(undefined)}; a verdict on the others could flatter an arm"
+            f"the metric of {_seeds(undefined)} is not a finite number in at least one of the two arms, so a verdict "
+            "on the remaining seeds could be biased"
         )
     mean = std = math.nan
     p = interval = None
     if seeds:
         test = paired_t(*(np.array([values[seed] for seed in seeds]) for values in (of_arm, of_baseline)))
         mean, std = float(test.mean), float(test.std)
-        # Cut, and not put on another scale: the interval excludes 0 if and only if p is below 5%.
+        # Clipped instead of transformed: this way the interval excludes 0 if and only if p is below 5%.
         ends = np.clip([test.low, test.high], -largest_difference, largest_difference)
         p, interval = _or_none(test.p), _interval(*ends)
         if std == 0 and mean != 0:
             reasons.append(
-                "the difference is the same for all seeds: with a spread of 0, t is infinite and p 0, however small "
-                "the difference"
+                "the difference is the same for all seeds: with a standard deviation of 0, t would be infinite and p 0 "
+                "for any difference, however small"
             )
     if len(seeds) < MIN_SEEDS:
-        reasons.append(f"a verdict takes {MIN_SEEDS} common seeds or more, there are {len(seeds)}")
+        reasons.append(f"a verdict requires at least {MIN_SEEDS} common seeds (found {len(seeds)})")
     return Comparison(
         arm=arm,
         baseline=baseline,
@@ -207,19 +214,19 @@ def _test(
     )
 
 
-def _judge(found: Comparison, p_holm: float, higher_is_better: bool) -> Comparison:
-    """Return a comparison with its corrected p value and, where nothing speaks against one, its verdict."""
+def _add_verdict(found: Comparison, p_holm: float, higher_is_better: bool) -> Comparison:
+    """Return a comparison with its corrected p value and, if there is no reason against one, its verdict."""
     if found.why_no_verdict:
         return replace(found, p_holm=_or_none(p_holm))
     assert found.mean_difference is not None
-    verdict: Verdict = "no difference shown"
+    verdict: Verdict = "no significant difference"
     if p_holm <= LEVEL:
         verdict = "better" if (found.mean_difference > 0) == higher_is_better else "worse"
     return replace(found, p_holm=p_holm, verdict=verdict)
 
 
-def _finite(values: Mapping[int, float]) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Return the seeds whose value is a finite number, and the others."""
+def _split_finite(values: Mapping[int, float]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return the seeds with a finite value, and the seeds without one."""
     seeds = tuple(seed for seed in sorted(values) if math.isfinite(values[seed]))
     return seeds, tuple(sorted(values.keys() - set(seeds)))
 

@@ -1,4 +1,4 @@
-"""The one primary test of comparisons: paired t over seeds."""
+"""Paired t test over seeds, the primary test of a study's comparisons."""
 
 from __future__ import annotations
 
@@ -12,37 +12,40 @@ from scipy.stats import ttest_1samp
 Floats = NDArray[np.floating[Any]]
 
 LEVEL = 0.05
-"""Share of false alarms that tests may give; intervals cover the rest."""
+"""Significance level of tests; the confidence level of intervals is 1 - LEVEL."""
 ROUNDING = 1e-12
-"""Spread that is none, as a share of the values: 0.9 - 0.8 and 0.8 - 0.7 differ by rounding alone."""
+"""Relative spread up to which values count as equal: 0.9 - 0.8 and 0.8 - 0.7 differ only by rounding."""
 
 
 @dataclass(frozen=True)
 class PairedT:
-    """Paired t tests of any number of pairs of arms; each field has the shape of the arguments but for the seeds."""
+    """Paired t tests of any number of pairs of arms.
+
+    Each field has the shape of the arguments without the dimension of the seeds.
+    """
 
     mean: Floats
     """Mean difference over seeds, arm - baseline."""
     std: Floats
-    """Standard deviation of the differences (n - 1); NaN for one seed."""
+    """Standard deviation of the differences (n - 1); NaN for a single seed."""
     low: Floats
-    """Lower end of the 95% t interval of the mean difference; NaN where `std` is NaN or 0."""
+    """Lower end of the 95% confidence interval of the mean difference; NaN if `std` is NaN or 0."""
     high: Floats
-    """Upper end."""
+    """Upper end of the interval; NaN if `std` is NaN or 0."""
     p: Floats
-    """Two-sided p value. 1 where all values are the same in both arms. NaN for one seed, and where a difference is the
+    """Two-sided p value. 1 if both arms have the same values. NaN for a single seed, and if a nonzero difference is the
     same for all seeds: t would be infinite and p 0, however small the difference."""
 
 
 def paired_t(arm: Floats, baseline: Floats | float) -> PairedT:
-    """Compare arms with baselines, seed by seed.
+    """Run a paired t test of arms against baselines over their seeds.
 
     Args:
         arm: finite values of a metric, [..., num_seeds].
-        baseline: those of the same seeds, or one number that the mean is compared with.
+        baseline: finite values for the same seeds, [..., num_seeds], or one number to compare the mean with.
     """
     size = np.maximum(np.abs(arm), np.abs(baseline)).max(axis=-1)
-    assert np.isfinite(size).all(), "a value that is no finite number"
+    assert np.isfinite(size).all(), "a value that is not a finite number"
     differences = arm - baseline
     mean = differences.mean(axis=-1)
     if arm.shape[-1] == 1:
@@ -51,7 +54,7 @@ def paired_t(arm: Floats, baseline: Floats | float) -> PairedT:
     constant = np.ptp(differences, axis=-1) <= ROUNDING * size
     same = constant & (np.abs(mean) <= ROUNDING * size)
     std = np.where(constant, 0.0, differences.std(axis=-1, ddof=1))
-    # scipy warns of constant values; NaN it passes on.
+    # NaN instead of constant differences: scipy warns about constant values, but propagates NaN silently.
     test = ttest_1samp(np.where(constant[..., None], np.nan, differences), 0.0, axis=-1)
     interval = test.confidence_interval(1 - LEVEL)
     return PairedT(np.where(same, 0.0, mean), std, interval.low, interval.high, np.where(same, 1.0, test.pvalue))

@@ -1,4 +1,4 @@
-"""How many seeds would tell two arms apart."""
+"""Power analysis: how many seeds are needed to detect the difference between two arms."""
 
 from __future__ import annotations
 
@@ -11,60 +11,66 @@ from statsmodels.stats.power import TTestPower
 from research.studies.statistics.paired_t import LEVEL
 
 POWER = 0.8
-"""Chance of finding a difference that is promised."""
+"""Target power: probability of detecting the difference."""
 MIN_SEEDS = 5
-"""Common seeds below which there is no verdict."""
+"""Minimum number of common seeds for a verdict."""
 MAX_SEEDS = 1000
-"""Seeds beyond which a difference counts as out of reach."""
+"""A difference that needs more seeds counts as out of reach."""
 
 
 @dataclass(frozen=True)
 class SeedsNeeded:
-    """Seeds that find a difference with 80% power, if the observed difference and spread are the true ones."""
+    """Number of seeds that detect a difference with 80% power, if the true difference and spread are as observed."""
 
     total: int | None
-    """In all; None if that is unknown, or more than 1,000."""
+    """Total number of seeds, at least MIN_SEEDS; None if it is unknown or above MAX_SEEDS."""
     more: int | None
-    """Beyond those there are; None as above."""
+    """Number of additional seeds; None if `total` is None."""
     power: float | None
-    """Chance that the test finds the difference, in its direction, with `total` seeds; None as above."""
+    """Probability that the test with `total` seeds detects the difference with the correct sign; None if `total` is."""
     level: float
-    """p value that counts: what the Holm correction asks of the smallest p in the study, 5% / number of comparisons."""
-    words: str
-    """All of this for a reader, with what it takes for granted; or why it is unknown."""
+    """Significance level of the test: 5% / number of comparisons, which Holm's correction requires of the study's
+    smallest p value."""
+    description: str
+    """All of this as text, including the assumptions; or the reason why the number is unknown."""
 
 
 def seeds_needed(
     mean_difference: float, std_difference: float, *, num_seeds: int, num_comparisons: int = 1
 ) -> SeedsNeeded:
-    """Return how many seeds would tell an arm from the baseline with 80% power, at least five.
+    """Return how many seeds, at least five, detect the difference between an arm and the baseline with 80% power.
 
     Args:
         mean_difference: observed mean of the paired differences.
-        std_difference: their standard deviation (n - 1); NaN if it is unknown.
-        num_seeds: common seeds there are.
-        num_comparisons: comparisons of the study, which share the level of 5%.
+        std_difference: standard deviation of the paired differences (n - 1), NaN if it is unknown.
+        num_seeds: current number of common seeds.
+        num_comparisons: number of comparisons in the study, which share the significance level of 5%.
     """
     level = LEVEL / num_comparisons
     if math.isnan(std_difference):
-        return SeedsNeeded(None, None, None, level, "unknown: it takes the spread of two common seeds or more")
+        return SeedsNeeded(None, None, None, level, "unknown: the spread requires at least two common seeds")
     if mean_difference == 0:
-        return SeedsNeeded(None, None, None, level, "unknown: there is no observed difference to find")
+        return SeedsNeeded(None, None, None, level, "unknown: the observed difference is 0")
     if std_difference == 0:
-        return SeedsNeeded(None, None, None, level, "unknown: the difference was the same for all seeds")
+        return SeedsNeeded(None, None, None, level, "unknown: the difference is the same for all seeds")
     effect = abs(mean_difference) / std_difference
-    assumption = f"if the observed difference of {mean_difference:+.3g} and its spread are the true ones"
+    assumption = f"assuming that the observed difference of {mean_difference:+.3g} and its spread are the true values"
     totals = range(MIN_SEEDS, MAX_SEEDS + 1)
     first = bisect_left(totals, POWER, key=lambda total: _power(effect, total, level))
     if first == len(totals):
-        return SeedsNeeded(None, None, None, level, f"not within reach: more than {MAX_SEEDS:,} seeds, {assumption}")
+        return SeedsNeeded(None, None, None, level, f"out of reach: more than {MAX_SEEDS:,} seeds, {assumption}")
     total = totals[first]
     more = max(0, total - num_seeds)
-    words = f"{total} seeds in all, {more} more, would find it with {POWER:.0%} power or better, {assumption}"
-    return SeedsNeeded(total, more, _power(effect, total, level), level, words)
+    description = (
+        f"{total} in total ({more} more) to detect the difference with at least {POWER:.0%} power, {assumption}"
+    )
+    return SeedsNeeded(total, more, _power(effect, total, level), level, description)
 
 
 def _power(effect: float, num_seeds: int, level: float) -> float:
-    """Return the chance that the two-sided test finds an effect, in standard deviations, in its direction."""
+    """Return the probability that the two-sided test detects an effect with the correct sign.
+
+    The effect is given in standard deviations of the paired differences.
+    """
     power = float(TTestPower().power(effect, num_seeds, level / 2, alternative="larger"))
-    return 1.0 if math.isnan(power) else power  # NaN is what comes where it is 1 to many places
+    return 1.0 if math.isnan(power) else power  # statsmodels returns NaN if the power is 1 up to rounding

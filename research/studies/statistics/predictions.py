@@ -1,4 +1,4 @@
-"""Predictions of several runs for the same rows, aligned by the rows' ids."""
+"""Predictions of several runs for the same rows, aligned by row id."""
 
 from __future__ import annotations
 
@@ -19,33 +19,35 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class AlignedPredictions:
-    """What each run says of each row; rows ascend by id."""
+    """Predictions of several runs for the same rows, in ascending order of the row ids."""
 
     ids: Array
-    """Number of each row in its file, [num_rows]."""
+    """Number of each row, counted from 0 over all files of the split, [num_rows]."""
     labels: Array
-    """[num_rows] or [num_rows, num_labels], as `Task.label_array` returns them."""
+    """True labels as returned by `Task.label_array`, [num_rows] or [num_rows, num_labels]."""
     predicted: Array
-    """The same for each run, [num_runs, num_rows] or [num_runs, num_rows, num_labels]."""
+    """Predicted labels of each run, [num_runs, num_rows] or [num_runs, num_rows, num_labels]."""
 
     def correct(self, task: type[Task]) -> Bools:
-        """Return which rows each run has right, [num_runs, num_rows].
+        """Return whether each run predicts each row correctly, [num_runs, num_rows].
 
         Args:
-            task: the kind of labels.
+            task: the task.
         Raises:
-            ValueError: for a kind whose rows are never simply right, such as numbers.
+            ValueError: for a task whose predictions are not simply right or wrong, such as regression.
         """
         if task.correctness_is_distance:
-            raise ValueError(f"Expected rows that are right or wrong; those of {task.problem_type} have a distance.")
+            raise ValueError(
+                f"Expected a task with right or wrong predictions; predictions of {task.problem_type} have a distance."
+            )
         return task.correctness(self.labels, self.predicted)
 
 
 def read_predictions(paths: Sequence[Path]) -> AlignedPredictions:
-    """Read predictions/<split>.parquet of one run or more.
+    """Read predictions/<split>.parquet of one or several runs.
 
     Raises:
-        ValueError: if two files are not about the same rows with the same labels, or the rows have no labels.
+        ValueError: if two files do not have the same rows with the same labels, or if the rows have no labels.
     """
     files = [_read(path) for path in paths]
     ids, labels, _ = files[0]
@@ -56,12 +58,12 @@ def read_predictions(paths: Sequence[Path]) -> AlignedPredictions:
 
 
 def _read(path: Path) -> tuple[Array, Array, Array]:
-    """Return ids, labels and predictions, in the order of the ids."""
+    """Return ids, labels and predictions, sorted by id."""
     table = pq.read_table(path, columns=["id", "label", "prediction"])
     if table.num_rows and table.column("label").null_count == table.num_rows:
         raise ValueError(f"The rows in {path} have no labels.")
     ids, *others = (table.column(name).to_numpy() for name in ("id", "label", "prediction"))
     order = np.argsort(ids)
-    # Lists, of several labels per row, come as an array of arrays.
+    # Columns of lists (several labels per row) are read as an array of arrays.
     labels, predicted = (np.stack(list(each)) if each.dtype == object else each for each in others)
     return ids[order], labels[order], predicted[order]

@@ -1,1 +1,1 @@
-"""The database of a study, and its trials in it."""
+"""The storage of a study: the database that holds its trials."""

@@ -1,7 +1,7 @@
 """Add many trials to an Optuna study in one transaction.
 
-Optuna's own `add_trial` takes a transaction and about twenty statements for each: seconds for a few hundred trials, and
-an outage of the database would leave a part of the grid.
+Optuna's own `add_trial` needs one transaction and about twenty statements per trial. A few hundred trials would take
+seconds, and an outage of the database in between would leave only a part of the grid in the storage.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from sqlalchemy.exc import SQLAlchemyError
 
 
 def insert_trials(storage: RDBStorage, study_id: int, trials: Sequence[FrozenTrial]) -> None:
-    """Add trials that wait: their parameters and attributes, and no values.
+    """Add waiting trials with their parameters and attributes, but without values.
 
     Args:
-        storage: where.
-        study_id: number of the study there.
-        trials: in the order in which they shall be taken.
+        storage: the storage.
+        study_id: id of the study in the storage.
+        trials: the trials, in the order in which workers should take them.
     """
     session = storage.scoped_session()
     try:
-        # Numbers of trials count within a study: nobody else may add some at the same time.
+        # Trial numbers are counted per study, so no other process may add trials at the same time.
         models.StudyModel.find_or_raise_by_id(study_id, session, for_update=True)
         first = session.query(models.TrialModel).filter(models.TrialModel.study_id == study_id).count()
         session.add_all(_rows(study_id, first + place, trial) for place, trial in enumerate(trials))

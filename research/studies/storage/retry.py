@@ -1,4 +1,4 @@
-"""Wait for a database that does not answer: a restart of its server must not end a study."""
+"""Retry calls to a database that does not respond, so that a restart of its server does not end a study."""
 
 from __future__ import annotations
 
@@ -14,67 +14,67 @@ from research.system.errors import one_line
 from research.system.messages import logger
 
 RETRY_SECONDS = 600.0
-"""How long a call is tried again."""
+"""How long a failing call is retried, in seconds."""
 FIRST_WAIT, LONGEST_WAIT = 0.5, 30.0
-"""Seconds between two attempts; each wait is twice the one before."""
+"""First and longest wait between two attempts, in seconds; each wait is twice as long as the previous one."""
 SLICE_SECONDS = 0.25
-"""How often a wait looks whether to give up."""
+"""Interval at which a waiting call checks whether it should stop, in seconds."""
 Returned = TypeVar("Returned")
 
 
 class RetryPolicy:
-    """Tries calls to a storage again while it cannot be reached.
+    """Retries calls to a storage while it cannot be reached.
 
     Args:
-        storage: its name in messages.
-        gives_up: whether to stop waiting, since somebody asked this process to end.
+        storage: name of the storage in messages.
+        should_stop: returns whether to stop waiting, because this process was asked to end.
     """
 
-    def __init__(self, storage: str, gives_up: Callable[[], bool] = lambda: False) -> None:
+    def __init__(self, storage: str, should_stop: Callable[[], bool] = lambda: False) -> None:
         self.storage = storage
-        self.gives_up = gives_up
+        self.should_stop = should_stop
         self.last_outage: float | None = None
-        """When a call failed last, by time.monotonic(); None if none did."""
+        """Time of the last known outage, by time.monotonic(); None if there was no outage."""
 
     def call(self, function: Callable[[], Returned]) -> Returned:
-        """Return what a function returns, called again while the database is out of reach.
+        """Call a function until it succeeds, as long as the database cannot be reached, and return its result.
 
         Args:
-            function: may be called several times: what it does before it fails must be undone or harmless.
+            function: the function. It may be called several times, so a failed call must leave no harmful changes.
         """
         began, wait = time.monotonic(), FIRST_WAIT
         while True:
             try:
-                answer = function()
+                result = function()
             except (StorageInternalError, DBAPIError) as error:
                 if not is_outage(error):
                     raise
                 now = time.monotonic()
-                if self.gives_up() or now - began > RETRY_SECONDS:
+                if self.should_stop() or now - began > RETRY_SECONDS:
                     raise
                 if wait == FIRST_WAIT:
-                    logger.info(f"{self.storage} does not answer ({_reason(error)}); trying again.")
+                    logger.info(f"{self.storage} does not respond ({_reason(error)}); retrying.")
                 self.last_outage = now
                 self._sleep(wait)
                 wait = min(2 * wait, LONGEST_WAIT)
             else:
                 if wait > FIRST_WAIT:
                     self.last_outage = time.monotonic()
-                    logger.info(f"{self.storage} answers again after {self.last_outage - began:.0f} s.")
-                return answer
+                    logger.info(f"{self.storage} responds again after {self.last_outage - began:.0f} s.")
+                return result
 
     def _sleep(self, seconds: float) -> None:
         end = time.monotonic() + seconds
-        while time.monotonic() < end and not self.gives_up():
+        while time.monotonic() < end and not self.should_stop():
             time.sleep(SLICE_SECONDS)
 
 
 class Heartbeat(threading.Thread):
-    """Calls a function every few seconds until it is stopped; an outage only delays the next beat.
+    """Thread that calls a function every few seconds until it is stopped; an outage only delays the next call.
 
     Args:
-        beat: what tells the storage that this worker lives.
-        seconds: time between two beats.
+        beat: function that tells the storage that this worker is alive.
+        seconds: time between two calls.
     """
 
     def __init__(self, beat: Callable[[], None], seconds: float) -> None:
@@ -83,25 +83,25 @@ class Heartbeat(threading.Thread):
         self._stopped = threading.Event()
 
     def run(self) -> None:
-        is_heard, wait = True, self._seconds
+        succeeded, wait = True, self._seconds
         while not self._stopped.wait(wait):
             try:
                 self._beat()
-            except Exception as error:  # whatever it is, the thread must live: a silent worker is taken for dead
-                if is_heard:
-                    logger.info(f"The storage got no heartbeat ({_reason(error)}); trying again.")
-                is_heard, wait = False, min(self._seconds, 1.0)  # heard again as soon as the storage is back
+            except Exception as error:  # no error may end this thread: a worker without heartbeats counts as dead
+                if succeeded:
+                    logger.info(f"The storage did not receive a heartbeat ({_reason(error)}); retrying.")
+                succeeded, wait = False, min(self._seconds, 1.0)  # shorter: report soon after the storage is back
             else:
-                is_heard, wait = True, self._seconds
+                succeeded, wait = True, self._seconds
 
     def stop(self) -> None:
-        """End the thread, after the beat that it is at."""
+        """End the thread after its current call."""
         self._stopped.set()
         self.join()
 
 
 def is_outage(error: BaseException) -> bool:
-    """Return whether an error comes from a database that cannot be reached now, rather than from what was asked."""
+    """Return whether an error means that the database cannot be reached now, rather than that the call is wrong."""
     found: BaseException | None = error
     while found is not None and not isinstance(found, DBAPIError):
         found = found.__cause__
@@ -111,7 +111,7 @@ def is_outage(error: BaseException) -> bool:
         return True
     if not isinstance(found, OperationalError | InterfaceError):
         return False
-    # A file that cannot be written to stays so; one that another process has locked is free soon.
+    # A file without write permission stays unusable; a file that another process has locked is soon free again.
     is_file = type(found.orig).__module__.startswith("sqlite3")
     return not is_file or "locked" in str(found.orig) or "busy" in str(found.orig)
 

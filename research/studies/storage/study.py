@@ -1,4 +1,4 @@
-"""The study's storage: an Optuna study whose trials are runs, in a local file or in a database that machines share."""
+"""The storage of a study: an Optuna study whose trials are runs, in a local file or in a shared database."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from research.studies.storage.bulk import insert_trials
 from research.studies.storage.database import (
     STORAGE_FILE,
     engine_arguments,
-    lock_from_the_beginning,
+    lock_at_transaction_start,
     reporting,
     without_password,
 )
@@ -37,61 +37,63 @@ from research.studies.storage.trials import DONE, OPEN, Entry, read_entry, waiti
 from research.system.processes import is_alive
 
 HEARTBEAT_SECONDS = 10
+"""Time between two heartbeats of a worker, in seconds."""
 GRACE_SECONDS = 60
-"""A worker that was not heard of for so long is taken for dead by others, on whatever machine it was."""
+"""A worker without a heartbeat for this many seconds counts as dead, no matter on which machine it ran."""
 MANY_TRIALS = 20
-"""Trials that are quicker to read with all others than one by one."""
+"""With more changed trials than this, reading all trials at once is faster than reading the changed ones singly."""
 _COMPARED = ("metric", "split")
+"""Keys of a study's specification that the storage keeps from the first time."""
 MAX_DEATHS = 3
-"""Workers that may die over a trial before it counts as failed."""
+"""Number of killed processes after which a trial counts as failed."""
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A trial that this worker has, and nobody else."""
+    """A trial that belongs to this worker exclusively."""
 
     trial: Trial
-    """Which one."""
+    """The trial."""
     key: int
-    """Its number in the storage, over all studies there."""
+    """Id of the trial in the storage, unique over all studies."""
 
 
 class Study:
-    """One study in a storage.
+    """A study in a storage.
 
     Args:
-        name: the study's.
-        address: the storage's, as SQLAlchemy writes it: sqlite:///runs/a/study.db, postgresql+psycopg://...
-        must_exist: whether a study that is not there is refused instead of made.
-        higher_is_better: which way the metric is better; a study that is there keeps what it began with.
+        name: name of the study.
+        address: SQLAlchemy URL of the storage, such as sqlite:///runs/a/study.db or postgresql+psycopg://...
+        must_exist: whether a missing study is an error; otherwise it is created.
+        higher_is_better: whether higher values of the metric are better; an existing study keeps its direction.
     Raises:
-        ValueError: if the storage cannot be reached, or has no such study.
+        ValueError: if the storage cannot be reached, or if it has no such study and `must_exist` is set.
     """
 
     def __init__(self, name: str, address: str, *, must_exist: bool = False, higher_is_better: bool = True) -> None:
         self.name, self.address = name, address
-        self.patience = RetryPolicy(f"The study's storage {without_password(address)}")
+        self.retry_policy = RetryPolicy(f"The study's storage {without_password(address)}")
         file = Path(address.removeprefix("sqlite:///"))
-        if must_exist and address.startswith("sqlite:///") and not file.exists():  # SQLite would make an empty one
+        if must_exist and address.startswith("sqlite:///") and not file.exists():  # SQLite would create it
             raise ValueError(
-                f"There is no storage {file}; a study's own lies in its directory, runs/<name>/{STORAGE_FILE}."
+                f"The storage {file} does not exist. The default storage of a study is runs/<name>/{STORAGE_FILE}."
             )
-        with reporting(address), _with_heartbeats():
+        with reporting(address), _without_heartbeat_warning():
             self._storage = RDBStorage(
                 address,
                 engine_kwargs=engine_arguments(address),
                 heartbeat_interval=HEARTBEAT_SECONDS,
                 grace_period=GRACE_SECONDS,
-                heartbeat_stale_trial_callback=lambda _, trial: self._try_again(trial),
+                heartbeat_stale_trial_callback=lambda _, trial: self._requeue_dead(trial),
             )
             if address.startswith("sqlite"):
-                lock_from_the_beginning(self._storage.engine)
-            there = optuna.get_all_study_names(self._storage)
-            if must_exist and name not in there:
+                lock_at_transaction_start(self._storage.engine)
+            existing = optuna.get_all_study_names(self._storage)
+            if must_exist and name not in existing:
                 raise UnknownNameError(
-                    describe_unknown("study", name, there, listed_as=f"Studies in {without_password(address)}")
+                    describe_unknown("study", name, existing, listed_as=f"Studies in {without_password(address)}")
                 )
             self._study = optuna.create_study(
                 study_name=name,
@@ -109,38 +111,41 @@ class Study:
         self.close()
 
     def close(self) -> None:
-        """Give the connections to the storage back."""
+        """Close the connections to the storage."""
         self._storage.remove_session()
         self._storage.engine.dispose()
 
-    def describe(self, spec: Mapping[str, Any]) -> str | None:
-        """Keep what the study is with it, for workers and for dashboards.
+    def save_spec(self, spec: Mapping[str, Any]) -> str | None:
+        """Store the study's specification, for workers and dashboards.
 
-        Trials' values in the storage stay those of the metric that the study began with, also where its report compares
-        another one now: values of two metrics would be compared with each other.
+        The values of trials in the storage always belong to the metric and split that the study started with, even if
+        its report now compares a different metric. Otherwise the storage would mix values of two metrics.
 
         Returns:
-            What is to be said of that, or None.
+            A message for the user if the metric or split differs from the first one, otherwise None.
         """
 
-        def keep() -> dict[str, Any]:
+        def save() -> dict[str, Any]:
             first = json.loads(self._study.user_attrs.get("spec", json.dumps(spec, default=str)))
             kept = {name: first[name] for name in _COMPARED}
             self._study.set_user_attr("spec", json.dumps({**spec, **kept}, default=str))
             return kept
 
-        kept = self._call(keep)
+        kept = self._call(save)
         if all(spec[name] == value for name, value in kept.items()):
             return None
         metric = kept["metric"] or "the default metric"
-        return f"The study's storage and its table keep {metric} on {kept['split']} rows, with which it began."
+        return (
+            f"The study started with {metric} on {kept['split']} rows: its storage and its progress table keep showing "
+            "these values."
+        )
 
     def spec(self) -> StudySpec:
-        """Return what the study compares."""
+        """Return the study's specification."""
         return self._call(lambda: StudySpec(**json.loads(self._study.user_attrs["spec"])))
 
     def entries(self) -> dict[str, Entry]:
-        """Return the latest of every trial, by its id."""
+        """Return the latest entry of every trial, by the trial's id."""
         self._call(self._read_changed)
         latest: dict[str, Entry] = {}
         for _, entry in sorted(self._read.items()):
@@ -151,8 +156,8 @@ class Study:
         return latest
 
     def _read_changed(self) -> None:
-        """Read the trials that may have changed: only those that run change while their state stays the same."""
-        # Optuna's own reading takes all that are not finished, with all their settings, at every poll.
+        """Read the trials that may have changed: new ones, those with a new state, and all that are running."""
+        # Optuna itself would read all unfinished trials with all their settings at every poll.
         statement = text("SELECT trial_id, state FROM trials WHERE study_id = :study")
         with self._storage.engine.connect() as connection:
             rows = connection.execute(statement, {"study": self._id}).all()
@@ -170,23 +175,23 @@ class Study:
             found = [self._storage.get_trial(key) for key in changed]
         self._read |= {trial._trial_id: read_entry(trial) for trial in found}
 
-    def add(self, trials: Sequence[Trial], *, again: Iterable[str] = ()) -> int:
-        """Add the trials that are not there yet, and return how many these are.
+    def add(self, trials: Sequence[Trial], *, rerun: Iterable[str] = ()) -> int:
+        """Add the trials that the storage does not have yet, and return their number.
 
         Args:
-            trials: what the study shall have.
-            again: ids of trials that are to run once more.
+            trials: all trials that the study should have.
+            rerun: ids of trials to add once more, even if the storage has them.
         """
-        once_more = set(again)
-        asked_at = max((entry.key for entry in self.entries().values()), default=-1)
+        rerun_ids = set(rerun)
+        last_key = max((entry.key for entry in self.entries().values()), default=-1)
 
         def add_missing() -> int:
-            # After an outage some may be there already, added by the attempt before it.
+            # After an outage, the storage may already have trials that the previous attempt added.
             known = self.entries()
             new = [
                 trial
                 for trial in trials
-                if trial.id not in known or (trial.id in once_more and known[trial.id].key <= asked_at)
+                if trial.id not in known or (trial.id in rerun_ids and known[trial.id].key <= last_key)
             ]
             waiting = waiting_trials(new, trials, self._storage.get_all_trials(self._id, deepcopy=False))
             insert_trials(self._storage, self._id, waiting)
@@ -195,35 +200,35 @@ class Study:
         return self._call(add_missing)
 
     def drop_waiting(self, kept: Collection[str]) -> int:
-        """Remove trials that wait, and return how many; a later grid that asks for one adds it again.
+        """Remove waiting trials and return their number. A later grid that contains a removed trial adds it again.
 
         Args:
-            kept: ids of those that stay.
+            kept: ids of the trials to keep.
         """
         num_dropped = 0
         for entry in self.entries().values():
-            # Claimed first, so that no worker can begin it in the meantime.
-            is_other = entry.state == TrialState.WAITING and entry.trial.id not in kept
-            if is_other and self._call(partial(self._take, entry.key)):
-                self._note(entry.key, {"dropped": True})
-                self._end(entry.key, TrialState.FAIL)
+            # Claim the trial first, so that no worker can start it in the meantime.
+            is_dropped = entry.state == TrialState.WAITING and entry.trial.id not in kept
+            if is_dropped and self._call(partial(self._try_claim, entry.key)):
+                self._set_attributes(entry.key, {"dropped": True})
+                self._set_state(entry.key, TrialState.FAIL)
                 num_dropped += 1
         return num_dropped
 
     def claim(self, worker: str) -> Claim | None:
-        """Take a trial that waits, the first in the order of the grid, or return None if none does.
+        """Claim the first waiting trial in the order of the grid, or return None if no trial is waiting.
 
         Args:
-            worker: who takes it, in words.
+            worker: name of the worker that claims it.
         """
-        for entry in self.entries().values():  # not those that a later entry of the same trial has replaced
-            if entry.state == TrialState.WAITING and self._call(partial(self._take, entry.key)):
-                self._note(entry.key, {"worker": worker, "host": socket.gethostname(), **_this_process()})
+        for entry in self.entries().values():  # only the latest entry of each trial
+            if entry.state == TrialState.WAITING and self._call(partial(self._try_claim, entry.key)):
+                self._set_attributes(entry.key, {"worker": worker, "host": socket.gethostname(), **_process_facts()})
                 return Claim(entry.trial, entry.key)
         return None
 
-    def _take(self, key: int) -> bool:
-        # First, so that a worker that is killed right after its claim is found to be dead.
+    def _try_claim(self, key: int) -> bool:
+        # The heartbeat comes first, so that the death of a worker right after its claim is noticed.
         self._storage.record_heartbeat(key)
         try:
             return self._storage.set_trial_state_values(key, TrialState.RUNNING)
@@ -232,7 +237,7 @@ class Study:
 
     @contextmanager
     def heartbeats(self, claim: Claim) -> Iterator[None]:
-        """Let the storage know that this worker lives, as long as it works on a trial."""
+        """Tell the storage regularly that this worker is alive while it works on a trial."""
         heartbeat = Heartbeat(lambda: self._storage.record_heartbeat(claim.key), HEARTBEAT_SECONDS)
         heartbeat.start()
         try:
@@ -240,121 +245,122 @@ class Study:
         finally:
             heartbeat.stop()
 
-    def note(self, claim: Claim, **facts: Any) -> None:
-        """Keep facts with a trial: plain values."""
-        self._note(claim.key, facts)
+    def set_attributes(self, claim: Claim, **facts: Any) -> None:
+        """Store attributes with a trial; the values must be representable in JSON."""
+        self._set_attributes(claim.key, facts)
 
-    def _note(self, key: int, facts: Mapping[str, Any]) -> None:
+    def _set_attributes(self, key: int, facts: Mapping[str, Any]) -> None:
         for name, value in facts.items():
             with suppress(UpdateFinishedTrialError):
                 self._call(partial(self._storage.set_trial_user_attr, key, name, value))
 
     def finish(self, claim: Claim, value: float | None, metrics: Mapping[str, Any], **facts: Any) -> None:
-        """Record that a trial is finished, also if its worker was taken for dead in the meantime.
+        """Record that a trial is finished, even if its worker was declared dead in the meantime.
 
         Args:
-            claim: which one.
-            value: of the metric that is compared; None where it is not defined.
-            metrics: all of them, by split.
-            **facts: plain values to keep with it.
+            claim: the trial.
+            value: value of the compared metric; None if it is not defined.
+            metrics: all metrics by split.
+            **facts: further attributes to store with the trial.
         """
-        # Optuna completes no trial without a value.
+        # Optuna does not allow a complete trial without a value.
         state, values = (TrialState.PRUNED, None) if value is None else (TrialState.COMPLETE, [value])
-        self.note(claim, **facts, metrics=metrics)
-        if not self._end(claim.key, state, values):
+        self.set_attributes(claim, **facts, metrics=metrics)
+        if not self._set_state(claim.key, state, values):
             self._finish_late(claim, state, values, {**facts, "metrics": metrics})
 
     def _finish_late(
         self, claim: Claim, state: TrialState, values: Sequence[float] | None, facts: Mapping[str, Any]
     ) -> None:
-        """Keep the result of a worker that was taken for dead: its trial waits once more, or runs, or failed."""
+        """Store the result of a worker that was declared dead, whose trial is waiting, running or failed by now."""
         entry = self.entries()[claim.trial.id]
         if entry.state in DONE:
             return
         if entry.state in OPEN:
-            self._note(entry.key, facts)
-            if self._end(entry.key, state, values):
+            self._set_attributes(entry.key, facts)
+            if self._set_state(entry.key, state, values):
                 return
         died = self._call(lambda: self._storage.get_trial(claim.key))
-        self._add_again(died, state, {**facts, "directory": died.user_attrs.get("directory")}, values)
+        self._add_copy(died, state, {**facts, "directory": died.user_attrs.get("directory")}, values)
 
     def fail(self, claim: Claim, error: str) -> None:
-        """Say that a trial failed, and why."""
-        self.note(claim, error=error)
-        self._end(claim.key, TrialState.FAIL)
+        """Record that a trial failed, and why."""
+        self.set_attributes(claim, error=error)
+        self._set_state(claim.key, TrialState.FAIL)
 
-    def put_back(self, claim: Claim) -> None:
-        """Let a trial that was interrupted wait again."""
-        self._end(claim.key, TrialState.WAITING)
+    def release(self, claim: Claim) -> None:
+        """Return an interrupted trial to the waiting trials."""
+        self._set_state(claim.key, TrialState.WAITING)
 
-    def try_again(self, claim: Claim) -> None:
-        """Let a trial whose process was killed wait again, unless that happened too often."""
-        self._end_dead(claim.key)
+    def requeue_killed(self, claim: Claim) -> None:
+        """Requeue a trial whose process was killed, or let it fail if that happened too often."""
+        self._end_dead_trial(claim.key)
 
-    def _end(self, key: int, state: TrialState, values: Sequence[float] | None = None) -> bool:
-        """Set a trial's state; return whether it was still open: its worker may have been taken for dead."""
+    def _set_state(self, key: int, state: TrialState, values: Sequence[float] | None = None) -> bool:
+        """Set a trial's state; return False if it has already ended differently, after its worker was declared dead."""
         try:
             return self._call(lambda: self._storage.set_trial_state_values(key, state, values))
         except UpdateFinishedTrialError:
-            # Or this call was made twice, since the first answer was lost.
+            # The state may also be set because this call was repeated after its first response was lost.
             return self._call(lambda: self._storage.get_trial(key)).state == state
 
-    def _end_dead(self, key: int) -> None:
-        with suppress(UpdateFinishedTrialError):  # somebody else was faster, and let it wait again
+    def _end_dead_trial(self, key: int) -> None:
+        with suppress(UpdateFinishedTrialError):  # another process was faster and has requeued the trial
             self._call(lambda: self._storage.set_trial_state_values(key, TrialState.FAIL))
-            self._try_again(self._call(lambda: self._storage.get_trial(key)))
+            self._requeue_dead(self._call(lambda: self._storage.get_trial(key)))
 
     def requeue_dead_trials(self) -> None:
-        """Let trials whose worker died wait again: at once those of this machine, others when they were long silent.
+        """Requeue running trials whose worker died.
 
-        After an outage of the storage nobody could be heard: workers elsewhere get the time to report again.
+        Dead workers of this machine are noticed immediately, dead workers elsewhere by their missing heartbeats. After
+        an outage of the storage, workers elsewhere first get the time to send a heartbeat again.
         """
         for entry in self.entries().values():
             if entry.state == TrialState.RUNNING and _has_died(entry.attributes):
-                self._end_dead(entry.key)
-        outage = self.patience.last_outage
+                self._end_dead_trial(entry.key)
+        outage = self.retry_policy.last_outage
         if outage is None or time.monotonic() - outage > GRACE_SECONDS:
-            with _with_heartbeats():
+            with _without_heartbeat_warning():
                 self._call(lambda: optuna.storages.fail_stale_trials(self._study))
 
-    def _try_again(self, died: FrozenTrial) -> None:
+    def _requeue_dead(self, died: FrozenTrial) -> None:
         deaths = died.user_attrs.get("deaths", 0) + 1
         if deaths < MAX_DEATHS:
-            self._add_again(died, TrialState.WAITING, {"deaths": deaths})
+            self._add_copy(died, TrialState.WAITING, {"deaths": deaths})
         else:
-            error = f"its process was killed {deaths} times (by hand, or out of memory)"
-            self._add_again(died, TrialState.FAIL, {"deaths": deaths, "error": error})
+            error = f"its process was killed {deaths} times (manually or because memory ran out)"
+            self._add_copy(died, TrialState.FAIL, {"deaths": deaths, "error": error})
 
-    def _add_again(
+    def _add_copy(
         self, before: FrozenTrial, state: TrialState, facts: Mapping[str, Any], values: Sequence[float] | None = None
     ) -> None:
         kept = {name: before.user_attrs[name] for name in ("id", "arm", "seed", "axes", "settings")}
-        again = create_trial(
+        copy = create_trial(
             state=state,
             values=values,
             params=before.params,
             distributions=before.distributions,
             user_attrs={**kept, **facts},
         )
-        self._call(lambda: self._study.add_trial(again))
+        self._call(lambda: self._study.add_trial(copy))
 
     def _call(self, function: Callable[[], Returned]) -> Returned:
-        """Return a storage's answer; a database that is out of reach is waited for.
+        """Call a function of the storage, and wait for a database that cannot be reached.
 
         Raises:
-            ValueError: if it stays so, or cannot be used.
+            ValueError: if the database remains unreachable or cannot be used.
         """
         with reporting(self.address):
-            return self.patience.call(function)
+            return self.retry_policy.call(function)
 
 
-def _this_process() -> dict[str, Any]:
+def _process_facts() -> dict[str, Any]:
     facts = {"pid": os.getpid(), "started": psutil.Process().create_time()}
     return {**facts, "devices": os.environ[VISIBLE]} if VISIBLE in os.environ else facts
 
 
 def _has_died(attributes: Mapping[str, Any]) -> bool:
-    """Return whether a worker of this machine is known to be no more."""
+    """Return whether a trial's worker ran on this machine and no longer exists."""
     if attributes.get("host") != socket.gethostname() or "started" not in attributes:
         return False
     pid: int = attributes["pid"]
@@ -365,8 +371,8 @@ def _has_died(attributes: Mapping[str, Any]) -> bool:
 
 
 @contextmanager
-def _with_heartbeats() -> Iterator[None]:
-    """Hold back the word that heartbeats are experimental, as they have been since Optuna 2.9."""
+def _without_heartbeat_warning() -> Iterator[None]:
+    """Suppress the warning that heartbeats are experimental, as they have been since Optuna 2.9."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
         yield

@@ -1,4 +1,4 @@
-"""Trials as Optuna's storage holds them, and as a study reads them."""
+"""Conversion between a study's trials and the trials in Optuna's storage."""
 
 from __future__ import annotations
 
@@ -13,34 +13,34 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from research.studies.grid import Trial
 
 DONE = (TrialState.COMPLETE, TrialState.PRUNED)
-"""States of trials that came to their end; of a pruned one the metric is not defined."""
+"""States of finished trials. A pruned trial is finished, but its metric is not defined."""
 OPEN = (TrialState.WAITING, TrialState.RUNNING)
-"""States of trials that something is left to do for."""
+"""States of unfinished trials."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """The latest that the storage knows of a trial."""
+    """Latest state of a trial in the storage."""
 
     trial: Trial
-    """Which one."""
+    """The trial."""
     state: TrialState
-    """WAITING, RUNNING, FAIL, COMPLETE, or PRUNED: complete with a metric that is not defined."""
+    """WAITING, RUNNING, FAIL, COMPLETE, or PRUNED (complete, but the metric is not defined)."""
     attributes: dict[str, Any]
-    """What was noted of it: error, seconds, host, directory, devices, deaths."""
+    """Attributes stored with the trial: error, seconds, host, directory, devices, deaths."""
     key: int
-    """Its number in the storage."""
+    """Id of the trial in the storage."""
     value: float | None = None
-    """The metric that is compared, of one that is complete."""
+    """The compared metric of a complete trial."""
 
 
 def waiting_trials(new: Sequence[Trial], grid: Sequence[Trial], before: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-    """Return trials that wait, for Optuna's storage.
+    """Return new waiting trials in Optuna's form.
 
     Args:
-        new: what is added.
-        grid: all trials that the study shall have.
-        before: what the storage has already.
+        new: the trials to add.
+        grid: all trials of the grid.
+        before: trials that are already in the storage.
     """
     distributions: dict[str, BaseDistribution] = {}
     for trial in before:
@@ -69,7 +69,7 @@ def _waiting(trial: Trial, distributions: Mapping[str, BaseDistribution]) -> Fro
 
 
 def read_entry(found: FrozenTrial) -> Entry | None:
-    """Return what the storage knows of a trial, or None of a trial that another program added."""
+    """Return the entry of a trial in the storage, or None if another program added the trial."""
     facts = found.user_attrs
     if "settings" not in facts:
         return None
@@ -79,7 +79,7 @@ def read_entry(found: FrozenTrial) -> Entry | None:
 
 
 def _choices(trials: Sequence[Trial]) -> dict[str, list[Any]]:
-    """Return every value of each axis, in the order of the grid."""
+    """Return all values of each axis, in the order of the grid."""
     axes = dict.fromkeys(axis for trial in trials for axis in trial.axes)
     return {
         axis: list(dict.fromkeys(_plain(trial.axes[axis]) for trial in trials if axis in trial.axes)) for axis in axes
@@ -89,14 +89,15 @@ def _choices(trials: Sequence[Trial]) -> dict[str, list[Any]]:
 def _distributions(
     trial: Trial, choices: Mapping[str, list[Any]], first: Mapping[str, BaseDistribution]
 ) -> dict[str, BaseDistribution]:
-    """Return what dashboards draw axes with; Optuna's lists of choices are fixed when a study's first trial is added.
+    """Return the Optuna distributions of a trial's axes, with which dashboards show them.
 
-    An axis whose list has grown since is among the trial's attributes only.
+    Optuna fixes the choices of an axis when the first trial of a study is added. A value that was added to the grid
+    later is stored in the trial's attributes only.
 
     Args:
-        trial: whose axes.
-        choices: every value of each axis in the grid.
-        first: what the study has already.
+        trial: the trial.
+        choices: all values of each axis in the grid.
+        first: distributions that the study already has.
     """
     found: dict[str, BaseDistribution] = {}
     for axis, value in trial.axes.items():
@@ -108,12 +109,12 @@ def _distributions(
             wanted = IntDistribution(0, 2**32 - 1)
         else:
             wanted = FloatDistribution(-1e9, 1e9)
-        there = first.get(axis, wanted)
-        if type(there) is type(wanted) and (not isinstance(there, CategoricalDistribution) or plain in there.choices):
-            found[axis] = there
+        fixed = first.get(axis, wanted)
+        if type(fixed) is type(wanted) and (not isinstance(fixed, CategoricalDistribution) or plain in fixed.choices):
+            found[axis] = fixed
     return found
 
 
 def _plain(value: Any) -> Any:
-    """Return a value as Optuna takes one."""
+    """Return a value in a form that Optuna accepts."""
     return value if isinstance(value, bool | int | float | str) else json.dumps(value)

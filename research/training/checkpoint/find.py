@@ -10,7 +10,7 @@ from research.settings.forks import parse_fork
 from research.settings.run_files import CHECKPOINTS
 from research.system.manifest import MANIFEST, find_damage
 from research.system.messages import logger
-from research.system.paths import look_up
+from research.system.paths import expand_path
 
 
 class CheckpointError(ValueError):
@@ -89,7 +89,7 @@ def check_checkpoint(checkpoint: Path, purpose: str) -> None:
     Raises:
         CheckpointError: if it is not; gives the reason.
     """
-    if not look_up(str(checkpoint / MANIFEST)).exists():
+    if not expand_path(str(checkpoint / MANIFEST)).exists():
         raise CheckpointError(
             f"{checkpoint} is not a checkpoint. Expected a folder such as runs/<name>/checkpoints/step-00000400; "
             "--resume auto finds the newest one in the run directory."

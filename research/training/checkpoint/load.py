@@ -140,7 +140,7 @@ def retire_later_checkpoints(run: TrainingRun) -> None:
     """
     later = [path for path in list_checkpoints(run.directory) if step_of(path) > run.clock.step]
     for checkpoint in reversed(later):
-        durable.retire(checkpoint)
+        durable.rename_and_remove(checkpoint)
     if later:
         names = ", ".join(path.name for path in later)
         run.print(f"The run continues after step {run.clock.step:,}: deleted the later checkpoints {names}.")

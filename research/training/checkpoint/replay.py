@@ -33,7 +33,7 @@ def replay(run: TrainingRun, records: Sequence[Record], trainable: Collection[st
         for record in records:
             if record.skipped is None:
                 run.fresh.clear()
-                with run.clock.turned_to(record.step, record.clock):
+                with run.clock.rewound_to(record.step, record.clock):
                     again = apply_edit(run, record.request)
                 _compare(record, again, with_trainable=trainable is None)
             run.applied_edits.journal.append(record)

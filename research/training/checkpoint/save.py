@@ -77,7 +77,7 @@ def save_checkpoint(run: TrainingRun, keep: int) -> Path:
         write_manifest(writing)
         durable.publish(writing, target)
         for old in list_checkpoints(run.directory)[:-keep]:
-            durable.retire(old)
+            durable.rename_and_remove(old)
 
     try:
         _on_main(run, begin, target, needed)

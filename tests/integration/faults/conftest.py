@@ -1,4 +1,4 @@
-"""Runs of six steps, whole and cut, which tests copy and damage."""
+"""Complete and interrupted runs of six steps, which tests copy and damage."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from research import Hook, RunConfig, run_experiment
-from tests.builders.faulty_runs import SHORT, At, Bits, CutError, Train, bits_of, checkpoints_of, cut
+from tests.builders.faulty_runs import SHORT, Bits, CallAt, CutError, Train, bits_of, checkpoints_of, cut
 from tests.conftest import Launch
 
 
@@ -22,26 +22,26 @@ def settings(tiny_encoder: Path, tiny_reviews: Path) -> dict[str, Any]:
 
 @pytest.fixture(scope="session")
 def flags(settings: dict[str, Any]) -> list[str]:
-    """The same settings as a user types them."""
+    """The same settings as flags on the command line."""
     return [f"--{name}={','.join(value) if isinstance(value, list) else value}" for name, value in settings.items()]
 
 
 @pytest.fixture(scope="session")
 def num_threads() -> int:
-    """Threads that torch takes before a run chooses its own."""
+    """Number of torch's threads before any run sets it."""
     return torch.get_num_threads()
 
 
 @pytest.fixture(scope="module", autouse=True)
 def threads_as_before(num_threads: int) -> Iterator[None]:
-    """Give torch its threads back after the tests of a file."""
+    """Restore the number of torch's threads after the tests of a file."""
     yield
     torch.set_num_threads(num_threads)
 
 
 @pytest.fixture(scope="session")
 def train(settings: dict[str, Any], cache_dir: Path, num_threads: int) -> Train:
-    """`train(directory, At(...), resume="auto")` makes a run in this process."""
+    """A function that trains in this process: `train(directory, CallAt(...), resume="auto")`."""
 
     def run(directory: Path, *hooks: Hook, **changed: Any) -> dict[str, Any]:
         with pytest.MonkeyPatch.context() as monkeypatch:
@@ -53,21 +53,21 @@ def train(settings: dict[str, Any], cache_dir: Path, num_threads: int) -> Train:
 
 @pytest.fixture(scope="session")
 def finished(train: Train, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The directory of a run without any fault. Tests change copies of it."""
+    """The directory of a run without faults. Tests change copies of it."""
     directory = tmp_path_factory.mktemp("finished") / "run"
-    train(directory, At(), report=True)
+    train(directory, CallAt(), report=True)
     return directory
 
 
 @pytest.fixture(scope="session")
 def whole(finished: Path) -> Bits:
-    """What a run without any fault leaves."""
+    """The results of a run without faults."""
     return bits_of(finished)
 
 
 @pytest.fixture(scope="session")
 def finished_by_two(launch: Launch, flags: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same of two processes."""
+    """The directory of a run without faults with two processes."""
     directory = tmp_path_factory.mktemp("finished_by_two") / "run"
     launch([*flags, "--output_dir", directory], num_processes=2)
     return directory
@@ -75,15 +75,15 @@ def finished_by_two(launch: Launch, flags: list[str], tmp_path_factory: pytest.T
 
 @pytest.fixture(scope="session")
 def cut_run(train: Train, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The directory of a run that was cut in step 5. Tests change copies of it."""
+    """The directory of a run that was interrupted in step 5. Tests change copies of it."""
     directory = tmp_path_factory.mktemp("cut") / "run"
     with pytest.raises(CutError):
-        train(directory, At("after_step", 5, cut))
+        train(directory, CallAt("after_step", 5, cut))
     assert checkpoints_of(directory) == ["step-00000002", "step-00000004"]
     return directory
 
 
 @pytest.fixture
 def directory(cut_run: Path, tmp_path: Path) -> Path:
-    """A copy of the cut run."""
+    """A copy of the interrupted run."""
     return shutil.copytree(cut_run, tmp_path / "run")

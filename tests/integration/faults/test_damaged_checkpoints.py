@@ -1,4 +1,4 @@
-"""Checkpoints that are damaged: the one before is used, and a message says so."""
+"""Damaged checkpoints: the previous checkpoint is used, and a message reports the damage."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from research.system.manifest import MANIFEST
-from tests.builders.faulty_runs import At, Bits, Train, bits_of, refusal_of
+from tests.builders.faulty_runs import Bits, CallAt, Train, bits_of, refusal_of
 from tests.builders.run_files import result_of
 from tests.conftest import Launch
 
@@ -65,22 +65,22 @@ DAMAGES: dict[str, tuple[Change, str]] = {
     "no random states": (delete("random-0.pt"), r"random-0\.pt is missing"),
     "no manifest": (delete(MANIFEST), r"its manifest cannot be read \(No such file or directory\)"),
     "truncated manifest": (truncate(MANIFEST), "its manifest is damaged"),
-    # What some file systems leave of a file after a power cut.
+    # Some file systems leave such files after a power cut.
     "manifest of zeros": (rewrite(MANIFEST, bytes(500)), "its manifest is damaged"),
     "empty manifest": (rewrite(MANIFEST, b""), "its manifest is damaged"),
-    "manifest of another kind": (rewrite(MANIFEST, b"[]"), "its manifest is damaged"),
+    "manifest without a mapping": (rewrite(MANIFEST, b"[]"), "its manifest is damaged"),
     "no files": (empty, "its manifest cannot be read"),
-    "another format": (other_format, "it has format 1000, this version reads"),
+    "unsupported format": (other_format, "it has format 1000, this version reads"),
 }
 
 
 @pytest.mark.parametrize(("damage", "reason"), DAMAGES.values(), ids=DAMAGES.keys())
-def test_damaged_newest_checkpoint_is_skipped_for_the_one_before(
+def test_resume_skips_damaged_checkpoint(
     train: Train, directory: Path, whole: Bits, capsys: pytest.CaptureFixture[str], damage: Change, reason: str
 ) -> None:
     newest = directory / "checkpoints" / "step-00000004"
     damage(newest)
-    resumed = At()
+    resumed = CallAt()
     train(directory, resumed, resume="auto")
     assert re.search(rf"{newest}: {reason}", capsys.readouterr().out)
     assert result_of(directory)["resumed_from"] == "step-00000002"
@@ -88,12 +88,12 @@ def test_damaged_newest_checkpoint_is_skipped_for_the_one_before(
     assert bits_of(directory) == whole
 
 
-def test_run_whose_checkpoints_are_all_damaged_starts_afresh(
+def test_resume_starts_over_if_all_checkpoints_are_damaged(
     train: Train, directory: Path, whole: Bits, capsys: pytest.CaptureFixture[str]
 ) -> None:
     delete("random-0.pt")(directory / "checkpoints" / "step-00000002")
     truncate("optimizer.pt")(directory / "checkpoints" / "step-00000004")
-    again = At()
+    again = CallAt()
     train(directory, again, resume="auto")
     printed = capsys.readouterr().out
     assert re.search("step-00000004: .*optimizer.pt", printed)
@@ -103,7 +103,7 @@ def test_run_whose_checkpoints_are_all_damaged_starts_afresh(
     assert bits_of(directory) == whole
 
 
-def test_checkpoint_without_the_file_of_one_process_is_skipped_by_all(
+def test_all_processes_skip_a_checkpoint_that_lacks_a_file_of_one_process(
     launch: Launch, flags: list[str], finished_by_two: Path, tmp_path: Path
 ) -> None:
     run = shutil.copytree(finished_by_two, tmp_path / "run")
@@ -124,13 +124,13 @@ def test_checkpoint_without_the_file_of_one_process_is_skipped_by_all(
         (delete(MANIFEST), " is not a checkpoint. Expected a folder such as "),
     ],
 )
-def test_damaged_checkpoint_that_is_named_is_refused(
+def test_resume_from_a_given_damaged_checkpoint_is_refused(
     train: Train, directory: Path, tmp_path: Path, damage: Change, reason: str
 ) -> None:
-    # Taking another one instead would not be what was asked for.
+    # The user chose this checkpoint, so falling back to another one would be wrong.
     checkpoint = directory / "checkpoints" / "step-00000004"
     damage(checkpoint)
-    line = refusal_of(train, tmp_path / "elsewhere", At(), resume=str(checkpoint))
+    line = refusal_of(train, tmp_path / "elsewhere", CallAt(), resume=str(checkpoint))
     assert str(checkpoint) in line
     assert re.search(reason, line), line
     assert not (tmp_path / "elsewhere").exists()

@@ -1,4 +1,4 @@
-"""Disks that are full or cannot be written to."""
+"""Full and read-only disks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 from research import Hook
 from research.system.manifest import find_damage
 from research.training.api import Run
-from tests.builders.faulty_runs import At, Bits, Train, bits_of, checkpoints_of, files_under, refusal_of
+from tests.builders.faulty_runs import Bits, CallAt, Train, bits_of, checkpoints_of, files_under, refusal_of
 from tests.builders.run_files import result_of
 from tests.conftest import Launch
 from tests.integration.conftest import Disk
@@ -22,10 +22,10 @@ from tests.integration.conftest import Disk
 NO_ROOM = re.compile(r"Cannot write \S+: .+ \([\d.,]+ [kM]B needed, [\d.,]+ [kM]B free\)\.")
 
 
-def test_full_disk_on_the_command_line_is_one_line_and_resumable(
+def test_full_disk_on_the_command_line_gives_one_line_and_a_resumable_run(
     launch: Launch, train: Train, flags: list[str], finished: Path, whole: Bits, disk: Disk
 ) -> None:
-    # A checkpoint is begun only where there is room for its tensors and 1 MiB: the first one fits, the second does not.
+    # A save starts only if the disk has room for the tensors and 1 MiB: the first checkpoint fits, the second does not.
     one = sum(path.stat().st_size for path in (finished / "checkpoints" / "step-00000004").rglob("*.*"))
     disk.remount(f"size={2**20 + int(1.5 * one)}")
     run = disk.path / "run"
@@ -36,48 +36,48 @@ def test_full_disk_on_the_command_line_is_one_line_and_resumable(
     result = result_of(run)
     assert result["status"] == "failed"
     assert NO_ROOM.search(str(result["error"]))
-    assert checkpoints_of(run) == ["step-00000002"], "what was begun is still there"
+    assert checkpoints_of(run) == ["step-00000002"], "an unfinished checkpoint is still there"
     assert find_damage(run / "checkpoints" / "step-00000002") is None
     disk.remount("size=8m")
     train(run, resume="auto")
     assert bits_of(run) == whole
 
 
-# Bytes that other programs leave free while a checkpoint is written, by what is then cut short. torch fails in another
-# way where a file is so small that it reaches the disk only when it is closed.
+# The ids name the file that is cut short if only `leave` bytes are free while a checkpoint is written. torch fails in a
+# different way if a file is so small that it is written only when it is closed.
 @pytest.mark.parametrize(
     ("hook", "leave"),
     [([], 0), (["ema"], 0), (["ema"], 16_384), (["ema"], 131_072), (["ema"], 262_144)],
     ids=["small hooks", "hooks", "model", "optimizer", "optimizer's end"],
 )
-def test_disk_that_fills_while_a_checkpoint_is_written_leaves_the_one_before(
+def test_disk_that_fills_during_a_save_leaves_the_previous_checkpoint(
     train: Train, whole: Bits, disk: Disk, tmp_path: Path, hook: list[str], leave: int
 ) -> None:
     run = disk.path / "run"
-    # Without TensorBoard, whose thread would take the last bytes at times of its own.
+    # Without TensorBoard, whose thread would use the last bytes at unpredictable times.
     settings = {"hook": hook, "log_with": []}
-    line = refusal_of(train, run, At("writing", 4, lambda: disk.fill(leave)), **settings)
+    line = refusal_of(train, run, CallAt("writing", 4, lambda: disk.fill(leave)), **settings)
     assert NO_ROOM.fullmatch(line), line
     assert line.startswith(f"Cannot write {run / 'checkpoints' / 'step-00000004'}: ")
-    assert checkpoints_of(run) == ["step-00000002"], "what was begun is still there"
+    assert checkpoints_of(run) == ["step-00000002"], "an unfinished checkpoint is still there"
     assert find_damage(run / "checkpoints" / "step-00000002") is None
     assert result_of(run)["status"] == "failed"
     disk.clear()
-    resumed = At()
+    resumed = CallAt()
     train(run, resumed, resume="auto", **settings)
     assert resumed.trained == [3, 4, 5, 6]
     if not hook:
-        train(tmp_path / "whole", At(), **settings)
+        train(tmp_path / "whole", CallAt(), **settings)
         whole = bits_of(tmp_path / "whole")
     assert bits_of(run) == whole
 
 
 @pytest.mark.parametrize("moment", ["after_step", "writing"])
-def test_full_disk_does_not_end_a_run_that_is_to_continue(
+def test_full_disk_does_not_end_a_run_with_on_save_error_continue(
     train: Train, whole: Bits, disk: Disk, capsys: pytest.CaptureFixture[str], moment: str
 ) -> None:
     run = disk.path / "run"
-    full = At(moment, 4, lambda: disk.fill(131_072 if moment == "writing" else 655_360))
+    full = CallAt(moment, 4, lambda: disk.fill(131_072 if moment == "writing" else 655_360))
     freed: list[str] = []
 
     class Frees(Hook):
@@ -95,15 +95,15 @@ def test_full_disk_does_not_end_a_run_that_is_to_continue(
 
 @pytest.mark.parametrize("log_with", [["tensorboard"], []], ids=["tensorboard", "no tracker"])
 @pytest.mark.parametrize(("moment", "step"), [("after_step", 3), ("on_train_end", 6), ("test", 6)])
-def test_disk_without_a_free_byte_is_one_line_and_resumable(
+def test_disk_without_a_free_byte_gives_one_line_and_a_resumable_run(
     train: Train, whole: Bits, disk: Disk, log_with: list[str], moment: str, step: int
 ) -> None:
-    # What does not fit is the next checkpoint or a line of metrics.jsonl; the model; the predictions.
+    # The file that does not fit is a checkpoint or metrics.jsonl, the model, or the predictions.
     run = disk.path / "run"
-    line = refusal_of(train, run, At(moment, step, lambda: disk.fill(0)), log_with=log_with)
+    line = refusal_of(train, run, CallAt(moment, step, lambda: disk.fill(0)), log_with=log_with)
     assert NO_ROOM.fullmatch(line), line
     disk.clear()
-    train(run, At(), log_with=log_with, resume="auto")
+    train(run, CallAt(), log_with=log_with, resume="auto")
     assert bits_of(run) == whole
 
 
@@ -111,16 +111,16 @@ def test_disk_without_a_free_byte_is_one_line_and_resumable(
     ("moment", "step", "unwritten"),
     [("after_step", 3, "metrics.jsonl"), ("on_train_end", 0, "model"), ("test", 0, "predictions/validation.parquet")],
 )
-def test_full_disk_names_what_could_not_be_written(
+def test_error_about_full_disk_names_the_unwritten_file(
     train: Train, disk: Disk, moment: str, step: int, unwritten: str
 ) -> None:
-    # Not result.json, which is only where the run wants to write down that it failed.
+    # Not result.json, which cannot be written either when the run records its failure.
     run = disk.path / "run"
-    # Enough lines for more than the page that metrics.jsonl has already, and nothing else that could be written.
+    # metrics.jsonl needs more than the page that it already has, and no other file is written.
     settings: dict[str, Any] = {"epochs": 2.0, "save_every": None, "best_metric": None, "log_with": []}
-    line = refusal_of(train, run, At(moment, step, lambda: disk.fill(0)), **settings)
+    line = refusal_of(train, run, CallAt(moment, step, lambda: disk.fill(0)), **settings)
     assert line.startswith(f"Cannot write {run / unwritten}: "), line
-    assert not list(run.glob(".*.writing")), "half a file is left on a disk that is full"
+    assert not list(run.glob(".*.writing")), "a partial file is left on the full disk"
 
 
 FILLING_PLUGIN = """
@@ -129,17 +129,17 @@ from research.hooks import Hook, register_hook
 
 @register_hook("fill_disk")
 class FillDisk(Hook):
-    asked, run, filler = 0, None, "DISK/filler"
+    num_calls, run, filler = 0, None, "DISK/filler"
 
     def on_train_start(self, run):
         self.run = run
 
     def state_dict(self):
-        # As above: the second time in a step, the writing has begun.
+        # In the second call of a save, the writing has begun; see `CallAt.state_dict`.
         if self.run is not None and self.run.clock.step == 4 and self.run.accelerator.process_index == 1:
-            self.asked += 1
-            if self.asked == 2:
-                # Page by page, since the other process is writing as well.
+            self.num_calls += 1
+            if self.num_calls == 2:
+                # Page by page, since the other process is writing too.
                 with open(self.filler, "wb", buffering=0) as file, contextlib.suppress(OSError):
                     while True:
                         file.write(bytes(4096))
@@ -152,7 +152,7 @@ class FillDisk(Hook):
 """
 
 
-def test_checkpoint_that_one_process_cannot_write_is_none_for_all(
+def test_checkpoint_that_one_process_cannot_write_is_removed_for_all(
     launch: Launch, flags: list[str], finished_by_two: Path, disk: Disk, tmp_path: Path
 ) -> None:
     (tmp_path / "filling.py").write_text(FILLING_PLUGIN.replace("DISK", str(disk.path)))
@@ -167,7 +167,7 @@ def test_checkpoint_that_one_process_cannot_write_is_none_for_all(
 
 
 @pytest.mark.parametrize("options", [[], ["--resume=auto"], ["--overwrite"]], ids=["new", "resume", "overwrite"])
-def test_read_only_directory_is_one_line_and_nothing_is_written(
+def test_read_only_directory_gives_one_line_and_stays_unchanged(
     train: Train, cut_run: Path, disk: Disk, options: list[str]
 ) -> None:
     if options:
@@ -175,16 +175,16 @@ def test_read_only_directory_is_one_line_and_nothing_is_written(
     disk.remount("ro")
     before = files_under(disk.path)
     changed = {"resume": "auto"} if "--resume=auto" in options else {"overwrite": "--overwrite" in options}
-    line = refusal_of(train, disk.path / "run", At(), **changed)
+    line = refusal_of(train, disk.path / "run", CallAt(), **changed)
     assert f"{disk.path / 'run'}: {os.strerror(errno.EROFS)}" in line
     assert files_under(disk.path) == before
 
 
-def test_disk_that_becomes_read_only_in_mid_run_is_one_line(train: Train, whole: Bits, disk: Disk) -> None:
-    # Linux remounts a file system so when its disk fails.
+def test_disk_that_becomes_read_only_in_mid_run_gives_one_line(train: Train, whole: Bits, disk: Disk) -> None:
+    # Linux remounts a file system read-only when its disk fails.
     run = disk.path / "run"
-    line = refusal_of(train, run, At("after_step", 3, lambda: disk.remount("ro")), log_with=[])
+    line = refusal_of(train, run, CallAt("after_step", 3, lambda: disk.remount("ro")), log_with=[])
     assert re.search(rf"{re.escape(str(run))}\S+: {os.strerror(errno.EROFS)} ", line), line
     disk.remount("rw")
-    train(run, At(), resume="auto", log_with=[])
+    train(run, CallAt(), resume="auto", log_with=[])
     assert bits_of(run) == whole

@@ -1,4 +1,4 @@
-"""Kills while a run writes its end, or empties a directory for its beginning."""
+"""Kills while a run writes its results, or while it empties a directory at its start."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from research.records import run_directory
 from research.system import durable
 from research.system.manifest import MANIFEST
-from tests.builders.faulty_runs import At, Bits, CutError, Train, bits_of
+from tests.builders.faulty_runs import Bits, CallAt, CutError, Train, bits_of
 
 
 @pytest.mark.parametrize(
@@ -23,7 +23,7 @@ from tests.builders.faulty_runs import At, Bits, CutError, Train, bits_of
     ],
     ids=["result", "report", "predictions", "model"],
 )
-def test_run_killed_while_it_wrote_its_results_writes_them_again(
+def test_resume_writes_missing_results_again(
     train: Train, finished: Path, whole: Bits, tmp_path: Path, unwritten: tuple[str, ...]
 ) -> None:
     run = shutil.copytree(finished, tmp_path / "run")
@@ -32,7 +32,7 @@ def test_run_killed_while_it_wrote_its_results_writes_them_again(
         shutil.rmtree(run / name) if (run / name).is_dir() else (run / name).unlink()
     for name in ("result.json", "report.html"):
         (run / f".{name}.writing").write_text("{")
-    resumed = At()
+    resumed = CallAt()
     train(run, resumed, resume="auto", report=True)
     assert resumed.trained == []
     assert bits_of(run) == whole
@@ -42,7 +42,7 @@ def test_run_killed_while_it_wrote_its_results_writes_them_again(
 
 
 @pytest.mark.parametrize("source", ["cut_run", "finished"])
-def test_leftovers_of_killed_writings_are_removed(
+def test_partial_files_of_killed_runs_are_removed(
     train: Train, whole: Bits, tmp_path: Path, request: pytest.FixtureRequest, source: str
 ) -> None:
     run = shutil.copytree(request.getfixturevalue(source), tmp_path / "run")
@@ -57,7 +57,7 @@ def test_leftovers_of_killed_writings_are_removed(
     for leftover in leftovers:
         shutil.copytree(checkpoint, leftover)
         (leftover / MANIFEST).unlink()
-    train(run, At(), resume="auto")
+    train(run, CallAt(), resume="auto")
     assert bits_of(run) == whole
     assert [path for path in leftovers if path.exists()] == []
 
@@ -65,29 +65,27 @@ def test_leftovers_of_killed_writings_are_removed(
 @pytest.mark.parametrize(
     "left",
     [
-        {"config.yaml": "seed: 7\n", "predictions/old.parquet": "old"},  # while it was emptied
-        {"config.yaml": "seed: 7\n"},  # the settings go last
+        {"config.yaml": "seed: 7\n", "predictions/old.parquet": "old"},  # killed while the directory was emptied
+        {"config.yaml": "seed: 7\n"},  # the settings are removed last
         {},
-        {".config.yaml.writing": "seed"},  # while the new settings were written
+        {".config.yaml.writing": "seed"},  # killed while the new settings were written
     ],
-    ids=["half", "settings", "nothing", "new settings"],
+    ids=["partly emptied", "settings", "empty", "new settings"],
 )
-def test_overwriting_that_was_killed_can_be_repeated(
-    train: Train, whole: Bits, tmp_path: Path, left: dict[str, str]
-) -> None:
+def test_killed_overwrite_can_be_repeated(train: Train, whole: Bits, tmp_path: Path, left: dict[str, str]) -> None:
     run = tmp_path / "run"
     run.mkdir()
     for name, content in left.items():
         (run / name).parent.mkdir(exist_ok=True)
         (run / name).write_text(content)
-    train(run, At(), overwrite=True)
+    train(run, CallAt(), overwrite=True)
     assert bits_of(run) == whole
     assert not (run / "predictions" / "old.parquet").exists()
     assert not list(run.glob(".*"))
 
 
-@pytest.mark.parametrize("num_removed", [0, 3, -1], ids=["at once", "in between", "before the last"])
-def test_overwriting_that_is_killed_while_it_empties_can_be_repeated(
+@pytest.mark.parametrize("num_removed", [0, 3, -1], ids=["at the start", "in the middle", "before the last file"])
+def test_overwrite_killed_while_it_empties_the_directory_can_be_repeated(
     train: Train, directory: Path, whole: Bits, monkeypatch: pytest.MonkeyPatch, num_removed: int
 ) -> None:
     left = num_removed if num_removed >= 0 else len(list(directory.iterdir())) - 1
@@ -102,17 +100,17 @@ def test_overwriting_that_is_killed_while_it_empties_can_be_repeated(
     with monkeypatch.context() as patch:
         patch.setattr(run_directory, "remove", remove)
         with pytest.raises(CutError):
-            train(directory, At(), overwrite=True)
-    train(directory, At(), overwrite=True)
+            train(directory, CallAt(), overwrite=True)
+    train(directory, CallAt(), overwrite=True)
     assert bits_of(directory) == whole
 
 
 def test_killed_resume_from_another_directory_can_be_repeated(
     train: Train, directory: Path, whole: Bits, tmp_path: Path
 ) -> None:
-    # Files that hooks keep are brought into the new directory before its settings are written.
+    # Kept files of hooks are copied into the new directory before its settings are written.
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     shutil.copyfile(directory / "checkpoints" / "step-00000004" / "kept" / "metrics.jsonl", elsewhere / "metrics.jsonl")
-    train(elsewhere, At(), resume=str(directory / "checkpoints" / "step-00000004"))
+    train(elsewhere, CallAt(), resume=str(directory / "checkpoints" / "step-00000004"))
     assert bits_of(elsewhere) == whole

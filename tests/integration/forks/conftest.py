@@ -1,4 +1,4 @@
-"""A run of twelve steps, and forks of it."""
+"""Fixtures: a run of twelve steps, and forks of it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Train = Callable[..., dict[str, Any]]
 
 @register_edit("rates_by_schedule", changes_parameters=False)
 def rates_by_schedule(run: Editable) -> None:
-    """Multiply all base rates by what the schedule makes of them now."""
+    """Multiply all base learning rates by the current factor of the schedule."""
     for group in run.optimizer.param_groups:
         group["base_lr"] *= run.schedule.factor
     apply_schedule(run.optimizer, run.schedule)
@@ -59,7 +59,7 @@ def parent(settings: dict[str, Any], cache_dir: Path, tmp_path_factory: pytest.T
 def fork(
     settings: dict[str, Any], parent: Path, cache_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Train:
-    """Fork the parent at step 4, with other settings."""
+    """Fork the parent at step 4 with changed settings."""
     monkeypatch.setenv("MIDWAY_CACHE", str(cache_dir))
 
     def run(name: str = "fork", step: int = 4, *, hooks: list[Hook] | None = None, **changed: Any) -> dict[str, Any]:

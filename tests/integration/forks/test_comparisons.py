@@ -1,4 +1,4 @@
-"""What resumed runs and forks compare with before: settings, rows, best values, stops."""
+"""Comparisons of a resumed run or a fork with its checkpoint: settings, rows, best values, stops."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.builders.run_files import journal_of, lines_of, result_of
 from tests.integration.forks.conftest import Train
 
 
-def test_fork_cannot_change_what_the_checkpoint_stands_on(fork: Train, tmp_path: Path) -> None:
+def test_fork_cannot_change_settings_that_the_checkpoint_depends_on(fork: Train, tmp_path: Path) -> None:
     for changed in ({"seed": 1}, {"batch_size": 4}, {"optimizer": "sgd"}, {"limit_train": 40}):
         (name,) = changed
         with pytest.raises(CheckpointError, match=rf"step-00000004 .*\b{name} was .*, now"):
@@ -26,18 +26,18 @@ def test_fork_cannot_change_what_the_checkpoint_stands_on(fork: Train, tmp_path:
     assert not (tmp_path / "fork").exists()
 
 
-def test_harmless_settings_are_applied_with_a_note(
+def test_harmless_settings_are_applied_with_a_message(
     fork: Train, parent: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     checkpoint = str(parent / "checkpoints" / "step-00000008")
     result = fork("again", fork=None, resume=checkpoint, log_every=3, save_every=None, on_nonfinite="skip")
     assert result["weights_sha256"] == result_of(parent)["weights_sha256"]
     printed = capsys.readouterr().out
-    for note in ("log_every was 1, now 3", "save_every was '4st', now None", "on_nonfinite was 'error', now 'skip'"):
-        assert note in printed
+    for message in ("log_every was 1, now 3", "save_every was '4st', now None", "on_nonfinite was 'error', now 'skip'"):
+        assert message in printed
 
 
-def test_settings_with_a_meaning_are_refused_and_the_fork_is_named(fork: Train, parent: Path) -> None:
+def test_changed_training_settings_are_refused_with_the_fork_command(fork: Train, parent: Path) -> None:
     checkpoint = parent / "checkpoints" / "step-00000008"
     with pytest.raises(CheckpointError) as caught:
         fork("again", fork=None, resume=str(checkpoint), seed=3, lr=1e-5, max_length=16)
@@ -47,7 +47,7 @@ def test_settings_with_a_meaning_are_refused_and_the_fork_is_named(fork: Train, 
     assert f"--fork {parent}@step-8" in message
 
 
-def test_rows_that_changed_are_refused_and_rows_that_moved_are_not(
+def test_changed_rows_are_refused_and_moved_rows_are_not(
     fork: Train, parent: Path, tiny_reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     moved = tmp_path / "moved"
@@ -64,7 +64,7 @@ def test_rows_that_changed_are_refused_and_rows_that_moved_are_not(
         fork("third", fork=None, resume=checkpoint, data=str(moved))
 
 
-def test_finished_run_is_the_result_only_of_the_command_that_made_it(
+def test_finished_run_is_returned_only_for_its_own_settings(
     fork: Train, settings: dict[str, Any], parent: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shutil.copytree(settings["data"], tmp_path / "moved")
@@ -89,7 +89,7 @@ def test_finished_run_is_the_result_only_of_the_command_that_made_it(
     assert result_of(parent) == again
 
 
-def test_checkpoint_is_not_resumed_in_the_directory_of_another_run(fork: Train, parent: Path, tmp_path: Path) -> None:
+def test_resume_in_the_directory_of_another_run_is_refused(fork: Train, parent: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
     fork("other", fork=None, seed=1, timeline=[], max_steps=8)
     checkpoint = str(parent / "checkpoints" / "step-00000004")
@@ -97,14 +97,14 @@ def test_checkpoint_is_not_resumed_in_the_directory_of_another_run(fork: Train, 
         fork("other", fork=None, resume=checkpoint)
     assert [path.name for path in sorted((other / "checkpoints").iterdir())] == ["step-00000004", "step-00000008"]
     assert result_of(other)["steps"] == 8
-    same = tmp_path / "same"  # as after the same command was cut
+    same = tmp_path / "same"  # as if the same command had been interrupted
     same.mkdir()
     shutil.copy(parent / "config.yaml", same)
     assert fork("same", fork=None, resume=checkpoint)["weights_sha256"] == result_of(parent)["weights_sha256"]
 
 
-def test_best_model_of_another_metric_is_dropped(fork: Train, settings: dict[str, Any], tmp_path: Path) -> None:
-    # Validation loss is below accuracy here, so that no later loss would ever be "better" than the accuracy before.
+def test_best_model_of_a_different_metric_is_dropped(fork: Train, settings: dict[str, Any], tmp_path: Path) -> None:
+    # The validation loss is below the accuracy here, so no later loss could be "better" than the earlier accuracy.
     fork("first", best_metric="accuracy", fork=None, timeline=[])
     start = f"{tmp_path / 'first'}@4"
     by_loss = fork("by_loss", fork=start, best_metric="loss", timeline=[])
@@ -113,13 +113,13 @@ def test_best_model_of_another_metric_is_dropped(fork: Train, settings: dict[str
     later = [line["validation/loss"] for line in lines_of(tmp_path / "by_loss")[4:] if "validation/loss" in line]
     assert by_loss["metrics"]["validation"]["loss"] == pytest.approx(min(later))
     assert alone["metrics"]["validation"]["loss"] <= by_loss["metrics"]["validation"]["loss"]
-    # Nor do accuracies on shorter inputs, also where none is better than on the longer ones before.
+    # The same for accuracies on shorter inputs, even if all of them are worse than those on the longer inputs before.
     shorter = {"max_length": 4, "lr": 1e-12, "head_lr": 1e-12}
     fork("shorter", fork=start, best_metric="accuracy", timeline=[], **shorter)
     assert json.loads((tmp_path / "shorter" / "best" / "config.json").read_text())["max_input_length"] == 4
 
 
-def test_early_stopping_counts_from_the_fork_where_values_do_not_compare(
+def test_early_stopping_counts_from_the_fork_if_values_are_not_comparable(
     fork: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     still: dict[str, Any] = {
@@ -131,7 +131,7 @@ def test_early_stopping_counts_from_the_fork_where_values_do_not_compare(
         "schedule": "plateau",  # halves the rates after the third evaluation, the fifth, ...
         "timeline": [{"when": "plateau(validation/accuracy, 5)", "set_dropout": 0.0}],
     }
-    assert fork("first", fork=None, **still)["steps"] == 7  # the first evaluation is the best, and six follow
+    assert fork("first", fork=None, **still)["steps"] == 7  # the first evaluation is the best, and six more follow
     capsys.readouterr()
     start = f"{tmp_path / 'first'}@4"
     same = fork("same", fork=start, **still)

@@ -1,4 +1,4 @@
-"""Forks: other continuations of one checkpoint, with edits, rates and schedules of their own."""
+"""Forks: continuations of a checkpoint with their own edits, learning rates and schedules."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.integration.forks.conftest import Train
 
 
 @pytest.mark.parametrize("step", [4, 8])
-def test_fork_without_changes_ends_with_its_parents_bits(fork: Train, parent: Path, tmp_path: Path, step: int) -> None:
+def test_unchanged_fork_ends_with_the_bits_of_its_parent(fork: Train, parent: Path, tmp_path: Path, step: int) -> None:
     result = fork(step=step, report=True)
     assert result["weights_sha256"] == result_of(parent)["weights_sha256"]
     assert result["parent"] == {"run": str(parent), "step": step}
@@ -26,23 +26,23 @@ def test_fork_without_changes_ends_with_its_parents_bits(fork: Train, parent: Pa
     assert journal_of(tmp_path / "fork") == journal_of(parent)
     assert predictions_of(tmp_path / "fork").equals(predictions_of(parent))
     page = (tmp_path / "fork" / "report.html").read_text(encoding="utf-8")
-    assert f"A fork of <code>{parent}</code> after its step {step}; its curves are dashed." in page
+    assert f"This run is a fork of <code>{parent}</code> after step {step}. Dashed lines are the parent" in page
 
 
-def test_fork_shares_its_parents_steps_until_its_own_edit(fork: Train, parent: Path, tmp_path: Path) -> None:
+def test_fork_shares_the_steps_of_its_parent_until_its_first_edit(fork: Train, parent: Path, tmp_path: Path) -> None:
     more = [{"at": "2st", "freeze": "encoder.layer[0]"}, {"at": "75%", "unfreeze": "encoder"}]
     fork(timeline=[*more, {"at": "6st", "replace_head": "gru"}])
-    own, others = (without_times(lines_of(run)) for run in (tmp_path / "fork", parent))
-    assert own[:6] == others[:6]  # also the losses: the same examples, and the same units dropped
-    assert all(mine["loss"] != theirs["loss"] for mine, theirs in zip(own[6:], others[6:], strict=True))
+    of_fork, of_parent = (without_times(lines_of(run)) for run in (tmp_path / "fork", parent))
+    assert of_fork[:6] == of_parent[:6]  # the losses too: the same examples and the same dropout masks
+    assert all(mine["loss"] != theirs["loss"] for mine, theirs in zip(of_fork[6:], of_parent[6:], strict=True))
     assert journal_of(tmp_path / "fork") == [(2, "freeze"), (6, "replace_head"), (9, "unfreeze")]
 
 
-def test_edit_at_the_forks_own_step_is_applied_there(fork: Train, parent: Path, tmp_path: Path) -> None:
+def test_edit_at_the_step_of_the_fork_is_applied(fork: Train, parent: Path, tmp_path: Path) -> None:
     fork(timeline=[{"at": "2st", "freeze": "encoder.layer[0]"}, {"at": "4st", "scale_lr": 0.5}])
     assert journal_of(tmp_path / "fork") == [(2, "freeze"), (4, "scale_lr")]
-    own, others = lines_of(tmp_path / "fork"), lines_of(parent)
-    assert own[4]["learning_rate/head"] == pytest.approx(others[4]["learning_rate/head"] / 2)
+    of_fork, of_parent = lines_of(tmp_path / "fork"), lines_of(parent)
+    assert of_fork[4]["learning_rate/head"] == pytest.approx(of_parent[4]["learning_rate/head"] / 2)
 
 
 def test_edit_before_the_fork_is_refused(fork: Train, tmp_path: Path) -> None:
@@ -51,7 +51,7 @@ def test_edit_before_the_fork_is_refused(fork: Train, tmp_path: Path) -> None:
     assert not (tmp_path / "fork").exists()
 
 
-def test_longer_fork_does_not_repeat_edits_whose_share_of_the_run_comes_again(
+def test_longer_fork_does_not_repeat_edits_at_a_share_of_the_run(
     fork: Train, tmp_path: Path, parent: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     result = fork(
@@ -60,22 +60,22 @@ def test_longer_fork_does_not_repeat_edits_whose_share_of_the_run_comes_again(
     assert result["steps"] == 24
     assert journal_of(tmp_path / "fork") == [(2, "freeze"), (18, "freeze")]
     capsys.readouterr()
-    shorter = fork("again", step=12, epochs=4)  # 75% of the parent's steps are past, and of its own are to come
+    shorter = fork("again", step=12, epochs=4)  # after 75% of the parent's steps, but before 75% of its own
     assert shorter["steps"] == 24
     assert re.search(r"not repeated at step 18\b", capsys.readouterr().out)
     assert journal_of(tmp_path / "again") == [(2, "freeze"), (9, "unfreeze")]
 
 
-def test_rates_of_a_fork_are_those_of_its_settings(fork: Train, tmp_path: Path, parent: Path) -> None:
+def test_fork_uses_learning_rates_of_its_own_settings(fork: Train, tmp_path: Path, parent: Path) -> None:
     fork(lr=2e-4, schedule="constant")
-    own = lines_of(tmp_path / "fork")[5]
-    assert own["learning_rate/layer.1"] == pytest.approx(2e-4)
-    assert own["learning_rate/head"] == pytest.approx(1e-3)
+    of_fork = lines_of(tmp_path / "fork")[5]
+    assert of_fork["learning_rate/layer.1"] == pytest.approx(2e-4)
+    assert of_fork["learning_rate/head"] == pytest.approx(1e-3)
     assert lines_of(parent)[5]["learning_rate/layer.1"] != pytest.approx(2e-4)
 
 
-def test_fork_with_another_weight_decay_keeps_its_parents_rates(fork: Train, tmp_path: Path) -> None:
-    # Applied again before the schedule is where it was, the edit would compute other rates.
+def test_fork_with_different_weight_decay_keeps_learning_rates_of_its_parent(fork: Train, tmp_path: Path) -> None:
+    # The edit would compute different rates if it were applied again before the schedule is restored.
     timeline = [{"at": "3st", "rates_by_schedule": None}]
     fork("first", fork=None, timeline=timeline)
     fork("second", fork=f"{tmp_path / 'first'}@4", timeline=timeline, weight_decay=0.5)
@@ -85,37 +85,37 @@ def test_fork_with_another_weight_decay_keeps_its_parents_rates(fork: Train, tmp
     assert first[5]["loss"] != second[5]["loss"]
 
 
-class Remembers(Hook):
-    """Knows whether it began with the run or went on."""
+class RecordsStart(Hook):
+    """Record whether the hook started with the run or was resumed."""
 
     def __init__(self) -> None:
-        self.began: list[str] = []
+        self.starts: list[str] = []
 
     def on_train_start(self, run: Run) -> None:
-        self.began.append("new")
+        self.starts.append("new")
 
     def on_resume(self, run: Run) -> None:
-        self.began.append("resumed")
+        self.starts.append("resumed")
 
 
-def test_hook_that_a_fork_adds_begins_there(fork: Train) -> None:
-    hook = Remembers()
+def test_hook_added_by_a_fork_is_started_and_not_resumed(fork: Train) -> None:
+    hook = RecordsStart()
     fork(hooks=[hook])
-    assert hook.began == ["new"]
+    assert hook.starts == ["new"]
 
 
-def test_point_that_is_not_there_is_refused(fork: Train, parent: Path, tmp_path: Path) -> None:
+def test_fork_of_a_missing_checkpoint_or_run_is_refused(fork: Train, parent: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"step 5\b.*: 4, 8, 12"):
         fork(step=5)
-    with pytest.raises(ValueError, match="is no run directory"):
+    with pytest.raises(ValueError, match="not a run directory"):
         fork(fork=str(tmp_path / "nothing"))
-    with pytest.raises(ValueError, match=r"Expected --fork as runs/<name>@step-400"):
+    with pytest.raises(ValueError, match=r"Expected --fork runs/<name>@step-400"):
         fork(fork=f"{parent}@half")
     assert parse_fork(str(parent)).step is None
     assert parse_fork(f"{parent}@step-00000008").step == parse_fork(f"{parent}@8").step == 8
 
 
-def test_fork_is_resumed_and_forked_itself(fork: Train, settings: dict[str, Any], tmp_path: Path, parent: Path) -> None:
+def test_fork_can_be_resumed_and_forked(fork: Train, settings: dict[str, Any], tmp_path: Path, parent: Path) -> None:
     added = [*settings["timeline"], {"at": "6st", "replace_head": "gru"}]
     whole = fork(timeline=added)
     (tmp_path / "fork" / "result.json").unlink()
@@ -130,7 +130,7 @@ def test_fork_is_resumed_and_forked_itself(fork: Train, settings: dict[str, Any]
     assert fork_of_fork["parent"] == {"run": str(tmp_path / "fork"), "step": 8}
 
 
-def test_command_line_forks_with_the_parents_settings(launch: Launch, parent: Path, tmp_path: Path) -> None:
+def test_command_line_forks_with_settings_of_the_parent(launch: Launch, parent: Path, tmp_path: Path) -> None:
     options = ["--fork", f"{parent}@step-8", "--timeline", "{at: 10st, set_dropout: {modules: head, p: 0.5}}"]
     done = launch([*options, "--dry_run"], cwd=tmp_path)
     assert "9 - 9" in done.stdout
@@ -138,17 +138,17 @@ def test_command_line_forks_with_the_parents_settings(launch: Launch, parent: Pa
     done = launch([*options, "--output_dir", tmp_path / "fork"])
     assert f"{parent}/checkpoints/step-00000008" in done.stdout
     assert re.search(r"\btimeline was .*, now .*set_dropout", done.stdout)
-    own, others = (yaml.safe_load((run / "config.yaml").read_text()) for run in (tmp_path / "fork", parent))
-    assert own.pop("fork") == f"{parent}@step-8"
-    assert own.pop("timeline") == [
-        *others.pop("timeline"),
+    of_fork, of_parent = (yaml.safe_load((run / "config.yaml").read_text()) for run in (tmp_path / "fork", parent))
+    assert of_fork.pop("fork") == f"{parent}@step-8"
+    assert of_fork.pop("timeline") == [
+        *of_parent.pop("timeline"),
         {"at": "10st", "set_dropout": {"modules": "head", "p": 0.5}},
     ]
-    assert others.pop("fork") is None
-    assert own == others
+    assert of_parent.pop("fork") is None
+    assert of_fork == of_parent
 
 
-def test_unchanged_fork_of_a_stopped_run_trains_no_step(fork: Train, tmp_path: Path) -> None:
+def test_unchanged_fork_of_a_stopped_run_takes_no_step(fork: Train, tmp_path: Path) -> None:
     still: dict[str, Any] = {
         "lr": 1e-12,
         "head_lr": 1e-12,
@@ -163,19 +163,19 @@ def test_unchanged_fork_of_a_stopped_run_trains_no_step(fork: Train, tmp_path: P
     assert (again["steps"], again["stopped_because"]) == (3, first["stopped_because"])
     assert again["weights_sha256"] == first["weights_sha256"]
     harmless = {"log_every": 3, "keep": 3, "save_every": None, "evaluation_batch_size": 5, "num_threads": 2}
-    otherwise = fork("otherwise", fork=str(tmp_path / "first"), **still | harmless)
-    assert (otherwise["steps"], otherwise["weights_sha256"]) == (3, first["weights_sha256"])
+    changed = fork("changed", fork=str(tmp_path / "first"), **still | harmless)
+    assert (changed["steps"], changed["weights_sha256"]) == (3, first["weights_sha256"])
     longer = fork("longer", fork=str(tmp_path / "first"), **still | {"patience": 4})
     assert longer["steps"] == 5
 
 
-def test_edit_is_done_only_where_the_parent_did_that_very_entry(fork: Train, tmp_path: Path) -> None:
-    # The same edit as the parent's at step 2, at another time and under another entry.
+def test_edit_counts_as_applied_only_for_the_same_timeline_entry(fork: Train, tmp_path: Path) -> None:
+    # The same edit as the parent's at step 2, but in a different entry and at a different time.
     fork(timeline=[{"at": "6st", "freeze": "encoder.layer[0]"}])
     assert journal_of(tmp_path / "fork") == [(2, "freeze"), (6, "freeze")]
 
 
-def test_repeated_edits_of_a_fork_fall_on_the_runs_own_steps(fork: Train, tmp_path: Path) -> None:
+def test_repeated_edits_of_a_fork_are_applied_at_multiples_of_their_interval(fork: Train, tmp_path: Path) -> None:
     every = {"every": "2st", "scale_lr": 0.5}
     fork("added", timeline=[every])
     assert journal_of(tmp_path / "added") == [(2, "freeze"), *((step, "scale_lr") for step in (4, 6, 8, 10))]
@@ -184,7 +184,7 @@ def test_repeated_edits_of_a_fork_fall_on_the_runs_own_steps(fork: Train, tmp_pa
     assert journal_of(tmp_path / "inherited") == journal_of(tmp_path / "first")
 
 
-def test_fork_after_a_condition_that_came_true(fork: Train, tmp_path: Path) -> None:
+def test_fork_does_not_repeat_an_edit_whose_condition_came_true(fork: Train, tmp_path: Path) -> None:
     timeline = [{"when": "below(validation/loss, 9)", "add_lora": {"r": 2}}]
     first = fork("first", fork=None, timeline=timeline)
     again = fork("again", fork=f"{tmp_path / 'first'}@4", timeline=timeline)
@@ -193,7 +193,7 @@ def test_fork_after_a_condition_that_came_true(fork: Train, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("on_conflict", ["skip", "error"])
-def test_fork_may_begin_where_a_conditional_edit_is_no_longer_possible(
+def test_fork_may_start_after_a_conditional_edit_became_impossible(
     fork: Train, tmp_path: Path, on_conflict: str
 ) -> None:
     waiting = {"when": "below(validation/loss, 0)", "reinitialize": "encoder.layer[-1]", "on_conflict": on_conflict}
@@ -204,31 +204,31 @@ def test_fork_may_begin_where_a_conditional_edit_is_no_longer_possible(
 
 
 @pytest.mark.parametrize(("optimizer", "name"), [("adamw", "betas"), ("sgd", "momentum")])
-def test_fork_away_from_a_moving_momentum_has_its_own(fork: Train, tmp_path: Path, optimizer: str, name: str) -> None:
+def test_fork_from_cyclic_momentum_uses_its_own_momentum(
+    fork: Train, tmp_path: Path, optimizer: str, name: str
+) -> None:
     seen = []
 
-    class Sees(Hook):
+    class RecordsMomentum(Hook):
         def after_step(self, run: Run) -> None:
             seen.append(run.optimizer.param_groups[0][name])
 
     moving = {"schedule": {"name": "one_cycle", "cycle_momentum": True}, "optimizer": optimizer, "timeline": []}
     fork("first", fork=None, **moving)
-    fork("second", fork=f"{tmp_path / 'first'}@4", hooks=[Sees()], **moving | {"schedule": "constant"})
-    fork("never", fork=None, hooks=[Sees()], **moving | {"schedule": "constant"})
+    fork("second", fork=f"{tmp_path / 'first'}@4", hooks=[RecordsMomentum()], **moving | {"schedule": "constant"})
+    fork("never", fork=None, hooks=[RecordsMomentum()], **moving | {"schedule": "constant"})
     assert len(seen) == 8 + 12
     assert len(set(seen)) == 1
 
 
 @pytest.mark.parametrize(("before", "after"), [("plateau", "linear"), ("linear", "plateau")])
-def test_fork_may_leave_or_take_a_schedule_that_follows_the_loss(
-    fork: Train, tmp_path: Path, before: str, after: str
-) -> None:
+def test_fork_may_change_from_and_to_the_plateau_schedule(fork: Train, tmp_path: Path, before: str, after: str) -> None:
     fork("first", fork=None, schedule=before, timeline=[], evaluate_every="1st")
     result = fork("second", fork=f"{tmp_path / 'first'}@4", schedule=after, timeline=[], evaluate_every="1st")
     fork("alone", fork=None, schedule=after, timeline=[], evaluate_every="1st")
     assert result["steps"] == 12
     if after == "linear":
-        own, others = (
+        forked, alone = (
             [line["learning_rate/head"] for line in lines_of(tmp_path / run)[4:]] for run in ("second", "alone")
         )
-        assert own == others
+        assert forked == alone

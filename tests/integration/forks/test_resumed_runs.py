@@ -1,4 +1,4 @@
-"""Runs that continue elsewhere, on other processes, after a stop or from an earlier checkpoint."""
+"""Runs that continue in another directory, with other processes, after a stop, or from an earlier checkpoint."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ from tests.conftest import ROOT, Launch
 from tests.integration.forks.conftest import Train
 
 
-def test_resume_elsewhere_takes_metrics_and_best_model_along(
+def test_resume_in_another_directory_copies_metrics_and_best_model(
     settings: dict[str, Any], fork: Train, parent: Path, tmp_path: Path
 ) -> None:
     first = fork("first", best_metric="accuracy", fork=None)
     checkpoint = tmp_path / "first" / "checkpoints" / "step-00000008"
-    elsewhere = fork("elsewhere", best_metric="accuracy", fork=None, resume=str(checkpoint))
-    assert elsewhere["metrics"] == first["metrics"]
-    assert without_times(lines_of(tmp_path / "elsewhere")) == without_times(lines_of(tmp_path / "first"))
-    best = [load_file(tmp_path / run / "best" / "model.safetensors") for run in ("first", "elsewhere")]
+    moved = fork("moved", best_metric="accuracy", fork=None, resume=str(checkpoint))
+    assert moved["metrics"] == first["metrics"]
+    assert without_times(lines_of(tmp_path / "moved")) == without_times(lines_of(tmp_path / "first"))
+    best = [load_file(tmp_path / run / "best" / "model.safetensors") for run in ("first", "moved")]
     assert all(torch.equal(best[0][name], best[1][name]) for name in best[0])
 
 
 @pytest.mark.parametrize(("first", "then"), [(1, 2), (2, 1)])
-def test_run_goes_on_with_other_processes_and_micro_batches(
+def test_run_resumes_with_other_processes_and_micro_batches(
     launch: Launch, settings: dict[str, Any], tmp_path: Path, first: int, then: int
 ) -> None:
     without_dropout = {
         **settings,
         "dropout": 0.0,
         "head": {"name": "linear", "dropout": 0.0},
-        "optimizer": "sgd",  # Adam makes of rounding in a gradient near 0 a whole step
+        "optimizer": "sgd",  # Adam turns rounding errors of gradients near 0 into whole steps
         "lr": 0.1,
         "hook": [],
     }
@@ -76,13 +76,13 @@ def test_run_that_was_stopped_early_stays_stopped(fork: Train, tmp_path: Path) -
     }
     first = fork("first", **still)
     assert first["steps"] == 3
-    (tmp_path / "first" / "result.json").unlink()  # as if it had been cut while it finished
+    (tmp_path / "first" / "result.json").unlink()  # as if it had been killed while it finished
     again = fork("first", **still, resume="auto")
     assert (again["steps"], again["stopped_because"]) == (3, first["stopped_because"])
     assert again["weights_sha256"] == first["weights_sha256"]
 
 
-def test_stop_that_was_asked_for_after_the_last_boundary_is_not_forgotten(fork: Train, tmp_path: Path) -> None:
+def test_stop_requested_after_the_last_boundary_survives_a_resume(fork: Train, tmp_path: Path) -> None:
     class StopsLate(Hook):
         def end_of_step(self, run: Run) -> None:
             if run.clock.step == 4:
@@ -95,7 +95,7 @@ def test_stop_that_was_asked_for_after_the_last_boundary_is_not_forgotten(fork: 
     assert (again["steps"], again["weights_sha256"]) == (5, first["weights_sha256"])
 
 
-def test_resume_from_an_earlier_checkpoint_abandons_the_later_ones(
+def test_resume_from_an_earlier_checkpoint_deletes_later_checkpoints(
     fork: Train, settings: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     class Fails(Hook):

@@ -110,5 +110,5 @@ def test_damaged_ids_are_one_line(tmp_path: Path) -> None:
     (tmp_path / "trackers.json").write_text(json.dumps({"wandb": "a", "unknown": "b"}))
     assert read_tracker_runs(tmp_path) == {"wandb": "a"}
     (tmp_path / "trackers.json").write_text("{")
-    with pytest.raises(ValueError, match=r"trackers\.json.*delete it"):
+    with pytest.raises(ValueError, match=r"trackers\.json"):
         read_tracker_runs(tmp_path)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from research.report.label_table import MOST_SHOWN, label_table
+from research.report.label_table import MAX_SHOWN, label_table
 from research.report.mistakes import Scored
 from tests.research.report.labels import labels_task
 
@@ -23,6 +23,6 @@ def test_long_label_table_has_the_worst_labels_first() -> None:
 
 
 def test_label_table_shows_no_more_than_a_browser_takes() -> None:
-    labels = np.arange(2 * MOST_SHOWN)
+    labels = np.arange(2 * MAX_SHOWN)
     table = label_table(labels_task(len(labels)), Scored(labels, labels, labels, labels))
-    assert (len(table.labels), table.num_labels) == (MOST_SHOWN, 2 * MOST_SHOWN)
+    assert (len(table.labels), table.num_labels) == (MAX_SHOWN, 2 * MAX_SHOWN)

@@ -29,7 +29,7 @@ def test_single_label_mistakes_come_surest_first() -> None:
         (10, "no", "yes", ("text 1",)),
         (20, "no", "yes", ("text 2",)),
     ]
-    assert [each.score for each in found] == pytest.approx([0.8, 0.6])
+    assert [each.severity for each in found] == pytest.approx([0.8, 0.6])
 
 
 def test_multi_label_mistakes_count_what_is_wrong_only() -> None:
@@ -43,7 +43,7 @@ def test_multi_label_mistakes_count_what_is_wrong_only() -> None:
         (10, "a, c", "a"),  # c is missing, and the model was sure of that
         (0, "a", "a, b"),
     ]
-    assert [each.score for each in found] == pytest.approx([0.95, 0.7])
+    assert [each.severity for each in found] == pytest.approx([0.95, 0.7])
 
 
 def test_regression_mistakes_are_the_largest_distances() -> None:
@@ -52,7 +52,7 @@ def test_regression_mistakes_are_the_largest_distances() -> None:
     scored = Scored(np.array([0, 10, 20]), np.array([1.0, 2.0, 1.0]), predicted, predicted[:, None])
     found, total = worst_mistakes(task, scored, rows(3))
     assert total == 2
-    assert [(each.id, each.label, each.predicted, each.score) for each in found] == [
+    assert [(each.id, each.label, each.predicted, each.severity) for each in found] == [
         (20, "1", "4", 3.0),
         (10, "2", "2.5", 0.5),
     ]

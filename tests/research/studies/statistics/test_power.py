@@ -50,20 +50,20 @@ def test_difference_that_takes_too_many_seeds_is_out_of_reach() -> None:
     assert seeds_needed(0.0887, 1.0, num_seeds=5).total is not None
     found = seeds_needed(0.0885, 1.0, num_seeds=5)
     assert (found.total, found.more, found.power) == (None, None, None)
-    assert f"{MAX_SEEDS:,}" in found.words
+    assert f"{MAX_SEEDS:,}" in found.description
 
 
-def test_words_state_the_assumption() -> None:
-    words = seeds_needed(0.01, 0.01, num_seeds=4).words
-    assert words.startswith("10 seeds in all, 6 more")
-    assert "+0.01" in words
-    assert "+1e-09" in seeds_needed(1e-9, 1.0, num_seeds=4).words
+def test_seeds_needed_description_states_the_assumption() -> None:
+    description = seeds_needed(0.01, 0.01, num_seeds=4).description
+    assert description.startswith("10 in total (6 more)")
+    assert "+0.01" in description
+    assert "+1e-09" in seeds_needed(1e-9, 1.0, num_seeds=4).description
 
 
 @pytest.mark.parametrize(
-    ("mean", "std", "why"), [(0.1, math.nan, "two common seeds"), (0.0, 0.1, "no observed"), (0.1, 0.0, "the same")]
+    ("mean", "std", "why"), [(0.1, math.nan, "two common seeds"), (0.0, 0.1, "difference is 0"), (0.1, 0.0, "the same")]
 )
 def test_unknown_numbers_of_seeds_come_with_the_reason(mean: float, std: float, why: str) -> None:
     found = seeds_needed(mean, std, num_seeds=2, num_comparisons=2)
     assert (found.total, found.more, found.power, found.level) == (None, None, None, 0.025)
-    assert why in found.words
+    assert why in found.description

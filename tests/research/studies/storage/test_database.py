@@ -11,7 +11,7 @@ from sqlalchemy import create_engine, text
 from research.studies.storage.database import (
     engine_arguments,
     local_address,
-    lock_from_the_beginning,
+    lock_at_transaction_start,
     reporting,
     without_password,
 )
@@ -44,7 +44,7 @@ def test_what_a_database_says_is_one_line_without_the_password() -> None:
 def test_transaction_has_the_file_to_itself_from_its_beginning(tmp_path: Path) -> None:
     engines = [create_engine(local_address(tmp_path), connect_args={"timeout": 0}) for _ in range(2)]
     for engine in engines:
-        lock_from_the_beginning(engine)
+        lock_at_transaction_start(engine)
     with engines[0].begin() as first:
         first.execute(text("SELECT 1"))  # of a reader, which SQLite lets stand beside others otherwise
         with pytest.raises(ValueError, match="locked"), reporting("sqlite:///a.db"), engines[1].begin():

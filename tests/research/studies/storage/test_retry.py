@@ -18,15 +18,15 @@ from tests.messages import collected
 
 
 def test_waiting_for_a_storage_ends_when_asked(tmp_path: Path) -> None:
-    patience = RetryPolicy("The storage", gives_up=lambda: True)
+    policy = RetryPolicy("The storage", should_stop=lambda: True)
     engine = sqlalchemy.create_engine(f"sqlite:///{tmp_path / 'a.db'}", connect_args={"timeout": 0})
     with contextlib.closing(sqlite3.connect(tmp_path / "a.db", isolation_level=None)) as locked:
         locked.execute("create table a (b)")
         locked.execute("begin exclusive")
         with pytest.raises(OperationalError):
-            patience.call(lambda: engine.connect().exec_driver_sql("select * from a"))
+            policy.call(lambda: engine.connect().exec_driver_sql("select * from a"))
     engine.dispose()
-    assert patience.last_outage is None
+    assert policy.last_outage is None
 
 
 @contextlib.contextmanager
@@ -51,11 +51,11 @@ def test_call_is_tried_again_until_the_storage_answers(tmp_path: Path) -> None:
             with engine.connect() as own:
                 return len(own.exec_driver_sql("select * from a").all())
 
-        patience = RetryPolicy("The storage")
-        assert patience.call(call) == 0
+        policy = RetryPolicy("The storage")
+        assert policy.call(call) == 0
     engine.dispose()
     assert num_calls == 2
-    assert patience.last_outage is not None
+    assert policy.last_outage is not None
     assert [line.startswith("The storage ") for line in lines] == [True, True]
 
 

@@ -81,7 +81,7 @@ def test_worker_that_was_taken_for_dead_queues_no_second_copy(tmp_path: Path) ->
         silence(tmp_path)
         other.requeue_dead_trials()
         assert other.claim("fast") is not None
-        study.try_again(claim)  # its run was killed later
+        study.requeue_killed(claim)  # its run was killed later
         assert other.claim("another") is None
 
 
@@ -122,7 +122,7 @@ def test_planning_takes_few_transactions_and_polling_few_statements(tmp_path: Pa
         claim = other.claim("another worker")
         assert claim is not None
         assert study.entries()[claim.trial.id].attributes["worker"] == "another worker"
-        other.note(claim, seconds=1.5)
+        other.set_attributes(claim, seconds=1.5)
         assert study.entries()[claim.trial.id].attributes["seconds"] == 1.5
         assert list(study.entries()) == [trial.id for trial in trials]
 
@@ -142,15 +142,15 @@ def test_waiting_trials_are_dropped_and_come_back_when_asked_for(tmp_path: Path)
 
 def test_storage_that_is_not_there_is_refused_and_not_made(tmp_path: Path) -> None:
     file = tmp_path / "study.db"
-    with pytest.raises(ValueError, match=re.escape(f"{file};")):
+    with pytest.raises(ValueError, match=re.escape(f"{file} ")):
         Study("a", f"sqlite:///{file}", must_exist=True)
     assert not file.exists()
 
 
 def test_study_that_compares_another_metric_now_keeps_its_own_in_the_storage(tmp_path: Path) -> None:
     with Study("a", local_address(tmp_path)) as study:
-        assert study.describe(dataclasses.asdict(StudySpec(metric="mcc"))) is None
-        message = study.describe(dataclasses.asdict(StudySpec(metric="auroc", split="validation")))
+        assert study.save_spec(dataclasses.asdict(StudySpec(metric="mcc"))) is None
+        message = study.save_spec(dataclasses.asdict(StudySpec(metric="auroc", split="validation")))
         assert message is not None
         assert re.search(r"\bmcc\b.*\btest\b", message)
         assert (study.spec().metric, study.spec().split) == ("mcc", "test")

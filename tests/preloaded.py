@@ -1,10 +1,10 @@
-"""Imports what a run imports, sooner or later; see tests/forked.py."""
+"""Import the modules that a run imports sooner or later; see tests/forked.py."""
 
 import gc
 import importlib
 import os
 
-os.environ["HF_HUB_OFFLINE"] = "1"  # read while huggingface_hub is imported
+os.environ["HF_HUB_OFFLINE"] = "1"  # huggingface_hub reads it on import
 for module in (
     "research.runner.experiment",
     "research.learning.metrics",
@@ -20,7 +20,7 @@ for module in (
     "research.data.sources.registered",
 ):
     importlib.import_module(module)
-# Both are computed once in a process, and are the same for every run.
+# Both are computed once per process and do not depend on the run.
 _ = importlib.import_module("research.settings.program").RUN.parser
 importlib.import_module("transformers.conversion_mapping").get_checkpoint_conversion_mapping("bert")
-gc.freeze()  # else every child looks for garbage among all of this
+gc.freeze()  # otherwise every child process would check all these objects for garbage

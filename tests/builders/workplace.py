@@ -1,4 +1,4 @@
-"""A working directory in which tests run studies as a user does."""
+"""A working directory in which tests run studies as users do."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from research import Hook, register_hook
 
 @register_hook("held")
 class Held(Hook):
-    '''Notes every training that begins, holds a step while a file says so, and fails at a rate that is too low.'''
+    '''Record every start of training, pause in step 3 while a file exists, and fail if the learning rate is too low.'''
 
     def on_train_start(self, run):
         with Path("begun.txt").open("a") as file:
@@ -41,8 +41,8 @@ class Held(Hook):
 """
 
 
-class Place:
-    """A working directory with a plugin, in which studies run."""
+class Workplace:
+    """A working directory with a plugin, for running studies."""
 
     def __init__(self, folder: Path, encoder: Path, data: Path, environment: dict[str, str]) -> None:
         self.folder = folder
@@ -77,8 +77,8 @@ class Place:
         path = self.folder / name
         return sorted(path.read_text().splitlines()) if path.exists() else []
 
-    def wait_until_heard(self, number: signal.Signals) -> None:
-        """Wait until a trial has a signal: before its step ends, so that it stops after that one."""
+    def wait_until_signalled(self, number: signal.Signals) -> None:
+        """Wait until a trial has received a signal, so that it stops after the current step."""
         logs = self.folder / "runs/s/logs"
         wait_until(lambda: any(f"{number.name}:" in path.read_text() for path in logs.glob("*.txt")), number.name)
 
@@ -92,6 +92,6 @@ class Place:
         return (self.folder / f"runs/s/logs/{trial}.txt").read_text()
 
     def end(self) -> None:
-        """Kill whatever still runs."""
+        """Kill all running commands."""
         for started in self.started:
             started.kill()

@@ -1,4 +1,4 @@
-"""Modes of files that count for root too."""
+"""Make the kernel check file modes even for root."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ _FIELDS = "IIIIII"  # effective, permitted and inheritable capabilities, lower a
 
 
 @contextmanager
-def modes_count() -> Iterator[None]:
-    """Let the modes of files count for this thread even if its user is root (Linux)."""
+def enforce_file_modes() -> Iterator[None]:
+    """Drop this thread's capabilities, so that file modes are checked even if the user is root (Linux)."""
     if os.geteuid() != 0 or sys.platform != "linux":
         yield
         return

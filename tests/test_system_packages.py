@@ -1,0 +1,87 @@
+""".ci/system_packages: what it installs, and what it prints where it may not install."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+
+FOUND = ("chromium", "g++", "initdb")
+
+
+@pytest.fixture
+def bin_folder(tmp_path: Path) -> Path:
+    """All commands that the script finds: root's, on a machine with apt-get that has no package yet."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    bash = shutil.which("bash")
+    assert bash is not None
+    (folder / "bash").symlink_to(bash)
+    write_command(folder / "id", "echo 0")
+    write_command(folder / "apt-get", f"echo apt-get $* >> {tmp_path}/called")
+    return folder
+
+
+def write_command(path: Path, line: str) -> None:
+    path.write_text(f"#!{shutil.which('bash')}\n{line}\n")
+    path.chmod(0o755)
+
+
+def call(folder: Path) -> str:
+    """Run the script, and return what it prints and then what apt-get was called with."""
+    script = str(ROOT / ".ci" / "system_packages")
+    done = subprocess.run(
+        [str(folder / "bash"), script], env={"PATH": str(folder)}, check=True, capture_output=True, text=True
+    )
+    assert done.stderr == ""
+    called = folder.parent / "called"
+    return done.stdout + (called.read_text() if called.exists() else "")
+
+
+def test_what_is_there_is_not_installed(bin_folder: Path) -> None:
+    for name in FOUND:
+        write_command(bin_folder / name, "exit 1")
+    assert "apt-get" not in call(bin_folder)
+
+
+@pytest.mark.parametrize("browser", ["chromium-browser", "google-chrome"])
+def test_other_browsers_serve_as_well(bin_folder: Path, browser: str) -> None:
+    for name in (browser, "initdb"):
+        write_command(bin_folder / name, "exit 1")
+    assert "installing g++ with" in call(bin_folder)
+
+
+def test_root_installs_what_is_missing(bin_folder: Path) -> None:
+    write_command(bin_folder / "initdb", "exit 1")
+    printed = call(bin_folder)
+    assert "installing chromium g++ with" in printed
+    assert printed.endswith("apt-get update -qq\napt-get install -y -qq --no-install-recommends chromium g++\n")
+
+
+def test_user_with_sudo_installs_through_it(bin_folder: Path) -> None:
+    write_command(bin_folder / "id", "echo 1000")
+    write_command(bin_folder / "sudo", 'shift; [ "$1" = true ] || "$@" through sudo')
+    assert "apt-get update -qq through sudo\n" in call(bin_folder)
+
+
+@pytest.mark.parametrize("asks_for_password", [False, True])
+def test_user_without_rights_installs_nothing(bin_folder: Path, asks_for_password: bool) -> None:
+    write_command(bin_folder / "id", "echo 1000")
+    if asks_for_password:
+        write_command(bin_folder / "sudo", "echo a password is required >&2; exit 1")
+    printed = call(bin_folder)
+    assert "not installed" in printed
+    assert "sudo without a password" in printed
+    assert "skipped" in printed
+    assert "apt-get update" not in printed
+
+
+def test_without_apt_get_nothing_is_installed(bin_folder: Path) -> None:
+    (bin_folder / "apt-get").unlink()
+    printed = call(bin_folder)
+    assert "no apt-get" in printed
+    assert "skipped" in printed

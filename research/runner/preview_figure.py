@@ -12,7 +12,7 @@ from research.records.step_figures import block_colours, mark_edits, position_in
 from research.system.plain_text import for_figure
 
 MAX_POINTS = 2000
-"""Maximum number of points per curve; longer runs are sampled, but the last step before every edit is included."""
+"""Maximum number of points per curve; longer runs are sampled, but the steps around every edit are included."""
 MAX_LISTED = 20
 """Maximum number of edits listed below the figure; the caption contains the number of further edits."""
 

@@ -204,7 +204,7 @@ def finish(run: TrainingRun) -> tuple[dict[str, Any], dict[str, Predictions]]:
             run.batches.disable_cache(run.batches.features.follow(run))
     elif config.best_metric is not None:
         run.print(f"No evaluation defined {config.best_metric}; the last model is tested instead of the best one.")
-    # Reuse the metrics of the last evaluation if the weights are the same; so if the best model is the last one.
+    # Reuses the metrics of the last evaluation if the weights are unchanged, as when the best model is the last one.
     found = {split: run.evaluations.latest(run, split) for split in ("validation", "test")}
     with WaitingMessage("Hashing the rows"):
         rows_sha256 = run.batches.rows_sha256

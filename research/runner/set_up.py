@@ -96,7 +96,7 @@ def set_up(
         head_check.check(heads or [PlannedHead.of(model)])
     optimizer = create_optimizer(model_blocks(model.encoder, model.head), config)
     apply_schedule(optimizer, schedule)
-    # Last of all checks, because it takes longest with many rows.
+    # Tokenizing comes after all checks, because it takes longest if there are many rows.
     tokenize = functools.partial(tokenize_splits, texts, plan.tokenizer, allow_unknown=config.allow_unknown_tokens)
     with fail_together(accelerator):
         splits = tokenize() if accelerator.is_main_process else None

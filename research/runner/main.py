@@ -1,4 +1,4 @@
-"""The command line of a run."""
+"""Command line of a run."""
 
 import sys
 
@@ -14,8 +14,8 @@ from research.system.waiting import WaitingMessage
 
 
 def execute(command: Command | HelpRequest) -> int:
-    """Look or train, as the command says."""
-    # Torch and transformers are imported only where they are needed, so that --help answers at once.
+    """Execute a command: print help, a listing, the settings or a preview, or train."""
+    # torch and Transformers are imported only where they are needed, which keeps --help fast.
     if isinstance(command, HelpRequest):
         return print_help(command)
     if command.listing is not None:
@@ -43,5 +43,5 @@ def execute(command: Command | HelpRequest) -> int:
 
 
 def main() -> int:
-    """Do what the command line says; return the exit status."""
+    """Execute the command line and return the exit status."""
     return run_script(sys.argv[1:], parse, execute)

@@ -1,4 +1,4 @@
-"""The picture of a timeline: learning rates over steps, what trains as bands, edits as marks."""
+"""Figure of a timeline: learning rates over steps, bands for trained blocks, marks for edits."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from research.records.step_figures import block_colours, mark_edits, position_in
 from research.system.plain_text import for_picture
 
 MAX_POINTS = 2000
-"""Points of a curve; of longer runs every so many steps are drawn, and every step with an edit before it."""
+"""Maximum number of points per curve; longer runs are sampled, but the last step before every edit is included."""
 MAX_LISTED = 20
-"""Edits that are spelt out below the picture; the caption says how many more there are."""
+"""Maximum number of edits listed below the figure; the caption contains the number of further edits."""
 
 LONGEST_EDIT = 300
-"""Characters of an edit in the caption."""
+"""Maximum number of characters of an edit in the caption."""
 
 
 def timeline_figure(steps: Sequence[StepPlan], edits: Sequence[Record]) -> Figure:
-    """Draw what a run will do.
+    """Draw the plan of a run.
 
     Args:
-        steps: every step.
-        edits: every edit that is due at a known step.
+        steps: all steps.
+        edits: all edits at known steps.
     """
     blocks = sorted({block for step in steps for block in step.learning_rates}, key=position_in_model)
     listed = [
@@ -63,7 +63,7 @@ def timeline_figure(steps: Sequence[StepPlan], edits: Sequence[Record]) -> Figur
 
 
 def _spans(steps: Sequence[StepPlan], block: str) -> list[tuple[float, float, bool]]:
-    """Return from where to where a block trains or is frozen; nothing where it is not there."""
+    """Return (start, end, whether it trains) for a block; nothing for steps in which the block does not exist."""
     spans: list[tuple[float, float, bool]] = []
     for step in steps:
         if block not in step.learning_rates:

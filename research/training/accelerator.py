@@ -144,11 +144,11 @@ def refused_for_all(accelerator: Accelerator) -> Iterator[None]:
         yield
     except ValueError as error:
         refusal = error
-    is_refused = [refusal is not None]
-    broadcast_object_list(is_refused)
+    is_rejected = [refusal is not None]
+    broadcast_object_list(is_rejected)
     if refusal is not None:
         raise refusal
-    if is_refused[0]:
+    if is_rejected[0]:
         raise SystemExit(1)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from research.system.signals import HEARD
+from research.system.signals import HANDLED_SIGNALS
 from tests.conftest import Launch
 from tests.docs.blocks import DOCS
 from tests.docs.tables import described
@@ -16,7 +16,7 @@ PAGE = DOCS / "reference" / "exit-codes.md"
 
 
 def test_exit_codes_are_described() -> None:
-    of_signals = {128 + number for number in (*HEARD, signal.SIGPIPE)}
+    of_signals = {128 + number for number in (*HANDLED_SIGNALS, signal.SIGPIPE)}
     assert {int(code) for code in described(PAGE, "codes", "code")} == {0, 1, 2, *of_signals}
 
 

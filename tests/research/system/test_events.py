@@ -1,4 +1,4 @@
-"""What a run reports to the study that started it."""
+"""Events that a run reports to the study that started it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from research.system.events import (
 from research.system.messages import logger
 
 
-def test_messages_inside_are_events_with_their_kind(tmp_path: Path) -> None:
+def test_writing_to_records_messages_as_events(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     with writing_to(path):
         logger.info("Reading reviews.csv")
@@ -55,7 +55,7 @@ def test_only_the_main_process_reports(tmp_path: Path, monkeypatch: pytest.Monke
     assert not (tmp_path / "events.jsonl").exists()
 
 
-def test_last_event_is_found_at_the_end_of_a_long_file_and_half_a_line_is_none(tmp_path: Path) -> None:
+def test_last_event_reads_the_end_of_a_long_file_and_skips_incomplete_lines(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     assert last_event(path) is None
     with writing_to(path):

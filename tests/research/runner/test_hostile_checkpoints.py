@@ -83,7 +83,7 @@ def test_init_from_does_not_read_a_hostile_pickle(train: Train, checkpoint: Path
 
 
 def test_trap_runs_code_when_unpickled(tmp_path: Path) -> None:
-    # Otherwise, the tests above could not fail.
+    # The tests above could not fail if it did not.
     for forge in (save_with_torch, save_in_old_torch_format):
         torch.load(io.BytesIO(forge(Trap(tmp_path / forge.__name__), tmp_path)), weights_only=False)
         assert (tmp_path / forge.__name__).exists()

@@ -10,7 +10,7 @@ INSTALL := $(PYTHON) -m pip --python $(BIN)/python install --no-compile --constr
 
 TESTS := -m pytest -m "not slow and not gpu" --numprocesses auto --dist loadfile
 
-.PHONY: setup run test test-slow test-gpu test-oldest test-newest coverage check docs docs-serve bench release clean
+.PHONY: setup run test test-slow test-gpu test-oldest test-newest coverage check docs docs-serve pictures bench release clean
 
 setup: $(SETUP)
 
@@ -76,6 +76,10 @@ $(DOCS): $(SETUP)
 docs: export NO_MKDOCS_2_WARNING = 1
 docs: $(DOCS)
 	$(BIN)/mkdocs build --strict --quiet
+
+# Needs Chromium.
+pictures: $(SETUP)
+	PYTHONPATH=. $(BIN)/python docs/scripts/pictures.py
 
 docs-serve: export NO_MKDOCS_2_WARNING = 1
 docs-serve: $(DOCS)

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import docstring_parser
 from settings_pages import as_yaml, describe_type
-from site_text import code, heading, link_settings, table
+from site_text import code, heading, link_settings
 
 from heads.registry import Registry
 from research.edits.base import HARMLESS, arguments_of
 from research.settings.flags import setting_types
 from research.settings.options import Option, options_of
-from research.settings.registries import GIVEN_BY_CALLER, registry_of
+from research.settings.registries import GIVEN_BY_CALLER, load_registry
 
 ROOT = Path(__file__).parents[2]
 
@@ -94,7 +94,7 @@ REGISTRY_PAGES = {
 
 def registry_page(page: RegistryPage) -> str:
     """Return a page with all entries of a registry."""
-    registry = registry_of(page.listing)
+    registry = load_registry(page.listing)
     names = ", ".join(f"[{code(name)}](#{name})" for name in registry)
     return "\n".join(
         [
@@ -119,7 +119,8 @@ def _entry(page: RegistryPage, registry: Registry[Any], name: str) -> Iterator[s
     yield from _facts(page, entry, name)
     options = arguments_of(name) if page.listing == "edits" else options_of(entry, given_by_caller=GIVEN_BY_CALLER)
     if options and page.listing not in ("tasks", "data", "cleaning", "encoders"):
-        yield table((page.options, "Type", "Default", "Meaning"), [_option(option, name) for option in options])
+        yield f"{page.options}s:\n"
+        yield "".join(f"- {_option(option, name)}\n" for option in options)
 
 
 def _facts(page: RegistryPage, entry: Any, name: str) -> Iterator[str]:
@@ -144,14 +145,14 @@ def _facts(page: RegistryPage, entry: Any, name: str) -> Iterator[str]:
 
 def _fitting(objective: str) -> list[str]:
     """Return the kinds of labels that an objective fits."""
-    tasks, entry = registry_of("tasks"), registry_of("objectives")[objective]
+    tasks, entry = load_registry("tasks"), load_registry("objectives")[objective]
     return [name for name in tasks if name in entry.problem_types or objective in tasks[name].more_objectives]
 
 
-def _option(option: Option, owner: str) -> Sequence[str]:
+def _option(option: Option, owner: str) -> str:
     assert option.help, f"the option {option.name} of {owner} is not described"
-    default = "required" if option.is_required else code(_plain(option.default))
-    return code(option.name), describe_type(option.type), default, option.help
+    default = "required" if option.is_required else f"default {code(_plain(option.default))}"
+    return f"**{code(option.name)}** ({describe_type(option.type)}; {default}): {option.help}"
 
 
 def _plain(value: Any) -> str:

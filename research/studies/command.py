@@ -14,22 +14,22 @@ from research.settings.arguments import HELP
 from research.settings.command_line import (
     FoldedArguments,
     base_recipe,
+    build_help_request,
+    check_setting_names,
     coerce_like_cli,
     fold,
     merge_recipes,
-    refuse_unknown_settings,
-    request_help,
     typed_settings,
 )
 from research.settings.declarations import Effect, setting
 from research.settings.flags import declaration_of, names_where, setting_types
 from research.settings.forks import inherited_settings
-from research.settings.own_settings import take_out, typed_group
 from research.settings.program import HelpRequest, Program
+from research.settings.script_settings import parse_group, split_flags
 from research.studies.grid import StudySpec, fits, read_study_file
 from research.studies.time_limit import parse_seconds
 from research.system.errors import one_line
-from research.system.scripts import typed_as
+from research.system.scripts import script_argument
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,15 +113,15 @@ class WorkerSettings:
 
 STUDY = Program(
     "ablate.py",
-    f"""python {typed_as("ablate")} [--heads a,b] [--seeds 0,1,2,3,4] [--grid setting=value,value ...]
+    f"""python {script_argument("ablate")} [--heads a,b] [--seeds 0,1,2,3,4] [--grid setting=value,value ...]
        [--study FILE.yaml] [--setting value ...]
-       python {typed_as("ablate")} work --study NAME --storage ADDRESS    (on other machines)""",
+       python {script_argument("ablate")} work --study NAME --storage ADDRESS    (on other machines)""",
     "Compare heads, seeds and any other settings. Settings of run.py apply to all trials.",
     own=(StudySettings,),
 )
 WORK = Program(
     "ablate.py work",
-    f"python {typed_as('ablate')} work --study NAME --storage ADDRESS [--setting value ...]",
+    f"python {script_argument('ablate')} work --study NAME --storage ADDRESS [--setting value ...]",
     "Run trials of an existing study, on this or another machine.",
     own=(WorkerSettings,),
     takes_run_settings=False,
@@ -139,8 +139,8 @@ def parse_work(arguments: Sequence[str]) -> WorkerSettings | HelpRequest:
     flags = WORK.read(arguments)
     if any(flag.name == HELP for flag in flags):
         return HelpRequest(WORK)
-    given, _ = take_out(WorkerSettings, flags)
-    settings = typed_group(WorkerSettings, given)
+    given, _ = split_flags(WorkerSettings, flags)
+    settings = parse_group(WorkerSettings, given)
     missing = [f"--{name}" for name in ("study", "storage") if not getattr(settings, name)]
     if missing:
         raise ValueError(f"{WORK.name} requires {' and '.join(missing)}. Usage: {WORK.usage}")
@@ -157,11 +157,11 @@ def parse_study(arguments: Sequence[str]) -> StudyCommand | HelpRequest:
     Raises:
         ValueError: if a flag is unknown or a value is invalid; the message is meant for the user.
     """
-    given, flags = take_out(StudySettings, STUDY.read(arguments))
+    given, flags = split_flags(StudySettings, STUDY.read(arguments))
     folded = fold(flags)
     if folded.wants_help:
-        return request_help(STUDY, folded)
-    settings = typed_group(StudySettings, given)
+        return build_help_request(STUDY, folded)
+    settings = parse_group(StudySettings, given)
     if settings.trial_timeout is not None:
         parse_seconds(settings.trial_timeout)
     content = {} if settings.study is None else read_study_file(Path(settings.study), quick=settings.quick)
@@ -248,7 +248,7 @@ def _base(folded: FoldedArguments, own: dict[str, Any]) -> tuple[dict[str, Any],
         set explicitly.
     """
     recipes = own.pop("recipe", [])
-    refuse_unknown_settings(own, "setting in the base")
+    check_setting_names(own, "setting in the base")
     layers = merge_recipes(recipes) | own
     from_recipes = base_recipe(folded)
     names = {*layers, *from_recipes, *_setting_names(folded)}

@@ -22,16 +22,16 @@ import yaml
 
 from heads.registry import UnknownNameError, describe_unknown
 from research.settings.command_line import (
+    check_setting_names,
     fold_options,
     merge_recipes,
-    refuse_unknown_settings,
     typed_settings,
     typed_value,
 )
 from research.settings.config import Choice, RunConfig
 from research.settings.flags import INSPECTION, declaration_of, names_where, setting_types
 from research.system.errors import describe_error, one_line
-from research.system.paths import look_up
+from research.system.paths import expand_path
 from research.tasks.base import TASKS
 
 
@@ -153,7 +153,7 @@ def read_study_file(path: Path, *, quick: bool) -> dict[str, Any]:
         ValueError: if the file cannot be read, is not a mapping, or has an unknown key.
     """
     try:
-        content = yaml.safe_load(look_up(str(path)).read_text(encoding="utf-8"))
+        content = yaml.safe_load(expand_path(str(path)).read_text(encoding="utf-8"))
     except OSError as error:
         raise ValueError(f"Cannot read the study {path}: {error.strerror}.") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -258,7 +258,7 @@ def _settings_of(
         for name, value in own.items():
             takes_list = typing.get_origin(kinds.get(name)) is list
             merged[name] = [value] if takes_list and not isinstance(value, list) else value
-    refuse_unknown_settings(merged, "setting")
+    check_setting_names(merged, "setting")
     return {**defaults, **{name: type_value(name, value) for name, value in merged.items()}}
 
 
@@ -341,7 +341,7 @@ def _is_same(wanted: Any, value: Any) -> bool:
 
 def _describe_arm(axes: Mapping[str, Any], varying: Sequence[str]) -> str:
     """Return the name of an arm: its values, with the name of the setting unless a value is clear by itself."""
-    without_name = ("arm", "recipe", *names_where(lambda declared: declared.names_arm))
+    without_name = ("arm", "recipe", *names_where(lambda declared: declared.value_names_arm))
     values = {axis: axes[axis] if axis == "arm" else _describe_value(axes[axis]) for axis in varying}
     return ", ".join(value if axis in without_name else f"{axis}={value}" for axis, value in values.items())
 
@@ -368,7 +368,7 @@ def _make_id(settings: Mapping[str, Any], varying: Sequence[str]) -> str:
             otherwise make a different trial.
     """
     decisive = {
-        name: value for name, value in settings.items() if declaration_of(name).makes_another_trial or name in varying
+        name: value for name, value in settings.items() if declaration_of(name).distinguishes_trials or name in varying
     }
     if settings["cache_features"] is False and settings["mixed_precision"] in ("bf16", "fp16"):
         # Without the cache, hidden states are computed in different batches. In half precision, this makes a

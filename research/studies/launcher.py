@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import yaml
 
 from research.system.errors import one_line
-from research.system.paths import look_up
+from research.system.paths import expand_path
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ def read_launcher(accelerate_config: str | None) -> Launcher:
     if accelerate_config is None:
         return Launcher()
     try:
-        content = yaml.safe_load(look_up(accelerate_config).read_text(encoding="utf-8"))
+        content = yaml.safe_load(expand_path(accelerate_config).read_text(encoding="utf-8"))
         num_processes = max(1, int(content.get("num_processes", 1)) // int(content.get("num_machines", 1)))
         gpu_ids = str(content.get("gpu_ids") or "all")
         return Launcher(num_processes, not content.get("use_cpu", False), None if gpu_ids == "all" else gpu_ids)

@@ -81,7 +81,7 @@ class StudyOutcomes:
         Checked are the data, the code of plugins, and the rounding of hidden states.
         """
         found = self._inconsistent_hidden_states()
-        decisive = names_where(lambda declared: declared.decides(Stage.TOKENS))
+        decisive = names_where(lambda declared: declared.affects(Stage.TOKENS))
         for what, key in (("rows of the data", "rows_sha256"), ("code of the plugins", "plugins")):
             by_source: dict[str, dict[str, list[str]]] = {}
             for outcome in self.finished:

@@ -18,7 +18,7 @@ from research.settings.run_files import METRICS_LOG
 from research.studies.grid import Trial
 from research.studies.storage.trials import DONE, OPEN, Entry
 from research.studies.worker import TRIALS, events_path
-from research.system.events import HIDDEN_STATES, Event, end_of, last_event, read_events
+from research.system.events import HIDDEN_STATES, Event, last_event, read_events, read_tail
 from research.system.plain_text import for_terminal
 from research.system.terminal import Terminal
 
@@ -181,6 +181,6 @@ def _counts(entries: Sequence[Entry | None]) -> list[str]:
 def _latest_step(directory: Path) -> int | None:
     """Return the last step that a run has logged, or None if it has logged none or runs on another machine."""
     try:
-        return int(json.loads(end_of(directory / METRICS_LOG).splitlines()[-1])["step"])
+        return int(json.loads(read_tail(directory / METRICS_LOG).splitlines()[-1])["step"])
     except (ValueError, LookupError):
         return None

@@ -82,7 +82,7 @@ def run_study(command: StudyCommand, trials: Sequence[Trial]) -> int:
     except OSError as error:
         raise ValueError(f"Cannot create the study's directory {directory}: {error.strerror}.") from None
     lock = DirectoryLock()
-    lock.hold(directory)
+    lock.acquire(directory)
     try:
         with Study(spec.name, address, higher_is_better=higher) as study:
             changed = study.save_spec(dataclasses.asdict(spec))

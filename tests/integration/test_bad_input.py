@@ -51,7 +51,7 @@ def refused(settings: list[str], tmp_path: Path, cache_dir: Path, monkeypatch: p
         assert is_user_facing(caught.value), "a traceback would be shown"
         message = str(caught.value)
         assert "\n" not in message
-        assert not (tmp_path / "run").exists(), "the left directory would make the next try fail"
+        assert not (tmp_path / "run").exists(), "the run directory would make the next try fail"
         return message
 
     return refuse

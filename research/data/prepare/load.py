@@ -103,7 +103,7 @@ def _load(settings: DataSettings, cache_dir: Path | None) -> Splits:
         {
             name: getattr(settings, name)
             for name, declared in declarations(DataSettings).items()
-            if declared.decides(Stage.ROWS)
+            if declared.affects(Stage.ROWS)
         },
     )
     with WaitingMessage(f"Reading the rows of {source.name}"):

@@ -16,7 +16,7 @@ from research.data.sources.compression import check_text, find_type, is_compress
 from research.data.sources.folders import describe_other_shards
 from research.data.sources.tables import Table, check_file
 from research.data.sources.text_format import TextFormat
-from research.system.paths import look_up
+from research.system.paths import expand_path
 
 Tables = Mapping[str, Sequence[Table]]
 
@@ -100,7 +100,7 @@ class PathSource(DataSource):
         """
 
     def find(self, spec: str, text_format: TextFormat) -> Source | None:
-        path = look_up(spec)
+        path = expand_path(spec)
         return self.find_at(path, text_format) if path.exists() else None
 
 

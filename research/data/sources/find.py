@@ -14,7 +14,7 @@ from research.data.sources.base import (
 )
 from research.data.sources.compression import find_type, is_compressed
 from research.data.sources.text_format import TextFormat
-from research.system.paths import look_up
+from research.system.paths import expand_path
 from research.system.user_code import CodeOf, hash_user_code
 
 
@@ -54,7 +54,7 @@ def _describe_files(setting: str) -> str:
 
 
 def _describe_unfound(spec: str) -> str:
-    path = look_up(spec)
+    path = expand_path(spec)
     if path.is_dir():
         return f"The folder '{path}' has no data files that are named like splits."
     if path.exists():
@@ -66,7 +66,7 @@ def _describe_unfound(spec: str) -> str:
 
 
 def _describe_unsupported(spec: str) -> str:
-    path = look_up(spec)
+    path = expand_path(spec)
     if not is_compressed(path):
         return f"unsupported extension '{path.suffix}'"
     inside = find_type(path)

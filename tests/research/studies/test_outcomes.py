@@ -104,7 +104,7 @@ def test_outcomes_are_what_the_storage_and_the_files_say(tmp_path: Path) -> None
     found = study.values("accuracy", "test")["linear"]
     assert found[0] == 0.5
     assert math.isnan(found[1])
-    with pytest.raises(ValueError, match=r"'f1'.*linear-0.*accuracy"):
+    with pytest.raises(ValueError, match=r"linear-0.*'f1'.*accuracy"):
         study.values("f1", "test")
 
 

@@ -23,10 +23,10 @@ from research.data.prepare.cleaning import CLEANING
 from research.data.prepare.load import load_splits
 from research.settings.config import DataSettings
 from research.tasks.base import TASKS
+from tests.file_modes import enforce_file_modes
 from tests.limits import HANG_LIMIT
 from tests.messages import collected, in_order
 from tests.research.data.conftest import Loader, WriteCsv, reviews
-from tests.rights import modes_count
 
 
 @pytest.fixture
@@ -235,7 +235,7 @@ def test_entry_without_read_permission_is_an_error(load: Loader, write_csv: Writ
     (entry,) = load.cache_dir.iterdir()
     (entry / forbidden).chmod(0)
     with (
-        modes_count(),
+        enforce_file_modes(),
         pytest.raises(ValueError, match=in_order("Cannot read", entry, "Permission denied", "MIDWAY_CACHE")),
     ):
         load(path)
@@ -267,7 +267,10 @@ def test_damaged_entry_in_an_unwritable_cache_is_an_error(load: Loader, write_cs
     (entry,) = load.cache_dir.iterdir()
     (entry / "train.arrow").write_bytes(b"")
     load.cache_dir.chmod(0o500)
-    with modes_count(), pytest.raises(ValueError, match=in_order("Cannot write", load.cache_dir, "MIDWAY_CACHE")):
+    with (
+        enforce_file_modes(),
+        pytest.raises(ValueError, match=in_order("Cannot write", load.cache_dir, "MIDWAY_CACHE")),
+    ):
         load(path)
     load.cache_dir.chmod(0o700)
 

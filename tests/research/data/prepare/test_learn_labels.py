@@ -82,7 +82,7 @@ def test_few_whole_numbers_stored_as_floats_are_classes(load: Loader, write_csv:
     assert not load.reported("Warning:")
 
 
-def test_lists_of_names_are_multi_label(load: Loader, write_jsonl: WriteJsonl) -> None:
+def test_guess_task_of_lists_is_multi_label(load: Loader, write_jsonl: WriteJsonl) -> None:
     splits = load(write_jsonl(rows_with(["b", "a"], [], ["c"])))
     assert (splits.task.problem_type, splits.task.label_names) == ("multi_label", ("a", "b", "c"))
     assert [labels_of(splits)[text] for text in "012"] == [[1, 0], [], [2]]

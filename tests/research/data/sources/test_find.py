@@ -48,7 +48,7 @@ def test_unused_text_format_settings_are_reported(load: Loader, write_csv: Write
 
 
 @pytest.mark.parametrize("spec", ["~nosuchuser/train.csv", "x" * 5000, "a" * 300 + ".csv", "nul\0byte.csv"])
-def test_load_refuses_invalid_paths_in_one_line(load: Loader, spec: str) -> None:
+def test_inaccessible_paths_are_rejected_with_a_one_line_error(load: Loader, spec: str) -> None:
     with pytest.raises(ValueError, match=re.escape(spec[:3])) as caught:
         load(spec)
     assert "\n" not in str(caught.value)

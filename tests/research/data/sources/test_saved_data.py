@@ -8,8 +8,8 @@ import pytest
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
 
 from research.data.prepare.load import Splits
+from tests.file_modes import enforce_file_modes
 from tests.research.data.conftest import Loader
-from tests.rights import modes_count
 
 FEATURES = Features({"text": Value("string"), "label": ClassLabel(names=["pos", "neg"])})
 
@@ -50,7 +50,7 @@ def test_changed_saved_dict_is_prepared_again(load: Loader, tmp_path: Path) -> N
 def test_saved_folder_without_permission_is_refused(load: Loader, tmp_path: Path) -> None:
     rows("train", 40).save_to_disk(tmp_path / "saved")
     (tmp_path / "saved").chmod(0)
-    with modes_count(), pytest.raises(ValueError, match="Permission denied") as caught:
+    with enforce_file_modes(), pytest.raises(ValueError, match="Permission denied") as caught:
         load(tmp_path / "saved")
     assert str(tmp_path / "saved") in str(caught.value)
     assert "dataset_dict" not in str(caught.value)

@@ -9,10 +9,10 @@ import pyarrow.parquet as pq
 import pytest
 from datasets import ClassLabel, Dataset, Features, Value
 
+from tests.file_modes import enforce_file_modes
 from tests.messages import in_order
 from tests.research.data.conftest import Loader, WriteCsv, WriteJsonl, reviews
 from tests.research.data.loaded_rows import rows_in
-from tests.rights import modes_count
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_folder_splits_may_be_folders(load: Loader, write_csv: WriteCsv) -> None
 def test_unreadable_folder_is_refused(load: Loader, write_csv: WriteCsv) -> None:
     folder = write_csv(*reviews(40), name="data/train.csv").parent
     folder.chmod(0)
-    with modes_count(), pytest.raises(ValueError, match=in_order(f"'{folder}'", "Permission denied")):
+    with enforce_file_modes(), pytest.raises(ValueError, match=in_order(f"'{folder}'", "Permission denied")):
         load(folder)
     folder.chmod(0o700)
 

@@ -10,9 +10,9 @@ import pytest
 
 from research.data.sources.tables import check_columns, check_file
 from research.data.sources.text_tables import CsvTable
+from tests.file_modes import enforce_file_modes
 from tests.messages import in_order
 from tests.research.data.conftest import Loader, WriteCsv
-from tests.rights import modes_count
 
 
 def test_load_refuses_an_empty_file(load: Loader, tmp_path: Path) -> None:
@@ -53,7 +53,7 @@ def test_check_file_requires_a_readable_file_that_is_not_empty(tmp_path: Path) -
         with pytest.raises(ValueError, match=in_order(f"reviews/{name}", expected)):
             check_file(tmp_path / name, f"reviews/{name}")
     (tmp_path / "rows").chmod(0)
-    with modes_count(), pytest.raises(ValueError, match=in_order("reviews/rows", "Permission denied")):
+    with enforce_file_modes(), pytest.raises(ValueError, match=in_order("reviews/rows", "Permission denied")):
         check_file(tmp_path / "rows", "reviews/rows")
 
 

@@ -14,7 +14,7 @@ from heads.output_layer import OutputLayer
 
 @register_head("attention")
 class AttentionHead(Head):
-    """Attention pooling over the tokens with learned queries; the pooled vectors are concatenated, dropout, linear.
+    """Attention pooling over the tokens with learned queries, concatenation, dropout, linear layer.
 
     Source: Yang et al. 2016, Hierarchical Attention Networks, eq. 5-7. Differs: scores are masked before the softmax
     and scaled as in Vaswani et al. 2017; there may be several queries, and several attention heads that each use a

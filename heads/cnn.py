@@ -14,7 +14,7 @@ from heads.output_layer import OutputLayer
 
 @register_head("cnn")
 class CNNHead(Head):
-    """Convolutions of several kernel sizes over the tokens, ReLU, maximum over time, dropout, linear.
+    """Convolutions of several kernel sizes over the tokens, ReLU, maximum over positions, dropout, linear layer.
 
     Source: Kim 2014, Convolutional Neural Networks for Sentence Classification. Differs: uses hidden states instead of
     word vectors, and pads rows with zeros, so that rows shorter than a kernel also have an output.
@@ -38,7 +38,7 @@ class CNNHead(Head):
         require_probability(dropout=dropout)
         require_positive(num_filters=num_filters)
         if not kernel_sizes or min(kernel_sizes) < 1:
-            raise ValueError(f"Expected kernel_sizes to be 1 or more; got {kernel_sizes}.")
+            raise ValueError(f"Expected kernel_sizes of 1 or more; got {kernel_sizes}.")
         self.convolutions = nn.ModuleList(nn.Conv1d(encoder.hidden_size, num_filters, size) for size in kernel_sizes)
         self.dropout = nn.Dropout(dropout)
         self.out = OutputLayer(num_filters * len(kernel_sizes), num_labels)

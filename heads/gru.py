@@ -1,4 +1,4 @@
-"""A bidirectional GRU over the tokens."""
+"""Bidirectional GRU over the tokens."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from heads.recurrent import RecurrentHead
 
 @register_head("gru")
 class GRUHead(RecurrentHead):
-    """Bidirectional gated recurrent unit (GRU) over the tokens without the padding, pooling, dropout, linear.
+    """Bidirectional gated recurrent unit (GRU) over the tokens without padding, pooling, dropout, linear layer.
 
     Source: Cho et al. 2014, Learning Phrase Representations using RNN Encoder-Decoder.
 

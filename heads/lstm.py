@@ -1,4 +1,4 @@
-"""A bidirectional LSTM over the tokens."""
+"""Bidirectional LSTM over the tokens."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from heads.recurrent import RecurrentHead
 
 @register_head("lstm")
 class LSTMHead(RecurrentHead):
-    """Bidirectional long short-term memory (LSTM) over the tokens without the padding, pooling, dropout, linear.
+    """Bidirectional long short-term memory (LSTM) over the tokens without padding, pooling, dropout, linear layer.
 
     Source: Hochreiter & Schmidhuber 1997; Graves & Schmidhuber 2005 (bidirectional).
 

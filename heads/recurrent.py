@@ -17,7 +17,7 @@ Recurrent = TypeVar("Recurrent", bound="RecurrentHead")
 
 
 class RecurrentHead(Head):
-    """Two recurrent networks per layer (one per direction), pooling, dropout, linear.
+    """Two recurrent networks per layer (one per direction), pooling, dropout, linear layer.
 
     Tokens are reordered so that padding follows them in both directions and is never read before a token. Packed
     sequences would have the same effect, but their backward pass takes over ten times as long on a CPU.

@@ -27,7 +27,7 @@ from research.system.terminal import Terminal
 from research.training.checkpoint.find import fork_checkpoint
 from research.training.checkpoint.state import parent_at
 
-PICTURE = Path("timeline.png")
+FIGURE = Path("timeline.png")
 
 
 @dataclass(frozen=True)
@@ -53,8 +53,8 @@ def preview(config: RunConfig) -> None:
     found = plan_and_rehearse(config)
     console = Terminal()
     console.print(summary(found))
-    timeline_figure(found.steps, found.edits).savefig(PICTURE, dpi=120)
-    console.print(f"Drawn to {PICTURE}; nothing was trained.")
+    timeline_figure(found.steps, found.edits).savefig(FIGURE, dpi=120)
+    console.print(f"Drawn to {FIGURE}; nothing was trained.")
 
 
 def plan_and_rehearse(config: RunConfig) -> Preview:

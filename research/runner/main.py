@@ -8,7 +8,7 @@ from research.runner.listing import describe_listing, print_help
 from research.settings.command_line import Command, parse
 from research.settings.program import HelpRequest
 from research.system.errors import run_script
-from research.system.events import writing_for_study
+from research.system.events import recording_events_for_study
 from research.system.loading import loading_libraries
 from research.system.waiting import WaitingMessage
 
@@ -37,7 +37,7 @@ def execute(command: Command | HelpRequest) -> int:
         with WaitingMessage("Loading libraries"), loading_libraries():
             from research.runner.experiment import run_experiment
 
-        with writing_for_study():
+        with recording_events_for_study():
             run_experiment(command.config)
     return 0
 

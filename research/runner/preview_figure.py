@@ -9,10 +9,10 @@ from matplotlib.figure import Figure
 from research.edits.records import Record
 from research.edits.rehearsal import StepPlan
 from research.records.step_figures import block_colours, mark_edits, position_in_model, show_rates_logarithmically
-from research.system.plain_text import for_picture
+from research.system.plain_text import for_figure
 
 MAX_POINTS = 2000
-"""Maximum number of points per curve; longer runs are sampled, but the last step before every edit is included."""
+"""Maximum number of points per curve; longer runs are sampled, but the steps around every edit are included."""
 MAX_LISTED = 20
 """Maximum number of edits listed below the figure; the caption contains the number of further edits."""
 
@@ -29,7 +29,7 @@ def timeline_figure(steps: Sequence[StepPlan], edits: Sequence[Record]) -> Figur
     """
     blocks = sorted({block for step in steps for block in step.learning_rates}, key=position_in_model)
     listed = [
-        f"{record.number}: after step {record.step:,}, {for_picture(str(record.request), LONGEST_EDIT)}"
+        f"{record.number}: after step {record.step:,}, {for_figure(str(record.request), LONGEST_EDIT)}"
         for record in edits[:MAX_LISTED]
     ]
     if len(edits) > len(listed):

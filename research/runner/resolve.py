@@ -44,18 +44,18 @@ def resolve(config: RunConfig) -> RunConfig:
     check_trackers(config.log_with)
     check_compiler(config)
 
-    def filled(
+    def complete(
         registry: Registry[Any], value: str | dict[str, Any], given_by_caller: tuple[str, ...] = ()
     ) -> str | dict[str, Any]:
         return complete_choice(registry, Choice.of(value, registry.kind), given_by_caller=given_by_caller).to_yaml()
 
     config = dataclasses.replace(
         config,
-        head=filled(HEADS, config.head),
-        schedule=filled(SCHEDULES, config.schedule, GIVEN_BY_CALLER),
-        objective=None if config.objective is None else filled(OBJECTIVES, config.objective),
-        hook=[filled(HOOKS, hook) for hook in config.hook],
-        peft=None if config.peft is None else filled(PEFT, config.peft),
+        head=complete(HEADS, config.head),
+        schedule=complete(SCHEDULES, config.schedule, GIVEN_BY_CALLER),
+        objective=None if config.objective is None else complete(OBJECTIVES, config.objective),
+        hook=[complete(HOOKS, hook) for hook in config.hook],
+        peft=None if config.peft is None else complete(PEFT, config.peft),
         mixed_precision=choose_precision(config),
         micro_batch_size=min(config.micro_batch_size, config.batch_size),
     )

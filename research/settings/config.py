@@ -137,7 +137,8 @@ class DataSettings:
     max_length: int = setting(512, effect=Effect.TRAINING, stage=Stage.INPUTS, above=0, unit="tokens")
     """Maximum length of an input in tokens, including special tokens."""
     truncation: Literal["head", "tail", "head_tail"] = setting("head_tail", effect=Effect.TRAINING, stage=Stage.INPUTS)
-    """Part to keep of a text that is too long: its beginning (head), its end (tail), or half of each (head_tail)."""
+    """Part to keep of a text that is too long: its beginning (head), its end (tail), or half from each end
+    (head_tail)."""
     bad_rows: Literal["error", "skip"] = setting("error", effect=Effect.ROWS, stage=Stage.ROWS)
     """What to do with rows that have no text, no label or invalid UTF-8: report them all in one error, or skip
     them."""
@@ -192,7 +193,7 @@ class TrainingSettings:
     head_lr: float | None = setting(1e-3, effect=Effect.TRAINING, at_least=0, unit="per step")
     """Peak learning rate of the randomly initialised head, per step. null means the same as --lr."""
     layer_decay: float = setting(0.9, effect=Effect.TRAINING, above=0, unit="factor per layer")
-    """Factor by which the peak learning rate shrinks with every layer further from the head; 1 disables it."""
+    """Factor on the peak learning rate for every layer further from the head; 1 disables it."""
     weight_decay: float = setting(0.01, effect=Effect.TRAINING, at_least=0, unit="per step, times the learning rate")
     """Decoupled weight decay (for sgd: an L2 penalty). It does not apply to norms and biases."""
     schedule: str | dict[str, Any] = setting("one_cycle", effect=Effect.TRAINING, value_names_arm=True)
@@ -285,7 +286,7 @@ class RunSettings:
     """Continue another run from one of its checkpoints as a new run: runs/a@step-400, or runs/a for the newest
     checkpoint. The new run inherits all settings that are not given."""
     save_every: str | None = setting(None, effect=Effect.NONE, unit=PERIOD)
-    """Time between checkpoints, in the units of --warmup; the last step is always followed by one. By default, a
+    """Time between checkpoints, in the units of --warmup; another one is saved after the last step. By default, a
     checkpoint is saved only if a signal ends the run."""
     keep: int = setting(2, effect=Effect.NONE, above=0, unit="checkpoints")
     """Number of checkpoints to keep; older ones are deleted."""

@@ -29,7 +29,7 @@ from research.studies.storage.trials import OPEN
 from research.studies.time_limit import parse_seconds
 from research.system.durable import write_text
 from research.system.errors import describe_failure, is_user_facing
-from research.system.events import ERROR, PLACE, last_event, writing_to
+from research.system.events import ERROR, EVENTS_FILE, last_event, recording_events
 from research.system.lock import is_held
 from research.system.processes import SUPERVISOR, is_alive
 from research.system.scripts import script
@@ -146,7 +146,7 @@ class Worker:
         with (
             self._open_log(config) as log,
             _redirect_output(log),
-            writing_to(self._events_path(config)),
+            recording_events(self._events_path(config)),
             self._time_limit(),
         ):
             try:
@@ -218,7 +218,7 @@ class Worker:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                env={**os.environ, SUPERVISOR: str(os.getpid()), PLACE: str(self._events_path(config).resolve())},
+                env={**os.environ, SUPERVISOR: str(os.getpid()), EVENTS_FILE: str(self._events_path(config).resolve())},
             )
             if self._stop_signal:
                 self._forward_signal(self._stop_signal)

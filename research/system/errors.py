@@ -16,7 +16,7 @@ from research.system.one_report import is_first_to_report
 from research.system.plain_text import for_terminal
 
 
-class Tracing(Protocol):
+class HasTraceback(Protocol):
     """A parsed command line."""
 
     @property
@@ -25,7 +25,7 @@ class Tracing(Protocol):
         ...
 
 
-Command = TypeVar("Command", bound=Tracing)
+Command = TypeVar("Command", bound=HasTraceback)
 
 
 def run_script(
@@ -58,7 +58,7 @@ def run_script(
         return 128 + signal.SIGPIPE
     except (Exception, SystemExit) as error:
         message = describe_error(error)
-        if message is None or (isinstance(error, SystemExit) and not user_code.is_raised_there(error)):
+        if message is None or (isinstance(error, SystemExit) and not user_code.is_raised_by_user_code(error)):
             if isinstance(error, Exception):
                 report_error(describe_failure(error))
             raise  # a defect, or a deliberate exit after a signal

@@ -15,10 +15,10 @@ from pathlib import Path
 
 from research.system.messages import format_message, logger
 
-PLACE = "MIDWAY_EVENTS"
+EVENTS_FILE = "MIDWAY_EVENTS"
 """Environment variable with the path of the file that a run writes its events to."""
 MESSAGE, HIDDEN_STATES, ERROR = "message", "hidden_states", "error"
-END_OF_FILE = 8192
+TAIL_BYTES = 8192
 """Number of bytes at the end of a file in which to look for the last line."""
 
 
@@ -44,7 +44,7 @@ class _Writer(logging.Handler):
 
 
 @contextmanager
-def writing_to(path: Path) -> Iterator[None]:
+def recording_events(path: Path) -> Iterator[None]:
     """Also write messages to a file of events, for the duration of the context."""
     writer = _Writer(path)
     logger.addHandler(writer)
@@ -54,9 +54,9 @@ def writing_to(path: Path) -> Iterator[None]:
         logger.removeHandler(writer)
 
 
-def writing_for_study() -> AbstractContextManager[None]:
+def recording_events_for_study() -> AbstractContextManager[None]:
     """Also write messages to the event file of the study that started this process, if there is one."""
-    return writing_to(Path(os.environ[PLACE])) if PLACE in os.environ else nullcontext()
+    return recording_events(Path(os.environ[EVENTS_FILE])) if EVENTS_FILE in os.environ else nullcontext()
 
 
 def report_hidden_states(message: str) -> None:
@@ -66,8 +66,8 @@ def report_hidden_states(message: str) -> None:
 
 def report_error(message: str) -> None:
     """Report the error that ends this process to the study that started it, if there is one."""
-    if PLACE in os.environ:
-        _append(Path(os.environ[PLACE]), Event(ERROR, message))
+    if EVENTS_FILE in os.environ:
+        _append(Path(os.environ[EVENTS_FILE]), Event(ERROR, message))
 
 
 def _append(path: Path, event: Event) -> None:
@@ -98,7 +98,7 @@ def read_tail(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
             file.seek(0, os.SEEK_END)
-            file.seek(max(0, file.tell() - END_OF_FILE))
+            file.seek(max(0, file.tell() - TAIL_BYTES))
             return file.read()
     except OSError:
         return b""

@@ -11,10 +11,10 @@ from contextlib import contextmanager
 def loading_libraries() -> Iterator[None]:
     """Disable garbage collection while importing the libraries that this process needs.
 
-    A library defines a million objects and leaves almost no garbage, but the collector scans them again and again: this
-    takes a fifth of the time to import torch and Transformers. It need not scan them later either, so everything
-    that exists at the end of the context is kept until the process ends. Use this in scripts only, not in code that
-    is imported into the user's own process.
+    A library defines a million objects and leaves almost no garbage, but the collector scans the objects again and
+    again, which takes a fifth of the time to import torch and Transformers. Later scans are unnecessary too, so all
+    objects that exist at the end of the context are kept until the process ends. Use this only in scripts, not in code
+    that is imported into the user's own process.
     """
     was_enabled = gc.isenabled()
     gc.disable()

@@ -12,17 +12,17 @@ from markupsafe import Markup, escape
 
 _MARKS = "\u061c\u200e\u200f"
 """Marks of right-to-left writing; they reorder adjacent text."""
-_COMMANDS = re.compile(
+_UNSAFE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # control characters, except tab and line feed
     f"{_MARKS}\u202a-\u202e\u2066-\u2069"  # direction of writing
     "\u2028\u2029\ufeff\ufff9-\ufffb\ufffe\uffff\ud800-\udfff]"  # line ends, byte order, annotations, not characters
 )
-_COMMANDS_IN_BLOCK = re.compile(_COMMANDS.pattern.replace(_MARKS, ""))
+_UNSAFE_IN_BLOCK = re.compile(_UNSAFE.pattern.replace(_MARKS, ""))
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 """First characters that make spreadsheets treat a cell as a formula."""
 LONGEST_IN_PAGE = 200
 """Maximum number of characters of a name in a page; results.csv and the files of the runs contain the full name."""
-LONGEST_IN_PICTURE = 40
+LONGEST_IN_FIGURE = 40
 """Maximum number of characters of a name in a figure; the tables next to it contain the full name."""
 
 LONGEST_MESSAGE = 2000
@@ -36,7 +36,7 @@ def for_terminal(text: str, *, keep_lines: bool = False) -> str:
         text: a name, or a message that contains names.
         keep_lines: whether to keep line breaks, because they belong to the message; otherwise they are escaped too.
     """
-    shown = _written_out(text)
+    shown = _escape_unsafe(text)
     return shown if keep_lines else shown.replace("\n", r"\n").replace("\t", r"\t")
 
 
@@ -64,14 +64,14 @@ def for_html(text: object, *, is_block: bool = False) -> object:
     """
     if not isinstance(text, str) or isinstance(text, Markup):
         return text
-    return escape(_written_out(text, _COMMANDS_IN_BLOCK if is_block else _COMMANDS))
+    return escape(_escape_unsafe(text, _UNSAFE_IN_BLOCK if is_block else _UNSAFE))
 
 
 def name_in_html(name: str) -> Markup:
     """Return a name for a table or sentence of a page; very long names are shortened, with a tooltip."""
     if len(name) <= LONGEST_IN_PAGE:
-        return escape(_written_out(name))
-    return Markup('<span title="{}">{}</span>').format(_written_out(name), shorten(name, LONGEST_IN_PAGE))
+        return escape(_escape_unsafe(name))
+    return Markup('<span title="{}">{}</span>').format(_escape_unsafe(name), shorten(name, LONGEST_IN_PAGE))
 
 
 def for_markdown(text: str) -> str:
@@ -89,10 +89,10 @@ def markdown_code(text: str, language: str) -> str:
     """Return a code block in Markdown, with a fence longer than any in the code."""
     longest = max((len(run) for run in re.findall("`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
-    return f"{fence}{language}\n{_written_out(text).rstrip()}\n{fence}"
+    return f"{fence}{language}\n{_escape_unsafe(text).rstrip()}\n{fence}"
 
 
-def for_picture(text: str, longest: int = LONGEST_IN_PICTURE) -> str:
+def for_figure(text: str, longest: int = LONGEST_IN_FIGURE) -> str:
     """Return text for matplotlib: on one line, shortened, without formulas and characters that SVG forbids.
 
     Args:
@@ -112,7 +112,7 @@ def for_csv(value: object) -> object:
         return value
     if value.startswith(FORMULA_STARTS) and not _is_number(value):
         value = f"'{value}"
-    return _written_out(value)
+    return _escape_unsafe(value)
 
 
 def shorten(text: str, longest: int) -> str:
@@ -129,12 +129,12 @@ def shorten(text: str, longest: int) -> str:
     return f"{first} … {last}"
 
 
-def _written_out(text: str, commands: re.Pattern[str] = _COMMANDS) -> str:
+def _escape_unsafe(text: str, commands: re.Pattern[str] = _UNSAFE) -> str:
     return commands.sub(lambda at: at[0].encode("unicode_escape").decode(), text.replace("\r\n", "\n"))
 
 
 def _on_one_line(text: str) -> str:
-    return _written_out(" ".join(text.split()))
+    return _escape_unsafe(" ".join(text.split()))
 
 
 def _is_number(text: str) -> bool:

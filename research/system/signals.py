@@ -55,12 +55,12 @@ class SignalWatch:
     def __enter__(self) -> SignalWatch:
         if threading.current_thread() is threading.main_thread():  # Python allows handlers only in the main thread
             # nohup ignores SIGHUP, so that the run continues.
-            heard = [
+            handled = [
                 number
                 for number in HANDLED_SIGNALS
                 if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN
             ]
-            self._before = {number: signal.signal(number, self._handle_signal) for number in heard}
+            self._before = {number: signal.signal(number, self._handle_signal) for number in handled}
         return self
 
     def __exit__(

@@ -34,7 +34,7 @@ class Notes:
     """Owner of the code that raised it: "head 'mine'"."""
     moment: str | None = None
     """When it was raised: "in step 3"."""
-    place: traceback.FrameSummary | None = None
+    location: traceback.FrameSummary | None = None
     """Definition of the user's function, if the call itself failed."""
 
 
@@ -58,8 +58,8 @@ class CodeOf:
             return
         if find_frame(error) is not None:
             notes.owner = self._owner
-        elif isinstance(error, TypeError) and (place := _definition(self._called)) is not None:
-            notes.owner, notes.place = self._owner, place
+        elif isinstance(error, TypeError) and (location := _definition(self._called)) is not None:
+            notes.owner, notes.location = self._owner, location
 
 
 class During:
@@ -113,20 +113,20 @@ def describe(error: BaseException) -> str | None:
 
     The lines contain the owner of the code, the time, the exception, and the line of the user's code.
     """
-    place = find_frame(error)
+    location = find_frame(error)
     notes = Notes()
     for each in _with_causes(error):
         found = vars(each).get(_NOTES, Notes())
         notes.owner, notes.moment = notes.owner or found.owner, notes.moment or found.moment
-        place = place or found.place
-    if place is None:
+        location = location or found.location
+    if location is None:
         return None
     where = ", ".join(filter(None, (notes.owner, notes.moment)))
-    function = f", in {place.name}" if place.name else ""
+    function = f", in {location.name}" if location.name else ""
     lines = [
         f"{where}: {describe_plainly(error)}" if where else describe_plainly(error),
-        f'  File "{place.filename}", line {place.lineno}{function}',
-        *([f"    {place.line.strip()}"] if place.line else []),
+        f'  File "{location.filename}", line {location.lineno}{function}',
+        *([f"    {location.line.strip()}"] if location.line else []),
     ]
     return "\n".join(lines)
 
@@ -177,7 +177,7 @@ def hash_user_code(function: object) -> str | None:
     return hashlib.sha256(code.co_code + repr((code.co_consts, code.co_names)).encode()).hexdigest()
 
 
-def is_raised_there(error: BaseException) -> bool:
+def is_raised_by_user_code(error: BaseException) -> bool:
     """Return whether the user's own code raised an exception, rather than code that it called."""
     frames = traceback.extract_tb(error.__traceback__)
     return bool(frames) and is_user_code(frames[-1].filename)
@@ -185,8 +185,8 @@ def is_raised_there(error: BaseException) -> bool:
 
 def describe_location(function: object) -> str:
     """Return the location of a user's function, in parentheses after a space; empty for other functions."""
-    place = _definition(function)
-    return "" if place is None else f' ({place.name}: file "{place.filename}", line {place.lineno})'
+    location = _definition(function)
+    return "" if location is None else f' ({location.name}: file "{location.filename}", line {location.lineno})'
 
 
 _NOTES = "_midway_notes"

@@ -38,8 +38,8 @@ class LabelCounts:
         if labels.ndim == 1:
             right = labels[labels == predicted]
             return cls(*(np.bincount(each, minlength=num_labels)[:num_labels] for each in (right, predicted, labels)))
-        has, says = labels.astype(bool), predicted.astype(bool)
-        return cls(*(np.count_nonzero(each, axis=0) for each in (has & says, says, has)))
+        present, found = labels.astype(bool), predicted.astype(bool)
+        return cls(*(np.count_nonzero(each, axis=0) for each in (present & found, found, present)))
 
     @property
     def precision(self) -> NDArray[np.float64]:

@@ -11,7 +11,7 @@ from research.tasks.numbers import WHOLE, without_exponent
 ZEROS_AND_ONES = {"0": False, "0.0": False, "false": False, "1": True, "1.0": True, "true": True}
 """Lower-case values with which a file may mark whether a label applies."""
 _FEW_LISTS = 0.05
-"""Share of the lists that may contain other values than zeros and ones, which are then taken for mistakes."""
+"""Share of the lists that may contain values other than zeros and ones; these lists then count as bad rows."""
 
 
 @dataclass(frozen=True)

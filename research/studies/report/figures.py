@@ -15,7 +15,7 @@ from research.studies.report.costs import ArmCost, TrialCost
 from research.studies.report.curves import ArmCurves, ArmEdit
 from research.studies.report.ranking import RankedArm
 from research.studies.report.styles import ArmStyle
-from research.system.plain_text import for_picture
+from research.system.plain_text import for_figure
 
 WIDTH = 5.2
 """Width in inches; narrow, so that text remains readable if a phone scales the figure down."""
@@ -49,11 +49,11 @@ def intervals_figure(ranked: Sequence[RankedArm], styles: Styles, baseline: str,
         values = [each.values[seed] for seed in summary.seeds]
         axes.plot(values, [row + 0.27] * len(values), "o", color=style.colour, markersize=3.5, alpha=0.6, linewidth=0)
         axes.plot([mean], [row], style.marker, color=style.colour, markersize=7)
-    names = [for_picture(styles[each.arm].name) + (" (baseline)" if each.arm == baseline else "") for each, _ in drawn]
+    names = [for_figure(styles[each.arm].name) + (" (baseline)" if each.arm == baseline else "") for each, _ in drawn]
     axes.set_yticks(range(len(drawn)), names, fontsize=NAME_FONT_SIZE)
     for tick, (each, _) in zip(axes.get_yticklabels(), drawn, strict=True):
         tick.set_color(styles[each.arm].colour)
-    axes.set(xlabel=for_picture(label, MAX_METRIC_LENGTH), ylim=(len(drawn) - 0.4, -0.6))
+    axes.set(xlabel=for_figure(label, MAX_METRIC_LENGTH), ylim=(len(drawn) - 0.4, -0.6))
     axes.xaxis.set_major_locator(MaxNLocator(6))
     axes.grid(visible=True, axis="x", color="#eeeeee")
     axes.set_axisbelow(True)
@@ -88,7 +88,7 @@ def arm_curves_figure(arms: Sequence[ArmCurves], edits: Sequence[ArmEdit], style
             markevery=every,
         )
     last = max((step for each in arms for curve in (each.mean, *each.seeds) for step in curve[0]), default=1)
-    axes.set(xlabel="step", ylabel=for_picture(label, MAX_METRIC_LENGTH), xlim=(0.5, last + 0.5))
+    axes.set(xlabel="step", ylabel=for_figure(label, MAX_METRIC_LENGTH), xlim=(0.5, last + 0.5))
     _clip_to_means(axes, arms)
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     _mark_edits(axes, edits, styles, last)
@@ -130,7 +130,7 @@ def cost_figure(
     _set_cost_axis(axes, all_costs, quantity)
     axes.set(
         xlabel="time of all steps (s)" if quantity == "seconds" else "trainable parameters (mean over steps)",
-        ylabel=for_picture(label, MAX_METRIC_LENGTH),
+        ylabel=for_figure(label, MAX_METRIC_LENGTH),
     )
     _name_arms(axes, ends, styles)
     return figure
@@ -194,7 +194,7 @@ def _name_arms(axes: Axes, ends: Mapping[str, float], styles: Styles) -> None:
         axes.text(
             1.09,
             height,
-            for_picture(style.name),
+            for_figure(style.name),
             color=style.colour,
             transform=axes.transAxes,
             va="center_baseline",

@@ -107,7 +107,7 @@ def test_options_of_omits_parameters_that_the_caller_provides() -> None:
 
 def test_describe_entry_shows_summary_source_and_options() -> None:
     text = describe_entry(Typed, options_of(Typed))
-    assert "Takes everything." in text
+    assert "Has options of all types." in text
     assert "Source: none." in text
     assert "size (int, default: 3)  the size." in text
     assert "sizes (tuple[int, ...], default: (1, 2))  several, over two lines." in text

@@ -14,7 +14,7 @@ import pytest
 from research.settings.plugins import check_plugins
 from research.settings.times import parse_time
 from research.system.errors import describe_error, describe_failure, is_user_facing, one_line, print_error, run_script
-from research.system.events import ERROR, PLACE, Event, read_events
+from research.system.events import ERROR, EVENTS_FILE, Event, read_events
 from tests.conftest import ROOT
 
 
@@ -58,7 +58,7 @@ def test_run_script_returns_the_exit_code_of_an_interrupt(capsys: pytest.Capture
 
 
 def test_defect_is_raised_and_reported_to_the_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(PLACE, str(tmp_path / "events.jsonl"))
+    monkeypatch.setenv(EVENTS_FILE, str(tmp_path / "events.jsonl"))
     with pytest.raises(IndexError):
         run_script([], Arguments, operator.itemgetter(3))
     (event,) = read_events((tmp_path / "events.jsonl").read_bytes())
@@ -83,7 +83,7 @@ def test_print_error_escapes_control_characters(capsys: pytest.CaptureFixture[st
 
 
 def test_print_error_reports_to_the_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(PLACE, str(tmp_path / "events.jsonl"))
+    monkeypatch.setenv(EVENTS_FILE, str(tmp_path / "events.jsonl"))
     print_error("the disk is full", exit_code=1)
     assert read_events((tmp_path / "events.jsonl").read_bytes()) == [Event(ERROR, "the disk is full")]
 

@@ -14,12 +14,12 @@ from rich.table import Table
 
 from research.system.messages import logger
 from research.system.plain_text import (
-    LONGEST_IN_PICTURE,
+    LONGEST_IN_FIGURE,
     for_csv,
+    for_figure,
     for_html,
     for_markdown,
     for_message,
-    for_picture,
     for_terminal,
     markdown_code,
 )
@@ -70,7 +70,7 @@ def test_names_are_escaped_in_every_format(name: str, shown: str, capsys: pytest
     page.feed(str(for_html(name)))
     assert page.text == shown
     assert for_csv(name) == shown
-    assert svg_of(for_picture(name)).tag.endswith("svg")
+    assert svg_of(for_figure(name)).tag.endswith("svg")
 
 
 def test_for_terminal_keeps_intended_line_breaks() -> None:
@@ -118,12 +118,12 @@ def test_markdown_code_uses_a_fence_longer_than_any_in_the_code() -> None:
     assert (block.type, block.info, block.content) == ("fence", "yaml", code)
 
 
-def test_for_picture_removes_formulas_and_shortens_names() -> None:
+def test_for_figure_removes_formulas_and_shortens_names() -> None:
     figure = Figure()
     for name, shown in {"$x_{$": "$x_{$", r"\$5$": r"\$5$", "$": "$", "two\nlines": "two lines"}.items():
-        text = figure.text(0, 0, for_picture(name))
+        text = figure.text(0, 0, for_figure(name))
         assert text._preprocess_math(text.get_text()) == (shown, False)  # type: ignore[attr-defined]
-    assert len(for_picture("very " * 1000)) <= LONGEST_IN_PICTURE + 3
+    assert len(for_figure("very " * 1000)) <= LONGEST_IN_FIGURE + 3
     axes = figure.subplots()
-    axes.plot([0], [0], label=for_picture("_hidden"))
+    axes.plot([0], [0], label=for_figure("_hidden"))
     assert [text.get_text().strip() for text in axes.legend().get_texts()] == ["_hidden"]

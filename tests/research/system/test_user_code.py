@@ -24,7 +24,7 @@ from research.system.user_code import (
     find_frame,
     hash_user_code,
     is_product_code,
-    is_raised_there,
+    is_raised_by_user_code,
     is_user_code,
 )
 
@@ -143,11 +143,11 @@ def test_add_plugin_makes_an_installed_file_user_code(tmp_path: Path) -> None:
 def test_is_raised_there_is_false_for_errors_in_libraries() -> None:
     with pytest.raises(KeyError) as own:
         mine()
-    assert is_raised_there(own.value)
+    assert is_raised_by_user_code(own.value)
     with pytest.raises(json.JSONDecodeError) as librarys:
         json.loads("{")
-    assert not is_raised_there(librarys.value)
-    assert not is_raised_there(KeyError("never raised"))
+    assert not is_raised_by_user_code(librarys.value)
+    assert not is_raised_by_user_code(KeyError("never raised"))
 
 
 def load(path: Path, code: str) -> Any:

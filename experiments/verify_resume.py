@@ -1,10 +1,9 @@
 """Check that an interrupted and resumed run ends with the same bits: python experiments/verify_resume.py --head lstm.
 
-Accepts every setting of run.py, including plugins. The same run is made twice: once without interruption, and once with
-cuts: it is killed in the middle of randomly drawn steps and resumed each time. After every step, both runs record
-    hashes
-of every weight, optimizer state, random number generator and hook. The script prints the first hash that differs, and
-any differences in the predictions and in metrics.jsonl.
+Accepts every setting of run.py, including plugins. The script makes the same run twice: once without interruption, and
+once with cuts, which means that the run is killed in the middle of randomly drawn steps and resumed each time. After
+every step, both runs record hashes of every weight, optimizer state, random number generator and hook. The script
+prints the first hash that differs, and any differences in the predictions and in metrics.jsonl.
 """
 
 from __future__ import annotations
@@ -24,14 +23,14 @@ import numpy as np
 from research.runner.first_checks.check import check_first
 from research.runner.listing import print_help
 from research.settings.arguments import Flag
-from research.settings.command_line import Command, command_of, fold, request_help
+from research.settings.command_line import Command, build_command, build_help_request, fold
 from research.settings.declarations import Effect, setting
 from research.settings.flags import names_where
-from research.settings.own_settings import take_out, typed_group
 from research.settings.program import HelpRequest, Program
+from research.settings.script_settings import parse_group, split_flags
 from research.system.errors import run_script
 from research.system.loading import loading_libraries
-from research.system.paths import look_up
+from research.system.paths import expand_path
 
 if TYPE_CHECKING:
     from research.training.api import Run
@@ -121,19 +120,19 @@ def parse_verify(arguments: Sequence[str]) -> VerifyCommand | HelpRequest:
     Raises:
         ValueError: for an unknown setting or an invalid value.
     """
-    given, flags = take_out(VerifySettings, VERIFY.read(arguments))
+    given, flags = split_flags(VerifySettings, VERIFY.read(arguments))
     for flag in flags:
         if flag.name in NOT_TAKEN:
             raise ValueError(f"verify_resume.py does not accept --{flag.name}: it makes its own runs in --folder.")
     folded = fold(flags)
     if folded.wants_help:
-        return request_help(VERIFY, folded)
-    own = typed_group(VerifySettings, given)
-    if look_up(own.folder).exists():
+        return build_help_request(VERIFY, folded)
+    own = parse_group(VerifySettings, given)
+    if expand_path(own.folder).exists():
         raise ValueError(f"{own.folder} exists; delete it, or choose another --folder.")
-    if own.accelerate_config is not None and not look_up(own.accelerate_config).is_file():
+    if own.accelerate_config is not None and not expand_path(own.accelerate_config).is_file():
         raise ValueError(f"--accelerate_config: the file {own.accelerate_config} does not exist.")
-    run = command_of(folded)
+    run = build_command(folded)
     if run.config.save_every is None and all(flag.name != "save_every" for flag in flags):
         flags.append(Flag("save_every", None, "20%"))
     return VerifyCommand(own, list(map(str, flags)), run)
@@ -141,8 +140,8 @@ def parse_verify(arguments: Sequence[str]) -> VerifyCommand | HelpRequest:
 
 def parse_watched(arguments: Sequence[str]) -> WatchCommand:
     """Parse the command line of one of the runs."""
-    given, flags = take_out(WatchSettings, WATCH.read(arguments))
-    return WatchCommand(typed_group(WatchSettings, given), command_of(fold(flags)))
+    given, flags = split_flags(WatchSettings, WATCH.read(arguments))
+    return WatchCommand(parse_group(WatchSettings, given), build_command(fold(flags)))
 
 
 def execute(command: VerifyCommand | HelpRequest) -> int:

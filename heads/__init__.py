@@ -1,6 +1,6 @@
-"""Classification heads for pretrained encoders, and the registry that names them.
+"""Classification heads for pretrained encoders, and their registry.
 
-Names are imported when they are first used (PEP 562): the command line reads names only, and needs no torch for that.
+Names are imported on first use (PEP 562): the command line only reads names, and needs no torch for that.
 """
 
 from __future__ import annotations
@@ -59,6 +59,6 @@ _MODULES = {
 def __getattr__(name: str) -> Any:
     if name not in _MODULES:
         raise AttributeError(f"module 'heads' has no attribute '{name}'")
-    for module in dict.fromkeys(_MODULES.values()):  # all of them, so that whoever asks for HEADS finds it filled
+    for module in dict.fromkeys(_MODULES.values()):  # import all modules, so that HEADS is complete when first used
         importlib.import_module(f"heads.{module}")
     return getattr(importlib.import_module(f"heads.{_MODULES[name]}"), name)

@@ -1,4 +1,4 @@
-"""Learned queries that attend to the tokens."""
+"""Attention pooling with learned queries."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ from heads.output_layer import OutputLayer
 
 @register_head("attention")
 class AttentionHead(Head):
-    """Learned queries attend to the tokens; what they gather is concatenated, dropout, linear.
+    """Attention pooling over the tokens with learned queries, concatenation, dropout, linear layer.
 
     Source: Yang et al. 2016, Hierarchical Attention Networks, eq. 5-7. Differs: scores are masked before the softmax
-    and scaled as in Vaswani et al. 2017; several queries, and several heads that each see their share of the features.
+    and scaled as in Vaswani et al. 2017; there may be several queries, and several attention heads that each use a
+    part of the features.
 
     Args:
-        num_queries: learned queries.
-        num_heads: shares into which features are split; the encoder's width must be divisible by it.
+        num_queries: number of learned queries.
+        num_heads: number of attention heads; the encoder's hidden size must be divisible by it.
         dropout: probability of dropping a feature before the linear layer.
     """
 
@@ -38,7 +39,7 @@ class AttentionHead(Head):
         require_probability(dropout=dropout)
         require_positive(num_queries=num_queries, num_heads=num_heads)
         if encoder.hidden_size % num_heads:
-            raise ValueError(f"num_heads must divide the hidden size {encoder.hidden_size}, got {num_heads}.")
+            raise ValueError(f"num_heads must divide the hidden size {encoder.hidden_size}; got {num_heads}.")
         self.num_heads = num_heads
         self.key = nn.Linear(encoder.hidden_size, encoder.hidden_size)
         self.queries = nn.Parameter(torch.empty(num_queries, encoder.hidden_size))

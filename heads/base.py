@@ -1,4 +1,4 @@
-"""What every head is: hidden states and an attention mask in, logits out."""
+"""Base class of all heads: hidden states and an attention mask in, logits out."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ WANTS = ("last_hidden_state", "all_hidden_states")
 
 @dataclass(frozen=True)
 class EncoderSpec:
-    """What an encoder gives to a head."""
+    """Properties of an encoder that a head needs to know."""
 
     hidden_size: int
-    """Width of a hidden state."""
+    """Size of a hidden state."""
     num_hidden_states: int
-    """Hidden states per token, the embedding layer's included (a 6-layer encoder has 7)."""
+    """Number of hidden states per token, including the embedding layer's (7 for a 6-layer encoder)."""
 
 
 class Head(nn.Module):
-    """Base of all heads: turns hidden states into logits.
+    """Base class of all heads: turns hidden states into logits.
 
-    A subclass's `__init__` takes `(encoder: EncoderSpec, num_labels: int, *, option: type = default, ...)`; the
-    keyword-only options are the head's settings. Padding must not change the output, wherever in the row it is, and a
-    row without any token must give finite logits.
+    The `__init__` of a subclass takes `(encoder: EncoderSpec, num_labels: int, *, option: type = default, ...)`; the
+    keyword-only parameters are the head's options. The output must not depend on padding, wherever it is in the row,
+    and must be finite for a row without any token.
     """
 
     wants: ClassVar[Literal["last_hidden_state", "all_hidden_states"]] = "last_hidden_state"
-    """What `forward` gets first: the last layer's hidden states, or the tuple of all layers', embeddings first."""
+    """First argument of `forward`: the last layer's hidden states, or a tuple of all layers' (embeddings first)."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -47,7 +47,7 @@ class Head(nn.Module):
         """Return unnormalised logits.
 
         Args:
-            hidden_states: [batch, seq, hidden], or a tuple of such when `wants` is "all_hidden_states".
+            hidden_states: [batch, seq, hidden], or a tuple of such tensors if `wants` is "all_hidden_states".
             attention_mask: 1 = token, 0 = padding, [batch, seq].
         Returns:
             Logits, [batch, num_labels].

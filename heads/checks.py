@@ -1,4 +1,4 @@
-"""What heads refuse among their options' values."""
+"""Checks of the values of head options."""
 
 from __future__ import annotations
 
@@ -6,33 +6,33 @@ from collections.abc import Sequence
 
 
 def require_positive(**sizes: int) -> None:
-    """Refuse sizes and numbers below 1, some of which torch would take without a word.
+    """Check that sizes and counts are at least 1; torch silently accepts some smaller values.
 
     Raises:
-        ValueError: if one is below 1.
+        ValueError: if a value is below 1.
     """
     for name, size in sizes.items():
         if size < 1:
-            raise ValueError(f"Expected {name} of 1 or more, got {size}.")
+            raise ValueError(f"Expected {name} to be 1 or more; got {size}.")
 
 
 def require_one_of(choices: Sequence[str], **options: str) -> None:
-    """Refuse values that are none of the choices.
+    """Check that values are among the allowed choices.
 
     Raises:
-        ValueError: if one is not.
+        ValueError: if a value is not.
     """
     for name, value in options.items():
         if value not in choices:
-            raise ValueError(f"Expected {name} to be one of {', '.join(choices)}, got '{value}'.")
+            raise ValueError(f"Expected {name} to be one of {', '.join(choices)}; got '{value}'.")
 
 
 def require_probability(**probabilities: float) -> None:
-    """Refuse probabilities of dropping that are no probabilities, or would drop everything.
+    """Check that dropout probabilities are valid and do not drop everything.
 
     Raises:
-        ValueError: if one is not from 0 to below 1.
+        ValueError: if a value is below 0, or 1 or more.
     """
     for name, probability in probabilities.items():
         if not 0 <= probability < 1:
-            raise ValueError(f"Expected {name} from 0 to below 1, got {probability}.")
+            raise ValueError(f"Expected {name} to be from 0 to below 1; got {probability}.")

@@ -14,14 +14,14 @@ from heads.output_layer import OutputLayer
 
 @register_head("cnn")
 class CNNHead(Head):
-    """Convolutions of several widths over the tokens, ReLU, maximum over time, dropout, linear.
+    """Convolutions of several kernel sizes over the tokens, ReLU, maximum over positions, dropout, linear layer.
 
-    Source: Kim 2014, Convolutional Neural Networks for Sentence Classification. Differs: hidden states instead of word
-    vectors, and places beyond the ends count as 0, so that rows shorter than a kernel have an output.
+    Source: Kim 2014, Convolutional Neural Networks for Sentence Classification. Differs: uses hidden states instead of
+    word vectors, and pads rows with zeros, so that rows shorter than a kernel also have an output.
 
     Args:
-        num_filters: filters of each width.
-        kernel_sizes: widths, in tokens.
+        num_filters: number of filters per kernel size.
+        kernel_sizes: kernel sizes, in tokens.
         dropout: probability of dropping a feature before the linear layer.
     """
 
@@ -38,7 +38,7 @@ class CNNHead(Head):
         require_probability(dropout=dropout)
         require_positive(num_filters=num_filters)
         if not kernel_sizes or min(kernel_sizes) < 1:
-            raise ValueError(f"kernel_sizes must be widths of 1 or more, got {kernel_sizes}.")
+            raise ValueError(f"Expected kernel_sizes of 1 or more; got {kernel_sizes}.")
         self.convolutions = nn.ModuleList(nn.Conv1d(encoder.hidden_size, num_filters, size) for size in kernel_sizes)
         self.dropout = nn.Dropout(dropout)
         self.out = OutputLayer(num_filters * len(kernel_sizes), num_labels)
@@ -59,7 +59,7 @@ class CNNHead(Head):
 def _convolve(
     convolution: nn.Module, channels: Float[Tensor, "batch hidden seq"]
 ) -> Float[Tensor, "batch filters seq"]:
-    """Convolve with as many zeros around that the length stays."""
+    """Convolve with zero padding that keeps the length."""
     assert isinstance(convolution, nn.Conv1d)
     around = convolution.kernel_size[0] - 1
     convolved: Tensor = convolution(nn.functional.pad(channels, (around // 2, around - around // 2)))

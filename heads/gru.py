@@ -1,4 +1,4 @@
-"""A bidirectional GRU over the tokens."""
+"""Bidirectional GRU over the tokens."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from heads.recurrent import RecurrentHead
 
 @register_head("gru")
 class GRUHead(RecurrentHead):
-    """A gated recurrent unit in both directions over the true lengths, pooling, dropout, linear.
+    """Bidirectional gated recurrent unit (GRU) over the tokens without padding, pooling, dropout, linear layer.
 
     Source: Cho et al. 2014, Learning Phrase Representations using RNN Encoder-Decoder.
 
     Args:
-        gru_size: width of each direction.
-        num_layers: layers on top of each other.
+        gru_size: hidden size of each direction.
+        num_layers: number of stacked layers.
         dropout: probability of dropping a feature between layers and before the linear layer.
-        pooling: what of the states is kept: the last of each direction, their mean, or their maximum.
+        pooling: how to pool the states: the last one of each direction, their mean, or their maximum.
     """
 
     def __init__(

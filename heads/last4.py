@@ -1,4 +1,4 @@
-"""The last four layers, concatenated."""
+"""Concatenation of the last four layers."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ NUM_LAYERS = 4
 
 @register_head("last4")
 class Last4Head(Head):
-    """The hidden states of the last four layers, concatenated, pooling, dropout, linear.
+    """Hidden states of the last four layers, pooling, concatenation, dropout, linear layer.
 
-    Source: Devlin et al. 2019, BERT, section 5.3. Differs: pooled for one label per row, where the paper labels tokens
-    with an LSTM. An encoder with fewer hidden states is refused.
+    Source: Devlin et al. 2019, BERT, section 5.3. Differs: the tokens are pooled to classify the row; the paper
+    classifies each token with an LSTM. Encoders with fewer than four hidden states are rejected.
 
     Args:
         dropout: probability of dropping a feature before the linear layer.
-        pooling: what of the tokens is kept: the first one, their mean, or their maximum.
+        pooling: how to pool the tokens: the first one, their mean, or their maximum.
     """
 
     wants: ClassVar[Literal["last_hidden_state", "all_hidden_states"]] = "all_hidden_states"
@@ -43,8 +43,8 @@ class Last4Head(Head):
         require_one_of(("first", "mean", "max"), pooling=pooling)
         if encoder.num_hidden_states < NUM_LAYERS:
             raise ValueError(
-                f"The head 'last4' needs an encoder with {NUM_LAYERS} hidden states, got {encoder.num_hidden_states}; "
-                "choose 'scalar_mix', which takes any number."
+                f"The head 'last4' needs {NUM_LAYERS} hidden states or more; got {encoder.num_hidden_states}. "
+                "Choose 'scalar_mix', which accepts any number."
             )
         self.pool = {"first": first_token, "mean": masked_mean, "max": masked_max}[pooling]
         self.dropout = nn.Dropout(dropout)
@@ -56,6 +56,6 @@ class Last4Head(Head):
         attention_mask: Int[Tensor, "batch seq"],
     ) -> Float[Tensor, "batch labels"]:
         """See `Head.forward`."""
-        # Pooled first, which gives the same and concatenates less.
+        # Pooling before concatenating gives the same result and concatenates less.
         pooled = [self.pool(layer, attention_mask) for layer in hidden_states[-NUM_LAYERS:]]
         return self.out(self.dropout(torch.cat(pooled, dim=-1)))

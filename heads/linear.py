@@ -1,4 +1,4 @@
-"""One linear layer on the first token."""
+"""Linear layer on the first token."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from heads.pooled import PooledHead
 
 @register_head("linear")
 class LinearHead(PooledHead):
-    """One linear layer on the first token's hidden state.
+    """Dropout and a linear layer on the first token's hidden state.
 
-    Source: Devlin et al. 2019, BERT. Differs: no pooler between the two.
+    Source: Devlin et al. 2019, BERT. Differs: no pooler between the hidden state and the linear layer.
 
     Args:
         dropout: probability of dropping a feature before the linear layer.

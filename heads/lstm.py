@@ -1,4 +1,4 @@
-"""A bidirectional LSTM over the tokens."""
+"""Bidirectional LSTM over the tokens."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from heads.recurrent import RecurrentHead
 
 @register_head("lstm")
 class LSTMHead(RecurrentHead):
-    """A long short-term memory in both directions over the true lengths, pooling, dropout, linear.
+    """Bidirectional long short-term memory (LSTM) over the tokens without padding, pooling, dropout, linear layer.
 
-    Source: Hochreiter & Schmidhuber 1997; Graves & Schmidhuber 2005 (both directions).
+    Source: Hochreiter & Schmidhuber 1997; Graves & Schmidhuber 2005 (bidirectional).
 
     Args:
-        lstm_size: width of each direction.
-        num_layers: layers on top of each other.
+        lstm_size: hidden size of each direction.
+        num_layers: number of stacked layers.
         dropout: probability of dropping a feature between layers and before the linear layer.
-        pooling: what of the states is kept: the last of each direction, their mean, or their maximum.
+        pooling: how to pool the states: the last one of each direction, their mean, or their maximum.
     """
 
     def __init__(

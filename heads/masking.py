@@ -1,4 +1,4 @@
-"""What heads do with the attention mask: pool over tokens only, wherever the padding is."""
+"""Pooling and reordering with an attention mask: padding is ignored, wherever it is in the row."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from torch import Tensor
 def first_token(
     hidden_states: Float[Tensor, "batch seq hidden"], attention_mask: Int[Tensor, "batch seq"]
 ) -> Float[Tensor, "batch hidden"]:
-    """Return the hidden state of each row's first token; 0 for a row without any."""
-    return take_position(hidden_states, attention_mask, attention_mask.argmax(dim=1))  # the first of equal values
+    """Return the hidden state of each row's first token; 0 for a row without tokens."""
+    return take_position(hidden_states, attention_mask, attention_mask.argmax(dim=1))  # the first maximum
 
 
 def masked_mean(
     hidden_states: Float[Tensor, "batch seq hidden"], attention_mask: Int[Tensor, "batch seq"]
 ) -> Float[Tensor, "batch hidden"]:
-    """Return the mean over tokens; 0 for a row without any."""
+    """Return the mean over tokens; 0 for a row without tokens."""
     num_tokens = attention_mask.sum(dim=1, keepdim=True).clamp_min(1)  # [batch, 1]
-    # Divided before they are summed: the sum over a long row may be too large for float16.
+    # Divide before summing: the sum over a long row may overflow float16.
     weights = (attention_mask / num_tokens).to(hidden_states.dtype).unsqueeze(1)  # [batch, 1, seq]
     return (weights @ hidden_states).squeeze(1)
 
@@ -27,7 +27,7 @@ def masked_mean(
 def masked_max(
     hidden_states: Float[Tensor, "batch seq hidden"], attention_mask: Int[Tensor, "batch seq"]
 ) -> Float[Tensor, "batch hidden"]:
-    """Return the maximum over tokens; 0 for a row without any."""
+    """Return the maximum over tokens; 0 for a row without tokens."""
     padding = attention_mask.eq(0).unsqueeze(-1)  # [batch, seq, 1]
     maximum = hidden_states.masked_fill(padding, torch.finfo(hidden_states.dtype).min).amax(dim=1)
     return maximum.masked_fill(padding.all(dim=1), 0.0)
@@ -36,36 +36,36 @@ def masked_max(
 def masked_softmax(
     scores: Float[Tensor, "batch queries seq"], attention_mask: Int[Tensor, "batch seq"]
 ) -> Float[Tensor, "batch queries seq"]:
-    """Return the softmax over tokens, 0 on padding; all 0 for a row without any token. Computed in float32."""
+    """Return the softmax over tokens, computed in float32; 0 on padding and for rows without tokens."""
     padding = attention_mask.eq(0).unsqueeze(1)  # [batch, 1, seq]
     scores = scores.float().masked_fill(padding, torch.finfo(torch.float32).min)
     return scores.softmax(dim=-1).masked_fill(padding, 0.0)
 
 
 def token_order(attention_mask: Int[Tensor, "batch seq"]) -> Int[Tensor, "batch seq"]:
-    """Return the places of each row's tokens in their order, then those of its padding."""
+    """Return the positions of each row's tokens in order, followed by those of its padding."""
     return attention_mask.eq(0).int().argsort(dim=1, stable=True)
 
 
 def reversed_token_order(attention_mask: Int[Tensor, "batch seq"]) -> Int[Tensor, "batch seq"]:
-    """Return the places of each row's tokens from the last to the first, then those of its padding."""
-    places = torch.arange(attention_mask.shape[1], device=attention_mask.device).expand_as(attention_mask)
-    # Tokens sort by how far they are from the end, padding behind them all.
-    return torch.where(attention_mask.ne(0), -places, 1).argsort(dim=1, stable=True)
+    """Return the positions of each row's tokens in reverse order, followed by those of its padding."""
+    positions = torch.arange(attention_mask.shape[1], device=attention_mask.device).expand_as(attention_mask)
+    # Sorts tokens by descending position, and all padding after them.
+    return torch.where(attention_mask.ne(0), -positions, 1).argsort(dim=1, stable=True)
 
 
 def take_position(
     hidden_states: Float[Tensor, "batch seq hidden"],
     attention_mask: Int[Tensor, "batch seq"],
-    places: Int[Tensor, " batch"],
+    positions: Int[Tensor, " batch"],
 ) -> Float[Tensor, "batch hidden"]:
-    """Return the hidden state at one place of each row; 0 where that place is padding."""
-    rows = torch.arange(len(places), device=places.device)
-    return hidden_states[rows, places].masked_fill(attention_mask[rows, places].eq(0).unsqueeze(-1), 0.0)
+    """Return the hidden state at one position of each row; 0 if the position is padding."""
+    rows = torch.arange(len(positions), device=positions.device)
+    return hidden_states[rows, positions].masked_fill(attention_mask[rows, positions].eq(0).unsqueeze(-1), 0.0)
 
 
 def take_positions(
     hidden_states: Float[Tensor, "batch seq hidden"], order: Int[Tensor, "batch seq"]
 ) -> Float[Tensor, "batch seq hidden"]:
-    """Return the hidden states of each row in another order."""
+    """Return each row's hidden states in a given order."""
     return hidden_states.gather(1, order.unsqueeze(-1).expand(-1, -1, hidden_states.shape[-1]))

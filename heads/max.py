@@ -1,4 +1,4 @@
-"""The maximum over all tokens."""
+"""Maximum over all tokens."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from heads.pooled import PooledHead
 
 @register_head("max")
 class MaxHead(PooledHead):
-    """The maximum over all tokens' hidden states, dropout, linear.
+    """Maximum of the hidden states over all tokens, dropout, linear layer.
 
     Source: Reimers & Gurevych 2019, Sentence-BERT (max pooling).
 

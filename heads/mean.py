@@ -1,4 +1,4 @@
-"""The mean over all tokens."""
+"""Mean over all tokens."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from heads.pooled import PooledHead
 
 @register_head("mean")
 class MeanHead(PooledHead):
-    """The mean over all tokens' hidden states, dropout, linear.
+    """Mean of the hidden states over all tokens, dropout, linear layer.
 
     Source: Reimers & Gurevych 2019, Sentence-BERT (mean pooling).
 

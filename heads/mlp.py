@@ -13,12 +13,12 @@ from heads.output_layer import OutputLayer
 
 @register_head("mlp")
 class MLPHead(Head):
-    """First token, linear, ReLU, dropout, linear.
+    """Linear layer on the first token's hidden state, ReLU, dropout, linear layer.
 
-    Source: the head of common BERT fine-tuning tutorials, with 50 hidden units there as here.
+    Source: the head of common BERT fine-tuning tutorials, which also use 50 hidden units.
 
     Args:
-        mlp_size: width of the hidden layer.
+        mlp_size: size of the hidden layer.
         dropout: probability of dropping a unit of the hidden layer.
     """
 
@@ -26,7 +26,7 @@ class MLPHead(Head):
         super().__init__()
         require_probability(dropout=dropout)
         require_positive(mlp_size=mlp_size)
-        self.hidden = nn.Linear(encoder.hidden_size, mlp_size)  # torch's own initialisation suits the ReLU
+        self.hidden = nn.Linear(encoder.hidden_size, mlp_size)  # torch's default initialisation suits a ReLU
         self.dropout = nn.Dropout(dropout)
         self.out = OutputLayer(mlp_size, num_labels)
 

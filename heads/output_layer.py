@@ -1,4 +1,4 @@
-"""The last layer of most heads."""
+"""Output layer of most heads."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from torch import Tensor, nn
 
 
 class OutputLayer(nn.Linear):
-    """A linear layer initialised as BERT's are: normal weights of deviation 0.02, no bias.
+    """Linear layer initialised as in BERT: normally distributed weights with standard deviation 0.02, bias 0.
 
-    Under autocast it computes in its weights' precision: logits in bfloat16 have 8 bits, which makes many rows equal
-    that are not. It takes one vector per row, so that costs nothing.
+    Under autocast, it computes in the precision of its weights: bfloat16 logits have only 8 significant bits, so many
+    different rows would get equal logits. The cost is negligible, as the layer processes one vector per row.
 
     Source: Devlin et al. 2019, BERT.
     """
 
     def reset_parameters(self) -> None:
-        """Initialise; called by nn.Linear."""
+        """Initialise the parameters; called by nn.Linear."""
         nn.init.normal_(self.weight, std=0.02)
         nn.init.zeros_(self.bias)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Return the logits, [..., out_features], of features [..., in_features]."""
+        """Return logits, [..., out_features], for features [..., in_features]."""
         device = features.device.type
-        has_autocast = torch.amp.is_autocast_available(device)  # the meta device has none
+        has_autocast = torch.amp.is_autocast_available(device)  # False for the meta device
         with torch.autocast(device, enabled=False) if has_autocast else nullcontext():
             return super().forward(features.to(self.weight.dtype))

@@ -1,4 +1,4 @@
-"""Heads that make one vector of a sequence without learning how."""
+"""Base class of heads that pool without learned parameters."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from heads.output_layer import OutputLayer
 
 
 class PooledHead(Head):
-    """Pool, dropout, linear. A subclass says how it pools.
+    """Pooling, dropout, linear layer. Subclasses define the pooling.
 
     Args:
         dropout: probability of dropping a feature before the linear layer.
@@ -26,7 +26,7 @@ class PooledHead(Head):
     def pool(
         self, hidden_states: Float[Tensor, "batch seq hidden"], attention_mask: Int[Tensor, "batch seq"]
     ) -> Float[Tensor, "batch hidden"]:
-        """Return one vector for each sequence."""
+        """Return one vector per row."""
         raise NotImplementedError
 
     def forward(

@@ -1,4 +1,4 @@
-"""A bidirectional recurrent network over the tokens, for the heads built on one."""
+"""Base class of heads with a bidirectional recurrent network."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ Recurrent = TypeVar("Recurrent", bound="RecurrentHead")
 
 
 class RecurrentHead(Head):
-    """Two recurrent networks per layer, one on the tokens in order and one on them reversed; pooling, dropout, linear.
+    """Two recurrent networks per layer (one per direction), pooling, dropout, linear layer.
 
-    Reordering moves the padding behind the tokens in both directions, so that it is never read before one. Packed
-    sequences would do the same, but their backward pass on a CPU takes over ten times as long.
+    Tokens are reordered so that padding follows them in both directions and is never read before a token. Packed
+    sequences would have the same effect, but their backward pass takes over ten times as long on a CPU.
 
     Args:
         cell: nn.LSTM or nn.GRU.
-        encoder: what the encoder gives.
-        num_labels: width of the logits.
-        size: width of each direction.
-        num_layers: layers on top of each other.
+        encoder: properties of the encoder.
+        num_labels: size of the logits.
+        size: hidden size of each direction.
+        num_layers: number of stacked layers.
         dropout: probability of dropping a feature between layers and before the linear layer.
-        pooling: what of the states is kept: the last of each direction, their mean, or their maximum.
+        pooling: how to pool the states: the last one of each direction, their mean, or their maximum.
     """
 
     def __init__(
@@ -59,19 +59,19 @@ class RecurrentHead(Head):
         """See `Head.forward`."""
         order = token_order(attention_mask)
         mask = attention_mask.gather(1, order)  # tokens first
-        turn = reversed_token_order(mask)  # it is its own inverse
+        reverse = reversed_token_order(mask)  # its own inverse
         states = take_positions(hidden_states, order)
         for index, (forwards, backwards) in enumerate(zip(self.forwards, self.backwards, strict=True)):
             inputs = self.dropout(states) if index else states
             ahead = _run(forwards, inputs)  # [batch, seq, size]
-            back = take_positions(_run(backwards, take_positions(inputs, turn)), turn)
+            back = take_positions(_run(backwards, take_positions(inputs, reverse)), reverse)
             states = torch.cat([ahead, back], dim=-1)  # [batch, seq, 2 * size]
         return self.out(self.dropout(self._pool(states, mask)))
 
     def train(self: Recurrent, mode: bool = True) -> Recurrent:
-        """Set the mode of everything but the networks, which have no dropout of their own.
+        """Set the mode of all modules except the recurrent networks, which contain no dropout.
 
-        A frozen head is in evaluation mode, where cuDNN refuses to send gradients on to the encoder:
+        A frozen head is in evaluation mode, in which cuDNN cannot propagate gradients to the encoder:
         https://github.com/pytorch/pytorch/issues/5878.
         """
         super().train(mode)
@@ -92,10 +92,10 @@ class RecurrentHead(Head):
 
 
 def _run(network: nn.Module, inputs: Float[Tensor, "batch seq features"]) -> Float[Tensor, "batch seq size"]:
-    """Return a network's states, computed in the precision of its weights where autocast would take too little.
+    """Return the states of a network, computed in the precision of its weights if autocast would use float16 instead.
 
-    Under CUDA's autocast, recurrent networks run in float16 even when bfloat16 is asked for, and bfloat16 comes without
-    the loss scaling that keeps small gradients from vanishing there (pytorch, aten/src/ATen/cudnn/AutocastRNN.cpp).
+    CUDA's autocast runs recurrent networks in float16 even if bfloat16 is requested, but without the loss scaling
+    that keeps small float16 gradients from vanishing (pytorch, aten/src/ATen/cudnn/AutocastRNN.cpp).
     """
     device = inputs.device.type
     if device == "cuda" and torch.is_autocast_enabled(device) and torch.get_autocast_dtype(device) == torch.bfloat16:
@@ -105,9 +105,9 @@ def _run(network: nn.Module, inputs: Float[Tensor, "batch seq features"]) -> Flo
 
 
 def _initialise(network: nn.RNNBase) -> None:
-    """Initialise as is usual: orthogonal recurrent weights, Glorot input weights, forget gates open.
+    """Initialise as usual: orthogonal recurrent weights, Glorot input weights, a forget bias of 1, other biases 0.
 
-    Source: Saxe et al. 2014 (orthogonal); Jozefowicz et al. 2015 (a forget bias of 1).
+    Source: Saxe et al. 2014 (orthogonal weights); Jozefowicz et al. 2015 (forget bias of 1).
     """
     for name, parameter in network.named_parameters():
         if name.startswith("weight_hh"):

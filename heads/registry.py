@@ -1,4 +1,4 @@
-"""One registry for everything that a name in a recipe or on the command line can stand for."""
+"""Generic registry of named classes and functions: heads, hooks, edits, objectives and so on."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Registered = TypeVar("Registered")
 
 
 def describe_unknown(kind: str, name: str, known: Iterable[str], *, listed_as: str = "Registered") -> str:
-    """Say that `name` is unknown, which known name is nearest, and what all the known names are."""
+    """Return an error message for an unknown name, with the nearest known name and a list of all known names."""
     names = sorted(known)
     nearest = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     hint = f" Did you mean '{nearest[0]}'?" if nearest else ""
@@ -22,22 +22,22 @@ def describe_unknown(kind: str, name: str, known: Iterable[str], *, listed_as: s
 
 
 class UnknownNameError(ValueError):
-    """A name that no registry entry, option or setting has."""
+    """The name of an unknown entry, option or setting."""
 
 
-def _is_same_place(first: object, second: object) -> bool:
-    """Return whether two classes or functions are one, defined again: a notebook's cell was run twice."""
+def _have_same_definition(first: object, second: object) -> bool:
+    """Return whether two classes or functions have the same definition, as after running a notebook cell twice."""
     return all(getattr(first, key) == getattr(second, key) for key in ("__module__", "__qualname__"))
 
 
 class Registry(Generic[Entry]):
-    """Names and what they stand for.
+    """Mapping from names to registered classes or functions.
 
     Args:
-        kind: what the entries are, in the singular, for error messages ("head").
-        base: the class that every entry is a subclass of; by default, entries may be anything.
-        built_in: the package whose modules register Midway's own entries. It is imported when the registry is first
-            used, so that the registry can be defined below its entries; by default, they are beside the registry.
+        kind: what an entry is, in the singular, for error messages ("head").
+        base: required base class of all entries; by default, any entry is allowed.
+        built_in: package whose modules register the built-in entries. It is imported on first use of the registry, so
+            that the package can import the registry; by default, built-in entries are in the registry's own module.
     """
 
     def __init__(self, kind: str, base: type | None = None, *, built_in: str | None = None) -> None:
@@ -48,9 +48,9 @@ class Registry(Generic[Entry]):
 
     @property
     def _entries(self) -> dict[str, Entry]:
-        """The entries, Midway's own among them."""
+        """All entries, including the built-in ones."""
         if self._built_in is not None:
-            package, self._built_in = self._built_in, None  # its modules register here while they are imported
+            package, self._built_in = self._built_in, None  # its modules use this registry while they are imported
             importlib.import_module(package)
         return self._own_entries
 
@@ -58,23 +58,23 @@ class Registry(Generic[Entry]):
         """Return a decorator that registers a class or function under `name`.
 
         Raises:
-            ValueError: if the name is taken by something else, or is not a word that can stand on a command line, or
-                what is decorated is no subclass of `base`.
+            ValueError: if the name is taken, if it contains anything but letters, digits and underscores, or if the
+                decorated object is not a subclass of `base`.
         """
         if not name.replace("_", "").isalnum():
-            raise ValueError(f"A {self.kind}'s name is made of letters, digits and underscores; got '{name}'.")
+            raise ValueError(f"Expected a {self.kind}'s name of letters, digits and underscores; got '{name}'.")
 
         def decorate(entry: Registered) -> Registered:
             if self.base is not None and not (inspect.isclass(entry) and issubclass(entry, self.base)):
                 raise ValueError(
-                    f"@register_{self.kind}('{name}') expects a subclass of {self.base.__name__}, got {entry!r}."
+                    f"@register_{self.kind}('{name}') expects a subclass of {self.base.__name__}; got {entry!r}."
                 )
-            # A module of Midway's own that is imported alone must not wait for all others to be imported.
+            # Registering a built-in entry must not import all other built-in entries.
             entries = self._own_entries if self._is_built_in(entry) else self._entries
             taken = entries.get(name)
-            if taken is not None and not _is_same_place(taken, entry):
+            if taken is not None and not _have_same_definition(taken, entry):
                 raise ValueError(
-                    f"The {self.kind} '{name}' is registered already, by {taken.__module__}; choose another name."
+                    f"The {self.kind} '{name}' is already registered by {taken.__module__}; choose another name."
                 )
             entries[name] = entry  # type: ignore[assignment]
             return entry
@@ -87,7 +87,7 @@ class Registry(Generic[Entry]):
 
     @contextmanager
     def isolated(self) -> Iterator[None]:
-        """Forget on leaving what was registered inside, as a test of an own entry wants it."""
+        """Remove entries that were registered in this context when it ends; for tests of user-defined entries."""
         before = dict(self._entries)
         try:
             yield
@@ -95,7 +95,7 @@ class Registry(Generic[Entry]):
             self._own_entries = before
 
     def name_of(self, entry: object) -> str | None:
-        """Return the name that something is registered under, or None."""
+        """Return the name under which an object is registered, or None."""
         return next((name for name, registered in self._entries.items() if registered is entry), None)
 
     def __getitem__(self, name: str) -> Entry:

@@ -1,4 +1,4 @@
-"""A learned mixture of all layers."""
+"""Learned weighted sum of all layers."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from heads.output_layer import OutputLayer
 
 @register_head("scalar_mix")
 class ScalarMixHead(Head):
-    """A learned weighted sum of all layers' hidden states, mean over tokens, dropout, linear.
+    """Learned weighted sum of all layers' hidden states, mean over tokens, dropout, linear layer.
 
-    Source: Peters et al. 2018, Deep Contextualized Word Representations (ELMo), eq. 1. Differs: pooled by the mean,
-    which is taken per layer first, since it is linear.
+    Source: Peters et al. 2018, Deep Contextualized Word Representations (ELMo), eq. 1. Differs: the result is averaged
+    over tokens. Each layer is averaged before the sum, which is equivalent.
 
     Args:
         dropout: probability of dropping a feature before the linear layer.
@@ -30,7 +30,7 @@ class ScalarMixHead(Head):
     def __init__(self, encoder: EncoderSpec, num_labels: int, *, dropout: float = 0.1) -> None:
         super().__init__()
         require_probability(dropout=dropout)
-        self.mixture = nn.Parameter(torch.zeros(encoder.num_hidden_states))  # s, before its softmax
+        self.mixture = nn.Parameter(torch.zeros(encoder.num_hidden_states))  # s before the softmax
         self.gamma = nn.Parameter(torch.ones(()))
         self.dropout = nn.Dropout(dropout)
         self.out = OutputLayer(encoder.hidden_size, num_labels)

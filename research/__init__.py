@@ -1,6 +1,6 @@
 """Fine-tune pretrained encoders with your own heads and hooks.
 
-Names are imported when they are first used (PEP 562), so that `--help` needs no torch.
+Names are imported on first use (PEP 562), so that `--help` does not import torch.
 """
 
 from __future__ import annotations

@@ -76,7 +76,7 @@ def open_page(page: Path, *, width: int = 1200) -> RenderedPage:
     return RenderedPage(dict(seen["images"]), seen["width"], seen["window"], seen["outside"], errors, seen["text"])
 
 
-def photograph(page: Path, picture: Path, *, width: int = 1200, height: int = 900) -> None:
+def take_screenshot(page: Path, picture: Path, *, width: int = 1200, height: int = 900) -> None:
     """Save a screenshot of a page as PNG; for widths below the smallest window, show the page in a frame."""
     with tempfile.TemporaryDirectory() as folder:
         framed = Path(folder) / page.name

@@ -28,10 +28,10 @@ hook = install_import_hook("heads", "beartype.beartype")
 
 
 def pytest_configure() -> None:
-    """Pin each worker of pytest-xdist to its own core, since two threads of one run would wait for each other
-    otherwise.
+    """Pin each worker of pytest-xdist to its own core, and reset ignored signals.
 
-    Also reset signals that a shell or nohup ignores, so that processes started by tests handle them as usual.
+    Without pinning, two threads of one run would wait for each other. Signals that a shell or nohup ignores are reset,
+    so that processes started by tests handle them as usual.
     """
     for number in (signal.SIGINT, signal.SIGHUP):
         if signal.getsignal(number) == signal.SIG_IGN:

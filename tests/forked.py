@@ -1,9 +1,8 @@
-"""Run Python commands in forked processes that have already imported the libraries: imports take longer than a short
-run.
+"""Run Python commands in forked processes that have already imported the libraries.
 
-Everything else is as in a shell: arguments, environment, working directory, signals, exit status, and a new process in
-a new process group. Python commands that such a process starts (processes of a launcher, workers of a study) are forked
-too.
+Imports take longer than a short run. Everything else is as in a shell: arguments, environment, working directory,
+signals, exit status, and a new process in a new process group. Python commands that such a process starts (processes of
+a launcher, workers of a study) are forked too.
 """
 
 from __future__ import annotations
@@ -32,10 +31,9 @@ ROOT = Path(__file__).parent.parent
 FOLDERS = (ROOT, ROOT / "experiments" / "benchmarks")
 """Folders that pytest adds to the import path."""
 _CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["tests.imported"])
+_CONTEXT.set_forkserver_preload(["tests.preloaded"])
 MEMBERS = "FORKED_MEMBERS"
-"""Environment variable with the path of a file to which a command and its child processes append their ids and
-commands.
+"""Environment variable with the path of a file to which a command and its children append their ids and commands.
 
 /proc shows the environment and the command of the server for a forked process.
 """

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from research.system.messages import logger, text_of
+from research.system.messages import format_message, logger
 
 
 class _Collector(logging.Handler):
@@ -16,7 +16,7 @@ class _Collector(logging.Handler):
         self.lines = lines
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.lines.append(text_of(record))
+        self.lines.append(format_message(record))
 
 
 @contextmanager

@@ -16,26 +16,36 @@ from site_text import code, heading, link_settings
 
 from research.settings.config import SETTING_GROUPS
 from research.settings.declarations import Declaration, Effect, declarations
-from research.settings.flags import LookingSettings, setting_types
+from research.settings.flags import InspectionSettings, setting_types
 from research.settings.value_types import alternatives
 from research.studies.command import StudySettings, WorkerSettings
+from research.studies.grid import StudySpec
 
 RUN_SETTINGS = "settings.md"
 """The page of run.py's settings, as the other pages of the reference link to it."""
 ROOT = Path(__file__).parents[2]
+_NAMES: dict[Any, str] = {
+    str: "text",
+    int: "whole number",
+    float: "number",
+    bool: "`true` or `false`",
+    dict: "mapping",
+    NoneType: "`null`",
+}
+_PLURALS: dict[Any, str] = {str: "texts", int: "whole numbers", float: "numbers"}
 
 
 def settings_page() -> str:
     """Return the page of run.py's settings, in the groups of `--help`."""
-    groups = (*SETTING_GROUPS, LookingSettings)
+    groups = (*SETTING_GROUPS, InspectionSettings)
     links = {group: ", ".join(f"[{code(name)}](#{name})" for name in declarations(group)) for group in groups}
     return "\n".join(
         [
             "# Settings of a run\n",
             "Every setting is a flag of `run.py` (`--batch_size 16`), a key of a recipe (`batch_size: 16`) and a field",
-            "of `RunConfig`. Flags override recipes, and recipes override defaults. `--recipe FILE.yaml` reads a recipe;",
-            "it may be repeated, and later recipes override earlier ones. `ablate.py` and `verify_resume.py` take the",
-            "same settings for all of their runs.\n",
+            "of `RunConfig`. Flags override recipes, and recipes override defaults. `--recipe FILE.yaml` reads a",
+            "recipe; it may be repeated, and later recipes override earlier ones. `ablate.py` and `verify_resume.py`",
+            "take the same settings for all of their runs.\n",
             "This page is generated from the declarations in `research/settings/`.\n",
             *(f"- [{group.__doc__}](#{_anchor(group)}): {links[group]}" for group in groups),
             "",
@@ -54,6 +64,7 @@ def study_settings_page() -> str:
             "This page is generated from the declarations in `research/studies/command.py`.\n",
             *_group(StudySettings),
             *_group(WorkerSettings, prefix="work-"),
+            *_study_file(),
         ]
     )
 
@@ -70,6 +81,26 @@ def verify_settings_page() -> str:
             *_group(script.VerifySettings),
         ]
     )
+
+
+def describe_type(kind: Any) -> str:
+    """Return a type in the words of YAML: "number or null", "`head` or `tail`"."""
+    *others, last = [_describe_member(member) for member in alternatives(kind)]
+    return f"{', '.join(others)} or {last}" if others else last
+
+
+def as_yaml(value: Any) -> str:
+    """Return a value as a recipe has it, on one line."""
+    return yaml.safe_dump(value, default_flow_style=True).removesuffix("...\n").strip()
+
+
+def _study_file() -> Iterator[str]:
+    """Yield the keys of a study's file."""
+    yield heading(2, "Keys of a study file", "study-file")
+    yield "`--study FILE.yaml` reads a mapping with these keys; `experiments/studies/` has examples.\n"
+    for item in docstring_parser.parse_from_object(StudySpec).params:
+        yield f"- **{code(item.arg_name)}**: {' '.join((item.description or '').split())}"
+    yield "- **`quick`**: a mapping with the same keys, which override the others under [`--quick`](#quick).\n"
 
 
 def _import_script(path: Path) -> ModuleType:
@@ -97,7 +128,7 @@ def _group(group: type, *, of_run: bool = False, prefix: str = "") -> Iterator[s
 
 
 def _facts(kind: Any, default: Any, declared: Declaration, *, of_run: bool) -> Iterator[str]:
-    yield f"**Type:** {_describe_type(kind)}. **Default:** {code(_as_yaml(default))}."
+    yield f"**Type:** {describe_type(kind)}. **Default:** {code(as_yaml(default))}."
     limits = [str(declared.bounds)] if declared.bounds is not None else []
     limits += [declared.unit] if declared.unit is not None else []
     if limits:
@@ -109,26 +140,15 @@ def _facts(kind: Any, default: Any, declared: Declaration, *, of_run: bool) -> I
         fork = "may change it" if declared.fixed_in_forks is None else f"may not change it: {declared.fixed_in_forks}"
         yield f"**A fork** {fork}."
     study = "may vary it" if declared.fixed_in_studies is None else f"may not vary it: {declared.fixed_in_studies}"
-    instead = "" if declared.instead_in_studies is None else f" ({declared.instead_in_studies})"
+    instead = "" if declared.study_alternative is None else f" ({declared.study_alternative})"
     yield f"**A study's grid** {study}{instead}."
-
-
-def _describe_type(kind: Any) -> str:
-    """Return a type in the words of YAML: "number or null", "`head` or `tail`"."""
-    *others, last = [_describe_member(member) for member in alternatives(kind)]
-    return f"{', '.join(others)} or {last}" if others else last
 
 
 def _describe_member(member: Any) -> str:
     if isinstance(member, str):
         return code(member)
     origin = typing.get_origin(member) or member
-    if origin is list:
-        (item,) = typing.get_args(member)
-        return f"list of {_describe_type(item)}" if item is not str else "list of texts"
-    names = {str: "text", int: "whole number", float: "number", bool: "`true` or `false`", dict: "mapping"}
-    return "`null`" if origin is NoneType else names[origin]
-
-
-def _as_yaml(value: Any) -> str:
-    return yaml.safe_dump(value, default_flow_style=True).removesuffix("...\n").strip()
+    if origin in (list, tuple):
+        item = typing.get_args(member)[0]
+        return f"list of {_PLURALS.get(item) or describe_type(item)}"
+    return _NAMES[origin]

@@ -47,7 +47,7 @@ from research.records.results import predictions_path
 from research.settings.config import RunConfig
 from research.settings.forks import read_settings
 from research.settings.run_files import CONFIG, RESULT
-from research.studies.report.rows import find_kind
+from research.studies.report.rows import find_task
 from research.studies.statistics.bounded import bounded_interval
 from research.studies.statistics.over_examples import Bools, bootstrap_examples, compare_models
 from research.studies.statistics.over_seeds import holm
@@ -96,7 +96,7 @@ def read_correct(runs: list[Path], split: str) -> Bools:
     """
     found = read_predictions([predictions_path(run, split) for run in runs])
     config = RunConfig(**read_settings(runs[0] / CONFIG, "a run of the arm"))
-    return found.correct(find_kind(config, found.labels))
+    return found.correct(find_task(config, found.labels))
 
 
 def sample_accuracies(correct: Bools, num_studies: int, rng: np.random.Generator) -> Floats:

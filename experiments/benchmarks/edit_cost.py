@@ -2,9 +2,10 @@
 
     python experiments/benchmarks/edit_cost.py --rounds 3
 
-Trains MiniLM on reviews of at least 512 tokens, on one process and on two (CPU), with an edit after every step.
-The script reports medians over rounds: for the whole boundary (agreeing, applying, making the wrappers again, audit,
-journal), for the four checks of the audit that need no other process, and for computing the checksum of the fifth.
+Trains MiniLM on reviews of at least 512 tokens, on one process and on two (CPU), with an edit after every step. The
+script reports medians over rounds: for the whole boundary (agreeing, applying, making the wrappers again, audit,
+journal), for the four checks of the audit that need no other process, and for the checksum of the fifth without its
+exchange.
 """
 
 from __future__ import annotations

@@ -271,7 +271,7 @@ def report(rounds: list[dict[str, dict[str, float]]], arms: list[str], num_seeds
     lines += [
         "",
         f"All {len(arms) * num_seeds} trials: Midway {own:.0f} s, Trainer {other:.0f} s (each head's one trial times "
-        f"{num_seeds} seeds), floor {least:.0f} s ({encoding:.0f} s of it encoding).",
+        f"{num_seeds} seeds), floor {least:.0f} s ({encoding:.0f} s of it for the encoder).",
         f"Trainer / Midway {statistics.median(b / a for a, b, _, _ in totals):.1f}, "
         f"Midway / floor {statistics.median(a / c for a, _, c, _ in totals):.2f}.",
     ]

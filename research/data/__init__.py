@@ -1,1 +1,1 @@
-"""Rows in, batches out."""
+"""Read, prepare and batch the data of a run."""

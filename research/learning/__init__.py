@@ -1,1 +1,1 @@
-"""What is minimised and measured: objectives, schedules, the optimizer, and metrics."""
+"""Objectives, schedules, the optimizer, and metrics."""

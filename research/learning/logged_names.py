@@ -1,4 +1,4 @@
-"""Names of values in a line of metrics.jsonl that belong to the run itself."""
+"""Names in metrics.jsonl that are reserved for the run itself."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ LOGGED_ANYWAY = (
 )
 
 
-def refuse_taken_names(names: Iterable[str]) -> None:
-    """Refuse names of values that every line has already.
+def check_reserved_names(names: Iterable[str]) -> None:
+    """Check that names do not collide with those of values in every line.
 
     Raises:
-        ValueError: naming the first.
+        ValueError: if a name is reserved; names the first one.
     """
     for name in names:
         if name in LOGGED_ANYWAY or name.startswith("learning_rate/"):
-            raise ValueError(f"The value '{name}' is logged anyway; log yours under another name.")
+            raise ValueError(f"The name '{name}' is reserved for a value of the run; log yours under another name.")

@@ -1,4 +1,4 @@
-"""Metrics through `evaluate`: its own are scripts on the Hub, which needs the network, so these are the tasks'."""
+"""Metrics as an `evaluate.Metric`. The tasks compute them, as the metrics of `evaluate` would need the network."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from research.tasks.base import Array, Floats, Task
 
 
 def compute_metrics(task: Task, logits: Floats, labels: Array) -> dict[str, float]:
-    """Return all metrics of a task; one that is not defined on these rows (AUROC of one class) is NaN.
+    """Return all metrics of a task; NaN for metrics that are undefined on these rows, such as AUROC of a single class.
 
     Args:
         task: the labels.
         logits: [num_rows, num_labels].
-        labels: of the rows, as `Task.label_array` returns them.
+        labels: labels of the rows, as returned by `Task.label_array`.
     """
     metric = TaskMetric(task, config_name=task.problem_type, keep_in_memory=True, cache_dir=tempfile.gettempdir())
     return metric.compute(predictions=logits, references=labels)
 
 
 class TaskMetric(evaluate.Metric):  # type: ignore[misc]
-    """The metrics of a task: predictions are logits.
+    """Metrics of a task, computed from logits.
 
     Args:
         task: the labels.
-        **kwargs: what evaluate.Metric takes.
+        **kwargs: arguments of evaluate.Metric.
     """
 
     def __init__(self, task: Task, **kwargs: Any) -> None:
@@ -36,7 +36,7 @@ class TaskMetric(evaluate.Metric):  # type: ignore[misc]
         super().__init__(**kwargs)
 
     def compute(self, *, predictions: Array, references: Array) -> dict[str, float]:
-        """Score arrays as they are: in evaluate's tables every logit would become a Python object."""
+        """Compute metrics directly from arrays: evaluate's tables would turn every logit into a Python object."""
         return self.task.compute_metrics(predictions, references)
 
     def _info(self) -> evaluate.MetricInfo:

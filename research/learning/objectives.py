@@ -1,4 +1,4 @@
-"""Training objectives: functions of a model and a batch that return per-example losses and logits."""
+"""Training objectives: functions of a model and a batch that return logits and a loss per example."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from torch.nn import functional as F  # noqa: N812
 from heads.registry import Registry
 from research.data.batches.batch import Batch
 from research.settings.config import Choice, RunConfig
-from research.settings.options import create, fill_in
-from research.system.user_code import CodeOf, described_place
+from research.settings.options import complete_choice, create
+from research.system.user_code import CodeOf, describe_location
 from research.tasks.base import Task
 
 
 @dataclass(frozen=True)
 class ObjectiveOutput:
-    """What an objective makes of a batch."""
+    """Output of an objective for a batch."""
 
     losses: Float[Tensor, batch]
-    """One per example, in float32: the loop weighs and sums them."""
+    """One loss per example, in float32; the training loop weights and sums them."""
     logits: Float[Tensor, "batch labels"]
-    """Unnormalised, as the model gave them."""
+    """Unnormalised outputs of the model."""
 
 
 class Objective:
-    """Base of all objectives; the keyword-only options of `__init__` are an objective's settings.
+    """Base class of all objectives; keyword-only parameters of `__init__` are an objective's options.
 
     Args:
         task: the labels.
@@ -39,31 +39,31 @@ class Objective:
     """
 
     problem_types: ClassVar[tuple[str, ...]] = ("single_label",)
-    """Names of the kinds of labels that the objective fits; a kind may name further objectives that fit it."""
+    """Kinds of labels that the objective fits; a kind of labels may list further objectives."""
 
     def __init__(self, task: Task) -> None:
         if not type(self).fits(task):
             fitting = [name for name in OBJECTIVES if OBJECTIVES[name].fits(task)]
             raise ValueError(
-                f"{type(self).__name__} is for {' or '.join(self.problem_types)} tasks, this one is "
-                f"{task.problem_type}. Fitting objectives: {', '.join(fitting)}."
+                f"{type(self).__name__} is for {' or '.join(self.problem_types)} tasks; this task is "
+                f"{task.problem_type}. Objectives that fit: {', '.join(fitting)}."
             )
         self.task = task
 
     @classmethod
     def fits(cls, task: Task) -> bool:
-        """Return whether the objective is for labels of the task's kind."""
+        """Return whether the objective fits the task's kind of labels."""
         return task.problem_type in cls.problem_types or OBJECTIVES.name_of(cls) in task.more_objectives
 
     def __call__(self, model: nn.Module, batch: Batch) -> ObjectiveOutput:
-        """Return the losses and logits of a batch's examples."""
+        """Return the losses and logits of the batch's examples."""
         raise NotImplementedError
 
     def output_units(self) -> tuple[Tensor, Tensor]:
-        """Return shift and scale of the model's outputs, [num_labels] each: logits = head x scale + shift.
+        """Return the shift and scale of the model's outputs, [num_labels] each: logits = head output * scale + shift.
 
-        A new head gives about 0, so the shift is what the model says before it has learned anything. Where that is far
-        from the labels' average, the head spends the better part of a short run on it.
+        A new head outputs values around 0, so the shift is the initial prediction. If that were far from the average
+        label, a short run would spend much of its time on learning the average.
         """
         return torch.zeros(self.task.num_labels), torch.ones(self.task.num_labels)
 
@@ -76,27 +76,27 @@ def create_objective(choice: Choice, task: Task) -> Objective:
     """Return a new objective.
 
     Raises:
-        ValueError: if an option is wrong, or it does not fit the task or did not initialise its base class.
+        ValueError: if an option is invalid, or the objective does not fit the task or call its base class's __init__.
     """
     objective: Objective = create(OBJECTIVES, choice, task)
     if "task" not in vars(objective):
-        where = described_place(type(objective).__init__)
+        where = describe_location(type(objective).__init__)
         raise ValueError(f"The objective '{choice.name}' must call super().__init__(task) in its __init__{where}.")
     return objective
 
 
 def compute_losses(objective: Objective, model: nn.Module, batch: Batch) -> ObjectiveOutput:
-    """Return the losses and logits of a batch's examples, checked: losses of another shape would be broadcast.
+    """Compute losses and logits, and check their shapes and dtypes: losses of a wrong shape would be broadcast.
 
     Raises:
-        ValueError: naming the objective, and what it returned.
+        ValueError: with the name of the objective and what it returned.
     """
     name = describe_objective(objective)
     with CodeOf(name, type(objective).__call__):
         output = objective(model, batch)
-    where = described_place(type(objective).__call__)
+    where = describe_location(type(objective).__call__)
     if not isinstance(output, ObjectiveOutput):
-        raise ValueError(f"Expected an ObjectiveOutput from the {name}, got {type(output).__name__}{where}.")
+        raise ValueError(f"Expected an ObjectiveOutput from the {name}; got {type(output).__name__}{where}.")
     expected = {"losses": (len(batch),), "logits": (len(batch), objective.task.num_labels)}
     for part, shape in expected.items():
         found = getattr(output, part)
@@ -105,27 +105,27 @@ def compute_losses(objective: Objective, model: nn.Module, batch: Batch) -> Obje
             got = f"{list(found.shape)} of {found.dtype}" if isinstance(found, Tensor) else type(found).__name__
             hint = " Losses must not be reduced: reduction='none'." if part == "losses" else ""
             raise ValueError(
-                f"Expected {part} from the {name} as a tensor of floating-point numbers of shape {list(shape)}, got "
+                f"Expected {part} from the {name} as a tensor of floating-point numbers of shape {list(shape)}; got "
                 f"{got}{where}.{hint}"
             )
     return output
 
 
 def describe_objective(objective: Objective) -> str:
-    """Return what messages call an objective."""
+    """Return the name of an objective in messages."""
     return f"objective '{OBJECTIVES.name_of(type(objective)) or type(objective).__name__}'"
 
 
 @OBJECTIVES.register("cross_entropy")
 class CrossEntropy(Objective):
-    """Cross entropy between the softmax of the logits and the label.
+    """Cross entropy of the softmax of the logits.
 
     Source: Szegedy et al. 2016, Rethinking the Inception Architecture (label smoothing).
 
     Args:
         label_smoothing: share of the target that is spread evenly over all labels, from 0 to below 1.
-        class_weights: "balanced" weighs labels inversely to how often they are in the training split; a list gives one
-            weight per label, in the order of the label names. Scaled so that the split's mean weight is 1.
+        class_weights: "balanced" weights labels by their inverse frequency in the training split; a list gives one
+            weight per label, in the order of the label names. Weights are scaled to a mean of 1 over the split.
     """
 
     def __init__(
@@ -137,7 +137,7 @@ class CrossEntropy(Objective):
     ) -> None:
         super().__init__(task)
         if not 0 <= label_smoothing < 1:
-            raise ValueError(f"label_smoothing must be from 0 to below 1, got {label_smoothing}.")
+            raise ValueError(f"Expected label_smoothing to be from 0 to below 1; got {label_smoothing}.")
         self.label_smoothing = label_smoothing
         self.weights = _class_weights(task, class_weights)
 
@@ -152,38 +152,38 @@ class CrossEntropy(Objective):
 
 @OBJECTIVES.register("focal")
 class Focal(Objective):
-    """Cross entropy, lowered for examples that are already told well.
+    """Focal loss: cross entropy with less weight on examples that are already classified well.
 
     Source: Lin et al. 2017, Focal Loss for Dense Object Detection, eq. 4.
 
     Args:
-        gamma: how strongly; 0 is cross entropy.
+        gamma: strength of the weighting; 0 is cross entropy.
     """
 
     def __init__(self, task: Task, *, gamma: float = 2.0) -> None:
         super().__init__(task)
         if gamma < 0:
-            raise ValueError(f"Expected gamma of 0 or more, got {gamma}.")
+            raise ValueError(f"Expected gamma to be 0 or more; got {gamma}.")
         self.gamma = gamma
 
     def __call__(self, model: nn.Module, batch: Batch) -> ObjectiveOutput:
         """See `Objective`."""
         logits = model(**batch.inputs).logits
         log_probability = F.log_softmax(logits.float(), dim=-1).gather(1, batch.labels.unsqueeze(1)).squeeze(1)
-        # 1 - p as -expm1(log p): exact near p = 1, where the power's gradient would not be finite for gamma below 1.
+        # 1 - p as -expm1(log p) is exact near p = 1, where the gradient of the power would not be finite for gamma < 1.
         missing = (-torch.expm1(log_probability)).clamp_min(torch.finfo(torch.float32).tiny)
         return ObjectiveOutput(-(missing**self.gamma) * log_probability, logits)
 
 
 @OBJECTIVES.register("bce")
 class BinaryCrossEntropy(Objective):
-    """Binary cross entropy of each label, mean over labels.
+    """Binary cross entropy of each label, averaged over labels.
 
-    Source: the usual multi-label objective; torch's binary_cross_entropy_with_logits.
+    Source: the standard multi-label objective; torch's binary_cross_entropy_with_logits.
 
     Args:
-        pos_weight: "balanced" weighs a label's positives by how many negatives there are for each in the training
-            split.
+        pos_weight: "balanced" weights the positive rows of each label by the ratio of negative to positive rows in the
+            training split.
     """
 
     problem_types: ClassVar[tuple[str, ...]] = ("multi_label",)
@@ -196,7 +196,7 @@ class BinaryCrossEntropy(Objective):
             self.pos_weight = (task.num_train - counts) / counts.clamp_min(1)
 
     def output_units(self) -> tuple[Tensor, Tensor]:
-        """Start from each label's log-odds in the training split, as weighted (one half of a row is added to both)."""
+        """Start from each label's log-odds in the training split (plus half a row on both sides), or 0 if balanced."""
         shift, scale = super().output_units()
         if self.pos_weight is None:
             counts = torch.tensor(self.task.label_counts, dtype=torch.float32)
@@ -213,7 +213,7 @@ class BinaryCrossEntropy(Objective):
 
 @OBJECTIVES.register("mse")
 class MeanSquaredError(Objective):
-    """Squared difference between the one output and the score.
+    """Squared difference between the model's output and the score.
 
     Source: least squares; torch's mse_loss.
     """
@@ -221,7 +221,7 @@ class MeanSquaredError(Objective):
     problem_types: ClassVar[tuple[str, ...]] = ("regression",)
 
     def output_units(self) -> tuple[Tensor, Tensor]:
-        """Let the head predict standardised scores: no learning rate fits scores around 3 and around 300."""
+        """Let the head predict standardised scores: no single learning rate suits scores around 3 and around 300."""
         return torch.tensor([self.task.score_mean]), torch.tensor([self.task.score_std])
 
     def __call__(self, model: nn.Module, batch: Batch) -> ObjectiveOutput:
@@ -232,12 +232,12 @@ class MeanSquaredError(Objective):
 
 @OBJECTIVES.register("r_drop")
 class RDrop(Objective):
-    """Cross entropy of two passes with different dropout, and the divergence between them.
+    """R-Drop: cross entropy of two passes with different dropout, plus the divergence between them.
 
-    In evaluation mode the passes would be the same, so there is one, and the loss is cross entropy.
+    In evaluation mode, both passes would be equal, so there is only one, and the loss is cross entropy.
 
-    Source: Wu, Li, Wang et al. 2021, R-Drop: Regularized Dropout for Neural Networks, eq. 4. Differs: the mean of both
-    cross entropies instead of their sum, so that the rate need not change.
+    Source: Wu, Li, Wang et al. 2021, R-Drop: Regularized Dropout for Neural Networks, eq. 4. Differs: uses the mean of
+    both cross entropies instead of their sum, so that the learning rate need not change.
 
     Args:
         alpha: weight of the divergence.
@@ -246,7 +246,7 @@ class RDrop(Objective):
     def __init__(self, task: Task, *, alpha: float = 1.0) -> None:
         super().__init__(task)
         if alpha < 0:
-            raise ValueError(f"Expected alpha of 0 or more, got {alpha}.")
+            raise ValueError(f"Expected alpha to be 0 or more; got {alpha}.")
         self.alpha = alpha
 
     def __call__(self, model: nn.Module, batch: Batch) -> ObjectiveOutput:
@@ -263,7 +263,7 @@ class RDrop(Objective):
 
 
 def _class_weights(task: Task, wanted: str | Sequence[float] | None) -> Tensor | None:
-    """Return one weight per label, scaled so that the mean over the training split is 1."""
+    """Return one weight per label, scaled to a mean of 1 over the training split."""
     if wanted is None:
         return None
     counts = torch.tensor(task.label_counts, dtype=torch.float32)
@@ -273,19 +273,19 @@ def _class_weights(task: Task, wanted: str | Sequence[float] | None) -> Tensor |
         weights = torch.tensor(wanted, dtype=torch.float32)
         if len(weights) != task.num_labels or weights.min() < 0 or weights.max() == 0:
             raise ValueError(
-                f"class_weights must be {task.num_labels} numbers of 0 or more, not all 0, for "
+                f"Expected class_weights as {task.num_labels} numbers of 0 or more, not all 0, for "
                 f"{', '.join(task.label_names)}; got {list(wanted)}."
             )
     return weights * counts.sum() / (weights * counts).sum()
 
 
 def choose_objective(config: RunConfig, task: Task) -> Choice:
-    """Return the objective with all its options; the one that fits the task, if none was chosen.
+    """Return the chosen objective, or the task's default, with all of its options.
 
     Args:
-        config: the settings, resolved.
+        config: the final settings.
         task: the labels.
     """
     if config.objective is None:
-        return fill_in(OBJECTIVES, Choice(task.default_objective))
+        return complete_choice(OBJECTIVES, Choice(task.default_objective))
     return Choice.of(config.objective, "objective")

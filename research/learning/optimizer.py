@@ -1,4 +1,4 @@
-"""The optimizer: one parameter group per block of the model and weight decay yes or no."""
+"""The optimizer, with two parameter groups per block of the model: with and without weight decay."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from research.settings.config import RunConfig
 Blocks = Sequence[tuple[str, Sequence[tuple[str, nn.Parameter]]]]
 
 GROUP_SETTINGS = {"base_lr": ("lr", "head_lr", "layer_decay"), "weight_decay": ("weight_decay",)}
-"""What `parameter_groups` computes for each group, and the settings from which it does."""
+"""Values that `parameter_groups` computes for each group, and the settings that they depend on."""
 MOMENTUM = ("betas", "momentum")
-"""What `apply_schedule` moves with cycle_momentum: the first for AdamW, the second for SGD."""
+"""Keys that `apply_schedule` changes with cycle_momentum: the first for AdamW, the second for SGD."""
 
 
 def block_rates(blocks: Blocks, config: RunConfig) -> dict[str, float]:
-    """Return the peak learning rate of each block: it falls by `layer_decay` for every layer further from the head.
+    """Return the peak learning rate of each block; it falls by `layer_decay` with every layer further from the head.
 
     Source: Howard & Ruder 2018 (discriminative fine-tuning); Clark et al. 2020 (ELECTRA, layer-wise decay).
 
     Args:
-        blocks: the model's blocks from `model_blocks`, embeddings first, the layers in order, the head last.
+        blocks: the model's blocks from `model_blocks`: embeddings first, then the layers in order, the head last.
         config: settings; uses lr, head_lr and layer_decay.
     """
     num_layers = sum(name.startswith("layer.") for name, _ in blocks)
@@ -43,14 +43,15 @@ def block_rates(blocks: Blocks, config: RunConfig) -> dict[str, float]:
 
 
 def parameter_groups(blocks: Blocks, config: RunConfig) -> list[dict[str, Any]]:
-    """Return two groups per block; each carries its `block`, whether it `decays`, and its `base_lr`.
+    """Return two parameter groups per block, each with its `block`, `decays` (a bool) and `base_lr`.
 
-    Matrices decay, vectors (norms, biases) do not. The schedule multiplies `base_lr`. Frozen parameters are in their
-    groups too, and a group may be empty: groups must exist from the start, since schedulers do not follow later ones.
+    Weight decay applies to matrices, not to vectors (norms, biases). The schedule multiplies `base_lr`. Frozen
+    parameters are in their groups too, and a group may be empty: all groups must exist from the start, because
+    schedulers do not include groups that are added later.
 
     Args:
         blocks: the model's blocks from `model_blocks`.
-        config: settings; uses weight_decay and those of `block_rates`.
+        config: settings; uses weight_decay and the settings of `block_rates`.
     """
     rates = block_rates(blocks, config)
     return [
@@ -72,7 +73,7 @@ def create_optimizer(blocks: Blocks, config: RunConfig) -> torch.optim.Optimizer
 
     Args:
         blocks: the model's blocks from `model_blocks`.
-        config: settings; uses optimizer and those of `parameter_groups`.
+        config: settings; uses optimizer and the settings of `parameter_groups`.
     """
     groups = parameter_groups(blocks, config)
     if config.optimizer == "sgd":
@@ -81,15 +82,15 @@ def create_optimizer(blocks: Blocks, config: RunConfig) -> torch.optim.Optimizer
 
 
 def regroup(optimizer: torch.optim.Optimizer, blocks: Blocks, fresh: Collection[nn.Parameter] = ()) -> None:
-    """Let the optimizer's groups follow an edit of the model.
+    """Update the optimizer's groups after an edit of the model.
 
-    A group goes with its parameters: when layers are dropped, those that stay keep their rates under their new numbers.
-    New parameters join their block's group. State of parameters that left, or that begin anew, goes.
+    A group keeps its parameters: after layers are dropped, the remaining layers keep their rates under their new
+    numbers. New parameters join the group of their block. The state of removed or reset parameters is dropped.
 
     Args:
         optimizer: the optimizer of `create_optimizer`.
-        blocks: the model's blocks as they are now.
-        fresh: parameters that begin anew.
+        blocks: the model's current blocks.
+        fresh: parameters that were reset.
     """
     homes: dict[torch.Tensor, tuple[str, bool]] = {
         parameter: (block, parameter.ndim >= 2) for block, parameters in blocks for _, parameter in parameters
@@ -105,7 +106,7 @@ def regroup(optimizer: torch.optim.Optimizer, blocks: Blocks, fresh: Collection[
         else:
             emptied.append(group)
     names = [block for block, _ in blocks]
-    for group in emptied:  # its block may get new parameters; a block that is no more goes
+    for group in emptied:  # keep it if its block still exists, as the block may have new parameters
         if group["block"] in names:
             kept_groups.setdefault((group["block"], group["decays"]), group)
     for (block, decays), group in kept_groups.items():
@@ -119,7 +120,7 @@ def regroup(optimizer: torch.optim.Optimizer, blocks: Blocks, fresh: Collection[
 
 
 def apply_schedule(optimizer: torch.optim.Optimizer, schedule: Schedule) -> None:
-    """Set each group's learning rate to its base rate times the schedule's factor, and its momentum if that moves."""
+    """Set each group's learning rate to its base rate times the schedule's factor, and its momentum if scheduled."""
     for group in optimizer.param_groups:
         group["lr"] = group["base_lr"] * schedule.factor
         if schedule.momentum is not None:

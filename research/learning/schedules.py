@@ -1,8 +1,8 @@
-"""Learning-rate schedules by name, from torch and transformers.
+"""Learning-rate schedules by name, from torch and Transformers.
 
-The library's scheduler drives one dummy group whose rate is 1; what it makes of that rate is the factor by which every
-group's own base rate is multiplied. So groups may change their base rates in mid-run, which a OneCycleLR on the real
-optimizer would overwrite at its next step, and LambdaLR would not follow at all.
+The library's scheduler drives a dummy parameter group with a learning rate of 1. The resulting rate is the factor by
+which the base rate of every group is multiplied. This lets edits change base rates during training. On the real
+optimizer, OneCycleLR would overwrite such a change at its next step, and LambdaLR would ignore it.
 """
 
 from __future__ import annotations
@@ -21,27 +21,27 @@ from research.settings.config import Choice, RunConfig
 from research.settings.options import constructing, resolve_options
 from research.settings.registries import GIVEN_BY_CALLER
 from research.settings.times import Clock, parse_time
-from research.system.user_code import CodeOf, described_place
+from research.system.user_code import CodeOf, describe_location
 
 SCHEDULES: Registry[Callable[..., Any]] = Registry("schedule")
 register_schedule = SCHEDULES.register
 
 
 class Schedule:
-    """A factor on all base learning rates that changes from step to step.
+    """A factor for all base learning rates that changes over the run.
 
     Args:
         choice: name and options of a registered schedule.
-        num_warmup_steps: steps in which the factor rises.
-        num_training_steps: steps of the whole run.
+        num_warmup_steps: number of steps in which the factor rises.
+        num_training_steps: number of steps of the whole run.
     Raises:
-        ValueError: if the warm-up is longer than the run, the rate would always be 0, or an option is wrong.
+        ValueError: if the warm-up is longer than the run, the rate would always be 0, or an option is invalid.
     """
 
     def __init__(self, choice: Choice, *, num_warmup_steps: int, num_training_steps: int) -> None:
         if num_warmup_steps > num_training_steps:
             raise ValueError(
-                f"The warm-up must fit into the run: got {num_warmup_steps} of {num_training_steps} steps. "
+                f"The warm-up must fit into the run; got {num_warmup_steps} of {num_training_steps} steps. "
                 "Lower --warmup."
             )
         options = resolve_options(SCHEDULES, choice, given_by_caller=GIVEN_BY_CALLER)
@@ -53,63 +53,63 @@ class Schedule:
             )
         if not callable(getattr(self._scheduler, "step", None)):
             raise ValueError(
-                f"Expected one of torch's learning-rate schedulers from the schedule '{choice.name}', got "
-                f"{type(self._scheduler).__name__}{described_place(SCHEDULES[choice.name])}."
+                f"Expected the schedule '{choice.name}' to return one of torch's learning-rate schedulers; got "
+                f"{type(self._scheduler).__name__}{describe_location(SCHEDULES[choice.name])}."
             )
         self._code = CodeOf(f"schedule '{choice.name}'")
         if num_training_steps == 1 and self.factor == 0:
             raise ValueError(
-                f"The schedule '{choice.name}' would keep the learning rate at 0: it moves only once. Lower --warmup, "
+                f"The schedule '{choice.name}' would keep the rate at 0: it has only one step. Lower --warmup, "
                 "train longer, or choose another --schedule or --schedule_interval."
             )
-        self._dummy.step()  # schedulers warn where they step first; without a gradient nothing moves
+        self._dummy.step()  # otherwise, schedulers warn at their first step; without a gradient this has no effect
         self._num_steps = 0
         self._metrics: list[float | None] = []
 
     @property
     def is_conditional(self) -> bool:
-        """Whether the factor follows the validation loss instead of the step."""
+        """Whether the factor depends on the validation loss instead of the step."""
         return isinstance(self._scheduler, torch_schedules.ReduceLROnPlateau)
 
     @property
     def factor(self) -> float:
-        """What base learning rates are multiplied with."""
+        """Multiplier of the base learning rates."""
         return float(self._dummy.param_groups[0]["lr"])
 
     @property
     def momentum(self) -> float | None:
-        """The momentum (Adam's first beta) of all groups, or None if it does not move."""
+        """Momentum (Adam's first beta) of all groups; None if it is not scheduled."""
         moves = isinstance(self._scheduler, torch_schedules.OneCycleLR) and self._scheduler.cycle_momentum
         return float(self._dummy.param_groups[0]["momentum"]) if moves else None
 
     def step(self) -> None:
-        """Go on to the next step; after the last one the factor stays as it is."""
+        """Advance by one step; after the last one, the factor no longer changes."""
         self._num_steps += 1
         if not self.is_conditional and self._num_steps < self._num_training_steps:
             with self._code:
                 self._scheduler.step()
 
     def step_on_metric(self, value: float) -> None:
-        """Tell a conditional schedule the validation loss."""
+        """Pass the validation loss to a conditional schedule."""
         assert self.is_conditional
         self._metrics.append(value)
         self._scheduler.step(value)
 
     def forget_metrics(self) -> None:
-        """Let a conditional schedule begin anew: losses so far do not compare with those to come."""
+        """Reset a conditional schedule when losses are no longer comparable."""
         if isinstance(self._scheduler, torch_schedules.ReduceLROnPlateau):
             self._metrics.append(None)
             self._scheduler.best = math.inf
             self._scheduler.num_bad_epochs = 0
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what was asked of the schedule; doing it again gives the same factor."""
+        """Return the calls made so far; repeating them gives the same factor."""
         return {"num_steps": self._num_steps, "metrics": self._metrics}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Bring a new schedule to where another one was; one that follows no metric needs none of its metrics."""
+        """Repeat the calls of another schedule on a new one; metrics are skipped by schedules that do not use any."""
         assert self._num_steps == 0
-        self._metrics.clear()  # of edits that were done again
+        self._metrics.clear()  # those of replayed edits
         for _ in range(state["num_steps"]):
             self.step()
         for value in state["metrics"] if self.is_conditional else ():
@@ -120,10 +120,10 @@ class Schedule:
 
 
 def create_schedule(config: RunConfig, clock: Clock) -> Schedule:
-    """Return the schedule of a run at its beginning; it moves after every step or every epoch.
+    """Return the schedule at the start of a run; it advances with every step or every epoch.
 
     Raises:
-        ValueError: as `Schedule`.
+        ValueError: see `Schedule`.
     """
     num_warmup_steps, num_steps = parse_time(config.warmup).to_steps(clock), clock.total_steps
     if config.schedule_interval == "epoch":
@@ -144,21 +144,21 @@ def one_cycle(
     anneal: Literal["cos", "linear"] = "cos",
     cycle_momentum: bool = False,
 ) -> Any:
-    """Rise to the peak during warm-up, fall to almost nothing at the end.
+    """Rise to the peak during warm-up, then fall to almost 0 at the end.
 
     Source: Smith & Topin 2018, Super-Convergence; torch's OneCycleLR.
 
     Args:
-        div_factor: peak rate over first rate.
-        final_div_factor: first rate over last rate.
-        anneal: shape of rise and fall.
-        cycle_momentum: whether momentum (Adam's first beta) moves from 0.95 to 0.85 and back against the rate.
+        div_factor: ratio of the peak rate to the first rate.
+        final_div_factor: ratio of the first rate to the last rate.
+        anneal: shape of the rise and the fall.
+        cycle_momentum: whether momentum (Adam's first beta) moves between 0.95 and 0.85, opposite to the rate.
     """
     if div_factor <= 0 or final_div_factor <= 0:
-        raise ValueError(f"Expected div_factor and final_div_factor above 0, got {div_factor} and {final_div_factor}.")
-    # As in the other schedules the rate is at its lowest after the last step, not in it.
+        raise ValueError(f"Expected div_factor and final_div_factor above 0; got {div_factor} and {final_div_factor}.")
+    # The rate reaches its minimum after the last step, not in it, as in the other schedules.
     total_steps = num_training_steps + 1
-    # OneCycleLR peaks one step before pct_start, and divides by zero where that is step 0 itself.
+    # OneCycleLR peaks one step before pct_start, and divides by zero if that is step 0.
     warmup = (num_warmup_steps + 1 if num_warmup_steps else 1 - 1e-9) / total_steps
     return torch_schedules.OneCycleLR(
         optimizer,
@@ -174,7 +174,7 @@ def one_cycle(
 
 @register_schedule("linear")
 def linear(optimizer: Optimizer, *, num_warmup_steps: int, num_training_steps: int) -> Any:
-    """Rise linearly during warm-up, fall linearly to 0 at the end.
+    """Rise linearly during warm-up, then fall linearly to 0 at the end.
 
     Source: transformers' get_linear_schedule_with_warmup.
     """
@@ -183,12 +183,12 @@ def linear(optimizer: Optimizer, *, num_warmup_steps: int, num_training_steps: i
 
 @register_schedule("cosine")
 def cosine(optimizer: Optimizer, *, num_warmup_steps: int, num_training_steps: int, num_cycles: float = 0.5) -> Any:
-    """Rise linearly during warm-up, fall to 0 like a cosine.
+    """Rise linearly during warm-up, then fall to 0 along a cosine.
 
     Source: Loshchilov & Hutter 2017, SGDR (without restarts); transformers' get_cosine_schedule_with_warmup.
 
     Args:
-        num_cycles: waves of the cosine; one half falls once.
+        num_cycles: periods of the cosine; 0.5 falls once.
     """
     return transformers.get_cosine_schedule_with_warmup(optimizer, num_warmup_steps, num_training_steps, num_cycles)
 
@@ -197,16 +197,16 @@ def cosine(optimizer: Optimizer, *, num_warmup_steps: int, num_training_steps: i
 def polynomial(
     optimizer: Optimizer, *, num_warmup_steps: int, num_training_steps: int, power: float = 2.0, end: float = 0.0
 ) -> Any:
-    """Rise linearly during warm-up, fall like a power of the steps that are left.
+    """Rise linearly during warm-up, then fall with a power of the remaining steps.
 
     Source: transformers' get_polynomial_decay_schedule_with_warmup.
 
     Args:
         power: exponent; 1 is linear.
-        end: last rate over peak rate.
+        end: ratio of the last rate to the peak rate.
     """
     if not 0 <= end < 1:
-        raise ValueError(f"Expected end from 0 to below 1, got {end}.")
+        raise ValueError(f"Expected end to be from 0 to below 1; got {end}.")
     return transformers.get_polynomial_decay_schedule_with_warmup(
         optimizer, num_warmup_steps, num_training_steps, lr_end=end, power=power
     )
@@ -214,7 +214,7 @@ def polynomial(
 
 @register_schedule("constant")
 def constant(optimizer: Optimizer, *, num_warmup_steps: int, num_training_steps: int) -> Any:
-    """Rise linearly during warm-up, then stay.
+    """Rise linearly during warm-up, then stay constant.
 
     Source: transformers' get_constant_schedule_with_warmup.
     """
@@ -223,7 +223,7 @@ def constant(optimizer: Optimizer, *, num_warmup_steps: int, num_training_steps:
 
 @register_schedule("inverse_sqrt")
 def inverse_sqrt(optimizer: Optimizer, *, num_warmup_steps: int, num_training_steps: int) -> Any:
-    """Rise linearly during warm-up, fall like one over the root of the steps.
+    """Rise linearly during warm-up, then fall with the inverse square root of the step.
 
     Source: Vaswani et al. 2017, Attention Is All You Need, section 5.3; transformers' get_inverse_sqrt_schedule.
     """
@@ -232,7 +232,7 @@ def inverse_sqrt(optimizer: Optimizer, *, num_warmup_steps: int, num_training_st
 
 @register_schedule("triangular")
 def triangular(optimizer: Optimizer, *, num_warmup_steps: int, num_training_steps: int) -> Any:
-    """Rise linearly from 0 during warm-up (of one step at least), fall linearly to 0 at the end: one triangle.
+    """Rise linearly from 0 during warm-up (at least one step), then fall linearly to 0 at the end.
 
     Source: Howard & Ruder 2018, ULMFiT, section 3.2 (slanted triangular); torch's CyclicLR.
     """
@@ -251,7 +251,7 @@ def triangular(optimizer: Optimizer, *, num_warmup_steps: int, num_training_step
 def warmup_stable_decay(
     optimizer: Optimizer, *, num_warmup_steps: int, num_training_steps: int, decay: float = 0.2
 ) -> Any:
-    """Rise linearly during warm-up, stay, and fall to 0 in the last part of the run.
+    """Rise linearly during warm-up, stay constant, and fall to 0 in the last part of the run.
 
     Source: Hu et al. 2024, MiniCPM, section 4; transformers' get_wsd_schedule.
 
@@ -259,7 +259,7 @@ def warmup_stable_decay(
         decay: share of the run in which the rate falls.
     """
     if not 0 <= decay <= 1:
-        raise ValueError(f"Expected decay from 0 to 1, got {decay}.")
+        raise ValueError(f"Expected decay to be from 0 to 1; got {decay}.")
     num_decay_steps = min(round(decay * num_training_steps), num_training_steps - num_warmup_steps)
     return transformers.get_wsd_schedule(
         optimizer, num_warmup_steps, num_decay_steps, num_training_steps=num_training_steps
@@ -275,14 +275,14 @@ def plateau(
     factor: float = 0.5,
     patience: int = 1,
 ) -> Any:
-    """Stay until the validation loss no longer falls, then lower the rate; there is no warm-up.
+    """Stay constant until the validation loss stops falling, then lower the rate; there is no warm-up.
 
     Source: torch's ReduceLROnPlateau.
 
     Args:
-        factor: what the rate is multiplied with.
-        patience: evaluations without improvement before that.
+        factor: multiplier of the rate.
+        patience: evaluations without improvement before the rate is lowered.
     """
     if not 0 < factor < 1 or patience < 0:
-        raise ValueError(f"Expected factor between 0 and 1 and patience of 0 or more, got {factor} and {patience}.")
+        raise ValueError(f"Expected factor between 0 and 1 and patience of 0 or more; got {factor} and {patience}.")
     return torch_schedules.ReduceLROnPlateau(optimizer, factor=factor, patience=patience)

@@ -35,7 +35,7 @@ from research.model.encoders import (
 from research.model.families import longest_input
 from research.settings.config import Choice, RunConfig
 from research.settings.options import constructing, resolve_options
-from research.system.user_code import CodeOf, described_place
+from research.system.user_code import CodeOf, describe_location
 from research.tasks.base import Task
 
 HiddenStates = Float[Tensor, "batch seq hidden"] | tuple[Float[Tensor, "batch seq hidden"], ...]
@@ -316,12 +316,12 @@ def build_head(name: str, options: Mapping[str, Any], encoder: PretrainedConfig,
     if "_modules" not in vars(head):  # nothing of nn.Module works then
         raise ValueError(
             f"The head '{name}' must call super().__init__() first in its __init__; it does not call it"
-            f"{described_place(type(head).__init__)}."
+            f"{describe_location(type(head).__init__)}."
         )
     if type(head).forward is Head.forward:
         raise ValueError(
             f"The head '{name}' has no method forward(self, hidden_states, attention_mask)"
-            f"{described_place(type(head).__init__)}."
+            f"{describe_location(type(head).__init__)}."
         )
     unsaved = {buffer for buffer, _ in head.named_buffers()} - head.state_dict().keys()
     if unsaved:
@@ -359,7 +359,7 @@ def check_logits(outputs: object, name: str, num_rows: int, num_labels: int, hea
         found = list(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
         raise ValueError(
             f"Expected logits of shape {list(expected)} (batch, labels) from the head '{name}', got {found}"
-            f"{described_place(type(head).forward)}."
+            f"{describe_location(type(head).forward)}."
         )
 
 

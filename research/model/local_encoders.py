@@ -7,7 +7,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from heads.registry import UnknownNameError, describe_unknown
-from research.system.paths import look_up
+from research.system.paths import expand_path
 
 KINDS = "An encoder is a registered name (see --list encoders), a local directory, or a Hugging Face Hub id."
 
@@ -21,9 +21,9 @@ def find_local_encoder(encoder: str, registered: Collection[str]) -> Path | None
     Raises:
         ValueError: if there is no such directory, it holds no model, or there can be no such id.
     """
-    path = look_up(encoder)
+    path = expand_path(encoder)
     if path.is_dir():
-        if not look_up(str(path / "config.json")).is_file():
+        if not expand_path(str(path / "config.json")).is_file():
             raise ValueError(f"The encoder {path} has no config.json.")
         return path
     if path.exists():

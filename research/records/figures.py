@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score, confusion_matrix, precision_recall_curve
 
-from research.system.plain_text import for_picture
+from research.system.plain_text import for_figure
 from research.tasks.base import Task
 
 NUM_CURVES = 8
@@ -32,7 +32,7 @@ def confusion_matrix_figure(task: Task, labels: NDArray[Any], predicted: NDArray
     figure = Figure(figsize=(size + 1, size), layout="constrained")
     axes = figure.subplots()
     image = axes.imshow(shares, vmin=0, vmax=1, cmap="Blues")
-    names = [for_picture(name) for name in task.label_names]
+    names = [for_figure(name) for name in task.label_names]
     axes.set_xticks(range(task.num_labels), names, rotation=45, ha="right")
     axes.set_yticks(range(task.num_labels), names)
     axes.set_xlabel("predicted")
@@ -65,7 +65,7 @@ def pr_curve_figure(task: Task, labels: NDArray[Any], logits: NDArray[Any]) -> F
     for label in drawn:
         precision, recall, _ = precision_recall_curve(label.applies, label.scores)
         average = average_precision_score(label.applies, label.scores)
-        axes.plot(recall, precision, label=f"{for_picture(label.name)} (AP {average:.3f})", drawstyle="steps-post")
+        axes.plot(recall, precision, label=f"{for_figure(label.name)} (AP {average:.3f})", drawstyle="steps-post")
     axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02))
     if len(drawn) < num_labels:
         axes.set_title(f"the {len(drawn)} most frequent of {num_labels} labels")
@@ -88,5 +88,5 @@ def regression_figure(task: Task, scores: NDArray[Any], predicted: NDArray[Any])
     axes.scatter(scores, predicted, s=8, alpha=0.4, linewidths=0, rasterized=True)
     bounds = [float(min(scores.min(), predicted.min())), float(max(scores.max(), predicted.max()))]
     axes.plot(bounds, bounds, color="black", linestyle=":", linewidth=1)
-    axes.set(xlabel=for_picture(task.label_names[0]), ylabel="predicted")
+    axes.set(xlabel=for_figure(task.label_names[0]), ylabel="predicted")
     return figure

@@ -14,7 +14,7 @@ from research.settings.config import Choice, RunConfig
 from research.settings.run_files import CHECKPOINTS, CONFIG, RESULT
 from research.system.durable import remove, remove_leftovers
 from research.system.launcher import start_time
-from research.system.paths import look_up
+from research.system.paths import expand_path
 from research.system.plain_text import for_terminal
 
 _LONGEST_PART = 40
@@ -42,7 +42,7 @@ def check_directory(directory: Path, config: RunConfig) -> None:
         ValueError: if the directory cannot be read, if it is not empty and neither --resume nor --overwrite is set, or
             if --overwrite would delete something other than an earlier run.
     """
-    if look_up(str(directory)).exists() and not directory.is_dir():
+    if expand_path(str(directory)).exists() and not directory.is_dir():
         raise ValueError(f"The run directory {directory} is a file. Choose another --name or --output_dir.")
     try:
         is_empty = not directory.exists() or not os.listdir(directory)
@@ -69,7 +69,7 @@ def _refuse_deleting_sources(directory: Path, config: RunConfig) -> None:
     Raises:
         ValueError: names the setting that reads from the directory, or the other runs.
     """
-    for name, path in config.read_paths():
+    for name, path in config.input_paths():
         if _is_inside(path, directory):
             raise ValueError(
                 f"--overwrite would delete the run directory {directory}, and with it --{name} {path}. Choose "

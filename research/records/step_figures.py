@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
 from research.edits.records import Record
-from research.system.plain_text import for_picture
+from research.system.plain_text import for_figure
 
 Curve = tuple[Sequence[float], Sequence[float]]
 """Steps and values."""
@@ -100,12 +100,12 @@ def curves_figure(
         num_steps: number of steps of the run.
         parent: the same curves of the parent run if this run is a fork; drawn in the background.
     """
-    figure, axes = _step_axes(for_picture(label), num_steps)
+    figure, axes = _step_axes(for_figure(label), num_steps)
     _draw_parent(axes, parent)
     if max(abs(value) for _, values in curves.values() for value in values) >= 10_000:
         axes.yaxis.set_major_formatter(EngFormatter(sep=""))
     for name, curve in curves.items():
-        axes.plot(*thinned(curve), label=for_picture(name), marker="o" if len(curve[0]) <= FEW_POINTS else "")
+        axes.plot(*thinned(curve), label=for_figure(name), marker="o" if len(curve[0]) <= FEW_POINTS else "")
     return _finish_figure(figure, axes, edits, num_steps)
 
 

@@ -1,1 +1,1 @@
-"""One run: from its settings to its result."""
+"""A single run, from its settings to its result."""

@@ -1,4 +1,4 @@
-"""What a run says of itself: before it starts, when it is done, and when memory is too small."""
+"""Text about a run: before it starts, when it is finished, and if it runs out of memory."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from research.training.run import TrainingRun
 
 
 def describe(run: TrainingRun) -> list[str]:
-    """Return what is about to happen, in a few lines."""
+    """Return a description of the run in a few lines, for printing before training."""
     config, model = run.config, run.encoder_with_head
     head = Choice.of(config.head, "head").name
     trainable = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
@@ -39,7 +39,7 @@ def describe(run: TrainingRun) -> list[str]:
 
 
 def summary(result: dict[str, Any], directory: Path) -> Group:
-    """Return what ends a run: a table of every metric on every split with labels, and what the run took."""
+    """Return the final output of a run: a table of all metrics on the labelled splits, with time and memory used."""
     table = Table("metric")
     splits = list(result["metrics"])
     for split in splits:
@@ -56,7 +56,7 @@ def summary(result: dict[str, Any], directory: Path) -> Group:
         f", peak memory {result['peak_memory_bytes'] / 2**30:.2f} GiB"
     )
     unlabelled = [
-        f"The {result['rows'][split]:,} {split} rows have no labels, so nothing was measured on them. Predictions: "
+        f"The {result['rows'][split]:,} {split} rows have no labels, so no metrics were computed. Predictions: "
         f"{predictions_path(directory, split)}"
         for split in result["unlabelled"]
     ]
@@ -64,17 +64,17 @@ def summary(result: dict[str, Any], directory: Path) -> Group:
 
 
 def peak_memory_bytes(accelerator: Accelerator) -> int:
-    """Return this process's peak memory: the GPU's where there is one, else resident memory."""
+    """Return this process's peak memory in bytes: on the GPU if there is one, otherwise resident memory."""
     if accelerator.device.type == "cuda":
         return torch.cuda.max_memory_allocated()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024  # bytes there, KiB elsewhere
+    return peak if sys.platform == "darwin" else peak * 1024  # in bytes on macOS, in KiB elsewhere
 
 
 def out_of_memory_message(config: RunConfig) -> str:
-    """Return which settings to lower when a GPU is full."""
+    """Return a message that lists the settings to lower if a GPU runs out of memory."""
     return (
         f"The GPU ran out of memory. Lower --micro_batch_size (now {config.micro_batch_size}; the result stays the "
-        f"same) or --max_length (now {config.max_length}), or compute in half the bytes with --mixed_precision bf16 "
+        f"same) or --max_length (now {config.max_length}), or halve the size of numbers with --mixed_precision bf16 "
         f"(now {config.mixed_precision})."
     )

@@ -1,4 +1,4 @@
-"""`--dry_run`: what a run will do, range of steps by range of steps, without weights, tokens or training."""
+"""`--dry_run`: show the plan of a run by ranges of steps, without loading weights, tokenizing or training."""
 
 from __future__ import annotations
 
@@ -27,41 +27,41 @@ from research.system.terminal import Terminal
 from research.training.checkpoint.find import fork_checkpoint
 from research.training.checkpoint.state import parent_at
 
-PICTURE = Path("timeline.png")
+FIGURE = Path("timeline.png")
 
 
 @dataclass(frozen=True)
 class Preview:
-    """What a run will do, as far as it can be known."""
+    """The plan of a run."""
 
     plan: Plan
     """The run without weights and tokens."""
     steps: list[StepPlan]
-    """Every step."""
+    """All steps."""
     edits: list[Record]
-    """Every edit that is due at a known step."""
+    """All edits at known steps."""
 
 
 def preview(config: RunConfig) -> None:
-    """Print what a run will do, and draw it into timeline.png in the working directory.
+    """Print the plan of a run, and draw it to timeline.png in the working directory.
 
     Raises:
-        ValueError: for what the run itself would refuse before training.
+        ValueError: if the run itself would stop with an error before training.
     """
     if int(os.environ.get("RANK", "0")) > 0:
         return
     found = plan_and_rehearse(config)
     console = Terminal()
     console.print(summary(found))
-    timeline_figure(found.steps, found.edits).savefig(PICTURE, dpi=120)
-    console.print(f"Drawn into {PICTURE}; nothing was trained.")
+    timeline_figure(found.steps, found.edits).savefig(FIGURE, dpi=120)
+    console.print(f"Drawn to {FIGURE}; nothing was trained.")
 
 
 def plan_and_rehearse(config: RunConfig) -> Preview:
-    """Return what a run will do.
+    """Plan and rehearse a run.
 
     Raises:
-        ValueError: for what the run itself would refuse before training.
+        ValueError: if the run itself would stop with an error before training.
     """
     config = resolve(config)
     parent = None if config.fork is None else parent_at(config.fork, fork_checkpoint(config.fork))
@@ -74,12 +74,12 @@ def plan_and_rehearse(config: RunConfig) -> Preview:
 
 
 def summary(found: Preview) -> Group:
-    """Return the tables and notes of a preview."""
+    """Return the tables and notes for a preview."""
     return Group(*_notes(found), "", *_edits(found), "", _rate_table(found), *_conditions(found))
 
 
 def ranges(found: Preview) -> list[Sequence[StepPlan]]:
-    """Return the steps between two boundaries with edits, range by range."""
+    """Return the steps in ranges, separated by edits."""
     first, num_steps = found.steps[0].step - 1, len(found.steps)
     starts = sorted({0, *(record.step - first for record in found.edits if 0 <= record.step - first < num_steps)})
     return [found.steps[start:end] for start, end in zip(starts, [*starts[1:], num_steps], strict=True)]
@@ -101,7 +101,7 @@ def _notes(found: Preview) -> list[str]:
 
 def _edits(found: Preview) -> list[str]:
     if not found.edits:
-        return [f"No edit is due; trainable parameters {found.steps[0].trainable_parameters:,}"]
+        return [f"No edit at a known step; trainable parameters: {found.steps[0].trainable_parameters:,}"]
     return [
         f"{record.number:>3}  after step {record.step:,} (epoch {record.epoch:.2f}): {record}" for record in found.edits
     ]
@@ -123,7 +123,7 @@ def _rate_table(found: Preview) -> Table:
 
 
 def _group_by_frozen(step: StepPlan) -> list[tuple[list[str], bool]]:
-    """Return the blocks of a step, frozen neighbours together, and whether they are frozen."""
+    """Group the blocks of a step, so that neighbouring blocks that are all frozen or all trained form a group."""
     found: list[tuple[list[str], bool]] = []
     for block in step.learning_rates:
         is_frozen = block not in step.trainable_blocks
@@ -143,12 +143,12 @@ def _conditions(found: Preview) -> list[str]:
     notes = []
     for entry in found.plan.timeline.conditional:
         notes.append(
-            f"Conditional, once, and not in the tables: when {entry.when}: {listed(entry.requests)} ({entry.label})."
+            f"Conditional, once, not in the tables: when {entry.when}: {listed(entry.requests)} ({entry.label})."
         )
     config = found.plan.config
     if Choice.of(config.schedule, "schedule").name == "plateau":
-        notes.append("Conditional: the schedule 'plateau' follows validation/loss; rates are those before it falls.")
+        notes.append("Conditional: the schedule 'plateau' follows validation/loss; the rates shown ignore it.")
     hooks = [Choice.of(hook, "hook").name for hook in config.hook]
     if hooks:
-        notes.append(f"Hooks may ask for more while the run goes on, or stop it: {', '.join(hooks)}.")
+        notes.append(f"Hooks that may request more edits during the run, or stop it: {', '.join(hooks)}.")
     return notes

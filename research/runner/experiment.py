@@ -1,4 +1,4 @@
-"""One run from its settings to its result."""
+"""Run an experiment, from its settings to its result."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ from research.records.run_directory import (
 )
 from research.records.trackers import start_trackers, track_final_metrics, track_pictures
 from research.runner.describe import describe, out_of_memory_message, peak_memory_bytes, summary
-from research.runner.resolve import defaults_beside, resolve
-from research.runner.same_run import check_finished, refuse_other_run
+from research.runner.resolve import default_settings_for, resolve
+from research.runner.same_run import check_finished, check_resume_directory
 from research.runner.set_up import set_up
 from research.settings.config import RunConfig
 from research.settings.plugins import hash_plugins
@@ -47,7 +47,7 @@ from research.system.messages import logger
 from research.system.terminal import Terminal
 from research.system.user_code import During
 from research.system.waiting import WaitingMessage
-from research.training.accelerator import create_accelerator, end_run, refused_for_all, was_restarted
+from research.training.accelerator import create_accelerator, end_run, fail_together, was_restarted
 from research.training.checkpoint.find import Start, check_checkpoint, fork_checkpoint, newest_checkpoint
 from research.training.checkpoint.kept_files import restore_kept_files
 from research.training.checkpoint.load import retire_later_checkpoints
@@ -61,15 +61,15 @@ if TYPE_CHECKING:
 
 
 def run_experiment(config: RunConfig, *, hooks: Sequence[Hook] = ()) -> dict[str, Any]:
-    """Train and evaluate as the settings say; the same as `experiments/run.py` with these settings.
+    """Train and evaluate with the given settings, as `experiments/run.py` does with the same settings.
 
     Args:
-        config: every setting.
-        hooks: hooks that take part beside those of the settings, as objects.
+        config: settings of the run.
+        hooks: hook objects to use in addition to those in the settings.
     Returns:
-        What result.json holds.
+        Content of result.json.
     Raises:
-        ValueError: for settings or data that cannot be used; the message is one for the user.
+        ValueError: if settings or data are invalid; the message is written for the user.
     """
     any_precision = config.mixed_precision == "auto"
     config = resolve(config)
@@ -79,9 +79,9 @@ def run_experiment(config: RunConfig, *, hooks: Sequence[Hook] = ()) -> dict[str
     (directory,) = _from_main([directory])
     is_restart = was_restarted()
     if is_restart:
-        config = dataclasses.replace(config, resume="auto")  # the launcher repeats the very same command
+        config = dataclasses.replace(config, resume="auto")  # the launcher repeats the original command
     if config.resume == "auto" and (result := read_result(directory)) and result["status"] == "finished":
-        with refused_for_all(accelerator):
+        with fail_together(accelerator):
             if accelerator.is_main_process:
                 check_finished(config, directory, result, any_precision=any_precision)
         logger.info(f"{directory} is finished; there is nothing to resume.")
@@ -90,24 +90,24 @@ def run_experiment(config: RunConfig, *, hooks: Sequence[Hook] = ()) -> dict[str
     start: Start | None = None
     is_new = False
     try:
-        with refused_for_all(accelerator):
+        with fail_together(accelerator):
             if accelerator.is_main_process:
                 check_directory(directory, config)
                 if directory.is_dir():
-                    _hold(lock, directory)
+                    _acquire(lock, directory)
                 start = find_start(config, directory, is_restart=is_restart)
                 if config.resume not in (None, "auto"):
-                    refuse_other_run(config, directory, any_precision=any_precision)
+                    check_resume_directory(config, directory, any_precision=any_precision)
         (start,) = _from_main([start])
         with During("before training"):
             run = set_up(config, directory, accelerator, start, hooks)
-        # Only now: settings or data that cannot be used leave nothing behind and replace nothing.
-        with refused_for_all(accelerator):
+        # Not earlier: if settings or data are invalid, nothing must be created or replaced.
+        with fail_together(accelerator):
             if accelerator.is_main_process:
                 is_new = make_directory(directory)
-                _hold(lock, directory)
+                _acquire(lock, directory)
                 claim_directory(directory, config)
-                write_config(directory, run.config)  # first: it makes the directory a run's
+                write_config(directory, run.config)  # first, because it marks the directory as a run's
                 retire_later_checkpoints(run)
                 restore_kept_files(run)
         return train_and_finish(run, is_new=is_new)
@@ -119,19 +119,19 @@ def run_experiment(config: RunConfig, *, hooks: Sequence[Hook] = ()) -> dict[str
 
 
 def find_start(config: RunConfig, directory: Path, *, is_restart: bool = False) -> Start | None:
-    """Return the checkpoint to continue from, or None for a fresh start.
+    """Return the checkpoint to continue from, or None for a new run.
 
     Raises:
-        ValueError: if a checkpoint is named and cannot be used.
+        ValueError: if a specified checkpoint cannot be used.
     """
     if config.resume == "auto":
         if config.name is None and config.output_dir is None and not is_restart:
-            raise ValueError("--resume auto needs --name or --output_dir: the default name is new for every run.")
+            raise ValueError("--resume auto needs --name or --output_dir: the default name changes with every run.")
         newest = newest_checkpoint(directory)
         if newest is not None:
             logger.info(f"Resuming from {newest}.")
             return Start(newest)
-        logger.info(f"No checkpoint in {directory}: starting afresh.")
+        logger.info(f"No checkpoint in {directory}: starting a new run.")
     elif config.resume is not None:
         check_checkpoint(Path(config.resume), "--resume")
         return Start(Path(config.resume))
@@ -143,13 +143,13 @@ def find_start(config: RunConfig, directory: Path, *, is_restart: bool = False) 
 
 
 def train_and_finish(run: TrainingRun, *, is_new: bool) -> dict[str, Any]:
-    """Train and write what a run leaves; a run that fails says so in its result.json, if it has taken a step.
+    """Train, and write all results. If a run fails after at least one step, result.json records the failure.
 
     Args:
-        run: the run, which has its directory.
-        is_new: whether the directory was made for it, and goes if no step was taken.
+        run: the run; its directory exists.
+        is_new: whether the directory was created for this run; if no step was taken, it is then deleted.
     """
-    with run.interruption.watch:  # until the end: when one process ends, torchrun sends SIGTERM to the rest
+    with run.interruption.watch:  # until the end, because torchrun sends SIGTERM to the other processes when one ends
         try:
             with WaitingMessage("Starting the trackers"):
                 start_trackers(run.accelerator, run.directory, run.config, run.clock.step)
@@ -170,13 +170,13 @@ def train_and_finish(run: TrainingRun, *, is_new: bool) -> dict[str, Any]:
 
 def _write_failure(run: TrainingRun, error: BaseException, *, is_new: bool) -> None:
     with _log_secondary_errors():
-        end_run(run.accelerator)  # trackers write from threads of their own
+        end_run(run.accelerator)  # trackers write in threads
     if run.is_main and run.clock.step == 0 and is_new:
         durable.remove(run.directory)
-        logger.info(f"No step was taken: {run.directory} is removed again.")
+        logger.info(f"No step was taken; {run.directory} was deleted.")
     elif run.is_main and run.clock.step == 0 and run.config.resume is None:
-        empty_directory(run.directory)  # which was there before
-        logger.info(f"No step was taken: {run.directory} is empty again.")
+        empty_directory(run.directory)  # it existed before the run
+        logger.info(f"No step was taken; {run.directory} was emptied.")
     elif run.is_main:
         status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
         with _log_secondary_errors():
@@ -184,7 +184,7 @@ def _write_failure(run: TrainingRun, error: BaseException, *, is_new: bool) -> N
 
 
 def finish(run: TrainingRun) -> tuple[dict[str, Any], dict[str, Predictions]]:
-    """Save the model, test the best one (or the last), write predictions and result, and return both."""
+    """Save the model, test the best (or last) one, write predictions and the result, and return both."""
     config, directory, accelerator = run.config, run.directory, run.accelerator
     if run.is_main:
         run.save_model(directory / MODEL)
@@ -196,15 +196,15 @@ def finish(run: TrainingRun) -> tuple[dict[str, Any], dict[str, Predictions]]:
     if has_best:
         longest = run.encoder_with_head.config.max_input_length
         with WaitingMessage("Loading the best model"):
-            best = EncoderWithHead.from_pretrained(directory / BEST)  # it may be built otherwise: edits came in between
-        if best.config.max_input_length != longest:  # equal weights give other logits on longer inputs
+            best = EncoderWithHead.from_pretrained(directory / BEST)  # edits may have changed the architecture since
+        if best.config.max_input_length != longest:  # the same weights give different logits for longer inputs
             run.evaluations.forget()
         run.wrapped = Wrapped(accelerator.prepare_model(best, evaluation_mode=True), ())
         if run.batches.features is not None:
             run.batches.disable_cache(run.batches.features.follow(run))
     elif config.best_metric is not None:
-        run.print(f"No evaluation defined {config.best_metric}: the last model is tested instead of the best one.")
-    # The validation metrics are known if these weights were evaluated last; a best model that is the last has the same.
+        run.print(f"No evaluation defined {config.best_metric}; the last model is tested instead of the best one.")
+    # Reuses the metrics of the last evaluation if the weights are unchanged, as when the best model is the last one.
     found = {split: run.evaluations.latest(run, split) for split in ("validation", "test")}
     with WaitingMessage("Hashing the rows"):
         rows_sha256 = run.batches.rows_sha256
@@ -247,20 +247,20 @@ def finish(run: TrainingRun) -> tuple[dict[str, Any], dict[str, Predictions]]:
             with WaitingMessage(f"Writing the predictions of {split}"):
                 write_predictions(directory, split, run.task, each, run.texts.files[split])
             track_final_metrics(accelerator, split, each, run.clock.step)
-        write_result(directory, result)  # last: a run that has one is finished
+        write_result(directory, result)  # last, because it marks the run as finished
     accelerator.wait_for_everyone()
     return result, found
 
 
 def draw(run: TrainingRun, result: dict[str, Any], found: dict[str, Predictions]) -> None:
-    """Draw report.html and TensorBoard's pictures of a finished run; if that fails, warn: the result is safe.
+    """Draw report.html and the figures for TensorBoard of a finished run; only warn on errors, as the result is saved.
 
-    The libraries for drawing are imported here, so that a run does not wait for them before it trains.
+    Plotting libraries are imported here, so that training does not have to wait for them.
 
     Args:
-        run: the run; its result and predictions are written.
-        result: what result.json holds.
-        found: predictions of each split.
+        run: the run, with its result and predictions written.
+        result: content of result.json.
+        found: predictions for each split.
     """
     matrices: dict[str, Figure] = {}
 
@@ -280,17 +280,17 @@ def draw(run: TrainingRun, result: dict[str, Any], found: dict[str, Predictions]
     def draw_report() -> None:
         from research.report.page import write_report
 
-        write_report(run.directory, result, run.texts, found, matrices, defaults_beside(run.config, run.task))
+        write_report(run.directory, result, run.texts, found, matrices, default_settings_for(run.config, run.task))
 
     for what, make in (
         ("the confusion matrices", draw_matrices),
-        ("the pictures for TensorBoard", draw_for_tensorboard),
+        ("the figures for TensorBoard", draw_for_tensorboard),
         (REPORT, draw_report),
     ):
         try:
             with WaitingMessage(f"Drawing {what}"):
                 make()
-        except Exception as error:  # whatever the libraries for drawing raise
+        except Exception as error:  # plotting libraries may raise any error
             logger.warning(
                 f"cannot draw {what} ({type(error).__name__}: {one_line(error)}). The run is complete: "
                 f"see {run.directory / RESULT} and its predictions."
@@ -299,20 +299,20 @@ def draw(run: TrainingRun, result: dict[str, Any], found: dict[str, Predictions]
 
 @contextlib.contextmanager
 def _log_secondary_errors() -> Iterator[None]:
-    """Let what fails while a failure is dealt with be said, and not take that failure's place."""
+    """Report errors during failure handling without masking the original."""
     try:
         yield
     except StorageError as error:
         logger.info(str(error))
 
 
-def _hold(lock: DirectoryLock, directory: Path) -> None:
-    warning = lock.hold(directory)
+def _acquire(lock: DirectoryLock, directory: Path) -> None:
+    warning = lock.acquire(directory)
     if warning is not None:
         logger.info(warning)
 
 
 def _from_main(values: list[Any]) -> list[Any]:
-    """Return the main process's values: names that end in the time, and disks, may differ between processes."""
+    """Return the main process's values; file systems, and names with the current time, may differ between processes."""
     broadcast_object_list(values)
     return values

@@ -1,4 +1,4 @@
-"""Weights that a run begins with beside the encoder's own."""
+"""Initial weights from a saved model."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from research.training.checkpoint.state import read_checkpoint_model
 
 
 def load_initial_weights(model: EncoderWithHead, folder: Path) -> None:
-    """Start from the weights of a saved model or a checkpoint.
+    """Load the weights of a saved model or a checkpoint into a new model.
 
     Raises:
-        ValueError: if it is built in another way, or its outputs stand for other labels.
+        ValueError: if the architectures differ, or the outputs belong to different labels.
     """
     if (folder / MANIFEST).exists():
         weights, labels = read_checkpoint_model(model, folder)
@@ -21,20 +21,20 @@ def load_initial_weights(model: EncoderWithHead, folder: Path) -> None:
         initial = EncoderWithHead.from_pretrained(folder)
         if initial.config.adapters is not None:
             raise ValueError(
-                f"The model in {folder} has adapters beside its weights; to start others from it, end its run with "
-                '--timeline "{at: 100%, merge_lora: true}" and give its model/, which is merged then (best/ is not).'
+                f"The model in {folder} has adapters in addition to its weights. To start from it, end its run with "
+                '--timeline "{at: 100%, merge_lora: true}" and use its model/, in which they are merged (not best/).'
             )
         weights, labels = initial.state_dict(), initial.label_names
     own_labels = model.label_names
     if labels != own_labels:
         raise ValueError(
-            f"The model in {folder} has the labels {', '.join(labels)}, these data have {', '.join(own_labels)}; "
-            "rename them, or sort them alike."
+            f"The model in {folder} has the labels {', '.join(labels)}; these data have {', '.join(own_labels)}. "
+            "Rename the labels, or put them in the same order."
         )
     try:
         model.load_state_dict(weights, strict=True)
     except RuntimeError:
         raise ValueError(
-            f"The model in {folder} is not built like this run's (head {model.config.head}, {model.config.num_labels} "
-            "labels); give the same --encoder and --head, with its options."
+            f"The model in {folder} has a different architecture (head {model.config.head}, {model.config.num_labels} "
+            "labels). Use the same --encoder and --head, with the same head options."
         ) from None

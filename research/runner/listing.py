@@ -1,4 +1,4 @@
-"""What is registered, for --list and for the help of a choice."""
+"""Listings of registered entries, for --list and for the help of chosen entries."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from heads.registry import Registry
 from research.settings.options import describe_entry, options_of
 from research.settings.plugins import import_plugins
 from research.settings.program import HelpRequest
-from research.settings.registries import GIVEN_BY_CALLER, registry_of
+from research.settings.registries import GIVEN_BY_CALLER, load_registry
 
 
 def describe_listing(listing: str, plugins: Sequence[str]) -> str:
-    """Return what a registry holds, the user's own entries included."""
+    """Return the entries of a registry, including those that plugins register."""
     import_plugins(plugins)
-    registry = registry_of(listing)
+    registry = load_registry(listing)
     return "\n".join(f"{name}\n{_describe(registry, name)}" for name in registry)
 
 
 def print_help(request: HelpRequest) -> int:
-    """Print the help of all settings, and the options of what was chosen; return the exit status."""
+    """Print the help of all settings and the options of chosen entries, and return the exit status."""
     request.program.parser.print_help()
     if request.chosen:
         print(describe_choices(request.chosen, request.plugins))
@@ -28,17 +28,17 @@ def print_help(request: HelpRequest) -> int:
 
 
 def describe_choices(chosen: Sequence[tuple[str, str]], plugins: Sequence[str]) -> str:
-    """Return the options of what was chosen.
+    """Return the options of chosen entries.
 
     Args:
-        chosen: kind (head, objective, schedule, hook) and name of each.
+        chosen: kind (head, objective, schedule, hook) and name of each entry.
         plugins: the user's own code.
     """
     import_plugins(plugins)
     parts = []
     for kind, name in chosen:
         prefix = f"--hook.{name}" if kind == "hook" else f"--{kind}"
-        registry = registry_of(f"{kind}s")
+        registry = load_registry(f"{kind}s")
         parts.append(f"{kind} {name}, options as {prefix}.<option>:\n{_describe(registry, name)}")
     return "\n".join(parts)
 

@@ -1,4 +1,4 @@
-"""The command line of a run."""
+"""Command line of a run."""
 
 import sys
 
@@ -8,14 +8,14 @@ from research.runner.listing import describe_listing, print_help
 from research.settings.command_line import Command, parse
 from research.settings.program import HelpRequest
 from research.system.errors import run_script
-from research.system.events import writing_for_study
+from research.system.events import recording_events_for_study
 from research.system.loading import loading_libraries
 from research.system.waiting import WaitingMessage
 
 
 def execute(command: Command | HelpRequest) -> int:
-    """Look or train, as the command says."""
-    # Torch and transformers are imported only where they are needed, so that --help answers at once.
+    """Execute a command: print help, a listing, the settings or a preview, or train."""
+    # torch and Transformers are imported only where they are needed, which keeps --help fast.
     if isinstance(command, HelpRequest):
         return print_help(command)
     if command.listing is not None:
@@ -37,11 +37,11 @@ def execute(command: Command | HelpRequest) -> int:
         with WaitingMessage("Loading libraries"), loading_libraries():
             from research.runner.experiment import run_experiment
 
-        with writing_for_study():
+        with recording_events_for_study():
             run_experiment(command.config)
     return 0
 
 
 def main() -> int:
-    """Do what the command line says; return the exit status."""
+    """Execute the command line and return the exit status."""
     return run_script(sys.argv[1:], parse, execute)

@@ -1,4 +1,4 @@
-"""A run as far as it is known without weights and tokens."""
+"""Plan of a run: everything that is known without weights and tokens."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from research.edits.rehearsal import Rehearsal
 from research.edits.timeline import (
     Timeline,
     TimelineEntry,
+    check_conditions,
     parse_entry,
     parse_timeline,
-    refuse_what_never_comes,
     resolve_timeline,
 )
 from research.hooks.checkpointing import Checkpointing
@@ -32,7 +32,7 @@ from research.model.families import model_blocks
 from research.settings.config import Choice, RunConfig
 from research.settings.options import create
 from research.settings.times import Clock, parse_time
-from research.system.user_code import described_place
+from research.system.user_code import describe_location
 from research.tasks.base import Task
 from research.tasks.metric_names import check_metric
 from research.training.hook import HOOKS, Hook, code_of_hook, describe_hook
@@ -40,29 +40,29 @@ from research.training.hook import HOOKS, Hook, code_of_hook, describe_hook
 
 @dataclass(frozen=True)
 class Plan:
-    """A run as far as it is known without weights and tokens."""
+    """A run without weights and tokens."""
 
     config: RunConfig
-    """The settings, the objective's filled in."""
+    """Settings, with all options of the objective."""
     task: Task
-    """What is predicted."""
+    """The labels."""
     tokenizer: PreTrainedTokenizerBase
-    """The encoder's."""
+    """Tokenizer of the encoder."""
     collator: Collator
     """Makes batches of rows."""
     objective: Objective
-    """What is minimised."""
+    """Training objective."""
     clock: Clock
-    """How long the run is."""
+    """Length of the run."""
     hooks: list[Hook]
-    """All that take part."""
+    """All hooks."""
     timeline: Timeline
-    """What is due when."""
+    """Planned edits."""
     outline: EncoderWithHead | None
-    """The model that the run begins with, without values, if there are hooks to tell of it."""
+    """The initial model without values; None if there are no hooks."""
 
     def rehearsal(self) -> Rehearsal:
-        """Return the rehearsal of the run; there is one, since it changes the outline."""
+        """Return the run's rehearsal. There can be only one, because it changes the outline."""
         parts = (self.collator, self.clock, self.tokenizer, self.outline)
         return Rehearsal.of(self.config, self.task, self.objective, *parts)
 
@@ -74,16 +74,16 @@ def plan_run(
     hooks: Sequence[Hook],
     parent: Parent | None = None,
 ) -> Plan:
-    """Return what a run will be, from its settings and the number of its rows.
+    """Plan a run from its settings and the number of rows.
 
     Args:
-        config: the settings, resolved.
-        texts: the rows.
-        tokenizer: the encoder's.
-        hooks: hooks that take part beside those of the settings.
-        parent: the run that this one is a fork of.
+        config: the final settings.
+        texts: rows of the splits.
+        tokenizer: tokenizer of the encoder.
+        hooks: hooks to use in addition to those in the settings.
+        parent: the run that this run forks.
     Raises:
-        ValueError: for what the data or the length of the run do not allow.
+        ValueError: if the settings are not possible with these data or this length of the run.
     """
     task = texts.task
     chosen = choose_objective(config, task)
@@ -109,7 +109,7 @@ def plan_run(
         check_metric(entry.when.metric, task)
     every = None if config.evaluate_every is None else parse_time(config.evaluate_every).to_period(clock)
     if not config.smoke:
-        refuse_what_never_comes(timeline.conditional, 0 if every is None else (clock.total_steps - 1) // every)
+        check_conditions(timeline.conditional, 0 if every is None else (clock.total_steps - 1) // every)
     all_hooks = create_hooks(config, clock, timeline, own_hooks)
     return Plan(config, task, tokenizer, collator, objective, clock, all_hooks, timeline, outline)
 
@@ -120,14 +120,14 @@ def block_names(model: EncoderWithHead) -> list[str]:
 
 
 def create_hooks(config: RunConfig, clock: Clock, timeline: Timeline, own: Sequence[Hook]) -> list[Hook]:
-    """Return the hooks of a run: the user's own early, so that what they do is evaluated, logged and saved."""
+    """Return the hooks of a run. The user's hooks run early, so that their effects are evaluated, logged and saved."""
 
     def steps(time: str | None) -> int | None:
         return None if time is None else parse_time(time).to_period(clock)
 
     hooks: list[Hook] = [FollowTimeline(timeline)]
     if config.best_metric is not None:
-        hooks.append(BestModel(metric=config.best_metric))  # saves while the user's hooks keep evaluated weights in
+        hooks.append(BestModel(metric=config.best_metric))  # saves before the user's hooks restore other weights
     hooks += [*own, Progress(), Evaluation(every=steps(config.evaluate_every))]
     if config.patience is not None:
         hooks.append(EarlyStopping(metric=config.best_metric or "loss", patience=config.patience))
@@ -140,11 +140,11 @@ def create_hooks(config: RunConfig, clock: Clock, timeline: Timeline, own: Seque
 
 
 def planned_by_hooks(hooks: Sequence[Hook], config: RunConfig, blocks: Sequence[str]) -> list[TimelineEntry]:
-    """Return the entries that hooks plan.
+    """Return the timeline entries that hooks plan.
 
     Args:
-        hooks: the run's hooks.
-        config: the settings.
+        hooks: hooks of the run.
+        config: the final settings.
         blocks: names of the model's blocks.
     """
     entries = []
@@ -153,8 +153,8 @@ def planned_by_hooks(hooks: Sequence[Hook], config: RunConfig, blocks: Sequence[
             planned = hook.timeline(config, blocks)
         if not isinstance(planned, list) or not all(isinstance(written, dict) for written in planned):
             raise ValueError(
-                f"Expected a list of mappings from timeline of the {describe_hook(hook)}, got {planned!r}"
-                f"{described_place(hook.timeline)}."
+                f"Expected timeline of the {describe_hook(hook)} to return a list of mappings; got {planned!r}"
+                f"{describe_location(hook.timeline)}."
             )
         entries += [parse_entry(written, f"hook {type(hook).__name__}") for written in planned]
     return entries

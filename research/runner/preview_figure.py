@@ -1,4 +1,4 @@
-"""The picture of a timeline: learning rates over steps, what trains as bands, edits as marks."""
+"""Figure of a timeline: learning rates over steps, bands for trained blocks, marks for edits."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from matplotlib.figure import Figure
 from research.edits.records import Record
 from research.edits.rehearsal import StepPlan
 from research.records.step_figures import block_colours, mark_edits, position_in_model, show_rates_logarithmically
-from research.system.plain_text import for_picture
+from research.system.plain_text import for_figure
 
 MAX_POINTS = 2000
-"""Points of a curve; of longer runs every so many steps are drawn, and every step with an edit before it."""
+"""Maximum number of points per curve; longer runs are sampled, but the steps around every edit are included."""
 MAX_LISTED = 20
-"""Edits that are spelt out below the picture; the caption says how many more there are."""
+"""Maximum number of edits listed below the figure; the caption contains the number of further edits."""
 
 LONGEST_EDIT = 300
-"""Characters of an edit in the caption."""
+"""Maximum number of characters of an edit in the caption."""
 
 
 def timeline_figure(steps: Sequence[StepPlan], edits: Sequence[Record]) -> Figure:
-    """Draw what a run will do.
+    """Draw the plan of a run.
 
     Args:
-        steps: every step.
-        edits: every edit that is due at a known step.
+        steps: all steps.
+        edits: all edits at known steps.
     """
     blocks = sorted({block for step in steps for block in step.learning_rates}, key=position_in_model)
     listed = [
-        f"{record.number}: after step {record.step:,}, {for_picture(str(record.request), LONGEST_EDIT)}"
+        f"{record.number}: after step {record.step:,}, {for_figure(str(record.request), LONGEST_EDIT)}"
         for record in edits[:MAX_LISTED]
     ]
     if len(edits) > len(listed):
@@ -63,7 +63,7 @@ def timeline_figure(steps: Sequence[StepPlan], edits: Sequence[Record]) -> Figur
 
 
 def _spans(steps: Sequence[StepPlan], block: str) -> list[tuple[float, float, bool]]:
-    """Return from where to where a block trains or is frozen; nothing where it is not there."""
+    """Return (start, end, whether it trains) for a block; nothing for steps in which the block does not exist."""
     spans: list[tuple[float, float, bool]] = []
     for step in steps:
         if block not in step.learning_rates:

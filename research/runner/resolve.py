@@ -1,4 +1,4 @@
-"""From what the user wrote to settings with every option filled in."""
+"""Complete the user's settings with the defaults of all options."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ from research.learning.schedules import SCHEDULES
 from research.records.trackers import check_trackers
 from research.runner.first_checks.check import check_times
 from research.settings.config import Choice, RunConfig
-from research.settings.options import fill_in
+from research.settings.options import complete_choice
 from research.settings.plugins import import_plugins
 from research.settings.registries import GIVEN_BY_CALLER
 from research.settings.smoke import smoke_settings
-from research.system.launcher import refuse_launch
+from research.system.launcher import check_launch
 from research.tasks.base import Task
 from research.training.accelerator import choose_precision
 from research.training.hook import HOOKS
 
 
 def resolve(config: RunConfig) -> RunConfig:
-    """Return the settings with every option of every choice filled in and checked, before any data is touched.
+    """Fill in and check every option of every choice, before any data are read.
 
     Raises:
-        ValueError: for an unknown name, a wrong option, or a time that cannot be read.
+        ValueError: if a name is unknown, an option is invalid, or a time cannot be parsed.
     """
-    disable_progress_bar()  # transformers' own; a run shows one
-    refuse_launch()
+    disable_progress_bar()  # Transformers' own, as a run has its own progress bar
+    check_launch()
     import_plugins(config.plugin)
     if config.smoke:
         config = smoke_settings(config)
@@ -44,18 +44,18 @@ def resolve(config: RunConfig) -> RunConfig:
     check_trackers(config.log_with)
     check_compiler(config)
 
-    def filled(
+    def complete(
         registry: Registry[Any], value: str | dict[str, Any], given_by_caller: tuple[str, ...] = ()
     ) -> str | dict[str, Any]:
-        return fill_in(registry, Choice.of(value, registry.kind), given_by_caller=given_by_caller).to_yaml()
+        return complete_choice(registry, Choice.of(value, registry.kind), given_by_caller=given_by_caller).to_yaml()
 
     config = dataclasses.replace(
         config,
-        head=filled(HEADS, config.head),
-        schedule=filled(SCHEDULES, config.schedule, GIVEN_BY_CALLER),
-        objective=None if config.objective is None else filled(OBJECTIVES, config.objective),
-        hook=[filled(HOOKS, hook) for hook in config.hook],
-        peft=None if config.peft is None else filled(PEFT, config.peft),
+        head=complete(HEADS, config.head),
+        schedule=complete(SCHEDULES, config.schedule, GIVEN_BY_CALLER),
+        objective=None if config.objective is None else complete(OBJECTIVES, config.objective),
+        hook=[complete(HOOKS, hook) for hook in config.hook],
+        peft=None if config.peft is None else complete(PEFT, config.peft),
         mixed_precision=choose_precision(config),
         micro_batch_size=min(config.micro_batch_size, config.batch_size),
     )
@@ -64,10 +64,10 @@ def resolve(config: RunConfig) -> RunConfig:
 
 
 def check_compiler(config: RunConfig) -> None:
-    """Refuse to compile what cannot be compiled here.
+    """Check that --compile works on this machine and with the chosen hooks.
 
     Raises:
-        ValueError: if there is no C++ compiler, or a hook cannot take part.
+        ValueError: if there is no C++ compiler, or a hook is incompatible.
     """
     if not config.compile:
         return
@@ -75,16 +75,16 @@ def check_compiler(config: RunConfig) -> None:
     compiler = os.environ.get("CXX", "g++")
     if config.compile_backend == "inductor" and on_cpu and shutil.which(compiler) is None:
         raise ValueError(
-            f"--compile needs a C++ compiler on a CPU, and there is no {compiler}: install g++ (Debian: "
+            f"--compile needs a C++ compiler on a CPU; {compiler} was not found. Install g++ (Debian: "
             "apt-get install g++), or leave --compile out."
         )
     for hook in config.hook:
         name = Choice.of(hook, "hook").name
         if not HOOKS[name].works_compiled:
-            raise ValueError(f"The hook '{name}' does not work with --compile: it reaches into the forward pass.")
+            raise ValueError(f"The hook '{name}' does not work with --compile, because it modifies the forward pass.")
 
 
-def defaults_beside(config: RunConfig, task: Task) -> dict[str, Any]:
-    """Return the default of every setting, options filled in, for a run with some settings on some task."""
-    default = RunConfig(mixed_precision=config.mixed_precision)  # the precision chosen by default may not work here
+def default_settings_for(config: RunConfig, task: Task) -> dict[str, Any]:
+    """Return the default of every setting, with all options, for a run with given settings on a given task."""
+    default = RunConfig(mixed_precision=config.mixed_precision)  # the default may not be available on this machine
     return resolve(default).to_dict() | {"objective": choose_objective(default, task).to_yaml()}

@@ -1,4 +1,4 @@
-"""A run directory that holds a run already: whether it is the run that this command asks for."""
+"""Check whether a run directory contains the run that this command asks for."""
 
 from __future__ import annotations
 
@@ -16,48 +16,48 @@ from research.settings.config import Choice, RunConfig
 from research.settings.declarations import Effect
 from research.settings.flags import names_where
 from research.settings.forks import read_settings
-from research.settings.options import fill_in
+from research.settings.options import complete_choice
 from research.settings.run_files import CONFIG
 from research.system.messages import logger
 from research.tasks.base import TASKS
 
 
 class OtherRunError(ValueError):
-    """A run directory with another run in it."""
+    """The run directory contains a different run."""
 
 
 def check_finished(config: RunConfig, directory: Path, result: dict[str, Any], *, any_precision: bool) -> None:
     """Compare the settings of a finished run with those of this command.
 
     Args:
-        config: this command's settings, resolved.
-        directory: the finished run's.
-        result: what its result.json holds.
-        any_precision: whether the command leaves the precision to the machine: any that was used will do.
+        config: this command's final settings.
+        directory: directory of the finished run.
+        result: content of its result.json.
+        any_precision: whether to accept any precision, because the command leaves the choice to the machine.
     Raises:
-        OtherRunError: if the finished run is another one.
+        OtherRunError: if the finished run is a different run.
     """
     differences = _compare(
         config, directory, lambda: _hash_rows(config) == result["rows_sha256"], any_precision=any_precision
     )
     if differences.refused:
         raise OtherRunError(
-            f"{directory} holds a finished run with other settings: {'; '.join(differences.refused)}. Choose another "
-            f"--name or --output_dir, replace it with --overwrite, or continue it as another run: --fork {directory}."
+            f"{directory} contains a finished run with other settings: {'; '.join(differences.refused)}. Choose "
+            f"another --name or --output_dir, replace it (--overwrite) or continue it as a new run: --fork {directory}."
         )
     for note in differences.notes:
-        logger.info(f"Changed, but without an effect on the finished run: {note}.")
+        logger.info(f"Changed, without an effect on the finished run: {note}.")
 
 
-def refuse_other_run(config: RunConfig, directory: Path, *, any_precision: bool) -> None:
-    """Refuse to continue a checkpoint of elsewhere in the directory of another run, whose files would be replaced.
+def check_resume_directory(config: RunConfig, directory: Path, *, any_precision: bool) -> None:
+    """Check that resuming another run's checkpoint does not replace the files of a different run in the run directory.
 
     Args:
-        config: this command's settings, resolved; it names the checkpoint.
-        directory: where the run is to lie.
-        any_precision: as for `check_finished`.
+        config: this command's final settings, which specify the checkpoint.
+        directory: the run directory.
+        any_precision: see `check_finished`.
     Raises:
-        OtherRunError: if the directory holds another run.
+        OtherRunError: if the directory contains a different run.
     """
     assert config.resume is not None
     source = Path(config.resume).resolve()
@@ -74,13 +74,13 @@ def refuse_other_run(config: RunConfig, directory: Path, *, any_precision: bool)
 def _compare(
     config: RunConfig, directory: Path, has_same_rows: Callable[[], bool], *, any_precision: bool
 ) -> Differences:
-    """Compare a directory's settings with those of this command.
+    """Compare the settings in a directory with those of this command.
 
     Args:
-        config: this command's.
-        directory: a run's.
-        has_same_rows: asked if settings about the rows differ.
-        any_precision: whether any precision will do.
+        config: this command's settings.
+        directory: directory of a run.
+        has_same_rows: called if settings about the rows differ.
+        any_precision: whether any precision is accepted.
     """
     before = read_settings(directory / CONFIG, "the run in that directory")
     now = config.to_dict()
@@ -95,9 +95,9 @@ def _compare(
 
 
 def _default_objectives() -> list[str | dict[str, Any]]:
-    """Return what the settings of a run hold whose objective was not chosen, for every kind of labels."""
+    """Return the stored form of the default objective of every kind of labels."""
     defaults = [TASKS[kind].default_objective for kind in TASKS]
-    return [fill_in(OBJECTIVES, Choice(name)).to_yaml() for name in defaults]
+    return [complete_choice(OBJECTIVES, Choice(name)).to_yaml() for name in defaults]
 
 
 def _hash_rows(config: RunConfig) -> str:

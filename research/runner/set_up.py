@@ -1,4 +1,4 @@
-"""From settings to a run that is ready to train."""
+"""Set up a run, from its settings to the first step."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from research.data.prepare.load import load_splits
 from research.edits.planned_heads import planned_heads
 from research.features.cache import Layers
 from research.features.compute import use_features
-from research.features.guard import Decision, decide, is_asked_for
+from research.features.guard import Decision, decide, wants_caching
 from research.learning.optimizer import apply_schedule, create_optimizer
 from research.learning.schedules import create_schedule
 from research.model.encoder_with_head import build_model
@@ -28,7 +28,7 @@ from research.settings.config import RunConfig
 from research.system.messages import logger
 from research.system.seeds import derived_seed
 from research.system.waiting import WaitingMessage
-from research.training.accelerator import refused_for_all
+from research.training.accelerator import fail_together
 from research.training.batches import Batches
 from research.training.called_hooks import CalledHooks
 from research.training.checkpoint.find import Start
@@ -48,37 +48,37 @@ def set_up(
     hooks: Sequence[Hook],
     layers: Layers = "last",
 ) -> TrainingRun:
-    """Load the data, build the model and what trains it, and continue from a checkpoint if there is one.
+    """Load the data, build the model, the optimizer and so on, and load a checkpoint if there is one.
 
     Args:
-        config: the settings, resolved.
+        config: the final settings.
         directory: the run directory; nothing is written to it.
-        accelerator: this process's.
-        start: the checkpoint to continue from.
-        hooks: hooks that take part beside those of the settings.
-        layers: hidden states of a frozen encoder that are stored at least; its heads may read more.
+        accelerator: accelerator of this process.
+        start: checkpoint to continue from.
+        hooks: hooks to use in addition to those in the settings.
+        layers: layers whose hidden states must be stored if the encoder is frozen; the heads may need more.
     """
-    # A checkpoint has the weights already; those of --init_from may be gone by now.
+    # A checkpoint contains the weights; the model of --init_from may no longer exist.
     initial = None if config.init_from is None or start is not None else find_saved_model(Path(config.init_from))
     parent = None if start is None else find_parent(start, config.fork)
     tokenizer = load_tokenizer(config.encoder)  # check that the encoder exists before reading data
     if (warning := describe_shadowed(config.encoder)) is not None:
         logger.warning(warning)
-    with refused_for_all(accelerator):
+    with fail_together(accelerator):
         texts = load_splits(config) if accelerator.is_main_process else None
-    texts = texts or load_splits(config)  # by now the cache is filled for the other processes
+    texts = texts or load_splits(config)  # the main process has filled the cache
     plan = plan_run(config, texts, tokenizer, hooks, parent)
     config, task = plan.config, plan.task
     features: Decision | None = None
     heads: list[PlannedHead] = []
-    if not plan.timeline.is_empty or is_asked_for(config, plan.clock):
+    if not plan.timeline.is_empty or wants_caching(config, plan.clock):
         rehearsal = plan.rehearsal()
         if parent is not None:
             rehearsal.follow(parent)
         with WaitingMessage("Rehearsing the timeline"):
             rehearsal.check(plan.timeline)
             heads = planned_heads(rehearsal, plan.timeline)
-        if is_asked_for(config, plan.clock):
+        if wants_caching(config, plan.clock):
             features = decide(rehearsal, plan.timeline, plan.hooks)
     if plan.timeline.note is not None:
         logger.info(plan.timeline.note)
@@ -96,12 +96,12 @@ def set_up(
         head_check.check(heads or [PlannedHead.of(model)])
     optimizer = create_optimizer(model_blocks(model.encoder, model.head), config)
     apply_schedule(optimizer, schedule)
-    # After all that can be refused, since of many rows it takes longest.
+    # Tokenizing comes after all checks, because it takes longest if there are many rows.
     tokenize = functools.partial(tokenize_splits, texts, plan.tokenizer, allow_unknown=config.allow_unknown_tokens)
-    with refused_for_all(accelerator):
+    with fail_together(accelerator):
         splits = tokenize() if accelerator.is_main_process else None
-    splits = splits or tokenize()  # by now the cache is filled for the other processes
-    # A seed of its own for each process from here on: replicas must not drop the same units.
+    splits = splits or tokenize()  # the main process has filled the cache
+    # From here on, each process has its own seed, so that replicas drop different units.
     set_seed(derived_seed(config.seed, accelerator.process_index))
     run = TrainingRun(
         config=config,

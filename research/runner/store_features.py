@@ -1,4 +1,4 @@
-"""Hidden states computed before the runs that share them begin."""
+"""Compute hidden states in advance for runs that share them."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from research.training.accelerator import create_accelerator, end_run
 
 
 def ensure_features(config: RunConfig, layers: Layers) -> bool:
-    """Store the hidden states of all splits of a run, if they are not there yet.
+    """Compute and store the hidden states of all splits of a run, unless they are stored already.
 
     Args:
         config: settings of one of the runs.
-        layers: "all" if the head of any of them reads all; the others find the last layer among them.
+        layers: "all" if the head of any of the runs reads all layers; the last layer is then stored as one of them.
     Returns:
-        Whether such a run trains on stored hidden states; where not, it was said why.
+        Whether such a run trains on stored hidden states; if not, the reason has been reported.
     Raises:
-        ValueError: for settings or data that cannot be used, as the run itself.
+        ValueError: if settings or data are invalid, as in the run itself.
     """
     config = resolve(config)
-    with tempfile.TemporaryDirectory() as nothing:  # no run begins, and nothing is written
+    with tempfile.TemporaryDirectory() as nothing:  # no run starts, so nothing is written to it
         accelerator = create_accelerator(config, nothing)
         try:
             return set_up(config, Path(nothing), accelerator, None, (), layers).batches.features is not None

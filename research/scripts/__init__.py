@@ -1,4 +1,4 @@
-"""The command lines of an installed package: python -m research.scripts.run, and what studies start.
+"""Command lines of an installed package (python -m research.scripts.run) and scripts that studies start.
 
-A folder of scripts alone, since Python puts the folder of a script first among the places that it imports from.
+The folder contains only scripts, because Python puts a script's folder first on its import path.
 """

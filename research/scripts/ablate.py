@@ -1,4 +1,4 @@
-"""The same as experiments/ablate.py, in the package."""
+"""experiments/ablate.py as a module of the package."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""The same as experiments/run.py, in the package."""
+"""experiments/run.py as a module of the package."""
 
 import sys
 

@@ -1,1 +1,1 @@
-"""What a user may write: settings, their types, times, forks, plugins, and the command line."""
+"""Settings, their types, times, forks, plugins, and the command line: everything that a user may write."""

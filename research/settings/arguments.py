@@ -1,4 +1,4 @@
-"""The words of a command line: flags with their values, in the order in which they stand."""
+"""Split a command line into flags with their values, in the given order."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ class Flag:
     """One flag, with one value."""
 
     name: str
-    """Without hyphens before it, and with underscores in it; `help` for a request for help."""
+    """Name without leading hyphens and with underscores; `help` for a request for help."""
     option: str | None
-    """What follows a dot: an option of a choice. None without a dot."""
+    """Text after the dot: an option of a choice. None if there is no dot."""
     value: str
-    """As it was typed; `true` for a bare flag that takes true or false."""
+    """Value as typed; `true` for a boolean flag without a value."""
 
     def __str__(self) -> str:
         return f"--{self.name}{'' if self.option is None else f'.{self.option}'}={self.value}"
@@ -33,16 +33,16 @@ def read_flags(
     with_options: Collection[str] = (),
     with_several: Collection[str] = (),
 ) -> list[Flag]:
-    """Return the flags of a command line: `--name value`, `--name=value`, and bare ones that take true or false.
+    """Return the flags of a command line: `--name value`, `--name=value`, and boolean flags without a value.
 
     Args:
-        arguments: what follows the script's name.
+        arguments: the arguments after the script's name.
         kinds: the type of each flag.
-        with_options: flags that have options behind a dot.
-        with_several: flags that take all values up to the next flag, instead of one.
+        with_options: flags that may have an option after a dot.
+        with_several: flags that take all values up to the next flag instead of a single one.
     Raises:
-        UnknownNameError: for a flag that is not known.
-        ValueError: for a flag without its value, or a value without its flag.
+        UnknownNameError: if a flag is unknown.
+        ValueError: if a flag has no value, or a value has no flag.
     """
     flags: list[Flag] = []
     position = 0
@@ -72,7 +72,7 @@ def read_flags(
 
 
 def _values_after(following: Sequence[str], kind: Any, *, takes_several: bool) -> list[str]:
-    """Return the values at the beginning of what follows a flag."""
+    """Return the values directly after a flag."""
     values = []
     for argument in following:
         if argument.startswith("--") or (_is_switch(kind) and argument not in _switch_values(kind)):

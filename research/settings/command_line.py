@@ -1,8 +1,7 @@
-"""The command line: flags and recipes in, a `RunConfig` out.
+"""Parse the command line: flags and recipes become a `RunConfig`.
 
-jsonargparse does the parsing, typing and help. Two things it does not do are done in a small step before and after it:
-options of a choice (`--head.lstm_size 128`) are folded into that choice, and misspelt names are answered with near
-ones.
+jsonargparse parses, converts and documents the settings. A small step before and after it adds two things: it folds the
+options of a choice (`--head.lstm_size 128`) into that choice, and it suggests near names for misspelt ones.
 """
 
 from __future__ import annotations
@@ -31,14 +30,14 @@ from research.settings.flags import (
 )
 from research.settings.forks import inherited_settings
 from research.settings.program import RUN, HelpRequest, Program
-from research.settings.type_errors import describe_mistyped
+from research.settings.type_errors import describe_type_error
 from research.system.errors import one_line
-from research.system.paths import look_up
+from research.system.paths import expand_path
 
 
 @dataclass
 class Command:
-    """What the command line asks for."""
+    """A parsed command line of run.py."""
 
     config: RunConfig
     print_config: bool = False
@@ -49,7 +48,7 @@ class Command:
 
 @dataclass
 class FoldedArguments:
-    """The arguments that jsonargparse takes, and the options that it does not."""
+    """Arguments for jsonargparse, and the parts of the command line that it does not handle."""
 
     arguments: list[str] = field(default_factory=list)
     recipes: list[str] = field(default_factory=list)
@@ -58,33 +57,37 @@ class FoldedArguments:
 
 
 def parse(arguments: Sequence[str]) -> Command | HelpRequest:
-    """Read a command line.
+    """Parse a command line.
 
     Args:
-        arguments: what follows the script's name.
+        arguments: the arguments after the script's name.
     Raises:
-        ValueError: for an unknown name or a value of the wrong type; the message is one for the user.
+        ValueError: if a name is unknown or a value has the wrong type; the message is written for the user.
     """
     folded = fold(RUN.read(arguments))
-    return request_help(RUN, folded) if folded.wants_help else command_of(folded)
+    return build_help_request(RUN, folded) if folded.wants_help else build_command(folded)
 
 
-def command_of(folded: FoldedArguments) -> Command:
-    """Return what the settings of a run on a command line ask for.
+def build_command(folded: FoldedArguments) -> Command:
+    """Build a command from folded arguments.
 
     Raises:
-        ValueError: as `parse`.
+        ValueError: see `parse`.
     """
     settings = typed_settings(base_recipe(folded), folded.arguments)
-    looking = {name: settings.pop(name) for name in INSPECTION}
+    inspection = {name: settings.pop(name) for name in INSPECTION}
     fold_options(settings, folded.options)
     return Command(
-        RunConfig(**settings), looking["print_config"], looking["list"], looking["dry_run"], looking["traceback"]
+        RunConfig(**settings),
+        inspection["print_config"],
+        inspection["list"],
+        inspection["dry_run"],
+        inspection["traceback"],
     )
 
 
-def request_help(program: Program, folded: FoldedArguments) -> HelpRequest:
-    """Return what help is to show: of what was chosen on the command line, the options as well."""
+def build_help_request(program: Program, folded: FoldedArguments) -> HelpRequest:
+    """Return a request for help that includes the options of everything chosen on the command line."""
     values = _values(folded)
     chosen = [(kind, Choice.of(yaml.safe_load(value), kind).name) for kind, value in values if kind in WITH_OPTIONS]
     plugins = [value for name, value in values if name == "plugin"]
@@ -93,51 +96,51 @@ def request_help(program: Program, folded: FoldedArguments) -> HelpRequest:
 
 
 def base_recipe(folded: FoldedArguments) -> dict[str, Any]:
-    """Return what a command line's recipes say, over the settings of the run that it forks.
+    """Return the merged recipes of a command line, on top of the settings of the run that it forks.
 
     Raises:
-        ValueError: if a recipe, or the run's settings, cannot be read.
+        ValueError: if a recipe or the settings of the forked run cannot be read.
     """
     recipe = merge_recipes(folded.recipes)
     forks = [value for name, value in _values(folded) if name == "fork"]
     fork = forks[-1] if forks else recipe.get("fork")
-    if fork is not None and not is_complete(recipe):  # a fork's own config.yaml is, and its parent may be gone
+    if fork is not None and not is_complete(recipe):  # a fork's own config.yaml is complete; its parent may be gone
         recipe = inherited_settings(str(fork)) | recipe
     return recipe
 
 
 def typed_settings(recipe: dict[str, Any], arguments: Sequence[str] = ()) -> dict[str, Any]:
-    """Return every setting, typed: the defaults, a recipe's over them, and flags over both.
+    """Return all settings with their types: the defaults, overridden by a recipe, overridden by flags.
 
     Args:
         recipe: settings by name.
-        arguments: plain flags, as `fold` writes them.
+        arguments: plain flags, as written by `fold`.
     Raises:
-        ValueError: for a value of the wrong type.
+        ValueError: if a value has the wrong type.
     """
     parser = RUN.parser
     try:
         namespace = parser.parse_object(_coerce_all(recipe))
         settings = parser.parse_args(list(arguments), namespace=namespace).as_dict()
     except ArgumentError as error:
-        raise ValueError(describe_mistyped(error, setting_types())) from None
+        raise ValueError(describe_type_error(error, setting_types())) from None
     del settings["recipe"]  # merged already
     return settings
 
 
 def typed_value(name: str, value: Any) -> Any:
-    """Return the value of one setting, typed as `typed_settings` does it, without typing all others again.
+    """Return the value of one setting, typed as by `typed_settings`, without processing all other settings.
 
     Args:
-        name: of the setting.
-        value: as YAML reads it.
+        name: name of the setting.
+        value: value as read by YAML.
     Raises:
-        ValueError: for a value of the wrong type.
+        ValueError: if the value has the wrong type.
     """
     try:
         namespace = _parser_of(name).parse_object({name: coerce_like_cli(value, setting_types()[name])})
     except ArgumentError:
-        return typed_settings({name: value})[name]  # reports the error as for a whole recipe
+        return typed_settings({name: value})[name]  # raises the same error as for a whole recipe
     return namespace.as_dict()[name]
 
 
@@ -149,12 +152,12 @@ def _parser_of(name: str) -> ArgumentParser:
 
 
 def fold(flags: Iterable[Flag]) -> FoldedArguments:
-    """Separate recipes, help and options of choices from the plain flags, and write the plain flags one way.
+    """Separate recipes, help and options of choices from the plain flags; write all plain flags as `--name=value`.
 
-    A list flag may be repeated or hold commas.
+    A list flag may be repeated, and its value may contain several items separated by commas.
 
     Raises:
-        ValueError: for a list or a mapping that cannot be read.
+        ValueError: if a list or a mapping cannot be read.
     """
     kinds = RUN.flag_types
     folded = FoldedArguments()
@@ -168,18 +171,18 @@ def fold(flags: Iterable[Flag]) -> FoldedArguments:
             folded.options.setdefault(name, {})[flag.option] = value
         elif typing.get_origin(kinds[name]) is list:
             folded.arguments += [f"--{name}+={item}" for item in _items(name, value)]
-            if declaration_of(name).flags_replace and f"--{name}=[]" not in folded.arguments:
-                folded.arguments.insert(0, f"--{name}=[]")  # given on the command line, it replaces the default
+            if declaration_of(name).flags_replace_list and f"--{name}=[]" not in folded.arguments:
+                folded.arguments.insert(0, f"--{name}=[]")  # values from the command line replace the default
         else:
             folded.arguments.append(f"--{name}={value}")
     return folded
 
 
 def _items(flag: str, value: str) -> list[str]:
-    """Return the items of a list flag's value: one mapping, words between commas, or a list as in YAML.
+    """Return the items of a list flag's value: a single mapping, items separated by commas, or a YAML list.
 
     Raises:
-        ValueError: if it begins like a list or a mapping and is none.
+        ValueError: if it starts like a list or a mapping but cannot be read as one.
     """
     if value.startswith("{"):
         _check_mapping(flag, value)
@@ -188,17 +191,17 @@ def _items(flag: str, value: str) -> list[str]:
             items = yaml.safe_load(value)
         except yaml.YAMLError:
             raise ValueError(
-                f"Cannot read the list of --{flag}: '{value}'. Repeat the flag instead, once for each item."
+                f"Cannot read the list of --{flag}: '{value}'. Repeat the flag once for each item instead."
             ) from None
         return [item if isinstance(item, str) else json.dumps(item) for item in items]
     return [value] if value.startswith("{") else [item.strip() for item in value.split(",") if item.strip()]
 
 
 def _check_mapping(flag: str, value: str) -> None:
-    """Refuse a mapping that YAML cannot read, and name what needs quotes.
+    """Check that YAML can read a mapping; if not, name the parts that need quotes.
 
     Raises:
-        ValueError: saying what to write instead.
+        ValueError: with the correction to make.
     """
     try:
         yaml.safe_load(value)
@@ -209,39 +212,39 @@ def _check_mapping(flag: str, value: str) -> None:
 
 
 def merge_recipes(paths: str | Sequence[str]) -> dict[str, Any]:
-    """Read recipes, later ones over earlier ones.
+    """Read recipes and merge them; later recipes override earlier ones.
 
     Raises:
-        ValueError: if a file cannot be read, is not a mapping, or has a key that no setting has.
+        ValueError: if a file cannot be read, is not a mapping, or has a key that is not a setting.
     """
     merged: dict[str, Any] = {}
     for path in paths if isinstance(paths, list | tuple) else [paths]:
         if not isinstance(path, str):
             raise ValueError(f"Expected the path of a recipe, got {path!r}.")
         try:
-            recipe = yaml.safe_load(look_up(path).read_text(encoding="utf-8"))
+            recipe = yaml.safe_load(expand_path(path).read_text(encoding="utf-8"))
         except OSError as error:
             raise ValueError(f"Cannot read the recipe {path}: {error.strerror}.") from None
         except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-            raise ValueError(f"The recipe {path} is not YAML: {one_line(error)}") from None
+            raise ValueError(f"The recipe {path} is not valid YAML: {one_line(error)}") from None
         if not isinstance(recipe, dict):
             raise ValueError(
                 f"The recipe {path} must map settings to values (head: lstm); got {type(recipe).__name__}."
             )
-        refuse_unknown_settings(recipe, "recipe key", f"{path}: ")
+        check_setting_names(recipe, "recipe key", f"{path}: ")
         merged |= recipe
     return merged
 
 
-def refuse_unknown_settings(names: Iterable[object], kind: str, place: str = "") -> None:
-    """Refuse names that no setting of a recipe has.
+def check_setting_names(names: Iterable[object], kind: str, place: str = "") -> None:
+    """Check that all names are settings that a recipe may contain.
 
     Args:
-        names: what was given.
-        kind: what they are called in the message.
-        place: what stands before it.
+        names: the names to check.
+        kind: what to call a name in the message.
+        place: text to put in front of the message.
     Raises:
-        UnknownNameError: naming the nearest setting and all of them.
+        UnknownNameError: if a name is unknown; suggests the nearest setting and lists all of them.
     """
     known = [name for name in setting_types() if name not in INSPECTION]
     for name in names:
@@ -250,20 +253,20 @@ def refuse_unknown_settings(names: Iterable[object], kind: str, place: str = "")
 
 
 def is_complete(recipe: dict[str, Any]) -> bool:
-    """Return whether a recipe has every setting of a recipe that repeats a run, as a run's config.yaml."""
+    """Return whether a recipe has every setting that repeats a run, as a run's config.yaml does."""
     return recipe.keys() >= RunConfig().to_recipe().keys()
 
 
 def fold_options(settings: dict[str, Any], options: dict[str, dict[str, str]]) -> None:
-    """Put `--head.<option>`, `--hook.<name>.<option>` and the like into the choices that they belong to.
+    """Move `--head.<option>`, `--hook.<name>.<option>` and so on into the choices that they belong to.
 
     Raises:
-        ValueError: if options are given for something that was not chosen.
+        ValueError: if an option is given for something that was not chosen.
     """
     for kind, given in options.items():
         if kind != "hook":
             if settings[kind] is None:
-                raise ValueError(f"--{kind}.{next(iter(given))} needs --{kind} as well: there is no single default.")
+                raise ValueError(f"--{kind}.{next(iter(given))} also needs --{kind}: there is no single default.")
             choice = Choice.of(settings[kind], kind)
             settings[kind] = Choice(choice.name, {**choice.options, **given}).to_yaml()
             continue
@@ -272,29 +275,29 @@ def fold_options(settings: dict[str, Any], options: dict[str, dict[str, str]]) -
             name, _, option = dotted.partition(".")
             chosen = [hook for hook in hooks if hook.name == name]
             if not chosen:
-                raise ValueError(f"--hook.{dotted} is given, but no --hook {name}.")
+                raise ValueError(f"--hook.{dotted} needs --hook {name}.")
             chosen[-1].options[option] = value
         settings["hook"] = [hook.to_yaml() for hook in hooks]
 
 
 def _values(folded: FoldedArguments) -> list[tuple[str, str]]:
-    """Return the name and the value of each plain flag."""
+    """Return (name, value) for each plain flag."""
     split = [argument.removeprefix("--").partition("=") for argument in folded.arguments]
     return [(name.rstrip("+"), value) for name, _, value in split]
 
 
 def _coerce_all(recipe: dict[str, Any]) -> dict[str, Any]:
-    """Read `warmup: 0` and `mixed_precision: no` as the command line would."""
+    """Convert values such as `warmup: 0` and `mixed_precision: no` as the command line would."""
     kinds = setting_types()
     return {key: coerce_like_cli(value, kinds[key]) for key, value in recipe.items()}
 
 
 def coerce_like_cli(value: Any, kind: Any) -> Any:
-    """Return a value that YAML read as the command line would read it.
+    """Convert a value read by YAML to the value that the command line would give.
 
     Args:
-        value: the value; a number where a setting is text, and False where `no` is a choice, become text.
-        kind: the setting's type; None, of what is no setting, changes nothing.
+        value: a number becomes text if the setting takes text; False becomes "no" if that is one of its choices.
+        kind: type of the setting; None, for a name that is not a setting, changes nothing.
     """
     if value is False and "no" in typing.get_args(kind):
         return "no"

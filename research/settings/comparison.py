@@ -1,4 +1,4 @@
-"""What differs between the settings of two runs, and whether one may continue the other."""
+"""Compare the settings of two runs, and decide whether one run may continue the other."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from research.settings.flags import declaration_of
 
 @dataclass(frozen=True)
 class Differences:
-    """What differs between a checkpoint's run and this one."""
+    """Differences between a checkpoint's run and the run that continues it."""
 
     notes: list[str]
-    """What is taken over, to be said."""
+    """Changes that are accepted and reported."""
     refused: list[str]
-    """What would make it another run."""
+    """Changes that would make it a different run."""
     alters_training: bool = False
-    """Whether a fork has settings by which it may train on, or otherwise, where its parent stopped."""
+    """For a fork: whether the changed settings may make it train longer or differently than its parent."""
 
 
 def compare_settings(
@@ -30,10 +30,10 @@ def compare_settings(
     """Compare the settings of a checkpoint's run with those of the run that continues it.
 
     Args:
-        before: settings in the checkpoint. A setting that came later than the checkpoint counts as its default.
+        before: settings in the checkpoint. Settings that are newer than the checkpoint count as their defaults.
         now: settings of this run.
-        same_rows: whether both have the same rows.
-        is_fork: whether this run is a fork, which may differ in more.
+        same_rows: whether both runs have the same rows.
+        is_fork: whether this run is a fork, which may change more settings.
     """
     notes: list[str] = []
     refused: list[str] = []
@@ -49,13 +49,13 @@ def compare_settings(
             (notes if same_rows else refused).append(f"{change} (the rows are the same)" if same_rows else change)
         elif is_fork:
             (notes if declared.fixed_in_forks is None else refused).append(change)
-            alters_training |= declared.effect is Effect.MEANING
+            alters_training |= declared.effect is Effect.TRAINING
         elif declared.effect is Effect.NONE:
             notes.append(change)
         elif declared.null_keeps_checkpoint_value and new is None:
             continue  # the checkpoint's value is taken
         elif declared.effect is Effect.ROUNDING:
-            notes.append(f"{change} (numbers are rounded in another way, or dropout drops other units)")
+            notes.append(f"{change} (numbers are rounded differently, or dropout drops other units)")
         else:
             refused.append(change)
     if not same_rows and not refused:
@@ -64,10 +64,10 @@ def compare_settings(
 
 
 def _as_json(value: Any) -> Any:
-    """Return a value as state.json gives it back: a tuple is a list there, and keys are text."""
+    """Return a value as it is after a round trip through state.json: tuples become lists, keys become text."""
     return json.loads(json.dumps(value))
 
 
 def _are_equal(old: Any, new: Any) -> bool:
-    """Return whether two values of a setting are the same; NaN equals itself, and 1 equals 1.0."""
+    """Return whether two values of a setting are equal; NaN equals itself, and 1 equals 1.0."""
     return bool(old == new) or json.dumps(old, sort_keys=True) == json.dumps(new, sort_keys=True)

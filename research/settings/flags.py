@@ -1,4 +1,4 @@
-"""Every flag of run.py by name: its type, and what it declares."""
+"""All flags of run.py by name, with their types and declarations."""
 
 from __future__ import annotations
 
@@ -17,31 +17,31 @@ Listing = Literal["heads", "hooks", "edits", "schedules", "objectives", "cleanin
 
 @dataclass(frozen=True, kw_only=True)
 class InspectionSettings:
-    """Looking"""
+    """Inspection"""
 
     dry_run: bool = setting(False, effect=Effect.INVOCATION, fixed_in_studies="it lists all trials")
-    """Print what the run will do, step range by step range, draw it into timeline.png, and stop; no weights are loaded
-    and no row is tokenized."""
+    """Print a plan of the run, one step range per line, draw it to timeline.png, and exit. No weights are loaded and
+    no rows are tokenized."""
     print_config: bool = setting(
         False,
         effect=Effect.INVOCATION,
-        fixed_in_studies="it prints and stops",
+        fixed_in_studies="it prints and exits",
         study_alternative="--dry_run shows the trials",
     )
-    """Print every setting, resolved, as YAML, and stop."""
+    """Print all settings, with their final values, as YAML, and exit."""
     list: Listing | None = setting(
         None,
         effect=Effect.INVOCATION,
-        fixed_in_studies="it prints and stops",
-        study_alternative="run.py has it",
+        fixed_in_studies="it prints and exits",
+        study_alternative="use --list with run.py",
     )
-    """Print what is registered, with options and sources, and stop."""
+    """Print all registered entries of a kind, with their options and sources, and exit."""
     traceback: bool = setting(False, effect=Effect.INVOCATION, fixed_in_studies="it shows the errors of all trials")
-    """Show the whole traceback of an error in your own code, which is reported in a few lines otherwise."""
+    """Show full tracebacks of errors in your own code; by default, such errors are reported in a few lines."""
 
 
 INSPECTION = tuple(declarations(InspectionSettings))
-"""Flags that no recipe has."""
+"""Flags that cannot be set in a recipe."""
 
 
 @functools.cache
@@ -58,17 +58,17 @@ def _declarations() -> Mapping[str, Declaration]:
 
 
 def declaration_of(name: str) -> Declaration:
-    """Return what a flag declares."""
+    """Return the declaration of a flag."""
     return _declarations()[name]
 
 
 def names_where(accepts: Callable[[Declaration], bool]) -> tuple[str, ...]:
-    """Return the flags whose declarations are accepted, in the order of `--help`."""
+    """Return the names of the flags whose declarations satisfy a predicate, in the order of `--help`."""
     return tuple(name for name, declared in _declarations().items() if accepts(declared))
 
 
 CHOICES = tuple(name for name, kind in setting_types().items() if {str, dict[str, Any]} <= {*alternatives(kind)})
-"""Settings that hold a registered name with options, which follow as `--head.<option>`."""
+"""Settings that choose a registered entry; its options are set as `--head.<option>`."""
 
 WITH_OPTIONS = (*CHOICES, "hook")
-"""Settings whose options follow behind a dot; a hook's behind its name."""
+"""Settings with options after a dot; for hooks, the hook's name precedes the option."""

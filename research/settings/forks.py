@@ -1,4 +1,4 @@
-"""`--fork runs/a@step-400`: where a fork begins, and the settings that it inherits."""
+"""`--fork runs/a@step-400`: parse the starting point of a fork, and read the settings that it inherits."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import yaml
 
 from research.settings.run_files import CONFIG
 from research.system.errors import one_line
-from research.system.paths import look_up
+from research.system.paths import expand_path
 
 
 @dataclass(frozen=True)
@@ -19,42 +19,42 @@ class ForkPoint:
     """A checkpoint of another run."""
 
     run: Path
-    """That run's directory."""
+    """Directory of that run."""
     step: int | None
-    """The checkpoint's step; None is the newest."""
+    """Step of the checkpoint; None for the newest."""
 
 
 def parse_fork(text: str) -> ForkPoint:
-    """Read where a fork begins.
+    """Parse the starting point of a fork.
 
     Args:
         text: `runs/a@step-400`, `runs/a@400`, or `runs/a` for the newest checkpoint.
     Raises:
-        ValueError: if it is none of these, or there is no such run.
+        ValueError: if the text has another form, or the run does not exist.
     """
     name, at, point = text.rpartition("@")
     if not at or "/" in point:
         name, point = text, ""
     found = re.fullmatch(r"(?:step-)?(\d+)", point)
     if point and found is None:
-        raise ValueError(f"Expected --fork as runs/<name>@step-400, or runs/<name> for the newest, got '{text}'.")
-    config = look_up(str(Path(name) / CONFIG))
+        raise ValueError(f"Expected --fork runs/<name>@step-400, or runs/<name> for the newest; got '{text}'.")
+    config = expand_path(str(Path(name) / CONFIG))
     if not config.is_file():
-        raise ValueError(f"--fork {text}: {config.parent} is no run directory (it has no config.yaml).")
+        raise ValueError(f"--fork {text}: {config.parent} is not a run directory (it has no config.yaml).")
     return ForkPoint(config.parent, int(found[1]) if found else None)
 
 
-def path_of_fork(text: str) -> str:
-    """Return the directory of the run that is forked.
+def fork_directory(text: str) -> str:
+    """Return the directory of the run that `--fork` names.
 
     Raises:
-        ValueError: as `parse_fork`.
+        ValueError: see `parse_fork`.
     """
     return str(parse_fork(text).run)
 
 
 def inherited_settings(fork: str) -> dict[str, Any]:
-    """Return the settings of the run that is forked; recipes and flags override them.
+    """Return the settings of the forked run; recipes and flags override them.
 
     Raises:
         ValueError: if they cannot be read.
@@ -63,11 +63,11 @@ def inherited_settings(fork: str) -> dict[str, Any]:
 
 
 def read_settings(path: Path, owner: str) -> dict[str, Any]:
-    """Return the settings in a run's config.yaml.
+    """Read the settings in a run's config.yaml.
 
     Args:
         path: the file.
-        owner: whose settings these are, for the message.
+        owner: description of the run, for error messages.
     Raises:
         ValueError: if they cannot be read.
     """
@@ -76,5 +76,5 @@ def read_settings(path: Path, owner: str) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
         raise ValueError(f"The settings of {owner}, {path}, cannot be read: {one_line(error)}") from None
     if not isinstance(settings, dict):
-        raise ValueError(f"The settings of {owner}, {path}, are no mapping.")
+        raise ValueError(f"The settings of {owner}, {path}, are not a mapping.")
     return settings

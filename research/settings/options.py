@@ -1,4 +1,4 @@
-"""What a registered name and options stand for: the options are the keyword-only parameters of a signature."""
+"""Options of registered classes and functions: the keyword-only parameters of their signatures."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ from jsonargparse import ArgumentError, ArgumentParser
 
 from heads.registry import Registry, UnknownNameError, describe_unknown
 from research.settings.config import Choice
-from research.settings.type_errors import describe_mistyped
+from research.settings.type_errors import describe_type_error
 from research.system.user_code import CodeOf
 
 
 @dataclass(frozen=True)
 class Option:
-    """One setting of a head, hook, objective or schedule."""
+    """One option of a head, hook, objective or schedule."""
 
     name: str
-    """As on the command line, behind the dot."""
+    """Name after the dot on the command line."""
     type: Any
-    """Its annotation."""
+    """Annotation of the parameter."""
     default: Any
-    """`inspect.Parameter.empty` where there is none."""
+    """Default value; `inspect.Parameter.empty` if there is none."""
     help: str
-    """From the docstring's Args."""
+    """Description in the docstring's Args."""
 
     @property
     def is_required(self) -> bool:
-        """Whether there is no default."""
+        """Whether the option has no default."""
         return self.default is inspect.Parameter.empty
 
 
@@ -50,8 +50,8 @@ def options_of(
 
     Args:
         entry: the class or function.
-        given_by_caller: keyword-only parameters that are no options.
-        kinds: the kinds of parameters that are options.
+        given_by_caller: keyword-only parameters that are not options.
+        kinds: kinds of parameters that are options.
     """
     function = entry.__init__ if inspect.isclass(entry) else entry
     parameters = [
@@ -69,7 +69,7 @@ def options_of(
 
 
 def _type_hints(function: Callable[..., Any], names: Sequence[str]) -> dict[str, Any]:
-    """Return the types of some parameters; what others are annotated with need not be there at run time."""
+    """Return the types of the named parameters. Other annotations may be unavailable at run time, and are not read."""
     function = inspect.unwrap(function)
     annotations = {name: hint for name, hint in getattr(function, "__annotations__", {}).items() if name in names}
     try:
@@ -86,25 +86,25 @@ def _type_hints(function: Callable[..., Any], names: Sequence[str]) -> dict[str,
 def resolve_options(
     registry: Registry[Any], choice: Choice, *, given_by_caller: tuple[str, ...] = ()
 ) -> dict[str, Any]:
-    """Return all options of a choice, typed and checked, those left at their defaults included.
+    """Return all options of a choice, typed and checked, including those left at their defaults.
 
     Args:
-        registry: where the name is registered.
+        registry: registry that contains the name.
         choice: name and options; values may be text from the command line.
-        given_by_caller: keyword-only parameters that are no options.
+        given_by_caller: keyword-only parameters that are not options.
     Raises:
-        UnknownNameError: if there is no such name, or it has no such option.
-        ValueError: if a value is not of the option's type, or a required option is missing.
+        UnknownNameError: if the name or an option is unknown.
+        ValueError: if a value does not have the option's type, or a required option is missing.
     """
     options = options_of(registry[choice.name], given_by_caller=given_by_caller)
     return typed_options(f"{registry.kind} '{choice.name}'", options, choice.options)
 
 
-def fill_in(registry: Registry[Any], choice: Choice, *, given_by_caller: tuple[str, ...] = ()) -> Choice:
-    """Return a choice with all of its options, as the plain values that config.yaml and checkpoints give back.
+def complete_choice(registry: Registry[Any], choice: Choice, *, given_by_caller: tuple[str, ...] = ()) -> Choice:
+    """Return a choice with all of its options, as plain values that survive config.yaml and checkpoints unchanged.
 
     Raises:
-        ValueError: as `resolve_options`, and if an option has a value that is not plain.
+        ValueError: see `resolve_options`; also if the value of an option is not plain.
     """
     options = resolve_options(registry, choice, given_by_caller=given_by_caller)
     for name, value in options.items():
@@ -112,23 +112,23 @@ def fill_in(registry: Registry[Any], choice: Choice, *, given_by_caller: tuple[s
             options[name] = json.loads(json.dumps(value))
         except (TypeError, ValueError):
             raise ValueError(
-                f"The {registry.kind} '{choice.name}' has {value!r} as its option {name}, which a checkpoint cannot "
-                "hold. Annotate it with int, float, bool, str, Literal, or a list, tuple or dict of these."
+                f"A checkpoint cannot store {value!r}, the option {name} of the {registry.kind} '{choice.name}'. "
+                "Annotate it with int, float, bool, str, Literal, or a list, tuple or dict of these."
             ) from None
     return Choice(choice.name, options)
 
 
 def typed_options(owner: str, options: Sequence[Option], given: dict[str, Any], word: str = "option") -> dict[str, Any]:
-    """Return all of something's options, typed and checked, those left at their defaults included.
+    """Return all options of an entry, typed and checked, including those left at their defaults.
 
     Args:
-        owner: whose options they are, for messages.
-        options: what there is.
+        owner: description of the entry, for messages.
+        options: the options that exist.
         given: values by name; they may be text from the command line.
-        word: what an option is called in messages.
+        word: what to call an option in messages.
     Raises:
-        UnknownNameError: if there is no such option.
-        ValueError: if a value is not of the option's type, or a required option is missing.
+        UnknownNameError: if an option is unknown.
+        ValueError: if a value does not have the option's type, or a required option is missing.
     """
     names = [option.name for option in options]
     for name in given:
@@ -147,26 +147,26 @@ def typed_options(owner: str, options: Sequence[Option], given: dict[str, Any], 
     try:
         return dict(parser.parse_args(as_text).as_dict())
     except ArgumentError as error:
-        problem = describe_mistyped(error, {option.name: option.type for option in options})
+        problem = describe_type_error(error, {option.name: option.type for option in options})
         raise ValueError(f"The {owner}: {problem}") from None
 
 
 def _as_yaml(value: Any) -> str:
-    """Return a value as the parser reads it; infinity and NaN have other names there than in JSON."""
+    """Return a value in the form that the parser reads; YAML spells infinity and NaN differently from JSON."""
     plain = json.loads(json.dumps(value, default=_plain))
     return yaml.safe_dump(plain, default_flow_style=True, width=math.inf).removesuffix("...\n").strip()
 
 
 def _plain(value: Any) -> Any:
-    """Return the plain number of one of numpy or torch, or any other value as text."""
+    """Convert a NumPy or torch scalar to a plain number, and any other value to text."""
     return value.item() if hasattr(value, "item") else str(value)
 
 
 def create(registry: Registry[Any], choice: Choice, *positional: Any) -> Any:
-    """Return what a choice stands for, built from positional arguments and its options.
+    """Build the chosen entry from positional arguments and its options.
 
     Raises:
-        ValueError: as `resolve_options`, and whatever the entry itself refuses.
+        ValueError: see `resolve_options`; also whatever the entry itself raises.
     """
     entry, options = registry[choice.name], resolve_options(registry, choice)
     with constructing(registry, choice.name):
@@ -174,13 +174,13 @@ def create(registry: Registry[Any], choice: Choice, *positional: Any) -> Any:
 
 
 def constructing(registry: Registry[Any], name: str) -> CodeOf:
-    """Return a context in which a registered class or function is called."""
+    """Return the context in which to call a registered class or function: it marks errors as the user's code's."""
     entry = registry[name]
     return CodeOf(f"{registry.kind} '{name}'", entry.__init__ if inspect.isclass(entry) else entry)
 
 
 def describe_entry(entry: Callable[..., Any], options: Sequence[Option]) -> str:
-    """Return an entry's summary, its source, and each option with type, default and meaning."""
+    """Return an entry's summary and source, and the type, default and description of each option."""
     text = docstring_parser.parse(inspect.getdoc(entry) or "")
     lines = [f"  {text.short_description or ''}"]
     sources = [line for line in (text.long_description or "").split("\n\n") if line.startswith("Source: ")]

@@ -1,4 +1,4 @@
-"""The user's own code: what --plugin names is imported, so that what it registers is there."""
+"""Import the user's own code (--plugin), so that it can register heads, hooks and other entries."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from research.system.manifest import file_sha256
-from research.system.paths import look_up
+from research.system.paths import expand_path
 from research.system.user_code import CodeOf, add_plugin
 
 
 def import_plugins(plugins: Sequence[str]) -> None:
-    """Import the user's own code, so that what it registers is there.
+    """Import the user's own code, so that its entries are registered.
 
     Args:
-        plugins: paths of .py files, or names of modules, installed ones or in the working directory.
+        plugins: paths of .py files, or names of modules that are installed or in the working directory.
     Raises:
-        ValueError: if there is no such file or module, or it ends the process.
+        ValueError: if a file or module does not exist, or exits the process.
     """
-    if plugins and os.getcwd() not in sys.path:  # a script's own directory is there instead
+    if plugins and os.getcwd() not in sys.path:  # Python puts the script's own directory there instead
         sys.path.append(os.getcwd())
     for plugin in plugins:
         with CodeOf(f"plugin '{plugin}'"):
@@ -34,44 +34,44 @@ def import_plugins(plugins: Sequence[str]) -> None:
                     _import_module(plugin)
             except SystemExit as error:
                 raise ValueError(
-                    f"The plugin {plugin} ends the process when it is imported; put what only a script does under "
-                    "if __name__ == '__main__'."
+                    f"The plugin {plugin} exits the process when it is imported; move code that should only run as a "
+                    "script under if __name__ == '__main__'."
                 ) from error
 
 
 def check_plugins(plugins: Sequence[str]) -> None:
-    """Refuse plugins that do not exist, without running any of them.
+    """Check that plugins exist, without running any of them.
 
     Args:
-        plugins: as for `import_plugins`.
+        plugins: see `import_plugins`.
     Raises:
-        ValueError: if there is no such file or module.
+        ValueError: if a file or module does not exist.
     """
     for plugin in plugins:
         if plugin.endswith(".py"):
             _check_file(Path(plugin))
             continue
-        top = plugin.partition(".")[0]  # to find a submodule, its package would have to be imported
+        top = plugin.partition(".")[0]  # finding a submodule would import its package
         if top not in sys.modules and importlib.machinery.PathFinder.find_spec(top, [os.getcwd(), *sys.path]) is None:
-            raise ValueError(f"No module '{plugin}' for --plugin; a file is given with its .py ending.")
+            raise ValueError(f"No module '{plugin}' for --plugin. To give a file, include its .py ending.")
 
 
 def hash_plugins(plugins: Sequence[str]) -> dict[str, str]:
-    """Return a hash of each plugin's file, as it was imported from; what it imports itself is not looked at.
+    """Return a hash of each plugin's own file; files that it imports are not included.
 
     Args:
-        plugins: paths of .py files, or names of modules; they are imported.
+        plugins: paths of .py files, or names of modules; they must have been imported.
     """
     found = {}
     for plugin in plugins:
         file = plugin if plugin.endswith(".py") else sys.modules[plugin].__file__
-        if file is not None:  # a package without a file of its own has none
+        if file is not None:  # a namespace package has no file
             found[plugin] = file_sha256(Path(file))
     return found
 
 
 def _check_file(path: Path) -> None:
-    if not look_up(str(path)).is_file():
+    if not expand_path(str(path)).is_file():
         raise ValueError(f"No plugin file {path}; --plugin takes a .py file or a module name.")
 
 
@@ -86,7 +86,7 @@ def _import_module(plugin: str) -> None:
     except ModuleNotFoundError as error:
         if error.name is None or not (plugin == error.name or plugin.startswith(f"{error.name}.")):
             raise
-        raise ValueError(f"No module '{plugin}' for --plugin; a file is given with its .py ending.") from None
+        raise ValueError(f"No module '{plugin}' for --plugin. To give a file, include its .py ending.") from None
 
 
 def _import_file(path: Path) -> None:

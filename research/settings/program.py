@@ -1,4 +1,4 @@
-"""The scripts as their help shows them, and what they are asked for when help is wanted."""
+"""The command-line interface of each script, and requests for its help."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ class Program:
     """A script with its settings."""
 
     name: str
-    """What it is called."""
+    """Name of the script."""
     usage: str
-    """How it is called."""
+    """Usage line of the help."""
     description: str
-    """What it does."""
+    """Description in the help."""
     own: tuple[type, ...] = ()
-    """Groups of settings beside those of a run, shown first."""
+    """Groups of settings besides those of a run, shown first."""
     takes_run_settings: bool = True
-    """Whether it takes the settings of a run, and recipes with them."""
+    """Whether it takes recipes and the settings of a run."""
 
     @functools.cached_property
     def flag_types(self) -> dict[str, Any]:
@@ -43,7 +43,7 @@ class Program:
         """Return the flags of a command line.
 
         Raises:
-            ValueError: as `read_flags`.
+            ValueError: see `read_flags`.
         """
         several = [
             name for group in self.own for name, declared in declarations(group).items() if declared.takes_several
@@ -53,7 +53,7 @@ class Program:
 
     @functools.cached_property
     def parser(self) -> ArgumentParser:
-        """The parser, built once: one group of flags for each group of settings."""
+        """The parser, built once, with one group of flags for each group of settings."""
         parser = ArgumentParser(
             prog=self.name,
             usage=self.usage,
@@ -75,21 +75,21 @@ class Program:
 
 @dataclass(frozen=True)
 class HelpRequest:
-    """That help is asked for, and what it is to show beside the settings."""
+    """A request for help, and what the help shows in addition to the settings."""
 
     program: Program
     """The script."""
     chosen: tuple[tuple[str, str], ...] = ()
-    """Kind (head, objective, schedule, hook) and name of each choice whose options are to be listed."""
+    """Kind (head, objective, schedule, hook) and name of each choice whose options the help lists."""
     plugins: tuple[str, ...] = ()
     """The user's own code."""
     traceback: bool = False
-    """Whether errors in it are shown with their tracebacks."""
+    """Whether to show tracebacks of errors in the user's code."""
 
 
 RUN = Program(
     "run.py",
     f"{launch_command()} [--recipe FILE.yaml] [--setting value ...]",
     "Fine-tune a pretrained encoder with a head of your choice. --head NAME --help adds that head's options; --list "
-    "heads shows them all.",
+    "heads shows all heads.",
 )

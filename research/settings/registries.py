@@ -1,4 +1,4 @@
-"""Where each registry is, and the names in it: read from the source, since importing torch takes seconds."""
+"""Location of each registry, and its names, which are read from the source because importing torch takes seconds."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ REGISTRIES = {
     "encoders": ("research.model.encoders", "ENCODERS"),
     "tasks": ("research.tasks.base", "TASKS"),
 }
-"""Where each registry is, by the word that --list takes."""
+"""Module and attribute of each registry, by the value of --list."""
 _BUILT_IN = {
     "hooks": "research.hooks",
     "edits": "research.edits.builtin",
     "data": "research.data.sources",
     "tasks": "research.tasks",
 }
-"""Where a registry's own entries are, if they are not beside it."""
+"""Packages of built-in entries that are not in the registry's own module."""
 GIVEN_BY_CALLER = ("num_warmup_steps", "num_training_steps")
-"""What a schedule gets beside the optimizer, and what is therefore none of its options."""
+"""Parameters of a schedule that the caller provides in addition to the optimizer; they are not options."""
 
 
-def registry_of(listing: str) -> Registry[Any]:
-    """Return the registry that a word of --list names."""
+def load_registry(listing: str) -> Registry[Any]:
+    """Return the registry for a value of --list."""
     module, attribute = REGISTRIES[listing]
     registry: Registry[Any] = getattr(importlib.import_module(module), attribute)
     return registry
@@ -45,13 +45,13 @@ def registry_of(listing: str) -> Registry[Any]:
 
 @functools.cache
 def read_registry(listing: str) -> Mapping[str, ast.FunctionDef | None]:
-    """Return what the product itself registers, without importing it.
+    """Return the built-in entries of a registry, without importing them.
 
     Args:
-        listing: a word of --list.
+        listing: a value of --list.
     Returns:
-        The source of each registered function, or of each class's constructor, by its name; None if neither the class
-        nor those that it derives from in the same files have one.
+        The source of each registered function, or of each class's constructor, by name; None if neither the class nor
+        its base classes in the same files have a constructor.
     """
     module, attribute = REGISTRIES[listing]
     decorators = {f"{attribute}.register", f"register_{listing.removesuffix('s')}"}
@@ -62,7 +62,7 @@ def read_registry(listing: str) -> Mapping[str, ast.FunctionDef | None]:
 
 
 def _source_files(module: str) -> list[Path]:
-    """Return the files of a package, or the one of a module, without importing either."""
+    """Return the files of a package, or the file of a module, without importing either."""
     root = importlib.util.find_spec(module.partition(".")[0])
     assert root is not None
     assert root.submodule_search_locations is not None
@@ -74,12 +74,12 @@ def _registered_names(node: ast.ClassDef | ast.FunctionDef, decorators: set[str]
     for decorator in node.decorator_list:
         if isinstance(decorator, ast.Call) and decorator.args and ast.unparse(decorator.func) in decorators:
             (name, *_) = decorator.args
-            assert isinstance(name, ast.Constant), f"Expected a name in quotes to be registered, in {node.name}."
+            assert isinstance(name, ast.Constant), f"Expected a string literal as the registered name in {node.name}."
             yield str(name.value)
 
 
 def _function(node: ast.ClassDef | ast.FunctionDef, classes: Mapping[str, ast.ClassDef]) -> ast.FunctionDef | None:
-    """Return a function, or the constructor of a class."""
+    """Return a function, or the constructor of a class or of its bases."""
     if isinstance(node, ast.FunctionDef):
         return node
     for member in node.body:

@@ -1,4 +1,4 @@
-"""`--smoke`: the whole of a run in three batches."""
+"""`--smoke`: a whole run on three batches."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ NUM_BATCHES = 3
 
 
 def smoke_settings(config: RunConfig) -> RunConfig:
-    """Return the settings with everything cut down to three small batches; applied twice it changes nothing more."""
+    """Return the settings reduced to three small batches. Applying it again changes nothing."""
     batch_size = min(config.batch_size, 8)
     rows = NUM_BATCHES * batch_size
 

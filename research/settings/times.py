@@ -1,4 +1,4 @@
-"""Where a run is, and times as people write them: `120st`, `0.25ep`, `50%`, `20000ex`."""
+"""Position within a run (`Clock`), and times as users write them: `120st`, `0.25ep`, `50%`, `20000ex`."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ EXAMPLES = "write 120st (steps), 0.25ep (epochs), 50% (of the run) or 20000ex (e
 
 @dataclass
 class Clock:
-    """Where a run is: steps taken, the epoch, and the place in it."""
+    """Position within a run: steps taken, the epoch, and the step in it."""
 
     steps_per_epoch: int
-    """Steps of one pass over the training split; the last may be short."""
+    """Steps in one pass over the training split; the last one may have fewer examples."""
     total_steps: int
-    """Steps of the whole run."""
+    """Steps in the whole run."""
     batch_size: int
-    """Examples of a full step."""
+    """Examples in a full step."""
     step: int = 0
     """Steps taken."""
     epoch: int = 0
@@ -32,17 +32,17 @@ class Clock:
     num_examples_seen: int = 0
     """Examples trained on."""
     examples_per_epoch: int | None = None
-    """Rows of the training split, where they are not those of full steps."""
+    """Rows of the training split; None counts every step as a full one."""
 
     @classmethod
     def of_run(cls, *, num_examples: int, batch_size: int, epochs: float, max_steps: int | None) -> Clock:
         """Return the clock of a new run.
 
         Args:
-            num_examples: rows of the training split.
-            batch_size: examples of a step.
-            epochs: passes over the split; fractions are rounded to whole steps, at least one.
-            max_steps: steps, instead of epochs.
+            num_examples: number of rows of the training split.
+            batch_size: examples per step.
+            epochs: passes over the split; rounded to whole steps, at least one.
+            max_steps: number of steps; overrides epochs.
         """
         steps_per_epoch = math.ceil(num_examples / batch_size)
         total_steps = max_steps or max(1, round(epochs * steps_per_epoch))
@@ -54,18 +54,18 @@ class Clock:
         return self.epoch + self.step_in_epoch / self.steps_per_epoch
 
     def advance(self, num_examples: int) -> None:
-        """Count a step of so many examples."""
+        """Count one step with this many examples."""
         self.step += 1
         self.step_in_epoch += 1
         self.num_examples_seen += num_examples
 
     def next_epoch(self) -> None:
-        """Begin the next epoch."""
+        """Start the next epoch."""
         self.epoch += 1
         self.step_in_epoch = 0
 
-    def go_to(self, step: int) -> None:
-        """Read as right after a step: at the end of an epoch the next one has not begun."""
+    def set_step(self, step: int) -> None:
+        """Move to the position right after a step. After an epoch's last step, the next epoch has not started yet."""
         self.step = step
         self.epoch = max(0, step - 1) // self.steps_per_epoch
         self.step_in_epoch = step - self.epoch * self.steps_per_epoch
@@ -73,15 +73,15 @@ class Clock:
         self.num_examples_seen = self.epoch * per_epoch + min(self.step_in_epoch * self.batch_size, per_epoch)
 
     @contextlib.contextmanager
-    def turned_to(self, step: int, reading: Mapping[str, int | None] | None = None) -> Iterator[None]:
-        """Read inside as the clock did at an earlier time.
+    def rewound_to(self, step: int, reading: Mapping[str, int | None] | None = None) -> Iterator[None]:
+        """Set the clock to an earlier position for the duration of the context.
 
         Args:
-            step: the steps taken then.
-            reading: its `state_dict` of then; None reads as right after the step.
+            step: number of steps taken at that position.
+            reading: the clock's `state_dict` at that position; None means right after the step.
         """
         now = self.state_dict()
-        self.go_to(step)
+        self.set_step(step)
         vars(self).update(reading or {})
         try:
             yield
@@ -93,28 +93,28 @@ class Clock:
         return dict(vars(self))
 
     def load_state_dict(self, state: dict[str, int | None]) -> None:
-        """Take back what `state_dict` returned.
+        """Restore the counts that `state_dict` returned.
 
         Raises:
-            ValueError: if the run has another length.
+            ValueError: if the run has a different length.
         """
         for name in ("steps_per_epoch", "total_steps", "batch_size"):
             if state[name] != getattr(self, name):
-                raise ValueError(f"The checkpoint's run has {name} {state[name]}, this one {getattr(self, name)}.")
+                raise ValueError(f"The checkpoint's run has {name} {state[name]}; this run has {getattr(self, name)}.")
         vars(self).update(state)
 
 
 @dataclass(frozen=True)
 class Time:
-    """A moment in a run, or a span of it."""
+    """A moment in a run, or a length of training."""
 
     value: float
-    """In the unit."""
+    """Number of units."""
     unit: Unit
     """st = steps, ep = epochs, % = of the run, ex = examples."""
 
     def to_steps(self, clock: Clock) -> int:
-        """Return the time in steps, rounded to the nearest; half a step counts as one."""
+        """Return the time in steps, rounded to the nearest step; half a step is rounded up."""
         steps = {
             "st": self.value,
             "ep": self.value * clock.steps_per_epoch,
@@ -124,33 +124,33 @@ class Time:
         return math.floor(steps + 0.5)
 
     def _examples_in_steps(self, clock: Clock) -> float:
-        """Return examples in steps: the last step of each epoch may be short."""
+        """Convert examples to steps; the last step of each epoch may have fewer examples."""
         per_epoch = clock.examples_per_epoch or clock.steps_per_epoch * clock.batch_size
         epochs, rest = divmod(self.value, per_epoch)
         return epochs * clock.steps_per_epoch + rest / clock.batch_size
 
     def to_period(self, clock: Clock) -> int:
-        """Return the time in steps, as the distance between two events; at least 1.
+        """Return the time as an interval between two events, in steps; at least 1.
 
         Raises:
-            ValueError: for a time of 0.
+            ValueError: if the time is 0.
         """
         if self.value == 0:
             raise ValueError(f"Expected a time above 0 between two events, got {self}.")
         return max(1, self.to_steps(clock))
 
     def share(self, part: int, num_parts: int) -> Time:
-        """Return so many of equal parts of this time; whole steps, or examples."""
+        """Return `part` of `num_parts` equal parts of this time, rounded to whole steps or examples."""
         value = self.value * part / num_parts
         return Time(float(math.floor(value + 0.5)) if self.unit in ("st", "ex") else value, self.unit)
 
     def __str__(self) -> str:
-        number = f"{self.value:.12f}".rstrip("0").rstrip(".")  # never with an exponent, which cannot be read back
+        number = f"{self.value:.12f}".rstrip("0").rstrip(".")  # no exponent: `parse_time` cannot read it
         return f"{number}{self.unit}"
 
 
 def parse_time(text: str) -> Time:
-    """Read a time.
+    """Parse a time.
 
     Raises:
         ValueError: if it is not a number with a unit.
@@ -164,5 +164,5 @@ def parse_time(text: str) -> Time:
     if unit in ("st", "ex") and not value.is_integer():
         raise ValueError(f"Cannot read the time '{text}': steps and examples are whole numbers.")
     if unit == "%" and value > 100:
-        raise ValueError(f"Cannot read the time '{text}': a run has 100%.")
+        raise ValueError(f"Cannot read the time '{text}': a run has only 100%.")
     return Time(value, unit)  # type: ignore[arg-type]

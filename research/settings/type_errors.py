@@ -1,4 +1,4 @@
-"""A value of the wrong type, in words: jsonargparse says what it tried, not what it wants."""
+"""Describe a value of the wrong type. jsonargparse reports its attempts to parse it, not the type it expected."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from research.system.errors import one_line
 _PARSER_MESSAGE = re.compile(r'Parser key "(\w+)":.*(?:Got value|Given value): (.*)', re.DOTALL)
 
 
-def describe_mistyped(error: ArgumentError, kinds: Mapping[str, Any]) -> str:
-    """Return one line: which setting, what it takes, and what came.
+def describe_type_error(error: ArgumentError, kinds: Mapping[str, Any]) -> str:
+    """Return one line with the setting, the expected type and the value.
 
     Args:
-        error: what the parser raised.
-        kinds: the type of each setting.
+        error: error of the parser.
+        kinds: type of each setting.
     """
-    said = _PARSER_MESSAGE.search(str(error))
-    if said is None:
+    found = _PARSER_MESSAGE.search(str(error))
+    if found is None:
         return one_line(error)
-    name, value = said[1], one_line(said[2])
+    name, value = found[1], one_line(found[2])
     values = [member for member in alternatives(kinds[name]) if isinstance(member, str)]
     nearest = difflib.get_close_matches(value, values, n=1, cutoff=0.5)
     hint = f" Did you mean '{nearest[0]}'?" if nearest else ""

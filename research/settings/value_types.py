@@ -1,4 +1,4 @@
-"""Types of settings: whether a value is of one, and how an error says it in words."""
+"""Types of settings: check values against them, and describe them in error messages."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from typing import Any, Literal
 
 
 def alternatives(kind: Any) -> tuple[Any, ...]:
-    """Return the alternatives of a type: those of a union, the values of a literal, or itself."""
+    """Return the alternatives of a type: the members of a union, the values of a literal, or the type itself."""
     if isinstance(kind, types.UnionType) or typing.get_origin(kind) is typing.Union:
         return tuple(member for part in typing.get_args(kind) for member in alternatives(part))
     return typing.get_args(kind) if typing.get_origin(kind) is Literal else (kind,)
 
 
 def describe_type(kind: Any) -> str:
-    """Return what a type takes, as in "adamw or sgd", "of type int or null", "a list"."""
+    """Describe the values that a type accepts: "adamw or sgd", "of type int or null", "a list"."""
     *others, last = map(_describe_member, alternatives(kind))
     return f"{', '.join(others)} or {last}" if others else last
 
 
 def accepts(kind: Any, value: Any) -> bool:
-    """Return whether a value is of a type; a whole number is also a float, and a bool is no number."""
+    """Return whether a value has a type; a whole number is also a float, but a bool is not a number."""
     return any(_member_accepts(member, value) for member in alternatives(kind))
 
 

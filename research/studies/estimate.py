@@ -1,4 +1,7 @@
-"""About how long trials will take: of arms that have finished trials, their time; of others, a few steps, measured."""
+"""Estimate how long trials will take.
+
+For arms with finished trials, the estimate is the time of those trials. For all other arms, a few steps are measured.
+"""
 
 from __future__ import annotations
 
@@ -21,31 +24,33 @@ from research.studies.grid import Trial
 from research.studies.launcher import read_launcher
 from research.studies.progress import duration
 from research.studies.storage.trials import DONE, Entry
-from research.studies.worker import settings_of_hidden_states, trains_head_only
+from research.studies.worker import hidden_states_settings, trains_head_only
 from research.system.messages import muted
 from research.training.accelerator import default_num_threads
 from research.training.api import Run
 from research.training.hook import Hook
 
 NUM_STEPS = 4
+"""Number of steps that are measured for each arm."""
 STARTING_SECONDS = 8.0
-"""For a process of its own: what imports took on the machine that this was written on."""
+"""Time to start a separate process, mostly imports, as measured on a development machine."""
 DRAWING_SECONDS = 1.0
-"""For a report: what drawing one took there. Drawing one for every arm would take longer than the steps measured."""
+"""Time to draw a report, as measured on a development machine. Measuring it for each arm would take longer than the
+measured steps."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """How long missing trials will take."""
+    """Estimated time for the missing trials."""
 
     seconds: float
-    """All of them, on as many workers as there are."""
+    """Time for all missing trials with the given number of workers."""
     lines: list[str]
-    """What it is made of."""
+    """The parts of the estimate, one line each."""
 
 
 class Stopwatch(Hook):
-    """Measures a run's parts."""
+    """Measures the time of steps and evaluations."""
 
     def __init__(self) -> None:
         self.step_seconds: list[float] = []
@@ -66,13 +71,13 @@ class Stopwatch(Hook):
 def estimate(
     missing: Sequence[Trial], entries: Mapping[str, Entry], num_workers: int, accelerate_config: str | None
 ) -> Estimate:
-    """Return about how long trials will take.
+    """Estimate how long trials will take.
 
     Args:
         missing: the trials.
-        entries: what the study's storage knows.
-        num_workers: trials at a time.
-        accelerate_config: file for `accelerate launch`.
+        entries: entries of the study's storage, by trial id.
+        num_workers: number of trials that run at the same time.
+        accelerate_config: config file of `accelerate launch`, or None.
     """
     known: dict[str, list[float]] = {}
     for entry in entries.values():
@@ -83,31 +88,31 @@ def estimate(
     for arm in dict.fromkeys(trial.arm for trial in missing):
         mine = [trial for trial in missing if trial.arm == arm]
         if arm in known:
-            each, source = statistics.median(known[arm]), "as its finished trials took"
+            each, source = statistics.median(known[arm]), "median of its finished trials"
         else:
             config, num_sharing = mine[0].config(), num_workers * read_launcher(accelerate_config).num_processes
             config = smoke_settings(config) if config.smoke else config
-            shared = settings_of_hidden_states(config)
+            shared = hidden_states_settings(config)
             if trains_head_only(config) and shared not in row_seconds:
-                row_seconds[shared] = _encoding(config, num_sharing)
-                encoding = row_seconds[shared] * sum(_num_rows(config).values())
-                total += encoding
-                lines.append(f"  encoding once: about {duration(encoding)}")
-            each, source = _training(config, num_sharing)
+                row_seconds[shared] = _measure_encoder(config, num_sharing)
+                encoder_seconds = row_seconds[shared] * sum(_num_rows(config).values())
+                total += encoder_seconds
+                lines.append(f"  running the encoder once: about {duration(encoder_seconds)}")
+            each, source = _estimate_trial(config, num_sharing)
         total += each * len(mine)
         lines.append(f"  {arm}: {len(mine)} x about {duration(each)} ({source})")
     return Estimate(total / min(num_workers, len(missing)), lines)
 
 
-def _encoding(config: RunConfig, num_sharing: int) -> float:
-    """Return the seconds in which one row is encoded, and store a few, so that they are there for what follows."""
+def _measure_encoder(config: RunConfig, num_sharing: int) -> float:
+    """Return the time of the encoder per row, in seconds, and cache the hidden states that later probes read."""
     watch = _probe(config, num_sharing, cached=False)
     _probe(config, num_sharing, cached=True)
-    return min(watch.row_seconds)  # the first forward passes prepare kernels
+    return min(watch.row_seconds)  # the minimum, because the first forward passes also prepare kernels
 
 
-def _training(config: RunConfig, num_sharing: int) -> tuple[float, str]:
-    """Return the seconds of one trial, encoding excepted, and what was measured."""
+def _estimate_trial(config: RunConfig, num_sharing: int) -> tuple[float, str]:
+    """Return the time of one trial in seconds, without that of cached hidden states, and how it was estimated."""
     num_rows = _num_rows(config)
     clock = Clock.of_run(
         num_examples=num_rows["train"],
@@ -126,7 +131,7 @@ def _training(config: RunConfig, num_sharing: int) -> tuple[float, str]:
     evaluating = row * (num_validations * num_rows["validation"] + num_rows["test"])
     seconds = clock.total_steps * step + evaluating + max(0.0, around)
     seconds += (0.0 if heads_only else STARTING_SECONDS) + (DRAWING_SECONDS if config.report else 0.0)
-    return seconds, f"{clock.total_steps:,} steps, from {len(watch.step_seconds)} that were measured"
+    return seconds, f"{clock.total_steps:,} steps, extrapolated from {len(watch.step_seconds)}"
 
 
 def _num_rows(config: RunConfig) -> dict[str, int]:
@@ -135,7 +140,7 @@ def _num_rows(config: RunConfig) -> dict[str, int]:
 
 
 def _probe(config: RunConfig, num_sharing: int, *, cached: bool) -> Stopwatch:
-    """Train a few steps on a few rows, in a directory that goes away."""
+    """Train for a few steps on a few rows, in a temporary directory."""
     watch = Stopwatch()
     num_rows = NUM_STEPS * config.batch_size
     with tempfile.TemporaryDirectory() as folder, redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
@@ -146,7 +151,7 @@ def _probe(config: RunConfig, num_sharing: int, *, cached: bool) -> Stopwatch:
             limit_validation=config.batch_size,
             limit_test=config.batch_size,
             max_steps=NUM_STEPS,
-            timeline=[],  # their times are those of the whole run
+            timeline=[],  # its entries are timed for the whole run
             evaluate_every=None,
             save_every=None,
             best_metric=None,

@@ -1,4 +1,4 @@
-"""Refuse what is wrong with a study itself, before anything heavy is imported."""
+"""Checks of a study's command line that need no heavy imports."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from research.tasks.metric_names import check_metric_name
 
 
 def check_study(command: StudyCommand) -> None:
-    """Refuse a metric that no labels have, and a launcher's config that cannot be read.
+    """Check the study's metric and the config file of the launcher.
 
     Raises:
-        ValueError: naming what was found.
+        ValueError: if no task has the metric, or if the config file cannot be read.
     """
     if command.spec.metric is not None:
         check_metric_name(command.spec.metric, command.spec.base.get("task"))

@@ -1,4 +1,4 @@
-"""Trials that fork a run: whether the checkpoint is there, and leaves them something to do."""
+"""Checks of trials that fork a run: the checkpoint must exist, and must leave steps to train."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ from research.training.checkpoint.state import parent_at, read_state
 
 
 def check_fork_points(trials: Sequence[Trial]) -> None:
-    """Refuse trials whose fork cannot begin: without a checkpoint, without steps, or with edits that are past.
+    """Check that trials can start from the checkpoints that they fork.
 
     Args:
-        trials: those that are to run; the checkpoints of others may be gone by now.
+        trials: the trials to run. Checkpoints of finished trials need not exist any more.
     Raises:
-        ValueError: naming the trial.
+        ValueError: if a checkpoint does not exist, leaves no steps to train, or is after an edit of the timeline; the
+            message names the trial.
     """
     checkpoints: dict[str, Path] = {}
     for trial in trials:
@@ -37,7 +38,7 @@ def check_fork_points(trials: Sequence[Trial]) -> None:
 
 
 def _check(trial: Trial, fork: str, checkpoint: Path) -> None:
-    # What the launcher's precision will be is not known here.
+    # The launcher's precision is not known here.
     config = resolve(dataclasses.replace(trial.config(), mixed_precision="no"))
     saved = Clock(**read_state(checkpoint)["clock"])
     clock = Clock.of_run(

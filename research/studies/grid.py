@@ -1,4 +1,7 @@
-"""Which trials a study has: every combination of some settings' values, each a run with an id made of its settings."""
+"""The grid of a study: its specification, and the trials that it expands to.
+
+Each trial is a run with one combination of values. Its id is derived from its settings.
+"""
 
 from __future__ import annotations
 
@@ -19,43 +22,43 @@ import yaml
 
 from heads.registry import UnknownNameError, describe_unknown
 from research.settings.command_line import (
+    check_setting_names,
     fold_options,
     merge_recipes,
-    refuse_unknown_settings,
     typed_settings,
     typed_value,
 )
 from research.settings.config import Choice, RunConfig
 from research.settings.flags import INSPECTION, declaration_of, names_where, setting_types
 from research.system.errors import describe_error, one_line
-from research.system.paths import look_up
+from research.system.paths import expand_path
 from research.tasks.base import TASKS
 
 
 @dataclass(frozen=True, kw_only=True)
 class StudySpec:
-    """What a study compares; a YAML file has the same keys."""
+    """Specification of a study; a study file has the same keys."""
 
     name: str = "study"
-    """Name of the study; its directory is runs/<name>."""
+    """Name of the study; its default directory is runs/<name>."""
     about: str = ""
-    """What it asks, in a sentence."""
+    """The question that the study answers, in one sentence."""
     base: dict[str, Any] = field(default_factory=dict)
     """Settings of all trials, as in a recipe."""
     arms: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """Bundles of settings by name: an axis of its own, called `arm`."""
+    """Named sets of settings, which form the axis `arm`."""
     grid: dict[str, list[Any]] = field(default_factory=dict)
-    """Values of each setting that varies, `seed` among them."""
+    """Values of each varied setting, including `seed`."""
     exclude: list[dict[str, Any]] = field(default_factory=list)
-    """Combinations that are left out: those that have all of an entry's values."""
+    """Combinations to exclude: a combination is excluded if it has all values of an entry."""
     override: list[dict[str, Any]] = field(default_factory=list)
-    """Settings of some arms: {when: {head: lstm}, set: {lr: 1e-4}}."""
+    """Settings for some combinations only: {when: {head: lstm}, set: {lr: 1e-4}}."""
     baseline: str | None = None
-    """The arm that the others are compared with; by default the first."""
+    """The arm with which all other arms are compared; by default the first arm."""
     metric: str | None = None
-    """Metric that is compared; by default accuracy, subset_accuracy or pearson, by the kind of labels."""
+    """The metric to compare; by default accuracy, subset_accuracy or pearson, depending on the task."""
     split: Literal["test", "validation"] = "test"
-    """Rows that it is measured on."""
+    """The split on which the metric is measured."""
 
     def __post_init__(self) -> None:
         for name, kind in _SPEC_TYPES.items():
@@ -65,7 +68,10 @@ class StudySpec:
         if self.split not in ("test", "validation"):
             raise ValueError(f"Expected the study's split to be test or validation, got '{self.split}'.")
         if not re.fullmatch(r"[\w.-]+(/[\w.-]+)*", self.name) or ".." in self.name.split("/"):
-            raise ValueError(f"Expected a study's name for a folder in runs/, got '{self.name}'.")
+            raise ValueError(
+                "Expected the study's name to be a folder name of letters, digits, '_', '.' or '-', with '/' for "
+                f"subfolders; got '{self.name}'."
+            )
         known = names_where(lambda declared: declared.fixed_in_studies is None)
         for axis, values in self.grid.items():
             if axis not in (*known, "recipe"):
@@ -74,20 +80,20 @@ class StudySpec:
                 raise ValueError(f"Expected the grid's {axis} to be a list of values, got {values!r}.")
         for arm, settings in self.arms.items():
             if not isinstance(arm, str):
-                raise ValueError(f"Expected names of arms in quotes, got {arm!r}.")
+                raise ValueError(f"Expected names of arms to be text (in quotes, if they are numbers), got {arm!r}.")
             if not isinstance(settings, dict):
                 raise ValueError(f"Expected the arm '{arm}' to map settings to values, got {settings!r}.")
-            _refuse_common(settings, f"The arm '{arm}'")
+            _refuse_shared(settings, f"The arm '{arm}'")
         for entry in self.override:
             if not isinstance(entry, Mapping) or entry.keys() != {"when", "set"}:
-                raise ValueError(f"Expected an entry such as {_OVERRIDE}, got {entry!r}.")
+                raise ValueError(f"Expected an override such as {_OVERRIDE}, got {entry!r}.")
             for part, values in entry.items():
                 if not isinstance(values, Mapping):
-                    raise ValueError(f"Expected an entry such as {_OVERRIDE}, got {entry!r}.")
-                _refuse_common(values, f"`{part}` of an override")
+                    raise ValueError(f"Expected an override such as {_OVERRIDE}, got {entry!r}.")
+                _refuse_shared(values, f"`{part}` of an override")
 
     def metric_among(self, metrics: Mapping[str, Any]) -> str | None:
-        """Return the metric that is compared: the chosen one, or the main metric of a kind of labels."""
+        """Return the compared metric: the chosen one, or the first of `metrics` that is a task's main metric."""
         main = {TASKS[kind].metrics[0].name for kind in TASKS}
         return self.metric or next((name for name in metrics if name in main), None)
 
@@ -101,16 +107,16 @@ _DESCRIPTIONS: dict[type, str] = {dict: "a mapping", list: "a list", str: "text 
 _OVERRIDE = "{when: {head: lstm}, set: {lr: 1e-4}}"
 
 
-def _refuse_common(settings: Mapping[str, Any], place: str) -> None:
-    """Refuse settings that an arm cannot have for itself: its trials differ in their seeds, and arms share these.
+def _refuse_shared(settings: Mapping[str, Any], place: str) -> None:
+    """Refuse settings that cannot differ between arms: those that all trials share, and the seed.
 
     Raises:
-        ValueError: naming the first.
+        ValueError: if there is one; the message names the first.
     """
     shared = (*names_where(lambda declared: declared.fixed_in_studies is not None), "seed")
     for name in settings:
         if name in shared:
-            raise ValueError(f"{place} cannot have the setting '{name}': it is not one arm's.")
+            raise ValueError(f"{place} cannot set '{name}', because this setting cannot differ between arms.")
 
 
 @dataclass(frozen=True)
@@ -118,43 +124,43 @@ class Trial:
     """One run of a study."""
 
     id: str
-    """Made of its settings; the name of its run directory."""
+    """Id derived from the settings; also the name of the run directory."""
     arm: str
-    """What it shares with the trials that differ in nothing but the seed, in words."""
+    """Name of the arm, which the trial shares with all trials that differ only in the seed."""
     seed: int
-    """Its seed."""
+    """Seed of the run."""
     axes: dict[str, Any] = field(hash=False)
-    """Its value on each axis of the grid, the seed's included."""
+    """Value on each axis of the grid, including the seed."""
     settings: dict[str, Any] = field(hash=False)
-    """Every setting of run.py but those of its place."""
+    """All settings of run.py except those that concern one invocation, such as the output directory."""
 
-    def config(self, **place: Any) -> RunConfig:
-        """Return its settings as a run's.
+    def config(self, **invocation: Any) -> RunConfig:
+        """Return the settings as a run's configuration.
 
         Args:
-            **place: settings that say where the run lies.
+            **invocation: settings that concern one invocation, such as the output directory.
         """
-        return RunConfig(**{**self.settings, **place})
+        return RunConfig(**{**self.settings, **invocation})
 
 
 def read_study_file(path: Path, *, quick: bool) -> dict[str, Any]:
-    """Return what a study's YAML file says.
+    """Read a study's YAML file.
 
     Args:
         path: the file.
-        quick: whether its section `quick` replaces what it names.
+        quick: whether the section `quick` overrides the other sections.
     Raises:
-        ValueError: if it cannot be read, is no mapping, or has a key that no study has.
+        ValueError: if the file cannot be read, is not a mapping, or has an unknown key.
     """
     try:
-        content = yaml.safe_load(look_up(str(path)).read_text(encoding="utf-8"))
+        content = yaml.safe_load(expand_path(str(path)).read_text(encoding="utf-8"))
     except OSError as error:
         raise ValueError(f"Cannot read the study {path}: {error.strerror}.") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"The study {path} is not YAML: {one_line(error)}") from None
+        raise ValueError(f"The study {path} is not valid YAML: {one_line(error)}") from None
     if not isinstance(content, dict):
-        raise ValueError(f"The study {path} must map {', '.join(_SPEC_KEYS)} to values.")
-    content = {key: value for key, value in content.items() if value is not None}  # a key with nothing after it
+        raise ValueError(f"Expected the study {path} to be a mapping with keys from {', '.join(_SPEC_KEYS)}.")
+    content = {key: value for key, value in content.items() if value is not None}  # a key without a value
     shorter = content.pop("quick", None)
     if not isinstance(shorter, dict | None):
         raise ValueError(f"{path}: expected `quick` to be a mapping, got {shorter!r}.")
@@ -163,7 +169,7 @@ def read_study_file(path: Path, *, quick: bool) -> dict[str, Any]:
             raise UnknownNameError(f"{path}: " + describe_unknown("key", str(key), (*_SPEC_KEYS, "quick")))
     if quick:
         if shorter is None:
-            raise ValueError(f"The study {path} has no section `quick` for --quick.")
+            raise ValueError(f"--quick requires a section `quick` in the study {path}.")
         for key, value in shorter.items():
             content[key] = {**content.get(key, {}), **value} if isinstance(value, dict) else value
     return content
@@ -173,30 +179,31 @@ _SPEC_KEYS = [item.name for item in dataclasses.fields(StudySpec)]
 
 
 def expand(spec: StudySpec, options: Mapping[str, dict[str, str]] | None = None) -> list[Trial]:
-    """Return every trial of a study, seed by seed within an arm.
+    """Return all trials of a study, arm by arm; the trials of an arm are in the order of the seeds.
 
     Args:
         spec: the study.
-        options: options of choices as the command line gives them, `head` -> `dropout` -> value; they go to every
-            trial.
+        options: options of choices from the command line for all trials, `head` -> `dropout` -> value.
     Raises:
-        ValueError: for a setting that cannot be, an entry that matches no trial, or two trials that are the same.
+        ValueError: if a setting is invalid, an entry matches no trial, or two trials are identical.
     """
     axes = {**({"arm": list(spec.arms)} if spec.arms else {}), **spec.grid}
-    axes["seed"] = list_seeds(axes.pop("seed", [spec.base.get("seed", 0)]))  # last: the seeds of an arm stand together
+    axes["seed"] = list_seeds(
+        axes.pop("seed", [spec.base.get("seed", 0)])
+    )  # last, so that the trials of an arm are consecutive
     varying = [axis for axis, values in axes.items() if axis != "seed" and len(values) > 1]
     used: set[int] = set()
     trials = []
     defaults = {name: value for name, value in typed_settings({}).items() if name not in INSPECTION}
     type_value = _TypedValues()
     for values in itertools.product(*axes.values()):
-        place = dict(zip(axes, values, strict=True))
-        if _matches(spec.exclude, place, used):
+        combination = dict(zip(axes, values, strict=True))
+        if _matching_entries(spec.exclude, combination, used):
             continue
-        settings = _settings_of(spec, place, used, defaults, type_value)
+        settings = _settings_of(spec, combination, used, defaults, type_value)
         fold_options(settings, {kind: dict(given) for kind, given in (options or {}).items()})
         kept = RunConfig(**settings).to_recipe()
-        typed = {axis: kept.get(axis, value) for axis, value in place.items()}
+        typed = {axis: kept.get(axis, value) for axis, value in combination.items()}
         arm = _describe_arm(typed, varying) or Choice.of(kept["head"], "head").name
         trials.append(Trial(_make_id(kept, varying), arm, kept["seed"], typed, kept))
     _check_entries(spec, used)
@@ -207,13 +214,13 @@ def expand(spec: StudySpec, options: Mapping[str, dict[str, str]] | None = None)
 
 
 def check_arms(trials: Sequence[Trial], check: Callable[[RunConfig], object]) -> None:
-    """Refuse trials that cannot be run, before any is.
+    """Check the settings of all arms before any trial is run.
 
     Args:
-        trials: of a study; those that differ in nothing but the seed are checked once.
-        check: raises a ValueError for settings that cannot be.
+        trials: trials of a study; one trial of each arm is checked.
+        check: function that raises a ValueError for invalid settings.
     Raises:
-        ValueError: naming the arm.
+        ValueError: if an arm is invalid; the message names the arm.
     """
     checked = set()
     for trial in trials:
@@ -229,15 +236,18 @@ def check_arms(trials: Sequence[Trial], check: Callable[[RunConfig], object]) ->
 
 def _settings_of(
     spec: StudySpec,
-    place: Mapping[str, Any],
+    combination: Mapping[str, Any],
     used: set[int],
     defaults: Mapping[str, Any],
     type_value: Callable[[str, Any], Any],
 ) -> dict[str, Any]:
-    """Return the settings at one place of the grid, typed: base, recipe, arm, axes and overrides, in this order."""
-    given = dict(place)
+    """Return the typed settings of one combination: the base, overridden by the arm, the axes and the overrides.
+
+    A recipe in one of these layers is applied before the other settings of the layer.
+    """
+    given = dict(combination)
     layers = [spec.arms[given.pop("arm")]] if "arm" in given else []
-    layers += [given, *(entry["set"] for entry in _matches(spec.override, place, used, key="when"))]
+    layers += [given, *(entry["set"] for entry in _matching_entries(spec.override, combination, used, key="when"))]
     merged = dict(spec.base)
     kinds = setting_types()
     for layer in layers:
@@ -248,15 +258,15 @@ def _settings_of(
         for name, value in own.items():
             takes_list = typing.get_origin(kinds.get(name)) is list
             merged[name] = [value] if takes_list and not isinstance(value, list) else value
-    refuse_unknown_settings(merged, "setting")
+    check_setting_names(merged, "setting")
     return {**defaults, **{name: type_value(name, value) for name, value in merged.items()}}
 
 
 def list_seeds(values: Sequence[Any]) -> list[Any]:
-    """Return seeds one by one: `0-4` is five of them.
+    """Return a list of seeds in which ranges such as `0-4` are expanded.
 
     Raises:
-        ValueError: for a range that ends before it begins.
+        ValueError: if a range ends before it starts.
     """
     seeds: list[Any] = []
     for value in values:
@@ -272,7 +282,7 @@ def list_seeds(values: Sequence[Any]) -> list[Any]:
 
 
 class _TypedValues:
-    """Types each value of a setting once: a grid repeats few values in many trials."""
+    """Converts each value of a setting to its type only once, since a grid repeats few values in many trials."""
 
     def __init__(self) -> None:
         self._values: dict[tuple[str, str], Any] = {}
@@ -281,22 +291,22 @@ class _TypedValues:
         key = (name, repr(value))
         if key not in self._values:
             self._values[key] = typed_value(name, value)
-        return copy.deepcopy(self._values[key])  # options are folded into it
+        return copy.deepcopy(self._values[key])  # a copy, because options are merged into the value
 
 
-def _matches(
-    entries: Sequence[Mapping[str, Any]], place: Mapping[str, Any], used: set[int], key: str | None = None
+def _matching_entries(
+    entries: Sequence[Mapping[str, Any]], combination: Mapping[str, Any], used: set[int], key: str | None = None
 ) -> list[Mapping[str, Any]]:
-    """Return the entries all of whose values a place of the grid has, and note that they were of use."""
+    """Return the entries that match a combination in all of their values, and add their ids to `used`."""
     found = []
     for entry in entries:
         wanted = entry if key is None else entry.get(key)
         if not isinstance(wanted, Mapping):
             raise ValueError(f"Expected an entry such as {{head: lstm, lr: 1e-3}}, got {entry!r}.")
         for axis in wanted:
-            if axis not in place:
-                raise UnknownNameError(describe_unknown("axis", str(axis), place, listed_as="Axes of the grid"))
-        if all(_is_same(value, place[axis]) for axis, value in wanted.items()):
+            if axis not in combination:
+                raise UnknownNameError(describe_unknown("axis", str(axis), combination, listed_as="Axes of the grid"))
+        if all(_is_same(value, combination[axis]) for axis, value in wanted.items()):
             used.add(id(entry))
             found.append(entry)
     return found
@@ -306,21 +316,21 @@ def _check_entries(spec: StudySpec, used: set[int]) -> None:
     for kind, entries in (("exclude", spec.exclude), ("override", spec.override)):
         for entry in entries:
             if id(entry) not in used:
-                raise ValueError(f"No trial of the grid fits this entry of {kind}: {entry!r}.")
+                raise ValueError(f"No trial of the grid matches this {kind} entry: {entry!r}.")
 
 
 def fits(entry: Mapping[str, Any], axes: Mapping[str, Sequence[Any]]) -> bool:
-    """Return whether a combination can come up, as far as these axes go.
+    """Return whether an entry can match a combination, judged by the given axes only.
 
     Args:
         entry: values by axis.
-        axes: all values of some axes.
+        axes: all values of some axes of the grid.
     """
     return all(any(_is_same(wanted, value) for value in axes[axis]) for axis, wanted in entry.items() if axis in axes)
 
 
 def _is_same(wanted: Any, value: Any) -> bool:
-    """Return whether a value is what an entry names: numbers in any notation, choices also by name alone."""
+    """Return whether a value equals that of an entry; numbers may differ in notation, and a choice's name suffices."""
     if isinstance(value, Mapping) and "name" in value and isinstance(wanted, str):
         return bool(value["name"] == wanted)
     try:
@@ -330,10 +340,10 @@ def _is_same(wanted: Any, value: Any) -> bool:
 
 
 def _describe_arm(axes: Mapping[str, Any], varying: Sequence[str]) -> str:
-    """Return an arm in words: the values alone where it is clear what they are of, else with their names."""
-    speaking = ("arm", "recipe", *names_where(lambda declared: declared.names_arm))
-    words = {axis: axes[axis] if axis == "arm" else _describe_value(axes[axis]) for axis in varying}
-    return ", ".join(word if axis in speaking else f"{axis}={word}" for axis, word in words.items())
+    """Return the name of an arm: its values, with the name of the setting unless a value is clear by itself."""
+    without_name = ("arm", "recipe", *names_where(lambda declared: declared.value_names_arm))
+    values = {axis: axes[axis] if axis == "arm" else _describe_value(axes[axis]) for axis in varying}
+    return ", ".join(value if axis in without_name else f"{axis}={value}" for axis, value in values.items())
 
 
 def _describe_value(value: Any) -> str:
@@ -350,37 +360,40 @@ def _describe_value(value: Any) -> str:
 
 
 def _make_id(settings: Mapping[str, Any], varying: Sequence[str]) -> str:
-    """Return a name that the settings alone decide: in a grid that grew, a trial keeps its own.
+    """Return an id that depends on the trial's settings only, so that a trial keeps its id if the grid grows.
 
     Args:
-        settings: the trial's.
-        varying: axes of the grid with several values: what is compared makes another trial, whatever it is.
+        settings: settings of the trial.
+        varying: axes of the grid with several values. Their values are always part of the id, even if they would not
+            otherwise make a different trial.
     """
     decisive = {
-        name: value for name, value in settings.items() if declaration_of(name).makes_another_trial or name in varying
+        name: value for name, value in settings.items() if declaration_of(name).distinguishes_trials or name in varying
     }
     if settings["cache_features"] is False and settings["mixed_precision"] in ("bf16", "fp16"):
-        decisive["cache_features"] = False  # computed in other batches: in half precision that is more than rounding
+        # Without the cache, hidden states are computed in different batches. In half precision, this makes a
+        # difference beyond rounding.
+        decisive["cache_features"] = False
     digest = hashlib.sha256(json.dumps(decisive, sort_keys=True, default=str).encode()).hexdigest()[:10]
     return f"{Choice.of(settings['head'], 'head').name}-seed{settings['seed']}-{digest}"
 
 
 def _check_distinct(trials: Sequence[Trial]) -> None:
-    """Refuse a grid with the same trial twice, or with two arms of one name.
+    """Refuse a grid with identical trials, without trials, or with several arms of the same name.
 
     Raises:
-        ValueError: naming them.
+        ValueError: in each of these cases; the message names the arms.
     """
-    times = Counter(trial.id for trial in trials)
-    twice = sorted({trial.arm for trial in trials if times[trial.id] > 1})
-    if twice:
-        raise ValueError(f"The grid has the same settings twice: {', '.join(twice)}.")
+    counts = Counter(trial.id for trial in trials)
+    repeated = sorted({trial.arm for trial in trials if counts[trial.id] > 1})
+    if repeated:
+        raise ValueError(f"The grid has trials with identical settings: {', '.join(repeated)}.")
     if not trials:
-        raise ValueError("The grid has no trial: every combination is excluded.")
-    for (arm, seed), alike in itertools.groupby(sorted(trials, key=_place), key=_place):
+        raise ValueError("The grid has no trials, because all combinations are excluded.")
+    for (arm, seed), alike in itertools.groupby(sorted(trials, key=_arm_and_seed), key=_arm_and_seed):
         if len(list(alike)) > 1:
-            raise ValueError(f"Two arms of the grid are both called '{arm}' (seed {seed}); give them names (arms:).")
+            raise ValueError(f"Several arms of the grid are called '{arm}' (seed {seed}). Name them with `arms:`.")
 
 
-def _place(trial: Trial) -> tuple[str, int]:
+def _arm_and_seed(trial: Trial) -> tuple[str, int]:
     return trial.arm, trial.seed

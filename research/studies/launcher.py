@@ -1,4 +1,4 @@
-"""What a config file of `accelerate launch` asks for, as far as a study must know it."""
+"""The parts of a config file of `accelerate launch` that a study needs to know."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import yaml
 
 from research.system.errors import one_line
-from research.system.paths import look_up
+from research.system.paths import expand_path
 
 
 @dataclass(frozen=True)
@@ -15,25 +15,25 @@ class Launcher:
     """How each trial of a study is started."""
 
     num_processes: int = 1
-    """Processes of a trial on this machine."""
+    """Number of processes of a trial on this machine."""
     uses_gpus: bool = True
-    """Whether it runs on GPUs if there are any."""
+    """Whether trials run on GPUs if there are any."""
     gpu_ids: str | None = None
-    """Its list of GPUs, as CUDA_VISIBLE_DEVICES has it; None for all."""
+    """List of GPUs in the form of CUDA_VISIBLE_DEVICES; None for all GPUs."""
 
 
 def read_launcher(accelerate_config: str | None) -> Launcher:
     """Read a config file of `accelerate launch`.
 
     Args:
-        accelerate_config: its path; None starts each trial as one plain process.
+        accelerate_config: path of the file; None starts each trial as a single plain process.
     Raises:
-        ValueError: if it cannot be read.
+        ValueError: if the file cannot be read.
     """
     if accelerate_config is None:
         return Launcher()
     try:
-        content = yaml.safe_load(look_up(accelerate_config).read_text(encoding="utf-8"))
+        content = yaml.safe_load(expand_path(accelerate_config).read_text(encoding="utf-8"))
         num_processes = max(1, int(content.get("num_processes", 1)) // int(content.get("num_machines", 1)))
         gpu_ids = str(content.get("gpu_ids") or "all")
         return Launcher(num_processes, not content.get("use_cpu", False), None if gpu_ids == "all" else gpu_ids)

@@ -1,4 +1,4 @@
-"""The command line of a study, and of its further workers."""
+"""Entry points of ablate.py: run a study, or run an additional worker."""
 
 import sys
 
@@ -22,18 +22,18 @@ def compare(command: StudyCommand | HelpRequest) -> int:
     trials = expand(command.spec, command.options)
     check_arms(trials, check_first)
     logger.info(f"Planning the study {command.spec.name}: loading libraries, then checking settings and data.")
-    # Only now torch and optuna are imported, so that --help answers at once.
+    # Imported only now, because torch and optuna would slow down --help.
     with loading_libraries():
         from research.studies.run_study import run_study
 
     status = run_study(command, trials)
     if status > 128:
-        print_error("interrupted; the same command goes on", exit_code=status)
+        print_error("interrupted; run the same command again to continue", exit_code=status)
     return status
 
 
 def work(command: WorkerSettings | HelpRequest) -> int:
-    """Work on a study that was planned, on this or another machine."""
+    """Run an additional worker of an existing study."""
     if isinstance(command, HelpRequest):
         return print_help(command)
     read_launcher(command.accelerate_config)
@@ -44,7 +44,7 @@ def work(command: WorkerSettings | HelpRequest) -> int:
 
 
 def main() -> int:
-    """Do what the command line says; return the exit status."""
+    """Run the command line and return the exit status."""
     if sys.argv[1:2] == ["work"]:
         return run_script(sys.argv[2:], parse_work, work)
     return run_script(sys.argv[1:], parse_study, compare)

@@ -1,4 +1,4 @@
-"""What the trials of a study came to: read from their run directories, as far as they are."""
+"""Outcomes of the trials of a study, read from the storage and from their run directories."""
 
 from __future__ import annotations
 
@@ -14,41 +14,41 @@ from research.settings.declarations import Stage
 from research.settings.flags import names_where
 from research.studies.grid import StudySpec, Trial
 from research.studies.storage.trials import Entry
-from research.studies.worker import TRIALS, read_finished, trains_head_only
+from research.studies.worker import TRIALS, trains_head_only, try_read_result
 
 State = Literal["finished", "running", "waiting", "failed"]
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """One trial, and where it is."""
+    """State and result of one trial."""
 
     trial: Trial
-    """Which one."""
+    """The trial."""
     directory: Path
-    """Its run directory."""
+    """Run directory of the trial."""
     state: State
-    """What the study's storage says of it."""
+    """State of the trial in the study's storage."""
     result: dict[str, Any] | None = None
-    """What its result.json holds, of a finished one."""
+    """Content of result.json if the trial is finished; only its metrics if the file is on another machine."""
     error: str | None = None
-    """Why it failed."""
+    """Why the trial failed."""
 
 
 @dataclass(frozen=True)
 class StudyOutcomes:
-    """All trials of a study."""
+    """Outcomes of all trials of a study."""
 
     spec: StudySpec
-    """What is compared."""
+    """Specification of the study."""
     directory: Path
-    """Where the study lies."""
+    """Directory of the study."""
     outcomes: Sequence[Outcome]
-    """In the order of the grid."""
-    num_others: int = 0
-    """Finished trials in the study's storage that its grid does not ask for now."""
-    failed_before: Sequence[Outcome] = ()
-    """Failed trials of its arms with seeds that its grid does not ask for now."""
+    """Outcomes of the trials of the current grid, in the order of the grid."""
+    num_outside_grid: int = 0
+    """Number of finished trials in the storage that are not in the current grid."""
+    failed_outside_grid: Sequence[Outcome] = ()
+    """Failed trials of the current arms whose seeds are not in the current grid."""
 
     @property
     def arms(self) -> list[str]:
@@ -57,12 +57,12 @@ class StudyOutcomes:
 
     @property
     def finished(self) -> list[Outcome]:
-        """Return the trials that have a result."""
+        """Return the finished trials."""
         return [outcome for outcome in self.outcomes if outcome.state == "finished"]
 
     @property
     def failed_seeds(self) -> dict[str, tuple[int, ...]]:
-        """Return the seeds of each arm whose trial failed."""
+        """Return by arm the seeds whose trial failed."""
         found: dict[str, tuple[int, ...]] = dict.fromkeys(self.arms, ())
         for outcome in self.outcomes:
             if outcome.state == "failed":
@@ -71,20 +71,23 @@ class StudyOutcomes:
 
     @property
     def baseline(self) -> str:
-        """Return the arm that the others are compared with."""
+        """Return the arm with which all other arms are compared."""
         return self.spec.baseline or self.arms[0]
 
     @property
-    def mixtures(self) -> list[str]:
-        """Return what differs between trials though no setting says so: data, the user's own code, or rounding."""
-        found = self._mixed_hidden_states()
-        decisive = names_where(lambda declared: declared.decides(Stage.TOKENS))
+    def inconsistencies(self) -> list[str]:
+        """Return a message for each difference between trials other than their settings.
+
+        Checked are the data, the code of plugins, and the rounding of hidden states.
+        """
+        found = self._inconsistent_hidden_states()
+        decisive = names_where(lambda declared: declared.affects(Stage.TOKENS))
         for what, key in (("rows of the data", "rows_sha256"), ("code of the plugins", "plugins")):
             by_source: dict[str, dict[str, list[str]]] = {}
             for outcome in self.finished:
                 if outcome.result is not None and key in outcome.result:
                     names = decisive if key == "rows_sha256" else ("plugin",)
-                    # An arm that came later may use more of a plugin: within an arm it must be the same.
+                    # Compared within an arm only: arms that were added later may use more of a plugin.
                     arm = None if key == "rows_sha256" else outcome.trial.arm
                     source = repr([arm, *(outcome.trial.settings.get(name) for name in names)])
                     version = json.dumps(outcome.result[key], sort_keys=True)
@@ -93,13 +96,15 @@ class StudyOutcomes:
                 if len(versions) > 1:
                     _, *others = sorted(versions.values(), key=len, reverse=True)
                     ids = ", ".join(each for alike in others for each in alike)
-                    found.append(f"the {what} changed between trials: {ids} had others than the rest")
+                    found.append(
+                        f"the {what} changed between trials; the following trials differ from the majority: {ids}"
+                    )
         return found
 
-    def _mixed_hidden_states(self) -> list[str]:
-        """Return whether some trials read hidden states that were rounded otherwise than those others computed.
+    def _inconsistent_hidden_states(self) -> list[str]:
+        """Return a message if some trials read hidden states with a different rounding than other trials computed.
 
-        In float32 they differ by 1e-7 and are left alone.
+        In float32, cached and computed hidden states differ by about 1e-7, which is ignored.
         """
         computed: dict[bool, list[str]] = {True: [], False: []}
         reduced = set()
@@ -117,19 +122,19 @@ class StudyOutcomes:
             return []
         ids = ", ".join(computed[True])
         return [
-            f"the encoder ran in every epoch of {ids}, and the other trials read its hidden states from the cache, "
-            f"rounded otherwise: for trials that are alike, pass {' '.join(sorted(reduced))}"
+            f"the encoder ran in every epoch of {ids}, while the other trials read hidden states with a different "
+            f"rounding from the cache; to make the trials comparable, pass {' '.join(sorted(reduced))}"
         ]
 
     def is_unlabelled(self, split: str) -> bool:
-        """Return whether a finished trial read rows without labels there."""
+        """Return whether the rows of a split had no labels in a finished trial."""
         return any(outcome.result is not None and split not in outcome.result["metrics"] for outcome in self.finished)
 
     def values(self, metric: str, split: str) -> dict[str, dict[int, float]]:
-        """Return a metric by arm and seed, of finished trials.
+        """Return a metric of the finished trials by arm and seed.
 
         Raises:
-            ValueError: if a trial has no such metric, or its rows have no labels.
+            ValueError: if a trial does not have the metric, or if the rows of the split have no labels.
         """
         if self.is_unlabelled(split):
             raise ValueError(describe_unlabelled(split))
@@ -138,40 +143,44 @@ class StudyOutcomes:
             assert outcome.result is not None
             metrics = outcome.result["metrics"][split]
             if metric not in metrics:
-                raise ValueError(f"No metric '{metric}' in {outcome.directory}; there are {', '.join(metrics)}.")
+                raise ValueError(
+                    f"The result in {outcome.directory} has no metric '{metric}'. Its metrics: {', '.join(metrics)}."
+                )
             found[outcome.trial.arm][outcome.trial.seed] = float("nan" if metrics[metric] is None else metrics[metric])
         return found
 
 
 def describe_unlabelled(split: str) -> str:
-    """Return why arms cannot be compared on a split, and what can be done instead."""
+    """Explain why arms cannot be compared on a split without labels, and what to do instead."""
     return (
-        f"arms cannot be compared on {split} rows, which have no labels; --split validation compares them on "
-        "validation rows"
+        f"arms cannot be compared on {split} rows, because these have no labels; use --split validation to compare "
+        "them on validation rows"
     )
 
 
-def collect(spec: StudySpec, trials: Sequence[Trial], entries: Mapping[str, Entry], directory: Path) -> StudyOutcomes:
-    """Return what the trials of a grid came to.
+def collect_outcomes(
+    spec: StudySpec, trials: Sequence[Trial], entries: Mapping[str, Entry], directory: Path
+) -> StudyOutcomes:
+    """Return the outcomes of the trials of a grid.
 
     Args:
-        spec: the study.
-        trials: of its grid.
-        entries: what the storage knows.
-        directory: where the study lies.
+        spec: specification of the study.
+        trials: trials of the current grid.
+        entries: entries of the study's storage, by trial id.
+        directory: directory of the study.
     """
-    asked = {trial.id for trial in trials}
-    others = [entry for entry in entries.values() if entry.trial.id not in asked and _state(entry) == "finished"]
+    in_grid = {trial.id for trial in trials}
+    outside = [entry for entry in entries.values() if entry.trial.id not in in_grid and _state(entry) == "finished"]
     outcomes = [_outcome(trial, entries.get(trial.id), directory) for trial in trials]
     arms = {_arm_settings(trial): trial.arm for trial in trials}
-    failed_before = [
+    failed_outside_grid = [
         replace(_outcome(entry.trial, entry, directory), trial=replace(entry.trial, arm=arms[settings]))
         for entry in entries.values()
-        if entry.trial.id not in asked
+        if entry.trial.id not in in_grid
         and _state(entry) == "failed"
-        and (settings := _arm_settings(entry.trial)) in arms  # an arm's name may have stood for others before
+        and (settings := _arm_settings(entry.trial)) in arms  # by settings: names of arms may have changed since
     ]
-    return StudyOutcomes(spec, directory, outcomes, len(others), failed_before)
+    return StudyOutcomes(spec, directory, outcomes, len(outside), failed_outside_grid)
 
 
 def _arm_settings(trial: Trial) -> str:
@@ -184,8 +193,8 @@ def _outcome(trial: Trial, entry: Entry | None, directory: Path) -> Outcome:
     if entry is None:
         return Outcome(trial, place, "waiting")
     state = _state(entry)
-    result = read_finished(place) if state == "finished" else None
-    if state == "finished" and result is None:  # its files are on the machine that it ran on
+    result = try_read_result(place) if state == "finished" else None
+    if state == "finished" and result is None:  # its files are on another machine
         result = {"metrics": entry.attributes["metrics"]}
     return Outcome(trial, place, state, result, entry.attributes.get("error"))
 

@@ -1,4 +1,4 @@
-"""The live table of a study: what runs, what is done, what is left."""
+"""Progress display of a study: finished, running, failed and waiting trials."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from rich.text import Text
 from research.settings.run_files import METRICS_LOG
 from research.studies.grid import Trial
 from research.studies.storage.trials import DONE, OPEN, Entry
-from research.studies.worker import TRIALS, events_of
-from research.system.events import HIDDEN_STATES, Event, end_of, last_event, read_events
+from research.studies.worker import TRIALS, events_path
+from research.system.events import HIDDEN_STATES, Event, last_event, read_events, read_tail
 from research.system.plain_text import for_terminal
 from research.system.terminal import Terminal
 
@@ -26,10 +26,10 @@ NUM_RUNNING_SHOWN = 8
 
 
 class Tail:
-    """The events that are added to a file which others write.
+    """Reader of the events that other processes append to a file.
 
     Args:
-        path: the file; it need not be there yet, or at all. What it has already is left out.
+        path: the file, which need not exist yet. Events that it already contains are not returned.
     """
 
     def __init__(self, path: Path) -> None:
@@ -37,7 +37,7 @@ class Tail:
         self._position = path.stat().st_size if path.exists() else 0
 
     def new_events(self) -> list[Event]:
-        """Return the events that were added since the last time."""
+        """Return the events that were added since the previous call."""
         try:
             with self._path.open("rb") as file:
                 file.seek(self._position)
@@ -50,12 +50,12 @@ class Tail:
 
 
 class StudyProgress:
-    """Shows a study on a terminal as a table that changes; elsewhere each trial's begin and end are lines.
+    """Progress of a study: a live table on a terminal, otherwise one line when a trial starts and when it ends.
 
     Args:
-        trials: all of the grid.
-        console: where.
-        directory: where the study lies.
+        trials: all trials of the grid.
+        console: where to print.
+        directory: directory of the study.
     """
 
     def __init__(self, trials: Sequence[Trial], console: Terminal, directory: Path) -> None:
@@ -63,12 +63,12 @@ class StudyProgress:
         self._console = console
         self._live = Live(console=console, refresh_per_second=2) if console.is_terminal else None
         self._started = time.monotonic()
-        self._said: set[str] = set()
-        self._begun: set[str] = set()
+        self._reported_ends: set[str] = set()
+        self._reported_starts: set[str] = set()
         self._done_at_start: int | None = None
-        self._news: set[str] = set()
+        self._shown_events: set[str] = set()
         self._directory = directory
-        self._events = {trial.id: Tail(events_of(directory, trial.id)) for trial in trials}
+        self._events = {trial.id: Tail(events_path(directory, trial.id)) for trial in trials}
 
     def __enter__(self) -> StudyProgress:
         if self._live is not None:
@@ -80,46 +80,46 @@ class StudyProgress:
             self._live.stop()
 
     def show(self, entries: dict[str, Entry]) -> None:
-        """Show where the trials are."""
-        ended = [trial for trial in self._trials if _is_over(entries.get(trial.id))]
+        """Show the current state of the trials."""
+        ended = [trial for trial in self._trials if _has_ended(entries.get(trial.id))]
         if self._done_at_start is None:
             self._done_at_start = len(ended)
-            self._said = {trial.id for trial in ended}
-        self._show_news(entries)
+            self._reported_ends = {trial.id for trial in ended}
+        self._show_hidden_states_events(entries)
         if self._live is not None:
             self._live.update(self._table(entries, len(ended)))
             return
         for trial in self._trials:
             entry = entries.get(trial.id)
-            if entry is not None and entry.state == TrialState.RUNNING and trial.id not in self._begun:
-                self._begun.add(trial.id)
-                self._console.print_line(f"begun: {trial.arm}, seed {trial.seed}")
+            if entry is not None and entry.state == TrialState.RUNNING and trial.id not in self._reported_starts:
+                self._reported_starts.add(trial.id)
+                self._console.print_line(f"started: {trial.arm}, seed {trial.seed}")
         for trial in ended:
-            if trial.id not in self._said:
-                self._said.add(trial.id)
-                number = f"[{len(self._said)}/{len(self._trials)}]"
+            if trial.id not in self._reported_ends:
+                self._reported_ends.add(trial.id)
+                number = f"[{len(self._reported_ends)}/{len(self._trials)}]"
                 outcome = (
                     f"{number} {for_terminal(trial.arm)}, seed {trial.seed}: {_describe_outcome(entries[trial.id])}"
                 )
                 self._console.print_line(outcome, keep_lines=True)
 
-    def _show_news(self, entries: dict[str, Entry]) -> None:
-        """Show what trials say of hidden states that are stored, or are not: each such line of any trial once."""
+    def _show_hidden_states_events(self, entries: dict[str, Entry]) -> None:
+        """Show what trials report about caching hidden states; the same message of several trials is shown once."""
         for trial in self._trials:
             events = self._events.get(trial.id)
             if events is None:
                 continue
-            if _is_over(entries.get(trial.id)):
-                del self._events[trial.id]  # after this last look
+            if _has_ended(entries.get(trial.id)):
+                del self._events[trial.id]  # its last events are read below
             for event in events.new_events():
-                if event.kind == HIDDEN_STATES and event.text not in self._news:
-                    self._news.add(event.text)
+                if event.kind == HIDDEN_STATES and event.text not in self._shown_events:
+                    self._shown_events.add(event.text)
                     self._console.print_line(f"{trial.arm}, seed {trial.seed}: {event.text}")
 
     def _table(self, entries: dict[str, Entry], num_over: int) -> Group:
         table = Table("arm")
-        for word in ("done", "running", "failed", "left", "mean"):
-            table.add_column(word, justify="right")
+        for name in ("finished", "running", "failed", "waiting", "mean"):
+            table.add_column(name, justify="right")
         for arm in dict.fromkeys(trial.arm for trial in self._trials):
             mine = [entries.get(trial.id) for trial in self._trials if trial.arm == arm]
             table.add_row(arm, *_counts(mine))
@@ -134,23 +134,23 @@ class StudyProgress:
         return Group(table, *below, self._times(num_over))
 
     def _running_line(self, trial: Trial, entry: Entry) -> str:
-        """Return the step that a run is at; before its first one, what it said last."""
+        """Return a line with the current step of a run, or with its last event before the first step."""
         step = _latest_step(self._directory / TRIALS / trial.id)
-        said = last_event(events_of(self._directory, trial.id))
-        doing = f"step {step:,}" if step is not None else "starting" if said is None else said.text
-        return f"  {trial.arm}, seed {trial.seed} ({entry.attributes.get('worker', 'a worker')}): {doing}"
+        event = last_event(events_path(self._directory, trial.id))
+        activity = f"step {step:,}" if step is not None else "starting" if event is None else event.text
+        return f"  {trial.arm}, seed {trial.seed} ({entry.attributes.get('worker', 'a worker')}): {activity}"
 
     def _times(self, num_over: int) -> str:
         elapsed = time.monotonic() - self._started
-        words = f"{num_over} of {len(self._trials)} trials, {duration(elapsed)}"
-        num_here = num_over - (self._done_at_start or 0)
-        if num_here and num_over < len(self._trials):
-            words += f", about {duration(elapsed / num_here * (len(self._trials) - num_over))} left"
-        return words
+        line = f"{num_over} of {len(self._trials)} trials, {duration(elapsed)}"
+        num_new = num_over - (self._done_at_start or 0)
+        if num_new and num_over < len(self._trials):
+            line += f", about {duration(elapsed / num_new * (len(self._trials) - num_over))} left"
+        return line
 
 
 def duration(seconds: float) -> str:
-    """Return a time as a person says it."""
+    """Format a time in hours, minutes and seconds."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:
@@ -158,13 +158,13 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
 
 
-def _is_over(entry: Entry | None) -> bool:
+def _has_ended(entry: Entry | None) -> bool:
     return entry is not None and entry.state not in OPEN
 
 
 def _describe_outcome(entry: Entry) -> str:
     if entry.state == TrialState.FAIL:
-        return f"failed: {entry.attributes.get('error', 'no reason is known')}"
+        return f"failed: {entry.attributes.get('error', 'unknown reason')}"
     value = "metric not defined" if entry.value is None else f"{entry.value:.4f}"
     return f"{value}, {duration(entry.attributes['seconds'])}"
 
@@ -179,8 +179,8 @@ def _counts(entries: Sequence[Entry | None]) -> list[str]:
 
 
 def _latest_step(directory: Path) -> int | None:
-    """Return the last step that a run has logged; None where it has none, or runs on another machine."""
+    """Return the last step that a run has logged, or None if it has logged none or runs on another machine."""
     try:
-        return int(json.loads(end_of(directory / METRICS_LOG).splitlines()[-1])["step"])
+        return int(json.loads(read_tail(directory / METRICS_LOG).splitlines()[-1])["step"])
     except (ValueError, LookupError):
         return None

@@ -1,4 +1,4 @@
-"""Carry out a study: plan its trials, run what is missing, write its report."""
+"""Execute a study: plan its trials, run the missing ones, and write its report."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from research.studies.estimate import Estimate, estimate
 from research.studies.fork_points import check_fork_points
 from research.studies.grid import StudySpec, Trial, check_arms
 from research.studies.launcher import read_launcher
-from research.studies.outcomes import Outcome, StudyOutcomes, collect, describe_unlabelled
+from research.studies.outcomes import Outcome, StudyOutcomes, collect_outcomes, describe_unlabelled
 from research.studies.progress import duration
 from research.studies.storage.database import STORAGE_FILE, local_address
 from research.studies.storage.study import Study
 from research.studies.storage.trials import DONE, Entry
 from research.studies.supervise import Supervisor
-from research.studies.worker import TRIALS, Worker, log_of, read_finished, trains_head_only
+from research.studies.worker import TRIALS, Worker, log_path, trains_head_only, try_read_result
 from research.system.durable import write_text
 from research.system.lock import DirectoryLock
 from research.system.messages import WITH_LINES, logger
@@ -45,23 +45,23 @@ STUDY_FILE = "study.yaml"
 
 
 def run_study(command: StudyCommand, trials: Sequence[Trial]) -> int:
-    """Run a study, or only list it; return the exit status.
+    """Run a study, or list its trials with --dry_run, and return the exit status.
 
     Args:
-        command: what the command line asks for.
-        trials: of its grid.
+        command: the parsed command line.
+        trials: trials of the grid.
     Raises:
-        ValueError: for settings that cannot be, or a storage that cannot be used.
+        ValueError: if a setting is invalid or the storage cannot be used.
     """
     console = Terminal()
     spec, directory = command.spec, command.directory
-    shares = assign_devices(read_launcher(command.settings.accelerate_config), command.settings.workers)
-    for note in filter(None, [*command.notes, shares.describe()]):
+    devices = assign_devices(read_launcher(command.settings.accelerate_config), command.settings.workers)
+    for note in filter(None, [*command.notes, devices.describe()]):
         logger.info(note)
-    # What the launcher's precision will be is not known here.
+    # The launcher's precision is not known here.
     check_arms(trials, lambda config: resolve(dataclasses.replace(config, mixed_precision="no")))
     check_forks(trials)
-    check_compared(spec, trials)
+    check_comparable(spec, trials)
     address = command.settings.storage or local_address(directory.resolve())
     higher = spec.metric is None or higher_is_better(spec.metric)
     if any(trial.settings["fork"] is not None for trial in trials):
@@ -80,9 +80,9 @@ def run_study(command: StudyCommand, trials: Sequence[Trial]) -> int:
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ValueError(f"The study's directory {directory} cannot be made: {error.strerror}.") from None
+        raise ValueError(f"Cannot create the study's directory {directory}: {error.strerror}.") from None
     lock = DirectoryLock()
-    lock.hold(directory)
+    lock.acquire(directory)
     try:
         with Study(spec.name, address, higher_is_better=higher) as study:
             changed = study.save_spec(dataclasses.asdict(spec))
@@ -90,23 +90,23 @@ def run_study(command: StudyCommand, trials: Sequence[Trial]) -> int:
                 logger.info(changed)
             content = yaml.safe_dump(dataclasses.asdict(spec), sort_keys=False, allow_unicode=True)
             write_text(directory / STUDY_FILE, content)
-            logger.info(_add(study, trials, command))
+            logger.info(_add_missing_trials(study, trials, command))
             settings = command.settings
             supervisor = Supervisor(
-                study, trials, directory, shares, settings.accelerate_config, settings.trial_timeout
+                study, trials, directory, devices, settings.accelerate_config, settings.trial_timeout
             )
             status = supervisor.run(console)
-            outcomes = collect(spec, trials, study.entries(), directory)
-            return status or conclude(console, outcomes, show_texts=command.settings.report_texts)
+            outcomes = collect_outcomes(spec, trials, study.entries(), directory)
+            return status or report_results(console, outcomes, show_texts=command.settings.report_texts)
     finally:
         lock.release()
 
 
 def work(settings: WorkerSettings) -> int:
-    """Take trials of a study until none is left; return the exit status.
+    """Run trials of a study until none is left, and return the exit status.
 
     Raises:
-        ValueError: if the storage cannot be used, or has no such study.
+        ValueError: if the storage cannot be used or does not have the study.
     """
     with Study(settings.study, settings.storage, must_exist=True) as study:
         place = Path("runs", settings.study) if settings.directory is None else Path(settings.directory)
@@ -117,10 +117,10 @@ def work(settings: WorkerSettings) -> int:
 
 
 def check_forks(trials: Sequence[Trial]) -> None:
-    """Refuse trials that cannot begin at the checkpoint that they fork.
+    """Check that the settings of each trial are compatible with the run that it forks.
 
     Raises:
-        ValueError: naming the trial and what it must share with its parent.
+        ValueError: if they are not; the message names the trial and the settings that must equal the parent's.
     """
     for trial in trials:
         fork = trial.settings["fork"]
@@ -135,11 +135,12 @@ def check_forks(trials: Sequence[Trial]) -> None:
             raise ValueError(f"{trial.arm}, seed {trial.seed}: {error}") from None
 
 
-def check_compared(spec: StudySpec, trials: Sequence[Trial]) -> None:
-    """Refuse rows without labels, and a metric that the labels do not have, before any trial runs.
+def check_comparable(spec: StudySpec, trials: Sequence[Trial]) -> None:
+    """Check before any trial runs that the compared split has labels, and that the task has the compared metric.
 
     Raises:
-        ValueError: naming the nearest metric and all of them; or for data that cannot be used.
+        ValueError: if the split has no labels, if the metric is unknown (the message suggests the nearest name and
+            lists all metrics), or if the data cannot be read.
     """
     if spec.metric is None and spec.split != MAY_BE_UNLABELLED:
         return
@@ -155,7 +156,7 @@ def check_compared(spec: StudySpec, trials: Sequence[Trial]) -> None:
         try:
             splits = load_splits(config)
         except ValueError:
-            if spec.metric is None:  # the trial fails with this error, and others may not
+            if spec.metric is None:  # this trial will fail with the error, but trials on other data may succeed
                 continue
             raise
         if spec.split in splits.unlabelled:
@@ -164,11 +165,11 @@ def check_compared(spec: StudySpec, trials: Sequence[Trial]) -> None:
             check_metric(spec.metric, splits.task)
 
 
-def conclude(console: Terminal, outcomes: StudyOutcomes, *, show_texts: bool = True) -> int:
-    """Write the report and say what came out; return the exit status."""
+def report_results(console: Terminal, outcomes: StudyOutcomes, *, show_texts: bool = True) -> int:
+    """Write the report, print the ranking and the failed trials, and return the exit status."""
     failed = [outcome for outcome in outcomes.outcomes if outcome.state == "failed"]
     with WaitingMessage("Computing statistics and writing the report"):
-        # Only now, since no trial needs the libraries for statistics and for drawing.
+        # Imported only now, because no trial needs the libraries for statistics and drawing.
         from research.studies.report.console import ranking_lines
         from research.studies.report.contents import find_contents
         from research.studies.report.page import write_contents
@@ -177,23 +178,23 @@ def conclude(console: Terminal, outcomes: StudyOutcomes, *, show_texts: bool = T
         path = write_contents(contents)
     for line in ranking_lines(contents):
         console.print(line)
-    encoded_anew = [outcome for outcome in outcomes.finished if _computed_hidden_states(outcome)]
-    if encoded_anew:
+    uncached = [outcome for outcome in outcomes.finished if _computed_hidden_states(outcome)]
+    if uncached:
         logger.info(
-            f"{len(encoded_anew)} of {len(outcomes.finished)} trials ran the frozen encoder in every epoch; why, says "
-            f"{log_of(outcomes.directory, encoded_anew[0].trial.id)}."
+            f"{len(uncached)} of {len(outcomes.finished)} trials ran the frozen encoder in every epoch; see "
+            f"{log_path(outcomes.directory, uncached[0].trial.id)} for the reason."
         )
     for outcome in failed:
         arm = for_terminal(outcome.trial.arm)
         logger.info(f"failed: {arm}, seed {outcome.trial.seed}: {outcome.error}", extra=WITH_LINES)
     if failed:
-        logger.info(f"{len(failed)} of {len(outcomes.outcomes)} trials failed; --retry_failed tries them once more.")
+        logger.info(f"{len(failed)} of {len(outcomes.outcomes)} trials failed; --retry_failed runs them again.")
     logger.info(f"report: {path}")
     return 1 if failed else 0
 
 
 def show_plan(console: Terminal, command: StudyCommand, trials: Sequence[Trial], entries: dict[str, Entry]) -> None:
-    """Print every trial, where it is, and about how long all of them will take."""
+    """Print all trials with their states, and an estimate of the time for the missing ones."""
     table = Table("trial", "arm", "seed", "state")
     for trial in trials:
         entry = entries.get(trial.id)
@@ -201,22 +202,22 @@ def show_plan(console: Terminal, command: StudyCommand, trials: Sequence[Trial],
     console.print(table)
     missing = [trial for trial in trials if trial.id not in entries or entries[trial.id].state not in DONE]
     logger.info(f"{len(trials)} trials of {len({trial.arm for trial in trials})} arms, {len(missing)} to do.")
-    num_others = _count_waiting_others(trials, entries)
-    if num_others and command.settings.drop_waiting:
-        logger.info(f"{num_others} waiting trials of an earlier grid will be removed.")
-    elif num_others:
-        logger.info(f"{num_others} of an earlier grid wait too, and will be run as well (--drop_waiting removes them).")
+    num_earlier = _count_waiting_outside_grid(trials, entries)
+    if num_earlier and command.settings.drop_waiting:
+        logger.info(f"{num_earlier} waiting trials of an earlier grid will be removed.")
+    elif num_earlier:
+        logger.info(f"{num_earlier} waiting trials of an earlier grid will also run (--drop_waiting removes them).")
     if not missing:
         return
-    logger.info("Measuring a few steps of each arm that has no finished trial, for an estimate of the time.")
+    logger.info("Estimating the time: measuring a few steps of each arm without finished trials.")
     found: Estimate = estimate(missing, entries, command.settings.workers, command.settings.accelerate_config)
     for line in found.lines:
         logger.info(line)
-    logger.info(f"About {duration(found.seconds)} in all with {command.settings.workers} at a time.")
+    logger.info(f"About {duration(found.seconds)} in total, with {command.settings.workers} trials at a time.")
 
 
 def _computed_hidden_states(outcome: Outcome) -> bool:
-    """Return whether a trial of this machine that was to train on stored hidden states had none."""
+    """Return whether a trial on this machine ran the encoder although it was meant to train on cached hidden states."""
     result = outcome.result or {}
     return trains_head_only(outcome.trial.config()) and not result.get("cached_features", True)
 
@@ -225,43 +226,43 @@ def _has_storage(command: StudyCommand) -> bool:
     return command.settings.storage is not None or (command.directory / STORAGE_FILE).exists()
 
 
-def _add(study: Study, trials: Sequence[Trial], command: StudyCommand) -> str:
-    """Put what is missing into the storage, and return a message about what will be run."""
+def _add_missing_trials(study: Study, trials: Sequence[Trial], command: StudyCommand) -> str:
+    """Add missing trials to the storage, and return a message about what will be run."""
     settings = command.settings
     study.requeue_dead_trials()
-    asked = {trial.id for trial in trials}
-    num_dropped = study.drop_waiting(asked) if settings.drop_waiting else 0
+    num_dropped = study.drop_waiting({trial.id for trial in trials}) if settings.drop_waiting else 0
     entries = study.entries()
     mine = [entries[trial.id] for trial in trials if trial.id in entries]
     failed = [entry.trial.id for entry in mine if entry.state == TrialState.FAIL]
-    gone = [entry.trial.id for entry in mine if entry.state in DONE and _is_gone(entry, command.directory)]
-    study.add(trials, rerun=[*gone, *(failed if settings.retry_failed else [])])
-    num_done = sum(entry.state in DONE for entry in mine) - len(gone)
+    deleted = [entry.trial.id for entry in mine if entry.state in DONE and _was_deleted(entry, command.directory)]
+    study.add(trials, rerun=[*deleted, *(failed if settings.retry_failed else [])])
+    num_done = sum(entry.state in DONE for entry in mine) - len(deleted)
     num_to_do = len(trials) - num_done - (0 if settings.retry_failed else len(failed))
-    words = [f"{len(trials)} trials: {num_done} finished, {num_to_do} to do"]
+    parts = [f"{len(trials)} trials: {num_done} finished, {num_to_do} to do"]
     if failed:
-        again = "tried once more" if settings.retry_failed else "left (--retry_failed tries them once more)"
-        words.append(f"{len(failed)} failed, {again}")
-    if gone:
-        words.append(f"{len(gone)} of them anew, since their run directories are gone")
-    if num_dropped:
-        words.append(f"{num_dropped} waiting trials of an earlier grid removed")
-    num_others = _count_waiting_others(trials, entries)
-    if num_others:
-        words.append(
-            f"{num_others} of an earlier grid wait too and are run as well (--drop_waiting removes them), "
-            f"{num_to_do + num_others} to run in all"
+        parts.append(
+            f"{len(failed)} failed ({'run again now' if settings.retry_failed else '--retry_failed runs them again'})"
         )
-    return ", ".join(words) + "."
+    if deleted:
+        parts.append(f"{len(deleted)} run again because their run directories were deleted")
+    if num_dropped:
+        parts.append(f"{num_dropped} waiting trials of an earlier grid removed")
+    num_earlier = _count_waiting_outside_grid(trials, entries)
+    if num_earlier:
+        parts.append(
+            f"{num_earlier} waiting trials of an earlier grid also run (--drop_waiting removes them), "
+            f"{num_to_do + num_earlier} to run in total"
+        )
+    return ", ".join(parts) + "."
 
 
-def _count_waiting_others(trials: Sequence[Trial], entries: dict[str, Entry]) -> int:
-    """Return how many trials wait that the grid does not ask for."""
-    asked = {trial.id for trial in trials}
-    return sum(entry.state == TrialState.WAITING and key not in asked for key, entry in entries.items())
+def _count_waiting_outside_grid(trials: Sequence[Trial], entries: dict[str, Entry]) -> int:
+    """Return the number of waiting trials that are not in the current grid."""
+    in_grid = {trial.id for trial in trials}
+    return sum(entry.state == TrialState.WAITING and key not in in_grid for key, entry in entries.items())
 
 
-def _is_gone(entry: Entry, directory: Path) -> bool:
-    """Return whether the files of a finished trial of this machine were deleted."""
+def _was_deleted(entry: Entry, directory: Path) -> bool:
+    """Return whether a finished trial ran on this machine and its files were deleted."""
     place = directory / TRIALS / entry.trial.id
-    return entry.attributes.get("directory") == str(place.resolve()) and read_finished(place) is None
+    return entry.attributes.get("directory") == str(place.resolve()) and try_read_result(place) is None

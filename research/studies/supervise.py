@@ -1,4 +1,4 @@
-"""Run a study on this machine: start workers, show where they are, start others in the place of those that die."""
+"""Run a study on this machine: start workers, show their progress, and replace workers that die."""
 
 from __future__ import annotations
 
@@ -26,49 +26,49 @@ from research.system.scripts import script
 from research.system.terminal import Terminal
 
 MAX_IDLE_DEATHS = 3
-"""Workers that may die one after the other, each before it took a trial."""
+"""Per worker, number of successive deaths without any progress after which the study is stopped."""
 
 
 @dataclass
 class Supervisor:
-    """Keeps workers at a study until nothing is left to do.
+    """Runs workers until all trials of a study have ended.
 
     Args:
-        study: where the trials are.
-        trials: of the grid.
-        directory: where the study lies.
-        shares: GPUs of each worker; it has the number of trials at a time.
-        accelerate_config: file for `accelerate launch`.
-        trial_timeout: how long one attempt at a trial may take, such as 2h.
+        study: the study in its storage.
+        trials: trials of the grid.
+        directory: directory of the study.
+        devices: assignment of GPUs to workers, which also determines the number of workers.
+        accelerate_config: config file of `accelerate launch`, or None.
+        trial_timeout: time limit for one attempt at a trial, such as 2h, or None.
     """
 
     study: Study
     trials: Sequence[Trial]
     directory: Path
-    shares: DeviceAssignment
+    devices: DeviceAssignment
     accelerate_config: str | None = None
     trial_timeout: str | None = None
 
     def __post_init__(self) -> None:
-        self._asked_to_stop = 0
+        self._stop_signal = 0
         self._workers: dict[int, subprocess.Popen[bytes]] = {}
 
     def run(self, console: Terminal) -> int:
-        """Work until all trials are finished or have failed; return the exit status.
+        """Run until all trials are finished or have failed, and return the exit status.
 
         Raises:
-            ValueError: if workers die before they can take a trial.
+            ValueError: if workers repeatedly die before they can claim a trial.
         """
         before = {number: signal.signal(number, self._handle_signal) for number in (signal.SIGINT, signal.SIGTERM)}
-        self.study.retry_policy.should_stop = lambda: bool(self._asked_to_stop)
+        self.study.retry_policy.should_stop = lambda: bool(self._stop_signal)
         try:
             with StudyProgress(self.trials, console, self.directory) as progress:
                 self._supervise(progress)
         finally:
-            self._end_workers()
+            self._terminate_workers()
             for number, handler in before.items():
                 signal.signal(number, handler)
-        return 128 + self._asked_to_stop if self._asked_to_stop else 0
+        return 128 + self._stop_signal if self._stop_signal else 0
 
     def _supervise(self, progress: StudyProgress) -> None:
         num_deaths, moved_before = 0, (-1, -1)
@@ -78,36 +78,37 @@ class Supervisor:
                 del self._workers[index]
             if died:
                 self.study.requeue_dead_trials()
-            entries = self._mine()
+            entries = self._grid_entries()
             progress.show(entries)
             open_trials = [entry for entry in entries.values() if entry.state in OPEN]
-            if self._asked_to_stop:
+            if self._stop_signal:
                 if not self._workers:
                     return
             elif not open_trials and not self._workers:
                 return
             else:
-                # A death over a trial is the trial's, which fails after a few.
+                # Deaths during a trial count for the trial, which fails after a few of them.
                 deaths_over_trials = sum(entry.attributes.get("deaths", 0) for entry in entries.values())
                 moved = (len(entries) - len(open_trials), deaths_over_trials)
                 num_deaths = len(died) + num_deaths if moved == moved_before else 0
                 moved_before = moved
-                if num_deaths >= MAX_IDLE_DEATHS * self.shares.num_workers:
+                if num_deaths >= MAX_IDLE_DEATHS * self.devices.num_workers:
                     raise ValueError(
-                        f"Workers die before they take a trial; the last lines of one: {self._tail(died[-1])}"
+                        "Workers die before they claim a trial. Last lines of a worker's log: "
+                        f"{self._last_log_lines(died[-1])}"
                     )
-                self._fill_up(open_trials)
+                self._start_missing_workers(open_trials)
             time.sleep(POLL_SECONDS)
 
-    def _fill_up(self, open_trials: Sequence[Entry]) -> None:
-        """Start workers while trials wait for one."""
+    def _start_missing_workers(self, open_trials: Sequence[Entry]) -> None:
+        """Start workers as long as there are waiting trials."""
         num_waiting = sum(entry.state == TrialState.WAITING for entry in open_trials)
-        for index in range(self.shares.num_workers):
+        for index in range(self.devices.num_workers):
             if index not in self._workers and num_waiting > 0:
-                self._workers[index] = self._start(index)
+                self._workers[index] = self._start_worker(index)
                 num_waiting -= 1
 
-    def _start(self, index: int) -> subprocess.Popen[bytes]:
+    def _start_worker(self, index: int) -> subprocess.Popen[bytes]:
         command = [
             sys.executable,
             str(script("ablate")),
@@ -117,17 +118,17 @@ class Supervisor:
             "--storage",
             self.study.address,
         ]
-        command += ["--directory", str(self.directory), "--num_workers", str(self.shares.num_workers)]
+        command += ["--directory", str(self.directory), "--num_workers", str(self.devices.num_workers)]
         if self.accelerate_config is not None:
             command += ["--accelerate_config", self.accelerate_config]
         if self.trial_timeout is not None:
             command += ["--trial_timeout", self.trial_timeout]
-        devices = self.shares.of(index)
+        devices = self.devices.for_worker(index)
         own = {VISIBLE: ",".join(devices)} if devices else {}
-        path = self._log(index)
+        path = self._log_path(index)
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("ab") as log:
-            # In a session of its own, so that a Ctrl-C reaches it once, from here.
+            # A separate session, so that the worker receives Ctrl-C only once, from this process.
             return subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
@@ -137,26 +138,26 @@ class Supervisor:
                 env={**os.environ, SUPERVISOR: str(os.getpid()), **own},
             )
 
-    def _mine(self) -> dict[str, Entry]:
-        asked = {trial.id for trial in self.trials}
-        return {key: entry for key, entry in self.study.entries().items() if key in asked}
+    def _grid_entries(self) -> dict[str, Entry]:
+        in_grid = {trial.id for trial in self.trials}
+        return {key: entry for key, entry in self.study.entries().items() if key in in_grid}
 
     def _handle_signal(self, number: int, frame: FrameType | None) -> None:
-        self._asked_to_stop = number
+        self._stop_signal = number
         for worker in self._workers.values():
             with suppress(ProcessLookupError):
                 worker.send_signal(number)
 
-    def _end_workers(self) -> None:
+    def _terminate_workers(self) -> None:
         for worker in self._workers.values():
             if worker.poll() is None:
                 worker.terminate()
         for worker in self._workers.values():
             worker.wait()
 
-    def _tail(self, index: int) -> str:
-        lines = self._log(index).read_text(encoding="utf-8", errors="replace").splitlines()
+    def _last_log_lines(self, index: int) -> str:
+        lines = self._log_path(index).read_text(encoding="utf-8", errors="replace").splitlines()
         return " / ".join(lines[-3:]) or "none"
 
-    def _log(self, index: int) -> Path:
+    def _log_path(self, index: int) -> Path:
         return self.directory / LOGS / f"worker-{index}.txt"

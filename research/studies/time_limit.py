@@ -1,4 +1,4 @@
-"""Times such as 2h or 90m, for limits of trials."""
+"""Parsing of time limits such as 2h or 90m."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ UNITS = {"h": 3600, "m": 60, "s": 1}
 
 
 def parse_seconds(text: str) -> float:
-    """Return the seconds of a time such as `2h`, `90m`, `45s` or `1h30m`.
+    """Convert a time such as `2h`, `90m`, `45s` or `1h30m` to seconds.
 
     Raises:
-        ValueError: if it is none, or not above 0.
+        ValueError: if the text is not a time above 0.
     """
     found = re.fullmatch(r"(?:(\d+(?:\.\d+)?)h)?\s*(?:(\d+(?:\.\d+)?)m)?\s*(?:(\d+(?:\.\d+)?)s)?", text.strip())
     numbers = [] if found is None else [float(number or 0) for number in found.groups()]

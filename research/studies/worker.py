@@ -1,4 +1,4 @@
-"""A worker: takes trials one after the other until none is left, and says what came of each."""
+"""A worker runs the trials of a study one after the other, and records the outcome of each."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from research.studies.storage.trials import OPEN
 from research.studies.time_limit import parse_seconds
 from research.system.durable import write_text
 from research.system.errors import describe_failure, is_user_facing
-from research.system.events import ERROR, PLACE, last_event, writing_to
+from research.system.events import ERROR, EVENTS_FILE, last_event, recording_events
 from research.system.lock import is_held
 from research.system.processes import SUPERVISOR, is_alive
 from research.system.scripts import script
@@ -39,9 +39,9 @@ TRIALS = "trials"
 LOGS = "logs"
 POLL_SECONDS = 0.5
 SAVING_SECONDS = 120
-"""What a trial over its time limit gets to write a checkpoint."""
+"""Time that a trial over its time limit has to write a checkpoint before it is killed, in seconds."""
 SAVE_EVERY = "10%"
-"""Time between checkpoints of a trial in processes of its own, where none is chosen: it may be killed, and goes on."""
+"""Default time between checkpoints of a trial in separate processes, so that a killed trial can continue."""
 
 
 class TrialFailedError(Exception):
@@ -49,7 +49,7 @@ class TrialFailedError(Exception):
 
 
 class TrialInterruptedError(Exception):
-    """A trial that something asked to end, and that can go on."""
+    """A trial that was asked to stop and can continue later."""
 
 
 class TrialDiedError(Exception):
@@ -58,15 +58,15 @@ class TrialDiedError(Exception):
 
 @dataclasses.dataclass
 class Worker:
-    """Works on the trials of a study.
+    """Runs trials of a study.
 
     Args:
-        study: where they are.
-        spec: what is compared.
-        directory: where the study lies on this machine.
-        accelerate_config: file for `accelerate launch`; None starts each trial with plain Python.
-        num_workers: how many share this machine.
-        trial_timeout: how long one attempt at a trial may take, such as 2h; None for no limit.
+        study: the study in its storage.
+        spec: specification of the study.
+        directory: directory of the study on this machine.
+        accelerate_config: config file of `accelerate launch`; None starts each trial with plain Python.
+        num_workers: number of workers that share this machine.
+        trial_timeout: time limit for one attempt at a trial, such as 2h; None for no limit.
     """
 
     study: Study
@@ -77,42 +77,44 @@ class Worker:
     trial_timeout: str | None = None
 
     def __post_init__(self) -> None:
-        self._asked_to_stop = 0
+        self._stop_signal = 0
         self._process: subprocess.Popen[bytes] | None = None
-        self._can_be_cut = False
+        self._is_interruptible = False
         self._timed_out = False
-        self._seconds = None if self.trial_timeout is None else parse_seconds(self.trial_timeout)
-        self._encoded: set[str] = set()
+        self._timeout_seconds = None if self.trial_timeout is None else parse_seconds(self.trial_timeout)
+        self._stored_hidden_states: set[str] = set()
 
     def work(self) -> int:
-        """Take trials until none waits or runs; return the exit status.
+        """Run trials until none is waiting or running, and return the exit status.
 
         Raises:
             ValueError: if the storage cannot be used.
         """
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._handle_signal)
-        self.study.retry_policy.should_stop = self._stops
+        self.study.retry_policy.should_stop = self._should_stop
         name = f"{socket.gethostname()}:{os.getpid()}"
-        while not self._stops():
+        while not self._should_stop():
             claim = self.study.claim(name)
             if claim is not None:
-                self._carry_out(claim)
+                self._run_trial(claim)
             elif any(entry.state in OPEN for entry in self.study.entries().values()):
-                self.study.requeue_dead_trials()  # those of another worker may be left to do
+                self.study.requeue_dead_trials()  # another worker may have died
                 time.sleep(POLL_SECONDS)
             else:
                 return 0
-        return 128 + self._asked_to_stop
+        return 128 + self._stop_signal
 
-    def _carry_out(self, claim: Claim) -> None:
+    def _run_trial(self, claim: Claim) -> None:
         started = time.monotonic()
         place = self.directory / TRIALS / claim.trial.id
         self.study.set_attributes(claim, directory=str(place.resolve()))
         try:
             with self.study.heartbeats(claim):
                 config = self._config(claim.trial, place)
-                result = self._in_this_process(config) if self.shares_process(config) else self._launched(config)
+                result = (
+                    self._run_in_process(config) if self.runs_in_process(config) else self._run_in_subprocess(config)
+                )
         except TrialInterruptedError:
             self.study.release(claim)
         except TrialDiedError:
@@ -120,64 +122,72 @@ class Worker:
         except TrialFailedError as error:
             self.study.fail(claim, str(error))
         else:
-            metrics = result["metrics"].get(self.spec.split, {})  # none of rows without labels
+            metrics = result["metrics"].get(self.spec.split, {})  # a split without labels has no metrics
             value = metrics.get(self.spec.metric_among(metrics))
             self.study.finish(claim, value, result["metrics"], seconds=time.monotonic() - started)
 
     def _config(self, trial: Trial, place: Path) -> RunConfig:
-        """Return a trial's settings with its place, and what this machine adds."""
+        """Return a trial's settings with its run directory and the defaults of this machine."""
         config = trial.config(output_dir=str(place), resume="auto")
         if config.num_threads is None:
             threads = default_num_threads(self.num_workers * read_launcher(self.accelerate_config).num_processes)
             config = dataclasses.replace(config, num_threads=threads)
-        if config.save_every is None and not self.shares_process(config):
+        if config.save_every is None and not self.runs_in_process(config):
             config = dataclasses.replace(config, save_every=SAVE_EVERY)
         return config
 
-    def shares_process(self, config: RunConfig) -> bool:
-        """Return whether a trial runs in this process: all that it trains is a head on cached features."""
+    def runs_in_process(self, config: RunConfig) -> bool:
+        """Return whether a trial runs in this process, because it only trains a head on cached features."""
         return self.accelerate_config is None and trains_head_only(config)
 
-    def _in_this_process(self, config: RunConfig) -> dict[str, Any]:
+    def _run_in_process(self, config: RunConfig) -> dict[str, Any]:
         from research.runner.experiment import run_experiment
 
-        with self._log(config) as log, _printing_into(log), writing_to(self._events(config)), self._limited():
+        with (
+            self._open_log(config) as log,
+            _redirect_output(log),
+            recording_events(self._events_path(config)),
+            self._time_limit(),
+        ):
             try:
-                self._can_be_cut = True
+                self._is_interruptible = True
                 self._wait_until_free(Path(str(config.output_dir)))
-                self._encode_for_all(config)
+                self._store_hidden_states(config)
                 return run_experiment(config)
             except KeyboardInterrupt as error:
                 if self._timed_out:
-                    raise self._timeout() from error
-                self._asked_to_stop = getattr(error, "exit_code", 128 + signal.SIGINT) - 128
+                    raise self._timeout_error() from error
+                self._stop_signal = getattr(error, "exit_code", 128 + signal.SIGINT) - 128
                 raise TrialInterruptedError from error
-            except (Exception, SystemExit) as error:  # a trial that ends its process would end those of all others
+            except (Exception, SystemExit) as error:  # SystemExit must not end the worker
                 if not (isinstance(error, ValueError) and is_user_facing(error)):
                     traceback.print_exc()
                 raise TrialFailedError(describe_failure(error)) from error
             finally:
-                self._can_be_cut = False
+                self._is_interruptible = False
 
-    def _encode_for_all(self, config: RunConfig) -> None:
-        """Store the hidden states of all layers if any trial reads them; a run by itself asks for its own."""
+    def _store_hidden_states(self, config: RunConfig) -> None:
+        """Cache the hidden states of all layers if any unfinished trial reads them.
+
+        The run itself would only cache the layers that its own head reads.
+        """
         from heads import HEADS
         from research.runner.store_features import ensure_features
         from research.settings.plugins import import_plugins
 
-        import_plugins(config.plugin)  # heads of the user's own
-        shared = settings_of_hidden_states(config)
-        if shared in self._encoded:
+        import_plugins(config.plugin)  # registers the user's heads
+        shared = hidden_states_settings(config)
+        if shared in self._stored_hidden_states:
             return
-        self._encoded.add(shared)
-        # Those of an earlier grid may have heads of a plugin that this one does not name.
+        self._stored_hidden_states.add(shared)
+        # Trials of an earlier grid may have heads of a plugin that is not imported here.
         alike = [entry.trial.config() for entry in self.study.entries().values() if entry.state in OPEN]
-        heads = {Choice.of(other.head, "head").name for other in alike if settings_of_hidden_states(other) == shared}
+        heads = {Choice.of(other.head, "head").name for other in alike if hidden_states_settings(other) == shared}
         if any(HEADS[head].wants == "all_hidden_states" for head in heads if head in HEADS):
             ensure_features(config, "all")
 
-    def _launched(self, config: RunConfig) -> dict[str, Any]:
-        """Run a trial as a user would: run.py in processes of its own."""
+    def _run_in_subprocess(self, config: RunConfig) -> dict[str, Any]:
+        """Run a trial with run.py in separate processes, as a user would."""
         assert config.output_dir is not None
         place = Path(config.output_dir)
         self._wait_until_free(place)
@@ -188,8 +198,8 @@ class Worker:
         if self.accelerate_config is not None:
             command += ["-m", "accelerate.commands.launch", "--config_file", self.accelerate_config]
             if self.num_workers > 1 and VISIBLE in os.environ:
-                command += ["--gpu_ids", "all"]  # of this worker's share; the config's list is the same for all workers
-        # The log gets whole tracebacks, so that no trial must be repeated to see one.
+                command += ["--gpu_ids", "all"]  # all that this worker sees, instead of the list in the config
+        # The log shows full tracebacks, so that no trial must be repeated to see one.
         command += [
             str(script("run")),
             "--recipe",
@@ -200,44 +210,48 @@ class Worker:
             "auto",
             "--traceback",
         ]
-        with self._log(config) as log:
-            # A session of its own: Ctrl-C in a terminal reaches all of it otherwise, and what this worker passes on
-            # would be the second signal, which stops at once.
+        with self._open_log(config) as log:
+            # A separate session: otherwise Ctrl-C in a terminal would reach the trial directly, and the signal that
+            # this worker forwards would be its second one, which stops the trial immediately.
             self._process = subprocess.Popen(
                 command,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                env={**os.environ, SUPERVISOR: str(os.getpid()), PLACE: str(self._events(config).resolve())},
+                env={**os.environ, SUPERVISOR: str(os.getpid()), EVENTS_FILE: str(self._events_path(config).resolve())},
             )
-            if self._asked_to_stop:
-                self._pass_on(self._asked_to_stop)
-            with self._limited():
+            if self._stop_signal:
+                self._forward_signal(self._stop_signal)
+            with self._time_limit():
                 status = self._process.wait()
             self._process = None
-        if self._asked_to_stop:
-            self._wait_until_free(place)  # a launcher that passed the signal on may be gone before its run
-        result = read_finished(place)
+        if self._stop_signal:
+            self._wait_until_free(place)  # the launcher may end before the run does
+        result = try_read_result(place)
         if status == 0 and result is not None and result["status"] == "finished":
             return result
-        if self._timed_out and not self._asked_to_stop:
-            raise self._timeout()
-        if self._asked_to_stop or status in (128 + signal.SIGTERM, 128 + signal.SIGINT, 128 + signal.SIGUSR1):
+        if self._timed_out and not self._stop_signal:
+            raise self._timeout_error()
+        if self._stop_signal or status in (128 + signal.SIGTERM, 128 + signal.SIGINT, 128 + signal.SIGUSR1):
             raise TrialInterruptedError
         if status < 0 or status == 128 + signal.SIGKILL:
             raise TrialDiedError
-        raise TrialFailedError(_error_of(result, self._events(config)) or f"exit status {status}; see {log.name}")
+        raise TrialFailedError(
+            _failure_reason(result, self._events_path(config)) or f"exit status {status}; see {log.name}"
+        )
 
     @contextlib.contextmanager
-    def _limited(self) -> Iterator[None]:
-        """Interrupt a trial that takes too long: it saves a checkpoint, as after any SIGTERM."""
+    def _time_limit(self) -> Iterator[None]:
+        """Interrupt a trial that exceeds the time limit; it saves a checkpoint, as after any SIGTERM."""
         self._timed_out = False
-        if self._seconds is None:
+        if self._timeout_seconds is None:
             yield
             return
-        timers = [threading.Timer(self._seconds, self._cut, [signal.SIGTERM])]
-        if self._process is not None:  # one that hangs is killed
-            timers.append(threading.Timer(self._seconds + SAVING_SECONDS, self._cut, [signal.SIGKILL]))
+        timers = [threading.Timer(self._timeout_seconds, self._interrupt_trial, [signal.SIGTERM])]
+        if self._process is not None:  # a trial that does not react is killed
+            timers.append(
+                threading.Timer(self._timeout_seconds + SAVING_SECONDS, self._interrupt_trial, [signal.SIGKILL])
+            )
         for timer in timers:
             timer.daemon = True
             timer.start()
@@ -247,80 +261,83 @@ class Worker:
             for timer in timers:
                 timer.cancel()
 
-    def _cut(self, number: int) -> None:
+    def _interrupt_trial(self, number: int) -> None:
         self._timed_out = True
         process = self._process
         if process is None:
             os.kill(os.getpid(), number)
         elif process.poll() is None:
-            self._pass_on(number)
+            self._forward_signal(number)
 
-    def _timeout(self) -> TrialFailedError:
+    def _timeout_error(self) -> TrialFailedError:
         return TrialFailedError(
-            f"it took longer than --trial_timeout {self.trial_timeout}; --retry_failed with a longer limit continues "
-            "from its checkpoint"
+            f"it took longer than --trial_timeout {self.trial_timeout}; to continue from its checkpoint, use "
+            "--retry_failed with a longer limit"
         )
 
     def _wait_until_free(self, place: Path) -> None:
-        """Wait for a run of a worker that was killed, which ends by itself, saving, when it finds that out."""
+        """Wait until no other process uses a run directory.
+
+        The run of a killed worker saves a checkpoint and ends by itself once it notices that its worker is gone.
+        """
         while place.is_dir() and is_held(place):
             time.sleep(POLL_SECONDS)
 
     @contextlib.contextmanager
-    def _log(self, config: RunConfig) -> Iterator[Any]:
+    def _open_log(self, config: RunConfig) -> Iterator[Any]:
         assert config.output_dir is not None
-        path = log_of(self.directory, Path(config.output_dir).name)
+        path = log_path(self.directory, Path(config.output_dir).name)
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a", encoding="utf-8") as file:
             yield file
 
-    def _events(self, config: RunConfig) -> Path:
+    def _events_path(self, config: RunConfig) -> Path:
         assert config.output_dir is not None
-        return events_of(self.directory, Path(config.output_dir).name)
+        return events_path(self.directory, Path(config.output_dir).name)
 
-    def _stops(self) -> bool:
-        """Return whether to end: on a signal, or because what started this worker is gone."""
+    def _should_stop(self) -> bool:
+        """Return whether to stop, because of a signal or because the process that started this worker is gone."""
         supervisor = os.environ.get(SUPERVISOR)
         if supervisor is not None and not is_alive(int(supervisor)):
-            self._asked_to_stop = self._asked_to_stop or signal.SIGTERM
-        return bool(self._asked_to_stop)
+            self._stop_signal = self._stop_signal or signal.SIGTERM
+        return bool(self._stop_signal)
 
     def _handle_signal(self, number: int, frame: FrameType | None) -> None:
         if not self._timed_out:
-            self._asked_to_stop = number
+            self._stop_signal = number
         if self._process is not None:
-            self._pass_on(number)
-        elif self._can_be_cut:  # while training, a run hears for itself, and saves first
+            self._forward_signal(number)
+        elif self._is_interruptible:  # during training, the run handles signals itself
             raise KeyboardInterrupt
 
-    def _pass_on(self, number: int) -> None:
+    def _forward_signal(self, number: int) -> None:
         assert self._process is not None
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, number)
 
 
-def log_of(directory: Path, trial_id: str) -> Path:
-    """Return the file with what a trial prints.
+def log_path(directory: Path, trial_id: str) -> Path:
+    """Return the path of the log with everything that a trial prints.
 
     Args:
-        directory: where the study lies.
-        trial_id: the trial's.
+        directory: directory of the study.
+        trial_id: id of the trial.
     """
     return directory / LOGS / f"{trial_id}.txt"
 
 
-def events_of(directory: Path, trial_id: str) -> Path:
-    """Return the file with what a trial reports, as `research.system.events` has it.
+def events_path(directory: Path, trial_id: str) -> Path:
+    """Return the path of the file with the events of a trial, see `research.system.events`.
 
     Args:
-        directory: where the study lies.
-        trial_id: the trial's.
+        directory: directory of the study.
+        trial_id: id of the trial.
     """
     return directory / LOGS / f"{trial_id}.jsonl"
 
 
 def trains_head_only(config: RunConfig) -> bool:
-    """Return whether a run trains nothing but a head on features that are cached: its settings alone tell."""
+    """Return whether a run only trains a head on cached features, judged by its settings."""
     return (
         "encoder" in config.freeze
         and config.cache_features is not False
@@ -329,21 +346,21 @@ def trains_head_only(config: RunConfig) -> bool:
     )
 
 
-def settings_of_hidden_states(config: RunConfig) -> str:
-    """Return what decides the hidden states of a frozen encoder, as text."""
-    names = names_where(lambda declared: declared.decides(Stage.HIDDEN_STATES))
+def hidden_states_settings(config: RunConfig) -> str:
+    """Return, as text, all settings that the hidden states of a frozen encoder depend on."""
+    names = names_where(lambda declared: declared.affects(Stage.HIDDEN_STATES))
     return repr([getattr(config, name) for name in names])
 
 
-def read_finished(place: Path) -> dict[str, Any] | None:
-    """Return what a run's result.json holds, or None if there is none that can be read."""
+def try_read_result(place: Path) -> dict[str, Any] | None:
+    """Return the content of a run's result.json, or None if it does not exist or cannot be read."""
     with contextlib.suppress(OSError, ValueError):
         return read_result(place)
     return None
 
 
-def _error_of(result: dict[str, Any] | None, events: Path) -> str | None:
-    """Return why a run failed: what its result says, or else the error that it reported."""
+def _failure_reason(result: dict[str, Any] | None, events: Path) -> str | None:
+    """Return why a run failed: the error in its result, or else the last error among its events."""
     if result is not None and "error" in result:
         return str(result["error"])
     error = last_event(events, ERROR)
@@ -351,8 +368,8 @@ def _error_of(result: dict[str, Any] | None, events: Path) -> str | None:
 
 
 @contextlib.contextmanager
-def _printing_into(log: Any) -> Iterator[None]:
-    """Send all that this process prints into a file; libraries print past sys.stdout, too."""
+def _redirect_output(log: Any) -> Iterator[None]:
+    """Redirect the output of this process to a file, including what libraries print without sys.stdout."""
     kept = [os.dup(descriptor) for descriptor in (1, 2)]
     try:
         for stream in (sys.stdout, sys.stderr):

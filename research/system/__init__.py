@@ -1,1 +1,1 @@
-"""The operating system and the terminal: files, locks, signals, the launcher, and what the user is told."""
+"""Operating system and terminal: files, locks, signals, the launcher, and messages to the user."""

@@ -1,4 +1,4 @@
-"""Numbers by which tensors are compared, across processes or between two moments."""
+"""Checksums to compare tensors across processes or over time."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from torch import Tensor, nn
 
 
 def checksum(parameter: Tensor) -> Tensor:
-    """Return a number that changes with any bit of a tensor, int64; the order of rows counts."""
+    """Return an int64 checksum that depends on every bit of a tensor and on the order of its rows."""
     bits = parameter.detach().reshape(-1)
     size = bits.element_size()
-    if bits.storage_offset() * size % 8 != 0:  # a part of a larger tensor, which cannot be read 8 bytes at a time
+    if bits.storage_offset() * size % 8 != 0:  # part of a larger tensor, not aligned to 8 bytes
         bits = bits.clone()
     num_whole = bits.numel() * size // 8 * 8 // size
     words = bits[:num_whole].view(torch.int64)
     rest = bits[num_whole:].view({1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}[size])
     num_in_rows = words.numel() // 256 * 256
-    # Odd weights: times such a number, no change becomes 0 modulo 2^64.
+    # Odd weights: multiplied by an odd number, a change never becomes 0 modulo 2^64.
     parts = torch.cat([words[:num_in_rows].view(-1, 256).sum(dim=1), words[num_in_rows:], rest.to(torch.int64)])
     return (parts * torch.arange(1, 2 * len(parts), 2, device=parts.device)).sum()
 
 
 def checksums(module: nn.Module) -> dict[str, int]:
-    """Return the checksum of every parameter and buffer that a module saves."""
+    """Return the checksum of every parameter and buffer in a module's state dict."""
     tensors = module.state_dict()
     numbers = torch.stack([checksum(tensor) for tensor in tensors.values()]).tolist()
     return dict(zip(tensors, numbers, strict=True))

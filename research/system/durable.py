@@ -1,4 +1,4 @@
-"""Files and folders that are there whole or not at all, whatever cuts the writing: a kill, a full disk, a power cut."""
+"""Write files and folders atomically: after a kill, a full disk or a power cut they are either complete or absent."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 
-SIGNS_OF_TORCH = ("PytorchStreamWriter", "inline_container", "iostream error")
-"""What is in the RuntimeError of a torch.save that could not write; it does not hand on the system's words."""
+TORCH_WRITE_ERRORS = ("PytorchStreamWriter", "inline_container", "iostream error")
+"""Parts of the RuntimeError of a failed torch.save, which does not pass on the system's message."""
 
 
 class StorageError(ValueError):
@@ -19,13 +19,13 @@ class StorageError(ValueError):
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file in one go: readers see the old one or the new one.
+    """Write a file atomically: readers see either the old or the new content.
 
     Raises:
-        StorageError: if it cannot be written; the old one is still there.
+        StorageError: if the file cannot be written; the old content is kept.
     """
     writing = path.with_name(f".{path.name}.writing")
-    with reporting_failure(path, needed=len(text)), clearing_away(writing):
+    with reporting_failure(path, needed=len(text)), deleting_on_failure(writing):
         with writing.open("w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
@@ -35,37 +35,37 @@ def write_text(path: Path, text: str) -> None:
 
 
 @contextmanager
-def clearing_away(writing: Path) -> Iterator[None]:
-    """Delete what is half written if the writing fails: it may be what fills the disk."""
+def deleting_on_failure(writing: Path) -> Iterator[None]:
+    """Delete a partly written file or folder if writing fails, because it may be what fills the disk."""
     try:
         yield
     except BaseException:
-        with suppress(OSError):  # the failure itself is what is to be said
+        with suppress(OSError):  # the write error is the one to report
             remove(writing)
         raise
 
 
 def append_text(path: Path, text: str) -> None:
-    """Add to a file.
+    """Append text to a file.
 
     Raises:
-        StorageError: if it cannot be written.
+        StorageError: if the file cannot be written.
     """
     with reporting_failure(path, needed=len(text)), path.open("a", encoding="utf-8") as file:
         file.write(text)
 
 
 def publish(writing: Path, target: Path) -> None:
-    """Give a finished folder its name; a folder of that name is replaced.
+    """Rename a finished folder to its final name, replacing any folder with that name.
 
     Args:
-        writing: the folder, beside the target.
-        target: its name from now on.
+        writing: the finished folder, next to the target.
+        target: its final path.
     """
     for path in (*writing.rglob("*"), writing):
         sync(path)
     aside = target.with_name(f".{target.name}.replaced")
-    if target.exists():  # a rename onto a folder that is not empty fails
+    if target.exists():  # renaming onto a folder that is not empty fails
         shutil.rmtree(aside, ignore_errors=True)
         target.rename(aside)
     writing.rename(target)
@@ -74,30 +74,30 @@ def publish(writing: Path, target: Path) -> None:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Delete what writings that were cut left in a folder."""
+    """Delete files and folders that interrupted writes left in a folder."""
     for pattern in (".*.writing", ".*.replaced", ".*.removing"):
         for path in folder.glob(pattern):
             remove(path)
 
 
 def remove(path: Path) -> None:
-    """Delete a file, or a folder with all that is in it, if it is there; never what a link points to."""
+    """Delete a file or a folder with its content, if it exists; links are deleted, not followed."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
         return
-    with suppress(FileNotFoundError, NotADirectoryError):  # a file stands where its folder would be
+    with suppress(FileNotFoundError, NotADirectoryError):  # a parent may be a file
         path.unlink()
 
 
-def retire(folder: Path) -> None:
-    """Delete a folder so that a half deleted one never bears its name."""
+def rename_and_remove(folder: Path) -> None:
+    """Rename, then delete, so that no partly deleted folder keeps the name."""
     removing = folder.with_name(f".{folder.name}.removing")
     folder.rename(removing)
     shutil.rmtree(removing)
 
 
 def copy(source: Path, target: Path) -> None:
-    """Copy a file; of a folder, whose files are never written to in place, links are enough."""
+    """Copy a file or folder. A folder's files are never changed in place, so they are hard-linked if possible."""
     if source.is_dir():
         shutil.copytree(source, target, copy_function=_link_or_copy)
     else:
@@ -112,7 +112,7 @@ def _link_or_copy(source: str, target: str) -> None:
 
 
 def sync(path: Path) -> None:
-    """Wait until a file, or a folder's list of names, is on the disk itself."""
+    """Wait until a file's content, or a folder's list of names, is on disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -122,29 +122,29 @@ def sync(path: Path) -> None:
 
 @contextmanager
 def reporting_failure(path: Path, *, needed: int) -> Iterator[None]:
-    """Turn the system's error of a failed writing into one that says what was needed and what is free.
+    """Convert a write error to a StorageError with the space needed and the space available.
 
     Args:
-        path: what is written.
-        needed: bytes that it takes.
+        path: the file or folder that is written.
+        needed: bytes to write.
     Raises:
-        StorageError: if the disk is full, or cannot be written to.
+        StorageError: if the disk is full or not writable.
     """
     try:
         yield
     except (OSError, SafetensorError) as error:
         raise _failure(path, needed, getattr(error, "strerror", None) or str(error)) from error
     except RuntimeError as error:
-        if not any(sign in str(error) for sign in SIGNS_OF_TORCH):
+        if not any(sign in str(error) for sign in TORCH_WRITE_ERRORS):
             raise
         raise _failure(path, needed, "writing failed") from error
 
 
 def check_space(path: Path, *, needed: int) -> None:
-    """Refuse to begin a writing for which there is no room.
+    """Check that there is enough disk space.
 
     Raises:
-        StorageError: if less is free than needed.
+        StorageError: if less space is free than needed.
     """
     if _free(path) < needed:
         raise _failure(path, needed, "No space left on device")
@@ -162,7 +162,7 @@ def _free(path: Path) -> int:
 
 
 def format_bytes(num_bytes: int) -> str:
-    """Return a number of bytes in kB, MB or GB."""
+    """Format a number of bytes as kB, MB or GB."""
     if num_bytes >= 1e9:
         return f"{num_bytes / 1e9:,.1f} GB"
     return f"{num_bytes / 1e6:,.1f} MB" if num_bytes >= 100_000 else f"{num_bytes / 1e3:,.1f} kB"

@@ -1,4 +1,4 @@
-"""Errors for the user: which they are, and how a library's becomes one line."""
+"""Errors for the user: which errors count as such, and how to print a library's error on one line."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from research.system.one_report import is_first_to_report
 from research.system.plain_text import for_terminal
 
 
-class Tracing(Protocol):
-    """A command line that has been read."""
+class HasTraceback(Protocol):
+    """A parsed command line."""
 
     @property
     def traceback(self) -> bool:
-        """Whether errors in the user's own code are shown with their tracebacks (--traceback)."""
+        """Whether to show full tracebacks of errors in the user's own code (--traceback)."""
         ...
 
 
-Command = TypeVar("Command", bound=Tracing)
+Command = TypeVar("Command", bound=HasTraceback)
 
 
 def run_script(
@@ -33,16 +33,16 @@ def run_script(
     parse: Callable[[Sequence[str]], Command],
     execute: Callable[[Command], int],
 ) -> int:
-    """Parse a command line and carry it out; a problem that the user can mend takes a few lines, not a traceback.
+    """Parse a command line and execute it. Errors that the user can fix are printed without a traceback.
 
     Args:
-        arguments: what follows the script's name.
+        arguments: the arguments after the script's name.
         parse: returns the command.
-        carry_out: does what it says, and returns the exit status.
+        execute: executes the command and returns the exit status.
     Returns:
         The exit status.
     Raises:
-        Exception: what neither the user's settings and files nor the user's code brought about.
+        Exception: if the cause is neither in the user's settings and files nor in the user's code.
         SystemExit: after a signal.
     """
     exit_code, shows_traceback = 2, False
@@ -58,21 +58,21 @@ def run_script(
         return 128 + signal.SIGPIPE
     except (Exception, SystemExit) as error:
         message = describe_error(error)
-        if message is None or (isinstance(error, SystemExit) and not user_code.is_raised_there(error)):
+        if message is None or (isinstance(error, SystemExit) and not user_code.is_raised_by_user_code(error)):
             if isinstance(error, Exception):
                 report_error(describe_failure(error))
-            raise  # a defect, or the product's own end of a process after a signal
+            raise  # a defect, or a deliberate exit after a signal
         if shows_traceback:
             traceback.print_exception(error)
         elif user_code.describe(error) is not None:
-            message += "\n(--traceback shows the whole traceback.)"
+            message += "\n(--traceback shows the full traceback.)"
         return print_error(message, exit_code)
     except KeyboardInterrupt as interrupt:
         return print_error(str(interrupt) or "interrupted", exit_code=getattr(interrupt, "exit_code", 130))
 
 
 def print_error(message: object, exit_code: int) -> int:
-    """Print an error for the user, unless another process of the run printed the same; return the exit status."""
+    """Print an error, unless another process of the run has printed the same one, and return the exit status."""
     if is_first_to_report(str(message)):
         report_error(str(message))
         print(f"error: {for_terminal(str(message), keep_lines=True)}", file=sys.stderr, flush=True)
@@ -80,7 +80,7 @@ def print_error(message: object, exit_code: int) -> int:
 
 
 def describe_error(error: BaseException) -> str | None:
-    """Return an error as the user is told of it, or None for a defect of this product, whose traceback is needed."""
+    """Return an error's message for the user, or None for a defect of this product, which needs a traceback."""
     described = user_code.describe(error)
     if described is None and isinstance(error, ValueError) and is_user_facing(error):
         return str(error)
@@ -88,31 +88,31 @@ def describe_error(error: BaseException) -> str | None:
 
 
 def describe_failure(error: BaseException) -> str:
-    """Return an error as a result or a study's report names it."""
+    """Return an error in the form used in results and in the reports of studies."""
     return user_code.describe(error) or user_code.describe_plainly(error)
 
 
 def is_user_facing(error: ValueError) -> bool:
-    """Return whether this project raised an error, to say what to mend.
+    """Return whether this project raised an error deliberately, to tell the user what to fix.
 
-    A ValueError out of a library is a defect: its traceback says where.
+    A ValueError raised in a library is a defect and needs its traceback.
     """
     position = error.__traceback__
     assert position is not None
     while position.tb_next is not None:
         position = position.tb_next
-    return user_code.is_product(position.tb_frame.f_code.co_filename)  # a script's module is called __main__
+    return user_code.is_product_code(position.tb_frame.f_code.co_filename)  # a script's module is called __main__
 
 
 def one_line(message: object) -> str:
-    """Return a text, or an error's, on one line."""
+    """Return a text, or the message of an error, on one line."""
     return " ".join(str(message).split())
 
 
 def _is_output_closed() -> bool:
-    """Return whether nobody reads this process's output any more (`... | head`); what is left of it is thrown away."""
+    """Return whether the reader of stdout is gone (`... | head`); if so, discard the remaining output."""
     output = select.poll()
-    output.register(sys.stdout, 0)  # errors are always told of
+    output.register(sys.stdout, 0)  # poll always reports errors
     if not output.poll(0):
         return False
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

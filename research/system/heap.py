@@ -1,4 +1,4 @@
-"""The C library's heap: freed memory goes back to the system instead of staying as holes between live blocks."""
+"""Return freed heap memory to the system, instead of keeping it as holes between the C library's live blocks."""
 
 from __future__ import annotations
 
@@ -8,18 +8,19 @@ import platform
 import psutil
 
 EVERY = 10
-"""Batches between two looks at the process's memory."""
+"""Number of batches between checks of the process's memory."""
 MIN_GROWTH = 256 * 2**20
-"""Bytes by which resident memory must have grown since it was last returned; page faults cost more than small holes."""
+"""Minimum growth of resident memory, in bytes, before memory is returned again: page faults cost more than small
+holes."""
 
 
-class FreedMemory:
-    """Returns freed memory to the system every few batches.
+class HeapTrimmer:
+    """Returns freed heap memory to the system every few batches.
 
-    A training step on a CPU frees tensors of many sizes. On glibc's heap they leave holes that the tensors of the next
-    steps do not fit into, so that resident memory grows over an epoch. Mapping every tensor on its own instead
-    (M_MMAP_THRESHOLD) keeps it level as well, but the system then clears its pages at each allocation: steps take up to
-    1.4 times as long. Where memory lies changes no number.
+    A training step on a CPU frees tensors of many sizes. They leave holes in glibc's heap that are too small for the
+    tensors of later steps, so resident memory grows over an epoch. Mapping every tensor separately
+    (M_MMAP_THRESHOLD) also prevents this growth, but then the system clears the pages at each allocation, and steps
+    take up to 1.4 times as long. Trimming the heap does not change any results.
     """
 
     def __init__(self) -> None:
@@ -28,7 +29,7 @@ class FreedMemory:
         self._resident = _resident_memory()
 
     def count_batch(self) -> None:
-        """Count a batch, and return memory if resident memory has grown. Does nothing without glibc."""
+        """Count a batch, and trim the heap if resident memory has grown. Does nothing without glibc."""
         self._num_batches += 1
         if self._trim is None or self._num_batches % EVERY != 0:
             return
@@ -38,5 +39,5 @@ class FreedMemory:
 
 
 def _resident_memory() -> int:
-    """Return this process's resident memory, in bytes."""
+    """Return the resident memory of this process, in bytes."""
     return int(psutil.Process().memory_info().rss)

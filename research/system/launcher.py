@@ -1,6 +1,6 @@
-"""What the launcher (accelerate, torchrun, an MPI, Slurm) asked for.
+"""Read the request of the launcher (accelerate, torchrun, an MPI, Slurm).
 
-This module imports no torch, so that a launch can be checked first.
+This module does not import torch, so that the launch can be checked first.
 """
 
 from __future__ import annotations
@@ -18,44 +18,44 @@ import psutil
 import yaml
 
 PARENT = os.getppid()
-"""What started this process: early, since it may end at any time."""
+"""Process that started this one. Read at import, because the parent may exit at any time."""
 LAUNCHER_SIZES = ("WORLD_SIZE", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE", "SLURM_STEP_NUM_TASKS")
-"""Environment variables in which torchrun, the MPIs and Slurm tell how many processes they started."""
+"""Environment variables in which torchrun, MPI implementations and Slurm store the number of launched processes."""
 SHARDING = {
     "ACCELERATE_USE_FSDP": "FSDP",
     "ACCELERATE_USE_DEEPSPEED": "DeepSpeed",
     "ACCELERATE_USE_MEGATRON_LM": "Megatron-LM",
     "ACCELERATE_USE_PARALLELISM_CONFIG": "a parallelism config",
 }
-"""Switches with which accelerate asks to split the model over processes."""
+"""Environment variables with which accelerate requests that the model be split over processes."""
 SHARDING_FLAGS = {
     "use_fsdp": "FSDP",
     "use_deepspeed": "DeepSpeed",
     "use_megatron_lm": "Megatron-LM",
     "use_parallelism_config": "a parallelism config",
 }
-"""Flags of `accelerate launch` that ask for the same; together with --cpu, accelerate ignores them."""
+"""Flags of `accelerate launch` that request the same; accelerate ignores them if --cpu is given."""
 SHARDED_TYPES = {"FSDP": "FSDP", "DEEPSPEED": "DeepSpeed", "MEGATRON_LM": "Megatron-LM"}
-"""Values of distributed_type in its config file that ask for the same."""
+"""Values of distributed_type in accelerate's config file that request the same."""
 DEFAULT_CONFIG = "default_config.yaml"
 
 
 @dataclass(frozen=True)
 class LaunchRequest:
-    """What `accelerate launch` was asked for; None where it was not asked."""
+    """Options given to `accelerate launch`; None for options that were not given."""
 
     num_processes: int | None = None
-    """Processes over all machines."""
+    """Number of processes over all machines."""
     wants_gpu: bool = False
-    """Whether it was told to train on GPUs, rather than on whatever it finds."""
+    """Whether GPUs were requested explicitly; otherwise accelerate uses whatever device it finds."""
     sharding: str | None = None
-    """What is to split the model over processes."""
+    """Method that would split the model over processes."""
     precision: str | None = None
     """Floating-point precision of the forward pass. A `no` counts only as a flag: every config file has one."""
 
 
 def num_launched() -> int:
-    """Return how many processes the launcher started, whether they see each other or not."""
+    """Return the number of processes that the launcher started, even if they do not see each other."""
     return max(int(os.environ.get(name) or 1) for name in LAUNCHER_SIZES)
 
 
@@ -65,61 +65,61 @@ def was_launched() -> bool:
 
 
 def start_time() -> float:
-    """Return when the run was started, in seconds since 1970; the same after the launcher started it again."""
-    # torchrun starts its processes again, and lives on itself.
+    """Return when the run was started, in seconds since 1970; it does not change if the launcher restarts the run."""
+    # torchrun restarts its processes but keeps running itself.
     return psutil.Process(os.getppid()).create_time() if "TORCHELASTIC_RUN_ID" in os.environ else time.time()
 
 
 def is_on(switch: str) -> bool:
-    """Return whether the launcher turned a switch of the environment on."""
+    """Return whether the launcher enabled a switch in the environment."""
     return os.environ.get(switch, "false").lower() in ("1", "true")
 
 
-def refuse_launch() -> None:
-    """Refuse a launch that cannot be followed; accelerate itself ignores parts of some and reports nothing.
+def check_launch() -> None:
+    """Check that the launch can be honoured; accelerate itself silently ignores parts of some launches.
 
     Raises:
-        ValueError: if the model was to be split over processes, more processes were asked for than were started, or the
-            launcher's precision is unknown here.
+        ValueError: if the launch would split the model over processes, requested more processes than were started, or
+            has an unknown precision.
     """
     asked = read_request()
     for name in (*(name for switch, name in SHARDING.items() if is_on(switch)), asked.sharding):
         if name is not None:
             raise ValueError(
-                f"The launcher asks for {name}. Splitting a model over processes is not supported: every process holds "
+                f"The launcher requests {name}. Splitting a model over processes is not supported: every process holds "
                 "the whole model, and DDP averages the gradients. Launch with accelerate_configs/multi_gpu.yaml."
             )
     if asked.num_processes is not None and asked.num_processes != num_launched():
         raise ValueError(
-            f"accelerate launch was asked for {asked.num_processes} processes and started {num_launched()}. For "
-            "several processes launch with accelerate_configs/cpu_2_processes.yaml, or multi_gpu.yaml on GPUs."
+            f"accelerate launch was asked for {asked.num_processes} processes but started {num_launched()}. To use "
+            "several processes, launch with accelerate_configs/cpu_2_processes.yaml, or multi_gpu.yaml on GPUs."
         )
     precision = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
     if precision not in ("no", "bf16", "fp16"):
-        raise ValueError(f"The launcher asks for the precision {precision}; expected no, bf16 or fp16.")
+        raise ValueError(f"The launcher requests the precision {precision}; expected no, bf16 or fp16.")
 
 
 def launched_precision() -> str | None:
-    """Return the precision that the launcher was asked for, or None if it leaves the choice to run.py."""
+    """Return the precision requested from the launcher, or None if it leaves the choice to run.py."""
     precision = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
     return precision if precision != "no" else read_request().precision
 
 
 def read_request() -> LaunchRequest:
-    """Return what the `accelerate launch` that started this process was asked for, by flags or its config file."""
+    """Return the flags and the config of the `accelerate launch` that started this process."""
     try:
         command = psutil.Process(os.getppid()).cmdline()
-    except psutil.Error:  # it has ended, or is another user's
+    except psutil.Error:  # the parent has exited, or belongs to another user
         return LaunchRequest()
     return parse_launch(command, Path(sys.argv[0]).name)
 
 
 def parse_launch(command: Sequence[str], script: str) -> LaunchRequest:
-    """Read a command line of `accelerate launch`; any other command asks for nothing.
+    """Parse a command line of `accelerate launch`; any other command gives an empty request.
 
     Args:
-        command: the launcher's command line.
-        script: name of the script's file; what follows it are the script's own flags.
+        command: command line of the launcher.
+        script: file name of the script; arguments after it belong to the script.
     """
     names = [Path(argument).name for argument in command]
     if not {"accelerate-launch", "accelerate.commands.launch", "launch.py"}.intersection(names[:3]) and not (
@@ -141,7 +141,7 @@ def parse_launch(command: Sequence[str], script: str) -> LaunchRequest:
 
 
 def _read_sharding(flags: Mapping[str, str], config: Mapping[str, Any]) -> str | None:
-    """Return what is to split the model; the flags decide, and without any of them the config file."""
+    """Return the method that would split the model. The config file counts only if the flags leave it open."""
     asked = [name for flag, name in SHARDING_FLAGS.items() if flag in flags]
     if asked or "multi_gpu" in flags:
         return asked[0] if asked else None
@@ -151,7 +151,7 @@ def _read_sharding(flags: Mapping[str, str], config: Mapping[str, Any]) -> str |
 
 
 def _read_flags(arguments: Sequence[str]) -> dict[str, str]:
-    """Return the values of flags by name, with underscores; accelerate takes hyphens too."""
+    """Return the values of flags by name, with underscores; accelerate also accepts hyphens."""
     found = {}
     for argument, following in itertools.zip_longest(arguments, arguments[1:], fillvalue=""):
         if argument.startswith("--"):
@@ -161,13 +161,13 @@ def _read_flags(arguments: Sequence[str]) -> dict[str, str]:
 
 
 def _read_config(path: str | None) -> dict[str, Any]:
-    """Return what the config file says; accelerate has a default one in its cache."""
+    """Return the content of the config file; by default, the one in accelerate's cache."""
     home = os.environ.get("HF_HOME", Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")) / "huggingface")
     file = Path(path or Path(home) / "accelerate" / DEFAULT_CONFIG).expanduser()
     if path is None and not file.is_file():
         return {}
     try:
         config = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):  # accelerate read it, perhaps from another folder
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):  # accelerate has read it, perhaps from another folder
         return {}
     return config if isinstance(config, dict) else {}

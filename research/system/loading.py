@@ -1,4 +1,4 @@
-"""Import large libraries without looking for garbage among what they define."""
+"""Import large libraries without running the garbage collector on the objects that they define."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from contextlib import contextmanager
 
 @contextmanager
 def loading_libraries() -> Iterator[None]:
-    """Import inside what the rest of this process needs.
+    """Disable garbage collection while importing the libraries that this process needs.
 
-    A library defines a million objects and leaves next to no garbage, but the collector looks through them again and
-    again: a fifth of the time that torch and Transformers take to import. Nor need it look at them later. Everything
-    that is there at the end is kept until the process ends, so this is for scripts, not for those who import this
-    package into a process of their own.
+    A library defines a million objects and leaves almost no garbage, but the collector scans the objects again and
+    again, which takes a fifth of the time to import torch and Transformers. Later scans are unnecessary too, so all
+    objects that exist at the end of the context are kept until the process ends. Use this only in scripts, not in code
+    that is imported into the user's own process.
     """
     was_enabled = gc.isenabled()
     gc.disable()

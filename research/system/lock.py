@@ -1,7 +1,7 @@
-"""Locks that end with the process that holds them, however it ends.
+"""Locks that are released when the process that holds them ends, for whatever reason.
 
-The operating system's own locks, which the library filelock takes on an open descriptor. Its FileLock is not used: it
-cannot lock a directory, leaves its files behind, and falls back to files that survive a killed process.
+They are locks of the operating system, taken on an open descriptor through the library filelock. Its class FileLock is
+not used: it cannot lock a directory, leaves its files behind, and falls back to files that survive a killed process.
 """
 
 from __future__ import annotations
@@ -14,48 +14,48 @@ from filelock import lock_descriptor
 
 
 class DirectoryLock:
-    """The right to write into a directory; it ends with the process, however that ends."""
+    """Exclusive lock for writing to a directory; released when the process ends, for whatever reason."""
 
     def __init__(self) -> None:
         self._descriptor: int | None = None
 
-    def hold(self, directory: Path) -> str | None:
-        """Take the right if nobody has it; taken twice it stays.
+    def acquire(self, directory: Path) -> str | None:
+        """Take the lock; taking it again has no effect.
 
         Args:
-            directory: it exists.
+            directory: an existing directory.
         Returns:
-            What is to be said where the file system knows no locks.
+            A message for the user if the file system does not support locks, otherwise None.
         Raises:
-            ValueError: if another process has it.
+            ValueError: if another process holds the lock.
         """
         if self._descriptor is not None:
             return None
-        # The directory itself is locked: a file in it would have to be left behind.
+        # Lock the directory itself: a lock file in it would have to be left behind.
         descriptor = os.open(directory, os.O_RDONLY)
         try:
             is_free = lock_descriptor(descriptor, blocking=False)
         except OSError as error:
             os.close(descriptor)
-            return f"{directory} cannot be locked ({error.strerror}): nothing keeps a second run out of it."
+            return f"{directory} cannot be locked ({error.strerror}): a second run in it would not be detected."
         if not is_free:
             os.close(descriptor)
-            raise ValueError(f"Another run works in {directory}; wait for it, or choose another --output_dir.")
+            raise ValueError(f"Another run uses {directory}; wait until it ends, or choose another --output_dir.")
         self._descriptor = descriptor
         return None
 
     def release(self) -> None:
-        """Give the right back."""
+        """Release the lock."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
 
 
 def is_held(directory: Path) -> bool:
-    """Return whether a process has the right to write into a directory."""
+    """Return whether a process holds the lock of a directory."""
     lock = DirectoryLock()
     try:
-        lock.hold(directory)
+        lock.acquire(directory)
     except ValueError:
         return True
     finally:
@@ -64,30 +64,30 @@ def is_held(directory: Path) -> bool:
 
 
 class LockFile:
-    """A lock that is a file: it appears when it is taken, and whoever releases the lock deletes it.
+    """A lock file: created when the lock is taken, deleted when it is released.
 
     Args:
-        path: the file.
+        path: path of the file.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._descriptor: int | None = None
 
-    def take(self, *, wait: bool = False) -> bool:
-        """Take the lock; return False if another process has it.
+    def acquire(self, *, wait: bool = False) -> bool:
+        """Take the lock; return False if another process holds it.
 
         Args:
-            wait: whether to wait until it is free.
+            wait: whether to wait until the lock is free.
         Raises:
-            UnlockableError: if the file system knows no locks.
+            UnlockableError: if the file system does not support locks.
             OSError: if the file cannot be opened.
         """
         while True:
             descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o666)
             try:
                 is_taken = lock_descriptor(descriptor, blocking=wait)
-                # Whoever had it may have deleted it meanwhile: a lock on a file without a name keeps nobody out.
+                # The previous holder may have deleted the file by now; a lock on a deleted file excludes nobody.
                 if is_taken and _is_at(descriptor, self._path):
                     self._descriptor, descriptor = descriptor, -1
                     return True
@@ -100,7 +100,7 @@ class LockFile:
                 return False
 
     def release(self) -> None:
-        """Delete the file and give the lock back."""
+        """Delete the file and release the lock."""
         if self._descriptor is not None:
             self._path.unlink(missing_ok=True)
             os.close(self._descriptor)
@@ -108,7 +108,7 @@ class LockFile:
 
 
 class UnlockableError(Exception):
-    """A file system without locks."""
+    """The file system does not support locks."""
 
 
 def _is_at(descriptor: int, path: Path) -> bool:

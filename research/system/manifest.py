@@ -1,4 +1,4 @@
-"""A folder's manifest: which files belong to it, how long they are, and their hashes."""
+"""Manifest of a folder: its files, with their sizes and hashes."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import json
 from pathlib import Path
 
 FORMAT = 3
-"""Of a checkpoint; another one cannot be read."""
+"""Format of checkpoints; other formats cannot be read."""
 MANIFEST = "manifest.json"
 
 
 def write_manifest(folder: Path) -> None:
-    """Write down what a folder holds now."""
+    """Write the manifest of a folder's current content."""
     files = {
         file.relative_to(folder).as_posix(): {"bytes": file.stat().st_size, "sha256": file_sha256(file)}
         for file in sorted(folder.rglob("*"))
@@ -23,7 +23,7 @@ def write_manifest(folder: Path) -> None:
 
 
 def find_damage(folder: Path) -> str | None:
-    """Return in which way a folder is not what its manifest says, or None."""
+    """Return how a folder differs from its manifest, or None if it does not."""
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         version, files = manifest["format"], manifest["files"]
@@ -48,7 +48,7 @@ def _damage_of_file(folder: Path, name: str, num_bytes: int, sha256: str) -> str
 
 def _compare(folder: Path, name: str, num_bytes: int, sha256: str) -> str | None:
     file = folder / name
-    if not file.resolve().is_relative_to(folder.resolve()):  # by its name, or as a link
+    if not file.resolve().is_relative_to(folder.resolve()):  # through its name or through a link
         return f"its manifest names a file outside of it ({name})"
     if not file.is_file():
         return f"{name} is missing"
@@ -58,7 +58,7 @@ def _compare(folder: Path, name: str, num_bytes: int, sha256: str) -> str | None
 
 
 def file_sha256(file: Path) -> str:
-    """Return the hash of a file's content, which need not fit into memory."""
+    """Return the SHA-256 hash of a file, read in parts."""
     digest = hashlib.sha256()
     with file.open("rb") as stream:
         while chunk := stream.read(1 << 20):

@@ -1,6 +1,6 @@
-"""Messages for the user: one logger, whose lines the main process of a run prints.
+"""Messages for the user: a logger whose messages the main process of a run prints.
 
-`logger.info` prints a message as it is, `logger.warning` after the word Warning.
+`logger.info` prints a message unchanged; `logger.warning` puts "Warning: " in front of it.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from tqdm import tqdm
 from research.system.plain_text import for_terminal
 
 WARNING = "Warning: "
-"""Begins every warning as it is printed."""
+"""Prefix of every printed warning."""
 WITH_LINES = {"keep_lines": True}
-"""`extra` of a message with lines of its own, as an error in the user's code has them."""
+"""`extra` of a message that contains line breaks, such as an error in the user's code."""
 
 
 def is_main_process() -> bool:
-    """Return whether this process talks to the user: the launcher's first one, or the only one."""
+    """Return whether this process prints messages: the only process, or the launcher's first one."""
     return os.environ.get("RANK", "0") == "0"
 
 
@@ -30,25 +30,25 @@ class _Printer(logging.Handler):
     """Prints messages without breaking a progress bar."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Print a message; flushed, since some announce a long wait, and a file or pipe would keep them back."""
-        tqdm.write(text_of(record))
+        """Print and flush a message: some announce a long wait, and a file or pipe would delay them."""
+        tqdm.write(format_message(record))
         sys.stdout.flush()
 
 
 def _of_main_process(record: logging.LogRecord) -> bool:
-    """Keep the messages of the main process, and make them safe: names from files may hold commands for a terminal."""
+    """Keep only the messages of the main process, and escape them: names in files may contain terminal commands."""
     record.msg = for_terminal(str(record.msg), keep_lines=getattr(record, "keep_lines", False))
     return is_main_process()
 
 
-def text_of(record: logging.LogRecord) -> str:
-    """Return a message as it is printed."""
+def format_message(record: logging.LogRecord) -> str:
+    """Return a message as printed."""
     return f"{WARNING}{record.getMessage()}" if record.levelno >= logging.WARNING else record.getMessage()
 
 
 logger = logging.getLogger("midway")
 logger.setLevel(logging.INFO)
-logger.propagate = False  # what the user has set up for the messages of libraries would print them once more
+logger.propagate = False  # a handler that the user installed for libraries would print the messages a second time
 logger.addFilter(_of_main_process)
 if not logger.handlers:  # this module may be imported twice
     logger.addHandler(_Printer())
@@ -56,7 +56,7 @@ if not logger.handlers:  # this module may be imported twice
 
 @contextmanager
 def muted() -> Iterator[None]:
-    """Print nothing inside: for what is read once more, and was reported then."""
+    """Suppress messages, for data that are read again and were reported the first time."""
     before, logger.disabled = logger.disabled, True
     try:
         yield

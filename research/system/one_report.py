@@ -1,4 +1,4 @@
-"""One report of an error that all processes of a run meet."""
+"""Report an error only once if all processes of a run meet it."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ CONNECTING_TIMEOUT = timedelta(seconds=5)
 
 
 def is_first_to_report(message: str) -> bool:
-    """Return whether no other process of the run has reported the same.
+    """Return whether no other process of the run has reported the same error.
 
     Args:
-        message: the whole text, which only processes with the same error share.
+        message: the whole text; only processes with the same error have the same text.
     """
     if int(os.environ.get("WORLD_SIZE") or 1) == 1:
         return True
-    if "torch" not in sys.modules:  # only settings and files were looked at, which are the same on each machine
+    if "torch" not in sys.modules:  # only settings and files have been checked, which are the same on each machine
         return os.environ.get("LOCAL_RANK", "0") == "0"
     if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
         return True
     from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
     digest = hashlib.sha256(message.encode(errors="replace")).hexdigest()
-    # The store outlives a restart, after which the same error is reported again.
+    # The store outlives a restart, after which the error is reported again.
     key = f"midway/reported/{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}/{digest}"
     try:
         address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
         return TCPStore(address, port, is_master=False, timeout=CONNECTING_TIMEOUT).add(key, 1) == 1
-    except (KeyError, RuntimeError):  # the launcher is gone; torch's errors of connections are RuntimeErrors
+    except (KeyError, RuntimeError):  # the launcher is gone; torch raises RuntimeError for connection errors
         return True

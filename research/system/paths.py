@@ -1,4 +1,4 @@
-"""Paths as a user writes them."""
+"""Paths as written by the user."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from research.system.plain_text import for_message
 _LONGEST_SHOWN = 200
 
 
-def look_up(spec: str) -> Path:
-    """Return the path that is meant, `~` expanded, once it is sure that the system can look it up; it need not exist.
+def expand_path(spec: str) -> Path:
+    """Expand `~` in a path and check that the system can look it up; the path need not exist.
 
     Args:
-        spec: as it was given.
+        spec: the path as given.
     Raises:
-        ValueError: if no such path can exist, or the folders above it may not be entered.
+        ValueError: if no such path can exist, or a folder above it is not accessible.
     """
     shown = for_message(spec, longest=_LONGEST_SHOWN)
     try:
         path = Path(spec).expanduser() if spec.startswith("~") else Path(spec)  # Path drops the ./ of ./~name
     except RuntimeError as error:
-        raise ValueError(f"Cannot read '{shown}': there is no home directory of that user.") from error
+        raise ValueError(f"Cannot read '{shown}': that user has no home directory.") from error
     try:
         spec.encode()
         path.stat()

@@ -1,4 +1,4 @@
-"""The states of all random number generators that training draws from."""
+"""States of all random number generators used in training."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def capture(device: torch.device) -> dict[str, Any]:
     """Return the states of this process's generators, as plain values and tensors.
 
     Args:
-        device: where the model is.
+        device: device of the model.
     """
     version, numbers, gauss = random.getstate()
     name, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
@@ -29,13 +29,13 @@ def capture(device: torch.device) -> dict[str, Any]:
 
 
 def restore(states: dict[str, Any], device: torch.device) -> None:
-    """Take back what `capture` returned.
+    """Restore the states that `capture` returned.
 
     Raises:
-        ValueError: if it was captured on another kind of device.
+        ValueError: if they were captured on a different type of device.
     """
     if (states["cuda"] is not None) != (device.type == "cuda"):
-        raise ValueError(f"The random states are not those of a run on {device.type}.")
+        raise ValueError(f"The random states were not captured on a device of type {device.type}.")
     torch.set_rng_state(states["torch"])
     if states["cuda"] is not None:
         torch.cuda.set_rng_state(states["cuda"], device)
@@ -46,8 +46,8 @@ def restore(states: dict[str, Any], device: torch.device) -> None:
 
 
 @contextmanager
-def kept() -> Iterator[None]:
-    """Leave the states of the generators on the CPU as they were, whatever is drawn inside."""
+def preserving() -> Iterator[None]:
+    """Restore the generators on the CPU at the end of the context, whatever was drawn inside."""
     before = capture(torch.device("cpu"))
     try:
         yield

@@ -1,4 +1,4 @@
-"""Where the package's scripts are: for starting them in processes of their own, and for those who call them."""
+"""Locations of the package's scripts, for starting them and for printing command lines."""
 
 from __future__ import annotations
 
@@ -7,25 +7,27 @@ from pathlib import Path
 
 
 def script(name: str) -> Path:
-    """Return the file of a script of research/scripts, to start it.
+    """Return the file of a script in research/scripts, for starting it in a new process.
 
-    A file rather than `-m`: with that, Python would import from the folder in which the user works before all others,
-    where a package may be called heads or research as well.
+    A file is used instead of `-m`, with which Python would first import from the user's working directory, which may
+    contain another package called heads or research.
     """
     with as_file(files("research.scripts") / f"{name}.py") as path:
         return path
 
 
 def launch_command(num_processes: int = 1) -> str:
-    """Return how run.py is called, up to its settings, for a number of processes."""
-    return f"accelerate launch {f'--num_processes {num_processes} ' if num_processes > 1 else ''}{typed_as('run')}"
+    """Return the start of a command line of run.py, without its settings, for a number of processes."""
+    return (
+        f"accelerate launch {f'--num_processes {num_processes} ' if num_processes > 1 else ''}{script_argument('run')}"
+    )
 
 
-def typed_as(name: str) -> str:
-    """Return what is typed after `python` or `accelerate launch` to call a script.
+def script_argument(name: str) -> str:
+    """Return the argument of `python` or `accelerate launch` that runs a script.
 
     Returns:
-        Its file in a clone of the repository; the installed package has it as a module.
+        The script's file in a clone of the repository; `-m` and its module in an installed package.
     """
     in_clone = Path("experiments", f"{name}.py")
     return str(in_clone) if (Path(__file__).parents[2] / in_clone).is_file() else f"-m research.scripts.{name}"

@@ -1,4 +1,4 @@
-"""Seeds made of several numbers."""
+"""Derive seeds from several numbers."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import numpy as np
 
 
 def derived_seed(*numbers: int) -> int:
-    """Return a seed that follows from some numbers below 2**32 and their order.
+    """Return a seed derived from numbers below 2**32 and their order.
 
-    Fewer than four numbers are filled up with zeros: (1), (1, 0) and (1, 0, 0) give the same seed. Seeds that are to
-    differ must be made of equally many numbers.
+    Fewer than four numbers are padded with zeros: (1), (1, 0) and (1, 0, 0) give the same seed. Seeds that must differ
+    therefore need equally many numbers.
     """
     return int(np.random.SeedSequence(numbers).generate_state(1)[0])

@@ -1,4 +1,4 @@
-"""Stop in good order: signals, and the end of the launcher, are noticed between two steps."""
+"""Stop a run cleanly: signals and the end of the launcher are checked between steps."""
 
 from __future__ import annotations
 
@@ -16,51 +16,51 @@ from research.system.processes import SUPERVISOR, is_alive
 
 HANDLED_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP)
 ECHO_SECONDS = 1.0
-"""How long after a signal the launcher may pass the same one on, once more."""
+"""Seconds after a signal within which the launcher may forward the same signal again."""
 
 
 class Interrupted(KeyboardInterrupt):
-    """A run that a signal ended, after a step.
+    """A signal ended the run after a step.
 
     Args:
-        number: the signal's.
-        message: what is to be said of it.
+        number: number of the signal.
+        message: message for the user.
     """
 
     def __init__(self, number: int, message: str) -> None:
         super().__init__(message)
         self.exit_code = 128 + number
-        """As a shell says that a signal ended a program: 143 for SIGTERM, 130 for SIGINT, 138 for SIGUSR1,
-        129 for SIGHUP."""
+        """Exit status with which a shell reports the signal: 143 for SIGTERM, 130 for SIGINT, 138 for SIGUSR1, 129 for
+        SIGHUP."""
 
 
 class SignalWatch:
-    """Hears signals while a run trains; the second one stops at once.
+    """Catches signals while a run trains; a second signal ends the process immediately.
 
     Args:
-        speaks: whether this process tells the user that the first was heard.
+        reports: whether this process prints a message for the first signal.
     """
 
-    def __init__(self, *, speaks: bool) -> None:
-        self._speaks = speaks
+    def __init__(self, *, reports: bool) -> None:
+        self._reports = reports
         self._received = 0
         self._received_at = 0.0
         self._before: dict[signal.Signals, Any] = {}
-        # A shell that ends while its program runs on is everyday business, and no launcher.
+        # A shell is not a launcher: it often exits while its program keeps running.
         self._launcher = PARENT if was_launched() else None
         self._supervisor = int(os.environ.get(SUPERVISOR, "0"))
-        # torchrun passes on what its workers have heard already: Slurm's scancel reaches all of them.
+        # torchrun forwards signals that its workers have already received: Slurm's scancel signals all of them.
         self._has_echo = "TORCHELASTIC_RUN_ID" in os.environ
 
     def __enter__(self) -> SignalWatch:
-        if threading.current_thread() is threading.main_thread():  # Python lets no other one listen
-            # Under nohup SIGHUP is ignored, and the run is meant to go on.
-            heard = [
+        if threading.current_thread() is threading.main_thread():  # Python allows handlers only in the main thread
+            # nohup ignores SIGHUP, so that the run continues.
+            handled = [
                 number
                 for number in HANDLED_SIGNALS
                 if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN
             ]
-            self._before = {number: signal.signal(number, self._handle_signal) for number in heard}
+            self._before = {number: signal.signal(number, self._handle_signal) for number in handled}
         return self
 
     def __exit__(
@@ -70,9 +70,9 @@ class SignalWatch:
             signal.signal(number, handler)
 
     def received(self) -> int:
-        """Return the number of the signal that was heard, or 0; a launcher that is gone counts as SIGTERM.
+        """Return the number of the received signal, or 0. If the launcher has exited, this counts as SIGTERM.
 
-        `accelerate launch` with one process dies of a signal without passing it on.
+        With one process, `accelerate launch` is killed by a signal without forwarding it.
         """
         if not self._received and self._is_abandoned():
             self._received = signal.SIGTERM
@@ -87,7 +87,7 @@ class SignalWatch:
         now = time.monotonic()
         if self._received_at and self._has_echo and now - self._received_at < ECHO_SECONDS:
             return
-        if self._received_at and number == signal.SIGHUP:  # a closed terminal's shell sends it once more
+        if self._received_at and number == signal.SIGHUP:  # the shell of a closed terminal sends it again
             return
         if self._received_at:
             signal.signal(number, signal.SIG_DFL)
@@ -96,19 +96,19 @@ class SignalWatch:
         self._received, self._received_at = number, now
         if number == signal.SIGHUP:
             discard_lost_output()
-        if self._speaks:
+        if self._reports:
             message = (
-                f"\n{signal.Signals(number).name}: finishing this step, then saving; a second one stops at once.\n"
+                f"\n{signal.Signals(number).name}: finishing this step, then saving; a second signal stops at once.\n"
             )
-            with contextlib.suppress(OSError):  # the terminal may be what went away
-                os.write(2, message.encode())  # print could interrupt a print
+            with contextlib.suppress(OSError):  # the terminal may be closed
+                os.write(2, message.encode())  # print is not reentrant
 
 
 def discard_lost_output(descriptors: Sequence[int] = (1, 2)) -> None:
-    """Send output to a closed terminal nowhere: an error in the next print would end the run before it is saved.
+    """Redirect output to a closed terminal to the null device, because an error in print would end the run unsaved.
 
     Args:
-        descriptors: of the output; those that can still be written to stay.
+        descriptors: descriptors of the output; those that are still writable are not changed.
     """
     for descriptor in descriptors:
         try:

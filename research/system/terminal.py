@@ -1,4 +1,4 @@
-"""Print messages and tables safely: names from a file may hold commands for the terminal."""
+"""Print messages and tables safely: names in files may contain terminal commands."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from research.system.plain_text import for_terminal
 
 
 class Terminal(Console):
-    """Prints tables and lines whose strings may be any: brackets, colons and control characters are shown as they are.
+    """Prints tables and lines with arbitrary strings: brackets, colons and control characters are shown literally.
 
-    Strings are made safe when rich renders them; a `Text` is taken for safe.
+    Strings are escaped when rich renders them; `Text` objects are assumed to be safe.
     """
 
     def render_str(self, text: str, **options: Any) -> Text:
-        """Return a string of a table or a line as text."""
+        """Return a string of a table or line as text."""
         return super().render_str(for_terminal(text), **options | {"markup": False, "emoji": False})
 
     def print_line(self, line: str, *, keep_lines: bool = False) -> None:
-        """Print a line, however long, without folding it; `keep_lines` as for `print_message`."""
+        """Print a line without wrapping, whatever its length; for `keep_lines`, see `for_terminal`."""
         self.print(Text(for_terminal(line, keep_lines=keep_lines)), soft_wrap=True)

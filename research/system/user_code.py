@@ -1,4 +1,4 @@
-"""Exceptions from the user's own code: whose code it was, when it ran, and the line that they come from."""
+"""Exceptions in the user's own code: the code's owner, the time of the call, and the line that raised them."""
 
 from __future__ import annotations
 
@@ -16,34 +16,34 @@ import heads
 
 _RESEARCH = Path(__file__).resolve().parents[1]
 _MIDWAY = (Path(heads.__file__).resolve().parent, _RESEARCH, _RESEARCH.with_name("experiments"))
-"""Folders of the product's own code."""
+"""Folders of the product's code."""
 _STANDARD_LIBRARY = Path(sysconfig.get_path("stdlib")).resolve()
 _INSTALLED = ("site-packages", "dist-packages")
 _GENERATED = "torchinductor_"
-"""Beginning of the name of a folder with code that torch.compile wrote."""
+"""Prefix of the folders in which torch.compile writes generated code."""
 _CYTHON = (".pyx", ".pxi", ".pxd")
-"""Endings of sources of compiled libraries, whose frames have paths below the folder where they were built."""
+"""Suffixes of the sources of compiled libraries; their frames have paths relative to the folder of the build."""
 _plugins: list[Path] = []
 
 
 @dataclass
 class Notes:
-    """What is known of an exception beside its traceback."""
+    """Facts about an exception that its traceback does not contain."""
 
     owner: str | None = None
-    """Whose code raised it: "head 'mine'"."""
+    """Owner of the code that raised it: "head 'mine'"."""
     moment: str | None = None
-    """When: "in step 3"."""
-    place: traceback.FrameSummary | None = None
-    """The user's function, if it could not even be called."""
+    """When it was raised: "in step 3"."""
+    location: traceback.FrameSummary | None = None
+    """Definition of the user's function, if the call itself failed."""
 
 
 class CodeOf:
-    """Notes on an exception that comes from the user's code inside whose code it is; the innermost owner counts.
+    """Adds the owner of the user's code to exceptions raised inside; the innermost owner is kept.
 
     Args:
-        owner: whose code is called inside, such as "head 'mine'".
-        called: the function that is called. If it does not take the arguments, the traceback has no frame of it.
+        owner: description of the code that is called inside, such as "head 'mine'".
+        called: the function that is called. If it does not accept the arguments, the traceback has no frame for it.
     """
 
     def __init__(self, owner: str, called: object = None) -> None:
@@ -58,15 +58,15 @@ class CodeOf:
             return
         if find_frame(error) is not None:
             notes.owner = self._owner
-        elif isinstance(error, TypeError) and (place := _definition(self._called)) is not None:
-            notes.owner, notes.place = self._owner, place
+        elif isinstance(error, TypeError) and (location := _definition(self._called)) is not None:
+            notes.owner, notes.location = self._owner, location
 
 
 class During:
-    """Notes on an exception inside when it was raised; the innermost moment counts.
+    """Adds the time to exceptions raised inside; the innermost time is kept.
 
     Args:
-        moment: such as "in step 3".
+        moment: description of the time, such as "in step 3".
     """
 
     def __init__(self, moment: str) -> None:
@@ -81,66 +81,66 @@ class During:
 
 
 def add_moment(error: BaseException, moment: str) -> None:
-    """Note when an exception was raised, unless that is known already."""
+    """Record when an exception was raised, unless this is already recorded."""
     notes = _notes_of(error)
     notes.moment = notes.moment or moment
 
 
 def add_plugin(path: Path) -> None:
-    """Count a file or folder as the user's code, wherever it is installed."""
+    """Treat a file or folder as the user's code, wherever it is installed."""
     _plugins.append(path.resolve())
 
 
 def find_frame(error: BaseException) -> traceback.FrameSummary | None:
-    """Return the innermost frame of the user's own code that an exception or its cause went through.
+    """Return the innermost frame of the user's own code in the traceback of an exception or of its causes.
 
-    That is code which this product called, and which is neither its own nor the standard library's nor installed.
+    The user's own code is all code that is neither the product's, nor the standard library's, nor installed.
     """
     for each in _with_causes(error):
-        if isinstance(each, SyntaxError) and each.filename and is_users(each.filename):
+        if isinstance(each, SyntaxError) and each.filename and is_user_code(each.filename):
             return traceback.FrameSummary(each.filename, each.lineno, "", lookup_line=False, line=each.text)
         frames = traceback.extract_tb(each.__traceback__)
-        is_own = [is_product(frame.filename) for frame in frames]
+        is_own = [is_product_code(frame.filename) for frame in frames]
         if any(is_own):
-            inner = [frame for frame in frames[is_own.index(True) :] if is_users(frame.filename)]
+            inner = [frame for frame in frames[is_own.index(True) :] if is_user_code(frame.filename)]
             if inner:
                 return inner[-1]
     return None
 
 
 def describe(error: BaseException) -> str | None:
-    """Return an exception from the user's code in a few lines, or None if it does not come from there.
+    """Describe an exception from the user's code in a few lines, or return None for other exceptions.
 
-    They name whose code it was and when, the exception, and the line of the user's code.
+    The lines contain the owner of the code, the time, the exception, and the line of the user's code.
     """
-    place = find_frame(error)
+    location = find_frame(error)
     notes = Notes()
     for each in _with_causes(error):
         found = vars(each).get(_NOTES, Notes())
         notes.owner, notes.moment = notes.owner or found.owner, notes.moment or found.moment
-        place = place or found.place
-    if place is None:
+        location = location or found.location
+    if location is None:
         return None
     where = ", ".join(filter(None, (notes.owner, notes.moment)))
-    function = f", in {place.name}" if place.name else ""
+    function = f", in {location.name}" if location.name else ""
     lines = [
         f"{where}: {describe_plainly(error)}" if where else describe_plainly(error),
-        f'  File "{place.filename}", line {place.lineno}{function}',
-        *([f"    {place.line.strip()}"] if place.line else []),
+        f'  File "{location.filename}", line {location.lineno}{function}',
+        *([f"    {location.line.strip()}"] if location.line else []),
     ]
     return "\n".join(lines)
 
 
 def describe_plainly(error: BaseException) -> str:
-    """Return class and message of an exception, on one line."""
+    """Return the class and message of an exception, on one line."""
     message = " ".join(error.msg.split()) if isinstance(error, SyntaxError) else " ".join(str(error).split())
     return f"{type(error).__name__}: {message}" if message else type(error).__name__
 
 
-def is_users(filename: str) -> bool:
-    """Return whether a file of code is the user's own."""
+def is_user_code(filename: str) -> bool:
+    """Return whether a source file is the user's own."""
     is_compiled = filename.endswith(_CYTHON) and not Path(filename).exists()
-    if filename.startswith("<") or is_compiled:  # code without a file
+    if filename.startswith("<") or is_compiled:  # code without a source file
         return False
     if _is_below(filename, _plugins):
         return True
@@ -151,23 +151,23 @@ def is_users(filename: str) -> bool:
     )
 
 
-def is_product(filename: str) -> bool:
-    """Return whether a file of code belongs to the product."""
+def is_product_code(filename: str) -> bool:
+    """Return whether a source file belongs to the product."""
     return _is_below(filename, _MIDWAY)
 
 
 def hash_user_code(function: object) -> str | None:
-    """Return a hash that changes with the file of a function or class, or None if it is the product's own.
+    """Return a hash of the file that defines a function or class, or None for the product's own code.
 
     Raises:
-        ValueError: if its code cannot be found.
+        ValueError: if the source cannot be found.
     """
     has_code = inspect.isclass(function) or inspect.isroutine(function)
     try:
         source = inspect.getsourcefile(function if has_code else type(function))  # type: ignore[arg-type]
-    except (TypeError, OSError):  # written in a session, which has no file
+    except (TypeError, OSError):  # defined in an interactive session, without a file
         source = None
-    if source is not None and is_product(source):
+    if source is not None and is_product_code(source):
         return None
     if source is not None and Path(source).is_file():
         return hashlib.sha256(Path(source).read_bytes()).hexdigest()
@@ -177,16 +177,16 @@ def hash_user_code(function: object) -> str | None:
     return hashlib.sha256(code.co_code + repr((code.co_consts, code.co_names)).encode()).hexdigest()
 
 
-def is_raised_there(error: BaseException) -> bool:
-    """Return whether the user's own code raised an exception, rather than what it called."""
+def is_raised_by_user_code(error: BaseException) -> bool:
+    """Return whether the user's own code raised an exception, rather than code that it called."""
     frames = traceback.extract_tb(error.__traceback__)
-    return bool(frames) and is_users(frames[-1].filename)
+    return bool(frames) and is_user_code(frames[-1].filename)
 
 
-def described_place(function: object) -> str:
-    """Return where a function of the user's is defined, in brackets after a space; nothing for other functions."""
-    place = _definition(function)
-    return "" if place is None else f' ({place.name}: file "{place.filename}", line {place.lineno})'
+def describe_location(function: object) -> str:
+    """Return the location of a user's function, in parentheses after a space; empty for other functions."""
+    location = _definition(function)
+    return "" if location is None else f' ({location.name}: file "{location.filename}", line {location.lineno})'
 
 
 _NOTES = "_midway_notes"
@@ -212,9 +212,9 @@ def _is_below(filename: str, folders: Any) -> bool:
 
 
 def _definition(function: object) -> traceback.FrameSummary | None:
-    """Return where a function or a class of the user's is defined, or None if it is none of the user's."""
+    """Return the location of a user's function or class, or None for other functions and classes."""
     plain = inspect.unwrap(function) if callable(function) else None
     code = getattr(getattr(plain, "__func__", plain), "__code__", None)
-    if code is None or not is_users(code.co_filename):
+    if code is None or not is_user_code(code.co_filename):
         return None
     return traceback.FrameSummary(code.co_filename, code.co_firstlineno, code.co_name)

@@ -1,6 +1,6 @@
-"""Messages while something takes long: silence of minutes looks like a hang, and what is quick needs no message.
+"""Progress messages for slow operations: minutes of silence look like a hang, and fast operations need no message.
 
-Imports no torch, so that importing it can be announced too.
+This module does not import torch, so that importing torch can itself be announced.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from tqdm import tqdm
 from research.system.messages import is_main_process, logger
 
 FIRST_AFTER = 3.0
-"""Seconds after which the first message comes."""
+"""Seconds before the first message."""
 AGAIN_AFTER = 60.0
-"""Seconds between further messages."""
+"""Seconds between later messages."""
 
 
 class WaitingMessage:
-    """Reports what goes on inside, once it takes seconds, and again every minute.
+    """Reports a running operation after a few seconds, and then every minute.
 
     Args:
-        what: such as "Reading reviews.csv".
+        what: description of the operation, such as "Reading reviews.csv".
     """
 
     def __init__(self, what: str) -> None:
@@ -49,19 +49,19 @@ class WaitingMessage:
 
 
 class WaitingProgress:
-    """A progress bar on a terminal, and lines elsewhere, for what is done in parts; neither if it is quick.
+    """Reports the progress of an operation: as a progress bar on a terminal, as lines elsewhere; silent if it is fast.
 
     Args:
-        what: such as "evaluating validation".
-        total: how many parts there are.
-        unit: what a part is called.
+        what: description of the operation, such as "evaluating validation".
+        total: number of parts.
+        unit: name of a part.
     """
 
     def __init__(self, what: str, total: int, unit: str) -> None:
         self._what, self._total, self._unit = what, total, unit
         self._done = 0
         self._next = time.monotonic() + FIRST_AFTER
-        # disable=None turns the bar off where the output is no terminal.
+        # disable=None turns the bar off if the output is not a terminal.
         self._bar: tqdm[Any] = tqdm(
             total=total,
             desc=what,
@@ -79,7 +79,7 @@ class WaitingProgress:
         self._bar.close()
 
     def update(self, number: int) -> None:
-        """Count further parts as done."""
+        """Count more parts as done."""
         number = min(number, self._total - self._done)
         self._done += number
         self._bar.update(number)

@@ -1,4 +1,4 @@
-"""Kinds of labels, one file each: what depends on the kind is there and nowhere else."""
+"""Kinds of labels, one file each. Code that depends on the kind of labels is only in these files."""
 
 from research.tasks import multi_label, regression, single_label
 

@@ -1,4 +1,4 @@
-"""Area under the ROC curve of many labels, each against the rest."""
+"""Area under the ROC curve, averaged over labels (one against the rest)."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 BLOCK_BYTES = 2**24
-"""Size of the scores that are held at once, in bytes."""
+"""Maximum size of the scores in memory, in bytes."""
 
 
 def mean_auroc(
     columns: Callable[[slice], NDArray[Any]], applies: NDArray[np.bool_] | NDArray[np.integer[Any]]
 ) -> float:
-    """Return the mean area over the labels that some rows have and others lack; NaN if there is none.
+    """Return the mean area over the labels that some rows have and other rows lack; NaN if there are no such labels.
 
-    The scores are read a block of labels at a time, so that memory does not grow with the number of labels.
+    Scores are computed for a block of labels at a time, so that memory use does not grow with the number of labels.
 
     Args:
         columns: returns the scores of a block of labels, [num_rows, labels of the block].
-        applies: each row's label, [num_rows], or which labels each row has, [num_rows, num_labels].
+        applies: the label of each row, [num_rows], or a mask of each row's labels, [num_rows, num_labels].
     """
     num_rows = len(applies)
     if applies.ndim == 1:
@@ -46,9 +46,9 @@ def mean_auroc(
 
 
 def _area(scores: NDArray[Any], positive: NDArray[np.integer[Any]]) -> float:
-    """Return the share of pairs of a positive and a negative row in which the positive has the higher score.
+    """Return the share of pairs of a positive and a negative row in which the positive row has the higher score.
 
-    Equal scores count as one half (Mann-Whitney U). Counts are whole numbers, so only the division rounds.
+    Ties count as one half (Mann-Whitney U). Counts are integers, so only the division rounds.
     """
     every, own = np.sort(scores), np.sort(scores[positive])
     twice_below = sum(

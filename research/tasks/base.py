@@ -1,4 +1,4 @@
-"""What is to be predicted: the labels of a data set, and all that depends on their kind."""
+"""Base class of tasks: the labels of a data set, and everything that depends on their kind."""
 
 from __future__ import annotations
 
@@ -24,82 +24,83 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class LabelAgainstRest:
-    """One label against all others: what a precision-recall curve is drawn from."""
+    """One label against all others, the input of a precision-recall curve."""
 
     name: str
-    """The label."""
+    """Name of the label."""
     applies: NDArray[np.bool_]
-    """Which rows have it, [num_rows]."""
+    """Mask of the rows with the label, [num_rows]."""
     scores: Floats
-    """Its probability, [num_rows]."""
+    """Predicted probability of the label, [num_rows]."""
 
 
 @dataclass(frozen=True)
 class Task(ABC):
     """The labels of a data set.
 
-    Each kind of labels is a subclass in a file of its own under `@register_task`. It adds no fields, and sets the class
-    variables that have no default here. Everything else works with what is declared here and does not ask for the kind.
+    Each kind of labels is a subclass in a file of its own, registered with `@register_task`. A subclass adds no fields,
+    and sets the class variables that have no default here. All other code uses only the interface defined here, and
+    never checks the kind.
 
-    In all methods `logits` are what the model gives, [num_rows, num_labels]. `labels` are what `label_array` returns,
-    and `predicted` is what `predicted_labels` returns. Both have the shape of the kind: [num_rows] or
+    In all methods, `logits` are the model's outputs, [num_rows, num_labels]; `labels` are returned by `label_array`,
+    and `predicted` by `predicted_labels`. The latter two have the same shape, which depends on the kind: [num_rows] or
     [num_rows, num_labels].
     """
 
     label_names: tuple[str, ...]
-    """One name per output; of numbers the name of their column."""
+    """One name per output; for regression, the name of the label column."""
     label_counts: tuple[int, ...] = ()
-    """Training rows per label; none for numbers."""
+    """Number of training rows per label; empty for regression."""
     num_train: int = 0
-    """Training rows."""
+    """Number of training rows."""
     score_mean: float = 0.0
-    """Mean of the training rows' numbers."""
+    """Mean score of the training rows (regression)."""
     score_std: float = 1.0
-    """Standard deviation of the training rows' numbers."""
+    """Standard deviation of the training rows' scores (regression)."""
     unseen_labels: tuple[str, ...] = ()
-    """Labels of validation or test rows that no training row has, numbered after `label_names`; the model has no output
-    for them, so that their rows count as wrong. None where a row may have several labels, or has a number."""
+    """Labels that occur in validation or test rows but in no training row, numbered after `label_names`. The model has
+    no output for them, so their rows count as wrong. Always empty for multi-label tasks and regression."""
 
     problem_type: ClassVar[str]
-    """The registered name, which `register_task` sets."""
+    """Registered name; set by `register_task`."""
     transformers_name: ClassVar[str]
-    """What saved models hold as `problem_type`: one of the three that Transformers knows."""
+    """`problem_type` in the config of saved models; one of the three that Transformers knows."""
 
     default_objective: ClassVar[str]
-    """Name of the objective if none is chosen."""
+    """Name of the default objective."""
     more_objectives: ClassVar[tuple[str, ...]] = ()
-    """Names of objectives that fit, beside those that declare this kind in their `problem_types`."""
+    """Further objectives that fit, in addition to those that list this kind in their `problem_types`."""
 
     metrics: ClassVar[tuple[Metric, ...]]
-    """What `compute_metrics` returns, in this order. A study compares the first by default."""
+    """Metrics returned by `compute_metrics`, in this order. By default, a study compares the first one."""
     label_metric: ClassVar[Metric | None] = None
-    """Metric that `compute_metrics` returns for each label too; its name is followed by the label's."""
+    """Metric that `compute_metrics` also returns for each label; the label's name is appended to the metric's name."""
 
     labels_are_numbers: ClassVar[bool] = False
-    """Whether a row has a number, which is predicted by one output; otherwise labels are names."""
+    """Whether labels are numbers, predicted by a single output; otherwise, labels are names."""
     several_per_row: ClassVar[bool] = False
-    """Whether a row may have any number of labels; otherwise it has one."""
+    """Whether a row may have any number of labels; otherwise, it has exactly one."""
     fewest_labels: ClassVar[int] = 2
-    """Labels that the training rows must have, so that there is something to tell apart."""
+    """Minimum number of labels in the training rows."""
     has_confusion_matrix: ClassVar[bool] = False
-    """Whether a row has one label, and another one is predicted in its place."""
+    """Whether predictions can be shown in a confusion matrix: one true and one predicted label per row."""
 
     correctness_is_distance: ClassVar[bool] = False
-    """Whether `correctness` is a distance, of which less is better; otherwise rows are right or wrong."""
+    """Whether `correctness` is a distance (lower is better); otherwise, rows are right or wrong."""
     correctness_title: ClassVar[str]
-    """What the mean of `correctness` is, in reports of studies."""
+    """Description of the mean of `correctness` in reports of studies."""
     label_quality_title: ClassVar[str] = ""
-    """What `label_quality` is, in reports of studies."""
+    """Description of `label_quality` in reports of studies."""
     mistakes_title: ClassVar[str] = "Most confident mistakes"
-    """Heading of the rows with the largest `mistake_severity`, in reports of runs."""
+    """Heading of the rows with the largest `mistake_severity` in reports of runs."""
     mistakes_name: ClassVar[str] = "mistakes"
-    """What these rows are called."""
+    """Name for these rows in text."""
     severity_title: ClassVar[str] = "probability"
-    """What `mistake_severity` is."""
+    """Name of the quantity that `mistake_severity` returns."""
 
     @property
     def num_labels(self) -> int:
-        """Outputs of the head."""
+        """Number of outputs of the head."""
         return len(self.label_names)
 
     @property
@@ -110,27 +111,27 @@ class Task(ABC):
             names += [f"{self.label_metric.name}{name}" for name in self.label_names]
         return names
 
-    # Labels as files have them
+    # Labels in files
 
     @classmethod
     @abstractmethod
     def check_forms(cls, forms: LabelForms, column: str) -> None:
-        """Refuse labels that cannot be of this kind.
+        """Check that labels can be of this kind.
 
         Args:
-            forms: what the labels look like.
+            forms: how the labels are written.
             column: name of the label column.
         Raises:
-            ValueError: saying what is expected, and what the column holds.
+            ValueError: with what is expected and what the column contains.
         """
 
     @classmethod
     def second_readings(cls, forms: LabelForms, counts: Mapping[str, int], column: str) -> list[str]:
-        """Return a warning for each other way to read labels that were guessed to be of this kind.
+        """Return a warning for each other plausible way to read labels that were guessed to be of this kind.
 
         Args:
-            forms: what the labels look like.
-            counts: training rows per label name; of numbers, per value, as far as they were counted.
+            forms: how the labels are written.
+            counts: training rows per label name; for numbers, per value, possibly incomplete.
             column: name of the label column.
         """
         return []
@@ -143,63 +144,63 @@ class Task(ABC):
                 "task=multi_label."
             )
 
-    # Labels as prepared data and batches have them
+    # Labels in prepared data and batches
 
     @classmethod
     @abstractmethod
     def column_type(cls) -> pa.DataType:
-        """Return the type of the label column in prepared data: numbers of labels, lists of them, or numbers."""
+        """Return the type of the label column in prepared data: label codes, lists of label codes, or numbers."""
 
     @abstractmethod
     def label_array(self, values: Sequence[Any]) -> Array:
-        """Return the labels of some rows as the objective takes them.
+        """Return the labels of rows in the form that the objective takes.
 
         Args:
-            values: the rows' values in the label column of prepared data.
+            values: values of the label column of prepared data.
         Returns:
-            `labels`; the dtype is that of the tensor in a batch.
+            `labels`, with the dtype of the label tensor of a batch.
         """
 
     @abstractmethod
     def missing_labels(self, num_rows: int) -> Array:
-        """Return what stands for the labels of rows that have none, in the shape and dtype of `label_array`."""
+        """Return placeholder labels for rows without labels, with the shape and dtype of `label_array`."""
 
     # Predictions
 
     @abstractmethod
     def probabilities(self, logits: Floats) -> Floats:
-        """Return a score for each output in float64, [num_rows, num_labels]: a probability, or the predicted number."""
+        """Return a float64 score per output, [num_rows, num_labels]: a probability, or the predicted number."""
 
     @abstractmethod
     def predicted_labels(self, logits: Floats) -> Array:
-        """Return what is predicted, as whole numbers or floats."""
+        """Return the predictions, as integers or floats."""
 
     @abstractmethod
     def compute_metrics(self, logits: Floats, labels: Array) -> dict[str, float]:
-        """Return the values of `metric_names`; one that is not defined on these rows is NaN."""
+        """Return the values of `metric_names`; NaN for metrics that are undefined on these rows."""
 
-    # What reports show
+    # Output for reports
 
     @abstractmethod
     def name_column(self, labels: Array) -> pa.Array | None:
-        """Return the names of labels for a file of predictions, [num_rows]; None if labels have no names."""
+        """Return label names for a file of predictions, [num_rows]; None if labels have no names."""
 
     @abstractmethod
     def describe_label(self, label: Any) -> str:
-        """Return one row of `labels` or `predicted` as a reader sees it."""
+        """Return one row of `labels` or `predicted` as text for readers."""
 
     @abstractmethod
     def mistake_severity(self, labels: Array, predicted: Array, logits: Floats) -> Array:
-        """Return the confidence in what is wrong in each row (0 if nothing is), or the distance, [num_rows]."""
+        """Return the confidence in the wrong label (0 if correct), or the distance to the label, [num_rows]."""
 
     @classmethod
     @abstractmethod
     def correctness(cls, labels: Array, predicted: Array) -> Array:
-        """Return whether each row is right, or the distance to its label.
+        """Return whether each row is right, or its distance to the label.
 
         Args:
-            labels: of the rows.
-            predicted: of the same shape, or of several models: [num_models, *shape].
+            labels: labels of the rows.
+            predicted: predictions of the same shape, or of several models: [num_models, *shape].
         Returns:
             [num_rows], or [num_models, num_rows].
         """
@@ -207,25 +208,25 @@ class Task(ABC):
     @classmethod
     @abstractmethod
     def describe_correctness(cls, mean: float, num_models: int) -> str:
-        """Return the mean of several models' `correctness` in one row, as a reader sees it."""
+        """Return the mean `correctness` of several models on one row as text for readers."""
 
     def count_labels(self, labels: Array, predicted: Array) -> LabelCounts | None:
-        """Return in how many rows each label is present, predicted and right; None if labels have no names."""
+        """Return how many rows have each label, are predicted as it, or both; None if labels have no names."""
         return None
 
     def label_quality(self, labels: Array, predicted: Array) -> Floats:
-        """Return how well each label is predicted, from 0 to 1, [num_labels]; NaN without rows, or without names."""
+        """Return the quality of predictions per label, from 0 to 1, [num_labels]; NaN without rows or names."""
         return np.full(self.num_labels, np.nan)
 
     def against_rest(self, labels: Array, logits: Floats, most: int) -> tuple[list[LabelAgainstRest], int] | None:
-        """Return the most frequent labels, each against all others; None if labels have no probabilities.
+        """Return the most frequent labels, each against all others; None if there are no label probabilities.
 
         Args:
-            labels: of the rows.
-            logits: of the rows.
-            most: labels returned, at most.
+            labels: labels of the rows.
+            logits: logits of the rows.
+            most: maximum number of labels to return.
         Returns:
-            These labels, the most frequent first, and the number of labels that occur.
+            The labels, most frequent first, and the number of labels that occur.
         """
         return None
 
@@ -238,7 +239,7 @@ def register_task(name: str) -> Callable[[TaskClass], TaskClass]:
     """Return a decorator that registers a kind of labels under `name`, which becomes its `problem_type`.
 
     Raises:
-        ValueError: as `Registry.register`.
+        ValueError: see `Registry.register`.
     """
     register = TASKS.register(name)
 

@@ -1,4 +1,4 @@
-"""Which kind labels are, if nothing says so."""
+"""Guess the kind of labels if the settings do not specify it."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from research.tasks.single_label import SingleLabel
 
 
 def guess_task(forms: LabelForms, values: Iterable[str], column: str) -> type[Task]:
-    """Return the kind that the forms of the labels suggest.
+    """Return the kind of labels that is suggested by how they are written.
 
     Args:
-        forms: what the labels look like.
-        values: the different labels.
+        forms: how the labels are written.
+        values: the distinct labels.
         column: name of the label column.
     Raises:
-        ValueError: if they do not go together.
+        ValueError: if the labels are inconsistent.
     """
     if forms.is_mixed:
         raise ValueError(
-            f"Column '{column}' holds lists in some rows and single labels in others; make all of them one."
+            f"Column '{column}' holds lists in some rows and single labels in others; use the same form in all rows."
         )
     if forms.in_lists:
         if forms.has_fractions:
             raise ValueError(
                 f"Column '{column}' holds lists of numbers with a fraction; expected lists of label names, or of zeros "
-                "and ones. Turn probabilities into labels, or set task=multi_label to take the numbers as names."
+                "and ones. Turn probabilities into labels, or set task=multi_label to use the numbers as names."
             )
         return MultiLabel
     if "float" not in forms.scalars:
@@ -42,22 +42,22 @@ def guess_task(forms: LabelForms, values: Iterable[str], column: str) -> type[Ta
         text = next((repr(value) for value in values if not NUMBER.fullmatch(value.strip())), "true or false")
         raise ValueError(
             f"Column '{column}' holds decimal numbers in some rows and text in others ({text}). Set the task: "
-            "with task=regression the rows with text are bad rows, task=single_label takes all values as names."
+            "task=regression treats the rows with text as bad rows, task=single_label uses all values as names."
         )
     return Regression if forms.has_fractions or len(list(values)) > MAX_WHOLE_CLASSES else SingleLabel
 
 
 def guess_from_indicators(*, is_one_hot: bool) -> type[Task]:
-    """Return the kind of labels that are a 0 or 1 for each name.
+    """Return the kind of labels that are written as a 0 or 1 for each label name.
 
     Args:
-        is_one_hot: whether there is one 1 in every row.
+        is_one_hot: whether every row contains exactly one 1.
     """
     return SingleLabel if is_one_hot else MultiLabel
 
 
 def recognise_task(labels: NDArray[Any]) -> type[Task]:
-    """Return the kind of labels in a file of predictions: [num_rows] or [num_rows, num_labels]."""
+    """Return the kind of labels in a file of predictions, given as [num_rows] or [num_rows, num_labels]."""
     if labels.ndim == 2:
         return MultiLabel
     return Regression if labels.dtype.kind == "f" else SingleLabel

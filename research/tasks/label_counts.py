@@ -1,4 +1,4 @@
-"""What precision, recall and F1 of labels are made of."""
+"""Counts of labels, from which precision, recall and F1 are computed."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ Counts = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class LabelCounts:
-    """In how many rows each label is what; each field is [num_labels].
+    """Counts of rows per label; each field is [num_labels].
 
-    scikit-learn's counts take ten times as long, and several times the memory, for thousands of labels of which a row
-    may have any number.
+    scikit-learn's counts take ten times as long, and several times the memory, for multi-label data with thousands of
+    labels.
     """
 
     right: Counts
@@ -28,35 +28,35 @@ class LabelCounts:
 
     @classmethod
     def of(cls, labels: NDArray[Any], predicted: NDArray[Any], num_labels: int) -> LabelCounts:
-        """Count the rows of a split.
+        """Count the labels and predictions of rows.
 
         Args:
             labels: [num_rows], or [num_rows, num_labels] of zeros and ones.
-            predicted: of the same shape.
-            num_labels: labels that the model has an output for; others are not counted.
+            predicted: predictions of the same shape.
+            num_labels: number of outputs of the model; labels without an output are not counted.
         """
         if labels.ndim == 1:
             right = labels[labels == predicted]
             return cls(*(np.bincount(each, minlength=num_labels)[:num_labels] for each in (right, predicted, labels)))
-        has, says = labels.astype(bool), predicted.astype(bool)
-        return cls(*(np.count_nonzero(each, axis=0) for each in (has & says, says, has)))
+        present, found = labels.astype(bool), predicted.astype(bool)
+        return cls(*(np.count_nonzero(each, axis=0) for each in (present & found, found, present)))
 
     @property
     def precision(self) -> NDArray[np.float64]:
-        """Share of the rows predicted as a label that have it; 0 if there are none."""
+        """Share of the rows predicted as a label that have the label; 0 if no row is predicted as it."""
         return np.asarray(self.right / np.maximum(self.predicted, 1))
 
     @property
     def recall(self) -> NDArray[np.float64]:
-        """Share of a label's rows that are predicted as it; 0 if there are none."""
+        """Share of a label's rows that are predicted as the label; 0 if no row has it."""
         return np.asarray(self.right / np.maximum(self.present, 1))
 
     @property
     def f1(self) -> NDArray[np.float64]:
-        """Harmonic mean of both; 0 for a label that is neither present nor predicted."""
+        """Harmonic mean of precision and recall; 0 for a label that is neither present nor predicted."""
         return np.asarray(2 * self.right / np.maximum(self.predicted + self.present, 1))
 
     @property
     def f1_micro(self) -> float:
-        """F1 over all labels at once."""
+        """F1 computed from the sums of the counts over all labels."""
         return float(2 * self.right.sum() / max(self.predicted.sum() + self.present.sum(), 1))

@@ -1,4 +1,4 @@
-"""What kinds of labels with names have in common."""
+"""Base class of tasks whose labels have names."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from research.tasks.label_counts import LabelCounts
 
 
 class LabelledTask(Task):
-    """Labels with names, each with an output that gives its probability."""
+    """Labels with names; each label has an output that gives its probability."""
 
     def count_labels(self, labels: Array, predicted: Array) -> LabelCounts:
         return LabelCounts.of(labels, predicted, self.num_labels)
 
     @abstractmethod
     def applies(self, labels: Array, label: int) -> NDArray[np.bool_]:
-        """Return which rows have a label, [num_rows]."""
+        """Return a mask of the rows that have a label, [num_rows]."""
 
     @abstractmethod
     def probability_of(self, logits: Floats) -> Callable[[int], Floats]:
-        """Return a function that returns the probability of a label, [num_rows]."""
+        """Return a function from a label to its predicted probability, [num_rows]."""
 
     def distinguished_labels(self) -> range:
-        """Return the labels whose probabilities say different things."""
+        """Return the labels that `against_rest` chooses from."""
         return range(self.num_labels)
 
     def against_rest(self, labels: Array, logits: Floats, most: int) -> tuple[list[LabelAgainstRest], int]:

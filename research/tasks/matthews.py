@@ -1,4 +1,4 @@
-"""Matthews' correlation of many labels."""
+"""Matthews correlation coefficient for many labels."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 
 def matthews_correlation(labels: NDArray[Any], predicted: NDArray[Any]) -> float:
-    """Return Matthews' correlation of labels and predictions; NaN if there is one label only.
+    """Return the Matthews correlation of labels and predictions; NaN if there is only one label.
 
-    scikit-learn's takes a matrix of all pairs of labels, which for many labels does not fit into memory.
+    scikit-learn computes a matrix of all pairs of labels, which does not fit into memory for many labels.
 
     Args:
         labels: [num_rows].

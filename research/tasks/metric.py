@@ -1,4 +1,4 @@
-"""A metric as a fact: its name, its bounds, and which way it is better. Nothing is computed here."""
+"""Description of a metric: its name, its bounds and its direction. Metrics are computed elsewhere."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ ANY_NUMBER = (-math.inf, math.inf)
 
 @dataclass(frozen=True)
 class Metric:
-    """A number that says how good predictions are."""
+    """A measure of the quality of predictions."""
 
     name: str
-    """As in metrics.jsonl and --best_metric."""
+    """Name in metrics.jsonl and --best_metric."""
     bounds: tuple[float, float]
-    """Its least and its largest value."""
+    """Smallest and largest possible value."""
     lower_is_better: bool = False
-    """Whether it is an error rather than a merit."""
+    """Whether the metric is an error."""
 
 
 LOSS = Metric("loss", ANY_NUMBER, lower_is_better=True)
-"""The mean of the objective's losses, which every task has; an objective of a user's own may be negative."""
+"""Mean loss of the objective, available for every task; a user-defined objective may be negative."""

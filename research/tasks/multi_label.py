@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @register_task("multi_label")
 class MultiLabel(LabelledTask):
-    """Any number of labels: `labels` are 1 for each label that applies and 0 for the rest, [num_rows, num_labels]."""
+    """Any number of labels per row: `labels` are 1 for labels that apply and 0 otherwise, [num_rows, num_labels]."""
 
     transformers_name = "multi_label_classification"
     default_objective = "bce"
@@ -43,28 +43,28 @@ class MultiLabel(LabelledTask):
     def check_forms(cls, forms: LabelForms, column: str) -> None:
         if not forms.in_lists:
             raise ValueError(
-                f"task={cls.problem_type} needs lists of labels, in jsonl or parquet, or labels that label_separator "
-                f"splits; column '{column}' holds single values."
+                f"task={cls.problem_type} needs lists of labels (in jsonl or parquet), or text that label_separator "
+                f"splits into labels; column '{column}' holds single values."
             )
 
     @classmethod
     def second_readings(cls, forms: LabelForms, counts: Mapping[str, int], column: str) -> list[str]:
         if forms.has_single_values:
             return [
-                f"Column '{column}' holds lists of one label each, read as labels of which a row may have several; if "
-                "each row has one, set task=single_label."
+                f"Column '{column}' holds lists of one label each, read as a row's labels, of which there may be "
+                "several. If each row has exactly one label, set task=single_label."
             ]
         if 1 / 2 < forms.share_of_indicators < 1:
             return [
-                f"Column '{column}' holds lists of nothing but 0 and 1 in {forms.share_of_indicators:.0%} of the rows "
-                "and other lists in the rest, all read as lists of the labels that apply; if they hold a 0 or 1 for "
-                "each label, correct the rest."
+                f"Column '{column}' holds lists of only 0 and 1 in {forms.share_of_indicators:.0%} of the rows "
+                "and other lists in the rest; all are read as lists of the labels that apply. If they should "
+                "contain a 0 or 1 for each label, correct the other rows."
             ]
         if forms.only_zeros_and_ones and len(forms.list_lengths) > 1:
             lengths = " and ".join(f"{length} ({rows:,} rows)" for length, rows in sorted(forms.list_lengths.items()))
             return [
-                f"Column '{column}' holds lists of nothing but 0 and 1, of lengths {lengths}, read as lists of the "
-                "labels that apply; if they hold a 0 or 1 for each label, give all of them one length."
+                f"Column '{column}' holds lists that contain only 0 and 1, of lengths {lengths}, read as lists of the "
+                "labels that apply. If they contain a 0 or 1 for each label, give all of them the same length."
             ]
         return []
 
@@ -83,7 +83,7 @@ class MultiLabel(LabelledTask):
     def missing_labels(self, num_rows: int) -> NDArray[np.float32]:
         return np.full((num_rows, self.num_labels), math.nan, dtype=np.float32)
 
-    @np.errstate(invalid="ignore")  # logits that are not finite are reported where they come from
+    @np.errstate(invalid="ignore")  # logits that are not finite are reported by the caller
     def probabilities(self, logits: Floats) -> Floats:
         """Return the sigmoid of each logit."""
         from scipy.special import expit
@@ -92,13 +92,13 @@ class MultiLabel(LabelledTask):
         return np.asarray(expit(scores, out=scores))
 
     def predicted_labels(self, logits: Floats) -> NDArray[np.int8]:
-        """Return 1 for each label that is likelier than not and 0 for the rest, [num_rows, num_labels] int8."""
+        """Return 1 for each label with a probability above 0.5 and 0 for the rest, [num_rows, num_labels] int8."""
         return (logits > 0).view(np.int8)
 
     def compute_metrics(self, logits: Floats, labels: Array) -> dict[str, float]:
-        """Return subset accuracy, F1 over labels and of each, AUROC and log loss.
+        """Return subset accuracy, F1 over all labels and per label, AUROC and log loss.
 
-        As in scikit-learn, f1_macro is the mean over all labels, with 0 for one that is neither present nor predicted.
+        As in scikit-learn, f1_macro is the mean over all labels; a label neither present nor predicted counts as 0.
         """
         applies, predicted = labels.astype(bool), logits > 0
         counts = self.count_labels(applies, predicted)
@@ -123,7 +123,7 @@ class MultiLabel(LabelledTask):
         return ", ".join(self.label_names[index] for index in np.flatnonzero(label)) or "none"
 
     def mistake_severity(self, labels: Array, predicted: Array, logits: Floats) -> Array:
-        """Return the probability of what is predicted for the label that is surest and wrong, 0 if none is."""
+        """Return the probability of the most confident wrong prediction over all labels; 0 if all labels are right."""
         from scipy.special import expit
 
         surest = np.where(predicted != labels, np.abs(logits), -np.inf).max(axis=1)
@@ -146,11 +146,11 @@ class MultiLabel(LabelledTask):
 
 
 def _mean_log_loss(logits: Floats, applies: NDArray[np.bool_]) -> float:
-    """Return the mean over rows and labels of the log loss of sigmoid probabilities, a block of rows at a time.
+    """Return the log loss of sigmoid probabilities, averaged over rows and labels; computed for blocks of rows.
 
     Args:
         logits: [num_rows, num_labels].
-        applies: which labels each row has, [num_rows, num_labels].
+        applies: mask of each row's labels, [num_rows, num_labels].
     """
     from scipy.special import expit
 

@@ -1,4 +1,4 @@
-"""Numbers as files hold them, and when whole ones are classes."""
+"""Numbers in files, and the rule for when whole numbers are classes."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import re
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 WHOLE = re.compile(r"[+-]?(\d+)(\.0*)?")
 MAX_WHOLE_CLASSES = 20
-"""Up to this many different whole numbers stored as floats (1.0, 2.0) are taken for classes."""
+"""Maximum number of distinct whole numbers stored as floats (1.0, 2.0) that are treated as classes."""
 
 
 def without_exponent(value: str) -> str:
-    """Return a number without an exponent if it is whole, as 1e+18 is; anything else without the spaces around it."""
+    """Return a whole number such as 1e+18 without its exponent, and any other text without surrounding spaces."""
     text = value.strip()
     if "e" not in text.lower() or not NUMBER.fullmatch(text):
         return text

@@ -1,4 +1,4 @@
-"""A number per row."""
+"""One number per row."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @register_task("regression")
 class Regression(Task):
-    """A number, or score: `labels` are the scores, [num_rows] float32."""
+    """One score per row: `labels` are the scores, [num_rows] float32."""
 
     transformers_name = "regression"
     default_objective = "mse"
@@ -31,7 +31,7 @@ class Regression(Task):
     )
     labels_are_numbers = True
     correctness_is_distance = True
-    correctness_title = "mean distance from the score, of which less is better"
+    correctness_title = "mean distance from the score (lower is better)"
     mistakes_title = "Largest errors"
     mistakes_name = "errors"
     severity_title = "distance"
@@ -50,13 +50,13 @@ class Regression(Task):
     def second_readings(cls, forms: LabelForms, counts: Mapping[str, int], column: str) -> list[str]:
         if len(counts) <= MAX_WHOLE_CLASSES:
             return [
-                f"Column '{column}' holds only {len(counts)} different numbers, read as scores because some have a "
-                "fraction; if they are classes, set task=single_label."
+                f"Column '{column}' holds only {len(counts)} distinct numbers, read as scores because some have a "
+                "fraction. If they are classes, set task=single_label."
             ]
         if not forms.has_fractions:
             return [
-                f"Column '{column}' holds whole numbers stored as floats, read as scores because more than "
-                f"{MAX_WHOLE_CLASSES} differ; if they are classes, set task=single_label."
+                f"Column '{column}' holds whole numbers stored as floats, read as scores because there are more than "
+                f"{MAX_WHOLE_CLASSES} distinct values. If they are classes, set task=single_label."
             ]
         return []
 
@@ -85,7 +85,7 @@ class Regression(Task):
         from scipy.stats import pearsonr, spearmanr
 
         outputs, scores = (np.asarray(values, dtype=np.float64) for values in (logits[:, 0], labels))
-        varies = len(scores) > 1 and np.ptp(outputs) > 0 and np.ptp(scores) > 0  # else they are not defined
+        varies = len(scores) > 1 and np.ptp(outputs) > 0 and np.ptp(scores) > 0  # otherwise, correlations are undefined
         return {
             "pearson": float(pearsonr(outputs, scores).statistic) if varies else math.nan,
             "spearman": float(spearmanr(outputs, scores).statistic) if varies else math.nan,

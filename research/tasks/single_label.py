@@ -1,4 +1,4 @@
-"""One label of several."""
+"""One label per row."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 NO_LABEL = -100
-"""Stands for a missing label: cross entropy ignores it."""
+"""Placeholder for a missing label, which cross entropy ignores."""
 _LOG_LOSS_BOUNDS = (np.finfo(np.float64).eps, 1 - np.finfo(np.float64).eps)
-"""Probabilities of 0 and 1 are moved here, as scikit-learn does."""
+"""Probabilities are clipped to this range, as in scikit-learn."""
 
 
 @register_task("single_label")
 class SingleLabel(LabelledTask):
-    """One label of several: `labels` are their numbers, [num_rows] int64."""
+    """One label per row: `labels` are label codes, [num_rows] int64."""
 
     transformers_name = "single_label_classification"
     default_objective = "cross_entropy"
@@ -55,18 +55,18 @@ class SingleLabel(LabelledTask):
         if forms.scalars <= {"int", "float"}:
             if "float" in forms.scalars:
                 return [
-                    f"Column '{column}' holds {len(counts)} whole numbers stored as floats, read as classes; if they "
+                    f"Column '{column}' holds {len(counts)} whole numbers stored as floats, read as classes. If they "
                     "are scores, set task=regression."
                 ]
             if len(counts) > MAX_WHOLE_CLASSES:
                 return [
-                    f"Column '{column}' holds {len(counts)} different whole numbers, read as classes; if they are "
+                    f"Column '{column}' holds {len(counts)} distinct whole numbers, read as classes. If they are "
                     "scores, set task=regression."
                 ]
             return []
         if _are_fractions_as_text(counts):
             return [
-                f"Column '{column}' holds numbers with a fraction as text, read as classes; if they are scores, store "
+                f"Column '{column}' holds numbers with a fraction as text, read as classes. If they are scores, store "
                 "them as numbers, with a decimal point."
             ]
         return []
@@ -83,31 +83,31 @@ class SingleLabel(LabelledTask):
     def missing_labels(self, num_rows: int) -> NDArray[np.int64]:
         return np.full(num_rows, NO_LABEL, dtype=np.int64)
 
-    @np.errstate(invalid="ignore")  # logits that are not finite are reported where they come from
+    @np.errstate(invalid="ignore")  # logits that are not finite are reported by the caller
     def probabilities(self, logits: Floats) -> Floats:
         """Return the softmax of the logits."""
-        scores = logits.astype(np.float64)  # in place: scipy's softmax takes ten times as long for many labels
+        scores = logits.astype(np.float64)  # computed in place: scipy's softmax takes ten times as long for many labels
         scores -= scores.max(axis=1, keepdims=True)
         np.exp(scores, out=scores)
         scores /= scores.sum(axis=1, keepdims=True)
         return scores
 
     def predicted_labels(self, logits: Floats) -> NDArray[np.int64]:
-        """Return the likeliest label, [num_rows] int64."""
+        """Return the label with the highest probability, [num_rows] int64."""
         return np.asarray(logits.argmax(axis=1))
 
     def compute_metrics(self, logits: Floats, labels: Array) -> dict[str, float]:
         """Return accuracy, F1, Matthews correlation, AUROC, log loss and expected calibration error.
 
         As in scikit-learn, f1_macro is the mean over the labels that occur among the labels or the predictions of the
-        rows: a label that is in neither does not lower it. Rows with a label that training never saw count as wrong;
-        AUROC and log loss are those of the other rows.
+        rows; other labels do not lower it. Rows whose label occurs in no training row count as wrong, but are left out
+        of AUROC and log loss.
         """
         from sklearn.metrics import f1_score
 
         scores, predicted = BlockSoftmax(logits), self.predicted_labels(logits)
         correct = predicted == labels
-        # Only of rows whose label has a probability; as a rule that is all of them.
+        # Use only rows whose label has an output; usually, these are all rows.
         seen = labels < self.num_labels
         known, scores_of_known = (labels, scores) if seen.all() else (labels[seen], BlockSoftmax(logits[seen]))
         return {
@@ -130,7 +130,7 @@ class SingleLabel(LabelledTask):
         return pa.array(self.names_of(labels.tolist()), pa.string())
 
     def names_of(self, labels: Iterable[int]) -> list[str]:
-        """Return the names of labels, some of which training may never have seen."""
+        """Return the names of labels, including those that occur in no training row."""
         names = (*self.label_names, *self.unseen_labels, "label unknown to the training rows")
         return [names[min(label, len(names) - 1)] for label in labels]
 
@@ -138,7 +138,7 @@ class SingleLabel(LabelledTask):
         return self.names_of([int(label)])[0]
 
     def mistake_severity(self, labels: Array, predicted: Array, logits: Floats) -> Array:
-        """Return the probability of the predicted label, 0 if it is right, [num_rows]."""
+        """Return the probability of the predicted label, or 0 if it is correct, [num_rows]."""
         return np.where(predicted != labels, BlockSoftmax(logits).confidence, 0.0)
 
     @classmethod
@@ -146,12 +146,12 @@ class SingleLabel(LabelledTask):
         return np.asarray(predicted == labels)
 
     def label_quality(self, labels: Array, predicted: Array) -> Floats:
-        """Return each label's recall, NaN without rows, [num_labels]."""
+        """Return the recall of each label, [num_labels]; NaN for labels without rows."""
         counts = self.count_labels(labels, predicted)
         return np.where(counts.present, counts.recall, np.nan)
 
     def distinguished_labels(self) -> range:
-        """Return all labels; of two only the second, since the first is its reverse."""
+        """Return all labels; of two, only the second, because the first one's probability is the complement."""
         return range(1, 2) if self.num_labels == 2 else range(self.num_labels)
 
     def applies(self, labels: Array, label: int) -> NDArray[np.bool_]:
@@ -163,7 +163,7 @@ class SingleLabel(LabelledTask):
 
 
 def _are_fractions_as_text(names: Iterable[str]) -> bool:
-    """Return whether all names are numbers, some of them with a fraction, which may follow a comma."""
+    """Return whether all names are numbers, some of them with a fraction after a point or comma."""
     numbers = [name.replace(",", ".", 1) for name in names]
     return all(map(NUMBER.fullmatch, numbers)) and not all(map(WHOLE.fullmatch, numbers))
 

@@ -1,4 +1,4 @@
-"""Softmax over many labels, a block of rows or labels at a time."""
+"""Softmax over many labels, computed for a block of rows or labels at a time."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 BLOCK_BYTES = 2**24
-"""Size of the probabilities that are held at once, in bytes."""
+"""Maximum size of the probabilities in memory, in bytes."""
 
 
 def row_blocks(num_rows: int, num_labels: int) -> Iterator[slice]:
-    """Yield blocks of rows whose probabilities, in float64, fit into memory."""
+    """Yield blocks of rows whose float64 probabilities stay within BLOCK_BYTES."""
     size = max(1, BLOCK_BYTES // (8 * num_labels))
     return (slice(start, min(start + size, num_rows)) for start in range(0, num_rows, size))
 
 
 class BlockSoftmax:
-    """Probabilities of labels in float64, computed where they are read: all of them may not fit into memory.
+    """Label probabilities in float64, computed on access because all of them together may not fit into memory.
 
     Args:
         logits: [num_rows, num_labels].
     """
 
-    @np.errstate(invalid="ignore")  # logits that are not finite are reported where they come from
+    @np.errstate(invalid="ignore")  # logits that are not finite are reported by the caller
     def __init__(self, logits: NDArray[np.floating[Any]]) -> None:
         self._logits = logits
         self._highest = logits.max(axis=1, keepdims=True).astype(np.float64)
@@ -35,11 +35,11 @@ class BlockSoftmax:
 
     @property
     def confidence(self) -> NDArray[np.float64]:
-        """Probability of the likeliest label, [num_rows]."""
+        """Probability of the most likely label, [num_rows]."""
         return 1 / self._sums[:, 0]
 
     def of(self, labels: NDArray[np.integer[Any]]) -> NDArray[np.float64]:
-        """Return the probability of one label of each row, [num_rows]."""
+        """Return the probability of one given label per row, [num_rows]."""
         return self._normalised(np.take_along_axis(self._logits, labels[:, None], axis=1), slice(None))[:, 0]
 
     def rows(self, rows: slice) -> NDArray[np.float64]:

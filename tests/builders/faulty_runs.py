@@ -67,7 +67,7 @@ def files_under(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-class At(Hook):
+class CallAt(Hook):
     """Call a function at one moment of a run, and record the trained steps.
 
     A resume refuses hooks that the checkpoint does not have, so every run of these tests uses this hook.

@@ -51,9 +51,10 @@ class FileType:
     write: Callable[[Sheet], bytes] | Callable[[pa.Table], bytes]
     """Function that returns the content of a file, from a table for Arrow files and from a sheet for other types."""
     contents: Literal["lines", "json", "list", "arrow", "texts", "cells"]
-    """Kind of content: lines of fields, lines of JSON, a list in JSON, Arrow columns, lines of labels and text, or
-    cells
-    of a workbook."""
+    """Kind of content.
+
+    Lines of fields, lines of JSON, a list in JSON, Arrow columns, lines of labels and text, or cells of a workbook.
+    """
     wrap: Callable[[bytes], bytes] = bytes
     """Function that compresses the whole content."""
 

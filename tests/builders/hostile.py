@@ -48,23 +48,23 @@ def add_to_manifest(folder: Path, name: str, file: Path) -> None:
     (folder / MANIFEST).write_text(json.dumps(manifest))
 
 
-def as_torch_saves(content: object, _: Path) -> bytes:
+def save_with_torch(content: object, _: Path) -> bytes:
     buffer = io.BytesIO()
     torch.save(content, buffer)
     return buffer.getvalue()
 
 
-def as_torch_saved_once(content: object, _: Path) -> bytes:
+def save_in_old_torch_format(content: object, _: Path) -> bytes:
     buffer = io.BytesIO()
     torch.save(content, buffer, _use_new_zipfile_serialization=False)
     return buffer.getvalue()
 
 
-def as_a_bare_pickle(content: object, _: Path) -> bytes:
+def save_as_pickle(content: object, _: Path) -> bytes:
     return pickle.dumps(content, protocol=2)  # torch warns about other protocols
 
 
-def in_place_of_the_original(content: object, original: Path) -> bytes:
+def replace_pickle_of(content: object, original: Path) -> bytes:
     """Return an archive of torch with the original's tensors and a forged pickle."""
     forged = io.BytesIO()
     with zipfile.ZipFile(original) as source, zipfile.ZipFile(forged, "w") as target:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 Mutation = Callable[[bytes, np.random.Generator], bytes]
-PlaceMutation = Callable[[Path, np.random.Generator], Path]
+FileMutation = Callable[[Path, np.random.Generator], Path]
 
 TOKENS = (
     b'"',
@@ -251,7 +251,7 @@ def _rename(path: Path, generator: np.random.Generator) -> Path:
     return path.rename(path.with_name(names[generator.integers(len(names))] + "".join(path.suffixes)))
 
 
-PLACE_MUTATIONS: tuple[PlaceMutation, ...] = (
+FILE_MUTATIONS: tuple[FileMutation, ...] = (
     _remove_permissions,
     _remove_permissions_of_folder,
     _replace_with_special_file,

@@ -42,11 +42,13 @@ def run_study(directory: Path, spec: StudySpec) -> StudyOutcomes:
         trial = dataclasses.replace(
             expanded, arm=expanded.axes.get("arm", expanded.arm)
         )  # names of arms may contain slashes
-        place = directory / "trials" / trial.id
+        trial_directory = directory / "trials" / trial.id
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # warnings of accelerate
-            run_experiment(trial.config(output_dir=str(place)))
-        outcomes.append(Outcome(trial, place, "finished", json.loads((place / "result.json").read_text())))
+            run_experiment(trial.config(output_dir=str(trial_directory)))
+        outcomes.append(
+            Outcome(trial, trial_directory, "finished", json.loads((trial_directory / "result.json").read_text()))
+        )
     return StudyOutcomes(spec, directory, outcomes)
 
 
@@ -85,12 +87,16 @@ def written_study(
     for arm, of_arm in predictions.items():
         for seed, predicted in enumerate(of_arm):
             trial = trial_of(arm, seed, **settings)
-            place = directory / "trials" / trial.id / "predictions"
-            place.mkdir(parents=True)
+            trial_directory = directory / "trials" / trial.id / "predictions"
+            trial_directory.mkdir(parents=True)
             columns = {"id": range(0, 10 * len(labels), 10), "label": labels, "prediction": predicted}
             columns |= {f"score_{name}": [0.5] * len(labels) for name in names}
-            pq.write_table(pa.table({name: list(column) for name, column in columns.items()}), place / "test.parquet")
-            outcomes.append(Outcome(trial, place.parent, "finished", {"metrics": {"validation": {}, "test": {}}}))
+            pq.write_table(
+                pa.table({name: list(column) for name, column in columns.items()}), trial_directory / "test.parquet"
+            )
+            outcomes.append(
+                Outcome(trial, trial_directory.parent, "finished", {"metrics": {"validation": {}, "test": {}}})
+            )
     return StudyOutcomes(StudySpec(name="written"), directory, outcomes)
 
 

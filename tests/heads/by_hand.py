@@ -1,4 +1,4 @@
-"""Hidden states whose logits can be worked out by hand."""
+"""Hidden states for which logits can be computed by hand."""
 
 from __future__ import annotations
 
@@ -13,6 +13,6 @@ MASK = torch.tensor([[0, 1, 1]])  # the first position is padding
 
 
 def set_out(head: nn.Module, weight: list[list[float]], bias: list[float]) -> None:
-    """Set the weights of a head's last layer."""
+    """Set the weights of a head's output layer."""
     head.get_parameter("out.weight").data = torch.tensor(weight)
     head.get_parameter("out.bias").data = torch.tensor(bias)

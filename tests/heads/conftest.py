@@ -1,4 +1,4 @@
-"""Heads are computed on one thread."""
+"""Run heads on a single thread."""
 
 from collections.abc import Iterator
 
@@ -8,7 +8,7 @@ import torch
 
 @pytest.fixture(scope="package", autouse=True)
 def one_thread() -> Iterator[None]:
-    """Compute these tiny tensors on one thread: on a busy machine, several wait for each other most of the time."""
+    """Use one thread: with such small tensors on a busy machine, several threads mostly wait for each other."""
     num_threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

@@ -1,4 +1,4 @@
-"""Learned queries, by hand."""
+"""Attention head, with results computed by hand."""
 
 from __future__ import annotations
 
@@ -32,6 +32,6 @@ def test_attention_head_splits_features_among_heads() -> None:
     assert head(STATES, MASK).item() == pytest.approx(gathered[0] + 100 * gathered[1])
 
 
-def test_attention_head_refuses_heads_that_do_not_divide() -> None:
-    with pytest.raises(ValueError, match=r"num_heads.* 2, got 3"):
+def test_attention_head_rejects_num_heads_that_do_not_divide_the_hidden_size() -> None:
+    with pytest.raises(ValueError, match=r"num_heads.* 2; got 3"):
         AttentionHead(TWO, 1, num_heads=3)

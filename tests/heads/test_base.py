@@ -1,4 +1,4 @@
-"""What every head must be."""
+"""Base class of heads."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import pytest
 from heads.base import HEADS, Head, register_head
 
 
-def test_head_that_wants_what_no_encoder_gives_is_refused() -> None:
+def test_head_with_unknown_wants_is_rejected() -> None:
     with pytest.raises(ValueError, match=r"Wanting.*last_hidden_state.*all_hidden_states.*'all_hidden_layers'"):
         type("Wanting", (Head,), {"wants": "all_hidden_layers"})
 
 
-def test_register_head_takes_heads_only() -> None:
-    with pytest.raises(ValueError, match=r"no_head.* Head, .*int"):
+def test_register_head_rejects_classes_that_are_not_heads() -> None:
+    with pytest.raises(ValueError, match=r"no_head.* Head; .*int"):
         register_head("no_head")(int)
     assert "no_head" not in HEADS

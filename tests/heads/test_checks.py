@@ -1,4 +1,4 @@
-"""Values of options that heads refuse."""
+"""Checks of the values of head options."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 from heads.checks import require_one_of, require_positive, require_probability
 
 
-def test_values_within_the_bounds_pass() -> None:
+def test_checks_accept_values_within_bounds() -> None:
     require_positive(num_layers=1, lstm_size=2)
     require_probability(dropout=0.0, other=0.999)
     require_one_of(("last", "mean"), pooling="mean", other="last")

@@ -1,7 +1,7 @@
-"""What every registered head must do; a new head is tested without anyone remembering.
+"""Requirements for every registered head; new heads are tested automatically.
 
-Each is tested with its defaults, and with every choice of its `Literal` options where every `num_...` is 2; every
-`..._size` is 8, for speed.
+Each head is tested with its defaults, and with every choice of its `Literal` options while every `num_...` option is 2.
+Every `..._size` option is 8, for speed.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def make(variant: Variant, seed: int = 0) -> Head:
 
 
 def hidden_states(head: Head, batch: int, seq: int, dtype: torch.dtype = torch.float32) -> list[Tensor]:
-    """Return as many hidden states as the head wants."""
+    """Return the number of hidden states that the head needs."""
     num = SPEC.num_hidden_states if head.wants == "all_hidden_states" else 1
     generator = torch.Generator().manual_seed(batch * 100 + seq)
     return [torch.randn(batch, seq, SPEC.hidden_size, generator=generator).to(dtype) for _ in range(num)]
@@ -82,7 +82,7 @@ def call(head: Head, states: list[Tensor], mask: Tensor) -> Tensor:
     return head(tuple(states) if head.wants == "all_hidden_states" else states[0], mask)
 
 
-def test_shapes_are_checked_in_these_tests() -> None:
+def test_jaxtyping_checks_shapes_in_tests() -> None:
     with pytest.raises(Exception, match="Type-check error") as caught:
         HEADS["linear"](SPEC, NUM_LABELS)(torch.zeros(2, 5, SPEC.hidden_size), torch.ones(2, 4, dtype=torch.long))
     assert type(caught.value).__name__ == "TypeCheckError"
@@ -95,7 +95,7 @@ def test_head_gives_one_logit_per_label(variant: Variant) -> None:
     assert logits.dtype == torch.float32
 
 
-def test_head_sends_gradients_to_every_parameter_and_the_last_hidden_state(variant: Variant) -> None:
+def test_head_propagates_gradients_to_all_parameters_and_the_last_hidden_state(variant: Variant) -> None:
     head = make(variant).eval()
     states = [state.requires_grad_() for state in hidden_states(head, 4, 7)]
     call(head, states, torch.ones(4, 7, dtype=torch.long)).square().sum().backward()
@@ -104,11 +104,11 @@ def test_head_sends_gradients_to_every_parameter_and_the_last_hidden_state(varia
         assert parameter.grad.abs().sum() > 0, parameter_name
     last = states[-1].grad
     assert last is not None
-    assert (last.abs().sum(dim=(1, 2)) > 0).all(), "some row of the last layer gets none"
+    assert (last.abs().sum(dim=(1, 2)) > 0).all(), "a row of the last layer has no gradient"
 
 
 @pytest.mark.parametrize("layout", ["right", "left", "both sides", "holes"])
-def test_head_is_blind_to_padding(variant: Variant, layout: str) -> None:
+def test_head_ignores_padding(variant: Variant, layout: str) -> None:
     head = make(variant).eval()
     tokens = hidden_states(head, 3, 6)
     expected = call(head, tokens, torch.ones(3, 6, dtype=torch.long))
@@ -132,7 +132,7 @@ def test_head_is_blind_to_padding(variant: Variant, layout: str) -> None:
         assert state.grad is None or (state.grad[mask == 0] == 0).all(), "padding gets gradients"
 
 
-def test_head_treats_rows_one_by_one(variant: Variant) -> None:
+def test_head_processes_rows_independently(variant: Variant) -> None:
     head = make(variant).eval()
     states = hidden_states(head, 4, 9)
     mask = (torch.arange(9) < torch.tensor([[9], [1], [5], [3]])).long()
@@ -143,7 +143,7 @@ def test_head_treats_rows_one_by_one(variant: Variant) -> None:
 
 
 @pytest.mark.parametrize("empty", [[1], [0, 1, 2]], ids=["one row", "all rows"])
-def test_head_gives_finite_logits_and_gradients_to_rows_without_tokens(variant: Variant, empty: list[int]) -> None:
+def test_head_has_finite_logits_and_gradients_for_rows_without_tokens(variant: Variant, empty: list[int]) -> None:
     head = make(variant).train()
     states = [state.requires_grad_() for state in hidden_states(head, 3, 5)]
     mask = torch.ones(3, 5, dtype=torch.long)
@@ -155,7 +155,7 @@ def test_head_gives_finite_logits_and_gradients_to_rows_without_tokens(variant: 
     assert all(state.grad is None or state.grad.isfinite().all() for state in states)
 
 
-def test_head_is_blind_to_padding_in_rows_without_tokens(variant: Variant) -> None:
+def test_head_ignores_padding_in_rows_without_tokens(variant: Variant) -> None:
     head = make(variant).eval()
     first, second = hidden_states(head, 2, 5), hidden_states(head, 2, 6)
     logits = call(head, first, torch.zeros(2, 5, dtype=torch.long))
@@ -164,7 +164,7 @@ def test_head_is_blind_to_padding_in_rows_without_tokens(variant: Variant) -> No
 
 
 @pytest.mark.parametrize("seq", [1, 2])
-def test_head_takes_rows_as_short_as_one_token(variant: Variant, seq: int) -> None:
+def test_head_accepts_very_short_rows(variant: Variant, seq: int) -> None:
     head = make(variant)
     assert call(head, hidden_states(head, 2, seq), torch.ones(2, seq, dtype=torch.long)).isfinite().all()
 
@@ -183,7 +183,7 @@ def test_head_computes_in_bfloat16(variant: Variant) -> None:
         assert (found.float() - expected).abs().max() < 0.05 * expected.abs().max() + 0.02
 
 
-def test_head_sends_gradients_in_bfloat16(variant: Variant) -> None:
+def test_head_propagates_gradients_in_bfloat16(variant: Variant) -> None:
     head, mask = make(variant).eval(), (torch.arange(8) < torch.tensor([[8], [5], [0]])).long()
     gradients = []
     for precision in (torch.float32, torch.bfloat16):
@@ -195,27 +195,27 @@ def test_head_sends_gradients_in_bfloat16(variant: Variant) -> None:
     expected, found = gradients
     assert expected is not None
     assert found is not None
-    assert (found - expected).norm() < 0.25 * expected.norm()  # rounding may change which place is the maximum
+    assert (found - expected).norm() < 0.25 * expected.norm()  # rounding may change the position of the maximum
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device, and there is none here")
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="requires a CUDA device; none found")
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
-def test_head_sends_the_same_gradients_on_a_gpu(variant: Variant, precision: torch.dtype) -> None:
+def test_head_has_the_same_gradients_on_a_gpu(variant: Variant, precision: torch.dtype) -> None:
     head, mask = make(variant).eval(), (torch.arange(8) < torch.tensor([[8], [5], [1]])).long()
     gradients = []
     for device in ("cpu", "cuda"):
         states = [state.to(device).requires_grad_() for state in hidden_states(head, 3, 8)]
         with torch.autocast(device, dtype=torch.bfloat16, enabled=device == "cuda" and precision == torch.bfloat16):
             logits = call(head.to(device), states, mask.to(device))
-        (logits.float().sum() * 1e-6).backward()  # as small as in long rows; float16 would lose them
+        (logits.float().sum() * 1e-6).backward()  # as small as in long rows; float16 would underflow
         assert states[-1].grad is not None
         gradients.append(states[-1].grad.cpu())
     expected, found = gradients
     assert (found - expected).norm() < (0.25 if precision == torch.bfloat16 else 0.02) * expected.norm()
 
 
-def test_head_survives_saving_and_loading(variant: Variant, tmp_path: Path) -> None:
+def test_head_gives_the_same_logits_after_saving_and_loading(variant: Variant, tmp_path: Path) -> None:
     head, other = make(variant, seed=0).eval(), make(variant, seed=1).eval()
     states, mask = hidden_states(head, 2, 5), torch.ones(2, 5, dtype=torch.long)
     assert not torch.equal(call(head, states, mask), call(other, states, mask))
@@ -224,17 +224,17 @@ def test_head_survives_saving_and_loading(variant: Variant, tmp_path: Path) -> N
     assert torch.equal(call(head, states, mask), call(other, states, mask))
 
 
-def test_head_has_persistent_buffers_only(variant: Variant) -> None:
+def test_head_has_only_persistent_buffers(variant: Variant) -> None:
     head = make(variant)
     assert {buffer_name for buffer_name, _ in head.named_buffers()} <= set(head.state_dict())
 
 
-def test_head_initialises_itself_from_the_seed(variant: Variant) -> None:
+def test_head_initialisation_depends_only_on_the_seed(variant: Variant) -> None:
     first, again = make(variant, seed=3).state_dict(), make(variant, seed=3).state_dict()
     assert all(torch.equal(tensor, again[key]) for key, tensor in first.items())
 
 
-def test_head_leaves_no_parameter_uninitialised(variant: Variant, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_head_initialises_all_parameters(variant: Variant, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.utils.deterministic, "fill_uninitialized_memory", True)  # with NaN
     torch.use_deterministic_algorithms(True)
     try:
@@ -245,8 +245,8 @@ def test_head_leaves_no_parameter_uninitialised(variant: Variant, monkeypatch: p
         torch.use_deterministic_algorithms(False)
 
 
-def test_head_decides_nothing_by_values(variant: Variant) -> None:
-    """Tensors without values pass: nothing waits for the device, or breaks a compiled graph."""
+def test_head_does_not_branch_on_tensor_values(variant: Variant) -> None:
+    """Tensors without values pass, so the head never waits for the device and never breaks a compiled graph."""
     head = make(variant).to("meta")
     states = [state.to("meta") for state in hidden_states(head, 2, 5)]
     assert call(head, states, torch.ones(2, 5, dtype=torch.long, device="meta")).shape == (2, NUM_LABELS)
@@ -261,12 +261,12 @@ def test_head_documents_source_and_options(name: str) -> None:
     options = [parameter for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY]
     assert set(documented) == {option.name for option in options}
     for option in options:
-        assert documented[option.name], f"{name} does not say what {option.name} is"
+        assert documented[option.name], f"{name} does not document {option.name}"
         assert option.default is not option.empty
         assert option.name in hints
 
 
-def test_head_drops_in_training_mode_only(variant: Variant) -> None:
+def test_head_drops_features_only_in_training_mode(variant: Variant) -> None:
     head = make(variant)
     for module in head.modules():
         if isinstance(module, nn.Dropout):
@@ -277,12 +277,12 @@ def test_head_drops_in_training_mode_only(variant: Variant) -> None:
     assert torch.equal(call(head, states, mask), call(head, states, mask))
 
 
-def test_head_refuses_unknown_options(name: str) -> None:
+def test_head_rejects_unknown_options(name: str) -> None:
     with pytest.raises(TypeError, match="no_such_option"):
         HEADS[name](SPEC, NUM_LABELS, no_such_option=1)
 
 
-def test_head_refuses_sizes_below_one(name: str) -> None:
+def test_head_rejects_sizes_below_one(name: str) -> None:
     hints = typing.get_type_hints(HEADS[name].__init__)
     for option in (option for option, kind in hints.items() if kind is int and option != "num_labels"):
         for size in (0, -1):
@@ -290,7 +290,7 @@ def test_head_refuses_sizes_below_one(name: str) -> None:
                 HEADS[name](SPEC, NUM_LABELS, **{option: size})
 
 
-def test_head_refuses_to_drop_everything(name: str) -> None:
+def test_head_rejects_dropout_of_one(name: str) -> None:
     for probability in (1.0, -0.1):
         with pytest.raises(ValueError, match=rf"dropout\b.* {probability}\.$"):
             HEADS[name](SPEC, NUM_LABELS, dropout=probability)

@@ -1,4 +1,4 @@
-"""The GRU head, by hand."""
+"""GRU head, with results computed by hand."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_gru_head_by_hand() -> None:
     assert head(torch.tensor([[[0.5], [-1.0]]]), torch.tensor([[1, 1]])).item() == pytest.approx(hidden, rel=1e-5)
 
 
-def test_gru_head_refuses_a_pooling_that_it_does_not_know(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # as outside these tests
-    with pytest.raises(ValueError, match=r"pooling.* last, mean, max, got 'median'"):
+def test_gru_head_rejects_an_unknown_pooling(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # as outside the tests
+    with pytest.raises(ValueError, match=r"pooling.* last, mean, max; got 'median'"):
         GRUHead(TWO, 1, pooling="median")  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""The last four layers, by hand."""
+"""Head on the last four layers, with results computed by hand."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def test_last4_head_pools_by_hand(pooling: Literal["first", "mean", "max"], feat
     assert head((STATES,) * 4, MASK).item() == 1111 * feature
 
 
-def test_last4_head_refuses_a_shallow_encoder() -> None:
-    with pytest.raises(ValueError, match=r"'last4'.* 4 .* 3; .*'scalar_mix'"):
+def test_last4_head_rejects_a_shallow_encoder() -> None:
+    with pytest.raises(ValueError, match=r"'last4'.* 4 .* 3\. .*'scalar_mix'"):
         Last4Head(EncoderSpec(2, 3), 1)
 
 
-def test_last4_head_refuses_a_pooling_that_it_does_not_know(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # as outside these tests
-    with pytest.raises(ValueError, match=r"pooling.* first, mean, max, got 'median'"):
+def test_last4_head_rejects_an_unknown_pooling(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # as outside the tests
+    with pytest.raises(ValueError, match=r"pooling.* first, mean, max; got 'median'"):
         Last4Head(TWO, 1, pooling="median")  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""The head on the first token, by hand."""
+"""Linear head, with results computed by hand."""
 
 from __future__ import annotations
 

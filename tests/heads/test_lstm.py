@@ -1,4 +1,4 @@
-"""The LSTM head, by hand."""
+"""LSTM head, with results computed by hand."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_lstm_head_by_hand(pooling: Literal["last", "mean", "max"]) -> None:
     assert head(states, torch.tensor([[0, 1, 1, 0]])).item() == pytest.approx(expected, rel=1e-5)
 
 
-def test_lstm_head_refuses_a_pooling_that_it_does_not_know(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # as outside these tests
-    with pytest.raises(ValueError, match=r"pooling.* last, mean, max, got 'median'"):
+def test_lstm_head_rejects_an_unknown_pooling(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # as outside the tests
+    with pytest.raises(ValueError, match=r"pooling.* last, mean, max; got 'median'"):
         LSTMHead(TWO, 1, pooling="median")  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Pooling over tokens only, worked out by hand."""
+"""Pooling with an attention mask, with results computed by hand."""
 
 from __future__ import annotations
 
@@ -17,46 +17,46 @@ from heads.masking import (
 )
 
 STATES = torch.tensor([[[9.0], [1.0], [7.0], [3.0]], [[5.0], [6.0], [7.0], [8.0]]])
-MASK = torch.tensor([[0, 1, 0, 1], [0, 0, 0, 0]])  # a hole; no token at all
+MASK = torch.tensor([[0, 1, 0, 1], [0, 0, 0, 0]])  # padding between tokens; no tokens
 
 
 def test_first_token_skips_padding() -> None:
     assert first_token(STATES, MASK).tolist() == [[1.0], [0.0]]
 
 
-def test_masked_mean_counts_tokens_only() -> None:
+def test_masked_mean_ignores_padding() -> None:
     assert masked_mean(STATES, MASK).tolist() == [[2.0], [0.0]]
 
 
-def test_masked_max_looks_at_tokens_only() -> None:
+def test_masked_max_ignores_padding() -> None:
     assert masked_max(STATES, MASK).tolist() == [[3.0], [0.0]]
     assert masked_max(-STATES, MASK).tolist() == [[-1.0], [0.0]]
 
 
-def test_masked_softmax_gives_padding_no_weight() -> None:
+def test_masked_softmax_is_zero_on_padding() -> None:
     scores = torch.tensor([[[50.0, 0.0, 50.0, torch.log(torch.tensor(3.0))]], [[1.0, 2.0, 3.0, 4.0]]])
     expected = torch.tensor([[[0.0, 0.25, 0.0, 0.75]], [[0.0, 0.0, 0.0, 0.0]]])
     torch.testing.assert_close(masked_softmax(scores, MASK), expected)
 
 
-def test_orders_put_tokens_first() -> None:
+def test_token_orders_put_padding_last() -> None:
     assert token_order(MASK).tolist() == [[1, 3, 0, 2], [0, 1, 2, 3]]
     assert reversed_token_order(MASK).tolist() == [[3, 1, 0, 2], [0, 1, 2, 3]]
 
 
-def test_reversed_order_of_a_row_with_its_tokens_first_is_its_own_inverse() -> None:
+def test_reversed_token_order_is_its_own_inverse_if_padding_is_last() -> None:
     mask = torch.tensor([[1, 1, 1, 0], [1, 1, 1, 1]])
     turn = reversed_token_order(mask)
     assert turn.tolist() == [[2, 1, 0, 3], [3, 2, 1, 0]]
     assert torch.equal(take_positions(take_positions(STATES, turn), turn), STATES)
 
 
-def test_take_place_gives_zero_for_padding() -> None:
+def test_take_position_returns_zero_for_padding() -> None:
     assert take_position(STATES, MASK, torch.tensor([3, 3])).tolist() == [[3.0], [0.0]]
     assert take_position(STATES, MASK, torch.tensor([0, 0])).tolist() == [[0.0], [0.0]]
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_masked_mean_of_a_long_row_fits_half_precision(dtype: torch.dtype) -> None:
-    states = torch.full((1, 8192, 1), 20.0, dtype=dtype)  # their sum is beyond float16
+def test_masked_mean_of_a_long_row_does_not_overflow_half_precision(dtype: torch.dtype) -> None:
+    states = torch.full((1, 8192, 1), 20.0, dtype=dtype)  # the sum overflows float16
     assert masked_mean(states, torch.ones(1, 8192, dtype=torch.long)).item() == 20.0

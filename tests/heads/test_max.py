@@ -1,4 +1,4 @@
-"""The maximum over tokens, by hand."""
+"""Maximum head, with results computed by hand."""
 
 from __future__ import annotations
 

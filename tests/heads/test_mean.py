@@ -1,4 +1,4 @@
-"""The mean over tokens, by hand."""
+"""Mean head, with results computed by hand."""
 
 from __future__ import annotations
 

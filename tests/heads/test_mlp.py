@@ -1,4 +1,4 @@
-"""The head of two linear layers, by hand."""
+"""MLP head, with results computed by hand."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The last layer of most heads."""
+"""Output layer of most heads."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import torch
 from heads.output_layer import OutputLayer
 
 
-def test_output_layer_begins_with_small_weights_and_no_bias() -> None:
+def test_output_layer_starts_with_small_weights_and_zero_bias() -> None:
     torch.manual_seed(0)
     layer = OutputLayer(100, 50)
     assert 0.019 < layer.weight.std() < 0.021
@@ -20,12 +20,12 @@ def test_output_layer_computes_in_the_precision_of_its_weights_under_autocast() 
     features = torch.tensor([[256.0, 1.0]])
     with torch.autocast("cpu", dtype=torch.bfloat16):
         logits = layer(features)
-        assert torch.nn.functional.linear(features, layer.weight).item() == 256.0  # bfloat16 has no 257
+        assert torch.nn.functional.linear(features, layer.weight).item() == 256.0  # 257 does not exist in bfloat16
     assert logits.dtype == torch.float32
     assert logits.item() == 257.0
 
 
-def test_output_layer_takes_features_of_another_precision_and_of_no_device() -> None:
+def test_output_layer_accepts_other_precisions_and_the_meta_device() -> None:
     layer = OutputLayer(2, 3)
     assert layer(torch.ones(4, 2, dtype=torch.bfloat16)).dtype == torch.float32
     assert layer.to("meta")(torch.ones(4, 2, device="meta")).shape == (4, 3)

@@ -1,4 +1,4 @@
-"""A head that makes one vector of a sequence is its way of pooling."""
+"""Base class of heads that pool without learned parameters."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from heads.pooled import PooledHead
 from tests.heads.by_hand import MASK, STATES, TWO, set_out
 
 
-class LastPlace(PooledHead):
+class LastPosition(PooledHead):
     def pool(self, hidden_states: Tensor, attention_mask: Tensor) -> Tensor:
         return hidden_states[:, -1]
 
 
-def test_pooled_head_is_linear_in_what_its_subclass_pools() -> None:
-    head = LastPlace(TWO, 2, dropout=0.5).eval()
+def test_pooled_head_is_linear_in_the_pooled_vector() -> None:
+    head = LastPosition(TWO, 2, dropout=0.5).eval()
     set_out(head, [[1.0, 10.0], [0.0, 2.0]], [0.5, 0.0])
     assert head(STATES, MASK).tolist() == [[3 + 10 * 4 + 0.5, 2 * 4]]
 
 
 def test_pooled_head_drops_features_of_the_pooled_vector() -> None:
-    head = LastPlace(TWO, 1, dropout=0.5).train()
+    head = LastPosition(TWO, 1, dropout=0.5).train()
     set_out(head, [[1.0, 10.0]], [0.0])
     torch.manual_seed(0)
     logits = {head(STATES, MASK).item() for _ in range(50)}
-    assert logits == {0.0, 6.0, 80.0, 86.0}  # (3, 4) twice as large, each dropped or not
+    assert logits == {0.0, 6.0, 80.0, 86.0}  # (3, 4) scaled by 2, with each feature dropped or kept

@@ -1,4 +1,4 @@
-"""Both directions of the recurrent heads."""
+"""Base class of recurrent heads."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from heads.gru import GRUHead
 from heads.lstm import LSTMHead
 
 
-def test_recurrent_heads_agree_with_packed_bidirectional_networks() -> None:
+def test_recurrent_heads_match_bidirectional_networks_on_packed_sequences() -> None:
     spec = EncoderSpec(6, 2)
     states = torch.randn(3, 8, 6)
     lengths = torch.tensor([8, 3, 1])
@@ -33,7 +33,7 @@ def test_recurrent_heads_agree_with_packed_bidirectional_networks() -> None:
 
 
 def test_frozen_recurrent_head_keeps_its_networks_in_training_mode() -> None:
-    """cuDNN sends no gradients through a recurrent network in evaluation mode."""
+    """cuDNN cannot propagate gradients through a recurrent network in evaluation mode."""
     head = LSTMHead(EncoderSpec(6, 2), 2, lstm_size=8, num_layers=2).eval()
     assert not head.dropout.training
     assert not head.out.training
@@ -41,7 +41,7 @@ def test_frozen_recurrent_head_keeps_its_networks_in_training_mode() -> None:
     assert [network.training for network in networks] == [True] * 4
 
 
-def test_recurrent_networks_begin_with_orthogonal_weights_and_open_forget_gates() -> None:
+def test_recurrent_networks_start_with_orthogonal_weights_and_open_forget_gates() -> None:
     (network,) = LSTMHead(EncoderSpec(6, 2), 2, lstm_size=8).forwards
     for gate in network.get_parameter("weight_hh_l0").chunk(4):
         torch.testing.assert_close(gate @ gate.T, torch.eye(8), rtol=0, atol=1e-5)

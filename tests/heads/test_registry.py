@@ -1,4 +1,4 @@
-"""Names and what they stand for."""
+"""Registry of named classes and functions."""
 
 import pytest
 
@@ -6,18 +6,18 @@ from heads import HEADS
 from heads.registry import Registry, UnknownNameError
 
 
-def test_registry_answers_a_misspelt_name_with_the_nearest() -> None:
+def test_registry_suggests_the_nearest_name() -> None:
     with pytest.raises(UnknownNameError, match=r"head 'ltsm'.*'lstm'.*attention, .*, lstm, "):
         HEADS["ltsm"]
 
 
-def test_registry_gives_no_hint_where_nothing_is_near() -> None:
+def test_registry_suggests_nothing_if_no_name_is_similar() -> None:
     with pytest.raises(UnknownNameError, match="head 'zzz'") as caught:
         HEADS["zzz"]
     assert str(caught.value).count("'") == 2
 
 
-def test_registry_refuses_a_taken_name() -> None:
+def test_registry_rejects_a_taken_name() -> None:
     registry: Registry[type] = Registry("thing")
     registry.register("a")(int)
     with pytest.raises(ValueError, match=r"thing 'a'.* builtins;"):
@@ -25,7 +25,7 @@ def test_registry_refuses_a_taken_name() -> None:
     assert registry["a"] is int
 
 
-def test_registry_takes_a_definition_again_that_was_run_twice() -> None:
+def test_registry_accepts_a_repeated_definition() -> None:
     registry: Registry[type] = Registry("thing")
 
     def define() -> type:
@@ -38,7 +38,7 @@ def test_registry_takes_a_definition_again_that_was_run_twice() -> None:
     assert registry["a"] is second is not first
 
 
-def test_registry_refuses_names_that_no_flag_can_hold() -> None:
+def test_registry_rejects_names_that_cannot_be_part_of_a_flag() -> None:
     with pytest.raises(ValueError, match=r"thing.* 'a\.b'"):
         Registry("thing").register("a.b")
 

@@ -1,4 +1,4 @@
-"""The mixture of all layers, by hand."""
+"""Scalar mix head, with results computed by hand."""
 
 from __future__ import annotations
 

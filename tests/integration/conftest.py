@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.builders.study_place import Place
+from tests.builders.workplace import Workplace
 from tests.conftest import ROOT
 
 
@@ -80,9 +80,11 @@ def disk(tmp_path: Path) -> Iterator[Disk]:
 
 
 @pytest.fixture
-def place(tmp_path: Path, tiny_encoder: Path, tiny_reviews: Path, user_environment: dict[str, str]) -> Iterator[Place]:
+def workplace(
+    tmp_path: Path, tiny_encoder: Path, tiny_reviews: Path, user_environment: dict[str, str]
+) -> Iterator[Workplace]:
     """A working directory with a plugin, for running studies."""
-    found = Place(tmp_path, tiny_encoder, tiny_reviews, user_environment)
+    found = Workplace(tmp_path, tiny_encoder, tiny_reviews, user_environment)
     yield found
     (tmp_path / "hold.txt").unlink(missing_ok=True)
     found.end()

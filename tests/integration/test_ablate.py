@@ -14,94 +14,97 @@ from research.studies.grid import StudySpec, expand
 from research.studies.storage.database import local_address
 from research.studies.storage.study import Study
 from research.system.processes import is_alive
-from tests.builders.study_place import Place
+from tests.builders.workplace import Workplace
 from tests.conftest import Launch, run_to_the_end
 from tests.limits import wait_until
 
 
-def test_trials_of_heads_share_a_process_and_give_the_same_results_as_single_runs(place: Place, launch: Launch) -> None:
+def test_trials_of_heads_share_a_process_and_give_the_same_results_as_single_runs(
+    workplace: Workplace, launch: Launch
+) -> None:
     arguments = ["--heads", "linear,lstm", "--seeds", "0,1", "--freeze", "encoder", "--epochs", "2", "--report", "true"]
-    printed = place.run(*arguments)
+    printed = workplace.run(*arguments)
     assert "4 trials: 0 finished, 4 to do" in printed
     assert printed.count("[4/4]") == 1
-    workers = {entry.attributes["pid"] for entry in place.entries()}
+    workers = {entry.attributes["pid"] for entry in workplace.entries()}
     assert len(workers) == 1
-    assert place.states() == ["COMPLETE"] * 4
-    for entry in place.entries():
-        folder = place.folder / "runs/s/trials" / entry.trial.id
+    assert workplace.states() == ["COMPLETE"] * 4
+    for entry in workplace.entries():
+        folder = workplace.folder / "runs/s/trials" / entry.trial.id
         result = json.loads((folder / "result.json").read_text())
         assert result["cached_features"] is True
         assert entry.value == result["metrics"]["test"]["accuracy"]
         assert {"config.yaml", "metrics.jsonl", "model", "predictions", "report.html"} <= set(os.listdir(folder))
-    alone = place.folder / "alone"
-    trial = next(entry.trial for entry in place.entries() if entry.trial.arm == "lstm" and entry.trial.seed == 1)
-    launch(["--recipe", place.folder / "runs/s/trials" / trial.id / "config.yaml", "--output_dir", alone])
+    alone = workplace.folder / "alone"
+    trial = next(entry.trial for entry in workplace.entries() if entry.trial.arm == "lstm" and entry.trial.seed == 1)
+    launch(["--recipe", workplace.folder / "runs/s/trials" / trial.id / "config.yaml", "--output_dir", alone])
     assert (
-        json.loads((alone / "result.json").read_text())["weights_sha256"] == place.results()[trial.id]["weights_sha256"]
+        json.loads((alone / "result.json").read_text())["weights_sha256"]
+        == workplace.results()[trial.id]["weights_sha256"]
     )
 
-    before = {entry.trial.id: entry.attributes["seconds"] for entry in place.entries()}
-    printed = place.run("--heads", "linear,lstm,mean", *arguments[2:])  # a larger grid: only the missing trials run
+    before = {entry.trial.id: entry.attributes["seconds"] for entry in workplace.entries()}
+    printed = workplace.run("--heads", "linear,lstm,mean", *arguments[2:])  # a larger grid: only the missing trials run
     assert "6 trials: 4 finished, 2 to do" in printed
-    after = {entry.trial.id: entry.attributes["seconds"] for entry in place.entries()}
+    after = {entry.trial.id: entry.attributes["seconds"] for entry in workplace.entries()}
     assert before.items() <= after.items()
     assert len(after) == 6
 
 
-def test_failed_trial_is_recorded_and_does_not_stop_the_study(place: Place) -> None:
+def test_failed_trial_is_recorded_and_does_not_stop_the_study(workplace: Workplace) -> None:
     arguments = ["--plugin", "held.py", "--hook", "held", "--grid", "lr=1e-6,1e-3", "--seeds", "0"]
-    printed = place.run(*arguments, status=1)
+    printed = workplace.run(*arguments, status=1)
     assert re.search(r"lr=1e-06, seed 0: hook 'held' \(.*: ValueError: the rate is too low\n  File \"", printed)
     assert re.search(r"1 of 2 trials .*--retry_failed", printed)
-    assert place.states() == ["COMPLETE", "FAIL"]
-    place.run(*arguments, status=1)
-    assert place.lines("begun.txt") == ["0.001 0", "1e-06 0"]
-    place.run(*arguments, "--retry_failed", status=1)
-    assert place.lines("begun.txt") == ["0.001 0", "1e-06 0", "1e-06 0"]
+    assert workplace.states() == ["COMPLETE", "FAIL"]
+    workplace.run(*arguments, status=1)
+    assert workplace.lines("begun.txt") == ["0.001 0", "1e-06 0"]
+    workplace.run(*arguments, "--retry_failed", status=1)
+    assert workplace.lines("begun.txt") == ["0.001 0", "1e-06 0", "1e-06 0"]
 
 
 @pytest.mark.parametrize("victim", ["worker", "run", "all"])
-def test_killed_trial_is_resumed(place: Place, victim: str) -> None:
-    (place.folder / "hold.txt").touch()
+def test_killed_trial_is_resumed(workplace: Workplace, victim: str) -> None:
+    (workplace.folder / "hold.txt").touch()
     arguments = ["--plugin", "held.py", "--hook", "held", "--seeds", "0,1", "--save_every", "1st"]
-    main = place.start(*arguments)
-    wait_until(lambda: any(place.folder.glob("held-*-0.txt")), "the pause in step 3")
+    main = workplace.start(*arguments)
+    wait_until(lambda: any(workplace.folder.glob("held-*-0.txt")), "the pause in step 3")
     supervisor, worker, run = (process for process, _ in main.forked())
     for process in {"worker": [worker], "run": [run], "all": [supervisor, worker, run]}[victim]:
         process.kill()
     wait_until(lambda: not is_alive(worker.pid) or victim == "run", "the end of the worker")  # before its run continues
-    (place.folder / "hold.txt").unlink()
+    (workplace.folder / "hold.txt").unlink()
     if victim == "all":
         main.end()
-        place.run(*arguments)
+        workplace.run(*arguments)
     else:
         assert main.end() == 0, main.printed()
-    assert [entry.state for entry in place.entries()] == [TrialState.COMPLETE] * 2
-    assert place.lines("begun.txt") == ["0.0001 0", "0.0001 1"]
-    assert len(place.lines("resumed.txt")) == 1
-    assert {result["steps"] for result in place.results().values()} == {6}
+    assert [entry.state for entry in workplace.entries()] == [TrialState.COMPLETE] * 2
+    assert workplace.lines("begun.txt") == ["0.0001 0", "0.0001 1"]
+    assert len(workplace.lines("resumed.txt")) == 1
+    assert {result["steps"] for result in workplace.results().values()} == {6}
 
 
-def test_interrupted_study_can_be_resumed(place: Place) -> None:
-    (place.folder / "hold.txt").touch()
+def test_interrupted_study_can_be_resumed(workplace: Workplace) -> None:
+    (workplace.folder / "hold.txt").touch()
     arguments = ["--plugin", "held.py", "--hook", "held", "--seeds", "0,1"]
-    main = place.start(*arguments)
-    wait_until(lambda: any(place.folder.glob("held-*-0.txt")), "the pause in step 3")
+    main = workplace.start(*arguments)
+    wait_until(lambda: any(workplace.folder.glob("held-*-0.txt")), "the pause in step 3")
     main.process.send_signal(signal.SIGINT)
-    place.wait_until_signalled(signal.SIGINT)
-    (place.folder / "hold.txt").unlink()
+    workplace.wait_until_signalled(signal.SIGINT)
+    (workplace.folder / "hold.txt").unlink()
     assert main.end() == 130
-    assert place.states() == ["WAITING", "WAITING"]
-    place.run(*arguments)
-    assert place.lines("begun.txt") == ["0.0001 0", "0.0001 1"]
-    assert place.lines("resumed.txt") == ["0.0001 0 3"]
+    assert workplace.states() == ["WAITING", "WAITING"]
+    workplace.run(*arguments)
+    assert workplace.lines("begun.txt") == ["0.0001 0", "0.0001 1"]
+    assert workplace.lines("resumed.txt") == ["0.0001 0 3"]
 
 
-def test_dry_run_shows_the_plan_without_training(place: Place) -> None:
-    printed = place.run("--heads", "linear,lstm", "--seeds", "0,1", "--dry_run")
+def test_dry_run_shows_the_plan_without_training(workplace: Workplace) -> None:
+    printed = workplace.run("--heads", "linear,lstm", "--seeds", "0,1", "--dry_run")
     assert "4 trials of 2 arms, 4 to do" in printed
     assert re.search(r"\babout \d", printed)
-    assert not (place.folder / "runs").exists()
+    assert not (workplace.folder / "runs").exists()
 
 
 @pytest.mark.parametrize(
@@ -112,8 +115,8 @@ def test_dry_run_shows_the_plan_without_training(place: Place) -> None:
         (["--storage", "postgresql+psycopg://nobody:secret@127.0.0.1:1/none"], r"nobody@127\.0\.0\.1:1/none "),
     ],
 )
-def test_invalid_study_is_refused_in_one_line(place: Place, arguments: list[str], message: str) -> None:
-    done = run_to_the_end(place.command(*arguments), place.folder, place.environment, 120)
+def test_invalid_study_is_refused_in_one_line(workplace: Workplace, arguments: list[str], message: str) -> None:
+    done = run_to_the_end(workplace.command(*arguments), workplace.folder, workplace.environment, 120)
     assert done.returncode in (1, 2)
     assert re.search(message, done.stderr)
     assert "Traceback" not in done.stderr
@@ -121,44 +124,44 @@ def test_invalid_study_is_refused_in_one_line(place: Place, arguments: list[str]
 
 
 @pytest.mark.parametrize("frozen", [["--freeze", "encoder"], []], ids=["in the worker", "in a process"])
-def test_trial_that_exceeds_the_timeout_fails(place: Place, frozen: list[str]) -> None:
-    place.run(*frozen, "--seeds", "0", "--max_steps", "1000000", "--trial_timeout", "2s", status=1)
-    (entry,) = place.entries()
+def test_trial_that_exceeds_the_timeout_fails(workplace: Workplace, frozen: list[str]) -> None:
+    workplace.run(*frozen, "--seeds", "0", "--max_steps", "1000000", "--trial_timeout", "2s", status=1)
+    (entry,) = workplace.entries()
     assert entry.state == TrialState.FAIL
     assert "--trial_timeout 2s" in entry.attributes["error"]
 
 
-def test_drop_waiting_removes_waiting_trials_of_an_earlier_grid(place: Place) -> None:
+def test_drop_waiting_removes_waiting_trials_of_an_earlier_grid(workplace: Workplace) -> None:
     frozen = ["--freeze", "encoder", "--seeds", "0", "--max_steps", "1"]
-    (place.folder / "runs/s").mkdir(parents=True)
-    with Study("s", local_address((place.folder / "runs/s").resolve())) as study:
+    (workplace.folder / "runs/s").mkdir(parents=True)
+    with Study("s", local_address((workplace.folder / "runs/s").resolve())) as study:
         study.add(expand(StudySpec(name="s", grid={"seed": [7, 8]})))
-    printed = place.run(*frozen, "--dry_run")
-    assert re.search(r"\b2 of an earlier grid .*--drop_waiting", printed)
-    printed = place.run(*frozen, "--drop_waiting")
+    printed = workplace.run(*frozen, "--dry_run")
+    assert re.search(r"\b2 waiting trials of an earlier grid .*--drop_waiting", printed)
+    printed = workplace.run(*frozen, "--drop_waiting")
     assert re.search(r"1 trials: 0 finished, 1 to do, 2 waiting trials .*removed", printed)
-    assert [entry.trial.seed for entry in place.entries()] == [0]
+    assert [entry.trial.seed for entry in workplace.entries()] == [0]
 
 
-def test_workers_split_the_visible_gpus(place: Place) -> None:
+def test_workers_split_the_visible_gpus(workplace: Workplace) -> None:
     """The trials run on the CPU, since this machine may not have these GPUs."""
-    place.environment |= {"CUDA_VISIBLE_DEVICES": "0,1,2", "ACCELERATE_USE_CPU": "true"}
-    (place.folder / "launcher.yaml").write_text(
+    workplace.environment |= {"CUDA_VISIBLE_DEVICES": "0,1,2", "ACCELERATE_USE_CPU": "true"}
+    (workplace.folder / "launcher.yaml").write_text(
         "{compute_environment: LOCAL_MACHINE, distributed_type: 'NO', gpu_ids: '4,MIG-a', num_processes: 1}"
     )
-    plugin = place.folder / "held.py"
+    plugin = workplace.folder / "held.py"
     seen = "import os; Path(f'seen-{run.config.seed}.txt').write_text(os.environ['CUDA_VISIBLE_DEVICES'])"
     begin = "def on_train_start(self, run):\n"
     plugin.write_text(plugin.read_text().replace(begin, f"{begin}        {seen}\n"))
-    (place.folder / "hold.txt").touch()
-    main = place.start(
+    (workplace.folder / "hold.txt").touch()
+    main = workplace.start(
         *("--plugin", "held.py", "--hook", "held", "--seeds", "0,1", "--workers", "2"),
         *("--accelerate_config", "launcher.yaml"),
     )
     wait_until(
-        lambda: len(list(place.folder.glob("held-*.txt"))) == 2 or main.process.poll() is not None, "both trials"
+        lambda: len(list(workplace.folder.glob("held-*.txt"))) == 2 or main.process.poll() is not None, "both trials"
     )
-    (place.folder / "hold.txt").unlink()
+    (workplace.folder / "hold.txt").unlink()
     assert main.end() == 0, main.printed()
-    assert sorted(entry.attributes["devices"] for entry in place.entries()) == ["4", "MIG-a"]
-    assert sorted(path.read_text() for path in place.folder.glob("seen-*.txt")) == ["4", "MIG-a"]
+    assert sorted(entry.attributes["devices"] for entry in workplace.entries()) == ["4", "MIG-a"]
+    assert sorted(path.read_text() for path in workplace.folder.glob("seen-*.txt")) == ["4", "MIG-a"]

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from research.system.processes import is_alive
-from tests.builders.study_place import Place
+from tests.builders.workplace import Workplace
 from tests.conftest import ROOT
 from tests.integration.conftest import Disk
 from tests.limits import wait_until
@@ -58,10 +58,10 @@ class Exits(LinearHead):
 
 
 @pytest.fixture
-def cache(place: Place) -> Path:
+def cache(workplace: Workplace) -> Path:
     """An empty cache for one test."""
-    folder = place.folder / "cache"
-    place.environment["MIDWAY_CACHE"] = str(folder)
+    folder = workplace.folder / "cache"
+    workplace.environment["MIDWAY_CACHE"] = str(folder)
     return folder
 
 
@@ -69,13 +69,13 @@ def entries_in(cache: Path) -> list[str]:
     return sorted(path.name for path in cache.glob("*features-*"))
 
 
-def test_two_workers_compute_the_same_features_once(place: Place, cache: Path) -> None:
-    hold = place.folder / "hold"
+def test_two_workers_compute_the_same_features_once(workplace: Workplace, cache: Path) -> None:
+    hold = workplace.folder / "hold"
     hold.mkdir()
-    place.environment["HOLD"] = str(hold)
+    workplace.environment["HOLD"] = str(hold)
     plugin = ROOT / "tests" / "plugins" / "hold_feature_computation.py"
-    main = place.start("--heads", "linear,mean", "--seeds", "0,1", "--workers", "2", "--plugin", plugin, *FROZEN)
-    logs = place.folder / "runs/s/logs"
+    main = workplace.start("--heads", "linear,mean", "--seeds", "0,1", "--workers", "2", "--plugin", plugin, *FROZEN)
+    logs = workplace.folder / "runs/s/logs"
     wait_until(lambda: any(hold.iterdir()), "the computation of hidden states")
     wait_until(
         lambda: any("Waiting for another process" in path.read_text() for path in logs.glob("*.txt")),
@@ -85,94 +85,94 @@ def test_two_workers_compute_the_same_features_once(place: Place, cache: Path) -
     assert main.end() == 0
     assert sorted(path.name.partition("-")[2] for path in hold.glob("*-*")) == SPLITS
     assert len(entries_in(cache)) == 3
-    assert place.states() == ["COMPLETE"] * 4
-    assert [result["cached_features"] for result in place.results().values()] == [True] * 4
-    assert len({entry.attributes["pid"] for entry in place.entries()}) == 2
+    assert workplace.states() == ["COMPLETE"] * 4
+    assert [result["cached_features"] for result in workplace.results().values()] == [True] * 4
+    assert len({entry.attributes["pid"] for entry in workplace.entries()}) == 2
 
 
-def test_damaged_features_are_reported_and_recomputed(place: Place, cache: Path) -> None:
+def test_damaged_features_are_reported_and_recomputed(workplace: Workplace, cache: Path) -> None:
     arguments = ["--heads", "linear", "--seeds", "0,1", "--workers", "2", *FROZEN]
-    place.run(*arguments)
-    whole = place.results()
-    seconds = {entry.trial.id: entry.attributes["seconds"] for entry in place.entries()}
+    workplace.run(*arguments)
+    whole = workplace.results()
+    seconds = {entry.trial.id: entry.attributes["seconds"] for entry in workplace.entries()}
     for entry in entries_in(cache):
         file = cache / entry / "layer-2.bin"
         content = bytearray(file.read_bytes())
         content[len(content) // 2] ^= 4
         file.write_bytes(content)
     again = next(name for name in whole if name.startswith("linear-seed0"))
-    shutil.rmtree(place.folder / "runs/s/trials" / again)
-    printed = place.run(*arguments)
-    assert "2 trials: 1 finished, 1 to do, 1 of them anew" in printed
-    assert place.log(again).count("damaged (layer-2.bin ") == 3
-    assert place.results()[again]["weights_sha256"] == whole[again]["weights_sha256"]
-    later = {entry.trial.id: entry.attributes["seconds"] for entry in place.entries()}
+    shutil.rmtree(workplace.folder / "runs/s/trials" / again)
+    printed = workplace.run(*arguments)
+    assert "2 trials: 1 finished, 1 to do, 1 run again" in printed
+    assert workplace.log(again).count("damaged (layer-2.bin ") == 3
+    assert workplace.results()[again]["weights_sha256"] == whole[again]["weights_sha256"]
+    later = {entry.trial.id: entry.attributes["seconds"] for entry in workplace.entries()}
     assert [name for name in later if later[name] != seconds[name]] == [again]
     assert len(entries_in(cache)) == 3
 
 
-def test_full_disk_is_reported_and_all_trials_finish(place: Place, cache: Path, disk: Disk) -> None:
+def test_full_disk_is_reported_and_all_trials_finish(workplace: Workplace, cache: Path, disk: Disk) -> None:
     arguments = ["--heads", "linear,mean", "--seeds", "0", "--workers", "2", *FROZEN]
-    place.run(*arguments, "--cache_features", "false")
-    plain = {name.rpartition("-")[0]: result["weights_sha256"] for name, result in place.results().items()}
-    shutil.rmtree(place.folder / "runs")
+    workplace.run(*arguments, "--cache_features", "false")
+    plain = {name.rpartition("-")[0]: result["weights_sha256"] for name, result in workplace.results().items()}
+    shutil.rmtree(workplace.folder / "runs")
     shutil.copytree(cache, disk.path / "cache")  # rows and tokens
-    place.environment["MIDWAY_CACHE"] = str(disk.path / "cache")
+    workplace.environment["MIDWAY_CACHE"] = str(disk.path / "cache")
     disk.fill(leave=100_000)
-    printed = place.run(*arguments)
-    assert place.states() == ["COMPLETE"] * 2
+    printed = workplace.run(*arguments)
+    assert workplace.states() == ["COMPLETE"] * 2
     ranking = printed[printed.index("accuracy on test rows") :]
     assert "baseline" in ranking
     assert re.search(r"No verdict.* 5 .*\b1\b", ranking)
     assert re.search(r"2 of 2 trials .*runs/s/logs/", ranking)
-    for name, result in place.results().items():
+    for name, result in workplace.results().items():
         assert not result["cached_features"]
         assert result["weights_sha256"] == plain[name.rpartition("-")[0]]
-        assert place.log(name).count(os.strerror(errno.ENOSPC)) == 1
+        assert workplace.log(name).count(os.strerror(errno.ENOSPC)) == 1
     assert entries_in(disk.path / "cache") == []
 
 
 @pytest.mark.parametrize("how", ["worker killed", "all killed", "interrupted"])
-def test_trials_in_one_process_continue_after_its_end(place: Place, cache: Path, how: str) -> None:
-    (place.folder / "head.py").write_text(OWN_HEADS)
-    (place.folder / "hold.txt").touch()
+def test_trials_in_one_process_continue_after_its_end(workplace: Workplace, cache: Path, how: str) -> None:
+    (workplace.folder / "head.py").write_text(OWN_HEADS)
+    (workplace.folder / "hold.txt").touch()
     arguments = ["--plugin", "head.py", "--heads", "held", "--seeds", "0,1", *FROZEN]
-    main = place.start(*arguments)
-    wait_until((place.folder / "held.txt").exists, "the pause in the third batch")
+    main = workplace.start(*arguments)
+    wait_until((workplace.folder / "held.txt").exists, "the pause in the third batch")
     supervisor, worker = (process for process, _ in main.forked())
     if how == "interrupted":
         main.process.send_signal(signal.SIGINT)
-        place.wait_until_signalled(signal.SIGINT)
+        workplace.wait_until_signalled(signal.SIGINT)
     else:
         for process in [worker] if how == "worker killed" else [supervisor, worker]:
             process.kill()
         wait_until(lambda: not is_alive(worker.pid), "the end of the worker")
-    (place.folder / "hold.txt").unlink()
+    (workplace.folder / "hold.txt").unlink()
     if how == "worker killed":
         assert main.end() == 0, main.printed()
     else:
         assert main.end() == (130 if how == "interrupted" else -signal.SIGKILL)
-        place.run(*arguments)
-    assert place.states() == ["COMPLETE"] * 2
-    assert {result["steps"] for result in place.results().values()} == {12}
+        workplace.run(*arguments)
+    assert workplace.states() == ["COMPLETE"] * 2
+    assert {result["steps"] for result in workplace.results().values()} == {12}
     # A killed trial starts over, since it has not saved anything. An interrupted trial continues after its third step.
-    assert len(place.lines("steps.txt")) == (24 if how == "interrupted" else 27)
+    assert len(workplace.lines("steps.txt")) == (24 if how == "interrupted" else 27)
 
 
-def test_trial_that_always_ends_its_process_does_not_stop_the_study(place: Place, cache: Path) -> None:
-    (place.folder / "head.py").write_text(OWN_HEADS)
-    printed = place.run("--plugin", "head.py", "--heads", "kills,exits,linear", "--seeds", "0", *FROZEN, status=1)
+def test_trial_that_always_ends_its_process_does_not_stop_the_study(workplace: Workplace, cache: Path) -> None:
+    (workplace.folder / "head.py").write_text(OWN_HEADS)
+    printed = workplace.run("--plugin", "head.py", "--heads", "kills,exits,linear", "--seeds", "0", *FROZEN, status=1)
     assert re.search(r"kills, seed 0: .*killed 3 times", printed)
     assert re.search(r"exits, seed 0: head 'exits', .*: SystemExit: enough\n  File \"", printed)
     assert re.search(r"2 of 3 trials .*--retry_failed", printed)
     assert len(re.findall(r"47 rows of train: ", printed)) == 1, "the message about the cache is printed once"
-    assert (place.folder / "runs/s/report.html").exists()
-    assert place.states() == ["COMPLETE", "FAIL", "FAIL"]
+    assert (workplace.folder / "runs/s/report.html").exists()
+    assert workplace.states() == ["COMPLETE", "FAIL", "FAIL"]
     # A grid without these heads, so the plugin is not loaded.
-    assert "2 trials: 1 finished, 1 to do" in place.run("--heads", "linear,mean", "--seeds", "0", *FROZEN)
+    assert "2 trials: 1 finished, 1 to do" in workplace.run("--heads", "linear,mean", "--seeds", "0", *FROZEN)
 
 
-def test_unknown_metric_is_refused_before_any_trial(place: Place) -> None:
-    printed = place.run("--metric", "acuracy", "--seeds", "0", status=1)
+def test_unknown_metric_is_refused_before_any_trial(workplace: Workplace) -> None:
+    printed = workplace.run("--metric", "acuracy", "--seeds", "0", status=1)
     assert re.search("error: .*'acuracy'.*'accuracy'", printed)
-    assert not (place.folder / "runs").exists()
+    assert not (workplace.folder / "runs").exists()

@@ -51,7 +51,7 @@ def refused(settings: list[str], tmp_path: Path, cache_dir: Path, monkeypatch: p
         assert is_user_facing(caught.value), "a traceback would be shown"
         message = str(caught.value)
         assert "\n" not in message
-        assert not (tmp_path / "run").exists(), "the left directory would make the next try fail"
+        assert not (tmp_path / "run").exists(), "the run directory would make the next try fail"
         return message
 
     return refuse
@@ -106,7 +106,7 @@ def test_archive_with_a_path_outside_its_folder_is_refused(refused: Refused, tmp
         member = tarfile.TarInfo("aclImdb/train/pos/../../../../evil.txt")
         member.size = 1
         archive.addfile(member, io.BytesIO(b"x"))
-    assert re.search(r"evil\.tar\.gz.*leaves its folder", refused("--data", tmp_path / "evil.tar.gz"))
+    assert re.search(r"evil\.tar\.gz.*outside its folder", refused("--data", tmp_path / "evil.tar.gz"))
     assert not list(tmp_path.rglob("evil.txt"))
 
 

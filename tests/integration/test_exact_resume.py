@@ -80,7 +80,7 @@ def test_resumed_run_shares_every_bit(
         "dropout": 0.1,
         "max_length": 32,
         "batch_size": 8,
-        "max_steps": 8,  # an epoch has 6
+        "max_steps": 8,  # an epoch has 6 steps
         "evaluate_every": "3st",
         "save_every": "1st",
         "keep": 9,

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from tests.browser import needs_chromium, open_page, photograph
+from tests.browser import needs_chromium, open_page, take_screenshot
 from tests.conftest import Launch
 
 HOSTILE = '<script>document.body.remove()</script> & <b>bold</b> "quoted"'
@@ -78,7 +78,7 @@ def test_report_renders_without_errors(run: Path, tmp_path: Path, width: int) ->
     assert result["weights_sha256"] in seen.text
     for text in ("unfreeze(modules='encoder')", "timeline entry 2", "--freeze", "<i>positive</i>", HOSTILE):
         assert text in seen.text
-    photograph(Path(alone), tmp_path / "page.png", width=width)
+    take_screenshot(Path(alone), tmp_path / "page.png", width=width)
     assert (tmp_path / "page.png").read_bytes().startswith(b"\x89PNG")
 
 

@@ -42,11 +42,11 @@ from research.settings.config import DataSettings
 from research.system.errors import is_user_facing, print_error
 from tests.builders.good_files import FILE_TYPES, FileType, Sheet, good_sheet, write_arrow_stream
 from tests.builders.mutated_arrow import ARROW_MUTATIONS, as_table
-from tests.builders.mutated_contents import BYTE_MUTATIONS, LINE_MUTATIONS, PLACE_MUTATIONS
+from tests.builders.mutated_contents import BYTE_MUTATIONS, FILE_MUTATIONS, LINE_MUTATIONS
 from tests.builders.mutated_sheets import SHEET_MUTATIONS
 from tests.conftest import ROOT, write_tiny_encoder
+from tests.file_modes import enforce_file_modes
 from tests.messages import collected
-from tests.rights import modes_count
 
 SECONDS = 60
 """Seconds after which a child process counts as hanging."""
@@ -110,7 +110,7 @@ def make_mutant(folder: Path, generator: np.random.Generator) -> Mutant:
     levels = ["sheet", "bytes", *own.get(file_type.contents, ["lines"])]
     chosen = [levels[generator.integers(len(levels))] for _ in range(generator.integers(1, 4))]
     if generator.random() < 0.1:
-        chosen = ["place"]
+        chosen = ["file"]
     mutant = Mutant(folder / f"data{suffix}" if len(stems) == 1 else folder, [suffix], _random_settings(generator))
     for index, stem in enumerate(stems):
         part = Sheet({name: values[index :: len(stems)] for name, values in sheet.columns.items()}, sheet.label_names)
@@ -118,8 +118,8 @@ def make_mutant(folder: Path, generator: np.random.Generator) -> Mutant:
         levels = chosen if index == mutated else []
         content = _write(part, file_type, levels, mutant, generator)
         path.write_bytes(content)
-        if "place" in levels:
-            mutation = PLACE_MUTATIONS[generator.integers(len(PLACE_MUTATIONS))]
+        if "file" in levels:
+            mutation = FILE_MUTATIONS[generator.integers(len(FILE_MUTATIONS))]
             mutant.changes.append(mutation.__name__)
             mutant.num_rows = None
             path = mutation(path, generator)
@@ -212,7 +212,7 @@ def _make_release(folder: Path, generator: np.random.Generator) -> Mutant:
     byte_mutation = BYTE_MUTATIONS[generator.integers(len(BYTE_MUTATIONS))]
     kind = generator.integers(4)
     if kind == 0:
-        mutation = PLACE_MUTATIONS[generator.integers(len(PLACE_MUTATIONS))]
+        mutation = FILE_MUTATIONS[generator.integers(len(FILE_MUTATIONS))]
         mutation(chosen, generator)
         mutant.num_rows = None
         mutant.changes.append(mutation.__name__)
@@ -246,10 +246,10 @@ def _make_saved(folder: Path, generator: np.random.Generator) -> Mutant:
     files += [path for path in files if path.suffix == ".arrow"]  # so that they are chosen as often as the small files
     chosen = files[generator.integers(len(files))]
     of_contents: Sequence[Any] = LINE_MUTATIONS if chosen.suffix == ".json" else ARROW_MUTATIONS
-    kinds: list[Sequence[Any]] = [BYTE_MUTATIONS, BYTE_MUTATIONS, of_contents, PLACE_MUTATIONS]
+    kinds: list[Sequence[Any]] = [BYTE_MUTATIONS, BYTE_MUTATIONS, of_contents, FILE_MUTATIONS]
     mutations = kinds[generator.integers(4)]
     mutation = mutations[int(generator.integers(len(mutations)))]
-    if mutations is PLACE_MUTATIONS:
+    if mutations is FILE_MUTATIONS:
         mutation(chosen, generator)
     elif mutations is ARROW_MUTATIONS:
         with pa.OSFile(str(chosen)) as file:
@@ -258,7 +258,7 @@ def _make_saved(folder: Path, generator: np.random.Generator) -> Mutant:
             chosen.write_bytes(write_arrow_stream(mutation(table, generator)))
     else:
         chosen.write_bytes(mutation(chosen.read_bytes(), generator))
-    if chosen.suffix != ".json" or mutations is PLACE_MUTATIONS:
+    if chosen.suffix != ".json" or mutations is FILE_MUTATIONS:
         mutant.num_rows = None
     mutant.changes += [chosen.name, mutation.__name__]
     return mutant
@@ -406,7 +406,7 @@ def fuzz(
         def execute(workplace: Path = workplace, action: Callable[..., None] = action, number: int = number) -> int:
             mutant = make_mutant(workplace / "data", np.random.default_rng((seed, number)))
             (workplace / "changes").write_text(", ".join([*mutant.changes, str(mutant.settings)]), encoding="utf-8")
-            with modes_count():
+            with enforce_file_modes():
                 return _report_refusal(lambda: action(mutant, encoder, workplace / "cache"))
 
         status = in_child(execute, workplace / "out", workplace / "error")

@@ -1,1 +1,1 @@
-"""From prepared splits to batches: tokens, order, and padding."""
+"""Make batches of prepared splits: tokenize, order, truncate and pad rows."""

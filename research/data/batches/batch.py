@@ -1,4 +1,4 @@
-"""What the collator makes of rows, and the objective gets."""
+"""Batches, which the collator makes and which the model and the objective receive."""
 
 from __future__ import annotations
 
@@ -11,19 +11,20 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Batch:
-    """One micro-batch, padded to its own longest row."""
+    """One micro-batch, padded according to its longest row."""
 
     inputs: dict[str, Any]
-    """Arguments of the model's forward: input_ids, attention_mask and, where the family has them, token_type_ids; each
-    [batch, seq], int64. Where a frozen encoder is not run again, hidden_states too: [batch, seq, hidden], or a tuple of
-    such for a head that reads all layers."""
+    """Arguments of the model's forward: input_ids, attention_mask and, if the encoder takes them, token_type_ids; each
+    [batch, seq], int64. If the stored hidden states of a frozen encoder are used, also hidden_states: [batch, seq,
+    hidden], or a tuple of such tensors for a head that reads all layers."""
     labels: Tensor
-    """[batch] int64 or float, or [batch, num_labels] float: what `Task.label_array` returns. Rows without labels, which
-    are only predicted, have what `Task.missing_labels` returns."""
+    """Labels as returned by `Task.label_array`: [batch] int64 or float, or [batch, num_labels] float. For rows without
+    labels, which are only predicted, the placeholders returned by `Task.missing_labels`."""
     weights: Tensor
-    """[batch] float: 1 for an example, 0 for a row that only fills up a process's share."""
+    """Weight of each row: 1 for an example, 0 for a padding row that gives all processes equally many rows, [batch]
+    float."""
     ids: Tensor
-    """[batch] int64: the row of each example in its split."""
+    """Id of each row, which is its number in the files of its split, [batch] int64."""
 
     def __len__(self) -> int:
         return len(self.ids)

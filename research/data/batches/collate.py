@@ -1,4 +1,7 @@
-"""Token ids to padded batches: truncation and special tokens are added here, so that both can change in mid-run."""
+"""Collate token ids into padded batches.
+
+Rows are truncated and special tokens added here, not when rows are tokenized, so that a run can change the truncation.
+"""
 
 from __future__ import annotations
 
@@ -21,24 +24,24 @@ Truncation = Literal["head", "tail", "head_tail"]
 Ids = NDArray[np.int64]
 
 WIDTH_MULTIPLE = 32
-"""Batches are padded to a multiple of this many tokens, or to max_length if that is shorter. On a CPU every new width
-leaves holes in the heap and one more compiled kernel, so that memory would grow over a whole epoch."""
+"""Batches are padded to a multiple of this number of tokens, or to max_length if that is shorter. On a CPU, every new
+width fragments the heap and compiles another kernel, so that memory would grow over a whole epoch."""
 
 
 class Collator:
-    """Makes a batch of tokenized rows.
+    """Collates tokenized rows into a batch.
 
-    `max_length` and `truncation` may be set between two calls.
+    `max_length` and `truncation` may be changed between two calls.
 
     Args:
-        tokenizer: the one that made the rows; asked once, and not kept.
-        task: kind and number of labels.
-        max_length: longest row, in tokens, special tokens included.
-        truncation: what is kept of a row that is too long: its beginning, its end, or both halves (Sun et al. 2019,
-            How to Fine-Tune BERT for Text Classification).
+        tokenizer: the tokenizer that tokenized the rows. It is only inspected, not stored.
+        task: the task, which determines the form of the labels.
+        max_length: longest row in tokens, including special tokens.
+        truncation: part to keep of a text that is too long: its beginning (head), its end (tail), or half of each
+            (head_tail; Sun et al. 2019, How to Fine-Tune BERT for Text Classification).
         pair: whether rows are pairs of texts.
     Raises:
-        ValueError: if the tokenizer cannot pad, or max_length or truncation cannot be used.
+        ValueError: if the tokenizer has no padding token, or max_length or truncation is invalid.
     """
 
     def __init__(
@@ -54,7 +57,7 @@ class Collator:
         self._pad_id: int = tokenizer.pad_token_id
         self._pad_type: int = tokenizer.pad_token_type_id
         self.pads_left = tokenizer.padding_side == "left"
-        """Whether padding is in front of the tokens."""
+        """Whether padding is placed before the tokens."""
         self.check_room()
 
     def __call__(
@@ -64,12 +67,12 @@ class Collator:
         *,
         max_length: int | None = None,
     ) -> Batch:
-        """Return the batch of some rows.
+        """Collate rows into a batch.
 
         Args:
-            rows: columns of a tokenized split (`dataset[indices]`, the fastest), or a list of its rows.
-            weights: 0 for the rows that only fill up a share, by default 1 for all, [batch].
-            max_length: longest row, instead of the collator's own.
+            rows: columns of a tokenized split (`dataset[indices]`, which is fastest), or a list of its rows.
+            weights: 1 for an example and 0 for a padding row; all 1 by default, [batch].
+            max_length: longest row in tokens; `self.max_length` by default.
         """
         columns = rows if isinstance(rows, Mapping) else {name: [row[name] for row in rows] for name in rows[0]}
         room = self.check_room(max_length)
@@ -83,10 +86,12 @@ class Collator:
         )
 
     def check_room(self, max_length: int | None = None) -> int:
-        """Return how many tokens of its texts a row may have.
+        """Return the number of tokens that a row has room for, excluding special tokens.
 
+        Args:
+            max_length: longest row in tokens; `self.max_length` by default.
         Raises:
-            ValueError: if max_length or truncation cannot be used.
+            ValueError: if max_length or truncation is invalid.
         """
         max_length = self.max_length if max_length is None else max_length
         if self.truncation not in get_args(Truncation):
@@ -101,7 +106,7 @@ class Collator:
         return room
 
     def settings(self) -> dict[str, Any]:
-        """Return all that decides, beside the token ids, which inputs are made of a row, as plain values."""
+        """Return everything except the token ids that determines the inputs of a row, as plain values."""
         return {
             "max_length": self.max_length,
             "truncation": self.truncation,
@@ -110,7 +115,7 @@ class Collator:
         }
 
     def _truncate(self, first: Sequence[int], second: Sequence[int], room: int) -> tuple[Ids, Ids]:
-        keep_first, keep_second = _share(len(first), len(second), room)
+        keep_first, keep_second = _divide_room(len(first), len(second), room)
         return self._cut(first, keep_first), self._cut(second, keep_second)
 
     def _cut(self, ids: Sequence[int], keep: int) -> Ids:
@@ -129,11 +134,11 @@ class Collator:
         token_type_ids = np.full((len(kept), width), self._pad_type, dtype=np.int64)
         for row, (first, second) in enumerate(kept):
             ids = np.concatenate([special.prefix, first, special.between, second, special.suffix])
-            place = slice(width - len(ids), width) if self.pads_left else slice(len(ids))
-            input_ids[row, place] = ids
-            attention_mask[row, place] = 1
+            positions = slice(width - len(ids), width) if self.pads_left else slice(len(ids))
+            input_ids[row, positions] = ids
+            attention_mask[row, positions] = 1
             if special.has_types:
-                token_type_ids[row, place] = np.concatenate(
+                token_type_ids[row, positions] = np.concatenate(
                     [
                         special.prefix_types,
                         np.full(len(first), special.first_type),
@@ -151,10 +156,12 @@ class Collator:
         return torch.from_numpy(self._task.label_array(labels))
 
 
-def _share(num_first: int, num_second: int, room: int) -> tuple[int, int]:
-    """Return how much of each text of a pair is kept: the longer one is cut first, then both alike.
+def _divide_room(num_first: int, num_second: int, room: int) -> tuple[int, int]:
+    """Return the number of tokens to keep of each text of a pair.
 
-    Of an odd remainder the longer one gets one more (of two equal ones the second), as in Transformers' longest_first.
+    The longer text is truncated first, until both have the same length; then both are truncated equally. If the room is
+    odd, the longer text gets one more token (the second text if both are equally long), as with the strategy
+    longest_first of Transformers.
     """
     shorter = min(num_first, num_second)
     longer = max(num_first, num_second)

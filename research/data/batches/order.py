@@ -1,7 +1,7 @@
-"""Which examples make up which step, and which process takes which of them.
+"""Order the examples of an epoch into global batches, and split these among processes into micro-batches.
 
-The order of examples is a pure function of the seed and the epoch: it does not depend on the number of processes, on
-the micro-batch size, on having been resumed, or on edits.
+The order of examples is a pure function of the seed and the epoch. It does not depend on the number of processes, the
+micro-batch size, edits, or whether the run was resumed.
 """
 
 from __future__ import annotations
@@ -14,29 +14,29 @@ from numpy.typing import NDArray
 RowIndices = NDArray[np.int64]
 
 NUM_BATCHES_PER_POOL = 50
-"""Batches whose examples are sorted by length together: wider pools pad less and shuffle less."""
+"""Number of batches whose examples are sorted by length together. Larger pools need less padding but shuffle less."""
 
 
 @dataclass(frozen=True)
 class MicroBatch:
-    """What one process runs forward and backward at once."""
+    """The rows that one process sends through the model at once."""
 
     rows: RowIndices
-    """Row numbers in the training split, [micro_batch]."""
+    """Indices of the rows in their split, [micro_batch]."""
     weights: NDArray[np.float32]
-    """1 for an example, 0 for a row that is only there so that every process runs equally many, [micro_batch]."""
+    """1 for an example, 0 for a padding row that gives all processes equally many rows, [micro_batch]."""
 
 
 def global_batches(lengths: NDArray[np.int32], batch_size: int, seed: int, epoch: int) -> list[RowIndices]:
-    """Return an epoch's global batches, each of examples of similar length.
+    """Return the global batches of an epoch, each with examples of similar length.
 
-    Examples are shuffled, sorted by length within pools of `NUM_BATCHES_PER_POOL` batches, cut into batches, and the
-    batches are shuffled. The short last batch, if there is one, stays last.
+    Examples are shuffled, sorted by length within pools of `NUM_BATCHES_PER_POOL` batches, and cut into batches, which
+    are shuffled again. If the last batch is incomplete, it stays last.
 
     Args:
-        lengths: untruncated length of every example, in tokens, [num_examples].
-        batch_size: examples per batch.
-        seed: the run's seed.
+        lengths: untruncated length of each example in tokens, [num_examples].
+        batch_size: number of examples per batch.
+        seed: seed of the run.
         epoch: number of the epoch, from 0.
     """
     generator = np.random.Generator(np.random.PCG64([seed, epoch]))
@@ -51,13 +51,16 @@ def global_batches(lengths: NDArray[np.int32], batch_size: int, seed: int, epoch
 
 
 def split_batch(batch: RowIndices, process: int, num_processes: int, micro_batch_size: int) -> list[MicroBatch]:
-    """Return one process's micro-batches of a global batch; every process gets equally many, of equal size.
+    """Return one process's micro-batches of a global batch.
+
+    All processes get the same number of micro-batches with the same sizes. If the batch cannot be divided evenly, its
+    first row is repeated with weight 0.
 
     Args:
-        batch: the global batch, [batch_size].
+        batch: row indices of the global batch, [batch_size].
         process: index of the process.
-        num_processes: processes that share the batch.
-        micro_batch_size: most examples in one micro-batch.
+        num_processes: number of processes that share the batch.
+        micro_batch_size: maximum number of rows in one micro-batch.
     """
     per_process = -(-len(batch) // num_processes)
     num_micro_batches = -(-per_process // micro_batch_size)
@@ -76,18 +79,20 @@ def split_batch(batch: RowIndices, process: int, num_processes: int, micro_batch
 def evaluation_batches(
     lengths: NDArray[np.int32], process: int, num_processes: int, batch_size: int
 ) -> list[MicroBatch]:
-    """Return one process's batches of a whole split, sorted by length; every row is in exactly one share of weight 1.
+    """Return one process's batches of a whole split, longest rows first.
+
+    Each row of the split is in the batches of exactly one process with weight 1.
 
     Args:
-        lengths: untruncated length of every example, in tokens, [num_examples].
+        lengths: untruncated length of each example in tokens, [num_examples].
         process: index of the process.
-        num_processes: processes that share the split.
-        batch_size: most examples in one batch.
+        num_processes: number of processes that share the split.
+        batch_size: maximum number of rows in one batch.
     """
     order = np.argsort(-lengths, kind="stable")
     size = batch_size * num_processes
     return [
-        share
+        batch
         for start in range(0, len(order), size)
-        for share in split_batch(order[start : start + size], process, num_processes, batch_size)
+        for batch in split_batch(order[start : start + size], process, num_processes, batch_size)
     ]

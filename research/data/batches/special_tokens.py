@@ -1,4 +1,4 @@
-"""Where a tokenizer puts its special tokens, learned by looking once."""
+"""Find out which special tokens a tokenizer adds to texts, and where."""
 
 from __future__ import annotations
 
@@ -6,42 +6,45 @@ from dataclasses import dataclass
 
 from transformers import PreTrainedTokenizerBase
 
-# The first pair that the tokenizer can read is used; vocabularies of one script know only some.
+# Texts to tokenize. The first pair that the tokenizer knows is used, since a vocabulary may cover only one script.
 _MARKERS = (("one", "two"), ("a", "b"), ("1", "2"), ("的", "是"), (".", ","))
 
 
 @dataclass(frozen=True)
 class SpecialTokens:
-    """The special tokens around one text or a pair, and the type id of every position."""
+    """The special tokens around one text or a pair of texts, and the token type id of each position."""
 
     prefix: tuple[int, ...]
-    """Ids before the first text."""
+    """Token ids before the first text."""
     between: tuple[int, ...]
-    """Ids between the texts of a pair."""
+    """Token ids between the texts of a pair."""
     suffix: tuple[int, ...]
-    """Ids after the last text."""
+    """Token ids after the last text."""
     prefix_types: tuple[int, ...]
-    """Type ids of the prefix."""
+    """Token type ids of the prefix."""
     first_type: int
-    """Type id of the first text."""
+    """Token type id of the first text."""
     between_types: tuple[int, ...]
-    """Type ids between the texts."""
+    """Token type ids of the special tokens between the texts."""
     second_type: int
-    """Type id of the second text."""
+    """Token type id of the second text."""
     suffix_types: tuple[int, ...]
-    """Type ids of the suffix."""
+    """Token type ids of the suffix."""
     has_types: bool
-    """Whether the encoder takes type ids."""
+    """Whether the encoder takes token type ids."""
 
     def __len__(self) -> int:
         return len(self.prefix) + len(self.between) + len(self.suffix)
 
 
 def find_special_tokens(tokenizer: PreTrainedTokenizerBase, *, pair: bool) -> SpecialTokens:
-    """Encode a short text or pair and see what the tokenizer adds to it.
+    """Tokenize a short text or pair of texts, and find the special tokens around it.
 
+    Args:
+        tokenizer: the tokenizer.
+        pair: whether to tokenize a pair of texts.
     Raises:
-        ValueError: if the texts' own ids are not found in what the tokenizer makes of them.
+        ValueError: if the ids of the texts do not occur in the tokenizer's output with special tokens.
     """
     for first, second in _MARKERS:
         texts = [first, second] if pair else [first]
@@ -55,13 +58,13 @@ def find_special_tokens(tokenizer: PreTrainedTokenizerBase, *, pair: bool) -> Sp
             types = encoded["token_type_ids"] if has_types else [0] * len(encoded["input_ids"])
             return _split(encoded["input_ids"], types, found, plain, has_types=has_types)
     raise ValueError(
-        f"Cannot tell where {type(tokenizer).__name__} puts its special tokens: what it makes of a text is not "
-        "special tokens around the text's own."
+        f"Cannot find the special tokens of {type(tokenizer).__name__}: expected its output to contain the ids of the "
+        "text, surrounded by special tokens. Use a different tokenizer."
     )
 
 
 def _locate(ids: list[int], plain: list[list[int]]) -> list[int] | None:
-    """Return where each text starts, None if one of them is not there."""
+    """Return the position at which each text starts; None if a text is not found."""
     starts: list[int] = []
     stop = 0
     for text in plain:
@@ -76,6 +79,15 @@ def _locate(ids: list[int], plain: list[list[int]]) -> list[int] | None:
 def _split(
     ids: list[int], types: list[int], starts: list[int], plain: list[list[int]], *, has_types: bool
 ) -> SpecialTokens:
+    """Return the special tokens in a tokenizer's output.
+
+    Args:
+        ids: token ids of the output.
+        types: token type ids of the output.
+        starts: position of each text in the output.
+        plain: token ids of each text without special tokens.
+        has_types: whether the encoder takes token type ids.
+    """
     first_stop = starts[0] + len(plain[0])
     between_stop = starts[-1] if len(starts) == 2 else first_stop
     stop = starts[-1] + len(plain[-1])

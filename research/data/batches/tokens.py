@@ -1,4 +1,4 @@
-"""Texts to token ids: once, in parallel, untruncated, into memory-mapped Arrow."""
+"""Tokenize the texts of all splits once, in parallel and without truncation, into memory-mapped Arrow files."""
 
 from __future__ import annotations
 
@@ -27,26 +27,26 @@ from research.system.messages import logger
 from research.system.waiting import WaitingMessage
 
 TOKENS_FORMAT = 1
-"""Raise it by one whenever the same rows and tokenizer give other columns, ids or lengths than before. Tokens that were
-prepared under another number are not used."""
+"""Version of the tokenized rows. Increase it by one whenever the same rows and tokenizer result in different columns,
+ids or lengths. Tokens of other versions are not used."""
 _IDS = pa.list_(pa.int32())
 _ROWS_PER_WORKER = 1000
-_MOST_UNKNOWN = 1 / 3
-"""Largest share of rows without a known token, unless more is allowed."""
+_MAX_UNKNOWN_SHARE = 1 / 3
+"""Largest share of rows that may consist of unknown tokens, unless any number is allowed."""
 
 
 def tokenize_splits(splits: Splits, tokenizer: PreTrainedTokenizerBase, *, allow_unknown: bool = False) -> Splits:
-    """Return the splits with token ids in the place of texts, from the cache if that was done before.
+    """Return the splits with token ids instead of texts, from the cache if they were tokenized before.
 
     Args:
-        splits: what load_splits returned.
-        tokenizer: the encoder's.
-        allow_unknown: whether any number of rows may have no token that the tokenizer knows.
+        splits: the splits that load_splits returned.
+        tokenizer: tokenizer of the encoder.
+        allow_unknown: whether any number of rows may consist of unknown tokens.
     Returns:
-        Splits with the columns id, input_ids (without special tokens, untruncated), pair_ids (of pairs), length
-        (untruncated, special tokens included) and label.
+        Splits with the columns id, input_ids (untruncated, without special tokens), pair_ids (if rows are pairs),
+        length (untruncated, including special tokens) and label.
     Raises:
-        ValueError: if the tokenizer knows no token of more than a third of the rows in a split.
+        ValueError: if more than a third of the rows in a split consist of unknown tokens and this is not allowed.
     """
     directory = cache.find_cache_dir(splits.cache_dir)
     rows = [data._fingerprint for _, data in splits.items()]
@@ -61,10 +61,10 @@ def tokenize_splits(splits: Splits, tokenizer: PreTrainedTokenizerBase, *, allow
 
 
 def fingerprint_tokenizer(tokenizer: PreTrainedTokenizerBase) -> str:
-    """Return a hash of everything that decides which ids a text gets."""
+    """Return a hash of everything that determines the token ids of a text."""
     if tokenizer.is_fast:
         state = json.loads(tokenizer.backend_tokenizer.to_str())
-        # Left behind by whatever was tokenized last; tokenizing here sets both itself.
+        # These depend on the previous call of the tokenizer, and each call here sets both.
         state["truncation"] = state["padding"] = None
     else:
         state = [sorted(tokenizer.get_vocab().items()), repr(sorted(tokenizer.init_kwargs.items()))]
@@ -73,7 +73,7 @@ def fingerprint_tokenizer(tokenizer: PreTrainedTokenizerBase) -> str:
 
 
 def _tokenize(splits: Splits, tokenizer: PreTrainedTokenizerBase, target: Path) -> dict[str, Any]:
-    """Write the files of all splits and return how many rows of each have no known token."""
+    """Write the tokenized rows of all splits to files, and return the number of rows without a known token in each."""
     pair = "text_pair" in splits.train.column_names
     num_special = len(find_special_tokens(tokenizer, pair=pair))
     num_unknown = dict.fromkeys(SPLIT_NAMES, 0)
@@ -100,14 +100,18 @@ def _tokenize(splits: Splits, tokenizer: PreTrainedTokenizerBase, target: Path) 
 
 
 def _report_unknown(num_unknown: int, num_rows: int, split: str, *, allowed: bool) -> None:
-    """Report rows without a known token, or refuse them if they are too many to be exceptions."""
+    """Log a warning about rows without a known token.
+
+    Raises:
+        ValueError: if there are too many of these rows and they are not allowed.
+    """
     if not num_unknown:
         return
     message = f"{num_unknown:,} of {num_rows:,} {split} rows have no token that the tokenizer knows"
-    if num_unknown > num_rows * _MOST_UNKNOWN and not allowed:
+    if num_unknown > num_rows * _MAX_UNKNOWN_SHARE and not allowed:
         raise ValueError(
-            f"{message}: the text column may be a wrong one (text_column), or the encoder one for another language. "
-            "Set allow_unknown_tokens=true to train all the same."
+            f"{message}. Check that text_column is the right column and that the encoder supports the language of the "
+            "texts, or set allow_unknown_tokens=true to train anyway."
         )
     logger.warning(f"{message}.")
 
@@ -115,20 +119,20 @@ def _report_unknown(num_unknown: int, num_rows: int, split: str, *, allowed: boo
 def _tokenize_batches(
     data: Dataset, tokenizer: PreTrainedTokenizerBase, columns: list[str], scratch: Path
 ) -> Iterator[tuple[pa.RecordBatch, list[pa.ListArray]]]:
-    """Yield batches of rows and, for each text column, their ids."""
+    """Yield batches of rows and, for each text column, the token ids of the rows."""
 
-    def encode(batch: dict[str, list[str]]) -> dict[str, list[list[int]]]:
+    def tokenize(batch: dict[str, list[str]]) -> dict[str, list[list[int]]]:
         return {f"{column}_ids": _plain_ids(tokenizer, batch[column]) for column in columns}
 
-    if tokenizer.is_fast:  # its own threads share a batch among all cores
+    if tokenizer.is_fast:  # it uses all cores by itself
         for rows in read_dataset(data):
-            ids = encode({column: rows.column(column).to_pylist() for column in columns})
+            ids = tokenize({column: rows.column(column).to_pylist() for column in columns})
             yield rows, [pa.array(ids[f"{column}_ids"], _IDS) for column in columns]
         return
     scratch.mkdir()
     num_workers = max(min(os.cpu_count() or 1, len(data) // _ROWS_PER_WORKER), 1)
     mapped = data.map(
-        encode,
+        tokenize,
         batched=True,
         batch_size=100,
         num_proc=num_workers if num_workers > 1 else None,
@@ -148,14 +152,14 @@ def _plain_ids(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> list[lis
         padding=False,
         return_attention_mask=False,
         return_token_type_ids=False,
-        verbose=False,  # longer than the model takes is expected: the collator truncates
+        verbose=False,  # no warning about texts that are too long for the model: the collator truncates them
     )
     ids: list[list[int]] = encoded["input_ids"]
     return ids
 
 
 def _all_unknown(ids: pa.ListArray, tokenizer: PreTrainedTokenizerBase) -> NDArray[np.bool_]:
-    """Return for each row whether none of its ids stands for something, [num_rows]."""
+    """Return whether each row has no id other than that of the unknown token, [num_rows]."""
     unknown_id = -1 if tokenizer.unk_token_id is None else tokenizer.unk_token_id
     offsets = ids.offsets.to_numpy()
     known_before = np.concatenate([[0], np.cumsum(ids.values.to_numpy() != unknown_id)])

@@ -1,1 +1,1 @@
-"""From rows to prepared splits: columns, labels, cleaning, splits, and the cache."""
+"""Prepare the rows of a run: choose columns, clean texts, encode labels, split, and cache the result."""

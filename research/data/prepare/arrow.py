@@ -1,4 +1,4 @@
-"""Rows to Arrow files and back, a small batch at a time."""
+"""Write rows to Arrow files and read them back, one small batch at a time."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import Any
 import pyarrow as pa
 from datasets import Dataset
 
-# Opening a memory-mapped file touches every batch's header, and the kernel maps its neighbourhood with it: batches of a
-# few kilobytes would make the whole file resident.
+# Opening a memory-mapped file reads the header of every batch, and the kernel also maps the pages around each header:
+# with batches of a few kilobytes, the whole file would become resident.
 BATCH_ROWS = 10_000
 BATCH_BYTES = 2**20
 
 
 class RowWriter:
-    """Writes rows into an Arrow stream file, holding one batch of them at most.
+    """Writer of an Arrow stream file that keeps at most about one batch of rows in memory.
 
     Args:
         path: the file.
@@ -35,7 +35,7 @@ class RowWriter:
         self._num_rows = 0
 
     def append(self, values: tuple[Any, ...], num_bytes: int) -> None:
-        """Add one row of about `num_bytes`."""
+        """Add one row of about `num_bytes` bytes."""
         for column, value in zip(self._columns, values, strict=True):
             column.append(value)
         self._count(1, num_bytes)
@@ -53,7 +53,7 @@ class RowWriter:
             self._flush()
 
     def _gather_columns(self) -> None:
-        """Make a batch of the rows that were added one by one, so that their order is kept."""
+        """Turn the rows that were added one by one into a batch, so that they stay in order with whole batches."""
         if self._columns[0]:
             arrays = [pa.array(values, field.type) for values, field in zip(self._columns, self._schema, strict=True)]
             self._batches.append(pa.record_batch(arrays, schema=self._schema))
@@ -80,16 +80,16 @@ class RowWriter:
 
 
 def read_batches(path: Path) -> Iterator[pa.RecordBatch]:
-    """Yield the batches of a stream file.
+    """Yield the batches of an Arrow stream file.
 
-    Read, not memory-mapped: a pass over a mapped file leaves all of its pages in the process's resident memory.
+    The file is read, not memory-mapped: all pages of a mapped file would stay in the process's resident memory.
     """
     with pa.OSFile(str(path), "rb") as file:
         yield from pa.ipc.open_stream(file)
 
 
 def read_dataset(dataset: Dataset) -> Iterator[pa.RecordBatch]:
-    """Yield the rows of a data set in order, straight from its file where it is a whole file."""
+    """Yield the rows of a data set in order. They are read directly from its file if it consists of one whole file."""
     files = dataset.cache_files
     if len(files) == 1 and dataset._indices is None:
         yield from read_batches(Path(files[0]["filename"]))
@@ -99,11 +99,11 @@ def read_dataset(dataset: Dataset) -> Iterator[pa.RecordBatch]:
 
 
 def hash_rows(parts: Sequence[Dataset], columns: Sequence[str] | None = None) -> str:
-    """Return the hash of all numbers of some data sets, in their order.
+    """Return a hash of all values in the columns of several data sets, in order.
 
     Args:
-        parts: data sets of numbers and lists of numbers.
-        columns: which columns count; by default all.
+        parts: data sets whose columns hold numbers or lists of numbers.
+        columns: columns to hash; all by default.
     """
     digest = hashlib.sha256()
     for part in parts:

@@ -1,4 +1,7 @@
-"""Directories of prepared data: built once, found again by a fingerprint, published whole or not at all."""
+"""Cache of prepared data. An entry is a directory that is built once and identified by a fingerprint.
+
+Only complete entries are visible to other processes.
+"""
 
 from __future__ import annotations
 
@@ -18,10 +21,10 @@ _MANIFEST = "manifest.json"
 
 
 def find_cache_dir(cache_dir: Path | None = None) -> Path:
-    """Return the cache directory: the argument, else MIDWAY_CACHE, else ~/.cache/midway.
+    """Return the cache directory: the argument if given, else MIDWAY_CACHE if set, else ~/.cache/midway.
 
     Raises:
-        ValueError: if the user has no home directory, and MIDWAY_CACHE is not set.
+        ValueError: if neither is given and the user has no home directory.
     """
     if cache_dir is not None:
         return Path(cache_dir)
@@ -32,27 +35,27 @@ def find_cache_dir(cache_dir: Path | None = None) -> Path:
 
 
 def fingerprint(step_format: int, *parts: Any) -> str:
-    """Return the key of what a step prepares.
+    """Return the fingerprint of the data that a step prepares.
 
     Args:
-        step_format: number of what the step's code makes of the same input, declared beside that code.
-        parts: JSON-able values that determine the input.
+        step_format: version of the step's output for the same input, defined next to the step's code.
+        parts: JSON-serialisable values that determine the input.
     """
     content = json.dumps([step_format, *parts], sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()[:32]
 
 
 def fetch(cache_dir: Path, kind: str, key: str, build: Callable[[Path], dict[str, Any]]) -> tuple[Path, dict[str, Any]]:
-    """Return an entry's directory and facts; build it first when it is not there.
+    """Return the directory and the facts of an entry, and build the entry first if it does not exist.
 
-    Two processes may build the same entry at once: each writes to a directory of its own, the first to finish renames
-    it into place, and the other one's is dropped.
+    Two processes may build the same entry at the same time. Each writes to a temporary directory; the first to finish
+    renames its directory to that of the entry, and the other process discards its own.
 
     Args:
-        cache_dir: where the entries are.
+        cache_dir: directory of the cache.
         kind: first part of the entry's name.
-        key: its fingerprint.
-        build: fills an empty directory and returns JSON-able facts to be kept beside the files.
+        key: fingerprint of the entry.
+        build: fills an empty directory and returns JSON-serialisable facts, which are stored with the files.
     Raises:
         ValueError: if the cache directory cannot be written to, or the entry cannot be read.
     """
@@ -61,8 +64,8 @@ def fetch(cache_dir: Path, kind: str, key: str, build: Callable[[Path], dict[str
         facts = _read(target)
     except OSError as error:
         raise ValueError(
-            f"Cannot read {error.filename} in the data cache: {error.strerror}. It may be another user's; set "
-            "MIDWAY_CACHE to another directory."
+            f"Cannot read {error.filename} in the data cache: {error.strerror}. It may belong to another user; set "
+            "MIDWAY_CACHE to a different directory."
         ) from error
     if facts is not None:
         return target, facts
@@ -78,20 +81,21 @@ def fetch(cache_dir: Path, kind: str, key: str, build: Callable[[Path], dict[str
         sizes = {path.name: path.stat().st_size for path in contents.iterdir()}
         (contents / _MANIFEST).write_text(json.dumps({"sizes": sizes, "facts": facts}), encoding="utf-8")
         if target.exists() and _read(target) is None:
-            logger.info(f"The cache entry {target} is damaged; it is built again.")
+            logger.info(f"The cache entry {target} is damaged; replacing it.")
             target.rename(temporary / "damaged")
         try:
             contents.rename(target)
         except OSError:
             facts = _read(target)
-            if facts is None:  # no other process was faster, so the rename itself went wrong
+            if facts is None:  # no other process was faster, so the rename itself failed
                 raise
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise ValueError(
-                f"The disk of the data cache {cache_dir} is full. Free some space, or set MIDWAY_CACHE elsewhere."
+                f"The disk of the data cache {cache_dir} is full. Free some space, or set MIDWAY_CACHE to a directory "
+                "on another disk."
             ) from error
-        if cache_dir in Path(os.fsdecode(error.filename or "")).parents:  # elsewhere, `build` itself failed
+        if cache_dir in Path(os.fsdecode(error.filename or "")).parents:  # otherwise, `build` failed at another file
             raise ValueError(_describe_unwritable(cache_dir, error)) from error
         raise
     finally:
@@ -100,11 +104,11 @@ def fetch(cache_dir: Path, kind: str, key: str, build: Callable[[Path], dict[str
 
 
 def _describe_unwritable(cache_dir: Path, error: OSError) -> str:
-    return f"Cannot write to the data cache {cache_dir}: {error.strerror}. Set MIDWAY_CACHE to another directory."
+    return f"Cannot write to the data cache {cache_dir}: {error.strerror}. Set MIDWAY_CACHE to a different directory."
 
 
 def _read(target: Path) -> dict[str, Any] | None:
-    """Return the facts of a complete entry, None if there is none or one of its files is not as it was written.
+    """Return the facts of an entry; None if it does not exist or a file does not have the size that was written.
 
     Raises:
         OSError: if a file of the entry cannot be read.
@@ -119,6 +123,6 @@ def _read(target: Path) -> dict[str, Any] | None:
                     return None
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (ValueError, LookupError, TypeError, AttributeError):  # a manifest that was not written here
+    except (ValueError, LookupError, TypeError, AttributeError):  # the manifest is damaged
         return None
     return facts

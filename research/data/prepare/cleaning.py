@@ -1,4 +1,4 @@
-"""Named steps that clean a text before anything else sees it."""
+"""Registered cleaning steps, which are applied to each text before anything else is done with it."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ CLEANING: Registry[CleaningStep] = Registry("cleaning step")
 register_cleaning = CLEANING.register
 
 _LINE_BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
-# A tag starts with a letter, so that "a < b and c > d" stays.
+# A tag must start with a letter, so that "a < b and c > d" is kept.
 _TAG = re.compile(r"<!--.*?-->|</?[a-zA-Z][^<>]*>", re.DOTALL)
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 
 
 @register_cleaning("strip_html")
 def strip_html(text: str) -> str:
-    """Turn `<br>` into a line break, remove tags and comments, unescape entities."""
+    """Replace `<br>` by a line break, remove tags and comments, and unescape entities."""
     return html.unescape(_TAG.sub("", _LINE_BREAK.sub("\n", text)))
 
 
@@ -35,27 +35,27 @@ def unicode_nfc(text: str) -> str:
 
 @register_cleaning("strip_control")
 def strip_control(text: str) -> str:
-    """Remove control characters, tabs and line breaks excepted."""
+    """Remove control characters except tabs and line breaks."""
     return _CONTROL.sub("", text)
 
 
 @register_cleaning("collapse_whitespace")
 def collapse_whitespace(text: str) -> str:
-    """Replace every run of whitespace by one space, and remove it at both ends."""
+    """Replace every run of whitespace by one space, and remove whitespace at both ends."""
     return " ".join(text.split())
 
 
 @register_cleaning("lowercase")
 def lowercase(text: str) -> str:
-    """Lower-case the text."""
+    """Convert the text to lower case."""
     return text.lower()
 
 
 def compose(names: Sequence[str]) -> CleaningStep:
-    """Return one function that applies the named steps in order.
+    """Return a function that applies the named steps in order.
 
     Raises:
-        UnknownNameError: if no step has one of the names.
+        UnknownNameError: if a name is not registered.
     """
     steps = [(name, CLEANING[name], CodeOf(f"cleaning step '{name}'", CLEANING[name])) for name in names]
 
@@ -71,5 +71,5 @@ def compose(names: Sequence[str]) -> CleaningStep:
 
 
 def fingerprint_steps(names: Sequence[str]) -> list[str]:
-    """Return the steps' names, those of a user's own steps with a hash that changes with the file of their code."""
+    """Return the names of the steps. A step defined by the user also has the hash of the file that defines it."""
     return [name if (code := hash_user_code(CLEANING[name])) is None else f"{name}:{code}" for name in names]

@@ -1,4 +1,4 @@
-"""What the first rows of a column hold: text, ids or numbers, or short strings."""
+"""Classify columns by their names and first rows: text, ids or numbers, or short strings."""
 
 from __future__ import annotations
 
@@ -10,28 +10,30 @@ from enum import Enum
 from research.data.sources.tables import Table
 
 _NUM_ROWS = 500
-_SHARE = 0.9
+_MIN_ID_SHARE = 0.9
+"""Share of the values that must be ids or numbers for the column to count as one of ids."""
 _MIN_WORDS = 3
+"""Number of words that more than half of the values must have for the column to count as text."""
 _WITHOUT_SPACES = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]")
-"""Letters of languages that put no spaces between words: Thai, Lao, Burmese, Khmer, Japanese, Chinese."""
+"""Letters of languages without spaces between words: Thai, Lao, Burmese, Khmer, Japanese, Chinese."""
 _LETTERS_PER_WORD = 2
 _ID_NAME = re.compile(r"|(.*[_\- .])?(id|idx|index|uuid|guid|key|hash)|unnamed.*", re.IGNORECASE)
 _CODE = re.compile(r"[!-~]*\d[!-~]*")  # printable ASCII without spaces, with a digit
 
 
 class Content(Enum):
-    """What a column holds."""
+    """Kind of values in a column."""
 
     TEXT = "text"
-    """Mostly several words."""
+    """Most values have several words."""
     ID = "id"
-    """Numbers, ids, or codes: no training text."""
+    """Numbers, ids or codes, which are not useful as text."""
     OTHER = "other"
-    """Single words, or nothing."""
+    """Short strings, or no values."""
 
 
 def classify_columns(table: Table, columns: Sequence[str]) -> dict[str, Content]:
-    """Return what each column holds, from the first rows of the table.
+    """Classify each column by its name and the first rows of the table.
 
     Args:
         table: the table.
@@ -49,14 +51,14 @@ def _classify(name: str, values: Sequence[object]) -> Content:
         return Content.ID
     if not texts:
         return Content.OTHER
-    if sum(map(_is_id, texts)) >= _SHARE * len(texts):
+    if sum(map(_is_id, texts)) >= _MIN_ID_SHARE * len(texts):
         return Content.ID
     has_words = sum(_num_words(text) >= _MIN_WORDS for text in texts) > len(texts) / 2
     return Content.TEXT if has_words else Content.OTHER
 
 
 def _num_words(text: str) -> float:
-    """Return about how many words a text has."""
+    """Return the approximate number of words in a text."""
     return max(len(text.split()), len(_WITHOUT_SPACES.findall(text)) / _LETTERS_PER_WORD)
 
 
@@ -68,4 +70,4 @@ def _is_id(text: str) -> bool:
 
 
 def _ignore(row: int, line: int, reason: str) -> None:
-    """Leave bad rows to the pass that reads all of them."""
+    """Ignore a bad row; it is reported when all rows are read."""

@@ -1,4 +1,4 @@
-"""Which columns hold the text, the second text of a pair, and the label."""
+"""Choose the columns of the text, the second text of a pair, and the label."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from research.data.sources.tables import Table
 from research.settings.config import DataSettings
 
 _PARTNERS = frozenset({second for _, second in PAIR_NAMES} | {"answer", "response", "reply", "title", "body"})
-"""Names of what is often the second text, however short."""
+"""Names of columns that often hold the second text of a pair, even if their values are short."""
 
 
 @dataclass(frozen=True)
@@ -25,30 +25,31 @@ class Columns:
     text_pair: str | None
     """The second text."""
     label: tuple[str, ...]
-    """Label, list of labels or score; several columns hold a 0 or 1 for each label. None if rows have no labels."""
+    """One column with a label, a list of labels or a score, or several columns that hold a 0 or 1 for each label. Empty
+    if rows have no labels."""
 
     @property
     def texts(self) -> list[str]:
-        """The names of the text, or of both texts of a pair."""
+        """The text column, or both text columns of a pair."""
         return [self.text, *([self.text_pair] if self.text_pair else [])]
 
     @property
     def label_name(self) -> str:
-        """What messages call the label column."""
+        """Name of the label columns in messages."""
         return ", ".join(self.label)
 
     def names(self) -> list[str]:
-        """Return their names in this order."""
+        """Return all columns: the text columns, then the label columns."""
         return [*self.texts, *self.label]
 
 
 def choose_columns(table: Table, settings: DataSettings) -> tuple[Columns, list[str]]:
-    """Return the columns that the settings name or, if that is unambiguous, whose names and contents suggest them.
+    """Choose the columns by the settings or, where these are not set, guess them from names and contents.
 
     Returns:
-        The columns, and what to report about guesses.
+        The columns, and messages about guesses.
     Raises:
-        ValueError: if a named column is missing, or a guess would be ambiguous.
+        ValueError: if a column named in the settings is missing, or if a column cannot be guessed unambiguously.
     """
     columns = table.columns()
     label = _label_columns(settings.label_column, columns)
@@ -86,7 +87,10 @@ def check_present(names: Sequence[str], table: Table) -> None:
 
 
 def _label_columns(setting: str | None, columns: Sequence[str]) -> tuple[str, ...]:
-    """Return the columns that label_column names; a column whose own name has commas is one."""
+    """Return the columns that the setting label_column names, separated by commas.
+
+    If there is a column with exactly this name, it is returned alone, even if its name contains commas.
+    """
     if setting is None:
         return ()
     return (setting,) if setting in columns else tuple(name.strip() for name in setting.split(","))
@@ -102,10 +106,10 @@ def _guess_label(candidates: list[str], table: Table) -> str:
 def _guess_text(
     candidates: list[str], contents: dict[str, Content], table: Table, *, alone: bool
 ) -> tuple[str, str | None]:
-    """Return the text column and, unless it is to be `alone`, its pair if there is one.
+    """Return the text column and, unless `alone` is true, the column of the second text if there is one.
 
     Raises:
-        ValueError: if several columns could be it, or those that could hold numbers or ids.
+        ValueError: if it is unclear which column holds the text, or if the guessed column holds numbers or ids.
     """
     by_name = {column.lower(): column for column in candidates}
     pairs = [(by_name[first], by_name[second]) for first, second in PAIR_NAMES if {first, second} <= by_name.keys()]
@@ -128,7 +132,7 @@ def _refuse_ids(guessed: Sequence[str], contents: dict[str, Content], table: Tab
         if contents.get(column) is Content.ID:
             raise ValueError(
                 f"Expected a column with text in {table.name}; '{column}' holds numbers or ids. Columns: "
-                f"{', '.join(table.columns())}. Set text_column to the right one, or to '{column}' to insist."
+                f"{', '.join(table.columns())}. Set text_column to the right column, or to '{column}' to use it anyway."
             )
 
 
@@ -142,17 +146,17 @@ def _warn_of_unused_texts(text: str, contents: dict[str, Content]) -> list[str]:
     if not unused:
         return []
     return [
-        f"Warning: Only the column '{text}' is read as text, although {' and '.join(map(repr, unused))} "
-        f"hold{'s' if len(unused) == 1 else ''} text too; text_pair_column='{unused[0]}' reads both as a pair."
+        f"Warning: Only the column '{text}' is read as text, although {' and '.join(map(repr, unused))} also "
+        f"hold{'s' if len(unused) == 1 else ''} text. To read a pair of texts, set text_pair_column='{unused[0]}'."
     ]
 
 
 def _describe_ambiguous(what: str, found: list[str], table: Table) -> str:
-    reason = f"these could be it: {', '.join(found)}" if found else "none has a name that says so"
+    reason = f"candidates: {', '.join(found)}" if found else "no column has one of the usual names"
     remedy = f"Set {what}_column" + (", and text_pair_column if rows are pairs." if what == "text" else ".")
     if any("\t" in column for column in table.columns()):
-        remedy = "The columns seem to be separated by tabs: name the file .tsv."
+        remedy = "The columns seem to be separated by tabs; rename the file to .tsv."
     return (
-        f"Which column of {table.name} holds the {what} is not clear: {reason}. "
+        f"It is unclear which column of {table.name} holds the {what}; {reason}. "
         f"Columns: {', '.join(table.columns())}. {remedy}"
     )

@@ -1,4 +1,4 @@
-"""One pass over a split's files: check and clean each row, and write what is left to an Arrow file."""
+"""Read all files of a split in one pass: check and clean each row, and write the usable rows to an Arrow file."""
 
 from __future__ import annotations
 
@@ -40,33 +40,40 @@ class _BadTextError(ValueError):
 
 @dataclass(frozen=True)
 class IngestedRows:
-    """The usable rows of one split, on disk in the order of its files."""
+    """The usable rows of one split, in an Arrow file in the order of the split's files."""
 
     path: Path
-    """Arrow file: text, text_pair, label as a list of strings (null if it is missing), id (number of the row over all
-    tables, from 0), and where the row was."""
+    """Arrow file with text, text_pair, label (a list of strings, null if the label is missing), id (number of the row
+    over all tables of the split, from 0), and the row's place (table, row and line)."""
     tables: Sequence[Table]
-    """What the column `table` counts, from `first_table`."""
+    """Tables of the split. The column `table` numbers them from `first_table`."""
     first_table: int
-    """Number of the split's first table among those of all splits."""
+    """Number of the split's first table among the tables of all splits."""
     first_ids: Sequence[int]
-    """For each table, the id that its first row has, or would have."""
+    """Id of the first row of each table. For an empty table, it is the id that its first row would have."""
     num_read: int
-    """Rows read, bad ones included."""
+    """Number of rows read, including bad rows."""
     forms: LabelForms
-    """What the labels look like."""
+    """Forms of the labels."""
     hashes: Hashes
-    """Hash of each row's text (and pair), [num_rows]. Two texts with the same hash count as the same."""
+    """Hash of each row's text (or pair of texts), [num_rows]. Texts with the same hash are treated as equal."""
 
     def __len__(self) -> int:
         return len(self.hashes)
 
     def batches(self) -> Iterator[pa.RecordBatch]:
-        """Yield the rows."""
+        """Yield the rows in batches."""
         return read_batches(self.path)
 
     def report(self, bad: BadRows, batch: pa.RecordBatch, index: int, reason: str) -> None:
-        """Count a row of a batch as bad."""
+        """Report a row of a batch as a bad row.
+
+        Args:
+            bad: collects the bad rows.
+            batch: batch that `batches` yielded.
+            index: index of the row in the batch.
+            reason: what is wrong with the row.
+        """
         table, row, line = (batch.column(name)[index].as_py() for name in ("table", "row", "line"))
         bad.add(table, row, self.tables[table - self.first_table].place(row, line), reason)
 
@@ -82,16 +89,16 @@ def ingest(
     bad: BadRows,
     path: Path,
 ) -> IngestedRows:
-    """Read the tables of a split into `path`.
+    """Read the tables of a split, and write the usable rows to a file.
 
     Args:
-        tables: its files.
-        first_table: how many tables came before, in other splits.
-        columns: what to read.
-        clean: applied to each text.
-        label_separator: separates the names of several labels in one string.
-        keep_unlabelled: whether rows without a label are kept, since no row of the split may have one.
-        bad: gets the rows that cannot be used.
+        tables: tables of the split.
+        first_table: number of tables read before, in other splits.
+        columns: columns to read.
+        clean: function applied to each text.
+        label_separator: separator of several label names in one string.
+        keep_unlabelled: whether to keep rows without a label, because the whole split may be unlabelled.
+        bad: collects the bad rows.
         path: file to write.
     """
     forms = LabelForms(num_columns=len(columns.label))
@@ -134,12 +141,12 @@ def ingest(
 
 
 def _read_rows(table: Table, columns: list[str], report: Report) -> Iterator[tuple[int, int, Sequence[Any]]]:
-    with reading(table.name):  # what is raised where the rows are used does not get here
+    with reading(table.name):  # errors raised in the caller's loop body are not affected
         yield from table.rows(columns, report)
 
 
 def _read_columns(values: Sequence[Any], forms: LabelForms, separator: str | None, *, typed: bool) -> list[str] | None:
-    """Return the label that some columns hold as strings; None if there is none."""
+    """Return the values of the label columns as strings; None if the label is missing."""
     if not values:
         return None
     try:
@@ -149,7 +156,7 @@ def _read_columns(values: Sequence[Any], forms: LabelForms, separator: str | Non
 
 
 def _split(label: Any, separator: str | None) -> Any:
-    """Return the names in a string of several labels as a list."""
+    """Split a string of several label names into a list; return any other label unchanged."""
     if separator is None or not isinstance(label, str) or not label.strip():
         return label
     return [name.strip() for name in label.split(separator) if name.strip()]

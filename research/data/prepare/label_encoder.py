@@ -1,4 +1,4 @@
-"""What turns the labels of a whole data set into those of prepared data."""
+"""Base class of label encoders, which encode the labels of all rows of a data set."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ NUM_NAMES_SHOWN = 10
 
 
 class LabelEncoder(ABC):
-    """Turns the labels of rows into numbers.
+    """Encodes the labels of rows as numbers.
 
     Args:
-        kind: the kind of labels.
+        kind: the task.
         column: name of the label column.
-        notes: what to report about how the labels are read.
+        notes: messages about how the labels are read, to be logged.
     """
 
     label_names: tuple[str, ...]
@@ -37,7 +37,7 @@ class LabelEncoder(ABC):
         self.column = column
         self.notes = notes
         self.unseen: tuple[str, ...] = ()
-        """Names that only validation or test rows have, numbered after `label_names`."""
+        """Label names that occur only in validation or test rows. Their codes follow those of `label_names`."""
 
     @property
     def label_type(self) -> pa.DataType:
@@ -45,30 +45,35 @@ class LabelEncoder(ABC):
         return self.kind.column_type()
 
     def describe(self, *, guessed: bool) -> str:
-        """Say which task it is."""
+        """Return a message about the task and its labels.
+
+        Args:
+            guessed: whether the task was guessed.
+        """
         return f"Task{' (guessed)' if guessed else ''}: {self.kind.problem_type}, {self._describe_labels()}."
 
     @abstractmethod
     def _describe_labels(self) -> str:
-        """Return what the labels are."""
+        """Return a short description of the labels."""
 
     @abstractmethod
     def admit_unseen_labels(self, rows: Iterable[IngestedRows]) -> None:
-        """Number the labels that only validation or test rows have, so that these rows are kept.
+        """Assign label codes to labels that occur only in validation or test rows, so that these rows are kept.
 
         Raises:
-            ValueError: if rows may have several labels, of which some have no output.
+            ValueError: if rows may have several labels, and some of them do not occur in the training rows.
         """
 
     def encode_rows(self, rows: IngestedRows, bad: BadRows, unseen: BadRows) -> tuple[NDArray[np.bool_], Strata]:
-        """Return which rows are usable, and each row's stratum.
+        """Return which rows are usable, and the stratum of each row, each [num_rows].
 
-        The stratum is the label, the quantile of the score or, of several labels, the one that is rarest in train.
+        The stratum is the label, the quantile of the score or, if a row has several labels, the label that is rarest in
+        the training rows.
 
         Args:
-            rows: the rows of a split.
-            bad: gets the rows whose label cannot be read.
-            unseen: gets the rows with a label that the training rows do not have.
+            rows: rows of a split.
+            bad: collects the rows whose label cannot be read.
+            unseen: collects the rows with a label that does not occur in the training rows.
         """
         usable = np.ones(len(rows), dtype=np.bool_)
         values: NDArray[Any] = np.zeros(len(rows), dtype=self._value_type)
@@ -88,37 +93,44 @@ class LabelEncoder(ABC):
         return usable, self._strata(values, usable)
 
     _value_type: type[np.float64] | type[np.int32]
-    """Of what `_read` makes of a row."""
+    """Type of the values that `_read` returns."""
 
     @abstractmethod
     def _read(self, labels: pa.ListArray) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-        """Return what the stratum of each row is made of, and which rows are unusable, each [num_rows]."""
+        """Return the value that determines the stratum of each row, and which rows are unusable, each [num_rows]."""
 
     @abstractmethod
     def _strata(self, values: NDArray[Any], usable: NDArray[np.bool_]) -> Strata:
-        """Return each row's stratum.
+        """Return the stratum of each row, [num_rows].
 
         Args:
-            values: what `_read` returned for all rows, [num_rows].
-            usable: which rows are, [num_rows].
+            values: values that `_read` returned for all rows, [num_rows].
+            usable: whether each row is usable, [num_rows].
         """
 
     @abstractmethod
     def _explain_unreadable(self, label: list[str]) -> str | None:
-        """Return why a label cannot be read; None if it can."""
+        """Return the reason why a label cannot be read; None if it can."""
 
     @abstractmethod
     def _explain_unseen(self, label: list[str]) -> str:
-        """Return that the training rows lack a label, which can be read."""
+        """Return the reason why a readable label is unusable: it does not occur in the training rows."""
 
     @abstractmethod
     def encode_labels(self, labels: pa.ListArray) -> pa.Array:
-        """Return the labels of usable rows as they are stored."""
+        """Return the labels of usable rows as stored in prepared data."""
 
     @abstractmethod
     def tally(self) -> LabelTally:
-        """Return what counts the encoded labels."""
+        """Return a new tally for labels that this encoder has encoded."""
 
     @abstractmethod
     def may_be_labels(self, marks: Set[str], train: IngestedRows) -> bool:
-        """Return whether a mark of a missing label is one of the training labels, or lies among their scores."""
+        """Return whether a mark for missing labels may be a label.
+
+        It may be one if it is a label of the training rows, or a number in the range of their scores.
+
+        Args:
+            marks: marks that were found.
+            train: training rows.
+        """

@@ -1,4 +1,4 @@
-"""Two ways to read a list of labels: as the labels that apply, or as a 0 or 1 for each label."""
+"""Read lists of labels, which hold either the labels that apply, or a 0 or 1 for each label."""
 
 from __future__ import annotations
 
@@ -16,43 +16,43 @@ from research.data.prepare.splits import Integers
 from research.tasks.label_forms import ZEROS_AND_ONES
 
 _LISTED_TWICE = (
-    "a label is listed twice (lists hold the labels that apply; zeros and ones are read as such only if all lists "
-    "of the column hold nothing else)"
+    "a label is listed twice (lists hold the labels that apply; they are read as zeros and ones for each label only "
+    "if all lists in the column consist of zeros and ones)"
 )
 
 
 @dataclass(frozen=True)
 class RowLabels:
-    """The numbers of the labels of some rows."""
+    """The label codes of several rows."""
 
     codes: Integers
-    """Numbers of all labels, row after row; -1 for an unknown one."""
+    """Label codes of all rows, one row after another; -1 for an unknown label."""
     lengths: Integers
-    """Labels per row, [num_rows]."""
+    """Number of labels per row, [num_rows]."""
     invalid: NDArray[np.bool_]
-    """Which rows cannot be read, [num_rows]."""
+    """True for each row that cannot be read, [num_rows]."""
 
 
 class LabelReader(ABC):
-    """Reads the labels of rows."""
+    """Reader of the lists of labels in rows."""
 
     names: tuple[str, ...]
     """Label names in the order of the model's outputs."""
 
     @abstractmethod
     def read(self, labels: pa.ListArray) -> RowLabels:
-        """Return the numbers of the labels of some rows."""
+        """Return the label codes of several rows."""
 
     @abstractmethod
     def explain(self, label: list[str]) -> str | None:
-        """Return why a row cannot be read; None if it can."""
+        """Return the reason why a list of labels cannot be read; None if it can."""
 
 
 class NameReader(LabelReader):
-    """Reads lists of the labels that apply.
+    """Reader of lists that hold the labels that apply.
 
     Args:
-        codes: label names and their numbers.
+        codes: label names and their codes.
     """
 
     def __init__(self, codes: LabelCodes) -> None:
@@ -73,12 +73,12 @@ class NameReader(LabelReader):
         nameless = [value for value in label if self.codes.is_nameless(value)]
         if nameless and all(0 <= int(value) < self.codes.num_declared for value in nameless):
             return (
-                f"{', '.join(nameless)} is the id of a label where its name is expected, since the training files "
-                f"declare names ({', '.join(self.names[:5])}{', ...' if len(self.names) > 5 else ''})"
+                f"expected a label name because the training files declare names ({', '.join(self.names[:5])}"
+                f"{', ...' if len(self.names) > 5 else ''}), found the id {', '.join(nameless)}"
             )
         if nameless:
             return (
-                f"the label id {', '.join(nameless)} has no name: the file declares {self.codes.num_declared} names, "
+                f"the label id {', '.join(nameless)} has no name; the file declares {self.codes.num_declared} names, "
                 f"for the ids 0 to {self.codes.num_declared - 1}"
             )
         codes = self.codes.encode(pa.array(label, pa.string()))
@@ -87,10 +87,10 @@ class NameReader(LabelReader):
 
 
 class IndicatorReader(LabelReader):
-    """Reads lists that hold a 0 or 1 for each label.
+    """Reader of lists that hold a 0 or 1 for each label.
 
     Args:
-        names: name of the label at each position.
+        names: label name for each position of the list.
     """
 
     _WRITTEN = pa.array(sorted(ZEROS_AND_ONES), pa.string())
@@ -118,7 +118,7 @@ class IndicatorReader(LabelReader):
 
 
 def list_lengths(labels: pa.ListArray) -> Integers:
-    """Return how many values each row has."""
+    """Return the number of values in each list, [num_rows]."""
     lengths: Integers = labels.value_lengths().to_numpy(zero_copy_only=False).astype(np.int64)
     return lengths
 

@@ -1,4 +1,4 @@
-"""What is to be known about the labels of prepared data: how many rows have each, or the mean of scores."""
+"""Count the labels of prepared data, or compute the mean and deviation of scores."""
 
 from __future__ import annotations
 
@@ -20,30 +20,30 @@ class LabelTally(ABC):
 
     @abstractmethod
     def add(self, split: str, labels: pa.Array) -> None:
-        """Count labels of some of a split's rows."""
+        """Count the encoded labels of some rows of a split."""
 
     @abstractmethod
     def facts(self, num_train: int) -> dict[str, Any]:
-        """Return num_unseen, label_counts, score_mean and score_std, as JSON has them.
+        """Return num_unseen, label_counts, score_mean and score_std as JSON-serialisable values.
 
         Args:
-            num_train: training rows.
+            num_train: number of training rows.
         """
 
     def present(self, splits: Collection[str]) -> dict[str, NDArray[np.bool_]]:
-        """Return which labels each split has rows of, [num_labels]; nothing for scores.
+        """Return for each split which labels occur in it, [num_labels]. For scores, the result is empty.
 
         Args:
-            splits: those that have labels.
+            splits: splits that have labels.
         """
         return {}
 
 
 class ScoreTally(LabelTally):
-    """Sums the training rows' scores."""
+    """Computes the mean and standard deviation of the scores in the training rows."""
 
     def __init__(self) -> None:
-        self._sums = np.zeros(2)  # of scores, and of their squares
+        self._sums = np.zeros(2)  # the sum of the scores, and the sum of their squares
 
     def add(self, split: str, labels: pa.Array) -> None:
         if split == SPLIT_NAMES[TRAIN]:
@@ -64,9 +64,9 @@ class NameTally(LabelTally):
     """Counts the rows of each label.
 
     Args:
-        num_labels: labels with an output.
-        codes_of: returns the numbers of all labels of some rows.
-        count_unseen: returns how many of some rows have a label that no training row has.
+        num_labels: number of labels that have an output of the model.
+        codes_of: returns all label codes in an array of encoded labels.
+        count_unseen: returns the number of rows in such an array with a label that does not occur in the training rows.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Labels as files have them: what kind they are, and the names that stand for them."""
+"""Read labels from the values in files, and turn label names into label codes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MISSING = "missing label"
 
 
 class BadLabelError(ValueError):
-    """A label that no task can use."""
+    """A label that no task can read."""
 
 
 class MissingLabelError(BadLabelError):
@@ -38,15 +38,15 @@ class MissingLabelError(BadLabelError):
 
 
 def read_label(value: Any, forms: LabelForms, *, typed: bool) -> list[str]:
-    """Return a label's values as strings (one, or those of a list).
+    """Return the value of a label, or the values of a list of labels, as strings.
 
     Args:
-        value: as the file has it.
-        forms: takes note of the label's form.
-        typed: whether the file tells numbers from strings; if not, the string is looked at.
+        value: the value in the file.
+        forms: records the form of the label.
+        typed: whether the file distinguishes numbers from strings; if not, the form is derived from the string.
     Raises:
-        MissingLabelError: if there is none.
-        BadLabelError: if it is unusable.
+        MissingLabelError: if the label is missing.
+        BadLabelError: if the label cannot be read.
     """
     if is_missing(value, typed=typed):
         raise MissingLabelError
@@ -56,16 +56,16 @@ def read_label(value: Any, forms: LabelForms, *, typed: bool) -> list[str]:
     return [text for text, _ in elements]
 
 
-NO_LABEL_WORDS = {"na", "n/a", "none", "null"}
-"""What programs write, in any case, for a value that is missing; any of them may be a class too."""
+NO_LABEL_MARKS = {"na", "n/a", "none", "null"}
+"""Marks that programs write for missing values, in lower case. Each of them may also be the name of a label."""
 
 
 def is_missing(value: Any, *, typed: bool) -> bool:
-    """Return whether a value stands for no label; a list does if all of its values do.
+    """Return whether a value means that the label is missing. This is true of a list if it is true of all its values.
 
     Args:
-        value: as the file has it.
-        typed: whether the file tells numbers from strings.
+        value: the value in the file.
+        typed: whether the file distinguishes numbers from strings.
     """
     if isinstance(value, list):
         return bool(value) and all(is_missing(element, typed=typed) for element in value)
@@ -92,12 +92,12 @@ def _read_scalar(value: Any, *, typed: bool) -> tuple[str, str]:
 
 
 class LabelCodes:
-    """Turns labels as read into their numbers.
+    """Mapping from labels as written in the files to label codes.
 
     Args:
         names: label names in the order of the model's outputs.
-        to_name: returns the name of a label as the file writes it.
-        num_declared: how many names the file itself declares.
+        to_name: returns the label name for a label as written in the file.
+        num_declared: number of label names that the file declares.
     """
 
     def __init__(self, names: Sequence[str], to_name: Callable[[str], str], num_declared: int = 0) -> None:
@@ -108,18 +108,18 @@ class LabelCodes:
 
     @classmethod
     def learn(cls, values: Iterable[str]) -> LabelCodes:
-        """Take the names from the values of the training rows, sorted.
+        """Learn the label names from the values in the training rows, and sort them.
 
-        The rule is the same for every kind of file: spaces around a label do not count, and if all labels are whole
-        numbers, `+1`, `1.0` and `1` are one label. Numbers with leading zeros or of one width are codes, and stay as
-        they are.
+        The rules are the same for all file types: spaces around a label are ignored, and if all labels are whole
+        numbers, `+1`, `1.0` and `1` are the same label. If any of the numbers has leading zeros, or all have the same
+        width, they are treated as codes and kept unchanged.
         """
         stripped = {value.strip() for value in values}
         are_numbers = _are_numbers(stripped)
         names = {_name_number(value) if are_numbers else value for value in stripped}
 
         def to_name(value: str) -> str:
-            """Return the name as it is, or that of the same number: another file may write 1 as 1.0."""
+            """Return the label name, or that of the same number, since another file may write 1 as 1.0."""
             text = value.strip()
             return text if text in names or (name := _name_number(text)) not in names else name
 
@@ -128,42 +128,42 @@ class LabelCodes:
 
     @classmethod
     def declared(cls, names: Sequence[str]) -> LabelCodes:
-        """Take the names that the file declares, as they are."""
+        """Use the label names that the file declares, unchanged."""
         return cls(names, str, len(names))
 
     def encode(self, values: pa.StringArray) -> NDArray[np.int64]:
-        """Return the number of each value, -1 for an unknown one."""
+        """Return the label code of each value, -1 for an unknown value."""
         encoded = values.dictionary_encode()
         codes = [self._codes.get(self._to_name(value), -1) for value in encoded.dictionary.to_pylist()]
         chosen: NDArray[np.int64] = np.array(codes, dtype=np.int64)[encoded.indices.to_numpy(zero_copy_only=False)]
         return chosen
 
     def extended(self, names: Sequence[str]) -> LabelCodes:
-        """Return codes with more names, numbered after these."""
+        """Return label codes that include additional names, numbered after the existing ones."""
         return LabelCodes([*self.names, *names], self._to_name, self.num_declared)
 
     def unknown(self, values: Iterable[str]) -> set[str]:
-        """Return the names of the values that have no number."""
+        """Return the label names of the values that have no label code."""
         return {self._to_name(value) for value in values if not self.is_nameless(value)} - self._codes.keys()
 
     def is_nameless(self, value: str) -> bool:
-        """Return whether a value is an id for which the file declares no name."""
+        """Return whether a value is a label id rather than one of the label names that the file declares."""
         return self.num_declared > 0 and value not in self._codes and _INTEGER.fullmatch(value) is not None
 
     def spellings(self, counts: Mapping[str, int]) -> dict[str, dict[str, int]]:
-        """Return, for each name that the file writes in several ways, these ways with their rows.
+        """Return the spellings of each label name that is written in several ways, with the number of rows of each.
 
         Args:
-            counts: rows of each label as the file writes it.
+            counts: number of rows of each label as written in the file.
         """
         found: dict[str, dict[str, int]] = {}
         for value, count in counts.items():
             found.setdefault(self._to_name(value), {})[value] = count
-        return {name: ways for name, ways in found.items() if len(ways) > 1}
+        return {name: spellings for name, spellings in found.items() if len(spellings) > 1}
 
 
 def _are_numbers(values: set[str]) -> bool:
-    """Return whether all values are whole numbers rather than codes made of digits."""
+    """Return whether all values are whole numbers rather than codes that consist of digits."""
     are_whole = all(WHOLE.fullmatch(without_exponent(value)) for value in values)
     if not are_whole or any(map(_LEADING_ZERO.fullmatch, values)):
         return False
@@ -172,7 +172,7 @@ def _are_numbers(values: set[str]) -> bool:
 
 
 def _name_number(value: str) -> str:
-    """Return a whole number without plus sign and fraction; anything else as it is."""
+    """Return a whole number without its plus sign and fraction, and any other value unchanged."""
     text = without_exponent(value)
     match = WHOLE.fullmatch(text)
     if match is None:
@@ -181,9 +181,10 @@ def _name_number(value: str) -> str:
 
 
 def lookalikes(names: Iterable[str]) -> list[list[str]]:
-    """Return groups of names that differ only in what is hardly seen, or does not count.
+    """Return groups of names that look alike or are likely to mean the same.
 
-    That is case, spaces, Unicode form, invisible characters, quotes around them, leading zeros, 1.0 for 1, 1 for true.
+    Names in a group differ only in case, spaces, Unicode form, invisible characters, surrounding quotes, leading zeros,
+    or in writing 1 as 1.0 or true.
     """
     groups: dict[str, list[str]] = {}
     for name in names:
@@ -192,7 +193,7 @@ def lookalikes(names: Iterable[str]) -> list[list[str]]:
 
 
 def _appearance(name: str) -> str:
-    """Return what names that look alike have in common."""
+    """Return a normal form that is the same for all names that look alike."""
     visible = "".join(char for char in unicodedata.normalize("NFKC", name) if not _is_invisible(char))
     text = " ".join(visible.casefold().split())
     text = text.strip(_QUOTES).strip() or text
@@ -201,12 +202,12 @@ def _appearance(name: str) -> str:
 
 
 def _is_invisible(char: str) -> bool:
-    """Return whether a character is a mark that shows nothing: of formatting, of control, or how to draw an emoji."""
+    """Return whether a character is invisible: a formatting or control character, or an emoji style selector."""
     return char in _EMOJI_STYLES or (unicodedata.category(char) in ("Cf", "Cc") and not char.isspace())
 
 
 def parse_scores(values: pa.StringArray) -> NDArray[np.float64]:
-    """Return each value as a number, NaN for what is none."""
+    """Return each value as a number, NaN for values that are not numbers."""
     return np.array([_parse_score(value.strip()) for value in values.to_pylist()], dtype=np.float64)
 
 
@@ -215,7 +216,7 @@ def _parse_score(value: str) -> float:
 
 
 def distinct(values: pa.StringArray) -> list[str]:
-    """Return the different values."""
+    """Return the distinct values."""
     found: list[str] = pc.unique(values).to_pylist()
     return found
 

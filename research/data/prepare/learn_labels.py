@@ -24,14 +24,14 @@ _MOST_SCORES_COUNTED = 10_000
 
 
 def learn_labels(train: IngestedRows, columns: Columns, kind: type[Task] | None) -> LabelEncoder:
-    """Return what encodes the labels of all rows.
+    """Learn from the training rows how to encode labels, and return the label encoder.
 
     Args:
-        train: the training rows.
-        columns: what was read of the files.
-        kind: the kind of labels; None to guess it.
+        train: training rows.
+        columns: the columns that were read.
+        kind: task; None to guess it.
     Raises:
-        ValueError: if the labels do not fit the task, or there is only one.
+        ValueError: if the labels do not fit the task, or there is only one label.
     """
     column = columns.label_name
     if kind is not None:
@@ -58,7 +58,7 @@ def learn_labels(train: IngestedRows, columns: Columns, kind: type[Task] | None)
 
 
 def _learn_indicators(train: IngestedRows, columns: Columns, kind: type[Task] | None) -> LabelEncoder:
-    """Learn from lists that hold a 0 or 1 for each label, or from a column of them for each label."""
+    """Learn from lists that hold a 0 or 1 for each label, or from one column of zeros and ones for each label."""
     num_labels = train.forms.indicator_length
     assert num_labels is not None
     in_columns = len(columns.label) > 1
@@ -76,15 +76,15 @@ def _learn_indicators(train: IngestedRows, columns: Columns, kind: type[Task] | 
     try:
         _check_several(counts, reader.names, kind, columns.label_name)
     except ValueError:
-        for label in invalid:  # it explains more than what it leaves
+        for label in invalid:  # an invalid row explains more than the lack of labels that it causes
             raise ValueError(f"Columns '{columns.label_name}': {reader.explain(label)}.") from None
         raise
     form = "one-hot" if is_one_hot else "multi-hot"
-    where = "Columns" if in_columns else "Lists in column"
-    numbered = "" if in_columns else "; labels are named by their position, from 0"
+    source = "Columns" if in_columns else "Lists in column"
+    naming = "" if in_columns else "; labels are named by their position, from 0"
     note = (
-        f"{where} '{columns.label_name}' hold a 0 or 1 for each of {num_labels} labels ({form}), read as "
-        f"{kind.problem_type}{numbered}."
+        f"{source} '{columns.label_name}' hold a 0 or 1 for each of {num_labels} labels ({form}), read as "
+        f"{kind.problem_type}{naming}."
     )
     return _encode_names(kind, columns.label_name, reader, counts, [note])
 
@@ -97,10 +97,10 @@ def _encode_names(
 
 
 def _declared_names(train: IngestedRows, column: str) -> Sequence[str] | None:
-    """Return the label names that the training files declare, None if they declare none.
+    """Return the label names that the training files declare; None if they declare no names.
 
     Raises:
-        ValueError: if some files declare names and others do not.
+        ValueError: if some files declare names and other files do not.
     """
     found: dict[bool, tuple[str, Sequence[str] | None]] = {}
     for table in train.tables:
@@ -109,15 +109,18 @@ def _declared_names(train: IngestedRows, column: str) -> Sequence[str] | None:
         found.setdefault(names is None, (table.name, names))
     if len(found) > 1:
         raise ValueError(
-            f"{found[False][0]} declares names for the labels in '{column}', and {found[True][0]} does not. Save them "
-            "alike."
+            f"{found[False][0]} declares label names for column '{column}', but {found[True][0]} does not. Save both "
+            "files with or without label names."
         )
     ((_, declared),) = found.values()
     return declared
 
 
 def _count_labels(train: IngestedRows) -> Counter[str]:
-    """Return the training rows per label as the file writes it; of scores, of which many differ, not all."""
+    """Return the number of training rows per label, as written in the file.
+
+    Counting stops after many distinct values if some are floats, since the values are then probably scores.
+    """
     counts: Counter[str] = Counter()
     for batch in train.batches():
         counts.update(count_values(batch.column("label").flatten()))
@@ -127,7 +130,7 @@ def _count_labels(train: IngestedRows) -> Counter[str]:
 
 
 def _count_codes(train: IngestedRows, reader: LabelReader) -> Integers:
-    """Return the training rows per label."""
+    """Return the number of training rows per label code, [num_labels]."""
     counts = np.zeros(len(reader.names), dtype=np.int64)
     for batch in train.batches():
         codes = reader.read(batch.column("label")).codes
@@ -136,10 +139,9 @@ def _count_codes(train: IngestedRows, reader: LabelReader) -> Integers:
 
 
 def _check_several(counts: Integers, names: Sequence[str], kind: type[Task], column: str) -> None:
-    """Raise ValueError if the training rows have no two labels to tell apart."""
-    met = [name for name, count in zip(names, counts, strict=True) if count]
-    if len(met) < kind.fewest_labels:
-        raise ValueError(
-            f"Column '{column}' has only one label in the training rows, {', '.join(map(repr, met)) or 'none'}; "
-            "there is nothing to tell apart."
-        )
+    """Raise ValueError if the training rows have fewer labels than the task needs."""
+    present = [name for name, count in zip(names, counts, strict=True) if count]
+    if len(present) < kind.fewest_labels:
+        found = ", ".join(map(repr, present)) or "none"
+        needed = f"{kind.fewest_labels} label{'s' if kind.fewest_labels > 1 else ''}"
+        raise ValueError(f"Column '{column}' needs at least {needed} in the training rows; found {found}.")

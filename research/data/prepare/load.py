@@ -1,4 +1,4 @@
-"""From a data spec to training, validation and test rows."""
+"""Load the training, validation and test rows that the data settings describe."""
 
 from __future__ import annotations
 
@@ -29,30 +29,31 @@ from research.tasks.base import TASKS, Task
 
 @dataclass(frozen=True)
 class Splits:
-    """The rows of a run, memory-mapped.
+    """The memory-mapped rows of a run.
 
-    Columns: id (number of the row, from 0, over the files that the split was read from; see `files`), text, text_pair
-    (of pairs), label (a number, a list of numbers of labels, or a score; null where a split is `unlabelled`).
+    Columns: id (number of the row, from 0, over all files that the split was read from; see `files`), text, text_pair
+    (if rows are pairs of texts), label (a label code, a list of label codes, or a score; null if the split is
+    `unlabelled`).
     """
 
     train: Dataset
-    """Rows to train on."""
+    """Rows for training."""
     validation: Dataset
-    """Rows to choose by."""
+    """Rows for model selection."""
     test: Dataset
-    """Rows to report on."""
+    """Rows for the final evaluation."""
     task: Task
-    """What is to be predicted."""
+    """The task, with the labels of the data set."""
     left_out: tuple[SkippedRows, ...] = ()
-    """Rows that could not be used and were skipped, by split and reason."""
+    """Bad rows that were skipped, by split and reason."""
     num_unseen: Mapping[str, int] = field(default_factory=dict)
-    """Rows of each split whose label no training row has, and which count as wrong."""
+    """Number of rows in each split with a label that does not occur in the training rows; these rows count as wrong."""
     files: Mapping[str, Sequence[tuple[str, int]]] = field(default_factory=dict)
-    """The files that each split was read from, with the id of the first row of each."""
+    """Files that each split was read from, each with the id of its first row."""
     cache_dir: Path | None = None
-    """Where prepared data is kept; None is MIDWAY_CACHE or ~/.cache/midway."""
+    """Directory of the cache. None means MIDWAY_CACHE, or ~/.cache/midway if that is not set."""
     unlabelled: tuple[str, ...] = ()
-    """Splits whose rows have no labels, which are null: none, or test."""
+    """Splits whose rows have no labels; their label column is null. Only test may be unlabelled."""
 
     @property
     def has_pairs(self) -> bool:
@@ -60,25 +61,25 @@ class Splits:
         return not {"text_pair", "pair_ids"}.isdisjoint(self.train.column_names)
 
     def place_of(self, split: str, row_id: int) -> str:
-        """Return the file and the row in it, from 1, that a row of a split came from, in words."""
-        # The last file that starts at or before the row: files without rows start where the next one does.
+        """Return the place of a row as text: its file, and its number in the file, from 1."""
+        # The last file that starts at or before the row. An empty file starts at the same row as the next file.
         name, first = [file for file in self.files[split] if file[1] <= row_id][-1]
         return f"{name}, row {row_id - first + 1:,}"
 
     def items(self) -> Iterator[tuple[str, Dataset]]:
-        """Yield the splits with their names."""
+        """Yield the name and the rows of each split."""
         for name in SPLIT_NAMES:
             yield name, getattr(self, name)
 
 
 def load_splits(settings: DataSettings, cache_dir: Path | None = None) -> Splits:
-    """Return the splits that the settings describe, from the cache if they were prepared before.
+    """Load the splits that the settings describe, from the cache if they were prepared before.
 
     Args:
-        settings: the data settings; a RunConfig has them too.
-        cache_dir: where prepared data is kept, instead of MIDWAY_CACHE or ~/.cache/midway.
+        settings: the data settings; a RunConfig includes them.
+        cache_dir: directory of the cache; MIDWAY_CACHE or ~/.cache/midway by default.
     Raises:
-        ValueError: if the data cannot be used as it is; the message says what to do.
+        ValueError: if the settings are invalid or the data cannot be used; the message explains what to do.
     """
     with printable_errors():
         return _load(settings, cache_dir)
@@ -89,7 +90,7 @@ def _load(settings: DataSettings, cache_dir: Path | None) -> Splits:
     clean = cleaning.compose(settings.cleaning)
     if settings.encoding is not None:
         check_encoding(settings.encoding)
-    with reading(settings.data), WaitingMessage(f"Looking at {settings.data}"):
+    with reading(settings.data), WaitingMessage(f"Inspecting {settings.data}"):
         source = find_source(settings.data, TextFormat(settings.encoding, settings.quoting, tuple(settings.columns)))
     for line in source.notes:
         _report(line)
@@ -102,7 +103,7 @@ def _load(settings: DataSettings, cache_dir: Path | None) -> Splits:
         {
             name: getattr(settings, name)
             for name, declared in declarations(DataSettings).items()
-            if declared.decides(Stage.ROWS)
+            if declared.affects(Stage.ROWS)
         },
     )
     with WaitingMessage(f"Reading the rows of {source.name}"):
@@ -125,8 +126,11 @@ def _load(settings: DataSettings, cache_dir: Path | None) -> Splits:
 
 
 def open_dataset(path: Path, fingerprint: str) -> Dataset:
-    """Memory-map an Arrow file under a fingerprint that is the same in every process.
+    """Memory-map an Arrow file of prepared data.
 
+    Args:
+        path: the file.
+        fingerprint: fingerprint of the data set, which must be the same in every process.
     Raises:
         ValueError: if the file is damaged.
     """
@@ -134,7 +138,7 @@ def open_dataset(path: Path, fingerprint: str) -> Dataset:
         return Dataset(Dataset.from_file(str(path)).data, fingerprint=fingerprint)
     except (pa.ArrowException, OSError) as error:
         raise ValueError(
-            f"The cache entry {path.parent} is damaged ({describe(error)}). Delete it; it is built again."
+            f"The cache entry {path.parent} is damaged ({describe(error)}). Delete it; it will be rebuilt."
         ) from error
 
 
@@ -145,11 +149,11 @@ def _check(settings: DataSettings) -> None:
         check_bounds(name, getattr(settings, name), declared)
     shares = (settings.validation_share, settings.test_share)
     if sum(shares) >= 1:
-        raise ValueError(f"validation_share and test_share must leave something to train on; got {shares}.")
+        raise ValueError(f"The sum of validation_share and test_share must be less than 1; got {shares}.")
 
 
 def _report(line: str) -> None:
-    """Report what came of a preparation, which keeps its lines as text."""
+    """Log a message of the preparation. The cache stores messages as text, with a prefix for warnings."""
     text = for_message(line)
     if text.startswith(WARNING):
         logger.warning(text.removeprefix(WARNING))

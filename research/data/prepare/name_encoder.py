@@ -1,4 +1,4 @@
-"""Labels that are names: one per row, or any number."""
+"""Encode labels that are names, with one label or any number of labels per row."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from research.tasks.base import Task
 
 
 class NameEncoder(LabelEncoder):
-    """Turns names into numbers.
+    """Encodes label names as label codes.
 
     Args:
-        kind: the kind of labels.
+        kind: the task.
         column: name of the label column.
-        notes: what to report about how the labels are read.
-        reader: label names and their numbers.
-        counts: training rows per label.
+        reader: reads the label codes of rows.
+        counts: number of training rows per label, [num_labels].
+        notes: messages about how the labels are read, to be logged.
     """
 
     _value_type = np.int32
@@ -61,14 +61,16 @@ class NameEncoder(LabelEncoder):
 
     @abstractmethod
     def _check_unseen(self, names: Sequence[str]) -> None:
-        """Refuse names that only validation or test rows have, if they cannot count as wrong.
+        """Check that rows whose labels occur only in validation or test rows can count as wrong.
 
+        Args:
+            names: label names that occur only in validation or test rows.
         Raises:
-            ValueError: naming the first.
+            ValueError: if these rows cannot count as wrong.
         """
 
     def _read(self, labels: pa.ListArray) -> tuple[Integers, NDArray[np.bool_]]:
-        """Return each row's rarest label (the number of labels if it has none), and which rows are unusable."""
+        """Return each row's rarest label (the number of labels if it has no label), and which rows are unusable."""
         found = self._reader.read(labels)
         row_of_code = np.repeat(np.arange(len(labels)), found.lengths)
         known = self._are_known(found)
@@ -83,13 +85,13 @@ class NameEncoder(LabelEncoder):
 
     @abstractmethod
     def _have_wrong_length(self, labels: RowLabels) -> NDArray[np.bool_]:
-        """Return which rows have too few or too many labels, [num_rows]."""
+        """Return whether each row has too few or too many labels, [num_rows]."""
 
     def _strata(self, values: NDArray[Any], usable: NDArray[np.bool_]) -> Strata:
         return values
 
     def _are_known(self, labels: RowLabels) -> NDArray[np.bool_]:
-        """Return which labels the training rows have; of one that is only declared, nothing can be learned."""
+        """Return which labels are known. By default a label must occur in the training rows, not only be declared."""
         known = labels.codes >= 0
         if self._keeps_unseen:
             return known
@@ -109,17 +111,21 @@ class NameEncoder(LabelEncoder):
             names = [name for name, is_unknown in zip(label, unknown, strict=True) if is_unknown]
         else:
             names = [self._reader.names[code] for code in found.codes[unknown]]
-        return f"the label {', '.join(map(repr, names))} does not occur in the training rows (--unseen_labels)"
+        return f"the label {', '.join(map(repr, names))} does not occur in the training rows (see --unseen_labels)"
 
     def tally(self) -> NameTally:
         return NameTally(len(self.label_names), self._codes_of, self._count_unseen)
 
     @abstractmethod
     def _codes_of(self, labels: pa.Array) -> Integers:
-        """Return the numbers of all labels in what `encode_labels` returned."""
+        """Return all label codes in an array that `encode_labels` returned."""
 
     def _count_unseen(self, labels: pa.Array) -> int:
-        """Return how many of the rows that `encode_labels` returned have a label that no training row has."""
+        """Return the number of rows with a label that does not occur in the training rows.
+
+        Args:
+            labels: array that `encode_labels` returned.
+        """
         return 0
 
     def may_be_labels(self, marks: Set[str], train: IngestedRows) -> bool:
@@ -128,10 +134,10 @@ class NameEncoder(LabelEncoder):
 
 
 class OneNameEncoder(NameEncoder):
-    """Reads one name per row, and stores its number."""
+    """Encodes one label name per row as a label code."""
 
     def _check_unseen(self, names: Sequence[str]) -> None:
-        """Accept all: the row's one label counts as wrong."""
+        """Accept all names: a row with one unseen label counts as wrong."""
 
     def _have_wrong_length(self, labels: RowLabels) -> NDArray[np.bool_]:
         return labels.lengths != 1
@@ -155,13 +161,14 @@ class OneNameEncoder(NameEncoder):
 
 
 class SeveralNamesEncoder(NameEncoder):
-    """Reads any number of names per row, and stores the list of their numbers."""
+    """Encodes any number of label names per row as a list of label codes."""
 
     def _check_unseen(self, names: Sequence[str]) -> None:
         if names:
             raise ValueError(
-                "unseen_labels=count_as_wrong needs one label per row; validation or test rows have several, and "
-                f"training rows lack {', '.join(map(repr, names[:NUM_NAMES_SHOWN]))}. Set unseen_labels=skip."
+                "unseen_labels=count_as_wrong requires one label per row, but rows may have several labels here; these "
+                f"do not occur in the training rows: {', '.join(map(repr, names[:NUM_NAMES_SHOWN]))}. Set "
+                "unseen_labels=skip."
             )
 
     def _have_wrong_length(self, labels: RowLabels) -> NDArray[np.bool_]:

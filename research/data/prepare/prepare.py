@@ -1,4 +1,4 @@
-"""Read a source, learn its labels, decide which row goes where, and write the splits."""
+"""Read a data set, learn its labels, assign its rows to splits, and write the splits."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from research.data.prepare.label_encoder import LabelEncoder
 from research.data.prepare.label_tally import LabelTally
 from research.data.prepare.learn_labels import learn_labels
 from research.data.prepare.splits import Hashes, Strata, carve, sample
-from research.data.prepare.unlabelled import MAY_BE_UNLABELLED, lacks_label_columns, why_unlabelled
+from research.data.prepare.unlabelled import MAY_BE_UNLABELLED, explain_unlabelled, lacks_label_columns
 from research.data.sources.bad_rows import BadRows, SkippedRows
 from research.data.sources.base import Source
 from research.data.sources.find import describe_unused_format
@@ -32,19 +32,25 @@ from research.settings.config import DataSettings
 from research.tasks.base import TASKS
 
 ROWS_FORMAT = 1
-"""Raise it by one whenever the same data and settings give other rows or facts than before: code that reads, checks,
-cleans, labels or splits rows has changed. Rows that were prepared under another number are not used."""
+"""Version of the prepared rows. Increase it by one whenever the same data and settings result in different rows or
+facts, because code that reads, checks, cleans, labels or splits rows has changed. Other versions are not used."""
 _LEFT_OUT = -1
+"""Split number of rows that belong to no split."""
 
 
 def prepare(source: Source, settings: DataSettings, clean: CleaningStep, target: Path) -> dict[str, Any]:
-    """Write train.arrow, validation.arrow and test.arrow into `target`.
+    """Prepare a data set, and write train.arrow, validation.arrow and test.arrow into `target`.
 
+    Args:
+        source: the data set.
+        settings: the data settings.
+        clean: function applied to each text.
+        target: existing directory for the files. Temporary files are written to its sibling directory `scratch`.
     Returns:
-        What is to be known about them: problem type, label names, label counts, mean and deviation of scores, numbers
-        of rows, lines to log.
+        JSON-serialisable facts about the splits, among them the problem type, label names, label counts, mean and
+        standard deviation of scores, numbers of rows, and messages to log.
     Raises:
-        ValueError: if the data cannot be used as it is.
+        ValueError: if the data cannot be used.
     """
     scratch = target.with_name("scratch")
     scratch.mkdir()
@@ -59,7 +65,7 @@ def prepare(source: Source, settings: DataSettings, clean: CleaningStep, target:
         _check_not_empty(source, len(rows["train"]), "train")
         encoder = learn_labels(rows["train"], columns, None if settings.task is None else TASKS[settings.task])
     except ValueError:
-        bad.close(num_read)  # bad rows explain more than what they leave
+        bad.close(num_read)  # if there are bad rows, they explain more than the error that they cause
         raise
     unlabelled = _find_unlabelled(rows, encoder)
     if policy == "count_as_wrong":
@@ -75,7 +81,7 @@ def prepare(source: Source, settings: DataSettings, clean: CleaningStep, target:
 
     try:
         assigned, notes = _assign(rows, encoded, settings)
-    except ValueError as error:  # how the labels are read may be why rows are too few
+    except ValueError as error:  # the way in which labels are read may explain why there are too few rows
         raise ValueError(" ".join([str(error), *encoder.notes])) from None
     tally, num_rows = _write(
         rows, assigned, encoder, tuple(unlabelled), pair=columns.text_pair is not None, target=target
@@ -86,8 +92,8 @@ def prepare(source: Source, settings: DataSettings, clean: CleaningStep, target:
     labelled = [name for name in SPLIT_NAMES if name not in unlabelled]
     log += _describe_missing_labels(tally.present(labelled), encoder.label_names)
     log += [
-        f"Warning: The {num_rows[name]:,} {name} rows have no labels ({reason}): they are predicted, and nothing is "
-        "measured on them."
+        f"Warning: The {num_rows[name]:,} {name} rows have no labels ({reason}): they are predicted, but no metrics "
+        "are computed on them."
         for name, reason in unlabelled.items()
     ]
     log.append(f"{source.name}: " + ", ".join(f"{name} {num_rows[name]:,}" for name in SPLIT_NAMES) + " rows.")
@@ -107,7 +113,7 @@ def prepare(source: Source, settings: DataSettings, clean: CleaningStep, target:
 def _read(
     source: Source, settings: DataSettings, clean: CleaningStep, bad: BadRows, scratch: Path
 ) -> tuple[Columns, dict[str, IngestedRows], list[str]]:
-    """Return the columns, the rows of each split that the source has, and what was guessed."""
+    """Return the columns, the rows of each split in the data set, and messages to log."""
     with reading(source.name):
         tables = source.open(scratch)
     first = tables["train"][0]
@@ -127,7 +133,7 @@ def _read(
                     check_present(read.names(), table)
                     guesses += table.notes()
             if all(table.sampled_columns for table in tables[name]):
-                read = columns  # a later row may have a label all the same
+                read = columns  # a later row may still have a label
             rows[name] = ingest(
                 tables[name],
                 num_tables,
@@ -143,19 +149,19 @@ def _read(
 
 
 def _find_unlabelled(rows: dict[str, IngestedRows], encoder: LabelEncoder) -> dict[str, str]:
-    """Return the splits without labels, each with what shows it."""
+    """Return the splits without labels, each with the reason why it counts as unlabelled."""
     part = rows.get(MAY_BE_UNLABELLED)
-    reason = None if part is None else why_unlabelled(part, rows["train"], encoder)
+    reason = None if part is None else explain_unlabelled(part, rows["train"], encoder)
     return {} if reason is None else {MAY_BE_UNLABELLED: reason}
 
 
 def _take_all(rows: IngestedRows) -> tuple[NDArray[np.bool_], Strata]:
-    """Return that all rows are usable, in one stratum."""
+    """Mark all rows as usable, and put them into one stratum."""
     return np.ones(len(rows), dtype=np.bool_), np.zeros(len(rows), dtype=np.int32)
 
 
 def _locate_ids(rows: dict[str, IngestedRows]) -> dict[str, list[tuple[str, int]]]:
-    """Return each file of each split with the id of its first row; carved splits have the files of train."""
+    """Return the files of each split, each with the id of its first row. Carved splits have the files of train."""
     files = {}
     for split in SPLIT_NAMES:
         part = rows.get(split, rows["train"])
@@ -165,7 +171,7 @@ def _locate_ids(rows: dict[str, IngestedRows]) -> dict[str, list[tuple[str, int]
 
 
 def _left_out(rows: dict[str, IngestedRows], collected: Sequence[BadRows]) -> list[SkippedRows]:
-    """Return how many rows of each split were left out, and why."""
+    """Return the skipped rows of each split, by reason."""
     counts: Counter[tuple[str, str]] = Counter()
     for split, part in rows.items():
         for number in range(part.first_table, part.first_table + len(part.tables)):
@@ -183,7 +189,11 @@ def _check_not_empty(source: Source, num_rows: int, split: str) -> None:
 def _assign(
     rows: dict[str, IngestedRows], encoded: dict[str, tuple[NDArray[np.bool_], Strata]], settings: DataSettings
 ) -> tuple[dict[str, NDArray[np.int8]], list[str]]:
-    """Decide for every row of every given split which split it ends in, or that it is left out."""
+    """Assign each row of each split in the data set to its final split, or to none.
+
+    Returns:
+        The number of the final split of each row, or _LEFT_OUT, for each split in the data set; and messages to log.
+    """
     assigned = {}
     notes = []
     for name, (usable, _) in encoded.items():
@@ -198,7 +208,7 @@ def _assign(
         assigned["train"][usable] = carved
         parts = " and ".join(f"{(carved == split).sum():,} {SPLIT_NAMES[split]} rows" for split in sorted(missing))
         repeated = len(carved) - len(np.unique(hashes["train"]))
-        kept = f"; {repeated:,} rows that repeat an earlier text stay on its side" if repeated else ""
+        kept = f"; {repeated:,} rows that repeat an earlier text are in the same split as that text" if repeated else ""
         notes.append(f"Carved {parts} from {len(carved):,} training rows (split_seed {settings.split_seed}){kept}.")
     notes += _describe_leaks(hashes)
     notes += _limit(assigned, {name: strata for name, (_, strata) in encoded.items()}, settings)
@@ -210,21 +220,21 @@ def _usable_hashes(part: IngestedRows, usable: NDArray[np.bool_]) -> Hashes:
 
 
 def _describe_leaks(hashes: dict[str, Hashes]) -> list[str]:
-    """Count the texts that the given splits share."""
+    """Return messages about rows whose text also occurs in a different split of the data set."""
     notes = []
     for first, second in (("validation", "train"), ("test", "train"), ("test", "validation")):
         if first in hashes and second in hashes:
             num_shared = int(np.isin(hashes[first], hashes[second]).sum())
             if num_shared:
                 notes.append(
-                    f"{num_shared:,} of {len(hashes[first]):,} {first} rows have a text that is also in {second}; "
-                    "they are left as they are."
+                    f"{num_shared:,} of {len(hashes[first]):,} {first} rows have a text that is also in {second}; they "
+                    "are kept."
                 )
     return notes
 
 
 def _limit(assigned: dict[str, NDArray[np.int8]], strata: dict[str, Strata], settings: DataSettings) -> list[str]:
-    """Leave rows out, in place, until each split is within its limit."""
+    """Reduce each split to its limit by removing rows from `assigned` in place, and return messages to log."""
     notes = []
     for split, name in enumerate(SPLIT_NAMES):
         limit = getattr(settings, f"limit_{name}")
@@ -248,7 +258,7 @@ def _write(
     pair: bool,
     target: Path,
 ) -> tuple[LabelTally, dict[str, int]]:
-    """Write each split's file; return what was counted of the labels, and the rows per split."""
+    """Write the file of each split, and return the tally of the labels and the number of rows per split."""
     texts = ["text", "text_pair"] if pair else ["text"]
     schema = pa.schema([("id", pa.int64()), *((name, pa.string()) for name in texts), ("label", encoder.label_type)])
     num_rows = dict.fromkeys(SPLIT_NAMES, 0)
@@ -275,19 +285,22 @@ def _write(
 
 
 def _describe_unseen(num_unseen: dict[str, int], num_rows: dict[str, int], names: Sequence[str]) -> list[str]:
-    """Warn of rows that count as wrong whatever the model predicts.
+    """Return warnings about rows with unseen labels, which count as wrong whatever the model predicts.
 
     Raises:
-        ValueError: if a split has no other rows.
+        ValueError: if all rows of a split have unseen labels.
     """
     notes = []
     for split, count in num_unseen.items():
         if count == num_rows[split]:
-            raise ValueError(f"All {count:,} {split} rows have labels that no training row has.")
+            raise ValueError(
+                f"All {count:,} {split} rows have labels that do not occur in the training rows. Check that both have "
+                "the same labels."
+            )
         if count:
             notes.append(
-                f"Warning: {count:,} of {num_rows[split]:,} {split} rows have labels that no training row has; they "
-                "count as wrong (unseen_labels)."
+                f"Warning: {count:,} of {num_rows[split]:,} {split} rows have labels that do not occur in the training "
+                "rows; they count as wrong (see unseen_labels)."
             )
     if notes and names:
         notes[-1] += f" These labels are {', '.join(map(repr, names[:5]))}{', ...' if len(names) > 5 else ''}."
@@ -295,7 +308,7 @@ def _describe_unseen(num_unseen: dict[str, int], num_rows: dict[str, int], names
 
 
 def _describe_missing_labels(present: dict[str, NDArray[np.bool_]], label_names: Sequence[str]) -> list[str]:
-    """Warn of labels that a split has no row of: nothing is learnt, or measured, of them there."""
+    """Return warnings about labels without a row in a split: they are not trained or evaluated there."""
     notes = []
     for split, has_rows in present.items():
         missing = [name for name, has_row in zip(label_names, has_rows, strict=True) if not has_row]

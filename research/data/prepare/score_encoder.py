@@ -1,4 +1,4 @@
-"""Labels that are numbers."""
+"""Encode labels that are numbers."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from research.data.prepare.splits import Strata, bin_scores
 from research.tasks.base import Task
 
 MINUS_ONE = "-1"
-"""How published test sets mark rows whose labels are kept secret."""
+"""Mark of published test sets for rows whose labels are secret."""
 _LARGEST_SCORE = float(np.finfo(np.float32).max)
-"""Scores are predicted in 32 bits."""
+"""Largest absolute score, since scores are predicted as 32-bit floats."""
 
 
 class ScoreEncoder(LabelEncoder):
-    """Reads one number per row."""
+    """Encodes one number per row."""
 
     _value_type = np.float64
 
@@ -51,10 +51,10 @@ class ScoreEncoder(LabelEncoder):
         return strata
 
     def _explain_unreadable(self, label: list[str]) -> str:
-        return f"the label {', '.join(map(repr, label))} is not a finite number (of 32 bits)"
+        return f"the label {', '.join(map(repr, label))} is not a finite 32-bit number"
 
     def _explain_unseen(self, label: list[str]) -> str:
-        raise AssertionError("any score that can be read is usable")
+        raise AssertionError("all scores that can be read are usable")
 
     def encode_labels(self, labels: pa.ListArray) -> pa.Array:
         return pa.array(parse_scores(labels.flatten()))

@@ -1,10 +1,10 @@
-"""Labels that could be read in another way: a warning, and the setting that decides."""
+"""Warn of labels that could plausibly be read in a second way, and name the setting that selects it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from research.data.prepare.labels import NO_LABEL_WORDS, lookalikes
+from research.data.prepare.labels import NO_LABEL_MARKS, lookalikes
 from research.tasks.base import Task
 from research.tasks.label_forms import LabelForms
 
@@ -14,12 +14,12 @@ _NUM_SHOWN = 3
 
 
 def warn_of_second_readings(kind: type[Task], forms: LabelForms, counts: Mapping[str, int], column: str) -> list[str]:
-    """Return a warning for each other reading of the labels that is plausible.
+    """Return a warning for each plausible second reading of the labels.
 
     Args:
-        kind: the kind of labels that was guessed.
-        forms: what the labels look like.
-        counts: training rows per label name; of scores, per value, as far as they were counted.
+        kind: the task that was guessed.
+        forms: forms of the labels.
+        counts: number of training rows per label name or, for scores, per value (not all values may be counted).
         column: name of the label column.
     """
     warnings = kind.second_readings(forms, counts, column)
@@ -31,73 +31,75 @@ def warn_of_second_readings(kind: type[Task], forms: LabelForms, counts: Mapping
 
 
 def warn_of_spellings(spellings: Mapping[str, Mapping[str, int]], names: Sequence[str], column: str) -> list[str]:
-    """Return what to report of labels that are written in several ways.
+    """Return a warning about merged spellings of labels, and one about different labels that look alike.
 
     Args:
-        spellings: for each name that is written in several ways, these ways with their rows.
+        spellings: for each label name that is written in several ways, the number of rows of each spelling.
         names: all label names.
         column: name of the label column.
     """
     notes = []
     if spellings:
         merged = [
-            f"{' and '.join(f'{way!r} ({count:,} rows)' for way, count in sorted(ways.items()))} are the label {name!r}"
-            for name, ways in sorted(spellings.items())
+            f"{' and '.join(f'{value!r} ({count:,} rows)' for value, count in sorted(counts.items()))} are the label "
+            f"{name!r}"
+            for name, counts in sorted(spellings.items())
         ]
         notes.append(f"Warning: Merged labels of column '{column}': {_shorten(merged)}.")
-    apart = [" and ".join(map(repr, sorted(group))) for group in lookalikes(names)]
-    if apart:
+    alike = [" and ".join(map(repr, sorted(group))) for group in lookalikes(names)]
+    if alike:
         notes.append(
-            f"Warning: Labels of column '{column}' that look alike are kept apart: {_shorten(apart)}. If they are one "
-            "label, write them alike."
+            f"Warning: Labels of column '{column}' look alike but are read as different labels: {_shorten(alike)}. If "
+            "they are the same label, use the same spelling."
         )
     return notes
 
 
 def _warn_of_ids(counts: Mapping[str, int], column: str) -> list[str]:
+    """Warn if the number of different labels exceeds half the number of rows, as in a column of ids or texts."""
     num_rows = sum(counts.values())
     if num_rows < _MIN_ROWS or len(counts) <= num_rows / 2:
         return []
     return [
-        f"Column '{column}' holds {len(counts):,} different labels in {num_rows:,} training rows, as ids or texts do; "
-        "label_column chooses another column."
+        f"Column '{column}' holds {len(counts):,} different labels in {num_rows:,} training rows, which suggests ids "
+        "or texts. Set label_column if a different column holds the labels."
     ]
 
 
 def _warn_of_missing(counts: Mapping[str, int], column: str) -> list[str]:
-    """Warn of labels by which files say that there is none: NA and the like, and -1 beside the numbers of classes."""
-    marks = [name for name in counts if name.casefold() in NO_LABEL_WORDS]
-    others = [name for name in counts if name != "-1"]
-    if "-1" in counts and len(others) > 1 and all(map(str.isdigit, others)):
+    """Warn of labels that often mark a missing label: NA and similar names, and -1 if all other labels are numbers."""
+    marks = [name for name in counts if name.casefold() in NO_LABEL_MARKS]
+    other_names = [name for name in counts if name != "-1"]
+    if "-1" in counts and len(other_names) > 1 and all(map(str.isdigit, other_names)):
         marks.append("-1")
     if not marks:
         return []
     shown = _shorten([f"{name!r} (in {counts[name]:,} of the training rows)" for name in marks])
     return [
-        f"Labels of column '{column}' that often stand for none are read as classes: {shown}. If they are none, leave "
-        "their cells empty, or remove the rows."
+        f"Labels of column '{column}' that often mark a missing label are read as classes: {shown}. If the labels are "
+        "missing, leave their cells empty, or remove the rows."
     ]
 
 
 def _warn_of_joined_names(names: Sequence[str], column: str) -> list[str]:
-    """Warn of names that are made of other names: `joy,anger` beside `joy` and `anger`."""
+    """Warn if label names seem to consist of several names, such as `joy,anger` if there are also `joy` and `anger`."""
     for separator in SEPARATORS:
         parts = {name: [part.strip() for part in name.split(separator)] for name in names}
         joined = [name for name in names if len(parts[name]) > 1]
         uses: dict[str, int] = {}
         for part in {(name, part) for name in names for part in parts[name]}:
             uses[part[1]] = uses.get(part[1], 0) + 1
-        made_of_others = [name for name in joined if all(part and uses[part] > 1 for part in parts[name])]
-        if joined and len(made_of_others) > len(joined) / 2:
+        made_of_known = [name for name in joined if all(part and uses[part] > 1 for part in parts[name])]
+        if joined and len(made_of_known) > len(joined) / 2:
             return [
                 f"Labels of column '{column}' look like several names joined by '{separator}' "
-                f"({_shorten(list(map(repr, made_of_others)))}), read as one class each; "
-                f"label_separator='{separator}' reads them as several labels per row."
+                f"({_shorten(list(map(repr, made_of_known)))}), but each is read as one class. To read them as several "
+                f"labels per row, set label_separator='{separator}'."
             ]
     if names and all(name.startswith("[") and name.endswith("]") for name in names):
         return [
-            f"Labels of column '{column}' look like lists written as text ({_shorten(list(map(repr, names)))}), read "
-            "as one class each; store them as lists in jsonl or parquet, or as names joined by label_separator."
+            f"Labels of column '{column}' look like lists written as text ({_shorten(list(map(repr, names)))}), but "
+            "each is read as one class. Store them as lists in jsonl or parquet, or as names joined by label_separator."
         ]
     return []
 

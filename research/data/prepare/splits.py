@@ -1,4 +1,4 @@
-"""Which rows go into which split: stratified, repeatable, and never the same text on two sides."""
+"""Assign rows to splits: stratified, reproducible, and without the same text in two splits."""
 
 from __future__ import annotations
 
@@ -14,40 +14,42 @@ Strata = NDArray[np.int32]
 Hashes = NDArray[np.uint64]
 Item = TypeVar("Item", bound=np.generic)
 
-_LOTS = 1
-"""Added to a seed, so that ties are broken by other random numbers than those that choose the rows."""
+_TIE_BREAKS = 1
+"""Added to the seed, so that ties are broken by different random numbers from those that choose the rows."""
 
 
 def bin_scores(scores: NDArray[np.float64], num_bins: int = 10) -> Strata:
-    """Return each score's quantile bin, the stratum of a regression row."""
+    """Return the quantile bin of each score, which is the stratum of its row, [num_rows]."""
     inner = np.quantile(scores, np.linspace(0, 1, num_bins + 1)[1:-1])
     return np.searchsorted(inner, scores, side="right").astype(np.int32)
 
 
 def allocate(total: int, sizes: NDArray[Any], seed: int) -> Integers:
-    """Divide `total` rows among strata in proportion to their sizes, by largest remainder.
+    """Divide `total` rows among strata in proportion to their sizes, by the largest remainder method.
 
     Args:
-        total: rows to divide.
-        sizes: rows of each stratum, [num_strata].
-        seed: decides which of several equal remainders get a row. By position, late labels of the alphabet would get
-            none in every small sample.
+        total: number of rows to divide.
+        sizes: number of rows in each stratum, [num_strata].
+        seed: breaks ties between equal remainders. If ties were broken by position, labels late in the alphabet would
+            be missing from every small sample.
+    Returns:
+        Number of rows for each stratum, [num_strata].
     """
     exact = total * sizes / max(int(sizes.sum()), 1)
-    shares = np.floor(exact).astype(np.int64)
-    missing = total - int(shares.sum())
-    lots = np.random.default_rng((seed, _LOTS)).random(len(sizes))
-    shares[np.lexsort((lots, shares - exact))[:missing]] += 1
-    return shares
+    allocated = np.floor(exact).astype(np.int64)
+    missing = total - int(allocated.sum())
+    tie_breaks = np.random.default_rng((seed, _TIE_BREAKS)).random(len(sizes))
+    allocated[np.lexsort((tie_breaks, allocated - exact))[:missing]] += 1
+    return allocated
 
 
 def sample(strata: Strata, limit: int, seed: int) -> Integers:
-    """Return the row numbers, ascending, of a stratified sample of at most `limit` rows.
+    """Return the ascending row numbers of a stratified sample of at most `limit` rows.
 
     Args:
         strata: stratum of each row, [num_rows].
-        limit: rows wanted.
-        seed: seed of the choice.
+        limit: maximum number of rows.
+        seed: seed of the random choice.
     """
     if limit >= len(strata):
         return np.arange(len(strata))
@@ -63,15 +65,15 @@ def sample(strata: Strata, limit: int, seed: int) -> Integers:
 def carve(hashes: Hashes, strata: Strata, shares: dict[int, float], seed: int, elsewhere: Hashes) -> NDArray[np.int8]:
     """Decide which of the training rows become validation or test rows.
 
-    Rows with the same text move together, in the stratum of their rarest label. Every stratum keeps a text in train,
-    and so do texts that occur in a split that was given.
+    Rows with the same text move together, in the smallest of their strata. At least one text of every stratum stays in
+    train, and so does every text that occurs in an existing split.
 
     Args:
         hashes: hash of each row's text, [num_rows].
         strata: stratum of each row, [num_rows].
-        shares: share of the rows for each split that is missing.
-        seed: seed of the choice.
-        elsewhere: hashes of the texts in the splits that were given.
+        shares: share of the rows to move to each missing split.
+        seed: seed of the random choice.
+        elsewhere: hashes of the texts in the existing splits.
     Returns:
         TRAIN, VALIDATION or TEST for each row, [num_rows].
     Raises:
@@ -99,7 +101,7 @@ def carve(hashes: Hashes, strata: Strata, shares: dict[int, float], seed: int, e
         if not shares[split]:
             raise ValueError(
                 f"There is no {SPLIT_NAMES[split]} split, and {SPLIT_NAMES[split]}_share is 0. "
-                f"Raise {SPLIT_NAMES[split]}_share, or give the split as a file."
+                f"Increase {SPLIT_NAMES[split]}_share, or provide a file for the split."
             )
         movables = [_find_movable(texts_here[split_of_text[texts_here] == TRAIN], free) for texts_here in text_strata]
         can_give = np.array([len(movable) > 0 for movable in movables])
@@ -108,25 +110,28 @@ def carve(hashes: Hashes, strata: Strata, shares: dict[int, float], seed: int, e
             fitting = movable[num_copies[movable] <= target]
             split_of_text[fitting[np.cumsum(num_copies[fitting]) <= target]] = split
         if not (split_of_text == split).any():
-            kept = f" while each of {len(sizes):,} labels keeps one there" if len(sizes) > len(hashes) / 2 else ""
+            kept = f", because each of {len(sizes):,} labels must keep one" if len(sizes) > len(hashes) / 2 else ""
             raise ValueError(
-                f"{len(hashes)} training rows with {num_texts} different texts are too few to carve a "
-                f"{SPLIT_NAMES[split]} split with a share of {shares[split]} from them{kept}. "
-                f"Raise {SPLIT_NAMES[split]}_share, or give the split as a file."
+                f"{len(hashes)} training rows with {num_texts} different texts are too few to carve out a "
+                f"{SPLIT_NAMES[split]} split with a share of {shares[split]}{kept}. "
+                f"Increase {SPLIT_NAMES[split]}_share, or provide a file for the split."
             )
     return split_of_text[text_of_row]
 
 
 def _find_movable(texts: NDArray[np.int32], free: NDArray[np.bool_]) -> NDArray[np.int32]:
-    """Return the texts of a stratum that may leave train: the free ones, less one if none is bound to stay."""
+    """Return the texts of a stratum that may leave train.
+
+    These are the free texts. If all texts of the stratum are free, the first of them must stay.
+    """
     movable = texts[free[texts]]
     return movable[1:] if len(movable) == len(texts) else movable
 
 
 def _group(values: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int32], NDArray[np.int32]]:
-    """Return the distinct values, each row's position among them, and how often each occurs.
+    """Return the distinct values, the index of each row's value among them, and the number of rows with each value.
 
-    As numpy.unique, which takes several times the memory.
+    numpy.unique returns the same but takes several times as much memory.
     """
     order = np.argsort(values, kind="stable")
     ordered = values[order]
@@ -140,6 +145,6 @@ def _group(values: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int32], NDArr
 
 
 def _split_by(keys: Strata, values: NDArray[Item], num_keys: int) -> list[NDArray[Item]]:
-    """Return the values of each key, in their order."""
+    """Return the values that belong to each key, in their original order."""
     order = np.argsort(keys, kind="stable")
     return np.split(values[order], np.searchsorted(keys[order], np.arange(1, num_keys)))

@@ -1,4 +1,4 @@
-"""Test rows without labels: a model predicts them, and nothing is measured on them."""
+"""Detect test rows without labels: they are predicted, but no metrics are computed on them."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from research.data.prepare.columns import Columns
 from research.data.prepare.ingest import IngestedRows
 from research.data.prepare.label_encoder import LabelEncoder
 from research.data.prepare.label_lists import list_lengths
-from research.data.prepare.labels import NO_LABEL_WORDS, distinct
+from research.data.prepare.labels import NO_LABEL_MARKS, distinct
 from research.data.sources.column_names import LABEL_NAMES
 from research.data.sources.reading import reading
 from research.data.sources.tables import Table
 
 MAY_BE_UNLABELLED = "test"
-"""The split that may be without labels: training and model selection need the labels of the other splits."""
-_WRITTEN_NO_LABEL = re.compile(rf"-1(\.0*)?|{'|'.join(NO_LABEL_WORDS)}", re.IGNORECASE)
-"""How published test sets mark rows whose labels are kept secret, and what programs write for a missing value."""
+"""The only split that may have no labels: training and model selection need the labels of the other splits."""
+_MISSING_MARK = re.compile(rf"-1(\.0*)?|{'|'.join(NO_LABEL_MARKS)}", re.IGNORECASE)
+"""Marks of missing labels: those of published test sets with secret labels, and those that programs write."""
 
 
 def lacks_label_columns(tables: Sequence[Table], columns: Columns, train: Table) -> bool:
@@ -26,10 +26,10 @@ def lacks_label_columns(tables: Sequence[Table], columns: Columns, train: Table)
 
     Args:
         tables: the split's files.
-        columns: what is read of the training rows.
+        columns: the columns that are read from the training rows.
         train: a file of training rows.
     Raises:
-        ValueError: if another column may hold the labels.
+        ValueError: if a column with a different name may hold the labels.
     """
     known = train.columns()
     for table in tables:
@@ -51,21 +51,21 @@ def _resembles_label(column: str, columns: Columns) -> bool:
     return name in LABEL_NAMES or bool(difflib.get_close_matches(name, [each.lower() for each in columns.label]))
 
 
-def why_unlabelled(rows: IngestedRows, train: IngestedRows, encoder: LabelEncoder) -> str | None:
-    """Return in what way the rows of a split have no labels; None if one of them has a label.
+def explain_unlabelled(rows: IngestedRows, train: IngestedRows, encoder: LabelEncoder) -> str | None:
+    """Return the reason why a split counts as unlabelled; None if any of its rows has a label.
 
     Args:
-        rows: the rows of the split.
-        train: the training rows.
-        encoder: what was learned from their labels.
+        rows: rows of the split.
+        train: training rows.
+        encoder: label encoder learned from the training rows.
     """
     marks: set[str] = set()
     for batch in rows.batches():
         labels = batch.column("label").drop_null()
         if len(labels) and (list_lengths(labels) == 0).any():
-            return None  # an empty list says that no label applies
+            return None  # an empty list is a label: it means that no label applies
         values = distinct(labels.flatten())
-        if not all(_WRITTEN_NO_LABEL.fullmatch(value.strip()) for value in values):
+        if not all(_MISSING_MARK.fullmatch(value.strip()) for value in values):
             return None
         marks |= {value.strip() for value in values}
     if not len(rows) or (marks and encoder.may_be_labels(marks, train)):

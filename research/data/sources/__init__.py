@@ -1,1 +1,1 @@
-"""Files and folders as they are found, and the rows in them."""
+"""Data sources: find the files or the data set that `--data` names, and read their rows."""

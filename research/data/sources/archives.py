@@ -1,4 +1,4 @@
-"""The raw IMDB release read straight from its archive: nothing is ever unpacked."""
+"""Read the raw IMDB release directly from its archive, without unpacking it into folders."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ARCHIVE_SUFFIXES = (".tar.gz", ".tgz", ".tar")
 
 @register_data("aclimdb_archive")
 class ReleaseArchive(PathSource):
-    """The archive of the raw IMDB release, as it is downloaded."""
+    """The archive of the raw IMDB release, as downloaded."""
 
     precedence = 63
     expected = f"its {ARCHIVE_SUFFIXES[0]}"
@@ -39,11 +39,15 @@ def _open_splits(path: Path, scratch: Path) -> dict[str, list[ReviewFiles]]:
 def open_archive(path: Path, scratch: Path) -> dict[str, ReviewFiles]:
     """Return the reviews of each split of an archive.
 
-    The texts go into one unnamed-by-the-archive file in `scratch`, since they are wanted in another order than the
-    archive's, and a compressed archive can only be read from front to back.
+    The texts are copied into one file in `scratch`, because they are read in a different order from the archive's, and
+    a compressed archive can only be read sequentially. Names of members are never used as paths on disk.
 
+    Args:
+        path: the archive.
+        scratch: existing directory for the copied texts.
     Raises:
-        ValueError: if a member would leave the folder, is a link or a device, or if the archive is damaged.
+        ValueError: if a member's path is outside the archive's folder, a member is neither a file nor a folder, the
+            archive is damaged, or it does not have the aclImdb layout.
     """
     spool = scratch / "reviews"
     locations: dict[str, tuple[int, int]] = {}
@@ -76,20 +80,20 @@ def _open(path: Path) -> _Stream:
 
 
 def _check_end(archive: tarfile.TarFile, stream: _Stream) -> None:
-    """Raise EOFError if the archive was cut off: tarfile takes a missing end for the end."""
-    while stream.read(2**20):  # gzip checks its own end, once it is reached
+    """Raise EOFError if the archive is truncated. tarfile itself does not notice a missing end."""
+    while stream.read(2**20):  # gzip checks its own end when it is reached
         pass
     if archive.offset + tarfile.BLOCKSIZE > stream.tell():
-        raise EOFError("it is cut off")
+        raise EOFError("it is truncated")
 
 
 def _check_member(member: tarfile.TarInfo, archive: str) -> None:
     path = PurePosixPath(member.name.replace("\\", "/"))
     if path.is_absolute() or ".." in path.parts:
-        raise ValueError(f"{archive} has a member that leaves its folder: '{member.name}'. Nothing was read from it.")
+        raise ValueError(f"{archive} has a member outside its folder: '{member.name}'. Nothing was read from it.")
     if not (member.isfile() or member.isdir()):
         raise ValueError(
-            f"{archive} has a member that is neither file nor folder: '{member.name}'. Nothing was read from it."
+            f"{archive} has a member that is neither a file nor a folder: '{member.name}'. Nothing was read from it."
         )
 
 

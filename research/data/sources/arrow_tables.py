@@ -1,4 +1,4 @@
-"""Readers of parquet files and of data sets that the `datasets` library has loaded."""
+"""Read parquet files, and data sets loaded by the `datasets` library."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from research.data.sources.text_format import TextFormat
 
 _READ_ROWS = 1000
 _NOT_IN_PYTHON = (ValueError, OverflowError, KeyError, pa.ArrowException)
-"""What Arrow raises for strings that are not UTF-8, and for times that Python has no value for."""
+"""Errors that Arrow raises for strings that are not UTF-8, and for times that Python cannot represent."""
 
 
 class ArrowTable(Table):
-    """Rows that come in Arrow batches."""
+    """A table that is read as Arrow record batches."""
 
     @abstractmethod
     def schema(self) -> pa.Schema:
-        """Return names and types of the columns."""
+        """Return the names and types of the columns."""
 
     @abstractmethod
     def batches(self, columns: list[str]) -> Iterator[pa.RecordBatch]:
-        """Yield the rows of some columns, in this order."""
+        """Yield the rows in batches that have the given columns in the given order."""
 
     def columns(self) -> list[str]:
         columns = list(self.schema().names)
@@ -67,10 +67,10 @@ class ParquetTable(ArrowTable):
     def _open(self) -> pq.ParquetFile:
         check_file(self.path, self.name)
         try:
-            # Buffered: without it a whole row group's columns are held at once.
+            # Without a buffer, the columns of a whole row group would be in memory at once.
             return pq.ParquetFile(self.path, buffer_size=2**20, pre_buffer=False, page_checksum_verification=True)
         except (pa.ArrowException, OSError) as error:
-            raise ValueError(f"{self.name} is not a parquet file, or a damaged one: {describe(error)}.") from error
+            raise ValueError(f"{self.name} is not a parquet file, or is damaged: {describe(error)}.") from error
 
     def schema(self) -> pa.Schema:
         with self._open() as file:
@@ -87,8 +87,8 @@ class ParquetTable(ArrowTable):
             read_declared_names(self.schema().metadata)
         except MetadataError as error:
             return [
-                f"Warning: The Hugging Face metadata of {self.name} cannot be read ({error}). Label names in it are "
-                "not used: labels are called as the rows have them."
+                f"Warning: The Hugging Face metadata of {self.name} cannot be read ({error}). Any label names in it "
+                "are ignored, and the values in the rows are used as label names."
             ]
         return []
 
@@ -110,7 +110,7 @@ class ParquetSource(FileSource):
 
 
 class LoadedTable(ArrowTable):
-    """A split that `datasets.load_dataset` returned."""
+    """A split that the `datasets` library has loaded."""
 
     def __init__(self, dataset: Dataset, name: str) -> None:
         super().__init__(name)
@@ -121,7 +121,7 @@ class LoadedTable(ArrowTable):
 
     def label_names(self, column: str) -> tuple[str, ...] | None:
         feature = self.dataset.features.get(column)
-        feature = getattr(feature, "feature", feature)  # of a list, what its elements are
+        feature = getattr(feature, "feature", feature)  # for a list, the type of its elements
         return tuple(feature.names) if isinstance(feature, ClassLabel) else None
 
     def batches(self, columns: list[str]) -> Iterator[pa.RecordBatch]:
@@ -143,7 +143,7 @@ class _Unreadable:
 
 
 def _read_values(column: pa.Array) -> list[Any]:
-    """Return the values: of most columns at once, else one by one to find those that cannot be read."""
+    """Return the values of a column. If they cannot be read all at once, read them one by one to find the bad ones."""
     try:
         values: list[Any] = column.to_pylist()
     except _NOT_IN_PYTHON:
@@ -161,7 +161,10 @@ def _read_value(scalar: pa.Scalar) -> Any:
 
 
 def _name_label(value: Any, names: tuple[str, ...] | None) -> Any:
-    """Turn the ids of a ClassLabel into its names; -1 marks unlabelled rows, and an id without a name stays."""
+    """Replace ids of a ClassLabel by their names, and -1, which marks a missing label, by None.
+
+    Ids without a name are returned unchanged.
+    """
     if names is None or value is None:
         return value
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""Rows that cannot be used: counted, the first of them named, refused or left out together."""
+"""Collect bad rows: count them, describe the first ones, and skip them or raise an error."""
 
 from __future__ import annotations
 
@@ -9,39 +9,39 @@ from typing import Literal
 
 from research.system.plain_text import for_message
 
-NUM_NAMED = 5
-
-
-NUM_REASONS = 20
-"""Reasons kept apart per file; rows with further ones are counted together."""
-_LONGEST_REASON = 300
+NUM_DESCRIBED = 5
+"""Bad rows that messages describe one by one."""
+MAX_REASONS = 20
+"""Reasons that are counted separately for each file; rows with any further reason are counted together."""
+_MAX_REASON_LENGTH = 300
+"""Longest reason, in characters."""
 OTHER_REASONS = "other reasons"
 INVALID_UTF8 = "invalid UTF-8"
-OTHER_ENCODING = f"{INVALID_UTF8}; if the file has another encoding, name it (--encoding cp1252)"
+OTHER_ENCODING = f"{INVALID_UTF8}; if the file has another encoding, set it (such as --encoding cp1252)"
 
 
 @dataclass(frozen=True)
 class SkippedRows:
-    """Rows of a split that were left out for one reason."""
+    """Rows of a split that were skipped for one reason."""
 
     split: str
-    """The split as it was given: train, validation or test."""
+    """The split that the rows were read from: train, validation or test."""
     reason: str
     """What is wrong with the rows."""
     rows: int
-    """How many there are."""
+    """Number of rows."""
 
 
 class BadRowsError(ValueError):
-    """Rows of the data cannot be used."""
+    """The data has bad rows, and they are not to be skipped."""
 
 
 class BadRows:
-    """Collects the rows of one data set that cannot be used.
+    """Collects the bad rows of one data set.
 
     Args:
-        policy: `error` refuses the data set when all of it has been read, `skip` leaves these rows out.
-        setting: name of the setting that decides.
+        policy: `error` raises an error after all rows have been read; `skip` skips the bad rows.
+        setting: name of the setting that selects the policy.
     """
 
     def __init__(self, policy: Literal["error", "skip"], setting: str = "bad_rows") -> None:
@@ -51,30 +51,32 @@ class BadRows:
         self.setting = setting
         self.count = 0
         self.reasons: dict[int, Counter[str]] = {}
-        """Rows per reason, by table."""
+        """Number of rows per reason, for each table."""
         self._first: list[tuple[int, int, str]] = []
 
     def add(self, table: int, row: int, place: str, reason: str) -> None:
-        """Count one row.
+        """Count one bad row.
 
         Args:
             table: position of its file in the reading order.
-            row: its 1-based number in the file.
-            place: file and row in words.
-            reason: what is wrong with it.
+            row: number of the row in its file, from 1.
+            place: file and row, as text for messages.
+            reason: what is wrong with the row.
         """
-        reason = for_message(reason, longest=_LONGEST_REASON)
+        reason = for_message(reason, longest=_MAX_REASON_LENGTH)
         self.count += 1
         reasons = self.reasons.setdefault(table, Counter())
-        reasons[reason if reason in reasons or len(reasons) < NUM_REASONS else OTHER_REASONS] += 1
+        reasons[reason if reason in reasons or len(reasons) < MAX_REASONS else OTHER_REASONS] += 1
         bisect.insort(self._first, (table, row, f"{place}: {reason}"))
-        del self._first[NUM_NAMED:]
+        del self._first[NUM_DESCRIBED:]
 
     def close(self, num_rows: int) -> str | None:
-        """Say what was left out, or refuse; `num_rows` counts all rows, the bad ones included.
+        """Return a message about the skipped rows, or None if there are no bad rows.
 
+        Args:
+            num_rows: number of all rows that were read, including the bad ones.
         Raises:
-            BadRowsError: if there are bad rows and they are not to be skipped.
+            BadRowsError: if there are bad rows and the policy is `error`.
         """
         if not self.count:
             return None
@@ -82,8 +84,8 @@ class BadRows:
         more = f"; and {self.count - len(self._first):,} more" if self.count > len(self._first) else ""
         rows = "row" if self.count == 1 else "rows"
         if self.policy == "skip":
-            return f"Left out {self.count:,} bad {rows} of {num_rows:,}: {first}{more}."
+            return f"Skipped {self.count:,} bad {rows} of {num_rows:,}: {first}{more}."
         summary = f"{self.count:,} bad {rows} of {num_rows:,}: {first}{more}."
         if any(OTHER_ENCODING in reasons for reasons in self.reasons.values()):
-            raise BadRowsError(summary)  # leaving these out would remove exactly the rows with accents
-        raise BadRowsError(f"{summary} Correct them, or leave them out: {self.setting}=skip.")
+            raise BadRowsError(summary)  # do not suggest skipping: that would remove exactly the rows with accents
+        raise BadRowsError(f"{summary} Correct them, or skip them with {self.setting}=skip.")

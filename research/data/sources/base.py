@@ -1,4 +1,4 @@
-"""What a kind of data has to say about itself: which --data it recognises, and how its files become tables."""
+"""Base classes of data sources: which `--data` they recognise, and how they open the files as tables."""
 
 from __future__ import annotations
 
@@ -16,44 +16,44 @@ from research.data.sources.compression import check_text, find_type, is_compress
 from research.data.sources.folders import describe_other_shards
 from research.data.sources.tables import Table, check_file
 from research.data.sources.text_format import TextFormat
-from research.system.paths import look_up
+from research.system.paths import expand_path
 
 Tables = Mapping[str, Sequence[Table]]
 
 
 @dataclass(frozen=True)
 class Source:
-    """Files that were found, and not read yet."""
+    """A data set that was found but not read yet."""
 
     name: str
-    """What messages call it."""
+    """Its name in messages."""
     identity: list[Any]
-    """JSON-able; changes when a file does."""
+    """JSON-serialisable values that change whenever a file changes."""
     open: Callable[[Path], Tables]
-    """Returns the tables of each split; may put files into the directory that it gets."""
+    """Returns the tables of each split; may write files into the scratch directory that is passed to it."""
     notes: tuple[str, ...] = ()
-    """What there is to say about the choice."""
+    """Messages about how the data set was found, to be logged."""
     format_settings: frozenset[str] = frozenset()
-    """Fields of TextFormat that its files are read with."""
+    """Names of the fields of TextFormat that affect how its files are read."""
 
 
 class DataSource(ABC):
-    """One kind of data, in a file of its own under `@register_data`."""
+    """A format or place that data can be read from. Define each in its own file, decorated with `@register_data`."""
 
     precedence: ClassVar[int] = 50
-    """Kinds with a lower number are asked first."""
+    """Data sources with a lower value are tried first."""
     expected: ClassVar[str] = ""
-    """What --data can be because of this kind, for messages; by default it is not mentioned."""
+    """The values of --data that this data source reads, for error messages. By default they are not mentioned."""
 
     @abstractmethod
     def find(self, spec: str, text_format: TextFormat) -> Source | None:
-        """Return what --data stands for, or None if it is not of this kind.
+        """Return the data set that --data names, or None if this data source does not read it.
 
         Args:
             spec: the setting --data.
             text_format: how text files are read.
         Raises:
-            ValueError: if it is of this kind and cannot be used.
+            ValueError: if this data source should read it but cannot.
         """
 
 
@@ -62,13 +62,13 @@ register_data = SOURCES.register
 
 
 class NamedSource(DataSource):
-    """A data set that --data stands for by its registered name."""
+    """A data set that is selected by its registered name, as in `--data imdb`."""
 
     precedence = 10
 
     @abstractmethod
     def find_named(self) -> Source:
-        """Return the data set.
+        """Find the data set.
 
         Raises:
             ValueError: if it is not installed.
@@ -88,55 +88,56 @@ class NamedSource(DataSource):
 
 
 class PathSource(DataSource):
-    """Data in a file or folder, known by how that looks."""
+    """A data source that recognises a file or folder by its name or contents."""
 
     @abstractmethod
     def find_at(self, path: Path, text_format: TextFormat) -> Source | None:
-        """Return the data at an existing path, or None if it is not of this kind.
+        """Return the data set at an existing path, or None if this data source does not read it.
 
         Raises:
-            ValueError: if it is of this kind and cannot be used.
+            ValueError: if this data source should read it but cannot.
         """
 
     def find(self, spec: str, text_format: TextFormat) -> Source | None:
-        path = look_up(spec)
+        path = expand_path(spec)
         return self.find_at(path, text_format) if path.exists() else None
 
 
 class FileSource(PathSource):
-    """A type of file, known by its ending: a data set of its own, or a split of a folder."""
+    """A file type, recognised by its extension. A file can be a whole data set, or one split of a folder."""
 
     precedence = 80
     suffixes: ClassVar[tuple[str, ...]]
-    """Endings, in lower case; those of compression may follow."""
+    """File extensions in lower case. The extension of a compressed file may follow them."""
     is_text: ClassVar[bool] = True
-    """Whether it is a text file, which may be compressed."""
-    lies_beside_data: ClassVar[bool] = False
-    """Whether a file with such an ending may also be about the data: in a folder only the names of splits count."""
+    """Whether these are text files, which may be compressed."""
+    may_be_metadata: ClassVar[bool] = False
+    """Whether files with these extensions may also describe the data. If so, only files that are named like splits are
+    read from a folder."""
     format_settings: ClassVar[tuple[str, ...]] = ()
-    """Fields of TextFormat that it is read with."""
+    """Names of the fields of TextFormat that affect how these files are read."""
 
     @abstractmethod
     def open_table(self, path: Path, name: str, text_format: TextFormat) -> Table:
-        """Return the rows of a file.
+        """Return a table that reads the rows of a file.
 
         Args:
             path: the file.
-            name: what messages call it.
+            name: its name in messages.
             text_format: how text files are read.
         """
 
     def check(self, path: Path) -> None:
-        """Refuse a file that cannot be read: empty, not fetched yet, not compressed as its name says.
+        """Check that a file can be read: not empty, not a Git LFS pointer, and compressed as its extension implies.
 
         Raises:
-            ValueError: naming it.
+            ValueError: if it cannot be read.
         """
         if self.is_text:
             check_text(path, path.name)
         elif is_compressed(path):
             kind = find_type(path).removeprefix(".")
-            raise ValueError(f"'{path}' is compressed, which {kind} files are in themselves. Decompress it.")
+            raise ValueError(f"'{path}' is compressed, but {kind} files are compressed internally. Decompress it.")
         else:
             check_file(path, path.name)
 
@@ -154,15 +155,15 @@ class FileSource(PathSource):
 
 
 def list_sources() -> list[DataSource]:
-    """Return one of each registered kind, in the order in which they are asked."""
+    """Return an instance of each registered data source, in the order in which they are tried."""
     return sorted((SOURCES[name]() for name in SOURCES), key=lambda source: source.precedence)
 
 
 def list_file_sources() -> dict[str, FileSource]:
-    """Return the types of files that can be read, by their endings.
+    """Return the registered file types by extension.
 
     Raises:
-        ValueError: if two of them have the same.
+        ValueError: if two data sources read the same extension.
     """
     found: dict[str, FileSource] = {}
     for source in list_sources():
@@ -176,9 +177,13 @@ def list_file_sources() -> dict[str, FileSource]:
 
 
 def identify(paths: Iterable[Path]) -> list[Any]:
-    """Return what changes when a file is written: it takes no reading, and a copied-back older file is noticed too."""
+    """Return values that change whenever a file is written or replaced, even by an older copy, without reading it.
+
+    Raises:
+        ValueError: if a path is not a regular file.
+    """
     stats = [(os.path.abspath(path), path.stat()) for path in paths]
     for path, stat in stats:
-        if not S_ISREG(stat.st_mode):  # a pipe could be waited for without end
-            raise ValueError(f"{path} is not a file.")
+        if not S_ISREG(stat.st_mode):  # reading a pipe could block forever
+            raise ValueError(f"{path} is not a regular file.")
     return [[path, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino] for path, stat in stats]

@@ -1,4 +1,4 @@
-"""Names that columns of texts and labels usually have."""
+"""Usual names of text and label columns."""
 
 from __future__ import annotations
 
@@ -29,4 +29,4 @@ LABEL_NAMES = ("label", "labels", "score", "target", "class", "category", "senti
 
 
 COMMON_NAMES = frozenset(TEXT_NAMES) | frozenset(itertools.chain.from_iterable(PAIR_NAMES)) | frozenset(LABEL_NAMES)
-"""What headers usually consist of."""
+"""All of these names."""

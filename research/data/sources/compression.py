@@ -1,4 +1,4 @@
-"""Open text files as bytes, and decompress those whose names say that they are compressed."""
+"""Open text files as bytes, and decompress those with the extension of a compressed file."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from research.data.sources.reading import describe
 from research.data.sources.tables import check_file
 
 NOT_DATA = (".py", ".sh", ".md", ".log", ".ipynb", ".yaml", ".yml")
-"""Endings of files that lie beside data."""
-_DAMAGE = (
+"""Extensions of files that are often next to data but hold none."""
+_DECOMPRESSION_ERRORS = (
     EOFError,
     OSError,
     zlib.error,
@@ -33,21 +33,22 @@ _DAMAGE = (
     NotImplementedError,
     RuntimeError,
 )
-"""What the decompressors raise; pyarrow raises an OSError."""
+"""Errors that the decompressors raise for damaged files; pyarrow raises OSError."""
 _BUFFER = 2**17
-_NUM_START = 10
-"""Bytes that tell how a file is compressed."""
-_NUM_NAMED = 5
+_NUM_MAGIC = 10
+"""Number of bytes that identify the compression of a file."""
+_NUM_LISTED = 5
+"""Files in an archive that an error message lists."""
 
 
 @dataclass(frozen=True)
 class _Compression:
-    """One way to compress a file."""
+    """A compression format."""
 
     name: str
-    """What messages call it."""
-    start: re.Pattern[bytes]
-    """How its files begin."""
+    """Its name in messages."""
+    magic: re.Pattern[bytes]
+    """Matches the first bytes of its files."""
     open: Callable[[Path], Any]
     """Returns a file object with the decompressed bytes."""
 
@@ -62,7 +63,7 @@ _COMPRESSIONS = {
     ".gz": _Compression("gzip", re.compile(rb"\x1f\x8b"), gzip.open),
     ".bz2": _Compression("bzip2", re.compile(rb"BZh[1-9](1AY&SY|\x17rE8P\x90)"), bz2.open),
     ".xz": _Compression("xz", re.compile(rb"\xfd7zXZ\0"), lzma.open),
-    # The second form is a frame to skip, which parallel compressors begin with.
+    # The second alternative is a skippable frame, with which the output of parallel compressors begins.
     ".zst": _Compression(
         "zstd",
         re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18"),
@@ -73,22 +74,22 @@ _COMPRESSIONS = {
 
 
 def is_compressed(path: PurePath) -> bool:
-    """Return whether the name of a file says that it is compressed."""
+    """Return whether a file has the extension of a compressed file."""
     return path.suffix.lower() in _COMPRESSIONS
 
 
 def strip_compression(path: PurePath) -> PurePath:
-    """Return the path without the ending that says how the file is compressed."""
+    """Return the path without the extension of a compressed file, if it has one."""
     return path.with_suffix("") if is_compressed(path) else path
 
 
 def find_type(path: Path) -> str:
-    """Return the ending that says what a file holds, in lower case: `.csv` of reviews.CSV.gz.
+    """Return the extension for the type of a file's content, in lower case: `.csv` for reviews.CSV.gz.
 
-    Of a zip archive it is the ending of the data file in it.
+    For a zip archive, this is the extension of the data file in it.
 
     Raises:
-        ValueError: if it is a zip archive that does not hold exactly one data file.
+        ValueError: if the file is a zip archive that does not hold exactly one data file.
     """
     is_zip = path.suffix.lower() == ".zip"
     named: PurePath = PurePosixPath(_find_member(path).filename) if is_zip else strip_compression(path)
@@ -98,50 +99,52 @@ def find_type(path: Path) -> str:
 def open_bytes(path: Path) -> io.BufferedReader:
     """Open a file that may be compressed.
 
+    Reading from the returned stream raises ValueError if the compressed content is damaged.
+
     Raises:
-        ValueError: if its content is not compressed as its name says. Reading raises it where the content is damaged.
+        ValueError: if the compression of the file does not match its extension.
     """
     named = _COMPRESSIONS.get(path.suffix.lower())
     plain = path.open("rb")
-    found = _recognise(plain)
+    found = _detect(plain)
     if named is None and found is None:
         return plain
     plain.close()
     if named is None:
         assert found is not None
-        ending = next(ending for ending, compression in _COMPRESSIONS.items() if compression is found)
-        raise ValueError(f"'{path}' is compressed with {found.name}: rename it to {path.name}{ending}.")
+        suffix = next(suffix for suffix, compression in _COMPRESSIONS.items() if compression is found)
+        raise ValueError(f"'{path}' is compressed with {found.name}. Rename it to {path.name}{suffix}.")
     if found is not named:
-        but = f"it is compressed with {found.name}" if found else f"its content is not {named.name}"
+        problem = f"it is compressed with {found.name}" if found else f"its content is not {named.name}"
         raise ValueError(
-            f"'{path}' ends in '{path.suffix}', but {but}. Rename it if its ending is wrong, or get it again if "
-            "it is damaged."
+            f"'{path}' has the extension '{path.suffix}', but {problem}. Rename it if the extension is wrong, or "
+            "download it again if it is damaged."
         )
     content: Any = _Decompressed(path, named)
     stream = io.BufferedReader(content, _BUFFER)
     try:
-        inner = _recognise(stream)
+        inner = _detect(stream)
     except ValueError:
         stream.close()
         raise
     if inner is not None:
         stream.close()
         raise ValueError(
-            f"'{path}' is compressed twice: there is {inner.name} in the {named.name} file. Decompress it once."
+            f"'{path}' is compressed twice: the {named.name} file holds a {inner.name} file. Decompress it once."
         )
     return stream
 
 
 def check_text(path: Path, name: str) -> None:
-    """Raise ValueError unless `path` is a readable file with something in it once it is decompressed."""
+    """Raise ValueError unless `path` is a readable file that is not empty, even after decompression."""
     check_file(path, name)
     with open_bytes(path) as stream:
         if not stream.peek(1):
-            raise ValueError(f"{name} is empty once it is decompressed; expected rows with a text and a label.")
+            raise ValueError(f"{name} is empty after decompression; expected rows with a text and a label.")
 
 
 class _Decompressed(io.RawIOBase):
-    """The content of a compressed file; damage is a ValueError that names the file."""
+    """The decompressed content of a file. Reading raises ValueError if the file is damaged."""
 
     def __init__(self, path: Path, compression: _Compression) -> None:
         self._path = path
@@ -156,10 +159,10 @@ class _Decompressed(io.RawIOBase):
             if self._stream is None:
                 self._stream = self._compression.open(self._path)
             num_bytes: int = self._stream.readinto(buffer)
-        except _DAMAGE as error:
+        except _DECOMPRESSION_ERRORS as error:
             raise ValueError(
-                f"'{self._path}' is cut off or damaged, and cannot be decompressed with {self._compression.name}: "
-                f"{describe(error)}. Get it again."
+                f"'{self._path}' is truncated or damaged and cannot be decompressed with {self._compression.name}: "
+                f"{describe(error)}. Download it again."
             ) from error
         return num_bytes
 
@@ -169,26 +172,33 @@ class _Decompressed(io.RawIOBase):
         super().close()
 
 
-def _recognise(stream: io.BufferedReader) -> _Compression | None:
-    start = stream.peek(_NUM_START)
-    return next((known for known in _COMPRESSIONS.values() if known.start.match(start)), None)
+def _detect(stream: io.BufferedReader) -> _Compression | None:
+    """Return the compression of a stream's content, or None if it is not compressed."""
+    start = stream.peek(_NUM_MAGIC)
+    return next((known for known in _COMPRESSIONS.values() if known.magic.match(start)), None)
 
 
 def _find_member(path: Path) -> zipfile.ZipInfo:
-    """Return the one data file of a zip archive."""
+    """Return the only data file in a zip archive.
+
+    Raises:
+        ValueError: if the archive is damaged or encrypted, or does not hold exactly one data file.
+    """
     check_file(path, path.name)
     try:
         with zipfile.ZipFile(path) as archive:
             members = [member for member in archive.infolist() if _is_data(member)]
-    except _DAMAGE as error:
-        raise ValueError(f"'{path}' is not a readable zip archive: {describe(error)}. Get it again.") from error
+    except _DECOMPRESSION_ERRORS as error:
+        raise ValueError(f"'{path}' is not a readable zip archive: {describe(error)}. Download it again.") from error
     if len(members) != 1:
-        names = ", ".join(repr(member.filename) for member in members[:_NUM_NAMED])
-        more = f" and {len(members) - _NUM_NAMED:,} more" if len(members) > _NUM_NAMED else ""
+        names = ", ".join(repr(member.filename) for member in members[:_NUM_LISTED])
+        more = f" and {len(members) - _NUM_LISTED:,} more" if len(members) > _NUM_LISTED else ""
         found = f"{names}{more}" if members else "none"
-        raise ValueError(f"Expected one data file in '{path}'; found {found}. Unpack it, and give the file or folder.")
+        raise ValueError(
+            f"Expected one data file in '{path}'; found {found}. Unpack it, and pass the file or folder as --data."
+        )
     if members[0].flag_bits & 1:
-        raise ValueError(f"'{path}' is protected with a password. Unpack it first.")
+        raise ValueError(f"'{path}' is password-protected. Unpack it first.")
     return members[0]
 
 

@@ -10,18 +10,19 @@ _KEY = b"huggingface"
 
 
 class MetadataError(ValueError):
-    """Metadata that is not as the library writes it."""
+    """Metadata that the library did not write in this form."""
 
 
 def read_declared_names(metadata: Mapping[bytes, bytes] | None) -> dict[str, tuple[str, ...]]:
-    """Return the label names of each column that declares some, in the order of their ids.
+    """Return the declared label names of each column that has some, in the order of their ids.
 
-    The library itself is not asked: it refuses a file for the type of any column, used or not.
+    The metadata is parsed here because the library rejects the whole file if it cannot read the type of any column,
+    used or not.
 
     Args:
-        metadata: of the schema.
+        metadata: the schema's metadata.
     Raises:
-        MetadataError: if there is metadata of the library that cannot be read.
+        MetadataError: if the library's metadata cannot be read.
     """
     content = (metadata or {}).get(_KEY)
     if content is None:
@@ -42,8 +43,8 @@ def read_declared_names(metadata: Mapping[bytes, bytes] | None) -> dict[str, tup
 
 
 def _read_names(column: str, feature: Any) -> tuple[str, ...] | None:
-    """Return the names of a column of labels, or of lists of labels; None for other columns."""
-    if isinstance(feature, list) and len(feature) == 1:  # how older versions write a list
+    """Return the label names of a column of labels or of lists of labels; None for any other column."""
+    if isinstance(feature, list) and len(feature) == 1:  # older versions write a list type like this
         feature = feature[0]
     if isinstance(feature, dict) and isinstance(feature.get("feature"), dict):
         feature = feature["feature"]
@@ -56,7 +57,7 @@ def _read_names(column: str, feature: Any) -> tuple[str, ...] | None:
     if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
         raise MetadataError(f"the names of column '{column}' are not a list of strings")
     if len(set(names)) < len(names):
-        raise MetadataError(f"column '{column}' has two labels of one name")
+        raise MetadataError(f"column '{column}' declares the same label name twice")
     if not all(map(_is_unicode, names)):
         raise MetadataError(f"a label name of column '{column}' is invalid Unicode")
     return tuple(names)

@@ -1,4 +1,4 @@
-"""Names of the encodings of text files."""
+"""Check the names of character encodings."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ _COMMON = ("utf-8", "utf-16", "latin-1", "cp1252", "gb18030", "shift_jis")
 
 
 def check_encoding(name: str) -> None:
-    """Refuse an encoding that Python does not know, or that does not encode text (base64).
+    """Check that Python knows an encoding and that it encodes text, unlike base64.
 
     Raises:
-        ValueError: naming it.
+        ValueError: if the encoding is unknown; the message suggests similar names.
     """
     try:
         io.TextIOWrapper(io.BytesIO(), name)
     except (LookupError, ValueError):  # ValueError for a NUL character
         nearest = difflib.get_close_matches(name.lower(), [*_COMMON, *aliases, *aliases.values()], n=1)
         hint = f" Did you mean '{nearest[0]}'?" if nearest else ""
-        raise ValueError(f"Unknown encoding '{name}'.{hint} Common ones: {', '.join(_COMMON)}.") from None
+        raise ValueError(f"Unknown encoding '{name}'.{hint} Common encodings: {', '.join(_COMMON)}.") from None

@@ -1,4 +1,4 @@
-"""Excel workbooks: the rows of the one sheet that has some, as Excel itself would write them into a csv file."""
+"""Read the rows of the only non-empty sheet of an Excel workbook, as Excel would export them to a csv file."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from research.data.sources.text_format import TextFormat
 
 _READ_ROWS = 1000
 Cells = list[tuple[str, bool]]
-"""The cells of a row: each as text, and whether it is an error such as #REF!; empty ones at the end are left out."""
+"""The cells of a row without trailing empty cells: the text of each, and whether it is an error such as #REF!."""
 
 
 class ExcelTable(Table):
-    """The only sheet with rows; the first of them are the names of the columns."""
+    """The only non-empty sheet of a workbook. Its first row holds the column names."""
 
     typed = False
 
@@ -54,10 +54,10 @@ class ExcelTable(Table):
 
     @contextmanager
     def _open(self) -> Iterator[Iterator[tuple[int, Cells]]]:
-        """Give the rows that are not empty, with their numbers in the sheet.
+        """Open the sheet and yield an iterator over its non-empty rows with their row numbers in the sheet.
 
         Raises:
-            ValueError: if the file is not a workbook, or not exactly one of its sheets has rows.
+            ValueError: if the file is not a workbook, or does not have exactly one non-empty sheet.
         """
         openpyxl = import_openpyxl()
         with self._damage_reported():
@@ -69,15 +69,15 @@ class ExcelTable(Table):
             if len(filled) > 1:
                 titles = ", ".join(repr(sheet.title) for sheet in filled)
                 raise ValueError(
-                    f"Expected one sheet with rows in {self.name}; found {len(filled)}: {titles}. Save the one to be "
-                    "read as a file of its own."
+                    f"Expected one sheet with rows in {self.name}; found {len(filled)}: {titles}. Save the sheet to be "
+                    "read as a separate file."
                 )
             yield self._rows(filled[0])
         finally:
             workbook.close()
 
     def _rows(self, sheet: Any) -> Iterator[tuple[int, Cells]]:
-        sheet.reset_dimensions()  # what other programs write there is not always true
+        sheet.reset_dimensions()  # the dimensions that other programs write may be wrong
         cells = sheet.iter_rows()
         for start in itertools.count(1, _READ_ROWS):
             with self._damage_reported():
@@ -88,17 +88,20 @@ class ExcelTable(Table):
 
     @contextmanager
     def _damage_reported(self) -> Iterator[None]:
-        """Turn what the library raises, which is a dozen kinds, into one line; what it warns of is not read."""
+        """Turn any error of the library, which raises a dozen kinds, into a ValueError of one line.
+
+        The library's warnings are ignored: they concern parts of the workbook that are not read.
+        """
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 yield
         except Exception as error:
-            raise ValueError(f"{self.name} is not an Excel workbook, or a damaged one: {describe(error)}.") from error
+            raise ValueError(f"{self.name} is not an Excel workbook, or is damaged: {describe(error)}.") from error
 
 
 def import_openpyxl() -> Any:
-    """Return the library that reads workbooks.
+    """Import the library that reads workbooks.
 
     Raises:
         ValueError: if it is not installed.
@@ -107,14 +110,14 @@ def import_openpyxl() -> Any:
         import openpyxl
     except ImportError:
         raise ValueError(
-            'Excel files are read with the package openpyxl; install it with: pip install "midway[excel]"'
+            'Reading Excel files requires the package openpyxl; install it with: pip install "midway[excel]"'
         ) from None
     return openpyxl
 
 
 @register_data("excel")
 class ExcelSource(FileSource):
-    """Excel workbooks (`excel` extra): the one sheet that has rows, under a header."""
+    """Excel workbooks with a single non-empty sheet and a header. Requires the `excel` extra."""
 
     suffixes = (".xlsx",)
     is_text = False
@@ -135,7 +138,7 @@ def _read(row: Sequence[Any]) -> Cells:
 
 
 def _as_text(value: Any) -> str:
-    """Return a cell as Excel writes it into a csv file, but for dates, which are in ISO format."""
+    """Return the value of a cell as Excel exports it to a csv file, except that dates are in ISO format."""
     if value is None:
         return ""
     if isinstance(value, bool):

@@ -1,4 +1,4 @@
-"""Files with one text per line behind its labels, as fastText reads them: `__label__good a fine film`."""
+"""Read fastText files, which have one text per line after its labels: `__label__good a fine film`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _PREFIX = "__label__"
 
 
 class FastTextTable(Table):
-    """A file of labels and text in each line; if a line has several labels, each row has a list of them."""
+    """A file in which each line has labels and a text. If any line has several labels, every label is a list."""
 
     fixed_columns = True
 
@@ -50,25 +50,25 @@ class FastTextTable(Table):
             if lines.take_undecoded():
                 report(row, lines.line, self._format.undecoded)
             elif not labels:
-                report(row, lines.line, f"no {_PREFIX} at its beginning")
+                report(row, lines.line, f"does not begin with {_PREFIX}")
             elif "" in labels:
-                report(row, lines.line, f"nothing behind {_PREFIX}")
+                report(row, lines.line, f"no label name after {_PREFIX}")
             else:
                 record = {"text": text, "label": labels if has_lists else labels[0]}
                 yield row, lines.line, [record[column] for column in columns]
 
     @functools.cached_property
     def _most_labels(self) -> int:
-        """Labels of the line that has most of them."""
+        """The largest number of labels in any line."""
         return max((len(_split(content)[0]) for content in Lines(self.path, self._format.encoding)), default=0)
 
 
 @register_data("fasttext")
 class FastTextSource(FileSource):
-    """FastText files: lines that begin with `__label__x`, one or several times, before the text."""
+    """fastText files, in which each line has one or several `__label__x` before the text."""
 
     suffixes = (".txt", ".ft")
-    lies_beside_data = True
+    may_be_metadata = True
     format_settings = ("encoding",)
 
     def open_table(self, path: Path, name: str, text_format: TextFormat) -> Table:
@@ -76,11 +76,11 @@ class FastTextSource(FileSource):
 
 
 def _split(line: str) -> tuple[list[str], str]:
-    """Return the labels at the beginning of a line, and the text behind them."""
+    """Return the labels at the beginning of a line, and the text after them."""
     labels = []
     rest = line.strip()
     while rest.startswith(_PREFIX):
-        word, *behind = rest.split(maxsplit=1)
+        word, *remaining = rest.split(maxsplit=1)
         labels.append(word.removeprefix(_PREFIX))
-        rest = behind[0] if behind else ""
+        rest = remaining[0] if remaining else ""
     return labels, rest

@@ -1,4 +1,4 @@
-"""Which files of a folder are which split."""
+"""Find the files of each split in a folder."""
 
 from __future__ import annotations
 
@@ -11,70 +11,73 @@ from research.data.sources.compression import NOT_DATA, find_type, is_compressed
 from research.data.sources.saved import is_saved_dataset
 from research.data.sources.split_names import SPLIT_NAMES, SPLIT_OF_STEM
 
-# Older repositories of the Hub add a hash to the name of a shard.
+# Older repositories of the Hub append a hash to the name of a shard.
 _SHARD = re.compile(r"(?P<stem>.*)-(?P<number>\d+)-of-(?P<total>\d+)(-[0-9a-f]{16})?")
-# A part of a data set; Spark adds the job to the name.
+# A numbered part of a data set; Spark appends the id of the job to the name.
 _PART = re.compile(r"(?P<stem>.*?)(?P<number>\d+)(?P<job>-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}-c\d+)?")
-_SPLIT_WORD = re.compile(f"({'|'.join(SPLIT_OF_STEM)})", re.IGNORECASE)
-_DEPTH = 2
-"""Of folders that are searched for splits, as in data/<configuration>/train.parquet."""
+_SPLIT_PREFIX = re.compile(f"({'|'.join(SPLIT_OF_STEM)})", re.IGNORECASE)
+_MAX_DEPTH = 2
+"""Levels of subfolders that are searched for splits, as in data/<configuration>/train.parquet."""
 
 
 def find_split_files(
-    folder: Path, suffixes: AbstractSet[str], beside: AbstractSet[str]
+    folder: Path, suffixes: AbstractSet[str], metadata_suffixes: AbstractSet[str]
 ) -> tuple[dict[str, list[Path]], list[str]]:
-    """Return the files of each split of a folder, shards in the order of their numbers, and what to report.
+    """Return the files of each split of a folder, with shards in numerical order, and messages to log.
 
-    If the folder itself has none, they are those of the one folder in it that has some, as in repositories of the Hub.
-    A path among them may be a folder that save_to_disk wrote.
+    If the folder itself has no splits, those of its only subfolder with splits are used, as in repositories of the
+    Hub. A path may also be a folder written by save_to_disk.
 
     Args:
         folder: the folder.
-        suffixes: endings of the files that can be read, in lower case.
-        beside: those of them that files have too which are not data but about it.
+        suffixes: extensions of the files that can be read, in lower case.
+        metadata_suffixes: those extensions that files describing the data may have too.
     Raises:
-        ValueError: if it is not clear which file is which split, a file that is named like a split cannot be read, or
-            a shard is missing.
+        ValueError: if it is unclear which split a file belongs to, if a file that is named like a split cannot be
+            read, or if a shard is missing.
     """
-    files, notes = _find_here(folder, suffixes, beside)
+    files, notes = _find_here(folder, suffixes, metadata_suffixes)
     if any(files.values()):
-        return files, notes + _report_splits_inside(folder, [split for split, found in files.items() if not found])
-    nested = list(_find_nested(folder, _DEPTH))
+        return files, notes + _report_nested_splits(folder, [split for split, found in files.items() if not found])
+    nested = list(_find_nested(folder, _MAX_DEPTH))
     if len(nested) > 1:
         names = ", ".join(str(path.relative_to(folder)) for path in nested)
         raise ValueError(f"'{folder}' holds more than one data set: {names}. Choose one, such as --data '{nested[0]}'.")
     for path in nested:
-        files, notes = _find_here(path, suffixes, beside)
-        notes = [f"The data of {folder} are those in {path.relative_to(folder)}/.", *notes]
+        files, notes = _find_here(path, suffixes, metadata_suffixes)
+        notes = [f"The data of {folder} are read from its folder {path.relative_to(folder)}/.", *notes]
     return files, notes
 
 
 def describe_other_shards(path: Path) -> list[str]:
-    """Return a warning if a file is one of several of which only this one is read."""
+    """Return a warning if a file is one of several shards, since only this one is read."""
     shard = _SHARD.fullmatch(_stem(path))
     if shard is None or int(shard["total"]) == 1:
         return []
     return [
-        f"Warning: {path.name} is one of {int(shard['total']):,} files; only this one is read. To read all of "
+        f"Warning: {path.name} is one of {int(shard['total']):,} shards, and only this one is read. To read all of "
         f"them, use --data {path.parent}."
     ]
 
 
 def is_named_like_split(path: Path) -> bool:
-    """Return whether a file or folder has the name of a split and could be its data."""
+    """Return whether a file or folder is named like a split and could hold its data."""
     is_data = bool(_list_visible(path)) if path.is_dir() else path.suffix.lower() not in NOT_DATA
     return is_data and find_named_split(path) is not None
 
 
 def find_named_split(path: Path) -> str | None:
-    """Return the split that a file or folder is named like: by the first part of its name, as in test.csv.gz."""
+    """Return the split that a file or folder is named like, or None.
+
+    Only the part before the first dot counts: `test.csv.gz` is named like the test split.
+    """
     return SPLIT_OF_STEM.get(_shard_stem(path.name.split(".", maxsplit=1)[0]))
 
 
 def _find_here(
-    folder: Path, suffixes: AbstractSet[str], beside: AbstractSet[str]
+    folder: Path, suffixes: AbstractSet[str], metadata_suffixes: AbstractSet[str]
 ) -> tuple[dict[str, list[Path]], list[str]]:
-    """Return the files of each split that the folder itself has, and what to report."""
+    """Return the files of each split that are directly in a folder, and messages to log."""
     files: dict[str, list[Path]] = {split: [] for split in SPLIT_NAMES}
     not_data = []
     unread = []
@@ -82,9 +85,9 @@ def _find_here(
     for path in _list_visible(folder):
         split = find_named_split(path)
         if split is None:
-            if _is_unclear(path, suffixes - beside):
+            if _is_data(path, suffixes - metadata_suffixes):
                 unclear.append(path)
-            elif _may_be_data(path, suffixes, beside):
+            elif _may_be_data(path, suffixes, metadata_suffixes):
                 unread.append(f"{path.name}/" if path.is_dir() else path.name)
         elif path.is_file() and path.suffix.lower() in NOT_DATA:
             not_data.append(path.name)
@@ -99,28 +102,29 @@ def _find_here(
             files[split] = _find_in_split_folder(found[0], split, suffixes)
         elif found:
             files[split] = _order_shards(folder, split, found)
-    # A shard's name says which split it is of; other files could be of any.
-    others = [path for path in unclear if any(files.values()) and _SHARD.fullmatch(_stem(path))]
+    # The name of a shard contains the name of its split, so it belongs to an unknown split. Other files could belong
+    # to any split.
+    unused_shards = [path for path in unclear if any(files.values()) and _SHARD.fullmatch(_stem(path))]
     for path in unclear:
-        if path not in others:
+        if path not in unused_shards:
             raise ValueError(
-                f"It is not clear which split '{path}' is: in a folder, files are named train, validation (or valid, "
-                "val, dev) and test. Rename it, move it away, or give the file itself as --data."
+                f"It is unclear which split '{path}' belongs to. Files in a folder must be named train, validation "
+                "(or valid, val, dev) or test. Rename it, move it away, or pass the file itself as --data."
             )
     notes = []
-    if others:
-        names = dict.fromkeys(_shard_stem(_stem(path)) for path in others)
-        notes.append(f"Splits of {folder} that are not used: {', '.join(names)}.")
+    if unused_shards:
+        names = dict.fromkeys(_shard_stem(_stem(path)) for path in unused_shards)
+        notes.append(f"Unused splits of {folder}: {', '.join(names)}.")
     if not_data:
         notes.append(f"Files of {folder} that are named like splits but are not data: {', '.join(not_data)}.")
     if unread and any(files.values()):
-        mark = "Warning: " if any(map(_SPLIT_WORD.match, unread)) else ""
-        notes.append(f"{mark}Not read, since not named like splits: {', '.join(unread)} (in {folder}).")
+        mark = "Warning: " if any(map(_SPLIT_PREFIX.match, unread)) else ""
+        notes.append(f"{mark}Not read because not named like a split: {', '.join(unread)} (in {folder}).")
     return files, notes
 
 
 def _find_nested(folder: Path, depth: int) -> Iterator[Path]:
-    """Yield the folders inside that have splits: data/, or one per configuration."""
+    """Yield the nested folders that have splits, such as data/ or one folder per configuration."""
     for path in _list_visible(folder):
         if not path.is_dir():
             continue
@@ -130,8 +134,8 @@ def _find_nested(folder: Path, depth: int) -> Iterator[Path]:
             yield from _find_nested(path, depth - 1)
 
 
-def _report_splits_inside(folder: Path, missing: Sequence[str]) -> list[str]:
-    """Report files of splits that the folder itself lacks, and that lie in a folder inside where they are not read."""
+def _report_nested_splits(folder: Path, missing: Sequence[str]) -> list[str]:
+    """Return a warning if a missing split is in a subfolder, which is not read because the folder itself has splits."""
     unread = [
         path.relative_to(folder).as_posix()
         for inside in _find_nested(folder, 1)
@@ -139,14 +143,14 @@ def _report_splits_inside(folder: Path, missing: Sequence[str]) -> list[str]:
         for path in _list_visible(inside)
         if is_named_like_split(path) and find_named_split(path) in missing
     ]
-    return [f"Warning: Not read, since other splits are in {folder} itself: {', '.join(unread)}."] if unread else []
+    return [f"Warning: Not read because {folder} itself has other splits: {', '.join(unread)}."] if unread else []
 
 
 def _find_in_split_folder(folder: Path, split: str, suffixes: AbstractSet[str]) -> list[Path]:
-    """Return the files of a folder that is named like a split: a saved data set, one file, or numbered ones."""
+    """Return the files of a folder that is named like a split: a saved data set, one file, or numbered files."""
     if is_saved_dataset(folder):
         return [folder]
-    # Spark and similar tools mark files that are not data with an underscore.
+    # The names of files that are not data start with an underscore in folders written by Spark and similar tools.
     found = [
         path
         for path in _list_visible(folder)
@@ -155,13 +159,13 @@ def _find_in_split_folder(folder: Path, split: str, suffixes: AbstractSet[str]) 
     for path in found:
         if not _is_readable(path, suffixes):
             raise ValueError(
-                f"The folder '{folder}' is named like the {split} split, but of what it holds, "
-                f"'{path.name}' cannot be used: {_explain_unreadable(path, suffixes)}"
+                f"The folder '{folder}' is named like the {split} split, but '{path.name}' in it cannot be used: "
+                f"{_explain_unreadable(path, suffixes)}"
             )
     if not found:
         raise ValueError(
-            f"The folder '{folder}' is named like the {split} split, but has no data. Expected a file that ends in one "
-            f"of {', '.join(sorted(suffixes))}."
+            f"The folder '{folder}' is named like the {split} split, but has no data. Expected a file with one of the "
+            f"extensions {', '.join(sorted(suffixes))}."
         )
     if any(_SHARD.fullmatch(_stem(path)) for path in found):
         return _order_shards(folder, split, found)
@@ -169,7 +173,7 @@ def _find_in_split_folder(folder: Path, split: str, suffixes: AbstractSet[str]) 
 
 
 def _list_visible(folder: Path) -> list[Path]:
-    """Return what is in a folder, except for hidden files and those that macOS adds."""
+    """Return the files and folders in a folder, except hidden ones and those that macOS adds."""
     try:
         return sorted(path for path in folder.iterdir() if not path.name.startswith((".", "__MACOSX")))
     except OSError as error:
@@ -180,18 +184,17 @@ def _is_readable(path: Path, suffixes: AbstractSet[str]) -> bool:
     return path.is_file() and find_type(path) in suffixes
 
 
-def _is_unclear(path: Path, suffixes: AbstractSet[str]) -> bool:
-    """Return whether a file that is not named like a split must be data all the same."""
-    endings = [suffix.lower() for suffix in path.suffixes]
-    return not path.is_dir() and any(ending in suffixes for ending in endings)
+def _is_data(path: Path, suffixes: AbstractSet[str]) -> bool:
+    """Return whether the extension of a file that is not named like a split implies that it is data."""
+    return not path.is_dir() and any(suffix.lower() in suffixes for suffix in path.suffixes)
 
 
-def _may_be_data(path: Path, suffixes: AbstractSet[str], beside: AbstractSet[str]) -> bool:
-    """Return whether a file or folder that is not named like a split could be part of one all the same."""
+def _may_be_data(path: Path, suffixes: AbstractSet[str], metadata_suffixes: AbstractSet[str]) -> bool:
+    """Return whether a file or folder that is not named like a split may still hold data."""
     if path.is_dir():
         return any(_is_readable(inside, suffixes) for inside in _list_visible(path))
-    begins_like_split = _SPLIT_WORD.match(path.name) is not None and path.suffix.lower() not in NOT_DATA
-    return path.is_file() and (is_compressed(path) or path.suffix.lower() in beside or begins_like_split)
+    begins_like_split = _SPLIT_PREFIX.match(path.name) is not None and path.suffix.lower() not in NOT_DATA
+    return path.is_file() and (is_compressed(path) or path.suffix.lower() in metadata_suffixes or begins_like_split)
 
 
 def _stem(path: Path) -> str:
@@ -212,13 +215,13 @@ def _explain_unreadable(path: Path, suffixes: AbstractSet[str]) -> str:
     if path.is_dir():
         return "it is a folder. Put its rows into one file, or into numbered shards such as train-00000-of-00002.csv."
     if path.is_symlink() and not path.exists():
-        return f"it is a link to '{path.readlink()}', which does not exist. Mend the link or remove it."
+        return f"it is a link to '{path.readlink()}', which does not exist. Correct or remove the link."
     if not path.is_file():
         return f"it is not a regular file. {expected}"
     ending = "".join(path.suffixes)
     if path.suffix.lower() == ".zip":
-        ending = find_type(path) + ending  # of the file in it
-    return f"files that end in '{ending}' cannot be read. {expected} Convert it, or move it away."
+        ending = find_type(path) + ending  # show the type of the file in the archive too
+    return f"files with the extension '{ending}' cannot be read. {expected} Convert it, or move it away."
 
 
 def _describe_several(folder: Path, split: str, found: Sequence[Path]) -> str:
@@ -227,7 +230,11 @@ def _describe_several(folder: Path, split: str, found: Sequence[Path]) -> str:
 
 
 def _order_shards(folder: Path, split: str, found: list[Path]) -> list[Path]:
-    """Return the shards of a split by number; several files are one split only if they are all of its shards."""
+    """Return the files of a split, with shards in numerical order.
+
+    Raises:
+        ValueError: if there are several files that are not exactly the shards of one series.
+    """
     shards = [_SHARD.fullmatch(_stem(path)) for path in found]
     numbered = [(int(shard["number"]), path) for shard, path in zip(shards, found, strict=True) if shard]
     series = {
@@ -244,17 +251,21 @@ def _order_shards(folder: Path, split: str, found: list[Path]) -> list[Path]:
     first = 1 if numbers[-1] == total else 0
     if numbers != list(range(first, first + total)):
         missing = [number for number in range(first, first + total) if number not in numbers]
-        what = f"lack number {', '.join(map(str, missing[:5]))}" if missing else "have a number twice"
+        problem = f"lack number {', '.join(map(str, missing[:5]))}" if missing else "have duplicate numbers"
         names = ", ".join(path.name for path in found)
         raise ValueError(
-            f"The {split} shards of '{folder}' {what}: expected {total} of them, numbered from {first}; found {names}. "
-            "Add what is missing, or rename the files if they are complete."
+            f"The {split} shards of '{folder}' {problem}: expected {total} shards, numbered from {first}; found "
+            f"{names}. Add the missing shards, or rename the files if they are complete."
         )
     return [path for _, path in sorted(numbered)]
 
 
 def _order_parts(folder: Path, split: str, found: list[Path]) -> list[Path]:
-    """Return the files of a split's folder by their numbers, which say nothing of how many there are."""
+    """Return the numbered files of a split's folder in numerical order. Their names do not contain the total number.
+
+    Raises:
+        ValueError: if the files do not form one series that counts from 0 or 1 without gaps.
+    """
     parts = [(_PART.fullmatch(_stem(path)), path) for path in found]
     series = {(part["stem"], part["job"], _ending(path)) if part else None for part, path in parts}
     numbered = sorted((int(part["number"]), path) for part, path in parts if part)
@@ -262,7 +273,7 @@ def _order_parts(folder: Path, split: str, found: list[Path]) -> list[Path]:
     if len(series) > 1 or numbers not in (list(range(len(found))), list(range(1, len(found) + 1))):
         names = ", ".join(path.name for path in found)
         raise ValueError(
-            f"The folder '{folder}' of the {split} split has several files that are not one series: {names}. Expected "
-            "one file, or files that differ in a number only and count from 0 or 1 without gaps."
+            f"The folder '{folder}' of the {split} split has several files that do not form one series: {names}. "
+            "Expected one file, or files that differ only in a number and count from 0 or 1 without gaps."
         )
     return [path for _, path in numbered]

@@ -1,4 +1,4 @@
-"""Data sets of the Hugging Face Hub."""
+"""Load data sets from the Hugging Face Hub."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from research.data.sources.text_format import TextFormat
 from research.system.errors import one_line
 
 HUB_TIMEOUT = 5.0
-"""Seconds until the Hub counts as out of reach."""
+"""Seconds after which the Hub is considered unreachable."""
 _PREFIX = "hub:"
 
 
@@ -37,10 +37,12 @@ class HubSource(DataSource):
 
 
 def load_from_hub(spec: str) -> DatasetDict:
-    """Load `<dataset>[:config]`.
+    """Load a data set.
 
+    Args:
+        spec: `<dataset>[:config]`.
     Raises:
-        ValueError: if the Hub does not answer or does not have it.
+        ValueError: if the Hub is unreachable or does not have the data set.
     """
     name, _, config = spec.partition(":")
     if not name:
@@ -49,17 +51,21 @@ def load_from_hub(spec: str) -> DatasetDict:
         _check_reachable(name)
     try:
         loaded = load_dataset(name, config or None)
-    except Exception as error:  # the library raises a dozen kinds; each becomes one line
+    except Exception as error:  # the library raises a dozen kinds of errors; each becomes one line
         raise ValueError(f"Cannot load '{name}' from the Hugging Face Hub: {one_line(error)}") from error
     return DatasetDict({"train": loaded}) if isinstance(loaded, Dataset) else loaded
 
 
 def _check_reachable(name: str) -> None:
-    """Ask once: `load_dataset` alone tries for 23 seconds before it says that there is no network."""
+    """Send one request to the Hub: `load_dataset` alone retries for 23 seconds before it reports that it is offline.
+
+    Raises:
+        ValueError: if the request fails.
+    """
     try:
         HfApi().dataset_info(name, timeout=HUB_TIMEOUT)
-    except Exception as error:  # the Hub's own errors and those of whichever HTTP library it uses
+    except Exception as error:  # errors of the Hub's client and of the HTTP library that it uses
         raise ValueError(
-            f"Cannot get '{name}' from the Hugging Face Hub: {one_line(error).rstrip('.')}. "
-            "Without a network, HF_HUB_OFFLINE=1 uses what was downloaded before, and --data also takes local files."
+            f"Cannot load '{name}' from the Hugging Face Hub: {one_line(error).rstrip('.')}. "
+            "Without a network, set HF_HUB_OFFLINE=1 to use earlier downloads, or pass a local file as --data."
         ) from error

@@ -1,4 +1,4 @@
-"""The raw IMDB release of one text file per review, unpacked.
+"""Read the unpacked raw IMDB release, which has one text file per review.
 
 Source: Maas et al. 2011, Learning Word Vectors for Sentiment Analysis.
 """
@@ -24,7 +24,7 @@ RAW_SPLITS = ("train", "test")
 
 @register_data("aclimdb")
 class ReleaseFolder(PathSource):
-    """An aclImdb folder: the raw IMDB release, unpacked."""
+    """An aclImdb folder: the unpacked raw IMDB release."""
 
     precedence = 62
     expected = "an aclImdb folder"
@@ -33,13 +33,13 @@ class ReleaseFolder(PathSource):
         root = find_raw_release(path)
         if root is None:
             return None
-        beside = [
+        unread = [
             each.name for each in sorted(root.iterdir()) if each.name not in RAW_SPLITS and is_named_like_split(each)
         ]
-        if beside:
+        if unread:
             raise ValueError(
-                f"'{root}' has the reviews of {' and '.join(RAW_SPLITS)} in folders pos/ and neg/, beside which "
-                f"{', '.join(beside)} would not be read. Move it away."
+                f"'{root}' is an aclImdb folder, of which only {'/ and '.join(RAW_SPLITS)}/ are read; it also has "
+                f"{', '.join(unread)}. Move this elsewhere."
             )
         reviews = list_reviews(root)
         return Source(
@@ -52,14 +52,14 @@ class ReleaseFolder(PathSource):
 
 
 class ReviewFiles(Table):
-    """The reviews of one split of the raw release; a row is a file.
+    """The reviews of one split of the raw release, with one row per file.
 
-    The order is that of `sort_key`, so that a folder and an archive give the same rows.
+    Rows are ordered by `sort_key`, so that a folder and an archive have the same rows.
 
     Args:
-        name: what messages call the split.
-        reviews: path inside the release, and where the text is (a file, or whatever `read` understands).
-        read: returns the bytes of one review.
+        name: name of the split in messages.
+        reviews: path of each review inside the release, and the location of its text, which is passed to `read`.
+        read: returns the bytes of the review at a location.
     """
 
     fixed_columns = True
@@ -93,25 +93,28 @@ class ReviewFiles(Table):
 
 
 def sort_key(path: str) -> tuple[str, float, str]:
-    """Order reviews as the packaged ones are: negatives first, then by the number that starts the file name."""
+    """Return the sort key of a review: negative ones first, then by the number at the start of the file name.
+
+    This is the order of the packaged reviews.
+    """
     _, folder, name = path.split("/")
     number = re.match(r"\d+", name)
     return folder, int(number.group()) if number else float("inf"), name
 
 
 def review_path(path: str) -> str | None:
-    """Return `split/sentiment/name` of a review's path inside the release, None for any other file."""
+    """Return `split/sentiment/name` for the path of a review inside the release, None for any other file."""
     parts = path.split("/")[-3:]
     if len(parts) < 3 or parts[0] not in RAW_SPLITS or parts[1] not in _FOLDERS:
         return None
-    # A leading dot marks the shadow files that macOS adds.
+    # The shadow files that macOS adds start with a dot.
     return "/".join(parts) if parts[2].endswith(".txt") and not parts[2].startswith(".") else None
 
 
 def find_raw_release(folder: Path) -> Path | None:
-    """Return the folder that holds train/pos and train/neg: this one or its aclImdb/; None if neither does."""
+    """Return the folder with train/pos and train/neg, which is `folder` or its aclImdb/; None if neither has them."""
     for root in (folder, folder / "aclImdb"):
-        # Not Path.is_dir, which raises where a folder may not be entered: listing the folder reports that.
+        # Not Path.is_dir, which raises an error if a folder may not be entered; listing the folder reports that later.
         if os.path.isdir(root / "train" / "pos") and os.path.isdir(root / "train" / "neg"):
             return root
     return None

@@ -1,4 +1,4 @@
-"""JSON values of a text that is read a piece at a time, so that a list of any length takes little memory."""
+"""Decode JSON values from a text that is read in chunks, so that a list of any length takes little memory."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from research.data.sources.lines import has_undecoded
 
 _CHUNK = 2**16
 """Characters per read."""
-_LONGEST_WORD = 12
-"""Characters, at the end of what was read, that may be part of a number, a word or an escape that goes on."""
+_MAX_TOKEN_LENGTH = 12
+"""Characters at the end of the buffer that may be the start of a longer number, literal or escape sequence."""
 _SPACES = re.compile(r"[ \t\r\n]*")
 
 
 class JsonError(ValueError):
-    """Something that is not JSON, after which nothing else can be read."""
+    """Invalid JSON, after which nothing else can be read."""
 
 
 @dataclass(frozen=True)
@@ -26,20 +26,20 @@ class Element:
     """An element of a list."""
 
     line: int
-    """The line that it begins in."""
+    """Number of its first line, from 1."""
     value: Any
-    """The value, decoded."""
-    repeated: str | None
-    """The name that an object in it has more than one value for."""
+    """The decoded value."""
+    duplicate_key: str | None
+    """A key that occurs more than once in the same object; None if there is none."""
     has_undecoded: bool
-    """Whether some of its bytes were not of the encoding."""
+    """Whether some of its bytes could not be decoded."""
 
 
 class JsonStream:
-    """Decodes one value after another.
+    """Decoder of a sequence of JSON values.
 
     Args:
-        read: returns up to so many of the next characters, and none at the end.
+        read: returns at most the given number of the next characters, and an empty string at the end.
     """
 
     def __init__(self, read: Callable[[int], str]) -> None:
@@ -47,13 +47,13 @@ class JsonStream:
         self._buffer = ""
         self._position = 0
         self._at_end = False
-        self._repeated: str | None = None
+        self._duplicate_key: str | None = None
         self._decoder = json.JSONDecoder(object_pairs_hook=self._build_object)
         self.line = 1
-        """Number of the line that comes next, from 1."""
+        """Number of the line of the next character, from 1."""
 
     def peek(self) -> str:
-        """Return the next character that is no space, or nothing at the end."""
+        """Return the next character that is not whitespace, or an empty string at the end."""
         while True:
             spaces = _SPACES.match(self._buffer, self._position)
             assert spaces is not None
@@ -64,14 +64,14 @@ class JsonStream:
                 return ""
 
     def take(self, expected: str) -> None:
-        """Move past the next character, which is one of `expected`.
+        """Move past the next character, which must be one of `expected`.
 
         Raises:
-            JsonError: if it is another one.
+            JsonError: if it is a different character.
         """
         found = self.peek()
         if not found:
-            raise JsonError(f"line {self.line:,}: the file ends before its JSON does; it is cut off")
+            raise JsonError(f"line {self.line:,}: unexpected end of the file; it is truncated")
         if found not in expected:
             raise JsonError(f"line {self.line:,}: expected {' or '.join(map(repr, expected))}, found {found!r}")
         self._advance(self._position + 1)
@@ -80,34 +80,35 @@ class JsonStream:
         """Return the next value.
 
         Raises:
-            JsonError: if it is not JSON.
+            JsonError: if it is not valid JSON.
         """
         if not self.peek():
-            raise JsonError(f"line {self.line:,}: the file ends before its JSON does; it is cut off")
+            raise JsonError(f"line {self.line:,}: unexpected end of the file; it is truncated")
         while True:
             start = self._position
-            self._repeated = None
+            self._duplicate_key = None
             try:
                 value, end = self._decoder.raw_decode(self._buffer, start)
             except json.JSONDecodeError as error:
-                goes_on = error.pos >= len(self._buffer) - _LONGEST_WORD or error.msg.startswith("Unterminated string")
-                if goes_on and self._read_more():
+                at_buffer_end = error.pos >= len(self._buffer) - _MAX_TOKEN_LENGTH
+                is_incomplete = at_buffer_end or error.msg.startswith("Unterminated string")
+                if is_incomplete and self._read_more():
                     continue
                 line = self.line + self._buffer.count("\n", start, error.pos)
                 raise JsonError(f"line {line:,}: invalid JSON ({error.msg})") from None
-            except (ValueError, RecursionError) as error:  # numbers of thousands of digits, lists in lists in lists
+            except (ValueError, RecursionError) as error:  # numbers of thousands of digits, deeply nested lists
                 raise JsonError(f"line {self.line:,}: invalid JSON ({error})") from None
-            if end >= len(self._buffer) - _LONGEST_WORD and self._read_more():  # a number may go on
+            if end >= len(self._buffer) - _MAX_TOKEN_LENGTH and self._read_more():  # a number may continue
                 continue
-            element = Element(self.line, value, self._repeated, has_undecoded(self._buffer[start:end]))
+            element = Element(self.line, value, self._duplicate_key, has_undecoded(self._buffer[start:end]))
             self._advance(end)
             return element
 
     def elements(self) -> Iterator[Element]:
-        """Yield the elements of a list, whose opening bracket comes next, and move past its end.
+        """Yield the elements of a list and move past its end. The list's opening bracket must be next.
 
         Raises:
-            JsonError: at what is not JSON.
+            JsonError: if the list or an element is not valid JSON.
         """
         self.take("[")
         if self.peek() == "]":
@@ -124,7 +125,7 @@ class JsonStream:
         built = dict(pairs)
         if len(built) < len(pairs):
             names = [name for name, _ in pairs]
-            self._repeated = next(name for name in names if names.count(name) > 1)
+            self._duplicate_key = next(name for name in names if names.count(name) > 1)
         return built
 
     def _advance(self, position: int) -> None:
@@ -132,7 +133,10 @@ class JsonStream:
         self._position = position
 
     def _read_more(self) -> bool:
-        """Append to the buffer, as much again as is left, so that a long value is not decoded from too many pieces."""
+        """Read more into the buffer, and return False at the end of the text.
+
+        At least as much is read as is left in the buffer, so that decoding a long value restarts only a few times.
+        """
         if self._at_end:
             return False
         num_left = len(self._buffer) - self._position

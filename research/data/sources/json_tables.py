@@ -1,4 +1,4 @@
-"""Readers of jsonl and json files that can say what is wrong with which row."""
+"""Read jsonl and json files, and report what is wrong with each bad row."""
 
 from __future__ import annotations
 
@@ -23,11 +23,17 @@ _NOT_AN_OBJECT = "not a JSON object"
 
 
 class JsonTable(Table):
-    """JSON objects, one per row."""
+    """A file of JSON objects, one per row.
+
+    Args:
+        path: the file.
+        name: its name in messages.
+        text_format: how the file is read.
+    """
 
     sampled_columns = True
     _expected: str
-    """What messages say of the form of such files."""
+    """The expected layout, as the end of an error message."""
 
     def __init__(self, path: Path, name: str, text_format: TextFormat | None = None) -> None:
         super().__init__(name)
@@ -36,10 +42,10 @@ class JsonTable(Table):
 
     @abstractmethod
     def objects(self) -> Iterator[tuple[int, dict[str, Any] | str]]:
-        """Yield the line and the object of each row, or what is wrong with it."""
+        """Yield for each row its line number, and its object or the reason why it cannot be read."""
 
     def _probe(self) -> dict[str, bool]:
-        """Return the columns of the first rows, and whether one of them has a string there."""
+        """Return the columns of the first rows, and for each whether any of these rows has a string there."""
         check_text(self.path, self.name)
         columns: dict[str, bool] = {}
         problem: str | None = None
@@ -72,9 +78,9 @@ class JsonTable(Table):
 
 
 class JsonLinesTable(JsonTable):
-    """A file with one JSON object per line; blank lines are no rows."""
+    """A file with one JSON object per line; blank lines are ignored."""
 
-    _expected = "expected one per line. If the file holds a list of them, its name must end in .json."
+    _expected = "expected one per line. If the file holds a list of objects, its name must end in .json."
 
     def objects(self) -> Iterator[tuple[int, dict[str, Any] | str]]:
         lines = Lines(self.path, self._format.encoding)
@@ -85,7 +91,7 @@ class JsonLinesTable(JsonTable):
                 yield lines.line, self._format.undecoded
                 continue
             try:
-                parsed = json.loads(content, object_pairs_hook=_object_without_repeats)
+                parsed = json.loads(content, object_pairs_hook=_build_object)
             except (ValueError, RecursionError) as error:
                 yield lines.line, f"invalid JSON ({error})"
                 continue
@@ -93,7 +99,7 @@ class JsonLinesTable(JsonTable):
 
 
 class JsonListTable(JsonLinesTable):
-    """A file with a list of objects, with an object whose only key holds this list, or with an object per line."""
+    """A file with a list of objects, an object whose only key holds such a list, or one object per line."""
 
     _expected = (
         "expected a list of objects, one object per line, or an object whose only key holds the list (with pandas: "
@@ -110,8 +116,8 @@ class JsonListTable(JsonLinesTable):
             for element in stream.elements():
                 if element.has_undecoded:
                     yield element.line, self._format.undecoded
-                elif element.repeated is not None:
-                    yield element.line, f"invalid JSON ({_describe_repeated(element.repeated)})"
+                elif element.duplicate_key is not None:
+                    yield element.line, f"invalid JSON ({_describe_duplicate(element.duplicate_key)})"
                 else:
                     yield element.line, element.value if isinstance(element.value, dict) else _NOT_AN_OBJECT
             if self._layout == "wrapped":
@@ -121,10 +127,10 @@ class JsonListTable(JsonLinesTable):
 
     @functools.cached_property
     def _layout(self) -> Literal["list", "wrapped", "lines"]:
-        """What the file holds.
+        """Layout of the file.
 
         Raises:
-            ValueError: if it is something else.
+            ValueError: if the file has none of these layouts.
         """
         with self._open() as stream:
             start = stream.peek()
@@ -141,7 +147,7 @@ class JsonListTable(JsonLinesTable):
             raise
         if self._has_line_objects():
             return "lines"
-        raise ValueError(f"{self.name} is one JSON object, and not a row; {self._expected}")
+        raise ValueError(f"{self.name} holds a single JSON object that is not a row; {self._expected}")
 
     def _is_wrapped(self) -> bool:
         """Return whether the file is an object whose only key holds a list of objects."""
@@ -156,7 +162,7 @@ class JsonListTable(JsonLinesTable):
             return not is_first and stream.peek() == "}"
 
     def _has_line_objects(self) -> bool:
-        """Return whether one of the first two lines is an object, and a row: not one that holds all rows."""
+        """Return whether one of the first two lines is an object that is a row, rather than one that holds all rows."""
         lines = (content for content in Lines(self.path, self._format.encoding) if not content.isspace())
         parsed = [_parse(content) for content in itertools.islice(lines, 2)]
         objects = [value for value in parsed if isinstance(value, dict)]
@@ -169,13 +175,13 @@ class JsonListTable(JsonLinesTable):
             try:
                 yield stream
             except JsonError as error:
-                raise ValueError(f"{self.name}, {error}. Rows after it cannot be read: correct the file.") from None
+                raise ValueError(f"{self.name}, {error}. The rows after it cannot be read; correct the file.") from None
             except UnicodeError as error:
                 refuse_undecodable(self.path, file.encoding, stream.line, error)
 
 
 def _enter_object(stream: JsonStream) -> bool:
-    """Move to the value of an object's first key; return whether there is one."""
+    """Move to the value of an object's first key, and return whether the object has a key."""
     stream.take("{")
     if stream.peek() != '"':
         return False
@@ -192,7 +198,7 @@ def _parse(content: str) -> Any:
 
 
 def _holds_rows(parsed: Mapping[str, Any]) -> bool:
-    """Return whether the only object of a file holds rows or columns instead of being a row."""
+    """Return whether the only object of a file holds rows or columns rather than being a row."""
     nested = any(
         isinstance(value, dict) or (isinstance(value, list) and any(isinstance(element, dict) for element in value))
         for value in parsed.values()
@@ -200,16 +206,21 @@ def _holds_rows(parsed: Mapping[str, Any]) -> bool:
     return nested or not any(isinstance(value, str) for value in parsed.values())
 
 
-def _object_without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _build_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return the object with these keys and values.
+
+    Raises:
+        ValueError: if a key occurs more than once.
+    """
     parsed = dict(pairs)
     if len(parsed) < len(pairs):
         names = [name for name, _ in pairs]
-        raise ValueError(_describe_repeated(next(name for name in names if names.count(name) > 1)))
+        raise ValueError(_describe_duplicate(next(name for name in names if names.count(name) > 1)))
     return parsed
 
 
-def _describe_repeated(name: str) -> str:
-    return f"more than one value for {name!r}"
+def _describe_duplicate(key: str) -> str:
+    return f"duplicate key {key!r}"
 
 
 @register_data("jsonl")
@@ -225,10 +236,10 @@ class JsonLinesSource(FileSource):
 
 @register_data("json")
 class JsonListSource(FileSource):
-    """Files with a list of JSON objects, or with an object whose only key holds the list."""
+    """Files with a list of JSON objects, an object whose only key holds such a list, or one object per line."""
 
     suffixes = (".json",)
-    lies_beside_data = True
+    may_be_metadata = True
     format_settings = ("encoding",)
 
     def open_table(self, path: Path, name: str, text_format: TextFormat) -> Table:

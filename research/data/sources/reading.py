@@ -1,4 +1,4 @@
-"""What the system and the libraries raise while files are read, as errors for the user."""
+"""Turn errors that the system and libraries raise while reading files into messages for the user."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from research.system.plain_text import for_message
 
 @contextmanager
 def reading(name: str | Path) -> Iterator[None]:
-    """Turn an error of the system, or of Arrow, into one that names the file.
+    """Turn errors of the system or of Arrow into a ValueError that names the file.
 
     Args:
-        name: what is read, for errors that do not name it themselves.
+        name: name of the file, for errors that do not contain it.
     Raises:
-        ValueError: if it cannot be read.
+        ValueError: if the file cannot be read.
     """
     try:
         yield
@@ -33,7 +33,7 @@ def reading(name: str | Path) -> Iterator[None]:
 
 
 def describe(error: BaseException) -> str:
-    """Return what an error says on one line, without full stop; of a system's error, only its text."""
+    """Return an error's message on one line, without a full stop; for a system error, only the text of its errno."""
     if isinstance(error, OSError) and error.errno:
         return os.strerror(error.errno)
     return one_line(error).rstrip(".")
@@ -41,7 +41,7 @@ def describe(error: BaseException) -> str:
 
 @contextmanager
 def printable_errors() -> Iterator[None]:
-    """Let errors be one line, whatever names and values of a file they quote."""
+    """Keep the message of a ValueError on one line and printable, whatever names and values of a file it quotes."""
     try:
         yield
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""All kinds of data that come with Midway."""
+"""All data sources that come with Midway."""
 
 from research.data.sources import (
     archives,

@@ -1,4 +1,4 @@
-"""Folders that the `datasets` library wrote with save_to_disk."""
+"""Read folders written by `save_to_disk` of the `datasets` library."""
 
 from __future__ import annotations
 
@@ -17,38 +17,39 @@ _SPLITS_FILE = "dataset_dict.json"
 
 
 def is_saved_dataset(folder: Path) -> bool:
-    """Return whether a folder holds one saved data set."""
-    has_facts = all(os.path.isfile(folder / name) for name in ("state.json", "dataset_info.json"))
-    return has_facts or any(folder.glob("data-*-of-*.arrow"))
+    """Return whether a folder is a saved Dataset."""
+    has_metadata = all(os.path.isfile(folder / name) for name in ("state.json", "dataset_info.json"))
+    return has_metadata or any(folder.glob("data-*-of-*.arrow"))
 
 
 def is_saved_dict(folder: Path) -> bool:
-    """Return whether a folder holds a saved data set for each split."""
-    return os.path.isfile(folder / _SPLITS_FILE)  # Path.is_file raises where a folder may not be entered
+    """Return whether a folder is a saved DatasetDict, which has one Dataset per split."""
+    return os.path.isfile(folder / _SPLITS_FILE)  # Path.is_file raises an error if a folder may not be entered
 
 
 def read_split_names(folder: Path) -> list[str]:
-    """Return the names of the splits of a saved DatasetDict, which are its folders' too.
+    """Return the names of the splits of a saved DatasetDict; each split is in the folder of that name.
 
     Raises:
-        ValueError: if the file that has them cannot be read, or a folder is missing.
+        ValueError: if the file that lists the splits cannot be read, or the folder of a split is missing.
     """
     path = folder / _SPLITS_FILE
     check_file(path, str(path))
     try:
         names = [str(name) for name in json.loads(path.read_bytes())["splits"]]
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"'{path}' does not name the splits as save_to_disk does: {one_line(error)}") from error
+        raise ValueError(f"'{path}' does not list the splits as save_to_disk does: {one_line(error)}") from error
     missing = [name for name in names if not is_saved_dataset(folder / name)]
     if missing:
         raise ValueError(
-            f"'{path}' names splits that are not saved beside it: {', '.join(missing)}. Copy them, or save again."
+            f"'{path}' lists splits that are missing from its folder: {', '.join(missing)}. Copy them, or save the "
+            "data set again."
         )
     return names
 
 
 def list_saved_files(folder: Path) -> list[Path]:
-    """Return everything in the folder of a saved data set, subfolders excepted."""
+    """Return all files in the folder of a saved data set."""
     return sorted(path for path in folder.iterdir() if not path.is_dir())
 
 
@@ -66,19 +67,17 @@ def load_saved(folder: Path) -> Dataset:
             if path.suffix == ".arrow":
                 _validate(path)
         loaded = load_from_disk(str(folder))
-    except Exception as error:  # of this library and of pyarrow, a dozen kinds; each becomes one line
-        raise ValueError(
-            f"Cannot read the data set that was saved in '{folder}': {describe(error)}. Save it again."
-        ) from error
+    except Exception as error:  # datasets and pyarrow raise a dozen kinds of errors; each becomes one line
+        raise ValueError(f"Cannot read the data set saved in '{folder}': {describe(error)}. Save it again.") from error
     assert isinstance(loaded, Dataset)
     return loaded
 
 
 def _validate(path: Path) -> None:
-    """Read a file once, since Arrow takes offsets in it on trust: damaged ones would end the process without a message.
+    """Read and validate a file. Arrow does not check offsets by itself, and invalid ones would crash the process.
 
     Raises:
-        ArrowInvalid: if it is damaged.
+        ArrowInvalid: if the file is damaged.
     """
     with pa.OSFile(str(path)) as file:
         for batch in pa.ipc.open_stream(file):

@@ -1,4 +1,4 @@
-"""Data sets that the `datasets` library wrote with save_to_disk, as --data."""
+"""Data sources for folders written by `save_to_disk` of the `datasets` library."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from research.data.sources.text_format import TextFormat
 
 @register_data("saved_splits")
 class SavedSplits(PathSource):
-    """A folder that save_to_disk of a DatasetDict wrote."""
+    """A folder written by `DatasetDict.save_to_disk`."""
 
     precedence = 60
-    expected = "a folder that save_to_disk wrote"
+    expected = "a folder written by save_to_disk"
 
     def find_at(self, path: Path, text_format: TextFormat) -> Source | None:
         if not is_saved_dict(path):
@@ -32,7 +32,7 @@ class SavedSplits(PathSource):
 
 @register_data("saved_dataset")
 class SavedDataset(PathSource):
-    """A folder that save_to_disk of a Dataset wrote: all of it is for training."""
+    """A folder written by `Dataset.save_to_disk`; all of its rows are training rows."""
 
     precedence = 61
 

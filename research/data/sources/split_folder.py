@@ -1,4 +1,4 @@
-"""A folder with a file, or a folder of files, for each split."""
+"""Data source for a folder that has a file, or a folder of files, for each split."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class SplitFolder(PathSource):
         if not path.is_dir():
             return None
         types = list_file_sources()
-        beside = {suffix for suffix, source in types.items() if source.lies_beside_data}
-        files, notes = find_split_files(path, types.keys(), beside)
+        metadata_suffixes = {suffix for suffix, source in types.items() if source.may_be_metadata}
+        files, notes = find_split_files(path, types.keys(), metadata_suffixes)
         names = {each: each.relative_to(path).as_posix() for found in files.values() for each in found}
         if not names:
             return None
@@ -52,17 +52,17 @@ class SplitFolder(PathSource):
 
 
 def _open(path: Path, name: str, source: FileSource | None, text_format: TextFormat) -> Table:
-    """Return the table of a file, or of a folder that save_to_disk wrote."""
+    """Return the table of a file, or of a folder written by save_to_disk."""
     return LoadedTable(load_saved(path), name) if source is None else source.open_table(path, name, text_format)
 
 
 def _list_files(paths: Iterable[Path]) -> Iterator[Path]:
-    """Yield files as they are, and the files of folders that save_to_disk wrote."""
+    """Yield the files among some paths, and the files in folders written by save_to_disk."""
     for path in paths:
         yield from list_saved_files(path) if path.is_dir() else [path]
 
 
 def _hash_users(sources: Iterable[FileSource]) -> list[str]:
-    """Return the hashes of types of files that are the user's own."""
+    """Return the code hashes of those file types that the user defined."""
     hashes = {hash_user_code(type(source)) for source in sources}
     return sorted(found for found in hashes if found is not None)

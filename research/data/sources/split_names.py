@@ -1,4 +1,4 @@
-"""Names and numbers of the three splits, and the names that data sets give them."""
+"""Names and numbers of the three splits, and the names that data sets use for them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 TRAIN, VALIDATION, TEST = 0, 1, 2
 SPLIT_NAMES = ("train", "validation", "test")
-"""By number."""
+"""Names of the splits, indexed by their numbers."""
 SPLIT_OF_STEM = {
     "train": "train",
     "training": "train",
@@ -19,13 +19,13 @@ SPLIT_OF_STEM = {
 
 
 def choose_splits(spec: str, names: Sequence[str]) -> tuple[dict[str, str], tuple[str, ...]]:
-    """Return which split each named part of a data set is, and what to report.
+    """Return the split that each named part of a data set belongs to, and messages to log.
 
     Args:
-        spec: what messages call the data set.
-        names: of its parts.
+        spec: name of the data set in messages.
+        names: names of the parts.
     Raises:
-        ValueError: if two parts are the same split, or none is for training.
+        ValueError: if two parts belong to the same split, or no part is a training split.
     """
     splits: dict[str, str] = {}
     for name in names:
@@ -37,4 +37,4 @@ def choose_splits(spec: str, names: Sequence[str]) -> tuple[dict[str, str], tupl
     if "train" not in splits.values():
         raise ValueError(f"'{spec}' has no train split; it has {', '.join(names)}.")
     unused = [name for name in names if name not in splits]
-    return splits, (f"Splits of {spec} that are not used: {', '.join(unused)}.",) if unused else ()
+    return splits, (f"Unused splits of {spec}: {', '.join(unused)}.",) if unused else ()

@@ -1,4 +1,4 @@
-"""What every reader gives: the columns and, row by row, the values of one file."""
+"""Base class of all file readers: a table gives the columns of one file and yields the values of its rows."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from research.system.plain_text import for_message
 
 Report = Callable[[int, int, str], None]
-"""Takes the row, the line and the reason of a bad row."""
+"""Called with the row number, the line number and the reason for each bad row."""
 _LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 
 
@@ -18,51 +18,59 @@ class Table(ABC):
     """The rows of one file.
 
     Args:
-        name: what messages call it.
+        name: its name in messages.
     """
 
     fixed_columns = False
-    """Whether the columns are this project's own, so that there is nothing to guess."""
+    """Whether the reader defines the columns, so that none need to be guessed."""
     typed = True
-    """Whether numbers come as numbers; in csv and tsv everything is a string."""
+    """Whether numbers are read as numbers; in csv and tsv files everything is a string."""
     sampled_columns = False
-    """Whether `columns` are those of the first rows only; a value that a row does not have is None."""
+    """Whether `columns` returns only the columns of the first rows. A value that a row lacks is None."""
 
     def __init__(self, name: str) -> None:
-        self.name = for_message(name)  # it goes into files too, and systems allow names that are no Unicode
+        self.name = for_message(name)  # it is also written to files, and a file name may be invalid Unicode
 
     @abstractmethod
     def columns(self) -> list[str]:
-        """Return the names of the columns.
+        """Return the column names.
 
         Raises:
             ValueError: if the file is empty or cannot be read.
         """
 
     def string_columns(self) -> list[str]:
-        """Return the columns that may hold texts."""
+        """Return the columns that may hold text."""
         return self.columns()
 
     def label_names(self, column: str) -> tuple[str, ...] | None:
-        """Return the label names that the file itself declares for a column, in their order."""
+        """Return the label names that the file declares for a column, ordered by label code; None if it has none."""
         del column
         return None
 
     def notes(self) -> list[str]:
-        """Return what must be reported of how the file is read."""
+        """Return messages about how the file is read, to be logged."""
         return []
 
     @abstractmethod
     def rows(self, columns: Sequence[str], report: Report) -> Iterator[tuple[int, int, Sequence[Any]]]:
-        """Yield row number (1-based), line number (0: none) and the columns' values; bad rows go to `report`."""
+        """Yield the row number, line number and values of each usable row, and call `report` for each bad row.
+
+        Args:
+            columns: columns to read.
+            report: called for each row that cannot be read.
+        Yields:
+            Number of the row from 1, number of its line from 1 (0 if the file has no lines), and the value of each
+            column.
+        """
 
     def place(self, row: int, line: int) -> str:
-        """Say where a row is."""
+        """Return the place of a row, as text for messages."""
         return f"{self.name}, row {row}" + (f" (line {line})" if line not in (0, row) else "")
 
 
 def check_file(path: Path, name: str) -> None:
-    """Raise ValueError unless `path` is a readable file with something in it."""
+    """Raise ValueError unless `path` is a readable file that is not empty."""
     if not path.is_file():
         raise ValueError(f"{name} is not a file.")
     try:
@@ -76,7 +84,7 @@ def check_file(path: Path, name: str) -> None:
 
 
 def refuse_lfs_pointer(content: bytes, name: str) -> None:
-    """Raise ValueError if a file stands for another one, which Git LFS has not fetched yet."""
+    """Raise ValueError if the content is that of a Git LFS pointer: the file itself has not been fetched yet."""
     if content.startswith(_LFS_POINTER):
         raise ValueError(
             f"{name} is a Git LFS pointer: the repository was cloned without the file itself. Run `git lfs pull` in it."
@@ -84,16 +92,19 @@ def refuse_lfs_pointer(content: bytes, name: str) -> None:
 
 
 def check_columns(columns: Sequence[str], name: str) -> None:
-    """Raise ValueError if two columns have the same name, or names that differ in case only; unnamed ones may."""
+    """Raise ValueError if two columns have the same name, or names that differ only in case.
+
+    Several unnamed columns are allowed.
+    """
     names = [column for column in columns if column]
-    twice = sorted({column for column in names if names.count(column) > 1})
-    if twice:
+    duplicates = sorted({column for column in names if names.count(column) > 1})
+    if duplicates:
         raise ValueError(
-            f"{name} has more than one column named {', '.join(map(repr, twice))}; each needs a name of its own."
+            f"{name} has more than one column named {', '.join(map(repr, duplicates))}. Give each column a unique name."
         )
     folded = [column.casefold() for column in names]
     alike = [column for column, key in zip(names, folded, strict=True) if folded.count(key) > 1]
     if alike:
         raise ValueError(
-            f"{name} has columns whose names differ in case only: {', '.join(map(repr, alike))}. Rename one of them."
+            f"{name} has columns whose names differ only in case: {', '.join(map(repr, alike))}. Rename one of them."
         )

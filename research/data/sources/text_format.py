@@ -1,4 +1,4 @@
-"""How text files are read, as far as settings say it."""
+"""Settings for reading text files."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ Quoting = Literal["auto", "csv", "none"]
 
 @dataclass(frozen=True)
 class TextFormat:
-    """How text files are read."""
+    """Settings for reading text files."""
 
     encoding: str | None = None
-    """Their encoding; None is UTF-8, or UTF-16 with a byte order mark."""
+    """Character encoding. None means UTF-8, or UTF-16 if the file starts with a UTF-16 byte order mark."""
     quoting: Quoting = "auto"
-    """Whether quotes in csv and tsv files enclose fields, or are ordinary characters."""
+    """How csv and tsv files use quotes: to enclose fields (csv), or as ordinary characters (none)."""
     columns: tuple[str, ...] = ()
-    """Names of the columns of csv and tsv files without a header."""
+    """Column names of csv and tsv files without a header."""
 
     @property
     def undecoded(self) -> str:
-        """What is wrong with a row that has bytes which are not of the encoding."""
+        """The reason why a row with bytes that cannot be decoded is a bad row."""
         return OTHER_ENCODING if self.encoding is None else f"bytes that are not {self.encoding}"

@@ -1,4 +1,4 @@
-"""Readers of csv and tsv files that can say what is wrong with which row."""
+"""Read csv and tsv files, and report what is wrong with each bad row."""
 
 from __future__ import annotations
 
@@ -21,27 +21,34 @@ from research.data.sources.text_format import TextFormat
 from research.tasks.numbers import MAX_WHOLE_CLASSES, NUMBER
 
 _SEPARATORS = (",", ";", "|")
-"""Of csv files, by the number of columns that the header has with each."""
-_AS_R_WRITES = 'In R, write the file with write.table(qmethod = "double", row.names = FALSE).'
-_BETWEEN_NAMES = re.compile(r"[,;|/]")
-"""What may separate several labels in one field."""
-_MOST_KNOWN = 100_000
-"""Values of a column that are remembered, each of at most as many characters as the next constant says."""
-_LONGEST_KNOWN = 200
-_LONGEST_ADDITION = 8
-"""Characters by which a header may be longer per column in another place: spaces, quotes, a byte order mark."""
+"""Possible separators of csv files. The one that gives the header the most columns is used."""
+_R_ADVICE = 'In R, write the file with write.table(qmethod = "double", row.names = FALSE).'
+_LABEL_SEPARATOR = re.compile(r"[,;|/]")
+"""Possible separators of several labels in one field."""
+_MAX_KNOWN_VALUES = 100_000
+"""Number of values of a column that are kept for comparison."""
+_MAX_KNOWN_LENGTH = 200
+"""Longest value that is kept for comparison, in characters."""
+_MAX_EXTRA_LENGTH = 8
+"""Characters per column by which a repeated header may exceed the header: spaces, quotes, a byte order mark."""
 _FIELD = r'(?:"(?:[^"]|"")*"|[^"\t\r\n]*)'
 _QUOTED_RECORD = re.compile(rf"{_FIELD}(?:\t{_FIELD})*\r?\n?")
-"""A record of a tsv file in which quotes enclose fields, and are nowhere else."""
+"""A record of a tsv file whose quotes all enclose fields, or are doubled inside quoted fields."""
 _DOUBLED_WITHIN = re.compile(r'(?:^|\t)"(?:[^"\t]|"")*[^"\t]""(?:[^"\t]|"")*"(?:\t|\r?\n?$)')
-"""A quoted field with doubled quotes inside: hardly ever a text whose quotes are ordinary characters."""
-_FEW = 0.05
-"""Share of the lines with quotes that may be of the other kind by chance."""
+"""A quoted field with doubled quotes inside. Texts whose quotes are ordinary characters hardly ever look like this."""
+_MIN_QUOTED_FRACTION = 0.05
+"""Smallest fraction of the lines with quotes that must have such a field; fewer may look like this by chance."""
 _QUOTED_AFTER_SPACE = re.compile(r'\s+".*"\s*', re.DOTALL)
 
 
 class DelimitedTable(Table):
-    """A file of records whose fields are separated by a character, usually under a header."""
+    """A file of records whose fields are separated by a character, usually with a header.
+
+    Args:
+        path: the file.
+        name: its name in messages.
+        text_format: how the file is read.
+    """
 
     typed = False
 
@@ -73,13 +80,13 @@ class DelimitedTable(Table):
         is_header_quoted = all(len(field) > 1 and field[0] == field[-1] == '"' for field in first)
         if first and is_header_quoted and not self.is_quoted and self._format.quoting == "auto":
             raise ValueError(
-                f"The header of {self.name} is quoted, but not all quotes after it enclose fields. {_AS_R_WRITES}"
+                f"The header of {self.name} is quoted, but some quotes below it do not enclose fields. {_R_ADVICE}"
             )
         columns = [column.strip() for column in self._format.columns or first]
         if len(columns) != len(first):
             raise ValueError(
-                f"Expected as many --columns as {self.name} has in its first line, {len(first)}; got {len(columns)}: "
-                f"{', '.join(columns)}."
+                f"The first line of {self.name} has {len(first)} columns; --columns has {len(columns)}: "
+                f"{', '.join(columns)}. Name each column."
             )
         check_columns(columns, self.name)
         return columns
@@ -97,105 +104,107 @@ class DelimitedTable(Table):
                 report(row, line, self._format.undecoded)
             elif len(fields) != len(header):
                 report(row, line, f"{len(fields)} fields, expected {len(header)}")
-            elif reason := self._why_impossible(fields, header, wanted, lines.latest):
+            elif reason := self._explain_unusable(fields, header, wanted, lines.latest):
                 report(row, line, reason)
             else:
                 if lines.line > line:
-                    self._refuse_swallowed(fields, wanted[-1], line, lines.line)
+                    self._check_swallowed_rows(fields, wanted[-1], line, lines.line)
                 yield row, line, [fields[index] for index in wanted]
 
     def _lines(self) -> Lines:
         return Lines(self.path, self._format.encoding)
 
     def _records(self, lines: Lines) -> Iterator[tuple[int, list[str] | str]]:
-        """Yield each record's first line number and its fields, or what is wrong with it.
+        """Yield for each record the number of its first line, and its fields or the reason why it cannot be read.
 
         Raises:
-            BadRowsError: at a quote that swallows the lines after it.
+            BadRowsError: if a quote swallows the lines after it.
         """
         if not self.is_quoted:
             for content in lines:
                 if record := content.rstrip("\r\n"):
                     yield lines.line, record.split(self.separator)
             return
-        # strict: without it, a quote that is never closed silently swallows all rows that follow.
+        # strict: otherwise, a quote that is never closed silently swallows all following rows.
         reader = csv.reader(iter(lines), strict=True, delimiter=self.separator)
         while True:
             line = lines.line + 1
             fields: list[str] | str
-            # The csv module refuses fields over 128 KiB, for the whole process; a text may be longer.
+            # The csv module rejects fields over 128 KiB, and its limit is global; a text may be longer.
             limit = csv.field_size_limit(sys.maxsize)
             try:
                 fields = next(reader)
             except StopIteration:
                 return
             except csv.Error as error:
-                fields = f"broken csv ({error})"
+                fields = f"invalid csv ({error})"
                 if '\\"' in lines.latest:
-                    fields += f"; quotes after a backslash are not read. {_AS_R_WRITES}"
+                    fields += f"; quotes escaped by a backslash are not supported. {_R_ADVICE}"
                 if lines.line > line:
                     raise BadRowsError(
                         f"{self.name}, lines {line:,} to {lines.line:,}: a quote in line {line:,} encloses all of "
-                        f"these lines, and {error}. They cannot be left out, since other rows are among them. Close "
-                        "the quote, double quotes within a field, or set --quoting none if quotes are text."
+                        f"these lines ({error}). They cannot be skipped because they contain other rows. Close the "
+                        "quote, double the quotes within the field, or set --quoting none if quotes are ordinary "
+                        "characters."
                     ) from None
             finally:
                 csv.field_size_limit(limit)
             if fields:
                 yield line, fields
 
-    def _why_impossible(
+    def _explain_unusable(
         self, fields: Sequence[str], header: Sequence[str], wanted: Sequence[int], last_line: str
     ) -> str | None:
-        """Return why a record cannot be a row, or None.
+        """Return why a record cannot be used as a row, or None if it can.
 
         Args:
-            fields: of the record.
-            header: names of the columns.
-            wanted: numbers of the fields that are read.
-            last_line: the last line of the record, as it is in the file.
+            fields: fields of the record.
+            header: column names.
+            wanted: indices of the fields that are read.
+            last_line: the last line of the record, as in the file.
         """
         if self._format.columns:
             read = [fields[index] for index in wanted]
-            if _is_header(fields, header) or all(_as_column_name(field) in COMMON_NAMES for field in read):
-                return "holds the names of the columns; if it is the header, leave out --columns"
+            if _is_header(fields, header) or all(_normalize_name(field) in COMMON_NAMES for field in read):
+                return "holds the column names; if it is the header, omit --columns"
         elif _is_header(fields, header) or _repeats_names(fields, header, wanted):
-            return "repeats the header; was the file put together from several"
+            return "repeats the header, as in a file concatenated from several"
         if not self.is_quoted:
             return None
         for index in wanted:
-            if _QUOTED_AFTER_SPACE.fullmatch(fields[index]) and _quoted(fields[index]).split("\n")[-1] not in last_line:
-                return f"a space before the quote of column '{header[index]}', so that the quotes count as text"
+            if _QUOTED_AFTER_SPACE.fullmatch(fields[index]) and _quote(fields[index]).split("\n")[-1] not in last_line:
+                return f"column '{header[index]}' has a space before its quotes, so they are read as text"
         return None
 
-    def _refuse_swallowed(self, fields: Sequence[str], label: int, first: int, last: int) -> None:
-        """Refuse a record of several lines if one of its fields holds what looks like other rows.
+    def _check_swallowed_rows(self, fields: Sequence[str], label: int, first: int, last: int) -> None:
+        """Check that no field of a record of several lines contains what looks like other rows.
 
         Args:
-            fields: of the record.
-            label: number of the label's field.
-            first: number of its first line.
-            last: number of its last line.
+            fields: fields of the record.
+            label: index of the label's field.
+            first: number of the record's first line.
+            last: number of the record's last line.
         Raises:
-            BadRowsError: naming the lines.
+            BadRowsError: if a field contains what looks like other rows.
         """
         if any(
             "\n" in field and self._holds_records(field, index, len(fields), label)
             for index, field in enumerate(fields)
         ):
             raise BadRowsError(
-                f"{self.name}, lines {first:,} to {last:,}: a quoted field makes one row of these lines, and holds "
-                "what looks like other rows. They cannot be left out together. Close the quote where its text ends, or "
-                "store the rows as .jsonl or .parquet if they are as they should be."
+                f"{self.name}, lines {first:,} to {last:,}: a quoted field spans these lines and contains what looks "
+                "like other rows. They cannot be skipped. Close the quote at the end of its text or, if the field is "
+                "correct, store the rows as .jsonl or .parquet."
             )
 
     def _holds_records(self, field: str, index: int, num_fields: int, label: int) -> bool:
-        """Return whether a line of a field is a record with a label that other rows could have.
+        """Return whether a line of a field is a record whose label fits the label column.
 
-        The first line lacks the columns before the field, the last one those after it. If the field is in the label's
-        column, or there are no labels, the values of all other columns decide too.
+        The first line lacks the columns before the field, the last line those after it. If the field is in the label's
+        column (or in the last text column, if there are no labels), a line is also a record if the values of all other
+        columns fit theirs.
         """
-        others = [column for column in range(num_fields) if column != index]
+        other_columns = [column for column in range(num_fields) if column != index]
         lines = field.split("\n")
         for number, line in enumerate(lines):
             try:
@@ -209,29 +218,32 @@ class DelimitedTable(Table):
             if len(fields) != num_fields:
                 continue
             if self._fits(label, fields[label]) or (
-                label == index and others and all(self._fits(column, fields[column]) for column in others)
+                label == index and other_columns and all(self._fits(column, fields[column]) for column in other_columns)
             ):
                 return True
         return False
 
     def _fits(self, index: int, value: str) -> bool:
-        """Return whether a value is one of a column, or a number in a column of many numbers: scores, or ids."""
+        """Return whether a value occurs in a column, or is a number in a column of many numbers (scores or ids)."""
         value = value.strip()
         known = self._known_values(index)
         if value in known or not NUMBER.fullmatch(value):
-            return value in known or self._is_made_of_known(index, value)
+            return value in known or self._consists_of_known_names(index, value)
         return len(known) > MAX_WHOLE_CLASSES and all(map(NUMBER.fullmatch, known))
 
-    def _is_made_of_known(self, index: int, value: str) -> bool:
-        """Return whether a value is several names in one field, all of which other rows of the column have."""
-        names = _BETWEEN_NAMES.split(value)
+    def _consists_of_known_names(self, index: int, value: str) -> bool:
+        """Return whether a value consists of several names, all of which occur in other rows of the column."""
+        names = _LABEL_SEPARATOR.split(value)
         if index not in self._known_names:
             fields = self._known_values(index)
-            self._known_names[index] = {name.strip() for field in fields for name in _BETWEEN_NAMES.split(field)}
+            self._known_names[index] = {name.strip() for field in fields for name in _LABEL_SEPARATOR.split(field)}
         return len(names) > 1 and all(name.strip() in self._known_names[index] for name in names)
 
     def _known_values(self, index: int) -> frozenset[str]:
-        """Return the values of a column in all rows of one line: a file may be sorted by its labels."""
+        """Return the values of a column in all rows that take one line.
+
+        The first rows are not enough: a file may be sorted by its labels.
+        """
         if index not in self._known:
             self._known[index] = self._read_values(index)
         return self._known[index]
@@ -241,41 +253,47 @@ class DelimitedTable(Table):
         known: set[str] = set()
         for line, fields in itertools.islice(self._records(lines), 1, None):
             if line == lines.line and not isinstance(fields, str) and index < len(fields):
-                if len(fields[index]) <= _LONGEST_KNOWN and (value := fields[index].strip()):
+                if len(fields[index]) <= _MAX_KNOWN_LENGTH and (value := fields[index].strip()):
                     known.add(value)
-                if len(known) >= _MOST_KNOWN:
+                if len(known) >= _MAX_KNOWN_VALUES:
                     break
         return frozenset(known)
 
 
 def _is_header(fields: Sequence[str], header: Sequence[str]) -> bool:
-    """Return whether a record has the names of the columns, in any order or case."""
-    if sum(map(len, fields)) > sum(map(len, header)) + _LONGEST_ADDITION * len(header):
-        return False  # most rows, without a look at their texts
-    return sorted(map(_as_column_name, fields)) == sorted(map(_as_column_name, header))
+    """Return whether a record holds the column names, in any order or case."""
+    if sum(map(len, fields)) > sum(map(len, header)) + _MAX_EXTRA_LENGTH * len(header):
+        return False  # rules out most rows without comparing their texts
+    return sorted(map(_normalize_name, fields)) == sorted(map(_normalize_name, header))
 
 
-def _quoted(field: str) -> str:
-    """Return a field as a program writes it between quotes."""
+def _quote(field: str) -> str:
+    """Return a field enclosed in quotes, with the quotes inside doubled."""
     return '"' + field.replace('"', '""') + '"'
 
 
 def _repeats_names(fields: Sequence[str], header: Sequence[str], wanted: Sequence[int]) -> bool:
-    """Return whether text and label of a record are the names of their columns; others may have names of their own."""
+    """Return whether the wanted fields of a record (text and label) all equal their column names.
+
+    The other columns may be named differently in the repeated header.
+    """
     return len(wanted) > 1 and all(
-        len(fields[index]) <= len(header[index]) + _LONGEST_ADDITION
-        and _as_column_name(fields[index]) == _as_column_name(header[index])
+        len(fields[index]) <= len(header[index]) + _MAX_EXTRA_LENGTH
+        and _normalize_name(fields[index]) == _normalize_name(header[index])
         for index in reversed(wanted)
     )
 
 
-def _as_column_name(field: str) -> str:
-    """Return a field of a header without spaces, and without the mark at the beginning of a file and its quotes."""
+def _normalize_name(field: str) -> str:
+    """Return a column name in lower case, without surrounding spaces, quotes and byte order mark."""
     return field.strip().removeprefix("\ufeff").strip('"').casefold()
 
 
 class CsvTable(DelimitedTable):
-    """Fields between commas (or semicolons, or bars); quoted ones may hold separators, doubled quotes, line breaks."""
+    """A csv file: fields are separated by commas, semicolons or bars.
+
+    Quoted fields may contain separators, doubled quotes and line breaks.
+    """
 
     @property
     def is_quoted(self) -> bool:
@@ -286,7 +304,7 @@ class CsvTable(DelimitedTable):
         first = next(iter(self._lines()), "")
         try:
             return max(_SEPARATORS, key=lambda separator: len(next(csv.reader([first], delimiter=separator), [])))
-        except csv.Error:  # a header that no separator makes readable is reported when it is read
+        except csv.Error:  # an unreadable header is reported when it is read
             return _SEPARATORS[0]
 
     def notes(self) -> list[str]:
@@ -296,7 +314,7 @@ class CsvTable(DelimitedTable):
 
 
 class TsvTable(DelimitedTable):
-    """Fields between tabs; whether quotes enclose fields is decided by the whole file."""
+    """A tsv file: fields are separated by tabs. The whole file is examined to decide whether quotes enclose fields."""
 
     separator = "\t"
 
@@ -310,18 +328,18 @@ class TsvTable(DelimitedTable):
         if self._format.quoting != "auto" or self._quotes[1] == 0:
             return []
         is_quoted, num_lines = self._quotes
-        how = "enclose fields" if is_quoted else "are ordinary characters"
-        return [f"Quotes in {self.name} ({num_lines:,} lines have some) {how} (--quoting)."]
+        meaning = "enclosing fields" if is_quoted else "ordinary characters"
+        return [f"Quotes in {self.name} ({num_lines:,} lines) are read as {meaning} (--quoting)."]
 
     @functools.cached_property
     def _quotes(self) -> tuple[bool, int]:
         """Whether quotes enclose fields, and how many lines have quotes.
 
-        They do if every field that begins with a quote is a whole quoted field, in all lines, and it shows that a
-        program wrote them so: quotes within are doubled, a field holds a tab or a line break, or all texts are quoted.
+        Quotes enclose fields if every record of the file is well-formed with quoted fields, and there is evidence that
+        a program quoted them: a field contains a quote, tab or line break, or all records have quoted fields.
 
         Raises:
-            ValueError: if a program wrote most of them so, and others are not like that.
+            ValueError: if a program seems to have quoted the fields, but some lines do not follow this form.
         """
         num_with_quotes = sum('"' in content for content in self._lines())
         if not num_with_quotes:
@@ -351,7 +369,7 @@ class TsvTable(DelimitedTable):
                 needs_quotes |= any(character in field for field in fields for character in '"\t\n')
             else:
                 return needs_quotes or num_quoted == num_records, num_with_quotes
-        except csv.Error:  # a quote at a place where none can be
+        except csv.Error:  # a quote in an impossible place
             line = lines.line - len(raw) + 1
         finally:
             csv.field_size_limit(limit)
@@ -359,27 +377,27 @@ class TsvTable(DelimitedTable):
         return False, num_with_quotes
 
     def _refuse_mixed_quotes(self, num_with_quotes: int, line: int) -> None:
-        """Refuse a file in which quotes enclose fields, but for a few that may have been added by hand.
+        """Raise an error if quotes mostly enclose fields. The lines that differ may have been added by hand.
 
         Args:
-            num_with_quotes: lines that have quotes.
-            line: number of the first line of which it is not true.
+            num_with_quotes: number of lines that have quotes.
+            line: number of the first line whose quotes do not enclose fields.
         Raises:
-            ValueError: naming the line.
+            ValueError: if enough lines have quoted fields with doubled quotes inside.
         """
         num_doubled = sum(_DOUBLED_WITHIN.search(content) is not None for content in self._lines())
-        if num_doubled < 2 or num_doubled < _FEW * num_with_quotes:
+        if num_doubled < 2 or num_doubled < _MIN_QUOTED_FRACTION * num_with_quotes:
             return
         raise ValueError(
-            f"Whether quotes in {self.name} enclose fields is not clear: {num_doubled:,} lines have quoted fields with "
-            f"doubled quotes inside, and the quotes of line {line:,} are not of that kind. Correct it, or set "
+            f"It is unclear whether quotes in {self.name} enclose fields: {num_doubled:,} lines have quoted fields "
+            f"with doubled quotes inside, but line {line:,} does not follow this form. Correct that line, or set "
             "--quoting csv or --quoting none."
         )
 
 
 @register_data("csv")
 class CsvSource(FileSource):
-    """Csv files: records under a header, with fields between commas, semicolons or bars."""
+    """Csv files with a header; fields are separated by commas, semicolons or bars."""
 
     suffixes = (".csv",)
     format_settings = ("columns", "quoting", "encoding")
@@ -390,7 +408,7 @@ class CsvSource(FileSource):
 
 @register_data("tsv")
 class TsvSource(FileSource):
-    """Tsv files: records under a header, with fields between tabs."""
+    """Tsv files with a header; fields are separated by tabs."""
 
     suffixes = (".tsv",)
     format_settings = ("columns", "quoting", "encoding")

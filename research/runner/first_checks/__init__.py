@@ -1,1 +1,1 @@
-"""What is refused before any library is imported."""
+"""Checks that run before any large library is imported."""

@@ -1,4 +1,4 @@
-"""Refuse what is plainly wrong before anything heavy is imported: torch and transformers take seconds."""
+"""Report obvious mistakes before importing torch and Transformers, which takes seconds."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from research.settings.declarations import PERIOD, TIME
 from research.settings.flags import declaration_of, names_where
 from research.settings.plugins import check_plugins
 from research.settings.times import parse_time
-from research.system.launcher import refuse_launch
+from research.system.launcher import check_launch
 from research.tasks.metric_names import check_metric_name
 
 
 def check_first(config: RunConfig) -> None:
-    """Refuse all that is known to be wrong without libraries, data and model.
+    """Check everything that can be checked without libraries, data and model.
 
     Raises:
-        ValueError: naming the setting and what was found.
+        ValueError: with the setting and the invalid value.
     """
-    refuse_launch()
+    check_launch()
     check_plugins(config.plugin)
     check_choices(config)
     check_times(config)
@@ -37,7 +37,7 @@ def check_first(config: RunConfig) -> None:
 
 
 def check_times(config: RunConfig) -> None:
-    """Refuse times that cannot be read, periods of 0, and patience with nothing to wait for.
+    """Check times, periods, and that --patience has evaluations to count.
 
     Raises:
         ValueError: naming the setting.
@@ -51,6 +51,6 @@ def check_times(config: RunConfig) -> None:
         except ValueError as error:
             raise ValueError(f"--{name}: {error}") from None
         if time.value == 0 and declaration_of(name).unit == PERIOD:
-            raise ValueError(f"Expected --{name} above 0, got '{text}'; null turns it off.")
+            raise ValueError(f"Expected --{name} to be above 0; got '{text}'. Use null to turn it off.")
     if config.patience is not None and config.evaluate_every is None:
-        raise ValueError("--patience counts evaluations, and --evaluate_every null turns them off.")
+        raise ValueError("--patience counts evaluations, but --evaluate_every null turns them off.")

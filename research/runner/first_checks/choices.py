@@ -1,4 +1,4 @@
-"""Check names, options and their values of choices by the source of what the product registers."""
+"""Check the names, options and option values of choices against the source of the built-in entries."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from research.settings.registries import GIVEN_BY_CALLER, read_registry
 
 
 def check_choices(config: RunConfig) -> None:
-    """Refuse names that nothing has, options that what they belong to does not have, and values that it refuses.
+    """Check that names and options exist, and that the entries accept the values of their options.
 
     Raises:
-        UnknownNameError: naming the nearest and all of them.
-        ValueError: for a value.
+        UnknownNameError: if a name or option is unknown; with the nearest name and a list of all of them.
+        ValueError: if a value is invalid.
     """
     if config.task is not None and config.task not in (known := read_registry("tasks")) and not config.plugin:
         raise UnknownNameError(describe_unknown("task", config.task, known))
@@ -27,13 +27,13 @@ def check_choices(config: RunConfig) -> None:
 
 
 def check_choice(listing: str, kind: str, choice: Choice, *, may_have_others: bool) -> None:
-    """Refuse a choice as `check_choices` does.
+    """Check one choice, as described in `check_choices`.
 
     Args:
-        listing: where it is registered, as a word of --list.
-        kind: what it is called in messages.
+        listing: the registry, as a value of --list.
+        kind: name of the kind in messages.
         choice: name and options.
-        may_have_others: whether plugins may register other names.
+        may_have_others: whether plugins may register more names.
     """
     known = read_registry(listing)
     if choice.name not in known:
@@ -46,13 +46,13 @@ def check_choice(listing: str, kind: str, choice: Choice, *, may_have_others: bo
     try:
         check_values(function, values)
     except ValueError as error:
-        if may_have_others and isinstance(error, UnknownNameError):  # a metric of a plugin's kind of labels
+        if may_have_others and isinstance(error, UnknownNameError):  # may be a metric of a task that a plugin registers
             return
         raise type(error)(f"The {owner}: {error}") from None
 
 
 def _choices(config: RunConfig) -> Iterator[tuple[str, str, Choice]]:
-    """Yield where each choice is registered, what it is, and the choice."""
+    """Yield (listing, kind, choice) for every choice in the settings."""
     for kind in CHOICES:
         value: Any = getattr(config, kind)
         if value is not None:

@@ -1,4 +1,4 @@
-"""Check that what settings name is there: files, folders, encoders, runs."""
+"""Check that files, folders, encoders and runs named in the settings exist."""
 
 from __future__ import annotations
 
@@ -13,39 +13,39 @@ from research.settings.config import RunConfig
 from research.settings.demo_packages import DEMO_DATA, DEMO_ENCODERS, find_package
 from research.settings.registries import read_registry
 from research.system.launcher import was_launched
-from research.system.paths import look_up
+from research.system.paths import expand_path
 from research.system.plain_text import for_message
 from research.training.checkpoint.find import check_checkpoint, check_has_step
 
 
 def check_paths(config: RunConfig) -> None:
-    """Refuse paths where nothing is, or nothing that fits, and encoders that cannot exist.
+    """Check that paths exist and are of the right kind, and that the encoder may exist.
 
     Raises:
-        ValueError: naming the setting and what was found.
+        ValueError: with the setting and the path.
     """
     if config.resume not in (None, "auto"):
         check_checkpoint(Path(str(config.resume)), "--resume")
-    if config.resume is None:  # else the checkpoint has the weights, and its run's parents may be gone
+    if config.resume is None:  # a checkpoint contains the weights, and the sources of its run may no longer exist
         if config.fork is not None:
             check_has_step(config.fork)
         elif config.init_from is not None:
             _check_path("init_from", config.init_from)
-            find_saved_model(look_up(config.init_from))
+            find_saved_model(expand_path(config.init_from))
     _check_data(config.data, may_have_others=bool(config.plugin))
     _check_encoder(config.encoder, may_have_others=bool(config.plugin))
 
 
 def check_run_directory(config: RunConfig) -> None:
-    """Refuse a run directory that the run may not have.
+    """Check that the run may use its run directory.
 
     Raises:
-        ValueError: if it is taken, cannot be read, or is nowhere that --resume auto could look.
+        ValueError: if the directory is taken or not readable, or --resume auto cannot know where to look.
     """
     if config.name is None and config.output_dir is None:
         if config.resume == "auto":
-            raise ValueError("--resume auto needs --name or --output_dir: the default name is new for every run.")
-    elif not was_launched():  # which may have started this run again, in the directory that it has made
+            raise ValueError("--resume auto needs --name or --output_dir: the default name changes with every run.")
+    elif not was_launched():  # a launcher may have restarted this run, whose directory then exists
         check_directory(run_directory(config), config)
 
 
@@ -69,17 +69,17 @@ def _check_encoder(encoder: str, *, may_have_others: bool) -> None:
 
 
 def _may_be_registered(data: str) -> bool:
-    """Return whether a plugin's data may be called so: by a word, or with a prefix as in hub:name."""
+    """Return whether a plugin may register such a data source: a single word, or a prefix as in hub:name."""
     return data.replace("_", "").isalnum() or ":" in data
 
 
 def _check_path(name: str, value: str) -> None:
-    path = look_up(value)
+    path = expand_path(value)
     if path.exists():
         return
     try:
         near = {entry: str(path.parent / entry) for entry in os.listdir(path.parent)}
-    except OSError:  # no folder either, or one that may not be read
+    except OSError:  # the parent folder does not exist or is not readable
         near = {}
     if name == "data":
         near |= {packaged: packaged for packaged in DEMO_DATA}

@@ -1,6 +1,6 @@
-"""Options of what the product registers, and which of their values it refuses, read from the source.
+"""Read the options of built-in entries, and their checks of option values, from the source code.
 
-Importing the source would answer the same, but takes seconds.
+Importing the entries would give the same results, but takes seconds.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from research.settings.times import parse_time
 from research.tasks.metric_names import check_metric_name
 
 _TYPES: dict[str, Any] = {"Any": Any, "Literal": Literal, "Selector": Selector}
-"""Names in annotations that are no builtins."""
+"""Names used in annotations, except builtins."""
 _CHECKS = {
     check.__name__: check
     for check in (require_one_of, require_positive, require_probability, parse_time, check_metric_name)
 }
-"""Functions that refuse values."""
+"""Functions that check values."""
 _PLAIN = {"float": float, "len": len, "max": max, "min": min}
 
 
 def read_options(function: ast.FunctionDef | None, *, from_second_on: bool = False) -> tuple[Option, ...]:
-    """Return the options of a function: its keyword-only parameters.
+    """Return the options of a function, which are its keyword-only parameters.
 
     Args:
-        function: its source; None has no options.
-        from_second_on: whether all parameters but the first are options, as in an edit.
+        function: source of the function; None has no options.
+        from_second_on: whether all parameters except the first are options, as in edits.
     """
     if function is None:
         return ()
@@ -53,7 +53,7 @@ def read_options(function: ast.FunctionDef | None, *, from_second_on: bool = Fal
 
 
 def _read_type(annotation: ast.expr | None) -> Any:
-    """Return a type; any at all, if its annotation needs more names than are known here."""
+    """Return the type in an annotation; Any if it uses names that are not known here."""
     if annotation is None:
         return Any
     try:
@@ -63,13 +63,13 @@ def _read_type(annotation: ast.expr | None) -> Any:
 
 
 def check_values(function: ast.FunctionDef | None, values: Mapping[str, Any]) -> None:
-    """Refuse what a function refuses at its beginning, as far as that depends on nothing but its options.
+    """Run the checks at the start of a function that depend only on its options.
 
     Args:
-        function: its source; None refuses nothing.
-        values: of all options.
+        function: source of the function; None has no checks.
+        values: values of all options.
     Raises:
-        ValueError: as the function does.
+        ValueError: as raised by the function.
     """
     known = {**_PLAIN, **_CHECKS, **values}
     for statement in () if function is None else function.body:

@@ -1,4 +1,4 @@
-"""Check what can be known of a timeline without a model and without data."""
+"""Check a timeline as far as possible without a model and data."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from research.system.errors import one_line
 from research.tasks.metric_names import check_metric_name
 
 _KNOWN_EARLY = ("st", "%")
-"""Units of times that need no number of rows once --max_steps is given."""
+"""Units of times that can be converted to steps without the number of rows if --max_steps is set."""
 
 
 def check_timeline(config: RunConfig) -> None:
-    """Refuse entries without a time, with an unknown edit, argument or metric, or that can never come.
+    """Check that each entry has a time, a known edit with valid arguments and metrics, and can be reached.
 
     Raises:
-        ValueError: naming the entry.
+        ValueError: with the number of the entry.
     """
     written = [(f"timeline entry {number}", entry) for number, entry in enumerate(config.timeline, start=1)]
     if config.freeze:
         written.insert(0, ("--freeze", {"at": "0%", "freeze": config.freeze}))
     for label, entry in written:
         try:
-            due, edits = read_entry(entry, read_registry("edits"), may_have_others=bool(config.plugin))
+            due, edits = read_entry(entry, read_registry("edits"), allow_unregistered=bool(config.plugin))
             _check_due(due, config)
             for edit, value in edits.items():
                 _check_edit(edit, value, config)
@@ -41,7 +41,7 @@ def check_timeline(config: RunConfig) -> None:
 def _check_due(due: Due, config: RunConfig) -> None:
     if due.when is not None:
         check_metric_name(due.when.metric, config.task)
-    if config.smoke:  # which has its own length and presses the timeline into it
+    if config.smoke:  # a smoke test has its own length and compresses the timeline
         return
     clock = Clock(steps_per_epoch=1, total_steps=config.max_steps or 0, batch_size=config.batch_size)
     every = None if config.evaluate_every is None else parse_time(config.evaluate_every)
@@ -49,13 +49,13 @@ def _check_due(due: Due, config: RunConfig) -> None:
     if time is not None and (config.max_steps is None or time.unit not in _KNOWN_EARLY):
         return
     due.steps(clock)
-    if config.fork is None:  # whose conditions may have come true already
+    if config.fork is None:  # a fork's conditions may have come true in its parent
         due.check_evaluations(0 if every is None else (clock.total_steps - 1) // every.to_period(clock))
 
 
 def _check_edit(edit: str, value: Any, config: RunConfig) -> None:
     known = read_registry("edits")
-    if edit not in known:  # a plugin's
+    if edit not in known:  # registered by a plugin
         return
     function = known[edit]
     options = read_options(function, from_second_on=True)
@@ -63,6 +63,6 @@ def _check_edit(edit: str, value: Any, config: RunConfig) -> None:
     check_values(function, values)
     if "modules" in values:
         check_forms(values["modules"])
-    for kind in ("head", "objective"):  # an argument of such a name is a choice
+    for kind in ("head", "objective"):  # arguments with these names are choices
         if kind in values:
             check_choice(f"{kind}s", kind, Choice.of(values[kind], kind), may_have_others=bool(config.plugin))

@@ -1,1 +1,1 @@
-"""report.html, report.md, results.csv, and tensorboard/ of a study: its arms, compared."""
+"""The report of a study: report.html, report.md, results.csv and tensorboard/."""

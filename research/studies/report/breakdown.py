@@ -1,4 +1,4 @@
-"""How right each arm is on rows of different lengths, and of different labels."""
+"""Results of each arm by length of the text and by label."""
 
 from __future__ import annotations
 
@@ -16,36 +16,37 @@ from research.studies.report.rows import Array, StudyRows
 from research.studies.report.texts import StudyTexts
 
 NUM_BINS = 5
+"""Maximum number of groups for lengths and scores."""
 
 
 @dataclass(frozen=True)
 class Breakdown:
-    """A table with a row for each group of rows and a column for each arm."""
+    """A table with one row per group of a split's rows and one column per arm."""
 
     title: str
-    """What the groups differ in."""
+    """The property by which the rows are grouped."""
     measure: str
-    """What the numbers are."""
+    """Description of the values."""
     groups: Sequence[tuple[str, int]]
-    """Each group in words, and its number of rows."""
+    """Name and number of rows of each group."""
     means: Mapping[str, Sequence[float]]
-    """By arm: for each group the mean over seeds; NaN where it is not defined."""
+    """By arm: the mean over seeds for each group, NaN if it is not defined."""
     less_is_better: bool
-    """Whether the numbers are distances."""
+    """Whether lower values are better, because they are distances."""
     num_groups: int
-    """All groups; of many labels only the worst are shown."""
+    """Number of all groups. If there are many labels, only the worst are shown."""
 
     @property
     def is_long(self) -> bool:
-        """Whether the table is folded, with the worst groups first."""
+        """Whether the table is collapsed and shows the worst groups first."""
         return self.num_groups >= MANY_LABELS
 
     @property
     def extent(self) -> str:
-        """Return which groups are shown, after the title; nothing if all are."""
+        """Return a suffix of the title that describes which groups are shown; empty if all groups are shown."""
         if not self.is_long:
             return ""
-        return f": the {len(self.groups):,} worst of {self.num_groups:,}, by the mean over all arms"
+        return f": the {len(self.groups):,} of {self.num_groups:,} with the lowest mean over all arms"
 
     @functools.cached_property
     def _range(self) -> tuple[float, float]:
@@ -53,28 +54,28 @@ class Breakdown:
         return min(numbers), max(numbers)
 
     def shade(self, value: float) -> float:
-        """Return how good a number is beside the others of the table, from 0 to 1."""
+        """Return how good a value is relative to all values of the table, from 0 (worst) to 1 (best)."""
         low, high = self._range
         share = (value - low) / (high - low) if high > low else 0.0
         return 1 - share if self.less_is_better else share
 
 
 def by_length(rows: StudyRows, texts: StudyTexts) -> Breakdown:
-    """Return how right each arm is on texts of different lengths.
+    """Return the results of each arm by length of the text.
 
     Args:
-        rows: what was predicted.
-        texts: the rows' texts.
+        rows: rows with the predictions of all models.
+        texts: texts of the same rows.
     Raises:
-        ValueError: if the texts are of other rows.
+        ValueError: if the texts belong to different rows.
     """
     lengths = texts.lengths(rows)
-    title = f"length of the text, in tokens of {Path(texts.encoder).name} before any truncation"
+    title = f"length of the text, in tokens of {Path(texts.encoder).name} before truncation"
     return _by_quantile(rows, title, lengths)
 
 
 def by_label(rows: StudyRows) -> Breakdown:
-    """Return how right each arm is on rows of different labels; if labels are numbers, of different ones."""
+    """Return the results of each arm by label, or by score if labels are numbers."""
     task, labels = rows.task, rows.predictions.labels
     counts = task.count_labels(labels, labels)
     if counts is None:
@@ -83,13 +84,16 @@ def by_label(rows: StudyRows) -> Breakdown:
         arm: np.mean(
             [task.label_quality(labels, rows.predictions.predicted[place]) for place in seeds.values()], axis=0
         )
-        for arm, seeds in rows.places.items()
+        for arm, seeds in rows.model_indices.items()
     }
     return _of_labels(task.label_quality_title, task.label_names, counts.present, means)
 
 
 def _of_labels(measure: str, names: Sequence[str], counts: Array, means: Mapping[str, Array]) -> Breakdown:
-    """Return a table of labels, in their own order; many have the worst first and those without rows last."""
+    """Return a table of labels in the order of the task.
+
+    If there are many labels, the worst come first, and labels without rows come last.
+    """
     order = np.arange(len(names))
     if len(names) >= MANY_LABELS:
         overall = np.mean(list(means.values()), axis=0)
@@ -100,16 +104,16 @@ def _of_labels(measure: str, names: Sequence[str], counts: Array, means: Mapping
 
 
 def _by_quantile(rows: StudyRows, title: str, values: Array) -> Breakdown:
-    """Return how right each arm is on rows of different values, in groups of about as many rows each."""
+    """Return the results of each arm by quantiles of a value, in groups of about the same size."""
     bins = bin_scores(values.astype(np.float64), NUM_BINS)
-    members = [bins == each for each in np.unique(bins)]  # equal values share a bin: some may be empty
+    members = [bins == each for each in np.unique(bins)]  # equal values share a bin, so some bins may be empty
     groups = [(_span(values[each]), int(each.sum())) for each in members]
     means = _mean_correctness(rows, members)
     return Breakdown(title, rows.task.correctness_title, groups, means, rows.task.correctness_is_distance, len(groups))
 
 
 def _mean_correctness(rows: StudyRows, members: Sequence[Array]) -> dict[str, list[float]]:
-    """Return for each arm how right it is in each group, mean over seeds; NaN for a group without rows."""
+    """Return by arm the mean correctness in each group, averaged over seeds; NaN for a group without rows."""
     return {
         arm: [
             float(np.mean([score[group].mean() for score in seeds.values()])) if group.any() else float("nan")

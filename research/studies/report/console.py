@@ -1,4 +1,4 @@
-"""The ranking of a study on a terminal: what the report begins with."""
+"""The ranking of a study's arms, printed on the terminal."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from research.studies.report.ranking import RankedArm
 
 
 def ranking_lines(contents: Contents) -> Iterator[RenderableType]:
-    """Yield a table of the arms, best first; nothing while no trial is finished.
+    """Yield a table of the arms, best first, and the reasons for missing verdicts; nothing if no trial is finished.
 
     Args:
-        contents: of the study's report.
+        contents: contents of the study's report.
     """
     if "ranking" in contents.reasons:
         yield f"No comparison: {contents.reasons['ranking']}"
@@ -28,7 +28,7 @@ def ranking_lines(contents: Contents) -> Iterator[RenderableType]:
         title=f"{contents.metric} on {contents.study.spec.split} rows", title_justify="left", box=box.SIMPLE_HEAD
     )
     table.add_column("arm", overflow="fold")
-    for name in ("seeds", "mean (95% interval)", "difference", "p (Holm)"):
+    for name in ("seeds", "mean (95% CI)", "difference", "p (Holm)"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("verdict", min_width=len("significant"))  # the longest word of a verdict is not broken
     for each in ranked:
@@ -39,8 +39,8 @@ def ranking_lines(contents: Contents) -> Iterator[RenderableType]:
         if each.comparison is not None and each.comparison.why_no_verdict:
             without.setdefault(each.comparison.why_no_verdict, []).append(each.arm)
     for reason, arms in without.items():
-        of = "" if len(arms) == len(ranked) - 1 else f" on {', '.join(arms)}"
-        yield f"No verdict{of}: {reason}."
+        about = "" if len(arms) == len(ranked) - 1 else f" for {', '.join(arms)}"
+        yield f"No verdict{about}: {reason}."
     for each in ranked:
         for note in each.earlier_failures:
             yield f"{each.arm}: {note}."

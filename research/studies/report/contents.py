@@ -1,4 +1,4 @@
-"""Everything that the report of a study says, before it is a page; and why what it does not say is left out."""
+"""The contents of a study's report, independent of its format, and the reasons for missing parts."""
 
 from __future__ import annotations
 
@@ -17,87 +17,96 @@ from research.studies.report.examples import ModelsCompared, compare_models_of_a
 from research.studies.report.missing import Missing, find_missing
 from research.studies.report.ranking import RankedArm, choose_metric, rank_arms
 from research.studies.report.rows import StudyRows, read_rows
-from research.studies.report.settings import ComparedSettings, Repetition, find_settings, repeat_trials
+from research.studies.report.settings import ComparedSettings, TrialCommand, find_settings, trial_commands
 from research.studies.report.texts import StudyTexts, read_texts
 from research.studies.statistics.power import MIN_SEEDS
 from research.system.errors import one_line
-from research.system.plain_text import LONGEST_IN_PAGE, shortened
+from research.system.plain_text import LONGEST_IN_PAGE, shorten
 from research.tasks.metric_names import higher_is_better, metric_bounds
 
-TEXTS_OF = "validation"
-"""Whoever changes an arm for what he reads in the test rows has no test rows any more."""
+TEXTS_SPLIT = "validation"
+"""Texts are shown for validation rows only, because tuning on test rows invalidates them."""
 Part = TypeVar("Part")
 
 
 @dataclass
 class Contents:
-    """What there is to say of a study."""
+    """Contents of the report of a study."""
 
     study: StudyOutcomes
-    """Its outcomes."""
+    """Outcomes of the trials."""
     missing: Missing
-    """What it has not, or not here."""
+    """Trials without results, and files that are not on this machine."""
     settings: ComparedSettings
-    """What its trials share, and in what its arms differ."""
+    """Settings that the arms share, and settings in which they differ."""
     environment: Mapping[str, Sequence[str]]
-    """What its trials ran with."""
-    repetitions: Sequence[Repetition]
-    """How each is repeated."""
+    """Commit, number of processes and package versions."""
+    commands: Sequence[TrialCommand]
+    """Commands that repeat the trials."""
     costs: Sequence[ArmCost]
-    """Time and trainable parameters."""
+    """Time and trainable parameters of each arm."""
     edits: Sequence[ArmEdit]
-    """Of all journals."""
+    """Edits in the journals of all trials."""
     losses: Sequence[ArmCurves]
-    """Of training steps."""
+    """Training loss of each arm."""
     metric: str | None = None
-    """What is compared; None while nothing is finished."""
+    """The compared metric; None if no trial is finished."""
     ranked: Sequence[RankedArm] = ()
     """The arms, best first."""
     validation: Sequence[ArmCurves] = ()
-    """The metric over the steps."""
-    left_out: Sequence[str] = ()
-    """Finished trials whose predictions are not here or cannot be read."""
+    """The compared metric on validation rows over the steps."""
+    skipped_trials: Sequence[str] = ()
+    """Finished trials whose predictions are not on this machine or cannot be read, with the reason."""
     models: Sequence[ModelsCompared] = ()
-    """Tests over examples."""
+    """Tests over rows."""
     breakdowns: Sequence[Breakdown] = ()
-    """By length and label."""
+    """Results by length and by label."""
     disagreements: Sequence[Disagreement] = ()
     """Rows on which the arms differ most."""
     num_disagreements: int = 0
-    """Rows on which they differ at all."""
+    """Number of all rows on which the arms differ."""
     reasons: dict[str, str] = field(default_factory=dict)
-    """Why a part is left out, by its name: ranking, models, by length, by label, disagreements."""
+    """Why a part is missing, by name of the part: ranking, models, by length, by label, disagreements."""
 
     @property
     def summary(self) -> str:
-        """Return how the study stands, in a sentence."""
+        """Return the size of the study and the states of its trials, as text."""
         outcomes = self.study.outcomes
         counts = {state: sum(outcome.state == state for outcome in outcomes) for state in get_args(State)}
         states = ", ".join(f"{number} {state}" for state, number in counts.items() if number)
         num_seeds = len({outcome.trial.seed for outcome in outcomes})
         sizes = [_count(len(self.study.arms), "arm"), _count(num_seeds, "seed"), _count(len(outcomes), "trial")]
-        words = f"{', '.join(sizes)}: {states}."
-        if self.study.num_others:
-            others = _count(self.study.num_others, "more finished trial")
-            words += f" In its storage: {others}, which the grid does not ask for now and the report leaves out."
-        return words
+        text = f"{', '.join(sizes)}: {states}."
+        if self.study.num_outside_grid:
+            outside = _count(self.study.num_outside_grid, "more finished trial")
+            text += f" Not included: {outside} in the storage, outside the current grid."
+        return text
 
     @property
     def method(self) -> str:
-        """Return what the numbers of the ranking are, in sentences."""
+        """Return an explanation of the values and tests of the ranking."""
         assert self.metric is not None
-        baseline = shortened(self.study.baseline, LONGEST_IN_PAGE)
-        better = "more" if higher_is_better(self.metric) else "less"
+        baseline = shorten(self.study.baseline, LONGEST_IN_PAGE)
+        better = "Higher" if higher_is_better(self.metric) else "Lower"
         return (
-            f"Of {self.metric}, {better} is better. Mean and standard deviation (n - 1) over seeds; 95% intervals by "
-            f"Student's t{_scale(metric_bounds(self.metric))}. Differences are to {baseline}, paired by "
-            "seed (paired t), their intervals each for itself; p (Holm) is corrected for all comparisons of the study. "
-            f"A verdict is at the 5% level and takes {MIN_SEEDS} common seeds. Seeds needed: in all, to find the "
-            "observed difference with 80% power."
+            f"{better} {self.metric} is better. Means and standard deviations (sd, n - 1) are over seeds. The 95% "
+            "confidence intervals (CI) of the means are based on Student's t distribution"
+            f"{_scale(metric_bounds(self.metric))}. Differences are to {baseline} and are tested with a paired t test "
+            "over the common seeds; their confidence intervals are not corrected for the number of comparisons. "
+            "p (Holm) is the p value after Holm's correction for all comparisons of the study. A verdict compares "
+            f"p (Holm) with the 5% level and requires at least {MIN_SEEDS} common seeds. Seeds needed: total number of "
+            "seeds that would detect the observed difference with 80% power, at a level of 5% divided by the number of "
+            "comparisons."
         )
 
     def attempt(self, part: str, make: Callable[[], Part], otherwise: Part) -> Part:
-        """Return a part of the report, or, where it cannot be made of what is here, note why."""
+        """Make a part of the report; if that fails, store the reason and return a substitute.
+
+        Args:
+            part: name of the part.
+            make: function that makes the part.
+            otherwise: the substitute.
+        """
         try:
             return make()
         except (ValueError, OSError) as error:
@@ -117,18 +126,18 @@ def _count(number: int, of: str) -> str:
 
 
 def find_contents(study: StudyOutcomes, *, show_texts: bool = True) -> Contents:
-    """Return everything that the report of a study says.
+    """Collect the contents of a study's report.
 
     Args:
-        study: its outcomes.
-        show_texts: whether it shows texts of rows.
+        study: outcomes of the study.
+        show_texts: whether the report shows texts of rows.
     """
     contents = Contents(
         study,
         find_missing(study),
         find_settings(study),
         find_environment(study),
-        repeat_trials(study),
+        trial_commands(study),
         find_costs(study),
         read_arm_edits(study),
         read_arm_curves(study, "loss", smooth=True),
@@ -140,7 +149,9 @@ def find_contents(study: StudyOutcomes, *, show_texts: bool = True) -> Contents:
     if study.is_unlabelled(study.spec.split):
         contents.reasons["ranking"] = describe_unlabelled(study.spec.split)
     elif metric is None:
-        contents.reasons["ranking"] = "no trial has one of the metrics that are compared by default; name one"
+        contents.reasons["ranking"] = (
+            "no trial has one of the metrics that are compared by default; choose one with --metric"
+        )
     else:
         contents.ranked = contents.attempt("ranking", lambda: rank_arms(study, metric), [])
         contents.validation = read_arm_curves(study, f"validation/{metric}", smooth=False)
@@ -149,14 +160,14 @@ def find_contents(study: StudyOutcomes, *, show_texts: bool = True) -> Contents:
 
 
 def _compare_rows(contents: Contents, *, show_texts: bool) -> None:
-    """Find what needs the predictions of single rows, and their texts."""
+    """Collect the parts that need predictions and texts of single rows."""
     study, split = contents.study, contents.study.spec.split
     rows = contents.attempt("rows", lambda: read_rows(study, split), None)
     if rows is None:
         for part in ("models", "by length", "by label", "disagreements"):
             contents.reasons[part] = contents.reasons["rows"]
         return
-    contents.left_out = rows.left_out
+    contents.skipped_trials = rows.skipped_trials
     contents.models = contents.attempt("models", lambda: compare_models_of_arms(rows, study.baseline), [])
     parts: list[Breakdown | None] = []
     first = next((o for o in study.outcomes if o.trial.arm == study.baseline), study.outcomes[0])
@@ -168,7 +179,7 @@ def _compare_rows(contents: Contents, *, show_texts: bool) -> None:
         if show_texts:
             _read_disagreements(contents, rows, texts)
         else:
-            contents.reasons["disagreements"] = "texts were to be left out (--report_texts false)"
+            contents.reasons["disagreements"] = "texts are hidden (--report_texts false)"
     parts.append(contents.attempt("by label", lambda: by_label(rows), None))
     contents.breakdowns = [part for part in parts if part is not None]
 
@@ -176,16 +187,18 @@ def _compare_rows(contents: Contents, *, show_texts: bool) -> None:
 def _read_disagreements(contents: Contents, rows: StudyRows, texts: StudyTexts) -> None:
     study = contents.study
     if len(study.arms) < 2:
-        contents.reasons["disagreements"] = "there is one arm"
+        contents.reasons["disagreements"] = "there is only one arm"
         return
 
     shown = (
-        rows if rows.split == TEXTS_OF else contents.attempt("disagreements", lambda: read_rows(study, TEXTS_OF), None)
+        rows
+        if rows.split == TEXTS_SPLIT
+        else contents.attempt("disagreements", lambda: read_rows(study, TEXTS_SPLIT), None)
     )
     if shown is None:
         return
-    if len(shown.places) < 2:
-        contents.reasons["disagreements"] = "there are predictions of one arm only on this machine"
+    if len(shown.model_indices) < 2:
+        contents.reasons["disagreements"] = "this machine has predictions of only one arm"
         return
     none: tuple[list[Disagreement], int] = ([], 0)
     found = contents.attempt("disagreements", lambda: find_disagreements(shown, texts), none)

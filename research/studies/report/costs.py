@@ -1,4 +1,4 @@
-"""What the trials of each arm cost: time and trainable parameters."""
+"""Costs of the arms: time and trainable parameters."""
 
 from __future__ import annotations
 
@@ -14,57 +14,57 @@ from research.studies.outcomes import Outcome, StudyOutcomes
 
 @dataclass(frozen=True)
 class TrialCost:
-    """What one trial cost."""
+    """Cost of one trial."""
 
     seconds: float
-    """Time of its steps."""
+    """Time of all training steps, in seconds."""
     is_cached: bool
-    """Whether it read hidden states that were computed before: its time is without the encoder."""
+    """Whether the trial read cached hidden states, so that its time does not include the encoder."""
     trainable_parameters: int
-    """At the end."""
+    """Number of trainable parameters at the end."""
     mean_trainable_parameters: float
-    """Mean over its steps; the same as at the end where its journal is not here."""
+    """Number of trainable parameters, averaged over steps; the number at the end if the journal is not available."""
     changes_midway: bool = False
-    """Whether some steps trained other parameters than others, in number."""
+    """Whether the number of trainable parameters changed between steps."""
 
 
 @dataclass(frozen=True)
 class ArmCost:
-    """What the trials of one arm cost."""
+    """Cost of one arm."""
 
     arm: str
-    """Which one."""
+    """Name of the arm."""
     trials: Mapping[int, TrialCost]
-    """By seed."""
+    """Cost of each trial, by seed."""
 
     @property
     def seconds(self) -> float:
-        """Return the mean over seeds."""
+        """Return the mean time over seeds, in seconds."""
         return statistics.fmean(trial.seconds for trial in self.trials.values())
 
     @property
     def num_cached(self) -> int:
-        """Return how many of the trials have a time that is without the encoder."""
+        """Return the number of trials whose time does not include the encoder."""
         return sum(trial.is_cached for trial in self.trials.values())
 
     @property
     def trainable_parameters(self) -> float:
-        """Return the mean over seeds of the number at the end."""
+        """Return the number of trainable parameters at the end, averaged over seeds."""
         return statistics.fmean(trial.trainable_parameters for trial in self.trials.values())
 
     @property
     def mean_trainable_parameters(self) -> float:
-        """Return the mean over seeds of the mean over steps."""
+        """Return the number of trainable parameters, averaged over steps and seeds."""
         return statistics.fmean(trial.mean_trainable_parameters for trial in self.trials.values())
 
     @property
     def changes_midway(self) -> bool:
-        """Return whether some steps of a trial trained other parameters than others, in number."""
+        """Return whether the number of trainable parameters changed during any of the trials."""
         return any(trial.changes_midway for trial in self.trials.values())
 
 
 def find_costs(study: StudyOutcomes) -> list[ArmCost]:
-    """Return what the arms cost that have finished trials with a result here, in the order of the grid."""
+    """Return the costs of all arms with finished trials whose results are on this machine, in the order of the grid."""
     costs: dict[str, dict[int, TrialCost]] = {arm: {} for arm in study.arms}
     for outcome in study.finished:
         cost = _cost(outcome)
@@ -75,7 +75,7 @@ def find_costs(study: StudyOutcomes) -> list[ArmCost]:
 
 def _cost(outcome: Outcome) -> TrialCost | None:
     result = outcome.result
-    if result is None or "train_seconds" not in result:  # of a trial elsewhere, its metrics alone are known
+    if result is None or "train_seconds" not in result:  # only the metrics are known of a trial elsewhere
         return None
     spans = _spans(outcome, result["steps"]) or {result["trainable_parameters"]: 1}
     return TrialCost(
@@ -88,11 +88,11 @@ def _cost(outcome: Outcome) -> TrialCost | None:
 
 
 def _spans(outcome: Outcome, num_steps: int) -> dict[int, int]:
-    """Return how many steps each number of parameters was trained; nothing without a journal, steps or edits."""
+    """Return by number of trainable parameters how many steps trained it; empty without a journal, edits or steps."""
     edits = read_journal(outcome.directory) if (outcome.directory / JOURNAL).exists() else []
     if not edits or num_steps == 0:
         return {}
-    # An edit before the first step is at step 0; one after the last step counts for none.
+    # An edit before the first step has step 0. An edit after the last step affects no step.
     bounds = [0, *(edit.step for edit in edits), num_steps]
     numbers = [edits[0].trainable_parameters[0], *(edit.trainable_parameters[1] for edit in edits)]
     spans: dict[int, int] = {}

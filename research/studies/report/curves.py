@@ -1,4 +1,4 @@
-"""Learning curves of arms: each seed's, and their mean."""
+"""Learning curves of arms: a curve for each seed, and their mean."""
 
 from __future__ import annotations
 
@@ -13,42 +13,42 @@ from research.settings.run_files import JOURNAL
 from research.studies.outcomes import StudyOutcomes
 
 MAX_POINTS = 8000
-"""Points of all curves of a picture, about 20 bytes each."""
+"""Maximum number of points over all curves of a figure; each point takes about 20 bytes of the page."""
 
 
 @dataclass(frozen=True)
 class ArmCurves:
-    """One kind of value over the steps of an arm's finished trials."""
+    """Curves of one value over the steps of an arm's finished trials."""
 
     arm: str
-    """Which one."""
+    """Name of the arm."""
     seeds: Sequence[Curve]
-    """One for each seed."""
+    """Curve of each seed."""
     mean: Curve
-    """Over the seeds, at the steps that all of them logged."""
+    """Mean over the seeds, at the steps that all seeds logged."""
 
 
 @dataclass(frozen=True)
 class ArmEdit:
-    """One edit, in all trials that applied it after the same step."""
+    """An edit in all trials that applied it after the same step."""
 
     number: int
-    """From 1, in the order of steps."""
+    """Number of the edit, from 1, in the order of steps."""
     step: int
-    """Steps taken before it."""
+    """Number of steps before the edit."""
     request: str
-    """What was asked for."""
+    """The requested edit as text."""
     arms: Sequence[tuple[str, int]]
-    """Arms with the number of their seeds that applied it."""
+    """Arms that applied the edit, each with the number of its seeds that did."""
 
 
 def read_arm_curves(study: StudyOutcomes, name: str, *, smooth: bool) -> list[ArmCurves]:
-    """Return one kind of value of all arms that logged it, in the order of the grid.
+    """Return the curves of one value for all arms that logged it, in the order of the grid.
 
     Args:
-        study: its outcomes.
-        name: as in metrics.jsonl.
-        smooth: whether the mean is one over neighbouring steps, too.
+        study: outcomes of the study.
+        name: name of the value in metrics.jsonl.
+        smooth: whether the mean curve is also averaged over neighbouring steps.
     """
     found: dict[str, list[Curve]] = {arm: [] for arm in study.arms}
     for outcome in study.finished:
@@ -67,7 +67,7 @@ def read_arm_curves(study: StudyOutcomes, name: str, *, smooth: bool) -> list[Ar
 
 
 def read_arm_edits(study: StudyOutcomes) -> list[ArmEdit]:
-    """Return the edits of all finished trials whose journals are here."""
+    """Return the edits of all finished trials whose journals are on this machine."""
     arms: dict[tuple[int, str], dict[str, int]] = {}
     for outcome in study.finished:
         if (outcome.directory / JOURNAL).exists():

@@ -11,45 +11,48 @@ from research.studies.report.rows import StudyRows
 from research.studies.report.texts import StudyTexts
 
 NUM_SHOWN = 20
+"""Maximum number of rows in the report."""
 
 
 @dataclass(frozen=True)
 class ArmOnRow:
-    """What the models of one arm make of a row."""
+    """Result of one arm's models on a row."""
 
     arm: str
-    """Which one."""
+    """Name of the arm."""
     correctness: float
-    """Share of its models that are right, from 0 to 1; of distances, 0 for the worst arm and 1 for the best."""
-    words: str
-    """The same for a reader."""
+    """Share of the arm's models that are right, from 0 to 1. If labels are numbers: from 0 for the worst arm to 1 for
+    the best arm."""
+    description: str
+    """The result as text."""
 
 
 @dataclass(frozen=True)
 class Disagreement:
-    """A row that some arms get right and others wrong."""
+    """A row on which the arms differ."""
 
     place: str
-    """Its file, and its row in that file, from 1."""
+    """File of the row, and its number in that file, from 1."""
     label: str
-    """What it is."""
+    """True label."""
     arms: Sequence[ArmOnRow]
-    """All arms, the rightest first."""
+    """Results of all arms, best first."""
     texts: tuple[str, ...]
-    """The text, or both of a pair."""
+    """The text, or both texts of a pair."""
 
 
 def find_disagreements(rows: StudyRows, texts: StudyTexts) -> tuple[list[Disagreement], int]:
-    """Return the rows on which the arms differ most, and on how many rows they differ at all.
+    """Return the rows on which the arms differ most, and the number of all rows on which they differ.
 
-    Most: the largest gap between the best arm and the worst, in the share of an arm's models that are right (in the
-    mean distance, if labels are numbers); of equal gaps, the one with the more arms on either side.
+    Rows are ordered by the gap between the best and the worst arm in the share of an arm's models that are right (in
+    the mean distance if labels are numbers). Rows with equal gaps are ordered by the standard deviation over arms,
+    largest first.
 
     Args:
-        rows: what was predicted.
-        texts: the rows' texts.
+        rows: rows with the predictions of all models.
+        texts: texts of the same rows.
     Raises:
-        ValueError: if the texts are of other rows.
+        ValueError: if the texts belong to different rows.
     """
     by_arm = rows.scores
     arms = list(by_arm)

@@ -1,4 +1,4 @@
-"""What the trials of a study ran with, beside their settings."""
+"""Software environment of a study's trials."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from research.studies.outcomes import StudyOutcomes
 
 
 def find_environment(study: StudyOutcomes) -> dict[str, list[str]]:
-    """Return commit, number of processes and versions of the finished trials: each value, and of how many if several.
+    """Return commit, number of processes and package versions of the finished trials.
 
     Args:
-        study: its outcomes.
+        study: outcomes of the study.
+    Returns:
+        The values of each fact; if there are several values, each with its number of trials.
     """
     found: dict[str, Counter[str]] = {}
     for outcome in study.finished:
@@ -25,7 +27,7 @@ def find_environment(study: StudyOutcomes) -> dict[str, list[str]]:
 
 
 def _facts(result: dict[str, Any]) -> dict[str, str]:
-    if "versions" not in result:  # of a trial elsewhere, its metrics alone are known
+    if "versions" not in result:  # only the metrics are known of a trial elsewhere
         return {}
-    facts = {"processes": str(result["world_size"]), "commit": result["git_commit"] or "not in a repository"}
+    facts = {"processes": str(result["world_size"]), "commit": result["git_commit"] or "not in a Git repository"}
     return facts | result["versions"]

@@ -1,4 +1,4 @@
-"""Tests over the examples of a split: about the models that were trained, not about arms."""
+"""Tests over the rows of a split, which are about the trained models and not about arms."""
 
 from __future__ import annotations
 
@@ -10,27 +10,28 @@ from research.studies.statistics.over_examples import ExampleBootstrap, McNemar,
 
 @dataclass(frozen=True)
 class ModelsCompared:
-    """The models of one arm and those of the baseline, on the same rows."""
+    """Comparison of the models of one arm with those of the baseline, on the same rows."""
 
     arm: str
-    """Which one."""
+    """Name of the arm."""
     seeds: tuple[int, ...]
-    """Seeds that both have here."""
+    """Common seeds with predictions on this machine."""
     over_all_seeds: ExampleBootstrap | None
-    """Difference in how right they are, averaged over the seeds; None without a common seed."""
+    """Difference in mean correctness, averaged over the seeds; None without a common seed."""
     by_seed: dict[int, McNemar]
-    """McNemar's test of the two models of each seed; none for numbers, which are never simply right."""
+    """McNemar's test of the two models of each seed; empty if labels are numbers, which are not simply right or
+    wrong."""
 
 
 def compare_models_of_arms(rows: StudyRows, baseline: str) -> list[ModelsCompared]:
-    """Compare the models of each arm with the baseline's, in the order of the arms.
+    """Compare the models of each arm with those of the baseline, in the order of the arms.
 
     Raises:
-        ValueError: if there are no predictions of the baseline, or of too few rows.
+        ValueError: if there are no predictions of the baseline, or fewer than two rows.
     """
     scores = rows.scores
     if baseline not in scores:
-        raise ValueError("there are no predictions of the baseline on this machine")
+        raise ValueError("this machine has no predictions of the baseline")
     found = []
     for arm, of_arm in scores.items():
         seeds = tuple(sorted(of_arm.keys() & scores[baseline].keys()))

@@ -1,4 +1,4 @@
-"""Pictures of a study's arms; each arm looks the same in all of them, and is named where it is drawn."""
+"""Figures of a study's arms. Each arm has the same style in all figures and is labelled directly in the figure."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from research.studies.report.costs import ArmCost, TrialCost
 from research.studies.report.curves import ArmCurves, ArmEdit
 from research.studies.report.ranking import RankedArm
 from research.studies.report.styles import ArmStyle
-from research.system.plain_text import for_picture
+from research.system.plain_text import for_figure
 
 WIDTH = 5.2
-"""Inches; narrow, so that the letters are large enough where a phone shows the picture small."""
-LETTERS = 9.0
-"""Size of the arms' names, in points."""
-LONGEST_METRIC = 60
-"""Characters of a metric's name; that of one label has the label in it."""
+"""Width in inches; narrow, so that text remains readable if a phone scales the figure down."""
+NAME_FONT_SIZE = 9.0
+"""Font size of the arms' names, in points."""
+MAX_METRIC_LENGTH = 60
+"""Maximum number of characters of a metric's name; the name of a label's metric contains the label."""
 Styles = Mapping[str, ArmStyle]
 
 
 def intervals_figure(ranked: Sequence[RankedArm], styles: Styles, baseline: str, label: str) -> Figure:
-    """Draw each arm's mean with its 95% interval, and a dot for every seed.
+    """Draw the mean of each arm with its 95% confidence interval, and a dot for each seed.
 
     Args:
-        ranked: the arms, the first on top.
-        styles: how they look.
-        baseline: whose mean is marked with a line.
-        label: of the metric.
+        ranked: the arms, from top to bottom.
+        styles: style of each arm.
+        baseline: the baseline, whose mean is marked with a vertical line.
+        label: label of the metric.
     """
     drawn = [(each, each.summary.mean) for each in ranked if each.summary.mean is not None]
     figure = Figure(figsize=(WIDTH, 0.8 + 0.36 * len(drawn)), layout="constrained")
@@ -49,11 +49,11 @@ def intervals_figure(ranked: Sequence[RankedArm], styles: Styles, baseline: str,
         values = [each.values[seed] for seed in summary.seeds]
         axes.plot(values, [row + 0.27] * len(values), "o", color=style.colour, markersize=3.5, alpha=0.6, linewidth=0)
         axes.plot([mean], [row], style.marker, color=style.colour, markersize=7)
-    names = [for_picture(styles[each.arm].name) + (" (baseline)" if each.arm == baseline else "") for each, _ in drawn]
-    axes.set_yticks(range(len(drawn)), names, fontsize=LETTERS)
+    names = [for_figure(styles[each.arm].name) + (" (baseline)" if each.arm == baseline else "") for each, _ in drawn]
+    axes.set_yticks(range(len(drawn)), names, fontsize=NAME_FONT_SIZE)
     for tick, (each, _) in zip(axes.get_yticklabels(), drawn, strict=True):
         tick.set_color(styles[each.arm].colour)
-    axes.set(xlabel=for_picture(label, LONGEST_METRIC), ylim=(len(drawn) - 0.4, -0.6))
+    axes.set(xlabel=for_figure(label, MAX_METRIC_LENGTH), ylim=(len(drawn) - 0.4, -0.6))
     axes.xaxis.set_major_locator(MaxNLocator(6))
     axes.grid(visible=True, axis="x", color="#eeeeee")
     axes.set_axisbelow(True)
@@ -61,15 +61,15 @@ def intervals_figure(ranked: Sequence[RankedArm], styles: Styles, baseline: str,
 
 
 def arm_curves_figure(arms: Sequence[ArmCurves], edits: Sequence[ArmEdit], styles: Styles, label: str) -> Figure:
-    """Draw the mean of each arm's curves over its seeds, with the seeds' own faintly behind.
+    """Draw each arm's mean curve over its seeds, with the curves of the seeds faintly in the background.
 
     Args:
-        arms: what to draw.
-        edits: what to mark: in an arm's colour if they are its alone.
-        styles: how the arms look.
-        label: of the vertical axis.
+        arms: curves of the arms.
+        edits: edits to mark; an edit of a single arm has the arm's colour.
+        styles: style of each arm.
+        label: label of the vertical axis.
     """
-    figure, axes = _beside_names(len(arms))
+    figure, axes = _axes_for_named_arms(len(arms))
     for each in arms:
         style = styles[each.arm]
         for curve in each.seeds:
@@ -88,8 +88,8 @@ def arm_curves_figure(arms: Sequence[ArmCurves], edits: Sequence[ArmEdit], style
             markevery=every,
         )
     last = max((step for each in arms for curve in (each.mean, *each.seeds) for step in curve[0]), default=1)
-    axes.set(xlabel="step", ylabel=for_picture(label, LONGEST_METRIC), xlim=(0.5, last + 0.5))
-    _show_means(axes, arms)
+    axes.set(xlabel="step", ylabel=for_figure(label, MAX_METRIC_LENGTH), xlim=(0.5, last + 0.5))
+    _clip_to_means(axes, arms)
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     _mark_edits(axes, edits, styles, last)
     ends = {each.arm: each.mean[1][-1] for each in arms if each.mean[0] and math.isfinite(each.mean[1][-1])}
@@ -98,46 +98,46 @@ def arm_curves_figure(arms: Sequence[ArmCurves], edits: Sequence[ArmEdit], style
 
 
 def cost_figure(
-    costs: Sequence[ArmCost], values: Mapping[str, Mapping[int, float]], styles: Styles, label: str, of: str
+    costs: Sequence[ArmCost], values: Mapping[str, Mapping[int, float]], styles: Styles, label: str, quantity: str
 ) -> Figure:
-    """Draw a metric against what it costs: a mark for each arm, a dot for each of its seeds.
+    """Draw a metric against a cost: a large marker for each arm's mean, and a dot for each seed.
 
     Args:
-        costs: what the arms cost.
+        costs: costs of the arms.
         values: the metric by arm and seed.
-        styles: how the arms look.
-        label: of the metric.
-        of: "seconds" or "parameters".
+        styles: style of each arm.
+        label: label of the metric.
+        quantity: the cost to draw, "seconds" or "parameters".
     """
-    figure, axes = _beside_names(len(costs))
+    figure, axes = _axes_for_named_arms(len(costs))
     all_costs, ends = [], {}
     for each in costs:
         style, of_arm = styles[each.arm], values[each.arm]
         seeds = [seed for seed in each.trials if math.isfinite(of_arm[seed])]
         if not seeds:
             continue
-        spent = [_cost(each.trials[seed], of) for seed in seeds]
+        spent = [_cost(each.trials[seed], quantity) for seed in seeds]
         scored = [of_arm[seed] for seed in seeds]
-        faces = ["white" if of == "seconds" and each.trials[seed].is_cached else style.colour for seed in seeds]
+        faces = ["white" if quantity == "seconds" and each.trials[seed].is_cached else style.colour for seed in seeds]
         axes.scatter(spent, scored, s=11, c=faces, edgecolors=style.colour, linewidths=0.8, alpha=0.5)
-        face = "white" if of == "seconds" and each.num_cached == len(each.trials) else style.colour
+        face = "white" if quantity == "seconds" and each.num_cached == len(each.trials) else style.colour
         mean = statistics.fmean(scored)
         axes.plot(
             [statistics.fmean(spent)], [mean], style.marker, color=style.colour, markerfacecolor=face, markersize=8
         )
         ends[each.arm] = mean
         all_costs += spent
-    _show_costs(axes, all_costs, of)
+    _set_cost_axis(axes, all_costs, quantity)
     axes.set(
-        xlabel="time of the steps, s" if of == "seconds" else "trainable parameters, mean over steps",
-        ylabel=for_picture(label, LONGEST_METRIC),
+        xlabel="time of all steps (s)" if quantity == "seconds" else "trainable parameters (mean over steps)",
+        ylabel=for_figure(label, MAX_METRIC_LENGTH),
     )
     _name_arms(axes, ends, styles)
     return figure
 
 
-def _show_means(axes: Axes, arms: Sequence[ArmCurves]) -> None:
-    """Cut the seeds' curves off where they lie far from all means: one spike would press all else flat."""
+def _clip_to_means(axes: Axes, arms: Sequence[ArmCurves]) -> None:
+    """Limit the vertical axis to a range around the means, because a single spike would flatten all curves."""
     means = [value for each in arms for value in each.mean[1] if math.isfinite(value)]
     every = [value for each in arms for curve in each.seeds for value in curve[1] if math.isfinite(value)]
     if not means or max(means) == min(means):
@@ -147,26 +147,26 @@ def _show_means(axes: Axes, arms: Sequence[ArmCurves]) -> None:
     axes.set_ylim(low - 0.04 * (high - low), high + 0.04 * (high - low))
 
 
-def _show_costs(axes: Axes, costs: Sequence[float], of: str) -> None:
-    """Choose the horizontal axis: logarithmic, where costs differ more than tenfold."""
+def _set_cost_axis(axes: Axes, costs: Sequence[float], quantity: str) -> None:
+    """Set up the horizontal axis, which is logarithmic if costs differ more than tenfold."""
     if costs and max(costs) > 10 * min(costs) > 0:
         axes.set_xscale("log")
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 3) if max(costs) < 100 * min(costs) else (1,)))
         axes.xaxis.set_minor_formatter(NullFormatter())
     else:
         axes.xaxis.set_major_locator(MaxNLocator(5))
-    axes.xaxis.set_major_formatter(EngFormatter(sep="") if of == "parameters" else FuncFormatter(_plain_number))
+    axes.xaxis.set_major_formatter(EngFormatter(sep="") if quantity == "parameters" else FuncFormatter(_plain_number))
 
 
 def _plain_number(value: float, _: object) -> str:
     return f"{value:g}"
 
 
-def _cost(trial: TrialCost, of: str) -> float:
-    return trial.seconds if of == "seconds" else trial.mean_trainable_parameters
+def _cost(trial: TrialCost, quantity: str) -> float:
+    return trial.seconds if quantity == "seconds" else trial.mean_trainable_parameters
 
 
-def _beside_names(num_arms: int) -> tuple[Figure, Axes]:
+def _axes_for_named_arms(num_arms: int) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(WIDTH, max(2.9, 0.8 + 0.19 * num_arms)), layout="constrained")
     axes = figure.subplots()
     axes.grid(visible=True, color="#eeeeee")
@@ -175,13 +175,13 @@ def _beside_names(num_arms: int) -> tuple[Figure, Axes]:
 
 
 def _name_arms(axes: Axes, ends: Mapping[str, float], styles: Styles) -> None:
-    """Write the arms' names beside a picture, each as near as can be to its own height."""
-    axes.set_ylim(axes.get_ylim())  # as it is: what follows needs it
+    """Write the names of the arms to the right of the axes, each as close as possible to the end of its curve."""
+    axes.set_ylim(axes.get_ylim())  # freezes the limits, which the positions below depend on
     low, high = axes.get_ylim()
     arms = sorted(ends, key=lambda arm: ends[arm])
     figure = axes.get_figure()
     assert isinstance(figure, Figure)
-    gap = 1.35 * LETTERS / (72 * figure.get_size_inches()[1] - 45)  # the axis and its label take about 45 points
+    gap = 1.35 * NAME_FONT_SIZE / (72 * figure.get_size_inches()[1] - 45)  # the axis and its label take about 45 points
     heights = _spread([(ends[arm] - low) / (high - low) for arm in arms], gap)
     for arm, height in zip(arms, heights, strict=True):
         style, end = styles[arm], (ends[arm] - low) / (high - low)
@@ -194,16 +194,16 @@ def _name_arms(axes: Axes, ends: Mapping[str, float], styles: Styles) -> None:
         axes.text(
             1.09,
             height,
-            for_picture(style.name),
+            for_figure(style.name),
             color=style.colour,
             transform=axes.transAxes,
             va="center_baseline",
-            fontsize=LETTERS,
+            fontsize=NAME_FONT_SIZE,
         )
 
 
 def _spread(wanted: Sequence[float], gap: float) -> list[float]:
-    """Return ascending heights, at least a gap apart and from 0 to 1 as far as there is room, near those wanted."""
+    """Return ascending heights close to the wanted ones, at least `gap` apart, and within 0 and 1 if there is room."""
     heights: list[float] = []
     for height in wanted:
         heights.append(max(height, heights[-1] + gap) if heights else max(height, 0.0))
@@ -215,7 +215,7 @@ def _spread(wanted: Sequence[float], gap: float) -> list[float]:
 
 
 def _mark_edits(axes: Axes, edits: Sequence[ArmEdit], styles: Styles, num_steps: float) -> None:
-    """Mark edits with lines, and with their numbers above; numbers that would overlap are joined."""
+    """Mark edits with vertical lines and their numbers; numbers that would overlap are written as a range."""
     colours: dict[int, str] = {}
     for edit in edits:
         alone = len(edit.arms) == 1 and colours.get(edit.step) in (None, styles[edit.arms[0][0]].colour)
@@ -231,4 +231,6 @@ def _mark_edits(axes: Axes, edits: Sequence[ArmEdit], styles: Styles, num_steps:
     for group in groups:
         text = str(group[0].number) if len(group) == 1 else f"{group[0].number}-{group[-1].number}"
         place = axes.get_xaxis_transform()
-        axes.text(group[0].step + 0.5, 1.01, text, transform=place, ha="center", va="bottom", fontsize=LETTERS - 1)
+        axes.text(
+            group[0].step + 0.5, 1.01, text, transform=place, ha="center", va="bottom", fontsize=NAME_FONT_SIZE - 1
+        )

@@ -1,4 +1,4 @@
-"""A study in TensorBoard's table of hyperparameters: what its arms differ in, and the metrics that came of it."""
+"""TensorBoard's hyperparameter table of a study: the settings in which its arms differ, and their metrics."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ TENSORBOARD = "tensorboard"
 
 
 def write_hparams(study: StudyOutcomes, differing: Sequence[str]) -> None:
-    """Write tensorboard/<trial id>/ for each finished trial, in the place of what was there.
+    """Write tensorboard/<trial id>/ for each finished trial, replacing an earlier tensorboard/ directory.
 
     Args:
-        study: its outcomes.
-        differing: settings in which its arms differ.
+        study: outcomes of the study.
+        differing: names of the settings in which the arms differ.
     Raises:
-        StorageError: if it cannot be written.
+        StorageError: if the files cannot be written.
     """
     target = study.directory / TENSORBOARD
     writing = target.with_name(f".{TENSORBOARD}.writing")

@@ -1,4 +1,4 @@
-"""report.md: the main tables of a study, for texts."""
+"""report.md: the main tables of a study in Markdown."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def _blocks(contents: Contents) -> Iterator[str]:
         yield f"{for_markdown(spec.about)}\n"
     yield f"{for_markdown(contents.summary)}\n"
     yield from _missing(contents)
-    yield f"## Arms{f' by {for_markdown(contents.metric)} on {spec.split} rows' if contents.metric else ''}\n"
+    yield f"## Arms{f', ranked by {for_markdown(contents.metric)} on {spec.split} rows' if contents.metric else ''}\n"
     if "ranking" in contents.reasons:
         yield f"No comparison: {for_markdown(contents.reasons['ranking'])}.\n"
     elif contents.ranked:
@@ -37,7 +37,7 @@ def _blocks(contents: Contents) -> Iterator[str]:
     else:
         yield "No trial is finished.\n"
     if contents.costs:
-        yield "## Cost\n"
+        yield "## Costs\n"
         yield _costs(contents)
     for table in contents.breakdowns:
         yield f"## By {for_markdown(table.title + table.extent)}\n"
@@ -47,36 +47,37 @@ def _blocks(contents: Contents) -> Iterator[str]:
             for i, (name, rows) in enumerate(table.groups)
         )
         yield markdown_table([table.title.split(",")[0], ">rows", *(f">{arm}" for arm in table.means)], cells)
-    left_out = [part for part in contents.reasons if part not in ("ranking", "rows", "texts")]
-    if left_out:
-        yield "## Left out\n"
-        yield "".join(f"- {for_markdown(f'{part}: {contents.reasons[part]}')}\n" for part in left_out)
+    omitted = [part for part in contents.reasons if part not in ("ranking", "rows", "texts")]
+    if omitted:
+        yield "## Not shown\n"
+        yield "".join(f"- {for_markdown(f'{part}: {contents.reasons[part]}')}\n" for part in omitted)
     if contents.models:
-        yield f"## Tests over examples: {SCOPE}\n"
+        yield f"## Tests over rows: {SCOPE}\n"
         yield _models(contents.models)
 
 
 def _missing(contents: Contents) -> Iterator[str]:
     missing = contents.missing
-    if missing.is_nothing:
+    if missing.is_empty:
         return
-    yield "## What is missing\n"
+    yield "## Missing results\n"
     lines = [
         f"{each.trial.id} ({each.trial.arm}, seed {each.trial.seed}) failed: "
-        + one_line(each.error or "no error was kept")
+        + one_line(each.error or "no error was recorded")
         for each in missing.failed
     ]
     for state, outcomes in (("running", missing.running), ("waiting", missing.waiting)):
         if outcomes:
             lines.append(f"{state}: {', '.join(outcome.trial.id for outcome in outcomes)}")
     lines += [
-        f"{each.trial.id} is finished; not on this machine: {', '.join(files)}" for each, files in missing.elsewhere
+        f"{each.trial.id} is finished, but has files that are not on this machine: {', '.join(files)}"
+        for each, files in missing.elsewhere
     ]
     yield "".join(f"- {for_markdown(line)}\n" for line in lines)
 
 
 def _ranking(ranked: Sequence[RankedArm]) -> str:
-    header = ["arm", ">seeds", ">mean", ">sd", ">95% interval", ">difference", ">95% interval", ">p", ">p (Holm)"]
+    header = ["arm", ">seeds", ">mean", ">sd", ">95% CI", ">difference", ">95% CI", ">p", ">p (Holm)"]
     rows = []
     for each in ranked:
         summary = each.summary
@@ -106,9 +107,9 @@ def _costs(contents: Contents) -> str:
     header = [
         "arm",
         ">trials",
-        ">seconds of the steps",
-        "of which without the encoder",
-        ">trainable parameters",
+        ">time of all steps (s)",
+        "trials without encoder",
+        ">trainable parameters at the end",
         ">mean over steps",
     ]
     return markdown_table(
@@ -138,15 +139,15 @@ def _models(models: Sequence[ModelsCompared]) -> str:
             else [decimal(found.difference, signed=True), interval(found.interval, signed=True)]
         )
         rows.append([each.arm, *difference, tests or "-"])
-    return markdown_table(["models of", ">difference", ">95% interval over rows", "McNemar's p"], rows)
+    return markdown_table(["models of", ">difference", ">95% CI over rows", "McNemar's p"], rows)
 
 
 def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a table in Markdown; columns of numbers stand on the right.
+    """Return a table in Markdown, with right-aligned columns of numbers.
 
     Args:
-        header: name of each column; one that begins with ">" is a column of numbers.
-        rows: cells, not yet escaped.
+        header: names of the columns; a name with the prefix ">" marks a column of numbers.
+        rows: unescaped cells of each row.
     """
     names = [for_markdown(name.removeprefix(">")) for name in header]
     rules = ["---:" if name.startswith(">") else "---" for name in header]

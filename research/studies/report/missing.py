@@ -1,4 +1,4 @@
-"""What a study has not, or not here: nothing of it is hidden."""
+"""Missing results of a study, so that its report hides no gaps."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from research.studies.outcomes import Outcome, StudyOutcomes
 
 @dataclass(frozen=True)
 class Missing:
-    """The trials that have no result, and those whose files are not all here."""
+    """Trials without a result, and finished trials with files that are not on this machine."""
 
     failed: Sequence[Outcome]
-    """With their errors."""
+    """Failed trials."""
     running: Sequence[Outcome]
-    """Begun and not at their end."""
+    """Trials that have started and not ended."""
     waiting: Sequence[Outcome]
-    """Not begun."""
+    """Trials that have not started."""
     elsewhere: Sequence[tuple[Outcome, list[str]]]
-    """Finished ones, and which of their files are not on this machine."""
+    """Finished trials, each with its files that are not on this machine."""
 
     @property
-    def is_nothing(self) -> bool:
-        """Whether all trials are finished and here."""
+    def is_empty(self) -> bool:
+        """Whether all trials are finished and all of their files are on this machine."""
         return not (self.failed or self.running or self.waiting or self.elsewhere)
 
 
 def find_missing(study: StudyOutcomes) -> Missing:
-    """Return what a study has not, or not here."""
+    """Return the missing results of a study."""
     by_state = {
         state: [each for each in study.outcomes if each.state == state] for state in ("failed", "running", "waiting")
     }

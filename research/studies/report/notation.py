@@ -1,4 +1,4 @@
-"""Numbers of a study as a person reads them."""
+"""Number formats of a study's report."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ import math
 
 
 def decimal(value: float | None, *, signed: bool = False) -> str:
-    """Return a number with four decimals, or as many digits as a very small or large one needs; a dash for none."""
+    """Format a number with four decimals, or with three significant digits if it is very small or large.
+
+    None and NaN are shown as a dash.
+    """
     if value is None or math.isnan(value):
         return "-"
     sign = "+" if signed else ""
@@ -15,12 +18,12 @@ def decimal(value: float | None, *, signed: bool = False) -> str:
 
 
 def interval(bounds: tuple[float, float] | None, *, signed: bool = False) -> str:
-    """Return an interval; a dash for none."""
+    """Format an interval; None is shown as a dash."""
     return "-" if bounds is None else " to ".join(decimal(bound, signed=signed) for bound in bounds)
 
 
 def p_value(value: float | None) -> str:
-    """Return a p value; a dash for none."""
+    """Format a p value; None is shown as a dash."""
     if value is None:
         return "-"
     if value < 0.0001:
@@ -29,10 +32,10 @@ def p_value(value: float | None) -> str:
 
 
 def count(value: float | None) -> str:
-    """Return a number of things, in thousands; a dash for none."""
+    """Format a count with thousands separators; None is shown as a dash."""
     return "-" if value is None else f"{round(value):,}"
 
 
 def seconds(value: float) -> str:
-    """Return a time, with three digits or more."""
+    """Format a time in seconds with at least three significant digits."""
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"

@@ -1,4 +1,4 @@
-"""Write what a study is reported with: a page, tables for texts and programs, and TensorBoard's."""
+"""Write all files of a study's report."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from research.report.rendering import Picture, page_environment, picture
 from research.studies.outcomes import StudyOutcomes
 from research.studies.report import notation
-from research.studies.report.contents import TEXTS_OF, Contents, find_contents
+from research.studies.report.contents import TEXTS_SPLIT, Contents, find_contents
 from research.studies.report.figures import Styles, arm_curves_figure, cost_figure, intervals_figure
 from research.studies.report.hparams import write_hparams
 from research.studies.report.markdown import markdown_report
@@ -21,24 +21,25 @@ REPORT, MARKDOWN, RESULTS = "report.html", "report.md", "results.csv"
 
 
 def write_study_report(study: StudyOutcomes, *, show_texts: bool = True) -> Path:
-    """Write report.html, report.md, results.csv and tensorboard/ of a study, and return the page's path.
+    """Write report.html, report.md, results.csv and tensorboard/ of a study, and return the path of report.html.
 
-    What a part needs and is not here (predictions on another machine, texts that are gone) is said in its place.
+    If a part needs something that is not available (predictions on another machine, deleted texts), the report shows
+    the reason instead.
 
     Args:
-        study: its outcomes, finished or not.
+        study: outcomes of the study, which need not be finished.
         show_texts: whether the page shows texts of rows.
     Raises:
-        StorageError: if they cannot be written.
+        StorageError: if the files cannot be written.
     """
     return write_contents(find_contents(study, show_texts=show_texts))
 
 
 def write_contents(contents: Contents) -> Path:
-    """Write the same of what was found already.
+    """Write the report from contents that are already collected, and return the path of report.html.
 
     Raises:
-        StorageError: if they cannot be written.
+        StorageError: if the files cannot be written.
     """
     study = contents.study
     path = study.directory / REPORT
@@ -70,7 +71,7 @@ def _page(contents: Contents) -> str:
         curves=list(_draw_curves(contents, styles)),
         costs=list(_draw_costs(contents, styles)),
         scope=SCOPE,
-        texts_of=TEXTS_OF,
+        texts_split=TEXTS_SPLIT,
     )
 
 
@@ -79,7 +80,8 @@ def _draw_intervals(contents: Contents, styles: Styles) -> Picture | None:
         return None
     label = f"{contents.metric} on {contents.study.spec.split} rows"
     return picture(
-        "Means, intervals and seeds", intervals_figure(contents.ranked, styles, contents.study.baseline, label)
+        "Means, confidence intervals and seeds",
+        intervals_figure(contents.ranked, styles, contents.study.baseline, label),
     )
 
 

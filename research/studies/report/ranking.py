@@ -1,4 +1,4 @@
-"""The arms of a study, best first, each with what its comparison with the baseline says."""
+"""The ranking of a study's arms, best first, each with its comparison with the baseline."""
 
 from __future__ import annotations
 
@@ -17,68 +17,69 @@ class RankedArm:
     """One arm in the ranking."""
 
     summary: ArmSummary
-    """Its metric over seeds."""
+    """Summary of the metric over seeds."""
     comparison: Comparison | None
-    """With the baseline; None of the baseline itself."""
+    """Comparison with the baseline; None for the baseline itself."""
     values: Mapping[int, float]
     """The metric by seed."""
     failed_seeds: tuple[int, ...] = ()
     """Seeds whose trial failed."""
-    failed_before: Mapping[int, str] = field(default_factory=dict)
-    """Errors by seed, of failed trials that the study's grid does not ask for any more."""
+    failed_outside_grid: Mapping[int, str] = field(default_factory=dict)
+    """Errors by seed of failed trials that are no longer in the study's grid."""
 
     @property
     def arm(self) -> str:
-        """Which one."""
+        """Name of the arm."""
         return self.summary.arm
 
     @property
     def notes(self) -> list[str]:
-        """Return what is to be said of its numbers."""
+        """Return notes on the values of this arm."""
         notes = [self.summary.remark] if self.summary.remark else []
         if self.failed_seeds:
-            notes.append(f"mean, interval and rank leave out the seeds that failed: {_listed(self.failed_seeds)}")
+            notes.append(f"mean, interval and rank exclude the failed seeds: {_join(self.failed_seeds)}")
         notes += self.earlier_failures
         if self.comparison is None:
             return notes
-        for seeds, whose in (
-            (self.comparison.seeds_of_arm_only, "the baseline has not"),
-            (self.comparison.seeds_of_baseline_only, "the baseline alone has"),
+        for seeds, reason in (
+            (self.comparison.seeds_of_arm_only, "that the baseline does not have"),
+            (self.comparison.seeds_of_baseline_only, "that only the baseline has"),
         ):
             if seeds:
-                notes.append(f"compared without the seeds that {whose}: {_listed(seeds)}")
+                notes.append(f"the comparison excludes seeds {reason}: {_join(seeds)}")
         return [*notes, f"seeds needed: {self.comparison.needed.description}"]
 
     @property
     def earlier_failures(self) -> list[str]:
-        """Return what is to be said of seeds that failed and were taken out of the grid."""
+        """Return notes on seeds that failed and were then removed from the grid."""
         return [
-            f"seed {seed} failed and is no longer part of the study, so the rest could flatter this arm: {error}"
-            for seed, error in self.failed_before.items()
+            f"seed {seed} failed and is no longer part of the study, so the remaining seeds could be biased in favour "
+            f"of this arm; error: {error}"
+            for seed, error in self.failed_outside_grid.items()
         ]
 
 
 def choose_metric(study: StudyOutcomes) -> str | None:
-    """Return the metric that is compared: the chosen one, or the default of the task; None while it is not known."""
+    """Return the compared metric: the chosen one, or the default of the task; None if it is not known yet."""
     results = (outcome.result for outcome in study.finished if outcome.result is not None)
     metrics = (result["metrics"].get(study.spec.split, {}) for result in results)
     return next(filter(None, map(study.spec.metric_among, metrics)), study.spec.metric)
 
 
 def rank_arms(study: StudyOutcomes, metric: str) -> list[RankedArm]:
-    """Return all arms, the best mean first; those without a value come last, in the order of the grid.
+    """Return all arms, the best mean first; arms without a value come last, in the order of the grid.
 
     Args:
-        study: its outcomes.
-        metric: what is compared.
+        study: outcomes of the study.
+        metric: the compared metric.
     Raises:
-        ValueError: if a trial has no such metric, or there is no such arm as the baseline.
+        ValueError: if a trial does not have the metric, or if the baseline is not one of the arms.
     """
     values = study.values(metric, study.spec.split)
     more_is_better = higher_is_better(metric)
     failed, bounds = study.failed_seeds, metric_bounds(metric)
     compared = compare_arms(values, study.baseline, higher_is_better=more_is_better, failed=failed, bounds=bounds)
-    comparisons = {each.arm: _without_verdict(each, study.mixtures) for each in compared}
+    comparisons = {each.arm: _without_verdict(each, study.inconsistencies) for each in compared}
     ranked = [
         RankedArm(
             summarize_arm(arm, of_arm, bounds),
@@ -86,29 +87,29 @@ def rank_arms(study: StudyOutcomes, metric: str) -> list[RankedArm]:
             of_arm,
             failed[arm],
             {
-                each.trial.seed: one_line(each.error or "no error was kept").removesuffix(".")
-                for each in study.failed_before
+                each.trial.seed: one_line(each.error or "no error was recorded").removesuffix(".")
+                for each in study.failed_outside_grid
                 if each.trial.arm == arm
             },
         )
         for arm, of_arm in values.items()
     ]
 
-    def place(each: RankedArm) -> float:
+    def sort_key(each: RankedArm) -> float:
         if each.summary.mean is None:
             return math.inf
         return -each.summary.mean if more_is_better else each.summary.mean
 
-    return sorted(ranked, key=place)
+    return sorted(ranked, key=sort_key)
 
 
-def _without_verdict(found: Comparison, mixtures: Sequence[str]) -> Comparison:
-    """Return a comparison that has no verdict if its trials are not comparable; its own reasons are kept."""
-    if not mixtures:
+def _without_verdict(found: Comparison, inconsistencies: Sequence[str]) -> Comparison:
+    """Remove the verdict of a comparison if the trials are not comparable; other reasons for no verdict are kept."""
+    if not inconsistencies:
         return found
-    reasons = [*mixtures, *filter(None, [found.why_no_verdict])]
+    reasons = [*inconsistencies, *filter(None, [found.why_no_verdict])]
     return replace(found, verdict=None, why_no_verdict="; ".join(reasons))
 
 
-def _listed(seeds: Sequence[int]) -> str:
+def _join(seeds: Sequence[int]) -> str:
     return ", ".join(map(str, seeds))

@@ -1,4 +1,4 @@
-"""results.csv: a row for each trial of a study, for other programs."""
+"""results.csv: one row per trial of a study, for other programs."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from research.studies.outcomes import Outcome, StudyOutcomes
 from research.system.plain_text import for_csv
 
 NUMBERS = ("steps", "train_seconds", "trainable_parameters", "cached_features", "weights_sha256")
-"""What results.csv says of each trial beside its metrics."""
+"""Values of result.json that results.csv contains in addition to the metrics."""
 
 
 def results_csv(study: StudyOutcomes) -> str:
-    """Return one row for each trial: what it is, how it stands, every metric of both splits, and what it cost."""
+    """Return one CSV row per trial: id, arm, axes, state, all metrics of both splits, and costs."""
     axes = list(dict.fromkeys(axis for o in study.outcomes for axis in o.trial.axes if axis != "seed"))
     metrics = list(dict.fromkeys(name for outcome in study.finished for name in flat_metrics(outcome)))
     columns = ["id", "arm", "seed", *(f"axis/{axis}" for axis in axes), "state", *metrics, *NUMBERS, "error"]
@@ -33,11 +33,11 @@ def results_csv(study: StudyOutcomes) -> str:
 
 
 def flat_metrics(outcome: Outcome) -> dict[str, Any]:
-    """Return a trial's metrics by split and name; none of one that has no result."""
+    """Return a trial's metrics by `<split>/<name>`; empty if the trial has no result."""
     metrics = (outcome.result or {}).get("metrics", {})
     return {f"{split}/{name}": value for split, of_split in metrics.items() for name, value in of_split.items()}
 
 
 def as_plain(value: Any) -> bool | int | float | str:
-    """Return a setting as other programs take one."""
+    """Return a setting's value as a plain value: numbers and text unchanged, anything else as YAML."""
     return value if isinstance(value, bool | int | float | str) else as_yaml(value)

@@ -1,4 +1,4 @@
-"""The rows that the trials of a study predicted, arm by arm and seed by seed."""
+"""Predictions of a study's trials for single rows, by arm and seed."""
 
 from __future__ import annotations
 
@@ -26,67 +26,69 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class StudyRows:
-    """A split's rows, and what each trained model says of them."""
+    """The rows of a split with the predictions of all trained models."""
 
     split: str
-    """validation or test."""
+    """Name of the split, validation or test."""
     predictions: AlignedPredictions
-    """Of all models; rows ascend by id."""
-    places: Mapping[str, Mapping[int, int]]
-    """Where in the predictions a model is, by arm and seed; arms in the order of the grid."""
+    """Predictions of all models, in ascending order of the row ids."""
+    model_indices: Mapping[str, Mapping[int, int]]
+    """Index of each model in the predictions, by arm and seed; the arms are in the order of the grid."""
     task: Task
-    """The labels."""
-    left_out: Sequence[str]
-    """Finished trials whose predictions are not here or cannot be read, each with the reason."""
+    """The task."""
+    skipped_trials: Sequence[str]
+    """Finished trials whose predictions are not on this machine or cannot be read, each with the reason."""
 
     @property
     def scores(self) -> dict[str, dict[int, Array]]:
-        """Return by arm and seed how right each row is (see `Task.correctness`), each [num_rows]."""
+        """Return by arm and seed the correctness of each row (see `Task.correctness`), each [num_rows]."""
         scores = self.task.correctness(self.predictions.labels, self.predictions.predicted)
-        return {arm: {seed: scores[index] for seed, index in seeds.items()} for arm, seeds in self.places.items()}
+        return {
+            arm: {seed: scores[index] for seed, index in seeds.items()} for arm, seeds in self.model_indices.items()
+        }
 
 
 def read_rows(study: StudyOutcomes, split: str) -> StudyRows:
-    """Return the rows of a split.
+    """Read the rows of a split with the predictions of all finished trials.
 
     Raises:
-        ValueError: if there are none here, they have no labels, or the trials did not predict the same rows with the
-            same labels.
+        ValueError: if there are no predictions on this machine, if the rows have no labels, or if the trials did not
+            predict the same rows with the same labels.
     """
     if study.is_unlabelled(split):
         raise ValueError(describe_unlabelled(split))
     _check_source(study)
     found: list[tuple[Outcome, tuple[str, ...]]] = []
-    left_out = []
+    skipped = []
     for outcome in study.finished:
         try:
             found.append((outcome, _label_names(outcome, split)))
         except FileNotFoundError:
-            left_out.append(f"{outcome.trial.id}: not on this machine")
+            skipped.append(f"{outcome.trial.id}: not on this machine")
         except (OSError, pa.ArrowException) as error:
-            left_out.append(f"{outcome.trial.id}: cannot be read ({one_line(error)})")
+            skipped.append(f"{outcome.trial.id}: cannot be read ({one_line(error)})")
     if not found:
-        raise ValueError(f"there are no predictions for {split} rows on this machine")
+        raise ValueError(f"this machine has no predictions for {split} rows")
     if len({names for _, names in found}) > 1:
         raise ValueError("the trials predict different labels")
     try:
         predictions = read_predictions([predictions_path(outcome.directory, split) for outcome, _ in found])
     except ValueError as error:
         raise ValueError(f"the trials predicted different {split} rows ({one_line(error)})") from None
-    places: dict[str, dict[int, int]] = {arm: {} for arm in study.arms}
+    indices: dict[str, dict[int, int]] = {arm: {} for arm in study.arms}
     for index, (outcome, _) in enumerate(found):
-        places[outcome.trial.arm][outcome.trial.seed] = index
+        indices[outcome.trial.arm][outcome.trial.seed] = index
     outcome, names = found[0]
-    task = find_kind(outcome.trial.config(), predictions.labels)(names)
-    return StudyRows(split, predictions, {arm: seeds for arm, seeds in places.items() if seeds}, task, left_out)
+    task = find_task(outcome.trial.config(), predictions.labels)(names)
+    return StudyRows(split, predictions, {arm: seeds for arm, seeds in indices.items() if seeds}, task, skipped)
 
 
-def find_kind(config: RunConfig, labels: Array) -> type[Task]:
-    """Return the kind of labels that a run was told; if it was told none, the built-in kind that its labels look like.
+def find_task(config: RunConfig, labels: Array) -> type[Task]:
+    """Return the task of a run: the one in its settings, otherwise the built-in task that its labels fit.
 
     Args:
-        config: the run's settings.
-        labels: in its predictions.
+        config: settings of the run.
+        labels: labels in its predictions.
     """
     if config.task is None:
         return recognise_task(labels)
@@ -96,13 +98,13 @@ def find_kind(config: RunConfig, labels: Array) -> type[Task]:
 
 
 def _check_source(study: StudyOutcomes) -> None:
-    """Refuse rows that have nothing in common but their numbers.
+    """Check that all trials read their rows from the same data, so that equal row numbers mean equal rows.
 
     Raises:
-        ValueError: naming the setting.
+        ValueError: if they do not; the message names the setting that differs.
     """
     configs = [outcome.trial.config() for outcome in study.finished]
-    for name in names_where(lambda declared: declared.decides(Stage.ROW_NUMBERS)):
+    for name in names_where(lambda declared: declared.affects(Stage.ROW_NUMBERS)):
         values = sorted({str(getattr(config, name)) for config in configs})
         if len(values) > 1:
             raise ValueError(f"the trials read different data ({name}: {', '.join(values)})")

@@ -1,4 +1,4 @@
-"""The settings of a study: what its trials share, in what its arms differ, and how each trial is repeated."""
+"""The settings of a study: shared and differing settings, and the commands that repeat its trials."""
 
 from __future__ import annotations
 
@@ -19,35 +19,35 @@ from research.system.scripts import launch_command
 
 @dataclass(frozen=True)
 class ComparedSettings:
-    """What all arms share and in what they differ: every setting but the seed and those of a run's place."""
+    """Shared and differing settings of all arms, without the seed and the settings that concern one invocation."""
 
     shared: Sequence[tuple[str, Sequence[tuple[str, Any, bool]]]]
-    """By group: name, value, and whether it is another than the default."""
+    """Shared settings by group: name, value, and whether the value differs from the default."""
     differing: Mapping[str, Mapping[str, Any]]
-    """By name: the value of each arm."""
+    """Settings in which the arms differ: by name, the value of each arm."""
 
 
 @dataclass(frozen=True)
-class Repetition:
-    """How one trial is repeated."""
+class TrialCommand:
+    """The command that repeats a trial."""
 
     outcome: Outcome
     """The trial."""
     command: str
-    """What to type."""
+    """Command line."""
     recipe: str | None
-    """The recipe that the command needs, where the trial has left none here."""
+    """Content of the recipe that the command needs; None if the trial's config.yaml is on this machine."""
 
 
 def find_settings(study: StudyOutcomes) -> ComparedSettings:
-    """Return the settings of a study, with every option filled in where a run has left its config.yaml here."""
+    """Return the settings of a study, with all options resolved if a run's config.yaml is on this machine."""
     asked = {
         arm: next(o for o in study.outcomes if o.trial.arm == arm).trial.config().to_recipe() for arm in study.arms
     }
     filled = {arm: found for arm in study.arms if (found := _filled_in(study, arm)) is not None}
     known = {arm: {**asked[arm], **filled.get(arm, {})} for arm in study.arms}
     names = [name for name in next(iter(asked.values())) if name != "seed"]
-    # An arm of which no trial has begun has no options filled in: that is no difference.
+    # Settings are compared in the same form: an arm without a started trial has no resolved options.
     differing = [name for name in names if _differs(asked, name) or _differs(filled, name)]
     any_arm = next(iter(filled), study.arms[0])
     defaults = RunConfig().to_dict()
@@ -65,21 +65,21 @@ def find_settings(study: StudyOutcomes) -> ComparedSettings:
     return ComparedSettings(shared, {name: {arm: known[arm][name] for arm in study.arms} for name in differing})
 
 
-def repeat_trials(study: StudyOutcomes) -> list[Repetition]:
-    """Return how each trial is repeated, in the order of the grid."""
-    return [_repetition(outcome) for outcome in study.outcomes]
+def trial_commands(study: StudyOutcomes) -> list[TrialCommand]:
+    """Return the command that repeats each trial, in the order of the grid."""
+    return [_command(outcome) for outcome in study.outcomes]
 
 
-def _repetition(outcome: Outcome) -> Repetition:
+def _command(outcome: Outcome) -> TrialCommand:
     command = f"{launch_command((outcome.result or {}).get('world_size', 1))} --recipe "
     if (outcome.directory / CONFIG).exists():
-        return Repetition(outcome, command + shlex.quote(str(outcome.directory / CONFIG)), None)
+        return TrialCommand(outcome, command + shlex.quote(str(outcome.directory / CONFIG)), None)
     name = f"{outcome.trial.id}.yaml"
-    return Repetition(outcome, command + name, config_as_yaml(outcome.trial.config()))
+    return TrialCommand(outcome, command + name, config_as_yaml(outcome.trial.config()))
 
 
 def _filled_in(study: StudyOutcomes, arm: str) -> dict[str, Any] | None:
-    """Return the settings of an arm's first run that has left them here."""
+    """Return the resolved settings of an arm's first run with a config.yaml on this machine, or None."""
     paths = [outcome.directory / CONFIG for outcome in study.outcomes if outcome.trial.arm == arm]
     return next((_read(path) for path in paths if path.exists()), None)
 

@@ -1,41 +1,44 @@
-"""How each arm looks, the same in all pictures and tables of a page: a colour and a mark, told apart without either."""
+"""Styles of the arms in all figures and tables of a page: colour, marker and line style.
+
+Arms can be distinguished without colours and without markers.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from research.system.plain_text import shortened
+from research.system.plain_text import shorten
 
 COLOURS = ("#0b5fa5", "#c8500a", "#1a7f37", "#b3202c", "#6b3fa0", "#7a4a21", "#c23b8f", "#4d4d4d", "#7d7a00", "#007f8c")
-"""Dark enough for print, and for text on white."""
+"""Colours that are dark enough for print and for text on white."""
 MARKS = (("o", "●"), ("s", "■"), ("^", "▲"), ("D", "◆"), ("v", "▼"), ("P", "✚"), ("X", "✖"), ("*", "★"), ("<", "◀"))
-"""matplotlib's marker and the character that looks like it; of another number than the colours, so that pairs repeat
-late."""
+"""Matplotlib markers, each with a character that looks like it. Their number differs from the number of colours, so
+that pairs of colour and marker repeat late."""
 DASHES = ("-", "--", "-.", ":")
-LONGEST = 26
-"""Characters of a name."""
+MAX_NAME_LENGTH = 26
+"""Maximum number of characters of an arm's short name."""
 
 
 @dataclass(frozen=True)
 class ArmStyle:
-    """How an arm looks."""
+    """Style of an arm."""
 
     name: str
-    """Its name, shortened where it is long; no two arms have the same."""
+    """Short name of the arm, unique among the arms."""
     colour: str
-    """As CSS writes it."""
+    """CSS colour."""
     marker: str
-    """matplotlib's."""
+    """Matplotlib marker."""
     character: str
-    """What looks like the marker in a text."""
+    """Character that looks like the marker, for text."""
     dashes: str
-    """matplotlib's style of lines."""
+    """Matplotlib line style."""
 
 
 def arm_styles(arms: Sequence[str]) -> dict[str, ArmStyle]:
-    """Return how each arm looks."""
-    short = [shortened(arm, LONGEST) for arm in arms]
+    """Return the style of each arm."""
+    short = [shorten(arm, MAX_NAME_LENGTH) for arm in arms]
     styles = {}
     for index, arm in enumerate(arms):
         name = short[index] if short.count(short[index]) == 1 else f"{short[index]} ({index + 1})"

@@ -1,4 +1,4 @@
-"""The texts that the trials of a study read, and how long they are."""
+"""Texts of the rows that a study's trials read, and their lengths."""
 
 from __future__ import annotations
 
@@ -19,31 +19,32 @@ from research.system.messages import muted
 
 @dataclass(frozen=True)
 class StudyTexts:
-    """Rows with their texts and lengths."""
+    """Rows with their texts and token counts."""
 
     rows: Splits
-    """With texts."""
+    """Rows with texts."""
     tokens: Splits
-    """The same rows; their column `length` counts tokens, special ones included, before any truncation."""
+    """The same rows, tokenized. The column `length` is the number of tokens before truncation, including special
+    tokens."""
     encoder: str
-    """Whose tokens are counted."""
+    """Name of the encoder whose tokenizer is used for counting."""
 
     def lengths(self, of: StudyRows) -> Array:
         """Return the number of tokens of each row, [num_rows].
 
         Raises:
-            ValueError: if these are other rows.
+            ValueError: if the data have changed since the trials predicted the rows.
         """
         return np.asarray(getattr(self.tokens, of.split).data.column("length"))[self._positions(of)]
 
     def texts(self, of: StudyRows, numbers: Sequence[int]) -> list[tuple[str, ...]]:
-        """Return the text, or both of a pair, of some of the rows.
+        """Return the text, or both texts of a pair, of some of the rows.
 
         Args:
             of: the rows.
-            numbers: which of them.
+            numbers: indices of the selected rows.
         Raises:
-            ValueError: if these are other rows.
+            ValueError: if the data have changed since the trials predicted the rows.
         """
         data: Dataset = getattr(self.rows, of.split)
         columns = [name for name in ("text", "text_pair") if name in data.column_names]
@@ -51,37 +52,37 @@ class StudyTexts:
         return [tuple(data[int(positions[number])][name] for name in columns) for number in numbers]
 
     def place(self, of: StudyRows, number: int) -> str:
-        """Return the file of one of the rows, and its row there, in words."""
+        """Return the file of one of the rows and its number in the file, as text."""
         return self.rows.place_of(of.split, int(of.predictions.ids[number]))
 
     def _positions(self, of: StudyRows) -> Array:
-        """Return where in the data each row is, [num_rows]."""
+        """Return the position of each row in the data, [num_rows]."""
         data: Dataset = getattr(self.rows, of.split)
         order = np.argsort(data.data.column("id").to_numpy())
         ids, labels = data.data.column("id").to_numpy()[order], _labels(data, of)[order]
         known = of.predictions
         if not (np.array_equal(ids, known.ids) and np.allclose(labels, known.labels)):
-            raise ValueError("the data hold other rows now than those that the trials predicted")
+            raise ValueError("the data have changed since the trials predicted the rows")
         return order
 
 
 def read_texts(trial: Trial) -> StudyTexts:
-    """Return the rows that a trial read.
+    """Read the rows of a trial, and tokenize them with the tokenizer of its encoder.
 
     Args:
-        trial: whose data, and whose encoder's tokens.
+        trial: the trial.
     Raises:
-        ValueError: if data or tokenizer are not here.
+        ValueError: if the data or the tokenizer are not available.
         OSError: if they cannot be read.
     """
     config = trial.config()
     import_plugins(config.plugin)
-    with muted():  # the trials reported what came of these rows
+    with muted():  # the trials have already reported messages about these data
         rows = load_splits(config)
         tokens = tokenize_splits(rows, load_tokenizer(config.encoder), allow_unknown=True)
     return StudyTexts(rows, tokens, config.encoder)
 
 
 def _labels(data: Dataset, of: StudyRows) -> Array:
-    """Return labels as predictions have them."""
+    """Return the labels in the form used in predictions."""
     return of.task.label_array(data.data.column("label").to_pylist())

@@ -16,7 +16,7 @@ from statsmodels.stats.multitest import multipletests
 from research.studies.statistics.bounded import UNBOUNDED, bounded_interval
 from research.studies.statistics.paired_t import LEVEL, paired_t
 from research.studies.statistics.power import MIN_SEEDS, SeedsNeeded, seeds_needed
-from research.system.plain_text import LONGEST_IN_PAGE, shortened
+from research.system.plain_text import LONGEST_IN_PAGE, shorten
 
 Interval = tuple[float, float]
 Verdict = Literal["better", "worse", "no significant difference"]
@@ -170,7 +170,7 @@ def _compare(
     common = of_arm.keys() & of_baseline.keys()
     seeds, undefined = _split_finite({seed: of_arm[seed] + of_baseline[seed] for seed in common})
     reasons = [
-        f"{_seeds(sorted(failed_seeds))} of {shortened(name, LONGEST_IN_PAGE)} failed, so a verdict on the remaining "
+        f"{_seeds(sorted(failed_seeds))} of {shorten(name, LONGEST_IN_PAGE)} failed, so a verdict on the remaining "
         "seeds could be biased in favour of that arm"
         for name, failed_seeds in failed.items()
         if failed_seeds

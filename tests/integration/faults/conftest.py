@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from research import Hook, RunConfig, run_experiment
-from tests.builders.faulty_runs import SHORT, At, Bits, CutError, Train, bits_of, checkpoints_of, cut
+from tests.builders.faulty_runs import SHORT, Bits, CallAt, CutError, Train, bits_of, checkpoints_of, cut
 from tests.conftest import Launch
 
 
@@ -41,7 +41,7 @@ def threads_as_before(num_threads: int) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def train(settings: dict[str, Any], cache_dir: Path, num_threads: int) -> Train:
-    """A function that trains in this process: `train(directory, At(...), resume="auto")`."""
+    """A function that trains in this process: `train(directory, CallAt(...), resume="auto")`."""
 
     def run(directory: Path, *hooks: Hook, **changed: Any) -> dict[str, Any]:
         with pytest.MonkeyPatch.context() as monkeypatch:
@@ -55,7 +55,7 @@ def train(settings: dict[str, Any], cache_dir: Path, num_threads: int) -> Train:
 def finished(train: Train, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The directory of a run without faults. Tests change copies of it."""
     directory = tmp_path_factory.mktemp("finished") / "run"
-    train(directory, At(), report=True)
+    train(directory, CallAt(), report=True)
     return directory
 
 
@@ -78,7 +78,7 @@ def cut_run(train: Train, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The directory of a run that was interrupted in step 5. Tests change copies of it."""
     directory = tmp_path_factory.mktemp("cut") / "run"
     with pytest.raises(CutError):
-        train(directory, At("after_step", 5, cut))
+        train(directory, CallAt("after_step", 5, cut))
     assert checkpoints_of(directory) == ["step-00000002", "step-00000004"]
     return directory
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from research.system.manifest import MANIFEST
-from tests.builders.faulty_runs import At, Bits, Train, bits_of, refusal_of
+from tests.builders.faulty_runs import Bits, CallAt, Train, bits_of, refusal_of
 from tests.builders.run_files import result_of
 from tests.conftest import Launch
 
@@ -80,7 +80,7 @@ def test_resume_skips_damaged_checkpoint(
 ) -> None:
     newest = directory / "checkpoints" / "step-00000004"
     damage(newest)
-    resumed = At()
+    resumed = CallAt()
     train(directory, resumed, resume="auto")
     assert re.search(rf"{newest}: {reason}", capsys.readouterr().out)
     assert result_of(directory)["resumed_from"] == "step-00000002"
@@ -93,7 +93,7 @@ def test_resume_starts_over_if_all_checkpoints_are_damaged(
 ) -> None:
     delete("random-0.pt")(directory / "checkpoints" / "step-00000002")
     truncate("optimizer.pt")(directory / "checkpoints" / "step-00000004")
-    again = At()
+    again = CallAt()
     train(directory, again, resume="auto")
     printed = capsys.readouterr().out
     assert re.search("step-00000004: .*optimizer.pt", printed)
@@ -121,7 +121,7 @@ def test_all_processes_skip_a_checkpoint_that_lacks_a_file_of_one_process(
     [
         (other_format, r": it has format 1000, this version reads \d+\.$"),
         (flip("optimizer.pt"), r": optimizer\.pt is not what was written\.$"),
-        (delete(MANIFEST), " is no checkpoint. One is a folder such as "),
+        (delete(MANIFEST), " is not a checkpoint. Expected a folder such as "),
     ],
 )
 def test_resume_from_a_given_damaged_checkpoint_is_refused(
@@ -130,7 +130,7 @@ def test_resume_from_a_given_damaged_checkpoint_is_refused(
     # The user chose this checkpoint, so falling back to another one would be wrong.
     checkpoint = directory / "checkpoints" / "step-00000004"
     damage(checkpoint)
-    line = refusal_of(train, tmp_path / "elsewhere", At(), resume=str(checkpoint))
+    line = refusal_of(train, tmp_path / "elsewhere", CallAt(), resume=str(checkpoint))
     assert str(checkpoint) in line
     assert re.search(reason, line), line
     assert not (tmp_path / "elsewhere").exists()

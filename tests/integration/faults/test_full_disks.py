@@ -14,7 +14,7 @@ import pytest
 from research import Hook
 from research.system.manifest import find_damage
 from research.training.api import Run
-from tests.builders.faulty_runs import At, Bits, Train, bits_of, checkpoints_of, files_under, refusal_of
+from tests.builders.faulty_runs import Bits, CallAt, Train, bits_of, checkpoints_of, files_under, refusal_of
 from tests.builders.run_files import result_of
 from tests.conftest import Launch
 from tests.integration.conftest import Disk
@@ -43,7 +43,7 @@ def test_full_disk_on_the_command_line_gives_one_line_and_a_resumable_run(
     assert bits_of(run) == whole
 
 
-# The ids name the file that is cut short if so many bytes are free while a checkpoint is written. torch fails in a
+# The ids name the file that is cut short if only `leave` bytes are free while a checkpoint is written. torch fails in a
 # different way if a file is so small that it is written only when it is closed.
 @pytest.mark.parametrize(
     ("hook", "leave"),
@@ -56,18 +56,18 @@ def test_disk_that_fills_during_a_save_leaves_the_previous_checkpoint(
     run = disk.path / "run"
     # Without TensorBoard, whose thread would use the last bytes at unpredictable times.
     settings = {"hook": hook, "log_with": []}
-    line = refusal_of(train, run, At("writing", 4, lambda: disk.fill(leave)), **settings)
+    line = refusal_of(train, run, CallAt("writing", 4, lambda: disk.fill(leave)), **settings)
     assert NO_ROOM.fullmatch(line), line
     assert line.startswith(f"Cannot write {run / 'checkpoints' / 'step-00000004'}: ")
     assert checkpoints_of(run) == ["step-00000002"], "an unfinished checkpoint is still there"
     assert find_damage(run / "checkpoints" / "step-00000002") is None
     assert result_of(run)["status"] == "failed"
     disk.clear()
-    resumed = At()
+    resumed = CallAt()
     train(run, resumed, resume="auto", **settings)
     assert resumed.trained == [3, 4, 5, 6]
     if not hook:
-        train(tmp_path / "whole", At(), **settings)
+        train(tmp_path / "whole", CallAt(), **settings)
         whole = bits_of(tmp_path / "whole")
     assert bits_of(run) == whole
 
@@ -77,7 +77,7 @@ def test_full_disk_does_not_end_a_run_with_on_save_error_continue(
     train: Train, whole: Bits, disk: Disk, capsys: pytest.CaptureFixture[str], moment: str
 ) -> None:
     run = disk.path / "run"
-    full = At(moment, 4, lambda: disk.fill(131_072 if moment == "writing" else 655_360))
+    full = CallAt(moment, 4, lambda: disk.fill(131_072 if moment == "writing" else 655_360))
     freed: list[str] = []
 
     class Frees(Hook):
@@ -100,10 +100,10 @@ def test_disk_without_a_free_byte_gives_one_line_and_a_resumable_run(
 ) -> None:
     # The file that does not fit is a checkpoint or metrics.jsonl, the model, or the predictions.
     run = disk.path / "run"
-    line = refusal_of(train, run, At(moment, step, lambda: disk.fill(0)), log_with=log_with)
+    line = refusal_of(train, run, CallAt(moment, step, lambda: disk.fill(0)), log_with=log_with)
     assert NO_ROOM.fullmatch(line), line
     disk.clear()
-    train(run, At(), log_with=log_with, resume="auto")
+    train(run, CallAt(), log_with=log_with, resume="auto")
     assert bits_of(run) == whole
 
 
@@ -118,7 +118,7 @@ def test_error_about_full_disk_names_the_unwritten_file(
     run = disk.path / "run"
     # metrics.jsonl needs more than the page that it already has, and no other file is written.
     settings: dict[str, Any] = {"epochs": 2.0, "save_every": None, "best_metric": None, "log_with": []}
-    line = refusal_of(train, run, At(moment, step, lambda: disk.fill(0)), **settings)
+    line = refusal_of(train, run, CallAt(moment, step, lambda: disk.fill(0)), **settings)
     assert line.startswith(f"Cannot write {run / unwritten}: "), line
     assert not list(run.glob(".*.writing")), "a partial file is left on the full disk"
 
@@ -135,7 +135,7 @@ class FillDisk(Hook):
         self.run = run
 
     def state_dict(self):
-        # In the second call of a save, the writing has begun; see `At.state_dict`.
+        # In the second call of a save, the writing has begun; see `CallAt.state_dict`.
         if self.run is not None and self.run.clock.step == 4 and self.run.accelerator.process_index == 1:
             self.num_calls += 1
             if self.num_calls == 2:
@@ -175,7 +175,7 @@ def test_read_only_directory_gives_one_line_and_stays_unchanged(
     disk.remount("ro")
     before = files_under(disk.path)
     changed = {"resume": "auto"} if "--resume=auto" in options else {"overwrite": "--overwrite" in options}
-    line = refusal_of(train, disk.path / "run", At(), **changed)
+    line = refusal_of(train, disk.path / "run", CallAt(), **changed)
     assert f"{disk.path / 'run'}: {os.strerror(errno.EROFS)}" in line
     assert files_under(disk.path) == before
 
@@ -183,8 +183,8 @@ def test_read_only_directory_gives_one_line_and_stays_unchanged(
 def test_disk_that_becomes_read_only_in_mid_run_gives_one_line(train: Train, whole: Bits, disk: Disk) -> None:
     # Linux remounts a file system read-only when its disk fails.
     run = disk.path / "run"
-    line = refusal_of(train, run, At("after_step", 3, lambda: disk.remount("ro")), log_with=[])
+    line = refusal_of(train, run, CallAt("after_step", 3, lambda: disk.remount("ro")), log_with=[])
     assert re.search(rf"{re.escape(str(run))}\S+: {os.strerror(errno.EROFS)} ", line), line
     disk.remount("rw")
-    train(run, At(), resume="auto", log_with=[])
+    train(run, CallAt(), resume="auto", log_with=[])
     assert bits_of(run) == whole

@@ -10,7 +10,7 @@ import pytest
 from research.records import run_directory
 from research.system import durable
 from research.system.manifest import MANIFEST
-from tests.builders.faulty_runs import At, Bits, CutError, Train, bits_of
+from tests.builders.faulty_runs import Bits, CallAt, CutError, Train, bits_of
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,7 @@ def test_resume_writes_missing_results_again(
         shutil.rmtree(run / name) if (run / name).is_dir() else (run / name).unlink()
     for name in ("result.json", "report.html"):
         (run / f".{name}.writing").write_text("{")
-    resumed = At()
+    resumed = CallAt()
     train(run, resumed, resume="auto", report=True)
     assert resumed.trained == []
     assert bits_of(run) == whole
@@ -57,7 +57,7 @@ def test_partial_files_of_killed_runs_are_removed(
     for leftover in leftovers:
         shutil.copytree(checkpoint, leftover)
         (leftover / MANIFEST).unlink()
-    train(run, At(), resume="auto")
+    train(run, CallAt(), resume="auto")
     assert bits_of(run) == whole
     assert [path for path in leftovers if path.exists()] == []
 
@@ -78,7 +78,7 @@ def test_killed_overwrite_can_be_repeated(train: Train, whole: Bits, tmp_path: P
     for name, content in left.items():
         (run / name).parent.mkdir(exist_ok=True)
         (run / name).write_text(content)
-    train(run, At(), overwrite=True)
+    train(run, CallAt(), overwrite=True)
     assert bits_of(run) == whole
     assert not (run / "predictions" / "old.parquet").exists()
     assert not list(run.glob(".*"))
@@ -100,8 +100,8 @@ def test_overwrite_killed_while_it_empties_the_directory_can_be_repeated(
     with monkeypatch.context() as patch:
         patch.setattr(run_directory, "remove", remove)
         with pytest.raises(CutError):
-            train(directory, At(), overwrite=True)
-    train(directory, At(), overwrite=True)
+            train(directory, CallAt(), overwrite=True)
+    train(directory, CallAt(), overwrite=True)
     assert bits_of(directory) == whole
 
 
@@ -112,5 +112,5 @@ def test_killed_resume_from_another_directory_can_be_repeated(
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     shutil.copyfile(directory / "checkpoints" / "step-00000004" / "kept" / "metrics.jsonl", elsewhere / "metrics.jsonl")
-    train(elsewhere, At(), resume=str(directory / "checkpoints" / "step-00000004"))
+    train(elsewhere, CallAt(), resume=str(directory / "checkpoints" / "step-00000004"))
     assert bits_of(elsewhere) == whole

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from research.training.accelerator import default_num_threads
-from tests.builders.faulty_runs import At, Bits, CutError, Train, bits_of, checkpoints_of, cut, refusal_of
+from tests.builders.faulty_runs import Bits, CallAt, CutError, Train, bits_of, checkpoints_of, cut, refusal_of
 from tests.builders.run_files import result_of
 from tests.conftest import ROOT, Launch, Start, Started
 
@@ -34,7 +34,7 @@ def test_newest_checkpoint_does_not_depend_on_the_clock(
             os.utime(path, (now - age, now - age))
     real, ten_years = time.time, 10 * 365 * 86_400.0
     monkeypatch.setattr(time, "time", lambda: real() - ten_years)
-    resumed = At()
+    resumed = CallAt()
     train(directory, resumed, resume="auto")
     assert result_of(directory)["resumed_from"] == "step-00000004"
     assert resumed.trained == [5, 6]
@@ -63,13 +63,13 @@ def test_second_run_in_the_same_directory_is_refused_without_disturbing_the_firs
     launch: Launch, train: Train, held: tuple[Started, list[str], Path], whole: Bits, tmp_path: Path
 ) -> None:
     first, command, go = held
-    line = f"Another run works in {tmp_path / 'run'}; wait for it, or choose another --output_dir."
+    line = f"Another run uses {tmp_path / 'run'}; wait until it ends, or choose another --output_dir."
     done = launch([*command, "--resume=auto"], check=False)
     assert (done.returncode, done.stderr) == (1, f"error: {line}\n")
     assert refusal_of(train, tmp_path / "run", overwrite=True) == line
     (tmp_path / "link").symlink_to(tmp_path / "run")
     other_name = str(tmp_path / "link")
-    assert other_name in refusal_of(train, tmp_path / "link", resume="auto"), "it is the same directory"
+    assert other_name in refusal_of(train, tmp_path / "link", resume="auto"), "the link names the same directory"
     go.touch()
     assert first.end() == 0, first.printed()
     assert bits_of(tmp_path / "run") == whole
@@ -109,7 +109,7 @@ def test_moved_run_resumes_in_its_new_directory(
     target = request.getfixturevalue("disk").path / "run" if move == "file system" else targets[move]
     target.parent.mkdir(exist_ok=True)
     shutil.move(directory, target)
-    resumed = At()
+    resumed = CallAt()
     if move == "working directory":
         monkeypatch.chdir(tmp_path / "archive")
         train(target, resumed, resume="auto", output_dir=None, name="mine")
@@ -126,7 +126,7 @@ def test_moved_run_resumes_in_its_new_directory(
 def test_changed_number_of_threads_is_reported_and_the_run_finishes(
     train: Train, directory: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    result = train(directory, At(), resume="auto", num_threads=2)
+    result = train(directory, CallAt(), resume="auto", num_threads=2)
     assert re.search(r"num_threads was 1, now 2 .*rounded", capsys.readouterr().out)
     assert torch.get_num_threads() == 2
     assert (result["status"], result["steps"]) == ("finished", 6)
@@ -134,13 +134,13 @@ def test_changed_number_of_threads_is_reported_and_the_run_finishes(
 
 def test_number_of_threads_is_kept_if_not_set(train: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     num_threads = default_num_threads() + 1
-    train(tmp_path / "whole", At(), num_threads=num_threads)
+    train(tmp_path / "whole", CallAt(), num_threads=num_threads)
     with pytest.raises(CutError):
-        train(tmp_path / "run", At("after_step", 5, cut), num_threads=num_threads)
+        train(tmp_path / "run", CallAt("after_step", 5, cut), num_threads=num_threads)
     capsys.readouterr()
-    train(tmp_path / "run", At(), resume="auto", num_threads=None)
+    train(tmp_path / "run", CallAt(), resume="auto", num_threads=None)
     lines = [line for line in capsys.readouterr().out.splitlines() if "--num_threads" in line]
     assert re.search(rf"\b{num_threads} threads .*\b{default_num_threads()} \(--num_threads\)", lines[-1])
-    assert not any("rounded" in line for line in lines), "the number is kept"
+    assert not any("rounded" in line for line in lines), "the number of threads has not changed"
     assert torch.get_num_threads() == num_threads
     assert bits_of(tmp_path / "run") == bits_of(tmp_path / "whole")

@@ -18,19 +18,19 @@ from tests.messages import collected, in_order
 
 @dataclass
 class Loader:
-    """Loads with a cache of the test's own, and keeps the messages."""
+    """Loads data with a separate cache and collects the messages that are logged."""
 
     cache_dir: Path
-    said: list[str] = field(default_factory=list)
+    messages: list[str] = field(default_factory=list)
 
     def __call__(self, data: Path | str, **settings: Any) -> Splits:
-        self.said.clear()
-        with collected(self.said):
+        self.messages.clear()
+        with collected(self.messages):
             return load_splits(DataSettings(data=str(data), **settings), self.cache_dir)
 
     def reported(self, *values: object) -> list[str]:
-        """Return the messages that have these values, in this order; warnings begin with `Warning:`."""
-        return [line for line in self.said if re.search(in_order(*values), line)]
+        """Return the messages that contain these values in this order; warnings begin with `Warning:`."""
+        return [line for line in self.messages if re.search(in_order(*values), line)]
 
 
 class WriteCsv(Protocol):
@@ -56,7 +56,7 @@ def minilm() -> PreTrainedTokenizerBase:
 
 @pytest.fixture
 def write_csv(tmp_path: Path) -> WriteCsv:
-    """Writes lines, raw, under a header."""
+    """Return a function that writes raw lines below a header."""
 
     def write(*lines: str | bytes, name: str = "reviews.csv", header: str = "text,label") -> Path:
         path = tmp_path / name
@@ -69,7 +69,7 @@ def write_csv(tmp_path: Path) -> WriteCsv:
 
 @pytest.fixture
 def write_jsonl(tmp_path: Path) -> WriteJsonl:
-    """Writes one object per line; a string is written as it is."""
+    """Return a function that writes one object per line; strings are written unchanged."""
 
     def write(rows: Sequence[Mapping[str, Any] | str], name: str = "reviews.jsonl") -> Path:
         path = tmp_path / name
@@ -82,5 +82,5 @@ def write_jsonl(tmp_path: Path) -> WriteJsonl:
 
 
 def reviews(num_rows: int, num_labels: int = 2) -> list[str]:
-    """Return csv lines of different texts whose labels take turns."""
+    """Return csv lines of different texts with alternating labels."""
     return [f"review number {row},label {row % num_labels}" for row in range(num_rows)]

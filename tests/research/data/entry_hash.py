@@ -1,4 +1,4 @@
-"""A hash of all that a step has put into the cache."""
+"""Hash the content of a cache entry."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from research.data.prepare.arrow import read_batches
 
 
 def hash_entry(cache_dir: Path, kind: str) -> str:
-    """Return a hash of the columns, rows and facts of the only entry of a kind; the wording of messages is left out."""
+    """Return a hash of the columns, rows and facts of the only entry of a kind.
+
+    The wording of messages does not affect it.
+    """
     (entry,) = cache_dir.glob(f"{kind}-*")
     content: dict[str, Any] = {}
     for path in sorted(entry.glob("*.arrow")):

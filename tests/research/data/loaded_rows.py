@@ -11,10 +11,10 @@ def texts_in(splits: Splits) -> set[str]:
 
 
 def rows_in(splits: Splits) -> list[tuple[str, object]]:
-    """Return text and label of all rows, sorted."""
+    """Return the text and label of all rows, sorted."""
     return sorted((row["text"], row["label"]) for _, split in splits.items() for row in split)
 
 
 def rows_by_split(splits: Splits) -> dict[str, list[tuple[str, int]]]:
-    """Return text and label of the rows of each split, in their order."""
+    """Return the text and label of the rows of each split, in order."""
     return {name: [(row["text"], row["label"]) for row in split] for name, split in splits.items()}

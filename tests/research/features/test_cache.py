@@ -154,7 +154,7 @@ def test_of_many_at_once_one_builds_and_the_others_wait_for_it(tmp_path: Path, b
     assert names_in(tmp_path) == [f"features-{KEY}-last"]
 
 
-def test_file_system_without_locks_is_reported(
+def test_locks_report_a_file_system_without_locks(
     builder: Builder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(descriptor: int, operation: int) -> None:

@@ -11,8 +11,8 @@ from research.hooks.checkpointing import Checkpointing
 from research.system.durable import StorageError
 from research.training.loop import train
 from research.training.run import TrainingRun
+from tests.file_modes import enforce_file_modes
 from tests.research.conftest import StartRun
-from tests.rights import modes_count
 
 
 def checkpoints_of(run: TrainingRun) -> list[str]:
@@ -50,7 +50,7 @@ def lock_checkpoints(run: TrainingRun) -> Path:
 def test_checkpoint_that_cannot_be_written_ends_the_run(start_run: StartRun) -> None:
     run = start_run(save_every="2st")
     path = lock_checkpoints(run)
-    with modes_count(), pytest.raises(StorageError, match=str(path)):
+    with enforce_file_modes(), pytest.raises(StorageError, match=str(path)):
         train(run)
     assert run.clock.step == 2
 
@@ -60,12 +60,12 @@ def test_run_goes_on_without_a_checkpoint_if_so_chosen_unless_a_signal_ends_it(
 ) -> None:
     run = start_run(save_every="2st", on_save_error="continue")
     path = lock_checkpoints(run)
-    with modes_count():
+    with enforce_file_modes():
         train(run)
     assert run.clock.step == 4
     messages = [line for line in capsys.readouterr().out.splitlines() if "--on_save_error continue" in line]
     assert len(messages) == 2
     assert all(str(path) in message for message in messages)
     run.interruption.signal = signal.SIGTERM
-    with modes_count(), pytest.raises(StorageError):
+    with enforce_file_modes(), pytest.raises(StorageError):
         Checkpointing(every=None, keep=1, on_save_error="continue").end_of_step(run)

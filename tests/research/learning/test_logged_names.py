@@ -1,17 +1,17 @@
-"""Names that hooks may log values under."""
+"""Names under which hooks may log values."""
 
 from __future__ import annotations
 
 import pytest
 
-from research.learning.logged_names import LOGGED_ANYWAY, refuse_taken_names
+from research.learning.logged_names import LOGGED_ANYWAY, check_reserved_names
 
 
 @pytest.mark.parametrize("name", [*LOGGED_ANYWAY, "learning_rate/head"])
-def test_names_of_the_run_itself_are_refused(name: str) -> None:
+def test_check_reserved_names_rejects_names_of_the_run(name: str) -> None:
     with pytest.raises(ValueError, match=name):
-        refuse_taken_names(["mine", name])
+        check_reserved_names(["mine", name])
 
 
-def test_other_names_are_taken() -> None:
-    refuse_taken_names(["mine", "learning_rates", "losses"])
+def test_check_reserved_names_accepts_other_names() -> None:
+    check_reserved_names(["mine", "learning_rates", "losses"])

@@ -11,7 +11,7 @@ from tests.shipped import shipped
 
 
 @pytest.mark.parametrize("problem_type", shipped(TASKS))
-def test_metrics_are_the_tasks_own(problem_type: str) -> None:
+def test_metrics_are_computed_by_the_task(problem_type: str) -> None:
     task = TASKS[problem_type](("a", "b"), (1, 1), 2)
     logits = np.array([[1.0, -1.0], [-2.0, 3.0], [0.5, 0.0]])
     labels = task.label_array([[0], [1], [1]] if task.several_per_row else [0, 1, 1])

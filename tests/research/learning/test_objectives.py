@@ -1,4 +1,4 @@
-"""Objectives, against values worked out by hand."""
+"""Objectives, compared with values computed by hand."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SCORE = Regression(("score",))
 
 
 class Fixed(nn.Module):
-    """Gives one set of logits after another."""
+    """Returns the given logits, one set per call."""
 
     def __init__(self, *logits: list[list[float]], dtype: torch.dtype = torch.float32) -> None:
         super().__init__()
@@ -58,7 +58,7 @@ def output_units(task: Task, name: str, **options: Any) -> list[list[float]]:
     return [each.tolist() for each in create(OBJECTIVES, Choice(name, options), task).output_units()]
 
 
-def test_outputs_start_from_what_the_labels_are_like() -> None:
+def test_output_units_follow_the_distribution_of_labels() -> None:
     assert output_units(SINGLE, "cross_entropy") == [[0, 0], [1, 1]]
     shift, scale = output_units(MULTI, "bce")
     assert shift == pytest.approx([math.log(1.5 / 3.5), math.log(3.5 / 1.5)])
@@ -78,8 +78,8 @@ def test_cross_entropy_smooths_labels() -> None:
     assert found == pytest.approx([expected])
 
 
-def test_cross_entropy_balances_labels_with_mean_weight_one() -> None:
-    # counts 3 and 1: weights in ratio 1/3 to 1, and 3 w_a + 1 w_b = 4
+def test_balanced_class_weights_have_a_mean_of_one() -> None:
+    # counts 3 and 1: weights in a ratio of 1/3 to 1, with 3 w_a + 1 w_b = 4
     expected = [2 / 3 * entropy(LOGITS[0], 0), 2.0 * entropy(LOGITS[1], 1)]
     found = losses(SINGLE, "cross_entropy", Fixed(LOGITS), [0, 1], class_weights="balanced")
     assert found == pytest.approx(expected)
@@ -88,7 +88,7 @@ def test_cross_entropy_balances_labels_with_mean_weight_one() -> None:
 
 
 @pytest.mark.parametrize("weights", [[1.0], [1.0, -1.0]])
-def test_cross_entropy_refuses_weights_that_do_not_fit(weights: list[float]) -> None:
+def test_cross_entropy_rejects_invalid_class_weights(weights: list[float]) -> None:
     with pytest.raises(ValueError, match=r"\b2 numbers.* a, b; .*1\.0"):
         losses(SINGLE, "cross_entropy", Fixed(LOGITS), [0, 1], class_weights=weights)
 
@@ -102,7 +102,7 @@ def test_focal_by_hand() -> None:
 
 
 @pytest.mark.parametrize("gamma", [0.5, 2.0])
-def test_focal_has_finite_gradients_where_an_example_is_certain(gamma: float) -> None:
+def test_focal_has_finite_gradients_for_certain_examples(gamma: float) -> None:
     logits = torch.tensor([[200.0, 0.0]], requires_grad=True)
     model: Any = lambda **inputs: SimpleNamespace(logits=logits)  # noqa: E731
     batch = Batch({}, torch.tensor([0]), torch.ones(1), torch.zeros(1, dtype=torch.long))
@@ -111,13 +111,13 @@ def test_focal_has_finite_gradients_where_an_example_is_certain(gamma: float) ->
     assert logits.grad.isfinite().all()
 
 
-def test_bce_is_the_mean_over_labels() -> None:
+def test_bce_averages_over_labels() -> None:
     def binary(logit: float, label: float) -> float:
         return math.log1p(math.exp(-logit)) if label else math.log1p(math.exp(logit))
 
     found = losses(MULTI, "bce", Fixed([[2.0, -1.0]]), [[1.0, 1.0]])
     assert found == pytest.approx([(binary(2, 1) + binary(-1, 1)) / 2])
-    # positives weigh 3 / 1 and 1 / 3
+    # positive rows have the weights 3 / 1 and 1 / 3
     found = losses(MULTI, "bce", Fixed([[2.0, -1.0]]), [[1.0, 1.0]], pos_weight="balanced")
     assert found == pytest.approx([(3 * binary(2, 1) + binary(-1, 1) / 3) / 2])
 
@@ -141,14 +141,14 @@ def test_r_drop_by_hand() -> None:
     assert model.num_calls == 2
 
 
-def test_r_drop_evaluates_with_one_pass() -> None:
+def test_r_drop_uses_one_pass_in_evaluation_mode() -> None:
     model = Fixed([LOGITS[0]]).eval()
     assert losses(SINGLE, "r_drop", model, [1]) == pytest.approx([entropy(LOGITS[0], 1)])
     assert model.num_calls == 1
 
 
 @pytest.mark.parametrize("name", shipped(OBJECTIVES))
-def test_objective_refuses_tasks_that_it_does_not_fit(name: str) -> None:
+def test_objective_rejects_tasks_that_it_does_not_fit(name: str) -> None:
     for task in (SINGLE, MULTI, SCORE):
         if task.problem_type in OBJECTIVES[name].problem_types:
             create(OBJECTIVES, Choice(name), task)
@@ -165,12 +165,12 @@ def test_default_objective_computes_losses_of_bfloat16_logits_in_float32(task: T
 
 
 @pytest.mark.parametrize(("name", "option"), [("focal", "gamma"), ("r_drop", "alpha")])
-def test_objective_refuses_a_negative_weight(name: str, option: str) -> None:
+def test_objective_rejects_negative_options(name: str, option: str) -> None:
     with pytest.raises(ValueError, match=rf"{option} .*\b0\b.* -1\.0"):
         create(OBJECTIVES, Choice(name, {option: -1.0}), SINGLE)
 
 
-def test_objective_registration_refuses_what_is_no_objective() -> None:
-    with pytest.raises(ValueError, match=r"no_objective.* Objective, .*int"):
+def test_register_objective_rejects_classes_that_are_not_objectives() -> None:
+    with pytest.raises(ValueError, match=r"no_objective.* Objective; .*int"):
         OBJECTIVES.register("no_objective")(int)
     assert "no_objective" not in OBJECTIVES

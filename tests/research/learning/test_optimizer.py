@@ -1,4 +1,4 @@
-"""One parameter group per block and weight decay yes or no, each with its rate."""
+"""The optimizer's parameter groups: two per block, with and without weight decay."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ def blocks(family: str = "bert") -> list[tuple[str, list[tuple[str, torch.nn.Par
     return model_blocks(model.encoder, model.head)
 
 
-def test_block_rates_fall_with_the_distance_from_the_head() -> None:
+def test_block_rates_decrease_with_the_distance_from_the_head() -> None:
     rates = block_rates(blocks(), RunConfig(lr=1.0, head_lr=5.0, layer_decay=0.5))
     assert rates == {"embeddings": 0.25, "layer.0": 0.5, "layer.1": 1.0, "head": 5.0}
     assert block_rates(blocks(), RunConfig(lr=1.0, head_lr=None, layer_decay=1.0)) == dict.fromkeys(rates, 1.0)
 
 
 @pytest.mark.parametrize("family", FAMILY_NAMES)
-def test_every_parameter_is_in_one_group_frozen_ones_included(family: str) -> None:
+def test_every_parameter_is_in_exactly_one_group_even_if_frozen(family: str) -> None:
     model = tiny_model(family)
     for parameter in model.encoder.parameters():
         parameter.requires_grad_(False)
@@ -65,7 +65,7 @@ class Recorder:
         return getattr(RunConfig(), name)
 
 
-def test_group_settings_are_those_that_the_groups_are_computed_from() -> None:
+def test_group_settings_lists_all_settings_that_groups_depend_on() -> None:
     rates, groups = Recorder(), Recorder()
     block_rates(blocks(), cast("RunConfig", rates))
     assert rates.read == {*GROUP_SETTINGS["base_lr"]}
@@ -84,5 +84,5 @@ def test_apply_schedule_multiplies_every_base_rate() -> None:
     )
 
 
-def test_optimizer_may_be_sgd() -> None:
+def test_create_optimizer_supports_sgd() -> None:
     assert isinstance(create_optimizer(blocks(), RunConfig(optimizer="sgd")), torch.optim.SGD)

@@ -1,4 +1,4 @@
-"""Schedules: one contract for all, and what each is known for."""
+"""Schedules: a contract for all of them, and the shape of each."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def factors(name: str, warmup: int, total: int, **options: object) -> list[float
 @pytest.mark.parametrize(
     ("warmup", "total"), [(0, 1), (1, 1), (0, 2), (1, 2), (2, 2), (0, 10), (1, 10), (10, 10), (10, 100)]
 )
-def test_schedule_stays_between_zero_and_one(name: str, warmup: int, total: int) -> None:
+def test_schedule_factor_stays_between_zero_and_one(name: str, warmup: int, total: int) -> None:
     if total == 1 and (name == "triangular" or (warmup == 1 and name not in ("one_cycle", "plateau"))):
         with pytest.raises(ValueError, match=f"schedule '{name}' .* 0"):
             factors(name, warmup, total)
@@ -46,13 +46,13 @@ def test_schedule_stays_between_zero_and_one(name: str, warmup: int, total: int)
         assert found.index(max(found)) == (max(warmup, 1) if name == "triangular" else warmup)
 
 
-def test_one_cycle_per_epoch_begins_at_its_peak_and_leaves_no_epoch_idle() -> None:
+def test_one_cycle_per_epoch_starts_at_its_peak_and_trains_in_every_epoch() -> None:
     assert factors("one_cycle", 0, 1) == pytest.approx([1.0])
     assert factors("one_cycle", 0, 3) == pytest.approx([1.0, 0.75, 0.25], abs=1e-4)
 
 
 @pytest.mark.parametrize("name", UNCONDITIONAL)
-def test_schedule_is_the_librarys_own(name: str) -> None:
+def test_schedule_matches_the_scheduler_of_the_library(name: str) -> None:
     optimizer = SGD([torch.zeros(1, requires_grad=True)], lr=1.0, momentum=0.9)
     options = resolve_options(SCHEDULES, Choice(name), given_by_caller=GIVEN_BY_CALLER)
     scheduler = SCHEDULES[name](optimizer, num_warmup_steps=3, num_training_steps=20, **options)
@@ -66,7 +66,7 @@ def test_schedule_is_the_librarys_own(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", UNCONDITIONAL)
-def test_schedule_resumes_from_its_state(name: str) -> None:
+def test_schedule_restores_its_state(name: str) -> None:
     whole = factors(name, 2, 12)
     cut = Schedule(Choice(name), num_warmup_steps=2, num_training_steps=12)
     for _ in range(5):
@@ -80,7 +80,7 @@ def test_schedule_resumes_from_its_state(name: str) -> None:
     assert rest == whole[5:]
 
 
-def test_schedule_refuses_a_warmup_longer_than_the_run() -> None:
+def test_schedule_rejects_a_warmup_longer_than_the_run() -> None:
     with pytest.raises(ValueError, match=r"\b11\b.*\b10\b.*--warmup"):
         factors("linear", 11, 10)
 
@@ -93,7 +93,7 @@ def test_one_cycle_rises_and_falls() -> None:
     assert 1 / 25 / 1e4 < found[-1] < 0.02
 
 
-def test_one_cycle_moves_momentum_against_the_rate() -> None:
+def test_one_cycle_changes_momentum_opposite_to_the_rate() -> None:
     momentum_of: dict[Literal["sgd", "adamw"], Callable[[dict[str, Any]], float]] = {
         "sgd": lambda group: group["momentum"],
         "adamw": lambda group: group["betas"][0],
@@ -116,7 +116,7 @@ def test_one_cycle_moves_momentum_against_the_rate() -> None:
             assert optimizer.param_groups[0]["betas"][1] == 0.999
 
 
-def test_momentum_stays_where_it_is_not_asked_to_move() -> None:
+def test_momentum_is_constant_by_default() -> None:
     assert Schedule(Choice("one_cycle"), num_warmup_steps=2, num_training_steps=6).momentum is None
 
 
@@ -145,6 +145,6 @@ def test_plateau_follows_the_validation_loss() -> None:
         ("warmup_stable_decay", {"decay": 1.5}, "decay .*0.*1"),
     ],
 )
-def test_schedule_refuses_options_without_sense(name: str, options: dict[str, float], message: str) -> None:
+def test_schedule_rejects_invalid_options(name: str, options: dict[str, float], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         factors(name, 1, 10, **options)

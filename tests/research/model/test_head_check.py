@@ -58,7 +58,7 @@ class SumByWidth(MeanOfAll):
         return (states * mask).mean(1)
 
 
-class LastPlace(MeanOfAll):
+class LastPosition(MeanOfAll):
     """The last place, whatever is there."""
 
     def pool(self, states: Tensor, mask: Tensor) -> Tensor:
@@ -169,7 +169,7 @@ class NotOneRow(Right):
         return super().pool(states, mask).squeeze()
 
 
-READ_THE_RIGHT = [LastPlace, Backwards, RightUnlessFull]
+READ_THE_RIGHT = [LastPosition, Backwards, RightUnlessFull]
 """Heads that read no padding where it is on the left."""
 SENSITIVE = [MeanOfAll, BeginsWithZero, SumByWidth, Unmasked, NotAlone, FixedWidth, *READ_THE_RIGHT]
 BY_OTHER_ROWS = [BatchStatistics, LessFirstRow, NotOneRow]

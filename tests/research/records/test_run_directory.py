@@ -10,7 +10,7 @@ import pytest
 from research.records.run_directory import check_directory, run_directory
 from research.settings.config import RunConfig
 from research.settings.flags import names_where
-from tests.rights import modes_count
+from tests.file_modes import enforce_file_modes
 
 
 def test_run_directory_follows_output_dir_then_name_then_time() -> None:
@@ -34,7 +34,7 @@ def test_directories_that_cannot_be_looked_up_are_refused(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "locked").mkdir(mode=0)
-    with modes_count(), pytest.raises(ValueError, match=r"\b(x{9}|locked).*: (File name too|Permission)"):
+    with enforce_file_modes(), pytest.raises(ValueError, match=r"\b(x{9}|locked).*: (File name too|Permission)"):
         check_directory(Path(name), RunConfig(output_dir=name, resume=resume))
 
 
@@ -58,7 +58,7 @@ def test_overwriting_what_the_run_reads_is_refused(tmp_path: Path, monkeypatch: 
     ]
     # A new setting that names something the run reads needs a case.
     assert {name for settings in cases for name in settings} == {
-        *names_where(lambda declared: declared.read_path is not None)
+        *names_where(lambda declared: declared.input_path is not None)
     }
     for settings in cases:
         for directory in (run, Path("link"), tmp_path / run):

@@ -1,4 +1,4 @@
-"""A short run whose files tests forge."""
+"""A short run whose files tests manipulate."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ Train = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture
-def sprung(tmp_path: Path) -> Iterator[Path]:
-    """The file that is there if code from elsewhere was run; no test may end with it."""
-    path = tmp_path / "sprung"
+def marker(tmp_path: Path) -> Iterator[Path]:
+    """A file that exists if hostile code was run; checked at the end of every test."""
+    path = tmp_path / "marker"
     yield path
-    assert not path.exists(), "code from elsewhere was run"
+    assert not path.exists(), "hostile code was run"
 
 
 @pytest.fixture(scope="session")
 def train(tiny_encoder: Path, tiny_reviews: Path, cache_dir: Path) -> Train:
-    """`train(directory, resume=...)` makes a run of three steps in this process."""
+    """`train(directory, resume=...)` trains for three steps in this process."""
     settings: dict[str, Any] = {
         "encoder": str(tiny_encoder),
         "data": str(tiny_reviews),
@@ -54,7 +54,7 @@ def train(tiny_encoder: Path, tiny_reviews: Path, cache_dir: Path) -> Train:
 
 @pytest.fixture(scope="session")
 def finished(train: Train, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The directory of a run. Tests change copies of it."""
+    """Directory of a finished run; tests change copies of it."""
     directory = tmp_path_factory.mktemp("finished") / "run"
     train(directory)
     return directory
@@ -62,11 +62,11 @@ def finished(train: Train, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def checkpoint(finished: Path, tmp_path: Path) -> Path:
-    """A copy of a checkpoint."""
+    """Copy of a checkpoint."""
     return shutil.copytree(finished / "checkpoints" / "step-00000002", tmp_path / "checkpoint")
 
 
 @pytest.fixture
 def encoder(tiny_encoder: Path, tmp_path: Path) -> Path:
-    """A copy of an encoder."""
+    """Copy of an encoder."""
     return shutil.copytree(tiny_encoder, tmp_path / "encoder")

@@ -1,4 +1,4 @@
-"""What a run prints before it starts and at its end."""
+"""Text that a run prints before it starts and at its end."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def result_with(metrics: dict[str, dict[str, float]], unlabelled: tuple[str, ...
     }
 
 
-def test_run_is_described_in_numbers(start_run: StartRun) -> None:
+def test_describe_gives_parameters_steps_and_processes(start_run: StartRun) -> None:
     run = start_run(head="lstm", freeze=["encoder"], max_steps=3)
     trainable = sum(parameter.numel() for parameter in run.encoder_with_head.parameters() if parameter.requires_grad)
     what, how_long, where = describe(run)
@@ -42,7 +42,7 @@ def test_run_is_described_in_numbers(start_run: StartRun) -> None:
     assert peak_memory_bytes(run.accelerator) > 50 * 2**20
 
 
-def test_table_has_every_metric_of_every_split() -> None:
+def test_summary_has_every_metric_of_every_split() -> None:
     text = printed(
         result_with({"validation": {"loss": 0.5, "f1/a": 1.0}, "test": {"loss": float("nan"), "f1/a": 0.25}})
     )
@@ -52,18 +52,18 @@ def test_table_has_every_metric_of_every_split() -> None:
         assert value in text
 
 
-def test_metrics_of_many_labels_are_left_out() -> None:
+def test_summary_omits_label_metrics_if_there_are_many_labels() -> None:
     metrics = {"loss": 0.5, **{f"f1/{index}": 1.0 for index in range(MANY_LABELS)}}
     assert "f1/" not in printed(result_with({"test": metrics}))
 
 
-def test_split_without_labels_has_no_metrics_but_predictions() -> None:
+def test_summary_points_to_the_predictions_of_unlabelled_splits() -> None:
     text = printed(result_with({"validation": {"loss": 0.5}}, ("test",)))
     assert "23 test rows" in text
     assert "runs/a/predictions/test.parquet" in text.replace("\n", "")
 
 
-def test_settings_to_lower_are_named_with_their_values() -> None:
+def test_out_of_memory_message_names_settings_with_their_values() -> None:
     message = out_of_memory_message(RunConfig(micro_batch_size=7, max_length=99, mixed_precision="fp16"))
     for flag, value in (("--micro_batch_size", "7"), ("--max_length", "99"), ("--mixed_precision", "fp16")):
         assert flag in message

@@ -1,4 +1,4 @@
-"""What a run will do is known before it trains, and what it could not do is refused."""
+"""The plan of a run is known before training, and impossible plans are rejected."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from research.system.terminal import Terminal
 
 @pytest.fixture
 def settings(tiny_settings: dict[str, Any]) -> dict[str, Any]:
-    """A run of 18 steps."""
+    """Settings of a run with 18 steps."""
     return tiny_settings | {
         "micro_batch_size": 3,
         "epochs": 3,
@@ -34,7 +34,7 @@ def printed(config: RunConfig) -> str:
     return file.getvalue()
 
 
-def test_steps_fall_into_ranges_between_edits(settings: dict[str, Any]) -> None:
+def test_ranges_are_separated_by_edits(settings: dict[str, Any]) -> None:
     timeline: list[dict[str, Any]] = [
         {"at": "0%", "freeze": "encoder"},
         {"at": "6st", "unfreeze": "encoder"},
@@ -49,7 +49,7 @@ def test_steps_fall_into_ranges_between_edits(settings: dict[str, Any]) -> None:
     assert [(record.step, record.name) for record in found.edits] == [(0, "freeze"), (6, "unfreeze"), (18, "scale_lr")]
 
 
-def test_table_has_rates_of_what_trains_and_joins_what_is_frozen(settings: dict[str, Any]) -> None:
+def test_rate_table_groups_frozen_blocks(settings: dict[str, Any]) -> None:
     text = printed(RunConfig(**settings, timeline=[{"at": "6st", "freeze": "encoder"}]))
     rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in text.splitlines() if line.startswith("│")]
     assert [row[0] for row in rows] == ["1 - 6", "", "", "", "7 - 18", ""]
@@ -63,7 +63,7 @@ def test_table_has_rates_of_what_trains_and_joins_what_is_frozen(settings: dict[
     assert "after step 6 (epoch 1.00): freeze(modules='encoder')" in text
 
 
-def test_what_depends_on_the_run_is_listed(settings: dict[str, Any]) -> None:
+def test_preview_lists_conditional_changes(settings: dict[str, Any]) -> None:
     conditional = {"when": "above(validation/accuracy, 0.9)", "set_dropout": 0.3}
     text = printed(RunConfig(**{**settings, "schedule": "plateau"}, timeline=[conditional], hook=["ema"]))
     notes = [line for line in text.splitlines() if "above(" in line or "plateau" in line or "ema" in line]
@@ -92,7 +92,7 @@ def test_what_depends_on_the_run_is_listed(settings: dict[str, Any]) -> None:
         ("{when: sometimes, scale_lr: 0.5}", r"'sometimes'"),
     ],
 )
-def test_timeline_that_cannot_be_followed_is_refused(settings: dict[str, Any], entry: str, message: str) -> None:
+def test_preview_rejects_impossible_timelines(settings: dict[str, Any], entry: str, message: str) -> None:
     with pytest.raises(ValueError, match=message) as caught:
         plan_and_rehearse(RunConfig(**settings, timeline=[yaml.safe_load(entry)]))
     assert is_user_facing(caught.value)

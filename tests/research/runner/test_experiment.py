@@ -1,4 +1,4 @@
-"""A run in whole: what it evaluates, writes and survives."""
+"""A whole run: what it evaluates, writes and survives."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from research.training.api import Run
 from research.training.checkpoint.find import Start
 
 
-def test_run_whose_report_cannot_be_drawn_is_finished(
+def test_run_is_finished_even_if_its_report_cannot_be_drawn(
     settings: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     class Obstacle(Hook):
@@ -31,7 +31,7 @@ def test_run_whose_report_cannot_be_drawn_is_finished(
     assert ["report.html" in line and "result.json" in line for line in warnings] == [True]
 
 
-def test_best_model_that_is_the_last_is_evaluated_once(settings: dict[str, Any]) -> None:
+def test_best_model_is_evaluated_once_if_it_is_the_last(settings: dict[str, Any]) -> None:
     evaluated = []
 
     class Listener(Hook):
@@ -45,7 +45,7 @@ def test_best_model_that_is_the_last_is_evaluated_once(settings: dict[str, Any])
 
 @pytest.fixture
 def settings(tiny_encoder: Path, cache_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """A run on data with 45 labels."""
+    """Settings of a run on data with 45 labels."""
     monkeypatch.setenv("MIDWAY_CACHE", str(cache_dir))
     (tmp_path / "data").mkdir()
     lines = "".join(f"a film of kind {row % 45},kind {row % 45}\n" for row in range(90))
@@ -82,7 +82,7 @@ def test_run_with_many_labels_has_tables_instead_of_matrices(settings: dict[str,
     )
 
 
-def test_run_with_many_labels_in_each_row_prints_them_nowhere(
+def test_run_with_many_labels_per_row_does_not_print_them(
     settings: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     rows = [{"text": f"good film {i}", "label": [f"kind {i % 45}", f"kind {(i + 7) % 45}"]} for i in range(90)]
@@ -97,9 +97,7 @@ def test_run_with_many_labels_in_each_row_prints_them_nowhere(
     assert (labels == predicted).all(axis=1).mean() == result["metrics"]["test"]["subset_accuracy"]
 
 
-def test_predictions_are_the_same_in_one_block_and_in_many(
-    settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_predictions_do_not_depend_on_the_block_size(settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     directory = Path(settings["output_dir"])
     run_experiment(RunConfig(**settings))
     whole = pq.read_table(directory / "predictions" / "test.parquet")
@@ -110,7 +108,7 @@ def test_predictions_are_the_same_in_one_block_and_in_many(
     assert file.read().equals(whole)
 
 
-def test_run_begins_where_its_settings_say(tmp_path: Path) -> None:
+def test_find_start_follows_the_settings(tmp_path: Path) -> None:
     run = tmp_path / "run"
     for step in (2, 4):
         checkpoint = run / "checkpoints" / f"step-{step:08d}"

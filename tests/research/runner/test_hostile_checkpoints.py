@@ -1,6 +1,6 @@
-"""Checkpoints from elsewhere are data: their pickles run nothing, and their manifests reach nothing outside.
+"""Hostile checkpoints: their pickles are never run, and their manifests give no access to files outside the folder.
 
-Archives that reach outside of their folder: tests/research/data/sources/test_archives.py.
+For archives that lead outside their folder, see tests/research/data/sources/test_archives.py.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ from tests.builders.hostile import (
     Forge,
     Trap,
     add_to_manifest,
-    as_a_bare_pickle,
-    as_torch_saved_once,
-    as_torch_saves,
     assert_one_line,
-    in_place_of_the_original,
+    replace_pickle_of,
+    save_as_pickle,
+    save_in_old_torch_format,
+    save_with_torch,
     seal,
 )
 from tests.research.runner.conftest import Train
 
 
 @pytest.mark.parametrize("name", ["optimizer.pt", "hooks-0.pt", "random-0.pt"])
-@pytest.mark.parametrize("forge", [as_torch_saves, as_torch_saved_once, as_a_bare_pickle, in_place_of_the_original])
-def test_checkpoint_with_a_hostile_pickle_is_refused_and_runs_nothing(
-    train: Train, checkpoint: Path, sprung: Path, tmp_path: Path, name: str, forge: Forge
+@pytest.mark.parametrize("forge", [save_with_torch, save_in_old_torch_format, save_as_pickle, replace_pickle_of])
+def test_checkpoint_with_a_hostile_pickle_is_rejected_without_running_it(
+    train: Train, checkpoint: Path, marker: Path, tmp_path: Path, name: str, forge: Forge
 ) -> None:
-    content = {"state": Trap(sprung), "param_groups": []}  # looks like an optimizer's
+    content = {"state": Trap(marker), "param_groups": []}  # has the keys of an optimizer's state
     (checkpoint / name).write_bytes(forge(content, checkpoint / name))
     seal(checkpoint)
     assert find_damage(checkpoint) is None
@@ -48,9 +48,9 @@ def test_checkpoint_with_a_hostile_pickle_is_refused_and_runs_nothing(
 
 @pytest.mark.parametrize("name", ["optimizer.pt", "hooks-0.pt", "random-0.pt", "model.safetensors", "state.json"])
 @pytest.mark.parametrize(
-    "content", [b"", b"a text", as_torch_saves({}, Path()), b"{}"], ids=["empty", "text", "torch", "json"]
+    "content", [b"", b"a text", save_with_torch({}, Path()), b"{}"], ids=["empty", "text", "torch", "json"]
 )
-def test_checkpoint_with_a_file_of_another_kind_is_one_line(
+def test_checkpoint_with_an_invalid_file_gives_a_one_line_error(
     train: Train, checkpoint: Path, tmp_path: Path, name: str, content: bytes
 ) -> None:
     (checkpoint / name).write_bytes(content)
@@ -61,53 +61,51 @@ def test_checkpoint_with_a_file_of_another_kind_is_one_line(
     assert not (tmp_path / "run").exists()
 
 
-def test_hostile_pickle_in_a_run_directory_is_refused_by_resume_auto(
-    train: Train, finished: Path, sprung: Path, tmp_path: Path
+def test_resume_auto_rejects_a_hostile_pickle_in_the_run_directory(
+    train: Train, finished: Path, marker: Path, tmp_path: Path
 ) -> None:
     run = shutil.copytree(finished, tmp_path / "run")
     (run / "result.json").unlink()
     newest = run / "checkpoints" / "step-00000003"
-    (newest / "hooks-0.pt").write_bytes(as_torch_saves([Trap(sprung)], newest))
+    (newest / "hooks-0.pt").write_bytes(save_with_torch([Trap(marker)], newest))
     seal(newest)
     with pytest.raises(CheckpointError, match=r"hooks-0\.pt .*plain values") as caught:
         train(run, resume="auto")
     assert_one_line(caught.value)
 
 
-def test_hostile_pickle_is_not_read_by_init_from_either(
-    train: Train, checkpoint: Path, sprung: Path, tmp_path: Path
-) -> None:
-    # Only weights and labels are taken from a checkpoint, so that it can be used all the same.
+def test_init_from_does_not_read_a_hostile_pickle(train: Train, checkpoint: Path, marker: Path, tmp_path: Path) -> None:
+    # Only the weights and labels of a checkpoint are read, so it can still be used.
     for name in ("optimizer.pt", "hooks-0.pt", "random-0.pt"):
-        (checkpoint / name).write_bytes(as_torch_saves(Trap(sprung), checkpoint))
+        (checkpoint / name).write_bytes(save_with_torch(Trap(marker), checkpoint))
     seal(checkpoint)
     assert train(tmp_path / "run", init_from=str(checkpoint))["status"] == "finished"
 
 
-def test_trap_works(tmp_path: Path) -> None:
+def test_trap_runs_code_when_unpickled(tmp_path: Path) -> None:
     # The tests above could not fail if it did not.
-    for forge in (as_torch_saves, as_torch_saved_once):
+    for forge in (save_with_torch, save_in_old_torch_format):
         torch.load(io.BytesIO(forge(Trap(tmp_path / forge.__name__), tmp_path)), weights_only=False)
         assert (tmp_path / forge.__name__).exists()
-    pickle.loads(as_a_bare_pickle(Trap(tmp_path / "bare"), tmp_path))
+    pickle.loads(save_as_pickle(Trap(tmp_path / "bare"), tmp_path))
     assert (tmp_path / "bare").exists()
 
 
-# Manifests.
+# Manifests
 
 
 @pytest.mark.parametrize("name", ["../x", "kept/../../x", "an absolute path"])
-def test_manifest_that_names_a_file_outside_is_refused(checkpoint: Path, tmp_path: Path, name: str) -> None:
+def test_manifest_that_names_a_file_outside_is_rejected(checkpoint: Path, tmp_path: Path, name: str) -> None:
     outside = tmp_path / "x"
     outside.write_text("not yours")
     if name == "an absolute path":
         name = str(outside)
-    add_to_manifest(checkpoint, name, outside)  # only its place can be what is wrong
+    add_to_manifest(checkpoint, name, outside)  # correct except for the location
     assert re.search(rf"outside .*\({re.escape(name)}\)", str(find_damage(checkpoint)))
 
 
 @pytest.mark.parametrize("link", ["file", "folder"])
-def test_manifest_that_reaches_outside_through_a_link_is_refused(checkpoint: Path, tmp_path: Path, link: str) -> None:
+def test_manifest_that_leads_outside_through_a_link_is_rejected(checkpoint: Path, tmp_path: Path, link: str) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()
     (outside / "secret").write_text("not yours")
@@ -117,11 +115,13 @@ def test_manifest_that_reaches_outside_through_a_link_is_refused(checkpoint: Pat
         shutil.rmtree(checkpoint / "kept")
         (checkpoint / "kept").symlink_to(outside, target_is_directory=True)
     seal(checkpoint)
-    add_to_manifest(checkpoint, "kept/secret", outside / "secret")  # not every Python looks into linked folders
+    add_to_manifest(
+        checkpoint, "kept/secret", outside / "secret"
+    )  # some versions of Python do not follow linked folders
     assert find_damage(checkpoint) is not None
 
 
-def test_checkpoint_that_reaches_outside_is_refused_by_a_run(train: Train, checkpoint: Path, tmp_path: Path) -> None:
+def test_run_rejects_a_checkpoint_that_leads_outside(train: Train, checkpoint: Path, tmp_path: Path) -> None:
     log = tmp_path / "secret"
     log.write_text("not yours")
     (checkpoint / "kept" / "metrics.jsonl").unlink()
@@ -133,7 +133,7 @@ def test_checkpoint_that_reaches_outside_is_refused_by_a_run(train: Train, check
     assert not (tmp_path / "run").exists()
 
 
-def test_link_that_no_manifest_names_is_not_followed(train: Train, checkpoint: Path, tmp_path: Path) -> None:
+def test_link_missing_from_the_manifest_is_not_followed(train: Train, checkpoint: Path, tmp_path: Path) -> None:
     secret = tmp_path / "secret"
     secret.write_text('{"step": 1, "not": "yours"}\n')
     log = checkpoint / "kept" / "metrics.jsonl"

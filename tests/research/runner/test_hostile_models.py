@@ -1,4 +1,4 @@
-"""Code and pickles that come with a model or an encoder are not run."""
+"""Code and pickles in the folder of a model or an encoder are never run."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ import pytest
 
 from research.model.encoder_with_head import EncoderWithHead
 from research.model.encoders import load_encoder, load_encoder_config, load_tokenizer
-from tests.builders.hostile import Trap, add_code, as_torch_saves, assert_one_line
+from tests.builders.hostile import Trap, add_code, assert_one_line, save_with_torch
 from tests.research.runner.conftest import Train
 
 
 @pytest.mark.parametrize("whole_run", [True, False], ids=["run directory", "model"])
-def test_model_that_is_only_a_pickle_is_refused_by_init_from(
-    train: Train, finished: Path, sprung: Path, tmp_path: Path, whole_run: bool
+def test_init_from_rejects_a_model_stored_as_a_pickle(
+    train: Train, finished: Path, marker: Path, tmp_path: Path, whole_run: bool
 ) -> None:
     run = shutil.copytree(finished, tmp_path / "other")
     model = run / "model"
     (model / "model.safetensors").unlink()
-    (model / "pytorch_model.bin").write_bytes(as_torch_saves({"weight": Trap(sprung)}, model))
+    (model / "pytorch_model.bin").write_bytes(save_with_torch({"weight": Trap(marker)}, model))
     with pytest.raises(ValueError, match=r"pytorch_model\.bin, a pickle") as caught:
         train(tmp_path / "run", init_from=str(run if whole_run else model))
     assert_one_line(caught.value)
@@ -31,44 +31,44 @@ def test_model_that_is_only_a_pickle_is_refused_by_init_from(
 
 
 @pytest.mark.parametrize("suffix", ["bin", "pt", "pth", "ckpt"])
-def test_encoder_that_is_only_a_pickle_is_refused(encoder: Path, sprung: Path, suffix: str) -> None:
+def test_encoder_stored_as_a_pickle_is_rejected(encoder: Path, marker: Path, suffix: str) -> None:
     (encoder / "model.safetensors").unlink()
-    (encoder / f"pytorch_model.{suffix}").write_bytes(as_torch_saves({"weight": Trap(sprung)}, encoder))
+    (encoder / f"pytorch_model.{suffix}").write_bytes(save_with_torch({"weight": Trap(marker)}, encoder))
     with pytest.raises(ValueError, match=rf"pytorch_model\.{suffix}, a pickle") as caught:
         load_encoder(str(encoder))
     assert_one_line(caught.value)
 
 
-def test_pickle_beside_an_encoders_weights_is_not_read(encoder: Path, sprung: Path) -> None:
+def test_pickle_next_to_the_weights_of_an_encoder_is_not_read(encoder: Path, marker: Path) -> None:
     for name in ("pytorch_model.bin", "training_args.bin", "optimizer.pt"):
-        (encoder / name).write_bytes(as_torch_saves({"weight": Trap(sprung)}, encoder))
+        (encoder / name).write_bytes(save_with_torch({"weight": Trap(marker)}, encoder))
     load_encoder(str(encoder))
     load_tokenizer(str(encoder))
 
 
 @pytest.mark.parametrize("shard", ["pytorch_model.bin", "../pytorch_model.bin"])
-def test_index_of_weights_that_names_a_pickle_is_refused(encoder: Path, sprung: Path, shard: str) -> None:
+def test_weight_index_that_names_a_pickle_is_rejected(encoder: Path, marker: Path, shard: str) -> None:
     weights = load_encoder(str(encoder)).state_dict()
     (encoder / "model.safetensors").unlink()
-    (encoder / shard).write_bytes(as_torch_saves({"weight": Trap(sprung)}, encoder))
+    (encoder / shard).write_bytes(save_with_torch({"weight": Trap(marker)}, encoder))
     index = {"metadata": {"total_size": 1}, "weight_map": dict.fromkeys(weights, shard)}
     (encoder / "model.safetensors.index.json").write_text(json.dumps(index))
-    with pytest.raises(ValueError) as caught:  # noqa: PT011 (it is Transformers that says what is wrong)
+    with pytest.raises(ValueError) as caught:  # noqa: PT011 (Transformers' message)
         load_encoder(str(encoder))
     assert_one_line(caught.value)
 
 
 @pytest.mark.parametrize("config", ["config.json", "tokenizer_config.json"])
-def test_code_that_comes_with_an_encoder_is_not_run(
-    train: Train, encoder: Path, sprung: Path, tmp_path: Path, config: str
+def test_code_in_an_encoder_folder_is_not_run(
+    train: Train, encoder: Path, marker: Path, tmp_path: Path, config: str
 ) -> None:
-    # Its family is one that Transformers knows: that one's own code is used.
-    add_code(encoder, sprung, config)
+    # Transformers knows this type of model, and its own code is used.
+    add_code(encoder, marker, config)
     assert train(tmp_path / "run", encoder=str(encoder))["status"] == "finished"
 
 
-def test_encoder_that_only_its_own_code_could_load_is_refused(encoder: Path, sprung: Path) -> None:
-    add_code(encoder, sprung)
+def test_encoder_that_requires_its_own_code_is_rejected(encoder: Path, marker: Path) -> None:
+    add_code(encoder, marker)
     written = json.loads((encoder / "config.json").read_text())
     (encoder / "config.json").write_text(json.dumps({**written, "model_type": "mine"}))
     for load in (load_encoder_config, load_encoder, load_tokenizer):
@@ -78,11 +78,11 @@ def test_encoder_that_only_its_own_code_could_load_is_refused(encoder: Path, spr
 
 
 @pytest.mark.parametrize("place", ["model", "encoder"])
-def test_code_that_comes_with_a_model_is_not_run(
-    train: Train, finished: Path, sprung: Path, tmp_path: Path, place: str
+def test_code_in_a_model_folder_is_not_run(
+    train: Train, finished: Path, marker: Path, tmp_path: Path, place: str
 ) -> None:
     model = shutil.copytree(finished / "model", tmp_path / "model")
-    add_code(model, sprung)
+    add_code(model, marker)
     if place == "encoder":
         config = json.loads((model / "config.json").read_text())
         config["encoder"]["auto_map"] = config.pop("auto_map")

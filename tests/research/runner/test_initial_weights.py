@@ -1,4 +1,4 @@
-"""A run begins with the weights of a saved model, if that is built alike and predicts the same labels."""
+"""Initial weights from a saved model with the same architecture and labels."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.research.model.tiny_encoders import tiny_model
 
 @pytest.fixture
 def saved(tmp_path: Path) -> Path:
-    """A saved model, all of whose weights are 0.5."""
+    """A saved model with all weights set to 0.5."""
     model = tiny_model("bert")
     with torch.no_grad():
         for parameter in model.parameters():
@@ -25,13 +25,13 @@ def saved(tmp_path: Path) -> Path:
     return tmp_path / "saved"
 
 
-def test_all_weights_are_those_of_the_saved_model(saved: Path) -> None:
+def test_load_initial_weights_loads_all_weights_of_a_saved_model(saved: Path) -> None:
     model = tiny_model("bert")
     load_initial_weights(model, saved)
     assert {float(value) for parameter in model.parameters() for value in parameter.detach().unique()} == {0.5}
 
 
-def test_weights_of_a_checkpoint_are_taken_too(start_run: StartRun) -> None:
+def test_load_initial_weights_accepts_a_checkpoint(start_run: StartRun) -> None:
     first = start_run()
     save_checkpoint(first, keep=1)
     second = start_run(seed=1)
@@ -42,19 +42,19 @@ def test_weights_of_a_checkpoint_are_taken_too(start_run: StartRun) -> None:
     assert torch.equal(found, expected)
 
 
-def test_model_with_other_labels_is_refused(saved: Path) -> None:
-    with pytest.raises(ValueError, match=r"label 0, label 1, label 2, .*label 0, label 1;") as caught:
+def test_load_initial_weights_rejects_other_labels(saved: Path) -> None:
+    with pytest.raises(ValueError, match=r"label 0, label 1, label 2; .*label 0, label 1\.") as caught:
         load_initial_weights(tiny_model("bert", num_labels=2), saved)
     assert str(saved) in str(caught.value)
 
 
-def test_model_that_is_built_otherwise_is_refused(saved: Path) -> None:
+def test_load_initial_weights_rejects_another_architecture(saved: Path) -> None:
     model = tiny_model("bert", head="mlp")
     with pytest.raises(ValueError, match=r"head mlp, 3 labels.*--encoder .*--head"):
         load_initial_weights(model, saved)
 
 
-def test_model_with_adapters_of_its_own_is_refused(start_run: StartRun, tmp_path: Path) -> None:
+def test_load_initial_weights_rejects_a_model_with_adapters(start_run: StartRun, tmp_path: Path) -> None:
     run = start_run(peft={"name": "lora", "r": 2}, max_steps=1)
     train(run)
     run.save_model(tmp_path / "adapted")

@@ -1,4 +1,4 @@
-"""What --list and the help of a choice print."""
+"""Output of --list, and of the help of a choice."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from research.runner.listing import describe_choices, describe_listing
-from research.settings.registries import REGISTRIES, registry_of
+from research.settings.registries import REGISTRIES, load_registry
 
 PLUGIN = '''
 from heads.linear import LinearHead
@@ -18,7 +18,7 @@ class Listed(LinearHead):
     """A head for a list.
 
     Args:
-        width: how wide it is.
+        width: the width.
     """
 
     def __init__(self, encoder, num_labels, *, width: int = 9):
@@ -29,24 +29,24 @@ class Listed(LinearHead):
 @pytest.mark.parametrize("listing", REGISTRIES)
 def test_every_entry_is_listed(listing: str) -> None:
     lines = describe_listing(listing, []).splitlines()
-    assert set(registry_of(listing)) <= set(lines)
+    assert set(load_registry(listing)) <= set(lines)
 
 
-def test_entries_come_with_their_options_and_own_ones_too(tmp_path: Path) -> None:
+def test_listing_includes_options_and_entries_of_plugins(tmp_path: Path) -> None:
     plugin = tmp_path / "listed.py"
     plugin.write_text(PLUGIN)
     lines = describe_listing("heads", [str(plugin)]).splitlines()
     after = lines[lines.index("listed") + 1 :]
     assert "A head for a list." in after[0]
-    assert [part in after[1] for part in ("width", "int", "9", "how wide it is")] == [True] * 4
+    assert [part in after[1] for part in ("width", "int", "9", "the width")] == [True] * 4
 
 
-def test_arguments_of_an_edit_and_no_steps_of_a_schedule_are_listed() -> None:
+def test_listing_has_arguments_of_edits_but_no_step_counts_of_schedules() -> None:
     assert "factor" in describe_listing("edits", [])
     assert "num_warmup_steps" not in describe_listing("schedules", [])
 
 
-def test_options_of_choices_are_named_as_flags() -> None:
+def test_describe_choices_names_options_as_flags() -> None:
     text = describe_choices([("head", "lstm"), ("hook", "ema")], [])
     head, hook = text.index("--head.<option>"), text.index("--hook.ema.<option>")
     assert head < text.index("lstm_size") < hook < text.index("decay")

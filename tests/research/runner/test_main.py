@@ -1,4 +1,4 @@
-"""What each command of a run does, up to training."""
+"""Commands of run.py, except training."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_print_config_prints_every_setting_with_its_options(capsys: pytest.Captu
     assert list(tmp_path.iterdir()) == []
 
 
-def test_list_and_help_look_at_no_setting(capsys: pytest.CaptureFixture[str]) -> None:
+def test_list_and_help_do_not_check_settings(capsys: pytest.CaptureFixture[str]) -> None:
     assert execute(parse(["--list=hooks", "--data=nothing"])) == 0
     assert "ema" in capsys.readouterr().out.splitlines()
     assert execute(parse(["--help", "--head=lstm", "--data=nothing"])) == 0
@@ -36,7 +36,7 @@ def test_list_and_help_look_at_no_setting(capsys: pytest.CaptureFixture[str]) ->
     assert printed.index("--batch_size") < printed.index("head lstm, ") < printed.index("lstm_size")
 
 
-def test_wrong_settings_are_refused_by_every_command_that_uses_them(tmp_path: Path) -> None:
+def test_invalid_settings_are_rejected_by_every_command_that_uses_them(tmp_path: Path) -> None:
     for flags in ([], ["--dry_run"], ["--print_config"]):
         with pytest.raises(ValueError, match="'nothing'"):
             execute(parse(["--data=nothing", *flags]))

@@ -1,4 +1,4 @@
-"""What is known of a run before weights and tokens: its hooks, and the edits that they plan."""
+"""Plan of a run without weights and tokens: its hooks, and the edits that they plan."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.research.conftest import StartRun
 
 
 class Own(Hook):
-    """A hook of the user's own."""
+    """A user-defined hook."""
 
     def __init__(self, planned: Any = ()) -> None:
         self.planned = planned
@@ -29,7 +29,7 @@ class Own(Hook):
         return self.planned if isinstance(self.planned, str) else list(self.planned)  # type: ignore[return-value]
 
 
-def test_hooks_of_the_user_come_before_what_evaluates_logs_and_saves(start_run: StartRun) -> None:
+def test_user_hooks_run_before_evaluation_logging_and_saving(start_run: StartRun) -> None:
     run = start_run([Own()], hook=["ema"], best_metric="loss", evaluate_every="1st", patience=2, profile=True)
     kinds = [type(hook) for hook in run.hooks]
     assert [kind.__name__ for kind in kinds[2:4]] == ["Own", "ExponentialMovingAverage"]
@@ -44,7 +44,7 @@ def test_hooks_of_the_user_come_before_what_evaluates_logs_and_saves(start_run: 
     ]
 
 
-def test_blocks_of_a_model_are_named_from_the_bottom(start_run: StartRun) -> None:
+def test_block_names_start_with_the_embeddings(start_run: StartRun) -> None:
     assert block_names(start_run().encoder_with_head) == ["embeddings", "layer.0", "layer.1", "head"]
 
 
@@ -57,6 +57,6 @@ def test_planned_edits_are_labelled_with_their_hook() -> None:
 
 
 @pytest.mark.parametrize("planned", ["soon", ["soon"]])
-def test_plan_that_is_no_list_of_entries_is_refused(planned: Any) -> None:
-    with pytest.raises(ValueError, match=r"hook 'Own', got .*soon"):
+def test_planned_by_hooks_rejects_invalid_plans(planned: Any) -> None:
+    with pytest.raises(ValueError, match=r"hook 'Own' .*soon"):
         planned_by_hooks([Own(planned)], RunConfig(), [])

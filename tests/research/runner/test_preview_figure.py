@@ -1,4 +1,4 @@
-"""The picture of a timeline: rates over steps, what trains as bands, edits as marks with a caption."""
+"""Figure of a timeline: learning rates over steps, bands for trained blocks, marks for edits, and a caption."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from research.runner.preview_figure import MAX_LISTED, MAX_POINTS, timeline_figu
 
 
 def spans_of(bands: Axes) -> list[tuple[float, float]]:
-    """Return from where to where each bar goes."""
+    """Return the start and end of each bar."""
     bars = [bar for bar in bands.patches if isinstance(bar, Rectangle)]
     return [(bar.get_x(), bar.get_x() + bar.get_width()) for bar in bars]
 
@@ -26,7 +26,7 @@ def edit(number: int, step: int) -> Record:
     return Record(number, step, 0.0, "scale_lr", {"factor": 0.5}, "timeline entry 1", [2, 2], [2, 2])
 
 
-def test_curves_bands_and_marks_are_those_of_the_steps() -> None:
+def test_timeline_figure_draws_curves_bands_and_marks() -> None:
     steps = [*(plan(step, is_frozen=True) for step in (1, 2)), *(plan(step) for step in (3, 4))]
     rates, bands, caption = timeline_figure(steps, [edit(1, 2)]).axes
     curves = {line.get_label(): np.asarray(line.get_ydata()).tolist() for line in rates.lines[:2]}
@@ -39,7 +39,7 @@ def test_curves_bands_and_marks_are_those_of_the_steps() -> None:
     assert caption.texts[0].get_text() == "1: after step 2, scale_lr(factor=0.5)"
 
 
-def test_block_that_is_not_there_has_no_band() -> None:
+def test_timeline_figure_has_no_band_for_an_absent_block() -> None:
     steps = [plan(1), StepPlan(2, {"head": 0.1}, 5, ("head",))]
     rates, bands, _ = timeline_figure(steps, []).axes
     assert spans_of(bands) == [(0.5, 2.5), (0.5, 1.5)]
@@ -47,7 +47,7 @@ def test_block_that_is_not_there_has_no_band() -> None:
     assert np.isnan(np.asarray(layer.get_ydata())).tolist() == [False, True]
 
 
-def test_long_run_is_thinned_and_keeps_the_steps_around_edits() -> None:
+def test_timeline_figure_samples_long_runs_but_keeps_steps_around_edits() -> None:
     edits = [edit(number, 101 + number) for number in range(1, MAX_LISTED + 6)]
     rates, _, caption = timeline_figure([plan(step) for step in range(1, 3 * MAX_POINTS)], edits).axes
     drawn = set(np.asarray(rates.lines[0].get_xdata()).tolist())

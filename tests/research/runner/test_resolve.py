@@ -1,4 +1,4 @@
-"""From what the user wrote to settings with every option filled in."""
+"""Settings are completed with the defaults of all options."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import pytest
 
 from heads.registry import UnknownNameError
 from research import RunConfig
-from research.runner.resolve import check_compiler, defaults_beside, resolve
+from research.runner.resolve import check_compiler, default_settings_for, resolve
 from research.tasks.regression import Regression
 from research.tasks.single_label import SingleLabel
 
 
-def test_options_that_were_not_given_are_filled_in() -> None:
+def test_resolve_fills_in_missing_options() -> None:
     written = RunConfig(
         head={"name": "lstm", "lstm_size": "9"},
         hook=["ema"],
@@ -31,15 +31,15 @@ def test_options_that_were_not_given_are_filled_in() -> None:
     assert resolve(found) == found
 
 
-def test_objective_that_was_not_chosen_is_left_to_the_labels() -> None:
+def test_resolve_leaves_the_default_objective_to_the_task() -> None:
     assert resolve(RunConfig(mixed_precision="no")).objective is None
     for task, objective in ((SingleLabel(("a", "b"), (1, 1), 2), "cross_entropy"), (Regression(("score",)), "mse")):
-        found = defaults_beside(RunConfig(head="lstm", mixed_precision="no", lr=0.5), task)["objective"]
+        found = default_settings_for(RunConfig(head="lstm", mixed_precision="no", lr=0.5), task)["objective"]
         assert (found["name"] if isinstance(found, dict) else found) == objective
 
 
-def test_defaults_are_those_of_no_settings_but_the_precision() -> None:
-    found = defaults_beside(RunConfig(lr=0.5, mixed_precision="bf16"), SingleLabel(("a", "b"), (1, 1), 2))
+def test_default_settings_for_depend_only_on_the_precision_and_the_task() -> None:
+    found = default_settings_for(RunConfig(lr=0.5, mixed_precision="bf16"), SingleLabel(("a", "b"), (1, 1), 2))
     assert (found["lr"], found["mixed_precision"]) == (RunConfig().lr, "bf16")
 
 
@@ -54,12 +54,12 @@ def test_defaults_are_those_of_no_settings_but_the_precision() -> None:
         ({"log_with": ["tensorbord"]}, r"'tensorbord'.*'tensorboard'"),
     ],
 )
-def test_wrong_settings_are_refused_before_data_are_read(settings: dict[str, object], message: str) -> None:
+def test_resolve_rejects_invalid_settings_before_reading_data(settings: dict[str, object], message: str) -> None:
     with pytest.raises((ValueError, UnknownNameError), match=message):
         resolve(RunConfig(data="nowhere", mixed_precision="no", **settings))  # type: ignore[arg-type]
 
 
-def test_what_cannot_be_compiled_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_check_compiler_rejects_missing_compilers_and_incompatible_hooks(monkeypatch: pytest.MonkeyPatch) -> None:
     config = RunConfig(compile=True, compile_backend="eager")
     check_compiler(config)
     with pytest.raises(ValueError, match=r"'fgm' .*--compile"):

@@ -1,4 +1,4 @@
-"""Whether a directory holds the run that a command asks for."""
+"""A run directory is checked for the run that a command asks for."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from research import RunConfig
 from research.records.results import config_as_yaml
 from research.runner.resolve import resolve
-from research.runner.same_run import OtherRunError, check_finished, refuse_other_run
+from research.runner.same_run import OtherRunError, check_finished, check_resume_directory
 from tests.messages import collected
 
 HERE: dict[str, Any] = {"data": "never read", "mixed_precision": "no"}
@@ -19,7 +19,7 @@ HERE: dict[str, Any] = {"data": "never read", "mixed_precision": "no"}
 
 @pytest.fixture
 def directory(tmp_path: Path) -> Path:
-    """The directory of a finished run whose objective was left to the labels."""
+    """Directory of a finished run with the default objective."""
     config = resolve(RunConfig(**HERE, objective="cross_entropy"))
     folder = tmp_path / "run"
     folder.mkdir()
@@ -35,16 +35,16 @@ def check(directory: Path, *, any_precision: bool = False, **changed: Any) -> li
     return lines
 
 
-def test_same_command_finds_its_run(directory: Path) -> None:
+def test_check_finished_accepts_the_same_settings(directory: Path) -> None:
     assert check(directory) == []
 
 
-def test_setting_without_an_effect_is_reported(directory: Path) -> None:
+def test_check_finished_reports_settings_without_an_effect(directory: Path) -> None:
     (line,) = check(directory, log_every=3)
     assert "log_every was 10, now 3" in line
 
 
-def test_setting_with_an_effect_is_another_run(directory: Path) -> None:
+def test_check_finished_rejects_settings_with_an_effect(directory: Path) -> None:
     with pytest.raises(OtherRunError, match=r"lr was 0\.0001, now 0\.5.*--fork ") as caught:
         check(directory, lr=0.5)
     assert f"--fork {directory}" in str(caught.value)
@@ -52,20 +52,20 @@ def test_setting_with_an_effect_is_another_run(directory: Path) -> None:
         check(directory, objective="focal")
 
 
-def test_precision_that_the_machine_chose_is_that_of_the_run(directory: Path) -> None:
+def test_check_finished_accepts_any_precision_if_none_was_given(directory: Path) -> None:
     with pytest.raises(OtherRunError, match="mixed_precision was 'no', now 'bf16'"):
         check(directory, mixed_precision="bf16")
     assert check(directory, mixed_precision="bf16", any_precision=True) == []
 
 
-def test_checkpoint_of_elsewhere_replaces_no_other_run(directory: Path, tmp_path: Path) -> None:
-    def refuse(checkpoint: Path, where: Path = directory, **changed: Any) -> None:
+def test_check_resume_directory_protects_another_run_in_the_directory(directory: Path, tmp_path: Path) -> None:
+    def check_resume(checkpoint: Path, where: Path = directory, **changed: Any) -> None:
         config = resolve(RunConfig(**{**HERE, **changed}))
-        refuse_other_run(dataclasses.replace(config, resume=str(checkpoint)), where, any_precision=False)
+        check_resume_directory(dataclasses.replace(config, resume=str(checkpoint)), where, any_precision=False)
 
     elsewhere = tmp_path / "other" / "checkpoints" / "step-00000004"
     with pytest.raises(OtherRunError, match=r"--resume .*step-00000004 .*seed was 0, now 1") as caught:
-        refuse(elsewhere, seed=1)
+        check_resume(elsewhere, seed=1)
     assert str(directory) in str(caught.value)
-    refuse(elsewhere, where=tmp_path / "new", seed=1)
-    refuse(directory / "checkpoints" / "step-00000004", seed=1)  # its own
+    check_resume(elsewhere, where=tmp_path / "new", seed=1)
+    check_resume(directory / "checkpoints" / "step-00000004", seed=1)  # its own

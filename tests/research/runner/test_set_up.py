@@ -1,4 +1,4 @@
-"""What a run is made of is made once."""
+"""The parts of a run are created only once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from research.settings.options import typed_options
 from tests.research.conftest import StartRun
 
 
-def test_model_is_built_once_and_once_without_values(start_run: StartRun, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_set_up_builds_the_model_once_and_its_outline_once(
+    start_run: StartRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
     devices: list[str] = []
     build = EncoderWithHead.__init__
 
@@ -26,7 +28,7 @@ def test_model_is_built_once_and_once_without_values(start_run: StartRun, monkey
     assert sorted(devices) == ["cpu", "meta"]
 
 
-def test_tokenizer_is_loaded_once(start_run: StartRun, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_set_up_loads_the_tokenizer_once(start_run: StartRun, monkeypatch: pytest.MonkeyPatch) -> None:
     loaded: list[str] = []
     load = AutoTokenizer.from_pretrained
 
@@ -39,7 +41,7 @@ def test_tokenizer_is_loaded_once(start_run: StartRun, monkeypatch: pytest.Monke
     assert len(loaded) == 1
 
 
-def test_choices_are_resolved_once_for_each_model(start_run: StartRun, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_set_up_resolves_choices_once_per_model(start_run: StartRun, monkeypatch: pytest.MonkeyPatch) -> None:
     resolved: list[str] = []
 
     def count(owner: str, *arguments: Any, **settings: Any) -> dict[str, Any]:

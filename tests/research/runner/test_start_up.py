@@ -1,4 +1,4 @@
-"""A run imports what it uses, and not before it uses it."""
+"""A run imports only the modules that it uses, and only when it uses them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ settings = {"encoder": encoder, "data": data, "output_dir": directory + "/run", 
 run_experiment(RunConfig(**settings, num_threads=1, mixed_precision="no"))
 Path(directory, "modules.json").write_text(json.dumps([before, [*sys.modules]]))
 """
-# Not to be had without: Transformers imports scipy.optimize and torch._dynamo, datasets imports pandas.
+# Unavoidable: Transformers imports scipy.optimize and torch._dynamo, datasets imports pandas.
 NOT_BEFORE_TRAINING = {
     "evaluate",
     "matplotlib",
@@ -46,7 +46,7 @@ NOT_WITHOUT_NEED = {"matplotlib.pyplot", "optuna", "peft", "sqlalchemy", "statsm
 def modules(
     tiny_encoder: Path, tiny_reviews: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[set[str], set[str]]:
-    """Return the modules that are there before a run that keeps to its defaults, without TensorBoard, and after it."""
+    """Return the modules loaded before and after a run with default settings, without TensorBoard."""
     folder = tmp_path_factory.mktemp("start_up")
     environment = {**os.environ, "MIDWAY_CACHE": str(folder / "cache"), "HF_HUB_OFFLINE": "1"}
     command = [sys.executable, "-c", CODE, str(tiny_encoder), str(tiny_reviews), str(folder)]
@@ -55,12 +55,12 @@ def modules(
     return set(before), set(after)
 
 
-def test_run_starts_without_what_it_uses_later(modules: tuple[set[str], set[str]]) -> None:
+def test_run_starts_without_modules_that_it_needs_later(modules: tuple[set[str], set[str]]) -> None:
     before, after = modules
     assert before & NOT_BEFORE_TRAINING == set()
     assert "matplotlib" in after
 
 
-def test_run_never_imports_what_it_does_not_use(modules: tuple[set[str], set[str]]) -> None:
+def test_run_never_imports_modules_that_it_does_not_use(modules: tuple[set[str], set[str]]) -> None:
     _, after = modules
     assert after & NOT_WITHOUT_NEED == set()

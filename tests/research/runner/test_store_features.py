@@ -1,4 +1,4 @@
-"""Hidden states are stored before the runs that share them begin."""
+"""Hidden states are stored before the runs that share them start."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from research import RunConfig
 from research.runner.store_features import ensure_features
 
 
-def test_hidden_states_of_every_split_are_stored_if_the_encoder_is_frozen(
+def test_ensure_features_stores_every_split_if_the_encoder_is_frozen(
     tiny_encoder: Path, tiny_reviews: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MIDWAY_CACHE", str(tmp_path / "cache"))

@@ -1,4 +1,4 @@
-"""The words of a command line."""
+"""Split a command line into flags."""
 
 from __future__ import annotations
 
@@ -58,12 +58,12 @@ def test_read_flags_returns_names_options_and_values(
         (["--"], UnknownNameError, "'--'"),
     ],
 )
-def test_read_flags_refuses_what_is_no_flag(arguments: list[str], error: type[Exception], message: str) -> None:
+def test_read_flags_rejects_invalid_arguments(arguments: list[str], error: type[Exception], message: str) -> None:
     with pytest.raises(error) as caught:
         read(*arguments)
     assert type(caught.value) is error
     assert message in str(caught.value)
 
 
-def test_flags_stay_in_their_order() -> None:
+def test_read_flags_keeps_the_order() -> None:
     assert read_flags(["--lr", "1", "--quick"], KINDS) == [Flag("lr", None, "1"), Flag("quick", None, "true")]

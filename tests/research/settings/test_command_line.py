@@ -1,4 +1,4 @@
-"""The command line: flags and recipes in, settings out."""
+"""Parse the command line: flags and recipes become settings."""
 
 import re
 import subprocess
@@ -20,21 +20,21 @@ def parsed(*arguments: str) -> RunConfig:
     return command.config
 
 
-def test_command_lines_leave_nothing_to_the_next() -> None:
+def test_parse_keeps_no_state_between_calls() -> None:
     assert parsed("--lr", "0.5", "--freeze", "encoder", "--hook", "ema", "--dry_run").lr == 0.5
     assert parse([]) == Command(RunConfig())
 
 
-def test_parse_defaults_are_those_of_the_settings() -> None:
+def test_parse_of_an_empty_command_line_gives_the_defaults() -> None:
     assert parsed() == RunConfig()
 
 
-def test_parse_types_values() -> None:
+def test_parse_converts_values_to_their_types() -> None:
     config = parsed("--lr", "3e-5", "--max_steps=7", "--head_lr", "null", "--overwrite", "--smoke", "false")
     assert (config.lr, config.max_steps, config.head_lr, config.overwrite, config.smoke) == (3e-5, 7, None, True, False)
 
 
-def test_parse_takes_a_bare_flag_where_null_is_a_choice_too() -> None:
+def test_parse_accepts_a_bare_flag_of_a_nullable_bool() -> None:
     assert parsed("--cache_features").cache_features is True
     assert parsed("--cache_features", "--cache_dtype", "bf16").cache_dtype == "bf16"
     for text, value in (("true", True), ("false", False), ("null", None)):
@@ -49,7 +49,7 @@ def test_parse_accepts_hyphens() -> None:
     }
 
 
-def test_parse_folds_options_over_a_recipe(tmp_path: Path) -> None:
+def test_parse_merges_options_into_the_choices_of_a_recipe(tmp_path: Path) -> None:
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(
         "head: {name: lstm, lstm_size: 3, dropout: 0.5}\nlr: 1e-5\nwarmup: 0.1ep\nhook: [{name: a, x: 1}]\n"
@@ -61,21 +61,21 @@ def test_parse_folds_options_over_a_recipe(tmp_path: Path) -> None:
     assert parsed("--recipe", str(recipe), "--head", "gru").head == "gru"
 
 
-def test_parse_reads_no_in_a_recipe_as_on_the_command_line(tmp_path: Path) -> None:
+def test_parse_reads_no_and_0_in_a_recipe_as_on_the_command_line(tmp_path: Path) -> None:
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text("mixed_precision: no\noverwrite: no\nwarmup: 0\n")
     config = parsed("--recipe", str(recipe))
     assert (config.mixed_precision, config.overwrite, config.warmup) == ("no", False, "0")
 
 
-def test_parse_later_recipes_win(tmp_path: Path) -> None:
+def test_parse_lets_later_recipes_override_earlier_ones(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text("lr: 1\nseed: 3\n")
     (tmp_path / "b.yaml").write_text("lr: 2\n")
     config = parsed("--recipe", str(tmp_path / "a.yaml"), "--recipe", str(tmp_path / "b.yaml"))
     assert (config.lr, config.seed) == (2.0, 3)
 
 
-def test_parse_lists_of_selectors_and_of_edits() -> None:
+def test_parse_reads_lists_of_selectors_and_edits() -> None:
     assert parsed("--freeze", "encoder.layer[0]", "--freeze=encoder.layer[:4],head").freeze == [
         "encoder.layer[0]",
         "encoder.layer[:4]",
@@ -88,7 +88,7 @@ def test_parse_lists_of_selectors_and_of_edits() -> None:
     assert parsed("--timeline", "[]", "--freeze", "[encoder, head]").freeze == ["encoder", "head"]
 
 
-def test_parse_lists_repeat_or_hold_commas() -> None:
+def test_parse_accepts_repeated_flags_and_commas_for_lists() -> None:
     assert parsed("--cleaning", "a,b", "--cleaning", "c").cleaning == ["a", "b", "c"]
     assert parsed("--log_with", "wandb").log_with == ["wandb"]
     assert parsed("--plugin", "a.py", "--plugin", "b").plugin == ["a.py", "b"]
@@ -110,7 +110,7 @@ def test_parse_lists_repeat_or_hold_commas() -> None:
         (["--recipe", "missing.yaml"], r"recipe missing\.yaml"),
     ],
 )
-def test_parse_refuses(arguments: list[str], message: str) -> None:
+def test_parse_rejects_invalid_command_lines(arguments: list[str], message: str) -> None:
     with pytest.raises(ValueError, match=message) as caught:
         parse(arguments)
     assert "\n" not in str(caught.value)
@@ -121,12 +121,12 @@ def test_parse_refuses(arguments: list[str], message: str) -> None:
     [
         ("haed: lstm\n", r"recipe\.yaml: .*'haed'.*'head'\?"),
         ("- head\n", r"recipe\.yaml.*list"),
-        ("head: [\n", r"is not YAML"),
+        ("head: [\n", r"not valid YAML"),
         ("lr: fast\n", r"lr.*float.*fast"),
-        ("x: !!python/object/apply:os.system ['true']\n", r"is not YAML"),
+        ("x: !!python/object/apply:os.system ['true']\n", r"not valid YAML"),
     ],
 )
-def test_parse_refuses_recipes(tmp_path: Path, text: str, message: str) -> None:
+def test_parse_rejects_invalid_recipes(tmp_path: Path, text: str, message: str) -> None:
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(text)
     with pytest.raises(ValueError, match=message):
@@ -137,14 +137,14 @@ def test_help_is_grouped_and_complete() -> None:
     done = subprocess.run(
         [sys.executable, "experiments/run.py", "--help"], cwd=ROOT, capture_output=True, text=True, check=True
     )
-    for group in ("What is trained:", "Data:", "Training:", "Timeline and evaluation:", "Run:", "Looking:"):
+    for group in ("Model:", "Data:", "Training:", "Timeline and evaluation:", "Run:", "Inspection:"):
         assert group in done.stdout
     for name in RunConfig().to_dict():
         assert f"--{name}" in done.stdout
     assert "default: 0.0001" in done.stdout
 
 
-def test_fork_inherits_settings_that_recipes_and_flags_override(tmp_path: Path) -> None:
+def test_parse_lets_recipes_and_flags_override_inherited_settings_of_a_fork(tmp_path: Path) -> None:
     parent = tmp_path / "parent"
     parent.mkdir()
     (parent / "config.yaml").write_text("head: gru\nlr: 0.5\nseed: 3\ntimeline:\n- {at: 1st, freeze: encoder}\n")
@@ -158,7 +158,7 @@ def test_fork_inherits_settings_that_recipes_and_flags_override(tmp_path: Path) 
     assert config.timeline == [{"at": "1st", "freeze": "encoder"}, {"at": "2st", "x": 1}]
 
 
-def test_whole_config_of_a_fork_needs_no_parent_any_more(tmp_path: Path) -> None:
+def test_complete_config_of_a_fork_does_not_need_the_parent(tmp_path: Path) -> None:
     recipe = tmp_path / "config.yaml"
     recipe.write_text(yaml.safe_dump(RunConfig(fork=str(tmp_path / "gone"), head="gru").to_dict()))
     command = parse(["--recipe", str(recipe)])
@@ -176,7 +176,7 @@ def test_whole_config_of_a_fork_needs_no_parent_any_more(tmp_path: Path) -> None
         ("{at: 3st, freeze: encoder", "{name: value, ...}"),
     ],
 )
-def test_mapping_that_yaml_cannot_read_is_answered_with_what_to_write(value: str, advice: str) -> None:
+def test_parse_suggests_a_correction_for_an_invalid_mapping(value: str, advice: str) -> None:
     with pytest.raises(ValueError, match=re.escape(advice)):
         parse(["--timeline", value])
     quoted = parse(["--timeline", "{at: 3st, unfreeze: 'encoder.layer[7]'}"])
@@ -202,13 +202,13 @@ def test_mapping_that_yaml_cannot_read_is_answered_with_what_to_write(value: str
         ("deterministic", True),
     ],
 )
-def test_one_setting_is_typed_as_among_all(name: str, value: Any) -> None:
+def test_typed_value_agrees_with_typed_settings(name: str, value: Any) -> None:
     alone, among_all = typed_value(name, value), typed_settings({name: value})[name]
     assert (alone, type(alone)) == (among_all, type(among_all))
 
 
 @pytest.mark.parametrize(("name", "value"), [("lr", "fast"), ("seed", 0.5), ("head", 1.5), ("epochs", "two")])
-def test_one_mistyped_setting_is_refused_as_among_all(name: str, value: Any) -> None:
+def test_typed_value_raises_the_same_error_as_typed_settings(name: str, value: Any) -> None:
     with pytest.raises(ValueError, match=name) as alone:
         typed_value(name, value)
     with pytest.raises(ValueError, match=name) as among_all:
@@ -228,6 +228,6 @@ def test_one_mistyped_setting_is_refused_as_among_all(name: str, value: Any) -> 
         ([], False),
     ],
 )
-def test_traceback_may_be_asked_for_in_any_form(flags: list[str], expected: bool) -> None:
+def test_help_request_accepts_all_forms_of_the_traceback_flag(flags: list[str], expected: bool) -> None:
     assert parse(flags).traceback is expected
     assert parse([*flags, "--help"]).traceback is expected

@@ -1,4 +1,4 @@
-"""What may differ between a checkpoint's run and the one that continues it."""
+"""Settings that may differ between a checkpoint's run and the run that continues it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from research.learning.schedules import SCHEDULES
 from research.settings.comparison import compare_settings
 from research.settings.config import Choice
 from research.settings.declarations import Effect, declarations
-from research.settings.options import fill_in
+from research.settings.options import complete_choice
 from research.settings.registries import GIVEN_BY_CALLER
 from research.training.hook import HOOKS
 
@@ -30,29 +30,29 @@ def compare(name: str, value: Any, *, same_rows: bool = True, is_fork: bool = Fa
 
 
 @pytest.mark.parametrize("name", SETTINGS)
-def test_changed_setting_is_noted_or_refused_and_never_passed_over(name: str) -> None:
+def test_changed_setting_is_always_noted_or_refused(name: str) -> None:
     declared = declarations(RunConfig)[name]
     if declared.effect is Effect.INVOCATION:
         assert compare(name, "another") == compare(name, "another", is_fork=True) == (False, False)
         return
-    is_noted = declared.effect is not Effect.MEANING
+    is_noted = declared.effect is not Effect.TRAINING
     assert compare(name, "another") == (is_noted, not is_noted)
     is_fixed = declared.fixed_in_forks is not None
     assert compare(name, "another", is_fork=True) == ((not is_fixed, is_fixed) if name != "fork" else (False, False))
 
 
 @pytest.mark.parametrize(("kind", "registry"), [("head", HEADS), ("hook", HOOKS), ("schedule", SCHEDULES)])
-def test_options_equal_those_that_a_checkpoint_gives_back(kind: str, registry: Registry[Any]) -> None:
+def test_options_survive_a_checkpoint_unchanged(kind: str, registry: Registry[Any]) -> None:
     for name in registry:
         options = {"start": 8} if name == "length_warmup" else {}
-        choice = fill_in(registry, Choice(name, options), given_by_caller=GIVEN_BY_CALLER).to_yaml()
+        choice = complete_choice(registry, Choice(name, options), given_by_caller=GIVEN_BY_CALLER).to_yaml()
         before = RunConfig().to_dict() | {kind: [choice] if kind == "hook" else choice}
         found = compare_settings(json.loads(json.dumps(before)), before, same_rows=True, is_fork=False)
         assert (found.notes, found.refused) == ([], [])
 
 
 @pytest.mark.parametrize("is_fork", [False, True])
-def test_setting_that_a_checkpoint_does_not_know_had_its_default(is_fork: bool) -> None:
+def test_setting_missing_from_a_checkpoint_counts_as_its_default(is_fork: bool) -> None:
     now = RunConfig().to_dict()
     for name in now:
         before = {other: value for other, value in now.items() if other != name}
@@ -65,16 +65,16 @@ def test_setting_that_a_checkpoint_does_not_know_had_its_default(is_fork: bool) 
 
 
 @pytest.mark.parametrize("value", [(1, 2), {1: (2,)}, {"a": float("nan")}, {"limit": float("inf")}, [{"at": ("1st",)}]])
-def test_values_are_compared_as_a_checkpoint_gives_them_back(value: Any) -> None:
+def test_values_are_compared_as_stored_in_a_checkpoint(value: Any) -> None:
     before = RunConfig().to_dict()
     saved = json.loads(json.dumps(before | {"head": value}))
     assert not compare_settings(saved, before | {"head": value}, same_rows=True, is_fork=False).refused
     assert compare_settings(saved, before, same_rows=True, is_fork=False).refused
 
 
-def test_settings_of_other_rows_are_refused() -> None:
+def test_changed_rows_are_refused() -> None:
     assert compare("data", "other.csv", same_rows=False) == (False, True)
-    assert compare("log_every", 5, same_rows=False) == (True, True)  # a file of the same name has other rows
+    assert compare("log_every", 5, same_rows=False) == (True, True)  # a file may have new rows under the same name
     assert compare("limit_train", 5, same_rows=False, is_fork=True) == (False, True)
 
 
@@ -82,7 +82,9 @@ def test_settings_of_other_rows_are_refused() -> None:
     ("name", "value", "alters"),
     [("lr", 0.5, True), ("timeline", [{"at": "1st"}], True), ("log_every", 3, False), ("compile", True, False)],
 )
-def test_fork_trains_on_only_if_the_meaning_of_its_settings_changed(name: str, value: Any, alters: bool) -> None:
+def test_fork_alters_training_only_if_settings_that_affect_training_changed(
+    name: str, value: Any, alters: bool
+) -> None:
     before = RunConfig().to_dict()
     found = compare_settings(before, before | {name: value}, same_rows=True, is_fork=True)
     assert (len(found.notes), found.refused, found.alters_training) == (1, [], alters)

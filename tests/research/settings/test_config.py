@@ -1,4 +1,4 @@
-"""Settings given from Python are checked as those of the command line are."""
+"""Settings given in Python are checked like those of the command line."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from research.settings.config import Choice
         ({"dropout": 1.0}, r"dropout .*\b0\b.*\b1\b.* 1\.0"),
     ],
 )
-def test_settings_of_another_type_or_range_are_refused(settings: dict[str, Any], message: str) -> None:
+def test_config_rejects_wrong_types_and_ranges(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         RunConfig(**settings)
 
 
-def test_whole_numbers_are_numbers() -> None:
+def test_config_accepts_integers_for_floats() -> None:
     assert RunConfig(lr=1, epochs=2).epochs == 2
 
 
 @pytest.mark.parametrize("value", [None, "", 3, ["lstm"]])
-def test_choice_is_a_name_or_a_mapping(value: Any) -> None:
+def test_choice_must_be_a_name_or_a_mapping(value: Any) -> None:
     with pytest.raises(ValueError, match=r"head .*'name'") as caught:
         Choice.of(value, "head")
     assert str(value) in str(caught.value)

@@ -1,4 +1,4 @@
-"""Every setting declares itself; the tables list what each means on resume, in forks and in studies."""
+"""Declarations of settings; the tables list the effect of each setting on resume, in forks and in studies."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from research.settings.value_types import alternatives
 
 GROUPS = (*SETTING_GROUPS, InspectionSettings)
 EFFECTS = {
-    Effect.MEANING: """encoder head objective hook freeze peft dropout attention_dropout max_length truncation epochs
+    Effect.TRAINING: """encoder head objective hook freeze peft dropout attention_dropout max_length truncation epochs
         max_steps batch_size optimizer lr head_lr layer_decay weight_decay schedule schedule_interval warmup
         max_grad_norm mixed_precision timeline evaluate_every best_metric patience init_from fork seed smoke""",
     Effect.ROWS: """data task text_column text_pair_column label_column label_separator allow_unknown_tokens encoding
@@ -37,7 +37,7 @@ STAGES = {
     Stage.INPUTS: "max_length truncation",
     Stage.HIDDEN_STATES: "freeze mixed_precision cache_dtype init_from",
 }
-OTHERS: dict[str, tuple[Callable[[Declaration], bool], str]] = {
+PROPERTIES: dict[str, tuple[Callable[[Declaration], bool], str]] = {
     "fixed in forks": (
         lambda declared: declared.fixed_in_forks is not None,
         "encoder head freeze peft batch_size optimizer init_from seed smoke",
@@ -50,17 +50,20 @@ OTHERS: dict[str, tuple[Callable[[Declaration], bool], str]] = {
         lambda declared: declared.study_alternative is not None,
         "overwrite resume print_config list",
     ),
-    "not in the id of a trial": (
-        lambda declared: not declared.makes_another_trial,
+    "does not distinguish trials": (
+        lambda declared: not declared.distinguishes_trials,
         """plugin allow_padding_sensitive micro_batch_size compile compile_backend cache_features on_nonfinite
         evaluation_batch_size name output_dir overwrite resume save_every keep on_save_error num_threads deterministic
         log_with log_every report profile dry_run print_config list traceback""",
     ),
-    "names an arm": (lambda declared: declared.names_arm, "encoder head objective data schedule"),
-    "flags replace a list": (lambda declared: declared.flags_replace, "cleaning log_with"),
-    "null keeps": (lambda declared: declared.null_keeps_checkpoint_value, "num_threads"),
-    "names what the run reads": (lambda declared: declared.read_path is not None, "encoder plugin data init_from fork"),
-    "decides the cache": (lambda declared: declared.affects_feature_cache, "cache_features cache_dtype"),
+    "value names the arm": (lambda declared: declared.value_names_arm, "encoder head objective data schedule"),
+    "flags replace a list": (lambda declared: declared.flags_replace_list, "cleaning log_with"),
+    "null keeps the value of the checkpoint": (lambda declared: declared.null_keeps_checkpoint_value, "num_threads"),
+    "has an input path": (
+        lambda declared: declared.input_path is not None,
+        "encoder plugin data init_from fork",
+    ),
+    "affects the feature cache": (lambda declared: declared.affects_feature_cache, "cache_features cache_dtype"),
     "time": (lambda declared: declared.unit == TIME, "warmup"),
     "period": (lambda declared: declared.unit == PERIOD, "evaluate_every save_every"),
     "above 0": (
@@ -78,46 +81,46 @@ OTHERS: dict[str, tuple[Callable[[Declaration], bool], str]] = {
 
 
 @pytest.mark.parametrize("effect", Effect)
-def test_effect_on_resume_is_that_of_the_table(effect: Effect) -> None:
+def test_effects_match_the_table(effect: Effect) -> None:
     assert " ".join(names_where(lambda declared: declared.effect is effect)) == " ".join(EFFECTS[effect].split())
 
 
 @pytest.mark.parametrize("stage", Stage)
-def test_stage_is_that_of_the_table(stage: Stage) -> None:
+def test_stages_match_the_table(stage: Stage) -> None:
     assert " ".join(names_where(lambda declared: declared.stage is stage)) == " ".join(STAGES[stage].split())
 
 
-@pytest.mark.parametrize("case", OTHERS)
-def test_declarations_are_those_of_the_table(case: str) -> None:
-    accepts, names = OTHERS[case]
+@pytest.mark.parametrize("case", PROPERTIES)
+def test_declarations_match_the_table(case: str) -> None:
+    accepts, names = PROPERTIES[case]
     assert " ".join(names_where(accepts)) == " ".join(names.split())
 
 
 @pytest.mark.parametrize("group", GROUPS)
-def test_every_setting_declares_itself(group: type) -> None:
+def test_every_declaration_is_consistent(group: type) -> None:
     kinds = typing.get_type_hints(group)
     for name, declared in declarations(group).items():
         takes_numbers = bool({int, float} & {*alternatives(kinds[name])})
         assert (declared.bounds is not None) == takes_numbers, name
         assert declared.unit is not None or not takes_numbers, name
-        assert not declared.flags_replace or typing.get_origin(kinds[name]) is list, name
+        assert not declared.flags_replace_list or typing.get_origin(kinds[name]) is list, name
         assert not declared.null_keeps_checkpoint_value or type(None) in alternatives(kinds[name]), name
         for reason in (declared.fixed_in_forks, declared.fixed_in_studies, declared.study_alternative):
             assert reason is None or len(reason.split()) >= 3, name
-        # What belongs to one call belongs to no trial and no fork alone; what a study refuses, no grid varies.
+        # Settings of a single call are never part of a trial or a fork, and no grid varies what a study rejects.
         assert declared.effect is not Effect.INVOCATION or declared.fixed_in_studies is not None, name
-        assert declared.fixed_in_forks is None or declared.effect is Effect.MEANING, name
+        assert declared.fixed_in_forks is None or declared.effect is Effect.TRAINING, name
         assert declared.study_alternative is None or declared.fixed_in_studies is not None, name
 
 
 @pytest.mark.parametrize("group", GROUPS)
-def test_default_is_within_its_own_bounds(group: type) -> None:
+def test_defaults_are_within_their_bounds(group: type) -> None:
     defaults = dataclasses.asdict(group())
     for name, declared in declarations(group).items():
         assert declared.bounds is None or defaults[name] is None or declared.bounds.contain(defaults[name]), name
 
 
-def test_setting_that_declares_nothing_is_refused() -> None:
+def test_setting_without_declaration_is_rejected() -> None:
     @dataclasses.dataclass(frozen=True)
     class Group:
         loud: int = setting(1, effect=Effect.NONE)
@@ -127,7 +130,7 @@ def test_setting_that_declares_nothing_is_refused() -> None:
         declarations(Group)
 
 
-def test_defaults_that_are_lists_are_not_shared() -> None:
+def test_default_lists_are_not_shared_between_instances() -> None:
     first, second = RunConfig(), RunConfig()
     assert first.log_with == ["tensorboard"]
     assert first.log_with is not second.log_with
@@ -158,13 +161,13 @@ def test_bounds_contain(bounds: Bounds, inside: list[float], outside: list[float
         ("limit_test", [0]),
     ],
 )
-def test_number_out_of_bounds_is_refused(name: str, values: list[Any]) -> None:
+def test_config_rejects_numbers_out_of_bounds(name: str, values: list[Any]) -> None:
     for value in values:
         with pytest.raises(ValueError, match=f"{name} {declaration_of(name).bounds}, .*{value}"):
             RunConfig(**{name: value})
 
 
-def test_recipe_has_every_setting_but_those_of_one_call() -> None:
+def test_recipe_has_all_settings_except_those_of_one_call() -> None:
     config = RunConfig(name="a", output_dir="b", overwrite=True, resume="auto", lr=0.5)
     recipe = config.to_recipe()
     assert recipe["lr"] == 0.5

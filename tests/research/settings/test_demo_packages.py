@@ -1,4 +1,4 @@
-"""Where the packages of the `demo` extra are."""
+"""Locations of the packages of the `demo` extra."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from research.settings.demo_packages import find_package
 
 
-def test_package_is_found_without_being_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_find_package_does_not_import_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "large_data").mkdir()
     (tmp_path / "large_data" / "__init__.py").write_text("raise AssertionError('imported')", encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
@@ -18,6 +18,6 @@ def test_package_is_found_without_being_imported(tmp_path: Path, monkeypatch: py
     assert "large_data" not in sys.modules
 
 
-def test_package_that_is_not_installed_is_refused() -> None:
+def test_find_package_rejects_a_package_that_is_not_installed() -> None:
     with pytest.raises(ValueError, match="no_such_package_here"):
         find_package("no_such_package_here")

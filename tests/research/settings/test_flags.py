@@ -21,23 +21,24 @@ from research.settings.flags import (
 from research.settings.registries import REGISTRIES
 
 
-def test_every_flag_has_one_type_in_the_order_of_help() -> None:
+def test_setting_types_are_in_the_order_of_help() -> None:
     groups = (*SETTING_GROUPS, InspectionSettings)
     assert list(setting_types()) == [field.name for group in groups for field in dataclasses.fields(group)]
     assert set(setting_types()) == {*RunConfig().to_dict(), *INSPECTION}
     assert (setting_types()["seed"], setting_types()["head_lr"]) == (int, float | None)
 
 
-def test_flags_that_no_recipe_has_only_look() -> None:
+def test_inspection_flags_belong_to_one_call() -> None:
     assert INSPECTION == ("dry_run", "print_config", "list", "traceback")
     assert {declaration_of(name).effect for name in INSPECTION} == {Effect.INVOCATION}
 
 
-def test_every_registry_can_be_listed() -> None:
-    assert {*typing.get_args(Listing)} == REGISTRIES.keys() - {"pefts"}  # of which there is one, named by --peft's help
+def test_list_accepts_every_registry() -> None:
+    # "pefts" is left out because the help of --peft names its only entry.
+    assert {*typing.get_args(Listing)} == REGISTRIES.keys() - {"pefts"}
 
 
-def test_choices_are_names_with_options() -> None:
+def test_choices_are_settings_with_options() -> None:
     assert CHOICES == ("head", "objective", "peft", "schedule")
     for name in CHOICES:
         assert {str, dict[str, typing.Any]} <= {*typing.get_args(setting_types()[name])}

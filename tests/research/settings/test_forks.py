@@ -1,4 +1,4 @@
-"""Where a fork begins, and the settings that it inherits."""
+"""Starting point of a fork, and the settings that it inherits."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from research.settings.forks import ForkPoint, inherited_settings, parse_fork, r
 
 @pytest.fixture
 def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working directory with the runs a and a@b."""
+    """A working directory that contains the runs a and a@b."""
     monkeypatch.chdir(tmp_path)
     for name in ("a", "a@b"):
         (tmp_path / "runs" / name).mkdir(parents=True)
@@ -40,12 +40,12 @@ def test_parse_fork_returns_run_and_step(text: str, name: str, step: int | None)
 
 @pytest.mark.usefixtures("runs")
 @pytest.mark.parametrize("text", ["runs/a@last", "runs/a@-1", "runs/a@step-", "runs/a@step_4"])
-def test_parse_fork_refuses_what_is_no_step(text: str) -> None:
+def test_parse_fork_rejects_invalid_steps(text: str) -> None:
     with pytest.raises(ValueError, match=f"@step-400.*'{text}'"):
         parse_fork(text)
 
 
-def test_parse_fork_refuses_what_is_no_run(runs: Path) -> None:
+def test_parse_fork_rejects_a_directory_without_a_run(runs: Path) -> None:
     (runs / "empty").mkdir()
     for name in ("empty", "gone"):
         with pytest.raises(ValueError, match=rf"runs/{name} .*config\.yaml"):
@@ -53,12 +53,12 @@ def test_parse_fork_refuses_what_is_no_run(runs: Path) -> None:
 
 
 @pytest.mark.usefixtures("runs")
-def test_inherited_settings_are_those_of_the_run() -> None:
+def test_inherited_settings_are_the_settings_of_the_forked_run() -> None:
     assert inherited_settings("runs/a@400") == {"name": "a", "lr": 0.5}
 
 
 @pytest.mark.parametrize("content", [b"lr: [", b"\xff\xfe", b"- lr", b"", None])
-def test_read_settings_names_owner_and_file_that_cannot_be_read(tmp_path: Path, content: bytes | None) -> None:
+def test_read_settings_names_the_owner_and_the_unreadable_file(tmp_path: Path, content: bytes | None) -> None:
     path = tmp_path / "config.yaml"
     if content is not None:
         path.write_bytes(content)

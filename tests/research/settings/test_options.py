@@ -1,4 +1,4 @@
-"""Options of registered names: typed, checked and described by their signatures."""
+"""Options of registered names: types, checks and descriptions from signatures."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ import pytest
 from heads import HEADS
 from heads.registry import Registry, UnknownNameError
 from research.settings.config import Choice
-from research.settings.options import create, describe_entry, fill_in, options_of, resolve_options
+from research.settings.options import complete_choice, create, describe_entry, options_of, resolve_options
 
 THINGS: Registry[Any] = Registry("thing")
 
 
 @THINGS.register("typed")
 class Typed:
-    """Takes everything.
+    """Has options of all types.
 
     Source: none.
 
     Args:
-        size: how large.
+        size: the size.
         sizes: several,
             over two lines.
     """
@@ -43,7 +43,7 @@ class Typed:
 
 @THINGS.register("needy")
 def needy(*, size: int) -> int:
-    """Want a size."""
+    """Needs a size."""
     return size
 
 
@@ -71,27 +71,27 @@ def test_resolve_options_fills_in_defaults() -> None:
         ("mode", "b", "b"),
     ],
 )
-def test_resolve_options_reads_text_and_yaml_values(name: str, given: Any, expected: Any) -> None:
+def test_resolve_options_converts_text_and_yaml_values(name: str, given: Any, expected: Any) -> None:
     assert resolve_options(THINGS, Choice("typed", {name: given})) == {**DEFAULTS, name: expected}
 
 
 @pytest.mark.parametrize(
     ("name", "given"), [("size", "x"), ("size", 1.5), ("wide", "maybe"), ("mode", "c"), ("sizes", "a")]
 )
-def test_resolve_options_refuses_wrong_types_in_one_line(name: str, given: Any) -> None:
+def test_resolve_options_rejects_wrong_types_with_a_one_line_error(name: str, given: Any) -> None:
     with pytest.raises(ValueError, match=f"thing 'typed'.*{name}") as caught:
         resolve_options(THINGS, Choice("typed", {name: given}))
     assert "\n" not in str(caught.value)
 
 
-def test_resolve_options_answers_misspelt_names() -> None:
+def test_resolve_options_suggests_near_names() -> None:
     with pytest.raises(UnknownNameError, match=r"head 'lstm' 'lstm_sise'.*'lstm_size'\?"):
         resolve_options(HEADS, Choice("lstm", {"lstm_sise": 3}))
     with pytest.raises(UnknownNameError, match=r"thing 'tiped'.*'typed'"):
         resolve_options(THINGS, Choice("tiped"))
 
 
-def test_resolve_options_asks_for_required_ones() -> None:
+def test_resolve_options_names_missing_required_options() -> None:
     with pytest.raises(ValueError, match=r"thing 'needy' .*size"):
         resolve_options(THINGS, Choice("needy"))
     assert create(THINGS, Choice("needy", {"size": "4"})) == 4
@@ -101,26 +101,26 @@ def test_create_passes_positional_arguments_and_options() -> None:
     assert create(THINGS, Choice("typed", {"mode": "b"}), "here").given == ("here", 3, 0.5, False, (1, 2), None, "b")
 
 
-def test_options_of_leaves_out_what_the_caller_gives() -> None:
+def test_options_of_omits_parameters_that_the_caller_provides() -> None:
     assert options_of(needy, given_by_caller=("size",)) == ()
 
 
 def test_describe_entry_shows_summary_source_and_options() -> None:
     text = describe_entry(Typed, options_of(Typed))
-    assert "Takes everything." in text
+    assert "Has options of all types." in text
     assert "Source: none." in text
-    assert "size (int, default: 3)  how large." in text
+    assert "size (int, default: 3)  the size." in text
     assert "sizes (tuple[int, ...], default: (1, 2))  several, over two lines." in text
 
 
-def test_choice_reads_and_writes_both_yaml_forms() -> None:
+def test_choice_round_trips_both_yaml_forms() -> None:
     assert Choice.of("lstm", "head").to_yaml() == "lstm"
     assert Choice.of({"name": "lstm", "size": 3}, "head").to_yaml() == {"name": "lstm", "size": 3}
     with pytest.raises(ValueError, match=r"head .*'name'"):
         Choice.of({"size": 3}, "head")
 
 
-def test_what_is_no_option_need_not_have_a_type_at_run_time() -> None:
+def test_options_of_resolves_only_the_types_of_options() -> None:
     def mine(run: Elsewhere, *, size: int = 3) -> None:  # type: ignore[name-defined]  # noqa: F821
         raise AssertionError
 
@@ -132,11 +132,11 @@ def test_what_is_no_option_need_not_have_a_type_at_run_time() -> None:
         options_of(other)
 
 
-def test_option_that_a_checkpoint_cannot_hold_is_refused_before_training() -> None:
+def test_complete_choice_rejects_options_that_a_checkpoint_cannot_store() -> None:
     registry: Registry[Any] = Registry("hook")
 
-    @registry.register("holds_a_path")
-    def holds_a_path(*, folder: Path = Path("here")) -> None: ...
+    @registry.register("takes_a_path")
+    def takes_a_path(*, folder: Path = Path("here")) -> None: ...
 
     with pytest.raises(ValueError, match="folder"):
-        fill_in(registry, Choice("holds_a_path"))
+        complete_choice(registry, Choice("takes_a_path"))

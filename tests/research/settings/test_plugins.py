@@ -1,4 +1,4 @@
-"""The user's own code is imported once, from files and from modules."""
+"""Import the user's own code once, from files and modules."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from research.settings.plugins import check_plugins, hash_plugins, import_plugins
-from research.system.user_code import describe, is_users
+from research.system.user_code import describe, is_user_code
 
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """An empty working directory; modules and paths of imports are forgotten afterwards."""
+    """An empty working directory; imported modules and import paths are removed afterwards."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
     before = set(sys.modules)
@@ -27,7 +27,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 COUNTING = "with open('runs.txt', 'a') as file:\n    file.write('.')\n"
 
 
-def test_file_is_imported_once_and_again_from_another_path(place: Path) -> None:
+def test_plugin_file_is_imported_once_per_path(place: Path) -> None:
     for name in ("mine.py", "other/mine.py"):
         (place / name).parent.mkdir(exist_ok=True)
         (place / name).write_text(COUNTING)
@@ -35,10 +35,10 @@ def test_file_is_imported_once_and_again_from_another_path(place: Path) -> None:
     assert (place / "runs.txt").read_text() == "."
     import_plugins(["other/mine.py"])
     assert (place / "runs.txt").read_text() == ".."
-    assert is_users(str(place / "mine.py"))
+    assert is_user_code(str(place / "mine.py"))
 
 
-def test_file_that_failed_is_imported_again(place: Path) -> None:
+def test_plugin_file_is_imported_again_after_an_error(place: Path) -> None:
     (place / "mine.py").write_text("1 / 0\n")
     with pytest.raises(ZeroDivisionError) as caught:
         import_plugins(["mine.py"])
@@ -48,7 +48,7 @@ def test_file_that_failed_is_imported_again(place: Path) -> None:
     assert (place / "runs.txt").read_text() == "."
 
 
-def test_module_is_found_in_the_working_directory(place: Path) -> None:
+def test_plugin_module_is_found_in_the_working_directory(place: Path) -> None:
     (place / "midway_test_plugin").mkdir()
     (place / "midway_test_plugin" / "__init__.py").write_text("")
     (place / "midway_test_plugin" / "heads.py").write_text(COUNTING)
@@ -60,13 +60,13 @@ def test_module_is_found_in_the_working_directory(place: Path) -> None:
 
 @pytest.mark.usefixtures("place")
 @pytest.mark.parametrize("plugin", ["no_such_module_here", "no_such_module_here.part", "gone.py", "~/gone.py"])
-def test_plugin_that_does_not_exist_is_refused_by_its_name(plugin: str) -> None:
+def test_check_plugins_names_a_missing_plugin(plugin: str) -> None:
     for refuse in (check_plugins, import_plugins):
         with pytest.raises(ValueError, match=plugin):
             refuse([plugin])
 
 
-def test_module_that_a_plugin_misses_is_no_missing_plugin(place: Path) -> None:
+def test_missing_import_of_a_plugin_is_not_reported_as_a_missing_plugin(place: Path) -> None:
     (place / "midway_test_needy.py").write_text("import no_such_module_here\n")
     check_plugins(["midway_test_needy"])
     with pytest.raises(ModuleNotFoundError, match="no_such_module_here"):
@@ -76,25 +76,25 @@ def test_module_that_a_plugin_misses_is_no_missing_plugin(place: Path) -> None:
         import_plugins(["midway_test_raising"])
 
 
-def test_plugin_is_the_users_code_even_among_installed_packages(place: Path) -> None:
+def test_installed_plugin_counts_as_user_code(place: Path) -> None:
     (place / "site-packages").mkdir()
     (place / "site-packages" / "mine.py").write_text("")
-    assert not is_users(str(place / "site-packages" / "mine.py"))
+    assert not is_user_code(str(place / "site-packages" / "mine.py"))
     import_plugins(["site-packages/mine.py"])
-    assert is_users(str(place / "site-packages" / "mine.py"))
+    assert is_user_code(str(place / "site-packages" / "mine.py"))
 
 
-def test_plugin_that_ends_the_process_is_refused(place: Path) -> None:
+def test_plugin_that_exits_the_process_is_rejected(place: Path) -> None:
     (place / "script.py").write_text("raise SystemExit(0)\n")
     with pytest.raises(ValueError, match=r"script\.py.*__main__"):
         import_plugins(["script.py"])
 
 
-def test_hashes_are_those_of_the_files(place: Path) -> None:
+def test_hash_plugins_returns_file_hashes(place: Path) -> None:
     content = b"size = 3\n"
     (place / "mine.py").write_bytes(content)
     (place / "midway_test_module.py").write_bytes(content)
-    (place / "midway_test_folder").mkdir()  # a package without a file of its own
+    (place / "midway_test_folder").mkdir()  # a namespace package, which has no file
     plugins = ["mine.py", "midway_test_module", "midway_test_folder"]
     import_plugins(plugins)
     assert hash_plugins(plugins) == dict.fromkeys(plugins[:2], hashlib.sha256(content).hexdigest())

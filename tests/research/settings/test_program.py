@@ -1,4 +1,4 @@
-"""A script's flags are those of its groups, and its help shows them."""
+"""Flags and help of a script with its own groups of settings."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ class Pouring:
     """Pouring"""
 
     cups: str | None = setting(None, effect=Effect.INVOCATION, takes_several=True)
-    """Which of them."""
+    """Cups to fill."""
 
 
 ALONE = Program("pour.py", "python pour.py", "Pour.", own=(Pouring,), takes_run_settings=False)
 WITH_RUN = Program("pour.py", "python pour.py", "Pour.", own=(Pouring,))
 
 
-def test_run_takes_every_setting_and_recipes() -> None:
+def test_run_program_accepts_all_settings_and_recipes() -> None:
     assert {*declarations(RunConfig), "recipe", "list"} < RUN.flag_types.keys()
     assert [str(flag) for flag in RUN.read(["--head.size", "3", "--overwrite"])] == [
         "--head.size=3",
@@ -32,7 +32,7 @@ def test_run_takes_every_setting_and_recipes() -> None:
     ]
 
 
-def test_program_of_its_own_settings_takes_no_others() -> None:
+def test_program_without_run_settings_rejects_them() -> None:
     assert [str(flag) for flag in ALONE.read(["--cups", "a", "b"])] == ["--cups=a", "--cups=b"]
     with pytest.raises(UnknownNameError, match="--lr"):
         ALONE.read(["--lr", "1"])
@@ -41,7 +41,7 @@ def test_program_of_its_own_settings_takes_no_others() -> None:
     assert "--lr" not in shown
 
 
-def test_own_settings_are_shown_before_those_of_a_run() -> None:
+def test_help_shows_own_settings_before_run_settings() -> None:
     assert {*ALONE.flag_types, *RUN.flag_types} == WITH_RUN.flag_types.keys()
     shown = WITH_RUN.parser.format_help()
     assert shown.index("--cups") < shown.index("--lr ")

@@ -1,4 +1,4 @@
-"""`--smoke` cuts a run down."""
+"""`--smoke` reduces a run."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from research.settings.config import RunConfig
 from research.settings.smoke import NUM_BATCHES, smoke_settings
 
 
-def test_smoke_settings_only_make_a_run_smaller() -> None:
+def test_smoke_settings_never_enlarge_a_run() -> None:
     small = RunConfig(batch_size=2, max_length=16, limit_train=3)
     for config in (RunConfig(), small):
         cut = smoke_settings(config)
@@ -17,7 +17,7 @@ def test_smoke_settings_only_make_a_run_smaller() -> None:
         assert cut.limit_validation == cut.limit_test == NUM_BATCHES * cut.batch_size
 
 
-def test_smoke_settings_twice_are_the_same_and_keep_the_model() -> None:
+def test_smoke_settings_are_idempotent_and_keep_the_model() -> None:
     config = RunConfig(head="gru", seed=5)
     cut = smoke_settings(config)
     assert smoke_settings(cut) == cut

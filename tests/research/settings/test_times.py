@@ -1,4 +1,4 @@
-"""Where a run is, and times as people write them."""
+"""Position within a run, and times as users write them."""
 
 from __future__ import annotations
 
@@ -29,36 +29,36 @@ def clock() -> Clock:
         (" 5 st ", 5),
     ],
 )
-def test_parse_time_resolves_to_steps(text: str, steps: int) -> None:
+def test_parsed_time_converts_to_steps(text: str, steps: int) -> None:
     assert parse_time(text).to_steps(clock()) == steps
 
 
 @pytest.mark.parametrize("text", ["50", "fast", "-1st", "1 epoch", ""])
-def test_parse_time_answers_what_it_cannot_read_with_what_it_can(text: str) -> None:
+def test_parse_time_explains_the_format(text: str) -> None:
     with pytest.raises(ValueError, match=rf"'{text}'.*120st.*0\.25ep.*50%.*20000ex"):
         parse_time(text)
 
 
 @pytest.mark.parametrize("text", ["1.5st", "2.5ex", "101%"])
-def test_parse_time_refuses_parts_of_steps_and_more_than_the_run(text: str) -> None:
+def test_parse_time_rejects_fractions_of_steps_and_more_than_100_percent(text: str) -> None:
     with pytest.raises(ValueError, match=f"'{text}'"):
         parse_time(text)
 
 
-def test_time_as_a_period_is_at_least_one_step() -> None:
+def test_period_is_at_least_one_step() -> None:
     assert parse_time("1%").to_period(clock()) == 1
     with pytest.raises(ValueError, match=r"\b0\b.* 0%"):
         parse_time("0%").to_period(clock())
 
 
-def test_clock_counts_short_last_steps() -> None:
+def test_clock_accounts_for_short_last_steps() -> None:
     assert (clock().steps_per_epoch, clock().total_steps) == (11, 22)
 
 
 @pytest.mark.parametrize(
     ("epochs", "max_steps", "total"), [(0.5, None, 6), (0.001, None, 1), (3.0, None, 33), (1.0, 4, 4)]
 )
-def test_clock_takes_fractions_and_steps(epochs: float, max_steps: int | None, total: int) -> None:
+def test_clock_accepts_fractional_epochs_and_max_steps(epochs: float, max_steps: int | None, total: int) -> None:
     made = Clock.of_run(num_examples=103, batch_size=10, epochs=epochs, max_steps=max_steps)
     assert made.total_steps == total
 
@@ -74,7 +74,7 @@ def test_clock_advances_through_epochs() -> None:
     assert running.epochs_done == pytest.approx(1 + 1 / 11)
 
 
-def test_clock_takes_its_state_back() -> None:
+def test_clock_restores_its_state() -> None:
     running, resumed = clock(), clock()
     running.advance(10)
     resumed.load_state_dict(json.loads(json.dumps(running.state_dict())))
@@ -86,7 +86,7 @@ def test_clock_takes_its_state_back() -> None:
 
 @pytest.mark.parametrize("text", ["0.0001ep", "10%", "100st", "1000000ex", "0.333ep"])
 @pytest.mark.parametrize("num_parts", [3, 7, 11])
-def test_shares_of_a_time_can_be_read_again(text: str, num_parts: int) -> None:
+def test_shares_of_a_time_can_be_parsed_again(text: str, num_parts: int) -> None:
     share = parse_time(text).share(1, num_parts)
     again = parse_time(str(share))
     assert again.unit == share.unit

@@ -1,4 +1,4 @@
-"""A value of the wrong type is answered with what the setting takes."""
+"""Messages for values of the wrong type."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, Literal
 import pytest
 from jsonargparse import ArgumentError, ArgumentParser
 
-from research.settings.type_errors import describe_mistyped
+from research.settings.type_errors import describe_type_error
 
 KINDS: dict[str, Any] = {"lr": float, "optimizer": Literal["adamw", "sgd"], "seed": int | None}
 
@@ -22,7 +22,7 @@ KINDS: dict[str, Any] = {"lr": float, "optimizer": Literal["adamw", "sgd"], "see
         ("lr", "two\n\nlines", "float", None),
     ],
 )
-def test_describe_mistyped_names_setting_type_value_and_the_nearest(
+def test_describe_type_error_names_setting_type_value_and_nearest_choice(
     name: str, value: str, taken: str, hint: str | None
 ) -> None:
     parser = ArgumentParser(exit_on_error=False)
@@ -30,12 +30,12 @@ def test_describe_mistyped_names_setting_type_value_and_the_nearest(
         parser.add_argument(f"--{each}", type=kind)
     with pytest.raises(ArgumentError) as caught:
         parser.parse_object({name: value})
-    described = describe_mistyped(caught.value, KINDS)
+    described = describe_type_error(caught.value, KINDS)
     assert described.index(name) < described.index(taken) < described.index(f"'{' '.join(value.split())}'")
     assert described.endswith(f"'{hint}'?") == (hint is not None)
     assert "\n" not in described
 
 
-def test_error_of_another_form_is_one_line() -> None:
+def test_describe_type_error_shortens_other_errors_to_one_line() -> None:
     error = ArgumentError(None, "something\n  else")
-    assert describe_mistyped(error, KINDS).endswith("something else")
+    assert describe_type_error(error, KINDS).endswith("something else")

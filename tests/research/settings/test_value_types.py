@@ -1,4 +1,4 @@
-"""Types of settings and the values that they take."""
+"""Types of settings: checks and descriptions."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from research.settings.value_types import accepts, alternatives, describe_type
 
 
-def test_alternatives_are_flat() -> None:
+def test_alternatives_flattens_nested_types() -> None:
     assert alternatives(Literal["a", "b"] | int | None) == ("a", "b", int, type(None))
     assert alternatives(str) == (str,)
 
@@ -26,12 +26,12 @@ def test_alternatives_are_flat() -> None:
         (str | dict[str, Any], ["a", {"a": 1}], [["a"]]),
     ],
 )
-def test_accepts_values_of_a_type(kind: Any, taken: list[Any], refused: list[Any]) -> None:
+def test_accepts_checks_the_type_of_a_value(kind: Any, taken: list[Any], refused: list[Any]) -> None:
     assert [value for value in taken if not accepts(kind, value)] == []
     assert [value for value in refused if accepts(kind, value)] == []
 
 
-def test_every_alternative_is_in_words() -> None:
+def test_describe_type_names_every_alternative() -> None:
     assert describe_type(Literal["a", "b", "c"]) == "a, b or c"
     assert describe_type(int | None).split()[2:] == ["int", "or", "null"]
     assert describe_type(list[str]) == "a list"

@@ -27,10 +27,10 @@ GPU = "GPU-8e1c1f0a-0000-4000-8000-5a5e5c5b5a59"
 def test_devices_are_split_among_workers_and_their_processes(
     devices: str, num_workers: int, num_processes: int, expected: list[str]
 ) -> None:
-    split_batch = DeviceAssignment(list(devices), num_workers, num_processes)
-    assert ["".join(split_batch.of(worker)) for worker in range(num_workers)] == expected
+    assignment = DeviceAssignment(list(devices), num_workers, num_processes)
+    assert ["".join(assignment.for_worker(worker)) for worker in range(num_workers)] == expected
     is_shared = num_workers > 1 and 0 < len(devices) < num_workers * num_processes
-    assert (split_batch.describe() is not None) == is_shared
+    assert (assignment.describe() is not None) == is_shared
 
 
 @pytest.mark.parametrize(
@@ -55,8 +55,8 @@ def test_visible_devices_are_read_as_cuda_reads_them(
 def test_devices_without_the_variable_are_numbered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.setattr("torch.cuda.device_count", lambda: 4)
-    split_batch = assign_devices(Launcher(num_processes=2), 2)
-    assert [split_batch.of(0), split_batch.of(1)] == [("0", "1"), ("2", "3")]
+    assignment = assign_devices(Launcher(num_processes=2), 2)
+    assert [assignment.for_worker(0), assignment.for_worker(1)] == [("0", "1"), ("2", "3")]
 
 
 def test_list_of_the_launcher_wins(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,4 +74,4 @@ def test_trial_with_more_processes_than_gpus_is_refused(monkeypatch: pytest.Monk
 def test_processes_on_cpus_get_no_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
     launcher = read_launcher(str(ROOT / "accelerate_configs" / "cpu_2_processes.yaml"))
-    assert assign_devices(launcher, 2).of(1) == ()
+    assert assign_devices(launcher, 2).for_worker(1) == ()

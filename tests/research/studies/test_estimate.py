@@ -43,6 +43,6 @@ def test_other_arms_are_measured_on_a_few_steps(
     trials = expand(StudySpec(base={**base, "mixed_precision": "no", "epochs": 10_000}))
     found = estimate(trials, {}, 1, None)
     (line,) = found.lines
-    assert f"60,000 steps, from {NUM_STEPS} " in line
+    assert f"60,000 steps, extrapolated from {NUM_STEPS})" in line
     assert found.seconds > STARTING_SECONDS + 60_000 * 1e-4
     assert list(tmp_path.iterdir()) == []

@@ -19,7 +19,7 @@ def test_fork_that_cannot_begin_is_refused_while_planning(tmp_path: Path) -> Non
     checkpoint = tmp_path / "checkpoints" / "step-00000004"
     checkpoint.mkdir(parents=True)
     clock = Clock.of_run(num_examples=47, batch_size=8, epochs=1, max_steps=None)
-    clock.go_to(4)
+    clock.set_step(4)
     (checkpoint / "state.json").write_text(json.dumps({"clock": clock.state_dict(), "journal": []}))
     write_manifest(checkpoint)
 

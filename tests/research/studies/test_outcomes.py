@@ -12,7 +12,7 @@ import pytest
 from optuna.trial import TrialState
 
 from research.studies.grid import StudySpec, Trial
-from research.studies.outcomes import Outcome, StudyOutcomes, collect
+from research.studies.outcomes import Outcome, StudyOutcomes, collect_outcomes
 from research.studies.report.page import write_study_report
 from research.studies.report.ranking import rank_arms
 from research.studies.storage.trials import Entry
@@ -24,13 +24,13 @@ from tests.builders.studies import changed, trial_of, verdicts
 def test_what_changed_between_trials_takes_the_verdicts(
     finished_study: StudyOutcomes, tmp_path: Path, what: str
 ) -> None:
-    assert finished_study.mixtures == []
+    assert finished_study.inconsistencies == []
     first = finished_study.outcomes[0]
     assert first.result is not None
     assert len(first.result["rows_sha256"]) == 64
     study = changed(finished_study, {0: {"result": {**first.result, what: {"a.py": "another"}}}})
     study = dataclasses.replace(study, directory=tmp_path)
-    (mixture,) = study.mixtures
+    (mixture,) = study.inconsistencies
     of_arm = [each.trial.id for each in study.outcomes if each.trial.arm == first.trial.arm]
     assert sum(each in mixture for each in of_arm) == 1
     before = {
@@ -65,15 +65,15 @@ def test_hidden_states_of_different_rounding_take_the_verdicts(
     # Their settings say that these run the encoder.
     outcomes += [finished("tuned", seed, cached=False) for seed in range(6)]
     study = StudyOutcomes(StudySpec(), Path("nowhere"), outcomes)
-    assert study.mixtures == []
+    assert study.inconsistencies == []
     study = dataclasses.replace(
         study, outcomes=[*outcomes[:11], finished("lstm", 5, cached=False, **frozen), *outcomes[12:]]
     )
     if remedy is None:
-        assert study.mixtures == []
+        assert study.inconsistencies == []
         assert verdicts(study) == {"lstm": "better", "tuned": "better"}
     else:
-        (mixture,) = study.mixtures
+        (mixture,) = study.inconsistencies
         assert "lstm-5" in mixture
         assert mixture.endswith(remedy)
         assert verdicts(study) == {"lstm": None, "tuned": None}
@@ -94,17 +94,17 @@ def test_outcomes_are_what_the_storage_and_the_files_say(tmp_path: Path) -> None
     here = tmp_path / "trials" / trials[1].id
     here.mkdir(parents=True)
     (here / "result.json").write_text('{"metrics": {"test": {"accuracy": null}}, "steps": 7}')
-    study = collect(StudySpec(), trials, entries, tmp_path)
+    study = collect_outcomes(StudySpec(), trials, entries, tmp_path)
     assert [each.state for each in study.outcomes] == [
         *("finished", "finished", "failed", "running", "waiting", "waiting")
     ]
     assert study.outcomes[0].result == {"metrics": metrics}
     assert study.outcomes[1].result == {"metrics": {"test": {"accuracy": None}}, "steps": 7}
-    assert (study.outcomes[2].error, study.num_others) == ("too hot", 1)
+    assert (study.outcomes[2].error, study.num_outside_grid) == ("too hot", 1)
     found = study.values("accuracy", "test")["linear"]
     assert found[0] == 0.5
     assert math.isnan(found[1])
-    with pytest.raises(ValueError, match=r"'f1'.*linear-0.*accuracy"):
+    with pytest.raises(ValueError, match=r"linear-0.*'f1'.*accuracy"):
         study.values("f1", "test")
 
 

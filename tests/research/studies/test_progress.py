@@ -10,8 +10,8 @@ from optuna.trial import TrialState
 from research.studies.grid import StudySpec, expand
 from research.studies.progress import StudyProgress
 from research.studies.storage.trials import Entry
-from research.studies.worker import events_of
-from research.system.events import report_hidden_states, writing_to
+from research.studies.worker import events_path
+from research.system.events import recording_events, report_hidden_states
 from research.system.messages import logger
 from research.system.terminal import Terminal
 
@@ -40,8 +40,8 @@ def test_news_of_hidden_states_are_shown_once_for_all_trials(tmp_path: Path) -> 
     with StudyProgress(trials, Terminal(file=printed), tmp_path) as progress:
         progress.show(entries)
         for trial in trials:
-            events_of(tmp_path, trial.id).parent.mkdir(exist_ok=True)
-            with writing_to(events_of(tmp_path, trial.id)):
+            events_path(tmp_path, trial.id).parent.mkdir(exist_ok=True)
+            with recording_events(events_path(tmp_path, trial.id)):
                 logger.info("Reading reviews.csv")
                 report_hidden_states(news)
             progress.show(entries)

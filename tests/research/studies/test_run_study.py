@@ -11,7 +11,7 @@ from research.records.results import config_as_yaml
 from research.runner.resolve import resolve
 from research.settings.config import RunConfig
 from research.studies.grid import StudySpec, expand
-from research.studies.run_study import check_compared, check_forks
+from research.studies.run_study import check_comparable, check_forks
 
 
 def test_fork_with_other_seeds_is_refused_while_planning(tmp_path: Path) -> None:
@@ -27,6 +27,6 @@ def test_fork_with_other_seeds_is_refused_while_planning(tmp_path: Path) -> None
 @pytest.mark.parametrize("metric", [None, "accuracy"])
 def test_study_on_unlabelled_rows_is_refused_before_it_trains(unlabelled_spec: StudySpec, metric: str | None) -> None:
     spec = dataclasses.replace(unlabelled_spec, metric=metric)
-    check_compared(spec, expand(spec))
+    check_comparable(spec, expand(spec))
     with pytest.raises(ValueError, match=r"test rows.*--split validation"):
-        check_compared(dataclasses.replace(spec, split="test"), expand(spec))
+        check_comparable(dataclasses.replace(spec, split="test"), expand(spec))

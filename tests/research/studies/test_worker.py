@@ -15,7 +15,7 @@ from research import RunConfig
 from research.studies.grid import StudySpec, expand
 from research.studies.storage.database import local_address
 from research.studies.storage.study import Study
-from research.studies.worker import Worker, log_of, read_finished, settings_of_hidden_states, trains_head_only
+from research.studies.worker import Worker, hidden_states_settings, log_path, trains_head_only, try_read_result
 from tests.builders.studies import SMALL
 
 
@@ -38,13 +38,13 @@ def test_worker_finishes_one_trial_and_fails_another(tiny_encoder: Path, tiny_re
         done, failed = study.entries().values()
     assert (done.state, failed.state) == (TrialState.COMPLETE, TrialState.FAIL)
     place = tmp_path / "trials" / done.trial.id
-    result = read_finished(place)
+    result = try_read_result(place)
     assert result is not None
     assert (done.value, done.attributes["metrics"]) == (result["metrics"]["test"]["accuracy"], result["metrics"])
     assert done.attributes["directory"] == str(place.resolve())
     assert done.attributes["seconds"] > 0
     assert "'last4'" in failed.attributes["error"]
-    assert log_of(tmp_path, done.trial.id).exists()
+    assert log_path(tmp_path, done.trial.id).exists()
 
 
 @pytest.mark.usefixtures("environment", "handlers")
@@ -74,20 +74,20 @@ def test_trials_of_frozen_encoders_share_a_process(settings: dict[str, Any], exp
     config = RunConfig(**settings)
     assert trains_head_only(config) == expected
     with Study("a", local_address(tmp_path)) as study:
-        assert Worker(study, StudySpec(), tmp_path).shares_process(config) == expected
-        assert not Worker(study, StudySpec(), tmp_path, "launcher.yaml").shares_process(config)
+        assert Worker(study, StudySpec(), tmp_path).runs_in_process(config) == expected
+        assert not Worker(study, StudySpec(), tmp_path, "launcher.yaml").runs_in_process(config)
 
 
 def test_hidden_states_depend_on_encoder_and_rows_but_not_on_the_head() -> None:
-    found = settings_of_hidden_states(RunConfig())
-    assert settings_of_hidden_states(RunConfig(head="lstm", seed=3, lr=0.5)) == found
+    found = hidden_states_settings(RunConfig())
+    assert hidden_states_settings(RunConfig(head="lstm", seed=3, lr=0.5)) == found
     for other in ({"encoder": "other"}, {"data": "other"}, {"max_length": 99}, {"cache_dtype": "bf16"}):
-        assert settings_of_hidden_states(RunConfig(**other)) != found
+        assert hidden_states_settings(RunConfig(**other)) != found
 
 
 def test_result_that_cannot_be_read_is_none(tmp_path: Path) -> None:
-    assert read_finished(tmp_path) is None
+    assert try_read_result(tmp_path) is None
     (tmp_path / "result.json").write_text("{")
-    assert read_finished(tmp_path) is None
+    assert try_read_result(tmp_path) is None
     (tmp_path / "result.json").write_text(json.dumps({"status": "finished"}))
-    assert read_finished(tmp_path) == {"status": "finished"}
+    assert try_read_result(tmp_path) == {"status": "finished"}

@@ -1,4 +1,4 @@
-"""The checksum that replicas are compared by; what the audit as a whole sees is in tests/integration."""
+"""Checksums for comparing replicas; the whole audit is tested in tests/integration."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_checksum_depends_on_the_order_of_rows() -> None:
     assert not torch.equal(checksum(tensor), checksum(tensor.flip(0)))
 
 
-def test_checksum_of_a_part_is_that_of_its_copy() -> None:
+def test_checksum_of_a_slice_equals_that_of_its_copy() -> None:
     whole = torch.randn(1000)
-    for start in (1, 2, 3):  # not at a multiple of 8 bytes
+    for start in (1, 2, 3):  # not aligned to 8 bytes
         assert torch.equal(checksum(whole[start:]), checksum(whole[start:].clone()))

@@ -1,4 +1,4 @@
-"""Files and folders are there whole or not at all."""
+"""Files and folders are written atomically."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from research.system import durable
 from research.system.durable import StorageError
 
 
-def test_text_is_replaced_in_one_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_write_text_replaces_a_file_atomically(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "result.json"
     durable.write_text(path, "old")
 
@@ -26,18 +26,18 @@ def test_text_is_replaced_in_one_go(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert path.read_text() == "old"
 
 
-def test_published_folder_takes_the_place_of_an_old_one(tmp_path: Path) -> None:
+def test_publish_replaces_an_old_folder(tmp_path: Path) -> None:
     target, writing = tmp_path / "best", tmp_path / ".best.writing"
     for folder, content in ((target, "old"), (writing, "new")):
         folder.mkdir()
         (folder / "model").write_text(content)
-    (tmp_path / ".best.replaced").mkdir()  # of a kill
+    (tmp_path / ".best.replaced").mkdir()  # left by a killed process
     durable.publish(writing, target)
     assert [path.name for path in tmp_path.iterdir()] == ["best"]
     assert (target / "model").read_text() == "new"
 
 
-def test_leftovers_go_and_nothing_else(tmp_path: Path) -> None:
+def test_remove_leftovers_deletes_only_leftovers(tmp_path: Path) -> None:
     for name in (".step-4.writing", ".best.replaced", ".step-2.removing", "best", ".hidden"):
         (tmp_path / name).mkdir()
     (tmp_path / ".result.json.writing").touch()
@@ -45,7 +45,7 @@ def test_leftovers_go_and_nothing_else(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {"best", ".hidden"}
 
 
-def test_removing_a_link_leaves_what_it_points_to(tmp_path: Path) -> None:
+def test_remove_deletes_a_link_but_not_its_target(tmp_path: Path) -> None:
     (tmp_path / "kept").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "kept")
     durable.remove(tmp_path / "link")
@@ -53,13 +53,15 @@ def test_removing_a_link_leaves_what_it_points_to(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["kept"]
 
 
-def test_what_would_be_inside_of_a_file_is_not_there_to_be_removed(tmp_path: Path) -> None:
+def test_remove_ignores_a_path_below_a_file(tmp_path: Path) -> None:
     (tmp_path / "checkpoints").touch()
     durable.remove(tmp_path / "checkpoints" / ".step-1.writing")
     assert (tmp_path / "checkpoints").exists()
 
 
-def test_copied_folder_takes_no_room_and_outlives_the_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_copied_folder_uses_hard_links_and_outlives_the_original(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     source = tmp_path / "best"
     source.mkdir()
     (source / "model").write_text("weights")
@@ -75,7 +77,7 @@ def test_copied_folder_takes_no_room_and_outlives_the_first(tmp_path: Path, monk
     assert (tmp_path / "linked" / "model").read_text() == (tmp_path / "copied" / "model").read_text() == "weights"
 
 
-def test_copied_file_is_one_of_its_own(tmp_path: Path) -> None:
+def test_copied_file_is_independent_of_the_original(tmp_path: Path) -> None:
     (tmp_path / "metrics.jsonl").write_text("one\n")
     durable.copy(tmp_path / "metrics.jsonl", tmp_path / "kept")
     durable.append_text(tmp_path / "metrics.jsonl", "two\n")
@@ -90,18 +92,18 @@ def test_copied_file_is_one_of_its_own(tmp_path: Path) -> None:
         RuntimeError("[enforce fail at inline_container.cc:922] . PytorchStreamWriter failed writing file data/0"),
     ],
 )
-def test_failed_writing_says_what_was_needed(tmp_path: Path, error: Exception) -> None:
+def test_reporting_failure_names_the_space_needed(tmp_path: Path, error: Exception) -> None:
     message = r"step-4: .*\b271\.0 MB .*B free"
     with pytest.raises(StorageError, match=message), durable.reporting_failure(tmp_path / "step-4", needed=271_000_000):
         raise error
 
 
-def test_other_errors_stay_what_they_are(tmp_path: Path) -> None:
+def test_reporting_failure_does_not_convert_other_errors(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="a defect"), durable.reporting_failure(tmp_path, needed=1):
         raise RuntimeError("a defect")
 
 
-def test_writing_that_cannot_fit_is_not_begun(tmp_path: Path) -> None:
+def test_check_space_rejects_a_file_that_does_not_fit(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="No space left"):
         durable.check_space(tmp_path / "not" / "there", needed=2**60)
     durable.check_space(tmp_path, needed=1)

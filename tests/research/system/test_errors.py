@@ -1,4 +1,4 @@
-"""How a script ends: its exit status, and what the user is shown."""
+"""Exit status of a script, and errors shown to the user."""
 
 from __future__ import annotations
 
@@ -14,81 +14,81 @@ import pytest
 from research.settings.plugins import check_plugins
 from research.settings.times import parse_time
 from research.system.errors import describe_error, describe_failure, is_user_facing, one_line, print_error, run_script
-from research.system.events import ERROR, PLACE, Event, read_events
+from research.system.events import ERROR, EVENTS_FILE, Event, read_events
 from tests.conftest import ROOT
 
 
-class Words(list[str]):
-    """A command line as a script may read it."""
+class Arguments(list[str]):
+    """A parsed command line."""
 
     @property
     def traceback(self) -> bool:
         return "--traceback" in self
 
 
-def users_error(command: Words) -> int:
+def raise_user_error(command: Arguments) -> int:
     raise KeyError("mine")
 
 
-def test_exit_status_is_that_of_the_command() -> None:
-    assert run_script(["a", "b"], Words, len) == 2
-    assert run_script([], Words, len) == 0
+def test_run_script_returns_the_exit_status_of_the_command() -> None:
+    assert run_script(["a", "b"], Arguments, len) == 2
+    assert run_script([], Arguments, len) == 0
 
 
-def test_mistake_on_the_command_line_ends_with_2_and_later_ones_with_1(capsys: pytest.CaptureFixture[str]) -> None:
+def test_run_script_returns_2_for_errors_while_parsing_and_1_for_later_errors(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     refuse: Any = check_plugins
     assert run_script(["gone.py"], refuse, len) == 2
-    assert run_script(["gone.py"], Words, refuse) == 1
+    assert run_script(["gone.py"], Arguments, refuse) == 1
     lines = capsys.readouterr().err.splitlines()
     assert [line.startswith("error: ") and "gone.py" in line for line in lines] == [True, True]
 
 
-def test_interrupt_ends_with_its_own_status(capsys: pytest.CaptureFixture[str]) -> None:
-    def interrupt(command: Words) -> int:
+def test_run_script_returns_the_exit_code_of_an_interrupt(capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupt(command: Arguments) -> int:
         raise error
 
     error = KeyboardInterrupt()
-    assert run_script([], Words, interrupt) == 130
+    assert run_script([], Arguments, interrupt) == 130
     error = KeyboardInterrupt("stopped after step 3")
     error.exit_code = 143  # type: ignore[attr-defined]
-    assert run_script([], Words, interrupt) == 143
+    assert run_script([], Arguments, interrupt) == 143
     assert capsys.readouterr().err.splitlines()[1] == "error: stopped after step 3"
 
 
-def test_defect_keeps_its_traceback_and_is_reported_to_the_study(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv(PLACE, str(tmp_path / "events.jsonl"))
+def test_defect_is_raised_and_reported_to_the_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(EVENTS_FILE, str(tmp_path / "events.jsonl"))
     with pytest.raises(IndexError):
-        run_script([], Words, operator.itemgetter(3))
+        run_script([], Arguments, operator.itemgetter(3))
     (event,) = read_events((tmp_path / "events.jsonl").read_bytes())
     assert event.kind == ERROR
     assert event.text.startswith("IndexError: ")
 
 
 @pytest.mark.parametrize("shows_traceback", [True, False])
-def test_error_in_user_code_shows_its_line_and_on_request_the_traceback(
+def test_error_in_user_code_shows_its_line_and_the_traceback_if_requested(
     shows_traceback: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run_script(["--traceback"] * shows_traceback, Words, users_error) == 1
+    assert run_script(["--traceback"] * shows_traceback, Arguments, raise_user_error) == 1
     printed = capsys.readouterr().err
     assert printed.count("Traceback (most recent call last)") == shows_traceback
     assert 'raise KeyError("mine")' in printed.partition("error: ")[2]
     assert printed.count("--traceback") == 1 - shows_traceback
 
 
-def test_complain_prints_control_characters_as_text(capsys: pytest.CaptureFixture[str]) -> None:
+def test_print_error_escapes_control_characters(capsys: pytest.CaptureFixture[str]) -> None:
     assert print_error("first\nsecond \x1b[31m", exit_code=3) == 3
     assert capsys.readouterr().err == "error: first\nsecond \\x1b[31m\n"
 
 
-def test_complain_reports_to_the_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(PLACE, str(tmp_path / "events.jsonl"))
+def test_print_error_reports_to_the_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(EVENTS_FILE, str(tmp_path / "events.jsonl"))
     print_error("the disk is full", exit_code=1)
     assert read_events((tmp_path / "events.jsonl").read_bytes()) == [Event(ERROR, "the disk is full")]
 
 
-def test_only_a_value_error_of_the_product_is_for_the_user() -> None:
+def test_only_value_errors_raised_by_the_product_are_user_facing() -> None:
     with pytest.raises(ValueError, match="'50'") as own:
         parse_time("50")
     assert is_user_facing(own.value)
@@ -100,29 +100,29 @@ def test_only_a_value_error_of_the_product_is_for_the_user() -> None:
     assert describe_failure(librarys.value).startswith("JSONDecodeError: ")
 
 
-def test_one_line_joins_lines_and_spaces() -> None:
+def test_one_line_collapses_whitespace() -> None:
     assert one_line(ValueError("a\n  b\tc ")) == "a b c"
 
 
 @pytest.mark.parametrize("is_output", [True, False])
-def test_output_that_nobody_reads_any_more_ends_the_script_without_a_word(is_output: bool) -> None:
-    """A pipe closed by its reader is no error; any other pipe is."""
+def test_closed_stdout_ends_the_script_silently(is_output: bool) -> None:
+    """A broken pipe on stdout is not an error; any other broken pipe is."""
     wrong = "None" if is_output else "os.write(write, b'x')"
     program = f"""
 import os, sys
 from research.system.errors import run_script
 
-class Words(list):
+class Arguments(list):
     traceback = False
 
-def say(command):
+def execute(command):
     read, write = os.pipe()
     os.close(read)
     print("x" * 100_000)
     {wrong}
     return 0
 
-sys.exit(run_script([], Words, say))
+sys.exit(run_script([], Arguments, execute))
 """
     with subprocess.Popen(
         [sys.executable, "-c", program], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

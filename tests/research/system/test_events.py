@@ -1,4 +1,4 @@
-"""What a run reports to the study that started it."""
+"""Events that a run reports to the study that started it."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ from pathlib import Path
 import pytest
 
 from research.system.events import (
-    END_OF_FILE,
     ERROR,
+    EVENTS_FILE,
     HIDDEN_STATES,
     MESSAGE,
-    PLACE,
+    TAIL_BYTES,
     Event,
     last_event,
     read_events,
+    recording_events,
+    recording_events_for_study,
     report_error,
     report_hidden_states,
-    writing_for_study,
-    writing_to,
 )
 from research.system.messages import logger
 
 
-def test_messages_inside_are_events_with_their_kind(tmp_path: Path) -> None:
+def test_writing_to_records_messages_as_events(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
-    with writing_to(path):
+    with recording_events(path):
         logger.info("Reading reviews.csv")
         report_hidden_states("no room")
     logger.info("later")
@@ -38,11 +38,11 @@ def test_messages_inside_are_events_with_their_kind(tmp_path: Path) -> None:
 
 def test_study_receives_messages_and_the_error_that_ends_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "events.jsonl"
-    with writing_for_study():
+    with recording_events_for_study():
         logger.info("not for a study")
     assert not path.exists()
-    monkeypatch.setenv(PLACE, str(path))
-    with writing_for_study():
+    monkeypatch.setenv(EVENTS_FILE, str(path))
+    with recording_events_for_study():
         logger.info("begun")
     report_error("the disk is full")
     assert read_events(path.read_bytes()) == [Event(MESSAGE, "begun"), Event(ERROR, "the disk is full")]
@@ -50,18 +50,18 @@ def test_study_receives_messages_and_the_error_that_ends_a_run(tmp_path: Path, m
 
 def test_only_the_main_process_reports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RANK", "1")
-    with writing_to(tmp_path / "events.jsonl"):
+    with recording_events(tmp_path / "events.jsonl"):
         logger.info("printed twice otherwise")
     assert not (tmp_path / "events.jsonl").exists()
 
 
-def test_last_event_is_found_at_the_end_of_a_long_file_and_half_a_line_is_none(tmp_path: Path) -> None:
+def test_last_event_reads_the_end_of_a_long_file_and_skips_incomplete_lines(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     assert last_event(path) is None
-    with writing_to(path):
-        for number in range(END_OF_FILE // 20):
+    with recording_events(path):
+        for number in range(TAIL_BYTES // 20):
             logger.info(f"message {number}")
     whole = path.read_bytes()
-    assert len(whole) > 2 * END_OF_FILE
+    assert len(whole) > 2 * TAIL_BYTES
     path.write_bytes(whole + b'{"kind": "error", "te')
-    assert last_event(path) == Event(MESSAGE, f"message {END_OF_FILE // 20 - 1}")
+    assert last_event(path) == Event(MESSAGE, f"message {TAIL_BYTES // 20 - 1}")

@@ -1,4 +1,4 @@
-"""Memory that was freed leaves the process."""
+"""Freed heap memory is returned to the system."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.limits import HANG_LIMIT
 PROGRAM = """
 import ctypes, json, sys
 import psutil
-from research.system.heap import EVERY, FreedMemory
+from research.system.heap import EVERY, HeapTrimmer
 
 c = ctypes.CDLL(None)
 c.malloc.restype = ctypes.c_void_p
@@ -29,27 +29,27 @@ def block(size):
     ctypes.memset(address, 1, size)
     return address
 
-freed_memory = FreedMemory()
+trimmer = HeapTrimmer()
 before = resident()
 blocks = []
 for _ in range(num_blocks):
     blocks.append(block(size))
-    block(10_000)  # never freed: a small live block between two large ones
+    block(10_000)  # never freed: a small live block between two large blocks
 for each in blocks:
     c.free(each)
 held = resident() - before
 for _ in range(EVERY - 1):
-    freed_memory.count_batch()
+    trimmer.count_batch()
 early = resident() - before
-freed_memory.count_batch()
+trimmer.count_batch()
 print(json.dumps({"held": held, "early": early, "left": resident() - before}))
 """
 
 
 def freed(size: int, num_blocks: int) -> dict[str, int]:
-    """Return what resident memory grew by: with holes, one batch too early, and when memory was returned; bytes."""
-    # Blocks of up to 32 MiB come from the heap, as glibc itself has it once a block of that size was freed. It returns
-    # nothing by itself: whether it would depends on which holes the interpreter left for the small blocks.
+    """Return the growth of resident memory in bytes: with holes, one batch before trimming, and after trimming."""
+    # Blocks of up to 32 MiB come from the heap: glibc adapts its threshold after such a block is freed. The threshold
+    # for trimming is fixed, because otherwise glibc might trim by itself, depending on the interpreter's small blocks.
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("MALLOC_", "GLIBC_TUNABLES"))}
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, str(size), str(num_blocks)],
@@ -65,7 +65,7 @@ def freed(size: int, num_blocks: int) -> dict[str, int]:
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc's heap can be trimmed")
-def test_freed_memory_is_returned_after_some_batches() -> None:
+def test_heap_trimmer_returns_freed_memory_after_several_batches() -> None:
     grown = freed(1 << 20, 300)
     assert grown["held"] > 290 << 20
     assert grown["early"] > 290 << 20
@@ -73,7 +73,7 @@ def test_freed_memory_is_returned_after_some_batches() -> None:
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc's heap can be trimmed")
-def test_little_freed_memory_is_kept_for_the_next_batches() -> None:
+def test_heap_trimmer_keeps_small_amounts_of_freed_memory() -> None:
     grown = freed(1 << 20, 100)
     assert grown["held"] > 90 << 20
     assert grown["left"] > 90 << 20

@@ -1,4 +1,4 @@
-"""What the launcher was asked for, and launches that are refused."""
+"""Requests of the launcher, and launches that are rejected."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from research.system.errors import is_user_facing
 from research.system.launcher import (
     LAUNCHER_SIZES,
     LaunchRequest,
+    check_launch,
     is_on,
     num_launched,
     parse_launch,
-    refuse_launch,
     was_launched,
 )
 from tests.conftest import ROOT
@@ -30,7 +30,7 @@ from tests.conftest import ROOT
         ("ACCELERATE_USE_PARALLELISM_CONFIG", "a parallelism config"),
     ],
 )
-def test_refuse_launch_refuses_every_sharded_launch(monkeypatch: pytest.MonkeyPatch, switch: str, name: str) -> None:
+def test_check_launch_rejects_every_sharded_launch(monkeypatch: pytest.MonkeyPatch, switch: str, name: str) -> None:
     monkeypatch.setenv(switch, "true")
     with pytest.raises(ValueError, match=name) as caught:
         resolve(RunConfig(data="missing.csv"))
@@ -38,10 +38,10 @@ def test_refuse_launch_refuses_every_sharded_launch(monkeypatch: pytest.MonkeyPa
     assert "\n" not in str(caught.value)
 
 
-def test_refuse_launch_refuses_an_unknown_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_check_launch_rejects_an_unknown_precision(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "fp8")
     with pytest.raises(ValueError, match="fp8"):
-        refuse_launch()
+        check_launch()
 
 
 @pytest.mark.parametrize(
@@ -64,10 +64,10 @@ def test_refuse_launch_refuses_an_unknown_precision(monkeypatch: pytest.MonkeyPa
         ("bash", LaunchRequest()),
     ],
 )
-def test_parse_launch_reads_flags_over_the_config_file(
+def test_parse_launch_lets_flags_override_the_config_file(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, command: str, expected: LaunchRequest
 ) -> None:
-    monkeypatch.setenv("HF_HOME", str(tmp_path))  # nobody's default config
+    monkeypatch.setenv("HF_HOME", str(tmp_path))  # no default config
     configs = {path.stem: path for path in (ROOT / "accelerate_configs").iterdir()}
     for name, line in {
         "sharded": "distributed_type: DEEPSPEED",
@@ -87,7 +87,7 @@ def test_parse_launch_reads_flags_over_the_config_file(
         ({"WORLD_SIZE": "1", "PMI_SIZE": "2"}, 2),
     ],
 )
-def test_num_launched_is_the_largest_number_of_any_launcher(
+def test_num_launched_is_the_largest_number_set_by_any_launcher(
     monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], number: int
 ) -> None:
     for name in LAUNCHER_SIZES:
@@ -100,7 +100,7 @@ def test_num_launched_is_the_largest_number_of_any_launcher(
 @pytest.mark.parametrize(
     ("value", "expected"), [("true", True), ("TRUE", True), ("1", True), ("0", False), ("", False)]
 )
-def test_switch_of_the_environment_is_on(monkeypatch: pytest.MonkeyPatch, value: str, expected: bool) -> None:
+def test_is_on_reads_a_switch_of_the_environment(monkeypatch: pytest.MonkeyPatch, value: str, expected: bool) -> None:
     monkeypatch.setenv("MIDWAY_TEST_SWITCH", value)
     assert is_on("MIDWAY_TEST_SWITCH") is expected
     monkeypatch.delenv("MIDWAY_TEST_SWITCH")
@@ -108,7 +108,7 @@ def test_switch_of_the_environment_is_on(monkeypatch: pytest.MonkeyPatch, value:
 
 
 @pytest.mark.parametrize("name", ["ACCELERATE_DYNAMO_BACKEND", "TORCHELASTIC_RUN_ID"])
-def test_process_was_launched_where_a_launcher_left_its_mark(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_was_launched_recognises_variables_of_launchers(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     for each in ("ACCELERATE_DYNAMO_BACKEND", "TORCHELASTIC_RUN_ID"):
         monkeypatch.delenv(each, raising=False)
     assert not was_launched()

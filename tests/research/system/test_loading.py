@@ -1,4 +1,4 @@
-"""Libraries are imported without looking for garbage."""
+"""Libraries are imported without garbage collection."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from research.system.loading import loading_libraries
 
 @pytest.fixture(autouse=True)
 def collector() -> Iterator[None]:
-    """Leave the collector as it usually is."""
+    """Restore the usual state of the collector."""
     yield
     gc.unfreeze()
     gc.enable()
 
 
 @pytest.mark.parametrize("was_enabled", [True, False])
-def test_collector_is_off_inside_and_as_before_afterwards(was_enabled: bool) -> None:
+def test_loading_libraries_disables_the_collector_and_restores_it(was_enabled: bool) -> None:
     if not was_enabled:
         gc.disable()
     with loading_libraries():
@@ -28,7 +28,7 @@ def test_collector_is_off_inside_and_as_before_afterwards(was_enabled: bool) -> 
     assert gc.isenabled() == was_enabled
 
 
-def test_what_was_loaded_is_never_collected_even_after_a_failure() -> None:
+def test_loaded_objects_are_never_collected_even_after_an_error() -> None:
     gc.unfreeze()
     with pytest.raises(ModuleNotFoundError), loading_libraries():
         importlib.import_module("no_such_library")

@@ -1,4 +1,4 @@
-"""What a manifest finds in a folder that is not as it was written."""
+"""Manifests detect changes in a folder."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from research.system.manifest import FORMAT, MANIFEST, file_sha256, find_damage,
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Return a folder of two files with a manifest."""
+    """Return a folder with two files and a manifest."""
     (tmp_path / "inner").mkdir()
     (tmp_path / "weights").write_bytes(b"abc")
     (tmp_path / "inner" / "state").write_bytes(b"")
@@ -21,8 +21,8 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_manifest_lists_all_files_but_itself(folder: Path) -> None:
-    write_manifest(folder)  # again, beside the first one
+def test_manifest_lists_all_files_except_itself(folder: Path) -> None:
+    write_manifest(folder)  # again, with a manifest present
     manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     assert manifest == {
         "format": FORMAT,
@@ -34,14 +34,14 @@ def test_manifest_lists_all_files_but_itself(folder: Path) -> None:
     assert find_damage(folder) is None
 
 
-def test_file_sha256_of_more_than_one_block(tmp_path: Path) -> None:
+def test_file_sha256_reads_files_longer_than_one_block(tmp_path: Path) -> None:
     content = bytes(range(256)) * 5000
     (tmp_path / "file").write_bytes(content)
     assert file_sha256(tmp_path / "file") == hashlib.sha256(content).hexdigest()
 
 
 @pytest.mark.parametrize("content", [b"abd", b"ab", b"abcd", None])
-def test_find_damage_names_the_file_that_differs(folder: Path, content: bytes | None) -> None:
+def test_find_damage_names_the_changed_file(folder: Path, content: bytes | None) -> None:
     if content is None:
         (folder / "weights").unlink()
     else:
@@ -55,7 +55,7 @@ def test_find_damage_names_a_link(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("manifest", ["", "[]", "{}", '{"format": 3, "files": {"weights": {}}}', None])
-def test_find_damage_of_a_manifest_that_cannot_be_read(folder: Path, manifest: str | None) -> None:
+def test_find_damage_reports_an_unreadable_manifest(folder: Path, manifest: str | None) -> None:
     if manifest is None:
         (folder / MANIFEST).unlink()
     else:
@@ -63,7 +63,7 @@ def test_find_damage_of_a_manifest_that_cannot_be_read(folder: Path, manifest: s
     assert "manifest" in (find_damage(folder) or "")
 
 
-def test_find_damage_refuses_other_formats_and_files_outside_of_the_folder(folder: Path) -> None:
+def test_find_damage_reports_other_formats_and_files_outside_the_folder(folder: Path) -> None:
     manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     (folder / MANIFEST).write_text(json.dumps({**manifest, "format": FORMAT + 1}), encoding="utf-8")
     assert str(FORMAT + 1) in (find_damage(folder) or "")

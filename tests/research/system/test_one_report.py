@@ -1,4 +1,4 @@
-"""An error that all processes of a run meet is printed by one of them, and by none twice."""
+"""An error that all processes of a run meet is printed exactly once."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch.distributed import TCPStore  # type: ignore[attr-defined]
 from research.system.one_report import is_first_to_report
 
 
-def test_one_process_reports_each_error_of_a_round(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_error_is_reported_by_one_process_per_restart(monkeypatch: pytest.MonkeyPatch) -> None:
     store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
     environment = {"WORLD_SIZE": "2", "RANK": "1", "LOCAL_RANK": "1", "TORCHELASTIC_USE_AGENT_STORE": "True"}
     for name, value in (environment | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(store.port)}).items():
@@ -21,7 +21,7 @@ def test_one_process_reports_each_error_of_a_round(monkeypatch: pytest.MonkeyPat
 
 
 def test_error_is_reported_without_a_store(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert all(is_first_to_report("one") for _ in range(2))  # one process has nobody to agree with
+    assert all(is_first_to_report("one") for _ in range(2))  # a single process always reports
     monkeypatch.setenv("WORLD_SIZE", "2")
     assert all(is_first_to_report("one") for _ in range(2))
     monkeypatch.setattr("research.system.one_report.CONNECTING_TIMEOUT", timedelta(milliseconds=50))

@@ -1,4 +1,4 @@
-"""Paths as a user writes them."""
+"""Paths as written by the user."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ from pathlib import Path
 
 import pytest
 
-from research.system.paths import look_up
+from research.system.paths import expand_path
 
 
-def test_look_up_expands_the_home_directory_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_expand_path_expands_only_the_home_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert look_up("~/data.csv") == tmp_path / "data.csv"
-    assert look_up("./~data.csv") == Path("~data.csv")
-    assert look_up(str(tmp_path)) == tmp_path
+    assert expand_path("~/data.csv") == tmp_path / "data.csv"
+    assert expand_path("./~data.csv") == Path("~data.csv")
+    assert expand_path(str(tmp_path)) == tmp_path
 
 
-def test_look_up_takes_paths_that_do_not_exist(tmp_path: Path) -> None:
+def test_expand_path_accepts_paths_that_do_not_exist(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    assert look_up(f"{tmp_path}/file/below") == tmp_path / "file" / "below"
+    assert expand_path(f"{tmp_path}/file/below") == tmp_path / "file" / "below"
 
 
 @pytest.mark.parametrize("spec", ["a\0b", "a\udcff", "x" * 5000, "~no-such-user-here/a"])
-def test_look_up_refuses_paths_that_cannot_exist(spec: str) -> None:
+def test_expand_path_rejects_paths_that_cannot_exist(spec: str) -> None:
     with pytest.raises(ValueError, match="Cannot read"):
-        look_up(spec)
+        expand_path(spec)

@@ -1,4 +1,4 @@
-"""Names and texts that hold commands for a format are shown as they are."""
+"""Names and texts that contain commands of a format are shown literally."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from rich.table import Table
 
 from research.system.messages import logger
 from research.system.plain_text import (
-    LONGEST_IN_PICTURE,
+    LONGEST_IN_FIGURE,
     for_csv,
+    for_figure,
     for_html,
     for_markdown,
     for_message,
-    for_picture,
     for_terminal,
     markdown_code,
 )
@@ -34,11 +34,11 @@ NASTY = {
     "\ud800\uffff": r"\ud800\uffff",
     "$x$ [/b] :smile:": "$x$ [/b] :smile:",
 }
-"""Names, and how they are shown."""
+"""Names, and their escaped form."""
 
 
 class Shown(HTMLParser):
-    """What a browser shows of a page's body."""
+    """Text of a page's body as a browser shows it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -49,7 +49,7 @@ class Shown(HTMLParser):
 
 
 def svg_of(text: str) -> ET.Element:
-    """Return how matplotlib draws a text, as SVG."""
+    """Return the SVG that matplotlib draws for a text."""
     figure = Figure()
     figure.text(0, 0, text)
     picture = io.StringIO()
@@ -58,7 +58,7 @@ def svg_of(text: str) -> ET.Element:
 
 
 @pytest.mark.parametrize(("name", "shown"), NASTY.items())
-def test_names_are_written_out_in_every_format(name: str, shown: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_names_are_escaped_in_every_format(name: str, shown: str, capsys: pytest.CaptureFixture[str]) -> None:
     logger.info(name)
     assert capsys.readouterr().out == f"{shown}\n"
     printed = io.StringIO()
@@ -70,16 +70,16 @@ def test_names_are_written_out_in_every_format(name: str, shown: str, capsys: py
     page.feed(str(for_html(name)))
     assert page.text == shown
     assert for_csv(name) == shown
-    assert svg_of(for_picture(name)).tag.endswith("svg")
+    assert svg_of(for_figure(name)).tag.endswith("svg")
 
 
-def test_lines_are_kept_where_they_are_meant() -> None:
+def test_for_terminal_keeps_intended_line_breaks() -> None:
     assert for_terminal("two\nlines") == r"two\nlines"
     assert for_terminal("two\r\nlines\x1b", keep_lines=True) == "two\nlines\\x1b"
     assert for_html("two\nlines") == "two\nlines"
 
 
-def test_messages_keep_beginning_and_end_of_long_texts() -> None:
+def test_for_message_keeps_the_start_and_end_of_a_long_text() -> None:
     shown = for_message(f"start{'x' * 5000}end", longest=120)
     assert shown.startswith("startx")
     assert shown.endswith("xend")
@@ -87,7 +87,7 @@ def test_messages_keep_beginning_and_end_of_long_texts() -> None:
     assert "4,908 characters" in shown
 
 
-def test_html_keeps_markup_numbers_and_marks_inside_a_block() -> None:
+def test_for_html_keeps_markup_numbers_and_direction_marks_in_blocks() -> None:
     assert for_html(Markup("<b>")) == "<b>"
     assert for_html(3.5) == 3.5
     assert for_html("<script>&") == "&lt;script&gt;&amp;"
@@ -101,29 +101,29 @@ def test_html_keeps_markup_numbers_and_marks_inside_a_block() -> None:
         *("<script>", "`code` *b* _i_ ~~d~~ [l](u) ![i](u)", "a|b", "&amp;", "max_length=48 _x_", "snake_case"),
     ],
 )
-def test_markdown_shows_text_as_it_is(text: str) -> None:
+def test_for_markdown_gives_the_literal_text_when_rendered(text: str) -> None:
     rendered = MarkdownIt("gfm-like", {"linkify": False}).render(for_markdown(text))
     page = Shown()
     page.feed(rendered)
     assert (page.text.strip(), rendered.startswith("<p>"), rendered.count("<")) == (text, True, 2)
 
 
-def test_markdown_has_no_formulas_and_one_line() -> None:
+def test_for_markdown_removes_formulas_and_line_breaks() -> None:
     assert for_markdown("$x$\n\x1by") == r"&#36;x&#36; \\x1by"
 
 
-def test_code_in_markdown_ends_where_it_should() -> None:
+def test_markdown_code_uses_a_fence_longer_than_any_in_the_code() -> None:
     code = "a: |\n  ```\n  ````\n"
     (block,) = MarkdownIt().parse(markdown_code(code, "yaml"))
     assert (block.type, block.info, block.content) == ("fence", "yaml", code)
 
 
-def test_pictures_have_no_formulas_and_no_endless_names() -> None:
+def test_for_figure_removes_formulas_and_shortens_names() -> None:
     figure = Figure()
     for name, shown in {"$x_{$": "$x_{$", r"\$5$": r"\$5$", "$": "$", "two\nlines": "two lines"}.items():
-        text = figure.text(0, 0, for_picture(name))
+        text = figure.text(0, 0, for_figure(name))
         assert text._preprocess_math(text.get_text()) == (shown, False)  # type: ignore[attr-defined]
-    assert len(for_picture("very " * 1000)) <= LONGEST_IN_PICTURE + 3
+    assert len(for_figure("very " * 1000)) <= LONGEST_IN_FIGURE + 3
     axes = figure.subplots()
-    axes.plot([0], [0], label=for_picture("_hidden"))
+    axes.plot([0], [0], label=for_figure("_hidden"))
     assert [text.get_text().strip() for text in axes.legend().get_texts()] == ["_hidden"]

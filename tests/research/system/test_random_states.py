@@ -1,4 +1,4 @@
-"""The states of the generators that training draws from."""
+"""States of the random number generators used in training."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ CPU = torch.device("cpu")
 
 
 def draw() -> tuple[float, ...]:
-    """Return a number of each generator, of each kind that keeps something between two draws."""
+    """Return a number from each generator, including generators that buffer values between draws."""
     normal = float(np.random.standard_normal())
     return random.random(), random.gauss(0, 1), float(np.random.random()), normal, float(torch.randn(()))
 
 
-def test_restored_generators_draw_the_same_again() -> None:
-    with random_states.kept():
-        draw()  # half of a pair of normal numbers is left over in Python's and in NumPy's generator
+def test_restored_generators_draw_the_same_numbers() -> None:
+    with random_states.preserving():
+        draw()  # Python's and NumPy's generators buffer the second of a pair of normal numbers
         states = random_states.capture(CPU)
         first, second = draw(), draw()
         assert first != second
@@ -29,14 +29,14 @@ def test_restored_generators_draw_the_same_again() -> None:
         assert (draw(), draw()) == (first, second)
 
 
-def test_kept_leaves_the_generators_as_they_were() -> None:
-    with random_states.kept():
-        with random_states.kept():
+def test_preserving_restores_the_generators() -> None:
+    with random_states.preserving():
+        with random_states.preserving():
             expected = draw()
         assert draw() == expected
 
 
-def test_states_of_a_gpu_are_refused_on_the_cpu() -> None:
+def test_restore_rejects_states_of_a_gpu_on_the_cpu() -> None:
     states = random_states.capture(CPU)
     with pytest.raises(ValueError, match="cpu"):
         random_states.restore({**states, "cuda": states["torch"]}, CPU)

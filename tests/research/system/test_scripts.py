@@ -1,4 +1,4 @@
-"""Where the package's scripts are."""
+"""Locations of the package's scripts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def test_scripts_are_files(name: str) -> None:
     assert script(name).name == f"{name}.py"
 
 
-def test_commands_are_those_of_a_clone_or_of_the_installed_package(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_launch_command_differs_between_clone_and_installed_package(monkeypatch: pytest.MonkeyPatch) -> None:
     assert launch_command(2) == "accelerate launch --num_processes 2 experiments/run.py"
     assert launch_command() == "accelerate launch experiments/run.py"
     monkeypatch.setattr(scripts, "__file__", "/lib/python3/site-packages/research/system/scripts.py")

@@ -1,4 +1,4 @@
-"""Signals are remembered until the step is over."""
+"""Signals are recorded until the step is finished."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from research.system.signals import SignalWatch, discard_lost_output
 
 @pytest.fixture(autouse=True)
 def handler() -> Iterator[None]:
-    """Restore how this process takes SIGHUP."""
+    """Restore this process's handler of SIGHUP."""
     before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
     yield
     signal.signal(signal.SIGHUP, before)
 
 
 def test_sighup_is_received_and_may_come_twice() -> None:
-    with SignalWatch(speaks=False) as watch:
+    with SignalWatch(reports=False) as watch:
         os.kill(os.getpid(), signal.SIGHUP)
         os.kill(os.getpid(), signal.SIGHUP)
         assert watch.received() == signal.SIGHUP
@@ -29,12 +29,12 @@ def test_sighup_is_received_and_may_come_twice() -> None:
 
 def test_sighup_stays_ignored_under_nohup() -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    with SignalWatch(speaks=False) as watch:
+    with SignalWatch(reports=False) as watch:
         os.kill(os.getpid(), signal.SIGHUP)
         assert watch.received() == 0
 
 
-def test_output_to_a_closed_terminal_is_discarded_and_other_output_stays() -> None:
+def test_discard_lost_output_redirects_only_closed_output() -> None:
     master, terminal = os.openpty()
     source, sink = os.pipe()
     os.close(master)

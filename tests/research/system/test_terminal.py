@@ -1,4 +1,4 @@
-"""Tables and lines whose strings may be any."""
+"""Tables and lines with arbitrary strings."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rich.text import Text
 from research.system.terminal import Terminal
 
 
-def test_lines_are_not_folded_and_hold_no_commands() -> None:
+def test_print_line_neither_wraps_lines_nor_prints_control_characters() -> None:
     printed = io.StringIO()
     terminal = Terminal(file=printed, width=20)
     terminal.print_line(f"[bold]{'long ' * 20}:smile: \x1b[31m")
@@ -21,7 +21,7 @@ def test_lines_are_not_folded_and_hold_no_commands() -> None:
     assert others == ["one", "two\\x07", "one\\ntwo"]
 
 
-def test_cells_are_shown_as_they_are_and_a_text_keeps_its_style() -> None:
+def test_table_cells_are_literal_and_text_objects_keep_their_style() -> None:
     printed = io.StringIO()
     terminal = Terminal(file=printed, width=80, force_terminal=True, color_system="standard")
     table = Table("name")

@@ -1,4 +1,4 @@
-"""Whose code raised an exception, when, and the line that it comes from."""
+"""Descriptions of exceptions: owner of the code, time of the call, and the line that raised them."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from research.system.user_code import (
     add_moment,
     add_plugin,
     describe,
+    describe_location,
     describe_plainly,
-    described_place,
     find_frame,
     hash_user_code,
-    is_product,
-    is_raised_there,
-    is_users,
+    is_product_code,
+    is_raised_by_user_code,
+    is_user_code,
 )
 
 
@@ -38,7 +38,7 @@ Caught = Callable[[Callable[[], object]], BaseException]
 
 @pytest.fixture
 def caught(tmp_path: Path) -> Caught:
-    """Return the exception of a function that the product calls."""
+    """Return a function that catches the exception of a function called by the product."""
 
     def call(function: Callable[[], object]) -> BaseException:
         with pytest.raises(Exception) as outside:  # noqa: PT011
@@ -48,33 +48,33 @@ def caught(tmp_path: Path) -> Caught:
     return call
 
 
-def test_find_frame_is_the_innermost_of_the_users_code(caught: Caught) -> None:
+def test_find_frame_returns_the_innermost_frame_of_user_code(caught: Caught) -> None:
     frame = find_frame(caught(mine))
     assert frame is not None
     assert (frame.filename, frame.name, frame.line) == (__file__, "mine", 'raise KeyError("mine")')
-    below = find_frame(caught(lambda: json.loads("{")))  # the user's line that called the library
+    below = find_frame(caught(lambda: json.loads("{")))  # the user's line that called a library
     assert below is not None
     assert (below.filename, below.name) == (__file__, "<lambda>")
 
 
-def test_find_frame_looks_at_causes(caught: Caught) -> None:
+def test_find_frame_searches_the_causes(caught: Caught) -> None:
     error = RuntimeError("without a traceback of its own")
     error.__cause__ = caught(mine)
     frame = find_frame(error)
     assert frame is not None
     assert frame.name == "mine"
     error.__cause__ = error
-    assert find_frame(error) is None  # a circle has an end
+    assert find_frame(error) is None  # a cycle of causes ends the search
 
 
-def test_exception_that_went_through_no_code_of_the_product_is_not_explained() -> None:
+def test_describe_ignores_exceptions_outside_the_product() -> None:
     with pytest.raises(KeyError) as outside:
         mine()
     assert find_frame(outside.value) is None
     assert describe(outside.value) is None
 
 
-def test_innermost_owner_and_moment_count(caught: Caught) -> None:
+def test_innermost_owner_and_moment_are_described(caught: Caught) -> None:
     def inner() -> None:
         with CodeOf("edit 'inner'"), During("in step 4"):
             raise caught(mine)
@@ -90,33 +90,33 @@ def test_innermost_owner_and_moment_count(caught: Caught) -> None:
     assert len(lines) == 3
 
 
-def test_moment_is_noted_once(caught: Caught) -> None:
+def test_moment_is_recorded_once(caught: Caught) -> None:
     error = caught(mine)
     add_moment(error, "in step 1")
     add_moment(error, "later")
     assert (describe(error) or "").startswith("in step 1: KeyError: ")
 
 
-def test_owner_is_not_noted_where_the_product_raised(caught: Caught) -> None:
+def test_owner_is_not_recorded_for_errors_raised_by_the_product(caught: Caught) -> None:
     with pytest.raises(ValueError, match="'50'") as outside, CodeOf("head 'mine'"):
         parse_time("50")
     assert describe(outside.value) is None
 
 
-def test_function_that_cannot_be_called_is_the_place_itself() -> None:
+def test_failed_call_is_located_at_the_definition_of_the_function() -> None:
     def needs_two(first: int, second: int) -> None:
         """Never runs."""
 
     with pytest.raises(TypeError) as outside, CodeOf("hook 'mine'", needs_two):
         needs_two(1)  # type: ignore[call-arg]
-    assert described_place(needs_two).startswith(" (needs_two: file ")
-    assert described_place(math.sqrt) == described_place(parse_time) == ""
+    assert describe_location(needs_two).startswith(" (needs_two: file ")
+    assert describe_location(math.sqrt) == describe_location(parse_time) == ""
     described = describe(outside.value) or ""
     assert described.startswith("hook 'mine': TypeError: ")
     assert described.splitlines()[1].endswith("in needs_two")
 
 
-def test_error_is_described_on_one_line() -> None:
+def test_describe_plainly_returns_one_line() -> None:
     assert describe_plainly(ValueError("a\n b")) == "ValueError: a b"
     assert describe_plainly(KeyError()) == "KeyError"
     with pytest.raises(SyntaxError) as outside:
@@ -124,30 +124,30 @@ def test_error_is_described_on_one_line() -> None:
     assert describe_plainly(outside.value) == f"SyntaxError: {outside.value.msg}"
 
 
-def test_files_are_the_users_the_products_or_libraries(tmp_path: Path) -> None:
+def test_is_user_code_distinguishes_user_product_and_library_files(tmp_path: Path) -> None:
     product, users = parse_time.__code__.co_filename, str(tmp_path / "plugin.py")
-    assert (is_product(product), is_users(product)) == (True, False)
-    assert (is_product(users), is_users(users)) == (False, True)
+    assert (is_product_code(product), is_user_code(product)) == (True, False)
+    assert (is_product_code(users), is_user_code(users)) == (False, True)
     for other in (json.__file__, pytest.__file__, "<string>", "built/somewhere/reader.pyx"):
-        assert (is_product(other), is_users(other)) == (False, False)
+        assert (is_product_code(other), is_user_code(other)) == (False, False)
 
 
-def test_plugin_is_the_users_code_wherever_it_is_installed(tmp_path: Path) -> None:
+def test_add_plugin_makes_an_installed_file_user_code(tmp_path: Path) -> None:
     package = tmp_path / "site-packages" / "mine"
-    assert not is_users(str(package / "head.py"))
+    assert not is_user_code(str(package / "head.py"))
     add_plugin(package)
-    assert is_users(str(package / "head.py"))
-    assert not is_users(str(package.with_name("other") / "head.py"))
+    assert is_user_code(str(package / "head.py"))
+    assert not is_user_code(str(package.with_name("other") / "head.py"))
 
 
-def test_error_is_raised_there_if_no_library_is_inside() -> None:
+def test_is_raised_there_is_false_for_errors_in_libraries() -> None:
     with pytest.raises(KeyError) as own:
         mine()
-    assert is_raised_there(own.value)
+    assert is_raised_by_user_code(own.value)
     with pytest.raises(json.JSONDecodeError) as librarys:
         json.loads("{")
-    assert not is_raised_there(librarys.value)
-    assert not is_raised_there(KeyError("never raised"))
+    assert not is_raised_by_user_code(librarys.value)
+    assert not is_raised_by_user_code(KeyError("never raised"))
 
 
 def load(path: Path, code: str) -> Any:
@@ -157,7 +157,7 @@ def load(path: Path, code: str) -> Any:
     return names["f"]
 
 
-def test_hash_changes_with_the_users_file_and_is_none_for_the_product(tmp_path: Path) -> None:
+def test_hash_user_code_changes_with_the_file_and_is_none_for_product_code(tmp_path: Path) -> None:
     first = load(tmp_path / "plugin.py", "def f(): return 1\n")
     before = hash_user_code(first)
     assert before == hash_user_code(first)
@@ -165,7 +165,7 @@ def test_hash_changes_with_the_users_file_and_is_none_for_the_product(tmp_path: 
     assert hash_user_code(MeanHead) is hash_user_code(parse_time) is None
 
 
-def test_hash_of_code_without_a_file_changes_with_its_constants(tmp_path: Path) -> None:
+def test_hash_user_code_without_a_file_depends_on_constants(tmp_path: Path) -> None:
     codes = ["def f(): return 1", "def f(): return 2", "def f(): return 1"]
     hashes = []
     for number, code in enumerate(codes):

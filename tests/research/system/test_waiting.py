@@ -1,4 +1,4 @@
-"""What takes long is announced, again and again; what is quick is not."""
+"""Slow operations are announced repeatedly; fast operations are not."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from tests.messages import collected
 
 @pytest.fixture
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let messages come at once."""
+    """Print messages without delay."""
     monkeypatch.setattr(waiting, "FIRST_AFTER", 0.0)
     monkeypatch.setattr(waiting, "AGAIN_AFTER", 0.001)
 
 
-def test_long_wait_is_announced_again_and_again(hurried: None) -> None:
+def test_waiting_message_is_repeated_during_a_long_wait(hurried: None) -> None:
     end = time.monotonic() + HANG_LIMIT
     with collected() as lines, WaitingMessage("Reading"):
         while len(lines) < 3:
@@ -37,7 +37,7 @@ def test_long_wait_is_announced_again_and_again(hurried: None) -> None:
     assert len(lines) == num_lines
 
 
-def test_quick_wait_and_another_process_print_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_waiting_message_prints_nothing_for_short_waits_or_in_other_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     with collected() as lines:
         with WaitingMessage("Reading"), WaitingProgress("rows", 2, "row") as counted:
             counted.update(1)
@@ -48,7 +48,7 @@ def test_quick_wait_and_another_process_print_nothing(monkeypatch: pytest.Monkey
     assert lines == []
 
 
-def test_parts_are_counted_up_to_their_number(
+def test_waiting_progress_counts_up_to_the_total(
     hurried: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(waiting, "AGAIN_AFTER", 0.0)
@@ -56,7 +56,7 @@ def test_parts_are_counted_up_to_their_number(
         for _ in range(2):
             counted.update(1000)
     assert lines == ["evaluating test: 1,000 of 1,500 rows", "evaluating test: 1,500 of 1,500 rows"]
-    assert capsys.readouterr() == ("", "")  # no bar where there is no terminal
+    assert capsys.readouterr() == ("", "")  # no progress bar without a terminal
 
 
 SLOW = {
@@ -70,10 +70,10 @@ SLOW = {
     "research.runner.experiment.write_predictions": "Writing the predictions of ",
     "research.report.page.write_report": "Drawing report.html",
 }
-"""Functions that may take long, and what is printed meanwhile."""
+"""Functions that may be slow, and the message printed during each."""
 
 
-def test_every_long_phase_of_a_run_is_announced(
+def test_every_slow_phase_of_a_run_prints_a_waiting_message(
     hurried: None, tiny_encoder: Path, tiny_reviews: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MIDWAY_CACHE", str(tmp_path / "cache"))
@@ -81,7 +81,7 @@ def test_every_long_phase_of_a_run_is_announced(
     announced: set[str] = set()
 
     def held(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        """Let a function take until it is announced."""
+        """Make a function wait until its message is printed."""
 
         @functools.wraps(function)
         def wait_first(*arguments: Any, **options: Any) -> Any:
@@ -113,4 +113,4 @@ def test_every_long_phase_of_a_run_is_announced(
             )
         )
     assert announced == SLOW.keys()
-    assert sum(line.startswith("step ") for line in lines) == 2  # without a terminal, a line for each step that is due
+    assert sum(line.startswith("step ") for line in lines) == 2  # without a terminal, one line per logged step

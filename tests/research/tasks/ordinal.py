@@ -1,4 +1,4 @@
-"""A kind of labels of a user's own, as a plugin: levels in an order, such as one to five stars."""
+"""A task registered by a plugin: ordered levels, such as one to five stars."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from research.tasks.single_label import SingleLabel
 
 @register_task("ordinal")
 class Ordinal(SingleLabel):
-    """One level of several, in the order of their names: the median is predicted, and a near miss counts for less."""
+    """One of several ordered levels: the median is predicted, and distant mistakes count more."""
 
     more_objectives = ("cross_entropy",)
     metrics = (Metric("levels_off", NOT_NEGATIVE, lower_is_better=True), *SingleLabel.metrics)
     correctness_is_distance = True
-    correctness_title = "mean distance from the level, of which less is better"
+    correctness_title = "mean distance from the level (lower is better)"
     mistakes_title = "Farthest misses"
     mistakes_name = "misses"
     severity_title = "levels"

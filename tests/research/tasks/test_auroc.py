@@ -1,4 +1,4 @@
-"""Mean area under the ROC curve beside scikit-learn's."""
+"""Mean area under the ROC curve, compared with scikit-learn's."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from research.tasks.auroc import mean_auroc
 
 
 @pytest.mark.parametrize("labels_per_block", [1, 2, 100])
-def test_area_is_that_of_scikit_learn(labels_per_block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mean_auroc_matches_scikit_learn(labels_per_block: int, monkeypatch: pytest.MonkeyPatch) -> None:
     generator = np.random.default_rng(0)
     num_rows = 60
     monkeypatch.setattr(auroc, "BLOCK_BYTES", 8 * num_rows * labels_per_block)
@@ -25,7 +25,7 @@ def test_area_is_that_of_scikit_learn(labels_per_block: int, monkeypatch: pytest
     assert mean_auroc(lambda block: scores[:, block], which) == pytest.approx(expected, abs=1e-12)
 
 
-def test_labels_that_all_rows_or_none_have_are_left_out() -> None:
+def test_mean_auroc_skips_labels_that_all_or_no_rows_have() -> None:
     scores = np.array([[0.1, 0.9, 0.5], [0.8, 0.1, 0.5]])
     which = np.array([[False, True, False], [True, True, False]])
     assert mean_auroc(lambda block: scores[:, block], which) == 1.0

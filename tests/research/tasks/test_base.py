@@ -1,4 +1,4 @@
-"""What every kind of labels does with a few rows: one worked example each, which a new kind adds to EXAMPLES."""
+"""Interface of every task on a few rows, with one example per kind of labels; add new kinds to EXAMPLES."""
 
 from __future__ import annotations
 
@@ -25,37 +25,37 @@ TRANSFORMERS_NAMES = {"single_label_classification", "multi_label_classification
 
 @dataclass(frozen=True)
 class Example:
-    """Three rows of which the first is right, and what a kind of labels makes of them."""
+    """Three rows, of which the first is predicted correctly, and the expected results of a task."""
 
     task: Task
     stored: list[Any]
-    """The rows' values in the label column of prepared data."""
+    """Values of the rows in the label column of prepared data."""
     column_type: pa.DataType
     labels: np.ndarray
     missing: np.ndarray
-    """What stands for one missing label."""
+    """Placeholder for one missing label."""
     logits: np.ndarray
     probabilities: np.ndarray
     predicted: np.ndarray
     metrics: dict[str, float]
-    """Some of them."""
+    """Some of the metrics."""
     names: list[Any] | None
-    """Of the labels, in a file of predictions."""
+    """Names of the labels in a file of predictions."""
     described: list[str]
-    """The labels as a reader sees them."""
+    """Labels as text for readers."""
     mistake_severity: list[float]
     correctness: list[Any]
     mean_correctness: str
-    """Of two models with the mean one half, in one row."""
+    """Description of a mean correctness of one half, for two models and one row."""
     counts: list[list[int]] | None
-    """Rows of each label that are right, predicted and present."""
+    """Number of rows per label that are right, predicted and present."""
     quality: list[float]
     against_rest: tuple[list[tuple[str, list[bool], list[float]]], int] | None
-    """The most frequent label: its name, which rows have it, its probabilities; and how many labels occur."""
+    """The most frequent label: its name, its rows and its probabilities; and the number of labels that occur."""
     fitting: list[list[tuple[str, str]]]
-    """Forms of labels, each value with the name of its type, that the kind takes."""
+    """Accepted forms of labels; each value is given with the name of its type."""
     unfitting: list[list[tuple[str, str]]]
-    """Those that it refuses."""
+    """Rejected forms of labels."""
 
 
 PLACES = np.array([[0.8, 0.1, 0.1], [0.25, 0.5, 0.25], [0.6, 0.2, 0.2]])
@@ -133,7 +133,7 @@ def example(request: pytest.FixtureRequest) -> Example:
     return EXAMPLES[request.param]
 
 
-def test_facts_are_declared(example: Example) -> None:
+def test_class_variables_are_consistent(example: Example) -> None:
     task = example.task
     assert type(task) is TASKS[task.problem_type]
     assert task.transformers_name in TRANSFORMERS_NAMES
@@ -146,7 +146,7 @@ def test_facts_are_declared(example: Example) -> None:
     assert not (task.several_per_row and (task.labels_are_numbers or task.has_confusion_matrix))
 
 
-def test_labels_go_from_prepared_data_to_batches(example: Example) -> None:
+def test_label_array_converts_prepared_labels(example: Example) -> None:
     task = example.task
     column = pa.array(example.stored, task.column_type())
     assert column.type == example.column_type
@@ -157,7 +157,7 @@ def test_labels_go_from_prepared_data_to_batches(example: Example) -> None:
     assert task.missing_labels(1).dtype == example.labels.dtype
 
 
-def test_logits_become_probabilities_and_labels(example: Example) -> None:
+def test_probabilities_and_predicted_labels(example: Example) -> None:
     logits = example.logits.copy()
     np.testing.assert_allclose(example.task.probabilities(logits), example.probabilities)
     np.testing.assert_array_equal(example.task.predicted_labels(logits), example.predicted, strict=True)
@@ -166,7 +166,7 @@ def test_logits_become_probabilities_and_labels(example: Example) -> None:
     assert example.predicted.shape == example.labels.shape
 
 
-def test_metrics_have_names_and_bounds(example: Example) -> None:
+def test_computed_metrics_match_their_declarations(example: Example) -> None:
     task = example.task
     found = task.compute_metrics(example.logits, example.labels)
     assert list(found) == task.metric_names
@@ -174,7 +174,7 @@ def test_metrics_have_names_and_bounds(example: Example) -> None:
     for name, value in found.items():
         metric = find_metric(name)
         assert metric is not None
-        assert metric in (*task.metrics, task.label_metric), "the same name is another metric of another kind"
+        assert metric in (*task.metrics, task.label_metric), "another task has a different metric of this name"
         low, high = metric.bounds
         assert low <= value <= high
         check_metric(name, task)
@@ -194,7 +194,7 @@ def test_labels_are_described(example: Example) -> None:
     assert [example.task.describe_label(label) for label in example.labels] == example.described
 
 
-def test_rows_are_right_or_wrong(example: Example) -> None:
+def test_correctness_of_rows(example: Example) -> None:
     task = example.task
     found = task.mistake_severity(example.labels, example.predicted, example.logits)
     np.testing.assert_allclose(found, example.mistake_severity)
@@ -207,7 +207,7 @@ def test_rows_are_right_or_wrong(example: Example) -> None:
     assert task.describe_correctness(0.5, 2) == example.mean_correctness
 
 
-def test_labels_are_counted_one_by_one(example: Example) -> None:
+def test_label_counts(example: Example) -> None:
     task, labels = example.task, example.labels
     counts = task.count_labels(labels, example.predicted)
     found = None if counts is None else [each.tolist() for each in (counts.right, counts.predicted, counts.present)]
@@ -215,7 +215,7 @@ def test_labels_are_counted_one_by_one(example: Example) -> None:
     np.testing.assert_array_equal(task.label_quality(labels, example.predicted), example.quality)
 
 
-def test_labels_are_held_against_the_rest(example: Example) -> None:
+def test_against_rest(example: Example) -> None:
     found = example.task.against_rest(example.labels, example.logits, 1)
     if example.against_rest is None or found is None:
         assert found is None
@@ -227,14 +227,14 @@ def test_labels_are_held_against_the_rest(example: Example) -> None:
 
 
 def forms_of(values: list[tuple[str, str]]) -> LabelForms:
-    """Return the forms of a column with these values in every row."""
+    """Return the forms of a column that contains these values in every row."""
     forms = LabelForms()
     for _ in range(30):
         forms.add(values, is_list=len(values) > 1)
     return forms
 
 
-def test_forms_that_do_not_fit_are_refused(example: Example) -> None:
+def test_check_forms_rejects_other_kinds_of_labels(example: Example) -> None:
     for values in example.fitting:
         example.task.check_forms(forms_of(values), "label")
         for warning in example.task.second_readings(forms_of(values), {text: 30 for text, _ in values}, "label"):
@@ -244,16 +244,16 @@ def test_forms_that_do_not_fit_are_refused(example: Example) -> None:
             example.task.check_forms(forms_of(values), "label")
 
 
-def test_single_values_are_not_lists() -> None:
+def test_multi_label_rejects_single_values() -> None:
     with pytest.raises(ValueError, match="'label'"):
         MultiLabel.check_forms(forms_of([("a", "str")]), "label")
 
 
-def test_zeros_and_ones_for_several_labels_are_not_scores() -> None:
+def test_regression_rejects_zeros_and_ones_for_several_labels() -> None:
     with pytest.raises(ValueError, match="'label'"):
         Regression.check_forms(LabelForms(num_columns=2), "label")
 
 
-def test_class_that_is_not_a_task_is_not_registered() -> None:
+def test_register_task_rejects_classes_that_are_not_tasks() -> None:
     with pytest.raises(ValueError, match="subclass of Task"):
         register_task("no_task")(int)  # type: ignore[type-var]

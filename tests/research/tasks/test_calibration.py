@@ -1,4 +1,4 @@
-"""Expected calibration error by hand."""
+"""Expected calibration error, computed by hand."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import pytest
 from research.tasks.calibration import calibration_error
 
 
-def test_calibration_error_weighs_bins_by_their_rows() -> None:
+def test_calibration_error_weights_bins_by_number_of_rows() -> None:
     confidence = np.array([0.9, 0.9, 0.9, 0.5])
     correct = np.array([True, True, False, True])
     assert calibration_error(confidence, correct) == pytest.approx((abs(2 - 2.7) + abs(1 - 0.5)) / 4)
 
 
-def test_certain_and_right_has_no_error() -> None:
+def test_calibration_error_is_zero_for_certain_correct_predictions() -> None:
     assert calibration_error(np.array([1.0, 1.0]), np.array([True, True])) == 0.0
     assert calibration_error(np.array([1.0, 1.0]), np.array([False, False])) == 1.0

@@ -1,4 +1,4 @@
-"""Which kind labels are, by how they look."""
+"""Guess the kind of labels from how they are written."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ def forms_of(*rows: Row, in_lists: bool = False) -> LabelForms:
         ([[(f"{number}.0", "float")] for number in range(21)], Regression),
     ],
 )
-def test_single_values_are_names_or_scores(rows: list[Row], kind: type[Task]) -> None:
+def test_guess_task_of_single_values(rows: list[Row], kind: type[Task]) -> None:
     assert guess_task(forms_of(*rows), [row[0][0] for row in rows], "label") is kind
 
 
-def test_lists_are_several_labels() -> None:
+def test_guess_task_of_lists_is_multi_label() -> None:
     forms = forms_of([("a", "str"), ("b", "str")], [], in_lists=True)
     assert guess_task(forms, ["a", "b"], "label") is MultiLabel
 
 
-def test_forms_that_do_not_go_together_are_refused() -> None:
+def test_guess_task_rejects_inconsistent_forms() -> None:
     mixed = forms_of([("a", "str")])
     mixed.add([("b", "str")], is_list=True)
     with pytest.raises(ValueError, match=in_order("'stars'", "lists", "single")):
@@ -54,13 +54,13 @@ def test_forms_that_do_not_go_together_are_refused() -> None:
 
 
 @pytest.mark.parametrize(("other", "named"), [(("good", "str"), "'good'"), (("True", "bool"), "true or false")])
-def test_names_among_scores_are_refused_with_both_tasks(other: tuple[str, str], named: str) -> None:
+def test_guess_task_rejects_names_among_scores_and_suggests_both_tasks(other: tuple[str, str], named: str) -> None:
     values = ["0.5", *([other[0]] if other[1] == "str" else [])]
     with pytest.raises(ValueError, match=in_order("'stars'", named, "task=regression", "task=single_label")):
         guess_task(forms_of([("0.5", "float")], [other]), values, "stars")
 
 
-def test_zeros_and_ones_are_one_label_if_they_are_one_hot() -> None:
+def test_guess_from_indicators_is_single_label_if_one_hot() -> None:
     assert guess_from_indicators(is_one_hot=True) is SingleLabel
     assert guess_from_indicators(is_one_hot=False) is MultiLabel
 
@@ -73,5 +73,5 @@ def test_zeros_and_ones_are_one_label_if_they_are_one_hot() -> None:
         (np.zeros(3, dtype=np.int64), SingleLabel),
     ],
 )
-def test_labels_of_predictions_are_recognised(labels: np.ndarray, kind: type[Task]) -> None:
+def test_recognise_task_from_the_shape_and_type_of_labels(labels: np.ndarray, kind: type[Task]) -> None:
     assert recognise_task(labels) is kind

@@ -10,7 +10,7 @@ from research.tasks.label_counts import LabelCounts
 
 
 @pytest.mark.parametrize("per_row", ["one label", "several labels"])
-def test_label_counts_are_those_of_scikit_learn(per_row: str) -> None:
+def test_label_counts_match_scikit_learn(per_row: str) -> None:
     generator = np.random.default_rng(0)
     if per_row == "one label":
         labels, predicted = generator.integers(0, 50, size=(2, 90))
@@ -22,6 +22,6 @@ def test_label_counts_are_those_of_scikit_learn(per_row: str) -> None:
         np.testing.assert_allclose(found, right, rtol=1e-12)
 
 
-def test_labels_that_no_output_stands_for_are_not_counted() -> None:
+def test_label_counts_ignore_labels_without_an_output() -> None:
     counts = LabelCounts.of(np.array([0, 1, 2]), np.array([0, 0, 1]), num_labels=2)
     assert [counts.right.tolist(), counts.predicted.tolist(), counts.present.tolist()] == [[1, 0], [2, 1], [1, 1]]

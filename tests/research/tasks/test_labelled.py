@@ -1,4 +1,4 @@
-"""What kinds of labels with names have in common: each label against all others."""
+"""Labels with names: each label against all others."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from research.tasks.multi_label import MultiLabel
 from research.tasks.single_label import SingleLabel
 
 
-def test_most_frequent_labels_come_first() -> None:
+def test_against_rest_returns_the_most_frequent_labels_first() -> None:
     task = SingleLabel(("a", "b", "c", "d"))
     labels = np.array([2, 1, 1, 3, 2, 1])
     logits = np.log(np.arange(1.0, 25.0).reshape(6, 4))
@@ -22,7 +22,7 @@ def test_most_frequent_labels_come_first() -> None:
     np.testing.assert_allclose(found[0].scores, [2 / 10, 6 / 26, 10 / 42, 14 / 58, 18 / 74, 22 / 90])
 
 
-def test_labels_as_frequent_as_each_other_keep_their_order() -> None:
+def test_against_rest_keeps_the_order_of_equally_frequent_labels() -> None:
     task = MultiLabel(("a", "b", "c"))
     labels = np.array([[0.0, 1.0, 1.0], [0.0, 1.0, 1.0]])
     found, num_labels = task.against_rest(labels, np.zeros((2, 3)), 8)
@@ -30,22 +30,22 @@ def test_labels_as_frequent_as_each_other_keep_their_order() -> None:
     assert found[1].scores.tolist() == [0.5, 0.5]
 
 
-def test_labels_are_counted_up_to_those_with_an_output() -> None:
+def test_count_labels_ignores_labels_without_an_output() -> None:
     counts = SingleLabel(("a", "b"), unseen_labels=("c",)).count_labels(np.array([0, 1, 2]), np.array([0, 0, 1]))
     assert (counts.right.tolist(), counts.predicted.tolist(), counts.present.tolist()) == ([1, 0], [2, 1], [1, 1])
 
 
-def test_mean_correctness_is_shown_as_a_number_of_models() -> None:
+def test_describe_correctness_gives_a_number_of_models() -> None:
     assert SingleLabel.describe_correctness(2 / 3, 3) == MultiLabel.describe_correctness(2 / 3, 3) == "2 of 3 right"
 
 
-def test_of_two_labels_the_second_is_held_against_the_first() -> None:
+def test_against_rest_uses_only_the_second_of_two_labels() -> None:
     found, num_labels = SingleLabel(("no", "yes")).against_rest(np.array([0, 1, 0]), np.zeros((3, 2)), 8)
     assert ([label.name for label in found], num_labels) == (["yes"], 1)
 
 
 @pytest.mark.parametrize("kind", [SingleLabel, MultiLabel])
-def test_metrics_of_many_labels_take_less_memory_than_their_probabilities(kind: type[LabelledTask]) -> None:
+def test_metrics_of_many_labels_use_less_memory_than_their_probabilities(kind: type[LabelledTask]) -> None:
     num_rows, num_labels = 1500, 10_000
     logits = np.zeros((num_rows, num_labels), dtype=np.float32)
     task = kind(tuple(map(str, range(num_labels))), (1,) * num_labels, num_labels)

@@ -1,4 +1,4 @@
-"""Matthews' correlation beside scikit-learn's."""
+"""Matthews correlation, compared with scikit-learn's."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from research.tasks.matthews import matthews_correlation
 
 
 @pytest.mark.parametrize("num_labels", [2, 3, 40])
-def test_correlation_is_that_of_scikit_learn(num_labels: int) -> None:
+def test_matthews_correlation_matches_scikit_learn(num_labels: int) -> None:
     generator = np.random.default_rng(num_labels)
     labels, drawn = generator.integers(num_labels, size=(2, 300))
     predicted = np.where(generator.random(300) < 0.4, labels, drawn)
     assert matthews_correlation(labels, predicted) == pytest.approx(matthews_corrcoef(labels, predicted), abs=1e-12)
 
 
-def test_correlation_without_two_labels() -> None:
+def test_matthews_correlation_of_a_single_label_is_nan() -> None:
     assert math.isnan(matthews_correlation(np.array([1, 1]), np.array([0, 1])))
     assert matthews_correlation(np.array([0, 1]), np.array([1, 1])) == 0.0

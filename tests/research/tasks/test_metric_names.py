@@ -1,4 +1,4 @@
-"""Names of metrics: which there are, which way each is better, and its bounds."""
+"""Metrics by name: checks, direction and bounds."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from heads.registry import UnknownNameError
 from research.tasks.metric_names import check_metric_name, higher_is_better, is_better, metric_bounds
 
 
-def test_higher_is_better_knows_errors_from_merits() -> None:
+def test_higher_is_better_is_false_for_errors() -> None:
     assert not any(map(higher_is_better, ("loss", "log_loss", "mse", "calibration_error")))
     assert all(map(higher_is_better, ("accuracy", "f1_macro", "auroc", "pearson", "f1/joy", "of_a_hook")))
 
@@ -28,11 +28,11 @@ def test_higher_is_better_knows_errors_from_merits() -> None:
         ("of_my_own", (-math.inf, math.inf)),
     ],
 )
-def test_metric_has_bounds(metric: str, bounds: tuple[float, float]) -> None:
+def test_metric_bounds(metric: str, bounds: tuple[float, float]) -> None:
     assert metric_bounds(metric) == bounds
 
 
-def test_value_that_is_not_defined_is_never_better() -> None:
+def test_nan_is_never_better() -> None:
     assert is_better("mse", 0.5, None)
     assert is_better("mse", 0.4, 0.5)
     assert is_better("accuracy", 0.6, 0.5)
@@ -40,7 +40,7 @@ def test_value_that_is_not_defined_is_never_better() -> None:
     assert not is_better("accuracy", math.nan, 0.5)
 
 
-def test_name_is_checked_by_what_is_known_of_the_labels() -> None:
+def test_metric_name_is_checked_against_the_known_kind_of_labels() -> None:
     for name, problem_type in (("mse", None), ("f1/joy", None), ("mse", "regression"), ("f1/joy", "multi_label")):
         check_metric_name(name, problem_type)
     check_metric_name("anything", "a plugin's")

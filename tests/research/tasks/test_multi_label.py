@@ -1,4 +1,4 @@
-"""Any number of labels per row, against values computed by hand and scikit-learn's."""
+"""Multi-label tasks, compared with values computed by hand and by scikit-learn."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_metrics_by_hand() -> None:
     assert found["log_loss"] == pytest.approx(-(5 * math.log(sure) + math.log(1 - sure)) / 6)
 
 
-def test_one_label_and_labels_of_any_name_are_accepted() -> None:
+def test_single_label_and_any_label_names_are_accepted() -> None:
     task = MultiLabel(("macro",), (1,), 2)
     found = task.compute_metrics(np.array([[1.0], [-1.0], [2.0]]), np.array([[1.0], [1.0], [0.0]]))
     assert found["f1/macro"] == found["f1_macro"] == found["f1_micro"] == pytest.approx(0.5)
@@ -38,17 +38,17 @@ def test_auroc_is_nan_if_all_rows_have_all_labels() -> None:
     assert math.isnan(TASK.compute_metrics(np.ones((2, 2)), np.ones((2, 2)))["auroc"])
 
 
-def test_label_that_is_neither_present_nor_predicted_lowers_f1_as_in_scikit_learn() -> None:
+def test_absent_label_lowers_f1_as_in_scikit_learn() -> None:
     several = np.array([[1, 0], [1, 0]])
     found = TASK.compute_metrics(several - 0.5, several)
     expected = sklearn.metrics.f1_score(several, several, average="macro", zero_division=0.0)
     assert found["f1_macro"] == 0.5 == expected
 
 
-def test_metrics_are_those_of_scikit_learn() -> None:
+def test_metrics_match_scikit_learn() -> None:
     generator = np.random.default_rng(0)
     labels = (generator.random((300, 60)) < 0.05).astype(float)
-    labels[:, 7] = 0  # never applies
+    labels[:, 7] = 0  # a label that never applies
     logits = np.round(generator.normal(size=(300, 60)) - 1 + 2 * labels, 1)
     task = MultiLabel(tuple(map(str, range(60))), (1,) * 60, 300)
     found = task.compute_metrics(logits, labels)
@@ -61,5 +61,5 @@ def test_metrics_are_those_of_scikit_learn() -> None:
     assert found["subset_accuracy"] == pytest.approx(sklearn.metrics.accuracy_score(labels, logits > 0))
     log_loss = sklearn.metrics.log_loss(labels.ravel(), 1 / (1 + np.exp(-logits.ravel())))
     assert found["log_loss"] == pytest.approx(log_loss, rel=1e-12)
-    # To the bit: studies reported scikit-learn's.
+    # Exact equality, because earlier studies reported scikit-learn's values.
     assert task.label_quality(labels, (logits > 0).astype(np.int64)).tolist() == each.tolist()

@@ -1,4 +1,4 @@
-"""Numbers as files hold them."""
+"""Numbers in files."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from research.tasks.numbers import NUMBER, WHOLE, without_exponent
         ("", False, False),
     ],
 )
-def test_numbers_and_whole_numbers(text: str, is_number: bool, is_whole: bool) -> None:
+def test_patterns_of_numbers_and_whole_numbers(text: str, is_number: bool, is_whole: bool) -> None:
     assert (NUMBER.fullmatch(text) is not None, WHOLE.fullmatch(text) is not None) == (is_number, is_whole)
 
 
-def test_exponents_of_whole_numbers_are_written_out() -> None:
+def test_without_exponent_expands_whole_numbers() -> None:
     written = {" 1e+18 ": "1000000000000000000", "2.5e1": "25", "2.55e1": "2.55e1", " 7 ": "7", "eve": "eve"}
     assert {text: without_exponent(text) for text in written} == written

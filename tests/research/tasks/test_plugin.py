@@ -1,4 +1,4 @@
-"""A kind of labels of a user's own: one file, which nothing in the product knows."""
+"""A user-defined task in one file, without changes to the product."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def stars(tmp_path: Path) -> Path:
     return folder
 
 
-def test_kind_of_a_plugin_is_trained_measured_and_reported(
+def test_task_of_a_plugin_is_trained_evaluated_and_reported(
     stars: Path, tiny_encoder: Path, cache_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MIDWAY_CACHE", str(cache_dir))

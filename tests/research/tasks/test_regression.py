@@ -1,4 +1,4 @@
-"""Numbers, against values computed by hand."""
+"""Regression, compared with values computed by hand."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def test_metrics_by_hand() -> None:
     assert found["mse"] == pytest.approx((0 + 1 + 4) / 3)
 
 
-def test_correlations_with_a_constant_are_nan() -> None:
+def test_correlations_of_a_constant_are_nan() -> None:
     found = TASK.compute_metrics(np.ones((3, 1)), np.array([1.0, 2.0, 3.0]))
     assert math.isnan(found["pearson"])
     assert math.isnan(found["spearman"])

@@ -1,4 +1,4 @@
-"""One label of several, against values computed by hand and scikit-learn's."""
+"""Single-label tasks, compared with values computed by hand and by scikit-learn."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ THREE = SingleLabel(("a", "b", "c"), (1, 1, 1), 3)
 
 
 def log_odds(*scores: float) -> np.ndarray:
-    """Return logits of two labels, the second of which has these probabilities."""
+    """Return logits of two labels that give the second label these probabilities."""
     return np.array([[0.0, math.log(score / (1 - score))] for score in scores])
 
 
@@ -28,7 +28,7 @@ def test_metrics_by_hand() -> None:
     assert found["mcc"] == pytest.approx((2 * 1 - 1 * 0) / math.sqrt(3 * 2 * 2 * 1))
     assert found["auroc"] == 1.0
     assert found["log_loss"] == pytest.approx(-np.mean(np.log([0.8, 0.4, 0.7, 0.9])))
-    # each row alone in its bin: confidences 0.8, 0.6, 0.7, 0.9
+    # each row in a bin of its own: confidences 0.8, 0.6, 0.7, 0.9
     assert found["calibration_error"] == pytest.approx((0.2 + 0.6 + 0.3 + 0.1) / 4)
 
 
@@ -40,7 +40,7 @@ def test_calibration_error_averages_within_a_bin() -> None:
 def test_auroc_of_three_labels_is_one_against_the_rest() -> None:
     logits = np.log(np.array([[0.8, 0.1, 0.1], [0.35, 0.4, 0.25], [0.2, 0.6, 0.2], [0.1, 0.1, 0.8]]))
     found = THREE.compute_metrics(logits, np.array([0, 1, 2, 2]))
-    # a: 1; b: its 0.4 beats 0.1 and 0.1 but not 0.6: 2/3; c: 0.2 and 0.8 against 0.1 and 0.25: 1 + 2 of 4
+    # a: 1; b: 0.4 is above 0.1 and 0.1 but not 0.6: 2/3; c: 0.2 and 0.8 against 0.1 and 0.25: 1 + 2 of 4
     assert found["auroc"] == pytest.approx((1 + 2 / 3 + 3 / 4) / 3)
 
 
@@ -50,11 +50,11 @@ def test_auroc_is_the_mean_over_labels_that_occur() -> None:
     assert found["auroc"] == pytest.approx((1 + 1) / 2)
 
 
-def test_f1_macro_is_that_of_scikit_learn() -> None:
+def test_f1_macro_matches_scikit_learn() -> None:
     task = SingleLabel(("a", "b", "c", "d"), (1, 1, 1, 1), 4)
     labels, predicted = np.array([0, 0, 1, 1]), np.array([0, 2, 1, 1])
     found = task.compute_metrics(np.eye(4)[predicted], labels)
-    # a: 2/3, b: 1, c: predicted only, 0; d is in neither and does not count
+    # a: 2/3; b: 1; c: only predicted, 0; d: neither present nor predicted, not counted
     assert found["f1_macro"] == pytest.approx((2 / 3 + 1 + 0) / 3)
     assert found["f1_macro"] == pytest.approx(sklearn.metrics.f1_score(labels, predicted, average="macro"))
 
@@ -64,7 +64,7 @@ def test_rows_with_unseen_labels_count_as_wrong() -> None:
     labels, logits = np.array([0, 1, 2, 3]), log_odds(0.2, 0.6, 0.7, 0.9)
     found = task.compute_metrics(logits, labels)
     assert found["accuracy"] == found["f1_micro"] == 0.5
-    # no: 1, yes: precision 1/3 and recall 1, the two unseen labels: 0
+    # no: 1; yes: precision 1/3 and recall 1; the two unseen labels: 0
     assert found["f1_macro"] == pytest.approx((1 + 0.5 + 0 + 0) / 4)
     assert found["calibration_error"] == pytest.approx((0.2 + 0.4 + 0.7 + 0.9) / 4)
     known = TWO.compute_metrics(logits[:2], labels[:2])
@@ -78,23 +78,23 @@ def test_unseen_labels_have_names() -> None:
     assert task.describe_label(3) == names[2]
 
 
-def test_metrics_that_are_not_defined_are_nan() -> None:
+def test_undefined_metrics_are_nan() -> None:
     found = TWO.compute_metrics(log_odds(0.2, 0.6), np.array([0, 0]))
     assert math.isnan(found["auroc"])
     assert math.isnan(found["mcc"])
     assert found["accuracy"] == 0.5
 
 
-def test_quality_of_a_label_is_its_recall() -> None:
+def test_label_quality_is_recall() -> None:
     found = THREE.label_quality(np.array([0, 0, 1]), np.array([0, 1, 1]))
     np.testing.assert_equal(found, [0.5, 1.0, np.nan])
 
 
 @pytest.mark.parametrize("num_labels", [2, 3, 150])
-def test_metrics_are_those_of_scikit_learn(num_labels: int) -> None:
+def test_metrics_match_scikit_learn(num_labels: int) -> None:
     generator = np.random.default_rng(num_labels)
     labels = generator.integers(0, num_labels, 400)
-    # Rounded, so that scores are equal in many rows; no row is predicted as the last label.
+    # Rounded, so that many rows have equal scores; no row is predicted as the last label.
     logits = np.round(generator.normal(size=(400, num_labels)) + 2 * np.eye(num_labels)[labels], 1).astype(np.float32)
     logits[0, labels[0]] = -1000  # a probability of 0
     task = SingleLabel(tuple(map(str, range(num_labels))), (1,) * num_labels, num_labels)

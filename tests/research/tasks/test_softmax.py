@@ -1,4 +1,4 @@
-"""Probabilities in blocks are those of a whole softmax."""
+"""Softmax in blocks equals the softmax of all rows at once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from research.tasks.softmax import BlockSoftmax, row_blocks
 
 
 @pytest.mark.parametrize("rows_per_block", [1, 3, 100])
-def test_probabilities_are_those_of_scipy(rows_per_block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_block_softmax_matches_scipy(rows_per_block: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(softmax, "BLOCK_BYTES", 8 * 4 * rows_per_block)
     generator = np.random.default_rng(0)
     logits = (100 * generator.normal(size=(7, 4))).astype(np.float32)
@@ -27,13 +27,13 @@ def test_probabilities_are_those_of_scipy(rows_per_block: int, monkeypatch: pyte
     assert found.rows(slice(0, 1)).dtype == np.float64
 
 
-def test_logits_that_are_not_finite_give_nan_without_a_warning() -> None:
+def test_block_softmax_of_nonfinite_logits_is_nan_without_a_warning() -> None:
     found = BlockSoftmax(np.array([[math.nan, 0.0], [math.inf, 0.0], [1.0, 1.0]]))
     assert np.isnan(found.rows(slice(0, 2))).any(axis=1).tolist() == [True, True]
     assert found.rows(slice(2, 3)).tolist() == [[0.5, 0.5]]
 
 
-def test_blocks_hold_all_rows_and_at_least_one_each(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_row_blocks_cover_all_rows_with_at_least_one_row_each(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(softmax, "BLOCK_BYTES", 8 * 4 * 3)
     assert list(row_blocks(7, 4)) == [slice(0, 3), slice(3, 6), slice(6, 7)]
     assert list(row_blocks(2, 1000)) == [slice(0, 1), slice(1, 2)]

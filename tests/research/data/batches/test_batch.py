@@ -1,4 +1,4 @@
-"""Batches and their way to a device."""
+"""Batches and moving them to a device."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import torch
 from research.data.batches.batch import Batch
 
 
-def test_batch_has_a_length_and_goes_to_a_device_whole() -> None:
+def test_batch_to_moves_all_tensors() -> None:
     inputs = {
         "input_ids": torch.tensor([[1, 2], [3, 0]]),
-        "hidden_states": (torch.zeros(2, 2, 4), torch.ones(2, 2, 4)),  # of a head that reads all layers
+        "hidden_states": (torch.zeros(2, 2, 4), torch.ones(2, 2, 4)),  # for a head that reads all layers
     }
     batch = Batch(inputs, torch.tensor([0, 1]), torch.tensor([1.0, 0.0]), torch.tensor([7, 9]))
     assert len(batch) == 2

@@ -1,4 +1,4 @@
-"""Batches are what the tokenizer itself would have made, and more ways of truncation."""
+"""The collator pads and truncates like the tokenizer, and supports further kinds of truncation."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def assert_same(inputs: dict[str, torch.Tensor], expected: dict[str, torch.Tenso
 
 @pytest.mark.parametrize("pair", [False, True])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_batch_is_what_the_tokenizer_makes(family: str, pair: bool) -> None:
+def test_collator_pads_like_the_tokenizer(family: str, pair: bool) -> None:
     tokenizer = FAMILIES[family]()
     texts = [TEXTS, PAIRS] if pair else [TEXTS]
     collate = Collator(tokenizer, TASK, max_length=10_000, truncation="head", pair=pair)
@@ -53,7 +53,7 @@ def test_batch_is_what_the_tokenizer_makes(family: str, pair: bool) -> None:
 
 @pytest.mark.parametrize("pair", [False, True])
 @pytest.mark.parametrize("family", [family for family in FAMILIES if family not in ("byt5", "canine", "t5")])
-def test_batch_is_truncated_as_the_tokenizer_does(family: str, pair: bool) -> None:
+def test_collator_truncates_like_the_tokenizer(family: str, pair: bool) -> None:
     tokenizer = FAMILIES[family]()
     texts = [TEXTS, PAIRS] if pair else [TEXTS]
     collate = Collator(tokenizer, TASK, max_length=512, truncation="head", pair=pair)
@@ -64,7 +64,7 @@ def test_batch_is_truncated_as_the_tokenizer_does(family: str, pair: bool) -> No
         assert_same(collate(rows).inputs, dict(expected))
 
 
-def test_real_reviews_are_truncated_as_the_tokenizer_does(load: Loader, minilm: PreTrainedTokenizerBase) -> None:
+def test_collator_truncates_real_reviews_like_the_tokenizer(load: Loader, minilm: PreTrainedTokenizerBase) -> None:
     splits = load("imdb", limit_train=64, limit_validation=1, limit_test=1)
     tokens = tokenize_splits(splits, minilm)
     for max_length in (16, 128, 512):
@@ -75,7 +75,7 @@ def test_real_reviews_are_truncated_as_the_tokenizer_does(load: Loader, minilm: 
         assert_same(batch.inputs, dict(expected))
 
 
-def test_real_pairs_are_truncated_as_the_tokenizer_does(
+def test_collator_truncates_real_pairs_like_the_tokenizer(
     load: Loader, write_jsonl: WriteJsonl, minilm: PreTrainedTokenizerBase
 ) -> None:
     reviews = load("imdb", limit_train=80, limit_validation=1, limit_test=1).train["text"]
@@ -103,7 +103,7 @@ def test_real_pairs_are_truncated_as_the_tokenizer_does(
         ("tail", 12, list(range(10, 20))),
     ],
 )
-def test_truncation_keeps_what_it_says(
+def test_truncation_keeps_the_selected_part(
     minilm: PreTrainedTokenizerBase, truncation: Any, max_length: int, kept: list[int]
 ) -> None:
     collate = Collator(minilm, TASK, max_length=max_length, truncation=truncation, pair=False)
@@ -115,7 +115,7 @@ def test_truncation_keeps_what_it_says(
     ("lengths", "max_length", "kept"),
     [((10, 4), 13, (6, 4)), ((4, 10), 13, (4, 6)), ((10, 10), 14, (5, 6)), ((10, 9), 14, (6, 5)), ((3, 3), 9, (3, 3))],
 )
-def test_truncation_of_pairs_cuts_the_longer_text_first(
+def test_truncation_of_pairs_shortens_the_longer_text_first(
     minilm: PreTrainedTokenizerBase, lengths: tuple[int, int], max_length: int, kept: tuple[int, int]
 ) -> None:
     collate = Collator(minilm, TASK, max_length=max_length, truncation="tail", pair=True)
@@ -151,7 +151,7 @@ def test_collator_refuses_settings_out_of_range(
         Collator(minilm, TASK, **{"max_length": 16, "truncation": "head", "pair": False, **settings})
 
 
-def test_collator_refuses_a_tokenizer_that_cannot_pad() -> None:
+def test_collator_refuses_a_tokenizer_without_padding_token() -> None:
     from transformers import GPT2Tokenizer
 
     tokenizer = GPT2Tokenizer(vocab={"<|endoftext|>": 0, "a": 1}, merges=[])
@@ -159,7 +159,7 @@ def test_collator_refuses_a_tokenizer_that_cannot_pad() -> None:
         Collator(tokenizer, TASK, max_length=16, truncation="head", pair=False)
 
 
-def test_rows_without_tokens_are_special_tokens_and_padding(minilm: PreTrainedTokenizerBase) -> None:
+def test_collator_accepts_rows_without_tokens(minilm: PreTrainedTokenizerBase) -> None:
     collate = Collator(minilm, TASK, max_length=8, truncation="head", pair=False)
     batch = collate({"id": [5, 6], "input_ids": [[], [9, 9]], "label": [0, 1]})
     assert batch.inputs["input_ids"].tolist() == [[101, 102, *[0] * 6], [101, 9, 9, 102, *[0] * 4]]
@@ -171,7 +171,9 @@ def test_rows_without_tokens_are_special_tokens_and_padding(minilm: PreTrainedTo
     ("num_tokens", "max_length", "width"),
     [(1, 512, 32), (30, 512, 32), (31, 512, 64), (500, 512, 512), (31, 40, 40), (9, 20, 20)],
 )
-def test_batches_have_few_widths(minilm: PreTrainedTokenizerBase, num_tokens: int, max_length: int, width: int) -> None:
+def test_batch_width_is_a_multiple_or_max_length(
+    minilm: PreTrainedTokenizerBase, num_tokens: int, max_length: int, width: int
+) -> None:
     collate = Collator(minilm, TASK, max_length=max_length, truncation="head", pair=False)
     batch = collate({"id": [0], "input_ids": [[9] * num_tokens], "label": [0]})
     assert {name: tuple(values.shape) for name, values in batch.inputs.items()} == dict.fromkeys(
@@ -188,7 +190,7 @@ def test_batches_have_few_widths(minilm: PreTrainedTokenizerBase, num_tokens: in
         ("regression", [2.5, -1.0], torch.tensor([2.5, -1.0])),
     ],
 )
-def test_labels_are_what_the_objective_takes(
+def test_collator_returns_labels_in_the_form_of_the_task(
     minilm: PreTrainedTokenizerBase, problem_type: str, labels: Any, expected: torch.Tensor
 ) -> None:
     collate = Collator(minilm, TASKS[problem_type](("a", "b", "c")), max_length=8, truncation="head", pair=False)
@@ -197,7 +199,7 @@ def test_labels_are_what_the_objective_takes(
     assert batch.labels.dtype == expected.dtype
 
 
-def test_rows_may_come_as_columns_or_one_by_one_with_weights(
+def test_collator_accepts_columns_and_lists_of_rows(
     load: Loader, write_csv: WriteCsv, minilm: PreTrainedTokenizerBase
 ) -> None:
     splits = tokenize_splits(load(write_csv(*[f"text {'a ' * row},{row % 2}" for row in range(40)])), minilm)
@@ -206,8 +208,8 @@ def test_rows_may_come_as_columns_or_one_by_one_with_weights(
     batch = collate(splits.train[rows], np.array([1, 1, 0], dtype=np.float32))
     assert batch.ids.tolist() == [3, 1, 1]
     assert batch.weights.tolist() == [1, 1, 0]
-    for other in (splits.train.__getitems__([3, 1, 1]), splits.train.with_format("numpy")[rows]):
-        again = collate(other)
+    for same_rows in (splits.train.__getitems__([3, 1, 1]), splits.train.with_format("numpy")[rows]):
+        again = collate(same_rows)
         assert_same(again.inputs, batch.inputs)
         assert torch.equal(again.labels, batch.labels)
         assert again.weights.tolist() == [1, 1, 1]

@@ -1,4 +1,4 @@
-"""The order of examples, and how processes share it."""
+"""Order examples into global batches, and split these among processes."""
 
 import numpy as np
 import pytest
@@ -8,27 +8,27 @@ from research.data.batches.order import evaluation_batches, global_batches, spli
 LENGTHS = np.random.default_rng(0).integers(5, 900, size=1013).astype(np.int32)
 
 
-def test_global_batches_hold_every_row_once() -> None:
+def test_global_batches_contain_each_row_once() -> None:
     batches = global_batches(LENGTHS, 32, seed=3, epoch=0)
     assert sorted(np.concatenate(batches)) == list(range(1013))
     assert [len(batch) for batch in batches] == [32] * 31 + [21]
 
 
-def test_global_batches_follow_seed_and_epoch() -> None:
+def test_global_batches_depend_on_seed_and_epoch() -> None:
     first = np.concatenate(global_batches(LENGTHS, 32, seed=3, epoch=0))
     assert np.array_equal(first, np.concatenate(global_batches(LENGTHS, 32, seed=3, epoch=0)))
     assert not np.array_equal(first, np.concatenate(global_batches(LENGTHS, 32, seed=3, epoch=1)))
     assert not np.array_equal(first, np.concatenate(global_batches(LENGTHS, 32, seed=4, epoch=0)))
 
 
-def test_global_batches_leave_the_global_random_state_alone() -> None:
+def test_global_batches_do_not_change_the_global_random_state() -> None:
     np.random.seed(0)
     expected = np.random.RandomState(0).rand()
     global_batches(LENGTHS, 32, seed=3, epoch=0)
     assert np.random.rand() == expected
 
 
-def test_global_batches_are_of_similar_length() -> None:
+def test_global_batches_group_rows_of_similar_length() -> None:
     padded = sum(len(batch) * LENGTHS[batch].max() for batch in global_batches(LENGTHS, 16, seed=0, epoch=0))
     shuffled = np.random.default_rng(0).permutation(1013)
     padded_shuffled = sum(
@@ -37,13 +37,13 @@ def test_global_batches_are_of_similar_length() -> None:
     assert padded < 1.15 * LENGTHS.sum() < 1.5 * LENGTHS.sum() < padded_shuffled
 
 
-def test_global_batches_do_not_come_sorted() -> None:
+def test_global_batches_are_not_sorted_by_length() -> None:
     means = [LENGTHS[batch].mean() for batch in global_batches(LENGTHS, 16, seed=0, epoch=0)]
     assert abs(np.corrcoef(means, np.arange(len(means)))[0, 1]) < 0.4
 
 
 @pytest.mark.parametrize("num_rows", [1, 3, 4])
-def test_global_batches_smaller_than_one_batch(num_rows: int) -> None:
+def test_global_batches_of_at_most_one_batch(num_rows: int) -> None:
     (batch,) = global_batches(LENGTHS[:num_rows], 4, seed=0, epoch=0)
     assert sorted(batch) == list(range(num_rows))
 
@@ -51,20 +51,22 @@ def test_global_batches_smaller_than_one_batch(num_rows: int) -> None:
 @pytest.mark.parametrize("num_rows", [1, 2, 5, 16, 31, 32])
 @pytest.mark.parametrize("num_processes", [1, 2, 3, 4])
 @pytest.mark.parametrize("micro_batch_size", [1, 3, 8, 32])
-def test_shares_hold_every_row_once_in_equal_shape(num_rows: int, num_processes: int, micro_batch_size: int) -> None:
+def test_split_batch_gives_each_row_to_one_process_in_equal_sizes(
+    num_rows: int, num_processes: int, micro_batch_size: int
+) -> None:
     batch = np.arange(100, 100 + num_rows)
     parts = [split_batch(batch, process, num_processes, micro_batch_size) for process in range(num_processes)]
-    shapes = [[len(share.rows) for share in part] for part in parts]
-    assert all(shape == shapes[0] for shape in shapes)
-    assert max(shapes[0]) <= micro_batch_size
-    counted = [int(row) for part in parts for share in part for row in share.rows[share.weights == 1]]
-    assert sorted(counted) == list(batch)
+    sizes = [[len(micro_batch.rows) for micro_batch in part] for part in parts]
+    assert all(size == sizes[0] for size in sizes)
+    assert max(sizes[0]) <= micro_batch_size
+    examples = [int(row) for part in parts for micro in part for row in micro.rows[micro.weights == 1]]
+    assert sorted(examples) == list(batch)
 
 
 @pytest.mark.parametrize("num_processes", [1, 2, 3])
 @pytest.mark.parametrize("batch_size", [1, 7, 64, 2000])
-def test_evaluation_shares_hold_every_row_once(num_processes: int, batch_size: int) -> None:
+def test_evaluation_batches_contain_each_row_once(num_processes: int, batch_size: int) -> None:
     parts = [evaluation_batches(LENGTHS, process, num_processes, batch_size) for process in range(num_processes)]
-    assert len({tuple(len(share.rows) for share in part) for part in parts}) == 1
-    counted = [int(row) for part in parts for share in part for row in share.rows[share.weights == 1]]
-    assert sorted(counted) == list(range(1013))
+    assert len({tuple(len(micro.rows) for micro in part) for part in parts}) == 1
+    examples = [int(row) for part in parts for micro in part for row in micro.rows[micro.weights == 1]]
+    assert sorted(examples) == list(range(1013))

@@ -1,4 +1,4 @@
-"""Where tokenizers of several families put their special tokens."""
+"""Special tokens of tokenizers of several families."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from transformers import PreTrainedTokenizerFast
 from research.data.batches.special_tokens import SpecialTokens, find_special_tokens
 from tests.research.data.batches.tokenizers_by_family import FAMILIES
 
-PLACES = {
+EXPECTED = {
     ("bert", False): SpecialTokens((2,), (), (3,), (0,), 0, (), 0, (0,), has_types=True),
     ("bert", True): SpecialTokens((2,), (3,), (3,), (0,), 0, (0,), 1, (1,), has_types=True),
     ("roberta", True): SpecialTokens((0,), (2, 2), (2,), (0,), 0, (0, 0), 0, (0,), has_types=False),
@@ -18,14 +18,14 @@ PLACES = {
 }
 
 
-@pytest.mark.parametrize(("family", "pair"), PLACES, ids=str)
-def test_special_tokens_are_found_with_their_types(family: str, pair: bool) -> None:
+@pytest.mark.parametrize(("family", "pair"), EXPECTED, ids=str)
+def test_find_special_tokens_returns_ids_and_types(family: str, pair: bool) -> None:
     found = find_special_tokens(FAMILIES[family](), pair=pair)
-    assert found == PLACES[family, pair]
+    assert found == EXPECTED[family, pair]
     assert len(found) == len(found.prefix) + len(found.between) + len(found.suffix)
 
 
-def test_vocabulary_of_one_script_is_enough() -> None:
+def test_find_special_tokens_with_a_vocabulary_of_one_script() -> None:
     backend = Tokenizer(models.BPE(vocab={"[PAD]": 0, "[CLS]": 1, "[SEP]": 2, "的": 3, "是": 4}, merges=[]))
     special_tokens = [("[CLS]", 1), ("[SEP]", 2)]
     backend.post_processor = processors.TemplateProcessing(
@@ -37,7 +37,7 @@ def test_vocabulary_of_one_script_is_enough() -> None:
     assert (found.prefix, found.between, found.suffix) == ((1,), (2,), (2,))
 
 
-def test_tokenizer_without_any_known_text_is_refused() -> None:
+def test_find_special_tokens_refuses_a_tokenizer_without_known_text() -> None:
     empty = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.BPE(vocab={"[PAD]": 0}, merges=[])))
     with pytest.raises(ValueError, match=type(empty).__name__):
         find_special_tokens(empty, pair=False)

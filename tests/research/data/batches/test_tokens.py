@@ -1,4 +1,4 @@
-"""Token ids: untruncated, without special tokens, the same as the tokenizer's own."""
+"""Token ids are those of the tokenizer, without truncation and special tokens."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ def test_tokens_are_untruncated_and_without_special_tokens(
     assert max(max(split["length"]) for _, split in tokens.items()) == 6002
 
 
-def test_tokens_of_long_texts_warn_about_nothing(
+def test_tokenizing_long_texts_causes_no_warning(
     load: Loader, write_csv: WriteCsv, minilm: PreTrainedTokenizerBase, caplog: pytest.LogCaptureFixture
 ) -> None:
     splits = load(write_csv(*[f"{'word ' * 600}{row},{row % 2}" for row in range(40)]))
     transformers.logging.enable_propagation()
     try:
-        tokenize_splits(splits, copy.deepcopy(minilm))  # each tokenizer warns once
+        tokenize_splits(splits, copy.deepcopy(minilm))  # a copy, because each tokenizer warns only once
         assert caplog.text == ""
         copy.deepcopy(minilm)(splits.train[0]["text"])
         assert "longer than" in caplog.text
@@ -64,34 +64,36 @@ def test_pairs_have_two_lists_of_tokens(load: Loader, write_csv: WriteCsv, minil
     assert row["length"] == len(row["input_ids"]) + len(row["pair_ids"]) + 3
 
 
-def test_lengths_come_as_one_array(load: Loader, write_csv: WriteCsv, minilm: PreTrainedTokenizerBase) -> None:
+def test_lengths_are_read_as_one_array(load: Loader, write_csv: WriteCsv, minilm: PreTrainedTokenizerBase) -> None:
     tokens = tokenize_splits(load(write_csv(*reviews(40))), minilm)
     lengths = tokens.train.with_format("numpy")["length"][:]
     assert lengths.shape == (30,)
     assert np.issubdtype(lengths.dtype, np.integer)
 
 
-def test_texts_without_a_known_token_are_counted(
+def test_texts_without_known_tokens_are_reported(
     load: Loader, write_jsonl: WriteJsonl, minilm: PreTrainedTokenizerBase
 ) -> None:
-    # The tokenizer drops control characters, and knows no Gothic.
+    # The tokenizer drops control characters, and has no Gothic letters in its vocabulary.
     texts = ["\U00010330\U00010331", "\x07", "\U00010332 known"] + [f"review {row}" for row in range(37)]
     folder = write_jsonl(
         [{"text": text, "label": row % 2} for row, text in enumerate(texts)], "data/train.jsonl"
     ).parent
     write_jsonl([{"text": text, "label": 1} for text in ("\U00010330", "good", "bad")], "data/test.jsonl")
     write_jsonl([{"text": "fine", "label": 1}], "data/validation.jsonl")
-    said: list[str] = []
-    with collected(said):
+    messages: list[str] = []
+    with collected(messages):
         tokens = tokenize_splits(load(folder), minilm)
     assert tokens.train[0]["input_ids"] == [minilm.unk_token_id]
     assert tokens.train[1]["input_ids"] == []
     assert tokens.train[1]["length"] == 2
-    for line, values in zip(said, (("Warning:", "2 of 40 train rows"), ("Warning:", "1 of 3 test rows")), strict=True):
+    for line, values in zip(
+        messages, (("Warning:", "2 of 40 train rows"), ("Warning:", "1 of 3 test rows")), strict=True
+    ):
         assert re.search(in_order(*values), line)
 
 
-def test_texts_are_refused_if_the_tokenizer_knows_too_few(
+def test_too_many_texts_without_known_tokens_are_refused(
     load: Loader, write_csv: WriteCsv, minilm: PreTrainedTokenizerBase
 ) -> None:
     splits = load(write_csv(*[f"{chr(0x10330 + row % 20)} {'known' * (row % 8 > 2)},{row % 2}" for row in range(80)]))
@@ -103,7 +105,7 @@ def test_texts_are_refused_if_the_tokenizer_knows_too_few(
 
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-def test_python_tokenizers_are_spread_over_processes(load: Loader, write_csv: WriteCsv) -> None:
+def test_python_tokenizers_run_in_several_processes(load: Loader, write_csv: WriteCsv) -> None:
     from transformers import ByT5Tokenizer
 
     tokenizer = ByT5Tokenizer()
@@ -138,6 +140,6 @@ def test_tokens_change_only_with_their_format_number(
     tokenize_splits(splits, transformers.AutoTokenizer.from_pretrained(tiny_encoder), allow_unknown=True)
     found = hash_entry(load.cache_dir, "tokens")
     assert (TOKENS_FORMAT, found) == (1, kept), (
-        "Other tokens or facts are prepared than before: raise TOKENS_FORMAT in research/data/batches/tokens.py, so "
-        "that tokens in users' caches are not used, and put the new number and hashes here."
+        "The tokenized rows or facts have changed. Increase TOKENS_FORMAT in research/data/batches/tokens.py, so that "
+        "old entries in users' caches are not used, and update the version and the hashes in this test."
     )

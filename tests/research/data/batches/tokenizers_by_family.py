@@ -1,4 +1,4 @@
-"""A tokenizer of each family, with its own way of adding special tokens and a vocabulary of a few words."""
+"""One tokenizer per family, each with its own special tokens and a vocabulary of a few words."""
 
 from __future__ import annotations
 

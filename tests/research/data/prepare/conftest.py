@@ -1,4 +1,4 @@
-"""Files of labels, and rows with given labels as one split has them."""
+"""Write files with given labels, and ingest rows with given labels."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.research.data.prepare.labelled_rows import rows_with
 from tests.research.data.sources.small_files import SUFFIXES_OF_ANY_LABEL, write_file
 
 WriteLabels = Callable[..., Path]
-"""Called with labels."""
+"""Function that takes labels and writes a file of rows with them."""
 COLUMNS = Columns("text", None, ("label",))
 
 
@@ -28,7 +28,7 @@ class ReadRows(Protocol):
 
 @pytest.fixture(params=SUFFIXES_OF_ANY_LABEL)
 def write_labels(request: pytest.FixtureRequest, tmp_path: Path) -> WriteLabels:
-    """Writes 20 rows per label, labels as strings, in one of the formats that hold any string."""
+    """Return a function that writes 20 rows per label, in one of the file types whose labels may be any string."""
 
     def write(*labels: str) -> Path:
         rows = [(row["text"], row["label"]) for row in rows_with(*labels)]
@@ -39,7 +39,7 @@ def write_labels(request: pytest.FixtureRequest, tmp_path: Path) -> WriteLabels:
 
 @pytest.fixture
 def read_rows(write_jsonl: WriteJsonl, tmp_path: Path) -> ReadRows:
-    """Reads one row per label, those without a label too."""
+    """Return a function that ingests one row per label, and keeps rows without a label."""
 
     def read(*labels: Any, split: str = "train") -> IngestedRows:
         path = write_jsonl(

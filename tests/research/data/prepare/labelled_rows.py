@@ -1,4 +1,4 @@
-"""Rows with given labels, and the labels that were read from them."""
+"""Make rows with given labels, and return the labels of loaded rows."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from research.data.prepare.load import Splits
 
 
 def labels_of(splits: Splits) -> dict[str, Any]:
-    """Return the label of each row by the number of the row, which its text ends in."""
+    """Return the label of each row by the row's number, which is the last word of its text."""
     return {row["text"].split()[-1]: row["label"] for _, split in splits.items() for row in split}
 
 

@@ -1,4 +1,4 @@
-"""Rows go to Arrow files and come back, in batches of limited size; their hash depends on their numbers alone."""
+"""Write rows to Arrow files in batches of limited size, read them back, and hash them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from research.data.prepare.arrow import BATCH_BYTES, BATCH_ROWS, RowWriter, hash
 SCHEMA = pa.schema({"text": pa.string(), "id": pa.int64()})
 
 
-def test_rows_and_batches_keep_their_order(tmp_path: Path) -> None:
+def test_row_writer_keeps_the_order_of_rows_and_batches(tmp_path: Path) -> None:
     with RowWriter(tmp_path / "rows.arrow", SCHEMA) as writer:
         writer.append(("a", 0), 1)
         writer.append_batch(pa.record_batch({"text": ["b", None], "id": [1, 2]}, schema=SCHEMA))
@@ -23,7 +23,7 @@ def test_rows_and_batches_keep_their_order(tmp_path: Path) -> None:
     assert batch.to_pydict() == {"text": ["a", "b", None, None], "id": [0, 1, 2, 3]}
 
 
-def test_file_without_rows_has_its_columns(tmp_path: Path) -> None:
+def test_row_writer_writes_the_schema_of_an_empty_file(tmp_path: Path) -> None:
     with RowWriter(tmp_path / "rows.arrow", SCHEMA):
         pass
     assert list(read_batches(tmp_path / "rows.arrow")) == []
@@ -31,7 +31,7 @@ def test_file_without_rows_has_its_columns(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("num_bytes", "rows_per_batch"), [(1, BATCH_ROWS), (BATCH_BYTES // 4, 4)])
-def test_batches_are_limited_in_rows_and_bytes(tmp_path: Path, num_bytes: int, rows_per_batch: int) -> None:
+def test_row_writer_limits_batches_in_rows_and_bytes(tmp_path: Path, num_bytes: int, rows_per_batch: int) -> None:
     num_rows = 2 * rows_per_batch + 1
     with RowWriter(tmp_path / "rows.arrow", SCHEMA) as writer:
         for row in range(num_rows):
@@ -41,7 +41,7 @@ def test_batches_are_limited_in_rows_and_bytes(tmp_path: Path, num_bytes: int, r
     assert [row for batch in batches for row in batch.column("id").to_pylist()] == list(range(num_rows))
 
 
-def test_error_among_the_rows_is_raised_and_closes_the_file(tmp_path: Path) -> None:
+def test_row_writer_closes_the_file_after_an_error(tmp_path: Path) -> None:
     def write() -> None:
         with RowWriter(tmp_path / "rows.arrow", SCHEMA) as writer:
             writer.append(("a", 0), 1)
@@ -52,7 +52,7 @@ def test_error_among_the_rows_is_raised_and_closes_the_file(tmp_path: Path) -> N
     assert list(read_batches(tmp_path / "rows.arrow")) == []
 
 
-def test_dataset_is_read_in_its_own_order(tmp_path: Path) -> None:
+def test_read_dataset_yields_rows_in_order(tmp_path: Path) -> None:
     with RowWriter(tmp_path / "rows.arrow", SCHEMA) as writer:
         for row in range(5):
             writer.append((f"text {row}", row), 1)
@@ -61,16 +61,16 @@ def test_dataset_is_read_in_its_own_order(tmp_path: Path) -> None:
         assert [row for batch in read_dataset(dataset) for row in batch.column("id").to_pylist()] == ids
 
 
-def test_hash_depends_on_rows_columns_and_the_bounds_of_lists() -> None:
+def test_hash_rows_depends_on_rows_columns_and_list_lengths() -> None:
     rows = {"id": [0, 1, 2], "input_ids": [[1, 2], [3], []]}
     expected = hash_rows([Dataset.from_dict(rows)])
     assert hash_rows([Dataset.from_dict(rows).select([0, 1, 2])]) == expected
     assert hash_rows([Dataset.from_dict({**rows, "more": [1, 1, 1]})], ["id", "input_ids"]) == expected
-    others = [
+    changed = [
         [Dataset.from_dict({"id": [0, 1, 2], "input_ids": [[1], [2, 3], []]})],
         [Dataset.from_dict({"id": [0, 1, 3], "input_ids": rows["input_ids"]})],
         [Dataset.from_dict(rows).select([1, 0, 2])],
         [Dataset.from_dict(rows).select([0]), Dataset.from_dict(rows).select([1, 2])],
         [Dataset.from_dict(rows).rename_column("id", "number")],
     ]
-    assert len({expected, *map(hash_rows, others)}) == 1 + len(others)
+    assert len({expected, *map(hash_rows, changed)}) == 1 + len(changed)

@@ -1,4 +1,4 @@
-"""Prepared data is found again, made anew when anything that it depends on changes, and published whole."""
+"""Prepared data is cached, prepared again if anything that it depends on changes, and published only if complete."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from research.data.prepare.cleaning import CLEANING
 from research.data.prepare.load import load_splits
 from research.settings.config import DataSettings
 from research.tasks.base import TASKS
+from tests.file_modes import enforce_file_modes
 from tests.limits import HANG_LIMIT
 from tests.messages import collected, in_order
 from tests.research.data.conftest import Loader, WriteCsv, reviews
-from tests.rights import modes_count
 
 
 @pytest.fixture
-def preparations(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Collects the kinds of entries that are prepared instead of found in the cache; the preparation itself is real."""
+def built_kinds(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Record the kinds of entries that are built instead of found in the cache. They are really built."""
     counted: list[str] = []
     build = cache.fetch
 
@@ -48,40 +48,42 @@ def preparations(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return counted
 
 
-def test_second_call_reads_nothing_and_reports_the_same(
-    load: Loader, write_csv: WriteCsv, preparations: list[str], minilm: PreTrainedTokenizerBase
+def test_second_load_uses_the_cache_and_repeats_the_messages(
+    load: Loader, write_csv: WriteCsv, built_kinds: list[str], minilm: PreTrainedTokenizerBase
 ) -> None:
     path = write_csv(*reviews(40))
     first = load(path)
     tokens.tokenize_splits(first, minilm)
-    said = list(load.said)
+    messages = list(load.messages)
     second = load(path)
     again = tokens.tokenize_splits(second, minilm)
-    assert preparations == ["rows", "tokens"]
-    assert load.said == said
+    assert built_kinds == ["rows", "tokens"]
+    assert load.messages == messages
     assert second.train[:] == first.train[:]
     assert second.task == first.task
     assert again.train._fingerprint == tokens.tokenize_splits(first, minilm).train._fingerprint
 
 
-def test_length_settings_need_no_second_pass(load: Loader, write_csv: WriteCsv, preparations: list[str]) -> None:
+def test_length_settings_do_not_change_the_cache_entry(
+    load: Loader, write_csv: WriteCsv, built_kinds: list[str]
+) -> None:
     path = write_csv(*reviews(40))
     load(path)
     load(path, max_length=7, truncation="tail")
-    assert preparations == ["rows"]
+    assert built_kinds == ["rows"]
 
 
 @pytest.mark.parametrize("change", [{"cleaning": ["lowercase"]}, {"split_seed": 1}, {"limit_train": 5}])
-def test_other_settings_are_prepared_again(
-    load: Loader, write_csv: WriteCsv, preparations: list[str], change: dict[str, object]
+def test_changed_settings_are_prepared_again(
+    load: Loader, write_csv: WriteCsv, built_kinds: list[str], change: dict[str, object]
 ) -> None:
     path = write_csv(*reviews(40))
     load(path)
     load(path, **change)
-    assert len(preparations) == 2
+    assert len(built_kinds) == 2
 
 
-def test_a_file_of_the_same_size_and_time_is_read_again(load: Loader, write_csv: WriteCsv) -> None:
+def test_changed_file_with_equal_size_and_time_is_read_again(load: Loader, write_csv: WriteCsv) -> None:
     path = write_csv(*reviews(40))
     before = path.stat()
     load(path)
@@ -91,13 +93,13 @@ def test_a_file_of_the_same_size_and_time_is_read_again(load: Loader, write_csv:
 
 
 @pytest.fixture
-def own_cleaning() -> Iterator[None]:
+def isolated_cleaning() -> Iterator[None]:
     with CLEANING.isolated():
         yield
 
 
-@pytest.mark.usefixtures("own_cleaning")
-def test_a_changed_cleaning_step_is_applied(
+@pytest.mark.usefixtures("isolated_cleaning")
+def test_changed_cleaning_step_is_applied(
     load: Loader, write_csv: WriteCsv, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = write_csv(*reviews(40))
@@ -108,7 +110,7 @@ def test_a_changed_cleaning_step_is_applied(
         assert spec is not None
         module = importlib.util.module_from_spec(spec)
         monkeypatch.setitem(sys.modules, "my_steps", module)
-        # The bytecode cache goes by time in seconds and size.
+        # Not imported, because Python's bytecode cache compares only the size and the modification time in seconds.
         exec(compile(plugin.read_text(), str(plugin), "exec"), module.__dict__)
         CLEANING.register("mine")(module.mine)
         assert load(path, cleaning=["mine"]).train[0]["text"].endswith(word)
@@ -122,8 +124,8 @@ class Shouted(SingleLabel):
 """
 
 
-def test_rows_are_prepared_again_when_a_plugins_kind_of_labels_changes(
-    load: Loader, write_csv: WriteCsv, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, preparations: list[str]
+def test_rows_are_prepared_again_if_a_users_task_changes(
+    load: Loader, write_csv: WriteCsv, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, built_kinds: list[str]
 ) -> None:
     path = write_csv(*reviews(40))
     plugin = tmp_path / "my_task.py"
@@ -137,29 +139,29 @@ def test_rows_are_prepared_again_when_a_plugins_kind_of_labels_changes(
             module.Shouted.__module__ = "my_task"
             TASKS.register("shouted")(module.Shouted)
             load(path, task="shouted")
-    assert preparations == ["rows", "rows"]
+    assert built_kinds == ["rows", "rows"]
 
 
-def test_another_tokenizer_tokenizes_again(
-    load: Loader, write_csv: WriteCsv, preparations: list[str], minilm: PreTrainedTokenizerBase
+def test_different_tokenizer_tokenizes_again(
+    load: Loader, write_csv: WriteCsv, built_kinds: list[str], minilm: PreTrainedTokenizerBase
 ) -> None:
     from transformers import BertTokenizer
 
     splits = load(write_csv(*reviews(40)))
     vocab = {token: index for index, token in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "review"])}
-    with collected(load.said):
+    with collected(load.messages):
         other = tokens.tokenize_splits(splits, BertTokenizer(vocab=vocab))
     assert tokens.tokenize_splits(splits, minilm).train[0]["input_ids"] != other.train[0]["input_ids"]
-    assert preparations == ["rows", "tokens", "tokens"]
+    assert built_kinds == ["rows", "tokens", "tokens"]
 
 
-def test_tokenizer_fingerprint_ignores_what_the_last_call_left(minilm: PreTrainedTokenizerBase) -> None:
+def test_tokenizer_fingerprint_ignores_the_state_of_earlier_calls(minilm: PreTrainedTokenizerBase) -> None:
     before = tokens.fingerprint_tokenizer(minilm)
     minilm("some text", truncation=True, max_length=4, padding="max_length")
     assert tokens.fingerprint_tokenizer(minilm) == before
 
 
-def test_selected_rows_are_tokenized_as_they_are(
+def test_selected_rows_are_tokenized_separately(
     load: Loader, write_csv: WriteCsv, minilm: PreTrainedTokenizerBase
 ) -> None:
     import dataclasses
@@ -170,7 +172,7 @@ def test_selected_rows_are_tokenized_as_they_are(
     assert list(tokens.tokenize_splits(few, minilm).train["id"]) == [splits.train[row]["id"] for row in (3, 1)]
 
 
-def test_damaged_entry_is_built_again(load: Loader, write_csv: WriteCsv) -> None:
+def test_damaged_entry_is_rebuilt(load: Loader, write_csv: WriteCsv) -> None:
     path = write_csv(*reviews(40))
     expected = load(path).train[:]
     (entry,) = load.cache_dir.iterdir()
@@ -185,7 +187,7 @@ def _load_when_all_are_ready(path: Path, cache_dir: Path, barrier: Barrier, resu
 
     def wait(*arguments: Any) -> dict[str, Any]:
         facts = original(*arguments)
-        barrier.wait(HANG_LIMIT)  # every process has built its own before the first one publishes
+        barrier.wait(HANG_LIMIT)  # all processes have built the entry before the first publishes it
         return facts
 
     with pytest.MonkeyPatch.context() as patch:
@@ -194,7 +196,7 @@ def _load_when_all_are_ready(path: Path, cache_dir: Path, barrier: Barrier, resu
     results.put((os.getpid(), splits.train[0]["text"]))
 
 
-def test_two_processes_may_build_the_same_entry_at_once(write_csv: WriteCsv, tmp_path: Path) -> None:
+def test_two_processes_may_build_the_same_entry_concurrently(write_csv: WriteCsv, tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
     barrier, results = context.Barrier(2), context.Queue()
     arguments = (write_csv(*reviews(40)), tmp_path / "cache", barrier, results)
@@ -210,7 +212,7 @@ def test_two_processes_may_build_the_same_entry_at_once(write_csv: WriteCsv, tmp
     assert len(list((tmp_path / "cache").iterdir())) == 1
 
 
-def test_cache_is_where_the_environment_says(
+def test_cache_dir_is_read_from_the_environment(
     write_csv: WriteCsv, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MIDWAY_CACHE", str(tmp_path / "elsewhere"))
@@ -220,20 +222,20 @@ def test_cache_is_where_the_environment_says(
     assert cache.find_cache_dir() == Path.home() / ".cache" / "midway"
 
 
-def test_cache_that_cannot_be_written_is_an_error(write_csv: WriteCsv, tmp_path: Path) -> None:
+def test_unwritable_cache_dir_is_an_error(write_csv: WriteCsv, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(ValueError, match=in_order("Cannot write", tmp_path / "file", "MIDWAY_CACHE")):
         load_splits(DataSettings(data=str(write_csv(*reviews(40)))), tmp_path / "file")
 
 
 @pytest.mark.parametrize("forbidden", [".", "manifest.json", "train.arrow"])
-def test_entry_of_another_user_is_an_error(load: Loader, write_csv: WriteCsv, forbidden: str) -> None:
+def test_entry_without_read_permission_is_an_error(load: Loader, write_csv: WriteCsv, forbidden: str) -> None:
     path = write_csv(*reviews(40))
     load(path)
     (entry,) = load.cache_dir.iterdir()
     (entry / forbidden).chmod(0)
     with (
-        modes_count(),
+        enforce_file_modes(),
         pytest.raises(ValueError, match=in_order("Cannot read", entry, "Permission denied", "MIDWAY_CACHE")),
     ):
         load(path)
@@ -241,7 +243,7 @@ def test_entry_of_another_user_is_an_error(load: Loader, write_csv: WriteCsv, fo
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"sizes": [], "facts": {}}', '{"sizes": {"a": 1}}'])
-def test_entry_with_a_foreign_manifest_is_built_again(load: Loader, write_csv: WriteCsv, content: str) -> None:
+def test_entry_with_an_invalid_manifest_is_rebuilt(load: Loader, write_csv: WriteCsv, content: str) -> None:
     path = write_csv(*reviews(40))
     expected = load(path).train[:]
     (entry,) = load.cache_dir.iterdir()
@@ -250,7 +252,7 @@ def test_entry_with_a_foreign_manifest_is_built_again(load: Loader, write_csv: W
     assert load.reported(entry, "damaged")
 
 
-def test_entry_with_other_contents_is_an_error(load: Loader, write_csv: WriteCsv) -> None:
+def test_entry_with_damaged_contents_is_an_error(load: Loader, write_csv: WriteCsv) -> None:
     path = write_csv(*reviews(40))
     load(path)
     (entry,) = load.cache_dir.iterdir()
@@ -259,18 +261,21 @@ def test_entry_with_other_contents_is_an_error(load: Loader, write_csv: WriteCsv
         load(path)
 
 
-def test_damaged_entry_that_may_not_be_replaced_is_an_error(load: Loader, write_csv: WriteCsv) -> None:
+def test_damaged_entry_in_an_unwritable_cache_is_an_error(load: Loader, write_csv: WriteCsv) -> None:
     path = write_csv(*reviews(40))
     load(path)
     (entry,) = load.cache_dir.iterdir()
     (entry / "train.arrow").write_bytes(b"")
     load.cache_dir.chmod(0o500)
-    with modes_count(), pytest.raises(ValueError, match=in_order("Cannot write", load.cache_dir, "MIDWAY_CACHE")):
+    with (
+        enforce_file_modes(),
+        pytest.raises(ValueError, match=in_order("Cannot write", load.cache_dir, "MIDWAY_CACHE")),
+    ):
         load(path)
     load.cache_dir.chmod(0o700)
 
 
-def test_user_without_a_home_needs_midway_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_home_directory_requires_midway_cache(monkeypatch: pytest.MonkeyPatch) -> None:
     def no_home() -> Path:
         raise RuntimeError("Could not determine home directory.")
 
@@ -280,7 +285,7 @@ def test_user_without_a_home_needs_midway_cache(monkeypatch: pytest.MonkeyPatch)
         cache.find_cache_dir()
 
 
-def test_full_disk_is_an_error_and_leaves_nothing(tmp_path: Path) -> None:
+def test_full_disk_is_an_error_and_leaves_no_files(tmp_path: Path) -> None:
     def build(target: Path) -> dict[str, object]:
         with open("/dev/full", "wb", buffering=0) as file:
             file.write(b"x")
@@ -291,7 +296,7 @@ def test_full_disk_is_an_error_and_leaves_nothing(tmp_path: Path) -> None:
     assert list((tmp_path / "cache").iterdir()) == []
 
 
-def test_nothing_is_left_in_the_cache_after_an_error(load: Loader, write_csv: WriteCsv) -> None:
+def test_failed_preparation_leaves_no_files_in_the_cache(load: Loader, write_csv: WriteCsv) -> None:
     with pytest.raises(ValueError, match="'label 0'"):
         load(write_csv(*reviews(10, num_labels=1)))
     assert list(load.cache_dir.iterdir()) == []

@@ -1,4 +1,4 @@
-"""Cleaning steps."""
+"""Cleaning steps and their composition."""
 
 from __future__ import annotations
 
@@ -23,35 +23,35 @@ from tests.research.data.conftest import Loader, WriteCsv, reviews
         ("lowercase", "\u00c4bC", "\u00e4bc"),
     ],
 )
-def test_step_cleans(step: str, text: str, expected: str) -> None:
+def test_cleaning_step_returns_the_expected_text(step: str, text: str, expected: str) -> None:
     assert CLEANING[step](text) == expected
 
 
 @pytest.mark.parametrize("step", list(CLEANING))
-def test_step_leaves_clean_text_alone(step: str) -> None:
+def test_cleaning_step_does_not_change_clean_text(step: str) -> None:
     assert CLEANING[step]("clean text, 1 < 2") == "clean text, 1 < 2"
 
 
-def test_steps_apply_in_the_given_order() -> None:
+def test_compose_applies_steps_in_order() -> None:
     assert compose(["strip_html", "collapse_whitespace"])("a<br />b") == "a b"
     assert compose(["collapse_whitespace", "strip_html"])("a<br />b") == "a\nb"
 
 
-def test_steps_clean_both_texts_of_a_pair(load: Loader, write_csv: WriteCsv) -> None:
+def test_cleaning_applies_to_both_texts_of_a_pair(load: Loader, write_csv: WriteCsv) -> None:
     lines = [f"A {row},B {row},{row % 2}" for row in range(40)]
     splits = load(write_csv(*lines, header="premise,hypothesis,label"), cleaning=["lowercase"])
     assert splits.train[0]["text"][0] == "a"
     assert splits.train[0]["text_pair"][0] == "b"
 
 
-def test_texts_that_cleaning_makes_equal_stay_on_one_side(load: Loader, write_csv: WriteCsv) -> None:
+def test_texts_that_are_equal_after_cleaning_stay_in_one_split(load: Loader, write_csv: WriteCsv) -> None:
     lines = [f"{'TEXT' if row % 2 else 'text'} {row // 2},label {row // 2 % 2}" for row in range(200)]
     splits = load(write_csv(*lines), cleaning=["lowercase"])
     assert not set(splits.train["text"]) & set(splits.test["text"])
     assert load.reported("200", "100 rows")
 
 
-def test_step_must_return_text() -> None:
+def test_cleaning_step_must_return_a_string() -> None:
     with CLEANING.isolated():
 
         @register_cleaning("count")
@@ -62,7 +62,7 @@ def test_step_must_return_text() -> None:
             compose(["count"])("text")
 
 
-def test_only_steps_of_users_are_known_by_their_code() -> None:
+def test_fingerprint_steps_hashes_only_user_code() -> None:
     with CLEANING.isolated():
         register_cleaning("mine")(lambda text: text)
         own, mine = fingerprint_steps(["lowercase", "mine"])

@@ -1,4 +1,4 @@
-"""What the first rows of a column hold."""
+"""Classify columns by their names and first rows."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from research.data.sources.text_tables import TsvTable
 
 
 def contents(folder: Path, name: str, values: list[str]) -> Content:
-    """Return what a column of a file holds."""
+    """Return the classification of a column with these values."""
     (folder / "rows.tsv").write_text("\n".join([name, *values]) + "\n", encoding="utf-8")
     return classify_columns(TsvTable(folder / "rows.tsv", "rows.tsv"), [name])[name]
 
@@ -21,7 +21,7 @@ def contents(folder: Path, name: str, values: list[str]) -> Content:
     [
         ("body", ["a fine film", "so so it is"], Content.TEXT),
         ("body", ["a fine film", "so so it is", "dull"], Content.TEXT),
-        ("body", ["a fine film", "dull"], Content.OTHER),  # half of the rows are not most
+        ("body", ["a fine film", "dull"], Content.OTHER),  # more than half must be text
         ("body", ["这部电影很好看", "他们每天都这样做"], Content.TEXT),
         ("body", ["好", "坏"], Content.OTHER),
         ("body", ["fine", "dull"], Content.OTHER),
@@ -37,13 +37,13 @@ def contents(folder: Path, name: str, values: list[str]) -> Content:
         ("idea", ["a fine film", "so so it is"], Content.TEXT),
     ],
 )
-def test_contents_follow_name_and_values(tmp_path: Path, name: str, values: list[str], expected: Content) -> None:
+def test_classify_columns_uses_name_and_values(tmp_path: Path, name: str, values: list[str], expected: Content) -> None:
     assert contents(tmp_path, name, values) is expected
 
 
-def test_only_the_first_500_rows_decide(tmp_path: Path) -> None:
+def test_classify_columns_reads_only_the_first_500_rows(tmp_path: Path) -> None:
     assert contents(tmp_path, "body", ["a fine film"] * 500 + ["7"] * 5000) is Content.TEXT
 
 
-def test_nothing_is_read_for_no_columns(tmp_path: Path) -> None:
+def test_classify_columns_without_columns_reads_no_file(tmp_path: Path) -> None:
     assert classify_columns(TsvTable(tmp_path / "missing.tsv", "missing.tsv"), []) == {}

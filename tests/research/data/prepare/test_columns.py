@@ -1,4 +1,4 @@
-"""Columns are guessed if one reading is possible, and the guess is reported; otherwise the settings decide."""
+"""Columns are guessed and reported if they are unambiguous; otherwise they must be set."""
 
 from __future__ import annotations
 
@@ -26,24 +26,21 @@ def test_columns_are_guessed_and_reported(load: Loader, write_csv: WriteCsv, hea
     splits = load(write_csv(*lines, header=header))
     assert splits.train.column_names == columns
     assert splits.has_pairs == ("text_pair" in columns)
-    assert load.said[0].startswith("Guessed label_column: '")
+    assert load.messages[0].startswith("Guessed label_column: '")
 
 
 @pytest.mark.parametrize(
     ("header", "message"),
     [
-        ("text,label,score", "reviews.csv .* label .*: label, score\\. .*label_column"),
-        ("text,answer", "reviews.csv .* label .*Columns: text, answer.*label_column"),
-        (
-            "text,review,label",
-            "reviews.csv .* text .*: text, review\\. .*text_column.*text_pair_column",
-        ),
+        ("text,label,score", "reviews.csv .* label.*: label, score\\. .*label_column"),
+        ("text,answer", "reviews.csv .* label.*Columns: text, answer.*label_column"),
+        ("text,review,label", "reviews.csv .* text.*: text, review\\. .*text_column.*text_pair_column"),
         ("text\tlabel", "tabs.*\\.tsv"),
-        ("a,b,label", "reviews.csv .* text .*: a, b\\."),
-        ("text,sentence1,sentence2,label", "reviews.csv .* text .*: text, sentence1, sentence2\\."),
+        ("a,b,label", "reviews.csv .* text.*: a, b\\."),
+        ("text,sentence1,sentence2,label", "reviews.csv .* text.*: text, sentence1, sentence2\\."),
     ],
 )
-def test_ambiguous_columns_are_refused_with_the_setting(
+def test_ambiguous_columns_error_names_the_setting(
     load: Loader, write_csv: WriteCsv, header: str, message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
@@ -71,7 +68,7 @@ def test_numbers_and_ids_are_never_guessed_as_text(
     assert load(path, text_column=name).task.num_labels == 2
 
 
-def test_an_id_beside_an_unnamed_text_column_is_no_alternative(load: Loader, write_csv: WriteCsv) -> None:
+def test_id_column_does_not_make_the_text_column_ambiguous(load: Loader, write_csv: WriteCsv) -> None:
     splits = load(
         write_csv(
             *[f"{row},great {chr(97 + row)}{chr(97 + row)},{row % 2}" for row in range(26)], header="number,body,label"
@@ -81,12 +78,12 @@ def test_an_id_beside_an_unnamed_text_column_is_no_alternative(load: Loader, wri
 
 
 @pytest.mark.parametrize(("answer", "is_warned"), [("it does so every day", True), ("yes", True), ("7", False)])
-def test_an_unused_column_of_text_is_reported(load: Loader, write_csv: WriteCsv, answer: str, is_warned: bool) -> None:
+def test_unused_text_column_is_reported(load: Loader, write_csv: WriteCsv, answer: str, is_warned: bool) -> None:
     path = write_csv(*[f"is it {row},{answer},{row % 2}" for row in range(40)], header="question,answer,label")
     assert not load(path).has_pairs
-    assert any("text_pair_column='answer'" in line for line in load.said) == is_warned
+    assert any("text_pair_column='answer'" in line for line in load.messages) == is_warned
     assert load(path, text_pair_column="answer").has_pairs
-    assert not any("Warning" in line for line in load.said)
+    assert not any("Warning" in line for line in load.messages)
 
 
 def test_named_columns_are_used(load: Loader, write_csv: WriteCsv) -> None:
@@ -95,15 +92,15 @@ def test_named_columns_are_used(load: Loader, write_csv: WriteCsv) -> None:
     splits = load(path, text_column="b", text_pair_column="a", label_column="label")
     assert splits.train[0]["text"].startswith("second")
     assert splits.train[0]["text_pair"].startswith("first")
-    assert not any("Guessed" in line for line in load.said)
+    assert not any("Guessed" in line for line in load.messages)
 
 
-def test_text_column_alone_means_no_pair(load: Loader, write_csv: WriteCsv) -> None:
+def test_text_column_setting_alone_disables_pairs(load: Loader, write_csv: WriteCsv) -> None:
     path = write_csv(*[f"a {row},b {row},{row % 2}" for row in range(40)], header="sentence1,sentence2,label")
     assert not load(path, text_column="sentence1").has_pairs
 
 
-def test_columns_must_differ(load: Loader, write_csv: WriteCsv) -> None:
+def test_text_and_label_column_must_differ(load: Loader, write_csv: WriteCsv) -> None:
     path = write_csv("a,b", header="text,label")
     with pytest.raises(ValueError, match=r"different columns.*text, text"):
         load(path, text_column="text", label_column="text")

@@ -1,4 +1,4 @@
-"""One pass over the files of a split: usable rows go to disk, bad ones are counted where they are."""
+"""Ingest the files of a split: usable rows are written to disk, and bad rows are reported with their places."""
 
 from __future__ import annotations
 
@@ -32,20 +32,18 @@ from tests.research.data.prepare.labelled_rows import labels_of
         ('{"text": "a", "label": ["half \\ud83d"]}', "the label is invalid Unicode"),
     ],
 )
-def test_row_that_cannot_be_used_is_counted_with_the_reason(
-    load: Loader, write_jsonl: WriteJsonl, row: str, reason: str
-) -> None:
+def test_unusable_row_is_reported_with_the_reason(load: Loader, write_jsonl: WriteJsonl, row: str, reason: str) -> None:
     rows = [{"text": f"review {row}", "label": row % 2} for row in range(9)]
     with pytest.raises(BadRowsError, match=in_order("1", "10", "reviews.jsonl, row 6: ", reason)):
         load(write_jsonl([*rows[:5], row, *rows[5:]]))
 
 
-def test_texts_that_cleaning_empties_are_bad_rows(load: Loader, write_csv: WriteCsv) -> None:
+def test_texts_that_are_empty_after_cleaning_are_bad_rows(load: Loader, write_csv: WriteCsv) -> None:
     with pytest.raises(BadRowsError, match="empty text after cleaning"):
         load(write_csv(*reviews(10), "<p></p>,label 1"), cleaning=["strip_html"])
 
 
-def test_a_separator_makes_several_labels_of_a_string(load: Loader, write_labels: WriteLabels) -> None:
+def test_label_separator_splits_a_string_into_several_labels(load: Loader, write_labels: WriteLabels) -> None:
     path = write_labels("joy;anger", "joy", "anger")
     assert load(path).task.label_names == ("anger", "joy", "joy;anger")
     assert load.reported("Warning:", "label_separator=';'")
@@ -54,7 +52,7 @@ def test_a_separator_makes_several_labels_of_a_string(load: Loader, write_labels
     assert [labels_of(splits)[text] for text in "012"] == [[1, 0], [1], [0]]
 
 
-def test_rows_keep_their_places_over_several_files(write_jsonl: WriteJsonl, tmp_path: Path) -> None:
+def test_ingest_numbers_rows_over_several_files(write_jsonl: WriteJsonl, tmp_path: Path) -> None:
     first = write_jsonl([{"a": "One", "b": "x", "y": 1}, {"a": "two", "b": "x", "y": 0.5}, "broken"], "first.jsonl")
     second = write_jsonl(["", {"a": "one", "b": "x", "y": [2]}, {"a": "one", "b": "X", "y": None}], "second.jsonl")
     bad = BadRows("skip")

@@ -1,4 +1,4 @@
-"""Labels of rows become numbers; rows whose label cannot be used are counted with the reason."""
+"""Encode the labels of rows, and report rows whose label cannot be used."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.messages import in_order
 from tests.research.data.prepare.conftest import COLUMNS, ReadRows
 
 
-def test_rows_are_usable_or_counted_with_the_reason(read_rows: ReadRows) -> None:
+def test_encode_rows_reports_unusable_rows_with_the_reason(read_rows: ReadRows) -> None:
     encoder = learn_labels(read_rows("a", "b", "b"), COLUMNS, None)
     bad, unseen = BadRows("skip"), BadRows("skip", "unseen_labels")
     usable, strata = encoder.encode_rows(read_rows("b", "c", None, "a", "a", split="test"), bad, unseen)
@@ -34,7 +34,7 @@ def test_rows_are_usable_or_counted_with_the_reason(read_rows: ReadRows) -> None
         ([f"name {row:02}" for row in range(11)], None, ("single_label", "11 labels: name 00", "name 09, ...")),
     ],
 )
-def test_task_is_described(
+def test_describe_names_task_and_labels(
     read_rows: ReadRows, labels: list[object], task: str | None, values: tuple[str, ...]
 ) -> None:
     kind = None if task is None else TASKS[task]

@@ -1,4 +1,4 @@
-"""Lists of labels: the names that apply, or a 0 or 1 for each label."""
+"""Lists of labels that hold the names that apply, or a 0 or 1 for each label."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def lists(*rows: list[str]) -> pa.ListArray:
     return pa.array(rows, pa.list_(pa.string()))
 
 
-def test_names_become_the_numbers_of_all_labels() -> None:
+def test_name_reader_returns_label_codes() -> None:
     reader = NameReader(LabelCodes(["a", "b", "c"], str))
     found = reader.read(lists(["c", "a"], [], ["b"], ["a", "d"], ["b", "b"], ["d", "d"]))
     assert found.codes.tolist() == [2, 0, 1, 0, -1, 1, 1, -1, -1]
@@ -30,7 +30,7 @@ def test_names_become_the_numbers_of_all_labels() -> None:
     assert reader.explain(["a", "d", "d"]) is None
 
 
-def test_zeros_and_ones_become_the_numbers_of_the_labels_that_apply() -> None:
+def test_indicator_reader_returns_codes_of_applying_labels() -> None:
     reader = IndicatorReader(["joy", "anger", "fear"])
     found = reader.read(
         lists(["0", "1", "1"], ["False", " TRUE ", "0.0"], ["0", "0", "0"], ["1", "0"], ["1", "2", "0"])
@@ -53,7 +53,7 @@ def test_ids_without_a_declared_name_are_bad_rows(load: Loader, tmp_path: Path, 
         load(path, unseen_labels=unseen_labels, task="single_label")
 
 
-def test_ids_in_place_of_declared_names_are_refused_with_the_names(
+def test_ids_instead_of_declared_names_are_refused_with_the_names(
     load: Loader, write_csv: WriteCsv, tmp_path: Path
 ) -> None:
     declared = Dataset.from_dict(
@@ -62,5 +62,5 @@ def test_ids_in_place_of_declared_names_are_refused_with_the_names(
     )
     declared.to_parquet(tmp_path / "train.parquet")
     write_csv("test 0,0", "test 1,1", name="test.csv")
-    with pytest.raises(ValueError, match=in_order("test.csv, row 1 ", ": 0 ", "(x, y)")):
+    with pytest.raises(ValueError, match=in_order("test.csv, row 1 ", "(x, y)", "id 0")):
         load(tmp_path)

@@ -1,4 +1,4 @@
-"""Labels are counted, and scores averaged, while they are written."""
+"""Count labels and average scores."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from research.data.prepare.label_tally import NameTally, ScoreTally
 
 
-def test_scores_of_training_rows_are_averaged() -> None:
+def test_score_tally_computes_mean_and_deviation_of_training_rows() -> None:
     tally = ScoreTally()
     tally.add("train", pa.array([1.0, 2.0]))
     tally.add("test", pa.array([100.0]))
@@ -20,17 +20,17 @@ def test_scores_of_training_rows_are_averaged() -> None:
     assert tally.present(["train", "test"]) == {}
 
 
-def test_deviation_of_equal_scores_is_one() -> None:
+def test_score_tally_of_equal_scores_has_deviation_one() -> None:
     tally = ScoreTally()
     tally.add("train", pa.array([0.1, 0.1, 0.1]))
-    assert tally.facts(3)["score_std"] == 1.0  # it divides
+    assert tally.facts(3)["score_std"] == 1.0  # not 0, because scores are divided by it
 
 
-def test_names_are_counted_by_split() -> None:
+def test_name_tally_counts_labels_by_split() -> None:
     tally = NameTally(3, lambda labels: labels.to_numpy(), lambda labels: int((labels.to_numpy() >= 3).sum()))
     tally.add("train", pa.array([0, 2, 2]))
     tally.add("train", pa.array([0]))
-    tally.add("test", pa.array([1, 3, 4]))  # 3 and 4 are numbers of labels without an output
+    tally.add("test", pa.array([1, 3, 4]))  # 3 and 4 are codes of unseen labels
     facts = tally.facts(4)
     assert facts["label_counts"] == [2, 0, 2]
     assert facts["num_unseen"] == {"train": 0, "validation": 0, "test": 2}

@@ -1,4 +1,4 @@
-"""Labels keep their names, however a file writes them."""
+"""Label names are the same however a file writes them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.research.data.prepare.conftest import WriteLabels
 from tests.research.data.prepare.labelled_rows import labels_of, rows_with
 
 
-def test_strings_are_named_in_sorted_order(load: Loader, write_jsonl: WriteJsonl) -> None:
+def test_string_labels_are_sorted_alphabetically(load: Loader, write_jsonl: WriteJsonl) -> None:
     splits = load(write_jsonl(rows_with("pos", "neg", "Neutral")))
     assert splits.task.label_names == ("Neutral", "neg", "pos")
     assert [labels_of(splits)[text] for text in "012"] == [2, 1, 0]
@@ -33,7 +33,7 @@ def test_strings_are_named_in_sorted_order(load: Loader, write_jsonl: WriteJsonl
     assert splits.task.label_counts[0] == list(splits.train["label"]).count(0)
 
 
-def test_integers_are_named_in_numeric_order(load: Loader, write_jsonl: WriteJsonl) -> None:
+def test_integer_labels_are_sorted_numerically(load: Loader, write_jsonl: WriteJsonl) -> None:
     splits = load(write_jsonl(rows_with(10, 9, -1)))
     assert splits.task.problem_type == "single_label"
     assert splits.task.label_names == ("-1", "9", "10")
@@ -52,7 +52,7 @@ def test_integers_are_named_in_numeric_order(load: Loader, write_jsonl: WriteJso
         (("1234567890123456789", "1234567890123456788"), ("1234567890123456788", "1234567890123456789")),
     ],
 )
-def test_names_do_not_depend_on_the_kind_of_file(
+def test_label_names_do_not_depend_on_the_file_type(
     load: Loader, write_labels: WriteLabels, written: tuple[str, ...], names: tuple[str, ...]
 ) -> None:
     task = load(write_labels(*written)).task
@@ -71,15 +71,13 @@ def test_booleans_are_labels(load: Loader, write_jsonl: WriteJsonl) -> None:
     assert (splits.task.problem_type, splits.task.label_names) == ("single_label", ("False", "True"))
 
 
-def test_fractions_can_be_names(load: Loader, write_jsonl: WriteJsonl) -> None:
+def test_fractions_can_be_label_names(load: Loader, write_jsonl: WriteJsonl) -> None:
     splits = load(write_jsonl(rows_with(10.0, 9.5)), task="single_label")
     assert splits.task.label_names == ("9.5", "10.0")
 
 
 @pytest.mark.parametrize("num_labels", [3, 30])
-def test_whole_numbers_too_large_for_plain_digits_have_no_fraction(
-    load: Loader, tmp_path: Path, num_labels: int
-) -> None:
+def test_large_floats_are_named_as_whole_numbers(load: Loader, tmp_path: Path, num_labels: int) -> None:
     rows = rows_with(*(1e18 + 4096.0 * number for number in range(num_labels)))
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "rows.parquet")
     splits = load(tmp_path / "rows.parquet")
@@ -88,12 +86,12 @@ def test_whole_numbers_too_large_for_plain_digits_have_no_fraction(
         assert splits.task.label_names == ("1000000000000000000", "1000000000000004096", "1000000000000008192")
 
 
-def test_numbers_with_exponents_are_the_same_labels(load: Loader, write_csv: WriteCsv) -> None:
+def test_labels_with_exponents_are_named_as_whole_numbers(load: Loader, write_csv: WriteCsv) -> None:
     splits = load(write_csv(*(f"text {row},{('1e5', '200000', '3E7')[row % 3]}" for row in range(60))))
     assert splits.task.label_names == ("100000", "200000", "30000000")
 
 
-def test_nan_is_a_missing_label_in_every_kind_of_file(load: Loader, write_labels: WriteLabels) -> None:
+def test_nan_is_a_missing_label_in_all_file_types(load: Loader, write_labels: WriteLabels) -> None:
     with pytest.raises(ValueError, match=in_order("20 ", "60", "missing label")):
         load(write_labels("a", "b", "NaN"))
 
@@ -126,11 +124,11 @@ def test_test_rows_may_write_whole_numbers_as_floats(
         ("0", "false"),
     ],
 )
-def test_labels_that_look_alike_are_found(alike: tuple[str, ...]) -> None:
+def test_lookalikes_groups_names_that_look_alike(alike: tuple[str, ...]) -> None:
     assert lookalikes(["neg", *alike, "unknown"]) == [list(alike)]
 
 
-def test_labels_that_look_different_are_not_grouped() -> None:
+def test_lookalikes_does_not_group_different_names() -> None:
     assert lookalikes(["True", "False", "pos", "neg", "10", "100", "-1", "a-b", "''", '"']) == []
 
 
@@ -147,7 +145,7 @@ def test_labels_that_look_different_are_not_grouped() -> None:
         ([], True, [], {None}),
     ],
 )
-def test_label_is_read_as_text_with_its_form(
+def test_read_label_returns_strings_and_records_the_form(
     value: Any, typed: bool, read: list[str], scalars: set[str | None]
 ) -> None:
     forms = LabelForms()
@@ -156,7 +154,7 @@ def test_label_is_read_as_text_with_its_form(
 
 
 @pytest.mark.parametrize("value", [None, "", "  ", "NaN", "<NA>", "#N/A", float("nan"), [None, ""]])
-def test_missing_labels_and_bad_labels_have_errors_of_their_own(value: Any) -> None:
+def test_read_label_distinguishes_missing_and_bad_labels(value: Any) -> None:
     with pytest.raises(MissingLabelError):
         read_label(value, LabelForms(), typed=True)
     with pytest.raises(BadLabelError) as caught:
@@ -164,12 +162,12 @@ def test_missing_labels_and_bad_labels_have_errors_of_their_own(value: Any) -> N
     assert not isinstance(caught.value, MissingLabelError)
 
 
-def test_scores_are_parsed_and_everything_else_is_nan() -> None:
+def test_parse_scores_returns_nan_for_other_values() -> None:
     found = parse_scores(pa.array([" 1.5 ", "-2", "1e3", "inf", "four", "1,5", ""]))
     np.testing.assert_array_equal(found, [1.5, -2, 1000, *[np.nan] * 4])
 
 
-def test_codes_know_their_names_and_those_that_were_added() -> None:
+def test_label_codes_encode_learned_extended_and_declared_names() -> None:
     codes = LabelCodes.learn(["10", "9", "+9", " 9.0 "])
     assert codes.names == ("9", "10")
     assert codes.encode(pa.array(["9.0", "+10", "11", "nine"])).tolist() == [0, 1, -1, -1]

@@ -1,4 +1,4 @@
-"""Which kind the labels of a data set are, and how they are read."""
+"""Learn the task of a data set and how its labels are read."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from tests.research.data.conftest import Loader, WriteCsv, WriteJsonl, reviews
 from tests.research.data.prepare.labelled_rows import labels_of, rows_with
 
 
-def test_load_refuses_one_label_only(load: Loader, write_csv: WriteCsv) -> None:
-    with pytest.raises(ValueError, match=r"'label' .*one label.*'label 0'"):
+def test_load_refuses_a_single_label(load: Loader, write_csv: WriteCsv) -> None:
+    with pytest.raises(ValueError, match=r"'label' .*2 labels.*'label 0'"):
         load(write_csv(*reviews(10, num_labels=1)))
 
 
 @pytest.mark.parametrize("zero_and_one", [(0, 1), (False, True), (0.0, 1.0), ("0", "1")])
-def test_lists_with_one_1_are_one_hot(
+def test_lists_with_a_single_one_are_one_hot(
     load: Loader, write_jsonl: WriteJsonl, zero_and_one: tuple[object, object]
 ) -> None:
     vectors = [[zero_and_one[position == label] for position in range(3)] for label in (2, 0, 1)]
@@ -40,23 +40,23 @@ def test_lists_of_zeros_and_ones_are_multi_hot(load: Loader, write_jsonl: WriteJ
     assert load.reported("3 labels", "multi-hot", "multi_label")
 
 
-def test_two_zeros_and_ones_are_one_hot(load: Loader, write_jsonl: WriteJsonl) -> None:
+def test_lists_of_two_indicators_are_one_hot(load: Loader, write_jsonl: WriteJsonl) -> None:
     splits = load(write_jsonl(rows_with([0, 1], [1, 0])))
     assert (splits.task.problem_type, [labels_of(splits)[text] for text in "01"]) == ("single_label", [1, 0])
 
 
-def test_one_hot_lists_can_be_several_labels(load: Loader, write_jsonl: WriteJsonl) -> None:
+def test_one_hot_lists_can_be_read_as_multi_label(load: Loader, write_jsonl: WriteJsonl) -> None:
     splits = load(write_jsonl(rows_with([0, 1], [1, 0])), task="multi_label")
     assert [labels_of(splits)[text] for text in "01"] == [[1], [0]]
 
 
-def test_lists_of_label_ids_0_and_1_are_names(load: Loader, write_jsonl: WriteJsonl) -> None:
+def test_lists_of_ids_0_and_1_of_different_lengths_are_label_names(load: Loader, write_jsonl: WriteJsonl) -> None:
     splits = load(write_jsonl(rows_with([0], [1], [0, 1], [])))
     assert (splits.task.problem_type, splits.task.label_names) == ("multi_label", ("0", "1"))
     assert [labels_of(splits)[text] for text in "0123"] == [[0], [1], [0, 1], []]
 
 
-def test_columns_of_zeros_and_ones_are_labels(load: Loader, write_csv: WriteCsv) -> None:
+def test_indicator_columns_are_labels(load: Loader, write_csv: WriteCsv) -> None:
     lines = [f"text {row},{int(row % 3 == 0)},{int(row % 3 == 1)},{int(row % 3 == 2)}" for row in range(60)]
     path = write_csv(*lines, header="text,joy,anger,fear")
     splits = load(path, label_column="joy, anger,fear")
@@ -82,7 +82,7 @@ def test_few_whole_numbers_stored_as_floats_are_classes(load: Loader, write_csv:
     assert not load.reported("Warning:")
 
 
-def test_lists_are_several_labels(load: Loader, write_jsonl: WriteJsonl) -> None:
+def test_guess_task_of_lists_is_multi_label(load: Loader, write_jsonl: WriteJsonl) -> None:
     splits = load(write_jsonl(rows_with(["b", "a"], [], ["c"])))
     assert (splits.task.problem_type, splits.task.label_names) == ("multi_label", ("a", "b", "c"))
     assert [labels_of(splits)[text] for text in "012"] == [[1, 0], [], [2]]
@@ -98,7 +98,7 @@ def test_lists_are_several_labels(load: Loader, write_jsonl: WriteJsonl) -> None
         (("a", "b"), "regression", "task=regression .*'label' holds none"),
         ((["a"], "b"), None, "'label' holds lists .* single labels"),
         ((0.5, "b"), None, r"'label' .*\('b'\).*task=regression.*task=single_label"),
-        (([], []), None, "'label' .* only one label .* none;"),
+        (([], []), None, "'label' .*1 label .*none"),
         ((["a", "a"], ["b"]), None, "label is listed twice"),
         (([0, 0, 1], [1, 2, 0]), None, "label is listed twice"),
         (([0, 1, 0], [1, 0, 0], [1, 0]), None, "2 zeros and ones, expected 3"),
@@ -108,7 +108,7 @@ def test_lists_are_several_labels(load: Loader, write_jsonl: WriteJsonl) -> None
         (([None], ["b"]), None, "missing label"),
     ],
 )
-def test_labels_that_do_not_fit_are_refused(
+def test_labels_that_do_not_fit_the_task_are_refused(
     load: Loader, write_jsonl: WriteJsonl, labels: tuple[Any, ...], task: str, message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
@@ -116,9 +116,7 @@ def test_labels_that_do_not_fit_are_refused(
 
 
 @pytest.mark.parametrize("odd", [[2, 0], [1, -1], [1, 0, 0]])
-def test_one_list_of_another_kind_does_not_turn_the_others_into_names(
-    load: Loader, write_jsonl: WriteJsonl, odd: list[int]
-) -> None:
+def test_single_invalid_indicator_list_is_a_bad_row(load: Loader, write_jsonl: WriteJsonl, odd: list[int]) -> None:
     rows = [*rows_with([1, 0], [0, 1]), {"text": "odd", "label": odd}]
     with pytest.raises(ValueError, match=in_order("1", "41", "row 41: ", "expected")):
         load(write_jsonl(rows))
@@ -127,7 +125,7 @@ def test_one_list_of_another_kind_does_not_turn_the_others_into_names(
     assert labels_of(splits)["0"] == 0
 
 
-def test_training_files_that_disagree_about_declared_names_are_refused(load: Loader, tmp_path: Path) -> None:
+def test_training_files_with_and_without_declared_names_are_refused(load: Loader, tmp_path: Path) -> None:
     declared = Dataset.from_dict(
         {"text": [f"named {row}" for row in range(20)], "label": [row % 2 for row in range(20)]},
         features=Features({"text": Value("string"), "label": ClassLabel(names=["x", "y"])}),
@@ -140,7 +138,7 @@ def test_training_files_that_disagree_about_declared_names_are_refused(load: Loa
         load(tmp_path)
 
 
-def test_lists_of_one_label_can_be_read_as_single_labels(load: Loader, write_jsonl: WriteJsonl) -> None:
+def test_lists_of_one_label_can_be_read_as_single_label(load: Loader, write_jsonl: WriteJsonl) -> None:
     path = write_jsonl(rows_with(["p"], ["n"]))
     assert load(path).task.problem_type == "multi_label"
     assert load.reported("Warning:", "'label'", "lists of one label", "task=single_label")
@@ -148,7 +146,7 @@ def test_lists_of_one_label_can_be_read_as_single_labels(load: Loader, write_jso
     assert (splits.task.label_names, labels_of(splits)["0"]) == (("n", "p"), 1)
 
 
-def test_columns_of_other_values_than_zeros_and_ones_are_named(load: Loader, write_csv: WriteCsv) -> None:
+def test_label_columns_with_other_values_than_zeros_and_ones_are_refused(load: Loader, write_csv: WriteCsv) -> None:
     lines = [f"text {row},{('yes,no', 'no,yes')[row % 2]}" for row in range(20)]
     with pytest.raises(ValueError, match=r"Columns 'a, b': 'yes', 'no' .*zeros and ones"):
         load(write_csv(*lines, header="text,a,b"), label_column="a,b")

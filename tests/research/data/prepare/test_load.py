@@ -1,4 +1,4 @@
-"""From the data settings to splits."""
+"""Load the splits that the data settings describe."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.messages import in_order
 from tests.research.data.conftest import Loader, WriteCsv, reviews
 
 
-def test_names_from_files_are_shown_on_one_line(load: Loader, write_csv: WriteCsv) -> None:
+def test_messages_show_names_from_files_on_one_line(load: Loader, write_csv: WriteCsv) -> None:
     path = write_csv(*reviews(10), header='"a\nlong\x1b[2J text",category')
     with pytest.raises(ValueError, match=r"Columns: a\\nlong\\x1b\[2J text, category\.") as caught:
         load(path, label_column="label")
@@ -39,7 +39,9 @@ def test_load_refuses_settings_out_of_range(
         load(write_csv(*reviews(10)), **settings)
 
 
-def test_load_prints_by_default(tmp_path: Path, write_csv: WriteCsv, capsys: pytest.CaptureFixture[str]) -> None:
+def test_load_splits_prints_messages_by_default(
+    tmp_path: Path, write_csv: WriteCsv, capsys: pytest.CaptureFixture[str]
+) -> None:
     from research.settings.config import RunConfig
 
     lines = [f"text {row},{row % 2}" for row in range(40)]

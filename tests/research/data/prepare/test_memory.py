@@ -1,4 +1,4 @@
-"""Preparing data needs memory for one batch of rows, not for all of them."""
+"""Preparing data needs memory for one batch of rows, not for all rows."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import sys
 from tests.conftest import ROOT
 
 
-def test_memory_does_not_follow_the_number_of_rows() -> None:
+def test_memory_does_not_grow_with_the_number_of_rows() -> None:
     command = [sys.executable, "experiments/benchmarks/memory.py", "--rows", "6000", "12000", "--words", "400"]
-    # As an editable install does.
+    # Make the packages importable, as an editable install does.
     done = subprocess.run(
         command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False
     )

@@ -1,4 +1,4 @@
-"""Labels that are names, in training rows and in rows that are only measured."""
+"""Encode labels that are names, in training rows and in rows that are only evaluated."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.research.data.prepare.conftest import COLUMNS, ReadRows
 from tests.research.data.prepare.labelled_rows import rows_with
 
 
-def test_load_names_a_label_that_only_test_has(load: Loader, write_csv: WriteCsv) -> None:
+def test_label_that_occurs_only_in_test_is_refused(load: Loader, write_csv: WriteCsv) -> None:
     folder = write_csv(*reviews(10), name="data/train.csv").parent
     write_csv("known,label 0", "unknown,label 7", name="data/test.csv")
     with pytest.raises(
@@ -27,7 +27,7 @@ def test_load_names_a_label_that_only_test_has(load: Loader, write_csv: WriteCsv
     assert len(load(folder, bad_rows="skip").test) == 1
 
 
-def test_unseen_labels_follow_their_own_setting(load: Loader, write_csv: WriteCsv) -> None:
+def test_unseen_labels_setting_overrides_bad_rows(load: Loader, write_csv: WriteCsv) -> None:
     folder = write_csv(*reviews(10), name="data/train.csv").parent
     write_csv("known,label 0", "unknown,label 7", name="data/test.csv")
     assert len(load(folder, unseen_labels="skip").test) == 1
@@ -38,7 +38,7 @@ def test_unseen_labels_follow_their_own_setting(load: Loader, write_csv: WriteCs
         load(folder, unseen_labels="skip")
 
 
-def test_unseen_labels_can_be_kept(load: Loader, write_csv: WriteCsv) -> None:
+def test_unseen_labels_can_count_as_wrong(load: Loader, write_csv: WriteCsv) -> None:
     folder = write_csv(*reviews(10), name="data/train.csv").parent
     write_csv("known,label 1", "unknown,label 7", "other,label 00", "unknown too,label 7", name="data/test.csv")
     splits = load(folder, unseen_labels="count_as_wrong")
@@ -53,7 +53,7 @@ def test_unseen_labels_can_be_kept(load: Loader, write_csv: WriteCsv) -> None:
         load(folder, unseen_labels="count_as_wrong")
 
 
-def test_unseen_labels_cannot_be_kept_among_several(load: Loader, write_jsonl: WriteJsonl) -> None:
+def test_unseen_labels_cannot_count_as_wrong_with_several_labels(load: Loader, write_jsonl: WriteJsonl) -> None:
     rows = [{"text": f"review {row}", "label": ["a", "b"][: row % 3]} for row in range(40)]
     folder = write_jsonl(rows, "data/train.jsonl").parent
     write_jsonl([{"text": "new", "label": ["c"]}, {"text": "known", "label": ["a"]}], "data/test.jsonl")
@@ -62,15 +62,14 @@ def test_unseen_labels_cannot_be_kept_among_several(load: Loader, write_jsonl: W
     assert len(load(folder, unseen_labels="skip").test) == 1
 
 
-def test_several_labels_unknown_to_train_are_named(load: Loader, write_jsonl: WriteJsonl) -> None:
+def test_several_unseen_labels_of_a_row_are_reported(load: Loader, write_jsonl: WriteJsonl) -> None:
     folder = write_jsonl(rows_with(["a"], ["b"]), name="data/train.jsonl").parent
     write_jsonl([{"text": "x", "label": ["a", "c", "d"]}], name="data/test.jsonl")
     with pytest.raises(ValueError, match=in_order("test.jsonl, row 1: ", "'c', 'd'", "--unseen_labels")):
         load(folder)
 
 
-def test_a_declared_label_that_train_lacks_is_unknown(load: Loader, tmp_path: Path) -> None:
-
+def test_declared_label_without_training_rows_is_unseen(load: Loader, tmp_path: Path) -> None:
     features = Features({"text": Value("string"), "label": ClassLabel(names=["a", "b", "c"])})
     (tmp_path / "data").mkdir()
     for name, labels in (("train", [0, 1] * 10), ("test", [0, 2, -1])):
@@ -81,15 +80,15 @@ def test_a_declared_label_that_train_lacks_is_unknown(load: Loader, tmp_path: Pa
     assert load(tmp_path / "data", bad_rows="skip").task.label_names == ("a", "b", "c")
 
 
-def test_stratum_of_a_row_is_its_rarest_label(read_rows: ReadRows) -> None:
+def test_encode_rows_uses_the_rarest_label_as_stratum(read_rows: ReadRows) -> None:
     train = read_rows(["a"], ["a"], ["a", "b"], ["b", "c"], [])
     encoder = learn_labels(train, COLUMNS, None)
     usable, strata = encoder.encode_rows(train, BadRows("error"), BadRows("error"))
     assert usable.all()
-    assert strata.tolist() == [0, 0, 1, 2, 3]  # rows without labels are a stratum of their own
+    assert strata.tolist() == [0, 0, 1, 2, 3]  # rows without labels form a separate stratum
 
 
-def test_names_are_stored_as_numbers_and_counted(read_rows: ReadRows) -> None:
+def test_encode_labels_returns_codes_that_the_tally_counts(read_rows: ReadRows) -> None:
     one = learn_labels(read_rows("a", "b"), COLUMNS, None)
     stored = one.encode_labels(pa.array([["b"], ["a"], ["b"]]))
     assert stored.to_pylist() == [1, 0, 1]
@@ -102,7 +101,7 @@ def test_names_are_stored_as_numbers_and_counted(read_rows: ReadRows) -> None:
         assert tally.facts(3)["label_counts"] == counts
 
 
-def test_mark_of_a_missing_label_may_be_a_label(read_rows: ReadRows) -> None:
+def test_may_be_labels_accepts_marks_that_are_training_labels(read_rows: ReadRows) -> None:
     train = read_rows("-1", "1", "none")
     encoder = learn_labels(train, COLUMNS, None)
     assert encoder.may_be_labels({"none", "null"}, train)

@@ -1,4 +1,4 @@
-"""What is prepared under one format number stays the same, or caches of users would hold other rows than new ones."""
+"""Prepare data. Rows of one format version must not change, because users' caches already hold them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.research.data.entry_hash import hash_entry
 
 
 def texts(write_csv: Callable[..., Path], _: Any) -> tuple[Path, dict[str, Any]]:
-    """Texts to be cleaned, repeated ones and bad ones among them, of which validation and test rows are carved."""
+    """Write texts to be cleaned, with repeated texts and bad rows. Validation and test rows are carved from them."""
     lines: list[str | bytes] = [
         f"<b>Cafe\u0301</b>  {row % 70}\x07,{'other' if row % 3 else 'rest'}" for row in range(90)
     ]
@@ -27,7 +27,7 @@ def texts(write_csv: Callable[..., Path], _: Any) -> tuple[Path, dict[str, Any]]
 
 
 def pairs(write_csv: Callable[..., Path], _: Any) -> tuple[Path, dict[str, Any]]:
-    """Pairs in a folder of three files, with labels that training rows do not have, and rows shared by splits."""
+    """Write a folder of three files of pairs, with labels that no training row has and rows shared by splits."""
     for split, num_rows in (("train", 30), ("validation", 20), ("test", 12)):
         lines = [f'"premise, {row}";hypothesis {row};{row % (2 if split == "train" else 3)}' for row in range(num_rows)]
         path = write_csv(*lines, name=f"pairs/{split}.csv", header="premise;hypothesis;label")
@@ -35,7 +35,7 @@ def pairs(write_csv: Callable[..., Path], _: Any) -> tuple[Path, dict[str, Any]]
 
 
 def several_labels(_: Any, write_jsonl: Callable[..., Path]) -> tuple[Path, dict[str, Any]]:
-    """Lists of labels, empty ones among them, and a test split without labels."""
+    """Write lists of labels, some of them empty, and an unlabelled test split."""
     names = ["joy", "anger", "\u00e9tat"]
     rows = [
         {"text": f"text {row}", "label": [name for bit, name in enumerate(names) if row >> bit & 1]}
@@ -47,19 +47,19 @@ def several_labels(_: Any, write_jsonl: Callable[..., Path]) -> tuple[Path, dict
 
 
 def separated_labels(write_csv: Callable[..., Path], _: Any) -> tuple[Path, dict[str, Any]]:
-    """Several labels in one string."""
+    """Write strings of several labels."""
     lines = [f"text {row}\t{('a|b', 'b', 'c| a')[row % 3]}" for row in range(40)]
     return write_csv(*lines, name="labels.tsv", header="text\tlabel"), {"label_separator": "|"}
 
 
 def label_columns(write_csv: Callable[..., Path], _: Any) -> tuple[Path, dict[str, Any]]:
-    """One column per label."""
+    """Write one column per label."""
     lines = [f"text {row},{row % 2},{row // 2 % 2}" for row in range(40)]
     return write_csv(*lines, header="text,good,long"), {"label_column": "good,long", "text_column": "text"}
 
 
 def scores(_: Any, write_jsonl: Callable[..., Path]) -> tuple[Path, dict[str, Any]]:
-    """Scores."""
+    """Write scores."""
     return write_jsonl([{"text": f" text {row}\n", "label": row / 8 - 1} for row in range(40)]), {"test_share": 0.3}
 
 
@@ -85,8 +85,8 @@ def test_rows_change_only_with_their_format_number(
     load(path, **settings)
     found = hash_entry(load.cache_dir, "rows")
     assert (ROWS_FORMAT, found) == (1, kept), (
-        "Other rows or facts are prepared than before: raise ROWS_FORMAT in research/data/prepare/prepare.py, so that "
-        "prepared data in users' caches are not used, and put the new number and hashes here."
+        "The prepared rows or facts have changed. Increase ROWS_FORMAT in research/data/prepare/prepare.py, so that "
+        "old entries in users' caches are not used, and update the version and the hashes in this test."
     )
 
 
@@ -96,12 +96,12 @@ def test_load_refuses_a_header_without_rows(load: Loader, write_csv: WriteCsv, n
         load(write_csv(name=name, header=header))
 
 
-def test_bad_rows_come_before_what_they_cause(load: Loader, write_csv: WriteCsv) -> None:
+def test_bad_rows_are_reported_instead_of_their_consequences(load: Loader, write_csv: WriteCsv) -> None:
     with pytest.raises(BadRowsError, match="10 bad rows of 10"):
         load(write_csv(*[f"text {row},nan" for row in range(10)]))
 
 
-def test_a_label_column_of_ids_is_refused_if_nothing_can_be_carved(load: Loader, write_csv: WriteCsv) -> None:
+def test_label_column_of_ids_is_refused_if_no_split_can_be_carved(load: Loader, write_csv: WriteCsv) -> None:
     with pytest.raises(ValueError, match=in_order("60 training rows", "test split", "60 labels", "test_share")):
         load(write_csv(*[f"text {row},{10**18 + row}" for row in range(60)]))
 
@@ -113,7 +113,7 @@ def test_a_label_column_of_ids_is_refused_if_nothing_can_be_carved(load: Loader,
         ([f"id {number}" for number in range(40)], "'label'.*40 .* 40 .*label_column"),
     ],
 )
-def test_reading_of_the_labels_is_reported_if_too_few_rows_are_left_to_carve(
+def test_carving_error_explains_how_labels_were_read(
     load: Loader, write_jsonl: WriteJsonl, labels: list[str], explained: str
 ) -> None:
     path = write_jsonl([{"text": f"text {row}", "label": label} for row, label in enumerate(labels)])

@@ -1,4 +1,4 @@
-"""Labels that are numbers."""
+"""Encode labels that are numbers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.research.data.prepare.conftest import COLUMNS, ReadRows
 from tests.research.data.prepare.labelled_rows import labels_of
 
 
-def test_scores_that_are_too_large_for_the_model_are_bad_rows(
+def test_scores_beyond_32_bit_floats_are_bad_rows(
     load: Loader, write_csv: WriteCsv, recwarn: pytest.WarningsRecorder
 ) -> None:
     lines = [f"review {row},{row / 7}" for row in range(20)]
@@ -27,7 +27,7 @@ def test_scores_that_are_too_large_for_the_model_are_bad_rows(
     assert not list(recwarn)
 
 
-def test_fractions_are_scores(load: Loader, write_csv: WriteCsv) -> None:
+def test_fractions_are_read_as_scores(load: Loader, write_csv: WriteCsv) -> None:
     lines = [f"text {row},{row / 8}" for row in range(40)]
     splits = load(write_csv(*lines, header="text,score"))
     assert (splits.task.problem_type, splits.task.label_names) == ("regression", ("score",))
@@ -38,13 +38,13 @@ def test_fractions_are_scores(load: Loader, write_csv: WriteCsv) -> None:
     assert load.reported("guessed", "regression", "'score'")
 
 
-def test_integers_can_be_scores(load: Loader, write_csv: WriteCsv) -> None:
+def test_integers_can_be_read_as_scores(load: Loader, write_csv: WriteCsv) -> None:
     splits = load(write_csv(*[f"text {row},{row % 5}" for row in range(40)]), task="regression")
     assert labels_of(splits)["3"] == 3.0
     assert str(splits.train.features["label"].dtype) == "float64"
 
 
-def test_scores_that_are_not_numbers_are_bad_rows(load: Loader, write_csv: WriteCsv) -> None:
+def test_values_that_are_not_finite_numbers_are_bad_rows(load: Loader, write_csv: WriteCsv) -> None:
     lines = [f"text {row},{row}" for row in range(30)]
     path = write_csv(*lines, "x,four", "y,1e999", "z,inf")
     with pytest.raises(
@@ -54,7 +54,7 @@ def test_scores_that_are_not_numbers_are_bad_rows(load: Loader, write_csv: Write
     assert sum(len(split) for _, split in load(path, task="regression", bad_rows="skip").items()) == 30
 
 
-def test_scores_are_stored_as_they_are_and_put_into_strata_of_equal_size(read_rows: ReadRows) -> None:
+def test_score_encoder_keeps_scores_and_uses_quantiles_as_strata(read_rows: ReadRows) -> None:
     scores = [row / 4 for row in range(20)]
     train = read_rows(*scores[::-1])
     encoder = learn_labels(train, COLUMNS, None)
@@ -65,7 +65,7 @@ def test_scores_are_stored_as_they_are_and_put_into_strata_of_equal_size(read_ro
     assert encoder.encode_labels(batch.column("label")).to_pylist() == scores[::-1]
 
 
-def test_what_is_not_one_finite_number_is_a_bad_row(read_rows: ReadRows) -> None:
+def test_score_encoder_reports_rows_without_one_finite_number(read_rows: ReadRows) -> None:
     encoder = learn_labels(read_rows(1.5, 2.5), COLUMNS, TASKS["regression"])
     bad = BadRows("skip")
     usable, _ = encoder.encode_rows(read_rows("3", "x", [1, 2], 1e39, None, split="validation"), bad, bad)
@@ -76,7 +76,7 @@ def test_what_is_not_one_finite_number_is_a_bad_row(read_rows: ReadRows) -> None
 
 
 @pytest.mark.parametrize(("scores", "may_be"), [((-2.5, 0.5), True), ((0.5, 1.5), False), ((-1.0, 0.5), True)])
-def test_minus_one_may_be_a_score_if_it_lies_among_them(
+def test_minus_one_may_be_a_score_within_their_range(
     read_rows: ReadRows, scores: tuple[float, float], may_be: bool
 ) -> None:
     train = read_rows(*scores)

@@ -1,4 +1,4 @@
-"""Labels that could be read in another way cause a warning with the setting that decides."""
+"""Labels that could be read in a second way cause a warning that names the setting for it."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from tests.research.data.prepare.conftest import WriteLabels
 from tests.research.data.prepare.labelled_rows import rows_with
 
 
-def test_merged_labels_are_reported_with_their_rows(load: Loader, write_labels: WriteLabels) -> None:
+def test_merged_spellings_are_reported_with_their_numbers_of_rows(load: Loader, write_labels: WriteLabels) -> None:
     path = write_labels("1", "+1", "12", "1")
     splits = load(path, validation_share=0.1, test_share=0.1)
     assert load.reported("Warning:", "'label'", "'+1' (20 rows)", "'1' (40 rows)", "'1'")
     assert splits.task.label_names == ("1", "12")
 
 
-def test_labels_that_look_alike_are_kept_apart_and_reported(load: Loader, write_labels: WriteLabels) -> None:
+def test_labels_that_look_alike_are_reported_and_not_merged(load: Loader, write_labels: WriteLabels) -> None:
     assert load(write_labels("Pos", "pos", "neg")).task.label_names == ("Pos", "neg", "pos")
     assert load.reported("Warning:", "'Pos' and 'pos'")
     assert load(write_labels("1", "01", "2")).task.num_labels == 3
     assert load.reported("Warning:", "'01' and '1'")
 
 
-def test_names_with_commas_are_not_lists(load: Loader, write_jsonl: WriteJsonl) -> None:
+def test_names_with_commas_cause_no_warning_about_separators(load: Loader, write_jsonl: WriteJsonl) -> None:
     load(write_jsonl(rows_with("Paris, France", "Lyon, France", "Rome, Italy")))
     assert not load.reported("label_separator")
 
@@ -43,37 +43,37 @@ def test_names_with_commas_are_not_lists(load: Loader, write_jsonl: WriteJsonl) 
         (["['a']", "['b']"], "single_label", "label_separator"),
     ],
 )
-def test_a_second_reading_is_reported_with_its_setting(
+def test_second_reading_of_csv_labels_is_reported_with_its_setting(
     load: Loader, write_csv: WriteCsv, labels: list[str], problem_type: str, setting: str
 ) -> None:
     splits = load(write_csv(*[f"text {row},{labels[row % len(labels)]}" for row in range(600)]))
     assert splits.task.problem_type == problem_type
-    assert load.reported("Warning:", "'label'", setting), load.said
+    assert load.reported("Warning:", "'label'", setting), load.messages
 
 
 @pytest.mark.parametrize(
     ("labels", "expected"),
     [(["0.5", "1.0", "1.5"], "numbers"), ([[0, 1], [1, 0], [0, 1], [1]], "1 (10 rows) and 2 (30 rows)")],
 )
-def test_a_second_reading_of_json_is_reported(
+def test_second_reading_of_json_labels_is_reported(
     load: Loader, write_jsonl: WriteJsonl, labels: list[object], expected: str
 ) -> None:
     load(write_jsonl([{"text": f"text {row}", "label": labels[row % len(labels)]} for row in range(40)]))
-    assert load.reported("Warning:", "'label'", expected), load.said
+    assert load.reported("Warning:", "'label'", expected), load.messages
 
 
-def test_clear_labels_cause_no_warning(load: Loader, write_csv: WriteCsv) -> None:
+def test_unambiguous_labels_cause_no_warning(load: Loader, write_csv: WriteCsv) -> None:
     load(write_csv(*[f"text {row},{row % 5}" for row in range(600)]))
     assert not load.reported("Warning")
 
 
-def test_lists_of_zeros_and_ones_beside_many_others_are_reported(load: Loader, write_jsonl: WriteJsonl) -> None:
+def test_indicator_lists_among_other_lists_are_reported(load: Loader, write_jsonl: WriteJsonl) -> None:
     load(write_jsonl([*rows_with([1, 0], [0, 1]), *({"text": f"odd {row}", "label": [2, 0]} for row in range(10))]))
     assert load.reported("Warning:", "'label'", "80%")
 
 
 @pytest.mark.parametrize("labels", [("a", "b", "NA"), ("a", "b", "None"), ("1", "2", "n/a"), ("0", "1", "2", "-1")])
-def test_labels_that_often_stand_for_none_are_reported(
+def test_labels_that_often_mark_missing_labels_are_reported(
     load: Loader, write_labels: WriteLabels, labels: tuple[str, ...]
 ) -> None:
     splits = load(write_labels(*labels))
@@ -81,7 +81,7 @@ def test_labels_that_often_stand_for_none_are_reported(
     assert load.reported("Warning:", "'label'", f"{labels[-1]!r} (in 20 ")
 
 
-def test_minus_one_of_two_classes_is_a_class(load: Loader, write_labels: WriteLabels) -> None:
+def test_minus_one_of_two_classes_causes_no_warning(load: Loader, write_labels: WriteLabels) -> None:
     load(write_labels("-1", "1"))
     assert not load.reported("Warning:")
 
@@ -91,7 +91,7 @@ def test_joined_names_in_lists_are_reported(load: Loader, write_jsonl: WriteJson
     assert load.reported("Warning:", "'|'", "'joy|anger'", "label_separator='|'")
 
 
-def test_only_some_of_many_spellings_are_shown() -> None:
+def test_warn_of_spellings_shows_only_some_of_many() -> None:
     spellings = {str(number): {str(number): 1200, f"+{number}": 1} for number in range(5)}
     (merged,) = warn_of_spellings(spellings, list(spellings), "stars")
     assert re.search(in_order("Warning:", "'stars'", "'+0' (1 rows)", "'0' (1,200 rows)", "'2'", "2 more"), merged)

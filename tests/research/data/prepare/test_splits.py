@@ -1,4 +1,4 @@
-"""Carving and sampling: stratified, repeatable, and never one text on two sides."""
+"""Carve and sample splits: stratified, reproducible, and without the same text in two splits."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from research.data.sources.split_names import TEST, TRAIN, VALIDATION
 from tests.messages import in_order
 from tests.research.data.conftest import Loader, WriteCsv, WriteJsonl
 
-NOWHERE = np.empty(0, dtype=np.uint64)
+NO_HASHES = np.empty(0, dtype=np.uint64)
 SHARES = {VALIDATION: 0.1, TEST: 0.2}
 
 
@@ -28,19 +28,19 @@ def different_texts(num_rows: int) -> np.ndarray:
     return np.random.default_rng(1).permutation(num_rows).astype(np.uint64)
 
 
-def test_allocate_gives_each_its_share_and_the_rest_to_the_largest_remainders() -> None:
+def test_allocate_is_proportional_with_largest_remainders() -> None:
     for seed in range(20):
         assert allocate(10, np.array([50, 30, 20]), seed).tolist() == [5, 3, 2]
         assert allocate(4, np.array([5, 3, 2]), seed).tolist() == [2, 1, 1]
         assert allocate(1, np.array([2, 3]), seed).tolist() == [0, 1]
 
 
-def test_allocate_breaks_ties_by_its_seed_and_favours_no_position() -> None:
+def test_allocate_breaks_ties_by_seed_and_not_by_position() -> None:
     given = np.array([allocate(80, np.full(151, 10), seed) for seed in range(300)])
     assert (given.sum(axis=1) == 80).all()
     assert set(given.ravel()) == {0, 1}
     assert np.array_equal(given[0], allocate(80, np.full(151, 10), 0))
-    # 300 draws with a chance of 80/151: four standard deviations around their mean.
+    # 300 draws with probability 80/151: the bounds are four standard deviations from the mean.
     assert 0.41 < given.mean(axis=0).min() < given.mean(axis=0).max() < 0.65
 
 
@@ -56,59 +56,59 @@ def test_small_splits_have_labels_from_the_whole_alphabet(load: Loader, write_cs
     assert not load.reported("151 labels", "train")
 
 
-def test_carve_keeps_the_shares_of_every_stratum() -> None:
+def test_carve_is_stratified() -> None:
     strata = np.repeat([0, 1, 2], [700, 200, 100]).astype(np.int32)
-    split = carve(different_texts(1000), strata, SHARES, 0, NOWHERE)
+    split = carve(different_texts(1000), strata, SHARES, 0, NO_HASHES)
     for stratum, size in ((0, 700), (1, 200), (2, 100)):
         counts = Counter(split[strata == stratum].tolist())
         assert counts == {TRAIN: size * 7 // 10, VALIDATION: size // 10, TEST: size // 5}
 
 
-def test_carve_follows_its_seed_and_not_the_order_of_rows() -> None:
+def test_carve_depends_on_the_seed_and_not_on_the_order_of_rows() -> None:
     hashes = different_texts(500)
     strata = (hashes % 2).astype(np.int32)
-    first = carve(hashes, strata, SHARES, 0, NOWHERE)
-    assert np.array_equal(first, carve(hashes, strata, SHARES, 0, NOWHERE))
-    assert not np.array_equal(first, carve(hashes, strata, SHARES, 1, NOWHERE))
-    assert np.array_equal(first[::-1], carve(hashes[::-1], strata[::-1], SHARES, 0, NOWHERE))
+    first = carve(hashes, strata, SHARES, 0, NO_HASHES)
+    assert np.array_equal(first, carve(hashes, strata, SHARES, 0, NO_HASHES))
+    assert not np.array_equal(first, carve(hashes, strata, SHARES, 1, NO_HASHES))
+    assert np.array_equal(first[::-1], carve(hashes[::-1], strata[::-1], SHARES, 0, NO_HASHES))
 
 
 def test_carve_keeps_copies_of_a_text_together() -> None:
     generator = np.random.default_rng(0)
     hashes = generator.integers(0, 200, size=1000).astype(np.uint64)
     strata = generator.integers(0, 3, size=1000).astype(np.int32)
-    split = carve(hashes, strata, SHARES, 0, NOWHERE)
+    split = carve(hashes, strata, SHARES, 0, NO_HASHES)
     assert all(len(set(split[hashes == text])) == 1 for text in set(hashes))
     assert 50 < (split == VALIDATION).sum() <= 100
     assert 150 < (split == TEST).sum() <= 200
 
 
-def test_carve_leaves_texts_of_given_splits_in_train() -> None:
+def test_carve_keeps_texts_of_existing_splits_in_train() -> None:
     hashes = different_texts(200)
     split = carve(hashes, np.zeros(200, dtype=np.int32), {TEST: 0.4}, 0, hashes[:100])
     assert (split[:100] == TRAIN).all()
     assert (split == TEST).sum() == 80
 
 
-def test_carve_leaves_every_label_in_train() -> None:
+def test_carve_keeps_every_label_in_train() -> None:
     strata = np.array([0] * 100 + [1] * 2 + [2], dtype=np.int32)
     for seed in range(20):
-        split = carve(different_texts(103), strata, {VALIDATION: 0.4, TEST: 0.5}, seed, NOWHERE)
+        split = carve(different_texts(103), strata, {VALIDATION: 0.4, TEST: 0.5}, seed, NO_HASHES)
         assert set(strata[split == TRAIN]) == {0, 1, 2}
 
 
-def test_carve_takes_from_labels_that_can_spare_a_text() -> None:
+def test_carve_takes_texts_only_from_labels_with_several() -> None:
     strata = np.repeat(np.arange(20), 2).astype(np.int32)
-    split = carve(different_texts(40), strata, {VALIDATION: 0.05, TEST: 0.2}, 0, NOWHERE)
+    split = carve(different_texts(40), strata, {VALIDATION: 0.05, TEST: 0.2}, 0, NO_HASHES)
     assert Counter(split.tolist()) == {TRAIN: 30, VALIDATION: 2, TEST: 8}
     assert set(strata[split == TRAIN]) == set(range(20))
 
 
 def test_carve_refuses_too_few_rows() -> None:
     with pytest.raises(ValueError, match=in_order("2 training rows", "1 different", "test split", "0.2", "test_share")):
-        carve(np.zeros(2, dtype=np.uint64), np.zeros(2, dtype=np.int32), SHARES, 0, NOWHERE)
+        carve(np.zeros(2, dtype=np.uint64), np.zeros(2, dtype=np.int32), SHARES, 0, NO_HASHES)
     with pytest.raises(ValueError, match=in_order("validation split", "validation_share is 0")):
-        carve(different_texts(9), np.zeros(9, dtype=np.int32), {VALIDATION: 0.0}, 0, NOWHERE)
+        carve(different_texts(9), np.zeros(9, dtype=np.int32), {VALIDATION: 0.0}, 0, NO_HASHES)
 
 
 def test_sample_is_stratified_and_sorted() -> None:
@@ -120,7 +120,7 @@ def test_sample_is_stratified_and_sorted() -> None:
     assert sample(strata, 5000, seed=0).tolist() == list(range(1000))
 
 
-def test_bin_scores_makes_bins_of_equal_size() -> None:
+def test_bin_scores_returns_bins_of_equal_size() -> None:
     assert set(np.bincount(bin_scores(np.random.default_rng(0).random(1000)))) == {100}
     assert len(set(bin_scores(np.ones(10)).tolist())) == 1
 
@@ -128,8 +128,8 @@ def test_bin_scores_makes_bins_of_equal_size() -> None:
 def test_missing_splits_are_carved_from_train(load: Loader, write_csv: WriteCsv) -> None:
     lines = [f"text {row % 150},label {row % 150 % 3}" for row in range(200)]
     splits = load(write_csv(*lines), validation_share=0.1, test_share=0.2)
-    sides = [set(side) for side in texts(splits).values()]
-    assert all(not first & second for first, second in itertools.combinations(sides, 2))
+    distinct = [set(split_texts) for split_texts in texts(splits).values()]
+    assert all(not first & second for first, second in itertools.combinations(distinct, 2))
     assert sum(len(split) for _, split in splits.items()) == 200
     assert 36 <= len(splits.test) <= 40
     assert load.reported("validation rows", "test rows", "200", "50 rows")
@@ -145,13 +145,13 @@ def test_only_the_missing_split_is_carved(load: Loader, write_csv: WriteCsv) -> 
     assert load.reported("10 of 20 test rows", "train")
 
 
-def test_pairs_are_the_same_only_if_both_texts_are(load: Loader, write_csv: WriteCsv) -> None:
+def test_pairs_are_duplicates_only_if_both_texts_are_equal(load: Loader, write_csv: WriteCsv) -> None:
     lines = [f"same,other {row},{row % 2}" for row in range(40)]
     splits = load(write_csv(*lines, header="sentence1,sentence2,label"))
     assert len(splits.test) == 8
 
 
-def test_splits_do_not_change_with_the_seed_of_the_run(load: Loader, write_csv: WriteCsv, tmp_path: Path) -> None:
+def test_carved_splits_do_not_depend_on_the_seed_of_the_run(load: Loader, write_csv: WriteCsv, tmp_path: Path) -> None:
     from research.data.prepare.load import load_splits
     from research.settings.config import RunConfig
 
@@ -174,7 +174,7 @@ def test_limits_take_a_stratified_sample(load: Loader, write_jsonl: WriteJsonl, 
     assert [len(split) for _, split in splits.items()] == [80, 8, 160]
     assert splits.task.num_train == 80
     for name, split in splits.items():
-        assert list(split["text"]) == [f"text {row}" for row in split["id"]], f"{name}: ids do not lead to the file"
+        assert list(split["text"]) == [f"text {row}" for row in split["id"]], f"{name}: ids are not row numbers"
     assert load.reported("train", "80 of 600")
     if task == "regression":
         tenths = Counter(int(score * 3 // 80) for score in splits.train["label"])

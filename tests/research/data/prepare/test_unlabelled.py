@@ -1,4 +1,4 @@
-"""Test splits without labels are kept to be predicted; in any other split a missing label is an error."""
+"""Unlabelled test splits are kept and predicted; a missing label in any other split is an error."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.research.data.conftest import Loader, WriteCsv, WriteJsonl, reviews
 
 @pytest.fixture
 def folder(write_csv: WriteCsv) -> Path:
-    """A folder of training rows."""
+    """Return a folder with a file of training rows."""
     parent: Path = write_csv(*reviews(20), name="data/train.csv").parent
     return parent
 
@@ -36,7 +36,7 @@ def folder(write_csv: WriteCsv) -> Path:
         ("text,label", ["first,-1", "second,", "third,-1"]),
     ],
 )
-def test_test_rows_without_labels_are_kept(
+def test_unlabelled_test_rows_are_kept(
     load: Loader, write_csv: WriteCsv, folder: Path, header: str, lines: list[str]
 ) -> None:
     write_csv(*lines, name="data/test.csv", header=header)
@@ -80,7 +80,7 @@ def test_validation_rows_need_labels(load: Loader, write_csv: WriteCsv, folder: 
 
 
 @pytest.mark.parametrize("column", ["lable", "labels", "Label", "target"])
-def test_label_column_with_another_name_is_refused(
+def test_label_column_with_a_different_name_in_test_is_refused(
     load: Loader, write_csv: WriteCsv, folder: Path, column: str
 ) -> None:
     write_csv("first,label 0", name="data/test.csv", header=f"text,{column}")
@@ -88,7 +88,7 @@ def test_label_column_with_another_name_is_refused(
         load(folder)
 
 
-def test_minus_one_is_a_label_if_training_rows_have_it(
+def test_minus_one_is_a_label_if_it_occurs_in_training_rows(
     load: Loader, write_csv: WriteCsv, write_jsonl: WriteJsonl
 ) -> None:
     folder = write_csv(*[f"text {row},{row % 3 - 1}" for row in range(30)], name="classes/train.csv").parent
@@ -106,7 +106,7 @@ def test_minus_one_is_a_label_if_training_rows_have_it(
     assert (splits.unlabelled, splits.test["label"][:]) == (("test",), [None])
 
 
-def test_labels_behind_the_first_rows_of_a_json_file_are_found(load: Loader, write_jsonl: WriteJsonl) -> None:
+def test_label_after_the_first_rows_of_a_json_file_is_found(load: Loader, write_jsonl: WriteJsonl) -> None:
     rows: list[dict[str, Any]] = [{"text": f"text {row}", "label": "ab"[row % 2]} for row in range(150)]
     folder = write_jsonl(rows, "data/train.jsonl").parent
     unlabelled = [{"text": row["text"]} for row in rows[:149]]
@@ -117,7 +117,9 @@ def test_labels_behind_the_first_rows_of_a_json_file_are_found(load: Loader, wri
         load(folder)
 
 
-def test_several_labels_and_pairs_may_be_missing(load: Loader, write_csv: WriteCsv, write_jsonl: WriteJsonl) -> None:
+def test_unlabelled_rows_may_be_multi_label_or_pairs(
+    load: Loader, write_csv: WriteCsv, write_jsonl: WriteJsonl
+) -> None:
     lists = [{"text": f"text {row}", "label": ["a", "b"][: row % 3]} for row in range(30)]
     folder = write_jsonl(lists, "lists/train.jsonl").parent
     cases: list[tuple[list[int] | None, tuple[str, ...]]] = [(None, ("test",)), ([-1], ("test",)), ([], ())]
@@ -138,7 +140,7 @@ def test_several_labels_and_pairs_may_be_missing(load: Loader, write_csv: WriteC
         load(folder, label_column="joy,anger")
 
 
-def test_published_data_mark_secret_labels(load: Loader, tmp_path: Path) -> None:
+def test_class_label_ids_of_minus_one_are_missing_labels(load: Loader, tmp_path: Path) -> None:
     (tmp_path / "glue").mkdir()
     features = Features({"sentence": Value("string"), "label": ClassLabel(names=["negative", "positive"])})
     for split, labels in (("train", [0, 1] * 10), ("validation", [0, 1] * 3), ("test", [-1] * 4)):
@@ -147,11 +149,11 @@ def test_published_data_mark_secret_labels(load: Loader, tmp_path: Path) -> None
     splits = load(tmp_path / "glue")
     assert (splits.unlabelled, splits.task.label_names) == (("test",), ("negative", "positive"))
     plain = pa.table({"sentence": ["first"], "label": [-1]})
-    pq.write_table(plain, tmp_path / "glue" / "test.parquet")  # without the names
+    pq.write_table(plain, tmp_path / "glue" / "test.parquet")  # without declared label names
     assert load(tmp_path / "glue").unlabelled == ("test",)
 
 
-def test_batches_of_unlabelled_rows_have_no_labels(
+def test_collator_uses_placeholders_for_missing_labels(
     load: Loader, write_csv: WriteCsv, folder: Path, minilm: PreTrainedTokenizerBase
 ) -> None:
     write_csv("first", "second", name="data/test.csv", header="text")
@@ -163,7 +165,7 @@ def test_batches_of_unlabelled_rows_have_no_labels(
 
 
 @pytest.mark.parametrize("mark", ["NA", "None", "null"])
-def test_marks_of_missing_values_in_all_test_rows_are_not_labels(load: Loader, write_csv: WriteCsv, mark: str) -> None:
+def test_test_rows_with_only_missing_marks_are_unlabelled(load: Loader, write_csv: WriteCsv, mark: str) -> None:
     folder = write_csv(*reviews(40), name="data/train.csv").parent
     write_csv(*(f"test {row},{mark}" for row in range(5)), name="data/test.csv")
     assert load(folder).unlabelled == ("test",)

@@ -1,4 +1,4 @@
-"""The raw IMDB release in small."""
+"""A small raw IMDB release."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ REVIEWS = {
 
 @pytest.fixture
 def release(tmp_path: Path) -> Path:
-    """The release as a folder."""
+    """Return the folder of the unpacked release."""
     root = tmp_path / "aclImdb"
     for name, text in {**REVIEWS, "train/unsup/0_0.txt": "unlabelled", "README": "read me"}.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Small files of every type that can be read."""
+"""Write small files of every type that can be read."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from research.data.sources.base import list_file_sources
 from tests.builders.good_files import FILE_TYPES, Sheet
 
 SUFFIXES_OF_ANY_LABEL = [suffix for suffix in list_file_sources() if FILE_TYPES[suffix].contents != "texts"]
-"""Types of files that hold any string as a label."""
+"""File types whose labels may be any string."""
 
 
 def write_file(path: Path, rows: Sequence[tuple[str, str]]) -> Path:
-    """Write texts and labels into a file of the type that its ending says."""
+    """Write texts and labels into a file of the type given by its extension."""
     columns = {"text": [text for text, _ in rows], "label": [label for _, label in rows]}
     file_type = FILE_TYPES[path.suffix]
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -27,7 +27,7 @@ def write_file(path: Path, rows: Sequence[tuple[str, str]]) -> Path:
 
 
 def write_table(path: Path, rows: Sequence[tuple[str, str]], **options: Any) -> Path:
-    """Write a table of text; options are those of `csv.writer`."""
+    """Write texts and labels as delimited text, with the options of `csv.writer`."""
     with path.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file, **options).writerows([("text", "label"), *rows])
     return path

@@ -1,4 +1,4 @@
-"""The archive of the raw IMDB release."""
+"""Archives of the raw IMDB release."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class WriteTar(Protocol):
 
 @pytest.fixture
 def write_tar(tmp_path: Path) -> WriteTar:
-    """Writes an archive of texts and of extra members."""
+    """Return a function that writes an archive of texts and extra members."""
 
     def write(files: dict[str, str], *extra: tarfile.TarInfo, name: str = "aclImdb.tar.gz") -> Path:
         with tarfile.open(tmp_path / name, "w:gz" if name.endswith("gz") else "w") as archive:
@@ -39,7 +39,7 @@ def write_tar(tmp_path: Path) -> WriteTar:
 
 @pytest.mark.parametrize("name", ["aclImdb.tar.gz", "reviews.tgz", "reviews.tar"])
 @pytest.mark.parametrize("prefix", ["aclImdb/", "./aclImdb/", ""])
-def test_archive_gives_the_same_rows_as_the_folder(
+def test_archive_has_the_same_rows_as_the_folder(
     load: Loader, release: Path, write_tar: WriteTar, name: str, prefix: str
 ) -> None:
     files = {prefix + path: text for path, text in REVIEWS.items()}
@@ -56,17 +56,17 @@ def member(name: str, kind: bytes = tarfile.REGTYPE, link: str = "") -> tarfile.
 @pytest.mark.parametrize(
     ("extra", "message"),
     [
-        (member("../outside.txt"), r"leaves its folder: '../outside.txt'"),
-        (member("aclImdb/train/pos/../../../../outside.txt"), "leaves its folder"),
-        (member("aclImdb\\..\\..\\outside.txt"), "leaves its folder"),
-        (member("/outside.txt"), "leaves its folder: '/outside.txt'"),
-        (member("aclImdb/train/pos/7_7.txt", tarfile.SYMTYPE, "/etc/passwd"), "neither file nor folder"),
-        (member("aclImdb/train/pos/7_7.txt", tarfile.LNKTYPE, "../../x"), "neither file nor folder"),
-        (member("aclImdb/device", tarfile.CHRTYPE), "neither file nor folder"),
-        (member("aclImdb/pipe", tarfile.FIFOTYPE), "neither file nor folder"),
+        (member("../outside.txt"), r"outside its folder: '../outside.txt'"),
+        (member("aclImdb/train/pos/../../../../outside.txt"), "outside its folder"),
+        (member("aclImdb\\..\\..\\outside.txt"), "outside its folder"),
+        (member("/outside.txt"), "outside its folder: '/outside.txt'"),
+        (member("aclImdb/train/pos/7_7.txt", tarfile.SYMTYPE, "/etc/passwd"), "neither a file nor a folder"),
+        (member("aclImdb/train/pos/7_7.txt", tarfile.LNKTYPE, "../../x"), "neither a file nor a folder"),
+        (member("aclImdb/device", tarfile.CHRTYPE), "neither a file nor a folder"),
+        (member("aclImdb/pipe", tarfile.FIFOTYPE), "neither a file nor a folder"),
     ],
 )
-def test_archive_that_reaches_outside_is_refused_and_writes_nothing(
+def test_archive_with_unsafe_members_is_refused_and_writes_nothing(
     load: Loader, tmp_path: Path, write_tar: WriteTar, extra: tarfile.TarInfo, message: str
 ) -> None:
     path = write_tar({f"aclImdb/{name}": text for name, text in REVIEWS.items()}, extra)
@@ -95,6 +95,6 @@ def test_damaged_archive_is_refused(load: Loader, write_tar: WriteTar) -> None:
             load(path)
 
 
-def test_archive_of_something_else_is_refused(load: Loader, write_tar: WriteTar) -> None:
+def test_archive_without_the_imdb_layout_is_refused(load: Loader, write_tar: WriteTar) -> None:
     with pytest.raises(ValueError, match=in_order("aclImdb.tar.gz", "train/pos/*.txt", "train/neg/*.txt")):
         load(write_tar({"data/train.csv": "text,label"}))

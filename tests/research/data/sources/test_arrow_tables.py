@@ -1,4 +1,4 @@
-"""Parquet files of other programs: columns of every type, foreign metadata, damage."""
+"""Parquet files written by other programs: columns of every type, invalid metadata, damaged files."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Write = Callable[..., Path]
 
 @pytest.fixture
 def write(tmp_path: Path) -> Write:
-    """Write a parquet file of texts, labels and other columns."""
+    """Return a function that writes a parquet file of texts, labels and other columns."""
 
     def write_columns(*, metadata: dict[str, str] | None = None, **columns: Any) -> Path:
         table = pa.table({"text": TEXTS, "label": LABELS, **columns}).replace_schema_metadata(metadata)
@@ -49,20 +49,20 @@ def write(tmp_path: Path) -> Write:
     ],
     ids=lambda array: str(array.type),
 )
-def test_columns_of_any_type_may_lie_beside_text_and_label(load: Loader, write: Write, unused: pa.Array) -> None:
+def test_parquet_ignores_unused_columns_of_any_type(load: Loader, write: Write, unused: pa.Array) -> None:
     splits = load(write(unused=unused))
     assert sorted(row["text"] for _, split in splits.items() for row in split) == sorted(TEXTS)
 
 
 @pytest.mark.parametrize("content", ["not JSON", "[]", '{"info": {"features": {"label": {"_type": "ClassLabel"}}}}'])
-def test_broken_metadata_is_reported_and_ignored(load: Loader, write: Write, content: str) -> None:
+def test_parquet_reports_and_ignores_invalid_metadata(load: Loader, write: Write, content: str) -> None:
     splits = load(write(metadata={"huggingface": content}))
     assert splits.task.label_names == ("0", "1")
     assert load.reported("Warning:", "metadata of reviews.parquet")
 
 
 @pytest.mark.parametrize("missing", [[], [7]])
-def test_declared_names_hold_for_ids_stored_as_floats(load: Loader, write: Write, missing: list[int]) -> None:
+def test_declared_names_apply_to_ids_stored_as_floats(load: Loader, write: Write, missing: list[int]) -> None:
     features = {"label": {"_type": "ClassLabel", "names": ["neg", "pos"]}}
     labels = [None if row in missing else float(label) for row, label in enumerate(LABELS)]
     path = write(metadata={"huggingface": json.dumps({"info": {"features": features}})}, label=labels)
@@ -73,7 +73,7 @@ def test_declared_names_hold_for_ids_stored_as_floats(load: Loader, write: Write
     assert {row["text"]: row["label"] for _, split in splits.items() for row in split} == expected
 
 
-def test_declared_names_leave_other_labels_alone(load: Loader, write: Write) -> None:
+def test_declared_names_do_not_apply_to_undeclared_labels(load: Loader, write: Write) -> None:
     features = {"label": {"_type": "ClassLabel", "names": ["neg", "pos"]}}
     labels = [("neg", "pos", "new")[row % 3] for row in range(NUM_ROWS)]
     path = write(metadata={"huggingface": json.dumps({"info": {"features": features}})}, label=labels)
@@ -81,13 +81,13 @@ def test_declared_names_leave_other_labels_alone(load: Loader, write: Write) -> 
         load(path)
 
 
-def test_times_that_python_has_no_value_for_are_bad_rows(load: Loader, write: Write) -> None:
+def test_times_that_python_cannot_represent_are_bad_rows(load: Loader, write: Write) -> None:
     times = pa.array([0, 2**60] * (NUM_ROWS // 2), pa.timestamp("ms"))
     with pytest.raises(BadRowsError, match=in_order("40", "40", "row 2: ", "timestamp[ms]")):
         load(write(label=times))
 
 
-def test_damage_in_the_middle_names_the_file(load: Loader, tmp_path: Path) -> None:
+def test_parquet_damaged_in_the_middle_is_refused(load: Loader, tmp_path: Path) -> None:
     file = io.BytesIO()
     pq.write_table(pa.table({"text": TEXTS, "label": LABELS}), file, compression="none")
     content = bytearray(file.getvalue())
@@ -98,7 +98,7 @@ def test_damage_in_the_middle_names_the_file(load: Loader, tmp_path: Path) -> No
         load(tmp_path / "reviews.parquet")
 
 
-def test_pages_that_do_not_have_their_checksum_are_refused(load: Loader, tmp_path: Path) -> None:
+def test_parquet_with_a_wrong_page_checksum_is_refused(load: Loader, tmp_path: Path) -> None:
     path = tmp_path / "reviews.parquet"
     table = pa.table({"text": TEXTS, "label": LABELS})
     pq.write_table(table, path, compression="none", use_dictionary=False, write_page_checksum=True)
@@ -113,16 +113,16 @@ def test_file_that_is_not_parquet_is_refused(load: Loader, tmp_path: Path) -> No
         load(tmp_path / "reviews.parquet")
 
 
-def test_parquet_says_which_row_is_not_utf8(load: Loader, tmp_path: Path) -> None:
+def test_parquet_reports_the_row_with_invalid_utf8(load: Loader, tmp_path: Path) -> None:
     texts = pa.array([b"good", b"caf\xe9", b"fine"] * 10)
-    # Nothing checks the bytes on the way from binary to string here, as with files of other writers.
+    # Reinterpreting the binary buffers as strings skips the UTF-8 check, as some writers of parquet files do.
     texts = pa.StringArray.from_buffers(len(texts), texts.buffers()[1], texts.buffers()[2])
     pq.write_table(pa.table({"text": texts, "label": ["a", "b", "a"] * 10}), tmp_path / "reviews.parquet")
     with pytest.raises(BadRowsError, match=in_order("10", "30", "reviews.parquet, row 2: invalid UTF-8")):
         load(tmp_path / "reviews.parquet")
 
 
-def test_parquet_keeps_the_label_names_it_declares(load: Loader, tmp_path: Path) -> None:
+def test_parquet_keeps_declared_label_names(load: Loader, tmp_path: Path) -> None:
     features = Features({"text": Value("string"), "label": ClassLabel(names=["pos", "neg"])})
     rows = {"text": [f"review {row}" for row in range(40)], "label": [row % 2 for row in range(40)]}
     path = tmp_path / "reviews.parquet"
@@ -132,7 +132,7 @@ def test_parquet_keeps_the_label_names_it_declares(load: Loader, tmp_path: Path)
     assert dict(rows_in(splits))["review 1"] == 1
 
 
-def test_parquet_keeps_declared_names_of_several_labels(load: Loader, tmp_path: Path) -> None:
+def test_parquet_keeps_declared_names_of_multi_label_rows(load: Loader, tmp_path: Path) -> None:
     features = Features({"text": Value("string"), "labels": List(ClassLabel(names=["z", "a"]))})
     rows = {"text": [f"review {row}" for row in range(40)], "labels": [[0], [0, 1], [], [1]] * 10}
     path = tmp_path / "reviews.parquet"

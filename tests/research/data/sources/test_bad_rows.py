@@ -1,4 +1,4 @@
-"""Rows that cannot be used are counted and named, and refused or left out."""
+"""Bad rows are counted and described, and skipped or refused."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.messages import in_order
 from tests.research.data.conftest import Loader, WriteCsv, reviews
 
 
-def test_bad_rows_are_counted_and_the_first_five_named(load: Loader, write_csv: WriteCsv) -> None:
+def test_bad_rows_error_counts_all_and_describes_the_first_five(load: Loader, write_csv: WriteCsv) -> None:
     lines: list[str | bytes] = [
         '"two\nlines",a',
         ",a",
@@ -26,10 +26,10 @@ def test_bad_rows_are_counted_and_the_first_five_named(load: Loader, write_csv: 
     ]
     with pytest.raises(BadRowsError) as caught:
         load(write_csv(*lines))
-    named = re.findall(
+    described = re.findall(
         r"reviews\.csv, row (\d) \(line (\d)\): (empty text|invalid UTF-8|missing label)", str(caught.value)
     )
-    assert named == [
+    assert described == [
         ("2", "4", "empty text"),
         ("3", "5", "empty text"),
         ("4", "6", "invalid UTF-8"),
@@ -37,16 +37,16 @@ def test_bad_rows_are_counted_and_the_first_five_named(load: Loader, write_csv: 
         ("6", "8", "missing label"),
     ]
     assert re.search(in_order("8 ", "39", "--encoding cp1252", "3 more"), str(caught.value))
-    assert "skip" not in str(caught.value)  # it would remove exactly the rows with accents
+    assert "skip" not in str(caught.value)  # skipping would remove exactly the rows with accents
 
 
-def test_bad_rows_can_be_left_out_and_are_reported(load: Loader, write_csv: WriteCsv) -> None:
+def test_bad_rows_skip_reports_the_skipped_rows(load: Loader, write_csv: WriteCsv) -> None:
     splits = load(write_csv(*reviews(40), ",label 1"), bad_rows="skip")
     assert sum(len(split) for _, split in splits.items()) == 40
     assert load.reported("1 ", "41", "reviews.csv, row 41 (line 42): empty text")
 
 
-def test_rows_left_out_are_counted_by_split_and_reason(load: Loader, write_csv: WriteCsv) -> None:
+def test_skipped_rows_are_counted_by_split_and_reason(load: Loader, write_csv: WriteCsv) -> None:
     folder = write_csv(*reviews(10), ",label 1", ",label 0", "no label,", name="data/train.csv").parent
     write_csv("known,label 0", "unknown,label 7", ",label 0", name="data/test.csv")
     splits = load(folder, bad_rows="skip")
@@ -63,7 +63,7 @@ def test_rows_left_out_are_counted_by_split_and_reason(load: Loader, write_csv: 
     assert again.left_out == splits.left_out
 
 
-def test_many_reasons_are_counted_together(load: Loader, write_csv: WriteCsv) -> None:
+def test_skipped_rows_with_many_reasons_are_counted_together(load: Loader, write_csv: WriteCsv) -> None:
     folder = write_csv(*reviews(10), name="data/train.csv").parent
     write_csv("known,label 0", *[f"text {row},new {row}" for row in range(30)], name="data/test.csv")
     left_out = load(folder, bad_rows="skip").left_out
@@ -72,14 +72,14 @@ def test_many_reasons_are_counted_together(load: Loader, write_csv: WriteCsv) ->
     assert left_out[-1].reason == "other reasons"
 
 
-def test_first_rows_are_named_in_reading_order_whenever_they_are_found() -> None:
+def test_bad_rows_describes_the_first_rows_in_reading_order() -> None:
     bad = BadRows("skip")
     for table, row in ((1, 2), (0, 9), (1, 1), (0, 3), (2, 1), (0, 7)):
         bad.add(table, row, f"file {table}, row {row}", "empty")
-    named = ["file 0, row 3", "file 0, row 7", "file 0, row 9", "file 1, row 1", "file 1, row 2"]
+    first_rows = ["file 0, row 3", "file 0, row 7", "file 0, row 9", "file 1, row 1", "file 1, row 2"]
     report = bad.close(50)
     assert report is not None
-    assert re.findall(r"file \d, row \d", report) == named
+    assert re.findall(r"file \d, row \d", report) == first_rows
     assert (bad.count, {table: dict(reasons) for table, reasons in bad.reasons.items()}) == (
         6,
         {0: {"empty": 3}, 1: {"empty": 2}, 2: {"empty": 1}},
@@ -87,7 +87,7 @@ def test_first_rows_are_named_in_reading_order_whenever_they_are_found() -> None
     assert BadRows("error").close(50) is None
 
 
-def test_refusal_names_the_setting_that_leaves_rows_out() -> None:
+def test_bad_rows_error_names_the_setting_that_skips_rows() -> None:
     bad = BadRows("error", "unseen_labels")
     bad.add(0, 1, "a.csv, row 1", "first\nline" + "x" * 1000)
     with pytest.raises(BadRowsError, match=in_order("1 ", "2: ", "a.csv, row 1: ", "unseen_labels=skip")) as caught:

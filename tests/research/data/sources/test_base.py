@@ -1,4 +1,4 @@
-"""What holds for every kind of data, and how a user adds one."""
+"""Contract of all data sources, and data sources that users add."""
 
 from __future__ import annotations
 
@@ -57,16 +57,16 @@ def write_folder(folder: Path, rows: Sequence[Row]) -> Path:
     return folder / "data"
 
 
-OTHERS: dict[str, Callable[[Path, Sequence[Row]], Path]] = {
+WRITERS: dict[str, Callable[[Path, Sequence[Row]], Path]] = {
     "saved_dataset": write_saved_dataset,
     "saved_splits": write_saved_splits,
     "aclimdb": write_release,
     "aclimdb_archive": write_archive,
     "folder": write_folder,
 }
-"""Writers for the kinds of data that are not a single file."""
+"""Writers for the data sources that do not read a single file."""
 FIXED = {"imdb", "rotten_tomatoes", "hub"}
-"""Kinds with fixed rows; they have tests of their own."""
+"""Data sources with fixed rows, which have separate tests."""
 
 
 def rows_of(splits: Splits) -> list[Row]:
@@ -75,11 +75,11 @@ def rows_of(splits: Splits) -> list[Row]:
 
 
 @pytest.mark.parametrize("name", [name for name in shipped(SOURCES) if name not in FIXED])
-def test_every_kind_of_data_gives_the_same_rows(load: Loader, tmp_path: Path, name: str) -> None:
+def test_data_sources_read_the_same_rows(load: Loader, tmp_path: Path, name: str) -> None:
     source = SOURCES[name]
     suffixes = source.suffixes if issubclass(source, FileSource) else [None]
     for suffix in suffixes:
-        path = OTHERS[name](tmp_path, ROWS) if suffix is None else write_file(tmp_path / f"data{suffix}", ROWS)
+        path = WRITERS[name](tmp_path, ROWS) if suffix is None else write_file(tmp_path / f"data{suffix}", ROWS)
         splits = load(path)
         assert rows_of(splits) == sorted(ROWS)
         assert splits.task.problem_type == "single_label"
@@ -87,7 +87,7 @@ def test_every_kind_of_data_gives_the_same_rows(load: Loader, tmp_path: Path, na
 
 
 @pytest.mark.parametrize("suffix", list_file_sources())
-def test_every_type_of_file_can_be_a_split(load: Loader, tmp_path: Path, suffix: str) -> None:
+def test_file_types_can_be_splits_of_a_folder(load: Loader, tmp_path: Path, suffix: str) -> None:
     for split, rows in (("train", ROWS), ("test", MORE_ROWS)):
         write_file(tmp_path / "data" / f"{split}{suffix}", rows)
     splits = load(tmp_path / "data")
@@ -97,16 +97,14 @@ def test_every_type_of_file_can_be_a_split(load: Loader, tmp_path: Path, suffix:
 
 @pytest.mark.parametrize("suffix", list_file_sources())
 @pytest.mark.parametrize("content", [b"", b"version https://git-lfs.github.com/spec/v1\n", bytes(range(256)) * 8])
-def test_every_type_of_file_refuses_what_it_cannot_read(
-    load: Loader, tmp_path: Path, suffix: str, content: bytes
-) -> None:
+def test_file_types_refuse_unreadable_content(load: Loader, tmp_path: Path, suffix: str, content: bytes) -> None:
     path = tmp_path / f"data{suffix}"
     path.write_bytes(content)
     with pytest.raises(ValueError, match=rf"data{suffix}"):
         load(path)
 
 
-def test_adding_a_kind_changes_no_key(load: Loader, tmp_path: Path) -> None:
+def test_register_data_keeps_cache_keys_of_other_data(load: Loader, tmp_path: Path) -> None:
     path = write_file(tmp_path / "data.csv", ROWS)
     load(path)
     entries = sorted(entry.name for entry in load.cache_dir.iterdir())
@@ -144,7 +142,7 @@ class Mine(FileSource):
 """
 
 
-def test_data_of_a_users_own_kind_are_read_again_when_its_code_changes(load: Loader, tmp_path: Path) -> None:
+def test_user_data_source_is_read_again_after_its_code_changed(load: Loader, tmp_path: Path) -> None:
     write_file(tmp_path / "data.csv", ROWS).rename(tmp_path / "data.mine")
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "train.mine").write_bytes((tmp_path / "data.mine").read_bytes())
@@ -163,7 +161,7 @@ def test_data_of_a_users_own_kind_are_read_again_when_its_code_changes(load: Loa
         load(tmp_path / "data.mine")
 
 
-def test_two_kinds_cannot_have_one_ending_or_one_name(load: Loader, tmp_path: Path) -> None:
+def test_register_data_refuses_duplicate_extensions_and_names(load: Loader, tmp_path: Path) -> None:
     folder = write_file(tmp_path / "data" / "train.csv", ROWS).parent
     with SOURCES.isolated():
 
@@ -180,7 +178,7 @@ def test_two_kinds_cannot_have_one_ending_or_one_name(load: Loader, tmp_path: Pa
         register_data("csv")(Mine)
 
 
-def test_a_named_kind_is_found_by_its_name_and_by_names_like_it(load: Loader, tmp_path: Path) -> None:
+def test_named_source_is_found_by_name_and_suggested_for_similar_names(load: Loader, tmp_path: Path) -> None:
     path = write_file(tmp_path / "data.csv", ROWS)
     with SOURCES.isolated():
 

@@ -10,7 +10,7 @@ from tests.research.data.conftest import Loader, WriteCsv, reviews
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "UTF8", "cp1252", "utf-16-le", "gb18030", "shift_jis", "latin_1"])
-def test_encoding_of_text_is_accepted(encoding: str) -> None:
+def test_check_encoding_accepts_text_encodings(encoding: str) -> None:
     check_encoding(encoding)
 
 
@@ -25,11 +25,11 @@ def test_encoding_of_text_is_accepted(encoding: str) -> None:
         ("a\0b", ""),
     ],
 )
-def test_encoding_of_something_else_than_text_is_refused(encoding: str, nearest: str) -> None:
+def test_check_encoding_refuses_unknown_and_binary_encodings(encoding: str, nearest: str) -> None:
     with pytest.raises(ValueError, match=in_order(f"'{encoding}'", nearest, "utf-8, utf-16, latin-1")):
         check_encoding(encoding)
 
 
-def test_encoding_is_checked_before_data_are_read(load: Loader, write_csv: WriteCsv) -> None:
+def test_load_checks_the_encoding_before_reading_data(load: Loader, write_csv: WriteCsv) -> None:
     with pytest.raises(ValueError, match=in_order("'rot13'", "utf-8, utf-16")):
         load(write_csv(*reviews(20)), encoding="rot13")

@@ -1,4 +1,4 @@
-"""Excel workbooks are read as the csv files that Excel would write."""
+"""Excel workbooks have the same rows as the csv files that Excel would export."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def rows_with(label: Callable[[int], Any], num_rows: int = 40) -> list[list[Any]
     return [["id", "text", "label"], *([row, f"text {row}", label(row)] for row in range(num_rows))]
 
 
-def test_cells_are_what_a_csv_file_would_hold(write: Write) -> None:
+def test_excel_cells_are_converted_as_in_a_csv_export(write: Write) -> None:
     values = [None, "a", 1, 1.0, 0.25, True, dt.date(2024, 1, 31), dt.datetime(2024, 1, 31, 9, 30), dt.time(9, 30)]
     path = write({"data": [["value", "text"], *([value, "x"] for value in values)]})
     rows = ExcelTable(path, "reviews.xlsx").rows(["value"], print)
@@ -59,7 +59,7 @@ def test_cells_are_what_a_csv_file_would_hold(write: Write) -> None:
         (lambda row: row / 8, "regression", None),
     ],
 )
-def test_columns_and_labels_are_guessed_as_in_csv_files(
+def test_excel_columns_and_labels_are_guessed_as_in_csv_files(
     load: Loader,
     write: Write,
     write_csv: WriteCsv,
@@ -71,31 +71,31 @@ def test_columns_and_labels_are_guessed_as_in_csv_files(
     splits = load(write({"Sheet1": rows}))
     assert splits.task.problem_type == problem_type
     assert names is None or splits.task.label_names == names
-    reported = [line.replace(".xlsx", ".csv") for line in load.said]
+    reported = [line.replace(".xlsx", ".csv") for line in load.messages]
     of_csv = load(write_csv(*(",".join(map(str, row)) for row in rows[1:]), header="id,text,label"))
     assert splits.train[:] == of_csv.train[:]
     assert splits.test[:] == of_csv.test[:]
-    assert reported == load.said
+    assert reported == load.messages
 
 
-def test_the_only_sheet_with_rows_is_read_wherever_it_is(load: Loader, write: Write) -> None:
+def test_excel_reads_the_only_sheet_with_rows(load: Loader, write: Write) -> None:
     splits = load(
         write({"cover": [], "data": [[], *rows_with(lambda row: "np"[row % 2]), [None], []], "end": [[None]]})
     )
     assert sum(len(split) for _, split in splits.items()) == 40
 
 
-def test_several_sheets_with_rows_are_refused_by_name(load: Loader, write: Write) -> None:
+def test_excel_refuses_several_sheets_with_rows(load: Loader, write: Write) -> None:
     with pytest.raises(ValueError, match=in_order("one sheet", "reviews.xlsx", "2: 'data', 'notes'")):
         load(write({"data": rows_with(str), "empty": [], "notes": [["who wrote this"]]}))
 
 
-def test_workbook_without_rows_is_empty(load: Loader, write: Write) -> None:
+def test_excel_refuses_a_workbook_without_rows(load: Loader, write: Write) -> None:
     with pytest.raises(ValueError, match=r"reviews\.xlsx is empty"):
         load(write({"data": [], "more": [[None, None]]}))
 
 
-def test_bad_rows_are_named_by_their_place_in_the_sheet(load: Loader, write: Write) -> None:
+def test_excel_bad_rows_are_reported_with_their_row_in_the_sheet(load: Loader, write: Write) -> None:
     rows = [*rows_with(lambda row: "np"[row % 2]), [], [40, None, "n"], [41, "text", None], [42, "text", "n", "more"]]
     rows.append([43, "#REF!", "n"])
     path = write({"data": rows})
@@ -112,10 +112,10 @@ def test_bad_rows_are_named_by_their_place_in_the_sheet(load: Loader, write: Wri
     assert sum(item.rows for item in load(path, bad_rows="skip").left_out) == 4
 
 
-def test_formulas_have_the_values_that_excel_stored(load: Loader, write: Write) -> None:
+def test_excel_formulas_have_their_stored_values(load: Loader, write: Write) -> None:
     path = write({"data": [*rows_with(lambda row: "np"[row % 2]), [40, "=A1", "n"]]})
     with pytest.raises(BadRowsError, match=r"row 41.*: empty text"):
-        load(path)  # nothing has computed it
+        load(path)  # no program has computed the value of the formula
     with zipfile.ZipFile(path) as archive:
         parts = {name: archive.read(name) for name in archive.namelist()}
     sheet = parts["xl/worksheets/sheet1.xml"]
@@ -129,12 +129,12 @@ def test_formulas_have_the_values_that_excel_stored(load: Loader, write: Write) 
     assert "2024.5" in [text for _, split in splits.items() for text in split["text"]]
 
 
-def test_two_columns_of_one_name_are_refused(load: Loader, write: Write) -> None:
+def test_excel_refuses_duplicate_column_names(load: Loader, write: Write) -> None:
     with pytest.raises(ValueError, match=r"reviews.xlsx .* column named 'text'"):
         load(write({"data": [["text", "text", "label"], ["a", "b", "c"]]}))
 
 
-def test_compressed_or_damaged_workbook_is_refused(load: Loader, write: Write, tmp_path: Path) -> None:
+def test_excel_refuses_compressed_and_damaged_workbooks(load: Loader, write: Write, tmp_path: Path) -> None:
     path = write({"data": rows_with(str)})
     content = path.read_bytes()
     (tmp_path / "reviews.xlsx.gz").write_bytes(gzip.compress(content))
@@ -145,7 +145,9 @@ def test_compressed_or_damaged_workbook_is_refused(load: Loader, write: Write, t
         load(path)
 
 
-def test_missing_library_is_named_with_its_extra(load: Loader, write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_excel_without_openpyxl_names_the_extra_to_install(
+    load: Loader, write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = write({"data": rows_with(str)})
     monkeypatch.setitem(sys.modules, "openpyxl", None)
     with pytest.raises(ValueError, match=r'pip install "midway\[excel\]"'):

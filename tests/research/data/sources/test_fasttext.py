@@ -1,4 +1,4 @@
-"""Lines of labels and text, as fastText reads them."""
+"""Files in the format of fastText, with labels and a text in each line."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.research.data.conftest import Loader
 GOOD = [f"__label__{'pos' if row % 2 else 'neg'} text {row}, with __label__x inside" for row in range(40)]
 
 
-def test_one_label_per_line_is_single_label(load: Loader, tmp_path: Path) -> None:
+def test_fasttext_with_one_label_per_line_is_single_label(load: Loader, tmp_path: Path) -> None:
     path = tmp_path / "reviews.ft.txt.gz"
     path.write_bytes(gzip.compress("\n".join(["", *GOOD, ""]).encode()))
     splits = load(path)
@@ -26,7 +26,7 @@ def test_one_label_per_line_is_single_label(load: Loader, tmp_path: Path) -> Non
     )
 
 
-def test_several_labels_in_some_lines_are_multi_label(load: Loader, tmp_path: Path) -> None:
+def test_fasttext_with_several_labels_in_some_lines_is_multi_label(load: Loader, tmp_path: Path) -> None:
     (tmp_path / "labels.txt").write_text("\n".join([*GOOD, "__label__pos\t__label__neg both"]))
     splits = load(tmp_path / "labels.txt", limit_test=3)
     assert splits.task.problem_type == "multi_label"
@@ -38,13 +38,13 @@ def test_several_labels_in_some_lines_are_multi_label(load: Loader, tmp_path: Pa
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        ("no label", "no __label__"),
-        ("__label__ text", "nothing behind __label__"),
+        ("no label", "does not begin with __label__"),
+        ("__label__ text", "no label name after __label__"),
         ("__label__pos", "empty text"),
         ("__label__pos caf\udce9", "invalid UTF-8"),
     ],
 )
-def test_line_that_is_not_a_row_is_a_bad_row(load: Loader, tmp_path: Path, line: str, reason: str) -> None:
+def test_fasttext_invalid_line_is_a_bad_row(load: Loader, tmp_path: Path, line: str, reason: str) -> None:
     path = tmp_path / "reviews.txt"
     path.write_bytes("\n".join([line, *GOOD]).encode("utf-8", "surrogateescape"))
     with pytest.raises(BadRowsError, match=in_order("1 ", "41", f"reviews.txt, row 1: {reason}")):
@@ -54,20 +54,20 @@ def test_line_that_is_not_a_row_is_a_bad_row(load: Loader, tmp_path: Path, line:
     assert sum(len(split) for _, split in splits.items()) == 40
 
 
-def test_text_file_without_labels_is_refused(load: Loader, tmp_path: Path) -> None:
+def test_fasttext_file_without_labels_is_refused(load: Loader, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("first line\nsecond line\n")
     with pytest.raises(ValueError, match=r"notes\.txt .*__label__"):
         load(tmp_path / "notes.txt")
 
 
-def test_text_files_beside_the_splits_are_left_alone(load: Loader, tmp_path: Path) -> None:
+def test_text_files_not_named_like_splits_are_ignored(load: Loader, tmp_path: Path) -> None:
     for name in ("train.txt", "dev.txt", "test.txt"):
         (tmp_path / name).write_text("\n".join(GOOD))
     (tmp_path / "LICENSE.txt").write_text("free")
     assert len(load(tmp_path).test) == 40
 
 
-def test_split_with_one_label_per_line_fits_others_with_several(load: Loader, tmp_path: Path) -> None:
+def test_fasttext_splits_may_differ_in_labels_per_line(load: Loader, tmp_path: Path) -> None:
     for split in ("train", "dev", "test"):
         (tmp_path / f"{split}.txt").write_text(
             "\n".join([*GOOD, *(["__label__pos __label__neg both"] * (split == "train"))])

@@ -1,4 +1,4 @@
-"""What --data stands for, and the errors for what is not found."""
+"""Find the data set that --data names, and errors if it is not found."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.research.data.conftest import Loader, WriteCsv, WriteJsonl, reviews
 
 
 @pytest.mark.parametrize("spec", ["", " "])
-def test_load_refuses_an_empty_name(load: Loader, spec: str) -> None:
+def test_load_refuses_an_empty_spec(load: Loader, spec: str) -> None:
     with pytest.raises(ValueError, match="--data is empty"):
         load(spec)
 
@@ -30,13 +30,13 @@ def test_load_refuses_an_unknown_extension(load: Loader, tmp_path: Path) -> None
         load(tmp_path / "reviews.docx")
 
 
-def test_folder_without_data_is_refused(load: Loader, tmp_path: Path) -> None:
+def test_load_refuses_a_folder_without_data(load: Loader, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("x")
-    with pytest.raises(ValueError, match=in_order(f"'{tmp_path}'", "names of splits", "imdb")):
+    with pytest.raises(ValueError, match=in_order(f"'{tmp_path}'", "named like splits", "imdb")):
         load(tmp_path)
 
 
-def test_unused_settings_of_text_files_are_reported(load: Loader, write_csv: WriteCsv, write_jsonl: WriteJsonl) -> None:
+def test_unused_text_format_settings_are_reported(load: Loader, write_csv: WriteCsv, write_jsonl: WriteJsonl) -> None:
     rows = [{"text": f"text {row}", "label": "pn"[row % 2]} for row in range(40)]
     settings = {"columns": ("text", "label"), "quoting": "none", "encoding": "utf-8"}
     pq.write_table(pa.Table.from_pylist(rows), parquet := write_csv(name="reviews.parquet"))
@@ -48,7 +48,7 @@ def test_unused_settings_of_text_files_are_reported(load: Loader, write_csv: Wri
 
 
 @pytest.mark.parametrize("spec", ["~nosuchuser/train.csv", "x" * 5000, "a" * 300 + ".csv", "nul\0byte.csv"])
-def test_paths_that_cannot_be_looked_up_are_refused_in_one_line(load: Loader, spec: str) -> None:
+def test_inaccessible_paths_are_rejected_with_a_one_line_error(load: Loader, spec: str) -> None:
     with pytest.raises(ValueError, match=re.escape(spec[:3])) as caught:
         load(spec)
     assert "\n" not in str(caught.value)

@@ -1,4 +1,4 @@
-"""Which file of a folder is which split: read or refused, never ignored."""
+"""Files of a folder that are splits are read or refused, and never silently ignored."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_folder_named_like_a_split_is_read_as_that_split(load: Loader, write_csv
         (["val/b.csv", "dev/b.csv"], "more than one validation file: dev, val"),
     ],
 )
-def test_folder_named_like_a_split_is_refused_unless_it_is_clear(
+def test_ambiguous_folder_named_like_a_split_is_refused(
     load: Loader, write_csv: WriteCsv, names: list[str], message: str
 ) -> None:
     folder = write_csv(*reviews(40), name="data/train.csv").parent
@@ -94,16 +94,16 @@ def test_folder_named_like_a_split_is_refused_unless_it_is_clear(
         load(folder)
 
 
-def test_scripts_and_notes_named_like_a_split_are_reported_and_left_alone(load: Loader, write_csv: WriteCsv) -> None:
+def test_scripts_named_like_a_split_are_reported_and_ignored(load: Loader, write_csv: WriteCsv) -> None:
     folder = write_csv(*reviews(40), name="data/train.csv").parent
     (folder / "train.py").write_text("pass")
     (folder / "README.md").write_text("x")
-    for _ in range(2):  # prepared, and from the cache
+    for _ in range(2):  # the second time from the cache
         load(folder)
-        assert [line for line in load.said if "train.py" in line and "README" not in line]
+        assert [line for line in load.messages if "train.py" in line and "README" not in line]
 
 
-def test_splits_in_a_folder_beside_others_are_reported(load: Loader, write_csv: WriteCsv) -> None:
+def test_nested_splits_that_are_not_read_are_reported(load: Loader, write_csv: WriteCsv) -> None:
     for name in ("train.csv", "held out/test.csv", "held out/train.csv", "held out/test.md"):
         write_csv(*reviews(40), name=f"data/{name}")
     folder = write_csv(*reviews(10), name="data/validation.csv").parent
@@ -111,37 +111,37 @@ def test_splits_in_a_folder_beside_others_are_reported(load: Loader, write_csv: 
     assert load.reported("Warning:", f"{folder} ", ": held out/test.csv.")
 
 
-def test_files_beside_the_splits_are_reported_if_they_may_be_data(load: Loader, write_csv: WriteCsv) -> None:
+def test_unread_files_that_may_be_data_are_reported(load: Loader, write_csv: WriteCsv) -> None:
     folder = write_csv(*reviews(40), name="data/train.csv").parent
     for name in ("dataset_infos.json", "raw.zip", "._train.csv", ".gitattributes", "train.py"):
         (folder / name).write_text("{}")
     load(folder)
-    assert any(line.startswith("Not read") and "dataset_infos.json, raw.zip" in line for line in load.said)
+    assert any(line.startswith("Not read") and "dataset_infos.json, raw.zip" in line for line in load.messages)
     (folder / "test_data.xls").write_text("{}")
     write_csv(*reviews(4), name="data/tests/b.csv")
     (folder / "pictures").mkdir()
     load(folder)
-    (line,) = [line for line in load.said if ": dataset_infos.json, raw.zip, test_data.xls, tests/ (in " in line]
+    (line,) = [line for line in load.messages if ": dataset_infos.json, raw.zip, test_data.xls, tests/ (in " in line]
     assert line.startswith("Warning: ")
-    assert not [said for said in load.said if "._train" in said]
+    assert not [line for line in load.messages if "._train" in line]
 
 
-def test_empty_folder_that_is_named_like_a_split_is_refused(load: Loader, write_csv: WriteCsv) -> None:
+def test_empty_folder_named_like_a_split_is_refused(load: Loader, write_csv: WriteCsv) -> None:
     folder = write_csv(*reviews(40), name="data/train.csv").parent
     (folder / "test").mkdir()
     with pytest.raises(ValueError, match=in_order("data/test'", "test split", "no data", ".csv")):
         load(folder)
 
 
-def test_file_that_is_one_of_several_is_read_with_a_warning(load: Loader, write_csv: WriteCsv) -> None:
+def test_single_shard_is_read_with_a_warning(load: Loader, write_csv: WriteCsv) -> None:
     folder = write_shards(write_csv, [f"train-{number}-of-2.csv" for number in range(2)])
     load(folder / "train-0-of-2.csv")
-    assert load.reported("Warning:", "train-0-of-2.csv", "2 files", f"--data {folder}")
+    assert load.reported("Warning:", "train-0-of-2.csv", "2 shards", f"--data {folder}")
     load(folder)
-    assert not load.reported("2 files")
+    assert not load.reported("2 shards")
 
 
-def test_shards_are_joined_in_the_order_of_their_numbers(load: Loader, write_csv: WriteCsv) -> None:
+def test_shards_are_read_in_numerical_order(load: Loader, write_csv: WriteCsv) -> None:
     folder = write_shards(write_csv, [f"train-{number}-of-11.csv" for number in range(11)])
     splits = load(folder)
     rows = sorted((row["id"], row["text"]) for _, split in splits.items() for row in split)
@@ -155,7 +155,7 @@ def test_shards_are_joined_in_the_order_of_their_numbers(load: Loader, write_csv
     [
         (["train-0-of-3.csv", "train-2-of-3.csv"], "lack number 1: expected 3"),
         (["train-1-of-3.csv", "train-3-of-3.csv"], "lack number 2: expected 3"),
-        (["train-0-of-2.csv", "train-00-of-2.csv", "train-1-of-2.csv"], "have a number twice"),
+        (["train-0-of-2.csv", "train-00-of-2.csv", "train-1-of-2.csv"], "duplicate numbers"),
         (["train-0-of-2.csv", "train-1-of-3.csv"], "more than one train file"),
     ],
 )
@@ -164,14 +164,14 @@ def test_incomplete_shards_are_refused(load: Loader, write_csv: WriteCsv, names:
         load(write_shards(write_csv, names))
 
 
-def test_shards_may_count_from_one_and_carry_a_hash(load: Loader, write_csv: WriteCsv) -> None:
+def test_shards_may_count_from_one_and_have_a_hash_in_their_names(load: Loader, write_csv: WriteCsv) -> None:
     names = ["train-1-of-2.csv", "train-2-of-2.csv", "test-00000-of-00001-0123456789abcdef.csv"]
     splits = load(write_shards(write_csv, names))
     assert len(splits.train) + len(splits.validation) == 20
     assert len(splits.test) == 10
 
 
-def test_names_of_splits_count_if_there_can_be_data(tmp_path: Path) -> None:
+def test_is_named_like_split_requires_possible_data(tmp_path: Path) -> None:
     (tmp_path / "test").mkdir()
     assert not is_named_like_split(tmp_path / "test")  # it is empty
     (tmp_path / "test" / ".hidden").touch()

@@ -1,4 +1,4 @@
-"""Data of the Hub: as far as it goes without a network."""
+"""Data sets of the Hugging Face Hub, as far as they can be tested without a network."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ except ValueError as error:
 def try_to_load(
     cache_dir: Path, name: str = "nobody/no-such-data:config", **environment: str
 ) -> subprocess.CompletedProcess[str]:
-    # A port of this machine that nothing listens on: refused at once, as a name that cannot be resolved is.
+    # Nothing listens on this local port, so that a connection fails immediately, as with a name that has no address.
     environment = {"HF_ENDPOINT": "http://127.0.0.1:9", "NO_PROXY": "*", "HF_HOME": str(cache_dir), **environment}
     return subprocess.run(
         [sys.executable, "-c", LOAD, str(cache_dir / "cache"), name],
@@ -56,34 +56,34 @@ def try_to_load(
 
 def test_unreachable_hub_is_reported_without_retries(tmp_path: Path) -> None:
     done = try_to_load(tmp_path)
-    assert re.match(in_order("Cannot get", "'nobody/no-such-data'", "HF_HUB_OFFLINE=1"), done.stdout)
+    assert re.match(in_order("Cannot load", "'nobody/no-such-data'", "HF_HUB_OFFLINE=1"), done.stdout)
     assert len(done.stdout.splitlines()) == 1
     assert "Retry" not in done.stderr
 
 
-def test_offline_mode_asks_nobody(tmp_path: Path) -> None:
+def test_offline_mode_sends_no_request(tmp_path: Path) -> None:
     done = try_to_load(tmp_path, HF_HUB_OFFLINE="1")
     assert re.match(in_order("Cannot load", "'nobody/no-such-data'"), done.stdout)
 
 
-def test_a_data_set_of_the_library_is_loaded(tmp_path: Path) -> None:
-    # The library takes a folder for a data set, and offline nothing else is asked.
+def test_hub_source_loads_a_data_set(tmp_path: Path) -> None:
+    # The library loads a local folder like a data set of the Hub; offline mode prevents the request to the Hub.
     (tmp_path / "reviews").mkdir()
     for name in ("train", "validation", "extra"):
         rows = {"text": [f"{name} {row}" for row in range(40)], "label": ["a", "b"] * 20}
         Dataset.from_dict(rows).to_parquet(str(tmp_path / "reviews" / f"{name}.parquet"))
     (tmp_path / "reviews" / "README.md").write_text(CARD)
     done = try_to_load(tmp_path, f"{tmp_path / 'reviews'}", HF_HUB_OFFLINE="1")
-    assert re.search(in_order("hub:", "not used: extra."), done.stdout)
+    assert re.search(in_order("Unused splits", "hub:", ": extra."), done.stdout)
     assert re.search(in_order("train 32", "validation 40", "test 8"), done.stdout)
 
 
-def test_hub_without_a_name_is_refused(load: Loader) -> None:
+def test_hub_source_refuses_an_empty_name(load: Loader) -> None:
     with pytest.raises(ValueError, match=r"hub:<dataset>.*'hub:'"):
         load("hub:")
 
 
-def test_loaded_splits_keep_their_label_names() -> None:
+def test_loaded_table_keeps_declared_label_names() -> None:
     features = Features({"idx": Value("int32"), "sentence": Value("string"), "label": ClassLabel(names=["b", "a"])})
     table = LoadedTable(
         Dataset.from_dict({"idx": [0, 1, 2], "sentence": ["x", "y", "z"], "label": [0, 1, -1]}, features), "train"

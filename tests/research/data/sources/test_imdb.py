@@ -1,4 +1,4 @@
-"""The raw IMDB release as a folder."""
+"""Folders of the unpacked raw IMDB release."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.research.data.conftest import Loader, WriteCsv, reviews
 from tests.research.data.loaded_rows import rows_by_split
 
 
-def test_folder_gives_negatives_first_in_the_order_of_their_numbers(load: Loader, release: Path) -> None:
+def test_release_folder_is_ordered_by_sentiment_and_number(load: Loader, release: Path) -> None:
     splits = load(release)
     assert splits.task.label_names == ("negative", "positive")
     expected = [
@@ -26,7 +26,7 @@ def test_folder_gives_negatives_first_in_the_order_of_their_numbers(load: Loader
     assert rows_by_split(load(release.parent)) == rows_by_split(splits)
 
 
-def test_review_that_is_not_utf8_is_named(load: Loader, release: Path) -> None:
+def test_unusable_reviews_are_reported_with_their_paths(load: Loader, release: Path) -> None:
     (release / "train" / "pos" / "9_8.txt").write_bytes(b"caf\xe9")
     (release / "test" / "neg" / "0_2.txt").write_text(" ")
     with pytest.raises(
@@ -37,21 +37,23 @@ def test_review_that_is_not_utf8_is_named(load: Loader, release: Path) -> None:
 
 
 @pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
-def test_reviews_that_are_not_files_are_refused(load: Loader, tmp_path: Path, make: Callable[[Path], None]) -> None:
+def test_release_folder_refuses_reviews_that_are_not_files(
+    load: Loader, tmp_path: Path, make: Callable[[Path], None]
+) -> None:
     for sentiment in ("neg", "pos"):
         (tmp_path / "train" / sentiment).mkdir(parents=True)
         (tmp_path / "train" / sentiment / "0_1.txt").write_text("good film")
     make(tmp_path / "train" / "pos" / "1_7.txt")
-    with pytest.raises(ValueError, match=r"1_7\.txt is not a file"):
+    with pytest.raises(ValueError, match=r"1_7\.txt is not a regular file"):
         load(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["validation/a.csv", "test.csv", "dev.json"])
-def test_splits_beside_folders_of_reviews_are_not_ignored(load: Loader, write_csv: WriteCsv, name: str) -> None:
+def test_release_folder_refuses_unread_splits(load: Loader, write_csv: WriteCsv, name: str) -> None:
     for number, path in enumerate(f"{sentiment}/{number}_1.txt" for sentiment in ("pos", "neg") for number in range(9)):
         write_csv(header=f"review {number}", name=f"data/train/{path}")
     folder = write_csv(header="notes", name="data/README").parent
     assert sum(len(split) for _, split in load(folder).items()) == 18
     write_csv(*reviews(4), name=f"data/{name}")
-    with pytest.raises(ValueError, match=in_order(f"'{folder}'", "train and test", Path(name).parts[0])):
+    with pytest.raises(ValueError, match=in_order(f"'{folder}'", "train/ and test/", Path(name).parts[0])):
         load(folder)

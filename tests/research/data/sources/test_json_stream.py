@@ -1,4 +1,4 @@
-"""JSON is decoded the same whatever pieces it is read in."""
+"""JSON streams decode to the same values in chunks of any size."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ def stream(content: str, size: int) -> JsonStream:
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 1000])
-def test_list_is_decoded_in_pieces_of_any_size(size: int) -> None:
-    pieces = stream("[\n" + ",\n\n".join(map(json.dumps, VALUES)) + "\n]\n", size)
-    elements = list(pieces.elements())
+def test_stream_decodes_chunks_of_any_size(size: int) -> None:
+    chunks = stream("[\n" + ",\n\n".join(map(json.dumps, VALUES)) + "\n]\n", size)
+    elements = list(chunks.elements())
     assert [element.value for element in elements] == VALUES
     assert [element.line for element in elements] == [2 + 2 * number for number in range(len(VALUES))]
-    assert pieces.peek() == ""
-    assert pieces.line == 2 + 2 * len(VALUES)
+    assert chunks.peek() == ""
+    assert chunks.line == 2 + 2 * len(VALUES)
 
 
 @pytest.mark.parametrize("size", [1, 5, 1000])
 @pytest.mark.parametrize(
     "content", ["[1 2]", "[1,]", "[1", '["a', "[tru]", '["\\x"]', "[1,\n\n}", '[{"a": "\\ud8"}]', ""]
 )
-def test_what_is_not_json_is_refused_in_pieces_of_any_size(size: int, content: str) -> None:
+def test_stream_refuses_invalid_json_in_chunks_of_any_size(size: int, content: str) -> None:
     with pytest.raises(JsonError, match=f"line {1 + content.count(chr(10))}: "):
         list(stream(content, size).elements())

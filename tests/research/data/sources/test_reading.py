@@ -1,4 +1,4 @@
-"""Errors of the system and of libraries while files are read become one line that names the file."""
+"""Errors of the system and of libraries while reading files become one line that names the file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from research.data.sources.reading import describe, printable_errors, reading
 from tests.messages import in_order
 
 
-def test_error_of_the_system_names_its_own_file(tmp_path: Path) -> None:
+def test_reading_names_the_file_of_a_system_error(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=in_order(tmp_path / "missing", os.strerror(errno.ENOENT))), reading("data"):
         (tmp_path / "missing").read_text()
 
@@ -27,25 +27,25 @@ def test_error_of_the_system_names_its_own_file(tmp_path: Path) -> None:
         (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte"), "data: it is damaged ("),
     ],
 )
-def test_error_without_a_file_names_what_is_read(error: Exception, expected: str) -> None:
+def test_reading_adds_the_name_to_errors_without_a_file(error: Exception, expected: str) -> None:
     with pytest.raises(ValueError, match=in_order(expected)) as caught, reading("data"):
         raise error
     assert "\n" not in str(caught.value)
     assert caught.value.__cause__ is error
 
 
-def test_other_errors_pass() -> None:
+def test_reading_passes_on_other_errors() -> None:
     with pytest.raises(KeyError), reading("data"):
         raise KeyError("text")
 
 
-def test_errors_are_described_on_one_line() -> None:
+def test_describe_returns_one_line_without_full_stop() -> None:
     assert describe(FileNotFoundError(errno.ENOENT, "ignored", "file")) == os.strerror(errno.ENOENT)
     assert describe(ValueError("first\nsecond.")).count("\n") == 0
     assert describe(ValueError("it is odd.")) == "it is odd"
 
 
-def test_printable_errors_keep_their_class() -> None:
+def test_printable_errors_keeps_the_error_class() -> None:
     class OwnError(ValueError):
         pass
 

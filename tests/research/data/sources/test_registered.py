@@ -1,4 +1,4 @@
-"""No kind of data is forgotten."""
+"""All data sources of the package are registered."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from research.data.sources.base import SOURCES
 from tests.shipped import shipped
 
 
-def test_every_kind_of_data_of_the_package_is_imported() -> None:
+def test_registered_imports_all_data_sources() -> None:
     folder = Path(registered.__file__).parent
     registering = {path.stem for path in folder.glob("*.py") if "\n@register_data(" in path.read_text(encoding="utf-8")}
     assert registering == set(registered.__all__)

@@ -1,4 +1,4 @@
-"""Folders that `datasets` wrote with save_to_disk."""
+"""Folders written by save_to_disk of the `datasets` library."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ def rows(name: str, count: int) -> Dataset:
 
 @pytest.fixture
 def saved(tmp_path: Path) -> Path:
-    """A saved data set of 40 rows."""
+    """Return the folder of a saved data set of 40 rows."""
     rows("train", 40).save_to_disk(tmp_path / "saved")
     return tmp_path / "saved"
 
 
-def test_saved_dataset_is_known_by_its_files(saved: Path, tmp_path: Path) -> None:
+def test_saved_dataset_is_recognised_by_its_files(saved: Path, tmp_path: Path) -> None:
     assert is_saved_dataset(saved)
     assert not is_saved_dataset(tmp_path)
     assert not is_saved_dict(saved)
     (saved / "state.json").unlink()
-    assert is_saved_dataset(saved)  # it has rows, and is damaged
+    assert is_saved_dataset(saved)  # damaged, but it has rows
     (saved / "deeper").mkdir()
     assert [path.name for path in list_saved_files(saved)] == ["data-00000-of-00001.arrow", "dataset_info.json"]
 
 
-def test_splits_of_a_saved_dict_are_found(tmp_path: Path) -> None:
+def test_saved_dict_splits_are_listed(tmp_path: Path) -> None:
     DatasetDict(train=rows("train", 4), rest=rows("rest", 2)).save_to_disk(tmp_path)
     assert is_saved_dict(tmp_path)
     assert read_split_names(tmp_path) == ["train", "rest"]
@@ -58,7 +58,7 @@ def test_splits_of_a_saved_dict_are_found(tmp_path: Path) -> None:
         (b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
     ],
 )
-def test_dict_whose_splits_are_unknown_or_missing_is_refused(tmp_path: Path, content: bytes, named: str) -> None:
+def test_saved_dict_with_unknown_or_missing_splits_is_refused(tmp_path: Path, content: bytes, named: str) -> None:
     DatasetDict(train=rows("train", 4)).save_to_disk(tmp_path)
     (tmp_path / "dataset_dict.json").write_bytes(content)
     with pytest.raises(ValueError, match=in_order(tmp_path / "dataset_dict.json", named)) as caught:
@@ -88,7 +88,7 @@ def test_damaged_saved_dataset_is_refused_in_one_line(tmp_path: Path, name: str,
     assert "\n" not in str(caught.value)
 
 
-def test_offsets_that_lead_out_of_the_file_are_refused(load: Loader, saved: Path) -> None:
+def test_saved_dataset_with_invalid_offsets_is_refused(load: Loader, saved: Path) -> None:
     (file,) = saved.glob("*.arrow")
     content = bytearray(file.read_bytes())
     lengths = [len(f"train {row}") for row in range(40)]
@@ -97,7 +97,7 @@ def test_offsets_that_lead_out_of_the_file_are_refused(load: Loader, saved: Path
     file.write_bytes(content)
     with pytest.raises(ValueError, match=in_order(f"'{saved}'", "offset")) as caught:
         load(saved)
-    assert user_code.describe(caught.value) is None  # compiled parts of a library are not the user's code
+    assert user_code.describe(caught.value) is None  # compiled library code is not user code
 
 
 @pytest.mark.parametrize(
@@ -105,10 +105,10 @@ def test_offsets_that_lead_out_of_the_file_are_refused(load: Loader, saved: Path
     [
         (lambda path: None, "No such file or directory"),
         (lambda path: path.symlink_to(path.name), "Too many levels of symbolic links"),
-        (os.mkfifo, "is not a file"),
+        (os.mkfifo, "is not a regular file"),
     ],
 )
-def test_missing_file_of_a_saved_dataset_is_refused(
+def test_saved_dataset_with_a_missing_file_is_refused(
     load: Loader, saved: Path, make: Callable[[Path], None], reason: str
 ) -> None:
     (file,) = saved.glob("*.arrow")

@@ -1,4 +1,4 @@
-"""Data sets that the `datasets` library saved, as --data."""
+"""Saved data sets of the `datasets` library as --data."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import pytest
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
 
 from research.data.prepare.load import Splits
+from tests.file_modes import enforce_file_modes
 from tests.research.data.conftest import Loader
-from tests.rights import modes_count
 
 FEATURES = Features({"text": Value("string"), "label": ClassLabel(names=["pos", "neg"])})
 
@@ -37,20 +37,20 @@ def test_saved_dict_is_read_with_its_splits(load: Loader, tmp_path: Path) -> Non
     splits = load(tmp_path / "saved")
     assert splits.test["text"] == [f"test {row}" for row in range(6)]
     assert splits.task.label_names == ("pos", "neg")
-    assert load.reported("not used", "unsupervised")
+    assert load.reported("Unused splits", "unsupervised")
 
 
-def test_changed_files_of_a_saved_dict_are_prepared_again(load: Loader, tmp_path: Path) -> None:
+def test_changed_saved_dict_is_prepared_again(load: Loader, tmp_path: Path) -> None:
     DatasetDict(train=rows("old", 40), test=rows("test", 6)).save_to_disk(tmp_path / "saved")
     load(tmp_path / "saved")
     rows("new", 40).save_to_disk(tmp_path / "saved" / "train")
     assert "new 0" in labels(load(tmp_path / "saved"))
 
 
-def test_folder_of_another_user_is_refused(load: Loader, tmp_path: Path) -> None:
+def test_saved_folder_without_permission_is_refused(load: Loader, tmp_path: Path) -> None:
     rows("train", 40).save_to_disk(tmp_path / "saved")
     (tmp_path / "saved").chmod(0)
-    with modes_count(), pytest.raises(ValueError, match="Permission denied") as caught:
+    with enforce_file_modes(), pytest.raises(ValueError, match="Permission denied") as caught:
         load(tmp_path / "saved")
     assert str(tmp_path / "saved") in str(caught.value)
     assert "dataset_dict" not in str(caught.value)

@@ -1,4 +1,4 @@
-"""A folder with a file, or a folder of files, for each split."""
+"""Folders with a file, or a folder of files, for each split."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import pyarrow.parquet as pq
 import pytest
 from datasets import ClassLabel, Dataset, Features, Value
 
+from tests.file_modes import enforce_file_modes
 from tests.messages import in_order
 from tests.research.data.conftest import Loader, WriteCsv, WriteJsonl, reviews
 from tests.research.data.loaded_rows import rows_in
-from tests.rights import modes_count
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,7 @@ def test_folder_with_unclear_files_is_refused(
         load(folder)
 
 
-def test_splits_of_a_folder_may_have_several_names(load: Loader, write_csv: WriteCsv) -> None:
+def test_folder_splits_may_have_alternative_names(load: Loader, write_csv: WriteCsv) -> None:
     folder = write_csv(*reviews(6), name="data/Train.csv").parent
     write_csv(*reviews(4), name="data/dev.csv")
     write_csv("only in test,label 1", name="data/test.csv")
@@ -44,7 +44,7 @@ def test_splits_of_a_folder_may_have_several_names(load: Loader, write_csv: Writ
     assert splits.test[0] == {"id": 0, "text": "only in test", "label": 1}
 
 
-def test_folder_joins_numbered_shards(load: Loader, tmp_path: Path) -> None:
+def test_folder_reads_numbered_shards(load: Loader, tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     for shard in range(2):
         table = pa.table({"text": [f"shard {shard} row {row}" for row in range(20)], "label": ["a", "b"] * 10})
@@ -54,7 +54,7 @@ def test_folder_joins_numbered_shards(load: Loader, tmp_path: Path) -> None:
     )
 
 
-def test_splits_may_all_be_folders(load: Loader, write_csv: WriteCsv) -> None:
+def test_folder_splits_may_be_folders(load: Loader, write_csv: WriteCsv) -> None:
     write_csv(*reviews(20), name="data/train/a.csv")
     write_csv(*reviews(6), name="data/validation/a.csv")
     folder = write_csv(*reviews(4), name="data/test/a.csv").parent.parent
@@ -64,14 +64,12 @@ def test_splits_may_all_be_folders(load: Loader, write_csv: WriteCsv) -> None:
 def test_unreadable_folder_is_refused(load: Loader, write_csv: WriteCsv) -> None:
     folder = write_csv(*reviews(40), name="data/train.csv").parent
     folder.chmod(0)
-    with modes_count(), pytest.raises(ValueError, match=in_order(f"'{folder}'", "Permission denied")):
+    with enforce_file_modes(), pytest.raises(ValueError, match=in_order(f"'{folder}'", "Permission denied")):
         load(folder)
     folder.chmod(0o700)
 
 
-def test_ids_lead_to_file_and_row_over_shards_with_blank_lines_and_bad_rows(
-    load: Loader, write_jsonl: WriteJsonl
-) -> None:
+def test_row_ids_identify_file_and_row_despite_blank_lines_and_bad_rows(load: Loader, write_jsonl: WriteJsonl) -> None:
     names = [f"test-{number}-of-3.jsonl" for number in range(3)]
     write_jsonl([{"text": f"train {row}", "label": row % 2} for row in range(40)], name="data/train.jsonl")
     for name in names:
@@ -90,7 +88,7 @@ def test_ids_lead_to_file_and_row_over_shards_with_blank_lines_and_bad_rows(
 
 
 def clone(write_csv: WriteCsv, *data: str) -> Path:
-    """Make what `git clone` makes of a data repository."""
+    """Create a folder that looks like a cloned data repository."""
     for name in data:
         write_csv(*[f"{name} {row},label {row % 2}" for row in range(20)], name=f"repository/{name}")
     for name in ("README.md", ".gitattributes", ".git/config", "assets/plot.png"):
@@ -109,7 +107,7 @@ def test_cloned_repository_is_read(load: Loader, write_csv: WriteCsv, config: st
 
 
 @pytest.mark.parametrize("parent", ["", "data/"])
-def test_cloned_repository_of_several_configurations_is_refused_with_their_names(
+def test_cloned_repository_with_several_configurations_is_refused(
     load: Loader, write_csv: WriteCsv, parent: str
 ) -> None:
     folder = clone(write_csv, f"{parent}en/train-0-of-1.csv", f"{parent}fr/train/0000.csv")
@@ -119,9 +117,7 @@ def test_cloned_repository_of_several_configurations_is_refused_with_their_names
 
 
 @pytest.mark.parametrize("name", ["test-0-of-1.parquet", "test.csv", "test.json.gz", "test.zip", "test/a.tsv"])
-def test_git_lfs_pointer_is_refused_with_the_command_that_fetches_it(
-    load: Loader, write_csv: WriteCsv, name: str
-) -> None:
+def test_git_lfs_pointer_error_names_the_command_to_fetch_it(load: Loader, write_csv: WriteCsv, name: str) -> None:
     folder = clone(write_csv, "data/train-0-of-1.csv")
     pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a2146\nsize 12345"
     path = write_csv(header=pointer, name=f"repository/data/{name}")
@@ -130,11 +126,11 @@ def test_git_lfs_pointer_is_refused_with_the_command_that_fetches_it(
             load(spec)
 
 
-def test_shards_of_other_splits_are_reported_as_not_used(load: Loader, write_csv: WriteCsv) -> None:
-    others = [f"plain_text/{name}-of-2.csv" for name in ("unsupervised-0", "unsupervised-1", "extra-0")]
-    folder = clone(write_csv, "plain_text/train-0-of-1.csv", "plain_text/test-0-of-1.csv", *others)
+def test_shards_of_unknown_splits_are_reported_as_unused(load: Loader, write_csv: WriteCsv) -> None:
+    unused = [f"plain_text/{name}-of-2.csv" for name in ("unsupervised-0", "unsupervised-1", "extra-0")]
+    folder = clone(write_csv, "plain_text/train-0-of-1.csv", "plain_text/test-0-of-1.csv", *unused)
     load(folder)
-    assert load.reported("plain_text ", "not used", "extra, unsupervised.")
+    assert load.reported("Unused splits", "plain_text: extra, unsupervised.")
     (folder / "plain_text" / "train-0-of-1.csv").unlink()
     (folder / "plain_text" / "test-0-of-1.csv").unlink()
     with pytest.raises(ValueError, match=r"which split .*-0-of-2.csv'"):
@@ -149,7 +145,7 @@ def rows(name: str, count: int) -> Dataset:
     return Dataset.from_dict(columns, FEATURES)
 
 
-def test_saved_datasets_may_be_the_splits_of_a_folder(load: Loader, tmp_path: Path) -> None:
+def test_folder_splits_may_be_saved_datasets(load: Loader, tmp_path: Path) -> None:
     rows("train", 40).save_to_disk(tmp_path / "data" / "train")
     rows("test", 6).save_to_disk(tmp_path / "data" / "test")
     splits = load(tmp_path / "data")

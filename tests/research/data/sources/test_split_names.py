@@ -1,4 +1,4 @@
-"""Which split each part of a data set is."""
+"""Choose the split that each part of a data set belongs to."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from research.data.sources.split_names import choose_splits
 from tests.messages import in_order
 
 
-def test_parts_become_splits_and_the_rest_is_reported() -> None:
+def test_choose_splits_reports_unused_parts() -> None:
     splits, notes = choose_splits("my data", ["dev", "unsupervised", "training", "extra", "test"])
     assert splits == {"dev": "validation", "training": "train", "test": "test"}
     (note,) = notes
@@ -26,6 +26,6 @@ def test_parts_become_splits_and_the_rest_is_reported() -> None:
         ([], ("my data", "train")),
     ],
 )
-def test_ambiguous_parts_are_refused(names: list[str], expected: tuple[str, ...]) -> None:
+def test_choose_splits_refuses_ambiguous_parts(names: list[str], expected: tuple[str, ...]) -> None:
     with pytest.raises(ValueError, match=in_order(*expected)):
         choose_splits("my data", names)

@@ -1,4 +1,4 @@
-"""Bytes that the encoding cannot decode."""
+"""Bytes that cannot be decoded."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from research.data.sources.text_tables import CsvTable
 
 
 @pytest.mark.parametrize(("encoding", "named"), [(None, "--encoding"), ("utf-8", "utf-8"), ("ascii", "ascii")])
-def test_undecodable_row_names_the_encoding_or_the_setting(tmp_path: Path, encoding: str | None, named: str) -> None:
+def test_undecodable_row_is_reported_with_the_encoding_or_the_setting(
+    tmp_path: Path, encoding: str | None, named: str
+) -> None:
     (tmp_path / "rows.csv").write_bytes(b"text,label\nfine,1\ncaf\xe9,0\n")
     text_format = TextFormat(encoding)
     bad: list[tuple[int, int, str]] = []

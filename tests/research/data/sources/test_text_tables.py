@@ -17,55 +17,55 @@ ROWS = [(f"review {row}; good | bad", f"label {row % 2}") for row in range(40)]
 
 
 @pytest.mark.parametrize("separator", [";", "|"])
-def test_other_separators_are_found_and_reported(load: Loader, tmp_path: Path, separator: str) -> None:
+def test_csv_separators_are_detected_and_reported(load: Loader, tmp_path: Path, separator: str) -> None:
     splits = load(write_table(tmp_path / "reviews.csv", ROWS, delimiter=separator))
     assert texts_in(splits) == {text for text, _ in ROWS}
     assert load.reported("reviews.csv", f"'{separator}'")
 
 
-def test_columns_without_a_header_get_their_names(load: Loader, write_csv: WriteCsv) -> None:
+def test_columns_setting_names_the_columns_of_a_file_without_header(load: Loader, write_csv: WriteCsv) -> None:
     lines = [f"review {row},label {row % 2}" for row in range(39)]
     splits = load(write_csv(*lines, header="the first,label 1"), columns=["text", "label"])
     assert "the first" in texts_in(splits)
     assert sum(len(split) for _, split in splits.items()) == 40
-    with pytest.raises(ValueError, match=in_order("--columns", "reviews.csv", "2", "got 1", "text")):
+    with pytest.raises(ValueError, match=in_order("reviews.csv", "2 columns", "--columns has 1: text")):
         load(write_csv(*lines), columns=["text"])
 
 
-def test_columns_without_names_are_left_alone(load: Loader, write_csv: WriteCsv) -> None:
+def test_csv_ignores_unnamed_columns(load: Loader, write_csv: WriteCsv) -> None:
     lines = [f"{row},review {row},{row % 2}," for row in range(40)]
     assert len(texts_in(load(write_csv(*lines, header=",text,label,")))) == 40
 
 
-def test_tsv_says_which_line_has_too_many_fields(load: Loader, write_csv: WriteCsv) -> None:
+def test_tsv_reports_the_line_with_too_many_fields(load: Loader, write_csv: WriteCsv) -> None:
     lines = [line.replace(",", "\t") for line in reviews(10)]
     with pytest.raises(BadRowsError, match=in_order("reviews.tsv, row 11 (line 12): 3 ", "2")):
         load(write_csv(*lines, "a\tb\tc", name="reviews.tsv", header="text\tlabel"))
 
 
-def test_header_that_no_separator_makes_readable_is_refused(load: Loader, write_csv: WriteCsv) -> None:
-    with pytest.raises(ValueError, match=r"header of reviews\.csv.*broken csv"):
+def test_csv_refuses_an_unreadable_header(load: Loader, write_csv: WriteCsv) -> None:
+    with pytest.raises(ValueError, match=r"header of reviews\.csv.*invalid csv"):
         load(write_csv(*reviews(10), header="te\rxt,label"))
 
 
 @pytest.mark.parametrize("second", ['\ufeff"text","label"', "Text,LABEL", "label,text", " text , label "])
-def test_second_header_is_found_however_it_is_written(load: Loader, write_csv: WriteCsv, second: str) -> None:
+def test_second_header_is_recognised_in_any_spelling(load: Loader, write_csv: WriteCsv, second: str) -> None:
     with pytest.raises(BadRowsError, match=in_order("1 ", "21", "row 11 (line 12): ", "header")):
         load(write_csv(*reviews(10), second, *reviews(10)))
 
 
-def test_second_header_is_found_even_if_unread_columns_have_other_names(load: Loader, write_csv: WriteCsv) -> None:
+def test_second_header_may_differ_in_unread_columns(load: Loader, write_csv: WriteCsv) -> None:
     lines = [f"{number},{review}" for number, review in enumerate(reviews(20))]
     with pytest.raises(BadRowsError, match=in_order("1 ", "21", "row 11 (line 12): ", "header")):
         load(write_csv(*lines[:10], "idx,text,label", *lines[10:], header="id,text,label"))
 
 
-def test_header_with_other_names_than_the_given_columns_is_a_bad_row(load: Loader, write_csv: WriteCsv) -> None:
+def test_header_that_differs_from_the_columns_setting_is_a_bad_row(load: Loader, write_csv: WriteCsv) -> None:
     with pytest.raises(BadRowsError, match=in_order("1 ", "21", "row 1: ", "--columns")):
         load(write_csv(*reviews(20), header="review,sentiment"), columns=("text", "label"))
 
 
-def test_header_of_a_file_with_given_columns_is_a_bad_row(load: Loader, write_csv: WriteCsv) -> None:
+def test_header_equal_to_the_columns_setting_is_a_bad_row(load: Loader, write_csv: WriteCsv) -> None:
     with pytest.raises(BadRowsError, match=in_order("1 ", "21", "row 1: ", "--columns")):
         load(write_csv(*reviews(20)), columns=("text", "label"))
 
@@ -90,8 +90,7 @@ def test_csv_reads_a_text_of_five_megabytes(load: Loader, write_csv: WriteCsv) -
     assert text in [row[0] for row in rows_in(splits)]
 
 
-def test_csv_leaves_the_field_limit_of_the_process_alone(load: Loader, write_csv: WriteCsv) -> None:
-
+def test_csv_restores_the_global_field_size_limit(load: Loader, write_csv: WriteCsv) -> None:
     before = csv.field_size_limit()
     load(write_csv(*reviews(40)))
     assert csv.field_size_limit() == before

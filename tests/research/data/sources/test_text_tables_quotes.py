@@ -1,4 +1,4 @@
-"""Quotes in csv and tsv files: they enclose fields, are characters, or swallow rows."""
+"""Quotes in csv and tsv files: they enclose fields, are ordinary characters, or swallow rows."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.research.data.sources.small_files import write_table
 
 @pytest.mark.parametrize("bad_rows", ["error", "skip"])
 @pytest.mark.parametrize(("closing", "last"), [([], 1002), (['he said "hi" to her,label 1'], 1003)])
-def test_quote_that_swallows_rows_is_refused_with_all_of_its_lines(
+def test_unclosed_quote_is_refused_with_the_enclosed_lines(
     load: Loader, write_csv: WriteCsv, bad_rows: str, closing: list[str], last: int
 ) -> None:
     lines = [*reviews(10), '"tis the season,label 0', *reviews(990), *closing, *reviews(5 if closing else 0)]
@@ -25,7 +25,7 @@ def test_quote_that_swallows_rows_is_refused_with_all_of_its_lines(
 
 
 @pytest.mark.parametrize("bad_rows", ["error", "skip"])
-def test_quote_that_closes_later_by_chance_is_refused_with_its_lines(
+def test_quote_closed_in_a_later_row_is_refused_with_its_lines(
     load: Loader, write_csv: WriteCsv, bad_rows: str
 ) -> None:
     swallowed = ['"tis the season,label 0', *reviews(3), 'that was the season",label 1']
@@ -36,7 +36,7 @@ def test_quote_that_closes_later_by_chance_is_refused_with_its_lines(
         load(write_csv(*reviews(10), *of_two, *reviews(20)), bad_rows=bad_rows)
 
 
-def test_texts_of_several_lines_are_texts(load: Loader, write_csv: WriteCsv) -> None:
+def test_csv_reads_texts_of_several_lines(load: Loader, write_csv: WriteCsv) -> None:
     text = '"Dear all,\nthis, too, is a text\n\nwith commas, and\nlabels, label 5",label 1'
     splits = load(write_csv(*reviews(10), text, *reviews(20)))
     assert sum(len(split) for _, split in splits.items()) == 31
@@ -45,14 +45,14 @@ def test_texts_of_several_lines_are_texts(load: Loader, write_csv: WriteCsv) -> 
 @pytest.mark.parametrize(
     ("header", "row"),
     [
-        ("text,label", "review {0},0.0{0}"),  # scores, none of which need occur in another row
+        ("text,label", "review {0},0.0{0}"),  # scores that all differ
         ("label,text", "label {1},review {0}"),
         ("id,text,label", "{0},review {0},label {1}"),
         ("label,text,id", "label {1},review {0},{0}"),
     ],
 )
 @pytest.mark.parametrize("num_swallowed", [1, 2])
-def test_quote_that_closes_later_is_found_in_every_order_of_columns(
+def test_quote_closed_in_a_later_row_is_detected_in_any_column_order(
     load: Loader, write_csv: WriteCsv, header: str, row: str, num_swallowed: int
 ) -> None:
     lines = [row.format(number, number % 2) for number in range(50)]
@@ -74,7 +74,7 @@ def test_quote_that_closes_later_is_found_in_every_order_of_columns(
         ("text,label", "review {0},label {1}|label 2"),  # several labels in a field
     ],
 )
-def test_quote_that_closes_later_is_found_in_a_sorted_file(
+def test_quote_closed_in_a_later_row_is_detected_in_a_sorted_file(
     load: Loader, write_csv: WriteCsv, header: str, row: str
 ) -> None:
     lines = [row.format(number, number // 1500, 9 * number // 3000) for number in range(3000)]
@@ -84,7 +84,7 @@ def test_quote_that_closes_later_is_found_in_a_sorted_file(
         load(write_csv(*lines, header=header), text_column="text")
 
 
-def test_quote_that_closes_later_is_found_in_rows_without_labels(load: Loader, write_csv: WriteCsv) -> None:
+def test_quote_closed_in_a_later_row_is_detected_without_labels(load: Loader, write_csv: WriteCsv) -> None:
     write_csv(*reviews(40), name="train.csv")
     write_csv(*reviews(10), name="validation.csv")
     lines = [f"{number},unknown {number}" for number in range(50)]
@@ -95,7 +95,7 @@ def test_quote_that_closes_later_is_found_in_rows_without_labels(load: Loader, w
 
 
 def test_quote_after_a_space_is_a_bad_row(load: Loader, write_csv: WriteCsv) -> None:
-    with pytest.raises(BadRowsError, match=in_order("row 11 ", "space", "'label'")):
+    with pytest.raises(BadRowsError, match=in_order("row 11 ", "'label'", "space")):
         load(write_csv(*reviews(10), 'foo, "label 1"'))
     splits = load(write_csv(*reviews(30), '" ""Great film"" ",label 1', '" ""and\nof two lines"" ",label 0'))
     assert sum(len(split) for _, split in splits.items()) == 32
@@ -108,22 +108,22 @@ QUOTED = [('he said "hi" to me', "a"), ("a tab\there", "b"), ("plain", "a"), ('"
 
 
 @pytest.mark.parametrize("quoting", [csv.QUOTE_MINIMAL, csv.QUOTE_ALL, csv.QUOTE_NONNUMERIC])
-def test_tsv_of_a_program_that_quotes_loses_its_quotes(load: Loader, tmp_path: Path, quoting: int) -> None:
+def test_tsv_with_quoted_fields_is_read_without_the_quotes(load: Loader, tmp_path: Path, quoting: int) -> None:
     rows = [(f"{row} {text}", label) for row, (text, label) in enumerate(QUOTED)]
     path = write_table(tmp_path / "reviews.tsv", rows, delimiter="\t", quoting=quoting)
     splits = load(path)
     assert texts_in(splits) == {text for text, _ in rows}
     assert splits.task.label_names == ("a", "b")
-    assert load.reported("reviews.tsv", "enclose fields", "--quoting")
+    assert load.reported("reviews.tsv", "enclosing fields", "--quoting")
 
 
-def test_all_quoted_tsv_without_need_loses_its_quotes(load: Loader, tmp_path: Path) -> None:
+def test_tsv_with_all_fields_quoted_is_read_without_the_quotes(load: Loader, tmp_path: Path) -> None:
     splits = load(write_table(tmp_path / "reviews.tsv", ROWS, delimiter="\t", quoting=csv.QUOTE_ALL))
     assert texts_in(splits) == {text for text, _ in ROWS}
 
 
 @pytest.mark.parametrize("odd", ['he said "hi"', '"Hello," he said', '"Hello, whole"', '5" screen', '"open'])
-def test_tsv_with_quotes_as_characters_keeps_them(load: Loader, write_csv: WriteCsv, odd: str) -> None:
+def test_tsv_keeps_quotes_that_are_ordinary_characters(load: Loader, write_csv: WriteCsv, odd: str) -> None:
     lines = [f"review {row}\tlabel {row % 2}" for row in range(40)]
     splits = load(write_csv(*lines, f"{odd}\tlabel 1", name="reviews.tsv", header="text\tlabel"))
     assert odd in texts_in(splits)
@@ -131,7 +131,7 @@ def test_tsv_with_quotes_as_characters_keeps_them(load: Loader, write_csv: Write
 
 
 @pytest.mark.parametrize("odd", ['"tis the season\ta', '5" screen\tb', '"Hello," he said\ta'])
-def test_one_odd_quote_does_not_change_how_a_quoted_tsv_is_read(load: Loader, tmp_path: Path, odd: str) -> None:
+def test_quoted_tsv_with_one_unusual_quote_is_refused(load: Loader, tmp_path: Path, odd: str) -> None:
     rows = [(f"{row} {text}", label) for row, (text, label) in enumerate(QUOTED)]
     path = write_table(tmp_path / "reviews.tsv", rows, delimiter="\t", quoting=csv.QUOTE_MINIMAL)
     lines = path.read_text().splitlines(keepends=True)
@@ -143,7 +143,7 @@ def test_one_odd_quote_does_not_change_how_a_quoted_tsv_is_read(load: Loader, tm
 
 
 @pytest.mark.parametrize(("name", "separator"), [("reviews.tsv", "\t"), ("reviews.csv", ",")])
-def test_quotes_after_a_backslash_are_refused_with_what_to_do_in_r(
+def test_backslash_escaped_quotes_are_refused_with_advice_for_r(
     load: Loader, tmp_path: Path, name: str, separator: str
 ) -> None:
     lines = [f'"he said \\"hi\\" {row}"{separator}"label {row % 2}"' for row in range(20)]
@@ -152,7 +152,7 @@ def test_quotes_after_a_backslash_are_refused_with_what_to_do_in_r(
         load(tmp_path / name)
 
 
-def test_quoting_can_be_set(load: Loader, write_csv: WriteCsv) -> None:
+def test_quoting_setting_overrides_the_detection(load: Loader, write_csv: WriteCsv) -> None:
     lines = [f"review {row}\tlabel {row % 2}" for row in range(40)]
     path = write_csv(*lines, '"Hello."\tlabel 1', name="reviews.tsv", header="text\tlabel")
     assert "Hello." in texts_in(load(path, quoting="csv"))
@@ -161,7 +161,7 @@ def test_quoting_can_be_set(load: Loader, write_csv: WriteCsv) -> None:
     assert '"open' in texts_in(load(path, quoting="none"))
 
 
-def test_tsv_takes_quotes_literally(load: Loader, write_csv: WriteCsv) -> None:
+def test_tsv_keeps_unbalanced_quotes(load: Loader, write_csv: WriteCsv) -> None:
     lines = ['"half a quote\tx', 'say "yes" ""\ty', *[line.replace(",", "\t") for line in reviews(40)]]
     rows = dict(rows_in(load(write_csv(*lines, name="reviews.tsv", header="text\tlabel"))))
     assert {'"half a quote', 'say "yes" ""'} <= rows.keys()

@@ -1,4 +1,4 @@
-"""Settings that are plainly wrong are refused before torch is imported."""
+"""Obvious mistakes in settings are reported before torch is imported."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from tests.conftest import ROOT
         ({"log_with": ["tensorbord"]}, "'tensorbord'.*'tensorboard'"),
     ],
 )
-def test_check_first_refuses_what_is_not_there(
+def test_check_first_rejects_missing_names_and_paths(
     settings: dict[str, Any], expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -59,7 +59,7 @@ def test_check_first_refuses_what_is_not_there(
         },
     ],
 )
-def test_check_first_accepts_what_may_be_there(
+def test_check_first_accepts_names_that_may_exist(
     settings: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -69,7 +69,7 @@ def test_check_first_accepts_what_may_be_there(
     check_first(RunConfig(**settings))
 
 
-def test_recipe_that_is_nested_too_deeply_is_refused(tmp_path: Path) -> None:
+def test_deeply_nested_recipe_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "deep.yaml").write_text("[" * 100_000)
     with pytest.raises(ValueError, match=r"deep\.yaml .*YAML"):
         merge_recipes(str(tmp_path / "deep.yaml"))
@@ -129,10 +129,10 @@ REFUSED = [
     (["verify_resume.py", "--name", "mine"], "--name.*--folder"),
     (["verify_resume.py", "--list", "heads"], "--list"),
 ]
-"""Commands, and what the one line names with which each is refused."""
+"""Commands, with a pattern for the one-line error of each."""
 WITHOUT_TORCH = """
 import contextlib, io, json, runpy, sys
-sys.modules["torch"] = None  # an import of it is an error
+sys.modules["torch"] = None  # importing it is an error
 for script, *arguments in json.load(sys.stdin):
     sys.argv = [script, *arguments]
     printed = io.StringIO()
@@ -148,7 +148,7 @@ for script, *arguments in json.load(sys.stdin):
 """
 
 
-def test_commands_are_refused_in_one_line_without_importing_torch(tmp_path: Path) -> None:
+def test_invalid_commands_print_one_line_without_importing_torch(tmp_path: Path) -> None:
     (tmp_path / "taken").mkdir()
     (tmp_path / "taken" / "file").touch()
     before = sorted(tmp_path.rglob("*"))

@@ -1,4 +1,4 @@
-"""Names, options and their values are checked by the source of what is registered."""
+"""Names, options and option values are checked against the source of the built-in entries."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from research.settings.config import Choice
         ({"task": "regresion"}, "task 'regresion'.*'regression'"),
     ],
 )
-def test_unknown_names_are_refused_with_the_nearest(settings: dict[str, Any], expected: str) -> None:
+def test_check_choices_suggests_the_nearest_name(settings: dict[str, Any], expected: str) -> None:
     with pytest.raises(UnknownNameError, match=expected):
         check_choices(RunConfig(**settings))
 
 
-def test_values_are_refused_with_their_owner() -> None:
+def test_check_choices_names_the_owner_of_an_invalid_value() -> None:
     with pytest.raises(ValueError, match=r"hook 'ema': .*decay.*\b2"):
         check_choices(RunConfig(hook=[{"name": "ema", "decay": 2.0}]))
     with pytest.raises(ValueError, match=r"lstm_size.*'big'"):
@@ -38,11 +38,11 @@ def test_values_are_refused_with_their_owner() -> None:
     check_choices(RunConfig(head={"name": "lstm", "lstm_size": "8"}, hook=[{"name": "ema", "decay": 0.5}]))
 
 
-def test_plugins_may_register_other_names_but_no_other_options() -> None:
+def test_check_choice_allows_names_but_not_options_from_plugins() -> None:
     check_choices(RunConfig(head="mine", task="mine", hook=["mine"], plugin=["mine.py"]))
     with pytest.raises(UnknownNameError, match="'lstm_sise'"):
         check_choices(RunConfig(head={"name": "lstm", "lstm_sise": 8}, plugin=["mine.py"]))
     stopping = Choice("early_stopping", {"metric": "of_mine"})
-    check_choice("hooks", "hook", stopping, may_have_others=True)  # a metric of a plugin's kind of labels
+    check_choice("hooks", "hook", stopping, may_have_others=True)  # may be a metric of a task that a plugin registers
     with pytest.raises(UnknownNameError, match="'of_mine'"):
         check_choice("hooks", "hook", stopping, may_have_others=False)

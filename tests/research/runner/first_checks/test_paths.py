@@ -1,4 +1,4 @@
-"""What settings name is there: files, folders, encoders, runs."""
+"""Files, folders, encoders and runs named in the settings must exist."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from research.settings.command_line import merge_recipes
 from research.settings.config import RunConfig
 from research.settings.forks import parse_fork
 from research.system.errors import is_user_facing
-from tests.rights import modes_count
+from tests.file_modes import enforce_file_modes
 
 
 @pytest.mark.parametrize("name", ["data", "encoder", "init_from"])
 @pytest.mark.parametrize(
     "path", ["~nosuchuser/a", "./" + "x" * 5000, "./" + "a" * 300, "./caf\udce9.csv", "./locked/a.csv", "./two\nlines"]
 )
-def test_paths_that_cannot_be_looked_up_are_refused_in_one_line(
+def test_inaccessible_paths_are_rejected_with_a_one_line_error(
     name: str, path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "locked").mkdir(mode=0)
     settings: dict[str, Any] = {name: path}
-    with modes_count(), pytest.raises(ValueError, match=rf"--{name}|Cannot read '") as caught:
+    with enforce_file_modes(), pytest.raises(ValueError, match=rf"--{name}|Cannot read '") as caught:
         check_first(RunConfig(**settings))
     assert is_user_facing(caught.value)
     assert str(caught.value).isprintable()
@@ -47,27 +47,27 @@ def test_paths_that_cannot_be_looked_up_are_refused_in_one_line(
     ids=["resume", "plugin", "fork", "recipe"],
 )
 @pytest.mark.parametrize("path", ["x" * 5000, "locked/a"])
-def test_other_paths_that_cannot_be_looked_up_are_refused(
+def test_other_inaccessible_paths_are_rejected(
     refuse: Callable[[str], object], path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "locked").mkdir(mode=0)
     with (
-        modes_count(),
+        enforce_file_modes(),
         pytest.raises(ValueError, match=rf"{os.strerror(errno.ENAMETOOLONG)}|{os.strerror(errno.EACCES)}"),
     ):
         refuse(path)
 
 
-def test_directory_that_exists_may_be_looked_at(tmp_path: Path) -> None:
+def test_inspection_accepts_an_existing_run_directory(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     config = RunConfig(output_dir=str(tmp_path))
-    check_first(config)  # as for --dry_run and --print_config
+    check_first(config)  # as with --dry_run and --print_config
     with pytest.raises(ValueError, match=f"{tmp_path} exists"):
         check_run_directory(config)
 
 
-def test_parents_of_a_run_that_is_resumed_may_be_gone(tmp_path: Path) -> None:
+def test_resumed_run_does_not_need_its_parents(tmp_path: Path) -> None:
     gone = str(tmp_path / "gone")
     check_first(RunConfig(output_dir=str(tmp_path), resume="auto", init_from=gone, fork=gone))
     with pytest.raises(ValueError, match=gone):
@@ -85,7 +85,7 @@ def test_parents_of_a_run_that_is_resumed_may_be_gone(tmp_path: Path) -> None:
         ({"resume": "runs/nothing"}, "runs/nothing"),
     ],
 )
-def test_what_is_not_there_is_named_with_its_setting(
+def test_missing_path_is_reported_with_its_setting(
     settings: dict[str, Any], expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -93,7 +93,9 @@ def test_what_is_not_there_is_named_with_its_setting(
         check_paths(RunConfig(**settings))
 
 
-def test_data_and_encoders_of_elsewhere_are_not_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_data_and_encoders_from_the_hub_or_plugins_are_not_checked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     check_paths(RunConfig(data="hub:nobody/nothing", encoder="nobody/nothing"))
     check_paths(RunConfig(data="mine", plugin=["my_data.py"]))
@@ -103,8 +105,8 @@ def test_data_and_encoders_of_elsewhere_are_not_looked_for(tmp_path: Path, monke
         check_paths(RunConfig(data="mine.csv", plugin=["my_data.py"]))
 
 
-def test_new_directory_is_needed_by_a_new_run(tmp_path: Path) -> None:
+def test_new_run_needs_a_new_directory(tmp_path: Path) -> None:
     check_run_directory(RunConfig(output_dir=str(tmp_path / "new")))
-    check_run_directory(RunConfig())  # the default name is new for every run
+    check_run_directory(RunConfig())  # the default name changes with every run
     with pytest.raises(ValueError, match="--name or --output_dir"):
         check_run_directory(RunConfig(resume="auto"))

@@ -1,4 +1,4 @@
-"""Options and the values that they refuse, read from source that is not run."""
+"""Options and checks of option values, read from source code that is not run."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def function_of(source: str) -> ast.FunctionDef:
     return statement
 
 
-def test_options_are_the_keyword_only_parameters() -> None:
+def test_read_options_returns_keyword_only_parameters() -> None:
     found = [(option.name, option.type, option.default) for option in read_options(function_of(SOURCE))]
     assert found == [
         ("size", int, 8),
@@ -40,7 +40,7 @@ def test_options_are_the_keyword_only_parameters() -> None:
     assert read_options(None) == ()
 
 
-def test_arguments_of_an_edit_are_all_but_the_first() -> None:
+def test_read_options_of_an_edit_returns_all_parameters_except_the_first() -> None:
     function = function_of("def scale(run, factor: float, modules: Selector = 'all'): pass")
     options = read_options(function, from_second_on=True)
     assert [(option.name, option.default) for option in options] == [
@@ -54,11 +54,11 @@ def test_arguments_of_an_edit_are_all_but_the_first() -> None:
     ("values", "message"),
     [({"size": 0, "share": 0.0}, r"size .*\b0\b"), ({"size": 2, "share": 2.5}, r"share up to 2, got 2\.5")],
 )
-def test_values_that_the_source_refuses_are_refused(values: dict[str, Any], message: str) -> None:
+def test_check_values_runs_the_checks_in_the_source(values: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         check_values(function_of(SOURCE), values)
 
 
-def test_checks_of_what_is_not_known_early_are_left_out() -> None:
+def test_check_values_skips_checks_of_unknown_values() -> None:
     check_values(function_of(SOURCE), {"size": 2, "share": -1.0})
     check_values(None, {"size": 0})

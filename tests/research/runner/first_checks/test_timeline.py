@@ -1,4 +1,4 @@
-"""Entries of a timeline are checked without a model and without data."""
+"""Timelines are checked as far as possible without a model and data."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ from research.runner.first_checks.timeline import check_timeline
         ),
     ],
 )
-def test_invalid_entries_are_refused(settings: dict[str, Any], expected: str) -> None:
+def test_check_timeline_rejects_invalid_entries(settings: dict[str, Any], expected: str) -> None:
     with pytest.raises(ValueError, match=expected):
         check_timeline(RunConfig(**settings))
 
 
-def test_what_depends_on_the_data_or_a_plugin_is_left_to_the_run() -> None:
+def test_check_timeline_accepts_entries_that_depend_on_data_or_plugins() -> None:
     late = [{"at": "11st", "freeze": "head"}]
-    check_timeline(RunConfig(timeline=late))  # the number of rows is not known
+    check_timeline(RunConfig(timeline=late))  # the number of rows is unknown
     check_timeline(RunConfig(timeline=[{"at": "9ep", "freeze": "head"}], max_steps=10))
-    check_timeline(RunConfig(timeline=late, max_steps=10, smoke=True))  # which has its own length
+    check_timeline(RunConfig(timeline=late, max_steps=10, smoke=True))  # a smoke test has its own length
     check_timeline(RunConfig(timeline=[{"at": "1st", "mine": 3}], plugin=["mine.py"]))

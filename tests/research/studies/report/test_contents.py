@@ -27,7 +27,7 @@ def test_study_whose_files_are_elsewhere_is_still_ranked(finished_study: StudyOu
     assert "test" in reason
     assert [outcome for outcome, _ in contents.missing.elsewhere] == list(contents.study.outcomes)
     page = write_contents(contents).read_text()
-    assert f"Left out: {reason}." in page
+    assert f"Not shown: {reason}." in page
     # What repeats a trial is all here.
     recipes = re.findall(r"</summary><pre>(.*?)</pre>", page, re.DOTALL)
     assert [yaml.safe_load(html.unescape(recipe)) for recipe in recipes] == [
@@ -40,8 +40,8 @@ def test_one_damaged_file_is_left_out_by_name(finished_study: StudyOutcomes, tmp
     copy = Path(shutil.copytree(outcome.directory, tmp_path / "trials" / outcome.trial.id))
     (copy / "predictions" / "test.parquet").write_bytes(b"PAR1 and no more")
     contents = find_contents(changed(finished_study, {5: {"directory": copy}}))
-    (left_out,) = contents.left_out
-    assert left_out.startswith(f"{outcome.trial.id}: ")
+    (skipped_trials,) = contents.skipped_trials
+    assert skipped_trials.startswith(f"{outcome.trial.id}: ")
     assert (len(contents.models), contents.reasons) == (2, {})
 
 
@@ -61,7 +61,7 @@ def test_metric_that_no_trial_has_leaves_the_ranking_out(finished_study: StudyOu
     assert contents.reasons.keys() == {"ranking"}
     assert "'pearson'" in contents.reasons["ranking"]
     page = html.unescape(write_contents(contents).read_text())
-    assert f"Left out: {contents.reasons['ranking']}" in page
+    assert f"Not shown: {contents.reasons['ranking']}" in page
     assert for_markdown(contents.reasons["ranking"]) in (tmp_path / "report.md").read_text()
     assert len(rows_of("costs", page)) == 3
 

@@ -33,7 +33,7 @@ def test_rows_come_with_the_widest_gap_first(tmp_path: Path) -> None:
         ("row 3", "label0", ("text 2",)),
         ("row 4", "label0", ("text 3",)),
     ]
-    assert [[(cell.arm, cell.words) for cell in row.arms] for row in found] == [
+    assert [[(cell.arm, cell.description) for cell in row.arms] for row in found] == [
         [("b", "2 of 2 right"), ("a", "0 of 2 right")],
         [("a", "2 of 2 right"), ("b", "0 of 2 right")],
         [("b", "2 of 2 right"), ("a", "1 of 2 right")],
@@ -53,7 +53,7 @@ def test_arms_that_agree_differ_on_no_row(tmp_path: Path) -> None:
 def test_numbers_differ_by_their_distance(tmp_path: Path) -> None:
     found, _ = find(tmp_path, {"a": [[1.0, 2.0]], "b": [[1.5, 6.0]]}, [1.0, 2.0])
     assert [row.place for row in found] == ["row 2", "row 1"]
-    assert [(cell.arm, cell.correctness, cell.words) for cell in found[0].arms] == [
+    assert [(cell.arm, cell.correctness, cell.description) for cell in found[0].arms] == [
         ("a", 1.0, "off by 0"),
         ("b", 0.0, "off by 4"),
     ]

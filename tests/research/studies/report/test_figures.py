@@ -15,7 +15,7 @@ from research.studies.report.figures import arm_curves_figure, cost_figure, inte
 from research.studies.report.ranking import RankedArm
 from research.studies.report.styles import arm_styles
 from research.studies.statistics.over_seeds import summarize_arm
-from research.system.plain_text import for_picture
+from research.system.plain_text import for_figure
 
 ARMS = [f"arm {number}" for number in range(10)]
 
@@ -66,7 +66,7 @@ def test_intervals_have_a_dot_for_every_seed() -> None:
     (axes,) = figure.axes
     dots = [np.asarray(line.get_xdata()).tolist() for line in axes.lines if line.get_markersize() == 3.5]
     assert dots == [[0.5, 0.7, 0.6], [0.9]]
-    assert [label.get_text() for label in axes.get_yticklabels()] == ["arm 0 (baseline)", for_picture("$x_{$")]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["arm 0 (baseline)", for_figure("$x_{$")]
     assert picture("means", figure).source.startswith("data:image/svg+xml")
 
 

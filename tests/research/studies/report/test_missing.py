@@ -28,17 +28,17 @@ def test_trials_that_are_not_finished_are_listed_by_state(tmp_path: Path) -> Non
     study = study_of(tmp_path, "failed", "waiting", "running", "finished", "waiting")
     found = find_missing(study)
     seeds = [[outcome.trial.seed for outcome in part] for part in (found.failed, found.running, found.waiting)]
-    assert (seeds, found.elsewhere, found.is_nothing) == ([[0], [2], [1, 4]], [], False)
+    assert (seeds, found.elsewhere, found.is_empty) == ([[0], [2], [1, 4]], [], False)
 
 
 def test_files_that_are_not_here_are_named(tmp_path: Path) -> None:
     study = study_of(tmp_path, "finished", "finished")
-    assert find_missing(study).is_nothing
+    assert find_missing(study).is_empty
     first = study.outcomes[0]
     for name in (JOURNAL, "predictions/test.parquet"):
         (first.directory / name).unlink()
     found = find_missing(study)
-    assert (found.elsewhere, found.is_nothing) == ([(first, [JOURNAL, "predictions/test.parquet"])], False)
+    assert (found.elsewhere, found.is_empty) == ([(first, [JOURNAL, "predictions/test.parquet"])], False)
 
 
 def test_trial_of_another_machine_has_no_file_here(tmp_path: Path) -> None:

@@ -27,8 +27,8 @@ from research.runner.dry_run import plan_and_rehearse, summary
 from research.runner.preview_figure import timeline_figure
 from research.studies.grid import StudySpec
 from research.studies.outcomes import Outcome, StudyOutcomes
-from research.studies.run_study import conclude
-from research.system.plain_text import LONGEST_IN_PAGE, for_csv, for_markdown, for_terminal, shortened
+from research.studies.run_study import report_results
+from research.system.plain_text import LONGEST_IN_PAGE, for_csv, for_markdown, for_terminal, shorten
 from research.system.terminal import Terminal
 from research.tasks.single_label import SingleLabel
 from tests.builders.studies import SMALL, run_study
@@ -75,7 +75,7 @@ def written(environment: pytest.MonkeyPatch, tiny_encoder: Path, tmp_path_factor
             dataclasses.replace(study.outcomes[1].trial, seed=1), folder, "failed", error=ARM.replace(MARK, "")
         )
         study = dataclasses.replace(study, outcomes=[*study.outcomes, failed])
-        conclude(Terminal(file=printed), study)
+        report_results(Terminal(file=printed), study)
     return Written(study, printed.getvalue())
 
 
@@ -111,7 +111,7 @@ def test_pages_show_names_as_they_are(written: Written) -> None:
         page = path.read_text(encoding="utf-8")
         assert COMMANDS.findall(page) == []
         assert "<script" not in page
-        assert {*shown(NAMES[:-1]), shortened(LONG, LONGEST_IN_PAGE)} <= set(cells_of(page)), path
+        assert {*shown(NAMES[:-1]), shorten(LONG, LONGEST_IN_PAGE)} <= set(cells_of(page)), path
         assert LONG not in re.sub(r'title="[^"]*"', "", page), path
         drawn = pictures_of(page)
         assert drawn

@@ -20,11 +20,11 @@ from research.studies.outcomes import Outcome, StudyOutcomes
 from research.studies.report.contents import Contents, find_contents
 from research.studies.report.page import write_contents, write_study_report
 from research.studies.statistics.over_examples import SCOPE
-from tests.browser import needs_chromium, open_page, photograph
+from tests.browser import needs_chromium, open_page, take_screenshot
 from tests.builders.studies import HOSTILE, SMALL, changed, results, rows_of, run_study, trial_of
 
 PICTURES = {
-    "Means, intervals and seeds",
+    "Means, confidence intervals and seeds",
     "Training loss",
     "Validation accuracy",
     "accuracy against time",
@@ -43,12 +43,12 @@ def test_page_renders_without_errors(page: Path, contents: Contents, tmp_path: P
     assert seen.images.keys() == PICTURES
     assert all(seen.images.values()), seen.images
     assert f"Which is best? {HOSTILE}" in seen.text
-    assert "What is missing" not in seen.text
+    assert "Missing results" not in seen.text
     reasons = {each.comparison.why_no_verdict for each in contents.ranked if each.comparison is not None}
     for text in (contents.summary, SCOPE, "unfreeze(modules='encoder.layer[-1:]')", *reasons, *contents.study.arms):
         assert text is not None
         assert text in seen.text
-    photograph(alone, tmp_path / "page.png", width=width)
+    take_screenshot(alone, tmp_path / "page.png", width=width)
     assert (tmp_path / "page.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -86,7 +86,7 @@ def test_page_has_costs_edits_settings_and_commands(page: Path, finished_study: 
 
 def test_texts_are_of_validation_rows_and_escaped(page: Path) -> None:
     text = html.unescape(page.read_text())
-    part = text[text.index('id="disagreements"') : text.index("<h2>Tests over examples")]
+    part = text[text.index('id="disagreements"') : text.index("<h2>Tests over rows")]
     shown = re.findall(r"<b>(\w+)</b> <span class=\"soft\">validation\.csv, row (\d+)</span>", part)
     assert shown
     for label, row in ((label, int(row) - 1) for label, row in shown):
@@ -100,7 +100,7 @@ def test_page_for_others_has_no_texts(finished_study: StudyOutcomes, tmp_path: P
     contents = find_contents(study, show_texts=False)
     assert "--report_texts false" in contents.reasons["disagreements"]
     page = html.unescape(write_contents(contents).read_text())
-    assert f"Left out: {contents.reasons['disagreements']}." in page
+    assert f"Not shown: {contents.reasons['disagreements']}." in page
     assert 'id="disagreements"' not in page
     assert not re.search(r"\b(validation|test) \d+ \w+ \w+", page), "a row's text"
     assert "length of the text" in page
@@ -118,7 +118,7 @@ def test_what_is_missing_is_shown(finished_study: StudyOutcomes, tmp_path: Path)
     result = finished_study.outcomes[3].result
     assert result is not None
     study = changed(
-        dataclasses.replace(finished_study, directory=tmp_path, num_others=3),
+        dataclasses.replace(finished_study, directory=tmp_path, num_outside_grid=3),
         {
             0: {"state": "failed", "result": None, "error": failure},
             1: {"state": "waiting", "result": None},
@@ -135,16 +135,16 @@ def test_what_is_missing_is_shown(finished_study: StudyOutcomes, tmp_path: Path)
     assert seen.errors == []
     assert re.search(r"3 finished, 1 running, 1 waiting, 1 failed.* 3 more", contents.summary)
     assert contents.summary in seen.text
-    missing = seen.text[seen.text.index("What is missing") : seen.text.index("Arms by accuracy")]
+    missing = seen.text[seen.text.index("Missing results") : seen.text.index("Arms, ranked by accuracy")]
     ids = [outcome.trial.id for outcome in study.outcomes]
     assert failure in missing
     assert [each in missing for each in ids] == [True] * 4 + [False] * 2
     ((_, files),) = contents.missing.elsewhere
     assert f"{ids[3]}: {', '.join(files)}" in missing
-    assert [each.partition(":")[0] for each in contents.left_out] == [ids[3]]
-    assert contents.left_out[0] in seen.text
+    assert [each.partition(":")[0] for each in contents.skipped_trials] == [ids[3]]
+    assert contents.skipped_trials[0] in seen.text
     assert "no value" in page.read_text()  # of the baseline
-    assert f"Left out: {contents.reasons['disagreements']}." in seen.text
+    assert f"Not shown: {contents.reasons['disagreements']}." in seen.text
     markdown = (tmp_path / "report.md").read_text()
     assert f"running: {ids[2]}" in markdown
     assert "OutOfMemoryError: &lt;script>" in markdown
@@ -177,7 +177,7 @@ def test_one_arm_and_one_seed_is_a_report(finished_study: StudyOutcomes, tmp_pat
     assert [each.comparison for each in contents.ranked] == [None]
     assert contents.models == []
     assert contents.reasons.keys() == {"disagreements"}
-    assert f"Left out: {contents.reasons['disagreements']}." in seen.text
+    assert f"Not shown: {contents.reasons['disagreements']}." in seen.text
 
 
 def write_data(folder: Path, kind: str) -> Path:
@@ -215,6 +215,6 @@ def test_other_kinds_of_labels_have_a_report(
     found = {row[0].split()[1]: row[1].split()[0] for row in rows_of("ranking", page.read_text())}
     assert found == {arm: f"{value:.4f}" for arm, value in values.items()}
     assert len(rows_of("models", page.read_text())) == 1
-    assert ("never simply right" in seen.text) == (kind == "regression")
+    assert ("not simply right" in seen.text) == (kind == "regression")
     if kind == "multi_label":
         assert [row[0] for row in rows_of("by-label", page.read_text())] == ["<i>a</i>", "b"]

@@ -9,7 +9,7 @@ from pathlib import Path
 from optuna.trial import TrialState
 
 from research.studies.grid import StudySpec
-from research.studies.outcomes import Outcome, StudyOutcomes, collect
+from research.studies.outcomes import Outcome, StudyOutcomes, collect_outcomes
 from research.studies.report.console import ranking_lines
 from research.studies.report.contents import find_contents
 from research.studies.report.page import write_contents
@@ -78,10 +78,10 @@ def test_seed_that_failed_and_left_the_grid_is_mentioned_with_the_verdict(tmp_pa
     other = trial_of("lstm", 7, head="lstm", lr=0.5)  # an arm of an earlier grid that had the same name
     for each in (failed, other):
         entries[each.id] = Entry(each, TrialState.FAIL, error, len(entries))
-    study = collect(StudySpec(name="written"), trials, entries, tmp_path)
-    assert [each.trial for each in study.failed_before] == [failed]
+    study = collect_outcomes(StudySpec(name="written"), trials, entries, tmp_path)
+    assert [each.trial for each in study.failed_outside_grid] == [failed]
     lstm, linear = rank_arms(study, "accuracy")
-    assert (lstm.arm, lstm.failed_before, linear.failed_before) == ("lstm", {6: "the loss is nan"}, {})
+    assert (lstm.arm, lstm.failed_outside_grid, linear.failed_outside_grid) == ("lstm", {6: "the loss is nan"}, {})
     contents = find_contents(study)
     console = io.StringIO()
     for line in ranking_lines(contents):

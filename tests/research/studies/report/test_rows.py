@@ -94,9 +94,9 @@ def test_what_cannot_be_read_is_left_out_by_name(tmp_path: Path) -> None:
     paths[0].unlink()
     paths[1].write_bytes(b"PAR1 and no more")
     rows = read_rows(study, "test")
-    assert rows.places == {"b": {0: 0}}
-    assert rows.left_out[0] == "a-0: not on this machine"
-    assert rows.left_out[1].startswith("a-1: cannot be read (")
+    assert rows.model_indices == {"b": {0: 0}}
+    assert rows.skipped_trials[0] == "a-0: not on this machine"
+    assert rows.skipped_trials[1].startswith("a-1: cannot be read (")
     paths[2].unlink()
     with pytest.raises(ValueError, match=r"\btest\b"):
         read_rows(study, "test")

@@ -10,7 +10,7 @@ import yaml
 
 from research.studies.grid import StudySpec
 from research.studies.outcomes import Outcome, StudyOutcomes
-from research.studies.report.settings import ComparedSettings, find_settings, repeat_trials
+from research.studies.report.settings import ComparedSettings, find_settings, trial_commands
 from tests.builders.studies import trial_of
 
 
@@ -64,7 +64,7 @@ def test_trial_is_repeated_from_its_config_or_from_its_settings(tmp_path: Path) 
     study = dataclasses.replace(
         study, outcomes=[dataclasses.replace(study.outcomes[0], result={"world_size": 2}), study.outcomes[1]]
     )
-    first, second = repeat_trials(study)
+    first, second = trial_commands(study)
     assert first.command == (
         f"accelerate launch --num_processes 2 experiments/run.py --recipe {tmp_path / 'a-0' / 'config.yaml'}"
     )

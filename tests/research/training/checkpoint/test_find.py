@@ -28,10 +28,10 @@ def test_checkpoints_are_in_the_order_of_their_steps(tmp_path: Path) -> None:
 
 def test_directory_belongs_to_one_run_at_a_time(tmp_path: Path) -> None:
     first, second = DirectoryLock(), DirectoryLock()
-    assert first.hold(tmp_path) is None
-    assert first.hold(tmp_path) is None
-    with pytest.raises(ValueError, match="Another run works in"):
-        second.hold(tmp_path)
+    assert first.acquire(tmp_path) is None
+    assert first.acquire(tmp_path) is None
+    with pytest.raises(ValueError, match="Another run uses"):
+        second.acquire(tmp_path)
     first.release()
-    assert second.hold(tmp_path) is None
+    assert second.acquire(tmp_path) is None
     second.release()

@@ -1,4 +1,4 @@
-"""Settings of a script itself, beside those of a run: a study's, a further worker's."""
+"""Settings of a script that are not settings of a run, such as those of a study or of an additional worker."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from jsonargparse import ArgumentError, ArgumentParser
 
 from research.settings.arguments import Flag
 from research.settings.declarations import declarations
-from research.settings.type_errors import describe_mistyped
+from research.settings.type_errors import describe_type_error
 
 Group = TypeVar("Group")
 
 
-def take_out(group: type, flags: Sequence[Flag]) -> tuple[dict[str, list[str]], list[Flag]]:
-    """Return the values that were typed for a group's settings, in their order, and the flags of everything else."""
+def split_flags(group: type, flags: Sequence[Flag]) -> tuple[dict[str, list[str]], list[Flag]]:
+    """Separate the flags of a group: return the values typed for each of its settings, and all other flags."""
     names = declarations(group)
     given: dict[str, list[str]] = {}
     for flag in flags:
@@ -25,14 +25,14 @@ def take_out(group: type, flags: Sequence[Flag]) -> tuple[dict[str, list[str]], 
     return given, [flag for flag in flags if flag.name not in names]
 
 
-def typed_group(group: type[Group], given: Mapping[str, Sequence[str]]) -> Group:
-    """Return a group's settings; of several values of a flag the last counts.
+def parse_group(group: type[Group], given: Mapping[str, Sequence[str]]) -> Group:
+    """Return a group's settings; if a flag is repeated, its last value counts.
 
     Args:
-        group: the settings' dataclass.
-        given: what was typed for each.
+        group: the dataclass of the settings.
+        given: the values typed for each setting.
     Raises:
-        ValueError: for a value of the wrong type, or out of its bounds.
+        ValueError: if a value has the wrong type or is out of bounds.
     """
     parser = ArgumentParser(exit_on_error=False, allow_abbrev=False)
     parser.add_class_arguments(group)
@@ -45,8 +45,8 @@ def typed_group(group: type[Group], given: Mapping[str, Sequence[str]]) -> Group
             values[name] = parser.parse_args([f"--{name}={texts[-1]}"])[name]
         except ArgumentError as error:
             if bounds is None:
-                raise ValueError(describe_mistyped(error, kinds)) from None
+                raise ValueError(describe_type_error(error, kinds)) from None
             values[name] = None
         if bounds is not None and (values[name] is None or not bounds.contain(values[name])):
-            raise ValueError(f"Expected --{name} as a number {bounds}, got '{texts[-1]}'.")
+            raise ValueError(f"Expected --{name} to be a number {bounds}; got '{texts[-1]}'.")
     return group(**values)

@@ -41,7 +41,7 @@ class Held(Hook):
 """
 
 
-class Place:
+class Workplace:
     """A working directory with a plugin, for running studies."""
 
     def __init__(self, folder: Path, encoder: Path, data: Path, environment: dict[str, str]) -> None:

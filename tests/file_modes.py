@@ -14,7 +14,7 @@ _FIELDS = "IIIIII"  # effective, permitted and inheritable capabilities, lower a
 
 
 @contextmanager
-def modes_count() -> Iterator[None]:
+def enforce_file_modes() -> Iterator[None]:
     """Drop this thread's capabilities, so that file modes are checked even if the user is root (Linux)."""
     if os.geteuid() != 0 or sys.platform != "linux":
         yield

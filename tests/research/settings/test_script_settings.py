@@ -1,4 +1,4 @@
-"""Settings of a script itself are taken out of its command line, and typed."""
+"""Settings of a script itself: separated from the command line, and typed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from research.settings.arguments import Flag
 from research.settings.declarations import Effect, setting
-from research.settings.own_settings import take_out, typed_group
+from research.settings.script_settings import parse_group, split_flags
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,16 +17,16 @@ class Pouring:
     """Pouring"""
 
     cups: int = setting(1, effect=Effect.INVOCATION, above=0, unit="cups")
-    """How many."""
+    """Number of cups."""
     drink: Literal["tea", "coffee"] = setting("tea", effect=Effect.INVOCATION)
-    """What."""
+    """Content of the cups."""
 
 
-def test_own_flags_are_taken_out_and_the_last_value_counts() -> None:
+def test_split_flags_separates_own_flags_and_the_last_value_counts() -> None:
     flags = [Flag("cups", None, "2"), Flag("head", "size", "3"), Flag("cups", None, "4")]
-    given, others = take_out(Pouring, flags)
+    given, others = split_flags(Pouring, flags)
     assert (given, list(map(str, others))) == ({"cups": ["2", "4"]}, ["--head.size=3"])
-    assert typed_group(Pouring, given) == Pouring(cups=4)
+    assert parse_group(Pouring, given) == Pouring(cups=4)
 
 
 @pytest.mark.parametrize(
@@ -38,6 +38,6 @@ def test_own_flags_are_taken_out_and_the_last_value_counts() -> None:
         ({"drink": ["coffe"]}, "tea or coffee.*'coffe'.*'coffee'"),
     ],
 )
-def test_values_that_cannot_be_are_refused(given: dict[str, list[str]], expected: str) -> None:
+def test_parse_group_rejects_invalid_values(given: dict[str, list[str]], expected: str) -> None:
     with pytest.raises(ValueError, match=expected):
-        typed_group(Pouring, given)
+        parse_group(Pouring, given)

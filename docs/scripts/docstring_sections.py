@@ -1,0 +1,21 @@
+"""Griffe extension: sections of docstrings follow each other without an empty line, which Griffe's parser needs."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import griffe
+
+
+class SeparateSections(griffe.Extension):
+    """Puts an empty line before each section."""
+
+    def on_object(self, *, obj: griffe.Object, **kwargs: Any) -> None:
+        if obj.docstring is not None:
+            obj.docstring.value = separate_sections(obj.docstring.value)
+
+
+def separate_sections(docstring: str) -> str:
+    """Return a docstring with an empty line before each section that has none."""
+    return re.sub(r"(?<=\S)\n(Args|Returns|Yields|Raises):\n", r"\n\n\1:\n", docstring)

@@ -1,0 +1,67 @@
+"""The page of all metrics, from the tasks that declare them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from site_text import code, heading
+
+from research.tasks.base import TASKS
+from research.tasks.metric import LOSS, Metric
+
+MEANINGS = {
+    "loss": "Mean of the objective's losses over the rows. Losses of different objectives do not compare.",
+    "accuracy": "Share of rows whose predicted label is right.",
+    "f1_macro": "Mean over labels of F1, the harmonic mean of precision and recall. With one label per row, only "
+    "labels that occur among the rows or the predictions count; with several labels per row, all labels count.",
+    "f1_micro": "F1 of all decisions on all labels together. With one label per row it equals the accuracy.",
+    "mcc": "Matthews correlation coefficient of labels and predictions: 0 for a constant or a random answer.",
+    "auroc": "Area under the ROC curve of the probabilities. With more than two labels, the mean over labels of "
+    "each label against the rest. NaN if no label has rows both with and without it.",
+    "log_loss": "Mean negative logarithm of the probability of what is right. With several labels per row, the mean "
+    "over labels as well.",
+    "calibration_error": "Expected calibration error: the mean distance between confidence and accuracy over 15 bins "
+    "of equal width (Guo et al. 2017).",
+    "subset_accuracy": "Share of rows whose labels are predicted exactly: none missing, none added.",
+    "f1/": "F1 of a single label, whose name follows: `f1/joy`.",
+    "pearson": "Pearson correlation of numbers and predictions. NaN if either is constant.",
+    "spearman": "Spearman rank correlation of numbers and predictions. NaN if either is constant.",
+    "mse": "Mean squared error.",
+}
+"""What each metric measures; a metric without an entry, or an entry without a metric, fails the build."""
+
+
+def metrics_page() -> str:
+    """Return the page with the metrics of all tasks."""
+    tasks = {name: TASKS[name] for name in TASKS}
+    metrics = {LOSS.name: LOSS}
+    for task in tasks.values():
+        for metric in (*task.metrics, *([task.label_metric] if task.label_metric is not None else [])):
+            metrics.setdefault(metric.name, metric)
+    assert metrics.keys() == MEANINGS.keys(), f"describe each metric once: {metrics.keys() ^ MEANINGS.keys()}"
+    tables = [f"- [{code(name)}](tasks.md#{name}): {_names(task.metrics)}" for name, task in tasks.items()]
+    return "\n".join(
+        [
+            "# Metrics\n",
+            "A run computes every metric of its task on the validation and test rows. `--best_metric` and a study's",
+            "`--metric` name one of them; in `metrics.jsonl` the name of the split precedes it:",
+            "`validation/accuracy`. A metric of your own comes with a [task](tasks.md) of your own. This page is",
+            "generated from the tasks.\n",
+            *tables,
+            "",
+            *(part for metric in metrics.values() for part in _metric(metric)),
+        ]
+    )
+
+
+def _names(metrics: tuple[Metric, ...]) -> str:
+    return ", ".join(f"[{code(metric.name)}](#{metric.name})" for metric in metrics)
+
+
+def _metric(metric: Metric) -> Iterator[str]:
+    low, high = (f"{bound:g}" if math.isfinite(bound) else None for bound in metric.bounds)
+    bounds = f"from {low} to {high}" if low and high else f"{low} or more" if low else "any number"
+    yield heading(2, code(metric.name), metric.name)
+    yield MEANINGS[metric.name] + "\n"
+    yield f"- Values: {bounds}; {'lower' if metric.lower_is_better else 'higher'} is better.\n"

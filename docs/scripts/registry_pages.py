@@ -1,0 +1,160 @@
+"""The pages of everything that is registered: summary, source, options and file of each entry."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import docstring_parser
+from settings_pages import as_yaml, describe_type
+from site_text import code, heading, link_settings
+
+from heads.registry import Registry
+from research.edits.base import HARMLESS, arguments_of
+from research.settings.flags import setting_types
+from research.settings.options import Option, options_of
+from research.settings.registries import GIVEN_BY_CALLER, load_registry
+
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True)
+class RegistryPage:
+    """A page with the entries of one registry."""
+
+    listing: str
+    """The word that --list takes."""
+    title: str
+    """Heading of the page."""
+    text: str
+    """How entries are chosen, and how one is added."""
+    options: str = "Option"
+    """What an option is called."""
+
+
+REGISTRY_PAGES = {
+    "heads": RegistryPage(
+        "heads",
+        "Heads",
+        "A head turns the encoder's hidden states into logits. Choose one with `--head lstm`; its options follow as "
+        "`--head.lstm_size 128`. In a recipe: `head: {name: lstm, lstm_size: 128}`.",
+    ),
+    "hooks": RegistryPage(
+        "hooks",
+        "Hooks",
+        "A hook takes part in a run at points of the training loop. Choose one with `--hook ema`, several by repeating "
+        "the flag; options follow as `--hook.ema.decay 0.999`. In a recipe: `hook: [{name: ema, decay: 0.999}]`.",
+    ),
+    "edits": RegistryPage(
+        "edits",
+        "Edits",
+        "An edit changes the model, or how it is trained, between two steps. A timeline says when: "
+        '`--timeline "{at: 50%, unfreeze: encoder}"`. An edit with one argument takes its value; several are a '
+        "mapping: `{at: 400st, replace_head: {name: lstm, lstm_size: 128}}`; an edit without arguments takes `true`.",
+        "Argument",
+    ),
+    "objectives": RegistryPage(
+        "objectives",
+        "Objectives",
+        "An objective computes the loss of each example. Choose one with `--objective focal`; its options follow as "
+        "`--objective.gamma 3`. Without the setting, the [task](tasks.md) decides.",
+    ),
+    "schedules": RegistryPage(
+        "schedules",
+        "Schedules",
+        "A schedule multiplies every learning rate by a factor that changes from step to step. Choose one with "
+        "`--schedule cosine`; its options follow as `--schedule.num_cycles 1`. --warmup sets the warm-up's length.",
+    ),
+    "tasks": RegistryPage(
+        "tasks",
+        "Tasks",
+        "A task is a kind of labels: how they are read, what is predicted, and the metrics. It is guessed from the "
+        "labels unless `--task` names it.",
+    ),
+    "data-sources": RegistryPage(
+        "data",
+        "Data sources",
+        "What --data can be: a packaged data set by its name, or a file or folder, which is recognised by what it "
+        "looks like.",
+    ),
+    "cleaning": RegistryPage(
+        "cleaning", "Cleaning steps", "Applied to every text in the order given: `--cleaning strip_html,lowercase`."
+    ),
+    "encoders": RegistryPage(
+        "encoders",
+        "Packaged encoders",
+        "Encoders that --encoder knows by name. It also takes a local directory or an id of the Hugging Face Hub.",
+    ),
+}
+"""What each page holds, by the name of its file."""
+
+
+def registry_page(page: RegistryPage) -> str:
+    """Return a page with all entries of a registry."""
+    registry = load_registry(page.listing)
+    names = ", ".join(f"[{code(name)}](#{name})" for name in registry)
+    return "\n".join(
+        [
+            f"# {page.title}\n",
+            link_settings(page.text, setting_types(), "settings.md") + "\n",
+            f"`run.py --list {page.listing}` prints the same list, with your own plugins' entries. This page is "
+            f"generated from the registry: {names}.\n",
+            *(part for name in registry for part in _entry(page, registry, name)),
+        ]
+    )
+
+
+def _entry(page: RegistryPage, registry: Registry[Any], name: str) -> Iterator[str]:
+    entry = registry[name]
+    yield heading(2, code(name), name)
+    text = docstring_parser.parse(inspect.getdoc(entry) or "")
+    assert text.short_description, f"{page.listing} {name} has no docstring"
+    yield text.short_description + "\n"
+    for paragraph in (text.long_description or "").split("\n\n"):
+        one = " ".join(paragraph.split())
+        yield one.replace("Source: ", "**Source:** ", 1).replace(" Differs: ", "\n\n**Differs:** ") + "\n"
+    yield from _facts(page, entry, name)
+    options = arguments_of(name) if page.listing == "edits" else options_of(entry, given_by_caller=GIVEN_BY_CALLER)
+    if options and page.listing not in ("tasks", "data", "cleaning", "encoders"):
+        yield f"{page.options}s:\n"
+        yield "".join(f"- {_option(option, name)}\n" for option in options)
+
+
+def _facts(page: RegistryPage, entry: Any, name: str) -> Iterator[str]:
+    """Yield what a kind of entries declares beside its options, and where its code is."""
+    facts = []
+    if page.listing == "heads":
+        facts.append(f"Reads {'the last layer' if entry.wants == 'last_hidden_state' else 'all layers'}.")
+    elif page.listing == "edits" and name in HARMLESS:
+        facts.append("Changes neither which parameters there are nor which of them train.")
+    elif page.listing == "objectives":
+        facts.append(f"For tasks: {', '.join(f'[{code(kind)}](tasks.md#{kind})' for kind in _fitting(name))}.")
+    elif page.listing == "tasks":
+        default = entry.default_objective
+        facts.append(f"Default objective: [{code(default)}](objectives.md#{default}).")
+        metrics = [f"[{code(metric.name)}](metrics.md#{metric.name})" for metric in entry.metrics]
+        facts.append(f"Metrics: {', '.join(metrics)}. A study compares the first by default.")
+    elif page.listing == "data" and getattr(entry, "suffixes", None):
+        facts.append(f"Endings: {', '.join(code(suffix) for suffix in entry.suffixes)}.")
+    path = Path(inspect.getsourcefile(inspect.unwrap(entry)) or "").relative_to(ROOT).as_posix()
+    yield "".join(f"- {fact}\n" for fact in [*facts, f"Code: `{path}`"])
+
+
+def _fitting(objective: str) -> list[str]:
+    """Return the kinds of labels that an objective fits."""
+    tasks, entry = load_registry("tasks"), load_registry("objectives")[objective]
+    return [name for name in tasks if name in entry.problem_types or objective in tasks[name].more_objectives]
+
+
+def _option(option: Option, owner: str) -> str:
+    assert option.help, f"the option {option.name} of {owner} is not described"
+    default = "required" if option.is_required else f"default {code(_plain(option.default))}"
+    return f"**{code(option.name)}** ({describe_type(option.type)}; {default}): {option.help}"
+
+
+def _plain(value: Any) -> str:
+    """Return a default as a recipe has it."""
+    return as_yaml(list(value) if isinstance(value, tuple) else value)

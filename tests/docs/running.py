@@ -1,0 +1,135 @@
+"""Run the blocks of a page as a reader would who follows it from top to bottom."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import yaml
+
+from tests.conftest import ROOT, run_to_the_end
+from tests.docs.blocks import OUTPUT, RUN, Block, read_blocks
+from tests.limits import HANG_LIMIT
+
+STARTS = {
+    "python": [sys.executable],
+    "accelerate launch": [sys.executable, "-m", "accelerate.commands.launch"],
+}
+"""What the shell finds behind a command's first words, as the environment's folder of programs has it."""
+SCRIPT = re.compile(r"\b(?:experiments/|research\.scripts\.)(run|ablate|verify_resume)\b(?!(?:\.py)? work\b)")
+LOOKS_ONLY = re.compile(r"--(?:help|list|print_config)\b|\brun\b(?:\.py)?.*--dry_run\b")
+"""What commands have in common that train nothing; a study's dry run measures how long steps take."""
+SHELL = re.compile(r"[|><;&]")
+STUDY_KEYS = {"arms", "base", "grid"}
+"""Keys of a study's file, of which a recipe has none."""
+
+
+class Reader:
+    """Somebody who follows a page.
+
+    Args:
+        folder: an empty directory to work in.
+        environment: all of it.
+        encoder: a small encoder for runs that do not name one.
+        make_my_run: returns a directory with the files of a finished run.
+    """
+
+    def __init__(
+        self, folder: Path, environment: dict[str, str], encoder: Path, make_my_run: Callable[[], Path]
+    ) -> None:
+        self.folder, self.environment, self.encoder, self.make_my_run = folder, environment, encoder, make_my_run
+        for name in ("experiments", "accelerate_configs"):
+            (folder / name).symlink_to(ROOT / name)
+
+    def follow(self, page: Path) -> None:
+        """Run all blocks of a page, in their order."""
+        text = page.read_text(encoding="utf-8")
+        if "runs/my-run" in text and "--name my-run" not in text:
+            shutil.copytree(self.make_my_run(), self.folder / "runs" / "my-run")
+        for block in read_blocks(page):
+            self.run(block)
+
+    def run(self, block: Block) -> None:
+        """Do what a reader does with a block."""
+        if "not tested" in block.notes or block.language == OUTPUT:
+            return
+        assert block.language in RUN or block.title, (
+            f"{block.place}: expected a block of {', '.join(RUN)} or {OUTPUT}, or one with a title, got "
+            f"'{block.language}'"
+        )
+        name = block.file_name
+        if name is not None:
+            (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (self.folder / name).write_text(block.text, encoding="utf-8")
+        status = int(block.notes.get("exits with", "0"))
+        for command in self._commands(block, name):
+            done = self._execute(command)
+            assert done.returncode == status, (
+                f"{block.place}: {command}\nexit status {done.returncode}, expected {status}\n"
+                f"{done.stdout[-2000:]}{done.stderr[-4000:]}"
+            )
+
+    def _commands(self, block: Block, name: str | None) -> Iterator[str]:
+        if block.language == "bash":
+            for command in commands_of(block.text):
+                yield self._smaller(command, block.notes.get("tested with"))
+        elif block.language == "python":
+            name = name or "program.py"
+            (self.folder / name).write_text(block.text, encoding="utf-8")
+            yield f"python {name}"
+        elif block.language == "yaml":
+            name = name or "settings.yaml"
+            (self.folder / name).write_text(block.text, encoding="utf-8")
+            is_study = bool(STUDY_KEYS & yaml.safe_load(block.text).keys())
+            command = f"experiments/{'ablate.py --study' if is_study else 'run.py --recipe'} {name} --dry_run"
+            yield self._smaller(f"python {command}", block.notes.get("tested with"))
+
+    def _smaller(self, command: str, flags: str | None) -> str:
+        """Return a command that does the same with less."""
+        if not SCRIPT.search(command) or LOOKS_ONLY.search(command):
+            return command
+        more = "--smoke" if flags is None else flags
+        if not re.search(r"\bencoder=|--encoder\b", command):
+            more += f" --encoder {self.encoder}"
+        end = _end_of_command(command)
+        return f"{command[:end].rstrip()} {more} {command[end:]}".rstrip()
+
+    def _execute(self, command: str) -> subprocess.CompletedProcess[str]:
+        arguments = as_arguments(command)
+        if arguments is not None:
+            return run_to_the_end(arguments, self.folder, self.environment, HANG_LIMIT)
+        return subprocess.run(
+            ["bash", "-c", command],
+            cwd=self.folder,
+            env=self.environment,
+            check=False,
+            timeout=HANG_LIMIT,
+            capture_output=True,
+            text=True,
+        )
+
+
+def commands_of(text: str) -> list[str]:
+    """Return the commands of a bash block: one a line, comments and empty lines left out."""
+    lines = text.replace("\\\n", " ").splitlines()
+    return [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
+
+
+def _end_of_command(command: str) -> int:
+    """Return where the first command of a pipeline or list ends."""
+    plain = re.sub(r"\"[^\"]*\"|'[^']*'", lambda quoted: "_" * len(quoted[0]), command)
+    found = SHELL.search(plain)
+    return found.start() if found else len(command)
+
+
+def as_arguments(command: str) -> list[str] | None:
+    """Return a command as arguments; None if it needs a shell."""
+    for words, start in STARTS.items():
+        if command.startswith(f"{words} ") and _end_of_command(command) == len(command) and "$" not in command:
+            return [*start, *shlex.split(command.removeprefix(words), comments=True)]
+    return None

@@ -1,0 +1,85 @@
+"""Which blocks of all pages are not run, and how blocks are read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.docs import test_concepts, test_how_to, test_readme, test_top_pages
+from tests.docs.blocks import DOCS, PAGES, Block, indented_code, place_of, read_blocks
+from tests.docs.running import commands_of
+
+SKIPPED = [block for page in PAGES for block in read_blocks(page) if "not tested" in block.notes]
+
+
+@pytest.mark.parametrize("block", SKIPPED, ids=lambda block: block.place)
+def test_block_that_no_test_runs_gives_a_reason(block: Block) -> None:
+    reason = block.notes["not tested"]
+    assert reason, f"{block.place}: expected a reason behind 'not tested:'"
+    pytest.skip(f"{block.place} is not run: {reason}")
+
+
+def test_every_page_is_in_one_test() -> None:
+    tested = [page for module in (test_readme, test_top_pages, test_concepts, test_how_to) for page in module.MINE]
+    assert sorted(tested) == PAGES
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if DOCS in page.parents], ids=place_of)
+def test_page_has_no_indented_code(page: Path) -> None:
+    assert indented_code(page) == []
+
+
+def write(folder: Path, text: str) -> Path:
+    page = folder / "page.md"
+    page.write_text(text, encoding="utf-8")
+    return page
+
+
+PAGE = """Text.
+
+    indented
+
+1. A list
+
+    with a paragraph of its own
+
+<!-- tested with: --max_steps 4 -->
+<!-- exits with: 1 -->
+```bash
+# a comment
+one --flag \\
+    value
+two
+```
+
+```csv title="reviews.csv"
+text,label
+```
+
+```python
+# my_head.py
+import heads
+```
+"""
+
+
+def test_read_blocks_returns_text_title_and_notes(tmp_path: Path) -> None:
+    page = write(tmp_path, PAGE)
+    bash, csv, python = read_blocks(page)
+    assert bash.notes == {"tested with": "--max_steps 4", "exits with": "1"}
+    assert (bash.line, commands_of(bash.text)) == (11, ["one --flag      value", "two"])
+    assert (csv.language, csv.file_name, csv.text, csv.notes) == ("csv", "reviews.csv", "text,label\n", {})
+    assert (python.file_name, python.text) == ("my_head.py", "# my_head.py\nimport heads\n")
+
+
+@pytest.mark.parametrize(
+    "text", ["```bash\nls\n", "<!-- tests with: -->\n```bash\nls\n```\n", "<!-- not tested: -->\n"]
+)
+def test_read_blocks_refuses_what_nobody_would_run(text: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"expected|no end"):
+        list(read_blocks(write(tmp_path, f"{text}\nend\n")))
+
+
+def test_indented_code_finds_blocks_outside_of_lists(tmp_path: Path) -> None:
+    assert indented_code(write(tmp_path, PAGE)) == [3]

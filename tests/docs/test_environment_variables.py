@@ -1,0 +1,77 @@
+"""The page of environment variables lists those that the product reads or sets, and no others."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+from research.system.launcher import LAUNCHER_SIZES, SHARDING
+from tests.conftest import ROOT
+from tests.docs.blocks import DOCS
+from tests.docs.tables import compare, described
+
+PAGE = DOCS / "reference" / "environment-variables.md"
+SOURCES = sorted([*ROOT.glob("research/**/*.py"), *ROOT.glob("heads/*.py"), *ROOT.glob("experiments/*.py")])
+BY_PARAMETER = {("launcher.py", "name"): LAUNCHER_SIZES, ("launcher.py", "switch"): tuple(SHARDING)}
+"""Variables whose names come as a parameter, by file and parameter."""
+
+
+def is_environ(node: ast.AST) -> bool:
+    return ast.unparse(node) == "os.environ"
+
+
+def names_in(tree: ast.Module) -> Iterator[ast.expr]:
+    """Yield what names a variable in each use of the environment."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Subscript) and is_environ(node.value):
+            yield node.slice
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            if is_environ(node.func.value) and node.args:
+                yield node.args[0]
+            elif any(is_environ(argument) for argument in node.args) and isinstance(node.func.value, ast.Set):
+                yield from node.func.value.elts
+        elif isinstance(node, ast.Compare) and is_environ(node.comparators[0]):
+            yield node.left
+        elif isinstance(node, ast.Dict) and any(key is None and is_environ(value) for key, value in pairs(node)):
+            yield from (key for key in node.keys if key is not None)
+
+
+def pairs(node: ast.Dict) -> Iterator[tuple[ast.expr | None, ast.expr]]:
+    yield from zip(node.keys, node.values, strict=True)
+
+
+def constants(trees: dict[Path, ast.Module]) -> dict[str, str]:
+    """Return the module-level constants that are texts, by name."""
+    return {
+        target.id: node.value.value
+        for tree in trees.values()
+        for node in tree.body
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
+
+
+def variables() -> set[str]:
+    """Return the names of all environment variables that the sources use."""
+    trees = {path: ast.parse(path.read_text(encoding="utf-8")) for path in SOURCES}
+    known = constants(trees)
+    found: set[str] = set()
+    for path, tree in trees.items():
+        for name in names_in(tree):
+            if isinstance(name, ast.Constant):
+                found.add(str(name.value))
+            elif isinstance(name, ast.Name) and name.id in known:
+                found.add(known[name.id])
+            else:
+                found.update(BY_PARAMETER[path.name, ast.unparse(name)])
+    return found
+
+
+def test_variables_of_the_product_are_described() -> None:
+    descriptions = [
+        name for anchor in ("yours", "launcher", "internal") for name in described(PAGE, anchor, "variable")
+    ]
+    assert compare(descriptions, variables()) == ([], [])
+    assert len(descriptions) == len(set(descriptions))

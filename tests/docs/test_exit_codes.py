@@ -1,0 +1,27 @@
+"""The page of exit codes lists those of all signals that runs hear, and the others."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+import pytest
+
+from research.system.signals import HANDLED_SIGNALS
+from tests.conftest import Launch
+from tests.docs.blocks import DOCS
+from tests.docs.tables import described
+
+PAGE = DOCS / "reference" / "exit-codes.md"
+
+
+def test_exit_codes_are_described() -> None:
+    of_signals = {128 + number for number in (*HANDLED_SIGNALS, signal.SIGPIPE)}
+    assert {int(code) for code in described(PAGE, "codes", "code")} == {0, 1, 2, *of_signals}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status"), [(["--batch_size", "0"], 2), (["--data", "none.csv"], 1), (["--list", "heads"], 0)]
+)
+def test_exit_codes_are_those_of_the_page(launch: Launch, tmp_path: Path, arguments: list[str], status: int) -> None:
+    assert launch(arguments, check=False, cwd=tmp_path).returncode == status

@@ -1,0 +1,17 @@
+"""The blocks of the how-to pages run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.docs.blocks import PAGES, place_of
+from tests.docs.running import Reader
+
+MINE = [page for page in PAGES if place_of(page.parent) == "docs/how-to"]
+
+
+@pytest.mark.parametrize("page", MINE, ids=place_of)
+def test_blocks_run(page: Path, reader: Reader) -> None:
+    reader.follow(page)

@@ -1,0 +1,115 @@
+"""The page of the run directory lists what real runs leave: every file, field and column, and nothing else."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from research.settings.run_files import TRACKER_RUNS
+from tests.conftest import Launch
+from tests.docs.blocks import DOCS
+from tests.docs.tables import compare, described
+
+PAGE = DOCS / "reference" / "run-directory.md"
+LAST_CHECKPOINT = "step-00000012"
+
+
+@pytest.fixture(scope="module")
+def finished(launch: Launch, tiny_encoder: Path, tiny_reviews: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory of a run that leaves everything that a run can leave without a tracker elsewhere."""
+    folder = tmp_path_factory.mktemp("run")
+    arguments: list[object] = ["--encoder", tiny_encoder, "--data", tiny_reviews, "--output_dir", folder / "run"]
+    arguments += ["--batch_size", 8, "--max_length", 32, "--max_steps", 12, "--evaluate_every", "2st", "--log_every", 1]
+    arguments += ["--save_every", "2st", "--best_metric", "accuracy", "--profile", "--num_threads", 1]
+    arguments += ["--timeline", "{at: 1st, freeze: encoder.embeddings}"]
+    # Any loss above the mean of the two before counts as a spike.
+    arguments += ["--hook", "loss_spike_guard", "--hook.loss_spike_guard.threshold", 0.001]
+    arguments += ["--hook.loss_spike_guard.window", 2]
+    launch(arguments)
+    return folder / "run"
+
+
+@pytest.fixture(scope="module")
+def study(launch: Launch, tiny_encoder: Path, tiny_reviews: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory of a study of two trials."""
+    folder = tmp_path_factory.mktemp("study")
+    data = ["--encoder", tiny_encoder, "--data", tiny_reviews, "--freeze", "encoder", "--smoke"]
+    launch(["--heads", "linear,mean", "--seeds", 0, "--name", "s", *data], script="ablate.py", cwd=folder)
+    return folder / "runs" / "s"
+
+
+def json_lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def names_of(objects: Iterable[Mapping[str, Any]]) -> set[str]:
+    return {name for each in objects for name in each}
+
+
+def entries_of(folder: Path) -> set[str]:
+    return {f"{path.name}/" if path.is_dir() else path.name for path in folder.iterdir()}
+
+
+def check(anchor: str, header: str, found: Iterable[str], *, absent: tuple[str, ...] = ()) -> None:
+    """Compare a table with what was found; `absent` is described and not there."""
+    missing, undescribed = compare(described(PAGE, anchor, header), found)
+    assert (missing, undescribed) == ([*absent], []), f"{PAGE.name}, section {anchor}"
+
+
+def test_files_of_a_run_are_described(finished: Path) -> None:
+    check("files", "file", entries_of(finished))
+    assert TRACKER_RUNS in PAGE.read_text(encoding="utf-8")
+
+
+def test_values_in_metrics_log_are_described(finished: Path) -> None:
+    check("metricsjsonl", "field", names_of(json_lines(finished / "metrics.jsonl")))
+
+
+def test_fields_of_journal_are_described(finished: Path) -> None:
+    check("journaljsonl", "field", names_of(json_lines(finished / "journal.jsonl")))
+
+
+def test_fields_of_result_are_described(finished: Path) -> None:
+    result = json.loads((finished / "result.json").read_text(encoding="utf-8"))
+    check("resultjson", "field", result, absent=("error",))
+
+
+def test_columns_of_predictions_are_described(finished: Path) -> None:
+    for split in ("validation", "test"):
+        check("predictions", "column", pq.read_schema(finished / "predictions" / f"{split}.parquet").names)
+
+
+def test_files_of_models_are_described(finished: Path) -> None:
+    for folder in ("model", "best"):
+        check("models", "file", entries_of(finished / folder))
+
+
+def test_files_of_checkpoints_are_described(finished: Path) -> None:
+    checkpoint = finished / "checkpoints" / LAST_CHECKPOINT
+    check("checkpoints", "file", entries_of(checkpoint))
+    assert entries_of(checkpoint / "kept") == {"metrics.jsonl", "best/"}
+
+
+def test_files_of_a_study_are_described(study: Path) -> None:
+    check("study", "file", entries_of(study))
+
+
+def test_columns_of_results_are_described(study: Path) -> None:
+    with (study / "results.csv").open(encoding="utf-8", newline="") as file:
+        check("resultscsv", "column", next(csv.reader(file)))
+
+
+def test_events_of_trials_are_described(study: Path) -> None:
+    events = [line for path in (study / "logs").glob("*.jsonl") for line in json_lines(path)]
+    check("resultscsv", "event", names_of(events))
+
+
+def test_compare_finds_what_is_missing_and_what_is_not_described() -> None:
+    found = ["step", "validation/loss", "test/loss"]
+    assert compare(["step", "validation/<metric>", "epoch"], found) == (["epoch"], ["test/loss"])

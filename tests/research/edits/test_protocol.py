@@ -105,7 +105,7 @@ def test_edit_may_use_everything_in_both(start_run: StartRun, capsys: pytest.Cap
 
 
 def test_edit_that_takes_more_is_told_what_there_is(editing: Editing) -> None:
-    with pytest.raises(AttributeError, match=r"run\.splits .*encoder_with_head"):
+    with pytest.raises(AttributeError, match=r"run\.splits: .*encoder_with_head"):
         edit(editing("bert"), takes_rows=True)
 
 

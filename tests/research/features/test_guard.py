@@ -266,7 +266,7 @@ def test_watch_sees_what_hooks_do_to_the_encoder(frozen: Rehearsal) -> None:
     watch = Watch.of(frozen)
     for register in (nn.Module.register_forward_hook, nn.Module.register_forward_pre_hook):
         handle = register(model.encoder.get_input_embeddings(), lambda *arguments: None)
-        assert "forward pass" in (watch.reason_against(model) or "")
+        assert "forward hook" in (watch.reason_against(model) or "")
         handle.remove()
         assert watch.reason_against(model) is None
     next(model.encoder.parameters()).requires_grad_(True)

@@ -34,7 +34,8 @@ def texts_of(source: Path) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def texts() -> list[str]:
-    return [text for folder in ("research", "heads") for path in (ROOT / folder).rglob("*.py") for text in texts_of(path)]
+    sources = [path for folder in ("research", "heads") for path in (ROOT / folder).rglob("*.py")]
+    return [text for source in sources for text in texts_of(source)]
 
 
 def test_messages_are_quoted() -> None:

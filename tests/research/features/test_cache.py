@@ -17,7 +17,7 @@ from research.features.store import DamageError, FeatureStore, Layer, RowLayout,
 from tests.limits import HANG_LIMIT
 from tests.messages import collected
 
-PLACES = RowLayout.of(np.array([2, 1], dtype=np.int32), 8)
+LAYOUT = RowLayout.of(np.array([2, 1], dtype=np.int32), 8)
 KEY = "0123abcd"
 
 
@@ -26,7 +26,7 @@ class Builder:
 
     def __init__(self) -> None:
         self.built: list[Layers] = []
-        self.said: list[str] = []
+        self.messages: list[str] = []
 
     def find_or_build(self, folder: Path, layers: Layers = "last", key: str = KEY) -> FeatureStore:
         def build(target: Path) -> None:
@@ -35,8 +35,8 @@ class Builder:
             contents = contents if layers == "all" else contents[-1:]
             write_features(target, contents, [[torch.ones(3, 4)] * len(contents)])
 
-        with collected(self.said):
-            return find_or_build(folder, key, layers, PLACES, build)
+        with collected(self.messages):
+            return find_or_build(folder, key, layers, LAYOUT, build)
 
 
 @pytest.fixture
@@ -50,11 +50,11 @@ def names_in(folder: Path) -> list[str]:
 
 def test_find_or_build_finds_an_existing_entry(builder: Builder, tmp_path: Path) -> None:
     folder = tmp_path / "not" / "there"
-    assert find_features(tmp_path, KEY, "last", PLACES) is None
+    assert find_features(tmp_path, KEY, "last", LAYOUT) is None
     first = builder.find_or_build(folder)
     assert builder.find_or_build(folder).digest == first.digest
     assert builder.built == ["last"]
-    assert builder.said == []
+    assert builder.messages == []
     assert names_in(folder) == [f"features-{KEY}-last"]
 
 
@@ -76,13 +76,13 @@ def test_find_or_build_reports_and_rebuilds_a_damaged_entry(builder: Builder, tm
     folder = (tmp_path / "before").rename(tmp_path / "now")  # a path that this process has not opened yet
     entry = folder / f"features-{KEY}-{layers}"
     (entry / "layer-2.bin").write_bytes(bytes(48))
-    assert find_features(folder, KEY, layers, PLACES) is None
+    assert find_features(folder, KEY, layers, LAYOUT) is None
     builder.find_or_build(folder, layers)
     assert builder.built == [layers, layers]
-    (line,) = builder.said
+    (line,) = builder.messages
     assert re.search(rf" {re.escape(str(entry))} .*layer-2\.bin", line)
     assert names_in(folder) == [entry.name]
-    assert find_features(folder, KEY, layers, PLACES) is not None
+    assert find_features(folder, KEY, layers, LAYOUT) is not None
 
 
 def test_find_or_build_deletes_partly_written_files(builder: Builder, tmp_path: Path) -> None:
@@ -91,14 +91,14 @@ def test_find_or_build_deletes_partly_written_files(builder: Builder, tmp_path: 
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        find_or_build(tmp_path, KEY, "last", PLACES, build)
+        find_or_build(tmp_path, KEY, "last", LAYOUT, build)
     assert names_in(tmp_path) == []
     builder.find_or_build(tmp_path)
 
 
 def test_find_or_build_raises_if_the_written_files_are_damaged(tmp_path: Path) -> None:
     with pytest.raises(DamageError, match="manifest"):
-        find_or_build(tmp_path, KEY, "last", PLACES, lambda target: None)
+        find_or_build(tmp_path, KEY, "last", LAYOUT, lambda target: None)
 
 
 def test_find_or_build_deletes_leftovers_of_killed_processes_only(builder: Builder, tmp_path: Path) -> None:
@@ -127,16 +127,16 @@ def test_find_or_build_builds_once_for_concurrent_callers(tmp_path: Path, builde
         assert others_wait.wait(HANG_LIMIT)
         write_features(target, [Layer("layer-2.bin", 4, "float32", "float32")], [[torch.ones(3, 4)]])
 
-    class Said(list[str]):
+    class CountedMessages(list[str]):
         def append(self, message: str) -> None:
             super().append(message)
             waiting.release()
 
     def work() -> None:
-        found.append(find_or_build(tmp_path, KEY, "last", PLACES, build).digest)
+        found.append(find_or_build(tmp_path, KEY, "last", LAYOUT, build).digest)
 
     workers = [threading.Thread(target=work) for _ in range(4)]
-    with collected(Said()) as said:
+    with collected(CountedMessages()) as messages:
         for worker in workers:
             worker.start()
         for _ in range(3):
@@ -147,8 +147,8 @@ def test_find_or_build_builds_once_for_concurrent_callers(tmp_path: Path, builde
     assert len(builder.built) == 1
     assert len(found) == 4
     assert len(set(found)) == 1
-    assert len(said) == 3
-    assert all(str(tmp_path) in line for line in said)
+    assert len(messages) == 3
+    assert all(str(tmp_path) in line for line in messages)
     assert names_in(tmp_path) == [f"features-{KEY}-last"]
 
 
@@ -160,15 +160,15 @@ def test_find_or_build_works_without_file_locks(
 
     monkeypatch.setattr(fcntl, "flock", refuse)
     builder.find_or_build(tmp_path)
-    (line,) = builder.said
+    (line,) = builder.messages
     assert re.search(rf"{re.escape(str(tmp_path))} .*Function not implemented", line)
     # Another process was faster.
-    builder.said.clear()
+    builder.messages.clear()
 
     def build_twice(target: Path) -> None:
         for place in (target, tmp_path / "features-eeee-last"):
             place.mkdir(exist_ok=True)
             write_features(place, [Layer("layer-2.bin", 4, "float32", "float32")], [[torch.ones(3, 4)]])
 
-    find_or_build(tmp_path, "eeee", "last", PLACES, build_twice)
+    find_or_build(tmp_path, "eeee", "last", LAYOUT, build_twice)
     assert [name for name in names_in(tmp_path) if "writing" in name] == []

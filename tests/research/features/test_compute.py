@@ -130,39 +130,39 @@ def test_stored_features_serve_every_head(
 ) -> None:
     config = begin(max_length=24).config
     computed.clear()
-    said: list[str] = []
+    messages: list[str] = []
     settings = {**config.to_dict(), "max_length": 32, "output_dir": str(tmp_path / "never")}
-    with collected(said):
+    with collected(messages):
         assert ensure_features(RunConfig(**settings), "all")
     assert computed == SPLITS
-    assert sum("47 rows of train" in line for line in said) == 1
-    with collected(said):
+    assert sum("47 rows of train" in line for line in messages) == 1
+    with collected(messages):
         assert ensure_features(RunConfig(**settings), "all")
     begin(head="scalar_mix")
     begin(head="linear")
     assert computed == SPLITS
     assert not (tmp_path / "never").exists()
-    said.clear()
-    with collected(said):
+    messages.clear()
+    with collected(messages):
         assert not ensure_features(RunConfig(**{**settings, "freeze": []}), "all")
-    assert [line.partition(": ")[2] for line in said if "idden states" in line] == ["the encoder trains."]
+    assert [line.partition(": ")[2] for line in messages if "idden states" in line] == ["the encoder trains."]
 
 
 def test_open_features_reports_the_size_before_computing(begin: Begin, tmp_path: Path) -> None:
-    said: list[str] = []
-    run = begin(said=said)
+    messages: list[str] = []
+    run = begin(messages=messages)
     tokens = int(run.lengths_of("train").clip(max=32).sum())
     kilobytes = tokens * 32 * 4 / 1e6
-    announced = [line for line in said if "47 rows of train" in line]
+    announced = [line for line in messages if "47 rows of train" in line]
     assert len(announced) == 1
     values = [f"{kilobytes:.1f} MB", "float32", "--cache_dtype bf16", str(tmp_path / "cache")]
     assert re.search(".*".join(map(re.escape, values)), announced[0])
-    assert said[-1].endswith(f" {tmp_path / 'cache'}.")
+    assert messages[-1].endswith(f" {tmp_path / 'cache'}.")
     whole = sum(file.stat().st_size for file in (tmp_path / "cache").glob("features-*/*.bin"))
-    begin(cache_dtype="bf16", said=said)
+    begin(cache_dtype="bf16", messages=messages)
     both = sum(file.stat().st_size for file in (tmp_path / "cache").glob("features-*/*.bin"))
     assert both == 1.5 * whole
-    assert not any("--cache_dtype" in line for line in said if "bfloat16" in line)
+    assert not any("--cache_dtype" in line for line in messages if "bfloat16" in line)
 
 
 @pytest.mark.parametrize("mixed_precision", ["no", "bf16"])

@@ -83,9 +83,9 @@ HARMLESS: dict[str, Entries] = {
     "objective": [{"at": "50%", "set_objective": "focal"}],
     "frozen again": [{"at": "50%", "freeze": "encoder.layer"}],
     "head's own": [{"at": "1st", "freeze": "name:head.out.bias"}, {"at": "50%", "unfreeze": "head"}],
-    "head anew": [{"at": "50%", "reinitialize": "head"}],
+    "head reinitialized": [{"at": "50%", "reinitialize": "head"}],
     "head's dropout": [{"at": "50%", "set_dropout": {"p": 0.3, "modules": "head"}}],
-    "dropout of what is frozen, and off": [{"at": "50%", "set_dropout": 0.3}],
+    "dropout of a frozen encoder": [{"at": "50%", "set_dropout": 0.3}],
     "same length": [{"at": "50%", "set_max_length": 32}],
     "condition": [{"when": "plateau(validation/loss, 1)", "replace_head": "gru"}],
 }

@@ -268,8 +268,8 @@ def test_load_encoder_config_refuses_a_whole_model(tmp_path: Path) -> None:
     ("written", "message"),
     [
         ({"model_type": "t5"}, "encoder-decoder"),
-        ({"model_type": "mine", "auto_map": {"AutoConfig": "code.Config"}}, "'mine' .*Transformers"),
-        ({"hidden_size": 32}, "'None' .*Transformers"),
+        ({"model_type": "mine", "auto_map": {"AutoConfig": "code.Config"}}, "Transformers .*'mine'"),
+        ({"hidden_size": 32}, "Transformers .*'None'"),
         ({"model_type": "bert", "hidden_size": "wide"}, "hidden_size"),
         ([], "cannot be used"),
         ("{", "cannot be used: Expecting property name"),
@@ -291,9 +291,9 @@ def test_describe_shadowed_reports_a_folder_with_the_name_of_a_packaged_encoder(
     start_run: StartRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    said: list[str] = []
-    start_run(encoder="minilm", said=said)
-    assert not any("./minilm" in line for line in said)
+    messages: list[str] = []
+    start_run(encoder="minilm", messages=messages)
+    assert not any("./minilm" in line for line in messages)
     (tmp_path / "minilm").mkdir()
-    start_run(encoder="minilm", said=said)
-    assert any("./minilm" in line for line in said)
+    start_run(encoder="minilm", messages=messages)
+    assert any("./minilm" in line for line in messages)

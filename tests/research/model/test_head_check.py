@@ -193,14 +193,14 @@ def planned(name: str, **options: Any) -> PlannedHead:
 
 @pytest.mark.parametrize("side", ["right", "left"])
 def test_head_check_accepts_every_registered_head(accelerator: Accelerator, tiny_encoder: Path, side: str) -> None:
-    said: list[str] = []
+    messages: list[str] = []
     for max_length in (3, 16, 64):
         check = head_check(accelerator, tiny_encoder, side, max_length=max_length)
         names = [name for name in shipped(HEADS) if name != "last4"]
-        with collected(said):
+        with collected(messages):
             check.check([planned("Right"), *map(planned, names)])
     assert len(names) >= 9
-    assert said == []
+    assert messages == []
 
 
 @pytest.mark.parametrize(
@@ -216,11 +216,11 @@ def test_head_check_refuses_dependence_on_padding(
     check = head_check(accelerator, tiny_encoder, side)
     with pytest.raises(HeadError, match=head.__name__):
         check.check([planned(head.__name__)])
-    said: list[str] = []
+    messages: list[str] = []
     allowing = head_check(accelerator, tiny_encoder, side, allow_padding_sensitive=True)
-    with collected(said):
+    with collected(messages):
         allowing.check([planned(head.__name__)])
-    assert [head.__name__ in line for line in said] == [True]
+    assert [head.__name__ in line for line in messages] == [True]
 
 
 @pytest.mark.parametrize("head", BY_OTHER_ROWS)
@@ -229,18 +229,18 @@ def test_head_check_refuses_dependence_on_other_rows(
 ) -> None:
     with pytest.raises(HeadError, match=rf"{head.__name__}.*other rows"):
         head_check(accelerator, tiny_encoder, "right").check([planned(head.__name__)])
-    said: list[str] = []
+    messages: list[str] = []
     allowing = head_check(accelerator, tiny_encoder, "right", allow_padding_sensitive=True)
-    with collected(said):
+    with collected(messages):
         allowing.check([planned(head.__name__)])
-    assert [head.__name__ in line for line in said] == [True]
+    assert [head.__name__ in line for line in messages] == [True]
 
 
 def test_head_check_warns_about_a_random_head(accelerator: Accelerator, tiny_encoder: Path) -> None:
-    said: list[str] = []
-    with collected(said):
+    messages: list[str] = []
+    with collected(messages):
         head_check(accelerator, tiny_encoder, "right").check([planned("Random")])
-    assert ["Random" in line for line in said] == [True]
+    assert ["Random" in line for line in messages] == [True]
 
 
 def test_head_check_restores_model_and_random_numbers(accelerator: Accelerator, tiny_encoder: Path) -> None:
@@ -272,9 +272,9 @@ def test_head_check_restores_model_and_random_numbers(accelerator: Accelerator, 
 def test_planned_heads_are_checked_before_training(start_run: StartRun, settings: dict[str, Any]) -> None:
     with pytest.raises(HeadError):
         start_run(**settings)
-    said: list[str] = []
-    start_run(said=said, allow_padding_sensitive=True, **settings)
-    assert any("--allow_padding_sensitive" in line for line in said)
+    messages: list[str] = []
+    start_run(messages=messages, allow_padding_sensitive=True, **settings)
+    assert any("--allow_padding_sensitive" in line for line in messages)
 
 
 def test_head_of_a_hook_is_checked_when_it_is_set(start_run: StartRun) -> None:
@@ -316,5 +316,5 @@ def test_buffers_of_a_head_are_restored_exactly(start_run: StartRun) -> None:
 def test_unused_parameter_is_reported_once(start_run: StartRun, capsys: pytest.CaptureFixture[str]) -> None:
     run = start_run(head="Unused", timeline=[{"at": "2st", "replace_head": "linear"}, {"at": "3st", "scale_lr": 0.5}])
     train(run)
-    said = [line for line in capsys.readouterr().out.splitlines() if "no gradient" in line]
-    assert [("head.more" in line, "head.out" in line) for line in said] == [(True, False)]
+    messages = [line for line in capsys.readouterr().out.splitlines() if "no gradient" in line]
+    assert [("head.more" in line, "head.out" in line) for line in messages] == [(True, False)]

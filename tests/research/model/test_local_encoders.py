@@ -45,7 +45,7 @@ def test_find_local_encoder_suggests_a_similar_registered_name() -> None:
 @pytest.mark.parametrize("path", ["./encoder", "/no/such/encoder", "~/no_such_encoder", "runs/a/model"])
 def test_find_local_encoder_refuses_a_missing_path(path: str) -> None:
     assert must_be_path(path)
-    with pytest.raises(ValueError, match=rf" {path}\..*--list encoders"):
+    with pytest.raises(ValueError, match=rf" {path} does not exist\..*--list encoders"):
         find_local_encoder(path, REGISTERED)
 
 

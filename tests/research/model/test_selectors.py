@@ -133,10 +133,10 @@ def test_select_layers_returns_layer_numbers() -> None:
     ("selector", "message"),
     [
         ("encodr", r"'encodr'.*'encoder'\?"),
-        ("encoder.layers[0]", r"'encoder\.layers\[0\]'.*encoder\.layer\[-2:\]"),
+        ("encoder.layers[0]", r"encoder\.layer\[-2:\].*'encoder\.layers\[0\]'"),
         ("encoder.layer[2]", r"'encoder\.layer\[2\]' .*\b2 layers"),
         ("encoder.layer[5:]", r"'encoder\.layer\[5:\]' .*\b2 layers"),
-        ("encoder.layer[x]", r"'encoder\.layer\[x\]'.*encoder\.layer\[-2:\]"),
+        ("encoder.layer[x]", r"encoder\.layer\[-2:\].*'encoder\.layer\[x\]'"),
         ("adapters", "'adapters'"),
         ("name:*.Layernorm.*", r"'name:\*\.Layernorm\.\*'"),
         ("name:head.out.wieght", r"'name:head\.out\.wieght'.*'name:head\.out\.weight'\?"),

@@ -119,11 +119,11 @@ def test_replay_restores_trainable_parameters_if_an_edit_reads_values(
     settings = {"max_steps": 9, "timeline": [{"at": "5st", "freeze_moved": None}]}
     whole = start_run([SaveAtEnd()], **settings)
     train(whole)
-    said: list[str] = []
-    resumed = start_run([SaveAtEnd()], resume=checkpoint_of(whole), said=said, **settings)
+    messages: list[str] = []
+    resumed = start_run([SaveAtEnd()], resume=checkpoint_of(whole), messages=messages, **settings)
     assert not resumed.encoder_with_head.head.get_parameter("out.bias").requires_grad
     assert resumed.wrapped.num_trainable == whole.wrapped.num_trainable
-    assert any("head.out.bias (frozen)" in line for line in said)
+    assert any("head.out.bias (frozen)" in line for line in messages)
     train(resumed)
     assert weights_sha256(resumed.encoder_with_head) == weights_sha256(whole.encoder_with_head)
 

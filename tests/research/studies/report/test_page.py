@@ -38,8 +38,8 @@ def test_page_renders_without_errors(page: Path, contents: Contents, tmp_path: P
     alone = Path(shutil.copy(page, tmp_path / "report.html"))
     seen = open_page(alone, width=width)
     assert seen.errors == []
-    assert seen.outside == [], "the page needs more than itself"
-    assert (seen.window_width, seen.page_width) == (width, width), "the page must be scrolled sideways"
+    assert seen.outside == [], "the page loads external resources"
+    assert (seen.window_width, seen.page_width) == (width, width), "the page needs horizontal scrolling"
     assert seen.images.keys() == PICTURES
     assert all(seen.images.values()), seen.images
     assert f"Which is best? {HOSTILE}" in seen.text
@@ -74,7 +74,7 @@ def test_page_has_costs_edits_settings_and_commands(page: Path, finished_study: 
     assert re.findall(r"<th>(\w+)</th>", header[1]) == ["arm", "head", "lr", "head_lr", "timeline"]
     differing = {row[0].split(maxsplit=1)[1]: row[1:] for row in rows_of("differing", text)}
     assert yaml.safe_load(differing["lstm"][0])["lstm_size"] == 8
-    assert yaml.safe_load(differing["linear"][0]) == {"name": "linear", "dropout": 0.1}, "options are not filled in"
+    assert yaml.safe_load(differing["linear"][0]) == {"name": "linear", "dropout": 0.1}, "options are not resolved"
     shared = dict(re.findall(r"<tr(?: class=\"changed\")?><td>(\w+)</td><td><code>(.*?)</code>", text))
     assert shared["max_steps"] == "4"
     config = yaml.safe_load((outcome.directory / "config.yaml").read_text())
@@ -102,7 +102,7 @@ def test_page_without_texts(finished_study: StudyOutcomes, tmp_path: Path) -> No
     page = html.unescape(write_contents(contents).read_text())
     assert f"Not shown: {contents.reasons['disagreements']}." in page
     assert 'id="disagreements"' not in page
-    assert not re.search(r"\b(validation|test) \d+ \w+ \w+", page), "a row's text"
+    assert not re.search(r"\b(validation|test) \d+ \w+ \w+", page), "the page shows a row's text"
     assert "length of the text" in page
 
 

@@ -25,7 +25,7 @@ def test_ranking_matches_the_result_files(page: Path, finished_study: StudyOutco
     for outcome in finished_study.outcomes:
         values.setdefault(outcome.trial.arm, []).append(found[outcome.trial.id]["metrics"]["test"]["accuracy"])
     means = {arm: statistics.fmean(of_arm) for arm, of_arm in values.items()}
-    assert len(set(means.values())) > 1, "the study compares nothing"
+    assert len(set(means.values())) > 1, "all arms have the same mean"
     rows = rows_of("ranking", page.read_text())
     markdown = (page.parent / "report.md").read_text()
     assert [row[0].split(maxsplit=1)[1] for row in rows] == sorted(means, key=lambda arm: -means[arm])

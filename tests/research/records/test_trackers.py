@@ -36,11 +36,11 @@ def predictions(metrics: dict[str, float]) -> Predictions:
 
 def test_resumed_run_continues_its_curves_in_tensorboard(tmp_path: Path) -> None:
     config = RunConfig(log_with=["tensorboard"], mixed_precision="no", num_threads=1)
-    for begun_at, last in ((0, 4), (2, 3)):  # interrupted after step 4, and resumed from step 2
+    for first_step, last in ((0, 4), (2, 3)):  # interrupted after step 4, and resumed from step 2
         accelerator = create_accelerator(config, str(tmp_path))
-        start_trackers(accelerator, tmp_path, config, begun_at)
-        for step in range(begun_at + 1, last + 1):
-            track_values(accelerator, {"loss": step + begun_at / 10}, step)
+        start_trackers(accelerator, tmp_path, config, first_step)
+        for step in range(first_step + 1, last + 1):
+            track_values(accelerator, {"loss": step + first_step / 10}, step)
         track_text(accelerator, "edits", "**freeze**", last)
         track_final_metrics(accelerator, "test", predictions({"accuracy": 0.5, "auroc": math.nan}), last)
         track_final_metrics(accelerator, "validation", predictions({"accuracy": 0.5}), last)
@@ -60,10 +60,10 @@ def test_resumed_run_continues_its_curves_in_tensorboard(tmp_path: Path) -> None
 
 
 def test_quiet_threads_hides_only_os_errors_of_tensorboard() -> None:
-    heard: list[threading.ExceptHookArgs] = []
-    quiet = QuietThreads(heard.append)
+    reported: list[threading.ExceptHookArgs] = []
+    quiet = QuietThreads(reported.append)
     thread = type("Writer", (threading.Thread,), {"__module__": "tensorboard.summary"})()
     other = threading.Thread()
     for of, error in ((thread, OSError()), (thread, ValueError()), (other, OSError())):
         quiet(threading.ExceptHookArgs((type(error), error, None, of)))
-    assert [(args.thread, type(args.exc_value)) for args in heard] == [(thread, ValueError), (other, OSError)]
+    assert [(args.thread, type(args.exc_value)) for args in reported] == [(thread, ValueError), (other, OSError)]

@@ -17,7 +17,7 @@ from research.studies.supervise import Supervisor
 from research.system.terminal import Terminal
 
 TRIALS = expand(StudySpec(name="a", grid={"seed": [0, 1]}))
-SHARES = DeviceAssignment((), num_workers=1, num_processes=1)
+DEVICES = DeviceAssignment((), num_workers=1, num_processes=1)
 
 
 def test_finished_study_starts_no_workers(tmp_path: Path) -> None:
@@ -28,7 +28,7 @@ def test_finished_study_starts_no_workers(tmp_path: Path) -> None:
             assert claim is not None
             study.finish(claim, 0.5, {"test": {"accuracy": 0.5}}, seconds=1.0)
         # The third trial is waiting and belongs to a different grid.
-        assert Supervisor(study, TRIALS, tmp_path, SHARES).run(Terminal(file=io.StringIO())) == 0
+        assert Supervisor(study, TRIALS, tmp_path, DEVICES).run(Terminal(file=io.StringIO())) == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == ["study.db"]
 
 
@@ -36,7 +36,7 @@ def test_workers_that_die_immediately_end_the_study_with_their_log(tmp_path: Pat
     before = signal.getsignal(signal.SIGTERM)
     with Study("a", local_address(tmp_path)) as study:
         study.add(TRIALS)
-        supervisor = Supervisor(study, TRIALS, tmp_path, SHARES, str(tmp_path / "missing.yaml"))
+        supervisor = Supervisor(study, TRIALS, tmp_path, DEVICES, str(tmp_path / "missing.yaml"))
         with pytest.raises(ValueError, match=r"--accelerate_config .*missing\.yaml"):
             supervisor.run(Terminal(file=io.StringIO()))
         assert [entry.state for entry in study.entries().values()] == [TrialState.WAITING] * 2

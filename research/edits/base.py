@@ -153,7 +153,6 @@ def register_edit(name: str, *, changes_parameters: bool = True) -> Callable[[Ed
         name: the edit's name in timelines and in `run.edit`.
         changes_parameters: whether the edit adds, removes, freezes or unfreezes parameters. If so, a compiled model is
             compiled again after the edit.
-
     Raises:
         ValueError: if the name is taken, or is a keyword of timeline entries: at, every, when, on_conflict.
     """
@@ -175,7 +174,6 @@ def request_edit(name: str, value: Any, asked_by: str) -> EditRequest:
         name: registered name of the edit.
         value: a mapping of arguments, or the first argument alone; true or null for an edit without arguments.
         asked_by: origin of the request, for messages and the journal.
-
     Raises:
         UnknownNameError: if there is no such edit or argument.
         ValueError: if an argument is missing or has the wrong type.
@@ -192,7 +190,6 @@ def bind_request(name: str, positional: tuple[Any, ...], named: dict[str, Any], 
         positional: positional arguments of the call.
         named: keyword arguments of the call.
         asked_by: origin of the request, for messages and the journal.
-
     Raises:
         UnknownNameError: if there is no such edit or argument.
         ValueError: if an argument is missing, given twice or has the wrong type.

@@ -142,7 +142,6 @@ class Run(Editable, Protocol):
 
         Args:
             requests: the edits; the same on every process.
-
         Raises:
             EditError: in `after_edits`, `end_of_step`, `on_train_end` or `on_exception`, or in an evaluation started
                 there, since no boundary follows before the next checkpoint or the end of the run.
@@ -180,7 +179,6 @@ class Run(Editable, Protocol):
 
         Returns:
             Detached loss of each row, 0 for rows with weight 0, [batch].
-
         Raises:
             ValueError: if a hook calls it at another point than `after_backward`, since the gradients may be averaged
                 over the processes already; or if the losses have no gradient.

@@ -135,7 +135,6 @@ def check_batch(hook: Hook, changed: object, batch: Batch) -> None:
         hook: the hook.
         changed: the return value of its `on_batch`.
         batch: the batch that was passed to it.
-
     Raises:
         ValueError: if it did not; names the hook and the return value.
     """

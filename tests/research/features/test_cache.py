@@ -1,4 +1,4 @@
-"""Hidden states are computed by one process at a time, found by the rest, and computed again if they are damaged."""
+"""Hidden states are computed by one process, found by other processes, and computed again if damaged."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ KEY = "0123abcd"
 
 
 class Builder:
-    """Builds entries, and counts how often."""
+    """Builds entries, and counts the builds."""
 
     def __init__(self) -> None:
         self.built: list[Layers] = []
@@ -48,7 +48,7 @@ def names_in(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_second_one_finds_what_the_first_built(builder: Builder, tmp_path: Path) -> None:
+def test_find_or_build_finds_an_existing_entry(builder: Builder, tmp_path: Path) -> None:
     folder = tmp_path / "not" / "there"
     assert find_features(tmp_path, KEY, "last", PLACES) is None
     first = builder.find_or_build(folder)
@@ -58,22 +58,22 @@ def test_second_one_finds_what_the_first_built(builder: Builder, tmp_path: Path)
     assert names_in(folder) == [f"features-{KEY}-last"]
 
 
-def test_last_layer_is_taken_out_of_all(builder: Builder, tmp_path: Path) -> None:
+def test_find_or_build_finds_the_last_layer_among_all(builder: Builder, tmp_path: Path) -> None:
     builder.find_or_build(tmp_path, "all")
     assert builder.find_or_build(tmp_path, "last").has_all_layers
     assert builder.built == ["all"]
 
 
-def test_all_layers_are_not_taken_out_of_the_last(builder: Builder, tmp_path: Path) -> None:
+def test_find_or_build_builds_all_layers_if_only_the_last_is_stored(builder: Builder, tmp_path: Path) -> None:
     builder.find_or_build(tmp_path, "last")
     assert builder.find_or_build(tmp_path, "all").has_all_layers
     assert builder.built == ["last", "all"]
 
 
 @pytest.mark.parametrize("layers", ["last", "all"])
-def test_damaged_entry_is_reported_and_built_again(builder: Builder, tmp_path: Path, layers: Layers) -> None:
+def test_find_or_build_reports_and_rebuilds_a_damaged_entry(builder: Builder, tmp_path: Path, layers: Layers) -> None:
     builder.find_or_build(tmp_path / "before", layers)
-    folder = (tmp_path / "before").rename(tmp_path / "now")  # this process has opened nothing there yet
+    folder = (tmp_path / "before").rename(tmp_path / "now")  # a path that this process has not opened yet
     entry = folder / f"features-{KEY}-{layers}"
     (entry / "layer-2.bin").write_bytes(bytes(48))
     assert find_features(folder, KEY, layers, PLACES) is None
@@ -85,7 +85,7 @@ def test_damaged_entry_is_reported_and_built_again(builder: Builder, tmp_path: P
     assert find_features(folder, KEY, layers, PLACES) is not None
 
 
-def test_building_that_fails_leaves_nothing(builder: Builder, tmp_path: Path) -> None:
+def test_find_or_build_deletes_partly_written_files(builder: Builder, tmp_path: Path) -> None:
     def build(target: Path) -> None:
         (target / "layer-2.bin").write_bytes(bytes(48))
         raise KeyboardInterrupt
@@ -96,20 +96,18 @@ def test_building_that_fails_leaves_nothing(builder: Builder, tmp_path: Path) ->
     builder.find_or_build(tmp_path)
 
 
-def test_what_cannot_be_read_back_is_not_handed_out(tmp_path: Path) -> None:
+def test_find_or_build_raises_if_the_written_files_are_damaged(tmp_path: Path) -> None:
     with pytest.raises(DamageError, match="manifest"):
         find_or_build(tmp_path, KEY, "last", PLACES, lambda target: None)
 
 
-def test_leftovers_of_killed_builders_are_removed_and_those_of_living_ones_stay(
-    builder: Builder, tmp_path: Path
-) -> None:
+def test_find_or_build_deletes_leftovers_of_killed_processes_only(builder: Builder, tmp_path: Path) -> None:
     own, gone, alive = (tmp_path / f".features-{key}.123.writing" for key in (KEY, "aaaa", "bbbb"))
     retired = tmp_path / ".features-cccc-last.removing"
     for folder in (own, gone, alive, retired):
         folder.mkdir()
         (folder / "layer-2.bin").write_bytes(bytes(10))
-    (tmp_path / ".features-aaaa.lock").touch()  # of the killed one
+    (tmp_path / ".features-aaaa.lock").touch()  # of the killed process
     held = os.open(tmp_path / ".features-bbbb.lock", os.O_RDWR | os.O_CREAT)
     fcntl.flock(held, fcntl.LOCK_EX)
     builder.find_or_build(tmp_path)
@@ -119,8 +117,8 @@ def test_leftovers_of_killed_builders_are_removed_and_those_of_living_ones_stay(
     assert names_in(tmp_path) == [f"features-{KEY}-last", "features-dddd-last"]
 
 
-def test_of_many_at_once_one_builds_and_the_others_wait_for_it(tmp_path: Path, builder: Builder) -> None:
-    # Threads lock as processes do: each opens the file for itself.
+def test_find_or_build_builds_once_for_concurrent_callers(tmp_path: Path, builder: Builder) -> None:
+    # Threads lock like processes here, since each opens the lock file separately.
     others_wait, found = threading.Event(), []
     waiting = threading.Semaphore(0)
 
@@ -154,7 +152,7 @@ def test_of_many_at_once_one_builds_and_the_others_wait_for_it(tmp_path: Path, b
     assert names_in(tmp_path) == [f"features-{KEY}-last"]
 
 
-def test_locks_report_a_file_system_without_locks(
+def test_find_or_build_works_without_file_locks(
     builder: Builder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(descriptor: int, operation: int) -> None:
@@ -164,7 +162,7 @@ def test_locks_report_a_file_system_without_locks(
     builder.find_or_build(tmp_path)
     (line,) = builder.said
     assert re.search(rf"{re.escape(str(tmp_path))} .*Function not implemented", line)
-    # The other one was faster.
+    # Another process was faster.
     builder.said.clear()
 
     def build_twice(target: Path) -> None:

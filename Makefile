@@ -10,7 +10,7 @@ INSTALL := $(PYTHON) -m pip --python $(BIN)/python install --no-compile --constr
 
 TESTS := -m pytest -m "not slow and not gpu" --numprocesses auto --dist loadfile
 
-.PHONY: setup run test test-slow test-gpu test-oldest test-newest coverage check docs docs-serve bench release clean
+.PHONY: setup run test test-slow test-gpu test-oldest test-newest coverage check docs docs-serve pictures bench release clean
 
 setup: $(SETUP)
 
@@ -37,7 +37,7 @@ test-slow: $(SETUP)
 test-gpu: $(SETUP)
 	$(BIN)/python -m pytest -m gpu
 
-# The lowest versions that setup.cfg allows. They call what later versions of their own dependencies deprecate.
+# The lowest versions that setup.cfg allows. They call functions that newer versions of their dependencies deprecate.
 test-oldest: $(OLDEST)
 	.venv-oldest/bin/python $(TESTS) -W ignore::DeprecationWarning
 
@@ -47,13 +47,13 @@ $(OLDEST): setup.cfg pyproject.toml
 	.venv-oldest/bin/uv pip install --python .venv-oldest --resolution lowest-direct --editable '.[demo,dev]'
 	touch $(OLDEST)
 
-# The newest versions that setup.cfg allows today, looked up in each call.
+# The newest versions that setup.cfg allows, looked up in every call.
 test-newest:
 	$(PYTHON) -m venv --clear --without-pip .venv-newest
 	$(PYTHON) -m pip --python .venv-newest/bin/python install --no-compile --editable '.[demo,dev]'
 	.venv-newest/bin/python $(TESTS)
 
-# Slower than `make test`. What a killed process ran is not counted.
+# Slower than `make test`. Code that killed processes ran is not counted.
 coverage: $(SETUP)
 	$(BIN)/coverage erase
 	$(BIN)/coverage run $(TESTS)
@@ -72,10 +72,14 @@ $(DOCS): $(SETUP)
 	$(INSTALL) '.[demo,dev,docs]'
 	touch $(DOCS)
 
-# Material's notice about MkDocs 2, which it does not work with: setup.cfg asks for MkDocs 1.
+# Hide Material's warning about MkDocs 2, since setup.cfg requires MkDocs 1.
 docs: export NO_MKDOCS_2_WARNING = 1
 docs: $(DOCS)
 	$(BIN)/mkdocs build --strict --quiet
+
+# Needs Chromium.
+pictures: $(SETUP)
+	PYTHONPATH=. $(BIN)/python docs/scripts/pictures.py
 
 docs-serve: export NO_MKDOCS_2_WARNING = 1
 docs-serve: $(DOCS)

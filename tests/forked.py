@@ -188,7 +188,7 @@ class _Command:
         os.environ.update(self.environment)
         os.chdir(self.cwd)
         for module in list(sys.modules.values()):
-            if getattr(module, "Popen", None) is subprocess.Popen and module is not subprocess:
+            if vars(module).get("Popen") is subprocess.Popen and module is not subprocess:
                 module.Popen = _ForkingPopen  # type: ignore[attr-defined]
         subprocess.Popen = _ForkingPopen  # type: ignore[misc]
         is_module = self.command[0] == "-m"

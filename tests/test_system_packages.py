@@ -1,4 +1,4 @@
-""".ci/system_packages: what it installs, and what it prints where it may not install."""
+"""The packages that .ci/system_packages installs, and its messages if it may not install them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FOUND = ("chromium", "g++", "initdb")
 
 @pytest.fixture
 def bin_folder(tmp_path: Path) -> Path:
-    """All commands that the script finds: root's, on a machine with apt-get that has no package yet."""
+    """All commands that the script can find: those of root on a machine with apt-get but none of the packages."""
     folder = tmp_path / "bin"
     folder.mkdir()
     bash = shutil.which("bash")
@@ -32,7 +32,7 @@ def write_command(path: Path, line: str) -> None:
 
 
 def call(folder: Path) -> str:
-    """Run the script, and return what it prints and then what apt-get was called with."""
+    """Run the script, and return its output followed by the calls of apt-get."""
     script = str(ROOT / ".ci" / "system_packages")
     done = subprocess.run(
         [str(folder / "bash"), script], env={"PATH": str(folder)}, check=True, capture_output=True, text=True
@@ -42,27 +42,27 @@ def call(folder: Path) -> str:
     return done.stdout + (called.read_text() if called.exists() else "")
 
 
-def test_what_is_there_is_not_installed(bin_folder: Path) -> None:
+def test_existing_commands_are_not_installed(bin_folder: Path) -> None:
     for name in FOUND:
         write_command(bin_folder / name, "exit 1")
     assert "apt-get" not in call(bin_folder)
 
 
 @pytest.mark.parametrize("browser", ["chromium-browser", "google-chrome"])
-def test_other_browsers_serve_as_well(bin_folder: Path, browser: str) -> None:
+def test_other_browsers_are_accepted(bin_folder: Path, browser: str) -> None:
     for name in (browser, "initdb"):
         write_command(bin_folder / name, "exit 1")
     assert "installing g++ with" in call(bin_folder)
 
 
-def test_root_installs_what_is_missing(bin_folder: Path) -> None:
+def test_root_installs_missing_packages(bin_folder: Path) -> None:
     write_command(bin_folder / "initdb", "exit 1")
     printed = call(bin_folder)
     assert "installing chromium g++ with" in printed
     assert printed.endswith("apt-get update -qq\napt-get install -y -qq --no-install-recommends chromium g++\n")
 
 
-def test_user_with_sudo_installs_through_it(bin_folder: Path) -> None:
+def test_user_with_sudo_installs_with_sudo(bin_folder: Path) -> None:
     write_command(bin_folder / "id", "echo 1000")
     write_command(bin_folder / "sudo", 'shift; [ "$1" = true ] || "$@" through sudo')
     assert "apt-get update -qq through sudo\n" in call(bin_folder)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import docstring_parser
 from settings_pages import as_yaml, describe_type
-from site_text import code, heading, link_settings, table
+from site_text import code, heading, link_settings
 
 from heads.registry import Registry
 from research.edits.base import HARMLESS, arguments_of
@@ -119,7 +119,8 @@ def _entry(page: RegistryPage, registry: Registry[Any], name: str) -> Iterator[s
     yield from _facts(page, entry, name)
     options = arguments_of(name) if page.listing == "edits" else options_of(entry, given_by_caller=GIVEN_BY_CALLER)
     if options and page.listing not in ("tasks", "data", "cleaning", "encoders"):
-        yield table((page.options, "Type", "Default", "Meaning"), [_option(option, name) for option in options])
+        yield f"{page.options}s:\n"
+        yield "".join(f"- {_option(option, name)}\n" for option in options)
 
 
 def _facts(page: RegistryPage, entry: Any, name: str) -> Iterator[str]:
@@ -148,10 +149,10 @@ def _fitting(objective: str) -> list[str]:
     return [name for name in tasks if name in entry.problem_types or objective in tasks[name].more_objectives]
 
 
-def _option(option: Option, owner: str) -> Sequence[str]:
+def _option(option: Option, owner: str) -> str:
     assert option.help, f"the option {option.name} of {owner} is not described"
-    default = "required" if option.is_required else code(_plain(option.default))
-    return code(option.name), describe_type(option.type), default, option.help
+    default = "required" if option.is_required else f"default {code(_plain(option.default))}"
+    return f"**{code(option.name)}** ({describe_type(option.type)}; {default}): {option.help}"
 
 
 def _plain(value: Any) -> str:

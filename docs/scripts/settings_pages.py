@@ -19,6 +19,7 @@ from research.settings.declarations import Declaration, Effect, declarations
 from research.settings.flags import InspectionSettings, setting_types
 from research.settings.value_types import alternatives
 from research.studies.command import StudySettings, WorkerSettings
+from research.studies.grid import StudySpec
 
 RUN_SETTINGS = "settings.md"
 """The page of run.py's settings, as the other pages of the reference link to it."""
@@ -63,6 +64,7 @@ def study_settings_page() -> str:
             "This page is generated from the declarations in `research/studies/command.py`.\n",
             *_group(StudySettings),
             *_group(WorkerSettings, prefix="work-"),
+            *_study_file(),
         ]
     )
 
@@ -90,6 +92,15 @@ def describe_type(kind: Any) -> str:
 def as_yaml(value: Any) -> str:
     """Return a value as a recipe has it, on one line."""
     return yaml.safe_dump(value, default_flow_style=True).removesuffix("...\n").strip()
+
+
+def _study_file() -> Iterator[str]:
+    """Yield the keys of a study's file."""
+    yield heading(2, "Keys of a study file", "study-file")
+    yield "`--study FILE.yaml` reads a mapping with these keys; `experiments/studies/` has examples.\n"
+    for item in docstring_parser.parse_from_object(StudySpec).params:
+        yield f"- **{code(item.arg_name)}**: {' '.join((item.description or '').split())}"
+    yield "- **`quick`**: a mapping with the same keys, which override the others under [`--quick`](#quick).\n"
 
 
 def _import_script(path: Path) -> ModuleType:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 
 def code(text: object) -> str:
@@ -11,23 +11,17 @@ def code(text: object) -> str:
     return f"`{text}`"
 
 
-def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a table; bars inside of cells are escaped, and line breaks become spaces."""
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(_cell(cell) for cell in line) + " |" for line in lines) + "\n"
-
-
-def _cell(text: str) -> str:
-    return " ".join(text.split()).replace("|", "\\|")
-
-
 def heading(level: int, text: str, anchor: str) -> str:
     """Return a heading with an anchor of its own."""
     return f"{'#' * level} {text} {{ #{anchor} }}\n"
 
 
+LISTED = {"data": "data-sources"}
+"""Pages of registries, as far as they are not named like the word that --list takes."""
+
+
 def link_settings(text: str, anchors: Iterable[str], page: str = "") -> str:
-    """Return a description in which each `--setting` that the page has links to it.
+    """Return a description in which each `--setting` that a page has links to it, and `--list heads` to the heads.
 
     Args:
         text: the description; what is already code stays as it is.
@@ -39,8 +33,13 @@ def link_settings(text: str, anchors: Iterable[str], page: str = "") -> str:
 
     def link(found: re.Match[str]) -> str:
         name = found[1]
-        return f"[`--{name}`]({page}#{name})" if name in known else f"`{found[0]}`"
+        if found[2]:
+            return f"[`{found[0]}`]({LISTED.get(found[2], found[2])}.md)"
+        return f"[`{found[0]}`]({page}#{name})" if name in known else f"`{found[0]}`"
 
     return "".join(
-        part if part.startswith("`") else re.sub(r"--([a-z]\w*)(?:\.(?:<\w+>|\w+))*", link, part) for part in parts
+        part
+        if part.startswith("`")
+        else re.sub(r"--([a-z]\w*)(?:(?<=--list) ([a-z]+)|(?:\.(?:<\w+>|\w+))*)", link, part)
+        for part in parts
     )

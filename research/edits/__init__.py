@@ -1,1 +1,1 @@
-"""Changes of the model, or of how it is trained, between two steps."""
+"""Edits: changes of the model or its training between two steps."""

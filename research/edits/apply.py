@@ -1,4 +1,4 @@
-"""Apply one edit to a run, or to the rehearsal of one."""
+"""Apply one edit to a run or a rehearsal."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from research.system.user_code import CodeOf
 
 
 def apply_edit(run: Editable, request: EditRequest) -> Record:
-    """Apply one edit to a run, or to the rehearsal of one, and return what the journal says of it.
+    """Apply one edit to a run or a rehearsal, and return its record for the journal.
 
     Raises:
-        EditError: if it cannot be applied.
+        EditError: if the edit cannot be applied.
     """
     model = run.encoder_with_head
     before = count_parameters(model)
@@ -31,7 +31,7 @@ def apply_edit(run: Editable, request: EditRequest) -> Record:
         if not is_user_facing(error):
             raise
         raise EditError(
-            f"After step {run.clock.step}, {request} (asked for by {request.asked_by}): {one_line(error)}"
+            f"After step {run.clock.step}, {request} (requested by {request.asked_by}): {one_line(error)}"
         ) from error
     finally:
         run.applying = None
@@ -41,13 +41,13 @@ def apply_edit(run: Editable, request: EditRequest) -> Record:
 
 
 def refuse_nothing_to_train(run: Editable) -> None:
-    """Refuse a model of which everything is frozen.
+    """Check that the model has trainable parameters.
 
     Raises:
-        EditError: if nothing is left to train.
+        EditError: if every parameter is frozen.
     """
     if not trainable_parameters(run.encoder_with_head):
         raise EditError(
-            f"After step {run.clock.step} nothing is left to train: every parameter is frozen. Leave something "
-            "unfrozen, or end the run with --max_steps."
+            f"After step {run.clock.step} nothing is left to train: every parameter is frozen. Keep some parameters "
+            "trainable, or end the run there with --max_steps."
         )

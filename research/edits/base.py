@@ -1,4 +1,4 @@
-"""What an edit is: a function that changes the model, or how it is trained, between two steps."""
+"""The registry of edits (functions that change the model or its training between two steps), and what they get."""
 
 from __future__ import annotations
 
@@ -36,21 +36,21 @@ class EditError(ValueError):
 
 
 class Processes(Protocol):
-    """What an edit may ask of `run.accelerator`."""
+    """The part of `run.accelerator` that edits may use."""
 
     @property
     def device(self) -> torch.device:
-        """Where this process's model is."""
+        """The device of this process's model."""
         ...
 
     @property
     def num_processes(self) -> int:
-        """How many processes train together."""
+        """Number of processes that train together."""
         ...
 
     @property
     def process_index(self) -> int:
-        """Number of this process, from 0."""
+        """Index of this process, from 0."""
         ...
 
     @property
@@ -65,47 +65,48 @@ class Processes(Protocol):
 
 
 class Editable(Protocol):
-    """What an edit gets: a run, or the rehearsal of one.
+    """The first argument of every edit: a run or the rehearsal of a run.
 
-    A rehearsal has all modules and parameters, but no values: they are on torch's `meta` device. What it logs and says
-    is dropped.
+    In a rehearsal all modules and parameters exist but have no values: they are on torch's `meta` device. Logged values
+    and printed messages of a rehearsal are dropped.
     """
 
     config: RunConfig
-    """The settings that the run began with."""
+    """The settings with which the run started."""
     task: Task
-    """What is predicted."""
+    """The kind of labels, and how they are predicted and scored."""
     optimizer: torch.optim.Optimizer
-    """One parameter group per block and weight decay yes or no; `base_lr` is the rate that the schedule multiplies."""
+    """The optimizer. A block has up to two parameter groups, with and without weight decay. The learning rate of a
+    group is its `base_lr` times the schedule's factor."""
     schedule: Schedule
-    """Factor on every group's base rate."""
+    """The schedule: a factor for the base learning rate of every parameter group."""
     objective: Objective
-    """What is minimised."""
+    """The loss function that is minimised."""
     clock: Clock
-    """Where the run is."""
+    """The run's position: steps taken, current epoch, and steps taken in it."""
     applying: EditRequest | None
-    """The edit that is being applied."""
+    """The edit that is being applied; None outside edits."""
     fresh: set[nn.Parameter]
-    """Parameters that the edits of this boundary made or initialised anew."""
+    """Parameters that the edits of this boundary created or reinitialised. Their optimizer state is dropped."""
 
     @property
     def journal(self) -> list[Record]:
-        """The edits that were applied."""
+        """The records of all edits so far, skipped edits included."""
         ...
 
     @property
     def collator(self) -> Collator:
-        """Makes training batches of rows; its `max_length` may change."""
+        """Makes training batches from rows. Edits may change its `max_length`."""
         ...
 
     @property
     def accelerator(self) -> Processes:
-        """This process's number, the number of processes, precision and device."""
+        """Process index, number of processes, precision and device."""
         ...
 
     @property
     def tokenizer(self) -> PreTrainedTokenizerBase:
-        """The encoder's."""
+        """The encoder's tokenizer."""
         ...
 
     @property
@@ -115,48 +116,48 @@ class Editable(Protocol):
 
     @property
     def model(self) -> nn.Module:
-        """The model as it trains: wrapped for several processes where there are."""
+        """The model as it trains: wrapped in DDP if there are several processes."""
         ...
 
     @property
     def is_main(self) -> bool:
-        """Whether this process writes the files and talks to the user."""
+        """Whether this is the main process, which writes files and prints messages."""
         ...
 
     def log(self, values: dict[str, float]) -> None:
-        """Add values to this step's line in metrics.jsonl and the trackers."""
+        """Add values to this step's line in metrics.jsonl and to the trackers."""
 
     def print(self, message: str) -> None:
-        """Tell the user something, once over all processes."""
+        """Print a message for the user, once for all processes."""
 
     def shared_random_numbers(self) -> AbstractContextManager[None]:
-        """Draw the same random numbers on every process inside; in an edit all random numbers are."""
+        """Return a context in which all processes draw the same random numbers. Edits always draw the same numbers."""
         ...
 
 
 EditFunction = Callable[..., None]
 EDITS: Registry[EditFunction] = Registry("edit", built_in="research.edits.builtin")
 HARMLESS: set[str] = set()
-"""Edits that change neither which parameters there are nor which of them train."""
+"""Edits that neither add or remove parameters nor change which of them train."""
 
 
 def register_edit(name: str, *, changes_parameters: bool = True) -> Callable[[EditFunction], EditFunction]:
     """Return a decorator that registers a function `(run, ...)` as an edit.
 
-    The function runs on every process, and once more, before training, in a rehearsal without weights. A resumed run or
-    a fork runs it again before it loads the weights. So what it does may depend on its arguments, the modules of the
-    model, the clock and torch's random numbers, whose seed is the run's and the edit's number, but not on the values of
-    weights. The parameters after `run` are the edit's arguments.
+    The parameters after `run` are the edit's arguments. The function is called on every process. It is called once more
+    before training, in a rehearsal without weights, and again by a resumed run or a fork before the weights are loaded.
+    Its effect may therefore depend on its arguments, the modules of the model, the clock and torch's random numbers,
+    but not on the values of weights. The random numbers are seeded with the run's seed and the number of the edit.
 
     Args:
-        name: as in a timeline.
-        changes_parameters: whether it adds, removes, freezes or unfreezes parameters; a compiled model is compiled
-            again after such an edit.
+        name: the edit's name in timelines and in `run.edit`.
+        changes_parameters: whether the edit adds, removes, freezes or unfreezes parameters. If so, a compiled model is
+            compiled again after the edit.
     Raises:
-        ValueError: if the name is taken, or is an entry's word for a time.
+        ValueError: if the name is taken, or is a keyword of timeline entries: at, every, when, on_conflict.
     """
     if name in KEYWORDS:
-        raise ValueError(f"An edit cannot be called '{name}': a timeline's entry uses the word for something else.")
+        raise ValueError(f"An edit cannot be called '{name}', which is a keyword of timeline entries.")
 
     def decorate(function: EditFunction) -> EditFunction:
         if not changes_parameters:
@@ -167,33 +168,38 @@ def register_edit(name: str, *, changes_parameters: bool = True) -> Callable[[Ed
 
 
 def request_edit(name: str, value: Any, asked_by: str) -> EditRequest:
-    """Return the request that a timeline's `name: value` stands for.
+    """Return the request for an edit written as `name: value` in a timeline.
 
     Args:
-        name: registered name.
+        name: registered name of the edit.
         value: a mapping of arguments, or the first argument alone; true or null for an edit without arguments.
-        asked_by: who asked.
+        asked_by: origin of the request, for messages and the journal.
     Raises:
         UnknownNameError: if there is no such edit or argument.
-        ValueError: if an argument is missing, or not of its type.
+        ValueError: if an argument is missing or has the wrong type.
     """
     given = given_arguments(name, arguments_of(name), value)
     return _typed_request(name, given, asked_by)
 
 
 def bind_request(name: str, positional: tuple[Any, ...], named: dict[str, Any], asked_by: str) -> EditRequest:
-    """Return the request that a call from Python stands for.
+    """Return the request for an edit called from Python.
 
+    Args:
+        name: registered name of the edit.
+        positional: positional arguments of the call.
+        named: keyword arguments of the call.
+        asked_by: origin of the request, for messages and the journal.
     Raises:
         UnknownNameError: if there is no such edit or argument.
-        ValueError: if an argument is missing, given twice, or not of its type.
+        ValueError: if an argument is missing, given twice or has the wrong type.
     """
     names = [option.name for option in arguments_of(name)]
     if len(positional) > len(names):
         raise ValueError(f"The edit '{name}' takes {len(names)} arguments ({', '.join(names)}), got {len(positional)}.")
     given = dict(zip(names, positional, strict=False))
     if twice := sorted(given.keys() & named.keys()):
-        raise ValueError(f"The edit '{name}' got its argument {twice[0]} twice.")
+        raise ValueError(f"The edit '{name}' got its argument {twice[0]} twice: by position and by name.")
     return _typed_request(name, given | named, asked_by)
 
 
@@ -202,8 +208,8 @@ def _typed_request(name: str, given: dict[str, Any], asked_by: str) -> EditReque
     for argument, value in arguments.items():
         if not _survives_json(value):
             raise ValueError(
-                f"The edit '{name}' would get {value!r} as its argument {argument}, which the journal cannot give back "
-                "to a resumed run: annotate it with int, float, bool, str, Literal, or a list or dict of these."
+                f"The edit '{name}' got {value!r} for its argument {argument}, which the journal cannot store for a "
+                "resumed run: annotate the argument with int, float, bool, str, Literal, or a list or dict of these."
             )
     return EditRequest(name, arguments, asked_by)
 
@@ -216,7 +222,7 @@ def _survives_json(value: Any) -> bool:
 
 
 def arguments_of(name: str) -> tuple[Any, ...]:
-    """Return an edit's arguments: the parameters after the first one.
+    """Return an edit's arguments: the function's parameters after the first one.
 
     Raises:
         UnknownNameError: if there is no such edit.
@@ -227,15 +233,15 @@ def arguments_of(name: str) -> tuple[Any, ...]:
 
 
 class EditProxy:
-    """`run.edit`: asks for edits by name, `run.edit.unfreeze("encoder.layer[-2:]")`.
+    """Request edits by calling them as methods: `run.edit.unfreeze("encoder.layer[-2:]")`.
 
     Args:
-        ask: takes the request.
-        asked_by: returns who is asking.
+        submit: function that receives the request.
+        asked_by: function that returns the origin of the request.
     """
 
-    def __init__(self, ask: Callable[[EditRequest], None], asked_by: Callable[[], str]) -> None:
-        self._ask = ask
+    def __init__(self, submit: Callable[[EditRequest], None], asked_by: Callable[[], str]) -> None:
+        self._submit = submit
         self._asked_by = asked_by
 
     def __getattr__(self, name: str) -> Callable[..., None]:
@@ -244,14 +250,14 @@ class EditProxy:
         if name not in EDITS:
             raise UnknownNameError(describe_unknown("edit", name, EDITS))
 
-        def ask(*positional: Any, **named: Any) -> None:
-            self._ask(bind_request(name, positional, named, self._asked_by()))
+        def submit(*positional: Any, **named: Any) -> None:
+            self._submit(bind_request(name, positional, named, self._asked_by()))
 
-        return ask
+        return submit
 
 
 def digest(requests: list[EditRequest]) -> int:
-    """Return a number that says which edits were asked for, 0 for none; equal ones give equal numbers."""
+    """Return a hash of requested edits as a number that is equal for equal edits; 0 if there are none."""
     if not requests:
         return 0
     text = json.dumps([[request.name, request.arguments] for request in requests], sort_keys=True, default=repr)
@@ -260,12 +266,12 @@ def digest(requests: list[EditRequest]) -> int:
 
 @contextmanager
 def random_numbers_of(seed: int, number: int, device: torch.device) -> Iterator[None]:
-    """Draw from the generator of one edit inside, and leave the training's random state as it was.
+    """Seed torch's random numbers inside the context; restore the previous random state afterwards.
 
     Args:
-        seed: the run's seed.
-        number: the edit's number in the journal, from 1.
-        device: where the model is.
+        seed: the run's seed, or a seed derived from it.
+        number: a number that selects one of the seed's streams, such as the edit's number in the journal.
+        device: device of the model.
     """
     devices = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices):

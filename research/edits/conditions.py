@@ -1,4 +1,4 @@
-"""Conditions of a timeline's `when:`, asked after every evaluation on the validation split."""
+"""Conditions of a timeline's `when:`, checked after every evaluation of the validation split."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CONDITIONS: Registry[Predicate] = Registry("condition")
 
 @CONDITIONS.register("plateau")
 def plateau(metric: str, values: list[float], patience: float) -> bool:
-    """Return whether the last `patience` evaluations brought no better value."""
+    """Return whether the metric has not improved in the last `patience` evaluations."""
     best, since = None, 0
     for value in values:
         if is_better(metric, value, best):
@@ -28,38 +28,38 @@ def plateau(metric: str, values: list[float], patience: float) -> bool:
 
 @CONDITIONS.register("above")
 def above(metric: str, values: list[float], threshold: float) -> bool:
-    """Return whether the last value is above a threshold."""
+    """Return whether the latest value is above a threshold."""
     return values[-1] > threshold
 
 
 @CONDITIONS.register("below")
 def below(metric: str, values: list[float], threshold: float) -> bool:
-    """Return whether the last value is below a threshold."""
+    """Return whether the latest value is below a threshold."""
     return values[-1] < threshold
 
 
 @dataclass
 class Condition:
-    """Something that becomes true once, as `plateau(validation/loss, 3)`."""
+    """A condition such as `plateau(validation/loss, 3)`, which comes true at most once."""
 
     name: str
     """Registered name."""
     metric: str
     """Name of a validation metric, without `validation/`."""
     number: float
-    """What the metric is held against."""
+    """The threshold; for a plateau, the number of evaluations."""
     values: list[float] = field(default_factory=list)
     """The metric's values so far."""
     has_come_true: bool = False
-    """Whether it was true already."""
+    """Whether the condition has come true."""
 
     @property
     def num_evaluations_needed(self) -> int:
-        """How many evaluations it takes at least."""
+        """Minimum number of evaluations before the condition can come true."""
         return int(self.number) + 1 if self.name == "plateau" else 1
 
     def observe(self, metrics: dict[str, float]) -> bool:
-        """Take the metrics of an evaluation, and return whether the condition comes true with them."""
+        """Add the metrics of an evaluation, and return whether the condition comes true with them."""
         if self.has_come_true:
             return False
         self.values.append(metrics[self.metric])
@@ -67,11 +67,11 @@ class Condition:
         return self.has_come_true
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what a resumed run must know."""
+        """Return the state that a resumed run needs."""
         return {"values": self.values, "has_come_true": self.has_come_true}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take back what `state_dict` returned."""
+        """Restore the state that `state_dict` returned."""
         self.values, self.has_come_true = list(state["values"]), state["has_come_true"]
 
     def __str__(self) -> str:
@@ -79,22 +79,22 @@ class Condition:
 
 
 def parse_condition(text: str) -> Condition:
-    """Read a condition.
+    """Parse a condition.
 
     Raises:
-        ValueError: if it is no known condition with a validation metric and a number.
+        ValueError: if the text is not a known condition with a validation metric and a number.
     """
     found = re.fullmatch(r"\s*(\w+)\(\s*validation/([\w/ .-]+?)\s*,\s*([-+.\deE]+)\s*\)\s*", str(text))
     if found is None:
         raise ValueError(
-            f"Cannot read the condition '{text}': write one such as plateau(validation/loss, 3). Conditions: "
+            f"Expected a condition such as plateau(validation/loss, 3), got '{text}'. Conditions: "
             f"{', '.join(CONDITIONS)}."
         )
     _ = CONDITIONS[found[1]]
     try:
         number = float(found[3])
     except ValueError:
-        raise ValueError(f"Expected a number after the comma of '{text}', got '{found[3]}'.") from None
+        raise ValueError(f"Expected a number after the comma in '{text}', got '{found[3]}'.") from None
     if found[1] == "plateau" and (number < 1 or not number.is_integer()):
-        raise ValueError(f"Expected a whole number of evaluations above 0 after the comma of '{text}'.")
+        raise ValueError(f"Expected a whole number of evaluations above 0 after the comma in '{text}'.")
     return Condition(found[1], found[2], number)

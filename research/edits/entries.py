@@ -1,6 +1,6 @@
-"""One entry of a timeline as it is written: when it is due, and which edits with which arguments.
+"""Parse one entry of a timeline: when it is due, and its edits with their arguments.
 
-This module imports no torch, so that a timeline can be checked first.
+This module does not import torch, so that a timeline can be checked before torch is loaded.
 """
 
 from __future__ import annotations
@@ -19,27 +19,30 @@ from research.settings.times import Clock, Time, parse_time
 
 @dataclass(frozen=True)
 class Due:
-    """When the edits of an entry are due: one of three."""
+    """When the edits of an entry are due. Exactly one of `at`, `every` and `when` is set."""
 
     at: Time | None = None
-    """When, once."""
+    """Time at which the entry is due once."""
     every: Time | None = None
-    """How often."""
+    """Interval at which the entry is due repeatedly."""
     when: Condition | None = None
-    """Under which condition, once."""
+    """Condition that makes the entry due once."""
     on_conflict: Literal["skip", "error"] | None = None
-    """What happens if the edits cannot be applied when the condition comes true; None if they always can."""
+    """What happens if the edits cannot be applied when the condition comes true: skip them, or end the run with an
+    error. None for an entry whose edits must always be applicable."""
 
     def steps(self, clock: Clock) -> list[int]:
-        """Return after which steps it is due; none for a condition.
+        """Return the steps after which the entry is due; empty for a condition.
 
         Raises:
-            ValueError: if it can never be reached.
+            ValueError: if the time is never reached.
         """
         if self.at is not None:
             step = self.at.to_steps(clock)
             if step > clock.total_steps:
-                raise ValueError(f"{self.at} is step {step}, which is never reached: the run has {clock.total_steps}.")
+                raise ValueError(
+                    f"{self.at} is step {step}, which is never reached: the run has {clock.total_steps} steps."
+                )
             return [step]
         if self.every is not None:
             period = self.every.to_period(clock)
@@ -47,37 +50,39 @@ class Due:
             if not steps:
                 raise ValueError(
                     f"every {self.every} is every {period} steps, which is never reached: the run has "
-                    f"{clock.total_steps}."
+                    f"{clock.total_steps} steps."
                 )
             return steps
         return []
 
     def check_evaluations(self, num_evaluations: int) -> None:
-        """Refuse a condition that can never come true.
+        """Check that there are enough evaluations for the condition to come true.
 
         Args:
-            num_evaluations: evaluations before the last step.
+            num_evaluations: number of evaluations before the last step.
         Raises:
-            ValueError: if it needs more of them.
+            ValueError: if the condition needs more.
         """
         if self.when is not None and num_evaluations < self.when.num_evaluations_needed:
             raise ValueError(
-                f"{self.when} needs {self.when.num_evaluations_needed} evaluations before the last step, and can never "
-                f"come true: there are {num_evaluations}. Evaluate more often (--evaluate_every)."
+                f"{self.when} can never come true: it needs at least {self.when.num_evaluations_needed} evaluations "
+                f"before the last step; there are {num_evaluations}. Evaluate more often (--evaluate_every)."
             )
 
 
-def read_entry(written: object, edits: Collection[str], *, may_have_others: bool = False) -> tuple[Due, dict[str, Any]]:
-    """Read an entry: one time, and edits by name.
+def read_entry(
+    written: object, edits: Collection[str], *, allow_unregistered: bool = False
+) -> tuple[Due, dict[str, Any]]:
+    """Parse an entry: one time or condition, and edits by name.
 
     Args:
         written: the entry.
-        edits: names of edits.
-        may_have_others: whether there may be edits with other names.
+        edits: names of the known edits.
+        allow_unregistered: whether to accept other edits, which a plugin may register.
     Returns:
-        When it is due, and what is written behind the name of each edit.
+        When the entry is due, and the written value of each edit.
     Raises:
-        ValueError: if its time cannot be read, or an edit is unknown or missing.
+        ValueError: if the time cannot be parsed, or an edit is unknown or missing.
     """
     if not isinstance(written, Mapping):
         raise ValueError(f"expected a mapping such as {{at: 10%, unfreeze: encoder}}, got {written!r}")
@@ -87,15 +92,17 @@ def read_entry(written: object, edits: Collection[str], *, may_have_others: bool
     if len(times) != 1:
         raise ValueError(f"expected exactly one of {', '.join(TIMES)}, got {', '.join(times) or 'none'}")
     for name in given:
-        if name not in edits and not may_have_others:
+        if name not in edits and not allow_unregistered:
             raise UnknownNameError(describe_unknown_edit(name, edits))
     if not given:
-        raise ValueError(f"expected an edit beside the time. Edits: {', '.join(edits)}")
+        raise ValueError(f"expected at least one edit besides the time. Edits: {', '.join(edits)}")
     ((kind, text),) = times.items()
     if on_conflict not in (None, "skip", "error"):
         raise ValueError(f"expected {ON_CONFLICT} to be skip or error, got {on_conflict!r}")
     if on_conflict is not None and kind != "when":
-        raise ValueError(f"{ON_CONFLICT} is for entries with 'when': what is due at a known time is checked before")
+        raise ValueError(
+            f"{ON_CONFLICT} is only for entries with 'when': edits due at a known time are checked before training"
+        )
     if kind == "when":
         return Due(when=parse_condition(str(text)), on_conflict=on_conflict), given
     time = parse_time(str(text))
@@ -105,14 +112,14 @@ def read_entry(written: object, edits: Collection[str], *, may_have_others: bool
 
 
 def given_arguments(edit: str, options: Sequence[Option], value: Any) -> dict[str, Any]:
-    """Return the arguments by name that `edit: value` stands for, not yet typed.
+    """Return the arguments of an edit written as `edit: value`, by name, before their types are checked.
 
     Args:
         edit: name of the edit.
-        options: all of its arguments.
+        options: all arguments of the edit.
         value: a mapping of arguments, or the first argument alone; true or null for an edit without arguments.
     Raises:
-        ValueError: if it takes none.
+        ValueError: if a value is given to an edit that takes no arguments.
     """
     names = [option.name for option in options]
 

@@ -1,4 +1,4 @@
-"""The heads that a run will have: the first one, and those that its timeline puts in its place."""
+"""The heads that a run will have: the first one, and those with which its timeline replaces it."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from research.model.head_check import PlannedHead
 
 
 def planned_heads(rehearsal: Rehearsal, timeline: Timeline) -> list[PlannedHead]:
-    """Return each head of a run, with what trains of it; hooks may bring others while the run goes on.
+    """Return each head of a run and which parts of it train. Hooks may request further heads during the run.
 
     Args:
-        rehearsal: of the run, before its first step (of a fork: where it begins); it stays as it is.
+        rehearsal: the run's rehearsal before its first step (for a fork: at its start); it is not changed.
         timeline: the planned edits.
     """
     run = copy.deepcopy(rehearsal)
     first = run.clock.step
     run.apply(timeline.due.get(first, ()))
-    begun = copy.deepcopy(run)
+    at_start = copy.deepcopy(run)
     found = [PlannedHead.of(run.encoder_with_head)]
     for step, requests in timeline.due.items():
         if step > first:
@@ -29,7 +29,7 @@ def planned_heads(rehearsal: Rehearsal, timeline: Timeline) -> list[PlannedHead]
             run.apply(requests)
             found.append(PlannedHead.of(run.encoder_with_head))
     for entry in timeline.conditional:
-        for each in (begun, run):  # it may come at any time
+        for each in (at_start, run):  # the condition may come true at any time
             later = copy.deepcopy(each)
             with suppress(EditError):
                 later.apply(entry.requests)

@@ -1,4 +1,4 @@
-"""Edits that were asked for, and edits that were applied."""
+"""Requests for edits, and the records of edits in the journal."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from research.settings.times import Clock
 
 @dataclass(frozen=True)
 class EditRequest:
-    """An edit that somebody asked for."""
+    """A request for an edit."""
 
     name: str
-    """Registered name."""
+    """Registered name of the edit."""
     arguments: dict[str, Any] = field(default_factory=dict)
-    """All arguments, those left at their defaults included."""
+    """All arguments, defaults included."""
     asked_by: str = "Python"
-    """Who asked: a timeline's entry, or a hook."""
+    """Origin of the request: a timeline entry or a hook."""
     entry: str | None = None
-    """The timeline's entry as it was written, its time included; None if a hook asked while training."""
+    """The timeline entry as text, including its time; None if a hook requested the edit during training."""
 
     def __str__(self) -> str:
         arguments = ", ".join(f"{name}={value!r}" for name, value in self.arguments.items())
@@ -30,30 +30,30 @@ class EditRequest:
 
 @dataclass(frozen=True)
 class Record:
-    """One applied edit."""
+    """The record of one applied or skipped edit."""
 
     number: int
-    """From 1; also the seed of its random numbers."""
+    """Number of the edit, from 1. It also seeds the edit's random numbers."""
     step: int
-    """Steps taken before it."""
+    """Steps taken before the edit."""
     epoch: float
-    """Passes over the training split before it."""
+    """Passes over the training split before the edit."""
     name: str
-    """Registered name."""
+    """Registered name of the edit."""
     arguments: dict[str, Any]
-    """All arguments."""
+    """All arguments, defaults included."""
     asked_by: str
-    """Who asked: a timeline's entry, or a hook."""
+    """Origin of the request: a timeline entry or a hook."""
     trainable_parameters: list[int]
-    """Number before and after."""
+    """Number of trainable parameters before and after."""
     parameters: list[int]
-    """Number before and after."""
+    """Number of all parameters before and after."""
     entry: str | None = None
-    """The timeline's entry as it was written, its time included; None if a hook asked while training."""
+    """The timeline entry as text, including its time; None if a hook requested the edit during training."""
     skipped: str | None = None
-    """Why the edit was left out although its condition came true (on_conflict: skip); None if it was applied."""
+    """Why the edit was skipped when its condition came true (on_conflict: skip); None if it was applied."""
     clock: dict[str, int | None] | None = None
-    """What the run's clock read, for applying the edit again; None in journals of earlier versions."""
+    """State of the run's clock, for applying the edit again; None in journals of earlier versions."""
 
     @classmethod
     def of(
@@ -65,15 +65,15 @@ class Record:
         parameters: Sequence[int],
         **more: Any,
     ) -> Record:
-        """Return the record of what was asked for.
+        """Return the record of a requested edit.
 
         Args:
-            request: the edit.
-            number: from 1.
-            now: where the run is.
+            request: the request.
+            number: number of the edit, from 1.
+            now: the run's clock.
             trainable: number of trainable parameters before and after.
             parameters: number of all parameters before and after.
-            **more: what else there is to record.
+            **more: further fields: skipped or clock.
         """
         return cls(
             number,
@@ -90,33 +90,33 @@ class Record:
 
     @property
     def request(self) -> EditRequest:
-        """What was asked for."""
+        """The request for the edit."""
         return EditRequest(self.name, self.arguments, self.asked_by, self.entry)
 
     def __str__(self) -> str:
         if self.skipped is not None:
-            return f"skipped {self.request}, asked for by {self.asked_by}: {self.skipped}"
+            return f"skipped {self.request}, requested by {self.asked_by}: {self.skipped}"
         trainable = " -> ".join(f"{count:,}" for count in dict.fromkeys(self.trainable_parameters))
-        return f"{self.request}, asked for by {self.asked_by}; trainable parameters {trainable}"
+        return f"{self.request}, requested by {self.asked_by}; trainable parameters {trainable}"
 
 
 @dataclass(frozen=True)
 class Parent:
-    """The run that a fork comes from."""
+    """The run that a fork continues, at the fork's first step."""
 
     run: str
-    """Its directory."""
+    """Directory of the parent run."""
     step: int
-    """Steps that it had taken where the fork begins."""
+    """Steps that the parent had taken when the fork starts."""
     journal: tuple[Record, ...]
-    """The edits that it had applied there."""
+    """Records of the parent's edits up to this step."""
 
 
 def objective_after(objective: str | dict[str, Any] | None, records: Sequence[Record]) -> Choice:
     """Return a run's objective after some edits.
 
     Args:
-        objective: as the settings have it, resolved.
+        objective: the objective in the resolved settings.
         records: the edits.
     """
     edited = [

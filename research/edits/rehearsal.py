@@ -1,6 +1,6 @@
-"""A run without data or weights: its edits, learning rates and trainable parameters, step by step.
+"""Rehearse a run without data or weights: its edits, learning rates and trainable parameters, step by step.
 
-The very functions that will change the model are called, on a model whose parameters have shapes only.
+The functions that will change the model in the run are called on a model whose parameters have shapes but no values.
 """
 
 from __future__ import annotations
@@ -40,28 +40,28 @@ from research.tasks.base import Task
 
 @dataclass(frozen=True)
 class StepPlan:
-    """What a step will be like."""
+    """One step as planned."""
 
     step: int
-    """From 1."""
+    """Number of the step, from 1."""
     learning_rates: dict[str, float]
-    """Rate of each block."""
+    """Learning rate of each block."""
     trainable_parameters: int
-    """Numbers that the optimizer moves."""
+    """Number of trainable parameters."""
     trainable_blocks: tuple[str, ...]
-    """Blocks of which at least a part trains."""
+    """Blocks with at least one trainable parameter."""
 
 
 @dataclass(frozen=True)
 class RehearsedProcesses:
-    """What `run.accelerator` is in a rehearsal, which takes place on each process by itself."""
+    """`run.accelerator` in a rehearsal. Each process rehearses independently of the other processes."""
 
     device: torch.device
-    """Where the parameters are: torch's `meta` device."""
+    """Device of the parameters: torch's `meta` device."""
     num_processes: int
-    """How many processes the launcher started."""
+    """Number of processes that the launcher started."""
     process_index: int
-    """Number of this process, from 0."""
+    """Index of this process, from 0."""
     mixed_precision: str
     """Floating-point precision of the forward pass."""
 
@@ -71,40 +71,40 @@ class RehearsedProcesses:
         return self.process_index == 0
 
     def __getattr__(self, name: str) -> Any:
-        raise AttributeError(_not_there("run.accelerator", name, Processes))
+        raise AttributeError(_describe_missing("run.accelerator", name, Processes))
 
 
 @dataclass
 class Rehearsal:
-    """What edits may change, as in a run."""
+    """A rehearsal of a run: everything that edits may use and change (`Editable`), without values of weights."""
 
     config: RunConfig
     """The settings."""
     task: Task
-    """What is predicted."""
+    """The kind of labels, and how they are predicted and scored."""
     objective: Objective
-    """What is minimised."""
+    """The loss function that is minimised."""
     collator: Collator
-    """Knows how long training inputs are."""
+    """The collator, whose `max_length` edits may change."""
     clock: Clock
-    """Where the rehearsal is."""
+    """The rehearsal's position."""
     schedule: Schedule
-    """Factor on every group's base rate."""
+    """A factor for the base learning rate of every parameter group."""
     encoder_with_head: EncoderWithHead
     """The model, without values."""
     optimizer: torch.optim.Optimizer
-    """Its groups."""
+    """An optimizer with the run's parameter groups."""
     original_tokenizer: PreTrainedTokenizerBase
-    """The run's tokenizer, which a rehearsal leaves as it is."""
+    """The run's tokenizer, which a rehearsal does not change."""
     journal: list[Record] = field(default_factory=list)
-    """All edits that were applied."""
+    """All edits so far."""
     applying: EditRequest | None = None
-    """The edit that is being applied."""
+    """The edit that is being applied; None outside edits."""
     fresh: set[nn.Parameter] = field(default_factory=set)
-    """Parameters that the edits of this boundary made or initialised anew."""
+    """Parameters that the edits of this boundary created or reinitialised."""
 
     _known: tuple[int, tuple[str, ...]] | None = None
-    """Trainable parameters and blocks, until the next edit."""
+    """Number of trainable parameters and names of trainable blocks; None after an edit."""
 
     @classmethod
     def of(
@@ -119,18 +119,20 @@ class Rehearsal:
     ) -> Rehearsal:
         """Return the rehearsal of a run before its first step.
 
+        No argument is changed, except `outline`.
+
         Args:
-            config: the settings.
-            task: what is predicted.
-            objective: what is minimised.
-            collator: stays as it is, like all but the outline.
-            clock: of the run.
-            tokenizer: the encoder's.
-            outline: the model without values, which the rehearsal changes; None builds it.
+            config: the run's settings.
+            task: the run's task.
+            objective: the run's objective.
+            collator: the run's collator.
+            clock: the run's clock.
+            tokenizer: the encoder's tokenizer.
+            outline: the model without values, which the rehearsal changes; None builds a new one.
         """
         model = build_model(config, task, with_weights=False) if outline is None else outline
         schedule = create_schedule(config, clock)
-        # Any optimizer has groups; the fused ones refuse parameters without values.
+        # Only the groups matter, so any optimizer will do. Fused optimizers do not accept parameters without values.
         optimizer = torch.optim.SGD(parameter_groups(model_blocks(model.encoder, model.head), config), lr=config.lr)
         apply_schedule(optimizer, schedule)
         parts = (copy.copy(collator), copy.copy(clock), schedule, model, optimizer, tokenizer)
@@ -138,43 +140,43 @@ class Rehearsal:
 
     @property
     def model(self) -> nn.Module:
-        """The model; a rehearsal has no wrappers."""
+        """The model; in a rehearsal it has no wrappers."""
         return self.encoder_with_head
 
     @property
     def accelerator(self) -> RehearsedProcesses:
-        """This process's number, the number of processes, precision and device."""
+        """Process index, number of processes, precision and device."""
         device, rank = self.encoder_with_head.device, int(os.environ.get("RANK", "0"))
         return RehearsedProcesses(device, num_launched(), rank, self.config.mixed_precision)
 
     @property
     def is_main(self) -> bool:
-        """Whether this process writes the files and talks to the user."""
+        """Whether this is the main process, which writes files and prints messages."""
         return self.accelerator.is_main_process
 
     @functools.cached_property
     def tokenizer(self) -> PreTrainedTokenizerBase:
-        """The encoder's tokenizer: a copy, since an edit may add tokens, and does so once more in the run."""
+        """A copy of the encoder's tokenizer, since an edit may add tokens and will add them again in the run."""
         return copy.deepcopy(self.original_tokenizer)
 
     def log(self, values: dict[str, float]) -> None:
         """Check the names of values to log.
 
         Raises:
-            ValueError: for a name that every line has already.
+            ValueError: if the loop itself logs a value of that name.
         """
         check_reserved_names(values)
 
     def print(self, message: str) -> None:
-        """Say nothing: the run will, once."""
+        """Print nothing: the edit prints its message in the run."""
 
     @contextlib.contextmanager
     def shared_random_numbers(self) -> Iterator[None]:
-        """Draw the same random numbers on every process inside; in an edit all random numbers are."""
+        """Return a context that changes nothing: in edits all processes draw the same random numbers anyway."""
         yield
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Rehearsal:
-        """Return a copy that shares the run's tokenizer, whose copy takes long and is rarely wanted."""
+        """Return a copy that shares the run's tokenizer, since copying it is slow and rarely needed."""
         memo[id(self.original_tokenizer)] = self.original_tokenizer
         copied = object.__new__(type(self))
         memo[id(self)] = copied
@@ -182,10 +184,10 @@ class Rehearsal:
         return copied
 
     def __getattr__(self, name: str) -> Any:
-        raise AttributeError(_not_there("run", name, Editable))
+        raise AttributeError(_describe_missing("run", name, Editable))
 
     def follow(self, parent: Parent) -> None:
-        """Go to where a fork begins, by the edits that its parent applied."""
+        """Advance to the start of a fork by applying the edits that its parent applied."""
         due: dict[int, list[Record]] = {}
         for record in parent.journal:
             if record.skipped is not None:
@@ -199,13 +201,13 @@ class Rehearsal:
                     self.apply([record.request for record in records])
 
     def check(self, timeline: Timeline) -> None:
-        """Apply all edits of a timeline in their order, on a copy.
+        """Apply all edits of a timeline in order, on a copy.
 
         Raises:
-            EditError: if one cannot be applied, or would leave nothing to train.
+            EditError: if an edit cannot be applied, or would leave nothing to train.
         """
         end = copy.deepcopy(self)
-        # Conditions come true after an evaluation, and so never before what is due at the beginning.
+        # Conditions come true after an evaluation, and therefore never before the edits that are due at the start.
         states = _States() if self.clock.step in timeline.due else _States(self)
         for num_applied, (step, requests) in enumerate(timeline.due.items(), start=1):
             end.clock.set_step(step)
@@ -216,17 +218,19 @@ class Rehearsal:
             self._check_conditional(entry, states, timeline)
 
     def _check_conditional(self, entry: TimelineEntry, states: _States, timeline: Timeline) -> None:
-        """Apply a conditional entry wherever it may come, and what is planned for later after it.
+        """Check that a conditional entry can be applied whenever its condition may come true.
 
-        It is tried after each planned edit, there also after each other condition, and after all of them.
+        The entry is applied after the planned edits of each step, and there also after each other conditional entry
+        and after all of them together. The edits that are planned for later are applied after it.
 
         Args:
-            entry: what is checked.
-            states: the run after the planned edits of each step, and before the first ones unless it begins with them.
-            timeline: what else there is.
+            entry: the entry to check.
+            states: the run after the planned edits of each step, and before the first ones unless the run starts with
+                edits.
+            timeline: the timeline of the entry.
         Raises:
-            EditError: if it can never be applied, or not always and the entry has no on_conflict. In a fork an entry
-                with on_conflict may be left from a time at which it could be.
+            EditError: if the entry can never be applied, or cannot always be applied and has no on_conflict. In a fork,
+                an entry with on_conflict is accepted even if it can no longer be applied.
         """
         failures: list[EditError] = []
         num_tried = 0
@@ -245,21 +249,20 @@ class Rehearsal:
             raise failures[0]
         if failures and entry.on_conflict is None:
             raise EditError(
-                f"{entry.label}: {entry.when} may come true when its edits, or planned ones after them, cannot be "
-                f"applied: {one_line(failures[0])} "
-                f"Add '{ON_CONFLICT}: skip' to the entry to leave them out then, or '{ON_CONFLICT}: error' to end the "
-                "run."
+                f"{entry.label}: {entry.when} may come true when its edits, or later planned edits, cannot be applied: "
+                f"{one_line(failures[0])} Add '{ON_CONFLICT}: skip' to the entry to skip them in this case, or "
+                f"'{ON_CONFLICT}: error' to end the run."
             )
 
     @property
     def structure(self) -> tuple[Any, ...]:
-        """What decides whether an edit can be applied: parameters, their shapes, whether they train, and settings."""
+        """Everything that determines whether an edit can be applied: parameters, shapes, frozen mask and settings."""
         model = self.encoder_with_head
         parameters = ((name, tuple(each.shape), each.requires_grad) for name, each in model.named_parameters())
         return (*parameters, repr(model.config.to_dict()), repr(self.objective), self.collator.max_length)
 
     def walk(self, timeline: Timeline) -> Iterator[StepPlan]:
-        """Yield every step of the run, from here to its end; conditional edits do not come.
+        """Yield every step of the run from the current one to the last, without conditional edits.
 
         Raises:
             EditError: if an edit cannot be applied, or would leave nothing to train.
@@ -272,10 +275,10 @@ class Rehearsal:
             self._advance()
 
     def apply(self, requests: Sequence[EditRequest]) -> None:
-        """Apply edits as a run does, all that concerns processes and weights left out.
+        """Apply edits as a run does, without the parts that concern processes and values of weights.
 
         Raises:
-            EditError: if one cannot be applied, or needs values.
+            EditError: if an edit cannot be applied, or reads values.
         """
         if requests:
             self._known = None
@@ -287,8 +290,8 @@ class Rehearsal:
                     if "meta" not in str(error):
                         raise
                     raise EditError(
-                        f"The edit '{request.name}' reads values, which parameters do not have before training "
-                        f"({one_line(error)}); let it leave that out where parameter.is_meta."
+                        f"The edit '{request.name}' reads values of parameters, which do not exist in the rehearsal "
+                        f"before training ({one_line(error)}). Skip this part of the edit if parameter.is_meta."
                     ) from error
             refuse_nothing_to_train(self)
 
@@ -296,7 +299,7 @@ class Rehearsal:
         """Apply the edits of several boundaries, one after the other.
 
         Raises:
-            EditError: as `apply`.
+            EditError: see `apply`.
         """
         for requests in planned:
             self.apply(requests)
@@ -325,24 +328,25 @@ class Rehearsal:
 
 
 class _States:
-    """A run at several points of its timeline: at the first and the last of those that follow each other and are alike.
+    """States of a run along its timeline. Of consecutive states with equal structure, the first and the last are kept.
 
-    What cannot be applied at one between them cannot at the first, after which more is planned; and what can be applied
-    at one of them can at the last. A timeline that repeats an edit hundreds of times takes no longer for it.
+    States in between need no check. If an entry cannot be applied at one of them, it cannot be applied at the first
+    either, since more edits are planned after the first. If it can be applied at one of them, it can be applied at the
+    last. Therefore a timeline that repeats an edit hundreds of times does not take longer to check.
 
     Args:
-        start: the run before any planned edit, if that is one of the points.
+        start: the run before any planned edit, if conditions may come true there.
     """
 
     def __init__(self, start: Rehearsal | None = None) -> None:
         self.kept: list[tuple[int, Rehearsal]] = []
-        """How many steps with planned edits lie behind, and the run there."""
+        """Number of steps with planned edits before each kept state, and the state."""
         self._structures: list[tuple[Any, ...]] = []
         if start is not None:
             self.add(start, 0)
 
     def add(self, state: Rehearsal, num_applied: int) -> None:
-        """Add a copy of the run at its next point."""
+        """Add a copy of the run's next state."""
         structure = state.structure
         if self._structures[-2:] == [structure, structure]:
             del self.kept[-1], self._structures[-1]
@@ -360,10 +364,10 @@ def _failure(state: Rehearsal, boundaries: Sequence[Sequence[EditRequest]]) -> E
     return None
 
 
-def _not_there(owner: str, name: str, protocol: type) -> str:
-    """Return what to say of an attribute that a run has and its rehearsal does not."""
+def _describe_missing(owner: str, name: str, protocol: type) -> str:
+    """Return the error message for an attribute that edits cannot use."""
     members = sorted({*protocol.__annotations__, *(each for each in vars(protocol) if not each.startswith("_"))})
     return (
-        f"{owner}.{name} is not there for an edit, which runs once more before training, without weights and rows. "
-        f"It can use: {', '.join(members)}."
+        f"Edits cannot use {owner}.{name}: they are rehearsed before training, without weights and rows. "
+        f"Available: {', '.join(members)}."
     )

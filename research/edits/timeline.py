@@ -1,4 +1,4 @@
-"""The edits of a run and when they are due: read from settings and hooks, resolved to steps before training."""
+"""The timeline of a run: edits and when they are due, read from the settings, resolved to steps before training."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class TimelineEntry(Due):
-    """Edits that are due together."""
+    """One or several edits that are due at the same time."""
 
     label: str
-    """Where it was written, for messages and the journal."""
+    """Origin of the entry, for messages and the journal."""
     requests: tuple[EditRequest, ...]
     """The edits, in order."""
 
     @property
     def identity(self) -> str:
-        """The entry as it was written: the same in a run and its forks, wherever it stands in their timelines."""
+        """The entry as text: equal in a run and its forks, whatever its position in their timelines."""
         assert self.requests[0].entry is not None
         return self.requests[0].entry
 
@@ -40,10 +40,10 @@ class TimelineEntry(Due):
         return f"{self.at or self.every or self.when}: {listed(self.requests)}"
 
     def steps(self, clock: Clock) -> list[int]:
-        """Return after which steps it is due; none for a condition.
+        """Return the steps after which the entry is due; empty for a condition.
 
         Raises:
-            ValueError: if it can never be reached.
+            ValueError: if the time is never reached; names the entry.
         """
         try:
             return super().steps(clock)
@@ -52,32 +52,35 @@ class TimelineEntry(Due):
 
 
 def listed(requests: Sequence[EditRequest]) -> str:
-    """Return edits as one text."""
+    """Return edits as a comma-separated list."""
     return ", ".join(map(str, requests))
 
 
 @dataclass(frozen=True)
 class Timeline:
-    """What is due when."""
+    """The edits of a run, with the step or condition at which they are due."""
 
     due: Mapping[int, Sequence[EditRequest]]
     """Edits by the number of steps taken before them."""
     conditional: Sequence[TimelineEntry]
-    """Entries that wait for a condition."""
+    """Entries with a condition."""
     note: str | None = None
-    """What must be said of how it came about."""
+    """A message for the user about how the timeline was resolved."""
 
     @property
     def is_empty(self) -> bool:
-        """Whether there are no edits at all."""
+        """Whether there are no edits."""
         return not self.due and not self.conditional
 
 
 def parse_entry(written: Mapping[str, Any], label: str) -> TimelineEntry:
-    """Read an entry: one time, and edits by name with their arguments.
+    """Parse an entry: one time or condition, and edits by name with their arguments.
 
+    Args:
+        written: the entry.
+        label: origin of the entry, for messages and the journal.
     Raises:
-        ValueError: naming the entry, if its time or an edit cannot be read.
+        ValueError: if the time or an edit cannot be parsed; names the entry.
     """
     try:
         due, edits = read_entry(written, EDITS)
@@ -91,10 +94,10 @@ def parse_entry(written: Mapping[str, Any], label: str) -> TimelineEntry:
 
 
 def parse_timeline(config: RunConfig) -> list[TimelineEntry]:
-    """Return the entries that the settings ask for: --freeze first, then --peft, then the timeline's in their order.
+    """Return the entries in the settings: --freeze first, then --peft, then the timeline in its order.
 
     Raises:
-        ValueError: naming the entry that cannot be read.
+        ValueError: if an entry cannot be parsed; names it.
     """
     entries = []
     if config.freeze:
@@ -108,14 +111,14 @@ def parse_timeline(config: RunConfig) -> list[TimelineEntry]:
     ]
 
 
-def refuse_what_never_comes(entries: Sequence[TimelineEntry], num_evaluations: int) -> None:
-    """Refuse conditional entries that cannot come true.
+def check_conditions(entries: Sequence[TimelineEntry], num_evaluations: int) -> None:
+    """Check that all conditions can come true.
 
     Args:
-        entries: of the timeline.
-        num_evaluations: evaluations before the last step.
+        entries: entries of the timeline.
+        num_evaluations: number of evaluations before the last step.
     Raises:
-        ValueError: naming the entry.
+        ValueError: if a condition can never come true; names the entry.
     """
     for entry in entries:
         try:
@@ -127,22 +130,22 @@ def refuse_what_never_comes(entries: Sequence[TimelineEntry], num_evaluations: i
 def resolve_timeline(
     entries: Sequence[TimelineEntry], clock: Clock, *, smoke: bool = False, parent: Parent | None = None
 ) -> Timeline:
-    """Return which edits are due after which step.
+    """Return the edits by the step after which they are due.
 
     Args:
-        entries: in the order in which they apply, where they fall on the same step.
-        clock: the run's.
-        smoke: press the entries, in their order, into a run that is too short for them.
-        parent: the run that this one is a fork of; what it applied is not applied again.
+        entries: the entries. Those due at the same step are applied in this order.
+        clock: the run's clock.
+        smoke: whether to compress the timeline, in its order, into a smoke run, which is too short for it.
+        parent: the run that this run is a fork of. Edits that it applied are not applied again.
     Raises:
-        ValueError: if an entry can never be reached.
+        ValueError: if the time of an entry is never reached.
     """
     due: dict[int, list[EditRequest]] = {}
     timed = [entry for entry in entries if entry.when is None]
     note = None
     if smoke and timed:
         placed = _compress_for_smoke(timed, clock.total_steps)
-        note = f"--smoke presses the timeline, in its order, into {clock.total_steps} steps."
+        note = f"--smoke compresses the timeline, in its order, into {clock.total_steps} steps."
     else:
         placed = [(step, entry) for entry in timed for step in entry.steps(clock)]
     conditional = [entry for entry in entries if entry.when is not None]
@@ -159,15 +162,19 @@ def resolve_timeline(
 def _after_fork(
     placed: Sequence[tuple[int, TimelineEntry]], parent: Parent
 ) -> tuple[list[tuple[int, TimelineEntry]], list[str]]:
-    """Return what a fork has still to do, and what must be reported.
+    """Return the entries that a fork still has to apply, and messages for the user.
 
-    To be done is what is due where the fork begins or later, and was not done by its parent.
+    These are the entries that are due when the fork starts or later, and that its parent did not apply.
 
-    An edit of the parent counts as done for the very entry that asked for it, not for others that ask for the same at
-    another time. Where the fork is longer, a share of the run falls on a later step; its entry is done all the same.
+    An edit of the parent counts only for the entry that requested it, not for an entry that requests the same edit at
+    another time. In a longer fork, a percentage of the run is a later step; an entry that the parent applied still
+    counts as applied.
 
+    Args:
+        placed: entries with the step after which each is due.
+        parent: the run that the fork continues.
     Raises:
-        ValueError: for an entry that the parent did not apply, and whose time is past.
+        ValueError: if the parent did not apply an entry, and its step has passed.
     """
     done = Counter(record.entry for record in parent.journal)
     done_here = {record.entry for record in parent.journal if record.step == parent.step}
@@ -179,13 +186,11 @@ def _after_fork(
         elif done[entry.identity] >= len(entry.requests):
             done[entry.identity] -= len(entry.requests)
             if step > parent.step:
-                notes.append(
-                    f"{entry.label} ({entry}) was applied by {parent.run}, and is not repeated at step {step}."
-                )
+                notes.append(f"{entry.label} ({entry}) was applied by {parent.run} and is not repeated at step {step}.")
         elif step < parent.step:
             raise ValueError(
-                f"{entry.label}: {entry.at} is step {step}, which is past: the fork begins after step {parent.step} of "
-                f"{parent.run}."
+                f"{entry.label}: {entry.at} is step {step}, which has passed: the fork starts after step {parent.step} "
+                f"of {parent.run}."
             )
         else:
             left.append((step, entry))
@@ -193,16 +198,17 @@ def _after_fork(
 
 
 def _compress_for_smoke(timed: Sequence[TimelineEntry], num_steps: int) -> list[tuple[int, TimelineEntry]]:
-    """Return a boundary for each entry: those of 0 before the first step, the others spread over the rest in order.
+    """Return the entries of a smoke run, each with the step after which it is due.
 
-    Their order is that of their times, where all are of one kind, else that in which they are written.
+    Entries at time 0 are due before the first step; the remaining entries are spread over the remaining boundaries.
+    They are ordered by time if all times have the same unit, and otherwise as they are written.
     """
     first: list[TimelineEntry] = []
     later: list[TimelineEntry] = []
     for entry in timed:
         (first if entry.at is not None and entry.at.value == 0 else later).append(entry)
     units = {time.unit for entry in later if (time := entry.at or entry.every) is not None}
-    if len(units) == 1:  # times of several kinds cannot be compared in so short a run
+    if len(units) == 1:  # times in several units cannot be compared in such a short run
         later.sort(key=lambda entry: (entry.at or entry.every).value)  # type: ignore[union-attr]
     boundaries = max(1, num_steps - 1)
     return [

@@ -1,4 +1,4 @@
-"""Stored hidden states by their key: computed by one process at a time, found by all others."""
+"""The cache of hidden states: one process computes an entry, and all other processes find it by its key."""
 
 from __future__ import annotations
 
@@ -17,44 +17,44 @@ from research.system.messages import logger
 Layers = Literal["last", "all"]
 
 
-def find_features(folder: Path, key: str, layers: Layers, places: RowLayout) -> FeatureStore | None:
-    """Return what is there already, if it is whole; the last layer is also taken out of all of them.
+def find_features(folder: Path, key: str, layers: Layers, layout: RowLayout) -> FeatureStore | None:
+    """Return the undamaged stored hidden states of a key, or None. If all layers are stored, the last one is too.
 
     Args:
-        folder: the cache.
-        key: fingerprint of the hidden states, without that of the layers.
-        layers: which are wanted.
-        places: where the rows are.
+        folder: the cache directory.
+        key: fingerprint of the hidden states, without the layers.
+        layers: the layers that are needed.
+        layout: position of each row in the files.
     """
     for entry in _entries(folder, key, layers):
         with suppress(DamageError):
             if entry.exists():
-                return FeatureStore(entry, places)
+                return FeatureStore(entry, layout)
     return None
 
 
 def find_or_build(
-    folder: Path, key: str, layers: Layers, places: RowLayout, build: Callable[[Path], None]
+    folder: Path, key: str, layers: Layers, layout: RowLayout, build: Callable[[Path], None]
 ) -> FeatureStore:
-    """Return stored hidden states, computed first where they are not there or damaged.
+    """Return stored hidden states. If they are missing or damaged, they are computed first.
 
     Args:
-        folder: the cache.
-        key: fingerprint of the hidden states, without that of the layers.
-        layers: which are wanted.
-        places: where the rows are.
-        build: writes them into an empty directory.
+        folder: the cache directory.
+        key: fingerprint of the hidden states, without the layers.
+        layers: the layers that are needed.
+        layout: position of each row in the files.
+        build: function that computes the hidden states and writes them into an empty directory.
     Raises:
-        OSError: if the disk is full, or cannot be written to; nothing half written stays.
-        DamageError: if what was just written cannot be read back.
+        OSError: if the disk is full or cannot be written to. Partly written files are deleted.
+        DamageError: if the written files cannot be read back.
     """
-    found = find_features(folder, key, layers, places)
+    found = find_features(folder, key, layers, layout)
     if found is not None:
         return found
     folder.mkdir(parents=True, exist_ok=True)
     with _only_one(folder, key):
-        _remove_damaged(_entries(folder, key, layers), places)
-        found = find_features(folder, key, layers, places)  # another process had the right before
+        _remove_damaged(_entries(folder, key, layers), layout)
+        found = find_features(folder, key, layers, layout)  # another process may have computed them in the meantime
         if found is not None:
             return found
         target = _entry(folder, key, layers)
@@ -62,14 +62,14 @@ def find_or_build(
         with durable.deleting_on_failure(writing):
             writing.mkdir()
             build(writing)
-            # Not synced: what a power cut takes from gigabytes that can be computed again, their hashes tell.
+            # Not synced, since these are gigabytes that can be computed again: a power cut is detected by the hashes.
             try:
                 writing.rename(target)
             except OSError:
                 if not target.exists():
                     raise
                 durable.remove(writing)  # without locks another process may have been faster
-        return FeatureStore(target, places)
+        return FeatureStore(target, layout)
 
 
 def _entry(folder: Path, key: str, layers: Layers) -> Path:
@@ -77,17 +77,17 @@ def _entry(folder: Path, key: str, layers: Layers) -> Path:
 
 
 def _entries(folder: Path, key: str, layers: Layers) -> list[Path]:
-    """Return the entries that would do."""
-    either: tuple[Layers, ...] = ("last", "all")
-    return [_entry(folder, key, each) for each in (either if layers == "last" else ("all",))]
+    """Return the paths of all entries that contain the layers."""
+    both: tuple[Layers, ...] = ("last", "all")
+    return [_entry(folder, key, each) for each in (both if layers == "last" else ("all",))]
 
 
-def _remove_damaged(entries: Sequence[Path], places: RowLayout) -> None:
+def _remove_damaged(entries: Sequence[Path], layout: RowLayout) -> None:
     for entry in entries:
         if not entry.exists():
             continue
         try:
-            FeatureStore(entry, places)
+            FeatureStore(entry, layout)
         except DamageError as damage:
             report_hidden_states(f"The hidden states in {entry} are damaged ({damage}); computing them again.")
             durable.rename_and_remove(entry)
@@ -95,15 +95,15 @@ def _remove_damaged(entries: Sequence[Path], places: RowLayout) -> None:
 
 @contextmanager
 def _only_one(folder: Path, key: str) -> Iterator[None]:
-    """Wait until no other process computes the same, then be the one; remove what killed ones left behind."""
+    """Wait until no other process computes the same hidden states, lock the key, and delete leftovers."""
     lock = LockFile(_lock_path(folder, key))
     try:
         if not lock.acquire():
-            logger.info(f"Waiting for another process, which computes the same hidden states into {folder} ...")
+            logger.info(f"Waiting for another process that computes the same hidden states into {folder} ...")
             lock.acquire(wait=True)
     except UnlockableError as problem:
         report_hidden_states(
-            f"{folder} cannot be locked ({problem}): another process may compute the same hidden states as well."
+            f"{folder} cannot be locked ({problem}): several processes may compute the same hidden states at once."
         )
         yield
         return
@@ -115,7 +115,7 @@ def _only_one(folder: Path, key: str) -> Iterator[None]:
 
 
 def _remove_leftovers(folder: Path, own: str) -> None:
-    """Delete what processes left that were killed while they computed; the right to the own key is held."""
+    """Delete the files of processes that were killed while computing. The lock of the own key must be held."""
     for path in [*folder.glob(".features-*.writing"), *folder.glob(".features-*.removing")]:
         key = path.name.removeprefix(".features-").partition(".")[0].partition("-")[0]
         if key == own:
@@ -123,7 +123,7 @@ def _remove_leftovers(folder: Path, own: str) -> None:
             continue
         lock = LockFile(_lock_path(folder, key))
         with suppress(UnlockableError):
-            if lock.acquire():  # whoever computed there is gone
+            if lock.acquire():  # the process that wrote there has ended
                 try:
                     durable.remove(path)
                 finally:

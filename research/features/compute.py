@@ -1,4 +1,4 @@
-"""A run's hidden states: computed before training as the run itself would, and handed to its batches."""
+"""Compute a run's hidden states before training, exactly as the run would, and add them to its batches."""
 
 from __future__ import annotations
 
@@ -37,37 +37,37 @@ if TYPE_CHECKING:
 
 
 class UnstorableError(ValueError):
-    """An encoder whose hidden states cannot be stored."""
+    """The encoder's hidden states cannot be stored."""
 
 
 class Features:
     """The stored hidden states of a run's splits.
 
     Args:
-        run: the run; its encoder computed them, or would.
-        stores: by split.
+        run: the run, whose encoder gives these hidden states.
+        stores: the stored hidden states of each split.
     """
 
     def __init__(self, run: TrainingRun, stores: dict[str, FeatureStore]) -> None:
         self.stores = stores
         self.digest = hashlib.sha256("".join(store.last_hash for store in stores.values()).encode()).hexdigest()
-        """Hash of the stored hidden states, of the last layer: what differs in its bits was computed otherwise."""
+        """Hash of the stored hidden states of the last layer. It changes with any difference in rounding."""
         self.watch = Watch.of(run)
         self._checksums = checksums(run.encoder_with_head.encoder)
 
     def reason_against(self, model: EncoderWithHead) -> str | None:
-        """Return why they cannot be used for the next batch, or None."""
+        """Return why the stored hidden states cannot be used for the next batch; None if they can."""
         wants_all = model.head.wants == "all_hidden_states"
         if wants_all and not all(store.has_all_layers for store in self.stores.values()):
-            return f"the head '{model.config.head}' reads all layers, and only the last is stored"
-        return self.watch.reason_of_hooks(model)
+            return f"the head '{model.config.head}' reads all layers, but only the last is stored"
+        return self.watch.reason_against(model)
 
     def reason_after_edits(self, run: Editable) -> str | None:
-        """Return why they cannot be used after the edits of a boundary, or None."""
-        return self.watch.reason_of_edits(run)
+        """Return why the stored hidden states cannot be used after the edits of a boundary; None if they can."""
+        return self.watch.reason_after_edits(run)
 
     def add_to(self, batch: Batch, model: EncoderWithHead, split: str, rows: RowIndices) -> Batch:
-        """Return a batch with the hidden states that the head reads."""
+        """Return the batch with the hidden states that the head reads."""
         all_layers = model.head.wants == "all_hidden_states"
         mask = batch.inputs["attention_mask"]
         assert isinstance(mask, Tensor)
@@ -75,21 +75,21 @@ class Features:
         return dataclasses.replace(batch, inputs={**batch.inputs, "hidden_states": hidden_states})
 
     def check(self, found: dict[str, int]) -> None:
-        """Refuse to go on with an encoder that is not what it was.
+        """Check that the encoder's weights have not changed.
 
         Args:
             found: checksums of the model's parameters and buffers.
         Raises:
-            ValueError: if its weights were written to where torch does not see it.
+            ValueError: if they were changed in a way that torch does not notice.
         """
         if any(found[f"encoder.{name}"] != number for name, number in self._checksums.items()):
             raise ValueError(
-                "Something wrote into the weights of the frozen encoder (through .data or numpy), while the hidden "
-                "states were stored ones; run with --cache_features false."
+                "The weights of the frozen encoder were changed (through .data or numpy) while its hidden states were "
+                "read from the cache. Run with --cache_features false."
             )
 
     def follow(self, run: Editable) -> str | None:
-        """Belong to the model that a run has now; return why they cannot, or None."""
+        """Use the stored hidden states with the run's current model; return why this is not possible, or None."""
         if checksums(run.encoder_with_head.encoder) != self._checksums:
             return "the encoder's weights have changed"
         self.watch = Watch.of(run)
@@ -97,26 +97,26 @@ class Features:
 
 
 def use_features(run: TrainingRun, decision: Decision, layers: Layers) -> None:
-    """Let a run use stored hidden states where possible, and report why if it cannot.
+    """Use stored hidden states in a run if possible; otherwise report why not.
 
-    Called on every process, on a run that is as it will be in its first step, but for what is frozen.
+    Called on every process. The run's model must be as in its first step, except for which parameters are frozen.
 
     Args:
-        run: the run; it wants stored hidden states.
-        decision: whether it can have them.
-        layers: which are stored at least.
+        run: the run, whose hidden states should be cached if possible.
+        decision: whether they can be cached.
+        layers: the layers to store at least.
     """
     if decision.reason is not None:
-        if run.config.cache_features or decision.is_frozen_at_first:
+        if run.config.cache_features or decision.starts_frozen:
             report_hidden_states(f"Hidden states are not cached: {decision.reason}.")
     elif run.batches.cache_disabled:
-        report_hidden_states("Hidden states are not cached: the run that continues here had stopped using the cache.")
+        report_hidden_states("Hidden states are not cached: the run had stopped using the cache before its checkpoint.")
     else:
         run.batches.features = open_features(run, "all" if "all" in (layers, decision.layers) else "last")
         run.batches.cache_disabled = run.batches.features is None
     if run.batches.features is not None:
         logger.info(
-            f"The encoder stays frozen: its hidden states come from {cache.find_cache_dir(run.splits.cache_dir)}."
+            f"The encoder stays frozen: its hidden states are read from {cache.find_cache_dir(run.splits.cache_dir)}."
         )
         if run.origin.features_digest not in (None, run.batches.features.digest):
             report_hidden_states(
@@ -125,15 +125,15 @@ def use_features(run: TrainingRun, decision: Decision, layers: Layers) -> None:
 
 
 def open_features(run: TrainingRun, layers: Layers) -> Features | None:
-    """Return the hidden states of a run's splits, computed first where they are not in the cache.
+    """Return the hidden states of a run's splits. Those that are not in the cache are computed first.
 
     Called on every process.
 
     Args:
         run: the run.
-        layers: which ones its heads read.
+        layers: the layers that its heads read.
     Returns:
-        None if they cannot be stored, which is said.
+        The hidden states; None, with a message, if they cannot be stored.
     """
     accelerator = run.accelerator
     stores = _open_splits(run, layers) if accelerator.is_main_process else None
@@ -141,10 +141,10 @@ def open_features(run: TrainingRun, layers: Layers) -> Features | None:
     broadcast_object_list(is_usable)
     if not is_usable[0]:
         return None
-    if stores is None:  # the others find them; on another machine they may be in another cache
+    if stores is None:  # the other processes find them in the cache; on another machine it may be another cache
         stores = _open_splits(run, layers)
     if accelerator.num_processes > 1 and not all(gather_object([stores is not None])):
-        report_hidden_states("Not every process can store hidden states. The run goes on without stored hidden states.")
+        report_hidden_states("Not every process can store hidden states. The run continues without stored ones.")
         return None
     assert stores is not None
     return Features(run, stores)
@@ -155,52 +155,52 @@ def _open_splits(run: TrainingRun, layers: Layers) -> dict[str, FeatureStore] | 
     with WaitingMessage("Looking for stored hidden states"):
         encoder = _fingerprint_encoder(run)
         keys = {split: _fingerprint(run, encoder, rows) for split, rows in run.splits.items()}
-    places = {split: RowLayout.of(run.lengths_of(split), run.collator.max_length) for split in keys}
+    layouts = {split: RowLayout.of(run.lengths_of(split), run.collator.max_length) for split in keys}
 
     @functools.cache
     def contents() -> list[Layer]:
         return _probe(run, layers)
 
     def build(split: str, target: Path) -> None:
-        sizes = {each: sum(layer.num_bytes(places[each].num_tokens) for layer in contents()) for each in keys}
-        report_hidden_states(_describe(split, len(places[split].order), sizes[split], contents(), folder))
-        # For the splits that follow too: what is given up at the last one should not fill the disk.
-        others = [each for each in keys if find_features(folder, keys[each], layers, places[each]) is None]
-        durable.check_space(folder, needed=sum(sizes[each] for each in others))
+        sizes = {each: sum(layer.num_bytes(layouts[each].num_tokens) for layer in contents()) for each in keys}
+        report_hidden_states(_describe(split, len(layouts[split].order), sizes[split], contents(), folder))
+        # Check the space for all missing splits, so that the disk is not filled before the last one fails.
+        missing = [each for each in keys if find_features(folder, keys[each], layers, layouts[each]) is None]
+        durable.check_space(folder, needed=sum(sizes[each] for each in missing))
         with durable.reporting_failure(folder, needed=sizes[split]):
-            write_features(target, contents(), compute_hidden_states(run, split, places[split].order, layers))
+            write_features(target, contents(), compute_hidden_states(run, split, layouts[split].order, layers))
 
     try:
         with durable.reporting_failure(folder, needed=0):
             return {
-                split: find_or_build(folder, key, layers, places[split], functools.partial(build, split))
+                split: find_or_build(folder, key, layers, layouts[split], functools.partial(build, split))
                 for split, key in keys.items()
             }
     except (durable.StorageError, DamageError, UnstorableError) as error:
-        report_hidden_states(f"{str(error).rstrip('.')}. The run goes on without stored hidden states.")
+        report_hidden_states(f"{str(error).rstrip('.')}. The run continues without stored hidden states.")
         return None
 
 
 def _fingerprint_encoder(run: TrainingRun) -> list[Any]:
-    """Return all that decides what the encoder makes of its inputs; its dropout is off."""
+    """Return everything that determines the encoder's outputs for given inputs, with dropout disabled."""
     encoder = run.encoder_with_head.encoder
-    left_out = ("_name_or_path", "transformers_version")
+    excluded = ("_name_or_path", "transformers_version")
     config = {
         name: value
         for name, value in encoder.config.to_dict().items()
-        if name not in left_out and "dropout" not in name
+        if name not in excluded and "dropout" not in name
     }
-    how = [encoder.config._attn_implementation, run.accelerator.mixed_precision, run.accelerator.device.type]
+    computation = [encoder.config._attn_implementation, run.accelerator.mixed_precision, run.accelerator.device.type]
     return [
         weights_sha256(encoder),
         json.loads(json.dumps(config, default=str)),
-        how,
+        computation,
         rounding_environment(run.accelerator.device),
     ]
 
 
 def _fingerprint(run: TrainingRun, encoder: list[Any], rows: Dataset) -> str:
-    """Return the key of a split's hidden states, the same for those of the last layer and of all."""
+    """Return the cache key of a split's hidden states. It does not depend on which layers are stored."""
     columns = [name for name in ("input_ids", "pair_ids") if name in rows.column_names]
     return cache.fingerprint(
         FEATURES_FORMAT, encoder, hash_rows([rows], columns), run.collator.settings(), run.config.cache_dtype
@@ -208,15 +208,15 @@ def _fingerprint(run: TrainingRun, encoder: list[Any], rows: Dataset) -> str:
 
 
 def _probe(run: TrainingRun, layers: Layers) -> list[Layer]:
-    """Encode one row, and return what is to be stored.
+    """Run the encoder on one row, and return the layers to store.
 
     Raises:
-        UnstorableError: if a head that reads the last layer could not be served from all of them.
+        UnstorableError: if all layers are stored, and the last one differs from the encoder's output.
     """
     row = RowLayout.of(run.lengths_of("train"), run.collator.max_length).order[:1]
     states = _hidden_states(run, "train", row, layers)
     if layers == "all" and not torch.equal(states[-1], _hidden_states(run, "train", row, "last")[0]):
-        raise UnstorableError("The last of the encoder's hidden states is not what it puts out.")
+        raise UnstorableError("The last of the encoder's hidden states differs from its output.")
     num_layers = run.encoder_with_head.config.encoder.num_hidden_layers
 
     def stored(dtype: torch.dtype) -> str:
@@ -236,16 +236,16 @@ def _name(dtype: torch.dtype) -> str:
 def compute_hidden_states(
     run: TrainingRun, split: str, order: RowIndices, layers: Layers
 ) -> Iterator[tuple[Tensor, ...]]:
-    """Yield the hidden states of a split, batch by batch: each layer's of the rows' tokens, [tokens, hidden].
+    """Yield the hidden states of a split batch by batch, one tensor per layer, without padding, [tokens, hidden].
 
     Args:
         run: the run, whose encoder computes them.
         split: train, validation or test.
-        order: the rows, in the order in which they are encoded.
-        layers: which layers.
+        order: the rows, in the order in which the encoder is run on them.
+        layers: the layers to return.
     """
     size = run.config.evaluation_batch_size
-    with WaitingProgress(f"encoding {split}", len(order), "row") as progress:
+    with WaitingProgress(f"running the encoder on {split}", len(order), "row") as progress:
         for start in range(0, len(order), size):
             rows = order[start : start + size]
             run.batches.freed_memory.count_batch()
@@ -255,7 +255,7 @@ def compute_hidden_states(
 
 @torch.no_grad()
 def _hidden_states(run: TrainingRun, split: str, rows: RowIndices, layers: Layers) -> tuple[Tensor, ...]:
-    """Return each layer's hidden states of some rows' tokens, [tokens, hidden], as a frozen encoder gives them."""
+    """Return the hidden states of some rows in evaluation mode, per layer, without padding, [tokens, hidden]."""
     model = run.encoder_with_head
     batch = run.collator(getattr(run.splits, split)[rows]).to(run.accelerator.device)
     was_training = model.encoder.training

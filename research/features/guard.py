@@ -1,4 +1,4 @@
-"""When hidden states may come from the store: decided from the plan of a run, and watched while it trains."""
+"""Decide from a run's plan whether hidden states can be stored, and detect changes that invalidate them in training."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from research.settings.times import Clock
 from research.training.hook import Hook
 
 TRAINS = "the encoder trains"
-HARMLESS_LISTENERS = ("torch", "transformers")
-"""Packages whose forward hooks belong to a module's own way of computing."""
+HARMLESS_PACKAGES = ("torch", "transformers")
+"""Packages whose forward hooks are part of a module's own computation."""
 
 
 @dataclass(frozen=True)
@@ -29,34 +29,34 @@ class Decision:
     """Whether a run's hidden states can be stored."""
 
     reason: str | None
-    """Why not."""
-    is_frozen_at_first: bool
-    """Whether the encoder is frozen when the first step is taken."""
+    """Why they cannot be stored; None if they can."""
+    starts_frozen: bool
+    """Whether the encoder is frozen in the first step."""
     layers: Layers
-    """Which ones the run's heads read, planned ones included."""
+    """The layers that the run's heads read, planned heads included."""
 
 
-def is_asked_for(config: RunConfig, clock: Clock) -> bool:
-    """Return whether a run wants its hidden states stored, where that can be done."""
+def wants_caching(config: RunConfig, clock: Clock) -> bool:
+    """Return whether a run's hidden states should be stored if possible."""
     if config.cache_features is None:
         return clock.total_steps > clock.steps_per_epoch  # a single pass gains nothing
     return config.cache_features
 
 
 def decide(rehearsal: Rehearsal, timeline: Timeline, hooks: Sequence[Hook]) -> Decision:
-    """Return whether the encoder gives every row the same hidden states from the first step to the last.
+    """Return whether the encoder gives the same hidden states for each row from the first step to the last.
 
     Args:
-        rehearsal: of the run, before its first step (of a fork: where it begins).
-        timeline: the planned edits, hooks' included.
-        hooks: all that take part.
+        rehearsal: the run's rehearsal before its first step (for a fork: at its start).
+        timeline: the planned edits, including those of hooks.
+        hooks: all hooks of the run.
     """
     run = copy.deepcopy(rehearsal)
     watch = Watch.of(run)
     first = run.clock.step
     reasons = [_apply(run, watch, timeline.due.get(first, ()))]
-    is_frozen = not _trains(run.encoder_with_head)
-    begun = copy.deepcopy(run)
+    starts_frozen = not _trains(run.encoder_with_head)
+    at_start = copy.deepcopy(run)
     read_all = [_reads_all(run.encoder_with_head)]
     for step, requests in timeline.due.items():
         if step > first:
@@ -64,87 +64,94 @@ def decide(rehearsal: Rehearsal, timeline: Timeline, hooks: Sequence[Hook]) -> D
             reasons.append(_apply(run, watch, requests))
             read_all.append(_reads_all(run.encoder_with_head))
     for entry in timeline.conditional:
-        foreseen, reason = _apply_at_any_time((begun, run), entry)
+        edited, reason = _apply_at_any_time((at_start, run), entry)
         reasons.append(reason)
-        read_all.append(foreseen is not None and _reads_all(foreseen.encoder_with_head))
+        read_all.append(edited is not None and _reads_all(edited.encoder_with_head))
     reasons += [_reason_of_hook(hook) for hook in hooks]
-    reason = next(filter(None, reasons), None) if is_frozen else TRAINS
-    return Decision(reason, is_frozen, "all" if any(read_all) else "last")
+    reason = next(filter(None, reasons), None) if starts_frozen else TRAINS
+    return Decision(reason, starts_frozen, "all" if any(read_all) else "last")
 
 
 @dataclass(frozen=True)
 class Watch:
-    """All that hidden states depend on and that could change in mid-run, as it was when they were stored."""
+    """Everything that hidden states depend on and that can change in mid-run, at the time when they were stored."""
 
     tensors: tuple[Tensor, ...]
     """The encoder's parameters and buffers."""
     versions: tuple[int, ...]
-    """How often each was written to."""
+    """Version counter of each tensor, which torch increases with every in-place change."""
     modules: tuple[nn.Module, ...]
     """The encoder's modules."""
     lengths: tuple[int, int]
-    """Tokens at which training texts and those of evaluations are cut."""
+    """Maximum length of inputs in training and in evaluations, in tokens."""
 
     @classmethod
     def of(cls, run: Editable) -> Watch:
-        """Remember a run, or a rehearsal, as it is."""
+        """Return the current state of a run or a rehearsal."""
         encoder = run.encoder_with_head.encoder
         tensors = (*encoder.parameters(), *encoder.buffers())
         return cls(tensors, _versions(tensors), tuple(encoder.modules()), _lengths(run))
 
-    def reason_of_edits(self, run: Editable) -> str | None:
-        """Return why the stored hidden states are no longer the model's after edits, or None."""
+    def reason_after_edits(self, run: Editable) -> str | None:
+        """Return why the stored hidden states are no longer valid after edits; None if they are."""
         encoder = run.encoder_with_head.encoder
         now = (*encoder.parameters(), *encoder.buffers())
         if len(now) != len(self.tensors) or any(a is not b for a, b in zip(now, self.tensors, strict=True)):
-            return "the encoder is built otherwise"
+            return "the encoder's structure changes"
         if _trains(run.encoder_with_head):
             return TRAINS
         if _lengths(run) != self.lengths:
-            return f"texts are cut at {run.collator.max_length} tokens instead of {self.lengths[0]}"
-        return self.reason_of_hooks(run.encoder_with_head)
+            return f"inputs are truncated to {run.collator.max_length} tokens instead of {self.lengths[0]}"
+        return self.reason_against(run.encoder_with_head)
 
-    def reason_of_hooks(self, model: EncoderWithHead) -> str | None:
-        """Return why the stored hidden states are no longer what the model would compute, or None; cheap."""
+    def reason_against(self, model: EncoderWithHead) -> str | None:
+        """Return why the stored hidden states are no longer valid, for example because of a hook; None if they are.
+
+        Cheap enough to be called for every batch.
+        """
         if model.training and any(tensor.requires_grad for tensor in self.tensors):
             return TRAINS
         if _versions(self.tensors) != self.versions:
             return "the encoder's weights change"
-        if any(_is_listened_to(module) for module in self.modules):
-            return "something listens in the encoder's forward pass"
+        if any(_has_forward_hooks(module) for module in self.modules):
+            return "forward hooks are registered on the encoder"
         return None
 
 
 def _apply(run: Rehearsal, watch: Watch, requests: Sequence[EditRequest]) -> str | None:
-    """Apply edits to a rehearsal; return why hidden states cannot be stored across them, or None."""
+    """Apply edits to a rehearsal; return why stored hidden states are not valid after them, or None."""
     run.apply(requests)
     reason = _reason_of(run, watch, requests)
     return reason and f"{reason} after step {run.clock.step} ({listed(requests)})"
 
 
 def _apply_at_any_time(rehearsals: Sequence[Rehearsal], entry: TimelineEntry) -> tuple[Rehearsal | None, str | None]:
-    """Apply edits that wait for a condition to the first rehearsal that can follow them; return it, and the reason."""
+    """Apply a conditional entry to the first rehearsal in which this is possible.
+
+    Returns:
+        The rehearsal after the edits, and why stored hidden states are not valid after them. Either may be None.
+    """
     for rehearsal in rehearsals:
         run = copy.deepcopy(rehearsal)
         watch = Watch.of(run)
-        with suppress(EditError):  # a head that comes later may be meant
+        with suppress(EditError):  # the edits may need a head that the timeline sets later
             run.apply(entry.requests)
             reason = _reason_of(run, watch, entry.requests)
             return run, reason and f"{reason} once {entry.when} ({listed(entry.requests)})"
-    # With on_conflict skip they may be possible between two planned edits only, or never.
+    # With on_conflict skip, the edits may be possible only between two planned edits, or never.
     return None, f"it is not known what changes once {entry.when} ({listed(entry.requests)})"
 
 
 def _reason_of(run: Rehearsal, watch: Watch, requests: Sequence[EditRequest]) -> str | None:
     own = [request.name for request in requests if not EDITS[request.name].__module__.startswith("research.")]
-    return f"the edit '{own[0]}' may change anything" if own else watch.reason_of_edits(run)
+    return f"the edit '{own[0]}' may change anything" if own else watch.reason_after_edits(run)
 
 
 def _reason_of_hook(hook: Hook) -> str | None:
     if type(hook).on_batch is not Hook.on_batch:
         return f"the hook {type(hook).__name__} changes batches"
     if not hook.works_compiled:
-        return f"the hook {type(hook).__name__} reaches into the forward pass"
+        return f"the hook {type(hook).__name__} changes the forward pass"
     return None
 
 
@@ -164,9 +171,9 @@ def _lengths(run: Editable) -> tuple[int, int]:
     return run.collator.max_length, run.encoder_with_head.config.max_input_length
 
 
-def _is_listened_to(module: nn.Module) -> bool:
+def _has_forward_hooks(module: nn.Module) -> bool:
     return any(
-        getattr(hook, "__module__", type(hook).__module__).partition(".")[0] not in HARMLESS_LISTENERS
+        getattr(hook, "__module__", type(hook).__module__).partition(".")[0] not in HARMLESS_PACKAGES
         for hooks in (module._forward_hooks, module._forward_pre_hooks)
         for hook in hooks.values()
     )

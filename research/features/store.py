@@ -1,7 +1,7 @@
-"""Hidden states of a split on disk: token after token without padding, memory-mapped, written once.
+"""Hidden states of a split on disk, without padding: written once, then memory-mapped.
 
-One file per layer, [num_tokens, hidden], raw; the rows lie from the longest to the shortest, as they were computed.
-Beside them a manifest with sizes and hashes.
+Each layer is one raw file, [num_tokens, hidden]. Rows are ordered from the longest to the shortest, as they were
+computed. A manifest in the same folder contains sizes and hashes.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ from torch import Tensor
 from research.data.batches.order import RowIndices
 
 FEATURES_FORMAT = 1
-"""Raise it by one whenever the same encoder and token ids give other files than before: code that lays out files,
-orders rows or runs the encoder has changed. Hidden states that were stored under another number are not used."""
+"""Increase this number whenever the same encoder and token ids give different files, because the code that lays out
+files, orders rows or runs the encoder has changed. Hidden states stored with another number are not used."""
 MANIFEST = "manifest.json"
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 Lengths = NDArray[np.int64]
 
 _verified: set[tuple[Path, str]] = set()
-"""Folders whose files this process has compared with their hashes, and the hash of the manifest that it had then."""
+"""Folders whose files this process has compared with their hashes, each with the hash of its manifest at the time."""
 
 
 class DamageError(ValueError):
-    """Stored hidden states that are not what was written."""
+    """Stored hidden states are damaged."""
 
 
 @dataclass(frozen=True)
@@ -42,39 +42,39 @@ class Layer:
     """The hidden states of one layer."""
 
     name: str
-    """Of the file."""
+    """Name of the file."""
     width: int
-    """Of a hidden state."""
+    """Size of a hidden state."""
     stored: str
-    """Numbers in the file: float32, bfloat16 or float16."""
+    """Type of the numbers in the file: float32, bfloat16 or float16."""
     given: str
-    """Numbers that the encoder gave, and a head gets."""
+    """Type of the numbers as computed by the encoder, and as passed to the head."""
 
     def num_bytes(self, num_tokens: int) -> int:
-        """Return how long the file is."""
+        """Return the size of the file in bytes."""
         return num_tokens * self.width * DTYPES[self.stored].itemsize
 
 
 @dataclass(frozen=True)
 class RowLayout:
-    """Where the tokens of each row are in a file."""
+    """Position of each row's tokens in a file."""
 
     order: RowIndices
-    """Rows as they follow each other, [num_rows]."""
+    """Rows in the order in which they are stored, [num_rows]."""
     starts: Lengths
-    """First token of each row, [num_rows]."""
+    """Position of each row's first token, [num_rows]."""
     lengths: Lengths
-    """Tokens of each row, special ones included, [num_rows]."""
+    """Number of tokens of each row, special tokens included, [num_rows]."""
 
     @classmethod
     def of(cls, lengths: NDArray[np.int32], max_length: int) -> RowLayout:
-        """Return the places of a split's rows.
+        """Return the layout of a split.
 
         Args:
             lengths: untruncated length of every row, in tokens, [num_rows].
-            max_length: longest row after truncation.
+            max_length: length to which rows are truncated, in tokens.
         """
-        order = np.argsort(-lengths, kind="stable")  # as in an evaluation, whose batches are padded alike
+        order = np.argsort(-lengths, kind="stable")  # as in evaluations, so that batches are padded equally
         kept = np.minimum(lengths.astype(np.int64), max_length)
         starts = np.empty_like(kept)
         starts[order] = np.cumsum(kept[order]) - kept[order]
@@ -82,7 +82,7 @@ class RowLayout:
 
     @property
     def num_tokens(self) -> int:
-        """Tokens of all rows."""
+        """Number of tokens of all rows."""
         return int(self.lengths.sum())
 
 
@@ -90,11 +90,12 @@ def write_features(folder: Path, layers: Sequence[Layer], batches: Iterable[Sequ
     """Write all files of a split.
 
     Args:
-        folder: where; it is empty.
-        layers: what is stored.
-        batches: for each layer the hidden states of some rows' tokens, [tokens, hidden]; in the order of the rows.
+        folder: an empty directory.
+        layers: the layers to store.
+        batches: hidden states of some rows without padding, one tensor per layer, [tokens, hidden], in the layout's
+            order.
     Raises:
-        OSError: if the disk is full, or cannot be written to.
+        OSError: if the disk is full or cannot be written to.
     """
     hashes = [xxhash.xxh3_128() for _ in layers]
     num_tokens = 0
@@ -105,7 +106,7 @@ def write_features(folder: Path, layers: Sequence[Layer], batches: Iterable[Sequ
             for layer, file, digest, states in zip(layers, files, hashes, batch, strict=True):
                 numbers = states.to(DTYPES[layer.stored]).cpu().contiguous().reshape(-1)
                 data = numbers.view(torch.uint8).numpy().data
-                file.write(data)  # never through a mapping: a full disk would be a signal instead of an error
+                file.write(data)  # not through a memory map, for which a full disk raises a signal instead of an error
                 digest.update(data)
     content = {
         "format": FEATURES_FORMAT,
@@ -121,51 +122,51 @@ class FeatureStore:
     """The stored hidden states of a split.
 
     Args:
-        folder: what `write_features` wrote.
-        places: where its rows are.
+        folder: directory written by `write_features`.
+        layout: position of each row in the files.
     Raises:
-        DamageError: if any of it is not what was written; found out when a process opens it for the first time.
+        DamageError: if a file is damaged. Hashes are compared when a process opens the folder for the first time.
     """
 
-    def __init__(self, folder: Path, places: RowLayout) -> None:
+    def __init__(self, folder: Path, layout: RowLayout) -> None:
         content, self.digest = _read_manifest(folder)
-        if content["num_tokens"] != places.num_tokens:
-            raise DamageError(f"it has {content['num_tokens']:,} tokens instead of {places.num_tokens:,}")
-        self.places = places
+        if content["num_tokens"] != layout.num_tokens:
+            raise DamageError(f"it has {content['num_tokens']:,} tokens instead of {layout.num_tokens:,}")
+        self.layout = layout
         self.last_hash: str = content["xxh3_128"][-1]
         """Hash of the last layer's file."""
         self.layers = [Layer(**facts) for facts in content["layers"]]
         for layer, expected in zip(self.layers, content["xxh3_128"], strict=True):
-            _check_size(folder / layer.name, layer.num_bytes(places.num_tokens))
+            _check_size(folder / layer.name, layer.num_bytes(layout.num_tokens))
             if (folder, self.digest) not in _verified:
                 _check_hash(folder / layer.name, expected)
         _verified.add((folder, self.digest))
-        self._states = [_map(folder / layer.name, layer, places.num_tokens) for layer in self.layers]
+        self._states = [_map(folder / layer.name, layer, layout.num_tokens) for layer in self.layers]
 
     @property
     def has_all_layers(self) -> bool:
-        """Whether there are the hidden states of all layers, or only of the last."""
+        """Whether the hidden states of all layers are stored, not only those of the last."""
         return len(self.layers) > 1
 
     def batch(self, rows: RowIndices, attention_mask: Tensor, *, all_layers: bool) -> Tensor | tuple[Tensor, ...]:
-        """Return the hidden states of some rows, 0 where there is padding.
+        """Return the hidden states of some rows, 0 for padding.
 
         Args:
-            rows: numbers of the rows, [batch].
+            rows: indices of the rows, [batch].
             attention_mask: 1 = token, 0 = padding, [batch, seq].
-            all_layers: whether those of all layers are wanted, or only of the last.
+            all_layers: whether to return all layers or only the last.
         Returns:
-            [batch, seq, hidden], or a tuple of such.
+            Hidden states, [batch, seq, hidden]; a tuple with one tensor per layer for all layers.
         """
-        lengths = self.places.lengths[rows]
-        assert np.array_equal(attention_mask.sum(dim=1).numpy(), lengths), "rows have another length than stored"
-        starts = self.places.starts[rows]
+        lengths = self.layout.lengths[rows]
+        assert np.array_equal(attention_mask.sum(dim=1).numpy(), lengths), "lengths of rows differ from the stored ones"
+        starts = self.layout.starts[rows]
         firsts = attention_mask.argmax(dim=1).numpy()
         ends, lasts = starts + lengths, firsts + lengths
 
         def padded(layer: Layer, states: NDArray[np.uint8]) -> Tensor:
             batch = torch.empty(*attention_mask.shape, layer.width, dtype=DTYPES[layer.stored])
-            # Copied by numpy, as bytes: torch would share out every row among all threads, and wait for the slowest.
+            # Copied as bytes by numpy: torch would split every row among all threads and wait for the slowest.
             rows_of_bytes = batch.view(torch.uint8).numpy()
             for row, start, end, first, last in zip(rows_of_bytes, starts, ends, firsts, lasts, strict=True):
                 row[:first] = 0
@@ -180,10 +181,10 @@ class FeatureStore:
 
 
 def _read_manifest(folder: Path) -> tuple[dict[str, Any], str]:
-    """Return what a manifest says, and its hash.
+    """Return the content of a manifest and its hash.
 
     Raises:
-        DamageError: if it is not what was written.
+        DamageError: if the manifest is damaged.
     """
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
@@ -214,15 +215,15 @@ def _check_hash(file: Path, expected: str) -> None:
     except OSError as error:
         raise DamageError(f"{file.name} cannot be read ({error.strerror})") from error
     if found != expected:
-        raise DamageError(f"{file.name} is not what was written")
+        raise DamageError(f"{file.name} does not match its hash")
 
 
 def _hash_file(file: Path) -> str:
     """Return the hash of a file.
 
-    XXH3 finds what disks and kills do to files as surely as SHA-256 does, and keeps up with any disk: 30 GB/s in memory
-    on one core of a Xeon with SHA instructions, where SHA-256 comes to 2. Neither keeps anybody from forging an entry,
-    since the hash lies beside the file.
+    XXH3 detects damage from disks and killed processes as reliably as SHA-256, and is faster than any disk: 30 GB/s in
+    memory on one core of a Xeon with SHA instructions, compared with 2 GB/s for SHA-256. Neither protects against
+    forgery, since the hash is stored next to the file.
     """
     digest = xxhash.xxh3_128()
     with file.open("rb") as stream:
@@ -234,6 +235,6 @@ def _hash_file(file: Path) -> str:
 def _map(file: Path, layer: Layer, num_tokens: int) -> NDArray[np.uint8]:
     """Return a file's bytes, [num_tokens, width x bytes of a number]."""
     num_bytes = layer.num_bytes(num_tokens)
-    if num_bytes == 0:  # which cannot be mapped
+    if num_bytes == 0:  # empty files cannot be mapped
         return np.empty((0, 0), dtype=np.uint8)
     return np.memmap(file, dtype=np.uint8, mode="r").reshape(num_tokens, -1)

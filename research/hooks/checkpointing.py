@@ -1,4 +1,4 @@
-"""Save a checkpoint every so many steps, and before the run ends."""
+"""Save checkpoints at regular intervals and when the run ends."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ OnSaveError = Literal["stop", "continue"]
 
 
 class Checkpointing(Hook):
-    """Save a checkpoint every so many steps, after the last one, and when a signal ends the run.
+    """Save a checkpoint every `every` steps, after the last step, and when a signal ends the run.
 
     Args:
         every: steps between checkpoints; None saves only when a signal ends the run.
-        keep: checkpoints that stay.
-        on_save_error: what a checkpoint that cannot be written does.
+        keep: number of newest checkpoints to keep.
+        on_save_error: whether the run stops or continues if a checkpoint cannot be written.
     """
 
     def __init__(self, *, every: int | None, keep: int, on_save_error: OnSaveError) -> None:
@@ -31,8 +31,8 @@ class Checkpointing(Hook):
         self.on_save_error = on_save_error
 
     def end_of_step(self, run: Run) -> None:
-        """Save if it is time."""
-        # After the last step too, so that what is left to do then can be cut and done again.
+        """Save a checkpoint if it is due."""
+        # Also after the last step, so that an interruption of the final evaluations does not cost any training.
         due = self.every is not None and (run.clock.step % self.every == 0 or run.is_over)
         if not due and not run.signal:
             return
@@ -43,4 +43,4 @@ class Checkpointing(Hook):
         except StorageError as error:
             if self.on_save_error == "stop" or run.signal:
                 raise
-            run.print(f"{error} The run goes on without this checkpoint (--on_save_error continue).")
+            run.print(f"{error} The run continues without this checkpoint (--on_save_error continue).")

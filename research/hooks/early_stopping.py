@@ -1,4 +1,4 @@
-"""Stop when validation no longer improves."""
+"""Stop a run when a validation metric no longer improves."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ if TYPE_CHECKING:
 
 @register_hook("early_stopping")
 class EarlyStopping(Hook):
-    """Stop after several evaluations in a row without a better validation metric.
+    """Stop the run after several consecutive evaluations in which a validation metric has not improved.
 
     Source: Prechelt 1998, Early Stopping - But When?
 
     Args:
-        metric: name of a validation metric, or loss.
-        patience: evaluations without improvement before the run stops.
+        metric: name of a validation metric, or `loss`.
+        patience: number of consecutive evaluations without improvement after which the run stops.
     """
 
     def __init__(self, *, metric: str = "loss", patience: int = 3) -> None:
         check_metric_name(metric)
         if patience < 1:
-            raise ValueError(f"Expected patience of 1 or more, got {patience}.")
+            raise ValueError(f"Expected a patience of 1 or more, got {patience}.")
         self.metric = metric
         self.patience = patience
         self.best: float | None = None
@@ -34,21 +34,21 @@ class EarlyStopping(Hook):
         self.measured = metric
 
     def on_train_start(self, run: Run) -> None:
-        """Refuse a metric that the task does not have."""
+        """Check that the task has the metric."""
         check_metric(self.metric, run.task)
 
     def on_resume(self, run: Run) -> None:
-        """Reset the count if a fork measures improvement by something else than its parent."""
+        """Reset the count if a fork's metric is not comparable with its parent's."""
         check_metric(self.metric, run.task)
         reason = why_not_comparable(run, self.metric, self.measured)
         if reason is not None:
             if self.best is not None:
-                run.print(f"Early stopping begins to count again: the best value so far does not compare, {reason}.")
+                run.print(f"Early stopping is reset: the best value so far is not comparable, {reason}.")
             self.best, self.num_without_improvement = None, 0
         self.measured = self.metric
 
     def after_evaluate(self, run: Run, split: str, metrics: dict[str, float]) -> None:
-        """Count evaluations without improvement, and stop at the limit."""
+        """Count evaluations without improvement, and stop the run at the limit."""
         if split != "validation":
             return
         if is_better(self.metric, metrics[self.metric], self.best):
@@ -73,6 +73,6 @@ class EarlyStopping(Hook):
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take back the best value and the count."""
+        """Restore the best value and the count."""
         self.best, self.measured = state["best"], state["metric"]
         self.num_without_improvement = state["num_without_improvement"]

@@ -1,4 +1,4 @@
-"""Evaluate with an average of the weights over steps."""
+"""Evaluate with a moving average of the weights."""
 
 from __future__ import annotations
 
@@ -15,23 +15,26 @@ if TYPE_CHECKING:
 
 @register_hook("ema")
 class ExponentialMovingAverage(Hook):
-    """Average the weights over steps: evaluate, test and save with the average, train without it.
+    """Exponential moving average of the weights over steps.
+
+    The averages are used to evaluate and test the model, and are saved with it. Training continues with the weights
+    themselves.
 
     Source: Polyak & Juditsky 1992, Acceleration of Stochastic Approximation by Averaging; Tarvainen & Valpola 2017,
     Mean Teachers, section 2 (exponential). Differs: the decay is min(decay, (1 + steps) / (10 + steps)), so that the
-    first steps do not weigh for ever; what an edit makes anew (a head, weights with adapters merged into them) is
-    averaged from there on.
+    first steps do not dominate the average. Parameters that an edit creates or reinitialises, such as a new head or
+    weights with merged adapters, are averaged from the edit on.
 
     Args:
-        decay: share of the old average in the new one.
+        decay: share of the old average in the new one, from 0 to below 1.
     """
 
     def __init__(self, *, decay: float = 0.99) -> None:
         if not 0 <= decay < 1:
-            raise ValueError(f"Expected decay from 0 to below 1, got {decay}.")
+            raise ValueError(f"Expected a decay from 0 to below 1, got {decay}.")
         self.decay = decay
         self.num_steps = 0
-        # By parameter, not by name: layers get other names when some are dropped.
+        # By parameter, not by name: drop_layers changes the names of the remaining layers.
         self.averages: dict[nn.Parameter, Tensor] = {}
         self._names: dict[nn.Parameter, str] = {}
         self._loaded: dict[str, Tensor] = {}
@@ -39,20 +42,20 @@ class ExponentialMovingAverage(Hook):
         self._is_final = False
 
     def on_train_start(self, run: Run) -> None:
-        """Learn the parameters' names, for checkpoints."""
+        """Record the parameters' names, for checkpoints."""
         self._names = {parameter: name for name, parameter in run.encoder_with_head.named_parameters()}
 
     def on_resume(self, run: Run) -> None:
-        """Bring the loaded averages to their parameters."""
+        """Assign the loaded averages to their parameters."""
         self.on_train_start(run)
         named = dict(run.encoder_with_head.named_parameters())
         self.averages = {named[name]: average.to(run.accelerator.device) for name, average in self._loaded.items()}
         self._loaded = {}
 
     def after_step(self, run: Run) -> None:
-        """Let the averages follow; of what begins to train, the average begins where the weights are.
+        """Update the averages. The average of a parameter that starts to train starts at its current value.
 
-        What trained and is frozen now has an average too, which comes ever closer to the weights that stay.
+        A parameter that is frozen after training keeps its average, which converges to the parameter's value.
         """
         for parameter in run.encoder_with_head.parameters():
             if parameter.requires_grad and parameter not in self.averages:
@@ -63,18 +66,18 @@ class ExponentialMovingAverage(Hook):
         torch._foreach_lerp_(list(self.averages.values()), weights, 1 - decay)
 
     def before_evaluate(self, run: Run, split: str) -> None:
-        """Put the averages into the model."""
+        """Load the averages into the model."""
         if not self._is_final and self._weights is None:
-            self._weights = self._put(self.averages)
+            self._weights = self._swap(self.averages)
 
     def after_evaluate(self, run: Run, split: str, metrics: dict[str, float]) -> None:
-        """Put the weights back."""
+        """Restore the weights."""
         if self._weights is not None:
-            self._put(self._weights)
+            self._swap(self._weights)
             self._weights = None
 
     def after_edits(self, run: Run) -> None:
-        """Forget what left the model, or began anew."""
+        """Drop the averages of parameters that were removed from the model or reinitialised."""
         self.on_train_start(run)
         self.averages = {
             parameter: average
@@ -83,12 +86,12 @@ class ExponentialMovingAverage(Hook):
         }
 
     def on_train_end(self, run: Run) -> None:
-        """Leave the averages in the model: it is saved and tested with them."""
-        self._put(self.averages)
+        """Load the averages into the model for good, since it is tested and saved with them."""
+        self._swap(self.averages)
         self._is_final = True
 
-    def _put(self, values: dict[nn.Parameter, Tensor]) -> dict[nn.Parameter, Tensor]:
-        """Put values into the model in place, and return what was there."""
+    def _swap(self, values: dict[nn.Parameter, Tensor]) -> dict[nn.Parameter, Tensor]:
+        """Copy values into the parameters, and return the previous values."""
         before = {parameter: parameter.detach().clone() for parameter in values}
         with torch.no_grad():
             for parameter, value in values.items():
@@ -96,10 +99,10 @@ class ExponentialMovingAverage(Hook):
         return before
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the averages and how many steps are in them."""
+        """Return the averages and the number of steps in them."""
         averages = {self._names[parameter]: average for parameter, average in self.averages.items()}
         return {"num_steps": self.num_steps, "averages": averages}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take back the averages; they come to their parameters in on_resume."""
+        """Load the averages; on_resume assigns them to their parameters."""
         self.num_steps, self._loaded = state["num_steps"], state["averages"]

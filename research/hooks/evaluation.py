@@ -1,4 +1,4 @@
-"""Evaluation while training, and keeping the best model."""
+"""Evaluate during training, and keep the best model."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Evaluation(Hook):
-    """Evaluate on the validation split every so many steps, and after the last.
+    """Evaluate the validation split every `every` steps and after the last step.
 
     Args:
         every: steps between evaluations; None evaluates after the last step only.
@@ -26,7 +26,7 @@ class Evaluation(Hook):
         self.evaluated_at = -1
 
     def after_step(self, run: Run) -> None:
-        """Evaluate if it is time, or the last step is done."""
+        """Evaluate if an evaluation is due or the last step is done."""
         due = self.every is not None and run.clock.step % self.every == 0
         if due or run.clock.step == run.clock.total_steps:
             self._evaluate(run)
@@ -48,7 +48,7 @@ class Evaluation(Hook):
         return {"evaluated_at": self.evaluated_at}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take back the step of the latest evaluation."""
+        """Restore the step of the latest evaluation."""
         self.evaluated_at = state["evaluated_at"]
 
 
@@ -67,7 +67,7 @@ class BestModel(Hook):
         self.measured = metric
 
     def on_resume(self, run: Run) -> None:
-        """Drop the best model of a fork's parent if it was chosen by something else than what chooses from here on."""
+        """Drop the best model of a fork's parent if its metric is not comparable with the fork's."""
         reason = why_not_comparable(run, self.metric, self.measured)
         if self.best is not None and reason is not None:
             run.print(f"The best model so far is dropped: {reason}.")
@@ -77,7 +77,7 @@ class BestModel(Hook):
         self.measured = self.metric
 
     def after_evaluate(self, run: Run, split: str, metrics: dict[str, float]) -> None:
-        """Save the model if it is better than all before."""
+        """Save the model if its metric is the best so far."""
         if split != "validation" or not is_better(self.metric, metrics[self.metric], self.best):
             return
         self.best = metrics[self.metric]
@@ -91,7 +91,7 @@ class BestModel(Hook):
             self._remove(run)
 
     def _remove(self, run: Run) -> None:
-        """Remove best/, so that a model that was best by another measure is not tested at the end."""
+        """Delete best/, so that a model that was best by another measure is not tested at the end."""
         if run.is_main:
             durable.remove(run.directory / BEST)
 
@@ -100,20 +100,20 @@ class BestModel(Hook):
         return {"best": self.best, "metric": self.metric}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take back the best value so far."""
+        """Restore the best value so far."""
         self.best, self.measured = state["best"], state["metric"]
 
 
 def why_not_comparable(run: Run, metric: str, measured: str) -> str | None:
-    """Return why a checkpoint's values cannot be compared with those to come, or None if they can.
+    """Return why a checkpoint's metric values are not comparable with later ones, or None if they are.
 
     Args:
-        run: a resumed run.
-        metric: name of the validation metric from here on.
-        measured: name of the metric that the checkpoint's values are of.
+        run: a resumed run or a fork.
+        metric: name of the validation metric used from now on.
+        measured: name of the checkpoint's metric.
     """
     if metric != measured:
-        return f"it was measured by {measured}, and {metric} counts from here on"
+        return f"it was measured by {measured}, but {metric} is used from now on"
     if run.inputs_differ:
         return "it was measured with another --max_length or --truncation"
     if metric == "loss" and run.objective_differs:

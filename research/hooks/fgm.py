@@ -1,4 +1,4 @@
-"""Train on examples and on what an adversary makes of them."""
+"""Adversarial training with the fast gradient method."""
 
 from __future__ import annotations
 
@@ -17,42 +17,46 @@ if TYPE_CHECKING:
 
 @register_hook("fgm")
 class FastGradientMethod(Hook):
-    """Add to each example's gradient that of its embedded tokens, moved to where the loss rises fastest.
+    """Adversarial training with the fast gradient method (FGM).
+
+    After each backward pass, the embedded tokens of each row are moved in the direction in which the loss rises
+    fastest, and the gradients of a second pass with them are added to the first. This hook does not work with
+    `--compile`.
 
     Source: Miyato, Dai & Goodfellow 2017, Adversarial Training Methods for Semi-Supervised Text Classification, eq. 4.
-    Differs: the embeddings are not normalised beforehand. Each example is moved by its own gradient, so that neither
-    micro-batches nor processes change the result.
+    Differs: the embeddings are not normalised beforehand. Each row is moved by its own gradient, so that the result
+    does not depend on micro-batches or the number of processes.
 
     Args:
-        epsilon: how far, as the norm over an example's tokens.
+        epsilon: length of the move, as the norm over all tokens of a row.
     """
 
     works_compiled = False
 
     def __init__(self, *, epsilon: float = 1.0) -> None:
         if epsilon <= 0:
-            raise ValueError(f"Expected epsilon above 0, got {epsilon}.")
+            raise ValueError(f"Expected an epsilon above 0, got {epsilon}.")
         self.epsilon = epsilon
         self._handle: RemovableHandle | None = None
         self._embedded: Tensor | None = None
         self._shift: Tensor | None = None
 
     def on_train_start(self, run: Run) -> None:
-        """Watch the table of word embeddings."""
+        """Register a forward hook on the word embeddings."""
         self._handle = run.encoder_with_head.encoder.get_input_embeddings().register_forward_hook(self._watch)
 
     def on_resume(self, run: Run) -> None:
-        """Watch the table of word embeddings."""
+        """Register a forward hook on the word embeddings."""
         self.on_train_start(run)
 
     def after_backward(self, run: Run, batch: Batch) -> None:
-        """Move the examples, and add the gradients of a second pass."""
-        assert self._embedded is not None, "the embeddings were not asked for in the forward pass"
+        """Move the embedded tokens, and add the gradients of a second pass."""
+        assert self._embedded is not None, "the forward pass did not use the word embeddings"
         gradient = self._embedded.grad
         assert gradient is not None, "no gradient reached the embeddings"
         gradient = gradient.float() * batch.inputs["attention_mask"].unsqueeze(-1)
         norm = gradient.flatten(1).norm(dim=1).view(-1, 1, 1)
-        # A row that only fills up has no gradient; one that overflowed (fp16) says nothing of the direction.
+        # Rows with weight 0 have no gradient; a gradient that overflowed (fp16) has no usable direction.
         usable = (norm > 0) & norm.isfinite()
         self._shift = torch.where(usable, self.epsilon * gradient / norm, 0.0)
         try:
@@ -61,20 +65,20 @@ class FastGradientMethod(Hook):
             self._shift = self._embedded = None
 
     def on_train_end(self, run: Run) -> None:
-        """Watch no longer."""
+        """Remove the forward hook."""
         self._remove()
 
     def on_exception(self, run: Run, error: BaseException) -> None:
-        """Watch no longer."""
+        """Remove the forward hook."""
         self._remove()
 
     def _watch(self, module: nn.Module, inputs: Any, embedded: Tensor) -> Tensor | None:
-        """Keep the first pass's embedded tokens, and move the second's."""
-        if not torch.is_grad_enabled():  # evaluation
+        """Keep the embedded tokens of the first pass, and move those of the second."""
+        if not torch.is_grad_enabled():  # in evaluations
             return None
         if self._shift is not None:
             return embedded + self._shift.to(embedded.dtype)
-        if not embedded.requires_grad:  # the table is frozen
+        if not embedded.requires_grad:  # the embeddings are frozen
             embedded.requires_grad_()
         embedded.retain_grad()
         self._embedded = embedded

@@ -1,4 +1,4 @@
-"""The hook that asks for the edits of a timeline when they are due."""
+"""Request the edits of a timeline when they are due."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 
 class FollowTimeline(Hook):
-    """Ask for the edits of a timeline when they are due.
+    """Request the edits of a timeline when they are due.
 
     Args:
-        timeline: what is due when.
+        timeline: the timeline.
     """
 
     def __init__(self, timeline: Timeline) -> None:
@@ -24,24 +24,24 @@ class FollowTimeline(Hook):
         self.conditional = [replace(entry, when=replace(entry.when)) for entry in timeline.conditional if entry.when]
 
     def on_train_start(self, run: Run) -> None:
-        """Ask for what is due before the first step."""
-        self._ask(run)
+        """Request the edits that are due before the first step."""
+        self._request_due(run)
 
     def on_resume(self, run: Run) -> None:
-        """Ask for what a fork adds at the step where it begins."""
+        """Reset conditions whose metrics are not comparable; in a fork, request the edits due at its start."""
         if run.inputs_differ:
             self._forget(*(entry.when.metric for entry in self.conditional if entry.when))
         elif run.objective_differs:
             self._forget("loss")
         if run.start is not None and run.start.is_fork:
-            self._ask(run)
+            self._request_due(run)
 
     def after_step(self, run: Run) -> None:
-        """Ask for what is due after this step."""
-        self._ask(run)
+        """Request the edits that are due after this step."""
+        self._request_due(run)
 
     def after_evaluate(self, run: Run, split: str, metrics: dict[str, float]) -> None:
-        """Ask for what waits for a condition that has come true."""
+        """Request the edits of conditions that have come true."""
         if split != "validation" or run.is_over:
             return
         for entry in self.conditional:
@@ -59,15 +59,15 @@ class FollowTimeline(Hook):
             self._forget("loss")
 
     def on_train_end(self, run: Run) -> None:
-        """Say what never came."""
+        """Report edits that were never due."""
         for step, requests in self.due.items():
             if step > run.clock.step:
                 where = f"The run ended after step {run.clock.step:,}, before step {step:,}"
-                run.print(f"{where}: {listed(requests)} is not applied.")
+                run.print(f"{where}: {listed(requests)} was not applied.")
         for entry in self.conditional:
             assert entry.when is not None
             if not entry.when.has_come_true:
-                run.print(f"{entry.when} never came true: {listed(entry.requests)} is not applied.")
+                run.print(f"{entry.when} never came true: {listed(entry.requests)} was not applied.")
 
     def _forget(self, *metrics: str) -> None:
         for entry in self.conditional:
@@ -75,15 +75,15 @@ class FollowTimeline(Hook):
             if entry.when.metric in metrics:
                 entry.when.values.clear()
 
-    def _ask(self, run: Run) -> None:
+    def _request_due(self, run: Run) -> None:
         run.request_edits(self.due.get(run.clock.step, ()))
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what the conditions have seen."""
+        """Return the state of the conditions."""
         return {"conditions": [[entry.identity, entry.when.state_dict()] for entry in self.conditional if entry.when]}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take back what the conditions had seen; those that a fork brings begin now."""
+        """Restore the state of the conditions. Conditions that a fork adds start without a state."""
         saved = dict(state["conditions"])
         for entry in self.conditional:
             if entry.when is not None and entry.identity in saved:

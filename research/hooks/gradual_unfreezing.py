@@ -1,4 +1,4 @@
-"""Unfreeze the encoder from the top, one layer after the other."""
+"""Unfreeze the encoder layer by layer, starting at the top."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from research.training.hook import Hook, register_hook
 
 @register_hook("gradual_unfreezing")
 class GradualUnfreezing(Hook):
-    """Train the head first, then one more layer from the top at a time, the embeddings last.
+    """Train the head first, then unfreeze one encoder layer at a time from the top down, the embeddings last.
 
-    Source: Howard & Ruder 2018, ULMFiT, section 3.3. Differs: at any time, not after whole epochs only.
+    Source: Howard & Ruder 2018, ULMFiT, section 3.3. Differs: layers are unfrozen at any step, not only between epochs.
 
     Args:
-        over: time until everything trains; each part waits equally long for the next.
+        over: time until everything trains, such as `50%`. Layers are unfrozen at equal intervals.
     """
 
     def __init__(self, *, over: str = "50%") -> None:
         self.over = parse_time(over)
         if self.over.value == 0:
-            raise ValueError(f"Expected over to be a time above 0, got '{over}'.")
+            raise ValueError(f"Expected a time above 0 for over, got '{over}'.")
 
     def timeline(self, config: RunConfig, blocks: Sequence[str]) -> list[dict[str, Any]]:
-        """Plan the unfreezing."""
+        """Return an entry that freezes the encoder, and one for each part that is unfrozen."""
         if config.peft is not None:
             raise ValueError(
-                "The hook 'gradual_unfreezing' unfreezes the encoder itself, beside which --peft trains adapters; "
-                "leave one of them out."
+                "The hook 'gradual_unfreezing' unfreezes the encoder's weights, while --peft keeps them frozen and "
+                "trains adapters. Remove one of them."
             )
         layers = [block for block in blocks if block.startswith("layer.")]
-        # A slice of an only layer would be refused where that one is shared (ALBERT).
+        # With a single layer no slice is used, which would be an error if the layer is shared (ALBERT).
         parts = [f"encoder.layer[-{number}]" for number in range(1, len(layers) + 1)] if len(layers) > 1 else []
         parts.append("encoder")
         times = [self.over.share(number, len(parts)) for number in range(1, len(parts) + 1)]

@@ -1,4 +1,4 @@
-"""Begin with short inputs, and let them grow."""
+"""Start training with short inputs, and increase their length."""
 
 from __future__ import annotations
 
@@ -15,15 +15,17 @@ MULTIPLE = 8
 
 @register_hook("length_warmup")
 class LengthWarmup(Hook):
-    """Cut training inputs short at first, and let them grow to --max_length in equal stages; their order stays.
+    """Start with truncated training inputs, and increase their maximum length to --max_length in equal stages.
+
+    The order of the rows does not change. Lengths are multiples of 8 tokens, except --max_length itself.
 
     Source: Li, Zhang & He 2022, The Stability-Efficiency Dilemma: Investigating Sequence Length Warmup for Training GPT
     Models, section 4.
 
     Args:
-        start: tokens at first.
-        over: time until --max_length is reached.
-        num_stages: lengths before that one.
+        start: maximum length at the start, in tokens.
+        over: time until --max_length is reached, such as `50%`.
+        num_stages: number of stages before --max_length is reached.
     """
 
     def __init__(self, *, start: int = 64, over: str = "50%", num_stages: int = 8) -> None:
@@ -32,15 +34,15 @@ class LengthWarmup(Hook):
         self.num_stages = num_stages
         if num_stages < 1 or start < MULTIPLE:
             raise ValueError(
-                f"Expected num_stages of 1 or more and start of {MULTIPLE} or more, got {num_stages} and {start}."
+                f"Expected num_stages of 1 or more and a start of {MULTIPLE} or more, got {num_stages} and {start}."
             )
 
     def timeline(self, config: RunConfig, blocks: Sequence[str]) -> list[dict[str, Any]]:
-        """Plan the lengths."""
+        """Return an entry for each change of the length."""
         end = config.max_length
-        start = min(self.start, end // 2) if config.smoke else self.start  # smoke runs are cut short
+        start = min(self.start, end // 2) if config.smoke else self.start  # smoke runs have a short --max_length
         if start >= end:
-            raise ValueError(f"The length warm-up begins at {start} tokens; expected less than --max_length {end}.")
+            raise ValueError(f"Expected a start of length_warmup below --max_length {end}, got {start}.")
         lengths = [
             min(end, round((start + (end - start) * stage / self.num_stages) / MULTIPLE) * MULTIPLE)
             for stage in range(self.num_stages)

@@ -1,4 +1,4 @@
-"""Write what happens: metrics.jsonl, the trackers, and the progress bar."""
+"""Log the progress of a run: metrics.jsonl, the trackers and the progress bar."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class MetricsLog(Hook):
-    """Write a line of metrics.jsonl, and the same to the trackers, every so many steps and after evaluations.
+    """Write a line to metrics.jsonl and the trackers every `every` steps, and after steps in which values are logged.
 
     Args:
         every: steps between lines.
@@ -37,22 +37,22 @@ class MetricsLog(Hook):
         self.seconds = 0.0
 
     def on_train_start(self, run: Run) -> None:
-        """Begin the journal."""
+        """Write the journal."""
         if run.is_main:
             rewrite_journal(run.directory, run.journal)
 
     def on_resume(self, run: Run) -> None:
-        """Cut the journal back to the checkpoint's step; metrics.jsonl came with the checkpoint."""
+        """Truncate the journal at the checkpoint's step. metrics.jsonl is restored from the checkpoint."""
         self.on_train_start(run)
 
     def after_step(self, run: Run) -> None:
-        """Count what the line says of speed."""
+        """Count examples and seconds, for the speed in the next line."""
         assert run.last_step is not None
         self.num_examples += run.last_step.num_examples
         self.seconds += run.last_step.seconds
 
     def end_of_step(self, run: Run) -> None:
-        """Write the line of this step, if it is time or there is something to say."""
+        """Write a line if one is due or values were logged."""
         step = run.last_step
         assert step is not None
         if not run.to_log and run.clock.step % self.every != 0 and run.clock.step not in (1, run.clock.total_steps):
@@ -71,7 +71,7 @@ class MetricsLog(Hook):
         self._write(run)
 
     def on_train_end(self, run: Run) -> None:
-        """Write what came after the last step."""
+        """Write values that were logged after the last step."""
         if run.to_log:
             self._write(run)
 
@@ -84,17 +84,17 @@ class MetricsLog(Hook):
 
 
 class Progress(Hook):
-    """One progress bar on the main process; quiet when the output is no terminal."""
+    """A progress bar on the main process, or occasional lines if the output is not a terminal."""
 
     def __init__(self) -> None:
         self.bar: tqdm[Any] | None = None
         self.next_line = 0.0
-        """When the next line is due, if there is no bar."""
+        """Time at which the next line is due if there is no bar."""
 
     def on_train_start(self, run: Run) -> None:
         """Open the bar."""
         self.next_line = time.monotonic() + AGAIN_AFTER
-        # disable=None turns the bar off where the output is no terminal.
+        # disable=None disables the bar if the output is not a terminal.
         self.bar = tqdm(
             total=run.clock.total_steps,
             initial=run.clock.step,
@@ -109,7 +109,7 @@ class Progress(Hook):
         self.on_train_start(run)
 
     def after_step(self, run: Run) -> None:
-        """Advance the bar; say loss, highest learning rate and speed."""
+        """Advance the bar, and show loss, highest learning rate and speed."""
         assert self.bar is not None
         step = run.last_step
         assert step is not None
@@ -126,14 +126,14 @@ class Progress(Hook):
             run.print(f"step {run.clock.step}/{run.clock.total_steps}: {self.bar.postfix}")
 
     def before_evaluate(self, run: Run, split: str) -> None:
-        """Say what takes its time now."""
+        """Show that a split is being evaluated."""
         assert self.bar is not None
         self.bar.set_description(f"evaluating {split}")
         if run.is_over:
             run.print(f"evaluating {split} ({len(run.lengths_of(split)):,} rows)")
 
     def after_evaluate(self, run: Run, split: str, metrics: dict[str, float]) -> None:
-        """Print the metrics above the bar; of rows without labels there are none."""
+        """Print the metrics above the bar. Rows without labels have none."""
         assert self.bar is not None
         self.bar.set_description("training")
         defined = {

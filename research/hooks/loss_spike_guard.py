@@ -1,4 +1,4 @@
-"""Leave out steps whose loss jumps."""
+"""Skip steps with a loss spike."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ if TYPE_CHECKING:
     from research.training.api import Run
 
 MIN_RELATIVE_DEVIATION = 0.01
-"""Standard deviation that losses are taken to have at least, as a share of their mean."""
+"""Minimum standard deviation of losses, as a share of their mean."""
 
 
 @register_hook("loss_spike_guard")
 class LossSpikeGuard(Hook):
-    """Skip the optimizer's step where the batch's loss is far above that of the steps before.
+    """Skip the optimizer update of steps whose loss is far above the losses of the preceding steps.
 
-    Source: Chowdhery et al. 2022, PaLM, section 5.1. Differs: the batch is skipped at once, where they went back to an
-    earlier checkpoint and skipped hundreds.
+    Source: Chowdhery et al. 2022, PaLM, section 5.1. Differs: the step itself is skipped; in the paper, training
+    restarted from an earlier checkpoint and skipped hundreds of batches.
 
     Args:
-        threshold: standard deviations above the mean of the last steps from which on a loss is a spike.
-        window: steps that the loss is compared with; before there are as many, none is skipped.
-        max_skips: steps skipped in a row before the run stops.
+        threshold: number of standard deviations above the mean of the preceding losses beyond which a loss is a spike.
+        window: number of preceding losses. No step is skipped until so many have been recorded.
+        max_skips: number of consecutive skipped steps after which the run stops.
     """
 
     def __init__(self, *, threshold: float = 6.0, window: int = 50, max_skips: int = 10) -> None:
         if threshold <= 0 or window < 2 or max_skips < 1:
             raise ValueError(
-                "Expected threshold above 0, window of 2 or more and max_skips of 1 or more, got "
+                "Expected a threshold above 0, a window of 2 or more and max_skips of 1 or more, got "
                 f"{threshold}, {window} and {max_skips}."
             )
         self.threshold = threshold
@@ -45,7 +45,7 @@ class LossSpikeGuard(Hook):
         loss = run.step_loss
         if len(self.losses) == self.window:
             mean = statistics.mean(self.losses)
-            # Losses that hardly vary must not make a spike of every little rise.
+            # If losses hardly vary, a small rise is not a spike.
             bound = mean + self.threshold * max(statistics.stdev(self.losses), MIN_RELATIVE_DEVIATION * abs(mean))
             if loss > bound:
                 self.num_skips += 1
@@ -55,22 +55,22 @@ class LossSpikeGuard(Hook):
                     run.stop(f"{self.num_skips} steps in a row had a loss above {bound:.4f}")
                 return
         self.num_skips = 0
-        if math.isfinite(loss):  # else --on_nonfinite decides
+        if math.isfinite(loss):  # otherwise --on_nonfinite applies
             self.losses = [*self.losses, loss][-self.window :]
 
     def on_resume(self, run: Run) -> None:
-        """Forget the losses of a fork's parent if they are those of another objective, or of other inputs."""
+        """Drop the losses of a fork's parent if its objective or its inputs differ from the fork's."""
         if run.objective_differs or run.inputs_differ:
             self.losses = []
 
     def after_edits(self, run: Run) -> None:
-        """Forget the losses: an edit may have changed their scale."""
+        """Drop the losses, since an edit may have changed their scale."""
         self.losses = []
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the last losses, and how many steps in a row were skipped."""
+        """Return the last losses and the number of consecutive skipped steps."""
         return {"losses": self.losses, "num_skips": self.num_skips}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take back what `state_dict` returned."""
+        """Restore the state that `state_dict` returned."""
         self.losses, self.num_skips = list(state["losses"]), state["num_skips"]

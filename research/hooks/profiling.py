@@ -1,4 +1,4 @@
-"""A torch profiler trace of a few steps."""
+"""Trace a few steps with the torch profiler."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 
 class Profiling(Hook):
-    """Trace steps 3 to 5 into profile/, for TensorBoard or Perfetto."""
+    """Write a torch profiler trace of steps 3 to 5 to profile/, for TensorBoard or Perfetto."""
 
     profiler: profile | None = None
 
     def on_train_start(self, run: Run) -> None:
-        """Start with one step of waiting and one of warming up."""
+        """Start the profiler. It skips one step and warms up in the next."""
         activities = [ProfilerActivity.CPU] + ([ProfilerActivity.CUDA] if torch.cuda.is_available() else [])
         self.profiler = profile(
             activities=activities,
@@ -36,15 +36,15 @@ class Profiling(Hook):
         self.on_train_start(run)
 
     def end_of_step(self, run: Run) -> None:
-        """Tell the profiler that a step is over."""
+        """Notify the profiler that a step is over."""
         assert self.profiler is not None
         self.profiler.step()
 
     def on_train_end(self, run: Run) -> None:
-        """Write what there is; a shorter run has a shorter trace."""
+        """Write the trace, which is shorter if the run ended early."""
         if self.profiler is not None:
             self.profiler.stop()
 
     def on_exception(self, run: Run, error: BaseException) -> None:
-        """Write what there is; it may have failed before this hook's turn to start."""
+        """Write the trace, if the profiler was started before the error."""
         self.on_train_end(run)

@@ -1,4 +1,4 @@
-"""Low-rank adapters in an encoder, through PEFT."""
+"""Low-rank adapters in an encoder, implemented with the PEFT library."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from transformers import PreTrainedModel
 
 @dataclass(frozen=True)
 class AdapterSettings:
-    """The adapters of an encoder, as a saved model's config keeps them."""
+    """Settings of an encoder's adapters, stored in the config of a saved model."""
 
     targets: list[str]
-    """Raw names of the linear layers that have one, inside the encoder."""
+    """Names, within the encoder, of the linear layers with adapters."""
     r: int
-    """Rank."""
+    """Rank of the adapters."""
     alpha: int
-    """Scale, times the rank."""
+    """Scale of the adapters; their output is multiplied by alpha / r."""
     dropout: float
-    """Probability of dropping an adapter's input."""
+    """Dropout probability of the adapters' input."""
 
 
 def inject_adapters(encoder: PreTrainedModel, settings: AdapterSettings) -> None:
-    """Put adapters beside linear layers; at first they add nothing."""
+    """Add adapters to linear layers. New adapters do not change the outputs."""
     from peft import LoraConfig, inject_adapter_in_model  # here, since it takes a second or two
 
     inject_adapter_in_model(
@@ -34,7 +34,7 @@ def inject_adapters(encoder: PreTrainedModel, settings: AdapterSettings) -> None
 
 
 def merge_adapters(encoder: PreTrainedModel) -> None:
-    """Add what adapters learned to the weights beside them, and take the adapters out."""
+    """Merge the adapters into the weights of their linear layers, and remove them."""
     from peft.tuners.lora import LoraLayer
 
     for name, module in list(encoder.named_modules()):
@@ -46,5 +46,5 @@ def merge_adapters(encoder: PreTrainedModel) -> None:
 
 
 def plain_name(name: str) -> str:
-    """Return the raw name that a module or parameter has without adapters: PEFT wraps what they lie beside."""
+    """Return the name that a module or parameter has without adapters: PEFT wraps the layers with adapters."""
     return name.replace(".base_layer", "")

@@ -39,22 +39,23 @@ from research.system.user_code import CodeOf, describe_location
 from research.tasks.base import Task
 
 HiddenStates = Float[Tensor, "batch seq hidden"] | tuple[Float[Tensor, "batch seq hidden"], ...]
-"""Of the last layer, or of all."""
+"""Hidden states of the last layer, or a tuple with those of all layers."""
 
 
 class EncoderWithHeadConfig(PretrainedConfig):
-    """Everything but the weights.
+    """Config of a model: everything except its weights.
 
     Args:
         encoder: the encoder's config, or its fields.
         head: registered name of the head.
-        head_options: all of the head's options, those left at their defaults included: a saved model does not change
-            when a default does.
-        max_input_length: longest input that the model was trained on, in tokens (Transformers keeps the name
-            max_length for text generation, and refuses to save it).
-        truncation: what was kept of longer ones: `head`, `tail` or `head_tail`.
-        adapters: the encoder's low-rank adapters (see `research.model.adapters.AdapterSettings`), where it has some.
-        **kwargs: Transformers' own fields: `problem_type`, `id2label`, `label2id`, ...
+        head_options: all options of the head, defaults included, so that a saved model does not change when a default
+            does.
+        max_input_length: maximum length of the inputs on which the model was trained, in tokens. (Transformers reserves
+            the name max_length for text generation and does not save it.)
+        truncation: the part of longer inputs that was kept: `head`, `tail` or `head_tail`.
+        adapters: settings of the encoder's low-rank adapters (see `research.model.adapters.AdapterSettings`); None if
+            it has none.
+        **kwargs: fields of Transformers: `problem_type`, `id2label`, `label2id`, ...
     """
 
     model_type = "encoder_with_head"
@@ -73,7 +74,7 @@ class EncoderWithHeadConfig(PretrainedConfig):
     ) -> None:
         attention = kwargs.get("attn_implementation")
         super().__init__(**kwargs)
-        # Only now: the base would reset the encoder's choice of attention to its own, which is mostly None.
+        # After super().__init__, which would overwrite the encoder's attn_implementation with its own, usually None.
         self.encoder = AutoConfig.for_model(**encoder) if isinstance(encoder, dict) else encoder
         if attention is not None:
             self._attn_implementation = attention
@@ -85,11 +86,11 @@ class EncoderWithHeadConfig(PretrainedConfig):
 
 
 class EncoderWithHead(PreTrainedModel):
-    """A pretrained encoder with a head of one's own.
+    """A pretrained encoder with a custom head.
 
     Args:
-        config: what to build.
-        encoder: the encoder, where there is one already; by default one is built from the config, with random weights.
+        config: the model's config.
+        encoder: an existing encoder; None builds one from the config, with random weights.
     """
 
     config_class = EncoderWithHeadConfig
@@ -97,7 +98,7 @@ class EncoderWithHead(PreTrainedModel):
     main_input_name = "input_ids"
     logit_shift: Tensor
     logit_scale: Tensor
-    # Asked of the whole model; the encoder, which is built by itself, answers with what its family can do.
+    # Transformers checks these on the whole model. The encoder, which is built separately, checks its own support.
     _supports_sdpa = True
     _supports_flash_attn = True
     _supports_flex_attn = True
@@ -105,11 +106,11 @@ class EncoderWithHead(PreTrainedModel):
     def __init__(self, config: EncoderWithHeadConfig, encoder: PreTrainedModel | None = None) -> None:
         super().__init__(config)
         if config.encoder is None:
-            raise ValueError("Expected an encoder's config in `encoder`, got None.")
+            raise ValueError("Expected the config of an encoder in `encoder`, got None.")
         if encoder is None:
             encoder = AutoModel.from_config(config.encoder, trust_remote_code=False, **pooler_arguments(config.encoder))
         self.encoder = encoder
-        # One object, so that an edit of the encoder's config is one of the model's.
+        # The same object, so that an edit of the encoder's config also changes the model's config.
         assert encoder.config is config.encoder
         if config.adapters is not None:
             inject_adapters(encoder, AdapterSettings(**config.adapters))
@@ -123,32 +124,32 @@ class EncoderWithHead(PreTrainedModel):
         self.loss_type = "ForSequenceClassification"
         self.takes_token_type_ids = "token_type_ids" in inspect.signature(type(encoder).forward).parameters
         self.post_init()
-        # Families leave out of the loading info what their old checkpoints have too much; this model has none.
+        # Encoders ignore some unexpected or missing keys of their old checkpoints. This model has no old checkpoints.
         self._keys_to_ignore_on_load_unexpected: set[str] = set()
         self._keys_to_ignore_on_load_missing: set[str] = set()
         self._declare_shared()
 
     def _declare_shared(self) -> None:
-        """Declare the head's parameters of several names: only then does Transformers save and load them."""
+        """Declare parameters of the head that have several names, as Transformers requires to save and load them."""
         old = dict(getattr(self, "_shared_in_head", {}))
         self._shared_in_head = shared_parameters(self.head, "head")
         self._tied_weights_keys = {f"^{re.escape(name)}$": first for name, first in self._shared_in_head.items()}
-        others = {name: first for name, first in self.all_tied_weights_keys.items() if name not in old}
-        self.all_tied_weights_keys = others | self._shared_in_head
+        in_encoder = {name: first for name, first in self.all_tied_weights_keys.items() if name not in old}
+        self.all_tied_weights_keys = in_encoder | self._shared_in_head
 
     def replace_head(self, name: str, options: Mapping[str, Any]) -> None:
-        """Put a new head in the place of the old one.
+        """Replace the head by a new one.
 
         Args:
-            name: registered name.
-            options: its options that are not left at their defaults.
+            name: registered name of the new head.
+            options: its options; missing ones have their defaults.
         Raises:
-            ValueError: as `resolve_head` and `build_head`.
+            ValueError: see `resolve_head` and `build_head`.
         """
         config = self.config
         resolved = resolve_head(name, options)
         assert config.num_labels is not None
-        # Built on the CPU like the first one, so that the same random numbers give the same head on every device.
+        # Built on the CPU like the first head, so that the same seed gives the same head on every device.
         with torch.device("meta" if self.device.type == "meta" else "cpu"):
             head = build_head(name, resolved, config.encoder, config.num_labels)
         self.head = head.to(self.device)
@@ -156,7 +157,7 @@ class EncoderWithHead(PreTrainedModel):
         self._declare_shared()
 
     def _init_weights(self, module: nn.Module) -> None:
-        """Leave the head as it initialised itself; Transformers sends the encoder's modules to the encoder's own."""
+        """Do nothing: the head initialises itself, and the encoder's modules are initialised by the encoder."""
 
     def forward(
         self,
@@ -166,24 +167,24 @@ class EncoderWithHead(PreTrainedModel):
         labels: Num[Tensor, "batch ..."] | None = None,
         hidden_states: HiddenStates | None = None,
     ) -> SequenceClassifierOutput:
-        """Return logits, and the mean loss when there are labels.
+        """Return the logits, and the mean loss if there are labels.
 
         Args:
             input_ids: token ids, padded on the right, [batch, seq]. (Padding on the left changes the result of ALBERT,
                 BERT, DistilBERT and ELECTRA, whose positions count from the left end of the row.)
             attention_mask: 1 = token, 0 = padding, [batch, seq].
-            token_type_ids: 0 = first text, 1 = second text, [batch, seq]; left out where the family has none.
-            labels: [batch] or [batch, num_labels], as `problem_type` in the config has them.
+            token_type_ids: 0 = first text, 1 = second text, [batch, seq]; ignored if the encoder does not use them.
+            labels: labels, [batch] or [batch, num_labels], depending on the config's `problem_type`.
             hidden_states: result of `run_encoder` for these inputs; if given, the encoder is not run.
         Returns:
-            Unnormalised logits [batch, num_labels], and the loss.
+            Unnormalised logits, [batch, num_labels], and the loss.
         """
         if hidden_states is None:
             hidden_states = self.run_encoder(
                 input_ids, attention_mask, token_type_ids, all_layers=self.head.wants == "all_hidden_states"
             )
         assert self.config.num_labels is not None
-        if torch.compiler.is_compiling():  # which follows no context managers of one's own
+        if torch.compiler.is_compiling():  # dynamo does not support custom context managers
             outputs_of_head: Float[Tensor, "batch labels"] = self.head(hidden_states, attention_mask)
         else:
             with code_of_head(self.head, self.config.head):
@@ -201,13 +202,13 @@ class EncoderWithHead(PreTrainedModel):
         *,
         all_layers: bool,
     ) -> HiddenStates:
-        """Return the encoder's hidden states: of the last layer, or of all, embeddings first.
+        """Return the hidden states of the encoder's last layer, or of all layers.
 
         Args:
-            input_ids: as in `forward`.
-            attention_mask: as in `forward`.
-            token_type_ids: as in `forward`.
-            all_layers: whether all are wanted.
+            input_ids: see `forward`.
+            attention_mask: see `forward`.
+            token_type_ids: see `forward`.
+            all_layers: whether to return a tuple with the embeddings and the hidden states of all layers.
         """
         token_types = {"token_type_ids": token_type_ids} if self.takes_token_type_ids else {}
         outputs = self.encoder(
@@ -223,7 +224,7 @@ class EncoderWithHead(PreTrainedModel):
         return [str(name) for name in self.config.id2label.values()]
 
     def set_output_units(self, shift: Tensor, scale: Tensor) -> None:
-        """Set logits = head x scale + shift, [num_labels] each; see `Objective.output_units`."""
+        """Set the affine map logits = head output * scale + shift, [num_labels] each; see `Objective.output_units`."""
         self.logit_shift.copy_(shift)
         self.logit_scale.copy_(scale)
 
@@ -231,10 +232,10 @@ class EncoderWithHead(PreTrainedModel):
     def from_pretrained(  # type: ignore[override]
         cls, pretrained_model_name_or_path: str | Path, *model_args: Any, **kwargs: Any
     ) -> Any:
-        """Load a saved model; takes what Transformers' own method takes.
+        """Load a saved model. The arguments are those of Transformers' method.
 
         Raises:
-            ValueError: if weights are missing, left over, of another shape, or only there as a pickle.
+            ValueError: if weights are missing, unexpected, of the wrong shape, or only available as a pickle.
         """
         if Path(pretrained_model_name_or_path).is_dir():
             check_weights(Path(pretrained_model_name_or_path))
@@ -252,14 +253,14 @@ AutoModelForSequenceClassification.register(EncoderWithHeadConfig, EncoderWithHe
 
 
 def build_model(config: RunConfig, task: Task, *, with_weights: bool = True) -> EncoderWithHead:
-    """Return a pretrained encoder with a new head; nothing else loads pretrained weights.
+    """Return a pretrained encoder with a new head. Pretrained weights are loaded only here.
 
     Args:
         config: settings; uses encoder, head, dropout, attention_dropout, max_length and truncation.
-        task: what is predicted.
-        with_weights: whether the weights are loaded; without, all parameters are on torch's `meta` device.
+        task: the task, which determines the outputs.
+        with_weights: whether to load the weights. If not, all parameters are on torch's `meta` device.
     Raises:
-        ValueError: if a name is unknown, the encoder cannot be used, or it takes no inputs as long as `max_length`.
+        ValueError: if a name is unknown, the encoder cannot be used, or `max_length` exceeds the encoder's maximum.
     """
     head = Choice.of(config.head, "head")
     dropouts = {"dropout": config.dropout, "attention_dropout": config.attention_dropout}
@@ -267,7 +268,7 @@ def build_model(config: RunConfig, task: Task, *, with_weights: bool = True) -> 
     longest = longest_input(encoder_config)
     if longest is not None and config.max_length > longest:
         raise ValueError(
-            f"Expected max_length of at most {longest}, as the encoder '{config.encoder}' takes, got "
+            f"Expected max_length of at most {longest}, the maximum of the encoder '{config.encoder}', got "
             f"{config.max_length}."
         )
     pretrained = load_encoder(config.encoder, **dropouts) if with_weights else None
@@ -286,15 +287,18 @@ def build_model(config: RunConfig, task: Task, *, with_weights: bool = True) -> 
 
 
 def resolve_head(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return all options of a head, typed, those left at their defaults included.
+    """Return all options of a head with checked types, defaults included.
 
+    Args:
+        name: registered name of the head.
+        options: the given options.
     Raises:
-        UnknownNameError: if there is no such head, or it has no such option.
-        ValueError: if a value is not of the option's type, or a required option is missing.
+        UnknownNameError: if there is no such head or option.
+        ValueError: if a value has the wrong type, or a required option is missing.
     """
     if name not in HEADS:
         raise UnknownNameError(
-            describe_unknown("head", name, HEADS) + " Import the file that registers a head of your own first."
+            describe_unknown("head", name, HEADS) + " If it is your own head, import the file that registers it first."
         )
     return resolve_options(HEADS, Choice(name, dict(options)))
 
@@ -303,19 +307,20 @@ def build_head(name: str, options: Mapping[str, Any], encoder: PretrainedConfig,
     """Return a new head for an encoder.
 
     Args:
-        name: registered name.
-        options: all of its options, as `resolve_head` returns them.
+        name: registered name of the head.
+        options: all options of the head, as returned by `resolve_head`.
         encoder: the encoder's config.
         num_labels: number of outputs.
     Raises:
-        ValueError: if it has buffers that are not saved, or forgot to initialise its base class.
+        ValueError: if the head has buffers that are not saved, has no `forward`, or does not call
+            `super().__init__()`.
     """
     spec = EncoderSpec(hidden_size=encoder.hidden_size, num_hidden_states=encoder.num_hidden_layers + 1)
     with constructing(HEADS, name):
         head: Head = HEADS[name](spec, num_labels, **options)
-    if "_modules" not in vars(head):  # nothing of nn.Module works then
+    if "_modules" not in vars(head):  # super().__init__() was not called, so no method of nn.Module works
         raise ValueError(
-            f"The head '{name}' must call super().__init__() first in its __init__; it does not call it"
+            f"The head '{name}' must call super().__init__() at the start of its __init__"
             f"{describe_location(type(head).__init__)}."
         )
     if type(head).forward is Head.forward:
@@ -326,33 +331,33 @@ def build_head(name: str, options: Mapping[str, Any], encoder: PretrainedConfig,
     unsaved = {buffer for buffer, _ in head.named_buffers()} - head.state_dict().keys()
     if unsaved:
         raise ValueError(
-            f"The head '{name}' has buffers that are not saved ({', '.join(sorted(unsaved))}), and would not be there "
-            "when it is loaded; register them with persistent=True."
+            f"The head '{name}' has unsaved buffers ({', '.join(sorted(unsaved))}), so they would be missing "
+            "when the model is loaded. Register them with persistent=True."
         )
     return head
 
 
 def code_of_head(head: Head, name: str) -> CodeOf:
-    """Return a context in which a head is called.
+    """Return the context in which a head is called. Errors raised inside name the head.
 
     Args:
         head: the head.
-        name: its registered name.
+        name: registered name of the head.
     """
     return CodeOf(f"head '{name}'", type(head).forward)
 
 
 def check_logits(outputs: object, name: str, num_rows: int, num_labels: int, head: Head) -> None:
-    """Refuse outputs of a head that are not one logit per row and label.
+    """Check that a head returned one logit per row and label.
 
     Args:
-        outputs: what it returned.
-        name: its registered name.
-        num_rows: rows of the batch.
-        num_labels: labels of the task.
+        outputs: the head's return value.
+        name: registered name of the head.
+        num_rows: number of rows in the batch.
+        num_labels: number of labels of the task.
         head: the head.
     Raises:
-        ValueError: naming the head, and what it returned.
+        ValueError: if it did not; names the head and the return value.
     """
     expected = (num_rows, num_labels)
     if not isinstance(outputs, Tensor) or outputs.shape != expected:
@@ -364,7 +369,7 @@ def check_logits(outputs: object, name: str, num_rows: int, num_labels: int, hea
 
 
 def shared_parameters(module: nn.Module, prefix: str) -> dict[str, str]:
-    """Return the further names of parameters that have several, and the first name of each."""
+    """Return the additional names of parameters with several names, each with the parameter's first name."""
     first_names: dict[nn.Parameter, str] = {}
     named = list(module.named_parameters(prefix, remove_duplicate=False))
     for name, parameter in named:

@@ -1,4 +1,4 @@
-"""Pretrained encoders: found by name, directory or Hub id, and loaded without running or unpickling what they bring."""
+"""Load pretrained encoders by name, directory or Hub id, without running their code or unpickling their files."""
 
 from __future__ import annotations
 
@@ -56,9 +56,9 @@ HUB_FILES = (
     "merges.txt",
     "*.model",
 )
-"""What is taken from a repository of the Hub."""
+"""Files that are downloaded from a repository of the Hub."""
 
-# OSError, and what the Hub's HTTP client raises without a connection: it is httpx or httpx2, by the Hub's version.
+# OSError, and the Hub client's error without a connection, which is httpx's or httpx2's, depending on its version.
 _CONNECTION_ERRORS: Any = HfHubHTTPError.__bases__
 _WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 _TOKENIZERS = ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "vocab.json", "spm.model", "spiece.model")
@@ -74,27 +74,27 @@ def minilm() -> Path:
 
 
 def packaged_folder(module: str, folder: str, sha256: str) -> Path:
-    """Return a directory inside an installed package, once its model.safetensors is what it should be.
+    """Return a directory in an installed package, after checking the hash of its weights.
 
     Args:
-        module: the package's module; it is found without being imported.
-        folder: the directory inside it.
-        sha256: hash of its model.safetensors.
+        module: the package's module, which is not imported.
+        folder: the directory in the module.
+        sha256: hash of the directory's model.safetensors.
     Raises:
         ValueError: if the package is not installed, or its weights have changed.
     """
     path = find_package(module) / folder
     weights = path / "model.safetensors"
     if not weights.is_file():
-        raise ValueError(f"The package {module} is incomplete: {weights} is missing; reinstall it.")
+        raise ValueError(f"The package {module} is incomplete: {weights} is missing. Reinstall the package.")
     found = file_sha256(weights)
     if found != sha256:
-        raise ValueError(f"{weights} is damaged: expected sha256 {sha256}, got {found}; reinstall it.")
+        raise ValueError(f"{weights} is damaged: expected sha256 {sha256}, got {found}. Reinstall the package.")
     return path
 
 
 def encoder_folder(encoder: str) -> Path:
-    """Return the directory of an encoder; one from the Hub is downloaded into the Hub's cache first.
+    """Return the directory of an encoder. An encoder of the Hub is downloaded into the Hub's cache first.
 
     Args:
         encoder: registered name, local directory, or Hub id.
@@ -107,33 +107,32 @@ def encoder_folder(encoder: str) -> Path:
 
 
 def describe_shadowed(encoder: str) -> str | None:
-    """Return a warning if a folder has the name of a packaged encoder, which is taken; else None."""
+    """Return a warning if a folder has the name of a packaged encoder, which takes precedence; otherwise None."""
     if encoder not in ENCODERS or not Path(encoder).is_dir():
         return None
     return (
-        f"--encoder {encoder} is the packaged encoder, not the folder ./{encoder}; for that use --encoder ./{encoder}."
+        f"--encoder {encoder} is the packaged encoder, not the folder ./{encoder}. For the folder, pass --encoder "
+        f"./{encoder}."
     )
 
 
 def _hub_folder(encoder: str) -> Path:
     try:
-        # Asked first and once: the download itself tries an unreachable Hub six times, over 23 s for each file.
+        # One request before the download, which would retry an unreachable Hub six times, over 23 s for each file.
         HfApi().model_info(encoder, timeout=HUB_TIMEOUT)
     except RepositoryNotFoundError:
         raise ValueError(
-            f"'{encoder}' is no directory, and the Hugging Face Hub shows no such model to you (private and gated ones "
-            f"need `hf auth login`). {KINDS}"
+            f"'{encoder}' is not a directory, and the Hugging Face Hub has no such model that you can access (private "
+            f"and gated models need `hf auth login`). {KINDS}"
         ) from None
     except _CONNECTION_ERRORS as error:
         try:
             folder = snapshot_download(encoder, allow_patterns=[*HUB_FILES], local_files_only=True)
         except LocalEntryNotFoundError:
             raise ValueError(
-                f"'{encoder}' is no directory, and the Hugging Face Hub cannot be reached ({error}). {KINDS}"
+                f"'{encoder}' is not a directory, and the Hugging Face Hub cannot be reached ({error}). {KINDS}"
             ) from None
-        logger.warning(
-            "The Hugging Face Hub cannot be reached (%s): using the copy of '%s' in its cache.", error, encoder
-        )
+        logger.warning("The Hugging Face Hub cannot be reached (%s): using the cached copy of '%s'.", error, encoder)
         return Path(folder)
     return Path(snapshot_download(encoder, allow_patterns=[*HUB_FILES], ignore_patterns=["*/*"]))
 
@@ -144,11 +143,11 @@ def load_tokenizer(encoder: str) -> PreTrainedTokenizerBase:
     Args:
         encoder: registered name, local directory, or Hub id.
     Raises:
-        ValueError: if there is none.
+        ValueError: if there is no tokenizer, or it cannot be loaded.
     """
     folder = encoder_folder(encoder)
     if not any((folder / name).is_file() for name in _TOKENIZERS):
-        raise ValueError(f"The encoder {folder} has no tokenizer: expected tokenizer.json (or a vocabulary).")
+        raise ValueError(f"The encoder {folder} has no tokenizer: expected tokenizer.json or a vocabulary file.")
     config = _read_config(folder)
     try:
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
@@ -166,18 +165,18 @@ def load_encoder_config(
 
     Args:
         encoder: registered name, local directory, or Hub id.
-        dropout: dropout probability outside of attention; None leaves the encoder's own.
-        attention_dropout: dropout probability of attention weights; None leaves the encoder's own.
+        dropout: dropout probability outside attention; None keeps the encoder's own.
+        attention_dropout: dropout probability of attention weights; None keeps the encoder's own.
     Raises:
-        ValueError: if there is none, it is of no known kind, or it is no plain encoder.
+        ValueError: if there is no config, Transformers does not know its type, or the model is not an encoder only.
     """
     folder = encoder_folder(encoder)
     config = _read_config(folder)
     if config.is_encoder_decoder:
         raise ValueError(f"Expected an encoder, got an encoder-decoder: {folder} ({config.model_type}).")
-    # What a saved model remembers of its encoder is the name, not where it lay on this machine.
+    # A saved model stores the encoder's name, not its path on this machine.
     config.name_or_path = encoder
-    # Optimizer steps are too small for half precision weights; mixed precision keeps float32 ones.
+    # Optimizer updates are too small for weights in half precision; mixed precision needs float32 weights too.
     config.dtype = torch.float32
     set_dropout(config, dropout=dropout, attention_dropout=attention_dropout)
     return config
@@ -188,14 +187,14 @@ def load_encoder(
 ) -> PreTrainedModel:
     """Return a pretrained encoder in float32, without a pooler.
 
-    Weights that the encoder has no place for (of its pretraining's head, of the pooler) are left out.
+    Weights that do not belong to the encoder, such as those of the pretraining head or the pooler, are not loaded.
 
     Args:
         encoder: registered name, local directory, or Hub id.
-        dropout: dropout probability outside of attention; None leaves the encoder's own.
-        attention_dropout: dropout probability of attention weights; None leaves the encoder's own.
+        dropout: dropout probability outside attention; None keeps the encoder's own.
+        attention_dropout: dropout probability of attention weights; None keeps the encoder's own.
     Raises:
-        ValueError: if weights are missing, are of other shapes, or are only there as a pickle.
+        ValueError: if weights are missing, have the wrong shape, or are only available as a pickle.
     """
     folder = encoder_folder(encoder)
     config = load_encoder_config(encoder, dropout=dropout, attention_dropout=attention_dropout)
@@ -206,7 +205,7 @@ def load_encoder(
             config=config,
             trust_remote_code=False,
             use_safetensors=True,
-            ignore_mismatched_sizes=True,  # they are in the loading info, and refused below
+            ignore_mismatched_sizes=True,  # they are in the loading info, which is checked below
             output_loading_info=True,
             **pooler_arguments(config),
         )
@@ -217,19 +216,19 @@ def load_encoder(
 
 
 def pooler_arguments(config: PretrainedConfig) -> dict[str, bool]:
-    """Return the arguments that keep `AutoModel` from adding a pooler, which a head of its own leaves unused."""
+    """Return the arguments with which `AutoModel` adds no pooler, since the head does not use one."""
     model_class: Any = AutoModel._model_mapping[type(config)]
     return {"add_pooling_layer": False} if "add_pooling_layer" in inspect.signature(model_class).parameters else {}
 
 
 def check_weights(folder: Path) -> None:
-    """Refuse a directory without safetensors weights.
+    """Check that a directory contains safetensors weights.
 
     Raises:
-        ValueError: if weights are missing, are only there as a pickle, or belong to an adapter.
+        ValueError: if weights are missing, are only available as a pickle, or belong to an adapter.
     """
     if (folder / "adapter_config.json").exists():
-        raise ValueError(f"{folder} holds a PEFT adapter; merge it into its model and save that one.")
+        raise ValueError(f"{folder} contains a PEFT adapter. Merge it into its model, and save the model.")
     weights, index = (folder / name for name in _WEIGHTS)
     if weights.is_file():
         return
@@ -239,8 +238,8 @@ def check_weights(folder: Path) -> None:
     pickles = sorted(path.name for suffix in ("bin", "pt", "pth", "ckpt") for path in folder.glob(f"*.{suffix}"))
     if pickles:
         raise ValueError(
-            f"{folder} has its weights only in {pickles[0]}, a pickle, and pickles are not read here since they can "
-            "run code. Convert a file that you trust: "
+            f"{folder} has weights only in {pickles[0]}, a pickle. Pickles are not loaded, since they can run code. "
+            "Convert a file that you trust: "
             f"python -c \"from transformers import AutoModel as A; A.from_pretrained('{folder}').save_pretrained("
             f"'{folder}')\""
         )
@@ -248,10 +247,10 @@ def check_weights(folder: Path) -> None:
 
 
 def _check_index(index: Path) -> None:
-    """Refuse an index whose weights are no safetensors files beside it.
+    """Check that an index lists only safetensors files in its own directory.
 
     Raises:
-        ValueError: naming the first.
+        ValueError: if it does not; names the first other file.
     """
     try:
         files = {str(name) for name in json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()}
@@ -259,16 +258,16 @@ def _check_index(index: Path) -> None:
         raise ValueError(f"{index} cannot be read: {one_line(error)}.") from None
     for name in sorted(files):
         if Path(name).name != name or not name.endswith(".safetensors"):
-            raise ValueError(f"{index} names {name}, which is no safetensors file beside it.")
+            raise ValueError(f"{index} lists {name}, which is not a safetensors file in the same directory.")
 
 
 def check_loading_info(info: dict[str, set[object]], folder: Path | str, *, allow_unexpected: bool = False) -> None:
-    """Refuse what Transformers only prints: weights that were missing, left over, or of another shape.
+    """Check that no weights were missing, unexpected or of the wrong shape, which Transformers only prints.
 
     Args:
-        info: what `from_pretrained` returns for `output_loading_info=True`.
-        folder: where the weights came from.
-        allow_unexpected: whether weights may be left over.
+        info: the loading info that `from_pretrained` returns with `output_loading_info=True`.
+        folder: directory of the weights.
+        allow_unexpected: whether unexpected weights are accepted.
     Raises:
         ValueError: if the weights do not fit the model.
     """
@@ -288,7 +287,7 @@ def check_loading_info(info: dict[str, set[object]], folder: Path | str, *, allo
 
 @contextmanager
 def quiet_loading(folder: Path | str) -> Iterator[None]:
-    """Hold back Transformers' table of keys and its progress bar: the keys are checked by `check_loading_info`.
+    """Return a context that mutes Transformers' table of keys, which `check_loading_info` checks, and progress bar.
 
     Raises:
         ValueError: if the weights cannot be read.
@@ -308,16 +307,15 @@ def quiet_loading(folder: Path | str) -> Iterator[None]:
 
 def _read_config(folder: Path) -> PretrainedConfig:
     path = folder / "config.json"
-    if not path.is_file():  # of one from the Hub
+    if not path.is_file():  # possible for an encoder of the Hub
         raise ValueError(f"The encoder {folder} has no config.json.")
     try:
         model_type = json.loads(path.read_text(encoding="utf-8")).get("model_type")
         if model_type == "encoder_with_head":
-            raise ValueError("it is a whole model, with its head; use it with --init_from")
+            raise ValueError("it is a whole model with a head; use --init_from for it")
         if model_type not in CONFIG_MAPPING:
             raise ValueError(
-                f"its family '{model_type}' is none that Transformers knows, and code that comes with an encoder is "
-                "not run"
+                f"Transformers does not know its family '{model_type}', and code that comes with an encoder is not run"
             )
         config: PretrainedConfig = AutoConfig.from_pretrained(folder, trust_remote_code=False)
     except (OSError, AttributeError, LookupError, TypeError, ValueError, StrictDataclassError) as error:

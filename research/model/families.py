@@ -1,7 +1,7 @@
-"""Where each family of encoders keeps its parts, under names that mean the same for all of them.
+"""The parts of each family of encoders, under names that are the same for all families.
 
-The blocks of a model are its groups of learning rates: `embeddings`, `layer.0` ... `layer.N-1`, `rest` (final norms,
-relative-position tables, convolutions) and `head`.
+The blocks of a model are the parts with one learning rate each: `embeddings`, `layer.0` ... `layer.N-1`, `rest` (final
+norms, relative-position tables, convolutions) and `head`.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ Parameters = list[tuple[str, nn.Parameter]]
 
 @dataclass(frozen=True)
 class Family:
-    """What the encoders of one `model_type` call their parts and their settings."""
+    """Names of the parts and config fields in the encoders of one `model_type`."""
 
     embeddings: tuple[str, ...]
     """Modules between the token ids and the first layer."""
     layers: str
-    """The list of layers."""
+    """Module that contains the list of layers."""
     dropout: tuple[str, ...] = ("hidden_dropout_prob",)
-    """Config fields with the dropout probability outside of attention."""
+    """Config fields with the dropout probability outside attention."""
     attention_dropout: tuple[str, ...] = ("attention_probs_dropout_prob",)
     """Config fields with the dropout probability of attention weights."""
     shares_layers: bool = False
-    """Whether the list of layers holds groups of which each is run several times (ALBERT)."""
+    """Whether the list contains groups of layers that are run several times each (ALBERT)."""
     num_reserved_positions: int = 0
-    """Rows of the position table that no token can have."""
+    """Number of rows in the position table that are not used for tokens."""
 
 
 _BERT = Family(embeddings=("embeddings",), layers="encoder.layer")
-# These number positions from padding_idx + 1; https://github.com/huggingface/transformers/issues/1363
+# Their positions start at padding_idx + 1: https://github.com/huggingface/transformers/issues/1363
 _ROBERTA = Family(embeddings=("embeddings",), layers="encoder.layer", num_reserved_positions=2)
 
 FAMILIES: dict[str, Family] = {
@@ -70,22 +70,22 @@ FAMILIES: dict[str, Family] = {
 
 
 def set_dropout(config: PretrainedConfig, *, dropout: float | None, attention_dropout: float | None) -> None:
-    """Set an encoder's dropout probabilities in its config; None leaves what is there.
+    """Set an encoder's dropout probabilities in its config. None keeps a probability.
 
     Raises:
-        ValueError: if a probability is given and the config has none of the names that families have for it (for an
-            attention dropout of 0, the default, a warning).
+        ValueError: if a probability is given and the config has no known field for it. For an attention dropout of 0,
+            the default, a warning is logged instead.
     """
     family = FAMILIES.get(config.model_type)
     for kind, probability in (("dropout", dropout), ("attention_dropout", attention_dropout)):
         if probability is None:
             continue
         names = getattr(family, kind) if family else _usual_names(kind, config)
-        if not names and kind == "attention_dropout" and probability == 0:  # the default, so nobody asked for it
-            logger.warning("The family '%s' is not known: its dropout of attention stays.", config.model_type)
+        if not names and kind == "attention_dropout" and probability == 0:  # the default, so not set by the user
+            logger.warning("Unknown family '%s': its attention dropout is not changed.", config.model_type)
         elif not names:
             raise ValueError(
-                f"Cannot set the {kind} of an encoder of the family '{config.model_type}': its name for it is not "
+                f"Cannot set the {kind} of an encoder of the family '{config.model_type}': its config field is not "
                 f"known. Set {kind} to null, or add the family to research.model.families.FAMILIES in a plugin."
             )
         for name in names:
@@ -93,13 +93,13 @@ def set_dropout(config: PretrainedConfig, *, dropout: float | None, attention_dr
 
 
 def _usual_names(kind: str, config: PretrainedConfig) -> list[str]:
-    """Return which fields of an unknown family's config are named as those of a known one."""
+    """Return the config fields of an unknown family that have the same name as in a known family."""
     usual = dict.fromkeys(name for family in FAMILIES.values() for name in getattr(family, kind))
     return [name for name in usual if hasattr(config, name)]
 
 
 def longest_input(config: PretrainedConfig) -> int | None:
-    """Return how many tokens an encoder takes at most, or None when its config sets no limit."""
+    """Return the maximum length of an encoder's inputs in tokens, or None if its config sets no limit."""
     num_positions = getattr(config, "max_position_embeddings", None)
     if num_positions is None or not getattr(config, "position_biased_input", True):
         return None
@@ -108,12 +108,13 @@ def longest_input(config: PretrainedConfig) -> int | None:
 
 
 def encoder_blocks(encoder: PreTrainedModel) -> list[tuple[str, Parameters]]:
-    """Return an encoder's blocks that have parameters: `embeddings`, the layers in order, `rest`.
+    """Return the encoder's blocks that have parameters: `embeddings`, the layers in order, `rest`.
 
     Args:
-        encoder: the encoder; parameter names are relative to it.
+        encoder: the encoder.
     Returns:
-        Each block's name and its named parameters; every parameter is in exactly one block.
+        Name of each block, and its parameters by their names within the encoder. Every parameter is in exactly one
+        block.
     """
     family = find_family(encoder)
     layers = encoder.get_submodule(family.layers)
@@ -130,7 +131,7 @@ def encoder_blocks(encoder: PreTrainedModel) -> list[tuple[str, Parameters]]:
 
 
 def model_blocks(encoder: PreTrainedModel, head: Head) -> list[tuple[str, Parameters]]:
-    """Return a model's blocks: the encoder's, then `head`; parameter names are those of `EncoderWithHead`."""
+    """Return a model's blocks: the encoder's, then `head`. Parameters have their names in `EncoderWithHead`."""
     blocks = [
         (block, [(f"encoder.{name}", parameter) for name, parameter in parameters])
         for block, parameters in encoder_blocks(encoder)
@@ -139,7 +140,7 @@ def model_blocks(encoder: PreTrainedModel, head: Head) -> list[tuple[str, Parame
 
 
 def find_family(encoder: PreTrainedModel) -> Family:
-    """Return the family of an encoder; of one that is not in `FAMILIES`, what can be told from its modules.
+    """Return the family of an encoder. A family that is not in `FAMILIES` is guessed from the encoder's modules.
 
     Raises:
         ValueError: if the family is unknown and the encoder has no list of layers.
@@ -155,12 +156,12 @@ def find_family(encoder: PreTrainedModel) -> Family:
         )
     layers = max(lists, key=lambda name: len(lists[name]))
     table = encoder.get_input_embeddings()
-    # The table itself where it lies at the top, else the top module around it.
+    # The word embeddings themselves if they are a direct child, otherwise the direct child that contains them.
     embeddings = next(name for name, module in encoder.named_children() if table in list(module.modules()))
     if layers.startswith(f"{embeddings}."):
         embeddings = next(name for name, module in encoder.named_modules() if module is table)
     logger.warning(
-        "The family '%s' is not known: taking '%s' for its layers and '%s' for its embeddings.",
+        "Unknown family '%s': assuming that '%s' are its layers and '%s' its embeddings.",
         model_type,
         layers,
         embeddings,

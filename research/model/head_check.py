@@ -1,12 +1,12 @@
-"""Faults of a head that would not stop a run, looked for on a few rows before the head trains.
+"""Check a head on a few rows, before it trains, for faults that would not stop a run.
 
-1. Its logits depend on padding, or are not finite for a row without tokens.
-2. Its logits of a row depend on the other rows of the batch, so that metrics would depend on --evaluation_batch_size.
-3. With several processes: its buffers become different on each (batch normalization), or DDP would wait for the
-   gradient of a parameter that gets none.
+1. The logits depend on padding, or are not finite for a row without tokens.
+2. The logits of a row depend on the other rows of the batch, so that metrics would depend on --evaluation_batch_size.
+3. With several processes: buffers differ between processes (batch normalization), or DDP would wait for the gradient of
+   a parameter that gets none.
 
-The rows are laid out by hand from hidden states of the encoder, so that a check costs a few passes of the head alone,
-and is the same whether hidden states are computed or read from a cache.
+The rows are built from hidden states of the encoder. Therefore a check costs only a few forward passes of the head, and
+does not depend on whether hidden states are computed or read from the cache.
 """
 
 from __future__ import annotations
@@ -30,61 +30,61 @@ from research.system.errors import one_line
 from research.system.messages import logger
 
 NUM_TOKENS = (8, 5, 3, 1)
-"""Tokens of each row; few, so that one more place of padding would matter."""
+"""Number of tokens in each row. They are few, so that one more position of padding would matter."""
 WIDTH = 32
-"""Places of a row; twice as many when it is padded further."""
+"""Width of the rows in positions; rows with more padding are twice as wide."""
 TOLERANCE = 1e-2
 TOLERANCE_IN_HALF_PRECISION = 5e-2
-"""How much padding may change logits, as a share of what other tokens change: rounding differs with the width."""
+"""Accepted change of logits by padding, as a share of the change by other tokens: rounding depends on the width."""
 
 
 class HeadError(ValueError):
-    """A head that would not train as it seems to."""
+    """A head has a fault that would make its training or its predictions wrong."""
 
 
 @dataclass(frozen=True)
 class PlannedHead:
-    """A head that a run has at some time."""
+    """A head that a run has or will have."""
 
     name: str
-    """Registered name."""
+    """Registered name of the head."""
     options: Mapping[str, Any]
-    """Its options."""
+    """Options of the head."""
     trainable: frozenset[str]
-    """Names of its parameters that train then."""
+    """Names of the head's trainable parameters."""
 
     @classmethod
     def of(cls, model: EncoderWithHead) -> PlannedHead:
-        """Return the head that a model has."""
+        """Return the head of a model."""
         trainable = (name for name, parameter in model.head.named_parameters() if parameter.requires_grad)
         return cls(model.config.head, dict(model.config.head_options), frozenset(trainable))
 
 
 @dataclass(frozen=True)
 class Findings:
-    """What one process found."""
+    """The findings of one process."""
 
     padding: str | None = None
-    """How the logits depend on padding."""
+    """How the logits depend on padding; None if they do not."""
     rows: str | None = None
-    """How the logits of a row depend on other rows."""
+    """How the logits of a row depend on other rows; None if they do not."""
     is_random: bool = False
-    """Whether logits differ each time, in evaluation mode too."""
+    """Whether the logits of the same rows differ from pass to pass, even in evaluation mode."""
     unused: tuple[str, ...] = ()
-    """Parameters that get no gradient."""
+    """Names of parameters that get no gradient."""
     buffers: Mapping[str, int] | None = None
-    """Checksums of the buffers after a step's forward pass."""
+    """Checksums of the buffers after a forward pass in training mode; None with one process."""
     error: str | None = None
-    """What went wrong."""
+    """The error that the head raised; None if it raised none."""
 
 
 class HeadCheck:
-    """Checks heads on rows made of one encoder's hidden states.
+    """Checks heads on rows built from one encoder's hidden states.
 
     Args:
-        model: the model, on the device where it trains; its encoder is run once, on random tokens.
-        accelerator: number of processes, device and precision.
-        collator: knows on which side rows are padded.
+        model: the model, on its training device; its encoder is run once, on random tokens.
+        accelerator: gives the number of processes, device and precision.
+        collator: the collator, which determines on which side rows are padded.
         config: the settings.
     """
 
@@ -101,12 +101,12 @@ class HeadCheck:
         self._scale = float(self._tokens.float().std())
 
     def check(self, heads: Sequence[PlannedHead]) -> None:
-        """Check heads that were not checked before; called on every process, for the same heads.
+        """Check heads that have not been checked yet; called on every process.
 
         Args:
-            heads: what is checked.
+            heads: the heads, the same on every process.
         Raises:
-            HeadError: on every process, naming the head and its fault.
+            HeadError: on every process, if a head has a fault; names both.
         """
         for planned in heads:
             if planned not in self._passed:
@@ -116,8 +116,8 @@ class HeadCheck:
     def _check(self, planned: PlannedHead) -> None:
         error: Exception | None = None
         try:
-            own = self._look_at(planned)
-        except Exception as caught:  # it is raised below, once the other processes know of it
+            own = self._examine(planned)
+        except Exception as caught:  # raised below, once the other processes know of it
             error, own = caught, Findings(error=f"{type(caught).__name__}: {one_line(caught)}")
         findings = gather_object([own]) if self._accelerator.num_processes > 1 else [own]
         if error is not None:
@@ -128,15 +128,15 @@ class HeadCheck:
         self._judge(planned, findings)
 
     def _judge(self, planned: PlannedHead, findings: Sequence[Findings]) -> None:
-        """Refuse a head with a fault.
+        """Raise an error if the findings contain a fault.
 
         Raises:
-            HeadError: naming it.
+            HeadError: if they do; names the head and the fault.
         """
         self._judge_fault(
             planned,
             next((found.padding for found in findings if found.padding is not None), None),
-            "Let it read tokens only, by its attention_mask (heads.masking has the usual ways of pooling)",
+            "Use the attention_mask so that padding is ignored (heads.masking contains the usual ways of pooling)",
         )
         self._judge_fault(
             planned,
@@ -146,45 +146,45 @@ class HeadCheck:
         )
         if any(found.is_random for found in findings):
             logger.warning(
-                f"the head '{planned.name}' gives other logits for the same rows each time, in evaluation "
-                "mode too; whether they depend on padding was not checked."
+                f"the head '{planned.name}' returns different logits for the same rows from pass to pass, even in "
+                "evaluation mode; whether they depend on padding was not checked."
             )
         differing = [
             name for name in findings[0].buffers or {} if len({(found.buffers or {})[name] for found in findings}) > 1
         ]
         if differing and planned.trainable:  # a frozen head is in evaluation mode
             raise HeadError(
-                f"The head '{planned.name}' writes to buffers in its forward pass ({', '.join(differing)}), which "
-                "become different on each process: predictions would be those of one of them. Use "
-                "torch.nn.SyncBatchNorm (on GPUs), or a normalization without running statistics (torch.nn.LayerNorm, "
-                "torch.nn.GroupNorm), or train on one process."
+                f"The head '{planned.name}' writes to buffers in its forward pass ({', '.join(differing)}), so that "
+                "they differ between processes, and predictions would depend on the process. Use "
+                "torch.nn.SyncBatchNorm (on GPUs) or a normalization without running statistics (torch.nn.LayerNorm, "
+                "torch.nn.GroupNorm), or train with one process."
             )
         unused = [name for name in findings[0].unused if name in planned.trainable]
         if unused:
             raise HeadError(
-                f"The head '{planned.name}' has parameters that get no gradient ({', '.join(unused)}), for which the "
-                "processes would wait. Use them in forward, remove them, or freeze them: --freeze "
+                f"The head '{planned.name}' has parameters that get no gradient ({', '.join(unused)}); with several "
+                "processes, DDP would wait for it. Use them in forward, remove them, or freeze them: --freeze "
                 f"{','.join(f'name:head.{name}' for name in unused)}."
             )
 
     def _judge_fault(self, planned: PlannedHead, fault: str | None, advice: str) -> None:
-        """Refuse a head with a fault, or warn of it if that is allowed.
+        """Raise an error for a fault, or log a warning if --allow_padding_sensitive is set.
 
         Raises:
-            HeadError: naming it.
+            HeadError: if there is a fault that is not allowed; names the head and the fault.
         """
         if fault is not None and not self._allowed:
             raise HeadError(
-                f"The head '{planned.name}' {fault}. {advice}, or insist with --allow_padding_sensitive true."
+                f"The head '{planned.name}' {fault}. {advice}, or pass --allow_padding_sensitive true to train anyway."
             )
         if fault is not None:
             logger.warning(f"the head '{planned.name}' {fault} (--allow_padding_sensitive).")
 
-    def _look_at(self, planned: PlannedHead) -> Findings:
+    def _examine(self, planned: PlannedHead) -> Findings:
         with self._own_random_numbers():
             head = build_head(planned.name, planned.options, self._encoder_config, self._num_labels)
             for parameter in head.parameters():
-                if not parameter.any():  # an output layer that begins with 0 would hide what it is given
+                if not parameter.any():  # an output layer initialised with 0 would hide any dependence on its input
                     nn.init.normal_(parameter, std=0.02)
             head.to(self._accelerator.device)
             found = self._find_sensitivity(head.eval(), planned.name)
@@ -196,11 +196,11 @@ class HeadCheck:
 
     @torch.no_grad()
     def _find_sensitivity(self, head: Head, name: str) -> Findings:
-        """Return what the logits of a row depend on beside its tokens, in evaluation mode."""
+        """Return on what, besides its tokens, the logits of a row depend in evaluation mode."""
         width, _ = self._widths()
         plain = self._run(head, name, *self._rows(head, width, seed=0))
         if not plain.isfinite().all():
-            return Findings()  # with tokens they are not finite either, at which the first step stops
+            return Findings()  # logits that are not finite end the run in the first step
         other = self._run(head, name, *self._rows(head, width, seed=2, has_tokens=False))
         is_exact = self._accelerator.mixed_precision == "no" and self._tokens.dtype == torch.float32
         share = TOLERANCE if is_exact else TOLERANCE_IN_HALF_PRECISION
@@ -212,14 +212,14 @@ class HeadCheck:
         return Findings(padding, self._describe_rows(head, name, plain, most, most_by_tokens))
 
     def _describe_padding(self, head: Head, name: str, plain: Tensor, most: float, most_by_tokens: float) -> str | None:
-        """Return how the logits of a head depend on padding, or None.
+        """Return how the logits of a head depend on padding; None if they do not.
 
         Args:
-            head: in evaluation mode.
-            name: its registered name.
-            plain: its logits of the rows as they are.
-            most: how much they may change.
-            most_by_tokens: how much other tokens change them.
+            head: the head, in evaluation mode.
+            name: registered name of the head.
+            plain: logits of the unchanged rows.
+            most: largest accepted change.
+            most_by_tokens: largest change by other tokens.
         """
         width, further = self._widths()
         states, mask = self._rows(head, width, seed=0)
@@ -227,36 +227,36 @@ class HeadCheck:
         without_tokens = self._run(head, name, states, mask)[1:]
         if not without_tokens.isfinite().all():
             return f"returns {without_tokens[~without_tokens.isfinite()][0].item()} for a row without tokens"
-        for places in (further, self._num_tokens(0)):  # of the narrower ones the first row has no padding at all
+        for other_width in (further, self._num_tokens(0)):  # in the second case, the first row has no padding at all
             try:
-                padded = self._run(head, name, *self._rows(head, places, seed=1))
+                padded = self._run(head, name, *self._rows(head, other_width, seed=1))
             except Exception as error:
-                others = f"the same rows with {places}: {type(error).__name__}: {one_line(error)}"
-                return f"depends on padding: it takes rows of {width} places, but not {others}"
+                how = f"it accepts rows of width {width}, but not {other_width}"
+                return f"depends on padding: {how}: {type(error).__name__}: {one_line(error)}"
             change = _difference(padded, plain)
             if change > most or not padded.isfinite().all():
-                how = f"it changes logits by up to {change:.2g}, other tokens by {most_by_tokens:.2g}"
+                how = f"padding changes logits by up to {change:.2g}, other tokens by up to {most_by_tokens:.2g}"
                 return f"depends on padding: {how}"
         return None
 
     def _describe_rows(self, head: Head, name: str, plain: Tensor, most: float, most_by_tokens: float) -> str | None:
-        """Return how the logits of a row depend on other rows, or None; arguments as for `_describe_padding`."""
+        """Return how the logits of a row depend on other rows, or None; see `_describe_padding` for the arguments."""
         states, mask = self._rows(head, self._widths()[0], seed=0)
         for row in (0, len(mask) - 1):
             own = slice(row, row + 1)
             try:
                 alone = self._run(head, name, [layer[own] for layer in states], mask[own])
             except Exception as error:
-                how = f"it takes {len(mask)} rows, but not one alone: {type(error).__name__}: {one_line(error)}"
+                how = f"it accepts {len(mask)} rows, but not a single row: {type(error).__name__}: {one_line(error)}"
                 return f"depends on the other rows of a batch: {how}"
             change = _difference(alone, plain[own])
             if change > most or not alone.isfinite().all():
-                how = f"they change logits by up to {change:.2g}, other tokens by {most_by_tokens:.2g}"
+                how = f"other rows change logits by up to {change:.2g}, other tokens by up to {most_by_tokens:.2g}"
                 return f"depends on the other rows of a batch: {how}"
         return None
 
     def _without_gradient(self, head: Head, name: str) -> tuple[str, ...]:
-        """Return the names of parameters that get no gradient from a pass in training mode, on rows of this process."""
+        """Return the names of parameters that get no gradient in training mode, on rows specific to this process."""
         seed = 3 + self._accelerator.process_index
         logits = self._run(head, name, *self._rows(head, self._widths()[0], seed, has_tokens=False))
         named = {each: parameter for each, parameter in head.named_parameters() if parameter.requires_grad}
@@ -266,20 +266,20 @@ class HeadCheck:
         return tuple(each for each, gradient in zip(named, gradients, strict=True) if gradient is None)
 
     def _run(self, head: Head, name: str, states: list[Tensor], mask: Tensor) -> Tensor:
-        """Return the logits of some rows in float32, computed as they will be when it trains."""
+        """Return the logits of some rows in float32, computed in the precision of training."""
         with self._accelerator.autocast(), code_of_head(head, name):
             logits = head(tuple(states) if head.wants == "all_hidden_states" else states[-1], mask)
         check_logits(logits, name, len(mask), self._num_labels, head)
         return logits.float()
 
     def _rows(self, head: Head, width: int, seed: int, *, has_tokens: bool = True) -> tuple[list[Tensor], Tensor]:
-        """Return hidden states and mask of the rows, with noise wherever there are no tokens.
+        """Return hidden states and attention mask of the rows, with noise instead of padding.
 
         Args:
-            head: decides how many hidden states there are; those of lower layers are the last one's tokens, moved.
-            width: places of a row.
-            seed: of the noise.
-            has_tokens: whether there are the encoder's hidden states; else there is noise in their place.
+            head: the head; if it reads all layers, the last layer's hidden states are rolled to make lower layers.
+            width: width of the rows in positions.
+            seed: seed of the noise.
+            has_tokens: whether tokens are the encoder's hidden states; otherwise they are noise too.
         """
         generator = torch.Generator().manual_seed(seed)
         num_layers = self._encoder_config.num_hidden_layers + 1 if head.wants == "all_hidden_states" else 1
@@ -291,25 +291,25 @@ class HeadCheck:
             states = states.to(self._tokens.device, self._tokens.dtype)
             for row in range(len(NUM_TOKENS)):
                 num = self._num_tokens(row)
-                place = slice(width - num, width) if self._pads_left else slice(num)
-                mask[row, place] = 1
+                positions = slice(width - num, width) if self._pads_left else slice(num)
+                mask[row, positions] = 1
                 if has_tokens:
-                    states[row, place] = self._tokens[row, :num].roll(layer, dims=-1)
+                    states[row, positions] = self._tokens[row, :num].roll(layer, dims=-1)
             layers.append(states)
         return layers, mask
 
     def _num_tokens(self, row: int) -> int:
-        """Return how many tokens a row has: those of short inputs have fewer."""
+        """Return the number of tokens in a row, which is smaller if --max_length is short."""
         return min(NUM_TOKENS[row], max(1, self._widths()[0] // 2))
 
     def _widths(self) -> tuple[int, int]:
-        """Return how wide rows are, and how wide when they are padded further; no wider than the run's own."""
+        """Return the width of the rows and their width with more padding; neither exceeds --max_length."""
         further = min(2 * WIDTH, self._longest)
         return max(1, further // 2), further
 
     @torch.no_grad()
     def _run_encoder(self, model: EncoderWithHead) -> Tensor:
-        """Return the encoder's last hidden states of random tokens, [rows, tokens, hidden], in its own precision."""
+        """Return the encoder's last hidden states for random tokens, [rows, tokens, hidden], in its own precision."""
         encoder = model.encoder
         modes = {module: module.training for module in encoder.modules()}
         size = min(max(NUM_TOKENS), self._longest)
@@ -326,7 +326,7 @@ class HeadCheck:
 
     @contextlib.contextmanager
     def _own_random_numbers(self) -> Iterator[None]:
-        """Draw from the same generator for every check, and leave the training's random state as it was."""
+        """Return a context with the same random numbers for every check; training's random state is restored."""
         device = self._accelerator.device
         with torch.random.fork_rng([device] if device.type == "cuda" else []):
             torch.manual_seed(0)
@@ -334,5 +334,5 @@ class HeadCheck:
 
 
 def _difference(first: Tensor, second: Tensor) -> float:
-    """Return the largest difference between logits."""
+    """Return the largest absolute difference between logits."""
     return float((first - second).abs().max())

@@ -1,4 +1,4 @@
-"""Where an encoder is, as far as this machine alone can tell."""
+"""Find an encoder on this machine, without the Hugging Face Hub."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ KINDS = "An encoder is a registered name (see --list encoders), a local director
 
 
 def find_local_encoder(encoder: str, registered: Collection[str]) -> Path | None:
-    """Return the local directory that is meant, or None for an id of the Hugging Face Hub.
+    """Return the local directory of an encoder, or None if its name is an id of the Hugging Face Hub.
 
     Args:
-        encoder: no registered name.
-        registered: names that may have been meant.
+        encoder: the setting, which is not a registered name.
+        registered: registered names, for suggestions.
     Raises:
-        ValueError: if there is no such directory, it holds no model, or there can be no such id.
+        ValueError: if the directory does not exist or contains no model, or the name cannot be a Hub id.
     """
     path = expand_path(encoder)
     if path.is_dir():
@@ -27,18 +27,18 @@ def find_local_encoder(encoder: str, registered: Collection[str]) -> Path | None
             raise ValueError(f"The encoder {path} has no config.json.")
         return path
     if path.exists():
-        raise ValueError(f"Expected an encoder's directory, got the file {path}.")
+        raise ValueError(f"Expected the directory of an encoder, got the file {path}.")
     if must_be_path(encoder):
-        raise ValueError(f"There is no directory {encoder}. {KINDS}")
+        raise ValueError(f"The directory {encoder} does not exist. {KINDS}")
     if difflib.get_close_matches(encoder, registered, n=1):
         raise UnknownNameError(describe_unknown("encoder", encoder, registered))
-    from huggingface_hub.errors import HFValidationError  # here, since most encoders are none of the Hub
+    from huggingface_hub.errors import HFValidationError  # here, since it is needed only for encoders of the Hub
     from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
     try:
         validate_repo_id(encoder)
     except HFValidationError:
-        raise ValueError(f"'{encoder}' is no directory and cannot be a Hub id. {KINDS}") from None
+        raise ValueError(f"'{encoder}' is neither a directory nor a valid Hub id. {KINDS}") from None
     return None
 
 

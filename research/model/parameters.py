@@ -14,11 +14,11 @@ def saved_buffers(module: nn.Module) -> list[tuple[str, Tensor]]:
 
 
 def trainable_parameters(model: nn.Module) -> tuple[nn.Parameter, ...]:
-    """Return the parameters that train, in the model's order."""
+    """Return the trainable parameters, in the model's order."""
     return tuple(parameter for parameter in model.parameters() if parameter.requires_grad)
 
 
 def count_parameters(model: EncoderWithHead) -> tuple[int, int]:
-    """Return how many numbers of a model train, and how many there are."""
+    """Return the number of trainable parameters and the number of all parameters."""
     sizes = [(parameter.numel(), parameter.requires_grad) for parameter in model.parameters()]
     return sum(size for size, trains in sizes if trains), sum(size for size, _ in sizes)

@@ -1,4 +1,4 @@
-"""Where the model of --init_from is."""
+"""Find the saved model for --init_from."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from research.system.manifest import MANIFEST
 
 
 def find_saved_model(source: Path) -> Path:
-    """Return the folder of the model in a run directory (of its best one if it kept one), or the folder itself.
+    """Return the folder of the model in a run directory (the best model if there is one), or the folder itself.
 
+    Args:
+        source: a run directory, or the folder of a model or a checkpoint.
     Raises:
-        ValueError: if there is no model.
+        ValueError: if it contains no model.
     """
     folders = [folder for folder in (source / BEST, source / MODEL, source) if (folder / "config.json").exists()]
     if (source / MANIFEST).exists():

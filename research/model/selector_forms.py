@@ -1,4 +1,4 @@
-"""How a selector is written; which parameters it stands for depends on the model (research/model/selectors.py)."""
+"""The syntax of selectors. research/model/selectors.py finds the parameters of a model that a selector matches."""
 
 from __future__ import annotations
 
@@ -24,34 +24,36 @@ _NAMES = ("all", "encoder", "head", "encoder.embeddings", "encoder.rest", "adapt
 
 
 class SelectorError(UnknownNameError):
-    """A selector that cannot be read, or matches nothing."""
+    """A selector is invalid or matches nothing."""
 
 
 def as_list(selector: Selector) -> list[str]:
-    """Return the selectors of a list, or the only one."""
+    """Return one or several selectors as a list."""
     return [selector] if isinstance(selector, str) else list(selector)
 
 
 def check_forms(selector: Selector) -> None:
-    """Refuse what is no selector of any model.
+    """Check the syntax of selectors.
 
     Raises:
-        SelectorError: if the list is empty, or one of the selectors cannot be read.
+        SelectorError: if the list is empty or a selector is invalid.
     """
     if not as_list(selector):
-        raise SelectorError(f"Expected a selector or a list of them, got an empty list. There are: {', '.join(FORMS)}.")
+        raise SelectorError(
+            f"Expected a selector or a list of selectors, got an empty list. Selectors: {', '.join(FORMS)}."
+        )
     for each in as_list(selector):
         if each.startswith(LAYERS):
             read_layers(each)
         elif each not in _NAMES and not each.startswith("name:"):
-            raise SelectorError(f"Unknown selector '{each}'. {suggest(each)}There are: {', '.join(FORMS)}.")
+            raise SelectorError(f"Unknown selector '{each}'. {suggest(each)}Selectors: {', '.join(FORMS)}.")
 
 
 def read_layers(selector: str) -> int | slice:
-    """Return the number or the slice of a selector of layers.
+    """Return the number or slice in a selector of layers.
 
     Raises:
-        SelectorError: if it has neither.
+        SelectorError: if the selector is invalid.
     """
     number, part = r"-?\d+", selector.removeprefix(LAYERS).replace(" ", "")
     if part == "":
@@ -60,15 +62,15 @@ def read_layers(selector: str) -> int | slice:
         return int(found[1])
     if found := re.fullmatch(rf"\[({number})?:({number})?\]", part):
         return slice(*(None if bound is None else int(bound) for bound in found.groups()))
-    raise SelectorError(f"Cannot read the selector '{selector}': write encoder.layer[-2:] or encoder.layer[0].")
+    raise SelectorError(f"Expected a selector such as encoder.layer[-2:] or encoder.layer[0], got '{selector}'.")
 
 
 def suggest(selector: str, known: list[str] | None = None) -> str:
-    """Return a hint at what a selector may have meant, with a space after it; nothing if nothing is near.
+    """Return a suggestion for an unknown selector, followed by a space; empty if no known selector is similar.
 
     Args:
-        selector: as it was written.
-        known: what it may have meant; by default the forms of selectors.
+        selector: the unknown selector.
+        known: known selectors; by default the forms of selectors.
     """
     nearest = difflib.get_close_matches(selector, known or FORMS, n=1, cutoff=0.5)
     return f"Did you mean '{nearest[0]}'? " if nearest else ""

@@ -1,12 +1,12 @@
-"""Parts of a model by names that mean the same for every family of encoders.
+"""Find the parts of a model that a selector matches. Selectors are the same for every family of encoders.
 
 all                     the whole model
 encoder, head           its two parts
-encoder.embeddings      what lies between token ids and the first layer
+encoder.embeddings      the modules between the token ids and the first layer
 encoder.layer[2:4]      layers by number, from 0; a slice as in Python, or one number
 encoder.rest            final norms, relative-position tables, convolutions
-adapters                what add_lora put in
-name:<glob>             parameters by their raw names (name:*.LayerNorm.*)
+adapters                the adapters added by add_lora
+name:<glob>             parameters by their names in the model (name:*.LayerNorm.*)
 """
 
 from __future__ import annotations
@@ -34,23 +34,23 @@ ADAPTER = re.compile(r"\.lora_\w+\.")
 
 
 def select_parameters(model: EncoderWithHead, selector: Selector) -> dict[str, nn.Parameter]:
-    """Return the parameters that a selector, or any of a list of them, stands for, by their raw names.
+    """Return the parameters that a selector or any selector of a list matches, by their names in the model.
 
     Raises:
-        SelectorError: if one of them cannot be read, matches nothing, or slices layers that are shared.
+        SelectorError: if a selector is invalid, matches nothing, or slices layers that are shared.
     """
-    chosen: set[str] = set()
+    selected: set[str] = set()
     check_forms(selector)
     for each in as_list(selector):
         found = _names(model, each)
         if not found:
             raise SelectorError(f"The selector '{each}' matches no parameter of this model. {_near(model, each)}")
-        chosen |= found
-    return {name: parameter for name, parameter in model.named_parameters() if name in chosen}
+        selected |= found
+    return {name: parameter for name, parameter in model.named_parameters() if name in selected}
 
 
 def shortest_selectors(model: EncoderWithHead, names: Sequence[str]) -> list[str]:
-    """Return selectors of these parameters and no others that train: of whole blocks where possible."""
+    """Return selectors that match these parameters and no other trainable ones, whole blocks if possible."""
     wanted, selectors = set(names), []
     for block, parameters in model_blocks(model.encoder, model.head):
         training = {name for name, parameter in parameters if parameter.requires_grad}
@@ -61,33 +61,33 @@ def shortest_selectors(model: EncoderWithHead, names: Sequence[str]) -> list[str
 
 
 def select_blocks(model: EncoderWithHead, selector: Selector) -> list[str]:
-    """Return the blocks that a selector stands for: the groups of learning rates.
+    """Return the names of the blocks that a selector matches.
 
     Raises:
-        SelectorError: as `select_parameters`, or if only a part of a block is meant.
+        SelectorError: see `select_parameters`; also if the selector matches only a part of a block.
     """
-    chosen = select_parameters(model, selector).keys()
+    selected = select_parameters(model, selector).keys()
     blocks = []
     for block, parameters in model_blocks(model.encoder, model.head):
         names = {name for name, _ in parameters}
-        if names <= chosen:
+        if names <= selected:
             blocks.append(block)
-        elif names & chosen:
+        elif names & selected:
             raise SelectorError(
-                f"The selector '{describe_selector(selector)}' selects only a part of '{block}', and a block has one "
+                f"The selector '{describe_selector(selector)}' matches only a part of '{block}', but a block has one "
                 f"learning rate and one weight decay. Select whole blocks: {', '.join(FORMS[:-2])}."
             )
     return blocks
 
 
 def select_layers(model: EncoderWithHead, selector: str) -> list[int]:
-    """Return the numbers of the layers that a selector of layers stands for, ascending.
+    """Return the numbers of the layers that a selector of layers matches, in ascending order.
 
     Raises:
-        SelectorError: if it is none, matches nothing, or slices layers that are shared.
+        SelectorError: if it is not a selector of layers, matches nothing, or slices layers that are shared.
     """
     if not selector.startswith(LAYERS):
-        raise SelectorError(f"Expected layers, such as 'encoder.layer[-2:]', got '{selector}'.")
+        raise SelectorError(f"Expected a selector of layers, such as 'encoder.layer[-2:]', got '{selector}'.")
     numbers = _layer_numbers(model, selector)
     if not numbers:
         raise SelectorError(f"The selector '{selector}' matches no layer. {_near(model, selector)}")
@@ -95,10 +95,10 @@ def select_layers(model: EncoderWithHead, selector: str) -> list[int]:
 
 
 def select_modules(model: EncoderWithHead, selector: Selector) -> list[str]:
-    """Return the raw names of all modules inside of what a selector stands for.
+    """Return the names of all modules in the parts of the model that a selector matches.
 
     Raises:
-        SelectorError: as `select_parameters`, or for raw parameter names, which are no modules.
+        SelectorError: see `select_parameters`; also for `name:...` and `adapters`, which select parameters.
     """
     check_forms(selector)
     prefixes: list[str] = []
@@ -128,7 +128,7 @@ def select_modules(model: EncoderWithHead, selector: Selector) -> list[str]:
 
 
 def block_modules(model: EncoderWithHead) -> dict[str, list[str]]:
-    """Return the raw names of the modules that make up each block; those of `rest` are not listed."""
+    """Return the names of the modules of each block, except for `rest`."""
     family = find_family(model.encoder)
     layers = model.encoder.get_submodule(family.layers)
     assert isinstance(layers, nn.ModuleList)
@@ -141,18 +141,18 @@ def block_modules(model: EncoderWithHead) -> dict[str, list[str]]:
 
 
 def frozen_modules(model: EncoderWithHead) -> list[nn.Module]:
-    """Return the largest modules of which every parameter is frozen: whole encoder or head, embeddings, layers.
+    """Return the largest modules whose parameters are all frozen: the whole encoder or head, embeddings, layers.
 
-    Parts of a layer are not looked at: a layer with adapters in it trains, and its dropout is on.
+    Parts of a layer are not considered: a layer with adapters trains, and its dropout stays enabled.
     """
     if not any(parameter.requires_grad for parameter in model.encoder.parameters()):
         candidates: list[nn.Module] = [model.encoder, model.head]
     else:
         layers = f"encoder.{find_family(model.encoder).layers}"
         parent = layers.rpartition(".")[0]
-        beside = [f"{parent}.{name}" for name, _ in model.get_submodule(parent).named_children()]
+        siblings = [f"{parent}.{name}" for name, _ in model.get_submodule(parent).named_children()]
         names = [name for block in block_modules(model).values() for name in block]
-        names += [name for name in beside if name != layers]  # final norms, convolutions
+        names += [name for name in siblings if name != layers]  # final norms, convolutions
         candidates = [model.get_submodule(name) for name in dict.fromkeys(names)]
     return [module for module in candidates if _is_frozen(module)]
 
@@ -163,7 +163,7 @@ def _is_frozen(module: nn.Module) -> bool:
 
 
 def describe_selector(selector: Selector) -> str:
-    """Return a selector as one text."""
+    """Return one or several selectors as text."""
     return ", ".join(as_list(selector))
 
 
@@ -186,21 +186,21 @@ def _layer_numbers(model: EncoderWithHead, selector: str) -> list[int]:
     family = find_family(model.encoder)
     layers = model.encoder.get_submodule(family.layers)
     assert isinstance(layers, nn.ModuleList)
-    chosen = read_layers(selector)
-    if chosen == slice(None):
+    wanted = read_layers(selector)
+    if wanted == slice(None):
         return list(range(len(layers)))
     if family.shares_layers:
         raise SelectorError(
             f"The selector '{selector}' slices layers, but {model.config.encoder.model_type} runs one shared layer "
-            "several times; use 'encoder.layer' for it."
+            "several times. Use 'encoder.layer' instead."
         )
-    if isinstance(chosen, int):
-        return [chosen % len(layers)] if -len(layers) <= chosen < len(layers) else []
-    return list(range(len(layers)))[chosen]
+    if isinstance(wanted, int):
+        return [wanted % len(layers)] if -len(layers) <= wanted < len(layers) else []
+    return list(range(len(layers)))[wanted]
 
 
 def _selector_of(model: EncoderWithHead, block: str) -> str:
-    """Return the selector that stands for a block."""
+    """Return the selector that matches a block."""
     if not block.startswith("layer."):
         return block if block == "head" else f"encoder.{block}"
     shared = find_family(model.encoder).shares_layers
@@ -212,11 +212,11 @@ def _blocks(model: EncoderWithHead) -> dict[str, set[str]]:
 
 
 def _near(model: EncoderWithHead, selector: str) -> str:
-    """Say what a selector may have meant, and what there is."""
+    """Return a suggestion for a selector that matches nothing, and the available selectors."""
     names = sorted(set().union(*_blocks(model).values()))
     known = [f"name:{name}" for name in names] if selector.startswith("name:") else None
     num_layers = sum(name.startswith("layer.") for name in block_modules(model))
-    return f"{suggest(selector, known)}There are: {', '.join(FORMS)}; this encoder has {num_layers} layers."
+    return f"{suggest(selector, known)}Selectors: {', '.join(FORMS)}; this encoder has {num_layers} layers."
 
 
 def _has(module: nn.Module, name: str) -> bool:

@@ -47,7 +47,7 @@ from research.system.messages import logger
 from research.system.terminal import Terminal
 from research.system.user_code import During
 from research.system.waiting import WaitingMessage
-from research.training.accelerator import create_accelerator, end_run, refused_for_all, was_restarted
+from research.training.accelerator import create_accelerator, end_run, fail_together, was_restarted
 from research.training.checkpoint.find import Start, check_checkpoint, fork_checkpoint, newest_checkpoint
 from research.training.checkpoint.kept_files import restore_kept_files
 from research.training.checkpoint.load import retire_later_checkpoints
@@ -81,7 +81,7 @@ def run_experiment(config: RunConfig, *, hooks: Sequence[Hook] = ()) -> dict[str
     if is_restart:
         config = dataclasses.replace(config, resume="auto")  # the launcher repeats the original command
     if config.resume == "auto" and (result := read_result(directory)) and result["status"] == "finished":
-        with refused_for_all(accelerator):
+        with fail_together(accelerator):
             if accelerator.is_main_process:
                 check_finished(config, directory, result, any_precision=any_precision)
         logger.info(f"{directory} is finished; there is nothing to resume.")
@@ -90,7 +90,7 @@ def run_experiment(config: RunConfig, *, hooks: Sequence[Hook] = ()) -> dict[str
     start: Start | None = None
     is_new = False
     try:
-        with refused_for_all(accelerator):
+        with fail_together(accelerator):
             if accelerator.is_main_process:
                 check_directory(directory, config)
                 if directory.is_dir():
@@ -102,7 +102,7 @@ def run_experiment(config: RunConfig, *, hooks: Sequence[Hook] = ()) -> dict[str
         with During("before training"):
             run = set_up(config, directory, accelerator, start, hooks)
         # Not earlier: if settings or data are invalid, nothing must be created or replaced.
-        with refused_for_all(accelerator):
+        with fail_together(accelerator):
             if accelerator.is_main_process:
                 is_new = make_directory(directory)
                 _acquire(lock, directory)

@@ -15,9 +15,9 @@ from research.edits.rehearsal import Rehearsal
 from research.edits.timeline import (
     Timeline,
     TimelineEntry,
+    check_conditions,
     parse_entry,
     parse_timeline,
-    refuse_what_never_comes,
     resolve_timeline,
 )
 from research.hooks.checkpointing import Checkpointing
@@ -109,7 +109,7 @@ def plan_run(
         check_metric(entry.when.metric, task)
     every = None if config.evaluate_every is None else parse_time(config.evaluate_every).to_period(clock)
     if not config.smoke:
-        refuse_what_never_comes(timeline.conditional, 0 if every is None else (clock.total_steps - 1) // every)
+        check_conditions(timeline.conditional, 0 if every is None else (clock.total_steps - 1) // every)
     all_hooks = create_hooks(config, clock, timeline, own_hooks)
     return Plan(config, task, tokenizer, collator, objective, clock, all_hooks, timeline, outline)
 

@@ -14,7 +14,7 @@ from research.data.prepare.load import load_splits
 from research.edits.planned_heads import planned_heads
 from research.features.cache import Layers
 from research.features.compute import use_features
-from research.features.guard import Decision, decide, is_asked_for
+from research.features.guard import Decision, decide, wants_caching
 from research.learning.optimizer import apply_schedule, create_optimizer
 from research.learning.schedules import create_schedule
 from research.model.encoder_with_head import build_model
@@ -28,7 +28,7 @@ from research.settings.config import RunConfig
 from research.system.messages import logger
 from research.system.seeds import derived_seed
 from research.system.waiting import WaitingMessage
-from research.training.accelerator import refused_for_all
+from research.training.accelerator import fail_together
 from research.training.batches import Batches
 from research.training.called_hooks import CalledHooks
 from research.training.checkpoint.find import Start
@@ -64,21 +64,21 @@ def set_up(
     tokenizer = load_tokenizer(config.encoder)  # check that the encoder exists before reading data
     if (warning := describe_shadowed(config.encoder)) is not None:
         logger.warning(warning)
-    with refused_for_all(accelerator):
+    with fail_together(accelerator):
         texts = load_splits(config) if accelerator.is_main_process else None
     texts = texts or load_splits(config)  # the main process has filled the cache
     plan = plan_run(config, texts, tokenizer, hooks, parent)
     config, task = plan.config, plan.task
     features: Decision | None = None
     heads: list[PlannedHead] = []
-    if not plan.timeline.is_empty or is_asked_for(config, plan.clock):
+    if not plan.timeline.is_empty or wants_caching(config, plan.clock):
         rehearsal = plan.rehearsal()
         if parent is not None:
             rehearsal.follow(parent)
         with WaitingMessage("Rehearsing the timeline"):
             rehearsal.check(plan.timeline)
             heads = planned_heads(rehearsal, plan.timeline)
-        if is_asked_for(config, plan.clock):
+        if wants_caching(config, plan.clock):
             features = decide(rehearsal, plan.timeline, plan.hooks)
     if plan.timeline.note is not None:
         logger.info(plan.timeline.note)
@@ -98,7 +98,7 @@ def set_up(
     apply_schedule(optimizer, schedule)
     # Tokenizing comes after all checks, because it takes longest if there are many rows.
     tokenize = functools.partial(tokenize_splits, texts, plan.tokenizer, allow_unknown=config.allow_unknown_tokens)
-    with refused_for_all(accelerator):
+    with fail_together(accelerator):
         splits = tokenize() if accelerator.is_main_process else None
     splits = splits or tokenize()  # the main process has filled the cache
     # From here on, each process has its own seed, so that replicas drop different units.

@@ -1,4 +1,4 @@
-"""Join the processes that a launcher started, and see to it that they know of each other."""
+"""Join the processes that a launcher started, and check that they see each other."""
 
 from __future__ import annotations
 
@@ -33,30 +33,30 @@ Precision = Literal["auto", "no", "bf16", "fp16"]
 
 
 def create_accelerator(config: RunConfig, directory: str) -> Accelerator:
-    """Return this process's accelerator; sets the number of threads and checks the launch.
+    """Check the launch, set the number of threads and return this process's accelerator.
 
     Args:
         config: settings; uses mixed_precision, log_with, num_threads and deterministic.
-        directory: where trackers write.
+        directory: directory into which trackers write.
     Raises:
-        ValueError: if the launched processes do not see each other, or the precision cannot be had here.
+        ValueError: if the launched processes do not see each other, or the precision is not available.
     """
     num_processes = num_launched()
     if num_processes > 1 and not torch.cuda.is_available():
-        # Without it, processes that accelerate launched through torchrun onto CPUs each believe that they are alone.
+        # Otherwise processes that accelerate launches on CPUs through torchrun do not see each other.
         os.environ["ACCELERATE_USE_CPU"] = "true"
     if num_processes > 1:
-        atexit.unregister(_part)
-        atexit.register(_part)
+        atexit.unregister(_leave_group)
+        atexit.register(_leave_group)
     if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True" and not torch.distributed.is_initialized():
         join_processes()
-    # Of a run before this one in the same process, whose precision accelerate would insist on.
+    # An earlier run in the same process may have used another precision, which accelerate would keep.
     AcceleratorState._reset_state()
     accelerator = Accelerator(
         mixed_precision=choose_precision(config),
-        dynamo_plugin=TorchDynamoPlugin(backend="no"),  # --compile does that, since edits must compile again
-        gradient_accumulation_steps=1,  # the loop sums micro-batches itself; the environment may say otherwise
-        # None instead of an empty list, at which accelerate warns.
+        dynamo_plugin=TorchDynamoPlugin(backend="no"),  # wrapping.py compiles: edits must be able to compile again
+        gradient_accumulation_steps=1,  # the loop sums micro-batches itself; overrides the environment variable
+        # None instead of an empty list, for which accelerate prints a warning.
         log_with=[TensorBoardTracker(name, directory) if name == "tensorboard" else name for name in config.log_with]
         or None,
         project_dir=directory,
@@ -65,25 +65,27 @@ def create_accelerator(config: RunConfig, directory: str) -> Accelerator:
     compare_with_request(accelerator, config)
     if accelerator.gradient_accumulation_steps != 1:
         raise ValueError(
-            f"The launcher asks for {accelerator.gradient_accumulation_steps} gradient accumulation steps; set "
+            f"The launcher sets {accelerator.gradient_accumulation_steps} gradient accumulation steps, expected 1. Set "
             "--micro_batch_size instead: accumulation follows from --batch_size."
         )
     if os.environ.get("ACCELERATE_DYNAMO_BACKEND", "no").lower() != "no":
-        raise ValueError("The launcher asks for torch.compile; pass --compile to run.py instead: edits compile again.")
+        raise ValueError(
+            "The launcher enables torch.compile. Pass --compile to run.py instead: edits must compile the model again."
+        )
     if accelerator.device.type == "cpu":
         torch.set_num_threads(config.num_threads or default_num_threads())
     if config.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    # Said in both cases: a run before this one in the same process may have asked for the other.
+    # Set in both cases: an earlier run in the same process may have used the opposite.
     torch.use_deterministic_algorithms(config.deterministic)
     return accelerator
 
 
 def compare_with_request(accelerator: Accelerator, config: RunConfig) -> None:
-    """Refuse to train with other processes, another wrapper, precision or device than asked for.
+    """Check that accelerate set up the requested processes, wrapper, precision and device.
 
     Raises:
-        ValueError: naming what was asked for and what accelerate made of it.
+        ValueError: if it did not; names what was requested and what was set up.
     """
     if accelerator.num_processes != num_launched():
         raise ValueError(
@@ -98,46 +100,47 @@ def compare_with_request(accelerator: Accelerator, config: RunConfig) -> None:
     precision = choose_precision(config)
     if accelerator.mixed_precision != precision:
         raise ValueError(
-            f"Expected the precision {precision}; accelerate set up {accelerator.mixed_precision}. Give "
-            "--mixed_precision, or leave it out of the launcher's config."
+            f"Expected the precision {precision}; accelerate set up {accelerator.mixed_precision}. Pass "
+            "--mixed_precision to run.py, or remove the precision from the launcher's config."
         )
     on_cpu = accelerator.device.type == "cpu"
     if on_cpu and read_request().wants_gpu:
         raise ValueError(
-            "The launcher asks for GPUs; none found. Check the driver and CUDA_VISIBLE_DEVICES, or launch with "
+            "The launcher requests GPUs; none found. Check the driver and CUDA_VISIBLE_DEVICES, or launch with "
             "accelerate_configs/cpu_2_processes.yaml."
         )
     if not on_cpu and is_on("ACCELERATE_USE_CPU"):
-        raise ValueError(f"The launcher asks for the CPU; accelerate set up {accelerator.device}.")
+        raise ValueError(f"The launcher requests the CPU; accelerate set up {accelerator.device}.")
 
 
 def was_restarted() -> bool:
-    """Return whether the launcher started this run's processes again; the same on all of them."""
-    # Nodes count only their own failures, and none that another node's failure brought about.
+    """Return whether the launcher restarted this run's processes; the same on all of them."""
+    # Each node counts only its own failures, not restarts caused by another node: gather the answers of all processes.
     count = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) + num_earlier_rounds()
     return any(gather_object([count > 0]))
 
 
 def end_run(accelerator: Accelerator) -> None:
-    """Close the trackers; the processes stay joined until they exit, since another run may follow in them."""
+    """Close the trackers. The process group stays until the processes exit, since they may start another run."""
     trackers, accelerator.trackers = accelerator.trackers, []
     for tracker in trackers:
         with reporting_failure(Path(accelerator.project_dir) / tracker.name, needed=0):
             tracker.finish()
 
 
-def _part() -> None:
+def _leave_group() -> None:
     if torch.distributed.is_initialized():
-        # Wrappers of past runs hold on to the group, whose threads then outlive the interpreter and abort the process.
+        # Wrappers of past runs keep the group alive; its threads would outlive the interpreter and abort the process.
         gc.collect()
         torch.distributed.destroy_process_group()
 
 
 @contextmanager
-def refused_for_all(accelerator: Accelerator) -> Iterator[None]:
-    """Let the other processes wait for what the main one does inside, and end with it when it refuses.
+def fail_together(accelerator: Accelerator) -> Iterator[None]:
+    """Return a context at whose end all processes wait for the main one, and exit if it raised a ValueError.
 
-    Left alone they would bury its one line under their reports of a lost connection.
+    Without it, the one-line error of the main process would be lost among the other processes' reports of a lost
+    connection.
     """
     refusal: ValueError | None = None
     try:
@@ -153,22 +156,22 @@ def refused_for_all(accelerator: Accelerator) -> Iterator[None]:
 
 
 def default_num_threads(num_sharing: int = 1) -> int:
-    """Return the cores for each process of this machine: launchers set one thread, whatever there is.
+    """Return the number of cores for each process on this machine. Launchers set one thread, whatever is available.
 
     Args:
-        num_sharing: runs that share the machine.
+        num_sharing: number of runs that share the machine.
     """
     local = int(os.environ.get("LOCAL_WORLD_SIZE") or 1)
-    # Not every system can tell which cores a process may use.
+    # sched_getaffinity, the cores that this process may use, does not exist on every system.
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, cores // (local * num_sharing))
 
 
 def choose_precision(config: RunConfig) -> Precision:
-    """Return "no", "bf16" or "fp16", never "auto".
+    """Return the precision to use: "no", "bf16" or "fp16", never "auto".
 
     Raises:
-        ValueError: for fp16 without a GPU, where accelerate would compute in float32 and not say so.
+        ValueError: for fp16 without a GPU, since accelerate would silently compute in float32.
     """
     choice = config.mixed_precision
     on_gpu = torch.cuda.is_available() and not is_on("ACCELERATE_USE_CPU")
@@ -179,7 +182,7 @@ def choose_precision(config: RunConfig) -> Precision:
         else:
             choice = "bf16" if _computes_in_bf16(on_gpu) else "no"
     if choice == "fp16" and not on_gpu:
-        raise ValueError("fp16 needs a GPU; on a CPU choose --mixed_precision bf16 or no.")
+        raise ValueError("fp16 requires a GPU; on a CPU, use --mixed_precision bf16 or no.")
     return choice
 
 

@@ -1,4 +1,4 @@
-"""The run as hooks see it: all that a hook may read, change or ask for."""
+"""The run as hooks see it: everything that a hook may read, change or request."""
 
 from __future__ import annotations
 
@@ -23,53 +23,57 @@ from research.training.checkpoint.find import Start
 
 @dataclass(frozen=True)
 class StepMetrics:
-    """What is known of a step after it."""
+    """Metrics of one step."""
 
     loss: float
-    """Mean over the step's examples, on all processes."""
+    """Mean loss over the rows of the global batch."""
     gradient_norm: float
-    """Before clipping."""
+    """Norm of the gradient before clipping."""
     learning_rates: dict[str, float]
-    """Rate of each block in this step."""
+    """Learning rate of each block in this step."""
     trainable_parameters: int
-    """Numbers that the optimizer moved."""
+    """Number of trainable parameters."""
     num_examples: int
-    """Examples of the global batch."""
+    """Number of rows in the global batch."""
     seconds: float
-    """Wall-clock time of the step, hooks excluded."""
+    """Wall-clock time of the step in seconds, including hooks called before the optimizer update."""
     skipped: bool
-    """Whether the optimizer left the parameters as they were."""
+    """Whether the optimizer update was skipped."""
 
 
 class Run(Editable, Protocol):
-    """One training run, as hooks get it at every point.
+    """One training run, passed to every point of a hook.
 
-    It has all that an edit may use as well (`Editable`). `encoder_with_head` is the bare model and `model` the same in
-    its wrappers; what trains, and the structure of the model, are changed by `edit` only.
+    Everything that an edit may use (`Editable`) is available too. `encoder_with_head` is the bare model; `model` is the
+    same model in its wrappers. Use `edit` to change the structure of the model or which parameters train: direct
+    changes do not reach the optimizer and the other processes.
     """
 
     directory: Path
     """The run directory."""
     last_step: StepMetrics | None
-    """Metrics of the step before; None before the first."""
+    """Metrics of the previous step; None before the first step."""
     step_loss: float
-    """Mean loss of the step's examples, on all processes; known from before_step on."""
+    """Mean loss over the rows of the global batch, from all processes. Available from `before_step` on."""
     to_log: dict[str, float]
-    """What this step's line in metrics.jsonl gets beside the loop's own values; `log` adds to it."""
+    """Values that hooks add to this step's line in metrics.jsonl. Use `log` to add a value."""
 
     @property
     def signal(self) -> int:
-        """The signal that ends the run after this step, once all processes agreed; 0 for none."""
+        """Number of the signal that ends the run after this step; 0 if there is none.
+
+        All processes have the same number from the boundary after the step on, for example in `end_of_step`.
+        """
         ...
 
     @property
     def accelerator(self) -> Accelerator:
-        """This process's number, the number of processes, precision and device."""
+        """The `accelerate.Accelerator`: process index, number of processes, precision and device."""
         ...
 
     @property
     def texts(self) -> Splits:
-        """Train, validation and test rows as they were read."""
+        """Training, validation and test rows as text, before tokenization."""
         ...
 
     @property
@@ -79,61 +83,77 @@ class Run(Editable, Protocol):
 
     @property
     def start(self) -> Start | None:
-        """The checkpoint that this run continues."""
+        """The checkpoint that this run continues; None if it continues none."""
         ...
 
     @property
     def parent(self) -> Parent | None:
-        """The run that this one is a fork of."""
+        """The run that this run is a fork of; None if it is not a fork."""
         ...
 
     @property
     def objective_differs(self) -> bool:
-        """Whether this is a fork whose objective is not its parent's: losses before its first step do not compare."""
+        """Whether this run is a fork whose objective differs from its parent's.
+
+        If so, losses from before the fork's first step are not comparable with later ones.
+        """
         ...
 
     @property
     def inputs_differ(self) -> bool:
-        """Whether this is a fork whose evaluations read more or less of each row: no metric from before compares."""
+        """Whether this run is a fork whose evaluations read more or less of each row than its parent's.
+
+        If so, no metric from before the fork's first step is comparable with later ones.
+        """
         ...
 
     @property
     def num_skipped(self) -> int:
-        """Steps so far in which the optimizer left the parameters as they were."""
+        """Number of steps so far whose optimizer update was skipped."""
         ...
 
     @property
     def applied(self) -> list[Record]:
-        """The edits that were applied last, for after_edits."""
+        """The edits applied at the latest boundary that had edits. Meant for `after_edits`."""
         ...
 
     @property
     def edit(self) -> EditProxy:
-        """Asks for edits at the next boundary: `run.edit.unfreeze("encoder.layer[-2:]")`."""
+        """Requests edits by name, for example `run.edit.unfreeze("encoder.layer[-2:]")`.
+
+        They are applied at the next boundary. Request the same edits on every process.
+        """
         ...
 
     @property
     def is_over(self) -> bool:
-        """Whether no step is left, or a stop was agreed on."""
+        """Whether the last step is done or the processes have agreed to stop."""
         ...
 
     @property
     def has_new_objective(self) -> bool:
-        """Whether the edits that were applied last changed what is minimised: losses before do not compare."""
+        """Whether the latest edits changed the objective, so that earlier losses are not comparable with later ones."""
         ...
 
     def request_edits(self, requests: Sequence[EditRequest]) -> None:
-        """Ask for edits at the next boundary; on every process for the same ones.
+        """Request edits for the next boundary.
 
+        Requests are dropped with a message if training is over, which includes the final evaluations.
+
+        Args:
+            requests: the edits; the same on every process.
         Raises:
-            EditError: at a point after which no boundary comes before the next checkpoint, or none at all.
+            EditError: in `after_edits`, `end_of_step`, `on_train_end` or `on_exception`, or in an evaluation started
+                there, since no boundary follows before the next checkpoint or the end of the run.
         """
 
     def request_edits_or_skip(self, requests: Sequence[EditRequest], planned: Sequence[Sequence[EditRequest]]) -> None:
-        """Ask for edits, or leave all of them out and write that into the journal if they conflict with others.
+        """Request edits, or skip all of them if they conflict with pending or planned edits.
+
+        Skipped edits are recorded in the journal with the reason.
 
         Args:
-            requests: the edits; the same ones on every process.
+            requests: the edits; the same on every process.
             planned: the edits of each later boundary, which must remain possible.
         """
 
@@ -141,48 +161,56 @@ class Run(Editable, Protocol):
         """Return the untruncated length of each row of a split, in tokens, [num_rows]."""
         ...
 
-    def collate(self, share: MicroBatch, split: str = "train") -> Batch:
-        """Return the batch of some rows, on this process's device."""
+    def collate(self, micro_batch: MicroBatch, split: str = "train") -> Batch:
+        """Return a micro-batch's rows as a batch of tensors on this process's device.
+
+        Args:
+            micro_batch: indices and weights of the rows.
+            split: train, validation or test.
+        """
         ...
 
     def backward(self, batch: Batch) -> Tensor:
-        """Run forward and backward on a micro-batch, weighed as its share of the step's global batch.
+        """Run the forward and the backward pass on a micro-batch.
 
-        Hooks may call it in `after_backward` for a second pass, whose gradients are added.
+        The loss is scaled so that the gradients of all micro-batches, over all processes, add up to the gradient of
+        the mean loss of the global batch. Hooks may call this method in `after_backward` for a second pass, whose
+        gradients are added to the first.
 
         Returns:
-            Losses of the batch's examples, detached, 0 for those of weight 0, [batch].
+            Detached loss of each row, 0 for rows with weight 0, [batch].
         Raises:
-            ValueError: if a hook calls it at another point, where gradients are already those of all processes.
+            ValueError: if a hook calls it at another point than `after_backward`, since the gradients may be averaged
+                over the processes already; or if the losses have no gradient.
         """
         ...
 
     def skip_step(self, reason: str) -> None:
-        """Let the optimizer leave the parameters as they are in this step; in before_step, and on every process.
+        """Skip the optimizer update of this step. Call it in `before_step`, on every process.
 
         Raises:
             ValueError: at any other point.
         """
 
     def stop(self, reason: str) -> None:
-        """Ask for the run to end at the next boundary; one process's asking counts for all.
+        """Request that the run ends at the next boundary. It is enough if one process calls it.
 
-        In `end_of_step` the next boundary is the one after another step.
+        After a call in `end_of_step`, one more step is taken: the next boundary comes after it.
         """
 
     def evaluate(self, split: str) -> Predictions:
-        """Evaluate the model as it is on a split, between hooks' before_evaluate and after_evaluate."""
+        """Evaluate the current model on a split, and call the hooks' `before_evaluate` and `after_evaluate`."""
         ...
 
     def set_training_mode(self) -> None:
-        """Switch to training mode; what is frozen as a whole stays in evaluation mode, its dropout off."""
+        """Switch the model to training mode. Fully frozen modules stay in evaluation mode, with dropout disabled."""
 
     def schedule_on_metric(self, value: float) -> None:
-        """Let a schedule that follows the validation loss hear of it."""
+        """Pass a validation loss to the schedule. Only a schedule that follows the validation loss uses it."""
 
     def save_model(self, directory: Path) -> None:
-        """Save model and tokenizer so that `from_pretrained` loads them; replaces an existing folder.
+        """Save model and tokenizer so that `from_pretrained` can load them. An existing folder is replaced.
 
         Raises:
-            StorageError: if the disk is full, or cannot be written to; what was there stays.
+            StorageError: if the disk is full or cannot be written to; an existing folder is kept.
         """

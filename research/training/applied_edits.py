@@ -1,4 +1,4 @@
-"""The edits that a run has applied or left out, and the journal that says so."""
+"""The edits that a run has applied or skipped, and the journal that records them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class AppliedEdits:
     """The edits of a run so far.
 
     Args:
-        accelerator: knows the main process, which writes, and the trackers.
+        accelerator: knows the main process, which writes the journal, and the trackers.
         directory: the run directory.
     """
 
@@ -30,20 +30,21 @@ class AppliedEdits:
         self._accelerator = accelerator
         self._directory = directory
         self.journal: list[Record] = []
-        """Every edit so far, those that were left out included."""
+        """Every edit so far, skipped edits included."""
         self.latest: list[Record] = []
-        """The edits that were applied last, for after_edits."""
+        """The edits of the latest boundary that had any, for after_edits."""
         self.is_replaying = False
-        """Whether a checkpoint's edits are applied again; what they log and say was logged and said then."""
+        """Whether a checkpoint's edits are being applied again. They log and print nothing: they did so the first
+        time."""
 
     @property
     def changed_objective(self) -> bool:
-        """Whether the edits that were applied last changed what is minimised."""
+        """Whether the latest edits changed the objective."""
         return any(record.name == "set_objective" for record in self.latest)
 
     @contextlib.contextmanager
     def replaying(self) -> Iterator[None]:
-        """Apply a checkpoint's edits again inside."""
+        """Return a context in which a checkpoint's edits are applied again."""
         self.is_replaying = True
         try:
             yield
@@ -51,18 +52,18 @@ class AppliedEdits:
             self.is_replaying = False
 
     def finish(self, records: Sequence[Record]) -> None:
-        """Take in the edits of a boundary, once the model is seen to have followed them."""
+        """Report and store the edits of a boundary, after the audit."""
         self.latest = [*records]
         self._write(records)
 
-    def leave_out(self, requests: Sequence[EditRequest], reason: str, clock: Clock, model: EncoderWithHead) -> None:
-        """Record that edits are not applied.
+    def skip(self, requests: Sequence[EditRequest], reason: str, clock: Clock, model: EncoderWithHead) -> None:
+        """Record that edits are skipped.
 
         Args:
             requests: the edits.
-            reason: why.
-            clock: where the run is.
-            model: the model, which stays as it is.
+            reason: why they are skipped.
+            clock: the run's position.
+            model: the model, which does not change.
         """
         trainable, size = count_parameters(model)
         skipped = [
@@ -73,7 +74,7 @@ class AppliedEdits:
         self._write(skipped)
 
     def _write(self, records: Sequence[Record]) -> None:
-        """Add edits of the same step to journal.jsonl and the trackers, and report them."""
+        """Append edits of one step to journal.jsonl and the trackers, and report them."""
         if not self._accelerator.is_main_process or not records:
             return
         append_journal(self._directory, records)

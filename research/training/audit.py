@@ -1,8 +1,8 @@
-"""What must hold before a run trains on after edits; any difference ends the run, on every process.
+"""The checks after every edit. If one fails, the run ends on every process.
 
-1. The optimizer has every parameter of the model exactly once, and nothing else; none that is frozen has a gradient.
+1. The optimizer holds every parameter of the model exactly once and nothing else; frozen parameters have no gradient.
 2. DDP averages the gradients of exactly the parameters that train.
-3. Every group's learning rate is the one that the schedule promises.
+3. Every group's learning rate is its base rate times the schedule's factor.
 4. Parameters, saved buffers, frozen mask and learning rates are the same on all processes, bit for bit.
 5. A compiled model was compiled for the parameters that train now.
 """
@@ -29,25 +29,25 @@ Gather = Callable[[Tensor], Tensor]
 
 
 class AuditError(ValueError):
-    """An edit left the run in a state in which it would not train what it says."""
+    """After an edit, the run would not train what it reports to train."""
 
 
 def check_optimizer(model: EncoderWithHead, optimizer: torch.optim.Optimizer) -> None:
-    """Check 1: optimizer and model have the same parameters, and frozen ones have no gradient.
+    """Check 1: optimizer and model hold the same parameters, and frozen parameters have no gradient.
 
     Raises:
-        AuditError: naming the parameters.
+        AuditError: if they do not; names the parameters.
     """
     names = {parameter: name for name, parameter in model.named_parameters()}
     counts = Counter(parameter for group in optimizer.param_groups for parameter in group["params"])
     wrong = [f"{name} is in {counts[parameter]} groups" for parameter, name in names.items() if counts[parameter] != 1]
-    _refuse("every parameter must be in exactly one optimizer group", wrong)
-    strangers = [parameter for parameter in (*counts, *optimizer.state) if parameter not in names]
-    _refuse(
-        "parameters that left the model must leave the optimizer",
-        [f"one of shape {list(parameter.shape)} is still there" for parameter in strangers],
+    _raise_if("every parameter must be in exactly one optimizer group", wrong)
+    removed = [parameter for parameter in (*counts, *optimizer.state) if parameter not in names]
+    _raise_if(
+        "parameters removed from the model must be removed from the optimizer",
+        [f"a parameter of shape {list(parameter.shape)} is still in it" for parameter in removed],
     )
-    _refuse(
+    _raise_if(
         "a frozen parameter must have no gradient",
         [
             f"{name} has one"
@@ -61,7 +61,7 @@ def check_reducer(model: EncoderWithHead, wrapped: Wrapped, num_processes: int) 
     """Check 2: DDP averages the gradients of exactly the parameters that train.
 
     Raises:
-        AuditError: naming the parameters.
+        AuditError: if it does not; names the parameters.
     """
     if num_processes == 1:
         return
@@ -70,10 +70,10 @@ def check_reducer(model: EncoderWithHead, wrapped: Wrapped, num_processes: int) 
     expected = (len(trainable), sum(parameter.numel() * parameter.element_size() for parameter in trainable))
     differing = _differing(model, wrapped)
     if differing or sizes != expected:
-        listed = ", ".join(differing) or "none differs by name"
+        listed = ", ".join(differing) or "none by name"
         raise AuditError(
-            "Audit: DDP must average exactly the parameters that train; expected tensors and bytes "
-            f"{expected}, its reducer has {sizes}. Differing: {listed}."
+            "Audit: DDP must average exactly the parameters that train; expected (tensors, bytes) "
+            f"{expected}, found {sizes} in its reducer. Differing parameters: {listed}."
         )
 
 
@@ -81,14 +81,14 @@ def check_rates(optimizer: torch.optim.Optimizer, schedule: Schedule) -> None:
     """Check 3: every group's learning rate is its base rate times the schedule's factor.
 
     Raises:
-        AuditError: naming the blocks.
+        AuditError: if it is not; names the blocks.
     """
     wrong = [
         f"{group['block']} has {group['lr']:.6g} instead of {group['base_lr'] * schedule.factor:.6g}"
         for group in optimizer.param_groups
         if group["lr"] != group["base_lr"] * schedule.factor
     ]
-    _refuse("learning rates must be the schedule's (change them with set_lr or scale_lr)", wrong)
+    _raise_if("learning rates must follow the schedule (change them with set_lr or scale_lr)", wrong)
 
 
 def check_replicas(
@@ -101,15 +101,15 @@ def check_replicas(
     Args:
         model: the bare model.
         optimizer: its optimizer.
-        gather: stacks a tensor of all processes along its first dimension.
-        num_processes: how many there are.
+        gather: concatenates the tensors of all processes along the first dimension.
+        num_processes: number of processes.
     Raises:
-        AuditError: on every process, naming what differs.
+        AuditError: on every process, if something differs; names it.
     """
     if num_processes == 1:
         return
     named = list(model.named_parameters())
-    # Buffers that are not saved are recomputed when needed, and may depend on each process's own inputs.
+    # Buffers that are not saved are recomputed when needed, and may depend on the inputs of each process.
     buffers = saved_buffers(model)
     device = named[0][1].device
     rates = torch.tensor([group["lr"] for group in optimizer.param_groups], dtype=torch.float64).view(torch.int64)
@@ -122,70 +122,73 @@ def check_replicas(
     )
     sizes = gather(torch.tensor([len(own)], device=device))
     if len(sizes.unique()) > 1:
-        raise AuditError(f"Audit: the processes have models of different structure; sizes: {sizes.tolist()}.")
-    everyone = gather(own.unsqueeze(0))
-    differs = (everyone != everyone[0]).any(dim=0).tolist()
+        raise AuditError(
+            f"Audit: the models of the processes differ in structure; values compared per process: {sizes.tolist()}."
+        )
+    gathered = gather(own.unsqueeze(0))
+    differs = (gathered != gathered[0]).any(dim=0).tolist()
     what = [
         *(f"the values of {name}" for name, _ in named),
         *(f"the values of the buffer {name}" for name, _ in buffers),
         *(f"whether {name} is frozen" for name, _ in named),
         *(f"the learning rate of {group['block']}" for group in optimizer.param_groups),
     ]
-    _refuse(
+    _raise_if(
         "all processes must have the same parameters, buffers, frozen mask and learning rates",
         [f"{name} differs" for name, is_different in zip(what, differs, strict=True) if is_different],
     )
 
 
 def check_compiled(model: EncoderWithHead, wrapped: Wrapped) -> None:
-    """Check 5: compiled code was made for the parameters that train now.
+    """Check 5: the compiled code was made for the parameters that train now.
 
     Raises:
-        AuditError: naming the parameters.
+        AuditError: if it was not; names the parameters.
     """
     if wrapped.is_compiled:
-        _refuse(
+        _raise_if(
             "a compiled model must be compiled again when other parameters train",
-            [f"{name} was compiled otherwise" for name in _differing(model, wrapped)],
+            [f"{name} (changed since compilation)" for name in _differing(model, wrapped)],
         )
 
 
 def check_gradients_arrive(model: EncoderWithHead) -> None:
-    """Refuse a step of a compiled model in which something that trains got no gradient; called after backward.
+    """Check that every trainable parameter of a compiled model has a gradient; called after the backward pass.
 
     Raises:
-        AuditError: naming the parameters.
+        AuditError: if one has none; names the parameters.
     """
-    _refuse(
+    _raise_if(
         "every parameter that trains must get a gradient from the compiled model",
         [f"{name} got none" for name in without_gradient(model)],
     )
 
 
 def without_gradient(model: EncoderWithHead) -> list[str]:
-    """Return the names of parameters that train and have no gradient."""
+    """Return the names of trainable parameters without a gradient."""
     return [name for name, p in model.named_parameters() if p.requires_grad and not _has_grad(p)]
 
 
 def describe_unused(model: EncoderWithHead, unused: list[str]) -> str:
-    """Return which parameters get no gradient, and what can be done, as one text."""
+    """Return a message about parameters that get no gradient, with the possible remedies."""
     listed = ", ".join(unused[:5]) + (f" and {len(unused) - 5} more" if len(unused) > 5 else "")
     return (
-        f"the loss does not depend on {listed}, which would train and get no gradient. Use them in the head's forward, "
-        f"remove them, or freeze them (--freeze {','.join(shortest_selectors(model, unused))})"
+        f"the loss does not depend on {listed}, trainable parameters that therefore get no gradient. Use them in the "
+        f"head's forward, remove them, or freeze them (--freeze {','.join(shortest_selectors(model, unused))})"
     )
 
 
 def check_unchanged(model: EncoderWithHead, wrapped: Wrapped) -> None:
-    """Refuse parameters that were frozen, unfrozen, added or taken out without an edit.
+    """Check that no parameter was frozen, unfrozen, added or removed without an edit.
 
     Raises:
-        AuditError: naming the parameters.
+        AuditError: if one was; names the parameters.
     """
     if not wrapped.fits(model):
+        changed = ", ".join(_differing(model, wrapped)) or "their order"
         raise AuditError(
-            f"What trains was changed without an edit: {', '.join(_differing(model, wrapped)) or 'its order'}. Ask for "
-            "it instead, as in run.edit.freeze('encoder.embeddings'): edits reach every process and the optimizer."
+            f"The trainable parameters were changed without an edit: {changed}. Request an edit instead, for example "
+            "run.edit.freeze('encoder.embeddings'): edits reach every process and the optimizer."
         )
 
 
@@ -194,13 +197,13 @@ def _has_grad(parameter: nn.Parameter) -> bool:
 
 
 def _differing(model: EncoderWithHead, wrapped: Wrapped) -> list[str]:
-    """Return the names of parameters that train now or then, but not both."""
+    """Return the names of parameters that train now but did not when the wrappers were made, or the reverse."""
     then = set(wrapped.trainable)
     names = [name for name, parameter in model.named_parameters() if parameter.requires_grad != (parameter in then)]
-    gone = len(then - set(model.parameters()))
-    return [*names, *([f"{gone} that left the model"] if gone else [])]
+    num_removed = len(then - set(model.parameters()))
+    return [*names, *([f"{num_removed} removed from the model"] if num_removed else [])]
 
 
-def _refuse(rule: str, wrong: list[str]) -> None:
-    if wrong:
-        raise AuditError(f"Audit: {rule}; {'; '.join(wrong)}.")
+def _raise_if(rule: str, violations: list[str]) -> None:
+    if violations:
+        raise AuditError(f"Audit: {rule}; {'; '.join(violations)}.")

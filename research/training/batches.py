@@ -1,4 +1,4 @@
-"""The rows of a run, and the batches that are made of them."""
+"""The rows of a run, and the batches made from them."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ class Batches:
     """Makes the batches of one process."""
 
     texts: Splits
-    """Train, validation and test rows as they were read."""
+    """Training, validation and test rows as text, before tokenization."""
     splits: Splits
     """The same rows, tokenized."""
     collator: Collator
-    """Makes batches of rows; its `max_length` may change between steps."""
+    """Makes batches from rows; its `max_length` may change between steps."""
     device: torch.device
-    """Where batches go."""
+    """Device to which batches are moved."""
     features: StoredFeatures | None = None
-    """Stored hidden states, where a frozen encoder is not run again."""
+    """Stored hidden states of a frozen encoder; None if the encoder is run."""
     cache_disabled: bool = False
-    """Whether hidden states that could have been stored are computed all the same."""
+    """Whether hidden states are computed although they could have been stored."""
     freed_memory: HeapTrimmer = field(default_factory=HeapTrimmer)
-    """Counts batches; keeps resident memory level on a CPU."""
+    """Counts batches, and keeps resident memory from growing on a CPU."""
 
     @functools.cached_property
     def train_lengths(self) -> NDArray[np.int32]:
@@ -46,27 +46,31 @@ class Batches:
 
     @functools.cached_property
     def rows_sha256(self) -> str:
-        """Hash of the rows that the run trains on and is measured by, tokenized and in their order."""
+        """Hash of the tokenized rows of all splits, in their order."""
         return hash_rows([rows for _, rows in self.splits.items()])
 
     def lengths_of(self, split: str) -> NDArray[np.int32]:
         """Return the untruncated length of each row of a split, in tokens, [num_rows]."""
         return np.asarray(getattr(self.splits, split).data.column("length"), dtype=np.int32)
 
-    def collate(self, share: MicroBatch, split: str, model: EncoderWithHead) -> Batch:
-        """Return the batch of some rows, on this process's device."""
+    def collate(self, micro_batch: MicroBatch, split: str, model: EncoderWithHead) -> Batch:
+        """Return a micro-batch's rows as a batch on this process's device."""
         self.freed_memory.count_batch()
-        # Evaluation reads as much as the model was ever trained on, however short training texts are cut now.
+        # Evaluation uses the longest inputs that the model was ever trained on, even if training uses shorter ones now.
         longest = None if split == "train" else model.config.max_input_length
-        batch = self.collator(getattr(self.splits, split)[share.rows], share.weights, max_length=longest)
+        batch = self.collator(getattr(self.splits, split)[micro_batch.rows], micro_batch.weights, max_length=longest)
         if self.features is not None:
             self.disable_cache(self.features.reason_against(model))
         if self.features is not None:
-            batch = self.features.add_to(batch, model, split, share.rows)
+            batch = self.features.add_to(batch, model, split, micro_batch.rows)
         return batch.to(self.device)
 
     def disable_cache(self, reason: str | None) -> None:
-        """Compute hidden states from now on, if there is a reason against the stored ones."""
+        """Compute hidden states from now on if there is a reason not to use the stored ones.
+
+        Args:
+            reason: why not; None changes nothing.
+        """
         if reason is not None:
             self.features, self.cache_disabled = None, True
             report_hidden_states(f"From here on hidden states are computed instead of taken from the cache: {reason}.")

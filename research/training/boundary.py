@@ -1,4 +1,4 @@
-"""Between two steps: the processes agree on what was asked for, and edits are applied on all of them or on none."""
+"""The boundary between two steps: the processes agree on the requested edits, and apply them everywhere or nowhere."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def apply_pending_edits(run: TrainingRun) -> None:
-    """Agree with the other processes, and apply the edits that were asked for; called on every process."""
+    """Agree with the other processes on stops, signals and edits, and apply the edits; called on every process."""
     requests = run.requests.take()
     _exchange_control_message(run, requests)
     if requests:
@@ -30,44 +30,44 @@ def apply_pending_edits(run: TrainingRun) -> None:
 
 
 def check_replicas(run: TrainingRun) -> None:
-    """Compare the processes' models, which hooks may have written into; called on every process.
+    """Compare the models of all processes, since hooks may have written into them; called on every process.
 
     Raises:
-        AuditError: on every process, naming what differs.
+        AuditError: on every process, if something differs; names it.
     """
     accelerator = run.accelerator
     audit.check_replicas(run.encoder_with_head, run.optimizer, accelerator.gather, accelerator.num_processes)
 
 
 def _exchange_control_message(run: TrainingRun, requests: list[EditRequest]) -> None:
-    """Tell each other what was asked for: stops and signals count from any process, edits must be asked for on all.
+    """Exchange stops, signals and requested edits. One process is enough for a stop or a signal, but not for edits.
 
     Raises:
-        EditError: on every process, if they were asked for different edits.
+        EditError: on every process, if the processes requested different edits.
     """
     if run.accelerator.num_processes == 1:
-        run.stop_reason = run.stop_reason or run.asked_to_stop
+        run.stop_reason = run.stop_reason or run.requested_stop
         return
-    own = torch.tensor([[run.asked_to_stop is not None, run.signal, digest(requests)]], dtype=torch.int64)
+    own = torch.tensor([[run.requested_stop is not None, run.signal, digest(requests)]], dtype=torch.int64)
     messages = run.accelerator.gather(own.to(run.accelerator.device))
     stops, signals, digests = messages.T.tolist()
     run.interruption.signal = max(signals)
     if any(stops):
-        run.stop_reason = next(reason for reason in gather_object([run.asked_to_stop]) if reason)
+        run.stop_reason = next(reason for reason in gather_object([run.requested_stop]) if reason)
     if len(set(digests)) > 1:
-        asked = gather_object([", ".join(map(str, requests)) or "nothing"])
-        listed = "; ".join(f"process {rank}: {text}" for rank, text in enumerate(asked))
+        requested = gather_object([", ".join(map(str, requests)) or "nothing"])
+        listed = "; ".join(f"process {rank}: {text}" for rank, text in enumerate(requested))
         raise EditError(
-            f"All processes must ask for the same edits, after step {run.clock.step} they did not: {listed}."
+            f"All processes must request the same edits; after step {run.clock.step} their requests differ: {listed}."
         )
 
 
 def apply_edits(run: TrainingRun, requests: list[EditRequest]) -> None:
-    """Apply edits, make wrappers and optimizer follow, audit, and write the journal; called on every process.
+    """Apply edits, update wrappers and optimizer, audit the result, and write the journal; called on every process.
 
     Raises:
-        EditError: on every process, if an edit fails on any.
-        AuditError: on every process, if the audit finds a difference.
+        EditError: on every process, if an edit fails on any process.
+        AuditError: on every process, if the audit fails.
     """
     records: list[Record] = []
     head = run.encoder_with_head.head
@@ -79,13 +79,13 @@ def apply_edits(run: TrainingRun, requests: list[EditRequest]) -> None:
             records.append(apply_edit(run, request))
             run.applied_edits.journal.append(records[-1])
         refuse_nothing_to_train(run)
-    except Exception as caught:  # it is raised below, once the others know of it
+    except Exception as caught:  # raised below, once the other processes know of it
         error = caught
     model, accelerator = run.encoder_with_head, run.accelerator
     _raise_on_all(run, error)
     if model.head is not head:
         run.head_check.check([PlannedHead.of(model)])
-    check_replicas(run)  # before the wrappers are made anew, which could hide a difference
+    check_replicas(run)  # before the wrappers are created again, which could hide a difference
     fit_wrappers(run, requests)
     error = None
     try:
@@ -96,7 +96,7 @@ def apply_edits(run: TrainingRun, requests: list[EditRequest]) -> None:
     except audit.AuditError as caught:
         error = caught
     _raise_on_all(run, error)
-    run.evaluations.forget()  # those of the model before
+    run.evaluations.forget()
     run.gradient_check.repeat()
     if run.batches.features is not None:
         run.batches.disable_cache(run.batches.features.reason_after_edits(run))
@@ -105,7 +105,7 @@ def apply_edits(run: TrainingRun, requests: list[EditRequest]) -> None:
 
 
 def fit_wrappers(run: TrainingRun, requests: Sequence[EditRequest]) -> None:
-    """Make what lies around the model fit it as it is after some edits."""
+    """Create the model's wrappers again if edits require it, and update the list of frozen modules."""
     model = run.encoder_with_head
     recompiles = run.wrapped.is_compiled and any(request.name not in HARMLESS for request in requests)
     if recompiles or not run.wrapped.fits(model):
@@ -114,7 +114,7 @@ def fit_wrappers(run: TrainingRun, requests: Sequence[EditRequest]) -> None:
 
 
 def _raise_on_all(run: TrainingRun, error: Exception | None) -> None:
-    """Raise an error on every process if there is one on any, so that none waits for another for ever."""
+    """Raise an error on every process if any process has one, so that no process waits forever for another."""
     messages = [None if error is None else f"{type(error).__name__}: {one_line(error)}"]
     if run.accelerator.num_processes > 1:
         messages = gather_object(messages)

@@ -16,16 +16,16 @@ if TYPE_CHECKING:
 
 
 class CalledHooks:
-    """Calls hooks in their order. While one is called, the run knows who asks for edits, and errors name the hook.
+    """Calls the hooks in order. During a call, requested edits and errors are attributed to the hook.
 
     Args:
-        hooks: in the order in which they are called at every point.
+        hooks: the hooks, in the order in which they are called at every point.
     """
 
     def __init__(self, hooks: Sequence[Hook] = ()) -> None:
         self._hooks = tuple(hooks)
         self.resumed: list[Hook] = []
-        """Hooks whose state came from a checkpoint."""
+        """Hooks whose state was loaded from a checkpoint."""
 
     def __iter__(self) -> Iterator[Hook]:
         return iter(self._hooks)
@@ -36,23 +36,23 @@ class CalledHooks:
             self._call(run, hook, point, *arguments)
 
     def begin(self, run: TrainingRun) -> None:
-        """Tell every hook that training begins, or goes on where the hook's state was saved."""
+        """Call on_resume of hooks whose state was loaded from a checkpoint, and on_train_start of all other hooks."""
         for hook in self._hooks:
             self._call(run, hook, "on_resume" if hook in self.resumed else "on_train_start")
 
     def notify_exception(self, run: TrainingRun, error: BaseException) -> None:
-        """Tell every hook what ended the run. If a hook fails on it, print a warning and go on."""
+        """Call on_exception of every hook with the error that ended the run. A hook's own error becomes a warning."""
         for hook in self._hooks:
             try:
                 self._call(run, hook, "on_exception", error)
-            except Exception as another:
-                logger.warning(describe_failure(another), extra=WITH_LINES)
+            except Exception as secondary:
+                logger.warning(describe_failure(secondary), extra=WITH_LINES)
 
     def change_batch(self, run: TrainingRun, batch: Batch) -> Batch:
-        """Let every hook change the batch.
+        """Return the batch as changed by the on_batch of every hook.
 
         Raises:
-            ValueError: if a hook returns no batch, or one with other rows.
+            ValueError: if a hook returns something else than a batch, or a batch with another number of rows.
         """
         for hook in self._hooks:
             with _calling(run, hook, "on_batch"):
@@ -69,5 +69,5 @@ class CalledHooks:
 
 @contextlib.contextmanager
 def _calling(run: TrainingRun, hook: Hook, point: str) -> Iterator[None]:
-    with run.requests.asking_for(f"hook {type(hook).__name__}", point), code_of_hook(hook, point):
+    with run.requests.calling(f"hook {type(hook).__name__}", point), code_of_hook(hook, point):
         yield

@@ -1,4 +1,4 @@
-"""Whether edits that a condition asks for can be applied beside what is planned."""
+"""Check whether the edits of a condition can be applied together with the planned edits."""
 
 from __future__ import annotations
 
@@ -18,18 +18,22 @@ if TYPE_CHECKING:
 def conflict_of(
     run: Run, pending: Sequence[EditRequest], requests: Sequence[EditRequest], planned: Sequence[Sequence[EditRequest]]
 ) -> str | None:
-    """Return why edits cannot be applied at a run's next boundary, or planned ones after them; None if they can.
+    """Return why edits cannot be applied at the next boundary, or why planned edits would fail after them.
+
+    The edits so far and the pending edits are rehearsed first.
 
     Args:
-        run: the run; its edits so far are rehearsed, and those that were asked for since the last boundary.
-        pending: the edits that were asked for since the last boundary.
-        requests: the edits in question.
+        run: the run.
+        pending: the edits requested since the last boundary.
+        requests: the edits to check.
         planned: the edits of each later boundary.
+    Returns:
+        The reason; None if all of them can be applied.
     """
     clock = replace(run.clock, step=0, epoch=0, step_in_epoch=0, num_examples_seen=0)
     rehearsal = Rehearsal.of(run.config, run.task, run.objective, run.collator, clock, run.tokenizer)
     try:
-        # An edit that a hook asked for was never rehearsed before, and may read values.
+        # Edits requested by hooks were never rehearsed, and fail here if they read the values of weights.
         rehearsal.follow(Parent(str(run.directory), run.clock.step, tuple(run.journal)))
         rehearsal.apply(pending)
     except EditError as error:

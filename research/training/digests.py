@@ -1,4 +1,4 @@
-"""Hashes of everything that a run consists of after a step, by name: to find what a resumed run does not share."""
+"""Hashes of every part of a run's state after a step, by name, to find how a resumed run differs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def digests(run: TrainingRun) -> dict[str, str]:
-    """Return the hash of each weight, optimizer state, generator, hook state and of the rest, by name."""
+    """Return the hash of each weight, optimizer state, random generator, hook state and the rest, by name."""
     return {name: hash_value(value) for name, value in _parts(run)}
 
 
@@ -44,7 +44,7 @@ def _parts(run: TrainingRun) -> Iterator[tuple[str, Any]]:
 
 
 def hash_value(value: Any) -> str:
-    """Return the hash of a value made of plain values, lists, dicts and tensors."""
+    """Return the hash of a value that consists of plain values, lists, dicts and tensors."""
     digest = xxhash.xxh3_128()
     _update(digest, value)
     return digest.hexdigest()

@@ -28,16 +28,16 @@ if TYPE_CHECKING:
 
 
 def evaluate(run: Run, split: str, before_batch: Callable[[], None]) -> Predictions:
-    """Run the model over a split in evaluation mode; training mode and random state are left as they were.
+    """Evaluate the model on a split, in evaluation mode. Training mode and random state are restored afterwards.
 
-    Rows without labels are predicted, and the objective is not asked about them.
+    If the split has no labels, it is predicted, and neither losses nor metrics are computed.
 
     Args:
         run: the run.
         split: train, validation or test.
         before_batch: called before each batch; may end the run.
     Raises:
-        NonFiniteError: if logits or losses are not finite; with --on_nonfinite skip all metrics are NaN instead.
+        NonFiniteError: if logits or losses are not finite. With --on_nonfinite skip all metrics are NaN instead.
     """
     accelerator = run.accelerator
     lengths = run.lengths_of(split)
@@ -46,7 +46,7 @@ def evaluate(run: Run, split: str, before_batch: Callable[[], None]) -> Predicti
     run.model.eval()
     rows = RowGatherer(accelerator, len(lengths))
     devices = [accelerator.device] if accelerator.device.type == "cuda" else []
-    split_batch = evaluation_batches(
+    micro_batches = evaluation_batches(
         lengths, accelerator.process_index, accelerator.num_processes, run.config.evaluation_batch_size
     )
     with (
@@ -54,13 +54,13 @@ def evaluate(run: Run, split: str, before_batch: Callable[[], None]) -> Predicti
         torch.no_grad(),
         WaitingProgress(f"evaluating {split}", len(lengths), "row") as progress,
     ):
-        for share in split_batch:
+        for micro_batch in micro_batches:
             before_batch()
-            batch = run.collate(share, split)
-            positions = torch.as_tensor(share.rows, device=accelerator.device)
+            batch = run.collate(micro_batch, split)
+            positions = torch.as_tensor(micro_batch.rows, device=accelerator.device)
             scored = _score(run, batch) if has_labels else (run.model(**batch.inputs).logits.float(),)
             rows.add(positions, batch.weights, *scored)
-            progress.update(len(share.rows) * accelerator.num_processes)
+            progress.update(len(micro_batch.rows) * accelerator.num_processes)
     if was_training:
         run.set_training_mode()
     logits, *known = rows.close()
@@ -73,21 +73,21 @@ def evaluate(run: Run, split: str, before_batch: Callable[[], None]) -> Predicti
     if not is_finite.all():
         problem = describe_evaluation(split, run.clock.step, ids[~is_finite].tolist(), len(ids))
         if run.config.on_nonfinite == "error":
-            raise NonFiniteError(f"{problem}. Lower --lr, look at these rows, or pass --on_nonfinite skip.")
+            raise NonFiniteError(f"{problem}. Lower --lr, check these rows, or pass --on_nonfinite skip.")
         logger.warning(f"{problem}; this evaluation has no metrics.")
         undefined = dict.fromkeys(("loss", *run.task.metric_names), math.nan) if has_labels else {}
         return Predictions(ids, logits, labels, math.nan, undefined)
     if losses is None or labels is None:
         return Predictions(ids, logits, None, math.nan, {})
-    if run.task.unseen_labels:  # for which the loss is not defined
+    if run.task.unseen_labels:  # the loss is not defined for them
         losses = losses[labels < run.task.num_labels]
-    # Only now the libraries of the metrics are imported; one that draws random numbers for itself must not be a reason
-    # for an uncut run to go on with others than a resumed one, which imports them later.
+    # The metric libraries are imported here, for the first time. If one draws random numbers when imported, a resumed
+    # run, which imports it at another step, would otherwise differ from an uninterrupted run.
     with WaitingMessage(f"Computing the metrics of {split}"), random_states.preserving():
         from research.learning.metrics import compute_metrics
 
         metrics = [{"loss": float(losses.mean(dtype=np.float64)), **compute_metrics(run.task, logits, labels)}]
-    broadcast_object_list(metrics)  # all processes decide by the same numbers
+    broadcast_object_list(metrics)  # so that all processes decide by the same numbers
     return Predictions(ids, logits, labels, metrics[0]["loss"], metrics[0])
 
 
@@ -98,7 +98,7 @@ def _score(run: Run, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _with_known_labels(batch: Batch, task: Task) -> Batch:
-    """Return the batch with a label that the model has an output for in place of each that training never saw."""
+    """Return the batch with unseen labels, for which the model has no output, replaced by label 0."""
     if not task.unseen_labels:
         return batch
     return replace(batch, labels=batch.labels.where(batch.labels < task.num_labels, 0))

@@ -1,4 +1,4 @@
-"""What the model makes of each split, evaluated again only if its weights have changed."""
+"""Evaluations of the splits, cached until the weights change."""
 
 from __future__ import annotations
 
@@ -14,20 +14,21 @@ if TYPE_CHECKING:
 
 
 class Evaluations:
-    """The evaluations of a run; keeps the predictions of each split, with checksums of the weights that made them."""
+    """The evaluations of a run: the latest predictions of each split, and checksums of the weights that made them."""
 
     def __init__(self) -> None:
         self._predictions: dict[str, Predictions] = {}
         self._checksums: dict[str, dict[str, int]] = {}
 
     def evaluate(self, run: TrainingRun, split: str) -> Predictions:
-        """Evaluate the model as it is on a split, between hooks' before_evaluate and after_evaluate.
+        """Evaluate the current model on a split, and call the hooks' before_evaluate and after_evaluate.
 
         Args:
             run: the run.
             split: train, validation or test.
         Raises:
-            Interrupted: on the main process, if a signal comes when no boundary is left to hear it; the rest exit.
+            Interrupted: on the main process, if a signal arrives after the last boundary, where no step checks for
+                it; the other processes exit.
         """
         run.hooks.call(run, "before_evaluate", split)
         with During(f"in the evaluation of {split} after step {run.clock.step}"):
@@ -40,18 +41,18 @@ class Evaluations:
         return predictions
 
     def latest(self, run: TrainingRun, split: str) -> Predictions:
-        """Return the predictions of the model as it is: the latest ones if its weights are unchanged since."""
+        """Return the current model's predictions: the latest ones if the weights have not changed since."""
         if split in self._predictions and self._checksums[split] == checksums(run.encoder_with_head):
             return self._predictions[split]
         return self.evaluate(run, split)
 
     def forget(self) -> None:
-        """Drop all predictions: the same weights may give others from here on."""
+        """Drop all cached predictions, since the same weights may give different ones from now on."""
         self._predictions.clear()
 
 
 def _leave_if_interrupted(run: TrainingRun) -> None:
-    """End the run if a signal came after its last step, when only evaluations are left."""
+    """End the run if a signal arrived after its last step, when only evaluations are left."""
     if not run.requests.takes_edits:
         run.interruption.poll_everywhere()
         run.interruption.leave_if_agreed(run.clock)

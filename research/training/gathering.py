@@ -1,4 +1,4 @@
-"""Collect what all processes compute for the rows of a split, a block of batches at a time."""
+"""Collect the values that all processes compute for the rows of a split, a block of batches at a time."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 BLOCK_BYTES = 2**26
-"""Size of the batches that one process holds before they are gathered, in bytes."""
+"""Size of the values that one process collects before they are gathered, in bytes."""
 
 
 class RowGatherer:
-    """Fills one array per kind of value, in the order of the rows; nothing else grows with their number.
+    """Gathers values from all processes into arrays in the order of the rows. Only these arrays grow with the split.
 
     Args:
-        accelerator: gathers over processes, which add batches of the same shapes.
-        num_rows: of the split.
+        accelerator: gathers over the processes, which must add batches of the same shapes.
+        num_rows: number of rows in the split.
     """
 
     def __init__(self, accelerator: Accelerator, num_rows: int) -> None:
@@ -30,12 +30,12 @@ class RowGatherer:
         self._arrays: list[NDArray[Any]] = []
 
     def add(self, positions: Tensor, weights: Tensor, *values: Tensor) -> None:
-        """Take the values of a batch.
+        """Add the values of a batch.
 
         Args:
-            positions: place of each row in the split, [batch].
+            positions: index of each row in the split, [batch].
             weights: 0 for rows that only fill up a batch, [batch].
-            *values: each [batch, ...].
+            *values: the values, each [batch, ...].
         """
         self._pending.append((positions, weights, *values))
         self._num_bytes += sum(value.nbytes for value in values)
@@ -55,19 +55,19 @@ class RowGatherer:
             self._accelerator.gather(torch.cat(parts)).cpu().numpy() for parts in zip(*batches, strict=True)
         )
         counted = weights > 0
-        places = positions[counted]
+        rows = positions[counted]
         if not self._arrays:
             self._arrays = [np.empty((len(self._times_seen), *each.shape[1:]), dtype=each.dtype) for each in values]
         for array, each in zip(self._arrays, values, strict=True):
-            array[places] = each if counted.all() else each[counted]
-        np.add.at(self._times_seen, places, 1)
+            array[rows] = each if counted.all() else each[counted]
+        np.add.at(self._times_seen, rows, 1)
 
 
 def sum_over_processes(accelerator: Accelerator, value: Tensor) -> float:
     """Return the sum of a number over all processes; called on every process.
 
     Args:
-        accelerator: reduces over processes.
-        value: this process's, [].
+        accelerator: reduces over the processes.
+        value: this process's number, [].
     """
     return float(accelerator.reduce(value.double(), reduction="sum").item())

@@ -1,4 +1,4 @@
-"""Whether all that trains gets a gradient."""
+"""Check that every trainable parameter gets a gradient."""
 
 from __future__ import annotations
 
@@ -10,24 +10,25 @@ from research.training.audit import AuditError, check_gradients_arrive, describe
 
 
 class GradientCheck:
-    """Looks for parameters that train and get no gradient: in the first step, and in the first after edits."""
+    """Finds trainable parameters without a gradient, in the first step and in the first step after edits."""
 
     def __init__(self) -> None:
         self._is_due = True
 
     def repeat(self) -> None:
-        """Look again in the next step: other parameters may train from here on."""
+        """Check again in the next step, since other parameters may train from now on."""
         self._is_due = True
 
     def check(self, model: EncoderWithHead, accelerator: Accelerator, *, is_compiled: bool) -> None:
-        """Look at the gradients after the last backward pass of a step; called on every process.
+        """Check the gradients after the last backward pass of a step; called on every process.
 
         Args:
             model: the bare model.
-            accelerator: knows how many processes there are.
-            is_compiled: whether the model is compiled; then every step is looked at.
+            accelerator: gives the number of processes.
+            is_compiled: whether the model is compiled. If so, every step is checked.
         Raises:
-            AuditError: if parameters got none, and several processes would wait for them.
+            AuditError: if a parameter has no gradient and the model is compiled or there are several processes, since
+                DDP would wait for it. Otherwise a warning is logged.
         """
         if is_compiled:
             check_gradients_arrive(model)

@@ -1,4 +1,4 @@
-"""What a hook is: a small object whose methods the loop calls at named points."""
+"""The base class of hooks: objects whose methods the training loop calls at fixed points."""
 
 from __future__ import annotations
 
@@ -17,80 +17,99 @@ if TYPE_CHECKING:
 
 
 class Hook:
-    """Base of all hooks: every point is a no-op.
+    """Base class of all hooks. Every point does nothing unless a subclass overrides it.
 
-    Each point gets the run first, is called on every process, and in the order in which the hooks are listed. A hook
-    with state returns it from `state_dict` as plain values or tensors, and takes it back in `load_state_dict`. The
-    keyword-only options of `__init__` are the hook's settings.
+    The loop calls each point on every process, for one hook after the other in the order in which they are listed. The
+    first argument is always the run. The keyword-only arguments of `__init__` are the hook's settings. A hook with
+    state returns it from `state_dict` and restores it in `load_state_dict`, so that a resumed run continues exactly.
+
+    A method whose name starts with `on_`, `after_`, `before_` or `end_` must be a point; otherwise defining the class
+    raises an error, since the method would never be called. Start the names of your own methods with an underscore.
     """
 
     works_compiled: ClassVar[bool] = True
-    """Whether the hook can take part in a run with --compile."""
+    """Whether the hook supports compiled models (`--compile`)."""
     kept_files: ClassVar[tuple[str, ...]] = ()
-    """Files and folders of the run directory that belong to the hook's state: checkpoints hold what they are at the
-    time, and a resumed run finds them as they were. Files of such a folder are replaced, never written to in place."""
+    """Files and folders in the run directory that belong to the hook's state. Each checkpoint keeps their contents, and
+    a resumed run restores them. Replace the files in such a folder; never write into an existing one."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         refuse_misspelt_points(cls)
 
     def timeline(self, config: RunConfig, blocks: Sequence[str]) -> list[dict[str, Any]]:
-        """Return edits that can be planned before training, as a recipe's timeline writes them; --dry_run shows them.
+        """Return the edits that the hook can plan before training, as entries of a timeline.
+
+        They are rehearsed before training, and `--dry_run` shows them.
 
         Args:
             config: the run's settings.
-            blocks: names of the model's blocks: embeddings, layer.0, ..., rest (where there is one), head.
+            blocks: names of the model's blocks: embeddings, layer.0, ..., rest (if the encoder has one), head.
         """
         return []
 
     def on_train_start(self, run: Run) -> None:
-        """Before the first step of a new run."""
+        """Called before the first step of a new run."""
 
     def on_resume(self, run: Run) -> None:
-        """Instead of on_train_start, when a checkpoint was loaded."""
+        """Called instead of `on_train_start` if the hook's state was loaded from a checkpoint."""
 
     def on_epoch_start(self, run: Run) -> None:
-        """Before the first step of an epoch."""
+        """Called before the first step of each epoch."""
 
     def on_batch(self, run: Run, batch: Batch) -> Batch | None:
-        """Before a micro-batch's forward pass; may return a changed batch."""
+        """Called before the forward pass of each micro-batch; may return a changed batch.
+
+        A changed batch must have the same number of rows. To exclude a row from the loss, set its weight to 0.
+        """
 
     def after_backward(self, run: Run, batch: Batch) -> None:
-        """After a micro-batch's backward pass; `run.backward(batch)` adds a second one."""
+        """Called after the backward pass of each micro-batch. `run.backward(batch)` adds a second pass."""
 
     def before_step(self, run: Run) -> None:
-        """When gradients are complete and unscaled, and not yet clipped."""
+        """Called before the optimizer update, when the gradients are complete and unscaled but not yet clipped."""
 
     def after_step(self, run: Run) -> None:
-        """After the optimizer's step; `run.last_step` holds its metrics."""
+        """Called after each step. `run.last_step` holds its metrics."""
 
     def before_evaluate(self, run: Run, split: str) -> None:
-        """Before an evaluation."""
+        """Called before each evaluation.
+
+        Args:
+            run: the run.
+            split: train, validation or test.
+        """
 
     def after_evaluate(self, run: Run, split: str, metrics: dict[str, float]) -> None:
-        """After an evaluation, with its metrics."""
+        """Called after each evaluation.
+
+        Args:
+            run: the run.
+            split: train, validation or test.
+            metrics: the metrics by name; empty if the split has no labels.
+        """
 
     def after_edits(self, run: Run) -> None:
-        """After edits were applied and audited."""
+        """Called after edits were applied and audited. `run.applied` holds their records."""
 
     def end_of_step(self, run: Run) -> None:
-        """Last of all in a step; no edit is pending. The place for checkpoints."""
+        """Called at the very end of each step, when no edits are pending. Checkpoints are saved here."""
 
     def on_epoch_end(self, run: Run) -> None:
-        """After the last step of an epoch."""
+        """Called after the last step of each epoch."""
 
     def on_train_end(self, run: Run) -> None:
-        """After the last step of the run."""
+        """Called after the last step of the run."""
 
     def on_exception(self, run: Run, error: BaseException) -> None:
-        """When training ends with an error or an interrupt."""
+        """Called if an error or an interrupt ends training."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what a resumed run must know: plain values and tensors."""
+        """Return the state that a resumed run needs: plain values and tensors."""
         return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take back what `state_dict` returned."""
+        """Restore the state that `state_dict` returned."""
 
 
 HOOKS: Registry[type[Hook]] = Registry("hook", Hook, built_in="research.hooks")
@@ -98,24 +117,26 @@ register_hook = HOOKS.register
 
 
 def describe_hook(hook: Hook) -> str:
-    """Return what messages call a hook: by its registered name, or by its class."""
+    """Return the hook's name for messages: the registered name, or the class name if it is not registered."""
     return f"hook '{HOOKS.name_of(type(hook)) or type(hook).__name__}'"
 
 
 def code_of_hook(hook: Hook, method: str) -> CodeOf:
-    """Return a context in which a hook's method is called."""
+    """Return the context in which a hook's method is called. Errors raised inside name the hook and the method."""
     return CodeOf(f"{describe_hook(hook)} ({method})", getattr(type(hook), method))
 
 
 def check_batch(hook: Hook, changed: object, batch: Batch) -> None:
-    """Refuse a changed batch that is none, or has other rows: the loss is divided by the number of the step's rows.
+    """Check that a hook returned a batch with the same number of rows.
+
+    The number matters because the loss is divided by the number of rows of the global batch.
 
     Args:
-        hook: what changed it.
-        changed: what its on_batch returned.
-        batch: what it got.
+        hook: the hook.
+        changed: the return value of its `on_batch`.
+        batch: the batch that was passed to it.
     Raises:
-        ValueError: naming the hook, and what it returned.
+        ValueError: if it did not; names the hook and the return value.
     """
     where = describe_location(type(hook).on_batch)
     if not isinstance(changed, Batch):
@@ -134,7 +155,7 @@ def check_batch(hook: Hook, changed: object, batch: Batch) -> None:
                 found = type(tensor).__name__ if num_rows is None else f"{num_rows} rows"
                 raise ValueError(
                     f"Expected {len(batch)} rows in the {name} of the batch that on_batch of the {describe_hook(hook)} "
-                    f"returned, as in the batch that it got; found {found}{where}. A weight of 0 leaves a row out."
+                    f"returned, as in its input; found {found}{where}. To exclude a row, set its weight to 0."
                 )
 
 
@@ -144,14 +165,14 @@ POINTS = tuple(
 
 
 def refuse_misspelt_points(hook: type[Hook]) -> None:
-    """Refuse a hook with a method that looks like a point but is none, since it would never be called.
+    """Refuse a hook with a method that is named like a point but is not a point, since it would never be called.
 
     Raises:
-        UnknownNameError: naming the nearest point.
+        UnknownNameError: if there is such a method; suggests the point with the nearest name.
     """
     for name in vars(hook):
         if name.startswith(("on_", "after_", "before_", "end_")) and name not in POINTS:
             raise UnknownNameError(
                 describe_unknown("point", name, POINTS, listed_as="Points")
-                + f" (In {hook.__qualname__}; begin a method of your own with an underscore.)"
+                + f" (In {hook.__qualname__}. Start the names of your own methods with an underscore.)"
             )

@@ -1,4 +1,4 @@
-"""Signals that end a run: after the step that they came in, on all processes."""
+"""Signals that end a run on all processes, after the step in which they arrived."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from research.training.checkpoint.find import list_checkpoints
 
 
 class Interruption:
-    """What asks a run to end.
+    """Ends a run after a signal.
 
     Args:
-        is_main: whether this process speaks for all.
+        is_main: whether this is the main process, which reports the signal.
         directory: the run directory.
     """
 
@@ -24,23 +24,24 @@ class Interruption:
         self.is_main = is_main
         self.directory = directory
         self.watch = SignalWatch(reports=is_main)
-        """Hears signals while it is entered."""
+        """Context manager that records signals."""
         self.signal = 0
-        """The signal that this process has received; once agreed on, the one that ends the run; 0 for none."""
+        """Number of the signal that this process received or, after the boundary, of the signal that ends the run; 0
+        if there is none."""
 
     def poll(self) -> None:
-        """Learn whether something asks this process to end; at the next boundary all of them know."""
+        """Check whether this process received a signal. The other processes learn of it at the next boundary."""
         self.signal = self.watch.received()
 
     def poll_everywhere(self) -> None:
-        """Learn whether something asks any of the processes to end; called by all of them."""
+        """Check whether any process received a signal; called on every process."""
         self.signal = max(gather_object([self.watch.received()]))
 
     def leave_if_agreed(self, clock: Clock) -> None:
-        """End the run if a signal was agreed on.
+        """End the run if the processes have agreed on a signal.
 
         Raises:
-            Interrupted: on the main process; the rest exit.
+            Interrupted: on the main process; the other processes exit.
         """
         if not self.signal:
             return
@@ -51,6 +52,6 @@ class Interruption:
         name = signal.Signals(self.signal).name
         raise Interrupted(
             self.signal,
-            f"{name} ended the run after step {clock.step:,} of {clock.total_steps:,}; {saved}. Go on with the same "
-            f"command, --output_dir {self.directory} and --resume auto.",
+            f"{name} ended the run after step {clock.step:,} of {clock.total_steps:,}; {saved}. To continue, add "
+            f"--output_dir {self.directory} --resume auto to the same command.",
         )

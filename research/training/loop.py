@@ -1,4 +1,4 @@
-"""The training loop, from top to bottom. It knows no hook, head or objective by name."""
+"""The training loop, from top to bottom. It does not depend on any specific hook, head or objective."""
 
 from __future__ import annotations
 
@@ -24,13 +24,14 @@ from research.training.skipping import agree_on_skipping
 
 
 def train(run: TrainingRun) -> None:
-    """Train until the last step, or until something asks to stop."""
+    """Train until the last step, or until a stop is requested."""
     try:
         run.hooks.begin(run)
-        if run.start is None or run.start.is_fork:  # where a resumed run goes on, an uncut one has no boundary
+        # Not in a resumed run: an uninterrupted run has no boundary at this position.
+        if run.start is None or run.start.is_fork:
             apply_pending_edits(run)
         check_replicas(run)
-        # Also what is left of an epoch whose last step was taken before the run was cut.
+        # The second condition finishes an epoch if the run was interrupted right after the epoch's last step.
         while not run.is_over or run.clock.step_in_epoch == run.clock.steps_per_epoch:
             train_epoch(run)
         run.requests.takes_edits = False
@@ -45,7 +46,7 @@ def train(run: TrainingRun) -> None:
 
 
 def train_epoch(run: TrainingRun) -> None:
-    """Train from the clock's place in the epoch to the epoch's end."""
+    """Train from the clock's position in the epoch to the end of the epoch."""
     clock, config = run.clock, run.config
     batches = global_batches(run.batches.train_lengths, config.batch_size, config.seed, clock.epoch)
     if clock.step_in_epoch == 0:
@@ -73,8 +74,9 @@ def train_epoch(run: TrainingRun) -> None:
 def train_step(run: TrainingRun, rows: RowIndices) -> None:
     """Take one optimizer step on one global batch.
 
-    The loss is the sum over the batch's examples divided by their number, so that neither processes nor micro-batches
-    change the gradient. DDP divides by the number of processes, which is why the scale multiplies by it.
+    The loss is the sum of the rows' losses divided by the number of rows in the global batch, so that the gradient does
+    not depend on the number of processes or the size of micro-batches. The scale contains the number of processes
+    because DDP divides by it.
     """
     started = time.perf_counter()
     accelerator, optimizer = run.accelerator, run.optimizer
@@ -82,8 +84,8 @@ def train_step(run: TrainingRun, rows: RowIndices) -> None:
     micro_batches = split_batch(rows, accelerator.process_index, accelerator.num_processes, run.config.micro_batch_size)
     run.loss_scale = accelerator.num_processes / len(rows)
     losses: list[Tensor] = []
-    for index, share in enumerate(micro_batches):
-        batch = run.hooks.change_batch(run, run.collate(share))
+    for index, micro_batch in enumerate(micro_batches):
+        batch = run.hooks.change_batch(run, run.collate(micro_batch))
         is_last = index == len(micro_batches) - 1
         with contextlib.nullcontext() if is_last else accelerator.no_sync(run.model):
             losses.append(run.backward(batch))
@@ -108,7 +110,7 @@ def train_step(run: TrainingRun, rows: RowIndices) -> None:
             torch.nn.utils.clip_grads_with_norm_(parameters, run.config.max_grad_norm, norm)
         optimizer.step()
     elif accelerator.scaler is not None:
-        accelerator.scaler.update()  # which the optimizer's step would have done
+        accelerator.scaler.update()  # otherwise done by the optimizer's step
     optimizer.zero_grad(set_to_none=True)
     if not skipped and run.config.schedule_interval == "step":
         run.schedule.step()
@@ -129,25 +131,27 @@ def _refuse_nonfinite(
     loss: float,
     gradient_norm: float,
 ) -> bool:
-    """Return whether the step must be skipped; the same on every process, since loss and gradients are.
+    """Return whether the step must be skipped. All processes get the same answer from the same loss and gradients.
 
     Raises:
-        NonFiniteError: naming step, learning rate and rows, unless skipping is asked for.
+        NonFiniteError: if loss or gradient is not finite, unless --on_nonfinite skip is set or a gradient scaler
+            handles an overflow. Names step, learning rate and rows.
     """
     if math.isfinite(loss) and math.isfinite(gradient_norm):
         return False
-    # A gradient that overflows in fp16 is everyday business: the scaler lowers its scale. Accelerate's own report of a
-    # skipped step is wrong for fused optimizers, which look at the overflow themselves.
+    # Gradients that overflow in fp16 are normal: the scaler lowers its scale. Accelerate's own flag for a skipped step
+    # is wrong for fused optimizers, which handle the overflow themselves.
     if math.isfinite(loss) and run.accelerator.scaler is not None:
         return True
     if run.config.on_nonfinite == "skip":
         return True
-    own = np.concatenate([share.rows for share in micro_batches])[~torch.cat(losses).isfinite().cpu().numpy()]
+    is_nonfinite = ~torch.cat(losses).isfinite().cpu().numpy()
+    own = np.concatenate([micro_batch.rows for micro_batch in micro_batches])[is_nonfinite]
     found = sorted(set(gather_object(own.tolist()))) or sorted(rows.tolist())
-    culprits = run.splits.train.data.column("id").take(found).to_pylist()
+    ids = run.splits.train.data.column("id").take(found).to_pylist()
     rate = max(learning_rates(run.optimizer).values())
     raise NonFiniteError(
         f"Step {run.clock.step + 1}: the loss ({loss}) or the norm of the gradient ({gradient_norm}) is not finite, at "
-        f"learning rate {rate:.3g}, rows {', '.join(map(str, culprits))} of the training data (counted from 0). Lower "
-        "--lr, look at these rows, or pass --on_nonfinite skip."
+        f"learning rate {rate:.3g}, rows {', '.join(map(str, ids))} of the training data (counted from 0). Lower "
+        "--lr, check these rows, or pass --on_nonfinite skip."
     )

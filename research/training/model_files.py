@@ -1,4 +1,4 @@
-"""The model and its tokenizer in a folder, as `from_pretrained` reads them."""
+"""Save the model and its tokenizer in a folder that `from_pretrained` can load."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from research.system.waiting import WaitingMessage
 
 
 def save_model(model: EncoderWithHead, tokenizer: PreTrainedTokenizerBase, directory: Path) -> None:
-    """Write model and tokenizer; a folder of that name is replaced once everything is on disk.
+    """Save model and tokenizer. An existing folder is replaced once everything is on disk.
 
     Raises:
-        StorageError: if the disk is full or fails.
+        StorageError: if the disk is full or cannot be written to.
     """
     writing = directory.with_name(f".{directory.name}.writing")
     durable.remove(writing)
@@ -25,7 +25,7 @@ def save_model(model: EncoderWithHead, tokenizer: PreTrainedTokenizerBase, direc
         durable.deleting_on_failure(writing),
         WaitingMessage(f"Saving the model into {directory}"),
     ):
-        # safetensors' one file takes any size; shards would only bring another progress bar.
+        # A safetensors file may have any size; shards would only add another progress bar.
         model.save_pretrained(writing, max_shard_size="1TB")
         tokenizer.model_max_length = model.config.max_input_length
         tokenizer.save_pretrained(writing)

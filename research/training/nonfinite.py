@@ -1,4 +1,4 @@
-"""Report losses, gradients and logits that are not finite."""
+"""Errors for losses, gradients and logits that are not finite."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ class NonFiniteError(ValueError):
 
 
 def describe_evaluation(split: str, step: int, ids: Sequence[int], num_rows: int) -> str:
-    """Return what is wrong with an evaluation, without a final period.
+    """Return a message about logits or losses that are not finite, without a final period.
 
     Args:
         split: the evaluated split.
         step: steps taken.
         ids: ids of the rows whose logits or losses are not finite.
-        num_rows: all rows of the split.
+        num_rows: number of rows in the split.
     """
     shown = ", ".join(map(str, ids[:NUM_ROWS_SHOWN])) + (", ..." if len(ids) > NUM_ROWS_SHOWN else "")
     return (

@@ -1,4 +1,4 @@
-"""What a run begins with."""
+"""The checkpoint or run that a run continues."""
 
 from __future__ import annotations
 
@@ -10,15 +10,17 @@ from research.training.checkpoint.find import Start
 
 @dataclass
 class Origin:
-    """Where a run comes from: from nothing, from a checkpoint of its own, or from one of the run that it forks."""
+    """The origin of a run: none, one of its own checkpoints, or a checkpoint of the run that it is a fork of."""
 
     start: Start | None = None
-    """The checkpoint that it continues."""
+    """The checkpoint that the run continues; None if it continues none."""
     parent: Parent | None = None
-    """The run that it is a fork of."""
+    """The run that this run is a fork of; None if it is not a fork."""
     objective_differs: bool = False
-    """Whether it is a fork whose objective is not its parent's: losses before its first step do not compare."""
+    """Whether the run is a fork with another objective than its parent: losses from before its first step are not
+    comparable with later ones."""
     inputs_differ: bool = False
-    """Whether it is a fork whose evaluations read more or less of each row: no metric from before compares."""
+    """Whether the run is a fork whose evaluations read more or less of each row than its parent's: no earlier metric
+    is comparable with later ones."""
     features_digest: str | None = None
-    """Hash of the stored hidden states that the checkpoint's run trained on, where it did."""
+    """Hash of the stored hidden states that the checkpoint's run trained on; None if it did not use any."""

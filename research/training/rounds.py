@@ -1,9 +1,9 @@
 """Join the processes that torchrun started, also after a restart.
 
-Torchrun's store outlives a restart, so that torch would look for the dead processes at their old addresses. Nothing in
-the environment names the round: TORCHELASTIC_RESTART_COUNT counts each node's own failures, and a restart because
-another node failed or joined is not counted (https://github.com/pytorch/pytorch/issues/108158). So the processes that
-are alive agree on a round through the store.
+Torchrun's store survives a restart, so torch would look for the dead processes at their old addresses. No environment
+variable identifies the round of restarts: TORCHELASTIC_RESTART_COUNT counts the failures of each node separately, and
+does not count a restart because another node failed or joined (https://github.com/pytorch/pytorch/issues/108158).
+Therefore the live processes agree on the number of the round through the store.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from torch.distributed import PrefixStore, Store, TCPStore  # type: ignore[attr-
 from research.system.launcher import is_on
 
 AGREEMENT_TIMEOUT = timedelta(minutes=10)
-"""How long to wait for the other processes: importing everything takes minutes on a busy disk."""
+"""How long to wait for the other processes. Imports alone can take minutes on a busy disk."""
 POLL_SECONDS = 0.05
 ROUNDS = "midway/rounds"
 
@@ -29,15 +29,15 @@ _round = 1
 
 
 def num_earlier_rounds() -> int:
-    """Return how often the launcher started processes before these."""
+    """Return how many times the launcher had started processes before the current ones."""
     return _round - 1
 
 
 def join_processes() -> None:
-    """Join the processes that torchrun started around its own store.
+    """Initialise torch.distributed for processes that torchrun started with its own store.
 
     Raises:
-        TimeoutError: if some processes do not come.
+        TimeoutError: if some processes do not join in time.
     """
     rank, world_size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     store = TCPStore(
@@ -55,18 +55,19 @@ def join_processes() -> None:
 
 
 def agree_on_round(store: Store, rank: int, world_size: int, timeout: timedelta = AGREEMENT_TIMEOUT) -> int:
-    """Return the number of this round, the same for all processes that are alive.
+    """Return the number of this round, the same for all live processes.
 
-    Every process leaves a name that nobody had before. The first process opens a round and answers names until all
-    those that stand in the store have confirmed; a dead process's name is replaced by its successor's.
+    Every process except the first writes a unique name into the store. The first process starts a round and answers
+    the names with its number until every name in the store has confirmed it. The name of a dead process is overwritten
+    by the process that replaces it.
 
     Args:
-        store: shared by all, and with all earlier rounds.
-        rank: this process's number.
+        store: the store, shared by all processes and all earlier rounds.
+        rank: index of this process.
         world_size: number of processes.
         timeout: how long to wait for the other processes.
     Raises:
-        TimeoutError: if some processes do not come.
+        TimeoutError: if some processes do not join in time.
     """
     deadline = time.monotonic() + timeout.total_seconds()
     if rank:
@@ -78,7 +79,11 @@ def agree_on_round(store: Store, rank: int, world_size: int, timeout: timedelta 
         _wait(lambda: store.check([f"midway/complete/{number}"]), deadline, "the other processes")
         return number
     number = store.add(ROUNDS, 1)
-    _wait(lambda: all(_has_confirmed(store, number, other) for other in range(1, world_size)), deadline, "some")
+    _wait(
+        lambda: all(_has_confirmed(store, number, other) for other in range(1, world_size)),
+        deadline,
+        "the other processes",
+    )
     store.set(f"midway/complete/{number}", "")
     return number
 
@@ -95,5 +100,5 @@ def _has_confirmed(store: Store, number: int, rank: int) -> bool:
 def _wait(condition: Callable[[], bool], deadline: float, awaited: str) -> None:
     while not condition():
         if time.monotonic() > deadline:
-            raise TimeoutError(f"Waited for {awaited} of the launched processes; they did not come.")
+            raise TimeoutError(f"Waited for {awaited}, which did not join in time. Did a launched process fail?")
         time.sleep(POLL_SECONDS)

@@ -1,4 +1,4 @@
-"""What the loop works on and hooks get: one training run."""
+"""One training run: the object that the loop works on and that hooks and edits receive."""
 
 from __future__ import annotations
 
@@ -55,10 +55,10 @@ from research.training.wrapping import Wrapped
 
 @dataclass
 class TrainingRun:
-    """One training run: its settings, its parts, and where it is.
+    """One training run: its settings, its parts and its position.
 
-    Its properties and methods are those that hooks and edits may use: `api.Run` and `Editable` list them. The package
-    itself uses the parts.
+    Hooks and edits may use the properties and methods that `api.Run` and `Editable` list. The other attributes are for
+    this package.
     """
 
     config: RunConfig
@@ -66,67 +66,67 @@ class TrainingRun:
     directory: Path
     """The run directory."""
     accelerator: Accelerator
-    """This process's number, the number of processes, precision and device."""
+    """Process index, number of processes, precision and device."""
     task: Task
-    """What is predicted."""
+    """The kind of labels, and how they are predicted and scored."""
     batches: Batches
-    """The rows, as texts and as tokens, and what makes batches of them."""
+    """The rows, as texts and as tokens, and the collator that makes batches of them."""
     tokenizer: PreTrainedTokenizerBase
-    """Saved beside the model."""
+    """The encoder's tokenizer, saved together with the model."""
     wrapped: Wrapped
-    """The model as it trains, in its wrappers."""
+    """The model in its wrappers."""
     optimizer: torch.optim.Optimizer
-    """One parameter group per block and weight decay yes or no."""
+    """The optimizer; a block has up to two parameter groups, with and without weight decay."""
     schedule: Schedule
-    """Factor on every group's base rate."""
+    """A factor for the base learning rate of every parameter group."""
     objective: Objective
-    """Per-example losses and logits of a batch."""
+    """Computes the loss of each row and the logits of a batch."""
     clock: Clock
-    """Where the run is."""
+    """The run's position: steps taken, current epoch, and steps taken in it."""
     head_check: HeadCheck
-    """Looks for faults of a head before it trains."""
+    """Checks a head before it trains."""
     hooks: CalledHooks = field(default_factory=CalledHooks)
-    """Called at every point."""
+    """The hooks, called at every point."""
     origin: Origin = field(default_factory=Origin)
-    """The checkpoint or the run that this one continues."""
+    """The checkpoint or the run that this run continues."""
     stop_reason: str | None = None
-    """Why the run ends before its last step, once all processes agreed."""
-    asked_to_stop: str | None = None
-    """Why a hook of this process wants the run to end."""
+    """Why the run ends before its last step, once all processes have agreed; None if it does not."""
+    requested_stop: str | None = None
+    """Why a hook of this process requests that the run ends; None if it does not."""
     to_log: dict[str, float] = field(default_factory=dict)
-    """What hooks add to this step's line in metrics.jsonl."""
+    """Values that hooks add to this step's line in metrics.jsonl."""
     totals: Totals = field(default_factory=Totals)
     """Sums over all steps so far."""
     last_step: StepMetrics | None = None
-    """Metrics of the step before."""
+    """Metrics of the previous step; None before the first step."""
     loss_scale: float = 1.0
-    """Weight of one example's loss in this step's gradient, times the number of processes."""
+    """Weight of one row's loss in this step's gradient, times the number of processes."""
     evaluations: Evaluations = field(default_factory=Evaluations)
-    """Evaluates splits, and keeps their predictions."""
+    """Evaluates splits and caches their predictions."""
     applying: EditRequest | None = None
-    """The edit that is being applied."""
+    """The edit that is being applied; None outside edits."""
     fresh: set[nn.Parameter] = field(default_factory=set)
-    """Parameters that the edits of this boundary made or initialised anew."""
+    """Parameters that the edits of this boundary created or reinitialised."""
     step_loss: float = math.nan
-    """Mean loss of the step's examples, on all processes; known from before_step on."""
+    """Mean loss over the rows of the global batch, from all processes; available from before_step on."""
     skip_reason: str | None = None
-    """Why the optimizer shall leave the parameters as they are in this step."""
+    """Why this step's optimizer update is skipped; None if it is not."""
     gradient_check: GradientCheck = field(default_factory=GradientCheck)
-    """Looks for parameters without a gradient."""
+    """Checks that every trainable parameter gets a gradient."""
 
     def __post_init__(self) -> None:
         self.requests = EditRequests()
-        """Edits that were asked for since the last boundary."""
+        """Edits requested since the last boundary."""
         self.applied_edits = AppliedEdits(self.accelerator, self.directory)
         """Edits so far."""
         self.frozen = frozen_modules(self.encoder_with_head)
-        """Modules that are frozen as a whole, and stay in evaluation mode."""
+        """Fully frozen modules, which stay in evaluation mode."""
         self.interruption = Interruption(is_main=self.is_main, directory=self.directory)
         """Signals that end the run."""
 
     @property
     def collator(self) -> Collator:
-        """Makes batches of rows; its `max_length` may change between steps."""
+        """See `Editable`."""
         return self.batches.collator
 
     @property
@@ -191,38 +191,38 @@ class TrainingRun:
 
     @property
     def model(self) -> nn.Module:
-        """The model as it trains: wrapped for several processes where there are."""
+        """See `Editable`."""
         return self.wrapped.module
 
     @property
     def encoder_with_head(self) -> EncoderWithHead:
-        """The model without wrappers."""
+        """See `Editable`."""
         model = self.model.module if isinstance(self.model, DistributedDataParallel) else self.model
         assert isinstance(model, EncoderWithHead)
         return model
 
     @property
     def is_main(self) -> bool:
-        """Whether this process writes the files and talks to the user."""
+        """See `Editable`."""
         return bool(self.accelerator.is_main_process)
 
     @property
     def is_over(self) -> bool:
-        """Whether no step is left, or a stop was agreed on."""
+        """See `api.Run`."""
         return self.stop_reason is not None or self.clock.step >= self.clock.total_steps
 
     def lengths_of(self, split: str) -> NDArray[np.int32]:
         """See `api.Run`."""
         return self.batches.lengths_of(split)
 
-    def collate(self, share: MicroBatch, split: str = "train") -> Batch:
+    def collate(self, micro_batch: MicroBatch, split: str = "train") -> Batch:
         """See `api.Run`."""
-        return self.batches.collate(share, split, self.encoder_with_head)
+        return self.batches.collate(micro_batch, split, self.encoder_with_head)
 
     def backward(self, batch: Batch) -> Tensor:
         """See `api.Run`."""
         if self.requests.point not in (None, "after_backward"):
-            raise ValueError(f"A second pass runs in after_backward, not in {self.requests.point}.")
+            raise ValueError(f"A hook can call run.backward in after_backward, not in {self.requests.point}.")
         losses = compute_losses(self.objective, self.model, batch).losses * batch.weights
         if not losses.requires_grad:
             raise ValueError(
@@ -250,7 +250,7 @@ class TrainingRun:
         """Add values to this step's line in metrics.jsonl and the trackers.
 
         Raises:
-            ValueError: for a name that the line has already, or a value that is no number.
+            ValueError: if the loop itself logs a value of that name, or if a value is not a number.
         """
         check_reserved_names(values)
         for name, value in values.items():
@@ -262,19 +262,20 @@ class TrainingRun:
                 self.to_log[name] = number
 
     def print(self, message: str) -> None:
-        """Tell the user something, once over all processes and without breaking the progress bar."""
+        """Print a message for the user, once for all processes and without breaking the progress bar."""
         if self.is_main and not self.applied_edits.is_replaying:
             logger.info(message, extra=WITH_LINES)
 
     def stop(self, reason: str) -> None:
         """See `api.Run`."""
-        self.asked_to_stop = self.asked_to_stop or reason
+        self.requested_stop = self.requested_stop or reason
 
     def skip_step(self, reason: str) -> None:
         """See `api.Run`."""
         if self.requests.point != "before_step":
             raise ValueError(
-                f"A step can be skipped in before_step, not in {self.requests.point or 'between the points'}."
+                "A step can be skipped in before_step, not "
+                + (f"in {self.requests.point}." if self.requests.point else "between the points of hooks.")
             )
         self.skip_reason = reason
 
@@ -294,16 +295,16 @@ class TrainingRun:
         if reason is None:
             self.requests.request_edits(requests)
         else:
-            self.applied_edits.leave_out(requests, reason, self.clock, self.encoder_with_head)
+            self.applied_edits.skip(requests, reason, self.clock, self.encoder_with_head)
 
     def shared_random_numbers(self) -> AbstractContextManager[None]:
-        """Draw the same random numbers on every process inside; the training stream stays where it is.
+        """Return a context in which all processes draw the same random numbers; training's random state is restored.
 
-        The processes' own streams differ, so that dropout does. What is drawn depends on the run's seed, the step, and
-        the hook and point that draw; a resumed run draws the same. In an edit the numbers are those of the edit, which
-        are the same on every process anyway, and when a resumed run applies it again.
+        Outside the context each process draws other numbers, so that dropout differs. The numbers inside depend on the
+        run's seed, the step, the hook and its point, so that a resumed run draws the same. In an edit the context
+        changes nothing: an edit's numbers are the same on every process and when a resumed run applies it again.
         """
         if self.applying is not None:
             return contextlib.nullcontext()
         seed = derived_seed(self.config.seed, self.clock.step)
-        return random_numbers_of(seed, self.requests.asker_number, self.accelerator.device)
+        return random_numbers_of(seed, self.requests.caller_number, self.accelerator.device)

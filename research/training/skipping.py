@@ -1,4 +1,4 @@
-"""Whether a step is skipped: on all processes or on none."""
+"""Check that a step is skipped on all processes or on none."""
 
 from __future__ import annotations
 
@@ -12,22 +12,23 @@ from research.training.hook import Hook
 
 
 def agree_on_skipping(accelerator: Accelerator, hooks: Iterable[Hook], *, skips: bool, step: int) -> None:
-    """See to it that all processes skip a step or none does; called on every process.
+    """Check that all processes skip a step or none does; called on every process.
 
     Args:
-        accelerator: this process's.
-        hooks: of the run, the same ones on every process.
-        skips: whether this process wants to skip the step.
+        accelerator: this process's accelerator.
+        hooks: the run's hooks, the same on every process.
+        skips: whether this process requests to skip the step.
         step: number of the step, from 1.
     Raises:
-        ValueError: on every process, if only some of them want to skip it.
+        ValueError: on every process, if only some processes request to skip the step.
     """
-    # Whether a hook could ask is the same everywhere, so that nothing is exchanged where none can.
+    # If no hook can skip a step, which is known on every process, nothing needs to be exchanged.
     if accelerator.num_processes == 1 or all(type(hook).before_step is Hook.before_step for hook in hooks):
         return
     num_skipping = sum_over_processes(accelerator, torch.tensor(float(skips), device=accelerator.device))
     if num_skipping not in (0, accelerator.num_processes):
         raise ValueError(
-            f"All processes must skip a step or none; {num_skipping:.0f} of {accelerator.num_processes} want to skip "
-            f"step {step}. Decide by numbers that are the same everywhere: run.step_loss."
+            f"Either all processes or none must skip a step; {num_skipping:.0f} of {accelerator.num_processes} "
+            f"requested to skip step {step}. Base the decision on values that are the same on every process, such as "
+            "run.step_loss."
         )

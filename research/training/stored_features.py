@@ -1,4 +1,4 @@
-"""What the loop asks of stored hidden states; research/features has them."""
+"""The interface of stored hidden states to the training loop; research/features implements it."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ from research.model.encoder_with_head import EncoderWithHead
 
 
 class StoredFeatures(Protocol):
-    """Hidden states of a frozen encoder that batches get instead of running it."""
+    """Stored hidden states of a frozen encoder, added to batches instead of running the encoder."""
 
     digest: str
     """Hash of the stored hidden states."""
 
     def reason_against(self, model: EncoderWithHead) -> str | None:
-        """Return why they cannot be used for the next batch, or None."""
+        """Return why the stored hidden states cannot be used for the next batch; None if they can."""
 
     def reason_after_edits(self, run: Editable) -> str | None:
-        """Return why they cannot be used after the edits of a boundary, or None."""
+        """Return why the stored hidden states cannot be used after the edits of a boundary; None if they can."""
 
     def add_to(self, batch: Batch, model: EncoderWithHead, split: str, rows: RowIndices) -> Batch:
-        """Return a batch with the hidden states that the head reads."""
+        """Return the batch with the hidden states that the head reads."""
         ...
 
     def check(self, found: dict[str, int]) -> None:
-        """Refuse to go on with an encoder whose checksums have changed.
+        """Check that the encoder's weights have not changed.
 
         Args:
             found: checksums of the model's parameters and buffers.
         Raises:
-            ValueError: if its weights were written to where torch does not see it.
+            ValueError: if they were changed in a way that torch does not notice.
         """
 
     def follow(self, run: Editable) -> str | None:
-        """Continue with the model that a run has now; return why that cannot be, or None."""
+        """Use the stored hidden states with the run's current model; return why this is not possible, or None."""

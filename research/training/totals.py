@@ -1,4 +1,4 @@
-"""What a run adds up over its steps, and continues to add up when it is resumed."""
+"""Sums over the steps of a run, continued when the run is resumed."""
 
 from __future__ import annotations
 
@@ -10,6 +10,6 @@ class Totals:
     """Sums over all steps."""
 
     num_skipped: int = 0
-    """Steps in which the optimizer left the parameters as they were."""
+    """Number of steps whose optimizer update was skipped."""
     train_seconds: float = 0.0
-    """Time spent in steps, evaluations and hooks excluded."""
+    """Sum of the steps' times, in seconds; evaluations are excluded."""

@@ -1,6 +1,6 @@
-"""What lies around the model while it trains: mixed precision, compilation, and DDP where there are several processes.
+"""Wrap the model for training: mixed precision, compilation, and DDP if there are several processes.
 
-All that makes or remakes a wrapper is here.
+All code that creates wrappers, or creates them again after edits, is here.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from research.model.parameters import trainable_parameters
 
 @dataclass(frozen=True)
 class Wrapped:
-    """A model as it trains, and for which parameters its wrappers were made."""
+    """A wrapped model, and the parameters for which the wrappers were made."""
 
     module: nn.Module
     """The outermost wrapper, or the model itself."""
     trainable: tuple[nn.Parameter, ...]
-    """Parameters that trained when the wrappers were made: all that DDP's reducer knows, and compiled code."""
+    """Parameters that were trainable when the wrappers were made. DDP's reducer and the compiled code know no other."""
     compile_backend: str | None = None
-    """torch.compile's backend; None if the model is not compiled."""
+    """Backend of torch.compile; None if the model is not compiled."""
 
     @property
     def is_compiled(self) -> bool:
@@ -39,22 +39,22 @@ class Wrapped:
 
     @functools.cached_property
     def num_trainable(self) -> int:
-        """Numbers that the optimizer moves."""
+        """Number of trainable parameters."""
         return sum(parameter.numel() for parameter in self.trainable)
 
     def fits(self, model: nn.Module) -> bool:
-        """Return whether the same parameters train as when the wrappers were made."""
+        """Return whether the trainable parameters are the same as when the wrappers were made."""
         now = trainable_parameters(model)
         return len(now) == len(self.trainable) and all(map(operator.is_, now, self.trainable))
 
 
 def wrap(accelerator: Accelerator, model: EncoderWithHead, compile_backend: str | None) -> Wrapped:
-    """Return a model ready to train.
+    """Return a model wrapped for training.
 
     Args:
-        accelerator: decides on device, precision and processes.
+        accelerator: determines device, precision and processes.
         model: the bare model.
-        compile_backend: torch.compile's backend; None leaves the model as it is.
+        compile_backend: backend of torch.compile; None does not compile the model.
     """
     if compile_backend is not None:
         model.compile(backend=compile_backend)
@@ -64,11 +64,11 @@ def wrap(accelerator: Accelerator, model: EncoderWithHead, compile_backend: str 
 
 
 def rewrap(accelerator: Accelerator, wrapped: Wrapped, model: EncoderWithHead) -> Wrapped:
-    """Return the model in wrappers that fit it as it is now.
+    """Return the model in new wrappers that match its current trainable parameters.
 
-    DDP takes only the parameters that train when it is made, and dynamo's guards do not see that others do later
-    (https://github.com/pytorch/pytorch/issues/139476); so both are made anew. Nothing is broadcast: what is to be equal
-    on all processes is compared before, not overwritten.
+    DDP registers only the parameters that are trainable when it is created, and dynamo's guards do not notice later
+    changes (https://github.com/pytorch/pytorch/issues/139476), so both are created again. Nothing is broadcast: the
+    processes' models are compared before, so that a difference is found instead of overwritten.
     """
     if wrapped.compile_backend is not None:
         torch._dynamo.reset()
@@ -76,7 +76,7 @@ def rewrap(accelerator: Accelerator, wrapped: Wrapped, model: EncoderWithHead) -
     module: nn.Module = model
     old = wrapped.module
     if accelerator.num_processes > 1:
-        # A model without anything to train was never wrapped.
+        # Not through the accelerator: a model without trainable parameters was never wrapped.
         ids = [accelerator.local_process_index] if accelerator.device.type == "cuda" else None
         settings = accelerator.ddp_handler.to_kwargs() if accelerator.ddp_handler is not None else {}
         with _mute_buffer_warning():
@@ -87,14 +87,14 @@ def rewrap(accelerator: Accelerator, wrapped: Wrapped, model: EncoderWithHead) -
 
 @contextlib.contextmanager
 def _mute_buffer_warning() -> Iterator[None]:
-    """Hold back DDP's advice to write broadcast_buffers otherwise: what it advises came with torch 2.13."""
+    """Suppress DDP's warning that broadcast_buffers is deprecated: the replacement exists only since torch 2.13."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated", FutureWarning)
         yield
 
 
 def reduced_sizes(module: nn.Module) -> tuple[int, int] | None:
-    """Return how many tensors DDP's reducer averages, and their bytes; None where there is no DDP."""
+    """Return the number of tensors that DDP's reducer averages and their size in bytes; None without DDP."""
     if not isinstance(module, DistributedDataParallel):
         return None
     facts = module._get_ddp_logging_data()

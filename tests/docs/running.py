@@ -21,9 +21,9 @@ STARTS = {
     "accelerate launch": [sys.executable, "-m", "accelerate.commands.launch"],
 }
 """What the shell finds behind a command's first words, as the environment's folder of programs has it."""
-SCRIPT = re.compile(r"\b(?:experiments/|research\.scripts\.)(run|ablate|verify_resume)\b(?:\.py)?(?! work\b)")
-LOOKS_ONLY = re.compile(r"--(?:help|list|dry_run|print_config)\b")
-"""Flags of commands that train nothing."""
+SCRIPT = re.compile(r"\b(?:experiments/|research\.scripts\.)(run|ablate|verify_resume)\b(?!(?:\.py)? work\b)")
+LOOKS_ONLY = re.compile(r"--(?:help|list|print_config)\b|\brun\b(?:\.py)?.*--dry_run\b")
+"""What commands have in common that train nothing; a study's dry run measures how long steps take."""
 SHELL = re.compile(r"[|><;&]")
 STUDY_KEYS = {"arms", "base", "grid"}
 """Keys of a study's file, of which a recipe has none."""
@@ -86,7 +86,8 @@ class Reader:
             name = name or "settings.yaml"
             (self.folder / name).write_text(block.text, encoding="utf-8")
             is_study = bool(STUDY_KEYS & yaml.safe_load(block.text).keys())
-            yield f"python experiments/{'ablate.py --study' if is_study else 'run.py --recipe'} {name} --dry_run"
+            command = f"experiments/{'ablate.py --study' if is_study else 'run.py --recipe'} {name} --dry_run"
+            yield self._smaller(f"python {command}", block.notes.get("tested with"))
 
     def _smaller(self, command: str, flags: str | None) -> str:
         """Return a command that does the same with less."""

@@ -250,7 +250,7 @@ def test_two_processes_train_the_same_and_one_runs_the_encoder(
             {"timeline": [{"at": "50%", "unfreeze": "encoder"}]},
             "the encoder trains after step 6 (unfreeze(modules='encoder')).",
         ),
-        ({"hook": ["fgm"]}, "the hook FastGradientMethod reaches into the forward pass."),
+        ({"hook": ["fgm"]}, "the hook FastGradientMethod changes the forward pass."),
         ({"freeze": [], "cache_features": True}, "the encoder trains."),
         ({"freeze": []}, None),
         ({"epochs": 1}, None),
@@ -303,18 +303,18 @@ def scale_outputs(module: Any, inputs: Any, output: Tensor) -> Tensor:
 
 CHANGES: dict[str, tuple[Callable[[TrainingRun], object], str]] = {
     "unfreeze": (lambda run: run.edit.unfreeze("encoder"), "the encoder trains"),
-    "length": (lambda run: run.edit.set_max_length(10), "texts are cut at 10 tokens instead of 32"),
-    "layers": (lambda run: run.edit.drop_layers("encoder.layer[-1]"), "the encoder is built otherwise"),
+    "length": (lambda run: run.edit.set_max_length(10), "inputs are truncated to 10 tokens instead of 32"),
+    "layers": (lambda run: run.edit.drop_layers("encoder.layer[-1]"), "the encoder's structure changes"),
     "reinitialize": (lambda run: run.edit.reinitialize("encoder.layer[-1]"), "the encoder's weights change"),
-    "adapters": (lambda run: run.edit.add_lora(r=2), "the encoder is built otherwise"),
+    "adapters": (lambda run: run.edit.add_lora(r=2), "the encoder's structure changes"),
     "head": (
         lambda run: run.edit.replace_head("scalar_mix"),
-        "the head 'scalar_mix' reads all layers, and only the last is stored",
+        "the head 'scalar_mix' reads all layers, but only the last is stored",
     ),
     "weights": (scale_weights, "the encoder's weights change"),
     "forward hook": (
         lambda run: run.encoder_with_head.encoder.get_input_embeddings().register_forward_hook(scale_outputs),
-        "something listens in the encoder's forward pass",
+        "forward hooks are registered on the encoder",
     ),
 }
 

@@ -1,4 +1,4 @@
-"""What `make release` refuses before it builds anything."""
+"""Problems that `make release` finds before it builds anything."""
 
 from __future__ import annotations
 
@@ -24,7 +24,9 @@ def git(repository: Path, *arguments: str) -> None:
 def repository(tmp_path: Path) -> Path:
     """A repository that can be released as 1.2.0."""
     (tmp_path / "setup.cfg").write_text("[metadata]\nname = midway\nversion = 1.2.0\n")
-    (tmp_path / "CHANGELOG.md").write_text("# Changelog\n\n## 1.2.0, 2026-02-03\n- News.\n\n## 1.1.0, 2026-01-01\n")
+    (tmp_path / "CHANGELOG.md").write_text(
+        "# Changelog\n\n## [1.2.0] - 2026-02-03\n- News.\n\n## [1.1.0] - 2026-01-01\n"
+    )
     git(tmp_path, "init")
     git(tmp_path, "add", ".")
     git(tmp_path, "commit", "--message", "Version 1.2.0")
@@ -32,7 +34,7 @@ def repository(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_find_problems_with_everything_in_place_is_empty(repository: Path) -> None:
+def test_find_problems_of_a_ready_repository_is_empty(repository: Path) -> None:
     assert find_problems(repository, read_version(repository), TODAY) == []
 
 
@@ -50,29 +52,31 @@ def tag_version(repository: Path) -> None:
 
 def write_heading(heading: str) -> Callable[[Path], None]:
     def write(repository: Path) -> None:
-        (repository / "CHANGELOG.md").write_text(f"# Changelog\n\n{heading}\n- News.\n\n## 1.2.0, 2026-02-03\n")
+        (repository / "CHANGELOG.md").write_text(f"# Changelog\n\n{heading}\n- News.\n\n## [1.2.0] - 2026-02-03\n")
         git(repository, "commit", "--all", "--message", "Changelog")
 
     return write
 
 
 @pytest.mark.parametrize(
-    ("spoil", "words"),
+    ("change", "parts"),
     [
         (change_file, ["last commit"]),
         (add_file, ["last commit"]),
         (tag_version, ["v1.2.0"]),
-        (write_heading("## 1.2.0, unreleased"), ["1.2.0, unreleased", "1.2.0, 2026-02-03"]),
-        (write_heading("## 1.2.0, 2026-02-02"), ["1.2.0, 2026-02-02", "1.2.0, 2026-02-03"]),
-        (write_heading("## 1.3.0, 2026-02-03"), ["1.3.0, 2026-02-03", "1.2.0, 2026-02-03"]),
+        (write_heading("## [1.2.0] - Unreleased"), ["[1.2.0] - Unreleased", "[1.2.0] - 2026-02-03"]),
+        (write_heading("## [1.2.0] - 2026-02-02"), ["[1.2.0] - 2026-02-02", "[1.2.0] - 2026-02-03"]),
+        (write_heading("## [1.3.0] - 2026-02-03"), ["[1.3.0] - 2026-02-03", "[1.2.0] - 2026-02-03"]),
     ],
 )
-def test_find_problems_names_what_is_wrong(repository: Path, spoil: Callable[[Path], None], words: list[str]) -> None:
-    spoil(repository)
+def test_find_problems_describes_the_problem(
+    repository: Path, change: Callable[[Path], None], parts: list[str]
+) -> None:
+    change(repository)
     (problem,) = find_problems(repository, read_version(repository), TODAY)
-    assert all(word in problem for word in words)
+    assert all(part in problem for part in parts)
 
 
 def test_version_and_changelog_name_the_same_release() -> None:
     lines = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8").splitlines()
-    assert next(line for line in lines if line.startswith("## ")).startswith(f"## {read_version(ROOT)}, ")
+    assert next(line for line in lines if line.startswith("## ")).startswith(f"## [{read_version(ROOT)}] - ")

@@ -1,7 +1,7 @@
-"""Check that this checkout can be released, build it, and try the wheel in an environment of its own.
+"""Check that this checkout can be released, build it, and test the wheel in a new environment.
 
-`make release` runs it. It leaves the two files to publish in dist/, and prints the commands that publish them: it tags
-and uploads nothing itself.
+`make release` runs this script. It writes the two files of the release into dist/, and prints the commands that publish
+them. It does not tag or upload anything itself.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from research.system.errors import print_error
 
 ROOT = Path(__file__).parent.parent.parent
 SMOKE = ["--data", "imdb", "--encoder", "minilm", "--smoke", "true", "--log_with", "[]", "--output_dir", "smoke"]
-"""Settings of a run with the packaged data and encoder, so that it needs no network."""
+"""Settings of a run with the packaged data and encoder, which needs no network access."""
 
 
 def read_version(repository: Path) -> str:
-    """Return the version in setup.cfg, the only place that has it."""
+    """Return the version, which only setup.cfg contains."""
     declared = configparser.ConfigParser()
     declared.read(repository / "setup.cfg", encoding="utf-8")
     return declared["metadata"]["version"]
 
 
 def find_problems(repository: Path, version: str, today: dt.date) -> list[str]:
-    """Return why a checkout cannot be released as it is: a sentence for each reason."""
+    """Return the reasons why a checkout cannot be released, one sentence for each."""
 
     def git(*arguments: str) -> str:
         return subprocess.run(
@@ -46,13 +46,13 @@ def find_problems(repository: Path, version: str, today: dt.date) -> list[str]:
         problems.append(f"The tag v{version} exists; raise the version in setup.cfg.")
     lines = (repository / "CHANGELOG.md").read_text(encoding="utf-8").splitlines()
     newest = next((line for line in lines if line.startswith("## ")), "no heading")
-    if newest != f"## {version}, {today}":
-        problems.append(f"CHANGELOG.md begins with '{newest}'; expected '## {version}, {today}'.")
+    if newest != f"## [{version}] - {today}":
+        problems.append(f"CHANGELOG.md starts with '{newest}'; expected '## [{version}] - {today}'.")
     return problems
 
 
 def build(repository: Path) -> list[Path]:
-    """Build the source distribution, and the wheel from it, in dist/; check their descriptions; return both files."""
+    """Build the source distribution and the wheel in dist/, check their descriptions, and return both files."""
     dist = repository / "dist"
     shutil.rmtree(dist, ignore_errors=True)
     subprocess.run([sys.executable, "-m", "build", "--outdir", str(dist), str(repository)], check=True)
@@ -62,12 +62,12 @@ def build(repository: Path) -> list[Path]:
 
 
 def try_wheel(wheel: Path, constraints: Path) -> tuple[str, str]:
-    """Train with a wheel in a new environment, outside the repository; return the status and version in its result."""
+    """Train with a wheel in a new environment outside the repository; return the status and version in its result."""
     with tempfile.TemporaryDirectory() as folder:
         environment = Path(folder, "environment")
         venv.create(environment, with_pip=False)
         python = environment / "bin" / "python"
-        # Debian has pip for the interpreter that made this environment, and none in new ones.
+        # Debian's pip belongs to the interpreter that made this environment; new environments have none.
         pip = [str(Path(sys.base_prefix, "bin", "python3")), "-m", "pip", "--python", str(python), "install"]
         requirement = f"midway[demo] @ {wheel.as_uri()}"
         subprocess.run([*pip, "--quiet", "--no-compile", "--constraint", str(constraints), requirement], check=True)
@@ -77,7 +77,7 @@ def try_wheel(wheel: Path, constraints: Path) -> tuple[str, str]:
 
 
 def main() -> int:
-    """Check, build and try; return the exit status."""
+    """Check, build and test the release; return the exit status."""
     version = read_version(ROOT)
     problems = find_problems(ROOT, version, dt.date.today())
     for problem in problems:

@@ -166,7 +166,7 @@ def _read_text(value: Any, clean: CleaningStep) -> str:
     if value is None:
         raise _BadTextError("missing text")
     if not isinstance(value, str):
-        raise _BadTextError(f"the text is a {type(value).__name__}, expected a string")
+        raise _BadTextError(f"the text has the type {type(value).__name__}, expected a string")
     if not value or value.isspace():
         raise _BadTextError("empty text")
     cleaned = clean(value)

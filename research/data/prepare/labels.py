@@ -88,7 +88,7 @@ def _read_scalar(value: Any, *, typed: bool) -> tuple[str, str]:
     for scalar in (bool, int, float):
         if isinstance(value, scalar):
             return str(value), scalar.__name__
-    raise BadLabelError(f"the label is a {type(value).__name__}, expected a string, a number or a list")
+    raise BadLabelError(f"the label has the type {type(value).__name__}, expected a string, a number or a list")
 
 
 class LabelCodes:

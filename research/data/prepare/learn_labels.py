@@ -1,4 +1,4 @@
-"""Learn the kind of labels and their names from the training rows."""
+"""Learn the task and the label names from the training rows."""
 
 from __future__ import annotations
 

@@ -82,7 +82,8 @@ class NamedSource(DataSource):
             return source
         kind = "folder" if Path(spec).is_dir() else "file"
         note = (
-            f"Warning: --data {spec} is the packaged data set, not the {kind} ./{spec}; for that use --data ./{spec}."
+            f"Warning: --data {spec} selects the packaged data set, not the {kind} ./{spec}. To read the {kind}, use "
+            f"--data ./{spec}."
         )
         return dataclasses.replace(source, notes=(*source.notes, note))
 

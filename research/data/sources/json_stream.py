@@ -135,7 +135,8 @@ class JsonStream:
     def _read_more(self) -> bool:
         """Read more into the buffer, and return False at the end of the text.
 
-        At least as much is read as is left in the buffer, so that decoding a long value restarts only a few times.
+        It requests at least as many characters as the buffer still holds, so that decoding a long value restarts only a
+        few times.
         """
         if self._at_end:
             return False

@@ -87,7 +87,8 @@ def refuse_lfs_pointer(content: bytes, name: str) -> None:
     """Raise ValueError if the content is that of a Git LFS pointer: the file itself has not been fetched yet."""
     if content.startswith(_LFS_POINTER):
         raise ValueError(
-            f"{name} is a Git LFS pointer: the repository was cloned without the file itself. Run `git lfs pull` in it."
+            f"{name} is a Git LFS pointer: the repository was cloned without the file itself. Run `git lfs pull` in "
+            "the repository."
         )
 
 

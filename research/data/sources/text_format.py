@@ -24,4 +24,4 @@ class TextFormat:
     @property
     def undecoded(self) -> str:
         """The reason why a row with bytes that cannot be decoded is a bad row."""
-        return OTHER_ENCODING if self.encoding is None else f"bytes that are not {self.encoding}"
+        return OTHER_ENCODING if self.encoding is None else f"bytes that are not valid {self.encoding}"

@@ -1,4 +1,4 @@
-"""Train low-rank adapters beside frozen weights, and merge them."""
+"""Add low-rank adapters to frozen weights, and merge them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from research.model.encoder_with_head import EncoderWithHead
 from research.model.selectors import ADAPTER, select_modules
 
 PEFT: Registry[EditFunction] = Registry("peft")
-"""What --peft can begin a run with: edits that add adapters."""
+"""Edits that add adapters, available as --peft at the start of a run."""
 
 
 @PEFT.register("lora")
@@ -29,23 +29,23 @@ def add_lora(
     targets: Literal["linear", "attention"] = "linear",
     freeze_base: bool = True,
 ) -> None:
-    """Add low-rank adapters to the encoder's linear layers, through PEFT; the head stays outside.
+    """Add low-rank adapters to linear layers of the encoder, with the PEFT library. The head gets no adapters.
 
     Source: Hu et al. 2022, LoRA; Dettmers et al. 2023, QLoRA, section 4 (all linear layers).
 
     Args:
-        modules: which layers get them, such as `encoder.layer[-2:]`.
-        r: rank.
-        alpha: scale; what an adapter adds is multiplied with alpha / r.
-        dropout: probability of dropping an adapter's input.
-        targets: every linear layer, or those of attention only.
-        freeze_base: whether the encoder's own parameters are frozen until the adapters are merged.
+        modules: selector of the encoder's modules whose linear layers get adapters, such as `encoder.layer[-2:]`.
+        r: rank of the adapters.
+        alpha: scale of the adapters; their output is multiplied by alpha / r.
+        dropout: dropout probability of the adapters' input.
+        targets: `linear` for all linear layers, `attention` for those of the attention only.
+        freeze_base: whether to freeze the encoder's original parameters until the adapters are merged.
     """
     if r < 1 or alpha <= 0 or not 0 <= dropout < 1:
         raise EditError(f"Expected r and alpha above 0 and dropout from 0 to below 1, got {r}, {alpha} and {dropout}.")
     model = run.encoder_with_head
     if model.config.adapters is not None:
-        raise EditError("There are adapters already; merge_lora before further ones are added.")
+        raise EditError("The encoder already has adapters. Merge them with merge_lora before adding new ones.")
     mask = {name: parameter.requires_grad for name, parameter in model.encoder.named_parameters()}
     settings = AdapterSettings(_find_targets(model, modules, targets), r, alpha, dropout)
     inject_adapters(model.encoder, settings)
@@ -62,18 +62,19 @@ def add_lora(
 
 @register_edit("merge_lora")
 def merge_lora(run: Editable) -> None:
-    """Add what the adapters learned to the encoder's weights, and take them out.
+    """Merge the adapters into the encoder's weights and remove them.
 
-    What was frozen before add_lora is frozen, the rest is trained again. The outputs stay the same, up to rounding.
+    The encoder's parameters are frozen or trainable as they were before add_lora. The outputs do not change, except for
+    rounding.
 
     Source: Hu et al. 2022, LoRA, section 4.1.
     """
     model = run.encoder_with_head
     if model.config.adapters is None:
-        raise EditError("There are no adapters to merge; add_lora comes first.")
+        raise EditError("The encoder has no adapters to merge. Add them with add_lora first.")
     targets = model.config.adapters["targets"]
     merge_adapters(model.encoder)
-    # What was learned about the weights without the adapters' part does not hold for the sum.
+    # The optimizer's state belongs to the weights without the adapters, not to the merged weights.
     run.fresh |= {model.encoder.get_submodule(target).get_parameter("weight") for target in targets}
     model.config.adapters = None
     mask, model.mask_before_adapters = model.mask_before_adapters, None
@@ -82,7 +83,7 @@ def merge_lora(run: Editable) -> None:
 
 
 def _find_targets(model: EncoderWithHead, modules: str, targets: str) -> list[str]:
-    """Return the raw names, inside the encoder, of the linear layers in some of its layers."""
+    """Return the names, within the encoder, of the linear layers in the selected modules."""
     inside = {name.removeprefix("encoder.") for name in select_modules(model, modules)}
     found = [
         name
@@ -90,5 +91,5 @@ def _find_targets(model: EncoderWithHead, modules: str, targets: str) -> list[st
         if name in inside and isinstance(module, nn.Linear) and (targets == "linear" or ".att" in name)
     ]
     if not found:
-        raise EditError(f"There is no linear layer for an adapter in '{modules}' (targets: {targets}).")
+        raise EditError(f"Expected linear layers for adapters in '{modules}' (targets: {targets}), found none.")
     return found

@@ -1,4 +1,4 @@
-"""Change dropout outside of attention weights."""
+"""Change dropout, except for the dropout of attention weights."""
 
 from __future__ import annotations
 
@@ -16,52 +16,52 @@ from research.model.selector_forms import Selector, as_list
 from research.model.selectors import select_modules
 
 _MARK = 0.123456789
-"""A dropout probability that nobody sets."""
+"""A dropout probability that occurs nowhere else."""
 
 
 @register_edit("set_dropout", changes_parameters=False)
 def set_dropout(run: Editable, p: float, modules: Selector = "all") -> None:
-    """Set the dropout probability of modules; dropout of attention weights stays as it is.
+    """Set the dropout probability of modules. The dropout of attention weights does not change.
 
     Args:
-        p: probability of dropping a unit.
-        modules: where, as a selector or a list of them.
+        p: probability of dropping a unit, from 0 to below 1.
+        modules: modules to change, as a selector or a list of selectors.
     """
     if not 0 <= p < 1:
         raise EditError(f"Expected p from 0 to below 1, got {p}.")
     model = run.encoder_with_head
     inside = set(select_modules(model, modules))
-    everywhere = _head_places(model)
+    attributes = _head_attributes(model)
     if any(name.startswith("encoder") for name in inside):
-        everywhere += _encoder_places(model)
-    places = [place for place in everywhere if place[0] in inside]
-    if not places:
-        raise EditError(f"There is no dropout in '{modules}'.")
-    for name, attribute in places:
+        attributes += _encoder_attributes(model)
+    selected = [(name, attribute) for name, attribute in attributes if name in inside]
+    if not selected:
+        raise EditError(f"Expected modules with dropout in '{modules}', found none.")
+    for name, attribute in selected:
         setattr(model.get_submodule(name), attribute, p)
-    whole = as_list(modules)
-    if {"all", "encoder"} & set(whole):
+    selectors = set(as_list(modules))
+    if {"all", "encoder"} & selectors:
         families.set_dropout(model.config.encoder, dropout=p, attention_dropout=None)
-    if {"all", "head"} & set(whole) and "dropout" in model.config.head_options:
+    if {"all", "head"} & selectors and "dropout" in model.config.head_options:
         model.config.head_options["dropout"] = p
 
 
-def _head_places(model: EncoderWithHead) -> list[tuple[str, str]]:
+def _head_attributes(model: EncoderWithHead) -> list[tuple[str, str]]:
     """Return module and attribute of each dropout probability in the head."""
-    places = []
+    attributes = []
     for name, module in model.head.named_modules(prefix="head"):
         if isinstance(module, nn.modules.dropout._DropoutNd):
-            places.append((name, "p"))
+            attributes.append((name, "p"))
         elif isinstance(module, nn.RNNBase) and module.num_layers > 1:
-            places.append((name, "dropout"))
-    return places
+            attributes.append((name, "dropout"))
+    return attributes
 
 
-def _encoder_places(model: EncoderWithHead) -> list[tuple[str, str]]:
-    """Return module and attribute of each dropout probability in the encoder, attention weights excepted.
+def _encoder_attributes(model: EncoderWithHead) -> list[tuple[str, str]]:
+    """Return module and attribute of each dropout probability in the encoder, except for attention weights.
 
-    Families keep it in places of their own: a copy without weights, built with a probability that nobody sets, shows
-    where it goes.
+    Model families store the probability in different attributes. A copy of the encoder without weights, built with a
+    probability that occurs nowhere else, shows in which.
     """
     config = copy.deepcopy(model.config.encoder)
     families.set_dropout(config, dropout=_MARK, attention_dropout=None)

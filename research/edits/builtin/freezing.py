@@ -9,27 +9,27 @@ from research.model.selectors import select_parameters
 
 @register_edit("freeze")
 def freeze(run: Editable, modules: Selector) -> None:
-    """Stop training parameters; their moments in the optimizer stay for when they are unfrozen.
+    """Freeze parameters. Their optimizer state is kept and used again when they are unfrozen.
 
     Source: Howard & Ruder 2018, ULMFiT, section 3.3.
 
     Args:
-        modules: what to freeze, as a selector or a list of them.
+        modules: parameters to freeze, as a selector or a list of selectors.
     """
     for parameter in select_parameters(run.encoder_with_head, modules).values():
         parameter.requires_grad_(False)
-        # Optimizers skip what has no gradient; a gradient of 0 would still decay weights and move moments.
+        # Optimizers skip parameters without a gradient. A gradient of 0 would still decay weights and change moments.
         parameter.grad = None
 
 
 @register_edit("unfreeze")
 def unfreeze(run: Editable, modules: Selector) -> None:
-    """Train parameters again, or for the first time.
+    """Unfreeze parameters, so that they train.
 
     Source: Howard & Ruder 2018, ULMFiT, section 3.3.
 
     Args:
-        modules: what to unfreeze, as a selector or a list of them.
+        modules: parameters to unfreeze, as a selector or a list of selectors.
     """
     for parameter in select_parameters(run.encoder_with_head, modules).values():
         parameter.requires_grad_(True)

@@ -1,4 +1,4 @@
-"""Put another head on the encoder."""
+"""Replace the head."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from research.settings.config import Choice
 
 @register_edit("replace_head")
 def replace_head(run: Editable, head: dict[str, Any] | str) -> None:
-    """Put a new head in the place of the old one, at the head's learning rates.
+    """Replace the head by a randomly initialised one, which trains with the head's learning rate and weight decay.
 
     Args:
-        head: registered name, or a mapping of `name` and options.
+        head: registered name of the new head, or a mapping of `name` and its options.
     """
     model = run.encoder_with_head
     choice = Choice.of(head, "head")

@@ -1,4 +1,4 @@
-"""Initialise layers anew, or take them out."""
+"""Reinitialise or remove layers."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ from research.model.selectors import ADAPTER, select_layers, select_parameters
 
 @register_edit("reinitialize")
 def reinitialize(run: Editable, modules: Selector) -> None:
-    """Initialise parameters as before pretraining (of the head: as it initialises itself).
+    """Reinitialise parameters: the encoder's as before pretraining, the head's as in a new head.
 
-    If all parameters of a module are chosen, its saved buffers, such as running statistics, are reset too.
+    If all parameters of a module are selected, its saved buffers, such as running statistics, are reset too.
 
     Source: Zhang et al. 2021, Revisiting Few-sample BERT Fine-tuning, section 5.
 
     Args:
-        modules: what to initialise, as a selector or a list of them.
+        modules: parameters to reinitialise, as a selector or a list of selectors.
     """
     model = run.encoder_with_head
     config = copy.deepcopy(model.config)
     assert isinstance(config, EncoderWithHeadConfig)
     chosen = select_parameters(model, modules)
     if model.config.adapters is not None and any(name.startswith("encoder.") for name in chosen):
-        raise EditError("Adapters lie over the encoder's parameters; merge_lora before reinitialize.")
+        raise EditError("The encoder's parameters have adapters. Merge them with merge_lora before reinitialize.")
     with torch.device(model.device):
         fresh = EncoderWithHead(config)
     values = dict(fresh.named_parameters())
@@ -50,7 +50,7 @@ def reinitialize(run: Editable, modules: Selector) -> None:
 
 
 def _owner(model: nn.Module, buffer: str) -> set[nn.Parameter]:
-    """Return the parameters of the smallest module that a buffer is in and that has any."""
+    """Return the parameters of the smallest module with parameters that contains a buffer."""
     path = buffer.rpartition(".")[0]
     while path and not any(True for _ in model.get_submodule(path).parameters()):
         path = path.rpartition(".")[0]
@@ -59,12 +59,12 @@ def _owner(model: nn.Module, buffer: str) -> set[nn.Parameter]:
 
 @register_edit("drop_layers")
 def drop_layers(run: Editable, modules: str) -> None:
-    """Take layers out of the encoder.
+    """Remove layers from the encoder. The remaining layers are renumbered, and keep their learning rates.
 
     Source: Sajjad et al. 2023, On the Effect of Dropping Layers of Pre-trained Transformer Models.
 
     Args:
-        modules: layers, such as `encoder.layer[-2:]`.
+        modules: selector of the layers to remove, such as `encoder.layer[-2:]`.
     """
     model = run.encoder_with_head
     dropped = select_layers(model, modules)
@@ -73,9 +73,9 @@ def drop_layers(run: Editable, modules: str) -> None:
     assert isinstance(layers, nn.ModuleList)
     config = model.config.encoder
     if family.shares_layers:
-        raise EditError(f"{config.model_type} runs one shared layer several times; there is none to drop.")
+        raise EditError(f"{config.model_type} runs one shared layer several times, which cannot be dropped.")
     if len(dropped) == len(layers):
-        raise EditError(f"'{modules}' are all layers of the encoder; at least one must stay.")
+        raise EditError(f"'{modules}' selects all layers of the encoder; at least one must remain.")
     kept = [index for index in range(len(layers)) if index not in dropped]
     names = _new_names(model.encoder, family.layers, kept)
     shorter = copy.deepcopy(config)
@@ -96,7 +96,7 @@ def drop_layers(run: Editable, modules: str) -> None:
 
 
 def _new_names(encoder: nn.Module, layers: str, kept: list[int]) -> dict[str, str]:
-    """Return the new names of the modules and parameters that stay, by their old ones, without a word of adapters."""
+    """Return the new names of the remaining modules and parameters by their old names, both without adapters."""
     numbers = {old: new for new, old in enumerate(kept)}
     found = {}
     for name in map(plain_name, [*dict(encoder.named_modules()), *dict(encoder.named_parameters())]):
@@ -109,7 +109,13 @@ def _new_names(encoder: nn.Module, layers: str, kept: list[int]) -> dict[str, st
 
 
 def _check_encoder(model: EncoderWithHead, shorter: PretrainedConfig, names: dict[str, str]) -> None:
-    """Refuse layers whose place makes them what they are: the first one of ModernBERT has no norm."""
+    """Check that the remaining layers make a valid encoder.
+
+    They may not if a layer's structure depends on its position: ModernBERT's first layer has no norm.
+
+    Raises:
+        EditError: if they do not, or if no layer with adapters remains.
+    """
     with torch.device("meta"):
         built = AutoModel.from_config(shorter, trust_remote_code=False, **pooler_arguments(shorter))
     expected = {name: parameter.shape for name, parameter in built.named_parameters()}
@@ -121,16 +127,16 @@ def _check_encoder(model: EncoderWithHead, shorter: PretrainedConfig, names: dic
     differing = sorted(name for name in expected.keys() | left.keys() if expected.get(name) != left.get(name))
     if differing:
         raise EditError(
-            f"The layers of {shorter.model_type} that are left do not make an encoder of {shorter.num_hidden_layers}: "
-            f"{', '.join(differing)} differ. Drop other layers: the first one may be built otherwise than the rest."
+            f"The remaining layers of {shorter.model_type} do not make an encoder with {shorter.num_hidden_layers} "
+            f"layers: {', '.join(differing)} differ. Drop other layers: the first one may differ in structure."
         )
     targets = [] if model.config.adapters is None else model.config.adapters["targets"]
     if targets and not any(target in names for target in targets):
-        raise EditError("These layers have all of the adapters; merge_lora before they are dropped.")
+        raise EditError("All adapters are in these layers. Merge them with merge_lora before dropping the layers.")
 
 
 def _set_layers(config: object, kept: list[int]) -> None:
-    """Let a config describe an encoder of some of its layers."""
+    """Change a config so that it describes an encoder with some of its layers."""
     config.num_hidden_layers = len(kept)  # type: ignore[attr-defined]
     kinds = getattr(config, "layer_types", None)
     if kinds is not None:
@@ -138,7 +144,11 @@ def _set_layers(config: object, kept: list[int]) -> None:
 
 
 def _check_head(model: EncoderWithHead, shorter: object) -> None:
-    """Refuse to take layers away from a head that is built for their number."""
+    """Check that the head does not depend on the number of layers.
+
+    Raises:
+        EditError: if it does.
+    """
     config = model.config
     with torch.device("meta"):
         try:
@@ -148,6 +158,6 @@ def _check_head(model: EncoderWithHead, shorter: object) -> None:
             shapes = {}
     if shapes != {name: tensor.shape for name, tensor in model.head.state_dict().items()}:
         raise EditError(
-            f"The head '{config.head}' is built for the hidden states of {config.encoder.num_hidden_layers} layers; "
-            "replace it before layers are dropped."
+            f"The head '{config.head}' is built for the hidden states of {config.encoder.num_hidden_layers} layers. "
+            "Replace it with replace_head before dropping layers."
         )

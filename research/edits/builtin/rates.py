@@ -1,4 +1,4 @@
-"""Change learning rates and weight decay of whole blocks; the schedule goes on multiplying them."""
+"""Change learning rates and weight decay of whole blocks. The schedule continues to scale the learning rates."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from research.model.selectors import select_blocks
 
 @register_edit("set_lr", changes_parameters=False)
 def set_lr(run: Editable, lr: float, modules: Selector = "all") -> None:
-    """Set the peak learning rate of blocks; the schedule multiplies it from now on.
+    """Set the peak learning rate of blocks. The schedule multiplies it by its current factor.
 
     Args:
-        lr: peak rate per step.
-        modules: whole blocks, as a selector or a list of them.
+        lr: peak learning rate, above 0.
+        modules: whole blocks, as a selector or a list of selectors.
     """
     if not 0 < lr < float("inf"):
-        raise EditError(f"Expected an lr above 0, got {lr}; to train something no longer, freeze it.")
+        raise EditError(f"Expected an lr above 0, got {lr}; to stop training a block, freeze it.")
     for group in _groups(run, modules):
         group["base_lr"] = lr
     apply_schedule(run.optimizer, run.schedule)
@@ -28,14 +28,14 @@ def set_lr(run: Editable, lr: float, modules: Selector = "all") -> None:
 
 @register_edit("scale_lr", changes_parameters=False)
 def scale_lr(run: Editable, factor: float, modules: Selector = "all") -> None:
-    """Multiply the peak learning rate of blocks.
+    """Multiply the peak learning rate of blocks by a factor.
 
     Args:
-        factor: what to multiply it with.
-        modules: whole blocks, as a selector or a list of them.
+        factor: the factor, above 0.
+        modules: whole blocks, as a selector or a list of selectors.
     """
     if not 0 < factor < float("inf"):
-        raise EditError(f"Expected a factor above 0, got {factor}; to train something no longer, freeze it.")
+        raise EditError(f"Expected a factor above 0, got {factor}; to stop training a block, freeze it.")
     for group in _groups(run, modules):
         group["base_lr"] *= factor
     apply_schedule(run.optimizer, run.schedule)
@@ -43,11 +43,11 @@ def scale_lr(run: Editable, factor: float, modules: Selector = "all") -> None:
 
 @register_edit("set_weight_decay", changes_parameters=False)
 def set_weight_decay(run: Editable, weight_decay: float, modules: Selector = "all") -> None:
-    """Set the weight decay of blocks; norms and biases stay spared.
+    """Set the weight decay of blocks. Norms and biases still have none.
 
     Args:
-        weight_decay: decoupled weight decay (for sgd: L2).
-        modules: whole blocks, as a selector or a list of them.
+        weight_decay: decoupled weight decay (for sgd: L2 penalty), 0 or more.
+        modules: whole blocks, as a selector or a list of selectors.
     """
     if not 0 <= weight_decay < float("inf"):
         raise EditError(f"Expected a weight_decay of 0 or more, got {weight_decay}.")

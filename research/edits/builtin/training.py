@@ -1,4 +1,4 @@
-"""Change what is minimised, and how much of a text is read."""
+"""Change the objective and the maximum length of training inputs."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from research.settings.config import Choice
 
 @register_edit("set_objective", changes_parameters=False)
 def set_objective(run: Editable, objective: dict[str, Any] | str) -> None:
-    """Train with another objective; losses before and after do not compare.
+    """Change the objective. Losses before and after the edit are not comparable.
 
-    What follows the loss (the schedule 'plateau', early stopping, the best model, conditions) begins anew.
+    Everything that follows the loss is reset: the schedule `plateau`, and early stopping, the best model and conditions
+    if they use the loss.
 
     Args:
-        objective: registered name, or a mapping of `name` and options.
+        objective: registered name of the new objective, or a mapping of `name` and its options.
     """
     run.schedule.forget_metrics()
     run.objective = create_objective(Choice.of(objective, "objective"), run.task)
@@ -25,17 +26,17 @@ def set_objective(run: Editable, objective: dict[str, Any] | str) -> None:
 
 @register_edit("set_max_length", changes_parameters=False)
 def set_max_length(run: Editable, length: int) -> None:
-    """Cut training texts at another length; evaluation goes on at the longest that there was, or was set.
+    """Change the maximum length of training inputs. Evaluation uses the largest maximum length so far.
 
     Source: Li et al. 2021, The Stability-Efficiency Dilemma (as a warm-up).
 
     Args:
-        length: longest training input, in tokens, special tokens included.
+        length: maximum length of a training input in tokens, special tokens included.
     """
     config = run.encoder_with_head.config
     longest = longest_input(config.encoder)
     if longest is not None and length > longest:
-        raise EditError(f"Expected a length of at most {longest}, as the encoder takes, got {length}.")
+        raise EditError(f"Expected a length of at most {longest}, the encoder's maximum, got {length}.")
     run.collator.max_length = length
     run.collator.check_room()
     config.max_input_length = max(config.max_input_length, length)

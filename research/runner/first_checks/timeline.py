@@ -30,7 +30,7 @@ def check_timeline(config: RunConfig) -> None:
         written.insert(0, ("--freeze", {"at": "0%", "freeze": config.freeze}))
     for label, entry in written:
         try:
-            due, edits = read_entry(entry, read_registry("edits"), may_have_others=bool(config.plugin))
+            due, edits = read_entry(entry, read_registry("edits"), allow_unregistered=bool(config.plugin))
             _check_due(due, config)
             for edit, value in edits.items():
                 _check_edit(edit, value, config)

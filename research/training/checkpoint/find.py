@@ -1,4 +1,4 @@
-"""Checkpoints of a run directory: which there are, and whether they are whole."""
+"""Find the checkpoints of a run directory, and check that they are complete."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from research.system.paths import expand_path
 
 
 class CheckpointError(ValueError):
-    """A checkpoint that cannot be used."""
+    """A checkpoint cannot be used."""
 
 
 @dataclass(frozen=True)
@@ -22,36 +22,40 @@ class Start:
     """The checkpoint that a run continues."""
 
     checkpoint: Path
-    """Its folder."""
+    """Directory of the checkpoint."""
     is_fork: bool = False
-    """Whether it belongs to another run, of which this one is a fork."""
+    """Whether the checkpoint belongs to another run, of which this run is a fork."""
 
 
 def refuse(checkpoint: Path, refused: list[str], *, is_fork: bool) -> None:
-    """Refuse to continue what would be another run.
+    """Refuse to continue a checkpoint with settings that would make it another run.
 
+    Args:
+        checkpoint: directory of the checkpoint.
+        refused: the settings that differ and must not.
+        is_fork: whether the run is a fork.
     Raises:
-        CheckpointError: listing the differences.
+        CheckpointError: if there are any; lists them.
     """
     if not refused:
         return
     listed = "; ".join(refused)
     if is_fork:
         raise CheckpointError(
-            f"A fork of {checkpoint} cannot differ in this: {listed}. Use edits (--timeline) for the model; for other "
-            "data or another seed begin a new run, from these weights with --init_from."
+            f"A fork of {checkpoint} cannot change these settings: {listed}. To change the model, use edits "
+            "(--timeline). For other data or another seed, start a new run, from these weights with --init_from."
         )
     run, name = checkpoint.parent.parent, checkpoint.name
     raise CheckpointError(
-        f"{checkpoint} belongs to a run with other settings: {listed}. Resume with the same ones, or continue it as "
-        f"another run: --fork {run}@{re.sub('-0+', '-', name)}."
+        f"{checkpoint} belongs to a run with other settings: {listed}. Resume with the same settings, or fork the run "
+        f"to change them: --fork {run}@{re.sub('-0+', '-', name)}."
     )
 
 
 def newest_checkpoint(directory: Path) -> Path | None:
-    """Return the newest checkpoint of a run directory whose files are what its manifest says, or None.
+    """Return the newest checkpoint of a run directory whose files match its manifest, or None.
 
-    Damaged ones are skipped with a message.
+    Damaged checkpoints are skipped with a message.
     """
     for checkpoint in reversed(list_checkpoints(directory)):
         damage = find_damage(checkpoint)
@@ -67,7 +71,7 @@ def step_of(checkpoint: Path) -> int:
 
 
 def list_checkpoints(directory: Path) -> list[Path]:
-    """Return the checkpoints of a run directory, by step: clocks may go backwards, steps do not."""
+    """Return the checkpoints of a run directory, ordered by step: unlike file times, steps never go backwards."""
     found = {
         int(match[1]): entry
         for entry in (directory / CHECKPOINTS).glob("step-*")
@@ -77,18 +81,18 @@ def list_checkpoints(directory: Path) -> list[Path]:
 
 
 def check_checkpoint(checkpoint: Path, purpose: str) -> None:
-    """Refuse a folder that is no whole checkpoint.
+    """Check that a folder is a complete checkpoint.
 
     Args:
         checkpoint: the folder.
-        purpose: the flag that names it.
+        purpose: the command-line flag that needs it.
     Raises:
-        CheckpointError: saying what is wrong with it.
+        CheckpointError: if it is not; gives the reason.
     """
     if not expand_path(str(checkpoint / MANIFEST)).exists():
         raise CheckpointError(
-            f"{checkpoint} is no checkpoint. One is a folder such as runs/<name>/checkpoints/step-00000400; --resume "
-            "auto finds the newest in the run directory."
+            f"{checkpoint} is not a checkpoint. Expected a folder such as runs/<name>/checkpoints/step-00000400; "
+            "--resume auto finds the newest one in the run directory."
         )
     damage = find_damage(checkpoint)
     if damage is not None:
@@ -96,16 +100,20 @@ def check_checkpoint(checkpoint: Path, purpose: str) -> None:
 
 
 def fork_checkpoint(fork: str) -> Path:
-    """Return the checkpoint that a fork begins with.
+    """Return the checkpoint that a fork continues.
 
+    Args:
+        fork: the setting, RUN or RUN@step-N.
     Raises:
-        CheckpointError: if there is none, or it is damaged.
+        CheckpointError: if there is no such checkpoint, or it is damaged.
     """
     point = parse_fork(fork)
     if point.step is None:
         newest = newest_checkpoint(point.run)
         if newest is None:
-            raise CheckpointError(f"--fork {fork}: {point.run} has no checkpoint; it needs --save_every.")
+            raise CheckpointError(
+                f"--fork {fork}: {point.run} has no usable checkpoint; train the run to fork with --save_every."
+            )
         return newest
     check_has_step(fork)
     (checkpoint,) = (each for each in list_checkpoints(point.run) if step_of(each) == point.step)
@@ -114,15 +122,17 @@ def fork_checkpoint(fork: str) -> Path:
 
 
 def check_has_step(fork: str) -> None:
-    """Refuse a fork of a run without checkpoints, or without the one that is named; none of them is read.
+    """Check that the checkpoint that a fork continues exists, without reading it.
 
+    Args:
+        fork: the setting, RUN or RUN@step-N.
     Raises:
-        CheckpointError: if there is none.
+        CheckpointError: if it does not exist.
     """
     point = parse_fork(fork)
     steps = [step_of(checkpoint) for checkpoint in list_checkpoints(point.run)]
     if point.step is None and not steps:
-        raise CheckpointError(f"--fork {fork}: {point.run} has no checkpoint; it needs --save_every.")
+        raise CheckpointError(f"--fork {fork}: {point.run} has no checkpoint; train the run to fork with --save_every.")
     if point.step is not None and point.step not in steps:
-        there = ", ".join(map(str, steps)) or "none"
-        raise CheckpointError(f"--fork {fork}: no checkpoint of step {point.step}. Checkpoints: {there}.")
+        listed = ", ".join(map(str, steps)) or "none"
+        raise CheckpointError(f"--fork {fork}: no checkpoint of step {point.step}. Checkpoints: {listed}.")

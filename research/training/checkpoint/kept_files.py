@@ -1,4 +1,4 @@
-"""Files of the run directory that hooks keep: checkpoints hold them, and a resumed run finds them as they were."""
+"""Files in the run directory that belong to the state of hooks: checkpoints keep them, resumed runs restore them."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 
 def restore_kept_files(run: TrainingRun) -> None:
-    """Put files that hooks keep into the run directory as the checkpoint has them; called on the main process.
+    """Restore the hooks' kept files from the checkpoint into the run directory; called on the main process.
 
-    What the run wrote after the checkpoint goes, and what a run without a checkpoint finds there.
+    Existing versions, written after the checkpoint, are deleted. A run that continues no checkpoint deletes them too.
     """
     for name in kept_files(run.hooks):
         own = run.directory / name
@@ -28,5 +28,5 @@ def restore_kept_files(run: TrainingRun) -> None:
 
 
 def kept_files(hooks: Iterable[Hook]) -> list[str]:
-    """Return the names of all files and folders that hooks keep."""
+    """Return the names of all files and folders that belong to the state of hooks."""
     return [name for hook in hooks for name in hook.kept_files]

@@ -1,6 +1,6 @@
-"""Put a fresh run into the state that a checkpoint holds.
+"""Load a checkpoint into a fresh run.
 
-Nothing in it is unpickled: weights are safetensors, the rest is JSON or is read with torch's weights_only loader.
+No objects are unpickled: weights are safetensors, everything else is JSON or is read with torch's weights_only loader.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 
 def load_checkpoint(run: TrainingRun, start: Start) -> None:
-    """Put a fresh run into the state that a checkpoint holds.
+    """Load a checkpoint into a fresh run.
 
     Raises:
         CheckpointError: if the checkpoint does not fit the run.
@@ -51,13 +51,13 @@ def load_checkpoint(run: TrainingRun, start: Start) -> None:
     refuse(path, differences.refused, is_fork=start.is_fork)
     notes = differences.notes
     hooks = [*run.hooks]
-    places = _match_hooks(state["hooks"], hooks)
+    positions = _match_hooks(state["hooks"], hooks)
     if not start.is_fork:
-        _refuse_other_hooks(path, state["hooks"], hooks, places)
+        _refuse_other_hooks(path, state["hooks"], hooks, positions)
     replay(run, read_records(state["journal"]), state.get("trainable"))
     _compare_metrics(run, state["settings"])
-    same_place = state["device"] == accelerator.device.type and state["num_processes"] == accelerator.num_processes
-    rank = accelerator.process_index if same_place else 0
+    same_launch = state["device"] == accelerator.device.type and state["num_processes"] == accelerator.num_processes
+    rank = accelerator.process_index if same_launch else 0
     try:
         weights = load_file(path / "model.safetensors")
         run.encoder_with_head.load_state_dict(with_shared(run.encoder_with_head, weights), strict=True)
@@ -65,8 +65,8 @@ def load_checkpoint(run: TrainingRun, start: Start) -> None:
         _load_clock_and_schedule(run, state, is_fork=start.is_fork)
         hook_states = _read(path / f"hooks-{rank}.pt")
         if not isinstance(hook_states, list) or len(hook_states) != len(state["hooks"]):
-            raise CheckpointError(f"{path / f'hooks-{rank}.pt'} does not hold a state for each hook.")
-        if same_place:
+            raise CheckpointError(f"{path / f'hooks-{rank}.pt'} does not contain one state per hook.")
+        if same_launch:
             random_states.restore(_read(path / f"random-{rank}.pt"), accelerator.device)
     except CheckpointError:
         raise
@@ -76,20 +76,20 @@ def load_checkpoint(run: TrainingRun, start: Start) -> None:
         accelerator.scaler.load_state_dict(state["scaler"])
     run.totals.num_skipped, run.totals.train_seconds = state["num_skipped"], state["train_seconds"]
     if not differences.alters_training:  # an unchanged fork ends where its parent did
-        run.stop_reason, run.asked_to_stop = state["stop_reason"], state["asked_to_stop"]
-    for hook, place in zip(hooks, places, strict=True):
-        if place is not None:
+        run.stop_reason, run.requested_stop = state["stop_reason"], state["asked_to_stop"]
+    for hook, position in zip(hooks, positions, strict=True):
+        if position is not None:
             with CodeOf(f"hook {type(hook).__name__} (load_state_dict)", hook.load_state_dict):
-                hook.load_state_dict(hook_states[place])
+                hook.load_state_dict(hook_states[position])
             run.hooks.resumed.append(hook)
-    notes += _follow_machine(run, state, same_place=same_place)
+    notes += _follow_machine(run, state, same_launch=same_launch)
     notes += [
-        f"{name} was {before}, now {now} (numbers may be rounded in another way)"
+        f"{name} was {before}, now {now} (numbers may be rounded differently)"
         for name, now in rounding_environment(accelerator.device).items()
         if (before := state["environment"].get(name)) != now
     ]
-    about_cache = names_where(lambda declared: declared.affects_feature_cache)
-    if all(getattr(run.config, name) == state["settings"].get(name) for name in about_cache):
+    cache_settings = names_where(lambda declared: declared.affects_feature_cache)
+    if all(getattr(run.config, name) == state["settings"].get(name) for name in cache_settings):
         run.batches.cache_disabled = state.get("gave_features_up", False)
         run.origin.features_digest = state.get("features")
     for note in notes:
@@ -102,7 +102,12 @@ def load_checkpoint(run: TrainingRun, start: Start) -> None:
 
 
 def _compare_metrics(run: TrainingRun, before: Mapping[str, Any]) -> None:
-    """Know whether metrics from before the checkpoint compare with those after it, given its run's settings."""
+    """Set in the run's origin whether metrics from before and after the checkpoint are comparable.
+
+    Args:
+        run: the run.
+        before: settings of the checkpoint's run.
+    """
     journal = run.applied_edits.journal
     objective = objective_after(run.config.objective, journal)
     run.origin.objective_differs = objective != objective_after(before["objective"], journal)
@@ -110,28 +115,28 @@ def _compare_metrics(run: TrainingRun, before: Mapping[str, Any]) -> None:
     run.origin.inputs_differ = any(getattr(run.config, name) != before[name] for name in inputs)
 
 
-def _follow_machine(run: TrainingRun, state: dict[str, Any], *, same_place: bool) -> list[str]:
-    """Take the checkpoint's number of threads, or new seeds on other processes; return what is to be reported."""
+def _follow_machine(run: TrainingRun, state: dict[str, Any], *, same_launch: bool) -> list[str]:
+    """Set the checkpoint's number of threads, or new seeds if processes or device differ; return notes to report."""
     accelerator = run.accelerator
-    if not same_place:
+    if not same_launch:
         set_seed(derived_seed(run.config.seed, accelerator.process_index, run.clock.step))
         return [
             f"{state['num_processes']} processes on {state['device']} before, {accelerator.num_processes} on "
-            f"{accelerator.device.type} now: the same examples and learning rates, but numbers are rounded in another "
-            "way, and dropout drops other units"
+            f"{accelerator.device.type} now: examples and learning rates are the same, but numbers are rounded "
+            "differently, and dropout drops other units"
         ]
     if run.config.num_threads or torch.get_num_threads() == state["num_threads"]:
         return []
-    note = f"{state['num_threads']} threads as before, where this machine would take {torch.get_num_threads()}"
+    note = f"using {state['num_threads']} threads as before; the default here is {torch.get_num_threads()}"
     torch.set_num_threads(state["num_threads"])
     return [f"{note} (--num_threads)"]
 
 
 def retire_later_checkpoints(run: TrainingRun) -> None:
-    """Delete checkpoints of steps that the run is yet to take; called on the main process.
+    """Delete checkpoints of later steps than the run's current step; called on the main process.
 
-    They belong to the path that was abandoned by resuming from an earlier checkpoint (or by skipping a damaged one).
-    Left in place, the next `--resume auto` would take one of them, and `--keep` would delete the new ones instead.
+    They are left from before the run was resumed from an earlier checkpoint, or are damaged. If they stayed, the next
+    `--resume auto` would use one of them, and `--keep` would delete new checkpoints instead of them.
     """
     later = [path for path in list_checkpoints(run.directory) if step_of(path) > run.clock.step]
     for checkpoint in reversed(later):
@@ -142,9 +147,10 @@ def retire_later_checkpoints(run: TrainingRun) -> None:
 
 
 def _load_optimizer(run: TrainingRun, saved: dict[str, Any], before: Mapping[str, Any], *, is_fork: bool) -> None:
-    """Load the optimizer; a fork with other rates has its own, as if the edits so far had been made under them.
+    """Load the optimizer's state. In a fork, group settings that its own settings change keep the fork's values.
 
-    The same holds for the momentum of a fork with another schedule: the parent's may have moved it.
+    For example, a fork with another --lr keeps its own learning rates, with the edits so far applied to them. A fork
+    with another schedule keeps its own momentum, since the parent's schedule may have changed it.
     """
     own = [dict(group) for group in run.optimizer.param_groups]
     run.optimizer.load_state_dict(saved)
@@ -161,7 +167,7 @@ def _load_optimizer(run: TrainingRun, saved: dict[str, Any], before: Mapping[str
 
 def _load_clock_and_schedule(run: TrainingRun, state: dict[str, Any], *, is_fork: bool) -> None:
     clock, schedule = dict(state["clock"]), dict(state["schedule"])
-    if is_fork:  # which may be longer, or shorter
+    if is_fork:  # it may be longer or shorter than its parent
         clock["total_steps"] = run.clock.total_steps
         refuse_short_fork(clock["step"], run.clock.total_steps)
         if run.config.schedule_interval != state["settings"]["schedule_interval"]:
@@ -175,55 +181,67 @@ def _load_clock_and_schedule(run: TrainingRun, state: dict[str, Any], *, is_fork
 
 
 def refuse_short_fork(step: int, total_steps: int) -> None:
-    """Refuse a fork that has no step left.
+    """Refuse a fork that has no steps left.
 
     Args:
-        step: after which it begins.
-        total_steps: of its run.
+        step: the step after which the fork starts.
+        total_steps: total number of steps of the fork.
     Raises:
-        CheckpointError: saying how to make it longer.
+        CheckpointError: if none are left; explains how to make the fork longer.
     """
     if step >= total_steps:
         raise CheckpointError(
-            f"The fork has {total_steps:,} steps and begins after step {step:,}: nothing is left to train. Raise "
+            f"The fork has {total_steps:,} steps and starts after step {step:,}: no steps are left to train. Raise "
             "--epochs or --max_steps."
         )
 
 
 def _match_hooks(saved: list[str], hooks: list[Hook]) -> list[int | None]:
-    """Return for each hook where its state is: that of the first of its class, the second of its class, ..."""
-    places: list[int | None] = []
+    """Return for each hook the index of its state in the checkpoint, or None.
+
+    The n-th hook of a class gets the n-th state of that class.
+
+    Args:
+        saved: class names of the checkpoint's hooks.
+        hooks: the run's hooks.
+    """
+    positions: list[int | None] = []
     left = [*enumerate(saved)]
     for hook in hooks:
         found = next((pair for pair in left if pair[1] == type(hook).__name__), None)
         if found is not None:
             left.remove(found)
-        places.append(None if found is None else found[0])
-    return places
+        positions.append(None if found is None else found[0])
+    return positions
 
 
-def _refuse_other_hooks(path: Path, saved: list[str], hooks: list[Hook], places: list[int | None]) -> None:
-    """Refuse hooks that a resumed run lacks or has too many.
+def _refuse_other_hooks(path: Path, saved: list[str], hooks: list[Hook], positions: list[int | None]) -> None:
+    """Check that a resumed run has the checkpoint's hooks. Additional hooks are accepted if they have no state.
 
     Raises:
-        CheckpointError: if they have a state that would be lost.
+        CheckpointError: if a hook is missing, or an additional hook has a state.
     """
-    new = [hook for hook, place in zip(hooks, places, strict=True) if place is None and hook.state_dict()]
-    lost = [name for place, name in enumerate(saved) if place not in places]
+    new = [hook for hook, position in zip(hooks, positions, strict=True) if position is None and hook.state_dict()]
+    lost = [name for position, name in enumerate(saved) if position not in positions]
     if new or lost:
         names = [type(hook).__name__ for hook in hooks]
-        raise CheckpointError(f"{path} was written with the hooks {saved}, this run has {names}.")
+        raise CheckpointError(
+            f"{path} was written with the hooks {', '.join(saved)}; this run has {', '.join(names)}. Resume with the "
+            "same hooks, or fork the run."
+        )
 
 
 def _read(path: Path) -> Any:
-    """Return what torch saved: plain values and tensors.
+    """Return the plain values and tensors that torch saved in a file.
 
     Raises:
-        CheckpointError: if there is anything else in it, which could run code.
+        CheckpointError: if the file cannot be read, or contains anything else, which could run code.
     """
     try:
         return torch.load(path, weights_only=True, map_location="cpu")
     except pickle.UnpicklingError as error:
-        raise CheckpointError(f"{path} holds more than plain values and tensors, and is not read.") from error
+        raise CheckpointError(
+            f"Expected only plain values and tensors in {path}; found other objects, which are not loaded."
+        ) from error
     except (EOFError, LookupError, RuntimeError, ValueError) as error:
         raise CheckpointError(f"{path} cannot be read: {one_line(error)}.") from error

@@ -1,4 +1,4 @@
-"""A resumed run, or a fork, applies the edits of its journal again; the values of its weights are loaded afterwards."""
+"""Apply the edits of a journal again, in a resumed run or a fork. The weights are loaded afterwards."""
 
 from __future__ import annotations
 
@@ -16,16 +16,18 @@ if TYPE_CHECKING:
 
 
 def replay(run: TrainingRun, records: Sequence[Record], trainable: Collection[str] | None) -> None:
-    """Apply the edits of a journal again, on a fresh run.
+    """Apply the edits of a journal again to a fresh run.
 
-    The clock reads what it read when each edit was applied. What the edits log and say was logged and said then.
+    During each edit, the clock shows what it showed when the edit was first applied. The edits log and print nothing:
+    they did so the first time.
 
     Args:
         run: the run, before its weights are loaded.
         records: the journal.
-        trainable: names of the parameters that trained when the checkpoint was saved; None if it does not know.
+        trainable: names of the parameters that were trainable when the checkpoint was saved; None if the checkpoint
+            does not contain them.
     Raises:
-        EditError: if an edit does not give the result that it gave then.
+        EditError: if an edit gives another number of parameters than the first time.
     """
     with run.applied_edits.replaying():
         for record in records:
@@ -38,16 +40,17 @@ def replay(run: TrainingRun, records: Sequence[Record], trainable: Collection[st
     if trainable is not None and (changed := _restore_trainable(run.encoder_with_head, trainable)):
         listed = ", ".join(changed[:5]) + (f" and {len(changed) - 5} more" if len(changed) > 5 else "")
         run.print(
-            f"Built again, the model would train other parameters than the checkpoint's. Restored as saved: {listed}."
+            "After its edits were applied again, the model trained other parameters than the checkpoint's. Restored as "
+            f"saved: {listed}."
         )
     fit_wrappers(run, [record.request for record in records])
 
 
 def _compare(then: Record, again: Record, *, with_trainable: bool) -> None:
-    """Refuse an edit that gave another number of parameters than before.
+    """Check that an edit gave the same number of parameters as the first time.
 
     Raises:
-        EditError: naming it.
+        EditError: if it did not; names the edit.
     """
     counts = [("parameters", then.parameters[1], again.parameters[1])]
     if with_trainable:
@@ -55,14 +58,14 @@ def _compare(then: Record, again: Record, *, with_trainable: bool) -> None:
     for what, before, now in counts:
         if before != now:
             raise EditError(
-                f"After step {then.step}, {then.request} (asked for by {then.asked_by}) left {before:,} {what}; "
-                f"applied again, it left {now:,}. An edit must give the same result on a model with other values, "
-                "since a resumed run or a fork applies it before it loads the weights."
+                f"After step {then.step}, {then.request} (requested by {then.asked_by}) left {before:,} {what}; "
+                f"applied again, it left {now:,}. The result of an edit must not depend on the values of weights, "
+                "since a resumed run or a fork applies the edit before it loads the weights."
             )
 
 
 def _restore_trainable(model: EncoderWithHead, trainable: Collection[str]) -> list[str]:
-    """Freeze and unfreeze parameters by name; return what changed, each with what it is now."""
+    """Freeze and unfreeze parameters by name; return the changed names, each with its new state."""
     changed = []
     for name, parameter in model.named_parameters():
         if parameter.requires_grad != (name in trainable):

@@ -1,4 +1,4 @@
-"""Write a checkpoint: to a temporary directory, synced and renamed, so that what bears its name is complete."""
+"""Write a checkpoint to a temporary directory, sync and rename it, so that a directory of that name is complete."""
 
 from __future__ import annotations
 
@@ -34,23 +34,23 @@ if TYPE_CHECKING:
 
 
 def save_checkpoint(run: TrainingRun, keep: int) -> Path:
-    """Write a checkpoint of the run as it is after a step; called on every process.
+    """Write a checkpoint of the run after a step; called on every process.
 
     Args:
-        run: the run; its clock names the checkpoint.
-        keep: newest checkpoints that stay; older ones are removed.
+        run: the run; the checkpoint is named after its step.
+        keep: number of newest checkpoints to keep; older ones are deleted.
     Returns:
         The checkpoint's directory.
     Raises:
-        StorageError: on every process, if it could not be written on any; earlier checkpoints are as they were.
+        StorageError: on every process, if any process could not write its files; earlier checkpoints are unchanged.
         CheckpointError: on every process, if a hook's state could not be read again.
     """
     folder = run.directory / CHECKPOINTS
     target = folder / f"step-{run.clock.step:08d}"
     writing = folder / f".{target.name}.writing"
     needed = _bytes_needed(run)
-    # A stop that was asked for after the last boundary; asked for by any process it counts for all.
-    asked_to_stop = next(filter(None, gather_object([run.asked_to_stop])), None)
+    # A stop requested since the last boundary, by any process.
+    requested_stop = next(filter(None, gather_object([run.requested_stop])), None)
 
     def begin() -> None:
         folder.mkdir(exist_ok=True)
@@ -66,7 +66,7 @@ def save_checkpoint(run: TrainingRun, keep: int) -> Path:
             save_file(_weights(run.encoder_with_head), writing / "model.safetensors")
             torch.save(run.optimizer.state_dict(), writing / "optimizer.pt")
             (writing / STATE).write_text(
-                json.dumps(_state(run) | {"asked_to_stop": asked_to_stop}, indent=2), encoding="utf-8"
+                json.dumps(_state(run) | {"asked_to_stop": requested_stop}, indent=2), encoding="utf-8"
             )
             (writing / KEPT).mkdir()
             for name in kept_files(run.hooks):
@@ -85,13 +85,13 @@ def save_checkpoint(run: TrainingRun, keep: int) -> Path:
         _on_main(run, finish, target, needed)
     except ValueError:
         if run.is_main:
-            durable.remove(writing)  # it may be what fills the disk
+            durable.remove(writing)  # it may take up the space that is missing
         raise
     return target
 
 
 def _state(run: TrainingRun) -> dict[str, Any]:
-    """Return what state.json holds: all that is neither a tensor nor a process's own."""
+    """Return the content of state.json: the state that is neither a tensor nor specific to a process."""
     scaler = run.accelerator.scaler
     return {
         "clock": run.clock.state_dict(),
@@ -117,7 +117,7 @@ def _state(run: TrainingRun) -> dict[str, Any]:
 
 
 def _bytes_needed(run: TrainingRun) -> int:
-    """Return about how many bytes a checkpoint takes; files that are links take none."""
+    """Estimate the size of a checkpoint in bytes."""
     tensors = [*run.encoder_with_head.state_dict().values(), *_tensors(run.optimizer.state_dict())]
     own = [tensor for hook in run.hooks for tensor in _tensors(hook.state_dict())]
     kept = [path.stat().st_size for name in kept_files(run.hooks) if (path := run.directory / name).is_file()]
@@ -138,7 +138,7 @@ def _on_main(run: TrainingRun, work: Callable[[], None], target: Path, needed: i
 
 
 def _on_all(run: TrainingRun, work: Callable[[], None], target: Path, needed: int) -> None:
-    """Do something on every process; if it fails on one, none goes on."""
+    """Do some work on every process; if it fails on one, raise an error on all."""
     error: ValueError | None = None
     try:
         with durable.reporting_failure(target, needed=needed):
@@ -156,7 +156,7 @@ def _on_all(run: TrainingRun, work: Callable[[], None], target: Path, needed: in
 
 
 def _weights(model: EncoderWithHead) -> dict[str, Tensor]:
-    """Return all weights but the further names of shared ones, which safetensors does not take."""
+    """Return all weights, shared ones under one name only, since safetensors does not accept several."""
     shared = model.all_tied_weights_keys
     return {
         name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items() if name not in shared
@@ -167,7 +167,7 @@ def _readable_state(hook: Hook) -> dict[str, Any]:
     """Return a hook's state.
 
     Raises:
-        CheckpointError: if it holds what could not be read again: pickles of classes are refused.
+        CheckpointError: if it contains objects that could not be loaded again, since pickled classes are refused.
     """
     with CodeOf(f"hook {type(hook).__name__} (state_dict)", hook.state_dict):
         state = hook.state_dict()
@@ -178,7 +178,7 @@ def _readable_state(hook: Hook) -> dict[str, Any]:
         torch.load(buffer, weights_only=True)
     except pickle.UnpicklingError:
         raise CheckpointError(
-            f"The state_dict of the hook {type(hook).__name__} may hold numbers, text, lists, dicts and tensors only "
-            f"(float(x) makes one of a numpy number); got {state}."
+            f"Expected only numbers, text, lists, dicts and tensors in the state_dict of the hook "
+            f"{type(hook).__name__}, got {state}. Convert numpy numbers with float(x)."
         ) from None
     return state

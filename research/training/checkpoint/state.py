@@ -1,4 +1,4 @@
-"""What a checkpoint holds beside tensors, and what others than the run itself read of it."""
+"""The state in a checkpoint besides tensors, and functions with which other modules read checkpoints."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ STATE = "state.json"
 
 
 KEPT = "kept"
-"""Folder for files of the run directory that hooks want kept."""
+"""Folder in a checkpoint for files of the run directory that belong to the state of hooks."""
 
 
 def read_state(path: Path) -> dict[str, Any]:
-    """Return what a checkpoint's state.json holds.
+    """Return the content of a checkpoint's state.json.
 
     Raises:
         CheckpointError: if it cannot be read.
@@ -39,33 +39,34 @@ def read_state(path: Path) -> dict[str, Any]:
 
 
 def parent_at(fork: str, checkpoint: Path) -> Parent:
-    """Return the run that a fork comes from, as it was at a checkpoint.
+    """Return the parent of a fork at one of the parent's checkpoints.
 
     Args:
-        fork: the setting that names them.
-        checkpoint: one of that run's.
+        fork: the setting, RUN or RUN@step-N.
+        checkpoint: directory of the checkpoint.
     """
     state = read_state(checkpoint)
     return Parent(str(parse_fork(fork).run), state["clock"]["step"], read_records(state["journal"]))
 
 
 def find_parent(start: Start, fork: str | None) -> Parent | None:
-    """Return the run that the continued one is a fork of, or None."""
+    """Return the parent of a resumed run or a fork; None if the run is not a fork."""
     if start.is_fork:
         assert fork is not None
         return parent_at(fork, start.checkpoint)
-    saved = read_state(start.checkpoint)["parent"]  # the parent's own checkpoint may be gone by now
+    # Not from the parent's own checkpoint, which may have been deleted since.
+    saved = read_state(start.checkpoint)["parent"]
     return saved and Parent(saved["run"], saved["step"], read_records(saved["journal"]))
 
 
 def read_checkpoint_model(model: EncoderWithHead, path: Path) -> tuple[dict[str, Tensor], list[str]]:
-    """Return the weights that a checkpoint holds, and the names of the labels that they predict.
+    """Return a checkpoint's weights and the names of the labels that they predict.
 
     Args:
-        model: a model like that of the checkpoint's run.
-        path: the checkpoint.
+        model: a model with the same structure as the checkpoint's.
+        path: directory of the checkpoint.
     Raises:
-        CheckpointError: if it is damaged.
+        CheckpointError: if the checkpoint is damaged.
     """
     damage = find_damage(path)
     if damage is not None:
@@ -74,11 +75,11 @@ def read_checkpoint_model(model: EncoderWithHead, path: Path) -> tuple[dict[str,
 
 
 def read_records(journal: list[dict[str, Any]]) -> tuple[Record, ...]:
-    """Return the edits of a journal that a checkpoint holds."""
+    """Return the records of a checkpoint's journal."""
     return tuple(Record(**record) for record in journal)
 
 
 def with_shared(model: EncoderWithHead, weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return weights under all of their names."""
+    """Return the weights with shared weights under all of their names."""
     shared = {name: weights[first] for name, first in model.all_tied_weights_keys.items() if first in weights}
     return {**weights, **shared}

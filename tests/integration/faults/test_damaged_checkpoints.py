@@ -121,7 +121,7 @@ def test_all_processes_skip_a_checkpoint_that_lacks_a_file_of_one_process(
     [
         (other_format, r": it has format 1000, this version reads \d+\.$"),
         (flip("optimizer.pt"), r": optimizer\.pt is not what was written\.$"),
-        (delete(MANIFEST), " is no checkpoint. One is a folder such as "),
+        (delete(MANIFEST), " is not a checkpoint. Expected a folder such as "),
     ],
 )
 def test_resume_from_a_given_damaged_checkpoint_is_refused(

@@ -147,6 +147,6 @@ def test_early_stopping_counts_from_the_fork_if_values_are_not_comparable(
         name = f"other-{number}"
         other = fork(name, fork=start, **still | changed)
         assert other["steps"] == 11
-        assert "begins to count again" in capsys.readouterr().out
+        assert "Early stopping is reset" in capsys.readouterr().out
         assert journal_of(tmp_path / name) == [(comes_true, "set_dropout")]
         assert lines_of(tmp_path / name)[5]["learning_rate/head"] == pytest.approx(rate * still["head_lr"])

@@ -59,7 +59,7 @@ def test_misspelt_words_of_an_entry_are_answered_with_the_nearest() -> None:
     for misspelt, meant in (("freze", "freeze"), ("evry", "every"), ("on_conflit", "on_conflict")):
         with pytest.raises(UnknownNameError, match=f"'{misspelt}'.*'{meant}'"):
             read_entry({"at": "1st", misspelt: "head"}, EDITS)
-    assert read_entry({"at": "1st", "mine": 3}, EDITS, may_have_others=True)[1] == {"mine": 3}
+    assert read_entry({"at": "1st", "mine": 3}, EDITS, allow_unregistered=True)[1] == {"mine": 3}
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from research.edits.records import EditRequest
 from research.edits.rehearsal import Rehearsal
 from research.edits.timeline import parse_timeline, resolve_timeline
 from research.features.cache import Layers
-from research.features.guard import Decision, Watch, decide, is_asked_for
+from research.features.guard import Decision, Watch, decide, wants_caching
 from research.hooks.fgm import FastGradientMethod
 from research.learning.objectives import OBJECTIVES
 from research.model.encoders import load_tokenizer
@@ -121,16 +121,16 @@ TOUCHING: dict[str, tuple[Entries, str]] = {
     ),
     "fewer layers": (
         [{"at": "3st", "drop_layers": "encoder.layer[-1]"}],
-        "the encoder is built otherwise after step 3 (drop_layers(modules='encoder.layer[-1]'))",
+        "the encoder's structure changes after step 3 (drop_layers(modules='encoder.layer[-1]'))",
     ),
-    "adapters": ([{"at": "3st", "add_lora": {"r": 2}}], "the encoder is built otherwise after step 3 (add_lora("),
+    "adapters": ([{"at": "3st", "add_lora": {"r": 2}}], "the encoder's structure changes after step 3 (add_lora("),
     "length": (
         [{"at": "3st", "set_max_length": 16}],
-        "texts are cut at 16 tokens instead of 32 after step 3 (set_max_length(length=16))",
+        "inputs are truncated to 16 tokens instead of 32 after step 3 (set_max_length(length=16))",
     ),
     "length for a while": (
         [{"at": "0%", "set_max_length": 16}, {"at": "3st", "set_max_length": 32}],
-        "texts are cut at 16 tokens instead of 32 after step 0 (",
+        "inputs are truncated to 16 tokens instead of 32 after step 0 (",
     ),
     "condition": (
         [{"when": "above(validation/accuracy, 0.8)", "unfreeze": "encoder.layer[-1]"}],
@@ -141,7 +141,7 @@ TOUCHING: dict[str, tuple[Entries, str]] = {
             {"at": "3st", "replace_head": "lstm"},
             {"when": "above(validation/accuracy, 0.8)", "unfreeze": "name:head.forwards.*", "set_max_length": 8},
         ],
-        "texts are cut at 8 tokens instead of 32 once above(",
+        "inputs are truncated to 8 tokens instead of 32 once above(",
     ),
     "condition on a head that stays for a while": (
         [
@@ -160,7 +160,7 @@ def test_edit_of_what_the_encoder_gives_is_named(decided: Decided, case: str) ->
     found = decided(timeline)
     assert found.reason is not None
     assert found.reason.startswith(reason), found.reason
-    assert found.is_frozen_at_first
+    assert found.starts_frozen
 
 
 @pytest.fixture
@@ -190,7 +190,7 @@ def test_planned_edits_of_hooks_count(decided: Decided) -> None:
     longer = create(HOOKS, Choice("length_warmup", {"start": 8}))
     for hook, expected in (
         (unfreezing, "the encoder trains after step"),
-        (longer, "texts are cut at 8 tokens instead of 32 after step 0"),
+        (longer, "inputs are truncated to 8 tokens instead of 32 after step 0"),
     ):
         reason = decided([], [hook]).reason
         assert reason is not None
@@ -241,9 +241,9 @@ def test_rehearsal_is_left_as_it_was(begin: Begin) -> None:
 def test_stored_by_itself_only_where_it_spares_a_pass() -> None:
     for total_steps, expected in ((10, False), (11, True), (3, False)):
         clock = Clock(steps_per_epoch=10, total_steps=total_steps, batch_size=8)
-        assert is_asked_for(RunConfig(), clock) == expected
-        assert is_asked_for(RunConfig(cache_features=True), clock)
-        assert not is_asked_for(RunConfig(cache_features=False), clock)
+        assert wants_caching(RunConfig(), clock) == expected
+        assert wants_caching(RunConfig(cache_features=True), clock)
+        assert not wants_caching(RunConfig(cache_features=False), clock)
 
 
 @pytest.fixture
@@ -256,23 +256,23 @@ def frozen(begin: Begin) -> Rehearsal:
 
 def test_watch_sees_what_hooks_do_to_the_encoder(frozen: Rehearsal) -> None:
     model = frozen.encoder_with_head
-    assert Watch.of(frozen).reason_of_hooks(model) is None
+    assert Watch.of(frozen).reason_against(model) is None
     watch = Watch.of(frozen)
     with torch.no_grad():
         next(model.head.parameters()).mul_(2)
-        assert watch.reason_of_hooks(model) is None
+        assert watch.reason_against(model) is None
         next(model.encoder.parameters()).mul_(2)
-    assert watch.reason_of_hooks(model) == "the encoder's weights change"
+    assert watch.reason_against(model) == "the encoder's weights change"
     watch = Watch.of(frozen)
     for register in (nn.Module.register_forward_hook, nn.Module.register_forward_pre_hook):
         handle = register(model.encoder.get_input_embeddings(), lambda *arguments: None)
-        assert "forward pass" in (watch.reason_of_hooks(model) or "")
+        assert "forward pass" in (watch.reason_against(model) or "")
         handle.remove()
-        assert watch.reason_of_hooks(model) is None
+        assert watch.reason_against(model) is None
     next(model.encoder.parameters()).requires_grad_(True)
-    assert watch.reason_of_hooks(model) == "the encoder trains"
+    assert watch.reason_against(model) == "the encoder trains"
     model.eval()  # where it does not matter
-    assert watch.reason_of_hooks(model) is None
+    assert watch.reason_against(model) is None
 
 
 def test_watch_does_not_mind_how_transformers_collects_hidden_states(frozen: Rehearsal) -> None:
@@ -282,4 +282,4 @@ def test_watch_does_not_mind_how_transformers_collects_hidden_states(frozen: Reh
     with contextlib.suppress(RuntimeError):  # there are no values to compute with
         model.run_encoder(ids, torch.ones_like(ids), all_layers=True)
     assert any(module._forward_hooks for module in model.encoder.modules())
-    assert watch.reason_of_hooks(model) is None
+    assert watch.reason_against(model) is None

@@ -15,16 +15,16 @@ def test_run_is_stopped_after_evaluations_without_improvement(start_run: StartRu
     resumed = EarlyStopping(metric="accuracy", patience=2)
     resumed.load_state_dict(hook.state_dict())
     resumed.after_evaluate(run, "test", {"accuracy": 0.0})
-    assert not run.asked_to_stop
+    assert not run.requested_stop
     resumed.after_evaluate(run, "validation", {"accuracy": 0.59})
-    assert [part in str(run.asked_to_stop) for part in ("accuracy", " 2 ", "0.6000")] == [True] * 3
+    assert [part in str(run.requested_stop) for part in ("accuracy", " 2 ", "0.6000")] == [True] * 3
 
 
 def test_better_value_begins_the_count_again(start_run: StartRun) -> None:
     run, hook = start_run(), EarlyStopping(metric="loss", patience=2)
     for value in (0.5, 0.6, 0.4, 0.4):
         hook.after_evaluate(run, "validation", {"loss": value})
-    assert (hook.best, hook.num_without_improvement, run.asked_to_stop) == (0.4, 1, None)
+    assert (hook.best, hook.num_without_improvement, run.requested_stop) == (0.4, 1, None)
 
 
 def test_fork_that_measures_by_another_metric_begins_the_count_again(start_run: StartRun) -> None:

@@ -34,7 +34,7 @@ def test_precision_that_the_launcher_was_asked_for_is_taken(monkeypatch: pytest.
         (("--cpu", "--num_processes", "2"), "2 processes and started 1"),
         (("--use_fsdp",), "asks for FSDP"),
         (("--cpu", "--num_processes", "1", "--use_megatron_lm"), "asks for Megatron-LM"),
-        (("--config_file", str(ROOT / "accelerate_configs" / "multi_gpu.yaml")), "asks for GPUs"),
+        (("--config_file", str(ROOT / "accelerate_configs" / "multi_gpu.yaml")), "requests GPUs"),
     ],
 )
 def test_launch_that_accelerate_would_ignore_is_refused(

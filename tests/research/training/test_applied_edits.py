@@ -53,7 +53,7 @@ def test_edits_that_are_left_out_are_in_the_journal_with_the_reason(edits: Appli
     clock.advance(8)
     edits.journal.append(record(1, "unfreeze"))
     with collected() as lines:
-        edits.leave_out(REQUESTS, "it conflicts", clock, model)
+        edits.skip(REQUESTS, "it conflicts", clock, model)
     _, *skipped = edits.journal
     assert edits.latest == []
     assert [(each.number, each.step, each.epoch, each.request) for each in skipped] == [

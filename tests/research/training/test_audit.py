@@ -155,7 +155,7 @@ def test_compiled_model_and_wrappers_must_know_what_trains() -> None:
     check_compiled(model, Wrapped(model, wrapped.trainable))
     model.get_parameter("head.out.bias").requires_grad_(True)
     model.head.get_submodule("out").register_parameter("bias", nn.Parameter(torch.zeros(3)))
-    with pytest.raises(AuditError, match=r"head\.out\.bias, 1 that left"):
+    with pytest.raises(AuditError, match=r"head\.out\.bias, 1 removed"):
         check_unchanged(model, wrapped)
 
 

@@ -23,7 +23,7 @@ def test_requests_are_taken_once_and_in_order() -> None:
 
 def test_asker_is_known_inside_only() -> None:
     requests = EditRequests()
-    with requests.asking_for("hook", "after_step"):
+    with requests.calling("hook", "after_step"):
         assert (requests.asked_by, requests.point) == ("hook", "after_step")
         requests.edit.scale_lr(0.5)
     assert (requests.asked_by, requests.point) == ("Python", None)
@@ -34,8 +34,8 @@ def test_asker_is_known_inside_only() -> None:
 def test_points_without_a_later_boundary_take_no_edits(point: str) -> None:
     requests = EditRequests()
     with (
-        requests.asking_for("saver", point),
-        requests.asking_for("hook", "after_evaluation"),
+        requests.calling("saver", point),
+        requests.calling("hook", "after_evaluation"),
         pytest.raises(EditError, match=point),
     ):
         requests.request_edits([FREEZE])
@@ -54,10 +54,10 @@ def test_requests_after_the_last_boundary_are_left_out(capsys: pytest.CaptureFix
 
 def test_number_of_the_asker_depends_on_who_asks_and_where() -> None:
     requests = EditRequests()
-    found = [requests.asker_number]
+    found = [requests.caller_number]
     for asked_by, point in (("hook A", "after_step"), ("hook A", "before_step"), ("hook B", "after_step")):
-        with requests.asking_for(asked_by, point):
-            found.append(requests.asker_number)
+        with requests.calling(asked_by, point):
+            found.append(requests.caller_number)
     assert len(set(found)) == 4
-    with requests.asking_for("hook A", "after_step"):
-        assert requests.asker_number == found[1] == 2021919503
+    with requests.calling("hook A", "after_step"):
+        assert requests.caller_number == found[1] == 2021919503

@@ -25,12 +25,12 @@ def test_run_is_over_after_its_last_step_or_once_a_stop_was_agreed_on(start_run:
     run.stop("enough")
     run.stop("another reason")
     found = [run.is_over]
-    run.stop_reason = run.asked_to_stop
+    run.stop_reason = run.requested_stop
     other = start_run(max_steps=1)
     found += [run.is_over, other.is_over]
     other.clock.advance(8)
     assert [*found, other.is_over] == [False, True, False, True]
-    assert run.asked_to_stop == "enough"
+    assert run.requested_stop == "enough"
 
 
 def test_logged_values_are_numbers(start_run: StartRun) -> None:

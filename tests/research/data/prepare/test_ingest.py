@@ -22,11 +22,11 @@ from tests.research.data.prepare.labelled_rows import labels_of
     ("row", "reason"),
     [
         ('{"label": 1}', "missing text"),
-        ('{"text": 5, "label": 1}', "the text is a int, expected a string"),
+        ('{"text": 5, "label": 1}', "the text has the type int, expected a string"),
         ('{"text": "a"}', "missing label"),
         ('{"text": "a", "label": NaN}', "missing label"),
         ('{"text": "a", "label": null}', "missing label"),
-        ('{"text": "a", "label": {"b": 1}}', "the label is a dict"),
+        ('{"text": "a", "label": {"b": 1}}', "the label has the type dict"),
         ('{"text": "half \\ud83d", "label": 1}', "invalid Unicode"),
         ('{"text": "a", "label": "half \\ud83d"}', "the label is invalid Unicode"),
         ('{"text": "a", "label": ["half \\ud83d"]}', "the label is invalid Unicode"),

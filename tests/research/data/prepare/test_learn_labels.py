@@ -104,7 +104,7 @@ def test_guess_task_of_lists_is_multi_label(load: Loader, write_jsonl: WriteJson
         (([0, 1, 0], [1, 0, 0], [1, 0]), None, "2 zeros and ones, expected 3"),
         (([0.2, 0.8], [0.9, 0.1]), None, "'label' .* fraction.*task=multi_label"),
         (([0, 1], [1, 0]), "regression", "task=regression .*'label' holds zeros and ones"),
-        (([["a"]], ["b"]), None, "the label is a list"),
+        (([["a"]], ["b"]), None, "the label has the type list"),
         (([None], ["b"]), None, "missing label"),
     ],
 )

@@ -65,7 +65,7 @@ def test_adapters_of_dropped_layers_go_with_them(editing: Editing, tmp_path: Pat
     [
         ([{"add_lora": {"r": 0}}], r"\b0, 16 and 0\.0"),
         ([{"add_lora": {"dropout": 1.0}}], r"\b8, 16 and 1\.0"),
-        ([{"add_lora": {}}, {"add_lora": {}}], "There are adapters .*merge_lora"),
+        ([{"add_lora": {}}, {"add_lora": {}}], "already has adapters.*merge_lora"),
         ([{"add_lora": {"modules": "encoder.embeddings"}}], "'encoder.embeddings' .*linear"),
         ([{"merge_lora": True}], "add_lora"),
     ],

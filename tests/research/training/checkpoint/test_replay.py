@@ -139,7 +139,7 @@ def test_edit_that_builds_another_model_from_other_values_is_refused(start_run: 
     settings = {"max_steps": 9, "timeline": [{"at": "5st", "widen_if_moved": None}]}
     whole = start_run([SaveAtEnd()], **settings)
     train(whole)
-    with pytest.raises(EditError, match=r"After step 5, widen_if_moved\(\) .*other values"):
+    with pytest.raises(EditError, match=r"After step 5, widen_if_moved\(\) .*values of weights"):
         start_run([SaveAtEnd()], resume=checkpoint_of(whole), **settings)
 
 

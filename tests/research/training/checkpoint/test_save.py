@@ -72,7 +72,7 @@ def test_state_that_could_run_code_is_refused_and_earlier_checkpoints_stay(start
     save_checkpoint(run, keep=1)
     run.clock.advance(8)
     hook.state = Path("somewhere")
-    with pytest.raises(CheckpointError, match=r"Keeps .*somewhere"):
+    with pytest.raises(CheckpointError, match=r"hook Keeps, got .*somewhere"):
         save_checkpoint(run, keep=1)
     assert [path.name for path in (run.directory / "checkpoints").iterdir()] == ["step-00000000"]
 

@@ -1,0 +1,78 @@
+"""The generated pages have an anchor for every setting, every registered name and every metric."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from docstring_sections import separate_sections
+from metrics_page import metrics_page
+from registry_pages import REGISTRY_PAGES, registry_page
+from settings_pages import settings_page, study_settings_page, verify_settings_page
+from site_text import link_settings
+
+from research.settings.config import RunConfig
+from research.settings.declarations import declarations
+from research.settings.flags import INSPECTION
+from research.settings.registries import REGISTRIES, load_registry
+from research.studies.command import StudySettings, WorkerSettings
+from research.tasks.base import TASKS
+from tests.shipped import shipped
+
+
+def anchors(page: str) -> list[str]:
+    return re.findall(r"\{ #([\w/-]+) \}$", page, re.MULTILINE)
+
+
+def test_every_setting_has_one_anchor() -> None:
+    found = [anchor for anchor in anchors(settings_page()) if not anchor.startswith("group-")]
+    assert sorted(found) == sorted([*declarations(RunConfig), *INSPECTION])
+    assert set(declarations(StudySettings)) <= set(anchors(study_settings_page()))
+    assert {f"work-{name}" for name in declarations(WorkerSettings)} <= set(anchors(study_settings_page()))
+    assert "cuts" in anchors(verify_settings_page())
+
+
+def test_setting_is_described_as_declared() -> None:
+    page = settings_page()
+    section = page[page.index("### `--batch_size`") : page.index("### `--micro_batch_size`")]
+    declared = declarations(RunConfig)["batch_size"]
+    assert "**Type:** whole number. **Default:** `32`." in section
+    for text in (str(declared.bounds), declared.unit, declared.effect.value, declared.fixed_in_forks):
+        assert text is not None
+        assert text in section
+
+
+@pytest.mark.parametrize("name", REGISTRY_PAGES)
+def test_every_registered_name_has_one_anchor(name: str) -> None:
+    page = REGISTRY_PAGES[name]
+    assert [anchor for anchor in anchors(registry_page(page)) if anchor in shipped(load_registry(page.listing))] == (
+        shipped(load_registry(page.listing))
+    )
+
+
+def test_every_registry_has_a_page() -> None:
+    assert {page.listing for page in REGISTRY_PAGES.values()} == set(REGISTRIES) - {"pefts"}  # the edit add_lora
+
+
+def test_every_metric_has_an_anchor() -> None:
+    names = {metric.name for task in shipped(TASKS) for metric in TASKS[task].metrics}
+    assert names < set(anchors(metrics_page()))
+
+
+@pytest.mark.parametrize(
+    ("text", "linked"),
+    [
+        ("as --lr says", "as [`--lr`](x.md#lr) says"),
+        ("as `--lr` says", "as `--lr` says"),
+        ("see --list heads.", "see [`--list heads`](heads.md)."),
+        ("--head.<option>, --other", "[`--head.<option>`](x.md#head), `--other`"),
+    ],
+)
+def test_settings_in_descriptions_are_links(text: str, linked: str) -> None:
+    assert link_settings(text, ["lr", "head", "list"], "x.md") == linked
+
+
+def test_separate_sections_puts_an_empty_line_before_each() -> None:
+    assert separate_sections("Do it.\n\nArgs:\n    x: it.\nReturns:\n    It.\n") == (
+        "Do it.\n\nArgs:\n    x: it.\n\nReturns:\n    It.\n"
+    )

@@ -53,7 +53,7 @@ def compare_settings(
         elif declared.effect is Effect.NONE:
             notes.append(change)
         elif declared.null_keeps_checkpoint_value and new is None:
-            continue  # the checkpoint's value is taken
+            continue  # the checkpoint's value is kept
         elif declared.effect is Effect.ROUNDING:
             notes.append(f"{change} (numbers are rounded differently, or dropout drops other units)")
         else:

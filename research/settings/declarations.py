@@ -23,11 +23,13 @@ PERIOD = f"{TIME}, above 0"
 class Effect(enum.Enum):
     """Effect of a changed setting on a resumed run."""
 
-    TRAINING = "trains or evaluates differently: a resume rejects the change"
-    ROWS = "may change the rows: a resume rejects the change if the rows differ"
-    ROUNDING = "changes how numbers are rounded, or which units dropout drops: a resume reports the change"
-    NONE = "does not affect what is trained: a resume reports the change"
-    INVOCATION = "belongs to a single call: it is never compared, and not part of a recipe that repeats the run"
+    TRAINING = "the change is rejected, because the run would train or evaluate differently"
+    ROWS = "the change is rejected if the rows differ"
+    ROUNDING = "the change is reported: numbers are rounded differently, or dropout drops other units"
+    NONE = "the change is reported: it does not affect what is trained"
+    INVOCATION = (
+        "nothing happens: the setting belongs to a single call, and is not part of a recipe that repeats the run"
+    )
 
 
 class Stage(enum.IntEnum):

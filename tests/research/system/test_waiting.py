@@ -19,13 +19,13 @@ from tests.messages import collected
 
 
 @pytest.fixture
-def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+def without_delay(monkeypatch: pytest.MonkeyPatch) -> None:
     """Print messages without delay."""
     monkeypatch.setattr(waiting, "FIRST_AFTER", 0.0)
     monkeypatch.setattr(waiting, "AGAIN_AFTER", 0.001)
 
 
-def test_waiting_message_is_repeated_during_a_long_wait(hurried: None) -> None:
+def test_waiting_message_is_repeated_during_a_long_wait(without_delay: None) -> None:
     end = time.monotonic() + HANG_LIMIT
     with collected() as lines, WaitingMessage("Reading"):
         while len(lines) < 3:
@@ -49,7 +49,7 @@ def test_waiting_message_prints_nothing_for_short_waits_or_in_other_processes(mo
 
 
 def test_waiting_progress_counts_up_to_the_total(
-    hurried: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    without_delay: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(waiting, "AGAIN_AFTER", 0.0)
     with collected() as lines, WaitingProgress("evaluating test", 1500, "row") as counted:
@@ -74,7 +74,7 @@ SLOW = {
 
 
 def test_every_slow_phase_of_a_run_prints_a_waiting_message(
-    hurried: None, tiny_encoder: Path, tiny_reviews: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    without_delay: None, tiny_encoder: Path, tiny_reviews: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MIDWAY_CACHE", str(tmp_path / "cache"))
     lines: list[str] = []

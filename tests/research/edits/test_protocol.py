@@ -107,7 +107,7 @@ def test_edit_can_use_every_member_in_run_and_rehearsal(
 
 
 def test_rehearsal_lists_available_members_if_an_edit_uses_another(editing: Editing) -> None:
-    with pytest.raises(AttributeError, match=r"run\.splits .*encoder_with_head"):
+    with pytest.raises(AttributeError, match=r"run\.splits: .*encoder_with_head"):
         edit(editing("bert"), takes_rows=True)
 
 

@@ -118,14 +118,14 @@ def flip(file: Path, position: int) -> None:
 
 
 DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
-    "flipped": (lambda folder: flip(folder / "layer-1.bin", 77), r"layer-1\.bin is not what"),
-    "cut": (
+    "flipped": (lambda folder: flip(folder / "layer-1.bin", 77), r"layer-1\.bin does not match its hash"),
+    "truncated": (
         lambda folder: (folder / "layer-2.bin").write_bytes((folder / "layer-2.bin").read_bytes()[:-1]),
         r"layer-2\.bin .*\b399\b.*\b400\b",
     ),
     "zeros": (
         lambda folder: (folder / "layer-0.bin").write_bytes(bytes(400)),
-        r"layer-0\.bin is not what",
+        r"layer-0\.bin does not match its hash",
     ),
     "missing": (lambda folder: (folder / "layer-0.bin").unlink(), r"layer-0\.bin is missing"),
     "no manifest": (lambda folder: (folder / MANIFEST).unlink(), r"manifest .*No such file"),

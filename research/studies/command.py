@@ -55,7 +55,7 @@ class StudySettings:
     split: Literal["test", "validation"] = setting("test", effect=Effect.INVOCATION)
     """The split on which the metric is measured."""
     workers: int = setting(1, effect=Effect.INVOCATION, above=0, unit="trials")
-    """Number of trials to run at the same time on this machine; they share its CPU cores and divide its GPUs."""
+    """Number of trials to run at the same time; they divide the CPU cores and GPUs of this machine among them."""
     accelerate_config: str | None = setting(None, effect=Effect.INVOCATION)
     """Config file of `accelerate launch` for each trial; by default, each trial is a single plain process."""
     storage: str | None = setting(None, effect=Effect.INVOCATION)

@@ -1,4 +1,4 @@
-"""Check that an interrupted and resumed run ends with the same bits: python experiments/verify_resume.py --head lstm.
+"""Check that a resumed run gives bit-identical results: python experiments/verify_resume.py --head lstm.
 
 Accepts every setting of run.py, including plugins. The script makes the same run twice: once without interruption, and
 once with cuts, which means that the run is killed in the middle of randomly drawn steps and resumed each time. After
@@ -40,7 +40,7 @@ POINTS = ("on_batch", "after_backward", "before_step", "after_step", "end_of_ste
 WATCHED = "watched"
 """First argument of this script when it starts itself as one of the runs."""
 NOT_TAKEN = {*names_where(lambda declared: declared.effect is Effect.INVOCATION)} - {"traceback"}
-"""Settings of a single call, which the script sets for its runs itself or does not need."""
+"""Settings of a single invocation, which the script sets for its runs itself or does not use."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ class VerifyCommand:
 
 @dataclass
 class WatchCommand:
-    """The run that this process makes."""
+    """Parsed command line of one of the runs that the script starts."""
 
     own: WatchSettings
     """Folder for the hashes, and the cut."""

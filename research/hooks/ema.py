@@ -31,7 +31,7 @@ class ExponentialMovingAverage(Hook):
 
     def __init__(self, *, decay: float = 0.99) -> None:
         if not 0 <= decay < 1:
-            raise ValueError(f"Expected a decay from 0 to below 1, got {decay}.")
+            raise ValueError(f"Expected a decay of at least 0 and less than 1; got {decay}.")
         self.decay = decay
         self.num_steps = 0
         # By parameter, not by name: drop_layers changes the names of the remaining layers.

@@ -331,8 +331,8 @@ def build_head(name: str, options: Mapping[str, Any], encoder: PretrainedConfig,
     unsaved = {buffer for buffer, _ in head.named_buffers()} - head.state_dict().keys()
     if unsaved:
         raise ValueError(
-            f"The head '{name}' has unsaved buffers ({', '.join(sorted(unsaved))}), so they would be missing "
-            "when the model is loaded. Register them with persistent=True."
+            f"The head '{name}' has buffers that are not saved ({', '.join(sorted(unsaved))}), so they would be "
+            "missing when the model is loaded. Register them with persistent=True."
         )
     return head
 

@@ -77,11 +77,11 @@ def _refuse_deleting_sources(directory: Path, config: RunConfig) -> None:
             )
     own = directory.resolve()
     found = (path.parent for pattern in ("*", "*/*") for path in directory.glob(f"{pattern}/{CONFIG}"))
-    others = sorted(path for path in found if own in path.resolve().parents)  # deleting a link keeps its target
-    if others:
+    other_runs = sorted(path for path in found if own in path.resolve().parents)  # deleting a link keeps its target
+    if other_runs:
         raise ValueError(
             f"--overwrite would delete the run directory {directory}, which contains other runs: "
-            f"{', '.join(map(str, others[:3]))}{', ...' if len(others) > 3 else ''}. Choose another --name or "
+            f"{', '.join(map(str, other_runs[:3]))}{', ...' if len(other_runs) > 3 else ''}. Choose another --name or "
             "--output_dir, or delete these runs first."
         )
 

@@ -42,8 +42,8 @@ def mark_edits(axes: Sequence[Axes], edits: Sequence[Record], num_steps: int) ->
             groups.append([record])
     for group in groups:
         text = str(group[0].number) if len(group) == 1 else f"{group[0].number}-{group[-1].number}"
-        place = axes[0].get_xaxis_transform()
-        axes[0].text(group[0].step + 0.5, 1.01, text, transform=place, ha="center", va="bottom", fontsize=8)
+        transform = axes[0].get_xaxis_transform()
+        axes[0].text(group[0].step + 0.5, 1.01, text, transform=transform, ha="center", va="bottom", fontsize=8)
 
 
 def block_colours(blocks: Sequence[str]) -> dict[str, tuple[float, ...] | str]:

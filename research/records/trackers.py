@@ -66,17 +66,17 @@ def start_trackers(accelerator: Accelerator, directory: Path, config: RunConfig,
     if not isinstance(threading.excepthook, QuietThreads):
         threading.excepthook = QuietThreads(threading.excepthook)
     before = read_tracker_runs(directory) if accelerator.is_main_process else {}
-    others = [name for name in config.log_with if name != "tensorboard"]
+    external = [name for name in config.log_with if name != "tensorboard"]
     try:
         accelerator.init_trackers(
             "midway", init_kwargs={name: CONTINUATIONS[name].init_arguments(before[name]) for name in before}
         )
     except Exception as error:  # each tracker raises its own error classes
-        if not others:
+        if not external:
             raise
         remedy = f" To start new tracker runs, delete {directory / TRACKER_RUNS}." if before else ""
         raise ValueError(
-            f"Cannot start the trackers {', '.join(others)} ({one_line(error).rstrip('.')}).{remedy}"
+            f"Cannot start the trackers {', '.join(external)} ({one_line(error).rstrip('.')}).{remedy}"
         ) from error
     for tracker in accelerator.trackers:
         # TensorBoardTracker would create a separate folder with a timestamp for the settings, so they are logged as
@@ -85,7 +85,7 @@ def start_trackers(accelerator: Accelerator, directory: Path, config: RunConfig,
             tracker.store_init_configuration(plain)
     if accelerator.is_main_process:
         write_tracker_runs(directory, before, accelerator.trackers)
-    restarted = [name for name in others if name not in CONTINUATIONS]
+    restarted = [name for name in external if name not in CONTINUATIONS]
     if restarted and config.resume is not None and step > 0:
         logger.warning(f"These trackers cannot continue a run, so new runs were started: {', '.join(restarted)}.")
     writer = _tensorboard_writer(accelerator)

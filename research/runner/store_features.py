@@ -24,9 +24,9 @@ def ensure_features(config: RunConfig, layers: Layers) -> bool:
         ValueError: if settings or data are invalid, as in the run itself.
     """
     config = resolve(config)
-    with tempfile.TemporaryDirectory() as nothing:  # no run starts, so nothing is written to it
-        accelerator = create_accelerator(config, nothing)
+    with tempfile.TemporaryDirectory() as unused_folder:  # no run starts, so nothing is written to it
+        accelerator = create_accelerator(config, unused_folder)
         try:
-            return set_up(config, Path(nothing), accelerator, None, (), layers).batches.features is not None
+            return set_up(config, Path(unused_folder), accelerator, None, (), layers).batches.features is not None
         finally:
             end_run(accelerator)

@@ -55,7 +55,7 @@ class StudySettings:
     split: Literal["test", "validation"] = setting("test", effect=Effect.INVOCATION)
     """The split on which the metric is measured."""
     workers: int = setting(1, effect=Effect.INVOCATION, above=0, unit="trials")
-    """Number of trials to run at the same time on this machine; they share its CPU cores and divide its GPUs."""
+    """Number of trials to run at the same time; they divide the CPU cores and GPUs of this machine among them."""
     accelerate_config: str | None = setting(None, effect=Effect.INVOCATION)
     """Config file of `accelerate launch` for each trial; by default, each trial is a single plain process."""
     storage: str | None = setting(None, effect=Effect.INVOCATION)
@@ -168,7 +168,7 @@ def parse_study(arguments: Sequence[str]) -> StudyCommand | HelpRequest:
     if settings.quick and settings.study is None:
         raise ValueError("--quick requires --study: it runs the short version of a study file.")
     own_base = dict(content.get("base", {}))
-    base, place, given_in_base = _base(folded, own_base)
+    base, invocation, given_in_base = _base(folded, own_base)
     if settings.study is not None:
         content.setdefault("name", Path(settings.study).stem)
     content |= {name: getattr(settings, name) for name in ("baseline", "metric", "split") if name in given}
@@ -177,12 +177,12 @@ def parse_study(arguments: Sequence[str]) -> StudyCommand | HelpRequest:
     narrowed = _drop_entries_outside_grid(content, axes)
     content["exclude"] = [*content.get("exclude", []), *map(_parse_exclude, given.get("exclude", []))]
     content["base"] = base
-    if place["name"] is not None:
-        content["name"] = place["name"]
-    if settings.quick and place["name"] is None:
+    if invocation["name"] is not None:
+        content["name"] = invocation["name"]
+    if settings.quick and invocation["name"] is None:
         content["name"] = f"{content['name']}-quick"
     spec = StudySpec(**content)
-    directory = Path(place["output_dir"]) if place["output_dir"] is not None else Path("runs") / spec.name
+    directory = Path(invocation["output_dir"]) if invocation["output_dir"] is not None else Path("runs") / spec.name
     notes = [
         f"The grid varies {axis}, so its value in the base, {base[axis]!r}, is not used."
         for axis in spec.grid
@@ -190,7 +190,9 @@ def parse_study(arguments: Sequence[str]) -> StudyCommand | HelpRequest:
     ]
     notes += narrowed
     notes += _describe_overridden_flags(spec, _setting_names(folded))
-    return StudyCommand(spec, folded.options, directory, settings, place["dry_run"], place["traceback"], notes)
+    return StudyCommand(
+        spec, folded.options, directory, settings, invocation["dry_run"], invocation["traceback"], notes
+    )
 
 
 def _drop_entries_outside_grid(content: dict[str, Any], axes: Mapping[str, list[Any]]) -> list[str]:
@@ -222,11 +224,11 @@ def _describe_overridden_flags(spec: StudySpec, flags: Set[str]) -> list[str]:
     layers += [(f"The arm '{arm}'", settings) for arm, settings in spec.arms.items()]
     layers += [(f"The override of {entry['when']}", entry["set"]) for entry in spec.override]
     notes = []
-    for place, settings in layers:
+    for layer, settings in layers:
         recipes = settings.get("recipe", [])
         own = merge_recipes(recipes) | settings
         notes += [
-            f"{place} sets {name} to {own[name]!r}, which overrides --{name} for its trials."
+            f"{layer} sets {name} to {own[name]!r}, which overrides --{name} for its trials."
             for name in own
             if name in flags and name not in spec.grid
         ]
@@ -255,14 +257,16 @@ def _base(folded: FoldedArguments, own: dict[str, Any]) -> tuple[dict[str, Any],
     if "fork" in layers:
         layers = inherited_settings(str(layers["fork"])) | layers
     settings = typed_settings(layers | from_recipes, folded.arguments)
-    place = {name: settings.pop(name) for name in names_where(lambda declared: declared.effect is Effect.INVOCATION)}
-    for name, value in place.items():
+    invocation = {
+        name: settings.pop(name) for name in names_where(lambda declared: declared.effect is Effect.INVOCATION)
+    }
+    for name, value in invocation.items():
         instead = declaration_of(name).study_alternative
         if value and instead is not None:
             raise ValueError(f"--{name} is not available in a study: {instead}.")
     if settings["cache_features"] is None:
         settings["cache_features"] = True  # many trials read the same features
-    return settings, place, names
+    return settings, invocation, names
 
 
 def _setting_names(folded: FoldedArguments) -> set[str]:

@@ -35,7 +35,7 @@ class DeviceAssignment:
             return ()
         num_used = min(self.num_processes, len(self.devices))
         first = worker * num_used
-        return tuple(self.devices[(first + place) % len(self.devices)] for place in range(num_used))
+        return tuple(self.devices[(first + index) % len(self.devices)] for index in range(num_used))
 
     def describe(self) -> str | None:
         """Return a message for the user if processes share GPUs, otherwise None."""

@@ -107,7 +107,7 @@ _DESCRIPTIONS: dict[type, str] = {dict: "a mapping", list: "a list", str: "text 
 _OVERRIDE = "{when: {head: lstm}, set: {lr: 1e-4}}"
 
 
-def _refuse_shared(settings: Mapping[str, Any], place: str) -> None:
+def _refuse_shared(settings: Mapping[str, Any], owner: str) -> None:
     """Refuse settings that cannot differ between arms: those that all trials share, and the seed.
 
     Raises:
@@ -116,7 +116,7 @@ def _refuse_shared(settings: Mapping[str, Any], place: str) -> None:
     shared = (*names_where(lambda declared: declared.fixed_in_studies is not None), "seed")
     for name in settings:
         if name in shared:
-            raise ValueError(f"{place} cannot set '{name}', because this setting cannot differ between arms.")
+            raise ValueError(f"{owner} cannot set '{name}', because this setting cannot differ between arms.")
 
 
 @dataclass(frozen=True)

@@ -94,8 +94,8 @@ class StudyOutcomes:
                     by_source.setdefault(source, {}).setdefault(version, []).append(outcome.trial.id)
             for versions in by_source.values():
                 if len(versions) > 1:
-                    _, *others = sorted(versions.values(), key=len, reverse=True)
-                    ids = ", ".join(each for alike in others for each in alike)
+                    _, *minorities = sorted(versions.values(), key=len, reverse=True)
+                    ids = ", ".join(trial_id for minority in minorities for trial_id in minority)
                     found.append(
                         f"the {what} changed between trials; the following trials differ from the majority: {ids}"
                     )
@@ -189,14 +189,14 @@ def _arm_settings(trial: Trial) -> str:
 
 
 def _outcome(trial: Trial, entry: Entry | None, directory: Path) -> Outcome:
-    place = directory / TRIALS / trial.id
+    run_directory = directory / TRIALS / trial.id
     if entry is None:
-        return Outcome(trial, place, "waiting")
+        return Outcome(trial, run_directory, "waiting")
     state = _state(entry)
-    result = try_read_result(place) if state == "finished" else None
+    result = try_read_result(run_directory) if state == "finished" else None
     if state == "finished" and result is None:  # its files are on another machine
         result = {"metrics": entry.attributes["metrics"]}
-    return Outcome(trial, place, state, result, entry.attributes.get("error"))
+    return Outcome(trial, run_directory, state, result, entry.attributes.get("error"))
 
 
 def _state(entry: Entry) -> State:

@@ -109,9 +109,9 @@ def work(settings: WorkerSettings) -> int:
         ValueError: if the storage cannot be used or does not have the study.
     """
     with Study(settings.study, settings.storage, must_exist=True) as study:
-        place = Path("runs", settings.study) if settings.directory is None else Path(settings.directory)
+        directory = Path("runs", settings.study) if settings.directory is None else Path(settings.directory)
         worker = Worker(
-            study, study.spec(), place, settings.accelerate_config, settings.num_workers, settings.trial_timeout
+            study, study.spec(), directory, settings.accelerate_config, settings.num_workers, settings.trial_timeout
         )
         return worker.work()
 
@@ -264,5 +264,5 @@ def _count_waiting_outside_grid(trials: Sequence[Trial], entries: dict[str, Entr
 
 def _was_deleted(entry: Entry, directory: Path) -> bool:
     """Return whether a finished trial ran on this machine and its files were deleted."""
-    place = directory / TRIALS / entry.trial.id
-    return entry.attributes.get("directory") == str(place.resolve()) and try_read_result(place) is None
+    run_directory = directory / TRIALS / entry.trial.id
+    return entry.attributes.get("directory") == str(run_directory.resolve()) and try_read_result(run_directory) is None

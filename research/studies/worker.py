@@ -107,11 +107,11 @@ class Worker:
 
     def _run_trial(self, claim: Claim) -> None:
         started = time.monotonic()
-        place = self.directory / TRIALS / claim.trial.id
-        self.study.set_attributes(claim, directory=str(place.resolve()))
+        run_directory = self.directory / TRIALS / claim.trial.id
+        self.study.set_attributes(claim, directory=str(run_directory.resolve()))
         try:
             with self.study.heartbeats(claim):
-                config = self._config(claim.trial, place)
+                config = self._config(claim.trial, run_directory)
                 result = (
                     self._run_in_process(config) if self.runs_in_process(config) else self._run_in_subprocess(config)
                 )
@@ -126,9 +126,9 @@ class Worker:
             value = metrics.get(self.spec.metric_among(metrics))
             self.study.finish(claim, value, result["metrics"], seconds=time.monotonic() - started)
 
-    def _config(self, trial: Trial, place: Path) -> RunConfig:
+    def _config(self, trial: Trial, run_directory: Path) -> RunConfig:
         """Return a trial's settings with its run directory and the defaults of this machine."""
-        config = trial.config(output_dir=str(place), resume="auto")
+        config = trial.config(output_dir=str(run_directory), resume="auto")
         if config.num_threads is None:
             threads = default_num_threads(self.num_workers * read_launcher(self.accelerate_config).num_processes)
             config = dataclasses.replace(config, num_threads=threads)
@@ -189,9 +189,9 @@ class Worker:
     def _run_in_subprocess(self, config: RunConfig) -> dict[str, Any]:
         """Run a trial with run.py in separate processes, as a user would."""
         assert config.output_dir is not None
-        place = Path(config.output_dir)
-        self._wait_until_free(place)
-        recipe = self.directory / TRIALS / f"{place.name}.yaml"
+        run_directory = Path(config.output_dir)
+        self._wait_until_free(run_directory)
+        recipe = self.directory / TRIALS / f"{run_directory.name}.yaml"
         recipe.parent.mkdir(parents=True, exist_ok=True)
         write_text(recipe, config_as_yaml(config))
         command = [sys.executable]
@@ -205,7 +205,7 @@ class Worker:
             "--recipe",
             str(recipe),
             "--output_dir",
-            str(place),
+            str(run_directory),
             "--resume",
             "auto",
             "--traceback",
@@ -226,8 +226,8 @@ class Worker:
                 status = self._process.wait()
             self._process = None
         if self._stop_signal:
-            self._wait_until_free(place)  # the launcher may end before the run does
-        result = try_read_result(place)
+            self._wait_until_free(run_directory)  # the launcher may end before the run does
+        result = try_read_result(run_directory)
         if status == 0 and result is not None and result["status"] == "finished":
             return result
         if self._timed_out and not self._stop_signal:
@@ -275,12 +275,12 @@ class Worker:
             "--retry_failed with a longer limit"
         )
 
-    def _wait_until_free(self, place: Path) -> None:
+    def _wait_until_free(self, run_directory: Path) -> None:
         """Wait until no other process uses a run directory.
 
         The run of a killed worker saves a checkpoint and ends by itself once it notices that its worker is gone.
         """
-        while place.is_dir() and is_held(place):
+        while run_directory.is_dir() and is_held(run_directory):
             time.sleep(POLL_SECONDS)
 
     @contextlib.contextmanager
@@ -352,10 +352,10 @@ def hidden_states_settings(config: RunConfig) -> str:
     return repr([getattr(config, name) for name in names])
 
 
-def try_read_result(place: Path) -> dict[str, Any] | None:
+def try_read_result(run_directory: Path) -> dict[str, Any] | None:
     """Return the content of a run's result.json, or None if it does not exist or cannot be read."""
     with contextlib.suppress(OSError, ValueError):
-        return read_result(place)
+        return read_result(run_directory)
     return None
 
 

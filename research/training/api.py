@@ -52,7 +52,7 @@ class Run(Editable, Protocol):
     directory: Path
     """The run directory."""
     last_step: StepMetrics | None
-    """Metrics of the previous step; None before the first step."""
+    """Metrics of the latest step; None until the first step has been taken."""
     step_loss: float
     """Mean loss over the rows of the global batch, from all processes. Available from `before_step` on."""
     to_log: dict[str, float]

@@ -98,7 +98,7 @@ class TrainingRun:
     totals: Totals = field(default_factory=Totals)
     """Sums over all steps so far."""
     last_step: StepMetrics | None = None
-    """Metrics of the previous step; None before the first step."""
+    """Metrics of the latest step; None until the first step has been taken."""
     loss_scale: float = 1.0
     """Weight of one row's loss in this step's gradient, times the number of processes."""
     evaluations: Evaluations = field(default_factory=Evaluations)

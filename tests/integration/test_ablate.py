@@ -112,7 +112,7 @@ def test_dry_run_shows_the_plan_without_training(workplace: Workplace) -> None:
     [
         (["--heads", "linear,ltsm"], "error: ltsm: .*'ltsm'.*'lstm'"),
         (["--haeds", "linear"], "error: .*'--haeds'.*'--heads'"),
-        (["--storage", "postgresql+psycopg://nobody:secret@127.0.0.1:1/none"], r"nobody@127\.0\.0\.1:1/none "),
+        (["--storage", "postgresql+psycopg://nobody:secret@127.0.0.1:1/none"], r"nobody@127\.0\.0\.1:1/none\b"),
     ],
 )
 def test_invalid_study_is_refused_in_one_line(workplace: Workplace, arguments: list[str], message: str) -> None:

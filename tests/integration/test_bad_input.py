@@ -230,7 +230,7 @@ def test_error_in_user_code_in_the_first_step_keeps_its_traceback(
         run_experiment(config_of([*settings, f"--plugin={plugin}", "--hook=broken_for_bad_input"]))
     assert not is_user_facing(caught.value)
     assert not (tmp_path / "run").exists()
-    assert f"{tmp_path / 'run'} is removed" in capsys.readouterr().out
+    assert f"{tmp_path / 'run'} was deleted" in capsys.readouterr().out
 
 
 def test_overwrite_follows_a_symbolic_link(

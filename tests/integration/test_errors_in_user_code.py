@@ -241,9 +241,9 @@ BATCH_HOOK = HOOK + "    def on_batch(self, run, batch):\n        return {}\n"
     ("code", "option", "named"),
     [
         # The first two would be broadcast with the weights of the rows, without an error.
-        (OBJECTIVE + "        return ObjectiveOutput(losses.mean(), logits)\n", "objective", "of shape [8], got []"),
-        (OBJECTIVE + "        return ObjectiveOutput(losses[:, None], logits)\n", "objective", "[8], got [8, 1]"),
-        (OBJECTIVE + "        return ObjectiveOutput(losses, logits[:, :1])\n", "objective", "[8, 2], got [8, 1]"),
+        (OBJECTIVE + "        return ObjectiveOutput(losses.mean(), logits)\n", "objective", "of shape [8]; got []"),
+        (OBJECTIVE + "        return ObjectiveOutput(losses[:, None], logits)\n", "objective", "[8]; got [8, 1]"),
+        (OBJECTIVE + "        return ObjectiveOutput(losses, logits[:, :1])\n", "objective", "[8, 2]; got [8, 1]"),
         (OBJECTIVE + "        return ObjectiveOutput(losses.detach(), logits)\n", "objective", "have no gradient"),
         (OBJECTIVE + "        return losses\n", "objective", "Expected an ObjectiveOutput"),
         (OBJECTIVE.replace("call__(self, model, batch)", "init__(self, task)"), "objective", "super().__init__(task)"),

@@ -61,13 +61,13 @@ def start_run(
 ) -> Iterator[StartRun]:
     """`start_run([hook], max_steps=3)` returns a run that is ready to train, in float32 and without dropout.
 
-    What it says goes to a list that is given as `said`.
+    Its messages are appended to the list `messages`, if it is given.
     """
     monkeypatch.setenv("MIDWAY_CACHE", str(cache_dir))
     started: list[TrainingRun] = []
 
     def start_one(
-        hooks: Sequence[Hook] = (), *, resume: Path | None = None, said: list[str] | None = None, **settings: Any
+        hooks: Sequence[Hook] = (), *, resume: Path | None = None, messages: list[str] | None = None, **settings: Any
     ) -> TrainingRun:
         directory = tmp_path / f"run-{len(started)}"
         directory.mkdir(exist_ok=True)  # one that was refused left it
@@ -88,7 +88,7 @@ def start_run(
             warnings.simplefilter("ignore")  # accelerate's own
             accelerator = create_accelerator(config, str(directory))
             start = None if resume is None else Start(resume)
-            with collected(said):
+            with collected(messages):
                 run = set_up(config, directory, accelerator, start, hooks)
         started.append(run)
         return run

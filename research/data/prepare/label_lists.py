@@ -34,7 +34,7 @@ class RowLabels:
 
 
 class LabelReader(ABC):
-    """Reader of the lists of labels in rows."""
+    """Reads the list of labels of each row."""
 
     names: tuple[str, ...]
     """Label names in the order of the model's outputs."""
@@ -93,7 +93,7 @@ class IndicatorReader(LabelReader):
         names: label name for each position of the list.
     """
 
-    _WRITTEN = pa.array(sorted(ZEROS_AND_ONES), pa.string())
+    _VALID_VALUES = pa.array(sorted(ZEROS_AND_ONES), pa.string())
     _ONES = pa.array(sorted(text for text, applies in ZEROS_AND_ONES.items() if applies), pa.string())
 
     def __init__(self, names: Sequence[str]) -> None:
@@ -106,13 +106,13 @@ class IndicatorReader(LabelReader):
         positions = np.arange(len(rows)) - np.repeat(starts, lengths)
         values = pc.utf8_lower(pc.utf8_trim_whitespace(labels.flatten()))
         invalid = lengths != len(self.names)
-        invalid[rows[~_is_in(values, self._WRITTEN)]] = True
+        invalid[rows[~_is_in(values, self._VALID_VALUES)]] = True
         applies = _is_in(values, self._ONES) & ~invalid[rows]
         return RowLabels(positions[applies], np.bincount(rows[applies], minlength=len(labels)), invalid)
 
     def explain(self, label: list[str]) -> str | None:
         if len(label) != len(self.names):
-            return f"{len(label)} zeros and ones, expected {len(self.names)}"
+            return f"expected {len(self.names)} zeros and ones, found {len(label)} values"
         wrong = [repr(value) for value in label if value.strip().lower() not in ZEROS_AND_ONES]
         return f"{', '.join(wrong)} among the labels, expected zeros and ones" if wrong else None
 

@@ -39,7 +39,7 @@ class ReleaseFolder(PathSource):
         if unread:
             raise ValueError(
                 f"'{root}' is an aclImdb folder, of which only {'/ and '.join(RAW_SPLITS)}/ are read; it also has "
-                f"{', '.join(unread)}. Move this elsewhere."
+                f"{', '.join(unread)}. Move these elsewhere."
             )
         reviews = list_reviews(root)
         return Source(
@@ -114,7 +114,7 @@ def review_path(path: str) -> str | None:
 def find_raw_release(folder: Path) -> Path | None:
     """Return the folder with train/pos and train/neg, which is `folder` or its aclImdb/; None if neither has them."""
     for root in (folder, folder / "aclImdb"):
-        # Not Path.is_dir, which raises an error if a folder may not be entered; listing the folder reports that later.
+        # Path.is_dir would raise an error for a folder without permission; listing the folder reports that later.
         if os.path.isdir(root / "train" / "pos") and os.path.isdir(root / "train" / "neg"):
             return root
     return None

@@ -42,7 +42,9 @@ def add_lora(
         freeze_base: whether to freeze the encoder's original parameters until the adapters are merged.
     """
     if r < 1 or alpha <= 0 or not 0 <= dropout < 1:
-        raise EditError(f"Expected r and alpha above 0 and dropout from 0 to below 1, got {r}, {alpha} and {dropout}.")
+        raise EditError(
+            f"Expected r and alpha above 0 and dropout of at least 0 and less than 1; got {r}, {alpha} and {dropout}."
+        )
     model = run.encoder_with_head
     if model.config.adapters is not None:
         raise EditError("The encoder already has adapters. Merge them with merge_lora before adding new ones.")

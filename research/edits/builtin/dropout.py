@@ -24,17 +24,17 @@ def set_dropout(run: Editable, p: float, modules: Selector = "all") -> None:
     """Set the dropout probability of modules. The dropout of attention weights does not change.
 
     Args:
-        p: probability of dropping a unit, from 0 to below 1.
+        p: probability of dropping a unit, at least 0 and less than 1.
         modules: modules to change, as a selector or a list of selectors.
     """
     if not 0 <= p < 1:
-        raise EditError(f"Expected p from 0 to below 1, got {p}.")
+        raise EditError(f"Expected p to be at least 0 and less than 1; got {p}.")
     model = run.encoder_with_head
-    inside = set(select_modules(model, modules))
+    chosen_modules = set(select_modules(model, modules))
     attributes = _head_attributes(model)
-    if any(name.startswith("encoder") for name in inside):
+    if any(name.startswith("encoder") for name in chosen_modules):
         attributes += _encoder_attributes(model)
-    selected = [(name, attribute) for name, attribute in attributes if name in inside]
+    selected = [(name, attribute) for name, attribute in attributes if name in chosen_modules]
     if not selected:
         raise EditError(f"Expected modules with dropout in '{modules}', found none.")
     for name, attribute in selected:
@@ -47,7 +47,7 @@ def set_dropout(run: Editable, p: float, modules: Selector = "all") -> None:
 
 
 def _head_attributes(model: EncoderWithHead) -> list[tuple[str, str]]:
-    """Return module and attribute of each dropout probability in the head."""
+    """Return the names of the module and the attribute of each dropout probability in the head."""
     attributes = []
     for name, module in model.head.named_modules(prefix="head"):
         if isinstance(module, nn.modules.dropout._DropoutNd):
@@ -58,10 +58,12 @@ def _head_attributes(model: EncoderWithHead) -> list[tuple[str, str]]:
 
 
 def _encoder_attributes(model: EncoderWithHead) -> list[tuple[str, str]]:
-    """Return module and attribute of each dropout probability in the encoder, except for attention weights.
+    """Return the names of the module and the attribute of each dropout probability in the encoder.
 
-    Model families store the probability in different attributes. A copy of the encoder without weights, built with a
-    probability that occurs nowhere else, shows in which.
+    The dropout of attention weights is not included.
+
+    Model families store the probability in different attributes. To find them, the function builds a copy of the
+    encoder without weights, with a probability that occurs nowhere else.
     """
     config = copy.deepcopy(model.config.encoder)
     families.set_dropout(config, dropout=_MARK, attention_dropout=None)

@@ -82,7 +82,7 @@ def by_label(rows: StudyRows) -> Breakdown:
         return _by_quantile(rows, "score", labels)
     means = {
         arm: np.mean(
-            [task.label_quality(labels, rows.predictions.predicted[place]) for place in seeds.values()], axis=0
+            [task.label_quality(labels, rows.predictions.predicted[index]) for index in seeds.values()], axis=0
         )
         for arm, seeds in rows.model_indices.items()
     }

@@ -19,7 +19,8 @@ from research.studies.report.ranking import RankedArm, choose_metric, rank_arms
 from research.studies.report.rows import StudyRows, read_rows
 from research.studies.report.settings import ComparedSettings, TrialCommand, find_settings, trial_commands
 from research.studies.report.texts import StudyTexts, read_texts
-from research.studies.statistics.power import MIN_SEEDS
+from research.studies.statistics.paired_t import LEVEL
+from research.studies.statistics.power import MIN_SEEDS, POWER
 from research.system.errors import one_line
 from research.system.plain_text import LONGEST_IN_PAGE, shorten
 from research.tasks.metric_names import higher_is_better, metric_bounds
@@ -89,14 +90,14 @@ class Contents:
         baseline = shorten(self.study.baseline, LONGEST_IN_PAGE)
         better = "Higher" if higher_is_better(self.metric) else "Lower"
         return (
-            f"{better} {self.metric} is better. Means and standard deviations (sd, n - 1) are over seeds. The 95% "
+            f"{better} {self.metric} is better. Means and standard deviations (sd, with n - 1) are over seeds. The 95% "
             "confidence intervals (CI) of the means are based on Student's t distribution"
-            f"{_scale(metric_bounds(self.metric))}. Differences are to {baseline} and are tested with a paired t test "
-            "over the common seeds; their confidence intervals are not corrected for the number of comparisons. "
-            "p (Holm) is the p value after Holm's correction for all comparisons of the study. A verdict compares "
-            f"p (Holm) with the 5% level and requires at least {MIN_SEEDS} common seeds. Seeds needed: total number of "
-            "seeds that would detect the observed difference with 80% power, at a level of 5% divided by the number of "
-            "comparisons."
+            f"{_scale(metric_bounds(self.metric))}. Differences are relative to {baseline} and are tested with a "
+            "paired t test over the common seeds. The confidence intervals of the differences are not corrected for "
+            "the number of comparisons. p (Holm) is the p value after Holm's correction for all comparisons of the "
+            f"study. The verdict is better or worse if p (Holm) is at most {LEVEL}; it requires at least {MIN_SEEDS} "
+            "common seeds. The number of seeds needed is the total number of seeds that would detect the observed "
+            f"difference with {POWER:.0%} power, at a level of {LEVEL:.0%} divided by the number of comparisons."
         )
 
     def attempt(self, part: str, make: Callable[[], Part], otherwise: Part) -> Part:

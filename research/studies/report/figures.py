@@ -230,7 +230,7 @@ def _mark_edits(axes: Axes, edits: Sequence[ArmEdit], styles: Styles, num_steps:
             groups.append([edit])
     for group in groups:
         text = str(group[0].number) if len(group) == 1 else f"{group[0].number}-{group[-1].number}"
-        place = axes.get_xaxis_transform()
+        transform = axes.get_xaxis_transform()
         axes.text(
-            group[0].step + 0.5, 1.01, text, transform=place, ha="center", va="bottom", fontsize=NAME_FONT_SIZE - 1
+            group[0].step + 0.5, 1.01, text, transform=transform, ha="center", va="bottom", fontsize=NAME_FONT_SIZE - 1
         )

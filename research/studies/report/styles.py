@@ -1,6 +1,6 @@
 """Styles of the arms in all figures and tables of a page: colour, marker and line style.
 
-Arms can be distinguished without colours and without markers.
+Readers can distinguish arms by colour, and also by marker or line style where there is no colour.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ COLOURS = ("#0b5fa5", "#c8500a", "#1a7f37", "#b3202c", "#6b3fa0", "#7a4a21", "#c
 """Colours that are dark enough for print and for text on white."""
 MARKS = (("o", "●"), ("s", "■"), ("^", "▲"), ("D", "◆"), ("v", "▼"), ("P", "✚"), ("X", "✖"), ("*", "★"), ("<", "◀"))
 """Matplotlib markers, each with a character that looks like it. Their number differs from the number of colours, so
-that pairs of colour and marker repeat late."""
+that a pair of colour and marker repeats only after many arms."""
 DASHES = ("-", "--", "-.", ":")
 MAX_NAME_LENGTH = 26
 """Maximum number of characters of an arm's short name."""

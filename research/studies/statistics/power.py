@@ -48,7 +48,7 @@ def seeds_needed(
     """
     level = LEVEL / num_comparisons
     if math.isnan(std_difference):
-        return SeedsNeeded(None, None, None, level, "unknown: the spread requires at least two common seeds")
+        return SeedsNeeded(None, None, None, level, "unknown: estimating the spread requires at least two common seeds")
     if mean_difference == 0:
         return SeedsNeeded(None, None, None, level, "unknown: the observed difference is 0")
     if std_difference == 0:

@@ -62,8 +62,8 @@ def _read(path: Path) -> tuple[Array, Array, Array]:
     table = pq.read_table(path, columns=["id", "label", "prediction"])
     if table.num_rows and table.column("label").null_count == table.num_rows:
         raise ValueError(f"The rows in {path} have no labels.")
-    ids, *others = (table.column(name).to_numpy() for name in ("id", "label", "prediction"))
+    ids, *columns = (table.column(name).to_numpy() for name in ("id", "label", "prediction"))
     order = np.argsort(ids)
     # Columns of lists (several labels per row) are read as an array of arrays.
-    labels, predicted = (np.stack(list(each)) if each.dtype == object else each for each in others)
+    labels, predicted = (np.stack(list(each)) if each.dtype == object else each for each in columns)
     return ids[order], labels[order], predicted[order]

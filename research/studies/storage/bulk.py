@@ -29,7 +29,7 @@ def insert_trials(storage: RDBStorage, study_id: int, trials: Sequence[FrozenTri
         # Trial numbers are counted per study, so no other process may add trials at the same time.
         models.StudyModel.find_or_raise_by_id(study_id, session, for_update=True)
         first = session.query(models.TrialModel).filter(models.TrialModel.study_id == study_id).count()
-        session.add_all(_rows(study_id, first + place, trial) for place, trial in enumerate(trials))
+        session.add_all(_rows(study_id, first + index, trial) for index, trial in enumerate(trials))
         session.commit()
     except SQLAlchemyError:
         session.rollback()

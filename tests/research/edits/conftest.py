@@ -1,4 +1,4 @@
-"""What edits work on, without a run around it: a tiny model of any family, with values."""
+"""A tiny model of any family, with values, on which edits are tested without a run."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ Editing = Callable[..., Rehearsal]
 
 
 def edit(run: Rehearsal, **edits: Any) -> None:
-    """Apply edits as a timeline writes them."""
+    """Apply edits written as in a timeline."""
     run.apply([request_edit(name, value, "the test") for name, value in edits.items()])
 
 
 def logits(model: EncoderWithHead) -> Tensor:
-    """Return the outputs of a model for a few rows, in evaluation mode."""
+    """Return the logits of a model for a few rows, in evaluation mode."""
     with torch.no_grad():
         return model.eval()(**tiny_batch()).logits
 
 
 def check_saves(run: Rehearsal, folder: Path) -> None:
-    """Save the model and load it again: the outputs are the same, bit for bit."""
+    """Save the model, load it again, and check that the logits are the same, bit for bit."""
     model = run.encoder_with_head
     model.save_pretrained(folder)
     assert torch.equal(logits(EncoderWithHead.from_pretrained(folder)), logits(model))
@@ -48,7 +48,7 @@ def check_saves(run: Rehearsal, folder: Path) -> None:
 
 @pytest.fixture
 def editing(tiny_encoder: Path) -> Editing:
-    """`editing("bert")` returns what edits of a tiny BERT get; its parameters have values."""
+    """Return a function: `editing("bert")` returns the rehearsal of a tiny BERT whose parameters have values."""
     tokenizer = load_tokenizer(str(tiny_encoder))
 
     def start(family: str, head: str = "linear", **options: Any) -> Rehearsal:

@@ -1,4 +1,4 @@
-"""One edit applied, and its line in the journal."""
+"""One edit is applied and recorded."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from tests.research.edits.conftest import Editing
 
 @pytest.fixture(autouse=True)
 def own_edits() -> Iterator[None]:
-    """Edits that are registered in a test are forgotten after it."""
+    """Unregister a test's edits after it."""
     with EDITS.isolated():
         yield
 
 
-def test_record_counts_what_trained_before_and_after(editing: Editing) -> None:
+def test_apply_edit_records_trainable_parameters_before_and_after(editing: Editing) -> None:
     run = editing("bert")
     run.clock.advance(8)
     total = sum(parameter.numel() for parameter in run.encoder_with_head.parameters())
@@ -33,7 +33,7 @@ def test_record_counts_what_trained_before_and_after(editing: Editing) -> None:
     assert run.applying is None
 
 
-def test_edit_knows_its_request_and_draws_numbers_of_its_own(editing: Editing) -> None:
+def test_apply_edit_sets_the_request_and_seeds_random_numbers_by_edit(editing: Editing) -> None:
     found = []
 
     @register_edit("draws")
@@ -48,10 +48,10 @@ def test_edit_knows_its_request_and_draws_numbers_of_its_own(editing: Editing) -
     apply_edit(run, request)
     assert [applying for applying, _ in found] == [request] * 4
     numbers = [number for _, number in found]
-    assert numbers[0] == numbers[1] == numbers[2] != numbers[3]  # by its number in the journal
+    assert numbers[0] == numbers[1] == numbers[2] != numbers[3]  # seeded by its number in the journal
 
 
-def test_refusal_names_step_request_and_who_asked(editing: Editing) -> None:
+def test_apply_edit_error_names_step_request_and_origin(editing: Editing) -> None:
     run = editing("bert")
     run.clock.advance(8)
     with pytest.raises(EditError, match=r"step 1, set_dropout\(p=2\.0\) .*the test.* 2\.0\.$") as caught:
@@ -60,7 +60,7 @@ def test_refusal_names_step_request_and_who_asked(editing: Editing) -> None:
     assert run.applying is None
 
 
-def test_error_of_a_library_in_an_edit_stays_what_it_is(editing: Editing) -> None:
+def test_apply_edit_does_not_wrap_library_errors(editing: Editing) -> None:
     @register_edit("converts")
     def converts(run: Editable) -> None:
         torch.device("no such device")
@@ -69,7 +69,7 @@ def test_error_of_a_library_in_an_edit_stays_what_it_is(editing: Editing) -> Non
         apply_edit(editing("bert"), EditRequest("converts", {}, "the test"))
 
 
-def test_model_that_is_frozen_as_a_whole_is_refused(editing: Editing) -> None:
+def test_refuse_nothing_to_train_raises_if_everything_is_frozen(editing: Editing) -> None:
     run = editing("bert")
     refuse_nothing_to_train(run)
     run.clock.advance(8)

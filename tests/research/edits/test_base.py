@@ -1,4 +1,4 @@
-"""How edits are registered and asked for."""
+"""Edits are registered and requested."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from research.edits.records import EditRequest
 
 @pytest.fixture(autouse=True)
 def own_edits() -> Iterator[None]:
-    """Edits that are registered in a test are forgotten after it."""
+    """Unregister a test's edits after it."""
     before = set(HARMLESS)
     with EDITS.isolated():
         yield
@@ -34,13 +34,13 @@ def own_edits() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("name", ["at", "every", "when", "on_conflict"])
-def test_edit_cannot_have_the_name_of_a_time(name: str) -> None:
+def test_register_edit_refuses_keywords(name: str) -> None:
     with pytest.raises(ValueError, match=f"'{name}'"):
         register_edit(name)
     assert name not in EDITS
 
 
-def test_edit_is_harmless_if_it_is_declared_so() -> None:
+def test_register_edit_marks_edits_that_change_no_parameters() -> None:
     def mine(run: Editable) -> None:
         raise AssertionError
 
@@ -63,7 +63,7 @@ def test_edit_is_harmless_if_it_is_declared_so() -> None:
         ("merge_lora", None, {}),
     ],
 )
-def test_request_has_all_arguments_typed(name: str, value: Any, arguments: dict[str, Any]) -> None:
+def test_request_edit_returns_all_arguments_with_their_types(name: str, value: Any, arguments: dict[str, Any]) -> None:
     request = request_edit(name, value, "the test")
     assert request == EditRequest(name, arguments, "the test")
     assert {key: type(each) for key, each in request.arguments.items()} == {
@@ -81,13 +81,15 @@ def test_request_has_all_arguments_typed(name: str, value: Any, arguments: dict[
         ("merge_lora", "head", ValueError, "'merge_lora'.*'head'"),
     ],
 )
-def test_request_that_does_not_fit_is_refused(name: str, value: Any, error: type[ValueError], message: str) -> None:
+def test_request_edit_refuses_invalid_names_and_arguments(
+    name: str, value: Any, error: type[ValueError], message: str
+) -> None:
     with pytest.raises(error, match=message) as caught:
         request_edit(name, value, "the test")
     assert type(caught.value) is error
 
 
-def test_call_from_python_binds_as_a_function_does() -> None:
+def test_bind_request_binds_arguments_like_a_function_call() -> None:
     expected = {"lr": 0.5, "modules": "head"}
     for positional, named in (((0.5, "head"), {}), ((0.5,), {"modules": "head"}), ((), expected)):
         assert bind_request("set_lr", positional, named, "the test").arguments == expected
@@ -97,7 +99,7 @@ def test_call_from_python_binds_as_a_function_does() -> None:
         bind_request("set_lr", (1,), {"lr": 2}, "the test")
 
 
-def test_proxy_asks_in_the_name_of_whoever_is_asking() -> None:
+def test_edit_proxy_attributes_requests_to_the_current_caller() -> None:
     asked: list[EditRequest] = []
     edit = EditProxy(asked.append, lambda: f"hook {len(asked)}")
     edit.freeze("encoder")
@@ -109,7 +111,7 @@ def test_proxy_asks_in_the_name_of_whoever_is_asking() -> None:
     assert not hasattr(edit, "__len__")
 
 
-def test_digest_tells_edits_and_their_order_apart() -> None:
+def test_digest_depends_on_edits_and_their_order() -> None:
     freeze, other = EditRequest("freeze", {"modules": "head"}, "a"), EditRequest("freeze", {"modules": "all"}, "a")
     assert digest([]) == 0
     assert digest([freeze]) == digest([EditRequest("freeze", {"modules": "head"}, "b")])
@@ -118,7 +120,7 @@ def test_digest_tells_edits_and_their_order_apart() -> None:
     assert all(0 < each < 2**56 for each in found)
 
 
-def test_random_numbers_of_an_edit_follow_seed_and_number_and_leave_training_alone() -> None:
+def test_random_numbers_of_depends_on_seed_and_number_and_restores_the_state() -> None:
     state = torch.get_rng_state()
     drawn = []
     for seed, number in ((0, 1), (0, 1), (0, 2), (1, 1)):
@@ -134,7 +136,7 @@ class Kind(enum.Enum):
 
 
 @pytest.mark.parametrize(("annotation", "value"), [(Kind, "NEW"), (tuple[int, int], [1, 2])])
-def test_argument_that_a_resumed_run_would_not_get_is_refused(annotation: Any, value: Any) -> None:
+def test_request_edit_refuses_arguments_that_json_cannot_store(annotation: Any, value: Any) -> None:
     def mine(run: Editable, size: Any) -> None:
         raise AssertionError
 
@@ -144,7 +146,7 @@ def test_argument_that_a_resumed_run_would_not_get_is_refused(annotation: Any, v
         request_edit("mine", value, "the test")
 
 
-def test_edit_may_take_the_run_by_position_only() -> None:
+def test_register_edit_accepts_a_positional_only_run() -> None:
     def mine(run: Editable, /, size: int = 3) -> None:
         raise AssertionError
 

@@ -1,4 +1,4 @@
-"""Conditions of `when:`: when they come true."""
+"""Conditions of `when:` come true at the right evaluation."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from research.training.run import TrainingRun
 from tests.research.conftest import StartRun
 
 CASES: list[tuple[str, list[float], int | None]] = [
-    # condition, values of its metric, and after which of them (from 1) it comes true
+    # condition, values of its metric, and the number (from 1) of the value with which it comes true
     ("plateau(validation/loss, 2)", [3.0, 2.0, 2.5, 2.1, 1.0], 4),
     ("plateau(validation/loss, 2)", [3.0, 2.0, 2.5, 1.9, 2.0], None),
     ("plateau(validation/accuracy, 1)", [0.5, 0.6, 0.6], 3),
@@ -44,13 +44,13 @@ def test_condition_comes_true_once(text: str, values: list[float], expected: int
         ("above(validation/loss, 1.2.3)", r"'1\.2\.3'"),
     ],
 )
-def test_condition_that_cannot_be_read_is_refused(text: str, message: str) -> None:
+def test_parse_condition_refuses_invalid_conditions(text: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         parse_condition(text)
 
 
 @pytest.mark.parametrize("cut", [2, 3, 5])
-def test_edit_waits_for_its_condition_also_after_a_resume(start_run: StartRun, cut: int) -> None:
+def test_conditional_edit_waits_for_its_condition_after_a_resume_too(start_run: StartRun, cut: int) -> None:
     class Save(Hook):
         def end_of_step(self, run: Run) -> None:
             if run.clock.step == cut and run.start is None:
@@ -60,7 +60,7 @@ def test_edit_waits_for_its_condition_also_after_a_resume(start_run: StartRun, c
     settings = {
         "max_steps": 8,
         "evaluate_every": "1st",
-        "lr": 1e-12,  # the loss stays, so that the plateau is there after a first and three more evaluations
+        "lr": 1e-12,  # the loss is constant, so the plateau comes after one and three more evaluations
         "head_lr": 1e-12,
         "timeline": [{"when": "plateau(validation/accuracy, 3)", "freeze": "encoder", "set_lr": {"lr": 0.1}}],
     }
@@ -81,7 +81,7 @@ def test_condition_on_the_loss_is_reset_by_another_objective(start_run: StartRun
     timeline = [{"at": "3st", "set_objective": "focal"}, {"when": "plateau(validation/loss, 3)", "freeze": "encoder"}]
     run = start_run(timeline=timeline, **settings)
     train(run)
-    # Evaluated after steps 1 to 3 as cross entropy; then anew, the first after step 4 and three more.
+    # Cross-entropy is evaluated after steps 1 to 3. Then the condition is reset: step 4, and three more evaluations.
     assert [record.step for record in run.journal if record.name == "freeze"] == [7]
 
 
@@ -92,7 +92,7 @@ def test_condition_on_the_loss_is_reset_by_another_objective(start_run: StartRun
         ("4st", "plateau(validation/loss, 1)", r"plateau\(.*\b2 evaluations .*\b1\."),
     ],
 )
-def test_condition_that_can_never_come_true_is_refused(
+def test_condition_is_refused_if_it_can_never_come_true(
     start_run: StartRun, every: str | None, when: str, message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):

@@ -1,4 +1,4 @@
-"""What every registered edit must do: the edited model trains, and loads as it was saved, in every family."""
+"""Contract of every registered edit: in every family the edited model trains, and loads as it was saved."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ EDITS: dict[str, Any] = {
     "merge_lora": True,
 }
 CANNOT_DROP = {"albert": "albert ", "modernbert": r"layers\.0\.attn_norm\.weight"}
-"""Why the first layer cannot be dropped: it is shared, or other than those after it."""
+"""Why the first layer cannot be dropped: it is shared, or its structure differs from that of the other layers."""
 WITHOUT_GRADIENT = ("key.bias", "k_lin.bias", "attn.k.bias")
 """Their true gradient is 0."""
 
 
 def check_trains(run: Rehearsal) -> None:
-    """Take a step, and check that exactly what is to train moves."""
+    """Take a step, and check that exactly the trainable parameters change."""
     model = run.encoder_with_head.train()
     for group in run.optimizer.param_groups:
         group["lr"] = 0.01
@@ -54,15 +54,13 @@ def check_trains(run: Rehearsal) -> None:
             assert moved == parameter.requires_grad, name
 
 
-def test_every_built_in_edit_is_looked_at() -> None:
+def test_contract_covers_every_built_in_edit() -> None:
     assert sorted(EDITS) == shipped(REGISTERED)
 
 
 @pytest.mark.parametrize("name", EDITS)
 @pytest.mark.parametrize("family", FAMILY_NAMES)
-def test_edited_model_trains_and_loads_in_every_family(
-    editing: Editing, tmp_path: Path, family: str, name: str
-) -> None:
+def test_edit_leaves_a_model_that_trains_and_loads(editing: Editing, tmp_path: Path, family: str, name: str) -> None:
     run = editing(family)
     if name == "merge_lora":
         edit(run, add_lora={"r": 2})
@@ -79,7 +77,7 @@ def test_edited_model_trains_and_loads_in_every_family(
 
 
 @pytest.mark.parametrize("name", [name for name in EDITS if name != "add_lora"])
-def test_edits_with_adapters_present(editing: Editing, tmp_path: Path, name: str) -> None:
+def test_edit_works_with_adapters(editing: Editing, tmp_path: Path, name: str) -> None:
     run = editing("bert")
     edit(run, add_lora={"r": 2})
     edit(run, **{name: EDITS[name]})
@@ -88,10 +86,10 @@ def test_edits_with_adapters_present(editing: Editing, tmp_path: Path, name: str
 
 
 @pytest.mark.parametrize("name", ["replace_head", "reinitialize", "add_lora"])
-def test_new_values_follow_the_seed_and_the_edits_number_only(editing: Editing, name: str) -> None:
+def test_edit_draws_values_from_the_seed_and_its_number_only(editing: Editing, name: str) -> None:
     def made(before: dict[str, Any]) -> dict[str, Tensor]:
         run = editing("bert")
-        torch.rand(7)  # the training stream is elsewhere
+        torch.rand(7)  # changes training's random state
         if before:
             edit(run, **before)
         edit(run, **{name: EDITS[name]})

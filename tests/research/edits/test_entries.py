@@ -1,4 +1,4 @@
-"""Entries of a timeline as they are written."""
+"""Entries of a timeline are parsed."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ CLOCK = Clock(steps_per_epoch=10, total_steps=20, batch_size=8)
         ),
     ],
 )
-def test_entry_is_a_time_and_edits(time: dict[str, Any], due: Due) -> None:
+def test_read_entry_returns_time_and_edits(time: dict[str, Any], due: Due) -> None:
     edits = {"freeze": "encoder", "unfreeze": ["head"]}
     assert read_entry({**time, **edits}, EDITS) == (due, edits)
 
@@ -50,12 +50,12 @@ def test_entry_is_a_time_and_edits(time: dict[str, Any], due: Due) -> None:
         ({"when": "soon", "freeze": "head"}, "'soon'"),
     ],
 )
-def test_entry_that_cannot_be_read_is_refused(written: object, message: str) -> None:
+def test_read_entry_refuses_invalid_entries(written: object, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         read_entry(written, EDITS)
 
 
-def test_misspelt_words_of_an_entry_are_answered_with_the_nearest() -> None:
+def test_read_entry_suggests_similar_names() -> None:
     for misspelt, meant in (("freze", "freeze"), ("evry", "every"), ("on_conflit", "on_conflict")):
         with pytest.raises(UnknownNameError, match=f"'{misspelt}'.*'{meant}'"):
             read_entry({"at": "1st", misspelt: "head"}, EDITS)
@@ -73,18 +73,18 @@ def test_misspelt_words_of_an_entry_are_answered_with_the_nearest() -> None:
         (Due(when=parse_condition("above(validation/f1, 1)")), []),
     ],
 )
-def test_steps_are_those_within_the_run(due: Due, steps: list[int]) -> None:
+def test_due_steps_are_within_the_run(due: Due, steps: list[int]) -> None:
     assert due.steps(CLOCK) == steps
 
 
-def test_time_that_is_never_reached_is_refused() -> None:
+def test_due_steps_refuses_times_after_the_run() -> None:
     with pytest.raises(ValueError, match=r"21st .*\b21\b.*\b20\b"):
         Due(at=parse_time("21st")).steps(CLOCK)
     with pytest.raises(ValueError, match=r"2ep .*\b20 steps.*\b20\b"):
         Due(every=parse_time("2ep")).steps(CLOCK)
 
 
-def test_condition_needs_as_many_evaluations_as_it_compares() -> None:
+def test_check_evaluations_refuses_conditions_with_too_few_evaluations() -> None:
     due = Due(when=parse_condition("plateau(validation/loss, 3)"))
     due.check_evaluations(4)
     with pytest.raises(ValueError, match=r"plateau\(.*\b4 evaluations .*\b3\..*--evaluate_every"):
@@ -107,13 +107,13 @@ def options(function: Any) -> tuple[Option, ...]:
         (None, {}),
     ],
 )
-def test_first_argument_may_stand_alone(value: Any, given: dict[str, Any]) -> None:
+def test_given_arguments_accepts_the_first_argument_alone(value: Any, given: dict[str, Any]) -> None:
     def edit(*, size: int = 1, wide: bool = False) -> None: ...
 
     assert given_arguments("edit", options(edit), value) == given
 
 
-def test_value_that_the_first_argument_takes_is_its_own() -> None:
+def test_given_arguments_passes_booleans_and_mappings_to_the_first_argument() -> None:
     def switch(*, on: bool) -> None: ...
 
     def build(*, head: dict[str, Any] | str, width: int = 3) -> None: ...
@@ -123,7 +123,7 @@ def test_value_that_the_first_argument_takes_is_its_own() -> None:
     assert given_arguments("build", options(build), {"head": "lstm", "width": 4}) == {"head": "lstm", "width": 4}
 
 
-def test_edit_without_arguments_takes_none() -> None:
+def test_given_arguments_refuses_a_value_without_arguments() -> None:
     assert given_arguments("merge_lora", (), True) == {}
     with pytest.raises(ValueError, match=r"'merge_lora: true'.*'head'"):
         given_arguments("merge_lora", (), "head")

@@ -1,11 +1,11 @@
-"""Words of a timeline that are no edits."""
+"""Keywords of timeline entries."""
 
 from __future__ import annotations
 
 from research.edits.keywords import KEYWORDS, describe_unknown_edit
 
 
-def test_misspelt_word_may_be_an_edit_or_a_time() -> None:
+def test_describe_unknown_edit_suggests_edits_and_keywords() -> None:
     assert KEYWORDS == ("at", "every", "when", "on_conflict")
     assert "'whne'" in describe_unknown_edit("whne", ["freeze"])
     assert "'when'?" in describe_unknown_edit("whne", ["freeze"])

@@ -1,4 +1,4 @@
-"""Edits under every schedule, with a gradient scaler, and after what a checkpoint brings back."""
+"""Edits with every schedule, with a gradient scaler, and in resumed runs."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ TIMELINE: list[dict[str, Any]] = [
 
 
 class Rates(Hook):
-    """Keeps every step's rates and whether it was skipped."""
+    """Records the learning rates of every step, and whether it was skipped."""
 
     def __init__(self) -> None:
         self.rates: list[dict[str, float]] = []
@@ -44,7 +44,7 @@ class Rates(Hook):
 @pytest.mark.parametrize(
     ("schedule", "interval"), [*((name, "step") for name in shipped(SCHEDULES)), ("linear", "epoch")]
 )
-def test_rates_follow_the_schedule_through_edits(start_run: StartRun, schedule: str, interval: str) -> None:
+def test_learning_rates_follow_the_schedule_through_edits(start_run: StartRun, schedule: str, interval: str) -> None:
     settings = {"schedule": schedule, "schedule_interval": interval, "max_steps": 12, "warmup": "2st"}
     plain, edited = Rates(), Rates()
     train(start_run([plain], **settings))
@@ -55,10 +55,10 @@ def test_rates_follow_the_schedule_through_edits(start_run: StartRun, schedule: 
     assert layer == pytest.approx([rates["layer.1"] for rates in plain.rates], rel=1e-12)
 
 
-def test_edits_go_on_after_a_step_that_the_scaler_skipped(start_run: StartRun) -> None:
+def test_edits_are_applied_after_a_step_skipped_by_the_scaler(start_run: StartRun) -> None:
     class Overflow(Hook):
         def after_backward(self, run: Run, batch: Any) -> None:
-            if run.clock.step in (1, 4):  # as in fp16: before gradients are unscaled
+            if run.clock.step in (1, 4):  # as in fp16, before gradients are unscaled
                 gradient = run.encoder_with_head.get_parameter("head.out.bias").grad
                 assert gradient is not None
                 gradient.fill_(float("inf"))
@@ -75,7 +75,7 @@ def test_edits_go_on_after_a_step_that_the_scaler_skipped(start_run: StartRun) -
 
 
 @pytest.mark.parametrize("step", range(1, 7))
-def test_resumed_run_ends_with_the_same_bits(start_run: StartRun, step: int) -> None:
+def test_resumed_run_with_edits_ends_with_the_same_bits(start_run: StartRun, step: int) -> None:
     class Save(Hook):
         def end_of_step(self, run: Run) -> None:
             if run.clock.step == step and run.start is None:
@@ -94,7 +94,7 @@ def test_resumed_run_ends_with_the_same_bits(start_run: StartRun, step: int) -> 
     assert journals[0] == journals[1]
 
 
-def test_edits_leave_the_random_numbers_of_training_alone(start_run: StartRun) -> None:
+def test_edits_do_not_change_the_random_numbers_of_training(start_run: StartRun) -> None:
     states: list[torch.Tensor] = []
 
     class State(Hook):
@@ -107,7 +107,7 @@ def test_edits_leave_the_random_numbers_of_training_alone(start_run: StartRun) -
     assert torch.equal(states[1], states[3])
 
 
-def test_frozen_blocks_have_no_dropout_and_others_have(start_run: StartRun) -> None:
+def test_dropout_is_disabled_in_frozen_blocks_only(start_run: StartRun) -> None:
     modes: list[dict[str, bool]] = []
 
     class Modes(Hook):

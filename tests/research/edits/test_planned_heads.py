@@ -1,4 +1,4 @@
-"""The heads that a run will have."""
+"""The planned heads of a run."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from tests.research.edits.conftest import Editing
         ([{"when": "above(validation/f1, 1)", "replace_head": "max"}], ["linear", "max"]),
         (
             [{"at": "3st", "replace_head": "mean"}, {"when": "above(validation/f1, 1)", "merge_lora": True}],
-            ["linear", "mean"],  # the condition can never be met with success
+            ["linear", "mean"],  # the edits of the condition can never be applied
         ),
         (
             [
                 {"at": "3st", "add_lora": {}},
                 {"when": "above(validation/f1, 1)", "merge_lora": True, "replace_head": "max"},
             ],
-            ["linear", "linear", "max"],  # after the planned edits only
+            ["linear", "linear", "max"],  # possible only after the planned edits
         ),
     ],
 )
-def test_heads_are_those_of_all_planned_and_conditional_edits(
+def test_planned_heads_includes_planned_and_conditional_edits(
     editing: Editing, timeline: list[dict[str, Any]], expected: list[str]
 ) -> None:
     run = editing("bert")

@@ -1,4 +1,4 @@
-"""What an edit gets is the same in a run and in its rehearsal, member by member."""
+"""Runs and rehearsals offer the same members to edits."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PROPERTIES = [name for name in MEMBERS if isinstance(vars(Editable)[name], prope
 
 @register_edit("uses_everything")
 def uses_everything(run: Editable, size: int = 5) -> None:
-    """Add noise as the README's hook does, and use all else that an edit may."""
+    """Add noise like the README's hook, and use all other members that an edit may use."""
     with torch.no_grad(), run.shared_random_numbers():
         for parameter in run.model.parameters():
             parameter.add_(torch.randn_like(parameter), alpha=0.01)
@@ -41,19 +41,19 @@ def uses_everything(run: Editable, size: int = 5) -> None:
 
 @register_edit("adds_token")
 def adds_token(run: Editable) -> None:
-    """Add a token, once."""
+    """Add a token if it does not exist yet."""
     assert run.tokenizer.add_tokens(["[NEW]"]) == 1
 
 
 @register_edit("takes_rows")
 def takes_rows(run: Editable) -> None:
-    """Use what an edit does not get."""
+    """Use a member that edits do not have."""
     run.splits  # type: ignore[attr-defined]  # noqa: B018
 
 
 @register_edit("random_head")
 def random_head(run: Editable) -> None:
-    """Put in a head of a size that is drawn at random."""
+    """Replace the head by one with a random size."""
     with run.shared_random_numbers():
         size = int(torch.randint(2, 1000, ()))
     run.encoder_with_head.replace_head("mlp", {"mlp_size": size})
@@ -96,7 +96,9 @@ def test_rehearsed_processes_have_each_member(start_run: StartRun) -> None:
         rehearsed.gather  # noqa: B018
 
 
-def test_edit_may_use_everything_in_both(start_run: StartRun, capsys: pytest.CaptureFixture[str]) -> None:
+def test_edit_can_use_every_member_in_run_and_rehearsal(
+    start_run: StartRun, capsys: pytest.CaptureFixture[str]
+) -> None:
     run = start_run(timeline=[{"at": "2st", "uses_everything": 7}, {"at": "3st", "adds_token": True}])
     assert run.tokenizer.convert_tokens_to_ids("[NEW]") == run.tokenizer.unk_token_id
     train(run)
@@ -104,12 +106,12 @@ def test_edit_may_use_everything_in_both(start_run: StartRun, capsys: pytest.Cap
     assert "1 processes in no, uses_everything(size=7)" in capsys.readouterr().out
 
 
-def test_edit_that_takes_more_is_told_what_there_is(editing: Editing) -> None:
-    with pytest.raises(AttributeError, match=r"run\.splits .*encoder_with_head"):
+def test_rehearsal_lists_available_members_if_an_edit_uses_another(editing: Editing) -> None:
+    with pytest.raises(AttributeError, match=r"run\.splits: .*encoder_with_head"):
         edit(editing("bert"), takes_rows=True)
 
 
-def test_shared_random_numbers_of_an_edit_are_drawn_again_when_it_is_replayed(start_run: StartRun) -> None:
+def test_shared_random_numbers_are_the_same_when_an_edit_is_replayed(start_run: StartRun) -> None:
     class Save(Hook):
         def end_of_step(self, run: Run) -> None:
             if run.clock.step == 3:

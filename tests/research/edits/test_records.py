@@ -1,4 +1,4 @@
-"""Records of edits, and what follows from them."""
+"""Records of edits, and the objective that results from them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ RECORD = Record(
 )
 
 
-def test_record_gives_back_its_request() -> None:
+def test_record_returns_its_request() -> None:
     request = EditRequest("set_objective", {"objective": "focal"}, "hook")
     assert RECORD.request == request
     assert str(request) == "set_objective(objective='focal')"
@@ -27,7 +27,7 @@ def test_record_gives_back_its_request() -> None:
     assert "2,000 ->" not in str(dataclasses.replace(RECORD, trainable_parameters=[2000, 2000]))
 
 
-def test_objective_is_that_of_the_last_edit_that_was_applied() -> None:
+def test_objective_after_uses_the_last_applied_edit() -> None:
     later = dataclasses.replace(RECORD, arguments={"objective": {"name": "focal", "gamma": 1.0}})
     skipped = dataclasses.replace(RECORD, skipped="why")
     other = dataclasses.replace(RECORD, name="scale_lr", arguments={"factor": 0.5})

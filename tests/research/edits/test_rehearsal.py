@@ -1,4 +1,4 @@
-"""Edits are rehearsed before training, wherever they may come."""
+"""Edits are rehearsed before training, at every time at which they may be applied."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.research.conftest import StartRun
 from tests.research.edits.conflicts import PLANNED, WAITING
 
 
-def test_conditional_edit_that_cannot_always_be_applied_needs_a_choice(start_run: StartRun) -> None:
+def test_rehearsal_requires_on_conflict_if_an_entry_cannot_always_be_applied(start_run: StartRun) -> None:
     with pytest.raises(EditError, match=r"timeline entry 3: below\(.*add_lora.*on_conflict: skip"):
         start_run(max_steps=8, evaluate_every="2st", timeline=[*PLANNED, WAITING])
     with pytest.raises(ValueError, match=r"on_conflict .*'when'"):
@@ -23,7 +23,7 @@ def test_conditional_edit_that_cannot_always_be_applied_needs_a_choice(start_run
         start_run(max_steps=8, timeline=[{**WAITING, "on_conflict": "ignore"}])
 
 
-def test_two_conditions_are_rehearsed_one_after_the_other(start_run: StartRun) -> None:
+def test_rehearsal_applies_two_conditions_one_after_the_other(start_run: StartRun) -> None:
     twice = [{"when": f"below(validation/loss, {bound})", "add_lora": {"r": 2}} for bound in (8, 9)]
     with pytest.raises(EditError, match=r"timeline entry 1.*add_lora"):
         start_run(max_steps=8, evaluate_every="2st", timeline=twice)
@@ -39,7 +39,7 @@ DROPS = [{"when": f"below(validation/loss, {bound})", "drop_layers": "encoder.la
         DROPS,
     ],
 )
-def test_conditions_are_rehearsed_together_and_with_what_is_planned_after_them(
+def test_rehearsal_applies_conditions_together_and_with_later_planned_edits(
     start_run: StartRun, tmp_path: Path, timeline: list[dict[str, Any]]
 ) -> None:
     write_tiny_encoder(tmp_path / "three", num_layers=3)
@@ -49,9 +49,7 @@ def test_conditions_are_rehearsed_together_and_with_what_is_planned_after_them(
         start_run(**settings, timeline=timeline)
 
 
-def test_rehearsal_of_a_repeated_edit_and_a_condition_is_not_quadratic(
-    start_run: StartRun, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_rehearsal_of_a_repeated_edit_is_not_quadratic(start_run: StartRun, monkeypatch: pytest.MonkeyPatch) -> None:
     counted: list[str] = []
 
     def count(run: Any, request: Any) -> Any:
@@ -64,13 +62,13 @@ def test_rehearsal_of_a_repeated_edit_and_a_condition_is_not_quadratic(
     assert 100 < len(counted) < 500
 
 
-def test_conditional_edit_that_can_never_be_applied_is_refused(start_run: StartRun) -> None:
+def test_rehearsal_refuses_an_entry_that_can_never_be_applied(start_run: StartRun) -> None:
     never = {"when": "below(validation/loss, 9)", "merge_lora": True, "on_conflict": "skip"}
     with pytest.raises(EditError, match="merge_lora"):
         start_run(max_steps=8, evaluate_every="2st", timeline=[never])
 
 
-def test_conditional_edit_cannot_come_before_what_a_run_begins_with(start_run: StartRun) -> None:
+def test_rehearsal_applies_conditions_only_after_the_first_edits(start_run: StartRun) -> None:
     never = {"when": "below(validation/loss, 9)", "reinitialize": "encoder.layer[-1]", "on_conflict": "skip"}
     with pytest.raises(EditError, match=r"reinitialize.*merge_lora"):
         start_run(max_steps=8, evaluate_every="2st", timeline=[{"at": "0%", "add_lora": {"r": 2}}, never])

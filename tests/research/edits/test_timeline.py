@@ -1,4 +1,4 @@
-"""Timelines in runs of any length."""
+"""Timelines in smoke runs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from research.settings.config import RunConfig
 from research.settings.times import Clock
 
 
-def test_smoke_keeps_the_order_of_times_within_a_step_too() -> None:
+def test_resolve_timeline_keeps_the_order_of_times_in_smoke_runs() -> None:
     timeline: list[dict[str, Any]] = [
         {"at": "60%", "merge_lora": True},
         {"at": "10%", "set_lr": 0.1},
@@ -21,11 +21,11 @@ def test_smoke_keeps_the_order_of_times_within_a_step_too() -> None:
     ]
     entries = parse_timeline(RunConfig(timeline=timeline))
     whole = resolve_timeline(entries, Clock(steps_per_epoch=100, total_steps=100, batch_size=8))
-    pressed = resolve_timeline(entries, Clock(steps_per_epoch=3, total_steps=3, batch_size=8), smoke=True)
+    compressed = resolve_timeline(entries, Clock(steps_per_epoch=3, total_steps=3, batch_size=8), smoke=True)
 
     def order(due: Mapping[int, Sequence[EditRequest]]) -> list[str]:
         return [request.name for step in sorted(due) for request in due[step]]
 
     assert list(whole.due) == [0, 10, 20, 40, 60]
-    assert list(pressed.due) == [0, 1, 2]
-    assert order(pressed.due) == order(whole.due)
+    assert list(compressed.due) == [0, 1, 2]
+    assert order(compressed.due) == order(whole.due)

@@ -1,4 +1,4 @@
-"""Hidden states are computed by one process at a time, found by the rest, and computed again if they are damaged."""
+"""Hidden states are computed by one process, found by other processes, and computed again if damaged."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from research.features.store import DamageError, FeatureStore, Layer, RowLayout,
 from tests.limits import HANG_LIMIT
 from tests.messages import collected
 
-PLACES = RowLayout.of(np.array([2, 1], dtype=np.int32), 8)
+LAYOUT = RowLayout.of(np.array([2, 1], dtype=np.int32), 8)
 KEY = "0123abcd"
 
 
 class Builder:
-    """Builds entries, and counts how often."""
+    """Builds entries, and counts the builds."""
 
     def __init__(self) -> None:
         self.built: list[Layers] = []
-        self.said: list[str] = []
+        self.messages: list[str] = []
 
     def find_or_build(self, folder: Path, layers: Layers = "last", key: str = KEY) -> FeatureStore:
         def build(target: Path) -> None:
@@ -35,8 +35,8 @@ class Builder:
             contents = contents if layers == "all" else contents[-1:]
             write_features(target, contents, [[torch.ones(3, 4)] * len(contents)])
 
-        with collected(self.said):
-            return find_or_build(folder, key, layers, PLACES, build)
+        with collected(self.messages):
+            return find_or_build(folder, key, layers, LAYOUT, build)
 
 
 @pytest.fixture
@@ -48,68 +48,66 @@ def names_in(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_second_one_finds_what_the_first_built(builder: Builder, tmp_path: Path) -> None:
+def test_find_or_build_finds_an_existing_entry(builder: Builder, tmp_path: Path) -> None:
     folder = tmp_path / "not" / "there"
-    assert find_features(tmp_path, KEY, "last", PLACES) is None
+    assert find_features(tmp_path, KEY, "last", LAYOUT) is None
     first = builder.find_or_build(folder)
     assert builder.find_or_build(folder).digest == first.digest
     assert builder.built == ["last"]
-    assert builder.said == []
+    assert builder.messages == []
     assert names_in(folder) == [f"features-{KEY}-last"]
 
 
-def test_last_layer_is_taken_out_of_all(builder: Builder, tmp_path: Path) -> None:
+def test_find_or_build_finds_the_last_layer_among_all(builder: Builder, tmp_path: Path) -> None:
     builder.find_or_build(tmp_path, "all")
     assert builder.find_or_build(tmp_path, "last").has_all_layers
     assert builder.built == ["all"]
 
 
-def test_all_layers_are_not_taken_out_of_the_last(builder: Builder, tmp_path: Path) -> None:
+def test_find_or_build_builds_all_layers_if_only_the_last_is_stored(builder: Builder, tmp_path: Path) -> None:
     builder.find_or_build(tmp_path, "last")
     assert builder.find_or_build(tmp_path, "all").has_all_layers
     assert builder.built == ["last", "all"]
 
 
 @pytest.mark.parametrize("layers", ["last", "all"])
-def test_damaged_entry_is_reported_and_built_again(builder: Builder, tmp_path: Path, layers: Layers) -> None:
+def test_find_or_build_reports_and_rebuilds_a_damaged_entry(builder: Builder, tmp_path: Path, layers: Layers) -> None:
     builder.find_or_build(tmp_path / "before", layers)
-    folder = (tmp_path / "before").rename(tmp_path / "now")  # this process has opened nothing there yet
+    folder = (tmp_path / "before").rename(tmp_path / "now")  # a path that this process has not opened yet
     entry = folder / f"features-{KEY}-{layers}"
     (entry / "layer-2.bin").write_bytes(bytes(48))
-    assert find_features(folder, KEY, layers, PLACES) is None
+    assert find_features(folder, KEY, layers, LAYOUT) is None
     builder.find_or_build(folder, layers)
     assert builder.built == [layers, layers]
-    (line,) = builder.said
+    (line,) = builder.messages
     assert re.search(rf" {re.escape(str(entry))} .*layer-2\.bin", line)
     assert names_in(folder) == [entry.name]
-    assert find_features(folder, KEY, layers, PLACES) is not None
+    assert find_features(folder, KEY, layers, LAYOUT) is not None
 
 
-def test_building_that_fails_leaves_nothing(builder: Builder, tmp_path: Path) -> None:
+def test_find_or_build_deletes_partly_written_files(builder: Builder, tmp_path: Path) -> None:
     def build(target: Path) -> None:
         (target / "layer-2.bin").write_bytes(bytes(48))
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        find_or_build(tmp_path, KEY, "last", PLACES, build)
+        find_or_build(tmp_path, KEY, "last", LAYOUT, build)
     assert names_in(tmp_path) == []
     builder.find_or_build(tmp_path)
 
 
-def test_what_cannot_be_read_back_is_not_handed_out(tmp_path: Path) -> None:
+def test_find_or_build_raises_if_the_written_files_are_damaged(tmp_path: Path) -> None:
     with pytest.raises(DamageError, match="manifest"):
-        find_or_build(tmp_path, KEY, "last", PLACES, lambda target: None)
+        find_or_build(tmp_path, KEY, "last", LAYOUT, lambda target: None)
 
 
-def test_leftovers_of_killed_builders_are_removed_and_those_of_living_ones_stay(
-    builder: Builder, tmp_path: Path
-) -> None:
+def test_find_or_build_deletes_leftovers_of_killed_processes_only(builder: Builder, tmp_path: Path) -> None:
     own, gone, alive = (tmp_path / f".features-{key}.123.writing" for key in (KEY, "aaaa", "bbbb"))
     retired = tmp_path / ".features-cccc-last.removing"
     for folder in (own, gone, alive, retired):
         folder.mkdir()
         (folder / "layer-2.bin").write_bytes(bytes(10))
-    (tmp_path / ".features-aaaa.lock").touch()  # of the killed one
+    (tmp_path / ".features-aaaa.lock").touch()  # of the killed process
     held = os.open(tmp_path / ".features-bbbb.lock", os.O_RDWR | os.O_CREAT)
     fcntl.flock(held, fcntl.LOCK_EX)
     builder.find_or_build(tmp_path)
@@ -119,8 +117,8 @@ def test_leftovers_of_killed_builders_are_removed_and_those_of_living_ones_stay(
     assert names_in(tmp_path) == [f"features-{KEY}-last", "features-dddd-last"]
 
 
-def test_of_many_at_once_one_builds_and_the_others_wait_for_it(tmp_path: Path, builder: Builder) -> None:
-    # Threads lock as processes do: each opens the file for itself.
+def test_find_or_build_builds_once_for_concurrent_callers(tmp_path: Path, builder: Builder) -> None:
+    # Threads lock like processes here, since each opens the lock file separately.
     others_wait, found = threading.Event(), []
     waiting = threading.Semaphore(0)
 
@@ -129,16 +127,16 @@ def test_of_many_at_once_one_builds_and_the_others_wait_for_it(tmp_path: Path, b
         assert others_wait.wait(HANG_LIMIT)
         write_features(target, [Layer("layer-2.bin", 4, "float32", "float32")], [[torch.ones(3, 4)]])
 
-    class Said(list[str]):
+    class CountedMessages(list[str]):
         def append(self, message: str) -> None:
             super().append(message)
             waiting.release()
 
     def work() -> None:
-        found.append(find_or_build(tmp_path, KEY, "last", PLACES, build).digest)
+        found.append(find_or_build(tmp_path, KEY, "last", LAYOUT, build).digest)
 
     workers = [threading.Thread(target=work) for _ in range(4)]
-    with collected(Said()) as said:
+    with collected(CountedMessages()) as messages:
         for worker in workers:
             worker.start()
         for _ in range(3):
@@ -149,12 +147,12 @@ def test_of_many_at_once_one_builds_and_the_others_wait_for_it(tmp_path: Path, b
     assert len(builder.built) == 1
     assert len(found) == 4
     assert len(set(found)) == 1
-    assert len(said) == 3
-    assert all(str(tmp_path) in line for line in said)
+    assert len(messages) == 3
+    assert all(str(tmp_path) in line for line in messages)
     assert names_in(tmp_path) == [f"features-{KEY}-last"]
 
 
-def test_locks_report_a_file_system_without_locks(
+def test_find_or_build_works_without_file_locks(
     builder: Builder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(descriptor: int, operation: int) -> None:
@@ -162,15 +160,15 @@ def test_locks_report_a_file_system_without_locks(
 
     monkeypatch.setattr(fcntl, "flock", refuse)
     builder.find_or_build(tmp_path)
-    (line,) = builder.said
+    (line,) = builder.messages
     assert re.search(rf"{re.escape(str(tmp_path))} .*Function not implemented", line)
-    # The other one was faster.
-    builder.said.clear()
+    # Another process was faster.
+    builder.messages.clear()
 
     def build_twice(target: Path) -> None:
         for place in (target, tmp_path / "features-eeee-last"):
             place.mkdir(exist_ok=True)
             write_features(place, [Layer("layer-2.bin", 4, "float32", "float32")], [[torch.ones(3, 4)]])
 
-    find_or_build(tmp_path, "eeee", "last", PLACES, build_twice)
+    find_or_build(tmp_path, "eeee", "last", LAYOUT, build_twice)
     assert [name for name in names_in(tmp_path) if "writing" in name] == []

@@ -1,4 +1,4 @@
-"""Hidden states are found again by all that they depend on, and are those that the run itself would compute."""
+"""Stored hidden states are keyed by everything they depend on, and equal those that the run would compute."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ Begin = Callable[..., TrainingRun]
 
 
 @pytest.fixture
-def encoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The splits that were encoded, one after the other."""
+def computed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The splits whose hidden states were computed, in order."""
     splits: list[str] = []
     plain = compute.compute_hidden_states
 
@@ -45,7 +45,7 @@ def encoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 @pytest.fixture
 def begin(start_run: StartRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Begin:
-    """Return a run with a frozen encoder that is ready to train; all of a test share an empty cache."""
+    """Return a run with a frozen encoder that is ready to train. The runs of a test share a cache, empty at first."""
     monkeypatch.setenv("MIDWAY_CACHE", str(tmp_path / "cache"))
     return lambda **settings: start_run(**{**FROZEN, **settings})
 
@@ -94,9 +94,9 @@ def other_labels(folder: Path, target: Path) -> str:
         ({"evaluation_batch_size": 5}, []),
     ],
 )
-def test_what_hidden_states_depend_on_and_nothing_else_makes_others(
+def test_hidden_states_are_computed_again_exactly_if_an_input_changes(
     begin: Begin,
-    encoded: list[str],
+    computed: list[str],
     changed: dict[str, Any],
     expected: list[str],
     tiny_encoder: Path,
@@ -104,71 +104,71 @@ def test_what_hidden_states_depend_on_and_nothing_else_makes_others(
     tmp_path: Path,
 ) -> None:
     assert begin().batches.features is not None
-    assert encoded == SPLITS
-    encoded.clear()
+    assert computed == SPLITS
+    computed.clear()
     own = {"encoder": tiny_encoder, "data": tiny_reviews}
     settings = {
         name: value(own[name], tmp_path / f"other-{name}") if callable(value) else value
         for name, value in changed.items()
     }
     assert begin(**settings).batches.features is not None
-    assert encoded == expected
+    assert computed == expected
 
 
-def test_last_layer_is_found_among_all(begin: Begin, encoded: list[str]) -> None:
+def test_open_features_finds_the_last_layer_among_all(begin: Begin, computed: list[str]) -> None:
     begin(head="scalar_mix")
     begin(head="linear")
-    assert encoded == SPLITS
-    encoded.clear()
+    assert computed == SPLITS
+    computed.clear()
     begin(head="scalar_mix", max_length=24)
     begin(head="scalar_mix", max_length=24)
-    assert encoded == SPLITS
+    assert computed == SPLITS
 
 
-def test_features_ahead_serve_every_head(begin: Begin, encoded: list[str], tiny_encoder: Path, tmp_path: Path) -> None:
+def test_stored_features_serve_every_head(
+    begin: Begin, computed: list[str], tiny_encoder: Path, tmp_path: Path
+) -> None:
     config = begin(max_length=24).config
-    encoded.clear()
-    said: list[str] = []
+    computed.clear()
+    messages: list[str] = []
     settings = {**config.to_dict(), "max_length": 32, "output_dir": str(tmp_path / "never")}
-    with collected(said):
+    with collected(messages):
         assert ensure_features(RunConfig(**settings), "all")
-    assert encoded == SPLITS
-    assert sum("47 rows of train" in line for line in said) == 1
-    with collected(said):
+    assert computed == SPLITS
+    assert sum("47 rows of train" in line for line in messages) == 1
+    with collected(messages):
         assert ensure_features(RunConfig(**settings), "all")
     begin(head="scalar_mix")
     begin(head="linear")
-    assert encoded == SPLITS
+    assert computed == SPLITS
     assert not (tmp_path / "never").exists()
-    said.clear()
-    with collected(said):
+    messages.clear()
+    with collected(messages):
         assert not ensure_features(RunConfig(**{**settings, "freeze": []}), "all")
-    assert [line.partition(": ")[2] for line in said if "idden states" in line] == ["the encoder trains."]
+    assert [line.partition(": ")[2] for line in messages if "idden states" in line] == ["the encoder trains."]
 
 
-def test_size_is_reported_before_anything_is_computed(begin: Begin, tmp_path: Path) -> None:
-    said: list[str] = []
-    run = begin(said=said)
+def test_open_features_reports_the_size_before_computing(begin: Begin, tmp_path: Path) -> None:
+    messages: list[str] = []
+    run = begin(messages=messages)
     tokens = int(run.lengths_of("train").clip(max=32).sum())
     kilobytes = tokens * 32 * 4 / 1e6
-    announced = [line for line in said if "47 rows of train" in line]
+    announced = [line for line in messages if "47 rows of train" in line]
     assert len(announced) == 1
     values = [f"{kilobytes:.1f} MB", "float32", "--cache_dtype bf16", str(tmp_path / "cache")]
     assert re.search(".*".join(map(re.escape, values)), announced[0])
-    assert said[-1].endswith(f" {tmp_path / 'cache'}.")
+    assert messages[-1].endswith(f" {tmp_path / 'cache'}.")
     whole = sum(file.stat().st_size for file in (tmp_path / "cache").glob("features-*/*.bin"))
-    begin(cache_dtype="bf16", said=said)
+    begin(cache_dtype="bf16", messages=messages)
     both = sum(file.stat().st_size for file in (tmp_path / "cache").glob("features-*/*.bin"))
     assert both == 1.5 * whole
-    assert not any("--cache_dtype" in line for line in said if "bfloat16" in line)
+    assert not any("--cache_dtype" in line for line in messages if "bfloat16" in line)
 
 
 @pytest.mark.parametrize("mixed_precision", ["no", "bf16"])
 @pytest.mark.parametrize("head", ["mean", "scalar_mix"])
-def test_evaluation_on_stored_hidden_states_has_the_bits_of_one_without(
-    begin: Begin, mixed_precision: str, head: str
-) -> None:
-    # The same batches, padded alike, under the same precision.
+def test_evaluation_with_stored_hidden_states_has_the_same_bits(begin: Begin, mixed_precision: str, head: str) -> None:
+    # The same batches, with the same padding and precision.
     settings = {"mixed_precision": mixed_precision, "head": {"name": head, "dropout": 0.0}}
     logits = []
     for cache_features in (True, False):
@@ -179,7 +179,7 @@ def test_evaluation_on_stored_hidden_states_has_the_bits_of_one_without(
     assert logits[0] == logits[1]
 
 
-def test_nothing_random_is_drawn_and_no_mode_is_changed(begin: Begin) -> None:
+def test_open_features_draws_no_random_numbers_and_restores_modes(begin: Begin) -> None:
     states, modes = [], []
     for cache_features in (True, False):
         run = begin(cache_features=cache_features)
@@ -189,8 +189,8 @@ def test_nothing_random_is_drawn_and_no_mode_is_changed(begin: Begin) -> None:
     assert modes[0] == modes[1]
 
 
-def test_encoder_whose_output_is_not_its_last_hidden_state_is_not_stored_for_all(
-    begin: Begin, monkeypatch: pytest.MonkeyPatch, encoded: list[str]
+def test_open_features_refuses_all_layers_if_the_last_differs_from_the_output(
+    begin: Begin, monkeypatch: pytest.MonkeyPatch, computed: list[str]
 ) -> None:
     plain = EncoderWithHead.run_encoder
 
@@ -200,11 +200,11 @@ def test_encoder_whose_output_is_not_its_last_hidden_state_is_not_stored_for_all
 
     monkeypatch.setattr(EncoderWithHead, "run_encoder", shifted)
     assert begin(head="scalar_mix").batches.features is None
-    assert encoded == []
+    assert computed == []
     assert begin(head="linear").batches.features is not None
 
 
-def test_batch_moves_with_its_hidden_states(begin: Begin) -> None:
+def test_batch_moves_its_hidden_states_to_a_device(begin: Begin) -> None:
     from research.data.batches.order import evaluation_batches
 
     run = begin(head="scalar_mix")
@@ -215,7 +215,7 @@ def test_batch_moves_with_its_hidden_states(begin: Begin) -> None:
     assert batch.labels.device.type == "meta"
 
 
-def test_features_follow_a_model_with_the_same_encoder_only(begin: Begin) -> None:
+def test_follow_requires_the_same_encoder(begin: Begin) -> None:
     run = begin()
     features = run.batches.features
     assert isinstance(features, compute.Features)
@@ -226,10 +226,10 @@ def test_features_follow_a_model_with_the_same_encoder_only(begin: Begin) -> Non
     assert features.follow(run) == "the encoder's weights have changed"
 
 
-def test_hidden_states_change_only_with_their_format_number(begin: Begin, tiny_encoder: Path, tmp_path: Path) -> None:
+def test_features_format_is_increased_if_files_change(begin: Begin, tiny_encoder: Path, tmp_path: Path) -> None:
     encoder = shutil.copytree(tiny_encoder, tmp_path / "encoder")
     weights = load_file(encoder / "model.safetensors")
-    for weight in weights.values():  # numbers that no version of a library draws in another way
+    for weight in weights.values():  # fixed numbers, which do not depend on versions of libraries
         weight.copy_(torch.sin(torch.arange(weight.numel(), dtype=torch.float64)).mul(0.3).view_as(weight))
     save_file(weights, encoder / "model.safetensors", metadata={"format": "pt"})
     begin(encoder=str(encoder), head="scalar_mix", max_length=12)

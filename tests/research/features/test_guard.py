@@ -1,4 +1,4 @@
-"""Hidden states are stored where the encoder gives every row the same ones to the end, and only there."""
+"""Hidden states are stored exactly if they are the same for each row until the end of the run."""
 
 from __future__ import annotations
 
@@ -36,20 +36,20 @@ Entries = list[dict[str, Any]]
 
 
 class Begin(Protocol):
-    """Return the rehearsal of a run with these settings."""
+    """Returns the rehearsal of a run with these settings."""
 
     def __call__(self, **settings: Any) -> Rehearsal: ...
 
 
 class Decided(Protocol):
-    """Decide on a run with a timeline, hooks and settings."""
+    """Decides for a run with a timeline, hooks and settings."""
 
     def __call__(self, timeline: Entries, hooks: Sequence[Hook] = ..., **settings: Any) -> Decision: ...
 
 
 @pytest.fixture
 def begin(tiny_encoder: Path) -> Begin:
-    """Return the rehearsal of a run of 20 steps, two epochs."""
+    """Return a function that returns the rehearsal of a run of 20 steps, two epochs."""
     tokenizer = load_tokenizer(str(tiny_encoder))
     task = SingleLabel(("bad", "good"))
 
@@ -65,7 +65,7 @@ def begin(tiny_encoder: Path) -> Begin:
 
 @pytest.fixture
 def decided(begin: Begin) -> Decided:
-    """Decide on a run with a timeline and hooks."""
+    """Return a function that decides for a run with a timeline and hooks."""
 
     def of(timeline: Entries, hooks: Sequence[Hook] = (), **settings: Any) -> Decision:
         rehearsal = begin(timeline=timeline, **{"freeze": ["encoder"], **settings})
@@ -83,16 +83,16 @@ HARMLESS: dict[str, Entries] = {
     "objective": [{"at": "50%", "set_objective": "focal"}],
     "frozen again": [{"at": "50%", "freeze": "encoder.layer"}],
     "head's own": [{"at": "1st", "freeze": "name:head.out.bias"}, {"at": "50%", "unfreeze": "head"}],
-    "head anew": [{"at": "50%", "reinitialize": "head"}],
+    "head reinitialized": [{"at": "50%", "reinitialize": "head"}],
     "head's dropout": [{"at": "50%", "set_dropout": {"p": 0.3, "modules": "head"}}],
-    "dropout of what is frozen, and off": [{"at": "50%", "set_dropout": 0.3}],
+    "dropout of a frozen encoder": [{"at": "50%", "set_dropout": 0.3}],
     "same length": [{"at": "50%", "set_max_length": 32}],
     "condition": [{"when": "plateau(validation/loss, 1)", "replace_head": "gru"}],
 }
 
 
 @pytest.mark.parametrize("case", HARMLESS)
-def test_edits_beside_the_encoder_are_harmless(decided: Decided, case: str) -> None:
+def test_decide_accepts_edits_that_do_not_change_the_encoder(decided: Decided, case: str) -> None:
     assert decided(HARMLESS[case]) == Decision(None, True, "last")
 
 
@@ -110,11 +110,11 @@ TOUCHING: dict[str, tuple[Entries, str]] = {
         [{"at": "3st", "unfreeze": "encoder"}, {"at": "4st", "freeze": "encoder"}],
         "the encoder trains after step 3 (unfreeze(modules='encoder'))",
     ),
-    "anew": (
+    "reinitialize": (
         [{"at": "3st", "reinitialize": "encoder.layer[-1]"}],
         "the encoder's weights change after step 3 (reinitialize(modules='encoder.layer[-1]'))",
     ),
-    "anew at first": (
+    "reinitialize at the start": (
         [{"at": "0%", "reinitialize": "encoder.layer[-1]"}],
         "the encoder's weights change after step 0 (freeze(modules=['encoder']), "
         "reinitialize(modules='encoder.layer[-1]'))",
@@ -155,7 +155,7 @@ TOUCHING: dict[str, tuple[Entries, str]] = {
 
 
 @pytest.mark.parametrize("case", TOUCHING)
-def test_edit_of_what_the_encoder_gives_is_named(decided: Decided, case: str) -> None:
+def test_decide_names_edits_that_change_the_encoder(decided: Decided, case: str) -> None:
     timeline, reason = TOUCHING[case]
     found = decided(timeline)
     assert found.reason is not None
@@ -169,23 +169,23 @@ def own_edit() -> Iterator[None]:
 
         @register_edit("my_edit", changes_parameters=False)
         def my_edit(run: Editable) -> None:
-            """Do nothing, which nobody can know."""
+            """Do nothing, which is not known in advance."""
 
         yield
 
 
 @pytest.mark.usefixtures("own_edit")
 @pytest.mark.parametrize("when", [{"at": "0%"}, {"at": "3st"}, {"when": "below(validation/loss, 1)"}])
-def test_edit_of_the_users_own_may_change_anything(decided: Decided, when: dict[str, str]) -> None:
+def test_decide_refuses_edits_of_users(decided: Decided, when: dict[str, str]) -> None:
     assert "'my_edit'" in (decided([{**when, "my_edit": True}]).reason or "")
 
 
 @pytest.mark.parametrize("settings", [{"freeze": []}, {"freeze": ["encoder.layer"]}, {"peft": "lora"}])
-def test_encoder_that_trains_is_not_cached(decided: Decided, settings: dict[str, Any]) -> None:
+def test_decide_refuses_an_encoder_that_trains(decided: Decided, settings: dict[str, Any]) -> None:
     assert decided([], **settings) == Decision("the encoder trains", False, "last")
 
 
-def test_planned_edits_of_hooks_count(decided: Decided) -> None:
+def test_decide_considers_planned_edits_of_hooks(decided: Decided) -> None:
     unfreezing = create(HOOKS, Choice("gradual_unfreezing"))
     longer = create(HOOKS, Choice("length_warmup", {"start": 8}))
     for hook, expected in (
@@ -199,16 +199,16 @@ def test_planned_edits_of_hooks_count(decided: Decided) -> None:
 
 class ChangesBatches(Hook):
     def on_batch(self, run: Run, batch: Batch) -> None:
-        """Change it in place."""
+        """Change the batch in place."""
 
 
 @pytest.mark.parametrize(("hook", "what"), [(ChangesBatches(), "batches"), (FastGradientMethod(), "forward pass")])
-def test_hook_that_reaches_into_the_forward_pass_is_named(decided: Decided, hook: Hook, what: str) -> None:
+def test_decide_names_hooks_that_change_the_forward_pass(decided: Decided, hook: Hook, what: str) -> None:
     assert re.search(rf"hook {type(hook).__name__} .*{what}", decided([], [hook]).reason or "")
 
 
 @pytest.mark.parametrize("name", shipped(HOOKS))
-def test_every_hook_of_ours_is_looked_at(decided: Decided, name: str) -> None:
+def test_decide_knows_every_built_in_hook(decided: Decided, name: str) -> None:
     reason = decided([], [create(HOOKS, Choice(name, {"start": 8} if name == "length_warmup" else {}))]).reason
     assert (reason is None) == (name in ("early_stopping", "ema", "loss_spike_guard")), reason
 
@@ -223,13 +223,13 @@ def test_every_hook_of_ours_is_looked_at(decided: Decided, name: str) -> None:
         ("scalar_mix", [{"at": "0%", "replace_head": "linear"}], "last"),
     ],
 )
-def test_layers_are_those_that_any_planned_head_reads(
+def test_decide_returns_the_layers_that_planned_heads_read(
     decided: Decided, head: str, timeline: Entries, layers: Layers
 ) -> None:
     assert decided(timeline, head=head) == Decision(None, True, layers)
 
 
-def test_rehearsal_is_left_as_it_was(begin: Begin) -> None:
+def test_decide_does_not_change_the_rehearsal(begin: Begin) -> None:
     rehearsal = begin(freeze=["encoder"], timeline=[{"at": "3st", "drop_layers": "encoder.layer[0]"}])
     timeline = resolve_timeline(parse_timeline(rehearsal.config), rehearsal.clock)
     decide(rehearsal, timeline, ())
@@ -238,7 +238,7 @@ def test_rehearsal_is_left_as_it_was(begin: Begin) -> None:
     assert all(parameter.requires_grad for parameter in rehearsal.encoder_with_head.parameters())
 
 
-def test_stored_by_itself_only_where_it_spares_a_pass() -> None:
+def test_wants_caching_by_default_if_it_saves_a_pass() -> None:
     for total_steps, expected in ((10, False), (11, True), (3, False)):
         clock = Clock(steps_per_epoch=10, total_steps=total_steps, batch_size=8)
         assert wants_caching(RunConfig(), clock) == expected
@@ -254,7 +254,7 @@ def frozen(begin: Begin) -> Rehearsal:
     return run
 
 
-def test_watch_sees_what_hooks_do_to_the_encoder(frozen: Rehearsal) -> None:
+def test_watch_detects_changes_of_the_encoder_by_hooks(frozen: Rehearsal) -> None:
     model = frozen.encoder_with_head
     assert Watch.of(frozen).reason_against(model) is None
     watch = Watch.of(frozen)
@@ -266,20 +266,20 @@ def test_watch_sees_what_hooks_do_to_the_encoder(frozen: Rehearsal) -> None:
     watch = Watch.of(frozen)
     for register in (nn.Module.register_forward_hook, nn.Module.register_forward_pre_hook):
         handle = register(model.encoder.get_input_embeddings(), lambda *arguments: None)
-        assert "forward pass" in (watch.reason_against(model) or "")
+        assert "forward hooks" in (watch.reason_against(model) or "")
         handle.remove()
         assert watch.reason_against(model) is None
     next(model.encoder.parameters()).requires_grad_(True)
     assert watch.reason_against(model) == "the encoder trains"
-    model.eval()  # where it does not matter
+    model.eval()  # not checked in evaluation mode
     assert watch.reason_against(model) is None
 
 
-def test_watch_does_not_mind_how_transformers_collects_hidden_states(frozen: Rehearsal) -> None:
+def test_watch_accepts_the_forward_hooks_of_transformers(frozen: Rehearsal) -> None:
     model = frozen.encoder_with_head
     watch = Watch.of(frozen)
     ids = torch.zeros(1, 2, dtype=torch.long, device="meta")
-    with contextlib.suppress(RuntimeError):  # there are no values to compute with
+    with contextlib.suppress(RuntimeError):  # fails since parameters have no values
         model.run_encoder(ids, torch.ones_like(ids), all_layers=True)
     assert any(module._forward_hooks for module in model.encoder.modules())
     assert watch.reason_against(model) is None

@@ -1,4 +1,4 @@
-"""Hidden states come back from the disk as they were put there, and any damage is found out."""
+"""Stored hidden states are read as they were written, and any damage is detected."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def states_of(row: int, layer: int, dtype: torch.dtype) -> Tensor:
 
 
 @pytest.fixture
-def places() -> RowLayout:
+def layout() -> RowLayout:
     return RowLayout.of(LENGTHS, MAX_LENGTH)
 
 
@@ -37,7 +37,7 @@ Write = Callable[..., Path]
 
 
 @pytest.fixture
-def write(tmp_path: Path, places: RowLayout) -> Write:
+def write(tmp_path: Path, layout: RowLayout) -> Write:
     """Write the hidden states of five rows, in batches of two."""
 
     def all_rows(contents: list[Layer], name: str = "entry") -> Path:
@@ -47,7 +47,7 @@ def write(tmp_path: Path, places: RowLayout) -> Write:
         numbers = [int(layer.name.removeprefix("layer-").removesuffix(".bin")) for layer in contents]
         batches = (
             [
-                torch.cat([states_of(row, number, dtype) for row in places.order[start : start + 2]])
+                torch.cat([states_of(row, number, dtype) for row in layout.order[start : start + 2]])
                 for number in numbers
             ]
             for start in range(0, len(LENGTHS), 2)
@@ -64,17 +64,17 @@ def mask_of(rows: list[int], *, left: bool) -> Tensor:
     return (seen.flip(1) if left else seen).long()
 
 
-def test_rows_lie_one_after_the_other_from_the_longest_to_the_shortest(places: RowLayout) -> None:
-    assert places.order.tolist() == [1, 4, 3, 0, 2]
-    assert places.lengths.tolist() == [3, 6, 1, 4, 6]
-    assert places.starts.tolist() == [16, 0, 19, 12, 6]
-    assert places.num_tokens == 20
+def test_layout_orders_rows_longest_first(layout: RowLayout) -> None:
+    assert layout.order.tolist() == [1, 4, 3, 0, 2]
+    assert layout.lengths.tolist() == [3, 6, 1, 4, 6]
+    assert layout.starts.tolist() == [16, 0, 19, 12, 6]
+    assert layout.num_tokens == 20
 
 
 @pytest.mark.parametrize("left", [False, True])
 @pytest.mark.parametrize("given", ["float32", "bfloat16", "float16"])
-def test_batches_hold_what_was_written_and_zeros(write: Write, places: RowLayout, given: str, left: bool) -> None:
-    opened = FeatureStore(write(layers(given, given)), places)
+def test_batch_returns_the_written_values_and_zeros(write: Write, layout: RowLayout, given: str, left: bool) -> None:
+    opened = FeatureStore(write(layers(given, given)), layout)
     rows, dtype = [4, 2, 0], getattr(torch, given)
     mask = mask_of(rows, left=left)
     batch = opened.batch(np.array(rows), mask, all_layers=True)
@@ -90,13 +90,13 @@ def test_batches_hold_what_was_written_and_zeros(write: Write, places: RowLayout
     assert torch.equal(last, batch[-1])
 
 
-def test_half_the_bytes_come_back_rounded(write: Write, places: RowLayout) -> None:
+def test_batch_rounds_values_stored_in_half_precision(write: Write, layout: RowLayout) -> None:
     whole, half = write(layers(), "whole"), write(layers("bfloat16"), "half")
     sizes = [sum(file.stat().st_size for file in folder.glob("*.bin")) for folder in (whole, half)]
     assert sizes == [3 * 20 * WIDTH * 4, 3 * 20 * WIDTH * 2]
     mask = mask_of([1], left=False)
     exact, rounded = (
-        FeatureStore(folder, places).batch(np.array([1]), mask, all_layers=False) for folder in (whole, half)
+        FeatureStore(folder, layout).batch(np.array([1]), mask, all_layers=False) for folder in (whole, half)
     )
     assert isinstance(exact, Tensor)
     assert isinstance(rounded, Tensor)
@@ -105,8 +105,8 @@ def test_half_the_bytes_come_back_rounded(write: Write, places: RowLayout) -> No
     assert not torch.equal(rounded, exact)
 
 
-def test_batch_of_other_lengths_is_a_defect(write: Write, places: RowLayout) -> None:
-    opened = FeatureStore(write(layers()), places)
+def test_batch_asserts_the_stored_lengths(write: Write, layout: RowLayout) -> None:
+    opened = FeatureStore(write(layers()), layout)
     with pytest.raises(AssertionError, match="length"):
         opened.batch(np.array([0]), torch.ones(1, MAX_LENGTH, dtype=torch.long), all_layers=False)
 
@@ -118,14 +118,14 @@ def flip(file: Path, position: int) -> None:
 
 
 DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
-    "flipped": (lambda folder: flip(folder / "layer-1.bin", 77), r"layer-1\.bin is not what"),
-    "cut": (
+    "flipped": (lambda folder: flip(folder / "layer-1.bin", 77), r"layer-1\.bin does not match its hash"),
+    "truncated": (
         lambda folder: (folder / "layer-2.bin").write_bytes((folder / "layer-2.bin").read_bytes()[:-1]),
         r"layer-2\.bin .*\b399\b.*\b400\b",
     ),
     "zeros": (
         lambda folder: (folder / "layer-0.bin").write_bytes(bytes(400)),
-        r"layer-0\.bin is not what",
+        r"layer-0\.bin does not match its hash",
     ),
     "missing": (lambda folder: (folder / "layer-0.bin").unlink(), r"layer-0\.bin is missing"),
     "no manifest": (lambda folder: (folder / MANIFEST).unlink(), r"manifest .*No such file"),
@@ -135,15 +135,15 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_damage_is_detected(write: Write, places: RowLayout, damage: str) -> None:
+def test_store_detects_damage(write: Write, layout: RowLayout, damage: str) -> None:
     folder = write(layers())
     change, message = DAMAGES[damage]
     change(folder)
     with pytest.raises(DamageError, match=message):
-        FeatureStore(folder, places)
+        FeatureStore(folder, layout)
 
 
-def test_no_byte_of_the_manifest_can_change_its_meaning(write: Write, places: RowLayout) -> None:
+def test_store_detects_any_change_of_the_manifest(write: Write, layout: RowLayout) -> None:
     folder = write(layers())
     content = json.loads((folder / MANIFEST).read_text())["content"]
     whole = (folder / MANIFEST).read_bytes()
@@ -151,36 +151,36 @@ def test_no_byte_of_the_manifest_can_change_its_meaning(write: Write, places: Ro
     for position in range(0, len(whole), 4):
         flip(folder / MANIFEST, position)
         try:
-            FeatureStore(folder, places)
+            FeatureStore(folder, layout)
         except DamageError:
             found += 1
-        else:  # white space
+        else:  # whitespace
             assert json.loads((folder / MANIFEST).read_text())["content"] == content
         (folder / MANIFEST).write_bytes(whole)
     assert found > 0.7 * len(whole) / 4
 
 
-def test_rows_of_other_lengths_are_not_taken_from_it(write: Write) -> None:
+def test_store_refuses_a_layout_with_other_lengths(write: Write) -> None:
     folder = write(layers())
     with pytest.raises(DamageError, match=r"\b20\b.*\b19\b"):
         FeatureStore(folder, RowLayout.of(np.array([3, 9, 1, 3, 9], dtype=np.int32), MAX_LENGTH))
 
 
-def test_files_are_compared_with_their_hashes_once(write: Write, places: RowLayout) -> None:
+def test_store_compares_hashes_once_per_process(write: Write, layout: RowLayout) -> None:
     folder, other = write(layers()), write(layers(), "other")
-    FeatureStore(folder, places)
+    FeatureStore(folder, layout)
     for entry in (folder, other):
         flip(entry / "layer-1.bin", 77)
-    FeatureStore(folder, places)  # gigabytes are not read again in a process that did so before
+    FeatureStore(folder, layout)  # gigabytes are not read twice in one process
     with pytest.raises(DamageError, match=r"layer-1\.bin"):
-        FeatureStore(other, places)
+        FeatureStore(other, layout)
     (folder / "layer-1.bin").write_bytes(b"")
-    with pytest.raises(DamageError, match=r"layer-1\.bin.*\b0\b"):  # sizes are
-        FeatureStore(folder, places)
+    with pytest.raises(DamageError, match=r"layer-1\.bin.*\b0\b"):  # sizes are compared every time
+        FeatureStore(folder, layout)
 
 
-def test_what_is_written_into_a_batch_does_not_reach_the_disk(write: Write, places: RowLayout) -> None:
-    opened = FeatureStore(write(layers()), places)
+def test_batch_is_a_copy_of_the_stored_values(write: Write, layout: RowLayout) -> None:
+    opened = FeatureStore(write(layers()), layout)
     mask = mask_of([1], left=False)
     before = opened.batch(np.array([1]), mask, all_layers=False)
     assert isinstance(before, Tensor)

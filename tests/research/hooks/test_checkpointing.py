@@ -1,4 +1,4 @@
-"""Checkpoints are saved when they are due, and a full or broken disk ends the run or does not, as chosen."""
+"""Checkpoints are saved when they are due; --on_save_error decides what a failing disk does."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def checkpoints_of(run: TrainingRun) -> list[str]:
     ("save_every", "keep", "expected"),
     [("2st", 9, ["step-00000002", "step-00000003"]), ("1st", 1, ["step-00000003"]), (None, 9, [])],
 )
-def test_checkpoints_are_saved_every_so_many_steps_and_after_the_last(
+def test_checkpointing_saves_at_intervals_and_after_the_last_step(
     start_run: StartRun, save_every: str | None, keep: int, expected: list[str]
 ) -> None:
     run = start_run(save_every=save_every, keep=keep, max_steps=3)
@@ -31,7 +31,7 @@ def test_checkpoints_are_saved_every_so_many_steps_and_after_the_last(
     assert checkpoints_of(run) == expected
 
 
-def test_signal_saves_a_checkpoint_that_is_not_due(start_run: StartRun) -> None:
+def test_checkpointing_saves_on_a_signal(start_run: StartRun) -> None:
     run, hook = start_run(), Checkpointing(every=None, keep=1, on_save_error="continue")
     hook.end_of_step(run)
     assert checkpoints_of(run) == []
@@ -41,13 +41,13 @@ def test_signal_saves_a_checkpoint_that_is_not_due(start_run: StartRun) -> None:
 
 
 def lock_checkpoints(run: TrainingRun) -> Path:
-    """Make the folder of checkpoints one that nothing can be written into."""
+    """Make the folder of checkpoints read-only."""
     path = run.directory / "checkpoints"
     path.mkdir(mode=0o500)
     return path
 
 
-def test_checkpoint_that_cannot_be_written_ends_the_run(start_run: StartRun) -> None:
+def test_checkpointing_ends_the_run_if_saving_fails(start_run: StartRun) -> None:
     run = start_run(save_every="2st")
     path = lock_checkpoints(run)
     with enforce_file_modes(), pytest.raises(StorageError, match=str(path)):
@@ -55,7 +55,7 @@ def test_checkpoint_that_cannot_be_written_ends_the_run(start_run: StartRun) -> 
     assert run.clock.step == 2
 
 
-def test_run_goes_on_without_a_checkpoint_if_so_chosen_unless_a_signal_ends_it(
+def test_checkpointing_continues_if_saving_fails_unless_a_signal_ends_the_run(
     start_run: StartRun, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = start_run(save_every="2st", on_save_error="continue")

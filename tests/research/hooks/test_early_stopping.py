@@ -1,4 +1,4 @@
-"""A run stops when validation no longer improves."""
+"""Early stopping ends a run when a validation metric no longer improves."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from research.hooks.early_stopping import EarlyStopping
 from tests.research.conftest import StartRun
 
 
-def test_run_is_stopped_after_evaluations_without_improvement(start_run: StartRun) -> None:
+def test_early_stopping_stops_after_evaluations_without_improvement(start_run: StartRun) -> None:
     run, hook = start_run(), EarlyStopping(metric="accuracy", patience=2)
     for value in (0.5, 0.6, 0.6):
         hook.after_evaluate(run, "validation", {"accuracy": value})
@@ -20,14 +20,14 @@ def test_run_is_stopped_after_evaluations_without_improvement(start_run: StartRu
     assert [part in str(run.requested_stop) for part in ("accuracy", " 2 ", "0.6000")] == [True] * 3
 
 
-def test_better_value_begins_the_count_again(start_run: StartRun) -> None:
+def test_early_stopping_resets_the_count_on_improvement(start_run: StartRun) -> None:
     run, hook = start_run(), EarlyStopping(metric="loss", patience=2)
     for value in (0.5, 0.6, 0.4, 0.4):
         hook.after_evaluate(run, "validation", {"loss": value})
     assert (hook.best, hook.num_without_improvement, run.requested_stop) == (0.4, 1, None)
 
 
-def test_fork_that_measures_by_another_metric_begins_the_count_again(start_run: StartRun) -> None:
+def test_early_stopping_resets_the_count_in_a_fork_with_another_metric(start_run: StartRun) -> None:
     run, hook = start_run(), EarlyStopping(metric="accuracy")
     for value in (0.6, 0.5):
         hook.after_evaluate(run, "validation", {"accuracy": value})
@@ -39,7 +39,7 @@ def test_fork_that_measures_by_another_metric_begins_the_count_again(start_run: 
     assert (other.best, other.num_without_improvement) == (None, 0)
 
 
-def test_metric_that_is_none_is_refused(start_run: StartRun) -> None:
+def test_early_stopping_refuses_unknown_metrics(start_run: StartRun) -> None:
     with pytest.raises(ValueError, match=r"'acuracy'.*'accuracy'"):
         EarlyStopping(metric="acuracy")
     with pytest.raises(ValueError, match="'pearson'"):

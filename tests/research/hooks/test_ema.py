@@ -1,4 +1,4 @@
-"""The average is evaluated and saved, and training does not notice."""
+"""The average is evaluated and saved, and does not affect training."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DECAYS = [2 / 11, 3 / 12, 0.3, 0.3]  # min(0.3, (1 + n) / (10 + n))
 
 
 class Watch(Hook):
-    """Keeps every step's weights, and those that are evaluated."""
+    """Records the weights after every step, and in every evaluation."""
 
     def __init__(self) -> None:
         self.steps: list[dict[str, torch.Tensor]] = []
@@ -34,7 +34,7 @@ def values(run: Run) -> dict[str, torch.Tensor]:
     return {name: p.detach().clone() for name, p in run.encoder_with_head.named_parameters()}
 
 
-def test_average_is_the_documented_one_and_leaves_training_alone(start_run: StartRun) -> None:
+def test_ema_is_the_documented_average_and_does_not_affect_training(start_run: StartRun) -> None:
     plain, watch = Watch(), Watch()
     train(start_run([plain]))
     run = start_run([ExponentialMovingAverage(decay=0.3), watch], evaluate_every="2st")
@@ -42,7 +42,7 @@ def test_average_is_the_documented_one_and_leaves_training_alone(start_run: Star
     for without, with_average in zip(plain.steps, watch.steps, strict=True):
         assert all(torch.equal(without[name], with_average[name]) for name in without)
     name = "encoder.encoder.layer.1.output.dense.weight"
-    average = plain.steps[0][name]  # it begins where the weights are
+    average = plain.steps[0][name]  # it starts at the weights
     for step, decay in list(zip(plain.steps, DECAYS, strict=True))[1:]:
         average = average * decay + step[name] * (1 - decay)
     torch.testing.assert_close(watch.evaluated[-1][name], average)
@@ -50,7 +50,7 @@ def test_average_is_the_documented_one_and_leaves_training_alone(start_run: Star
     assert not torch.equal(average, plain.steps[-1][name])
 
 
-def test_average_begins_again_for_what_an_edit_made(start_run: StartRun) -> None:
+def test_ema_restarts_for_parameters_that_an_edit_creates(start_run: StartRun) -> None:
     watch, hook = Watch(), ExponentialMovingAverage(decay=0.9)
     run = start_run([hook, watch], timeline=[{"at": "2st", "reinitialize": "head"}], max_steps=3)
     train(run)
@@ -60,7 +60,7 @@ def test_average_begins_again_for_what_an_edit_made(start_run: StartRun) -> None
     assert not torch.equal(averages[other], watch.steps[2][other])
 
 
-def test_averages_stay_with_their_layers_when_others_are_dropped(start_run: StartRun) -> None:
+def test_ema_keeps_averages_of_renumbered_layers(start_run: StartRun) -> None:
     watch, hook = Watch(), ExponentialMovingAverage(decay=0.9)
     timeline = [{"at": "3st", "drop_layers": "encoder.layer[0]"}]
     run = start_run([hook, watch], timeline=timeline, max_steps=4, evaluate_every="4st", lr=1e-12, head_lr=1e-12)
@@ -70,7 +70,7 @@ def test_averages_stay_with_their_layers_when_others_are_dropped(start_run: Star
     assert not torch.allclose(watch.steps[1][first], watch.steps[1][second], atol=1e-3)
 
 
-def test_average_begins_again_for_merged_weights(start_run: StartRun) -> None:
+def test_ema_restarts_for_merged_weights(start_run: StartRun) -> None:
     watch, hook = Watch(), ExponentialMovingAverage(decay=0.9)
     timeline = [{"at": "0%", "add_lora": {"r": 2, "freeze_base": False}}, {"at": "2st", "merge_lora": True}]
     train(start_run([hook, watch], timeline=timeline, max_steps=3))
@@ -79,13 +79,13 @@ def test_average_begins_again_for_merged_weights(start_run: StartRun) -> None:
     assert not any("lora" in name for name in averages)
 
 
-def test_what_is_frozen_is_not_averaged(start_run: StartRun) -> None:
+def test_ema_does_not_average_frozen_parameters(start_run: StartRun) -> None:
     hook = ExponentialMovingAverage()
     train(start_run([hook], freeze=["encoder"], max_steps=2))
     assert set(hook.state_dict()["averages"]) == {"head.out.weight", "head.out.bias"}
 
 
-def test_resumed_average_has_the_same_bits(start_run: StartRun) -> None:
+def test_ema_resumes_with_the_same_bits(start_run: StartRun) -> None:
     class Save(Hook):
         def end_of_step(self, run: Run) -> None:
             if run.clock.step == 2 and run.start is None:
@@ -102,12 +102,12 @@ def test_resumed_average_has_the_same_bits(start_run: StartRun) -> None:
     assert first.num_steps == second.num_steps == 4
 
 
-def test_decay_that_never_forgets_is_refused() -> None:
+def test_ema_refuses_a_decay_of_1() -> None:
     with pytest.raises(ValueError, match=r"decay .*\b1\.0\b"):
         ExponentialMovingAverage(decay=1.0)
 
 
-def test_average_of_what_is_frozen_midway_comes_to_its_weights(start_run: StartRun) -> None:
+def test_ema_of_parameters_frozen_in_mid_run_converges_to_them(start_run: StartRun) -> None:
     watch, hook = Watch(), ExponentialMovingAverage(decay=0.3)
     run = start_run([hook, watch], timeline=[{"at": "4st", "freeze": "encoder"}], max_steps=16)
     train(run)

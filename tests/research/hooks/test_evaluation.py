@@ -1,4 +1,4 @@
-"""When a run evaluates, and which model it keeps as the best."""
+"""A run evaluates when it is due, and keeps the best model."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.research.conftest import StartRun
 
 
 class Evaluated(Hook):
-    """Notes the steps after which validation rows were evaluated, and may end the run."""
+    """Records the steps after which validation rows were evaluated, and stops the run after a given step."""
 
     def __init__(self, stop_at: int | None = None) -> None:
         self.stop_at = stop_at
@@ -30,7 +30,7 @@ class Evaluated(Hook):
 @pytest.mark.parametrize(
     ("every", "stop_at", "expected"), [("3st", None, [3, 4]), (None, None, [4]), ("2st", 3, [2, 3]), ("1st", 2, [1, 2])]
 )
-def test_run_evaluates_every_so_many_steps_and_once_at_its_end(
+def test_evaluation_runs_at_intervals_and_once_at_the_end(
     start_run: StartRun, every: str | None, stop_at: int | None, expected: list[int]
 ) -> None:
     evaluated = Evaluated(stop_at)
@@ -43,7 +43,7 @@ def test_run_evaluates_every_so_many_steps_and_once_at_its_end(
     assert resumed.evaluated_at == expected[-1]
 
 
-def test_best_model_is_the_one_with_the_best_validation_metric(start_run: StartRun) -> None:
+def test_best_model_has_the_best_validation_metric(start_run: StartRun) -> None:
     run, hook = start_run(), BestModel(metric="accuracy")
     best = run.directory / "best" / "model.safetensors"
     hook.after_evaluate(run, "test", {"accuracy": 1.0})
@@ -58,14 +58,14 @@ def test_best_model_is_the_one_with_the_best_validation_metric(start_run: StartR
     assert resumed.state_dict() == {"best": 0.6, "metric": "accuracy"}
     resumed.on_resume(run)
     assert (resumed.best, best.exists()) == (0.6, True)
-    # A fork chooses by another metric from here on.
+    # A fork that uses another metric.
     other = BestModel(metric="loss")
     other.load_state_dict(hook.state_dict())
     other.on_resume(run)
     assert (other.best, best.exists()) == (None, False)
 
 
-def test_values_of_another_metric_do_not_compare(start_run: StartRun) -> None:
+def test_why_not_comparable_refuses_other_metrics(start_run: StartRun) -> None:
     run = start_run()
     assert why_not_comparable(run, "loss", "loss") is None
     reason = why_not_comparable(run, "loss", "accuracy")

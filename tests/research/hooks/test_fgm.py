@@ -1,4 +1,4 @@
-"""The adversary's move is each example's own, and does not depend on how the batch is cut."""
+"""FGM moves each row by its own gradient, independently of micro-batches."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Gradients = dict[str, torch.Tensor]
 
 
 class Gradient(Hook):
-    """Keeps the first step's gradients."""
+    """Records the gradients of the first step."""
 
     def __init__(self) -> None:
         self.found: Gradients = {}
@@ -36,10 +36,10 @@ def gradients(start_run: StartRun, *hooks: Hook, **settings: Any) -> Gradients:
 
 
 def test_fgm_adds_the_gradient_of_moved_embeddings(start_run: StartRun) -> None:
-    """Against a hand-written move of one example at a time."""
+    """Compare with a hand-written version that moves one row at a time."""
 
     class ByHand(Hook):
-        """The same, written out: an autograd graph for each example alone."""
+        """The same objective, written out with a separate autograd graph for each row."""
 
         def after_backward(self, run: Run, batch: Any) -> None:
             model, table = run.encoder_with_head, run.encoder_with_head.encoder.get_input_embeddings()
@@ -81,17 +81,17 @@ def test_fgm_works_on_frozen_embeddings(start_run: StartRun) -> None:
     assert not torch.allclose(found["head.out.weight"], 2 * plain["head.out.weight"], rtol=1e-3)
 
 
-def test_fgm_leaves_evaluation_alone_and_takes_its_hook_away(start_run: StartRun) -> None:
+def test_fgm_does_not_affect_evaluation_and_removes_its_forward_hook(start_run: StartRun) -> None:
     run = start_run([FastGradientMethod()], evaluate_every="1st", max_steps=2)
     train(run)
     assert not run.encoder_with_head.encoder.get_input_embeddings()._forward_hooks
 
 
-def test_fgm_of_a_compiled_model_is_refused(start_run: StartRun) -> None:
+def test_fgm_refuses_a_compiled_model(start_run: StartRun) -> None:
     with pytest.raises(ValueError, match=r"'fgm' .*--compile"):
         start_run(hook=["fgm"], compile=True, compile_backend="eager")
 
 
-def test_fgm_without_a_move_is_refused() -> None:
+def test_fgm_refuses_an_epsilon_of_0() -> None:
     with pytest.raises(ValueError, match="epsilon"):
         FastGradientMethod(epsilon=0.0)

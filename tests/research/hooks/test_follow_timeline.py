@@ -1,4 +1,4 @@
-"""Edits of a timeline are asked for when they are due; those that never come are reported."""
+"""Edits of a timeline are requested when they are due; edits that were never due are reported."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TIMELINE = [
 
 
 class Stop(Hook):
-    """Ends a run."""
+    """Stops the run after a given step."""
 
     def __init__(self, step: int) -> None:
         self.step = step
@@ -37,7 +37,7 @@ def follower(run: TrainingRun) -> FollowTimeline:
     return found
 
 
-def test_edits_come_after_their_steps_and_when_their_condition_is_true(start_run: StartRun) -> None:
+def test_follow_timeline_requests_edits_at_their_steps_and_conditions(start_run: StartRun) -> None:
     run = start_run(timeline=TIMELINE, evaluate_every="1st", max_steps=6)
     train(run)
     assert [(record.step, record.name) for record in run.journal] == [
@@ -48,14 +48,16 @@ def test_edits_come_after_their_steps_and_when_their_condition_is_true(start_run
     ]
 
 
-def test_what_never_came_is_reported(start_run: StartRun, capsys: pytest.CaptureFixture[str]) -> None:
+def test_follow_timeline_reports_edits_that_were_never_due(
+    start_run: StartRun, capsys: pytest.CaptureFixture[str]
+) -> None:
     train(start_run([Stop(3)], timeline=TIMELINE, evaluate_every="1st", max_steps=6))
     messages = [line for line in capsys.readouterr().out.splitlines() if "not applied" in line]
     assert [("step 3" in line, "step 4" in line, "scale_lr" in line) for line in messages[:1]] == [(True, True, True)]
     assert ["above(validation/accuracy, 2)" in line and "unfreeze" in line for line in messages[1:]] == [True]
 
 
-def test_conditions_take_back_what_they_had_seen(start_run: StartRun) -> None:
+def test_follow_timeline_restores_the_state_of_conditions(start_run: StartRun) -> None:
     run = start_run(timeline=TIMELINE, evaluate_every="1st", max_steps=3)
     train(run)
     state = json.loads(json.dumps(follower(run).state_dict()))
@@ -64,7 +66,7 @@ def test_conditions_take_back_what_they_had_seen(start_run: StartRun) -> None:
     assert other.state_dict() != state
     other.load_state_dict(state)
     assert json.loads(json.dumps(other.state_dict())) == state
-    # A condition that a fork adds has seen nothing.
+    # A condition that a fork adds has no state.
     more = follower(start_run(timeline=[TIMELINE[3]], evaluate_every="1st"))
     before = more.state_dict()
     more.load_state_dict({"conditions": state["conditions"][:1]})

@@ -1,4 +1,4 @@
-"""The encoder is unfrozen from the top, one layer after the other."""
+"""The encoder is unfrozen layer by layer, starting at the top."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.research.conftest import StartRun
 
 
 class Watch(Hook):
-    """Keeps what trains, step by step."""
+    """Records the trainable parameters of every step."""
 
     def __init__(self) -> None:
         self.trained: list[set[str]] = []
@@ -32,23 +32,23 @@ class Watch(Hook):
         )
 
 
-def test_gradual_unfreezing_goes_down_layer_by_layer(start_run: StartRun) -> None:
+def test_gradual_unfreezing_unfreezes_from_the_top_down(start_run: StartRun) -> None:
     watch = Watch()
     train(start_run([GradualUnfreezing(over="3st"), watch]))
     assert watch.trained == [{"head"}, {"head", "1"}, {"head", "1", "0"}, {"head", "1", "0", "embeddings"}]
 
 
-def test_gradual_unfreezing_of_a_shared_layer_is_one_step() -> None:
+def test_gradual_unfreezing_unfreezes_a_shared_layer_at_once() -> None:
     plan = GradualUnfreezing(over="10%").timeline(RunConfig(), ["embeddings", "layer.0", "head"])
     assert plan == [{"at": "0%", "freeze": "encoder"}, {"at": "10%", "unfreeze": "encoder"}]
 
 
-def test_gradual_unfreezing_that_does_not_fit_is_refused(start_run: StartRun) -> None:
+def test_gradual_unfreezing_refuses_a_time_after_the_run(start_run: StartRun) -> None:
     with pytest.raises(ValueError, match=r"hook GradualUnfreezing: 6st .*\b4\b"):
         start_run(hook=[{"name": "gradual_unfreezing", "over": "6st"}])
 
 
-def test_gradual_unfreezing_at_once_or_beside_adapters_is_refused() -> None:
+def test_gradual_unfreezing_refuses_a_time_of_0_and_adapters() -> None:
     with pytest.raises(ValueError, match=r"\bover\b.*'0st'"):
         GradualUnfreezing(over="0st")
     with pytest.raises(ValueError, match=r"'gradual_unfreezing'.*--peft"):

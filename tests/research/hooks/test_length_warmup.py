@@ -1,4 +1,4 @@
-"""Training inputs are short at first, and grow."""
+"""Training inputs are short at first, and become longer."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.research.conftest import StartRun
 
 
 class Watch(Hook):
-    """Keeps rows and width of each batch."""
+    """Records rows and width of each batch."""
 
     def __init__(self) -> None:
         self.widths: list[int] = []
@@ -24,24 +24,24 @@ class Watch(Hook):
         self.ids.append(batch.ids.tolist())
 
 
-def test_length_warmup_cuts_and_keeps_the_order(start_run: StartRun) -> None:
+def test_length_warmup_truncates_inputs_and_keeps_the_order(start_run: StartRun) -> None:
     plain, watch = Watch(), Watch()
     train(start_run([plain], max_length=32))
     run = start_run([LengthWarmup(start=8, over="2st", num_stages=2), watch], max_length=32)
     train(run)
     assert watch.ids == plain.ids
     assert [min(width, limit) for width, limit in zip(plain.widths, [8, 16, 32, 32], strict=True)] == watch.widths
-    assert [record.arguments["length"] for record in run.journal] == [8, 16, 32]  # 20 is no multiple of 8
+    assert [record.arguments["length"] for record in run.journal] == [8, 16, 32]  # 20 is not a multiple of 8
 
 
-def test_length_warmup_leaves_evaluation_at_full_length(start_run: StartRun) -> None:
+def test_length_warmup_does_not_affect_evaluation(start_run: StartRun) -> None:
     run = start_run([LengthWarmup(start=8, over="100%")], max_length=32, max_steps=1)
     assert run.encoder_with_head.config.max_input_length == 32
     train(run)
     assert run.encoder_with_head.config.max_input_length == 32
 
 
-def test_length_warmup_from_the_full_length_is_refused(start_run: StartRun) -> None:
+def test_length_warmup_refuses_to_start_at_the_full_length(start_run: StartRun) -> None:
     with pytest.raises(ValueError, match=r"\b32 .*--max_length 32"):
         start_run(hook=[{"name": "length_warmup", "start": 32}])
     with pytest.raises(ValueError, match=r"num_stages .*start .*\b0 and 64\b"):

@@ -1,4 +1,4 @@
-"""metrics.jsonl, and what a run prints where there is no progress bar."""
+"""Lines of metrics.jsonl, and lines printed without a progress bar."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.research.conftest import StartRun
 
 
 class LogsAtTwo(Hook):
-    """Has something to say after the second step, and after the last."""
+    """Logs values after the second step and after the last."""
 
     def after_step(self, run: Run) -> None:
         if run.clock.step == 2:
@@ -29,7 +29,7 @@ def lines_of(run: TrainingRun) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (run.directory / "metrics.jsonl").read_text().splitlines()]
 
 
-def test_lines_come_every_so_many_steps_at_both_ends_and_when_a_hook_logs(start_run: StartRun) -> None:
+def test_metrics_log_writes_at_intervals_at_both_ends_and_for_logged_values(start_run: StartRun) -> None:
     run = start_run([LogsAtTwo()], log_every=4, max_steps=6)
     train(run)
     lines = lines_of(run)
@@ -46,7 +46,7 @@ def test_lines_come_every_so_many_steps_at_both_ends_and_when_a_hook_logs(start_
     ]
 
 
-def test_run_without_a_terminal_prints_steps_and_evaluations(
+def test_progress_prints_steps_and_evaluations_without_a_terminal(
     start_run: StartRun, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = start_run(max_steps=2)

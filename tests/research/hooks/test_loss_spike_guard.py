@@ -1,4 +1,4 @@
-"""A step with a loss out of line is skipped; a scaler and the schedule take that as any skipped step."""
+"""Steps with a loss spike are skipped; scaler and schedule treat them like any skipped step."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.research.conftest import StartRun, use_scaler
 
 
 class Spike(Hook):
-    """Turns the labels of some steps around, and keeps the weights before and after every step."""
+    """Inverts the labels in some steps, and records the weights before and after every step."""
 
     def __init__(self, *steps: int) -> None:
         self.steps = steps
@@ -22,7 +22,7 @@ class Spike(Hook):
         self.moved: list[int] = []
 
     def on_train_start(self, run: Run) -> None:
-        with torch.no_grad():  # sure of itself, so that a wrong label costs much
+        with torch.no_grad():  # confident predictions, so that wrong labels have a high loss
             run.encoder_with_head.get_parameter("head.out.bias").copy_(torch.tensor([8.0, -8.0]))
 
     def on_batch(self, run: Run, batch: Batch) -> Batch:
@@ -38,7 +38,7 @@ class Spike(Hook):
 
 
 @pytest.mark.parametrize("with_scaler", [False, True])
-def test_spike_is_skipped(start_run: StartRun, with_scaler: bool) -> None:
+def test_guard_skips_a_spike(start_run: StartRun, with_scaler: bool) -> None:
     spike = Spike(5)
     run = start_run([spike, LossSpikeGuard(window=3, threshold=4.0)], max_steps=7)
     if with_scaler:
@@ -48,7 +48,7 @@ def test_spike_is_skipped(start_run: StartRun, with_scaler: bool) -> None:
     assert run.num_skipped == 1
 
 
-def test_many_spikes_in_a_row_stop_the_run(start_run: StartRun) -> None:
+def test_guard_stops_the_run_after_consecutive_spikes(start_run: StartRun) -> None:
     run = start_run([Spike(4, 5, 6), LossSpikeGuard(window=3, threshold=4.0, max_skips=2)], max_steps=9)
     train(run)
     assert run.clock.step == 5
@@ -56,7 +56,7 @@ def test_many_spikes_in_a_row_stop_the_run(start_run: StartRun) -> None:
     assert run.stop_reason.startswith("2 steps")
 
 
-def test_guard_keeps_the_last_losses_until_an_edit(start_run: StartRun) -> None:
+def test_guard_keeps_losses_until_an_edit(start_run: StartRun) -> None:
     guard = LossSpikeGuard(window=3, threshold=4.0)
     run = start_run([Spike(5), guard], max_steps=5)
     train(run)
@@ -71,6 +71,6 @@ def test_guard_keeps_the_last_losses_until_an_edit(start_run: StartRun) -> None:
     assert resumed.losses == []
 
 
-def test_guard_that_guards_nothing_is_refused() -> None:
+def test_guard_refuses_invalid_options() -> None:
     with pytest.raises(ValueError, match=r"window .*\b1\b"):
         LossSpikeGuard(window=1)

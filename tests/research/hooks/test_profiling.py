@@ -1,4 +1,4 @@
-"""A trace of a few steps, for TensorBoard or Perfetto."""
+"""A few steps are traced for TensorBoard or Perfetto."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from research.training.loop import train
 from tests.research.conftest import StartRun
 
 
-def test_trace_holds_steps_three_to_five(start_run: StartRun) -> None:
+def test_profiling_traces_steps_3_to_5(start_run: StartRun) -> None:
     run = start_run(profile=True, max_steps=6)
     train(run)
     (trace,) = (run.directory / "profile").iterdir()

@@ -1,4 +1,4 @@
-"""A saved model."""
+"""A fixture with a saved model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Adapters beside the linear layers of an encoder."""
+"""Adapters of an encoder's linear layers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def last_hidden_state(encoder: PreTrainedModel) -> Tensor:
         return encoder.eval()(**tiny_batch()).last_hidden_state
 
 
-def test_adapters_add_nothing_at_first_and_are_merged_with_their_scale() -> None:
+def test_adapters_change_no_outputs_at_first_and_are_merged_with_their_scale() -> None:
     encoder = tiny_model("bert").encoder
     before, names = last_hidden_state(encoder), [name for name, _ in encoder.named_parameters()]
     weight = encoder.get_parameter(f"{TARGET}.weight").clone()
@@ -41,7 +41,7 @@ def test_adapters_add_nothing_at_first_and_are_merged_with_their_scale() -> None
     torch.testing.assert_close(last_hidden_state(encoder), adapted, rtol=1e-4, atol=1e-5)
 
 
-def test_plain_names_are_those_without_adapters() -> None:
+def test_plain_name_removes_the_wrapper_of_adapters() -> None:
     encoder = tiny_model("bert").encoder
     names = [name for name, _ in encoder.named_parameters()]
     inject_adapters(encoder, SETTINGS)

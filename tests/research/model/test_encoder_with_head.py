@@ -20,7 +20,7 @@ from research.tasks.regression import Regression
 from research.tasks.single_label import SingleLabel
 from tests.research.model.tiny_encoders import FAMILY_NAMES, ProbeHead, tiny_batch, tiny_model
 
-# A key's bias adds the same to all scores of a query, and softmax takes it out again: its true gradient is 0.
+# A key's bias adds the same number to all scores of a query, which softmax cancels: its true gradient is 0.
 WITHOUT_GRADIENT = ("key.bias", "k_lin.bias", "attn.k.bias")
 
 
@@ -51,7 +51,7 @@ def test_forward_and_backward_reach_every_parameter(family: str) -> None:
             assert parameter.grad.abs().max() > 0, name
 
 
-def test_output_units_move_logits_and_travel_with_the_model(tmp_path: Path) -> None:
+def test_output_units_change_logits_and_are_saved(tmp_path: Path) -> None:
     model, batch = tiny_model("bert").eval(), tiny_batch()
     before = model(**batch).logits
     model.set_output_units(torch.tensor([1.0, 0.0, -2.0]), torch.tensor([1.0, 3.0, 0.5]))
@@ -62,7 +62,7 @@ def test_output_units_move_logits_and_travel_with_the_model(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("family", FAMILY_NAMES)
-def test_forward_gives_all_hidden_states_embeddings_first(family: str) -> None:
+def test_forward_passes_all_hidden_states_embeddings_first(family: str) -> None:
     model = tiny_model(family, "all_layers_probe").eval()
     batch = tiny_batch()
     encoded = model.encoder(**batch, output_hidden_states=True)
@@ -81,7 +81,7 @@ def test_forward_ignores_padding_on_the_right(family: str) -> None:
 
 
 @pytest.mark.parametrize("family", FAMILY_NAMES)
-def test_forward_takes_token_type_ids_of_every_family(family: str) -> None:
+def test_forward_accepts_token_type_ids_in_every_family(family: str) -> None:
     model = tiny_model(family).eval()
     batch = tiny_batch((6, 6))
     zeros = torch.zeros_like(batch["input_ids"])
@@ -103,7 +103,7 @@ def test_forward_under_autocast(family: str) -> None:
 
 
 @pytest.mark.parametrize("family", [family for family in FAMILY_NAMES if family not in {"albert", "mpnet"}])
-def test_gradient_checkpointing_leaves_gradients_as_they_are(family: str) -> None:
+def test_gradient_checkpointing_does_not_change_gradients(family: str) -> None:
     model = tiny_model(family).eval()  # no dropout: both passes compute the same
     labels = torch.tensor([0, 1, 2])
     model(**tiny_batch(), labels=labels).loss.backward()
@@ -119,7 +119,7 @@ def test_gradient_checkpointing_leaves_gradients_as_they_are(family: str) -> Non
         torch.testing.assert_close(parameter.grad, gradient)
 
 
-def test_gradient_checkpointing_is_refused_where_the_encoder_has_none() -> None:
+def test_gradient_checkpointing_is_refused_if_the_encoder_does_not_support_it() -> None:
     with pytest.raises(ValueError, match="activation checkpointing"):
         tiny_model("albert").activation_checkpointing_enable()
 
@@ -131,7 +131,7 @@ def test_gradient_checkpointing_is_refused_where_the_encoder_has_none() -> None:
         ("multi_label", torch.tensor([[1.0, 0, 1], [0, 0, 0], [0, 1, 0]]), binary_cross_entropy_with_logits),
     ],
 )
-def test_loss_is_the_mean_of_the_problem_type(
+def test_loss_is_the_mean_loss_of_the_problem_type(
     problem_type: str, labels: Tensor, loss: Callable[[Tensor, Tensor], Tensor]
 ) -> None:
     outputs = tiny_model("bert", problem_type=problem_type).eval()(**tiny_batch(), labels=labels)
@@ -157,7 +157,7 @@ def test_save_and_load_keep_every_bit(family: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("family", FAMILY_NAMES)
-def test_attention_is_the_fused_one_where_the_family_has_it(family: str) -> None:
+def test_attention_is_fused_if_the_family_supports_it(family: str) -> None:
     expected = "eager" if family in {"deberta-v2", "mpnet"} else "sdpa"
     assert tiny_model(family).encoder.config._attn_implementation == expected
 
@@ -173,7 +173,7 @@ def test_head_initialisation_follows_the_seed() -> None:
     assert_same_bits(tiny_model("bert"), tiny_model("bert"))
 
 
-def test_config_keeps_the_options_left_at_their_defaults(pretrained: EncoderWithHead, tmp_path: Path) -> None:
+def test_config_stores_default_options(pretrained: EncoderWithHead, tmp_path: Path) -> None:
     pretrained.config.save_pretrained(tmp_path)
     written = json.loads((tmp_path / "config.json").read_text())
     assert written["head_options"] == {"first": 0.5, "shift": True}
@@ -185,12 +185,12 @@ def test_config_keeps_the_options_left_at_their_defaults(pretrained: EncoderWith
     assert loaded.encoder.to_dict() == pretrained.config.encoder.to_dict()
 
 
-def test_config_tells_nothing_of_this_machine(pretrained: EncoderWithHead, tmp_path: Path) -> None:
+def test_config_contains_no_paths_of_this_machine(pretrained: EncoderWithHead, tmp_path: Path) -> None:
     pretrained.save_pretrained(tmp_path)
     assert str(minilm().parent) not in (tmp_path / "config.json").read_text()
 
 
-def test_config_of_the_encoder_is_the_models(saved: Path) -> None:
+def test_config_of_the_encoder_is_shared_with_the_model(saved: Path) -> None:
     for model in (tiny_model("bert"), EncoderWithHead.from_pretrained(saved)):
         assert model.encoder.config is model.config.encoder
 
@@ -208,7 +208,7 @@ def test_build_model_sets_dropout(pretrained: EncoderWithHead) -> None:
     assert (other.config.problem_type, other.config.num_labels) == ("regression", 1)
 
 
-def test_build_model_refuses_what_does_not_exist() -> None:
+def test_build_model_refuses_unknown_names() -> None:
     task = SingleLabel(("no", "yes"))
     with pytest.raises(ValueError, match=r"head 'prob'.*'probe'\?"):
         build_model(RunConfig(head="prob"), task)
@@ -242,7 +242,7 @@ def test_save_and_load_keep_shared_parameters_shared(tmp_path: Path) -> None:
     assert loaded.head.first.weight is loaded.head.second.weight is loaded.head.third.weight
 
 
-def test_pipeline_gives_what_the_model_gives(pretrained: EncoderWithHead, tmp_path: Path) -> None:
+def test_pipeline_returns_the_models_predictions(pretrained: EncoderWithHead, tmp_path: Path) -> None:
     tokenizer = load_tokenizer("minilm")
     tokenizer.model_max_length = pretrained.config.max_input_length
     tokenizer.save_pretrained(tmp_path)

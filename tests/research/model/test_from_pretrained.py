@@ -1,4 +1,4 @@
-"""Saved models are loaded as they were saved, or not at all."""
+"""Saved models are loaded exactly as they were saved, or refused."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_from_pretrained_is_strict(saved: Path, change: Callable[[dict[str, Tens
             load(saved)
 
 
-def test_from_pretrained_is_strict_about_what_a_family_overlooks(tmp_path: Path) -> None:
+def test_from_pretrained_is_strict_about_keys_that_a_family_ignores(tmp_path: Path) -> None:
     tiny_model("deberta-v2").save_pretrained(tmp_path)
     weights = load_file(tmp_path / "model.safetensors")
     weights["encoder.embeddings.position_embeddings.weight"] = torch.zeros(40, 32)
@@ -62,7 +62,7 @@ def test_from_pretrained_unpickles_nothing(
         EncoderWithHead.from_pretrained(saved, use_safetensors=False)
     assert not sprung.exists()
     pickle.loads((saved / name).read_bytes())
-    assert sprung.exists()  # the trap is a real one
+    assert sprung.exists()  # the trap works: unpickling the file runs its code
 
 
 def test_from_pretrained_refuses_an_adapter(saved: Path) -> None:
@@ -71,12 +71,12 @@ def test_from_pretrained_refuses_an_adapter(saved: Path) -> None:
         EncoderWithHead.from_pretrained(saved)
 
 
-def test_from_pretrained_in_another_precision(saved: Path) -> None:
+def test_from_pretrained_accepts_another_precision(saved: Path) -> None:
     model = EncoderWithHead.from_pretrained(saved, dtype=torch.bfloat16)
     assert {parameter.dtype for parameter in model.parameters()} == {torch.bfloat16}
 
 
-def test_from_pretrained_with_other_attention(saved: Path) -> None:
+def test_from_pretrained_accepts_another_attention(saved: Path) -> None:
     for load in (EncoderWithHead.from_pretrained, AutoModelForSequenceClassification.from_pretrained):
         assert load(saved, attn_implementation="eager").encoder.config._attn_implementation == "eager"
 

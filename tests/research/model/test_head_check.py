@@ -1,4 +1,4 @@
-"""Faults of heads that would not stop a run are found before they train; every shipped head has none of them."""
+"""Faults of heads that would not stop a run are found before training; no shipped head has one."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tests.shipped import shipped
 
 
 class MeanOfAll(Head):
-    """Mean over all places, padding among them."""
+    """Mean over all positions, padding included."""
 
     def __init__(self, encoder: EncoderSpec, num_labels: int) -> None:
         super().__init__()
@@ -43,7 +43,7 @@ class MeanOfAll(Head):
 
 
 class BeginsWithZero(MeanOfAll):
-    """The same before an output layer that gives 0 whatever it gets."""
+    """The same head with an output layer initialised with 0."""
 
     def __init__(self, encoder: EncoderSpec, num_labels: int) -> None:
         super().__init__(encoder, num_labels)
@@ -52,35 +52,35 @@ class BeginsWithZero(MeanOfAll):
 
 
 class SumByWidth(MeanOfAll):
-    """Sum over tokens, divided by the number of places."""
+    """Sum over tokens, divided by the number of positions."""
 
     def pool(self, states: Tensor, mask: Tensor) -> Tensor:
         return (states * mask).mean(1)
 
 
 class LastPosition(MeanOfAll):
-    """The last place, whatever is there."""
+    """The last position, token or padding."""
 
     def pool(self, states: Tensor, mask: Tensor) -> Tensor:
         return states[:, -1]
 
 
 class Unmasked(MeanOfAll):
-    """Maximum over all places."""
+    """Maximum over all positions."""
 
     def pool(self, states: Tensor, mask: Tensor) -> Tensor:
         return states.amax(1)
 
 
 class NotAlone(MeanOfAll):
-    """A mean over tokens that divides by 0 where there are none."""
+    """A mean over tokens that divides by 0 if there are none."""
 
     def pool(self, states: Tensor, mask: Tensor) -> Tensor:
         return (states * mask).sum(1) / mask.sum(1)
 
 
 class FixedWidth(MeanOfAll):
-    """A weight for each of 16 places."""
+    """One weight for each of 16 positions."""
 
     def __init__(self, encoder: EncoderSpec, num_labels: int) -> None:
         super().__init__(encoder, num_labels)
@@ -91,7 +91,7 @@ class FixedWidth(MeanOfAll):
 
 
 class Backwards(MeanOfAll):
-    """A GRU that reads padding before it reads tokens."""
+    """A GRU that reads padding before tokens."""
 
     def __init__(self, encoder: EncoderSpec, num_labels: int) -> None:
         super().__init__(encoder, num_labels)
@@ -103,7 +103,7 @@ class Backwards(MeanOfAll):
 
 
 class RightUnlessFull(MeanOfAll):
-    """The last token of each row, but the first one of a row without padding (on the right)."""
+    """The last token of each row, but the first token if a row has no padding (on the right)."""
 
     def pool(self, states: Tensor, mask: Tensor) -> Tensor:
         end = (mask.squeeze(-1) == 0).int().argmax(1) - 1
@@ -111,21 +111,21 @@ class RightUnlessFull(MeanOfAll):
 
 
 class Random(MeanOfAll):
-    """Other logits each time."""
+    """Different logits in every pass."""
 
     def pool(self, states: Tensor, mask: Tensor) -> Tensor:
         return torch.randn_like(states[:, 0])
 
 
 class Right(MeanOfAll):
-    """A mean over tokens, with what only tokens can be read for."""
+    """A correct mean over tokens."""
 
     def pool(self, states: Tensor, mask: Tensor) -> Tensor:
         return masked_mean(states, mask.squeeze(-1).long())
 
 
 class Normalized(Right):
-    """The same behind a normalization with running statistics."""
+    """The same head after a normalization with running statistics."""
 
     def __init__(self, encoder: EncoderSpec, num_labels: int) -> None:
         super().__init__(encoder, num_labels)
@@ -136,7 +136,7 @@ class Normalized(Right):
 
 
 class Unused(Right):
-    """The same, and a parameter that nothing uses."""
+    """The same head with an unused parameter."""
 
     def __init__(self, encoder: EncoderSpec, num_labels: int) -> None:
         super().__init__(encoder, num_labels)
@@ -144,7 +144,7 @@ class Unused(Right):
 
 
 class BatchStatistics(Right):
-    """A mean over tokens, normalized by the rows that happen to be in a batch."""
+    """A mean over tokens, normalized over the rows of the batch."""
 
     def __init__(self, encoder: EncoderSpec, num_labels: int) -> None:
         super().__init__(encoder, num_labels)
@@ -155,7 +155,7 @@ class BatchStatistics(Right):
 
 
 class LessFirstRow(Right):
-    """The difference to the first row of the batch."""
+    """The difference from the first row of the batch."""
 
     def pool(self, states: Tensor, mask: Tensor) -> Tensor:
         pooled = super().pool(states, mask)
@@ -163,14 +163,14 @@ class LessFirstRow(Right):
 
 
 class NotOneRow(Right):
-    """A mean over tokens that loses its first dimension if there is one row only."""
+    """A mean over tokens that drops the batch dimension for a single row."""
 
     def pool(self, states: Tensor, mask: Tensor) -> Tensor:
         return super().pool(states, mask).squeeze()
 
 
 READ_THE_RIGHT = [LastPosition, Backwards, RightUnlessFull]
-"""Heads that read no padding where it is on the left."""
+"""Heads that do not depend on padding on the left."""
 SENSITIVE = [MeanOfAll, BeginsWithZero, SumByWidth, Unmasked, NotAlone, FixedWidth, *READ_THE_RIGHT]
 BY_OTHER_ROWS = [BatchStatistics, LessFirstRow, NotOneRow]
 
@@ -192,15 +192,15 @@ def planned(name: str, **options: Any) -> PlannedHead:
 
 
 @pytest.mark.parametrize("side", ["right", "left"])
-def test_every_registered_head_passes(accelerator: Accelerator, tiny_encoder: Path, side: str) -> None:
-    said: list[str] = []
+def test_head_check_accepts_every_registered_head(accelerator: Accelerator, tiny_encoder: Path, side: str) -> None:
+    messages: list[str] = []
     for max_length in (3, 16, 64):
         check = head_check(accelerator, tiny_encoder, side, max_length=max_length)
         names = [name for name in shipped(HEADS) if name != "last4"]
-        with collected(said):
+        with collected(messages):
             check.check([planned("Right"), *map(planned, names)])
     assert len(names) >= 9
-    assert said == []
+    assert messages == []
 
 
 @pytest.mark.parametrize(
@@ -210,40 +210,40 @@ def test_every_registered_head_passes(accelerator: Accelerator, tiny_encoder: Pa
         *((head, "left") for head in SENSITIVE if head not in READ_THE_RIGHT),
     ],
 )
-def test_head_that_depends_on_padding_is_refused(
+def test_head_check_refuses_dependence_on_padding(
     accelerator: Accelerator, tiny_encoder: Path, head: type[Head], side: str
 ) -> None:
     check = head_check(accelerator, tiny_encoder, side)
     with pytest.raises(HeadError, match=head.__name__):
         check.check([planned(head.__name__)])
-    said: list[str] = []
+    messages: list[str] = []
     allowing = head_check(accelerator, tiny_encoder, side, allow_padding_sensitive=True)
-    with collected(said):
+    with collected(messages):
         allowing.check([planned(head.__name__)])
-    assert [head.__name__ in line for line in said] == [True]
+    assert [head.__name__ in line for line in messages] == [True]
 
 
 @pytest.mark.parametrize("head", BY_OTHER_ROWS)
-def test_head_that_depends_on_other_rows_is_refused(
+def test_head_check_refuses_dependence_on_other_rows(
     accelerator: Accelerator, tiny_encoder: Path, head: type[Head]
 ) -> None:
     with pytest.raises(HeadError, match=rf"{head.__name__}.*other rows"):
         head_check(accelerator, tiny_encoder, "right").check([planned(head.__name__)])
-    said: list[str] = []
+    messages: list[str] = []
     allowing = head_check(accelerator, tiny_encoder, "right", allow_padding_sensitive=True)
-    with collected(said):
+    with collected(messages):
         allowing.check([planned(head.__name__)])
-    assert [head.__name__ in line for line in said] == [True]
+    assert [head.__name__ in line for line in messages] == [True]
 
 
-def test_random_head_is_reported(accelerator: Accelerator, tiny_encoder: Path) -> None:
-    said: list[str] = []
-    with collected(said):
+def test_head_check_warns_about_a_random_head(accelerator: Accelerator, tiny_encoder: Path) -> None:
+    messages: list[str] = []
+    with collected(messages):
         head_check(accelerator, tiny_encoder, "right").check([planned("Random")])
-    assert ["Random" in line for line in said] == [True]
+    assert ["Random" in line for line in messages] == [True]
 
 
-def test_check_leaves_model_and_random_numbers_as_they_were(accelerator: Accelerator, tiny_encoder: Path) -> None:
+def test_head_check_restores_model_and_random_numbers(accelerator: Accelerator, tiny_encoder: Path) -> None:
     model = tiny_model("bert")
     model.train()
     model.encoder.get_submodule("embeddings").eval()
@@ -269,15 +269,15 @@ def test_check_leaves_model_and_random_numbers_as_they_were(accelerator: Acceler
     ],
     ids=["first head", "cached hidden states", "due later", "conditional"],
 )
-def test_heads_of_a_run_are_checked_before_it_trains(start_run: StartRun, settings: dict[str, Any]) -> None:
+def test_planned_heads_are_checked_before_training(start_run: StartRun, settings: dict[str, Any]) -> None:
     with pytest.raises(HeadError):
         start_run(**settings)
-    said: list[str] = []
-    start_run(said=said, allow_padding_sensitive=True, **settings)
-    assert any("--allow_padding_sensitive" in line for line in said)
+    messages: list[str] = []
+    start_run(messages=messages, allow_padding_sensitive=True, **settings)
+    assert any("--allow_padding_sensitive" in line for line in messages)
 
 
-def test_head_that_a_hook_brings_is_checked_when_it_comes(start_run: StartRun) -> None:
+def test_head_of_a_hook_is_checked_when_it_is_set(start_run: StartRun) -> None:
     class Swaps(Hook):
         def after_step(self, run: Run) -> None:
             if run.clock.step == 2:
@@ -289,13 +289,13 @@ def test_head_that_a_hook_brings_is_checked_when_it_comes(start_run: StartRun) -
     assert run.clock.step == 2
 
 
-def test_heads_that_an_edit_replaces_at_once_are_not_checked(start_run: StartRun) -> None:
+def test_heads_replaced_at_the_same_boundary_are_not_checked(start_run: StartRun) -> None:
     run = start_run(head="MeanOfAll", timeline=[{"at": "0%", "replace_head": "Right"}])
     train(run)
     assert run.clock.step == 4
 
 
-def test_buffers_of_a_head_are_resumed_exactly(start_run: StartRun) -> None:
+def test_buffers_of_a_head_are_restored_exactly(start_run: StartRun) -> None:
     class Save(Hook):
         def end_of_step(self, run: Run) -> None:
             if run.clock.step == 2:
@@ -313,8 +313,8 @@ def test_buffers_of_a_head_are_resumed_exactly(start_run: StartRun) -> None:
     assert all(torch.equal(found[name], tensor) for name, tensor in expected.items())
 
 
-def test_parameter_without_gradient_is_named_once(start_run: StartRun, capsys: pytest.CaptureFixture[str]) -> None:
+def test_unused_parameter_is_reported_once(start_run: StartRun, capsys: pytest.CaptureFixture[str]) -> None:
     run = start_run(head="Unused", timeline=[{"at": "2st", "replace_head": "linear"}, {"at": "3st", "scale_lr": 0.5}])
     train(run)
-    said = [line for line in capsys.readouterr().out.splitlines() if "no gradient" in line]
-    assert [("head.more" in line, "head.out" in line) for line in said] == [(True, False)]
+    messages = [line for line in capsys.readouterr().out.splitlines() if "no gradient" in line]
+    assert [("head.more" in line, "head.out" in line) for line in messages] == [(True, False)]

@@ -1,4 +1,4 @@
-"""Where an encoder is, without asking the Hub."""
+"""Encoders are found on this machine without the Hub."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from research.model.local_encoders import find_local_encoder, must_be_path
 REGISTERED = ("minilm",)
 
 
-def test_folder_with_a_config_is_an_encoder(tiny_encoder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_find_local_encoder_accepts_a_folder_with_a_config(tiny_encoder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert find_local_encoder(str(tiny_encoder), REGISTERED) == tiny_encoder
     monkeypatch.chdir(tiny_encoder.parent)
     monkeypatch.setenv("HOME", str(tiny_encoder.parent))
@@ -24,7 +24,7 @@ def test_folder_with_a_config_is_an_encoder(tiny_encoder: Path, monkeypatch: pyt
 
 @pytest.mark.usefixtures("elsewhere")
 @pytest.mark.parametrize("encoder", ["some/model", "some_model", "bert-base-uncased"])
-def test_id_of_the_hub_is_no_folder(encoder: str) -> None:
+def test_find_local_encoder_returns_none_for_a_hub_id(encoder: str) -> None:
     assert find_local_encoder(encoder, REGISTERED) is None
 
 
@@ -36,27 +36,27 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.usefixtures("elsewhere")
-def test_name_near_a_registered_one_is_answered_with_it() -> None:
+def test_find_local_encoder_suggests_a_similar_registered_name() -> None:
     with pytest.raises(UnknownNameError, match=r"'minilmm'.*'minilm'\?.* minilm\.$"):
         find_local_encoder("minilmm", REGISTERED)
 
 
 @pytest.mark.usefixtures("elsewhere")
 @pytest.mark.parametrize("path", ["./encoder", "/no/such/encoder", "~/no_such_encoder", "runs/a/model"])
-def test_path_that_does_not_exist_is_refused(path: str) -> None:
+def test_find_local_encoder_refuses_a_missing_path(path: str) -> None:
     assert must_be_path(path)
-    with pytest.raises(ValueError, match=rf" {path}\..*--list encoders"):
+    with pytest.raises(ValueError, match=rf" {path} does not exist\..*--list encoders"):
         find_local_encoder(path, REGISTERED)
 
 
 @pytest.mark.usefixtures("elsewhere")
-def test_what_can_be_no_id_of_the_hub_is_refused() -> None:
+def test_find_local_encoder_refuses_an_invalid_hub_id() -> None:
     assert not must_be_path("my encoder")
     with pytest.raises(ValueError, match=r"'my encoder' .*Hub id"):
         find_local_encoder("my encoder", REGISTERED)
 
 
-def test_file_and_folder_without_a_config_are_refused(elsewhere: Path) -> None:
+def test_find_local_encoder_refuses_a_file_and_a_folder_without_config(elsewhere: Path) -> None:
     (elsewhere / "model").mkdir()
     (elsewhere / "model" / "weights").touch()
     with pytest.raises(ValueError, match=rf"{elsewhere}/model/weights\.$"):

@@ -8,14 +8,14 @@ from torch import nn
 from research.model.parameters import saved_buffers, trainable_parameters
 
 
-def test_buffers_that_are_not_saved_and_parameters_are_left_out() -> None:
+def test_saved_buffers_excludes_parameters_and_unsaved_buffers() -> None:
     module = nn.BatchNorm1d(2)
     module.register_buffer("scratch", torch.zeros(1), persistent=False)
     assert [name for name, _ in saved_buffers(module)] == ["running_mean", "running_var", "num_batches_tracked"]
     assert saved_buffers(module)[0][1] is module.running_mean
 
 
-def test_trainable_parameters_keep_the_order_of_the_model() -> None:
+def test_trainable_parameters_are_in_the_models_order() -> None:
     model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
     model[0].bias.requires_grad_(False)
     found = trainable_parameters(model)

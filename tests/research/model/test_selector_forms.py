@@ -1,4 +1,4 @@
-"""How selectors are written."""
+"""The syntax of selectors."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 from research.model.selector_forms import FORMS, SelectorError, as_list, check_forms, read_layers, suggest
 
 
-def test_every_documented_form_can_be_read() -> None:
+def test_check_forms_accepts_every_documented_form() -> None:
     check_forms(list(FORMS))
 
 
@@ -31,7 +31,7 @@ def test_read_layers_returns_a_number_or_a_slice(selector: str, expected: int | 
 @pytest.mark.parametrize(
     "selector", ["encoder.layers", "encoder.layer[]", "encoder.layer[1.5]", "encoder.layer[1:2:3]", "encoder.layer[1"]
 )
-def test_layers_that_cannot_be_read_are_answered_with_ones_that_can(selector: str) -> None:
+def test_read_layers_refuses_invalid_layers_with_examples(selector: str) -> None:
     with pytest.raises(SelectorError) as caught:
         check_forms(["head", selector])
     assert f"'{selector}'" in str(caught.value)
@@ -39,14 +39,14 @@ def test_layers_that_cannot_be_read_are_answered_with_ones_that_can(selector: st
 
 
 @pytest.mark.parametrize("selector", [[], ["head", "encodr"], ""])
-def test_selectors_that_no_model_has_are_answered_with_all_forms(selector: list[str] | str) -> None:
+def test_check_forms_lists_all_forms_for_unknown_selectors(selector: list[str] | str) -> None:
     with pytest.raises(SelectorError) as caught:
         check_forms(selector)
     assert ", ".join(FORMS) in str(caught.value)
     assert ("'encoder'?" in str(caught.value)) == ("encodr" in selector)
 
 
-def test_suggest_names_the_nearest_and_is_empty_without_one() -> None:
+def test_suggest_names_the_most_similar_selector_or_is_empty() -> None:
     assert "'head'" in suggest("haed")
     assert "'layer.0'" in suggest("layer.o", ["layer.0", "embeddings"])
     assert suggest("zzz") == suggest("haed", ["zzz"]) == ""

@@ -1,4 +1,4 @@
-"""Selectors mean the same in every family; what they stand for is written out here by raw parameter names."""
+"""Selectors match the same parts in every family; the expected parameter names are written out here."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LAYER = dict.fromkeys(FAMILY_NAMES, r"encoder\.layer") | {
     "distilbert": r"transformer\.layer",
     "modernbert": "layers",
 }
-"""Where the layers are, inside the encoder."""
+"""Module with the layers in each family, within the encoder."""
 EMBEDDINGS = dict.fromkeys(FAMILY_NAMES, r"embeddings\.") | {
     "albert": r"embeddings\.|encoder\.embedding_hidden_mapping_in\.",
     "electra": r"embeddings\.|embeddings_project\.",
@@ -36,7 +36,7 @@ SHARES_LAYERS = ("albert",)
 
 
 def expected(family: str, selector: str) -> str:
-    """Return a pattern of the raw names that a selector stands for."""
+    """Return a pattern of the parameter names that a selector matches."""
     head, inside = "head\\.", "encoder\\."
     return {
         "all": f"{head}|{inside}",
@@ -68,7 +68,7 @@ SELECTORS = (
 
 @pytest.mark.parametrize("selector", SELECTORS)
 @pytest.mark.parametrize("family", FAMILY_NAMES)
-def test_selector_stands_for_the_parameters_of_its_name(family: str, selector: str) -> None:
+def test_select_parameters_returns_the_matching_parameters(family: str, selector: str) -> None:
     model = tiny_model(family)
     if (family in SHARES_LAYERS and "[" in selector) or (family not in REST and selector == "encoder.rest"):
         with pytest.raises(SelectorError, match=r"slices layers|matches no parameter"):
@@ -81,7 +81,7 @@ def test_selector_stands_for_the_parameters_of_its_name(family: str, selector: s
 
 
 @pytest.mark.parametrize("family", FAMILY_NAMES)
-def test_parts_of_the_encoder_make_the_whole(family: str) -> None:
+def test_select_parameters_of_all_parts_is_the_whole_encoder(family: str) -> None:
     model = tiny_model(family)
     parts = ["encoder.embeddings", "encoder.layer", *(["encoder.rest"] if family in REST else [])]
     assert select_parameters(model, parts).keys() == select_parameters(model, "encoder").keys()
@@ -89,7 +89,7 @@ def test_parts_of_the_encoder_make_the_whole(family: str) -> None:
 
 
 @pytest.mark.parametrize("family", FAMILY_NAMES)
-def test_modules_of_a_selector_hold_exactly_its_parameters(family: str) -> None:
+def test_select_modules_contain_exactly_the_selected_parameters(family: str) -> None:
     model = tiny_model(family)
     selectors = ["encoder.embeddings", "encoder.layer", "head", *(["encoder.rest"] if family in REST else [])]
     for selector in selectors:
@@ -99,7 +99,7 @@ def test_modules_of_a_selector_hold_exactly_its_parameters(family: str) -> None:
 
 
 @pytest.mark.parametrize("family", FAMILY_NAMES)
-def test_what_is_frozen_as_a_whole_is_found(family: str) -> None:
+def test_frozen_modules_returns_fully_frozen_modules(family: str) -> None:
     model = tiny_model(family)
     assert frozen_modules(model) == []
     model.encoder.requires_grad_(False)
@@ -113,7 +113,7 @@ def test_what_is_frozen_as_a_whole_is_found(family: str) -> None:
     assert inside == {parameter for parameter in model.parameters() if not parameter.requires_grad}
 
 
-def test_blocks_of_a_selector() -> None:
+def test_select_blocks_returns_whole_blocks() -> None:
     model = tiny_model("bert")
     assert select_blocks(model, "encoder") == ["embeddings", "layer.0", "layer.1"]
     assert select_blocks(model, ["head", "encoder.layer[-1:]"]) == ["layer.1", "head"]
@@ -121,7 +121,7 @@ def test_blocks_of_a_selector() -> None:
         select_blocks(model, "name:*bias")
 
 
-def test_layers_of_a_selector() -> None:
+def test_select_layers_returns_layer_numbers() -> None:
     model = tiny_model("bert")
     assert select_layers(model, "encoder.layer[-1]") == [1]
     assert select_layers(model, "encoder.layer") == [0, 1]
@@ -133,22 +133,22 @@ def test_layers_of_a_selector() -> None:
     ("selector", "message"),
     [
         ("encodr", r"'encodr'.*'encoder'\?"),
-        ("encoder.layers[0]", r"'encoder\.layers\[0\]'.*encoder\.layer\[-2:\]"),
+        ("encoder.layers[0]", r"encoder\.layer\[-2:\].*'encoder\.layers\[0\]'"),
         ("encoder.layer[2]", r"'encoder\.layer\[2\]' .*\b2 layers"),
         ("encoder.layer[5:]", r"'encoder\.layer\[5:\]' .*\b2 layers"),
-        ("encoder.layer[x]", r"'encoder\.layer\[x\]'.*encoder\.layer\[-2:\]"),
+        ("encoder.layer[x]", r"encoder\.layer\[-2:\].*'encoder\.layer\[x\]'"),
         ("adapters", "'adapters'"),
         ("name:*.Layernorm.*", r"'name:\*\.Layernorm\.\*'"),
         ("name:head.out.wieght", r"'name:head\.out\.wieght'.*'name:head\.out\.weight'\?"),
     ],
 )
-def test_selector_that_means_nothing_is_an_error_with_near_names(selector: str, message: str) -> None:
+def test_select_parameters_suggests_similar_names(selector: str, message: str) -> None:
     with pytest.raises(SelectorError, match=message):
         select_parameters(tiny_model("bert"), selector)
 
 
 @pytest.mark.parametrize("family", FAMILY_NAMES)
-def test_shortest_selectors_stand_for_exactly_these_parameters(family: str) -> None:
+def test_shortest_selectors_match_exactly_the_given_parameters(family: str) -> None:
     model = tiny_model(family)
     layers = "encoder.layer" if family in SHARES_LAYERS else "encoder.layer[-1]"
     of_layer, of_embeddings = (list(select_parameters(model, each)) for each in (layers, "encoder.embeddings"))

@@ -1,4 +1,4 @@
-"""The smallest encoder of each family, and a small head."""
+"""A tiny encoder of each family, and a small head."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SIZES: dict[str, dict[str, Any]] = {
     "bert": BERT_LIKE,
     "deberta-v2": {
         **BERT_LIKE,
-        # As in DeBERTa-v3, with the convolution of v2.
+        # As in DeBERTa-v3, but with the convolution of v2.
         "relative_attention": True,
         "position_buckets": 8,
         "norm_rel_ebd": "layer_norm",
@@ -56,7 +56,7 @@ def tiny_config(family: str, **changed: Any) -> PretrainedConfig:
 
 
 class Probe(Head):
-    """Mean over tokens, linear; initialised to what no library would, and with a buffer."""
+    """A linear layer on the mean over tokens, with an unusual initialisation and a buffer."""
 
     shift: Tensor
 
@@ -81,7 +81,7 @@ class ProbeHead(Probe):
 
 
 class AllLayersProbeHead(Probe):
-    """The same on the sum of all hidden states, which it insists on getting as a tuple."""
+    """The probe on the sum of all hidden states, which must be passed as a tuple."""
 
     wants = "all_hidden_states"
 

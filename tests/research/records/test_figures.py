@@ -1,4 +1,4 @@
-"""Pictures of predictions."""
+"""Figures of predictions."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_figures_are_drawn_for_few_and_many_labels(num_labels: int) -> None:
     scores = generator.dirichlet(np.ones(num_labels), 300)
     matrix = confusion_matrix_figure(task, labels, scores.argmax(axis=1))
     counts = [int(text.get_text()) for text in matrix.axes[0].texts]
-    assert 0 not in counts, "an empty cell says it better"
+    assert 0 not in counts, "zeros are shown as empty cells"
     assert sum(counts) == 300
     curves = pr_curve_figure(task, labels, np.log(scores))
     assert curves is not None
@@ -34,7 +34,7 @@ def test_figures_are_drawn_for_few_and_many_labels(num_labels: int) -> None:
         assert picture.getvalue().startswith(b"\x89PNG")
 
 
-def test_pr_curve_takes_many_labels_per_row() -> None:
+def test_pr_curve_supports_multi_label_rows() -> None:
     task = MultiLabel(("a", "b", "never"), (1, 1, 0), 4)
     labels = np.array([[1, 0, 0], [0, 1, 0], [1, 1, 0], [0, 0, 0]])
     figure = pr_curve_figure(task, labels, np.random.default_rng(0).normal(size=(4, 3)))
@@ -42,11 +42,11 @@ def test_pr_curve_takes_many_labels_per_row() -> None:
     assert [text.get_text()[:1] for text in figure.legends[0].get_texts()] == ["a", "b"]
 
 
-def test_numbers_have_no_pr_curve() -> None:
+def test_regression_has_no_pr_curve() -> None:
     assert pr_curve_figure(Regression(("score",)), np.array([1.0, 2.0]), np.array([[1.0], [3.0]])) is None
 
 
-def test_names_with_dollars_are_no_formulas() -> None:
+def test_names_with_dollar_signs_are_not_read_as_formulas() -> None:
     task = SingleLabel(("$x_{$", "costs $5 or $6"), (1, 1), 2)
     labels, scores = np.array([0, 1]), np.array([[0.9, 0.1], [0.2, 0.8]])
     score = Regression(("$y_{$",))
@@ -59,7 +59,7 @@ def test_names_with_dollars_are_no_formulas() -> None:
         figure.savefig(io.BytesIO(), format="png")
 
 
-def test_names_that_the_font_lacks_bring_no_warning() -> None:
+def test_names_with_missing_glyphs_cause_no_warning() -> None:
     labels = np.array([0, 1])
     figure = confusion_matrix_figure(SingleLabel(("正面", "负面"), (1, 1), 2), labels, labels)
     assert picture("matrix", figure).source.startswith("data:image/svg+xml;base64,")

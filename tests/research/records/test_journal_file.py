@@ -1,4 +1,4 @@
-"""journal.jsonl as it is written and read."""
+"""Writing and reading journal.jsonl."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ SKIPPED = Record(
 )
 
 
-def test_journal_is_read_as_it_was_written(tmp_path: Path) -> None:
+def test_journal_round_trip(tmp_path: Path) -> None:
     append_journal(tmp_path, [APPLIED])
     append_journal(tmp_path, [SKIPPED])
     assert read_journal(tmp_path) == [APPLIED, SKIPPED]
 
 
-def test_rewritten_journal_holds_the_new_records_only(tmp_path: Path) -> None:
+def test_rewritten_journal_holds_only_the_new_records(tmp_path: Path) -> None:
     append_journal(tmp_path, [APPLIED, SKIPPED])
     rewrite_journal(tmp_path, [SKIPPED])
     assert read_journal(tmp_path) == [SKIPPED]
@@ -31,6 +31,6 @@ def test_rewritten_journal_holds_the_new_records_only(tmp_path: Path) -> None:
     assert read_journal(tmp_path) == []
 
 
-def test_run_without_a_journal_is_an_error(tmp_path: Path) -> None:
+def test_missing_journal_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         read_journal(tmp_path)

@@ -1,4 +1,4 @@
-"""What a run leaves in its directory."""
+"""Files that a run writes at its end."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from research.tasks.regression import Regression
 from research.tasks.single_label import SingleLabel
 
 
-def test_weights_sha256_sees_names_shapes_and_bytes() -> None:
+def test_weights_sha256_depends_on_names_shapes_and_bytes() -> None:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3))
     first = weights_sha256(model)
@@ -41,14 +41,14 @@ def test_weights_sha256_sees_names_shapes_and_bytes() -> None:
     assert weights_sha256(flat) != weights_sha256(square)
 
 
-def test_config_says_nothing_of_where_one_run_lies() -> None:
+def test_config_omits_settings_of_one_invocation() -> None:
     text = config_as_yaml(RunConfig(output_dir="/somewhere", name="x", resume="auto", overwrite=True))
     assert "somewhere" not in text
     assert "resume" not in text
     assert "seed: 0" in text
 
 
-def test_result_holds_no_nan(tmp_path: Path) -> None:
+def test_result_has_null_instead_of_nan(tmp_path: Path) -> None:
     write_result(tmp_path, {"status": "finished", "metrics": {"test": {"auroc": math.nan, "accuracy": 0.5}}})
     text = (tmp_path / "result.json").read_text()
     assert "NaN" not in text
@@ -109,7 +109,7 @@ def test_predictions_have_one_score_per_class(
             assert np.allclose(table[name], values), name
 
 
-def test_commit_is_that_of_the_repository_that_holds_the_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_git_commit_is_that_of_the_repository_with_the_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def git(*arguments: str) -> str:
         who = ("-c", "user.name=a", "-c", "user.email=a@b", "-c", "commit.gpgsign=false")
         done = subprocess.run(["git", *who, *arguments], cwd=tmp_path, check=True, capture_output=True, text=True)

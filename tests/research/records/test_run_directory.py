@@ -1,4 +1,4 @@
-"""Where a run directory is, and whether a run may have it."""
+"""Choice and checks of the run directory."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def test_run_directory_follows_output_dir_then_name_then_time() -> None:
     assert made.name.startswith("model-lstm-reviews-2")
 
 
-def test_default_name_is_one_that_systems_take() -> None:
+def test_default_name_is_a_valid_file_name() -> None:
     long = run_directory(RunConfig(data=f"{'x' * 250}.csv", encoder="y" * 250))
     assert len(long.name) < 200
     assert run_directory(RunConfig(data="two\nlines")).name.isprintable()
@@ -29,7 +29,7 @@ def test_default_name_is_one_that_systems_take() -> None:
 
 @pytest.mark.parametrize("name", ["x" * 300, "locked", "locked/a"])
 @pytest.mark.parametrize("resume", [None, "auto"])
-def test_directories_that_cannot_be_looked_up_are_refused(
+def test_unreadable_directory_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, resume: str | None
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -38,7 +38,7 @@ def test_directories_that_cannot_be_looked_up_are_refused(
         check_directory(Path(name), RunConfig(output_dir=name, resume=resume))
 
 
-def test_overwriting_what_the_run_reads_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_overwriting_files_that_the_run_reads_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     run = Path("runs/self")
     (run / "best").mkdir(parents=True)
@@ -56,7 +56,7 @@ def test_overwriting_what_the_run_reads_is_refused(tmp_path: Path, monkeypatch: 
         {"data": "runs/self/elsewhere"},
         {"plugin": ["runs/self/plugin.py"]},
     ]
-    # A new setting that names something the run reads needs a case.
+    # Every setting with a path that the run reads needs a case.
     assert {name for settings in cases for name in settings} == {
         *names_where(lambda declared: declared.input_path is not None)
     }

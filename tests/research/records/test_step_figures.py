@@ -1,4 +1,4 @@
-"""Pictures over steps: what they show, and where edits are marked."""
+"""Figures over the steps of a run, and marks of edits."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def edit(number: int, step: int) -> Record:
     return Record(number, step, step / 10, "scale_lr", {"factor": 0.5}, "Python", [1, 1], [1, 1])
 
 
-def test_edits_are_marked_where_they_were_made() -> None:
+def test_edits_are_marked_after_their_step() -> None:
     figure = loss_figure(([1, 2, 3], [3.0, 2.0, 1.0]), ([3], [1.5]), [edit(1, 1), edit(2, 2)], 3)
     (axes,) = figure.axes
     dotted = [np.asarray(line.get_xdata())[0] for line in axes.lines if line.get_linestyle() == ":"]
@@ -22,7 +22,7 @@ def test_edits_are_marked_where_they_were_made() -> None:
     assert {line.get_label() for line in axes.lines} >= {"training", "validation"}
 
 
-def test_numbers_of_edits_that_lie_close_are_joined() -> None:
+def test_numbers_of_neighbouring_edits_are_joined() -> None:
     edits = [edit(1, 10), edit(2, 10), edit(3, 12), edit(4, 500)]
     (axes,) = curves_figure({"x": ([1, 1000], [0.0, 1.0])}, "x", edits, 1000).axes
     assert [text.get_text() for text in axes.texts] == ["1-3", "4"]
@@ -35,13 +35,13 @@ def test_long_curves_are_drawn_as_means_of_neighbours() -> None:
     assert np.asarray(axes.lines[0].get_ydata())[0] == 1.5
 
 
-def test_values_that_are_not_finite_leave_gaps() -> None:
+def test_nonfinite_values_leave_gaps() -> None:
     (axes,) = loss_figure(([1, 2, 3], [1.0, float("nan"), float("inf")]), ([], []), [], 3).axes
     assert axes.get_ylim()[0] < 1.0 < axes.get_ylim()[1] < 2
 
 
 @pytest.mark.parametrize("blocks", [["head", "embeddings"], ["layer.10", "head", "layer.2", "rest", "embeddings"]])
-def test_blocks_stand_in_the_models_order(blocks: list[str]) -> None:
+def test_blocks_are_in_the_order_of_the_model(blocks: list[str]) -> None:
     (axes,) = rates_figure({block: ([1, 2], [1e-3, 1e-4]) for block in blocks}, [], 2).axes
     order = ["embeddings", "layer.2", "layer.10", "rest", "head"]
     assert [line.get_label() for line in axes.lines] == [block for block in order if block in blocks]

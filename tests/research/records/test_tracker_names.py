@@ -1,4 +1,4 @@
-"""Trackers that accelerate knows, without importing it."""
+"""Names of accelerate's trackers, read without importing accelerate."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from heads.registry import UnknownNameError
 from research.records.tracker_names import check_tracker_names, read_tracker_names, refuse_without_package
 
 
-def test_names_are_read_from_the_source_of_accelerate() -> None:
+def test_tracker_names_are_read_from_the_source_of_accelerate() -> None:
     assert read_tracker_names() == list(LOGGER_TYPE_TO_CLASS)
 
 
-def test_there_are_no_names_where_accelerate_keeps_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tracker_names_are_empty_if_accelerate_defines_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "accelerate").mkdir()
     (tmp_path / "accelerate" / "__init__.py").touch()
     (tmp_path / "accelerate" / "tracking.py").write_text("OTHERS = {'wandb': 1}\nLOGGER_TYPE_TO_CLASS = dict()\n")
@@ -27,13 +27,13 @@ def test_there_are_no_names_where_accelerate_keeps_none(tmp_path: Path, monkeypa
     assert read_tracker_names() == []
 
 
-def test_tracker_that_is_unknown_is_answered_with_the_nearest() -> None:
+def test_unknown_tracker_is_refused_with_the_nearest_name() -> None:
     check_tracker_names(["tensorboard"], ["tensorboard", "wandb"])
     with pytest.raises(UnknownNameError, match=r"'wandbb'.*'wandb'.*tensorboard, wandb"):
         check_tracker_names(["tensorboard", "wandbb"], ["wandb", "tensorboard"])
 
 
-def test_tracker_without_its_package_is_refused_with_what_to_install() -> None:
+def test_tracker_without_package_is_refused_with_the_install_command() -> None:
     assert importlib.util.find_spec("no_such_tracker") is None
     with pytest.raises(ValueError, match=r"'no_such_tracker'.*pip install no-such-tracker"):
         check_tracker_names(["no_such_tracker"], ["no_such_tracker"])

@@ -1,4 +1,4 @@
-"""A resumed run continues the runs of its trackers; a fork starts runs of its own."""
+"""A resumed run continues its tracker runs; a fork starts new ones."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from research.training.api import Run
 
 RunAll = Callable[[str], RunConfig]
 
-pytestmark = pytest.mark.filterwarnings("ignore")  # the trackers' own
+pytestmark = pytest.mark.filterwarnings("ignore")  # the trackers' own warnings
 
 
 class Cut(Hook):
-    """Fails after the third step, if it is to; a checkpoint was written after the second."""
+    """Fails after the third step if `fails` is set. The last checkpoint is from the second step."""
 
     def __init__(self, *, fails: bool = False) -> None:
         self.fails = fails
@@ -35,7 +35,7 @@ class Cut(Hook):
 def run_cut_resume_and_fork(
     tiny_encoder: Path, tiny_reviews: Path, cache_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> RunAll:
-    """Cut a run, resume it to its end, and fork it, all with one tracker; returns the resumed run's settings."""
+    """Return a function that interrupts, resumes and forks a run with a tracker, and returns the resumed settings."""
     monkeypatch.setenv("MIDWAY_CACHE", str(cache_dir))
     monkeypatch.chdir(tmp_path)
     settings: dict[str, Any] = {
@@ -66,7 +66,7 @@ def run_cut_resume_and_fork(
 def test_mlflow_continues_its_run(
     run_cut_resume_and_fork: RunAll, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import mlflow  # takes seconds: only for this test
+    import mlflow  # imported here because it takes seconds
 
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
     resumed = run_cut_resume_and_fork("mlflow")
@@ -98,14 +98,14 @@ def test_wandb_continues_its_run(
     assert of_run != of_fork
 
 
-def test_comet_takes_the_arguments_that_continue_an_experiment() -> None:
+def test_comet_accepts_the_arguments_that_continue_an_experiment() -> None:
     import comet_ml
 
     inspect.signature(comet_ml.start).bind(project_name="midway", **CONTINUATIONS["comet_ml"].init_arguments("key"))
     assert hasattr(comet_ml.Experiment, "get_key")
 
 
-def test_damaged_ids_are_one_line(tmp_path: Path) -> None:
+def test_damaged_tracker_ids_are_refused(tmp_path: Path) -> None:
     assert read_tracker_runs(tmp_path) == {}
     (tmp_path / "trackers.json").write_text(json.dumps({"wandb": "a", "unknown": "b"}))
     assert read_tracker_runs(tmp_path) == {"wandb": "a"}

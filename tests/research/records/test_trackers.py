@@ -1,4 +1,4 @@
-"""What a run shows in TensorBoard, and trackers that are refused."""
+"""Logging to TensorBoard, and refused trackers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from research.settings.config import RunConfig
 from research.training.accelerator import create_accelerator, end_run
 
 
-def test_check_trackers_refuses_unknown_ones() -> None:
+def test_check_trackers_refuses_unknown_trackers() -> None:
     check_trackers(["tensorboard"])
     with pytest.raises(UnknownNameError, match=r"'tensorbord'.*'tensorboard'"):
         check_trackers(["tensorbord"])
@@ -36,11 +36,11 @@ def predictions(metrics: dict[str, float]) -> Predictions:
 
 def test_resumed_run_continues_its_curves_in_tensorboard(tmp_path: Path) -> None:
     config = RunConfig(log_with=["tensorboard"], mixed_precision="no", num_threads=1)
-    for begun_at, last in ((0, 4), (2, 3)):  # cut after step 4, and resumed from the checkpoint of step 2
+    for first_step, last in ((0, 4), (2, 3)):  # interrupted after step 4, and resumed from step 2
         accelerator = create_accelerator(config, str(tmp_path))
-        start_trackers(accelerator, tmp_path, config, begun_at)
-        for step in range(begun_at + 1, last + 1):
-            track_values(accelerator, {"loss": step + begun_at / 10}, step)
+        start_trackers(accelerator, tmp_path, config, first_step)
+        for step in range(first_step + 1, last + 1):
+            track_values(accelerator, {"loss": step + first_step / 10}, step)
         track_text(accelerator, "edits", "**freeze**", last)
         track_final_metrics(accelerator, "test", predictions({"accuracy": 0.5, "auroc": math.nan}), last)
         track_final_metrics(accelerator, "validation", predictions({"accuracy": 0.5}), last)
@@ -59,11 +59,11 @@ def test_resumed_run_continues_its_curves_in_tensorboard(tmp_path: Path) -> None
     assert b"num_threads: 1" in events.Tensors("config/text_summary")[0].tensor_proto.string_val[0]
 
 
-def test_full_disk_in_a_thread_of_tensorboard_is_left_to_the_next_call() -> None:
-    heard: list[threading.ExceptHookArgs] = []
-    quiet = QuietThreads(heard.append)
+def test_quiet_threads_hides_only_os_errors_of_tensorboard() -> None:
+    reported: list[threading.ExceptHookArgs] = []
+    quiet = QuietThreads(reported.append)
     thread = type("Writer", (threading.Thread,), {"__module__": "tensorboard.summary"})()
     other = threading.Thread()
     for of, error in ((thread, OSError()), (thread, ValueError()), (other, OSError())):
         quiet(threading.ExceptHookArgs((type(error), error, None, of)))
-    assert [(args.thread, type(args.exc_value)) for args in heard] == [(thread, ValueError), (other, OSError)]
+    assert [(args.thread, type(args.exc_value)) for args in reported] == [(thread, ValueError), (other, OSError)]

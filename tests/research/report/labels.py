@@ -1,4 +1,4 @@
-"""Tasks of many labels, for pages."""
+"""Tasks with many labels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pairs of labels that are confused, worked out by hand."""
+"""Confused pairs of labels, checked by hand."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def test_most_confused_pairs_by_hand() -> None:
     ]
 
 
-def test_label_that_training_never_saw_is_named_among_the_confusions() -> None:
+def test_confusions_name_labels_without_training_rows() -> None:
     task = SingleLabel(("a", "b"), (1, 1), 2, unseen_labels=("new",))
     (found,) = most_confused(task, np.array([0, 2, 2]), np.array([0, 1, 1]))
     assert (found.label, found.predicted, found.num_rows, found.share) == ("new", "b", 2, 1.0)

@@ -1,4 +1,4 @@
-"""Curves of a run, read from its metrics.jsonl."""
+"""Curves of a run, read from metrics.jsonl."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from research.report.curves import read_curves
 
 
-def test_every_kind_of_value_is_a_curve_over_its_steps(tmp_path: Path) -> None:
+def test_read_curves_returns_one_curve_per_value(tmp_path: Path) -> None:
     lines = [
         {"step": 1, "epoch": 0.5, "loss": 2.0, "of_mine": 7},
         {"step": 2, "epoch": 1.0, "loss": None, "validation/loss": "Infinity"},

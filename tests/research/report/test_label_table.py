@@ -1,4 +1,4 @@
-"""Scores of each label, the worst first in long tables."""
+"""Tables of label scores."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from research.report.mistakes import Scored
 from tests.research.report.labels import labels_task
 
 
-def test_long_label_table_has_the_worst_labels_first() -> None:
-    labels = np.arange(45).repeat(2)[:-2]  # no row of the last label
+def test_long_label_table_starts_with_the_worst_labels() -> None:
+    labels = np.arange(45).repeat(2)[:-2]  # the last label has no rows
     predicted = labels.copy()
-    predicted[[20, 21]] = 0  # label 10 is never found; label 0 is predicted too often
-    predicted[40] = 0  # label 20 is found once
+    predicted[[20, 21]] = 0  # label 10 has recall 0; label 0 is predicted too often
+    predicted[40] = 0  # label 20 has recall 0.5
     table = label_table(labels_task(45), Scored(labels, labels, predicted, labels))
     assert (table.is_long, table.num_labels) == (True, 45)
     names = [each.name for each in table.labels]
@@ -22,7 +22,7 @@ def test_long_label_table_has_the_worst_labels_first() -> None:
     assert (table.labels[1].precision, table.labels[1].recall, table.labels[1].num_rows) == (0.4, 1.0, 2)
 
 
-def test_label_table_shows_no_more_than_a_browser_takes() -> None:
+def test_label_table_is_limited_to_max_shown() -> None:
     labels = np.arange(2 * MAX_SHOWN)
     table = label_table(labels_task(len(labels)), Scored(labels, labels, labels, labels))
     assert (len(table.labels), table.num_labels) == (MAX_SHOWN, 2 * MAX_SHOWN)

@@ -1,4 +1,4 @@
-"""Which rows a model is most wrong about, worked out by hand."""
+"""Worst mistakes of a model, checked by hand."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def rows(number: int) -> Dataset:
     )
 
 
-def test_single_label_mistakes_come_surest_first() -> None:
+def test_single_label_mistakes_are_ordered_by_confidence() -> None:
     task = SingleLabel(("no", "yes"))
     scores = np.array([[0.9, 0.1], [0.2, 0.8], [0.4, 0.6], [0.3, 0.7]])
     scored = Scored(np.array([0, 10, 20, 30]), np.array([0, 0, 0, 1]), scores.argmax(axis=1), np.log(scores))
@@ -32,7 +32,7 @@ def test_single_label_mistakes_come_surest_first() -> None:
     assert [each.severity for each in found] == pytest.approx([0.8, 0.6])
 
 
-def test_multi_label_mistakes_count_what_is_wrong_only() -> None:
+def test_multi_label_severity_considers_wrong_labels_only() -> None:
     task = MultiLabel(("a", "b", "c"))
     scores = np.array([[0.99, 0.7, 0.2], [0.6, 0.1, 0.05], [0.9, 0.1, 0.1]])
     labels = np.array([[1, 0, 0], [1, 0, 1], [1, 0, 0]])
@@ -40,7 +40,7 @@ def test_multi_label_mistakes_count_what_is_wrong_only() -> None:
     found, total = worst_mistakes(task, scored, rows(3))
     assert total == 2
     assert [(each.id, each.label, each.predicted) for each in found] == [
-        (10, "a, c", "a"),  # c is missing, and the model was sure of that
+        (10, "a, c", "a"),  # c is missing, with high confidence
         (0, "a", "a, b"),
     ]
     assert [each.severity for each in found] == pytest.approx([0.95, 0.7])
@@ -58,7 +58,7 @@ def test_regression_mistakes_are_the_largest_distances() -> None:
     ]
 
 
-def test_as_many_as_fit_are_shown_and_all_are_counted() -> None:
+def test_limited_number_is_shown_and_all_are_counted() -> None:
     task = SingleLabel(("no", "yes"))
     number = NUM_SHOWN + 5
     scores = np.tile([0.1, 0.9], (number, 1))

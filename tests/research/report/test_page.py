@@ -1,4 +1,4 @@
-"""Pages of runs that are out of the ordinary."""
+"""Report pages of unusual runs."""
 
 from __future__ import annotations
 
@@ -29,9 +29,7 @@ def test_run_that_stops_before_its_first_step_has_a_page(settings: dict[str, Any
     assert "Learning rates" not in page
 
 
-def test_page_does_not_need_the_precision_that_is_the_default(
-    settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "fp16")  # which no CPU can do
+def test_page_does_not_need_the_default_precision(settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "fp16")  # not supported on CPUs
     run_experiment(RunConfig(**settings))
     assert (Path(settings["output_dir"]) / "report.html").exists()

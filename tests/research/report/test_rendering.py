@@ -1,4 +1,4 @@
-"""Pages are made of safe text, pictures in themselves, and numbers as a person reads them."""
+"""Escaping, embedded figures and number formats of report pages."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ def render(template: str, **values: Any) -> str:
     return page_environment().from_string(template).render(**values)
 
 
-def test_text_is_escaped_and_shows_commands_for_browsers() -> None:
+def test_text_is_escaped_and_control_characters_are_shown() -> None:
     assert render("<b>{{ name }}</b>", name='<script> & "a"') == "<b>&lt;script&gt; &amp; &#34;a&#34;</b>"
     assert "\u202e" not in render("{{ name }}", name="a\u202eb")
 
 
-def test_name_that_is_not_there_is_an_error() -> None:
+def test_undefined_name_is_an_error() -> None:
     with pytest.raises(UndefinedError, match="missing"):
         render("{{ missing }}")
 
 
-def test_filters_show_numbers_and_settings() -> None:
+def test_filters_format_numbers_and_settings() -> None:
     assert render("{{ 1234567 | number }} {{ 0.5 | number }} {{ None | number }}") == "1,234,567 0.5000 not defined"
     assert render("{{ value | value }}", value={"name": "lstm"}) == "{name: lstm}"
 
@@ -37,14 +37,14 @@ def test_filters_show_numbers_and_settings() -> None:
 @pytest.mark.parametrize(
     ("value", "text"), [(1234, "1,234"), (0.00004, "0.0000"), ("a", "a"), (None, "not defined"), (math.nan, "nan")]
 )
-def test_numbers(value: Any, text: str) -> None:
+def test_as_number_formats(value: Any, text: str) -> None:
     assert as_number(value) == text
 
 
 @pytest.mark.parametrize(
     "value", [None, True, 3, 1e-5, "no", "é" * 200, ["a", {"b": [1, 2]}], {}, "", "a\nb", "a\n", ["a\u2028b\n"]]
 )
-def test_setting_is_one_line_of_yaml_that_is_read_back(value: Any) -> None:
+def test_as_yaml_is_one_line_and_round_trips(value: Any) -> None:
     text = as_yaml(value)
     assert "\n" not in text
     assert yaml.safe_load(text) == value
@@ -58,7 +58,7 @@ def figure() -> Figure:
     return drawn
 
 
-def test_picture_is_the_same_for_the_same_figure_and_keeps_its_texts() -> None:
+def test_picture_is_deterministic_and_keeps_text() -> None:
     first = picture("Loss", figure())
     assert first == picture("Loss", figure())
     assert first.title == "Loss"

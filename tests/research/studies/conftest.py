@@ -1,4 +1,4 @@
-"""What tests of studies share."""
+"""Fixtures for tests of studies."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.builders.studies import HOSTILE, SMALL, run_study
 
 @pytest.fixture(scope="session")
 def environment(cache_dir: Path) -> Iterator[pytest.MonkeyPatch]:
-    """The session's cache of prepared data, for runs in this process."""
+    """Let runs in this process use the session's cache of prepared data."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MIDWAY_CACHE", str(cache_dir))
         yield patch
@@ -27,7 +27,7 @@ def environment(cache_dir: Path) -> Iterator[pytest.MonkeyPatch]:
 def unlabelled_spec(
     environment: pytest.MonkeyPatch, tiny_encoder: Path, tiny_reviews: Path, tmp_path: Path
 ) -> StudySpec:
-    """Two arms on data whose test rows have no labels, compared on validation rows."""
+    """Study of two arms on data without test labels, compared on validation rows."""
     data = shutil.copytree(tiny_reviews, tmp_path / "data")
     texts = [line.rpartition(",")[0] for line in (data / "test.csv").read_text().splitlines()]
     (data / "test.csv").write_text("\n".join(texts) + "\n")
@@ -39,7 +39,7 @@ def unlabelled_spec(
 def finished_study(
     environment: pytest.MonkeyPatch, tiny_encoder: Path, tiny_reviews: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> StudyOutcomes:
-    """Three arms, one of them with an edit midway and all with the names and texts of people who know HTML."""
+    """Study of three arms; one has an edit during training, and names and texts contain HTML."""
     folder = tmp_path_factory.mktemp("finished_study")
     data = shutil.copytree(tiny_reviews, folder / "data")
     text = (data / "validation.csv").read_text()
@@ -62,11 +62,11 @@ def finished_study(
 
 @pytest.fixture(scope="session")
 def contents(finished_study: StudyOutcomes) -> Contents:
-    """What there is to say of that study."""
+    """Report contents of the finished study."""
     return find_contents(finished_study)
 
 
 @pytest.fixture(scope="session")
 def page(contents: Contents) -> Path:
-    """The page of that study, with its other reports beside it."""
+    """Path of the finished study's report.html, with the other report files next to it."""
     return write_contents(contents)

@@ -22,7 +22,7 @@ def parsed(*arguments: str) -> StudyCommand:
     return command
 
 
-def test_flags_make_a_grid() -> None:
+def test_flags_define_a_grid() -> None:
     command = parsed(
         *(
             "--heads",
@@ -47,7 +47,7 @@ def test_flags_make_a_grid() -> None:
     assert command.directory == Path("runs/a")
 
 
-def test_grid_replaces_the_base_with_a_note(tmp_path: Path) -> None:
+def test_grid_overrides_the_base_with_a_note(tmp_path: Path) -> None:
     command = parsed("--head", "mlp", "--heads", "linear,lstm", "--seed", "3")
     assert [re.findall(r"\bhead\b|'mlp'", note) for note in command.notes] == [["head", "'mlp'"]]
     assert command.spec.base["seed"] == 3
@@ -57,7 +57,7 @@ def test_grid_replaces_the_base_with_a_note(tmp_path: Path) -> None:
     assert re.search(r"\bhead\b.*'lstm'", note)
 
 
-def test_flags_go_over_a_study_file(tmp_path: Path) -> None:
+def test_flags_override_a_study_file(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text("base: {epochs: 3, lr: 1.0}\ngrid: {head: [linear], seed: [0, 1]}\nquick: {base: {lr: 2.0}}\n")
     command = parsed("--study", str(path), "--epochs", "5", "--seeds", "7")
@@ -68,7 +68,7 @@ def test_flags_go_over_a_study_file(tmp_path: Path) -> None:
     assert quick.settings.quick
 
 
-def test_recipes_of_a_study_file_lie_under_its_settings(tmp_path: Path) -> None:
+def test_settings_of_a_study_file_override_its_recipes(tmp_path: Path) -> None:
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text("epochs: 9\nlr: 0.5\n")
     path = tmp_path / "mine.yaml"
@@ -77,7 +77,7 @@ def test_recipes_of_a_study_file_lie_under_its_settings(tmp_path: Path) -> None:
     assert (base["epochs"], base["lr"]) == (3, 0.5)
 
 
-def test_flag_that_does_not_hold_in_all_arms_is_noted(tmp_path: Path) -> None:
+def test_flag_overridden_in_some_arms_is_noted(tmp_path: Path) -> None:
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text("head: lstm\nepochs: 9\n")
     (note,) = parsed("--epochs", "2", "--grid", f"recipe={recipe}").notes
@@ -92,7 +92,7 @@ def test_flag_that_does_not_hold_in_all_arms_is_noted(tmp_path: Path) -> None:
     assert parsed("--study", str(study)).notes == []
 
 
-def test_flags_that_narrow_a_study_leave_out_what_fits_no_more() -> None:
+def test_entries_outside_the_grid_are_dropped_with_a_note() -> None:
     command = parsed("--study", "experiments/studies/heads.yaml", "--heads", "linear,{name: gru, gru_size: 8},lstm")
     (note,) = command.notes
     assert re.search(r"override.*\{'head': 'cnn'\}", note)
@@ -101,13 +101,13 @@ def test_flags_that_narrow_a_study_leave_out_what_fits_no_more() -> None:
     assert rates == {"linear": 0.01, "gru (gru_size 8)": 0.001, "lstm": 0.01}
 
 
-def test_values_that_yaml_reads_otherwise() -> None:
+def test_values_that_yaml_reads_differently() -> None:
     command = parsed("--grid", "mixed_precision=no,bf16", "--exclude", "head={name: lstm, lstm_size: 64},lr=3")
     assert command.spec.grid == {"mixed_precision": ["no", "bf16"]}
     assert command.spec.exclude == [{"head": {"name": "lstm", "lstm_size": 64}, "lr": 3}]
 
 
-def test_texts_are_shown_unless_they_are_not_to_be() -> None:
+def test_report_texts_is_on_by_default() -> None:
     assert parsed("--heads", "linear").settings.report_texts
     assert not parsed("--report_texts", "false", "--heads", "linear").settings.report_texts
 
@@ -121,7 +121,7 @@ def test_seeds_may_be_a_range() -> None:
         parse_study(["--trial_timeout", "2 days"])
 
 
-def test_flags_of_a_study_stand_among_those_of_its_trials() -> None:
+def test_flags_of_study_and_trials_can_be_mixed() -> None:
     command = parsed(
         *("--head.lstm_size", "9", "--drop-waiting", "--grid", "lr=1,2", "freeze=[encoder],[]", "--head", "lstm"),
         *("--grid=warmup=0,5%", "--seeds=1", "--workers", "3", "--workers=2", "--split", "validation"),
@@ -181,7 +181,7 @@ def test_every_setting_of_a_study_declares_itself() -> None:
     assert not declarations(StudySettings).keys() & RUN.flag_types.keys()
 
 
-def test_help_shows_settings_of_the_study_first_then_those_of_its_trials_and_options_of_what_was_chosen(
+def test_help_shows_study_settings_then_run_settings_then_options(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     request = parse_study(["--head", "lstm", "--heads", "linear", "--help"])

@@ -1,4 +1,4 @@
-"""Workers of a study and their GPUs."""
+"""Assignment of GPUs to workers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ GPU = "GPU-8e1c1f0a-0000-4000-8000-5a5e5c5b5a59"
         ("01234", 2, 2, ["01", "23"]),
         ("01", 4, 1, ["0", "1", "0", "1"]),
         ("012", 2, 2, ["01", "20"]),  # shared, but the processes of one trial never share
-        ("0123", 1, 1, [""]),  # a single worker keeps what it sees
+        ("0123", 1, 1, [""]),  # a single worker keeps all visible GPUs
         ("", 2, 1, ["", ""]),
     ],
 )
@@ -45,7 +45,7 @@ def test_devices_are_split_among_workers_and_their_processes(
         (f"{GPU},{MIG}", [GPU, MIG]),
     ],
 )
-def test_visible_devices_are_read_as_cuda_reads_them(
+def test_visible_devices_are_parsed_as_by_cuda(
     value: str, expected: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", value)
@@ -59,7 +59,7 @@ def test_devices_without_the_variable_are_numbered(monkeypatch: pytest.MonkeyPat
     assert [assignment.for_worker(0), assignment.for_worker(1)] == [("0", "1"), ("2", "3")]
 
 
-def test_list_of_the_launcher_wins(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gpu_list_of_the_launcher_takes_precedence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2,3")
     assert visible_devices(Launcher(gpu_ids="2,3")) == ["2", "3"]
 

@@ -1,4 +1,4 @@
-"""About how long a study will take."""
+"""Estimates of a study's time."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def done(trial: Trial, seconds: float) -> Entry:
     return Entry(trial, TrialState.COMPLETE, {"seconds": seconds}, 0, 0.5)
 
 
-def test_arms_with_finished_trials_take_what_those_took() -> None:
+def test_estimate_uses_the_median_of_finished_trials() -> None:
     trials = expand(StudySpec(grid={"head": ["linear", "lstm"], "seed": [0, 1, 2, 3, 4]}))
     entries = {
         trial.id: done(trial, seconds)
@@ -29,13 +29,13 @@ def test_arms_with_finished_trials_take_what_those_took() -> None:
     assert ["linear: 2 x" in found.lines[0], "lstm: 3 x" in found.lines[1], len(found.lines)] == [True, True, 2]
 
 
-def test_no_more_workers_than_trials_share_the_time() -> None:
+def test_estimate_uses_no_more_workers_than_trials() -> None:
     first, second = expand(StudySpec(grid={"seed": [0, 1]}))
     assert estimate([second], {first.id: done(first, 8.0)}, 4, None).seconds == 8.0
 
 
 @pytest.mark.usefixtures("environment")
-def test_other_arms_are_measured_on_a_few_steps(
+def test_arms_without_finished_trials_are_measured(
     tiny_encoder: Path, tiny_reviews: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -1,4 +1,4 @@
-"""What is wrong with a study itself is refused first."""
+"""First checks of a study's command line."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def command(*arguments: str) -> StudyCommand:
     return read
 
 
-def test_metric_that_no_labels_have_is_refused() -> None:
+def test_unknown_metric_is_refused() -> None:
     check_study(command("--metric", "accuracy"))
     check_study(command())
     with pytest.raises(UnknownNameError, match=r"'acuracy'.*'accuracy'"):
@@ -24,6 +24,6 @@ def test_metric_that_no_labels_have_is_refused() -> None:
         check_study(command("--metric", "pearson", "--task", "single_label"))
 
 
-def test_launcher_that_cannot_be_read_is_refused() -> None:
+def test_unreadable_launcher_config_is_refused() -> None:
     with pytest.raises(ValueError, match=r"--accelerate_config missing\.yaml"):
         check_study(command("--accelerate_config", "missing.yaml"))

@@ -1,4 +1,4 @@
-"""Grids: which trials there are, what they are called, and what is refused."""
+"""Grids: trials, ids, names of arms, and refused specifications."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def arms(**spec: Any) -> list[str]:
     return list(dict.fromkeys(trial.arm for trial in expand(StudySpec(**spec))))
 
 
-def test_grid_has_every_combination_seed_by_seed() -> None:
+def test_grid_contains_all_combinations_in_order_of_the_seeds() -> None:
     trials = expand(StudySpec(grid={"seed": [3, 1], "head": ["linear", "lstm"], "lr": [1e-5, "3e-5"]}))
     assert [(trial.settings["head"], trial.settings["lr"], trial.seed) for trial in trials] == [
         (head, lr, seed) for head in ("linear", "lstm") for lr in (1e-5, 3e-5) for seed in (3, 1)
@@ -29,7 +29,7 @@ def test_grid_has_every_combination_seed_by_seed() -> None:
     ]
 
 
-def test_id_is_made_of_what_decides_the_result() -> None:
+def test_id_depends_on_settings_that_affect_the_result() -> None:
     def ids(**base: Any) -> str:
         return expand(StudySpec(base=base))[0].id
 
@@ -37,19 +37,19 @@ def test_id_is_made_of_what_decides_the_result() -> None:
     assert ids() == ids(seed=0)
     others = [ids(seed=1), ids(lr=3e-5), ids(epochs=2), ids(data="rotten_tomatoes"), ids(cache_dtype="bf16")]
     assert len({ids(), *others}) == 6
-    # Hidden states from the cache are those that a run computes, up to rounding: 1e-7 in float32, more in half of it.
+    # Cached and computed hidden states differ by rounding only: 1e-7 in float32, but more in half precision.
     assert ids(cache_features=False) == ids()
     assert ids(mixed_precision="no", cache_features=False) == ids(mixed_precision="no", cache_features=True)
     assert ids(mixed_precision="bf16", cache_features=False) != ids(mixed_precision="bf16", cache_features=True)
 
 
-def test_trials_keep_their_ids_in_a_grid_that_grew() -> None:
+def test_trials_keep_their_ids_if_the_grid_grows() -> None:
     small = expand(StudySpec(grid={"head": ["linear", "lstm"]}))
     large = expand(StudySpec(grid={"head": ["linear", "lstm"], "lr": [1e-4, 1e-5]}))
     assert {trial.id for trial in small} == {trial.id for trial in large if trial.settings["lr"] == 1e-4}
 
 
-def test_layers_go_over_each_other(tmp_path: Path) -> None:
+def test_layers_override_each_other(tmp_path: Path) -> None:
     recipe = tmp_path / "slow.yaml"
     recipe.write_text("lr: 1.0e-6\nepochs: 7\nbatch_size: 8\n")
     spec = StudySpec(
@@ -63,7 +63,7 @@ def test_layers_go_over_each_other(tmp_path: Path) -> None:
     assert (lstm.lr, lstm.epochs, lstm.batch_size) == (1e-6, 6, 16)
 
 
-def test_excluded_combinations_are_left_out() -> None:
+def test_excluded_combinations_have_no_trials() -> None:
     found = arms(
         grid={"head": ["linear", {"name": "lstm", "lstm_size": 8}], "lr": [1e-5, 1e-4]},
         exclude=[{"head": "lstm", "lr": "1e-4"}],
@@ -71,16 +71,16 @@ def test_excluded_combinations_are_left_out() -> None:
     assert found == ["linear, lr=1e-05", "linear, lr=0.0001", "lstm (lstm_size 8), lr=1e-05"]
 
 
-def test_one_arm_is_called_by_its_head() -> None:
+def test_single_arm_is_named_after_its_head() -> None:
     assert arms(grid={"head": ["lstm"], "seed": [0, 1]}) == ["lstm"]
     assert arms(grid={"freeze": ["encoder", []]}) == ["freeze=encoder", "freeze=none"]
 
 
-def test_names_of_arms_stay_as_they_are() -> None:
+def test_names_of_arms_are_kept() -> None:
     assert arms(arms={"lr 1e-4/3e-4": {}, "slow.yaml": {"lr": 1e-5}}) == ["lr 1e-4/3e-4", "slow.yaml"]
 
 
-def test_options_of_the_command_line_go_to_every_trial() -> None:
+def test_options_of_the_command_line_apply_to_all_trials() -> None:
     trials = expand(StudySpec(grid={"head": ["linear", "lstm"]}), {"head": {"dropout": "0.3"}})
     assert [trial.settings["head"] for trial in trials] == [
         {"name": "linear", "dropout": "0.3"},
@@ -88,7 +88,7 @@ def test_options_of_the_command_line_go_to_every_trial() -> None:
     ]
 
 
-def test_settings_are_those_of_a_run() -> None:
+def test_trial_config_equals_a_run_config() -> None:
     trial = expand(StudySpec())[0]
     assert trial.config(output_dir="x").to_dict() == RunConfig(output_dir="x").to_dict()
 
@@ -125,14 +125,14 @@ def test_invalid_grid_is_refused(spec: dict[str, Any], message: str) -> None:
         expand(StudySpec(**spec))
 
 
-def test_axis_that_makes_no_other_trial_elsewhere_makes_one_where_it_is_compared() -> None:
+def test_varied_axis_is_always_part_of_the_id() -> None:
     alone, *_ = expand(StudySpec(grid={"micro_batch_size": [8]}))
     plain, *_ = expand(StudySpec())
     assert alone.id == plain.id
     assert len({trial.id for trial in expand(StudySpec(grid={"micro_batch_size": [8, 16]}))}) == 2
 
 
-def test_short_version_of_a_study_replaces_what_it_names(tmp_path: Path) -> None:
+def test_quick_section_overrides_the_other_sections(tmp_path: Path) -> None:
     path = tmp_path / "study.yaml"
     path.write_text("base: {lr: 1.0, epochs: 3}\ngrid: {seed: [0, 1]}\nquick: {base: {epochs: 1}}\n")
     assert read_study_file(path, quick=False) == {"base": {"lr": 1.0, "epochs": 3}, "grid": {"seed": [0, 1]}}
@@ -156,7 +156,7 @@ def test_invalid_study_file_is_refused(text: str, message: str, tmp_path: Path) 
         read_study_file(path, quick=True)
 
 
-def test_each_value_of_a_grid_is_typed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_value_of_a_grid_is_parsed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     num_calls = 0
     parse = ArgumentParser.parse_object
 
@@ -172,14 +172,14 @@ def test_each_value_of_a_grid_is_typed_once(monkeypatch: pytest.MonkeyPatch) -> 
     assert num_calls <= 2 + 2 + 50 + 1
 
 
-def test_ranges_of_seeds() -> None:
+def test_seed_ranges_are_expanded() -> None:
     trials = expand(StudySpec(grid={"seed": ["0-2", 7, "9"]}))
     assert [trial.seed for trial in trials] == [0, 1, 2, 7, 9]
     with pytest.raises(ValueError, match="4-0"):
         expand(StudySpec(grid={"seed": ["4-0"]}))
 
 
-def test_options_of_one_trial_leave_the_others_alone() -> None:
+def test_trials_do_not_share_option_dictionaries() -> None:
     spec = StudySpec(grid={"head": [{"name": "lstm", "lstm_size": 8}], "seed": [0, 1]})
     first, second = expand(spec, {"head": {"dropout": "0.5"}})
     assert first.settings["head"] == second.settings["head"]

@@ -1,4 +1,4 @@
-"""What config files of accelerate launch ask for."""
+"""Config files of accelerate launch."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from tests.conftest import ROOT
         ("multi_node", Launcher(8, True, None)),
     ],
 )
-def test_launcher_is_read_from_the_files_of_accelerate(name: str, expected: Launcher) -> None:
+def test_launcher_config_files_are_read(name: str, expected: Launcher) -> None:
     assert read_launcher(str(ROOT / "accelerate_configs" / f"{name}.yaml")) == expected
 
 
 @pytest.mark.parametrize("content", [": :", "- 1", "num_processes: many", "num_machines: 0"])
-def test_launcher_that_cannot_be_read_is_refused(content: str, tmp_path: Path) -> None:
+def test_unreadable_launcher_config_is_refused(content: str, tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text(content)
     with pytest.raises(ValueError, match="Cannot read --accelerate_config"):
         read_launcher(str(tmp_path / "a.yaml"))

@@ -1,4 +1,4 @@
-"""The command line of a study's further workers."""
+"""The command line of additional workers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from research.studies.main import work
 NEEDED = ("--study", "a", "--storage", "sqlite:///a.db")
 
 
-def test_settings_of_a_worker_are_read() -> None:
+def test_worker_settings_are_parsed() -> None:
     assert parse_work(NEEDED) == WorkerSettings(study="a", storage="sqlite:///a.db")
     more = ["--directory=c", "--num_workers=3", "--trial_timeout=2h", "--accelerate-config=d", "--traceback"]
     assert parse_work([*NEEDED, *more]) == WorkerSettings(
@@ -38,14 +38,14 @@ def test_settings_of_a_worker_are_read() -> None:
         ([*NEEDED, "--trial_timeout", "2 days"], "'2 days'"),
     ],
 )
-def test_settings_of_a_worker_that_cannot_be_are_refused(arguments: list[str], expected: str) -> None:
+def test_invalid_worker_settings_are_refused(arguments: list[str], expected: str) -> None:
     with pytest.raises(ValueError, match=expected):
         parse_work(arguments)
     with pytest.raises(UnknownNameError, match="--storage"):
         parse_work([*arguments, "--storag", "b"])
 
 
-def test_help_of_a_worker_shows_its_settings_alone(capsys: pytest.CaptureFixture[str]) -> None:
+def test_worker_help_shows_only_its_own_settings(capsys: pytest.CaptureFixture[str]) -> None:
     request = parse_work(["--help"])
     assert isinstance(request, HelpRequest)
     assert work(request) == 0
@@ -54,7 +54,7 @@ def test_help_of_a_worker_shows_its_settings_alone(capsys: pytest.CaptureFixture
     assert "--lr" not in printed
 
 
-def test_worker_without_its_study_or_its_launcher_is_refused(tmp_path: Path) -> None:
+def test_worker_without_storage_or_launcher_config_is_refused(tmp_path: Path) -> None:
     missing = WorkerSettings(study="a", storage=f"sqlite:///{tmp_path / 'none.db'}")
     with pytest.raises(ValueError, match=r"none\.db"):
         work(missing)

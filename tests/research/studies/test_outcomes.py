@@ -21,9 +21,7 @@ from tests.builders.studies import changed, trial_of, verdicts
 
 
 @pytest.mark.parametrize("what", ["rows_sha256", "plugins"])
-def test_what_changed_between_trials_takes_the_verdicts(
-    finished_study: StudyOutcomes, tmp_path: Path, what: str
-) -> None:
+def test_changes_between_trials_remove_the_verdicts(finished_study: StudyOutcomes, tmp_path: Path, what: str) -> None:
     assert finished_study.inconsistencies == []
     first = finished_study.outcomes[0]
     assert first.result is not None
@@ -51,7 +49,7 @@ def test_what_changed_between_trials_takes_the_verdicts(
         ("no", "float32", None),
     ],
 )
-def test_hidden_states_of_different_rounding_take_the_verdicts(
+def test_differently_rounded_hidden_states_remove_the_verdicts(
     precision: str, cache_dtype: str, remedy: str | None
 ) -> None:
     def finished(arm: str, seed: int, *, cached: bool, **settings: Any) -> Outcome:
@@ -62,7 +60,7 @@ def test_hidden_states_of_different_rounding_take_the_verdicts(
 
     frozen = {"freeze": ["encoder"]}
     outcomes = [finished(arm, seed, cached=True, **frozen) for arm in ("linear", "lstm") for seed in range(6)]
-    # Their settings say that these run the encoder.
+    # These trials run the encoder according to their settings.
     outcomes += [finished("tuned", seed, cached=False) for seed in range(6)]
     study = StudyOutcomes(StudySpec(), Path("nowhere"), outcomes)
     assert study.inconsistencies == []
@@ -79,11 +77,11 @@ def test_hidden_states_of_different_rounding_take_the_verdicts(
         assert verdicts(study) == {"lstm": None, "tuned": None}
 
 
-def test_outcomes_are_what_the_storage_and_the_files_say(tmp_path: Path) -> None:
+def test_collect_outcomes_reads_storage_and_files(tmp_path: Path) -> None:
     trials = [trial_of("linear", seed) for seed in range(6)]
     metrics = {"test": {"accuracy": 0.5}}
     known: list[tuple[Trial, TrialState, dict[str, Any]]] = [
-        (trials[0], TrialState.COMPLETE, {"metrics": metrics}),  # its files are elsewhere
+        (trials[0], TrialState.COMPLETE, {"metrics": metrics}),  # its files are on another machine
         (trials[1], TrialState.PRUNED, {"metrics": {}}),
         (trials[2], TrialState.FAIL, {"error": "too hot"}),
         (trials[3], TrialState.RUNNING, {}),

@@ -1,4 +1,4 @@
-"""What a study prints where there is no terminal."""
+"""Progress of a study without a terminal."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from research.system.messages import logger
 from research.system.terminal import Terminal
 
 
-def test_begin_and_end_of_each_trial_are_one_line_each(tmp_path: Path) -> None:
+def test_start_and_end_of_a_trial_are_one_line_each(tmp_path: Path) -> None:
     first, second = expand(StudySpec(grid={"seed": [3, 4]}))
     printed = io.StringIO()
     with StudyProgress([first, second], Terminal(file=printed), tmp_path) as progress:
@@ -32,7 +32,7 @@ def test_begin_and_end_of_each_trial_are_one_line_each(tmp_path: Path) -> None:
     assert "0.7500" in printed.getvalue()
 
 
-def test_news_of_hidden_states_are_shown_once_for_all_trials(tmp_path: Path) -> None:
+def test_hidden_states_message_is_shown_once_for_all_trials(tmp_path: Path) -> None:
     trials = expand(StudySpec(grid={"seed": [3, 4]}))
     entries = {trial.id: Entry(trial, TrialState.RUNNING, {}, number) for number, trial in enumerate(trials)}
     news = "Hidden states are not cached: the encoder trains."

@@ -1,4 +1,4 @@
-"""A study is planned: what cannot be is refused before any trial runs."""
+"""Checks while a study is planned, before any trial runs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from research.studies.grid import StudySpec, expand
 from research.studies.run_study import check_comparable, check_forks
 
 
-def test_fork_with_other_seeds_is_refused_while_planning(tmp_path: Path) -> None:
+def test_fork_with_a_different_seed_is_refused_while_planning(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text(config_as_yaml(resolve(RunConfig(seed=1, head="cnn", mixed_precision="no"))))
     base = {"fork": str(tmp_path), "head": "cnn", "seed": 1}
     check_forks(expand(StudySpec(base=base, grid={"lr": [1e-5, 3e-5]})))
@@ -25,7 +25,7 @@ def test_fork_with_other_seeds_is_refused_while_planning(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("metric", [None, "accuracy"])
-def test_study_on_unlabelled_rows_is_refused_before_it_trains(unlabelled_spec: StudySpec, metric: str | None) -> None:
+def test_study_on_unlabelled_rows_is_refused_before_training(unlabelled_spec: StudySpec, metric: str | None) -> None:
     spec = dataclasses.replace(unlabelled_spec, metric=metric)
     check_comparable(spec, expand(spec))
     with pytest.raises(ValueError, match=r"test rows.*--split validation"):

@@ -1,4 +1,4 @@
-"""Workers are started while trials wait, and a study whose workers cannot work ends."""
+"""Workers are started while trials are waiting; a study ends if its workers cannot work."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ from research.studies.supervise import Supervisor
 from research.system.terminal import Terminal
 
 TRIALS = expand(StudySpec(name="a", grid={"seed": [0, 1]}))
-SHARES = DeviceAssignment((), num_workers=1, num_processes=1)
+DEVICES = DeviceAssignment((), num_workers=1, num_processes=1)
 
 
-def test_study_that_is_done_starts_no_worker(tmp_path: Path) -> None:
+def test_finished_study_starts_no_workers(tmp_path: Path) -> None:
     with Study("a", local_address(tmp_path)) as study:
         study.add(expand(StudySpec(name="a", grid={"seed": [0, 1, 2]})))
         for _ in TRIALS:
             claim = study.claim("a worker")
             assert claim is not None
             study.finish(claim, 0.5, {"test": {"accuracy": 0.5}}, seconds=1.0)
-        # The third trial waits, and belongs to another grid.
-        assert Supervisor(study, TRIALS, tmp_path, SHARES).run(Terminal(file=io.StringIO())) == 0
+        # The third trial is waiting and belongs to a different grid.
+        assert Supervisor(study, TRIALS, tmp_path, DEVICES).run(Terminal(file=io.StringIO())) == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == ["study.db"]
 
 
-def test_workers_that_die_at_once_end_the_study_with_their_last_lines(tmp_path: Path) -> None:
+def test_workers_that_die_immediately_end_the_study_with_their_log(tmp_path: Path) -> None:
     before = signal.getsignal(signal.SIGTERM)
     with Study("a", local_address(tmp_path)) as study:
         study.add(TRIALS)
-        supervisor = Supervisor(study, TRIALS, tmp_path, SHARES, str(tmp_path / "missing.yaml"))
+        supervisor = Supervisor(study, TRIALS, tmp_path, DEVICES, str(tmp_path / "missing.yaml"))
         with pytest.raises(ValueError, match=r"--accelerate_config .*missing\.yaml"):
             supervisor.run(Terminal(file=io.StringIO()))
         assert [entry.state for entry in study.entries().values()] == [TrialState.WAITING] * 2

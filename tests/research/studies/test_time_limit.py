@@ -1,4 +1,4 @@
-"""Times such as 2h or 90m."""
+"""Parsing of times such as 2h or 90m."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from research.studies.time_limit import parse_seconds
 @pytest.mark.parametrize(
     ("text", "seconds"), [("2h", 7200), ("90m", 5400), ("1h30m", 5400), ("45s", 45), ("0.5h", 1800)]
 )
-def test_times_are_read(text: str, seconds: float) -> None:
+def test_parse_seconds(text: str, seconds: float) -> None:
     assert parse_seconds(text) == seconds
 
 
 @pytest.mark.parametrize("text", ["", "0h", "2", "-1h", "2 hours", "1m2h", "10st"])
-def test_times_that_are_none_are_refused(text: str) -> None:
+def test_invalid_times_are_refused(text: str) -> None:
     with pytest.raises(ValueError, match="2h"):
         parse_seconds(text)

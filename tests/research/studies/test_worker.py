@@ -1,4 +1,4 @@
-"""A worker takes trials until none is left, and keeps what came of each."""
+"""A worker runs trials until none is left, and records their outcomes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.builders.studies import SMALL
 
 @pytest.fixture
 def handlers() -> Iterator[None]:
-    """Handlers of signals, which a worker sets, as they were."""
+    """Restore the signal handlers that a worker sets."""
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     yield
     for number, handler in before.items():
@@ -31,7 +31,9 @@ def handlers() -> Iterator[None]:
 @pytest.mark.usefixtures("environment", "handlers")
 def test_worker_finishes_one_trial_and_fails_another(tiny_encoder: Path, tiny_reviews: Path, tmp_path: Path) -> None:
     base: dict[str, Any] = {**SMALL, "encoder": str(tiny_encoder), "data": str(tiny_reviews), "max_steps": 1}
-    spec = StudySpec(name="a", base=base, grid={"head": ["linear", "last4"]})  # whose encoder has too few layers
+    spec = StudySpec(
+        name="a", base=base, grid={"head": ["linear", "last4"]}
+    )  # the encoder has too few layers for last4
     with Study("a", local_address(tmp_path)) as study:
         study.add(expand(spec))
         assert Worker(study, spec, tmp_path).work() == 0
@@ -70,7 +72,9 @@ def test_worker_without_its_supervisor_takes_no_trial(tmp_path: Path, monkeypatc
         ({"freeze": ["encoder"], "peft": "lora"}, False),
     ],
 )
-def test_trials_of_frozen_encoders_share_a_process(settings: dict[str, Any], expected: bool, tmp_path: Path) -> None:
+def test_trials_with_frozen_encoder_run_in_the_worker_process(
+    settings: dict[str, Any], expected: bool, tmp_path: Path
+) -> None:
     config = RunConfig(**settings)
     assert trains_head_only(config) == expected
     with Study("a", local_address(tmp_path)) as study:
@@ -78,14 +82,14 @@ def test_trials_of_frozen_encoders_share_a_process(settings: dict[str, Any], exp
         assert not Worker(study, StudySpec(), tmp_path, "launcher.yaml").runs_in_process(config)
 
 
-def test_hidden_states_depend_on_encoder_and_rows_but_not_on_the_head() -> None:
+def test_hidden_states_settings_exclude_the_head() -> None:
     found = hidden_states_settings(RunConfig())
     assert hidden_states_settings(RunConfig(head="lstm", seed=3, lr=0.5)) == found
     for other in ({"encoder": "other"}, {"data": "other"}, {"max_length": 99}, {"cache_dtype": "bf16"}):
         assert hidden_states_settings(RunConfig(**other)) != found
 
 
-def test_result_that_cannot_be_read_is_none(tmp_path: Path) -> None:
+def test_unreadable_result_is_none(tmp_path: Path) -> None:
     assert try_read_result(tmp_path) is None
     (tmp_path / "result.json").write_text("{")
     assert try_read_result(tmp_path) is None

@@ -1,4 +1,4 @@
-"""The accelerator that a run gets is the one that was asked for."""
+"""A run's accelerator is set up as requested."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from research.training.accelerator import choose_precision, compare_with_request
 from tests.conftest import ROOT, Launch
 
 
-def test_precision_that_the_launcher_was_asked_for_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[str] = []
-    monkeypatch.setattr(psutil.Process, "cmdline", lambda process: ["accelerate", "launch", *asked, "run.py"])
+def test_choose_precision_uses_the_launchers_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    launch_options: list[str] = []
+    monkeypatch.setattr(psutil.Process, "cmdline", lambda process: ["accelerate", "launch", *launch_options, "run.py"])
     monkeypatch.setattr(sys, "argv", ["run.py"])
-    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "no")  # which accelerate sets in any case
-    own = choose_precision(RunConfig())  # the machine's
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "no")  # accelerate always sets it
+    own = choose_precision(RunConfig())  # the default on this machine
     other = {"bf16": "no", "no": "bf16"}[own]
-    asked += ["--mixed_precision", other]
+    launch_options += ["--mixed_precision", other]
     assert choose_precision(RunConfig()) == other
     assert choose_precision(RunConfig(mixed_precision=own)) == own
 
@@ -37,13 +37,13 @@ def test_precision_that_the_launcher_was_asked_for_is_taken(monkeypatch: pytest.
         (("--config_file", str(ROOT / "accelerate_configs" / "multi_gpu.yaml")), "requests GPUs"),
     ],
 )
-def test_launch_that_accelerate_would_ignore_is_refused(
+def test_launch_with_options_that_accelerate_ignores_is_refused(
     launch: Launch, tmp_path: Path, options: tuple[str, ...], expected: str
 ) -> None:
-    data = tmp_path / "empty.csv"  # refused when it is read, which comes later
+    data = tmp_path / "empty.csv"  # would be refused later, when it is read
     data.touch()
     if "multi_gpu" in options[-1] and torch.cuda.is_available():
-        pytest.skip("GPUs can be had here")
+        pytest.skip("GPUs are available")
     done = launch(["--data", data], num_processes=2, launcher_options=options, check=False, forks=False)
     assert done.returncode != 0
     refusals = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
@@ -51,7 +51,7 @@ def test_launch_that_accelerate_would_ignore_is_refused(
     assert all(expected in line for line in refusals)
 
 
-def test_built_accelerator_is_compared_with_the_request(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_compare_with_request_refuses_other_set_ups(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     config = RunConfig(mixed_precision="no", log_with=[])
     accelerator = create_accelerator(config, str(tmp_path))
     compare_with_request(accelerator, config)

@@ -1,4 +1,4 @@
-"""The edits of a run are kept, and written where readers look for them."""
+"""Applied and skipped edits are recorded in memory and in the journal."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def record(number: int, name: str) -> Record:
     return Record(number, 3, 0.5, name, {}, "hook Asks", [10, 5], [10, 10])
 
 
-def test_edits_of_a_boundary_are_the_latest_and_in_the_journal_file(edits: AppliedEdits, tmp_path: Path) -> None:
+def test_finish_sets_the_latest_edits_and_writes_the_journal(edits: AppliedEdits, tmp_path: Path) -> None:
     first, second = [record(1, "freeze"), record(2, "set_objective")], [record(3, "unfreeze")]
     with collected() as lines:
         edits.finish(first)
@@ -44,7 +44,7 @@ def test_edits_of_a_boundary_are_the_latest_and_in_the_journal_file(edits: Appli
     assert (edits.latest, edits.changed_objective, read_journal(tmp_path)) == (second, False, first + second)
 
 
-def test_edits_that_are_left_out_are_in_the_journal_with_the_reason(edits: AppliedEdits, tmp_path: Path) -> None:
+def test_skip_writes_the_edits_and_the_reason_into_the_journal(edits: AppliedEdits, tmp_path: Path) -> None:
     model = tiny_model("bert")
     model.encoder.requires_grad_(False)
     trainable, size = count_parameters(model)
@@ -67,7 +67,7 @@ def test_edits_that_are_left_out_are_in_the_journal_with_the_reason(edits: Appli
     assert ["it conflicts" in line for line in lines] == [True, True]
 
 
-def test_replaying_ends_with_an_error_too(edits: AppliedEdits) -> None:
+def test_replaying_ends_after_an_error(edits: AppliedEdits) -> None:
     def fail() -> None:
         with edits.replaying():
             assert edits.is_replaying

@@ -1,4 +1,4 @@
-"""What must hold before a run trains on after edits."""
+"""The audit after edits finds every difference."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ Pair = tuple[EncoderWithHead, torch.optim.Optimizer]
 
 
 def made() -> Pair:
-    """Return a model and its optimizer, which agree."""
+    """Return a model and a matching optimizer."""
     model = tiny_model("bert")
     return model, create_optimizer(model_blocks(model.encoder, model.head), RunConfig())
 
 
-def test_optimizer_must_have_every_parameter_once_and_no_other() -> None:
+def test_check_optimizer_requires_every_parameter_exactly_once() -> None:
     model, optimizer = made()
     check_optimizer(model, optimizer)
     old = model.get_parameter("head.out.bias")
@@ -56,7 +56,7 @@ def test_optimizer_must_have_every_parameter_once_and_no_other() -> None:
         check_optimizer(model, optimizer)
 
 
-def test_frozen_parameter_must_have_no_gradient() -> None:
+def test_check_optimizer_refuses_gradients_of_frozen_parameters() -> None:
     model, optimizer = made()
     model(**tiny_batch(), labels=torch.tensor([0, 1, 2])).loss.backward()
     check_optimizer(model, optimizer)
@@ -65,7 +65,7 @@ def test_frozen_parameter_must_have_no_gradient() -> None:
         check_optimizer(model, optimizer)
 
 
-def test_rates_must_be_the_schedules() -> None:
+def test_check_rates_requires_the_schedules_rates() -> None:
     _, optimizer = made()
     schedule = Schedule(Choice("linear"), num_warmup_steps=0, num_training_steps=4)
     schedule.step()
@@ -80,7 +80,7 @@ def test_rates_must_be_the_schedules() -> None:
 
 
 def compare(first: Pair, second: Pair) -> list[str | None]:
-    """Compare the models of two processes, which are threads here; return the error of each."""
+    """Compare two models as if each were on its own process (here a thread), and return the error of each."""
     barrier, slots = threading.Barrier(2, timeout=HANG_LIMIT), [torch.empty(0)] * 2
 
     def check(rank: int, pair: Pair) -> str | None:
@@ -101,7 +101,7 @@ def compare(first: Pair, second: Pair) -> list[str | None]:
         return list(pool.map(check, range(2), (first, second)))
 
 
-def test_replicas_must_agree_bit_for_bit() -> None:
+def test_check_replicas_finds_any_difference_in_bits() -> None:
     def change_value(model: EncoderWithHead, optimizer: torch.optim.Optimizer) -> None:
         with torch.no_grad():
             bias = model.get_parameter("head.out.bias")
@@ -131,7 +131,7 @@ def test_replicas_must_agree_bit_for_bit() -> None:
             assert error.count(" differs") == 1
 
 
-def test_replicas_of_different_structure_are_told_by_their_sizes() -> None:
+def test_check_replicas_reports_different_structures() -> None:
     model = tiny_model("bert", "linear")
     optimizer = create_optimizer(model_blocks(model.encoder, model.head), RunConfig())
     first, second = compare(made(), (model, optimizer))
@@ -141,7 +141,7 @@ def test_replicas_of_different_structure_are_told_by_their_sizes() -> None:
     assert own == others + 1  # the probe's buffer
 
 
-def test_compiled_model_and_wrappers_must_know_what_trains() -> None:
+def test_check_compiled_and_check_unchanged_find_other_trainable_parameters() -> None:
     model, _ = made()
     for compile_backend in ("eager", None):
         check_compiled(model, Wrapped(model, trainable_parameters(model), compile_backend))
@@ -159,7 +159,7 @@ def test_compiled_model_and_wrappers_must_know_what_trains() -> None:
         check_unchanged(model, wrapped)
 
 
-def test_parameters_without_a_gradient_are_named_with_how_to_freeze_them() -> None:
+def test_describe_unused_names_parameters_and_how_to_freeze_them() -> None:
     model, _ = made()
     model.get_parameter("head.out.bias").requires_grad_(False)
     model(**tiny_batch(), labels=torch.tensor([0, 1, 2])).loss.backward()

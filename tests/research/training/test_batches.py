@@ -1,4 +1,4 @@
-"""Batches of a run, as long as the model reads."""
+"""Batches of a run have the right rows and lengths."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from tests.messages import collected
 from tests.research.conftest import StartRun
 
 
-def share(*rows: int) -> MicroBatch:
+def micro_batch(*rows: int) -> MicroBatch:
     return MicroBatch(np.array(rows), np.ones(len(rows), dtype=np.float32))
 
 
-def test_training_texts_are_cut_and_evaluation_reads_all_that_was_ever_read(start_run: StartRun) -> None:
+def test_collate_shortens_training_inputs_but_not_those_of_evaluations(start_run: StartRun) -> None:
     run = start_run(max_length=24)
     longest = int(np.argmax(run.lengths_of("train"))), int(np.argmax(run.lengths_of("validation")))
     run.collator.max_length = 10
-    assert run.collate(share(longest[0])).inputs["input_ids"].shape == (1, 10)
-    assert run.collate(share(longest[1]), "validation").inputs["input_ids"].shape == (1, 24)
+    assert run.collate(micro_batch(longest[0])).inputs["input_ids"].shape == (1, 10)
+    assert run.collate(micro_batch(longest[1]), "validation").inputs["input_ids"].shape == (1, 24)
     assert list(run.batches.train_lengths) == run.splits.train["length"]
 
 
-def test_batch_has_its_rows_labels_and_weights(start_run: StartRun) -> None:
+def test_collate_returns_rows_labels_and_weights(start_run: StartRun) -> None:
     run = start_run()
     batch = run.collate(MicroBatch(np.array([5, 2]), np.array([1.0, 0.0], dtype=np.float32)))
     assert batch.labels.tolist() == [run.splits.train[row]["label"] for row in (5, 2)]
@@ -33,12 +33,12 @@ def test_batch_has_its_rows_labels_and_weights(start_run: StartRun) -> None:
     assert tokens == [min(32, run.splits.train[row]["length"]) for row in (5, 2)]
 
 
-def test_hash_of_rows_changes_with_rows_alone(start_run: StartRun) -> None:
+def test_rows_sha256_depends_on_the_rows_only(start_run: StartRun) -> None:
     first, other, fewer = (start_run(**each) for each in ({}, {"head": "mean", "seed": 3}, {"limit_test": 5}))
     assert first.batches.rows_sha256 == other.batches.rows_sha256 != fewer.batches.rows_sha256
 
 
-def test_cache_is_disabled_for_a_reason_only(start_run: StartRun) -> None:
+def test_disable_cache_needs_a_reason(start_run: StartRun) -> None:
     plain = start_run().batches
     batches = Batches(plain.texts, plain.splits, plain.collator, torch.device("cpu"))
     with collected() as lines:

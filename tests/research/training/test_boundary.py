@@ -1,4 +1,4 @@
-"""Edits that hooks and conditions ask for are applied at the next boundary, refused, or skipped."""
+"""Edits requested by hooks and conditions are applied at the next boundary, refused, or skipped."""
 
 from __future__ import annotations
 
@@ -30,72 +30,72 @@ STEP_OF_EDIT = {
     "after_evaluate": 2,
     "on_epoch_end": 6,
 }
-"""Points, and after which step an edit is applied that is asked for there first."""
+"""Points, each with the step after which an edit is applied if it is requested at the point's first call."""
 REFUSED = ("after_edits", "end_of_step", "on_train_end")
 
 
-def hook_that_asks(point: str, *, at_call: int = 1, **edits: Any) -> Hook:
-    """Return a hook that asks at a point, the first time or a later one."""
+def requesting_hook(point: str, *, at_call: int = 1, **edits: Any) -> Hook:
+    """Return a hook that requests edits at the first or a later call of a point."""
     calls = 0
 
-    def ask(self: Hook, run: Run, *arguments: Any) -> None:
+    def call(self: Hook, run: Run, *arguments: Any) -> None:
         nonlocal calls
         calls += 1
         if calls == at_call:
             for name, argument in edits.items():
                 getattr(run.edit, name)(argument)
 
-    hook: Hook = type("Asks", (Hook,), {point: ask})()
+    hook: Hook = type("Requesting", (Hook,), {point: call})()
     return hook
 
 
 @pytest.mark.parametrize("point", STEP_OF_EDIT)
 def test_edit_is_applied_at_the_next_boundary(start_run: StartRun, point: str) -> None:
-    run = start_run([hook_that_asks(point, freeze="encoder")], max_steps=8, evaluate_every="2st")
+    run = start_run([requesting_hook(point, freeze="encoder")], max_steps=8, evaluate_every="2st")
     train(run)
     assert [(record.step, record.name, record.asked_by) for record in run.journal] == [
-        (STEP_OF_EDIT[point], "freeze", "hook Asks")
+        (STEP_OF_EDIT[point], "freeze", "hook Requesting")
     ]
     assert run.journal[0].trainable_parameters[0] > run.journal[0].trainable_parameters[1] == 66
 
 
 @pytest.mark.parametrize("point", REFUSED)
-def test_edit_is_refused_where_a_checkpoint_would_miss_it(start_run: StartRun, point: str) -> None:
-    run = start_run([hook_that_asks(point, freeze="encoder")], timeline=[{"at": "1st", "scale_lr": 0.5}])
-    with pytest.raises(EditError, match=f"freeze.* {point} .*hook Asks"):
+def test_edit_is_refused_at_points_without_a_boundary_before_the_checkpoint(start_run: StartRun, point: str) -> None:
+    run = start_run([requesting_hook(point, freeze="encoder")], timeline=[{"at": "1st", "scale_lr": 0.5}])
+    with pytest.raises(EditError, match=f"freeze.* {point} .*hook Requesting"):
         train(run)
 
 
-def test_edit_asked_for_after_the_last_boundary_is_reported_as_not_applied(
+def test_edit_requested_after_the_last_boundary_is_reported_as_not_applied(
     start_run: StartRun,
 ) -> None:
-    run = start_run([hook_that_asks("after_evaluate", at_call=2, freeze="encoder")], evaluate_every="4st")
+    run = start_run([requesting_hook("after_evaluate", at_call=2, freeze="encoder")], evaluate_every="4st")
     train(run)
     with collected() as lines:
         run.evaluate("test")
     assert run.journal == []
-    assert len([line for line in lines if "freeze(modules='encoder')" in line and "hook Asks" in line]) == 1
+    assert len([line for line in lines if "freeze(modules='encoder')" in line and "hook Requesting" in line]) == 1
 
 
-def test_several_edits_of_a_boundary_keep_their_order(start_run: StartRun) -> None:
-    hook = hook_that_asks("after_step", replace_head="mean", reinitialize="encoder.layer[1]", scale_lr=0.5)
+def test_edits_of_one_boundary_are_applied_in_order(start_run: StartRun) -> None:
+    hook = requesting_hook("after_step", replace_head="mean", reinitialize="encoder.layer[1]", scale_lr=0.5)
     run = start_run([hook], timeline=[{"at": "1st", "freeze": "encoder.embeddings"}])
     train(run)
     assert [record.name for record in run.journal] == ["freeze", "replace_head", "reinitialize", "scale_lr"]
-    assert [record.asked_by for record in run.journal] == ["timeline entry 1", *["hook Asks"] * 3]
+    assert [record.asked_by for record in run.journal] == ["timeline entry 1", *["hook Requesting"] * 3]
 
 
-def test_layers_that_only_change_their_numbers_keep_their_optimizer_state(start_run: StartRun) -> None:
-    hook = hook_that_asks("after_step", at_call=3, reinitialize="encoder.layer[1]", drop_layers="encoder.layer[0]")
+def test_renumbered_layers_keep_their_optimizer_state(start_run: StartRun) -> None:
+    hook = requesting_hook("after_step", at_call=3, reinitialize="encoder.layer[1]", drop_layers="encoder.layer[0]")
     run = start_run([hook], max_steps=3)
     train(run)
     state = {name for name, p in run.encoder_with_head.named_parameters() if p in run.optimizer.state}
-    assert not any(".layer.0." in name for name in state), "its optimizer state was kept"
+    assert not any(".layer.0." in name for name in state), "the optimizer state of the reinitialised layer was kept"
     assert any(name.startswith("head.") for name in state)
 
 
 @pytest.mark.parametrize(
-    ("point", "ask", "message"),
+    ("point", "call", "message"),
     [
         ("after_step", lambda run: run.skip_step("no"), "before_step.* after_step"),
         ("before_step", lambda run: run.backward(None), "after_backward.* before_step"),
@@ -105,13 +105,13 @@ def test_layers_that_only_change_their_numbers_keep_their_optimizer_state(start_
         ("after_step", lambda run: run.edit.freeze([]), "empty list"),
     ],
 )
-def test_what_cannot_be_asked_is_refused(start_run: StartRun, point: str, ask: Any, message: str) -> None:
-    hook: Hook = type("Asks", (Hook,), {point: lambda self, run, *arguments: ask(run)})()
+def test_run_refuses_requests_at_the_wrong_point(start_run: StartRun, point: str, call: Any, message: str) -> None:
+    hook: Hook = type("Requesting", (Hook,), {point: lambda self, run, *arguments: call(run)})()
     with pytest.raises(ValueError, match=message):
         train(start_run([hook]))
 
 
-def test_random_numbers_are_shared_and_leave_the_training_stream_alone(start_run: StartRun) -> None:
+def test_shared_random_numbers_do_not_change_those_of_training(start_run: StartRun) -> None:
     drawn: list[torch.Tensor] = []
 
     class Draws(Hook):
@@ -129,7 +129,7 @@ def test_random_numbers_are_shared_and_leave_the_training_stream_alone(start_run
     assert not torch.equal(drawn[0], drawn[1])
 
 
-def test_edit_is_refused_in_an_evaluation_that_begins_there_too(start_run: StartRun) -> None:
+def test_edit_is_refused_in_an_evaluation_started_at_such_a_point(start_run: StartRun) -> None:
     class Evaluates(Hook):
         def end_of_step(self, run: Run) -> None:
             run.evaluate("validation")
@@ -140,7 +140,7 @@ def test_edit_is_refused_in_an_evaluation_that_begins_there_too(start_run: Start
         train(run)
 
 
-def test_what_never_came_is_reported(start_run: StartRun) -> None:
+def test_edits_that_were_never_due_are_reported(start_run: StartRun) -> None:
     class Stops(Hook):
         def after_step(self, run: Run) -> None:
             run.stop("enough")
@@ -170,7 +170,7 @@ def test_what_never_came_is_reported(start_run: StartRun) -> None:
         (3, 3),
     ],
 )
-def test_conflict_is_skipped_as_a_whole_and_journaled(start_run: StartRun, every: int, step: int) -> None:
+def test_conflicting_entry_is_skipped_as_a_whole_and_journaled(start_run: StartRun, every: int, step: int) -> None:
     timeline = [*PLANNED, {**WAITING, "on_conflict": "skip"}]
     run = start_run(max_steps=8, evaluate_every=f"{every}st", timeline=timeline)
     train(run)
@@ -182,20 +182,20 @@ def test_conflict_is_skipped_as_a_whole_and_journaled(start_run: StartRun, every
 
 @register_edit("shrink_by_norm", changes_parameters=False)
 def shrink_by_norm(run: Editable) -> None:
-    """Read values, which a rehearsal does not have."""
+    """Read values, which do not exist in a rehearsal."""
     for parameter in run.encoder_with_head.head.parameters():
         parameter.data /= 1 + float(parameter.detach().norm())
 
 
-def test_conflict_that_cannot_be_checked_is_skipped(start_run: StartRun) -> None:
-    class Asks(Hook):
+def test_conflicting_entry_is_skipped_if_it_cannot_be_checked(start_run: StartRun) -> None:
+    class Requesting(Hook):
         def after_step(self, run: Run) -> None:
             if run.clock.step in (2, 3):  # right before the condition comes true, and at the same boundary
                 run.edit.shrink_by_norm()
 
     for step in (3, 5):
         waiting = {"when": "below(validation/loss, 9)", "freeze": "encoder", "on_conflict": "skip"}
-        run = start_run([Asks()], max_steps=6, evaluate_every=f"{step}st", timeline=[waiting])
+        run = start_run([Requesting()], max_steps=6, evaluate_every=f"{step}st", timeline=[waiting])
         train(run)
         done = [(record.step, record.name, record.skipped is None) for record in run.journal]
         assert set(done) == {(2, "shrink_by_norm", True), (3, "shrink_by_norm", True), (step, "freeze", False)}
@@ -203,7 +203,7 @@ def test_conflict_that_cannot_be_checked_is_skipped(start_run: StartRun) -> None
         assert "shrink_by_norm" in skipped
 
 
-def test_conditional_edit_is_applied_where_it_can_be(start_run: StartRun) -> None:
+def test_conditional_edit_is_applied_if_there_is_no_conflict(start_run: StartRun) -> None:
     run = start_run(max_steps=8, evaluate_every="6st", timeline=[*PLANNED, {**WAITING, "on_conflict": "skip"}])
     train(run)
     assert [(record.step, record.name) for record in run.journal if record.skipped is None] == [
@@ -214,13 +214,13 @@ def test_conditional_edit_is_applied_where_it_can_be(start_run: StartRun) -> Non
     ]
 
 
-def test_conflict_ends_the_run_if_the_entry_asks_for_it(start_run: StartRun) -> None:
+def test_conflicting_entry_ends_the_run_with_on_conflict_error(start_run: StartRun) -> None:
     timeline = [*PLANNED, {**WAITING, "on_conflict": "error"}]
     with pytest.raises(EditError, match="add_lora"):
         train(start_run(max_steps=8, evaluate_every="3st", timeline=timeline))
 
 
-def test_skipped_edit_is_not_done_by_a_resumed_run(start_run: StartRun) -> None:
+def test_resumed_run_does_not_apply_a_skipped_edit(start_run: StartRun) -> None:
     class Save(Hook):
         def end_of_step(self, run: Run) -> None:
             if run.clock.step == 4 and run.start is None:

@@ -1,4 +1,4 @@
-"""Every hook is called at every point, in its order, and known as the one who asks."""
+"""Every hook is called at every point, in order, and its requests are attributed to it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.research.conftest import StartRun
 
 
 class Recorder(Hook):
-    """Records its calls, and who the run takes for the one who asks for edits."""
+    """Records its calls, and the hook to which the run attributes requests."""
 
     def __init__(self, name: str, calls: list[tuple[object, ...]]) -> None:
         self.name = name
@@ -67,7 +67,7 @@ def first_micro_batch(run: TrainingRun) -> MicroBatch:
     return evaluation_batches(run.lengths_of("train"), 0, 1, 4)[0]
 
 
-def test_hooks_are_called_in_order_with_the_run_knowing_who_asks(start_run: StartRun) -> None:
+def test_call_calls_hooks_in_order_and_attributes_requests(start_run: StartRun) -> None:
     run, calls = start_run(), list[tuple[object, ...]]()
     hooks = CalledHooks([Recorder("a", calls), Hook(), Recorder("b", calls)])
     hooks.call(run, "after_evaluate", "test", {"loss": 0.5})
@@ -75,7 +75,7 @@ def test_hooks_are_called_in_order_with_the_run_knowing_who_asks(start_run: Star
     assert (run.requests.asked_by, run.requests.point) == ("Python", None)
 
 
-def test_hooks_begin_or_resume(start_run: StartRun) -> None:
+def test_begin_calls_on_train_start_or_on_resume(start_run: StartRun) -> None:
     run, calls = start_run(), list[tuple[object, ...]]()
     fresh, resumed = Recorder("fresh", calls), Recorder("resumed", calls)
     hooks = CalledHooks([fresh, resumed])
@@ -85,7 +85,7 @@ def test_hooks_begin_or_resume(start_run: StartRun) -> None:
     assert [*hooks] == [fresh, resumed]
 
 
-def test_hook_that_fails_on_an_exception_does_not_keep_it_from_other_hooks(start_run: StartRun) -> None:
+def test_notify_exception_reaches_every_hook_if_one_fails(start_run: StartRun) -> None:
     run, calls, error = start_run(), list[tuple[object, ...]](), ValueError("mine")
     with collected() as lines:
         CalledHooks([Recorder("a", calls), Recorder("b", calls)]).notify_exception(run, error)
@@ -93,7 +93,7 @@ def test_hook_that_fails_on_an_exception_does_not_keep_it_from_other_hooks(start
     assert [f"{name} fails as well" in line for name, line in zip("ab", lines, strict=True)] == [True, True]
 
 
-def test_batch_is_changed_by_one_hook_after_the_other(start_run: StartRun) -> None:
+def test_change_batch_applies_hooks_in_order(start_run: StartRun) -> None:
     run = start_run()
     batch = run.collate(first_micro_batch(run))
     changed = CalledHooks([AddsOne(), Hook(), Doubles()]).change_batch(run, batch)
@@ -101,7 +101,7 @@ def test_batch_is_changed_by_one_hook_after_the_other(start_run: StartRun) -> No
     assert CalledHooks([Hook()]).change_batch(run, batch) is batch
 
 
-def test_batch_with_other_rows_is_refused(start_run: StartRun) -> None:
+def test_change_batch_refuses_another_number_of_rows(start_run: StartRun) -> None:
     run = start_run()
     with pytest.raises(ValueError, match="Halves"):
         CalledHooks([AddsOne(), Halves()]).change_batch(run, run.collate(first_micro_batch(run)))

@@ -1,4 +1,4 @@
-"""Whether edits fit beside what is planned."""
+"""Conflicts between requested and planned edits are found."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ def edit(**edits: Any) -> list[EditRequest]:
         ([], edit(freeze="encoder"), [], None),
         ([], edit(add_lora={"r": 2}), [edit(merge_lora=True)], None),
         ([], edit(merge_lora=True), [], "merge_lora"),
-        (edit(add_lora={"r": 2}), edit(merge_lora=True), [], None),  # asked for at this boundary
+        (edit(add_lora={"r": 2}), edit(merge_lora=True), [], None),  # pending at this boundary
         (edit(add_lora={"r": 2}), edit(add_lora={"r": 4}), [], r"add_lora.*r=4"),
         ([], edit(add_lora={"r": 4}), [edit(scale_lr=0.5), edit(add_lora={"r": 2})], r"add_lora.*r=2"),
         ([], edit(freeze="encoder"), [edit(freeze="head")], "freeze|train"),
     ],
 )
-def test_conflict_is_that_of_pending_requested_or_planned_edits(
+def test_conflict_of_checks_pending_requested_and_planned_edits(
     start_run: StartRun,
     pending: list[EditRequest],
     requests: list[EditRequest],

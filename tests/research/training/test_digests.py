@@ -1,4 +1,4 @@
-"""Hashes of everything that a run consists of."""
+"""Hashes of every part of a run's state."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from research.training.loop import train
 from tests.research.conftest import StartRun
 
 
-def test_equal_values_have_equal_hashes() -> None:
+def test_hash_value_is_equal_for_equal_values() -> None:
     value = {"a": [1, 2.5, None, True], "b": {"c": torch.arange(3)}}
     assert hash_value(value) == hash_value({"a": (1, 2.5, None, True), "b": {"c": torch.arange(3)}})
 
@@ -31,16 +31,16 @@ def test_equal_values_have_equal_hashes() -> None:
         (torch.tensor(1.0), torch.nextafter(torch.tensor(1.0), torch.tensor(2.0))),
     ],
 )
-def test_different_values_have_different_hashes(one: Any, other: Any) -> None:
+def test_hash_value_differs_for_different_values(one: Any, other: Any) -> None:
     assert hash_value(one) != hash_value(other)
 
 
-def test_bits_are_hashed_whatever_the_layout() -> None:
+def test_hash_value_does_not_depend_on_memory_layout() -> None:
     tensor = torch.arange(6.0).view(2, 3)
     assert hash_value(tensor.T.contiguous().T) == hash_value(tensor)
 
 
-def test_digests_name_what_differs_between_two_runs(start_run: StartRun) -> None:
+def test_digests_name_the_parts_that_differ(start_run: StartRun) -> None:
     first, second = start_run(max_steps=3), start_run(max_steps=3)
     before, again = digests(first), digests(second)
     assert before == again

@@ -1,4 +1,4 @@
-"""Evaluations in blocks of rows, and those whose logits are not finite."""
+"""Evaluations gather rows in blocks, and report logits that are not finite."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def settings(tiny_settings: dict[str, Any], tmp_path: Path) -> dict[str, Any]:
     }
 
 
-def test_rows_are_gathered_a_block_at_a_time(start_run: StartRun, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_evaluate_gathers_rows_in_blocks(start_run: StartRun, monkeypatch: pytest.MonkeyPatch) -> None:
     run = start_run(evaluation_batch_size=4)
     sizes: list[int] = []
     gather = run.accelerator.gather
@@ -74,7 +74,7 @@ def test_rows_are_gathered_a_block_at_a_time(start_run: StartRun, monkeypatch: p
         assert np.array_equal(getattr(blocks, name), getattr(whole, name)), name
 
 
-def test_random_numbers_are_left_to_training(start_run: StartRun, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_evaluate_does_not_change_random_numbers(start_run: StartRun, monkeypatch: pytest.MonkeyPatch) -> None:
     def draw(*_: Any) -> dict[str, float]:  # as some libraries do while they are imported
         random.random()
         np.random.rand()
@@ -94,9 +94,7 @@ def test_random_numbers_are_left_to_training(start_run: StartRun, monkeypatch: p
 
 
 @pytest.mark.parametrize(("split", "step"), [("validation", 1), ("test", 2)])
-def test_evaluation_that_is_not_finite_names_split_step_and_rows(
-    settings: dict[str, Any], split: str, step: int
-) -> None:
+def test_evaluate_names_split_step_and_rows_if_not_finite(settings: dict[str, Any], split: str, step: int) -> None:
     with pytest.raises(NonFiniteError, match=rf"{split} after step {step}: .*\(rows 0, 1, 2, "):
         run_experiment(RunConfig(**settings), hooks=[Overflow(split, step)])
 

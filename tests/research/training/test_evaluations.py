@@ -1,4 +1,4 @@
-"""Splits are evaluated again only if the model would predict something else."""
+"""Splits are evaluated again only if the predictions may have changed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Counts(Hook):
         self.splits.append(split)
 
 
-def test_predictions_are_computed_again_for_other_weights_only(start_run: StartRun) -> None:
+def test_latest_evaluates_again_only_if_weights_changed(start_run: StartRun) -> None:
     counts = Counts()
     run = start_run([counts])
     run.hooks.begin(run)
@@ -37,7 +37,7 @@ def test_predictions_are_computed_again_for_other_weights_only(start_run: StartR
     assert counts.splits == ["test", "test"]
 
 
-def test_forgotten_predictions_are_computed_again_for_the_same_weights(start_run: StartRun) -> None:
+def test_forget_makes_latest_evaluate_again(start_run: StartRun) -> None:
     counts = Counts()
     run = start_run([counts])
     run.hooks.begin(run)
@@ -47,19 +47,19 @@ def test_forgotten_predictions_are_computed_again_for_the_same_weights(start_run
     assert counts.splits == ["test", "test"]
 
 
-def test_predictions_of_each_split_are_kept(start_run: StartRun) -> None:
+def test_latest_caches_each_split(start_run: StartRun) -> None:
     run = start_run()
     run.hooks.begin(run)
     found = {split: run.evaluate(split) for split in ("test", "validation")}
     assert all(run.evaluations.latest(run, split) is each for split, each in found.items())
 
 
-def test_signal_ends_an_evaluation_after_the_last_boundary_only(start_run: StartRun) -> None:
+def test_evaluate_ends_on_a_signal_only_after_the_last_boundary(start_run: StartRun) -> None:
     run = start_run()
     run.hooks.begin(run)
     with run.interruption.watch:
         os.kill(os.getpid(), signal.SIGTERM)
-        run.evaluate("test")  # edits are still taken: the next boundary is to come
+        run.evaluate("test")  # not ended: another boundary follows
         run.requests.takes_edits = False
         with pytest.raises(Interrupted, match="SIGTERM"):
             run.evaluate("test")

@@ -1,4 +1,4 @@
-"""Values of a split in the order of its rows."""
+"""Values of a split are gathered in the order of its rows."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def accelerator() -> Iterator[Accelerator]:
     AcceleratorState._reset_state()
 
 
-@pytest.mark.parametrize("block_bytes", [1, 30, 10**6])  # each batch, some, and all at once
-def test_values_are_in_the_order_of_the_rows(
+@pytest.mark.parametrize("block_bytes", [1, 30, 10**6])  # gathered after each batch, after several, and once at the end
+def test_row_gatherer_returns_values_in_the_order_of_the_rows(
     accelerator: Accelerator, monkeypatch: pytest.MonkeyPatch, block_bytes: int
 ) -> None:
     monkeypatch.setattr(gathering, "BLOCK_BYTES", block_bytes)
@@ -38,7 +38,7 @@ def test_values_are_in_the_order_of_the_rows(
 
 
 @pytest.mark.parametrize("positions", [[0, 1], [0, 1, 1, 2]])
-def test_row_that_is_missing_or_comes_twice_is_a_defect(accelerator: Accelerator, positions: list[int]) -> None:
+def test_row_gatherer_asserts_that_each_row_comes_once(accelerator: Accelerator, positions: list[int]) -> None:
     gatherer = RowGatherer(accelerator, 3)
     gatherer.add(torch.tensor(positions), torch.ones(len(positions)), torch.zeros(len(positions)))
     with pytest.raises(AssertionError, match=f"{sorted({positions.count(row) for row in range(3)})[-1]}"):

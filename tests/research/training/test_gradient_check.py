@@ -1,4 +1,4 @@
-"""Parameters that train and get no gradient are reported, or refused where several processes would wait for them."""
+"""Trainable parameters without a gradient are reported; with several processes they are an error."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.research.model.tiny_encoders import tiny_model
 
 @dataclass(frozen=True)
 class Processes:
-    """An accelerator of so many processes."""
+    """An accelerator with a given number of processes."""
 
     num_processes: int
 
@@ -28,7 +28,7 @@ ONE, TWO = (cast("Accelerator", Processes(number)) for number in (1, 2))
 
 @pytest.fixture
 def model() -> EncoderWithHead:
-    """A model whose first parameter of the head has no gradient."""
+    """A model in which the first parameter of the head has no gradient."""
     model = tiny_model("bert")
     missing = next(iter(model.head.parameters()))
     for parameter in model.parameters():
@@ -36,7 +36,7 @@ def model() -> EncoderWithHead:
     return model
 
 
-def test_one_process_warns_in_the_first_step_and_again_after_edits(model: EncoderWithHead) -> None:
+def test_check_warns_with_one_process_in_the_first_step_and_after_edits(model: EncoderWithHead) -> None:
     (name, *_) = (f"head.{name}" for name, _ in model.head.named_parameters())
     check = GradientCheck()
     with collected() as lines:
@@ -49,7 +49,7 @@ def test_one_process_warns_in_the_first_step_and_again_after_edits(model: Encode
     assert [name in line for line in lines] == [True]
 
 
-def test_several_processes_refuse_it_in_the_first_step_and_again_after_edits(model: EncoderWithHead) -> None:
+def test_check_raises_with_several_processes_in_the_first_step_and_after_edits(model: EncoderWithHead) -> None:
     check = GradientCheck()
     with pytest.raises(AuditError, match=r"head\."):
         check.check(model, TWO, is_compiled=False)
@@ -63,7 +63,7 @@ def test_several_processes_refuse_it_in_the_first_step_and_again_after_edits(mod
         check.check(model, TWO, is_compiled=False)
 
 
-def test_compiled_model_is_looked_at_in_every_step(model: EncoderWithHead) -> None:
+def test_check_raises_for_a_compiled_model_in_every_step(model: EncoderWithHead) -> None:
     check = GradientCheck()
     for _ in range(2):
         with pytest.raises(AuditError, match=r"head\."):

@@ -1,4 +1,4 @@
-"""What a hook may be, and when its points are called."""
+"""Hooks are validated, and their points are called in order."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from research.training.hook import HOOKS, POINTS, Hook, register_hook
 from tests.shipped import shipped
 
 
-def test_hook_with_a_misspelt_point_is_refused() -> None:
+def test_hook_refuses_a_misspelt_point() -> None:
     with pytest.raises(UnknownNameError, match=r"'after_stpe'.*'after_step'\?.*Misspelt"):
 
         class Misspelt(Hook):
@@ -28,7 +28,7 @@ def test_hook_with_a_misspelt_point_is_refused() -> None:
                 """Never called."""
 
 
-def test_hook_may_have_methods_of_its_own() -> None:
+def test_hook_accepts_other_methods() -> None:
     class Own(Hook):
         def _after_thought(self) -> None:
             """Not a point."""
@@ -39,14 +39,14 @@ def test_hook_may_have_methods_of_its_own() -> None:
     assert isinstance(Own(), Hook)
 
 
-def test_register_hook_takes_hooks_only() -> None:
+def test_register_hook_refuses_other_classes() -> None:
     with pytest.raises(ValueError, match=r"not_a_hook.* Hook, .*int"):
         register_hook("not_a_hook")(int)
     assert "not_a_hook" not in HOOKS
 
 
 class Recorder(Hook):
-    """Writes down every call."""
+    """Records every call."""
 
     def __init__(self) -> None:
         self.calls: list[str] = []
@@ -75,7 +75,7 @@ def config(tiny_encoder: Path, tiny_reviews: Path, cache_dir: Path, tmp_path: Pa
 
 
 class RoundTrip(Hook):
-    """Hands the state of each hook to a new hook of its class, at the end of a run that filled it."""
+    """Loads each hook's state into a new hook of its class, at the end of a run."""
 
     def __init__(self, hooks: dict[str, Hook]) -> None:
         self.hooks = hooks
@@ -92,12 +92,12 @@ class RoundTrip(Hook):
 
 
 OPTIONS = {"length_warmup": {"start": 16}}
-"""Options of hooks whose defaults do not suit the tiny encoder."""
+"""Options of hooks whose defaults do not work with the tiny encoder."""
 WITH_STATE = {"early_stopping", "ema", "loss_spike_guard"}
-"""Hooks that a run leaves with another state than it found."""
+"""Hooks whose state changes during a run."""
 
 
-def test_every_hook_takes_back_the_state_that_a_run_filled(config: RunConfig) -> None:
+def test_every_hook_restores_its_state_after_a_run(config: RunConfig) -> None:
     hooks = {name: HOOKS[name](**OPTIONS.get(name, {})) for name in shipped(HOOKS)}
     at_first = {name: copy.deepcopy(hook.state_dict()) for name, hook in hooks.items()}
     last = RoundTrip(hooks)
@@ -126,11 +126,11 @@ def test_points_are_called_in_the_documented_order(config: RunConfig) -> None:
         *(*step, "end_of_step"),
         *(*step, *evaluation, "end_of_step"),
         *("on_epoch_end", "on_train_end"),
-        *evaluation,  # of the test split
+        *evaluation,  # the test split
     ]
 
 
-def test_hooks_change_batches_gradients_and_values_and_log(config: RunConfig) -> None:
+def test_hooks_can_change_batches_and_gradients_and_log_values(config: RunConfig) -> None:
     seen: list[int] = []
 
     class Meddler(Hook):
@@ -154,7 +154,7 @@ def test_hooks_change_batches_gradients_and_values_and_log(config: RunConfig) ->
     assert [line["answer"] for line in lines] == [42.0, 42.0]
 
 
-def test_second_pass_adds_its_gradients(config: RunConfig) -> None:
+def test_backward_in_after_backward_adds_gradients(config: RunConfig) -> None:
     norms: list[float] = []
 
     class Twice(Hook):
@@ -182,7 +182,7 @@ def test_second_pass_adds_its_gradients(config: RunConfig) -> None:
     assert norms[1] == pytest.approx(3 * norms[0], rel=1e-4)
 
 
-def test_hook_stops_the_run(config: RunConfig) -> None:
+def test_hook_can_stop_the_run(config: RunConfig) -> None:
     class Stop(Hook):
         def after_step(self, run: Run) -> None:
             run.stop("enough")

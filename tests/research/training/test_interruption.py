@@ -12,7 +12,7 @@ from research.training.interruption import Interruption
 from tests.research.conftest import StartRun
 
 
-def test_signal_ends_the_run_and_names_what_is_saved(start_run: StartRun) -> None:
+def test_interruption_ends_the_run_and_names_the_checkpoint(start_run: StartRun) -> None:
     run = start_run()
     run.interruption.leave_if_agreed(run.clock)
     with run.interruption.watch:
@@ -27,7 +27,7 @@ def test_signal_ends_the_run_and_names_what_is_saved(start_run: StartRun) -> Non
         run.interruption.leave_if_agreed(run.clock)
 
 
-def test_only_the_main_process_speaks(start_run: StartRun) -> None:
+def test_interruption_is_reported_by_the_main_process_only(start_run: StartRun) -> None:
     run = start_run()
     interruption = Interruption(is_main=False, directory=run.directory)
     interruption.signal = signal.SIGTERM

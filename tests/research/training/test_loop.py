@@ -15,7 +15,7 @@ from research.training.nonfinite import NonFiniteError
 from tests.research.conftest import StartRun
 
 
-def test_micro_batches_change_no_gradient(start_run: StartRun) -> None:
+def test_train_step_gradient_does_not_depend_on_micro_batches(start_run: StartRun) -> None:
     steps: list[StepMetrics] = []
     for size in (8, 1, 3):
         run = start_run(max_steps=1, optimizer="sgd", lr=1e-9, head_lr=1e-9, micro_batch_size=size)
@@ -28,7 +28,7 @@ def test_micro_batches_change_no_gradient(start_run: StartRun) -> None:
     assert (steps[0].num_examples, steps[0].skipped) == (8, False)
 
 
-def test_loss_of_a_step_is_the_mean_over_its_examples(start_run: StartRun) -> None:
+def test_train_step_loss_is_the_mean_over_its_rows(start_run: StartRun) -> None:
     losses: list[torch.Tensor] = []
 
     class Compares(Hook):
@@ -44,7 +44,7 @@ def test_loss_of_a_step_is_the_mean_over_its_examples(start_run: StartRun) -> No
     assert run.last_step.loss == pytest.approx(float(torch.cat(losses[-3:]).mean()), rel=1e-5)
 
 
-def test_gradients_are_clipped_to_their_norm(start_run: StartRun) -> None:
+def test_train_step_clips_gradients_by_their_norm(start_run: StartRun) -> None:
     moved = []
     for limit in (0.0, 0.01):
         rates = {"optimizer": "sgd", "lr": 1.0, "head_lr": 1.0, "layer_decay": 1.0, "weight_decay": 0.0}
@@ -68,7 +68,7 @@ class Poison(Hook):
             run.encoder_with_head.get_parameter("head.out.bias").data.fill_(math.inf)
 
 
-def test_loss_that_is_not_finite_ends_the_run_with_the_rows(start_run: StartRun) -> None:
+def test_train_step_names_rows_if_the_loss_is_not_finite(start_run: StartRun) -> None:
     run = start_run([Poison()])
     with pytest.raises(NonFiniteError, match=r"Step 2: .* rows \d+(, \d+){7} .*--on_nonfinite skip"):
         train(run)

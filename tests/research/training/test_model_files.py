@@ -1,4 +1,4 @@
-"""The model and its tokenizer in a folder."""
+"""The model and its tokenizer are saved in a folder."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from research.training.model_files import save_model
 from tests.research.model.tiny_encoders import tiny_model
 
 
-def test_saved_model_is_complete_and_replaces_an_older_one(tiny_encoder: Path, tmp_path: Path) -> None:
+def test_save_model_is_complete_and_replaces_an_older_model(tiny_encoder: Path, tmp_path: Path) -> None:
     model, tokenizer = tiny_model("bert"), load_tokenizer(str(tiny_encoder))
     model.config.max_input_length = 24
     for _ in range(2):
-        (tmp_path / ".model.writing").mkdir()  # of a kill
+        (tmp_path / ".model.writing").mkdir()  # left by a killed process
         (tmp_path / ".model.writing" / "stale.txt").touch()
         model.get_parameter("head.out.bias").data.add_(1)
         save_model(model, tokenizer, tmp_path / "model")
@@ -32,7 +32,7 @@ def test_saved_model_is_complete_and_replaces_an_older_one(tiny_encoder: Path, t
     assert json.loads((tmp_path / "model" / "config.json").read_text())["max_input_length"] == 24
 
 
-def test_disk_that_fails_leaves_the_older_model(
+def test_save_model_keeps_the_older_model_if_the_disk_fails(
     tiny_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model, tokenizer = tiny_model("bert"), load_tokenizer(str(tiny_encoder))

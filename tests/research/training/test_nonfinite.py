@@ -1,11 +1,11 @@
-"""Which rows an error about an evaluation names."""
+"""Errors about evaluations name the first rows."""
 
 from __future__ import annotations
 
 from research.training.nonfinite import NUM_ROWS_SHOWN, describe_evaluation
 
 
-def test_first_rows_and_all_counts_are_named() -> None:
+def test_describe_evaluation_names_the_first_rows_and_counts() -> None:
     few = describe_evaluation("validation", 12, [3, 7], 2000)
     assert all(part in few for part in ("validation", "step 12", "2 of 2,000", "rows 3, 7,"))
     many = describe_evaluation("test", 0, range(100, 100 + NUM_ROWS_SHOWN + 1), 200)

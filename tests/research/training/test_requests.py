@@ -1,4 +1,4 @@
-"""Who asks for edits, and when no edit may be asked for."""
+"""Requests are attributed to hooks, and refused at some points."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ FREEZE = EditRequest("freeze", {"modules": "encoder"})
 SCALE = EditRequest("scale_lr", {"factor": 0.5})
 
 
-def test_requests_are_taken_once_and_in_order() -> None:
+def test_take_returns_requests_once_and_in_order() -> None:
     requests = EditRequests()
     requests.request_edits([FREEZE])
     requests.request_edits([SCALE])
@@ -21,7 +21,7 @@ def test_requests_are_taken_once_and_in_order() -> None:
     assert requests.take() == []
 
 
-def test_asker_is_known_inside_only() -> None:
+def test_calling_attributes_requests_inside_only() -> None:
     requests = EditRequests()
     with requests.calling("hook", "after_step"):
         assert (requests.asked_by, requests.point) == ("hook", "after_step")
@@ -31,7 +31,7 @@ def test_asker_is_known_inside_only() -> None:
 
 
 @pytest.mark.parametrize("point", NO_EDITS_FROM)
-def test_points_without_a_later_boundary_take_no_edits(point: str) -> None:
+def test_request_edits_refuses_points_without_a_later_boundary(point: str) -> None:
     requests = EditRequests()
     with (
         requests.calling("saver", point),
@@ -44,7 +44,7 @@ def test_points_without_a_later_boundary_take_no_edits(point: str) -> None:
     assert requests.take() == [FREEZE]
 
 
-def test_requests_after_the_last_boundary_are_left_out(capsys: pytest.CaptureFixture[str]) -> None:
+def test_request_edits_drops_requests_after_the_last_boundary(capsys: pytest.CaptureFixture[str]) -> None:
     requests = EditRequests()
     requests.takes_edits = False
     requests.request_edits([FREEZE])
@@ -52,7 +52,7 @@ def test_requests_after_the_last_boundary_are_left_out(capsys: pytest.CaptureFix
     assert "freeze(modules='encoder')" in capsys.readouterr().out
 
 
-def test_number_of_the_asker_depends_on_who_asks_and_where() -> None:
+def test_caller_number_depends_on_hook_and_point() -> None:
     requests = EditRequests()
     found = [requests.caller_number]
     for asked_by, point in (("hook A", "after_step"), ("hook A", "before_step"), ("hook B", "after_step")):

@@ -1,4 +1,4 @@
-"""What rounds numbers."""
+"""The environment that determines rounding."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import transformers
 from research.training.rounding import rounding_environment
 
 
-def test_environment_names_libraries_and_processor() -> None:
+def test_rounding_environment_returns_libraries_and_processor() -> None:
     assert rounding_environment(torch.device("cpu")) == {
         "torch": torch.__version__,
         "transformers": transformers.__version__,

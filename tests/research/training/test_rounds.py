@@ -1,4 +1,4 @@
-"""Processes agree on a round through a store that outlives them, whatever their launchers counted."""
+"""Processes agree on a round through a store that survives restarts."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ def agree(pool: ThreadPoolExecutor, store: Store, num_processes: int) -> list[in
     return [each.result(HANG_LIMIT) for each in found]
 
 
-def test_each_round_has_one_number_for_all(pool: ThreadPoolExecutor) -> None:
+def test_agree_on_round_returns_the_same_number_for_all(pool: ThreadPoolExecutor) -> None:
     store = HashStore()
     assert [agree(pool, store, 3) for _ in range(3)] == [[1, 1, 1], [2, 2, 2], [3, 3, 3]]
 
 
-def test_round_survives_processes_that_died_while_agreeing(pool: ThreadPoolExecutor) -> None:
+def test_agree_on_round_after_processes_died_while_agreeing(pool: ThreadPoolExecutor) -> None:
     store = HashStore()
     brief = timedelta(seconds=0.3)
-    with pytest.raises(TimeoutError):  # process 0 alone
+    with pytest.raises(TimeoutError):  # only process 0 is alive
         agree_on_round(store, 0, 3, brief)
-    for rank in (1, 2):  # without process 0; their names stay in the store
+    for rank in (1, 2):  # process 0 is missing; the names stay in the store
         with pytest.raises(TimeoutError):
             agree_on_round(store, rank, 3, brief)
     assert agree(pool, store, 3) == [2, 2, 2]
 
 
-def test_first_process_waits_for_the_successor_of_a_dead_one(pool: ThreadPoolExecutor) -> None:
+def test_agree_on_round_waits_for_the_successor_of_a_dead_process(pool: ThreadPoolExecutor) -> None:
     store = HashStore()
     store.set("midway/name/1", "dead")
     first = pool.submit(agree_on_round, store, 0, 2)

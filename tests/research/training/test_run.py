@@ -1,4 +1,4 @@
-"""What a run knows of itself."""
+"""The members of a run."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from research.training.run import TrainingRun
 from tests.research.conftest import StartRun
 
 
-def test_run_has_no_method_that_neither_hooks_nor_edits_may_use() -> None:
+def test_run_has_only_methods_for_hooks_and_edits() -> None:
     listed = {*vars(Run), *vars(Editable)}
     own = {name for name, value in vars(TrainingRun).items() if isinstance(value, FunctionType | property)}
     assert {name for name in own if not name.startswith("__")} <= listed
 
 
-def test_run_is_over_after_its_last_step_or_once_a_stop_was_agreed_on(start_run: StartRun) -> None:
+def test_is_over_after_the_last_step_or_an_agreed_stop(start_run: StartRun) -> None:
     run = start_run(max_steps=1)
     run.stop("enough")
     run.stop("another reason")
@@ -33,7 +33,7 @@ def test_run_is_over_after_its_last_step_or_once_a_stop_was_agreed_on(start_run:
     assert run.requested_stop == "enough"
 
 
-def test_logged_values_are_numbers(start_run: StartRun) -> None:
+def test_log_refuses_values_that_are_not_numbers(start_run: StartRun) -> None:
     run = start_run()
     run.log({"mine": torch.tensor(2)})  # type: ignore[dict-item]
     run.log({"mine": 3, "yours": math.inf})

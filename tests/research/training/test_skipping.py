@@ -1,4 +1,4 @@
-"""Processes skip a step together or not at all."""
+"""A step is skipped on all processes or on none."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from research.training.skipping import agree_on_skipping
 
 
 class MaySkip(Hook):
-    """Could ask to skip a step."""
+    """A hook that could skip a step."""
 
     def before_step(self, run: Run) -> None:
-        """Ask for nothing."""
+        """Skip nothing."""
 
 
 @dataclass
 class Processes:
-    """The first of several processes; the others skip the step, or do not."""
+    """The first of several processes, with the decisions of the other processes."""
 
     num_processes: int
     num_others_skipping: int = 0
@@ -32,11 +32,11 @@ class Processes:
 
     @property
     def device(self) -> torch.device:
-        """Where tensors go."""
+        """Device of tensors."""
         return torch.device("cpu")
 
     def reduce(self, value: Tensor, reduction: str) -> Tensor:
-        """Add what the other processes say."""
+        """Add the values of the other processes."""
         assert reduction == "sum"
         self.exchanged.append(float(value))
         return value + self.num_others_skipping
@@ -48,16 +48,16 @@ def agree(processes: Processes, hooks: list[Hook], *, skips: bool) -> list[float
 
 
 @pytest.mark.parametrize("skips", [True, False])
-def test_processes_that_agree_go_on(skips: bool) -> None:
+def test_agree_on_skipping_accepts_agreement(skips: bool) -> None:
     assert agree(Processes(3, 2 * skips), [Hook(), MaySkip()], skips=skips) == [skips]
 
 
 @pytest.mark.parametrize(("skips", "num_others"), [(True, 0), (True, 1), (False, 1), (False, 2)])
-def test_processes_that_disagree_are_refused(skips: bool, num_others: int) -> None:
+def test_agree_on_skipping_refuses_disagreement(skips: bool, num_others: int) -> None:
     with pytest.raises(ValueError, match=rf"\b{skips + num_others} of 3 .*step 7\b"):
         agree(Processes(3, num_others), [MaySkip()], skips=skips)
 
 
-def test_nothing_is_exchanged_where_nobody_could_disagree() -> None:
+def test_agree_on_skipping_exchanges_nothing_if_no_hook_can_skip() -> None:
     assert agree(Processes(1), [MaySkip()], skips=True) == []
     assert agree(Processes(2), [Hook()], skips=False) == []

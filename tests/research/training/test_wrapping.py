@@ -1,4 +1,4 @@
-"""Wrappers of the model, and the parameters that they were made for."""
+"""Wrappers of the model match its trainable parameters."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from research.training.wrapping import Wrapped, reduced_sizes, rewrap, wrap
 from tests.research.model.tiny_encoders import tiny_batch, tiny_model
 
 
-def test_wrapped_fits_while_the_same_parameters_train_in_the_same_order() -> None:
+def test_fits_if_the_same_parameters_train_in_the_same_order() -> None:
     first, second = nn.Linear(2, 3), nn.Linear(3, 1)
     model = nn.Sequential(first, second)
     wrapped = Wrapped(model, trainable_parameters(model))
@@ -26,7 +26,7 @@ def test_wrapped_fits_while_the_same_parameters_train_in_the_same_order() -> Non
     assert not wrapped.fits(model)
 
 
-def test_wrapped_model_computes_in_the_precision_asked_for(accelerator: Accelerator) -> None:
+def test_wrap_computes_in_the_requested_precision(accelerator: Accelerator) -> None:
     model = tiny_model("bert").eval()
     plain = model(**tiny_batch()).logits
     wrapped = wrap(accelerator, model, None)
@@ -36,7 +36,7 @@ def test_wrapped_model_computes_in_the_precision_asked_for(accelerator: Accelera
     assert (wrapped.is_compiled, reduced_sizes(wrapped.module)) == (False, None)
 
 
-def test_wrappers_are_made_again_for_what_trains_now(accelerator: Accelerator) -> None:
+def test_rewrap_matches_the_current_trainable_parameters(accelerator: Accelerator) -> None:
     model = tiny_model("bert").eval()
     before = wrap(accelerator, model, None)
     expected = before.module(**tiny_batch()).logits
@@ -45,4 +45,4 @@ def test_wrappers_are_made_again_for_what_trains_now(accelerator: Accelerator) -
     now = rewrap(accelerator, before, model)
     assert now.fits(model)
     assert now.num_trainable == sum(parameter.numel() for parameter in model.head.parameters())
-    assert torch.equal(now.module(**tiny_batch()).logits, expected)  # under the same precision, once
+    assert torch.equal(now.module(**tiny_batch()).logits, expected)  # same precision, applied only once

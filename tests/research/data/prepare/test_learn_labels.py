@@ -101,7 +101,7 @@ def test_guess_task_of_lists_is_multi_label(load: Loader, write_jsonl: WriteJson
         (([], []), None, "'label' .*1 label .*none"),
         ((["a", "a"], ["b"]), None, "label is listed twice"),
         (([0, 0, 1], [1, 2, 0]), None, "label is listed twice"),
-        (([0, 1, 0], [1, 0, 0], [1, 0]), None, "2 zeros and ones, expected 3"),
+        (([0, 1, 0], [1, 0, 0], [1, 0]), None, "expected 3 zeros and ones, found 2"),
         (([0.2, 0.8], [0.9, 0.1]), None, "'label' .* fraction.*task=multi_label"),
         (([0, 1], [1, 0]), "regression", "task=regression .*'label' holds zeros and ones"),
         (([["a"]], ["b"]), None, "the label has the type list"),

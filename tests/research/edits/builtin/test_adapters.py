@@ -1,4 +1,4 @@
-"""Adapters change nothing at first, learn, and are merged."""
+"""New adapters do not change the outputs; they train, and are merged into the weights."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.research.model.tiny_encoders import FAMILY_NAMES
 
 
 @pytest.mark.parametrize("family", FAMILY_NAMES)
-def test_adapters_change_nothing_at_first_and_merge_to_the_same_outputs(editing: Editing, family: str) -> None:
+def test_adapters_keep_the_outputs_when_added_and_when_merged(editing: Editing, family: str) -> None:
     run = editing(family)
     model = run.encoder_with_head
     before = logits(model)
@@ -35,7 +35,7 @@ def test_adapters_change_nothing_at_first_and_merge_to_the_same_outputs(editing:
     assert {name: parameter.requires_grad for name, parameter in model.named_parameters()} == mask
 
 
-def test_adapters_beside_a_base_that_trains_on(editing: Editing) -> None:
+def test_add_lora_without_freeze_base_keeps_the_encoder_trainable(editing: Editing) -> None:
     run = editing("bert")
     edit(run, freeze="encoder.layer[0]", add_lora={"r": 2, "freeze_base": False, "targets": "attention"})
     named = dict(run.encoder_with_head.named_parameters())
@@ -46,7 +46,7 @@ def test_adapters_beside_a_base_that_trains_on(editing: Editing) -> None:
     assert len(adapters) == 2 * 2 * 4  # A and B, two layers, query, key, value and output
 
 
-def test_adapters_of_dropped_layers_go_with_them(editing: Editing, tmp_path: Path) -> None:
+def test_drop_layers_removes_the_adapters_of_the_layers(editing: Editing, tmp_path: Path) -> None:
     run = editing("bert")
     edit(run, freeze="encoder.layer[0]", add_lora={"r": 2, "modules": "encoder.layer[1]"})
     with pytest.raises(EditError, match="merge_lora"):
@@ -70,9 +70,7 @@ def test_adapters_of_dropped_layers_go_with_them(editing: Editing, tmp_path: Pat
         ([{"merge_lora": True}], "add_lora"),
     ],
 )
-def test_adapters_that_cannot_be_added_or_merged_are_refused(
-    editing: Editing, edits: list[dict[str, Any]], message: str
-) -> None:
+def test_adapters_refuse_invalid_edits(editing: Editing, edits: list[dict[str, Any]], message: str) -> None:
     run = editing("bert")
     *before, last = edits
     for each in before:

@@ -1,4 +1,4 @@
-"""Dropout is set where it is asked for."""
+"""Dropout is set in the selected modules."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from research.model import families
 from tests.research.edits.conftest import Editing, edit
 
 
-def test_dropout_of_parts(editing: Editing) -> None:
+def test_set_dropout_changes_only_the_selected_parts(editing: Editing) -> None:
     run = editing("bert", "mlp")
     edit(run, set_dropout={"p": 0.4, "modules": "encoder.layer[1]"})
     edit(run, set_dropout={"p": 0.2, "modules": "head"})
@@ -24,7 +24,7 @@ def test_dropout_of_parts(editing: Editing) -> None:
     assert {name for name, p in changed.items() if p == 0.2} == {name for name in found if name.startswith("head.")}
 
 
-def test_dropout_of_the_head_does_not_need_to_know_the_encoders(
+def test_set_dropout_of_the_head_works_with_an_unknown_family(
     editing: Editing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = editing("bert", "mlp")
@@ -34,7 +34,7 @@ def test_dropout_of_the_head_does_not_need_to_know_the_encoders(
         edit(run, set_dropout=0.3)
 
 
-def test_dropout_of_the_whole_model_is_kept_in_its_config(editing: Editing) -> None:
+def test_set_dropout_of_the_whole_model_changes_its_config(editing: Editing) -> None:
     run = editing("bert", "mlp")
     edit(run, set_dropout={"p": 0.4, "modules": "encoder.layer[1]"})
     config = run.encoder_with_head.config
@@ -45,14 +45,14 @@ def test_dropout_of_the_whole_model_is_kept_in_its_config(editing: Editing) -> N
     assert config.encoder.attention_probs_dropout_prob == 0.1
 
 
-def test_dropout_of_layers_of_a_recurrent_network_is_set(editing: Editing) -> None:
+def test_set_dropout_reaches_the_layers_of_a_recurrent_network(editing: Editing) -> None:
     run = editing("bert", "mlp")
     run.encoder_with_head.head.add_module("network", torch.nn.LSTM(4, 4, num_layers=2, dropout=0.1))
     edit(run, set_dropout={"p": 0.2, "modules": "head"})
     assert run.encoder_with_head.head.get_submodule("network").dropout == 0.2
 
 
-def test_probability_of_1_and_a_part_without_dropout_are_refused(editing: Editing) -> None:
+def test_set_dropout_refuses_a_probability_of_1_and_parts_without_dropout(editing: Editing) -> None:
     with pytest.raises(EditError, match=r"\bp .*0.*1.* 1\.0"):
         edit(editing("bert"), set_dropout=1.0)
     with pytest.raises(EditError, match="'head'"):

@@ -1,4 +1,4 @@
-"""Frozen parameters have no gradient, and keep their moments."""
+"""Frozen parameters have no gradient, and keep their optimizer state."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.research.edits.conftest import Editing, edit
 from tests.research.model.tiny_encoders import tiny_batch
 
 
-def test_frozen_parameters_drop_their_gradient_and_keep_their_moments(editing: Editing) -> None:
+def test_freeze_drops_gradients_and_keeps_the_optimizer_state(editing: Editing) -> None:
     run = editing("bert")
     model = run.encoder_with_head
     model(**tiny_batch(), labels=torch.tensor([0, 1, 2])).loss.backward()
@@ -25,7 +25,7 @@ def test_frozen_parameters_drop_their_gradient_and_keep_their_moments(editing: E
         assert "exp_avg" in run.optimizer.state[parameter], name
 
 
-def test_unfrozen_parameters_train_and_others_stay_as_they_are(editing: Editing) -> None:
+def test_unfreeze_changes_only_the_selected_parameters(editing: Editing) -> None:
     run = editing("bert")
     edit(run, freeze=["encoder", "head"], unfreeze="encoder.layer[-1]")
     named = dict(run.encoder_with_head.named_parameters())
@@ -33,7 +33,7 @@ def test_unfrozen_parameters_train_and_others_stay_as_they_are(editing: Editing)
     assert trained == {name for name in named if ".layer.1." in name}
 
 
-def test_freezing_everything_or_nothing_is_refused(editing: Editing) -> None:
+def test_freeze_refuses_all_parameters_and_unknown_selectors(editing: Editing) -> None:
     run = editing("bert")
     with pytest.raises(EditError, match=r"step 0 .*--max_steps"):
         edit(run, freeze="all")

@@ -1,4 +1,4 @@
-"""A new head takes the place of the old one."""
+"""A new head replaces the old one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from research.edits.base import EditError
 from tests.research.edits.conftest import Editing, edit
 
 
-def test_new_head_has_its_options_the_labels_and_the_rates_of_the_old_one(editing: Editing) -> None:
+def test_replace_head_keeps_labels_and_learning_rates(editing: Editing) -> None:
     run = editing("bert")
     edit(run, set_lr={"lr": 0.25, "modules": "head"}, replace_head={"name": "lstm", "lstm_size": 4})
     model = run.encoder_with_head
@@ -22,7 +22,7 @@ def test_new_head_has_its_options_the_labels_and_the_rates_of_the_old_one(editin
     assert {parameter for group in groups for parameter in group["params"]} == run.fresh
 
 
-def test_head_or_option_that_does_not_exist_is_answered_with_the_nearest(editing: Editing) -> None:
+def test_replace_head_suggests_similar_heads_and_options(editing: Editing) -> None:
     with pytest.raises(EditError, match=r"'lsmt'.*'lstm'"):
         edit(editing("bert"), replace_head="lsmt")
     with pytest.raises(EditError, match=r"'lstm' 'size'.*'lstm_size'"):

@@ -1,4 +1,4 @@
-"""Layers are initialised again, or taken out."""
+"""Layers are reinitialised or dropped."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.research.edits.conftest import Editing, edit
 
 
 class Normalizing(Head):
-    """A mean of normalized hidden states, with a count of its own."""
+    """A mean of normalized hidden states, with a buffer that counts."""
 
     def __init__(self, encoder: EncoderSpec, num_labels: int) -> None:
         super().__init__()
@@ -30,7 +30,7 @@ class Normalizing(Head):
 register_head("normalizing")(Normalizing)
 
 
-def test_reinitialize_resets_the_buffers_of_a_whole_module(editing: Editing) -> None:
+def test_reinitialize_resets_the_buffers_of_whole_modules(editing: Editing) -> None:
     def counts(**edits: str) -> tuple[float, float]:
         run = editing("bert", "normalizing")
         head = run.encoder_with_head.head
@@ -46,7 +46,7 @@ def test_reinitialize_resets_the_buffers_of_a_whole_module(editing: Editing) -> 
     assert counts(reinitialize="name:head.norm.weight") == (3, 3)
 
 
-def test_reinitialized_layer_has_new_values_and_no_moments(editing: Editing) -> None:
+def test_reinitialize_draws_new_values_and_drops_the_optimizer_state(editing: Editing) -> None:
     run = editing("bert")
     model = run.encoder_with_head
     before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
@@ -60,13 +60,13 @@ def test_reinitialized_layer_has_new_values_and_no_moments(editing: Editing) -> 
         assert (parameter not in run.optimizer.state) == (parameter in run.fresh) == is_chosen, name
         if not is_chosen:
             assert torch.equal(parameter, before[name] + 1), name
-        elif parameter.ndim == 2:  # drawn as before pretraining: around 0, with BERT's deviation
+        elif parameter.ndim == 2:  # drawn as before pretraining: mean 0, BERT's standard deviation
             assert abs(float(parameter.detach().std()) - 0.02) < 0.004, name
         else:
             assert torch.equal(parameter, before[name]), name
 
 
-def test_dropped_layers_leave_the_rest_in_order(editing: Editing) -> None:
+def test_drop_layers_keeps_the_remaining_layers_in_order(editing: Editing) -> None:
     run = editing("bert")
     model = run.encoder_with_head
     layers = model.encoder.get_submodule("encoder.layer")
@@ -89,7 +89,9 @@ def test_dropped_layers_leave_the_rest_in_order(editing: Editing) -> None:
         ([{"replace_head": "scalar_mix"}, {"drop_layers": "encoder.layer[0]"}], r"'scalar_mix' .*\b2 layers"),
     ],
 )
-def test_layers_that_cannot_be_changed_are_refused(editing: Editing, edits: list[dict[str, Any]], message: str) -> None:
+def test_layer_edits_refuse_layers_that_cannot_be_changed(
+    editing: Editing, edits: list[dict[str, Any]], message: str
+) -> None:
     run = editing("bert")
     *before, last = edits
     for each in before:

@@ -1,4 +1,4 @@
-"""Rates and weight decay of whole blocks."""
+"""Learning rates and weight decay of whole blocks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from research.learning.optimizer import learning_rates
 from tests.research.edits.conftest import Editing, edit
 
 
-def test_rates_are_peaks_that_the_schedule_multiplies(editing: Editing) -> None:
+def test_set_lr_and_scale_lr_change_the_rate_that_the_schedule_multiplies(editing: Editing) -> None:
     run = editing("bert")
     for _ in range(3):
         run.schedule.step()
@@ -27,7 +27,7 @@ def test_rates_are_peaks_that_the_schedule_multiplies(editing: Editing) -> None:
     assert learning_rates(run.optimizer) == {block: 2 * rate for block, rate in rates.items()}
 
 
-def test_weight_decay_spares_norms_and_biases(editing: Editing) -> None:
+def test_set_weight_decay_does_not_change_norms_and_biases(editing: Editing) -> None:
     run = editing("bert")
     edit(run, set_weight_decay={"weight_decay": 0.3, "modules": "head"})
     found = {(group["block"], group["decays"]): group["weight_decay"] for group in run.optimizer.param_groups}
@@ -37,7 +37,7 @@ def test_weight_decay_spares_norms_and_biases(editing: Editing) -> None:
 
 
 @pytest.mark.parametrize("value", [0.0, -1.0, math.inf])
-def test_rate_that_trains_nothing_is_refused(editing: Editing, value: float) -> None:
+def test_rate_edits_refuse_rates_that_train_nothing(editing: Editing, value: float) -> None:
     run = editing("bert")
     with pytest.raises(EditError, match=f"lr .*0.* {value};.*freeze"):
         edit(run, set_lr=value)
@@ -52,6 +52,8 @@ def test_rate_that_trains_nothing_is_refused(editing: Editing, value: float) -> 
         ({"set_lr": {"lr": 0.1, "modules": "name:*bias"}}, "'embeddings'"),
     ],
 )
-def test_decay_below_0_and_parts_of_blocks_are_refused(editing: Editing, edits: dict[str, Any], message: str) -> None:
+def test_rate_edits_refuse_negative_decay_and_parts_of_blocks(
+    editing: Editing, edits: dict[str, Any], message: str
+) -> None:
     with pytest.raises(EditError, match=message):
         edit(editing("bert"), **edits)

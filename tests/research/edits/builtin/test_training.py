@@ -1,4 +1,4 @@
-"""What is minimised, and how much of a text is read."""
+"""Changes of the objective and of the maximum length of training inputs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from research.settings.config import Choice
 from tests.research.edits.conftest import Editing, edit
 
 
-def test_new_objective_has_its_options(editing: Editing) -> None:
+def test_set_objective_passes_options(editing: Editing) -> None:
     run = editing("bert")
     edit(run, set_objective={"name": "focal", "gamma": 3.0})
     assert isinstance(run.objective, Focal)
@@ -20,16 +20,16 @@ def test_new_objective_has_its_options(editing: Editing) -> None:
         edit(run, set_objective="focl")
 
 
-def test_new_objective_lets_the_schedule_forget_the_losses_of_the_old_one(editing: Editing) -> None:
+def test_set_objective_resets_the_losses_of_the_schedule(editing: Editing) -> None:
     run = editing("bert")
     run.schedule = Schedule(Choice("plateau", {"patience": 0}), num_warmup_steps=0, num_training_steps=9)
     run.schedule.step_on_metric(0.1)
     edit(run, set_objective="focal")
-    run.schedule.step_on_metric(0.5)  # would be worse than 0.1
+    run.schedule.step_on_metric(0.5)  # worse than 0.1, had the schedule kept it
     assert run.schedule.factor == 1
 
 
-def test_shorter_texts_are_read_and_evaluation_keeps_the_longest(editing: Editing) -> None:
+def test_set_max_length_shortens_training_inputs_only(editing: Editing) -> None:
     run = editing("bert")
     config = run.encoder_with_head.config
     longest = config.max_input_length
@@ -40,6 +40,6 @@ def test_shorter_texts_are_read_and_evaluation_keeps_the_longest(editing: Editin
 
 
 @pytest.mark.parametrize(("length", "message"), [(41, r"\b40\b.*\b41\b"), (2, r"length.*\b2\b")])
-def test_length_that_the_encoder_does_not_take_is_refused(editing: Editing, length: int, message: str) -> None:
+def test_set_max_length_refuses_lengths_outside_the_encoders_range(editing: Editing, length: int, message: str) -> None:
     with pytest.raises(EditError, match=message):
         edit(editing("bert"), set_max_length=length)

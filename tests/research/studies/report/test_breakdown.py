@@ -1,4 +1,4 @@
-"""How right arms are on groups of rows, worked out by hand."""
+"""Results of arms on groups of rows, checked by hand."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Lengths:
         return self.of
 
 
-def test_lengths_fall_into_bins_of_as_many_rows(tmp_path: Path) -> None:
+def test_lengths_are_grouped_into_bins_of_equal_size(tmp_path: Path) -> None:
     right = [0] * 10
     rows = read_rows(written_study(tmp_path, {"a": [[0] * 8 + [1] * 2, right], "b": [[1] * 10]}, right), "test")
     lengths = [9, 9, 8, 7, 5, 6, 4, 3, 2, 1]
@@ -37,8 +37,8 @@ def test_lengths_fall_into_bins_of_as_many_rows(tmp_path: Path) -> None:
     assert (found.shade(0.0), found.shade(0.5), found.shade(1.0)) == (0, 0.5, 1)
 
 
-def test_many_labels_are_folded_with_the_worst_first(tmp_path: Path) -> None:
-    labels = [index for index in range(MANY_LABELS - 1) for _ in range(2)]  # no row of the last label
+def test_many_labels_are_collapsed_with_the_worst_first(tmp_path: Path) -> None:
+    labels = [index for index in range(MANY_LABELS - 1) for _ in range(2)]  # the last label has no rows
     missed = [0 if label == 7 else label for label in labels]
     half = [label if row % 2 or label not in (7, 3) else 0 for row, label in enumerate(labels)]
     study = written_study(tmp_path, {"a": [labels, missed], "b": [half]}, labels, num_labels=MANY_LABELS)
@@ -57,28 +57,28 @@ def test_equal_lengths_share_a_bin(tmp_path: Path) -> None:
     assert (found.groups, found.means) == ([("7", 4)], {"a": [0.5]})
 
 
-def test_label_has_the_share_of_its_rows_that_is_right(tmp_path: Path) -> None:
+def test_label_breakdown_shows_recall(tmp_path: Path) -> None:
     study = written_study(tmp_path, {"a": [[0, 1, 1, 1], [0, 0, 0, 1]]}, [0, 0, 0, 1])
     found = by_label(read_rows(study, "test"))
     assert found.groups == [("label0", 3), ("label1", 1)]
     assert found.means["a"] == pytest.approx([(1 / 3 + 1) / 2, 1.0])
 
 
-def test_label_that_no_row_has_is_not_defined(tmp_path: Path) -> None:
+def test_label_without_rows_is_undefined(tmp_path: Path) -> None:
     found = by_label(read_rows(written_study(tmp_path, {"a": [[0, 1]]}, [0, 0]), "test"))
     assert found.groups == [("label0", 2), ("label1", 0)]
     assert found.means["a"][0] == 0.5
     assert math.isnan(found.means["a"][1])
 
 
-def test_several_labels_have_their_f1(tmp_path: Path) -> None:
+def test_multi_label_breakdown_shows_f1(tmp_path: Path) -> None:
     labels = [[1, 0], [1, 1], [0, 1]]
     found = by_label(read_rows(written_study(tmp_path, {"a": [[[1, 0], [0, 1], [0, 0]]]}, labels), "test"))
     assert found.groups == [("label0", 2), ("label1", 2)]
     assert found.means["a"] == pytest.approx([2 / 3, 2 / 3])
 
 
-def test_distance_is_less_the_better(tmp_path: Path) -> None:
+def test_shorter_distance_is_better(tmp_path: Path) -> None:
     study = written_study(tmp_path, {"a": [[0.0, 1.0, 2.0, 3.0, 5.0]]}, [0.0, 1.0, 2.0, 3.0, 4.0])
     found = by_label(read_rows(study, "test"))
     assert found.means["a"] == [0.0, 0.0, 0.0, 0.0, 1.0]

@@ -1,4 +1,4 @@
-"""The ranking of a study on a terminal."""
+"""The ranking of a study, printed on a terminal."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def study_of(tmp_path: Path, values: dict[str, list[float]]) -> StudyOutcomes:
     return StudyOutcomes(StudySpec(), tmp_path, outcomes)
 
 
-def test_arms_come_best_first_with_difference_and_verdict(tmp_path: Path) -> None:
+def test_arms_are_listed_best_first_with_difference_and_verdict(tmp_path: Path) -> None:
     base = [0.50, 0.52, 0.51, 0.53, 0.49]
     lines = printed(study_of(tmp_path, {"linear": base, "lstm": [value + 0.2 + 0.001 * value for value in base]}))
     assert "accuracy" in lines[0]
@@ -42,19 +42,19 @@ def test_arms_come_best_first_with_difference_and_verdict(tmp_path: Path) -> Non
     assert rows["linear"][-1] == "baseline"
 
 
-def test_verdicts_stay_whole_on_a_narrow_terminal(tmp_path: Path) -> None:
+def test_words_of_verdicts_are_not_broken_on_a_narrow_terminal(tmp_path: Path) -> None:
     study = study_of(tmp_path, {"linear": [0.5, 0.6], "long_name_of_an_arm": [0.7, 0.85]})
     lines = printed(study, width=80)
     assert max(map(len, lines)) <= 80
     assert sum(line.split()[-1:] == ["baseline"] for line in lines) == 1
 
 
-def test_reason_without_a_verdict_comes_once_for_all_arms(tmp_path: Path) -> None:
+def test_common_reason_for_no_verdict_is_printed_once(tmp_path: Path) -> None:
     study = study_of(tmp_path, {"linear": [0.5, 0.6], "lstm": [0.7, 0.85], "gru": [0.6, 0.8]})
     reasons = {each.comparison.why_no_verdict for each in find_contents(study).ranked if each.comparison is not None}
     (reason,) = reasons
     assert sum(reason in line for line in printed(study)) == 1
 
 
-def test_nothing_is_ranked_before_a_trial_is_finished(tmp_path: Path) -> None:
+def test_nothing_is_printed_before_a_trial_is_finished(tmp_path: Path) -> None:
     assert printed(StudyOutcomes(StudySpec(), tmp_path, [Outcome(trial_of("a", 0), tmp_path, "waiting")])) == []

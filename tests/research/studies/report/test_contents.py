@@ -1,4 +1,4 @@
-"""Contents of a report, and the reasons for parts that are left out."""
+"""Contents of a study's report, and the reasons for missing parts."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from research.system.plain_text import for_markdown
 from tests.builders.studies import changed, elsewhere, rows_of, run_study
 
 
-def test_study_whose_files_are_elsewhere_is_still_ranked(finished_study: StudyOutcomes, tmp_path: Path) -> None:
+def test_study_with_files_on_another_machine_is_still_ranked(finished_study: StudyOutcomes, tmp_path: Path) -> None:
     contents = find_contents(elsewhere(finished_study, tmp_path))
     assert contents.ranked == find_contents(finished_study).ranked
     assert contents.reasons.keys() == {"rows", "models", "by length", "by label", "disagreements"}
@@ -28,14 +28,14 @@ def test_study_whose_files_are_elsewhere_is_still_ranked(finished_study: StudyOu
     assert [outcome for outcome, _ in contents.missing.elsewhere] == list(contents.study.outcomes)
     page = write_contents(contents).read_text()
     assert f"Not shown: {reason}." in page
-    # What repeats a trial is all here.
+    # The commands contain everything that repeats a trial.
     recipes = re.findall(r"</summary><pre>(.*?)</pre>", page, re.DOTALL)
     assert [yaml.safe_load(html.unescape(recipe)) for recipe in recipes] == [
         outcome.trial.settings for outcome in finished_study.outcomes
     ]
 
 
-def test_one_damaged_file_is_left_out_by_name(finished_study: StudyOutcomes, tmp_path: Path) -> None:
+def test_damaged_predictions_are_skipped_by_name(finished_study: StudyOutcomes, tmp_path: Path) -> None:
     outcome = finished_study.outcomes[5]
     copy = Path(shutil.copytree(outcome.directory, tmp_path / "trials" / outcome.trial.id))
     (copy / "predictions" / "test.parquet").write_bytes(b"PAR1 and no more")
@@ -45,7 +45,7 @@ def test_one_damaged_file_is_left_out_by_name(finished_study: StudyOutcomes, tmp
     assert (len(contents.models), contents.reasons) == (2, {})
 
 
-def test_arms_with_other_data_are_not_compared_row_by_row(finished_study: StudyOutcomes) -> None:
+def test_arms_with_different_data_are_not_compared_by_row(finished_study: StudyOutcomes) -> None:
     trial = finished_study.outcomes[2].trial
     other = dataclasses.replace(trial, settings={**trial.settings, "data": "rotten_tomatoes"})
     contents = find_contents(changed(finished_study, {2: {"trial": other}}))
@@ -55,7 +55,7 @@ def test_arms_with_other_data_are_not_compared_row_by_row(finished_study: StudyO
     assert len(contents.ranked) == 3
 
 
-def test_metric_that_no_trial_has_leaves_the_ranking_out(finished_study: StudyOutcomes, tmp_path: Path) -> None:
+def test_unknown_metric_omits_the_ranking(finished_study: StudyOutcomes, tmp_path: Path) -> None:
     spec = dataclasses.replace(finished_study.spec, metric="pearson")
     contents = find_contents(dataclasses.replace(finished_study, directory=tmp_path, spec=spec))
     assert contents.reasons.keys() == {"ranking"}
@@ -66,7 +66,7 @@ def test_metric_that_no_trial_has_leaves_the_ranking_out(finished_study: StudyOu
     assert len(rows_of("costs", page)) == 3
 
 
-def test_report_compares_on_validation_rows_only(unlabelled_spec: StudySpec, tmp_path: Path) -> None:
+def test_unlabelled_test_rows_allow_a_comparison_on_validation_rows(unlabelled_spec: StudySpec, tmp_path: Path) -> None:
     study = run_study(tmp_path / "runs" / "s", unlabelled_spec)
     contents = find_contents(study)
     assert (contents.reasons, contents.metric) == ({}, "accuracy")

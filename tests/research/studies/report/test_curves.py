@@ -1,4 +1,4 @@
-"""Curves and edits of arms, over their seeds."""
+"""Curves and edits of arms over their seeds."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.builders.studies import trial_of
 
 
 def study_of(directory: Path, logs: dict[str, list[list[dict[str, Any]]]]) -> StudyOutcomes:
-    """Return a study whose trials logged these lines, by arm and seed."""
+    """Return a study whose trials logged the given lines, by arm and seed."""
     outcomes = []
     for arm, seeds in logs.items():
         for seed, lines in enumerate(seeds):
@@ -30,14 +30,14 @@ def log(steps: list[int], losses: list[float | None]) -> list[dict[str, Any]]:
 
 
 def test_mean_is_over_the_steps_that_all_seeds_logged(tmp_path: Path) -> None:
-    # The second seed stopped early, and logged a step that the first did not.
+    # The second seed stopped early and logged a step that the first did not log.
     study = study_of(tmp_path, {"a": [log([1, 2, 4], [3.0, 2.0, 1.0]), log([1, 2, 3], [1.0, 1.0, 9.0])], "b": [[]]})
     (found,) = read_arm_curves(study, "loss", smooth=False)
     assert (found.arm, found.mean) == ("a", ([1, 2], [2.0, 1.5]))
     assert found.seeds == [([1, 2, 4], [3.0, 2.0, 1.0]), ([1, 2, 3], [1.0, 1.0, 9.0])]
 
 
-def test_smooth_mean_is_one_over_neighbours(tmp_path: Path) -> None:
+def test_smooth_mean_averages_neighbouring_steps(tmp_path: Path) -> None:
     steps = list(range(1, 51))
     study = study_of(tmp_path, {"a": [log(steps, [float(step % 2) for step in steps])]})
     (found,) = read_arm_curves(study, "loss", smooth=True)
@@ -45,17 +45,19 @@ def test_smooth_mean_is_one_over_neighbours(tmp_path: Path) -> None:
     assert set(found.seeds[0][1]) == {0.0, 1.0}
 
 
-def test_long_curves_of_many_seeds_share_the_points_of_a_picture(tmp_path: Path) -> None:
+def test_long_curves_share_the_maximum_number_of_points(tmp_path: Path) -> None:
     steps = list(range(1, 3001))
     study = study_of(tmp_path, {"a": [log(steps, [1.0] * 3000)] * 9})
     (found,) = read_arm_curves(study, "loss", smooth=True)
     assert sum(len(curve[0]) for curve in [found.mean, *found.seeds]) <= MAX_POINTS
 
 
-def test_edits_are_joined_over_arms_and_seeds(tmp_path: Path) -> None:
+def test_equal_edits_are_merged_over_arms_and_seeds(tmp_path: Path) -> None:
     study = study_of(tmp_path, {"a": [[], []], "b": [[]]})
     for outcome in study.outcomes:
-        steps = [0] if outcome.trial.arm == "b" else [5 + outcome.trial.seed, 0]  # a conditional edit comes when it may
+        steps = (
+            [0] if outcome.trial.arm == "b" else [5 + outcome.trial.seed, 0]
+        )  # a conditional edit may be applied at any step
         lines = []
         for number, step in enumerate(sorted(steps), start=1):
             record = {"number": number, "step": step, "epoch": 0.0, "name": "freeze", "arguments": {"modules": "head"}}

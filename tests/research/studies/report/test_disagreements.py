@@ -1,4 +1,4 @@
-"""Rows on which arms differ most, worked out by hand."""
+"""Rows on which arms differ most, checked by hand."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def find(directory: Path, predictions: dict[str, Any], labels: list[Any]) -> Any
     return find_disagreements(rows, cast("StudyTexts", Texts()))
 
 
-def test_rows_come_with_the_widest_gap_first(tmp_path: Path) -> None:
+def test_rows_are_ordered_by_gap(tmp_path: Path) -> None:
     found, number = find(tmp_path, {"a": [[0, 1, 0, 0], [0, 1, 0, 1]], "b": [[0, 0, 1, 0], [0, 0, 1, 0]]}, [0, 0, 0, 0])
     assert number == 3
     assert [(row.place, row.label, row.texts) for row in found] == [
@@ -40,17 +40,17 @@ def test_rows_come_with_the_widest_gap_first(tmp_path: Path) -> None:
     ]
 
 
-def test_row_that_splits_the_arms_in_halves_comes_first(tmp_path: Path) -> None:
+def test_equal_gaps_are_ordered_by_spread(tmp_path: Path) -> None:
     arms = {"a": [[1, 0]], "b": [[0, 0]], "c": [[0, 1]], "d": [[0, 1]]}
     found, _ = find(tmp_path, arms, [0, 0])
     assert [row.place for row in found] == ["row 2", "row 1"]
 
 
-def test_arms_that_agree_differ_on_no_row(tmp_path: Path) -> None:
+def test_equal_arms_have_no_disagreements(tmp_path: Path) -> None:
     assert find(tmp_path, {"a": [[0, 1]], "b": [[0, 1]]}, [0, 0]) == ([], 0)
 
 
-def test_numbers_differ_by_their_distance(tmp_path: Path) -> None:
+def test_regression_disagreements_use_distances(tmp_path: Path) -> None:
     found, _ = find(tmp_path, {"a": [[1.0, 2.0]], "b": [[1.5, 6.0]]}, [1.0, 2.0])
     assert [row.place for row in found] == ["row 2", "row 1"]
     assert [(cell.arm, cell.correctness, cell.description) for cell in found[0].arms] == [
@@ -59,7 +59,7 @@ def test_numbers_differ_by_their_distance(tmp_path: Path) -> None:
     ]
 
 
-def test_as_many_as_fit_are_shown_and_all_are_counted(tmp_path: Path) -> None:
+def test_limited_number_is_shown_and_all_are_counted(tmp_path: Path) -> None:
     rows = NUM_SHOWN + 5
     found, number = find(tmp_path, {"a": [[0] * rows], "b": [[1] * rows]}, [0] * rows)
     assert (len(found), number) == (NUM_SHOWN, rows)

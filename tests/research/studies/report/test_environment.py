@@ -1,4 +1,4 @@
-"""What the trials of a study ran with."""
+"""Software environment of a study's trials."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ def result(torch: str, commit: str | None = "ab12") -> dict[str, Any]:
     return {"versions": {"torch": torch}, "world_size": 2, "git_commit": commit}
 
 
-def test_value_of_all_trials_stands_alone() -> None:
+def test_common_value_has_no_trial_count() -> None:
     found = find_environment(study_of(result("2.6"), result("2.6")))
     assert found == {"processes": ["2"], "commit": ["ab12"], "torch": ["2.6"]}
 
 
-def test_values_that_differ_come_with_their_trials_the_most_frequent_first() -> None:
+def test_differing_values_have_trial_counts_most_frequent_first() -> None:
     found = find_environment(study_of(result("2.5", None), result("2.6"), result("2.6")))
     assert found["torch"] == ["2.6 (2 trials)", "2.5 (1 trials)"]
     assert found["commit"][0] == "ab12 (2 trials)"
 
 
-def test_failed_trials_and_those_elsewhere_are_not_known() -> None:
+def test_failed_and_remote_trials_have_no_environment() -> None:
     assert find_environment(study_of(None, {"metrics": {}})) == {}

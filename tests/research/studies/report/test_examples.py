@@ -1,4 +1,4 @@
-"""Models of arms on the same rows, worked out by hand."""
+"""Comparisons of models on the same rows, checked by hand."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def without(study: StudyOutcomes, *numbers: int) -> StudyOutcomes:
     return changed(study, {number: {"state": "failed", "result": None} for number in numbers})
 
 
-def test_models_of_each_common_seed_are_compared(tmp_path: Path) -> None:
+def test_models_are_compared_on_common_seeds(tmp_path: Path) -> None:
     study = written_study(tmp_path, {"base": [HALF, WRONG], "a": [RIGHT, WRONG]}, LABELS)
     (found,) = compare_models_of_arms(read_rows(study, "test"), "base")
     assert (found.arm, found.seeds) == ("a", (0, 1))
@@ -38,7 +38,7 @@ def test_arm_without_a_common_seed_is_not_compared(tmp_path: Path) -> None:
     assert (found.arm, found.seeds, found.over_all_seeds, found.by_seed) == ("a", (), None, {})
 
 
-def test_numbers_have_a_difference_and_no_test_of_right_or_wrong(tmp_path: Path) -> None:
+def test_regression_has_a_difference_but_no_mcnemar_test(tmp_path: Path) -> None:
     study = written_study(tmp_path, {"base": [[1.0, 3.0]], "a": [[1.0, 2.0]]}, [1.0, 2.0])
     (found,) = compare_models_of_arms(read_rows(study, "test"), "base")
     assert found.over_all_seeds is not None

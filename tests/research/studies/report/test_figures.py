@@ -1,4 +1,4 @@
-"""Pictures of arms: told apart, named, and without overlapping names."""
+"""Figures of arms: styles, names and marks of edits."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ def curves(arms: list[str], end: float = 0.5) -> list[ArmCurves]:
     return [ArmCurves(arm, [([1, 2], [1.0, end])], ([1, 2], [1.0, end])) for arm in arms]
 
 
-def test_names_do_not_overlap_where_all_curves_end_alike() -> None:
+def test_arm_names_do_not_overlap_if_curves_end_together() -> None:
     figure = arm_curves_figure(curves(ARMS), [], arm_styles(ARMS), "loss")
-    picture("loss", figure)  # lays it out
+    picture("loss", figure)  # computes the layout
     (axes,) = figure.axes
     names = [text for text in axes.texts if text.get_text() in ARMS]
     assert len(names) == 10
@@ -36,7 +36,7 @@ def test_names_do_not_overlap_where_all_curves_end_alike() -> None:
     assert all(canvas.y0 <= box.y0 and box.y1 <= canvas.y1 and box.x1 <= canvas.x1 for box in boxes)
 
 
-def test_edit_has_the_colour_of_the_only_arm_that_has_it() -> None:
+def test_edit_of_a_single_arm_has_its_colour() -> None:
     styles = arm_styles(ARMS)
     edits = [ArmEdit(1, 1, "freeze()", [(ARMS[3], 2)]), ArmEdit(2, 7, "freeze()", [(arm, 1) for arm in ARMS])]
     long = [ArmCurves(arm, [([1, 40], [1.0, 0.5])], ([1, 40], [1.0, 0.5])) for arm in ARMS]
@@ -46,20 +46,20 @@ def test_edit_has_the_colour_of_the_only_arm_that_has_it() -> None:
     assert [text.get_text() for text in axes.texts][:2] == ["1", "2"]
 
 
-def test_spike_of_one_seed_does_not_press_the_means_flat() -> None:
+def test_spike_of_one_seed_is_clipped() -> None:
     spiky = ArmCurves("arm 0", [([1, 2, 3], [1.0, 500.0, 0.5])], ([1, 2, 3], [1.0, 0.9, 0.5]))
     (axes,) = arm_curves_figure([spiky], [], arm_styles(ARMS), "loss").axes
     assert axes.get_ylim()[1] < 1.3
 
 
-def test_undefined_values_are_drawn_around() -> None:
+def test_undefined_values_are_skipped() -> None:
     nothing = ArmCurves("arm 1", [([1, 2], [math.nan, math.inf])], ([1, 2], [math.nan, math.inf]))
     figure = arm_curves_figure([*curves(["arm 0"]), nothing], [], arm_styles(ARMS), "loss")
     assert picture("loss", figure).source.startswith("data:image/svg+xml")
     assert [text.get_text() for text in figure.axes[0].texts] == ["arm 0"]
 
 
-def test_intervals_have_a_dot_for_every_seed() -> None:
+def test_intervals_figure_has_a_dot_for_each_seed() -> None:
     values = {"arm 0": {0: 0.5, 1: 0.7, 2: 0.6}, "$x_{$": {0: 0.9}, "arm 1": {0: math.nan}}
     ranked = [RankedArm(summarize_arm(arm, of_arm), None, of_arm) for arm, of_arm in values.items()]
     figure = intervals_figure(ranked, arm_styles(list(values)), "arm 0", "accuracy")
@@ -70,7 +70,7 @@ def test_intervals_have_a_dot_for_every_seed() -> None:
     assert picture("means", figure).source.startswith("data:image/svg+xml")
 
 
-def test_names_with_dollars_are_no_formulas() -> None:
+def test_names_with_dollar_signs_are_not_read_as_formulas() -> None:
     figure = arm_curves_figure(
         curves(["$x_{$", "costs $5 or $6"]), [], arm_styles(["$x_{$", "costs $5 or $6"]), "$y_{$"
     )
@@ -78,7 +78,7 @@ def test_names_with_dollars_are_no_formulas() -> None:
 
 
 @pytest.mark.parametrize(("most", "scale"), [(5.0, "linear"), (50.0, "log")])
-def test_time_without_the_encoder_has_hollow_marks(most: float, scale: str) -> None:
+def test_time_without_encoder_has_hollow_markers(most: float, scale: str) -> None:
     costs = [
         ArmCost("arm 0", {0: TrialCost(1.0, False, 10, 10), 1: TrialCost(most, False, 10, 10)}),
         ArmCost("arm 1", {0: TrialCost(2.0, True, 20, 20)}),

@@ -13,7 +13,7 @@ from research.studies.outcomes import StudyOutcomes
 from research.studies.report.page import write_study_report
 
 
-def test_tensorboard_has_each_trial_once(page: Path, finished_study: StudyOutcomes) -> None:
+def test_hparams_contain_each_trial_once(page: Path, finished_study: StudyOutcomes) -> None:
     write_study_report(finished_study)
     folder = page.parent / "tensorboard"
     assert {path.name for path in folder.iterdir()} == {o.trial.id for o in finished_study.outcomes}

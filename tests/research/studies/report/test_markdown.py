@@ -1,4 +1,4 @@
-"""Tables for texts."""
+"""Markdown tables and report.md."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from research.studies.report.markdown import markdown_report, markdown_table
 from tests.builders.studies import trial_of
 
 
-def test_cells_of_markdown_tables_are_shown_as_they_are() -> None:
+def test_markdown_table_escapes_cells() -> None:
     assert markdown_table(["arm", ">n|"], [["a|b", "1"]]) == "| arm | n\\| |\n| --- | ---: |\n| a\\|b | 1 |\n"
 
 
-def test_columns_of_numbers_stand_on_the_right() -> None:
+def test_markdown_table_aligns_numbers_right() -> None:
     table = markdown_table([">seeds", "verdict"], [["5", "better"], ["5", "-"]])
     assert table.splitlines() == ["| seeds | verdict |", "| ---: | --- |", "| 5 | better |", "| 5 | - |"]
 
 
-def test_report_of_failed_and_waiting_trials_names_them(tmp_path: Path) -> None:
+def test_markdown_report_names_failed_and_waiting_trials(tmp_path: Path) -> None:
     outcomes = [
         Outcome(trial_of("a|b", 0), tmp_path / "0", "failed", error="too hot\nat the end"),
         Outcome(trial_of("linear", 1), tmp_path / "1", "waiting"),

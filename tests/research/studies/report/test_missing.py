@@ -14,7 +14,7 @@ FILES = [RESULT, CONFIG, METRICS_LOG, JOURNAL, "predictions/validation.parquet",
 
 
 def study_of(directory: Path, *states: State) -> StudyOutcomes:
-    """Return a study with one trial in each state; finished ones have all of their files."""
+    """Return a study with one trial in each state; finished trials have all of their files."""
     outcomes = [Outcome(trial_of("a", seed), directory / str(seed), state) for seed, state in enumerate(states)]
     for outcome in outcomes:
         if outcome.state == "finished":
@@ -24,14 +24,14 @@ def study_of(directory: Path, *states: State) -> StudyOutcomes:
     return StudyOutcomes(StudySpec(), directory, outcomes)
 
 
-def test_trials_that_are_not_finished_are_listed_by_state(tmp_path: Path) -> None:
+def test_unfinished_trials_are_listed_by_state(tmp_path: Path) -> None:
     study = study_of(tmp_path, "failed", "waiting", "running", "finished", "waiting")
     found = find_missing(study)
     seeds = [[outcome.trial.seed for outcome in part] for part in (found.failed, found.running, found.waiting)]
     assert (seeds, found.elsewhere, found.is_empty) == ([[0], [2], [1, 4]], [], False)
 
 
-def test_files_that_are_not_here_are_named(tmp_path: Path) -> None:
+def test_missing_files_are_named(tmp_path: Path) -> None:
     study = study_of(tmp_path, "finished", "finished")
     assert find_missing(study).is_empty
     first = study.outcomes[0]
@@ -41,7 +41,7 @@ def test_files_that_are_not_here_are_named(tmp_path: Path) -> None:
     assert (found.elsewhere, found.is_empty) == ([(first, [JOURNAL, "predictions/test.parquet"])], False)
 
 
-def test_trial_of_another_machine_has_no_file_here(tmp_path: Path) -> None:
+def test_trial_on_another_machine_has_no_files(tmp_path: Path) -> None:
     outcome = Outcome(trial_of("a", 0), tmp_path / "gone", "finished")
     ((found, files),) = find_missing(StudyOutcomes(StudySpec(), tmp_path, [outcome])).elsewhere
     assert found == outcome

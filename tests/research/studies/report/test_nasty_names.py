@@ -1,4 +1,4 @@
-"""Runs and a study whose arms, labels and texts hold commands for terminals, pages, Markdown, pictures or tables."""
+"""Runs and a study with names and texts that contain terminal sequences, HTML, Markdown, TeX or formulas."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ COMMANDS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u20
 
 @dataclass(frozen=True)
 class Written:
-    """What a study with such names has left, and what its runs and itself have printed."""
+    """Files and terminal output of a study with such names."""
 
     study: StudyOutcomes
     printed: str
@@ -53,11 +53,11 @@ class Written:
 
 @pytest.fixture(scope="module")
 def written(environment: pytest.MonkeyPatch, tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Written:
-    """Two arms on rows that have all these names among their labels and in their texts."""
+    """Run a study of two arms on rows with all these names as labels and in texts."""
     folder = tmp_path_factory.mktemp("nasty")
     (folder / "data").mkdir()
     for split in ("train", "validation", "test"):
-        # Texts keep marks of right-to-left writing, in elements of their own.
+        # Texts keep their direction marks, because each text is in a separate element.
         rows = [{"text": f"{split} good {name[:40].strip(MARK)}", "label": [name]} for name in NAMES]
         (folder / "data" / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     base = {**SMALL, "report": True, "encoder": str(tiny_encoder), "data": str(folder / "data")}
@@ -80,31 +80,31 @@ def written(environment: pytest.MonkeyPatch, tiny_encoder: Path, tmp_path_factor
 
 
 def pictures_of(page: str) -> list[str]:
-    """Return the texts of all pictures of a page, which must be XML."""
+    """Return the text in all figures of a page, which must be valid XML."""
     sources = re.findall(r'src="data:image/svg\+xml;base64,([^"]*)"', page)
     return ["\n".join(ET.fromstring(base64.b64decode(source)).itertext()) for source in sources]
 
 
 def cells_of(page: str) -> list[str]:
-    """Return the cells of all tables, as they are read."""
+    """Return the unescaped cells of all tables."""
     cells = re.findall(r"<td[^>]*>(.*?)</td>", page, re.DOTALL)
     return [html.unescape(re.sub(r"<[^>]+>", "", cell)).strip() for cell in cells]
 
 
 def shown(names: Sequence[str]) -> list[str]:
-    """Return names as pages show them."""
+    """Return the names in the form shown on pages."""
     return [for_terminal(name, keep_lines=True) for name in names]
 
 
-def test_terminal_gets_no_commands(written: Written) -> None:
+def test_terminal_output_has_no_control_sequences(written: Written) -> None:
     assert COMMANDS.findall(written.printed) == []
     metrics = {line.split("│")[1].strip() for line in written.printed.splitlines() if line.startswith("│ f1/")}
     assert {f"f1/{for_terminal(name)}" for name in NAMES if name != LONG} <= metrics
-    error = for_terminal(ARM.replace(MARK, ""), keep_lines=True)  # errors have lines of their own
+    error = for_terminal(ARM.replace(MARK, ""), keep_lines=True)  # errors are on separate lines
     assert f"failed: {for_terminal(LONG)}, seed 1: {error}" in written.printed
 
 
-def test_pages_show_names_as_they_are(written: Written) -> None:
+def test_pages_show_names_verbatim(written: Written) -> None:
     pages = [written.study.directory / "report.html"]
     pages += [outcome.directory / "report.html" for outcome in written.study.finished]
     for path in pages:
@@ -120,7 +120,7 @@ def test_pages_show_names_as_they_are(written: Written) -> None:
     assert any(r"=\x1b[31mred" in text for text in pictures_of(study))
 
 
-def test_markdown_and_csv_show_names_as_they_are(written: Written) -> None:
+def test_markdown_and_csv_show_names_verbatim(written: Written) -> None:
     markdown = (written.study.directory / "report.md").read_text(encoding="utf-8")
     assert COMMANDS.findall(markdown) == []
     assert "$" not in markdown
@@ -133,14 +133,14 @@ def test_markdown_and_csv_show_names_as_they_are(written: Written) -> None:
     assert not COMMANDS.search("".join(found[0]))
 
 
-def test_tensorboard_gets_markdown_that_shows_names(written: Written) -> None:
+def test_tensorboard_texts_escape_names(written: Written) -> None:
     events = EventAccumulator(str(next((written.study.outcomes[1].directory / "tensorboard").rglob("events*"))))
     events.Reload()
     assert {"config/text_summary", "edits/text_summary"} <= set(events.Tags()["tensors"])
     assert any("precision_recall" in tag for tag in events.Tags()["images"])
 
 
-def test_pictures_of_one_label_and_of_timelines_show_names(written: Written) -> None:
+def test_label_and_timeline_figures_show_names(written: Written) -> None:
     labels = np.arange(len(NAMES))
     matrix = confusion_matrix_figure(SingleLabel(NAMES, (1,) * len(NAMES), len(NAMES)), labels, labels)
     config = written.study.outcomes[1].trial.config()

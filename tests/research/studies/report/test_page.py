@@ -1,4 +1,4 @@
-"""The page of a study shows the values in its trials' files and what is missing; it is read in a real browser."""
+"""The report page of a study, checked in a real browser."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def test_page_renders_without_errors(page: Path, contents: Contents, tmp_path: P
     alone = Path(shutil.copy(page, tmp_path / "report.html"))
     seen = open_page(alone, width=width)
     assert seen.errors == []
-    assert seen.outside == [], "the page needs more than itself"
-    assert (seen.window_width, seen.page_width) == (width, width), "the page must be scrolled sideways"
+    assert seen.outside == [], "the page loads external resources"
+    assert (seen.window_width, seen.page_width) == (width, width), "the page needs horizontal scrolling"
     assert seen.images.keys() == PICTURES
     assert all(seen.images.values()), seen.images
     assert f"Which is best? {HOSTILE}" in seen.text
@@ -60,7 +60,7 @@ def test_page_has_costs_edits_settings_and_commands(page: Path, finished_study: 
     frozen, unfrozen = (record["trainable_parameters"][1] for record in journal)
     costs = {row[0].split(maxsplit=1)[1]: row for row in rows_of("costs", text)}
     assert found[outcome.trial.id]["trainable_parameters"] == unfrozen
-    middle = f"{round((frozen + unfrozen) / 2):,} (changes midway)"  # the edit is after step 2 of 4
+    middle = f"{round((frozen + unfrozen) / 2):,} (changes during training)"  # the edit is applied after step 2 of 4
     assert costs[HOSTILE][-2:] == [f"{unfrozen:,}", middle]
     edits = rows_of("edits", text)
     assert [row[1:3] for row in edits] == [
@@ -74,7 +74,7 @@ def test_page_has_costs_edits_settings_and_commands(page: Path, finished_study: 
     assert re.findall(r"<th>(\w+)</th>", header[1]) == ["arm", "head", "lr", "head_lr", "timeline"]
     differing = {row[0].split(maxsplit=1)[1]: row[1:] for row in rows_of("differing", text)}
     assert yaml.safe_load(differing["lstm"][0])["lstm_size"] == 8
-    assert yaml.safe_load(differing["linear"][0]) == {"name": "linear", "dropout": 0.1}, "options are not filled in"
+    assert yaml.safe_load(differing["linear"][0]) == {"name": "linear", "dropout": 0.1}, "options are not resolved"
     shared = dict(re.findall(r"<tr(?: class=\"changed\")?><td>(\w+)</td><td><code>(.*?)</code>", text))
     assert shared["max_steps"] == "4"
     config = yaml.safe_load((outcome.directory / "config.yaml").read_text())
@@ -84,7 +84,7 @@ def test_page_has_costs_edits_settings_and_commands(page: Path, finished_study: 
         assert found[each.trial.id]["weights_sha256"] in text
 
 
-def test_texts_are_of_validation_rows_and_escaped(page: Path) -> None:
+def test_page_shows_escaped_texts_of_validation_rows(page: Path) -> None:
     text = html.unescape(page.read_text())
     part = text[text.index('id="disagreements"') : text.index("<h2>Tests over rows")]
     shown = re.findall(r"<b>(\w+)</b> <span class=\"soft\">validation\.csv, row (\d+)</span>", part)
@@ -95,25 +95,25 @@ def test_texts_are_of_validation_rows_and_escaped(page: Path) -> None:
     assert HOSTILE in part
 
 
-def test_page_for_others_has_no_texts(finished_study: StudyOutcomes, tmp_path: Path) -> None:
+def test_page_without_texts(finished_study: StudyOutcomes, tmp_path: Path) -> None:
     study = dataclasses.replace(finished_study, directory=tmp_path)
     contents = find_contents(study, show_texts=False)
     assert "--report_texts false" in contents.reasons["disagreements"]
     page = html.unescape(write_contents(contents).read_text())
     assert f"Not shown: {contents.reasons['disagreements']}." in page
     assert 'id="disagreements"' not in page
-    assert not re.search(r"\b(validation|test) \d+ \w+ \w+", page), "a row's text"
+    assert not re.search(r"\b(validation|test) \d+ \w+ \w+", page), "the page shows a row's text"
     assert "length of the text" in page
 
 
-def test_report_is_the_same_when_written_again(page: Path, finished_study: StudyOutcomes) -> None:
+def test_report_is_deterministic(page: Path, finished_study: StudyOutcomes) -> None:
     before = {name: (page.parent / name).read_bytes() for name in ("report.html", "report.md", "results.csv")}
     write_study_report(finished_study)
     assert {name: (page.parent / name).read_bytes() for name in before} == before
 
 
 @needs_chromium
-def test_what_is_missing_is_shown(finished_study: StudyOutcomes, tmp_path: Path) -> None:
+def test_page_shows_missing_results(finished_study: StudyOutcomes, tmp_path: Path) -> None:
     failure = f"OutOfMemoryError: {HOSTILE}"
     result = finished_study.outcomes[3].result
     assert result is not None
@@ -143,7 +143,7 @@ def test_what_is_missing_is_shown(finished_study: StudyOutcomes, tmp_path: Path)
     assert f"{ids[3]}: {', '.join(files)}" in missing
     assert [each.partition(":")[0] for each in contents.skipped_trials] == [ids[3]]
     assert contents.skipped_trials[0] in seen.text
-    assert "no value" in page.read_text()  # of the baseline
+    assert "no value" in page.read_text()  # the baseline's trial
     assert f"Not shown: {contents.reasons['disagreements']}." in seen.text
     markdown = (tmp_path / "report.md").read_text()
     assert f"running: {ids[2]}" in markdown
@@ -157,7 +157,7 @@ def test_what_is_missing_is_shown(finished_study: StudyOutcomes, tmp_path: Path)
     assert {path.name for path in (tmp_path / "tensorboard").iterdir()} == set(ids[3:])
 
 
-def test_nothing_finished_yet_is_a_report(tmp_path: Path) -> None:
+def test_report_without_finished_trials(tmp_path: Path) -> None:
     outcomes = [Outcome(trial_of("linear", seed), tmp_path / str(seed), "waiting") for seed in (0, 1)]
     page = write_study_report(StudyOutcomes(StudySpec(name="new"), tmp_path, outcomes))
     assert "1 arm, 2 seeds, 2 trials: 2 waiting" in page.read_text()
@@ -166,7 +166,7 @@ def test_nothing_finished_yet_is_a_report(tmp_path: Path) -> None:
 
 
 @needs_chromium
-def test_one_arm_and_one_seed_is_a_report(finished_study: StudyOutcomes, tmp_path: Path) -> None:
+def test_report_of_one_arm_and_one_seed(finished_study: StudyOutcomes, tmp_path: Path) -> None:
     study = dataclasses.replace(finished_study, directory=tmp_path, outcomes=finished_study.outcomes[4:5])
     contents = find_contents(study)
     seen = open_page(write_contents(contents))
@@ -181,7 +181,7 @@ def test_one_arm_and_one_seed_is_a_report(finished_study: StudyOutcomes, tmp_pat
 
 
 def write_data(folder: Path, kind: str) -> Path:
-    """Write a data set whose labels can be learned from its words."""
+    """Write a data set whose labels can be learned from the words of its texts."""
     folder.mkdir()
     for split, number in (("train", 24), ("validation", 10), ("test", 12)):
         lines = []
@@ -196,12 +196,10 @@ def write_data(folder: Path, kind: str) -> Path:
 @needs_chromium
 @pytest.mark.usefixtures("environment")
 @pytest.mark.parametrize(
-    ("kind", "metric", "words"),
+    ("kind", "metric", "measure"),
     [("multi_label", "subset_accuracy", "F1 of the label"), ("regression", "pearson", "mean distance from the score")],
 )
-def test_other_kinds_of_labels_have_a_report(
-    tiny_encoder: Path, tmp_path: Path, kind: str, metric: str, words: str
-) -> None:
+def test_report_of_other_tasks(tiny_encoder: Path, tmp_path: Path, kind: str, metric: str, measure: str) -> None:
     base: Mapping[str, Any] = {**SMALL, "encoder": str(tiny_encoder), "data": str(write_data(tmp_path / "data", kind))}
     spec = StudySpec(name=kind, base={**base, "head_lr": 0.05}, grid={"head": ["linear", "mean"], "seed": [0]})
     study = run_study(tmp_path / "runs", spec)
@@ -209,8 +207,8 @@ def test_other_kinds_of_labels_have_a_report(
     seen = open_page(page, width=390)
     assert (seen.errors, seen.page_width) == ([], 390)
     assert all(seen.images.values())
-    assert f"Arms by {metric} on test rows" in seen.text
-    assert words in seen.text.lower() or words in seen.text
+    assert f"Arms, ranked by {metric} on test rows" in seen.text
+    assert measure in seen.text.lower() or measure in seen.text
     values = {o.trial.arm: o.result["metrics"]["test"][metric] for o in study.outcomes if o.result}
     found = {row[0].split()[1]: row[1].split()[0] for row in rows_of("ranking", page.read_text())}
     assert found == {arm: f"{value:.4f}" for arm, value in values.items()}

@@ -1,4 +1,4 @@
-"""Arms, best first: what the result files say, and when there is no verdict."""
+"""Ranking of the arms, and reasons for no verdict."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from research.system.terminal import Terminal
 from tests.builders.studies import changed, results, rows_of, trial_of, verdicts
 
 
-def test_ranking_is_that_of_the_result_files(page: Path, finished_study: StudyOutcomes) -> None:
+def test_ranking_matches_the_result_files(page: Path, finished_study: StudyOutcomes) -> None:
     found = results(finished_study)
     values: dict[str, list[float]] = {}
     for outcome in finished_study.outcomes:
         values.setdefault(outcome.trial.arm, []).append(found[outcome.trial.id]["metrics"]["test"]["accuracy"])
     means = {arm: statistics.fmean(of_arm) for arm, of_arm in values.items()}
-    assert len(set(means.values())) > 1, "the study compares nothing"
+    assert len(set(means.values())) > 1, "all arms have the same mean"
     rows = rows_of("ranking", page.read_text())
     markdown = (page.parent / "report.md").read_text()
     assert [row[0].split(maxsplit=1)[1] for row in rows] == sorted(means, key=lambda arm: -means[arm])
@@ -45,7 +45,7 @@ def test_ranking_is_that_of_the_result_files(page: Path, finished_study: StudyOu
     assert r"\| a_b\_ &#36;x\_{&#36;" in markdown
 
 
-def test_failed_trial_takes_the_verdicts_that_need_its_arm() -> None:
+def test_failed_trial_removes_the_verdicts_of_its_arm() -> None:
     outcomes = []
     for arm, better in (("linear", 0.0), ("lstm", 0.1), ("gru", 0.2)):
         for seed in range(6):
@@ -64,7 +64,7 @@ def test_failed_trial_takes_the_verdicts_that_need_its_arm() -> None:
     assert (lstm.summary.seeds, lstm.failed_seeds) == ((0, 1, 2, 3, 4), (5,))
 
 
-def test_seed_that_failed_and_left_the_grid_is_mentioned_with_the_verdict(tmp_path: Path) -> None:
+def test_failed_seed_outside_the_grid_is_noted(tmp_path: Path) -> None:
     entries: dict[str, Entry] = {}
     for arm, better in (("linear", 0.0), ("lstm", 0.1)):
         for seed in range(6):
@@ -75,7 +75,7 @@ def test_seed_that_failed_and_left_the_grid_is_mentioned_with_the_verdict(tmp_pa
     trials = [entry.trial for entry in entries.values()]
     error = {"error": "the loss\nis nan."}
     failed = trial_of("lstm", 6, head="lstm")
-    other = trial_of("lstm", 7, head="lstm", lr=0.5)  # an arm of an earlier grid that had the same name
+    other = trial_of("lstm", 7, head="lstm", lr=0.5)  # an arm of an earlier grid with the same name
     for each in (failed, other):
         entries[each.id] = Entry(each, TrialState.FAIL, error, len(entries))
     study = collect_outcomes(StudySpec(name="written"), trials, entries, tmp_path)

@@ -1,4 +1,4 @@
-"""results.csv, read by other programs."""
+"""results.csv, as read by other programs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from research.system.plain_text import for_csv
 from tests.builders.studies import changed, results, written_study
 
 
-def test_names_and_errors_are_no_formulas_for_spreadsheets(tmp_path: Path) -> None:
+def test_names_and_errors_are_not_spreadsheet_formulas(tmp_path: Path) -> None:
     study = written_study(tmp_path, {"=1+1": [[0, 1]], "@SUM(A1)": [[1, 1]]}, [0, 1])
     study = changed(study, {1: {"state": "failed", "error": "=HYPERLINK(0)"}})
     rows = list(csv.DictReader(io.StringIO(results_csv(study))))
@@ -23,11 +23,11 @@ def test_names_and_errors_are_no_formulas_for_spreadsheets(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("value", ["-0.5", "+3", "-inf", "lstm", "", -1, 2.5, None])
-def test_numbers_and_plain_text_stay_as_they_are(value: object) -> None:
+def test_as_plain_keeps_numbers_and_text(value: object) -> None:
     assert for_csv(value) == value
 
 
-def test_csv_has_every_metric_of_every_trial(page: Path, finished_study: StudyOutcomes) -> None:
+def test_csv_contains_all_metrics_of_all_trials(page: Path, finished_study: StudyOutcomes) -> None:
     with (page.parent / "results.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == len(finished_study.outcomes)

@@ -1,4 +1,4 @@
-"""Rows of several trials, by arm and seed."""
+"""Predictions of several trials for single rows, by arm and seed."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ def rewrite(study: StudyOutcomes, index: int, **columns: Any) -> None:
     pq.write_table(pa.table(table), path)
 
 
-def test_rows_are_right_or_wrong_by_arm_and_seed(tmp_path: Path) -> None:
+def test_scores_by_arm_and_seed(tmp_path: Path) -> None:
     study = written_study(tmp_path, ARMS, LABELS)
-    rewrite(study, 2, id=[20, 10, 0], label=[0, 1, 0], prediction=[0, 1, 1])  # the same rows in another order
+    rewrite(study, 2, id=[20, 10, 0], label=[0, 1, 0], prediction=[0, 1, 1])  # the same rows in a different order
     rows = read_rows(study, "test")
     assert rows.task.problem_type == "single_label"
     assert rows.task.label_names == ("label0", "label1")
@@ -40,22 +40,22 @@ def test_rows_are_right_or_wrong_by_arm_and_seed(tmp_path: Path) -> None:
     }
 
 
-def test_row_of_several_labels_is_right_in_all(tmp_path: Path) -> None:
+def test_multi_label_row_is_correct_if_all_labels_are(tmp_path: Path) -> None:
     rows = read_rows(written_study(tmp_path, {"a": [[[1, 0], [1, 1]]]}, [[1, 0], [0, 1]]), "test")
     assert rows.task.problem_type == "multi_label"
     assert rows.scores["a"][0].tolist() == [True, False]
 
 
-def test_numbers_are_scored_by_their_distance(tmp_path: Path) -> None:
+def test_regression_scores_are_distances(tmp_path: Path) -> None:
     rows = read_rows(written_study(tmp_path, {"a": [[1.5, 2.0]]}, [1.0, 4.0]), "test")
     assert rows.task.problem_type == "regression"
     assert rows.scores["a"][0].tolist() == [0.5, 2.0]
 
 
-def test_kind_that_was_chosen_is_not_guessed(tmp_path: Path) -> None:
+def test_chosen_task_is_not_guessed(tmp_path: Path) -> None:
     study = written_study(tmp_path, {"a": [[0, 2, 2]]}, [0, 2, 0])
     trial = study.outcomes[0].trial
-    plugin = shutil.copy(ORDINAL, tmp_path / "ordinal.py")  # another file than other tests import
+    plugin = shutil.copy(ORDINAL, tmp_path / "ordinal.py")  # a different file from those that other tests import
     chosen = {**trial.settings, "task": "ordinal", "plugin": [str(plugin)]}
     with TASKS.isolated():
         rows = read_rows(changed(study, {0: {"trial": dataclasses.replace(trial, settings=chosen)}}), "test")
@@ -70,7 +70,7 @@ def test_kind_that_was_chosen_is_not_guessed(tmp_path: Path) -> None:
         ({"score_other": [0.5, 0.5, 0.5]}, "different labels"),
     ],
 )
-def test_other_rows_or_labels_are_refused(tmp_path: Path, columns: dict[str, Any], what: str) -> None:
+def test_different_rows_or_labels_are_refused(tmp_path: Path, columns: dict[str, Any], what: str) -> None:
     study = written_study(tmp_path, ARMS, LABELS)
     rewrite(study, 1, **columns)
     with pytest.raises(ValueError, match=what):
@@ -80,7 +80,7 @@ def test_other_rows_or_labels_are_refused(tmp_path: Path, columns: dict[str, Any
 @pytest.mark.parametrize(
     ("setting", "value"), [("data", "other"), ("label_column", "other"), ("quoting", "none"), ("columns", ["other"])]
 )
-def test_rows_of_another_source_are_refused_whatever_their_numbers(tmp_path: Path, setting: str, value: Any) -> None:
+def test_rows_from_different_data_are_refused(tmp_path: Path, setting: str, value: Any) -> None:
     study = written_study(tmp_path, ARMS, LABELS)
     trial = study.outcomes[2].trial
     other = dataclasses.replace(trial, settings={**trial.settings, setting: value})
@@ -88,7 +88,7 @@ def test_rows_of_another_source_are_refused_whatever_their_numbers(tmp_path: Pat
         read_rows(changed(study, {2: {"trial": other}}), "test")
 
 
-def test_what_cannot_be_read_is_left_out_by_name(tmp_path: Path) -> None:
+def test_unreadable_predictions_are_skipped_by_name(tmp_path: Path) -> None:
     study = written_study(tmp_path, ARMS, LABELS)
     paths = [outcome.directory / "predictions" / "test.parquet" for outcome in study.outcomes]
     paths[0].unlink()

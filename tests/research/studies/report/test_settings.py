@@ -1,4 +1,4 @@
-"""What the arms of a study share, and in what they differ."""
+"""Shared and differing settings of a study's arms."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def shared(settings: ComparedSettings) -> dict[str, tuple[Any, bool]]:
     return {name: (value, marked) for _, rows in settings.shared for name, value, marked in rows}
 
 
-def test_settings_are_shared_or_differ(tmp_path: Path) -> None:
+def test_find_settings_separates_shared_and_differing_settings(tmp_path: Path) -> None:
     study = study_of(tmp_path, {"a": {"head": "linear", "epochs": 2.0}, "b": {"head": "lstm", "epochs": 2.0}})
     found = find_settings(study)
     assert found.differing == {"head": {"a": "linear", "b": "lstm"}}
@@ -43,7 +43,7 @@ def test_settings_are_shared_or_differ(tmp_path: Path) -> None:
     assert shared(found).keys() == expected
 
 
-def test_options_that_a_run_filled_in_are_no_difference_to_an_arm_that_has_not_begun(tmp_path: Path) -> None:
+def test_options_resolved_by_a_run_are_not_a_difference_to_a_waiting_arm(tmp_path: Path) -> None:
     study = study_of(tmp_path, {"a": {"lr": 1e-3}, "b": {"lr": 1e-4}})
     leave_config(study, 1, head={"name": "linear", "dropout": 0.1}, objective="cross_entropy")
     found = find_settings(study)
@@ -51,14 +51,14 @@ def test_options_that_a_run_filled_in_are_no_difference_to_an_arm_that_has_not_b
     assert shared(found)["head"] == ({"name": "linear", "dropout": 0.1}, False)
 
 
-def test_machines_that_chose_otherwise_are_a_difference(tmp_path: Path) -> None:
+def test_different_resolved_values_are_a_difference(tmp_path: Path) -> None:
     study = study_of(tmp_path, {"a": {"lr": 1e-3}, "b": {"lr": 1e-4}})
     leave_config(study, 0, mixed_precision="no")
     leave_config(study, 2, mixed_precision="bf16")
     assert find_settings(study).differing["mixed_precision"] == {"a": "no", "b": "bf16"}
 
 
-def test_trial_is_repeated_from_its_config_or_from_its_settings(tmp_path: Path) -> None:
+def test_trial_command_uses_the_config_or_the_settings(tmp_path: Path) -> None:
     study = study_of(tmp_path, {"a": {"head": "lstm"}})
     leave_config(study, 0)
     study = dataclasses.replace(

@@ -1,4 +1,4 @@
-"""How arms look: told apart in colour and mark, with short names."""
+"""Styles and short names of arms."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from research.studies.report.styles import arm_styles
 
 
 @pytest.mark.parametrize("number", [10, 60])
-def test_arms_are_told_apart(number: int) -> None:
+def test_arm_styles_are_distinct(number: int) -> None:
     styles = arm_styles([f"arm {index}" for index in range(number)]).values()
     assert len({(style.colour, style.marker) for style in styles}) == number
     assert len({style.colour for style in list(styles)[:10]}) == 10
     assert len({style.name for style in styles}) == number
 
 
-def test_long_names_are_shortened_and_stay_different() -> None:
+def test_long_names_are_shortened_and_remain_unique() -> None:
     arms = [f"head=lstm, learning rate 0.0001, {end}, recipe a" for end in ("warm", "cold", "warm")]
     first, second, third = (style.name for style in arm_styles([*arms[:2], arms[2] + " "]).values())
     assert len({first, second, third}) == 3

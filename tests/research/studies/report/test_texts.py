@@ -1,4 +1,4 @@
-"""Texts of the rows that trials read, as long as they are the same rows."""
+"""Texts of the rows that trials read."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from research.studies.outcomes import StudyOutcomes
 from research.studies.report.contents import find_contents
 
 
-def test_texts_that_are_gone_leave_the_rest(
+def test_deleted_texts_leave_the_rest_of_the_report(
     finished_study: StudyOutcomes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = Path(finished_study.outcomes[0].trial.settings["data"])
@@ -26,7 +26,7 @@ def test_texts_that_are_gone_leave_the_rest(
     assert [len(contents.models), *(len(part.groups) for part in contents.breakdowns)] == [2, 2]
 
 
-def test_texts_that_changed_since_are_not_shown(
+def test_changed_texts_are_not_shown(
     finished_study: StudyOutcomes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MIDWAY_CACHE", str(tmp_path / "cache"))
@@ -36,7 +36,7 @@ def test_texts_that_changed_since_are_not_shown(
     before_change = find_contents(finished_study)
     before = [file.read_text() for file in files]
     try:
-        files[0].write_text("\n".join(before[0].splitlines()[:-1]) + "\n")  # a row less
+        files[0].write_text("\n".join(before[0].splitlines()[:-1]) + "\n")  # one row fewer
         files[1].write_text(
             before[1].replace(",positive", ",?").replace(",negative", ",positive").replace(",?", ",negative")
         )

@@ -1,4 +1,4 @@
-"""Intervals within the range of a metric."""
+"""Confidence intervals within the range of a metric."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from research.studies.statistics.over_seeds import compare_arms, summarize_arm
 from research.tasks.metric_names import metric_bounds
 
 
-def test_interval_is_the_one_of_the_logit_scale() -> None:
+def test_bounded_interval_is_on_the_logit_scale() -> None:
     low, high = bounded_interval(0.9, 0.05, (0.0, 1.0))
     slope = 1 / (0.9 * 0.1)
     assert (low, high) == pytest.approx((expit(logit(0.9) - 0.05 * slope), expit(logit(0.9) + 0.05 * slope)))
 
 
-def test_interval_of_a_correlation_is_that_of_fishers_z() -> None:
+def test_interval_of_a_correlation_matches_fishers_z() -> None:
     low, high = bounded_interval(0.6, 0.1, (-1.0, 1.0))
     slope = 1 / (1 - 0.6**2)
     assert (low, high) == pytest.approx(
@@ -27,21 +27,21 @@ def test_interval_of_a_correlation_is_that_of_fishers_z() -> None:
     )
 
 
-def test_interval_above_a_bound_is_that_of_the_logarithm() -> None:
+def test_interval_above_a_lower_bound_is_on_the_log_scale() -> None:
     low, high = bounded_interval(0.2, 0.3, (0.0, math.inf))
     assert (low, high) == pytest.approx((0.2 * math.exp(-1.5), 0.2 * math.exp(1.5)))
 
 
-def test_interval_without_bounds_is_students() -> None:
+def test_interval_without_bounds_is_students_t() -> None:
     assert bounded_interval(0.2, 0.3, UNBOUNDED) == pytest.approx((-0.1, 0.5))
 
 
-def test_narrow_interval_is_nearly_students() -> None:
+def test_narrow_interval_is_close_to_students_t() -> None:
     assert bounded_interval(0.85, 0.01, (0.0, 1.0)) == pytest.approx((0.84, 0.86), abs=3e-4)
 
 
 @pytest.mark.parametrize("bounds", [(0.0, 1.0), (-1.0, 1.0), (0.0, math.inf)])
-def test_interval_stays_within_the_range_and_holds_the_mean(bounds: tuple[float, float]) -> None:
+def test_interval_stays_within_the_bounds_and_contains_the_mean(bounds: tuple[float, float]) -> None:
     rng = np.random.default_rng(0)
     mean = bounds[0] + rng.uniform(1e-9, 1, 1000) * min(1, bounds[1] - bounds[0])
     low, high = bounded_interval(mean, 10 ** rng.uniform(-9, 3, 1000), bounds)
@@ -51,11 +51,11 @@ def test_interval_stays_within_the_range_and_holds_the_mean(bounds: tuple[float,
     assert (mean - 1e-12 <= high).all()
 
 
-def test_no_interval_stays_none() -> None:
+def test_missing_interval_stays_missing() -> None:
     assert np.isnan(bounded_interval(0.5, math.nan, (0.0, 1.0))).all()
 
 
-def test_accuracies_near_one_have_an_interval_below_one() -> None:
+def test_interval_of_accuracies_near_one_stays_below_one() -> None:
     values = {0: 1.0, 1: 0.93, 2: 0.98}
     by_t = summarize_arm("lstm", values).interval
     found = summarize_arm("lstm", values, metric_bounds("accuracy")).interval
@@ -65,7 +65,7 @@ def test_accuracies_near_one_have_an_interval_below_one() -> None:
     assert 0 < found[0] < 0.97 < found[1] < 1
 
 
-def test_difference_stays_within_what_is_possible() -> None:
+def test_interval_of_a_difference_is_clipped_to_the_possible_range() -> None:
     arms = {"linear": {0: 0.0, 1: 1.0}, "lstm": {0: 1.0, 1: 0.9}}
     (found,) = compare_arms(arms, "linear", higher_is_better=True, bounds=(0.0, 1.0))
     assert found.interval == (-1.0, 1.0)

@@ -1,4 +1,4 @@
-"""Trained models over examples, against counts and formulas by hand."""
+"""Comparisons of models over rows, checked against counts and formulas by hand."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from research.studies.statistics.over_examples import SCOPE, bootstrap_examples,
 
 
 def models(num_both: int, num_arm_only: int, num_baseline_only: int, num_neither: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return which rows two models have right, with so many rows of each kind."""
+    """Return which rows two models predict correctly, given the number of rows of each kind."""
     numbers = [num_both, num_arm_only, num_baseline_only, num_neither]
     return np.repeat([True, True, False, False], numbers), np.repeat([True, False, True, False], numbers)
 
 
-def test_few_discordant_rows_take_the_exact_test() -> None:
+def test_few_discordant_rows_use_the_exact_test() -> None:
     found = compare_models(*models(10, 5, 1, 4))
     assert (found.num_arm_only, found.num_baseline_only, found.exact) == (5, 1, True)
-    assert found.p == pytest.approx(2 * (1 + 6) / 2**6)  # none or one of six coins
+    assert found.p == pytest.approx(2 * (1 + 6) / 2**6)  # two-sided: 0 or 1, or 5 or 6 of six coin flips
 
 
-def test_many_discordant_rows_take_chi_squared() -> None:
+def test_many_discordant_rows_use_chi_squared() -> None:
     found = compare_models(*models(10, 30, 12, 4))
     assert (found.num_arm_only, found.num_baseline_only, found.exact) == (30, 12, False)
     assert found.p == pytest.approx(chi2.sf((30 - 12 - 1) ** 2 / 42, 1))
 
 
 @pytest.mark.parametrize(("num_discordant", "exact"), [(24, True), (25, False)])
-def test_exact_test_ends_at_twenty_five(num_discordant: int, exact: bool) -> None:
+def test_exact_test_is_used_below_25_discordant_rows(num_discordant: int, exact: bool) -> None:
     assert compare_models(*models(0, num_discordant - 3, 3, 9)).exact is exact
 
 
@@ -39,7 +39,7 @@ def test_concordant_rows_do_not_count() -> None:
     assert compare_models(*models(0, 5, 1, 0)).p == compare_models(*models(500, 5, 1, 400)).p
 
 
-def test_models_with_the_same_errors_have_p_of_one() -> None:
+def test_models_with_the_same_errors_have_p_value_one() -> None:
     found = compare_models(*models(10, 0, 0, 4))
     assert (found.p, found.exact) == (1, True)
 
@@ -48,10 +48,10 @@ def test_bootstrap_resamples_pairs_of_rows() -> None:
     scores = np.random.default_rng(0).normal(size=50)
     found = bootstrap_examples([scores + 0.5], [scores])
     assert found.difference == pytest.approx(0.5)
-    assert found.interval == pytest.approx((0.5, 0.5))  # unpaired it would be wide
+    assert found.interval == pytest.approx((0.5, 0.5))  # an unpaired interval would be wide
 
 
-def test_bootstrap_is_near_the_normal_interval_for_many_rows() -> None:
+def test_bootstrap_is_close_to_the_normal_interval_for_many_rows() -> None:
     rng = np.random.default_rng(0)
     arm, baseline = rng.random((2, 3, 4000)) < np.array([0.8, 0.75])[:, None, None]
     found = bootstrap_examples(list(arm), list(baseline))
@@ -62,7 +62,7 @@ def test_bootstrap_is_near_the_normal_interval_for_many_rows() -> None:
     assert found.interval == pytest.approx((found.difference - half, found.difference + half), abs=0.1 * half)
 
 
-def test_bootstrap_is_the_same_again() -> None:
+def test_bootstrap_is_deterministic() -> None:
     arm, baseline = np.random.default_rng(0).normal(size=(2, 40))
     assert bootstrap_examples([arm], [baseline]) == bootstrap_examples([arm], [baseline])
     assert bootstrap_examples([arm], [baseline]) != bootstrap_examples([arm], [baseline], seed=1)
@@ -89,7 +89,7 @@ def test_every_result_states_its_scope() -> None:
     assert not any("verdict" in field.name for field in dataclasses.fields(found))
 
 
-def test_other_rows_and_no_common_seed_are_refused() -> None:
+def test_different_rows_and_missing_common_seeds_are_refused() -> None:
     two, three = np.array([True, False]), np.array([True, False, True])
     with pytest.raises(ValueError, match=r"\[2, 3\] rows"):
         compare_models(two, three)

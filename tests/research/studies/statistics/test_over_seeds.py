@@ -22,7 +22,7 @@ ARM: Values = {0: 0.90, 1: 0.92, 2: 0.91, 3: 0.95, 4: 0.93}  # by 0.018, p = 0.0
 
 @pytest.fixture(scope="module", autouse=True)
 def quick_collections() -> Iterator[None]:
-    """Statsmodels collects garbage at every correction, which takes long with all that other tests imported."""
+    """Disable garbage collection, which statsmodels runs at every correction and which is slow after many imports."""
     gc.freeze()
     yield
     gc.unfreeze()
@@ -38,12 +38,12 @@ def random_arms(num_arms: int, num_seeds: int, seed: int) -> dict[str, Values]:
     return {f"arm {i}": dict(enumerate(map(float, each))) for i, each in enumerate(values)}
 
 
-def test_arm_is_summarized_as_by_hand() -> None:
+def test_summary_by_hand() -> None:
     found = summarize_arm("lstm", {3: 0.8, 1: 0.9, 2: 1.0})
     assert (found.arm, found.seeds, found.undefined_seeds, found.remark) == ("lstm", (1, 2, 3), (), "")
     assert found.mean == pytest.approx(0.9)
     assert found.std == pytest.approx(0.1)
-    half = 4.3026527 * 0.1 / math.sqrt(3)  # 97.5% point of t with 2 degrees of freedom, from a table
+    half = 4.3026527 * 0.1 / math.sqrt(3)  # 97.5% quantile of t with 2 degrees of freedom, from a table
     assert found.interval == pytest.approx((0.9 - half, 0.9 + half))
     assert found.interval == pytest.approx(t.interval(0.95, 2, loc=0.9, scale=0.1 / math.sqrt(3)))
 
@@ -61,11 +61,11 @@ def test_equal_values_have_no_interval() -> None:
     assert "same value" in found.remark
 
 
-def test_zero_is_a_value() -> None:
+def test_zero_is_a_valid_value() -> None:
     assert summarize_arm("lstm", {0: 0.0, 1: 0.0}).mean == 0
 
 
-def test_undefined_values_are_named() -> None:
+def test_summary_names_undefined_seeds() -> None:
     found = summarize_arm("lstm", {0: 0.8, 1: math.nan, 2: 0.9, 3: math.inf})
     assert (found.seeds, found.undefined_seeds) == ((0, 2), (1, 3))
     assert found.mean == pytest.approx(0.85)
@@ -79,7 +79,7 @@ def test_arm_without_values_has_a_remark(values: Values, remark: str) -> None:
     assert found.remark.endswith(remark)
 
 
-def test_comparison_is_the_paired_t_test() -> None:
+def test_comparison_uses_the_paired_t_test() -> None:
     found = compare(ARM)
     test = ttest_rel(list(ARM.values()), list(BASELINE.values()))
     interval = test.confidence_interval(0.95)
@@ -90,22 +90,22 @@ def test_comparison_is_the_paired_t_test() -> None:
     assert found.p == found.p_holm == pytest.approx(test.pvalue)
     assert (found.verdict, found.why_no_verdict) == ("better", "")
     assert found.needed.level == 0.05
-    assert found.needed.total == 7  # an effect of 1.38
+    assert found.needed.total == 7  # an effect size of 1.38
     assert found.needed.more == 2
 
 
-def test_seeds_pair_by_number_and_not_by_order() -> None:
+def test_seeds_are_paired_by_number_not_by_order() -> None:
     backwards = dict(reversed(ARM.items()))
     assert compare(backwards) == compare(ARM)
 
 
-def test_less_is_better_for_errors() -> None:
+def test_lower_is_better_for_errors() -> None:
     assert compare(ARM, higher_is_better=False).verdict == "worse"
     assert compare(BASELINE, ARM, higher_is_better=False).verdict == "better"
     assert compare(BASELINE, ARM).verdict == "worse"
 
 
-def test_small_difference_is_not_shown() -> None:
+def test_small_difference_is_not_significant() -> None:
     noisy = {seed: value + 0.05 * (-1) ** seed for seed, value in ARM.items()}
     found = compare(noisy)
     assert found.p is not None
@@ -113,7 +113,7 @@ def test_small_difference_is_not_shown() -> None:
     assert found.verdict == "no significant difference"
 
 
-def test_arms_are_judged_by_the_corrected_p_value() -> None:
+def test_verdict_uses_the_corrected_p_value() -> None:
     arms = {"linear": BASELINE, "lstm": ARM, "gru": {seed: value + 0.05 * (-1) ** seed for seed, value in ARM.items()}}
     lstm, gru = compare_arms(arms, "linear", higher_is_better=True)
     assert lstm.p is not None
@@ -124,7 +124,7 @@ def test_arms_are_judged_by_the_corrected_p_value() -> None:
     assert lstm.needed.level == 0.025
 
 
-def test_below_five_seeds_there_is_an_interval_and_no_verdict() -> None:
+def test_fewer_than_five_seeds_have_an_interval_but_no_verdict() -> None:
     found = compare({seed: BASELINE[seed] + 0.3 + 0.001 * seed for seed in range(4)})
     assert found.p is not None
     assert found.p < 1e-5
@@ -144,14 +144,14 @@ def test_failed_seed_of_either_arm_blocks_the_verdict(failed_arm: str) -> None:
     assert (found.p, found.p_holm, found.interval) == (complete.p, complete.p_holm, complete.interval)
 
 
-def test_failed_seed_of_an_arm_leaves_the_verdicts_of_other_arms() -> None:
+def test_failed_seed_does_not_affect_verdicts_of_other_arms() -> None:
     arms = {"linear": BASELINE, "lstm": ARM, "gru": {seed: value + 0.05 * (-1) ** seed for seed, value in ARM.items()}}
     lstm, gru = compare_arms(arms, "linear", higher_is_better=True, failed={"lstm": [7]})
     assert lstm.verdict is None
     assert gru.verdict == "no significant difference"
 
 
-def test_one_common_seed_has_a_difference_only() -> None:
+def test_single_common_seed_has_only_a_difference() -> None:
     found = compare({3: 0.95, 8: 0.90})
     assert (found.seeds, found.seeds_of_arm_only, found.seeds_of_baseline_only) == ((3,), (8,), (0, 1, 2, 4))
     assert found.mean_difference == pytest.approx(0.03)
@@ -160,20 +160,20 @@ def test_one_common_seed_has_a_difference_only() -> None:
 
 
 @pytest.mark.parametrize("arm", [{}, {9: 0.9}, {0: math.nan}])
-def test_no_common_value_is_the_reason_for_no_verdict(arm: Values) -> None:
+def test_missing_common_values_are_the_reason_for_no_verdict(arm: Values) -> None:
     found = compare(arm)
     assert (found.seeds, found.mean_difference, found.p, found.verdict) == ((), None, None, None)
     assert found.why_no_verdict.endswith("(found 0)")
 
 
-def test_seeds_of_one_arm_are_named_and_left_out() -> None:
+def test_seeds_of_a_single_arm_are_named_and_excluded() -> None:
     found = compare({**ARM, 9: 0.1}, {**BASELINE, 7: 0.2})
     assert (found.seeds_of_arm_only, found.seeds_of_baseline_only) == ((9,), (7,))
     assert found.mean_difference == pytest.approx(0.018)
 
 
 @pytest.mark.parametrize("of_arm", [True, False])
-def test_undefined_value_is_no_ground_for_a_verdict(of_arm: bool) -> None:
+def test_undefined_value_blocks_the_verdict(of_arm: bool) -> None:
     of_both = (math.nan, 0.9) if of_arm else (0.9, math.nan)
     found = compare({**ARM, 5: of_both[0]}, {**BASELINE, 5: of_both[1]})
     assert (found.seeds, found.undefined_seeds) == ((0, 1, 2, 3, 4), (5,))
@@ -182,7 +182,7 @@ def test_undefined_value_is_no_ground_for_a_verdict(of_arm: bool) -> None:
     assert "seed 5" in found.why_no_verdict
 
 
-def test_same_arm_twice_is_no_difference() -> None:
+def test_identical_arms_do_not_differ_significantly() -> None:
     found = compare(dict(BASELINE))
     assert (found.mean_difference, found.std_difference, found.p, found.p_holm) == (0, 0, 1, 1)
     assert found.interval is None
@@ -201,7 +201,7 @@ def test_unknown_baseline_is_refused() -> None:
         compare_arms({"linear": BASELINE, "lstm": ARM}, "gru", higher_is_better=True)
 
 
-def test_baseline_alone_is_compared_with_nothing() -> None:
+def test_baseline_alone_has_no_comparisons() -> None:
     assert compare_arms({"linear": BASELINE}, "linear", higher_is_better=True) == []
 
 
@@ -219,7 +219,7 @@ def test_holm_counts_comparisons_without_a_test() -> None:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_holm_keeps_the_order_and_lowers_nothing(seed: int) -> None:
+def test_holm_keeps_the_order_and_never_lowers_p(seed: int) -> None:
     p = np.random.default_rng(seed).random(6) ** 3
     corrected = holm(list(p))
     assert all(corrected >= p)
@@ -230,7 +230,7 @@ def test_holm_keeps_the_order_and_lowers_nothing(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_swapped_arms_swap_the_verdict(seed: int) -> None:
+def test_swapping_arms_swaps_the_verdict(seed: int) -> None:
     arms = random_arms(2, 6, seed)
     (there,) = compare_arms(arms, "arm 0", higher_is_better=True)
     (back,) = compare_arms(arms, "arm 1", higher_is_better=True)
@@ -242,7 +242,7 @@ def test_swapped_arms_swap_the_verdict(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_constant_on_all_arms_changes_nothing(seed: int) -> None:
+def test_constant_added_to_all_arms_changes_nothing(seed: int) -> None:
     arms = random_arms(4, 6, seed)
     shifted = {arm: {key: value + 10 for key, value in values.items()} for arm, values in arms.items()}
     for one, other in zip(

@@ -1,4 +1,4 @@
-"""Seeds needed, against published tables and the noncentral t distribution."""
+"""Seeds needed, checked against published tables and the noncentral t distribution."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from research.studies.statistics.power import MAX_SEEDS, MIN_SEEDS, seeds_needed
 
 
 def power(effect: float, num_seeds: int, level: float) -> float:
-    """Return the chance of a significant difference in the right direction."""
+    """Return the probability of a significant difference with the correct sign."""
     return float(nct.sf(t.isf(level / 2, num_seeds - 1), num_seeds - 1, effect * math.sqrt(num_seeds)))
 
 
 @pytest.mark.parametrize(("effect", "total"), [(0.1, 787), (0.2, 199), (0.5, 34), (0.8, 15), (1.0, 10)])
-def test_seeds_needed_are_those_of_tables(effect: float, total: int) -> None:
-    """As in tables of the one-sample t test for 80% power at the two-sided level of 5%."""
+def test_seeds_needed_match_published_tables(effect: float, total: int) -> None:
+    """Values from tables of the one-sample t test, for 80% power at the two-sided 5% level."""
     assert seeds_needed(0.02 * effect, 0.02, num_seeds=5).total == total
 
 
 @pytest.mark.parametrize("num_comparisons", [1, 3, 9])
 @pytest.mark.parametrize("effect", [0.15, 0.33, 0.7, 1.3])
-def test_seeds_needed_are_the_fewest_with_the_power(effect: float, num_comparisons: int) -> None:
+def test_seeds_needed_are_the_minimum_for_the_power(effect: float, num_comparisons: int) -> None:
     found = seeds_needed(-effect, 1.0, num_seeds=5, num_comparisons=num_comparisons)
     assert found.level == pytest.approx(0.05 / num_comparisons)
     assert found.total is not None
@@ -34,18 +34,18 @@ def test_seeds_needed_are_the_fewest_with_the_power(effect: float, num_compariso
     assert found.more == found.total - 5
 
 
-def test_seeds_needed_are_what_a_verdict_takes_at_least() -> None:
+def test_seeds_needed_are_at_least_those_of_a_verdict() -> None:
     found = seeds_needed(5.0, 1.0, num_seeds=8)
     assert (found.total, found.more) == (MIN_SEEDS, 0)
     assert found.power == pytest.approx(power(5.0, MIN_SEEDS, 0.05))
 
 
-def test_enormous_effects_are_found_with_the_fewest_seeds() -> None:
+def test_enormous_effects_need_the_minimum_number_of_seeds() -> None:
     for effect in np.geomspace(10, 1e9, 200):
         assert seeds_needed(effect, 1.0, num_seeds=0).total == MIN_SEEDS
 
 
-def test_difference_that_takes_too_many_seeds_is_out_of_reach() -> None:
+def test_difference_that_needs_too_many_seeds_is_out_of_reach() -> None:
     assert power(0.0887, 1000, 0.05) > 0.8 > power(0.0885, 1000, 0.05)
     assert seeds_needed(0.0887, 1.0, num_seeds=5).total is not None
     found = seeds_needed(0.0885, 1.0, num_seeds=5)
@@ -63,7 +63,7 @@ def test_seeds_needed_description_states_the_assumption() -> None:
 @pytest.mark.parametrize(
     ("mean", "std", "why"), [(0.1, math.nan, "two common seeds"), (0.0, 0.1, "difference is 0"), (0.1, 0.0, "the same")]
 )
-def test_unknown_numbers_of_seeds_come_with_the_reason(mean: float, std: float, why: str) -> None:
+def test_unknown_number_of_seeds_has_a_reason(mean: float, std: float, why: str) -> None:
     found = seeds_needed(mean, std, num_seeds=2, num_comparisons=2)
     assert (found.total, found.more, found.power, found.level) == (None, None, None, 0.025)
     assert why in found.description

@@ -1,4 +1,4 @@
-"""Predictions of several runs, row by row."""
+"""Predictions of several runs for the same rows."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_predictions_are_aligned_by_id(tmp_path: Path) -> None:
     assert found.correct(SingleLabel).tolist() == [[False, True, True], [True, False, False]]
 
 
-def test_row_of_several_labels_is_right_in_all_of_them(tmp_path: Path) -> None:
+def test_multi_label_row_is_correct_only_if_all_labels_are(tmp_path: Path) -> None:
     path = write(tmp_path / "1", id=[1, 0], label=[[1.0, 0.0], [1.0, 1.0]], prediction=[[1, 0], [1, 0]])
     found = read_predictions([path])
     assert found.labels.tolist() == [[1, 1], [1, 0]]
@@ -41,14 +41,14 @@ def test_row_of_several_labels_is_right_in_all_of_them(tmp_path: Path) -> None:
 
 
 class NearMiss(SingleLabel):
-    """A kind of a user's own, whose labels look like those of `SingleLabel`: one level off is right too."""
+    """A user-defined task with labels like those of `SingleLabel`; a prediction that is off by one is correct, too."""
 
     @classmethod
     def correctness(cls, labels: Array, predicted: Array) -> NDArray[np.bool_]:
         return np.asarray(np.abs(predicted - labels) <= 1)
 
 
-def test_kind_of_labels_decides_what_is_right(tmp_path: Path) -> None:
+def test_task_decides_what_is_correct(tmp_path: Path) -> None:
     found = read_predictions([write(tmp_path / "1", id=[0, 1, 2], label=[0, 2, 2], prediction=[0, 1, 0])])
     assert found.correct(NearMiss).tolist() == [[True, True, False]]
     assert found.correct(SingleLabel).tolist() == [[True, False, False]]
@@ -57,7 +57,7 @@ def test_kind_of_labels_decides_what_is_right(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "other", [{"id": [0, 2], "label": [0, 1]}, {"id": [0, 1], "label": [1, 1]}, {"id": [0], "label": [0]}]
 )
-def test_other_rows_are_refused(tmp_path: Path, other: dict[str, list[int]]) -> None:
+def test_different_rows_are_refused(tmp_path: Path, other: dict[str, list[int]]) -> None:
     one = write(tmp_path / "1", id=[0, 1], label=[0, 1], prediction=[0, 0])
     two = write(tmp_path / "2", **other, prediction=other["label"])
     with pytest.raises(ValueError, match=rf"{one}.*{two}"):
@@ -70,7 +70,7 @@ def test_rows_without_labels_are_refused(tmp_path: Path) -> None:
         read_predictions([path])
 
 
-def test_numbers_are_never_simply_right(tmp_path: Path) -> None:
+def test_regression_rows_are_not_right_or_wrong(tmp_path: Path) -> None:
     found = read_predictions([write(tmp_path / "1", id=[0, 1], label=[0.5, 1.0], prediction=[0.5, 2.0])])
     assert found.predicted.tolist() == [[0.5, 2.0]]
     with pytest.raises(ValueError, match="regression"):

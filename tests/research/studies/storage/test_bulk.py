@@ -1,4 +1,4 @@
-"""Many trials are added at once, as Optuna itself would have added them."""
+"""Bulk insertion of trials, compared with Optuna's own."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def storage(tmp_path: Path) -> Iterator[RDBStorage]:
     opened.engine.dispose()
 
 
-def test_trials_are_those_that_optuna_adds(storage: RDBStorage) -> None:
+def test_inserted_trials_equal_those_that_optuna_adds(storage: RDBStorage) -> None:
     trials = [waiting("linear", 0.5), waiting("lstm", 0.25), waiting("lstm", 0.5)]
     alone, together = (optuna.create_study(storage=storage, study_name=name) for name in ("alone", "together"))
     for trial in trials:
@@ -47,7 +47,7 @@ def test_trials_are_those_that_optuna_adds(storage: RDBStorage) -> None:
     assert [number for number, *_ in found] == [0, 1, 2]
 
 
-def test_failure_adds_none(storage: RDBStorage) -> None:
+def test_failed_insert_adds_no_trials(storage: RDBStorage) -> None:
     study = optuna.create_study(storage=storage, study_name="a")
     number = storage.get_study_id_from_name("a")
     with storage.engine.begin() as connection:

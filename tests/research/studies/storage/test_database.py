@@ -1,4 +1,4 @@
-"""A study's database: how messages show its address, and the error when it cannot be used."""
+"""A study's database: address in messages, locking and errors."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_password_is_not_shown(address: str, shown: str) -> None:
     assert without_password(address) == shown
 
 
-def test_what_a_database_says_is_one_line_without_the_password() -> None:
+def test_database_error_is_one_line_without_the_password() -> None:
     with pytest.raises(ValueError, match="me@host") as caught, reporting("postgresql://me:secret@host/db"):
         raise StorageInternalError("gone\nfor good [SQL: SELECT 1]")
     assert_one_line(caught.value)
@@ -41,12 +41,12 @@ def test_what_a_database_says_is_one_line_without_the_password() -> None:
         raise UpdateFinishedTrialError
 
 
-def test_transaction_has_the_file_to_itself_from_its_beginning(tmp_path: Path) -> None:
+def test_transaction_locks_the_file_from_its_start(tmp_path: Path) -> None:
     engines = [create_engine(local_address(tmp_path), connect_args={"timeout": 0}) for _ in range(2)]
     for engine in engines:
         lock_at_transaction_start(engine)
     with engines[0].begin() as first:
-        first.execute(text("SELECT 1"))  # of a reader, which SQLite lets stand beside others otherwise
+        first.execute(text("SELECT 1"))  # a reader's transaction, which SQLite would otherwise allow next to others
         with pytest.raises(ValueError, match="locked"), reporting("sqlite:///a.db"), engines[1].begin():
             pass
     with engines[1].begin():
@@ -55,7 +55,7 @@ def test_transaction_has_the_file_to_itself_from_its_beginning(tmp_path: Path) -
         engine.dispose()
 
 
-def test_server_that_is_gone_is_noticed() -> None:
+def test_engine_arguments_detect_a_lost_server() -> None:
     assert engine_arguments("sqlite:///a.db").keys() == {"connect_args"}
     for address in ("postgresql+psycopg://host/db", "mysql://host/db"):
         assert engine_arguments(address)["pool_pre_ping"] is True

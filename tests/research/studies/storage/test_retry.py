@@ -1,4 +1,4 @@
-"""Waiting for a database that does not answer."""
+"""Retries while a database does not respond."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.limits import HANG_LIMIT
 from tests.messages import collected
 
 
-def test_waiting_for_a_storage_ends_when_asked(tmp_path: Path) -> None:
+def test_waiting_for_a_storage_stops_on_request(tmp_path: Path) -> None:
     policy = RetryPolicy("The storage", should_stop=lambda: True)
     engine = sqlalchemy.create_engine(f"sqlite:///{tmp_path / 'a.db'}", connect_args={"timeout": 0})
     with contextlib.closing(sqlite3.connect(tmp_path / "a.db", isolation_level=None)) as locked:
@@ -31,14 +31,14 @@ def test_waiting_for_a_storage_ends_when_asked(tmp_path: Path) -> None:
 
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[sqlite3.Connection]:
-    """Keep a database locked by another connection, until that one ends its transaction."""
+    """Keep a database locked by a second connection until that connection ends its transaction."""
     with contextlib.closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as connection:
         connection.execute("create table a (b)")
         connection.execute("begin exclusive")
         yield connection
 
 
-def test_call_is_tried_again_until_the_storage_answers(tmp_path: Path) -> None:
+def test_call_is_retried_until_the_storage_responds(tmp_path: Path) -> None:
     engine = sqlalchemy.create_engine(f"sqlite:///{tmp_path / 'a.db'}", connect_args={"timeout": 0})
     num_calls = 0
     with locked(tmp_path / "a.db") as connection, collected() as lines:
@@ -59,7 +59,7 @@ def test_call_is_tried_again_until_the_storage_answers(tmp_path: Path) -> None:
     assert [line.startswith("The storage ") for line in lines] == [True, True]
 
 
-def test_error_of_the_question_is_no_outage(tmp_path: Path) -> None:
+def test_error_in_the_statement_is_not_an_outage(tmp_path: Path) -> None:
     engine = sqlalchemy.create_engine(f"sqlite:///{tmp_path / 'a.db'}")
     num_calls = 0
 
@@ -75,7 +75,7 @@ def test_error_of_the_question_is_no_outage(tmp_path: Path) -> None:
     assert (num_calls, is_outage(caught.value), is_outage(ValueError("other"))) == (1, False, False)
 
 
-def test_heartbeat_goes_on_after_a_failure() -> None:
+def test_heartbeat_continues_after_a_failure() -> None:
     beats: list[int] = []
     enough = threading.Event()
 

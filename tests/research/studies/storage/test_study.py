@@ -1,4 +1,4 @@
-"""Studies in a file: trials are claimed once, and results are kept whatever befalls workers."""
+"""Studies in a file: trials are claimed once, and results are kept if workers die."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ def is_ready(worker: Started) -> bool:
 
 
 def silence(directory: Path) -> None:
-    """Let all heartbeats be an hour old."""
+    """Make all heartbeats one hour old."""
     with contextlib.closing(sqlite3.connect(directory / STORAGE_FILE)) as connection, connection:
         changed = connection.execute("UPDATE trial_heartbeats SET heartbeat = datetime('now', '-1 hour')")
         assert changed.rowcount > 0
 
 
 @pytest.mark.parametrize("copy", ["waits", "runs", "failed", "finished"])
-def test_result_of_a_worker_that_was_taken_for_dead_counts(tmp_path: Path, copy: str) -> None:
+def test_result_of_a_worker_declared_dead_is_kept(tmp_path: Path, copy: str) -> None:
     with Study("a", local_address(tmp_path)) as study, Study("a", local_address(tmp_path)) as other:
         study.add(expand(StudySpec()))
         claim = study.claim("slow")
@@ -73,7 +73,7 @@ def test_result_of_a_worker_that_was_taken_for_dead_counts(tmp_path: Path, copy:
     assert found.attributes["metrics"] == {"test": {"accuracy": found.value}}
 
 
-def test_worker_that_was_taken_for_dead_queues_no_second_copy(tmp_path: Path) -> None:
+def test_worker_declared_dead_queues_no_second_copy(tmp_path: Path) -> None:
     with Study("a", local_address(tmp_path)) as study, Study("a", local_address(tmp_path)) as other:
         study.add(expand(StudySpec()))
         claim = study.claim("slow")
@@ -81,11 +81,11 @@ def test_worker_that_was_taken_for_dead_queues_no_second_copy(tmp_path: Path) ->
         silence(tmp_path)
         other.requeue_dead_trials()
         assert other.claim("fast") is not None
-        study.requeue_killed(claim)  # its run was killed later
+        study.requeue_killed(claim)  # the run was killed later
         assert other.claim("another") is None
 
 
-def test_file_gives_each_trial_to_one_of_several_workers(tmp_path: Path) -> None:
+def test_each_trial_is_claimed_by_only_one_worker(tmp_path: Path) -> None:
     trials = expand(StudySpec(grid={"seed": list(range(60))}))
     with Study("a", local_address(tmp_path)) as study:
         study.add(trials)
@@ -101,7 +101,7 @@ def test_file_gives_each_trial_to_one_of_several_workers(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("num_seeds", [30, 120])
-def test_planning_takes_few_transactions_and_polling_few_statements(tmp_path: Path, num_seeds: int) -> None:
+def test_planning_needs_few_transactions_and_polling_few_statements(tmp_path: Path, num_seeds: int) -> None:
     statements: list[str] = []
 
     def note(connection: Any, cursor: Any, statement: str, *rest: Any) -> None:
@@ -116,7 +116,7 @@ def test_planning_takes_few_transactions_and_polling_few_statements(tmp_path: Pa
             study.entries()
             statements.clear()
             study.entries()
-            assert len(statements) == 2  # a transaction and a query
+            assert len(statements) == 2  # one transaction and one query
         finally:
             sqlalchemy.event.remove(sqlalchemy.Engine, "before_cursor_execute", note)
         claim = other.claim("another worker")
@@ -127,27 +127,27 @@ def test_planning_takes_few_transactions_and_polling_few_statements(tmp_path: Pa
         assert list(study.entries()) == [trial.id for trial in trials]
 
 
-def test_waiting_trials_are_dropped_and_come_back_when_asked_for(tmp_path: Path) -> None:
+def test_dropped_waiting_trials_can_be_added_again(tmp_path: Path) -> None:
     trials = expand(StudySpec(grid={"seed": [0, 1, 2]}))
     with Study("a", local_address(tmp_path)) as study:
         study.add(trials)
         claim = study.claim("a worker")
         assert claim is not None
         assert claim.trial.id == trials[0].id
-        assert study.drop_waiting({trials[1].id}) == 1  # not the one that runs
+        assert study.drop_waiting({trials[1].id}) == 1  # not the running trial
         assert list(study.entries()) == [trials[0].id, trials[1].id]
         assert study.add(trials) == 1
         assert study.entries()[trials[2].id].state == TrialState.WAITING
 
 
-def test_storage_that_is_not_there_is_refused_and_not_made(tmp_path: Path) -> None:
+def test_missing_storage_is_refused_and_not_created(tmp_path: Path) -> None:
     file = tmp_path / "study.db"
     with pytest.raises(ValueError, match=re.escape(f"{file} ")):
         Study("a", f"sqlite:///{file}", must_exist=True)
     assert not file.exists()
 
 
-def test_study_that_compares_another_metric_now_keeps_its_own_in_the_storage(tmp_path: Path) -> None:
+def test_storage_keeps_the_first_metric_of_a_study(tmp_path: Path) -> None:
     with Study("a", local_address(tmp_path)) as study:
         assert study.save_spec(dataclasses.asdict(StudySpec(metric="mcc"))) is None
         message = study.save_spec(dataclasses.asdict(StudySpec(metric="auroc", split="validation")))

@@ -1,4 +1,4 @@
-"""Trials go into Optuna's storage and come out as they were."""
+"""Conversion of trials to and from Optuna's storage."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def with_axes(trial: Trial, **axes: object) -> Trial:
     return dataclasses.replace(trial, axes=axes)
 
 
-def test_trial_comes_back_as_it_was() -> None:
+def test_trial_round_trip() -> None:
     trial = with_axes(trial_of("lstm", 3), head={"name": "lstm"}, seed=3)
     (waiting,) = waiting_trials([trial], [trial], [])
     entry = read_entry(waiting)
@@ -26,7 +26,7 @@ def test_trial_comes_back_as_it_was() -> None:
     assert read_entry(create_trial(state=TrialState.WAITING)) is None
 
 
-def test_dashboards_get_the_axes_with_all_their_values() -> None:
+def test_distributions_contain_all_values_of_the_axes() -> None:
     grid = [
         with_axes(trial_of(head, seed), head=head, seed=seed, lr=lr, smoke=True)
         for head in ("linear", "lstm")
@@ -38,7 +38,7 @@ def test_dashboards_get_the_axes_with_all_their_values() -> None:
     assert found["smoke"] == CategoricalDistribution([True])
     assert isinstance(found["seed"], IntDistribution)
     assert isinstance(found["lr"], FloatDistribution)
-    # Optuna keeps the first list of choices: a value that came later is in the attributes only.
+    # Optuna keeps the first list of choices, so a value that was added later is in the attributes only.
     later = with_axes(trial_of("gru", 0), head="gru", seed=0, lr=0.1, smoke=True)
     (grown,) = waiting_trials([later], [*grid, later], added)
     assert "head" not in grown.distributions

@@ -1,4 +1,4 @@
-"""Where a run continues, and how a checkpoint of another run is refused."""
+"""Checkpoints are found in order, and checkpoints of other runs are refused."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from research.system.lock import DirectoryLock
 from research.training.checkpoint.find import CheckpointError, list_checkpoints, refuse
 
 
-def test_refusal_lists_the_differences_and_names_the_fork() -> None:
+def test_refuse_lists_the_differences_and_suggests_a_fork() -> None:
     checkpoint = Path("runs/a/checkpoints/step-00000400")
     with pytest.raises(CheckpointError, match=r"step-00000400 .*seed was 0, now 1; lr .*--fork runs/a@step-400\."):
         refuse(checkpoint, ["seed was 0, now 1", "lr was 1, now 2"], is_fork=False)
     refuse(checkpoint, [], is_fork=False)
 
 
-def test_checkpoints_are_in_the_order_of_their_steps(tmp_path: Path) -> None:
+def test_list_checkpoints_orders_by_step(tmp_path: Path) -> None:
     folder = tmp_path / "checkpoints"
     for name in ("step-00000012", "step-00000004", "step-100000000", "step-x", ".step-00000016.writing", "other"):
         (folder / name).mkdir(parents=True)
@@ -26,7 +26,7 @@ def test_checkpoints_are_in_the_order_of_their_steps(tmp_path: Path) -> None:
     assert list_checkpoints(tmp_path / "nothing") == []
 
 
-def test_directory_belongs_to_one_run_at_a_time(tmp_path: Path) -> None:
+def test_directory_is_used_by_one_run_at_a_time(tmp_path: Path) -> None:
     first, second = DirectoryLock(), DirectoryLock()
     assert first.acquire(tmp_path) is None
     assert first.acquire(tmp_path) is None

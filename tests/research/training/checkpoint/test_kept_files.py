@@ -1,4 +1,4 @@
-"""Files that hooks keep are as they were at the checkpoint."""
+"""Files of hooks are restored as they were at the checkpoint."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ class Second(Hook):
     kept_files = ("second.txt",)
 
 
-def test_names_are_those_of_all_hooks() -> None:
+def test_kept_files_returns_the_files_of_all_hooks() -> None:
     assert kept_files([First(), Hook(), Second()]) == ["first.txt", "folder", "second.txt"]
 
 
-def test_files_come_back_as_the_checkpoint_has_them(start_run: StartRun) -> None:
+def test_restore_kept_files_restores_the_checkpoints_versions(start_run: StartRun) -> None:
     before = start_run([First(), Second()])
     (before.directory / "folder").mkdir()
     (before.directory / "folder" / "file").write_text("then")
@@ -36,7 +36,7 @@ def test_files_come_back_as_the_checkpoint_has_them(start_run: StartRun) -> None
     assert (run.directory / "other.txt").exists()
 
 
-def test_run_without_a_checkpoint_finds_none(start_run: StartRun) -> None:
+def test_restore_kept_files_deletes_files_without_a_checkpoint(start_run: StartRun) -> None:
     run = start_run([Second()])
     (run.directory / "second.txt").write_text("of an earlier run")
     restore_kept_files(run)

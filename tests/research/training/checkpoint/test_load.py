@@ -1,4 +1,4 @@
-"""A run takes the state of a checkpoint that fits it."""
+"""A run loads a checkpoint that fits it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Other(Counts):
     """Another hook with a state."""
 
 
-def test_loaded_run_has_every_part_of_the_saved_one(start_run: StartRun) -> None:
+def test_load_checkpoint_restores_every_part_of_the_run(start_run: StartRun) -> None:
     hooks = [Counts(), Counts()]
     run = start_run(hooks, max_steps=2)
     train(run)
@@ -50,13 +50,13 @@ def test_loaded_run_has_every_part_of_the_saved_one(start_run: StartRun) -> None
     loaded = start_run(taken, max_steps=2, resume=checkpoint)
     found = digests(loaded)
     assert {name for name in expected if found.get(name) != expected[name]} == set()
-    assert [hook.count for hook in taken] == [2, 7]  # the first of its class, and the second
+    assert [hook.count for hook in taken] == [2, 7]  # the first and the second hook of the class
     assert loaded.totals == run.totals
     assert loaded.start is not None
     assert loaded.start.checkpoint == checkpoint
 
 
-def test_other_settings_and_hooks_are_refused(start_run: StartRun) -> None:
+def test_load_checkpoint_refuses_other_settings_and_hooks(start_run: StartRun) -> None:
     run = start_run([Counts()])
     run.clock.advance(8)
     checkpoint = save_checkpoint(run, keep=1)
@@ -65,10 +65,10 @@ def test_other_settings_and_hooks_are_refused(start_run: StartRun) -> None:
     for hooks in ([], [Other()], [Counts(), Other()]):
         with pytest.raises(CheckpointError, match=rf"{checkpoint} .*\bCounts\b"):
             start_run(hooks, resume=checkpoint)
-    start_run([Counts(), Hook()], resume=checkpoint)  # which has no state
+    start_run([Counts(), Hook()], resume=checkpoint)  # a hook without state may be added
 
 
-def test_files_that_are_cut_or_would_run_code_are_refused(start_run: StartRun, tmp_path: Path) -> None:
+def test_load_checkpoint_refuses_truncated_files_and_pickled_code(start_run: StartRun, tmp_path: Path) -> None:
     checkpoint, sprung = save_checkpoint(start_run([Counts()]), keep=1), tmp_path / "sprung"
     for name in ("optimizer.pt", "hooks-0.pt", "random-0.pt", "model.safetensors"):
         whole = (checkpoint / name).read_bytes()
@@ -81,11 +81,11 @@ def test_files_that_are_cut_or_would_run_code_are_refused(start_run: StartRun, t
                 start_run([Counts()], resume=checkpoint)
             assert not sprung.exists()
             torch.load(checkpoint / name, weights_only=False)
-            sprung.unlink()  # the trap is a real one
+            sprung.unlink()  # the trap works: unpickling the file runs its code
         (checkpoint / name).write_bytes(whole)
 
 
-def test_later_checkpoints_are_deleted(start_run: StartRun) -> None:
+def test_retire_later_checkpoints_deletes_them(start_run: StartRun) -> None:
     run = start_run()
     for step in (2, 4, 6):
         (run.directory / "checkpoints" / f"step-{step:08d}").mkdir(parents=True)
@@ -95,7 +95,7 @@ def test_later_checkpoints_are_deleted(start_run: StartRun) -> None:
     assert sorted(path.name for path in (run.directory / "checkpoints").iterdir()) == ["step-00000002", "step-00000004"]
 
 
-def test_fork_needs_a_step_of_its_own() -> None:
+def test_refuse_short_fork_needs_a_remaining_step() -> None:
     refuse_short_fork(3, 4)
     with pytest.raises(CheckpointError, match=r"\b4 steps .*step 4\b.*--max_steps"):
         refuse_short_fork(4, 4)

@@ -33,26 +33,26 @@ class SaveAtEnd(Hook):
 
 
 class AtEpochs(Hook):
-    """Asks for an edit at both sides of the end of an epoch."""
+    """Requests an edit at the end of each epoch and at the start of the next."""
 
     def on_epoch_end(self, run: Run) -> None:
-        """Ask before the clock goes on."""
+        """Request an edit before the clock moves to the next epoch."""
         run.edit.reads_clock()
 
     def on_epoch_start(self, run: Run) -> None:
-        """Ask after it did."""
+        """Request an edit after the clock has moved to the epoch."""
         run.edit.reads_clock()
 
 
 READINGS: list[dict[str, int | None]] = []
-"""What the clock read in each call of the edit `reads_clock` on a model with values."""
+"""Readings of the clock in each call of the edit `reads_clock` on a model with values."""
 REHEARSED: list[tuple[int, float]] = []
-"""Steps and epochs that the clock read in rehearsals of the edit `reads_clock`."""
+"""Steps and epochs on the clock in rehearsals of the edit `reads_clock`."""
 
 
 @register_edit("reads_clock", changes_parameters=False)
 def reads_clock(run: Editable) -> None:
-    """Keep what the clock reads."""
+    """Record the clock's state."""
     if run.encoder_with_head.device.type == "meta":
         REHEARSED.append((run.clock.step, run.clock.epochs_done))
     else:
@@ -70,7 +70,7 @@ def freeze_moved(run: Editable) -> None:
 
 @register_edit("widen_if_moved")
 def widen_if_moved(run: Editable) -> None:
-    """Put in a head whose size depends on a bias."""
+    """Replace the head by one whose size depends on a bias."""
     bias = run.encoder_with_head.head.get_parameter("out.bias")
     size = 8 if not bias.is_meta and float(bias.detach().abs().max()) > 0 else 4
     run.encoder_with_head.replace_head("mlp", {"mlp_size": size})
@@ -88,7 +88,7 @@ def checkpoint_of(run: TrainingRun, step: int = LAST_STEP) -> Path:
     return run.directory / "checkpoints" / f"step-{step:08d}"
 
 
-def test_clock_reads_what_it_read_when_the_edit_was_applied(start_run: StartRun) -> None:
+def test_replay_sets_the_clock_to_the_time_of_each_edit(start_run: StartRun) -> None:
     READINGS.clear()
     settings = {"max_steps": 9, "timeline": [{"at": "5st", "reads_clock": None}, {"at": "6st", "reads_clock": None}]}
     whole = start_run([AtEpochs(), SaveAtEnd()], **settings)
@@ -110,32 +110,32 @@ def test_clock_reads_what_it_read_when_the_edit_was_applied(start_run: StartRun)
     READINGS.clear()
     old_journal = [type(record)(**{**vars(record), "clock": None}) for record in whole.journal[1:4]]
     replay(start_run([AtEpochs()], **settings), old_journal, None)
-    assert then[1:4] == READINGS  # all but what comes after the end of an epoch
+    assert then[1:4] == READINGS  # all except those at the start of the next epoch
 
 
-def test_parameters_train_as_in_the_checkpoint_where_an_edit_reads_values(
+def test_replay_restores_trainable_parameters_if_an_edit_reads_values(
     start_run: StartRun,
 ) -> None:
     settings = {"max_steps": 9, "timeline": [{"at": "5st", "freeze_moved": None}]}
     whole = start_run([SaveAtEnd()], **settings)
     train(whole)
-    said: list[str] = []
-    resumed = start_run([SaveAtEnd()], resume=checkpoint_of(whole), said=said, **settings)
+    messages: list[str] = []
+    resumed = start_run([SaveAtEnd()], resume=checkpoint_of(whole), messages=messages, **settings)
     assert not resumed.encoder_with_head.head.get_parameter("out.bias").requires_grad
     assert resumed.wrapped.num_trainable == whole.wrapped.num_trainable
-    assert any("head.out.bias (frozen)" in line for line in said)
+    assert any("head.out.bias (frozen)" in line for line in messages)
     train(resumed)
     assert weights_sha256(resumed.encoder_with_head) == weights_sha256(whole.encoder_with_head)
 
     state = checkpoint_of(whole) / STATE
     known = json.loads(state.read_text())
-    del known["trainable"]  # as in a checkpoint of an earlier version
+    del known["trainable"]  # as in checkpoints of earlier versions
     state.write_text(json.dumps(known))
     with pytest.raises(EditError, match=r"After step 5, freeze_moved\(\) .*trainable parameters"):
         start_run([SaveAtEnd()], resume=checkpoint_of(whole), **settings)
 
 
-def test_edit_that_builds_another_model_from_other_values_is_refused(start_run: StartRun) -> None:
+def test_replay_refuses_an_edit_that_builds_another_model(start_run: StartRun) -> None:
     settings = {"max_steps": 9, "timeline": [{"at": "5st", "widen_if_moved": None}]}
     whole = start_run([SaveAtEnd()], **settings)
     train(whole)
@@ -143,7 +143,7 @@ def test_edit_that_builds_another_model_from_other_values_is_refused(start_run: 
         start_run([SaveAtEnd()], resume=checkpoint_of(whole), **settings)
 
 
-def test_edit_logs_and_prints_once(start_run: StartRun, capsys: pytest.CaptureFixture[str]) -> None:
+def test_replay_does_not_log_and_print_again(start_run: StartRun, capsys: pytest.CaptureFixture[str]) -> None:
     settings = {"max_steps": 9, "timeline": [{"at": "5st", "speaks": None}]}
     whole = start_run([SaveAtEnd()], **settings)
     train(whole)
@@ -155,7 +155,7 @@ def test_edit_logs_and_prints_once(start_run: StartRun, capsys: pytest.CaptureFi
     assert resumed.to_log == {"mine": 2.0}
 
 
-def test_rehearsal_reads_the_clock_of_each_edit(start_run: StartRun) -> None:
+def test_rehearsal_of_a_fork_sets_the_clock_to_the_time_of_each_edit(start_run: StartRun) -> None:
     REHEARSED.clear()
     start_run([], max_steps=9, timeline=[{"every": "3st", "reads_clock": None}])
     assert set(REHEARSED) == {(3, 0.5), (6, 1.0)}

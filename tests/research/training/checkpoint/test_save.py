@@ -1,4 +1,4 @@
-"""A checkpoint is complete or not there."""
+"""A checkpoint is complete, or it does not exist."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.research.conftest import StartRun
 
 
 class Keeps(Hook):
-    """Has a state that may be any, and a file of its own."""
+    """A hook with a given state and one kept file."""
 
     kept_files = ("mine.txt", "never.txt")
 
@@ -30,7 +30,7 @@ class Keeps(Hook):
         return {"state": self.state}
 
 
-def test_checkpoint_has_all_parts_and_a_manifest(start_run: StartRun) -> None:
+def test_save_checkpoint_writes_all_parts_and_a_manifest(start_run: StartRun) -> None:
     run = start_run([Keeps(torch.arange(3))])
     (run.directory / "mine.txt").write_text("kept")
     run.stop("enough")
@@ -48,7 +48,7 @@ def test_checkpoint_has_all_parts_and_a_manifest(start_run: StartRun) -> None:
     assert torch.equal(own["state"], torch.arange(3))
 
 
-def test_newest_checkpoints_stay(start_run: StartRun) -> None:
+def test_save_checkpoint_keeps_the_newest(start_run: StartRun) -> None:
     run = start_run()
     for _ in range(4):
         run.clock.advance(8)
@@ -56,7 +56,7 @@ def test_newest_checkpoints_stay(start_run: StartRun) -> None:
     assert [path.name for path in list_checkpoints(run.directory)] == ["step-00000003", "step-00000004"]
 
 
-def test_checkpoint_of_the_same_step_is_replaced(start_run: StartRun) -> None:
+def test_save_checkpoint_replaces_one_of_the_same_step(start_run: StartRun) -> None:
     run = start_run([Keeps()])
     checkpoint = save_checkpoint(run, keep=1)
     first = (checkpoint / "manifest.json").read_text()
@@ -66,7 +66,7 @@ def test_checkpoint_of_the_same_step_is_replaced(start_run: StartRun) -> None:
     assert [path.name for path in checkpoint.parent.iterdir()] == [checkpoint.name]
 
 
-def test_state_that_could_run_code_is_refused_and_earlier_checkpoints_stay(start_run: StartRun) -> None:
+def test_save_checkpoint_refuses_pickled_classes_and_keeps_earlier_checkpoints(start_run: StartRun) -> None:
     hook = Keeps()
     run = start_run([hook])
     save_checkpoint(run, keep=1)
@@ -77,7 +77,9 @@ def test_state_that_could_run_code_is_refused_and_earlier_checkpoints_stay(start
     assert [path.name for path in (run.directory / "checkpoints").iterdir()] == ["step-00000000"]
 
 
-def test_disk_that_fails_leaves_earlier_checkpoints(start_run: StartRun, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_save_checkpoint_keeps_earlier_checkpoints_if_the_disk_fails(
+    start_run: StartRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run = start_run()
     save_checkpoint(run, keep=1)
     run.clock.advance(8)

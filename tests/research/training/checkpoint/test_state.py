@@ -1,4 +1,4 @@
-"""What others than the run itself read of a checkpoint."""
+"""The state in checkpoints is read by other modules."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ RECORD = Record(1, 2, 0.5, "freeze", {"modules": "encoder"}, "timeline entry 1",
 
 
 @pytest.mark.parametrize("content", [None, "", "{", "[]", "{}", '{"step": 4}'])
-def test_state_that_cannot_be_read_is_named(tmp_path: Path, content: str | None) -> None:
+def test_read_state_names_a_file_that_cannot_be_read(tmp_path: Path, content: str | None) -> None:
     if content is not None:
         (tmp_path / STATE).write_text(content, encoding="utf-8")
     with pytest.raises(CheckpointError, match=rf"{tmp_path}/state\.json"):
         read_state(tmp_path)
 
 
-def test_records_are_those_of_the_journal() -> None:
+def test_read_records_returns_the_journal() -> None:
     journal = json.loads(json.dumps([vars(RECORD)]))
     assert read_records(journal) == (RECORD,)
-    del journal[0]["clock"], journal[0]["skipped"]  # as an earlier version wrote them
+    del journal[0]["clock"], journal[0]["skipped"]  # as in journals of earlier versions
     assert read_records(journal) == (RECORD,)
 
 
-def test_parent_of_a_fork_is_the_run_at_the_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_parent_at_returns_the_parent_at_the_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     checkpoint = tmp_path / "runs" / "a" / "checkpoints" / "step-00000002"
     checkpoint.mkdir(parents=True)
@@ -50,12 +50,12 @@ def test_parent_of_a_fork_is_the_run_at_the_checkpoint(tmp_path: Path, monkeypat
     expected = Parent("runs/a", 2, (RECORD,))
     assert parent_at("runs/a@2", checkpoint) == expected
     assert find_parent(Start(checkpoint, is_fork=True), "runs/a@2") == expected
-    assert find_parent(Start(checkpoint), None) == Parent("b", 1, ())  # of a fork that is resumed
+    assert find_parent(Start(checkpoint), None) == Parent("b", 1, ())  # for a resumed fork
     (checkpoint / STATE).write_text(json.dumps({**state, "parent": None}))
     assert find_parent(Start(checkpoint), None) is None
 
 
-def test_model_of_a_checkpoint_has_its_weights_and_labels(start_run: StartRun) -> None:
+def test_read_checkpoint_model_returns_weights_and_label_names(start_run: StartRun) -> None:
     run = start_run(max_steps=1)
     train(run)
     checkpoint = save_checkpoint(run, keep=1)

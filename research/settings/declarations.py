@@ -27,9 +27,7 @@ class Effect(enum.Enum):
     ROWS = "the change is rejected if the rows differ"
     ROUNDING = "the change is reported: numbers are rounded differently, or dropout drops other units"
     NONE = "the change is reported: it does not affect what is trained"
-    INVOCATION = (
-        "nothing happens: the setting belongs to a single call, and is not part of a recipe that repeats the run"
-    )
+    INVOCATION = "nothing happens: the setting belongs to a single call, and is not part of a recipe"
 
 
 class Stage(enum.IntEnum):

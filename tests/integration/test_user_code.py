@@ -229,7 +229,7 @@ def test_saved_head_of_unknown_name_is_refused_with_a_hint(
     in_python(max_steps=1)
     config = tmp_path / "run" / "model" / "config.json"
     config.write_text(config.read_text().replace('"head": "mine"', '"head": "not_imported"'))
-    with pytest.raises(ValueError, match=r"head 'not_imported'.*Import "):
+    with pytest.raises(ValueError, match=r"head 'not_imported'.*\bimport "):
         EncoderWithHead.from_pretrained(config.parent)
 
 

@@ -23,9 +23,9 @@ def main() -> None:
     )
     print("\n| attention dropout | test accuracy over seeds | training, s (median) |\n|---|---|---|")
     for arm in ARMS:
-        of_arm = [result for trial, result in results.items() if trial.arm == arm]
-        accuracies = [result["metrics"]["test"]["accuracy"] for result in of_arm]
-        seconds = statistics.median(result["train_seconds"] for result in of_arm)
+        arm_results = [result for trial, result in results.items() if trial.arm == arm]
+        accuracies = [result["metrics"]["test"]["accuracy"] for result in arm_results]
+        seconds = statistics.median(result["train_seconds"] for result in arm_results)
         print(f"| {arm} | {mean_and_spread(accuracies)} | {seconds:.0f} |")
 
 

@@ -108,9 +108,9 @@ def sample_accuracies(correct: Bools, num_studies: int, rng: np.random.Generator
         rng: generator that draws the samples.
     """
     num_rows = correct.shape[1]
-    each_row = np.full(num_rows, 1 / num_rows)
+    uniform = np.full(num_rows, 1 / num_rows)
     # In blocks, since the row counts of all studies at once would take gigabytes for tens of thousands of rows.
-    blocks = [rng.multinomial(num_rows, each_row, size=min(500, num_studies - i)) for i in range(0, num_studies, 500)]
+    blocks = [rng.multinomial(num_rows, uniform, size=min(500, num_studies - i)) for i in range(0, num_studies, 500)]
     return np.concatenate([block @ correct.T.astype(np.float64) for block in blocks]) / num_rows
 
 
@@ -162,7 +162,7 @@ def false_alarm_table(accuracies: Floats, num_comparisons: int, rng: np.random.G
 
 
 def coverage_table(accuracies: Floats, rng: np.random.Generator) -> Iterator[str]:
-    """Yield the lines of a table: how often 95% intervals of an arm's mean contain the true mean, and exceed 0 to 1.
+    """Yield the lines of a table: how often 95% intervals of an arm's mean contain the true mean or leave [0, 1].
 
     Args:
         accuracies: accuracy of each run on each study's sample of rows, [num_studies, num_runs]; the true mean of a
@@ -172,7 +172,7 @@ def coverage_table(accuracies: Floats, rng: np.random.Generator) -> Iterator[str
     num_studies = len(accuracies)
     largest = max(NUMS_SEEDS)
     runs = rng.integers(accuracies.shape[1], size=(num_studies, largest))
-    near_one = rng.beta(*_beta(0.98, 0.02), size=(num_studies, largest))
+    near_one = rng.beta(*_beta_parameters(0.98, 0.02), size=(num_studies, largest))
     populations = {
         "the runs": (np.take_along_axis(accuracies, runs, axis=1), accuracies.mean(axis=1)),
         "beta, 0.98 ± 0.02": (near_one, np.full(num_studies, 0.98)),
@@ -190,7 +190,7 @@ def coverage_table(accuracies: Floats, rng: np.random.Generator) -> Iterator[str
         yield f"| {name} | {num_seeds} | {by_t:.1%} | {outside:.1%} | {by_logit:.1%} |"
 
 
-def _beta(mean: float, std: float) -> tuple[float, float]:
+def _beta_parameters(mean: float, std: float) -> tuple[float, float]:
     size = mean * (1 - mean) / std**2 - 1
     return mean * size, (1 - mean) * size
 
@@ -253,8 +253,8 @@ def power_table(accuracies: Floats, num_rows: int, num_comparisons: int, rng: np
             continue
         test = paired_t(*draw_differences(accuracies, num_rows, corrected, needed.total, rng))
         found = ((test.p <= needed.level) & (test.mean > 0)).mean()
-        error, near = standard_error(found, len(accuracies)), abs(found - needed.power) <= TOLERANCE
-        yield f"{line} {needed.total} | {needed.power:.1%} | {found:.1%} | {error:.1%} | {'yes' if near else 'NO'} |"
+        error, is_close = standard_error(found, len(accuracies)), abs(found - needed.power) <= TOLERANCE
+        yield f"{line} {needed.total} | {needed.power:.1%} | {found:.1%} | {error:.1%} | {'yes' if is_close else 'NO'} |"
 
 
 def _true_std(accuracies: Floats, num_rows: int, corrected: float, rng: np.random.Generator) -> float:
@@ -279,10 +279,10 @@ def main() -> None:
     gc.freeze()  # multipletests collects garbage in every call: 30 ms with all imported modules, 20 µs without
     rng = np.random.default_rng(options.seed)
     accuracies = sample_accuracies(correct, options.studies, rng)
-    each = correct.mean(axis=1)
+    run_accuracies = correct.mean(axis=1)
     print(
-        f"{len(runs)} runs of one arm, {correct.shape[1]} {options.split} rows, accuracy {each.mean():.4f} ± "
-        f"{each.std(ddof=1):.4f}; {options.studies} simulated studies per line.\n"
+        f"{len(runs)} runs of one arm, {correct.shape[1]} {options.split} rows, accuracy {run_accuracies.mean():.4f} ± "
+        f"{run_accuracies.std(ddof=1):.4f}; {options.studies} simulated studies per line.\n"
     )
     print("The arm compared with itself, paired t test over seeds with Holm's correction, at the 5% level:\n")
     print("\n".join(false_alarm_table(accuracies, options.comparisons, rng)), end="\n\n")

@@ -3,9 +3,9 @@
     python experiments/benchmarks/edit_cost.py --rounds 3
 
 Trains MiniLM on reviews of at least 512 tokens, on one process and on two (CPU), with an edit after every step. The
-script reports medians over rounds: for the whole boundary (agreeing, applying, making the wrappers again, audit,
-journal), for the four checks of the audit that need no other process, and for the checksum of the fifth without its
-exchange.
+script reports medians over rounds: for everything between the two steps (agreement of the processes, the edit, new
+wrappers, audit, journal), for the four checks of the audit that need no other process, and for the checksum of the
+fifth check, without exchanging it between processes.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ EDITS: dict[str, dict[str, Any]] = {
 Times = dict[str, float]
 
 
-def measure_here(folder: Path, batch_size: int) -> Times:
+def measure_in_this_process(folder: Path, batch_size: int) -> Times:
     """Train in this process and those launched with it, and return the seconds of each edit and check."""
     from research import Hook, RunConfig, run_experiment
     from research.system.checksums import checksum
@@ -49,7 +49,7 @@ def measure_here(folder: Path, batch_size: int) -> Times:
 
         def __init__(self) -> None:
             self.remaining = list(EDITS)
-            self.found: Times = {}
+            self.seconds: Times = {}
             self.steps: list[float] = []
             self.requested_at = 0.0
 
@@ -62,7 +62,7 @@ def measure_here(folder: Path, batch_size: int) -> Times:
                 self.requested_at = time.perf_counter()
 
         def after_edits(self, run: Run) -> None:
-            self.found[self.remaining.pop(0)] = time.perf_counter() - self.requested_at
+            self.seconds[self.remaining.pop(0)] = time.perf_counter() - self.requested_at
             assert isinstance(run, TrainingRun)
             model, wrapped, num_processes = run.encoder_with_head, run.wrapped, run.accelerator.num_processes
 
@@ -80,7 +80,7 @@ def measure_here(folder: Path, batch_size: int) -> Times:
             for name, check in checks.items():
                 started = time.perf_counter()
                 check()
-                self.found[name] = max(self.found.get(name, 0.0), time.perf_counter() - started)
+                self.seconds[name] = max(self.seconds.get(name, 0.0), time.perf_counter() - started)
 
     stopwatch = Stopwatch()
     config = RunConfig(
@@ -97,11 +97,11 @@ def measure_here(folder: Path, batch_size: int) -> Times:
     )
     run_experiment(config, hooks=[stopwatch])
     # The step after the last edit has fewer layers; the steps before it have all of them.
-    return {"step": statistics.median(stopwatch.steps[1:-1]), **stopwatch.found}
+    return {"step": statistics.median(stopwatch.steps[1:-1]), **stopwatch.seconds}
 
 
 def measure(folder: Path, num_processes: int, batch_size: int) -> Times:
-    """Measure in new processes."""
+    """Launch new processes that measure, and return their times."""
     config = "cpu.yaml" if num_processes == 1 else f"cpu_{num_processes}_processes.yaml"
     configs = Path(__file__).parents[2] / "accelerate_configs"
     command = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(configs / config), __file__]
@@ -155,7 +155,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.folder:
-        print(json.dumps(measure_here(options.folder, options.batch_size)))
+        print(json.dumps(measure_in_this_process(options.folder, options.batch_size)))
         return
     measured: dict[int, list[Times]] = {1: [], 2: []}
     with tempfile.TemporaryDirectory() as temporary:

@@ -38,18 +38,18 @@ def main() -> None:
     reference = "plain" if "plain" in options.arms else options.arms[0]
     print("\n| recipe | test accuracy | time / plain | trainable parameters, last | mean |\n|---|---|---|---|---|")
     for arm in arms:
-        of_arm = {trial: result for trial, result in results.items() if trial.arm == arm}
-        accuracies = [result["metrics"]["test"]["accuracy"] for result in of_arm.values()]
+        arm_results = {trial: result for trial, result in results.items() if trial.arm == arm}
+        accuracies = [result["metrics"]["test"]["accuracy"] for result in arm_results.values()]
         ratios = [seconds[arm, seed] / seconds[reference, seed] for seed in options.seeds]
-        lines = [
+        trainable = [
             json.loads(line)["trainable_parameters"]
-            for trial in of_arm
+            for trial in arm_results
             for line in (options.folder / trial.name / "metrics.jsonl").read_text().splitlines()
         ]
-        last = next(iter(of_arm.values()))["trainable_parameters"]
+        last = next(iter(arm_results.values()))["trainable_parameters"]
         print(
             f"| {arm} | {mean_and_spread(accuracies)} | {mean_and_spread(ratios)} | {last:,} | "
-            f"{statistics.mean(lines):,.0f} |"
+            f"{statistics.mean(trainable):,.0f} |"
         )
 
 

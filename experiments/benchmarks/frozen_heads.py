@@ -6,7 +6,7 @@ Midway runs the whole study of experiments/studies/heads.yaml with an empty cach
 The Trainer runs one trial of each head (in a new process, with seed 0, bf16, padding to the longest row of a batch, the
 project's own order of rows, no dropout of attention weights). Its time is multiplied by the number of seeds. The floor
 is one pass of the encoder over all rows, followed by only the steps and evaluations of every head on the stored hidden
-states, in a loop written by hand. It also runs one seed, whose time is multiplied. With --heads, the Trainer runs only
+states, in a loop written by hand. It also runs one seed, and its time is multiplied in the same way. With --heads, the Trainer runs only
 some heads. For each of the other heads, its time is estimated: the floor's time of that head, plus the mean time that
 the Trainer took in addition to the floor for the heads that it ran.
 """
@@ -246,8 +246,8 @@ def main() -> None:
         folder = options.folder / f"round-{number}"
         folder.mkdir()
         found = {"midway": midway(folder, study), "floor": _part(folder, "floor", study)}
-        tried = options.heads or arms
-        found["trainer"] = {arm: _trainer_seconds(folder, study, arm) for arm in tried}
+        trainer_arms = options.heads or arms
+        found["trainer"] = {arm: _trainer_seconds(folder, study, arm) for arm in trainer_arms}
         rounds.append(found)
         print(json.dumps(found), flush=True)
     print(report(rounds, arms, num_seeds))
@@ -259,19 +259,19 @@ def report(rounds: list[dict[str, dict[str, float]]], arms: list[str], num_seeds
     trained = [trainer_seconds(found, arms) for found in rounds]
     for arm in arms:
         note = "" if arm in rounds[0]["trainer"] else " (estimated)"
-        of_trainer = statistics.median(seconds[arm] for seconds in trained)
-        bare = statistics.median(found["floor"][arm] for found in rounds)
-        lines.append(f"| {arm} | {of_trainer:.1f}{note} | {bare:.1f} |")
+        trainer_median = statistics.median(seconds[arm] for seconds in trained)
+        floor_median = statistics.median(found["floor"][arm] for found in rounds)
+        lines.append(f"| {arm} | {trainer_median:.1f}{note} | {floor_median:.1f} |")
     totals = []
     for found, seconds in zip(rounds, trained, strict=True):
         trainer_total = num_seeds * sum(seconds.values())
         floor_total = found["floor"]["encoding"] + num_seeds * sum(found["floor"][arm] for arm in arms)
         totals.append((found["midway"]["all"], trainer_total, floor_total, found["floor"]["encoding"]))
-    own, other, least, encoding = (statistics.median(column) for column in zip(*totals, strict=True))
+    midway_all, trainer_all, floor_all, encoding = (statistics.median(column) for column in zip(*totals, strict=True))
     lines += [
         "",
-        f"All {len(arms) * num_seeds} trials: Midway {own:.0f} s, Trainer {other:.0f} s (each head's one trial times "
-        f"{num_seeds} seeds), floor {least:.0f} s ({encoding:.0f} s of it for the encoder).",
+        f"All {len(arms) * num_seeds} trials: Midway {midway_all:.0f} s, Trainer {trainer_all:.0f} s (each head's one trial times "
+        f"{num_seeds} seeds), floor {floor_all:.0f} s ({encoding:.0f} s of it for the encoder).",
         f"Trainer / Midway {statistics.median(b / a for a, b, _, _ in totals):.1f}, "
         f"Midway / floor {statistics.median(a / c for a, _, c, _ in totals):.2f}.",
     ]
@@ -280,8 +280,8 @@ def report(rounds: list[dict[str, dict[str, float]]], arms: list[str], num_seeds
 
 def trainer_seconds(found: dict[str, dict[str, float]], arms: list[str]) -> dict[str, float]:
     """Return the Trainer's seconds for one trial of each head in a round, estimated for heads that it did not run."""
-    around = statistics.fmean(seconds - found["floor"][arm] for arm, seconds in found["trainer"].items())
-    return {arm: found["trainer"].get(arm, around + found["floor"][arm]) for arm in arms}
+    overhead = statistics.fmean(seconds - found["floor"][arm] for arm, seconds in found["trainer"].items())
+    return {arm: found["trainer"].get(arm, overhead + found["floor"][arm]) for arm in arms}
 
 
 def _part(folder: Path, part: str, study: list[str], arm: str | None = None) -> dict[str, float]:

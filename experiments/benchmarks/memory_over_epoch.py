@@ -1,7 +1,7 @@
 """Measure a run's memory over an epoch: resident memory after every 50 steps, and the peaks.
 
 The script runs an experiment with the given settings in this process, and prints a line every 50 steps. The peaks are
-those that the operating system counts, so they include memory that is used only within a step, and evaluations.
+those that the operating system counts, so they include memory that is used only within a step or an evaluation.
 """
 
 from __future__ import annotations

@@ -22,8 +22,8 @@ from research.training.checkpoint.save import save_checkpoint
 from research.training.run import TrainingRun
 
 MAX_LENGTH = 512
-EVERY = 100
-"""Number of steps between two saves for which the script computes the share of the time."""
+SAVE_INTERVAL = 100
+"""Assumed number of steps between two saves, for computing the share of time that saving takes."""
 
 
 class Stopwatch(Hook):
@@ -59,14 +59,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--saves", type=int, default=5, help="number of saves (default: %(default)s)")
     parser.add_argument("--folder", type=Path, default=None, help="where to make a temporary folder")
-    given = parser.parse_args()
+    options = parser.parse_args()
     stopwatch = Stopwatch()
-    with tempfile.TemporaryDirectory(dir=given.folder) as folder:
+    with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         config = RunConfig(
             output_dir=str(Path(folder) / "run"),
             max_length=MAX_LENGTH,
-            max_steps=given.saves + 1,
-            limit_train=32 * (given.saves + 1),
+            max_steps=options.saves + 1,
+            limit_train=32 * (options.saves + 1),
             limit_validation=32,
             limit_test=32,
             evaluate_every=None,
@@ -79,7 +79,7 @@ def main() -> None:
     spread = f"{min(stopwatch.saves) * 1000:.0f} - {max(stopwatch.saves) * 1000:.0f}"
     print(
         f"save {save:.0f} ms ({spread}), {stopwatch.num_bytes / 1e6:.0f} MB; step {step:.0f} ms; "
-        f"saving every {EVERY} steps takes {save / (save + EVERY * step):.2%} of the time"
+        f"saving every {SAVE_INTERVAL} steps takes {save / (save + SAVE_INTERVAL * step):.2%} of the time"
     )
 
 

@@ -43,12 +43,12 @@ def main() -> None:
     print("\n| schedule | rate | validation accuracy | test accuracy over seeds |\n|---|---|---|---|")
     lines = []
     for arm, settings in ARMS.items():
-        tried = {trial: result for trial, result in chosen.items() if trial.arm == arm}
-        best = max(tried, key=lambda trial: tried[trial]["metrics"]["validation"]["accuracy"])
+        arm_results = {trial: result for trial, result in chosen.items() if trial.arm == arm}
+        best = max(arm_results, key=lambda trial: arm_results[trial]["metrics"]["validation"]["accuracy"])
         trials = [Trial(arm, {**settings, "lr": best.settings["lr"], "seed": seed}) for seed in options.seeds]
         results = run_trials(trials, options.folder, base, jobs=options.jobs, num_processes=options.num_processes)
         accuracies = [result["metrics"]["test"]["accuracy"] for result in results.values()]
-        validation = tried[best]["metrics"]["validation"]["accuracy"]
+        validation = arm_results[best]["metrics"]["validation"]["accuracy"]
         lines.append(f"| {arm} | {best.settings['lr']:g} | {validation:.4f} | {mean_and_spread(accuracies)} |")
     print("\n".join(lines))
 

@@ -7,9 +7,9 @@ Every round measures the following for each repository in turn (each with its ow
 
 - libraries: a process that imports torch and Transformers' AutoModel, and reads the encoder's weights
 - training: `experiments/run.py --head lstm --smoke`, from its start until training begins
-- first step: the same until its first step is taken
+- first step: the same run, until its first step is taken
 - report: in the same run, from result.json to report.html: all pictures, including those for TensorBoard
-- run: the same, from start to end
+- run: the same run, from start to end
 
 The script reports medians over rounds of wall-clock time and of processor time, which is more reliable on a busy
 machine. An additional first round fills the caches and is not counted.
@@ -33,8 +33,8 @@ from pathlib import Path
 
 from research.settings.demo_packages import DEMO_ENCODERS, find_package
 
-HERE = Path(__file__).parent
-MARKS = HERE / "start_up_marks.py"
+FOLDER = Path(__file__).parent
+MARKS = FOLDER / "start_up_marks.py"
 LIBRARIES = """
 import sys, torch
 from transformers import AutoModel
@@ -43,7 +43,7 @@ AutoModel.from_pretrained(sys.argv[1])
 
 
 @dataclass(frozen=True)
-class Spent:
+class Duration:
     """A duration."""
 
     wall: float
@@ -51,8 +51,8 @@ class Spent:
     processor: float
     """Seconds of processor time, over all threads."""
 
-    def __sub__(self, earlier: Spent) -> Spent:
-        return Spent(self.wall - earlier.wall, self.processor - earlier.processor)
+    def __sub__(self, earlier: Duration) -> Duration:
+        return Duration(self.wall - earlier.wall, self.processor - earlier.processor)
 
 
 def main() -> None:
@@ -60,12 +60,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5, help="rounds that count (default: %(default)s)")
     parser.add_argument(
-        "--repositories", type=Path, nargs="+", default=[HERE.parents[1]], help="checkouts (default: this one)"
+        "--repositories", type=Path, nargs="+", default=[FOLDER.parents[1]], help="checkouts (default: this one)"
     )
     parser.add_argument("--options", nargs="*", default=[], help="additional settings of the run, as name=value")
     given = parser.parse_args()
     encoder = find_package(DEMO_ENCODERS["minilm"]) / "model"
-    found: dict[Path, dict[str, list[Spent]]] = {path: defaultdict(list) for path in given.repositories}
+    found: dict[Path, dict[str, list[Duration]]] = {path: defaultdict(list) for path in given.repositories}
     with tempfile.TemporaryDirectory() as folder:
         for number in range(given.rounds + 1):
             for repository in given.repositories:
@@ -82,18 +82,18 @@ def main() -> None:
 
 def python_of(repository: Path) -> str:
     """Return the interpreter of a checkout's .venv, or the current one if there is no .venv."""
-    own = repository / ".venv" / "bin" / "python"
-    return str(own.absolute()) if own.exists() else sys.executable
+    interpreter = repository / ".venv" / "bin" / "python"
+    return str(interpreter.absolute()) if interpreter.exists() else sys.executable
 
 
-def time_libraries(python: str, encoder: Path) -> Spent:
+def time_libraries(python: str, encoder: Path) -> Duration:
     """Return the time for importing the libraries and reading the weights."""
     started, before = time.time(), processor_of_children()
     subprocess.run([python, "-c", LIBRARIES, str(encoder)], check=True, capture_output=True)
-    return Spent(time.time() - started, processor_of_children() - before)
+    return Duration(time.time() - started, processor_of_children() - before)
 
 
-def time_run(repository: Path, folder: Path, options: Sequence[str]) -> dict[str, Spent]:
+def time_run(repository: Path, folder: Path, options: Sequence[str]) -> dict[str, Duration]:
     """Return the time until training begins, until the first step is taken, for the report, and for the whole run."""
     marks, directory = folder / "marks", folder / "run"
     marks.unlink(missing_ok=True)
@@ -111,16 +111,16 @@ def time_run(repository: Path, folder: Path, options: Sequence[str]) -> dict[str
     )
     if done.returncode != 0:
         raise RuntimeError(f"The run of {repository} failed:\n{done.stderr[-3000:]}")
-    whole = Spent(time.time() - started, processor_of_children() - before)
-    at = {
-        name: Spent(wall - started, processor)
+    total = Duration(time.time() - started, processor_of_children() - before)
+    marked = {
+        name: Duration(wall - started, processor)
         for name, wall, processor in map(json.loads, marks.read_text(encoding="utf-8").splitlines())
     }
     return {
-        "training": at["training"],
-        "first step": at["first step"],
-        "report": at["report.html"] - at["result.json"],
-        "run": whole,
+        "training": marked["training"],
+        "first step": marked["first step"],
+        "report": marked["report.html"] - marked["result.json"],
+        "run": total,
     }
 
 
@@ -130,12 +130,12 @@ def processor_of_children() -> float:
     return usage.ru_utime + usage.ru_stime
 
 
-def describe(measured: Mapping[str, Spent]) -> str:
+def describe(measured: Mapping[str, Duration]) -> str:
     """Return the results of a round as one line."""
     return ", ".join(f"{name} {spent.wall:.2f} s ({spent.processor:.2f})" for name, spent in measured.items())
 
 
-def print_table(found: Mapping[Path, Mapping[str, Sequence[Spent]]]) -> None:
+def print_table(found: Mapping[Path, Mapping[str, Sequence[Duration]]]) -> None:
     """Print medians, and their ratios to the time of the libraries."""
     print("\nMedians: seconds of wall-clock and processor time, and their ratios to the libraries of the same round.\n")
     print("| repository | what | wall | processor | wall, ratio | processor, ratio |")

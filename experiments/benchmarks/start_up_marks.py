@@ -16,8 +16,8 @@ from typing import Any
 
 from research import Hook, register_hook
 
-FILE_OF_MARKS = "START_UP_MARKS"
-"""Environment variable with the path of the file of marks."""
+MARKS_VARIABLE = "START_UP_MARKS"
+"""Environment variable with the path of the file to which marks are written."""
 POLL_SECONDS = 0.005
 """Seconds between two checks whether a file exists."""
 LAST_WAIT_SECONDS = 5.0
@@ -46,7 +46,7 @@ class StartUpMarks(Hook):
 
 def mark(name: str) -> None:
     """Write a mark."""
-    with Path(os.environ[FILE_OF_MARKS]).open("a", encoding="utf-8") as file:
+    with Path(os.environ[MARKS_VARIABLE]).open("a", encoding="utf-8") as file:
         print(json.dumps([name, time.time(), time.process_time()]), file=file)
 
 

@@ -66,7 +66,7 @@ def bare(folder: Path, batch_size: int, *, precision: str = "bf16", attention_dr
         optimizer.step()
         schedule.step()
         optimizer.zero_grad()
-        loss.item()  # as a progress bar reads it
+        loss.item()  # a progress bar would read the loss, too
     if num_processes > 1:
         torch.distributed.destroy_process_group()
     return time.perf_counter() - started, len(splits.train)

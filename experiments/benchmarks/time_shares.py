@@ -59,12 +59,12 @@ class Profile(Hook):
         seconds: dict[str, float] = defaultdict(float)
         others: dict[str, float] = defaultdict(float)
         for event in self.profiler.key_averages():
-            name, own = event.key.removeprefix("aten::"), event.self_cpu_time_total / 1e6
+            name, self_seconds = event.key.removeprefix("aten::"), event.self_cpu_time_total / 1e6
             if name in kind_of:
-                seconds[kind_of[name]] += own
+                seconds[kind_of[name]] += self_seconds
             elif event.key.startswith("aten::"):
-                seconds["other operations"] += own
-                others[name] += own
+                seconds["other operations"] += self_seconds
+                others[name] += self_seconds
         seconds["outside of operations (Python, autograd, collator)"] = self.seconds - sum(seconds.values())
         lines = ["| operations | share of time |", "|---|---|"]
         for kind, value in sorted(seconds.items(), key=lambda item: -item[1]):

@@ -85,10 +85,10 @@ class Watch:
         """Record which parameters changed, and save all parameters."""
         from safetensors.torch import save_file
 
-        moved = {name for name, parameter in self.parameters.items() if not parameter.equal(self.before[name])}
+        changed = {name for name, parameter in self.parameters.items() if not parameter.equal(self.before[name])}
         frozen = {name for name in self.parameters if name not in self.layers and not name.startswith("head.")}
-        trained = f"{len(moved & self.layers.keys())} of {len(self.layers)}"
-        self.write({"trained": trained, "changed": f"{len(moved & frozen)} of {len(frozen)}"})
+        trained = f"{len(changed & self.layers.keys())} of {len(self.layers)}"
+        self.write({"trained": trained, "changed": f"{len(changed & frozen)} of {len(frozen)}"})
         save_file({name: p.detach().clone() for name, p in self.parameters.items()}, self.path.with_suffix(".st"))
 
     def write(self, line: dict[str, Any]) -> None:
@@ -140,12 +140,12 @@ def midway(watch: Watch, folder: Path, num_processes: int) -> None:
 
 
 def trainer(
-    watch: Watch, folder: Path, num_processes: int, *, freezes_late: bool, all_given: bool = False, **options: Any
+    watch: Watch, folder: Path, num_processes: int, *, freezes_late: bool, all_parameters: bool = False, **options: Any
 ) -> None:
     """Train with Transformers' Trainer, its default linear schedule, and a callback that sets requires_grad.
 
     With `freezes_late`, the callback freezes after the optimizer and DDP have been made. The Trainer's own optimizer
-    takes the parameters that require gradients; with `all_given`, it gets an optimizer of all parameters instead. The
+    takes the parameters that require gradients; with `all_parameters`, it gets an optimizer of all parameters instead. The
     Trainer's default for DDP's find_unused_parameters is True.
     """
     import torch
@@ -188,7 +188,7 @@ def trainer(
         train_dataset=rows,
         data_collator=DataCollatorWithPadding(tokenizer),
         callbacks=[Watcher(), Unfreeze()],
-        optimizers=(torch.optim.AdamW(model.parameters(), lr=PEAK_RATE) if all_given else None, None),
+        optimizers=(torch.optim.AdamW(model.parameters(), lr=PEAK_RATE) if all_parameters else None, None),
     ).train()
 
 
@@ -231,7 +231,7 @@ def lightning(
             falling = get_linear_schedule_with_warmup(optimizer, 0, NUM_ROWS // BATCH_SIZE)
             return [optimizer], [{"scheduler": falling, "interval": "step"}]
 
-    class Subclass(BaseFinetuning):
+    class UnfreezeMidEpoch(BaseFinetuning):
         def freeze_before_training(self, pl_module: Any) -> None:
             self.freeze(pl_module.model.encoder)
 
@@ -243,7 +243,7 @@ def lightning(
                 optimizer = trainer.optimizers[0]
                 self.unfreeze_and_add_param_group(pl_module.backbone, optimizer, lr=optimizer.param_groups[0]["lr"])
 
-    class Late(Callback):
+    class FreezeLate(Callback):
         def on_train_start(self, trainer: Any, pl_module: Any) -> None:
             pl_module.model.encoder.requires_grad_(False)
 
@@ -266,7 +266,7 @@ def lightning(
         strategy=strategy if num_processes > 1 else "auto",
         callbacks=[
             Watcher(),
-            {"BackboneFinetuning": per_epoch, "BaseFinetuning": Subclass(), "Callback": Late()}[callback],
+            {"BackboneFinetuning": per_epoch, "BaseFinetuning": UnfreezeMidEpoch(), "Callback": FreezeLate()}[callback],
         ],
         logger=False,
         enable_checkpointing=False,
@@ -281,7 +281,7 @@ backbone, base, plain = (partial(lightning, callback=c) for c in ("BackboneFinet
 FIND_UNUSED = "ddp_find_unused_parameters_true"
 ARMS: dict[str, Callable[[Watch, Path, int], None]] = {
     "Trainer: callback": early,
-    "Trainer: callback, optimizer of all parameters": partial(early, all_given=True),
+    "Trainer: callback, optimizer of all parameters": partial(early, all_parameters=True),
     "Trainer: callback, freezes in on_train_begin": late,
     "Trainer: same, ddp_find_unused_parameters=False": partial(late, ddp_find_unused_parameters=False),
     "Lightning: BackboneFinetuning, per epoch": backbone,
@@ -325,10 +325,10 @@ def load(folder: Path) -> tuple[Any, Any, Any]:
 def launch(arm: str, num_processes: int, folder: Path, seconds: float) -> str | None:
     """Run an arm as its users would launch it; return a description of the failure, or None."""
     launcher = LAUNCHERS[arm.split(":", maxsplit=1)[0]] if num_processes > 1 else ()
-    own = (__file__, "--arm", arm, "--num_processes", str(num_processes), "--folder", str(folder))
+    arguments = (__file__, "--arm", arm, "--num_processes", str(num_processes), "--folder", str(folder))
     with (folder / "output.txt").open("w+", encoding="utf-8") as output:
         process = subprocess.Popen(
-            (sys.executable, *launcher, *own), stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+            (sys.executable, *launcher, *arguments), stdout=output, stderr=subprocess.STDOUT, start_new_session=True
         )
         try:
             status = process.wait(seconds)

@@ -14,7 +14,7 @@ from research.tasks.base import Task
 
 NUM_CURVES = 8
 """Maximum number of precision-recall curves in a figure. If there are more labels, only the most frequent are drawn,
-and the title says so."""
+as the title states."""
 
 
 def confusion_matrix_figure(task: Task, labels: NDArray[Any], predicted: NDArray[Any]) -> Figure:

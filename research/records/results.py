@@ -70,8 +70,8 @@ def write_predictions(
 def _predictions_table(task: Task, found: Predictions, rows: slice, files: Sequence[tuple[str, int]]) -> pa.Table:
     scores = np.asfortranarray(task.probabilities(found.logits[rows]))
     ids, predicted = found.ids[rows], task.predicted_labels(found.logits[rows])
-    is_whole = np.issubdtype(predicted.dtype, np.integer)
-    prediction = pa.array(list(predicted.astype(np.int64) if is_whole else predicted))
+    is_integer = np.issubdtype(predicted.dtype, np.integer)
+    prediction = pa.array(list(predicted.astype(np.int64) if is_integer else predicted))
     names = task.name_column(predicted)
     if found.labels is None:
         label = pa.nulls(len(ids), prediction.type)
@@ -80,8 +80,8 @@ def _predictions_table(task: Task, found: Predictions, rows: slice, files: Seque
         label = pa.array(list(found.labels[rows]))
         label_names = task.name_column(found.labels[rows])
     first_ids = np.array([first for _, first in files], dtype=np.int64)
-    # A row belongs to the last file whose first id is not above its own: an empty file shares its first id with the
-    # next file.
+    # A row belongs to the last file whose first id is at most the id of the row. Not to the first such file, because
+    # an empty file has the same first id as the next file.
     file_of_row = np.searchsorted(first_ids, ids, side="right") - 1
     columns: dict[str, Any] = {
         "id": ids,
@@ -151,7 +151,7 @@ def git_commit() -> str | None:
     Returns None if the source files are not tracked by Git, for example because the package is installed in a virtual
     environment inside another project's repository.
     """
-    here = Path(__file__).parent
+    folder = Path(__file__).parent
     commands = (
         ["git", "ls-files", "--error-unmatch", Path(__file__).name],
         ["git", "rev-parse", "HEAD"],
@@ -159,7 +159,7 @@ def git_commit() -> str | None:
     )
     try:
         _, commit, changes = (
-            subprocess.run(command, cwd=here, capture_output=True, text=True, check=True).stdout.strip()
+            subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout.strip()
             for command in commands
         )
     except (OSError, subprocess.CalledProcessError):

@@ -31,8 +31,8 @@ def default_name(config: RunConfig) -> str:
     """Return a name made of the encoder, the head, the data and the start time."""
     parts = (Path(config.encoder).name, Choice.of(config.head, "head").name, Path(config.data.rstrip("/")).name)
     # Shortened: file systems limit a name to 255 bytes, and the data's file name alone may be that long.
-    words = "-".join(for_terminal(part.split(".")[0].replace(":", "-")[:_LONGEST_PART]) for part in parts)
-    return f"{words}-{time.strftime('%Y%m%d-%H%M%S', time.localtime(start_time()))}"
+    prefix = "-".join(for_terminal(part.split(".")[0].replace(":", "-")[:_LONGEST_PART]) for part in parts)
+    return f"{prefix}-{time.strftime('%Y%m%d-%H%M%S', time.localtime(start_time()))}"
 
 
 def check_directory(directory: Path, config: RunConfig) -> None:
@@ -67,7 +67,7 @@ def _refuse_deleting_sources(directory: Path, config: RunConfig) -> None:
     """Check that a directory to be overwritten contains neither files that the run reads nor other runs.
 
     Raises:
-        ValueError: names the setting that reads from the directory, or the other runs.
+        ValueError: if it does; the message names the setting that reads from the directory, or the other runs.
     """
     for name, path in config.input_paths():
         if _is_inside(path, directory):
@@ -75,9 +75,10 @@ def _refuse_deleting_sources(directory: Path, config: RunConfig) -> None:
                 f"--overwrite would delete the run directory {directory}, and with it --{name} {path}. Choose "
                 "another --name or --output_dir."
             )
-    own = directory.resolve()
+    resolved = directory.resolve()
     found = (path.parent for pattern in ("*", "*/*") for path in directory.glob(f"{pattern}/{CONFIG}"))
-    other_runs = sorted(path for path in found if own in path.resolve().parents)  # deleting a link keeps its target
+    # A link to a run elsewhere does not count: deleting it keeps the run.
+    other_runs = sorted(path for path in found if resolved in path.resolve().parents)
     if other_runs:
         raise ValueError(
             f"--overwrite would delete the run directory {directory}, which contains other runs: "
@@ -103,7 +104,7 @@ def make_directory(directory: Path) -> bool:
     is_new = not directory.exists()
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=directory):  # an anonymous file: a kill leaves nothing behind
+        with tempfile.TemporaryFile(dir=directory):  # an anonymous file: if the process is killed, no file remains
             pass
     except OSError as error:
         raise ValueError(f"Cannot write to the run directory {directory}: {error.strerror}.") from None

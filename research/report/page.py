@@ -100,14 +100,14 @@ def _draw_curves(
     curves: dict[str, Curve], parent: dict[str, Curve], edits: Sequence[Record], num_steps: int
 ) -> Iterator[Picture]:
     validation, rates = _with_prefix(curves, "validation/"), _with_prefix(curves, "learning_rate/")
-    none: Curve = ([], [])
-    behind = [parent[name] for name in ("loss", "validation/loss") if name in parent]
-    figure = loss_figure(curves.get("loss", none), validation.get("loss", none), edits, num_steps, behind)
+    empty: Curve = ([], [])
+    parent_curves = [parent[name] for name in ("loss", "validation/loss") if name in parent]
+    figure = loss_figure(curves.get("loss", empty), validation.get("loss", empty), edits, num_steps, parent_curves)
     yield picture("Loss", figure)
-    shares = {name: curve for name, curve in validation.items() if not _is_unbounded(name) and "/" not in name}
-    if shares:
-        behind = [parent[f"validation/{name}"] for name in shares if f"validation/{name}" in parent]
-        yield picture("Validation metrics", curves_figure(shares, "metric", edits, num_steps, behind))
+    bounded = {name: curve for name, curve in validation.items() if not _is_unbounded(name) and "/" not in name}
+    if bounded:
+        parent_curves = [parent[f"validation/{name}"] for name in bounded if f"validation/{name}" in parent]
+        yield picture("Validation metrics", curves_figure(bounded, "metric", edits, num_steps, parent_curves))
     if rates:  # a run that was stopped before its first step has none
         yield picture("Learning rates", rates_figure(rates, edits, num_steps))
     for name, curve in _separate_curves(curves):
@@ -117,7 +117,7 @@ def _draw_curves(
 
 
 def _is_unbounded(name: str) -> bool:
-    """Return whether a metric has no upper bound, so that it cannot share an axis with shares and correlations."""
+    """Return whether a metric has no upper bound, so that it cannot share an axis with the bounded metrics."""
     metric = find_metric(name)
     return metric is not None and math.isinf(metric.bounds[1])
 
@@ -127,7 +127,7 @@ def _with_prefix(curves: dict[str, Curve], prefix: str) -> dict[str, Curve]:
 
 
 def _separate_curves(curves: dict[str, Curve]) -> list[tuple[str, Curve]]:
-    """Return the curves that each have a figure to themselves."""
+    """Return the curves that are drawn in separate figures."""
     shared = ("validation/", "learning_rate/")
     return [(name, curve) for name, curve in curves.items() if name != "loss" and not name.startswith(shared)]
 

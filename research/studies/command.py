@@ -220,22 +220,22 @@ def _describe_overridden_flags(spec: StudySpec, flags: Set[str]) -> list[str]:
 
     Recipes in the grid, arms and overrides may set their own values.
     """
-    layers = [(f"The recipe {_listed(recipes)}", {"recipe": recipes}) for recipes in spec.grid.get("recipe", [])]
+    layers = [(f"The recipe {_join_recipes(recipes)}", {"recipe": recipes}) for recipes in spec.grid.get("recipe", [])]
     layers += [(f"The arm '{arm}'", settings) for arm, settings in spec.arms.items()]
     layers += [(f"The override of {entry['when']}", entry["set"]) for entry in spec.override]
     notes = []
     for layer, settings in layers:
         recipes = settings.get("recipe", [])
-        own = merge_recipes(recipes) | settings
+        layer_settings = merge_recipes(recipes) | settings
         notes += [
-            f"{layer} sets {name} to {own[name]!r}, which overrides --{name} for its trials."
-            for name in own
+            f"{layer} sets {name} to {layer_settings[name]!r}, which overrides --{name} for its trials."
+            for name in layer_settings
             if name in flags and name not in spec.grid
         ]
     return notes
 
 
-def _listed(recipes: str | list[str]) -> str:
+def _join_recipes(recipes: str | list[str]) -> str:
     return recipes if isinstance(recipes, str) else " + ".join(map(str, recipes))
 
 
@@ -261,9 +261,9 @@ def _base(folded: FoldedArguments, own: dict[str, Any]) -> tuple[dict[str, Any],
         name: settings.pop(name) for name in names_where(lambda declared: declared.effect is Effect.INVOCATION)
     }
     for name, value in invocation.items():
-        instead = declaration_of(name).study_alternative
-        if value and instead is not None:
-            raise ValueError(f"--{name} is not available in a study: {instead}.")
+        alternative = declaration_of(name).study_alternative
+        if value and alternative is not None:
+            raise ValueError(f"--{name} is not available in a study: {alternative}.")
     if settings["cache_features"] is None:
         settings["cache_features"] = True  # many trials read the same features
     return settings, invocation, names

@@ -86,11 +86,11 @@ def estimate(
     total, lines = 0.0, []
     row_seconds: dict[str, float] = {}
     for arm in dict.fromkeys(trial.arm for trial in missing):
-        mine = [trial for trial in missing if trial.arm == arm]
+        arm_trials = [trial for trial in missing if trial.arm == arm]
         if arm in known:
-            each, source = statistics.median(known[arm]), "median of its finished trials"
+            trial_seconds, source = statistics.median(known[arm]), "median of its finished trials"
         else:
-            config, num_sharing = mine[0].config(), num_workers * read_launcher(accelerate_config).num_processes
+            config, num_sharing = arm_trials[0].config(), num_workers * read_launcher(accelerate_config).num_processes
             config = smoke_settings(config) if config.smoke else config
             shared = hidden_states_settings(config)
             if trains_head_only(config) and shared not in row_seconds:
@@ -98,9 +98,9 @@ def estimate(
                 encoder_seconds = row_seconds[shared] * sum(_num_rows(config).values())
                 total += encoder_seconds
                 lines.append(f"  running the encoder once: about {duration(encoder_seconds)}")
-            each, source = _estimate_trial(config, num_sharing)
-        total += each * len(mine)
-        lines.append(f"  {arm}: {len(mine)} x about {duration(each)} ({source})")
+            trial_seconds, source = _estimate_trial(config, num_sharing)
+        total += trial_seconds * len(arm_trials)
+        lines.append(f"  {arm}: {len(arm_trials)} x about {duration(trial_seconds)} ({source})")
     return Estimate(total / min(num_workers, len(missing)), lines)
 
 
@@ -112,7 +112,10 @@ def _measure_encoder(config: RunConfig, num_sharing: int) -> float:
 
 
 def _estimate_trial(config: RunConfig, num_sharing: int) -> tuple[float, str]:
-    """Return the time of one trial in seconds, without that of cached hidden states, and how it was estimated."""
+    """Return the time of one trial in seconds, and how it was estimated.
+
+    If hidden states are cached, computing them is not included.
+    """
     num_rows = _num_rows(config)
     clock = Clock.of_run(
         num_examples=num_rows["train"],
@@ -125,11 +128,11 @@ def _estimate_trial(config: RunConfig, num_sharing: int) -> tuple[float, str]:
     watch = _probe(config, num_sharing, cached=heads_only)
     step, row = statistics.median(watch.step_seconds[1:] or watch.step_seconds), statistics.median(watch.row_seconds)
     num_probed = sum(min(config.batch_size, rows) for split, rows in num_rows.items() if split != "train")
-    around = time.perf_counter() - started - sum(watch.step_seconds) - row * num_probed
+    overhead = time.perf_counter() - started - sum(watch.step_seconds) - row * num_probed
     every = None if config.evaluate_every is None else parse_time(config.evaluate_every).to_period(clock)
     num_validations = 1 if every is None else max(1, clock.total_steps // every)
     evaluating = row * (num_validations * num_rows["validation"] + num_rows["test"])
-    seconds = clock.total_steps * step + evaluating + max(0.0, around)
+    seconds = clock.total_steps * step + evaluating + max(0.0, overhead)
     seconds += (0.0 if heads_only else STARTING_SECONDS) + (DRAWING_SECONDS if config.report else 0.0)
     return seconds, f"{clock.total_steps:,} steps, extrapolated from {len(watch.step_seconds)}"
 

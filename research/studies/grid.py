@@ -161,16 +161,16 @@ def read_study_file(path: Path, *, quick: bool) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ValueError(f"Expected the study {path} to be a mapping with keys from {', '.join(_SPEC_KEYS)}.")
     content = {key: value for key, value in content.items() if value is not None}  # a key without a value
-    shorter = content.pop("quick", None)
-    if not isinstance(shorter, dict | None):
-        raise ValueError(f"{path}: expected `quick` to be a mapping, got {shorter!r}.")
-    for key in (*content, *(shorter or {})):
+    quick_section = content.pop("quick", None)
+    if not isinstance(quick_section, dict | None):
+        raise ValueError(f"{path}: expected `quick` to be a mapping, got {quick_section!r}.")
+    for key in (*content, *(quick_section or {})):
         if key not in _SPEC_KEYS:
             raise UnknownNameError(f"{path}: " + describe_unknown("key", str(key), (*_SPEC_KEYS, "quick")))
     if quick:
-        if shorter is None:
+        if quick_section is None:
             raise ValueError(f"--quick requires a section `quick` in the study {path}.")
-        for key, value in shorter.items():
+        for key, value in quick_section.items():
             content[key] = {**content.get(key, {}), **value} if isinstance(value, dict) else value
     return content
 
@@ -202,10 +202,10 @@ def expand(spec: StudySpec, options: Mapping[str, dict[str, str]] | None = None)
             continue
         settings = _settings_of(spec, combination, used, defaults, type_value)
         fold_options(settings, {kind: dict(given) for kind, given in (options or {}).items()})
-        kept = RunConfig(**settings).to_recipe()
-        typed = {axis: kept.get(axis, value) for axis, value in combination.items()}
-        arm = _describe_arm(typed, varying) or Choice.of(kept["head"], "head").name
-        trials.append(Trial(_make_id(kept, varying), arm, kept["seed"], typed, kept))
+        trial_settings = RunConfig(**settings).to_recipe()
+        typed = {axis: trial_settings.get(axis, value) for axis, value in combination.items()}
+        arm = _describe_arm(typed, varying) or Choice.of(trial_settings["head"], "head").name
+        trials.append(Trial(_make_id(trial_settings, varying), arm, trial_settings["seed"], typed, trial_settings))
     _check_entries(spec, used)
     _check_distinct(trials)
     if spec.baseline is not None and spec.baseline not in (arms := {trial.arm for trial in trials}):
@@ -330,7 +330,10 @@ def fits(entry: Mapping[str, Any], axes: Mapping[str, Sequence[Any]]) -> bool:
 
 
 def _is_same(wanted: Any, value: Any) -> bool:
-    """Return whether a value equals that of an entry; numbers may differ in notation, and a choice's name suffices."""
+    """Return whether a value matches the value in an entry.
+
+    Numbers may be written differently, and the name of a choice matches the choice with any options.
+    """
     if isinstance(value, Mapping) and "name" in value and isinstance(wanted, str):
         return bool(value["name"] == wanted)
     try:
@@ -364,15 +367,15 @@ def _make_id(settings: Mapping[str, Any], varying: Sequence[str]) -> str:
 
     Args:
         settings: settings of the trial.
-        varying: axes of the grid with several values. Their values are always part of the id, even if they would not
-            otherwise make a different trial.
+        varying: axes of the grid with several values. Their values are always part of the id, even if the
+            setting does not normally distinguish trials.
     """
     decisive = {
         name: value for name, value in settings.items() if declaration_of(name).distinguishes_trials or name in varying
     }
     if settings["cache_features"] is False and settings["mixed_precision"] in ("bf16", "fp16"):
-        # Without the cache, hidden states are computed in different batches. In half precision, this makes a
-        # difference beyond rounding.
+        # Without the cache, hidden states are computed in different batches. In half precision, the results
+        # then differ by more than rounding errors.
         decisive["cache_features"] = False
     digest = hashlib.sha256(json.dumps(decisive, sort_keys=True, default=str).encode()).hexdigest()[:10]
     return f"{Choice.of(settings['head'], 'head').name}-seed{settings['seed']}-{digest}"

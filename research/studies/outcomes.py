@@ -76,9 +76,9 @@ class StudyOutcomes:
 
     @property
     def inconsistencies(self) -> list[str]:
-        """Return a message for each difference between trials other than their settings.
+        """Return messages about differences between trials that their settings do not explain.
 
-        Checked are the data, the code of plugins, and the rounding of hidden states.
+        The data, the code of plugins and the rounding of hidden states are checked.
         """
         found = self._inconsistent_hidden_states()
         decisive = names_where(lambda declared: declared.affects(Stage.TOKENS))
@@ -102,12 +102,12 @@ class StudyOutcomes:
         return found
 
     def _inconsistent_hidden_states(self) -> list[str]:
-        """Return a message if some trials read hidden states with a different rounding than other trials computed.
+        """Return a message if cached hidden states are rounded differently from those that other trials computed.
 
         In float32, cached and computed hidden states differ by about 1e-7, which is ignored.
         """
         computed: dict[bool, list[str]] = {True: [], False: []}
-        reduced = set()
+        remedies = set()
         for outcome in self.finished:
             result, config = outcome.result or {}, outcome.trial.config()
             if "cached_features" not in result or not trains_head_only(replace(config, cache_features=None)):
@@ -115,15 +115,15 @@ class StudyOutcomes:
             computed[not result["cached_features"]].append(outcome.trial.id)
             precision = result.get("mixed_precision", config.mixed_precision)
             if precision in ("bf16", "fp16"):
-                reduced.add(f"--mixed_precision {precision} --cache_features false")
+                remedies.add(f"--mixed_precision {precision} --cache_features false")
             elif config.cache_dtype != "float32":
-                reduced.add("--cache_dtype float32")
-        if not (reduced and all(computed.values())):
+                remedies.add("--cache_dtype float32")
+        if not (remedies and all(computed.values())):
             return []
         ids = ", ".join(computed[True])
         return [
             f"the encoder ran in every epoch of {ids}, while the other trials read hidden states with a different "
-            f"rounding from the cache; to make the trials comparable, pass {' '.join(sorted(reduced))}"
+            f"rounding from the cache; to make the trials comparable, pass {' '.join(sorted(remedies))}"
         ]
 
     def is_unlabelled(self, split: str) -> bool:

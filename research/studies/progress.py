@@ -44,9 +44,9 @@ class Tail:
                 content = file.read()
         except OSError:
             return []
-        whole = content[: content.rfind(b"\n") + 1]
-        self._position += len(whole)
-        return read_events(whole)
+        complete_lines = content[: content.rfind(b"\n") + 1]
+        self._position += len(complete_lines)
+        return read_events(complete_lines)
 
 
 class StudyProgress:
@@ -116,13 +116,13 @@ class StudyProgress:
                     self._shown_events.add(event.text)
                     self._console.print_line(f"{trial.arm}, seed {trial.seed}: {event.text}")
 
-    def _table(self, entries: dict[str, Entry], num_over: int) -> Group:
+    def _table(self, entries: dict[str, Entry], num_ended: int) -> Group:
         table = Table("arm")
         for name in ("finished", "running", "failed", "waiting", "mean"):
             table.add_column(name, justify="right")
         for arm in dict.fromkeys(trial.arm for trial in self._trials):
-            mine = [entries.get(trial.id) for trial in self._trials if trial.arm == arm]
-            table.add_row(arm, *_counts(mine))
+            arm_entries = [entries.get(trial.id) for trial in self._trials if trial.arm == arm]
+            table.add_row(arm, *_counts(arm_entries))
         running = [
             self._running_line(trial, entry)
             for trial in self._trials
@@ -131,7 +131,7 @@ class StudyProgress:
         more = len(running) - NUM_RUNNING_SHOWN
         lines = [*running[:NUM_RUNNING_SHOWN], *([f"  and {more} more"] if more > 0 else [])]
         below = [Text(for_terminal(line), no_wrap=True, overflow="ellipsis") for line in lines]
-        return Group(table, *below, self._times(num_over))
+        return Group(table, *below, self._times(num_ended))
 
     def _running_line(self, trial: Trial, entry: Entry) -> str:
         """Return a line with the current step of a run, or with its last event before the first step."""
@@ -140,12 +140,12 @@ class StudyProgress:
         activity = f"step {step:,}" if step is not None else "starting" if event is None else event.text
         return f"  {trial.arm}, seed {trial.seed} ({entry.attributes.get('worker', 'a worker')}): {activity}"
 
-    def _times(self, num_over: int) -> str:
+    def _times(self, num_ended: int) -> str:
         elapsed = time.monotonic() - self._started
-        line = f"{num_over} of {len(self._trials)} trials, {duration(elapsed)}"
-        num_new = num_over - (self._done_at_start or 0)
-        if num_new and num_over < len(self._trials):
-            line += f", about {duration(elapsed / num_new * (len(self._trials) - num_over))} left"
+        line = f"{num_ended} of {len(self._trials)} trials, {duration(elapsed)}"
+        num_new = num_ended - (self._done_at_start or 0)
+        if num_new and num_ended < len(self._trials):
+            line += f", about {duration(elapsed / num_new * (len(self._trials) - num_ended))} left"
         return line
 
 
@@ -174,8 +174,10 @@ def _counts(entries: Sequence[Entry | None]) -> list[str]:
     done = sum(state in DONE for state in states)
     values = [entry.value for entry in entries if entry is not None and entry.value is not None]
     mean = f"{statistics.fmean(values):.4f}" if values else ""
-    running, failed, left = (states.count(state) for state in (TrialState.RUNNING, TrialState.FAIL, TrialState.WAITING))
-    return [str(done), str(running or ""), str(failed or ""), str(left or ""), mean]
+    running, failed, waiting = (
+        states.count(state) for state in (TrialState.RUNNING, TrialState.FAIL, TrialState.WAITING)
+    )
+    return [str(done), str(running or ""), str(failed or ""), str(waiting or ""), mean]
 
 
 def _latest_step(directory: Path) -> int | None:

@@ -232,11 +232,13 @@ def _add_missing_trials(study: Study, trials: Sequence[Trial], command: StudyCom
     study.requeue_dead_trials()
     num_dropped = study.drop_waiting({trial.id for trial in trials}) if settings.drop_waiting else 0
     entries = study.entries()
-    mine = [entries[trial.id] for trial in trials if trial.id in entries]
-    failed = [entry.trial.id for entry in mine if entry.state == TrialState.FAIL]
-    deleted = [entry.trial.id for entry in mine if entry.state in DONE and _was_deleted(entry, command.directory)]
+    grid_entries = [entries[trial.id] for trial in trials if trial.id in entries]
+    failed = [entry.trial.id for entry in grid_entries if entry.state == TrialState.FAIL]
+    deleted = [
+        entry.trial.id for entry in grid_entries if entry.state in DONE and _was_deleted(entry, command.directory)
+    ]
     study.add(trials, rerun=[*deleted, *(failed if settings.retry_failed else [])])
-    num_done = sum(entry.state in DONE for entry in mine) - len(deleted)
+    num_done = sum(entry.state in DONE for entry in grid_entries) - len(deleted)
     num_to_do = len(trials) - num_done - (0 if settings.retry_failed else len(failed))
     parts = [f"{len(trials)} trials: {num_done} finished, {num_to_do} to do"]
     if failed:

@@ -26,7 +26,7 @@ from research.system.scripts import script
 from research.system.terminal import Terminal
 
 MAX_IDLE_DEATHS = 3
-"""Per worker, number of successive deaths without any progress after which the study is stopped."""
+"""Number of deaths per worker, without any progress in between, after which the study is stopped."""
 
 
 @dataclass
@@ -71,7 +71,7 @@ class Supervisor:
         return 128 + self._stop_signal if self._stop_signal else 0
 
     def _supervise(self, progress: StudyProgress) -> None:
-        num_deaths, moved_before = 0, (-1, -1)
+        num_deaths, previous_state = 0, (-1, -1)
         while True:
             died = [index for index, worker in self._workers.items() if worker.poll() not in (None, 0)]
             for index in [index for index, worker in self._workers.items() if worker.poll() is not None]:
@@ -88,10 +88,10 @@ class Supervisor:
                 return
             else:
                 # Deaths during a trial count for the trial, which fails after a few of them.
-                deaths_over_trials = sum(entry.attributes.get("deaths", 0) for entry in entries.values())
-                moved = (len(entries) - len(open_trials), deaths_over_trials)
-                num_deaths = len(died) + num_deaths if moved == moved_before else 0
-                moved_before = moved
+                num_deaths_in_trials = sum(entry.attributes.get("deaths", 0) for entry in entries.values())
+                state = (len(entries) - len(open_trials), num_deaths_in_trials)
+                num_deaths = len(died) + num_deaths if state == previous_state else 0
+                previous_state = state
                 if num_deaths >= MAX_IDLE_DEATHS * self.devices.num_workers:
                     raise ValueError(
                         "Workers die before they claim a trial. Last lines of a worker's log: "
@@ -124,7 +124,7 @@ class Supervisor:
         if self.trial_timeout is not None:
             command += ["--trial_timeout", self.trial_timeout]
         devices = self.devices.for_worker(index)
-        own = {VISIBLE: ",".join(devices)} if devices else {}
+        gpu_variable = {VISIBLE: ",".join(devices)} if devices else {}
         path = self._log_path(index)
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("ab") as log:
@@ -135,7 +135,7 @@ class Supervisor:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                env={**os.environ, SUPERVISOR: str(os.getpid()), **own},
+                env={**os.environ, SUPERVISOR: str(os.getpid()), **gpu_variable},
             )
 
     def _grid_entries(self) -> dict[str, Entry]:

@@ -181,8 +181,10 @@ class Worker:
             return
         self._stored_hidden_states.add(shared)
         # Trials of an earlier grid may have heads of a plugin that is not imported here.
-        alike = [entry.trial.config() for entry in self.study.entries().values() if entry.state in OPEN]
-        heads = {Choice.of(other.head, "head").name for other in alike if hidden_states_settings(other) == shared}
+        open_configs = [entry.trial.config() for entry in self.study.entries().values() if entry.state in OPEN]
+        heads = {
+            Choice.of(other.head, "head").name for other in open_configs if hidden_states_settings(other) == shared
+        }
         if any(HEADS[head].wants == "all_hidden_states" for head in heads if head in HEADS):
             ensure_features(config, "all")
 
@@ -369,8 +371,8 @@ def _failure_reason(result: dict[str, Any] | None, events: Path) -> str | None:
 
 @contextlib.contextmanager
 def _redirect_output(log: Any) -> Iterator[None]:
-    """Redirect the output of this process to a file, including what libraries print without sys.stdout."""
-    kept = [os.dup(descriptor) for descriptor in (1, 2)]
+    """Redirect the output of this process to a file, including what libraries write directly to its descriptors."""
+    original = [os.dup(descriptor) for descriptor in (1, 2)]
     try:
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
@@ -380,6 +382,6 @@ def _redirect_output(log: Any) -> Iterator[None]:
     finally:
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
-        for descriptor, before in zip((1, 2), kept, strict=True):
+        for descriptor, before in zip((1, 2), original, strict=True):
             os.dup2(before, descriptor)
             os.close(before)

@@ -101,14 +101,14 @@ def test_read_correct_uses_the_chosen_task(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def quick_collections() -> Iterator[None]:
-    """Freeze existing objects, since statsmodels collects garbage at every correction."""
+def fast_garbage_collection() -> Iterator[None]:
+    """Exclude existing objects from the garbage collection that statsmodels runs at every correction."""
     gc.freeze()
     yield
     gc.unfreeze()
 
 
-@pytest.mark.usefixtures("quick_collections")
+@pytest.mark.usefixtures("fast_garbage_collection")
 def test_alarms_match_verdicts_of_the_product() -> None:
     accuracies = np.random.default_rng(0).random((200, 6)) ** 3
     alarms = find_alarms(accuracies, 3, 5, np.random.default_rng(1))
@@ -130,8 +130,8 @@ def test_arms_of_a_study_get_different_runs_for_each_seed() -> None:
 
 
 def test_arms_of_a_study_share_their_sample_of_rows() -> None:
-    same = np.tile(np.arange(50) % 3 == 0, (6, 1))
-    accuracies = sample_accuracies(same, 700, np.random.default_rng(0))
+    identical_runs = np.tile(np.arange(50) % 3 == 0, (6, 1))
+    accuracies = sample_accuracies(identical_runs, 700, np.random.default_rng(0))
     assert accuracies.shape == (700, 6)
     assert np.ptp(accuracies, axis=1).max() == 0
     assert accuracies[:, 0].mean() == pytest.approx(17 / 50, abs=0.01)

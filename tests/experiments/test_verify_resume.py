@@ -11,19 +11,19 @@ from research.settings.program import HelpRequest
 
 
 @pytest.fixture(autouse=True)
-def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An empty working directory."""
+def working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run each test in an empty working directory."""
     monkeypatch.chdir(tmp_path)
 
 
-def read(*arguments: str) -> VerifyCommand:
+def parse(*arguments: str) -> VerifyCommand:
     command = parse_verify(arguments)
     assert isinstance(command, VerifyCommand)
     return command
 
 
 def test_own_settings_are_separated_from_settings_of_the_runs() -> None:
-    command = read("--cuts", "2", "--head", "lstm", "--head.lstm_size", "9", "--freeze", "encoder")
+    command = parse("--cuts", "2", "--head", "lstm", "--head.lstm_size", "9", "--freeze", "encoder")
     assert command.own == VerifySettings(cuts=2)
     assert command.flags == ["--head=lstm", "--head.lstm_size=9", "--freeze=encoder", "--save_every=20%"]
     assert command.run.config.head == {"name": "lstm", "lstm_size": "9"}
@@ -33,10 +33,10 @@ def test_own_settings_are_separated_from_settings_of_the_runs() -> None:
 
 
 def test_save_every_of_flags_and_recipe_is_kept() -> None:
-    Path("mine.yaml").write_text("save_every: 1st\n")
-    assert read("--save-every", "2st").flags == ["--save_every=2st"]
-    assert read("--save_every", "null").flags == ["--save_every=null"]
-    assert read("--recipe", "mine.yaml").flags == ["--recipe=mine.yaml"]
+    Path("recipe.yaml").write_text("save_every: 1st\n")
+    assert parse("--save-every", "2st").flags == ["--save_every=2st"]
+    assert parse("--save_every", "null").flags == ["--save_every=null"]
+    assert parse("--recipe", "recipe.yaml").flags == ["--recipe=recipe.yaml"]
 
 
 def test_help_lists_options_of_the_chosen_head() -> None:

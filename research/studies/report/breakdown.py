@@ -86,10 +86,10 @@ def by_label(rows: StudyRows) -> Breakdown:
         )
         for arm, seeds in rows.model_indices.items()
     }
-    return _of_labels(task.label_quality_title, task.label_names, counts.present, means)
+    return _labels_table(task.label_quality_title, task.label_names, counts.present, means)
 
 
-def _of_labels(measure: str, names: Sequence[str], counts: Array, means: Mapping[str, Array]) -> Breakdown:
+def _labels_table(measure: str, names: Sequence[str], counts: Array, means: Mapping[str, Array]) -> Breakdown:
     """Return a table of labels in the order of the task.
 
     If there are many labels, the worst come first, and labels without rows come last.

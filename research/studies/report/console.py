@@ -34,13 +34,13 @@ def ranking_lines(contents: Contents) -> Iterator[RenderableType]:
     for each in ranked:
         table.add_row(*_cells(each))
     yield table
-    without: dict[str, list[str]] = {}
+    arms_by_reason: dict[str, list[str]] = {}
     for each in ranked:
         if each.comparison is not None and each.comparison.why_no_verdict:
-            without.setdefault(each.comparison.why_no_verdict, []).append(each.arm)
-    for reason, arms in without.items():
-        about = "" if len(arms) == len(ranked) - 1 else f" for {', '.join(arms)}"
-        yield f"No verdict{about}: {reason}."
+            arms_by_reason.setdefault(each.comparison.why_no_verdict, []).append(each.arm)
+    for reason, arms in arms_by_reason.items():
+        scope = "" if len(arms) == len(ranked) - 1 else f" for {', '.join(arms)}"
+        yield f"No verdict{scope}: {reason}."
     for each in ranked:
         for note in each.earlier_failures:
             yield f"{each.arm}: {note}."
@@ -51,7 +51,7 @@ def _cells(each: RankedArm) -> list[str]:
     mean = decimal(summary.mean)
     if summary.interval is not None:
         mean += f" ({interval(summary.interval)})"
-    own = [each.arm, str(len(summary.seeds)), mean]
+    cells = [each.arm, str(len(summary.seeds)), mean]
     if found is None:
-        return [*own, "", "", "baseline"]
-    return [*own, decimal(found.mean_difference, signed=True), p_value(found.p_holm), found.verdict or "none"]
+        return [*cells, "", "", "baseline"]
+    return [*cells, decimal(found.mean_difference, signed=True), p_value(found.p_holm), found.verdict or "none"]

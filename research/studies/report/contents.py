@@ -92,8 +92,8 @@ class Contents:
         return (
             f"{better} {self.metric} is better. Means and standard deviations (sd, with n - 1) are over seeds. The 95% "
             "confidence intervals (CI) of the means are based on Student's t distribution"
-            f"{_scale(metric_bounds(self.metric))}. Differences are relative to {baseline} and are tested with a "
-            "paired t test over the common seeds. The confidence intervals of the differences are not corrected for "
+            f"{_describe_scale(metric_bounds(self.metric))}. Differences are relative to {baseline} and are tested "
+            "with a paired t test over the common seeds. The confidence intervals of the differences are not corrected for "
             "the number of comparisons. p (Holm) is the p value after Holm's correction for all comparisons of the "
             f"study. The verdict is better or worse if p (Holm) is at most {LEVEL}; it requires at least {MIN_SEEDS} "
             "common seeds. The number of seeds needed is the total number of seeds that would detect the observed "
@@ -115,7 +115,7 @@ class Contents:
             return otherwise
 
 
-def _scale(bounds: tuple[float, float]) -> str:
+def _describe_scale(bounds: tuple[float, float]) -> str:
     low, high = bounds
     if math.isinf(low):
         return ""
@@ -201,6 +201,6 @@ def _read_disagreements(contents: Contents, rows: StudyRows, texts: StudyTexts) 
     if len(shown.model_indices) < 2:
         contents.reasons["disagreements"] = "this machine has predictions of only one arm"
         return
-    none: tuple[list[Disagreement], int] = ([], 0)
-    found = contents.attempt("disagreements", lambda: find_disagreements(shown, texts), none)
+    empty: tuple[list[Disagreement], int] = ([], 0)
+    found = contents.attempt("disagreements", lambda: find_disagreements(shown, texts), empty)
     contents.disagreements, contents.num_disagreements = found

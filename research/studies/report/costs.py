@@ -75,7 +75,8 @@ def find_costs(study: StudyOutcomes) -> list[ArmCost]:
 
 def _cost(outcome: Outcome) -> TrialCost | None:
     result = outcome.result
-    if result is None or "train_seconds" not in result:  # only the metrics are known of a trial elsewhere
+    # Only the metrics are known if the trial ran on another machine.
+    if result is None or "train_seconds" not in result:
         return None
     spans = _spans(outcome, result["steps"]) or {result["trainable_parameters"]: 1}
     return TrialCost(
@@ -88,7 +89,7 @@ def _cost(outcome: Outcome) -> TrialCost | None:
 
 
 def _spans(outcome: Outcome, num_steps: int) -> dict[int, int]:
-    """Return by number of trainable parameters how many steps trained it; empty without a journal, edits or steps."""
+    """Return the number of steps by number of trainable parameters; empty without a journal, edits or steps."""
     edits = read_journal(outcome.directory) if (outcome.directory / JOURNAL).exists() else []
     if not edits or num_steps == 0:
         return {}

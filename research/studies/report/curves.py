@@ -30,7 +30,7 @@ class ArmCurves:
 
 @dataclass(frozen=True)
 class ArmEdit:
-    """An edit in all trials that applied it after the same step."""
+    """An edit, with the arms whose trials applied it after the same step."""
 
     number: int
     """Number of the edit, from 1, in the order of steps."""
@@ -39,7 +39,7 @@ class ArmEdit:
     request: str
     """The requested edit as text."""
     arms: Sequence[tuple[str, int]]
-    """Arms that applied the edit, each with the number of its seeds that did."""
+    """Arms that applied the edit, each with the number of its seeds in which it was applied."""
 
 
 def read_arm_curves(study: StudyOutcomes, name: str, *, smooth: bool) -> list[ArmCurves]:
@@ -72,8 +72,8 @@ def read_arm_edits(study: StudyOutcomes) -> list[ArmEdit]:
     for outcome in study.finished:
         if (outcome.directory / JOURNAL).exists():
             for edit in dict.fromkeys((record.step, str(record.request)) for record in read_journal(outcome.directory)):
-                of_edit = arms.setdefault(edit, {})
-                of_edit[outcome.trial.arm] = of_edit.get(outcome.trial.arm, 0) + 1
+                num_seeds = arms.setdefault(edit, {})
+                num_seeds[outcome.trial.arm] = num_seeds.get(outcome.trial.arm, 0) + 1
     in_order = sorted(arms, key=lambda edit: edit[0])
     return [ArmEdit(number, *edit, list(arms[edit].items())) for number, edit in enumerate(in_order, start=1)]
 

@@ -77,7 +77,7 @@ def arm_curves_figure(arms: Sequence[ArmCurves], edits: Sequence[ArmEdit], style
     for each in arms:
         style = styles[each.arm]
         sparse = len(each.mean[0]) <= FEW_POINTS
-        every = 1 if sparse else max(1, len(each.mean[0]) // 8)
+        marker_interval = 1 if sparse else max(1, len(each.mean[0]) // 8)
         axes.plot(
             *each.mean,
             color=style.colour,
@@ -85,7 +85,7 @@ def arm_curves_figure(arms: Sequence[ArmCurves], edits: Sequence[ArmEdit], style
             linewidth=1.8,
             marker=style.marker,
             markersize=4,
-            markevery=every,
+            markevery=marker_interval,
         )
     last = max((step for each in arms for curve in (each.mean, *each.seeds) for step in curve[0]), default=1)
     axes.set(xlabel="step", ylabel=for_figure(label, MAX_METRIC_LENGTH), xlim=(0.5, last + 0.5))
@@ -139,11 +139,11 @@ def cost_figure(
 def _clip_to_means(axes: Axes, arms: Sequence[ArmCurves]) -> None:
     """Limit the vertical axis to a range around the means, because a single spike would flatten all curves."""
     means = [value for each in arms for value in each.mean[1] if math.isfinite(value)]
-    every = [value for each in arms for curve in each.seeds for value in curve[1] if math.isfinite(value)]
+    values = [value for each in arms for curve in each.seeds for value in curve[1] if math.isfinite(value)]
     if not means or max(means) == min(means):
         return
-    room = 0.25 * (max(means) - min(means))
-    low, high = max(min(means) - room, min(every)), min(max(means) + room, max(every))
+    margin = 0.25 * (max(means) - min(means))
+    low, high = max(min(means) - margin, min(values)), min(max(means) + margin, max(values))
     axes.set_ylim(low - 0.04 * (high - low), high + 0.04 * (high - low))
 
 

@@ -76,10 +76,10 @@ def rank_arms(study: StudyOutcomes, metric: str) -> list[RankedArm]:
         ValueError: if a trial does not have the metric, or if the baseline is not one of the arms.
     """
     values = study.values(metric, study.spec.split)
-    more_is_better = higher_is_better(metric)
+    higher = higher_is_better(metric)
     failed, bounds = study.failed_seeds, metric_bounds(metric)
-    compared = compare_arms(values, study.baseline, higher_is_better=more_is_better, failed=failed, bounds=bounds)
-    comparisons = {each.arm: _without_verdict(each, study.inconsistencies) for each in compared}
+    compared = compare_arms(values, study.baseline, higher_is_better=higher, failed=failed, bounds=bounds)
+    comparisons = {each.arm: _remove_verdict_if_inconsistent(each, study.inconsistencies) for each in compared}
     ranked = [
         RankedArm(
             summarize_arm(arm, of_arm, bounds),
@@ -98,13 +98,13 @@ def rank_arms(study: StudyOutcomes, metric: str) -> list[RankedArm]:
     def sort_key(each: RankedArm) -> float:
         if each.summary.mean is None:
             return math.inf
-        return -each.summary.mean if more_is_better else each.summary.mean
+        return -each.summary.mean if higher else each.summary.mean
 
     return sorted(ranked, key=sort_key)
 
 
-def _without_verdict(found: Comparison, inconsistencies: Sequence[str]) -> Comparison:
-    """Remove the verdict of a comparison if the trials are not comparable; other reasons for no verdict are kept."""
+def _remove_verdict_if_inconsistent(found: Comparison, inconsistencies: Sequence[str]) -> Comparison:
+    """Remove the verdict of a comparison if the trials are not comparable, and add the reason to existing ones."""
     if not inconsistencies:
         return found
     reasons = [*inconsistencies, *filter(None, [found.why_no_verdict])]

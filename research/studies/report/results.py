@@ -10,7 +10,7 @@ from research.report.rendering import as_yaml
 from research.studies.outcomes import Outcome, StudyOutcomes
 from research.system.plain_text import for_csv
 
-NUMBERS = ("steps", "train_seconds", "trainable_parameters", "cached_features", "weights_sha256")
+COPIED_VALUES = ("steps", "train_seconds", "trainable_parameters", "cached_features", "weights_sha256")
 """Values of result.json that results.csv contains in addition to the metrics."""
 
 
@@ -18,7 +18,7 @@ def results_csv(study: StudyOutcomes) -> str:
     """Return one CSV row per trial: id, arm, axes, state, all metrics of both splits, and costs."""
     axes = list(dict.fromkeys(axis for o in study.outcomes for axis in o.trial.axes if axis != "seed"))
     metrics = list(dict.fromkeys(name for outcome in study.finished for name in flat_metrics(outcome)))
-    columns = ["id", "arm", "seed", *(f"axis/{axis}" for axis in axes), "state", *metrics, *NUMBERS, "error"]
+    columns = ["id", "arm", "seed", *(f"axis/{axis}" for axis in axes), "state", *metrics, *COPIED_VALUES, "error"]
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
     writer.writerow({name: for_csv(name) for name in columns})
@@ -27,7 +27,7 @@ def results_csv(study: StudyOutcomes) -> str:
         row = {"id": trial.id, "arm": trial.arm, "seed": trial.seed, "state": outcome.state}
         row |= {f"axis/{axis}": as_plain(value) for axis, value in trial.axes.items() if axis != "seed"}
         row |= {name: "" if value is None else value for name, value in flat_metrics(outcome).items()}
-        row |= {name: result[name] for name in NUMBERS if name in result}
+        row |= {name: result[name] for name in COPIED_VALUES if name in result}
         writer.writerow({name: for_csv(value) for name, value in (row | {"error": outcome.error or ""}).items()})
     return text.getvalue()
 

@@ -41,21 +41,21 @@ class TrialCommand:
 
 def find_settings(study: StudyOutcomes) -> ComparedSettings:
     """Return the settings of a study, with all options resolved if a run's config.yaml is on this machine."""
-    asked = {
+    requested = {
         arm: next(o for o in study.outcomes if o.trial.arm == arm).trial.config().to_recipe() for arm in study.arms
     }
-    filled = {arm: found for arm in study.arms if (found := _filled_in(study, arm)) is not None}
-    known = {arm: {**asked[arm], **filled.get(arm, {})} for arm in study.arms}
-    names = [name for name in next(iter(asked.values())) if name != "seed"]
+    resolved = {arm: found for arm in study.arms if (found := _resolved_settings(study, arm)) is not None}
+    known = {arm: {**requested[arm], **resolved.get(arm, {})} for arm in study.arms}
+    names = [name for name in next(iter(requested.values())) if name != "seed"]
     # Settings are compared in the same form: an arm without a started trial has no resolved options.
-    differing = [name for name in names if _differs(asked, name) or _differs(filled, name)]
-    any_arm = next(iter(filled), study.arms[0])
+    differing = [name for name in names if _differs(requested, name) or _differs(resolved, name)]
+    any_arm = next(iter(resolved), study.arms[0])
     defaults = RunConfig().to_dict()
     shared = [
         (
             group.__doc__ or "",
             [
-                (name, known[any_arm][name], asked[any_arm][name] != defaults[name])
+                (name, known[any_arm][name], requested[any_arm][name] != defaults[name])
                 for name in group.__dataclass_fields__
                 if name in names and name not in differing
             ],
@@ -78,7 +78,7 @@ def _command(outcome: Outcome) -> TrialCommand:
     return TrialCommand(outcome, command + name, config_as_yaml(outcome.trial.config()))
 
 
-def _filled_in(study: StudyOutcomes, arm: str) -> dict[str, Any] | None:
+def _resolved_settings(study: StudyOutcomes, arm: str) -> dict[str, Any] | None:
     """Return the resolved settings of an arm's first run with a config.yaml on this machine, or None."""
     paths = [outcome.directory / CONFIG for outcome in study.outcomes if outcome.trial.arm == arm]
     return next((_read(path) for path in paths if path.exists()), None)

@@ -29,38 +29,38 @@ class StudyTexts:
     encoder: str
     """Name of the encoder whose tokenizer is used for counting."""
 
-    def lengths(self, of: StudyRows) -> Array:
+    def lengths(self, study_rows: StudyRows) -> Array:
         """Return the number of tokens of each row, [num_rows].
 
         Raises:
             ValueError: if the data have changed since the trials predicted the rows.
         """
-        return np.asarray(getattr(self.tokens, of.split).data.column("length"))[self._positions(of)]
+        return np.asarray(getattr(self.tokens, study_rows.split).data.column("length"))[self._positions(study_rows)]
 
-    def texts(self, of: StudyRows, numbers: Sequence[int]) -> list[tuple[str, ...]]:
+    def texts(self, study_rows: StudyRows, numbers: Sequence[int]) -> list[tuple[str, ...]]:
         """Return the text, or both texts of a pair, of some of the rows.
 
         Args:
-            of: the rows.
+            study_rows: the rows.
             numbers: indices of the selected rows.
         Raises:
             ValueError: if the data have changed since the trials predicted the rows.
         """
-        data: Dataset = getattr(self.rows, of.split)
+        data: Dataset = getattr(self.rows, study_rows.split)
         columns = [name for name in ("text", "text_pair") if name in data.column_names]
-        positions = self._positions(of)
+        positions = self._positions(study_rows)
         return [tuple(data[int(positions[number])][name] for name in columns) for number in numbers]
 
-    def place(self, of: StudyRows, number: int) -> str:
+    def place(self, study_rows: StudyRows, number: int) -> str:
         """Return the file of one of the rows and its number in the file, as text."""
-        return self.rows.place_of(of.split, int(of.predictions.ids[number]))
+        return self.rows.place_of(study_rows.split, int(study_rows.predictions.ids[number]))
 
-    def _positions(self, of: StudyRows) -> Array:
+    def _positions(self, study_rows: StudyRows) -> Array:
         """Return the position of each row in the data, [num_rows]."""
-        data: Dataset = getattr(self.rows, of.split)
+        data: Dataset = getattr(self.rows, study_rows.split)
         order = np.argsort(data.data.column("id").to_numpy())
-        ids, labels = data.data.column("id").to_numpy()[order], _labels(data, of)[order]
-        known = of.predictions
+        ids, labels = data.data.column("id").to_numpy()[order], _labels(data, study_rows)[order]
+        known = study_rows.predictions
         if not (np.array_equal(ids, known.ids) and np.allclose(labels, known.labels)):
             raise ValueError("the data have changed since the trials predicted the rows")
         return order
@@ -83,6 +83,6 @@ def read_texts(trial: Trial) -> StudyTexts:
     return StudyTexts(rows, tokens, config.encoder)
 
 
-def _labels(data: Dataset, of: StudyRows) -> Array:
+def _labels(data: Dataset, study_rows: StudyRows) -> Array:
     """Return the labels in the form used in predictions."""
-    return of.task.label_array(data.data.column("label").to_pylist())
+    return study_rows.task.label_array(data.data.column("label").to_pylist())

@@ -27,7 +27,8 @@ class SeedsNeeded:
     more: int | None
     """Number of additional seeds; None if `total` is None."""
     power: float | None
-    """Probability that the test with `total` seeds detects the difference with the correct sign; None if `total` is."""
+    """Probability that the test with `total` seeds detects the difference with the correct sign; None if `total` is
+    None."""
     level: float
     """Significance level of the test: 5% / number of comparisons, which Holm's correction requires of the study's
     smallest p value."""

@@ -28,8 +28,8 @@ def insert_trials(storage: RDBStorage, study_id: int, trials: Sequence[FrozenTri
     try:
         # Trial numbers are counted per study, so no other process may add trials at the same time.
         models.StudyModel.find_or_raise_by_id(study_id, session, for_update=True)
-        first = session.query(models.TrialModel).filter(models.TrialModel.study_id == study_id).count()
-        session.add_all(_rows(study_id, first + index, trial) for index, trial in enumerate(trials))
+        first_number = session.query(models.TrialModel).filter(models.TrialModel.study_id == study_id).count()
+        session.add_all(_trial_model(study_id, first_number + index, trial) for index, trial in enumerate(trials))
         session.commit()
     except SQLAlchemyError:
         session.rollback()
@@ -38,7 +38,7 @@ def insert_trials(storage: RDBStorage, study_id: int, trials: Sequence[FrozenTri
         session.close()
 
 
-def _rows(study_id: int, number: int, trial: FrozenTrial) -> models.TrialModel:
+def _trial_model(study_id: int, number: int, trial: FrozenTrial) -> models.TrialModel:
     row = models.TrialModel(study_id=study_id, number=number, state=trial.state)
     row.params = [
         models.TrialParamModel(

@@ -30,8 +30,8 @@ def engine_arguments(address: str) -> dict[str, Any]:
     if not address.startswith(("postgresql+psycopg", "postgresql:")):
         return {"pool_pre_ping": True}
     # A server that disappears without closing the connection must be noticed before the worker counts as dead.
-    alive = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 25_000}
-    return {"pool_pre_ping": True, "connect_args": {"connect_timeout": 10, **alive}}
+    keepalive = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 25_000}
+    return {"pool_pre_ping": True, "connect_args": {"connect_timeout": 10, **keepalive}}
 
 
 def lock_at_transaction_start(engine: Engine) -> None:

@@ -112,8 +112,8 @@ def is_outage(error: BaseException) -> bool:
     if not isinstance(found, OperationalError | InterfaceError):
         return False
     # A file without write permission stays unusable; a file that another process has locked is soon free again.
-    is_file = type(found.orig).__module__.startswith("sqlite3")
-    return not is_file or "locked" in str(found.orig) or "busy" in str(found.orig)
+    is_sqlite = type(found.orig).__module__.startswith("sqlite3")
+    return not is_sqlite or "locked" in str(found.orig) or "busy" in str(found.orig)
 
 
 def _reason(error: BaseException) -> str:

@@ -43,7 +43,7 @@ GRACE_SECONDS = 60
 MANY_TRIALS = 20
 """With more changed trials than this, reading all trials at once is faster than reading the changed ones singly."""
 _COMPARED = ("metric", "split")
-"""Keys of a study's specification that the storage keeps from the first time."""
+"""Keys of a study's specification whose first values are kept in the storage."""
 MAX_DEATHS = 3
 """Number of killed processes after which a trial counts as failed."""
 
@@ -272,7 +272,7 @@ class Study:
     def _finish_late(
         self, claim: Claim, state: TrialState, values: Sequence[float] | None, facts: Mapping[str, Any]
     ) -> None:
-        """Store the result of a worker that was declared dead, whose trial is waiting, running or failed by now."""
+        """Store the result of a worker that was declared dead; by now, its trial may be open again or have failed."""
         entry = self.entries()[claim.trial.id]
         if entry.state in DONE:
             return
@@ -280,8 +280,8 @@ class Study:
             self._set_attributes(entry.key, facts)
             if self._set_state(entry.key, state, values):
                 return
-        died = self._call(lambda: self._storage.get_trial(claim.key))
-        self._add_copy(died, state, {**facts, "directory": died.user_attrs.get("directory")}, values)
+        dead_trial = self._call(lambda: self._storage.get_trial(claim.key))
+        self._add_copy(dead_trial, state, {**facts, "directory": dead_trial.user_attrs.get("directory")}, values)
 
     def fail(self, claim: Claim, error: str) -> None:
         """Record that a trial failed, and why."""
@@ -323,13 +323,13 @@ class Study:
             with _without_heartbeat_warning():
                 self._call(lambda: optuna.storages.fail_stale_trials(self._study))
 
-    def _requeue_dead(self, died: FrozenTrial) -> None:
-        deaths = died.user_attrs.get("deaths", 0) + 1
+    def _requeue_dead(self, dead_trial: FrozenTrial) -> None:
+        deaths = dead_trial.user_attrs.get("deaths", 0) + 1
         if deaths < MAX_DEATHS:
-            self._add_copy(died, TrialState.WAITING, {"deaths": deaths})
+            self._add_copy(dead_trial, TrialState.WAITING, {"deaths": deaths})
         else:
             error = f"its process was killed {deaths} times (manually or because memory ran out)"
-            self._add_copy(died, TrialState.FAIL, {"deaths": deaths, "error": error})
+            self._add_copy(dead_trial, TrialState.FAIL, {"deaths": deaths, "error": error})
 
     def _add_copy(
         self, before: FrozenTrial, state: TrialState, facts: Mapping[str, Any], values: Sequence[float] | None = None

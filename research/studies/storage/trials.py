@@ -34,16 +34,16 @@ class Entry:
     """The compared metric of a complete trial."""
 
 
-def waiting_trials(new: Sequence[Trial], grid: Sequence[Trial], before: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+def waiting_trials(new: Sequence[Trial], grid: Sequence[Trial], existing: Sequence[FrozenTrial]) -> list[FrozenTrial]:
     """Return new waiting trials in Optuna's form.
 
     Args:
         new: the trials to add.
         grid: all trials of the grid.
-        before: trials that are already in the storage.
+        existing: trials that are already in the storage.
     """
     distributions: dict[str, BaseDistribution] = {}
-    for trial in before:
+    for trial in existing:
         distributions = {**trial.distributions, **distributions}
     choices = _choices(grid)
     waiting = []
@@ -68,14 +68,14 @@ def _waiting(trial: Trial, distributions: Mapping[str, BaseDistribution]) -> Fro
     )
 
 
-def read_entry(found: FrozenTrial) -> Entry | None:
+def read_entry(stored: FrozenTrial) -> Entry | None:
     """Return the entry of a trial in the storage, or None if another program added the trial."""
-    facts = found.user_attrs
+    facts = stored.user_attrs
     if "settings" not in facts:
         return None
     trial = Trial(facts["id"], facts["arm"], facts["seed"], facts["axes"], facts["settings"])
-    value = found.values[0] if found.state == TrialState.COMPLETE else None
-    return Entry(trial, found.state, facts, found._trial_id, value)
+    value = stored.values[0] if stored.state == TrialState.COMPLETE else None
+    return Entry(trial, stored.state, facts, stored._trial_id, value)
 
 
 def _choices(trials: Sequence[Trial]) -> dict[str, list[Any]]:
@@ -87,9 +87,9 @@ def _choices(trials: Sequence[Trial]) -> dict[str, list[Any]]:
 
 
 def _distributions(
-    trial: Trial, choices: Mapping[str, list[Any]], first: Mapping[str, BaseDistribution]
+    trial: Trial, choices: Mapping[str, list[Any]], existing: Mapping[str, BaseDistribution]
 ) -> dict[str, BaseDistribution]:
-    """Return the Optuna distributions of a trial's axes, with which dashboards show them.
+    """Return the Optuna distributions of a trial's axes, so that dashboards can show the axes.
 
     Optuna fixes the choices of an axis when the first trial of a study is added. A value that was added to the grid
     later is stored in the trial's attributes only.
@@ -97,7 +97,7 @@ def _distributions(
     Args:
         trial: the trial.
         choices: all values of each axis in the grid.
-        first: distributions that the study already has.
+        existing: distributions that the study already has.
     """
     found: dict[str, BaseDistribution] = {}
     for axis, value in trial.axes.items():
@@ -109,7 +109,7 @@ def _distributions(
             wanted = IntDistribution(0, 2**32 - 1)
         else:
             wanted = FloatDistribution(-1e9, 1e9)
-        fixed = first.get(axis, wanted)
+        fixed = existing.get(axis, wanted)
         if type(fixed) is type(wanted) and (not isinstance(fixed, CategoricalDistribution) or plain in fixed.choices):
             found[axis] = fixed
     return found

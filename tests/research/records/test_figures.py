@@ -29,9 +29,9 @@ def test_figures_are_drawn_for_few_and_many_labels(num_labels: int) -> None:
     assert len(curves.axes[0].lines) == (1 if num_labels == 2 else min(num_labels, NUM_CURVES))
     assert (f"of {num_labels} labels" in curves.axes[0].get_title()) == (num_labels > NUM_CURVES)
     for figure in (matrix, curves):
-        picture = io.BytesIO()
-        figure.savefig(picture, format="png")
-        assert picture.getvalue().startswith(b"\x89PNG")
+        png = io.BytesIO()
+        figure.savefig(png, format="png")
+        assert png.getvalue().startswith(b"\x89PNG")
 
 
 def test_pr_curve_supports_multi_label_rows() -> None:
@@ -49,12 +49,12 @@ def test_regression_has_no_pr_curve() -> None:
 def test_names_with_dollar_signs_are_not_read_as_formulas() -> None:
     task = SingleLabel(("$x_{$", "costs $5 or $6"), (1, 1), 2)
     labels, scores = np.array([0, 1]), np.array([[0.9, 0.1], [0.2, 0.8]])
-    score = Regression(("$y_{$",))
+    regression = Regression(("$y_{$",))
     figures = [
         confusion_matrix_figure(task, labels, labels),
         pr_curve_figure(task, labels, np.log(scores)),
     ]
-    for figure in [*figures, regression_figure(score, np.array([1.0, 2.0]), np.array([1.0, 3.0]))]:
+    for figure in [*figures, regression_figure(regression, np.array([1.0, 2.0]), np.array([1.0, 3.0]))]:
         assert figure is not None
         figure.savefig(io.BytesIO(), format="png")
 

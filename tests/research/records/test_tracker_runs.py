@@ -20,19 +20,19 @@ RunAll = Callable[[str], RunConfig]
 pytestmark = pytest.mark.filterwarnings("ignore")  # the trackers' own warnings
 
 
-class Cut(Hook):
-    """Fails after the third step if `fails` is set. The last checkpoint is from the second step."""
+class FailAfterStep3(Hook):
+    """Fails after the third step if `enabled` is set. The last checkpoint is from the second step."""
 
-    def __init__(self, *, fails: bool = False) -> None:
-        self.fails = fails
+    def __init__(self, *, enabled: bool = False) -> None:
+        self.enabled = enabled
 
     def end_of_step(self, run: Run) -> None:
-        if self.fails and run.clock.step == 3:
+        if self.enabled and run.clock.step == 3:
             raise RuntimeError("cut")
 
 
 @pytest.fixture
-def run_cut_resume_and_fork(
+def run_resume_and_fork(
     tiny_encoder: Path, tiny_reviews: Path, cache_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> RunAll:
     """Return a function that interrupts, resumes and forks a run with a tracker, and returns the resumed settings."""
@@ -54,22 +54,20 @@ def run_cut_resume_and_fork(
     def run(tracker: str) -> RunConfig:
         config = RunConfig(**settings, log_with=[tracker], output_dir="run")
         with pytest.raises(RuntimeError, match="cut"):
-            run_experiment(config, hooks=[Cut(fails=True)])
+            run_experiment(config, hooks=[FailAfterStep3(enabled=True)])
         resumed = dataclasses.replace(config, resume="auto")
-        run_experiment(resumed, hooks=[Cut()])
-        run_experiment(dataclasses.replace(config, output_dir="fork", fork="run@step-2"), hooks=[Cut()])
+        run_experiment(resumed, hooks=[FailAfterStep3()])
+        run_experiment(dataclasses.replace(config, output_dir="fork", fork="run@step-2"), hooks=[FailAfterStep3()])
         return resumed
 
     return run
 
 
-def test_mlflow_continues_its_run(
-    run_cut_resume_and_fork: RunAll, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_mlflow_continues_its_run(run_resume_and_fork: RunAll, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import mlflow  # imported here because it takes seconds
 
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
-    resumed = run_cut_resume_and_fork("mlflow")
+    resumed = run_resume_and_fork("mlflow")
     client = mlflow.MlflowClient()
     (experiment,) = client.search_experiments(filter_string="name = 'midway'")
     runs = client.search_runs([experiment.experiment_id])
@@ -82,16 +80,14 @@ def test_mlflow_continues_its_run(
     client.delete_run(ids["run"])
     (tmp_path / "run" / "result.json").unlink()
     with pytest.raises(ValueError, match=r"\bmlflow .*trackers\.json"):
-        run_experiment(resumed, hooks=[Cut()])
+        run_experiment(resumed, hooks=[FailAfterStep3()])
 
 
-def test_wandb_continues_its_run(
-    run_cut_resume_and_fork: RunAll, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_wandb_continues_its_run(run_resume_and_fork: RunAll, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB_DIR", str(tmp_path))
     monkeypatch.setenv("WANDB_SILENT", "true")
-    run_cut_resume_and_fork("wandb")
+    run_resume_and_fork("wandb")
     ids = [path.name.rpartition("-")[2] for path in sorted((tmp_path / "wandb").glob("offline-run-*"))]
     of_run, of_fork = (read_tracker_runs(tmp_path / name)["wandb"] for name in ("run", "fork"))
     assert sorted(ids) == sorted([of_run, of_run, of_fork])

@@ -62,8 +62,11 @@ def test_resumed_run_continues_its_curves_in_tensorboard(tmp_path: Path) -> None
 def test_quiet_threads_hides_only_os_errors_of_tensorboard() -> None:
     reported: list[threading.ExceptHookArgs] = []
     quiet = QuietThreads(reported.append)
-    thread = type("Writer", (threading.Thread,), {"__module__": "tensorboard.summary"})()
-    other = threading.Thread()
-    for of, error in ((thread, OSError()), (thread, ValueError()), (other, OSError())):
-        quiet(threading.ExceptHookArgs((type(error), error, None, of)))
-    assert [(args.thread, type(args.exc_value)) for args in reported] == [(thread, ValueError), (other, OSError)]
+    writer_thread = type("Writer", (threading.Thread,), {"__module__": "tensorboard.summary"})()
+    other_thread = threading.Thread()
+    for source, error in ((writer_thread, OSError()), (writer_thread, ValueError()), (other_thread, OSError())):
+        quiet(threading.ExceptHookArgs((type(error), error, None, source)))
+    assert [(args.thread, type(args.exc_value)) for args in reported] == [
+        (writer_thread, ValueError),
+        (other_thread, OSError),
+    ]

@@ -13,15 +13,15 @@ from research.report.curves import read_curves
 
 def test_read_curves_returns_one_curve_per_value(tmp_path: Path) -> None:
     lines = [
-        {"step": 1, "epoch": 0.5, "loss": 2.0, "of_mine": 7},
+        {"step": 1, "epoch": 0.5, "loss": 2.0, "logged_by_hook": 7},
         {"step": 2, "epoch": 1.0, "loss": None, "validation/loss": "Infinity"},
     ]
     (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     found = read_curves(tmp_path)
-    assert list(found) == ["loss", "of_mine", "validation/loss"]
+    assert list(found) == ["loss", "logged_by_hook", "validation/loss"]
     steps, values = (dict(zip(found, part, strict=True)) for part in zip(*found.values(), strict=True))
-    assert steps == {"loss": [1, 2], "of_mine": [1], "validation/loss": [2]}
-    assert (values["of_mine"], values["validation/loss"]) == ([7.0], [math.inf])
+    assert steps == {"loss": [1, 2], "logged_by_hook": [1], "validation/loss": [2]}
+    assert (values["logged_by_hook"], values["validation/loss"]) == ([7.0], [math.inf])
     assert values["loss"] == pytest.approx([2.0, math.nan], nan_ok=True)
 
 

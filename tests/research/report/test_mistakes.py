@@ -58,7 +58,7 @@ def test_regression_mistakes_are_the_largest_distances() -> None:
     ]
 
 
-def test_limited_number_is_shown_and_all_are_counted() -> None:
+def test_shown_mistakes_are_limited_and_all_are_counted() -> None:
     task = SingleLabel(("no", "yes"))
     number = NUM_SHOWN + 5
     scores = np.tile([0.1, 0.9], (number, 1))

@@ -18,18 +18,20 @@ def settings(tiny_settings: dict[str, Any], tmp_path: Path) -> dict[str, Any]:
 
 @pytest.mark.filterwarnings("error:Attempting to set identical")
 def test_run_that_stops_before_its_first_step_has_a_page(settings: dict[str, Any]) -> None:
-    class Stops(Hook):
+    class StopAtStart(Hook):
         def on_train_start(self, run: Run) -> None:
             run.stop("nothing to do")
 
-    result = run_experiment(RunConfig(**settings), hooks=[Stops()])
+    result = run_experiment(RunConfig(**settings), hooks=[StopAtStart()])
     assert result["steps"] == 0
     page = (Path(settings["output_dir"]) / "report.html").read_text(encoding="utf-8")
     assert "Confusion matrix, test" in page
     assert "Learning rates" not in page
 
 
-def test_page_does_not_need_the_default_precision(settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_page_is_written_if_the_default_precision_is_not_supported(
+    settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "fp16")  # not supported on CPUs
     run_experiment(RunConfig(**settings))
     assert (Path(settings["output_dir"]) / "report.html").exists()

@@ -58,20 +58,20 @@ def test_grid_overrides_the_base_with_a_note(tmp_path: Path) -> None:
 
 
 def test_flags_override_a_study_file(tmp_path: Path) -> None:
-    path = tmp_path / "mine.yaml"
+    path = tmp_path / "experiment.yaml"
     path.write_text("base: {epochs: 3, lr: 1.0}\ngrid: {head: [linear], seed: [0, 1]}\nquick: {base: {lr: 2.0}}\n")
     command = parsed("--study", str(path), "--epochs", "5", "--seeds", "7")
-    assert (command.spec.name, command.spec.base["epochs"], command.spec.base["lr"]) == ("mine", 5, 1.0)
+    assert (command.spec.name, command.spec.base["epochs"], command.spec.base["lr"]) == ("experiment", 5, 1.0)
     assert command.spec.grid == {"head": ["linear"], "seed": [7]}
     quick = parsed("--study", str(path), "--quick")
-    assert (quick.spec.name, quick.spec.base["lr"]) == ("mine-quick", 2.0)
+    assert (quick.spec.name, quick.spec.base["lr"]) == ("experiment-quick", 2.0)
     assert quick.settings.quick
 
 
 def test_settings_of_a_study_file_override_its_recipes(tmp_path: Path) -> None:
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text("epochs: 9\nlr: 0.5\n")
-    path = tmp_path / "mine.yaml"
+    path = tmp_path / "experiment.yaml"
     path.write_text(f"base: {{recipe: {recipe}, epochs: 3}}\n")
     base = parsed("--study", str(path)).spec.base
     assert (base["epochs"], base["lr"]) == (3, 0.5)
@@ -86,9 +86,9 @@ def test_flag_overridden_in_some_arms_is_noted(tmp_path: Path) -> None:
     study.write_text(
         "base: {lr: 3}\narms: {a: {lr: 1}, b: {epochs: 5}}\noverride: [{when: {arm: b}, set: {lr: 2}}]\nexclude:\n"
     )
-    of_arm, of_override = parsed("--study", str(study), "--lr", "4").notes
-    assert re.search(r"'a'.*\blr to 1,.*--lr", of_arm)
-    assert re.search(r"\{'arm': 'b'\}.*\blr to 2,.*--lr", of_override)
+    arm_note, override_note = parsed("--study", str(study), "--lr", "4").notes
+    assert re.search(r"'a'.*\blr to 1,.*--lr", arm_note)
+    assert re.search(r"\{'arm': 'b'\}.*\blr to 2,.*--lr", override_note)
     assert parsed("--study", str(study)).notes == []
 
 
@@ -101,7 +101,7 @@ def test_entries_outside_the_grid_are_dropped_with_a_note() -> None:
     assert rates == {"linear": 0.01, "gru (gru_size 8)": 0.001, "lstm": 0.01}
 
 
-def test_values_that_yaml_reads_differently() -> None:
+def test_no_stays_text_and_braces_may_contain_commas() -> None:
     command = parsed("--grid", "mixed_precision=no,bf16", "--exclude", "head={name: lstm, lstm_size: 64},lr=3")
     assert command.spec.grid == {"mixed_precision": ["no", "bf16"]}
     assert command.spec.exclude == [{"head": {"name": "lstm", "lstm_size": 64}, "lr": 3}]
@@ -173,7 +173,7 @@ def test_shipped_study_can_be_planned(study: Path, quick: list[str]) -> None:
     assert command.spec.baseline is not None
 
 
-def test_every_setting_of_a_study_declares_itself() -> None:
+def test_every_study_setting_is_declared_and_has_a_flag() -> None:
     for group, program in ((StudySettings, STUDY), (WorkerSettings, WORK)):
         names = {item.name for item in dataclasses.fields(group)}
         assert declarations(group).keys() == names
@@ -188,8 +188,8 @@ def test_help_shows_study_settings_then_run_settings_then_options(
     assert isinstance(request, HelpRequest)
     assert print_help(request) == 0
     printed = capsys.readouterr().out
-    places = [
+    positions = [
         printed.index(text)
         for text in ("--retry_failed", "--batch_size", "--traceback", "head lstm, ", "lstm_size (int")
     ]
-    assert places == sorted(places)
+    assert positions == sorted(positions)

@@ -52,7 +52,7 @@ def test_visible_devices_are_parsed_as_by_cuda(
     assert visible_devices(Launcher()) == expected
 
 
-def test_devices_without_the_variable_are_numbered(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_devices_are_numbered_without_cuda_visible_devices(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.setattr("torch.cuda.device_count", lambda: 4)
     assignment = assign_devices(Launcher(num_processes=2), 2)

@@ -12,26 +12,30 @@ from research.studies.grid import StudySpec, Trial, expand
 from research.studies.storage.trials import Entry
 
 
-def done(trial: Trial, seconds: float) -> Entry:
+def finished_entry(trial: Trial, seconds: float) -> Entry:
     return Entry(trial, TrialState.COMPLETE, {"seconds": seconds}, 0, 0.5)
 
 
 def test_estimate_uses_the_median_of_finished_trials() -> None:
     trials = expand(StudySpec(grid={"head": ["linear", "lstm"], "seed": [0, 1, 2, 3, 4]}))
     entries = {
-        trial.id: done(trial, seconds)
+        trial.id: finished_entry(trial, seconds)
         for trial, seconds in zip([*trials[:3], *trials[5:7]], (1.0, 2.0, 60.0, 10.0, 20.0), strict=True)
     }
     failed = Entry(trials[7], TrialState.FAIL, {"seconds": 1e9}, 0)
     missing = [*trials[3:5], *trials[7:]]
-    found = estimate(missing, {**entries, failed.trial.id: failed}, 2, None)
-    assert found.seconds == (2 * 2.0 + 3 * 15.0) / 2
-    assert ["linear: 2 x" in found.lines[0], "lstm: 3 x" in found.lines[1], len(found.lines)] == [True, True, 2]
+    estimated = estimate(missing, {**entries, failed.trial.id: failed}, 2, None)
+    assert estimated.seconds == (2 * 2.0 + 3 * 15.0) / 2
+    assert ["linear: 2 x" in estimated.lines[0], "lstm: 3 x" in estimated.lines[1], len(estimated.lines)] == [
+        True,
+        True,
+        2,
+    ]
 
 
 def test_estimate_uses_no_more_workers_than_trials() -> None:
     first, second = expand(StudySpec(grid={"seed": [0, 1]}))
-    assert estimate([second], {first.id: done(first, 8.0)}, 4, None).seconds == 8.0
+    assert estimate([second], {first.id: finished_entry(first, 8.0)}, 4, None).seconds == 8.0
 
 
 @pytest.mark.usefixtures("environment")
@@ -41,8 +45,8 @@ def test_arms_without_finished_trials_are_measured(
     monkeypatch.chdir(tmp_path)
     base = {"encoder": str(tiny_encoder), "data": str(tiny_reviews), "max_length": 16, "batch_size": 8}
     trials = expand(StudySpec(base={**base, "mixed_precision": "no", "epochs": 10_000}))
-    found = estimate(trials, {}, 1, None)
-    (line,) = found.lines
+    estimated = estimate(trials, {}, 1, None)
+    (line,) = estimated.lines
     assert f"60,000 steps, extrapolated from {NUM_STEPS})" in line
-    assert found.seconds > STARTING_SECONDS + 60_000 * 1e-4
+    assert estimated.seconds > STARTING_SECONDS + 60_000 * 1e-4
     assert list(tmp_path.iterdir()) == []

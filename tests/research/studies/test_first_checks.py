@@ -9,21 +9,21 @@ from research.studies.command import StudyCommand, parse_study
 from research.studies.first_checks import check_study
 
 
-def command(*arguments: str) -> StudyCommand:
-    read = parse_study(arguments)
-    assert isinstance(read, StudyCommand)
-    return read
+def parse(*arguments: str) -> StudyCommand:
+    parsed = parse_study(arguments)
+    assert isinstance(parsed, StudyCommand)
+    return parsed
 
 
 def test_unknown_metric_is_refused() -> None:
-    check_study(command("--metric", "accuracy"))
-    check_study(command())
+    check_study(parse("--metric", "accuracy"))
+    check_study(parse())
     with pytest.raises(UnknownNameError, match=r"'acuracy'.*'accuracy'"):
-        check_study(command("--metric", "acuracy"))
+        check_study(parse("--metric", "acuracy"))
     with pytest.raises(UnknownNameError, match="'pearson'"):
-        check_study(command("--metric", "pearson", "--task", "single_label"))
+        check_study(parse("--metric", "pearson", "--task", "single_label"))
 
 
 def test_unreadable_launcher_config_is_refused() -> None:
     with pytest.raises(ValueError, match=r"--accelerate_config missing\.yaml"):
-        check_study(command("--accelerate_config", "missing.yaml"))
+        check_study(parse("--accelerate_config", "missing.yaml"))

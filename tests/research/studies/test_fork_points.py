@@ -14,7 +14,7 @@ from research.studies.grid import StudySpec, expand
 from research.system.manifest import write_manifest
 
 
-def test_fork_that_cannot_start_is_refused_while_planning(tmp_path: Path) -> None:
+def test_fork_that_cannot_start_is_refused(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text("{}")
     checkpoint = tmp_path / "checkpoints" / "step-00000004"
     checkpoint.mkdir(parents=True)

@@ -12,7 +12,7 @@ from research.settings.config import RunConfig
 from research.studies.grid import StudySpec, expand, read_study_file
 
 
-def arms(**spec: Any) -> list[str]:
+def arm_names(**spec: Any) -> list[str]:
     return list(dict.fromkeys(trial.arm for trial in expand(StudySpec(**spec))))
 
 
@@ -30,17 +30,17 @@ def test_grid_contains_all_combinations_in_order_of_the_seeds() -> None:
 
 
 def test_id_depends_on_settings_that_affect_the_result() -> None:
-    def ids(**base: Any) -> str:
+    def id_of(**base: Any) -> str:
         return expand(StudySpec(base=base))[0].id
 
-    assert ids() == ids(num_threads=1, log_every=3, report=False, keep=5, micro_batch_size=4, cache_features=True)
-    assert ids() == ids(seed=0)
-    others = [ids(seed=1), ids(lr=3e-5), ids(epochs=2), ids(data="rotten_tomatoes"), ids(cache_dtype="bf16")]
-    assert len({ids(), *others}) == 6
+    assert id_of() == id_of(num_threads=1, log_every=3, report=False, keep=5, micro_batch_size=4, cache_features=True)
+    assert id_of() == id_of(seed=0)
+    others = [id_of(seed=1), id_of(lr=3e-5), id_of(epochs=2), id_of(data="rotten_tomatoes"), id_of(cache_dtype="bf16")]
+    assert len({id_of(), *others}) == 6
     # Cached and computed hidden states differ by rounding only: 1e-7 in float32, but more in half precision.
-    assert ids(cache_features=False) == ids()
-    assert ids(mixed_precision="no", cache_features=False) == ids(mixed_precision="no", cache_features=True)
-    assert ids(mixed_precision="bf16", cache_features=False) != ids(mixed_precision="bf16", cache_features=True)
+    assert id_of(cache_features=False) == id_of()
+    assert id_of(mixed_precision="no", cache_features=False) == id_of(mixed_precision="no", cache_features=True)
+    assert id_of(mixed_precision="bf16", cache_features=False) != id_of(mixed_precision="bf16", cache_features=True)
 
 
 def test_trials_keep_their_ids_if_the_grid_grows() -> None:
@@ -49,7 +49,7 @@ def test_trials_keep_their_ids_if_the_grid_grows() -> None:
     assert {trial.id for trial in small} == {trial.id for trial in large if trial.settings["lr"] == 1e-4}
 
 
-def test_layers_override_each_other(tmp_path: Path) -> None:
+def test_base_recipe_arm_and_override_apply_in_this_order(tmp_path: Path) -> None:
     recipe = tmp_path / "slow.yaml"
     recipe.write_text("lr: 1.0e-6\nepochs: 7\nbatch_size: 8\n")
     spec = StudySpec(
@@ -64,7 +64,7 @@ def test_layers_override_each_other(tmp_path: Path) -> None:
 
 
 def test_excluded_combinations_have_no_trials() -> None:
-    found = arms(
+    found = arm_names(
         grid={"head": ["linear", {"name": "lstm", "lstm_size": 8}], "lr": [1e-5, 1e-4]},
         exclude=[{"head": "lstm", "lr": "1e-4"}],
     )
@@ -72,12 +72,12 @@ def test_excluded_combinations_have_no_trials() -> None:
 
 
 def test_single_arm_is_named_after_its_head() -> None:
-    assert arms(grid={"head": ["lstm"], "seed": [0, 1]}) == ["lstm"]
-    assert arms(grid={"freeze": ["encoder", []]}) == ["freeze=encoder", "freeze=none"]
+    assert arm_names(grid={"head": ["lstm"], "seed": [0, 1]}) == ["lstm"]
+    assert arm_names(grid={"freeze": ["encoder", []]}) == ["freeze=encoder", "freeze=none"]
 
 
-def test_names_of_arms_are_kept() -> None:
-    assert arms(arms={"lr 1e-4/3e-4": {}, "slow.yaml": {"lr": 1e-5}}) == ["lr 1e-4/3e-4", "slow.yaml"]
+def test_named_arms_keep_their_names() -> None:
+    assert arm_names(arms={"lr 1e-4/3e-4": {}, "slow.yaml": {"lr": 1e-5}}) == ["lr 1e-4/3e-4", "slow.yaml"]
 
 
 def test_options_of_the_command_line_apply_to_all_trials() -> None:

@@ -11,13 +11,13 @@ from research.settings.program import HelpRequest
 from research.studies.command import WorkerSettings, parse_work
 from research.studies.main import work
 
-NEEDED = ("--study", "a", "--storage", "sqlite:///a.db")
+REQUIRED = ("--study", "a", "--storage", "sqlite:///a.db")
 
 
 def test_worker_settings_are_parsed() -> None:
-    assert parse_work(NEEDED) == WorkerSettings(study="a", storage="sqlite:///a.db")
+    assert parse_work(REQUIRED) == WorkerSettings(study="a", storage="sqlite:///a.db")
     more = ["--directory=c", "--num_workers=3", "--trial_timeout=2h", "--accelerate-config=d", "--traceback"]
-    assert parse_work([*NEEDED, *more]) == WorkerSettings(
+    assert parse_work([*REQUIRED, *more]) == WorkerSettings(
         study="a",
         storage="sqlite:///a.db",
         directory="c",
@@ -33,9 +33,9 @@ def test_worker_settings_are_parsed() -> None:
     [
         (["--study", "a"], "--storage"),
         ([], "--study and --storage"),
-        ([*NEEDED, "--num_workers", "0"], r"--num_workers .*\b0\b"),
-        ([*NEEDED, "--num_workers", "two"], "--num_workers .*'two'"),
-        ([*NEEDED, "--trial_timeout", "2 days"], "'2 days'"),
+        ([*REQUIRED, "--num_workers", "0"], r"--num_workers .*\b0\b"),
+        ([*REQUIRED, "--num_workers", "two"], "--num_workers .*'two'"),
+        ([*REQUIRED, "--trial_timeout", "2 days"], "'2 days'"),
     ],
 )
 def test_invalid_worker_settings_are_refused(arguments: list[str], expected: str) -> None:

@@ -20,25 +20,25 @@ from research.system.plain_text import for_markdown
 from tests.builders.studies import changed, trial_of, verdicts
 
 
-@pytest.mark.parametrize("what", ["rows_sha256", "plugins"])
-def test_changes_between_trials_remove_the_verdicts(finished_study: StudyOutcomes, tmp_path: Path, what: str) -> None:
+@pytest.mark.parametrize("key", ["rows_sha256", "plugins"])
+def test_changes_between_trials_remove_the_verdicts(finished_study: StudyOutcomes, tmp_path: Path, key: str) -> None:
     assert finished_study.inconsistencies == []
     first = finished_study.outcomes[0]
     assert first.result is not None
     assert len(first.result["rows_sha256"]) == 64
-    study = changed(finished_study, {0: {"result": {**first.result, what: {"a.py": "another"}}}})
+    study = changed(finished_study, {0: {"result": {**first.result, key: {"a.py": "another"}}}})
     study = dataclasses.replace(study, directory=tmp_path)
-    (mixture,) = study.inconsistencies
-    of_arm = [each.trial.id for each in study.outcomes if each.trial.arm == first.trial.arm]
-    assert sum(each in mixture for each in of_arm) == 1
+    (inconsistency,) = study.inconsistencies
+    ids = [each.trial.id for each in study.outcomes if each.trial.arm == first.trial.arm]
+    assert sum(each in inconsistency for each in ids) == 1
     before = {
         each.arm: each.comparison.why_no_verdict for each in rank_arms(finished_study, "accuracy") if each.comparison
     }
     after = {each.arm: each.comparison.why_no_verdict for each in rank_arms(study, "accuracy") if each.comparison}
     assert len(before) == 2
-    assert after == {arm: f"{mixture}; {reason}" for arm, reason in before.items()}
-    assert mixture in html.unescape(write_study_report(study).read_text())
-    assert for_markdown(mixture) in (tmp_path / "report.md").read_text()
+    assert after == {arm: f"{inconsistency}; {reason}" for arm, reason in before.items()}
+    assert inconsistency in html.unescape(write_study_report(study).read_text())
+    assert for_markdown(inconsistency) in (tmp_path / "report.md").read_text()
 
 
 @pytest.mark.parametrize(
@@ -71,9 +71,9 @@ def test_differently_rounded_hidden_states_remove_the_verdicts(
         assert study.inconsistencies == []
         assert verdicts(study) == {"lstm": "better", "tuned": "better"}
     else:
-        (mixture,) = study.inconsistencies
-        assert "lstm-5" in mixture
-        assert mixture.endswith(remedy)
+        (inconsistency,) = study.inconsistencies
+        assert "lstm-5" in inconsistency
+        assert inconsistency.endswith(remedy)
         assert verdicts(study) == {"lstm": None, "tuned": None}
 
 
@@ -89,9 +89,9 @@ def test_collect_outcomes_reads_storage_and_files(tmp_path: Path) -> None:
         (trial_of("linear", 9), TrialState.COMPLETE, {"metrics": metrics}),
     ]
     entries = {each[0].id: Entry(*each, number) for number, each in enumerate(known)}
-    here = tmp_path / "trials" / trials[1].id
-    here.mkdir(parents=True)
-    (here / "result.json").write_text('{"metrics": {"test": {"accuracy": null}}, "steps": 7}')
+    run_directory = tmp_path / "trials" / trials[1].id
+    run_directory.mkdir(parents=True)
+    (run_directory / "result.json").write_text('{"metrics": {"test": {"accuracy": null}}, "steps": 7}')
     study = collect_outcomes(StudySpec(), trials, entries, tmp_path)
     assert [each.state for each in study.outcomes] == [
         *("finished", "finished", "failed", "running", "waiting", "waiting")

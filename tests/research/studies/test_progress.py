@@ -35,7 +35,7 @@ def test_start_and_end_of_a_trial_are_one_line_each(tmp_path: Path) -> None:
 def test_hidden_states_message_is_shown_once_for_all_trials(tmp_path: Path) -> None:
     trials = expand(StudySpec(grid={"seed": [3, 4]}))
     entries = {trial.id: Entry(trial, TrialState.RUNNING, {}, number) for number, trial in enumerate(trials)}
-    news = "Hidden states are not cached: the encoder trains."
+    message = "Hidden states are not cached: the encoder trains."
     printed = io.StringIO()
     with StudyProgress(trials, Terminal(file=printed), tmp_path) as progress:
         progress.show(entries)
@@ -43,7 +43,7 @@ def test_hidden_states_message_is_shown_once_for_all_trials(tmp_path: Path) -> N
             events_path(tmp_path, trial.id).parent.mkdir(exist_ok=True)
             with recording_events(events_path(tmp_path, trial.id)):
                 logger.info("Reading reviews.csv")
-                report_hidden_states(news)
+                report_hidden_states(message)
             progress.show(entries)
-    assert printed.getvalue().count(news) == 1
+    assert printed.getvalue().count(message) == 1
     assert "Reading" not in printed.getvalue()

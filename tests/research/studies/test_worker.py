@@ -20,15 +20,15 @@ from tests.builders.studies import SMALL
 
 
 @pytest.fixture
-def handlers() -> Iterator[None]:
-    """Restore the signal handlers that a worker sets."""
+def restore_signal_handlers() -> Iterator[None]:
+    """Restore the signal handlers that a worker replaces."""
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
 
 
-@pytest.mark.usefixtures("environment", "handlers")
+@pytest.mark.usefixtures("environment", "restore_signal_handlers")
 def test_worker_finishes_one_trial_and_fails_another(tiny_encoder: Path, tiny_reviews: Path, tmp_path: Path) -> None:
     base: dict[str, Any] = {**SMALL, "encoder": str(tiny_encoder), "data": str(tiny_reviews), "max_steps": 1}
     spec = StudySpec(
@@ -39,17 +39,17 @@ def test_worker_finishes_one_trial_and_fails_another(tiny_encoder: Path, tiny_re
         assert Worker(study, spec, tmp_path).work() == 0
         done, failed = study.entries().values()
     assert (done.state, failed.state) == (TrialState.COMPLETE, TrialState.FAIL)
-    place = tmp_path / "trials" / done.trial.id
-    result = try_read_result(place)
+    run_directory = tmp_path / "trials" / done.trial.id
+    result = try_read_result(run_directory)
     assert result is not None
     assert (done.value, done.attributes["metrics"]) == (result["metrics"]["test"]["accuracy"], result["metrics"])
-    assert done.attributes["directory"] == str(place.resolve())
+    assert done.attributes["directory"] == str(run_directory.resolve())
     assert done.attributes["seconds"] > 0
     assert "'last4'" in failed.attributes["error"]
     assert log_path(tmp_path, done.trial.id).exists()
 
 
-@pytest.mark.usefixtures("environment", "handlers")
+@pytest.mark.usefixtures("environment", "restore_signal_handlers")
 def test_worker_without_its_supervisor_takes_no_trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MIDWAY_SUPERVISOR", "999999999")
     spec = StudySpec(name="a")

@@ -16,21 +16,21 @@ from research.studies.report.texts import StudyTexts
 from tests.builders.studies import written_study
 
 
-class Lengths:
+class FixedLengths:
     encoder = "minilm"
 
     def __init__(self, lengths: list[int]) -> None:
-        self.of = np.array(lengths)
+        self._lengths = np.array(lengths)
 
-    def lengths(self, of: StudyRows) -> Any:
-        return self.of
+    def lengths(self, study_rows: StudyRows) -> Any:
+        return self._lengths
 
 
 def test_lengths_are_grouped_into_bins_of_equal_size(tmp_path: Path) -> None:
     right = [0] * 10
     rows = read_rows(written_study(tmp_path, {"a": [[0] * 8 + [1] * 2, right], "b": [[1] * 10]}, right), "test")
     lengths = [9, 9, 8, 7, 5, 6, 4, 3, 2, 1]
-    found = by_length(rows, cast("StudyTexts", Lengths(lengths)))
+    found = by_length(rows, cast("StudyTexts", FixedLengths(lengths)))
     assert found.groups == [("1 to 2", 2), ("3 to 4", 2), ("5 to 6", 2), ("7 to 8", 2), ("9", 2)]
     assert found.means == {"a": [0.5, 1.0, 1.0, 1.0, 1.0], "b": [0.0] * 5}
     assert "tokens of minilm" in found.title
@@ -39,9 +39,9 @@ def test_lengths_are_grouped_into_bins_of_equal_size(tmp_path: Path) -> None:
 
 def test_many_labels_are_collapsed_with_the_worst_first(tmp_path: Path) -> None:
     labels = [index for index in range(MANY_LABELS - 1) for _ in range(2)]  # the last label has no rows
-    missed = [0 if label == 7 else label for label in labels]
-    half = [label if row % 2 or label not in (7, 3) else 0 for row, label in enumerate(labels)]
-    study = written_study(tmp_path, {"a": [labels, missed], "b": [half]}, labels, num_labels=MANY_LABELS)
+    wrong = [0 if label == 7 else label for label in labels]
+    half_wrong = [label if row % 2 or label not in (7, 3) else 0 for row, label in enumerate(labels)]
+    study = written_study(tmp_path, {"a": [labels, wrong], "b": [half_wrong]}, labels, num_labels=MANY_LABELS)
     rows = read_rows(study, "test")
     found = by_label(rows)
     assert (found.is_long, found.num_groups, len(found.groups)) == (True, MANY_LABELS, MANY_LABELS)
@@ -53,7 +53,7 @@ def test_many_labels_are_collapsed_with_the_worst_first(tmp_path: Path) -> None:
 
 def test_equal_lengths_share_a_bin(tmp_path: Path) -> None:
     rows = read_rows(written_study(tmp_path, {"a": [[0, 0, 1, 1]]}, [0, 0, 0, 0]), "test")
-    found = by_length(rows, cast("StudyTexts", Lengths([7, 7, 7, 7])))
+    found = by_length(rows, cast("StudyTexts", FixedLengths([7, 7, 7, 7])))
     assert (found.groups, found.means) == ([("7", 4)], {"a": [0.5]})
 
 

@@ -66,7 +66,9 @@ def test_unknown_metric_omits_the_ranking(finished_study: StudyOutcomes, tmp_pat
     assert len(rows_of("costs", page)) == 3
 
 
-def test_unlabelled_test_rows_allow_a_comparison_on_validation_rows(unlabelled_spec: StudySpec, tmp_path: Path) -> None:
+def test_study_without_test_labels_can_be_compared_on_validation_rows_only(
+    unlabelled_spec: StudySpec, tmp_path: Path
+) -> None:
     study = run_study(tmp_path / "runs" / "s", unlabelled_spec)
     contents = find_contents(study)
     assert (contents.reasons, contents.metric) == ({}, "accuracy")

@@ -12,17 +12,17 @@ from research.studies.report.texts import StudyTexts
 from tests.builders.studies import written_study
 
 
-class Texts:
-    def texts(self, of: StudyRows, numbers: Sequence[int]) -> list[tuple[str, ...]]:
+class NumberedTexts:
+    def texts(self, study_rows: StudyRows, numbers: Sequence[int]) -> list[tuple[str, ...]]:
         return [(f"text {number}",) for number in numbers]
 
-    def place(self, of: StudyRows, number: int) -> str:
+    def place(self, study_rows: StudyRows, number: int) -> str:
         return f"row {number + 1}"
 
 
 def find(directory: Path, predictions: dict[str, Any], labels: list[Any]) -> Any:
     rows = read_rows(written_study(directory, predictions, labels), "test")
-    return find_disagreements(rows, cast("StudyTexts", Texts()))
+    return find_disagreements(rows, cast("StudyTexts", NumberedTexts()))
 
 
 def test_rows_are_ordered_by_gap(tmp_path: Path) -> None:
@@ -59,7 +59,7 @@ def test_regression_disagreements_use_distances(tmp_path: Path) -> None:
     ]
 
 
-def test_limited_number_is_shown_and_all_are_counted(tmp_path: Path) -> None:
+def test_shown_rows_are_limited_and_all_are_counted(tmp_path: Path) -> None:
     rows = NUM_SHOWN + 5
     found, number = find(tmp_path, {"a": [[0] * rows], "b": [[1] * rows]}, [0] * rows)
     assert (len(found), number) == (NUM_SHOWN, rows)

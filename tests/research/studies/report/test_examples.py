@@ -15,7 +15,7 @@ LABELS = [0] * 8
 RIGHT, HALF, WRONG = [0] * 8, [0, 1] * 4, [1] * 8
 
 
-def without(study: StudyOutcomes, *numbers: int) -> StudyOutcomes:
+def with_failed_trials(study: StudyOutcomes, *numbers: int) -> StudyOutcomes:
     """Return a study in which some trials failed."""
     return changed(study, {number: {"state": "failed", "result": None} for number in numbers})
 
@@ -33,7 +33,7 @@ def test_models_are_compared_on_common_seeds(tmp_path: Path) -> None:
 
 
 def test_arm_without_a_common_seed_is_not_compared(tmp_path: Path) -> None:
-    study = without(written_study(tmp_path, {"base": [HALF, HALF], "a": [RIGHT, RIGHT]}, LABELS), 0, 3)
+    study = with_failed_trials(written_study(tmp_path, {"base": [HALF, HALF], "a": [RIGHT, RIGHT]}, LABELS), 0, 3)
     (found,) = compare_models_of_arms(read_rows(study, "test"), "base")
     assert (found.arm, found.seeds, found.over_all_seeds, found.by_seed) == ("a", (), None, {})
 
@@ -47,6 +47,6 @@ def test_regression_has_a_difference_but_no_mcnemar_test(tmp_path: Path) -> None
 
 
 def test_baseline_without_predictions_is_refused(tmp_path: Path) -> None:
-    study = without(written_study(tmp_path, {"base": [HALF], "a": [RIGHT]}, LABELS), 0)
+    study = with_failed_trials(written_study(tmp_path, {"base": [HALF], "a": [RIGHT]}, LABELS), 0)
     with pytest.raises(ValueError, match="baseline"):
         compare_models_of_arms(read_rows(study, "test"), "base")

@@ -39,8 +39,8 @@ def test_arm_names_do_not_overlap_if_curves_end_together() -> None:
 def test_edit_of_a_single_arm_has_its_colour() -> None:
     styles = arm_styles(ARMS)
     edits = [ArmEdit(1, 1, "freeze()", [(ARMS[3], 2)]), ArmEdit(2, 7, "freeze()", [(arm, 1) for arm in ARMS])]
-    long = [ArmCurves(arm, [([1, 40], [1.0, 0.5])], ([1, 40], [1.0, 0.5])) for arm in ARMS]
-    (axes,) = arm_curves_figure(long, edits, styles, "loss").axes
+    curves_of_40_steps = [ArmCurves(arm, [([1, 40], [1.0, 0.5])], ([1, 40], [1.0, 0.5])) for arm in ARMS]
+    (axes,) = arm_curves_figure(curves_of_40_steps, edits, styles, "loss").axes
     dotted = [(np.asarray(line.get_xdata())[0], line.get_color()) for line in axes.lines if line.get_linestyle() == ":"]
     assert dotted == [(1.5, styles[ARMS[3]].colour), (7.5, "black")]
     assert [text.get_text() for text in axes.texts][:2] == ["1", "2"]
@@ -53,8 +53,8 @@ def test_spike_of_one_seed_is_clipped() -> None:
 
 
 def test_undefined_values_are_skipped() -> None:
-    nothing = ArmCurves("arm 1", [([1, 2], [math.nan, math.inf])], ([1, 2], [math.nan, math.inf]))
-    figure = arm_curves_figure([*curves(["arm 0"]), nothing], [], arm_styles(ARMS), "loss")
+    undefined = ArmCurves("arm 1", [([1, 2], [math.nan, math.inf])], ([1, 2], [math.nan, math.inf]))
+    figure = arm_curves_figure([*curves(["arm 0"]), undefined], [], arm_styles(ARMS), "loss")
     assert picture("loss", figure).source.startswith("data:image/svg+xml")
     assert [text.get_text() for text in figure.axes[0].texts] == ["arm 0"]
 

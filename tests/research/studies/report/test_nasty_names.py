@@ -44,7 +44,7 @@ COMMANDS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u20
 
 
 @dataclass(frozen=True)
-class Written:
+class WrittenStudy:
     """Files and terminal output of a study with such names."""
 
     study: StudyOutcomes
@@ -52,7 +52,9 @@ class Written:
 
 
 @pytest.fixture(scope="module")
-def written(environment: pytest.MonkeyPatch, tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Written:
+def files(
+    environment: pytest.MonkeyPatch, tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> WrittenStudy:
     """Run a study of two arms on rows with all these names as labels and in texts."""
     folder = tmp_path_factory.mktemp("nasty")
     (folder / "data").mkdir()
@@ -76,7 +78,7 @@ def written(environment: pytest.MonkeyPatch, tiny_encoder: Path, tmp_path_factor
         )
         study = dataclasses.replace(study, outcomes=[*study.outcomes, failed])
         report_results(Terminal(file=printed), study)
-    return Written(study, printed.getvalue())
+    return WrittenStudy(study, printed.getvalue())
 
 
 def pictures_of(page: str) -> list[str]:
@@ -96,17 +98,17 @@ def shown(names: Sequence[str]) -> list[str]:
     return [for_terminal(name, keep_lines=True) for name in names]
 
 
-def test_terminal_output_has_no_control_sequences(written: Written) -> None:
-    assert COMMANDS.findall(written.printed) == []
-    metrics = {line.split("│")[1].strip() for line in written.printed.splitlines() if line.startswith("│ f1/")}
+def test_terminal_output_has_no_control_sequences(files: WrittenStudy) -> None:
+    assert COMMANDS.findall(files.printed) == []
+    metrics = {line.split("│")[1].strip() for line in files.printed.splitlines() if line.startswith("│ f1/")}
     assert {f"f1/{for_terminal(name)}" for name in NAMES if name != LONG} <= metrics
     error = for_terminal(ARM.replace(MARK, ""), keep_lines=True)  # errors are on separate lines
-    assert f"failed: {for_terminal(LONG)}, seed 1: {error}" in written.printed
+    assert f"failed: {for_terminal(LONG)}, seed 1: {error}" in files.printed
 
 
-def test_pages_show_names_verbatim(written: Written) -> None:
-    pages = [written.study.directory / "report.html"]
-    pages += [outcome.directory / "report.html" for outcome in written.study.finished]
+def test_pages_show_names_verbatim(files: WrittenStudy) -> None:
+    pages = [files.study.directory / "report.html"]
+    pages += [outcome.directory / "report.html" for outcome in files.study.finished]
     for path in pages:
         page = path.read_text(encoding="utf-8")
         assert COMMANDS.findall(page) == []
@@ -120,30 +122,30 @@ def test_pages_show_names_verbatim(written: Written) -> None:
     assert any(r"=\x1b[31mred" in text for text in pictures_of(study))
 
 
-def test_markdown_and_csv_show_names_verbatim(written: Written) -> None:
-    markdown = (written.study.directory / "report.md").read_text(encoding="utf-8")
+def test_markdown_and_csv_show_names_verbatim(files: WrittenStudy) -> None:
+    markdown = (files.study.directory / "report.md").read_text(encoding="utf-8")
     assert COMMANDS.findall(markdown) == []
     assert "$" not in markdown
     assert f"\n\\- {for_markdown(NAMES[1])}\n" in markdown
     rows = [line for line in markdown.splitlines() if line.startswith("| ")]
     assert {for_markdown(name) for name in NAMES} <= {re.split(r"(?<!\\) ?\| ?", row)[1] for row in rows}
-    with (written.study.directory / "results.csv").open(newline="", encoding="utf-8") as file:
+    with (files.study.directory / "results.csv").open(newline="", encoding="utf-8") as file:
         found = list(csv.DictReader(file))
     assert [row["arm"] for row in found] == [for_csv(ARM), LONG, LONG]
     assert not COMMANDS.search("".join(found[0]))
 
 
-def test_tensorboard_texts_escape_names(written: Written) -> None:
-    events = EventAccumulator(str(next((written.study.outcomes[1].directory / "tensorboard").rglob("events*"))))
+def test_tensorboard_texts_escape_names(files: WrittenStudy) -> None:
+    events = EventAccumulator(str(next((files.study.outcomes[1].directory / "tensorboard").rglob("events*"))))
     events.Reload()
     assert {"config/text_summary", "edits/text_summary"} <= set(events.Tags()["tensors"])
     assert any("precision_recall" in tag for tag in events.Tags()["images"])
 
 
-def test_label_and_timeline_figures_show_names(written: Written) -> None:
+def test_label_and_timeline_figures_show_names(files: WrittenStudy) -> None:
     labels = np.arange(len(NAMES))
     matrix = confusion_matrix_figure(SingleLabel(NAMES, (1,) * len(NAMES), len(NAMES)), labels, labels)
-    config = written.study.outcomes[1].trial.config()
+    config = files.study.outcomes[1].trial.config()
     found = plan_and_rehearse(RunConfig(**{**config.to_dict(), "log_with": []}))
     edits = [dataclasses.replace(found.edits[-1], arguments={"modules": NAMES[:4]})]
     printed = io.StringIO()

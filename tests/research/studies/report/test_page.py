@@ -35,8 +35,8 @@ PICTURES = {
 @needs_chromium
 @pytest.mark.parametrize("width", [1200, 390])
 def test_page_renders_without_errors(page: Path, contents: Contents, tmp_path: Path, width: int) -> None:
-    alone = Path(shutil.copy(page, tmp_path / "report.html"))
-    seen = open_page(alone, width=width)
+    copied = Path(shutil.copy(page, tmp_path / "report.html"))
+    seen = open_page(copied, width=width)
     assert seen.errors == []
     assert seen.outside == [], "the page loads external resources"
     assert (seen.window_width, seen.page_width) == (width, width), "the page needs horizontal scrolling"
@@ -48,7 +48,7 @@ def test_page_renders_without_errors(page: Path, contents: Contents, tmp_path: P
     for text in (contents.summary, SCOPE, "unfreeze(modules='encoder.layer[-1:]')", *reasons, *contents.study.arms):
         assert text is not None
         assert text in seen.text
-    take_screenshot(alone, tmp_path / "page.png", width=width)
+    take_screenshot(copied, tmp_path / "page.png", width=width)
     assert (tmp_path / "page.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -95,7 +95,7 @@ def test_page_shows_escaped_texts_of_validation_rows(page: Path) -> None:
     assert HOSTILE in part
 
 
-def test_page_without_texts(finished_study: StudyOutcomes, tmp_path: Path) -> None:
+def test_page_can_hide_texts(finished_study: StudyOutcomes, tmp_path: Path) -> None:
     study = dataclasses.replace(finished_study, directory=tmp_path)
     contents = find_contents(study, show_texts=False)
     assert "--report_texts false" in contents.reasons["disagreements"]

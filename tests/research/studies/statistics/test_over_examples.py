@@ -70,8 +70,8 @@ def test_bootstrap_is_deterministic() -> None:
 
 def test_swapped_models_flip_the_interval() -> None:
     arm, baseline = np.random.default_rng(0).normal(size=(2, 40))
-    there, back = bootstrap_examples([arm], [baseline]), bootstrap_examples([baseline], [arm])
-    assert there.interval == pytest.approx((-back.interval[1], -back.interval[0]))
+    forward, backward = bootstrap_examples([arm], [baseline]), bootstrap_examples([baseline], [arm])
+    assert forward.interval == pytest.approx((-backward.interval[1], -backward.interval[0]))
 
 
 def test_arms_are_compared_on_common_seeds() -> None:
@@ -89,7 +89,7 @@ def test_every_result_states_its_scope() -> None:
     assert not any("verdict" in field.name for field in dataclasses.fields(found))
 
 
-def test_different_rows_and_missing_common_seeds_are_refused() -> None:
+def test_different_numbers_of_rows_and_no_common_seed_are_refused() -> None:
     two, three = np.array([True, False]), np.array([True, False, True])
     with pytest.raises(ValueError, match=r"\[2, 3\] rows"):
         compare_models(two, three)

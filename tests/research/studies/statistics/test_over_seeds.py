@@ -17,12 +17,12 @@ from research.studies.statistics.power import MIN_SEEDS
 
 Values = dict[int, float]
 BASELINE: Values = {0: 0.88, 1: 0.91, 2: 0.91, 3: 0.92, 4: 0.90}
-ARM: Values = {0: 0.90, 1: 0.92, 2: 0.91, 3: 0.95, 4: 0.93}  # by 0.018, p = 0.037
+ARM: Values = {0: 0.90, 1: 0.92, 2: 0.91, 3: 0.95, 4: 0.93}  # better by 0.018 on average, p = 0.037
 
 
 @pytest.fixture(scope="module", autouse=True)
-def quick_collections() -> Iterator[None]:
-    """Disable garbage collection, which statsmodels runs at every correction and which is slow after many imports."""
+def fast_garbage_collection() -> Iterator[None]:
+    """Exclude imported objects from the garbage collection that statsmodels runs at every correction."""
     gc.freeze()
     yield
     gc.unfreeze()
@@ -95,8 +95,8 @@ def test_comparison_uses_the_paired_t_test() -> None:
 
 
 def test_seeds_are_paired_by_number_not_by_order() -> None:
-    backwards = dict(reversed(ARM.items()))
-    assert compare(backwards) == compare(ARM)
+    reordered = dict(reversed(ARM.items()))
+    assert compare(reordered) == compare(ARM)
 
 
 def test_lower_is_better_for_errors() -> None:
@@ -174,8 +174,8 @@ def test_seeds_of_a_single_arm_are_named_and_excluded() -> None:
 
 @pytest.mark.parametrize("of_arm", [True, False])
 def test_undefined_value_blocks_the_verdict(of_arm: bool) -> None:
-    of_both = (math.nan, 0.9) if of_arm else (0.9, math.nan)
-    found = compare({**ARM, 5: of_both[0]}, {**BASELINE, 5: of_both[1]})
+    values = (math.nan, 0.9) if of_arm else (0.9, math.nan)
+    found = compare({**ARM, 5: values[0]}, {**BASELINE, 5: values[1]})
     assert (found.seeds, found.undefined_seeds) == ((0, 1, 2, 3, 4), (5,))
     assert found.p == compare(ARM).p
     assert found.verdict is None
@@ -232,13 +232,13 @@ def test_holm_keeps_the_order_and_never_lowers_p(seed: int) -> None:
 @pytest.mark.parametrize("seed", range(5))
 def test_swapping_arms_swaps_the_verdict(seed: int) -> None:
     arms = random_arms(2, 6, seed)
-    (there,) = compare_arms(arms, "arm 0", higher_is_better=True)
-    (back,) = compare_arms(arms, "arm 1", higher_is_better=True)
-    assert there.mean_difference == pytest.approx(-(back.mean_difference or 0))
-    assert there.p == pytest.approx(back.p)
-    assert (there.interval, back.interval) != (None, None)
-    other = {"better": "worse", "worse": "better", "no significant difference": "no significant difference"}
-    assert back.verdict == other[str(there.verdict)]
+    (forward,) = compare_arms(arms, "arm 0", higher_is_better=True)
+    (backward,) = compare_arms(arms, "arm 1", higher_is_better=True)
+    assert forward.mean_difference == pytest.approx(-(backward.mean_difference or 0))
+    assert forward.p == pytest.approx(backward.p)
+    assert (forward.interval, backward.interval) != (None, None)
+    opposite = {"better": "worse", "worse": "better", "no significant difference": "no significant difference"}
+    assert backward.verdict == opposite[str(forward.verdict)]
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -32,9 +32,9 @@ def test_paired_t_of_many_pairs_matches_single_tests() -> None:
     found = paired_t(arms, baseline)
     for i in range(4):
         for j in range(3):
-            alone = ttest_rel(arms[i, j], baseline[i, 0])
-            interval = alone.confidence_interval(0.95)
-            assert found.p[i, j] == pytest.approx(alone.pvalue)
+            expected = ttest_rel(arms[i, j], baseline[i, 0])
+            interval = expected.confidence_interval(0.95)
+            assert found.p[i, j] == pytest.approx(expected.pvalue)
             assert (found.low[i, j], found.high[i, j]) == pytest.approx((interval.low, interval.high))
 
 

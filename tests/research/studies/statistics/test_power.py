@@ -34,7 +34,7 @@ def test_seeds_needed_are_the_minimum_for_the_power(effect: float, num_compariso
     assert found.more == found.total - 5
 
 
-def test_seeds_needed_are_at_least_those_of_a_verdict() -> None:
+def test_seeds_needed_are_at_least_the_minimum_for_a_verdict() -> None:
     found = seeds_needed(5.0, 1.0, num_seeds=8)
     assert (found.total, found.more) == (MIN_SEEDS, 0)
     assert found.power == pytest.approx(power(5.0, MIN_SEEDS, 0.05))

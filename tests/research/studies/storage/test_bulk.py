@@ -34,14 +34,14 @@ def storage(tmp_path: Path) -> Iterator[RDBStorage]:
 
 def test_inserted_trials_equal_those_that_optuna_adds(storage: RDBStorage) -> None:
     trials = [waiting("linear", 0.5), waiting("lstm", 0.25), waiting("lstm", 0.5)]
-    alone, together = (optuna.create_study(storage=storage, study_name=name) for name in ("alone", "together"))
+    by_optuna, in_bulk = (optuna.create_study(storage=storage, study_name=name) for name in ("by_optuna", "in_bulk"))
     for trial in trials:
-        alone.add_trial(trial)
-    insert_trials(storage, storage.get_study_id_from_name("together"), trials[:1])
-    insert_trials(storage, storage.get_study_id_from_name("together"), trials[1:])
+        by_optuna.add_trial(trial)
+    insert_trials(storage, storage.get_study_id_from_name("in_bulk"), trials[:1])
+    insert_trials(storage, storage.get_study_id_from_name("in_bulk"), trials[1:])
     expected, found = (
         [(each.number, each.state, each.params, each.distributions, each.user_attrs) for each in study.get_trials()]
-        for study in (alone, together)
+        for study in (by_optuna, in_bulk)
     )
     assert found == expected
     assert [number for number, *_ in found] == [0, 1, 2]
@@ -49,14 +49,14 @@ def test_inserted_trials_equal_those_that_optuna_adds(storage: RDBStorage) -> No
 
 def test_failed_insert_adds_no_trials(storage: RDBStorage) -> None:
     study = optuna.create_study(storage=storage, study_name="a")
-    number = storage.get_study_id_from_name("a")
+    study_id = storage.get_study_id_from_name("a")
     with storage.engine.begin() as connection:
         connection.exec_driver_sql(
             "CREATE TRIGGER full BEFORE INSERT ON trial_user_attributes WHEN NEW.value_json LIKE '%lstm%' "
             "BEGIN SELECT RAISE(ABORT, 'disk is full'); END"
         )
     with pytest.raises(SQLAlchemyError, match="disk is full"):
-        insert_trials(storage, number, [waiting("linear", 0.5), waiting("lstm", 0.25)])
+        insert_trials(storage, study_id, [waiting("linear", 0.5), waiting("lstm", 0.25)])
     assert study.get_trials() == []
-    insert_trials(storage, number, [waiting("linear", 0.5)])
+    insert_trials(storage, study_id, [waiting("linear", 0.5)])
     assert len(study.get_trials()) == 1

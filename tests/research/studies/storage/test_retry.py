@@ -48,8 +48,8 @@ def test_call_is_retried_until_the_storage_responds(tmp_path: Path) -> None:
             num_calls += 1
             if num_calls == 2:
                 connection.execute("rollback")
-            with engine.connect() as own:
-                return len(own.exec_driver_sql("select * from a").all())
+            with engine.connect() as reader:
+                return len(reader.exec_driver_sql("select * from a").all())
 
         policy = RetryPolicy("The storage")
         assert policy.call(call) == 0
@@ -63,14 +63,14 @@ def test_error_in_the_statement_is_not_an_outage(tmp_path: Path) -> None:
     engine = sqlalchemy.create_engine(f"sqlite:///{tmp_path / 'a.db'}")
     num_calls = 0
 
-    def ask() -> None:
+    def query() -> None:
         nonlocal num_calls
         num_calls += 1
         with engine.connect() as connection:
             connection.exec_driver_sql("select * from nothing")
 
     with pytest.raises(OperationalError) as caught:
-        RetryPolicy("The storage").call(ask)
+        RetryPolicy("The storage").call(query)
     engine.dispose()
     assert (num_calls, is_outage(caught.value), is_outage(ValueError("other"))) == (1, False, False)
 

@@ -40,7 +40,7 @@ def is_ready(worker: Started) -> bool:
     return worker.printed() == "ready\n"
 
 
-def silence(directory: Path) -> None:
+def age_heartbeats(directory: Path) -> None:
     """Make all heartbeats one hour old."""
     with contextlib.closing(sqlite3.connect(directory / STORAGE_FILE)) as connection, connection:
         changed = connection.execute("UPDATE trial_heartbeats SET heartbeat = datetime('now', '-1 hour')")
@@ -53,7 +53,7 @@ def test_result_of_a_worker_declared_dead_is_kept(tmp_path: Path, copy: str) -> 
         study.add(expand(StudySpec()))
         claim = study.claim("slow")
         assert claim is not None
-        silence(tmp_path)
+        age_heartbeats(tmp_path)
         other.requeue_dead_trials()
         assert [entry.state for entry in other.entries().values()] == [TrialState.WAITING]
         second = None if copy == "waits" else other.claim("fast")
@@ -78,7 +78,7 @@ def test_worker_declared_dead_queues_no_second_copy(tmp_path: Path) -> None:
         study.add(expand(StudySpec()))
         claim = study.claim("slow")
         assert claim is not None
-        silence(tmp_path)
+        age_heartbeats(tmp_path)
         other.requeue_dead_trials()
         assert other.claim("fast") is not None
         study.requeue_killed(claim)  # the run was killed later
@@ -104,12 +104,12 @@ def test_each_trial_is_claimed_by_only_one_worker(tmp_path: Path) -> None:
 def test_planning_needs_few_transactions_and_polling_few_statements(tmp_path: Path, num_seeds: int) -> None:
     statements: list[str] = []
 
-    def note(connection: Any, cursor: Any, statement: str, *rest: Any) -> None:
+    def record(connection: Any, cursor: Any, statement: str, *rest: Any) -> None:
         statements.append(statement)
 
     trials = expand(StudySpec(grid={"seed": list(range(num_seeds))}))
     with Study("a", local_address(tmp_path)) as study, Study("a", local_address(tmp_path)) as other:
-        sqlalchemy.event.listen(sqlalchemy.Engine, "before_cursor_execute", note)
+        sqlalchemy.event.listen(sqlalchemy.Engine, "before_cursor_execute", record)
         try:
             assert study.add(trials) == num_seeds
             assert sum(statement.startswith("BEGIN") for statement in statements) < 10
@@ -118,7 +118,7 @@ def test_planning_needs_few_transactions_and_polling_few_statements(tmp_path: Pa
             study.entries()
             assert len(statements) == 2  # one transaction and one query
         finally:
-            sqlalchemy.event.remove(sqlalchemy.Engine, "before_cursor_execute", note)
+            sqlalchemy.event.remove(sqlalchemy.Engine, "before_cursor_execute", record)
         claim = other.claim("another worker")
         assert claim is not None
         assert study.entries()[claim.trial.id].attributes["worker"] == "another worker"

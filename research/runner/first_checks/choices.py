@@ -23,21 +23,21 @@ def check_choices(config: RunConfig) -> None:
     if config.task is not None and config.task not in (known := read_registry("tasks")) and not config.plugin:
         raise UnknownNameError(describe_unknown("task", config.task, known))
     for listing, kind, choice in _choices(config):
-        check_choice(listing, kind, choice, may_have_others=bool(config.plugin))
+        check_choice(listing, kind, choice, allow_unregistered=bool(config.plugin))
 
 
-def check_choice(listing: str, kind: str, choice: Choice, *, may_have_others: bool) -> None:
+def check_choice(listing: str, kind: str, choice: Choice, *, allow_unregistered: bool) -> None:
     """Check one choice, as described in `check_choices`.
 
     Args:
         listing: the registry, as a value of --list.
         kind: name of the kind in messages.
         choice: name and options.
-        may_have_others: whether plugins may register more names.
+        allow_unregistered: whether plugins may register more names.
     """
     known = read_registry(listing)
     if choice.name not in known:
-        if may_have_others:
+        if allow_unregistered:
             return
         raise UnknownNameError(describe_unknown(kind, choice.name, known))
     function, owner = known[choice.name], f"{kind} '{choice.name}'"
@@ -46,7 +46,9 @@ def check_choice(listing: str, kind: str, choice: Choice, *, may_have_others: bo
     try:
         check_values(function, values)
     except ValueError as error:
-        if may_have_others and isinstance(error, UnknownNameError):  # may be a metric of a task that a plugin registers
+        if allow_unregistered and isinstance(
+            error, UnknownNameError
+        ):  # may be a metric of a task that a plugin registers
             return
         raise type(error)(f"The {owner}: {error}") from None
 

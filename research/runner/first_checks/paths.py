@@ -32,8 +32,8 @@ def check_paths(config: RunConfig) -> None:
         elif config.init_from is not None:
             _check_path("init_from", config.init_from)
             find_saved_model(expand_path(config.init_from))
-    _check_data(config.data, may_have_others=bool(config.plugin))
-    _check_encoder(config.encoder, may_have_others=bool(config.plugin))
+    _check_data(config.data, allow_unregistered=bool(config.plugin))
+    _check_encoder(config.encoder, allow_unregistered=bool(config.plugin))
 
 
 def check_run_directory(config: RunConfig) -> None:
@@ -49,15 +49,15 @@ def check_run_directory(config: RunConfig) -> None:
         check_directory(run_directory(config), config)
 
 
-def _check_data(data: str, *, may_have_others: bool) -> None:
+def _check_data(data: str, *, allow_unregistered: bool) -> None:
     word, *_ = data.split(":")
     if data in DEMO_DATA:
         find_package(DEMO_DATA[data])
-    elif word not in read_registry("data") and not (may_have_others and _may_be_registered(data)):
+    elif word not in read_registry("data") and not (allow_unregistered and _may_be_registered(data)):
         _check_path("data", data)
 
 
-def _check_encoder(encoder: str, *, may_have_others: bool) -> None:
+def _check_encoder(encoder: str, *, allow_unregistered: bool) -> None:
     registered = read_registry("encoders")
     if encoder in registered:
         if encoder in DEMO_ENCODERS:
@@ -65,7 +65,7 @@ def _check_encoder(encoder: str, *, may_have_others: bool) -> None:
         return
     if must_be_path(encoder):
         _check_path("encoder", encoder)
-    find_local_encoder(encoder, () if may_have_others else registered)
+    find_local_encoder(encoder, () if allow_unregistered else registered)
 
 
 def _may_be_registered(data: str) -> bool:

@@ -65,4 +65,4 @@ def _check_edit(edit: str, value: Any, config: RunConfig) -> None:
         check_forms(values["modules"])
     for kind in ("head", "objective"):  # arguments with these names are choices
         if kind in values:
-            check_choice(f"{kind}s", kind, Choice.of(values[kind], kind), may_have_others=bool(config.plugin))
+            check_choice(f"{kind}s", kind, Choice.of(values[kind], kind), allow_unregistered=bool(config.plugin))

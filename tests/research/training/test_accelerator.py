@@ -31,9 +31,9 @@ def test_choose_precision_uses_the_launchers_precision(monkeypatch: pytest.Monke
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        (("--cpu", "--num_processes", "2"), "2 processes and started 1"),
-        (("--use_fsdp",), "asks for FSDP"),
-        (("--cpu", "--num_processes", "1", "--use_megatron_lm"), "asks for Megatron-LM"),
+        (("--cpu", "--num_processes", "2"), "2 processes but started 1"),
+        (("--use_fsdp",), "requests FSDP"),
+        (("--cpu", "--num_processes", "1", "--use_megatron_lm"), "requests Megatron-LM"),
         (("--config_file", str(ROOT / "accelerate_configs" / "multi_gpu.yaml")), "requests GPUs"),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import base64
 import re
 import subprocess
 import sys
@@ -23,7 +24,7 @@ SETTINGS = [
 """A run with two edits whose effects can be seen."""
 RECIPE = "experiments/recipes/gradual_unfreezing.yaml"
 """The recipe whose timeline is drawn."""
-CURVES = "Validation metrics over steps"
+CURVES = "Loss over steps"
 """The picture of the report that is shown alone, by its alternative text."""
 MAX_BYTES = 150_000
 """Size of a picture, at most."""
@@ -67,6 +68,14 @@ def picture_in(report: Path, alternative_text: str) -> str:
     return by_text[alternative_text]
 
 
+def height_of(picture: str, *, width: int) -> int:
+    """Return the height in pixels at which a picture's address (its data, as SVG) has a width."""
+    svg = base64.b64decode(picture.partition("base64,")[2]).decode("utf-8")
+    found = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', svg)
+    assert found is not None, "the reports' pictures are SVG"
+    return round(width * float(found[2]) / float(found[1]))
+
+
 def main() -> None:
     """Make all pictures."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -81,13 +90,14 @@ def main() -> None:
             run(folder, *SETTINGS, "--output_dir", "run")
         report = (folder / "run" if given is None else given) / "report.html"
         shoot(report, "report.png", width=1200, height=1100)
+        curves = picture_in(report, CURVES)
         alone = folder / "alone.html"
         alone.write_text(
             "<!DOCTYPE html><html><head></head><body style='margin: 0; background: white'>"
-            f"<img src='{picture_in(report, CURVES)}' style='width: 100%'></body></html>",
+            f"<img src='{curves}' style='width: 100%'></body></html>",
             encoding="utf-8",
         )
-        shoot(alone, "edits.png", width=1200, height=520)
+        shoot(alone, "edits.png", width=1000, height=height_of(curves, width=1000))
         run(folder, "--recipe", str(ROOT / RECIPE), "--dry_run")
         (PICTURES / "timeline.png").write_bytes((folder / "timeline.png").read_bytes())
         compress(PICTURES / "timeline.png")

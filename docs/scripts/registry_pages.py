@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -92,17 +92,18 @@ REGISTRY_PAGES = {
 """What each page holds, by the name of its file."""
 
 
-def registry_page(page: RegistryPage) -> str:
-    """Return a page with all entries of a registry."""
+def registry_page(page: RegistryPage, names: Sequence[str] | None = None) -> str:
+    """Return a page with entries of a registry, by default with all of them."""
     registry = load_registry(page.listing)
-    names = ", ".join(f"[{code(name)}](#{name})" for name in registry)
+    chosen = list(registry) if names is None else names
+    links = ", ".join(f"[{code(name)}](#{name})" for name in chosen)
     return "\n".join(
         [
             f"# {page.title}\n",
             link_settings(page.text, setting_types(), "settings.md") + "\n",
             f"`run.py --list {page.listing}` prints the same list, with your own plugins' entries. This page is "
-            f"generated from the registry: {names}.\n",
-            *(part for name in registry for part in _entry(page, registry, name)),
+            f"generated from the registry: {links}.\n",
+            *(part for name in chosen for part in _entry(page, registry, name)),
         ]
     )
 

@@ -45,9 +45,8 @@ def test_setting_is_described_as_declared() -> None:
 @pytest.mark.parametrize("name", REGISTRY_PAGES)
 def test_every_registered_name_has_one_anchor(name: str) -> None:
     page = REGISTRY_PAGES[name]
-    assert [anchor for anchor in anchors(registry_page(page)) if anchor in shipped(load_registry(page.listing))] == (
-        shipped(load_registry(page.listing))
-    )
+    names = shipped(load_registry(page.listing))  # tests in the same process may have registered further names
+    assert anchors(registry_page(page, names)) == names
 
 
 def test_every_registry_has_a_page() -> None:

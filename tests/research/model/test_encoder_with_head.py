@@ -261,7 +261,7 @@ def test_pipeline_returns_the_models_predictions(pretrained: EncoderWithHead, tm
 
 
 def test_model_needs_an_encoder() -> None:
-    with pytest.raises(ValueError, match="encoder's config"):
+    with pytest.raises(ValueError, match="config of an encoder"):
         EncoderWithHead(EncoderWithHeadConfig(head="probe"))
 
 

@@ -253,8 +253,9 @@ def power_table(accuracies: Floats, num_rows: int, num_comparisons: int, rng: np
             continue
         test = paired_t(*draw_differences(accuracies, num_rows, corrected, needed.total, rng))
         found = ((test.p <= needed.level) & (test.mean > 0)).mean()
-        error, is_close = standard_error(found, len(accuracies)), abs(found - needed.power) <= TOLERANCE
-        yield f"{line} {needed.total} | {needed.power:.1%} | {found:.1%} | {error:.1%} | {'yes' if is_close else 'NO'} |"
+        error = standard_error(found, len(accuracies))
+        close = "yes" if abs(found - needed.power) <= TOLERANCE else "NO"
+        yield f"{line} {needed.total} | {needed.power:.1%} | {found:.1%} | {error:.1%} | {close} |"
 
 
 def _true_std(accuracies: Floats, num_rows: int, corrected: float, rng: np.random.Generator) -> float:

@@ -6,9 +6,10 @@ Midway runs the whole study of experiments/studies/heads.yaml with an empty cach
 The Trainer runs one trial of each head (in a new process, with seed 0, bf16, padding to the longest row of a batch, the
 project's own order of rows, no dropout of attention weights). Its time is multiplied by the number of seeds. The floor
 is one pass of the encoder over all rows, followed by only the steps and evaluations of every head on the stored hidden
-states, in a loop written by hand. It also runs one seed, and its time is multiplied in the same way. With --heads, the Trainer runs only
-some heads. For each of the other heads, its time is estimated: the floor's time of that head, plus the mean time that
-the Trainer took in addition to the floor for the heads that it ran.
+states, in a loop written by hand. The floor is also measured with one seed, and the time of its heads is multiplied by
+the number of seeds. With --heads, the Trainer runs only some heads. For each of the other heads, its time is estimated:
+the floor's time of that head, plus the mean time that the Trainer took in addition to the floor for the heads that it
+ran.
 """
 
 from __future__ import annotations
@@ -270,8 +271,8 @@ def report(rounds: list[dict[str, dict[str, float]]], arms: list[str], num_seeds
     midway_all, trainer_all, floor_all, encoding = (statistics.median(column) for column in zip(*totals, strict=True))
     lines += [
         "",
-        f"All {len(arms) * num_seeds} trials: Midway {midway_all:.0f} s, Trainer {trainer_all:.0f} s (each head's one trial times "
-        f"{num_seeds} seeds), floor {floor_all:.0f} s ({encoding:.0f} s of it for the encoder).",
+        f"All {len(arms) * num_seeds} trials: Midway {midway_all:.0f} s, Trainer {trainer_all:.0f} s (each head's one "
+        f"trial times {num_seeds} seeds), floor {floor_all:.0f} s ({encoding:.0f} s of it for the encoder).",
         f"Trainer / Midway {statistics.median(b / a for a, b, _, _ in totals):.1f}, "
         f"Midway / floor {statistics.median(a / c for a, _, c, _ in totals):.2f}.",
     ]

@@ -145,8 +145,8 @@ def trainer(
     """Train with Transformers' Trainer, its default linear schedule, and a callback that sets requires_grad.
 
     With `freezes_late`, the callback freezes after the optimizer and DDP have been made. The Trainer's own optimizer
-    takes the parameters that require gradients; with `all_parameters`, it gets an optimizer of all parameters instead. The
-    Trainer's default for DDP's find_unused_parameters is True.
+    takes the parameters that require gradients; with `all_parameters`, it gets an optimizer of all parameters instead.
+    The Trainer's default for DDP's find_unused_parameters is True.
     """
     import torch
     from transformers import DataCollatorWithPadding, Trainer, TrainerCallback, TrainingArguments

@@ -40,11 +40,11 @@ NAMES = (
     *("_hidden", "[/b]", ":smile:", "`code`", LONG),
 )
 ARM = "=" + " ".join(NAMES[:-1])
-COMMANDS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+CONTROL_CHARACTERS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
 @dataclass(frozen=True)
-class WrittenStudy:
+class StudyOutput:
     """Files and terminal output of a study with such names."""
 
     study: StudyOutcomes
@@ -52,9 +52,9 @@ class WrittenStudy:
 
 
 @pytest.fixture(scope="module")
-def files(
+def output(
     environment: pytest.MonkeyPatch, tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory
-) -> WrittenStudy:
+) -> StudyOutput:
     """Run a study of two arms on rows with all these names as labels and in texts."""
     folder = tmp_path_factory.mktemp("nasty")
     (folder / "data").mkdir()
@@ -78,7 +78,7 @@ def files(
         )
         study = dataclasses.replace(study, outcomes=[*study.outcomes, failed])
         report_results(Terminal(file=printed), study)
-    return WrittenStudy(study, printed.getvalue())
+    return StudyOutput(study, printed.getvalue())
 
 
 def pictures_of(page: str) -> list[str]:
@@ -98,60 +98,60 @@ def shown(names: Sequence[str]) -> list[str]:
     return [for_terminal(name, keep_lines=True) for name in names]
 
 
-def test_terminal_output_has_no_control_sequences(files: WrittenStudy) -> None:
-    assert COMMANDS.findall(files.printed) == []
-    metrics = {line.split("│")[1].strip() for line in files.printed.splitlines() if line.startswith("│ f1/")}
+def test_terminal_output_has_no_control_sequences(output: StudyOutput) -> None:
+    assert CONTROL_CHARACTERS.findall(output.printed) == []
+    metrics = {line.split("│")[1].strip() for line in output.printed.splitlines() if line.startswith("│ f1/")}
     assert {f"f1/{for_terminal(name)}" for name in NAMES if name != LONG} <= metrics
     error = for_terminal(ARM.replace(MARK, ""), keep_lines=True)  # errors are on separate lines
-    assert f"failed: {for_terminal(LONG)}, seed 1: {error}" in files.printed
+    assert f"failed: {for_terminal(LONG)}, seed 1: {error}" in output.printed
 
 
-def test_pages_show_names_verbatim(files: WrittenStudy) -> None:
-    pages = [files.study.directory / "report.html"]
-    pages += [outcome.directory / "report.html" for outcome in files.study.finished]
+def test_pages_show_names_verbatim(output: StudyOutput) -> None:
+    pages = [output.study.directory / "report.html"]
+    pages += [outcome.directory / "report.html" for outcome in output.study.finished]
     for path in pages:
         page = path.read_text(encoding="utf-8")
-        assert COMMANDS.findall(page) == []
+        assert CONTROL_CHARACTERS.findall(page) == []
         assert "<script" not in page
         assert {*shown(NAMES[:-1]), shorten(LONG, LONGEST_IN_PAGE)} <= set(cells_of(page)), path
         assert LONG not in re.sub(r'title="[^"]*"', "", page), path
         drawn = pictures_of(page)
         assert drawn
-        assert not COMMANDS.search("".join(drawn))
+        assert not CONTROL_CHARACTERS.search("".join(drawn))
     study = pages[0].read_text(encoding="utf-8")
     assert any(r"=\x1b[31mred" in text for text in pictures_of(study))
 
 
-def test_markdown_and_csv_show_names_verbatim(files: WrittenStudy) -> None:
-    markdown = (files.study.directory / "report.md").read_text(encoding="utf-8")
-    assert COMMANDS.findall(markdown) == []
+def test_markdown_and_csv_show_names_verbatim(output: StudyOutput) -> None:
+    markdown = (output.study.directory / "report.md").read_text(encoding="utf-8")
+    assert CONTROL_CHARACTERS.findall(markdown) == []
     assert "$" not in markdown
     assert f"\n\\- {for_markdown(NAMES[1])}\n" in markdown
     rows = [line for line in markdown.splitlines() if line.startswith("| ")]
     assert {for_markdown(name) for name in NAMES} <= {re.split(r"(?<!\\) ?\| ?", row)[1] for row in rows}
-    with (files.study.directory / "results.csv").open(newline="", encoding="utf-8") as file:
+    with (output.study.directory / "results.csv").open(newline="", encoding="utf-8") as file:
         found = list(csv.DictReader(file))
     assert [row["arm"] for row in found] == [for_csv(ARM), LONG, LONG]
-    assert not COMMANDS.search("".join(found[0]))
+    assert not CONTROL_CHARACTERS.search("".join(found[0]))
 
 
-def test_tensorboard_texts_escape_names(files: WrittenStudy) -> None:
-    events = EventAccumulator(str(next((files.study.outcomes[1].directory / "tensorboard").rglob("events*"))))
+def test_tensorboard_texts_escape_names(output: StudyOutput) -> None:
+    events = EventAccumulator(str(next((output.study.outcomes[1].directory / "tensorboard").rglob("events*"))))
     events.Reload()
     assert {"config/text_summary", "edits/text_summary"} <= set(events.Tags()["tensors"])
     assert any("precision_recall" in tag for tag in events.Tags()["images"])
 
 
-def test_label_and_timeline_figures_show_names(files: WrittenStudy) -> None:
+def test_label_and_timeline_figures_show_names(output: StudyOutput) -> None:
     labels = np.arange(len(NAMES))
     matrix = confusion_matrix_figure(SingleLabel(NAMES, (1,) * len(NAMES), len(NAMES)), labels, labels)
-    config = files.study.outcomes[1].trial.config()
+    config = output.study.outcomes[1].trial.config()
     found = plan_and_rehearse(RunConfig(**{**config.to_dict(), "log_with": []}))
     edits = [dataclasses.replace(found.edits[-1], arguments={"modules": NAMES[:4]})]
     printed = io.StringIO()
     Terminal(file=printed).print(summary(dataclasses.replace(found, edits=edits)))
-    assert COMMANDS.findall(printed.getvalue()) == []
+    assert CONTROL_CHARACTERS.findall(printed.getvalue()) == []
     for figure, text in ((matrix, "$x$"), (timeline_figure(found.steps, edits), "$x$")):
         (drawn,) = pictures_of(f'src="{picture("", figure).source}"')
         assert text in drawn
-        assert not COMMANDS.search(drawn)
+        assert not CONTROL_CHARACTERS.search(drawn)

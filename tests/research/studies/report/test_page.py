@@ -199,7 +199,9 @@ def write_data(folder: Path, kind: str) -> Path:
     ("kind", "metric", "measure"),
     [("multi_label", "subset_accuracy", "F1 of the label"), ("regression", "pearson", "mean distance from the score")],
 )
-def test_report_of_other_tasks(tiny_encoder: Path, tmp_path: Path, kind: str, metric: str, measure: str) -> None:
+def test_report_of_multi_label_and_regression_tasks(
+    tiny_encoder: Path, tmp_path: Path, kind: str, metric: str, measure: str
+) -> None:
     base: Mapping[str, Any] = {**SMALL, "encoder": str(tiny_encoder), "data": str(write_data(tmp_path / "data", kind))}
     spec = StudySpec(name=kind, base={**base, "head_lr": 0.05}, grid={"head": ["linear", "mean"], "seed": [0]})
     study = run_study(tmp_path / "runs", spec)

@@ -47,28 +47,28 @@ def test_ranking_matches_the_result_files(page: Path, finished_study: StudyOutco
 
 def test_failed_trial_removes_the_verdicts_of_its_arm() -> None:
     outcomes = []
-    for arm, better in (("linear", 0.0), ("lstm", 0.1), ("gru", 0.2)):
+    for arm, gain in (("linear", 0.0), ("lstm", 0.1), ("gru", 0.2)):
         for seed in range(6):
-            value = 0.5 + better + 0.01 * seed + 0.001 * better * seed
+            value = 0.5 + gain + 0.01 * seed + 0.001 * gain * seed
             metrics = {split: {"accuracy": value} for split in ("validation", "test")}
             outcomes.append(Outcome(trial_of(arm, seed), Path("nowhere"), "finished", {"metrics": metrics}))
     study = StudyOutcomes(StudySpec(), Path("nowhere"), outcomes)
     assert study.failed_seeds == {"linear": (), "lstm": (), "gru": ()}
     assert verdicts(study) == {"lstm": "better", "gru": "better"}
     failed = {"state": "failed", "result": None, "error": "the loss is nan"}
-    study_without_lstm = changed(study, {11: failed})
-    assert study_without_lstm.failed_seeds["lstm"] == (5,)
-    assert verdicts(study_without_lstm) == {"lstm": None, "gru": "better"}
+    study_with_failure = changed(study, {11: failed})
+    assert study_with_failure.failed_seeds["lstm"] == (5,)
+    assert verdicts(study_with_failure) == {"lstm": None, "gru": "better"}
     assert verdicts(changed(study, {5: failed})) == {"lstm": None, "gru": None}
-    lstm = next(each for each in rank_arms(study_without_lstm, "accuracy") if each.arm == "lstm")
+    lstm = next(each for each in rank_arms(study_with_failure, "accuracy") if each.arm == "lstm")
     assert (lstm.summary.seeds, lstm.failed_seeds) == ((0, 1, 2, 3, 4), (5,))
 
 
 def test_failed_seed_outside_the_grid_is_noted(tmp_path: Path) -> None:
     entries: dict[str, Entry] = {}
-    for arm, better in (("linear", 0.0), ("lstm", 0.1)):
+    for arm, gain in (("linear", 0.0), ("lstm", 0.1)):
         for seed in range(6):
-            value = 0.5 + better + 0.01 * seed + 0.001 * better * seed
+            value = 0.5 + gain + 0.01 * seed + 0.001 * gain * seed
             metrics = {split: {"accuracy": value} for split in ("validation", "test")}
             trial = trial_of(arm, seed, head=arm)
             entries[trial.id] = Entry(trial, TrialState.COMPLETE, {"metrics": metrics}, len(entries), value)

@@ -23,7 +23,7 @@ def test_names_and_errors_are_not_spreadsheet_formulas(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("value", ["-0.5", "+3", "-inf", "lstm", "", -1, 2.5, None])
-def test_as_plain_keeps_numbers_and_text(value: object) -> None:
+def test_for_csv_keeps_numbers_and_harmless_text(value: object) -> None:
     assert for_csv(value) == value
 
 

@@ -40,7 +40,7 @@ def test_scores_by_arm_and_seed(tmp_path: Path) -> None:
     }
 
 
-def test_multi_label_row_is_correct_if_all_labels_are(tmp_path: Path) -> None:
+def test_multi_label_row_is_correct_only_if_all_labels_are(tmp_path: Path) -> None:
     rows = read_rows(written_study(tmp_path, {"a": [[[1, 0], [1, 1]]]}, [[1, 0], [0, 1]]), "test")
     assert rows.task.problem_type == "multi_label"
     assert rows.scores["a"][0].tolist() == [True, False]
@@ -63,17 +63,17 @@ def test_chosen_task_is_not_guessed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("columns", "what"),
+    ("columns", "message"),
     [
         ({"id": [0, 10, 30]}, "test rows"),
         ({"label": [0, 1, 1]}, "test rows"),
         ({"score_other": [0.5, 0.5, 0.5]}, "different labels"),
     ],
 )
-def test_different_rows_or_labels_are_refused(tmp_path: Path, columns: dict[str, Any], what: str) -> None:
+def test_different_rows_or_labels_are_refused(tmp_path: Path, columns: dict[str, Any], message: str) -> None:
     study = written_study(tmp_path, ARMS, LABELS)
     rewrite(study, 1, **columns)
-    with pytest.raises(ValueError, match=what):
+    with pytest.raises(ValueError, match=message):
         read_rows(study, "test")
 
 

@@ -23,10 +23,10 @@ def study_of(directory: Path, arms: dict[str, dict[str, Any]]) -> StudyOutcomes:
     return StudyOutcomes(StudySpec(name="settings"), directory, outcomes)
 
 
-def leave_config(study: StudyOutcomes, index: int, **filled_in: Any) -> None:
+def write_config(study: StudyOutcomes, index: int, **resolved: Any) -> None:
     outcome = study.outcomes[index]
     outcome.directory.mkdir()
-    (outcome.directory / "config.yaml").write_text(yaml.safe_dump({**outcome.trial.settings, **filled_in}))
+    (outcome.directory / "config.yaml").write_text(yaml.safe_dump({**outcome.trial.settings, **resolved}))
 
 
 def shared(settings: ComparedSettings) -> dict[str, tuple[Any, bool]]:
@@ -45,7 +45,7 @@ def test_find_settings_separates_shared_and_differing_settings(tmp_path: Path) -
 
 def test_options_resolved_by_a_run_are_not_a_difference_to_a_waiting_arm(tmp_path: Path) -> None:
     study = study_of(tmp_path, {"a": {"lr": 1e-3}, "b": {"lr": 1e-4}})
-    leave_config(study, 1, head={"name": "linear", "dropout": 0.1}, objective="cross_entropy")
+    write_config(study, 1, head={"name": "linear", "dropout": 0.1}, objective="cross_entropy")
     found = find_settings(study)
     assert found.differing == {"lr": {"a": 1e-3, "b": 1e-4}}
     assert shared(found)["head"] == ({"name": "linear", "dropout": 0.1}, False)
@@ -53,14 +53,14 @@ def test_options_resolved_by_a_run_are_not_a_difference_to_a_waiting_arm(tmp_pat
 
 def test_different_resolved_values_are_a_difference(tmp_path: Path) -> None:
     study = study_of(tmp_path, {"a": {"lr": 1e-3}, "b": {"lr": 1e-4}})
-    leave_config(study, 0, mixed_precision="no")
-    leave_config(study, 2, mixed_precision="bf16")
+    write_config(study, 0, mixed_precision="no")
+    write_config(study, 2, mixed_precision="bf16")
     assert find_settings(study).differing["mixed_precision"] == {"a": "no", "b": "bf16"}
 
 
 def test_trial_command_uses_the_config_or_the_settings(tmp_path: Path) -> None:
     study = study_of(tmp_path, {"a": {"head": "lstm"}})
-    leave_config(study, 0)
+    write_config(study, 0)
     study = dataclasses.replace(
         study, outcomes=[dataclasses.replace(study.outcomes[0], result={"world_size": 2}), study.outcomes[1]]
     )

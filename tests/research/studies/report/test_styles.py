@@ -8,7 +8,7 @@ from research.studies.report.styles import arm_styles
 
 
 @pytest.mark.parametrize("number", [10, 60])
-def test_arm_styles_are_distinct(number: int) -> None:
+def test_each_arm_has_a_unique_name_and_pair_of_colour_and_marker(number: int) -> None:
     styles = arm_styles([f"arm {index}" for index in range(number)]).values()
     assert len({(style.colour, style.marker) for style in styles}) == number
     assert len({style.colour for style in list(styles)[:10]}) == 10

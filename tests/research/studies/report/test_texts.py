@@ -10,7 +10,7 @@ from research.studies.outcomes import StudyOutcomes
 from research.studies.report.contents import find_contents
 
 
-def test_deleted_texts_leave_the_rest_of_the_report(
+def test_deleted_data_remove_only_the_parts_that_need_texts(
     finished_study: StudyOutcomes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = Path(finished_study.outcomes[0].trial.settings["data"])
@@ -26,7 +26,7 @@ def test_deleted_texts_leave_the_rest_of_the_report(
     assert [len(contents.models), *(len(part.groups) for part in contents.breakdowns)] == [2, 2]
 
 
-def test_changed_texts_are_not_shown(
+def test_changed_data_remove_only_the_parts_that_need_texts(
     finished_study: StudyOutcomes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MIDWAY_CACHE", str(tmp_path / "cache"))

@@ -1,4 +1,4 @@
-"""Check by simulation whether comparisons of arms keep their promised error rates, using predictions of real runs.
+"""Check by simulation whether comparisons of arms have the promised error rates, using predictions of real runs.
 
     python experiments/benchmarks/calibration.py runs/one-arm
 
@@ -11,8 +11,8 @@ bootstrap sample of the test rows, and each study has its own sample. Otherwise 
 accuracies, which are multiples of 1 / number of rows. The runs' accuracies differ more on bootstrapped rows than on the
 real rows, so the power below holds for this simulated arm and is not a forecast for the real one.
 
-There are only few runs. The table accounts for that in two ways. The column `error with the pool`: the whole simulation
-is repeated on random halves of the runs. The standard deviation of these results estimates the standard error that
+There are only a few runs. The table accounts for that in two ways. The column `error with the pool`: the simulation is
+repeated on random halves of the runs. The standard deviation of these results estimates the standard error that
 comes from the choice of the runs, including the error of the simulation itself. The column `control`: the same
 simulation with normal random numbers instead of accuracies, as many for each study as there are runs. For normal
 differences, the t test is exact. So if the control of one comparison differs from 5%, the cause is that distinct runs

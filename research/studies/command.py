@@ -167,8 +167,8 @@ def parse_study(arguments: Sequence[str]) -> StudyCommand | HelpRequest:
     content = {} if settings.study is None else read_study_file(Path(settings.study), quick=settings.quick)
     if settings.quick and settings.study is None:
         raise ValueError("--quick requires --study: it runs the short version of a study file.")
-    own_base = dict(content.get("base", {}))
-    base, invocation, given_in_base = _base(folded, own_base)
+    file_base = dict(content.get("base", {}))
+    base, invocation, given_in_base = _base(folded, file_base)
     if settings.study is not None:
         content.setdefault("name", Path(settings.study).stem)
     content |= {name: getattr(settings, name) for name in ("baseline", "metric", "split") if name in given}
@@ -239,19 +239,19 @@ def _join_recipes(recipes: str | list[str]) -> str:
     return recipes if isinstance(recipes, str) else " + ".join(map(str, recipes))
 
 
-def _base(folded: FoldedArguments, own: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any], set[str]]:
+def _base(folded: FoldedArguments, file_base: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any], set[str]]:
     """Merge the base of a study from its file, recipes and flags.
 
     Args:
         folded: flags of the command line.
-        own: the section `base` of the study file.
+        file_base: the section `base` of the study file.
     Returns:
         The settings of all trials, the settings that concern the invocation, and the names of all settings that were
         set explicitly.
     """
-    recipes = own.pop("recipe", [])
-    check_setting_names(own, "setting in the base")
-    layers = merge_recipes(recipes) | own
+    recipes = file_base.pop("recipe", [])
+    check_setting_names(file_base, "setting in the base")
+    layers = merge_recipes(recipes) | file_base
     from_recipes = base_recipe(folded)
     names = {*layers, *from_recipes, *_setting_names(folded)}
     if "fork" in layers:

@@ -251,11 +251,11 @@ def _settings_of(
     merged = dict(spec.base)
     kinds = setting_types()
     for layer in layers:
-        own = dict(layer)
-        recipe = own.pop("recipe", None)
+        layer_settings = dict(layer)
+        recipe = layer_settings.pop("recipe", None)
         if recipe is not None:
             merged |= merge_recipes(recipe)
-        for name, value in own.items():
+        for name, value in layer_settings.items():
             takes_list = typing.get_origin(kinds.get(name)) is list
             merged[name] = [value] if takes_list and not isinstance(value, list) else value
     check_setting_names(merged, "setting")

@@ -81,14 +81,16 @@ def _ranking(ranked: Sequence[RankedArm]) -> str:
     rows = []
     for each in ranked:
         summary = each.summary
-        own = [
+        summary_cells = [
             each.arm,
             str(len(summary.seeds)),
             decimal(summary.mean),
             decimal(summary.std),
             interval(summary.interval),
         ]
-        rows.append([*own, *(["baseline", *[""] * 5] if each.comparison is None else _comparison(each.comparison))])
+        rows.append(
+            [*summary_cells, *(["baseline", *[""] * 5] if each.comparison is None else _comparison(each.comparison))]
+        )
     return markdown_table([*header, "verdict", ">seeds needed"], rows)
 
 

@@ -35,8 +35,14 @@ def test_id_depends_on_settings_that_affect_the_result() -> None:
 
     assert id_of() == id_of(num_threads=1, log_every=3, report=False, keep=5, micro_batch_size=4, cache_features=True)
     assert id_of() == id_of(seed=0)
-    others = [id_of(seed=1), id_of(lr=3e-5), id_of(epochs=2), id_of(data="rotten_tomatoes"), id_of(cache_dtype="bf16")]
-    assert len({id_of(), *others}) == 6
+    different = [
+        id_of(seed=1),
+        id_of(lr=3e-5),
+        id_of(epochs=2),
+        id_of(data="rotten_tomatoes"),
+        id_of(cache_dtype="bf16"),
+    ]
+    assert len({id_of(), *different}) == 6
     # Cached and computed hidden states differ by rounding only: 1e-7 in float32, but more in half precision.
     assert id_of(cache_features=False) == id_of()
     assert id_of(mixed_precision="no", cache_features=False) == id_of(mixed_precision="no", cache_features=True)

@@ -25,9 +25,9 @@ def test_markdown_report_names_failed_and_waiting_trials(tmp_path: Path) -> None
         Outcome(trial_of("a|b", 0), tmp_path / "0", "failed", error="too hot\nat the end"),
         Outcome(trial_of("linear", 1), tmp_path / "1", "waiting"),
     ]
-    report = markdown_report(find_contents(StudyOutcomes(StudySpec(name="mine", about="why"), tmp_path, outcomes)))
+    report = markdown_report(find_contents(StudyOutcomes(StudySpec(name="heads", about="why"), tmp_path, outcomes)))
     lines = report.splitlines()
-    assert lines[0] == "# mine"
+    assert lines[0] == "# heads"
     assert "why" in lines
     (failed,) = (line for line in lines if "too hot" in line)
     assert r"a\|b, seed 0" in failed

@@ -58,7 +58,7 @@ def picture(title: str, figure: Figure) -> Picture:
         warnings.catch_warnings(),
     ):
         # The browser renders the text with its own fonts, so glyphs missing from matplotlib's font do not matter.
-        warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from font")
+        warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from (current )?font")
         _lay_out(figure)
         figure.savefig(buffer, format="svg", metadata={"Date": None})
     return Picture(title, f"data:image/svg+xml;base64,{base64.b64encode(buffer.getvalue()).decode()}")

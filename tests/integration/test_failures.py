@@ -135,7 +135,7 @@ def test_last_model_is_used_if_best_metric_is_never_defined(
         (data / f"{split}.csv").write_text("\n".join(["text,label", *lines]) + "\n")
     result = train([], data=str(data), best_metric="auroc")
     assert (result["status"], result["tested"]) == ("finished", "last")
-    assert re.search(r"\bauroc: .*last model", capsys.readouterr().out)
+    assert re.search(r"\bauroc; .*last model", capsys.readouterr().out)
 
 
 def test_init_from_a_checkpoint_needs_the_same_labels(train: Train, tmp_path: Path) -> None:
@@ -152,7 +152,7 @@ def test_init_from_a_checkpoint_needs_the_same_labels(train: Train, tmp_path: Pa
     data.mkdir()
     rows = "".join(f"film {row},{'yes' if row % 2 else 'no'}\n" for row in range(60))
     (data / "train.csv").write_text(f"text,label\n{rows}")
-    with pytest.raises(ValueError, match=r"labels negative, positive, .*no, yes"):
+    with pytest.raises(ValueError, match=r"labels negative, positive; .*no, yes"):
         train([], data=str(data), init_from=checkpoint, output_dir=str(tmp_path / "third"))
 
 

@@ -125,7 +125,7 @@ def test_gradient_checkpointing_does_not_change_gradients(family: str) -> None:
         torch.testing.assert_close(parameter.grad, gradient)
 
 
-def test_gradient_checkpointing_is_refused_where_the_encoder_has_none() -> None:
+def test_gradient_checkpointing_is_refused_if_the_encoder_does_not_support_it() -> None:
     with pytest.raises(ValueError, match=r"(activation|gradient) checkpointing"):
         enable_checkpointing(tiny_model("albert"), None)
 

@@ -56,7 +56,7 @@ def test_values_that_an_entry_rejects_are_rejected_by_first_checks(listing: str)
                     given = {option.name: value}
                     steps = STEPS if listing == "schedules" else {}
                     late = is_rejected(registry[name], *ARGUMENTS[listing], **given, **steps)
-                    early = is_rejected(check_choice, listing, "entry", Choice(name, given), may_have_others=False)
+                    early = is_rejected(check_choice, listing, "entry", Choice(name, given), allow_unregistered=False)
                     assert early == late, (name, given)
                     compared.append(late)
     assert {True, False} == set(compared)

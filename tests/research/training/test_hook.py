@@ -40,7 +40,7 @@ def test_hook_accepts_other_methods() -> None:
 
 
 def test_register_hook_refuses_other_classes() -> None:
-    with pytest.raises(ValueError, match=r"not_a_hook.* Hook, .*int"):
+    with pytest.raises(ValueError, match=r"not_a_hook.* Hook; .*int"):
         register_hook("not_a_hook")(int)
     assert "not_a_hook" not in HOOKS
 

@@ -39,7 +39,7 @@ def test_indicator_reader_returns_codes_of_applying_labels() -> None:
     assert found.lengths.tolist() == [2, 1, 0, 0, 0]
     assert found.invalid.tolist() == [False, False, False, True, True]
     assert reader.explain(["0", "1", "1"]) is None
-    for label, named in ((["1", "0"], ("2", "3")), (["1", "2", "x"], ("'2', 'x'",))):
+    for label, named in ((["1", "0"], ("3", "2")), (["1", "2", "x"], ("'2', 'x'",))):
         assert re.search(in_order(*named), str(reader.explain(label)))
 
 

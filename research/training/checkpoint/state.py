@@ -1,4 +1,4 @@
-"""The state in a checkpoint besides tensors, and functions with which other modules read checkpoints."""
+"""The state in a checkpoint besides tensors, and functions for other modules to read checkpoints."""
 
 from __future__ import annotations
 

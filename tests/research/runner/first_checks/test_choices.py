@@ -43,6 +43,8 @@ def test_check_choice_allows_names_but_not_options_from_plugins() -> None:
     with pytest.raises(UnknownNameError, match="'lstm_sise'"):
         check_choices(RunConfig(head={"name": "lstm", "lstm_sise": 8}, plugin=["mine.py"]))
     stopping = Choice("early_stopping", {"metric": "of_mine"})
-    check_choice("hooks", "hook", stopping, allow_unregistered=True)  # may be a metric of a task that a plugin registers
+    check_choice(
+        "hooks", "hook", stopping, allow_unregistered=True
+    )  # may be a metric of a task that a plugin registers
     with pytest.raises(UnknownNameError, match="'of_mine'"):
         check_choice("hooks", "hook", stopping, allow_unregistered=False)

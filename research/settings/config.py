@@ -362,7 +362,7 @@ class RunConfig(RunSettings, EvaluationSettings, TrainingSettings, DataSettings,
         return found
 
     def to_recipe(self) -> dict[str, Any]:
-        """Return the settings of a recipe that repeats the run: all except those that belong to a single call."""
+        """Return the settings of a recipe that repeats the run: all except those of one invocation."""
         declared = declarations(RunConfig)
         return {name: value for name, value in self.to_dict().items() if declared[name].effect is not Effect.INVOCATION}
 

@@ -174,7 +174,7 @@ def create(registry: Registry[Any], choice: Choice, *positional: Any) -> Any:
 
 
 def constructing(registry: Registry[Any], name: str) -> CodeOf:
-    """Return the context in which to call a registered class or function: it marks errors as the user's code's."""
+    """Return the context in which to call a registered class or function: it attributes errors to user code."""
     entry = registry[name]
     return CodeOf(f"{registry.kind} '{name}'", entry.__init__ if inspect.isclass(entry) else entry)
 

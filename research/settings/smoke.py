@@ -1,4 +1,4 @@
-"""`--smoke`: a whole run on three batches."""
+"""`--smoke`: a complete run on three batches."""
 
 from __future__ import annotations
 

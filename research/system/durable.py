@@ -11,7 +11,7 @@ from pathlib import Path
 from safetensors import SafetensorError
 
 TORCH_WRITE_ERRORS = ("PytorchStreamWriter", "inline_container", "iostream error")
-"""Parts of the RuntimeError of a failed torch.save, which does not pass on the system's message."""
+"""Substrings of the RuntimeError that a failed torch.save raises; it does not contain the system's message."""
 
 
 class StorageError(ValueError):

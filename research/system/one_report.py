@@ -1,4 +1,4 @@
-"""Report an error only once if all processes of a run meet it."""
+"""Report an error only once if all processes of a run encounter it."""
 
 from __future__ import annotations
 

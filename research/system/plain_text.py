@@ -59,7 +59,7 @@ def for_html(text: object, *, is_block: bool = False) -> object:
 
     Args:
         text: value shown by a template; markup and values that are not text are returned unchanged.
-        is_block: whether the text is in an element of its own, which contains any reordering; if so, marks of
+        is_block: whether the text is in a separate element, which contains any reordering; if so, marks of
             right-to-left writing are kept.
     """
     if not isinstance(text, str) or isinstance(text, Markup):

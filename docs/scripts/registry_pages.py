@@ -125,7 +125,7 @@ def _entry(page: RegistryPage, registry: Registry[Any], name: str) -> Iterator[s
 
 
 def _facts(page: RegistryPage, entry: Any, name: str) -> Iterator[str]:
-    """Yield what a kind of entries declares beside its options, and where its code is."""
+    """Yield the declared facts of an entry, besides its options, and the path of its code."""
     facts = []
     if page.listing == "heads":
         facts.append(f"Reads {'the last layer' if entry.wants == 'last_hidden_state' else 'all layers'}.")

@@ -100,7 +100,7 @@ def _study_file() -> Iterator[str]:
     yield "`--study FILE.yaml` reads a mapping with these keys; `experiments/studies/` has examples.\n"
     for item in docstring_parser.parse_from_object(StudySpec).params:
         yield f"- **{code(item.arg_name)}**: {' '.join((item.description or '').split())}"
-    yield "- **`quick`**: a mapping with the same keys, which override the others under [`--quick`](#quick).\n"
+    yield "- **`quick`**: a mapping with the same keys, which override the values above under [`--quick`](#quick).\n"
 
 
 def _import_script(path: Path) -> ModuleType:

@@ -1,4 +1,4 @@
-"""The fenced blocks of a page of the documentation, and what is said of each in the comments above it."""
+"""The fenced blocks of a documentation page, each with the notes in the comments above it."""
 
 from __future__ import annotations
 

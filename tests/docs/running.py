@@ -20,21 +20,23 @@ STARTS = {
     "python": [sys.executable],
     "accelerate launch": [sys.executable, "-m", "accelerate.commands.launch"],
 }
-"""What the shell finds behind a command's first words, as the environment's folder of programs has it."""
+"""Arguments that replace the first words of a command, so that it runs in the environment of the tests."""
 SCRIPT = re.compile(r"\b(?:experiments/|research\.scripts\.)(run|ablate|verify_resume)\b(?!(?:\.py)? work\b)")
 LOOKS_ONLY = re.compile(r"--(?:help|list|print_config)\b|\brun\b(?:\.py)?.*--dry_run\b")
-"""What commands have in common that train nothing; a study's dry run measures how long steps take."""
+"""Commands that train nothing. A dry run of a study is not one of them: it measures how long steps take."""
 SHELL = re.compile(r"[|><;&]")
+DEFAULT_NAMES = {"python": "program.py", "yaml": "settings.yaml"}
+"""File names of blocks that do not name a file."""
 STUDY_KEYS = {"arms", "base", "grid"}
 """Keys of a study's file, of which a recipe has none."""
 
 
 class Reader:
-    """Somebody who follows a page.
+    """Runs the blocks of a page as a reader would.
 
     Args:
         folder: an empty directory to work in.
-        environment: all of it.
+        environment: all environment variables.
         encoder: a small encoder for runs that do not name one.
         make_my_run: returns a directory with the files of a finished run.
     """
@@ -62,7 +64,7 @@ class Reader:
             f"{block.place}: expected a block of {', '.join(RUN)} or {OUTPUT}, or one with a title, got "
             f"'{block.language}'"
         )
-        name = block.file_name
+        name = block.file_name or DEFAULT_NAMES.get(block.language)
         if name is not None:
             (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
             (self.folder / name).write_text(block.text, encoding="utf-8")
@@ -79,12 +81,8 @@ class Reader:
             for command in commands_of(block.text):
                 yield self._smaller(command, block.notes.get("tested with"))
         elif block.language == "python":
-            name = name or "program.py"
-            (self.folder / name).write_text(block.text, encoding="utf-8")
             yield f"python {name}"
         elif block.language == "yaml":
-            name = name or "settings.yaml"
-            (self.folder / name).write_text(block.text, encoding="utf-8")
             is_study = bool(STUDY_KEYS & yaml.safe_load(block.text).keys())
             command = f"experiments/{'ablate.py --study' if is_study else 'run.py --recipe'} {name} --dry_run"
             yield self._smaller(f"python {command}", block.notes.get("tested with"))

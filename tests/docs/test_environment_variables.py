@@ -1,4 +1,4 @@
-"""The page of environment variables lists those that the product reads or sets, and no others."""
+"""The page of environment variables lists exactly the variables that the product reads or sets."""
 
 from __future__ import annotations
 

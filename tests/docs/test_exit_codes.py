@@ -1,4 +1,4 @@
-"""The page of exit codes lists those of all signals that runs hear, and the others."""
+"""The page of exit codes lists the code of every signal that runs handle, and the codes of errors."""
 
 from __future__ import annotations
 

@@ -72,7 +72,7 @@ class Margin(Objective):
     """Multi-class hinge loss.
 
     Args:
-        margin: required distance between the right logit and the others.
+        margin: required distance between the correct logit and every other logit.
     """
 
     def __init__(self, task, *, margin: float = 1.0):

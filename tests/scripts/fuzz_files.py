@@ -387,7 +387,7 @@ def fuzz(
         num_files: number of files.
         seed: seed for all random choices.
         first: number of the first file.
-        num_trained: number of files that train with the real script; the others are only read.
+        num_trained: number of files that train with the real script; the remaining files are only read.
         keep: whether to keep the files.
     """
     encoder = folder / "encoder"

@@ -30,7 +30,9 @@ class ScalarMixHead(Head):
     def __init__(self, encoder: EncoderSpec, num_labels: int, *, dropout: float = 0.1) -> None:
         super().__init__()
         require_probability(dropout=dropout)
-        self.mixture = nn.Parameter(torch.zeros(encoder.num_hidden_states))  # s before the softmax
+        self.mixture = nn.Parameter(
+            torch.zeros(encoder.num_hidden_states)
+        )  # the weights s of the paper, before the softmax
         self.gamma = nn.Parameter(torch.ones(()))
         self.dropout = nn.Dropout(dropout)
         self.out = OutputLayer(encoder.hidden_size, num_labels)

@@ -10,10 +10,10 @@ import torch
 
 from heads.base import EncoderSpec
 from heads.gru import GRUHead
-from tests.heads.by_hand import TWO, set_out
+from tests.heads.by_hand import ENCODER_SPEC, set_out
 
 
-def test_gru_head_by_hand() -> None:
+def test_gru_head_matches_logits_computed_by_hand() -> None:
     head = GRUHead(EncoderSpec(1, 2), 1, gru_size=1, pooling="last").eval()
     for network in (head.forwards[0], head.backwards[0]):
         for parameter in network.parameters():
@@ -27,6 +27,6 @@ def test_gru_head_by_hand() -> None:
 
 
 def test_gru_head_rejects_an_unknown_pooling(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # as outside the tests
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # outside the tests, jaxtyping checks nothing
     with pytest.raises(ValueError, match=r"pooling.* last, mean, max; got 'median'"):
-        GRUHead(TWO, 1, pooling="median")  # type: ignore[arg-type]
+        GRUHead(ENCODER_SPEC, 1, pooling="median")  # type: ignore[arg-type]

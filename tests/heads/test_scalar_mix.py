@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from heads.scalar_mix import ScalarMixHead
-from tests.heads.by_hand import MASK, STATES, TWO, set_out
+from tests.heads.by_hand import ENCODER_SPEC, MASK, STATES, set_out
 
 
-def test_scalar_mix_head_by_hand() -> None:
-    head = ScalarMixHead(TWO, 1).eval()
+def test_scalar_mix_head_matches_logits_computed_by_hand() -> None:
+    head = ScalarMixHead(ENCODER_SPEC, 1).eval()
     head.mixture.data = torch.tensor([0.0, 0.0, 0.0, math.log(3.0)])
     head.gamma.data = torch.tensor(2.0)
     set_out(head, [[1.0, 0.0]], [0.0])

@@ -1,4 +1,4 @@
-"""Settings of a script itself: separated from the command line, and typed."""
+"""Settings of a script itself are separated from those of the run, and converted to their types."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class Pouring:
     """Content of the cups."""
 
 
-def test_split_flags_separates_own_flags_and_the_last_value_counts() -> None:
+def test_split_flags_separates_own_flags_of_which_the_last_value_is_used() -> None:
     flags = [Flag("cups", None, "2"), Flag("head", "size", "3"), Flag("cups", None, "4")]
-    given, others = split_flags(Pouring, flags)
-    assert (given, list(map(str, others))) == ({"cups": ["2", "4"]}, ["--head.size=3"])
-    assert parse_group(Pouring, given) == Pouring(cups=4)
+    own_values, other_flags = split_flags(Pouring, flags)
+    assert (own_values, list(map(str, other_flags))) == ({"cups": ["2", "4"]}, ["--head.size=3"])
+    assert parse_group(Pouring, own_values) == Pouring(cups=4)
 
 
 @pytest.mark.parametrize(

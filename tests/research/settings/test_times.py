@@ -59,8 +59,8 @@ def test_clock_accounts_for_short_last_steps() -> None:
     ("epochs", "max_steps", "total"), [(0.5, None, 6), (0.001, None, 1), (3.0, None, 33), (1.0, 4, 4)]
 )
 def test_clock_accepts_fractional_epochs_and_max_steps(epochs: float, max_steps: int | None, total: int) -> None:
-    made = Clock.of_run(num_examples=103, batch_size=10, epochs=epochs, max_steps=max_steps)
-    assert made.total_steps == total
+    new_clock = Clock.of_run(num_examples=103, batch_size=10, epochs=epochs, max_steps=max_steps)
+    assert new_clock.total_steps == total
 
 
 def test_clock_advances_through_epochs() -> None:
@@ -88,6 +88,6 @@ def test_clock_restores_its_state() -> None:
 @pytest.mark.parametrize("num_parts", [3, 7, 11])
 def test_shares_of_a_time_can_be_parsed_again(text: str, num_parts: int) -> None:
     share = parse_time(text).share(1, num_parts)
-    again = parse_time(str(share))
-    assert again.unit == share.unit
-    assert again.value == pytest.approx(share.value, abs=1e-12)
+    parsed_again = parse_time(str(share))
+    assert parsed_again.unit == share.unit
+    assert parsed_again.value == pytest.approx(share.value, abs=1e-12)

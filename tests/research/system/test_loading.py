@@ -13,7 +13,7 @@ from research.system.loading import loading_libraries
 
 @pytest.fixture(autouse=True)
 def collector() -> Iterator[None]:
-    """Restore the usual state of the collector."""
+    """Restore the usual state of the garbage collector."""
     yield
     gc.unfreeze()
     gc.enable()

@@ -14,11 +14,11 @@ from heads.output_layer import OutputLayer
 
 @register_head("attention")
 class AttentionHead(Head):
-    """Attention pooling over the tokens with learned queries, concatenation, dropout, linear layer.
+    """Attention pooling over the tokens with learned queries, then dropout and a linear layer.
 
     Source: Yang et al. 2016, Hierarchical Attention Networks, eq. 5-7. Differs: scores are masked before the softmax
     and scaled as in Vaswani et al. 2017; there may be several queries and several attention heads. Each attention
-    head uses a part of the features.
+    head uses a part of the features, and the results of all queries are concatenated.
 
     Args:
         num_queries: number of learned queries.

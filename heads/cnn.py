@@ -14,7 +14,7 @@ from heads.output_layer import OutputLayer
 
 @register_head("cnn")
 class CNNHead(Head):
-    """Convolutions of several kernel sizes over the tokens, ReLU, maximum over positions, dropout, linear layer.
+    """Convolutions of several kernel sizes over the tokens, then ReLU, max pooling, dropout and a linear layer.
 
     Source: Kim 2014, Convolutional Neural Networks for Sentence Classification. Differs: uses hidden states instead of
     word vectors, and pads rows with zeros, so that rows shorter than a kernel have an output, too.

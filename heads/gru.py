@@ -13,7 +13,9 @@ from heads.recurrent import RecurrentHead
 
 @register_head("gru")
 class GRUHead(RecurrentHead):
-    """Bidirectional gated recurrent unit (GRU) over the tokens, which skips padding; pooling, dropout, linear layer.
+    """Bidirectional gated recurrent unit (GRU) over the tokens, then pooling, dropout and a linear layer.
+
+    Padding is skipped.
 
     Source: Cho et al. 2014, Learning Phrase Representations using RNN Encoder-Decoder.
 

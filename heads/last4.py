@@ -18,7 +18,7 @@ NUM_LAYERS = 4
 
 @register_head("last4")
 class Last4Head(Head):
-    """Hidden states of the last four layers, pooling, concatenation, dropout, linear layer.
+    """Pooled hidden states of the last four layers, concatenated, then dropout and a linear layer.
 
     Source: Devlin et al. 2019, BERT, section 5.3. Differs: the tokens are pooled to classify the row; the paper
     classifies each token with an LSTM. Encoders with fewer than four hidden states per token are rejected.

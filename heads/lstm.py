@@ -13,7 +13,9 @@ from heads.recurrent import RecurrentHead
 
 @register_head("lstm")
 class LSTMHead(RecurrentHead):
-    """Bidirectional long short-term memory (LSTM) over the tokens, which skips padding; pooling, dropout, linear layer.
+    """Bidirectional long short-term memory (LSTM) over the tokens, then pooling, dropout and a linear layer.
+
+    Padding is skipped.
 
     Source: Hochreiter & Schmidhuber 1997; Graves & Schmidhuber 2005 (bidirectional).
 

@@ -17,7 +17,7 @@ Recurrent = TypeVar("Recurrent", bound="RecurrentHead")
 
 
 class RecurrentHead(Head):
-    """Two recurrent networks per layer (one per direction), pooling, dropout, linear layer.
+    """Two recurrent networks per layer (one per direction), then pooling, dropout and a linear layer.
 
     Each direction reads all tokens before any padding, so that padding does not affect the states of tokens. Packed
     sequences would have the same effect, but their backward pass takes over ten times as long on a CPU.

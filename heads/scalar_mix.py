@@ -16,7 +16,7 @@ from heads.output_layer import OutputLayer
 
 @register_head("scalar_mix")
 class ScalarMixHead(Head):
-    """Learned weighted sum of all layers' hidden states, mean over tokens, dropout, linear layer.
+    """Learned weighted sum of all layers' hidden states, then the mean over tokens, dropout and a linear layer.
 
     Source: Peters et al. 2018, Deep Contextualized Word Representations (ELMo), eq. 1. Differs: the result is averaged
     over tokens. Each layer is averaged before the sum, which is equivalent.

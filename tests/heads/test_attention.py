@@ -8,14 +8,14 @@ import pytest
 import torch
 
 from heads.attention import AttentionHead
-from tests.heads.by_hand import ENCODER_SPEC, MASK, STATES, set_out
+from tests.heads.by_hand import ENCODER_SPEC, MASK, STATES, set_output_layer
 
 
 def test_attention_head_matches_logits_computed_by_hand() -> None:
     head = AttentionHead(ENCODER_SPEC, 1).eval()
     head.key.weight.data, head.key.bias.data = torch.eye(2), torch.zeros(2)
     head.queries.data = torch.tensor([[1.0, 0.0]])
-    set_out(head, [[1.0, 0.0]], [0.0])
+    set_output_layer(head, [[1.0, 0.0]], [0.0])
     first_weight, second_weight = (math.exp(math.tanh(value) / math.sqrt(2)) for value in (1.0, 3.0))
     assert head(STATES, MASK).item() == pytest.approx(
         (first_weight * 1 + second_weight * 3) / (first_weight + second_weight)
@@ -26,7 +26,7 @@ def test_attention_head_splits_features_among_heads() -> None:
     head = AttentionHead(ENCODER_SPEC, 1, num_heads=2).eval()
     head.key.weight.data, head.key.bias.data = torch.eye(2), torch.zeros(2)
     head.queries.data = torch.tensor([[1.0, 1.0]])
-    set_out(head, [[1.0, 100.0]], [0.0])
+    set_output_layer(head, [[1.0, 100.0]], [0.0])
     pooled = []
     for values in ((1.0, 3.0), (-2.0, 4.0)):
         weights = [math.exp(math.tanh(value)) for value in values]

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from heads.cnn import CNNHead
-from tests.heads.by_hand import ENCODER_SPEC, MASK, STATES, set_out
+from tests.heads.by_hand import ENCODER_SPEC, MASK, STATES, set_output_layer
 
 
 def test_cnn_head_matches_logits_computed_by_hand() -> None:
@@ -14,7 +14,7 @@ def test_cnn_head_matches_logits_computed_by_hand() -> None:
     (convolution,) = head.convolutions
     convolution.weight.data = torch.tensor([[[1.0, 10.0], [0.0, 1.0]]])  # [filter, feature, position]
     convolution.bias.data = torch.zeros(1)
-    set_out(head, [[1.0]], [0.0])
+    set_output_layer(head, [[1.0]], [0.0])
     # The tokens (1, -2) and (3, 4) are followed by zeros.
     convolved = [1 * 1 + 10 * 3 + 1 * 4, 1 * 3]
     assert head(STATES, MASK).item() == max(convolved)

@@ -10,7 +10,7 @@ import torch
 
 from heads.base import EncoderSpec
 from heads.gru import GRUHead
-from tests.heads.by_hand import ENCODER_SPEC, set_out
+from tests.heads.by_hand import ENCODER_SPEC, set_output_layer
 
 
 def test_gru_head_matches_logits_computed_by_hand() -> None:
@@ -18,7 +18,7 @@ def test_gru_head_matches_logits_computed_by_hand() -> None:
     for network in (head.forwards[0], head.backwards[0]):
         for parameter in network.parameters():
             parameter.data.fill_(1.0)
-    set_out(head, [[1.0, 0.0]], [0.0])
+    set_output_layer(head, [[1.0, 0.0]], [0.0])
     hidden = 0.0
     for value in (0.5, -1.0):
         gate = 1 / (1 + math.exp(-(value + 1 + hidden + 1)))

@@ -11,7 +11,7 @@ import torch
 
 from heads.base import EncoderSpec
 from heads.lstm import LSTMHead
-from tests.heads.by_hand import ENCODER_SPEC, set_out
+from tests.heads.by_hand import ENCODER_SPEC, set_output_layer
 
 
 @pytest.mark.parametrize("pooling", ["last", "max", "mean"])
@@ -21,7 +21,7 @@ def test_lstm_head_matches_logits_computed_by_hand(pooling: Literal["last", "mea
         for parameter in network.parameters():
             parameter.data.fill_(1.0)
         network.get_parameter("bias_hh_l0").data.zero_()
-    set_out(head, [[1.0, 100.0]], [0.0])
+    set_output_layer(head, [[1.0, 100.0]], [0.0])
 
     def run_lstm(inputs: list[float]) -> list[float]:
         hidden = cell = 0.0

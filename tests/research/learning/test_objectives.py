@@ -25,7 +25,7 @@ MULTI = MultiLabel(("a", "b"), (1, 3), 4)
 SCORE = Regression(("score",))
 
 
-class Fixed(nn.Module):
+class FixedLogits(nn.Module):
     """A model that returns the given logits, one set per call, and then starts again."""
 
     def __init__(self, *logits: list[list[float]], dtype: torch.dtype = torch.float32) -> None:
@@ -69,35 +69,35 @@ def test_output_units_follow_the_distribution_of_labels() -> None:
 
 def test_cross_entropy_matches_losses_computed_by_hand() -> None:
     expected = [cross_entropy(LOGITS[0], 1), cross_entropy(LOGITS[1], 1)]
-    assert compute_losses(SINGLE, "cross_entropy", Fixed(LOGITS), [1, 1]) == pytest.approx(expected)
+    assert compute_losses(SINGLE, "cross_entropy", FixedLogits(LOGITS), [1, 1]) == pytest.approx(expected)
 
 
 def test_cross_entropy_smooths_labels() -> None:
     expected = 0.9 * cross_entropy(LOGITS[0], 0) + 0.1 * (cross_entropy(LOGITS[0], 0) + cross_entropy(LOGITS[0], 1)) / 2
-    losses = compute_losses(SINGLE, "cross_entropy", Fixed([LOGITS[0]]), [0], label_smoothing=0.1)
+    losses = compute_losses(SINGLE, "cross_entropy", FixedLogits([LOGITS[0]]), [0], label_smoothing=0.1)
     assert losses == pytest.approx([expected])
 
 
 def test_balanced_class_weights_have_a_mean_of_one() -> None:
     # Label a has 3 rows and label b has 1, so the weights have a ratio of 1/3 to 1, and 3 w_a + 1 w_b = 4.
     expected = [2 / 3 * cross_entropy(LOGITS[0], 0), 2.0 * cross_entropy(LOGITS[1], 1)]
-    balanced = compute_losses(SINGLE, "cross_entropy", Fixed(LOGITS), [0, 1], class_weights="balanced")
+    balanced = compute_losses(SINGLE, "cross_entropy", FixedLogits(LOGITS), [0, 1], class_weights="balanced")
     assert balanced == pytest.approx(expected)
-    explicit = compute_losses(SINGLE, "cross_entropy", Fixed(LOGITS), [0, 1], class_weights=[1.0, 3.0])
+    explicit = compute_losses(SINGLE, "cross_entropy", FixedLogits(LOGITS), [0, 1], class_weights=[1.0, 3.0])
     assert explicit == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("weights", [[1.0], [1.0, -1.0]])
 def test_cross_entropy_rejects_invalid_class_weights(weights: list[float]) -> None:
     with pytest.raises(ValueError, match=r"\b2 numbers.* a, b; .*1\.0"):
-        compute_losses(SINGLE, "cross_entropy", Fixed(LOGITS), [0, 1], class_weights=weights)
+        compute_losses(SINGLE, "cross_entropy", FixedLogits(LOGITS), [0, 1], class_weights=weights)
 
 
 def test_focal_matches_losses_computed_by_hand() -> None:
     probability = math.exp(-cross_entropy(LOGITS[0], 1))
     expected = (1 - probability) ** 2 * cross_entropy(LOGITS[0], 1)
-    assert compute_losses(SINGLE, "focal", Fixed([LOGITS[0]]), [1]) == pytest.approx([expected])
-    unfocused = compute_losses(SINGLE, "focal", Fixed(LOGITS), [0, 1], gamma=0)
+    assert compute_losses(SINGLE, "focal", FixedLogits([LOGITS[0]]), [1]) == pytest.approx([expected])
+    unfocused = compute_losses(SINGLE, "focal", FixedLogits(LOGITS), [0, 1], gamma=0)
     assert unfocused == pytest.approx([cross_entropy(LOGITS[0], 0), cross_entropy(LOGITS[1], 1)])
 
 
@@ -115,15 +115,15 @@ def test_bce_averages_over_labels() -> None:
     def binary(logit: float, label: float) -> float:
         return math.log1p(math.exp(-logit)) if label else math.log1p(math.exp(logit))
 
-    losses = compute_losses(MULTI, "bce", Fixed([[2.0, -1.0]]), [[1.0, 1.0]])
+    losses = compute_losses(MULTI, "bce", FixedLogits([[2.0, -1.0]]), [[1.0, 1.0]])
     assert losses == pytest.approx([(binary(2, 1) + binary(-1, 1)) / 2])
     # Positive labels are weighted with 3 / 1 (label a) and 1 / 3 (label b).
-    losses = compute_losses(MULTI, "bce", Fixed([[2.0, -1.0]]), [[1.0, 1.0]], pos_weight="balanced")
+    losses = compute_losses(MULTI, "bce", FixedLogits([[2.0, -1.0]]), [[1.0, 1.0]], pos_weight="balanced")
     assert losses == pytest.approx([(3 * binary(2, 1) + binary(-1, 1) / 3) / 2])
 
 
 def test_mse_matches_losses_computed_by_hand() -> None:
-    assert compute_losses(SCORE, "mse", Fixed([[2.0], [1.0]]), [0.5, 1.0]) == pytest.approx([2.25, 0.0])
+    assert compute_losses(SCORE, "mse", FixedLogits([[2.0], [1.0]]), [0.5, 1.0]) == pytest.approx([2.25, 0.0])
 
 
 def test_r_drop_matches_losses_computed_by_hand() -> None:
@@ -136,13 +136,13 @@ def test_r_drop_matches_losses_computed_by_hand() -> None:
     first, second = (distribution(logits) for logits in LOGITS)
     expected = (cross_entropy(LOGITS[0], 1) + cross_entropy(LOGITS[1], 1)) / 2
     expected += 3.0 * (divergence(first, second) + divergence(second, first)) / 4
-    model = Fixed([LOGITS[0]], [LOGITS[1]])
+    model = FixedLogits([LOGITS[0]], [LOGITS[1]])
     assert compute_losses(SINGLE, "r_drop", model, [1], alpha=3.0) == pytest.approx([expected], rel=1e-5)
     assert model.num_calls == 2
 
 
 def test_r_drop_uses_one_pass_in_evaluation_mode() -> None:
-    model = Fixed([LOGITS[0]]).eval()
+    model = FixedLogits([LOGITS[0]]).eval()
     assert compute_losses(SINGLE, "r_drop", model, [1]) == pytest.approx([cross_entropy(LOGITS[0], 1)])
     assert model.num_calls == 1
 
@@ -159,7 +159,7 @@ def test_objective_rejects_tasks_that_it_does_not_fit(name: str) -> None:
 
 @pytest.mark.parametrize("task", [SINGLE, MULTI, SCORE])
 def test_default_objective_computes_losses_of_bfloat16_logits_in_float32(task: Task) -> None:
-    model = Fixed([[1.0] * task.num_labels] * 2, dtype=torch.bfloat16)
+    model = FixedLogits([[1.0] * task.num_labels] * 2, dtype=torch.bfloat16)
     labels = {"single_label": [0, 1], "multi_label": [[1.0, 0.0]] * 2, "regression": [1.0, 2.0]}[task.problem_type]
     assert all(math.isfinite(loss) for loss in compute_losses(task, task.default_objective, model, labels))
 

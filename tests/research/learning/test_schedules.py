@@ -18,6 +18,7 @@ from research.settings.registries import GIVEN_BY_CALLER
 from tests.shipped import shipped
 
 UNCONDITIONAL = [name for name in shipped(SCHEDULES) if name != "plateau"]
+"""Schedules that do not depend on a metric."""
 
 
 def factors(name: str, warmup: int, total: int, **options: object) -> list[float]:

@@ -34,13 +34,13 @@ def test_resolve_fills_in_missing_options() -> None:
 def test_resolve_leaves_the_default_objective_to_the_task() -> None:
     assert resolve(RunConfig(mixed_precision="no")).objective is None
     for task, objective in ((SingleLabel(("a", "b"), (1, 1), 2), "cross_entropy"), (Regression(("score",)), "mse")):
-        resolved = default_settings_for(RunConfig(head="lstm", mixed_precision="no", lr=0.5), task)["objective"]
-        assert (resolved["name"] if isinstance(resolved, dict) else resolved) == objective
+        default = default_settings_for(RunConfig(head="lstm", mixed_precision="no", lr=0.5), task)["objective"]
+        assert (default["name"] if isinstance(default, dict) else default) == objective
 
 
 def test_default_settings_depend_only_on_the_precision_and_the_task() -> None:
-    resolved = default_settings_for(RunConfig(lr=0.5, mixed_precision="bf16"), SingleLabel(("a", "b"), (1, 1), 2))
-    assert (resolved["lr"], resolved["mixed_precision"]) == (RunConfig().lr, "bf16")
+    defaults = default_settings_for(RunConfig(lr=0.5, mixed_precision="bf16"), SingleLabel(("a", "b"), (1, 1), 2))
+    assert (defaults["lr"], defaults["mixed_precision"]) == (RunConfig().lr, "bf16")
 
 
 @pytest.mark.parametrize(

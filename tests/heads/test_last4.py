@@ -20,7 +20,7 @@ def test_last4_head_matches_logits_computed_by_hand() -> None:
 
 
 @pytest.mark.parametrize(("pooling", "feature"), [("first", 1.0), ("mean", 2.0), ("max", 3.0)])
-def test_last4_head_pools_by_hand(pooling: Literal["first", "mean", "max"], feature: float) -> None:
+def test_last4_head_pools_the_tokens_of_each_layer(pooling: Literal["first", "mean", "max"], feature: float) -> None:
     head = Last4Head(ENCODER_SPEC, 1, pooling=pooling).eval()
     set_output_layer(head, [[1.0, 0.0, 10.0, 0.0, 100.0, 0.0, 1000.0, 0.0]], [0.0])
     assert head((STATES,) * 4, MASK).item() == 1111 * feature

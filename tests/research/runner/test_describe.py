@@ -1,4 +1,4 @@
-"""Text that a run prints before it starts and at its end."""
+"""Text that a run prints before it starts and after it ends."""
 
 from __future__ import annotations
 

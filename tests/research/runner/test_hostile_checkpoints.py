@@ -75,7 +75,7 @@ def test_resume_auto_rejects_a_hostile_pickle_in_the_run_directory(
 
 
 def test_init_from_does_not_read_a_hostile_pickle(train: Train, checkpoint: Path, marker: Path, tmp_path: Path) -> None:
-    # Only the weights and labels of a checkpoint are read, so it can still be used.
+    # --init_from reads only the weights and labels of the checkpoint.
     for name in ("optimizer.pt", "hooks-0.pt", "random-0.pt"):
         (checkpoint / name).write_bytes(save_with_torch(Trap(marker), checkpoint))
     seal(checkpoint)

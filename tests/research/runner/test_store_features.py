@@ -1,4 +1,4 @@
-"""Hidden states are stored before the runs that share them start."""
+"""Hidden states are stored before the runs start that share them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Starting point of a fork, and the settings that it inherits."""
+"""The checkpoint at which a fork starts, and the settings that the fork inherits."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ def test_source_gives_the_same_names_and_options_as_importing(listing: str) -> N
 
 
 NOT_CHECKED_FIRST = {("attention", "num_heads"), ("length_warmup", "start"), ("length_warmup", "num_stages")}
-"""Options that the first checks cannot check: the valid values depend on the encoder or on a constant of the module."""
+"""Options without first checks, because their valid values depend on the encoder or on a constant of the module."""
 ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "heads": (EncoderSpec(8, 7), 2),
     "hooks": (),

@@ -22,7 +22,7 @@ class Pouring:
     """Content of the cups."""
 
 
-def test_split_flags_separates_own_flags_of_which_the_last_value_is_used() -> None:
+def test_split_flags_separates_own_flags_and_parse_group_uses_their_last_value() -> None:
     flags = [Flag("cups", None, "2"), Flag("head", "size", "3"), Flag("cups", None, "4")]
     own_values, other_flags = split_flags(Pouring, flags)
     assert (own_values, list(map(str, other_flags))) == ({"cups": ["2", "4"]}, ["--head.size=3"])

@@ -1,4 +1,4 @@
-"""`--smoke` reduces a run."""
+"""`--smoke` makes a run short."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Position within a run, and times as users write them."""
+"""The position within a run, and the format of times in settings."""
 
 from __future__ import annotations
 

@@ -47,9 +47,9 @@ print(json.dumps({"held": held, "early": early, "left": resident() - before}))
 
 
 def memory_growth(size: int, num_blocks: int) -> dict[str, int]:
-    """Return the growth of resident memory in bytes, after freeing blocks of `size` bytes.
+    """Return the growth of resident memory in bytes after `num_blocks` blocks of `size` bytes were freed.
 
-    Keys: `held` directly afterwards, `early` one batch before the heap is trimmed, `left` after it is trimmed.
+    The keys are `held` (directly afterwards), `early` (one batch before the heap is trimmed) and `left` (after that).
     """
     # Both thresholds are fixed, because glibc would otherwise adapt them while the program runs. All blocks come from
     # the heap, and glibc does not trim the heap by itself.

@@ -1,4 +1,4 @@
-"""Libraries are imported without garbage collection."""
+"""Garbage collection is disabled while libraries are imported."""
 
 from __future__ import annotations
 

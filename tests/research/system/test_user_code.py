@@ -33,12 +33,12 @@ def user_function() -> None:
     raise KeyError("mine")
 
 
-Caught = Callable[[Callable[[], object]], BaseException]
+CallAndCatch = Callable[[Callable[[], object]], BaseException]
 
 
 @pytest.fixture
-def caught(tmp_path: Path) -> Caught:
-    """Return a function that catches the exception of a function called by the product."""
+def call_and_catch(tmp_path: Path) -> CallAndCatch:
+    """Return a function that calls a given function from Midway's own code and returns the exception it raises."""
 
     def call(function: Callable[[], object]) -> BaseException:
         with pytest.raises(Exception) as error_info:  # noqa: PT011
@@ -48,18 +48,18 @@ def caught(tmp_path: Path) -> Caught:
     return call
 
 
-def test_find_frame_returns_the_innermost_frame_of_user_code(caught: Caught) -> None:
-    frame = find_frame(caught(user_function))
+def test_find_frame_returns_the_innermost_frame_of_user_code(call_and_catch: CallAndCatch) -> None:
+    frame = find_frame(call_and_catch(user_function))
     assert frame is not None
     assert (frame.filename, frame.name, frame.line) == (__file__, "user_function", 'raise KeyError("mine")')
-    caller = find_frame(caught(lambda: json.loads("{")))  # the line of user code that called the library
+    caller = find_frame(call_and_catch(lambda: json.loads("{")))  # the line of user code that called the library
     assert caller is not None
     assert (caller.filename, caller.name) == (__file__, "<lambda>")
 
 
-def test_find_frame_searches_the_causes(caught: Caught) -> None:
+def test_find_frame_searches_the_causes(call_and_catch: CallAndCatch) -> None:
     error = RuntimeError("without a traceback of its own")
-    error.__cause__ = caught(user_function)
+    error.__cause__ = call_and_catch(user_function)
     frame = find_frame(error)
     assert frame is not None
     assert frame.name == "user_function"
@@ -74,30 +74,30 @@ def test_describe_ignores_exceptions_outside_the_product() -> None:
     assert describe(error_info.value) is None
 
 
-def test_innermost_owner_and_moment_are_described(caught: Caught) -> None:
+def test_innermost_owner_and_moment_are_described(call_and_catch: CallAndCatch) -> None:
     def inner() -> None:
         with CodeOf("edit 'inner'"), During("in step 4"):
-            raise caught(user_function)
+            raise call_and_catch(user_function)
 
     def outer() -> None:
         with CodeOf("hook 'outer'"), During("after step 4"):
             inner()
 
-    lines = (describe(caught(outer)) or "").splitlines()
+    lines = (describe(call_and_catch(outer)) or "").splitlines()
     assert lines[0] == "edit 'inner', in step 4: KeyError: 'mine'"
     assert lines[1].startswith(f'  File "{__file__}", line ')
     assert lines[2] == '    raise KeyError("mine")'
     assert len(lines) == 3
 
 
-def test_moment_is_recorded_once(caught: Caught) -> None:
-    error = caught(user_function)
+def test_moment_is_recorded_once(call_and_catch: CallAndCatch) -> None:
+    error = call_and_catch(user_function)
     add_moment(error, "in step 1")
     add_moment(error, "later")
     assert (describe(error) or "").startswith("in step 1: KeyError: ")
 
 
-def test_owner_is_not_recorded_for_errors_raised_by_the_product(caught: Caught) -> None:
+def test_owner_is_not_recorded_for_errors_raised_by_the_product(call_and_catch: CallAndCatch) -> None:
     with pytest.raises(ValueError, match="'50'") as error_info, CodeOf("head 'mine'"):
         parse_time("50")
     assert describe(error_info.value) is None

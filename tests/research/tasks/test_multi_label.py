@@ -27,7 +27,7 @@ def test_metrics_match_values_computed_by_hand() -> None:
     assert metrics["log_loss"] == pytest.approx(-(5 * math.log(probability) + math.log(1 - probability)) / 6)
 
 
-def test_a_task_with_one_label_and_the_label_name_macro_are_accepted() -> None:
+def test_task_accepts_a_single_label_named_macro() -> None:
     task = MultiLabel(("macro",), (1,), 2)
     metrics = task.compute_metrics(np.array([[1.0], [-1.0], [2.0]]), np.array([[1.0], [1.0], [0.0]]))
     assert metrics["f1/macro"] == metrics["f1_macro"] == metrics["f1_micro"] == pytest.approx(0.5)

@@ -55,7 +55,7 @@ def test_f1_macro_matches_scikit_learn() -> None:
     task = SingleLabel(("a", "b", "c", "d"), (1, 1, 1, 1), 4)
     labels, predicted = np.array([0, 0, 1, 1]), np.array([0, 2, 1, 1])
     metrics = task.compute_metrics(np.eye(4)[predicted], labels)
-    # a: 2/3; b: 1; c: only predicted, 0; d: neither present nor predicted, not counted
+    # a: 2/3. b: 1. c: 0, because it is predicted but not present. d is not counted: it is neither.
     assert metrics["f1_macro"] == pytest.approx((2 / 3 + 1 + 0) / 3)
     assert metrics["f1_macro"] == pytest.approx(sklearn.metrics.f1_score(labels, predicted, average="macro"))
 
@@ -65,7 +65,7 @@ def test_rows_with_unseen_labels_count_as_wrong() -> None:
     labels, logits = np.array([0, 1, 2, 3]), log_odds(0.2, 0.6, 0.7, 0.9)
     metrics = task.compute_metrics(logits, labels)
     assert metrics["accuracy"] == metrics["f1_micro"] == 0.5
-    # no: 1; yes: precision 1/3 and recall 1; the two unseen labels: 0
+    # no: 1. yes: 1/2, from precision 1/3 and recall 1. Each of the two unseen labels: 0.
     assert metrics["f1_macro"] == pytest.approx((1 + 0.5 + 0 + 0) / 4)
     assert metrics["calibration_error"] == pytest.approx((0.2 + 0.4 + 0.7 + 0.9) / 4)
     metrics_of_seen_labels = TWO.compute_metrics(logits[:2], labels[:2])
@@ -96,7 +96,7 @@ def test_label_quality_is_recall() -> None:
 def test_metrics_match_scikit_learn(num_labels: int) -> None:
     generator = np.random.default_rng(num_labels)
     labels = generator.integers(0, num_labels, 400)
-    # Rounded, so that many rows have equal scores; no row is predicted as the last label.
+    # Rounded, so that many rows have equal scores.
     logits = np.round(generator.normal(size=(400, num_labels)) + 2 * np.eye(num_labels)[labels], 1).astype(np.float32)
     logits[0, labels[0]] = -1000  # a probability of 0
     task = SingleLabel(tuple(map(str, range(num_labels))), (1,) * num_labels, num_labels)

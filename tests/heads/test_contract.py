@@ -49,9 +49,9 @@ def variants_of(name: str) -> Iterator[Variant]:
         for option, hint in hints.items()
         if typing.get_origin(hint) is typing.Literal
     ]
-    for chosen in itertools.product(*choices):
-        if counts or chosen:
-            yield Variant(name, (*sizes, *counts, *chosen))
+    for combination in itertools.product(*choices):
+        if counts or combination:
+            yield Variant(name, (*sizes, *counts, *combination))
 
 
 VARIANTS = [variant for name in shipped(HEADS) for variant in variants_of(name)]

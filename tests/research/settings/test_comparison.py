@@ -55,7 +55,7 @@ def test_options_survive_a_checkpoint_unchanged(kind: str, registry: Registry[An
 def test_setting_missing_from_a_checkpoint_counts_as_its_default(is_fork: bool) -> None:
     defaults = RunConfig().to_dict()
     for name in defaults:
-        before = {other: value for other, value in defaults.items() if other != name}
+        before = {setting: value for setting, value in defaults.items() if setting != name}
         comparison = compare_settings(before, defaults, same_rows=True, is_fork=is_fork)
         assert (comparison.notes, comparison.refused) == ([], []), name
     changed = defaults | {"allow_unknown_tokens": True, "weight_decay": 0.5}

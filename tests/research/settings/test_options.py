@@ -122,15 +122,15 @@ def test_choice_round_trips_both_yaml_forms() -> None:
 
 
 def test_options_of_resolves_only_the_types_of_options() -> None:
-    def mine(run: Elsewhere, *, size: int = 3) -> None:  # type: ignore[name-defined]  # noqa: F821
+    def with_unknown_positional_type(run: Elsewhere, *, size: int = 3) -> None:  # type: ignore[name-defined]  # noqa: F821
         raise AssertionError
 
-    def other(*, size: Elsewhere) -> None:  # type: ignore[name-defined]  # noqa: F821
+    def with_unknown_option_type(*, size: Elsewhere) -> None:  # type: ignore[name-defined]  # noqa: F821
         raise AssertionError
 
-    assert [option.type for option in options_of(mine)] == [int]
-    with pytest.raises(ValueError, match=r"other .*test_options\.py.*'Elsewhere'"):
-        options_of(other)
+    assert [option.type for option in options_of(with_unknown_positional_type)] == [int]
+    with pytest.raises(ValueError, match=r"with_unknown_option_type .*test_options\.py.*'Elsewhere'"):
+        options_of(with_unknown_option_type)
 
 
 def test_complete_choice_rejects_options_that_a_checkpoint_cannot_store() -> None:

@@ -53,13 +53,13 @@ def test_values_that_an_entry_rejects_are_rejected_by_first_checks(listing: str)
         for option in options_of(registry[name], given_by_caller=GIVEN_BY_CALLER):
             if option.type in (int, float) and (name, option.name) not in NOT_CHECKED_FIRST:
                 for value in map(option.type, (-1, 0, 0.5, 1, 1.5)):
-                    given = {option.name: value}
+                    option_values = {option.name: value}
                     steps = STEPS if listing == "schedules" else {}
-                    rejected_by_entry = is_rejected(registry[name], *ARGUMENTS[listing], **given, **steps)
+                    rejected_by_entry = is_rejected(registry[name], *ARGUMENTS[listing], **option_values, **steps)
                     rejected_by_first_checks = is_rejected(
-                        check_choice, listing, "entry", Choice(name, given), allow_unregistered=False
+                        check_choice, listing, "entry", Choice(name, option_values), allow_unregistered=False
                     )
-                    assert rejected_by_first_checks == rejected_by_entry, (name, given)
+                    assert rejected_by_first_checks == rejected_by_entry, (name, option_values)
                     outcomes.append(rejected_by_entry)
     assert {True, False} == set(outcomes)
 

@@ -30,7 +30,7 @@ def test_split_flags_separates_own_flags_and_parse_group_uses_their_last_value()
 
 
 @pytest.mark.parametrize(
-    ("given", "expected"),
+    ("values", "expected"),
     [
         ({"cups": ["0"]}, "--cups .* above 0.*'0'"),
         ({"cups": ["two"]}, "--cups .* above 0.*'two'"),
@@ -38,6 +38,6 @@ def test_split_flags_separates_own_flags_and_parse_group_uses_their_last_value()
         ({"drink": ["coffe"]}, "tea or coffee.*'coffe'.*'coffee'"),
     ],
 )
-def test_parse_group_rejects_invalid_values(given: dict[str, list[str]], expected: str) -> None:
+def test_parse_group_rejects_invalid_values(values: dict[str, list[str]], expected: str) -> None:
     with pytest.raises(ValueError, match=expected):
-        parse_group(Pouring, given)
+        parse_group(Pouring, values)

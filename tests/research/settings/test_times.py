@@ -79,9 +79,9 @@ def test_clock_restores_its_state() -> None:
     running.advance(10)
     resumed.load_state_dict(json.loads(json.dumps(running.state_dict())))
     assert resumed == running
-    other = Clock.of_run(num_examples=50, batch_size=10, epochs=1.0, max_steps=None)
+    shorter_clock = Clock.of_run(num_examples=50, batch_size=10, epochs=1.0, max_steps=None)
     with pytest.raises(ValueError, match=r"steps_per_epoch 11\b.* 5\b"):
-        other.load_state_dict(running.state_dict())
+        shorter_clock.load_state_dict(running.state_dict())
 
 
 @pytest.mark.parametrize("text", ["0.0001ep", "10%", "100st", "1000000ex", "0.333ep"])

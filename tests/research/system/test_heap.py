@@ -35,21 +35,23 @@ blocks = []
 for _ in range(num_blocks):
     blocks.append(block(size))
     block(10_000)  # never freed: a small live block between two large blocks
-for each in blocks:
-    c.free(each)
-held = resident() - before
+for address in blocks:
+    c.free(address)
+after_freeing = resident() - before
 for _ in range(EVERY - 1):
     trimmer.count_batch()
-early = resident() - before
+before_trimming = resident() - before
 trimmer.count_batch()
-print(json.dumps({"held": held, "early": early, "left": resident() - before}))
+after_trimming = resident() - before
+growth = {"after_freeing": after_freeing, "before_trimming": before_trimming, "after_trimming": after_trimming}
+print(json.dumps(growth))
 """
 
 
 def memory_growth(size: int, num_blocks: int) -> dict[str, int]:
     """Return the growth of resident memory in bytes after `num_blocks` blocks of `size` bytes were freed.
 
-    The keys are `held` (directly afterwards), `early` (one batch before the heap is trimmed) and `left` (after that).
+    The keys are "after_freeing", "before_trimming" (one batch before the heap is trimmed) and "after_trimming".
     """
     # Both thresholds are fixed, because glibc would otherwise adapt them while the program runs. All blocks come from
     # the heap, and glibc does not trim the heap by itself.
@@ -70,13 +72,13 @@ def memory_growth(size: int, num_blocks: int) -> dict[str, int]:
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc's heap can be trimmed")
 def test_heap_trimmer_returns_freed_memory_after_several_batches() -> None:
     growth = memory_growth(1 << 20, 300)
-    assert growth["held"] > 290 << 20
-    assert growth["early"] > 290 << 20
-    assert growth["left"] < 20 << 20
+    assert growth["after_freeing"] > 290 << 20
+    assert growth["before_trimming"] > 290 << 20
+    assert growth["after_trimming"] < 20 << 20
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc's heap can be trimmed")
 def test_heap_trimmer_keeps_small_amounts_of_freed_memory() -> None:
     growth = memory_growth(1 << 20, 100)
-    assert growth["held"] > 90 << 20
-    assert growth["left"] > 90 << 20
+    assert growth["after_freeing"] > 90 << 20
+    assert growth["after_trimming"] > 90 << 20

@@ -53,11 +53,15 @@ def test_guess_task_rejects_inconsistent_forms() -> None:
         guess_task(probabilities, ["0.2", "0.8"], "stars")
 
 
-@pytest.mark.parametrize(("other", "other_text"), [(("good", "str"), "'good'"), (("True", "bool"), "true or false")])
-def test_guess_task_rejects_names_among_scores_and_suggests_both_tasks(other: tuple[str, str], other_text: str) -> None:
-    values = ["0.5", *([other[0]] if other[1] == "str" else [])]
+@pytest.mark.parametrize(
+    ("other_value", "other_text"), [(("good", "str"), "'good'"), (("True", "bool"), "true or false")]
+)
+def test_guess_task_rejects_names_among_scores_and_suggests_both_tasks(
+    other_value: tuple[str, str], other_text: str
+) -> None:
+    values = ["0.5", *([other_value[0]] if other_value[1] == "str" else [])]
     with pytest.raises(ValueError, match=in_order("'stars'", other_text, "task=regression", "task=single_label")):
-        guess_task(forms_of([("0.5", "float")], [other]), values, "stars")
+        guess_task(forms_of([("0.5", "float")], [other_value]), values, "stars")
 
 
 def test_guess_from_indicators_is_single_label_if_one_hot() -> None:

@@ -1,6 +1,6 @@
 """Classification heads for pretrained encoders, and their registry.
 
-Names are imported on first use (PEP 562): the command line only reads names, and needs no torch for that.
+Public names are imported on first use (PEP 562), so that importing this package does not import torch.
 """
 
 from __future__ import annotations

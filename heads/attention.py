@@ -14,11 +14,11 @@ from heads.output_layer import OutputLayer
 
 @register_head("attention")
 class AttentionHead(Head):
-    """Attention pooling over the tokens with learned queries, concatenation, dropout, linear layer.
+    """Attention pooling over the tokens with learned queries, then dropout and a linear layer.
 
     Source: Yang et al. 2016, Hierarchical Attention Networks, eq. 5-7. Differs: scores are masked before the softmax
-    and scaled as in Vaswani et al. 2017; there may be several queries, and several attention heads that each use a
-    part of the features.
+    and scaled as in Vaswani et al. 2017; there may be several queries and several attention heads. Each attention
+    head uses a part of the features, and the results of all queries are concatenated.
 
     Args:
         num_queries: number of learned queries.
@@ -52,11 +52,11 @@ class AttentionHead(Head):
     ) -> Float[Tensor, "batch labels"]:
         """See `Head.forward`."""
         batch, _, hidden = hidden_states.shape
-        split = (self.num_heads, hidden // self.num_heads)
-        keys = self.key(hidden_states).tanh().unflatten(-1, split)  # [batch, seq, heads, width]
-        queries = self.queries.unflatten(-1, split).to(keys.dtype)  # [queries, heads, width]
-        scores = torch.einsum("bshw,qhw->bhqs", keys, queries) / split[1] ** 0.5
+        per_head = (self.num_heads, hidden // self.num_heads)  # shape of the features: [heads, width]
+        keys = self.key(hidden_states).tanh().unflatten(-1, per_head)  # [batch, seq, heads, width]
+        queries = self.queries.unflatten(-1, per_head).to(keys.dtype)  # [queries, heads, width]
+        scores = torch.einsum("bshw,qhw->bhqs", keys, queries) / per_head[1] ** 0.5
         weights = masked_softmax(scores.flatten(1, 2), attention_mask)  # [batch, heads * queries, seq]
         weights = weights.unflatten(1, (self.num_heads, -1)).to(hidden_states.dtype)
-        gathered = torch.einsum("bhqs,bshw->bqhw", weights, hidden_states.unflatten(-1, split))
-        return self.out(self.dropout(gathered.reshape(batch, -1)))
+        pooled = torch.einsum("bhqs,bshw->bqhw", weights, hidden_states.unflatten(-1, per_head))
+        return self.out(self.dropout(pooled.reshape(batch, -1)))

@@ -27,12 +27,12 @@ class Head(nn.Module):
     """Base class of all heads: turns hidden states into logits.
 
     The `__init__` of a subclass takes `(encoder: EncoderSpec, num_labels: int, *, option: type = default, ...)`; the
-    keyword-only parameters are the head's options. The output must not depend on padding, wherever it is in the row,
-    and must be finite for a row without any token.
+    keyword-only parameters are the head's options. The logits must not depend on padding, wherever it is in the row.
+    They must be finite even for a row without tokens.
     """
 
     wants: ClassVar[Literal["last_hidden_state", "all_hidden_states"]] = "last_hidden_state"
-    """First argument of `forward`: the last layer's hidden states, or a tuple of all layers' (embeddings first)."""
+    """What `forward` receives: the last layer's hidden states, or a tuple of the hidden states of all layers."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -47,7 +47,8 @@ class Head(nn.Module):
         """Return unnormalised logits.
 
         Args:
-            hidden_states: [batch, seq, hidden], or a tuple of such tensors if `wants` is "all_hidden_states".
+            hidden_states: [batch, seq, hidden], or a tuple of such tensors if `wants` is "all_hidden_states": first the
+                embedding layer's, then one per layer.
             attention_mask: 1 = token, 0 = padding, [batch, seq].
         Returns:
             Logits, [batch, num_labels].

@@ -20,7 +20,7 @@ def require_one_of(choices: Sequence[str], **options: str) -> None:
     """Check that values are among the allowed choices.
 
     Raises:
-        ValueError: if a value is not.
+        ValueError: if a value is not one of `choices`.
     """
     for name, value in options.items():
         if value not in choices:
@@ -28,7 +28,7 @@ def require_one_of(choices: Sequence[str], **options: str) -> None:
 
 
 def require_probability(**probabilities: float) -> None:
-    """Check that dropout probabilities are valid and do not drop everything.
+    """Check that dropout probabilities are at least 0 and below 1. A probability of 1 would drop every feature.
 
     Raises:
         ValueError: if a value is below 0, or 1 or more.

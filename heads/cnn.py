@@ -14,10 +14,10 @@ from heads.output_layer import OutputLayer
 
 @register_head("cnn")
 class CNNHead(Head):
-    """Convolutions of several kernel sizes over the tokens, ReLU, maximum over positions, dropout, linear layer.
+    """Convolutions of several kernel sizes over the tokens, then ReLU, max pooling, dropout and a linear layer.
 
     Source: Kim 2014, Convolutional Neural Networks for Sentence Classification. Differs: uses hidden states instead of
-    word vectors, and pads rows with zeros, so that rows shorter than a kernel also have an output.
+    word vectors, and pads rows with zeros, so that rows shorter than a kernel have an output, too.
 
     Args:
         num_filters: number of filters per kernel size.
@@ -48,19 +48,20 @@ class CNNHead(Head):
     ) -> Float[Tensor, "batch labels"]:
         """See `Head.forward`."""
         order = token_order(attention_mask)
-        mask = attention_mask.gather(1, order)  # tokens first
+        mask = attention_mask.gather(1, order)  # all tokens, then all padding
         tokens = take_positions(hidden_states, order) * mask.to(hidden_states.dtype).unsqueeze(-1)
         channels = tokens.transpose(1, 2)  # [batch, hidden, seq]
         features = [_convolve(convolution, channels).relu().transpose(1, 2) for convolution in self.convolutions]
-        pooled = masked_max(torch.cat(features, dim=-1), mask)  # [batch, num_filters * widths]
+        pooled = masked_max(torch.cat(features, dim=-1), mask)  # [batch, num_filters * len(kernel_sizes)]
         return self.out(self.dropout(pooled))
 
 
 def _convolve(
     convolution: nn.Module, channels: Float[Tensor, "batch hidden seq"]
 ) -> Float[Tensor, "batch filters seq"]:
-    """Convolve with zero padding that keeps the length."""
+    """Convolve with zero padding, so that the length of the sequence stays the same."""
     assert isinstance(convolution, nn.Conv1d)
-    around = convolution.kernel_size[0] - 1
-    convolved: Tensor = convolution(nn.functional.pad(channels, (around // 2, around - around // 2)))
+    num_padding = convolution.kernel_size[0] - 1
+    left = num_padding // 2
+    convolved: Tensor = convolution(nn.functional.pad(channels, (left, num_padding - left)))
     return convolved

@@ -13,7 +13,9 @@ from heads.recurrent import RecurrentHead
 
 @register_head("gru")
 class GRUHead(RecurrentHead):
-    """Bidirectional gated recurrent unit (GRU) over the tokens without padding, pooling, dropout, linear layer.
+    """Bidirectional gated recurrent unit (GRU) over the tokens, then pooling, dropout and a linear layer.
+
+    Padding is skipped.
 
     Source: Cho et al. 2014, Learning Phrase Representations using RNN Encoder-Decoder.
 
@@ -21,7 +23,7 @@ class GRUHead(RecurrentHead):
         gru_size: hidden size of each direction.
         num_layers: number of stacked layers.
         dropout: probability of dropping a feature between layers and before the linear layer.
-        pooling: how to pool the states: the last one of each direction, their mean, or their maximum.
+        pooling: how to pool the states over the tokens: "last" (of each direction), "mean" or "max".
     """
 
     def __init__(

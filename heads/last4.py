@@ -18,14 +18,14 @@ NUM_LAYERS = 4
 
 @register_head("last4")
 class Last4Head(Head):
-    """Hidden states of the last four layers, pooling, concatenation, dropout, linear layer.
+    """Pooled hidden states of the last four layers, concatenated, then dropout and a linear layer.
 
     Source: Devlin et al. 2019, BERT, section 5.3. Differs: the tokens are pooled to classify the row; the paper
-    classifies each token with an LSTM. Encoders with fewer than four hidden states are rejected.
+    classifies each token with an LSTM. Encoders with fewer than four hidden states per token are rejected.
 
     Args:
         dropout: probability of dropping a feature before the linear layer.
-        pooling: how to pool the tokens: the first one, their mean, or their maximum.
+        pooling: how to pool the hidden states over the tokens: "first" (token), "mean" or "max".
     """
 
     wants: ClassVar[Literal["last_hidden_state", "all_hidden_states"]] = "all_hidden_states"
@@ -56,6 +56,6 @@ class Last4Head(Head):
         attention_mask: Int[Tensor, "batch seq"],
     ) -> Float[Tensor, "batch labels"]:
         """See `Head.forward`."""
-        # Pooling before concatenating gives the same result and concatenates less.
+        # Pooling before the concatenation gives the same result, and smaller tensors are concatenated.
         pooled = [self.pool(layer, attention_mask) for layer in hidden_states[-NUM_LAYERS:]]
         return self.out(self.dropout(torch.cat(pooled, dim=-1)))

@@ -13,7 +13,9 @@ from heads.recurrent import RecurrentHead
 
 @register_head("lstm")
 class LSTMHead(RecurrentHead):
-    """Bidirectional long short-term memory (LSTM) over the tokens without padding, pooling, dropout, linear layer.
+    """Bidirectional long short-term memory (LSTM) over the tokens, then pooling, dropout and a linear layer.
+
+    Padding is skipped.
 
     Source: Hochreiter & Schmidhuber 1997; Graves & Schmidhuber 2005 (bidirectional).
 
@@ -21,7 +23,7 @@ class LSTMHead(RecurrentHead):
         lstm_size: hidden size of each direction.
         num_layers: number of stacked layers.
         dropout: probability of dropping a feature between layers and before the linear layer.
-        pooling: how to pool the states: the last one of each direction, their mean, or their maximum.
+        pooling: how to pool the states over the tokens: "last" (of each direction), "mean" or "max".
     """
 
     def __init__(

@@ -11,7 +11,7 @@ def first_token(
     hidden_states: Float[Tensor, "batch seq hidden"], attention_mask: Int[Tensor, "batch seq"]
 ) -> Float[Tensor, "batch hidden"]:
     """Return the hidden state of each row's first token; 0 for a row without tokens."""
-    return take_position(hidden_states, attention_mask, attention_mask.argmax(dim=1))  # the first maximum
+    return take_position(hidden_states, attention_mask, attention_mask.argmax(dim=1))  # argmax finds the first 1
 
 
 def masked_mean(
@@ -50,7 +50,7 @@ def token_order(attention_mask: Int[Tensor, "batch seq"]) -> Int[Tensor, "batch 
 def reversed_token_order(attention_mask: Int[Tensor, "batch seq"]) -> Int[Tensor, "batch seq"]:
     """Return the positions of each row's tokens in reverse order, followed by those of its padding."""
     positions = torch.arange(attention_mask.shape[1], device=attention_mask.device).expand_as(attention_mask)
-    # Sorts tokens by descending position, and all padding after them.
+    # Sorting puts the tokens first, by descending position, and all padding after them.
     return torch.where(attention_mask.ne(0), -positions, 1).argsort(dim=1, stable=True)
 
 
@@ -67,5 +67,5 @@ def take_position(
 def take_positions(
     hidden_states: Float[Tensor, "batch seq hidden"], order: Int[Tensor, "batch seq"]
 ) -> Float[Tensor, "batch seq hidden"]:
-    """Return each row's hidden states in a given order."""
+    """Return each row's hidden states in the order of the given positions."""
     return hidden_states.gather(1, order.unsqueeze(-1).expand(-1, -1, hidden_states.shape[-1]))

@@ -12,7 +12,7 @@ from heads.pooled import PooledHead
 
 @register_head("max")
 class MaxHead(PooledHead):
-    """Maximum of the hidden states over all tokens, dropout, linear layer.
+    """Maximum of the hidden states over all tokens, then dropout and a linear layer.
 
     Source: Reimers & Gurevych 2019, Sentence-BERT (max pooling).
 

@@ -12,7 +12,7 @@ from heads.pooled import PooledHead
 
 @register_head("mean")
 class MeanHead(PooledHead):
-    """Mean of the hidden states over all tokens, dropout, linear layer.
+    """Mean of the hidden states over all tokens, then dropout and a linear layer.
 
     Source: Reimers & Gurevych 2019, Sentence-BERT (mean pooling).
 

@@ -13,7 +13,7 @@ from heads.output_layer import OutputLayer
 
 @register_head("mlp")
 class MLPHead(Head):
-    """Linear layer on the first token's hidden state, ReLU, dropout, linear layer.
+    """Linear layer on the first token's hidden state, then ReLU, dropout and a second linear layer.
 
     Source: the head of common BERT fine-tuning tutorials, which also use 50 hidden units.
 

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 class OutputLayer(nn.Linear):
     """Linear layer initialised as in BERT: normally distributed weights with standard deviation 0.02, bias 0.
 
-    Under autocast, it computes in the precision of its weights: bfloat16 logits have only 8 significant bits, so many
-    different rows would get equal logits. The cost is negligible, as the layer processes one vector per row.
+    The layer computes in the precision of its weights even under autocast. Bfloat16 logits have only 8 significant
+    bits, so many different rows would get equal logits. The cost is negligible: there is one vector per row.
 
     Source: Devlin et al. 2019, BERT.
     """

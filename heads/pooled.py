@@ -11,7 +11,7 @@ from heads.output_layer import OutputLayer
 
 
 class PooledHead(Head):
-    """Pooling, dropout, linear layer. Subclasses define the pooling.
+    """Pooling, then dropout and a linear layer. Subclasses define the pooling.
 
     Args:
         dropout: probability of dropping a feature before the linear layer.

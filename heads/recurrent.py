@@ -17,19 +17,19 @@ Recurrent = TypeVar("Recurrent", bound="RecurrentHead")
 
 
 class RecurrentHead(Head):
-    """Two recurrent networks per layer (one per direction), pooling, dropout, linear layer.
+    """Two recurrent networks per layer (one per direction), then pooling, dropout and a linear layer.
 
-    Tokens are reordered so that padding follows them in both directions and is never read before a token. Packed
+    Each direction reads all tokens before any padding, so that padding does not affect the states of tokens. Packed
     sequences would have the same effect, but their backward pass takes over ten times as long on a CPU.
 
     Args:
         cell: nn.LSTM or nn.GRU.
         encoder: properties of the encoder.
-        num_labels: size of the logits.
+        num_labels: number of labels.
         size: hidden size of each direction.
         num_layers: number of stacked layers.
         dropout: probability of dropping a feature between layers and before the linear layer.
-        pooling: how to pool the states: the last one of each direction, their mean, or their maximum.
+        pooling: how to pool the states over the tokens: "last" (of each direction), "mean" or "max".
     """
 
     def __init__(
@@ -58,20 +58,23 @@ class RecurrentHead(Head):
     ) -> Float[Tensor, "batch labels"]:
         """See `Head.forward`."""
         order = token_order(attention_mask)
-        mask = attention_mask.gather(1, order)  # tokens first
-        reverse = reversed_token_order(mask)  # its own inverse
+        mask = attention_mask.gather(1, order)  # all tokens, then all padding
+        reverse = reversed_token_order(mask)  # applied twice, it restores the order
         states = take_positions(hidden_states, order)
-        for index, (forwards, backwards) in enumerate(zip(self.forwards, self.backwards, strict=True)):
+        for index, (forward_network, backward_network) in enumerate(zip(self.forwards, self.backwards, strict=True)):
             inputs = self.dropout(states) if index else states
-            ahead = _run(forwards, inputs)  # [batch, seq, size]
-            back = take_positions(_run(backwards, take_positions(inputs, reverse)), reverse)
-            states = torch.cat([ahead, back], dim=-1)  # [batch, seq, 2 * size]
+            forward_states = _run(forward_network, inputs)  # [batch, seq, size]
+            backward_states = _run(backward_network, take_positions(inputs, reverse))  # [batch, seq, size]
+            states = torch.cat(
+                [forward_states, take_positions(backward_states, reverse)], dim=-1
+            )  # [batch, seq, 2 * size]
         return self.out(self.dropout(self._pool(states, mask)))
 
     def train(self: Recurrent, mode: bool = True) -> Recurrent:
-        """Set the mode of all modules except the recurrent networks, which contain no dropout.
+        """Set the mode of all modules except the recurrent networks, which stay in training mode.
 
-        A frozen head is in evaluation mode, in which cuDNN cannot propagate gradients to the encoder:
+        They contain no dropout, so the mode does not change their output. A frozen head is in evaluation mode, in which
+        cuDNN could not propagate gradients through its recurrent networks to the encoder:
         https://github.com/pytorch/pytorch/issues/5878.
         """
         super().train(mode)
@@ -86,16 +89,19 @@ class RecurrentHead(Head):
             return masked_mean(states, mask)
         if self.pooling == "max":
             return masked_max(states, mask)
-        ahead, back = states.chunk(2, dim=-1)
+        forward_states, backward_states = states.chunk(2, dim=-1)
         last = (mask.sum(dim=1) - 1).clamp_min(0)  # [batch]
-        return torch.cat([take_position(ahead, mask, last), take_position(back, mask, torch.zeros_like(last))], dim=-1)
+        first = torch.zeros_like(last)  # the backward network reads the first token last
+        return torch.cat(
+            [take_position(forward_states, mask, last), take_position(backward_states, mask, first)], dim=-1
+        )
 
 
 def _run(network: nn.Module, inputs: Float[Tensor, "batch seq features"]) -> Float[Tensor, "batch seq size"]:
-    """Return the states of a network, computed in the precision of its weights if autocast would use float16 instead.
+    """Return the states of a network; under bfloat16 autocast on CUDA, it runs in the precision of its weights.
 
-    CUDA's autocast runs recurrent networks in float16 even if bfloat16 is requested, but without the loss scaling
-    that keeps small float16 gradients from vanishing (pytorch, aten/src/ATen/cudnn/AutocastRNN.cpp).
+    CUDA's autocast runs recurrent networks in float16 even if bfloat16 is requested. Small float16 gradients would
+    vanish, because bfloat16 runs do not scale the loss (pytorch, aten/src/ATen/cudnn/AutocastRNN.cpp).
     """
     device = inputs.device.type
     if device == "cuda" and torch.is_autocast_enabled(device) and torch.get_autocast_dtype(device) == torch.bfloat16:
@@ -105,7 +111,7 @@ def _run(network: nn.Module, inputs: Float[Tensor, "batch seq features"]) -> Flo
 
 
 def _initialise(network: nn.RNNBase) -> None:
-    """Initialise as usual: orthogonal recurrent weights, Glorot input weights, a forget bias of 1, other biases 0.
+    """Initialise recurrent weights as orthogonal, input weights with Glorot, forget biases with 1, other biases with 0.
 
     Source: Saxe et al. 2014 (orthogonal weights); Jozefowicz et al. 2015 (forget bias of 1).
     """

@@ -22,11 +22,11 @@ def describe_unknown(kind: str, name: str, known: Iterable[str], *, listed_as: s
 
 
 class UnknownNameError(ValueError):
-    """The name of an unknown entry, option or setting."""
+    """Raised for a name that is not a known entry, option or setting."""
 
 
 def _have_same_definition(first: object, second: object) -> bool:
-    """Return whether two classes or functions have the same definition, as after running a notebook cell twice."""
+    """Return whether two classes or functions have the same module and name, as after running a notebook cell twice."""
     return all(getattr(first, key) == getattr(second, key) for key in ("__module__", "__qualname__"))
 
 
@@ -37,7 +37,7 @@ class Registry(Generic[Entry]):
         kind: what an entry is, in the singular, for error messages ("head").
         base: required base class of all entries; by default, any entry is allowed.
         built_in: package whose modules register the built-in entries. It is imported on first use of the registry, so
-            that the package can import the registry; by default, built-in entries are in the registry's own module.
+            that its modules can import the registry. By default, built-in entries are in the registry's own module.
     """
 
     def __init__(self, kind: str, base: type | None = None, *, built_in: str | None = None) -> None:
@@ -62,7 +62,7 @@ class Registry(Generic[Entry]):
                 decorated object is not a subclass of `base`.
         """
         if not name.replace("_", "").isalnum():
-            raise ValueError(f"Expected a {self.kind}'s name of letters, digits and underscores; got '{name}'.")
+            raise ValueError(f"Expected {self.kind} name of letters, digits and underscores only; got '{name}'.")
 
         def decorate(entry: Registered) -> Registered:
             if self.base is not None and not (inspect.isclass(entry) and issubclass(entry, self.base)):
@@ -71,10 +71,10 @@ class Registry(Generic[Entry]):
                 )
             # Registering a built-in entry must not import all other built-in entries.
             entries = self._own_entries if self._is_built_in(entry) else self._entries
-            taken = entries.get(name)
-            if taken is not None and not _have_same_definition(taken, entry):
+            existing = entries.get(name)
+            if existing is not None and not _have_same_definition(existing, entry):
                 raise ValueError(
-                    f"The {self.kind} '{name}' is already registered by {taken.__module__}; choose another name."
+                    f"The {self.kind} '{name}' is already registered by {existing.__module__}; choose another name."
                 )
             entries[name] = entry  # type: ignore[assignment]
             return entry
@@ -82,17 +82,18 @@ class Registry(Generic[Entry]):
         return decorate
 
     def _is_built_in(self, entry: object) -> bool:
+        """Return whether an entry is defined in the top-level package of the built-in entries."""
         package = (self._built_in or "").partition(".")[0]
         return getattr(entry, "__module__", "").partition(".")[0] == package
 
     @contextmanager
     def isolated(self) -> Iterator[None]:
-        """Remove entries that were registered in this context when it ends; for tests of user-defined entries."""
-        before = dict(self._entries)
+        """On exit, remove the entries that were registered inside the context; for tests of user-defined entries."""
+        entries_before = dict(self._entries)
         try:
             yield
         finally:
-            self._own_entries = before
+            self._own_entries = entries_before
 
     def name_of(self, entry: object) -> str | None:
         """Return the name under which an object is registered, or None."""

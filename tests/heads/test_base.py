@@ -8,8 +8,8 @@ from heads.base import HEADS, Head, register_head
 
 
 def test_head_with_unknown_wants_is_rejected() -> None:
-    with pytest.raises(ValueError, match=r"Wanting.*last_hidden_state.*all_hidden_states.*'all_hidden_layers'"):
-        type("Wanting", (Head,), {"wants": "all_hidden_layers"})
+    with pytest.raises(ValueError, match=r"MyHead.*last_hidden_state.*all_hidden_states.*'all_hidden_layers'"):
+        type("MyHead", (Head,), {"wants": "all_hidden_layers"})
 
 
 def test_register_head_rejects_classes_that_are_not_heads() -> None:

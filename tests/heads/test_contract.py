@@ -39,18 +39,19 @@ class Variant:
 
 
 def variants_of(name: str) -> Iterator[Variant]:
+    """Yield the tested variants of a head; see the docstring of this module."""
     hints = typing.get_type_hints(HEADS[name].__init__)
     sizes = [(option, 8) for option in hints if option.endswith("_size")]
     yield Variant(name, tuple(sizes))
-    numbers = [(option, 2) for option in hints if option.startswith("num_") and option != "num_labels"]
+    counts = [(option, 2) for option in hints if option.startswith("num_") and option != "num_labels"]
     choices = [
         [(option, value) for value in typing.get_args(hint)]
         for option, hint in hints.items()
         if typing.get_origin(hint) is typing.Literal
     ]
-    for chosen in itertools.product(*choices):
-        if numbers or chosen:
-            yield Variant(name, (*sizes, *numbers, *chosen))
+    for combination in itertools.product(*choices):
+        if counts or combination:
+            yield Variant(name, (*sizes, *counts, *combination))
 
 
 VARIANTS = [variant for name in shipped(HEADS) for variant in variants_of(name)]
@@ -72,10 +73,10 @@ def make(variant: Variant, seed: int = 0) -> Head:
 
 
 def hidden_states(head: Head, batch: int, seq: int, dtype: torch.dtype = torch.float32) -> list[Tensor]:
-    """Return the number of hidden states that the head needs."""
-    num = SPEC.num_hidden_states if head.wants == "all_hidden_states" else 1
+    """Return random hidden states, [batch, seq, hidden], as many as the head needs."""
+    num_states = SPEC.num_hidden_states if head.wants == "all_hidden_states" else 1
     generator = torch.Generator().manual_seed(batch * 100 + seq)
-    return [torch.randn(batch, seq, SPEC.hidden_size, generator=generator).to(dtype) for _ in range(num)]
+    return [torch.randn(batch, seq, SPEC.hidden_size, generator=generator).to(dtype) for _ in range(num_states)]
 
 
 def call(head: Head, states: list[Tensor], mask: Tensor) -> Tensor:
@@ -112,19 +113,19 @@ def test_head_ignores_padding(variant: Variant, layout: str) -> None:
     head = make(variant).eval()
     tokens = hidden_states(head, 3, 6)
     expected = call(head, tokens, torch.ones(3, 6, dtype=torch.long))
-    places = {
+    positions = {
         "right": [0, 1, 2, 3, 4, 5],
         "left": [4, 5, 6, 7, 8, 9],
         "both sides": [2, 3, 4, 5, 6, 7],
         "holes": [1, 2, 4, 5, 8, 9],
     }[layout]
     mask = torch.zeros(3, 10, dtype=torch.long)
-    mask[:, places] = 1
+    mask[:, positions] = 1
     padded = []
     for state in tokens:
-        wide = torch.full((3, 10, SPEC.hidden_size), 1e4)
-        wide[:, places] = state
-        padded.append(wide.requires_grad_())
+        padded_state = torch.full((3, 10, SPEC.hidden_size), 1e4)
+        padded_state[:, positions] = state
+        padded.append(padded_state.requires_grad_())
     logits = call(head, padded, mask)
     torch.testing.assert_close(logits, expected, rtol=1e-5, atol=1e-5)
     logits.square().sum().backward()
@@ -169,7 +170,7 @@ def test_head_accepts_very_short_rows(variant: Variant, seq: int) -> None:
     assert call(head, hidden_states(head, 2, seq), torch.ones(2, seq, dtype=torch.long)).isfinite().all()
 
 
-def test_head_computes_in_bfloat16(variant: Variant) -> None:
+def test_head_gives_similar_logits_in_bfloat16(variant: Variant) -> None:
     head = make(variant).eval()
     mask = (torch.arange(8) < torch.tensor([[8], [5], [0]])).long()
     expected = call(head, hidden_states(head, 3, 8), mask)
@@ -178,12 +179,12 @@ def test_head_computes_in_bfloat16(variant: Variant) -> None:
     pure = call(head.bfloat16(), hidden_states(head, 3, 8, torch.bfloat16), mask)
     assert mixed.dtype == torch.float32
     assert pure.dtype == torch.bfloat16
-    for found in (mixed, pure):
-        assert found.isfinite().all()
-        assert (found.float() - expected).abs().max() < 0.05 * expected.abs().max() + 0.02
+    for logits in (mixed, pure):
+        assert logits.isfinite().all()
+        assert (logits.float() - expected).abs().max() < 0.05 * expected.abs().max() + 0.02
 
 
-def test_head_propagates_gradients_in_bfloat16(variant: Variant) -> None:
+def test_head_has_similar_gradients_in_bfloat16(variant: Variant) -> None:
     head, mask = make(variant).eval(), (torch.arange(8) < torch.tensor([[8], [5], [0]])).long()
     gradients = []
     for precision in (torch.float32, torch.bfloat16):
@@ -192,36 +193,36 @@ def test_head_propagates_gradients_in_bfloat16(variant: Variant) -> None:
             logits = call(head, states, mask)
         logits.float().sum().backward()
         gradients.append(states[-1].grad)
-    expected, found = gradients
+    expected, rounded = gradients
     assert expected is not None
-    assert found is not None
-    assert (found - expected).norm() < 0.25 * expected.norm()  # rounding may change the position of the maximum
+    assert rounded is not None
+    assert (rounded - expected).norm() < 0.25 * expected.norm()  # rounding may change the position of the maximum
 
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="requires a CUDA device; none found")
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
-def test_head_has_the_same_gradients_on_a_gpu(variant: Variant, precision: torch.dtype) -> None:
+def test_head_has_similar_gradients_on_a_gpu(variant: Variant, precision: torch.dtype) -> None:
     head, mask = make(variant).eval(), (torch.arange(8) < torch.tensor([[8], [5], [1]])).long()
     gradients = []
     for device in ("cpu", "cuda"):
         states = [state.to(device).requires_grad_() for state in hidden_states(head, 3, 8)]
         with torch.autocast(device, dtype=torch.bfloat16, enabled=device == "cuda" and precision == torch.bfloat16):
             logits = call(head.to(device), states, mask.to(device))
-        (logits.float().sum() * 1e-6).backward()  # as small as in long rows; float16 would underflow
+        (logits.float().sum() * 1e-6).backward()  # as small as the gradients of long rows, which underflow in float16
         assert states[-1].grad is not None
         gradients.append(states[-1].grad.cpu())
-    expected, found = gradients
-    assert (found - expected).norm() < (0.25 if precision == torch.bfloat16 else 0.02) * expected.norm()
+    expected, on_gpu = gradients
+    assert (on_gpu - expected).norm() < (0.25 if precision == torch.bfloat16 else 0.02) * expected.norm()
 
 
 def test_head_gives_the_same_logits_after_saving_and_loading(variant: Variant, tmp_path: Path) -> None:
-    head, other = make(variant, seed=0).eval(), make(variant, seed=1).eval()
+    head, other_head = make(variant, seed=0).eval(), make(variant, seed=1).eval()
     states, mask = hidden_states(head, 2, 5), torch.ones(2, 5, dtype=torch.long)
-    assert not torch.equal(call(head, states, mask), call(other, states, mask))
+    assert not torch.equal(call(head, states, mask), call(other_head, states, mask))
     save_file(head.state_dict(), tmp_path / "head.safetensors")
-    other.load_state_dict(load_file(tmp_path / "head.safetensors"), strict=True)
-    assert torch.equal(call(head, states, mask), call(other, states, mask))
+    other_head.load_state_dict(load_file(tmp_path / "head.safetensors"), strict=True)
+    assert torch.equal(call(head, states, mask), call(other_head, states, mask))
 
 
 def test_head_has_only_persistent_buffers(variant: Variant) -> None:
@@ -230,12 +231,12 @@ def test_head_has_only_persistent_buffers(variant: Variant) -> None:
 
 
 def test_head_initialisation_depends_only_on_the_seed(variant: Variant) -> None:
-    first, again = make(variant, seed=3).state_dict(), make(variant, seed=3).state_dict()
-    assert all(torch.equal(tensor, again[key]) for key, tensor in first.items())
+    first, second = make(variant, seed=3).state_dict(), make(variant, seed=3).state_dict()
+    assert all(torch.equal(tensor, second[key]) for key, tensor in first.items())
 
 
 def test_head_initialises_all_parameters(variant: Variant, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.utils.deterministic, "fill_uninitialized_memory", True)  # with NaN
+    monkeypatch.setattr(torch.utils.deterministic, "fill_uninitialized_memory", True)  # fills new tensors with NaN
     torch.use_deterministic_algorithms(True)
     try:
         assert torch.empty(3).isnan().all()
@@ -246,7 +247,7 @@ def test_head_initialises_all_parameters(variant: Variant, monkeypatch: pytest.M
 
 
 def test_head_does_not_branch_on_tensor_values(variant: Variant) -> None:
-    """Tensors without values pass, so the head never waits for the device and never breaks a compiled graph."""
+    """The head accepts tensors without values. It thus never waits for the device and never breaks a compiled graph."""
     head = make(variant).to("meta")
     states = [state.to("meta") for state in hidden_states(head, 2, 5)]
     assert call(head, states, torch.ones(2, 5, dtype=torch.long, device="meta")).shape == (2, NUM_LABELS)
@@ -290,7 +291,7 @@ def test_head_rejects_sizes_below_one(name: str) -> None:
                 HEADS[name](SPEC, NUM_LABELS, **{option: size})
 
 
-def test_head_rejects_dropout_of_one(name: str) -> None:
+def test_head_rejects_invalid_dropout_probabilities(name: str) -> None:
     for probability in (1.0, -0.1):
         with pytest.raises(ValueError, match=rf"dropout\b.* {probability}\.$"):
             HEADS[name](SPEC, NUM_LABELS, dropout=probability)

@@ -10,15 +10,15 @@ import torch
 
 from heads.base import EncoderSpec
 from heads.gru import GRUHead
-from tests.heads.by_hand import TWO, set_out
+from tests.heads.by_hand import ENCODER_SPEC, set_output_layer
 
 
-def test_gru_head_by_hand() -> None:
+def test_gru_head_matches_logits_computed_by_hand() -> None:
     head = GRUHead(EncoderSpec(1, 2), 1, gru_size=1, pooling="last").eval()
     for network in (head.forwards[0], head.backwards[0]):
         for parameter in network.parameters():
             parameter.data.fill_(1.0)
-    set_out(head, [[1.0, 0.0]], [0.0])
+    set_output_layer(head, [[1.0, 0.0]], [0.0])
     hidden = 0.0
     for value in (0.5, -1.0):
         gate = 1 / (1 + math.exp(-(value + 1 + hidden + 1)))
@@ -27,6 +27,6 @@ def test_gru_head_by_hand() -> None:
 
 
 def test_gru_head_rejects_an_unknown_pooling(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # as outside the tests
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # outside the tests, jaxtyping checks nothing
     with pytest.raises(ValueError, match=r"pooling.* last, mean, max; got 'median'"):
-        GRUHead(TWO, 1, pooling="median")  # type: ignore[arg-type]
+        GRUHead(ENCODER_SPEC, 1, pooling="median")  # type: ignore[arg-type]

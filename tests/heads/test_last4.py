@@ -9,20 +9,20 @@ import pytest
 
 from heads.base import EncoderSpec
 from heads.last4 import Last4Head
-from tests.heads.by_hand import MASK, STATES, TWO, set_out
+from tests.heads.by_hand import ENCODER_SPEC, MASK, STATES, set_output_layer
 
 
-def test_last4_head_by_hand() -> None:
-    head = Last4Head(TWO, 1).eval()
-    set_out(head, [[1.0, 0.0, 10.0, 0.0, 100.0, 0.0, 1000.0, 0.0]], [0.0])
+def test_last4_head_matches_logits_computed_by_hand() -> None:
+    head = Last4Head(ENCODER_SPEC, 1).eval()
+    set_output_layer(head, [[1.0, 0.0, 10.0, 0.0, 100.0, 0.0, 1000.0, 0.0]], [0.0])
     layers = tuple(STATES * factor for factor in (9.0, 1.0, 2.0, 3.0, 4.0))
     assert head(layers, MASK).item() == 1 + 20 + 300 + 4000
 
 
 @pytest.mark.parametrize(("pooling", "feature"), [("first", 1.0), ("mean", 2.0), ("max", 3.0)])
-def test_last4_head_pools_by_hand(pooling: Literal["first", "mean", "max"], feature: float) -> None:
-    head = Last4Head(TWO, 1, pooling=pooling).eval()
-    set_out(head, [[1.0, 0.0, 10.0, 0.0, 100.0, 0.0, 1000.0, 0.0]], [0.0])
+def test_last4_head_pools_the_tokens_of_each_layer(pooling: Literal["first", "mean", "max"], feature: float) -> None:
+    head = Last4Head(ENCODER_SPEC, 1, pooling=pooling).eval()
+    set_output_layer(head, [[1.0, 0.0, 10.0, 0.0, 100.0, 0.0, 1000.0, 0.0]], [0.0])
     assert head((STATES,) * 4, MASK).item() == 1111 * feature
 
 
@@ -32,6 +32,6 @@ def test_last4_head_rejects_a_shallow_encoder() -> None:
 
 
 def test_last4_head_rejects_an_unknown_pooling(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # as outside the tests
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # outside the tests, jaxtyping checks nothing
     with pytest.raises(ValueError, match=r"pooling.* first, mean, max; got 'median'"):
-        Last4Head(TWO, 1, pooling="median")  # type: ignore[arg-type]
+        Last4Head(ENCODER_SPEC, 1, pooling="median")  # type: ignore[arg-type]

@@ -11,19 +11,19 @@ import torch
 
 from heads.base import EncoderSpec
 from heads.lstm import LSTMHead
-from tests.heads.by_hand import TWO, set_out
+from tests.heads.by_hand import ENCODER_SPEC, set_output_layer
 
 
 @pytest.mark.parametrize("pooling", ["last", "max", "mean"])
-def test_lstm_head_by_hand(pooling: Literal["last", "mean", "max"]) -> None:
+def test_lstm_head_matches_logits_computed_by_hand(pooling: Literal["last", "mean", "max"]) -> None:
     head = LSTMHead(EncoderSpec(1, 2), 1, lstm_size=1, pooling=pooling).eval()
     for network in (head.forwards[0], head.backwards[0]):
         for parameter in network.parameters():
             parameter.data.fill_(1.0)
         network.get_parameter("bias_hh_l0").data.zero_()
-    set_out(head, [[1.0, 100.0]], [0.0])
+    set_output_layer(head, [[1.0, 100.0]], [0.0])
 
-    def run(inputs: list[float]) -> list[float]:
+    def run_lstm(inputs: list[float]) -> list[float]:
         hidden = cell = 0.0
         outputs = []
         for value in inputs:
@@ -33,17 +33,17 @@ def test_lstm_head_by_hand(pooling: Literal["last", "mean", "max"]) -> None:
             outputs.append(hidden)
         return outputs
 
-    ahead, back = run([0.5, -1.0]), run([-1.0, 0.5])
+    forward_states, backward_states = run_lstm([0.5, -1.0]), run_lstm([-1.0, 0.5])
     expected = {
-        "last": ahead[-1] + 100 * back[-1],
-        "max": max(ahead) + 100 * max(back),
-        "mean": sum(ahead) / 2 + 100 * sum(back) / 2,
+        "last": forward_states[-1] + 100 * backward_states[-1],
+        "max": max(forward_states) + 100 * max(backward_states),
+        "mean": sum(forward_states) / 2 + 100 * sum(backward_states) / 2,
     }[pooling]
     states = torch.tensor([[[7.0], [0.5], [-1.0], [8.0]]])
     assert head(states, torch.tensor([[0, 1, 1, 0]])).item() == pytest.approx(expected, rel=1e-5)
 
 
 def test_lstm_head_rejects_an_unknown_pooling(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # as outside the tests
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # outside the tests, jaxtyping checks nothing
     with pytest.raises(ValueError, match=r"pooling.* last, mean, max; got 'median'"):
-        LSTMHead(TWO, 1, pooling="median")  # type: ignore[arg-type]
+        LSTMHead(ENCODER_SPEC, 1, pooling="median")  # type: ignore[arg-type]

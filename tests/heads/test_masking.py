@@ -17,7 +17,7 @@ from heads.masking import (
 )
 
 STATES = torch.tensor([[[9.0], [1.0], [7.0], [3.0]], [[5.0], [6.0], [7.0], [8.0]]])
-MASK = torch.tensor([[0, 1, 0, 1], [0, 0, 0, 0]])  # padding between tokens; no tokens
+MASK = torch.tensor([[0, 1, 0, 1], [0, 0, 0, 0]])  # a row with padding between tokens, and a row without tokens
 
 
 def test_first_token_skips_padding() -> None:
@@ -46,9 +46,9 @@ def test_token_orders_put_padding_last() -> None:
 
 def test_reversed_token_order_is_its_own_inverse_if_padding_is_last() -> None:
     mask = torch.tensor([[1, 1, 1, 0], [1, 1, 1, 1]])
-    turn = reversed_token_order(mask)
-    assert turn.tolist() == [[2, 1, 0, 3], [3, 2, 1, 0]]
-    assert torch.equal(take_positions(take_positions(STATES, turn), turn), STATES)
+    reversed_order = reversed_token_order(mask)
+    assert reversed_order.tolist() == [[2, 1, 0, 3], [3, 2, 1, 0]]
+    assert torch.equal(take_positions(take_positions(STATES, reversed_order), reversed_order), STATES)
 
 
 def test_take_position_returns_zero_for_padding() -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from heads.mean import MeanHead
-from tests.heads.by_hand import MASK, STATES, TWO, set_out
+from tests.heads.by_hand import ENCODER_SPEC, MASK, STATES, set_output_layer
 
 
-def test_mean_head_by_hand() -> None:
-    head = MeanHead(TWO, 1).eval()
-    set_out(head, [[1.0, 10.0]], [0.0])
+def test_mean_head_matches_logits_computed_by_hand() -> None:
+    head = MeanHead(ENCODER_SPEC, 1).eval()
+    set_output_layer(head, [[1.0, 10.0]], [0.0])
     assert head(STATES, MASK).item() == 2 + 10 * 1

@@ -20,12 +20,12 @@ def test_output_layer_computes_in_the_precision_of_its_weights_under_autocast() 
     features = torch.tensor([[256.0, 1.0]])
     with torch.autocast("cpu", dtype=torch.bfloat16):
         logits = layer(features)
-        assert torch.nn.functional.linear(features, layer.weight).item() == 256.0  # 257 does not exist in bfloat16
+        assert torch.nn.functional.linear(features, layer.weight).item() == 256.0  # bfloat16 cannot represent 257
     assert logits.dtype == torch.float32
     assert logits.item() == 257.0
 
 
-def test_output_layer_accepts_other_precisions_and_the_meta_device() -> None:
+def test_output_layer_accepts_bfloat16_features_and_the_meta_device() -> None:
     layer = OutputLayer(2, 3)
     assert layer(torch.ones(4, 2, dtype=torch.bfloat16)).dtype == torch.float32
     assert layer.to("meta")(torch.ones(4, 2, device="meta")).shape == (4, 3)

@@ -22,10 +22,10 @@ def test_recurrent_heads_match_bidirectional_networks_on_packed_sequences() -> N
         head.eval()
         size = head.out.in_features // 2
         reference = cell(6, size, num_layers=2, batch_first=True, bidirectional=True)
-        for layer, (ahead, back) in enumerate(zip(head.forwards, head.backwards, strict=True)):
-            for own, theirs in ((ahead, f"l{layer}"), (back, f"l{layer}_reverse")):
-                for name, parameter in own.named_parameters():
-                    getattr(reference, name.replace("l0", theirs)).data = parameter.data
+        for layer, (forward_network, backward_network) in enumerate(zip(head.forwards, head.backwards, strict=True)):
+            for network, suffix in ((forward_network, f"l{layer}"), (backward_network, f"l{layer}_reverse")):
+                for name, parameter in network.named_parameters():
+                    getattr(reference, name.replace("l0", suffix)).data = parameter.data
         packed = nn.utils.rnn.pack_padded_sequence(states, lengths, batch_first=True)
         last = reference(packed)[1]
         last = (last[0] if cell is nn.LSTM else last)[-2:]  # the top layer's two directions
@@ -41,7 +41,7 @@ def test_frozen_recurrent_head_keeps_its_networks_in_training_mode() -> None:
     assert [network.training for network in networks] == [True] * 4
 
 
-def test_recurrent_networks_start_with_orthogonal_weights_and_open_forget_gates() -> None:
+def test_recurrent_networks_start_with_orthogonal_weights_and_forget_biases_of_one() -> None:
     (network,) = LSTMHead(EncoderSpec(6, 2), 2, lstm_size=8).forwards
     for gate in network.get_parameter("weight_hh_l0").chunk(4):
         torch.testing.assert_close(gate @ gate.T, torch.eye(8), rtol=0, atol=1e-5)

@@ -25,7 +25,7 @@ def test_registry_rejects_a_taken_name() -> None:
     assert registry["a"] is int
 
 
-def test_registry_accepts_a_repeated_definition() -> None:
+def test_registry_replaces_an_entry_that_is_defined_again() -> None:
     registry: Registry[type] = Registry("thing")
 
     def define() -> type:
@@ -43,7 +43,7 @@ def test_registry_rejects_names_that_cannot_be_part_of_a_flag() -> None:
         Registry("thing").register("a.b")
 
 
-def test_registry_lists_names_in_order() -> None:
+def test_registry_lists_names_in_alphabetical_order() -> None:
     registry: Registry[type] = Registry("thing")
     registry.register("b")(int)
     registry.register("a")(str)

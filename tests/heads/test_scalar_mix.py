@@ -8,13 +8,13 @@ import pytest
 import torch
 
 from heads.scalar_mix import ScalarMixHead
-from tests.heads.by_hand import MASK, STATES, TWO, set_out
+from tests.heads.by_hand import ENCODER_SPEC, MASK, STATES, set_output_layer
 
 
-def test_scalar_mix_head_by_hand() -> None:
-    head = ScalarMixHead(TWO, 1).eval()
+def test_scalar_mix_head_matches_logits_computed_by_hand() -> None:
+    head = ScalarMixHead(ENCODER_SPEC, 1).eval()
     head.mixture.data = torch.tensor([0.0, 0.0, 0.0, math.log(3.0)])
     head.gamma.data = torch.tensor(2.0)
-    set_out(head, [[1.0, 0.0]], [0.0])
+    set_output_layer(head, [[1.0, 0.0]], [0.0])
     layers = tuple(STATES * factor for factor in (1.0, 2.0, 3.0, 4.0))
     assert head(layers, MASK).item() == pytest.approx(2 * 2 * (1 + 2 + 3 + 3 * 4) / 6)

@@ -1,4 +1,4 @@
-"""A run on a tiny encoder, in the process of the tests."""
+"""Fixtures for runs with a tiny encoder in the test process."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ StartRun = Callable[..., TrainingRun]
 
 
 def use_scaler(run: TrainingRun, init_scale: float = 8.0) -> None:
-    """Give a run on a CPU what fp16 brings on a GPU: a real gradient scaler."""
+    """Give a run on a CPU the kind of gradient scaler that fp16 training uses on a GPU."""
     scaler = torch.amp.GradScaler("cpu", init_scale=init_scale)
     run.accelerator.scaler = scaler
     run.optimizer = AcceleratedOptimizer(run.optimizer.optimizer, scaler=scaler)  # type: ignore[attr-defined]
@@ -37,7 +37,7 @@ def use_scaler(run: TrainingRun, init_scale: float = 8.0) -> None:
 def tiny_settings(
     tiny_encoder: Path, tiny_reviews: Path, cache_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> dict[str, Any]:
-    """Settings of a run that takes no time, and the session's cache."""
+    """Settings of a very short run; it uses the cache of the test session."""
     monkeypatch.setenv("MIDWAY_CACHE", str(cache_dir))
     return {
         "encoder": str(tiny_encoder),
@@ -61,7 +61,7 @@ def start_run(
 ) -> Iterator[StartRun]:
     """`start_run([hook], max_steps=3)` returns a run that is ready to train, in float32 and without dropout.
 
-    Its messages are appended to the list `messages`, if it is given.
+    If a list `messages` is passed, the run's messages are appended to it.
     """
     monkeypatch.setenv("MIDWAY_CACHE", str(cache_dir))
     started: list[TrainingRun] = []
@@ -70,7 +70,7 @@ def start_run(
         hooks: Sequence[Hook] = (), *, resume: Path | None = None, messages: list[str] | None = None, **settings: Any
     ) -> TrainingRun:
         directory = tmp_path / f"run-{len(started)}"
-        directory.mkdir(exist_ok=True)  # one that was refused left it
+        directory.mkdir(exist_ok=True)  # a run that failed to start has created it already
         defaults = {
             "encoder": str(tiny_encoder),
             "data": str(tiny_reviews),
@@ -85,7 +85,7 @@ def start_run(
         }
         config = resolve(RunConfig(**{**defaults, **settings}))
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # accelerate's own
+            warnings.simplefilter("ignore")  # warnings of accelerate itself
             accelerator = create_accelerator(config, str(directory))
             start = None if resume is None else Start(resume)
             with collected(messages):

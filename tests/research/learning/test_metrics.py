@@ -1,4 +1,4 @@
-"""Metrics through `evaluate`."""
+"""`compute_metrics` returns the metrics of the task."""
 
 from __future__ import annotations
 

@@ -25,12 +25,12 @@ MULTI = MultiLabel(("a", "b"), (1, 3), 4)
 SCORE = Regression(("score",))
 
 
-class Fixed(nn.Module):
-    """Returns the given logits, one set per call."""
+class FixedLogits(nn.Module):
+    """A model that returns the given logits, one set per call, and then starts again."""
 
     def __init__(self, *logits: list[list[float]], dtype: torch.dtype = torch.float32) -> None:
         super().__init__()
-        self.logits = [torch.tensor(each, dtype=dtype) for each in logits]
+        self.logits = [torch.tensor(values, dtype=dtype) for values in logits]
         self.num_calls = 0
 
     def forward(self, **inputs: Tensor) -> Any:
@@ -38,7 +38,7 @@ class Fixed(nn.Module):
         return SimpleNamespace(logits=self.logits[(self.num_calls - 1) % len(self.logits)])
 
 
-def losses(task: Task, name: str, model: nn.Module, labels: Any, **options: Any) -> list[float]:
+def compute_losses(task: Task, name: str, model: nn.Module, labels: Any, **options: Any) -> list[float]:
     targets = torch.tensor(labels)
     batch = Batch({}, targets, torch.ones(len(targets)), torch.arange(len(targets)))
     output: ObjectiveOutput = create(OBJECTIVES, Choice(name, options), task)(model, batch)
@@ -47,7 +47,7 @@ def losses(task: Task, name: str, model: nn.Module, labels: Any, **options: Any)
     return output.losses.tolist()
 
 
-def entropy(logits: list[float], label: int) -> float:
+def cross_entropy(logits: list[float], label: int) -> float:
     return math.log(sum(math.exp(logit) for logit in logits)) - logits[label]
 
 
@@ -55,7 +55,7 @@ LOGITS = [[2.0, 0.0], [0.5, 1.5]]
 
 
 def output_units(task: Task, name: str, **options: Any) -> list[list[float]]:
-    return [each.tolist() for each in create(OBJECTIVES, Choice(name, options), task).output_units()]
+    return [values.tolist() for values in create(OBJECTIVES, Choice(name, options), task).output_units()]
 
 
 def test_output_units_follow_the_distribution_of_labels() -> None:
@@ -67,42 +67,42 @@ def test_output_units_follow_the_distribution_of_labels() -> None:
     assert output_units(Regression(("score",), score_mean=3.0, score_std=1.5), "mse") == [[3], [1.5]]
 
 
-def test_cross_entropy_by_hand() -> None:
-    expected = [entropy(LOGITS[0], 1), entropy(LOGITS[1], 1)]
-    assert losses(SINGLE, "cross_entropy", Fixed(LOGITS), [1, 1]) == pytest.approx(expected)
+def test_cross_entropy_matches_losses_computed_by_hand() -> None:
+    expected = [cross_entropy(LOGITS[0], 1), cross_entropy(LOGITS[1], 1)]
+    assert compute_losses(SINGLE, "cross_entropy", FixedLogits(LOGITS), [1, 1]) == pytest.approx(expected)
 
 
 def test_cross_entropy_smooths_labels() -> None:
-    expected = 0.9 * entropy(LOGITS[0], 0) + 0.1 * (entropy(LOGITS[0], 0) + entropy(LOGITS[0], 1)) / 2
-    found = losses(SINGLE, "cross_entropy", Fixed([LOGITS[0]]), [0], label_smoothing=0.1)
-    assert found == pytest.approx([expected])
+    expected = 0.9 * cross_entropy(LOGITS[0], 0) + 0.1 * (cross_entropy(LOGITS[0], 0) + cross_entropy(LOGITS[0], 1)) / 2
+    losses = compute_losses(SINGLE, "cross_entropy", FixedLogits([LOGITS[0]]), [0], label_smoothing=0.1)
+    assert losses == pytest.approx([expected])
 
 
 def test_balanced_class_weights_have_a_mean_of_one() -> None:
-    # counts 3 and 1: weights in a ratio of 1/3 to 1, with 3 w_a + 1 w_b = 4
-    expected = [2 / 3 * entropy(LOGITS[0], 0), 2.0 * entropy(LOGITS[1], 1)]
-    found = losses(SINGLE, "cross_entropy", Fixed(LOGITS), [0, 1], class_weights="balanced")
-    assert found == pytest.approx(expected)
-    given = losses(SINGLE, "cross_entropy", Fixed(LOGITS), [0, 1], class_weights=[1.0, 3.0])
-    assert given == pytest.approx(expected)
+    # Label a has 3 rows and label b has 1, so the weights have a ratio of 1/3 to 1, and 3 w_a + 1 w_b = 4.
+    expected = [2 / 3 * cross_entropy(LOGITS[0], 0), 2.0 * cross_entropy(LOGITS[1], 1)]
+    balanced = compute_losses(SINGLE, "cross_entropy", FixedLogits(LOGITS), [0, 1], class_weights="balanced")
+    assert balanced == pytest.approx(expected)
+    explicit = compute_losses(SINGLE, "cross_entropy", FixedLogits(LOGITS), [0, 1], class_weights=[1.0, 3.0])
+    assert explicit == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("weights", [[1.0], [1.0, -1.0]])
 def test_cross_entropy_rejects_invalid_class_weights(weights: list[float]) -> None:
     with pytest.raises(ValueError, match=r"\b2 numbers.* a, b; .*1\.0"):
-        losses(SINGLE, "cross_entropy", Fixed(LOGITS), [0, 1], class_weights=weights)
+        compute_losses(SINGLE, "cross_entropy", FixedLogits(LOGITS), [0, 1], class_weights=weights)
 
 
-def test_focal_by_hand() -> None:
-    probability = math.exp(-entropy(LOGITS[0], 1))
-    expected = (1 - probability) ** 2 * entropy(LOGITS[0], 1)
-    assert losses(SINGLE, "focal", Fixed([LOGITS[0]]), [1]) == pytest.approx([expected])
-    plain = losses(SINGLE, "focal", Fixed(LOGITS), [0, 1], gamma=0)
-    assert plain == pytest.approx([entropy(LOGITS[0], 0), entropy(LOGITS[1], 1)])
+def test_focal_matches_losses_computed_by_hand() -> None:
+    probability = math.exp(-cross_entropy(LOGITS[0], 1))
+    expected = (1 - probability) ** 2 * cross_entropy(LOGITS[0], 1)
+    assert compute_losses(SINGLE, "focal", FixedLogits([LOGITS[0]]), [1]) == pytest.approx([expected])
+    unfocused = compute_losses(SINGLE, "focal", FixedLogits(LOGITS), [0, 1], gamma=0)
+    assert unfocused == pytest.approx([cross_entropy(LOGITS[0], 0), cross_entropy(LOGITS[1], 1)])
 
 
 @pytest.mark.parametrize("gamma", [0.5, 2.0])
-def test_focal_has_finite_gradients_for_certain_examples(gamma: float) -> None:
+def test_focal_has_finite_gradients_for_rows_predicted_with_certainty(gamma: float) -> None:
     logits = torch.tensor([[200.0, 0.0]], requires_grad=True)
     model: Any = lambda **inputs: SimpleNamespace(logits=logits)  # noqa: E731
     batch = Batch({}, torch.tensor([0]), torch.ones(1), torch.zeros(1, dtype=torch.long))
@@ -115,35 +115,35 @@ def test_bce_averages_over_labels() -> None:
     def binary(logit: float, label: float) -> float:
         return math.log1p(math.exp(-logit)) if label else math.log1p(math.exp(logit))
 
-    found = losses(MULTI, "bce", Fixed([[2.0, -1.0]]), [[1.0, 1.0]])
-    assert found == pytest.approx([(binary(2, 1) + binary(-1, 1)) / 2])
-    # positive rows have the weights 3 / 1 and 1 / 3
-    found = losses(MULTI, "bce", Fixed([[2.0, -1.0]]), [[1.0, 1.0]], pos_weight="balanced")
-    assert found == pytest.approx([(3 * binary(2, 1) + binary(-1, 1) / 3) / 2])
+    losses = compute_losses(MULTI, "bce", FixedLogits([[2.0, -1.0]]), [[1.0, 1.0]])
+    assert losses == pytest.approx([(binary(2, 1) + binary(-1, 1)) / 2])
+    # Positive labels are weighted with 3 / 1 (label a) and 1 / 3 (label b).
+    losses = compute_losses(MULTI, "bce", FixedLogits([[2.0, -1.0]]), [[1.0, 1.0]], pos_weight="balanced")
+    assert losses == pytest.approx([(3 * binary(2, 1) + binary(-1, 1) / 3) / 2])
 
 
-def test_mse_by_hand() -> None:
-    assert losses(SCORE, "mse", Fixed([[2.0], [1.0]]), [0.5, 1.0]) == pytest.approx([2.25, 0.0])
+def test_mse_matches_losses_computed_by_hand() -> None:
+    assert compute_losses(SCORE, "mse", FixedLogits([[2.0], [1.0]]), [0.5, 1.0]) == pytest.approx([2.25, 0.0])
 
 
-def test_r_drop_by_hand() -> None:
+def test_r_drop_matches_losses_computed_by_hand() -> None:
     def distribution(logits: list[float]) -> list[float]:
-        return [math.exp(-entropy(logits, label)) for label in (0, 1)]
+        return [math.exp(-cross_entropy(logits, label)) for label in (0, 1)]
 
     def divergence(p: list[float], q: list[float]) -> float:
         return sum(a * math.log(a / b) for a, b in zip(p, q, strict=True))
 
     first, second = (distribution(logits) for logits in LOGITS)
-    expected = (entropy(LOGITS[0], 1) + entropy(LOGITS[1], 1)) / 2
+    expected = (cross_entropy(LOGITS[0], 1) + cross_entropy(LOGITS[1], 1)) / 2
     expected += 3.0 * (divergence(first, second) + divergence(second, first)) / 4
-    model = Fixed([LOGITS[0]], [LOGITS[1]])
-    assert losses(SINGLE, "r_drop", model, [1], alpha=3.0) == pytest.approx([expected], rel=1e-5)
+    model = FixedLogits([LOGITS[0]], [LOGITS[1]])
+    assert compute_losses(SINGLE, "r_drop", model, [1], alpha=3.0) == pytest.approx([expected], rel=1e-5)
     assert model.num_calls == 2
 
 
 def test_r_drop_uses_one_pass_in_evaluation_mode() -> None:
-    model = Fixed([LOGITS[0]]).eval()
-    assert losses(SINGLE, "r_drop", model, [1]) == pytest.approx([entropy(LOGITS[0], 1)])
+    model = FixedLogits([LOGITS[0]]).eval()
+    assert compute_losses(SINGLE, "r_drop", model, [1]) == pytest.approx([cross_entropy(LOGITS[0], 1)])
     assert model.num_calls == 1
 
 
@@ -159,9 +159,9 @@ def test_objective_rejects_tasks_that_it_does_not_fit(name: str) -> None:
 
 @pytest.mark.parametrize("task", [SINGLE, MULTI, SCORE])
 def test_default_objective_computes_losses_of_bfloat16_logits_in_float32(task: Task) -> None:
-    model = Fixed([[1.0] * task.num_labels] * 2, dtype=torch.bfloat16)
+    model = FixedLogits([[1.0] * task.num_labels] * 2, dtype=torch.bfloat16)
     labels = {"single_label": [0, 1], "multi_label": [[1.0, 0.0]] * 2, "regression": [1.0, 2.0]}[task.problem_type]
-    assert all(math.isfinite(loss) for loss in losses(task, task.default_objective, model, labels))
+    assert all(math.isfinite(loss) for loss in compute_losses(task, task.default_objective, model, labels))
 
 
 @pytest.mark.parametrize(("name", "option"), [("focal", "gamma"), ("r_drop", "alpha")])

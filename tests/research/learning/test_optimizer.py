@@ -45,17 +45,17 @@ def test_every_parameter_is_in_exactly_one_group_even_if_frozen(family: str) -> 
 
 
 def test_norms_and_biases_have_no_weight_decay() -> None:
-    chosen = blocks()
-    names = {id(parameter): name for _, parameters in chosen for name, parameter in parameters}
-    for group in create_optimizer(chosen, RunConfig(weight_decay=0.1)).param_groups:
+    named_blocks = blocks()
+    names = {id(parameter): name for _, parameters in named_blocks for name, parameter in parameters}
+    for group in create_optimizer(named_blocks, RunConfig(weight_decay=0.1)).param_groups:
         for parameter in group["params"]:
             name = names[id(parameter)]
-            spared = name.endswith("bias") or "LayerNorm" in name
-            assert (group["weight_decay"] == 0) == spared, name
+            is_exempt = name.endswith("bias") or "LayerNorm" in name
+            assert (group["weight_decay"] == 0) == is_exempt, name
 
 
 class Recorder:
-    """Settings that record which of them are read."""
+    """Default settings that record which of them are read."""
 
     def __init__(self) -> None:
         self.read: set[str] = set()
@@ -66,12 +66,12 @@ class Recorder:
 
 
 def test_group_settings_lists_all_settings_that_groups_depend_on() -> None:
-    rates, groups = Recorder(), Recorder()
-    block_rates(blocks(), cast("RunConfig", rates))
-    assert rates.read == {*GROUP_SETTINGS["base_lr"]}
-    found = parameter_groups(blocks(), cast("RunConfig", groups))
-    assert groups.read == {name for names in GROUP_SETTINGS.values() for name in names}
-    assert all(key in group for key in GROUP_SETTINGS for group in found)
+    rate_settings, group_settings = Recorder(), Recorder()
+    block_rates(blocks(), cast("RunConfig", rate_settings))
+    assert rate_settings.read == {*GROUP_SETTINGS["base_lr"]}
+    groups = parameter_groups(blocks(), cast("RunConfig", group_settings))
+    assert group_settings.read == {name for names in GROUP_SETTINGS.values() for name in names}
+    assert all(key in group for key in GROUP_SETTINGS for group in groups)
 
 
 def test_apply_schedule_multiplies_every_base_rate() -> None:

@@ -1,4 +1,4 @@
-"""Schedules: a contract for all of them, and the shape of each."""
+"""Schedules: requirements for all of them, and the shape of some."""
 
 from __future__ import annotations
 
@@ -18,15 +18,17 @@ from research.settings.registries import GIVEN_BY_CALLER
 from tests.shipped import shipped
 
 UNCONDITIONAL = [name for name in shipped(SCHEDULES) if name != "plateau"]
+"""Schedules that do not depend on a metric."""
 
 
 def factors(name: str, warmup: int, total: int, **options: object) -> list[float]:
+    """Return the factor of the learning rate for each of `total` steps, of which `warmup` are warmup steps."""
     schedule = Schedule(Choice(name, dict(options)), num_warmup_steps=warmup, num_training_steps=total)
-    found = []
+    values = []
     for _ in range(total):
-        found.append(schedule.factor)
+        values.append(schedule.factor)
         schedule.step()
-    return found
+    return values
 
 
 @pytest.mark.parametrize("name", shipped(SCHEDULES))
@@ -38,12 +40,12 @@ def test_schedule_factor_stays_between_zero_and_one(name: str, warmup: int, tota
         with pytest.raises(ValueError, match=f"schedule '{name}' .* 0"):
             factors(name, warmup, total)
         return
-    found = factors(name, warmup, total)
-    assert all(0 <= factor <= 1 + 1e-12 for factor in found)
-    assert max(found) > 0
+    values = factors(name, warmup, total)
+    assert all(0 <= factor <= 1 + 1e-12 for factor in values)
+    assert max(values) > 0
     if name != "plateau" and warmup < total:
-        assert max(found) == pytest.approx(1.0)
-        assert found.index(max(found)) == (max(warmup, 1) if name == "triangular" else warmup)
+        assert max(values) == pytest.approx(1.0)
+        assert values.index(max(values)) == (max(warmup, 1) if name == "triangular" else warmup)
 
 
 def test_one_cycle_per_epoch_starts_at_its_peak_and_trains_in_every_epoch() -> None:
@@ -52,7 +54,7 @@ def test_one_cycle_per_epoch_starts_at_its_peak_and_trains_in_every_epoch() -> N
 
 
 @pytest.mark.parametrize("name", UNCONDITIONAL)
-def test_schedule_matches_the_scheduler_of_the_library(name: str) -> None:
+def test_schedule_has_the_factors_of_its_registered_scheduler(name: str) -> None:
     optimizer = SGD([torch.zeros(1, requires_grad=True)], lr=1.0, momentum=0.9)
     options = resolve_options(SCHEDULES, Choice(name), given_by_caller=GIVEN_BY_CALLER)
     scheduler = SCHEDULES[name](optimizer, num_warmup_steps=3, num_training_steps=20, **options)
@@ -67,17 +69,17 @@ def test_schedule_matches_the_scheduler_of_the_library(name: str) -> None:
 
 @pytest.mark.parametrize("name", UNCONDITIONAL)
 def test_schedule_restores_its_state(name: str) -> None:
-    whole = factors(name, 2, 12)
-    cut = Schedule(Choice(name), num_warmup_steps=2, num_training_steps=12)
+    uninterrupted = factors(name, 2, 12)
+    interrupted = Schedule(Choice(name), num_warmup_steps=2, num_training_steps=12)
     for _ in range(5):
-        cut.step()
+        interrupted.step()
     resumed = Schedule(Choice(name), num_warmup_steps=2, num_training_steps=12)
-    resumed.load_state_dict(json.loads(json.dumps(cut.state_dict())))
-    rest = []
+    resumed.load_state_dict(json.loads(json.dumps(interrupted.state_dict())))
+    remaining = []
     for _ in range(7):
-        rest.append(resumed.factor)
+        remaining.append(resumed.factor)
         resumed.step()
-    assert rest == whole[5:]
+    assert remaining == uninterrupted[5:]
 
 
 def test_schedule_rejects_a_warmup_longer_than_the_run() -> None:
@@ -86,11 +88,11 @@ def test_schedule_rejects_a_warmup_longer_than_the_run() -> None:
 
 
 def test_one_cycle_rises_and_falls() -> None:
-    found = factors("one_cycle", 4, 20)
-    assert found[0] == pytest.approx(1 / 25)
-    assert found[:5] == sorted(found[:5])
-    assert found[4:] == sorted(found[4:], reverse=True)
-    assert 1 / 25 / 1e4 < found[-1] < 0.02
+    values = factors("one_cycle", 4, 20)
+    assert values[0] == pytest.approx(1 / 25)
+    assert values[:5] == sorted(values[:5])
+    assert values[4:] == sorted(values[4:], reverse=True)
+    assert 1 / 25 / 1e4 < values[-1] < 0.02
 
 
 def test_one_cycle_changes_momentum_opposite_to_the_rate() -> None:
@@ -98,20 +100,20 @@ def test_one_cycle_changes_momentum_opposite_to_the_rate() -> None:
         "sgd": lambda group: group["momentum"],
         "adamw": lambda group: group["betas"][0],
     }
-    for optimizer_name, read in momentum_of.items():
+    for optimizer_name, read_momentum in momentum_of.items():
         parameter = torch.nn.Parameter(torch.zeros(2, 2))
         config = RunConfig(optimizer=optimizer_name)
         optimizer = create_optimizer([("head", [("weight", parameter)])], config)
         choice = Choice("one_cycle", {"cycle_momentum": True})
         schedule = Schedule(choice, num_warmup_steps=2, num_training_steps=6)
-        found = []
+        momenta = []
         for _ in range(6):
             apply_schedule(optimizer, schedule)
-            found.append(read(optimizer.param_groups[0]))
+            momenta.append(read_momentum(optimizer.param_groups[0]))
             schedule.step()
-        assert found[0] == pytest.approx(0.95)
-        assert found[2] == pytest.approx(0.85)
-        assert 0.93 < found[-1] < 0.95
+        assert momenta[0] == pytest.approx(0.95)
+        assert momenta[2] == pytest.approx(0.85)
+        assert 0.93 < momenta[-1] < 0.95
         if isinstance(optimizer, AdamW):
             assert optimizer.param_groups[0]["betas"][1] == 0.999
 
@@ -130,9 +132,9 @@ def test_plateau_follows_the_validation_loss() -> None:
     resumed = Schedule(Choice("plateau", {"factor": 0.1, "patience": 1}), num_warmup_steps=0, num_training_steps=9)
     resumed.load_state_dict(json.loads(json.dumps(schedule.state_dict())))
     assert resumed.factor == schedule.factor
-    for each in (schedule, resumed):
-        each.step_on_metric(0.9)
-        each.step_on_metric(0.9)
+    for instance in (schedule, resumed):
+        instance.step_on_metric(0.9)
+        instance.step_on_metric(0.9)
     assert resumed.factor == schedule.factor == pytest.approx(0.01)
 
 

@@ -1,4 +1,4 @@
-"""A short run whose files tests manipulate."""
+"""Fixtures: a short finished run, and copies of its files that tests may change."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Train = Callable[..., dict[str, Any]]
 
 @pytest.fixture
 def marker(tmp_path: Path) -> Iterator[Path]:
-    """A file that exists if hostile code was run; checked at the end of every test."""
+    """Path of a file that hostile code would create. The fixture checks after the test that it does not exist."""
     path = tmp_path / "marker"
     yield path
     assert not path.exists(), "hostile code was run"
@@ -40,12 +40,12 @@ def train(tiny_encoder: Path, tiny_reviews: Path, cache_dir: Path) -> Train:
         "report": False,
     }
 
-    def run(directory: Path, **changed: Any) -> dict[str, Any]:
+    def run(directory: Path, **changes: Any) -> dict[str, Any]:
         num_threads = torch.get_num_threads()
         with pytest.MonkeyPatch.context() as monkeypatch:
             monkeypatch.setenv("MIDWAY_CACHE", str(cache_dir))
             try:
-                return run_experiment(RunConfig(**{**settings, "output_dir": str(directory), **changed}))
+                return run_experiment(RunConfig(**{**settings, "output_dir": str(directory), **changes}))
             finally:
                 torch.set_num_threads(num_threads)
 

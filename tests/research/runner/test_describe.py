@@ -1,4 +1,4 @@
-"""Text that a run prints before it starts and at its end."""
+"""Text that a run prints before it starts and after it ends."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ def result_with(metrics: dict[str, dict[str, float]], unlabelled: tuple[str, ...
 def test_describe_gives_parameters_steps_and_processes(start_run: StartRun) -> None:
     run = start_run(head="lstm", freeze=["encoder"], max_steps=3)
     trainable = sum(parameter.numel() for parameter in run.encoder_with_head.parameters() if parameter.requires_grad)
-    what, how_long, where = describe(run)
-    assert f"{run.config.encoder} + lstm head: {trainable / 1e6:.1f} million" in what
-    assert "2 outputs (single_label)" in what
-    assert "3 steps of 8 examples, 1 process (cpu, float32, " in how_long
-    assert str(run.directory) in where
+    model_line, length_line, directory_line = describe(run)
+    assert f"{run.config.encoder} + lstm head: {trainable / 1e6:.1f} million" in model_line
+    assert "2 outputs (single_label)" in model_line
+    assert "3 steps of 8 examples, 1 process (cpu, float32, " in length_line
+    assert str(run.directory) in directory_line
     assert peak_memory_bytes(run.accelerator) > 50 * 2**20
 
 

@@ -1,4 +1,4 @@
-"""The plan of a run is known before training, and impossible plans are rejected."""
+"""The preview of a run shows its plan, and impossible plans are rejected."""
 
 from __future__ import annotations
 
@@ -34,22 +34,23 @@ def printed(config: RunConfig) -> str:
     return file.getvalue()
 
 
-def test_ranges_are_separated_by_edits(settings: dict[str, Any]) -> None:
+def test_edits_divide_the_steps_into_ranges(settings: dict[str, Any]) -> None:
     timeline: list[dict[str, Any]] = [
         {"at": "0%", "freeze": "encoder"},
         {"at": "6st", "unfreeze": "encoder"},
         {"at": "100%", "scale_lr": 2},
     ]
-    found = plan_and_rehearse(RunConfig(**settings, timeline=timeline))
-    assert [(steps[0].step, steps[-1].step) for steps in ranges(found)] == [(1, 6), (7, 18)]
-    assert [steps[0].trainable_blocks for steps in ranges(found)] == [
+    preview = plan_and_rehearse(RunConfig(**settings, timeline=timeline))
+    assert [(steps[0].step, steps[-1].step) for steps in ranges(preview)] == [(1, 6), (7, 18)]
+    assert [steps[0].trainable_blocks for steps in ranges(preview)] == [
         ("head",),
         ("embeddings", "layer.0", "layer.1", "head"),
     ]
-    assert [(record.step, record.name) for record in found.edits] == [(0, "freeze"), (6, "unfreeze"), (18, "scale_lr")]
+    edits = [(record.step, record.name) for record in preview.edits]
+    assert edits == [(0, "freeze"), (6, "unfreeze"), (18, "scale_lr")]
 
 
-def test_rate_table_groups_frozen_blocks(settings: dict[str, Any]) -> None:
+def test_rate_table_merges_neighbouring_frozen_blocks(settings: dict[str, Any]) -> None:
     text = printed(RunConfig(**settings, timeline=[{"at": "6st", "freeze": "encoder"}]))
     rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in text.splitlines() if line.startswith("│")]
     assert [row[0] for row in rows] == ["1 - 6", "", "", "", "7 - 18", ""]

@@ -1,4 +1,4 @@
-"""A whole run: what it evaluates, writes and survives."""
+"""A complete run: its evaluations, its files, and errors that do not end it."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ from research.training.checkpoint.find import Start
 def test_run_is_finished_even_if_its_report_cannot_be_drawn(
     settings: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    class Obstacle(Hook):
+    class ReportObstacle(Hook):
         def on_train_end(self, run: Run) -> None:
             (run.directory / "report.html" / "in the way").mkdir(parents=True)
 
-    result = run_experiment(RunConfig(**settings | {"report": True}), hooks=[Obstacle()])
+    result = run_experiment(RunConfig(**settings | {"report": True}), hooks=[ReportObstacle()])
     assert result["status"] == "finished"
     assert json.loads((Path(settings["output_dir"]) / "result.json").read_text())["status"] == "finished"
     warnings = [line for line in capsys.readouterr().out.splitlines() if line.startswith("Warning: ")]
     assert ["report.html" in line and "result.json" in line for line in warnings] == [True]
 
 
-def test_best_model_is_evaluated_once_if_it_is_the_last(settings: dict[str, Any]) -> None:
+def test_best_model_is_not_evaluated_again_if_it_is_the_last(settings: dict[str, Any]) -> None:
     evaluated = []
 
-    class Listener(Hook):
+    class RecordEvaluations(Hook):
         def after_evaluate(self, run: Run, split: str, metrics: dict[str, float]) -> None:
             evaluated.append(split)
 
-    result = run_experiment(RunConfig(**settings, best_metric="loss"), hooks=[Listener()])
+    result = run_experiment(RunConfig(**settings, best_metric="loss"), hooks=[RecordEvaluations()])
     assert result["tested"] == "best"
     assert evaluated == ["validation", "test"]
 
@@ -82,7 +82,7 @@ def test_run_with_many_labels_has_tables_instead_of_matrices(settings: dict[str,
     )
 
 
-def test_run_with_many_labels_per_row_does_not_print_them(
+def test_run_with_many_labels_does_not_print_the_metrics_of_each_label(
     settings: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     rows = [{"text": f"good film {i}", "label": [f"kind {i % 45}", f"kind {(i + 7) % 45}"]} for i in range(90)]
@@ -100,12 +100,12 @@ def test_run_with_many_labels_per_row_does_not_print_them(
 def test_predictions_do_not_depend_on_the_block_size(settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     directory = Path(settings["output_dir"])
     run_experiment(RunConfig(**settings))
-    whole = pq.read_table(directory / "predictions" / "test.parquet")
+    expected = pq.read_table(directory / "predictions" / "test.parquet")
     monkeypatch.setattr("research.records.results.PREDICTIONS_BLOCK_BYTES", 8 * 45 * 7)
     run_experiment(RunConfig(**settings, overwrite=True))
     file = pq.ParquetFile(directory / "predictions" / "test.parquet")
     assert file.num_row_groups == 13
-    assert file.read().equals(whole)
+    assert file.read().equals(expected)
 
 
 def test_find_start_follows_the_settings(tmp_path: Path) -> None:
@@ -113,20 +113,20 @@ def test_find_start_follows_the_settings(tmp_path: Path) -> None:
     for step in (2, 4):
         checkpoint = run / "checkpoints" / f"step-{step:08d}"
         checkpoint.mkdir(parents=True)
-        (checkpoint / "weights").write_text("whole")
+        (checkpoint / "weights").write_text("intact")
         write_manifest(checkpoint)
     (run / "checkpoints" / "step-00000004" / "weights").write_text("damaged")
-    whole = run / "checkpoints" / "step-00000002"
+    intact = run / "checkpoints" / "step-00000002"
     assert find_start(RunConfig(), run) is None
-    assert find_start(RunConfig(resume="auto", output_dir=str(run)), run) == Start(whole)
+    assert find_start(RunConfig(resume="auto", output_dir=str(run)), run) == Start(intact)
     assert find_start(RunConfig(resume="auto", output_dir="new"), tmp_path / "new") is None
-    assert find_start(RunConfig(resume=str(whole)), tmp_path / "new") == Start(whole)
-    assert find_start(RunConfig(resume="auto"), run, is_restart=True) == Start(whole)
+    assert find_start(RunConfig(resume=str(intact)), tmp_path / "new") == Start(intact)
+    assert find_start(RunConfig(resume="auto"), run, is_restart=True) == Start(intact)
     with pytest.raises(ValueError, match="--name or --output_dir"):
         find_start(RunConfig(resume="auto"), run)
     with pytest.raises(ValueError, match=r"step-00000004 .*--resume"):
         find_start(RunConfig(resume=str(run / "checkpoints" / "step-00000004")), run)
     (run / "config.yaml").write_text("{}")
-    assert find_start(RunConfig(fork=f"{run}@2"), tmp_path / "new") == Start(whole, is_fork=True)
+    assert find_start(RunConfig(fork=f"{run}@2"), tmp_path / "new") == Start(intact, is_fork=True)
     with pytest.raises(ValueError, match="step 3"):
         find_start(RunConfig(fork=f"{run}@3"), tmp_path / "new")

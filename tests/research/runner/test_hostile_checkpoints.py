@@ -1,4 +1,4 @@
-"""Hostile checkpoints: their pickles are never run, and their manifests give no access to files outside the folder.
+"""Hostile checkpoints: their pickles are never loaded, and their manifests give no access to files outside the folder.
 
 For archives that lead outside their folder, see tests/research/data/sources/test_archives.py.
 """
@@ -35,7 +35,7 @@ from tests.research.runner.conftest import Train
 def test_checkpoint_with_a_hostile_pickle_is_rejected_without_running_it(
     train: Train, checkpoint: Path, marker: Path, tmp_path: Path, name: str, forge: Forge
 ) -> None:
-    content = {"state": Trap(marker), "param_groups": []}  # has the keys of an optimizer's state
+    content = {"state": Trap(marker), "param_groups": []}  # the keys of an optimizer's state
     (checkpoint / name).write_bytes(forge(content, checkpoint / name))
     seal(checkpoint)
     assert find_damage(checkpoint) is None
@@ -75,7 +75,7 @@ def test_resume_auto_rejects_a_hostile_pickle_in_the_run_directory(
 
 
 def test_init_from_does_not_read_a_hostile_pickle(train: Train, checkpoint: Path, marker: Path, tmp_path: Path) -> None:
-    # Only the weights and labels of a checkpoint are read, so it can still be used.
+    # --init_from reads only the weights and labels of the checkpoint.
     for name in ("optimizer.pt", "hooks-0.pt", "random-0.pt"):
         (checkpoint / name).write_bytes(save_with_torch(Trap(marker), checkpoint))
     seal(checkpoint)
@@ -83,7 +83,7 @@ def test_init_from_does_not_read_a_hostile_pickle(train: Train, checkpoint: Path
 
 
 def test_trap_runs_code_when_unpickled(tmp_path: Path) -> None:
-    # The tests above could not fail if it did not.
+    # Without this, the tests above would pass even if pickles were loaded.
     for forge in (save_with_torch, save_in_old_torch_format):
         torch.load(io.BytesIO(forge(Trap(tmp_path / forge.__name__), tmp_path)), weights_only=False)
         assert (tmp_path / forge.__name__).exists()
@@ -95,17 +95,17 @@ def test_trap_runs_code_when_unpickled(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["../x", "kept/../../x", "an absolute path"])
-def test_manifest_that_names_a_file_outside_is_rejected(checkpoint: Path, tmp_path: Path, name: str) -> None:
+def test_manifest_that_names_a_file_outside_the_folder_is_rejected(checkpoint: Path, tmp_path: Path, name: str) -> None:
     outside = tmp_path / "x"
     outside.write_text("not yours")
     if name == "an absolute path":
         name = str(outside)
-    add_to_manifest(checkpoint, name, outside)  # correct except for the location
+    add_to_manifest(checkpoint, name, outside)  # length and hash are correct
     assert re.search(rf"outside .*\({re.escape(name)}\)", str(find_damage(checkpoint)))
 
 
 @pytest.mark.parametrize("link", ["file", "folder"])
-def test_manifest_that_leads_outside_through_a_link_is_rejected(checkpoint: Path, tmp_path: Path, link: str) -> None:
+def test_manifest_that_lists_a_file_behind_a_link_is_rejected(checkpoint: Path, tmp_path: Path, link: str) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()
     (outside / "secret").write_text("not yours")
@@ -115,13 +115,12 @@ def test_manifest_that_leads_outside_through_a_link_is_rejected(checkpoint: Path
         shutil.rmtree(checkpoint / "kept")
         (checkpoint / "kept").symlink_to(outside, target_is_directory=True)
     seal(checkpoint)
-    add_to_manifest(
-        checkpoint, "kept/secret", outside / "secret"
-    )  # some versions of Python do not follow linked folders
+    # seal() omits the file in versions of Python whose Path.rglob does not follow links to folders.
+    add_to_manifest(checkpoint, "kept/secret", outside / "secret")
     assert find_damage(checkpoint) is not None
 
 
-def test_run_rejects_a_checkpoint_that_leads_outside(train: Train, checkpoint: Path, tmp_path: Path) -> None:
+def test_run_rejects_a_checkpoint_with_a_link_to_a_file_outside(train: Train, checkpoint: Path, tmp_path: Path) -> None:
     log = tmp_path / "secret"
     log.write_text("not yours")
     (checkpoint / "kept" / "metrics.jsonl").unlink()

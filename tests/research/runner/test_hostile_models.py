@@ -14,16 +14,16 @@ from tests.builders.hostile import Trap, add_code, assert_one_line, save_with_to
 from tests.research.runner.conftest import Train
 
 
-@pytest.mark.parametrize("whole_run", [True, False], ids=["run directory", "model"])
+@pytest.mark.parametrize("is_run_directory", [True, False], ids=["run directory", "model"])
 def test_init_from_rejects_a_model_stored_as_a_pickle(
-    train: Train, finished: Path, marker: Path, tmp_path: Path, whole_run: bool
+    train: Train, finished: Path, marker: Path, tmp_path: Path, is_run_directory: bool
 ) -> None:
     run = shutil.copytree(finished, tmp_path / "other")
     model = run / "model"
     (model / "model.safetensors").unlink()
     (model / "pytorch_model.bin").write_bytes(save_with_torch({"weight": Trap(marker)}, model))
     with pytest.raises(ValueError, match=r"pytorch_model\.bin, a pickle") as caught:
-        train(tmp_path / "run", init_from=str(run if whole_run else model))
+        train(tmp_path / "run", init_from=str(run if is_run_directory else model))
     assert_one_line(caught.value)
     assert not (tmp_path / "run").exists()
     with pytest.raises(ValueError, match=r"pytorch_model\.bin, a pickle"):
@@ -62,15 +62,15 @@ def test_weight_index_that_names_a_pickle_is_rejected(encoder: Path, marker: Pat
 def test_code_in_an_encoder_folder_is_not_run(
     train: Train, encoder: Path, marker: Path, tmp_path: Path, config: str
 ) -> None:
-    # Transformers knows this type of model, and its own code is used.
+    # Transformers has code for this type of model, so it does not need the code in the folder.
     add_code(encoder, marker, config)
     assert train(tmp_path / "run", encoder=str(encoder))["status"] == "finished"
 
 
 def test_encoder_that_requires_its_own_code_is_rejected(encoder: Path, marker: Path) -> None:
     add_code(encoder, marker)
-    written = json.loads((encoder / "config.json").read_text())
-    (encoder / "config.json").write_text(json.dumps({**written, "model_type": "mine"}))
+    config = json.loads((encoder / "config.json").read_text())
+    (encoder / "config.json").write_text(json.dumps({**config, "model_type": "mine"}))
     for load in (load_encoder_config, load_encoder, load_tokenizer):
         with pytest.raises(ValueError, match="code that comes with") as caught:
             load(str(encoder))

@@ -1,4 +1,4 @@
-"""Tags in recipes, in flags and in the settings of a forked run are never run."""
+"""Python tags in YAML (recipes, flags and the settings of a forked run) are never run."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from research.settings.command_line import Command, parse
 from tests.builders.hostile import assert_one_line
 
 TAGS = (
-    "!!python/object/apply:os.system ['touch SPRUNG']",
-    "!!python/object/apply:pathlib.Path.touch [!!python/object/apply:pathlib.Path ['SPRUNG']]",
-    "!!python/object/new:os.system ['touch SPRUNG']",
+    "!!python/object/apply:os.system ['touch MARKER']",
+    "!!python/object/apply:pathlib.Path.touch [!!python/object/apply:pathlib.Path ['MARKER']]",
+    "!!python/object/new:os.system ['touch MARKER']",
     "!!python/name:os.system",
     "!!python/module:os",
 )
@@ -25,7 +25,7 @@ def test_recipe_with_a_python_tag_is_rejected_without_running_it(
     marker: Path, tmp_path: Path, setting: str, tag: str
 ) -> None:
     recipe = tmp_path / "recipe.yaml"
-    recipe.write_text(setting.format(tag.replace("SPRUNG", str(marker))))
+    recipe.write_text(setting.format(tag.replace("MARKER", str(marker))))
     with pytest.raises(ValueError, match=r"recipe\.yaml .*YAML") as caught:
         parse(["--recipe", str(recipe)])
     assert_one_line(caught.value)
@@ -34,13 +34,13 @@ def test_recipe_with_a_python_tag_is_rejected_without_running_it(
 @pytest.mark.parametrize("tag", TAGS)
 @pytest.mark.parametrize("flag", ["--head", "--hook", "--hook=[{}]", "--timeline={{at: 1st, unfreeze: {}}}", "--lr"])
 def test_flag_with_a_python_tag_is_not_run(marker: Path, tag: str, flag: str) -> None:
-    value = tag.replace("SPRUNG", str(marker))
+    value = tag.replace("MARKER", str(marker))
     argument = flag.format(value) if "=" in flag else f"{flag}={value}"
     try:
         command = parse([argument])
     except ValueError as error:
         assert_one_line(error)
-    else:  # a flag that takes text accepts any text
+    else:  # flags with text values accept any text
         assert isinstance(command, Command)
         assert value in (command.config.head, *command.config.hook)
 

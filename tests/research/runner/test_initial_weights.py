@@ -36,13 +36,13 @@ def test_load_initial_weights_accepts_a_checkpoint(start_run: StartRun) -> None:
     save_checkpoint(first, keep=1)
     second = start_run(seed=1)
     expected = first.encoder_with_head.get_parameter("head.out.weight")
-    found = second.encoder_with_head.get_parameter("head.out.weight")
-    assert not torch.equal(found, expected)
+    weight = second.encoder_with_head.get_parameter("head.out.weight")
+    assert not torch.equal(weight, expected)
     load_initial_weights(second.encoder_with_head, first.directory / "checkpoints" / "step-00000000")
-    assert torch.equal(found, expected)
+    assert torch.equal(weight, expected)
 
 
-def test_load_initial_weights_rejects_other_labels(saved: Path) -> None:
+def test_load_initial_weights_rejects_a_model_with_other_labels(saved: Path) -> None:
     with pytest.raises(ValueError, match=r"label 0, label 1, label 2; .*label 0, label 1\.") as caught:
         load_initial_weights(tiny_model("bert", num_labels=2), saved)
     assert str(saved) in str(caught.value)

@@ -36,9 +36,9 @@ def test_listing_includes_options_and_entries_of_plugins(tmp_path: Path) -> None
     plugin = tmp_path / "listed.py"
     plugin.write_text(PLUGIN)
     lines = describe_listing("heads", [str(plugin)]).splitlines()
-    after = lines[lines.index("listed") + 1 :]
-    assert "A head for a list." in after[0]
-    assert [part in after[1] for part in ("width", "int", "9", "the width")] == [True] * 4
+    following_lines = lines[lines.index("listed") + 1 :]
+    assert "A head for a list." in following_lines[0]
+    assert [part in following_lines[1] for part in ("width", "int", "9", "the width")] == [True] * 4
 
 
 def test_listing_has_arguments_of_edits_but_no_step_counts_of_schedules() -> None:

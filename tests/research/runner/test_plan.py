@@ -1,4 +1,4 @@
-"""Plan of a run without weights and tokens: its hooks, and the edits that they plan."""
+"""Plan of a run, made without weights and tokens: the hooks, and the edits that they plan."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from research.runner.plan import block_names, planned_by_hooks
 from tests.research.conftest import StartRun
 
 
-class Own(Hook):
-    """A user-defined hook."""
+class UserHook(Hook):
+    """A user-defined hook that plans the given timeline entries."""
 
     def __init__(self, planned: Any = ()) -> None:
         self.planned = planned
@@ -30,9 +30,9 @@ class Own(Hook):
 
 
 def test_user_hooks_run_before_evaluation_logging_and_saving(start_run: StartRun) -> None:
-    run = start_run([Own()], hook=["ema"], best_metric="loss", evaluate_every="1st", patience=2, profile=True)
+    run = start_run([UserHook()], hook=["ema"], best_metric="loss", evaluate_every="1st", patience=2, profile=True)
     kinds = [type(hook) for hook in run.hooks]
-    assert [kind.__name__ for kind in kinds[2:4]] == ["Own", "ExponentialMovingAverage"]
+    assert [kind.__name__ for kind in kinds[2:4]] == ["UserHook", "ExponentialMovingAverage"]
     assert kinds[:2] == [FollowTimeline, BestModel]
     assert kinds[4:] == [Progress, Evaluation, EarlyStopping, MetricsLog, Checkpointing, Profiling]
     assert [type(hook) for hook in start_run().hooks] == [
@@ -50,13 +50,13 @@ def test_block_names_start_with_the_embeddings(start_run: StartRun) -> None:
 
 def test_planned_edits_are_labelled_with_their_hook() -> None:
     blocks = ["embeddings", "layer.0", "layer.1", "head"]
-    own = Own([{"at": "1st", "scale_lr": 0.5}])
-    entries = planned_by_hooks([own, GradualUnfreezing(over="3st")], RunConfig(), blocks)
-    assert [entry.label for entry in entries] == ["hook Own", *["hook GradualUnfreezing"] * 4]
+    user_hook = UserHook([{"at": "1st", "scale_lr": 0.5}])
+    entries = planned_by_hooks([user_hook, GradualUnfreezing(over="3st")], RunConfig(), blocks)
+    assert [entry.label for entry in entries] == ["hook UserHook", *["hook GradualUnfreezing"] * 4]
     assert [str(entry.at) for entry in entries] == ["1st", "0%", "1st", "2st", "3st"]
 
 
 @pytest.mark.parametrize("planned", ["soon", ["soon"]])
 def test_planned_by_hooks_rejects_invalid_plans(planned: Any) -> None:
-    with pytest.raises(ValueError, match=r"hook 'Own' .*soon"):
-        planned_by_hooks([Own(planned)], RunConfig(), [])
+    with pytest.raises(ValueError, match=r"hook 'UserHook' .*soon"):
+        planned_by_hooks([UserHook(planned)], RunConfig(), [])

@@ -1,4 +1,4 @@
-"""Figure of a timeline: learning rates over steps, bands for trained blocks, marks for edits, and a caption."""
+"""Figure of a timeline: curves of learning rates, bands for trained blocks, marks for edits, and a caption."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from research.runner.preview_figure import MAX_LISTED, MAX_POINTS, timeline_figu
 
 
 def spans_of(bands: Axes) -> list[tuple[float, float]]:
-    """Return the start and end of each bar."""
+    """Return the start and end of each bar, in steps."""
     bars = [bar for bar in bands.patches if isinstance(bar, Rectangle)]
     return [(bar.get_x(), bar.get_x() + bar.get_width()) for bar in bars]
 
@@ -31,7 +31,8 @@ def test_timeline_figure_draws_curves_bands_and_marks() -> None:
     rates, bands, caption = timeline_figure(steps, [edit(1, 2)]).axes
     curves = {line.get_label(): np.asarray(line.get_ydata()).tolist() for line in rates.lines[:2]}
     assert curves == {"layer.0": [0.1, 0.05, 0.1 / 3, 0.025], "head": [0.2, 0.1, 0.2 / 3, 0.05]}
-    assert spans_of(bands) == [(0.5, 4.5), (0.5, 2.5), (2.5, 4.5)]  # the head trains; layer.0 is frozen at first
+    # The bars are the head, the frozen layer.0, and the trained layer.0.
+    assert spans_of(bands) == [(0.5, 4.5), (0.5, 2.5), (2.5, 4.5)]
     colours = [bar.get_facecolor() for bar in bands.patches]
     assert (colours[0] == colours[2], colours[0] == colours[1]) == (True, False)
     assert [label.get_text() for label in bands.get_yticklabels()] == ["head", "layer.0"]

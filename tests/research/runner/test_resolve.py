@@ -12,7 +12,7 @@ from research.tasks.single_label import SingleLabel
 
 
 def test_resolve_fills_in_missing_options() -> None:
-    written = RunConfig(
+    config = RunConfig(
         head={"name": "lstm", "lstm_size": "9"},
         hook=["ema"],
         objective="focal",
@@ -20,27 +20,27 @@ def test_resolve_fills_in_missing_options() -> None:
         batch_size=8,
         micro_batch_size=64,
     )
-    found = resolve(written)
-    assert isinstance(found.head, dict)
-    assert found.head["lstm_size"] == 9
-    assert found.head.keys() > {"name", "lstm_size"}
-    assert found.hook == [{"name": "ema", "decay": 0.99}]
-    assert isinstance(found.objective, dict)
-    assert found.objective["gamma"] == 2.0
-    assert found.micro_batch_size == 8
-    assert resolve(found) == found
+    resolved = resolve(config)
+    assert isinstance(resolved.head, dict)
+    assert resolved.head["lstm_size"] == 9
+    assert resolved.head.keys() > {"name", "lstm_size"}
+    assert resolved.hook == [{"name": "ema", "decay": 0.99}]
+    assert isinstance(resolved.objective, dict)
+    assert resolved.objective["gamma"] == 2.0
+    assert resolved.micro_batch_size == 8
+    assert resolve(resolved) == resolved
 
 
 def test_resolve_leaves_the_default_objective_to_the_task() -> None:
     assert resolve(RunConfig(mixed_precision="no")).objective is None
     for task, objective in ((SingleLabel(("a", "b"), (1, 1), 2), "cross_entropy"), (Regression(("score",)), "mse")):
-        found = default_settings_for(RunConfig(head="lstm", mixed_precision="no", lr=0.5), task)["objective"]
-        assert (found["name"] if isinstance(found, dict) else found) == objective
+        default = default_settings_for(RunConfig(head="lstm", mixed_precision="no", lr=0.5), task)["objective"]
+        assert (default["name"] if isinstance(default, dict) else default) == objective
 
 
-def test_default_settings_for_depend_only_on_the_precision_and_the_task() -> None:
-    found = default_settings_for(RunConfig(lr=0.5, mixed_precision="bf16"), SingleLabel(("a", "b"), (1, 1), 2))
-    assert (found["lr"], found["mixed_precision"]) == (RunConfig().lr, "bf16")
+def test_default_settings_depend_only_on_the_precision_and_the_task() -> None:
+    defaults = default_settings_for(RunConfig(lr=0.5, mixed_precision="bf16"), SingleLabel(("a", "b"), (1, 1), 2))
+    assert (defaults["lr"], defaults["mixed_precision"]) == (RunConfig().lr, "bf16")
 
 
 @pytest.mark.parametrize(

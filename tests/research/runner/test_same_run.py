@@ -1,4 +1,4 @@
-"""A run directory is checked for the run that a command asks for."""
+"""Check whether a run directory contains the run that a command describes."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from research.runner.resolve import resolve
 from research.runner.same_run import OtherRunError, check_finished, check_resume_directory
 from tests.messages import collected
 
-HERE: dict[str, Any] = {"data": "never read", "mixed_precision": "no"}
+SETTINGS: dict[str, Any] = {"data": "never read", "mixed_precision": "no"}
 
 
 @pytest.fixture
 def directory(tmp_path: Path) -> Path:
     """Directory of a finished run with the default objective."""
-    config = resolve(RunConfig(**HERE, objective="cross_entropy"))
+    config = resolve(RunConfig(**SETTINGS, objective="cross_entropy"))
     folder = tmp_path / "run"
     folder.mkdir()
     (folder / "config.yaml").write_text(config_as_yaml(config))
@@ -28,10 +28,10 @@ def directory(tmp_path: Path) -> Path:
 
 
 def check(directory: Path, *, any_precision: bool = False, **changed: Any) -> list[str]:
-    """Return the messages about settings without an effect."""
-    config = resolve(RunConfig(**{**HERE, **changed}))
+    """Return the messages about changed settings that have no effect."""
+    config = resolve(RunConfig(**{**SETTINGS, **changed}))
     with collected() as lines:
-        check_finished(config, directory, {"rows_sha256": "not asked for"}, any_precision=any_precision)
+        check_finished(config, directory, {"rows_sha256": "not compared"}, any_precision=any_precision)
     return lines
 
 
@@ -59,13 +59,13 @@ def test_check_finished_accepts_any_precision_if_none_was_given(directory: Path)
 
 
 def test_check_resume_directory_protects_another_run_in_the_directory(directory: Path, tmp_path: Path) -> None:
-    def check_resume(checkpoint: Path, where: Path = directory, **changed: Any) -> None:
-        config = resolve(RunConfig(**{**HERE, **changed}))
-        check_resume_directory(dataclasses.replace(config, resume=str(checkpoint)), where, any_precision=False)
+    def check_resume(checkpoint: Path, run_directory: Path = directory, **changed: Any) -> None:
+        config = resolve(RunConfig(**{**SETTINGS, **changed}))
+        check_resume_directory(dataclasses.replace(config, resume=str(checkpoint)), run_directory, any_precision=False)
 
-    elsewhere = tmp_path / "other" / "checkpoints" / "step-00000004"
+    other_checkpoint = tmp_path / "other" / "checkpoints" / "step-00000004"
     with pytest.raises(OtherRunError, match=r"--resume .*step-00000004 .*seed was 0, now 1") as caught:
-        check_resume(elsewhere, seed=1)
+        check_resume(other_checkpoint, seed=1)
     assert str(directory) in str(caught.value)
-    check_resume(elsewhere, where=tmp_path / "new", seed=1)
-    check_resume(directory / "checkpoints" / "step-00000004", seed=1)  # its own
+    check_resume(other_checkpoint, run_directory=tmp_path / "new", seed=1)
+    check_resume(directory / "checkpoints" / "step-00000004", seed=1)  # a checkpoint of the run itself

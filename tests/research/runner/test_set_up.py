@@ -1,4 +1,4 @@
-"""The parts of a run are created only once."""
+"""Each part of a run is created only once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from research.settings.options import typed_options
 from tests.research.conftest import StartRun
 
 
-def test_set_up_builds_the_model_once_and_its_outline_once(
+def test_set_up_builds_the_model_once_and_a_copy_on_the_meta_device_once(
     start_run: StartRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     devices: list[str] = []
@@ -50,7 +50,7 @@ def test_set_up_resolves_choices_once_per_model(start_run: StartRun, monkeypatch
 
     monkeypatch.setattr(options, "typed_options", count)
     start_run(head={"name": "lstm", "lstm_size": 8}, objective={"name": "focal", "gamma": 1.0})
-    # Once for config.yaml, in plain values, and once to build it.
+    # Each choice is resolved once for config.yaml, as plain values, and once to create the object.
     assert {owner: resolved.count(owner) for owner in resolved} == dict.fromkeys(
         ("head 'lstm'", "objective 'focal'", "schedule 'one_cycle'"), 2
     )

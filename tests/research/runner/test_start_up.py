@@ -24,7 +24,7 @@ settings = {"encoder": encoder, "data": data, "output_dir": directory + "/run", 
 run_experiment(RunConfig(**settings, num_threads=1, mixed_precision="no"))
 Path(directory, "modules.json").write_text(json.dumps([before, [*sys.modules]]))
 """
-# Unavoidable: Transformers imports scipy.optimize and torch._dynamo, datasets imports pandas.
+# Some slow imports cannot be avoided: Transformers imports scipy.optimize and torch._dynamo, datasets imports pandas.
 NOT_BEFORE_TRAINING = {
     "evaluate",
     "matplotlib",
@@ -39,14 +39,14 @@ NOT_BEFORE_TRAINING = {
     "research.records.figures",
     "research.report.page",
 }
-NOT_WITHOUT_NEED = {"matplotlib.pyplot", "optuna", "peft", "sqlalchemy", "statsmodels", "tensorboard"}
+NEVER_NEEDED = {"matplotlib.pyplot", "optuna", "peft", "sqlalchemy", "statsmodels", "tensorboard"}
 
 
 @pytest.fixture(scope="module")
 def modules(
     tiny_encoder: Path, tiny_reviews: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[set[str], set[str]]:
-    """Return the modules loaded before and after a run with default settings, without TensorBoard."""
+    """The modules loaded before and after a run with default settings, except that TensorBoard is off."""
     folder = tmp_path_factory.mktemp("start_up")
     environment = {**os.environ, "MIDWAY_CACHE": str(folder / "cache"), "HF_HUB_OFFLINE": "1"}
     command = [sys.executable, "-c", CODE, str(tiny_encoder), str(tiny_reviews), str(folder)]
@@ -63,4 +63,4 @@ def test_run_starts_without_modules_that_it_needs_later(modules: tuple[set[str],
 
 def test_run_never_imports_modules_that_it_does_not_use(modules: tuple[set[str], set[str]]) -> None:
     _, after = modules
-    assert after & NOT_WITHOUT_NEED == set()
+    assert after & NEVER_NEEDED == set()

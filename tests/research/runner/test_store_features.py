@@ -1,4 +1,4 @@
-"""Hidden states are stored before the runs that share them start."""
+"""Hidden states are stored before the runs start that share them."""
 
 from __future__ import annotations
 
@@ -30,6 +30,6 @@ def test_ensure_features_stores_every_split_if_the_encoder_is_frozen(
     stored = {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").glob("features-*/*")}
     assert len({path.parent for path in stored}) == 3
     assert {f"layer-{layer}.bin" for layer in range(3)} <= {path.name for path in stored}
-    assert ensure_features(frozen, "last")  # the last layer is among them
+    assert ensure_features(frozen, "last")  # the last layer is already stored
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").glob("features-*/*")} == stored
     assert not (tmp_path / "never").exists()

@@ -12,7 +12,7 @@ from research.settings.arguments import Flag, read_flags
 KINDS: dict[str, Any] = {"lr": float, "quick": bool, "cache": bool | None, "head": str, "grid": str, "batch_size": int}
 
 
-def read(*arguments: str) -> list[tuple[str, str | None, str]]:
+def read_as_tuples(*arguments: str) -> list[tuple[str, str | None, str]]:
     flags = read_flags(arguments, KINDS, with_options=("head",), with_several=("grid",))
     return [(flag.name, flag.option, flag.value) for flag in flags]
 
@@ -40,7 +40,7 @@ def read(*arguments: str) -> list[tuple[str, str | None, str]]:
 def test_read_flags_returns_names_options_and_values(
     arguments: list[str], flags: list[tuple[str, str | None, str]]
 ) -> None:
-    assert read(*arguments) == flags
+    assert read_as_tuples(*arguments) == flags
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_read_flags_returns_names_options_and_values(
 )
 def test_read_flags_rejects_invalid_arguments(arguments: list[str], error: type[Exception], message: str) -> None:
     with pytest.raises(error) as caught:
-        read(*arguments)
+        read_as_tuples(*arguments)
     assert type(caught.value) is error
     assert message in str(caught.value)
 

@@ -42,7 +42,7 @@ def test_parse_accepts_a_bare_flag_of_a_nullable_bool() -> None:
         assert parsed(f"--cache_features={text}").cache_features is value
 
 
-def test_parse_accepts_hyphens() -> None:
+def test_parse_accepts_hyphens_instead_of_underscores() -> None:
     assert parsed("--batch-size", "4", "--head", "lstm", "--head.lstm-size", "8").head == {
         "name": "lstm",
         "lstm_size": "8",
@@ -61,7 +61,7 @@ def test_parse_merges_options_into_the_choices_of_a_recipe(tmp_path: Path) -> No
     assert parsed("--recipe", str(recipe), "--head", "gru").head == "gru"
 
 
-def test_parse_reads_no_and_0_in_a_recipe_as_on_the_command_line(tmp_path: Path) -> None:
+def test_parse_reads_no_and_0_in_a_recipe_like_on_the_command_line(tmp_path: Path) -> None:
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text("mixed_precision: no\noverwrite: no\nwarmup: 0\n")
     config = parsed("--recipe", str(recipe))
@@ -82,9 +82,9 @@ def test_parse_reads_lists_of_selectors_and_edits() -> None:
         "head",
     ]
     entries = [{"at": "10%", "freeze": "encoder.layer[-2:]"}, {"at": "3st", "set_lr": {"lr": 0.1, "modules": "head"}}]
-    one, other = '{at: 10%, freeze: "encoder.layer[-2:]"}', "{at: 3st, set_lr: {lr: 0.1, modules: head}}"
-    assert parsed("--timeline", one, "--timeline", other).timeline == entries
-    assert parsed("--timeline", f"[{one}, {other}]").timeline == entries
+    first_entry, second_entry = '{at: 10%, freeze: "encoder.layer[-2:]"}', "{at: 3st, set_lr: {lr: 0.1, modules: head}}"
+    assert parsed("--timeline", first_entry, "--timeline", second_entry).timeline == entries
+    assert parsed("--timeline", f"[{first_entry}, {second_entry}]").timeline == entries
     assert parsed("--timeline", "[]", "--freeze", "[encoder, head]").freeze == ["encoder", "head"]
 
 
@@ -134,14 +134,14 @@ def test_parse_rejects_invalid_recipes(tmp_path: Path, text: str, message: str) 
 
 
 def test_help_is_grouped_and_complete() -> None:
-    done = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "experiments/run.py", "--help"], cwd=ROOT, capture_output=True, text=True, check=True
     )
     for group in ("Model:", "Data:", "Training:", "Timeline and evaluation:", "Run:", "Inspection:"):
-        assert group in done.stdout
+        assert group in completed.stdout
     for name in RunConfig().to_dict():
-        assert f"--{name}" in done.stdout
-    assert "default: 0.0001" in done.stdout
+        assert f"--{name}" in completed.stdout
+    assert "default: 0.0001" in completed.stdout
 
 
 def test_parse_lets_recipes_and_flags_override_inherited_settings_of_a_fork(tmp_path: Path) -> None:
@@ -158,14 +158,14 @@ def test_parse_lets_recipes_and_flags_override_inherited_settings_of_a_fork(tmp_
     assert config.timeline == [{"at": "1st", "freeze": "encoder"}, {"at": "2st", "x": 1}]
 
 
-def test_complete_config_of_a_fork_does_not_need_the_parent(tmp_path: Path) -> None:
+def test_fork_with_a_complete_config_does_not_read_its_parent(tmp_path: Path) -> None:
     recipe = tmp_path / "config.yaml"
-    recipe.write_text(yaml.safe_dump(RunConfig(fork=str(tmp_path / "gone"), head="gru").to_dict()))
+    recipe.write_text(yaml.safe_dump(RunConfig(fork=str(tmp_path / "missing-parent"), head="gru").to_dict()))
     command = parse(["--recipe", str(recipe)])
     assert isinstance(command, Command)
     assert command.config.head == "gru"
-    with pytest.raises(ValueError, match="gone"):
-        parse(["--fork", str(tmp_path / "gone")])
+    with pytest.raises(ValueError, match="missing-parent"):
+        parse(["--fork", str(tmp_path / "missing-parent")])
 
 
 @pytest.mark.parametrize(
@@ -203,17 +203,17 @@ def test_parse_suggests_a_correction_for_an_invalid_mapping(value: str, advice: 
     ],
 )
 def test_typed_value_agrees_with_typed_settings(name: str, value: Any) -> None:
-    alone, among_all = typed_value(name, value), typed_settings({name: value})[name]
-    assert (alone, type(alone)) == (among_all, type(among_all))
+    single_value, value_of_mapping = typed_value(name, value), typed_settings({name: value})[name]
+    assert (single_value, type(single_value)) == (value_of_mapping, type(value_of_mapping))
 
 
 @pytest.mark.parametrize(("name", "value"), [("lr", "fast"), ("seed", 0.5), ("head", 1.5), ("epochs", "two")])
 def test_typed_value_raises_the_same_error_as_typed_settings(name: str, value: Any) -> None:
-    with pytest.raises(ValueError, match=name) as alone:
+    with pytest.raises(ValueError, match=name) as value_error:
         typed_value(name, value)
-    with pytest.raises(ValueError, match=name) as among_all:
+    with pytest.raises(ValueError, match=name) as mapping_error:
         typed_settings({name: value})
-    assert str(alone.value) == str(among_all.value)
+    assert str(value_error.value) == str(mapping_error.value)
 
 
 @pytest.mark.parametrize(
@@ -228,6 +228,6 @@ def test_typed_value_raises_the_same_error_as_typed_settings(name: str, value: A
         ([], False),
     ],
 )
-def test_help_request_accepts_all_forms_of_the_traceback_flag(flags: list[str], expected: bool) -> None:
+def test_command_and_help_request_accept_all_forms_of_the_traceback_flag(flags: list[str], expected: bool) -> None:
     assert parse(flags).traceback is expected
     assert parse([*flags, "--help"]).traceback is expected

@@ -23,10 +23,10 @@ SETTINGS = [item.name for item in dataclasses.fields(RunConfig)]
 
 
 def compare(name: str, value: Any, *, same_rows: bool = True, is_fork: bool = False) -> tuple[bool, bool]:
-    """Return whether a changed setting is noted, and whether it is refused."""
+    """Return whether changing a setting to `value` is noted, and whether it is refused."""
     before = RunConfig().to_dict()
-    found = compare_settings(before, before | {name: value}, same_rows=same_rows, is_fork=is_fork)
-    return bool(found.notes), bool(found.refused)
+    comparison = compare_settings(before, before | {name: value}, same_rows=same_rows, is_fork=is_fork)
+    return bool(comparison.notes), bool(comparison.refused)
 
 
 @pytest.mark.parametrize("name", SETTINGS)
@@ -47,21 +47,21 @@ def test_options_survive_a_checkpoint_unchanged(kind: str, registry: Registry[An
         options = {"start": 8} if name == "length_warmup" else {}
         choice = complete_choice(registry, Choice(name, options), given_by_caller=GIVEN_BY_CALLER).to_yaml()
         before = RunConfig().to_dict() | {kind: [choice] if kind == "hook" else choice}
-        found = compare_settings(json.loads(json.dumps(before)), before, same_rows=True, is_fork=False)
-        assert (found.notes, found.refused) == ([], [])
+        comparison = compare_settings(json.loads(json.dumps(before)), before, same_rows=True, is_fork=False)
+        assert (comparison.notes, comparison.refused) == ([], [])
 
 
 @pytest.mark.parametrize("is_fork", [False, True])
 def test_setting_missing_from_a_checkpoint_counts_as_its_default(is_fork: bool) -> None:
-    now = RunConfig().to_dict()
-    for name in now:
-        before = {other: value for other, value in now.items() if other != name}
-        found = compare_settings(before, now, same_rows=True, is_fork=is_fork)
-        assert (found.notes, found.refused) == ([], []), name
-    changed = now | {"allow_unknown_tokens": True, "weight_decay": 0.5}
-    before = {name: value for name, value in now.items() if name not in ("allow_unknown_tokens", "weight_decay")}
-    found = compare_settings(before, changed, same_rows=True, is_fork=is_fork)
-    assert len(found.notes + found.refused) == 2
+    defaults = RunConfig().to_dict()
+    for name in defaults:
+        before = {setting: value for setting, value in defaults.items() if setting != name}
+        comparison = compare_settings(before, defaults, same_rows=True, is_fork=is_fork)
+        assert (comparison.notes, comparison.refused) == ([], []), name
+    changed = defaults | {"allow_unknown_tokens": True, "weight_decay": 0.5}
+    before = {name: value for name, value in defaults.items() if name not in ("allow_unknown_tokens", "weight_decay")}
+    comparison = compare_settings(before, changed, same_rows=True, is_fork=is_fork)
+    assert len(comparison.notes + comparison.refused) == 2
 
 
 @pytest.mark.parametrize("value", [(1, 2), {1: (2,)}, {"a": float("nan")}, {"limit": float("inf")}, [{"at": ("1st",)}]])
@@ -74,7 +74,8 @@ def test_values_are_compared_as_stored_in_a_checkpoint(value: Any) -> None:
 
 def test_changed_rows_are_refused() -> None:
     assert compare("data", "other.csv", same_rows=False) == (False, True)
-    assert compare("log_every", 5, same_rows=False) == (True, True)  # a file may have new rows under the same name
+    # The rows of a file may have changed although its name has not.
+    assert compare("log_every", 5, same_rows=False) == (True, True)
     assert compare("limit_train", 5, same_rows=False, is_fork=True) == (False, True)
 
 
@@ -86,5 +87,5 @@ def test_fork_alters_training_only_if_settings_that_affect_training_changed(
     name: str, value: Any, alters: bool
 ) -> None:
     before = RunConfig().to_dict()
-    found = compare_settings(before, before | {name: value}, same_rows=True, is_fork=True)
-    assert (len(found.notes), found.refused, found.alters_training) == (1, [], alters)
+    comparison = compare_settings(before, before | {name: value}, same_rows=True, is_fork=True)
+    assert (len(comparison.notes), comparison.refused, comparison.alters_training) == (1, [], alters)

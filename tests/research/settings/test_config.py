@@ -1,4 +1,4 @@
-"""Settings given in Python are checked like those of the command line."""
+"""Settings passed in Python are checked like those from the command line."""
 
 from __future__ import annotations
 

@@ -100,17 +100,18 @@ def test_declarations_match_the_table(case: str) -> None:
 def test_every_declaration_is_consistent(group: type) -> None:
     kinds = typing.get_type_hints(group)
     for name, declared in declarations(group).items():
-        takes_numbers = bool({int, float} & {*alternatives(kinds[name])})
-        assert (declared.bounds is not None) == takes_numbers, name
-        assert declared.unit is not None or not takes_numbers, name
+        accepts_numbers = bool({int, float} & {*alternatives(kinds[name])})
+        assert (declared.bounds is not None) == accepts_numbers, name
+        assert declared.unit is not None or not accepts_numbers, name
         assert not declared.flags_replace_list or typing.get_origin(kinds[name]) is list, name
         assert not declared.null_keeps_checkpoint_value or type(None) in alternatives(kinds[name]), name
         for reason in (declared.fixed_in_forks, declared.fixed_in_studies, declared.study_alternative):
             assert reason is None or len(reason.split()) >= 3, name
-        # Settings of a single call are never part of a trial or a fork, and no grid varies what a study rejects.
+        # A study cannot vary settings of a single call, or settings that it rejects.
         assert declared.effect is not Effect.INVOCATION or declared.fixed_in_studies is not None, name
-        assert declared.fixed_in_forks is None or declared.effect is Effect.TRAINING, name
         assert declared.study_alternative is None or declared.fixed_in_studies is not None, name
+        # Only settings that affect the training are fixed in forks.
+        assert declared.fixed_in_forks is None or declared.effect is Effect.TRAINING, name
 
 
 @pytest.mark.parametrize("group", GROUPS)
@@ -120,13 +121,13 @@ def test_defaults_are_within_their_bounds(group: type) -> None:
         assert declared.bounds is None or defaults[name] is None or declared.bounds.contain(defaults[name]), name
 
 
-def test_setting_without_declaration_is_rejected() -> None:
+def test_setting_without_a_declaration_is_rejected() -> None:
     @dataclasses.dataclass(frozen=True)
     class Group:
-        loud: int = setting(1, effect=Effect.NONE)
-        silent: int = 1
+        declared: int = setting(1, effect=Effect.NONE)
+        undeclared: int = 1
 
-    with pytest.raises(TypeError, match=r"Group\.silent"):
+    with pytest.raises(TypeError, match=r"Group\.undeclared"):
         declarations(Group)
 
 
@@ -167,7 +168,7 @@ def test_config_rejects_numbers_out_of_bounds(name: str, values: list[Any]) -> N
             RunConfig(**{name: value})
 
 
-def test_recipe_has_all_settings_except_those_of_one_call() -> None:
+def test_recipe_has_all_settings_except_those_of_a_single_call() -> None:
     config = RunConfig(name="a", output_dir="b", overwrite=True, resume="auto", lr=0.5)
     recipe = config.to_recipe()
     assert recipe["lr"] == 0.5

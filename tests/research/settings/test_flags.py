@@ -21,20 +21,20 @@ from research.settings.flags import (
 from research.settings.registries import REGISTRIES
 
 
-def test_setting_types_are_in_the_order_of_help() -> None:
+def test_setting_types_have_the_order_of_the_help_text() -> None:
     groups = (*SETTING_GROUPS, InspectionSettings)
     assert list(setting_types()) == [field.name for group in groups for field in dataclasses.fields(group)]
     assert set(setting_types()) == {*RunConfig().to_dict(), *INSPECTION}
     assert (setting_types()["seed"], setting_types()["head_lr"]) == (int, float | None)
 
 
-def test_inspection_flags_belong_to_one_call() -> None:
+def test_inspection_flags_apply_to_a_single_call() -> None:
     assert INSPECTION == ("dry_run", "print_config", "list", "traceback")
     assert {declaration_of(name).effect for name in INSPECTION} == {Effect.INVOCATION}
 
 
 def test_list_accepts_every_registry() -> None:
-    # "pefts" is left out because the help of --peft names its only entry.
+    # --list has no "pefts", because the help of --peft names the only entry of that registry.
     assert {*typing.get_args(Listing)} == REGISTRIES.keys() - {"pefts"}
 
 
@@ -44,7 +44,7 @@ def test_choices_are_settings_with_options() -> None:
         assert {str, dict[str, typing.Any]} <= {*typing.get_args(setting_types()[name])}
 
 
-def test_names_where_keeps_the_order_of_help() -> None:
+def test_names_where_keeps_the_order_of_the_help_text() -> None:
     assert names_where(lambda declared: True) == tuple(setting_types())
     assert names_where(lambda declared: declared is declaration_of("seed")) == ("seed",)
     with pytest.raises(KeyError):

@@ -1,4 +1,4 @@
-"""Starting point of a fork, and the settings that it inherits."""
+"""The checkpoint at which a fork starts, and the settings that the fork inherits."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ],
 )
 def test_parse_fork_returns_run_and_step(text: str, name: str, step: int | None) -> None:
-    found = parse_fork(text)
-    assert found == ForkPoint(found.run, step)
-    assert found.run.samefile(Path("runs") / name)
+    fork_point = parse_fork(text)
+    assert fork_point == ForkPoint(fork_point.run, step)
+    assert fork_point.run.samefile(Path("runs") / name)
 
 
 @pytest.mark.usefixtures("runs")
@@ -47,7 +47,7 @@ def test_parse_fork_rejects_invalid_steps(text: str) -> None:
 
 def test_parse_fork_rejects_a_directory_without_a_run(runs: Path) -> None:
     (runs / "empty").mkdir()
-    for name in ("empty", "gone"):
+    for name in ("empty", "missing"):
         with pytest.raises(ValueError, match=rf"runs/{name} .*config\.yaml"):
             parse_fork(f"runs/{name}@4")
 

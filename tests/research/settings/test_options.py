@@ -1,4 +1,4 @@
-"""Options of registered names: types, checks and descriptions from signatures."""
+"""Options of registered entries: types, checks and descriptions, read from signatures."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Typed:
         names: list[str] | None = None,
         mode: Literal["a", "b"] = "a",
     ) -> None:
-        self.given = (place, size, share, wide, sizes, names, mode)
+        self.arguments = (place, size, share, wide, sizes, names, mode)
 
 
 @THINGS.register("needy")
@@ -55,7 +55,7 @@ def test_resolve_options_fills_in_defaults() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "given", "expected"),
+    ("name", "value", "expected"),
     [
         ("size", "7", 7),
         ("size", 7, 7),
@@ -71,16 +71,16 @@ def test_resolve_options_fills_in_defaults() -> None:
         ("mode", "b", "b"),
     ],
 )
-def test_resolve_options_converts_text_and_yaml_values(name: str, given: Any, expected: Any) -> None:
-    assert resolve_options(THINGS, Choice("typed", {name: given})) == {**DEFAULTS, name: expected}
+def test_resolve_options_converts_text_and_yaml_values(name: str, value: Any, expected: Any) -> None:
+    assert resolve_options(THINGS, Choice("typed", {name: value})) == {**DEFAULTS, name: expected}
 
 
 @pytest.mark.parametrize(
-    ("name", "given"), [("size", "x"), ("size", 1.5), ("wide", "maybe"), ("mode", "c"), ("sizes", "a")]
+    ("name", "value"), [("size", "x"), ("size", 1.5), ("wide", "maybe"), ("mode", "c"), ("sizes", "a")]
 )
-def test_resolve_options_rejects_wrong_types_with_a_one_line_error(name: str, given: Any) -> None:
+def test_resolve_options_rejects_wrong_types_with_a_one_line_error(name: str, value: Any) -> None:
     with pytest.raises(ValueError, match=f"thing 'typed'.*{name}") as caught:
-        resolve_options(THINGS, Choice("typed", {name: given}))
+        resolve_options(THINGS, Choice("typed", {name: value}))
     assert "\n" not in str(caught.value)
 
 
@@ -98,7 +98,8 @@ def test_resolve_options_names_missing_required_options() -> None:
 
 
 def test_create_passes_positional_arguments_and_options() -> None:
-    assert create(THINGS, Choice("typed", {"mode": "b"}), "here").given == ("here", 3, 0.5, False, (1, 2), None, "b")
+    created = create(THINGS, Choice("typed", {"mode": "b"}), "here")
+    assert created.arguments == ("here", 3, 0.5, False, (1, 2), None, "b")
 
 
 def test_options_of_omits_parameters_that_the_caller_provides() -> None:
@@ -121,15 +122,15 @@ def test_choice_round_trips_both_yaml_forms() -> None:
 
 
 def test_options_of_resolves_only_the_types_of_options() -> None:
-    def mine(run: Elsewhere, *, size: int = 3) -> None:  # type: ignore[name-defined]  # noqa: F821
+    def with_unknown_positional_type(run: Elsewhere, *, size: int = 3) -> None:  # type: ignore[name-defined]  # noqa: F821
         raise AssertionError
 
-    def other(*, size: Elsewhere) -> None:  # type: ignore[name-defined]  # noqa: F821
+    def with_unknown_option_type(*, size: Elsewhere) -> None:  # type: ignore[name-defined]  # noqa: F821
         raise AssertionError
 
-    assert [option.type for option in options_of(mine)] == [int]
-    with pytest.raises(ValueError, match=r"other .*test_options\.py.*'Elsewhere'"):
-        options_of(other)
+    assert [option.type for option in options_of(with_unknown_positional_type)] == [int]
+    with pytest.raises(ValueError, match=r"with_unknown_option_type .*test_options\.py.*'Elsewhere'"):
+        options_of(with_unknown_option_type)
 
 
 def test_complete_choice_rejects_options_that_a_checkpoint_cannot_store() -> None:

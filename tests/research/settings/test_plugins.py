@@ -1,4 +1,4 @@
-"""Import the user's own code once, from files and modules."""
+"""Plugins: the user's files and modules, imported once."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from research.system.user_code import describe, is_user_code
 
 
 @pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """An empty working directory; imported modules and import paths are removed afterwards."""
+def working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty working directory; afterwards, imported modules and added import paths are removed."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
     before = set(sys.modules)
@@ -27,74 +27,74 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 COUNTING = "with open('runs.txt', 'a') as file:\n    file.write('.')\n"
 
 
-def test_plugin_file_is_imported_once_per_path(place: Path) -> None:
+def test_plugin_file_is_imported_once_per_path(working_directory: Path) -> None:
     for name in ("mine.py", "other/mine.py"):
-        (place / name).parent.mkdir(exist_ok=True)
-        (place / name).write_text(COUNTING)
-    import_plugins(["mine.py", "mine.py", str(place / "mine.py")])
-    assert (place / "runs.txt").read_text() == "."
+        (working_directory / name).parent.mkdir(exist_ok=True)
+        (working_directory / name).write_text(COUNTING)
+    import_plugins(["mine.py", "mine.py", str(working_directory / "mine.py")])
+    assert (working_directory / "runs.txt").read_text() == "."
     import_plugins(["other/mine.py"])
-    assert (place / "runs.txt").read_text() == ".."
-    assert is_user_code(str(place / "mine.py"))
+    assert (working_directory / "runs.txt").read_text() == ".."
+    assert is_user_code(str(working_directory / "mine.py"))
 
 
-def test_plugin_file_is_imported_again_after_an_error(place: Path) -> None:
-    (place / "mine.py").write_text("1 / 0\n")
+def test_plugin_file_is_imported_again_after_an_error(working_directory: Path) -> None:
+    (working_directory / "mine.py").write_text("1 / 0\n")
     with pytest.raises(ZeroDivisionError) as caught:
         import_plugins(["mine.py"])
     assert (describe(caught.value) or "").startswith("plugin 'mine.py': ZeroDivisionError: ")
-    (place / "mine.py").write_text(COUNTING)
+    (working_directory / "mine.py").write_text(COUNTING)
     import_plugins(["mine.py"])
-    assert (place / "runs.txt").read_text() == "."
+    assert (working_directory / "runs.txt").read_text() == "."
 
 
-def test_plugin_module_is_found_in_the_working_directory(place: Path) -> None:
-    (place / "midway_test_plugin").mkdir()
-    (place / "midway_test_plugin" / "__init__.py").write_text("")
-    (place / "midway_test_plugin" / "heads.py").write_text(COUNTING)
+def test_plugin_module_is_found_in_the_working_directory(working_directory: Path) -> None:
+    (working_directory / "midway_test_plugin").mkdir()
+    (working_directory / "midway_test_plugin" / "__init__.py").write_text("")
+    (working_directory / "midway_test_plugin" / "heads.py").write_text(COUNTING)
     check_plugins(["midway_test_plugin.heads", "json"])
-    assert not (place / "runs.txt").exists()
+    assert not (working_directory / "runs.txt").exists()
     import_plugins(["midway_test_plugin.heads"])
-    assert (place / "runs.txt").read_text() == "."
+    assert (working_directory / "runs.txt").read_text() == "."
 
 
-@pytest.mark.usefixtures("place")
-@pytest.mark.parametrize("plugin", ["no_such_module_here", "no_such_module_here.part", "gone.py", "~/gone.py"])
+@pytest.mark.usefixtures("working_directory")
+@pytest.mark.parametrize("plugin", ["no_such_module_here", "no_such_module_here.part", "missing.py", "~/missing.py"])
 def test_check_plugins_names_a_missing_plugin(plugin: str) -> None:
-    for refuse in (check_plugins, import_plugins):
+    for check in (check_plugins, import_plugins):
         with pytest.raises(ValueError, match=plugin):
-            refuse([plugin])
+            check([plugin])
 
 
-def test_missing_import_of_a_plugin_is_not_reported_as_a_missing_plugin(place: Path) -> None:
-    (place / "midway_test_needy.py").write_text("import no_such_module_here\n")
+def test_module_that_a_plugin_cannot_import_is_not_reported_as_a_missing_plugin(working_directory: Path) -> None:
+    (working_directory / "midway_test_needy.py").write_text("import no_such_module_here\n")
     check_plugins(["midway_test_needy"])
     with pytest.raises(ModuleNotFoundError, match="no_such_module_here"):
         import_plugins(["midway_test_needy"])
-    (place / "midway_test_raising.py").write_text("raise ModuleNotFoundError('mine')\n")
+    (working_directory / "midway_test_raising.py").write_text("raise ModuleNotFoundError('mine')\n")
     with pytest.raises(ModuleNotFoundError, match=r"^mine$"):
         import_plugins(["midway_test_raising"])
 
 
-def test_installed_plugin_counts_as_user_code(place: Path) -> None:
-    (place / "site-packages").mkdir()
-    (place / "site-packages" / "mine.py").write_text("")
-    assert not is_user_code(str(place / "site-packages" / "mine.py"))
+def test_installed_plugin_counts_as_user_code(working_directory: Path) -> None:
+    (working_directory / "site-packages").mkdir()
+    (working_directory / "site-packages" / "mine.py").write_text("")
+    assert not is_user_code(str(working_directory / "site-packages" / "mine.py"))
     import_plugins(["site-packages/mine.py"])
-    assert is_user_code(str(place / "site-packages" / "mine.py"))
+    assert is_user_code(str(working_directory / "site-packages" / "mine.py"))
 
 
-def test_plugin_that_exits_the_process_is_rejected(place: Path) -> None:
-    (place / "script.py").write_text("raise SystemExit(0)\n")
+def test_plugin_that_exits_the_process_is_rejected(working_directory: Path) -> None:
+    (working_directory / "script.py").write_text("raise SystemExit(0)\n")
     with pytest.raises(ValueError, match=r"script\.py.*__main__"):
         import_plugins(["script.py"])
 
 
-def test_hash_plugins_returns_file_hashes(place: Path) -> None:
+def test_hash_plugins_returns_file_hashes(working_directory: Path) -> None:
     content = b"size = 3\n"
-    (place / "mine.py").write_bytes(content)
-    (place / "midway_test_module.py").write_bytes(content)
-    (place / "midway_test_folder").mkdir()  # a namespace package, which has no file
+    (working_directory / "mine.py").write_bytes(content)
+    (working_directory / "midway_test_module.py").write_bytes(content)
+    (working_directory / "midway_test_folder").mkdir()  # a namespace package, which has no file
     plugins = ["mine.py", "midway_test_module", "midway_test_folder"]
     import_plugins(plugins)
     assert hash_plugins(plugins) == dict.fromkeys(plugins[:2], hashlib.sha256(content).hexdigest())

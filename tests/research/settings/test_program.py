@@ -36,12 +36,12 @@ def test_program_without_run_settings_rejects_them() -> None:
     assert [str(flag) for flag in ALONE.read(["--cups", "a", "b"])] == ["--cups=a", "--cups=b"]
     with pytest.raises(UnknownNameError, match="--lr"):
         ALONE.read(["--lr", "1"])
-    shown = ALONE.parser.format_help()
-    assert "--cups" in shown
-    assert "--lr" not in shown
+    help_text = ALONE.parser.format_help()
+    assert "--cups" in help_text
+    assert "--lr" not in help_text
 
 
 def test_help_shows_own_settings_before_run_settings() -> None:
     assert {*ALONE.flag_types, *RUN.flag_types} == WITH_RUN.flag_types.keys()
-    shown = WITH_RUN.parser.format_help()
-    assert shown.index("--cups") < shown.index("--lr ")
+    help_text = WITH_RUN.parser.format_help()
+    assert help_text.index("--cups") < help_text.index("--lr ")

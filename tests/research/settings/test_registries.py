@@ -1,4 +1,4 @@
-"""Names and options read from the source match those that importing the source registers."""
+"""Names and options that are read from source code match those that importing the code registers."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from tests.shipped import shipped
 
 @pytest.mark.parametrize("listing", REGISTRIES)
 def test_source_gives_the_same_names_and_options_as_importing(listing: str) -> None:
-    registry, found = load_registry(listing), read_registry(listing)
-    assert sorted(found) == shipped(registry)
-    for name, function in found.items():
+    registry, functions = load_registry(listing), read_registry(listing)
+    assert sorted(functions) == shipped(registry)
+    for name, function in functions.items():
         options = read_options(function, from_second_on=listing == "edits")
         expected = arguments_of(name) if listing == "edits" else options_of(registry[name])
-        assert [(each.name, each.type, each.default) for each in options] == [
-            (each.name, each.type, each.default) for each in expected
+        assert [(option.name, option.type, option.default) for option in options] == [
+            (option.name, option.type, option.default) for option in expected
         ]
 
 
-NOT_KNOWN_EARLY = {("attention", "num_heads"), ("length_warmup", "start"), ("length_warmup", "num_stages")}
-"""Options whose valid values depend on the encoder, or on a constant in the module of the class."""
+NOT_CHECKED_FIRST = {("attention", "num_heads"), ("length_warmup", "start"), ("length_warmup", "num_stages")}
+"""Options without first checks, because their valid values depend on the encoder or on a constant of the module."""
 ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "heads": (EncoderSpec(8, 7), 2),
     "hooks": (),
@@ -48,22 +48,24 @@ STEPS = {"num_warmup_steps": 1, "num_training_steps": 10}
 @pytest.mark.parametrize("listing", ARGUMENTS)
 def test_values_that_an_entry_rejects_are_rejected_by_first_checks(listing: str) -> None:
     registry = load_registry(listing)
-    compared = []
+    outcomes = []
     for name in shipped(registry):
         for option in options_of(registry[name], given_by_caller=GIVEN_BY_CALLER):
-            if option.type in (int, float) and (name, option.name) not in NOT_KNOWN_EARLY:
+            if option.type in (int, float) and (name, option.name) not in NOT_CHECKED_FIRST:
                 for value in map(option.type, (-1, 0, 0.5, 1, 1.5)):
-                    given = {option.name: value}
+                    option_values = {option.name: value}
                     steps = STEPS if listing == "schedules" else {}
-                    late = is_rejected(registry[name], *ARGUMENTS[listing], **given, **steps)
-                    early = is_rejected(check_choice, listing, "entry", Choice(name, given), allow_unregistered=False)
-                    assert early == late, (name, given)
-                    compared.append(late)
-    assert {True, False} == set(compared)
+                    rejected_by_entry = is_rejected(registry[name], *ARGUMENTS[listing], **option_values, **steps)
+                    rejected_by_first_checks = is_rejected(
+                        check_choice, listing, "entry", Choice(name, option_values), allow_unregistered=False
+                    )
+                    assert rejected_by_first_checks == rejected_by_entry, (name, option_values)
+                    outcomes.append(rejected_by_entry)
+    assert {True, False} == set(outcomes)
 
 
 def is_rejected(function: Callable[..., object], *positional: Any, **named: Any) -> bool:
-    """Return whether a call raises an error for the user."""
+    """Return whether a call raises a user-facing error."""
     try:
         function(*positional, **named)
     except ValueError as error:

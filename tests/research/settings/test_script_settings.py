@@ -1,4 +1,4 @@
-"""Settings of a script itself: separated from the command line, and typed."""
+"""Settings of a script itself are separated from those of the run, and converted to their types."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ class Pouring:
     """Content of the cups."""
 
 
-def test_split_flags_separates_own_flags_and_the_last_value_counts() -> None:
+def test_split_flags_separates_own_flags_and_parse_group_uses_their_last_value() -> None:
     flags = [Flag("cups", None, "2"), Flag("head", "size", "3"), Flag("cups", None, "4")]
-    given, others = split_flags(Pouring, flags)
-    assert (given, list(map(str, others))) == ({"cups": ["2", "4"]}, ["--head.size=3"])
-    assert parse_group(Pouring, given) == Pouring(cups=4)
+    own_values, other_flags = split_flags(Pouring, flags)
+    assert (own_values, list(map(str, other_flags))) == ({"cups": ["2", "4"]}, ["--head.size=3"])
+    assert parse_group(Pouring, own_values) == Pouring(cups=4)
 
 
 @pytest.mark.parametrize(
-    ("given", "expected"),
+    ("values", "expected"),
     [
         ({"cups": ["0"]}, "--cups .* above 0.*'0'"),
         ({"cups": ["two"]}, "--cups .* above 0.*'two'"),
@@ -38,6 +38,6 @@ def test_split_flags_separates_own_flags_and_the_last_value_counts() -> None:
         ({"drink": ["coffe"]}, "tea or coffee.*'coffe'.*'coffee'"),
     ],
 )
-def test_parse_group_rejects_invalid_values(given: dict[str, list[str]], expected: str) -> None:
+def test_parse_group_rejects_invalid_values(values: dict[str, list[str]], expected: str) -> None:
     with pytest.raises(ValueError, match=expected):
-        parse_group(Pouring, given)
+        parse_group(Pouring, values)

@@ -1,4 +1,4 @@
-"""Position within a run, and times as users write them."""
+"""The position within a run, and the format of times in settings."""
 
 from __future__ import annotations
 
@@ -59,8 +59,8 @@ def test_clock_accounts_for_short_last_steps() -> None:
     ("epochs", "max_steps", "total"), [(0.5, None, 6), (0.001, None, 1), (3.0, None, 33), (1.0, 4, 4)]
 )
 def test_clock_accepts_fractional_epochs_and_max_steps(epochs: float, max_steps: int | None, total: int) -> None:
-    made = Clock.of_run(num_examples=103, batch_size=10, epochs=epochs, max_steps=max_steps)
-    assert made.total_steps == total
+    new_clock = Clock.of_run(num_examples=103, batch_size=10, epochs=epochs, max_steps=max_steps)
+    assert new_clock.total_steps == total
 
 
 def test_clock_advances_through_epochs() -> None:
@@ -79,15 +79,15 @@ def test_clock_restores_its_state() -> None:
     running.advance(10)
     resumed.load_state_dict(json.loads(json.dumps(running.state_dict())))
     assert resumed == running
-    other = Clock.of_run(num_examples=50, batch_size=10, epochs=1.0, max_steps=None)
+    shorter_clock = Clock.of_run(num_examples=50, batch_size=10, epochs=1.0, max_steps=None)
     with pytest.raises(ValueError, match=r"steps_per_epoch 11\b.* 5\b"):
-        other.load_state_dict(running.state_dict())
+        shorter_clock.load_state_dict(running.state_dict())
 
 
 @pytest.mark.parametrize("text", ["0.0001ep", "10%", "100st", "1000000ex", "0.333ep"])
 @pytest.mark.parametrize("num_parts", [3, 7, 11])
 def test_shares_of_a_time_can_be_parsed_again(text: str, num_parts: int) -> None:
     share = parse_time(text).share(1, num_parts)
-    again = parse_time(str(share))
-    assert again.unit == share.unit
-    assert again.value == pytest.approx(share.value, abs=1e-12)
+    parsed_again = parse_time(str(share))
+    assert parsed_again.unit == share.unit
+    assert parsed_again.value == pytest.approx(share.value, abs=1e-12)

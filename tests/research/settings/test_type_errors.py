@@ -13,7 +13,7 @@ KINDS: dict[str, Any] = {"lr": float, "optimizer": Literal["adamw", "sgd"], "see
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "taken", "hint"),
+    ("name", "value", "expected_type", "hint"),
     [
         ("lr", "fast", "float", None),
         ("optimizer", "sdg", "adamw or sgd", "sgd"),
@@ -23,17 +23,17 @@ KINDS: dict[str, Any] = {"lr": float, "optimizer": Literal["adamw", "sgd"], "see
     ],
 )
 def test_describe_type_error_names_setting_type_value_and_nearest_choice(
-    name: str, value: str, taken: str, hint: str | None
+    name: str, value: str, expected_type: str, hint: str | None
 ) -> None:
     parser = ArgumentParser(exit_on_error=False)
-    for each, kind in KINDS.items():
-        parser.add_argument(f"--{each}", type=kind)
+    for setting, kind in KINDS.items():
+        parser.add_argument(f"--{setting}", type=kind)
     with pytest.raises(ArgumentError) as caught:
         parser.parse_object({name: value})
-    described = describe_type_error(caught.value, KINDS)
-    assert described.index(name) < described.index(taken) < described.index(f"'{' '.join(value.split())}'")
-    assert described.endswith(f"'{hint}'?") == (hint is not None)
-    assert "\n" not in described
+    message = describe_type_error(caught.value, KINDS)
+    assert message.index(name) < message.index(expected_type) < message.index(f"'{' '.join(value.split())}'")
+    assert message.endswith(f"'{hint}'?") == (hint is not None)
+    assert "\n" not in message
 
 
 def test_describe_type_error_shortens_other_errors_to_one_line() -> None:

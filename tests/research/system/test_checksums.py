@@ -17,13 +17,13 @@ def test_checksum_changes_with_any_bit(dtype: torch.dtype, shape: tuple[int, ...
     tensor = torch.randn(shape, generator=generator).to(dtype)
     before = checksum(tensor)
     assert torch.equal(checksum(tensor.clone()), before)
-    bits = tensor.view(-1).view(INTEGERS[tensor.element_size()])
-    for index in {0, len(bits) // 2, len(bits) - 1}:
-        for place in range(8 * tensor.element_size()):
-            lowest = torch.ones((), dtype=torch.int64)
-            bits[index] ^= (lowest << place).to(bits.dtype)
-            assert not torch.equal(checksum(tensor), before), (index, place)
-            bits[index] ^= (lowest << place).to(bits.dtype)
+    integers = tensor.view(-1).view(INTEGERS[tensor.element_size()])
+    for index in {0, len(integers) // 2, len(integers) - 1}:
+        for bit in range(8 * tensor.element_size()):
+            lowest_bit = torch.ones((), dtype=torch.int64)
+            integers[index] ^= (lowest_bit << bit).to(integers.dtype)
+            assert not torch.equal(checksum(tensor), before), (index, bit)
+            integers[index] ^= (lowest_bit << bit).to(integers.dtype)
     assert torch.equal(checksum(tensor), before)
 
 
@@ -33,6 +33,6 @@ def test_checksum_depends_on_the_order_of_rows() -> None:
 
 
 def test_checksum_of_a_slice_equals_that_of_its_copy() -> None:
-    whole = torch.randn(1000)
+    tensor = torch.randn(1000)
     for start in (1, 2, 3):  # not aligned to 8 bytes
-        assert torch.equal(checksum(whole[start:]), checksum(whole[start:].clone()))
+        assert torch.equal(checksum(tensor[start:]), checksum(tensor[start:].clone()))

@@ -17,22 +17,22 @@ def test_write_text_replaces_a_file_atomically(tmp_path: Path, monkeypatch: pyte
     path = tmp_path / "result.json"
     durable.write_text(path, "old")
 
-    def full(descriptor: int) -> None:
+    def fail_to_sync(descriptor: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", fail_to_sync)
     with pytest.raises(StorageError, match=rf"result\.json.*{os.strerror(errno.ENOSPC)}.*\b0\.0 kB"):
         durable.write_text(path, "new")
     assert path.read_text() == "old"
 
 
 def test_publish_replaces_an_old_folder(tmp_path: Path) -> None:
-    target, writing = tmp_path / "best", tmp_path / ".best.writing"
-    for folder, content in ((target, "old"), (writing, "new")):
+    target, unpublished = tmp_path / "best", tmp_path / ".best.writing"
+    for folder, content in ((target, "old"), (unpublished, "new")):
         folder.mkdir()
         (folder / "model").write_text(content)
     (tmp_path / ".best.replaced").mkdir()  # left by a killed process
-    durable.publish(writing, target)
+    durable.publish(unpublished, target)
     assert [path.name for path in tmp_path.iterdir()] == ["best"]
     assert (target / "model").read_text() == "new"
 
@@ -68,10 +68,10 @@ def test_copied_folder_uses_hard_links_and_outlives_the_original(
     durable.copy(source, tmp_path / "linked")
     assert (tmp_path / "linked" / "model").samefile(source / "model")
 
-    def unknown(source: str, target: str) -> None:
+    def refuse_link(source: str, target: str) -> None:
         raise OSError(errno.EPERM, "no hard links here")
 
-    monkeypatch.setattr(os, "link", unknown)
+    monkeypatch.setattr(os, "link", refuse_link)
     durable.copy(source, tmp_path / "copied")
     durable.remove(source)
     assert (tmp_path / "linked" / "model").read_text() == (tmp_path / "copied" / "model").read_text() == "weights"

@@ -38,11 +38,11 @@ def test_run_script_returns_the_exit_status_of_the_command() -> None:
 def test_run_script_returns_2_for_errors_while_parsing_and_1_for_later_errors(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    refuse: Any = check_plugins
-    assert run_script(["gone.py"], refuse, len) == 2
-    assert run_script(["gone.py"], Arguments, refuse) == 1
+    reject: Any = check_plugins
+    assert run_script(["missing.py"], reject, len) == 2
+    assert run_script(["missing.py"], Arguments, reject) == 1
     lines = capsys.readouterr().err.splitlines()
-    assert [line.startswith("error: ") and "gone.py" in line for line in lines] == [True, True]
+    assert [line.startswith("error: ") and "missing.py" in line for line in lines] == [True, True]
 
 
 def test_run_script_returns_the_exit_code_of_an_interrupt(capsys: pytest.CaptureFixture[str]) -> None:
@@ -57,7 +57,7 @@ def test_run_script_returns_the_exit_code_of_an_interrupt(capsys: pytest.Capture
     assert capsys.readouterr().err.splitlines()[1] == "error: stopped after step 3"
 
 
-def test_defect_is_raised_and_reported_to_the_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unexpected_error_is_raised_and_reported_to_the_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(EVENTS_FILE, str(tmp_path / "events.jsonl"))
     with pytest.raises(IndexError):
         run_script([], Arguments, operator.itemgetter(3))
@@ -89,25 +89,25 @@ def test_print_error_reports_to_the_study(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_only_value_errors_raised_by_the_product_are_user_facing() -> None:
-    with pytest.raises(ValueError, match="'50'") as own:
+    with pytest.raises(ValueError, match="'50'") as product_error:
         parse_time("50")
-    assert is_user_facing(own.value)
-    assert describe_error(own.value) == str(own.value)
-    with pytest.raises(json.JSONDecodeError) as librarys:
+    assert is_user_facing(product_error.value)
+    assert describe_error(product_error.value) == str(product_error.value)
+    with pytest.raises(json.JSONDecodeError) as library_error:
         json.loads("{")
-    assert not is_user_facing(librarys.value)
-    assert describe_error(librarys.value) is None
-    assert describe_failure(librarys.value).startswith("JSONDecodeError: ")
+    assert not is_user_facing(library_error.value)
+    assert describe_error(library_error.value) is None
+    assert describe_failure(library_error.value).startswith("JSONDecodeError: ")
 
 
 def test_one_line_collapses_whitespace() -> None:
     assert one_line(ValueError("a\n  b\tc ")) == "a b c"
 
 
-@pytest.mark.parametrize("is_output", [True, False])
-def test_closed_stdout_ends_the_script_silently(is_output: bool) -> None:
+@pytest.mark.parametrize("is_stdout", [True, False])
+def test_closed_stdout_ends_the_script_silently(is_stdout: bool) -> None:
     """A broken pipe on stdout is not an error; any other broken pipe is."""
-    wrong = "None" if is_output else "os.write(write, b'x')"
+    extra_statement = "None" if is_stdout else "os.write(write, b'x')"
     program = f"""
 import os, sys
 from research.system.errors import run_script
@@ -119,20 +119,20 @@ def execute(command):
     read, write = os.pipe()
     os.close(read)
     print("x" * 100_000)
-    {wrong}
+    {extra_statement}
     return 0
 
 sys.exit(run_script([], Arguments, execute))
 """
     with subprocess.Popen(
         [sys.executable, "-c", program], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as started:
-        assert started.stdout is not None
-        assert started.stderr is not None
-        if is_output:
-            started.stdout.close()
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        if is_stdout:
+            process.stdout.close()
         else:
-            started.stdout.read()
-        printed = started.stderr.read()
-    assert ("BrokenPipeError" in printed, started.returncode) == ((False, 141) if is_output else (True, 1))
-    assert (printed == "") is is_output
+            process.stdout.read()
+        printed = process.stderr.read()
+    assert ("BrokenPipeError" in printed, process.returncode) == ((False, 141) if is_stdout else (True, 1))
+    assert (printed == "") is is_stdout

@@ -23,7 +23,7 @@ from research.system.events import (
 from research.system.messages import logger
 
 
-def test_writing_to_records_messages_as_events(tmp_path: Path) -> None:
+def test_recording_events_writes_messages_and_reports_to_a_file(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     with recording_events(path):
         logger.info("Reading reviews.csv")
@@ -51,7 +51,7 @@ def test_study_receives_messages_and_the_error_that_ends_a_run(tmp_path: Path, m
 def test_only_the_main_process_reports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RANK", "1")
     with recording_events(tmp_path / "events.jsonl"):
-        logger.info("printed twice otherwise")
+        logger.info("of another process")
     assert not (tmp_path / "events.jsonl").exists()
 
 
@@ -61,7 +61,7 @@ def test_last_event_reads_the_end_of_a_long_file_and_skips_incomplete_lines(tmp_
     with recording_events(path):
         for number in range(TAIL_BYTES // 20):
             logger.info(f"message {number}")
-    whole = path.read_bytes()
-    assert len(whole) > 2 * TAIL_BYTES
-    path.write_bytes(whole + b'{"kind": "error", "te')
+    complete_lines = path.read_bytes()
+    assert len(complete_lines) > 2 * TAIL_BYTES
+    path.write_bytes(complete_lines + b'{"kind": "error", "te')
     assert last_event(path) == Event(MESSAGE, f"message {TAIL_BYTES // 20 - 1}")

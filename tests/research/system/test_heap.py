@@ -35,23 +35,28 @@ blocks = []
 for _ in range(num_blocks):
     blocks.append(block(size))
     block(10_000)  # never freed: a small live block between two large blocks
-for each in blocks:
-    c.free(each)
-held = resident() - before
+for address in blocks:
+    c.free(address)
+after_freeing = resident() - before
 for _ in range(EVERY - 1):
     trimmer.count_batch()
-early = resident() - before
+before_trimming = resident() - before
 trimmer.count_batch()
-print(json.dumps({"held": held, "early": early, "left": resident() - before}))
+after_trimming = resident() - before
+growth = {"after_freeing": after_freeing, "before_trimming": before_trimming, "after_trimming": after_trimming}
+print(json.dumps(growth))
 """
 
 
-def freed(size: int, num_blocks: int) -> dict[str, int]:
-    """Return the growth of resident memory in bytes: with holes, one batch before trimming, and after trimming."""
-    # Blocks of up to 32 MiB come from the heap: glibc adapts its threshold after such a block is freed. The threshold
-    # for trimming is fixed, because otherwise glibc might trim by itself, depending on the interpreter's small blocks.
+def memory_growth(size: int, num_blocks: int) -> dict[str, int]:
+    """Return the growth of resident memory in bytes after `num_blocks` blocks of `size` bytes were freed.
+
+    The keys are "after_freeing", "before_trimming" (one batch before the heap is trimmed) and "after_trimming".
+    """
+    # Both thresholds are fixed, because glibc would otherwise adapt them while the program runs. All blocks come from
+    # the heap, and glibc does not trim the heap by itself.
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("MALLOC_", "GLIBC_TUNABLES"))}
-    done = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-c", PROGRAM, str(size), str(num_blocks)],
         cwd=ROOT,
         env={**environment, "MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(1 << 30)},
@@ -60,20 +65,20 @@ def freed(size: int, num_blocks: int) -> dict[str, int]:
         check=True,
         timeout=HANG_LIMIT,
     )
-    grown: dict[str, int] = json.loads(done.stdout)
-    return grown
+    growth: dict[str, int] = json.loads(completed.stdout)
+    return growth
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc's heap can be trimmed")
 def test_heap_trimmer_returns_freed_memory_after_several_batches() -> None:
-    grown = freed(1 << 20, 300)
-    assert grown["held"] > 290 << 20
-    assert grown["early"] > 290 << 20
-    assert grown["left"] < 20 << 20
+    growth = memory_growth(1 << 20, 300)
+    assert growth["after_freeing"] > 290 << 20
+    assert growth["before_trimming"] > 290 << 20
+    assert growth["after_trimming"] < 20 << 20
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc's heap can be trimmed")
 def test_heap_trimmer_keeps_small_amounts_of_freed_memory() -> None:
-    grown = freed(1 << 20, 100)
-    assert grown["held"] > 90 << 20
-    assert grown["left"] > 90 << 20
+    growth = memory_growth(1 << 20, 100)
+    assert growth["after_freeing"] > 90 << 20
+    assert growth["after_trimming"] > 90 << 20

@@ -1,4 +1,4 @@
-"""Requests of the launcher, and launches that are rejected."""
+"""Launch commands are parsed, and unsupported launches are rejected."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_parse_launch_lets_flags_override_the_config_file(
     }.items():
         configs[name] = tmp_path / f"{name}.yaml"
         configs[name].write_text(line)
-    assert parse_launch([part.format(**configs) for part in command.split()], "run.py") == expected
+    assert parse_launch([argument.format(**configs) for argument in command.split()], "run.py") == expected
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_num_launched_is_the_largest_number_set_by_any_launcher(
 @pytest.mark.parametrize(
     ("value", "expected"), [("true", True), ("TRUE", True), ("1", True), ("0", False), ("", False)]
 )
-def test_is_on_reads_a_switch_of_the_environment(monkeypatch: pytest.MonkeyPatch, value: str, expected: bool) -> None:
+def test_is_on_reads_an_environment_variable(monkeypatch: pytest.MonkeyPatch, value: str, expected: bool) -> None:
     monkeypatch.setenv("MIDWAY_TEST_SWITCH", value)
     assert is_on("MIDWAY_TEST_SWITCH") is expected
     monkeypatch.delenv("MIDWAY_TEST_SWITCH")
@@ -109,8 +109,8 @@ def test_is_on_reads_a_switch_of_the_environment(monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.parametrize("name", ["ACCELERATE_DYNAMO_BACKEND", "TORCHELASTIC_RUN_ID"])
 def test_was_launched_recognises_variables_of_launchers(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    for each in ("ACCELERATE_DYNAMO_BACKEND", "TORCHELASTIC_RUN_ID"):
-        monkeypatch.delenv(each, raising=False)
+    for variable in ("ACCELERATE_DYNAMO_BACKEND", "TORCHELASTIC_RUN_ID"):
+        monkeypatch.delenv(variable, raising=False)
     assert not was_launched()
     monkeypatch.setenv(name, "no")
     assert was_launched()

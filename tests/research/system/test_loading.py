@@ -1,4 +1,4 @@
-"""Libraries are imported without garbage collection."""
+"""Garbage collection is disabled while libraries are imported."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from research.system.loading import loading_libraries
 
 @pytest.fixture(autouse=True)
 def collector() -> Iterator[None]:
-    """Restore the usual state of the collector."""
+    """Restore the usual state of the garbage collector."""
     yield
     gc.unfreeze()
     gc.enable()

@@ -1,4 +1,4 @@
-"""Locks exclude other processes until their process ends."""
+"""A lock excludes other processes until the process that holds it ends."""
 
 from __future__ import annotations
 
@@ -65,22 +65,22 @@ def test_locks_report_a_file_system_without_locks(tmp_path: Path, monkeypatch: p
         LockFile(tmp_path / "lock").acquire()
 
 
-def test_lock_on_a_deleted_file_is_taken_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lock_is_acquired_again_if_its_file_was_deleted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "lock"
-    plain = fcntl.flock
-    taken: list[int] = []
+    original_flock = fcntl.flock
+    locked_inodes: list[int] = []
 
     def flock(descriptor: int, operation: int) -> None:
-        plain(descriptor, operation)
-        if not taken:  # the previous holder releases the lock now
+        original_flock(descriptor, operation)
+        if not locked_inodes:  # the previous holder releases the lock now
             path.unlink()
-        taken.append(os.fstat(descriptor).st_ino)
+        locked_inodes.append(os.fstat(descriptor).st_ino)
 
     monkeypatch.setattr(fcntl, "flock", flock)
     lock = LockFile(path)
     assert lock.acquire()
-    assert len(taken) == 2
-    assert taken[1] == path.stat().st_ino
+    assert len(locked_inodes) == 2
+    assert locked_inodes[1] == path.stat().st_ino
     assert not LockFile(path).acquire()
     lock.release()
     assert not path.exists()

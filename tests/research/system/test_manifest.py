@@ -13,7 +13,7 @@ from research.system.manifest import FORMAT, MANIFEST, file_sha256, find_damage,
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Return a folder with two files and a manifest."""
+    """A folder with two files and a manifest."""
     (tmp_path / "inner").mkdir()
     (tmp_path / "weights").write_bytes(b"abc")
     (tmp_path / "inner" / "state").write_bytes(b"")
@@ -22,7 +22,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_manifest_lists_all_files_except_itself(folder: Path) -> None:
-    write_manifest(folder)  # again, with a manifest present
+    write_manifest(folder)  # replaces the manifest of the fixture
     manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     assert manifest == {
         "format": FORMAT,
@@ -50,8 +50,8 @@ def test_find_damage_names_the_changed_file(folder: Path, content: bytes | None)
 
 
 def test_find_damage_names_a_link(folder: Path) -> None:
-    (folder / "beside").symlink_to(folder / "weights")
-    assert "beside" in (find_damage(folder) or "")
+    (folder / "linked_weights").symlink_to(folder / "weights")
+    assert "linked_weights" in (find_damage(folder) or "")
 
 
 @pytest.mark.parametrize("manifest", ["", "[]", "{}", '{"format": 3, "files": {"weights": {}}}', None])

@@ -1,4 +1,4 @@
-"""Messages for the user: the process that prints them, and their format."""
+"""Messages for the user: which process prints them, and in which format."""
 
 from __future__ import annotations
 

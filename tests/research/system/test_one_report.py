@@ -1,4 +1,4 @@
-"""An error that all processes of a run meet is printed exactly once."""
+"""An error that is raised in every process of a run is printed exactly once."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def test_each_error_is_reported_by_one_process_per_restart(monkeypatch: pytest.M
     assert is_first_to_report("one")
 
 
-def test_error_is_reported_without_a_store(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_process_reports_if_there_is_no_store(monkeypatch: pytest.MonkeyPatch) -> None:
     assert all(is_first_to_report("one") for _ in range(2))  # a single process always reports
     monkeypatch.setenv("WORLD_SIZE", "2")
     assert all(is_first_to_report("one") for _ in range(2))

@@ -1,4 +1,4 @@
-"""Names and texts that contain commands of a format are shown literally."""
+"""Names and texts that contain markup or control characters are shown literally."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ NASTY = {
     "\ud800\uffff": r"\ud800\uffff",
     "$x$ [/b] :smile:": "$x$ [/b] :smile:",
 }
-"""Names, and their escaped form."""
+"""Names that contain markup or control characters, and how each is displayed."""
 
 
-class Shown(HTMLParser):
+class VisibleText(HTMLParser):
     """Text of a page's body as a browser shows it."""
 
     def __init__(self) -> None:
@@ -57,19 +57,19 @@ def svg_of(text: str) -> ET.Element:
     return ET.fromstring(picture.getvalue())
 
 
-@pytest.mark.parametrize(("name", "shown"), NASTY.items())
-def test_names_are_escaped_in_every_format(name: str, shown: str, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(("name", "displayed"), NASTY.items())
+def test_names_are_escaped_in_every_format(name: str, displayed: str, capsys: pytest.CaptureFixture[str]) -> None:
     logger.info(name)
-    assert capsys.readouterr().out == f"{shown}\n"
+    assert capsys.readouterr().out == f"{displayed}\n"
     printed = io.StringIO()
     table = Table(name, title=name, title_justify="left")
     table.add_row(name)
     Terminal(file=printed).print(table)
-    assert printed.getvalue().count(shown) == 3
-    page = Shown()
+    assert printed.getvalue().count(displayed) == 3
+    page = VisibleText()
     page.feed(str(for_html(name)))
-    assert page.text == shown
-    assert for_csv(name) == shown
+    assert page.text == displayed
+    assert for_csv(name) == displayed
     assert svg_of(for_figure(name)).tag.endswith("svg")
 
 
@@ -80,11 +80,11 @@ def test_for_terminal_keeps_intended_line_breaks() -> None:
 
 
 def test_for_message_keeps_the_start_and_end_of_a_long_text() -> None:
-    shown = for_message(f"start{'x' * 5000}end", longest=120)
-    assert shown.startswith("startx")
-    assert shown.endswith("xend")
-    assert len(shown) <= 130
-    assert "4,908 characters" in shown
+    displayed = for_message(f"start{'x' * 5000}end", longest=120)
+    assert displayed.startswith("startx")
+    assert displayed.endswith("xend")
+    assert len(displayed) <= 130
+    assert "4,908 characters" in displayed
 
 
 def test_for_html_keeps_markup_numbers_and_direction_marks_in_blocks() -> None:
@@ -103,12 +103,12 @@ def test_for_html_keeps_markup_numbers_and_direction_marks_in_blocks() -> None:
 )
 def test_for_markdown_gives_the_literal_text_when_rendered(text: str) -> None:
     rendered = MarkdownIt("gfm-like", {"linkify": False}).render(for_markdown(text))
-    page = Shown()
+    page = VisibleText()
     page.feed(rendered)
     assert (page.text.strip(), rendered.startswith("<p>"), rendered.count("<")) == (text, True, 2)
 
 
-def test_for_markdown_removes_formulas_and_line_breaks() -> None:
+def test_for_markdown_escapes_formulas_and_removes_line_breaks() -> None:
     assert for_markdown("$x$\n\x1by") == r"&#36;x&#36; \\x1by"
 
 
@@ -118,11 +118,11 @@ def test_markdown_code_uses_a_fence_longer_than_any_in_the_code() -> None:
     assert (block.type, block.info, block.content) == ("fence", "yaml", code)
 
 
-def test_for_figure_removes_formulas_and_shortens_names() -> None:
+def test_for_figure_escapes_formulas_and_shortens_names() -> None:
     figure = Figure()
-    for name, shown in {"$x_{$": "$x_{$", r"\$5$": r"\$5$", "$": "$", "two\nlines": "two lines"}.items():
+    for name, displayed in {"$x_{$": "$x_{$", r"\$5$": r"\$5$", "$": "$", "two\nlines": "two lines"}.items():
         text = figure.text(0, 0, for_figure(name))
-        assert text._preprocess_math(text.get_text()) == (shown, False)  # type: ignore[attr-defined]
+        assert text._preprocess_math(text.get_text()) == (displayed, False)  # type: ignore[attr-defined]
     assert len(for_figure("very " * 1000)) <= LONGEST_IN_FIGURE + 3
     axes = figure.subplots()
     axes.plot([0], [0], label=for_figure("_hidden"))

@@ -14,7 +14,7 @@ CPU = torch.device("cpu")
 
 
 def draw() -> tuple[float, ...]:
-    """Return a number from each generator, including generators that buffer values between draws."""
+    """Draw a number from each generator, including generators that buffer values between draws."""
     normal = float(np.random.standard_normal())
     return random.random(), random.gauss(0, 1), float(np.random.random()), normal, float(torch.randn(()))
 

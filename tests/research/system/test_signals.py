@@ -19,7 +19,7 @@ def handler() -> Iterator[None]:
     signal.signal(signal.SIGHUP, before)
 
 
-def test_sighup_is_received_and_may_come_twice() -> None:
+def test_sighup_may_be_received_twice() -> None:
     with SignalWatch(reports=False) as watch:
         os.kill(os.getpid(), signal.SIGHUP)
         os.kill(os.getpid(), signal.SIGHUP)

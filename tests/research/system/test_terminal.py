@@ -16,9 +16,9 @@ def test_print_line_neither_wraps_lines_nor_prints_control_characters() -> None:
     terminal.print_line(f"[bold]{'long ' * 20}:smile: \x1b[31m")
     terminal.print_line("one\ntwo\x07", keep_lines=True)
     terminal.print_line("one\ntwo")
-    long, *others = printed.getvalue().splitlines()
-    assert long == f"[bold]{'long ' * 20}:smile: \\x1b[31m"
-    assert others == ["one", "two\\x07", "one\\ntwo"]
+    long_line, *other_lines = printed.getvalue().splitlines()
+    assert long_line == f"[bold]{'long ' * 20}:smile: \\x1b[31m"
+    assert other_lines == ["one", "two\\x07", "one\\ntwo"]
 
 
 def test_table_cells_are_literal_and_text_objects_keep_their_style() -> None:

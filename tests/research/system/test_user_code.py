@@ -1,4 +1,4 @@
-"""Descriptions of exceptions: owner of the code, time of the call, and the line that raised them."""
+"""Descriptions of exceptions: the owner of the code, the moment of the call, and the line that raised them."""
 
 from __future__ import annotations
 
@@ -29,89 +29,89 @@ from research.system.user_code import (
 )
 
 
-def mine() -> None:
+def user_function() -> None:
     raise KeyError("mine")
 
 
-Caught = Callable[[Callable[[], object]], BaseException]
+CallAndCatch = Callable[[Callable[[], object]], BaseException]
 
 
 @pytest.fixture
-def caught(tmp_path: Path) -> Caught:
-    """Return a function that catches the exception of a function called by the product."""
+def call_and_catch(tmp_path: Path) -> CallAndCatch:
+    """Return a function that calls a given function from Midway's own code and returns the exception it raises."""
 
     def call(function: Callable[[], object]) -> BaseException:
-        with pytest.raises(Exception) as outside:  # noqa: PT011
+        with pytest.raises(Exception) as error_info:  # noqa: PT011
             fetch(tmp_path, "test", "key", lambda target: function())  # type: ignore[arg-type, return-value]
-        return outside.value
+        return error_info.value
 
     return call
 
 
-def test_find_frame_returns_the_innermost_frame_of_user_code(caught: Caught) -> None:
-    frame = find_frame(caught(mine))
+def test_find_frame_returns_the_innermost_frame_of_user_code(call_and_catch: CallAndCatch) -> None:
+    frame = find_frame(call_and_catch(user_function))
     assert frame is not None
-    assert (frame.filename, frame.name, frame.line) == (__file__, "mine", 'raise KeyError("mine")')
-    below = find_frame(caught(lambda: json.loads("{")))  # the user's line that called a library
-    assert below is not None
-    assert (below.filename, below.name) == (__file__, "<lambda>")
+    assert (frame.filename, frame.name, frame.line) == (__file__, "user_function", 'raise KeyError("mine")')
+    caller = find_frame(call_and_catch(lambda: json.loads("{")))  # the line of user code that called the library
+    assert caller is not None
+    assert (caller.filename, caller.name) == (__file__, "<lambda>")
 
 
-def test_find_frame_searches_the_causes(caught: Caught) -> None:
+def test_find_frame_searches_the_causes(call_and_catch: CallAndCatch) -> None:
     error = RuntimeError("without a traceback of its own")
-    error.__cause__ = caught(mine)
+    error.__cause__ = call_and_catch(user_function)
     frame = find_frame(error)
     assert frame is not None
-    assert frame.name == "mine"
+    assert frame.name == "user_function"
     error.__cause__ = error
     assert find_frame(error) is None  # a cycle of causes ends the search
 
 
 def test_describe_ignores_exceptions_outside_the_product() -> None:
-    with pytest.raises(KeyError) as outside:
-        mine()
-    assert find_frame(outside.value) is None
-    assert describe(outside.value) is None
+    with pytest.raises(KeyError) as error_info:
+        user_function()
+    assert find_frame(error_info.value) is None
+    assert describe(error_info.value) is None
 
 
-def test_innermost_owner_and_moment_are_described(caught: Caught) -> None:
+def test_innermost_owner_and_moment_are_described(call_and_catch: CallAndCatch) -> None:
     def inner() -> None:
         with CodeOf("edit 'inner'"), During("in step 4"):
-            raise caught(mine)
+            raise call_and_catch(user_function)
 
     def outer() -> None:
         with CodeOf("hook 'outer'"), During("after step 4"):
             inner()
 
-    lines = (describe(caught(outer)) or "").splitlines()
+    lines = (describe(call_and_catch(outer)) or "").splitlines()
     assert lines[0] == "edit 'inner', in step 4: KeyError: 'mine'"
     assert lines[1].startswith(f'  File "{__file__}", line ')
     assert lines[2] == '    raise KeyError("mine")'
     assert len(lines) == 3
 
 
-def test_moment_is_recorded_once(caught: Caught) -> None:
-    error = caught(mine)
+def test_moment_is_recorded_once(call_and_catch: CallAndCatch) -> None:
+    error = call_and_catch(user_function)
     add_moment(error, "in step 1")
     add_moment(error, "later")
     assert (describe(error) or "").startswith("in step 1: KeyError: ")
 
 
-def test_owner_is_not_recorded_for_errors_raised_by_the_product(caught: Caught) -> None:
-    with pytest.raises(ValueError, match="'50'") as outside, CodeOf("head 'mine'"):
+def test_owner_is_not_recorded_for_errors_raised_by_the_product(call_and_catch: CallAndCatch) -> None:
+    with pytest.raises(ValueError, match="'50'") as error_info, CodeOf("head 'mine'"):
         parse_time("50")
-    assert describe(outside.value) is None
+    assert describe(error_info.value) is None
 
 
 def test_failed_call_is_located_at_the_definition_of_the_function() -> None:
     def needs_two(first: int, second: int) -> None:
         """Never runs."""
 
-    with pytest.raises(TypeError) as outside, CodeOf("hook 'mine'", needs_two):
+    with pytest.raises(TypeError) as error_info, CodeOf("hook 'mine'", needs_two):
         needs_two(1)  # type: ignore[call-arg]
     assert describe_location(needs_two).startswith(" (needs_two: file ")
     assert describe_location(math.sqrt) == describe_location(parse_time) == ""
-    described = describe(outside.value) or ""
+    described = describe(error_info.value) or ""
     assert described.startswith("hook 'mine': TypeError: ")
     assert described.splitlines()[1].endswith("in needs_two")
 
@@ -119,17 +119,17 @@ def test_failed_call_is_located_at_the_definition_of_the_function() -> None:
 def test_describe_plainly_returns_one_line() -> None:
     assert describe_plainly(ValueError("a\n b")) == "ValueError: a b"
     assert describe_plainly(KeyError()) == "KeyError"
-    with pytest.raises(SyntaxError) as outside:
+    with pytest.raises(SyntaxError) as error_info:
         compile("def f(:\n", "mine.py", "exec")
-    assert describe_plainly(outside.value) == f"SyntaxError: {outside.value.msg}"
+    assert describe_plainly(error_info.value) == f"SyntaxError: {error_info.value.msg}"
 
 
 def test_is_user_code_distinguishes_user_product_and_library_files(tmp_path: Path) -> None:
     product, users = parse_time.__code__.co_filename, str(tmp_path / "plugin.py")
     assert (is_product_code(product), is_user_code(product)) == (True, False)
     assert (is_product_code(users), is_user_code(users)) == (False, True)
-    for other in (json.__file__, pytest.__file__, "<string>", "built/somewhere/reader.pyx"):
-        assert (is_product_code(other), is_user_code(other)) == (False, False)
+    for path in (json.__file__, pytest.__file__, "<string>", "built/somewhere/reader.pyx"):
+        assert (is_product_code(path), is_user_code(path)) == (False, False)
 
 
 def test_add_plugin_makes_an_installed_file_user_code(tmp_path: Path) -> None:
@@ -140,17 +140,18 @@ def test_add_plugin_makes_an_installed_file_user_code(tmp_path: Path) -> None:
     assert not is_user_code(str(package.with_name("other") / "head.py"))
 
 
-def test_is_raised_there_is_false_for_errors_in_libraries() -> None:
-    with pytest.raises(KeyError) as own:
-        mine()
-    assert is_raised_by_user_code(own.value)
-    with pytest.raises(json.JSONDecodeError) as librarys:
+def test_is_raised_by_user_code_is_false_for_errors_in_libraries() -> None:
+    with pytest.raises(KeyError) as user_error:
+        user_function()
+    assert is_raised_by_user_code(user_error.value)
+    with pytest.raises(json.JSONDecodeError) as library_error:
         json.loads("{")
-    assert not is_raised_by_user_code(librarys.value)
+    assert not is_raised_by_user_code(library_error.value)
     assert not is_raised_by_user_code(KeyError("never raised"))
 
 
 def load(path: Path, code: str) -> Any:
+    """Return the function `f` of a plugin that is written to `path`."""
     path.write_text(code)
     names: dict[str, Any] = {"__name__": "plugin"}
     exec(compile(code, str(path), "exec"), names)

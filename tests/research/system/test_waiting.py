@@ -39,12 +39,12 @@ def test_waiting_message_is_repeated_during_a_long_wait(without_delay: None) -> 
 
 def test_waiting_message_prints_nothing_for_short_waits_or_in_other_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     with collected() as lines:
-        with WaitingMessage("Reading"), WaitingProgress("rows", 2, "row") as counted:
-            counted.update(1)
+        with WaitingMessage("Reading"), WaitingProgress("rows", 2, "row") as progress:
+            progress.update(1)
         monkeypatch.setenv("RANK", "1")
         monkeypatch.setattr(waiting, "FIRST_AFTER", 0.0)
-        with WaitingProgress("rows", 2, "row") as silent:
-            silent.update(2)
+        with WaitingProgress("rows", 2, "row") as progress_of_other_process:
+            progress_of_other_process.update(2)
     assert lines == []
 
 
@@ -52,9 +52,9 @@ def test_waiting_progress_counts_up_to_the_total(
     without_delay: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(waiting, "AGAIN_AFTER", 0.0)
-    with collected() as lines, WaitingProgress("evaluating test", 1500, "row") as counted:
+    with collected() as lines, WaitingProgress("evaluating test", 1500, "row") as progress:
         for _ in range(2):
-            counted.update(1000)
+            progress.update(1000)
     assert lines == ["evaluating test: 1,000 of 1,500 rows", "evaluating test: 1,500 of 1,500 rows"]
     assert capsys.readouterr() == ("", "")  # no progress bar without a terminal
 
@@ -70,7 +70,7 @@ SLOW = {
     "research.runner.experiment.write_predictions": "Writing the predictions of ",
     "research.report.page.write_report": "Drawing report.html",
 }
-"""Functions that may be slow, and the message printed during each."""
+"""Functions that may be slow, and the start of the message that is printed while each runs."""
 
 
 def test_every_slow_phase_of_a_run_prints_a_waiting_message(
@@ -80,13 +80,13 @@ def test_every_slow_phase_of_a_run_prints_a_waiting_message(
     lines: list[str] = []
     announced: set[str] = set()
 
-    def held(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        """Make a function wait until its message is printed."""
+    def delayed(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Return a function that waits until the message of `name` is printed, and then calls `function`."""
 
         @functools.wraps(function)
         def wait_first(*arguments: Any, **options: Any) -> Any:
-            begun, end = len(lines), time.monotonic() + HANG_LIMIT
-            while not any(line.startswith(SLOW[name]) for line in lines[begun:]):
+            num_lines_before, end = len(lines), time.monotonic() + HANG_LIMIT
+            while not any(line.startswith(SLOW[name]) for line in lines[num_lines_before:]):
                 assert time.monotonic() < end, f"{name} is not announced"
                 time.sleep(0.001)
             announced.add(name)
@@ -96,7 +96,7 @@ def test_every_slow_phase_of_a_run_prints_a_waiting_message(
 
     for name in SLOW:
         module, _, function = name.rpartition(".")
-        monkeypatch.setattr(name, held(name, getattr(importlib.import_module(module), function)))
+        monkeypatch.setattr(name, delayed(name, getattr(importlib.import_module(module), function)))
     with collected(lines):
         run_experiment(
             RunConfig(

@@ -1,4 +1,4 @@
-"""A task registered by a plugin: ordered levels, such as one to five stars."""
+"""A task that a plugin registers: one of several ordered levels, such as one to five stars."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from research.tasks.single_label import SingleLabel
 
 @register_task("ordinal")
 class Ordinal(SingleLabel):
-    """One of several ordered levels: the median is predicted, and distant mistakes count more."""
+    """One of several ordered levels: the median is predicted, and mistakes are measured by their distance."""
 
     more_objectives = ("cross_entropy",)
     metrics = (Metric("levels_off", NOT_NEGATIVE, lower_is_better=True), *SingleLabel.metrics)

@@ -1,4 +1,4 @@
-"""Mean area under the ROC curve, compared with scikit-learn's."""
+"""Mean area under the ROC curve, compared with scikit-learn."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ def test_mean_auroc_matches_scikit_learn(labels_per_block: int, monkeypatch: pyt
     generator = np.random.default_rng(0)
     num_rows = 60
     monkeypatch.setattr(auroc, "BLOCK_BYTES", 8 * num_rows * labels_per_block)
-    scores = generator.integers(5, size=(num_rows, 4)) / 4  # with ties
+    scores = generator.integers(5, size=(num_rows, 4)) / 4  # coarse, so that many rows have equal scores
     labels = generator.integers(4, size=num_rows)
-    which = np.eye(4, dtype=bool)[labels]
-    expected = roc_auc_score(which, scores, average="macro")
+    indicators = np.eye(4, dtype=bool)[labels]
+    expected = roc_auc_score(indicators, scores, average="macro")
     assert mean_auroc(lambda block: scores[:, block], labels) == pytest.approx(expected, abs=1e-12)
-    assert mean_auroc(lambda block: scores[:, block], which) == pytest.approx(expected, abs=1e-12)
+    assert mean_auroc(lambda block: scores[:, block], indicators) == pytest.approx(expected, abs=1e-12)
 
 
-def test_mean_auroc_skips_labels_that_all_or_no_rows_have() -> None:
+def test_mean_auroc_skips_labels_of_all_rows_or_no_row() -> None:
     scores = np.array([[0.1, 0.9, 0.5], [0.8, 0.1, 0.5]])
-    which = np.array([[False, True, False], [True, True, False]])
-    assert mean_auroc(lambda block: scores[:, block], which) == 1.0
-    assert math.isnan(mean_auroc(lambda block: scores[:, block], which[:, 1:]))
+    indicators = np.array([[False, True, False], [True, True, False]])
+    assert mean_auroc(lambda block: scores[:, block], indicators) == 1.0
+    assert math.isnan(mean_auroc(lambda block: scores[:, block], indicators[:, 1:]))

@@ -1,4 +1,4 @@
-"""Interface of every task on a few rows, with one example per kind of labels; add new kinds to EXAMPLES."""
+"""Interface of every task, tested on a few rows. EXAMPLES has one example per task; add new tasks there."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TRANSFORMERS_NAMES = {"single_label_classification", "multi_label_classification
 
 @dataclass(frozen=True)
 class Example:
-    """Three rows, of which the first is predicted correctly, and the expected results of a task."""
+    """Three rows, of which the first is predicted correctly, and the expected results of the methods of a task."""
 
     task: Task
     stored: list[Any]
@@ -38,29 +38,30 @@ class Example:
     probabilities: np.ndarray
     predicted: np.ndarray
     metrics: dict[str, float]
-    """Some of the metrics."""
+    """Expected values of some of the metrics."""
     names: list[Any] | None
-    """Names of the labels in a file of predictions."""
-    described: list[str]
-    """Labels as text for readers."""
+    """Label names of the rows in a file of predictions."""
+    descriptions: list[str]
+    """Labels of the rows as text for readers."""
     mistake_severity: list[float]
     correctness: list[Any]
     mean_correctness: str
-    """Description of a mean correctness of one half, for two models and one row."""
+    """Description of a mean correctness of 0.5 for two models on one row."""
     counts: list[list[int]] | None
-    """Number of rows per label that are right, predicted and present."""
-    quality: list[float]
+    """Per label: the numbers of rows predicted correctly, predicted as the label, and with the label."""
+    label_quality: list[float]
+    """Quality of the predictions per label, NaN for labels without rows."""
     against_rest: tuple[list[tuple[str, list[bool], list[float]]], int] | None
-    """The most frequent label: its name, its rows and its probabilities; and the number of labels that occur."""
-    fitting: list[list[tuple[str, str]]]
-    """Accepted forms of labels; each value is given with the name of its type."""
-    unfitting: list[list[tuple[str, str]]]
-    """Rejected forms of labels."""
+    """The most frequent label (name, mask of its rows, its probabilities), and the number of labels that occur."""
+    accepted_forms: list[list[tuple[str, str]]]
+    """Columns of labels that the task accepts: the values in each row, with the names of their types."""
+    rejected_forms: list[list[tuple[str, str]]]
+    """Columns of labels that the task rejects."""
 
 
-PLACES = np.array([[0.8, 0.1, 0.1], [0.25, 0.5, 0.25], [0.6, 0.2, 0.2]])
-ODDS = np.log([[3.0, 1 / 4], [4.0, 1.5], [1 / 4, 1 / 9]])
-SHARES = np.array([[0.75, 0.2], [0.8, 0.6], [0.2, 0.1]])
+PROBABILITIES = np.array([[0.8, 0.1, 0.1], [0.25, 0.5, 0.25], [0.6, 0.2, 0.2]])
+MULTI_LABEL_LOGITS = np.log([[3.0, 1 / 4], [4.0, 1.5], [1 / 4, 1 / 9]])
+MULTI_LABEL_PROBABILITIES = np.array([[0.75, 0.2], [0.8, 0.6], [0.2, 0.1]])
 EXAMPLES = {
     "single_label": Example(
         task=SingleLabel(("a", "b", "c"), (2, 1, 1), 4),
@@ -68,20 +69,20 @@ EXAMPLES = {
         column_type=pa.int64(),
         labels=np.array([0, 0, 2]),
         missing=np.array([NO_LABEL]),
-        logits=np.log(PLACES),
-        probabilities=PLACES,
+        logits=np.log(PROBABILITIES),
+        probabilities=PROBABILITIES,
         predicted=np.array([0, 1, 0]),
         metrics={"accuracy": 1 / 3, "f1_macro": (1 / 2 + 0 + 0) / 3, "log_loss": -np.log([0.8, 0.25, 0.2]).mean()},
         names=["a", "a", "c"],
-        described=["a", "a", "c"],
+        descriptions=["a", "a", "c"],
         mistake_severity=[0, 0.5, 0.6],
         correctness=[True, False, False],
         mean_correctness="1 of 2 right",
         counts=[[1, 0, 0], [2, 1, 0], [2, 0, 1]],
-        quality=[1 / 2, np.nan, 0],
+        label_quality=[1 / 2, np.nan, 0],
         against_rest=([("a", [True, True, False], [0.8, 0.25, 0.6])], 2),
-        fitting=[[("a", "str")], [("3", "int")]],
-        unfitting=[[("a", "str"), ("b", "str")]],
+        accepted_forms=[[("a", "str")], [("3", "int")]],
+        rejected_forms=[[("a", "str"), ("b", "str")]],
     ),
     "multi_label": Example(
         task=MultiLabel(("a", "b"), (2, 1), 4),
@@ -89,20 +90,20 @@ EXAMPLES = {
         column_type=pa.list_(pa.int64()),
         labels=np.array([[1, 0], [1, 0], [0, 0]], dtype=np.float32),
         missing=np.full((1, 2), np.nan, dtype=np.float32),
-        logits=ODDS,
-        probabilities=SHARES,
+        logits=MULTI_LABEL_LOGITS,
+        probabilities=MULTI_LABEL_PROBABILITIES,
         predicted=np.array([[1, 0], [1, 1], [0, 0]], dtype=np.int8),
         metrics={"subset_accuracy": 2 / 3, "f1_micro": 4 / 5, "f1/a": 1, "f1/b": 0},
         names=[["a"], ["a"], []],
-        described=["a", "a", "none"],
+        descriptions=["a", "a", "none"],
         mistake_severity=[0, 0.6, 0],
         correctness=[True, False, True],
         mean_correctness="1 of 2 right",
         counts=[[2, 0], [2, 1], [2, 0]],
-        quality=[1, 0],
+        label_quality=[1, 0],
         against_rest=([("a", [True, True, False], [0.75, 0.8, 0.2])], 1),
-        fitting=[[("a", "str"), ("b", "str")]],
-        unfitting=[],
+        accepted_forms=[[("a", "str"), ("b", "str")]],
+        rejected_forms=[],
     ),
     "regression": Example(
         task=Regression(("score",), num_train=4, score_mean=2.0, score_std=1.0),
@@ -115,15 +116,15 @@ EXAMPLES = {
         predicted=np.array([1.0, 2.5, 1.0]),
         metrics={"mse": (0.25 + 9) / 3, "pearson": np.corrcoef([1, 2.5, 1], [1, 2, 4])[0, 1]},
         names=None,
-        described=["1", "2", "4"],
+        descriptions=["1", "2", "4"],
         mistake_severity=[0, 0.5, 3],
         correctness=[0, 0.5, 3],
         mean_correctness="off by 0.5",
         counts=None,
-        quality=[np.nan],
+        label_quality=[np.nan],
         against_rest=None,
-        fitting=[[("1.5", "float")], [("3", "int")]],
-        unfitting=[[("a", "str")], [("1.5", "float"), ("2.5", "float")]],
+        accepted_forms=[[("1.5", "float")], [("3", "int")]],
+        rejected_forms=[[("a", "str")], [("1.5", "float"), ("2.5", "float")]],
     ),
 }
 
@@ -133,7 +134,7 @@ def example(request: pytest.FixtureRequest) -> Example:
     return EXAMPLES[request.param]
 
 
-def test_class_variables_are_consistent(example: Example) -> None:
+def test_class_variables_of_a_task_are_consistent(example: Example) -> None:
     task = example.task
     assert type(task) is TASKS[task.problem_type]
     assert task.transformers_name in TRANSFORMERS_NAMES
@@ -146,18 +147,18 @@ def test_class_variables_are_consistent(example: Example) -> None:
     assert not (task.several_per_row and (task.labels_are_numbers or task.has_confusion_matrix))
 
 
-def test_label_array_converts_prepared_labels(example: Example) -> None:
+def test_label_array_converts_labels_of_prepared_data(example: Example) -> None:
     task = example.task
     column = pa.array(example.stored, task.column_type())
     assert column.type == example.column_type
     for values, expected in ((column.to_pylist(), example.labels), ([], example.labels[:0])):
-        found = task.label_array(values)
-        np.testing.assert_array_equal(found, expected, strict=True)
+        labels = task.label_array(values)
+        np.testing.assert_array_equal(labels, expected, strict=True)
     np.testing.assert_array_equal(task.missing_labels(1), example.missing, strict=True)
     assert task.missing_labels(1).dtype == example.labels.dtype
 
 
-def test_probabilities_and_predicted_labels(example: Example) -> None:
+def test_probabilities_and_predicted_labels_match_the_example(example: Example) -> None:
     logits = example.logits.copy()
     np.testing.assert_allclose(example.task.probabilities(logits), example.probabilities)
     np.testing.assert_array_equal(example.task.predicted_labels(logits), example.predicted, strict=True)
@@ -168,10 +169,10 @@ def test_probabilities_and_predicted_labels(example: Example) -> None:
 
 def test_computed_metrics_match_their_declarations(example: Example) -> None:
     task = example.task
-    found = task.compute_metrics(example.logits, example.labels)
-    assert list(found) == task.metric_names
-    assert {name: found[name] for name in example.metrics} == pytest.approx(example.metrics)
-    for name, value in found.items():
+    metrics = task.compute_metrics(example.logits, example.labels)
+    assert list(metrics) == task.metric_names
+    assert {name: metrics[name] for name in example.metrics} == pytest.approx(example.metrics)
+    for name, value in metrics.items():
         metric = find_metric(name)
         assert metric is not None
         assert metric in (*task.metrics, task.label_metric), "another task has a different metric of this name"
@@ -185,61 +186,61 @@ def test_computed_metrics_match_their_declarations(example: Example) -> None:
         check_metric("no_metric", task)
 
 
-def test_labels_are_described(example: Example) -> None:
+def test_label_names_and_descriptions_match_the_example(example: Example) -> None:
     column = example.task.name_column(example.labels)
     assert (None if column is None else column.to_pylist()) == example.names
-    of_none = example.task.name_column(example.labels[:0])
-    assert (of_none is None) == (column is None)
-    assert column is None or of_none is None or column.type == of_none.type
-    assert [example.task.describe_label(label) for label in example.labels] == example.described
+    empty_column = example.task.name_column(example.labels[:0])
+    assert (empty_column is None) == (column is None)
+    assert column is None or empty_column is None or column.type == empty_column.type
+    assert [example.task.describe_label(label) for label in example.labels] == example.descriptions
 
 
-def test_correctness_of_rows(example: Example) -> None:
+def test_correctness_and_mistake_severity_match_the_example(example: Example) -> None:
     task = example.task
-    found = task.mistake_severity(example.labels, example.predicted, example.logits)
-    np.testing.assert_allclose(found, example.mistake_severity)
-    of_one = task.correctness(example.labels, example.predicted)
-    np.testing.assert_array_equal(of_one, np.array(example.correctness))
-    assert (of_one.dtype == np.bool_) == (not task.correctness_is_distance)
-    of_two = task.correctness(example.labels, np.stack([example.predicted, example.labels]))
-    np.testing.assert_array_equal(of_two[0], of_one)
-    assert of_two.shape == (2, 3)
+    severity = task.mistake_severity(example.labels, example.predicted, example.logits)
+    np.testing.assert_allclose(severity, example.mistake_severity)
+    correctness = task.correctness(example.labels, example.predicted)
+    np.testing.assert_array_equal(correctness, np.array(example.correctness))
+    assert (correctness.dtype == np.bool_) == (not task.correctness_is_distance)
+    correctness_of_two = task.correctness(example.labels, np.stack([example.predicted, example.labels]))
+    np.testing.assert_array_equal(correctness_of_two[0], correctness)
+    assert correctness_of_two.shape == (2, 3)
     assert task.describe_correctness(0.5, 2) == example.mean_correctness
 
 
-def test_label_counts(example: Example) -> None:
+def test_label_counts_and_quality_match_the_example(example: Example) -> None:
     task, labels = example.task, example.labels
     counts = task.count_labels(labels, example.predicted)
-    found = None if counts is None else [each.tolist() for each in (counts.right, counts.predicted, counts.present)]
-    assert found == example.counts
-    np.testing.assert_array_equal(task.label_quality(labels, example.predicted), example.quality)
+    per_label = None if counts is None else [counts.right.tolist(), counts.predicted.tolist(), counts.present.tolist()]
+    assert per_label == example.counts
+    np.testing.assert_array_equal(task.label_quality(labels, example.predicted), example.label_quality)
 
 
-def test_against_rest(example: Example) -> None:
-    found = example.task.against_rest(example.labels, example.logits, 1)
-    if example.against_rest is None or found is None:
-        assert found is None
+def test_against_rest_matches_the_example(example: Example) -> None:
+    result = example.task.against_rest(example.labels, example.logits, 1)
+    if example.against_rest is None or result is None:
+        assert result is None
         assert example.against_rest is None
         return
-    assert found[1] == example.against_rest[1]
-    for label, (name, applies, scores) in zip(found[0], example.against_rest[0], strict=True):
+    assert result[1] == example.against_rest[1]
+    for label, (name, applies, scores) in zip(result[0], example.against_rest[0], strict=True):
         assert (label.name, label.applies.tolist(), label.scores.tolist()) == (name, applies, pytest.approx(scores))
 
 
 def forms_of(values: list[tuple[str, str]]) -> LabelForms:
-    """Return the forms of a column that contains these values in every row."""
+    """Return the label forms of a column that has these values in every row."""
     forms = LabelForms()
     for _ in range(30):
         forms.add(values, is_list=len(values) > 1)
     return forms
 
 
-def test_check_forms_rejects_other_kinds_of_labels(example: Example) -> None:
-    for values in example.fitting:
+def test_check_forms_accepts_labels_of_the_task_and_rejects_other_labels(example: Example) -> None:
+    for values in example.accepted_forms:
         example.task.check_forms(forms_of(values), "label")
         for warning in example.task.second_readings(forms_of(values), {text: 30 for text, _ in values}, "label"):
             assert "'label'" in warning
-    for values in example.unfitting:
+    for values in example.rejected_forms:
         with pytest.raises(ValueError, match="'label'"):
             example.task.check_forms(forms_of(values), "label")
 

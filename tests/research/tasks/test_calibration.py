@@ -14,6 +14,6 @@ def test_calibration_error_weights_bins_by_number_of_rows() -> None:
     assert calibration_error(confidence, correct) == pytest.approx((abs(2 - 2.7) + abs(1 - 0.5)) / 4)
 
 
-def test_calibration_error_is_zero_for_certain_correct_predictions() -> None:
+def test_calibration_error_of_certain_predictions_is_their_error_rate() -> None:
     assert calibration_error(np.array([1.0, 1.0]), np.array([True, True])) == 0.0
     assert calibration_error(np.array([1.0, 1.0]), np.array([False, False])) == 1.0

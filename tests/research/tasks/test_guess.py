@@ -1,4 +1,4 @@
-"""Guess the kind of labels from how they are written."""
+"""Guess the task from the form of the labels."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def forms_of(*rows: Row, in_lists: bool = False) -> LabelForms:
 
 
 @pytest.mark.parametrize(
-    ("rows", "kind"),
+    ("rows", "task"),
     [
         ([[("a", "str")], [("b", "str")]], SingleLabel),
         ([[(str(number), "int")] for number in range(100)], SingleLabel),
@@ -34,8 +34,8 @@ def forms_of(*rows: Row, in_lists: bool = False) -> LabelForms:
         ([[(f"{number}.0", "float")] for number in range(21)], Regression),
     ],
 )
-def test_guess_task_of_single_values(rows: list[Row], kind: type[Task]) -> None:
-    assert guess_task(forms_of(*rows), [row[0][0] for row in rows], "label") is kind
+def test_guess_task_of_single_values(rows: list[Row], task: type[Task]) -> None:
+    assert guess_task(forms_of(*rows), [row[0][0] for row in rows], "label") is task
 
 
 def test_guess_task_of_lists_is_multi_label() -> None:
@@ -53,11 +53,15 @@ def test_guess_task_rejects_inconsistent_forms() -> None:
         guess_task(probabilities, ["0.2", "0.8"], "stars")
 
 
-@pytest.mark.parametrize(("other", "named"), [(("good", "str"), "'good'"), (("True", "bool"), "true or false")])
-def test_guess_task_rejects_names_among_scores_and_suggests_both_tasks(other: tuple[str, str], named: str) -> None:
-    values = ["0.5", *([other[0]] if other[1] == "str" else [])]
-    with pytest.raises(ValueError, match=in_order("'stars'", named, "task=regression", "task=single_label")):
-        guess_task(forms_of([("0.5", "float")], [other]), values, "stars")
+@pytest.mark.parametrize(
+    ("other_value", "other_text"), [(("good", "str"), "'good'"), (("True", "bool"), "true or false")]
+)
+def test_guess_task_rejects_names_among_scores_and_suggests_both_tasks(
+    other_value: tuple[str, str], other_text: str
+) -> None:
+    values = ["0.5", *([other_value[0]] if other_value[1] == "str" else [])]
+    with pytest.raises(ValueError, match=in_order("'stars'", other_text, "task=regression", "task=single_label")):
+        guess_task(forms_of([("0.5", "float")], [other_value]), values, "stars")
 
 
 def test_guess_from_indicators_is_single_label_if_one_hot() -> None:
@@ -66,12 +70,12 @@ def test_guess_from_indicators_is_single_label_if_one_hot() -> None:
 
 
 @pytest.mark.parametrize(
-    ("labels", "kind"),
+    ("labels", "task"),
     [
         (np.zeros((3, 2), dtype=np.float32), MultiLabel),
         (np.zeros(3, dtype=np.float32), Regression),
         (np.zeros(3, dtype=np.int64), SingleLabel),
     ],
 )
-def test_recognise_task_from_the_shape_and_type_of_labels(labels: np.ndarray, kind: type[Task]) -> None:
-    assert recognise_task(labels) is kind
+def test_recognise_task_from_the_shape_and_type_of_labels(labels: np.ndarray, task: type[Task]) -> None:
+    assert recognise_task(labels) is task

@@ -18,8 +18,9 @@ def test_label_counts_match_scikit_learn(per_row: str) -> None:
         labels, predicted = (generator.random((2, 90, 50)) < 0.05).astype(int)
     counts = LabelCounts.of(labels, predicted, 50)
     expected = sklearn.metrics.precision_recall_fscore_support(labels, predicted, labels=range(50), zero_division=0.0)
-    for found, right in zip((counts.precision, counts.recall, counts.f1, counts.present), expected, strict=True):
-        np.testing.assert_allclose(found, right, rtol=1e-12)
+    results = (counts.precision, counts.recall, counts.f1, counts.present)
+    for result, expected_result in zip(results, expected, strict=True):
+        np.testing.assert_allclose(result, expected_result, rtol=1e-12)
 
 
 def test_label_counts_ignore_labels_without_an_output() -> None:

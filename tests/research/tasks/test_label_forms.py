@@ -46,10 +46,10 @@ def test_has_fractions_ignores_strings() -> None:
     [
         (["01", "10"], 2),
         (["011", "100"], 3),
-        (["0", "1", "01", ""], None),  # label ids
+        (["0", "1", "01", ""], None),  # lists of label ids, not indicators
         (["01", "10", "1"], None),
         (["12", "02"], None),
-        (["011"] * 19 + ["12"], 3),  # one list in twenty may be invalid
+        (["011"] * 19 + ["12"], 3),  # one list in twenty may be malformed
         (["011"] * 18 + ["12"], None),
         (["011", "100", "10"] * 20, 3),
         ([], None),

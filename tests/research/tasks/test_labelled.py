@@ -1,4 +1,4 @@
-"""Labels with names: each label against all others."""
+"""Tasks with label names: each label against all others, counts and memory."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ def test_against_rest_returns_the_most_frequent_labels_first() -> None:
     task = SingleLabel(("a", "b", "c", "d"))
     labels = np.array([2, 1, 1, 3, 2, 1])
     logits = np.log(np.arange(1.0, 25.0).reshape(6, 4))
-    found, num_labels = task.against_rest(labels, logits, 2)
-    assert ([label.name for label in found], num_labels) == (["b", "c"], 3)
-    assert found[0].applies.tolist() == [False, True, True, False, False, True]
-    np.testing.assert_allclose(found[0].scores, [2 / 10, 6 / 26, 10 / 42, 14 / 58, 18 / 74, 22 / 90])
+    against_rest, num_labels = task.against_rest(labels, logits, 2)
+    assert ([label.name for label in against_rest], num_labels) == (["b", "c"], 3)
+    assert against_rest[0].applies.tolist() == [False, True, True, False, False, True]
+    np.testing.assert_allclose(against_rest[0].scores, [2 / 10, 6 / 26, 10 / 42, 14 / 58, 18 / 74, 22 / 90])
 
 
 def test_against_rest_keeps_the_order_of_equally_frequent_labels() -> None:
     task = MultiLabel(("a", "b", "c"))
     labels = np.array([[0.0, 1.0, 1.0], [0.0, 1.0, 1.0]])
-    found, num_labels = task.against_rest(labels, np.zeros((2, 3)), 8)
-    assert ([label.name for label in found], num_labels) == (["b", "c"], 2)
-    assert found[1].scores.tolist() == [0.5, 0.5]
+    against_rest, num_labels = task.against_rest(labels, np.zeros((2, 3)), 8)
+    assert ([label.name for label in against_rest], num_labels) == (["b", "c"], 2)
+    assert against_rest[1].scores.tolist() == [0.5, 0.5]
 
 
 def test_count_labels_ignores_labels_without_an_output() -> None:
@@ -35,13 +35,13 @@ def test_count_labels_ignores_labels_without_an_output() -> None:
     assert (counts.right.tolist(), counts.predicted.tolist(), counts.present.tolist()) == ([1, 0], [2, 1], [1, 1])
 
 
-def test_describe_correctness_gives_a_number_of_models() -> None:
+def test_describe_correctness_counts_the_models_that_are_right() -> None:
     assert SingleLabel.describe_correctness(2 / 3, 3) == MultiLabel.describe_correctness(2 / 3, 3) == "2 of 3 right"
 
 
 def test_against_rest_uses_only_the_second_of_two_labels() -> None:
-    found, num_labels = SingleLabel(("no", "yes")).against_rest(np.array([0, 1, 0]), np.zeros((3, 2)), 8)
-    assert ([label.name for label in found], num_labels) == (["yes"], 1)
+    against_rest, num_labels = SingleLabel(("no", "yes")).against_rest(np.array([0, 1, 0]), np.zeros((3, 2)), 8)
+    assert ([label.name for label in against_rest], num_labels) == (["yes"], 1)
 
 
 @pytest.mark.parametrize("kind", [SingleLabel, MultiLabel])
@@ -49,11 +49,11 @@ def test_metrics_of_many_labels_use_less_memory_than_their_probabilities(kind: t
     num_rows, num_labels = 1500, 10_000
     logits = np.zeros((num_rows, num_labels), dtype=np.float32)
     task = kind(tuple(map(str, range(num_labels))), (1,) * num_labels, num_labels)
-    each_its_own = np.arange(num_rows)
-    labels = each_its_own if kind is SingleLabel else each_its_own[:, None] == range(num_labels)
+    row_numbers = np.arange(num_rows)
+    labels = row_numbers if kind is SingleLabel else row_numbers[:, None] == range(num_labels)
     tracemalloc.start()
-    found = task.compute_metrics(logits, labels)
+    metrics = task.compute_metrics(logits, labels)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert found["auroc"] == 0.5
+    assert metrics["auroc"] == 0.5
     assert peak < 8 * num_rows * num_labels

@@ -1,4 +1,4 @@
-"""Matthews correlation, compared with scikit-learn's."""
+"""Matthews correlation, compared with scikit-learn."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from research.tasks.matthews import matthews_correlation
 @pytest.mark.parametrize("num_labels", [2, 3, 40])
 def test_matthews_correlation_matches_scikit_learn(num_labels: int) -> None:
     generator = np.random.default_rng(num_labels)
-    labels, drawn = generator.integers(num_labels, size=(2, 300))
-    predicted = np.where(generator.random(300) < 0.4, labels, drawn)
+    labels, random_labels = generator.integers(num_labels, size=(2, 300))
+    predicted = np.where(generator.random(300) < 0.4, labels, random_labels)
     assert matthews_correlation(labels, predicted) == pytest.approx(matthews_corrcoef(labels, predicted), abs=1e-12)
 
 

@@ -12,7 +12,7 @@ from research.tasks.metric_names import check_metric_name, higher_is_better, is_
 
 def test_higher_is_better_is_false_for_errors() -> None:
     assert not any(map(higher_is_better, ("loss", "log_loss", "mse", "calibration_error")))
-    assert all(map(higher_is_better, ("accuracy", "f1_macro", "auroc", "pearson", "f1/joy", "of_a_hook")))
+    assert all(map(higher_is_better, ("accuracy", "f1_macro", "auroc", "pearson", "f1/joy", "logged_by_a_hook")))
 
 
 @pytest.mark.parametrize(
@@ -25,14 +25,14 @@ def test_higher_is_better_is_false_for_errors() -> None:
         ("spearman", (-1, 1)),
         ("mse", (0, math.inf)),
         ("loss", (-math.inf, math.inf)),
-        ("of_my_own", (-math.inf, math.inf)),
+        ("logged_by_a_hook", (-math.inf, math.inf)),
     ],
 )
 def test_metric_bounds(metric: str, bounds: tuple[float, float]) -> None:
     assert metric_bounds(metric) == bounds
 
 
-def test_nan_is_never_better() -> None:
+def test_is_better_is_false_for_nan() -> None:
     assert is_better("mse", 0.5, None)
     assert is_better("mse", 0.4, 0.5)
     assert is_better("accuracy", 0.6, 0.5)
@@ -40,7 +40,7 @@ def test_nan_is_never_better() -> None:
     assert not is_better("accuracy", math.nan, 0.5)
 
 
-def test_metric_name_is_checked_against_the_known_kind_of_labels() -> None:
+def test_check_metric_name_rejects_metrics_of_other_tasks() -> None:
     for name, problem_type in (("mse", None), ("f1/joy", None), ("mse", "regression"), ("f1/joy", "multi_label")):
         check_metric_name(name, problem_type)
     check_metric_name("anything", "a plugin's")

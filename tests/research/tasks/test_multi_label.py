@@ -13,25 +13,25 @@ from research.tasks.multi_label import MultiLabel
 TASK = MultiLabel(("a", "b"), (1, 1), 2)
 
 
-def test_metrics_by_hand() -> None:
+def test_metrics_match_values_computed_by_hand() -> None:
     logits = np.array([[1.0, -1.0], [1.0, 1.0], [-1.0, -1.0]])
     labels = np.array([[1.0, 0.0], [0.0, 1.0], [0.0, 0.0]])
-    found = TASK.compute_metrics(logits, labels)
-    assert found["subset_accuracy"] == pytest.approx(2 / 3)
-    assert found["f1/a"] == pytest.approx(2 / 3)
-    assert found["f1/b"] == pytest.approx(1.0)
-    assert found["f1_macro"] == pytest.approx((2 / 3 + 1) / 2)
-    assert found["f1_micro"] == pytest.approx(4 / 5)
-    assert found["auroc"] == pytest.approx((0.75 + 1) / 2)
-    sure = 1 / (1 + math.exp(-1))
-    assert found["log_loss"] == pytest.approx(-(5 * math.log(sure) + math.log(1 - sure)) / 6)
+    metrics = TASK.compute_metrics(logits, labels)
+    assert metrics["subset_accuracy"] == pytest.approx(2 / 3)
+    assert metrics["f1/a"] == pytest.approx(2 / 3)
+    assert metrics["f1/b"] == pytest.approx(1.0)
+    assert metrics["f1_macro"] == pytest.approx((2 / 3 + 1) / 2)
+    assert metrics["f1_micro"] == pytest.approx(4 / 5)
+    assert metrics["auroc"] == pytest.approx((0.75 + 1) / 2)
+    probability = 1 / (1 + math.exp(-1))
+    assert metrics["log_loss"] == pytest.approx(-(5 * math.log(probability) + math.log(1 - probability)) / 6)
 
 
-def test_single_label_and_any_label_names_are_accepted() -> None:
+def test_task_accepts_a_single_label_named_macro() -> None:
     task = MultiLabel(("macro",), (1,), 2)
-    found = task.compute_metrics(np.array([[1.0], [-1.0], [2.0]]), np.array([[1.0], [1.0], [0.0]]))
-    assert found["f1/macro"] == found["f1_macro"] == found["f1_micro"] == pytest.approx(0.5)
-    assert found["auroc"] == 0.0
+    metrics = task.compute_metrics(np.array([[1.0], [-1.0], [2.0]]), np.array([[1.0], [1.0], [0.0]]))
+    assert metrics["f1/macro"] == metrics["f1_macro"] == metrics["f1_micro"] == pytest.approx(0.5)
+    assert metrics["auroc"] == 0.0
 
 
 def test_auroc_is_nan_if_all_rows_have_all_labels() -> None:
@@ -39,10 +39,10 @@ def test_auroc_is_nan_if_all_rows_have_all_labels() -> None:
 
 
 def test_absent_label_lowers_f1_as_in_scikit_learn() -> None:
-    several = np.array([[1, 0], [1, 0]])
-    found = TASK.compute_metrics(several - 0.5, several)
-    expected = sklearn.metrics.f1_score(several, several, average="macro", zero_division=0.0)
-    assert found["f1_macro"] == 0.5 == expected
+    labels = np.array([[1, 0], [1, 0]])
+    metrics = TASK.compute_metrics(labels - 0.5, labels)
+    expected = sklearn.metrics.f1_score(labels, labels, average="macro", zero_division=0.0)
+    assert metrics["f1_macro"] == 0.5 == expected
 
 
 def test_metrics_match_scikit_learn() -> None:
@@ -51,15 +51,15 @@ def test_metrics_match_scikit_learn() -> None:
     labels[:, 7] = 0  # a label that never applies
     logits = np.round(generator.normal(size=(300, 60)) - 1 + 2 * labels, 1)
     task = MultiLabel(tuple(map(str, range(60))), (1,) * 60, 300)
-    found = task.compute_metrics(logits, labels)
-    each = sklearn.metrics.f1_score(labels, logits > 0, average=None, zero_division=0.0)
-    assert [found[f"f1/{name}"] for name in task.label_names] == pytest.approx(each)
+    metrics = task.compute_metrics(logits, labels)
+    f1_scores = sklearn.metrics.f1_score(labels, logits > 0, average=None, zero_division=0.0)
+    assert [metrics[f"f1/{name}"] for name in task.label_names] == pytest.approx(f1_scores)
     areas = [sklearn.metrics.roc_auc_score(labels[:, i], logits[:, i]) for i in range(60) if labels[:, i].any()]
-    assert found["auroc"] == pytest.approx(np.mean(areas), rel=1e-12)
+    assert metrics["auroc"] == pytest.approx(np.mean(areas), rel=1e-12)
     micro = sklearn.metrics.f1_score(labels, logits > 0, average="micro")
-    assert (found["f1_macro"], found["f1_micro"]) == pytest.approx((each.mean(), micro))
-    assert found["subset_accuracy"] == pytest.approx(sklearn.metrics.accuracy_score(labels, logits > 0))
+    assert (metrics["f1_macro"], metrics["f1_micro"]) == pytest.approx((f1_scores.mean(), micro))
+    assert metrics["subset_accuracy"] == pytest.approx(sklearn.metrics.accuracy_score(labels, logits > 0))
     log_loss = sklearn.metrics.log_loss(labels.ravel(), 1 / (1 + np.exp(-logits.ravel())))
-    assert found["log_loss"] == pytest.approx(log_loss, rel=1e-12)
-    # Exact equality, because earlier studies reported scikit-learn's values.
-    assert task.label_quality(labels, (logits > 0).astype(np.int64)).tolist() == each.tolist()
+    assert metrics["log_loss"] == pytest.approx(log_loss, rel=1e-12)
+    # These values must be equal to scikit-learn's to the last bit.
+    assert task.label_quality(labels, (logits > 0).astype(np.int64)).tolist() == f1_scores.tolist()

@@ -26,5 +26,5 @@ def test_patterns_of_numbers_and_whole_numbers(text: str, is_number: bool, is_wh
 
 
 def test_without_exponent_expands_whole_numbers() -> None:
-    written = {" 1e+18 ": "1000000000000000000", "2.5e1": "25", "2.55e1": "2.55e1", " 7 ": "7", "eve": "eve"}
-    assert {text: without_exponent(text) for text in written} == written
+    expanded = {" 1e+18 ": "1000000000000000000", "2.5e1": "25", "2.55e1": "2.55e1", " 7 ": "7", "eve": "eve"}
+    assert {text: without_exponent(text) for text in expanded} == expanded

@@ -1,4 +1,4 @@
-"""A user-defined task in one file, without changes to the product."""
+"""A user-defined task in one file, without any other change."""
 
 from __future__ import annotations
 

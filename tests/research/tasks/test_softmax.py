@@ -19,18 +19,18 @@ def test_block_softmax_matches_scipy(rows_per_block: int, monkeypatch: pytest.Mo
     logits = (100 * generator.normal(size=(7, 4))).astype(np.float32)
     expected = scipy.special.softmax(logits.astype(np.float64), axis=1)
     labels = generator.integers(4, size=7)
-    found = BlockSoftmax(logits)
-    np.testing.assert_allclose(found.rows(slice(2, 5)), expected[2:5], rtol=1e-12)
-    np.testing.assert_allclose(found.columns(slice(1, 3)), expected[:, 1:3], rtol=1e-12)
-    np.testing.assert_allclose(found.of(labels), expected[range(7), labels], rtol=1e-12)
-    np.testing.assert_allclose(found.confidence, expected.max(axis=1), rtol=1e-12)
-    assert found.rows(slice(0, 1)).dtype == np.float64
+    block_softmax = BlockSoftmax(logits)
+    np.testing.assert_allclose(block_softmax.rows(slice(2, 5)), expected[2:5], rtol=1e-12)
+    np.testing.assert_allclose(block_softmax.columns(slice(1, 3)), expected[:, 1:3], rtol=1e-12)
+    np.testing.assert_allclose(block_softmax.of(labels), expected[range(7), labels], rtol=1e-12)
+    np.testing.assert_allclose(block_softmax.confidence, expected.max(axis=1), rtol=1e-12)
+    assert block_softmax.rows(slice(0, 1)).dtype == np.float64
 
 
 def test_block_softmax_of_nonfinite_logits_is_nan_without_a_warning() -> None:
-    found = BlockSoftmax(np.array([[math.nan, 0.0], [math.inf, 0.0], [1.0, 1.0]]))
-    assert np.isnan(found.rows(slice(0, 2))).any(axis=1).tolist() == [True, True]
-    assert found.rows(slice(2, 3)).tolist() == [[0.5, 0.5]]
+    block_softmax = BlockSoftmax(np.array([[math.nan, 0.0], [math.inf, 0.0], [1.0, 1.0]]))
+    assert np.isnan(block_softmax.rows(slice(0, 2))).any(axis=1).tolist() == [True, True]
+    assert block_softmax.rows(slice(2, 3)).tolist() == [[0.5, 0.5]]
 
 
 def test_row_blocks_cover_all_rows_with_at_least_one_row_each(monkeypatch: pytest.MonkeyPatch) -> None:

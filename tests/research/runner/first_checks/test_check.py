@@ -76,7 +76,7 @@ def test_deeply_nested_recipe_is_rejected(tmp_path: Path) -> None:
 
 
 ENTRY = "--timeline={{{}}}".format
-REFUSED = [
+REJECTED_COMMANDS = [
     (["run.py", "--data", "missing.csv"], r"'missing\.csv' for --data"),
     (["run.py", "--head", "ltsm"], "head 'ltsm'.*'lstm'"),
     (["run.py", "--head=lstm", "--head.lstm_size=-4"], "lstm_size .*-4"),
@@ -132,7 +132,7 @@ REFUSED = [
 """Commands, with a pattern for the one-line error of each."""
 WITHOUT_TORCH = """
 import contextlib, io, json, runpy, sys
-sys.modules["torch"] = None  # importing it is an error
+sys.modules["torch"] = None  # makes `import torch` fail
 for script, *arguments in json.load(sys.stdin):
     sys.argv = [script, *arguments]
     printed = io.StringIO()
@@ -152,8 +152,8 @@ def test_invalid_commands_print_one_line_without_importing_torch(tmp_path: Path)
     (tmp_path / "taken").mkdir()
     (tmp_path / "taken" / "file").touch()
     before = sorted(tmp_path.rglob("*"))
-    commands = [[str(ROOT / "experiments" / script), *arguments] for (script, *arguments), _ in REFUSED]
-    done = subprocess.run(
+    commands = [[str(ROOT / "experiments" / script), *arguments] for (script, *arguments), _ in REJECTED_COMMANDS]
+    completed = subprocess.run(
         [sys.executable, "-c", WITHOUT_TORCH],
         cwd=tmp_path,
         input=json.dumps(commands),
@@ -161,8 +161,8 @@ def test_invalid_commands_print_one_line_without_importing_torch(tmp_path: Path)
         text=True,
         check=True,
     )
-    found = [json.loads(line) for line in done.stdout.splitlines()]
-    for (command, expected), (status, printed) in zip(REFUSED, found, strict=True):
+    results = [json.loads(line) for line in completed.stdout.splitlines()]
+    for (command, expected), (status, printed) in zip(REJECTED_COMMANDS, results, strict=True):
         assert status in (1, 2), (command, printed)
         assert printed.startswith("error: "), (command, printed)
         assert printed.count("\n") == 1, (command, printed)

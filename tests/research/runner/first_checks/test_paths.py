@@ -37,7 +37,7 @@ def test_inaccessible_paths_are_rejected_with_a_one_line_error(
 
 
 @pytest.mark.parametrize(
-    "refuse",
+    "use_path",
     [
         lambda path: check_first(RunConfig(resume=path)),
         lambda path: check_first(RunConfig(plugin=[f"{path}.py"])),
@@ -48,7 +48,7 @@ def test_inaccessible_paths_are_rejected_with_a_one_line_error(
 )
 @pytest.mark.parametrize("path", ["x" * 5000, "locked/a"])
 def test_other_inaccessible_paths_are_rejected(
-    refuse: Callable[[str], object], path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    use_path: Callable[[str], object], path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "locked").mkdir(mode=0)
@@ -56,22 +56,22 @@ def test_other_inaccessible_paths_are_rejected(
         enforce_file_modes(),
         pytest.raises(ValueError, match=rf"{os.strerror(errno.ENAMETOOLONG)}|{os.strerror(errno.EACCES)}"),
     ):
-        refuse(path)
+        use_path(path)
 
 
 def test_inspection_accepts_an_existing_run_directory(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     config = RunConfig(output_dir=str(tmp_path))
-    check_first(config)  # as with --dry_run and --print_config
+    check_first(config)  # the check that also runs for --dry_run and --print_config
     with pytest.raises(ValueError, match=f"{tmp_path} exists"):
         check_run_directory(config)
 
 
-def test_resumed_run_does_not_need_its_parents(tmp_path: Path) -> None:
-    gone = str(tmp_path / "gone")
-    check_first(RunConfig(output_dir=str(tmp_path), resume="auto", init_from=gone, fork=gone))
-    with pytest.raises(ValueError, match=gone):
-        check_first(RunConfig(fork=gone))
+def test_resumed_run_does_not_need_the_runs_that_it_started_from(tmp_path: Path) -> None:
+    missing = str(tmp_path / "missing-run")
+    check_first(RunConfig(output_dir=str(tmp_path), resume="auto", init_from=missing, fork=missing))
+    with pytest.raises(ValueError, match=missing):
+        check_first(RunConfig(fork=missing))
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Options and checks of option values, read from source code that is not run."""
+"""Options and the checks of their values, read from source code without importing it."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ def head(self, encoder, *, size: int = 8, kind: Literal["a", "b"] = "a", share: 
         raise ValueError(f"Expected share up to {size}, got {share}.")
     share = encoder.hidden_size
     if share < 0:
-        raise ValueError("not known early")
+        raise ValueError("needs the encoder")
     if encoder.hidden_size < size:
-        raise ValueError("not known early")
+        raise ValueError("needs the encoder")
 """
 
 
@@ -30,8 +30,8 @@ def function_of(source: str) -> ast.FunctionDef:
 
 
 def test_read_options_returns_keyword_only_parameters() -> None:
-    found = [(option.name, option.type, option.default) for option in read_options(function_of(SOURCE))]
-    assert found == [
+    options = [(option.name, option.type, option.default) for option in read_options(function_of(SOURCE))]
+    assert options == [
         ("size", int, 8),
         ("kind", Literal["a", "b"], "a"),
         ("share", float, inspect.Parameter.empty),

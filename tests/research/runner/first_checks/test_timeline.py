@@ -38,9 +38,9 @@ def test_check_timeline_rejects_invalid_entries(settings: dict[str, Any], expect
         check_timeline(RunConfig(**settings))
 
 
-def test_check_timeline_accepts_entries_that_depend_on_data_or_plugins() -> None:
-    late = [{"at": "11st", "freeze": "head"}]
-    check_timeline(RunConfig(timeline=late))  # the number of rows is unknown
+def test_check_timeline_accepts_entries_whose_validity_depends_on_data_or_plugins() -> None:
+    late_entry = [{"at": "11st", "freeze": "head"}]
+    check_timeline(RunConfig(timeline=late_entry))  # the number of rows is unknown
     check_timeline(RunConfig(timeline=[{"at": "9ep", "freeze": "head"}], max_steps=10))
-    check_timeline(RunConfig(timeline=late, max_steps=10, smoke=True))  # a smoke test has its own length
+    check_timeline(RunConfig(timeline=late_entry, max_steps=10, smoke=True))  # --smoke changes max_steps
     check_timeline(RunConfig(timeline=[{"at": "1st", "mine": 3}], plugin=["mine.py"]))

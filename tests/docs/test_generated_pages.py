@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 
 import pytest
-from docstring_sections import separate_sections
 from metrics_page import metrics_page
 from registry_pages import REGISTRY_PAGES, registry_page
 from settings_pages import settings_page, study_settings_page, verify_settings_page
@@ -69,9 +68,3 @@ def test_every_metric_has_an_anchor() -> None:
 )
 def test_settings_in_descriptions_are_links(text: str, linked: str) -> None:
     assert link_settings(text, ["lr", "head", "list"], "x.md") == linked
-
-
-def test_separate_sections_puts_an_empty_line_before_each() -> None:
-    assert separate_sections("Do it.\n\nArgs:\n    x: it.\nReturns:\n    It.\n") == (
-        "Do it.\n\nArgs:\n    x: it.\n\nReturns:\n    It.\n"
-    )

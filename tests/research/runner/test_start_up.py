@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from transformers.generation import candidate_generator
 
 from tests.limits import HANG_LIMIT
 
@@ -57,7 +58,9 @@ def modules(
 
 def test_run_starts_without_modules_that_it_needs_later(modules: tuple[set[str], set[str]]) -> None:
     before, after = modules
-    assert before & NOT_BEFORE_TRAINING == set()
+    # Transformers 5.17 imports scikit-learn's roc_curve, and with it scipy.stats, for text generation.
+    unavoidable = {"scipy.stats", "sklearn"} if hasattr(candidate_generator, "roc_curve") else set()
+    assert before & NOT_BEFORE_TRAINING - unavoidable == set()
     assert "matplotlib" in after
 
 

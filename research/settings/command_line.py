@@ -104,7 +104,7 @@ def base_recipe(folded: FoldedArguments) -> dict[str, Any]:
     recipe = merge_recipes(folded.recipes)
     forks = [value for name, value in _values(folded) if name == "fork"]
     fork = forks[-1] if forks else recipe.get("fork")
-    if fork is not None and not is_complete(recipe):  # a fork's own config.yaml is complete; its parent may be gone
+    if fork is not None and not is_complete(recipe):  # a fork's own config.yaml needs no parent
         recipe = inherited_settings(str(fork)) | recipe
     return recipe
 
@@ -241,8 +241,8 @@ def check_setting_names(names: Iterable[object], kind: str, place: str = "") -> 
 
     Args:
         names: the names to check.
-        kind: what to call a name in the message.
-        place: text to put in front of the message.
+        kind: description of a name in the message.
+        place: prefix of the message.
     Raises:
         UnknownNameError: if a name is unknown; suggests the nearest setting and lists all of them.
     """
@@ -253,7 +253,7 @@ def check_setting_names(names: Iterable[object], kind: str, place: str = "") -> 
 
 
 def is_complete(recipe: dict[str, Any]) -> bool:
-    """Return whether a recipe has every setting that repeats a run, as a run's config.yaml does."""
+    """Return whether a recipe contains every setting that is needed to repeat a run, as a run's config.yaml does."""
     return recipe.keys() >= RunConfig().to_recipe().keys()
 
 
@@ -296,8 +296,9 @@ def coerce_like_cli(value: Any, kind: Any) -> Any:
     """Convert a value read by YAML to the value that the command line would give.
 
     Args:
-        value: a number becomes text if the setting takes text; False becomes "no" if that is one of its choices.
-        kind: type of the setting; None, for a name that is not a setting, changes nothing.
+        value: value as read by YAML. A number becomes text if the setting accepts only text; False becomes "no" if that
+            is one of the setting's choices.
+        kind: type of the setting; None if the name is not a setting, whose value is then returned unchanged.
     """
     if value is False and "no" in typing.get_args(kind):
         return "no"

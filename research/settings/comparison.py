@@ -30,9 +30,9 @@ def compare_settings(
     """Compare the settings of a checkpoint's run with those of the run that continues it.
 
     Args:
-        before: settings in the checkpoint. Settings that are newer than the checkpoint count as their defaults.
+        before: settings in the checkpoint. A setting that did not exist yet has its default.
         now: settings of this run.
-        same_rows: whether both runs have the same rows.
+        same_rows: whether both runs use the same rows.
         is_fork: whether this run is a fork, which may change more settings.
     """
     notes: list[str] = []
@@ -55,7 +55,7 @@ def compare_settings(
         elif declared.null_keeps_checkpoint_value and new is None:
             continue  # the checkpoint's value is kept
         elif declared.effect is Effect.ROUNDING:
-            notes.append(f"{change} (numbers are rounded differently, or dropout drops other units)")
+            notes.append(f"{change} (numbers are rounded differently, or dropout drops different units)")
         else:
             refused.append(change)
     if not same_rows and not refused:

@@ -36,8 +36,8 @@ def parse_group(group: type[Group], given: Mapping[str, Sequence[str]]) -> Group
     """
     parser = ArgumentParser(exit_on_error=False, allow_abbrev=False)
     parser.add_class_arguments(group)
-    plain: type = group
-    declared, kinds = declarations(plain), typing.get_type_hints(group)
+    group_type: type = group
+    declared, kinds = declarations(group_type), typing.get_type_hints(group)
     values = {}
     for name, texts in given.items():
         bounds = declared[name].bounds
@@ -48,5 +48,5 @@ def parse_group(group: type[Group], given: Mapping[str, Sequence[str]]) -> Group
                 raise ValueError(describe_type_error(error, kinds)) from None
             values[name] = None
         if bounds is not None and (values[name] is None or not bounds.contain(values[name])):
-            raise ValueError(f"Expected --{name} to be a number {bounds}; got '{texts[-1]}'.")
+            raise ValueError(f"Expected --{name} to be a number that is {bounds}; got '{texts[-1]}'.")
     return group(**values)

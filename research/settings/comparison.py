@@ -30,7 +30,7 @@ def compare_settings(
     """Compare the settings of a checkpoint's run with those of the run that continues it.
 
     Args:
-        before: settings in the checkpoint. A setting that did not exist yet has its default.
+        before: settings in the checkpoint. Settings that the checkpoint lacks have their defaults.
         now: settings of this run.
         same_rows: whether both runs use the same rows.
         is_fork: whether this run is a fork, which may change more settings.

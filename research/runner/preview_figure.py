@@ -12,9 +12,9 @@ from research.records.step_figures import block_colours, mark_edits, position_in
 from research.system.plain_text import for_figure
 
 MAX_POINTS = 2000
-"""Maximum number of points per curve; longer runs are sampled, but the steps around every edit are included."""
+"""Maximum number of points per curve; a longer run is sampled, but always includes the steps around every edit."""
 MAX_LISTED = 20
-"""Maximum number of edits listed below the figure; the caption contains the number of further edits."""
+"""Maximum number of edits listed below the figure; the caption gives the number of all further edits."""
 
 LONGEST_EDIT = 300
 """Maximum number of characters of an edit in the caption."""

@@ -1,7 +1,7 @@
 """Locks that are released when the process that holds them ends, for whatever reason.
 
 They are locks of the operating system, taken on an open descriptor through the library filelock. Its class FileLock is
-not used: it cannot lock a directory, leaves lock files behind, and may fall back to files that outlive a killed process.
+not used: it cannot lock a directory, leaves lock files behind, and may fall back to files that outlive a killed run.
 """
 
 from __future__ import annotations

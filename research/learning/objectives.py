@@ -76,7 +76,7 @@ def create_objective(choice: Choice, task: Task) -> Objective:
     """Return a new objective.
 
     Raises:
-        ValueError: if an option is invalid, the objective does not fit the task, or its __init__ does not call super()'s.
+        ValueError: if an option is invalid, the objective does not fit the task, or its __init__ does not call super.
     """
     objective: Objective = create(OBJECTIVES, choice, task)
     if "task" not in vars(objective):

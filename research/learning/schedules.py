@@ -107,7 +107,7 @@ class Schedule:
         return {"num_steps": self._num_steps, "metrics": self._metrics}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Repeat, on a new schedule, the calls that `state_dict` returned; only conditional schedules use the metrics."""
+        """Repeat the calls that `state_dict` returned on a new schedule. Metrics count only if it is conditional."""
         assert self._num_steps == 0
         self._metrics.clear()  # discard the metrics that replayed edits have added
         for _ in range(state["num_steps"]):

@@ -215,7 +215,7 @@ class Task(ABC):
         return None
 
     def label_quality(self, labels: Array, predicted: Array) -> Floats:
-        """Return the quality of predictions per label, from 0 to 1, [num_labels]; NaN for labels without rows or name."""
+        """Return the quality of predictions per label, from 0 to 1, [num_labels]; NaN for labels without rows."""
         return np.full(self.num_labels, np.nan)
 
     def against_rest(self, labels: Array, logits: Floats, max_labels: int) -> tuple[list[LabelAgainstRest], int] | None:

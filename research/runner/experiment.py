@@ -225,7 +225,11 @@ def finish(run: TrainingRun) -> tuple[dict[str, Any], dict[str, Predictions]]:
         "cached_features": run.batches.features is not None,
         "mixed_precision": accelerator.mixed_precision,
         "tested": "best" if has_best else "last",
-        "metrics": {split: each.metrics for split, each in predictions.items() if each.labels is not None},
+        "metrics": {
+            split: split_predictions.metrics
+            for split, split_predictions in predictions.items()
+            if split_predictions.labels is not None
+        },
         "unlabelled": list(run.texts.unlabelled),
         "rows": {
             "train": len(run.splits.train),
@@ -243,10 +247,10 @@ def finish(run: TrainingRun) -> tuple[dict[str, Any], dict[str, Predictions]]:
         "git_commit": git_commit(),
     }
     if run.is_main:
-        for split, each in predictions.items():
+        for split, split_predictions in predictions.items():
             with WaitingMessage(f"Writing the predictions of {split}"):
-                write_predictions(directory, split, run.task, each, run.texts.files[split])
-            track_final_metrics(accelerator, split, each, run.clock.step)
+                write_predictions(directory, split, run.task, split_predictions, run.texts.files[split])
+            track_final_metrics(accelerator, split, split_predictions, run.clock.step)
         write_result(directory, result)  # last, because it marks the run as finished
     accelerator.wait_for_everyone()
     return result, predictions
@@ -268,14 +272,14 @@ def draw(run: TrainingRun, result: dict[str, Any], predictions: dict[str, Predic
         from research.records.figures import confusion_matrix_figure
 
         if run.task.has_confusion_matrix and run.task.num_labels < MANY_LABELS:
-            for split, each in predictions.items():
-                if each.labels is not None:
-                    predicted = run.task.predicted_labels(each.logits)
-                    matrices[split] = confusion_matrix_figure(run.task, each.labels, predicted)
+            for split, split_predictions in predictions.items():
+                if split_predictions.labels is not None:
+                    predicted = run.task.predicted_labels(split_predictions.logits)
+                    matrices[split] = confusion_matrix_figure(run.task, split_predictions.labels, predicted)
 
     def draw_for_tensorboard() -> None:
-        for split, each in predictions.items():
-            track_pictures(run.accelerator, run.task, split, each, matrices.get(split), run.clock.step)
+        for split, split_predictions in predictions.items():
+            track_pictures(run.accelerator, run.task, split, split_predictions, matrices.get(split), run.clock.step)
 
     def draw_report() -> None:
         from research.report.page import write_report

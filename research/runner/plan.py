@@ -40,7 +40,7 @@ from research.training.hook import HOOKS, Hook, code_of_hook, describe_hook
 
 @dataclass(frozen=True)
 class Plan:
-    """A run without weights and tokens."""
+    """Plan of a run, without weights and tokens."""
 
     config: RunConfig
     """Settings, with all options of the objective."""

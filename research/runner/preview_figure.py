@@ -39,9 +39,11 @@ def timeline_figure(steps: Sequence[StepPlan], edits: Sequence[Record]) -> Figur
     rates, bands, caption = figure.subplots(3, 1, height_ratios=heights)
     rates.sharex(bands)
     stride = -(-len(steps) // MAX_POINTS)
-    near = {step for record in edits for step in (record.step - 1, record.step)}
+    near_edits = {step for record in edits for step in (record.step - 1, record.step)}
     drawn = [
-        step for index, step in enumerate(steps) if index % stride == 0 or index in near or index == len(steps) - 1
+        step
+        for index, step in enumerate(steps)
+        if index % stride == 0 or index in near_edits or index == len(steps) - 1
     ]
     for block, colour in block_colours(blocks).items():
         curve = [step.learning_rates.get(block, float("nan")) for step in drawn]

@@ -82,16 +82,16 @@ def _compare(
         has_same_rows: returns whether the rows are the same; called only if a setting that affects the rows differs.
         any_precision: whether any precision is accepted.
     """
-    before = read_settings(directory / CONFIG, "the run in that directory")
-    now = config.to_dict()
+    stored = read_settings(directory / CONFIG, "the run in that directory")
+    current = config.to_dict()
     if any_precision:
-        now["mixed_precision"] = before.get("mixed_precision", now["mixed_precision"])
-    if config.objective is None and before.get("objective") in _default_objectives():
-        now["objective"] = before["objective"]
-    previous = RunConfig().to_dict() | before
+        current["mixed_precision"] = stored.get("mixed_precision", current["mixed_precision"])
+    if config.objective is None and stored.get("objective") in _default_objectives():
+        current["objective"] = stored["objective"]
+    stored_with_defaults = RunConfig().to_dict() | stored
     row_settings = names_where(lambda declared: declared.effect is Effect.ROWS)
-    same_rows = all(previous[name] == now[name] for name in row_settings) or has_same_rows()
-    return compare_settings(before, now, same_rows=same_rows, is_fork=False)
+    same_rows = all(stored_with_defaults[name] == current[name] for name in row_settings) or has_same_rows()
+    return compare_settings(stored, current, same_rows=same_rows, is_fork=False)
 
 
 def _default_objectives() -> list[str | dict[str, Any]]:

@@ -51,9 +51,13 @@ class FoldedArguments:
     """Arguments for jsonargparse, and the parts of the command line that it does not handle."""
 
     arguments: list[str] = field(default_factory=list)
+    """Flags for jsonargparse, as `--name=value`."""
     recipes: list[str] = field(default_factory=list)
+    """Paths of the recipes."""
     options: dict[str, dict[str, str]] = field(default_factory=dict)
+    """Values by option, for each setting with options."""
     wants_help: bool = False
+    """Whether the command line requests help."""
 
 
 def parse(arguments: Sequence[str]) -> Command | HelpRequest:
@@ -87,7 +91,7 @@ def build_command(folded: FoldedArguments) -> Command:
 
 
 def build_help_request(program: Program, folded: FoldedArguments) -> HelpRequest:
-    """Return a request for help that includes the options of everything chosen on the command line."""
+    """Return a request for help that includes the options of every choice on the command line."""
     values = _values(folded)
     chosen = [(kind, Choice.of(yaml.safe_load(value), kind).name) for kind, value in values if kind in WITH_OPTIONS]
     plugins = [value for name, value in values if name == "plugin"]
@@ -114,7 +118,7 @@ def typed_settings(recipe: dict[str, Any], arguments: Sequence[str] = ()) -> dic
 
     Args:
         recipe: settings by name.
-        arguments: plain flags, as written by `fold`.
+        arguments: flags as returned by `fold`.
     Raises:
         ValueError: if a value has the wrong type.
     """
@@ -124,12 +128,12 @@ def typed_settings(recipe: dict[str, Any], arguments: Sequence[str] = ()) -> dic
         settings = parser.parse_args(list(arguments), namespace=namespace).as_dict()
     except ArgumentError as error:
         raise ValueError(describe_type_error(error, setting_types())) from None
-    del settings["recipe"]  # merged already
+    del settings["recipe"]  # recipes are already merged
     return settings
 
 
 def typed_value(name: str, value: Any) -> Any:
-    """Return the value of one setting, typed as by `typed_settings`, without processing all other settings.
+    """Return the value of one setting, typed as by `typed_settings`, but faster: other settings are not processed.
 
     Args:
         name: name of the setting.
@@ -152,7 +156,7 @@ def _parser_of(name: str) -> ArgumentParser:
 
 
 def fold(flags: Iterable[Flag]) -> FoldedArguments:
-    """Separate recipes, help and options of choices from the plain flags; write all plain flags as `--name=value`.
+    """Separate recipes, help and options of choices from all other flags, and write these as `--name=value`.
 
     A list flag may be repeated, and its value may contain several items separated by commas.
 
@@ -263,15 +267,15 @@ def fold_options(settings: dict[str, Any], options: dict[str, dict[str, str]]) -
     Raises:
         ValueError: if an option is given for something that was not chosen.
     """
-    for kind, given in options.items():
+    for kind, texts in options.items():
         if kind != "hook":
             if settings[kind] is None:
-                raise ValueError(f"--{kind}.{next(iter(given))} also needs --{kind}: there is no single default.")
+                raise ValueError(f"--{kind}.{next(iter(texts))} also needs --{kind}: there is no single default.")
             choice = Choice.of(settings[kind], kind)
-            settings[kind] = Choice(choice.name, {**choice.options, **given}).to_yaml()
+            settings[kind] = Choice(choice.name, {**choice.options, **texts}).to_yaml()
             continue
         hooks = [Choice.of(hook, kind) for hook in settings["hook"]]
-        for dotted, value in given.items():
+        for dotted, value in texts.items():
             name, _, option = dotted.partition(".")
             chosen = [hook for hook in hooks if hook.name == name]
             if not chosen:
@@ -281,7 +285,7 @@ def fold_options(settings: dict[str, Any], options: dict[str, dict[str, str]]) -
 
 
 def _values(folded: FoldedArguments) -> list[tuple[str, str]]:
-    """Return (name, value) for each plain flag."""
+    """Return (name, value) for each argument."""
     split = [argument.removeprefix("--").partition("=") for argument in folded.arguments]
     return [(name.rstrip("+"), value) for name, _, value in split]
 

@@ -358,7 +358,7 @@ class RunConfig(RunSettings, EvaluationSettings, TrainingSettings, DataSettings,
         for name, declared in declarations(RunConfig).items():
             value = getattr(self, name)
             if declared.input_path is not None and value is not None:
-                paths += [(name, declared.input_path(each)) for each in (value if isinstance(value, list) else [value])]
+                paths += [(name, declared.input_path(item)) for item in (value if isinstance(value, list) else [value])]
         return paths
 
     def to_recipe(self) -> dict[str, Any]:

@@ -118,24 +118,26 @@ def complete_choice(registry: Registry[Any], choice: Choice, *, given_by_caller:
     return Choice(choice.name, options)
 
 
-def typed_options(owner: str, options: Sequence[Option], given: dict[str, Any], word: str = "option") -> dict[str, Any]:
+def typed_options(
+    owner: str, options: Sequence[Option], values: dict[str, Any], word: str = "option"
+) -> dict[str, Any]:
     """Return all options of an entry, typed and checked, including those left at their defaults.
 
     Args:
         owner: description of the entry, for messages.
         options: the options that exist.
-        given: values by name; they may be text from the command line.
+        values: values by name; they may be text from the command line.
         word: name for an option in messages.
     Raises:
         UnknownNameError: if an option is unknown.
         ValueError: if a value does not have the option's type, or a required option is missing.
     """
     names = [option.name for option in options]
-    for name in given:
+    for name in values:
         if name not in names:
             listed_as = f"{word.capitalize()}s"
             raise UnknownNameError(describe_unknown(f"{word} of {owner}", name, names, listed_as=listed_as))
-    missing = [option.name for option in options if option.is_required and option.name not in given]
+    missing = [option.name for option in options if option.is_required and option.name not in values]
     if missing:
         raise ValueError(f"The {owner} needs a value for its {word} {', '.join(missing)}.")
     parser = ArgumentParser(exit_on_error=False)
@@ -143,7 +145,7 @@ def typed_options(owner: str, options: Sequence[Option], given: dict[str, Any], 
         parser.add_argument(
             f"--{option.name}", type=option.type, default=None if option.is_required else option.default
         )
-    as_text = [f"--{name}={value if isinstance(value, str) else _as_yaml(value)}" for name, value in given.items()]
+    as_text = [f"--{name}={value if isinstance(value, str) else _as_yaml(value)}" for name, value in values.items()]
     try:
         return dict(parser.parse_args(as_text).as_dict())
     except ArgumentError as error:

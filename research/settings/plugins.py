@@ -72,7 +72,7 @@ def hash_plugins(plugins: Sequence[str]) -> dict[str, str]:
 
 def _check_file(path: Path) -> None:
     if not expand_path(str(path)).is_file():
-        raise ValueError(f"No plugin file {path}; --plugin takes a .py file or a module name.")
+        raise ValueError(f"There is no file {path} for --plugin; expected a .py file or the name of a module.")
 
 
 def _import_module(plugin: str) -> None:

@@ -18,19 +18,19 @@ Group = TypeVar("Group")
 def split_flags(group: type, flags: Sequence[Flag]) -> tuple[dict[str, list[str]], list[Flag]]:
     """Separate the flags of a group: return the values typed for each of its settings, and all other flags."""
     names = declarations(group)
-    given: dict[str, list[str]] = {}
+    flag_texts: dict[str, list[str]] = {}
     for flag in flags:
         if flag.name in names:
-            given.setdefault(flag.name, []).append(flag.value)
-    return given, [flag for flag in flags if flag.name not in names]
+            flag_texts.setdefault(flag.name, []).append(flag.value)
+    return flag_texts, [flag for flag in flags if flag.name not in names]
 
 
-def parse_group(group: type[Group], given: Mapping[str, Sequence[str]]) -> Group:
+def parse_group(group: type[Group], flag_texts: Mapping[str, Sequence[str]]) -> Group:
     """Return a group's settings; if a flag is repeated, its last value counts.
 
     Args:
         group: the dataclass of the settings.
-        given: the values typed for each setting.
+        flag_texts: the values typed for each setting.
     Raises:
         ValueError: if a value has the wrong type or is out of bounds.
     """
@@ -39,7 +39,7 @@ def parse_group(group: type[Group], given: Mapping[str, Sequence[str]]) -> Group
     group_type: type = group
     declared, kinds = declarations(group_type), typing.get_type_hints(group)
     values = {}
-    for name, texts in given.items():
+    for name, texts in flag_texts.items():
         bounds = declared[name].bounds
         try:
             values[name] = parser.parse_args([f"--{name}={texts[-1]}"])[name]

@@ -140,7 +140,7 @@ class Time:
         return max(1, self.to_steps(clock))
 
     def share(self, part: int, num_parts: int) -> Time:
-        """Return `part` of `num_parts` equal parts of this time, rounded to whole steps or examples."""
+        """Return `part / num_parts` of this time; steps and examples are rounded to whole numbers."""
         value = self.value * part / num_parts
         return Time(float(math.floor(value + 0.5)) if self.unit in ("st", "ex") else value, self.unit)
 

@@ -110,7 +110,7 @@ def one_line(message: object) -> str:
 
 
 def _is_output_closed() -> bool:
-    """Return whether the reader of stdout is gone (`... | head`); if so, discard the remaining output."""
+    """Return whether the reader of stdout has exited (`... | head`); if so, discard the remaining output."""
     output = select.poll()
     output.register(sys.stdout, 0)  # poll always reports errors
     if not output.poll(0):

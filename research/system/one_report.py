@@ -30,5 +30,5 @@ def is_first_to_report(message: str) -> bool:
     try:
         address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
         return TCPStore(address, port, is_master=False, timeout=CONNECTING_TIMEOUT).add(key, 1) == 1
-    except (KeyError, RuntimeError):  # the launcher is gone; torch raises RuntimeError for connection errors
+    except (KeyError, RuntimeError):  # the launcher has exited; torch raises RuntimeError for connection errors
         return True

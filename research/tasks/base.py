@@ -140,8 +140,8 @@ class Task(ABC):
     def _check_one_value(cls, forms: LabelForms, column: str) -> None:
         if forms.in_lists and forms.indicator_length is None and not forms.has_single_values:
             raise ValueError(
-                f"task={cls.problem_type} needs one value per row; column '{column}' holds lists of several values. Set "
-                "task=multi_label."
+                f"task={cls.problem_type} needs one value per row; column '{column}' holds lists of several values. "
+                "Set task=multi_label."
             )
 
     # Labels in prepared data and batches

@@ -81,8 +81,8 @@ class WatchSettings:
 
 
 USAGE = "python experiments/verify_resume.py [--recipe FILE.yaml] [--setting value ...] [--cuts 3] [--cut_seed 0]"
-VERIFY = Program("verify_resume.py", USAGE, __doc__, own=(VerifySettings,))
-WATCH = Program("verify_resume.py watched", USAGE, "One of the runs.", own=(WatchSettings,))
+VERIFY = Program("verify_resume.py", USAGE, __doc__, extra_groups=(VerifySettings,))
+WATCH = Program("verify_resume.py watched", USAGE, "One of the runs.", extra_groups=(WatchSettings,))
 
 
 @dataclass

@@ -35,4 +35,4 @@ def require_probability(**probabilities: float) -> None:
     """
     for name, probability in probabilities.items():
         if not 0 <= probability < 1:
-            raise ValueError(f"Expected {name} to be from 0 to below 1; got {probability}.")
+            raise ValueError(f"Expected {name} to be at least 0 and less than 1; got {probability}.")

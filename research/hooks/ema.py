@@ -26,7 +26,7 @@ class ExponentialMovingAverage(Hook):
     weights with merged adapters, are averaged from the edit on.
 
     Args:
-        decay: share of the old average in the new one, from 0 to below 1.
+        decay: share of the old average in the new one, at least 0 and less than 1.
     """
 
     def __init__(self, *, decay: float = 0.99) -> None:

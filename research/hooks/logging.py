@@ -15,7 +15,7 @@ from research.records.trackers import track_values
 from research.settings.run_files import METRICS_LOG
 from research.system.durable import append_text
 from research.system.plain_text import for_terminal
-from research.system.waiting import AGAIN_AFTER
+from research.system.waiting import NEXT_MESSAGE_AFTER
 from research.training.hook import Hook
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ class Progress(Hook):
 
     def on_train_start(self, run: Run) -> None:
         """Open the bar."""
-        self.next_line = time.monotonic() + AGAIN_AFTER
+        self.next_line = time.monotonic() + NEXT_MESSAGE_AFTER
         # disable=None disables the bar if the output is not a terminal.
         self.bar = tqdm(
             total=run.clock.total_steps,
@@ -122,7 +122,7 @@ class Progress(Hook):
         self.bar.update()
         is_due = run.clock.step % max(1, run.clock.total_steps // 10) == 0 or time.monotonic() >= self.next_line
         if self.bar.disable and is_due:
-            self.next_line = time.monotonic() + AGAIN_AFTER
+            self.next_line = time.monotonic() + NEXT_MESSAGE_AFTER
             run.print(f"step {run.clock.step}/{run.clock.total_steps}: {self.bar.postfix}")
 
     def before_evaluate(self, run: Run, split: str) -> None:

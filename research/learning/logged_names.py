@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-LOGGED_ANYWAY = (
+RESERVED_NAMES = (
     "step",
     "epoch",
     "loss",
@@ -16,11 +16,11 @@ LOGGED_ANYWAY = (
 
 
 def check_reserved_names(names: Iterable[str]) -> None:
-    """Check that names do not collide with those of values in every line.
+    """Check that names do not collide with the names of values that the run itself logs.
 
     Raises:
-        ValueError: if a name is reserved; names the first one.
+        ValueError: if a name is reserved; the message contains the first one.
     """
     for name in names:
-        if name in LOGGED_ANYWAY or name.startswith("learning_rate/"):
+        if name in RESERVED_NAMES or name.startswith("learning_rate/"):
             raise ValueError(f"The name '{name}' is reserved for a value of the run; log yours under another name.")

@@ -1,4 +1,4 @@
-"""Metrics as an `evaluate.Metric`. The tasks compute them, as the metrics of `evaluate` would need the network."""
+"""Metrics of a task as an `evaluate.Metric`. The task computes them, because those of `evaluate` need the network."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ class TaskMetric(evaluate.Metric):  # type: ignore[misc]
 
     def _info(self) -> evaluate.MetricInfo:
         logits = datasets.Sequence(datasets.Value("float64"))
-        nothing = self.task.missing_labels(0)
-        value = datasets.Value(str(nothing.dtype))
+        no_labels = self.task.missing_labels(0)
+        value = datasets.Value(str(no_labels.dtype))
         return evaluate.MetricInfo(
             description=", ".join(self.task.metric_names),
             citation="",
             features=datasets.Features(
-                {"predictions": logits, "references": datasets.Sequence(value) if nothing.ndim == 2 else value}
+                {"predictions": logits, "references": datasets.Sequence(value) if no_labels.ndim == 2 else value}
             ),
         )

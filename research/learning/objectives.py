@@ -39,7 +39,7 @@ class Objective:
     """
 
     problem_types: ClassVar[tuple[str, ...]] = ("single_label",)
-    """Kinds of labels that the objective fits; a kind of labels may list further objectives."""
+    """Kinds of labels that the objective fits. `Task.more_objectives` may add objectives for a kind."""
 
     def __init__(self, task: Task) -> None:
         if not type(self).fits(task):
@@ -76,12 +76,12 @@ def create_objective(choice: Choice, task: Task) -> Objective:
     """Return a new objective.
 
     Raises:
-        ValueError: if an option is invalid, or the objective does not fit the task or call its base class's __init__.
+        ValueError: if an option is invalid, the objective does not fit the task, or its __init__ does not call super.
     """
     objective: Objective = create(OBJECTIVES, choice, task)
     if "task" not in vars(objective):
-        where = describe_location(type(objective).__init__)
-        raise ValueError(f"The objective '{choice.name}' must call super().__init__(task) in its __init__{where}.")
+        location = describe_location(type(objective).__init__)
+        raise ValueError(f"The objective '{choice.name}' must call super().__init__(task) in its __init__{location}.")
     return objective
 
 
@@ -89,30 +89,30 @@ def compute_losses(objective: Objective, model: nn.Module, batch: Batch) -> Obje
     """Compute losses and logits, and check their shapes and dtypes: losses of a wrong shape would be broadcast.
 
     Raises:
-        ValueError: with the name of the objective and what it returned.
+        ValueError: if a shape or dtype is wrong; names the objective and what it returned.
     """
     name = describe_objective(objective)
     with CodeOf(name, type(objective).__call__):
         output = objective(model, batch)
-    where = describe_location(type(objective).__call__)
+    location = describe_location(type(objective).__call__)
     if not isinstance(output, ObjectiveOutput):
-        raise ValueError(f"Expected an ObjectiveOutput from the {name}; got {type(output).__name__}{where}.")
+        raise ValueError(f"Expected an ObjectiveOutput from the {name}; got {type(output).__name__}{location}.")
     expected = {"losses": (len(batch),), "logits": (len(batch), objective.task.num_labels)}
     for part, shape in expected.items():
-        found = getattr(output, part)
-        is_tensor = isinstance(found, Tensor) and found.is_floating_point()
-        if not is_tensor or found.shape != shape:
-            got = f"{list(found.shape)} of {found.dtype}" if isinstance(found, Tensor) else type(found).__name__
+        value = getattr(output, part)
+        is_tensor = isinstance(value, Tensor) and value.is_floating_point()
+        if not is_tensor or value.shape != shape:
+            got = f"{list(value.shape)} of {value.dtype}" if isinstance(value, Tensor) else type(value).__name__
             hint = " Losses must not be reduced: reduction='none'." if part == "losses" else ""
             raise ValueError(
-                f"Expected {part} from the {name} as a tensor of floating-point numbers of shape {list(shape)}; got "
-                f"{got}{where}.{hint}"
+                f"Expected {part} from the {name} to be a floating-point tensor of shape {list(shape)}; got "
+                f"{got}{location}.{hint}"
             )
     return output
 
 
 def describe_objective(objective: Objective) -> str:
-    """Return the name of an objective in messages."""
+    """Return the name of an objective for messages."""
     return f"objective '{OBJECTIVES.name_of(type(objective)) or type(objective).__name__}'"
 
 
@@ -123,7 +123,7 @@ class CrossEntropy(Objective):
     Source: Szegedy et al. 2016, Rethinking the Inception Architecture (label smoothing).
 
     Args:
-        label_smoothing: share of the target that is spread evenly over all labels, from 0 to below 1.
+        label_smoothing: share of the target that is spread evenly over all labels, at least 0 and less than 1.
         class_weights: "balanced" weights labels by their inverse frequency in the training split; a list gives one
             weight per label, in the order of the label names. Weights are scaled to a mean of 1 over the split.
     """
@@ -137,7 +137,7 @@ class CrossEntropy(Objective):
     ) -> None:
         super().__init__(task)
         if not 0 <= label_smoothing < 1:
-            raise ValueError(f"Expected label_smoothing to be from 0 to below 1; got {label_smoothing}.")
+            raise ValueError(f"Expected label_smoothing to be at least 0 and less than 1; got {label_smoothing}.")
         self.label_smoothing = label_smoothing
         self.weights = _class_weights(task, class_weights)
 
@@ -157,7 +157,7 @@ class Focal(Objective):
     Source: Lin et al. 2017, Focal Loss for Dense Object Detection, eq. 4.
 
     Args:
-        gamma: strength of the weighting; 0 is cross entropy.
+        gamma: strength of the weighting; 0 gives plain cross entropy.
     """
 
     def __init__(self, task: Task, *, gamma: float = 2.0) -> None:
@@ -171,8 +171,8 @@ class Focal(Objective):
         logits = model(**batch.inputs).logits
         log_probability = F.log_softmax(logits.float(), dim=-1).gather(1, batch.labels.unsqueeze(1)).squeeze(1)
         # 1 - p as -expm1(log p) is exact near p = 1, where the gradient of the power would not be finite for gamma < 1.
-        missing = (-torch.expm1(log_probability)).clamp_min(torch.finfo(torch.float32).tiny)
-        return ObjectiveOutput(-(missing**self.gamma) * log_probability, logits)
+        one_minus_p = (-torch.expm1(log_probability)).clamp_min(torch.finfo(torch.float32).tiny)
+        return ObjectiveOutput(-(one_minus_p**self.gamma) * log_probability, logits)
 
 
 @OBJECTIVES.register("bce")
@@ -196,7 +196,7 @@ class BinaryCrossEntropy(Objective):
             self.pos_weight = (task.num_train - counts) / counts.clamp_min(1)
 
     def output_units(self) -> tuple[Tensor, Tensor]:
-        """Start from each label's log-odds in the training split (plus half a row on both sides), or 0 if balanced."""
+        """Shift by each label's log-odds in the training split (half a row added to both counts); by 0 if balanced."""
         shift, scale = super().output_units()
         if self.pos_weight is None:
             counts = torch.tensor(self.task.label_counts, dtype=torch.float32)
@@ -234,7 +234,7 @@ class MeanSquaredError(Objective):
 class RDrop(Objective):
     """R-Drop: cross entropy of two passes with different dropout, plus the divergence between them.
 
-    In evaluation mode, both passes would be equal, so there is only one, and the loss is cross entropy.
+    In evaluation mode, both passes would be equal. There is only one pass then, and the loss is cross entropy.
 
     Source: Wu, Li, Wang et al. 2021, R-Drop: Regularized Dropout for Neural Networks, eq. 4. Differs: uses the mean of
     both cross entropies instead of their sum, so that the learning rate need not change.
@@ -262,19 +262,19 @@ class RDrop(Objective):
         return ObjectiveOutput(entropy / 2 + self.alpha * (forward + backward) / 4, logits)
 
 
-def _class_weights(task: Task, wanted: str | Sequence[float] | None) -> Tensor | None:
+def _class_weights(task: Task, class_weights: str | Sequence[float] | None) -> Tensor | None:
     """Return one weight per label, scaled to a mean of 1 over the training split."""
-    if wanted is None:
+    if class_weights is None:
         return None
     counts = torch.tensor(task.label_counts, dtype=torch.float32)
-    if isinstance(wanted, str):
+    if isinstance(class_weights, str):
         weights = 1 / counts.clamp_min(1)
     else:
-        weights = torch.tensor(wanted, dtype=torch.float32)
+        weights = torch.tensor(class_weights, dtype=torch.float32)
         if len(weights) != task.num_labels or weights.min() < 0 or weights.max() == 0:
             raise ValueError(
-                f"Expected class_weights as {task.num_labels} numbers of 0 or more, not all 0, for "
-                f"{', '.join(task.label_names)}; got {list(wanted)}."
+                f"Expected class_weights to be {task.num_labels} numbers of at least 0, not all 0, for the labels "
+                f"{', '.join(task.label_names)}; got {list(class_weights)}."
             )
     return weights * counts.sum() / (weights * counts).sum()
 

@@ -14,7 +14,7 @@ from research.settings.config import RunConfig
 Blocks = Sequence[tuple[str, Sequence[tuple[str, nn.Parameter]]]]
 
 GROUP_SETTINGS = {"base_lr": ("lr", "head_lr", "layer_decay"), "weight_decay": ("weight_decay",)}
-"""Values that `parameter_groups` computes for each group, and the settings that they depend on."""
+"""Keys of a group whose values `parameter_groups` computes, and the settings that they depend on."""
 MOMENTUM = ("betas", "momentum")
 """Keys that `apply_schedule` changes with cycle_momentum: the first for AdamW, the second for SGD."""
 
@@ -43,7 +43,7 @@ def block_rates(blocks: Blocks, config: RunConfig) -> dict[str, float]:
 
 
 def parameter_groups(blocks: Blocks, config: RunConfig) -> list[dict[str, Any]]:
-    """Return two parameter groups per block, each with its `block`, `decays` (a bool) and `base_lr`.
+    """Return two parameter groups per block, each with the keys `block`, `decays` (a bool) and `base_lr`.
 
     Weight decay applies to matrices, not to vectors (norms, biases). The schedule multiplies `base_lr`. Frozen
     parameters are in their groups too, and a group may be empty: all groups must exist from the start, because
@@ -81,7 +81,7 @@ def create_optimizer(blocks: Blocks, config: RunConfig) -> torch.optim.Optimizer
     return torch.optim.AdamW(groups, lr=config.lr, fused=True)
 
 
-def regroup(optimizer: torch.optim.Optimizer, blocks: Blocks, fresh: Collection[nn.Parameter] = ()) -> None:
+def regroup(optimizer: torch.optim.Optimizer, blocks: Blocks, reset_parameters: Collection[nn.Parameter] = ()) -> None:
     """Update the optimizer's groups after an edit of the model.
 
     A group keeps its parameters: after layers are dropped, the remaining layers keep their rates under their new
@@ -90,32 +90,32 @@ def regroup(optimizer: torch.optim.Optimizer, blocks: Blocks, fresh: Collection[
     Args:
         optimizer: the optimizer of `create_optimizer`.
         blocks: the model's current blocks.
-        fresh: parameters that were reset.
+        reset_parameters: parameters that were reset.
     """
-    homes: dict[torch.Tensor, tuple[str, bool]] = {
+    group_keys: dict[torch.Tensor, tuple[str, bool]] = {
         parameter: (block, parameter.ndim >= 2) for block, parameters in blocks for _, parameter in parameters
     }
     kept_groups: dict[tuple[str, bool], dict[str, Any]] = {}
     emptied = []
     for group in optimizer.param_groups:
-        places = {homes[parameter] for parameter in group["params"] if parameter in homes}
-        assert len(places) <= 1, f"an edit split a group over {places}"
-        if places:
-            group["block"], group["decays"] = place = places.pop()
-            kept_groups[place] = group
+        keys = {group_keys[parameter] for parameter in group["params"] if parameter in group_keys}
+        assert len(keys) <= 1, f"an edit split a group over {keys}"
+        if keys:
+            group["block"], group["decays"] = key = keys.pop()
+            kept_groups[key] = group
         else:
             emptied.append(group)
     names = [block for block, _ in blocks]
-    for group in emptied:  # keep it if its block still exists, as the block may have new parameters
+    for group in emptied:  # keep the group if its block still exists, because the block may have new parameters
         if group["block"] in names:
             kept_groups.setdefault((group["block"], group["decays"]), group)
     for (block, decays), group in kept_groups.items():
-        group["params"] = [parameter for parameter, place in homes.items() if place == (block, decays)]
+        group["params"] = [parameter for parameter, key in group_keys.items() if key == (block, decays)]
     optimizer.param_groups[:] = [
         kept_groups[block, decays] for block in names for decays in (True, False) if (block, decays) in kept_groups
     ]
     for parameter in list(optimizer.state):
-        if parameter not in homes or parameter in fresh:
+        if parameter not in group_keys or parameter in reset_parameters:
             del optimizer.state[parameter]
 
 

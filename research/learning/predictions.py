@@ -13,7 +13,7 @@ class Predictions:
     """Predictions for a split, in the order of its rows."""
 
     ids: NDArray[np.int64]
-    """Row number of each row, counted over all files of its split."""
+    """Number of each row, counted over all files of its split."""
     logits: NDArray[np.float32]
     """[num_rows, num_labels]."""
     labels: NDArray[np.generic] | None

@@ -59,10 +59,10 @@ class Schedule:
         self._code = CodeOf(f"schedule '{choice.name}'")
         if num_training_steps == 1 and self.factor == 0:
             raise ValueError(
-                f"The schedule '{choice.name}' would keep the rate at 0: it has only one step. Lower --warmup, "
+                f"The schedule '{choice.name}' would keep the rate at 0, because it has only one step. Lower --warmup, "
                 "train longer, or choose another --schedule or --schedule_interval."
             )
-        self._dummy.step()  # otherwise, schedulers warn at their first step; without a gradient this has no effect
+        self._dummy.step()  # prevents a warning at the scheduler's first step; has no effect, as there is no gradient
         self._num_steps = 0
         self._metrics: list[float | None] = []
 
@@ -79,8 +79,8 @@ class Schedule:
     @property
     def momentum(self) -> float | None:
         """Momentum (Adam's first beta) of all groups; None if it is not scheduled."""
-        moves = isinstance(self._scheduler, torch_schedules.OneCycleLR) and self._scheduler.cycle_momentum
-        return float(self._dummy.param_groups[0]["momentum"]) if moves else None
+        is_scheduled = isinstance(self._scheduler, torch_schedules.OneCycleLR) and self._scheduler.cycle_momentum
+        return float(self._dummy.param_groups[0]["momentum"]) if is_scheduled else None
 
     def step(self) -> None:
         """Advance by one step; after the last one, the factor no longer changes."""
@@ -103,13 +103,13 @@ class Schedule:
             self._scheduler.num_bad_epochs = 0
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the calls made so far; repeating them gives the same factor."""
+        """Return the calls made so far; `load_state_dict` repeats them to reach the same factor."""
         return {"num_steps": self._num_steps, "metrics": self._metrics}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Repeat the calls of another schedule on a new one; metrics are skipped by schedules that do not use any."""
+        """Repeat the calls that `state_dict` returned on a new schedule. Metrics count only if it is conditional."""
         assert self._num_steps == 0
-        self._metrics.clear()  # those of replayed edits
+        self._metrics.clear()  # discard the metrics that replayed edits have added
         for _ in range(state["num_steps"]):
             self.step()
         for value in state["metrics"] if self.is_conditional else ():
@@ -188,7 +188,7 @@ def cosine(optimizer: Optimizer, *, num_warmup_steps: int, num_training_steps: i
     Source: Loshchilov & Hutter 2017, SGDR (without restarts); transformers' get_cosine_schedule_with_warmup.
 
     Args:
-        num_cycles: periods of the cosine; 0.5 falls once.
+        num_cycles: number of periods of the cosine; with 0.5, the rate falls once.
     """
     return transformers.get_cosine_schedule_with_warmup(optimizer, num_warmup_steps, num_training_steps, num_cycles)
 
@@ -206,7 +206,7 @@ def polynomial(
         end: ratio of the last rate to the peak rate.
     """
     if not 0 <= end < 1:
-        raise ValueError(f"Expected end to be from 0 to below 1; got {end}.")
+        raise ValueError(f"Expected end to be at least 0 and less than 1; got {end}.")
     return transformers.get_polynomial_decay_schedule_with_warmup(
         optimizer, num_warmup_steps, num_training_steps, lr_end=end, power=power
     )
@@ -236,13 +236,13 @@ def triangular(optimizer: Optimizer, *, num_warmup_steps: int, num_training_step
 
     Source: Howard & Ruder 2018, ULMFiT, section 3.2 (slanted triangular); torch's CyclicLR.
     """
-    up = max(num_warmup_steps, 1)
+    num_steps_up = max(num_warmup_steps, 1)
     return torch_schedules.CyclicLR(
         optimizer,
         base_lr=0.0,
         max_lr=1.0,
-        step_size_up=up,
-        step_size_down=max(num_training_steps - up, 1),
+        step_size_up=num_steps_up,
+        step_size_down=max(num_training_steps - num_steps_up, 1),
         cycle_momentum=False,
     )
 
@@ -280,7 +280,7 @@ def plateau(
     Source: torch's ReduceLROnPlateau.
 
     Args:
-        factor: multiplier of the rate.
+        factor: factor by which the rate is multiplied when it is lowered.
         patience: evaluations without improvement before the rate is lowered.
     """
     if not 0 < factor < 1 or patience < 0:

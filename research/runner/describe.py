@@ -1,4 +1,4 @@
-"""Text about a run: before it starts, when it is finished, and if it runs out of memory."""
+"""Describe a run before it starts, after it has finished, and if it runs out of memory."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from accelerate import Accelerator
 from rich.console import Group
 from rich.table import Table
 
+from research.model.parameters import count_parameters
 from research.records.many_labels import MANY_LABELS
 from research.records.results import predictions_path
 from research.settings.config import Choice, RunConfig
@@ -23,17 +24,17 @@ def describe(run: TrainingRun) -> list[str]:
     """Return a description of the run in a few lines, for printing before training."""
     config, model = run.config, run.encoder_with_head
     head = Choice.of(config.head, "head").name
-    trainable = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+    trainable, total = count_parameters(model)
     num_processes = run.accelerator.num_processes
     precision = "float32" if config.mixed_precision == "no" else f"{config.mixed_precision} mixed precision"
-    where = [run.accelerator.device.type, precision]
+    device_facts = [run.accelerator.device.type, precision]
     if run.accelerator.device.type == "cpu":
-        where.append(f"{torch.get_num_threads()} thread{'' if torch.get_num_threads() == 1 else 's'}")
+        device_facts.append(f"{torch.get_num_threads()} thread{'' if torch.get_num_threads() == 1 else 's'}")
     return [
-        f"{config.encoder} + {head} head: {trainable / 1e6:.1f} million trainable parameters, "
+        f"{config.encoder} + {head} head: {trainable:,} of {total:,} parameters trainable, "
         f"{run.task.num_labels} outputs ({run.task.problem_type})",
         f"{run.clock.total_steps:,} steps of {config.batch_size} examples, {num_processes} "
-        f"process{'' if num_processes == 1 else 'es'} ({', '.join(where)})",
+        f"process{'' if num_processes == 1 else 'es'} ({', '.join(device_facts)})",
         f"run directory: {run.directory}",
     ]
 
@@ -45,13 +46,13 @@ def summary(result: dict[str, Any], directory: Path) -> Group:
     for split in splits:
         table.add_column(f"{split} ({result['rows'][split]:,} rows)", justify="right")
     names = list(dict.fromkeys(name for metrics in result["metrics"].values() for name in metrics))
-    of_labels = [name for name in names if "/" in name]
-    if len(of_labels) >= MANY_LABELS:
+    label_metrics = [name for name in names if "/" in name]
+    if len(label_metrics) >= MANY_LABELS:
         names = [name for name in names if "/" not in name]
     for name in names:
         values = [result["metrics"][split][name] for split in splits]
         table.add_row(name, *("not defined" if math.isnan(value) else f"{value:.4f}" for value in values))
-    took = (
+    cost = (
         f"{result['steps']:,} steps in {result['train_seconds']:.0f} s, {result['examples_per_second']:.1f} examples/s"
         f", peak memory {result['peak_memory_bytes'] / 2**30:.2f} GiB"
     )
@@ -60,7 +61,7 @@ def summary(result: dict[str, Any], directory: Path) -> Group:
         f"{predictions_path(directory, split)}"
         for split in result["unlabelled"]
     ]
-    return Group(str(directory), table, *unlabelled, took)
+    return Group(str(directory), table, *unlabelled, cost)
 
 
 def peak_memory_bytes(accelerator: Accelerator) -> int:
@@ -68,7 +69,7 @@ def peak_memory_bytes(accelerator: Accelerator) -> int:
     if accelerator.device.type == "cuda":
         return torch.cuda.max_memory_allocated()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024  # in bytes on macOS, in KiB elsewhere
+    return peak if sys.platform == "darwin" else peak * 1024  # bytes on macOS, KiB elsewhere
 
 
 def out_of_memory_message(config: RunConfig) -> str:

@@ -35,14 +35,14 @@ class Preview:
     """The plan of a run."""
 
     plan: Plan
-    """The run without weights and tokens."""
+    """Plan of the run, without weights and tokens."""
     steps: list[StepPlan]
     """All steps."""
     edits: list[Record]
     """All edits at known steps."""
 
 
-def preview(config: RunConfig) -> None:
+def print_preview(config: RunConfig) -> None:
     """Print the plan of a run, and draw it to timeline.png in the working directory.
 
     Raises:
@@ -50,10 +50,10 @@ def preview(config: RunConfig) -> None:
     """
     if int(os.environ.get("RANK", "0")) > 0:
         return
-    found = plan_and_rehearse(config)
+    preview = plan_and_rehearse(config)
     console = Terminal()
-    console.print(summary(found))
-    timeline_figure(found.steps, found.edits).savefig(FIGURE, dpi=120)
+    console.print(summary(preview))
+    timeline_figure(preview.steps, preview.edits).savefig(FIGURE, dpi=120)
     console.print(f"Drawn to {FIGURE}; nothing was trained.")
 
 
@@ -73,20 +73,20 @@ def plan_and_rehearse(config: RunConfig) -> Preview:
     return Preview(plan, list(rehearsal.walk(plan.timeline)), rehearsal.journal)
 
 
-def summary(found: Preview) -> Group:
+def summary(preview: Preview) -> Group:
     """Return the tables and notes for a preview."""
-    return Group(*_notes(found), "", *_edits(found), "", _rate_table(found), *_conditions(found))
+    return Group(*_notes(preview), "", *_edits(preview), "", _rate_table(preview), *_conditions(preview))
 
 
-def ranges(found: Preview) -> list[Sequence[StepPlan]]:
-    """Return the steps in ranges, separated by edits."""
-    first, num_steps = found.steps[0].step - 1, len(found.steps)
-    starts = sorted({0, *(record.step - first for record in found.edits if 0 <= record.step - first < num_steps)})
-    return [found.steps[start:end] for start, end in zip(starts, [*starts[1:], num_steps], strict=True)]
+def ranges(preview: Preview) -> list[Sequence[StepPlan]]:
+    """Split the steps into ranges; a range ends at each edit."""
+    first, num_steps = preview.steps[0].step - 1, len(preview.steps)
+    starts = sorted({0, *(record.step - first for record in preview.edits if 0 <= record.step - first < num_steps)})
+    return [preview.steps[start:end] for start, end in zip(starts, [*starts[1:], num_steps], strict=True)]
 
 
-def _notes(found: Preview) -> list[str]:
-    config, clock = found.plan.config, found.plan.clock
+def _notes(preview: Preview) -> list[str]:
+    config, clock = preview.plan.config, preview.plan.clock
     num_processes = num_launched()
     micro_batches = split_batch(np.arange(config.batch_size), 0, num_processes, config.micro_batch_size)
     plural = "es" * (len(micro_batches) > 1)
@@ -94,22 +94,24 @@ def _notes(found: Preview) -> list[str]:
     notes = [
         f"{config.encoder} + {Choice.of(config.head, 'head').name} head on {config.data}",
         f"{clock.total_steps:,} steps of {config.batch_size} examples ({clock.steps_per_epoch:,} per epoch): "
-        f"{processes}, each {len(micro_batches)} micro-batch{plural} of up to {len(micro_batches[0].rows)}",
+        f"{processes}, {'each ' * (num_processes > 1)}with {len(micro_batches)} micro-batch{plural} of up to "
+        f"{len(micro_batches[0].rows)} examples",
     ]
-    return [*notes, found.plan.timeline.note] if found.plan.timeline.note else notes
+    return [*notes, preview.plan.timeline.note] if preview.plan.timeline.note else notes
 
 
-def _edits(found: Preview) -> list[str]:
-    if not found.edits:
-        return [f"No edit at a known step; trainable parameters: {found.steps[0].trainable_parameters:,}"]
+def _edits(preview: Preview) -> list[str]:
+    if not preview.edits:
+        return [f"No edit at a known step; trainable parameters: {preview.steps[0].trainable_parameters:,}"]
     return [
-        f"{record.number:>3}  after step {record.step:,} (epoch {record.epoch:.2f}): {record}" for record in found.edits
+        f"{record.number:>3}  after step {record.step:,} (epoch {record.epoch:.2f}): {record}"
+        for record in preview.edits
     ]
 
 
-def _rate_table(found: Preview) -> Table:
+def _rate_table(preview: Preview) -> Table:
     table = Table("steps", "trainable", "block", "first rate", "highest", "last", title="Learning rates")
-    for steps in ranges(found):
+    for steps in ranges(preview):
         label = f"{steps[0].step:,} - {steps[-1].step:,}"
         trainable = f"{steps[0].trainable_parameters:,}"
         for blocks, is_frozen in _group_by_frozen(steps[0]):
@@ -123,15 +125,19 @@ def _rate_table(found: Preview) -> Table:
 
 
 def _group_by_frozen(step: StepPlan) -> list[tuple[list[str], bool]]:
-    """Group the blocks of a step, so that neighbouring blocks that are all frozen or all trained form a group."""
-    found: list[tuple[list[str], bool]] = []
+    """Group the blocks of a step: neighbouring frozen blocks form one group; every other block is a group of its own.
+
+    Returns:
+        The names of each group's blocks, and whether they are frozen.
+    """
+    groups: list[tuple[list[str], bool]] = []
     for block in step.learning_rates:
         is_frozen = block not in step.trainable_blocks
-        if is_frozen and found and found[-1][1]:
-            found[-1][0].append(block)
+        if is_frozen and groups and groups[-1][1]:
+            groups[-1][0].append(block)
         else:
-            found.append(([block], is_frozen))
-    return found
+            groups.append(([block], is_frozen))
+    return groups
 
 
 def _rate(value: float) -> str:
@@ -139,13 +145,14 @@ def _rate(value: float) -> str:
     return f"{value:.3g}"
 
 
-def _conditions(found: Preview) -> list[str]:
+def _conditions(preview: Preview) -> list[str]:
     notes = []
-    for entry in found.plan.timeline.conditional:
+    for entry in preview.plan.timeline.conditional:
         notes.append(
-            f"Conditional, once, not in the tables: when {entry.when}: {listed(entry.requests)} ({entry.label})."
+            f"Conditional, applied once and not in the tables: when {entry.when}: {listed(entry.requests)} "
+            f"({entry.label})."
         )
-    config = found.plan.config
+    config = preview.plan.config
     if Choice.of(config.schedule, "schedule").name == "plateau":
         notes.append("Conditional: the schedule 'plateau' follows validation/loss; the rates shown ignore it.")
     hooks = [Choice.of(hook, "hook").name for hook in config.hook]

@@ -101,7 +101,7 @@ def run_experiment(config: RunConfig, *, hooks: Sequence[Hook] = ()) -> dict[str
         (start,) = _from_main([start])
         with During("before training"):
             run = set_up(config, directory, accelerator, start, hooks)
-        # Not earlier: if settings or data are invalid, nothing must be created or replaced.
+        # Only after the setup: if settings or data are invalid, nothing must be created or replaced.
         with fail_together(accelerator):
             if accelerator.is_main_process:
                 is_new = make_directory(directory)
@@ -147,21 +147,21 @@ def train_and_finish(run: TrainingRun, *, is_new: bool) -> dict[str, Any]:
 
     Args:
         run: the run; its directory exists.
-        is_new: whether the directory was created for this run; if no step was taken, it is then deleted.
+        is_new: whether the directory was created for this run; it is deleted if the run fails before its first step.
     """
-    with run.interruption.watch:  # until the end, because torchrun sends SIGTERM to the other processes when one ends
+    with run.interruption.watch:  # until the end, as torchrun sends SIGTERM to the remaining processes when one ends
         try:
             with WaitingMessage("Starting the trackers"):
                 start_trackers(run.accelerator, run.directory, run.config, run.clock.step)
             for line in describe(run):
                 logger.info(line)
             train(run)
-            result, found = finish(run)
+            result, predictions = finish(run)
         except BaseException as error:
             _write_failure(run, error, is_new=is_new)
             raise
         if run.is_main and run.config.report:
-            draw(run, result, found)
+            draw(run, result, predictions)
         run.accelerator.wait_for_everyone()
     if run.is_main:
         Terminal().print(summary(result, run.directory))
@@ -175,7 +175,7 @@ def _write_failure(run: TrainingRun, error: BaseException, *, is_new: bool) -> N
         durable.remove(run.directory)
         logger.info(f"No step was taken; {run.directory} was deleted.")
     elif run.is_main and run.clock.step == 0 and run.config.resume is None:
-        empty_directory(run.directory)  # it existed before the run
+        empty_directory(run.directory)  # the directory existed before the run
         logger.info(f"No step was taken; {run.directory} was emptied.")
     elif run.is_main:
         status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
@@ -184,7 +184,7 @@ def _write_failure(run: TrainingRun, error: BaseException, *, is_new: bool) -> N
 
 
 def finish(run: TrainingRun) -> tuple[dict[str, Any], dict[str, Predictions]]:
-    """Save the model, test the best (or last) one, write predictions and the result, and return both."""
+    """Save the model, test the best (or last) model, write and return the result and the predictions."""
     config, directory, accelerator = run.config, run.directory, run.accelerator
     if run.is_main:
         run.save_model(directory / MODEL)
@@ -204,8 +204,8 @@ def finish(run: TrainingRun) -> tuple[dict[str, Any], dict[str, Predictions]]:
             run.batches.disable_cache(run.batches.features.follow(run))
     elif config.best_metric is not None:
         run.print(f"No evaluation defined {config.best_metric}; the last model is tested instead of the best one.")
-    # Reuses the metrics of the last evaluation if the weights are unchanged, as when the best model is the last one.
-    found = {split: run.evaluations.latest(run, split) for split in ("validation", "test")}
+    # If the weights are unchanged, for example because the best model is the last one, this reuses the last evaluation.
+    predictions = {split: run.evaluations.latest(run, split) for split in ("validation", "test")}
     with WaitingMessage("Hashing the rows"):
         rows_sha256 = run.batches.rows_sha256
     result = {
@@ -225,7 +225,11 @@ def finish(run: TrainingRun) -> tuple[dict[str, Any], dict[str, Predictions]]:
         "cached_features": run.batches.features is not None,
         "mixed_precision": accelerator.mixed_precision,
         "tested": "best" if has_best else "last",
-        "metrics": {split: each.metrics for split, each in found.items() if each.labels is not None},
+        "metrics": {
+            split: split_predictions.metrics
+            for split, split_predictions in predictions.items()
+            if split_predictions.labels is not None
+        },
         "unlabelled": list(run.texts.unlabelled),
         "rows": {
             "train": len(run.splits.train),
@@ -243,24 +247,24 @@ def finish(run: TrainingRun) -> tuple[dict[str, Any], dict[str, Predictions]]:
         "git_commit": git_commit(),
     }
     if run.is_main:
-        for split, each in found.items():
+        for split, split_predictions in predictions.items():
             with WaitingMessage(f"Writing the predictions of {split}"):
-                write_predictions(directory, split, run.task, each, run.texts.files[split])
-            track_final_metrics(accelerator, split, each, run.clock.step)
+                write_predictions(directory, split, run.task, split_predictions, run.texts.files[split])
+            track_final_metrics(accelerator, split, split_predictions, run.clock.step)
         write_result(directory, result)  # last, because it marks the run as finished
     accelerator.wait_for_everyone()
-    return result, found
+    return result, predictions
 
 
-def draw(run: TrainingRun, result: dict[str, Any], found: dict[str, Predictions]) -> None:
-    """Draw report.html and the figures for TensorBoard of a finished run; only warn on errors, as the result is saved.
+def draw(run: TrainingRun, result: dict[str, Any], predictions: dict[str, Predictions]) -> None:
+    """Draw report.html and the figures for TensorBoard of a finished run. An error only causes a warning.
 
     Plotting libraries are imported here, so that training does not have to wait for them.
 
     Args:
         run: the run, with its result and predictions written.
         result: content of result.json.
-        found: predictions for each split.
+        predictions: predictions for each split.
     """
     matrices: dict[str, Figure] = {}
 
@@ -268,31 +272,33 @@ def draw(run: TrainingRun, result: dict[str, Any], found: dict[str, Predictions]
         from research.records.figures import confusion_matrix_figure
 
         if run.task.has_confusion_matrix and run.task.num_labels < MANY_LABELS:
-            for split, each in found.items():
-                if each.labels is not None:
-                    predicted = run.task.predicted_labels(each.logits)
-                    matrices[split] = confusion_matrix_figure(run.task, each.labels, predicted)
+            for split, split_predictions in predictions.items():
+                if split_predictions.labels is not None:
+                    predicted = run.task.predicted_labels(split_predictions.logits)
+                    matrices[split] = confusion_matrix_figure(run.task, split_predictions.labels, predicted)
 
     def draw_for_tensorboard() -> None:
-        for split, each in found.items():
-            track_pictures(run.accelerator, run.task, split, each, matrices.get(split), run.clock.step)
+        for split, split_predictions in predictions.items():
+            track_pictures(run.accelerator, run.task, split, split_predictions, matrices.get(split), run.clock.step)
 
     def draw_report() -> None:
         from research.report.page import write_report
 
-        write_report(run.directory, result, run.texts, found, matrices, default_settings_for(run.config, run.task))
+        write_report(
+            run.directory, result, run.texts, predictions, matrices, default_settings_for(run.config, run.task)
+        )
 
-    for what, make in (
+    for name, draw_it in (
         ("the confusion matrices", draw_matrices),
         ("the figures for TensorBoard", draw_for_tensorboard),
         (REPORT, draw_report),
     ):
         try:
-            with WaitingMessage(f"Drawing {what}"):
-                make()
+            with WaitingMessage(f"Drawing {name}"):
+                draw_it()
         except Exception as error:  # plotting libraries may raise any error
             logger.warning(
-                f"cannot draw {what} ({type(error).__name__}: {one_line(error)}). The run is complete: "
+                f"cannot draw {name} ({type(error).__name__}: {one_line(error)}). The run is complete: "
                 f"see {run.directory / RESULT} and its predictions."
             )
 
@@ -313,6 +319,6 @@ def _acquire(lock: DirectoryLock, directory: Path) -> None:
 
 
 def _from_main(values: list[Any]) -> list[Any]:
-    """Return the main process's values; file systems, and names with the current time, may differ between processes."""
+    """Return the main process's values: file systems, and names with the current time, may differ between processes."""
     broadcast_object_list(values)
     return values

@@ -22,13 +22,13 @@ def load_initial_weights(model: EncoderWithHead, folder: Path) -> None:
         if initial.config.adapters is not None:
             raise ValueError(
                 f"The model in {folder} has adapters in addition to its weights. To start from it, end its run with "
-                '--timeline "{at: 100%, merge_lora: true}" and use its model/, in which they are merged (not best/).'
+                '--timeline "{at: 100%, merge_lora: true}" and use its model/ (not best/), in which they are merged.'
             )
         weights, labels = initial.state_dict(), initial.label_names
-    own_labels = model.label_names
-    if labels != own_labels:
+    model_labels = model.label_names
+    if labels != model_labels:
         raise ValueError(
-            f"The model in {folder} has the labels {', '.join(labels)}; these data have {', '.join(own_labels)}. "
+            f"The model in {folder} has the labels {', '.join(labels)}; these data have {', '.join(model_labels)}. "
             "Rename the labels, or put them in the same order."
         )
     try:

@@ -13,7 +13,7 @@ from research.settings.registries import GIVEN_BY_CALLER, load_registry
 
 
 def describe_listing(listing: str, plugins: Sequence[str]) -> str:
-    """Return the entries of a registry, including those that plugins register."""
+    """Describe the entries of a registry, including those that plugins register."""
     import_plugins(plugins)
     registry = load_registry(listing)
     return "\n".join(f"{name}\n{_describe(registry, name)}" for name in registry)
@@ -28,7 +28,7 @@ def print_help(request: HelpRequest) -> int:
 
 
 def describe_choices(chosen: Sequence[tuple[str, str]], plugins: Sequence[str]) -> str:
-    """Return the options of chosen entries.
+    """Describe the options of chosen entries.
 
     Args:
         chosen: kind (head, objective, schedule, hook) and name of each entry.

@@ -29,9 +29,9 @@ def execute(command: Command | HelpRequest) -> int:
         print(config_as_yaml(resolve(command.config)), end="")
     elif command.dry_run:
         with WaitingMessage("Loading libraries"), loading_libraries():
-            from research.runner.dry_run import preview
+            from research.runner.dry_run import print_preview
 
-        preview(command.config)
+        print_preview(command.config)
     else:
         check_run_directory(command.config)
         with WaitingMessage("Loading libraries"), loading_libraries():

@@ -1,4 +1,4 @@
-"""Plan of a run: everything that is known without weights and tokens."""
+"""Plan of a run: everything that is known before weights are loaded and texts are tokenized."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ from research.training.hook import HOOKS, Hook, code_of_hook, describe_hook
 
 @dataclass(frozen=True)
 class Plan:
-    """A run without weights and tokens."""
+    """Plan of a run, without weights and tokens."""
 
     config: RunConfig
     """Settings, with all options of the objective."""
     task: Task
-    """The labels."""
+    """Kind and names of the labels."""
     tokenizer: PreTrainedTokenizerBase
     """Tokenizer of the encoder."""
     collator: Collator
@@ -59,12 +59,12 @@ class Plan:
     timeline: Timeline
     """Planned edits."""
     outline: EncoderWithHead | None
-    """The initial model without values; None if there are no hooks."""
+    """The initial model without weights; None if there are no hooks."""
 
     def rehearsal(self) -> Rehearsal:
         """Return the run's rehearsal. There can be only one, because it changes the outline."""
-        parts = (self.collator, self.clock, self.tokenizer, self.outline)
-        return Rehearsal.of(self.config, self.task, self.objective, *parts)
+        arguments = (self.collator, self.clock, self.tokenizer, self.outline)
+        return Rehearsal.of(self.config, self.task, self.objective, *arguments)
 
 
 def plan_run(
@@ -83,7 +83,7 @@ def plan_run(
         hooks: hooks to use in addition to those in the settings.
         parent: the run that this run forks.
     Raises:
-        ValueError: if the settings are not possible with these data or this length of the run.
+        ValueError: if the settings do not fit the data or the length of the run.
     """
     task = texts.task
     chosen = choose_objective(config, task)
@@ -100,17 +100,17 @@ def plan_run(
         epochs=config.epochs,
         max_steps=config.max_steps,
     )
-    own_hooks = [*hooks, *(create(HOOKS, Choice.of(hook, "hook")) for hook in config.hook)]
-    outline = build_model(config, task, with_weights=False) if own_hooks else None
-    planned = [] if outline is None else planned_by_hooks(own_hooks, config, block_names(outline))
+    user_hooks = [*hooks, *(create(HOOKS, Choice.of(hook, "hook")) for hook in config.hook)]
+    outline = build_model(config, task, with_weights=False) if user_hooks else None
+    planned = [] if outline is None else planned_by_hooks(user_hooks, config, block_names(outline))
     timeline = resolve_timeline([*parse_timeline(config), *planned], clock, smoke=config.smoke, parent=parent)
     for entry in timeline.conditional:
         assert entry.when is not None
         check_metric(entry.when.metric, task)
-    every = None if config.evaluate_every is None else parse_time(config.evaluate_every).to_period(clock)
+    period = None if config.evaluate_every is None else parse_time(config.evaluate_every).to_period(clock)
     if not config.smoke:
-        check_conditions(timeline.conditional, 0 if every is None else (clock.total_steps - 1) // every)
-    all_hooks = create_hooks(config, clock, timeline, own_hooks)
+        check_conditions(timeline.conditional, 0 if period is None else (clock.total_steps - 1) // period)
+    all_hooks = create_hooks(config, clock, timeline, user_hooks)
     return Plan(config, task, tokenizer, collator, objective, clock, all_hooks, timeline, outline)
 
 
@@ -119,7 +119,7 @@ def block_names(model: EncoderWithHead) -> list[str]:
     return [name for name, _ in model_blocks(model.encoder, model.head)]
 
 
-def create_hooks(config: RunConfig, clock: Clock, timeline: Timeline, own: Sequence[Hook]) -> list[Hook]:
+def create_hooks(config: RunConfig, clock: Clock, timeline: Timeline, user_hooks: Sequence[Hook]) -> list[Hook]:
     """Return the hooks of a run. The user's hooks run early, so that their effects are evaluated, logged and saved."""
 
     def steps(time: str | None) -> int | None:
@@ -128,7 +128,7 @@ def create_hooks(config: RunConfig, clock: Clock, timeline: Timeline, own: Seque
     hooks: list[Hook] = [FollowTimeline(timeline)]
     if config.best_metric is not None:
         hooks.append(BestModel(metric=config.best_metric))  # saves before the user's hooks restore other weights
-    hooks += [*own, Progress(), Evaluation(every=steps(config.evaluate_every))]
+    hooks += [*user_hooks, Progress(), Evaluation(every=steps(config.evaluate_every))]
     if config.patience is not None:
         hooks.append(EarlyStopping(metric=config.best_metric or "loss", patience=config.patience))
     hooks.append(MetricsLog(every=config.log_every))
@@ -151,10 +151,10 @@ def planned_by_hooks(hooks: Sequence[Hook], config: RunConfig, blocks: Sequence[
     for hook in hooks:
         with code_of_hook(hook, "timeline"):
             planned = hook.timeline(config, blocks)
-        if not isinstance(planned, list) or not all(isinstance(written, dict) for written in planned):
+        if not isinstance(planned, list) or not all(isinstance(mapping, dict) for mapping in planned):
             raise ValueError(
                 f"Expected timeline of the {describe_hook(hook)} to return a list of mappings; got {planned!r}"
                 f"{describe_location(hook.timeline)}."
             )
-        entries += [parse_entry(written, f"hook {type(hook).__name__}") for written in planned]
+        entries += [parse_entry(mapping, f"hook {type(hook).__name__}") for mapping in planned]
     return entries

@@ -12,9 +12,9 @@ from research.records.step_figures import block_colours, mark_edits, position_in
 from research.system.plain_text import for_figure
 
 MAX_POINTS = 2000
-"""Maximum number of points per curve; longer runs are sampled, but the steps around every edit are included."""
+"""Maximum number of points per curve; a longer run is sampled, but always includes the steps around every edit."""
 MAX_LISTED = 20
-"""Maximum number of edits listed below the figure; the caption contains the number of further edits."""
+"""Maximum number of edits listed below the figure; the caption gives the number of all further edits."""
 
 LONGEST_EDIT = 300
 """Maximum number of characters of an edit in the caption."""
@@ -39,9 +39,11 @@ def timeline_figure(steps: Sequence[StepPlan], edits: Sequence[Record]) -> Figur
     rates, bands, caption = figure.subplots(3, 1, height_ratios=heights)
     rates.sharex(bands)
     stride = -(-len(steps) // MAX_POINTS)
-    near = {step for record in edits for step in (record.step - 1, record.step)}
+    near_edits = {step for record in edits for step in (record.step - 1, record.step)}
     drawn = [
-        step for index, step in enumerate(steps) if index % stride == 0 or index in near or index == len(steps) - 1
+        step
+        for index, step in enumerate(steps)
+        if index % stride == 0 or index in near_edits or index == len(steps) - 1
     ]
     for block, colour in block_colours(blocks).items():
         curve = [step.learning_rates.get(block, float("nan")) for step in drawn]

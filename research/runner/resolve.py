@@ -35,7 +35,7 @@ def resolve(config: RunConfig) -> RunConfig:
     Raises:
         ValueError: if a name is unknown, an option is invalid, or a time cannot be parsed.
     """
-    disable_progress_bar()  # Transformers' own, as a run has its own progress bar
+    disable_progress_bar()  # the bar of Transformers; a run has its own progress bar
     check_launch()
     import_plugins(config.plugin)
     if config.smoke:
@@ -76,7 +76,7 @@ def check_compiler(config: RunConfig) -> None:
     if config.compile_backend == "inductor" and on_cpu and shutil.which(compiler) is None:
         raise ValueError(
             f"--compile needs a C++ compiler on a CPU; {compiler} was not found. Install g++ (Debian: "
-            "apt-get install g++), or leave --compile out."
+            "apt-get install g++), or omit --compile."
         )
     for hook in config.hook:
         name = Choice.of(hook, "hook").name

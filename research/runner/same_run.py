@@ -1,4 +1,4 @@
-"""Check whether a run directory contains the run that this command asks for."""
+"""Check whether a run directory contains the run that this command specifies."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def check_finished(config: RunConfig, directory: Path, result: dict[str, Any], *
     )
     if differences.refused:
         raise OtherRunError(
-            f"{directory} contains a finished run with other settings: {'; '.join(differences.refused)}. Choose "
+            f"{directory} contains a finished run with different settings: {'; '.join(differences.refused)}. Choose "
             f"another --name or --output_dir, replace it (--overwrite) or continue it as a new run: --fork {directory}."
         )
     for note in differences.notes:
@@ -74,24 +74,24 @@ def check_resume_directory(config: RunConfig, directory: Path, *, any_precision:
 def _compare(
     config: RunConfig, directory: Path, has_same_rows: Callable[[], bool], *, any_precision: bool
 ) -> Differences:
-    """Compare the settings in a directory with those of this command.
+    """Compare the settings of the run in a directory with those of this command.
 
     Args:
         config: this command's settings.
         directory: directory of a run.
-        has_same_rows: called if settings about the rows differ.
+        has_same_rows: returns whether the rows are the same; called only if a setting that affects the rows differs.
         any_precision: whether any precision is accepted.
     """
-    before = read_settings(directory / CONFIG, "the run in that directory")
-    now = config.to_dict()
+    stored = read_settings(directory / CONFIG, "the run in that directory")
+    current = config.to_dict()
     if any_precision:
-        now["mixed_precision"] = before.get("mixed_precision", now["mixed_precision"])
-    if config.objective is None and before.get("objective") in _default_objectives():
-        now["objective"] = before["objective"]
-    known = RunConfig().to_dict() | before
-    about_rows = names_where(lambda declared: declared.effect is Effect.ROWS)
-    same_rows = all(known[name] == now[name] for name in about_rows) or has_same_rows()
-    return compare_settings(before, now, same_rows=same_rows, is_fork=False)
+        current["mixed_precision"] = stored.get("mixed_precision", current["mixed_precision"])
+    if config.objective is None and stored.get("objective") in _default_objectives():
+        current["objective"] = stored["objective"]
+    stored_with_defaults = RunConfig().to_dict() | stored
+    row_settings = names_where(lambda declared: declared.effect is Effect.ROWS)
+    same_rows = all(stored_with_defaults[name] == current[name] for name in row_settings) or has_same_rows()
+    return compare_settings(stored, current, same_rows=same_rows, is_fork=False)
 
 
 def _default_objectives() -> list[str | dict[str, Any]]:

@@ -48,13 +48,13 @@ def set_up(
     hooks: Sequence[Hook],
     layers: Layers = "last",
 ) -> TrainingRun:
-    """Load the data, build the model, the optimizer and so on, and load a checkpoint if there is one.
+    """Load the data, build the model and the optimizer, and load a checkpoint if there is one.
 
     Args:
         config: the final settings.
         directory: the run directory; nothing is written to it.
         accelerator: accelerator of this process.
-        start: checkpoint to continue from.
+        start: checkpoint to continue from; None for a new run.
         hooks: hooks to use in addition to those in the settings.
         layers: layers whose hidden states must be stored if the encoder is frozen; the heads may need more.
     """
@@ -101,7 +101,7 @@ def set_up(
     with fail_together(accelerator):
         splits = tokenize() if accelerator.is_main_process else None
     splits = splits or tokenize()  # the main process has filled the cache
-    # From here on, each process has its own seed, so that replicas drop different units.
+    # From here on, each process has its own seed, so that dropout differs between replicas.
     set_seed(derived_seed(config.seed, accelerator.process_index))
     run = TrainingRun(
         config=config,

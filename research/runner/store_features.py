@@ -17,7 +17,7 @@ def ensure_features(config: RunConfig, layers: Layers) -> bool:
 
     Args:
         config: settings of one of the runs.
-        layers: "all" if the head of any of the runs reads all layers; the last layer is then stored as one of them.
+        layers: "all" if the head of any run reads all layers (which include the last one), otherwise "last".
     Returns:
         Whether such a run trains on stored hidden states; if not, the reason has been reported.
     Raises:

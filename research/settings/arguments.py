@@ -16,7 +16,7 @@ class Flag:
     """One flag, with one value."""
 
     name: str
-    """Name without leading hyphens and with underscores; `help` for a request for help."""
+    """Name with underscores and without leading hyphens; `help` for -h and --help."""
     option: str | None
     """Text after the dot: an option of a choice. None if there is no dot."""
     value: str
@@ -39,7 +39,7 @@ def read_flags(
         arguments: the arguments after the script's name.
         kinds: the type of each flag.
         with_options: flags that may have an option after a dot.
-        with_several: flags that take all values up to the next flag instead of a single one.
+        with_several: flags that accept several values: all up to the next flag.
     Raises:
         UnknownNameError: if a flag is unknown.
         ValueError: if a flag has no value, or a value has no flag.
@@ -54,25 +54,25 @@ def read_flags(
             continue
         if not argument.startswith("--"):
             raise ValueError(f"Expected a flag such as --head, got '{argument}'.")
-        written, equals, value = argument[2:].partition("=")
-        written = written.replace("-", "_")
-        name, dot, option = written.partition(".")
+        flag_text, equals, value = argument[2:].partition("=")
+        flag_text = flag_text.replace("-", "_")
+        name, dot, option = flag_text.partition(".")
         if name not in kinds or (dot and name not in with_options):
             raise UnknownNameError(
-                describe_unknown("flag", f"--{written}", [f"--{known}" for known in kinds], listed_as="Flags")
+                describe_unknown("flag", f"--{flag_text}", [f"--{known}" for known in kinds], listed_as="Flags")
             )
         values = [value]
         if not equals:
             values = _values_after(arguments[position:], kinds[name], takes_several=name in with_several)
             position += len(values)
             if not values and not _is_switch(kinds[name]):
-                raise ValueError(f"The flag --{written} needs a value.")
+                raise ValueError(f"The flag --{flag_text} needs a value.")
         flags += [Flag(name, option if dot else None, value) for value in values or ["true"]]
     return flags
 
 
 def _values_after(following: Sequence[str], kind: Any, *, takes_several: bool) -> list[str]:
-    """Return the values directly after a flag."""
+    """Return the values that directly follow a flag."""
     values = []
     for argument in following:
         if argument.startswith("--") or (_is_switch(kind) and argument not in _switch_values(kind)):

@@ -51,9 +51,13 @@ class FoldedArguments:
     """Arguments for jsonargparse, and the parts of the command line that it does not handle."""
 
     arguments: list[str] = field(default_factory=list)
+    """Flags for jsonargparse, as `--name=value`."""
     recipes: list[str] = field(default_factory=list)
+    """Paths of the recipes."""
     options: dict[str, dict[str, str]] = field(default_factory=dict)
+    """Values by option, for each setting with options."""
     wants_help: bool = False
+    """Whether the command line requests help."""
 
 
 def parse(arguments: Sequence[str]) -> Command | HelpRequest:
@@ -87,7 +91,7 @@ def build_command(folded: FoldedArguments) -> Command:
 
 
 def build_help_request(program: Program, folded: FoldedArguments) -> HelpRequest:
-    """Return a request for help that includes the options of everything chosen on the command line."""
+    """Return a request for help that includes the options of every choice on the command line."""
     values = _values(folded)
     chosen = [(kind, Choice.of(yaml.safe_load(value), kind).name) for kind, value in values if kind in WITH_OPTIONS]
     plugins = [value for name, value in values if name == "plugin"]
@@ -104,7 +108,7 @@ def base_recipe(folded: FoldedArguments) -> dict[str, Any]:
     recipe = merge_recipes(folded.recipes)
     forks = [value for name, value in _values(folded) if name == "fork"]
     fork = forks[-1] if forks else recipe.get("fork")
-    if fork is not None and not is_complete(recipe):  # a fork's own config.yaml is complete; its parent may be gone
+    if fork is not None and not is_complete(recipe):  # a fork's own config.yaml needs no parent
         recipe = inherited_settings(str(fork)) | recipe
     return recipe
 
@@ -114,7 +118,7 @@ def typed_settings(recipe: dict[str, Any], arguments: Sequence[str] = ()) -> dic
 
     Args:
         recipe: settings by name.
-        arguments: plain flags, as written by `fold`.
+        arguments: flags as returned by `fold`.
     Raises:
         ValueError: if a value has the wrong type.
     """
@@ -124,12 +128,12 @@ def typed_settings(recipe: dict[str, Any], arguments: Sequence[str] = ()) -> dic
         settings = parser.parse_args(list(arguments), namespace=namespace).as_dict()
     except ArgumentError as error:
         raise ValueError(describe_type_error(error, setting_types())) from None
-    del settings["recipe"]  # merged already
+    del settings["recipe"]  # recipes are already merged
     return settings
 
 
 def typed_value(name: str, value: Any) -> Any:
-    """Return the value of one setting, typed as by `typed_settings`, without processing all other settings.
+    """Return the value of one setting, typed as by `typed_settings`, but faster: other settings are not processed.
 
     Args:
         name: name of the setting.
@@ -152,7 +156,7 @@ def _parser_of(name: str) -> ArgumentParser:
 
 
 def fold(flags: Iterable[Flag]) -> FoldedArguments:
-    """Separate recipes, help and options of choices from the plain flags; write all plain flags as `--name=value`.
+    """Separate recipes, help and options of choices from all other flags, and write these as `--name=value`.
 
     A list flag may be repeated, and its value may contain several items separated by commas.
 
@@ -241,8 +245,8 @@ def check_setting_names(names: Iterable[object], kind: str, place: str = "") -> 
 
     Args:
         names: the names to check.
-        kind: what to call a name in the message.
-        place: text to put in front of the message.
+        kind: description of a name in the message.
+        place: prefix of the message.
     Raises:
         UnknownNameError: if a name is unknown; suggests the nearest setting and lists all of them.
     """
@@ -253,7 +257,7 @@ def check_setting_names(names: Iterable[object], kind: str, place: str = "") -> 
 
 
 def is_complete(recipe: dict[str, Any]) -> bool:
-    """Return whether a recipe has every setting that repeats a run, as a run's config.yaml does."""
+    """Return whether a recipe contains every setting that is needed to repeat a run, as a run's config.yaml does."""
     return recipe.keys() >= RunConfig().to_recipe().keys()
 
 
@@ -263,15 +267,15 @@ def fold_options(settings: dict[str, Any], options: dict[str, dict[str, str]]) -
     Raises:
         ValueError: if an option is given for something that was not chosen.
     """
-    for kind, given in options.items():
+    for kind, texts in options.items():
         if kind != "hook":
             if settings[kind] is None:
-                raise ValueError(f"--{kind}.{next(iter(given))} also needs --{kind}: there is no single default.")
+                raise ValueError(f"--{kind}.{next(iter(texts))} also needs --{kind}: there is no single default.")
             choice = Choice.of(settings[kind], kind)
-            settings[kind] = Choice(choice.name, {**choice.options, **given}).to_yaml()
+            settings[kind] = Choice(choice.name, {**choice.options, **texts}).to_yaml()
             continue
         hooks = [Choice.of(hook, kind) for hook in settings["hook"]]
-        for dotted, value in given.items():
+        for dotted, value in texts.items():
             name, _, option = dotted.partition(".")
             chosen = [hook for hook in hooks if hook.name == name]
             if not chosen:
@@ -281,7 +285,7 @@ def fold_options(settings: dict[str, Any], options: dict[str, dict[str, str]]) -
 
 
 def _values(folded: FoldedArguments) -> list[tuple[str, str]]:
-    """Return (name, value) for each plain flag."""
+    """Return (name, value) for each argument."""
     split = [argument.removeprefix("--").partition("=") for argument in folded.arguments]
     return [(name.rstrip("+"), value) for name, _, value in split]
 
@@ -296,8 +300,9 @@ def coerce_like_cli(value: Any, kind: Any) -> Any:
     """Convert a value read by YAML to the value that the command line would give.
 
     Args:
-        value: a number becomes text if the setting takes text; False becomes "no" if that is one of its choices.
-        kind: type of the setting; None, for a name that is not a setting, changes nothing.
+        value: value as read by YAML. A number becomes text if the setting accepts only text; False becomes "no" if that
+            is one of the setting's choices.
+        kind: type of the setting; None if the name is not a setting, whose value is then returned unchanged.
     """
     if value is False and "no" in typing.get_args(kind):
         return "no"

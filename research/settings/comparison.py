@@ -19,29 +19,29 @@ class Differences:
     notes: list[str]
     """Changes that are accepted and reported."""
     refused: list[str]
-    """Changes that would make it a different run."""
+    """Changes that are rejected, because they would make it a different run."""
     alters_training: bool = False
     """For a fork: whether the changed settings may make it train longer or differently than its parent."""
 
 
 def compare_settings(
-    before: Mapping[str, Any], now: Mapping[str, Any], *, same_rows: bool, is_fork: bool
+    checkpoint_settings: Mapping[str, Any], current_settings: Mapping[str, Any], *, same_rows: bool, is_fork: bool
 ) -> Differences:
     """Compare the settings of a checkpoint's run with those of the run that continues it.
 
     Args:
-        before: settings in the checkpoint. Settings that are newer than the checkpoint count as their defaults.
-        now: settings of this run.
-        same_rows: whether both runs have the same rows.
+        checkpoint_settings: settings in the checkpoint. Settings that the checkpoint lacks have their defaults.
+        current_settings: settings of this run.
+        same_rows: whether both runs use the same rows.
         is_fork: whether this run is a fork, which may change more settings.
     """
     notes: list[str] = []
     refused: list[str] = []
     alters_training = False
-    before = RunConfig().to_dict() | dict(before)
-    for name, value in now.items():
+    checkpoint_settings = RunConfig().to_dict() | dict(checkpoint_settings)
+    for name, value in current_settings.items():
         declared = declaration_of(name)
-        old, new = _as_json(before[name]), _as_json(value)
+        old, new = _as_json(checkpoint_settings[name]), _as_json(value)
         if _are_equal(old, new) or declared.effect is Effect.INVOCATION or (is_fork and name == "fork"):
             continue
         change = f"{name} was {old!r}, now {new!r}"
@@ -55,7 +55,7 @@ def compare_settings(
         elif declared.null_keeps_checkpoint_value and new is None:
             continue  # the checkpoint's value is kept
         elif declared.effect is Effect.ROUNDING:
-            notes.append(f"{change} (numbers are rounded differently, or dropout drops other units)")
+            notes.append(f"{change} (numbers are rounded differently, or dropout drops different units)")
         else:
             refused.append(change)
     if not same_rows and not refused:

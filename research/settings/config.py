@@ -98,7 +98,7 @@ class ModelSettings:
     (--head.dropout). null keeps the value of the encoder's config."""
     attention_dropout: float | None = setting(0.0, effect=Effect.TRAINING, at_least=0, below=1, unit="probability")
     """Dropout probability of attention weights. null keeps the value of the encoder's config. On a CPU, any value
-    above 0 makes training less than half as fast."""
+    above 0 more than halves the speed of training."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,7 +129,7 @@ class DataSettings:
     """Character encoding of text files. By default UTF-8, or UTF-16 if the file has a byte order mark."""
     quoting: Literal["auto", "csv", "none"] = setting("auto", effect=Effect.ROWS, stage=Stage.ROW_NUMBERS)
     """Meaning of quotes in csv and tsv files: they enclose fields (csv), or they are ordinary characters (none). auto
-    means csv for csv files; for a tsv file it decides from the content of the whole file."""
+    means csv for csv files; for a tsv file, the content of the whole file decides."""
     columns: list[str] = setting([], effect=Effect.ROWS, stage=Stage.ROW_NUMBERS)
     """Column names of csv and tsv files without a header, separated by commas."""
     cleaning: list[str] = setting([], effect=Effect.ROWS, stage=Stage.ROWS, flags_replace_list=True)
@@ -137,8 +137,8 @@ class DataSettings:
     max_length: int = setting(512, effect=Effect.TRAINING, stage=Stage.INPUTS, above=0, unit="tokens")
     """Maximum length of an input in tokens, including special tokens."""
     truncation: Literal["head", "tail", "head_tail"] = setting("head_tail", effect=Effect.TRAINING, stage=Stage.INPUTS)
-    """Part to keep of a text that is too long: its beginning (head), its end (tail), or half from each end
-    (head_tail)."""
+    """Part of a text to keep if it exceeds --max_length: its beginning (head), its end (tail), or half from each
+    end (head_tail)."""
     bad_rows: Literal["error", "skip"] = setting("error", effect=Effect.ROWS, stage=Stage.ROWS)
     """What to do with rows that have no text, no label or invalid UTF-8: report them all in one error, or skip
     them."""
@@ -210,10 +210,10 @@ class TrainingSettings:
         "auto", effect=Effect.TRAINING, stage=Stage.HIDDEN_STATES
     )
     """Floating-point precision of the forward pass. auto uses the launcher's precision if it sets one, otherwise bf16
-    if the hardware computes in it, otherwise float32. A `no` from the launcher counts only as a flag of accelerate
-    launch; in its config file, it means auto."""
+    if the hardware supports it natively, otherwise float32. A `no` counts only as a flag of accelerate launch; in
+    accelerate's config file, it means auto."""
     compile: bool = setting(False, effect=Effect.ROUNDING)
-    """Compile the model with torch.compile. Edits compile it again. On a CPU, this needs a C++ compiler."""
+    """Compile the model with torch.compile, and again after edits. On a CPU, this needs a C++ compiler."""
     compile_backend: Literal["inductor", "aot_eager", "eager"] = setting("inductor", effect=Effect.ROUNDING)
     """Backend of --compile. aot_eager and eager only trace the model, which helps to find errors."""
     cache_features: bool | None = setting(None, effect=Effect.ROUNDING, affects_feature_cache=True)
@@ -286,10 +286,10 @@ class RunSettings:
     """Continue another run from one of its checkpoints as a new run: runs/a@step-400, or runs/a for the newest
     checkpoint. The new run inherits all settings that are not given."""
     save_every: str | None = setting(None, effect=Effect.NONE, unit=PERIOD)
-    """Time between checkpoints, in the units of --warmup; another one is saved after the last step. By default, a
+    """Time between checkpoints, in the units of --warmup; one more is saved after the last step. By default, a
     checkpoint is saved only if a signal ends the run."""
     keep: int = setting(2, effect=Effect.NONE, above=0, unit="checkpoints")
-    """Number of checkpoints to keep; older ones are deleted."""
+    """Number of checkpoints to keep; older checkpoints are deleted."""
     on_save_error: Literal["stop", "continue"] = setting("stop", effect=Effect.NONE)
     """What to do if a checkpoint cannot be written (for example on a full disk): stop, or continue without it. Earlier
     checkpoints are kept."""
@@ -307,7 +307,7 @@ class RunSettings:
     )
     """CPU threads per process. By default, the machine's cores are divided among the processes."""
     deterministic: bool = setting(False, effect=Effect.ROUNDING)
-    """Use only deterministic algorithms, also on a GPU; slower."""
+    """Use only deterministic algorithms, also on a GPU. This is slower."""
     log_with: list[str] = setting(["tensorboard"], effect=Effect.NONE, flags_replace_list=True)
     """Trackers supported by accelerate (tensorboard, wandb, mlflow, comet_ml, ...). metrics.jsonl is always
     written."""
@@ -354,12 +354,12 @@ class RunConfig(RunSettings, EvaluationSettings, TrainingSettings, DataSettings,
         Raises:
             ValueError: if a path cannot be extracted from a value.
         """
-        found = []
+        paths = []
         for name, declared in declarations(RunConfig).items():
             value = getattr(self, name)
             if declared.input_path is not None and value is not None:
-                found += [(name, declared.input_path(each)) for each in (value if isinstance(value, list) else [value])]
-        return found
+                paths += [(name, declared.input_path(item)) for item in (value if isinstance(value, list) else [value])]
+        return paths
 
     def to_recipe(self) -> dict[str, Any]:
         """Return the settings of a recipe that repeats the run: all except those of one invocation."""
@@ -368,7 +368,7 @@ class RunConfig(RunSettings, EvaluationSettings, TrainingSettings, DataSettings,
 
 
 def _check_type(name: str, value: Any, kind: Any) -> None:
-    """Check the type of a value. The command line's parser has checked it already; a Python caller's is unchecked.
+    """Check the type of a value. Only values from the command line have been checked already, by its parser.
 
     Raises:
         ValueError: naming the setting, the expected type and the value.

@@ -25,7 +25,7 @@ class Effect(enum.Enum):
 
     TRAINING = "the change is rejected, because the run would train or evaluate differently"
     ROWS = "the change is rejected if the rows differ"
-    ROUNDING = "the change is reported: numbers are rounded differently, or dropout drops other units"
+    ROUNDING = "the change is reported: numbers are rounded differently, or dropout drops different units"
     NONE = "the change is reported: it does not affect what is trained"
     INVOCATION = "nothing happens: the setting belongs to a single call, and is not part of a recipe"
 
@@ -73,11 +73,11 @@ class Bounds:
         return math.inf if self.below is None else self.below
 
     def __str__(self) -> str:
+        lower = f"at least {self.at_least}" if self.above is None else f"above {self.above}"
         upper = self.at_most if self.below is None else self.below
         if upper is None:
-            return f"of {self.at_least} or more" if self.above is None else f"above {self.above}"
-        lower = f"from {self.at_least}" if self.above is None else f"above {self.above}"
-        return f"{lower} to {upper}" if self.below is None else f"{lower} to below {upper}"
+            return lower
+        return f"{lower} and at most {upper}" if self.below is None else f"{lower} and less than {upper}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,9 +107,9 @@ class Declaration:
     null_keeps_checkpoint_value: bool = False
     """Whether null keeps the checkpoint's value on resume."""
     input_path: Callable[[str], str] | None = None
-    """Function that returns the path to read for a value, or for an item of a list; None if the setting has no path."""
+    """Function that returns the path in a value, or in an item of a list; None if the setting has no path to read."""
     affects_feature_cache: bool = False
-    """Whether the setting controls if or how hidden states are stored."""
+    """Whether the setting determines if, or in which format, hidden states are stored."""
 
     @property
     def distinguishes_trials(self) -> bool:
@@ -189,4 +189,4 @@ def check_bounds(name: str, value: float | None, declared: Declaration) -> None:
         ValueError: naming the setting, its bounds and the value.
     """
     if declared.bounds is not None and value is not None and not declared.bounds.contain(value):
-        raise ValueError(f"Expected {name} {declared.bounds}, got {value}.")
+        raise ValueError(f"Expected {name} to be {declared.bounds}; got {value}.")

@@ -21,7 +21,7 @@ class ForkPoint:
     run: Path
     """Directory of that run."""
     step: int | None
-    """Step of the checkpoint; None for the newest."""
+    """Step of the checkpoint; None for the newest checkpoint."""
 
 
 def parse_fork(text: str) -> ForkPoint:
@@ -32,16 +32,18 @@ def parse_fork(text: str) -> ForkPoint:
     Raises:
         ValueError: if the text has another form, or the run does not exist.
     """
-    name, at, point = text.rpartition("@")
-    if not at or "/" in point:
-        name, point = text, ""
-    found = re.fullmatch(r"(?:step-)?(\d+)", point)
-    if point and found is None:
-        raise ValueError(f"Expected --fork runs/<name>@step-400, or runs/<name> for the newest; got '{text}'.")
+    name, separator, step = text.rpartition("@")
+    if not separator or "/" in step:
+        name, step = text, ""
+    match = re.fullmatch(r"(?:step-)?(\d+)", step)
+    if step and match is None:
+        raise ValueError(
+            f"Expected --fork runs/<name>@step-400, or runs/<name> for the newest checkpoint; got '{text}'."
+        )
     config = expand_path(str(Path(name) / CONFIG))
     if not config.is_file():
         raise ValueError(f"--fork {text}: {config.parent} is not a run directory (it has no config.yaml).")
-    return ForkPoint(config.parent, int(found[1]) if found else None)
+    return ForkPoint(config.parent, int(match[1]) if match else None)
 
 
 def fork_directory(text: str) -> str:

@@ -69,7 +69,7 @@ def options_of(
 
 
 def _type_hints(function: Callable[..., Any], names: Sequence[str]) -> dict[str, Any]:
-    """Return the types of the named parameters. Other annotations may be unavailable at run time, and are not read."""
+    """Return the types of the named parameters. Others are ignored: their types may be missing at run time."""
     function = inspect.unwrap(function)
     annotations = {name: hint for name, hint in getattr(function, "__annotations__", {}).items() if name in names}
     try:
@@ -101,7 +101,7 @@ def resolve_options(
 
 
 def complete_choice(registry: Registry[Any], choice: Choice, *, given_by_caller: tuple[str, ...] = ()) -> Choice:
-    """Return a choice with all of its options, as plain values that survive config.yaml and checkpoints unchanged.
+    """Return a choice with all of its options, as plain values that config.yaml and checkpoints store unchanged.
 
     Raises:
         ValueError: see `resolve_options`; also if the value of an option is not plain.
@@ -118,24 +118,26 @@ def complete_choice(registry: Registry[Any], choice: Choice, *, given_by_caller:
     return Choice(choice.name, options)
 
 
-def typed_options(owner: str, options: Sequence[Option], given: dict[str, Any], word: str = "option") -> dict[str, Any]:
+def typed_options(
+    owner: str, options: Sequence[Option], values: dict[str, Any], word: str = "option"
+) -> dict[str, Any]:
     """Return all options of an entry, typed and checked, including those left at their defaults.
 
     Args:
         owner: description of the entry, for messages.
         options: the options that exist.
-        given: values by name; they may be text from the command line.
-        word: what to call an option in messages.
+        values: values by name; they may be text from the command line.
+        word: name for an option in messages.
     Raises:
         UnknownNameError: if an option is unknown.
         ValueError: if a value does not have the option's type, or a required option is missing.
     """
     names = [option.name for option in options]
-    for name in given:
+    for name in values:
         if name not in names:
             listed_as = f"{word.capitalize()}s"
             raise UnknownNameError(describe_unknown(f"{word} of {owner}", name, names, listed_as=listed_as))
-    missing = [option.name for option in options if option.is_required and option.name not in given]
+    missing = [option.name for option in options if option.is_required and option.name not in values]
     if missing:
         raise ValueError(f"The {owner} needs a value for its {word} {', '.join(missing)}.")
     parser = ArgumentParser(exit_on_error=False)
@@ -143,7 +145,7 @@ def typed_options(owner: str, options: Sequence[Option], given: dict[str, Any], 
         parser.add_argument(
             f"--{option.name}", type=option.type, default=None if option.is_required else option.default
         )
-    as_text = [f"--{name}={value if isinstance(value, str) else _as_yaml(value)}" for name, value in given.items()]
+    as_text = [f"--{name}={value if isinstance(value, str) else _as_yaml(value)}" for name, value in values.items()]
     try:
         return dict(parser.parse_args(as_text).as_dict())
     except ArgumentError as error:
@@ -153,11 +155,11 @@ def typed_options(owner: str, options: Sequence[Option], given: dict[str, Any], 
 
 def _as_yaml(value: Any) -> str:
     """Return a value in the form that the parser reads; YAML spells infinity and NaN differently from JSON."""
-    plain = json.loads(json.dumps(value, default=_plain))
-    return yaml.safe_dump(plain, default_flow_style=True, width=math.inf).removesuffix("...\n").strip()
+    plain_value = json.loads(json.dumps(value, default=_to_plain))
+    return yaml.safe_dump(plain_value, default_flow_style=True, width=math.inf).removesuffix("...\n").strip()
 
 
-def _plain(value: Any) -> Any:
+def _to_plain(value: Any) -> Any:
     """Convert a NumPy or torch scalar to a plain number, and any other value to text."""
     return value.item() if hasattr(value, "item") else str(value)
 
@@ -166,7 +168,7 @@ def create(registry: Registry[Any], choice: Choice, *positional: Any) -> Any:
     """Build the chosen entry from positional arguments and its options.
 
     Raises:
-        ValueError: see `resolve_options`; also whatever the entry itself raises.
+        ValueError: see `resolve_options`; also any error of the entry itself.
     """
     entry, options = registry[choice.name], resolve_options(registry, choice)
     with constructing(registry, choice.name):
@@ -174,7 +176,7 @@ def create(registry: Registry[Any], choice: Choice, *positional: Any) -> Any:
 
 
 def constructing(registry: Registry[Any], name: str) -> CodeOf:
-    """Return the context in which to call a registered class or function: it attributes errors to user code."""
+    """Return a context for calling a registered class or function; it attributes errors to the user's code."""
     entry = registry[name]
     return CodeOf(f"{registry.kind} '{name}'", entry.__init__ if inspect.isclass(entry) else entry)
 

@@ -23,7 +23,7 @@ def import_plugins(plugins: Sequence[str]) -> None:
     Raises:
         ValueError: if a file or module does not exist, or exits the process.
     """
-    if plugins and os.getcwd() not in sys.path:  # Python puts the script's own directory there instead
+    if plugins and os.getcwd() not in sys.path:  # Python adds only the script's directory
         sys.path.append(os.getcwd())
     for plugin in plugins:
         with CodeOf(f"plugin '{plugin}'"):
@@ -53,40 +53,40 @@ def check_plugins(plugins: Sequence[str]) -> None:
             continue
         top = plugin.partition(".")[0]  # finding a submodule would import its package
         if top not in sys.modules and importlib.machinery.PathFinder.find_spec(top, [os.getcwd(), *sys.path]) is None:
-            raise ValueError(f"No module '{plugin}' for --plugin. To give a file, include its .py ending.")
+            raise ValueError(f"No module '{plugin}' for --plugin. If it is a file, include the suffix .py.")
 
 
 def hash_plugins(plugins: Sequence[str]) -> dict[str, str]:
-    """Return a hash of each plugin's own file; files that it imports are not included.
+    """Return the hash of each plugin's file; files that a plugin imports are not included.
 
     Args:
         plugins: paths of .py files, or names of modules; they must have been imported.
     """
-    found = {}
+    hashes = {}
     for plugin in plugins:
         file = plugin if plugin.endswith(".py") else sys.modules[plugin].__file__
         if file is not None:  # a namespace package has no file
-            found[plugin] = file_sha256(Path(file))
-    return found
+            hashes[plugin] = file_sha256(Path(file))
+    return hashes
 
 
 def _check_file(path: Path) -> None:
     if not expand_path(str(path)).is_file():
-        raise ValueError(f"No plugin file {path}; --plugin takes a .py file or a module name.")
+        raise ValueError(f"There is no file {path} for --plugin; expected a .py file or the name of a module.")
 
 
 def _import_module(plugin: str) -> None:
     spec = importlib.machinery.PathFinder.find_spec(plugin.partition(".")[0])
     if spec is not None:
-        places = spec.submodule_search_locations or filter(None, [spec.origin])
-        for place in places:
-            add_plugin(Path(place))
+        paths = spec.submodule_search_locations or filter(None, [spec.origin])
+        for path in paths:
+            add_plugin(Path(path))
     try:
         importlib.import_module(plugin)
     except ModuleNotFoundError as error:
         if error.name is None or not (plugin == error.name or plugin.startswith(f"{error.name}.")):
             raise
-        raise ValueError(f"No module '{plugin}' for --plugin. To give a file, include its .py ending.") from None
+        raise ValueError(f"No module '{plugin}' for --plugin. If it is a file, include the suffix .py.") from None
 
 
 def _import_file(path: Path) -> None:

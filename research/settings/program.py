@@ -28,16 +28,19 @@ class Program:
     """Usage line of the help."""
     description: str
     """Description in the help."""
-    own: tuple[type, ...] = ()
-    """Groups of settings besides those of a run, shown first."""
+    extra_groups: tuple[type, ...] = ()
+    """Groups of settings in addition to those of a run; the help shows them first."""
     takes_run_settings: bool = True
-    """Whether it takes recipes and the settings of a run."""
+    """Whether the script accepts recipes and the settings of a run."""
 
     @functools.cached_property
     def flag_types(self) -> dict[str, Any]:
         """The type of every flag by its name."""
-        of_run = {**setting_types(), "recipe": str | None} if self.takes_run_settings else {}
-        return {**of_run, **{name: kind for group in self.own for name, kind in get_type_hints(group).items()}}
+        run_flag_types = {**setting_types(), "recipe": str | None} if self.takes_run_settings else {}
+        return {
+            **run_flag_types,
+            **{name: kind for group in self.extra_groups for name, kind in get_type_hints(group).items()},
+        }
 
     def read(self, arguments: Sequence[str]) -> list[Flag]:
         """Return the flags of a command line.
@@ -46,7 +49,10 @@ class Program:
             ValueError: see `read_flags`.
         """
         several = [
-            name for group in self.own for name, declared in declarations(group).items() if declared.takes_several
+            name
+            for group in self.extra_groups
+            for name, declared in declarations(group).items()
+            if declared.takes_several
         ]
         with_options = WITH_OPTIONS if self.takes_run_settings else ()
         return read_flags(arguments, self.flag_types, with_options=with_options, with_several=several)
@@ -62,7 +68,7 @@ class Program:
             print_config=None,
             allow_abbrev=False,
         )
-        groups = self.own
+        groups = self.extra_groups
         if self.takes_run_settings:
             parser.add_argument(
                 "--recipe", type=str | None, help="YAML file with any of these settings; flags override it"

@@ -1,4 +1,4 @@
-"""Location of each registry, and its names, which are read from the source because importing torch takes seconds."""
+"""Locations of the registries, and their names. Names are read from the source: importing torch takes seconds."""
 
 from __future__ import annotations
 
@@ -66,8 +66,8 @@ def _source_files(module: str) -> list[Path]:
     root = importlib.util.find_spec(module.partition(".")[0])
     assert root is not None
     assert root.submodule_search_locations is not None
-    place = Path(root.submodule_search_locations[0], *module.split(".")[1:])
-    return sorted(place.glob("*.py")) if place.is_dir() else [place.with_suffix(".py")]
+    path = Path(root.submodule_search_locations[0], *module.split(".")[1:])
+    return sorted(path.glob("*.py")) if path.is_dir() else [path.with_suffix(".py")]
 
 
 def _registered_names(node: ast.ClassDef | ast.FunctionDef, decorators: set[str]) -> Iterator[str]:
@@ -79,7 +79,7 @@ def _registered_names(node: ast.ClassDef | ast.FunctionDef, decorators: set[str]
 
 
 def _function(node: ast.ClassDef | ast.FunctionDef, classes: Mapping[str, ast.ClassDef]) -> ast.FunctionDef | None:
-    """Return a function, or the constructor of a class or of its bases."""
+    """Return a function itself; for a class, its constructor, possibly inherited from a base class in `classes`."""
     if isinstance(node, ast.FunctionDef):
         return node
     for member in node.body:

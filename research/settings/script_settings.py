@@ -18,28 +18,28 @@ Group = TypeVar("Group")
 def split_flags(group: type, flags: Sequence[Flag]) -> tuple[dict[str, list[str]], list[Flag]]:
     """Separate the flags of a group: return the values typed for each of its settings, and all other flags."""
     names = declarations(group)
-    given: dict[str, list[str]] = {}
+    flag_texts: dict[str, list[str]] = {}
     for flag in flags:
         if flag.name in names:
-            given.setdefault(flag.name, []).append(flag.value)
-    return given, [flag for flag in flags if flag.name not in names]
+            flag_texts.setdefault(flag.name, []).append(flag.value)
+    return flag_texts, [flag for flag in flags if flag.name not in names]
 
 
-def parse_group(group: type[Group], given: Mapping[str, Sequence[str]]) -> Group:
+def parse_group(group: type[Group], flag_texts: Mapping[str, Sequence[str]]) -> Group:
     """Return a group's settings; if a flag is repeated, its last value counts.
 
     Args:
         group: the dataclass of the settings.
-        given: the values typed for each setting.
+        flag_texts: the values typed for each setting.
     Raises:
         ValueError: if a value has the wrong type or is out of bounds.
     """
     parser = ArgumentParser(exit_on_error=False, allow_abbrev=False)
     parser.add_class_arguments(group)
-    plain: type = group
-    declared, kinds = declarations(plain), typing.get_type_hints(group)
+    group_type: type = group
+    declared, kinds = declarations(group_type), typing.get_type_hints(group)
     values = {}
-    for name, texts in given.items():
+    for name, texts in flag_texts.items():
         bounds = declared[name].bounds
         try:
             values[name] = parser.parse_args([f"--{name}={texts[-1]}"])[name]
@@ -48,5 +48,5 @@ def parse_group(group: type[Group], given: Mapping[str, Sequence[str]]) -> Group
                 raise ValueError(describe_type_error(error, kinds)) from None
             values[name] = None
         if bounds is not None and (values[name] is None or not bounds.contain(values[name])):
-            raise ValueError(f"Expected --{name} to be a number {bounds}; got '{texts[-1]}'.")
+            raise ValueError(f"Expected --{name} to be a number that is {bounds}; got '{texts[-1]}'.")
     return group(**values)

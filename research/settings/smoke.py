@@ -10,7 +10,7 @@ NUM_BATCHES = 3
 
 
 def smoke_settings(config: RunConfig) -> RunConfig:
-    """Return the settings reduced to three small batches. Applying it again changes nothing."""
+    """Return the settings reduced to three small batches. Settings that are already reduced do not change."""
     batch_size = min(config.batch_size, 8)
     rows = NUM_BATCHES * batch_size
 

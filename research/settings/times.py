@@ -15,7 +15,7 @@ EXAMPLES = "write 120st (steps), 0.25ep (epochs), 50% (of the run) or 20000ex (e
 
 @dataclass
 class Clock:
-    """Position within a run: steps taken, the epoch, and the step in it."""
+    """Position within a run: the step, the epoch, and the step within the epoch."""
 
     steps_per_epoch: int
     """Steps in one pass over the training split; the last one may have fewer examples."""
@@ -32,7 +32,7 @@ class Clock:
     num_examples_seen: int = 0
     """Examples trained on."""
     examples_per_epoch: int | None = None
-    """Rows of the training split; None counts every step as a full one."""
+    """Rows of the training split; None if every step counts as a full step."""
 
     @classmethod
     def of_run(cls, *, num_examples: int, batch_size: int, epochs: float, max_steps: int | None) -> Clock:
@@ -78,15 +78,15 @@ class Clock:
 
         Args:
             step: number of steps taken at that position.
-            reading: the clock's `state_dict` at that position; None means right after the step.
+            reading: the clock's `state_dict` at that position; if None, the clock is set to right after the step.
         """
-        now = self.state_dict()
+        current = self.state_dict()
         self.set_step(step)
         vars(self).update(reading or {})
         try:
             yield
         finally:
-            vars(self).update(now)
+            vars(self).update(current)
 
     def state_dict(self) -> dict[str, int | None]:
         """Return all counts."""
@@ -140,7 +140,7 @@ class Time:
         return max(1, self.to_steps(clock))
 
     def share(self, part: int, num_parts: int) -> Time:
-        """Return `part` of `num_parts` equal parts of this time, rounded to whole steps or examples."""
+        """Return `part / num_parts` of this time; steps and examples are rounded to whole numbers."""
         value = self.value * part / num_parts
         return Time(float(math.floor(value + 0.5)) if self.unit in ("st", "ex") else value, self.unit)
 
@@ -155,14 +155,14 @@ def parse_time(text: str) -> Time:
     Raises:
         ValueError: if it is not a number with a unit.
     """
-    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?|\.\d+)\s*(st|ep|%|ex)\s*", text)
-    if found is None:
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?|\.\d+)\s*(st|ep|%|ex)\s*", text)
+    if match is None:
         if text.strip() in ("0", "0.0"):
             return Time(0, "st")
         raise ValueError(f"Cannot read the time '{text}': {EXAMPLES}.")
-    value, unit = float(found[1]), found[2]
+    value, unit = float(match[1]), match[2]
     if unit in ("st", "ex") and not value.is_integer():
         raise ValueError(f"Cannot read the time '{text}': steps and examples are whole numbers.")
     if unit == "%" and value > 100:
-        raise ValueError(f"Cannot read the time '{text}': a run has only 100%.")
+        raise ValueError(f"Cannot read the time '{text}': a percentage is at most 100%.")
     return Time(value, unit)  # type: ignore[arg-type]

@@ -19,13 +19,13 @@ def describe_type_error(error: ArgumentError, kinds: Mapping[str, Any]) -> str:
     """Return one line with the setting, the expected type and the value.
 
     Args:
-        error: error of the parser.
+        error: the error that the parser raised.
         kinds: type of each setting.
     """
-    found = _PARSER_MESSAGE.search(str(error))
-    if found is None:
+    match = _PARSER_MESSAGE.search(str(error))
+    if match is None:
         return one_line(error)
-    name, value = found[1], one_line(found[2])
+    name, value = match[1], one_line(match[2])
     values = [member for member in alternatives(kinds[name]) if isinstance(member, str)]
     nearest = difflib.get_close_matches(value, values, n=1, cutoff=0.5)
     hint = f" Did you mean '{nearest[0]}'?" if nearest else ""

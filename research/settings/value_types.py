@@ -16,12 +16,12 @@ def alternatives(kind: Any) -> tuple[Any, ...]:
 
 def describe_type(kind: Any) -> str:
     """Describe the values that a type accepts: "adamw or sgd", "of type int or null", "a list"."""
-    *others, last = map(_describe_member, alternatives(kind))
-    return f"{', '.join(others)} or {last}" if others else last
+    *preceding, last = map(_describe_member, alternatives(kind))
+    return f"{', '.join(preceding)} or {last}" if preceding else last
 
 
 def accepts(kind: Any, value: Any) -> bool:
-    """Return whether a value has a type; a whole number is also a float, but a bool is not a number."""
+    """Return whether a value has a type. An int is accepted as a float; a bool is not accepted as a number."""
     return any(_member_accepts(member, value) for member in alternatives(kind))
 
 
@@ -30,8 +30,9 @@ def _describe_member(member: Any) -> str:
         return "null"
     if isinstance(member, str):
         return member
-    plain = typing.get_origin(member) or member
-    return {list: "a list", dict: "a mapping"}.get(plain, f"of type {getattr(plain, '__name__', plain)}")
+    python_type = typing.get_origin(member) or member
+    name = getattr(python_type, "__name__", python_type)
+    return {list: "a list", dict: "a mapping"}.get(python_type, f"of type {name}")
 
 
 def _member_accepts(member: Any, value: Any) -> bool:

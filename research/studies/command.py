@@ -117,13 +117,13 @@ STUDY = Program(
        [--study FILE.yaml] [--setting value ...]
        python {script_argument("ablate")} work --study NAME --storage ADDRESS    (on other machines)""",
     "Compare heads, seeds and any other settings. Settings of run.py apply to all trials.",
-    own=(StudySettings,),
+    extra_groups=(StudySettings,),
 )
 WORK = Program(
     "ablate.py work",
     f"python {script_argument('ablate')} work --study NAME --storage ADDRESS [--setting value ...]",
     "Run trials of an existing study, on this or another machine.",
-    own=(WorkerSettings,),
+    extra_groups=(WorkerSettings,),
     takes_run_settings=False,
 )
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from safetensors import SafetensorError
 
 TORCH_WRITE_ERRORS = ("PytorchStreamWriter", "inline_container", "iostream error")
-"""Substrings of the RuntimeError that a failed torch.save raises; it does not contain the system's message."""
+"""Substrings of the message of the RuntimeError that a failed torch.save raises; it lacks the system's own message."""
 
 
 class StorageError(ValueError):
@@ -24,24 +24,24 @@ def write_text(path: Path, text: str) -> None:
     Raises:
         StorageError: if the file cannot be written; the old content is kept.
     """
-    writing = path.with_name(f".{path.name}.writing")
-    with reporting_failure(path, needed=len(text)), deleting_on_failure(writing):
-        with writing.open("w", encoding="utf-8") as file:
+    temporary = path.with_name(f".{path.name}.writing")
+    with reporting_failure(path, needed=len(text)), deleting_on_failure(temporary):
+        with temporary.open("w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        writing.replace(path)
+        temporary.replace(path)
         sync(path.parent)
 
 
 @contextmanager
-def deleting_on_failure(writing: Path) -> Iterator[None]:
-    """Delete a partly written file or folder if writing fails, because it may be what fills the disk."""
+def deleting_on_failure(temporary: Path) -> Iterator[None]:
+    """Delete a partly written file or folder if writing fails, because it may fill the disk."""
     try:
         yield
     except BaseException:
         with suppress(OSError):  # the write error is the one to report
-            remove(writing)
+            remove(temporary)
         raise
 
 
@@ -55,22 +55,22 @@ def append_text(path: Path, text: str) -> None:
         file.write(text)
 
 
-def publish(writing: Path, target: Path) -> None:
+def publish(temporary: Path, target: Path) -> None:
     """Rename a finished folder to its final name, replacing any folder with that name.
 
     Args:
-        writing: the finished folder, next to the target.
-        target: its final path.
+        temporary: the finished folder, next to the target.
+        target: the final path.
     """
-    for path in (*writing.rglob("*"), writing):
+    for path in (*temporary.rglob("*"), temporary):
         sync(path)
-    aside = target.with_name(f".{target.name}.replaced")
+    replaced = target.with_name(f".{target.name}.replaced")
     if target.exists():  # renaming onto a folder that is not empty fails
-        shutil.rmtree(aside, ignore_errors=True)
-        target.rename(aside)
-    writing.rename(target)
+        shutil.rmtree(replaced, ignore_errors=True)
+        target.rename(replaced)
+    temporary.rename(target)
     sync(target.parent)
-    shutil.rmtree(aside, ignore_errors=True)
+    shutil.rmtree(replaced, ignore_errors=True)
 
 
 def remove_leftovers(folder: Path) -> None:
@@ -91,9 +91,9 @@ def remove(path: Path) -> None:
 
 def rename_and_remove(folder: Path) -> None:
     """Rename, then delete, so that no partly deleted folder keeps the name."""
-    removing = folder.with_name(f".{folder.name}.removing")
-    folder.rename(removing)
-    shutil.rmtree(removing)
+    renamed = folder.with_name(f".{folder.name}.removing")
+    folder.rename(renamed)
+    shutil.rmtree(renamed)
 
 
 def copy(source: Path, target: Path) -> None:
@@ -135,7 +135,7 @@ def reporting_failure(path: Path, *, needed: int) -> Iterator[None]:
     except (OSError, SafetensorError) as error:
         raise _failure(path, needed, getattr(error, "strerror", None) or str(error)) from error
     except RuntimeError as error:
-        if not any(sign in str(error) for sign in TORCH_WRITE_ERRORS):
+        if not any(marker in str(error) for marker in TORCH_WRITE_ERRORS):
             raise
         raise _failure(path, needed, "writing failed") from error
 

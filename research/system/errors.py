@@ -1,4 +1,4 @@
-"""Errors for the user: which errors count as such, and how to print a library's error on one line."""
+"""Errors shown to the user: recognise them, print them without a traceback, and shorten those of libraries."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from research.system.plain_text import for_terminal
 
 
 class HasTraceback(Protocol):
-    """A parsed command line."""
+    """A parsed command line with the flag --traceback."""
 
     @property
     def traceback(self) -> bool:
@@ -37,7 +37,7 @@ def run_script(
 
     Args:
         arguments: the arguments after the script's name.
-        parse: returns the command.
+        parse: parses the arguments and returns the command.
         execute: executes the command and returns the exit status.
     Returns:
         The exit status.
@@ -88,7 +88,7 @@ def describe_error(error: BaseException) -> str | None:
 
 
 def describe_failure(error: BaseException) -> str:
-    """Return an error in the form used in results and in the reports of studies."""
+    """Describe an error for result.json and for the reports of studies."""
     return user_code.describe(error) or user_code.describe_plainly(error)
 
 
@@ -110,7 +110,7 @@ def one_line(message: object) -> str:
 
 
 def _is_output_closed() -> bool:
-    """Return whether the reader of stdout is gone (`... | head`); if so, discard the remaining output."""
+    """Return whether the reader of stdout has exited (`... | head`); if so, discard the remaining output."""
     output = select.poll()
     output.register(sys.stdout, 0)  # poll always reports errors
     if not output.poll(0):

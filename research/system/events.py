@@ -1,4 +1,4 @@
-"""A file of JSON lines in which a run reports events to the study that started it.
+"""The event file: JSON lines in which a run reports events to the study that started it.
 
 The file is outside the run directory, which exists only after settings and data have been checked.
 """
@@ -16,7 +16,7 @@ from pathlib import Path
 from research.system.messages import format_message, logger
 
 EVENTS_FILE = "MIDWAY_EVENTS"
-"""Environment variable with the path of the file that a run writes its events to."""
+"""Environment variable with the path of the event file."""
 MESSAGE, HIDDEN_STATES, ERROR = "message", "hidden_states", "error"
 TAIL_BYTES = 8192
 """Number of bytes at the end of a file in which to look for the last line."""
@@ -29,7 +29,7 @@ class Event:
     kind: str
     """message, hidden_states or error."""
     text: str
-    """Text as printed."""
+    """The message as printed."""
 
 
 class _Writer(logging.Handler):
@@ -45,7 +45,7 @@ class _Writer(logging.Handler):
 
 @contextmanager
 def recording_events(path: Path) -> Iterator[None]:
-    """Also write messages to a file of events, for the duration of the context."""
+    """Also write messages to an event file, for the duration of the context."""
     writer = _Writer(path)
     logger.addHandler(writer)
     try:
@@ -77,9 +77,9 @@ def _append(path: Path, event: Event) -> None:
 
 def read_events(lines: bytes) -> list[Event]:
     """Parse the events in a part of a file; incomplete lines are skipped."""
-    whole = [line for line in lines.splitlines(keepends=True) if line.endswith(b"\n")]
+    complete_lines = [line for line in lines.splitlines(keepends=True) if line.endswith(b"\n")]
     events = []
-    for line in whole:
+    for line in complete_lines:
         try:
             events.append(Event(**json.loads(line)))
         except (ValueError, TypeError):  # the part starts in the middle of a line
@@ -88,7 +88,7 @@ def read_events(lines: bytes) -> list[Event]:
 
 
 def last_event(path: Path, kind: str | None = None) -> Event | None:
-    """Return the last event (of a kind) in a file that other processes write; None if there is none, or no file."""
+    """Return the last event (of a kind) in an event file; None if there is no such event, or no file."""
     events = read_events(read_tail(path))
     return next((event for event in reversed(events) if kind in (None, event.kind)), None)
 

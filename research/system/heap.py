@@ -7,7 +7,7 @@ import platform
 
 import psutil
 
-EVERY = 10
+BATCHES_BETWEEN_CHECKS = 10
 """Number of batches between checks of the process's memory."""
 MIN_GROWTH = 256 * 2**20
 """Minimum growth of resident memory, in bytes, before memory is returned again: page faults cost more than small
@@ -31,7 +31,7 @@ class HeapTrimmer:
     def count_batch(self) -> None:
         """Count a batch, and trim the heap if resident memory has grown. Does nothing without glibc."""
         self._num_batches += 1
-        if self._trim is None or self._num_batches % EVERY != 0:
+        if self._trim is None or self._num_batches % BATCHES_BETWEEN_CHECKS != 0:
             return
         if _resident_memory() - self._resident >= MIN_GROWTH:
             self._trim(0)

@@ -1,6 +1,6 @@
-"""Read the request of the launcher (accelerate, torchrun, an MPI, Slurm).
+"""Read what the launcher (accelerate, torchrun, MPI, Slurm) requested.
 
-This module does not import torch, so that the launch can be checked first.
+This module does not import torch, so that the launch can be checked before torch is loaded.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import psutil
 import yaml
 
 PARENT = os.getppid()
-"""Process that started this one. Read at import, because the parent may exit at any time."""
+"""Id of the process that started this one. Read at import, because the parent may exit at any time."""
 LAUNCHER_SIZES = ("WORLD_SIZE", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE", "SLURM_STEP_NUM_TASKS")
 """Environment variables in which torchrun, MPI implementations and Slurm store the number of launched processes."""
 SHARDING = {
@@ -27,16 +27,16 @@ SHARDING = {
     "ACCELERATE_USE_MEGATRON_LM": "Megatron-LM",
     "ACCELERATE_USE_PARALLELISM_CONFIG": "a parallelism config",
 }
-"""Environment variables with which accelerate requests that the model be split over processes."""
+"""Environment variables with which accelerate requests to split the model over processes."""
 SHARDING_FLAGS = {
     "use_fsdp": "FSDP",
     "use_deepspeed": "DeepSpeed",
     "use_megatron_lm": "Megatron-LM",
     "use_parallelism_config": "a parallelism config",
 }
-"""Flags of `accelerate launch` that request the same; accelerate ignores them if --cpu is given."""
+"""Flags of `accelerate launch` that request this splitting; accelerate ignores them if --cpu is given."""
 SHARDED_TYPES = {"FSDP": "FSDP", "DEEPSPEED": "DeepSpeed", "MEGATRON_LM": "Megatron-LM"}
-"""Values of distributed_type in accelerate's config file that request the same."""
+"""Values of distributed_type in accelerate's config file that request this splitting."""
 DEFAULT_CONFIG = "default_config.yaml"
 
 
@@ -55,7 +55,7 @@ class LaunchRequest:
 
 
 def num_launched() -> int:
-    """Return the number of processes that the launcher started, even if they do not see each other."""
+    """Return the number of processes that the launcher started, even if they are not connected to each other."""
     return max(int(os.environ.get(name) or 1) for name in LAUNCHER_SIZES)
 
 
@@ -65,8 +65,8 @@ def was_launched() -> bool:
 
 
 def start_time() -> float:
-    """Return when the run was started, in seconds since 1970; it does not change if the launcher restarts the run."""
-    # torchrun restarts its processes but keeps running itself.
+    """Return the time at which the run started, in seconds since 1970; a restart by the launcher does not change it."""
+    # torchrun keeps running when it restarts the processes of the run.
     return psutil.Process(os.getppid()).create_time() if "TORCHELASTIC_RUN_ID" in os.environ else time.time()
 
 
@@ -76,22 +76,22 @@ def is_on(switch: str) -> bool:
 
 
 def check_launch() -> None:
-    """Check that the launch can be honoured; accelerate itself silently ignores parts of some launches.
+    """Check that the run can do what the launcher requested; accelerate silently ignores some requests.
 
     Raises:
         ValueError: if the launch would split the model over processes, requested more processes than were started, or
             has an unknown precision.
     """
-    asked = read_request()
-    for name in (*(name for switch, name in SHARDING.items() if is_on(switch)), asked.sharding):
+    request = read_request()
+    for name in (*(name for switch, name in SHARDING.items() if is_on(switch)), request.sharding):
         if name is not None:
             raise ValueError(
                 f"The launcher requests {name}. Splitting a model over processes is not supported: every process holds "
                 "the whole model, and DDP averages the gradients. Launch with accelerate_configs/multi_gpu.yaml."
             )
-    if asked.num_processes is not None and asked.num_processes != num_launched():
+    if request.num_processes is not None and request.num_processes != num_launched():
         raise ValueError(
-            f"accelerate launch was asked for {asked.num_processes} processes but started {num_launched()}. To use "
+            f"accelerate launch was asked for {request.num_processes} processes but started {num_launched()}. To use "
             "several processes, launch with accelerate_configs/cpu_2_processes.yaml, or multi_gpu.yaml on GPUs."
         )
     precision = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
@@ -106,7 +106,7 @@ def launched_precision() -> str | None:
 
 
 def read_request() -> LaunchRequest:
-    """Return the flags and the config of the `accelerate launch` that started this process."""
+    """Return the options of the `accelerate launch` that started this process, from its flags and its config file."""
     try:
         command = psutil.Process(os.getppid()).cmdline()
     except psutil.Error:  # the parent has exited, or belongs to another user
@@ -126,14 +126,14 @@ def parse_launch(command: Sequence[str], script: str) -> LaunchRequest:
         "accelerate" in names[:2] and "launch" in names[:3]
     ):
         return LaunchRequest()
-    own = command[: names.index(script)] if script in names else command
-    flags = _read_flags(own)
+    launcher_arguments = command[: names.index(script)] if script in names else command
+    flags = _read_flags(launcher_arguments)
     config = _read_config(flags.get("config_file"))
-    number = flags.get("num_processes", config.get("num_processes"))
+    num_processes = flags.get("num_processes", config.get("num_processes"))
     wants_gpu = "multi_gpu" in flags or config.get("distributed_type") == "MULTI_GPU"
     wants_cpu = not {"cpu", "use_cpu"}.isdisjoint(flags) or bool(config.get("use_cpu"))
     return LaunchRequest(
-        None if number is None else int(number),
+        None if num_processes is None else int(num_processes),
         wants_gpu and not wants_cpu,
         _read_sharding(flags, config),
         flags.get("mixed_precision"),
@@ -141,10 +141,10 @@ def parse_launch(command: Sequence[str], script: str) -> LaunchRequest:
 
 
 def _read_sharding(flags: Mapping[str, str], config: Mapping[str, Any]) -> str | None:
-    """Return the method that would split the model. The config file counts only if the flags leave it open."""
-    asked = [name for flag, name in SHARDING_FLAGS.items() if flag in flags]
-    if asked or "multi_gpu" in flags:
-        return asked[0] if asked else None
+    """Return the method that would split the model. The config file is used only if no flag decides."""
+    requested = [name for flag, name in SHARDING_FLAGS.items() if flag in flags]
+    if requested or "multi_gpu" in flags:
+        return requested[0] if requested else None
     if config.get("parallelism_config"):
         return SHARDING_FLAGS["use_parallelism_config"]
     return SHARDED_TYPES.get(str(config.get("distributed_type")))
@@ -152,12 +152,12 @@ def _read_sharding(flags: Mapping[str, str], config: Mapping[str, Any]) -> str |
 
 def _read_flags(arguments: Sequence[str]) -> dict[str, str]:
     """Return the values of flags by name, with underscores; accelerate also accepts hyphens."""
-    found = {}
+    values = {}
     for argument, following in itertools.zip_longest(arguments, arguments[1:], fillvalue=""):
         if argument.startswith("--"):
             name, equals, value = argument[2:].partition("=")
-            found[name.replace("-", "_")] = value if equals else following
-    return found
+            values[name.replace("-", "_")] = value if equals else following
+    return values
 
 
 def _read_config(path: str | None) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Locks that are released when the process that holds them ends, for whatever reason.
 
 They are locks of the operating system, taken on an open descriptor through the library filelock. Its class FileLock is
-not used: it cannot lock a directory, leaves its files behind, and falls back to files that survive a killed process.
+not used: it cannot lock a directory, leaves lock files behind, and may fall back to files that outlive a killed run.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ class DirectoryLock:
         """
         if self._descriptor is not None:
             return None
-        # Lock the directory itself: a lock file in it would have to be left behind.
+        # Lock the directory itself, so that no lock file remains in it.
         descriptor = os.open(directory, os.O_RDONLY)
         try:
             is_free = lock_descriptor(descriptor, blocking=False)
         except OSError as error:
             os.close(descriptor)
-            return f"{directory} cannot be locked ({error.strerror}): a second run in it would not be detected."
+            return f"{directory} cannot be locked ({error.strerror}), so a second run in it would not be detected."
         if not is_free:
             os.close(descriptor)
             raise ValueError(f"Another run uses {directory}; wait until it ends, or choose another --output_dir.")

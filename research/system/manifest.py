@@ -23,7 +23,7 @@ def write_manifest(folder: Path) -> None:
 
 
 def find_damage(folder: Path) -> str | None:
-    """Return how a folder differs from its manifest, or None if it does not."""
+    """Describe how a folder differs from its manifest; return None if it does not differ."""
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         version, files = manifest["format"], manifest["files"]
@@ -48,17 +48,17 @@ def _damage_of_file(folder: Path, name: str, num_bytes: int, sha256: str) -> str
 
 def _compare(folder: Path, name: str, num_bytes: int, sha256: str) -> str | None:
     file = folder / name
-    if not file.resolve().is_relative_to(folder.resolve()):  # through its name or through a link
+    if not file.resolve().is_relative_to(folder.resolve()):  # if its name contains .. or a link leads outside
         return f"its manifest names a file outside of it ({name})"
     if not file.is_file():
         return f"{name} is missing"
     if file.stat().st_size != num_bytes:
         return f"{name} has {file.stat().st_size:,} bytes instead of {num_bytes:,}"
-    return None if file_sha256(file) == sha256 else f"{name} is not what was written"
+    return None if file_sha256(file) == sha256 else f"{name} does not match its SHA-256 hash"
 
 
 def file_sha256(file: Path) -> str:
-    """Return the SHA-256 hash of a file, read in parts."""
+    """Return the SHA-256 hash of a file, which is read in chunks."""
     digest = hashlib.sha256()
     with file.open("rb") as stream:
         while chunk := stream.read(1 << 20):

@@ -56,7 +56,7 @@ if not logger.handlers:  # this module may be imported twice
 
 @contextmanager
 def muted() -> Iterator[None]:
-    """Suppress messages, for data that are read again and were reported the first time."""
+    """Suppress messages, for example when data are read a second time."""
     before, logger.disabled = logger.disabled, True
     try:
         yield

@@ -14,11 +14,11 @@ def is_first_to_report(message: str) -> bool:
     """Return whether no other process of the run has reported the same error.
 
     Args:
-        message: the whole text; only processes with the same error have the same text.
+        message: the complete message; two errors are the same if their messages are equal.
     """
     if int(os.environ.get("WORLD_SIZE") or 1) == 1:
         return True
-    if "torch" not in sys.modules:  # only settings and files have been checked, which are the same on each machine
+    if "torch" not in sys.modules:  # so far, only settings and files were checked: the same on all processes
         return os.environ.get("LOCAL_RANK", "0") == "0"
     if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
         return True
@@ -30,5 +30,5 @@ def is_first_to_report(message: str) -> bool:
     try:
         address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
         return TCPStore(address, port, is_master=False, timeout=CONNECTING_TIMEOUT).add(key, 1) == 1
-    except (KeyError, RuntimeError):  # the launcher is gone; torch raises RuntimeError for connection errors
+    except (KeyError, RuntimeError):  # the launcher has exited; torch raises RuntimeError for connection errors
         return True

@@ -13,7 +13,7 @@ def expand_path(spec: str) -> Path:
     """Expand `~` in a path and check that the system can look it up; the path need not exist.
 
     Args:
-        spec: the path as given.
+        spec: the path as written by the user.
     Raises:
         ValueError: if no such path can exist, or a folder above it is not accessible.
     """

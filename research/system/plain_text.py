@@ -1,4 +1,4 @@
-"""Escape names and texts of the user for each output format, so that no character acts as a command.
+"""Escape the user's names and texts for each output format, so that no character acts as a command.
 
 Labels, arms, settings, errors and texts may contain any characters. There is one function for each format that people
 read. JSON, YAML and parquet do their own quoting and keep every character.
@@ -11,11 +11,11 @@ import re
 from markupsafe import Markup, escape
 
 _MARKS = "\u061c\u200e\u200f"
-"""Marks of right-to-left writing; they reorder adjacent text."""
+"""Marks of right-to-left text, which reorder the text next to them."""
 _UNSAFE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # control characters, except tab and line feed
     f"{_MARKS}\u202a-\u202e\u2066-\u2069"  # direction of writing
-    "\u2028\u2029\ufeff\ufff9-\ufffb\ufffe\uffff\ud800-\udfff]"  # line ends, byte order, annotations, not characters
+    "\u2028\u2029\ufeff\ufff9-\ufffb\ufffe\uffff\ud800-\udfff]"  # line ends, byte order, annotations, noncharacters
 )
 _UNSAFE_IN_BLOCK = re.compile(_UNSAFE.pattern.replace(_MARKS, ""))
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
@@ -34,7 +34,7 @@ def for_terminal(text: str, *, keep_lines: bool = False) -> str:
 
     Args:
         text: a name, or a message that contains names.
-        keep_lines: whether to keep line breaks, because they belong to the message; otherwise they are escaped too.
+        keep_lines: whether to keep line breaks, because they are part of the message; otherwise they are escaped too.
     """
     shown = _escape_unsafe(text)
     return shown if keep_lines else shown.replace("\n", r"\n").replace("\t", r"\t")
@@ -116,7 +116,7 @@ def for_csv(value: object) -> object:
 
 
 def shorten(text: str, longest: int) -> str:
-    """Return a name on one line; if it is long, its middle is left out, because starts and ends distinguish names."""
+    """Return a name on one line; the middle of a long name is left out, because names mostly differ at the ends."""
     flat = _on_one_line(text)
     if len(flat) <= longest:
         return flat
@@ -130,7 +130,7 @@ def shorten(text: str, longest: int) -> str:
 
 
 def _escape_unsafe(text: str, commands: re.Pattern[str] = _UNSAFE) -> str:
-    return commands.sub(lambda at: at[0].encode("unicode_escape").decode(), text.replace("\r\n", "\n"))
+    return commands.sub(lambda match: match[0].encode("unicode_escape").decode(), text.replace("\r\n", "\n"))
 
 
 def _on_one_line(text: str) -> str:

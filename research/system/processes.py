@@ -5,7 +5,7 @@ from __future__ import annotations
 import psutil
 
 SUPERVISOR = "MIDWAY_SUPERVISOR"
-"""Environment variable with the process id of the worker whose end also ends the run."""
+"""Environment variable with the process id of the worker that started this run; the run stops when the worker ends."""
 
 
 def is_alive(pid: int) -> bool:

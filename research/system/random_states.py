@@ -47,7 +47,7 @@ def restore(states: dict[str, Any], device: torch.device) -> None:
 
 @contextmanager
 def preserving() -> Iterator[None]:
-    """Restore the generators on the CPU at the end of the context, whatever was drawn inside."""
+    """Restore the states of the CPU's generators at the end of the context."""
     before = capture(torch.device("cpu"))
     try:
         yield

@@ -9,8 +9,8 @@ from pathlib import Path
 def script(name: str) -> Path:
     """Return the file of a script in research/scripts, for starting it in a new process.
 
-    A file is used instead of `-m`, with which Python would first import from the user's working directory, which may
-    contain another package called heads or research.
+    `-m` is not used, because Python would then first import from the user's working directory, which may contain
+    another package called heads or research.
     """
     with as_file(files("research.scripts") / f"{name}.py") as path:
         return path

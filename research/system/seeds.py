@@ -6,9 +6,9 @@ import numpy as np
 
 
 def derived_seed(*numbers: int) -> int:
-    """Return a seed derived from numbers below 2**32 and their order.
+    """Return a seed derived from several numbers below 2**32; their order matters.
 
-    Fewer than four numbers are padded with zeros: (1), (1, 0) and (1, 0, 0) give the same seed. Seeds that must differ
-    therefore need equally many numbers.
+    Fewer than four numbers are padded with zeros: (1), (1, 0) and (1, 0, 0) give the same seed. Pass equally many
+    numbers for seeds that must differ.
     """
     return int(np.random.SeedSequence(numbers).generate_state(1)[0])

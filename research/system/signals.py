@@ -45,7 +45,7 @@ class SignalWatch:
         self._reports = reports
         self._received = 0
         self._received_at = 0.0
-        self._before: dict[signal.Signals, Any] = {}
+        self._previous_handlers: dict[signal.Signals, Any] = {}
         # A shell is not a launcher: it often exits while its program keeps running.
         self._launcher = PARENT if was_launched() else None
         self._supervisor = int(os.environ.get(SUPERVISOR, "0"))
@@ -54,25 +54,25 @@ class SignalWatch:
 
     def __enter__(self) -> SignalWatch:
         if threading.current_thread() is threading.main_thread():  # Python allows handlers only in the main thread
-            # nohup ignores SIGHUP, so that the run continues.
+            # Leave SIGHUP ignored if nohup ignores it, so that the run continues.
             handled = [
                 number
                 for number in HANDLED_SIGNALS
                 if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN
             ]
-            self._before = {number: signal.signal(number, self._handle_signal) for number in handled}
+            self._previous_handlers = {number: signal.signal(number, self._handle_signal) for number in handled}
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        for number, handler in self._before.items():
+        for number, handler in self._previous_handlers.items():
             signal.signal(number, handler)
 
     def received(self) -> int:
-        """Return the number of the received signal, or 0. If the launcher has exited, this counts as SIGTERM.
+        """Return the number of the received signal, or 0. An exit of the launcher counts as SIGTERM.
 
-        With one process, `accelerate launch` is killed by a signal without forwarding it.
+        If `accelerate launch` started only one process, a signal kills the launcher and is not forwarded.
         """
         if not self._received and self._is_abandoned():
             self._received = signal.SIGTERM
@@ -87,7 +87,7 @@ class SignalWatch:
         now = time.monotonic()
         if self._received_at and self._has_echo and now - self._received_at < ECHO_SECONDS:
             return
-        if self._received_at and number == signal.SIGHUP:  # the shell of a closed terminal sends it again
+        if self._received_at and number == signal.SIGHUP:  # when a terminal closes, its shell sends SIGHUP again
             return
         if self._received_at:
             signal.signal(number, signal.SIG_DFL)
@@ -114,6 +114,6 @@ def discard_lost_output(descriptors: Sequence[int] = (1, 2)) -> None:
         try:
             os.write(descriptor, b"")
         except OSError:
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, descriptor)
-            os.close(nowhere)
+            null_device = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null_device, descriptor)
+            os.close(null_device)

@@ -1,4 +1,4 @@
-"""Exceptions in the user's own code: the code's owner, the time of the call, and the line that raised them."""
+"""Exceptions in the user's own code: describe the code's owner, the time of the call, and the line that failed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _INSTALLED = ("site-packages", "dist-packages")
 _GENERATED = "torchinductor_"
 """Prefix of the folders in which torch.compile writes generated code."""
 _CYTHON = (".pyx", ".pxi", ".pxd")
-"""Suffixes of the sources of compiled libraries; their frames have paths relative to the folder of the build."""
+"""Suffixes of the sources of compiled libraries; their frames contain paths relative to the build folder."""
 _plugins: list[Path] = []
 
 
@@ -39,10 +39,10 @@ class Notes:
 
 
 class CodeOf:
-    """Adds the owner of the user's code to exceptions raised inside; the innermost owner is kept.
+    """Context that adds the owner of the user's code to exceptions; in nested contexts, the innermost owner is kept.
 
     Args:
-        owner: description of the code that is called inside, such as "head 'mine'".
+        owner: description of the code that is called in the context, such as "head 'mine'".
         called: the function that is called. If it does not accept the arguments, the traceback has no frame for it.
     """
 
@@ -63,7 +63,7 @@ class CodeOf:
 
 
 class During:
-    """Adds the time to exceptions raised inside; the innermost time is kept.
+    """Context that adds the time to exceptions; in nested contexts, the innermost time is kept.
 
     Args:
         moment: description of the time, such as "in step 3".
@@ -81,7 +81,7 @@ class During:
 
 
 def add_moment(error: BaseException, moment: str) -> None:
-    """Record when an exception was raised, unless this is already recorded."""
+    """Record when an exception was raised, unless a time is already recorded."""
     notes = _notes_of(error)
     notes.moment = notes.moment or moment
 
@@ -100,9 +100,9 @@ def find_frame(error: BaseException) -> traceback.FrameSummary | None:
         if isinstance(each, SyntaxError) and each.filename and is_user_code(each.filename):
             return traceback.FrameSummary(each.filename, each.lineno, "", lookup_line=False, line=each.text)
         frames = traceback.extract_tb(each.__traceback__)
-        is_own = [is_product_code(frame.filename) for frame in frames]
-        if any(is_own):
-            inner = [frame for frame in frames[is_own.index(True) :] if is_user_code(frame.filename)]
+        is_product = [is_product_code(frame.filename) for frame in frames]
+        if any(is_product):
+            inner = [frame for frame in frames[is_product.index(True) :] if is_user_code(frame.filename)]
             if inner:
                 return inner[-1]
     return None
@@ -116,15 +116,15 @@ def describe(error: BaseException) -> str | None:
     location = find_frame(error)
     notes = Notes()
     for each in _with_causes(error):
-        found = vars(each).get(_NOTES, Notes())
-        notes.owner, notes.moment = notes.owner or found.owner, notes.moment or found.moment
-        location = location or found.location
+        recorded = vars(each).get(_NOTES, Notes())
+        notes.owner, notes.moment = notes.owner or recorded.owner, notes.moment or recorded.moment
+        location = location or recorded.location
     if location is None:
         return None
-    where = ", ".join(filter(None, (notes.owner, notes.moment)))
+    context = ", ".join(filter(None, (notes.owner, notes.moment)))
     function = f", in {location.name}" if location.name else ""
     lines = [
-        f"{where}: {describe_plainly(error)}" if where else describe_plainly(error),
+        f"{context}: {describe_plainly(error)}" if context else describe_plainly(error),
         f'  File "{location.filename}", line {location.lineno}{function}',
         *([f"    {location.line.strip()}"] if location.line else []),
     ]
@@ -213,8 +213,8 @@ def _is_below(filename: str, folders: Any) -> bool:
 
 def _definition(function: object) -> traceback.FrameSummary | None:
     """Return the location of a user's function or class, or None for other functions and classes."""
-    plain = inspect.unwrap(function) if callable(function) else None
-    code = getattr(getattr(plain, "__func__", plain), "__code__", None)
+    unwrapped = inspect.unwrap(function) if callable(function) else None
+    code = getattr(getattr(unwrapped, "__func__", unwrapped), "__code__", None)
     if code is None or not is_user_code(code.co_filename):
         return None
     return traceback.FrameSummary(code.co_filename, code.co_firstlineno, code.co_name)

@@ -1,4 +1,4 @@
-"""Progress messages for slow operations: minutes of silence look like a hang, and fast operations need no message.
+"""Progress messages for slow operations: minutes of silence look like a hang, and a fast operation needs no message.
 
 This module does not import torch, so that importing torch can itself be announced.
 """
@@ -14,9 +14,9 @@ from tqdm import tqdm
 
 from research.system.messages import is_main_process, logger
 
-FIRST_AFTER = 3.0
+FIRST_MESSAGE_AFTER = 3.0
 """Seconds before the first message."""
-AGAIN_AFTER = 60.0
+NEXT_MESSAGE_AFTER = 60.0
 """Seconds between later messages."""
 
 
@@ -24,11 +24,11 @@ class WaitingMessage:
     """Reports a running operation after a few seconds, and then every minute.
 
     Args:
-        what: description of the operation, such as "Reading reviews.csv".
+        description: the operation, such as "Reading reviews.csv".
     """
 
-    def __init__(self, what: str) -> None:
-        self._what = what
+    def __init__(self, description: str) -> None:
+        self._description = description
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._report, daemon=True)
 
@@ -41,32 +41,36 @@ class WaitingMessage:
 
     def _report(self) -> None:
         started = time.monotonic()
-        wait = FIRST_AFTER
+        wait = FIRST_MESSAGE_AFTER
         while not self._ended.wait(wait):
             seconds = time.monotonic() - started
-            logger.info(f"{self._what} ..." if wait == FIRST_AFTER else f"{self._what}: {seconds / 60:.0f} min so far")
-            wait = AGAIN_AFTER
+            logger.info(
+                f"{self._description} ..."
+                if wait == FIRST_MESSAGE_AFTER
+                else f"{self._description}: {seconds / 60:.0f} min so far"
+            )
+            wait = NEXT_MESSAGE_AFTER
 
 
 class WaitingProgress:
     """Reports the progress of an operation: as a progress bar on a terminal, as lines elsewhere; silent if it is fast.
 
     Args:
-        what: description of the operation, such as "evaluating validation".
+        description: the operation, such as "evaluating validation".
         total: number of parts.
         unit: name of a part.
     """
 
-    def __init__(self, what: str, total: int, unit: str) -> None:
-        self._what, self._total, self._unit = what, total, unit
+    def __init__(self, description: str, total: int, unit: str) -> None:
+        self._description, self._total, self._unit = description, total, unit
         self._done = 0
-        self._next = time.monotonic() + FIRST_AFTER
+        self._next = time.monotonic() + FIRST_MESSAGE_AFTER
         # disable=None turns the bar off if the output is not a terminal.
         self._bar: tqdm[Any] = tqdm(
             total=total,
-            desc=what,
+            desc=description,
             unit=unit,
-            delay=FIRST_AFTER,
+            delay=FIRST_MESSAGE_AFTER,
             leave=False,
             disable=None if is_main_process() else True,
             dynamic_ncols=True,
@@ -79,10 +83,10 @@ class WaitingProgress:
         self._bar.close()
 
     def update(self, number: int) -> None:
-        """Count more parts as done."""
+        """Count `number` more parts as done."""
         number = min(number, self._total - self._done)
         self._done += number
         self._bar.update(number)
         if self._bar.disable and time.monotonic() >= self._next:
-            self._next = time.monotonic() + AGAIN_AFTER
-            logger.info(f"{self._what}: {self._done:,} of {self._total:,} {self._unit}s")
+            self._next = time.monotonic() + NEXT_MESSAGE_AFTER
+            logger.info(f"{self._description}: {self._done:,} of {self._total:,} {self._unit}s")

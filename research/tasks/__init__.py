@@ -1,4 +1,4 @@
-"""Kinds of labels, one file each. Code that depends on the kind of labels is only in these files."""
+"""Kinds of labels, one file each. Only these files depend on the kind of labels."""
 
 from research.tasks import multi_label, regression, single_label
 

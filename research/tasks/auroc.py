@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 BLOCK_BYTES = 2**24
-"""Maximum size of the scores in memory, in bytes."""
+"""Maximum size of a block of scores, in bytes."""
 
 
 def mean_auroc(
@@ -48,11 +48,18 @@ def mean_auroc(
 def _area(scores: NDArray[Any], positive: NDArray[np.integer[Any]]) -> float:
     """Return the share of pairs of a positive and a negative row in which the positive row has the higher score.
 
-    Ties count as one half (Mann-Whitney U). Counts are integers, so only the division rounds.
+    Ties count as one half (Mann-Whitney U). Pairs are counted in integers, so only the division is rounded.
+
+    Args:
+        scores: score of each row, [num_rows].
+        positive: indices of the positive rows.
     """
-    every, own = np.sort(scores), np.sort(scores[positive])
+    all_scores, positive_scores = np.sort(scores), np.sort(scores[positive])
     twice_below = sum(
-        int(np.searchsorted(every, own, side).sum() - np.searchsorted(own, own, side).sum())
+        int(
+            np.searchsorted(all_scores, positive_scores, side).sum()
+            - np.searchsorted(positive_scores, positive_scores, side).sum()
+        )
         for side in ("left", "right")
     )
-    return twice_below / (2 * len(own) * (len(scores) - len(own)))
+    return twice_below / (2 * len(positive_scores) * (len(scores) - len(positive_scores)))

@@ -43,14 +43,14 @@ class Task(ABC):
     never checks the kind.
 
     In all methods, `logits` are the model's outputs, [num_rows, num_labels]; `labels` are returned by `label_array`,
-    and `predicted` by `predicted_labels`. The latter two have the same shape, which depends on the kind: [num_rows] or
-    [num_rows, num_labels].
+    and `predicted` by `predicted_labels`. `labels` and `predicted` have the same shape, which depends on the kind:
+    [num_rows] or [num_rows, num_labels].
     """
 
     label_names: tuple[str, ...]
     """One name per output; for regression, the name of the label column."""
     label_counts: tuple[int, ...] = ()
-    """Number of training rows per label; empty for regression."""
+    """Number of training rows with each label; empty for regression."""
     num_train: int = 0
     """Number of training rows."""
     score_mean: float = 0.0
@@ -64,12 +64,12 @@ class Task(ABC):
     problem_type: ClassVar[str]
     """Registered name; set by `register_task`."""
     transformers_name: ClassVar[str]
-    """`problem_type` in the config of saved models; one of the three that Transformers knows."""
+    """`problem_type` in the config of saved models: one of the three that Transformers supports."""
 
     default_objective: ClassVar[str]
     """Name of the default objective."""
     more_objectives: ClassVar[tuple[str, ...]] = ()
-    """Further objectives that fit, in addition to those that list this kind in their `problem_types`."""
+    """Objectives that also fit this kind, although they do not list it in their `problem_types`."""
 
     metrics: ClassVar[tuple[Metric, ...]]
     """Metrics returned by `compute_metrics`, in this order. By default, a study compares the first one."""
@@ -83,7 +83,7 @@ class Task(ABC):
     fewest_labels: ClassVar[int] = 2
     """Minimum number of labels in the training rows."""
     has_confusion_matrix: ClassVar[bool] = False
-    """Whether predictions can be shown in a confusion matrix: one true and one predicted label per row."""
+    """Whether predictions can be shown in a confusion matrix, which needs one true and one predicted label per row."""
 
     correctness_is_distance: ClassVar[bool] = False
     """Whether `correctness` is a distance (lower is better); otherwise, rows are right or wrong."""
@@ -94,7 +94,7 @@ class Task(ABC):
     mistakes_title: ClassVar[str] = "Most confident mistakes"
     """Heading of the rows with the largest `mistake_severity` in reports of runs."""
     mistakes_name: ClassVar[str] = "mistakes"
-    """Name for these rows in text."""
+    """Name of these rows in sentences."""
     severity_title: ClassVar[str] = "probability"
     """Name of the quantity that `mistake_severity` returns."""
 
@@ -127,11 +127,11 @@ class Task(ABC):
 
     @classmethod
     def second_readings(cls, forms: LabelForms, counts: Mapping[str, int], column: str) -> list[str]:
-        """Return a warning for each other plausible way to read labels that were guessed to be of this kind.
+        """Return a warning for each other plausible interpretation of labels that were guessed to be of this kind.
 
         Args:
             forms: how the labels are written.
-            counts: training rows per label name; for numbers, per value, possibly incomplete.
+            counts: number of training rows per label name or, for numbers, per value; values may be missing.
             column: name of the label column.
         """
         return []
@@ -140,8 +140,8 @@ class Task(ABC):
     def _check_one_value(cls, forms: LabelForms, column: str) -> None:
         if forms.in_lists and forms.indicator_length is None and not forms.has_single_values:
             raise ValueError(
-                f"task={cls.problem_type} needs one value per row; column '{column}' holds lists of several. Set "
-                "task=multi_label."
+                f"task={cls.problem_type} needs one value per row; column '{column}' holds lists of several values. "
+                "Set task=multi_label."
             )
 
     # Labels in prepared data and batches
@@ -153,7 +153,7 @@ class Task(ABC):
 
     @abstractmethod
     def label_array(self, values: Sequence[Any]) -> Array:
-        """Return the labels of rows in the form that the objective takes.
+        """Return the labels of rows in the form that the objective expects.
 
         Args:
             values: values of the label column of prepared data.
@@ -187,7 +187,7 @@ class Task(ABC):
 
     @abstractmethod
     def describe_label(self, label: Any) -> str:
-        """Return one row of `labels` or `predicted` as text for readers."""
+        """Return one row of `labels` or `predicted` as text for a report."""
 
     @abstractmethod
     def mistake_severity(self, labels: Array, predicted: Array, logits: Floats) -> Array:
@@ -208,23 +208,23 @@ class Task(ABC):
     @classmethod
     @abstractmethod
     def describe_correctness(cls, mean: float, num_models: int) -> str:
-        """Return the mean `correctness` of several models on one row as text for readers."""
+        """Return the mean `correctness` of several models on one row as text for a report."""
 
     def count_labels(self, labels: Array, predicted: Array) -> LabelCounts | None:
-        """Return how many rows have each label, are predicted as it, or both; None if labels have no names."""
+        """Count the rows that have each label, that are predicted as it, and both; None if labels have no names."""
         return None
 
     def label_quality(self, labels: Array, predicted: Array) -> Floats:
-        """Return the quality of predictions per label, from 0 to 1, [num_labels]; NaN without rows or names."""
+        """Return the quality of predictions per label, from 0 to 1, [num_labels]; NaN for labels without rows."""
         return np.full(self.num_labels, np.nan)
 
-    def against_rest(self, labels: Array, logits: Floats, most: int) -> tuple[list[LabelAgainstRest], int] | None:
+    def against_rest(self, labels: Array, logits: Floats, max_labels: int) -> tuple[list[LabelAgainstRest], int] | None:
         """Return the most frequent labels, each against all others; None if there are no label probabilities.
 
         Args:
             labels: labels of the rows.
             logits: logits of the rows.
-            most: maximum number of labels to return.
+            max_labels: maximum number of labels to return.
         Returns:
             The labels, most frequent first, and the number of labels that occur.
         """

@@ -16,7 +16,7 @@ from research.tasks.single_label import SingleLabel
 
 
 def guess_task(forms: LabelForms, values: Iterable[str], column: str) -> type[Task]:
-    """Return the kind of labels that is suggested by how they are written.
+    """Guess the kind of labels from how they are written.
 
     Args:
         forms: how the labels are written.
@@ -39,9 +39,9 @@ def guess_task(forms: LabelForms, values: Iterable[str], column: str) -> type[Ta
     if "float" not in forms.scalars:
         return SingleLabel
     if not forms.scalars <= {"int", "float"}:
-        text = next((repr(value) for value in values if not NUMBER.fullmatch(value.strip())), "true or false")
+        example = next((repr(value) for value in values if not NUMBER.fullmatch(value.strip())), "true or false")
         raise ValueError(
-            f"Column '{column}' holds decimal numbers in some rows and text in others ({text}). Set the task: "
+            f"Column '{column}' holds decimal numbers in some rows and text in others ({example}). Set the task: "
             "task=regression treats the rows with text as bad rows, task=single_label uses all values as names."
         )
     return Regression if forms.has_fractions or len(list(values)) > MAX_WHOLE_CLASSES else SingleLabel

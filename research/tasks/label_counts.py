@@ -38,17 +38,17 @@ class LabelCounts:
         if labels.ndim == 1:
             right = labels[labels == predicted]
             return cls(*(np.bincount(each, minlength=num_labels)[:num_labels] for each in (right, predicted, labels)))
-        present, found = labels.astype(bool), predicted.astype(bool)
-        return cls(*(np.count_nonzero(each, axis=0) for each in (present & found, found, present)))
+        applies, is_predicted = labels.astype(bool), predicted.astype(bool)
+        return cls(*(np.count_nonzero(mask, axis=0) for mask in (applies & is_predicted, is_predicted, applies)))
 
     @property
     def precision(self) -> NDArray[np.float64]:
-        """Share of the rows predicted as a label that have the label; 0 if no row is predicted as it."""
+        """Share of the rows predicted as a label that have it; 0 if no row is predicted as the label."""
         return np.asarray(self.right / np.maximum(self.predicted, 1))
 
     @property
     def recall(self) -> NDArray[np.float64]:
-        """Share of a label's rows that are predicted as the label; 0 if no row has it."""
+        """Share of the rows with a label that are predicted as it; 0 if no row has the label."""
         return np.asarray(self.right / np.maximum(self.present, 1))
 
     @property

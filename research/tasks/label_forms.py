@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from research.tasks.numbers import WHOLE, without_exponent
 
 ZEROS_AND_ONES = {"0": False, "0.0": False, "false": False, "1": True, "1.0": True, "true": True}
-"""Lower-case values with which a file may mark whether a label applies."""
+"""Lower-case values that a file may use to mark whether a label applies."""
 _FEW_LISTS = 0.05
-"""Share of the lists that may contain values other than zeros and ones; these lists then count as bad rows."""
+"""Up to this share of the lists may contain values other than zeros and ones; those lists then count as bad rows."""
 
 
 @dataclass(frozen=True)
@@ -33,13 +33,13 @@ class LabelForms:
     has_fractions: bool = False
     """Whether a number has a fraction."""
     list_lengths: Counter[int] = field(default_factory=Counter)
-    """Number of rows per length of their list."""
+    """Number of rows with a list, by its length."""
     indicator_lengths: Counter[int] = field(default_factory=Counter)
-    """Number of rows per length, of lists that contain only 0 and 1, or only false and true."""
+    """Number of rows with a list of only 0 and 1, or of only false and true, by its length."""
     has_repeats: bool = False
-    """Whether one of these lists contains a value twice."""
+    """Whether a list counted in `indicator_lengths` contains a value twice."""
     num_columns: int = 1
-    """Number of columns that make up the label; if there are several, each holds a 0 or 1."""
+    """Number of label columns; if there are several, each contains a 0 or 1."""
 
     def add(self, values: Sequence[tuple[str, str]], *, is_list: bool) -> None:
         """Record the label of a row.
@@ -93,8 +93,9 @@ class LabelForms:
     def indicator_length(self) -> int | None:
         """Length of the lists if they contain a 0 or 1 per label; None if they contain the names of labels.
 
-        As lists of names, they would repeat a name, or contain both names in every row. A few other lists count as bad
-        rows: because of them, all other rows would otherwise have the label names 0 and 1.
+        Lists contain indicators if a list repeats a value, or if all lists have length 2: lists of names would neither
+        repeat a name nor contain both of two names in every row. A few lists with other values count as bad rows;
+        otherwise, they would turn 0 and 1 into label names in all other rows.
         """
         if self.num_columns > 1:
             return self.num_columns

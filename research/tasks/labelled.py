@@ -13,7 +13,7 @@ from research.tasks.label_counts import LabelCounts
 
 
 class LabelledTask(Task):
-    """Labels with names; each label has an output that gives its probability."""
+    """Labels with names; the model has one output per label, which determines the label's probability."""
 
     def count_labels(self, labels: Array, predicted: Array) -> LabelCounts:
         return LabelCounts.of(labels, predicted, self.num_labels)
@@ -24,16 +24,16 @@ class LabelledTask(Task):
 
     @abstractmethod
     def probability_of(self, logits: Floats) -> Callable[[int], Floats]:
-        """Return a function from a label to its predicted probability, [num_rows]."""
+        """Return a function that maps a label to its predicted probabilities, [num_rows]."""
 
     def distinguished_labels(self) -> range:
         """Return the labels that `against_rest` chooses from."""
         return range(self.num_labels)
 
-    def against_rest(self, labels: Array, logits: Floats, most: int) -> tuple[list[LabelAgainstRest], int]:
+    def against_rest(self, labels: Array, logits: Floats, max_labels: int) -> tuple[list[LabelAgainstRest], int]:
         counts, probability_of = self.count_labels(labels, labels).present, self.probability_of(logits)
         occurring = [label for label in self.distinguished_labels() if counts[label]]
-        chosen = sorted(occurring, key=lambda label: -int(counts[label]))[:most]
+        chosen = sorted(occurring, key=lambda label: -int(counts[label]))[:max_labels]
         return [
             LabelAgainstRest(self.label_names[label], self.applies(labels, label), probability_of(label))
             for label in chosen

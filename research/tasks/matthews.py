@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 
 def matthews_correlation(labels: NDArray[Any], predicted: NDArray[Any]) -> float:
-    """Return the Matthews correlation of labels and predictions; NaN if there is only one label.
+    """Return the Matthews correlation of labels and predictions; NaN if all rows have the same label.
 
     scikit-learn computes a matrix of all pairs of labels, which does not fit into memory for many labels.
 
@@ -20,8 +20,10 @@ def matthews_correlation(labels: NDArray[Any], predicted: NDArray[Any]) -> float
     if len(np.unique(labels)) < 2:
         return float("nan")
     size = int(max(labels.max(), predicted.max())) + 1
-    of_label, of_predicted = (np.bincount(values, minlength=size).astype(np.float64) for values in (labels, predicted))
+    label_counts, predicted_counts = (
+        np.bincount(values, minlength=size).astype(np.float64) for values in (labels, predicted)
+    )
     num_rows = float(len(labels))
-    covariance = float((labels == predicted).sum()) * num_rows - of_label @ of_predicted
-    variances = (num_rows**2 - of_predicted @ of_predicted) * (num_rows**2 - of_label @ of_label)
+    covariance = float((labels == predicted).sum()) * num_rows - label_counts @ predicted_counts
+    variances = (num_rows**2 - predicted_counts @ predicted_counts) * (num_rows**2 - label_counts @ label_counts)
     return float(covariance / np.sqrt(variances)) if variances else 0.0

@@ -20,8 +20,8 @@ class Metric:
     bounds: tuple[float, float]
     """Smallest and largest possible value."""
     lower_is_better: bool = False
-    """Whether the metric is an error."""
+    """Whether lower values are better, as for an error."""
 
 
 LOSS = Metric("loss", ANY_NUMBER, lower_is_better=True)
-"""Mean loss of the objective, available for every task; a user-defined objective may be negative."""
+"""Mean loss of the objective, available for every task. The loss of a user-defined objective may be negative."""

@@ -13,19 +13,19 @@ def check_metric(name: str, task: Task) -> None:
     """Check that a task has a metric.
 
     Raises:
-        UnknownNameError: with the nearest metric and a list of all of them.
+        UnknownNameError: if it does not; the message suggests the nearest metric and lists all metrics.
     """
     _check_known(name, [*task.metric_names, LOSS.name])
 
 
 def check_metric_name(name: str, problem_type: str | None = None) -> None:
-    """Check that a metric exists for some data, before the labels are known.
+    """Check that a metric exists for at least one kind of labels, before the labels are known.
 
     Args:
         name: name of the metric.
         problem_type: kind of labels, if known; a kind that is not (yet) registered may have any metric.
     Raises:
-        UnknownNameError: with the nearest metric and a list of all of them.
+        UnknownNameError: if it does not; the message suggests the nearest metric and lists all metrics.
     """
     if problem_type is not None and problem_type not in TASKS:
         return
@@ -53,7 +53,7 @@ def find_metric(name: str) -> Metric | None:
 
 
 def higher_is_better(name: str) -> bool:
-    """Return whether a higher value of a metric is better; assumed for user-defined metrics."""
+    """Return whether a higher value of a metric is better; this is assumed for user-defined metrics."""
     metric = find_metric(name)
     return metric is None or not metric.lower_is_better
 

@@ -51,8 +51,8 @@ class MultiLabel(LabelledTask):
     def second_readings(cls, forms: LabelForms, counts: Mapping[str, int], column: str) -> list[str]:
         if forms.has_single_values:
             return [
-                f"Column '{column}' holds lists of one label each, read as a row's labels, of which there may be "
-                "several. If each row has exactly one label, set task=single_label."
+                f"Column '{column}' holds lists of one label each, read as multi-label data. If every row has exactly "
+                "one label, set task=single_label."
             ]
         if 1 / 2 < forms.share_of_indicators < 1:
             return [
@@ -64,7 +64,7 @@ class MultiLabel(LabelledTask):
             lengths = " and ".join(f"{length} ({rows:,} rows)" for length, rows in sorted(forms.list_lengths.items()))
             return [
                 f"Column '{column}' holds lists that contain only 0 and 1, of lengths {lengths}, read as lists of the "
-                "labels that apply. If they contain a 0 or 1 for each label, give all of them the same length."
+                "labels that apply. If they contain a 0 or 1 for each label, give all lists the same length."
             ]
         return []
 
@@ -126,8 +126,8 @@ class MultiLabel(LabelledTask):
         """Return the probability of the most confident wrong prediction over all labels; 0 if all labels are right."""
         from scipy.special import expit
 
-        surest = np.where(predicted != labels, np.abs(logits), -np.inf).max(axis=1)
-        return np.asarray(expit(surest.astype(np.float64)))
+        most_confident = np.where(predicted != labels, np.abs(logits), -np.inf).max(axis=1)
+        return np.asarray(expit(most_confident.astype(np.float64)))
 
     @classmethod
     def correctness(cls, labels: Array, predicted: Array) -> NDArray[np.bool_]:
@@ -146,7 +146,7 @@ class MultiLabel(LabelledTask):
 
 
 def _mean_log_loss(logits: Floats, applies: NDArray[np.bool_]) -> float:
-    """Return the log loss of sigmoid probabilities, averaged over rows and labels; computed for blocks of rows.
+    """Return the log loss of sigmoid probabilities, averaged over rows and labels, for one block of rows at a time.
 
     Args:
         logits: [num_rows, num_labels].

@@ -1,4 +1,4 @@
-"""Numbers in files, and the rule for when whole numbers are classes."""
+"""Numbers in files, and the limit up to which whole numbers are treated as classes."""
 
 from __future__ import annotations
 

@@ -151,7 +151,7 @@ class SingleLabel(LabelledTask):
         return np.where(counts.present, counts.recall, np.nan)
 
     def distinguished_labels(self) -> range:
-        """Return all labels; of two, only the second, because the first one's probability is the complement."""
+        """Return all labels; of two labels, only the second, because the other probability is its complement."""
         return range(1, 2) if self.num_labels == 2 else range(self.num_labels)
 
     def applies(self, labels: Array, label: int) -> NDArray[np.bool_]:
@@ -163,7 +163,7 @@ class SingleLabel(LabelledTask):
 
 
 def _are_fractions_as_text(names: Iterable[str]) -> bool:
-    """Return whether all names are numbers, some of them with a fraction after a point or comma."""
+    """Return whether all names are numbers, and some have a fraction after a point or comma."""
     numbers = [name.replace(",", ".", 1) for name in names]
     return all(map(NUMBER.fullmatch, numbers)) and not all(map(WHOLE.fullmatch, numbers))
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 BLOCK_BYTES = 2**24
-"""Maximum size of the probabilities in memory, in bytes."""
+"""Maximum size of a block of probabilities, in bytes."""
 
 
 def row_blocks(num_rows: int, num_labels: int) -> Iterator[slice]:
@@ -19,7 +19,7 @@ def row_blocks(num_rows: int, num_labels: int) -> Iterator[slice]:
 
 
 class BlockSoftmax:
-    """Label probabilities in float64, computed on access because all of them together may not fit into memory.
+    """Label probabilities in float64, computed on access because the complete array may not fit into memory.
 
     Args:
         logits: [num_rows, num_labels].

@@ -53,4 +53,4 @@ def test_first_difference_is_reported(launch: Launch, settings: list[str], moves
 def test_failing_run_has_a_failing_exit_status(launch: Launch, settings: list[str]) -> None:
     done = launch([*settings, "--lr", "-1"], script="verify_resume.py", check=False)
     assert done.returncode == 2
-    assert "Expected lr above 0" in done.stderr
+    assert "Expected lr to be above 0" in done.stderr

@@ -17,7 +17,7 @@ from research.tasks.metric_names import check_metric_name
 
 
 def check_first(config: RunConfig) -> None:
-    """Check everything that can be checked without libraries, data and model.
+    """Check everything that can be checked without large libraries, data and a model.
 
     Raises:
         ValueError: with the setting and the invalid value.
@@ -37,7 +37,7 @@ def check_first(config: RunConfig) -> None:
 
 
 def check_times(config: RunConfig) -> None:
-    """Check times, periods, and that --patience has evaluations to count.
+    """Check times and periods, and that --patience is not used without evaluations.
 
     Raises:
         ValueError: naming the setting.

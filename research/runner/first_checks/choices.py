@@ -17,7 +17,7 @@ def check_choices(config: RunConfig) -> None:
     """Check that names and options exist, and that the entries accept the values of their options.
 
     Raises:
-        UnknownNameError: if a name or option is unknown; with the nearest name and a list of all of them.
+        UnknownNameError: if a name or option is unknown; the message suggests the nearest name and lists all names.
         ValueError: if a value is invalid.
     """
     if config.task is not None and config.task not in (known := read_registry("tasks")) and not config.plugin:
@@ -31,7 +31,7 @@ def check_choice(listing: str, kind: str, choice: Choice, *, allow_unregistered:
 
     Args:
         listing: the registry, as a value of --list.
-        kind: name of the kind in messages.
+        kind: kind of the choice, for messages.
         choice: name and options.
         allow_unregistered: whether plugins may register more names.
     """
@@ -46,10 +46,8 @@ def check_choice(listing: str, kind: str, choice: Choice, *, allow_unregistered:
     try:
         check_values(function, values)
     except ValueError as error:
-        if allow_unregistered and isinstance(
-            error, UnknownNameError
-        ):  # may be a metric of a task that a plugin registers
-            return
+        if allow_unregistered and isinstance(error, UnknownNameError):
+            return  # it may be a metric of a task that a plugin registers
         raise type(error)(f"The {owner}: {error}") from None
 
 

@@ -19,7 +19,7 @@ from research.training.checkpoint.find import check_checkpoint, check_has_step
 
 
 def check_paths(config: RunConfig) -> None:
-    """Check that paths exist and are of the right kind, and that the encoder may exist.
+    """Check that paths exist and are of the right kind, and reject encoders that cannot exist.
 
     Raises:
         ValueError: with the setting and the path.
@@ -40,7 +40,7 @@ def check_run_directory(config: RunConfig) -> None:
     """Check that the run may use its run directory.
 
     Raises:
-        ValueError: if the directory is taken or not readable, or --resume auto cannot know where to look.
+        ValueError: if the directory is taken or not readable, or --resume auto is given without --name or --output_dir.
     """
     if config.name is None and config.output_dir is None:
         if config.resume == "auto":
@@ -50,10 +50,10 @@ def check_run_directory(config: RunConfig) -> None:
 
 
 def _check_data(data: str, *, allow_unregistered: bool) -> None:
-    word, *_ = data.split(":")
+    prefix, *_ = data.split(":")
     if data in DEMO_DATA:
         find_package(DEMO_DATA[data])
-    elif word not in read_registry("data") and not (allow_unregistered and _may_be_registered(data)):
+    elif prefix not in read_registry("data") and not (allow_unregistered and _may_be_registered(data)):
         _check_path("data", data)
 
 
@@ -69,7 +69,7 @@ def _check_encoder(encoder: str, *, allow_unregistered: bool) -> None:
 
 
 def _may_be_registered(data: str) -> bool:
-    """Return whether a plugin may register such a data source: a single word, or a prefix as in hub:name."""
+    """Return whether `data` looks like a registered data source: a single word, or a prefix as in hub:name."""
     return data.replace("_", "").isalnum() or ":" in data
 
 
@@ -78,11 +78,11 @@ def _check_path(name: str, value: str) -> None:
     if path.exists():
         return
     try:
-        near = {entry: str(path.parent / entry) for entry in os.listdir(path.parent)}
+        candidates = {entry: str(path.parent / entry) for entry in os.listdir(path.parent)}
     except OSError:  # the parent folder does not exist or is not readable
-        near = {}
+        candidates = {}
     if name == "data":
-        near |= {packaged: packaged for packaged in DEMO_DATA}
-    nearest = difflib.get_close_matches(path.name, near, n=1)
-    hint = f" Did you mean '{near[nearest[0]]}'?" if nearest else ""
+        candidates |= {packaged: packaged for packaged in DEMO_DATA}
+    nearest = difflib.get_close_matches(path.name, candidates, n=1)
+    hint = f" Did you mean '{candidates[nearest[0]]}'?" if nearest else ""
     raise ValueError(for_message(f"There is no file or folder '{path}' for --{name}.{hint}"))

@@ -22,15 +22,15 @@ _CHECKS = {
     check.__name__: check
     for check in (require_one_of, require_positive, require_probability, parse_time, check_metric_name)
 }
-"""Functions that check values."""
-_PLAIN = {"float": float, "len": len, "max": max, "min": min}
+"""Functions with which entries check the values of their options."""
+_BUILTINS = {"float": float, "len": len, "max": max, "min": min}
 
 
 def read_options(function: ast.FunctionDef | None, *, from_second_on: bool = False) -> tuple[Option, ...]:
     """Return the options of a function, which are its keyword-only parameters.
 
     Args:
-        function: source of the function; None has no options.
+        function: source of the function; None if there is none, and thus no options.
         from_second_on: whether all parameters except the first are options, as in edits.
     """
     if function is None:
@@ -38,8 +38,8 @@ def read_options(function: ast.FunctionDef | None, *, from_second_on: bool = Fal
     arguments = function.args
     parameters: list[tuple[ast.arg, ast.expr | None]] = []
     if from_second_on:
-        missing = len(arguments.args) - len(arguments.defaults)
-        parameters += list(zip(arguments.args, [*[None] * missing, *arguments.defaults], strict=True))[1:]
+        num_required = len(arguments.args) - len(arguments.defaults)
+        parameters += list(zip(arguments.args, [*[None] * num_required, *arguments.defaults], strict=True))[1:]
     parameters += zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
     return tuple(
         Option(
@@ -66,12 +66,12 @@ def check_values(function: ast.FunctionDef | None, values: Mapping[str, Any]) ->
     """Run the checks at the start of a function that depend only on its options.
 
     Args:
-        function: source of the function; None has no checks.
+        function: source of the function; None if there is none, and thus no checks.
         values: values of all options.
     Raises:
         ValueError: as raised by the function.
     """
-    known = {**_PLAIN, **_CHECKS, **values}
+    known = {**_BUILTINS, **_CHECKS, **values}
     for statement in () if function is None else function.body:
         match statement:
             case ast.If(test=test, body=[ast.Raise(exc=ast.Call(args=[message]))]) if _is_known([test, message], known):

@@ -20,15 +20,15 @@ _KNOWN_EARLY = ("st", "%")
 
 
 def check_timeline(config: RunConfig) -> None:
-    """Check that each entry has a time, a known edit with valid arguments and metrics, and can be reached.
+    """Check that each entry has a time, known edits, valid arguments and metrics, and is due within the run.
 
     Raises:
         ValueError: with the number of the entry.
     """
-    written = [(f"timeline entry {number}", entry) for number, entry in enumerate(config.timeline, start=1)]
+    labelled_entries = [(f"timeline entry {number}", entry) for number, entry in enumerate(config.timeline, start=1)]
     if config.freeze:
-        written.insert(0, ("--freeze", {"at": "0%", "freeze": config.freeze}))
-    for label, entry in written:
+        labelled_entries.insert(0, ("--freeze", {"at": "0%", "freeze": config.freeze}))
+    for label, entry in labelled_entries:
         try:
             due, edits = read_entry(entry, read_registry("edits"), allow_unregistered=bool(config.plugin))
             _check_due(due, config)

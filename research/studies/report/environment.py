@@ -21,7 +21,10 @@ def find_environment(study: StudyOutcomes) -> dict[str, list[str]]:
         for name, value in _facts(outcome.result or {}).items():
             found.setdefault(name, Counter())[value] += 1
     return {
-        name: [value if len(counts) == 1 else f"{value} ({number} trials)" for value, number in counts.most_common()]
+        name: [
+            value if len(counts) == 1 else f"{value} ({number} trial{'s' * (number > 1)})"
+            for value, number in counts.most_common()
+        ]
         for name, counts in found.items()
     }
 

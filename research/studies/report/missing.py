@@ -41,7 +41,7 @@ def find_missing(study: StudyOutcomes) -> Missing:
 def _missing_files(outcome: Outcome) -> list[str]:
     directory = outcome.directory
     if not directory.is_dir():
-        return ["all of them"]
+        return ["all files"]
     paths = [directory / name for name in (RESULT, CONFIG, METRICS_LOG, JOURNAL)]
     paths += [predictions_path(directory, split) for split in ("validation", "test")]
     return [str(path.relative_to(directory)) for path in paths if not path.exists()]

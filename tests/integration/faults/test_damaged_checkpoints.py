@@ -56,8 +56,8 @@ def other_format(checkpoint: Path) -> None:
 DAMAGES: dict[str, tuple[Change, str]] = {
     "truncated weights": (truncate("model.safetensors"), r"model\.safetensors has [\d,]+ bytes instead of [\d,]+"),
     "truncated log": (truncate("kept/metrics.jsonl"), r"kept/metrics\.jsonl has [\d,]+ bytes instead of [\d,]+"),
-    "flipped bit of a weight": (flip("model.safetensors"), r"model\.safetensors is not what was written"),
-    "flipped bit of the optimizer": (flip("optimizer.pt"), r"optimizer\.pt is not what was written"),
+    "flipped bit of a weight": (flip("model.safetensors"), r"model\.safetensors does not match its SHA-256 hash"),
+    "flipped bit of the optimizer": (flip("optimizer.pt"), r"optimizer\.pt does not match its SHA-256 hash"),
     "flipped bit of the best model": (flip("kept/best/model.safetensors"), r"kept/best/model\.safetensors is not what"),
     "no weights": (delete("model.safetensors"), r"model\.safetensors is missing"),
     "no state": (delete("state.json"), r"state\.json is missing"),
@@ -120,7 +120,7 @@ def test_all_processes_skip_a_checkpoint_that_lacks_a_file_of_one_process(
     ("damage", "reason"),
     [
         (other_format, r": it has format 1000, this version reads \d+\.$"),
-        (flip("optimizer.pt"), r": optimizer\.pt is not what was written\.$"),
+        (flip("optimizer.pt"), r": optimizer\.pt does not match its SHA-256 hash\.$"),
         (delete(MANIFEST), " is not a checkpoint. Expected a folder such as "),
     ],
 )

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from research.learning.logged_names import LOGGED_ANYWAY, check_reserved_names
+from research.learning.logged_names import RESERVED_NAMES, check_reserved_names
 
 
-@pytest.mark.parametrize("name", [*LOGGED_ANYWAY, "learning_rate/head"])
+@pytest.mark.parametrize("name", [*RESERVED_NAMES, "learning_rate/head"])
 def test_check_reserved_names_rejects_names_of_the_run(name: str) -> None:
     with pytest.raises(ValueError, match=name):
         check_reserved_names(["mine", name])

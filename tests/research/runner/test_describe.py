@@ -33,9 +33,10 @@ def result_with(metrics: dict[str, dict[str, float]], unlabelled: tuple[str, ...
 
 def test_describe_gives_parameters_steps_and_processes(start_run: StartRun) -> None:
     run = start_run(head="lstm", freeze=["encoder"], max_steps=3)
-    trainable = sum(parameter.numel() for parameter in run.encoder_with_head.parameters() if parameter.requires_grad)
+    sizes = [(parameter.numel(), parameter.requires_grad) for parameter in run.encoder_with_head.parameters()]
+    trainable, total = sum(size for size, trains in sizes if trains), sum(size for size, _ in sizes)
     model_line, length_line, directory_line = describe(run)
-    assert f"{run.config.encoder} + lstm head: {trainable / 1e6:.1f} million" in model_line
+    assert f"{run.config.encoder} + lstm head: {trainable:,} of {total:,} parameters trainable" in model_line
     assert "2 outputs (single_label)" in model_line
     assert "3 steps of 8 examples, 1 process (cpu, float32, " in length_line
     assert str(run.directory) in directory_line

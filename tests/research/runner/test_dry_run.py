@@ -60,7 +60,7 @@ def test_rate_table_merges_neighbouring_frozen_blocks(settings: dict[str, Any]) 
         ["embeddings ... layer.1", "frozen", "", ""],
         ["head", "0.25", "0.25", "0.25"],
     ]
-    assert "18 steps of 8 examples (6 per epoch): 1 process, each 3 micro-batches of up to 3" in text
+    assert "18 steps of 8 examples (6 per epoch): 1 process, with 3 micro-batches of up to 3 examples" in text
     assert "after step 6 (epoch 1.00): freeze(modules='encoder')" in text
 
 

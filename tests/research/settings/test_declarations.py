@@ -164,7 +164,7 @@ def test_bounds_contain(bounds: Bounds, inside: list[float], outside: list[float
 )
 def test_config_rejects_numbers_out_of_bounds(name: str, values: list[Any]) -> None:
     for value in values:
-        with pytest.raises(ValueError, match=f"{name} {declaration_of(name).bounds}, .*{value}"):
+        with pytest.raises(ValueError, match=f"{name} to be {declaration_of(name).bounds}; .*{value}"):
             RunConfig(**{name: value})
 
 

@@ -20,8 +20,8 @@ class Pouring:
     """Cups to fill."""
 
 
-ALONE = Program("pour.py", "python pour.py", "Pour.", own=(Pouring,), takes_run_settings=False)
-WITH_RUN = Program("pour.py", "python pour.py", "Pour.", own=(Pouring,))
+ALONE = Program("pour.py", "python pour.py", "Pour.", extra_groups=(Pouring,), takes_run_settings=False)
+WITH_RUN = Program("pour.py", "python pour.py", "Pour.", extra_groups=(Pouring,))
 
 
 def test_run_program_accepts_all_settings_and_recipes() -> None:

@@ -16,7 +16,7 @@ from tests.limits import HANG_LIMIT
 PROGRAM = """
 import ctypes, json, sys
 import psutil
-from research.system.heap import EVERY, HeapTrimmer
+from research.system.heap import BATCHES_BETWEEN_CHECKS, HeapTrimmer
 
 c = ctypes.CDLL(None)
 c.malloc.restype = ctypes.c_void_p
@@ -38,7 +38,7 @@ for _ in range(num_blocks):
 for address in blocks:
     c.free(address)
 after_freeing = resident() - before
-for _ in range(EVERY - 1):
+for _ in range(BATCHES_BETWEEN_CHECKS - 1):
     trimmer.count_batch()
 before_trimming = resident() - before
 trimmer.count_batch()

@@ -21,8 +21,8 @@ from tests.messages import collected
 @pytest.fixture
 def without_delay(monkeypatch: pytest.MonkeyPatch) -> None:
     """Print messages without delay."""
-    monkeypatch.setattr(waiting, "FIRST_AFTER", 0.0)
-    monkeypatch.setattr(waiting, "AGAIN_AFTER", 0.001)
+    monkeypatch.setattr(waiting, "FIRST_MESSAGE_AFTER", 0.0)
+    monkeypatch.setattr(waiting, "NEXT_MESSAGE_AFTER", 0.001)
 
 
 def test_waiting_message_is_repeated_during_a_long_wait(without_delay: None) -> None:
@@ -42,7 +42,7 @@ def test_waiting_message_prints_nothing_for_short_waits_or_in_other_processes(mo
         with WaitingMessage("Reading"), WaitingProgress("rows", 2, "row") as progress:
             progress.update(1)
         monkeypatch.setenv("RANK", "1")
-        monkeypatch.setattr(waiting, "FIRST_AFTER", 0.0)
+        monkeypatch.setattr(waiting, "FIRST_MESSAGE_AFTER", 0.0)
         with WaitingProgress("rows", 2, "row") as progress_of_other_process:
             progress_of_other_process.update(2)
     assert lines == []
@@ -51,7 +51,7 @@ def test_waiting_message_prints_nothing_for_short_waits_or_in_other_processes(mo
 def test_waiting_progress_counts_up_to_the_total(
     without_delay: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(waiting, "AGAIN_AFTER", 0.0)
+    monkeypatch.setattr(waiting, "NEXT_MESSAGE_AFTER", 0.0)
     with collected() as lines, WaitingProgress("evaluating test", 1500, "row") as progress:
         for _ in range(2):
             progress.update(1000)

@@ -30,7 +30,7 @@ def test_common_value_has_no_trial_count() -> None:
 
 def test_differing_values_have_trial_counts_most_frequent_first() -> None:
     found = find_environment(study_of(result("2.5", None), result("2.6"), result("2.6")))
-    assert found["torch"] == ["2.6 (2 trials)", "2.5 (1 trials)"]
+    assert found["torch"] == ["2.6 (2 trials)", "2.5 (1 trial)"]
     assert found["commit"][0] == "ab12 (2 trials)"
 
 
